@@ -1,0 +1,50 @@
+"""Shared parts of the tests: real waveforms, and how they are cut into records."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import obspy
+import pytest
+from numpy.typing import NDArray
+
+from xiaod.records import Channel, Segment
+
+
+@dataclass(frozen=True)
+class Recording:
+    """Three components of one real event."""
+
+    station: str
+    start_ns: int
+    sampling_rate_hz: float
+    components: dict[str, NDArray[np.float64]]
+
+    def segments(self, component: str, pieces: list[int], offset_ns: int = 0) -> list[Segment]:
+        """The component as records of the given numbers of samples; the last takes the rest."""
+        data = self.components[component]
+        channel = Channel("BW", self.station, "", "EH" + component)
+        result, begin = [], 0
+        for length in [*pieces, len(data)]:
+            samples = data[begin : begin + length]
+            if not len(samples):
+                break
+            start_ns = self.start_ns + offset_ns + round(begin * 1e9 / self.sampling_rate_hz)
+            result.append(Segment(channel, start_ns, self.sampling_rate_hz, samples, source="test"))
+            begin += length
+        return result
+
+
+@pytest.fixture(scope="session")
+def rjob() -> Recording:
+    """ObsPy's example event: 30 s at BW.RJOB, 100 Hz, a P at 4.73 s and an S at 5.71 s."""
+    stream = obspy.read()
+    return Recording(
+        "RJOB",
+        int(stream[0].stats.starttime.ns),
+        float(stream[0].stats.sampling_rate),
+        {trace.stats.component: np.asarray(trace.data, np.float64) for trace in stream},
+    )
+
+
+Chop = Callable[[int], list[int]]

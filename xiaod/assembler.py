@@ -1,0 +1,138 @@
+"""Records become windows: one buffer for each instrument, and the account of what came.
+
+This is the synchronous heart of the first stage; it knows the time only as an argument, None in an offline run.
+
+>>> import numpy as np
+>>> from xiaod.records import Channel, Segment
+>>> assembler = Assembler(BufferSettings(), Metrics(), Board(60_000_000_000))
+>>> segment = Segment(Channel("XX", "A", "", "HHZ"), 0, 100.0, np.ones(1000, np.int32), source="files")
+>>> assembler.take(segment, None)
+[]
+>>> [window.components for window in assembler.finish(None)]
+['Z--']
+"""
+
+from xiaod.board import Board
+from xiaod.buffer import ADVANCING, BufferSettings, InstrumentBuffer, pieces_of
+from xiaod.logs import get_logger
+from xiaod.metrics import Metrics
+from xiaod.records import BadRecord, Instrument, LinkChange, Segment, SourceItem, Window
+from xiaod.timebase import NS_PER_S
+from xiaod.track import Gap, Verdict
+
+LOGGED_VERDICTS = frozenset(
+    {Verdict.EXPIRED, Verdict.FUTURE, Verdict.CLOCK_STEP, Verdict.RATE, Verdict.COMPONENT}
+)
+"""What an operator should hear of, once for each instrument until something else happens to it."""
+
+
+class Assembler:
+    """Buffers of all instruments."""
+
+    def __init__(self, settings: BufferSettings, metrics: Metrics, board: Board) -> None:
+        self._settings = settings
+        self._metrics = metrics
+        self._board = board
+        self._buffers: dict[Instrument, InstrumentBuffer] = {}
+        self._deadlines: dict[Instrument, int] = {}
+        self._last_verdict: dict[Instrument, Verdict] = {}
+        self._bad_logged: set[tuple[str, str, str]] = set()
+        self._log = get_logger("assemble")
+
+    def take(self, item: SourceItem, now_ns: int | None) -> list[Window]:
+        """Take what a source yielded; windows that became ready."""
+        if isinstance(item, Segment):
+            return self._segment(item, now_ns)
+        if isinstance(item, BadRecord):
+            self._bad_record(item)
+        else:
+            self._link_change(item)
+        return []
+
+    def expire(self, now_ns: int) -> list[Window]:
+        """Windows of instruments whose wait for a slower component or a missing record is over."""
+        due = [instrument for instrument, deadline_ns in self._deadlines.items() if deadline_ns <= now_ns]
+        return [window for instrument in due for window in self._cut(instrument, now_ns)]
+
+    def finish(self, now_ns: int | None) -> list[Window]:
+        """No more will come: all windows that are left, in order of time."""
+        windows = [window for buffer in self._buffers.values() for window in buffer.finish(now_ns)]
+        return sorted(windows, key=lambda window: window.index)
+
+    @property
+    def held_bytes(self) -> int:
+        """Memory held by samples of all instruments."""
+        return sum(buffer.held_bytes for buffer in self._buffers.values())
+
+    def _segment(self, segment: Segment, now_ns: int | None) -> list[Window]:
+        metrics = self._metrics
+        instrument = segment.channel.instrument
+        buffer = self._buffers.get(instrument)
+        if buffer is None:
+            buffer = self._buffers[instrument] = InstrumentBuffer(self._settings)
+        metrics.bytes.labels(segment.source).inc(segment.record_bytes)
+        windows: list[Window] = []
+        verdict = Verdict.GOOD
+        for piece in pieces_of(segment):
+            verdict = buffer.insert(piece, now_ns)
+            if verdict in ADVANCING:
+                windows += self._cut(instrument, now_ns)
+        metrics.records.labels(segment.source, verdict.value).inc()
+        if verdict in ADVANCING:
+            if now_ns is not None:
+                self._board.received(segment, now_ns)
+                if segment.arrived_ns is not None:
+                    metrics.packet_span.observe((segment.next_ns - segment.start_ns) / NS_PER_S)
+                    metrics.feed_latency.observe((segment.arrived_ns - segment.next_ns) / NS_PER_S)
+            if verdict is Verdict.OVERLAPPING:
+                self._board.entry(instrument, segment.source, now_ns or 0).overlaps += 1
+        if verdict in LOGGED_VERDICTS and self._last_verdict.get(instrument) is not verdict:
+            self._log.warning(
+                f"record.{verdict.value}", stream=str(segment.channel), source=segment.source,
+                start_ns=segment.start_ns, sampling_rate_hz=segment.sampling_rate_hz,
+            )
+        self._last_verdict[instrument] = verdict
+        return windows
+
+    def _cut(self, instrument: Instrument, now_ns: int | None) -> list[Window]:
+        buffer = self._buffers[instrument]
+        windows, gaps = buffer.cut(now_ns)
+        for gap in gaps:
+            self._gap(gap)
+        if now_ns is not None:
+            deadline_ns = buffer.deadline_ns
+            if deadline_ns is None:
+                self._deadlines.pop(instrument, None)
+            else:
+                self._deadlines[instrument] = deadline_ns
+        return windows
+
+    def _gap(self, gap: Gap) -> None:
+        self._board.gap(gap)
+        self._log.info("station.gap", stream=str(gap.channel), start_ns=gap.start_ns, gap_s=round(gap.gap_s, 3))
+
+    def _bad_record(self, record: BadRecord) -> None:
+        self._metrics.bad_records.labels(record.source, record.reason).inc()
+        self._metrics.bytes.labels(record.source).inc(record.record_bytes)
+        key = (record.source, record.reason, record.stream)
+        # Once for each kind and stream; the rest is counted. The bound keeps a hostile feed from filling memory.
+        if key not in self._bad_logged and len(self._bad_logged) < 1000:
+            self._bad_logged.add(key)
+            self._log.warning(
+                "record.bad", source=record.source, reason=record.reason, stream=record.stream, detail=record.detail
+            )
+
+    def _link_change(self, change: LinkChange) -> None:
+        metrics = self._metrics
+        self._board.links[change.source] = change.state
+        metrics.connected.labels(change.source).set(change.state == "streaming")
+        if change.state in {"disconnected", "refused"}:
+            metrics.reconnects.labels(change.source).inc()
+        if change.state == "streaming":
+            self._board.expect(change.source, change.channels, change.at_ns)
+        retry = {} if change.retry_s is None else {"retry_s": round(change.retry_s, 2)}
+        level = self._log.warning if change.state in {"disconnected", "refused"} else self._log.info
+        level(
+            f"source.{change.state}", source=change.source, detail=change.detail,
+            channels=len(change.channels), **retry,
+        )

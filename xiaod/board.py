@@ -1,0 +1,159 @@
+"""The station board: what is known of every instrument, and who has fallen silent.
+
+The field's first complaint is a client that stopped and nobody noticed, so every instrument that is subscribed is on the board
+from the start, and changes between fresh and stale are reported once each.
+
+Two words are kept apart, as SeisComP does: *latency* is the age of a record's last sample when it arrived; *delay* is the age of the
+newest sample now.
+
+>>> from xiaod.records import Channel
+>>> board = Board(stale_after_ns=60_000_000_000)
+>>> board.expect("server", [Channel("BW", "RJOB", "", "EHZ")], now_ns=0)
+>>> [change.stale for change in board.review(now_ns=61_000_000_000)]
+[True]
+"""
+
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+
+from xiaod.records import Channel, Instrument, Segment
+from xiaod.timebase import NS_PER_S
+from xiaod.track import Gap
+
+
+@dataclass(slots=True)
+class StationEntry:
+    """One instrument on the board."""
+
+    instrument: Instrument
+    source: str
+    since_ns: int
+    """Host time at which it came onto the board."""
+    newest_ns: int | None = None
+    """Time just after the newest sample."""
+    arrived_ns: int | None = None
+    """Host time of the last record that brought new samples."""
+    latency_s: float | None = None
+    records: int = 0
+    gaps: int = 0
+    gap_s: float = 0.0
+    overlaps: int = 0
+    picks: int = 0
+    stale: bool = False
+
+    def silent_s(self, now_ns: int) -> float:
+        """Seconds without new samples."""
+        return (now_ns - (self.since_ns if self.arrived_ns is None else self.arrived_ns)) / NS_PER_S
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """An instrument fell silent, or came back."""
+
+    instrument: Instrument
+    stale: bool
+    silent_s: float
+
+
+class Board:
+    """All instruments that are subscribed or have sent data."""
+
+    def __init__(self, stale_after_ns: int) -> None:
+        self._stale_after_ns = stale_after_ns
+        self._entries: dict[Instrument, StationEntry] = {}
+        self.links: dict[str, str] = {}
+        """State of each source's link."""
+
+    def __iter__(self) -> Iterator[StationEntry]:
+        return iter(self._entries.values())
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def expect(self, source: str, channels: Collection[Channel], now_ns: int) -> None:
+        """A source has subscribed these channels; instruments of it that are not among them and are silent go."""
+        wanted = {channel.instrument for channel in channels}
+        for instrument in wanted:
+            self._entries.setdefault(instrument, StationEntry(instrument, source, now_ns))
+        if wanted:
+            for instrument, entry in list(self._entries.items()):
+                if entry.source == source and instrument not in wanted and entry.stale:
+                    del self._entries[instrument]
+
+    def received(self, segment: Segment, now_ns: int) -> None:
+        """A record with new samples came."""
+        entry = self.entry(segment.channel.instrument, segment.source, now_ns)
+        entry.records += 1
+        entry.arrived_ns = now_ns
+        newest_ns = segment.next_ns
+        if entry.newest_ns is None or newest_ns > entry.newest_ns:
+            entry.newest_ns = newest_ns
+        entry.latency_s = (now_ns - newest_ns) / NS_PER_S
+
+    def entry(self, instrument: Instrument, source: str, now_ns: int) -> StationEntry:
+        """The entry of an instrument, made if there is none."""
+        entry = self._entries.get(instrument)
+        if entry is None:
+            entry = self._entries[instrument] = StationEntry(instrument, source, now_ns)
+        return entry
+
+    def gap(self, gap: Gap) -> None:
+        """A gap became a fact."""
+        if (entry := self._entries.get(gap.channel.instrument)) is not None:
+            entry.gaps += 1
+            entry.gap_s += gap.gap_s
+
+    def review(self, now_ns: int) -> list[Change]:
+        """Instruments that have fallen silent or come back since the last review."""
+        changes = []
+        for entry in self._entries.values():
+            silent_s = entry.silent_s(now_ns)
+            stale = silent_s * NS_PER_S > self._stale_after_ns
+            if stale != entry.stale:
+                entry.stale = stale
+                changes.append(Change(entry.instrument, stale, silent_s))
+        return changes
+
+    def fresh(self) -> int:
+        """How many instruments have sent data and are not stale, as of the last review."""
+        return sum(not entry.stale and entry.arrived_ns is not None for entry in self._entries.values())
+
+
+class BoardCollector:
+    """Shows the board to Prometheus."""
+
+    def __init__(self, board: Board, clock_ns: Callable[[], int]) -> None:
+        self._board = board
+        self._clock_ns = clock_ns
+
+    def collect(self) -> Iterable[Metric]:
+        """Metrics of all instruments on the board, with values as of now."""
+        now_ns = self._clock_ns()
+        latency = GaugeMetricFamily(
+            "xiaod_data_latency_seconds", "Age of the last record's last sample on arrival", labels=["station"]
+        )
+        delay = GaugeMetricFamily(
+            "xiaod_data_delay_seconds", "Age of the newest sample now", labels=["station"]
+        )
+        stale = GaugeMetricFamily(
+            "xiaod_station_stale", "1 when a station has sent nothing for too long", labels=["station"]
+        )
+        records = CounterMetricFamily("xiaod_station_records", "Records with new samples", labels=["station"])
+        gaps = CounterMetricFamily("xiaod_gaps", "Gaps in the data", labels=["station"])
+        gap_s = CounterMetricFamily("xiaod_gap_seconds", "Time without data in gaps", labels=["station"])
+        overlaps = CounterMetricFamily("xiaod_overlaps", "Records that overlapped others", labels=["station"])
+        picks = CounterMetricFamily("xiaod_station_picks", "Picks made", labels=["station"])
+        for entry in self._board:
+            label = [entry.instrument.text]
+            if entry.latency_s is not None and entry.newest_ns is not None:
+                latency.add_metric(label, entry.latency_s)
+                delay.add_metric(label, (now_ns - entry.newest_ns) / NS_PER_S)
+            stale.add_metric(label, float(entry.stale))
+            records.add_metric(label, entry.records)
+            gaps.add_metric(label, entry.gaps)
+            gap_s.add_metric(label, entry.gap_s)
+            overlaps.add_metric(label, entry.overlaps)
+            picks.add_metric(label, entry.picks)
+        return [latency, delay, stale, records, gaps, gap_s, overlaps, picks]

@@ -1,0 +1,323 @@
+"""The buffer of one instrument: records of its components in any order become windows on the absolute grid.
+
+A window is ``length`` samples long and begins at a multiple of ``hop``, so that windows lie alike however the stream was chopped
+and whenever it began. It holds a component only if that component covers it without a gap. It is cut as soon as every component
+that may still cover it does; a slower component is waited for ``wait_ns`` of host time, then the window is cut without it (lane 0),
+and once more when that component has come (lane 1). A component that lies more than ``max_lead`` samples behind the newest data is
+not waited for: that bounds memory, to about ``4 (length + 2 max_lead)`` bytes for each component and as much again while growing
+(at the defaults 30 kB, 60 kB at most), and makes offline runs, which have no clock, decide as live ones do.
+
+Where data end, at a gap or at the end of the stream, one window more is cut, off the multiples of ``hop``, so that the last
+samples are looked at too. Stretches shorter than a window and a hop may give none.
+
+>>> import numpy as np
+>>> from xiaod.records import Channel, Segment
+>>> buffer = InstrumentBuffer(BufferSettings(length=1000, hop=50))
+>>> for component in "ZNE":
+...     channel = Channel("XX", "A", "", "HH" + component)
+...     _ = buffer.insert(Segment(channel, 0, 100.0, np.ones(1100, np.int32)), now_ns=None)
+>>> [(window.index, window.components) for window in buffer.finish(None)]
+[(0, 'ZNE'), (50, 'ZNE'), (100, 'ZNE')]
+"""
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from xiaod.components import KNOWN_LETTERS, MISSING, ROWS, rows_of
+from xiaod.records import Arrival, Instrument, Segment, Window
+from xiaod.resample import MAX_RATE_HZ, MIN_RATE_HZ
+from xiaod.run import Run
+from xiaod.timebase import NS_PER_S, samples_from_s
+from xiaod.track import Gap, Track, Verdict
+
+ADVANCING = frozenset({Verdict.GOOD, Verdict.OVERLAPPING, Verdict.CLOCK_STEP})
+"""Verdicts of records whose samples were used."""
+MAX_PIECE_S = 10.0
+"""Longer records are taken in pieces of this length, so that no record can outgrow the buffer."""
+
+
+@dataclass(frozen=True, slots=True)
+class BufferSettings:
+    """Limits of a buffer; samples are those of the 100 Hz grid."""
+
+    length: int = 1000
+    hop: int = 50
+    wait_ns: int = 5 * NS_PER_S
+    max_lead: int = 3000
+    max_age_ns: int | None = None
+    """Records that ended longer ago are refused; None, or an offline run, refuses none."""
+    max_future_ns: int | None = None
+
+
+@dataclass(slots=True)
+class _Lane:
+    """Where a sequence of windows stands."""
+
+    last: int | None = None
+    letters: frozenset[str] = frozenset()
+
+
+class InstrumentBuffer:
+    """Buffers and window cutter of one instrument; no clock of its own."""
+
+    def __init__(self, settings: BufferSettings) -> None:
+        self._settings = settings
+        self._tracks: dict[str, Track] = {}
+        self._instrument = Instrument("", "", "", "")
+        self._cursor: int | None = None
+        self._lanes = (_Lane(), _Lane())
+        self._incomplete: deque[tuple[int, frozenset[str]]] = deque()
+        self._leads: deque[tuple[int, int]] = deque()
+
+    def insert(self, segment: Segment, now_ns: int | None) -> Verdict:
+        """Take a record; ``now_ns`` is None in an offline run. Call :meth:`cut` afterwards."""
+        settings = self._settings
+        letter = segment.channel.component
+        if letter not in KNOWN_LETTERS:
+            return Verdict.COMPONENT
+        if not MIN_RATE_HZ <= segment.sampling_rate_hz <= MAX_RATE_HZ:
+            return Verdict.RATE
+        if now_ns is not None:
+            if settings.max_age_ns is not None and segment.next_ns < now_ns - settings.max_age_ns:
+                return Verdict.EXPIRED
+            if settings.max_future_ns is not None and segment.next_ns > now_ns + settings.max_future_ns:
+                return Verdict.FUTURE
+        track = self._tracks.get(letter)
+        if track is None:
+            self._instrument = segment.channel.instrument
+            track = self._tracks[letter] = Track(settings.wait_ns, settings.max_lead)
+        verdict = track.insert(segment, now_ns or 0)
+        if verdict is Verdict.CLOCK_STEP:
+            self._start_anew()
+            track = self._tracks[letter]
+            track.insert(segment, now_ns or 0)
+        if verdict in ADVANCING and now_ns is not None:
+            edge = track.edge
+            if not self._leads or edge > self._leads[-1][0]:
+                self._leads.append((edge, now_ns))
+        return verdict
+
+    def cut(self, now_ns: int | None) -> tuple[list[Window], list[Gap]]:
+        """Windows that are ready, in order, and gaps that became facts since."""
+        gaps = [gap for track in self._tracks.values() for gap in track.release(now_ns)]
+        windows = list(self._ready(now_ns, final=False))
+        self._forget()
+        return windows, gaps
+
+    def finish(self, now_ns: int | None) -> list[Window]:
+        """No more data will come: all windows that are left."""
+        for track in self._tracks.values():
+            track.release(now_ns, final=True)
+        windows = list(self._ready(now_ns, final=True))
+        self._forget()
+        return windows
+
+    @property
+    def deadline_ns(self) -> int | None:
+        """Host time at which :meth:`cut` should be called even if nothing comes; None when nothing waits."""
+        times = [due for track in self._tracks.values() if (due := track.release_ns) is not None]
+        if self._cursor is not None and any(self._covers(track, self._cursor) for track in self._tracks.values()):
+            times.append(self._led_ns(self._cursor + self._settings.length) + self._settings.wait_ns)
+        return min(times, default=None)
+
+    @property
+    def edge(self) -> int:
+        """Grid index just after the newest data of any component; 0 when there are none."""
+        return max((track.edge for track in self._tracks.values()), default=0)
+
+    @property
+    def held_bytes(self) -> int:
+        """Memory held by samples."""
+        return sum(run.held_bytes for track in self._tracks.values() for run in track.runs)
+
+    def _start_anew(self) -> None:
+        self._tracks = {
+            letter: Track(self._settings.wait_ns, self._settings.max_lead) for letter in self._tracks
+        }
+        self._cursor = None
+        self._lanes = (_Lane(), _Lane())
+        self._incomplete.clear()
+        self._leads.clear()
+
+    def _ready(self, now_ns: int | None, final: bool) -> Iterator[Window]:
+        while self._cursor is not None or self._find_start():
+            start = self._cursor
+            if start is None:
+                break
+            covering = {letter for letter, track in self._tracks.items() if self._covers(track, start)}
+            hoped = {
+                letter
+                for letter, track in self._tracks.items()
+                if letter not in covering and self._may_cover(track, start)
+            }
+            if not covering:
+                if hoped and not final:
+                    break
+                yield from self._tail(now_ns)
+                if not self._find_start(start + 1):
+                    break
+                continue
+            if hoped and not final and not self._overdue(start + self._settings.length, now_ns):
+                break
+            letters = frozenset(covering)
+            yield self._window(start, letters, 0, now_ns)
+            if hoped and not final:
+                self._incomplete.append((start, letters))
+            self._cursor = start + self._settings.hop
+        yield from self._completed(now_ns, final)
+
+    def _completed(self, now_ns: int | None, final: bool) -> Iterator[Window]:
+        """Windows that were cut without a component that has come since."""
+        while self._incomplete:
+            start, had = self._incomplete[0]
+            covering = frozenset(letter for letter, track in self._tracks.items() if self._covers(track, start))
+            hoped = any(
+                letter not in covering and self._may_cover(track, start)
+                for letter, track in self._tracks.items()
+            )
+            if hoped and not final:
+                return
+            self._incomplete.popleft()
+            if covering > had:
+                yield self._window(start, covering, 1, now_ns)
+
+    def _tail(self, now_ns: int | None) -> Iterator[Window]:
+        """The window that ends where the data of the last window's components end."""
+        lane = self._lanes[0]
+        if lane.last is None or lane.last % self._settings.hop:
+            return
+        stops = [
+            run.stop
+            for letter in lane.letters
+            for run in self._tracks[letter].runs
+            if run.started and run.first <= lane.last < run.stop
+        ]
+        if stops and min(stops) - self._settings.length > lane.last:
+            yield self._window(min(stops) - self._settings.length, lane.letters, 0, now_ns)
+
+    def _find_start(self, after: int = 0) -> bool:
+        """Set the cursor to the first possible window from ``after`` on; False when there is no data for one."""
+        starts = [
+            max(after, run.first)
+            for track in self._tracks.values()
+            for run in track.runs
+            if run.started and run.stop > after
+        ]
+        if not starts:
+            return False
+        hop = self._settings.hop
+        self._cursor = -(-min(starts) // hop) * hop
+        return True
+
+    def _covers(self, track: Track, start: int) -> bool:
+        return _covering_run(track, start, start + self._settings.length) is not None
+
+    def _may_cover(self, track: Track, start: int) -> bool:
+        """Whether a component that does not cover a window may still come to."""
+        if self.edge - track.edge > self._settings.max_lead:
+            return False
+        if not track.runs:
+            return True
+        # Only the open run grows, unless it has been overtaken by records that wait behind a hole.
+        return not track.runs[-1].started or track.runs[-1].first <= start
+
+    def _overdue(self, stop: int, now_ns: int | None) -> bool:
+        return now_ns is not None and self._led_ns(stop) + self._settings.wait_ns <= now_ns
+
+    def _led_ns(self, stop: int) -> int:
+        """Host time at which the fastest component had come up to a grid index."""
+        return next((time_ns for edge, time_ns in self._leads if edge >= stop), self._leads[-1][1])
+
+    def _window(self, start: int, letters: frozenset[str], lane_number: int, now_ns: int | None) -> Window:
+        stop = start + self._settings.length
+        samples = np.zeros((ROWS, self._settings.length), np.float32)
+        names = [MISSING] * ROWS
+        arrived_ns, record_end_ns, offset_ns = 0, 0, None
+        for letter, row in sorted(rows_of(self._tracks.keys()).items(), key=lambda item: item[1]):
+            run = _covering_run(self._tracks[letter], start, stop) if letter in letters else None
+            if run is None:
+                continue
+            samples[row] = run.view(start, stop)
+            names[row] = letter
+            offset_ns = run.offset_at(stop - 1) if offset_ns is None else offset_ns
+            arrived_ns, record_end_ns = max((arrived_ns, record_end_ns), run.arrival_of(stop - 1))
+        samples.flags.writeable = False
+        lane = self._lanes[lane_number]
+        joins = lane.last is not None and start - lane.last <= self._settings.hop and start > lane.last
+        fresh = not joins or letters > lane.letters
+        self._lanes[lane_number].last = start
+        self._lanes[lane_number].letters = letters
+        return Window(
+            self._instrument,
+            start,
+            offset_ns or 0,
+            samples,
+            "".join(names),
+            lane_number,
+            fresh,
+            None if now_ns is None else Arrival(now_ns, arrived_ns, record_end_ns),
+        )
+
+    def _forget(self) -> None:
+        """Let go of what no window will need."""
+        if self._cursor is None:
+            return
+        needed = min(self._cursor, self._incomplete[0][0]) if self._incomplete else self._cursor
+        # The tail window reaches back before the cursor.
+        needed -= self._settings.hop
+        for track in self._tracks.values():
+            while len(track.runs) > 1 and track.runs[0].stop <= needed:
+                del track.runs[0]
+            for run in track.runs:
+                if run.started:
+                    run.trim(needed)
+        while len(self._leads) > 1 and self._leads[0][0] < self._cursor + self._settings.length:
+            self._leads.popleft()
+
+
+def _covering_run(track: Track, start: int, stop: int) -> Run | None:
+    for run in track.runs:
+        if run.started and run.first <= start and run.stop >= stop:
+            return run
+    return None
+
+
+def pieces_of(segment: Segment) -> Iterator[Segment]:
+    """Cut a long record into pieces of at most :data:`MAX_PIECE_S`; a usual one passes as it is."""
+    most = max(1, int(MAX_PIECE_S * segment.sampling_rate_hz))
+    if len(segment.samples) <= most:
+        yield segment
+        return
+    for begin in range(0, len(segment.samples), most):
+        yield Segment(
+            segment.channel,
+            segment.start_ns + round(begin * NS_PER_S / segment.sampling_rate_hz),
+            segment.sampling_rate_hz,
+            segment.samples[begin : begin + most],
+            segment.source,
+            segment.arrived_ns,
+            segment.sequence,
+            segment.record_bytes if begin == 0 else 0,
+        )
+
+
+def settings_for(
+    length_s: float, hop_s: float, wait_s: float, max_lead_s: float,
+    max_age_s: float | None = None, max_future_s: float | None = None,
+) -> BufferSettings:
+    """Settings from seconds.
+
+    >>> settings_for(10.0, 0.5, 5.0, 30.0).hop
+    50
+    """
+
+    def optional_ns(seconds: float | None) -> int | None:
+        return None if seconds is None else round(seconds * NS_PER_S)
+
+    return BufferSettings(
+        samples_from_s(length_s), samples_from_s(hop_s), round(wait_s * NS_PER_S), samples_from_s(max_lead_s),
+        optional_ns(max_age_s), optional_ns(max_future_s),
+    )

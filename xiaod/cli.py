@@ -1,0 +1,208 @@
+"""The command line: ``xiaod --config FILE`` runs the daemon; subcommands check, pick, replay and ask.
+
+Each command is a small function that imports what it needs when it runs, so that ``--help`` answers at once.
+
+>>> build_parser().parse_args(["pick", "day.mseed", "--format", "csv"]).format
+'csv'
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from xiaod import __version__
+
+DEFAULT_CONFIG = Path("config.yaml")
+EPILOG = """exit status: 0 done or stopped in order; 1 failure; 2 wrong configuration, model or arguments;
+3 the orderly stop was cut short; 130 ended by a second signal"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of all commands."""
+    parser = argparse.ArgumentParser(
+        prog="xiaod",
+        description="Real-time seismic phase picker: SeedLink in, P and S picks out. Without a command it runs the daemon.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--config", type=Path, default=None, metavar="FILE", help="run the daemon with this configuration")
+    parser.add_argument("--version", action="version", version=f"xiaod {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+
+    check = commands.add_parser("check", help="validate a configuration: exit status 0, or 2 with every problem")
+    _add_config(check)
+
+    pick = commands.add_parser("pick", help="pick miniSEED files and folders, as fast as the CPU goes")
+    pick.add_argument("inputs", nargs="+", type=Path, metavar="INPUT", help="miniSEED file or folder")
+    _add_config(pick, default=None, help_text="windows, engine and picker as in this configuration (default: the defaults)")
+    pick.add_argument("--model", metavar="NAME", help="shipped model or path of an ONNX file")
+    pick.add_argument("--format", choices=["jsonl", "quakeml", "csv"], default="jsonl")
+    pick.add_argument("--output", type=Path, metavar="FILE", help="write here instead of standard output")
+    pick.add_argument("--no-progress", action="store_true", help="no progress bar on standard error")
+
+    replay = commands.add_parser("replay", help="serve miniSEED files or folders over SeedLink")
+    replay.add_argument("inputs", nargs="+", metavar="PATH", help="miniSEED file or folder, or 'example': ObsPy's example event")
+    replay.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    replay.add_argument("--port", type=int, default=18000, help="port, 0 for a free one (default: %(default)s)")
+    replay.add_argument("--speed", type=_speed, default=1.0, help="times real time, or 'max' (default: 1)")
+    replay.add_argument("--loop", action="store_true", help="play again and again, with a gap between")
+    replay.add_argument("--shift-to-now", action="store_true", help="shift times so that the data begin now")
+    replay.add_argument("--copies", type=int, default=1, metavar="N", help="serve every station under N names, for load tests")
+
+    stations = commands.add_parser("stations", help="ask the servers what they have and say what the configuration selects")
+    _add_config(stations)
+    stations.add_argument("--timeout", type=float, default=30.0, metavar="SECONDS", help="for each server (default: %(default)s)")
+
+    commands.add_parser("version", help="version of the program, its libraries and the shipped models")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; gives the exit status."""
+    parser = build_parser()
+    options = parser.parse_args(arguments)
+    if options.command is None:
+        if options.config is None:
+            parser.print_help()
+            return 2
+        return run(options)
+    commands: dict[str, Callable[[argparse.Namespace], int]] = {
+        "check": check, "pick": pick, "replay": replay, "stations": stations, "version": version,
+    }
+    return commands[options.command](options)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the daemon in the foreground."""
+    import asyncio
+
+    from xiaod.configfile import ConfigError, load_config
+    from xiaod.engines.errors import ModelError
+    from xiaod.logs import configure_logs, get_logger
+    from xiaod.service import ExitCode, Service, open_engine
+
+    try:
+        config = load_config(options.config)
+        engine = open_engine(config)
+    except (ConfigError, ModelError) as error:
+        return _refuse(error)
+    configure_logs(config.logs.level, config.logs.format)
+
+    async def serve() -> ExitCode:
+        return await Service(config, engine, options.config).run()
+
+    try:
+        return asyncio.run(serve())
+    except Exception:
+        get_logger("service").exception("service.failed")
+        return ExitCode.FAILURE
+
+
+def check(options: argparse.Namespace) -> int:
+    """Validate a configuration, and the model it names."""
+    from xiaod.configfile import ConfigError, load_config
+    from xiaod.engines.errors import ModelError
+    from xiaod.service import open_engine
+
+    try:
+        config = load_config(options.config)
+        engine = open_engine(config)
+    except (ConfigError, ModelError) as error:
+        return _refuse(error)
+    print(
+        f"{options.config}: valid; {len(config.sources)} source(s), {len(config.sinks)} sink(s), "
+        f"model {engine.spec.name}-{engine.spec.version}"
+    )
+    return 0
+
+
+def pick(options: argparse.Namespace) -> int:
+    """Pick files offline, through the daemon's own pipeline."""
+    from xiaod.configfile import ConfigError
+    from xiaod.engines.errors import ModelError
+    from xiaod.offline import pick_files
+
+    try:
+        return pick_files(
+            options.inputs, options.config, options.model, options.format, options.output,
+            progress=not options.no_progress,
+        )
+    except (ConfigError, ModelError, OSError) as error:
+        return _refuse(error)
+
+
+def replay(options: argparse.Namespace) -> int:
+    """Serve miniSEED over SeedLink until a signal comes."""
+    import asyncio
+    import signal
+
+    from xiaod.replay import ReplayConfig, serve
+
+    async def work() -> None:
+        stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        config = ReplayConfig(
+            inputs=tuple(options.inputs), host=options.host, port=options.port, speed=options.speed,
+            loop=options.loop, shift_to_now=options.shift_to_now, copies=options.copies,
+        )
+        await serve(config, _announce, stop)
+
+    try:
+        asyncio.run(work())
+    except (ValueError, OSError) as error:
+        return _refuse(error)
+    return 0
+
+
+def stations(options: argparse.Namespace) -> int:
+    """List what the servers have."""
+    from xiaod.configfile import ConfigError, load_config
+    from xiaod.offers import print_offers
+
+    try:
+        config = load_config(options.config)
+    except ConfigError as error:
+        return _refuse(error)
+    return print_offers(config, options.timeout, sys.stdout)
+
+
+def version(_: argparse.Namespace) -> int:
+    """Print versions."""
+    import platform
+    from importlib.metadata import version as version_of
+
+    from models.weights import shipped
+
+    print(f"xiaod {__version__}")
+    print(f"python {platform.python_version()} on {platform.machine()}")
+    for package in ("obspy", "onnxruntime", "numpy", "pymseed"):
+        print(f"{package} {version_of(package)}")
+    for name, sha256 in shipped().items():
+        print(f"model {name} sha256:{sha256}")
+    return 0
+
+
+def _add_config(
+    parser: argparse.ArgumentParser, default: Path | None = DEFAULT_CONFIG, help_text: str = "configuration (default: config.yaml)"
+) -> None:
+    parser.add_argument("--config", type=Path, default=default, metavar="FILE", help=help_text)
+
+
+def _speed(text: str) -> float | str:
+    if text == "max":
+        return text
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError("must be a number above 0, or 'max'")
+    return value
+
+
+def _announce(host: str, port: int) -> None:
+    print(f"replay server listens on {host}:{port}", flush=True)
+
+
+def _refuse(error: Exception) -> int:
+    print(error, file=sys.stderr)
+    return 2

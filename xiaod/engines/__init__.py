@@ -1,0 +1,45 @@
+"""What computes probabilities: the :class:`Engine` protocol and the table of engines.
+
+>>> sorted(ENGINES)
+['onnx', 'torch']
+"""
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.spec import ModelSpec
+
+
+class Engine(Protocol):
+    """A loaded model, called from one thread at a time."""
+
+    @property
+    def spec(self) -> ModelSpec:
+        """What the model expects and gives."""
+        ...
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the weights file."""
+        ...
+
+    def annotate(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Probability of P and S.
+
+        Args:
+            samples: shape ``(n, 3, spec.window_samples)``, rows Z N E, raw counts at the rate of the model; a missing
+                component is all zeros.
+
+        Returns:
+            Shape ``(n, 2, spec.window_samples)``: P, S. A row does not depend on the rest of the batch.
+        """
+        ...
+
+
+ENGINES: dict[str, str] = {
+    "onnx": "xiaod.engines.onnx:OnnxEngine",
+    "torch": "xiaod.engines.torch:TorchEngine",
+}
+"""Kind of engine -> where its class is; imported only when it is used."""

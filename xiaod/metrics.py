@@ -1,0 +1,94 @@
+"""Every Prometheus metric of the program, in one list.
+
+Names follow Prometheus' conventions: base units, ``_total`` for counters. Labels are few: ``source``, ``sink``, ``phase``,
+``station`` (an instrument, ``NET.STA.LOC.BI``). What belongs to a station is collected from the station board when it is read,
+so the series of a station that is no longer there disappear.
+
+>>> metrics = Metrics()
+>>> metrics.picks.labels("P").inc()
+>>> b'xiaod_picks_total{phase="P"} 1.0' in metrics.exposition()
+True
+"""
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Info,
+    PlatformCollector,
+    ProcessCollector,
+    generate_latest,
+)
+
+SPAN_BUCKETS_S = (0.25, 0.5, 1, 2, 3, 4, 5, 7.5, 10, 20, 40)
+LATENCY_BUCKETS_S = (0.1, 0.25, 0.5, 1, 2, 3, 4, 5, 7.5, 10, 15, 20, 30, 60, 300, 3600)
+WORK_BUCKETS_S = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1)
+BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
+
+
+class Metrics:
+    """The metrics of one daemon, on a registry of their own."""
+
+    def __init__(self) -> None:
+        registry = self.registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        PlatformCollector(registry=registry)
+        self.build = Info("xiaod_build", "Version of the program", registry=registry)
+        self.model = Info("xiaod_model", "Model in use", registry=registry)
+        self.records = Counter(
+            "xiaod_records", "Records received, by what became of them", ["source", "verdict"], registry=registry
+        )
+        self.bad_records = Counter(
+            "xiaod_bad_records", "Records that could not be used", ["source", "reason"], registry=registry
+        )
+        self.bytes = Counter("xiaod_received_bytes", "Bytes of records received", ["source"], registry=registry)
+        self.connected = Gauge(
+            "xiaod_source_connected", "1 while a source streams, 0 otherwise", ["source"], registry=registry
+        )
+        self.reconnects = Counter(
+            "xiaod_reconnects", "Connections to a source that were lost or refused", ["source"], registry=registry
+        )
+        self.packet_span = Histogram(
+            "xiaod_packet_span_seconds", "Data in a record: how long it took to fill",
+            registry=registry, buckets=SPAN_BUCKETS_S,
+        )
+        self.feed_latency = Histogram(
+            "xiaod_feed_latency_seconds", "Arrival of a record minus the time of its last sample",
+            registry=registry, buckets=LATENCY_BUCKETS_S,
+        )
+        self.queue_depth = Gauge("xiaod_queue_depth", "Items in a queue", ["queue"], registry=registry)
+        self.queue_limit = Gauge("xiaod_queue_limit", "Items that a queue can hold", ["queue"], registry=registry)
+        self.windows = Counter("xiaod_windows", "Windows given to the engine", registry=registry)
+        self.batch = Histogram(
+            "xiaod_batch_windows", "Windows in one call of the engine", registry=registry, buckets=BATCH_BUCKETS
+        )
+        self.inference = Histogram(
+            "xiaod_inference_seconds", "Duration of one call of the engine",
+            registry=registry, buckets=WORK_BUCKETS_S,
+        )
+        self.picks = Counter("xiaod_picks", "Picks made", ["phase"], registry=registry)
+        self.suppressed = Counter(
+            "xiaod_picks_suppressed", "Peaks above the threshold that made no pick", ["reason"], registry=registry
+        )
+        self.pick_latency = Histogram(
+            "xiaod_pick_latency_seconds", "Emission of a pick minus its time",
+            ["phase"], registry=registry, buckets=LATENCY_BUCKETS_S,
+        )
+        self.sink_delivered = Counter("xiaod_sink_picks", "Picks delivered to a sink", ["sink"], registry=registry)
+        self.sink_errors = Counter(
+            "xiaod_sink_errors", "Deliveries that failed and are tried again", ["sink"], registry=registry
+        )
+        self.sink_dropped = Counter(
+            "xiaod_sink_dropped", "Picks not delivered because a sink's backlog was full", ["sink"], registry=registry
+        )
+        self.sink_backlog = Gauge("xiaod_sink_backlog", "Picks waiting for a sink", ["sink"], registry=registry)
+        self.sink_duration = Histogram(
+            "xiaod_sink_seconds", "Duration of one delivery", ["sink"], registry=registry, buckets=WORK_BUCKETS_S
+        )
+        self.state_errors = Counter("xiaod_state_errors", "Times that state could not be saved", registry=registry)
+        self.held_bytes = Gauge("xiaod_buffer_bytes", "Memory of all sample buffers", registry=registry)
+
+    def exposition(self) -> bytes:
+        """All metrics in Prometheus' text format."""
+        return generate_latest(self.registry)

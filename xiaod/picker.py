@@ -1,0 +1,226 @@
+"""Probabilities of overlapping windows become picks: one for each onset, early, between samples, and never revised.
+
+**Merging.** At each sample the probabilities of all windows that have covered it so far are averaged, weighted by how much of the
+data after it the window held: nothing below :data:`BLIND_S`, rising linearly to full weight at ``lookahead_s`` plus a hop. Each new
+window therefore makes the average of its last seconds better informed.
+
+**Deciding.** After each window, peaks of the average above the threshold are looked for where at least ``lookahead_s`` of data
+follow and, once more in the next windows, up to :data:`SECOND_LOOK_S` later, for onsets that needed more data to be sure. A peak is
+the highest point within ``min_separation_s``. The first time an onset is seen is the only time it is reported: a further peak
+of the same phase closer than ``min_separation_s`` to a pick is the same onset. So a pick is made with between ``lookahead_s`` and
+``lookahead_s`` plus a hop of data after the onset if the network is sure by then.
+
+**Timing.** The onset is the centroid of what stands above half height around the peak, within :data:`CENTROID_S`; it lies between
+samples and moves by little when the window grid does. The time uncertainty is the standard deviation of a Gaussian of that width.
+
+>>> import numpy as np
+>>> from xiaod.records import Instrument, Probabilities, Window
+>>> curve = np.zeros((2, 1000), np.float32)
+>>> curve[0] = 0.9 * np.exp(-0.5 * ((np.arange(1000) - 600.25) / 10) ** 2)
+>>> window = Window(Instrument("XX", "A", "", "HH"), 0, 0, np.ones((3, 1000), np.float32), "ZNE", fresh=True)
+>>> settings = PickerSettings(thresholds=(0.3, 0.3), hop=50, model="example-1.0.0", model_sha256="0" * 64)
+>>> [pick] = InstrumentPicker(settings).process(Probabilities(window, curve))
+>>> pick.id, pick.phase, abs(pick.time_ns - 6_002_500_000) < 200_000
+('19700101.000006.00-P-XX.A..HH-example-1.0.0', 'P', True)
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.signal import find_peaks
+
+from xiaod.components import MISSING
+from xiaod.records import Channel, Instrument, Pick, Probabilities, Window
+from xiaod.timebase import GRID_NS, GRID_RATE_HZ, samples_from_s
+
+PHASES = ("P", "S")
+BLIND_S = 0.25
+"""Data after a sample below which a window's opinion of it is left out."""
+SECOND_LOOK_S = 2.0
+"""How long after the first look an onset may still be reported."""
+CENTROID_S = 0.2
+HALF_HEIGHT_SPREAD = 0.5047
+"""Standard deviation of the part of a Gaussian above half height, in standard deviations of the whole."""
+NOISE_S = (3.0, 0.2)
+"""Noise for the signal-to-noise ratio: from and to, seconds before the onset."""
+SIGNAL_S = 1.0
+"""Signal for the ratio and the amplitude: at most this much after the onset."""
+MIN_NOISE_SAMPLES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class PickerSettings:
+    """How picks are made at one instrument; samples are those of the 100 Hz grid."""
+
+    thresholds: tuple[float, float]
+    """Probability above which a peak is a pick, for P and for S."""
+    hop: int
+    model: str
+    model_sha256: str
+    lookahead: int = 50
+    settle: int = 50
+    separation: int = 50
+
+
+class _Merger:
+    """Weighted average of one lane's windows, aligned to the newest."""
+
+    def __init__(self) -> None:
+        self._sum = np.zeros((len(PHASES), 0), np.float64)
+        self._weight = np.zeros(0, np.float64)
+        self._index = 0
+
+    def add(self, probabilities: Probabilities, weight: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Add a window; the average at each of its samples, shape ``(2, n)``, zero where nothing has weight."""
+        window = probabilities.window
+        length = len(weight)
+        step = window.index - self._index
+        if window.fresh or len(self._weight) != length or not 0 < step < length:
+            self._sum = np.zeros((len(PHASES), length))
+            self._weight = np.zeros(length)
+        else:
+            self._sum[:, :-step] = self._sum[:, step:]
+            self._sum[:, -step:] = 0
+            self._weight[:-step] = self._weight[step:]
+            self._weight[-step:] = 0
+        self._index = window.index
+        self._sum += weight * probabilities.values
+        self._weight += weight
+        return self._sum / np.maximum(self._weight, 1e-9)
+
+
+class InstrumentPicker:
+    """Picks of one instrument; no clock, no input or output."""
+
+    def __init__(self, settings: PickerSettings) -> None:
+        self._settings = settings
+        self._lanes = (_Merger(), _Merger())
+        self._reported: tuple[list[int], list[int]] = ([], [])
+        self._weights: dict[int, NDArray[np.float64]] = {}
+        self.rejected = 0
+        """Peaks above the threshold that belonged to an onset reported before."""
+
+    def process(self, probabilities: Probabilities) -> list[Pick]:
+        """Picks that this window decides, in order of time."""
+        window = probabilities.window
+        settings = self._settings
+        length = window.samples.shape[1]
+        if (weight := self._weights.get(length)) is None:
+            weight = self._weights[length] = _weight(length, settings)
+        merged = self._lanes[window.lane].add(probabilities, weight)
+        stop = length - settings.lookahead + 1
+        start = stop - settings.hop - samples_from_s(SECOND_LOOK_S)
+        if window.fresh or start < 0:
+            start = settings.settle
+        picks = []
+        for phase, name in enumerate(PHASES):
+            curve = merged[phase]
+            threshold = settings.thresholds[phase]
+            if curve[start:stop].max(initial=0.0) < threshold:
+                continue
+            for peak in _peaks(curve, threshold, settings.separation):
+                if start <= peak < stop and self._is_new(phase, window.index + peak):
+                    picks.append(self._pick(window, name, curve, peak))
+        return sorted(picks, key=lambda pick: (pick.time_ns, pick.phase))
+
+    def _is_new(self, phase: int, index: int) -> bool:
+        reported = self._reported[phase]
+        # A clock that was set back by more than a window starts a new account.
+        reported[:] = [
+            other for other in reported if abs(other - index) < 100 * self._settings.hop + 60 * GRID_RATE_HZ
+        ]
+        if any(abs(other - index) < self._settings.separation for other in reported):
+            self.rejected += 1
+            return False
+        reported.append(index)
+        return True
+
+    def _pick(self, window: Window, phase: str, curve: NDArray[np.float64], peak: int) -> Pick:
+        settings = self._settings
+        centre, spread = _centroid(curve, peak)
+        row = _best_row(window, phase, peak)
+        snr, amplitude = _strength(window.samples[row], peak)
+        instrument = window.instrument
+        index_ns = (window.index + peak) * GRID_NS
+        return Pick(
+            id=_pick_id(index_ns, phase, instrument, settings.model),
+            channel=Channel(
+                instrument.network, instrument.station, instrument.location, instrument.band + window.components[row]
+            ),
+            phase=phase,
+            time_ns=window.index * GRID_NS + round(centre * GRID_NS) + window.offset_ns,
+            time_uncertainty_s=spread / GRID_RATE_HZ,
+            probability=float(curve[peak]),
+            snr=snr,
+            amplitude=amplitude,
+            components=window.components,
+            model=settings.model,
+            model_sha256=settings.model_sha256,
+        )
+
+
+def _weight(length: int, settings: PickerSettings) -> NDArray[np.float64]:
+    """Weight of a window at each of its samples, by the data that follow the sample."""
+    after = np.arange(length, 0, -1) - 1
+    blind = min(samples_from_s(BLIND_S), settings.lookahead // 2)
+    full = settings.lookahead + settings.hop
+    return np.clip((after - blind + 1) / (full - blind), 0.0, 1.0)
+
+
+def _peaks(curve: NDArray[np.float64], threshold: float, separation: int) -> list[int]:
+    """Local maxima above a threshold that are the highest within ``separation`` samples."""
+    peaks, _ = find_peaks(curve, height=threshold, distance=separation)
+    return [int(peak) for peak in peaks]
+
+
+def _centroid(curve: NDArray[np.float64], peak: int) -> tuple[float, float]:
+    """Centre of a peak and the standard deviation of the Gaussian it resembles, in samples."""
+    reach = samples_from_s(CENTROID_S)
+    start, stop = max(0, peak - reach), min(len(curve), peak + reach + 1)
+    above = curve[start:stop] >= curve[peak] / 2
+    left = peak - start
+    # The part that hangs together with the peak.
+    while left > 0 and above[left - 1]:
+        left -= 1
+    right = peak - start
+    while right + 1 < len(above) and above[right + 1]:
+        right += 1
+    position = np.arange(start + left, start + right + 1)
+    # What stands above half height: the weight falls to nothing at both ends, so no sample enters or leaves with a jump.
+    weight = curve[position] - curve[peak] / 2
+    centre = float((position * weight).sum() / weight.sum())
+    spread = float(np.sqrt((weight * (position - centre) ** 2).sum() / weight.sum()))
+    return centre, spread / HALF_HEIGHT_SPREAD
+
+
+def _best_row(window: Window, phase: str, peak: int) -> int:
+    """Row that the phase is best seen on: the vertical for P, the stronger horizontal for S; what there is otherwise."""
+    live = [row for row, letter in enumerate(window.components) if letter != MISSING]
+    horizontals = [row for row in live if row > 0]
+    if phase == "S" and horizontals:
+        return max(horizontals, key=lambda row: _strength(window.samples[row], peak)[1])
+    return live[0]
+
+
+def _strength(trace: NDArray[np.float32], peak: int) -> tuple[float, float]:
+    """Signal-to-noise ratio (root mean squares) and peak absolute amplitude around an onset."""
+    stop = peak + samples_from_s(SIGNAL_S) + 1
+    noise = trace[max(0, peak - samples_from_s(NOISE_S[0])) : max(0, peak - samples_from_s(NOISE_S[1]))]
+    if len(noise) < MIN_NOISE_SAMPLES:
+        noise = trace[: max(peak, 1)]
+    mean = float(noise.mean(dtype=np.float64))
+    signal = trace[peak:stop].astype(np.float64) - mean
+    amplitude = float(np.abs(signal).max())
+    noise_rms = float(noise.std(dtype=np.float64))
+    if noise_rms == 0.0:
+        return float("inf") if amplitude else 0.0, amplitude
+    return float(np.sqrt((signal**2).mean())) / noise_rms, amplitude
+
+
+def _pick_id(index_ns: int, phase: str, instrument: Instrument, model: str) -> str:
+    """Identifier from the sample of the peak: rounding of the refined time cannot change it."""
+    moment = datetime.fromtimestamp(index_ns // 1_000_000_000, UTC)
+    hundredths = index_ns // GRID_NS % 100
+    return f"{moment:%Y%m%d.%H%M%S}.{hundredths:02d}-{phase}-{instrument}-{model}"

@@ -1,0 +1,140 @@
+"""The pipeline of stages, wired: the same for the daemon and for offline runs.
+
+In: sources and sinks. Out: nothing; picks go to the sinks. What differs between live and offline is only the clock: live stages read the
+host's time, offline ones have none.
+
+>>> from xiaod.config import Config
+>>> config = Config.model_validate({"sources": [{"server": "localhost:18000"}]})
+>>> buffer_settings(config).length
+1000
+"""
+
+import asyncio
+from collections.abc import Sequence
+
+from xiaod.assembler import Assembler
+from xiaod.board import Board, BoardCollector
+from xiaod.bridge import Inbox, SourceBridge
+from xiaod.buffer import BufferSettings, settings_for
+from xiaod.config import Config
+from xiaod.engines import Engine
+from xiaod.metrics import Metrics
+from xiaod.picker import PickerSettings
+from xiaod.records import Instrument
+from xiaod.sinks import Sink
+from xiaod.sources import Source
+from xiaod.stages import Clock, Outlet, PickStage, assemble, depths, infer
+from xiaod.timebase import ns_from_s, samples_from_s
+
+INBOX_BOUND = 4096
+"""Records that wait for the first stage: a minute of some 90 stations."""
+WINDOWS_BOUND = 512
+BATCHES_BOUND = 8
+
+
+def buffer_settings(config: Config) -> BufferSettings:
+    """Limits of the buffers from the configuration."""
+    return settings_for(
+        config.windows.length_s,
+        config.windows.hop_s,
+        config.buffer.max_component_wait_s,
+        config.buffer.max_lead_s,
+        config.buffer.max_age_s,
+        config.buffer.max_future_s,
+    )
+
+
+def picker_settings(config: Config, engine: Engine, instrument: Instrument) -> PickerSettings:
+    """How picks are made at an instrument: the station's thresholds, or the configuration's, or the model's own."""
+    station = config.picker.stations.get(instrument.station_text)
+    spec = engine.spec
+    thresholds = tuple(
+        next(value for value in (getattr(station, key, None), getattr(config.picker, key), own) if value is not None)
+        for key, own in (("threshold_p", spec.thresholds["P"]), ("threshold_s", spec.thresholds["S"]))
+    )
+    return PickerSettings(
+        thresholds=(thresholds[0], thresholds[1]),
+        hop=samples_from_s(config.windows.hop_s),
+        model=f"{spec.name}-{spec.version}",
+        model_sha256=engine.sha256,
+        lookahead=samples_from_s(config.picker.lookahead_s),
+        settle=samples_from_s(config.picker.settle_s),
+        separation=samples_from_s(config.picker.min_separation_s),
+    )
+
+
+class Pipeline:
+    """Sources, stages and sinks of one run."""
+
+    def __init__(
+        self, config: Config, engine: Engine, sources: Sequence[Source], sinks: Sequence[Sink],
+        metrics: Metrics, clock: Clock,
+    ) -> None:
+        """Wire everything; must be called inside the event loop that runs it."""
+        self.metrics = metrics
+        self.board = Board(ns_from_s(config.http.stale_after_s))
+        self._config = config
+        self._engine = engine
+        self._clock = clock
+        self._inbox = Inbox(INBOX_BOUND)
+        self.bridges = [SourceBridge(source, self._inbox) for source in sources]
+        self._windows: asyncio.Queue = asyncio.Queue(WINDOWS_BOUND)  # type: ignore[type-arg]
+        self._probabilities: asyncio.Queue = asyncio.Queue(BATCHES_BOUND)  # type: ignore[type-arg]
+        self.outlets = [Outlet(sink, metrics, clock) for sink in sinks]
+        self._stage = PickStage(
+            lambda instrument: picker_settings(config, engine, instrument),
+            metrics, self.board, clock,
+        )
+        self.assembler = Assembler(buffer_settings(config), metrics, self.board)
+        metrics.registry.register(BoardCollector(self.board, lambda: clock() or 0))
+        for name, bound in (("inbox", INBOX_BOUND), ("windows", WINDOWS_BOUND), ("batches", BATCHES_BOUND)):
+            metrics.queue_limit.labels(name).set(bound)
+        spec = engine.spec
+        metrics.model.info({"model": f"{spec.name}-{spec.version}", "sha256": engine.sha256})
+
+    def start(self, group: asyncio.TaskGroup) -> "asyncio.Task[None]":
+        """Start all tasks in a group; the task that is done when the last sink is closed."""
+        config = self._config
+        for bridge in self.bridges:
+            bridge.start()
+            group.create_task(bridge.join(), name=f"join.{bridge.name}")
+        group.create_task(
+            assemble(self._inbox, self._windows, self.assembler, len(self.bridges), self._clock), name="assemble"
+        )
+        group.create_task(
+            infer(self._windows, self._probabilities, self._engine, config.engine.max_batch, self.metrics),
+            name="infer",
+        )
+        group.create_task(self._stage.run(self._probabilities, self.outlets), name="pick")
+        delivering = [
+            group.create_task(outlet.deliver(), name=f"deliver.{outlet.name}") for outlet in self.outlets
+        ]
+        return group.create_task(self._finished(delivering), name="finished")
+
+    def stop_sources(self) -> None:
+        """Ask all sources to end: the orderly way to stop, on which everything received is still picked."""
+        for bridge in self.bridges:
+            bridge.stop()
+
+    def abandon(self) -> None:
+        """Let source threads that wait for room go on, when the stages are no longer there to make any."""
+        self._inbox.close()
+
+    def observe(self) -> None:
+        """Bring the metrics of queues and memory up to date."""
+        queues = {"inbox": self._inbox, "windows": self._windows, "batches": self._probabilities}
+        depths(queues, self.outlets, self.metrics)
+        self.metrics.held_bytes.set(self.assembler.held_bytes)
+
+    def work_done(self) -> int:
+        """A number that grows with every batch that has been picked."""
+        return self._stage.batches
+
+    def pending(self) -> bool:
+        """Whether anything waits to be worked on."""
+        return bool(len(self._inbox) or not self._windows.empty() or not self._probabilities.empty())
+
+    async def _finished(self, delivering: "Sequence[asyncio.Task[None]]") -> None:
+        for task in delivering:
+            await task
+

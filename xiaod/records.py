@@ -1,0 +1,230 @@
+"""The frozen types that flow through the daemon, one for each arrow of the data flow.
+
+::
+
+    Segment --buffer, windows--> Window --engine--> Probabilities --picker--> Pick --> sinks
+
+Times are integer nanoseconds UTC (see :mod:`xiaod.timebase`); arrays are read-only. A source yields, besides segments,
+:class:`BadRecord` for what it could not decode and :class:`LinkChange` when its connection changes.
+
+>>> channel = Channel("BW", "RJOB", "", "EHZ")
+>>> str(channel), channel.component, str(channel.instrument)
+('BW.RJOB..EHZ', 'Z', 'BW.RJOB..EH')
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+SampleArray = NDArray[np.int32] | NDArray[np.float32] | NDArray[np.float64]
+"""Samples as they are encoded in a record."""
+
+
+@dataclass(frozen=True, order=True)
+class Instrument:
+    """The channels of one sensor: a stream identifier without its component letter."""
+
+    network: str
+    station: str
+    location: str
+    band: str
+    """Band and instrument code, the first two letters of the channel, for example ``HH``."""
+
+    def __str__(self) -> str:
+        return self.text
+
+    @cached_property
+    def text(self) -> str:
+        """``NET.STA.LOC.BI``, computed once: it labels metrics and logs."""
+        return f"{self.network}.{self.station}.{self.location}.{self.band}"
+
+    @cached_property
+    def station_text(self) -> str:
+        """``NET.STA``."""
+        return f"{self.network}.{self.station}"
+
+
+@dataclass(frozen=True, order=True)
+class Channel:
+    """A stream identifier in the sense of the FDSN: network, station, location, channel; an empty location is ``""``."""
+
+    network: str
+    station: str
+    location: str
+    channel: str
+
+    def __str__(self) -> str:
+        return f"{self.network}.{self.station}.{self.location}.{self.channel}"
+
+    @cached_property
+    def component(self) -> str:
+        """The component letter, the last one of the channel code."""
+        return self.channel[-1:]
+
+    @cached_property
+    def instrument(self) -> Instrument:
+        """The instrument that this channel belongs to."""
+        return Instrument(self.network, self.station, self.location, self.channel[:-1])
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Samples of one channel without a gap: one decoded record."""
+
+    channel: Channel
+    start_ns: int
+    """Time of the first sample."""
+    sampling_rate_hz: float
+    samples: SampleArray
+    """Shape ``(n,)``, read-only, n >= 1."""
+    source: str = ""
+    """Name of the source it came from."""
+    arrived_ns: int | None = None
+    """Host time of arrival; None in an offline run, where latency has no meaning."""
+    sequence: int | None = None
+    """SeedLink sequence number."""
+    record_bytes: int = 0
+    """Size of the record on the wire."""
+
+    @property
+    def next_ns(self) -> int:
+        """Time at which the sample after the last one is due."""
+        return self.start_ns + round(len(self.samples) * 1e9 / self.sampling_rate_hz)
+
+
+@dataclass(frozen=True, slots=True)
+class BadRecord:
+    """A record that could not be used, with the reason under which it is counted."""
+
+    source: str
+    reason: str
+    """A short word, the label of a metric: ``decode``, ``encoding``, ``log``, ``empty``, ``rate``, ``timing``."""
+    detail: str = ""
+    stream: str = ""
+    """Stream identifier when it is known."""
+    record_bytes: int = 0
+
+
+LinkState = Literal["connecting", "connected", "streaming", "disconnected", "refused", "ended"]
+
+
+@dataclass(frozen=True, slots=True)
+class LinkChange:
+    """A change in the state of a source's connection."""
+
+    source: str
+    state: LinkState
+    at_ns: int
+    detail: str = ""
+    retry_s: float | None = None
+    """Seconds until the next attempt, for ``disconnected`` and ``refused``."""
+    channels: tuple[Channel, ...] = ()
+    """With ``streaming``: the channels known to be subscribed (empty where the server does not list them)."""
+
+
+SourceItem = Segment | BadRecord | LinkChange
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """When and with what a window became ready; carries the parts of the latency."""
+
+    ready_ns: int
+    """Host time at which the window was cut."""
+    arrived_ns: int
+    """Host time at which the record that completed its data arrived."""
+    record_end_ns: int
+    """Time just after the last sample of that record."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Three components of one instrument on the 100 Hz grid, without a gap, ready for an engine."""
+
+    instrument: Instrument
+    index: int
+    """Grid index of the first sample."""
+    offset_ns: int
+    """What to add to grid times to get true times: the sub-sample offset of the stream, at most half a sample."""
+    samples: NDArray[np.float32]
+    """Shape ``(3, n)``, rows Z N E, read-only; a component that is missing is all zeros."""
+    components: str
+    """Component letters of the rows as recorded, ``-`` for a missing row, for example ``Z12`` or ``Z--``."""
+    lane: int = 0
+    """0: cut in order of time. 1: cut again because a component came after the bounded wait."""
+    fresh: bool = False
+    """True when the previous window of the lane does not join on, or had fewer components: look at it whole."""
+    arrival: Arrival | None = None
+    """None in an offline run."""
+
+    @property
+    def stop(self) -> int:
+        """Grid index just after the last sample."""
+        return self.index + self.samples.shape[1]
+
+
+@dataclass(frozen=True, slots=True)
+class Probabilities:
+    """What the engine says of one window."""
+
+    window: Window
+    values: NDArray[np.float32]
+    """Shape ``(2, n)``: probability of P and of S at every sample of the window, read-only."""
+    inference_s: float = 0.0
+    """Seconds that the batch with this window took, divided by the size of the batch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """The parts of a pick's latency in seconds; they add up to :attr:`total_s`."""
+
+    lookahead_s: float
+    """Data after the onset that the deciding window held: lookahead and hop."""
+    record_fill_s: float
+    """Data in the record beyond the end of that window: the wait for the record to fill."""
+    feed_s: float
+    """Arrival of the record minus the time of its last sample."""
+    component_wait_s: float
+    """Wait for a slower component after that."""
+    processing_s: float
+    """Queues, inference and picking."""
+
+    @property
+    def total_s(self) -> float:
+        """Emission minus pick time."""
+        return self.lookahead_s + self.record_fill_s + self.feed_s + self.component_wait_s + self.processing_s
+
+
+@dataclass(frozen=True, slots=True)
+class Pick:
+    """One onset of one phase on one instrument."""
+
+    id: str
+    """Deterministic: the same data and model give the same id."""
+    channel: Channel
+    """The component that the phase is best seen on: the vertical for P, a horizontal for S."""
+    phase: str
+    """``P`` or ``S``."""
+    time_ns: int
+    time_uncertainty_s: float
+    """One standard deviation."""
+    probability: float
+    snr: float
+    """Root mean square after the onset divided by that before it, on ``channel``."""
+    amplitude: float
+    """Peak absolute counts around the onset, mean removed, on ``channel``."""
+    components: str
+    """As in :attr:`Window.components`."""
+    model: str
+    """Name and version, for example ``micro-0.1.0``."""
+    model_sha256: str
+    created_ns: int | None = None
+    """Host time of emission; None in an offline run."""
+    latency: Latency | None = None
+    """None in an offline run."""
+    extras: Mapping[str, float] = field(default_factory=dict)
+    """Further measured numbers, none by default."""

@@ -1,0 +1,32 @@
+"""SeedLink v3 replay server: miniSEED files become a station network that real clients accept.
+
+In: miniSEED files or folders, or the word ``example`` (the event shipped with ObsPy). Out: a SeedLink v3.1 server on a
+TCP port, serving 512-byte records at the pace at which a datalogger would have filled them, faster, or as fast as the
+clients read. Used for demonstrations, tests, soak runs and throughput measurements.
+
+The signal path, one file each::
+
+    records  example  repack  header     miniSEED in any shape -> 512-byte version 2 records
+    clock                                which record is packet k, and when is it due
+    ring                                 24-bit sequence numbers, back-data, resumption by number and time
+    protocol  selection  session  info   bytes from a client -> commands -> what it asks for; replies
+    connection  server                   sockets
+    config  faults                       what to play, and what trouble to make
+
+>>> import asyncio
+>>> async def hello() -> bytes:
+...     async with ReplayServer(ReplayConfig(inputs=("example",), port=0)) as server:
+...         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+...         writer.write(b"HELLO\\r\\n")
+...         line = await reader.readline()
+...         writer.close()
+...         return line
+>>> asyncio.run(hello()).split()[:2]
+[b'SeedLink', b'v3.1']
+"""
+
+from xiaod.replay.config import ReplayConfig, ReplayError
+from xiaod.replay.faults import Faults, Silence
+from xiaod.replay.server import ReplayServer, serve
+
+__all__ = ["Faults", "ReplayConfig", "ReplayError", "ReplayServer", "Silence", "serve"]

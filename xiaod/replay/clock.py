@@ -1,0 +1,258 @@
+"""The play: which record is packet ``k``, when is it due, and with what time written in it.
+
+A record becomes available when its last sample has been recorded, as in a datalogger: components come at different
+moments. All rounds of a play are known beforehand, so no packet is stored: packet ``k`` is computed when a client needs
+it. Times: ``due_ns`` counts nanoseconds of data since the first sample of a round.
+
+>>> from xiaod.replay.records import load
+>>> play = Play(load(["example"]), copies=2, loop=True, loop_gap_s=5.0)
+>>> [stream.name for stream in play.streams][:3]
+['BW_RJ000__EHE', 'BW_RJ000__EHN', 'BW_RJ000__EHZ']
+>>> play.period_ns // 10**9
+35
+>>> play.slot(play.size) == play.slot(0), play.round_of(play.size)
+(True, 1)
+"""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from xiaod.replay.config import MAX_COPIES, ReplayError
+from xiaod.replay.faults import Faults
+from xiaod.replay.header import BTIME, RECORD_BYTES, STATION, TICK_NS, btime_of
+from xiaod.replay.records import Archive, Record
+from xiaod.timebase import NS_PER_S, ns_from_s
+
+GARBAGE = bytes((7 * i + 3) % 251 for i in range(RECORD_BYTES))
+"""The meaningless record sent by `Faults.garbage_every`."""
+_BASE36 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_KEPT_ROUNDS = 4
+
+
+class Slot(NamedTuple):
+    """One packet of a round.
+
+    Attributes:
+        due_ns: when its last sample is recorded, since the first sample of the round.
+        stream: index of its stream.
+        record: what to send; ``None`` for garbage.
+    """
+
+    due_ns: int
+    stream: int
+    record: Record | None
+
+
+@dataclass(frozen=True)
+class Stream:
+    """One stream as served.
+
+    Attributes:
+        network, station, location, channel: codes without padding; the station's may be synthetic.
+        kind: SeedLink type, ``D`` or ``L``.
+        code: station code to write into records, padded to five bytes; ``None`` if it stays.
+    """
+
+    network: str
+    station: str
+    location: str
+    channel: str
+    kind: str
+    code: bytes | None
+
+    @property
+    def name(self) -> str:
+        """``NET_STA_LOC_CHA``."""
+        return f"{self.network}_{self.station}_{self.location}_{self.channel}"
+
+
+class Round(NamedTuple):
+    """One playing of the whole archive: its packets, their due times, and which belong to each stream."""
+
+    slots: tuple[Slot, ...]
+    dues: list[int]
+    of_stream: dict[int, list[int]]
+
+
+class Play:
+    """All packets there are, in order, for ever if looped.
+
+    Args:
+        archive: the records of one round.
+        copies: above 1, so many copies of each station under synthetic codes.
+        loop: whether rounds follow one another.
+        loop_gap_s: silence between rounds (s), added to the span rounded up to whole seconds.
+        faults: trouble in the schedule.
+
+    Raises:
+        ReplayError: if the synthetic codes do not suffice.
+    """
+
+    def __init__(
+        self, archive: Archive, *, copies: int = 1, loop: bool = False, loop_gap_s: float = 5.0, faults: Faults | None = None
+    ) -> None:
+        self.loop = loop
+        self.first_ns = min(record.start_ns for record in archive.records)
+        span_ns = max(record.end_ns for record in archive.records) - self.first_ns
+        # Rounds move by whole seconds, so that every sampling grid anchored to a second stays as it is.
+        self.period_ns = -(-(span_ns + ns_from_s(loop_gap_s)) // NS_PER_S) * NS_PER_S
+        self.streams, plain = _plain_round(archive, copies, faults or Faults(), self.first_ns)
+        self._faults = faults or Faults()
+        self._names = [stream.name for stream in self.streams]
+        self._base = _indexed(plain)
+        self._first_index = [0]  # of each round known so far; used only when faults make rounds differ
+        self._kept: dict[int, Round] = {}
+
+    @property
+    def size(self) -> int:
+        """Packets of a round without faults."""
+        return len(self._base.slots)
+
+    def total(self) -> int | None:
+        """Packets there are in all; ``None`` for ever."""
+        return None if self.loop else len(self.round(0).slots)
+
+    def round(self, number: int) -> Round:
+        """Packets of one round."""
+        if not self._faults.disturbs:
+            return self._base
+        if number not in self._kept:
+            while len(self._kept) >= _KEPT_ROUNDS:
+                self._kept.pop(next(iter(self._kept)))
+            slots = self._faults.disturb(
+                self._base.slots, names=self._names, ordinal=number * self.size, round_ns=number * self.period_ns
+            )
+            self._kept[number] = _indexed(slots)
+        return self._kept[number]
+
+    def locate(self, index: int) -> tuple[int, int] | None:
+        """Round and position of packet ``index``; ``None`` if there is no such packet (or none in the rounds looked at)."""
+        if not self._faults.disturbs:
+            number, place = divmod(index, self.size)
+            return (number, place) if number == 0 or self.loop else None
+        firsts = self._first_index
+        empty = 0
+        while index >= firsts[-1] and (self.loop or len(firsts) == 1):
+            count = len(self.round(len(firsts) - 1).slots)
+            empty = 0 if count else empty + 1
+            if empty > 1:  # every stream silenced: there may never be another packet
+                return None
+            firsts.append(firsts[-1] + count)
+        number = bisect_right(firsts, index) - 1
+        return (number, index - firsts[number]) if number < len(firsts) - 1 else None
+
+    def round_of(self, index: int) -> int:
+        """Number of the round a packet belongs to.
+
+        Raises:
+            IndexError: if there is no such packet.
+        """
+        return self._found(index)[0]
+
+    def slot(self, index: int) -> Slot:
+        """Packet ``index``.
+
+        Raises:
+            IndexError: if there is no such packet.
+        """
+        number, place = self._found(index)
+        return self.round(number).slots[place]
+
+    def due_ns(self, index: int) -> int | None:
+        """When packet ``index`` is due, in ns of data since the start of the play; ``None`` if there is no such packet."""
+        found = self.locate(index)
+        return None if found is None else found[0] * self.period_ns + self.round(found[0]).dues[found[1]]
+
+    def first_due_after(self, index: int, at_ns: int, *, inclusive: bool) -> int:
+        """Number of the first packet from ``index`` on due after an instant, or at it if ``inclusive``.
+
+        ``at_ns`` is in ns of data since the start of the play. At the end of the play: the number of packets.
+        """
+        bisect = bisect_left if inclusive else bisect_right
+        while (found := self.locate(index)) is not None:
+            number, place = found
+            dues = self.round(number).dues
+            reached = bisect(dues, at_ns - number * self.period_ns, place)
+            index += reached - place
+            if reached < len(dues):
+                break
+        return index
+
+    def payloads(self, begin: int, end: int, shift_ns: int) -> Iterator[tuple[int, int, bytes]]:
+        """Yield index, stream and 512 bytes of packets ``begin`` to ``end``, data moved by ``shift_ns`` and by round."""
+        while begin < end and (found := self.locate(begin)) is not None:
+            number, place = found
+            slots = self.round(number).slots[place : place + end - begin]
+            ticks = (shift_ns + number * self.period_ns) // TICK_NS
+            for index, (_, stream, record) in enumerate(slots, begin):
+                yield index, stream, self._body(stream, record, ticks)
+            begin += len(slots)
+
+    def _body(self, stream: int, record: Record | None, ticks: int) -> bytes:
+        if record is None:
+            return GARBAGE
+        raw = record.raw
+        code = self.streams[stream].code
+        if not ticks and code is None:
+            return raw
+        btime = btime_of(record.ticks + ticks, record.order)
+        head = raw[: BTIME.start] if code is None else raw[: STATION.start] + code + raw[STATION.stop : BTIME.start]
+        return head + btime + raw[BTIME.stop :]
+
+    def _found(self, index: int) -> tuple[int, int]:
+        found = self.locate(index)
+        if found is None:
+            raise IndexError(f"the play has no packet {index}")
+        return found
+
+
+def _indexed(slots: tuple[Slot, ...]) -> Round:
+    of_stream: dict[int, list[int]] = {}
+    for place, slot in enumerate(slots):
+        of_stream.setdefault(slot.stream, []).append(place)
+    return Round(slots, [slot.due_ns for slot in slots], of_stream)
+
+
+def _plain_round(
+    archive: Archive, copies: int, faults: Faults, first_ns: int
+) -> tuple[tuple[Stream, ...], tuple[Slot, ...]]:
+    kinds = {record.stream: record for record in archive.records}
+    stations = sorted({(record.network, record.station) for record in archive.records})
+    used: dict[tuple[str, str], int] = {}
+    streams: list[Stream] = []
+    slots: list[Slot] = []
+    for _ in range(copies):
+        named = {key: _synthetic(*key, used) if copies > 1 else None for key in stations}
+        index_of: dict[str, int] = {}
+        delay_ns: dict[str, int] = {}
+        for name, record in sorted(kinds.items()):
+            code = named[record.network, record.station]
+            stream = Stream(
+                record.network,
+                code or record.station,
+                record.location,
+                record.channel,
+                record.kind,
+                code.encode("ascii").ljust(5) if code else None,
+            )
+            index_of[name] = len(streams)
+            delay_ns[name] = faults.delay_ns(stream.name)
+            streams.append(stream)
+        slots.extend(
+            Slot(record.end_ns - first_ns + delay_ns[name], index_of[name], record)
+            for record in archive.records
+            for name in (record.stream,)
+        )
+    slots.sort(key=lambda slot: slot.due_ns)
+    return tuple(streams), tuple(slots)
+
+
+def _synthetic(network: str, station: str, used: dict[tuple[str, str], int]) -> str:
+    prefix = station[:2].ljust(2, "X")
+    number = used.get((network, prefix), 0)
+    if number >= MAX_COPIES:
+        raise ReplayError(f"{network}.{station}: more than {MAX_COPIES} copies of stations beginning {prefix}; ask for fewer")
+    used[network, prefix] = number + 1
+    return prefix + _BASE36[number // 1296] + _BASE36[number // 36 % 36] + _BASE36[number % 36]

@@ -1,0 +1,137 @@
+"""Trouble a replay server can make on purpose, so that tests need no patched parts.
+
+Two kinds in one frozen dataclass. Trouble before the server (records lost, doubled, late, out of order, damaged, a silent
+station) changes the *schedule*: `Faults.disturb` is called once per round of the play, and such packets are numbered
+like any others. Trouble on the line (cut, freeze, refusal, numbers starting afresh) changes the *link*: it can be
+switched while the server runs (`ReplayServer.set_faults`).
+
+>>> faults = Faults(delays_s={"BW_RJOB__EHN": 2.0})
+>>> faults.delay_ns("BW_RJOB__EHN"), faults.delay_ns("BW_RJOB__EHZ")
+(2000000000, 0)
+>>> faults.disturbs, Faults(drop_every=3).disturbs
+(False, True)
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from xiaod.timebase import ns_from_s
+
+if TYPE_CHECKING:
+    from xiaod.replay.clock import Slot
+
+LINK_FIELDS = frozenset(
+    ("cut_after_packets", "cut_connections", "freeze_after_packets", "freeze_s", "refuse_connections", "reset_sequence_to")
+)
+"""Faults that may change while the server runs."""
+
+
+@dataclass(frozen=True)
+class Silence:
+    """Streams that send nothing for a while.
+
+    Attributes:
+        stream: ``NET_STA_LOC_CHA`` with ``?`` and ``*``.
+        begin_s: seconds of data after the start of the play.
+        end_s: the same; ``None`` means for ever.
+    """
+
+    stream: str
+    begin_s: float = 0.0
+    end_s: float | None = None
+
+    def covers(self, stream: str, at_ns: int) -> bool:
+        """Tell whether a stream is silent at an instant (ns of data since the start of the play)."""
+        if at_ns < ns_from_s(self.begin_s) or (self.end_s is not None and at_ns >= ns_from_s(self.end_s)):
+            return False
+        return fnmatchcase(stream, self.stream)
+
+
+@dataclass(frozen=True)
+class Faults:
+    """What goes wrong; the default is nothing. ``every`` counts the records of the whole play, the first being 1.
+
+    Attributes:
+        delays_s: extra delay by stream pattern (``NET_STA_LOC_CHA``): components out of step.
+        drop_every: each n-th record is lost before it is numbered; 0 for none.
+        duplicate_every: each n-th record is sent twice, with two numbers.
+        reorder_every: each n-th record is sent after its successor of the same stream.
+        garbage_every: a packet of proper length and header with meaningless bytes follows each n-th record.
+        silences: streams that send nothing for a while.
+        cut_after_packets: close a connection in the middle of a record after this many whole packets.
+        cut_connections: how many connections are cut in this way.
+        freeze_after_packets: send nothing more, replies included, after this many packets; the connection stays open.
+        freeze_s: how long it stays frozen; ``None`` means for ever.
+        refuse_connections: do not listen; connections are closed.
+        reset_sequence_to: number the next packet so, as a server does that lost its ring.
+    """
+
+    delays_s: Mapping[str, float] = field(default_factory=dict)
+    drop_every: int = 0
+    duplicate_every: int = 0
+    reorder_every: int = 0
+    garbage_every: int = 0
+    silences: Sequence[Silence] = ()
+    cut_after_packets: int | None = None
+    cut_connections: int = 1
+    freeze_after_packets: int | None = None
+    freeze_s: float | None = None
+    refuse_connections: bool = False
+    reset_sequence_to: int | None = None
+
+    @property
+    def disturbs(self) -> bool:
+        """Whether rounds of the play differ from the plain schedule."""
+        every = (self.drop_every, self.duplicate_every, self.reorder_every, self.garbage_every)
+        return any(every) or bool(self.silences)
+
+    def same_schedule(self, other: "Faults") -> bool:
+        """Tell whether two sets of faults differ in nothing but the link."""
+        names = (item.name for item in fields(self) if item.name not in LINK_FIELDS)
+        return all(getattr(self, name) == getattr(other, name) for name in names)
+
+    def delay_ns(self, stream: str) -> int:
+        """Extra delay of a stream ``NET_STA_LOC_CHA``; the longest one wins if several patterns match (ns)."""
+        found = (delay_s for pattern, delay_s in self.delays_s.items() if fnmatchcase(stream, pattern))
+        return ns_from_s(max(found, default=0.0))
+
+    def disturb(
+        self, slots: Iterable["Slot"], *, names: Sequence[str], ordinal: int, round_ns: int
+    ) -> tuple["Slot", ...]:
+        """Apply the schedule's faults to one round.
+
+        Args:
+            slots: the plain round, in order of ``due_ns``.
+            names: stream names ``NET_STA_LOC_CHA`` by stream index.
+            ordinal: records of the play before this round.
+            round_ns: begin of this round in ns of data since the start of the play.
+
+        Returns:
+            the round as it will be sent, in order of ``due_ns``.
+        """
+        sent: list[Slot] = []
+        held: dict[int, Slot] = {}
+        for number, slot in enumerate(slots, ordinal + 1):
+            silent = any(item.covers(names[slot.stream], round_ns + slot.due_ns) for item in self.silences)
+            if silent or _hits(self.drop_every, number):
+                continue
+            if _hits(self.reorder_every, number) and slot.stream not in held:
+                held[slot.stream] = slot
+                continue
+            sent.append(slot)
+            if (late := held.pop(slot.stream, None)) is not None:
+                sent.append(late._replace(due_ns=slot.due_ns))
+            if _hits(self.duplicate_every, number):
+                sent.append(slot)
+            if _hits(self.garbage_every, number):
+                sent.append(slot._replace(record=None))
+        # A record held at the end of the round has no successor there: it comes last instead of being lost.
+        last_ns = sent[-1].due_ns if sent else 0
+        sent.extend(slot._replace(due_ns=max(slot.due_ns, last_ns)) for slot in held.values())
+        return tuple(sent)
+
+
+def _hits(every: int, number: int) -> bool:
+    return every > 0 and number % every == 0

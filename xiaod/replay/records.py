@@ -1,0 +1,228 @@
+"""miniSEED files of any shape as 512-byte version 2 records, in order of their last sample.
+
+In: files and folders, or ``example``. Out: an `Archive`: the records to serve, and the problems met. Records that already
+are what SeedLink v3 carries pass through byte for byte; everything else (4096-byte records, version 3, no blockette
+1000) is unpacked and packed again with its sample type kept. What cannot be read is named, counted and skipped.
+
+>>> archive = load(["example"])
+>>> sorted({record.stream for record in archive.records})
+['BW_RJOB__EHE', 'BW_RJOB__EHN', 'BW_RJOB__EHZ']
+>>> {len(record.raw) for record in archive.records}, archive.problems
+({512}, ())
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from xiaod.replay.config import EXAMPLE, ReplayError
+from xiaod.replay.header import BTIME, RECORD_BYTES, btime_struct, ticks_of
+from xiaod.replay.repack import Run, repack
+
+if TYPE_CHECKING:
+    from struct import Struct
+
+DATA_TYPE, LOG_TYPE = "D", "L"
+"""SeedLink's one-letter types of packets."""
+SHOWN_PROBLEMS = 5
+"""Problems spelled out in the error when nothing at all could be read."""
+
+_HEADER = re.compile(rb"[0-9 \0]{6}[DRQM][ \0]|MS\x03")
+_MIN_RECORD_BYTES = 40
+_BLOCKETTE_1000 = 1000
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something that was not served.
+
+    Attributes:
+        path: the file.
+        offset: byte where it begins.
+        reason: what is wrong.
+    """
+
+    path: str
+    offset: int
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: byte {self.offset}: {self.reason}"
+
+
+@dataclass(frozen=True)
+class Record:
+    """One 512-byte miniSEED version 2 record and what the server needs to know of it.
+
+    Attributes:
+        network, station, location, channel: codes without padding.
+        kind: SeedLink type, ``D`` for data, ``L`` for text.
+        start_ns: time of the first sample.
+        end_ns: time of the last sample.
+        raw: the record.
+        ticks: start time as written in its header (0.0001 s), without the microseconds of blockette 1001.
+        order: byte order of the header.
+    """
+
+    network: str
+    station: str
+    location: str
+    channel: str
+    kind: str
+    start_ns: int
+    end_ns: int
+    raw: bytes
+    ticks: int
+    order: "Struct"
+
+    @property
+    def stream(self) -> str:
+        """``NET_STA_LOC_CHA``."""
+        return f"{self.network}_{self.station}_{self.location}_{self.channel}"
+
+
+@dataclass(frozen=True)
+class Archive:
+    """All that can be played.
+
+    Attributes:
+        records: in order of their last sample.
+        problems: what was skipped, and why.
+    """
+
+    records: tuple[Record, ...]
+    problems: tuple[Problem, ...]
+
+
+def load(inputs: Sequence[str | Path]) -> Archive:
+    """Read all inputs.
+
+    Raises:
+        ReplayError: if an input does not exist, or nothing at all can be served.
+    """
+    problems: list[Problem] = []
+    records: list[Record] = []
+    for path, raw in _contents(inputs, problems):
+        records.extend(_read(path, raw, problems))
+    if not records:
+        shown = "; ".join(map(str, problems[:SHOWN_PROBLEMS])) or "no files found"
+        names = ", ".join(map(str, inputs))
+        raise ReplayError(f"no miniSEED record could be read from {names}: {shown}. Name miniSEED files or {EXAMPLE!r}")
+    records.sort(key=lambda record: (record.end_ns, record.start_ns, record.stream))
+    return Archive(tuple(records), tuple(problems))
+
+
+def _contents(inputs: Sequence[str | Path], problems: list[Problem]) -> Iterator[tuple[str, bytes]]:
+    for item in inputs:
+        path = Path(item)
+        if item == EXAMPLE and not path.exists():
+            from xiaod.replay.example import example_records
+
+            yield EXAMPLE, example_records()
+            continue
+        if not path.exists():
+            raise ReplayError(f"{path}: no such file or folder. Name miniSEED files, folders or {EXAMPLE!r}")
+        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+            if file.is_dir():
+                continue
+            try:
+                yield str(file), file.read_bytes()
+            except OSError as error:
+                problems.append(Problem(str(file), 0, f"cannot be read: {error.strerror}"))
+
+
+def _read(path: str, content: bytes, problems: list[Problem]) -> Iterator[Record]:
+    """Records of one file; runs that need repacking are gathered so that the new records are full."""
+    pending: Run | None = None
+    for offset, parsed in _parsed(path, content, problems):
+        raw = content[offset : offset + parsed.reclen]
+        if _fit_to_serve(parsed, raw):
+            yield from _flush(path, pending, problems)
+            pending = None
+            yield from _described([raw], path, offset, problems)
+            continue
+        if parsed.samprate <= 0 or parsed.samplecnt <= 0:
+            problems.append(Problem(path, offset, "holds no samples and is no 512-byte record"))
+            continue
+        try:
+            run = Run.unpack(raw, offset)
+        except RuntimeError as error:
+            problems.append(Problem(path, offset, f"samples cannot be decoded: {error}"))
+            continue
+        if pending is not None and pending.continued_by(run):
+            pending = pending.joined(run)
+        else:
+            yield from _flush(path, pending, problems)
+            pending = run
+    yield from _flush(path, pending, problems)
+
+
+def _flush(path: str, run: Run | None, problems: list[Problem]) -> Iterator[Record]:
+    if run is None:
+        return
+    try:
+        packed = repack(run)
+    except RuntimeError as error:
+        problems.append(Problem(path, run.offset, f"cannot become 512-byte miniSEED 2 records: {error}"))
+        return
+    yield from _described(packed, path, run.offset, problems)
+
+
+def _parsed(path: str, content: bytes, problems: list[Problem]) -> Iterator[tuple[int, Any]]:
+    """Walk over the records of a file; after damage, go on at the next thing that looks like a header."""
+    from pymseed import MS3Record
+
+    view = memoryview(content)
+    offset = 0
+    while offset < len(content):
+        try:
+            parsed = MS3Record.parse(view[offset:])
+        except RuntimeError as error:
+            found = _HEADER.search(content, offset + 1)
+            after = found.start() if found else len(content)
+            reason = f"{after - offset} bytes are no miniSEED record ({str(error).strip() or 'too short'})"
+            problems.append(Problem(path, offset, reason))
+            offset = after
+            continue
+        yield offset, parsed
+        offset += max(parsed.reclen, _MIN_RECORD_BYTES)
+
+
+def _fit_to_serve(parsed: Any, raw: bytes) -> bool:
+    if parsed.formatversion != 2 or len(raw) != RECORD_BYTES:
+        return False
+    order = "big" if btime_struct(raw).format[0] == ">" else "little"
+    first = int.from_bytes(raw[46:48], order)  # clients find length and encoding in blockette 1000, if it is there
+    while 48 <= first <= RECORD_BYTES - 8:
+        if int.from_bytes(raw[first : first + 2], order) == _BLOCKETTE_1000:
+            return True
+        following = int.from_bytes(raw[first + 2 : first + 4], order)
+        first = following if following > first else 0
+    return False
+
+
+def _described(packed: Iterable[bytes], path: str, offset: int, problems: list[Problem]) -> Iterator[Record]:
+    from pymseed import MS3Record, sourceid2nslc
+
+    for raw in packed:
+        try:
+            parsed = MS3Record.parse(raw)
+            network, station, location, channel = sourceid2nslc(parsed.sourceid)
+            order = btime_struct(raw)
+            sampled = parsed.samprate > 0 and parsed.samplecnt > 0
+            yield Record(
+                network,
+                station,
+                location,
+                channel,
+                DATA_TYPE if sampled else LOG_TYPE,
+                parsed.starttime,
+                parsed.endtime if sampled else parsed.starttime,
+                raw,
+                ticks_of(raw[BTIME], order),
+                order,
+            )
+        except (RuntimeError, ValueError) as error:
+            problems.append(Problem(path, offset, f"header makes no sense: {error}"))

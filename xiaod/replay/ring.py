@@ -1,0 +1,114 @@
+"""Which packets a client can have now, and under which numbers: sequence numbers, back-data, resumption.
+
+The server counts packets of the play from 0 without end; SeedLink v3 shows only the lowest 24 bits, as six hexadecimal
+digits. A number sent by a client therefore names the newest packet that bears it. Where a client resumes:
+
+* number known: at that packet. If it also gives the start time of its last packet and the packet before does not begin
+  in that second, the numbers have started afresh since, and the time alone counts;
+* number older than the ring, no time: at the oldest packet kept, since that loses least;
+* number never given out, no time: at the next new packet, as ringserver does;
+* time only: at the first packet that ends at that time or later.
+
+>>> from xiaod.replay.clock import Play
+>>> from xiaod.replay.records import load
+>>> ring = Ring(Play(load(["example"])), capacity=10, first_sequence=0xFFFFFE, whole=False)
+>>> ring.advance(12)
+>>> ring.oldest, ring.next, f"{ring.sequence_of(2):06X}", ring.index_of(3), ring.index_of(0xFFFFFF)
+(2, 12, '000000', 5, None)
+"""
+
+from xiaod.replay.clock import Play
+from xiaod.replay.config import SEQUENCE_MODULUS
+from xiaod.timebase import NS_PER_S
+
+HALF = SEQUENCE_MODULUS // 2
+"""A number less than this far behind the newest is old; any other has not been given out."""
+
+
+class Ring:
+    """Window of available packets over a play.
+
+    Args:
+        play: all packets.
+        capacity: newest packets that can still be had.
+        first_sequence: number of packet 0.
+        whole: every client has the whole play to itself (speed ``max``): nothing ever leaves.
+    """
+
+    def __init__(self, play: Play, *, capacity: int, first_sequence: int, whole: bool) -> None:
+        self.play = play
+        self.capacity = capacity
+        self.whole = whole
+        self.next = 0
+        self.shift_ns = 0
+        self._offset = first_sequence
+        self._floor = 0  # packets before this one bear numbers that no longer count
+
+    @property
+    def oldest(self) -> int:
+        """First packet that can be had."""
+        return 0 if self.whole else max(0, self.next - self.capacity)
+
+    def advance(self, index: int) -> None:
+        """Make packets before ``index`` available (speed ``max``: note how far any client has come)."""
+        self.next = max(self.next, index)
+
+    def renumber(self, sequence: int) -> None:
+        """Let the next packet bear this number; numbers given out before mean nothing from now on."""
+        self._offset = (sequence - self.next) % SEQUENCE_MODULUS
+        self._floor = self.next
+
+    def sequence_of(self, index: int) -> int:
+        """24-bit number of a packet."""
+        return (index + self._offset) % SEQUENCE_MODULUS
+
+    def index_of(self, sequence: int) -> int | None:
+        """Packet a number stands for: one that can be had, or the next one; else ``None``."""
+        behind = (self.next + self._offset - sequence) % SEQUENCE_MODULUS
+        index = self.next - behind
+        if self.whole and behind > HALF and index + SEQUENCE_MODULUS > 0:
+            # Without a clock a packet ahead of what has been sent is as good as any other.
+            index += SEQUENCE_MODULUS
+        return index if index >= max(self.oldest, self._floor) and (self.whole or index <= self.next) else None
+
+    def start_for(self, sequence: int | None, time_ns: int | None) -> int:
+        """First packet for a client that asks with a number, a time, both or neither."""
+        if sequence is None:
+            return self._after(time_ns) if time_ns is not None else self._newest()
+        index = self.index_of(sequence)
+        if index is not None and (time_ns is None or self._fits(index - 1, time_ns)):
+            return index
+        if time_ns is not None:
+            return self._after(time_ns)
+        behind = (self.next + self._offset - sequence) % SEQUENCE_MODULUS
+        return self.oldest if behind < HALF or sequence == 0 else self._newest()
+
+    def start_ns(self, index: int) -> int | None:
+        """Start time of a packet as served; ``None`` for garbage or no such packet."""
+        found = self.play.locate(index)
+        if found is None:
+            return None
+        record = self.play.slot(index).record
+        return None if record is None else record.start_ns + self.shift_ns + found[0] * self.play.period_ns
+
+    def end_ns(self, index: int) -> int | None:
+        """Time of the last sample of a packet as served; ``None`` for garbage or no such packet."""
+        found = self.play.locate(index)
+        if found is None:
+            return None
+        record = self.play.slot(index).record
+        return None if record is None else record.end_ns + self.shift_ns + found[0] * self.play.period_ns
+
+    def _newest(self) -> int:
+        # Without a clock everything is available at once, so "the next packet" is the first.
+        return 0 if self.whole else self.next
+
+    def _fits(self, index: int, time_ns: int) -> bool:
+        start_ns = self.start_ns(index) if index >= self.oldest else None
+        # Whole seconds: the times of SeedLink v3 have no finer part.
+        return start_ns is None or start_ns // NS_PER_S == time_ns // NS_PER_S
+
+    def _after(self, time_ns: int) -> int:
+        at_ns = time_ns - self.shift_ns - self.play.first_ns
+        index = self.play.first_due_after(self.oldest, at_ns, inclusive=True)
+        return index if self.whole else min(index, self.next)

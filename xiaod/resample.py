@@ -1,0 +1,186 @@
+"""Any sampling rate to the absolute 100 Hz grid, in a stream.
+
+Two converters share one interface: samples of one channel without a gap go in, in any pieces; samples on the grid come out.
+
+- :class:`Aligner` serves streams of exactly 100 Hz. It changes no sample; it only says to which grid index each belongs. What
+  remains, at most half a sample, is :attr:`Aligner.offset_ns`, which is added to pick times.
+- :class:`Interpolator` serves every other rate from 20 to 500 Hz, 99.998 Hz among them. It evaluates a windowed-sinc
+  interpolant (Crochiere & Rabiner, Multirate Digital Signal Processing, 1983, ch. 2; Kaiser window with beta of Kaiser, 1974)
+  at the instants of the grid. The kernel is symmetric about each output instant, so there is no delay to correct: an onset
+  stays where it is. What it costs is a wait for :attr:`Interpolator.half` input samples beyond an output instant, and as many
+  at the beginning, where nothing is put out.
+
+A stream whose header says one rate while its clock runs at another drifts against the prediction; :meth:`advance` takes that up.
+
+>>> import numpy as np
+>>> tone = np.sin(2 * np.pi * 5 * np.arange(1000) / 50.0)
+>>> converter = converter_for(50.0, start_ns=0)
+>>> first, out = converter.push(tone)
+>>> float(np.abs(out - np.sin(2 * np.pi * 5 * (first + np.arange(len(out))) / 100.0)).max()) < 2e-3
+True
+"""
+
+from functools import lru_cache
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xiaod.timebase import GRID_NS, GRID_RATE_HZ, grid_index
+
+MIN_RATE_HZ = 20.0
+MAX_RATE_HZ = 500.0
+EXACT_RATE_TOLERANCE = 1e-7
+"""Relative deviation from 100 Hz up to which samples pass unchanged: one sample in four months."""
+ZERO_CROSSINGS = 16
+"""Zero crossings of the sinc on each side; with the Kaiser window below, a transition band of 0.135 of the cut-off's rate."""
+KAISER_BETA = 6.76
+"""Stop band 70 dB down: beta = 0.1102 (70 - 8.7)."""
+ROLL_OFF = 0.865
+"""Cut-off relative to the lower Nyquist frequency, so that the stop band begins at it."""
+PHASES = 512
+"""Rows of the kernel table; between rows the kernel is interpolated linearly (error below 1e-6)."""
+GUARD = 1e-3
+"""Part of a sample by which full support is asked for early, so that rounding cannot reach beyond what is held."""
+SLIP_NS = 6 * GRID_NS // 10
+"""Offset at which a drifting 100 Hz stream moves on by one grid index: beyond half a sample, so that it cannot flutter."""
+
+
+class Converter(Protocol):
+    """Streaming conversion of one gapless run to the grid."""
+
+    @property
+    def offset_ns(self) -> int:
+        """What to add to grid times to get true times."""
+        ...
+
+    def push(self, samples: NDArray[np.float64]) -> tuple[int, NDArray[np.float64]]:
+        """Take the next samples, shape ``(n,)``; give the grid index of the first output and the outputs."""
+        ...
+
+    def advance(self, drift_ns: int) -> None:
+        """Note that the samples pushed next lie ``drift_ns`` later than predicted (earlier when negative)."""
+        ...
+
+
+class Aligner:
+    """Samples at exactly 100 Hz: nothing but a grid index and an offset."""
+
+    def __init__(self, start_ns: int) -> None:
+        self._next = grid_index(start_ns)
+        self._offset_ns = start_ns - self._next * GRID_NS
+        self._slip = 0
+        self._last = 0.0
+
+    @property
+    def offset_ns(self) -> int:
+        """What to add to grid times to get true times."""
+        return self._offset_ns
+
+    def advance(self, drift_ns: int) -> None:
+        """Move the offset; beyond :data:`SLIP_NS` move the index by one sample instead."""
+        self._offset_ns += drift_ns
+        if abs(self._offset_ns) > SLIP_NS:
+            self._slip = 1 if self._offset_ns > 0 else -1
+            self._offset_ns -= self._slip * GRID_NS
+
+    def push(self, samples: NDArray[np.float64]) -> tuple[int, NDArray[np.float64]]:
+        """Give the samples back with the grid index of the first.
+
+        After a slip one sample is left out, or one is put in half-way between its neighbours: a clock that drifts by 10 ms
+        in minutes or hours leaves no gap.
+        """
+        first = self._next
+        if len(samples) and self._slip:
+            if self._slip < 0:
+                samples = samples[1:]
+            else:
+                samples = np.concatenate([[(self._last + samples[0]) / 2], samples])
+            self._slip = 0
+        if len(samples):
+            self._last = float(samples[-1])
+        self._next += len(samples)
+        return first, samples
+
+
+class Interpolator:
+    """Windowed-sinc interpolation from a rate of 20 to 500 Hz to the grid."""
+
+    def __init__(self, rate_hz: float, start_ns: int) -> None:
+        self._rate_hz = rate_hz
+        self._anchor_ns = start_ns
+        self._table = _kernel_table(rate_hz)
+        self.half = self._table.shape[1] // 2
+        """Input samples needed on each side of an output instant."""
+        self._held = np.empty(0)
+        self._held_from = 0
+        self._next = self._first_index_at(self.half - 1 + GUARD)
+
+    @property
+    def offset_ns(self) -> int:
+        """Zero: outputs lie on the grid."""
+        return 0
+
+    def advance(self, drift_ns: int) -> None:
+        """Shift the time of all samples, past ones included: the step is below a sample."""
+        self._anchor_ns += drift_ns
+
+    def push(self, samples: NDArray[np.float64]) -> tuple[int, NDArray[np.float64]]:
+        """Interpolate at every grid instant that has its full support; the rest is held."""
+        held = np.concatenate([self._held, samples])
+        first = self._next
+        # The last output needs input samples up to floor(position) + half.
+        stop = self._first_index_at(self._held_from + len(held) - self.half - GUARD)
+        count = max(0, stop - first)
+        if count == 0:
+            self._held = held
+            return first, np.empty(0)
+        elapsed_ns = np.arange(count, dtype=np.int64) * GRID_NS + (first * GRID_NS - self._anchor_ns)
+        position = elapsed_ns * (self._rate_hz / 1e9)
+        whole = np.floor(position)
+        phase = (position - whole) * PHASES
+        row = phase.astype(np.int64)
+        weight = (phase - row)[:, None]
+        kernel = self._table[row] * (1 - weight) + self._table[row + 1] * weight
+        begin = whole.astype(np.int64) - (self.half - 1) - self._held_from
+        # After a shift of the anchor the support of the first outputs may begin just before what is held.
+        taps = np.clip(begin, 0, len(held) - 2 * self.half)[:, None] + np.arange(2 * self.half)
+        out = (held[taps] * kernel).sum(axis=1)
+        keep = max(0, int(begin[-1]) - 1)
+        self._held = held[keep:]
+        self._held_from += keep
+        self._next = stop
+        return first, out
+
+    def _first_index_at(self, sample: float) -> int:
+        """First grid index not before a position in the input."""
+        # Integers from the anchor on: a float of nanoseconds since 1970 is only good to some 200 ns.
+        return -(-(self._anchor_ns + round(sample * 1e9 / self._rate_hz)) // GRID_NS)
+
+
+def converter_for(rate_hz: float, start_ns: int) -> Converter:
+    """Converter for a run that begins at ``start_ns``.
+
+    Raises:
+        ValueError: when the rate is outside 20 to 500 Hz.
+    """
+    if not MIN_RATE_HZ <= rate_hz <= MAX_RATE_HZ:
+        raise ValueError(f"sampling rate must be {MIN_RATE_HZ:g} to {MAX_RATE_HZ:g} Hz; got {rate_hz:g}")
+    if abs(rate_hz / GRID_RATE_HZ - 1) < EXACT_RATE_TOLERANCE:
+        return Aligner(start_ns)
+    return Interpolator(rate_hz, start_ns)
+
+
+@lru_cache(maxsize=32)
+def _kernel_table(rate_hz: float) -> NDArray[np.float64]:
+    """Kernel at ``PHASES + 1`` fractional positions, shape ``(PHASES + 1, 2 half)``; each row sums to one."""
+    stretch = max(1.0, rate_hz / GRID_RATE_HZ)
+    half = int(np.ceil(ZERO_CROSSINGS * stretch))
+    cut_off = ROLL_OFF / stretch
+    fraction = np.arange(PHASES + 1)[:, None] / PHASES
+    distance = np.arange(-half + 1, half + 1)[None, :] - fraction
+    inside = np.clip(1 - (distance / half) ** 2, 0, None)
+    table = np.sinc(cut_off * distance) * np.i0(KAISER_BETA * np.sqrt(inside))
+    table /= table.sum(axis=1, keepdims=True)
+    table.flags.writeable = False
+    return np.asarray(table)

@@ -1,0 +1,208 @@
+"""The daemon: builds the pipeline from the configuration, watches it, and stops it in order.
+
+The first SIGTERM or SIGINT asks the sources to end; everything received is picked and delivered, then the process ends with
+status 0. A second signal ends it at once. A failure in any task ends the process with status 1: the service manager restarts it, and
+only reconnection and delivery heal themselves.
+
+>>> ExitCode.CONFIGURATION.value
+2
+"""
+
+import asyncio
+import os
+import signal
+import time
+from contextlib import AsyncExitStack
+from enum import IntEnum
+from pathlib import Path
+
+from models.weights import resolve
+from xiaod import __version__
+from xiaod.config import Config, SeedLinkConfig
+from xiaod.engines import ENGINES, Engine
+from xiaod.engines.errors import ModelError
+from xiaod.logs import get_logger
+from xiaod.metrics import Metrics
+from xiaod.notify import Notifier
+from xiaod.pipeline import Pipeline
+from xiaod.sinks import SINKS, Sink
+from xiaod.sources import SOURCES
+from xiaod.sources.seedlink import SeedLinkSource
+from xiaod.state import StateStore
+from xiaod.tables import load
+from xiaod.timebase import samples_from_s
+from xiaod.web import Readiness, WebServer, readiness
+
+HEARTBEAT_S = 1.0
+"""How often stations, queues, watchdog and state are looked at."""
+
+
+class ExitCode(IntEnum):
+    """Exit statuses of ``xiaod``."""
+
+    OK = 0
+    """Stopped in order, or the command did what it was asked."""
+    FAILURE = 1
+    """Something failed that only a restart can mend; the log says what."""
+    CONFIGURATION = 2
+    """The configuration, the model or the command line is wrong; a restart does not help."""
+    CUT_SHORT = 3
+    """The orderly stop took longer than ``grace_s``."""
+    SECOND_SIGNAL = 130
+    """A second signal came while stopping."""
+
+
+def open_engine(config: Config) -> Engine:
+    """Load the configured engine and model.
+
+    Raises:
+        ModelError: when the model cannot be used, or does not fit the configured windows.
+    """
+    try:
+        path = resolve(config.engine.model)
+    except FileNotFoundError as error:
+        raise ModelError(f"engine.model: {error}") from error
+    engine: Engine = load(ENGINES, config.engine.kind)(path, threads=config.engine.threads)
+    length = samples_from_s(config.windows.length_s)
+    if engine.spec.window_samples != length:
+        raise ModelError(
+            f"windows.length_s: {config.windows.length_s:g} s is {length} samples; model {engine.spec.name} "
+            f"takes {engine.spec.window_samples} ({engine.spec.window_samples / engine.spec.sampling_rate_hz:g} s)"
+        )
+    return engine
+
+
+def open_sinks(config: Config) -> list[Sink]:
+    """Make the configured sinks."""
+    return [load(SINKS, sink.kind)(sink, config.agency) for sink in config.sinks]
+
+
+class Service:
+    """One run of the daemon."""
+
+    def __init__(self, config: Config, engine: Engine, config_path: Path) -> None:
+        self._config = config
+        self._engine = engine
+        self._config_path = config_path
+        self._log = get_logger("service")
+        self._notifier = Notifier(os.environ)
+        self._metrics = Metrics()
+        self._metrics.build.info({"version": __version__})
+        self._state = StateStore(config.state.folder)
+        self._stopping = asyncio.Event()
+        self._sources: list[SeedLinkSource] = []
+
+    async def run(self) -> ExitCode:
+        """Run until a signal comes or something fails."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._signalled, number)
+        async with AsyncExitStack() as stack:
+            self._sources = [
+                await self._open_source(source, stack) for source in self._config.sources
+            ]
+            pipeline = Pipeline(
+                self._config, self._engine, self._sources, open_sinks(self._config), self._metrics, time.time_ns
+            )
+            if self._config.http.enabled:
+                web = WebServer(
+                    self._config.http.host, self._config.http.port, self._metrics.exposition,
+                    lambda: self._readiness(pipeline),
+                )
+                await web.start()
+                stack.push_async_callback(web.stop)
+                self._log.info("web.listening", host=self._config.http.host, port=web.port)
+            return await self._work(pipeline)
+
+    async def _work(self, pipeline: Pipeline) -> ExitCode:
+        spec = self._engine.spec
+        self._log.info(
+            "service.started", version=__version__, config=str(self._config_path), pid=os.getpid(),
+            model=f"{spec.name}-{spec.version}", model_sha256=self._engine.sha256[:16],
+            sources=[source.name for source in self._sources], sinks=[outlet.name for outlet in pipeline.outlets],
+        )
+        self._notifier.send("READY=1", "STATUS=started")
+        try:
+            async with asyncio.TaskGroup() as group:
+                finished = pipeline.start(group)
+                watching = group.create_task(self._watch(pipeline), name="watch")
+                stopping = asyncio.create_task(self._stopping.wait(), name="stopping")
+                await asyncio.wait({finished, stopping}, return_when=asyncio.FIRST_COMPLETED)
+                stopping.cancel()
+                self._notifier.send("STOPPING=1")
+                pipeline.stop_sources()
+                async with asyncio.timeout(self._config.grace_s):
+                    await finished
+                watching.cancel()
+        except TimeoutError:
+            self._log.error("service.cut_short", grace_s=self._config.grace_s, **_left(pipeline))
+            return ExitCode.CUT_SHORT
+        finally:
+            pipeline.abandon()
+            self._save_state()
+        self._log.info("service.stopped")
+        return ExitCode.OK
+
+    def _signalled(self, number: int) -> None:
+        if self._stopping.is_set():
+            self._log.warning("service.second_signal", signal=signal.Signals(number).name)
+            os._exit(ExitCode.SECOND_SIGNAL)
+        self._log.info("service.stopping", signal=signal.Signals(number).name)
+        self._stopping.set()
+
+    async def _open_source(self, config: SeedLinkConfig, stack: AsyncExitStack) -> SeedLinkSource:
+        if config.replay_input is not None:
+            config = await self._embed_replay(config, config.replay_input, stack)
+        resume = self._state.load(config.label) if config.begin == "resume" else None
+        source: SeedLinkSource = load(SOURCES, config.kind)(config, resume=resume)
+        return source
+
+    async def _embed_replay(self, config: SeedLinkConfig, played: str, stack: AsyncExitStack) -> SeedLinkConfig:
+        """Start a replay server in this process and point the source at it."""
+        from xiaod.replay import ReplayConfig, ReplayServer
+
+        server = await stack.enter_async_context(
+            ReplayServer(ReplayConfig(inputs=(played,), shift_to_now=True, loop=True))
+        )
+        self._log.info("replay.listening", host="127.0.0.1", port=server.port, plays=played)
+        return config.model_copy(update={"name": config.label, "server": f"127.0.0.1:{server.port}"})
+
+    def _readiness(self, pipeline: Pipeline) -> Readiness:
+        board = pipeline.board
+        links = {source.name: board.links.get(source.name, "starting") for source in self._sources}
+        return readiness(links, board.fresh(), sorted(str(entry.instrument) for entry in board if entry.stale))
+
+    async def _watch(self, pipeline: Pipeline) -> None:
+        """Look after stations, metrics, state and the watchdog."""
+        saved_s = time.monotonic()
+        worked = -1.0
+        while True:
+            await asyncio.sleep(HEARTBEAT_S)
+            for change in pipeline.board.review(time.time_ns()):
+                event = self._log.warning if change.stale else self._log.info
+                event(
+                    "station.stale" if change.stale else "station.fresh",
+                    instrument=str(change.instrument), silent_s=round(change.silent_s, 1),
+                )
+            pipeline.observe()
+            # Alive is who has nothing to do, or has done something since: a timer alone would prove nothing.
+            done = pipeline.work_done()
+            if not pipeline.pending() or done != worked:
+                status = f"STATUS={pipeline.board.fresh()}/{len(pipeline.board)} stations fresh"
+                self._notifier.send("WATCHDOG=1", status)
+            worked = done
+            if time.monotonic() - saved_s >= self._config.state.save_interval_s:
+                saved_s = time.monotonic()
+                self._save_state()
+
+    def _save_state(self) -> None:
+        try:
+            for source in self._sources:
+                self._state.save(source.name, source.positions())
+        except OSError as error:
+            self._metrics.state_errors.inc()
+            self._log.warning("state.not_saved", error=str(error))
+
+
+def _left(pipeline: Pipeline) -> dict[str, int]:
+    return {f"backlog_{outlet.name}": len(outlet) for outlet in pipeline.outlets}

@@ -1,0 +1,63 @@
+"""Integer nanoseconds UTC, ISO 8601 text, and the 100 Hz sample grid.
+
+Inside the daemon every instant is an ``int`` of nanoseconds since 1970-01-01T00:00:00 UTC (leap seconds are not counted,
+as in POSIX time). Text appears only in sinks, logs and the configuration. Samples of the working rate lie on one absolute
+grid: index ``k`` stands for the instant ``k * GRID_NS``, whatever the stream and whenever it began.
+
+>>> iso_from_ns(1_251_073_203_000_000_000)
+'2009-08-24T00:20:03.000000Z'
+>>> ns_from_iso("2009-08-24T00:20:03Z")
+1251073203000000000
+>>> grid_index(1_251_073_203_004_000_000)
+125107320300
+"""
+
+from datetime import UTC, datetime
+
+NS_PER_S = 1_000_000_000
+GRID_RATE_HZ = 100.0
+"""The working sampling rate; every model is fed at this rate."""
+GRID_NS = 10_000_000
+"""Nanoseconds between two samples of the grid."""
+
+
+def iso_from_ns(time_ns: int) -> str:
+    """Write an instant as ISO 8601 in UTC with microseconds (rounded half up) and ``Z``."""
+    seconds, microseconds = divmod((time_ns + 500) // 1000, 1_000_000)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{microseconds:06d}Z"
+
+
+def ns_from_iso(text: str) -> int:
+    """Read ISO 8601; a time without an offset is taken as UTC. Digits beyond microseconds are dropped.
+
+    Raises:
+        ValueError: when the text is not an ISO 8601 date and time.
+    """
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    delta = moment - datetime(1970, 1, 1, tzinfo=UTC)
+    return ((delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds) * 1000
+
+
+def ns_from_s(seconds: float) -> int:
+    """Convert a duration in seconds to nanoseconds.
+
+    >>> ns_from_s(0.25)
+    250000000
+    """
+    return round(seconds * NS_PER_S)
+
+
+def grid_index(time_ns: int) -> int:
+    """Index of the grid sample nearest to an instant (half goes up)."""
+    return (time_ns + GRID_NS // 2) // GRID_NS
+
+
+def samples_from_s(seconds: float) -> int:
+    """Number of grid samples in a duration in seconds.
+
+    >>> samples_from_s(0.5)
+    50
+    """
+    return round(seconds * GRID_RATE_HZ)

@@ -1,0 +1,235 @@
+"""The track of one channel: records in any order become runs of gapless samples on the 100 Hz grid.
+
+Records are put in order of time. One that begins where the last one ended is appended; one that begins later waits for what is
+missing, until :meth:`Track.release` gives up and a gap is a fact; one that begins earlier is cut, or is a duplicate, or late. Where
+records contradict each other the first to come is kept.
+
+The first records of a run wait too, so that those that come out of order at the beginning find their place.
+
+>>> import numpy as np
+>>> from xiaod.records import Channel, Segment
+>>> track = Track(wait_ns=0, max_lead=3000)
+>>> channel = Channel("XX", "A", "", "HHZ")
+>>> track.insert(Segment(channel, 0, 100.0, np.zeros(50, np.int32)), now_ns=1).value
+'good'
+>>> track.release(now_ns=1)
+[]
+>>> track.runs[-1].stop
+50
+>>> track.insert(Segment(channel, 0, 100.0, np.zeros(50, np.int32)), now_ns=2).value
+'duplicate'
+"""
+
+from bisect import insort
+from collections import deque
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+
+from xiaod.records import Channel, Segment
+from xiaod.resample import converter_for
+from xiaod.run import Run
+from xiaod.timebase import GRID_NS, NS_PER_S, grid_index
+
+TOLERANCE_SAMPLES = 0.5
+"""A record joins on when it begins within this of the predicted time; the customary tolerance of libmseed."""
+RATE_TOLERANCE = 5e-4
+"""Relative change of the sampling rate in headers that is taken as the same rate."""
+DRIFT_SAMPLES = 0.25
+"""Drift against the time of the run's first sample at which the time is corrected."""
+REMEMBERED = 256
+"""Records remembered for telling duplicates: at 100 Hz, 512 bytes and usual compression about 15 minutes."""
+CLOCK_STEP_NS = 10 * NS_PER_S
+"""Data of the past that come without anything new, and join each other, for this long mean a clock that was set back."""
+
+
+class Verdict(Enum):
+    """What became of a record; the label under which it is counted."""
+
+    GOOD = "good"
+    DUPLICATE = "duplicate"
+    OVERLAPPING = "overlapping"
+    """Its beginning was there already; the rest was used."""
+    LATE = "late"
+    """Its time was there already with other samples, or had been given up as a gap."""
+    EXPIRED = "expired"
+    FUTURE = "future"
+    CLOCK_STEP = "clock_step"
+    """The clock was set back: the instrument starts anew with this record."""
+    RATE = "rate"
+    """The sampling rate is not one that can be used."""
+    COMPONENT = "component"
+    """The component letter is not one that has a row."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Time without data in one channel."""
+
+    channel: Channel
+    start_ns: int
+    stop_ns: int
+
+    @property
+    def gap_s(self) -> float:
+        """Length in seconds."""
+        return (self.stop_ns - self.start_ns) / NS_PER_S
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class _Pending:
+    start_ns: int
+    order: int
+    waits_from_ns: int
+    segment: Segment
+
+
+class Track:
+    """Runs of one channel, oldest first; the last one is open."""
+
+    def __init__(self, wait_ns: int, max_lead: int) -> None:
+        """Set limits: ``wait_ns`` of host time for what is missing, or ``max_lead`` samples of later data."""
+        self.runs: list[Run] = []
+        self._wait_ns = wait_ns
+        self._max_lead = max_lead
+        self._pending: list[_Pending] = []
+        self._seen: deque[tuple[int, int]] = deque(maxlen=REMEMBERED)
+        self._rate_hz = 0.0
+        self._next_ns = 0
+        """Where the next record should begin, by the last record's own header."""
+        self._anchor_ns = 0
+        """Time of the run's first sample, corrected for drift; with the rate it predicts, as the converter does."""
+        self._count = 0
+        """Samples pushed into the open run."""
+        self._arrived_ns = 0
+        self._late_ns = 0
+        self._late_next_ns = 0
+        self._inserted = 0
+
+    @property
+    def edge(self) -> int:
+        """Grid index just after the newest data that came, those that wait included."""
+        waiting = max((grid_index(entry.segment.next_ns) for entry in self._pending), default=0)
+        return max(waiting, self.runs[-1].stop if self.runs else 0)
+
+    @property
+    def waits(self) -> bool:
+        """Whether records wait for what is missing before them."""
+        return bool(self._pending)
+
+    @property
+    def release_ns(self) -> int | None:
+        """Host time at which :meth:`release` gives up on what is missing; None when nothing waits."""
+        if not self._pending:
+            return None
+        return min(entry.waits_from_ns for entry in self._pending) + self._wait_ns
+
+    def insert(self, segment: Segment, now_ns: int) -> Verdict:
+        """Take a record; ``now_ns`` counts the wait and stays 0 in an offline run.
+
+        The sampling rate must be one that :func:`~xiaod.resample.converter_for` takes.
+        """
+        key = (segment.start_ns, len(segment.samples))
+        if key in self._seen:
+            return Verdict.DUPLICATE
+        verdict = self._place(segment, now_ns)
+        if verdict in (Verdict.GOOD, Verdict.OVERLAPPING):
+            self._seen.append(key)
+            self._late_ns = 0
+        return verdict
+
+    def release(self, now_ns: int | None, final: bool = False) -> list[Gap]:
+        """Give up on what has been missing for too long; gaps that became facts.
+
+        Args:
+            now_ns: host time, or None in an offline run, where only the amount of later data counts.
+            final: give up on everything: no more will come.
+        """
+        gaps = []
+        while self._pending and (final or self._is_due(now_ns)):
+            first = self._pending.pop(0)
+            if self.runs and first.start_ns > self._next_ns:
+                gaps.append(Gap(first.segment.channel, self._next_ns, first.start_ns))
+            self._open(first.segment)
+            self._drain()
+        return gaps
+
+    def _is_due(self, now_ns: int | None) -> bool:
+        if now_ns is not None and (due_ns := self.release_ns) is not None and due_ns <= now_ns:
+            return True
+        newest_ns = max(entry.segment.next_ns for entry in self._pending)
+        oldest_ns = self._next_ns if self.runs else self._pending[0].start_ns
+        # A gap longer than the limit is not waited for, so what counts is the data behind it.
+        oldest_ns = max(oldest_ns, self._pending[0].start_ns - self._max_lead * GRID_NS)
+        return newest_ns - oldest_ns > self._max_lead * GRID_NS
+
+    def _place(self, segment: Segment, now_ns: int) -> Verdict:
+        if not self.runs:
+            self._wait(segment, now_ns)
+            return Verdict.GOOD
+        same_rate = abs(segment.sampling_rate_hz / self._rate_hz - 1) < RATE_TOLERANCE
+        late_by = (self._next_ns - segment.start_ns) * segment.sampling_rate_hz / NS_PER_S
+        if late_by < -TOLERANCE_SAMPLES:
+            self._wait(segment, now_ns)
+            return Verdict.GOOD
+        if not same_rate:
+            if late_by > TOLERANCE_SAMPLES:
+                return self._late(segment)
+            self._open(segment)
+            self._drain()
+            return Verdict.GOOD
+        if round(late_by) >= len(segment.samples):
+            return self._late(segment)
+        self._append(segment)
+        self._drain()
+        return Verdict.OVERLAPPING if late_by > TOLERANCE_SAMPLES else Verdict.GOOD
+
+    def _late(self, segment: Segment) -> Verdict:
+        joins = abs(segment.start_ns - self._late_next_ns) * segment.sampling_rate_hz <= NS_PER_S
+        length_ns = segment.next_ns - segment.start_ns
+        self._late_ns = self._late_ns + length_ns if joins else length_ns
+        self._late_next_ns = segment.next_ns
+        return Verdict.CLOCK_STEP if self._late_ns > CLOCK_STEP_NS else Verdict.LATE
+
+    def _wait(self, segment: Segment, now_ns: int) -> None:
+        self._inserted += 1
+        insort(self._pending, _Pending(segment.start_ns, self._inserted, now_ns, segment))
+
+    def _drain(self) -> None:
+        """Append what waited and now joins on; drop what has been overtaken."""
+        while self._pending:
+            segment = self._pending[0].segment
+            late_by = (self._next_ns - segment.start_ns) * segment.sampling_rate_hz / NS_PER_S
+            same_rate = abs(segment.sampling_rate_hz / self._rate_hz - 1) < RATE_TOLERANCE
+            if late_by < -TOLERANCE_SAMPLES or (not same_rate and late_by <= TOLERANCE_SAMPLES):
+                return
+            del self._pending[0]
+            if same_rate and round(late_by) < len(segment.samples):
+                self._append(segment)
+
+    def _open(self, segment: Segment) -> None:
+        self._rate_hz = segment.sampling_rate_hz
+        self.runs.append(Run(converter_for(segment.sampling_rate_hz, segment.start_ns)))
+        self._next_ns = segment.start_ns
+        self._anchor_ns = segment.start_ns
+        self._count = 0
+        self._append(segment)
+
+    def _append(self, segment: Segment) -> None:
+        samples = segment.samples
+        start_ns = segment.start_ns
+        period_ns = NS_PER_S / segment.sampling_rate_hz
+        cut = max(0, round((self._next_ns - start_ns) / period_ns))
+        if cut:
+            samples = samples[cut:]
+            start_ns += round(cut * period_ns)
+        run = self.runs[-1]
+        drift_ns = start_ns - self._anchor_ns - round(self._count * NS_PER_S / self._rate_hz)
+        if abs(drift_ns) > DRIFT_SAMPLES * period_ns:
+            run.drift(drift_ns)
+            self._anchor_ns += drift_ns
+        self._arrived_ns = max(self._arrived_ns, segment.arrived_ns or 0)
+        run.push(samples.astype(np.float64), self._arrived_ns, segment.next_ns)
+        self._next_ns = segment.next_ns
+        self._count += len(samples)

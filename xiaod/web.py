@@ -1,0 +1,98 @@
+"""Metrics and health over HTTP.
+
+- ``/metrics``: Prometheus' text format.
+- ``/healthz``: 200 while the event loop turns.
+- ``/readyz``: 200 when every source is subscribed and data flow from at least one station; 503 otherwise, with what is missing. Stale
+  stations are listed in either case, so that one that stopped is seen.
+
+Answers are JSON but for ``/metrics``. The server listens on loopback unless the configuration says otherwise.
+
+>>> readiness({"a": "streaming"}, fresh=1, stale=["XX.B..HH"])
+(True, {'ready': True, 'sources': {'a': 'streaming'}, 'stations_fresh': 1, 'stations_stale': ['XX.B..HH']})
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+EXPOSITION_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+Readiness = tuple[bool, dict[str, Any]]
+
+
+def readiness(sources: Mapping[str, str], fresh: int, stale: Sequence[str]) -> Readiness:
+    """Whether the daemon is ready, and the facts behind it.
+
+    Args:
+        sources: state of each source's link.
+        fresh: stations that send data.
+        stale: stations that are subscribed and silent.
+    """
+    ready = bool(sources) and all(state == "streaming" for state in sources.values()) and fresh > 0
+    return ready, {
+        "ready": ready, "sources": dict(sources), "stations_fresh": fresh, "stations_stale": list(stale),
+    }
+
+
+class WebServer:
+    """The HTTP server, in the event loop of the daemon."""
+
+    def __init__(
+        self, host: str, port: int, metrics: Callable[[], bytes], ready: Callable[[], Readiness]
+    ) -> None:
+        self._host = host
+        self._port = port
+        self._metrics = metrics
+        self._ready = ready
+        self._runner: web.AppRunner | None = None
+
+    @property
+    def port(self) -> int:
+        """Port that is bound; the one asked for, or a free one when 0 was asked for."""
+        return self._port
+
+    async def start(self) -> None:
+        """Bind and serve.
+
+        Raises:
+            OSError: when the address cannot be bound.
+        """
+        from aiohttp import web
+
+        application = web.Application(client_max_size=1024)
+        application.add_routes(
+            [
+                web.get("/metrics", self._serve_metrics),
+                web.get("/healthz", self._serve_health),
+                web.get("/readyz", self._serve_readiness),
+            ]
+        )
+        self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, self._host, self._port)
+        await site.start()
+        if self._port == 0:
+            self._port = self._runner.addresses[0][1]
+
+    async def stop(self) -> None:
+        """Close all connections."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    async def _serve_metrics(self, _: "web.Request") -> "web.Response":
+        from aiohttp import web
+
+        return web.Response(body=self._metrics(), headers={"Content-Type": EXPOSITION_TYPE})
+
+    async def _serve_health(self, _: "web.Request") -> "web.Response":
+        from aiohttp import web
+
+        return web.json_response({"alive": True})
+
+    async def _serve_readiness(self, _: "web.Request") -> "web.Response":
+        from aiohttp import web
+
+        ready, facts = self._ready()
+        return web.json_response(facts, status=200 if ready else 503)
