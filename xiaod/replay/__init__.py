@@ -1,8 +1,8 @@
-"""SeedLink v3 replay server: miniSEED files become a station network that real clients accept.
+r"""SeedLink v3 replay server: miniSEED files become a station network that real clients accept.
 
-In: miniSEED files or folders, or the word ``example`` (the event shipped with ObsPy). Out: a SeedLink v3.1 server on a
-TCP port, serving 512-byte records at the pace at which a datalogger would have filled them, faster, or as fast as the
-clients read. Used for demonstrations, tests, soak runs and throughput measurements.
+In: miniSEED files or folders, or the word ``example`` (the event shipped with ObsPy). Out: a SeedLink v3.1
+server on a TCP port, serving 512-byte records at the pace at which a datalogger would have filled them,
+faster, or as fast as the clients read. Used for demonstrations, tests, soak runs and throughput measurements.
 
 The signal path, one file each::
 
@@ -17,7 +17,7 @@ The signal path, one file each::
 >>> async def hello() -> bytes:
 ...     async with ReplayServer(ReplayConfig(inputs=("example",), port=0)) as server:
 ...         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
-...         writer.write(b"HELLO\\r\\n")
+...         writer.write(b"HELLO\r\n")
 ...         line = await reader.readline()
 ...         writer.close()
 ...         return line

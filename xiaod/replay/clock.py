@@ -1,8 +1,8 @@
 """The play: which record is packet ``k``, when is it due, and with what time written in it.
 
-A record becomes available when its last sample has been recorded, as in a datalogger: components come at different
-moments. All rounds of a play are known beforehand, so no packet is stored: packet ``k`` is computed when a client needs
-it. Times: ``due_ns`` counts nanoseconds of data since the first sample of a round.
+A record becomes available when its last sample has been recorded, as in a datalogger: components come at
+different moments. All rounds of a play are known beforehand, so no packet is stored: packet ``k`` is computed
+when a client needs it. Times: ``due_ns`` counts nanoseconds of data since the first sample of a round.
 
 >>> from xiaod.replay.records import load
 >>> play = Play(load(["example"]), copies=2, loop=True, loop_gap_s=5.0)
@@ -91,7 +91,13 @@ class Play:
     """
 
     def __init__(
-        self, archive: Archive, *, copies: int = 1, loop: bool = False, loop_gap_s: float = 5.0, faults: Faults | None = None
+        self,
+        archive: Archive,
+        *,
+        copies: int = 1,
+        loop: bool = False,
+        loop_gap_s: float = 5.0,
+        faults: Faults | None = None,
     ) -> None:
         self.loop = loop
         self.first_ns = min(record.start_ns for record in archive.records)
@@ -122,13 +128,16 @@ class Play:
             while len(self._kept) >= _KEPT_ROUNDS:
                 self._kept.pop(next(iter(self._kept)))
             slots = self._faults.disturb(
-                self._base.slots, names=self._names, ordinal=number * self.size, round_ns=number * self.period_ns
+                self._base.slots,
+                names=self._names,
+                ordinal=number * self.size,
+                round_ns=number * self.period_ns,
             )
             self._kept[number] = _indexed(slots)
         return self._kept[number]
 
     def locate(self, index: int) -> tuple[int, int] | None:
-        """Round and position of packet ``index``; ``None`` if there is no such packet (or none in the rounds looked at)."""
+        """Round and position of packet ``index``; ``None`` if there is no such packet (or none in sight)."""
         if not self._faults.disturbs:
             number, place = divmod(index, self.size)
             return (number, place) if number == 0 or self.loop else None
@@ -144,7 +153,7 @@ class Play:
         return (number, index - firsts[number]) if number < len(firsts) - 1 else None
 
     def round_of(self, index: int) -> int:
-        """Number of the round a packet belongs to.
+        """Tell the round a packet belongs to.
 
         Raises:
             IndexError: if there is no such packet.
@@ -161,12 +170,12 @@ class Play:
         return self.round(number).slots[place]
 
     def due_ns(self, index: int) -> int | None:
-        """When packet ``index`` is due, in ns of data since the start of the play; ``None`` if there is no such packet."""
+        """Tell when packet ``index`` is due (ns of data since the start of the play); ``None`` if there is none."""
         found = self.locate(index)
         return None if found is None else found[0] * self.period_ns + self.round(found[0]).dues[found[1]]
 
     def first_due_after(self, index: int, at_ns: int, *, inclusive: bool) -> int:
-        """Number of the first packet from ``index`` on due after an instant, or at it if ``inclusive``.
+        """Find the first packet from ``index`` on due after an instant, or at it if ``inclusive``.
 
         ``at_ns`` is in ns of data since the start of the play. At the end of the play: the number of packets.
         """
@@ -180,8 +189,34 @@ class Play:
                 break
         return index
 
+    def first_of(self, stream: int, index: int) -> int | None:
+        """Packet of a stream at ``index`` or after, in this round or the next, or ``None``."""
+        found = self.locate(index)
+        while found is not None:
+            number, place = found
+            places = self.round(number).of_stream.get(stream, [])
+            if (nearest := bisect_left(places, place)) < len(places):
+                return index + places[nearest] - place
+            index += len(self.round(number).slots) - place
+            found = self.locate(index) if place else None
+        return None
+
+    def last_of(self, stream: int, index: int) -> int | None:
+        """Packet of a stream at ``index`` or before, in this round or the one before, or ``None``."""
+        found = self.locate(index) if index >= 0 else None
+        for _ in range(2):
+            if found is None:
+                break
+            number, place = found
+            places = self.round(number).of_stream.get(stream, [])
+            if nearest := bisect_right(places, place):
+                return index + places[nearest - 1] - place
+            index -= place + 1
+            found = self.locate(index) if index >= 0 else None
+        return None
+
     def payloads(self, begin: int, end: int, shift_ns: int) -> Iterator[tuple[int, int, bytes]]:
-        """Yield index, stream and 512 bytes of packets ``begin`` to ``end``, data moved by ``shift_ns`` and by round."""
+        """Yield index, stream and 512 bytes of packets ``begin`` to ``end``, moved by ``shift_ns`` and round."""
         while begin < end and (found := self.locate(begin)) is not None:
             number, place = found
             slots = self.round(number).slots[place : place + end - begin]
@@ -198,7 +233,11 @@ class Play:
         if not ticks and code is None:
             return raw
         btime = btime_of(record.ticks + ticks, record.order)
-        head = raw[: BTIME.start] if code is None else raw[: STATION.start] + code + raw[STATION.stop : BTIME.start]
+        head = (
+            raw[: BTIME.start]
+            if code is None
+            else raw[: STATION.start] + code + raw[STATION.stop : BTIME.start]
+        )
         return head + btime + raw[BTIME.stop :]
 
     def _found(self, index: int) -> tuple[int, int]:
@@ -253,6 +292,6 @@ def _synthetic(network: str, station: str, used: dict[tuple[str, str], int]) -> 
     prefix = station[:2].ljust(2, "X")
     number = used.get((network, prefix), 0)
     if number >= MAX_COPIES:
-        raise ReplayError(f"{network}.{station}: more than {MAX_COPIES} copies of stations beginning {prefix}; ask for fewer")
+        raise ReplayError(f"{network}.{station}: more than {MAX_COPIES} copies of {prefix}...; ask for fewer")
     used[network, prefix] = number + 1
     return prefix + _BASE36[number // 1296] + _BASE36[number // 36 % 36] + _BASE36[number % 36]

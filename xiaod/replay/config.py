@@ -44,14 +44,15 @@ class ReplayConfig:
         port: TCP port; 0 takes any free one.
         speed: seconds of data per second of clock, or ``max``: as fast as each client reads, nothing dropped.
         shift_to_now: move all data by whole seconds so that the first sample lies at the start of the play.
-        loop: play again and again, each round later than the one before by the span of the data, rounded up to whole
-            seconds, plus ``loop_gap_s``.
-        loop_gap_s: silence between two rounds (s). It is a real gap: joining the ends would invent continuity.
+        loop: play again and again, each round later than the one before by the span of the data, rounded up
+            to whole seconds, plus ``loop_gap_s``.
+        loop_gap_s: silence between two rounds (s). It is a real gap: joining the ends would invent
+            continuity.
         copies: above 1, serve that many copies of every station under synthetic five-character codes.
-        start_when_client: start the clock when the first client asks for data, so that it sees everything; ``None``
-            means yes unless ``shift_to_now``.
-        ring_packets: number of newest packets a client may still ask for. Not applied at speed ``max``, where every
-            client has the whole play to itself.
+        start_when_client: start the clock when the first client asks for data, so that it sees everything;
+            ``None`` means yes unless ``shift_to_now``.
+        ring_packets: number of newest packets a client may still ask for. Not applied at speed ``max``, where
+            every client has the whole play to itself.
         first_sequence: number of the first packet, 0 to 0xFFFFFF.
         max_clients: connections served at once; more are closed at once.
         organization: text in the HELLO and INFO replies.

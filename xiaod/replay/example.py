@@ -1,8 +1,9 @@
 """The event shipped with ObsPy (BW.RJOB, 100 Hz, three components, 30 s), as a station would have sent it.
 
-ObsPy ships it filtered, in float64. A datalogger sends integers, so the samples are multiplied by ten and rounded: the
-rounding error (0.03 of an original count) lies far below the noise before the onset (about 100 counts), and a picker
-that scales its windows sees the same waveform. As Steim2 a record then holds about 3 s, like one of a real station.
+ObsPy ships it filtered, in float64. A datalogger sends integers, so the samples are multiplied by ten and
+rounded: the rounding error (0.03 of an original count) lies far below the noise before the onset (about 100
+counts), and a picker that scales its windows sees the same waveform. As Steim2 a record then holds about 3 s,
+like one of a real station.
 
 >>> from pymseed import MS3Record
 >>> counts = [record.samplecnt for record in MS3Record.from_buffer(example_records())]

@@ -1,9 +1,9 @@
 """Trouble a replay server can make on purpose, so that tests need no patched parts.
 
-Two kinds in one frozen dataclass. Trouble before the server (records lost, doubled, late, out of order, damaged, a silent
-station) changes the *schedule*: `Faults.disturb` is called once per round of the play, and such packets are numbered
-like any others. Trouble on the line (cut, freeze, refusal, numbers starting afresh) changes the *link*: it can be
-switched while the server runs (`ReplayServer.set_faults`).
+Two kinds in one frozen dataclass. Trouble before the server (records lost, doubled, late, out of order,
+damaged, a silent station) changes the *schedule*: `Faults.disturb` is called once per round of the play, and
+such packets are numbered like any others. Trouble on the line (cut, freeze, refusal, numbers starting afresh)
+changes the *link*: it can be switched while the server runs (`ReplayServer.set_faults`).
 
 >>> faults = Faults(delays_s={"BW_RJOB__EHN": 2.0})
 >>> faults.delay_ns("BW_RJOB__EHN"), faults.delay_ns("BW_RJOB__EHZ")
@@ -23,7 +23,15 @@ if TYPE_CHECKING:
     from xiaod.replay.clock import Slot
 
 LINK_FIELDS = frozenset(
-    ("cut_after_packets", "cut_connections", "freeze_after_packets", "freeze_s", "refuse_connections", "reset_sequence_to")
+    (
+        "cut_after_packets",
+        "cut_connections",
+        "freeze_after_packets",
+        "freeze_s",
+        "refuse_connections",
+        "reset_sequence_to",
+        "resume_at_newest",
+    )
 )
 """Faults that may change while the server runs."""
 
@@ -51,7 +59,9 @@ class Silence:
 
 @dataclass(frozen=True)
 class Faults:
-    """What goes wrong; the default is nothing. ``every`` counts the records of the whole play, the first being 1.
+    """What goes wrong; the default is nothing.
+
+    ``every`` counts the records of the whole play, the first being 1.
 
     Attributes:
         delays_s: extra delay by stream pattern (``NET_STA_LOC_CHA``): components out of step.
@@ -62,10 +72,13 @@ class Faults:
         silences: streams that send nothing for a while.
         cut_after_packets: close a connection in the middle of a record after this many whole packets.
         cut_connections: how many connections are cut in this way.
-        freeze_after_packets: send nothing more, replies included, after this many packets; the connection stays open.
+        freeze_after_packets: send nothing more, replies included, after this many packets; the connection
+            stays open.
         freeze_s: how long it stays frozen; ``None`` means for ever.
         refuse_connections: do not listen; connections are closed.
         reset_sequence_to: number the next packet so, as a server does that lost its ring.
+        resume_at_newest: begin all stations of a request at the newest packet any of them asks for, as
+            ringserver does.
     """
 
     delays_s: Mapping[str, float] = field(default_factory=dict)
@@ -80,6 +93,7 @@ class Faults:
     freeze_s: float | None = None
     refuse_connections: bool = False
     reset_sequence_to: int | None = None
+    resume_at_newest: bool = False
 
     @property
     def disturbs(self) -> bool:
@@ -93,7 +107,7 @@ class Faults:
         return all(getattr(self, name) == getattr(other, name) for name in names)
 
     def delay_ns(self, stream: str) -> int:
-        """Extra delay of a stream ``NET_STA_LOC_CHA``; the longest one wins if several patterns match (ns)."""
+        """Extra delay of a stream ``NET_STA_LOC_CHA``; the longest wins if several patterns match (ns)."""
         found = (delay_s for pattern, delay_s in self.delays_s.items() if fnmatchcase(stream, pattern))
         return ns_from_s(max(found, default=0.0))
 

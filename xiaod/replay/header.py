@@ -1,8 +1,8 @@
 """Time and station code of a miniSEED version 2 record, changed in place of re-encoding.
 
-Source: SEED Reference Manual 2.4, chapter 8, "Fixed Section of Data Header": station code at byte 8, start time (BTIME)
-at byte 20, to 0.0001 s. Finer digits live in blockette 1001, which a shift by whole 0.0001 s leaves untouched; so do
-the samples.
+Source: SEED Reference Manual 2.4, chapter 8, "Fixed Section of Data Header": station code at byte 8, start
+time (BTIME) at byte 20, to 0.0001 s. Finer digits live in blockette 1001, which a shift by whole 0.0001 s
+leaves untouched; so do the samples.
 
 >>> header = BTIME_BIG.pack(2009, 236, 0, 20, 3, 0, 0)
 >>> ticks = ticks_of(header, BTIME_BIG)
@@ -43,7 +43,7 @@ def btime_struct(raw: bytes) -> Struct:
 
 def ticks_of(btime: bytes, order: Struct) -> int:
     """Start time of a record in units of 0.0001 s since 1970, without what blockette 1001 adds."""
-    year, day, hour, minute, second, _, fraction = order.unpack(btime)
+    year, day, hour, minute, second, _, fraction = map(int, order.unpack(btime))
     days = date(year, 1, 1).toordinal() - _EPOCH_DAY + day - 1
     return ((days * 24 + hour) * 60 + minute) * 60 * TICKS_PER_S + second * TICKS_PER_S + fraction
 

@@ -1,10 +1,10 @@
-"""Bytes from a client into commands; times and numbers as SeedLink v3 writes them.
+r"""Bytes from a client into commands; times and numbers as SeedLink v3 writes them.
 
-A command ends with CR, LF or both; words are divided by any run of blanks. Lines are bounded, and whatever else arrives
-becomes a command nobody knows, which is answered with ERROR.
+A command ends with CR, LF or both; words are divided by any run of blanks. Lines are bounded, and whatever
+else arrives becomes a command nobody knows, which is answered with ERROR.
 
 >>> splitter = LineSplitter()
->>> splitter.feed(b"STATION  RJOB BW\\rSELECT BH?\\r\\nEN") + splitter.feed(b"D\\n")
+>>> splitter.feed(b"STATION  RJOB BW\rSELECT BH?\r\nEN") + splitter.feed(b"D\n")
 [b'STATION  RJOB BW', b'SELECT BH?', b'END']
 >>> parse_command(b"data 0x1A 2009,8,24,0,20,3")
 Command(verb='DATA', words=('0x1A', '2009,8,24,0,20,3'))
@@ -85,7 +85,9 @@ def parse_sequence(text: str) -> int:
 
 
 def parse_time(text: str) -> int:
-    """Read ``year,month,day,hour,minute,second[.fraction]`` (trailing parts may be missing) or ISO 8601 as ns UTC.
+    """Read ``year,month,day,hour,minute,second[.fraction]`` or ISO 8601 as ns UTC.
+
+    Hour, minute and second may be missing.
 
     Raises:
         ProtocolError: if it is neither.

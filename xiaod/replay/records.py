@@ -1,8 +1,9 @@
 """miniSEED files of any shape as 512-byte version 2 records, in order of their last sample.
 
-In: files and folders, or ``example``. Out: an `Archive`: the records to serve, and the problems met. Records that already
-are what SeedLink v3 carries pass through byte for byte; everything else (4096-byte records, version 3, no blockette
-1000) is unpacked and packed again with its sample type kept. What cannot be read is named, counted and skipped.
+In: files and folders, or ``example``. Out: an `Archive`: the records to serve, and the problems met. Records
+that already are what SeedLink v3 carries pass through byte for byte; everything else (4096-byte records,
+version 3, no blockette 1000) is unpacked and packed again with its sample type kept. What cannot be read is
+named, counted and skipped.
 
 >>> archive = load(["example"])
 >>> sorted({record.stream for record in archive.records})
@@ -15,10 +16,10 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from xiaod.replay.config import EXAMPLE, ReplayError
-from xiaod.replay.header import BTIME, RECORD_BYTES, btime_struct, ticks_of
+from xiaod.replay.header import BTIME, BTIME_BIG, RECORD_BYTES, btime_struct, ticks_of
 from xiaod.replay.repack import Run, repack
 
 if TYPE_CHECKING:
@@ -109,7 +110,9 @@ def load(inputs: Sequence[str | Path]) -> Archive:
     if not records:
         shown = "; ".join(map(str, problems[:SHOWN_PROBLEMS])) or "no files found"
         names = ", ".join(map(str, inputs))
-        raise ReplayError(f"no miniSEED record could be read from {names}: {shown}. Name miniSEED files or {EXAMPLE!r}")
+        raise ReplayError(
+            f"no miniSEED record could be read from {names}: {shown}. Name miniSEED files or {EXAMPLE!r}"
+        )
     records.sort(key=lambda record: (record.end_ns, record.start_ns, record.stream))
     return Archive(tuple(records), tuple(problems))
 
@@ -134,7 +137,7 @@ def _contents(inputs: Sequence[str | Path], problems: list[Problem]) -> Iterator
 
 
 def _read(path: str, content: bytes, problems: list[Problem]) -> Iterator[Record]:
-    """Records of one file; runs that need repacking are gathered so that the new records are full."""
+    """Yield the records of one file; runs to be repacked are gathered, so that new records are full."""
     pending: Run | None = None
     for offset, parsed in _parsed(path, content, problems):
         raw = content[offset : offset + parsed.reclen]
@@ -193,8 +196,10 @@ def _parsed(path: str, content: bytes, problems: list[Problem]) -> Iterator[tupl
 def _fit_to_serve(parsed: Any, raw: bytes) -> bool:
     if parsed.formatversion != 2 or len(raw) != RECORD_BYTES:
         return False
-    order = "big" if btime_struct(raw).format[0] == ">" else "little"
-    first = int.from_bytes(raw[46:48], order)  # clients find length and encoding in blockette 1000, if it is there
+    order: Literal["big", "little"] = "big" if btime_struct(raw) is BTIME_BIG else "little"
+    first = int.from_bytes(
+        raw[46:48], order
+    )  # clients find length and encoding in blockette 1000, if it is there
     while 48 <= first <= RECORD_BYTES - 8:
         if int.from_bytes(raw[first : first + 2], order) == _BLOCKETTE_1000:
             return True

@@ -1,11 +1,12 @@
 """Samples of records that SeedLink v3 cannot carry, packed again into 512-byte miniSEED version 2 records.
 
-In: one record of any length, version or encoding. Out: full records as a datalogger writes them, sample values and type
-unchanged: integers as Steim2 (as plain 32-bit integers where a difference needs more than Steim2's 30 bits), floats as
-floats. libmseed, by way of pymseed, does all coding.
+In: one record of any length, version or encoding. Out: full records as a datalogger writes them, sample
+values and type unchanged: integers as Steim2 (as plain 32-bit integers where a difference needs more than
+Steim2's 30 bits), floats as floats. libmseed, by way of pymseed, does all coding.
 
 >>> import numpy as np
->>> run = Run("FDSN:BW_RJOB__E_H_Z", 1_251_073_203_000_000_000, 100.0, 2, "i", (np.arange(1000, dtype=np.int32),), 0)
+>>> counts = np.arange(1000, dtype=np.int32)
+>>> run = Run("FDSN:BW_RJOB__E_H_Z", 1_251_073_203_000_000_000, 100.0, 2, "i", (counts,), 0)
 >>> [len(raw) for raw in repack(run)]
 [512, 512]
 """
@@ -60,7 +61,13 @@ class Run:
             raise RuntimeError(f"sample type {parsed.sampletype!r} is not numeric")
         samples = parsed.np_datasamples.copy()
         return cls(
-            parsed.sourceid, parsed.starttime, parsed.samprate, parsed.pubversion, parsed.sampletype, (samples,), offset
+            parsed.sourceid,
+            parsed.starttime,
+            parsed.samprate,
+            parsed.pubversion,
+            parsed.sampletype,
+            (samples,),
+            offset,
         )
 
     @property
@@ -85,7 +92,8 @@ def repack(run: Run) -> list[bytes]:
     """Pack a run into 512-byte version 2 records, all full but the last.
 
     Raises:
-        RuntimeError: if the codes or values cannot be written as version 2 (pymseed's errors are of this family).
+        RuntimeError: if the codes or values cannot be written as version 2 (pymseed's errors are of this
+            family).
     """
     from pymseed import DataEncoding, MiniSEEDError
 

@@ -1,10 +1,11 @@
 """Which packets a client can have now, and under which numbers: sequence numbers, back-data, resumption.
 
-The server counts packets of the play from 0 without end; SeedLink v3 shows only the lowest 24 bits, as six hexadecimal
-digits. A number sent by a client therefore names the newest packet that bears it. Where a client resumes:
+The server counts packets of the play from 0 without end; SeedLink v3 shows only the lowest 24 bits, as six
+hexadecimal digits. A number sent by a client therefore names the newest packet that bears it. Where a client
+resumes:
 
-* number known: at that packet. If it also gives the start time of its last packet and the packet before does not begin
-  in that second, the numbers have started afresh since, and the time alone counts;
+* number known: at that packet. If it also gives the start time of its last packet and the packet before does
+  not begin in that second, the numbers have started afresh since, and the time alone counts;
 * number older than the ring, no time: at the oldest packet kept, since that loses least;
 * number never given out, no time: at the next new packet, as ringserver does;
 * time only: at the first packet that ends at that time or later.
@@ -69,7 +70,9 @@ class Ring:
         if self.whole and behind > HALF and index + SEQUENCE_MODULUS > 0:
             # Without a clock a packet ahead of what has been sent is as good as any other.
             index += SEQUENCE_MODULUS
-        return index if index >= max(self.oldest, self._floor) and (self.whole or index <= self.next) else None
+        return (
+            index if index >= max(self.oldest, self._floor) and (self.whole or index <= self.next) else None
+        )
 
     def start_for(self, sequence: int | None, time_ns: int | None) -> int:
         """First packet for a client that asks with a number, a time, both or neither."""

@@ -1,8 +1,9 @@
 """Selectors and wildcards: which streams a client has asked for.
 
-Source: SeedLink v3 as spoken by SeisComP and ringserver. A selector is ``[!]LLCCC.T``: location, channel, type; location,
-channel or type may stand alone (``00``, ``BHZ``, ``D``); ``?`` stands for one character, ``*`` for any number, ``-`` for a
-blank; ``!`` excludes. A stream is wanted if one selector takes it (or none that takes is given) and none excludes it.
+Source: SeedLink v3 as spoken by SeisComP and ringserver. A selector is ``[!]LLCCC.T``: location, channel,
+type; location, channel or type may stand alone (``00``, ``BHZ``, ``D``); ``?`` stands for one character,
+``*`` for any number, ``-`` for a blank; ``!`` excludes. A stream is wanted if one selector takes it (or none
+that takes is given) and none excludes it.
 
 >>> wanted = [parse_selector("BH?.D"), parse_selector("!--BHE")]
 >>> [selects(wanted, "", channel, "D") for channel in ("BHZ", "BHE", "HHZ")]

@@ -1,13 +1,13 @@
-"""The negotiation: from commands to what a client wants to receive. No sockets here.
+r"""The negotiation: from commands to what a client wants to receive. No sockets here.
 
-Source: SeedLink v3.1 as implemented by ringserver and libslink. STATION opens a station's request, SELECT refines it,
-DATA, FETCH or TIME closes it; END starts the transfer. Without any STATION, DATA, FETCH or TIME start it at once for all
-stations and have no reply. After BATCH nothing but HELLO, CAT and INFO is answered. A command that cannot be carried out
-is answered with ERROR, with a reason after CAPABILITIES EXTREPLY.
+Source: SeedLink v3.1 as implemented by ringserver and libslink. STATION opens a station's request, SELECT
+refines it, DATA, FETCH or TIME closes it; END starts the transfer. Without any STATION, DATA, FETCH or TIME
+start it at once for all stations and have no reply. After BATCH nothing but HELLO, CAT and INFO is answered.
+A command that cannot be carried out is answered with ERROR, with a reason after CAPABILITIES EXTREPLY.
 
->>> session = Session(hello=b"SeedLink v3.1\\r\\nhere\\r\\n")
+>>> session = Session(hello=b"SeedLink v3.1\r\nhere\r\n")
 >>> [session.handle(line).reply for line in (b"STATION RJ* BW", b"SELECT ??Z", b"DATA", b"FROB")]
-[b'OK\\r\\n', b'OK\\r\\n', b'OK\\r\\n', b'ERROR\\r\\n']
+[b'OK\r\n', b'OK\r\n', b'OK\r\n', b'ERROR\r\n']
 >>> session.handle(b"END").action, session.request().wants("BW", "RJOB", "", "EHZ", "D")
 (<Action.STREAM: 2>, 0)
 """
@@ -103,7 +103,7 @@ class Session:
         self.streaming = False
 
     def request(self) -> Request:
-        """What has been asked for so far."""
+        """Return what has been asked for so far."""
         return Request(tuple(self._stations) or (self._all,), self._dialup)
 
     def handle(self, line: bytes) -> Outcome:
@@ -171,14 +171,19 @@ class Session:
     def _begin(self, command: Command) -> Outcome:
         words = command.words
         if len(words) > 2 or (command.verb == "TIME" and not words):
-            raise ProtocolError(f"{command.verb} takes {'1 to 2' if command.verb == 'TIME' else 'up to 2'} arguments")
+            raise ProtocolError(
+                f"{command.verb} takes {'1 to 2' if command.verb == 'TIME' else 'up to 2'} arguments"
+            )
         # Everything is read before anything is changed: a refused command leaves no trace.
+        sequence: int | None = None
+        begin_ns: int | None = None
+        end_ns: int | None = None
         if command.verb == "TIME":
-            sequence, begin_ns = None, parse_time(words[0])
+            begin_ns = parse_time(words[0])
             end_ns = parse_time(words[1]) if len(words) > 1 else None
         else:
             sequence = parse_sequence(words[0]) if words else None
-            begin_ns, end_ns = parse_time(words[1]) if len(words) > 1 else None, None
+            begin_ns = parse_time(words[1]) if len(words) > 1 else None
         self._dialup = self._dialup or command.verb == "FETCH"
         request = self._open or self._all
         request.sequence, request.begin_ns, request.end_ns = sequence, begin_ns, end_ns

@@ -1,0 +1,151 @@
+"""The configuration of a training run: all hyper-parameters, strict.
+
+>>> TrainConfig(name="example", version="0.0.1").labels.sigma_samples
+10.0
+"""
+
+import hashlib
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Range = Annotated[tuple[float, float], Field(strict=False)]
+
+
+class ConfigError(ValueError):
+    """The training configuration cannot be used."""
+
+
+class Model(BaseModel):
+    """Base of all parts."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class NetSection(Model):
+    """Sizes of the student, see :class:`models.small_phasenet.NetConfig`."""
+
+    widths: Annotated[tuple[int, int, int], Field(strict=False)] = (12, 24, 32)
+    kernels: Annotated[tuple[int, int, int], Field(strict=False)] = (9, 7, 5)
+
+
+class DataSection(Model):
+    """Waveforms, in SeisBench's format, below the folder that ``XIAO_SHARED`` names."""
+
+    folder: str = "data/train"
+    validation_fraction: Fraction = 0.1
+    """Part of the stations held out."""
+    label_boost: Annotated[float, Field(gt=0)] = 3.0
+    """How much more often records with analyst picks are drawn."""
+
+
+class TeacherSection(Model):
+    """The teacher and how it looks at a record."""
+
+    onnx: str = "teacher/phasenet_aligned.onnx"
+    """File below the folder that ``XIAO_SHARED`` names: input ``wave`` E N Z, output ``prob`` noise, P, S."""
+    window_samples: Annotated[int, Field(gt=0)] = 3000
+    hop_samples: Annotated[int, Field(gt=0)] = 250
+    """Windows overlap; their probabilities are averaged with triangular weights."""
+
+
+class LabelSection(Model):
+    """What the student is to learn near an analyst's pick."""
+
+    sigma_samples: Annotated[float, Field(gt=0)] = 10.0
+    """Standard deviation of the Gaussian at an analyst's pick."""
+    analyst_weight: Fraction = 0.7
+    """Its weight; the rest is the teacher's."""
+    onset_threshold: Fraction = 0.3
+    """Teacher's probability above which a peak is an onset to cut windows around."""
+
+
+class SamplingSection(Model):
+    """Where windows are cut."""
+
+    window_samples: Annotated[int, Field(gt=0)] = 1000
+    ends_after_onset: Fraction = 0.4
+    """Part of windows that end shortly after an onset: the teacher saw what followed, the student does not."""
+    ends_after_s: Range = (0.2, 5.0)
+    soon_s: Range = (0.2, 1.2)
+    soon: Fraction = 0.5
+    """Part of those that end within ``soon_s``."""
+    holds_onset: Fraction = 0.3
+    """Part of windows with an onset anywhere; the rest is cut anywhere."""
+
+
+class AugmentSection(Model):
+    """Probabilities of each augmentation; 0 switches it off."""
+
+    superpose: Fraction = 0.25
+    flip: Fraction = 0.5
+    gain: Fraction = 0.3
+    rotate: Fraction = 0.1
+    drop_horizontals: Fraction = 0.12
+    drop_one: Fraction = 0.04
+    white_noise: Fraction = 0.1
+    drift: Fraction = 0.1
+
+
+class OptimiserSection(Model):
+    """AdamW with a one-cycle learning rate and an average of the weights."""
+
+    steps: Annotated[int, Field(gt=0)] = 100_000
+    batch: Annotated[int, Field(gt=0)] = 64
+    learning_rate: Annotated[float, Field(gt=0)] = 4e-3
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-3
+    warm_up: Fraction = 0.05
+    average_decay: Fraction = 0.998
+    checkpoint_steps: Annotated[int, Field(gt=0)] = 1000
+
+
+class LossSection(Model):
+    """Soft cross-entropy, see :mod:`distill.losses`."""
+
+    temperature: Annotated[float, Field(gt=0)] = 1.0
+    onset_weight: Annotated[float, Field(ge=0)] = 2.0
+
+
+class TrainConfig(Model):
+    """One training run."""
+
+    name: str = Field(pattern=r"^[a-z0-9_-]{1,32}$")
+    version: str = Field(pattern=r"^\d+\.\d+\.\d+$")
+    seed: int = 0
+    threads: Annotated[int, Field(ge=1)] = 1
+    net: NetSection = NetSection()
+    data: DataSection = DataSection()
+    teacher: TeacherSection = TeacherSection()
+    labels: LabelSection = LabelSection()
+    sampling: SamplingSection = SamplingSection()
+    augment: AugmentSection = AugmentSection()
+    optimiser: OptimiserSection = OptimiserSection()
+    loss: LossSection = LossSection()
+
+    @property
+    def sha256(self) -> str:
+        """Hash of all values, whatever the file looked like."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+
+
+def load_train_config(path: Path) -> TrainConfig:
+    """Read a YAML file.
+
+    Raises:
+        ConfigError: naming the file, each key, and what is wrong with it.
+    """
+    try:
+        content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path}: {error}") from error
+    try:
+        return TrainConfig.model_validate(content)
+    except ValidationError as error:
+        lines = [
+            f"{path}: {'.'.join(map(str, problem['loc']))}: {problem['msg']} (given: {problem['input']!r})"
+            for problem in error.errors()
+        ]
+        raise ConfigError("\n".join(lines)) from error

@@ -1,0 +1,102 @@
+"""The one way from a connection to its socket, where line faults act: cut in the middle of a record, freeze.
+
+Every reply and every batch of packets leaves in a single write, then waits until the client has read enough:
+a client that does not read holds up only itself.
+
+>>> Trouble(Faults(cut_after_packets=5)).cuts_left
+1
+"""
+
+import asyncio
+from collections.abc import Sequence
+
+from xiaod.replay.faults import Faults
+
+
+class LinkCutError(ConnectionError):
+    """The connection has been cut on purpose."""
+
+
+class Trouble:
+    """Line faults of the whole server, shared by its connections.
+
+    Args:
+        faults: the first set; `change` replaces it.
+    """
+
+    def __init__(self, faults: Faults) -> None:
+        self.faults = faults
+        self.cuts_left = faults.cut_connections
+        self.changed = asyncio.Event()
+
+    def change(self, faults: Faults) -> None:
+        """Put other faults into force and wake what is frozen."""
+        self.faults = faults
+        self.cuts_left = faults.cut_connections
+        self.changed.set()
+        self.changed = asyncio.Event()
+
+
+class Link:
+    """Sending side of one connection.
+
+    Attributes:
+        sent: whole packets handed to the socket.
+    """
+
+    def __init__(self, writer: asyncio.StreamWriter, trouble: Trouble) -> None:
+        self.sent = 0
+        self._writer = writer
+        self._trouble = trouble
+        self._thawed = False
+
+    async def reply(self, answer: bytes) -> None:
+        """Send an answer.
+
+        Raises:
+            ConnectionError: if the client has gone.
+        """
+        await self._frozen()
+        self._writer.write(answer)
+        await self._writer.drain()
+
+    async def send(self, packets: Sequence[bytes]) -> None:
+        """Send whole packets, as far as the faults in force allow.
+
+        Raises:
+            LinkCutError: after cutting the connection on purpose.
+            ConnectionError: if the client has gone.
+        """
+        while packets:
+            await self._frozen()
+            faults = self._trouble.faults
+            room = len(packets)
+            if faults.freeze_after_packets is not None and not self._thawed:
+                room = min(room, faults.freeze_after_packets - self.sent)
+            if faults.cut_after_packets is not None and self._trouble.cuts_left > 0:
+                whole = max(0, faults.cut_after_packets - self.sent)
+                if whole < room:
+                    await self._cut(packets[: whole + 1])
+            self._writer.write(b"".join(packets[:room]))
+            self.sent += room
+            packets = packets[room:]
+            await self._writer.drain()
+
+    async def _cut(self, packets: Sequence[bytes]) -> None:
+        self._trouble.cuts_left -= 1
+        half = packets[-1][: len(packets[-1]) // 2]
+        self._writer.write(b"".join([*packets[:-1], half]))
+        self.sent += len(packets) - 1
+        await self._writer.drain()
+        raise LinkCutError("cut on purpose")
+
+    async def _frozen(self) -> None:
+        """Wait while the connection is frozen: for the time set, or until the faults change."""
+        while not self._thawed:
+            faults = self._trouble.faults
+            if faults.freeze_after_packets is None or self.sent < faults.freeze_after_packets:
+                return
+            try:
+                await asyncio.wait_for(self._trouble.changed.wait(), faults.freeze_s)
+            except TimeoutError:
+                self._thawed = True
