@@ -35,6 +35,8 @@ from xiaod.track import Gap, Track, Verdict
 
 ADVANCING = frozenset({Verdict.GOOD, Verdict.OVERLAPPING, Verdict.CLOCK_STEP})
 """Verdicts of records whose samples were used."""
+HISTORY_SHIFTS = 16
+"""Samples of history beyond a hop: shifts of the windows at which the picker looks again at an onset."""
 MAX_PIECE_S = 10.0
 """Longer records are taken in pieces of this length, so that no record can outgrow the buffer."""
 
@@ -47,6 +49,8 @@ class BufferSettings:
     hop: int = 50
     wait_ns: int = 5 * NS_PER_S
     max_lead: int = 3000
+    history: int = 66
+    """Samples before a window that it carries along: a hop, and the shifts at which an onset is looked at again."""
     max_age_ns: int | None = None
     """Records that ended longer ago are refused; None, or an offline run, refuses none."""
     max_future_ns: int | None = None
@@ -233,14 +237,17 @@ class InstrumentBuffer:
 
     def _window(self, start: int, letters: frozenset[str], lane_number: int, now_ns: int | None) -> Window:
         stop = start + self._settings.length
-        samples = np.zeros((ROWS, self._settings.length), np.float32)
+        runs = {letter: _covering_run(self._tracks[letter], start, stop) for letter in letters}
+        oldest = max(run.first for run in runs.values() if run is not None)
+        begin = max(start - self._settings.history, min(oldest, start))
+        samples = np.zeros((ROWS, stop - begin), np.float32)
         names = [MISSING] * ROWS
         arrived_ns, record_end_ns, offset_ns = 0, 0, None
         for letter, row in sorted(rows_of(self._tracks.keys()).items(), key=lambda item: item[1]):
-            run = _covering_run(self._tracks[letter], start, stop) if letter in letters else None
+            run = runs.get(letter)
             if run is None:
                 continue
-            samples[row] = run.view(start, stop)
+            samples[row] = run.view(begin, stop)
             names[row] = letter
             offset_ns = run.offset_at(stop - 1) if offset_ns is None else offset_ns
             arrived_ns, record_end_ns = max((arrived_ns, record_end_ns), run.arrival_of(stop - 1))
@@ -254,11 +261,12 @@ class InstrumentBuffer:
             self._instrument,
             start,
             offset_ns or 0,
-            samples,
+            samples[:, start - begin :],
             "".join(names),
             lane_number,
             fresh,
             None if now_ns is None else Arrival(now_ns, arrived_ns, record_end_ns),
+            samples[:, : start - begin],
         )
 
     def _forget(self) -> None:
@@ -266,8 +274,8 @@ class InstrumentBuffer:
         if self._cursor is None:
             return
         needed = min(self._cursor, self._incomplete[0][0]) if self._incomplete else self._cursor
-        # The tail window reaches back before the cursor.
-        needed -= self._settings.hop
+        # The tail window reaches back before the cursor, and each window's history before that.
+        needed -= self._settings.hop + self._settings.history
         for track in self._tracks.values():
             while len(track.runs) > 1 and track.runs[0].stop <= needed:
                 del track.runs[0]
@@ -318,6 +326,11 @@ def settings_for(
         return None if seconds is None else round(seconds * NS_PER_S)
 
     return BufferSettings(
-        samples_from_s(length_s), samples_from_s(hop_s), round(wait_s * NS_PER_S), samples_from_s(max_lead_s),
-        optional_ns(max_age_s), optional_ns(max_future_s),
+        length=samples_from_s(length_s),
+        hop=samples_from_s(hop_s),
+        wait_ns=round(wait_s * NS_PER_S),
+        max_lead=samples_from_s(max_lead_s),
+        history=samples_from_s(hop_s) + HISTORY_SHIFTS,
+        max_age_ns=optional_ns(max_age_s),
+        max_future_ns=optional_ns(max_future_s),
     )

@@ -151,7 +151,7 @@ class PickerConfig(Model):
     threshold_s: Probability | None = None
     lookahead_s: Annotated[float, Field(ge=0.1, le=30)] = 0.5
     settle_s: Annotated[float, Field(ge=0, le=30)] = 0.5
-    min_separation_s: Annotated[float, Field(ge=0.1, le=10)] = 0.5
+    min_separation_s: Annotated[float, Field(ge=0.1, le=10)] = 1.0
     stations: dict[str, StationConfig] = {}
 
     @model_validator(mode="after")

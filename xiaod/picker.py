@@ -4,26 +4,36 @@
 data after it the window held: nothing below :data:`BLIND_S`, rising linearly to full weight at ``lookahead_s`` plus a hop. Each new
 window therefore makes the average of its last seconds better informed.
 
-**Deciding.** After each window, peaks of the average above the threshold are looked for where at least ``lookahead_s`` of data
-follow and, once more in the next windows, up to :data:`SECOND_LOOK_S` later, for onsets that needed more data to be sure. A peak is
-the highest point within ``min_separation_s``. The first time an onset is seen is the only time it is reported: a further peak
-of the same phase closer than ``min_separation_s`` to a pick is the same onset. So a pick is made with between ``lookahead_s`` and
-``lookahead_s`` plus a hop of data after the onset if the network is sure by then.
+**Noticing** (:meth:`InstrumentPicker.look`). After each window, peaks of the average above :data:`NOTICE` times the threshold are looked
+for where at least ``lookahead_s`` of data follow and, in the next windows once more, up to :data:`SECOND_LOOK_S` later, for onsets
+that need more data to be sure. A peak is the highest point within ``min_separation_s``.
+
+**Deciding** (:meth:`InstrumentPicker.decide`). Where a window begins relative to an onset changes what a network with strides says of it, by
+some tens of milliseconds and hundredths of probability. So an onset that was noticed is looked at again in :data:`SHIFTS` windows that are
+placed by the onset, not by the grid, the last ending ``lookahead_s`` (or whole hops more) after it; their average decides. If it reaches the
+threshold this is a pick, made with between ``lookahead_s`` and ``lookahead_s`` plus a hop of data after the onset when the network is sure by
+then. A further peak of the same phase closer than ``min_separation_s`` to a pick is the same onset and is not reported.
 
 **Timing.** The onset is the centroid of what stands above half height around the peak, within :data:`CENTROID_S`; it lies between
-samples and moves by little when the window grid does. The time uncertainty is the standard deviation of a Gaussian of that width.
+samples. The time uncertainty is the standard deviation of a Gaussian of that width.
 
 >>> import numpy as np
 >>> from xiaod.records import Instrument, Probabilities, Window
->>> curve = np.zeros((2, 1000), np.float32)
->>> curve[0] = 0.9 * np.exp(-0.5 * ((np.arange(1000) - 600.25) / 10) ** 2)
->>> window = Window(Instrument("XX", "A", "", "HH"), 0, 0, np.ones((3, 1000), np.float32), "ZNE", fresh=True)
+>>> def annotate(windows):
+...     place = 600.25 - windows[:, 0, :1]  # these samples hold their own index
+...     curve = 0.9 * np.exp(-0.5 * ((np.arange(1000) - place) / 10) ** 2)
+...     return np.stack([curve, 0 * curve], axis=1)
+>>> samples = np.tile(np.arange(1000, dtype=np.float32), (3, 1))
+>>> window = Window(Instrument("XX", "A", "", "HH"), 0, 0, samples, "ZNE", fresh=True)
 >>> settings = PickerSettings(thresholds=(0.3, 0.3), hop=50, model="example-1.0.0", model_sha256="0" * 64)
->>> [pick] = InstrumentPicker(settings).process(Probabilities(window, curve))
+>>> picker = InstrumentPicker(settings)
+>>> [candidate] = picker.look(Probabilities(window, annotate(samples[None])[0]))
+>>> pick = picker.decide(candidate, annotate)
 >>> pick.id, pick.phase, abs(pick.time_ns - 6_002_500_000) < 200_000
 ('19700101.000006.00-P-XX.A..HH-example-1.0.0', 'P', True)
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -40,6 +50,14 @@ BLIND_S = 0.25
 """Data after a sample below which a window's opinion of it is left out."""
 SECOND_LOOK_S = 2.0
 """How long after the first look an onset may still be reported."""
+NOTICE = 0.7
+"""Part of the threshold at which an onset is noticed: what is decided should not depend on what the grid made of it."""
+SHIFTS = 16
+"""Windows that decide: shifted by a sample each, they cover every phase of two of the network's three strides of four."""
+ROUNDS = 2
+"""How often the windows are placed anew by the onset that they have shown."""
+REACH = 30
+"""Samples by which the onset may move when it is looked at again."""
 CENTROID_S = 0.2
 HALF_HEIGHT_SPREAD = 0.5047
 """Standard deviation of the part of a Gaussian above half height, in standard deviations of the whole."""
@@ -48,6 +66,8 @@ NOISE_S = (3.0, 0.2)
 SIGNAL_S = 1.0
 """Signal for the ratio and the amplitude: at most this much after the onset."""
 MIN_NOISE_SAMPLES = 20
+MEMORY = 12_000
+"""Samples for which a pick is remembered, to tell the same onset from a new one; longer than any window."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +81,22 @@ class PickerSettings:
     model_sha256: str
     lookahead: int = 50
     settle: int = 50
-    separation: int = 50
+    separation: int = 100
+
+
+Annotate = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+"""Windows ``(n, 3, length)`` -> probabilities of P and S ``(n, 2, length)``; :meth:`xiaod.engines.Engine.annotate`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """An onset that was noticed."""
+
+    window: Window
+    phase: int
+    """Index into :data:`PHASES`."""
+    peak: int
+    """Sample of the window."""
 
 
 class _Merger:
@@ -102,8 +137,8 @@ class InstrumentPicker:
         self.rejected = 0
         """Peaks above the threshold that belonged to an onset reported before."""
 
-    def process(self, probabilities: Probabilities) -> list[Pick]:
-        """Picks that this window decides, in order of time."""
+    def look(self, probabilities: Probabilities) -> list[Candidate]:
+        """Onsets that this window gives reason to look at again, in order of time."""
         window = probabilities.window
         settings = self._settings
         length = window.samples.shape[1]
@@ -114,43 +149,74 @@ class InstrumentPicker:
         start = stop - settings.hop - samples_from_s(SECOND_LOOK_S)
         if window.fresh or start < 0:
             start = settings.settle
-        picks = []
-        for phase, name in enumerate(PHASES):
-            curve = merged[phase]
-            threshold = settings.thresholds[phase]
+        found = []
+        for phase, curve in enumerate(merged):
+            threshold = NOTICE * settings.thresholds[phase]
             if curve[start:stop].max(initial=0.0) < threshold:
                 continue
-            for peak in _peaks(curve, threshold, settings.separation):
-                if start <= peak < stop and self._is_new(phase, window.index + peak):
-                    picks.append(self._pick(window, name, curve, peak))
-        return sorted(picks, key=lambda pick: (pick.time_ns, pick.phase))
+            peaks, _ = find_peaks(curve, height=threshold, distance=settings.separation)
+            found += [
+                Candidate(window, phase, int(peak))
+                for peak in peaks
+                if start <= peak < stop and not self._is_reported(phase, window.index + int(peak))
+            ]
+        return sorted(found, key=lambda candidate: candidate.peak)
 
-    def _is_new(self, phase: int, index: int) -> bool:
-        reported = self._reported[phase]
-        # A clock that was set back by more than a window starts a new account.
-        reported[:] = [
-            other for other in reported if abs(other - index) < 100 * self._settings.hop + 60 * GRID_RATE_HZ
-        ]
-        if any(abs(other - index) < self._settings.separation for other in reported):
+    def decide(self, candidate: Candidate, annotate: Annotate) -> Pick | None:
+        """Look at an onset again, in windows placed by itself; the pick, or None when it is none."""
+        settings = self._settings
+        window, phase = candidate.window, candidate.phase
+        length = window.samples.shape[1]
+        held = window.samples
+        if window.history is not None and window.history.shape[1]:
+            held = np.concatenate([window.history, window.samples], axis=1)
+        before = held.shape[1] - length
+        peak = candidate.peak + before
+        # Whole hops of data beyond the lookahead: the same whatever the grid.
+        more = (held.shape[1] - peak - settings.lookahead) // settings.hop * settings.hop
+        curve = np.zeros(0)
+        for _ in range(ROUNDS):
+            last = min(peak + settings.lookahead + max(more, 0), held.shape[1]) - length
+            starts = sorted({max(0, last - shift) for shift in range(SHIFTS)})
+            curve = _average(held, starts, length, annotate, phase)
+            low = max(0, peak - REACH)
+            moved = low + int(curve[low : peak + REACH + 1].argmax())
+            if moved == peak:
+                break
+            peak = moved
+        index = window.index + peak - before
+        if curve[peak] < settings.thresholds[phase]:
+            return None
+        if self._is_reported(phase, index):
             self.rejected += 1
-            return False
-        reported.append(index)
-        return True
+            return None
+        if window.fresh and peak - before < settings.settle:
+            return None
+        self._reported[phase].append(index)
+        return self._pick(window, held, PHASES[phase], curve, peak, before)
 
-    def _pick(self, window: Window, phase: str, curve: NDArray[np.float64], peak: int) -> Pick:
+    def _is_reported(self, phase: int, index: int) -> bool:
+        reported = self._reported[phase]
+        # Old picks are forgotten, and those of a future that a clock set back has taken away.
+        reported[:] = [other for other in reported if abs(other - index) < MEMORY]
+        return any(abs(other - index) < self._settings.separation for other in reported)
+
+    def _pick(
+        self, window: Window, held: NDArray[np.float32], phase: str, curve: NDArray[np.float64], peak: int, before: int
+    ) -> Pick:
         settings = self._settings
         centre, spread = _centroid(curve, peak)
-        row = _best_row(window, phase, peak)
-        snr, amplitude = _strength(window.samples[row], peak)
+        row = _best_row(held, window.components, phase, peak)
+        snr, amplitude = _strength(held[row], peak)
         instrument = window.instrument
-        index_ns = (window.index + peak) * GRID_NS
+        first = window.index - before
         return Pick(
-            id=_pick_id(index_ns, phase, instrument, settings.model),
+            id=_pick_id((first + peak) * GRID_NS, phase, instrument, settings.model),
             channel=Channel(
                 instrument.network, instrument.station, instrument.location, instrument.band + window.components[row]
             ),
             phase=phase,
-            time_ns=window.index * GRID_NS + round(centre * GRID_NS) + window.offset_ns,
+            time_ns=first * GRID_NS + round(centre * GRID_NS) + window.offset_ns,
             time_uncertainty_s=spread / GRID_RATE_HZ,
             probability=float(curve[peak]),
             snr=snr,
@@ -161,18 +227,24 @@ class InstrumentPicker:
         )
 
 
+def _average(
+    held: NDArray[np.float32], starts: Sequence[int], length: int, annotate: Annotate, phase: int
+) -> NDArray[np.float64]:
+    """Mean probability of one phase over windows, at every sample that is held; zero where no window lies."""
+    values = annotate(np.stack([held[:, start : start + length] for start in starts]))
+    total, weight = np.zeros(held.shape[1]), np.zeros(held.shape[1])
+    for start, value in zip(starts, values, strict=True):
+        total[start : start + length] += value[phase]
+        weight[start : start + length] += 1
+    return total / np.maximum(weight, 1)
+
+
 def _weight(length: int, settings: PickerSettings) -> NDArray[np.float64]:
     """Weight of a window at each of its samples, by the data that follow the sample."""
     after = np.arange(length, 0, -1) - 1
     blind = min(samples_from_s(BLIND_S), settings.lookahead // 2)
     full = settings.lookahead + settings.hop
     return np.clip((after - blind + 1) / (full - blind), 0.0, 1.0)
-
-
-def _peaks(curve: NDArray[np.float64], threshold: float, separation: int) -> list[int]:
-    """Local maxima above a threshold that are the highest within ``separation`` samples."""
-    peaks, _ = find_peaks(curve, height=threshold, distance=separation)
-    return [int(peak) for peak in peaks]
 
 
 def _centroid(curve: NDArray[np.float64], peak: int) -> tuple[float, float]:
@@ -195,12 +267,12 @@ def _centroid(curve: NDArray[np.float64], peak: int) -> tuple[float, float]:
     return centre, spread / HALF_HEIGHT_SPREAD
 
 
-def _best_row(window: Window, phase: str, peak: int) -> int:
+def _best_row(held: NDArray[np.float32], components: str, phase: str, peak: int) -> int:
     """Row that the phase is best seen on: the vertical for P, the stronger horizontal for S; what there is otherwise."""
-    live = [row for row, letter in enumerate(window.components) if letter != MISSING]
+    live = [row for row, letter in enumerate(components) if letter != MISSING]
     horizontals = [row for row in live if row > 0]
     if phase == "S" and horizontals:
-        return max(horizontals, key=lambda row: _strength(window.samples[row], peak)[1])
+        return max(horizontals, key=lambda row: _strength(held[row], peak)[1])
     return live[0]
 
 

@@ -160,6 +160,8 @@ class Window:
     """True when the previous window of the lane does not join on, or had fewer components: look at it whole."""
     arrival: Arrival | None = None
     """None in an offline run."""
+    history: NDArray[np.float32] | None = None
+    """Shape ``(3, h)``: samples before the window, as many as there are up to a limit; for looking again at an onset."""
 
     @property
     def stop(self) -> int:

@@ -14,6 +14,7 @@ when a client needs it. Times: ``due_ns`` counts nanoseconds of data since the f
 (True, 1)
 """
 
+import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from xiaod.replay.config import MAX_COPIES, ReplayError
 from xiaod.replay.faults import Faults
 from xiaod.replay.header import BTIME, RECORD_BYTES, STATION, TICK_NS, btime_of
 from xiaod.replay.records import Archive, Record
-from xiaod.timebase import NS_PER_S, ns_from_s
+from xiaod.timebase import NS_PER_S
 
 GARBAGE = bytes((7 * i + 3) % 251 for i in range(RECORD_BYTES))
 """The meaningless record sent by `Faults.garbage_every`."""
@@ -83,7 +84,7 @@ class Play:
         archive: the records of one round.
         copies: above 1, so many copies of each station under synthetic codes.
         loop: whether rounds follow one another.
-        loop_gap_s: silence between rounds (s), added to the span rounded up to whole seconds.
+        loop_gap_s: silence between rounds (s); it and the span are rounded up to whole seconds.
         faults: trouble in the schedule.
 
     Raises:
@@ -103,7 +104,7 @@ class Play:
         self.first_ns = min(record.start_ns for record in archive.records)
         span_ns = max(record.end_ns for record in archive.records) - self.first_ns
         # Rounds move by whole seconds, so that every sampling grid anchored to a second stays as it is.
-        self.period_ns = -(-(span_ns + ns_from_s(loop_gap_s)) // NS_PER_S) * NS_PER_S
+        self.period_ns = (span_ns // NS_PER_S + 1 + math.ceil(loop_gap_s)) * NS_PER_S
         self.streams, plain = _plain_round(archive, copies, faults or Faults(), self.first_ns)
         self._faults = faults or Faults()
         self._names = [stream.name for stream in self.streams]
@@ -170,7 +171,7 @@ class Play:
         return self.round(number).slots[place]
 
     def due_ns(self, index: int) -> int | None:
-        """Tell when packet ``index`` is due (ns of data since the start of the play); ``None`` if there is none."""
+        """Tell when packet ``index`` is due (ns of data since the start of the play), or ``None``."""
         found = self.locate(index)
         return None if found is None else found[0] * self.period_ns + self.round(found[0]).dues[found[1]]
 
@@ -216,7 +217,7 @@ class Play:
         return None
 
     def payloads(self, begin: int, end: int, shift_ns: int) -> Iterator[tuple[int, int, bytes]]:
-        """Yield index, stream and 512 bytes of packets ``begin`` to ``end``, moved by ``shift_ns`` and round."""
+        """Yield index, stream and 512 bytes of packets ``begin`` to ``end``, moved by ``shift_ns``."""
         while begin < end and (found := self.locate(begin)) is not None:
             number, place = found
             slots = self.round(number).slots[place : place + end - begin]

@@ -45,7 +45,7 @@ class ReplayConfig:
         speed: seconds of data per second of clock, or ``max``: as fast as each client reads, nothing dropped.
         shift_to_now: move all data by whole seconds so that the first sample lies at the start of the play.
         loop: play again and again, each round later than the one before by the span of the data, rounded up
-            to whole seconds, plus ``loop_gap_s``.
+            to whole seconds, plus ``loop_gap_s``, rounded up likewise.
         loop_gap_s: silence between two rounds (s). It is a real gap: joining the ends would invent
             continuity.
         copies: above 1, serve that many copies of every station under synthetic five-character codes.

@@ -31,7 +31,7 @@ SHOWN_PROBLEMS = 5
 """Problems spelled out in the error when nothing at all could be read."""
 
 _HEADER = re.compile(rb"[0-9 \0]{6}[DRQM][ \0]|MS\x03")
-_MIN_RECORD_BYTES = 40
+_HEADER_BYTES = 64
 _BLOCKETTE_1000 = 1000
 
 
@@ -150,7 +150,7 @@ def _read(path: str, content: bytes, problems: list[Problem]) -> Iterator[Record
             problems.append(Problem(path, offset, "holds no samples and is no 512-byte record"))
             continue
         try:
-            run = Run.unpack(raw, offset)
+            run = Run.unpack(raw + content[:_HEADER_BYTES], offset)
         except RuntimeError as error:
             problems.append(Problem(path, offset, f"samples cannot be decoded: {error}"))
             continue
@@ -177,20 +177,28 @@ def _parsed(path: str, content: bytes, problems: list[Problem]) -> Iterator[tupl
     """Walk over the records of a file; after damage, go on at the next thing that looks like a header."""
     from pymseed import MS3Record
 
-    view = memoryview(content)
+    # Where blockette 1000 is missing, libmseed finds a record's length by the header that follows; so the last one
+    # of the file is given a follower: the first header again.
+    view = memoryview(content + content[:_HEADER_BYTES])
     offset = 0
+    damage: Problem | None = None
     while offset < len(content):
         try:
             parsed = MS3Record.parse(view[offset:])
-        except RuntimeError as error:
+            if offset + parsed.reclen > len(content):
+                raise EOFError(f"the record of {parsed.reclen} bytes is cut off")
+        except (RuntimeError, EOFError) as error:
+            damage = damage or Problem(path, offset, f"no miniSEED record ({str(error).strip()})")
             found = _HEADER.search(content, offset + 1)
-            after = found.start() if found else len(content)
-            reason = f"{after - offset} bytes are no miniSEED record ({str(error).strip() or 'too short'})"
-            problems.append(Problem(path, offset, reason))
-            offset = after
+            offset = found.start() if found else len(content)
             continue
+        if damage is not None:
+            problems.append(damage)
+            damage = None
         yield offset, parsed
-        offset += max(parsed.reclen, _MIN_RECORD_BYTES)
+        offset += parsed.reclen
+    if damage is not None:
+        problems.append(damage)
 
 
 def _fit_to_serve(parsed: Any, raw: bytes) -> bool:

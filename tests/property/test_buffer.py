@@ -1,0 +1,89 @@
+"""Records in any order, chopped anyhow, give the same windows as the whole."""
+
+import numpy as np
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.conftest import Recording
+from tests.streams import windows_of
+from xiaod.records import Channel, Segment, Window
+
+RELAXED = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+def facts(windows: list[Window]) -> list[tuple[int, int, str, bytes]]:
+    return [(window.index, window.offset_ns, window.components, window.samples.tobytes()) for window in windows]
+
+
+def whole(recording: Recording) -> list[Window]:
+    return windows_of([segment for component in "ZNE" for segment in recording.segments(component, [])])
+
+
+@st.composite
+def deliveries(draw: st.DrawFn) -> list[tuple[str, int, int]]:
+    """Component, begin and end of records that together cover everything, some twice, out of order."""
+    records = []
+    for component in "ZNE":
+        cuts = sorted(draw(st.sets(st.integers(1, 2999), min_size=2, max_size=25)))
+        edges = [0, *cuts, 3000]
+        for begin, end in zip(edges, edges[1:], strict=False):
+            early = draw(st.integers(0, min(begin, 60))) if draw(st.booleans()) else 0
+            records.append((component, begin - early, end))
+    twice = draw(st.lists(st.sampled_from(records), max_size=8))
+    return draw(st.permutations(records + twice))
+
+
+@RELAXED
+@given(records=deliveries())
+def test_any_order_overlap_and_repetition_gives_the_same_windows(
+    rjob: Recording, records: list[tuple[str, int, int]]
+) -> None:
+    segments = []
+    for component, begin, end in records:
+        start_ns = rjob.start_ns + begin * 10_000_000
+        channel = Channel("BW", "RJOB", "", "EH" + component)
+        segments.append(Segment(channel, start_ns, 100.0, rjob.components[component][begin:end]))
+    assert facts(windows_of(segments)) == facts(whole(rjob))
+
+
+@RELAXED
+@given(
+    gap=st.tuples(st.integers(0, 2900), st.integers(1, 900)),
+    pieces=st.lists(st.integers(1, 700), min_size=3, max_size=40),
+)
+def test_no_window_spans_a_gap_and_none_is_missing(
+    rjob: Recording, gap: tuple[int, int], pieces: list[int]
+) -> None:
+    """Against a naive model: windows are where 1000 samples of every component are there, on multiples of 50."""
+    begin, end = gap[0], min(gap[0] + gap[1], 3000)
+    segments = []
+    for component in "ZNE":
+        for segment in rjob.segments(component, pieces):
+            first = (segment.start_ns - rjob.start_ns) // 10_000_000
+            for low, high in ((first, min(first + len(segment.samples), begin)), (max(first, end), first + len(segment.samples))):
+                if low < high:
+                    samples = rjob.components[component][low:high]
+                    segments.append(
+                        Segment(segment.channel, rjob.start_ns + low * 10_000_000, 100.0, samples)
+                    )
+    segments.sort(key=lambda segment: segment.start_ns)
+    origin = rjob.start_ns // 10_000_000
+    windows = windows_of(segments)
+    expected = [
+        start
+        for start in range(-(-origin // 50) * 50 - origin, 2001, 50)
+        if start + 1000 <= begin or start >= end
+    ]
+    on_grid = [window for window in windows if window.index % 50 == 0]
+    off_grid = [window for window in windows if window.index % 50]
+    assert sorted({*expected} - {window.index - origin for window in on_grid}) == []
+    for window in windows:
+        start = window.index - origin
+        assert start + 1000 <= begin or start >= end
+        np.testing.assert_allclose(
+            np.diff(window.samples[0]), np.diff(rjob.components["Z"][start : start + 1000]), atol=1e-3
+        )
+    # One more at each end of data that does not fall on the grid.
+    assert len(off_grid) <= 2
+    for window in off_grid:
+        assert window.stop - origin in {begin, 3000}

@@ -1,0 +1,119 @@
+"""Streaming equals whole, for picks: any chopping, any place on the window grid, any rate."""
+
+import numpy as np
+import obspy
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from models.weights import weights_path
+from tests.conftest import Recording
+from tests.streams import picks_of
+from xiaod.engines.onnx import OnnxEngine
+from xiaod.records import Channel, Pick, Segment
+
+P_S, S_S = 4.73, 5.71
+"""Where PhaseNet puts the onsets of the recording, seconds after its start."""
+
+
+@pytest.fixture(scope="module")
+def engine() -> OnnxEngine:
+    return OnnxEngine(weights_path("micro"))
+
+
+def with_noise_before(recording: Recording, seconds: int, shift_samples: int = 0) -> list[Segment]:
+    """The event after synthetic noise of the strength of its own first four seconds."""
+    rng = np.random.default_rng(3)
+    segments = []
+    for component, data in recording.components.items():
+        quiet = data[:400]
+        noise = rng.normal(quiet.mean(), quiet.std(), 100 * seconds)
+        start_ns = recording.start_ns + (shift_samples - 100 * seconds) * 10_000_000
+        channel = Channel("BW", recording.station, "", "EH" + component)
+        segments.append(Segment(channel, start_ns, 100.0, np.concatenate([noise, data])))
+    return segments
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(pieces=st.tuples(*[st.lists(st.integers(1, 500), min_size=1, max_size=30)] * 3))
+def test_any_chopping_gives_the_same_picks(rjob: Recording, engine: OnnxEngine, pieces: tuple[list[int], ...]) -> None:
+    whole = picks_of([segment for component in "ZNE" for segment in rjob.segments(component, [])], engine)
+    chopped = [
+        segment for component, lengths in zip("ZNE", pieces, strict=True) for segment in rjob.segments(component, lengths)
+    ]
+    chopped.sort(key=lambda segment: segment.start_ns)
+    assert {pick.phase for pick in whole} == {"P", "S"}
+    assert picks_of(chopped, engine) == whole
+
+
+def test_one_p_and_one_s_wherever_the_onset_falls_on_the_grid(rjob: Recording, engine: OnnxEngine) -> None:
+    times: dict[str, list[float]] = {"P": [], "S": []}
+    for shift in range(50):
+        picks = picks_of(with_noise_before(rjob, 20, shift), engine)
+        near = {"P": [], "S": []}
+        for pick in picks:
+            seconds = (pick.time_ns - rjob.start_ns) / 1e9 - shift / 100
+            if 3 < seconds < 8:
+                near[pick.phase].append(seconds)
+        assert len(near["P"]) == 1, (shift, near)
+        assert len(near["S"]) == 1, (shift, near)
+        times["P"] += near["P"]
+        times["S"] += near["S"]
+    for phase, expected in (("P", P_S), ("S", S_S)):
+        middle = float(np.median(times[phase]))
+        assert abs(middle - expected) < 0.1
+        assert max(abs(time - middle) for time in times[phase]) < 0.02, phase
+
+
+def at_rate(recording: Recording, rate: float, seconds: int = 20) -> list[Segment]:
+    """The recording below 8 Hz, as an instrument of some rate would have given it: interpolated by ObsPy (Lanczos)."""
+    segments = []
+    for component, data in recording.components.items():
+        quiet = np.random.default_rng(4).normal(data[:400].mean(), data[:400].std(), 100 * seconds)
+        trace = obspy.Trace(np.concatenate([quiet, data]), {"sampling_rate": 100.0})
+        trace.filter("lowpass_cheby_2", freq=8.0)
+        if rate != 100.0:
+            trace.interpolate(rate, method="lanczos", a=50)
+        channel = Channel("BW", recording.station, "", "EH" + component)
+        segments.append(Segment(channel, recording.start_ns, rate, np.asarray(trace.data)))
+    return segments
+
+
+@pytest.mark.parametrize("rate", [20.0, 31.25, 40.0, 50.0, 80.0, 99.998, 125.0, 200.0, 250.0, 500.0])
+def test_picks_stay_within_five_milliseconds_at_other_rates(
+    rjob: Recording, engine: OnnxEngine, rate: float
+) -> None:
+    def early(picks: list[Pick]) -> list[tuple[str, int]]:
+        end_ns = rjob.start_ns + 28_000_000_000
+        return [(pick.phase, pick.time_ns) for pick in picks if pick.time_ns < end_ns]
+
+    reference = early(picks_of(at_rate(rjob, 100.0), engine))
+    picks = early(picks_of(at_rate(rjob, rate), engine))
+    assert "P" in [phase for phase, _ in reference]
+    assert [phase for phase, _ in picks] == [phase for phase, _ in reference]
+    for (_, given_ns), (_, wanted_ns) in zip(picks, reference, strict=True):
+        assert abs(given_ns - wanted_ns) < 5_000_000
+
+
+@pytest.mark.parametrize("names", ["ZNE", "Z12", "Z23", "123"])
+def test_component_names_make_no_difference(rjob: Recording, engine: OnnxEngine, names: str) -> None:
+    def renamed(letters: str) -> list[Segment]:
+        segments = []
+        for letter, component in zip(letters, "ZNE", strict=True):
+            [segment] = rjob.segments(component, [])
+            segments.append(Segment(Channel("BW", "RJOB", "", "EH" + letter), segment.start_ns, 100.0, segment.samples))
+        return segments
+
+    expected = [(pick.phase, pick.time_ns, pick.probability) for pick in picks_of(renamed("ZNE"), engine)]
+    picks = picks_of(renamed(names), engine)
+    assert [(pick.phase, pick.time_ns, pick.probability) for pick in picks] == expected
+    assert {pick.components for pick in picks} == {names}
+    assert all(pick.channel.component == names[0] for pick in picks if pick.phase == "P")
+    assert all(pick.channel.component in names[1:] for pick in picks if pick.phase == "S")
+
+
+def test_a_vertical_alone_is_picked_and_says_so(rjob: Recording, engine: OnnxEngine) -> None:
+    picks = picks_of(rjob.segments("Z", []), engine)
+    assert "P" in {pick.phase for pick in picks}
+    assert {pick.components for pick in picks} == {"Z--"}
+    assert {pick.channel.channel for pick in picks} == {"EHZ"}

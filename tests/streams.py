@@ -1,0 +1,37 @@
+"""Driving buffer, engine and picker directly, as the stages do, for tests that need no event loop."""
+
+from collections.abc import Iterable
+
+from xiaod.buffer import ADVANCING, BufferSettings, InstrumentBuffer, pieces_of
+from xiaod.engines import Engine
+from xiaod.picker import InstrumentPicker, PickerSettings
+from xiaod.records import Pick, Probabilities, Segment, Window
+
+OFFLINE = BufferSettings()
+
+
+def windows_of(segments: Iterable[Segment], settings: BufferSettings = OFFLINE) -> list[Window]:
+    """All windows of one instrument's records, offline."""
+    buffer = InstrumentBuffer(settings)
+    windows: list[Window] = []
+    for segment in segments:
+        for piece in pieces_of(segment):
+            if buffer.insert(piece, None) in ADVANCING:
+                windows += buffer.cut(None)[0]
+    return windows + buffer.finish(None)
+
+
+def picks_of(segments: Iterable[Segment], engine: Engine, settings: BufferSettings = OFFLINE) -> list[Pick]:
+    """All picks of one instrument's records, offline, with the model's own thresholds."""
+    spec = engine.spec
+    picker = InstrumentPicker(
+        PickerSettings(
+            (spec.thresholds["P"], spec.thresholds["S"]), settings.hop, f"{spec.name}-{spec.version}", engine.sha256
+        )
+    )
+    picks: list[Pick] = []
+    for window in windows_of(segments, settings):
+        for candidate in picker.look(Probabilities(window, engine.annotate(window.samples[None])[0])):
+            pick = picker.decide(candidate, engine.annotate)
+            picks += [] if pick is None else [pick]
+    return picks
