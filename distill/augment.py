@@ -1,6 +1,7 @@
 """Augmentations of one window, each with its probability in the configuration.
 
-In and out: waves ``(3, n)`` float64, Z N E, and labels ``(3, n)`` float32, N P S. The teacher has labelled the record before.
+In and out: waves ``(3, n)`` float64, Z N E, and labels ``(3, n)`` float32, N P S. The teacher has labelled
+the record before.
 
 >>> import numpy as np
 >>> waves = np.ones((3, 4))
@@ -27,7 +28,9 @@ def augment(
     """Apply all augmentations; ``other`` is a window of another record, for superposition."""
     waves = waves - waves.mean(axis=1, keepdims=True)
     if rng.random() < config.superpose:
-        waves, labels = superpose(waves, labels, other[0] - other[0].mean(axis=1, keepdims=True), other[1], rng)
+        waves, labels = superpose(
+            waves, labels, other[0] - other[0].mean(axis=1, keepdims=True), other[1], rng
+        )
     if rng.random() < config.flip:
         waves = -waves
     if rng.random() < config.gain:

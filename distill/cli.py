@@ -1,7 +1,7 @@
 """``xiao-distill``: train a student, evaluate it, export it, show what a run or a weights file is.
 
-Data and teacher lie below the folder that the environment variable ``XIAO_SHARED`` names (default ``../shared``); runs and caches go
-below ``--runs``.
+Data and teacher lie below the folder that the environment variable ``XIAO_SHARED`` names (default
+``../shared``); runs and caches go below ``--runs``.
 
 >>> build_parser().parse_args(["train", "--config", "distill/micro.yaml"]).command
 'train'
@@ -19,25 +19,38 @@ DEFAULT_SHARED = "../shared"
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The parser of all commands."""
-    parser = argparse.ArgumentParser(prog="xiao-distill", description="Trains the small picker from a large one, offline.")
+    """Build the parser of all commands."""
+    parser = argparse.ArgumentParser(
+        prog="xiao-distill", description="Trains the small picker from a large one, offline."
+    )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, text in (
         ("train", "train a student, or go on where its run was stopped"),
-        ("evaluate", "score a run beside its teacher on the evaluation data"),
+        ("evaluate", "score an exported student beside its teacher on the evaluation data"),
         ("export", "write a run's student as ONNX and safetensors"),
     ):
         command = commands.add_parser(name, help=text)
-        command.add_argument("--config", type=Path, required=True, metavar="FILE", help="training configuration")
-        command.add_argument("--runs", type=Path, default=Path("runs"), help="folder of runs and caches (default: runs)")
+        command.add_argument(
+            "--config", type=Path, required=True, metavar="FILE", help="training configuration"
+        )
+        command.add_argument(
+            "--runs", type=Path, default=Path("runs"), help="folder of runs and caches (default: runs)"
+        )
         if name == "train":
             command.add_argument("--no-progress", action="store_true", help="no progress bar")
         if name == "export":
-            command.add_argument("--output", type=Path, required=True, metavar="FOLDER")
+            command.add_argument(
+                "--output", type=Path, required=True, metavar="FOLDER", help="where NAME.onnx is put"
+            )
         if name == "evaluate":
-            command.add_argument("--data", default="data/dev_eval", help="dataset below the data folder (default: %(default)s)")
+            command.add_argument(
+                "--model", type=Path, metavar="FILE", help="exported student (default: the shipped one)"
+            )
+            command.add_argument(
+                "--data", default="data/dev_eval", help="dataset below the data folder (default: %(default)s)"
+            )
     show = commands.add_parser("show", help="print the specification in a weights file")
-    show.add_argument("file", type=Path)
+    show.add_argument("file", type=Path, help="a .onnx file")
     return parser
 
 
@@ -45,12 +58,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; gives the exit status: 0, or 2 when something it was given is wrong."""
     options = build_parser().parse_args(arguments)
     from distill.config import ConfigError
+    from models.spec import SpecError
 
     try:
         if options.command == "show":
             return _show(options.file)
         return _work(options)
-    except (ConfigError, FileNotFoundError) as error:
+    except (ConfigError, SpecError, FileNotFoundError) as error:
         print(error, file=sys.stderr)
         return 2
 
@@ -62,31 +76,33 @@ def _work(options: argparse.Namespace) -> int:
     from distill.export import export_run
     from distill.teachers import OnnxTeacher
     from distill.train import run_folder, train
+    from models.weights import weights_path
 
     config = load_train_config(options.config)
     shared = Path(os.environ.get(SHARED_VARIABLE, DEFAULT_SHARED))
-    teacher = OnnxTeacher(shared / config.teacher.onnx, config.teacher, config.threads)
+    teacher_file = shared / config.teacher.onnx
+    teacher = OnnxTeacher(teacher_file, config.teacher, config.threads)
     cache = options.runs / "cache"
     if options.command == "train":
         corpus = load_corpus(shared, config, teacher, cache)
         print(train(config, corpus, options.runs, progress=not options.no_progress))
         return 0
-    folder = run_folder(options.runs, config)
     if options.command == "evaluate":
-        print(json.dumps(evaluate(config, folder, shared, options.data, teacher, cache), indent=2))
-    else:
-        print(export_run(config, folder, load_corpus(shared, config, teacher, cache), options.output))
+        model = options.model or weights_path(config.name)
+        print(json.dumps(evaluate(model, config, shared, options.data, teacher, cache), indent=2))
+        return 0
+    corpus = load_corpus(shared, config, teacher, cache)
+    print(export_run(config, run_folder(options.runs, config), corpus, teacher_file, options.output))
     return 0
 
 
 def _show(path: Path) -> int:
-    import onnxruntime
+    from dataclasses import asdict
 
-    from models.spec import ModelSpec
+    from distill.annotators import onnx_annotator
 
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    spec = ModelSpec.from_metadata(session.get_modelmeta().custom_metadata_map)
-    print(spec.to_metadata()["xiao_spec"])
+    _, spec = onnx_annotator(path)
+    print(json.dumps(asdict(spec), indent=2))
     return 0
 
 

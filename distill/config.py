@@ -46,7 +46,7 @@ class TeacherSection(Model):
     """The teacher and how it looks at a record."""
 
     onnx: str = "teacher/phasenet_aligned.onnx"
-    """File below the folder that ``XIAO_SHARED`` names: input ``wave`` E N Z, output ``prob`` noise, P, S."""
+    """File below the folder that ``XIAO_SHARED`` names: input ``wave`` E N Z, output ``prob`` N, P, S."""
     window_samples: Annotated[int, Field(gt=0)] = 3000
     hop_samples: Annotated[int, Field(gt=0)] = 250
     """Windows overlap; their probabilities are averaged with triangular weights."""

@@ -1,7 +1,7 @@
 """The training corpus: waveforms, soft labels, onsets and stations, with the teacher's output cached on disk.
 
-Records are those of a SeisBench dataset with rows Z N E at 100 Hz. Labels are the teacher's probabilities; near an analyst's
-pick a Gaussian at the pick takes the greater part. Stations are held out whole.
+Records are those of a SeisBench dataset with rows Z N E at 100 Hz. Labels are the teacher's probabilities;
+near an analyst's pick a Gaussian at the pick takes the greater part. Stations are held out whole.
 
 >>> import numpy as np
 >>> curve = np.zeros(300); curve[[100, 200]] = 0.5, 0.9
@@ -60,7 +60,9 @@ def load_corpus(shared: Path, config: TrainConfig, teacher: Teacher, cache: Path
     Raises:
         FileNotFoundError: when the data are not there.
     """
-    records, sha256 = load_records(shared / config.data.folder, config, teacher, cache, shared / config.teacher.onnx)
+    records, sha256 = load_records(
+        shared / config.data.folder, config, teacher, cache, shared / config.teacher.onnx
+    )
     stations = sorted({record.station for record in records})
     held = np.random.default_rng(SPLIT_SEED).choice(
         stations, round(len(stations) * config.data.validation_fraction), replace=False
@@ -96,8 +98,13 @@ def load_records(
             analyst = tuple(float(text) if text != "" else None for text in (row.p_sample, row.s_sample))
             records.append(
                 label_record(
-                    row.trace_name, f"{row.network}.{row.station}", row.kind, waves, known[row.trace_name],
-                    (analyst[0], analyst[1]), config.labels,
+                    row.trace_name,
+                    f"{row.network}.{row.station}",
+                    row.kind,
+                    waves,
+                    known[row.trace_name],
+                    (analyst[0], analyst[1]),
+                    config.labels,
                 )
             )
     if not cached.exists():
@@ -109,8 +116,13 @@ def load_records(
 
 
 def label_record(
-    name: str, station: str, kind: str, waves: NDArray[np.int32], taught: NDArray[np.float16],
-    analyst: tuple[float | None, float | None], config: LabelSection,
+    name: str,
+    station: str,
+    kind: str,
+    waves: NDArray[np.int32],
+    taught: NDArray[np.float16],
+    analyst: tuple[float | None, float | None],
+    config: LabelSection,
 ) -> Record:
     """Blend the teacher's probabilities with the analyst's picks and list the onsets."""
     labels = taught.astype(np.float32)
@@ -132,6 +144,6 @@ def label_record(
 
 
 def onsets_of(curve: NDArray[np.floating], threshold: float) -> list[int]:
-    """Samples of the peaks of a probability curve."""
+    """Find the samples of the peaks of a probability curve."""
     peaks, _ = find_peaks(curve, height=threshold, distance=SEPARATION_SAMPLES)
     return [int(peak) for peak in peaks]

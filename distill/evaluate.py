@@ -1,181 +1,196 @@
-"""How good a student is, beside its teacher, on the same onsets.
+"""How good an exported student is, beside its teacher on the same onsets.
 
-Two views. *Windows*: 10 s around analysts' picks, P placed at random, four a record; and windows that end a given time after the onset
-(early picks). *Serving*: records in overlapping windows half a second apart, where a peak counts only with half a second of data after it,
-as the daemon does.
+Views: *30 s*, windows of 3,000 samples, P placed at random 2 to 15 s from the start (seed: CRC-32 of the
+record's name), four a record; the teacher sees them whole, the student in overlapping windows of 10 s. *10 s*,
+single windows of 1,000 samples, P placed at random. *Early*, single windows that end a given time after the
+onset. *Noise*, picks per station-hour in service (:mod:`distill.serving`). *Stability*
+(:mod:`distill.stability`). *Speed*, of the network alone.
 
-Every peak above the threshold and at least 0.5 s from a higher one is a pick; a label is matched by the nearest within the tolerance;
-every other peak counts as false.
+The teacher's threshold is 0.3, the student's are those in its file.
 
->>> score([([500], 502.0), ([], 300.0), ([10, 20], None)], tolerance_s=0.1)
-{'precision': 0.333, 'recall': 0.5, 'f1': 0.4, 'labels': 2, 'residual_mean_s': -0.02, 'residual_std_s': 0.0}
+>>> placed_starts("a", 3000, 9000, 3000, P_PLACE_30_S)[:2]
+[1942, 2119]
 """
 
+import hashlib
+import time
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file
 
+from distill.annotators import WINDOW, Annotate, onnx_annotator, overlapped
 from distill.config import TrainConfig
-from distill.corpus import Record, load_records, onsets_of
+from distill.corpus import Record, load_corpus, load_records, onsets_of
+from distill.scores import RATE_HZ, Found, score
+from distill.serving import PHASE_ROWS, picks_per_hour
+from distill.stability import agreement, sweep
 from distill.teachers import Teacher
-from distill.train import WEIGHTS, averaged_net
-from models.frontend import standardise
-from models.small_phasenet import SmallPhaseNet
 
-RATE_HZ = 100.0
 WINDOWS_PER_RECORD = 4
-P_PLACE_S = (1.5, 7.0)
+P_PLACE_30_S = (2.0, 15.0)
+P_PLACE_10_S = (1.5, 7.0)
 """Where the P of a window may stand."""
 MARGIN = 30
 """Samples at a window's ends in which a label does not count."""
-EARLY_S = (0.5, 0.75, 1.0, 2.0)
+EARLY_S = (0.5, 0.75, 1.0, 2.0, 4.0)
 TOLERANCES_S = (0.1, 0.5)
-HOP = 50
-LOOKAHEAD = 50
-ZONE = 250
-"""Samples before the last eligible one in which a window's peaks count, in the serving view."""
-BATCH = 256
+TEACHER_THRESHOLDS = {"P": 0.3, "S": 0.3}
+TEACHER_WINDOW = 3000
+SPEED_RUNS = 200
+EXAMPLE_ONSETS = (473, 571)
+"""Samples at which PhaseNet puts P and S of ObsPy's example event, BW.RJOB."""
+EXAMPLE_OFFSET = 1200
+"""Samples put before it."""
+EXAMPLE_ENDS_S = (0.5, 4.0)
 
-Found = tuple[list[int], float | None]
-Annotate = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+Curves = Callable[[NDArray[np.int32]], NDArray[np.floating]]
 
 
 def evaluate(
-    config: TrainConfig, folder: Path, shared: Path, data: str, teacher: Teacher, cache: Path
+    model: Path, config: TrainConfig, shared: Path, data: str, teacher: Teacher, cache: Path
 ) -> dict[str, Any]:
-    """All scores of a run on a dataset, with the teacher's on the same windows' labels."""
-    net = averaged_net(config, load_file(folder / WEIGHTS))
+    """Score an exported student on a dataset, beside its teacher.
+
+    Raises:
+        FileNotFoundError: when the data are not there.
+        SpecError: when the file carries no specification.
+    """
+    student, spec = onnx_annotator(model, config.threads)
     records, _ = load_records(shared / data, config, teacher, cache, shared / config.teacher.onnx)
-    results: dict[str, Any] = {"parameters": sum(value.numel() for value in net.parameters())}
-    for row, phase in ((1, "P"), (2, "S")):
-        for threshold in (0.2, 0.3, 0.4, 0.5):
-            found = [pair for record in records for pair in _placed(record, row, threshold, annotator(net), config)]
-            for tolerance in TOLERANCES_S:
-                results[f"{phase} windows, threshold {threshold}, {tolerance} s"] = score(found, tolerance)
-        for early in EARLY_S:
-            found = [pair for record in records for pair in _ending(record, row, early, 0.3, annotator(net), config)]
-            for tolerance in TOLERANCES_S:
-                results[f"{phase} data end {early} s after, threshold 0.3, {tolerance} s"] = score(found, tolerance)
-    return results
+    corpus = load_corpus(shared, config, teacher, cache)
+    thresholds = dict(spec.thresholds)
 
+    def teach(piece: NDArray[np.int32]) -> NDArray[np.floating]:
+        return teacher.annotate(piece.astype(np.float64))
 
-def annotator(net: SmallPhaseNet) -> Annotate:
-    """Raw windows ``(n, 3, L)`` -> probabilities ``(n, 3, L)``."""
+    def single(piece: NDArray[np.int32]) -> NDArray[np.floating]:
+        return student(piece[None].astype(np.float32))[0]
 
-    def annotate(windows: NDArray[np.float32]) -> NDArray[np.float32]:
-        with torch.no_grad():
-            parts = [
-                net(torch.from_numpy(standardise(windows[begin : begin + BATCH]))).numpy()
-                for begin in range(0, len(windows), BATCH)
-            ]
-        return np.concatenate(parts)
+    def merged(piece: NDArray[np.int32]) -> NDArray[np.floating]:
+        return overlapped(piece, student)
 
-    return annotate
-
-
-def score(found: Sequence[Found], tolerance_s: float) -> dict[str, float]:
-    """Precision, recall and F1 of picks against labels, and residuals (pick minus label) of those that match."""
-    hits, false, labels, residuals = 0, 0, 0, []
-    for picks, label in found:
-        if label is None:
-            false += len(picks)
-            continue
-        labels += 1
-        nearest = min(picks, key=lambda pick: abs(pick - label), default=None)
-        if nearest is not None and abs(nearest - label) <= tolerance_s * RATE_HZ:
-            hits += 1
-            false += len(picks) - 1
-            residuals.append((nearest - label) / RATE_HZ)
-        else:
-            false += len(picks)
-    precision, recall = hits / max(hits + false, 1), hits / max(labels, 1)
+    example = example_waves()
+    noise = [record for record in corpus.training + corpus.validation if record.kind == "noise"]
+    held_out = [record for record in corpus.validation if record.kind == "noise"]
     return {
-        "precision": round(precision, 3),
-        "recall": round(recall, 3),
-        "f1": round(2 * precision * recall / max(precision + recall, 1e-9), 3),
-        "labels": labels,
-        "residual_mean_s": round(float(np.mean(residuals)), 4) if residuals else 0.0,
-        "residual_std_s": round(float(np.std(residuals)), 4) if residuals else 0.0,
+        "model": {
+            "name": f"{spec.name}-{spec.version}",
+            "sha256": hashlib.sha256(model.read_bytes()).hexdigest(),
+            "bytes": model.stat().st_size,
+            "thresholds": thresholds,
+        },
+        "30 s": {
+            "student": placed(records, merged, thresholds, TEACHER_WINDOW, P_PLACE_30_S),
+            "teacher": placed(records, teach, TEACHER_THRESHOLDS, TEACHER_WINDOW, P_PLACE_30_S),
+        },
+        "10 s": placed(records, single, thresholds, WINDOW, P_PLACE_10_S),
+        "early": {f"{early} s": ending(records, single, thresholds, early) for early in EARLY_S},
+        "noise": {
+            "student": picks_per_hour(student, noise, thresholds),
+            "teacher": _curve_picks_per_hour(noise, teacher),
+            "student, stations held out": picks_per_hour(student, held_out, thresholds),
+            "teacher, stations held out": _curve_picks_per_hour(held_out, teacher),
+        },
+        "stability": {
+            phase: agreement(_labelled(records, row), student, thresholds[phase]) for row, phase in PHASE_ROWS
+        },
+        "example": {
+            phase: sweep(example, EXAMPLE_OFFSET + onset, row, EXAMPLE_ENDS_S, student, thresholds[phase])
+            for (row, phase), onset in zip(PHASE_ROWS, EXAMPLE_ONSETS, strict=True)
+        },
+        "speed_us_per_window": {f"batch {size}": _speed(student, size) for size in (1, 16)},
     }
 
 
-def serving_scores(
-    net: SmallPhaseNet, records: Sequence[Record], thresholds: Sequence[float]
-) -> dict[str, dict[float, float]]:
-    """F1 (0.5 s) against onsets for each threshold and phase, in overlapping windows."""
-    curves = [(record, serving_peaks(record, annotator(net), min(thresholds))) for record in records]
-    scores: dict[str, dict[float, float]] = {"P": {}, "S": {}}
-    for row, phase in ((1, "P"), (2, "S")):
-        for threshold in thresholds:
-            hits, false, labels = 0, 0, 0
-            for record, peaks in curves:
-                picks = [sample for sample, found_row, height in peaks if found_row == row and height >= threshold]
-                onsets = [onset for onset, onset_row in record.onsets if onset_row == row]
-                matched = sum(any(abs(pick - onset) <= 50 for pick in picks) for onset in onsets)
-                hits += matched
-                labels += len(onsets)
-                false += sum(not any(abs(pick - onset) <= 50 for onset in onsets) for pick in picks)
-            scores[phase][threshold] = 2 * hits / max(hits + false + labels, 1)
-    return scores
+def example_waves() -> NDArray[np.float64]:
+    """Build ObsPy's example event, Z N E, after 12 s of its own noise: its first 4 s, back and forth."""
+    import obspy
+
+    stream = obspy.read()
+    waves = np.stack([stream.select(component=letter)[0].data for letter in "ZNE"])
+    quiet = waves[:, :400]
+    return np.concatenate([quiet[:, ::-1], quiet, quiet[:, ::-1], waves], axis=1)
 
 
-def serving_peaks(record: Record, annotate: Annotate, threshold: float) -> list[tuple[int, int, float]]:
-    """Sample, row and probability of what overlapping windows find in a record, each onset once."""
-    window = 1000
-    starts = range(0, record.waves.shape[1] - window + 1, HOP)
-    if not starts:
-        return []
-    probabilities = annotate(np.stack([record.waves[:, start : start + window] for start in starts]).astype(np.float32))
-    peaks: list[tuple[int, int, float]] = []
-    for row in (1, 2):
-        reported: dict[int, float] = {}
-        for start, values in zip(starts, probabilities, strict=True):
-            last = window - LOOKAHEAD
-            first = last - ZONE if start else HOP
-            for peak in onsets_of(values[row], threshold):
-                place = start + peak
-                if first <= peak <= last and not any(abs(place - other) < HOP for other in reported):
-                    reported[place] = float(values[row, peak])
-        peaks += [(place, row, height) for place, height in reported.items()]
-    return peaks
+def placed_starts(
+    name: str, p_pick: float, samples: int, window: int, place_s: tuple[float, float]
+) -> list[int]:
+    """Draw the starts of a record's windows."""
+    rng = np.random.default_rng(zlib.crc32(name.encode()))
+    starts = [int(p_pick - rng.uniform(*place_s) * RATE_HZ) for _ in range(WINDOWS_PER_RECORD)]
+    return [min(max(start, 0), samples - window) for start in starts]
 
 
-def _placed(record: Record, row: int, threshold: float, annotate: Annotate, config: TrainConfig) -> list[Found]:
-    """Windows with P at random places, as the evaluation protocol draws them."""
-    p_pick = record.analyst[0]
-    if p_pick is None:
-        return []
-    rng = np.random.default_rng(zlib.crc32(record.name.encode()))
-    window = config.sampling.window_samples
-    found = []
-    for _ in range(WINDOWS_PER_RECORD):
-        start = int(p_pick - rng.uniform(*P_PLACE_S) * RATE_HZ)
-        start = min(max(start, 0), record.waves.shape[1] - window)
-        label = record.analyst[row - 1]
-        place = None if label is None else label - start
-        if place is None or not MARGIN < place < window - MARGIN:
+def placed(
+    records: Sequence[Record],
+    curves: Curves,
+    thresholds: dict[str, float],
+    window: int,
+    place_s: tuple[float, float],
+) -> dict[str, dict[str, float]]:
+    """Score windows with P at random places; every peak that is not the label's counts as false."""
+    found: dict[str, list[Found]] = {phase: [] for _, phase in PHASE_ROWS}
+    for record in records:
+        p_pick, samples = record.analyst[0], record.waves.shape[1]
+        if p_pick is None or samples < window:
             continue
-        values = annotate(record.waves[None, :, start : start + window].astype(np.float32))[0]
-        found.append((onsets_of(values[row], threshold), place))
-    return found
+        for start in placed_starts(record.name, p_pick, samples, window, place_s):
+            values = curves(record.waves[:, start : start + window])
+            for row, phase in PHASE_ROWS:
+                label = record.analyst[row - 1]
+                if label is not None and MARGIN < label - start < window - MARGIN:
+                    found[phase].append((onsets_of(values[row], thresholds[phase]), label - start))
+    return _scores(found)
 
 
-def _ending(
-    record: Record, row: int, early_s: float, threshold: float, annotate: Annotate, config: TrainConfig
-) -> list[Found]:
-    """The window that ends a given time after the analyst's pick."""
-    label = record.analyst[row - 1]
-    window = config.sampling.window_samples
-    if label is None:
-        return []
-    start = int(label + early_s * RATE_HZ) - window
-    if start < 0 or start + window > record.waves.shape[1]:
-        return []
-    values = annotate(record.waves[None, :, start : start + window].astype(np.float32))[0]
-    return [(onsets_of(values[row], threshold), label - start)]
+def ending(
+    records: Sequence[Record], curves: Curves, thresholds: dict[str, float], early_s: float
+) -> dict[str, dict[str, float]]:
+    """Score the window that ends a given time after each analyst's pick."""
+    found: dict[str, list[Found]] = {phase: [] for _, phase in PHASE_ROWS}
+    for record in records:
+        for row, phase in PHASE_ROWS:
+            label = record.analyst[row - 1]
+            if label is None:
+                continue
+            start = int(label + early_s * RATE_HZ) - WINDOW
+            if 0 <= start <= record.waves.shape[1] - WINDOW:
+                values = curves(record.waves[:, start : start + WINDOW])
+                found[phase].append((onsets_of(values[row], thresholds[phase]), label - start))
+    return _scores(found)
+
+
+def _scores(found: dict[str, list[Found]]) -> dict[str, dict[str, float]]:
+    return {f"{phase} {tol} s": score(found[phase], tol) for phase in found for tol in TOLERANCES_S}
+
+
+def _labelled(records: Sequence[Record], row: int) -> list[tuple[NDArray[np.generic], int, int]]:
+    labels = [(record.waves, record.analyst[row - 1]) for record in records]
+    return [(waves, round(label), row) for waves, label in labels if label is not None]
+
+
+def _curve_picks_per_hour(records: Sequence[Record], teacher: Teacher) -> dict[str, float]:
+    """Peaks per hour of the teacher's curve, averaged over overlapping windows of 30 s."""
+    counts = {"P": 0, "S": 0}
+    for record in records:
+        values = teacher.annotate(record.waves.astype(np.float64))
+        for row, phase in PHASE_ROWS:
+            counts[phase] += len(onsets_of(values[row], TEACHER_THRESHOLDS[phase]))
+    hours = sum(record.waves.shape[1] for record in records) / RATE_HZ / 3600
+    return {phase: round(count / hours, 2) if hours else 0.0 for phase, count in counts.items()}
+
+
+def _speed(annotate: Annotate, batch: int) -> float:
+    """Median time of one window, front end and network, in microseconds."""
+    windows = np.random.default_rng(0).normal(size=(batch, 3, WINDOW)).astype(np.float32)
+    annotate(windows)
+    times = []
+    for _ in range(SPEED_RUNS):
+        begin = time.perf_counter()
+        annotate(windows)
+        times.append(time.perf_counter() - begin)
+    return round(float(np.median(times)) / batch * 1e6, 1)

@@ -1,6 +1,7 @@
-"""Which windows the student sees: drawn by station, near onsets or anywhere, often ending soon after an onset.
+"""Which windows the student sees: drawn by station, near onsets or anywhere, often ending soon after one.
 
-The example of a step depends on nothing but the seed and the step, so a run that is resumed goes on as if it had not stopped.
+The example of a step depends on nothing but the seed and the step, so a run that is resumed goes on as if it
+had not stopped.
 
 >>> import numpy as np
 >>> from distill.corpus import Record
@@ -39,7 +40,7 @@ class Examples:
         self._event_chance = chance / chance.sum()
 
     def batch(self, step: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Prepared waves and labels of a step, each ``(batch, 3, window)``."""
+        """Draw prepared waves and labels of a step, each ``(batch, 3, window)``."""
         rng = np.random.default_rng([self._config.seed, step])
         pairs = [self._example(rng) for _ in range(self._config.optimiser.batch)]
         waves = standardise(np.stack([waves for waves, _ in pairs]).astype(np.float32))

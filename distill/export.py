@@ -1,58 +1,81 @@
-"""A run's student becomes shipped weights: thresholds chosen on training data, ONNX and safetensors written.
+"""From a run to the files that are shipped.
 
-Thresholds are chosen on the held-out stations of the training corpus: those that give the best F1 against the teacher's onsets and the
-analysts' picks, in overlapping windows as in service.
+Thresholds are chosen on the training corpus alone, through the daemon's own picker: among those that give at
+most :data:`MAX_FALSE_PER_HOUR` picks per station-hour of its noise, the one with the best F1 against the
+teacher's onsets and the analysts' picks on the held-out stations.
 
->>> best_threshold({0.2: 0.8, 0.4: 0.9, 0.6: 0.7})
-0.4
+>>> best_threshold({0.2: 0.8, 0.4: 0.9, 0.6: 0.7}, {0.2: 9.0, 0.4: 2.0, 0.6: 0.1})
+0.6
 """
 
+import hashlib
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
 from safetensors.torch import load_file, save_file
 
+from distill.annotators import net_annotator
 from distill.config import TrainConfig
 from distill.corpus import Corpus
-from distill.evaluate import serving_scores
-from distill.train import WEIGHTS, averaged_net
+from distill.serving import false_rates, service_scores
+from distill.train import WEIGHTS, averaged_net, code_version
 from models.export import export_onnx
 from models.spec import ModelSpec
 
-CANDIDATES = tuple(round(0.1 + 0.05 * step, 2) for step in range(15))
+CANDIDATES = tuple(round(0.2 + 0.05 * step, 2) for step in range(13))
+MAX_FALSE_PER_HOUR = 1.0
+"""Picks of each phase per station-hour of the corpus's noise."""
 
 
-def export_run(config: TrainConfig, folder: Path, corpus: Corpus, output: Path) -> Path:
+def export_run(config: TrainConfig, folder: Path, corpus: Corpus, teacher_file: Path, output: Path) -> Path:
     """Write ``NAME.onnx`` and ``NAME.safetensors`` from a finished run.
 
     Raises:
         FileNotFoundError: when the run has not been finished.
+        ExportError: when the exported file does not give what the network gives.
     """
     if not (folder / WEIGHTS).exists():
-        raise FileNotFoundError(f"{folder / WEIGHTS}: the run is not finished; 'xiao-distill train' goes on with it")
+        raise FileNotFoundError(
+            f"{folder / WEIGHTS}: the run is not finished; 'xiao-distill train' goes on with it"
+        )
     weights = load_file(folder / WEIGHTS)
     net = averaged_net(config, weights)
-    scores = serving_scores(net, corpus.validation, CANDIDATES)
+    annotate = net_annotator(net)
+    noise = [record for record in corpus.training + corpus.validation if record.kind == "noise"]
+    scores = service_scores(annotate, corpus.validation, CANDIDATES)
+    rates = false_rates(annotate, noise, CANDIDATES)
     spec = ModelSpec(
         name=config.name,
         version=config.version,
         window_samples=config.sampling.window_samples,
         receptive_field_samples=net.receptive_field_samples,
-        thresholds={phase: best_threshold(scores[phase]) for phase in ("P", "S")},
+        thresholds={phase: best_threshold(scores[phase], rates[phase]) for phase in ("P", "S")},
         net=net.config.to_dict(),
         provenance={
             "teacher": "PhaseNet original (Zhu & Beroza 2019), padded as in its training",
+            "teacher_sha256": hashlib.sha256(teacher_file.read_bytes()).hexdigest(),
+            "data": config.data.folder,
             "data_table_sha256": corpus.sha256,
             "config_sha256": config.sha256,
+            "code": code_version(),
             "created": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
         },
     )
     output.mkdir(parents=True, exist_ok=True)
-    save_file(weights, output / f"{config.name}.safetensors", metadata=spec.to_metadata())
-    return export_onnx(net, spec, output / f"{config.name}.onnx")
+    path = export_onnx(net, spec, output / f"{config.name}.onnx")
+    partial = output / f"{config.name}.partial.safetensors"
+    save_file(weights, partial, metadata=spec.to_metadata())
+    partial.replace(output / f"{config.name}.safetensors")
+    return path
 
 
-def best_threshold(scores: Mapping[float, float]) -> float:
-    """The threshold with the best score."""
-    return max(scores, key=lambda threshold: scores[threshold])
+def best_threshold(scores: Mapping[float, float], rates: Mapping[float, float]) -> float:
+    """Choose the threshold with the best score among those whose rate of false picks is allowed.
+
+    Where none is, the one with the lowest rate.
+    """
+    allowed = [threshold for threshold in scores if rates[threshold] <= MAX_FALSE_PER_HOUR]
+    if not allowed:
+        return min(scores, key=lambda threshold: (rates[threshold], threshold))
+    return max(allowed, key=lambda threshold: scores[threshold])

@@ -13,10 +13,11 @@ ONSET_PROBABILITY = 0.1
 
 
 def soft_cross_entropy(logits: Tensor, target: Tensor, temperature: float, onset_weight: float) -> Tensor:
-    """Cross-entropy with the teacher's probabilities (Hinton et al. 2015, arXiv:1503.02531, eq. 1 and sec. 2).
+    """Cross-entropy with the teacher's probabilities (Hinton et al. 2015, arXiv:1503.02531, eq. 1, sec. 2).
 
-    ``L = T^2 mean_t w_t (- sum_c q_c(t) log p_c(t))`` with ``q`` proportional to ``target^(1/T)``, ``p = softmax(logits / T)``, and
-    ``w_t = 1 + onset_weight`` where P and S together exceed :data:`ONSET_PROBABILITY`, 1 elsewhere: onsets fill few samples.
+    ``L = T^2 mean_t w_t (- sum_c q_c(t) log p_c(t))`` with ``q`` proportional to ``target^(1/T)``,
+    ``p = softmax(logits / T)``, and ``w_t = 1 + onset_weight`` where P and S together exceed
+    :data:`ONSET_PROBABILITY`, 1 elsewhere: onsets fill few samples.
 
     Shape:
         logits and target ``(n, 3, L)``, rows N P S; the result is a scalar.

@@ -1,7 +1,7 @@
 """Teachers: networks whose probabilities the student learns.
 
-A teacher looks at a whole record in overlapping windows, each with its own native preprocessing; where windows overlap, its
-probabilities are averaged with triangular weights.
+A teacher looks at a whole record in overlapping windows, each with its own native preprocessing; where
+windows overlap, its probabilities are averaged with triangular weights.
 
 >>> import numpy as np
 >>> starts_of(7000, window=3000, hop=2000)
@@ -35,6 +35,8 @@ class OnnxTeacher:
     def __init__(self, path: Path, config: TeacherSection, threads: int) -> None:
         import onnxruntime
 
+        if not path.is_file():
+            raise FileNotFoundError(f"{path}: no such file; XIAO_SHARED must name the folder that holds it")
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
@@ -48,7 +50,9 @@ class OnnxTeacher:
             record = np.pad(record, ((0, 0), (0, self._window - samples)), mode="edge")
         length = record.shape[1]
         starts = starts_of(length, self._window, self._hop)
-        ramp = np.minimum(np.arange(self._window) + 1, self._window - np.arange(self._window)) / (self._window / 2)
+        ramp = np.minimum(np.arange(self._window) + 1, self._window - np.arange(self._window)) / (
+            self._window / 2
+        )
         weight = np.maximum(ramp, EDGE_WEIGHT)
         total, weights = np.zeros((3, length)), np.zeros(length)
         for begin in range(0, len(starts), BATCH):
@@ -65,7 +69,7 @@ class OnnxTeacher:
 
 
 def starts_of(length: int, window: int, hop: int) -> list[int]:
-    """Starts of windows that cover a record, the last one flush with its end."""
+    """Give the starts of windows that cover a record, the last one flush with its end."""
     starts = list(range(0, length - window + 1, hop))
     if starts[-1] != length - window:
         starts.append(length - window)

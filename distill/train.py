@@ -1,10 +1,11 @@
 """The training loop: seeded, checkpointed, resumed exactly, and written down.
 
-A run lives in a folder of its own, ``RUNS/NAME-VERSION-HASH``, where the hash is that of the configuration: its values, the code version,
-the environment, a CSV log, checkpoints, and at the end ``weights.safetensors`` with the averaged weights.
+A run lives in a folder of its own, ``RUNS/NAME-VERSION-HASH``, where the hash is that of the configuration:
+its values, the code version, the environment, a CSV log, checkpoints, and at the end ``weights.safetensors``
+with the averaged weights.
 
-The average is an exponential one over the steps (Polyak & Juditsky 1992, doi:10.1137/0330046); the learning rate follows one cycle
-(Smith & Topin 2019, arXiv:1708.07120).
+The average is an exponential one over the steps (Polyak & Juditsky 1992, doi:10.1137/0330046); the learning
+rate follows one cycle (Smith & Topin 2019, arXiv:1708.07120).
 
 >>> learning_rate(step=0, steps=100, peak=1.0, warm_up=0.1) < learning_rate(step=9, steps=100, peak=1.0, warm_up=0.1)
 True
@@ -13,7 +14,6 @@ True
 import csv
 import json
 import math
-import os
 import platform
 import subprocess
 import time
@@ -54,17 +54,23 @@ def train(config: TrainConfig, corpus: Corpus, runs: Path, progress: bool = True
     net = fresh_net(NetConfig(config.net.widths, config.net.kernels), config.seed)
     average = {key: value.clone() for key, value in net.state_dict().items()}
     settings = config.optimiser
-    optimiser = torch.optim.AdamW(net.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    optimiser = torch.optim.AdamW(
+        net.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+    )
     begin = _resume(folder, net, average, optimiser)
     examples = Examples(corpus.training, config)
-    held_out = [batch(Examples(corpus.validation, config, augmented=False), step) for step in range(VALIDATION_STEPS)]
+    held_out = [
+        batch(Examples(corpus.validation, config, augmented=False), step) for step in range(VALIDATION_STEPS)
+    ]
     total, since = 0.0, time.monotonic()
     steps = tqdm(range(begin, settings.steps), initial=begin, total=settings.steps, disable=not progress)
     for step in steps:
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(step, settings.steps, settings.learning_rate, settings.warm_up)
         waves, labels = batch(examples, step)
-        loss = soft_cross_entropy(net.logits(waves), labels, config.loss.temperature, config.loss.onset_weight)
+        loss = soft_cross_entropy(
+            net.logits(waves), labels, config.loss.temperature, config.loss.onset_weight
+        )
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -82,7 +88,7 @@ def train(config: TrainConfig, corpus: Corpus, runs: Path, progress: bool = True
 
 
 def batch(examples: Examples, step: int) -> tuple[Tensor, Tensor]:
-    """A step's batch as tensors."""
+    """Give a step's batch as tensors."""
     waves, labels = examples.batch(step)
     return torch.from_numpy(waves), torch.from_numpy(labels)
 
@@ -97,10 +103,11 @@ def learning_rate(step: int, steps: int, peak: float, warm_up: float) -> float:
 
 
 def averaged_net(config: TrainConfig, average: dict[str, Tensor]) -> SmallPhaseNet:
-    """The network with averaged weights, ready to be used."""
+    """Build the network with averaged weights, ready to be used."""
     net = SmallPhaseNet(config=NetConfig(config.net.widths, config.net.kernels))
     net.load_state_dict(average)
-    return net.eval()
+    net.eval()
+    return net
 
 
 def _average(average: dict[str, Tensor], net: nn.Module, decay: float) -> None:
@@ -117,7 +124,9 @@ def _validation_loss(
 ) -> float:
     net = averaged_net(config, average)
     with torch.no_grad():
-        losses = [float(soft_cross_entropy(net.logits(waves), labels, 1.0, 0.0)) for waves, labels in held_out]
+        losses = [
+            float(soft_cross_entropy(net.logits(waves), labels, 1.0, 0.0)) for waves, labels in held_out
+        ]
     return sum(losses) / len(losses)
 
 
@@ -127,7 +136,7 @@ def _checkpoint(
     partial = folder / (CHECKPOINT + ".partial")
     content = {"step": step, "net": net.state_dict(), "average": average, "optimiser": optimiser.state_dict()}
     torch.save(content, partial)
-    os.replace(partial, folder / CHECKPOINT)
+    partial.replace(folder / CHECKPOINT)
 
 
 def _resume(
@@ -145,11 +154,10 @@ def _resume(
 
 
 def _describe(folder: Path, config: TrainConfig, corpus: Corpus) -> None:
-    code = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
     facts = {
         "config": config.model_dump(mode="json"),
         "config_sha256": config.sha256,
-        "code": code.stdout.strip(),
+        "code": code_version(),
         "data_table_sha256": corpus.sha256,
         "records": {"training": len(corpus.training), "validation": len(corpus.validation)},
         "parameters": parameter_count(SmallPhaseNet(config=NetConfig(config.net.widths, config.net.kernels))),
@@ -158,6 +166,21 @@ def _describe(folder: Path, config: TrainConfig, corpus: Corpus) -> None:
         "machine": platform.machine(),
     }
     (folder / "run.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+
+
+def code_version() -> str:
+    """Describe the checked-out code; empty outside a checkout."""
+    try:
+        found = subprocess.run(
+            ["git", "describe", "--always", "--dirty"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    except OSError:
+        return ""
+    return found.stdout.strip()
 
 
 def _log(folder: Path, step: int, loss: float, validation: float, seconds: float) -> None:

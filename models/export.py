@@ -1,7 +1,7 @@
 """From torch to ONNX and safetensors, with the specification in the file.
 
-The exported graph takes prepared waves ``wave (n, 3, window_samples)`` and gives probabilities ``prob (n, 3, window_samples)``; ``n`` is free.
-The file is refused when ONNX Runtime does not give what torch gives.
+The exported graph takes prepared waves ``wave (n, 3, window_samples)`` and gives probabilities
+``prob (n, 3, window_samples)``; ``n`` is free. The file is refused when ONNX Runtime does not give what torch gives.
 
 >>> from pathlib import Path
 >>> from tempfile import TemporaryDirectory
@@ -14,7 +14,6 @@ The file is refused when ONNX Runtime does not give what torch gives.
 True
 """
 
-import os
 import warnings
 from pathlib import Path
 
@@ -45,11 +44,18 @@ def export_onnx(net: SmallPhaseNet, spec: ModelSpec, path: Path) -> Path:
     partial = path.with_suffix(".partial.onnx")
     example = torch.zeros(2, len(spec.components), spec.window_samples)
     with warnings.catch_warnings():
-        # The tracing exporter is declared old, but it folds batch normalisation and needs no dynamic shapes but n.
+        # The tracing exporter is declared old, but it folds batch normalisation and needs no dynamic shapes
+        # but n.
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            net, (example,), partial, input_names=["wave"], output_names=["prob"], opset_version=OPSET,
-            dynamic_axes={"wave": {0: "n"}, "prob": {0: "n"}}, dynamo=False,
+            net,
+            (example,),
+            partial,
+            input_names=["wave"],
+            output_names=["prob"],
+            opset_version=OPSET,
+            dynamic_axes={"wave": {0: "n"}, "prob": {0: "n"}},
+            dynamo=False,
         )
     graph = onnx.load(partial)
     for key, value in spec.to_metadata().items():
@@ -66,6 +72,8 @@ def export_onnx(net: SmallPhaseNet, spec: ModelSpec, path: Path) -> Path:
     [given] = session.run(None, {"wave": waves})
     difference = float(np.abs(given - wanted).max())
     if difference > TOLERANCE:
-        raise ExportError(f"{path}: ONNX Runtime differs from torch by {difference:.1e}; at most {TOLERANCE:.0e} is allowed")
-    os.replace(partial, path)
+        raise ExportError(
+            f"{path}: ONNX Runtime differs from torch by {difference:.1e}; at most {TOLERANCE:.0e} is allowed"
+        )
+    partial.replace(path)
     return path

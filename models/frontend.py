@@ -1,8 +1,8 @@
 """The front end: how raw counts are prepared for a network, the same code for training and for serving.
 
-``standardise-1``: each component of each window loses its mean and is divided by its standard deviation, as in Zhu & Beroza (2019,
-doi:10.1093/gji/ggy423). A component without signal, such as one that is missing, stays zero. What a window gives does not depend on
-the batch it is in.
+``standardise-1``: each component of each window loses its mean and is divided by its standard deviation, as
+in Zhu & Beroza (2019, doi:10.1093/gji/ggy423). A component without signal, such as one that is missing, stays
+zero. What a window gives does not depend on the batch it is in.
 
 >>> import numpy as np
 >>> out = standardise(np.array([[[5, 7], [3, 3], [0, 0]]], np.float32))
@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 RELATIVE_FLOOR = 1e-7
-"""Standard deviation, relative to the mean's size, below which a component counts as constant: the resolution of float32."""
+"""A component whose standard deviation is below this part of its level counts as constant: the resolution of
+float32."""
 
 
 def standardise(windows: NDArray[np.float32]) -> NDArray[np.float32]:

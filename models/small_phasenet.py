@@ -1,9 +1,10 @@
 """SmallPhaseNet: the student, a lean U-Net for P and S.
 
-After PhaseNet (Zhu & Beroza 2019, doi:10.1093/gji/ggy423), with what costs most on a small computer left out: the first convolution
-already brings 100 Hz to 25 Hz, everything else works there or below, skips are added and not concatenated, upsampling is nearest
-neighbour after a 1x1 convolution, and the head gives four samples for each of its steps ("pixel shuffle", Shi et al. 2016,
-doi:10.1109/CVPR.2016.207). There is no global operation: an output sample depends on a bounded piece of the input.
+After PhaseNet (Zhu & Beroza 2019, doi:10.1093/gji/ggy423), with what costs most on a small computer left out:
+the first convolution already brings 100 Hz to 25 Hz, everything else works there or below, skips are added
+and not concatenated, upsampling is nearest neighbour after a 1x1 convolution, and the head gives four samples
+for each of its steps ("pixel shuffle", Shi et al. 2016, doi:10.1109/CVPR.2016.207). There is no global
+operation: an output sample depends on a bounded piece of the input.
 
 ::
 
@@ -24,7 +25,6 @@ from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 STRIDE = 4
 """Factor between two levels, and from the input to the first."""
@@ -58,7 +58,7 @@ PRESETS = {
 """Sizes with names."""
 
 
-class ConvBlock(nn.Sequential):
+class ConvBlock(nn.Sequential):  # type: ignore[misc]  # torch is not analysed
     """Convolution, batch normalisation, rectifier; zero padding on both sides."""
 
     def __init__(self, in_channels: int, out_channels: int, kernel: int, stride: int = 1) -> None:
@@ -69,11 +69,15 @@ class ConvBlock(nn.Sequential):
         )
 
 
-class SmallPhaseNet(nn.Module):
+class SmallPhaseNet(nn.Module):  # type: ignore[misc]  # torch is not analysed
     """Probabilities of noise, P and S at every sample of a window."""
 
     def __init__(
-        self, window_len: int = 1000, in_channels: int = 3, num_phases: int = 3, config: NetConfig = PRESETS["micro"]
+        self,
+        window_len: int = 1000,
+        in_channels: int = 3,
+        num_phases: int = 3,
+        config: NetConfig = PRESETS["micro"],
     ) -> None:
         """Build the network.
 
@@ -105,14 +109,14 @@ class SmallPhaseNet(nn.Module):
         """Probabilities.
 
         Shape:
-            ``(n, in_channels, L)`` prepared by the front end -> ``(n, num_phases, L)``, summing to one over phases.
+            ``(n, in_channels, L)`` prepared by the front end -> ``(n, num_phases, L)``; phases sum to one.
         """
-        return F.softmax(self.logits(wave), dim=1)
+        return nn.functional.softmax(self.logits(wave), dim=1)
 
     def logits(self, wave: Tensor) -> Tensor:
         """Logits, of the same shape as the probabilities."""
         samples = wave.shape[-1]
-        wave = F.pad(wave, (0, -samples % STRIDE**3))
+        wave = nn.functional.pad(wave, (0, -samples % STRIDE**3))
         fine = self.encode_fine(self.stem(wave))  # (n, w0, L / 4)
         middle = self.encode_middle(self.down_middle(fine))  # (n, w1, L / 16)
         coarse = self.encode_coarse(self.down_coarse(middle))  # (n, w2, L / 64)
@@ -135,11 +139,11 @@ class SmallPhaseNet(nn.Module):
 
 
 def _stretch(x: Tensor) -> Tensor:
-    return F.interpolate(x, scale_factor=float(STRIDE), mode="nearest")
+    return nn.functional.interpolate(x, scale_factor=float(STRIDE), mode="nearest")
 
 
 def parameter_count(net: nn.Module) -> int:
-    """Number of trainable parameters.
+    """Count the trainable parameters.
 
     >>> parameter_count(SmallPhaseNet(config=PRESETS["nano"])) < 7000
     True
@@ -148,7 +152,7 @@ def parameter_count(net: nn.Module) -> int:
 
 
 def fresh_net(config: NetConfig, seed: int) -> SmallPhaseNet:
-    """A network with seeded initial weights, without touching the global state of the generator.
+    """Build a network with seeded initial weights, without touching the global state of the generator.
 
     >>> first, second = fresh_net(PRESETS["nano"], 1), fresh_net(PRESETS["nano"], 1)
     >>> torch.equal(first.head.weight, second.head.weight)

@@ -1,14 +1,14 @@
 """The specification of a model: what goes in, what comes out, and how it was made.
 
-It travels in the metadata of the weights file, so that a file says by itself how it must be fed. The version of the specification
-is in it too; a reader refuses one that it does not know.
+It travels in the metadata of the weights file, so that a file says by itself how it must be fed. The version
+of the specification is in it too; a reader refuses one that it does not know.
 
 >>> spec = ModelSpec(name="example", version="1.0.0")
 >>> ModelSpec.from_metadata(spec.to_metadata()) == spec
 True
 >>> ModelSpec.from_metadata({})
 Traceback (most recent call last):
-models.spec.SpecError: carries no 'xiao_spec': not a model of this project, or exported without its specification
+models.spec.SpecError: carries no 'xiao_spec': not a model of this project, ...
 """
 
 import json
@@ -51,7 +51,9 @@ class ModelSpec:
 
     def __post_init__(self) -> None:
         if self.front_end not in FRONT_ENDS:
-            raise SpecError(f"front end {self.front_end!r} is not known; known are {', '.join(sorted(FRONT_ENDS))}")
+            raise SpecError(
+                f"front end {self.front_end!r} is not known; known are {', '.join(sorted(FRONT_ENDS))}"
+            )
         if self.components != "ZNE" or self.sampling_rate_hz != 100.0:
             raise SpecError(
                 f"takes {self.components} at {self.sampling_rate_hz:g} Hz; only ZNE at 100 Hz can be served"
@@ -61,7 +63,9 @@ class ModelSpec:
         if self.window_samples < 1:
             raise SpecError(f"window_samples must be at least 1; got {self.window_samples}")
         if set(self.thresholds) != {"P", "S"} or not all(0 < value < 1 for value in self.thresholds.values()):
-            raise SpecError(f"thresholds must be numbers between 0 and 1 for P and S; got {dict(self.thresholds)}")
+            raise SpecError(
+                f"thresholds must be numbers between 0 and 1 for P and S; got {dict(self.thresholds)}"
+            )
 
     def to_metadata(self) -> dict[str, str]:
         """Text for a weights file's metadata."""
@@ -85,7 +89,9 @@ class ModelSpec:
         except (ValueError, KeyError, AttributeError, TypeError) as error:
             raise SpecError(f"its {METADATA_KEY!r} is damaged: {error}") from error
         if version != SPEC_VERSION:
-            raise SpecError(f"specification version {version} is not known; this program knows {SPEC_VERSION}")
+            raise SpecError(
+                f"specification version {version} is not known; this program knows {SPEC_VERSION}"
+            )
         unknown = set(content) - {entry.name for entry in fields(cls)}
         if unknown:
             raise SpecError(f"its {METADATA_KEY!r} has unknown keys: {', '.join(sorted(unknown))}")

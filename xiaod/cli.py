@@ -35,7 +35,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     pick = commands.add_parser("pick", help="pick miniSEED files and folders, as fast as the CPU goes")
     pick.add_argument("inputs", nargs="+", type=Path, metavar="INPUT", help="miniSEED file or folder")
-    _add_config(pick, default=None, help_text="windows, engine and picker as in this configuration (default: the defaults)")
+    _add_config(pick, help_text="windows, engine and picker as in this configuration (default: the defaults)")
     pick.add_argument("--model", metavar="NAME", help="shipped model or path of an ONNX file")
     pick.add_argument("--format", choices=["jsonl", "quakeml", "csv"], default="jsonl")
     pick.add_argument("--output", type=Path, metavar="FILE", help="write here instead of standard output")
@@ -106,12 +106,12 @@ def check(options: argparse.Namespace) -> int:
     from xiaod.service import open_engine
 
     try:
-        config = load_config(options.config)
+        config = load_config(options.config or DEFAULT_CONFIG)
         engine = open_engine(config)
     except (ConfigError, ModelError) as error:
         return _refuse(error)
     print(
-        f"{options.config}: valid; {len(config.sources)} source(s), {len(config.sinks)} sink(s), "
+        f"{options.config or DEFAULT_CONFIG}: valid; {len(config.sources)} source(s), {len(config.sinks)} sink(s), "
         f"model {engine.spec.name}-{engine.spec.version}"
     )
     return 0
@@ -162,7 +162,7 @@ def stations(options: argparse.Namespace) -> int:
     from xiaod.offers import print_offers
 
     try:
-        config = load_config(options.config)
+        config = load_config(options.config or DEFAULT_CONFIG)
     except ConfigError as error:
         return _refuse(error)
     return print_offers(config, options.timeout, sys.stdout)
@@ -185,9 +185,10 @@ def version(_: argparse.Namespace) -> int:
 
 
 def _add_config(
-    parser: argparse.ArgumentParser, default: Path | None = DEFAULT_CONFIG, help_text: str = "configuration (default: config.yaml)"
+    parser: argparse.ArgumentParser, help_text: str = "configuration (default: config.yaml)"
 ) -> None:
-    parser.add_argument("--config", type=Path, default=default, metavar="FILE", help=help_text)
+    # Without a default of its own, so that it does not take away a --config that stands before the command.
+    parser.add_argument("--config", type=Path, default=argparse.SUPPRESS, metavar="FILE", help=help_text)
 
 
 def _speed(text: str) -> float | str:

@@ -111,7 +111,7 @@ class BufferConfig(Model):
 
     max_component_wait_s: Seconds = 5.0
     max_lead_s: Annotated[float, Field(ge=1, le=600)] = 30.0
-    max_age_s: PositiveSeconds | None = 3600.0
+    max_age_s: PositiveSeconds | None = None
     max_future_s: PositiveSeconds | None = 60.0
 
 

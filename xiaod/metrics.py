@@ -68,8 +68,9 @@ class Metrics:
             registry=registry, buckets=WORK_BUCKETS_S,
         )
         self.picks = Counter("xiaod_picks", "Picks made", ["phase"], registry=registry)
-        self.suppressed = Counter(
-            "xiaod_picks_suppressed", "Peaks above the threshold that made no pick", ["reason"], registry=registry
+        self.undecided = Counter(
+            "xiaod_onsets_rejected", "Onsets that were noticed, looked at again, and did not reach the threshold",
+            registry=registry,
         )
         self.pick_latency = Histogram(
             "xiaod_pick_latency_seconds", "Emission of a pick minus its time",

@@ -134,8 +134,6 @@ class InstrumentPicker:
         self._lanes = (_Merger(), _Merger())
         self._reported: tuple[list[int], list[int]] = ([], [])
         self._weights: dict[int, NDArray[np.float64]] = {}
-        self.rejected = 0
-        """Peaks above the threshold that belonged to an onset reported before."""
 
     def look(self, probabilities: Probabilities) -> list[Candidate]:
         """Onsets that this window gives reason to look at again, in order of time."""
@@ -187,10 +185,7 @@ class InstrumentPicker:
         index = window.index + peak - before
         if curve[peak] < settings.thresholds[phase]:
             return None
-        if self._is_reported(phase, index):
-            self.rejected += 1
-            return None
-        if window.fresh and peak - before < settings.settle:
+        if self._is_reported(phase, index) or (window.fresh and peak - before < settings.settle):
             return None
         self._reported[phase].append(index)
         return self._pick(window, held, PHASES[phase], curve, peak, before)

@@ -11,6 +11,7 @@ host's time, offline ones have none.
 
 import asyncio
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from xiaod.assembler import Assembler
 from xiaod.board import Board, BoardCollector
@@ -81,9 +82,10 @@ class Pipeline:
         self._windows: asyncio.Queue = asyncio.Queue(WINDOWS_BOUND)  # type: ignore[type-arg]
         self._probabilities: asyncio.Queue = asyncio.Queue(BATCHES_BOUND)  # type: ignore[type-arg]
         self.outlets = [Outlet(sink, metrics, clock) for sink in sinks]
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix="engine")
         self._stage = PickStage(
             lambda instrument: picker_settings(config, engine, instrument),
-            metrics, self.board, clock,
+            engine, self._executor, metrics, self.board, clock,
         )
         self.assembler = Assembler(buffer_settings(config), metrics, self.board)
         metrics.registry.register(BoardCollector(self.board, lambda: clock() or 0))
@@ -102,7 +104,10 @@ class Pipeline:
             assemble(self._inbox, self._windows, self.assembler, len(self.bridges), self._clock), name="assemble"
         )
         group.create_task(
-            infer(self._windows, self._probabilities, self._engine, config.engine.max_batch, self.metrics),
+            infer(
+                self._windows, self._probabilities, self._engine, self._executor, config.engine.max_batch,
+                self.metrics,
+            ),
             name="infer",
         )
         group.create_task(self._stage.run(self._probabilities, self.outlets), name="pick")
@@ -117,8 +122,9 @@ class Pipeline:
             bridge.stop()
 
     def abandon(self) -> None:
-        """Let source threads that wait for room go on, when the stages are no longer there to make any."""
+        """Release the threads: sources that wait for room that no stage will make any more, and the engine's."""
         self._inbox.close()
+        self._executor.shutdown(wait=False, cancel_futures=True)
 
     def observe(self) -> None:
         """Bring the metrics of queues and memory up to date."""

@@ -15,6 +15,7 @@ import time
 from contextlib import AsyncExitStack
 from enum import IntEnum
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from models.weights import resolve
 from xiaod import __version__
@@ -27,11 +28,14 @@ from xiaod.notify import Notifier
 from xiaod.pipeline import Pipeline
 from xiaod.sinks import SINKS, Sink
 from xiaod.sources import SOURCES
-from xiaod.sources.seedlink import SeedLinkSource
+
 from xiaod.state import StateStore
 from xiaod.tables import load
 from xiaod.timebase import samples_from_s
 from xiaod.web import Readiness, WebServer, readiness
+
+if TYPE_CHECKING:
+    from xiaod.sources.seedlink import SeedLinkSource
 
 HEARTBEAT_S = 1.0
 """How often stations, queues, watchdog and state are looked at."""
@@ -150,7 +154,7 @@ class Service:
         self._log.info("service.stopping", signal=signal.Signals(number).name)
         self._stopping.set()
 
-    async def _open_source(self, config: SeedLinkConfig, stack: AsyncExitStack) -> SeedLinkSource:
+    async def _open_source(self, config: SeedLinkConfig, stack: AsyncExitStack) -> "SeedLinkSource":
         if config.replay_input is not None:
             config = await self._embed_replay(config, config.replay_input, stack)
         resume = self._state.load(config.label) if config.begin == "resume" else None
@@ -162,7 +166,7 @@ class Service:
         from xiaod.replay import ReplayConfig, ReplayServer
 
         server = await stack.enter_async_context(
-            ReplayServer(ReplayConfig(inputs=(played,), shift_to_now=True, loop=True))
+            ReplayServer(ReplayConfig(inputs=(played,), port=0, shift_to_now=True, loop=True))
         )
         self._log.info("replay.listening", host="127.0.0.1", port=server.port, plays=played)
         return config.model_copy(update={"name": config.label, "server": f"127.0.0.1:{server.port}"})
@@ -175,7 +179,7 @@ class Service:
     async def _watch(self, pipeline: Pipeline) -> None:
         """Look after stations, metrics, state and the watchdog."""
         saved_s = time.monotonic()
-        worked = -1.0
+        worked = -1
         while True:
             await asyncio.sleep(HEARTBEAT_S)
             for change in pipeline.board.review(time.time_ns()):

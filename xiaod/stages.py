@@ -13,7 +13,7 @@ stage passes on after its own last item; there is no other orderly way to stop.
 >>> async def nothing():
 ...     windows, probabilities = asyncio.Queue(4), asyncio.Queue(4)
 ...     await windows.put(End())
-...     await infer(windows, probabilities, engine=None, max_batch=8, metrics=Metrics())
+...     await infer(windows, probabilities, engine=None, executor=None, max_batch=8, metrics=Metrics())
 ...     return probabilities.get_nowait()
 >>> asyncio.run(nothing())
 End(source='')
@@ -23,7 +23,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import replace
 from random import Random
 
@@ -82,30 +82,30 @@ async def infer(
     windows: "asyncio.Queue[Window | End]",
     probabilities: "asyncio.Queue[list[Probabilities] | End]",
     engine: Engine,
+    executor: Executor,
     max_batch: int,
     metrics: Metrics,
 ) -> None:
-    """Run the engine over all windows that are ready, of whatever stations, in a thread of its own."""
+    """Run the engine over all windows that are ready, of whatever stations, in the engine's thread."""
     loop = asyncio.get_running_loop()
-    with ThreadPoolExecutor(1, thread_name_prefix="engine") as executor:
-        ended = False
-        while not ended:
-            batch: list[Window] = []
-            item = await windows.get()
-            while True:
-                if isinstance(item, End):
-                    ended = True
-                    break
-                batch.append(item)
-                if len(batch) >= max_batch or windows.empty():
-                    break
-                item = windows.get_nowait()
-            if batch:
-                results = await loop.run_in_executor(executor, _annotate, engine, batch)
-                metrics.batch.observe(len(batch))
-                metrics.windows.inc(len(batch))
-                metrics.inference.observe(results[0].inference_s * len(batch))
-                await probabilities.put(results)
+    ended = False
+    while not ended:
+        batch: list[Window] = []
+        item = await windows.get()
+        while True:
+            if isinstance(item, End):
+                ended = True
+                break
+            batch.append(item)
+            if len(batch) >= max_batch or windows.empty():
+                break
+            item = windows.get_nowait()
+        if batch:
+            results = await loop.run_in_executor(executor, _annotate, engine, batch)
+            metrics.batch.observe(len(batch))
+            metrics.windows.inc(len(batch))
+            metrics.inference.observe(results[0].inference_s * len(batch))
+            await probabilities.put(results)
     await probabilities.put(End())
 
 
@@ -121,9 +121,12 @@ class PickStage:
     """Probabilities become picks: one picker for each instrument."""
 
     def __init__(
-        self, settings_for: Callable[[Instrument], PickerSettings], metrics: Metrics, board: Board | None, clock: Clock
+        self, settings_for: Callable[[Instrument], PickerSettings], engine: Engine, executor: Executor,
+        metrics: Metrics, board: Board, clock: Clock,
     ) -> None:
         self._settings_for = settings_for
+        self._engine = engine
+        self._executor = executor
         self._metrics = metrics
         self._board = board
         self._clock = clock
@@ -137,27 +140,31 @@ class PickStage:
         """Hand every pick to every outlet, until the end."""
         while not isinstance(results := await probabilities.get(), End):
             for result in results:
-                for pick in self._process(result):
+                for pick in await self._process(result):
                     for outlet in outlets:
                         await outlet.put(pick)
             self.batches += 1
         for outlet in outlets:
             await outlet.put(End())
 
-    def _process(self, result: Probabilities) -> list[Pick]:
+    async def _process(self, result: Probabilities) -> list[Pick]:
         instrument = result.window.instrument
         picker = self._pickers.get(instrument)
         if picker is None:
             picker = self._pickers[instrument] = InstrumentPicker(self._settings_for(instrument))
-        rejected = picker.rejected
-        picks = [self._stamp(pick, result.window) for pick in picker.process(result)]
-        if picker.rejected > rejected:
-            self._metrics.suppressed.labels("same_onset").inc(picker.rejected - rejected)
+        picks = []
+        for candidate in picker.look(result):
+            pick = await asyncio.get_running_loop().run_in_executor(
+                self._executor, picker.decide, candidate, self._engine.annotate
+            )
+            if pick is None:
+                self._metrics.undecided.inc()
+            else:
+                picks.append(self._stamp(pick, result.window))
         for pick in picks:
             self._metrics.picks.labels(pick.phase).inc()
             if pick.latency is not None:
                 self._metrics.pick_latency.labels(pick.phase).observe(pick.latency.total_s)
-            if self._board is not None:
                 self._board.entry(instrument, "", self._clock() or 0).picks += 1
         return picks
 

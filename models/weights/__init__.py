@@ -1,6 +1,7 @@
 """The shipped weights: where they are and what they are called.
 
-Each model is three files: ``NAME.onnx`` for the daemon, ``NAME.safetensors`` for training, and ``NAME.md``, its card.
+Each model is three files: ``NAME.onnx`` for the daemon, ``NAME.safetensors`` for training, and ``NAME.md``,
+its card.
 
 >>> weights_path("micro").name
 'micro.onnx'

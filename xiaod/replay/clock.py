@@ -110,6 +110,7 @@ class Play:
         self._names = [stream.name for stream in self.streams]
         self._base = _indexed(plain)
         self._first_index = [0]  # of each round known so far; used only when faults make rounds differ
+        self._ended = False  # there are no rounds beyond those known
         self._kept: dict[int, Round] = {}
 
     @property
@@ -138,20 +139,25 @@ class Play:
         return self._kept[number]
 
     def locate(self, index: int) -> tuple[int, int] | None:
-        """Round and position of packet ``index``; ``None`` if there is no such packet (or none in sight)."""
+        """Round and position of packet ``index``; ``None`` if there is no such packet."""
         if not self._faults.disturbs:
             number, place = divmod(index, self.size)
             return (number, place) if number == 0 or self.loop else None
         firsts = self._first_index
-        empty = 0
-        while index >= firsts[-1] and (self.loop or len(firsts) == 1):
-            count = len(self.round(len(firsts) - 1).slots)
-            empty = 0 if count else empty + 1
-            if empty > 1:  # every stream silenced: there may never be another packet
-                return None
-            firsts.append(firsts[-1] + count)
+        while index >= firsts[-1] and not self._ended:
+            number = len(firsts) - 1
+            if (number and not self.loop) or self._silent_from(number):
+                self._ended = True
+            else:
+                firsts.append(firsts[-1] + len(self.round(number).slots))
         number = bisect_right(firsts, index) - 1
         return (number, index - firsts[number]) if number < len(firsts) - 1 else None
+
+    def _silent_from(self, number: int) -> bool:
+        """Tell whether no packet will ever follow: no silence will end, and two rounds are empty."""
+        if number * self.period_ns <= self._faults.last_change_ns:
+            return False
+        return not self.round(number).slots and not self.round(number + 1).slots
 
     def round_of(self, index: int) -> int:
         """Tell the round a packet belongs to.

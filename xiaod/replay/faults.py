@@ -101,6 +101,11 @@ class Faults:
         every = (self.drop_every, self.duplicate_every, self.reorder_every, self.garbage_every)
         return any(every) or bool(self.silences)
 
+    @property
+    def last_change_ns(self) -> int:
+        """When the last silence has begun and the last of those that end has ended (ns of data)."""
+        return ns_from_s(max((max(item.begin_s, item.end_s or 0.0) for item in self.silences), default=0.0))
+
     def same_schedule(self, other: "Faults") -> bool:
         """Tell whether two sets of faults differ in nothing but the link."""
         names = (item.name for item in fields(self) if item.name not in LINK_FIELDS)

@@ -200,8 +200,10 @@ class ReplayServer:
         return len(self.play.round(0).slots) if self.ring.whole else self.ring.next
 
     async def wait_beyond(self, cursor: int) -> None:
-        """Return when the packet at ``cursor`` may have become available."""
-        if self.ring.whole or self.ring.next <= cursor:
+        """Return when the packet at ``cursor`` has become available; at speed ``max`` when something has changed."""
+        if self.ring.whole:
+            await self._news.wait()
+        while not self.ring.whole and self.ring.next <= cursor and not self.over(cursor):
             await self._news.wait()
 
     def note_sent(self, reached: int, packets: int) -> None:
@@ -275,15 +277,9 @@ class ReplayServer:
     async def _run_clock(self, origin_s: float, speed: float) -> None:
         loop, ring, play = asyncio.get_running_loop(), self.ring, self.play
         while True:
-            due_ns = play.due_ns(ring.next)
-            if due_ns is None and not play.loop:
+            if (due_ns := play.due_ns(ring.next)) is None:
                 break
-            # In a loop without a packet in sight every stream is silent: look again a round later.
-            due_s = (
-                loop.time() - origin_s + play.period_ns / NS_PER_S / speed
-                if due_ns is None
-                else due_ns / NS_PER_S / speed
-            )
+            due_s = due_ns / NS_PER_S / speed
             await asyncio.sleep(max(0.0, origin_s + due_s - loop.time()))
             elapsed_ns = int((loop.time() - origin_s) * speed * NS_PER_S)
             ring.advance(play.first_due_after(ring.next, elapsed_ns, inclusive=False))

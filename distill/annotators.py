@@ -1,0 +1,95 @@
+"""What gives probabilities in an evaluation: a student's raw windows in, N, P, S out.
+
+>>> import numpy as np
+>>> from models.small_phasenet import PRESETS, fresh_net
+>>> annotate = net_annotator(fresh_net(PRESETS["nano"], seed=0).eval())
+>>> annotate(np.zeros((2, 3, 1000), np.float32)).shape
+(2, 3, 1000)
+>>> overlapped(np.zeros((3, 1200), np.float32), annotate).shape
+(3, 1200)
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.frontend import standardise
+from models.small_phasenet import SmallPhaseNet
+from models.spec import ModelSpec, SpecError
+
+BATCH = 256
+WINDOW = ModelSpec.window_samples
+HOP = 50
+"""Samples between overlapping windows."""
+BLIND, FULL = 25, 100
+"""Samples of data after a sample below which a window's opinion has no weight, and from which it has all."""
+
+Annotate = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+"""Raw windows ``(n, 3, L)``, Z N E -> probabilities ``(n, 3, L)``, N P S."""
+
+
+def net_annotator(net: SmallPhaseNet) -> Annotate:
+    """Annotate with a network in evaluation mode."""
+    import torch
+
+    def annotate(windows: NDArray[np.float32]) -> NDArray[np.float32]:
+        with torch.no_grad():
+            return _batched(lambda waves: net(torch.from_numpy(waves)).numpy(), windows)
+
+    return annotate
+
+
+def onnx_annotator(path: Path, threads: int = 1) -> tuple[Annotate, ModelSpec]:
+    """Annotate with an exported student, as the daemon does; and what the file says of itself.
+
+    Raises:
+        FileNotFoundError: when there is no such file.
+        SpecError: when it is no model, or carries no specification.
+    """
+    import onnxruntime
+    from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidGraph, InvalidProtobuf
+
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    try:
+        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    except (Fail, InvalidGraph, InvalidProtobuf) as error:
+        raise SpecError(f"{path}: not a model that ONNX Runtime can load: {error}") from error
+    spec = ModelSpec.from_metadata(session.get_modelmeta().custom_metadata_map)
+    order = [spec.phases.index(phase) for phase in "NPS"]
+
+    def annotate(windows: NDArray[np.float32]) -> NDArray[np.float32]:
+        return _batched(lambda waves: session.run(None, {"wave": waves})[0][:, order], windows)
+
+    return annotate, spec
+
+
+def overlapped(record: NDArray[np.floating], annotate: Annotate) -> NDArray[np.float64]:
+    """Average of overlapping windows of a record, each weighted by the data it holds after a sample.
+
+    Args:
+        record: shape ``(3, n)``, at least one window long.
+        annotate: what annotates the windows.
+
+    Returns:
+        Shape ``(3, n)``; zero where no window has weight, as in the last quarter of a second.
+    """
+    starts = range(0, record.shape[1] - WINDOW + 1, HOP)
+    windows = np.stack([record[:, start : start + WINDOW] for start in starts]).astype(np.float32)
+    weight = np.clip((np.arange(WINDOW, 0, -1) - BLIND) / (FULL - BLIND), 0.0, 1.0)
+    total, weights = np.zeros(record.shape), np.zeros(record.shape[1])
+    for start, values in zip(starts, annotate(windows), strict=True):
+        total[:, start : start + WINDOW] += weight * values
+        weights[start : start + WINDOW] += weight
+    average: NDArray[np.float64] = total / np.maximum(weights, 1e-9)
+    return average
+
+
+def _batched(run: Annotate, windows: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.concatenate(
+        [run(standardise(windows[begin : begin + BATCH])) for begin in range(0, len(windows), BATCH)]
+    )

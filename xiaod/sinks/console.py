@@ -1,0 +1,58 @@
+"""A line for each pick, for a person watching.
+
+>>> from io import StringIO
+>>> from xiaod.records import Channel, Pick
+>>> out = StringIO()
+>>> ConsoleSink(ConsoleConfig(kind="console"), AgencyConfig(), out).deliver([Pick("id", Channel("BW", "RJOB", "", "EHZ"), "P",
+...     1_251_073_207_731_250_000, 0.1, 0.93, 5.0, 1200.0, "ZNE", "micro-0.1.0", "0" * 64)], now_ns=0)
+>>> out.getvalue().rstrip()
+'2009-08-24T00:20:07.731250Z  P  BW.RJOB..EHZ      probability 0.93  +-0.10 s  snr    5.0'
+"""
+
+import sys
+from collections.abc import Sequence
+from typing import TextIO
+
+from xiaod.config import AgencyConfig, ConsoleConfig
+from xiaod.records import Pick
+from xiaod.timebase import iso_from_ns
+
+COLOURS = {"P": "\033[1;34m", "S": "\033[1;31m"}
+RESET = "\033[0m"
+
+
+class ConsoleSink:
+    """Writes to standard output; implements :class:`xiaod.sinks.Sink`."""
+
+    def __init__(self, config: ConsoleConfig, agency: AgencyConfig, stream: TextIO | None = None) -> None:
+        del agency
+        self._config = config
+        self._stream = stream or sys.stdout
+        self._coloured = self._stream.isatty()
+
+    @property
+    def name(self) -> str:
+        """Name in the configuration."""
+        return self._config.name
+
+    def deliver(self, picks: Sequence[Pick], now_ns: int) -> None:
+        """Write a line for each pick.
+
+        Raises:
+            OSError: when standard output is closed.
+        """
+        del now_ns
+        if picks:
+            self._stream.write("".join(self._line(pick) for pick in picks))
+            self._stream.flush()
+
+    def close(self) -> None:
+        """Nothing is held back, and standard output is not ours to close."""
+
+    def _line(self, pick: Pick) -> str:
+        phase = f"{COLOURS[pick.phase]}{pick.phase}{RESET}" if self._coloured else pick.phase
+        late = "" if pick.latency is None else f"  latency {pick.latency.total_s:5.2f} s"
+        return (
+            f"{iso_from_ns(pick.time_ns)}  {phase}  {pick.channel!s:<16}  probability {pick.probability:.2f}  "
+            f"+-{pick.time_uncertainty_s:.2f} s  snr {pick.snr:6.1f}{late}\n"
+        )

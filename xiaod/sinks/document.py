@@ -1,0 +1,97 @@
+"""A pick as a JSON document: the one canonical form, of which every other format is a function.
+
+The document carries the version of its schema, ``pick.schema.json`` beside this file. Numbers that are not finite become null.
+
+>>> from xiaod.config import AgencyConfig
+>>> from xiaod.records import Channel, Pick
+>>> pick = Pick("20090824.002007.73-P-BW.RJOB..EH-micro-0.1.0", Channel("BW", "RJOB", "", "EHZ"), "P",
+...     1_251_073_207_731_250_000, 0.1, 0.9, 5.0, 1200.0, "ZNE", "micro-0.1.0", "0" * 64)
+>>> document = pick_document(pick, AgencyConfig())
+>>> document["time"], document["schema_version"], "latency_s" in document
+('2009-08-24T00:20:07.731250Z', '1.0.0', False)
+>>> pick_from_document(document) == pick
+True
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict
+from importlib.resources import files
+from json import loads
+from typing import Any
+
+from xiaod.config import AgencyConfig
+from xiaod.records import Channel, Latency, Pick
+from xiaod.timebase import iso_from_ns, ns_from_iso
+
+SCHEMA_VERSION = "1.0.0"
+DIGITS = 6
+"""Decimals that are kept of seconds and probabilities."""
+
+
+def pick_document(pick: Pick, agency: AgencyConfig) -> dict[str, Any]:
+    """The canonical document of a pick; ``created`` and the latencies only for a live one."""
+    document: dict[str, Any] = {
+        "schema_version": SCHEMA_VERSION,
+        "id": pick.id,
+        "network": pick.channel.network,
+        "station": pick.channel.station,
+        "location": pick.channel.location,
+        "channel": pick.channel.channel,
+        "phase": pick.phase,
+        "time": iso_from_ns(pick.time_ns),
+        "time_uncertainty_s": _number(pick.time_uncertainty_s),
+        "probability": _number(pick.probability),
+        "snr": _number(pick.snr, 3),
+        "amplitude": _number(pick.amplitude, 3),
+        "components": pick.components,
+        "model": pick.model,
+        "model_sha256": pick.model_sha256,
+        "agency_id": agency.agency_id,
+        "author": agency.author,
+    }
+    if pick.created_ns is not None:
+        document["created"] = iso_from_ns(pick.created_ns)
+    if pick.latency is not None:
+        document["latency_s"] = _number(pick.latency.total_s)
+        document["latency"] = {key: _number(value) for key, value in asdict(pick.latency).items()}
+    return document
+
+
+def pick_from_document(document: Mapping[str, Any]) -> Pick:
+    """The pick of a document, as exactly as the document tells it.
+
+    Raises:
+        KeyError, ValueError: when it is not a document of this version.
+    """
+    if document["schema_version"].split(".")[0] != SCHEMA_VERSION.split(".")[0]:
+        raise ValueError(f"schema_version {document['schema_version']}; {SCHEMA_VERSION} can be read")
+    return Pick(
+        id=document["id"],
+        channel=Channel(document["network"], document["station"], document["location"], document["channel"]),
+        phase=document["phase"],
+        time_ns=ns_from_iso(document["time"]),
+        time_uncertainty_s=_value(document["time_uncertainty_s"]),
+        probability=_value(document["probability"]),
+        snr=_value(document["snr"]),
+        amplitude=_value(document["amplitude"]),
+        components=document["components"],
+        model=document["model"],
+        model_sha256=document["model_sha256"],
+        created_ns=ns_from_iso(document["created"]) if "created" in document else None,
+        latency=Latency(**document["latency"]) if "latency" in document else None,
+    )
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of the document."""
+    content: dict[str, Any] = loads(files("xiaod.sinks").joinpath("pick.schema.json").read_text(encoding="utf-8"))
+    return content
+
+
+def _number(value: float, digits: int = DIGITS) -> float | None:
+    return round(value, digits) if math.isfinite(value) else None
+
+
+def _value(number: float | None) -> float:
+    return math.inf if number is None else float(number)

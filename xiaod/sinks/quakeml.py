@@ -1,0 +1,170 @@
+"""Picks as QuakeML 1.2 files, through ObsPy.
+
+A pick cannot stand alone in QuakeML, so the picks of a file are wrapped in one event of type "not reported" without an origin. Each
+carries waveformID, time with uncertainty, phaseHint, methodID, evaluationMode ``automatic``, creationInfo, and comments with the probability
+and the signal-to-noise ratio. Identifiers are deterministic.
+
+A file is written under a temporary name, synced and renamed, so a reader never sees half of one; its name follows from its first pick, so a
+repeated delivery replaces it.
+
+>>> quakeml_bytes([], AgencyConfig())[:5]
+b'<?xml'
+"""
+
+import io
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from xiaod import __version__
+from xiaod.config import AgencyConfig, QuakeMLConfig
+from xiaod.records import Pick
+from xiaod.timebase import NS_PER_S, iso_from_ns
+
+if TYPE_CHECKING:
+    from obspy.core.event import Catalog
+    from obspy.core.event import Pick as EventPick
+
+DEFAULT_AUTHORITY = "local"
+NOTICE = "automatic, unreviewed, not for early warning"
+
+
+class QuakeMLSink:
+    """Writes files into a folder; implements :class:`xiaod.sinks.Sink`."""
+
+    def __init__(self, config: QuakeMLConfig, agency: AgencyConfig) -> None:
+        self._config = config
+        self._agency = agency
+        self._held: list[Pick] = []
+        self._held_since_ns = 0
+
+    @property
+    def name(self) -> str:
+        """Name in the configuration."""
+        return self._config.name
+
+    def deliver(self, picks: Sequence[Pick], now_ns: int) -> None:
+        """Write each pick to a file of its own, or hold picks until the interval is over.
+
+        Raises:
+            OSError: when a file cannot be written; what is not written is not lost.
+        """
+        if not self._config.interval_s:
+            for pick in picks:
+                self._write([pick])
+            return
+        known = {pick.id for pick in self._held}
+        if not self._held:
+            self._held_since_ns = now_ns
+        held = self._held + [pick for pick in picks if pick.id not in known]
+        if held and now_ns - self._held_since_ns >= self._config.interval_s * NS_PER_S:
+            self._write(held)
+            held = []
+        self._held = held
+
+    def close(self) -> None:
+        """Write what is held.
+
+        Raises:
+            OSError: when it cannot be written; it is still held.
+        """
+        if self._held:
+            self._write(self._held)
+            self._held = []
+
+    def _write(self, picks: Sequence[Pick]) -> None:
+        folder = self._config.folder
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"{_safe(picks[0].id)}.xml"
+        partial = path.with_suffix(".partial")
+        try:
+            with partial.open("wb") as file:
+                file.write(quakeml_bytes(picks, self._agency, self._config.authority))
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(partial, path)
+        except OSError:
+            _remove(partial)
+            raise
+
+
+def quakeml_bytes(picks: Sequence[Pick], agency: AgencyConfig, authority: str = DEFAULT_AUTHORITY) -> bytes:
+    """Picks as one QuakeML document."""
+    content = io.BytesIO()
+    catalog_of(picks, agency, authority).write(content, format="QUAKEML")
+    return content.getvalue()
+
+
+def catalog_of(picks: Sequence[Pick], agency: AgencyConfig, authority: str = DEFAULT_AUTHORITY) -> "Catalog":
+    """Picks as an ObsPy catalog with one event, or none when there are no picks."""
+    from obspy.core.event import Catalog, Comment, Event, ResourceIdentifier
+
+    prefix = f"smi:{authority}/xiaod"
+    last = _safe(picks[0].id) if picks else "none"
+    catalog = Catalog(resource_id=ResourceIdentifier(f"{prefix}/catalog/{last}"))
+    if picks:
+        event = Event(
+            resource_id=ResourceIdentifier(f"{prefix}/event/{last}"),
+            event_type="not reported",
+            force_resource_id=False,
+        )
+        event.comments.append(
+            Comment(text=NOTICE, resource_id=ResourceIdentifier(f"{prefix}/event/{last}/notice"), force_resource_id=False)
+        )
+        event.picks.extend(_event_pick(pick, agency, prefix) for pick in picks)
+        catalog.append(event)
+    return catalog
+
+
+def _event_pick(pick: Pick, agency: AgencyConfig, prefix: str) -> "EventPick":
+    from obspy import UTCDateTime
+    from obspy.core.event import Comment, CreationInfo, QuantityError, ResourceIdentifier, WaveformStreamID
+    from obspy.core.event import Pick as EventPick
+
+    # Microseconds are what QuakeML keeps.
+    public_id = f"{prefix}/pick/{_safe(pick.id)}"
+    comments = [
+        Comment(text=text, resource_id=ResourceIdentifier(f"{public_id}/{name}"), force_resource_id=False)
+        for name, text in (
+            ("confidence", f"{pick.probability:.6f}"),
+            ("snr", f"{pick.snr:.3f}"),
+            ("components", pick.components),
+        )
+    ]
+    created = None if pick.created_ns is None else UTCDateTime(iso_from_ns(pick.created_ns))
+    return EventPick(
+        resource_id=ResourceIdentifier(public_id),
+        force_resource_id=False,
+        time=UTCDateTime(iso_from_ns(pick.time_ns)),
+        time_errors=QuantityError(uncertainty=round(pick.time_uncertainty_s, 6)),
+        waveform_id=WaveformStreamID(
+            network_code=pick.channel.network,
+            station_code=pick.channel.station,
+            location_code=pick.channel.location,
+            channel_code=pick.channel.channel,
+        ),
+        method_id=ResourceIdentifier(f"{prefix}/model/{_safe(pick.model)}/{pick.model_sha256[:16]}"),
+        phase_hint=pick.phase,
+        polarity="undecidable",
+        evaluation_mode="automatic",
+        evaluation_status="preliminary",
+        comments=comments,
+        creation_info=CreationInfo(
+            agency_id=agency.agency_id, author=agency.author, creation_time=created, version=__version__
+        ),
+    )
+
+
+def _safe(text: str) -> str:
+    """Text with nothing that a resource identifier or a file name could not carry."""
+    return re.sub(r"[^A-Za-z0-9._-]", "_", text)
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError:
+        # The folder is no longer one: then there is nothing to remove either.
+        return

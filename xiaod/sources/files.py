@@ -1,0 +1,144 @@
+"""miniSEED files and folders as a source, in order of time, for offline runs.
+
+Headers are read first, so that records of all files can be merged by their start time while only one record is in memory; an archive of many
+gigabytes costs about 100 bytes of memory for each record. What cannot be read is handed on as a
+:class:`~xiaod.records.BadRecord` with the file's name.
+
+>>> FileSource([Path("nowhere.mseed")]).run(print)
+Traceback (most recent call last):
+FileNotFoundError: nowhere.mseed: no such file or folder
+"""
+
+import threading
+from array import array
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+from xiaod.records import BadRecord
+from xiaod.sources import Emit
+from xiaod.sources.miniseed import decode
+
+MAX_OPEN_FILES = 128
+
+
+class FileSource:
+    """Files as a source; implements :class:`xiaod.sources.Source`."""
+
+    name = "files"
+
+    def __init__(self, inputs: Sequence[Path], progress: Callable[[int, int], None] | None = None) -> None:
+        """Set up; nothing is opened before :meth:`run`.
+
+        Args:
+            inputs: miniSEED files, and folders that are searched to the bottom.
+            progress: called with the bytes done and the bytes in all.
+        """
+        self._inputs = inputs
+        self._progress = progress
+        self._stop = threading.Event()
+        self.records = 0
+        """Records that could be used."""
+
+    def stop(self) -> None:
+        """Ask :meth:`run` to return."""
+        self._stop.set()
+
+    def run(self, emit: Emit) -> None:
+        """Yield all records in order of start time.
+
+        Raises:
+            FileNotFoundError: when an input does not exist.
+        """
+        files = list(self._files())
+        index = _Index()
+        for number, path in enumerate(files):
+            index.add(number, path, emit)
+        total, done = sum(index.lengths), 0
+        handles = _Handles(files)
+        try:
+            for entry in index.ordered():
+                if self._stop.is_set():
+                    return
+                length = index.lengths[entry]
+                item = decode(handles.read(index.files[entry], index.offsets[entry], length), self.name)
+                done += length
+                if isinstance(item, BadRecord):
+                    path = files[index.files[entry]]
+                    item = BadRecord(
+                        self.name, item.reason, f"{path}: byte {index.offsets[entry]}: {item.detail}", item.stream, length
+                    )
+                else:
+                    self.records += 1
+                emit(item)
+                if self._progress is not None:
+                    self._progress(done, total)
+        finally:
+            handles.close()
+
+    def _files(self) -> Iterator[Path]:
+        for path in self._inputs:
+            if path.is_dir():
+                yield from sorted(inner for inner in path.rglob("*") if inner.is_file())
+            elif path.exists():
+                yield path
+            else:
+                raise FileNotFoundError(f"{path}: no such file or folder")
+
+
+class _Index:
+    """Where every record is and when it begins, as plain arrays: a record costs 28 bytes."""
+
+    def __init__(self) -> None:
+        self.files = array("l")
+        self.offsets = array("q")
+        self.lengths = array("l")
+        self.starts_ns = array("q")
+
+    def add(self, number: int, path: Path, emit: Emit) -> None:
+        """Read the headers of a file."""
+        from pymseed import MS3Record, PymseedError
+
+        offset = 0
+        try:
+            for record in MS3Record.from_file(str(path)):
+                self.files.append(number)
+                self.offsets.append(offset)
+                self.lengths.append(record.reclen)
+                self.starts_ns.append(record.starttime)
+                offset += record.reclen
+        except (PymseedError, OSError, ValueError) as error:
+            # Records before the damage are used.
+            reason = "not_miniseed" if offset == 0 else "decode"
+            emit(BadRecord(FileSource.name, reason, f"{path}: byte {offset}: {error}"))
+
+    def ordered(self) -> list[int]:
+        """Records in order of their start; of the same start, in the order of files."""
+        return sorted(range(len(self.starts_ns)), key=self.starts_ns.__getitem__)
+
+
+class _Handles:
+    """Open files, the most recently used ones."""
+
+    def __init__(self, files: Sequence[Path]) -> None:
+        self._files = files
+        self._open: dict[int, BinaryIO] = {}
+
+    def read(self, number: int, offset: int, length: int) -> bytes:
+        """Bytes of a file."""
+        handle = self._open.pop(number, None)
+        if handle is None:
+            if len(self._open) >= MAX_OPEN_FILES:
+                oldest = next(iter(self._open))
+                self._open.pop(oldest).close()
+            handle = self._files[number].open("rb")
+        self._open[number] = handle
+        handle.seek(offset)
+        content: bytes = handle.read(length)
+        return content
+
+    def close(self) -> None:
+        """Close all."""
+        for handle in self._open.values():
+            handle.close()
+        self._open.clear()

@@ -1,0 +1,88 @@
+"""Stream patterns ``NET.STA.LOC.CHA`` with ``*``, ``?`` and ``[..]``: what they match, and how they are asked of a server.
+
+>>> from xiaod.records import Channel
+>>> matches(Channel("BW", "RJOB", "", "EHZ"), ["BW.*.--.EH[ZNE]"])
+True
+>>> plan(["BW.RJOB..EH?"], offered=[])
+(Subscription(network='BW', station='RJOB', selectors=('EH?.D',)),)
+"""
+
+import re
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from xiaod.records import Channel
+
+EMPTY_LOCATION = "--"
+DATA_TYPE = ".D"
+"""SeedLink's type of data records, as opposed to logs and detections (SeedLink 3, SELECT)."""
+MAX_SELECTORS = 32
+"""More of them for one station are replaced by one that takes everything; what is not wanted is dropped on arrival."""
+
+_WILDCARD = re.compile(r"[*?\[]")
+_CLASS = re.compile(r"\[[^\]]*\]")
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """What is asked of a server for one station."""
+
+    network: str
+    station: str
+    selectors: tuple[str, ...]
+
+
+def matches(channel: Channel, patterns: Iterable[str]) -> bool:
+    """Whether any pattern matches; an empty location is matched by ``*``, ``--`` and nothing."""
+    return any(_matches(channel, pattern) for pattern in patterns)
+
+
+def plan(patterns: Collection[str], offered: Collection[Channel]) -> tuple[Subscription, ...]:
+    """What to ask a server for.
+
+    Args:
+        patterns: of the configuration.
+        offered: channels that the server has, empty when it does not tell. Then only patterns that name network and station
+            can be asked for.
+    """
+    wanted: dict[tuple[str, str], set[str]] = {}
+    for channel in offered:
+        if matches(channel, patterns):
+            selector = f"{channel.location}{channel.channel}{DATA_TYPE}"
+            wanted.setdefault((channel.network, channel.station), set()).add(selector)
+    for pattern in patterns:
+        network, station, location, channel_code = pattern.split(".")
+        if _WILDCARD.search(network + station):
+            continue
+        # Asked for even when it is not listed: it may appear later.
+        wanted.setdefault((network, station), set()).add(_selector(location, channel_code))
+    return tuple(
+        Subscription(network, station, tuple(sorted(selectors)) if len(selectors) <= MAX_SELECTORS else (f"???{DATA_TYPE}",))
+        for (network, station), selectors in sorted(wanted.items())
+    )
+
+
+def needs_listing(patterns: Iterable[str]) -> bool:
+    """Whether the server's list of streams is needed to know which stations are meant."""
+    return any(_WILDCARD.search("".join(pattern.split(".")[:2])) for pattern in patterns)
+
+
+def _matches(channel: Channel, pattern: str) -> bool:
+    network, station, location, channel_code = pattern.split(".")
+    return (
+        fnmatchcase(channel.network, network)
+        and fnmatchcase(channel.station, station)
+        and (fnmatchcase(channel.location, location) or (not channel.location and location == EMPTY_LOCATION))
+        and fnmatchcase(channel.channel, channel_code)
+    )
+
+
+def _selector(location: str, channel_code: str) -> str:
+    """A SeedLink selector that takes at least what the pattern does: ``[LL]CCC.D`` with ``?`` only."""
+    code = _CLASS.sub("?", channel_code)
+    code = "???" if "*" in code else code
+    place = _CLASS.sub("?", location)
+    # A selector without a location takes every location; what is not wanted is dropped on arrival.
+    place = "" if "*" in place or place in {"", EMPTY_LOCATION} else place
+    return f"{place}{code}{DATA_TYPE}"
