@@ -68,7 +68,7 @@ class SamplingSection(Model):
 
     window_samples: Annotated[int, Field(gt=0)] = 1000
     ends_after_onset: Fraction = 0.4
-    """Part of windows that end shortly after an onset: the teacher saw what followed, the student does not."""
+    """Part of windows that end soon after an onset: the teacher saw what followed, the student does not."""
     ends_after_s: Range = (0.2, 5.0)
     soon_s: Range = (0.2, 1.2)
     soon: Fraction = 0.5

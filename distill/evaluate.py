@@ -1,8 +1,8 @@
 """How good an exported student is, beside its teacher on the same onsets.
 
 Views: *30 s*, windows of 3,000 samples, P placed at random 2 to 15 s from the start (seed: CRC-32 of the
-record's name), four a record; the teacher sees them whole, the student in overlapping windows of 10 s. *10 s*,
-single windows of 1,000 samples, P placed at random. *Early*, single windows that end a given time after the
+record's name), four a record; the teacher sees them whole, the student in overlapping windows of 10 s.
+*10 s*, single windows of 1,000 samples, P placed at random. *Early*, single windows that end a given time after the
 onset. *Noise*, picks per station-hour in service (:mod:`distill.serving`). *Stability*
 (:mod:`distill.stability`). *Speed*, of the network alone.
 
@@ -68,10 +68,11 @@ def evaluate(
         return teacher.annotate(piece.astype(np.float64))
 
     def single(piece: NDArray[np.int32]) -> NDArray[np.floating]:
-        return student(piece[None].astype(np.float32))[0]
+        curves: NDArray[np.floating] = student(piece[None].astype(np.float32))[0]
+        return curves
 
     def merged(piece: NDArray[np.int32]) -> NDArray[np.floating]:
-        return overlapped(piece, student)
+        return overlapped(piece.astype(np.float64), student)
 
     example = example_waves()
     noise = [record for record in corpus.training + corpus.validation if record.kind == "noise"]

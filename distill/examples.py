@@ -5,7 +5,8 @@ had not stopped.
 
 >>> import numpy as np
 >>> from distill.corpus import Record
->>> record = Record("a", "XX.A", "event", np.ones((3, 2000), np.int32), np.zeros((3, 2000), np.float16), ((900, 1),), (900.0, None))
+>>> waves, labels = np.ones((3, 2000), np.int32), np.zeros((3, 2000), np.float16)
+>>> record = Record("a", "XX.A", "event", waves, labels, ((900, 1),), (900.0, None))
 >>> examples = Examples((record,), TrainConfig(name="example", version="0.0.1"))
 >>> waves, labels = examples.batch(step=0)
 >>> waves.shape, waves.dtype.name

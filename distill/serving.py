@@ -33,7 +33,7 @@ Picked = tuple[float, int, float]
 
 
 def service_picks(waves: NDArray[np.generic], annotate: Annotate, threshold: float) -> list[Picked]:
-    """What the daemon picks in a record ``(3, n)``."""
+    """Pick a record as the daemon does; its shape is ``(3, n)``."""
     starts = range(0, waves.shape[1] - WINDOW + 1, HOP)
     if not starts:
         return []
@@ -86,7 +86,7 @@ def service_scores(
 def picks_per_hour(
     annotate: Annotate, records: Sequence[Record], thresholds: Mapping[str, float]
 ) -> dict[str, float]:
-    """Picks per station-hour of records that hold noise: all of them are taken for false."""
+    """Count picks per station-hour of records that hold noise: all of them are taken for false."""
     rates = false_rates(annotate, records, sorted(set(thresholds.values())))
     result: dict[str, float] = {"hours": _hours(records), "records": len(records)}
     return result | {phase: rates[phase][threshold] for phase, threshold in thresholds.items()}
@@ -95,7 +95,7 @@ def picks_per_hour(
 def false_rates(
     annotate: Annotate, records: Sequence[Record], thresholds: Sequence[float]
 ) -> dict[str, dict[float, float]]:
-    """Picks per station-hour of noise, for each phase and threshold."""
+    """Count picks per station-hour of noise, for each phase and threshold."""
     picked = [pick for record in records for pick in service_picks(record.waves, annotate, min(thresholds))]
     hours = max(_hours(records), 1e-9)
     return {
@@ -108,4 +108,5 @@ def false_rates(
 
 
 def _hours(records: Sequence[Record]) -> float:
-    return round(sum(record.waves.shape[1] for record in records) / RATE_HZ / 3600, 2)
+    samples: int = sum(record.waves.shape[1] for record in records)
+    return round(samples / RATE_HZ / 3600, 2)

@@ -30,7 +30,7 @@ class Teacher(Protocol):
 
 
 class OnnxTeacher:
-    """PhaseNet (Zhu & Beroza 2019) as an ONNX file: input ``wave`` E N Z, each component standardised; output ``prob``."""
+    """PhaseNet (Zhu & Beroza 2019) as an ONNX file: input ``wave`` E N Z, standardised; output ``prob`` N P S."""
 
     def __init__(self, path: Path, config: TeacherSection, threads: int) -> None:
         import onnxruntime

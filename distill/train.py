@@ -7,8 +7,8 @@ with the averaged weights.
 The average is an exponential one over the steps (Polyak & Juditsky 1992, doi:10.1137/0330046); the learning
 rate follows one cycle (Smith & Topin 2019, arXiv:1708.07120).
 
->>> learning_rate(step=0, steps=100, peak=1.0, warm_up=0.1) < learning_rate(step=9, steps=100, peak=1.0, warm_up=0.1)
-True
+>>> [round(learning_rate(step, steps=100, peak=1.0, warm_up=0.1), 2) for step in (0, 10, 55, 99)]
+[0.04, 1.0, 0.5, 0.0]
 """
 
 import csv

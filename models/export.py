@@ -1,7 +1,8 @@
 """From torch to ONNX and safetensors, with the specification in the file.
 
 The exported graph takes prepared waves ``wave (n, 3, window_samples)`` and gives probabilities
-``prob (n, 3, window_samples)``; ``n`` is free. The file is refused when ONNX Runtime does not give what torch gives.
+``prob (n, 3, window_samples)``; ``n`` is free. The file is refused when ONNX Runtime does not
+give what torch gives.
 
 >>> from pathlib import Path
 >>> from tempfile import TemporaryDirectory

@@ -81,7 +81,8 @@ class ModelSpec:
         text = metadata.get(METADATA_KEY)
         if text is None:
             raise SpecError(
-                f"carries no {METADATA_KEY!r}: not a model of this project, or exported without its specification"
+                f"carries no {METADATA_KEY!r}: not a model of this project, "
+                "or exported without its specification"
             )
         try:
             content = json.loads(text)

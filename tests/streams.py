@@ -26,7 +26,10 @@ def picks_of(segments: Iterable[Segment], engine: Engine, settings: BufferSettin
     spec = engine.spec
     picker = InstrumentPicker(
         PickerSettings(
-            (spec.thresholds["P"], spec.thresholds["S"]), settings.hop, f"{spec.name}-{spec.version}", engine.sha256
+            (spec.thresholds["P"], spec.thresholds["S"]),
+            settings.hop,
+            f"{spec.name}-{spec.version}",
+            engine.sha256,
         )
     )
     picks: list[Pick] = []

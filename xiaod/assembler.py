@@ -83,13 +83,16 @@ class Assembler:
                 self._board.received(segment, now_ns)
                 if segment.arrived_ns is not None:
                     metrics.packet_span.observe((segment.next_ns - segment.start_ns) / NS_PER_S)
-                    metrics.feed_latency.observe((segment.arrived_ns - segment.next_ns) / NS_PER_S)
+                    metrics.feed_latency.observe((segment.arrived_ns - segment.last_ns) / NS_PER_S)
             if verdict is Verdict.OVERLAPPING:
                 self._board.entry(instrument, segment.source, now_ns or 0).overlaps += 1
         if verdict in LOGGED_VERDICTS and self._last_verdict.get(instrument) is not verdict:
             self._log.warning(
-                f"record.{verdict.value}", stream=str(segment.channel), source=segment.source,
-                start_ns=segment.start_ns, sampling_rate_hz=segment.sampling_rate_hz,
+                f"record.{verdict.value}",
+                stream=str(segment.channel),
+                source=segment.source,
+                start_ns=segment.start_ns,
+                sampling_rate_hz=segment.sampling_rate_hz,
             )
         self._last_verdict[instrument] = verdict
         return windows
@@ -109,7 +112,9 @@ class Assembler:
 
     def _gap(self, gap: Gap) -> None:
         self._board.gap(gap)
-        self._log.info("station.gap", stream=str(gap.channel), start_ns=gap.start_ns, gap_s=round(gap.gap_s, 3))
+        self._log.info(
+            "station.gap", stream=str(gap.channel), start_ns=gap.start_ns, gap_s=round(gap.gap_s, 3)
+        )
 
     def _bad_record(self, record: BadRecord) -> None:
         self._metrics.bad_records.labels(record.source, record.reason).inc()
@@ -119,7 +124,11 @@ class Assembler:
         if key not in self._bad_logged and len(self._bad_logged) < 1000:
             self._bad_logged.add(key)
             self._log.warning(
-                "record.bad", source=record.source, reason=record.reason, stream=record.stream, detail=record.detail
+                "record.bad",
+                source=record.source,
+                reason=record.reason,
+                stream=record.stream,
+                detail=record.detail,
             )
 
     def _link_change(self, change: LinkChange) -> None:
@@ -133,6 +142,9 @@ class Assembler:
         retry = {} if change.retry_s is None else {"retry_s": round(change.retry_s, 2)}
         level = self._log.warning if change.state in {"disconnected", "refused"} else self._log.info
         level(
-            f"source.{change.state}", source=change.source, detail=change.detail,
-            channels=len(change.channels), **retry,
+            f"source.{change.state}",
+            source=change.source,
+            detail=change.detail,
+            channels=len(change.channels),
+            **retry,
         )

@@ -32,7 +32,7 @@ class StationEntry:
     since_ns: int
     """Host time at which it came onto the board."""
     newest_ns: int | None = None
-    """Time just after the newest sample."""
+    """Time of the newest sample."""
     arrived_ns: int | None = None
     """Host time of the last record that brought new samples."""
     latency_s: float | None = None
@@ -87,7 +87,7 @@ class Board:
         entry = self.entry(segment.channel.instrument, segment.source, now_ns)
         entry.records += 1
         entry.arrived_ns = now_ns
-        newest_ns = segment.next_ns
+        newest_ns = segment.last_ns
         if entry.newest_ns is None or newest_ns > entry.newest_ns:
             entry.newest_ns = newest_ns
         entry.latency_s = (now_ns - newest_ns) / NS_PER_S
@@ -132,7 +132,9 @@ class BoardCollector:
         """Metrics of all instruments on the board, with values as of now."""
         now_ns = self._clock_ns()
         latency = GaugeMetricFamily(
-            "xiaod_data_latency_seconds", "Age of the last record's last sample on arrival", labels=["station"]
+            "xiaod_data_latency_seconds",
+            "Age of the last record's last sample on arrival",
+            labels=["station"],
         )
         delay = GaugeMetricFamily(
             "xiaod_data_delay_seconds", "Age of the newest sample now", labels=["station"]

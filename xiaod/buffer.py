@@ -123,7 +123,9 @@ class InstrumentBuffer:
     def deadline_ns(self) -> int | None:
         """Host time at which :meth:`cut` should be called even if nothing comes; None when nothing waits."""
         times = [due for track in self._tracks.values() if (due := track.release_ns) is not None]
-        if self._cursor is not None and any(self._covers(track, self._cursor) for track in self._tracks.values()):
+        if self._cursor is not None and any(
+            self._covers(track, self._cursor) for track in self._tracks.values()
+        ):
             times.append(self._led_ns(self._cursor + self._settings.length) + self._settings.wait_ns)
         return min(times, default=None)
 
@@ -177,7 +179,9 @@ class InstrumentBuffer:
         """Windows that were cut without a component that has come since."""
         while self._incomplete:
             start, had = self._incomplete[0]
-            covering = frozenset(letter for letter, track in self._tracks.items() if self._covers(track, start))
+            covering = frozenset(
+                letter for letter, track in self._tracks.items() if self._covers(track, start)
+            )
             hoped = any(
                 letter not in covering and self._may_cover(track, start)
                 for letter, track in self._tracks.items()
@@ -313,8 +317,12 @@ def pieces_of(segment: Segment) -> Iterator[Segment]:
 
 
 def settings_for(
-    length_s: float, hop_s: float, wait_s: float, max_lead_s: float,
-    max_age_s: float | None = None, max_future_s: float | None = None,
+    length_s: float,
+    hop_s: float,
+    wait_s: float,
+    max_lead_s: float,
+    max_age_s: float | None = None,
+    max_future_s: float | None = None,
 ) -> BufferSettings:
     """Settings from seconds.
 

@@ -26,11 +26,15 @@ def build_parser() -> argparse.ArgumentParser:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--config", type=Path, default=None, metavar="FILE", help="run the daemon with this configuration")
+    parser.add_argument(
+        "--config", type=Path, default=None, metavar="FILE", help="run the daemon with this configuration"
+    )
     parser.add_argument("--version", action="version", version=f"xiaod {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
 
-    check = commands.add_parser("check", help="validate a configuration: exit status 0, or 2 with every problem")
+    check = commands.add_parser(
+        "check", help="validate a configuration: exit status 0, or 2 with every problem"
+    )
     _add_config(check)
 
     pick = commands.add_parser("pick", help="pick miniSEED files and folders, as fast as the CPU goes")
@@ -42,17 +46,34 @@ def build_parser() -> argparse.ArgumentParser:
     pick.add_argument("--no-progress", action="store_true", help="no progress bar on standard error")
 
     replay = commands.add_parser("replay", help="serve miniSEED files or folders over SeedLink")
-    replay.add_argument("inputs", nargs="+", metavar="PATH", help="miniSEED file or folder, or 'example': ObsPy's example event")
+    replay.add_argument(
+        "inputs",
+        nargs="+",
+        metavar="PATH",
+        help="miniSEED file or folder, or 'example': ObsPy's example event",
+    )
     replay.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
-    replay.add_argument("--port", type=int, default=18000, help="port, 0 for a free one (default: %(default)s)")
+    replay.add_argument(
+        "--port", type=int, default=18000, help="port, 0 for a free one (default: %(default)s)"
+    )
     replay.add_argument("--speed", type=_speed, default=1.0, help="times real time, or 'max' (default: 1)")
     replay.add_argument("--loop", action="store_true", help="play again and again, with a gap between")
     replay.add_argument("--shift-to-now", action="store_true", help="shift times so that the data begin now")
-    replay.add_argument("--copies", type=int, default=1, metavar="N", help="serve every station under N names, for load tests")
+    replay.add_argument(
+        "--copies", type=int, default=1, metavar="N", help="serve every station under N names, for load tests"
+    )
 
-    stations = commands.add_parser("stations", help="ask the servers what they have and say what the configuration selects")
+    stations = commands.add_parser(
+        "stations", help="ask the servers what they have and say what the configuration selects"
+    )
     _add_config(stations)
-    stations.add_argument("--timeout", type=float, default=30.0, metavar="SECONDS", help="for each server (default: %(default)s)")
+    stations.add_argument(
+        "--timeout",
+        type=float,
+        default=30.0,
+        metavar="SECONDS",
+        help="for each server (default: %(default)s)",
+    )
 
     commands.add_parser("version", help="version of the program, its libraries and the shipped models")
     return parser
@@ -68,7 +89,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 2
         return run(options)
     commands: dict[str, Callable[[argparse.Namespace], int]] = {
-        "check": check, "pick": pick, "replay": replay, "stations": stations, "version": version,
+        "check": check,
+        "pick": pick,
+        "replay": replay,
+        "stations": stations,
+        "version": version,
     }
     return commands[options.command](options)
 
@@ -94,7 +119,7 @@ def run(options: argparse.Namespace) -> int:
 
     try:
         return asyncio.run(serve())
-    except Exception:
+    except Exception:  # noqa: BLE001  whatever failed is logged, and the service manager told
         get_logger("service").exception("service.failed")
         return ExitCode.FAILURE
 
@@ -125,7 +150,11 @@ def pick(options: argparse.Namespace) -> int:
 
     try:
         return pick_files(
-            options.inputs, options.config, options.model, options.format, options.output,
+            options.inputs,
+            options.config,
+            options.model,
+            options.format,
+            options.output,
             progress=not options.no_progress,
         )
     except (ConfigError, ModelError, OSError) as error:
@@ -144,8 +173,13 @@ def replay(options: argparse.Namespace) -> int:
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         config = ReplayConfig(
-            inputs=tuple(options.inputs), host=options.host, port=options.port, speed=options.speed,
-            loop=options.loop, shift_to_now=options.shift_to_now, copies=options.copies,
+            inputs=tuple(options.inputs),
+            host=options.host,
+            port=options.port,
+            speed=options.speed,
+            loop=options.loop,
+            shift_to_now=options.shift_to_now,
+            copies=options.copies,
         )
         await serve(config, _announce, stop)
 

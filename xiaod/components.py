@@ -28,17 +28,18 @@ def rows_of(letters: Collection[str]) -> dict[str, int]:
 
     Aligned names go before numbered ones: of Z, N, E, 1, 2 only Z, N and E get a row.
     """
-    rows: dict[str, int] = {}
-    for letter, row in (("Z", 0), ("N", 1), ("E", 2)):
-        if letter in letters:
-            rows[letter] = row
+    rows = {letter: row for row, letter in enumerate("ZNE") if letter in letters}
     numbered = sorted(letter for letter in letters if letter in "123")
     if numbered == ["1", "2", "3"] and not rows:
         return {"1": 0, "2": 1, "3": 2}
     if numbered == ["3"] and not rows.keys() & {"N", "E"}:
         return rows | {"3": 2}
     # Two numbered horizontals stand for N and E in their order; a lone 1 or 2 keeps the row it has in Z12.
-    places = {letter: index + 1 for index, letter in enumerate(numbered)} if len(numbered) > 1 else {"1": 1, "2": 2}
+    places = (
+        {letter: index + 1 for index, letter in enumerate(numbered)}
+        if len(numbered) > 1
+        else {"1": 1, "2": 2}
+    )
     for letter in numbered:
         row = places.get(letter, ROWS)
         if row < ROWS and row not in rows.values():

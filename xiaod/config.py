@@ -18,11 +18,12 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 from xiaod.timebase import ns_from_iso
 
-CONFIG_VERSION = 1
 REPLAY_PREFIX = "replay:"
 DEFAULT_SEEDLINK_PORT = 18000
 
-_STREAM_PATTERN = re.compile(r"[A-Z0-9*?\-\[\]!]+\.[A-Z0-9*?\-\[\]!]+\.[A-Z0-9*?\-\[\]!]*\.[A-Z0-9*?\-\[\]!]+")
+_STREAM_PATTERN = re.compile(
+    r"[A-Z0-9*?\-\[\]!]+\.[A-Z0-9*?\-\[\]!]+\.[A-Z0-9*?\-\[\]!]*\.[A-Z0-9*?\-\[\]!]+"
+)
 _NAME_PATTERN = r"^[A-Za-z0-9_-]{1,32}$"
 _STATION_PATTERN = re.compile(r"[A-Z0-9]{1,8}\.[A-Z0-9]{1,8}")
 
@@ -54,9 +55,7 @@ def _begin(text: str) -> str:
         try:
             ns_from_iso(text)
         except ValueError as error:
-            raise ValueError(
-                "must be 'now', 'resume' or a time such as '2026-01-31T12:00:00Z'"
-            ) from error
+            raise ValueError("must be 'now', 'resume' or a time such as '2026-01-31T12:00:00Z'") from error
     return text
 
 
@@ -232,7 +231,7 @@ class AgencyConfig(Model):
 class Config(Model):
     """The whole configuration."""
 
-    config_version: Literal[1] = CONFIG_VERSION
+    config_version: Literal[1] = 1
     sources: Annotated[tuple[SeedLinkConfig, ...], Field(min_length=1, strict=False)]
     buffer: BufferConfig = BufferConfig()
     windows: WindowConfig = WindowConfig()
@@ -254,7 +253,9 @@ class Config(Model):
         ):
             twice = sorted({name for name in names if names.count(name) > 1})
             if twice:
-                raise ValueError(f"{what}: the name {twice[0]!r} is given twice; give each a 'name' of its own")
+                raise ValueError(
+                    f"{what}: the name {twice[0]!r} is given twice; give each a 'name' of its own"
+                )
         if self.picker.lookahead_s + self.windows.hop_s > self.windows.length_s / 2:
             raise ValueError("picker.lookahead_s + windows.hop_s must be at most half of windows.length_s")
         return self

@@ -1,12 +1,12 @@
-"""Reading the configuration file: every problem at once, each with its line.
+r"""Reading the configuration file: every problem at once, each with its line.
 
-In: a YAML file. Out: a :class:`~xiaod.config.Config`, or a :class:`ConfigError` whose lines read ``FILE:LINE: KEY.PATH: what is wrong, what is
-allowed``. Lines come from PyYAML's nodes. Only what the configuration needs of YAML is understood: text, numbers, ``true`` and ``false``,
+In: a YAML file. Out: a :class:`~xiaod.config.Config`, or a :class:`ConfigError` whose lines read
+``FILE:LINE: KEY.PATH: what is wrong, what is allowed``. Lines come from PyYAML's nodes. Only what the configuration needs of YAML is understood: text, numbers, ``true`` and ``false``,
 ``null``, lists and mappings; a time or ``no`` is text. Relative paths in it are relative to the working directory.
 
->>> parse_config("sources:\\n- server: localhost\\nengine:\\n  treshold: 3\\n", "config.yaml")
+>>> parse_config("sources:\n- server: localhost\npicker:\n  treshold_p: 3\n", "config.yaml")
 Traceback (most recent call last):
-xiaod.configfile.ConfigError: config.yaml:4: engine.treshold: unknown key; did you mean 'threads'? allowed here: kind, max_batch, model, threads
+xiaod.configfile.ConfigError: config.yaml:4: picker.treshold_p: unknown key; did you mean 'threshold_p'? allowed here: ...
 """
 
 import difflib
@@ -82,7 +82,7 @@ class _Reader:
         self._nodes = 0
         self.problems: list[str] = []
 
-    def read(self, text: str) -> Any:  # noqa: ANN401  whatever the document holds
+    def read(self, text: str) -> Any:
         try:
             node = yaml.compose(text, Loader=yaml.SafeLoader)
         except (yaml.YAMLError, ValueError, RecursionError) as error:
@@ -121,7 +121,7 @@ class _Reader:
                 known = (*known, part)
         return known
 
-    def _value(self, node: yaml.Node, place: Path_) -> Any:  # noqa: ANN401
+    def _value(self, node: yaml.Node, place: Path_) -> Any:
         self._nodes += 1
         if self._nodes > MAX_NODES:
             if self._nodes == MAX_NODES + 1:
@@ -132,7 +132,7 @@ class _Reader:
             return self._mapping(node, place)
         if isinstance(node, yaml.SequenceNode):
             return [self._value(item, (*place, index)) for index, item in enumerate(node.value)]
-        return _scalar(node)
+        return _scalar(node) if isinstance(node, yaml.ScalarNode) else None
 
     def _mapping(self, node: yaml.MappingNode, place: Path_) -> dict[str, Any]:
         values: dict[str, Any] = {}
@@ -145,7 +145,9 @@ class _Reader:
             here = (*place, key)
             if key in values:
                 first = self._lines[here]
-                self.problems.append(f"{self._name}:{line}: {_dotted(here)}: given twice, first in line {first}")
+                self.problems.append(
+                    f"{self._name}:{line}: {_dotted(here)}: given twice, first in line {first}"
+                )
                 continue
             self._lines[here] = line
             values[key] = self._value(value_node, here)
@@ -229,7 +231,10 @@ def _model_at(place: Sequence[str | int]) -> type[BaseModel] | None:
     for part in place:
         if candidates and isinstance(part, str):
             # Within a union pydantic names the kind.
-            model = next((entry for entry in candidates if part in get_args(entry.model_fields["kind"].annotation)), None)
+            model = next(
+                (entry for entry in candidates if part in get_args(entry.model_fields["kind"].annotation)),
+                None,
+            )
             candidates = []
         elif model is not None and isinstance(part, str) and part in model.model_fields:
             found = _models_in(model.model_fields[part].annotation)
@@ -238,7 +243,7 @@ def _model_at(place: Sequence[str | int]) -> type[BaseModel] | None:
     return model
 
 
-def _models_in(annotation: Any) -> list[type[BaseModel]]:  # noqa: ANN401  a type, or what typing makes of one
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     return [model for part in get_args(annotation) for model in _models_in(part)]

@@ -37,57 +37,93 @@ class Metrics:
         self.build = Info("xiaod_build", "Version of the program", registry=registry)
         self.model = Info("xiaod_model", "Model in use", registry=registry)
         self.records = Counter(
-            "xiaod_records", "Records received, by what became of them", ["source", "verdict"], registry=registry
+            "xiaod_records",
+            "Records received, by what became of them",
+            ["source", "verdict"],
+            registry=registry,
         )
         self.bad_records = Counter(
             "xiaod_bad_records", "Records that could not be used", ["source", "reason"], registry=registry
         )
-        self.bytes = Counter("xiaod_received_bytes", "Bytes of records received", ["source"], registry=registry)
+        self.bytes = Counter(
+            "xiaod_received_bytes", "Bytes of records received", ["source"], registry=registry
+        )
         self.connected = Gauge(
             "xiaod_source_connected", "1 while a source streams, 0 otherwise", ["source"], registry=registry
         )
         self.reconnects = Counter(
-            "xiaod_reconnects", "Connections to a source that were lost or refused", ["source"], registry=registry
+            "xiaod_reconnects",
+            "Connections to a source that were lost or refused",
+            ["source"],
+            registry=registry,
         )
         self.packet_span = Histogram(
-            "xiaod_packet_span_seconds", "Data in a record: how long it took to fill",
-            registry=registry, buckets=SPAN_BUCKETS_S,
+            "xiaod_packet_span_seconds",
+            "Data in a record: how long it took to fill",
+            registry=registry,
+            buckets=SPAN_BUCKETS_S,
         )
         self.feed_latency = Histogram(
-            "xiaod_feed_latency_seconds", "Arrival of a record minus the time of its last sample",
-            registry=registry, buckets=LATENCY_BUCKETS_S,
+            "xiaod_feed_latency_seconds",
+            "Arrival of a record minus the time of its last sample",
+            registry=registry,
+            buckets=LATENCY_BUCKETS_S,
         )
         self.queue_depth = Gauge("xiaod_queue_depth", "Items in a queue", ["queue"], registry=registry)
-        self.queue_limit = Gauge("xiaod_queue_limit", "Items that a queue can hold", ["queue"], registry=registry)
+        self.queue_limit = Gauge(
+            "xiaod_queue_limit", "Items that a queue can hold", ["queue"], registry=registry
+        )
         self.windows = Counter("xiaod_windows", "Windows given to the engine", registry=registry)
         self.batch = Histogram(
-            "xiaod_batch_windows", "Windows in one call of the engine", registry=registry, buckets=BATCH_BUCKETS
+            "xiaod_batch_windows",
+            "Windows in one call of the engine",
+            registry=registry,
+            buckets=BATCH_BUCKETS,
         )
         self.inference = Histogram(
-            "xiaod_inference_seconds", "Duration of one call of the engine",
-            registry=registry, buckets=WORK_BUCKETS_S,
+            "xiaod_inference_seconds",
+            "Duration of one call of the engine",
+            registry=registry,
+            buckets=WORK_BUCKETS_S,
         )
         self.picks = Counter("xiaod_picks", "Picks made", ["phase"], registry=registry)
         self.undecided = Counter(
-            "xiaod_onsets_rejected", "Onsets that were noticed, looked at again, and did not reach the threshold",
+            "xiaod_onsets_rejected",
+            "Onsets that were noticed, looked at again, and did not reach the threshold",
             registry=registry,
         )
         self.pick_latency = Histogram(
-            "xiaod_pick_latency_seconds", "Emission of a pick minus its time",
-            ["phase"], registry=registry, buckets=LATENCY_BUCKETS_S,
+            "xiaod_pick_latency_seconds",
+            "Emission of a pick minus its time",
+            ["phase"],
+            registry=registry,
+            buckets=LATENCY_BUCKETS_S,
         )
-        self.sink_delivered = Counter("xiaod_sink_picks", "Picks delivered to a sink", ["sink"], registry=registry)
+        self.sink_delivered = Counter(
+            "xiaod_sink_picks", "Picks delivered to a sink", ["sink"], registry=registry
+        )
         self.sink_errors = Counter(
             "xiaod_sink_errors", "Deliveries that failed and are tried again", ["sink"], registry=registry
         )
         self.sink_dropped = Counter(
-            "xiaod_sink_dropped", "Picks not delivered because a sink's backlog was full", ["sink"], registry=registry
+            "xiaod_sink_dropped",
+            "Picks not delivered because a sink's backlog was full",
+            ["sink"],
+            registry=registry,
         )
-        self.sink_backlog = Gauge("xiaod_sink_backlog", "Picks waiting for a sink", ["sink"], registry=registry)
+        self.sink_backlog = Gauge(
+            "xiaod_sink_backlog", "Picks waiting for a sink", ["sink"], registry=registry
+        )
         self.sink_duration = Histogram(
-            "xiaod_sink_seconds", "Duration of one delivery", ["sink"], registry=registry, buckets=WORK_BUCKETS_S
+            "xiaod_sink_seconds",
+            "Duration of one delivery",
+            ["sink"],
+            registry=registry,
+            buckets=WORK_BUCKETS_S,
         )
-        self.state_errors = Counter("xiaod_state_errors", "Times that state could not be saved", registry=registry)
+        self.state_errors = Counter(
+            "xiaod_state_errors", "Times that state could not be saved", registry=registry
+        )
         self.held_bytes = Gauge("xiaod_buffer_bytes", "Memory of all sample buffers", registry=registry)
 
     def exposition(self) -> bytes:

@@ -56,12 +56,19 @@ class StreamSink:
         if self._style == "quakeml":
             from xiaod.sinks.quakeml import quakeml_bytes
 
-            self._stream.write(quakeml_bytes(sorted(self._held, key=lambda pick: pick.time_ns), self._agency).decode())
+            self._stream.write(
+                quakeml_bytes(sorted(self._held, key=lambda pick: pick.time_ns), self._agency).decode()
+            )
         self._stream.flush()
 
 
 def pick_files(
-    inputs: Sequence[Path], config_path: Path | None, model: str | None, style: str, output: Path | None, progress: bool
+    inputs: Sequence[Path],
+    config_path: Path | None,
+    model: str | None,
+    style: str,
+    output: Path | None,
+    progress: bool,
 ) -> int:
     """Pick files and folders; gives the exit status: 0, or 1 when nothing in them could be read.
 
@@ -69,11 +76,13 @@ def pick_files(
         ConfigError, ModelError: when the configuration or the model is wrong.
         OSError: when an input cannot be read or the output cannot be written.
     """
-    config = load_config(config_path) if config_path else Config(sources=(SeedLinkConfig(server="localhost"),))
+    config = (
+        load_config(config_path) if config_path else Config(sources=(SeedLinkConfig(server="localhost"),))
+    )
     if model is not None:
-        config = config.model_copy(update={"engine": EngineConfig.model_validate(
-            {**config.engine.model_dump(), "model": model}
-        )})
+        config = config.model_copy(
+            update={"engine": EngineConfig.model_validate({**config.engine.model_dump(), "model": model})}
+        )
     configure_logs("warning", config.logs.format)
     engine = open_engine(config)
     opened: AbstractContextManager[IO[str]] = nullcontext(sys.stdout)

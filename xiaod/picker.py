@@ -8,11 +8,12 @@ window therefore makes the average of its last seconds better informed.
 for where at least ``lookahead_s`` of data follow and, in the next windows once more, up to :data:`SECOND_LOOK_S` later, for onsets
 that need more data to be sure. A peak is the highest point within ``min_separation_s``.
 
-**Deciding** (:meth:`InstrumentPicker.decide`). Where a window begins relative to an onset changes what a network with strides says of it, by
-some tens of milliseconds and hundredths of probability. So an onset that was noticed is looked at again in :data:`SHIFTS` windows that are
-placed by the onset, not by the grid, the last ending ``lookahead_s`` (or whole hops more) after it; their average decides. If it reaches the
-threshold this is a pick, made with between ``lookahead_s`` and ``lookahead_s`` plus a hop of data after the onset when the network is sure by
-then. A further peak of the same phase closer than ``min_separation_s`` to a pick is the same onset and is not reported.
+**Deciding** (:meth:`InstrumentPicker.decide`). Where a window begins relative to an onset changes what a network with strides
+says of it, by some tens of milliseconds and hundredths of probability. So an onset that was noticed is looked at again in
+:data:`SHIFTS` windows that are placed by the onset, not by the grid, the last ending ``lookahead_s`` (or whole hops more) after it;
+their average decides. If it reaches the threshold this is a pick, made with between ``lookahead_s`` and ``lookahead_s`` plus a hop
+of data after the onset when the network is sure by then. A further peak of the same phase closer than ``min_separation_s`` to a pick
+is the same onset and is not reported.
 
 **Timing.** The onset is the centroid of what stands above half height around the peak, within :data:`CENTROID_S`; it lies between
 samples. The time uncertainty is the standard deviation of a Gaussian of that width.
@@ -197,7 +198,13 @@ class InstrumentPicker:
         return any(abs(other - index) < self._settings.separation for other in reported)
 
     def _pick(
-        self, window: Window, held: NDArray[np.float32], phase: str, curve: NDArray[np.float64], peak: int, before: int
+        self,
+        window: Window,
+        held: NDArray[np.float32],
+        phase: str,
+        curve: NDArray[np.float64],
+        peak: int,
+        before: int,
     ) -> Pick:
         settings = self._settings
         centre, spread = _centroid(curve, peak)
@@ -208,7 +215,10 @@ class InstrumentPicker:
         return Pick(
             id=_pick_id((first + peak) * GRID_NS, phase, instrument, settings.model),
             channel=Channel(
-                instrument.network, instrument.station, instrument.location, instrument.band + window.components[row]
+                instrument.network,
+                instrument.station,
+                instrument.location,
+                instrument.band + window.components[row],
             ),
             phase=phase,
             time_ns=first * GRID_NS + round(centre * GRID_NS) + window.offset_ns,

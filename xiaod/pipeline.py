@@ -12,6 +12,7 @@ host's time, offline ones have none.
 import asyncio
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from xiaod.assembler import Assembler
 from xiaod.board import Board, BoardCollector
@@ -50,7 +51,11 @@ def picker_settings(config: Config, engine: Engine, instrument: Instrument) -> P
     station = config.picker.stations.get(instrument.station_text)
     spec = engine.spec
     thresholds = tuple(
-        next(value for value in (getattr(station, key, None), getattr(config.picker, key), own) if value is not None)
+        next(
+            value
+            for value in (getattr(station, key, None), getattr(config.picker, key), own)
+            if value is not None
+        )
         for key, own in (("threshold_p", spec.thresholds["P"]), ("threshold_s", spec.thresholds["S"]))
     )
     return PickerSettings(
@@ -68,8 +73,13 @@ class Pipeline:
     """Sources, stages and sinks of one run."""
 
     def __init__(
-        self, config: Config, engine: Engine, sources: Sequence[Source], sinks: Sequence[Sink],
-        metrics: Metrics, clock: Clock,
+        self,
+        config: Config,
+        engine: Engine,
+        sources: Sequence[Source],
+        sinks: Sequence[Sink],
+        metrics: Metrics,
+        clock: Clock,
     ) -> None:
         """Wire everything; must be called inside the event loop that runs it."""
         self.metrics = metrics
@@ -79,13 +89,17 @@ class Pipeline:
         self._clock = clock
         self._inbox = Inbox(INBOX_BOUND)
         self.bridges = [SourceBridge(source, self._inbox) for source in sources]
-        self._windows: asyncio.Queue = asyncio.Queue(WINDOWS_BOUND)  # type: ignore[type-arg]
-        self._probabilities: asyncio.Queue = asyncio.Queue(BATCHES_BOUND)  # type: ignore[type-arg]
+        self._windows: asyncio.Queue[Any] = asyncio.Queue(WINDOWS_BOUND)
+        self._probabilities: asyncio.Queue[Any] = asyncio.Queue(BATCHES_BOUND)
         self.outlets = [Outlet(sink, metrics, clock) for sink in sinks]
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="engine")
         self._stage = PickStage(
             lambda instrument: picker_settings(config, engine, instrument),
-            engine, self._executor, metrics, self.board, clock,
+            engine,
+            self._executor,
+            metrics,
+            self.board,
+            clock,
         )
         self.assembler = Assembler(buffer_settings(config), metrics, self.board)
         metrics.registry.register(BoardCollector(self.board, lambda: clock() or 0))
@@ -101,11 +115,16 @@ class Pipeline:
             bridge.start()
             group.create_task(bridge.join(), name=f"join.{bridge.name}")
         group.create_task(
-            assemble(self._inbox, self._windows, self.assembler, len(self.bridges), self._clock), name="assemble"
+            assemble(self._inbox, self._windows, self.assembler, len(self.bridges), self._clock),
+            name="assemble",
         )
         group.create_task(
             infer(
-                self._windows, self._probabilities, self._engine, self._executor, config.engine.max_batch,
+                self._windows,
+                self._probabilities,
+                self._engine,
+                self._executor,
+                config.engine.max_batch,
                 self.metrics,
             ),
             name="infer",
@@ -128,7 +147,11 @@ class Pipeline:
 
     def observe(self) -> None:
         """Bring the metrics of queues and memory up to date."""
-        queues = {"inbox": self._inbox, "windows": self._windows, "batches": self._probabilities}
+        queues: dict[str, Inbox | asyncio.Queue[Any]] = {
+            "inbox": self._inbox,
+            "windows": self._windows,
+            "batches": self._probabilities,
+        }
         depths(queues, self.outlets, self.metrics)
         self.metrics.held_bytes.set(self.assembler.held_bytes)
 
@@ -143,4 +166,3 @@ class Pipeline:
     async def _finished(self, delivering: "Sequence[asyncio.Task[None]]") -> None:
         for task in delivering:
             await task
-

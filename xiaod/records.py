@@ -91,9 +91,14 @@ class Segment:
     """Size of the record on the wire."""
 
     @property
+    def last_ns(self) -> int:
+        """Time of the last sample."""
+        return self.start_ns + round((self.samples.size - 1) * 1e9 / self.sampling_rate_hz)
+
+    @property
     def next_ns(self) -> int:
         """Time at which the sample after the last one is due."""
-        return self.start_ns + round(len(self.samples) * 1e9 / self.sampling_rate_hz)
+        return self.start_ns + round(self.samples.size * 1e9 / self.sampling_rate_hz)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +143,7 @@ class Arrival:
     arrived_ns: int
     """Host time at which the record that completed its data arrived."""
     record_end_ns: int
-    """Time just after the last sample of that record."""
+    """Time of the last sample of that record."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +171,7 @@ class Window:
     @property
     def stop(self) -> int:
         """Grid index just after the last sample."""
-        return self.index + self.samples.shape[1]
+        return self.index + int(self.samples.shape[1])
 
 
 @dataclass(frozen=True, slots=True)

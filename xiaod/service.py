@@ -28,7 +28,6 @@ from xiaod.notify import Notifier
 from xiaod.pipeline import Pipeline
 from xiaod.sinks import SINKS, Sink
 from xiaod.sources import SOURCES
-
 from xiaod.state import StateStore
 from xiaod.tables import load
 from xiaod.timebase import samples_from_s
@@ -102,15 +101,20 @@ class Service:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._signalled, number)
         async with AsyncExitStack() as stack:
-            self._sources = [
-                await self._open_source(source, stack) for source in self._config.sources
-            ]
+            self._sources = [await self._open_source(source, stack) for source in self._config.sources]
             pipeline = Pipeline(
-                self._config, self._engine, self._sources, open_sinks(self._config), self._metrics, time.time_ns
+                self._config,
+                self._engine,
+                self._sources,
+                open_sinks(self._config),
+                self._metrics,
+                time.time_ns,
             )
             if self._config.http.enabled:
                 web = WebServer(
-                    self._config.http.host, self._config.http.port, self._metrics.exposition,
+                    self._config.http.host,
+                    self._config.http.port,
+                    self._metrics.exposition,
                     lambda: self._readiness(pipeline),
                 )
                 await web.start()
@@ -121,9 +125,14 @@ class Service:
     async def _work(self, pipeline: Pipeline) -> ExitCode:
         spec = self._engine.spec
         self._log.info(
-            "service.started", version=__version__, config=str(self._config_path), pid=os.getpid(),
-            model=f"{spec.name}-{spec.version}", model_sha256=self._engine.sha256[:16],
-            sources=[source.name for source in self._sources], sinks=[outlet.name for outlet in pipeline.outlets],
+            "service.started",
+            version=__version__,
+            config=str(self._config_path),
+            pid=os.getpid(),
+            model=f"{spec.name}-{spec.version}",
+            model_sha256=self._engine.sha256[:16],
+            sources=[source.name for source in self._sources],
+            sinks=[outlet.name for outlet in pipeline.outlets],
         )
         self._notifier.send("READY=1", "STATUS=started")
         try:
@@ -161,7 +170,9 @@ class Service:
         source: SeedLinkSource = load(SOURCES, config.kind)(config, resume=resume)
         return source
 
-    async def _embed_replay(self, config: SeedLinkConfig, played: str, stack: AsyncExitStack) -> SeedLinkConfig:
+    async def _embed_replay(
+        self, config: SeedLinkConfig, played: str, stack: AsyncExitStack
+    ) -> SeedLinkConfig:
         """Start a replay server in this process and point the source at it."""
         from xiaod.replay import ReplayConfig, ReplayServer
 
@@ -174,7 +185,9 @@ class Service:
     def _readiness(self, pipeline: Pipeline) -> Readiness:
         board = pipeline.board
         links = {source.name: board.links.get(source.name, "starting") for source in self._sources}
-        return readiness(links, board.fresh(), sorted(str(entry.instrument) for entry in board if entry.stale))
+        return readiness(
+            links, board.fresh(), sorted(str(entry.instrument) for entry in board if entry.stale)
+        )
 
     async def _watch(self, pipeline: Pipeline) -> None:
         """Look after stations, metrics, state and the watchdog."""
@@ -186,7 +199,8 @@ class Service:
                 event = self._log.warning if change.stale else self._log.info
                 event(
                     "station.stale" if change.stale else "station.fresh",
-                    instrument=str(change.instrument), silent_s=round(change.silent_s, 1),
+                    instrument=str(change.instrument),
+                    silent_s=round(change.silent_s, 1),
                 )
             pipeline.observe()
             # Alive is who has nothing to do, or has done something since: a timer alone would prove nothing.

@@ -26,6 +26,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import replace
 from random import Random
+from typing import Any
 
 import numpy as np
 
@@ -121,8 +122,13 @@ class PickStage:
     """Probabilities become picks: one picker for each instrument."""
 
     def __init__(
-        self, settings_for: Callable[[Instrument], PickerSettings], engine: Engine, executor: Executor,
-        metrics: Metrics, board: Board, clock: Clock,
+        self,
+        settings_for: Callable[[Instrument], PickerSettings],
+        engine: Engine,
+        executor: Executor,
+        metrics: Metrics,
+        board: Board,
+        clock: Clock,
     ) -> None:
         self._settings_for = settings_for
         self._engine = engine
@@ -174,7 +180,7 @@ class PickStage:
         arrival = window.arrival
         if now_ns is None or arrival is None:
             return pick
-        end_ns = window.stop * GRID_NS + window.offset_ns
+        end_ns = (window.stop - 1) * GRID_NS + window.offset_ns
         latency = Latency(
             lookahead_s=(end_ns - pick.time_ns) / NS_PER_S,
             record_fill_s=(arrival.record_end_ns - end_ns) / NS_PER_S,
@@ -256,7 +262,10 @@ class Outlet:
                     retry_s = jitter.uniform(0.5, 1) * min(RETRY_MAX_S, RETRY_MIN_S * 2 ** min(failures, 10))
                     self._metrics.sink_errors.labels(self.name).inc()
                     self._log.warning(
-                        "sink.failed", error=str(error), failures=failures, backlog=len(self._backlog),
+                        "sink.failed",
+                        error=str(error),
+                        failures=failures,
+                        backlog=len(self._backlog),
                         retry_s=round(retry_s, 2),
                     )
                     await asyncio.sleep(retry_s)
@@ -289,7 +298,9 @@ class Outlet:
             pass
 
 
-def depths(queues: Mapping[str, "asyncio.Queue[object] | Inbox"], outlets: Sequence[Outlet], metrics: Metrics) -> None:
+def depths(
+    queues: Mapping[str, "asyncio.Queue[Any] | Inbox"], outlets: Sequence[Outlet], metrics: Metrics
+) -> None:
     """Write the depth of every queue into its metric."""
     for name, queue in queues.items():
         metrics.queue_depth.labels(name).set(len(queue) if isinstance(queue, Inbox) else queue.qsize())

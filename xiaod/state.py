@@ -57,7 +57,9 @@ class StateStore:
         """
         if not positions or self._saved.get(source) == positions:
             return
-        stations = {f"{network}.{station}": list(place) for (network, station), place in sorted(positions.items())}
+        stations = {
+            f"{network}.{station}": list(place) for (network, station), place in sorted(positions.items())
+        }
         text = json.dumps({"state_version": STATE_VERSION, "source": source, "stations": stations}, indent=1)
         self._folder.mkdir(parents=True, exist_ok=True)
         path = self._path(source)
@@ -74,14 +76,14 @@ class StateStore:
         return self._folder / f"resume-{re.sub(r'[^A-Za-z0-9_-]', '_', source)}.json"
 
 
-def _positions(content: Any) -> dict[tuple[str, str], tuple[int, int]]:  # noqa: ANN401  JSON
+def _positions(content: Any) -> dict[tuple[str, str], tuple[int, int]]:
     if content["state_version"] != STATE_VERSION:
         raise ValueError(f"state version {content['state_version']!r}; this program knows {STATE_VERSION}")
     positions = {}
     for name, (sequence, time_ns) in content["stations"].items():
         network, _, station = name.partition(".")
         if not isinstance(sequence, int) or not isinstance(time_ns, int):
-            raise ValueError(f"{name}: sequence number and time must be integers")  # noqa: TRY004  damage, not a type
+            raise ValueError(f"{name}: sequence number and time must be integers")
         positions[network, station] = (sequence, time_ns)
     return positions
 

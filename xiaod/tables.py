@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import Any
 
 
-def load(table: Mapping[str, str], kind: str) -> Any:  # noqa: ANN401  what is loaded has the protocol of its table
+def load(table: Mapping[str, str], kind: str) -> Any:
     """The class that a table names for a kind.
 
     Raises:

@@ -230,6 +230,6 @@ class Track:
             run.drift(drift_ns)
             self._anchor_ns += drift_ns
         self._arrived_ns = max(self._arrived_ns, segment.arrived_ns or 0)
-        run.push(samples.astype(np.float64), self._arrived_ns, segment.next_ns)
+        run.push(samples.astype(np.float64), self._arrived_ns, segment.last_ns)
         self._next_ns = segment.next_ns
         self._count += len(samples)

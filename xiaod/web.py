@@ -32,7 +32,10 @@ def readiness(sources: Mapping[str, str], fresh: int, stale: Sequence[str]) -> R
     """
     ready = bool(sources) and all(state == "streaming" for state in sources.values()) and fresh > 0
     return ready, {
-        "ready": ready, "sources": dict(sources), "stations_fresh": fresh, "stations_stale": list(stale),
+        "ready": ready,
+        "sources": dict(sources),
+        "stations_fresh": fresh,
+        "stations_stale": list(stale),
     }
 
 

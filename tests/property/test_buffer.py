@@ -1,5 +1,7 @@
 """Records in any order, chopped anyhow, give the same windows as the whole."""
 
+from itertools import pairwise
+
 import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -8,11 +10,15 @@ from tests.conftest import Recording
 from tests.streams import windows_of
 from xiaod.records import Channel, Segment, Window
 
-RELAXED = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+RELAXED = settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 
 
 def facts(windows: list[Window]) -> list[tuple[int, int, str, bytes]]:
-    return [(window.index, window.offset_ns, window.components, window.samples.tobytes()) for window in windows]
+    return [
+        (window.index, window.offset_ns, window.components, window.samples.tobytes()) for window in windows
+    ]
 
 
 def whole(recording: Recording) -> list[Window]:
@@ -26,7 +32,7 @@ def deliveries(draw: st.DrawFn) -> list[tuple[str, int, int]]:
     for component in "ZNE":
         cuts = sorted(draw(st.sets(st.integers(1, 2999), min_size=2, max_size=25)))
         edges = [0, *cuts, 3000]
-        for begin, end in zip(edges, edges[1:], strict=False):
+        for begin, end in pairwise(edges):
             early = draw(st.integers(0, min(begin, 60))) if draw(st.booleans()) else 0
             records.append((component, begin - early, end))
     twice = draw(st.lists(st.sampled_from(records), max_size=8))
@@ -60,7 +66,10 @@ def test_no_window_spans_a_gap_and_none_is_missing(
     for component in "ZNE":
         for segment in rjob.segments(component, pieces):
             first = (segment.start_ns - rjob.start_ns) // 10_000_000
-            for low, high in ((first, min(first + len(segment.samples), begin)), (max(first, end), first + len(segment.samples))):
+            for low, high in (
+                (first, min(first + len(segment.samples), begin)),
+                (max(first, end), first + len(segment.samples)),
+            ):
                 if low < high:
                     samples = rjob.components[component][low:high]
                     segments.append(

@@ -36,10 +36,14 @@ def with_noise_before(recording: Recording, seconds: int, shift_samples: int = 0
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(pieces=st.tuples(*[st.lists(st.integers(1, 500), min_size=1, max_size=30)] * 3))
-def test_any_chopping_gives_the_same_picks(rjob: Recording, engine: OnnxEngine, pieces: tuple[list[int], ...]) -> None:
+def test_any_chopping_gives_the_same_picks(
+    rjob: Recording, engine: OnnxEngine, pieces: tuple[list[int], ...]
+) -> None:
     whole = picks_of([segment for component in "ZNE" for segment in rjob.segments(component, [])], engine)
     chopped = [
-        segment for component, lengths in zip("ZNE", pieces, strict=True) for segment in rjob.segments(component, lengths)
+        segment
+        for component, lengths in zip("ZNE", pieces, strict=True)
+        for segment in rjob.segments(component, lengths)
     ]
     chopped.sort(key=lambda segment: segment.start_ns)
     assert {pick.phase for pick in whole} == {"P", "S"}
@@ -50,7 +54,7 @@ def test_one_p_and_one_s_wherever_the_onset_falls_on_the_grid(rjob: Recording, e
     times: dict[str, list[float]] = {"P": [], "S": []}
     for shift in range(50):
         picks = picks_of(with_noise_before(rjob, 20, shift), engine)
-        near = {"P": [], "S": []}
+        near: dict[str, list[float]] = {"P": [], "S": []}
         for pick in picks:
             seconds = (pick.time_ns - rjob.start_ns) / 1e9 - shift / 100
             if 3 < seconds < 8:
@@ -101,7 +105,9 @@ def test_component_names_make_no_difference(rjob: Recording, engine: OnnxEngine,
         segments = []
         for letter, component in zip(letters, "ZNE", strict=True):
             [segment] = rjob.segments(component, [])
-            segments.append(Segment(Channel("BW", "RJOB", "", "EH" + letter), segment.start_ns, 100.0, segment.samples))
+            segments.append(
+                Segment(Channel("BW", "RJOB", "", "EH" + letter), segment.start_ns, 100.0, segment.samples)
+            )
         return segments
 
     expected = [(pick.phase, pick.time_ns, pick.probability) for pick in picks_of(renamed("ZNE"), engine)]

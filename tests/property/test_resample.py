@@ -1,5 +1,7 @@
 """Any rate to 100 Hz: chunks equal the whole, tones pass or die, onsets stay where they are."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -14,7 +16,7 @@ def convert(rate: float, start_ns: int, samples: np.ndarray, cuts: list[int]) ->
     converter = converter_for(rate, start_ns)
     parts = [converter.push(piece) for piece in np.split(samples, cuts)]
     full = [part for part in parts if len(part[1])]
-    for (first, out), (then, _) in zip(full, full[1:], strict=False):
+    for (first, out), (then, _) in pairwise(full):
         assert first + len(out) == then
     return full[0][0], np.concatenate([out for _, out in full])
 

@@ -125,7 +125,7 @@ def test_repacked_records_are_full_though_read_from_small_ones(tmp_path: Path) -
     write(tmp_path / "a.mseed", data, "i", version=3, encoding=DataEncoding.STEIM2, reclen=200)
     served = [record.raw[8:] for record in load([tmp_path]).records]
     whole = write(tmp_path / "b.mseed", data, "i", version=2, encoding=DataEncoding.STEIM2, reclen=512)
-    # The same records as if they had been packed from the samples at once, sequence numbers and quality aside.
+    # The same records as if they had been packed from the samples at once, sequence numbers aside.
     assert [raw[8:] for raw in whole] == served
 
 

@@ -133,7 +133,7 @@ def test_where_a_client_resumes() -> None:
         assert await resumed("FETCH 0") == numbers[8:]
         assert await resumed("FETCH 0xfffff9") == numbers[-kept:]  # has left the ring: the oldest there is
         assert await resumed("FETCH 400000") == []  # never given out: the next packet, as ringserver does
-        # If the last packet received, number 4, began then, the numbers are still the same; else the time counts.
+        # If the last packet received, number 4, began then, the numbers still hold; else the time counts.
         assert await resumed(f"FETCH 000005 {stamp(packets[12])}") == numbers[13:]
         assert await resumed(f"FETCH 000005 {stamp(packets[0])}") == numbers[-kept:]
         late = [

@@ -49,7 +49,7 @@ class OnnxEngine:
         options.log_severity_level = 4
         try:
             self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # noqa: BLE001  onnxruntime raises its own types, which share no base but this one
+        except Exception as error:
             raise ModelError(f"{path}: not a model that ONNX Runtime can load: {error}") from error
         try:
             self._spec = ModelSpec.from_metadata(self._session.get_modelmeta().custom_metadata_map)
@@ -60,7 +60,9 @@ class OnnxEngine:
         self._rows = [self._spec.phases.index(phase) for phase in ("P", "S")]
         shape = self.annotate(np.zeros((1, 3, self._spec.window_samples), np.float32)).shape
         if shape != (1, 2, self._spec.window_samples):
-            raise ModelError(f"{path}: gives {shape} for one window; (1, 2, {self._spec.window_samples}) is needed")
+            raise ModelError(
+                f"{path}: gives {shape} for one window; (1, 2, {self._spec.window_samples}) is needed"
+            )
 
     @property
     def spec(self) -> ModelSpec:

@@ -17,64 +17,16 @@ when a client needs it. Times: ``due_ns`` counts nanoseconds of data since the f
 import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import NamedTuple
 
-from xiaod.replay.config import MAX_COPIES, ReplayError
 from xiaod.replay.faults import Faults
 from xiaod.replay.header import BTIME, RECORD_BYTES, STATION, TICK_NS, btime_of
 from xiaod.replay.records import Archive, Record
+from xiaod.replay.schedule import Round, Slot, indexed, plain_round
 from xiaod.timebase import NS_PER_S
 
 GARBAGE = bytes((7 * i + 3) % 251 for i in range(RECORD_BYTES))
 """The meaningless record sent by `Faults.garbage_every`."""
-_BASE36 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _KEPT_ROUNDS = 4
-
-
-class Slot(NamedTuple):
-    """One packet of a round.
-
-    Attributes:
-        due_ns: when its last sample is recorded, since the first sample of the round.
-        stream: index of its stream.
-        record: what to send; ``None`` for garbage.
-    """
-
-    due_ns: int
-    stream: int
-    record: Record | None
-
-
-@dataclass(frozen=True)
-class Stream:
-    """One stream as served.
-
-    Attributes:
-        network, station, location, channel: codes without padding; the station's may be synthetic.
-        kind: SeedLink type, ``D`` or ``L``.
-        code: station code to write into records, padded to five bytes; ``None`` if it stays.
-    """
-
-    network: str
-    station: str
-    location: str
-    channel: str
-    kind: str
-    code: bytes | None
-
-    @property
-    def name(self) -> str:
-        """``NET_STA_LOC_CHA``."""
-        return f"{self.network}_{self.station}_{self.location}_{self.channel}"
-
-
-class Round(NamedTuple):
-    """One playing of the whole archive: its packets, their due times, and which belong to each stream."""
-
-    slots: tuple[Slot, ...]
-    dues: list[int]
-    of_stream: dict[int, list[int]]
 
 
 class Play:
@@ -105,10 +57,10 @@ class Play:
         span_ns = max(record.end_ns for record in archive.records) - self.first_ns
         # Rounds move by whole seconds, so that every sampling grid anchored to a second stays as it is.
         self.period_ns = (span_ns // NS_PER_S + 1 + math.ceil(loop_gap_s)) * NS_PER_S
-        self.streams, plain = _plain_round(archive, copies, faults or Faults(), self.first_ns)
+        self.streams, plain = plain_round(archive, copies, faults or Faults())
         self._faults = faults or Faults()
         self._names = [stream.name for stream in self.streams]
-        self._base = _indexed(plain)
+        self._base = indexed(plain)
         self._first_index = [0]  # of each round known so far; used only when faults make rounds differ
         self._ended = False  # there are no rounds beyond those known
         self._kept: dict[int, Round] = {}
@@ -135,7 +87,7 @@ class Play:
                 ordinal=number * self.size,
                 round_ns=number * self.period_ns,
             )
-            self._kept[number] = _indexed(slots)
+            self._kept[number] = indexed(slots)
         return self._kept[number]
 
     def locate(self, index: int) -> tuple[int, int] | None:
@@ -252,53 +204,3 @@ class Play:
         if found is None:
             raise IndexError(f"the play has no packet {index}")
         return found
-
-
-def _indexed(slots: tuple[Slot, ...]) -> Round:
-    of_stream: dict[int, list[int]] = {}
-    for place, slot in enumerate(slots):
-        of_stream.setdefault(slot.stream, []).append(place)
-    return Round(slots, [slot.due_ns for slot in slots], of_stream)
-
-
-def _plain_round(
-    archive: Archive, copies: int, faults: Faults, first_ns: int
-) -> tuple[tuple[Stream, ...], tuple[Slot, ...]]:
-    kinds = {record.stream: record for record in archive.records}
-    stations = sorted({(record.network, record.station) for record in archive.records})
-    used: dict[tuple[str, str], int] = {}
-    streams: list[Stream] = []
-    slots: list[Slot] = []
-    for _ in range(copies):
-        named = {key: _synthetic(*key, used) if copies > 1 else None for key in stations}
-        index_of: dict[str, int] = {}
-        delay_ns: dict[str, int] = {}
-        for name, record in sorted(kinds.items()):
-            code = named[record.network, record.station]
-            stream = Stream(
-                record.network,
-                code or record.station,
-                record.location,
-                record.channel,
-                record.kind,
-                code.encode("ascii").ljust(5) if code else None,
-            )
-            index_of[name] = len(streams)
-            delay_ns[name] = faults.delay_ns(stream.name)
-            streams.append(stream)
-        slots.extend(
-            Slot(record.end_ns - first_ns + delay_ns[name], index_of[name], record)
-            for record in archive.records
-            for name in (record.stream,)
-        )
-    slots.sort(key=lambda slot: slot.due_ns)
-    return tuple(streams), tuple(slots)
-
-
-def _synthetic(network: str, station: str, used: dict[tuple[str, str], int]) -> str:
-    prefix = station[:2].ljust(2, "X")
-    number = used.get((network, prefix), 0)
-    if number >= MAX_COPIES:
-        raise ReplayError(f"{network}.{station}: more than {MAX_COPIES} copies of {prefix}...; ask for fewer")
-    used[network, prefix] = number + 1
-    return prefix + _BASE36[number // 1296] + _BASE36[number // 36 % 36] + _BASE36[number % 36]

@@ -177,8 +177,8 @@ def _parsed(path: str, content: bytes, problems: list[Problem]) -> Iterator[tupl
     """Walk over the records of a file; after damage, go on at the next thing that looks like a header."""
     from pymseed import MS3Record
 
-    # Where blockette 1000 is missing, libmseed finds a record's length by the header that follows. So that the
-    # last one has a follower, the first header is put there again.
+    # Where blockette 1000 is missing, libmseed finds a record's length by the header that
+    # follows. So that the last one has a follower, the first header is put there again.
     view = memoryview(content + content[:_HEADER_BYTES])
     offset = 0
     damage: Problem | None = None

@@ -200,10 +200,9 @@ class ReplayServer:
         return len(self.play.round(0).slots) if self.ring.whole else self.ring.next
 
     async def wait_beyond(self, cursor: int) -> None:
-        """Return when the packet at ``cursor`` has become available; at speed ``max`` when something has changed."""
-        if self.ring.whole:
-            await self._news.wait()
-        while not self.ring.whole and self.ring.next <= cursor and not self.over(cursor):
+        """Return when the packet at ``cursor`` has become available: never, if there is none to come."""
+        # At speed max what exists is available, so whoever waits has reached the end.
+        while self.ring.whole or self.ring.next <= cursor:
             await self._news.wait()
 
     def note_sent(self, reached: int, packets: int) -> None:

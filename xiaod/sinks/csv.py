@@ -14,8 +14,20 @@ from xiaod.records import Pick
 from xiaod.sinks.document import pick_document
 
 COLUMNS = (
-    "id", "network", "station", "location", "channel", "phase", "time", "time_uncertainty_s", "probability", "snr",
-    "amplitude", "components", "model", "model_sha256",
+    "id",
+    "network",
+    "station",
+    "location",
+    "channel",
+    "phase",
+    "time",
+    "time_uncertainty_s",
+    "probability",
+    "snr",
+    "amplitude",
+    "components",
+    "model",
+    "model_sha256",
 )
 
 

@@ -85,7 +85,9 @@ def pick_from_document(document: Mapping[str, Any]) -> Pick:
 
 def schema() -> dict[str, Any]:
     """The JSON Schema of the document."""
-    content: dict[str, Any] = loads(files("xiaod.sinks").joinpath("pick.schema.json").read_text(encoding="utf-8"))
+    content: dict[str, Any] = loads(
+        files("xiaod.sinks").joinpath("pick.schema.json").read_text(encoding="utf-8")
+    )
     return content
 
 

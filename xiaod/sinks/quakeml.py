@@ -111,7 +111,11 @@ def catalog_of(picks: Sequence[Pick], agency: AgencyConfig, authority: str = DEF
             force_resource_id=False,
         )
         event.comments.append(
-            Comment(text=NOTICE, resource_id=ResourceIdentifier(f"{prefix}/event/{last}/notice"), force_resource_id=False)
+            Comment(
+                text=NOTICE,
+                resource_id=ResourceIdentifier(f"{prefix}/event/{last}/notice"),
+                force_resource_id=False,
+            )
         )
         event.picks.extend(_event_pick(pick, agency, prefix) for pick in picks)
         catalog.append(event)

@@ -93,7 +93,9 @@ def parse_streams(text: bytes) -> ServerInfo:
                 channel = Channel(network, name, location, code)
                 streams.append(StreamInfo(channel, stream.get("begin_time", ""), stream.get("end_time", "")))
     return ServerInfo(
-        root.get("software", ""), root.get("organization", ""), tuple(sorted(streams, key=lambda item: item.channel))
+        root.get("software", ""),
+        root.get("organization", ""),
+        tuple(sorted(streams, key=lambda item: item.channel)),
     )
 
 

@@ -66,7 +66,11 @@ class FileSource:
                 if isinstance(item, BadRecord):
                     path = files[index.files[entry]]
                     item = BadRecord(
-                        self.name, item.reason, f"{path}: byte {index.offsets[entry]}: {item.detail}", item.stream, length
+                        self.name,
+                        item.reason,
+                        f"{path}: byte {index.offsets[entry]}: {item.detail}",
+                        item.stream,
+                        length,
                     )
                 else:
                     self.records += 1

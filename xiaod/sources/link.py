@@ -88,6 +88,7 @@ class Link(SeedLinkConnection):  # type: ignore[misc]  # ObsPy is not typed
         # ObsPy writes every command of every station to its log.
         logging.getLogger("obspy.clients.seedlink").setLevel(logging.CRITICAL)
         self.sladdr = address
+        self.socket: socket.socket | None = None
         self._limit_s = connect_timeout_s
         self._stop = stop
         self._received = bytearray()
@@ -116,7 +117,6 @@ class Link(SeedLinkConnection):  # type: ignore[misc]  # ObsPy is not typed
         """
         host, _, port = self.sladdr.rpartition(":")
         self.socket = self._open(host.strip("[]"), int(port))
-        self.socket.setblocking(False)
         self.heard_s = time.monotonic()
         try:
             self.say_hello()
@@ -178,7 +178,7 @@ class Link(SeedLinkConnection):  # type: ignore[misc]  # ObsPy is not typed
         rest = memoryview(sendbytes)
         while rest:
             self._wait(select.POLLOUT, until_s, "the server does not read")
-            rest = rest[self.socket.send(rest) :]
+            rest = rest[self._opened().send(rest) :]
         hello = sendbytes.startswith(b"HELLO")
         lines = 0 if resplen <= 0 else 2 if hello else 1
         reply = b"".join(self._line(until_s, sendbytes) for _ in range(lines))
@@ -245,6 +245,11 @@ class Link(SeedLinkConnection):  # type: ignore[misc]  # ObsPy is not typed
             self.socket = None
         raise problem
 
+    def _opened(self) -> socket.socket:
+        if self.socket is None:
+            raise LinkError("the connection is closed")
+        return self.socket
+
     def _command(self, text: str) -> bool:
         """Send a command; whether the reply was OK."""
         reply: bytes = self.send_data(text.encode("ascii") + b"\r", self.sladdr, MAX_REPLY_BYTES)
@@ -264,14 +269,14 @@ class Link(SeedLinkConnection):  # type: ignore[misc]  # ObsPy is not typed
     def _fill(self, wait_s: float) -> bool:
         """Read what there is; False when nothing came in time."""
         poll = select.poll()
-        poll.register(self.socket, select.POLLIN)
+        poll.register(self._opened(), select.POLLIN)
         ready = poll.poll(min(wait_s, SLICE_S) * 1000)
         if self._stop.is_set():
             raise Stopped
         if not ready:
             return False
         try:
-            piece = self.socket.recv(READ_BYTES)
+            piece = self._opened().recv(READ_BYTES)
         except BlockingIOError:
             return False
         if not piece:
@@ -282,7 +287,7 @@ class Link(SeedLinkConnection):  # type: ignore[misc]  # ObsPy is not typed
 
     def _wait(self, event: int, until_s: float, complaint: str) -> None:
         poll = select.poll()
-        poll.register(self.socket, event)
+        poll.register(self._opened(), event)
         while not poll.poll(SLICE_S * 1000):
             if self._stop.is_set():
                 raise Stopped
@@ -320,7 +325,9 @@ class Link(SeedLinkConnection):  # type: ignore[misc]  # ObsPy is not typed
         self.skipped_bytes += following - begin
         self._garbage += following - begin
         if self._garbage > MAX_GARBAGE_BYTES:
-            raise LinkError(f"{self._garbage} bytes without a packet: not SeedLink 3, or records that are not 512 bytes")
+            raise LinkError(
+                f"{self._garbage} bytes without a packet: not SeedLink 3, or records that are not 512 bytes"
+            )
         return following
 
 
@@ -337,4 +344,3 @@ def _set_keepalive(sock: socket.socket) -> None:
     for option, value in zip(("TCP_KEEPIDLE", "TCP_KEEPINTVL", "TCP_KEEPCNT"), TCP_KEEPALIVE_S, strict=True):
         if hasattr(socket, option):
             sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
-

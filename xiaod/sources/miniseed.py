@@ -69,6 +69,10 @@ def _channel(source_id: str) -> Channel | None:
         return None
     network, station, location, band, instrument, component = parts
     codes = (network, station, location, band + instrument + component)
-    if not station or not component or not all(code.isascii() and (code.isalnum() or not code or code == "--") for code in codes):
+    if (
+        not station
+        or not component
+        or not all(code.isascii() and (code.isalnum() or not code or code == "--") for code in codes)
+    ):
         return None
     return Channel(network, station, "" if location == "--" else location, codes[3])

@@ -58,7 +58,11 @@ def plan(patterns: Collection[str], offered: Collection[Channel]) -> tuple[Subsc
         # Asked for even when it is not listed: it may appear later.
         wanted.setdefault((network, station), set()).add(_selector(location, channel_code))
     return tuple(
-        Subscription(network, station, tuple(sorted(selectors)) if len(selectors) <= MAX_SELECTORS else (f"???{DATA_TYPE}",))
+        Subscription(
+            network,
+            station,
+            tuple(sorted(selectors)) if len(selectors) <= MAX_SELECTORS else (f"???{DATA_TYPE}",),
+        )
         for (network, station), selectors in sorted(wanted.items())
     )
 

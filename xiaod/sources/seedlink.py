@@ -117,7 +117,9 @@ class SeedLinkSource:
             selected = tuple(channel for channel in channels if matches(channel, config.streams))
             remarks = [remark] if remark else []
             remarks += [f"refused: {' '.join(link.refused)}"] if link.refused else []
-            remarks += [f"not resumed, live from now: {' '.join(link.not_resumed)}"] if link.not_resumed else []
+            remarks += (
+                [f"not resumed, live from now: {' '.join(link.not_resumed)}"] if link.not_resumed else []
+            )
             emit(self._change("streaming", "; ".join(remarks), channels=selected))
             self._streaming_since_s = time.monotonic()
             self._read(link, emit, selected)
@@ -156,7 +158,11 @@ class SeedLinkSource:
             if config.keepalive_s and silent_s > config.keepalive_s and now_s - asked_s > config.keepalive_s:
                 asked_s = now_s
                 link.keep_alive()
-            if config.discover_s and now_s - discovered_s > config.discover_s and needs_listing(config.streams):
+            if (
+                config.discover_s
+                and now_s - discovered_s > config.discover_s
+                and needs_listing(config.streams)
+            ):
                 discovered_s = now_s
                 self._look_for_more(selected)
 
@@ -193,7 +199,9 @@ class SeedLinkSource:
         if not positions or not any(word in server.lower() for word in SHARED_NUMBERS):
             return positions
         newest = next(iter(positions.values()))[0]
-        oldest = min((sequence - newest + HALF_RANGE) % (2 * HALF_RANGE) for sequence, _ in positions.values())
+        oldest = min(
+            (sequence - newest + HALF_RANGE) % (2 * HALF_RANGE) for sequence, _ in positions.values()
+        )
         shared = (oldest + newest - HALF_RANGE) % (2 * HALF_RANGE)
         return {station: (shared, time_ns) for station, (_, time_ns) in positions.items()}
 
@@ -206,11 +214,17 @@ class SeedLinkSource:
         since_s = self._streaming_since_s
         if since_s is not None and time.monotonic() - since_s > HEALTHY_S:
             self._failures = 0
-        longest = min(self._config.reconnect_max_s, self._config.reconnect_min_s * 2 ** min(self._failures, 20))
+        longest = min(
+            self._config.reconnect_max_s, self._config.reconnect_min_s * 2 ** min(self._failures, 20)
+        )
         self._failures += 1
         return self._jitter.uniform(min(self._config.reconnect_min_s, longest) / 2, longest)
 
     def _change(
-        self, state: LinkState, detail: str = "", retry_s: float | None = None, channels: tuple[Channel, ...] = ()
+        self,
+        state: LinkState,
+        detail: str = "",
+        retry_s: float | None = None,
+        channels: tuple[Channel, ...] = (),
     ) -> LinkChange:
         return LinkChange(self.name, state, time.time_ns(), detail, retry_s, channels)

@@ -1,0 +1,83 @@
+"""torch on the CPU or a GPU: the other engine, for those who train; needs the extra ``distill``.
+
+Weights are read from the ``.safetensors`` file beside the ONNX file; the specification from the ONNX file's own metadata copy in it. No
+pickle is loaded.
+
+>>> from models.weights import weights_path
+>>> import numpy as np
+>>> engine = TorchEngine(weights_path("micro"))
+>>> engine.annotate(np.zeros((1, 3, 1000), np.float32)).shape
+(1, 2, 1000)
+"""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.frontend import standardise
+from models.spec import ModelSpec, SpecError
+from xiaod.engines.errors import ModelError
+
+SUFFIX = ".safetensors"
+
+
+class TorchEngine:
+    """A student in a safetensors file."""
+
+    def __init__(self, path: Path, threads: int = 1) -> None:
+        """Load weights.
+
+        Args:
+            path: the weights, or the ONNX file beside them.
+            threads: threads that torch may use.
+
+        Raises:
+            ModelError: when torch is not installed, or the file is not what is needed.
+        """
+        try:
+            import torch
+            from safetensors import SafetensorError, safe_open
+
+            from models.small_phasenet import NetConfig, SmallPhaseNet
+        except ImportError as error:
+            raise ModelError("engine.kind: torch: not installed; pip install 'xiaod[distill]'") from error
+        path = path.with_suffix(SUFFIX)
+        try:
+            content = path.read_bytes()
+            with safe_open(path, framework="pt") as file:
+                self._spec = ModelSpec.from_metadata(file.metadata() or {})
+                weights = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  it is not a mapping
+            net = SmallPhaseNet(
+                config=NetConfig(**{key: tuple(value) for key, value in self._spec.net.items()})
+            )
+            net.load_state_dict(weights)
+        except OSError as error:
+            raise ModelError(f"{path}: cannot read the model: {error.strerror or error}") from error
+        except SpecError as error:
+            raise ModelError(f"{path}: {error}") from error
+        except (SafetensorError, RuntimeError, TypeError, ValueError) as error:
+            raise ModelError(f"{path}: not weights of SmallPhaseNet: {error}") from error
+        torch.set_num_threads(threads)
+        self._torch = torch
+        self._net = net.eval()
+        self._sha256 = hashlib.sha256(content).hexdigest()
+        self._rows = [self._spec.phases.index(phase) for phase in ("P", "S")]
+
+    @property
+    def spec(self) -> ModelSpec:
+        """What the model expects and gives."""
+        return self._spec
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the weights file."""
+        return self._sha256
+
+    def annotate(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Probability of P and S; see :meth:`xiaod.engines.Engine.annotate`."""
+        with self._torch.inference_mode():
+            values = self._net(self._torch.from_numpy(standardise(samples)))
+        probabilities: NDArray[np.float32] = values.numpy()[:, self._rows]
+        return probabilities
