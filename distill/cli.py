@@ -13,9 +13,15 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 SHARED_VARIABLE = "XIAO_SHARED"
 DEFAULT_SHARED = "../shared"
+EVALUATION_DATA = "data/dev_eval"
+
+if TYPE_CHECKING:
+    from distill.config import TrainConfig
+    from distill.teachers import Teacher
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -25,6 +31,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, text in (
+        ("card", "evaluate an exported student and write its card beside it"),
         ("train", "train a student, or go on where its run was stopped"),
         ("evaluate", "score an exported student beside its teacher on the evaluation data"),
         ("export", "write a run's student as ONNX and safetensors"),
@@ -38,16 +45,19 @@ def build_parser() -> argparse.ArgumentParser:
         )
         if name == "train":
             command.add_argument("--no-progress", action="store_true", help="no progress bar")
-        if name == "export":
             command.add_argument(
-                "--output", type=Path, required=True, metavar="FOLDER", help="where NAME.onnx is put"
+                "--stop-at", type=int, metavar="STEP", help="stop there, to go on another time"
+            )
+        if name in ("export", "card"):
+            command.add_argument(
+                "--output", type=Path, required=True, metavar="FOLDER", help="where NAME.onnx and NAME.md lie"
             )
         if name == "evaluate":
             command.add_argument(
                 "--model", type=Path, metavar="FILE", help="exported student (default: the shipped one)"
             )
             command.add_argument(
-                "--data", default="data/dev_eval", help="dataset below the data folder (default: %(default)s)"
+                "--data", default=EVALUATION_DATA, help="dataset below the data folder (default: %(default)s)"
             )
     show = commands.add_parser("show", help="print the specification in a weights file")
     show.add_argument("file", type=Path, help="a .onnx file")
@@ -71,6 +81,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _work(options: argparse.Namespace) -> int:
     from distill.config import load_train_config
+
+    config = load_train_config(options.config)
+    shared = Path(os.environ.get(SHARED_VARIABLE, DEFAULT_SHARED))
+    teacher_file = shared / config.teacher.onnx
+    for needed in (teacher_file, shared / config.data.folder):
+        if not needed.exists():
+            raise FileNotFoundError(
+                f"{needed}: not there; {SHARED_VARIABLE} must name the folder that holds it"
+            )
+
+    # torch takes seconds to import: what is wrong with the arguments has been said by now.
     from distill.corpus import load_corpus
     from distill.evaluate import evaluate
     from distill.export import export_run
@@ -78,22 +99,40 @@ def _work(options: argparse.Namespace) -> int:
     from distill.train import run_folder, train
     from models.weights import weights_path
 
-    config = load_train_config(options.config)
-    shared = Path(os.environ.get(SHARED_VARIABLE, DEFAULT_SHARED))
-    teacher_file = shared / config.teacher.onnx
     teacher = OnnxTeacher(teacher_file, config.teacher, config.threads)
     cache = options.runs / "cache"
-    if options.command == "train":
-        corpus = load_corpus(shared, config, teacher, cache)
-        print(train(config, corpus, options.runs, progress=not options.no_progress))
-        return 0
     if options.command == "evaluate":
         model = options.model or weights_path(config.name)
         print(json.dumps(evaluate(model, config, shared, options.data, teacher, cache), indent=2))
         return 0
+    folder = run_folder(options.runs, config)
+    if options.command == "card":
+        print(_write_card(options.output / f"{config.name}.onnx", config, folder, shared, teacher, cache))
+        return 0
     corpus = load_corpus(shared, config, teacher, cache)
-    print(export_run(config, run_folder(options.runs, config), corpus, teacher_file, options.output))
+    if options.command == "train":
+        print(train(config, corpus, options.runs, not options.no_progress, options.stop_at))
+    else:
+        print(export_run(config, folder, corpus, teacher_file, options.output))
     return 0
+
+
+def _write_card(
+    model: Path, config: "TrainConfig", folder: Path, shared: Path, teacher: "Teacher", cache: Path
+) -> Path:
+    from dataclasses import asdict
+
+    from distill.annotators import onnx_annotator
+    from distill.card import card
+    from distill.evaluate import evaluate
+
+    _, spec = onnx_annotator(model)
+    results = evaluate(model, config, shared, EVALUATION_DATA, teacher, cache)
+    path = model.with_suffix(".md")
+    path.write_text(
+        card(results, asdict(spec), config, folder, shared / config.data.folder), encoding="utf-8"
+    )
+    return path
 
 
 def _show(path: Path) -> int:

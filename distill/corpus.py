@@ -10,6 +10,7 @@ near an analyst's pick a Gaussian at the pick takes the greater part. Stations a
 """
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,15 +64,20 @@ def load_corpus(shared: Path, config: TrainConfig, teacher: Teacher, cache: Path
     records, sha256 = load_records(
         shared / config.data.folder, config, teacher, cache, shared / config.teacher.onnx
     )
-    stations = sorted({record.station for record in records})
-    held = np.random.default_rng(SPLIT_SEED).choice(
-        stations, round(len(stations) * config.data.validation_fraction), replace=False
-    )
+    held = held_out_stations({record.station for record in records}, config)
     return Corpus(
         tuple(record for record in records if record.station not in held),
         tuple(record for record in records if record.station in held),
         sha256,
     )
+
+
+def held_out_stations(stations: Iterable[str], config: TrainConfig) -> frozenset[str]:
+    """Draw the stations that are held out of training."""
+    names = sorted(stations)
+    count = round(len(names) * config.data.validation_fraction)
+    chosen = np.random.default_rng(SPLIT_SEED).choice(names, count, replace=False)
+    return frozenset(str(name) for name in chosen)
 
 
 def load_records(

@@ -18,7 +18,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from distill.augment import augment
-from distill.config import TrainConfig
+from distill.config import ConfigError, TrainConfig
 from distill.corpus import Record
 from models.frontend import standardise
 from models.spec import ModelSpec
@@ -27,7 +27,11 @@ RATE_HZ = ModelSpec.sampling_rate_hz
 
 
 class Examples:
-    """Batches of windows from records."""
+    """Batches of windows from records.
+
+    Raises:
+        ConfigError: when no record has an onset.
+    """
 
     def __init__(self, records: tuple[Record, ...], config: TrainConfig, augmented: bool = True) -> None:
         window = config.sampling.window_samples
@@ -37,6 +41,11 @@ class Examples:
         self._augmented = augmented
         self._chance = _chances(records, config.data.label_boost)
         self._events = [index for index, record in enumerate(records) if record.onsets]
+        if not self._events:
+            raise ConfigError(
+                f"none of {len(records)} records of at least {window} samples has an onset: "
+                "more data are needed, or another data.validation_fraction"
+            )
         chance = self._chance[self._events]
         self._event_chance = chance / chance.sum()
 

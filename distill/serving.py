@@ -18,14 +18,15 @@ from numpy.typing import NDArray
 from distill.annotators import HOP, WINDOW, Annotate
 from distill.corpus import Record
 from distill.scores import RATE_HZ, f1
+from xiaod.buffer import BufferSettings
 from xiaod.picker import InstrumentPicker, PickerSettings
 from xiaod.records import Instrument, Probabilities, Window
 from xiaod.timebase import GRID_NS
 
 NEAR = 50
 """Samples within which a pick matches an onset."""
-HISTORY = 66
-"""Samples before a window that the picker may look at again; as in the daemon's buffer."""
+HISTORY = BufferSettings().history
+"""Samples before a window that the picker may look at again."""
 PHASE_ROWS = ((1, "P"), (2, "S"))
 
 Picked = tuple[float, int, float]

@@ -40,8 +40,8 @@ def sweep(
     """Look at an onset in all windows whose end lies between two times after it.
 
     Returns:
-        Number of windows; share of them in which exactly one peak near the onset reaches the threshold; mean of
-        its time relative to ``onset``; range of its time; least probability near the onset.
+        Number of windows; share of them in which exactly one peak near the onset reaches the threshold;
+        mean of its time relative to ``onset``; range of its time; least probability near the onset.
 
     Raises:
         ValueError: when the record does not hold these windows.
@@ -74,8 +74,8 @@ def agreement(
     """Early picks against those in mid-window, over onsets ``(waves, sample, row)``.
 
     Returns:
-        Number of onsets, and of those seen in all windows of both kinds; share of these whose early mean time lies
-        within 20 ms of the other; median and 90th percentile of the difference; median range of time among
+        Number of onsets, and of those seen in all windows of both kinds; share of these whose early mean time
+        lies within 20 ms of the other; median and 90th percentile of the difference; median range of time among
         early windows.
     """
     differences, ranges, tried = [], [], 0

@@ -30,13 +30,13 @@ class Teacher(Protocol):
 
 
 class OnnxTeacher:
-    """PhaseNet (Zhu & Beroza 2019) as an ONNX file: input ``wave`` E N Z, standardised; output ``prob`` N P S."""
+    """PhaseNet (Zhu & Beroza 2019) as an ONNX file: input ``wave`` E N Z, output ``prob`` N P S."""
 
     def __init__(self, path: Path, config: TeacherSection, threads: int) -> None:
         import onnxruntime
 
         if not path.is_file():
-            raise FileNotFoundError(f"{path}: no such file; XIAO_SHARED must name the folder that holds it")
+            raise FileNotFoundError(f"{path}: no such file")
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])

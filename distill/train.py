@@ -42,8 +42,18 @@ def run_folder(runs: Path, config: TrainConfig) -> Path:
     return runs / f"{config.name}-{config.version}-{config.sha256[:8]}"
 
 
-def train(config: TrainConfig, corpus: Corpus, runs: Path, progress: bool = True) -> Path:
-    """Train, or go on where a run was stopped; gives the run's folder."""
+def train(
+    config: TrainConfig, corpus: Corpus, runs: Path, progress: bool = True, stop_at: int | None = None
+) -> Path:
+    """Train, or go on where a run was stopped; gives the run's folder.
+
+    Args:
+        config: hyper-parameters.
+        corpus: what to learn from.
+        runs: folder of all runs.
+        progress: whether a progress bar is shown.
+        stop_at: stop with a checkpoint at this step, to go on another time; None trains to the end.
+    """
     from tqdm import tqdm
 
     torch.set_num_threads(config.threads)
@@ -63,7 +73,8 @@ def train(config: TrainConfig, corpus: Corpus, runs: Path, progress: bool = True
         batch(Examples(corpus.validation, config, augmented=False), step) for step in range(VALIDATION_STEPS)
     ]
     total, since = 0.0, time.monotonic()
-    steps = tqdm(range(begin, settings.steps), initial=begin, total=settings.steps, disable=not progress)
+    end = settings.steps if stop_at is None else min(stop_at, settings.steps)
+    steps = tqdm(range(begin, end), initial=begin, total=settings.steps, disable=not progress)
     for step in steps:
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(step, settings.steps, settings.learning_rate, settings.warm_up)
@@ -76,14 +87,15 @@ def train(config: TrainConfig, corpus: Corpus, runs: Path, progress: bool = True
         optimiser.step()
         _average(average, net, min(settings.average_decay, (step + 1) / (step + 10)))
         total += loss.item()
-        if (step + 1) % settings.checkpoint_steps == 0 or step + 1 == settings.steps:
-            count = (step % settings.checkpoint_steps) + 1
+        if (step + 1) % settings.checkpoint_steps == 0 or step + 1 == end:
+            count = step + 1 - max(begin, step - step % settings.checkpoint_steps)
             validation = _validation_loss(config, average, held_out)
             steps.set_postfix(loss=f"{total / count:.4f}", validation=f"{validation:.4f}")
             _log(folder, step + 1, total / count, validation, time.monotonic() - since)
             _checkpoint(folder, step + 1, net, average, optimiser)
             total = 0.0
-    save_file(average, folder / WEIGHTS)
+    if end == settings.steps:
+        save_file(average, folder / WEIGHTS)
     return folder
 
 

@@ -22,16 +22,23 @@ def standardise(windows: NDArray[np.float32]) -> NDArray[np.float32]:
     """Remove the mean and divide by the standard deviation, for each component of each window.
 
     Args:
-        windows: shape ``(n, components, samples)``, finite.
+        windows: shape ``(n, components, samples)``, float32.
 
     Returns:
-        The same shape, float32.
+        The same shape, float32, always finite: a component that holds NaN or infinity, or whose range float32
+        cannot hold, gives zeros as a missing one does.
     """
-    # Taking the first sample out makes single precision enough for sensors with a large offset.
-    centred = windows - windows[..., :1]
-    centred -= centred.mean(axis=-1, keepdims=True)
-    deviation = np.sqrt(np.square(centred).mean(axis=-1, keepdims=True))
-    live = deviation > RELATIVE_FLOOR * np.abs(windows[..., :1])
-    scale = np.divide(np.float32(1), deviation, out=np.zeros_like(deviation), where=live)
-    centred *= scale
+    windows = np.ascontiguousarray(windows)
+    with np.errstate(over="ignore", invalid="ignore"):
+        # Taking the first sample out makes single precision enough for sensors with a large offset.
+        centred = windows - windows[..., :1]
+        centred -= centred.mean(axis=-1, keepdims=True)
+        deviation = np.sqrt(np.square(centred).mean(axis=-1, keepdims=True))
+        live = (deviation > RELATIVE_FLOOR * np.abs(windows[..., :1])) & np.isfinite(deviation)
+        scale = np.divide(np.float32(1), deviation, out=np.zeros_like(deviation), where=live)
+        # The reciprocal of a subnormal number is infinite.
+        live &= np.isfinite(scale)
+        centred *= scale
+    if not live.all():
+        centred[~live[..., 0]] = 0
     return centred

@@ -22,6 +22,29 @@ FRONT_ENDS = frozenset({"standardise-1"})
 """Front ends that :mod:`models.frontend` has; the number is raised when one changes what it gives."""
 
 
+KIND_WORDS: Mapping[Any, str] = {
+    str: "text",
+    int: "a whole number",
+    int | float: "a number",
+    tuple: "a list",
+    Mapping: "a table",
+}
+KINDS: Mapping[str, Any] = {
+    "name": str,
+    "version": str,
+    "sampling_rate_hz": int | float,
+    "components": str,
+    "window_samples": int,
+    "phases": tuple,
+    "front_end": str,
+    "receptive_field_samples": int,
+    "thresholds": Mapping,
+    "net": Mapping,
+    "provenance": Mapping,
+}
+"""Type of each key: the text in a file can hold anything."""
+
+
 class SpecError(ValueError):
     """A specification is missing, damaged, or of a kind that this version does not know."""
 
@@ -50,6 +73,11 @@ class ModelSpec:
     """Teacher, data, configuration hash, code version, time."""
 
     def __post_init__(self) -> None:
+        for entry in fields(self):
+            value, kind = getattr(self, entry.name), KINDS[entry.name]
+            # True is an int to Python, but not to anyone else.
+            if not isinstance(value, kind) or isinstance(value, bool):
+                raise SpecError(f"{entry.name} must be {KIND_WORDS[kind]}; got {value!r}")
         if self.front_end not in FRONT_ENDS:
             raise SpecError(
                 f"front end {self.front_end!r} is not known; known are {', '.join(sorted(FRONT_ENDS))}"
@@ -58,11 +86,16 @@ class ModelSpec:
             raise SpecError(
                 f"takes {self.components} at {self.sampling_rate_hz:g} Hz; only ZNE at 100 Hz can be served"
             )
-        if sorted(self.phases) != ["N", "P", "S"]:
+        if len(self.phases) != 3 or set(map(str, self.phases)) != {"N", "P", "S"}:
             raise SpecError(f"gives phases {list(self.phases)}; needed are N, P and S in any order")
-        if self.window_samples < 1:
-            raise SpecError(f"window_samples must be at least 1; got {self.window_samples}")
-        if set(self.thresholds) != {"P", "S"} or not all(0 < value < 1 for value in self.thresholds.values()):
+        if self.window_samples < 1 or self.receptive_field_samples < 0:
+            raise SpecError(
+                f"window_samples must be at least 1 and receptive_field_samples at least 0; "
+                f"got {self.window_samples} and {self.receptive_field_samples}"
+            )
+        if set(self.thresholds) != {"P", "S"} or not all(
+            isinstance(value, int | float) and 0 < value < 1 for value in self.thresholds.values()
+        ):
             raise SpecError(
                 f"thresholds must be numbers between 0 and 1 for P and S; got {dict(self.thresholds)}"
             )
@@ -96,7 +129,9 @@ class ModelSpec:
         unknown = set(content) - {entry.name for entry in fields(cls)}
         if unknown:
             raise SpecError(f"its {METADATA_KEY!r} has unknown keys: {', '.join(sorted(unknown))}")
+        if isinstance(content.get("phases"), list):
+            content["phases"] = tuple(content["phases"])
         try:
-            return cls(**{**content, "phases": tuple(content.get("phases", ()))})
+            return cls(**content)
         except TypeError as error:
             raise SpecError(f"its {METADATA_KEY!r} is damaged: {error}") from error

@@ -69,7 +69,16 @@ def parse_config(text: str, name: str) -> Config:
     try:
         return Config.model_validate(content)
     except ValidationError as error:
-        problems = sorted({reader.describe(dict(problem)) for problem in error.errors()})
+        found = [dict(problem) for problem in error.errors()]
+        # A list whose entries are wrong is not said to be empty as well.
+        inner = {place[:length] for problem in found if (place := problem["loc"]) for length in range(len(place))}
+        problems = sorted(
+            {
+                reader.describe(problem)
+                for problem in found
+                if problem["type"] != "too_short" or problem["loc"] not in inner
+            }
+        )
         raise ConfigError("\n".join(text for _, text in problems)) from error
 
 

@@ -10,7 +10,7 @@ that need more data to be sure. A peak is the highest point within ``min_separat
 
 **Deciding** (:meth:`InstrumentPicker.decide`). Where a window begins relative to an onset changes what a network with strides
 says of it, by some tens of milliseconds and hundredths of probability. So an onset that was noticed is looked at again in
-:data:`SHIFTS` windows that are placed by the onset, not by the grid, the last ending ``lookahead_s`` (or whole hops more) after it;
+windows that are placed by the onset, not by the grid, the last ending ``lookahead_s`` (or whole hops more) after it;
 their average decides. If it reaches the threshold this is a pick, made with between ``lookahead_s`` and ``lookahead_s`` plus a hop
 of data after the onset when the network is sure by then. A further peak of the same phase closer than ``min_separation_s`` to a pick
 is the same onset and is not reported.
@@ -53,8 +53,10 @@ SECOND_LOOK_S = 2.0
 """How long after the first look an onset may still be reported."""
 NOTICE = 0.7
 """Part of the threshold at which an onset is noticed: what is decided should not depend on what the grid made of it."""
-SHIFTS = 16
-"""Windows that decide: shifted by a sample each, they cover every phase of two of the network's three strides of four."""
+SHIFTS = (0, 2, 5, 7, 8, 10, 13, 15)
+"""Samples by which the windows that decide are shifted: every phase of a stride of four twice, spread evenly over four such strides."""
+STEADY = 2
+"""Samples by which the onset may move in those windows without being looked at once more."""
 ROUNDS = 2
 """How often the windows are placed anew by the onset that they have shown."""
 REACH = 30
@@ -171,18 +173,19 @@ class InstrumentPicker:
             held = np.concatenate([window.history, window.samples], axis=1)
         before = held.shape[1] - length
         peak = candidate.peak + before
-        # Whole hops of data beyond the lookahead: the same whatever the grid.
-        more = (held.shape[1] - peak - settings.lookahead) // settings.hop * settings.hop
+        # Whole hops of data beyond the lookahead, the same whatever the grid; where it was noticed is not yet quite where it is.
+        more = (held.shape[1] - peak - settings.lookahead - REACH // 2) // settings.hop * settings.hop
         curve = np.zeros(0)
         for _ in range(ROUNDS):
             last = min(peak + settings.lookahead + max(more, 0), held.shape[1]) - length
-            starts = sorted({max(0, last - shift) for shift in range(SHIFTS)})
+            starts = sorted({max(0, last - shift) for shift in SHIFTS})
             curve = _average(held, starts, length, annotate, phase)
             low = max(0, peak - REACH)
             moved = low + int(curve[low : peak + REACH + 1].argmax())
-            if moved == peak:
-                break
+            steady = abs(moved - peak) <= STEADY
             peak = moved
+            if steady:
+                break
         index = window.index + peak - before
         if curve[peak] < settings.thresholds[phase]:
             return None

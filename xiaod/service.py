@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from xiaod.sources.seedlink import SeedLinkSource
 
 HEARTBEAT_S = 1.0
-"""How often stations, queues, watchdog and state are looked at."""
+"""How often stations, watchdog and state are looked at."""
 
 
 class ExitCode(IntEnum):
@@ -114,7 +114,7 @@ class Service:
                 web = WebServer(
                     self._config.http.host,
                     self._config.http.port,
-                    self._metrics.exposition,
+                    lambda: self._exposition(pipeline),
                     lambda: self._readiness(pipeline),
                 )
                 await web.start()
@@ -182,6 +182,10 @@ class Service:
         self._log.info("replay.listening", host="127.0.0.1", port=server.port, plays=played)
         return config.model_copy(update={"name": config.label, "server": f"127.0.0.1:{server.port}"})
 
+    def _exposition(self, pipeline: Pipeline) -> bytes:
+        pipeline.observe()
+        return self._metrics.exposition()
+
     def _readiness(self, pipeline: Pipeline) -> Readiness:
         board = pipeline.board
         links = {source.name: board.links.get(source.name, "starting") for source in self._sources}
@@ -190,7 +194,7 @@ class Service:
         )
 
     async def _watch(self, pipeline: Pipeline) -> None:
-        """Look after stations, metrics, state and the watchdog."""
+        """Look after stations, state and the watchdog."""
         saved_s = time.monotonic()
         worked = -1
         while True:
@@ -202,7 +206,6 @@ class Service:
                     instrument=str(change.instrument),
                     silent_s=round(change.silent_s, 1),
                 )
-            pipeline.observe()
             # Alive is who has nothing to do, or has done something since: a timer alone would prove nothing.
             done = pipeline.work_done()
             if not pipeline.pending() or done != worked:

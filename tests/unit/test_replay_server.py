@@ -232,7 +232,7 @@ def test_a_live_client_too_slow_for_the_ring_goes_on_at_its_end() -> None:
         async with Client(server) as client:
             client.tell("DATA")
             received = await client.packets(1)
-            await asyncio.wait_for(server.wait_beyond(30_000), TIMEOUT_S)
+            await asyncio.wait_for(server.playback.wait_beyond(30_000), TIMEOUT_S)
             while received[-1].sequence - received[0].sequence < len(received):
                 received += await client.packets(500)
             return received

@@ -7,10 +7,10 @@ faster, or as fast as the clients read. Used for demonstrations, tests, soak run
 The signal path, one file each::
 
     records  example  repack  header     miniSEED in any shape -> 512-byte version 2 records
-    clock                                which record is packet k, and when is it due
-    ring                                 24-bit sequence numbers, back-data, resumption by number and time
+    schedule  clock                      streams and order of one round; which record is packet k, when is it due
+    ring  playback                       numbers, back-data, resumption; the running clock
     protocol  selection  session  info   bytes from a client -> commands -> what it asks for; replies
-    connection  server                   sockets
+    link  connection  server             sockets
     config  faults                       what to play, and what trouble to make
 
 >>> import asyncio

@@ -63,7 +63,7 @@ class Connection:
     @property
     def status(self) -> ConnectionStatus:
         """Facts for INFO CONNECTIONS."""
-        sequence = self._server.ring.sequence_of(self._cursor)
+        sequence = self._server.playback.ring.sequence_of(self._cursor)
         return ConnectionStatus(self._peer[0], self._peer[1], self._since_ns, self._link.sent, sequence)
 
     async def run(self) -> None:
@@ -108,7 +108,7 @@ class Connection:
         elif outcome.reply:
             await self._link.reply(outcome.reply)
         if outcome.action is Action.STREAM:
-            self._server.begin()
+            self._server.playback.begin()
             self._streamer = asyncio.create_task(
                 self._stream(self._session.request()), name="replay-streamer"
             )
@@ -125,7 +125,7 @@ class Connection:
 
     def _wanted(self, request: Request) -> dict[int, Want]:
         """Streams asked for, and where each begins: no station loses packets because another is ahead."""
-        ring, streams = self._server.ring, self._server.play.streams
+        ring, streams = self._server.playback.ring, self._server.playback.play.streams
         begins = [ring.start_for(item.sequence, item.begin_ns) for item in request.stations]
         if self._server.trouble.faults.resume_at_newest:
             begins = [max(begins)] * len(begins)
@@ -140,36 +140,38 @@ class Connection:
 
     async def _send_all(self, wants: dict[int, Want], request: Request) -> None:
         """Send packets in order; return when END is due: dial-up or a time window, and no more to come."""
-        server, ring = self._server, self._server.ring
-        limit = server.dialup_limit() if request.dialup else None
+        playback = self._server.playback
+        ring, play = playback.ring, playback.play
+        limit = playback.dialup_limit() if request.dialup else None
         ending = request.dialup or (
             bool(wants) and all(want.window_ns and want.window_ns[1] for want in wants.values())
         )
-        plain = len(wants) == len(server.play.streams) and len(set(wants.values())) == 1 and not ending
+        plain = len(wants) == len(play.streams) and len(set(wants.values())) == 1 and not ending
         plain = plain and all(want.window_ns is None for want in wants.values())
         open_streams = set(wants)
         self._cursor = min((want.begin for want in wants.values()), default=ring.next)
         while limit is None or self._cursor < limit:
-            stop = server.available(self._cursor, BATCH_PACKETS)
+            stop = playback.available(self._cursor, BATCH_PACKETS)
             if limit is not None:
                 stop = min(stop, limit)
             if self._cursor < ring.oldest:
-                server.overrun_packets += ring.oldest - self._cursor
+                self._server.overrun_packets += ring.oldest - self._cursor
                 self._cursor = ring.oldest
             packets: list[bytes] = []
             reached = self._cursor
             offset = ring.sequence_of(0)
-            for index, stream, body in server.play.payloads(self._cursor, stop, ring.shift_ns):
+            for index, stream, body in play.payloads(self._cursor, stop, ring.shift_ns):
                 reached = index + 1
                 if plain or self._passes(index, stream, wants, open_streams):
                     packets.append(b"SL%06X" % ((index + offset) & 0xFFFFFF) + body)
             if reached == self._cursor:
-                if ending and (not open_streams or server.over(self._cursor)):
+                if ending and (not open_streams or playback.over(self._cursor)):
                     return
-                await server.wait_beyond(self._cursor)
+                await playback.wait_beyond(self._cursor)
                 continue
             self._cursor = reached
-            server.note_sent(reached, len(packets))
+            playback.note_sent(reached)
+            self._server.sent_packets += len(packets)
             if packets:
                 await self._link.send(packets)
             if ending and not request.dialup and not open_streams:
@@ -185,7 +187,10 @@ class Connection:
         if want.window_ns is None:
             return True
         begin_ns, end_ns = want.window_ns
-        first_ns, last_ns = self._server.ring.start_ns(index), self._server.ring.end_ns(index)
+        first_ns, last_ns = (
+            self._server.playback.ring.start_ns(index),
+            self._server.playback.ring.end_ns(index),
+        )
         if first_ns is None or last_ns is None:
             return False
         if end_ns is not None and first_ns > end_ns:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from xiaod.timebase import ns_from_s
 
 if TYPE_CHECKING:
-    from xiaod.replay.clock import Slot
+    from xiaod.replay.schedule import Slot
 
 LINK_FIELDS = frozenset(
     (

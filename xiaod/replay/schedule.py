@@ -67,6 +67,7 @@ class Round(NamedTuple):
 
 
 def indexed(slots: tuple[Slot, ...]) -> Round:
+    """Add to the packets of a round what is looked up often."""
     of_stream: dict[int, list[int]] = {}
     for place, slot in enumerate(slots):
         of_stream.setdefault(slot.stream, []).append(place)
@@ -74,6 +75,20 @@ def indexed(slots: tuple[Slot, ...]) -> Round:
 
 
 def plain_round(archive: Archive, copies: int, faults: Faults) -> tuple[tuple[Stream, ...], tuple[Slot, ...]]:
+    """Lay out a round without faults other than delays.
+
+    Args:
+        archive: the records; times count from the first sample of the earliest.
+        copies: above 1, so many copies of each station under synthetic codes.
+        faults: their delays by stream.
+
+    Returns:
+        the streams, and the packets in order of ``due_ns``.
+
+    Raises:
+        ReplayError: if the synthetic codes do not suffice.
+    """
+    first_ns = min(record.start_ns for record in archive.records)
     kinds = {record.stream: record for record in archive.records}
     stations = sorted({(record.network, record.station) for record in archive.records})
     used: dict[tuple[str, str], int] = {}
@@ -106,6 +121,7 @@ def plain_round(archive: Archive, copies: int, faults: Faults) -> tuple[tuple[St
 
 
 def _synthetic(network: str, station: str, used: dict[tuple[str, str], int]) -> str:
+    """Next unused code of the network: two characters of the original, three of base 36."""
     prefix = station[:2].ljust(2, "X")
     number = used.get((network, prefix), 0)
     if number >= MAX_COPIES:

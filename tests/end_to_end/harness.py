@@ -1,0 +1,218 @@
+"""The real daemon as a subprocess, and a real replay server in a thread, for the end-to-end tests."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import obspy
+import yaml
+from prometheus_client.parser import text_string_to_metric_families
+
+from xiaod.replay import Faults, ReplayConfig, ReplayServer
+
+LIMIT_S = 60.0
+"""Longest wait for anything."""
+
+
+def wait_until(condition: Callable[[], Any], what: str, limit_s: float = LIMIT_S) -> Any:
+    """The first true value of a condition, asked often; fails with ``what`` after the limit."""
+    until_s = time.monotonic() + limit_s
+    while time.monotonic() < until_s:
+        if value := condition():
+            return value
+        time.sleep(0.05)
+    raise AssertionError(f"waited {limit_s:g} s in vain for {what}")
+
+
+class Server:
+    """A replay server with an event loop in a thread."""
+
+    def __init__(self, config: ReplayConfig) -> None:
+        self._config = config
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._server: ReplayServer | None = None
+        self.port = config.port
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+
+        async def start() -> ReplayServer:
+            server = ReplayServer(self._config)
+            await server.start()
+            return server
+
+        self._server = asyncio.run_coroutine_threadsafe(start(), self._loop).result(LIMIT_S)
+        self.port = self._server.port
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert self._server is not None
+        asyncio.run_coroutine_threadsafe(self._server.stop(), self._loop).result(LIMIT_S)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(LIMIT_S)
+
+    def set_faults(self, faults: Faults) -> None:
+        """Change what goes wrong on the line."""
+        assert self._server is not None
+        asyncio.run_coroutine_threadsafe(self._server.set_faults(faults), self._loop).result(LIMIT_S)
+
+
+class Daemon:
+    """``xiaod --config`` in a folder of its own."""
+
+    def __init__(self, folder: Path, **config: Any) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self.picks_path = folder / "picks.jsonl"
+        content = {
+            "buffer": {"max_future_s": None},
+            "http": {"port": 0},
+            "state": {"folder": str(folder / "state"), "save_interval_s": 1.0},
+            "logs": {"format": "json"},
+            "sinks": [{"kind": "jsonl", "path": str(self.picks_path)}],
+            **config,
+        }
+        self.config_path = folder / "config.yaml"
+        self.config_path.write_text(yaml.safe_dump(content), encoding="utf-8")
+        self.log_path = folder / "log.jsonl"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        with self.log_path.open("wb") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "xiaod", "--config", str(self.config_path)],
+                stderr=log,
+                stdout=subprocess.PIPE,
+                env={**os.environ, "OMP_NUM_THREADS": "1"},
+            )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait(LIMIT_S)
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+
+    @property
+    def process(self) -> "subprocess.Popen[bytes]":
+        assert self._process is not None
+        return self._process
+
+    def events(self, name: str | None = None) -> list[dict[str, Any]]:
+        """Log lines so far, of one event or all."""
+        lines = self.log_path.read_text(encoding="utf-8").splitlines()
+        events = [json.loads(line) for line in lines if line.startswith("{") and line.endswith("}")]
+        return [event for event in events if name is None or event["event"] == name]
+
+    def wait_for(self, name: str, count: int = 1) -> list[dict[str, Any]]:
+        """Events of a name, once there are so many."""
+
+        def enough() -> list[dict[str, Any]] | None:
+            if self.process.poll() is not None:
+                raise AssertionError(f"the daemon ended with {self.process.returncode}: {self.log_path.read_text()}")
+            events = self.events(name)
+            return events if len(events) >= count else None
+
+        try:
+            found: list[dict[str, Any]] = wait_until(enough, f"{count} x {name}")
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.log_path.read_text()}") from error
+        return found
+
+    def get(self, path: str) -> tuple[int, bytes]:
+        """Status and body of an HTTP request."""
+        port = self.wait_for("web.listening")[0]["port"]
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
+                return answer.status, answer.read()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read()
+
+    def metrics(self) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+        """All samples of /metrics, read by prometheus_client's own parser."""
+        status, body = self.get("/metrics")
+        assert status == 200
+        return {
+            (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+            for family in text_string_to_metric_families(body.decode())
+            for sample in family.samples
+        }
+
+    def metric(self, name: str, **labels: str) -> float:
+        """Sum of a metric's samples that carry the labels."""
+        return sum(
+            value
+            for (sample, given), value in self.metrics().items()
+            if sample == name and labels.items() <= dict(given).items()
+        )
+
+    def wait_for_records(self, count: int, source: str | None = None) -> None:
+        """Wait until so many records have been received."""
+        labels = {} if source is None else {"source": source}
+        wait_until(lambda: self.metric("xiaod_records_total", **labels) >= count, f"{count} records")
+
+    def stop(self) -> int:
+        """SIGTERM; the exit status."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(LIMIT_S)
+
+    def picks(self) -> list[dict[str, Any]]:
+        """What the JSON Lines sink has written."""
+        if not self.picks_path.exists():
+            return []
+        return [json.loads(line) for line in self.picks_path.read_text(encoding="utf-8").splitlines()]
+
+
+@contextmanager
+def streaming(folder: Path, config: ReplayConfig, **sections: Any) -> Iterator[tuple[Server, Daemon]]:
+    """A daemon that streams from a replay server."""
+    with Server(config) as server:
+        source = {"name": "test", "server": f"127.0.0.1:{server.port}", "reconnect_min_s": 0.1, "reconnect_max_s": 0.5}
+        source.update(sections.pop("source", {}))
+        with Daemon(folder, sources=[source], **sections) as daemon:
+            yield server, daemon
+
+
+def write_event(path: Path, station: str = "RJOB", shift_s: float = 0.0, quiet_s: int = 15) -> int:
+    """A real event after and before quiet time, as 512-byte Steim2 records; gives the number of records."""
+    stream = obspy.read()
+    for trace in stream:
+        data = np.asarray(trace.data) * 10
+        rng = np.random.default_rng(sum(map(ord, trace.id + station)))
+        quiet = [rng.normal(data[:400].mean(), data[:400].std(), 100 * quiet_s) for _ in range(2)]
+        trace.data = np.concatenate([quiet[0], data, quiet[1]]).astype(np.int32)
+        trace.stats.station = station
+        trace.stats.starttime += shift_s
+    stream.write(str(path), format="MSEED", reclen=512, encoding="STEIM2")
+    return path.stat().st_size // 512
+
+
+def offline_picks(path: Path, *arguments: str) -> list[dict[str, Any]]:
+    """``xiaod pick`` over files, as JSON documents."""
+    done = subprocess.run(
+        [sys.executable, "-m", "xiaod", "pick", str(path), *arguments],
+        capture_output=True,
+        check=True,
+        timeout=LIMIT_S,
+    )
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def comparable(picks: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
+    """What live and offline picks have in common, in order."""
+    keys = ("id", "time", "channel", "phase", "components", "probability", "snr", "amplitude", "time_uncertainty_s")
+    return sorted(tuple(pick[key] for key in keys) for pick in picks)

@@ -1,0 +1,255 @@
+"""The daemon against a replay server over real sockets: live equals offline, whatever the line does."""
+
+import json
+import signal
+import socket
+from pathlib import Path
+from typing import Any
+
+import obspy
+import pytest
+
+from tests.end_to_end.harness import (
+    LIMIT_S,
+    Daemon,
+    Server,
+    comparable,
+    offline_picks,
+    streaming,
+    wait_until,
+    write_event,
+)
+from xiaod.replay import Faults, ReplayConfig, Silence
+from xiaod.sinks.document import schema
+
+
+@pytest.fixture(scope="module")
+def event(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int, list[dict[str, Any]]]:
+    """A file with an event, its number of records, and its offline picks."""
+    path = tmp_path_factory.mktemp("data") / "event.mseed"
+    records = write_event(path)
+    picks = offline_picks(path)
+    phases = [pick["phase"] for pick in picks]
+    assert "P" in phases
+    assert "S" in phases
+    return path, records, picks
+
+
+Event = tuple[Path, int, list[dict[str, Any]]]
+
+
+@pytest.mark.parametrize(
+    ("faults", "speed"),
+    [
+        pytest.param(Faults(), "max", id="plain, as fast as it goes"),
+        pytest.param(Faults(), 20.0, id="plain, 20 times real time"),
+        pytest.param(Faults(delays_s={"*N": 6.0, "*E": 9.0}), 20.0, id="components out of step"),
+        pytest.param(Faults(duplicate_every=3, reorder_every=5), 20.0, id="doubled and out of order"),
+        pytest.param(Faults(garbage_every=4), "max", id="garbage between records"),
+        pytest.param(Faults(cut_after_packets=15, cut_connections=2), 20.0, id="cut twice in the middle of a record"),
+    ],
+)
+def test_live_equals_offline(tmp_path: Path, event: Event, faults: Faults, speed: float | str) -> None:
+    path, records, offline = event
+    config = ReplayConfig(inputs=(path,), port=0, speed=speed, faults=faults)  # type: ignore[arg-type]
+    with streaming(tmp_path, config) as (_, daemon):
+        wait_until(
+            lambda: (
+                daemon.metric("xiaod_records_total", verdict="good")
+                + daemon.metric("xiaod_records_total", verdict="overlapping")
+                >= records
+            ),
+            "all records",
+        )
+        assert daemon.stop() == 0
+        assert comparable(daemon.picks()) == comparable(offline)
+        for pick in daemon.picks():
+            assert pick["latency_s"] == pytest.approx(sum(pick["latency"].values()), abs=1e-5)
+        if faults.garbage_every:
+            assert daemon.events("record.bad")[0]["reason"] in {"decode", "empty", "stream", "log"}
+        if faults.cut_after_packets:
+            assert len(daemon.events("source.disconnected")) >= 2
+
+
+def test_two_servers_and_every_sink(tmp_path: Path, event: Event) -> None:
+    import jsonschema
+
+    path, records, offline = event
+    other = tmp_path / "other.mseed"
+    other_records = write_event(other, station="RTWO", shift_s=3.0)
+    sinks = [
+        {"kind": "jsonl", "path": str(tmp_path / "picks.jsonl")},
+        {"kind": "quakeml", "folder": str(tmp_path / "quakeml"), "authority": "org.example"},
+        {"kind": "console"},
+    ]
+    with (
+        Server(ReplayConfig(inputs=(path,), port=0, speed=30.0)) as first,
+        Server(ReplayConfig(inputs=(other,), port=0, speed=30.0)) as second,
+        Daemon(
+            tmp_path,
+            sources=[
+                {"name": "first", "server": f"127.0.0.1:{first.port}"},
+                {"name": "second", "server": f"seedlink://127.0.0.1:{second.port}", "streams": ["BW.RTWO..EH?"]},
+            ],
+            sinks=sinks,
+        ) as daemon,
+    ):
+        daemon.wait_for_records(records, "first")
+        daemon.wait_for_records(other_records, "second")
+        status, body = daemon.get("/readyz")
+        assert status == 200, body
+        assert json.loads(body)["sources"] == {"first": "streaming", "second": "streaming"}
+        assert daemon.get("/healthz")[0] == 200
+        assert daemon.stop() == 0
+        picks = daemon.picks()
+        assert daemon.process.stdout is not None
+        shown = daemon.process.stdout.read().decode().splitlines()
+    assert comparable([pick for pick in picks if pick["station"] == "RJOB"]) == comparable(offline)
+    assert comparable([pick for pick in picks if pick["station"] == "RTWO"]) == comparable(offline_picks(other))
+    for pick in picks:
+        jsonschema.validate(pick, schema())
+    assert len(shown) == len(picks)
+    times = set()
+    for file in (tmp_path / "quakeml").iterdir():
+        catalog = obspy.read_events(str(file))
+        times.add(str(catalog[0].picks[0].time))
+    assert times == {pick["time"] for pick in picks}
+
+
+def test_a_station_that_stops_is_seen(tmp_path: Path, event: Event) -> None:
+    path, _, _ = event
+    other = tmp_path / "other.mseed"
+    write_event(other, station="RTWO")
+    config = ReplayConfig(
+        inputs=(path, other), port=0, shift_to_now=True, faults=Faults(silences=(Silence("BW_RTWO_*"),))
+    )
+    with streaming(tmp_path, config, http={"port": 0, "stale_after_s": 6.0}) as (_, daemon):
+        [stale] = daemon.wait_for("station.stale")[:1]
+        assert stale["instrument"] == "BW.RTWO..EH"
+        wait_until(lambda: daemon.get("/readyz")[0] == 200, "readiness")
+        status, body = daemon.get("/readyz")
+        assert json.loads(body)["stations_stale"] == ["BW.RTWO..EH"]
+        metrics = daemon.metrics()
+        assert metrics["xiaod_station_stale", (("station", "BW.RTWO..EH"),)] == 1
+        assert metrics["xiaod_station_stale", (("station", "BW.RJOB..EH"),)] == 0
+        assert daemon.stop() == 0
+
+
+def test_not_ready_without_data_and_a_server_that_comes_later(tmp_path: Path, event: Event) -> None:
+    path, records, offline = event
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    config = ReplayConfig(inputs=(path,), port=port, speed="max", faults=Faults(refuse_connections=True))
+    with streaming(tmp_path, config) as (server, daemon):
+        daemon.wait_for("source.refused", 3)
+        assert daemon.get("/readyz")[0] == 503
+        assert daemon.get("/healthz")[0] == 200
+        server.set_faults(Faults())
+        daemon.wait_for_records(records)
+        assert daemon.metric("xiaod_reconnects_total") >= 3
+        assert daemon.stop() == 0
+        assert comparable(daemon.picks()) == comparable(offline)
+
+
+def test_gaps_are_counted_and_nothing_is_picked_across_them(tmp_path: Path, event: Event) -> None:
+    path, _, _ = event
+    silence = Faults(silences=(Silence("*", begin_s=20.0, end_s=26.0),))
+    config = ReplayConfig(inputs=(path,), port=0, speed=20.0, faults=silence)
+    with streaming(tmp_path, config, buffer={"max_component_wait_s": 0.5, "max_future_s": None}) as (_, daemon):
+        wait_until(lambda: daemon.metric("xiaod_gaps_total") >= 3, "gaps of three components")
+        assert daemon.stop() == 0
+        [gap] = {(event["gap_s"] > 0) for event in daemon.events("station.gap")}
+        assert gap
+
+
+def test_a_resumed_run_goes_on_where_the_last_one_ended(tmp_path: Path, event: Event) -> None:
+    path, records, _ = event
+    with Server(ReplayConfig(inputs=(path,), port=0, speed=15.0)) as server:
+        source = {"name": "test", "server": f"127.0.0.1:{server.port}", "begin": "resume"}
+        with Daemon(tmp_path, sources=[source]) as daemon:
+            daemon.wait_for_records(5)
+            assert daemon.stop() == 0
+            before = [event for event in daemon.events() if event["event"].startswith("source.")]
+            assert before[-1]["event"] == "source.ended"
+        first = json.loads(next((tmp_path / "state").glob("*.json")).read_text())
+        assert list(first["stations"]) == ["BW.RJOB"]
+        with Daemon(tmp_path, sources=[source]) as daemon:
+            sequence = first["stations"]["BW.RJOB"][0]
+            wait_until(lambda: daemon.metric("xiaod_records_total") >= records - sequence, "the rest of the records")
+            assert daemon.metric("xiaod_records_total", verdict="good") == records - sequence
+            assert daemon.stop() == 0
+
+
+def test_metrics_have_types_help_and_nothing_unexpected(tmp_path: Path, event: Event) -> None:
+    path, records, _ = event
+    with streaming(tmp_path, ReplayConfig(inputs=(path,), port=0, speed="max")) as (_, daemon):
+        daemon.wait_for_records(records)
+        wait_until(lambda: daemon.metric("xiaod_picks_total") >= 2, "picks")
+        names = {name for name, _ in daemon.metrics() if name.startswith("xiaod_")}
+        expected = {
+            "xiaod_records_total", "xiaod_received_bytes_total", "xiaod_source_connected", "xiaod_data_latency_seconds",
+            "xiaod_data_delay_seconds", "xiaod_queue_depth", "xiaod_batch_windows_count", "xiaod_inference_seconds_sum",
+            "xiaod_windows_total", "xiaod_picks_total", "xiaod_pick_latency_seconds_bucket", "xiaod_sink_picks_total",
+            "xiaod_sink_backlog", "xiaod_build_info", "xiaod_model_info", "xiaod_station_stale", "xiaod_gaps_total",
+            "xiaod_overlaps_total", "xiaod_buffer_bytes",
+        }  # fmt: skip
+        assert expected <= names
+        assert daemon.metric("xiaod_received_bytes_total", source="test") == records * 512
+        assert daemon.stop() == 0
+
+
+def test_a_second_signal_ends_at_once(tmp_path: Path, event: Event) -> None:
+    path, records, _ = event
+    sinks = [{"kind": "jsonl", "path": "/dev/full"}]
+    with streaming(tmp_path, ReplayConfig(inputs=(path,), port=0, speed="max"), sinks=sinks) as (_, daemon):
+        daemon.wait_for_records(records)
+        daemon.wait_for("sink.failed")
+        daemon.process.send_signal(signal.SIGTERM)
+        daemon.wait_for("service.stopping")
+        # The sink cannot take its picks, so the orderly stop waits.
+        daemon.process.send_signal(signal.SIGTERM)
+        assert daemon.process.wait(LIMIT_S) == 130
+
+
+def test_a_sink_that_fails_stops_nobody_and_gets_everything_later(tmp_path: Path, event: Event) -> None:
+    path, records, offline = event
+    blocked = tmp_path / "blocked"
+    blocked.write_text("a file where a folder should be")
+    sinks = [
+        {"kind": "jsonl", "name": "blocked", "path": str(blocked / "picks.jsonl")},
+        {"kind": "jsonl", "name": "free", "path": str(tmp_path / "picks.jsonl")},
+    ]
+    with streaming(tmp_path, ReplayConfig(inputs=(path,), port=0, speed="max"), sinks=sinks) as (_, daemon):
+        daemon.wait_for_records(records)
+        daemon.wait_for("sink.failed")
+        wait_until(lambda: len(daemon.picks()) >= 2, "picks at the other sink")
+        blocked.unlink()
+        daemon.wait_for("sink.recovered")
+        assert daemon.stop() == 0
+        assert comparable(daemon.picks()) == comparable(offline)
+    lines = (blocked / "picks.jsonl").read_text().splitlines()
+    assert comparable([json.loads(line) for line in lines]) == comparable(offline)
+
+
+def test_the_shipped_configuration_picks_the_example(tmp_path: Path) -> None:
+    import yaml
+
+    content = yaml.safe_load(Path("config.yaml").read_text(encoding="utf-8"))
+    content["http"]["port"] = 0
+    content["logs"]["format"] = "json"
+    content["sinks"] = [
+        {"kind": "console"},
+        {"kind": "jsonl", "path": str(tmp_path / "picks.jsonl")},
+        {"kind": "quakeml", "folder": str(tmp_path / "quakeml")},
+    ]
+    content["state"]["folder"] = str(tmp_path / "state")
+    with Daemon(tmp_path, **content) as daemon:
+        started = daemon.wait_for("source.streaming")
+        picks = wait_until(lambda: len(daemon.picks()) >= 2 and daemon.picks(), "P and S of the example")
+        assert [pick["phase"] for pick in picks[:2]] == ["P", "S"]
+        assert started[0]["channels"] == 3
+        seconds = [float(pick["time"][17:-1]) for pick in picks[:2]]
+        # PhaseNet puts them at 4.73 s and 5.71 s.
+        assert (seconds[1] - seconds[0]) % 60 == pytest.approx(5.71 - 4.73, abs=0.1)
+        assert daemon.stop() == 0
+        assert len(list((tmp_path / "quakeml").glob("*.xml"))) >= 2

@@ -1,0 +1,112 @@
+"""``xiao-distill`` from end to end on a corpus of one real event: train, export, evaluate, show."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+
+from distill.cli import main
+from distill.evaluate import example_waves
+from models.weights import weights_path
+
+CONFIG = """
+name: tiny
+version: 0.0.1
+net: {widths: [4, 6, 8]}
+data: {validation_fraction: 0.5}
+teacher: {onnx: teacher.onnx, window_samples: 1000, hop_samples: 250}
+optimiser: {steps: 3, batch: 4, checkpoint_steps: 2}
+"""
+
+
+@pytest.fixture
+def shared(tmp_path: Path) -> Path:
+    """A folder of the expected form: three stations with the same event, one with noise."""
+    folder = tmp_path / "shared"
+    (folder / "teacher.onnx").parent.mkdir()
+    (folder / "teacher.onnx").write_bytes(weights_path("micro").read_bytes())
+    event = (example_waves() * 100).astype(np.int32)
+    for part in ("train", "dev_eval"):
+        (folder / "data" / part).mkdir(parents=True)
+        rows = []
+        with h5py.File(folder / "data" / part / "waveforms.hdf5", "w") as file:
+            for station, kind in (("A", "event"), ("B", "event"), ("C", "noise"), ("D", "event")):
+                waves = event if kind == "event" else event[:, :1600]
+                file[f"data/{part}_{station}"] = waves
+                rows.append(
+                    {
+                        "trace_name": f"{part}_{station}",
+                        "network": "XX",
+                        "station": station,
+                        "kind": kind,
+                        "duration_s": waves.shape[1] / 100,
+                        "source": "here",
+                        "licence": "MIT",
+                        "data_attribution": "XX doi:10.0/XX",
+                        "p_sample": 1673 if kind == "event" else "",
+                        "s_sample": 1771 if kind == "event" else "",
+                    }
+                )
+        pd.DataFrame(rows).to_csv(folder / "data" / part / "metadata.csv", index=False)
+    return folder
+
+
+def test_train_export_evaluate_show(
+    shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config, runs, output = tmp_path / "tiny.yaml", tmp_path / "runs", tmp_path / "weights"
+    config.write_text(CONFIG, encoding="utf-8")
+    monkeypatch.setenv("XIAO_SHARED", str(shared))
+    common = ["--config", str(config), "--runs", str(runs)]
+    export = ["export", *common, "--output", str(output)]
+    assert main(export) == 2
+    assert "not finished" in capsys.readouterr().err
+    assert main(["train", *common, "--no-progress"]) == 0
+    assert Path(capsys.readouterr().out.strip()).parent == runs
+    assert main(export) == 0
+    assert sorted(path.name for path in output.iterdir()) == ["tiny.onnx", "tiny.safetensors"]
+    capsys.readouterr()
+    assert main(["evaluate", *common, "--model", str(output / "tiny.onnx")]) == 0
+    results = json.loads(capsys.readouterr().out)
+    assert results["30 s"]["teacher"]["P 0.5 s"]["labels"] == 12
+    assert results["noise"]["student"]["records"] == 1
+    assert main(["card", *common, "--output", str(output)]) == 0
+    card = (output / "tiny.md").read_text(encoding="utf-8")
+    assert f"P {results['model']['thresholds']['P']:g}" in card
+    assert results["model"]["sha256"] in card
+    assert "| 4 | here | MIT | XX doi:10.0/XX |" in card
+    capsys.readouterr()
+    assert main(["show", str(output / "tiny.onnx")]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert (shown["name"], shown["net"]["widths"]) == ("tiny", [4, 6, 8])
+
+
+def test_what_is_missing_is_named(
+    shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "tiny.yaml"
+    config.write_text(CONFIG, encoding="utf-8")
+    assert main(["train", "--config", str(tmp_path / "no.yaml")]) == 2
+    assert "no.yaml" in capsys.readouterr().err
+    assert main(["show", str(config)]) == 2
+    assert "tiny.yaml" in capsys.readouterr().err
+    monkeypatch.setenv("XIAO_SHARED", str(tmp_path / "nowhere"))
+    assert main(["train", "--config", str(config)]) == 2
+    assert "XIAO_SHARED" in capsys.readouterr().err
+    monkeypatch.setenv("XIAO_SHARED", str(shared))
+    config.write_text(CONFIG.replace("0.5", "1.0"), encoding="utf-8")
+    assert main(["train", "--config", str(config), "--runs", str(tmp_path / "runs")]) == 2
+    assert "validation_fraction" in capsys.readouterr().err
+
+
+def test_help_loads_no_heavy_library() -> None:
+    code = (
+        "import sys; from distill.cli import build_parser; build_parser().format_help(); "
+        "sys.exit(bool({'torch', 'onnxruntime', 'pandas', 'obspy', 'numpy'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 0

@@ -1,0 +1,189 @@
+"""Parts of the trainer: labels, augmentation, teacher, scores, thresholds, configuration."""
+
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from distill.annotators import net_annotator, onnx_annotator, overlapped
+from distill.augment import augment
+from distill.config import AugmentSection, ConfigError, LabelSection, TeacherSection, load_train_config
+from distill.corpus import label_record
+from distill.evaluate import example_waves, placed_starts
+from distill.export import best_threshold
+from distill.scores import score
+from distill.serving import service_picks
+from distill.stability import sweep
+from distill.teachers import OnnxTeacher, starts_of
+from models.small_phasenet import PRESETS, fresh_net
+from models.spec import SpecError
+from models.weights import weights_path
+from tests.conftest import Recording
+
+SHIPPED_CONFIG = Path(__file__).parents[2] / "distill" / "micro.yaml"
+
+
+def test_the_shipped_configuration_loads_and_made_the_shipped_weights() -> None:
+    config = load_train_config(SHIPPED_CONFIG)
+    _, spec = onnx_annotator(weights_path(config.name))
+    assert spec.provenance["config_sha256"] == config.sha256
+    assert (spec.name, spec.version) == (config.name, config.version)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("name: a\nversion: 1.0.0\nseeed: 1\n", ["seeed"]),
+        ("name: a\nversion: 1.0\n", ["version"]),
+        ("name: a\nversion: 1.0.0\noptimiser: {steps: many}\n", ["optimiser.steps", "many"]),
+        ("name: a\nversion: 1.0.0\naugment: {flip: 1.5}\n", ["augment.flip", "1.5"]),
+        ("- a\n", ["train.yaml"]),
+        ("a: [\n", ["train.yaml"]),
+        ("", ["train.yaml"]),
+    ],
+)
+def test_a_wrong_configuration_is_named(text: str, words: list[str], tmp_path: Path) -> None:
+    path = tmp_path / "train.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError) as caught:
+        load_train_config(path)
+    assert all(word in str(caught.value) for word in [*words, "train.yaml"])
+
+
+def test_an_analysts_pick_takes_the_place_of_the_teachers() -> None:
+    position = np.arange(2000)
+    taught = np.zeros((3, 2000), np.float16)
+    taught[1] = 0.8 * np.exp(-0.5 * ((position - 930) / 10) ** 2)
+    taught[2] = 0.6 * np.exp(-0.5 * ((position - 1500) / 10) ** 2)
+    taught[0] = 1 - taught[1:].sum(axis=0)
+    waves = np.zeros((3, 2000), np.int32)
+    record = label_record(
+        "a", "XX.A", "event", waves, taught, (900.4, None), LabelSection(analyst_weight=0.7)
+    )
+    assert record.onsets == ((900, 1), (1500, 2))
+    assert abs(int(record.labels[1].argmax()) - 900) <= 1
+    assert record.labels[1].max() == pytest.approx(0.7, abs=0.01)
+    assert record.labels[2].max() == pytest.approx(0.6, abs=0.01)
+    assert np.abs(record.labels.astype(np.float64).sum(axis=0) - 1).max() < 2e-3
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_augmentation_keeps_shapes_and_probabilities_and_its_input(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    position = np.arange(1000)
+
+    def window(place: float) -> tuple[np.ndarray, np.ndarray]:
+        phases = np.stack([np.exp(-0.5 * ((position - place - gap) / 10) ** 2) for gap in (0, 150)])
+        labels = np.concatenate([1 - phases.sum(axis=0, keepdims=True), phases]).astype(np.float32)
+        return rng.normal(5, 3, (3, 1000)), labels
+
+    first, other = window(rng.uniform(0, 800)), window(rng.uniform(0, 800))
+    held = [array.copy() for array in (*first, *other)]
+    often = AugmentSection(
+        superpose=0.8,
+        flip=0.5,
+        gain=0.5,
+        rotate=0.5,
+        drop_horizontals=0.3,
+        drop_one=0.3,
+        white_noise=0.5,
+        drift=0.5,
+    )
+    waves, labels = augment(*first, other, rng, often)
+    assert waves.shape == labels.shape == (3, 1000)
+    assert np.isfinite(waves).all()
+    assert labels.min() > -1e-6
+    assert np.abs(labels.sum(axis=0) - 1).max() < 1e-5
+    assert all(np.array_equal(before, now) for before, now in zip(held, (*first, *other), strict=True))
+
+
+@given(length=st.integers(1, 5000), window=st.integers(1, 500), hop=st.integers(1, 500))
+def test_the_teachers_windows_cover_a_record(length: int, window: int, hop: int) -> None:
+    length = max(length, window)
+    starts = starts_of(length, window, min(hop, window))
+    assert starts[0] == 0
+    assert starts[-1] == length - window
+    assert all(0 < later - earlier <= window for earlier, later in pairwise(starts))
+
+
+def test_a_teacher_annotates_records_of_any_length(rjob: Recording) -> None:
+    """With the shipped student in the teacher's place: the form of its file is the same, if Z and E change places."""
+    whole = np.stack([rjob.components[letter] for letter in "ENZ"])
+    teacher = OnnxTeacher(
+        weights_path("micro"), TeacherSection(window_samples=1000, hop_samples=250), threads=1
+    )
+    for samples in (700, 1000, 1001, 3000):
+        values = teacher.annotate(whole[:, :samples])
+        assert values.shape == (3, samples)
+        assert np.abs(values.sum(axis=0) - 1).max() < 1e-4
+        assert abs(int(values[1].argmax()) - 473) <= 10
+
+
+def test_a_missing_teacher_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"absent\.onnx"):
+        OnnxTeacher(tmp_path / "absent.onnx", TeacherSection(), threads=1)
+
+
+def test_what_is_no_model_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "broken.onnx"
+    with pytest.raises(FileNotFoundError, match=r"broken\.onnx"):
+        onnx_annotator(path)
+    path.write_bytes(b"not a model")
+    with pytest.raises(SpecError, match=r"broken\.onnx"):
+        onnx_annotator(path)
+
+
+def test_scores_count_hits_false_picks_and_misses() -> None:
+    found = [([500], 505.0), ([500, 900], 503.0), ([], 400.0), ([300], None)]
+    close, wide = score(found, 0.04), score(found, 0.1)
+    assert (wide["precision"], wide["recall"], wide["labels"]) == (0.5, 0.667, 3)
+    assert (close["precision"], close["recall"]) == (0.25, 0.333)
+    assert wide["residual_mean_s"] == -0.04
+
+
+def test_the_threshold_is_the_best_that_is_quiet_enough() -> None:
+    scores = {0.3: 0.9, 0.5: 0.8, 0.7: 0.6}
+    assert best_threshold(scores, {0.3: 0.5, 0.5: 0.2, 0.7: 0.0}) == 0.3
+    assert best_threshold(scores, {0.3: 8.0, 0.5: 0.9, 0.7: 0.0}) == 0.5
+    assert best_threshold(scores, {0.3: 8.0, 0.5: 3.0, 0.7: 2.0}) == 0.7
+
+
+def test_net_and_file_annotate_alike_and_overlapping_windows_agree(rjob: Recording) -> None:
+    annotate, _ = onnx_annotator(weights_path("micro"))
+    waves = example_waves()
+    curves = overlapped(waves, annotate)
+    assert curves.shape == waves.shape
+    assert abs(int(curves[1].argmax()) - 1200 - 473) <= 10
+    assert abs(int(curves[2].argmax()) - 1200 - 571) <= 10
+    fresh = net_annotator(fresh_net(PRESETS["nano"], seed=0).eval())
+    many = np.random.default_rng(0).normal(size=(300, 3, 1000)).astype(np.float32)
+    assert np.allclose(fresh(many)[299], fresh(many[299:])[0], atol=1e-6)
+
+
+def test_the_example_is_picked_as_in_service_and_stays_where_it_is() -> None:
+    annotate, spec = onnx_annotator(weights_path("micro"))
+    picks = service_picks(example_waves(), annotate, min(spec.thresholds.values()))
+    for row, onset in ((1, 473), (2, 571)):
+        near = [pick for pick in picks if pick[1] == row and abs(pick[0] - 1200 - onset) <= 100]
+        assert len(near) == 1, picks
+        assert abs(near[0][0] - 1200 - onset) <= 10
+        threshold = spec.thresholds["NPS"[row]]
+        early, middle = (
+            sweep(example_waves(), 1200 + onset, row, ends_s, annotate, threshold)
+            for ends_s in ((0.5, 1.0), (4.0, 6.0))
+        )
+        assert early["seen"] > 0.95, early
+        assert middle["seen"] > 0.95, middle
+        assert abs(early["time_mean_s"] - middle["time_mean_s"]) <= 0.04
+
+
+def test_windows_are_placed_by_the_records_name() -> None:
+    starts = placed_starts("a record", 3000.0, 9000, 1000, (1.5, 7.0))
+    assert starts == placed_starts("a record", 3000.0, 9000, 1000, (1.5, 7.0))
+    assert starts != placed_starts("another", 3000.0, 9000, 1000, (1.5, 7.0))
+    assert all(2300 <= start <= 2850 for start in starts)
+    assert set(placed_starts("a record", 50.0, 1000, 1000, (1.5, 7.0))) == {0}

@@ -1,0 +1,62 @@
+"""Against real evaluation data, where they are: the teacher reaches its known scores, the student comes near.
+
+The folder is named by ``XIAO_SHARED``; without it these tests are skipped.
+"""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from distill.annotators import onnx_annotator, overlapped
+from distill.config import TeacherSection, TrainConfig
+from distill.corpus import Record, load_records
+from distill.evaluate import P_PLACE_30_S, TEACHER_THRESHOLDS, TEACHER_WINDOW, placed
+from distill.teachers import OnnxTeacher
+from models.weights import weights_path
+
+SHARED = Path(os.environ.get("XIAO_SHARED", "../shared"))
+SECTION = TeacherSection(hop_samples=3000)
+pytestmark = pytest.mark.skipif(
+    not (SHARED / "data/dev_eval").is_dir(), reason=f"no evaluation data below XIAO_SHARED ({SHARED})"
+)
+
+
+@pytest.fixture(scope="module")
+def teacher() -> OnnxTeacher:
+    return OnnxTeacher(SHARED / SECTION.onnx, SECTION, threads=1)
+
+
+@pytest.fixture(scope="module")
+def records(teacher: OnnxTeacher, tmp_path_factory: pytest.TempPathFactory) -> list[Record]:
+    config = TrainConfig(name="none", version="0.0.0", teacher=SECTION)
+    found, _ = load_records(
+        SHARED / "data/dev_eval", config, teacher, tmp_path_factory.mktemp("cache"), SHARED / SECTION.onnx
+    )
+    return found
+
+
+def test_the_teacher_scores_as_is_known_of_it(teacher: OnnxTeacher, records: list[Record]) -> None:
+    scores = placed(
+        records,
+        lambda piece: teacher.annotate(piece.astype(np.float64)),
+        TEACHER_THRESHOLDS,
+        TEACHER_WINDOW,
+        P_PLACE_30_S,
+    )
+    known = {"P 0.1 s": 0.933, "P 0.5 s": 0.972, "S 0.1 s": 0.868, "S 0.5 s": 0.959}
+    assert {key: values["f1"] for key, values in scores.items()} == pytest.approx(known, abs=0.01)
+
+
+def test_the_student_comes_near(records: list[Record]) -> None:
+    annotate, spec = onnx_annotator(weights_path("micro"))
+    scores = placed(
+        records[::2],
+        lambda piece: overlapped(piece.astype(np.float64), annotate),
+        dict(spec.thresholds),
+        TEACHER_WINDOW,
+        P_PLACE_30_S,
+    )
+    assert scores["P 0.1 s"]["f1"] > 0.85
+    assert scores["S 0.1 s"]["f1"] > 0.7
