@@ -1,8 +1,11 @@
 r"""Reading the configuration file: every problem at once, each with its line.
 
 In: a YAML file. Out: a :class:`~xiaod.config.Config`, or a :class:`ConfigError` whose lines read
-``FILE:LINE: KEY.PATH: what is wrong, what is allowed``. Lines come from PyYAML's nodes. Only what the configuration needs of YAML is understood: text, numbers, ``true`` and ``false``,
-``null``, lists and mappings; a time or ``no`` is text. Relative paths in it are relative to the working directory.
+``FILE:LINE: KEY.PATH: what is wrong, what is allowed``. Lines come from PyYAML's nodes.
+
+Only what the configuration needs of YAML is understood: text, numbers, ``true`` and ``false``, ``null``, lists and mappings. A time, ``no``,
+``0777`` or ``.inf`` is text, and tags are refused. Relative paths stay as they are given: they are relative to the working directory, not
+to the file.
 
 >>> parse_config("sources:\n- server: localhost\npicker:\n  treshold_p: 3\n", "config.yaml")
 Traceback (most recent call last):
@@ -11,28 +14,49 @@ xiaod.configfile.ConfigError: config.yaml:4: picker.treshold_p: unknown key; did
 
 import difflib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
 from xiaod.config import Config
 
-MAX_BYTES = 1_000_000
+MAX_BYTES = 200_000
+"""PyYAML reads some 100 kB in a second on a small computer."""
 MAX_NODES = 100_000
 """Values in a file, aliases counted as often as they stand; more is a mistake or an attack."""
+MAX_PROBLEMS = 50
+"""Problems that are told of one file."""
 UNITS = {"_s": "seconds", "_mb": "megabytes", "_hz": "hertz"}
+LIMITS = (("gt", "above"), ("ge", "at least"), ("lt", "below"), ("le", "at most"))
 
-_INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]*)")
-_FLOAT = re.compile(r"[-+]?([0-9]+\.[0-9]*|\.[0-9]+|[0-9]+)([eE][-+]?[0-9]+)?")
+_TAG = "tag:yaml.org,2002:"
+_PLAIN = {
+    f"{_TAG}null": re.compile(r"(~|null|)\Z"),
+    f"{_TAG}bool": re.compile(r"(true|false)\Z"),
+    # Longer numbers are mistakes, and slow to read; with a leading zero they are octal to some readers and decimal to others.
+    f"{_TAG}int": re.compile(r"[-+]?(0|[1-9][0-9]{0,38})\Z"),
+    f"{_TAG}float": re.compile(
+        r"(?=.{1,40}\Z)[-+]?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]{1,2})?\Z"
+    ),
+}
+_UNWRITABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
+"""What can stand neither in a path nor in XML; only an escape such as ``\\0`` brings it into YAML."""
 
-Path_ = tuple[str | int, ...]
+Place = tuple[str | int, ...]
+"""Keys and list indices from the top of the file to a value."""
 
 
 class ConfigError(Exception):
     """A configuration cannot be used; the text has a line for each problem."""
+
+    @property
+    def problems(self) -> list[str]:
+        """One text for each problem: ``FILE:LINE: KEY.PATH: what is wrong, what is allowed``."""
+        return str(self).splitlines()
 
 
 def load_config(path: Path) -> Config:
@@ -44,8 +68,9 @@ def load_config(path: Path) -> Config:
     try:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    except (OSError, ValueError) as error:
+        # ValueError: a NUL in the path.
+        raise ConfigError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
     if len(content) > MAX_BYTES:
         raise ConfigError(f"{path}: more than {MAX_BYTES} bytes: not a configuration of this program")
     try:
@@ -65,21 +90,34 @@ def parse_config(text: str, name: str) -> Config:
     reader = _Reader(name)
     content = reader.read(text)
     if reader.problems:
-        raise ConfigError("\n".join(reader.problems))
+        raise _error(name, reader.problems)
     try:
         return Config.model_validate(content)
     except ValidationError as error:
-        found = [dict(problem) for problem in error.errors()]
+        found = error.errors()
         # A list whose entries are wrong is not said to be empty as well.
-        inner = {place[:length] for problem in found if (place := problem["loc"]) for length in range(len(place))}
-        problems = sorted(
-            {
-                reader.describe(problem)
-                for problem in found
-                if problem["type"] != "too_short" or problem["loc"] not in inner
-            }
-        )
-        raise ConfigError("\n".join(text for _, text in problems)) from error
+        inner = {
+            place[:length] for problem in found if (place := problem["loc"]) for length in range(len(place))
+        }
+        problems = {
+            reader.describe(problem)
+            for problem in found
+            if problem["type"] != "too_short" or problem["loc"] not in inner
+        }
+        raise _error(name, problems) from error
+
+
+def _error(name: str, problems: Iterable[tuple[int, str]]) -> ConfigError:
+    ordered = [f"{name}:{line}: {text}" for line, text in sorted(problems)]
+    if len(ordered) > MAX_PROBLEMS:
+        ordered[MAX_PROBLEMS:] = [f"{name}: and {len(ordered) - MAX_PROBLEMS} more"]
+    return ConfigError("\n".join(ordered))
+
+
+class _Loader(yaml.SafeLoader):
+    """Resolves only what the configuration needs, whatever the first letter."""
+
+    yaml_implicit_resolvers: dict[Any, Any] = {None: list(_PLAIN.items())}  # noqa: RUF012 - as PyYAML declares it
 
 
 class _Reader:
@@ -87,143 +125,175 @@ class _Reader:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._lines: dict[Path_, int] = {}
+        self._lines: dict[Place, int] = {}
         self._nodes = 0
-        self.problems: list[str] = []
+        self.problems: list[tuple[int, str]] = []
 
     def read(self, text: str) -> Any:
         try:
-            node = yaml.compose(text, Loader=yaml.SafeLoader)
+            node = yaml.compose(text, Loader=_Loader)
         except (yaml.YAMLError, ValueError, RecursionError) as error:
-            self._syntax(error)
+            self._syntax(error, text)
             return None
         if not isinstance(node, yaml.MappingNode):
-            self.problems.append(f"{self._name}:1: must be a mapping with at least the key 'sources'")
+            what = "is empty" if node is None else "is not a mapping"
+            line = 1 if node is None else node.start_mark.line + 1
+            self.problems.append((line, f"{what}; must be a mapping of keys, at least 'sources'"))
             return None
         try:
             return self._value(node, ())
         except RecursionError:
-            self.problems.append(f"{self._name}:1: nested too deeply, or an alias that holds itself")
+            deepest = max(self._lines.values())
+            self.problems.append((deepest, "nested too deeply, or an alias that holds itself"))
             return None
 
     def describe(self, problem: Mapping[str, Any]) -> tuple[int, str]:
         """Line and text of a problem that pydantic found."""
         place = tuple(problem["loc"])
         known = self._known(place)
-        kind = problem["type"]
         line = self._lines.get(known, 1)
         shown = _dotted(known)
-        if kind == "missing":
+        if problem["type"] == "missing":
             shown = _dotted((*known, place[-1]))
             said = "is missing"
-        elif kind == "extra_forbidden":
+        elif problem["type"] == "extra_forbidden":
             said = _unknown(str(place[-1]), _model_at(place[:-1]))
         else:
-            said = _said(kind, problem, str(known[-1]) if known else "")
-        return line, f"{self._name}:{line}: {shown + ': ' if shown else ''}{said}"
+            said = _said(problem, str(known[-1]) if known else "", _field_at(place))
+            if isinstance(problem["input"], Mapping):
+                # A check of several keys: the text begins with the one to look at.
+                named = said.split(" ")[0].rstrip(":").split(".")
+                line = self._lines.get(self._known((*known, *named)), line)
+        return line, f"{shown + ': ' if shown else ''}{said}"
 
-    def _known(self, place: Path_) -> Path_:
+    def _known(self, place: Place) -> Place:
         """The place without what pydantic adds, such as the kind of a union, and without what is not in the file."""
-        known: Path_ = ()
+        known: Place = ()
         for part in place:
             if (*known, part) in self._lines:
                 known = (*known, part)
         return known
 
-    def _value(self, node: yaml.Node, place: Path_) -> Any:
+    def _value(self, node: yaml.Node, place: Place) -> Any:
         self._nodes += 1
+        line = node.start_mark.line + 1
         if self._nodes > MAX_NODES:
             if self._nodes == MAX_NODES + 1:
-                self.problems.append(f"{self._name}:{node.start_mark.line + 1}: more than {MAX_NODES} values")
+                self.problems.append((line, f"more than {MAX_NODES} values"))
             return None
-        self._lines.setdefault(place, node.start_mark.line + 1)
-        if isinstance(node, yaml.MappingNode):
+        self._lines.setdefault(place, line)
+        if isinstance(node, yaml.MappingNode) and node.tag == f"{_TAG}map":
             return self._mapping(node, place)
-        if isinstance(node, yaml.SequenceNode):
+        if isinstance(node, yaml.SequenceNode) and node.tag == f"{_TAG}seq":
             return [self._value(item, (*place, index)) for index, item in enumerate(node.value)]
-        return _scalar(node) if isinstance(node, yaml.ScalarNode) else None
+        if isinstance(node, yaml.ScalarNode) and node.tag in {f"{_TAG}str", *_PLAIN}:
+            return self._scalar(node, place)
+        self.problems.append((line, f"{_dotted(place)}: tags such as {_shown(node.tag)} are not used here"))
+        return None
 
-    def _mapping(self, node: yaml.MappingNode, place: Path_) -> dict[str, Any]:
+    def _mapping(self, node: yaml.MappingNode, place: Place) -> dict[str, Any]:
         values: dict[str, Any] = {}
         for key_node, value_node in node.value:
             line = key_node.start_mark.line + 1
-            if not isinstance(key_node, yaml.ScalarNode):
-                self.problems.append(f"{self._name}:{line}: a key must be a word")
+            if not isinstance(key_node, yaml.ScalarNode) or _UNWRITABLE.search(key_node.value):
+                self.problems.append((line, "a key must be a word"))
                 continue
             key = key_node.value
             here = (*place, key)
             if key in values:
                 first = self._lines[here]
-                self.problems.append(
-                    f"{self._name}:{line}: {_dotted(here)}: given twice, first in line {first}"
-                )
+                self.problems.append((line, f"{_dotted(here)}: given twice, first in line {first}"))
                 continue
             self._lines[here] = line
             values[key] = self._value(value_node, here)
         return values
 
-    def _syntax(self, error: Exception) -> None:
+    def _scalar(self, node: yaml.ScalarNode, place: Place) -> str | int | float | bool | None:
+        text: str = node.value
+        line = node.start_mark.line + 1
+        kind = node.tag.removeprefix(_TAG)
+        if kind == "str":
+            if unwritable := _UNWRITABLE.search(text):
+                self.problems.append(
+                    (line, f"{_dotted(place)}: must not hold the character {unwritable.group()!r}")
+                )
+            return text
+        if not _PLAIN[node.tag].match(text):
+            self.problems.append((line, f"{_dotted(place)}: {_shown(text)} is not what !!{kind} stands for"))
+            return None
+        if kind == "null":
+            return None
+        return text == "true" if kind == "bool" else int(text) if kind == "int" else float(text)
+
+    def _syntax(self, error: Exception, text: str) -> None:
         mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
         line = 1 if mark is None else mark.line + 1
         said = getattr(error, "problem", None) or str(error).replace("\n", " ") or type(error).__name__
-        self.problems.append(f"{self._name}:{line}: not valid YAML: {said}")
+        if isinstance(error, yaml.reader.ReaderError):
+            line = text.count("\n", 0, error.position) + 1
+            said = f"the character {text[error.position]!r} is not allowed"
+        elif isinstance(error, RecursionError):
+            said = "nested too deeply"
+        self.problems.append((line, f"not valid YAML: {said}"))
 
 
-def _scalar(node: yaml.ScalarNode) -> str | int | float | bool | None:
-    text: str = node.value
-    if node.style in {"'", '"', "|", ">"}:
-        return text
-    if text in {"", "~", "null"}:
-        return None
-    if text in {"true", "false"}:
-        return text == "true"
-    # Longer numbers are mistakes, and slow to read.
-    if len(text) < 40 and _INTEGER.fullmatch(text):
-        return int(text)
-    if len(text) < 40 and _FLOAT.fullmatch(text):
-        return float(text)
-    return text
-
-
-def _said(kind: str, problem: Mapping[str, Any], key: str) -> str:
+def _said(problem: Mapping[str, Any], key: str, field: FieldInfo | None) -> str:
+    kind = problem["type"]
     given = problem["input"]
     context = problem.get("ctx", {})
     if kind in {"value_error", "assertion_error"}:
         said = str(context.get("error", problem["msg"]))
         return said if isinstance(given, Mapping) else f"{said}; got {_shown(given)}"
     if kind in {"union_tag_invalid", "union_tag_not_found"}:
-        allowed = str(context.get("expected_tags", "'jsonl', 'quakeml', 'console'"))
+        kinds = [_kinds(model)[0] for model in _models_in(Config.model_fields["sinks"].annotation)]
         tag = f"; got {context['tag']!r}" if "tag" in context else ""
-        return f"kind must be one of {allowed}{tag}"
+        return f"kind must be one of {', '.join(kinds)}{tag}"
     if kind == "literal_error":
         return f"must be {context['expected']}; got {_shown(given)}"
-    limits = [
-        f"{word} {context[name]}"
-        for name, word in (("gt", "above"), ("ge", "at least"), ("lt", "below"), ("le", "at most"))
-        if name in context
-    ]
-    unit = next((f" {unit}" for ending, unit in UNITS.items() if key.endswith(ending)), "")
-    if limits:
-        return f"must be {' and '.join(limits)}{unit}; got {_shown(given)}"
+    if kind == "string_pattern_mismatch":
+        return f"must match {context['pattern']}; got {_shown(given)}"
+    if kind == "too_short":
+        return "must have at least one entry"
     wanted = {
-        "float_type": f"a number{' of' + unit if unit else ''}",
+        "float_type": "a number",
+        "finite_number": "a finite number",
+        "greater_than": "a number",
+        "greater_than_equal": "a number",
+        "less_than": "a number",
+        "less_than_equal": "a number",
         "int_type": "a whole number",
+        "int_from_float": "a whole number",
         "bool_type": "true or false",
         "string_type": "text (put it in quotes)",
         "path_type": "a path",
         "tuple_type": "a list",
         "model_type": "a mapping of keys",
         "model_attributes_type": "a mapping of keys",
-        "dict_type": "a mapping",
-        "finite_number": "a finite number",
+        "dict_type": "a mapping of keys",
     }.get(kind)
-    if wanted is not None:
-        return f"must be {wanted}; got {_shown(given)}"
-    if kind == "too_short":
-        return "must have at least one entry"
-    if kind == "string_pattern_mismatch":
-        return f"must match {context['pattern']}; got {_shown(given)}"
-    return f"{problem['msg']}; got {_shown(given)}"
+    if wanted is None:
+        return f"{problem['msg']}; got {_shown(given)}"
+    constraints = [] if field is None else list(_constraints(field.annotation, field.metadata))
+    limits = " and ".join(
+        f"{word} {getattr(constraint, name):g}"
+        for name, word in LIMITS
+        for constraint in constraints
+        if getattr(constraint, name, None) is not None
+    )
+    if wanted.endswith("number"):
+        unit = next((f" {unit}" for ending, unit in UNITS.items() if key.endswith(ending)), "")
+        wanted = f"{wanted} {limits}{unit}" if limits else f"{wanted}{' of' + unit if unit else ''}"
+    if field is not None and type(None) in get_args(field.annotation):
+        wanted += ", or null"
+    return f"must be {wanted}; got {_shown(given)}"
+
+
+def _constraints(annotation: Any, metadata: Sequence[Any]) -> Iterator[Any]:
+    """The limits in an annotation, also those of a part of a union."""
+    for item in metadata:
+        yield from item.metadata if isinstance(item, FieldInfo) else (item,)
+    for part in get_args(annotation):
+        yield from _constraints(part, getattr(part, "__metadata__", ()))
 
 
 def _unknown(key: str, model: type[BaseModel] | None) -> str:
@@ -240,10 +310,7 @@ def _model_at(place: Sequence[str | int]) -> type[BaseModel] | None:
     for part in place:
         if candidates and isinstance(part, str):
             # Within a union pydantic names the kind.
-            model = next(
-                (entry for entry in candidates if part in get_args(entry.model_fields["kind"].annotation)),
-                None,
-            )
+            model = next((entry for entry in candidates if part in _kinds(entry)), None)
             candidates = []
         elif model is not None and isinstance(part, str) and part in model.model_fields:
             found = _models_in(model.model_fields[part].annotation)
@@ -252,13 +319,22 @@ def _model_at(place: Sequence[str | int]) -> type[BaseModel] | None:
     return model
 
 
+def _field_at(place: Place) -> FieldInfo | None:
+    model = _model_at(place[:-1])
+    return None if model is None or not place else model.model_fields.get(str(place[-1]))
+
+
+def _kinds(model: type[BaseModel]) -> tuple[str, ...]:
+    return get_args(model.model_fields["kind"].annotation)
+
+
 def _models_in(annotation: Any) -> list[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     return [model for part in get_args(annotation) for model in _models_in(part)]
 
 
-def _dotted(place: Path_) -> str:
+def _dotted(place: Place) -> str:
     text = ""
     for part in place:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
@@ -266,5 +342,10 @@ def _dotted(place: Path_) -> str:
 
 
 def _shown(value: object) -> str:
+    """A value as it would stand in the file, shortened."""
+    if value is None or isinstance(value, bool):
+        return {None: "nothing", True: "true", False: "false"}[value]
+    if isinstance(value, Mapping):
+        return "a mapping"
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."

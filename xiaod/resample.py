@@ -92,10 +92,8 @@ class Aligner:
         """
         first = self._next
         if len(samples) and self._slip:
-            if self._slip < 0:
-                samples = samples[1:]
-            else:
-                samples = np.concatenate([[(self._last + samples[0]) / 2], samples])
+            between = (self._last + samples[0]) / 2
+            samples = samples[1:] if self._slip < 0 else np.concatenate([[between], samples])
             self._slip = 0
         if len(samples):
             self._last = float(samples[-1])

@@ -45,7 +45,7 @@ class StateStore:
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             aside = path.with_suffix(f".bad-{path.stat().st_mtime_ns}") if path.exists() else None
             if aside is not None and path.is_file():
-                os.replace(path, aside)
+                path.replace(aside)
             self._log.warning("state.unreadable", file=str(path), moved_to=str(aside), error=str(error))
             return {}
 
@@ -68,7 +68,7 @@ class StateStore:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(partial, path)
+        partial.replace(path)
         _sync_folder(self._folder)
         self._saved[source] = dict(positions)
 

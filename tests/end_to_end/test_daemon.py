@@ -127,7 +127,7 @@ def test_a_station_that_stops_is_seen(tmp_path: Path, event: Event) -> None:
         [stale] = daemon.wait_for("station.stale")[:1]
         assert stale["instrument"] == "BW.RTWO..EH"
         wait_until(lambda: daemon.get("/readyz")[0] == 200, "readiness")
-        status, body = daemon.get("/readyz")
+        _, body = daemon.get("/readyz")
         assert json.loads(body)["stations_stale"] == ["BW.RTWO..EH"]
         metrics = daemon.metrics()
         assert metrics["xiaod_station_stale", (("station", "BW.RTWO..EH"),)] == 1

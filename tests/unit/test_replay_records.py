@@ -194,6 +194,15 @@ def test_shift_finer_than_the_header_is_refused() -> None:
     assert MS3Record.parse(rename_station(raw, "AB")).sourceid == "FDSN:BW_AB__E_H_E"
 
 
+def test_a_loop_ends_before_the_years_of_miniseed_2() -> None:
+    play = Play(load(["example"]), loop=True)
+    rounds = (4_102_444_800_000_000_000 - play.first_ns) // play.period_ns
+    last = rounds * play.size - 1
+    ((_, _, body),) = play.payloads(last, last + 10, 0)
+    assert MS3Record.parse(body).starttime // 1_000_000_000 > 4_102_444_800 - 2 * 35
+    assert play.due_ns(last + 1) is None
+
+
 def test_play_serves_what_shift_and_rename_would_write() -> None:
     archive = load(["example"])
     play = Play(archive, copies=40, loop=True)

@@ -9,7 +9,7 @@ from typing import Self, TypeVar
 import pytest
 from pymseed import MS3Record
 
-from xiaod.replay import ReplayConfig, ReplayServer
+from xiaod.replay import Faults, ReplayConfig, ReplayServer
 
 TIMEOUT_S = 30.0
 PACKETS = 31
@@ -261,6 +261,18 @@ def test_info_streams_tells_what_can_be_had() -> None:
 
     assert play(body, whole()) == ("2009/08/24 00:20:03.0000", "2009/08/24 00:20:32.9900")
     assert play(body, whole(speed=1e6)) == ("2009/08/24 00:20:03.0000", "2009/08/24 00:20:32.9900")
+
+
+@pytest.mark.parametrize("faults", [Faults(), Faults(drop_every=7)])
+@pytest.mark.parametrize("speed", ["max", 1000.0])
+def test_a_time_far_ahead_does_not_stop_the_server(speed: float | str, faults: Faults) -> None:
+    async def body(server: ReplayServer) -> None:
+        async with Client(server) as dreamer, Client(server) as other:
+            dreamer.tell("TIME 9999,12,31,23,59,59")
+            other.tell("DATA")
+            await other.packets(2 * PACKETS)
+
+    play(body, whole(speed=speed, loop=True, faults=faults))
 
 
 def test_cat_and_bye() -> None:

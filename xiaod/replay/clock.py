@@ -26,11 +26,13 @@ from xiaod.timebase import NS_PER_S
 
 GARBAGE = bytes((7 * i + 3) % 251 for i in range(RECORD_BYTES))
 """The meaningless record sent by `Faults.garbage_every`."""
+LAST_NS = 4_102_444_800 * NS_PER_S
+"""2100-01-01: readers of miniSEED 2 take later years for the wrong byte order, so no round goes beyond."""
 _KEPT_ROUNDS = 4
 
 
 class Play:
-    """All packets there are, in order, for ever if looped.
+    """All packets there are, in order; if looped, until the data would reach the year 2100.
 
     Args:
         archive: the records of one round.
@@ -38,6 +40,9 @@ class Play:
         loop: whether rounds follow one another.
         loop_gap_s: silence between rounds (s); it and the span are rounded up to whole seconds.
         faults: trouble in the schedule.
+
+    Attributes:
+        shift_ns: by how much the first round is moved in time; set when the play begins.
 
     Raises:
         ReplayError: if the synthetic codes do not suffice.
@@ -53,6 +58,7 @@ class Play:
         faults: Faults | None = None,
     ) -> None:
         self.loop = loop
+        self.shift_ns = 0
         self.first_ns = min(record.start_ns for record in archive.records)
         span_ns = max(record.end_ns for record in archive.records) - self.first_ns
         # Rounds move by whole seconds, so that every sampling grid anchored to a second stays as it is.
@@ -71,7 +77,7 @@ class Play:
         return len(self._base.slots)
 
     def total(self) -> int | None:
-        """Packets there are in all; ``None`` for ever."""
+        """Packets there are in all; ``None`` if looped."""
         return None if self.loop else len(self.round(0).slots)
 
     def round(self, number: int) -> Round:
@@ -94,16 +100,20 @@ class Play:
         """Round and position of packet ``index``; ``None`` if there is no such packet."""
         if not self._faults.disturbs:
             number, place = divmod(index, self.size)
-            return (number, place) if number == 0 or self.loop else None
+            return (number, place) if self._played(number) else None
         firsts = self._first_index
         while index >= firsts[-1] and not self._ended:
             number = len(firsts) - 1
-            if (number and not self.loop) or self._silent_from(number):
+            if not self._played(number) or self._silent_from(number):
                 self._ended = True
             else:
                 firsts.append(firsts[-1] + len(self.round(number).slots))
         number = bisect_right(firsts, index) - 1
         return (number, index - firsts[number]) if number < len(firsts) - 1 else None
+
+    def _played(self, number: int) -> bool:
+        end_ns = self.first_ns + self.shift_ns + (number + 1) * self.period_ns
+        return number == 0 or (self.loop and end_ns <= LAST_NS)
 
     def _silent_from(self, number: int) -> bool:
         """Tell whether no packet will ever follow: no silence will end, and two rounds are empty."""
@@ -133,20 +143,30 @@ class Play:
         found = self.locate(index)
         return None if found is None else found[0] * self.period_ns + self.round(found[0]).dues[found[1]]
 
-    def first_due_after(self, index: int, at_ns: int, *, inclusive: bool) -> int:
+    def first_due_after(self, index: int, at_ns: int, *, inclusive: bool, limit: int | None = None) -> int:
         """Find the first packet from ``index`` on due after an instant, or at it if ``inclusive``.
 
-        ``at_ns`` is in ns of data since the start of the play. At the end of the play: the number of packets.
+        Args:
+            index: where to begin.
+            at_ns: the instant, in ns of data since the start of the play.
+            inclusive: whether a packet due at that very instant will do.
+            limit: where to give up: a client may ask for any year.
+
+        Returns:
+            its index, or ``limit``, or the number of packets if the play ends before.
         """
         bisect = bisect_left if inclusive else bisect_right
-        while (found := self.locate(index)) is not None:
+        if self.loop and not self._faults.disturbs:  # whole rounds need no looking at
+            overhang = self._base.dues[-1] // self.period_ns  # a delay may reach into later rounds
+            index = max(index, (at_ns // self.period_ns - overhang) * self.size)
+        while (limit is None or index < limit) and (found := self.locate(index)) is not None:
             number, place = found
             dues = self.round(number).dues
             reached = bisect(dues, at_ns - number * self.period_ns, place)
             index += reached - place
             if reached < len(dues):
                 break
-        return index
+        return index if limit is None else min(index, limit)
 
     def first_of(self, stream: int, index: int) -> int | None:
         """Packet of a stream at ``index`` or after, in this round or the next, or ``None``."""

@@ -160,7 +160,7 @@ class Connection:
             packets: list[bytes] = []
             reached = self._cursor
             offset = ring.sequence_of(0)
-            for index, stream, body in play.payloads(self._cursor, stop, ring.shift_ns):
+            for index, stream, body in play.payloads(self._cursor, stop, play.shift_ns):
                 reached = index + 1
                 if plain or self._passes(index, stream, wants, open_streams):
                     packets.append(b"SL%06X" % ((index + offset) & 0xFFFFFF) + body)

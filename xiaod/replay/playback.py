@@ -67,8 +67,8 @@ class Playback:
         late_ns = 0
         if self._config.shift_to_now:
             # Whole seconds keep the sampling grid; the first sample then lies less than a second ago.
-            self.ring.shift_ns = (now_ns - self.play.first_ns) // NS_PER_S * NS_PER_S
-            late_ns = now_ns - self.play.first_ns - self.ring.shift_ns
+            self.play.shift_ns = (now_ns - self.play.first_ns) // NS_PER_S * NS_PER_S
+            late_ns = now_ns - self.play.first_ns - self.play.shift_ns
         self._origin_s = asyncio.get_running_loop().time() - late_ns / NS_PER_S
         if self._config.speed == "max":
             self.played.set()
@@ -111,7 +111,7 @@ class Playback:
             last = self.play.last_of(index, (newest or 0) - 1)
             begin_ns = (
                 None if first is None else self.ring.start_ns(first)
-            ) or self.play.first_ns + self.ring.shift_ns
+            ) or self.play.first_ns + self.play.shift_ns
             end_ns = (None if last is None else self.ring.end_ns(last)) or begin_ns
             codes = (stream.network, stream.station, stream.location, stream.channel, stream.kind)
             statuses.append(StreamStatus(*codes, begin_ns, max(begin_ns, end_ns)))

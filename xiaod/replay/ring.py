@@ -22,6 +22,8 @@ from xiaod.replay.clock import Play
 from xiaod.replay.config import SEQUENCE_MODULUS
 from xiaod.timebase import NS_PER_S
 
+LOOKAHEAD_ROUNDS = 1000
+"""At speed ``max``, how far ahead of all clients one may begin by asking for a time."""
 HALF = SEQUENCE_MODULUS // 2
 """A number less than this far behind the newest is old; any other has not been given out."""
 
@@ -41,7 +43,6 @@ class Ring:
         self.capacity = capacity
         self.whole = whole
         self.next = 0
-        self.shift_ns = 0
         self._offset = first_sequence
         self._floor = 0  # packets before this one bear numbers that no longer count
 
@@ -92,7 +93,9 @@ class Ring:
         if found is None:
             return None
         record = self.play.slot(index).record
-        return None if record is None else record.start_ns + self.shift_ns + found[0] * self.play.period_ns
+        return (
+            None if record is None else record.start_ns + self.play.shift_ns + found[0] * self.play.period_ns
+        )
 
     def end_ns(self, index: int) -> int | None:
         """Time of the last sample of a packet as served; ``None`` for garbage or no such packet."""
@@ -100,7 +103,7 @@ class Ring:
         if found is None:
             return None
         record = self.play.slot(index).record
-        return None if record is None else record.end_ns + self.shift_ns + found[0] * self.play.period_ns
+        return None if record is None else record.end_ns + self.play.shift_ns + found[0] * self.play.period_ns
 
     def _newest(self) -> int:
         # Without a clock everything is available at once, so "the next packet" is the first.
@@ -112,6 +115,6 @@ class Ring:
         return start_ns is None or start_ns // NS_PER_S == time_ns // NS_PER_S
 
     def _after(self, time_ns: int) -> int:
-        at_ns = time_ns - self.shift_ns - self.play.first_ns
-        index = self.play.first_due_after(self.oldest, at_ns, inclusive=True)
-        return index if self.whole else min(index, self.next)
+        at_ns = time_ns - self.play.shift_ns - self.play.first_ns
+        limit = self.next + LOOKAHEAD_ROUNDS * self.play.size if self.whole else self.next
+        return self.play.first_due_after(self.oldest, at_ns, inclusive=True, limit=limit)

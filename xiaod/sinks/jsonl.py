@@ -3,7 +3,8 @@
 A line is whole or not there: what a failed write left behind is cut off again, and a partial last line that a power cut left is ended
 when the file is opened, so that the next line stands alone. The file is opened anew when somebody has moved or deleted it.
 
-Rotation by UTC day or by size renames the file to ``NAME.YYYYMMDD[-N]SUFFIX`` or ``NAME.YYYYMMDDTHHMMSS[-N]SUFFIX``; no file is overwritten.
+Rotation by UTC day or by size renames the file to ``NAME.YYYYMMDD[-N]SUFFIX`` or ``NAME.YYYYMMDDTHHMMSS[-N]SUFFIX``; no file is
+overwritten.
 
 >>> from tempfile import TemporaryDirectory
 >>> with TemporaryDirectory() as folder:

@@ -1,8 +1,8 @@
 """Picks as QuakeML 1.2 files, through ObsPy.
 
-A pick cannot stand alone in QuakeML, so the picks of a file are wrapped in one event of type "not reported" without an origin. Each
-carries waveformID, time with uncertainty, phaseHint, methodID, evaluationMode ``automatic``, creationInfo, and comments with the probability
-and the signal-to-noise ratio. Identifiers are deterministic.
+A pick cannot stand alone in QuakeML, so the picks of a file are wrapped in one event of type "not reported" without an origin.
+Each carries waveformID, time with uncertainty, phaseHint, methodID, evaluationMode ``automatic``, creationInfo, and comments with the
+probability and the signal-to-noise ratio. Identifiers are deterministic.
 
 A file is written under a temporary name, synced and renamed, so a reader never sees half of one; its name follows from its first pick, so a
 repeated delivery replaces it.
@@ -84,7 +84,7 @@ class QuakeMLSink:
                 file.write(quakeml_bytes(picks, self._agency, self._config.authority))
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(partial, path)
+            partial.replace(path)
         except OSError:
             _remove(partial)
             raise

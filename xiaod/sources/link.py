@@ -1,7 +1,7 @@
 """One connection to a SeedLink 3 server: ObsPy's handshake on a socket that can be trusted.
 
-This file relies on ObsPy 1.5's ``SeedLinkConnection``: it uses ``say_hello``, ``config_link`` (with ``negotiate_multi_station`` and the list
-``streams``), ``send_info_request`` and ``check_version`` as they are, and puts its own in place of ``connect``, ``send_data``,
+This file relies on ObsPy 1.5's ``SeedLinkConnection``: it uses ``say_hello``, ``config_link`` (with ``negotiate_multi_station`` and the
+list ``streams``), ``send_info_request`` and ``check_version`` as they are, and puts its own in place of ``connect``, ``send_data``,
 ``negotiate_station`` and ``disconnect``. It does not use ``collect``. What that guards against:
 
 - ``connect`` has no time-out unless told and knows only IPv4; ``select`` fails for descriptors of 1024 and above;

@@ -1,0 +1,215 @@
+"""Every sink in the table keeps the same promises, on a real file system."""
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import jsonschema
+import obspy
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from xiaod.config import AgencyConfig, ConsoleConfig, JsonLinesConfig, QuakeMLConfig
+from xiaod.records import Channel, Latency, Pick
+from xiaod.sinks import SINKS, Sink
+from xiaod.sinks.csv import COLUMNS, csv_text
+from xiaod.sinks.document import pick_document, pick_from_document, schema
+from xiaod.sinks.jsonl import JsonLinesSink
+from xiaod.sinks.quakeml import QuakeMLSink, quakeml_bytes
+from xiaod.tables import load
+
+AGENCY = AgencyConfig(agency_id="TEST", author="tester")
+DAY_NS = 86_400_000_000_000
+NOW_NS = 1_700_000_000_000_000_000
+
+
+def pick(number: int = 0, **changes: object) -> Pick:
+    made = Pick(
+        id=f"20231114.221320.{number:02d}-P-BW.RJOB..EH-micro-0.1.0",
+        channel=Channel("BW", "RJOB", "", "EHZ"),
+        phase="P",
+        time_ns=NOW_NS + number * 10_000_000 + 123_000,
+        time_uncertainty_s=0.05,
+        probability=0.87,
+        snr=12.5,
+        amplitude=4321.0,
+        components="ZNE",
+        model="micro-0.1.0",
+        model_sha256="0" * 64,
+        created_ns=NOW_NS + 3_000_000_000,
+        latency=Latency(0.75, 1.25, 0.5, 0.0, 0.5),
+    )
+    return replace(made, **changes)  # type: ignore[arg-type]
+
+
+Written = Callable[[], list[str]]
+
+
+@pytest.fixture(params=sorted(SINKS))
+def sink(
+    request: pytest.FixtureRequest, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> Iterator[tuple[Sink, Written]]:
+    """A sink of each kind, and what it has written: a text for each pick."""
+    folder = tmp_path / "new" / "folder"
+    configs = {
+        "jsonl": JsonLinesConfig(kind="jsonl", path=folder / "picks.jsonl"),
+        "quakeml": QuakeMLConfig(kind="quakeml", folder=folder),
+        "console": ConsoleConfig(kind="console"),
+    }
+
+    def written() -> list[str]:
+        if request.param == "jsonl":
+            return (folder / "picks.jsonl").read_text().splitlines() if folder.exists() else []
+        if request.param == "quakeml":
+            return [str(found.time) for file in sorted(folder.glob("*.xml")) for found in obspy.read_events(file)[0].picks]
+        console.append(capsys.readouterr().out)
+        return "".join(console).splitlines()
+
+    console: list[str] = []
+    yield load(SINKS, request.param)(configs[request.param], AGENCY), written
+
+
+def test_picks_are_written_once_each_and_ticks_write_nothing(sink: tuple[Sink, Written]) -> None:
+    place, written = sink
+    place.deliver([], NOW_NS)
+    assert written() == []
+    place.deliver([pick(1), pick(2)], NOW_NS)
+    place.deliver([], NOW_NS)
+    place.deliver([pick(3)], NOW_NS)
+    place.close()
+    assert len(written()) == 3
+    assert place.name
+
+
+def test_the_document_fits_the_schema_and_comes_back() -> None:
+    made = pick()
+    document = pick_document(made, AGENCY)
+    jsonschema.validate(document, schema())
+    assert document["latency_s"] == 3.0
+    assert pick_from_document(json.loads(json.dumps(document))) == made
+    offline = pick_document(pick(created_ns=None, latency=None), AGENCY)
+    jsonschema.validate(offline, schema())
+    assert offline.keys().isdisjoint({"created", "latency", "latency_s"})
+    for broken in ({"phase": "Pn"}, {"time": "2023-11-14T22:13:20Z"}, {"more": 1}, {"probability": 1.5}):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate({**document, **broken}, schema())
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    number=st.floats(allow_nan=True, allow_infinity=True, width=64),
+    time_ns=st.integers(0, 4_000_000_000_000_000_000),
+)
+def test_any_number_makes_valid_json(number: float, time_ns: int) -> None:
+    document = pick_document(pick(snr=abs(number), time_ns=time_ns), AGENCY)
+    jsonschema.validate(json.loads(json.dumps(document, allow_nan=False)), schema())
+
+
+def test_csv_has_the_document_s_columns() -> None:
+    lines = csv_text([pick()], AGENCY, header=True).splitlines()
+    assert lines[0].split(",") == list(COLUMNS)
+    assert set(COLUMNS) <= set(pick_document(pick(), AGENCY))
+    assert csv_text([pick()], AGENCY, header=False).splitlines() == lines[1:]
+
+
+class TestJsonLines:
+    @staticmethod
+    def made(path: Path, **keys: object) -> JsonLinesSink:
+        return JsonLinesSink(JsonLinesConfig.model_validate({"kind": "jsonl", "path": path, **keys}), AGENCY)
+
+    def test_a_line_cut_by_a_power_failure_does_not_spoil_the_next(self, tmp_path: Path) -> None:
+        path = tmp_path / "picks.jsonl"
+        path.write_text('{"id": "whole"}\n{"id": "ha')
+        sink = self.made(path)
+        sink.deliver([pick()], NOW_NS)
+        sink.close()
+        lines = path.read_text().splitlines()
+        assert lines[1] == '{"id": "ha'
+        assert json.loads(lines[2])["id"] == pick().id
+
+    def test_a_full_disk_is_an_error_and_leaves_nothing_half(self) -> None:
+        sink = self.made(Path("/dev/full"))
+        with pytest.raises(OSError, match="No space"):
+            sink.deliver([pick()], NOW_NS)
+
+    @pytest.mark.parametrize("happens", [os.unlink, lambda path: path.rename(path.with_suffix(".moved"))])
+    def test_a_file_taken_away_is_made_anew(self, tmp_path: Path, happens: Callable[[Path], None]) -> None:
+        path = tmp_path / "picks.jsonl"
+        sink = self.made(path)
+        sink.deliver([pick(1)], NOW_NS)
+        happens(path)
+        sink.deliver([pick(2)], NOW_NS)
+        sink.close()
+        assert [json.loads(line)["id"] for line in path.read_text().splitlines()] == [pick(2).id]
+
+    def test_days_are_rotated_and_kept(self, tmp_path: Path) -> None:
+        path = tmp_path / "picks.jsonl"
+        sink = self.made(path, rotate="day", keep_files=2)
+        for day in range(4):
+            now_ns = NOW_NS + day * DAY_NS
+            sink.deliver([pick(day)], now_ns)
+            os.utime(path, ns=(now_ns, now_ns))
+        sink.close()
+        assert sorted(file.name for file in tmp_path.iterdir()) == [
+            "picks.20231115.jsonl", "picks.20231116.jsonl", "picks.jsonl",
+        ]  # fmt: skip
+
+    def test_sizes_are_rotated_and_nothing_is_overwritten(self, tmp_path: Path) -> None:
+        path = tmp_path / "picks.jsonl"
+        sink = self.made(path, rotate="size", rotate_mb=0.0005, fsync="always")
+        for number in range(5):
+            sink.deliver([pick(number)], NOW_NS)
+        sink.close()
+        files = list(tmp_path.iterdir())
+        assert len(files) == 5
+        found = {json.loads(line)["id"] for file in files for line in file.read_text().splitlines()}
+        assert found == {pick(number).id for number in range(5)}
+
+
+class TestQuakeML:
+    def test_it_is_valid_and_obspy_has_no_complaint(self, tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+        from obspy.io.quakeml.core import _validate
+
+        path = tmp_path / "picks.xml"
+        path.write_bytes(quakeml_bytes([pick(1), pick(2, phase="S")], AGENCY, "org.example"))
+        assert _validate(str(path))
+        [event] = obspy.read_events(str(path))
+        first = event.picks[0]
+        assert str(event.event_type) == "not reported"
+        assert not event.origins
+        assert str(first.time) == "2023-11-14T22:13:20.010123Z"
+        assert first.time_errors.uncertainty == 0.05
+        assert first.waveform_id.get_seed_string() == "BW.RJOB..EHZ"
+        assert first.phase_hint == "P"
+        assert first.evaluation_mode == "automatic"
+        assert str(first.method_id).startswith("smi:org.example/xiaod/model/micro-0.1.0")
+        assert first.creation_info.agency_id == "TEST"
+        comments = {str(comment.resource_id).rsplit("/")[-1]: comment.text for comment in first.comments}
+        assert comments == {"confidence": "0.870000", "snr": "12.500", "components": "ZNE"}
+        assert [str(warning.message) for warning in recwarn if "QuakeML" in str(warning.message)] == []
+
+    def test_an_interval_collects_and_a_failure_loses_nothing(self, tmp_path: Path) -> None:
+        folder = tmp_path / "quakeml"
+        folder.write_text("a file where the folder should be")
+        sink = QuakeMLSink(QuakeMLConfig(kind="quakeml", folder=folder, interval_s=60.0), AGENCY)
+        sink.deliver([pick(1)], NOW_NS)
+        sink.deliver([pick(2)], NOW_NS + 1)
+        for _ in range(2):
+            with pytest.raises(OSError, match="exists|directory"):
+                sink.deliver([pick(3)], NOW_NS + 61_000_000_000)
+        folder.unlink()
+        sink.deliver([pick(3)], NOW_NS + 62_000_000_000)
+        sink.deliver([pick(4)], NOW_NS + 63_000_000_000)
+        sink.close()
+        counts = sorted(len(obspy.read_events(file)[0].picks) for file in folder.iterdir())
+        assert counts == [1, 3]
+        assert not list(folder.glob("*.partial"))
+
+    def test_a_repeated_delivery_replaces_the_file(self, tmp_path: Path) -> None:
+        sink = QuakeMLSink(QuakeMLConfig(kind="quakeml", folder=tmp_path), AGENCY)
+        sink.deliver([pick(1)], NOW_NS)
+        sink.deliver([pick(1)], NOW_NS)
+        assert len(list(tmp_path.iterdir())) == 1

@@ -1,0 +1,125 @@
+"""The buffer of one instrument, live: slow components, lanes, limits, memory."""
+
+import numpy as np
+
+from tests.conftest import Recording
+from xiaod.buffer import BufferSettings, InstrumentBuffer
+from xiaod.records import Channel, Segment, Window
+from xiaod.track import Verdict
+
+SECOND = 1_000_000_000
+NOW = 1_700_000_000 * SECOND
+
+
+def record(component: str, start_s: float, seconds: float = 1.0, rate: float = 100.0) -> Segment:
+    samples = np.random.default_rng(round(abs(start_s) * 10)).normal(size=round(seconds * rate))
+    return Segment(Channel("XX", "A", "", "HH" + component), NOW + round(start_s * 1e9), rate, samples, arrived_ns=NOW)
+
+
+def live(buffer: InstrumentBuffer, seconds: int, delays_s: dict[str, float]) -> list[tuple[float, Window]]:
+    """One record a second of each component, each with its delay; what is cut, and when."""
+    arrivals = sorted(
+        (start + 1 + delay, component, start) for component, delay in delays_s.items() for start in range(seconds)
+    )
+    cut: list[tuple[float, Window]] = []
+
+    def advance(until_s: float) -> None:
+        while (deadline := buffer.deadline_ns) is not None and deadline <= NOW + until_s * SECOND:
+            windows, _ = buffer.cut(deadline)
+            cut.extend(((deadline - NOW) / SECOND, window) for window in windows)
+
+    for at_s, component, start in arrivals:
+        advance(at_s)
+        assert buffer.insert(record(component, start), NOW + round(at_s * SECOND)) is Verdict.GOOD
+        windows, _ = buffer.cut(NOW + round(at_s * SECOND))
+        cut.extend((at_s, window) for window in windows)
+    return cut
+
+
+def test_a_component_within_the_wait_is_waited_for() -> None:
+    buffer = InstrumentBuffer(BufferSettings(wait_ns=3 * SECOND))
+    cut = live(buffer, 40, {"Z": 0.0, "N": 2.0, "E": 1.0})
+    assert {window.components for _, window in cut} == {"ZNE"}
+    assert all(window.lane == 0 for _, window in cut)
+    assert len(cut) > 50
+
+
+def test_a_slower_component_holds_nothing_up_and_is_looked_at_when_it_comes() -> None:
+    buffer = InstrumentBuffer(BufferSettings(wait_ns=3 * SECOND))
+    cut = live(buffer, 40, {"Z": 0.0, "N": 8.0, "E": 0.5})
+    leading = [(at_s, window) for at_s, window in cut if window.lane == 0]
+    following = [window for _, window in cut if window.lane == 1]
+    assert {window.components for _, window in leading[2:]} <= {"Z-E", "ZNE"}
+    assert "Z-E" in {window.components for _, window in leading}
+    assert {window.components for window in following} == {"ZNE"}
+    # Nothing waits longer than the wait after the leading component, which brings a second of data at a time.
+    for at_s, window in leading:
+        end_s = window.stop / 100 - NOW / SECOND
+        assert at_s - end_s <= 3.0 + 1.0 + 0.01
+    twice = {window.index for _, window in leading if window.components != "ZNE"} & {w.index for w in following}
+    assert len(twice) > 20
+
+
+def test_a_component_that_has_died_is_not_waited_for() -> None:
+    buffer = InstrumentBuffer(BufferSettings(wait_ns=3 * SECOND, max_lead=1000))
+    live(buffer, 20, {"Z": 0.0, "N": 0.0, "E": 0.0})
+    for start in range(20, 60):
+        buffer.insert(record("Z", start), NOW + (start + 1) * SECOND)
+        windows, _ = buffer.cut(NOW + (start + 1) * SECOND)
+    assert [window.components for window in windows] == ["Z--", "Z--"]
+
+
+def test_old_and_future_records_are_refused() -> None:
+    buffer = InstrumentBuffer(BufferSettings(max_age_ns=100 * SECOND, max_future_ns=10 * SECOND))
+    assert buffer.insert(record("Z", -102), NOW) is Verdict.EXPIRED
+    assert buffer.insert(record("Z", 10), NOW) is Verdict.FUTURE
+    assert buffer.insert(record("Z", -100), NOW) is Verdict.GOOD
+    assert buffer.insert(record("Z", -102), None) is not Verdict.EXPIRED
+
+
+def test_other_components_and_rates_are_refused() -> None:
+    buffer = InstrumentBuffer(BufferSettings())
+    assert buffer.insert(record("F", 0), NOW) is Verdict.COMPONENT
+    assert buffer.insert(record("Z", 0, rate=1.0, seconds=10), NOW) is Verdict.RATE
+    assert buffer.cut(NOW) == ([], [])
+
+
+def test_a_clock_set_back_by_an_hour_blinds_for_seconds_only() -> None:
+    buffer = InstrumentBuffer(BufferSettings(wait_ns=0))
+    for start in range(3600, 3630):
+        buffer.insert(record("Z", start), NOW)
+        buffer.cut(NOW)
+    verdicts, windows = [], []
+    for start in range(40):
+        verdicts.append(buffer.insert(record("Z", start), NOW))
+        windows += buffer.cut(NOW)[0]
+    assert verdicts.count(Verdict.CLOCK_STEP) == 1
+    assert verdicts.index(Verdict.CLOCK_STEP) <= 11
+    assert windows[0].fresh
+    assert len(windows) > 30
+
+
+def test_memory_is_bounded_whatever_comes() -> None:
+    buffer = InstrumentBuffer(BufferSettings(wait_ns=3 * SECOND))
+    most = 0
+    for start in range(600):
+        for component in "ZN" if start > 200 else "ZNE":
+            buffer.insert(record(component, start), NOW + start * SECOND)
+            buffer.cut(NOW + start * SECOND)
+        most = max(most, buffer.held_bytes)
+    assert most <= 3 * 65_536
+
+
+def test_windows_carry_the_samples_before_them(rjob: Recording) -> None:
+    settings = BufferSettings()
+    buffer = InstrumentBuffer(settings)
+    for component in "ZNE":
+        [segment] = rjob.segments(component, [])
+        buffer.insert(segment, None)
+    windows = buffer.finish(None)
+    assert windows[0].history is not None
+    assert windows[0].history.shape == (3, 0)
+    for before, window in zip(windows, windows[2:], strict=False):
+        assert window.history is not None
+        overlap = window.index - before.index
+        np.testing.assert_array_equal(window.history[:, -min(overlap, 66) :], before.samples[:, overlap - min(overlap, 66) : overlap])

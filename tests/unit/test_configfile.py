@@ -1,0 +1,142 @@
+"""The configuration file: every problem with its line, whatever was done to it."""
+
+import re
+from pathlib import Path
+from typing import get_args
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import BaseModel
+
+from xiaod.config import Config
+from xiaod.configfile import ConfigError, load_config, parse_config
+
+REFERENCE = Path(__file__).parents[2] / "config.yaml"
+TEXT = REFERENCE.read_text(encoding="utf-8")
+MINIMAL = "sources:\n  - server: localhost\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", "f:1: must be a mapping"),
+        ("- a", "f:1: must be a mapping"),
+        ("a: [", "f:1: not valid YAML"),
+        ("sources: []", "f:1: sources: must have at least one entry"),
+        ("logs: {}", "f:1: sources: is missing"),
+        (MINIMAL + "picker:\n  treshold_p: 0.5\n", "f:4: picker.treshold_p: unknown key; did you mean 'threshold_p'?"),
+        (MINIMAL + "picker:\n  threshold_p: 2\n", "f:4: picker.threshold_p: must be below 1; got 2"),
+        (MINIMAL + "picker:\n  lookahead_s: fast\n", "f:4: picker.lookahead_s: must be a number of seconds; got 'fast'"),
+        (MINIMAL + "engine: {threads: 1.5}\n", "f:3: engine.threads: must be"),
+        (MINIMAL + "windows: {hop_s: 9.0}\n", "hop_s must be at most a quarter of length_s"),
+        (MINIMAL + "sinks:\n  - kind: kafka\n", "f:4: sinks[0].kind: kind must be one of 'jsonl', 'quakeml', 'console'; got 'kafka'"),
+        (MINIMAL + "sinks:\n  - kind: jsonl\n", "f:4: sinks[0].path: is missing"),
+        (MINIMAL + "sinks:\n  - kind: jsonl\n    path: a\n    rotat: day\n", "f:6: sinks[0].rotat: unknown key; did you mean 'rotate'?"),
+        (MINIMAL + "http: {port: 70000}\n", "f:3: http.port: must be at most 65535; got 70000"),
+        (MINIMAL + "logs: {level: loud}\n", "f:3: logs.level: must be 'debug', 'info', 'warning' or 'error'; got 'loud'"),
+        (MINIMAL + "logs: {}\nlogs: {}\n", "f:4: logs: given twice, first in line 3"),
+        ("sources:\n  - server: 'a b'\n", "f:2: sources[0].server: must be HOST, HOST:PORT"),
+        ("sources:\n  - server: a\n    streams: [BW.RJOB]\n", "f:3: sources[0].streams[0]: must be NET.STA.LOC.CHA"),
+        ("sources:\n  - server: a\n    begin: soon\n", "f:3: sources[0].begin: must be 'now', 'resume' or a time"),
+        ("sources:\n  - server: a\n  - server: a\n", "the name 'a:18000' is given twice"),
+        ("sources:\n  - server: a\n    keepalive_s: 90.0\n", "keepalive_s must be below network_timeout_s"),
+        ("a: &a [1]\nb: *b\n", "f:2: not valid YAML: found undefined alias"),
+        (MINIMAL + "picker: {stations: {RJOB: {threshold_p: 0.5}}}\n", "'RJOB' must be NET.STA"),
+    ],
+)  # fmt: skip
+def test_problems_are_named_with_their_line(text: str, expected: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_config(text, "f")
+    assert expected in str(caught.value)
+
+
+def test_all_problems_are_told_at_once() -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_config(MINIMAL + "grace_s: -1\nwindow: {}\npicker: {settle_s: a}\n", "f")
+    assert [line.split(":")[1] for line in str(caught.value).splitlines()] == ["3", "4", "5"]
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"\xff\xfe", "not UTF-8"),
+        (b"#" * 1_000_001, "more than 1000000 bytes"),
+        (b"a: " + b"[" * 5000, "not valid YAML|nested"),
+        (b"a: &a [b,b]\n" + b"".join(b"%c: &%c [*%c,*%c,*%c,*%c]\n" % (n + 1, n + 1, n, n, n, n) for n in range(97, 120)), "more than 100000 values"),
+        (b"a: &a {b: *a}\nsources: 1", "alias|nested"),
+        (b"a: " + b"9" * 10_000, "unknown key"),
+    ],
+)  # fmt: skip
+def test_hostile_files_are_refused(tmp_path: Path, content: bytes, expected: str) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match=expected):
+        load_config(path)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"nowhere\.yaml: cannot be read: No such file"):
+        load_config(tmp_path / "nowhere.yaml")
+
+
+def test_times_and_words_that_yaml_would_change_are_text() -> None:
+    config = parse_config("sources:\n  - server: no\n    begin: 2026-01-31T12:00:00Z\nagency: {agency_id: on}\n", "f")
+    assert (config.sources[0].server, config.sources[0].begin) == ("no:18000", "2026-01-31T12:00:00Z")
+    assert config.agency.agency_id == "on"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("rs.local", "rs.local:18000"), ("seedlink://rs.local:18001/", "rs.local:18001"), ("replay:example", "replay:example")],
+)
+def test_addresses_in_every_form(text: str, expected: str) -> None:
+    assert parse_config(f"sources:\n  - server: {text}\n", "f").sources[0].server == expected
+
+
+def models_of(annotation: object) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        inner = [model for entry in annotation.model_fields.values() for model in models_of(entry.annotation)]
+        return [annotation, *inner]
+    return [model for part in get_args(annotation) for model in models_of(part)]
+
+
+def test_the_reference_names_every_key_with_its_default() -> None:
+    config = load_config(REFERENCE)
+    defaults = Config.model_validate({"sources": [{"server": "replay:example", "name": "demo"}]})
+    for section in ("buffer", "windows", "engine", "picker", "http", "state", "logs", "agency", "grace_s"):
+        assert getattr(config, section) == getattr(defaults, section), section
+    assert config.sources == defaults.sources
+    for model in models_of(Config):
+        for key in model.model_fields:
+            assert re.search(rf"\b{key}:", TEXT), f"{model.__name__}.{key} is not in config.yaml"
+    for sink in config.sinks:
+        required = {"kind", "path", "folder"}
+        plain = type(sink).model_validate(sink.model_dump(include=required))
+        assert sink == plain
+
+
+@settings(max_examples=300, deadline=None)
+@given(data=st.data())
+def test_a_damaged_file_is_refused_with_a_line_or_loads(data: st.DataObject) -> None:
+    lines = TEXT.splitlines(keepends=True)
+    for _ in range(data.draw(st.integers(1, 4))):
+        place = data.draw(st.integers(0, len(lines) - 1))
+        damage = data.draw(st.sampled_from(["drop", "double", "cut", "insert", "swap"]))
+        if damage == "drop":
+            lines[place] = ""
+        elif damage == "double":
+            lines[place] *= 2
+        elif damage == "cut":
+            lines[place] = lines[place][: data.draw(st.integers(0, len(lines[place])))]
+        elif damage == "insert":
+            at = data.draw(st.integers(0, len(lines[place])))
+            lines[place] = lines[place][:at] + data.draw(st.text(max_size=5)) + lines[place][at:]
+        else:
+            other = data.draw(st.integers(0, len(lines) - 1))
+            lines[place], lines[other] = lines[other], lines[place]
+    try:
+        parse_config("".join(lines), "f")
+    except ConfigError as error:
+        for line in str(error).splitlines():
+            assert re.match(r"f:\d+: ", line), line

@@ -1,0 +1,114 @@
+"""The track of one channel: verdicts, gaps, clocks, rates."""
+
+import numpy as np
+import pytest
+
+from xiaod.records import Channel, Segment
+from xiaod.track import Track, Verdict
+
+Z = Channel("XX", "A", "", "HHZ")
+SECOND = 1_000_000_000
+WAIT_NS = 5 * SECOND
+
+
+def record(start_s: float, seconds: float, rate: float = 100.0, value: int = 1) -> Segment:
+    return Segment(Z, round(start_s * 1e9), rate, np.full(round(seconds * rate), value, np.int32))
+
+
+def fed(*segments: Segment) -> tuple[Track, list[Verdict]]:
+    track = Track(WAIT_NS, max_lead=3000)
+    verdicts = [track.insert(segment, 0) for segment in segments]
+    return track, verdicts
+
+
+def test_a_hole_is_waited_for_and_then_a_gap() -> None:
+    track = Track(WAIT_NS, max_lead=3000)
+    track.insert(record(0, 4), now_ns=0)
+    assert track.release(now_ns=WAIT_NS - 1) == []
+    assert not track.runs
+    track.release(now_ns=WAIT_NS)
+    assert track.insert(record(6, 4), now_ns=WAIT_NS) is Verdict.GOOD
+    assert track.release_ns == 2 * WAIT_NS
+    assert track.release(2 * WAIT_NS - 1) == []
+    [gap] = track.release(2 * WAIT_NS)
+    assert (gap.start_ns, gap.gap_s) == (4 * SECOND, 2.0)
+    assert [(run.first, run.stop) for run in track.runs] == [(0, 400), (600, 1000)]
+    assert track.insert(record(4, 2), 2 * WAIT_NS) is Verdict.LATE
+
+
+def test_a_missing_record_that_comes_in_time_leaves_no_gap() -> None:
+    track, verdicts = fed(record(0, 4), record(6, 4), record(4, 2))
+    assert verdicts == [Verdict.GOOD] * 3
+    assert track.release(None, final=True) == []
+    assert [(run.first, run.stop) for run in track.runs] == [(0, 1000)]
+
+
+def test_without_a_clock_later_data_decide() -> None:
+    track, _ = fed(record(0, 4))
+    assert track.release(None) == []
+    for start in range(6, 50, 4):
+        track.insert(record(start, 4), 0)
+    assert [gap.gap_s for gap in track.release(None)] == [2.0]
+
+
+def test_duplicates_overlaps_and_contradictions() -> None:
+    track, _ = fed(record(0, 4, value=1))
+    track.release(None, final=True)
+    assert track.insert(record(0, 4, value=1), 0) is Verdict.DUPLICATE
+    assert track.insert(record(3, 4, value=2), 0) is Verdict.OVERLAPPING
+    assert track.insert(record(2, 1, value=3), 0) is Verdict.LATE
+    run = track.runs[0]
+    values = run.view(0, 700)
+    assert values[:400].tolist() == [0.0] * 400
+    assert values[400:].tolist() == [1.0] * 300
+
+
+def test_a_clock_set_back_is_noticed_and_a_second_server_is_not_mistaken_for_one() -> None:
+    track, _ = fed(record(3600, 4))
+    track.release(None, final=True)
+    verdicts = [track.insert(record(start, 4), 0) for start in (0, 4, 8)]
+    assert verdicts == [Verdict.LATE, Verdict.LATE, Verdict.CLOCK_STEP]
+
+    track, _ = fed(record(3600, 4))
+    track.release(None, final=True)
+    for step in range(10):
+        # The other server cuts its records elsewhere, and lags behind.
+        assert track.insert(record(3604 + 4 * step, 4), 0) is Verdict.GOOD
+        assert track.insert(record(3501 + 4 * step, 4), 0) is Verdict.LATE
+
+
+def test_a_changed_rate_begins_a_new_run_without_a_gap() -> None:
+    track, _ = fed(record(0, 4))
+    track.release(None, final=True)
+    assert track.insert(record(4, 4, rate=50.0), 0) is Verdict.GOOD
+    assert track.release(None) == []
+    assert len(track.runs) == 2
+    assert track.insert(record(8, 4, rate=50.001), 0) is Verdict.GOOD
+    assert len(track.runs) == 2
+
+
+@pytest.mark.parametrize("true_rate", [99.998, 100.002])
+@pytest.mark.parametrize("header_rate", [None, 100.0])
+def test_a_rate_slightly_off_neither_gaps_nor_drifts(true_rate: float, header_rate: float | None) -> None:
+    """Two hours of a clock that is 20 ppm off, with its rate in the header or with the nominal one."""
+    track = Track(WAIT_NS, max_lead=3000)
+    start_ns = 1_300_000_000 * SECOND
+    ramp = np.arange(0, 400, dtype=np.float64)
+    for number in range(1800):
+        begin_ns = start_ns + round(number * 400 / true_rate * 1e9)
+        seconds = (number * 400 + ramp) / true_rate
+        segment = Segment(Z, begin_ns, header_rate or true_rate, seconds)
+        assert track.insert(segment, 0) in {Verdict.GOOD, Verdict.OVERLAPPING}
+        assert track.release(None, final=number == 0) == []
+        run = track.runs[-1]
+        if run.stop - run.first > 6000:
+            run.trim(run.stop - 3000)
+    [run] = track.runs
+    # The samples hold their own true time: the grid must agree with them.
+    values = run.view(run.stop - 1000, run.stop).astype(np.float64)
+    grid_s = (np.arange(run.stop - 1000, run.stop) * 10_000_000 - start_ns + run.offset_at(run.stop - 1)) / 1e9
+    slope = np.polyfit(grid_s - grid_s[0], values - values[0], 1)[0]
+    assert slope == pytest.approx(1.0, abs=2e-3)
+    assert abs((values[-1] - values[0]) - (grid_s[-1] - grid_s[0])) < 0.011
+    first_value = run.view(run.first, run.first + 1)[0]
+    assert abs((values[-1] - first_value) - (run.stop - 1 - run.first) / 100) < 0.011
