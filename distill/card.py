@@ -14,6 +14,8 @@ from distill.config import TrainConfig
 from distill.corpus import held_out_stations
 
 ATTRIBUTION = ("source", "licence", "data_attribution")
+EXAMPLE_START = "2009-08-24T00:20:03"
+"""Start of ObsPy's example event."""
 COLUMNS = ("P 0.1 s", "P 0.5 s", "S 0.1 s", "S 0.5 s")
 """Scores that are shown: phase and tolerance."""
 
@@ -44,9 +46,10 @@ XIAO_SHARED=... xiao-distill card --config distill/{name}.yaml --output models/w
 ## Teacher
 
 PhaseNet, the original weights of Zhu & Beroza (2019, doi:10.1093/gji/ggy423; MIT licence), padded as in its
-training, SHA-256 `{teacher_sha256}`. It labelled whole records in windows of 30 s; the student saw only its
-own 10 s, which in {ends:.0%} of the cases ended {ends_from:g} to {ends_to:g} s after an onset. Within a second of an
-analyst's pick {analyst:.0%} of the label is a Gaussian there.
+training, SHA-256 `{teacher_sha256}`.
+It labelled whole records in windows of 30 s; the student saw only its
+own 10 s, which in {ends:.0%} of the cases ended {ends_from:g} to {ends_to:g} s after an onset. Within a second
+of an analyst's pick {analyst:.0%} of the label is a Gaussian there.
 
 ## Data
 
@@ -68,8 +71,9 @@ F1, tolerance behind the phase:
 *30 s*: windows of 30 s, the student in overlapping windows of 10 s; *10 s*: single windows; *n s after*: single
 windows that end so long after the onset.
 
-Picks per station-hour on {noise_hours:g} h of noise, through the daemon's picker. These records were in the training
-data; those of the held-out stations ({held_hours:g} h) were not.
+Picks per station-hour (and number of picks) on {noise_hours:g} h of noise, through the daemon's picker. These
+records belong to the training corpus; those of the held-out stations ({held_hours:g} h) were not trained on, but had
+their part in the choice of the thresholds.
 
 {noise}
 
@@ -77,7 +81,10 @@ Stability, windows that end 0.5 to 1.0 s after an onset against windows that hav
 
 {stability}
 
-ObsPy's example event (BW.RJOB), seen in all windows that end 0.5 to 4.0 s after the onset: {example}.
+ObsPy's example event (BW.RJOB), {example_trained}seen in all windows
+that end 0.5 to 4.0 s after the onset:
+
+{example}
 
 One window takes {speed_1:g} µs alone and {speed_16:g} µs in a batch of 16 ({machine}, one thread, front end included).
 
@@ -108,7 +115,8 @@ def card(
     stations = {(entry["network"], entry["station"]) for entry in table}
     held_out = held_out_stations({f"{network}.{station}" for network, station in stations}, config)
     provenance = spec["provenance"]
-    example = ", ".join(f"{phase} {_seen(found)}" for phase, found in results["example"].items())
+    example = "\n".join(f"- {phase}: {_seen(found)}" for phase, found in results["example"].items())
+    trained = any(entry.get("trace_start_time", "").startswith(EXAMPLE_START) for entry in table)
     return TEMPLATE.format(
         **{key: spec[key] for key in ("name", "version", "front_end", "receptive_field_samples")},
         parameters=facts["parameters"],
@@ -143,18 +151,19 @@ def card(
         held_hours=results["noise"]["student, stations held out"]["hours"],
         stability=_tabulate(results["stability"]),
         example=example,
+        example_trained="which is among the training records, " if trained else "",
         speed_1=results["speed_us_per_window"]["batch 1"],
         speed_16=results["speed_us_per_window"]["batch 16"],
     )
 
 
 def training_s(log: Path) -> float:
-    """Seconds that a run took, all its sessions together."""
+    """Seconds that a run took, with all its continuations."""
     total, last = 0.0, 0.0
     with log.open(encoding="utf-8") as file:
         for entry in csv.DictReader(file):
             seconds = float(entry["seconds_since_start"])
-            # A session that goes on with a run counts from nothing again.
+            # A run that is gone on with counts from nothing again.
             total += seconds - last if seconds > last else seconds
             last = seconds
     return total
@@ -186,7 +195,12 @@ def _scores(results: Mapping[str, Any]) -> str:
 
 
 def _noise(noise: Mapping[str, Mapping[str, Any]]) -> str:
-    return _rows(["", "P", "S"], [[name, values["P"], values["S"]] for name, values in noise.items()])
+    hours = {name: values["hours"] for name, values in noise.items() if "hours" in values}
+    body = []
+    for name, values in noise.items():
+        length = hours[name.replace("teacher", "student")]
+        body.append([name, *(f"{values[phase]:g} ({round(values[phase] * length)})" for phase in "PS")])
+    return _rows(["", "P", "S"], body)
 
 
 def _seen(found: Mapping[str, Any]) -> str:

@@ -3,9 +3,9 @@ r"""Reading the configuration file: every problem at once, each with its line.
 In: a YAML file. Out: a :class:`~xiaod.config.Config`, or a :class:`ConfigError` whose lines read
 ``FILE:LINE: KEY.PATH: what is wrong, what is allowed``. Lines come from PyYAML's nodes.
 
-Only what the configuration needs of YAML is understood: text, numbers, ``true`` and ``false``, ``null``, lists and mappings. A time, ``no``,
-``0777`` or ``.inf`` is text, and tags are refused. Relative paths stay as they are given: they are relative to the working directory, not
-to the file.
+Only what the configuration needs of YAML is understood: text, numbers, ``true`` and ``false``, ``null``, lists and mappings. A time,
+``no``, ``0777`` or ``.inf`` is text, and tags are refused. Relative paths stay as they are given: they are relative to the working
+directory, not to the file.
 
 >>> parse_config("sources:\n- server: localhost\npicker:\n  treshold_p: 3\n", "config.yaml")
 Traceback (most recent call last):
@@ -150,6 +150,8 @@ class _Reader:
     def describe(self, problem: Mapping[str, Any]) -> tuple[int, str]:
         """Line and text of a problem that pydantic found."""
         place = tuple(problem["loc"])
+        if problem["type"] in {"union_tag_invalid", "union_tag_not_found"}:
+            place = (*place, "kind")
         known = self._known(place)
         line = self._lines.get(known, 1)
         shown = _dotted(known)
@@ -160,7 +162,9 @@ class _Reader:
             said = _unknown(str(place[-1]), _model_at(place[:-1]))
         else:
             said = _said(problem, str(known[-1]) if known else "", _field_at(place))
-            if isinstance(problem["input"], Mapping):
+            if problem["type"] == "union_tag_not_found":
+                shown = _dotted((*known, "kind"))
+            elif isinstance(problem["input"], Mapping):
                 # A check of several keys: the text begins with the one to look at.
                 named = said.split(" ")[0].rstrip(":").split(".")
                 line = self._lines.get(self._known((*known, *named)), line)
@@ -247,7 +251,7 @@ def _said(problem: Mapping[str, Any], key: str, field: FieldInfo | None) -> str:
     if kind in {"union_tag_invalid", "union_tag_not_found"}:
         kinds = [_kinds(model)[0] for model in _models_in(Config.model_fields["sinks"].annotation)]
         tag = f"; got {context['tag']!r}" if "tag" in context else ""
-        return f"kind must be one of {', '.join(kinds)}{tag}"
+        return f"must be one of {', '.join(kinds)}{tag}"
     if kind == "literal_error":
         return f"must be {context['expected']}; got {_shown(given)}"
     if kind == "string_pattern_mismatch":

@@ -103,29 +103,33 @@ class Candidate:
 
 
 class _Merger:
-    """Weighted average of one lane's windows, aligned to the newest."""
+    """Weighted average of one lane's windows over their last ``span`` samples."""
 
-    def __init__(self) -> None:
-        self._sum = np.zeros((len(PHASES), 0), np.float64)
-        self._weight = np.zeros(0, np.float64)
+    def __init__(self, span: int) -> None:
+        self._span = span
+        self._sum = np.zeros((len(PHASES), 0))
+        self._weight = np.zeros(0)
         self._index = 0
 
     def add(self, probabilities: Probabilities, weight: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Add a window; the average at each of its samples, shape ``(2, n)``, zero where nothing has weight."""
-        window = probabilities.window
-        length = len(weight)
+        """Add a window; the average at the last of its samples, shape ``(2, m)``, zero where nothing has weight.
+
+        ``m`` is the span, or the whole window when that is fresh or no longer than the span.
+        """
+        window, values = probabilities.window, probabilities.values
         step = window.index - self._index
-        if window.fresh or len(self._weight) != length or not 0 < step < length:
-            self._sum = np.zeros((len(PHASES), length))
-            self._weight = np.zeros(length)
-        else:
-            self._sum[:, :-step] = self._sum[:, step:]
-            self._sum[:, -step:] = 0
-            self._weight[:-step] = self._weight[step:]
-            self._weight[-step:] = 0
         self._index = window.index
-        self._sum += weight * probabilities.values
-        self._weight += weight
+        tail = weight[-self._span :]
+        added = tail * values[:, -self._span :]
+        if window.fresh or added.shape != self._sum.shape or not 0 < step < self._span:
+            self._sum, self._weight = added, tail.copy()
+            return values * (weight > 0)
+        self._sum[:, :-step] = self._sum[:, step:]
+        self._sum[:, -step:] = 0
+        self._weight[:-step] = self._weight[step:]
+        self._weight[-step:] = 0
+        self._sum += added
+        self._weight += tail
         return self._sum / np.maximum(self._weight, 1e-9)
 
 
@@ -134,7 +138,9 @@ class InstrumentPicker:
 
     def __init__(self, settings: PickerSettings) -> None:
         self._settings = settings
-        self._lanes = (_Merger(), _Merger())
+        # What is looked at, and as much before it as decides which of two peaks is one.
+        span = settings.lookahead + settings.hop + samples_from_s(SECOND_LOOK_S) + settings.separation
+        self._lanes = (_Merger(span), _Merger(span))
         self._reported: tuple[list[int], list[int]] = ([], [])
         self._weights: dict[int, NDArray[np.float64]] = {}
 
@@ -146,20 +152,21 @@ class InstrumentPicker:
         if (weight := self._weights.get(length)) is None:
             weight = self._weights[length] = _weight(length, settings)
         merged = self._lanes[window.lane].add(probabilities, weight)
+        left_out = length - merged.shape[1]
         stop = length - settings.lookahead + 1
-        start = stop - settings.hop - samples_from_s(SECOND_LOOK_S)
-        if window.fresh or start < 0:
+        start = max(stop - settings.hop - samples_from_s(SECOND_LOOK_S), settings.settle, left_out)
+        if window.fresh:
             start = settings.settle
         found = []
         for phase, curve in enumerate(merged):
             threshold = NOTICE * settings.thresholds[phase]
-            if curve[start:stop].max(initial=0.0) < threshold:
+            if curve[start - left_out : stop - left_out].max(initial=0.0) < threshold:
                 continue
             peaks, _ = find_peaks(curve, height=threshold, distance=settings.separation)
             found += [
-                Candidate(window, phase, int(peak))
+                Candidate(window, phase, int(peak) + left_out)
                 for peak in peaks
-                if start <= peak < stop and not self._is_reported(phase, window.index + int(peak))
+                if start <= peak + left_out < stop and not self._is_reported(phase, window.index + int(peak) + left_out)
             ]
         return sorted(found, key=lambda candidate: candidate.peak)
 

@@ -1,8 +1,11 @@
 """Every sink in the table keeps the same promises, on a real file system."""
 
+import io
 import json
+import math
 import os
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +21,7 @@ from xiaod.sinks import SINKS, Sink
 from xiaod.sinks.csv import COLUMNS, csv_text
 from xiaod.sinks.document import pick_document, pick_from_document, schema
 from xiaod.sinks.jsonl import JsonLinesSink
-from xiaod.sinks.quakeml import QuakeMLSink, quakeml_bytes
+from xiaod.sinks.quakeml import NOTICE, QuakeMLSink, quakeml_bytes
 from xiaod.tables import load
 
 AGENCY = AgencyConfig(agency_id="TEST", author="tester")
@@ -51,7 +54,7 @@ Written = Callable[[], list[str]]
 @pytest.fixture(params=sorted(SINKS))
 def sink(
     request: pytest.FixtureRequest, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> Iterator[tuple[Sink, Written]]:
+) -> tuple[Sink, Written]:
     """A sink of each kind, and what it has written: a text for each pick."""
     folder = tmp_path / "new" / "folder"
     configs = {
@@ -64,12 +67,16 @@ def sink(
         if request.param == "jsonl":
             return (folder / "picks.jsonl").read_text().splitlines() if folder.exists() else []
         if request.param == "quakeml":
-            return [str(found.time) for file in sorted(folder.glob("*.xml")) for found in obspy.read_events(file)[0].picks]
+            return [
+                str(found.time)
+                for file in sorted(folder.glob("*.xml"))
+                for found in obspy.read_events(file)[0].picks
+            ]
         console.append(capsys.readouterr().out)
         return "".join(console).splitlines()
 
     console: list[str] = []
-    yield load(SINKS, request.param)(configs[request.param], AGENCY), written
+    return load(SINKS, request.param)(configs[request.param], AGENCY), written
 
 
 def test_picks_are_written_once_each_and_ticks_write_nothing(sink: tuple[Sink, Written]) -> None:
@@ -82,6 +89,44 @@ def test_picks_are_written_once_each_and_ticks_write_nothing(sink: tuple[Sink, W
     place.close()
     assert len(written()) == 3
     assert place.name
+
+
+def test_what_an_error_held_up_is_written_once_when_it_is_delivered_again(
+    sink: tuple[Sink, Written], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, written = sink
+    in_the_way = tmp_path / "new"
+    in_the_way.write_text("a file where a folder should be")
+    reader, writer = os.pipe()
+    os.close(reader)
+    with (
+        monkeypatch.context() as patched,
+        io.TextIOWrapper(os.fdopen(writer, "wb", buffering=0), write_through=True) as gone,
+    ):
+        patched.setattr(sys, "stdout", gone)
+        for _ in range(3):
+            with pytest.raises(OSError, match=r"exists|directory|Broken pipe"):
+                place.deliver([pick(1), pick(2)], NOW_NS)
+    assert in_the_way.read_text() == "a file where a folder should be"
+    in_the_way.unlink()
+    place.deliver([pick(1), pick(2), pick(3)], NOW_NS)
+    place.close()
+    place.close()
+    assert len(written()) == 3
+
+
+def test_a_sink_without_picks_leaves_no_trace(sink: tuple[Sink, Written]) -> None:
+    place, written = sink
+    place.deliver([], NOW_NS)
+    place.close()
+    assert written() == []
+
+
+def test_any_code_of_a_damaged_record_can_be_written(sink: tuple[Sink, Written]) -> None:
+    place, written = sink
+    place.deliver([pick(1, channel=Channel("B\x01", "\ud800é", "<&", 'EH"'), snr=math.inf)], NOW_NS)
+    place.close()
+    assert len(written()) == 1
 
 
 def test_the_document_fits_the_schema_and_comes_back() -> None:
@@ -104,8 +149,18 @@ def test_the_document_fits_the_schema_and_comes_back() -> None:
     time_ns=st.integers(0, 4_000_000_000_000_000_000),
 )
 def test_any_number_makes_valid_json(number: float, time_ns: int) -> None:
-    document = pick_document(pick(snr=abs(number), time_ns=time_ns), AGENCY)
-    jsonschema.validate(json.loads(json.dumps(document, allow_nan=False)), schema())
+    made = pick(
+        snr=abs(number),
+        amplitude=abs(number),
+        time_ns=time_ns,
+        latency=Latency(number, 1.0, 1.0, 0.0, 0.0),
+        probability=min(abs(number), 1.0) if math.isfinite(number) else number,
+    )
+    document = json.loads(json.dumps(pick_document(made, AGENCY), allow_nan=False))
+    jsonschema.validate(document, schema())
+    # What has been written once changes no more.
+    assert pick_document(pick_from_document(document), AGENCY) == document or not math.isfinite(number)
+    assert pick_from_document(document).time_ns == (made.time_ns + 500) // 1000 * 1000
 
 
 def test_csv_has_the_document_s_columns() -> None:
@@ -126,9 +181,8 @@ class TestJsonLines:
         sink = self.made(path)
         sink.deliver([pick()], NOW_NS)
         sink.close()
-        lines = path.read_text().splitlines()
-        assert lines[1] == '{"id": "ha'
-        assert json.loads(lines[2])["id"] == pick().id
+        assert [json.loads(line)["id"] for line in path.read_text().splitlines()] == ["whole", pick().id]
+        assert (tmp_path / "picks.jsonl.partial").read_text() == '{"id": "ha\n'
 
     def test_a_full_disk_is_an_error_and_leaves_nothing_half(self) -> None:
         sink = self.made(Path("/dev/full"))
@@ -170,7 +224,9 @@ class TestJsonLines:
 
 
 class TestQuakeML:
-    def test_it_is_valid_and_obspy_has_no_complaint(self, tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+    def test_it_is_valid_and_obspy_has_no_complaint(
+        self, tmp_path: Path, recwarn: pytest.WarningsRecorder
+    ) -> None:
         from obspy.io.quakeml.core import _validate
 
         path = tmp_path / "picks.xml"
@@ -188,7 +244,13 @@ class TestQuakeML:
         assert str(first.method_id).startswith("smi:org.example/xiaod/model/micro-0.1.0")
         assert first.creation_info.agency_id == "TEST"
         comments = {str(comment.resource_id).rsplit("/")[-1]: comment.text for comment in first.comments}
-        assert comments == {"confidence": "0.870000", "snr": "12.500", "components": "ZNE"}
+        assert comments == {
+            "confidence": "0.870000",
+            "SNR": "12.500",
+            "dlmodel": "micro-0.1.0",
+            "components": "ZNE",
+            "notice": NOTICE,
+        }
         assert [str(warning.message) for warning in recwarn if "QuakeML" in str(warning.message)] == []
 
     def test_an_interval_collects_and_a_failure_loses_nothing(self, tmp_path: Path) -> None:
@@ -198,7 +260,7 @@ class TestQuakeML:
         sink.deliver([pick(1)], NOW_NS)
         sink.deliver([pick(2)], NOW_NS + 1)
         for _ in range(2):
-            with pytest.raises(OSError, match="exists|directory"):
+            with pytest.raises(OSError, match=r"exists|directory"):
                 sink.deliver([pick(3)], NOW_NS + 61_000_000_000)
         folder.unlink()
         sink.deliver([pick(3)], NOW_NS + 62_000_000_000)

@@ -10,30 +10,56 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from xiaod.config import Config
-from xiaod.configfile import ConfigError, load_config, parse_config
+from xiaod.configfile import MAX_BYTES, MAX_PROBLEMS, ConfigError, load_config, parse_config
 
 REFERENCE = Path(__file__).parents[2] / "config.yaml"
 TEXT = REFERENCE.read_text(encoding="utf-8")
+BOMB = b"a: &a [b,b]\n" + b"".join(
+    b"%c: &%c [*%c,*%c,*%c,*%c]\n" % (n + 1, n + 1, n, n, n, n) for n in range(97, 120)
+)
 MINIMAL = "sources:\n  - server: localhost\n"
 
 
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("", "f:1: must be a mapping"),
-        ("- a", "f:1: must be a mapping"),
+        ("", "f:1: is empty; must be a mapping of keys, at least 'sources'"),
+        ("# only\n\n- a", "f:3: is not a mapping; must be a mapping of keys"),
         ("a: [", "f:1: not valid YAML"),
         ("sources: []", "f:1: sources: must have at least one entry"),
         ("logs: {}", "f:1: sources: is missing"),
         (MINIMAL + "picker:\n  treshold_p: 0.5\n", "f:4: picker.treshold_p: unknown key; did you mean 'threshold_p'?"),
-        (MINIMAL + "picker:\n  threshold_p: 2\n", "f:4: picker.threshold_p: must be below 1; got 2"),
-        (MINIMAL + "picker:\n  lookahead_s: fast\n", "f:4: picker.lookahead_s: must be a number of seconds; got 'fast'"),
+        (MINIMAL + "picker:\n  threshold_p: 2\n", "f:4: picker.threshold_p: must be a number above 0 and below 1, or null; got 2"),
+        (MINIMAL + "picker:\n  lookahead_s: fast\n", "f:4: picker.lookahead_s: must be a number at least 0.1 and at most 30 seconds"),
         (MINIMAL + "engine: {threads: 1.5}\n", "f:3: engine.threads: must be"),
-        (MINIMAL + "windows: {hop_s: 9.0}\n", "hop_s must be at most a quarter of length_s"),
-        (MINIMAL + "sinks:\n  - kind: kafka\n", "f:4: sinks[0].kind: kind must be one of 'jsonl', 'quakeml', 'console'; got 'kafka'"),
+        (MINIMAL + "windows: {hop_s: 9.0}\n", "f:3: windows: hop_s must be at most a quarter of length_s"),
+        (MINIMAL + "windows:\n  length_s: 20.0\n  hop_s: 9.0\n", "f:5: windows: hop_s must be at most a quarter"),
+        (MINIMAL + "windows: {hop_s: 2.5}\npicker:\n  lookahead_s: 4\n", "f:5: picker.lookahead_s + windows.hop_s must be"),
+        (MINIMAL + "windows: {hop_s: .nan}\n", "f:3: windows.hop_s: must be a number at least 0.05 and at most 30 seconds; got '.nan'"),
+        (MINIMAL + "grace_s: 1e999\n", "f:3: grace_s: must be a number above 0 seconds; got '1e999'"),
+        (MINIMAL + "grace_s: yes\n", "f:3: grace_s: must be a number above 0 seconds; got 'yes'"),
+        (MINIMAL + "grace_s: true\n", "f:3: grace_s: must be a number above 0 seconds; got true"),
+        (MINIMAL + "buffer: {max_age_s: 0}\n", "f:3: buffer.max_age_s: must be a number above 0 seconds, or null; got 0"),
+        (MINIMAL + "engine: {threads: 0777}\n", "f:3: engine.threads: must be a whole number at least 1 and at most 64; got '0777'"),
+        (MINIMAL + "http: {enabled: yes}\n", "f:3: http.enabled: must be true or false; got 'yes'"),
+        (MINIMAL + "http:\n", "f:3: http: must be a mapping of keys; got nothing"),
+        (MINIMAL + "agency: {agency_id: 7}\n", "f:3: agency.agency_id: must be text (put it in quotes); got 7"),
+        (MINIMAL + "sinks: [{name: x}]\n", "f:3: sinks[0].kind: must be one of jsonl, quakeml, console"),
+        (MINIMAL + "sinks: [{kind: jsonl, path: a, rotate_mb: 0}]\n", "sinks[0].rotate_mb: must be a number above 0 megabytes; got 0"),
+        (MINIMAL + "sinks:\n  - {kind: console}\n  - {kind: console}\n", "f:3: sinks: the name 'console' is given twice"),
+        (MINIMAL + "picker: {stations: {AM.R1: {threshold_s: 1}}}\n", "AM.R1.threshold_s: must be a number above 0 and below 1"),
+        (MINIMAL + 'state: {folder: "a\\0b"}\n', "f:3: state.folder: must not hold the character"),
+        (MINIMAL + 'agency: {author: "\\uffff"}\n', "f:3: agency.author: must not hold the character"),
+        (MINIMAL + '"\\ud800": 1\n', "f:3: a key must be a word"),
+        (MINIMAL + "\n\ngrace_s: \a1\n", "f:5: not valid YAML: the character '\\x07' is not allowed"),
+        (MINIMAL + "logs: !!python/object/apply:os.system [ls]\n", "f:3: logs: tags such as"),
+        (MINIMAL + "grace_s: !!int many\n", "f:3: grace_s: 'many' is not what !!int stands for"),
+        (MINIMAL + "? [a]\n: 1\n", "f:3: a key must be a word"),
+        (MINIMAL + "\tlogs: {}\n", "f:3: not valid YAML"),
+        (MINIMAL + "sinks:\n  - kind: kafka\n", "f:4: sinks[0].kind: must be one of jsonl, quakeml, console; got 'kafka'"),
         (MINIMAL + "sinks:\n  - kind: jsonl\n", "f:4: sinks[0].path: is missing"),
         (MINIMAL + "sinks:\n  - kind: jsonl\n    path: a\n    rotat: day\n", "f:6: sinks[0].rotat: unknown key; did you mean 'rotate'?"),
-        (MINIMAL + "http: {port: 70000}\n", "f:3: http.port: must be at most 65535; got 70000"),
+        (MINIMAL + "http: {port: 70000}\n", "f:3: http.port: must be a number at least 0 and at most 65535; got 70000"),
         (MINIMAL + "logs: {level: loud}\n", "f:3: logs.level: must be 'debug', 'info', 'warning' or 'error'; got 'loud'"),
         (MINIMAL + "logs: {}\nlogs: {}\n", "f:4: logs: given twice, first in line 3"),
         ("sources:\n  - server: 'a b'\n", "f:2: sources[0].server: must be HOST, HOST:PORT"),
@@ -61,9 +87,9 @@ def test_all_problems_are_told_at_once() -> None:
     ("content", "expected"),
     [
         (b"\xff\xfe", "not UTF-8"),
-        (b"#" * 1_000_001, "more than 1000000 bytes"),
+        (b"#" * (MAX_BYTES + 1), f"more than {MAX_BYTES} bytes"),
         (b"a: " + b"[" * 5000, "not valid YAML|nested"),
-        (b"a: &a [b,b]\n" + b"".join(b"%c: &%c [*%c,*%c,*%c,*%c]\n" % (n + 1, n + 1, n, n, n, n) for n in range(97, 120)), "more than 100000 values"),
+        (BOMB, "more than 100000 values"),
         (b"a: &a {b: *a}\nsources: 1", "alias|nested"),
         (b"a: " + b"9" * 10_000, "unknown key"),
     ],
@@ -75,20 +101,46 @@ def test_hostile_files_are_refused(tmp_path: Path, content: bytes, expected: str
         load_config(path)
 
 
+def test_problems_are_told_up_to_a_limit() -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_config(MINIMAL + "more: 1\n" * 1000, "f")
+    assert len(caught.value.problems) == MAX_PROBLEMS + 1
+    assert caught.value.problems[-1] == f"f: and {999 - MAX_PROBLEMS} more"
+
+
+def test_what_is_no_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r": cannot be read: Is a directory"):
+        load_config(tmp_path)
+    with pytest.raises(ConfigError, match=r": cannot be read: embedded null"):
+        load_config(tmp_path / "a\0b")
+
+
+def test_relative_paths_stay_as_they_are_and_a_byte_order_mark_does_no_harm(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_bytes(b"\xef\xbb\xbf" + MINIMAL.encode() + b"state: {folder: here}\n")
+    assert load_config(path).state.folder == Path("here")
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"nowhere\.yaml: cannot be read: No such file"):
         load_config(tmp_path / "nowhere.yaml")
 
 
 def test_times_and_words_that_yaml_would_change_are_text() -> None:
-    config = parse_config("sources:\n  - server: no\n    begin: 2026-01-31T12:00:00Z\nagency: {agency_id: on}\n", "f")
+    config = parse_config(
+        "sources:\n  - server: no\n    begin: 2026-01-31T12:00:00Z\nagency: {agency_id: on}\n", "f"
+    )
     assert (config.sources[0].server, config.sources[0].begin) == ("no:18000", "2026-01-31T12:00:00Z")
     assert config.agency.agency_id == "on"
 
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [("rs.local", "rs.local:18000"), ("seedlink://rs.local:18001/", "rs.local:18001"), ("replay:example", "replay:example")],
+    [
+        ("rs.local", "rs.local:18000"),
+        ("seedlink://rs.local:18001/", "rs.local:18001"),
+        ("replay:example", "replay:example"),
+    ],
 )
 def test_addresses_in_every_form(text: str, expected: str) -> None:
     assert parse_config(f"sources:\n  - server: {text}\n", "f").sources[0].server == expected

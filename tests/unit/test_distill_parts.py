@@ -148,7 +148,8 @@ def test_scores_count_hits_false_picks_and_misses() -> None:
 def test_the_threshold_is_the_best_that_is_quiet_enough() -> None:
     scores = {0.3: 0.9, 0.5: 0.8, 0.7: 0.6}
     assert best_threshold(scores, {0.3: 0.5, 0.5: 0.2, 0.7: 0.0}) == 0.3
-    assert best_threshold(scores, {0.3: 8.0, 0.5: 0.9, 0.7: 0.0}) == 0.5
+    assert best_threshold({0.3: 0.795, 0.5: 0.8, 0.7: 0.6}, {0.3: 0.5, 0.5: 0.2, 0.7: 0.0}) == 0.3
+    assert best_threshold(scores, {0.3: 8.0, 0.5: 0.4, 0.7: 0.0}) == 0.5
     assert best_threshold(scores, {0.3: 8.0, 0.5: 3.0, 0.7: 2.0}) == 0.7
 
 

@@ -9,6 +9,7 @@
 '2009-08-24T00:20:07.731250Z  P  BW.RJOB..EHZ      probability 0.93  +-0.10 s  snr    5.0'
 """
 
+import errno
 import sys
 from collections.abc import Sequence
 from typing import TextIO
@@ -27,8 +28,7 @@ class ConsoleSink:
     def __init__(self, config: ConsoleConfig, agency: AgencyConfig, stream: TextIO | None = None) -> None:
         del agency
         self._config = config
-        self._stream = stream or sys.stdout
-        self._coloured = self._stream.isatty()
+        self._stream = stream
 
     @property
     def name(self) -> str:
@@ -39,20 +39,29 @@ class ConsoleSink:
         """Write a line for each pick.
 
         Raises:
-            OSError: when standard output is closed.
+            OSError: when standard output is closed, its reader has gone (``BrokenPipeError``), or its disk is full.
         """
         del now_ns
-        if picks:
-            self._stream.write("".join(self._line(pick) for pick in picks))
-            self._stream.flush()
+        if not picks:
+            return
+        # None: the process was started with standard output closed.
+        stream: TextIO | None = self._stream or sys.stdout
+        if stream is None or stream.closed:
+            raise OSError(errno.EBADF, "standard output is closed")
+        coloured = stream.isatty()
+        text = "".join(_line(pick, coloured) for pick in picks)
+        # A damaged record can carry any code, standard output not any character.
+        stream.write(text.encode("ascii", "backslashreplace").decode())
+        stream.flush()
 
     def close(self) -> None:
         """Nothing is held back, and standard output is not ours to close."""
 
-    def _line(self, pick: Pick) -> str:
-        phase = f"{COLOURS[pick.phase]}{pick.phase}{RESET}" if self._coloured else pick.phase
-        late = "" if pick.latency is None else f"  latency {pick.latency.total_s:5.2f} s"
-        return (
-            f"{iso_from_ns(pick.time_ns)}  {phase}  {pick.channel!s:<16}  probability {pick.probability:.2f}  "
-            f"+-{pick.time_uncertainty_s:.2f} s  snr {pick.snr:6.1f}{late}\n"
-        )
+
+def _line(pick: Pick, coloured: bool) -> str:
+    phase = f"{COLOURS.get(pick.phase, '')}{pick.phase}{RESET}" if coloured else pick.phase
+    late = "" if pick.latency is None else f"  latency {pick.latency.total_s:5.2f} s"
+    return (
+        f"{iso_from_ns(pick.time_ns)}  {phase}  {pick.channel!s:<16}  probability {pick.probability:.2f}  "
+        f"+-{pick.time_uncertainty_s:.2f} s  snr {pick.snr:6.1f}{late}\n"
+    )

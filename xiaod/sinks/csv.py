@@ -1,4 +1,6 @@
-"""Picks as CSV, for ``xiaod pick --format csv``: the keys of the JSON document, without what only live picks have.
+"""Picks as CSV, for ``xiaod pick --format csv``: the keys of the JSON document, except its version and what only live picks have.
+
+A number that is not finite is an empty field.
 
 >>> from xiaod.config import AgencyConfig
 >>> csv_text([], AgencyConfig(), header=True).split(",")[:3]
@@ -28,6 +30,8 @@ COLUMNS = (
     "components",
     "model",
     "model_sha256",
+    "agency_id",
+    "author",
 )
 
 

@@ -73,13 +73,16 @@ def pick_from_document(document: Mapping[str, Any]) -> Pick:
         time_ns=ns_from_iso(document["time"]),
         time_uncertainty_s=_value(document["time_uncertainty_s"]),
         probability=_value(document["probability"]),
-        snr=_value(document["snr"]),
+        # Without noise the ratio is infinite; elsewhere null stands for what is not a number.
+        snr=_value(document["snr"], math.inf),
         amplitude=_value(document["amplitude"]),
         components=document["components"],
         model=document["model"],
         model_sha256=document["model_sha256"],
         created_ns=ns_from_iso(document["created"]) if "created" in document else None,
-        latency=Latency(**document["latency"]) if "latency" in document else None,
+        latency=Latency(**{key: _value(value) for key, value in document["latency"].items()})
+        if "latency" in document
+        else None,
     )
 
 
@@ -95,5 +98,5 @@ def _number(value: float, digits: int = DIGITS) -> float | None:
     return round(value, digits) if math.isfinite(value) else None
 
 
-def _value(number: float | None) -> float:
-    return math.inf if number is None else float(number)
+def _value(number: float | None, null: float = math.nan) -> float:
+    return null if number is None else float(number)

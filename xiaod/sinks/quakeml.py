@@ -1,8 +1,9 @@
 """Picks as QuakeML 1.2 files, through ObsPy.
 
 A pick cannot stand alone in QuakeML, so the picks of a file are wrapped in one event of type "not reported" without an origin.
-Each carries waveformID, time with uncertainty, phaseHint, methodID, evaluationMode ``automatic``, creationInfo, and comments with the
-probability and the signal-to-noise ratio. Identifiers are deterministic.
+Each carries waveformID, time with uncertainty, phaseHint, methodID, evaluationMode ``automatic``, creationInfo, and comments as SeisComP's
+deep-learning pickers write them: ``confidence`` (the probability), ``SNR``, ``dlmodel``. The ratio also stands in an amplitude of type
+``snr`` that refers to the pick. Identifiers are deterministic.
 
 A file is written under a temporary name, synced and renamed, so a reader never sees half of one; its name follows from its first pick, so a
 repeated delivery replaces it.
@@ -12,6 +13,7 @@ b'<?xml'
 """
 
 import io
+import math
 import os
 import re
 from collections.abc import Sequence
@@ -21,14 +23,17 @@ from typing import TYPE_CHECKING
 from xiaod import __version__
 from xiaod.config import AgencyConfig, QuakeMLConfig
 from xiaod.records import Pick
+from xiaod.sinks.folders import sync_folder
 from xiaod.timebase import NS_PER_S, iso_from_ns
 
 if TYPE_CHECKING:
-    from obspy.core.event import Catalog
+    from obspy.core.event import Amplitude, Catalog, WaveformStreamID
     from obspy.core.event import Pick as EventPick
 
 DEFAULT_AUTHORITY = "local"
 NOTICE = "automatic, unreviewed, not for early warning"
+MAX_AUTHOR = 128
+"""Letters that the schema of QuakeML 1.2 allows an author."""
 
 
 class QuakeMLSink:
@@ -59,7 +64,9 @@ class QuakeMLSink:
         if not self._held:
             self._held_since_ns = now_ns
         held = self._held + [pick for pick in picks if pick.id not in known]
-        if held and now_ns - self._held_since_ns >= self._config.interval_s * NS_PER_S:
+        age_ns = now_ns - self._held_since_ns
+        # Below zero: the clock was set back.
+        if held and not 0 <= age_ns < self._config.interval_s * NS_PER_S:
             self._write(held)
             held = []
         self._held = held
@@ -88,6 +95,7 @@ class QuakeMLSink:
         except OSError:
             _remove(partial)
             raise
+        sync_folder(folder)
 
 
 def quakeml_bytes(picks: Sequence[Pick], agency: AgencyConfig, authority: str = DEFAULT_AUTHORITY) -> bytes:
@@ -118,37 +126,37 @@ def catalog_of(picks: Sequence[Pick], agency: AgencyConfig, authority: str = DEF
             )
         )
         event.picks.extend(_event_pick(pick, agency, prefix) for pick in picks)
+        event.amplitudes.extend(_ratio(pick, prefix) for pick in picks if math.isfinite(pick.snr))
         catalog.append(event)
     return catalog
 
 
 def _event_pick(pick: Pick, agency: AgencyConfig, prefix: str) -> "EventPick":
     from obspy import UTCDateTime
-    from obspy.core.event import Comment, CreationInfo, QuantityError, ResourceIdentifier, WaveformStreamID
+    from obspy.core.event import Comment, CreationInfo, QuantityError, ResourceIdentifier
     from obspy.core.event import Pick as EventPick
 
-    # Microseconds are what QuakeML keeps.
-    public_id = f"{prefix}/pick/{_safe(pick.id)}"
+    public_id = _public_id(pick, prefix)
     comments = [
         Comment(text=text, resource_id=ResourceIdentifier(f"{public_id}/{name}"), force_resource_id=False)
         for name, text in (
             ("confidence", f"{pick.probability:.6f}"),
-            ("snr", f"{pick.snr:.3f}"),
+            ("SNR", f"{pick.snr:.3f}"),
+            ("dlmodel", pick.model),
             ("components", pick.components),
+            ("notice", NOTICE),
         )
     ]
+    # XML has no number that is not finite.
+    uncertainty = round(pick.time_uncertainty_s, 6) if math.isfinite(pick.time_uncertainty_s) else None
     created = None if pick.created_ns is None else UTCDateTime(iso_from_ns(pick.created_ns))
     return EventPick(
         resource_id=ResourceIdentifier(public_id),
         force_resource_id=False,
+        # Microseconds are what QuakeML keeps.
         time=UTCDateTime(iso_from_ns(pick.time_ns)),
-        time_errors=QuantityError(uncertainty=round(pick.time_uncertainty_s, 6)),
-        waveform_id=WaveformStreamID(
-            network_code=pick.channel.network,
-            station_code=pick.channel.station,
-            location_code=pick.channel.location,
-            channel_code=pick.channel.channel,
-        ),
+        time_errors=QuantityError(uncertainty=uncertainty),
+        waveform_id=_waveform_id(pick),
         method_id=ResourceIdentifier(f"{prefix}/model/{_safe(pick.model)}/{pick.model_sha256[:16]}"),
         phase_hint=pick.phase,
         polarity="undecidable",
@@ -156,9 +164,46 @@ def _event_pick(pick: Pick, agency: AgencyConfig, prefix: str) -> "EventPick":
         evaluation_status="preliminary",
         comments=comments,
         creation_info=CreationInfo(
-            agency_id=agency.agency_id, author=agency.author, creation_time=created, version=__version__
+            agency_id=agency.agency_id,
+            author=agency.author[:MAX_AUTHOR],
+            creation_time=created,
+            version=__version__,
         ),
     )
+
+
+def _ratio(pick: Pick, prefix: str) -> "Amplitude":
+    """The signal-to-noise ratio as an amplitude; SeisComP's locators ask for one of this type."""
+    from obspy.core.event import Amplitude, ResourceIdentifier
+
+    return Amplitude(
+        resource_id=ResourceIdentifier(f"{_public_id(pick, prefix)}.snr"),
+        force_resource_id=False,
+        generic_amplitude=round(pick.snr, 3),
+        type="snr",
+        unit="dimensionless",
+        snr=round(pick.snr, 3),
+        pick_id=ResourceIdentifier(_public_id(pick, prefix)),
+        waveform_id=_waveform_id(pick),
+        evaluation_mode="automatic",
+    )
+
+
+def _waveform_id(pick: Pick) -> "WaveformStreamID":
+    from obspy.core.event import WaveformStreamID
+
+    # A damaged record can carry any code, XML not any character.
+    channel = pick.channel
+    return WaveformStreamID(
+        network_code=_safe(channel.network),
+        station_code=_safe(channel.station),
+        location_code=_safe(channel.location),
+        channel_code=_safe(channel.channel),
+    )
+
+
+def _public_id(pick: Pick, prefix: str) -> str:
+    return f"{prefix}/pick/{_safe(pick.id)}"
 
 
 def _safe(text: str) -> str:
