@@ -33,7 +33,7 @@ earthquakes in overlapping windows, as `xiaod` runs it.
 | Thresholds | P {threshold_p:g}, S {threshold_s:g} |
 | SHA-256 of the ONNX file | `{sha256}` |
 | Configuration | `distill/{name}.yaml`, SHA-256 `{config_sha256}` |
-| Code | {code} |
+| Code at export | {code} |
 | Created | {created} |
 | Training | {steps} steps of {batch} windows, {minutes:.0f} minutes, one thread, {machine}, torch {torch} |
 
@@ -91,8 +91,8 @@ One window takes {speed_1:g} µs alone and {speed_16:g} µs in a batch of 16 ({m
 ## Limits
 
 - Taught for {minutes:.0f} minutes on {hours:.0f} h of data, a good part of them from a few stations: a beginning.
-- Teleseisms, regional events whose S comes long after P, explosions, strong-motion clipping and ocean-bottom
-  noise were hardly or not in the data.
+- Not looked at: teleseisms, regional events whose S comes long after P, explosions, clipped strong motion.
+- False picks were counted on a few hours of noise only, chosen automatically; months of it will hold other noise.
 - A component that is missing must be zeros. Horizontals that are not oriented north and east are taken as if they were.
 - The teacher's own mistakes are learned with the rest.
 """

@@ -1,6 +1,6 @@
 """The training corpus: waveforms, soft labels, onsets and stations, with the teacher's output cached on disk.
 
-Records are those of a SeisBench dataset with rows Z N E at 100 Hz. Labels are the teacher's probabilities;
+Records are those of a SeisBench dataset with rows Z N E, or Z alone, at 100 Hz. Labels are the teacher's probabilities;
 near an analyst's pick a Gaussian at the pick takes the greater part. Stations are held out whole.
 
 >>> import numpy as np
@@ -99,6 +99,8 @@ def load_records(
     with h5py.File(folder / "waveforms.hdf5") as waveforms:
         for row in table.itertuples():
             waves = waveforms[f"data/{row.trace_name}"][:]
+            # Records with a vertical component alone: as in the daemon, what is missing is zeros.
+            waves = np.pad(waves, ((0, 3 - waves.shape[0]), (0, 0)))
             if row.trace_name not in known:
                 known[row.trace_name] = teacher.annotate(waves.astype(np.float64)).astype(np.float16)
             analyst = tuple(float(text) if text != "" else None for text in (row.p_sample, row.s_sample))

@@ -26,6 +26,8 @@ from models.spec import ModelSpec
 CANDIDATES = tuple(round(0.2 + 0.05 * step, 2) for step in range(13))
 MAX_FALSE_PER_HOUR = 0.5
 """Picks of each phase per station-hour of the corpus's noise: about what the teacher gives."""
+WEIGHTS_MODE = 0o644
+"""The library writes files that only their owner may read."""
 LEVEL = 0.01
 """Differences of F1 below this are taken for chance: a few stations are held out."""
 
@@ -68,6 +70,7 @@ def export_run(config: TrainConfig, folder: Path, corpus: Corpus, teacher_file: 
     path = export_onnx(net, spec, output / f"{config.name}.onnx")
     partial = output / f"{config.name}.partial.safetensors"
     save_file(weights, partial, metadata=spec.to_metadata())
+    partial.chmod(WEIGHTS_MODE)
     partial.replace(output / f"{config.name}.safetensors")
     return path
 

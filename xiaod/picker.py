@@ -123,7 +123,7 @@ class _Merger:
         added = tail * values[:, -self._span :]
         if window.fresh or added.shape != self._sum.shape or not 0 < step < self._span:
             self._sum, self._weight = added, tail.copy()
-            return values * (weight > 0)
+            return np.where(weight > 0, values.astype(np.float64), 0.0)
         self._sum[:, :-step] = self._sum[:, step:]
         self._sum[:, -step:] = 0
         self._weight[:-step] = self._weight[step:]
@@ -166,7 +166,8 @@ class InstrumentPicker:
             found += [
                 Candidate(window, phase, int(peak) + left_out)
                 for peak in peaks
-                if start <= peak + left_out < stop and not self._is_reported(phase, window.index + int(peak) + left_out)
+                if start <= peak + left_out < stop
+                and not self._is_reported(phase, window.index + int(peak) + left_out)
             ]
         return sorted(found, key=lambda candidate: candidate.peak)
 

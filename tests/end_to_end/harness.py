@@ -123,7 +123,9 @@ class Daemon:
 
         def enough() -> list[dict[str, Any]] | None:
             if self.process.poll() is not None:
-                raise AssertionError(f"the daemon ended with {self.process.returncode}: {self.log_path.read_text()}")
+                raise AssertionError(
+                    f"the daemon ended with {self.process.returncode}: {self.log_path.read_text()}"
+                )
             events = self.events(name)
             return events if len(events) >= count else None
 
@@ -181,7 +183,12 @@ class Daemon:
 def streaming(folder: Path, config: ReplayConfig, **sections: Any) -> Iterator[tuple[Server, Daemon]]:
     """A daemon that streams from a replay server."""
     with Server(config) as server:
-        source = {"name": "test", "server": f"127.0.0.1:{server.port}", "reconnect_min_s": 0.1, "reconnect_max_s": 0.5}
+        source = {
+            "name": "test",
+            "server": f"127.0.0.1:{server.port}",
+            "reconnect_min_s": 0.1,
+            "reconnect_max_s": 0.5,
+        }
         source.update(sections.pop("source", {}))
         with Daemon(folder, sources=[source], **sections) as daemon:
             yield server, daemon
@@ -214,5 +221,15 @@ def offline_picks(path: Path, *arguments: str) -> list[dict[str, Any]]:
 
 def comparable(picks: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
     """What live and offline picks have in common, in order."""
-    keys = ("id", "time", "channel", "phase", "components", "probability", "snr", "amplitude", "time_uncertainty_s")
+    keys = (
+        "id",
+        "time",
+        "channel",
+        "phase",
+        "components",
+        "probability",
+        "snr",
+        "amplitude",
+        "time_uncertainty_s",
+    )
     return sorted(tuple(pick[key] for key in keys) for pick in picks)

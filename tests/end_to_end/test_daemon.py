@@ -46,7 +46,9 @@ Event = tuple[Path, int, list[dict[str, Any]]]
         pytest.param(Faults(delays_s={"*N": 6.0, "*E": 9.0}), 20.0, id="components out of step"),
         pytest.param(Faults(duplicate_every=3, reorder_every=5), 20.0, id="doubled and out of order"),
         pytest.param(Faults(garbage_every=4), "max", id="garbage between records"),
-        pytest.param(Faults(cut_after_packets=15, cut_connections=2), 20.0, id="cut twice in the middle of a record"),
+        pytest.param(
+            Faults(cut_after_packets=15, cut_connections=2), 20.0, id="cut twice in the middle of a record"
+        ),
     ],
 )
 def test_live_equals_offline(tmp_path: Path, event: Event, faults: Faults, speed: float | str) -> None:
@@ -89,7 +91,11 @@ def test_two_servers_and_every_sink(tmp_path: Path, event: Event) -> None:
             tmp_path,
             sources=[
                 {"name": "first", "server": f"127.0.0.1:{first.port}"},
-                {"name": "second", "server": f"seedlink://127.0.0.1:{second.port}", "streams": ["BW.RTWO..EH?"]},
+                {
+                    "name": "second",
+                    "server": f"seedlink://127.0.0.1:{second.port}",
+                    "streams": ["BW.RTWO..EH?"],
+                },
             ],
             sinks=sinks,
         ) as daemon,
@@ -105,7 +111,9 @@ def test_two_servers_and_every_sink(tmp_path: Path, event: Event) -> None:
         assert daemon.process.stdout is not None
         shown = daemon.process.stdout.read().decode().splitlines()
     assert comparable([pick for pick in picks if pick["station"] == "RJOB"]) == comparable(offline)
-    assert comparable([pick for pick in picks if pick["station"] == "RTWO"]) == comparable(offline_picks(other))
+    assert comparable([pick for pick in picks if pick["station"] == "RTWO"]) == comparable(
+        offline_picks(other)
+    )
     for pick in picks:
         jsonschema.validate(pick, schema())
     assert len(shown) == len(picks)
@@ -155,7 +163,10 @@ def test_gaps_are_counted_and_nothing_is_picked_across_them(tmp_path: Path, even
     path, _, _ = event
     silence = Faults(silences=(Silence("*", begin_s=20.0, end_s=26.0),))
     config = ReplayConfig(inputs=(path,), port=0, speed=20.0, faults=silence)
-    with streaming(tmp_path, config, buffer={"max_component_wait_s": 0.5, "max_future_s": None}) as (_, daemon):
+    with streaming(tmp_path, config, buffer={"max_component_wait_s": 0.5, "max_future_s": None}) as (
+        _,
+        daemon,
+    ):
         wait_until(lambda: daemon.metric("xiaod_gaps_total") >= 3, "gaps of three components")
         assert daemon.stop() == 0
         [gap] = {(event["gap_s"] > 0) for event in daemon.events("station.gap")}
@@ -175,7 +186,9 @@ def test_a_resumed_run_goes_on_where_the_last_one_ended(tmp_path: Path, event: E
         assert list(first["stations"]) == ["BW.RJOB"]
         with Daemon(tmp_path, sources=[source]) as daemon:
             sequence = first["stations"]["BW.RJOB"][0]
-            wait_until(lambda: daemon.metric("xiaod_records_total") >= records - sequence, "the rest of the records")
+            wait_until(
+                lambda: daemon.metric("xiaod_records_total") >= records - sequence, "the rest of the records"
+            )
             assert daemon.metric("xiaod_records_total", verdict="good") == records - sequence
             assert daemon.stop() == 0
 

@@ -13,13 +13,17 @@ NOW = 1_700_000_000 * SECOND
 
 def record(component: str, start_s: float, seconds: float = 1.0, rate: float = 100.0) -> Segment:
     samples = np.random.default_rng(round(abs(start_s) * 10)).normal(size=round(seconds * rate))
-    return Segment(Channel("XX", "A", "", "HH" + component), NOW + round(start_s * 1e9), rate, samples, arrived_ns=NOW)
+    return Segment(
+        Channel("XX", "A", "", "HH" + component), NOW + round(start_s * 1e9), rate, samples, arrived_ns=NOW
+    )
 
 
 def live(buffer: InstrumentBuffer, seconds: int, delays_s: dict[str, float]) -> list[tuple[float, Window]]:
     """One record a second of each component, each with its delay; what is cut, and when."""
     arrivals = sorted(
-        (start + 1 + delay, component, start) for component, delay in delays_s.items() for start in range(seconds)
+        (start + 1 + delay, component, start)
+        for component, delay in delays_s.items()
+        for start in range(seconds)
     )
     cut: list[tuple[float, Window]] = []
 
@@ -56,7 +60,9 @@ def test_a_slower_component_holds_nothing_up_and_is_looked_at_when_it_comes() ->
     for at_s, window in leading:
         end_s = window.stop / 100 - NOW / SECOND
         assert at_s - end_s <= 3.0 + 1.0 + 0.01
-    twice = {window.index for _, window in leading if window.components != "ZNE"} & {w.index for w in following}
+    twice = {window.index for _, window in leading if window.components != "ZNE"} & {
+        w.index for w in following
+    }
     assert len(twice) > 20
 
 
@@ -122,4 +128,6 @@ def test_windows_carry_the_samples_before_them(rjob: Recording) -> None:
     for before, window in zip(windows, windows[2:], strict=False):
         assert window.history is not None
         overlap = window.index - before.index
-        np.testing.assert_array_equal(window.history[:, -min(overlap, 66) :], before.samples[:, overlap - min(overlap, 66) : overlap])
+        np.testing.assert_array_equal(
+            window.history[:, -min(overlap, 66) :], before.samples[:, overlap - min(overlap, 66) : overlap]
+        )

@@ -106,7 +106,9 @@ def test_a_rate_slightly_off_neither_gaps_nor_drifts(true_rate: float, header_ra
     [run] = track.runs
     # The samples hold their own true time: the grid must agree with them.
     values = run.view(run.stop - 1000, run.stop).astype(np.float64)
-    grid_s = (np.arange(run.stop - 1000, run.stop) * 10_000_000 - start_ns + run.offset_at(run.stop - 1)) / 1e9
+    grid_s = (
+        np.arange(run.stop - 1000, run.stop) * 10_000_000 - start_ns + run.offset_at(run.stop - 1)
+    ) / 1e9
     slope = np.polyfit(grid_s - grid_s[0], values - values[0], 1)[0]
     assert slope == pytest.approx(1.0, abs=2e-3)
     assert abs((values[-1] - values[0]) - (grid_s[-1] - grid_s[0])) < 0.011

@@ -310,16 +310,20 @@ class Link(SeedLinkConnection):  # type: ignore[misc]  # ObsPy is not typed
                 begin += FRAME_BYTES
                 self._garbage = 0
                 yield Frame(header, bytes(received[begin - RECORD_BYTES : begin]))
-            if len(received) - begin < HEADER_BYTES and bytes(received[begin:]).startswith(b"END"):
-                raise LinkError("the server ended the data")
+            self._heed(begin)
         finally:
             del received[:begin]
 
+    def _heed(self, begin: int) -> None:
+        """Notice a word in place of a packet."""
+        if self._received.startswith((b"END", b"ERROR\r"), begin):
+            raise LinkError(
+                f"the server says {bytes(self._received[begin : begin + 5]).split()[0].decode()!r}"
+            )
+
     def _resynchronise(self, begin: int) -> int:
         """Where the next frame may begin, behind bytes that are none."""
-        rest = bytes(self._received[begin : begin + HEADER_BYTES])
-        if rest.startswith((b"END", b"ERROR")):
-            raise LinkError(f"the server says {rest.split()[0].decode()!r}")
+        self._heed(begin)
         found = self._received.find(b"SL", begin + 1)
         following = found if found >= 0 else max(begin + 1, len(self._received) - 1)
         self.skipped_bytes += following - begin

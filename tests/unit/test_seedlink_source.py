@@ -1,0 +1,391 @@
+"""The SeedLink source against servers that behave, and servers that do not, over real sockets."""
+
+import contextlib
+import os
+import resource
+import socket
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.harness import Server, wait_until, write_event
+from xiaod.config import SeedLinkConfig
+from xiaod.records import BadRecord, LinkChange, Segment, SourceItem
+from xiaod.replay import Faults, ReplayConfig
+from xiaod.replay.records import load
+from xiaod.sources.discovery import DiscoveryError, discover, parse_streams
+from xiaod.sources.seedlink import SeedLinkSource
+
+STOP_S = 5.0
+"""A stop is promised within 2 s; the machine may be busy."""
+
+
+class Run:
+    """A source in a thread, and what it yields."""
+
+    def __init__(self, source: SeedLinkSource) -> None:
+        self.source = source
+        self.items: list[SourceItem] = []
+        self._thread = threading.Thread(target=source.run, args=(self.items.append,), daemon=True)
+
+    def __enter__(self) -> "Run":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        begun = time.monotonic()
+        self.source.stop()
+        self._thread.join(4 * STOP_S)
+        assert not self._thread.is_alive()
+        assert time.monotonic() - begun < STOP_S
+
+    @property
+    def segments(self) -> list[Segment]:
+        return [item for item in self.items if isinstance(item, Segment)]
+
+    def changes(self, state: str) -> list[LinkChange]:
+        return [item for item in self.items if isinstance(item, LinkChange) and item.state == state]
+
+    def wait_for(self, state: str, count: int = 1) -> list[LinkChange]:
+        wait_until(lambda: len(self.changes(state)) >= count, f"{count} x {state}", 20)
+        return self.changes(state)
+
+
+def source(port: int, **keys: object) -> SeedLinkSource:
+    content = {
+        "name": "test", "server": f"127.0.0.1:{port}", "streams": ["BW.RJOB..EH?"], "connect_timeout_s": 3.0,
+        "reconnect_min_s": 0.05, "reconnect_max_s": 0.2, **keys,
+    }  # fmt: skip
+    return SeedLinkSource(SeedLinkConfig.model_validate(content))
+
+
+class Scripted:
+    """A server that answers commands as told and then does what a test wants."""
+
+    def __init__(
+        self,
+        then: Callable[[socket.socket], None],
+        answers: dict[bytes, bytes] | None = None,
+        piecewise: bool = False,
+    ) -> None:
+        self.commands: list[bytes] = []
+        self.connections = 0
+        self._then = then
+        self._answers = {
+            b"HELLO": b"SeedLink v3.1 (scripted) :: SLPROTO:3.1\r\ntest\r\n",
+            b"INFO": b"ERROR\r\n",
+            **(answers or {}),
+        }
+        self._piecewise = piecewise
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.port = self._socket.getsockname()[1]
+        self._open: list[socket.socket] = []
+
+    def __enter__(self) -> "Scripted":
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for sock in [self._socket, *self._open]:
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+            sock.close()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                sock, _ = self._socket.accept()
+                self._open.append(sock)
+                self.connections += 1
+                threading.Thread(target=self._serve, args=(sock,), daemon=True).start()
+
+    def _serve(self, sock: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            received = b""
+            while piece := sock.recv(4096):
+                received += piece
+                while b"\r" in received:
+                    command, _, received = received.partition(b"\r")
+                    self.commands.append(command.strip())
+                    word = command.split()[0]
+                    if word == b"END":
+                        self._then(sock)
+                        continue
+                    answer = self._answers.get(word, b"OK\r\n")
+                    for part in (
+                        [answer[index : index + 1] for index in range(len(answer))]
+                        if self._piecewise
+                        else [answer]
+                    ):
+                        sock.sendall(part)
+
+
+@pytest.fixture(scope="module")
+def event(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int]:
+    path = tmp_path_factory.mktemp("data") / "event.mseed"
+    return path, write_event(path)
+
+
+@pytest.fixture(scope="module")
+def frames() -> list[bytes]:
+    """Packets of the example."""
+    records = load(["example"]).records
+    return [b"SL%06X" % number + record.raw for number, record in enumerate(records, 1)]
+
+
+def contents(segments: list[Segment]) -> list[tuple[str, int]]:
+    return sorted((str(segment.channel), segment.start_ns) for segment in segments)
+
+
+def test_everything_a_server_has_arrives_once(event: tuple[Path, int]) -> None:
+    path, count = event
+    with Server(ReplayConfig(inputs=(path,), port=0, speed="max")) as server, Run(source(server.port)) as run:
+        wait_until(lambda: len(run.segments) >= count, "all records")
+        [streaming] = run.changes("streaming")
+        assert [str(channel) for channel in streaming.channels] == [
+            "BW.RJOB..EHE",
+            "BW.RJOB..EHN",
+            "BW.RJOB..EHZ",
+        ]
+        assert len(set(contents(run.segments))) == count
+        assert all(segment.arrived_ns for segment in run.segments)
+    assert run.changes("ended")
+
+
+@pytest.mark.parametrize(
+    ("streams", "expected"),
+    [(["*.*.*.*"], 3), (["B?.R*.--.EH[ZN]"], 2), (["BW.RJOB.*.??Z"], 1), (["XX.NONE..EHZ", "BW.*.*.EHZ"], 1)],
+)
+def test_wildcards_select(event: tuple[Path, int], streams: list[str], expected: int) -> None:
+    path, count = event
+    with (
+        Server(ReplayConfig(inputs=(path,), port=0, speed="max")) as server,
+        Run(source(server.port, streams=streams)) as run,
+    ):
+        wait_until(lambda: len({segment.channel for segment in run.segments}) >= expected, "channels")
+        wait_until(lambda: len(run.segments) >= count * expected // 3 - 3, "records")
+        assert len({segment.channel for segment in run.segments}) == expected
+
+
+def test_nothing_that_matches_is_refused_and_asked_again(event: tuple[Path, int]) -> None:
+    with (
+        Server(ReplayConfig(inputs=(event[0],), port=0)) as server,
+        Run(source(server.port, streams=["XX.*.*.*"])) as run,
+    ):
+        assert "no stream that matches XX" in run.wait_for("refused", 2)[0].detail
+
+
+@pytest.mark.parametrize("at_newest", [False, True])
+def test_cuts_in_the_middle_of_a_record_lose_nothing(event: tuple[Path, int], at_newest: bool) -> None:
+    path, count = event
+    faults = Faults(cut_after_packets=9, cut_connections=5, resume_at_newest=at_newest)
+    with (
+        Server(ReplayConfig(inputs=(path,), port=0, speed=40.0, faults=faults)) as server,
+        Run(source(server.port)) as run,
+    ):
+        wait_until(lambda: len(set(contents(run.segments))) >= count, "all records")
+        assert len(run.changes("disconnected")) == 5
+
+
+def test_numbers_that_wrap_and_start_again(event: tuple[Path, int]) -> None:
+    path, count = event
+    faults = Faults(cut_after_packets=9, cut_connections=3)
+    config = ReplayConfig(inputs=(path,), port=0, speed=40.0, first_sequence=0xFFFFF0, faults=faults)
+    with Server(config) as server, Run(source(server.port)) as run:
+        wait_until(lambda: len(set(contents(run.segments))) >= count, "all records")
+        assert max(segment.sequence or 0 for segment in run.segments) <= 0xFFFFFF
+
+
+def test_a_server_that_closes_is_noticed_at_once(frames: list[bytes]) -> None:
+    def close(sock: socket.socket) -> None:
+        sock.sendall(frames[0])
+        sock.close()
+
+    with Scripted(close) as server, Run(source(server.port, network_timeout_s=600.0, keepalive_s=0.0)) as run:
+        changes = run.wait_for("disconnected", 3)
+        assert changes[0].detail == "the server closed the connection"
+        assert len(run.segments) >= 3
+        # Behind the packet that came, by number and time.
+        assert any(command == b"DATA 000002 2009,08,24,00,20,03" for command in server.commands)
+
+
+def test_refusals_do_not_end_it_and_delays_grow() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    with Run(source(port, reconnect_max_s=1.0)) as run:
+        changes = run.wait_for("refused", 5)
+        assert all("refused" in change.detail for change in changes)
+        delays = [change.retry_s or 0 for change in changes]
+        assert all(0 < delay <= 1.0 for delay in delays)
+        assert max(delays[3:]) > delays[0] or max(delays) > 0.1
+
+
+def test_silence_is_given_up_after_the_time_limit() -> None:
+    with (
+        Scripted(lambda sock: None) as server,
+        Run(source(server.port, network_timeout_s=1.0, keepalive_s=0.0)) as run,
+    ):
+        assert "nothing received" in run.wait_for("disconnected")[0].detail
+
+
+def test_quiet_links_carry_keep_alives(frames: list[bytes]) -> None:
+    with Scripted(lambda sock: sock.sendall(frames[0])) as server, Run(source(server.port, keepalive_s=0.3)):
+        wait_until(lambda: server.commands.count(b"INFO ID") >= 2, "keep-alives", 20)
+
+
+@pytest.mark.parametrize("silent", [b"HELLO", b"STATION", b"SELECT", b"DATA"])
+def test_a_stop_is_heard_whatever_the_server_does_not_say(silent: bytes) -> None:
+    with (
+        Scripted(lambda sock: None, {silent: b""}) as server,
+        Run(source(server.port, connect_timeout_s=60.0)),
+    ):
+        wait_until(
+            lambda: any(command.startswith(silent) for command in server.commands), silent.decode(), 20
+        )
+
+
+def test_a_stop_is_heard_in_a_long_pause() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    with Run(source(port, reconnect_min_s=500.0, reconnect_max_s=600.0)) as run:
+        run.wait_for("refused")
+
+
+def test_a_station_that_is_not_accepted_is_named_and_others_go_on(event: tuple[Path, int]) -> None:
+    with (
+        Server(ReplayConfig(inputs=(event[0],), port=0, speed="max")) as server,
+        Run(source(server.port, streams=["BW.RJOB..EHZ", "XX.NOPE..EHZ"])) as run,
+    ):
+        wait_until(lambda: run.segments, "records")
+    with (
+        Scripted(lambda sock: None, {b"STATION": b"ERROR\r\n"}) as scripted,
+        Run(source(scripted.port)) as run,
+    ):
+        assert "no stations accepted" in run.wait_for("refused", 2)[0].detail
+
+
+def test_a_position_that_is_not_accepted_falls_back_to_live(frames: list[bytes]) -> None:
+    with Scripted(lambda sock: sock.sendall(frames[0])) as server:
+        config = SeedLinkConfig(server=f"127.0.0.1:{server.port}", streams=("BW.RJOB..EH?",))
+        server._answers[b"DATA"] = b"ERROR\r\n"
+        made = SeedLinkSource(config, resume={("BW", "RJOB"): (5, 1_251_073_203_000_000_000)})
+        with Run(made) as run:
+            wait_until(lambda: server.commands.count(b"DATA") >= 1, "plain DATA")
+            server._answers[b"DATA"] = b"OK\r\n"
+            assert b"DATA 000006 2009,08,24,00,20,03" in server.commands
+            run.wait_for("connecting", 2)
+
+
+def test_replies_in_pieces_and_packets_behind_them(frames: list[bytes]) -> None:
+    with (
+        Scripted(lambda sock: sock.sendall(b"".join(frames)), piecewise=True) as server,
+        Run(source(server.port)) as run,
+    ):
+        wait_until(lambda: len(run.segments) >= len(frames), "all packets", 20)
+
+
+def test_garbage_between_packets_is_skipped_and_counted(frames: list[bytes]) -> None:
+    junk = b"\0\xffSLOOP" * 31 + b"SL12345"
+    sent = frames[0] + junk + frames[1] + b"SL000009" + b"\xaa" * 512 + frames[2]
+    with Scripted(lambda sock: sock.sendall(sent)) as server, Run(source(server.port)) as run:
+        wait_until(lambda: len(run.segments) >= 3, "three packets", 20)
+        bad = [item for item in run.items if isinstance(item, BadRecord)]
+        assert {item.reason for item in bad} == {"framing", "decode"}
+
+
+def test_packets_of_another_size_are_not_taken_for_ours(frames: list[bytes]) -> None:
+    short = b"".join(frame[:264] for frame in frames) * 10
+    with Scripted(lambda sock: sock.sendall(short)) as server, Run(source(server.port)) as run:
+        wait_until(lambda: any(isinstance(item, BadRecord) for item in run.items), "complaint", 20)
+        assert not run.changes("ended")
+
+
+def test_a_server_that_sends_anything_but_seedlink_is_left() -> None:
+    with (
+        Scripted(lambda sock: None, {b"HELLO": b"HTTP/1.1 400 Bad Request\r\n\r\n"}) as server,
+        Run(source(server.port)) as run,
+    ):
+        assert "no SeedLink server" in run.wait_for("refused")[0].detail
+    with Scripted(lambda sock: sock.sendall(b"x" * 100_000)) as server, Run(source(server.port)) as run:
+        assert "without a packet" in run.wait_for("disconnected")[0].detail
+
+
+def test_file_descriptors_beyond_select(event: tuple[Path, int]) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < 2048:
+        pytest.skip(f"only {hard} file descriptors are allowed here")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4096), hard))
+    held = [os.open("/dev/null", os.O_RDONLY) for _ in range(1100)]
+    try:
+        with (
+            Server(ReplayConfig(inputs=(event[0],), port=0, speed="max")) as server,
+            Run(source(server.port)) as run,
+        ):
+            wait_until(lambda: len(run.segments) >= event[1], "all records")
+    finally:
+        for descriptor in held:
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_version_six_addresses(event: tuple[Path, int]) -> None:
+    try:
+        server = Server(ReplayConfig(inputs=(event[0],), host="::1", port=0, speed="max"))
+        server.__enter__()
+    except OSError as error:
+        pytest.skip(f"no IPv6 here: {error}")
+    try:
+        with Run(source(0, server=f"[::1]:{server.port}")) as run:
+            wait_until(lambda: len(run.segments) >= event[1], "all records")
+    finally:
+        server.__exit__()
+
+
+def test_a_begin_time_is_asked_for(event: tuple[Path, int]) -> None:
+    path, count = event
+    config = ReplayConfig(inputs=(path,), port=0, speed="max")
+    with Server(config) as server, Run(source(server.port, begin="2009-08-24T00:20:30Z")) as run:
+        wait_until(lambda: run.segments, "records")
+        time.sleep(0.5)
+        first_ns = min(segment.next_ns for segment in run.segments)
+        assert first_ns > 1_251_073_230_000_000_000 - 8_000_000_000
+        assert len(run.segments) < count
+
+
+class TestDiscovery:
+    def test_a_server_tells_what_it_has(self, event: tuple[Path, int]) -> None:
+        with Server(ReplayConfig(inputs=(event[0],), port=0)) as server:
+            info = discover(f"127.0.0.1:{server.port}", 10.0)
+        assert [str(item.channel) for item in info.streams] == [
+            "BW.RJOB..EHE",
+            "BW.RJOB..EHN",
+            "BW.RJOB..EHZ",
+        ]
+        assert "xiaod" in info.software
+
+    @pytest.mark.parametrize(
+        ("answers", "complaint"),
+        [
+            ({}, "ERROR"),
+            ({b"INFO": b""}, "no whole answer"),
+            ({b"HELLO": b"hello\r\nthere\r\n"}, "no SeedLink server"),
+        ],
+    )
+    def test_a_server_that_does_not_is_named(self, answers: dict[bytes, bytes], complaint: str) -> None:
+        with Scripted(lambda sock: None, answers) as server, pytest.raises(DiscoveryError, match=complaint):
+            discover(f"127.0.0.1:{server.port}", 1.0)
+
+    @pytest.mark.parametrize("text", [b"", b"<a", b"<!DOCTYPE x [<!ENTITY a 'b'>]><seedlink/>", b"\xff" * 9])
+    def test_bad_answers_are_refused(self, text: bytes) -> None:
+        with pytest.raises(DiscoveryError, match="INFO STREAMS"):
+            parse_streams(text)
+
+
+def test_a_source_can_be_stopped_before_it_runs() -> None:
+    made = source(1)
+    made.stop()
+    with Run(made) as run:
+        wait_until(lambda: run.changes("ended"), "end", 10)
