@@ -21,7 +21,7 @@ samples are looked at too. Stretches shorter than a window and a hop may give no
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,6 +71,7 @@ class InstrumentBuffer:
         self._settings = settings
         self._tracks: dict[str, Track] = {}
         self._instrument = Instrument("", "", "", "")
+        self._rows: list[tuple[str, int]] = []
         self._cursor: int | None = None
         self._lanes = (_Lane(), _Lane())
         self._incomplete: deque[tuple[int, frozenset[str]]] = deque()
@@ -93,6 +94,7 @@ class InstrumentBuffer:
         if track is None:
             self._instrument = segment.channel.instrument
             track = self._tracks[letter] = Track(settings.wait_ns, settings.max_lead)
+            self._rows = sorted(rows_of(self._tracks).items(), key=lambda item: item[1])
         verdict = track.insert(segment, now_ns or 0)
         if verdict is Verdict.CLOCK_STEP:
             self._start_anew()
@@ -123,9 +125,7 @@ class InstrumentBuffer:
     def deadline_ns(self) -> int | None:
         """Host time at which :meth:`cut` should be called even if nothing comes; None when nothing waits."""
         times = [due for track in self._tracks.values() if (due := track.release_ns) is not None]
-        if self._cursor is not None and any(
-            self._covers(track, self._cursor) for track in self._tracks.values()
-        ):
+        if self._cursor is not None and self._covering(self._cursor):
             times.append(self._led_ns(self._cursor + self._settings.length) + self._settings.wait_ns)
         return min(times, default=None)
 
@@ -149,47 +149,37 @@ class InstrumentBuffer:
         self._leads.clear()
 
     def _ready(self, now_ns: int | None, final: bool) -> Iterator[Window]:
+        edge = self.edge
         while self._cursor is not None or self._find_start():
             start = self._cursor
             if start is None:
                 break
-            covering = {letter for letter, track in self._tracks.items() if self._covers(track, start)}
-            hoped = {
-                letter
-                for letter, track in self._tracks.items()
-                if letter not in covering and self._may_cover(track, start)
-            }
+            covering = self._covering(start)
+            hoping = len(covering) < len(self._tracks) and not final and self._hopes(start, covering, edge)
             if not covering:
-                if hoped and not final:
+                if hoping:
                     break
                 yield from self._tail(now_ns)
                 if not self._find_start(start + 1):
                     break
                 continue
-            if hoped and not final and not self._overdue(start + self._settings.length, now_ns):
+            if hoping and not self._overdue(start + self._settings.length, now_ns):
                 break
-            letters = frozenset(covering)
-            yield self._window(start, letters, 0, now_ns)
-            if hoped and not final:
-                self._incomplete.append((start, letters))
+            yield self._window(start, covering, 0, now_ns)
+            if hoping:
+                self._incomplete.append((start, frozenset(covering)))
             self._cursor = start + self._settings.hop
-        yield from self._completed(now_ns, final)
+        yield from self._completed(now_ns, final, edge)
 
-    def _completed(self, now_ns: int | None, final: bool) -> Iterator[Window]:
+    def _completed(self, now_ns: int | None, final: bool, edge: int) -> Iterator[Window]:
         """Windows that were cut without a component that has come since."""
         while self._incomplete:
             start, had = self._incomplete[0]
-            covering = frozenset(
-                letter for letter, track in self._tracks.items() if self._covers(track, start)
-            )
-            hoped = any(
-                letter not in covering and self._may_cover(track, start)
-                for letter, track in self._tracks.items()
-            )
-            if hoped and not final:
+            covering = self._covering(start)
+            if not final and self._hopes(start, covering, edge):
                 return
             self._incomplete.popleft()
-            if covering > had:
+            if covering.keys() > had:
                 yield self._window(start, covering, 1, now_ns)
 
     def _tail(self, now_ns: int | None) -> Iterator[Window]:
@@ -204,7 +194,13 @@ class InstrumentBuffer:
             if run.started and run.first <= lane.last < run.stop
         ]
         if stops and min(stops) - self._settings.length > lane.last:
-            yield self._window(min(stops) - self._settings.length, lane.letters, 0, now_ns)
+            start = min(stops) - self._settings.length
+            yield self._window(
+                start,
+                {letter: run for letter, run in self._covering(start).items() if letter in lane.letters},
+                0,
+                now_ns,
+            )
 
     def _find_start(self, after: int = 0) -> bool:
         """Set the cursor to the first possible window from ``after`` on; False when there is no data for one."""
@@ -220,17 +216,25 @@ class InstrumentBuffer:
         self._cursor = -(-min(starts) // hop) * hop
         return True
 
-    def _covers(self, track: Track, start: int) -> bool:
-        return _covering_run(track, start, start + self._settings.length) is not None
+    def _covering(self, start: int) -> dict[str, Run]:
+        """The runs that cover a window, by component."""
+        stop = start + self._settings.length
+        return {
+            letter: run
+            for letter, track in self._tracks.items()
+            for run in track.runs
+            if run.first <= start and run.stop >= stop and run.started
+        }
 
-    def _may_cover(self, track: Track, start: int) -> bool:
+    def _hopes(self, start: int, covering: Container[str], edge: int) -> bool:
         """Whether a component that does not cover a window may still come to."""
-        if self.edge - track.edge > self._settings.max_lead:
-            return False
-        if not track.runs:
-            return True
-        # Only the open run grows, unless it has been overtaken by records that wait behind a hole.
-        return not track.runs[-1].started or track.runs[-1].first <= start
+        for letter, track in self._tracks.items():
+            if letter in covering or edge - track.edge > self._settings.max_lead:
+                continue
+            # Only the open run grows, unless it has been overtaken by records that wait behind a hole.
+            if not track.runs or not track.runs[-1].started or track.runs[-1].first <= start:
+                return True
+        return False
 
     def _overdue(self, stop: int, now_ns: int | None) -> bool:
         return now_ns is not None and self._led_ns(stop) + self._settings.wait_ns <= now_ns
@@ -239,22 +243,23 @@ class InstrumentBuffer:
         """Host time at which the fastest component had come up to a grid index."""
         return next((time_ns for edge, time_ns in self._leads if edge >= stop), self._leads[-1][1])
 
-    def _window(self, start: int, letters: frozenset[str], lane_number: int, now_ns: int | None) -> Window:
+    def _window(self, start: int, runs: dict[str, Run], lane_number: int, now_ns: int | None) -> Window:
         stop = start + self._settings.length
-        runs = {letter: _covering_run(self._tracks[letter], start, stop) for letter in letters}
-        oldest = max(run.first for run in runs.values() if run is not None)
+        letters = frozenset(runs)
+        oldest = max(run.first for run in runs.values())
         begin = max(start - self._settings.history, min(oldest, start))
         samples = np.zeros((ROWS, stop - begin), np.float32)
         names = [MISSING] * ROWS
         arrived_ns, record_end_ns, offset_ns = 0, 0, None
-        for letter, row in sorted(rows_of(self._tracks.keys()).items(), key=lambda item: item[1]):
+        for letter, row in self._rows:
             run = runs.get(letter)
             if run is None:
                 continue
             samples[row] = run.view(begin, stop)
             names[row] = letter
             offset_ns = run.offset_at(stop - 1) if offset_ns is None else offset_ns
-            arrived_ns, record_end_ns = max((arrived_ns, record_end_ns), run.arrival_of(stop - 1))
+            if now_ns is not None:
+                arrived_ns, record_end_ns = max((arrived_ns, record_end_ns), run.arrival_of(stop - 1))
         samples.flags.writeable = False
         lane = self._lanes[lane_number]
         joins = lane.last is not None and start - lane.last <= self._settings.hop and start > lane.last
@@ -288,13 +293,6 @@ class InstrumentBuffer:
                     run.trim(needed)
         while len(self._leads) > 1 and self._leads[0][0] < self._cursor + self._settings.length:
             self._leads.popleft()
-
-
-def _covering_run(track: Track, start: int, stop: int) -> Run | None:
-    for run in track.runs:
-        if run.started and run.first <= start and run.stop >= stop:
-            return run
-    return None
 
 
 def pieces_of(segment: Segment) -> Iterator[Segment]:

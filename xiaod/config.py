@@ -133,7 +133,7 @@ class EngineConfig(Model):
     kind: Literal["onnx", "torch"] = "onnx"
     model: str = "micro"
     threads: Annotated[int, Field(ge=1, le=64)] = 1
-    max_batch: Annotated[int, Field(ge=1, le=4096)] = 64
+    max_batch: Annotated[int, Field(ge=1, le=4096)] = 16
 
 
 class StationConfig(Model):

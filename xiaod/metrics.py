@@ -10,6 +10,10 @@ so the series of a station that is no longer there disappear.
 True
 """
 
+import threading
+import time
+from collections.abc import Iterable
+
 from prometheus_client import (
     CollectorRegistry,
     Counter,
@@ -20,6 +24,7 @@ from prometheus_client import (
     ProcessCollector,
     generate_latest,
 )
+from prometheus_client.core import CounterMetricFamily, Metric
 
 SPAN_BUCKETS_S = (0.25, 0.5, 1, 2, 3, 4, 5, 7.5, 10, 20, 40)
 LATENCY_BUCKETS_S = (0.1, 0.25, 0.5, 1, 2, 3, 4, 5, 7.5, 10, 15, 20, 30, 60, 300, 3600)
@@ -34,6 +39,7 @@ class Metrics:
         registry = self.registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
+        registry.register(ThreadCollector())
         self.build = Info("xiaod_build", "Version of the program", registry=registry)
         self.model = Info("xiaod_model", "Model in use", registry=registry)
         self.records = Counter(
@@ -129,3 +135,20 @@ class Metrics:
     def exposition(self) -> bytes:
         """All metrics in Prometheus' text format."""
         return generate_latest(self.registry)
+
+
+class ThreadCollector:
+    """CPU time of each thread that lives: where the time goes.
+
+    Threads are named after their work: ``source.NAME`` receives and decodes, ``MainThread`` buffers, cuts, merges and picks, ``engine``
+    infers, ``sink.NAME`` writes.
+    """
+
+    def collect(self) -> Iterable[Metric]:
+        """CPU time as of now."""
+        family = CounterMetricFamily("xiaod_thread_cpu_seconds", "CPU time of a thread", labels=["thread"])
+        for thread in threading.enumerate():
+            if thread.ident is not None and thread.is_alive():
+                clock = time.pthread_getcpuclockid(thread.ident)
+                family.add_metric([thread.name.removesuffix("_0")], time.clock_gettime(clock))
+        return [family]

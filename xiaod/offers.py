@@ -5,8 +5,8 @@ r"""``xiaod stations``: what the configured servers have, and which of it the co
 >>> out = StringIO()
 >>> print_offers(Config(sources=(SeedLinkConfig(server="127.0.0.1:1"),)), timeout_s=2.0, out=out)
 1
->>> out.getvalue()
-'127.0.0.1:1: Connection refused\n'
+>>> "Connection refused" in out.getvalue()
+True
 """
 
 import asyncio

@@ -107,11 +107,11 @@ class _Merger:
 
     def __init__(self, span: int) -> None:
         self._span = span
-        self._sum = np.zeros((len(PHASES), 0))
-        self._weight = np.zeros(0)
+        self._sum = np.zeros((len(PHASES), 0), np.float32)
+        self._weight = np.zeros(0, np.float32)
         self._index = 0
 
-    def add(self, probabilities: Probabilities, weight: NDArray[np.float64]) -> NDArray[np.float64]:
+    def add(self, probabilities: Probabilities, weight: NDArray[np.float32]) -> NDArray[np.floating]:
         """Add a window; the average at the last of its samples, shape ``(2, m)``, zero where nothing has weight.
 
         ``m`` is the span, or the whole window when that is fresh or no longer than the span.
@@ -123,14 +123,14 @@ class _Merger:
         added = tail * values[:, -self._span :]
         if window.fresh or added.shape != self._sum.shape or not 0 < step < self._span:
             self._sum, self._weight = added, tail.copy()
-            return np.where(weight > 0, values.astype(np.float64), 0.0)
+            return np.where(weight > 0, values, np.float32(0))
         self._sum[:, :-step] = self._sum[:, step:]
         self._sum[:, -step:] = 0
         self._weight[:-step] = self._weight[step:]
         self._weight[-step:] = 0
         self._sum += added
         self._weight += tail
-        return self._sum / np.maximum(self._weight, 1e-9)
+        return self._sum / np.maximum(self._weight, np.float32(1e-9))
 
 
 class InstrumentPicker:
@@ -142,7 +142,7 @@ class InstrumentPicker:
         span = settings.lookahead + settings.hop + samples_from_s(SECOND_LOOK_S) + settings.separation
         self._lanes = (_Merger(span), _Merger(span))
         self._reported: tuple[list[int], list[int]] = ([], [])
-        self._weights: dict[int, NDArray[np.float64]] = {}
+        self._weights: dict[int, NDArray[np.float32]] = {}
 
     def look(self, probabilities: Probabilities) -> list[Candidate]:
         """Onsets that this window gives reason to look at again, in order of time."""
@@ -255,12 +255,12 @@ def _average(
     return total / np.maximum(weight, 1)
 
 
-def _weight(length: int, settings: PickerSettings) -> NDArray[np.float64]:
+def _weight(length: int, settings: PickerSettings) -> NDArray[np.float32]:
     """Weight of a window at each of its samples, by the data that follow the sample."""
     after = np.arange(length, 0, -1) - 1
     blind = min(samples_from_s(BLIND_S), settings.lookahead // 2)
     full = settings.lookahead + settings.hop
-    return np.clip((after - blind + 1) / (full - blind), 0.0, 1.0)
+    return np.clip((after - blind + 1) / (full - blind), 0.0, 1.0).astype(np.float32)
 
 
 def _centroid(curve: NDArray[np.float64], peak: int) -> tuple[float, float]:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from models.frontend import standardise
 from models.spec import ModelSpec, SpecError
+from xiaod.engines import rows_of_phases
 from xiaod.engines.errors import ModelError
 
 
@@ -57,7 +58,7 @@ class OnnxEngine:
             raise ModelError(f"{path}: {error}") from error
         self._sha256 = hashlib.sha256(content).hexdigest()
         self._input = self._session.get_inputs()[0].name
-        self._rows = [self._spec.phases.index(phase) for phase in ("P", "S")]
+        self._rows = rows_of_phases(self._spec)
         shape = self.annotate(np.zeros((1, 3, self._spec.window_samples), np.float32)).shape
         if shape != (1, 2, self._spec.window_samples):
             raise ModelError(

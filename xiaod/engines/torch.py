@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from models.frontend import standardise
 from models.spec import ModelSpec, SpecError
+from xiaod.engines import rows_of_phases
 from xiaod.engines.errors import ModelError
 
 SUFFIX = ".safetensors"
@@ -63,7 +64,7 @@ class TorchEngine:
         self._torch = torch
         self._net = net.eval()
         self._sha256 = hashlib.sha256(content).hexdigest()
-        self._rows = [self._spec.phases.index(phase) for phase in ("P", "S")]
+        self._rows = rows_of_phases(self._spec)
 
     @property
     def spec(self) -> ModelSpec:
