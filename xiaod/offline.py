@@ -102,7 +102,11 @@ def pick_files(
                 finally:
                     pipeline.abandon()
 
-            asyncio.run(work())
+            try:
+                asyncio.run(work())
+            except ExceptionGroup as group:
+                # One task failed and the others were cancelled: what counts is why.
+                raise group.exceptions[0] from None
     except BrokenPipeError:
         # Whoever read our output has seen enough; Python would complain again when it closes standard output.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -258,6 +258,9 @@ class Outlet:
                     else:
                         await loop.run_in_executor(executor, self._sink.deliver, batch, self._clock() or 0)
                 except OSError as error:
+                    if self._clock() is None:
+                        # Offline there is nobody to wait for.
+                        raise
                     failures += 1
                     retry_s = jitter.uniform(0.5, 1) * min(RETRY_MAX_S, RETRY_MIN_S * 2 ** min(failures, 10))
                     self._metrics.sink_errors.labels(self.name).inc()

@@ -4,8 +4,8 @@ Starts ``xiaod replay PATH --speed max --loop --copies N`` and ``xiaod --config`
 
     python -m tests.benchmarks.throughput PATH --copies 200 --seconds 30 --core 0
 
-A station-second is one second of three components of one instrument at 100 Hz; windows are cut every ``hop_s``, so their number tells how many
-went through.
+A station-second is one second of three components of one instrument at 100 Hz; windows are cut every ``hop_s``, so their number
+tells how many went through.
 """
 
 import argparse
@@ -24,11 +24,15 @@ WARM_UP_S = 15.0
 
 def main() -> None:
     """Measure and print a Markdown table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("path", nargs="?", default="example", help="miniSEED of one station, or 'example'")
     parser.add_argument("--copies", type=int, default=200)
     parser.add_argument("--seconds", type=float, default=30.0)
-    parser.add_argument("--core", type=int, default=None, help="keep the daemon on this core, the server off it")
+    parser.add_argument(
+        "--core", type=int, default=None, help="keep the daemon on this core, the server off it"
+    )
     options = parser.parse_args()
     replay = subprocess.Popen(
         [sys.executable, "-m", "xiaod", "replay", options.path, "--port", "0", "--speed", "max", "--loop",
@@ -62,14 +66,18 @@ def measure(folder: Path, port: int, seconds: float, core: int | None, server_pi
     windows = spent["xiaod_windows_total", ()]
     station_s = windows * HOP_S
     picks = sum(value for (name, _), value in spent.items() if name == "xiaod_picks_total")
-    print(f"{station_s:.0f} station-seconds, {windows:.0f} windows, {picks:.0f} picks ({station_s / max(picks, 1):.0f} s a pick)")
+    print(
+        f"{station_s:.0f} station-seconds, {windows:.0f} windows, {picks:.0f} picks ({station_s / max(picks, 1):.0f} s a pick)"
+    )
     print("| part | µs per station-second |\n|---|---|")
     for (name, labels), value in sorted(spent.items()):
         if name == "xiaod_thread_cpu_seconds_total" and value > 0:
             print(f"| {dict(labels)['thread']} | {value / station_s * 1e6:.0f} |")
     print(f"| whole process | {spent['process_cpu_seconds_total', ()] / station_s * 1e6:.0f} |")
     memory = after["process_resident_memory_bytes", ()] / 1e6
-    print(f"resident memory {memory:.0f} MB, of it sample buffers {after['xiaod_buffer_bytes', ()] / 1e6:.1f} MB")
+    print(
+        f"resident memory {memory:.0f} MB, of it sample buffers {after['xiaod_buffer_bytes', ()] / 1e6:.1f} MB"
+    )
 
 
 if __name__ == "__main__":

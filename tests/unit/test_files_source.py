@@ -1,0 +1,119 @@
+"""Files as a source, and the offline command built on it."""
+
+import csv
+import io
+import subprocess
+import sys
+from pathlib import Path
+
+import obspy
+import pytest
+
+from tests.end_to_end.harness import comparable, offline_picks, write_event
+from xiaod.records import BadRecord, Segment, SourceItem
+from xiaod.sources.files import FileSource
+
+
+def items_of(*paths: Path) -> tuple[list[SourceItem], FileSource]:
+    items: list[SourceItem] = []
+    source = FileSource(paths)
+    source.run(items.append)
+    return items, source
+
+
+def test_records_of_all_files_come_in_order_of_time(tmp_path: Path) -> None:
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    count = write_event(tmp_path / "a" / "one.mseed", shift_s=30.0)
+    count += write_event(tmp_path / "a" / "b" / "two.mseed", station="RTWO")
+    (tmp_path / "a" / "notes.txt").write_text("not miniSEED")
+    done: list[tuple[int, int]] = []
+    items: list[SourceItem] = []
+    source = FileSource([tmp_path / "a"], progress=lambda part, whole: done.append((part, whole)))
+    source.run(items.append)
+    starts = [item.start_ns for item in items if isinstance(item, Segment)]
+    assert len(starts) == count == source.records
+    assert starts == sorted(starts)
+    assert done[-1] == (count * 512, count * 512)
+    [bad] = [item for item in items if isinstance(item, BadRecord)]
+    assert bad.reason == "not_miniseed"
+    assert "notes.txt" in bad.detail
+
+
+def test_damage_in_the_middle_costs_no_more_than_it_must(tmp_path: Path) -> None:
+    path = tmp_path / "event.mseed"
+    count = write_event(path)
+    content = bytearray(path.read_bytes())
+    content[512 * 3 + 64 : 512 * 4] = b"\xaa" * 448
+    path.write_bytes(content[: 512 * 20 + 100])
+    items, source = items_of(path)
+    assert count > 20
+    assert source.records == 19
+    assert all("event.mseed" in item.detail for item in items if isinstance(item, BadRecord))
+
+
+def test_long_records_and_floats(tmp_path: Path) -> None:
+    path = tmp_path / "float.mseed"
+    obspy.read().write(str(path), format="MSEED", reclen=8192, encoding="FLOAT64")
+    phases = [pick["phase"] for pick in offline_picks(path)]
+    assert phases[:2] == ["P", "S"]
+
+
+def test_what_does_not_exist_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        items_of(tmp_path / "nowhere")
+
+
+def test_every_format_says_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "event.mseed"
+    write_event(path)
+    picks = offline_picks(path)
+    assert all(picks[index]["id"] for index in range(len(picks)))
+
+    def run(*arguments: str) -> bytes:
+        command = [sys.executable, "-m", "xiaod", "pick", str(path), *arguments]
+        return subprocess.run(command, check=True, capture_output=True, timeout=60).stdout
+
+    rows = list(csv.DictReader(io.StringIO(run("--format", "csv").decode())))
+    assert [row["id"] for row in rows] == [pick["id"] for pick in picks]
+    [event] = obspy.read_events(io.BytesIO(run("--format", "quakeml")))
+    assert {str(pick.time) for pick in event.picks} == {pick["time"] for pick in picks}
+    output = tmp_path / "picks.jsonl"
+    assert run("--output", str(output)) == b""
+    assert len(output.read_text().splitlines()) == len(picks)
+    assert comparable(offline_picks(path)) == comparable(picks)
+
+
+def test_a_reader_that_has_seen_enough_ends_it(tmp_path: Path) -> None:
+    path = tmp_path / "event.mseed"
+    write_event(path)
+    pick = f"{sys.executable} -m xiaod pick {path}"
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", f"{pick} | true"], capture_output=True, timeout=60, check=False
+    )
+    assert b"Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["nowhere.mseed"], "nowhere.mseed: no such file or folder"),
+        (["FILE", "--model", "nobody"], "neither a shipped model (micro) nor an existing .onnx file"),
+        (["FILE", "--config", "nowhere.yaml"], "nowhere.yaml: cannot be read"),
+        (["FILE", "--model", "broken.onnx"], "not a model that ONNX Runtime can load"),
+    ],
+)
+def test_mistakes_are_told_in_a_line(tmp_path: Path, arguments: list[str], complaint: str) -> None:
+    path = tmp_path / "event.mseed"
+    write_event(path)
+    (tmp_path / "broken.onnx").write_bytes(b"broken")
+    command = [
+        sys.executable,
+        "-m",
+        "xiaod",
+        "pick",
+        *[str(path) if word == "FILE" else word for word in arguments],
+    ]
+    done = subprocess.run(command, capture_output=True, timeout=60, cwd=tmp_path, check=False)
+    assert done.returncode == 2
+    assert complaint in done.stderr.decode()
+    assert "Traceback" not in done.stderr.decode()
