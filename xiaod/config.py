@@ -62,7 +62,7 @@ def _begin(text: str) -> str:
 class Model(BaseModel):
     """Base of all parts: strict types, unknown keys refused, immutable."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class SeedLinkConfig(Model):

@@ -89,7 +89,7 @@ def pick_files(
     if output is not None:
         opened = output.open("w", encoding="utf-8")
     try:
-        with opened as stream, _bar(progress) as advance:
+        with opened as stream, _Bar(progress) as advance:
             source = FileSource(inputs, progress=advance)
             sink = StreamSink(style, stream, config.agency)
             metrics = Metrics()
@@ -119,7 +119,11 @@ class _Bar:
     def __init__(self, shown: bool) -> None:
         from tqdm import tqdm
 
-        self._bar = tqdm(unit="B", unit_scale=True, disable=not shown, file=sys.stderr)
+        # In a log file a line now and then is enough.
+        interval_s = 0.1 if sys.stderr.isatty() else 10.0
+        self._bar = tqdm(
+            unit="B", unit_scale=True, disable=not shown, file=sys.stderr, mininterval=interval_s
+        )
 
     def __enter__(self) -> Callable[[int, int], None]:
         return self._advance
@@ -130,7 +134,3 @@ class _Bar:
     def _advance(self, done: int, total: int) -> None:
         self._bar.total = total
         self._bar.update(done - self._bar.n)
-
-
-def _bar(shown: bool) -> _Bar:
-    return _Bar(shown and sys.stderr.isatty())

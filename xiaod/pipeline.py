@@ -21,11 +21,12 @@ from xiaod.buffer import BufferSettings, settings_for
 from xiaod.config import Config
 from xiaod.engines import Engine
 from xiaod.metrics import Metrics
+from xiaod.outlet import Clock, Outlet
 from xiaod.picker import PickerSettings
 from xiaod.records import Instrument
 from xiaod.sinks import Sink
 from xiaod.sources import Source
-from xiaod.stages import Clock, Outlet, PickStage, assemble, depths, infer
+from xiaod.stages import PickStage, assemble, depths, infer
 from xiaod.timebase import ns_from_s, samples_from_s
 
 INBOX_BOUND = 4096

@@ -12,8 +12,7 @@ Times are integer nanoseconds UTC (see :mod:`xiaod.timebase`); arrays are read-o
 ('BW.RJOB..EHZ', 'Z', 'BW.RJOB..EH')
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
@@ -233,5 +232,3 @@ class Pick:
     """Host time of emission; None in an offline run."""
     latency: Latency | None = None
     """None in an offline run."""
-    extras: Mapping[str, float] = field(default_factory=dict)
-    """Further measured numbers, none by default."""

@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from xiaod.folders import sync_folder
 from xiaod.logs import get_logger
 
 STATE_VERSION = 1
@@ -69,7 +70,7 @@ class StateStore:
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
-        _sync_folder(self._folder)
+        sync_folder(self._folder)
         self._saved[source] = dict(positions)
 
     def _path(self, source: str) -> Path:
@@ -86,11 +87,3 @@ def _positions(content: Any) -> dict[tuple[str, str], tuple[int, int]]:
             raise ValueError(f"{name}: sequence number and time must be integers")
         positions[network, station] = (sequence, time_ns)
     return positions
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

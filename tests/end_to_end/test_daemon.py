@@ -67,6 +67,9 @@ def test_live_equals_offline(tmp_path: Path, event: Event, faults: Faults, speed
         assert comparable(daemon.picks()) == comparable(offline)
         for pick in daemon.picks():
             assert pick["latency_s"] == pytest.approx(sum(pick["latency"].values()), abs=1e-5)
+        first = min(daemon.picks(), key=lambda pick: str(pick["time"]))
+        # Lookahead and hop, and no more than the second look when the network was not sure at once.
+        assert 0.5 <= first["latency"]["lookahead_s"] <= 1.05
         if faults.garbage_every:
             assert daemon.events("record.bad")[0]["reason"] in {"decode", "empty", "stream", "log"}
         if faults.cut_after_packets:

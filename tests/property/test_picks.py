@@ -123,3 +123,20 @@ def test_a_vertical_alone_is_picked_and_says_so(rjob: Recording, engine: OnnxEng
     assert "P" in {pick.phase for pick in picks}
     assert {pick.components for pick in picks} == {"Z--"}
     assert {pick.channel.channel for pick in picks} == {"EHZ"}
+
+
+@pytest.mark.parametrize("before", [0, 10, 30, 49])
+def test_nothing_is_picked_while_a_new_run_settles(rjob: Recording, engine: OnnxEngine, before: int) -> None:
+    """Data that begin just before the onset: whatever is picked lies at least ``settle_s`` behind their beginning."""
+    begin = round(P_S * 100) - before
+    segments = [
+        Segment(
+            Channel("BW", "RJOB", "", "EH" + component),
+            rjob.start_ns + begin * 10_000_000,
+            100.0,
+            rjob.components[component][begin:],
+        )
+        for component in "ZNE"
+    ]
+    for pick in picks_of(segments, engine):
+        assert pick.time_ns >= segments[0].start_ns + 450_000_000

@@ -24,9 +24,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from xiaod.config import AgencyConfig, JsonLinesConfig
+from xiaod.folders import sync_folder
 from xiaod.records import Pick
 from xiaod.sinks.document import pick_document
-from xiaod.sinks.folders import sync_folder
 from xiaod.timebase import NS_PER_S
 
 BYTES_PER_MB = 1_000_000

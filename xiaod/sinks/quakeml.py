@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING
 
 from xiaod import __version__
 from xiaod.config import AgencyConfig, QuakeMLConfig
+from xiaod.folders import sync_folder
 from xiaod.records import Pick
-from xiaod.sinks.folders import sync_folder
 from xiaod.timebase import NS_PER_S, iso_from_ns
 
 if TYPE_CHECKING:

@@ -1,0 +1,79 @@
+"""``xiaod pick`` as it is called: formats, mistakes, readers that go away."""
+
+import csv
+import io
+import subprocess
+import sys
+from pathlib import Path
+
+import obspy
+import pytest
+
+from tests.end_to_end.harness import comparable, offline_picks, write_event
+
+
+def test_long_records_and_floats(tmp_path: Path) -> None:
+    path = tmp_path / "float.mseed"
+    obspy.read().write(str(path), format="MSEED", reclen=8192, encoding="FLOAT64")
+    phases = [pick["phase"] for pick in offline_picks(path)]
+    assert phases[:2] == ["P", "S"]
+
+
+def test_every_format_says_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "event.mseed"
+    write_event(path)
+    picks = offline_picks(path)
+    assert all(picks[index]["id"] for index in range(len(picks)))
+
+    def run(*arguments: str) -> bytes:
+        command = [sys.executable, "-m", "xiaod", "pick", str(path), *arguments]
+        return subprocess.run(command, check=True, capture_output=True, timeout=60).stdout
+
+    rows = list(csv.DictReader(io.StringIO(run("--format", "csv").decode())))
+    assert [row["id"] for row in rows] == [pick["id"] for pick in picks]
+    [event] = obspy.read_events(io.BytesIO(run("--format", "quakeml")))
+    assert {str(pick.time) for pick in event.picks} == {pick["time"] for pick in picks}
+    config = tmp_path / "config.yaml"
+    config.write_text("sources: [{server: localhost}]\npicker: {threshold_s: 0.99}\n")
+    strict = csv.DictReader(io.StringIO(run("--format", "csv", "--config", str(config)).decode()))
+    assert {row["phase"] for row in strict} == {"P"}
+    output = tmp_path / "picks.jsonl"
+    assert run("--output", str(output)) == b""
+    assert len(output.read_text().splitlines()) == len(picks)
+    assert comparable(offline_picks(path)) == comparable(picks)
+
+
+def test_a_reader_that_has_seen_enough_ends_it(tmp_path: Path) -> None:
+    path = tmp_path / "event.mseed"
+    write_event(path)
+    pick = f"{sys.executable} -m xiaod pick {path}"
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", f"{pick} | true"], capture_output=True, timeout=60, check=False
+    )
+    assert b"Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["nowhere.mseed"], "nowhere.mseed: no such file or folder"),
+        (["FILE", "--model", "nobody"], "neither a shipped model (micro) nor an existing .onnx file"),
+        (["FILE", "--config", "nowhere.yaml"], "nowhere.yaml: cannot be read"),
+        (["FILE", "--model", "broken.onnx"], "not a model that ONNX Runtime can load"),
+    ],
+)
+def test_mistakes_are_told_in_a_line(tmp_path: Path, arguments: list[str], complaint: str) -> None:
+    path = tmp_path / "event.mseed"
+    write_event(path)
+    (tmp_path / "broken.onnx").write_bytes(b"broken")
+    command = [
+        sys.executable,
+        "-m",
+        "xiaod",
+        "pick",
+        *[str(path) if word == "FILE" else word for word in arguments],
+    ]
+    done = subprocess.run(command, capture_output=True, timeout=60, cwd=tmp_path, check=False)
+    assert done.returncode == 2
+    assert complaint in done.stderr.decode()
+    assert "Traceback" not in done.stderr.decode()

@@ -1,0 +1,146 @@
+"""A sink with its backlog: what lies between the pipeline and one place that picks go to.
+
+>>> import asyncio
+>>> from xiaod.config import AgencyConfig, ConsoleConfig
+>>> from xiaod.sinks.console import ConsoleSink
+>>> async def nothing():
+...     outlet = Outlet(ConsoleSink(ConsoleConfig(kind="console"), AgencyConfig()), Metrics(), clock=lambda: 0)
+...     await outlet.put(End())
+...     await outlet.deliver()
+...     return len(outlet)
+>>> asyncio.run(nothing())
+0
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from random import Random
+
+from xiaod.bridge import End
+from xiaod.logs import get_logger
+from xiaod.metrics import Metrics
+from xiaod.records import Pick
+from xiaod.sinks import Sink
+
+SINK_TICK_S = 1.0
+"""How often a sink is called when there are no picks."""
+MAX_DELIVERY = 256
+"""Picks delivered in one call."""
+RETRY_MIN_S = 0.5
+RETRY_MAX_S = 60.0
+
+Clock = Callable[[], int | None]
+"""Host time in nanoseconds, or None in an offline run."""
+
+
+class Outlet:
+    """A sink with its backlog and its own thread, so that one that is down or slow stops nobody.
+
+    The backlog is bounded. In a live run a full one drops its oldest pick, counts that and says so: what is newest matters
+    most, and the pipeline must not stand still. In an offline run the pipeline waits instead.
+    """
+
+    def __init__(self, sink: Sink, metrics: Metrics, clock: Clock, bound: int = 10_000) -> None:
+        self._sink = sink
+        self._metrics = metrics
+        self._clock = clock
+        self._bound = bound
+        self._backlog: deque[Pick] = deque()
+        self._changed = asyncio.Event()
+        self._taken = asyncio.Event()
+        self._ended = False
+        self._dropping = False
+        self._log = get_logger("sink").bind(sink=sink.name)
+
+    @property
+    def name(self) -> str:
+        """Name of the sink."""
+        return self._sink.name
+
+    def __len__(self) -> int:
+        return len(self._backlog)
+
+    async def put(self, item: Pick | End) -> None:
+        """Append a pick, or the end."""
+        if isinstance(item, End):
+            self._ended = True
+        else:
+            if len(self._backlog) >= self._bound:
+                await self._make_room()
+            self._backlog.append(item)
+        self._changed.set()
+
+    async def _make_room(self) -> None:
+        if self._clock() is None:
+            while len(self._backlog) >= self._bound:
+                self._taken.clear()
+                await self._taken.wait()
+            return
+        lost = self._backlog.popleft()
+        self._metrics.sink_dropped.labels(self.name).inc()
+        if not self._dropping:
+            self._dropping = True
+            self._log.error("sink.backlog_full", backlog=self._bound, first_lost=lost.id)
+
+    async def deliver(self) -> None:
+        """Deliver until the end; a delivery that fails is repeated with back-off, and the end waits for it."""
+        loop = asyncio.get_running_loop()
+        failures = 0
+        jitter = Random()  # noqa: S311  spreads retries, guards nothing
+        with ThreadPoolExecutor(1, thread_name_prefix=f"sink.{self.name}") as executor:
+            while True:
+                if not self._backlog and not self._ended:
+                    await self._wait(SINK_TICK_S)
+                batch = [self._backlog[index] for index in range(min(len(self._backlog), MAX_DELIVERY))]
+                closing = not batch and self._ended
+                begun = time.perf_counter()
+                try:
+                    if closing:
+                        await loop.run_in_executor(executor, self._sink.close)
+                    else:
+                        await loop.run_in_executor(executor, self._sink.deliver, batch, self._clock() or 0)
+                except OSError as error:
+                    if self._clock() is None:
+                        # Offline there is nobody to wait for.
+                        raise
+                    failures += 1
+                    retry_s = jitter.uniform(0.5, 1) * min(RETRY_MAX_S, RETRY_MIN_S * 2 ** min(failures, 10))
+                    self._metrics.sink_errors.labels(self.name).inc()
+                    self._log.warning(
+                        "sink.failed",
+                        error=str(error),
+                        failures=failures,
+                        backlog=len(self._backlog),
+                        retry_s=round(retry_s, 2),
+                    )
+                    await asyncio.sleep(retry_s)
+                    continue
+                if failures:
+                    self._log.info("sink.recovered", failures=failures)
+                failures = 0
+                if closing:
+                    return
+                self._count(batch, time.perf_counter() - begun)
+
+    def _count(self, batch: Sequence[Pick], duration_s: float) -> None:
+        if not batch:
+            return
+        for pick in batch:
+            # The front may have been dropped meanwhile for want of room.
+            if self._backlog and self._backlog[0] is pick:
+                self._backlog.popleft()
+        self._dropping = False
+        self._taken.set()
+        self._metrics.sink_delivered.labels(self.name).inc(len(batch))
+        self._metrics.sink_duration.labels(self.name).observe(duration_s)
+
+    async def _wait(self, limit_s: float) -> None:
+        self._changed.clear()
+        try:
+            async with asyncio.timeout(limit_s):
+                await self._changed.wait()
+        except TimeoutError:
+            pass
