@@ -105,7 +105,7 @@ def run(options: argparse.Namespace) -> int:
     from xiaod.configfile import ConfigError, load_config
     from xiaod.engines.errors import ModelError
     from xiaod.logs import configure_logs, get_logger
-    from xiaod.service import ExitCode, Service, open_engine
+    from xiaod.service import ExitCode, Service, StartError, open_engine
 
     try:
         config = load_config(options.config)
@@ -119,6 +119,9 @@ def run(options: argparse.Namespace) -> int:
 
     try:
         return asyncio.run(serve())
+    except StartError as error:
+        get_logger("service").error("service.cannot_start", error=str(error))
+        return error.code
     except Exception:  # noqa: BLE001  whatever failed is logged, and the service manager told
         get_logger("service").exception("service.failed")
         return ExitCode.FAILURE

@@ -55,6 +55,18 @@ class ExitCode(IntEnum):
     """A second signal came while stopping."""
 
 
+class StartError(Exception):
+    """The daemon cannot start; the message says why and what helps, ``code`` how to end."""
+
+    def __init__(self, message: str, code: ExitCode) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class _CutShort(Exception):  # noqa: N818  the orderly stop took too long; never leaves this file
+    pass
+
+
 def open_engine(config: Config) -> Engine:
     """Load the configured engine and model.
 
@@ -96,7 +108,11 @@ class Service:
         self._sources: list[SeedLinkSource] = []
 
     async def run(self) -> ExitCode:
-        """Run until a signal comes or something fails."""
+        """Run until a signal comes or something fails.
+
+        Raises:
+            StartError: when a listener or an embedded server cannot be started.
+        """
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._signalled, number)
@@ -117,7 +133,14 @@ class Service:
                     lambda: self._exposition(pipeline),
                     lambda: self._readiness(pipeline),
                 )
-                await web.start()
+                try:
+                    await web.start()
+                except OSError as error:
+                    raise StartError(
+                        f"http: cannot listen on {self._config.http.host}:{self._config.http.port}: {error.strerror}; "
+                        "stop what uses it, or change http.port (0 takes a free one)",
+                        ExitCode.FAILURE,
+                    ) from error
                 stack.push_async_callback(web.stop)
                 self._log.info("web.listening", host=self._config.http.host, port=web.port)
             return await self._work(pipeline)
@@ -135,6 +158,7 @@ class Service:
             sinks=[outlet.name for outlet in pipeline.outlets],
         )
         self._notifier.send("READY=1", "STATUS=started")
+        code = ExitCode.OK
         try:
             async with asyncio.TaskGroup() as group:
                 finished = pipeline.start(group)
@@ -144,17 +168,20 @@ class Service:
                 stopping.cancel()
                 self._notifier.send("STOPPING=1")
                 pipeline.stop_sources()
-                async with asyncio.timeout(self._config.grace_s):
-                    await finished
+                try:
+                    async with asyncio.timeout(self._config.grace_s):
+                        await finished
+                except TimeoutError:
+                    raise _CutShort from None
                 watching.cancel()
-        except TimeoutError:
+        except* _CutShort:
             self._log.error("service.cut_short", grace_s=self._config.grace_s, **_left(pipeline))
-            return ExitCode.CUT_SHORT
+            code = ExitCode.CUT_SHORT
         finally:
             pipeline.abandon()
             self._save_state()
-        self._log.info("service.stopped")
-        return ExitCode.OK
+        self._log.info("service.stopped", status=int(code))
+        return code
 
     def _signalled(self, number: int) -> None:
         if self._stopping.is_set():
@@ -174,11 +201,14 @@ class Service:
         self, config: SeedLinkConfig, played: str, stack: AsyncExitStack
     ) -> SeedLinkConfig:
         """Start a replay server in this process and point the source at it."""
-        from xiaod.replay import ReplayConfig, ReplayServer
+        from xiaod.replay import ReplayConfig, ReplayError, ReplayServer
 
-        server = await stack.enter_async_context(
-            ReplayServer(ReplayConfig(inputs=(played,), port=0, shift_to_now=True, loop=True))
-        )
+        try:
+            server = await stack.enter_async_context(
+                ReplayServer(ReplayConfig(inputs=(played,), port=0, shift_to_now=True, loop=True))
+            )
+        except ReplayError as error:
+            raise StartError(f"sources: {config.label}: {error}", ExitCode.CONFIGURATION) from error
         self._log.info("replay.listening", host="127.0.0.1", port=server.port, plays=played)
         return config.model_copy(update={"name": config.label, "server": f"127.0.0.1:{server.port}"})
 

@@ -227,6 +227,18 @@ def test_a_second_signal_ends_at_once(tmp_path: Path, event: Event) -> None:
         assert daemon.process.wait(LIMIT_S) == 130
 
 
+def test_a_stop_that_takes_too_long_is_cut_short(tmp_path: Path, event: Event) -> None:
+    path, records, _ = event
+    sinks = [{"kind": "jsonl", "path": "/dev/full"}]
+    config = ReplayConfig(inputs=(path,), port=0, speed="max")
+    with streaming(tmp_path, config, sinks=sinks, grace_s=1.0) as (_, daemon):
+        daemon.wait_for_records(records)
+        daemon.wait_for("sink.failed")
+        assert daemon.stop() == 3
+        [event_cut] = daemon.events("service.cut_short")
+        assert event_cut["backlog_jsonl"] >= 2
+
+
 def test_a_sink_that_fails_stops_nobody_and_gets_everything_later(tmp_path: Path, event: Event) -> None:
     path, records, offline = event
     blocked = tmp_path / "blocked"
@@ -269,3 +281,16 @@ def test_the_shipped_configuration_picks_the_example(tmp_path: Path) -> None:
         assert (seconds[1] - seconds[0]) % 60 == pytest.approx(5.71 - 4.73, abs=0.1)
         assert daemon.stop() == 0
         assert len(list((tmp_path / "quakeml").glob("*.xml"))) >= 2
+
+
+def test_a_port_that_is_taken_and_a_replay_of_nothing_are_told_in_a_line(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        http = {"port": taken.getsockname()[1]}
+        with Daemon(tmp_path / "port", sources=[{"server": "replay:example"}], http=http) as daemon:
+            assert daemon.process.wait(LIMIT_S) == 1
+            [event] = daemon.events("service.cannot_start")
+            assert "change http.port" in event["error"]
+    with Daemon(tmp_path / "replay", sources=[{"server": "replay:/nowhere"}]) as daemon:
+        assert daemon.process.wait(LIMIT_S) == 2
+        [event] = daemon.events("service.cannot_start")
+        assert "/nowhere" in event["error"]

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xiaod.records import Channel
@@ -165,6 +165,7 @@ def delivered(subscriptions: tuple[Subscription, ...], channel: Channel) -> bool
     )
 
 
+@settings(deadline=None)
 @given(st.data(), channels)
 def test_matches_as_a_naive_model_does(data: st.DataObject, channel: Channel) -> None:
     pattern = data.draw(wanted_of(channel))
@@ -173,6 +174,7 @@ def test_matches_as_a_naive_model_does(data: st.DataObject, channel: Channel) ->
     assert matches(other, [pattern]) == naive(other, pattern)
 
 
+@settings(deadline=None)
 @given(st.data(), st.lists(channels, min_size=1, max_size=8))
 def test_every_offered_channel_that_is_wanted_is_delivered(
     data: st.DataObject, offered: list[Channel]
@@ -189,6 +191,7 @@ def test_every_offered_channel_that_is_wanted_is_delivered(
         assert named or any((one.network, one.station) == place and matches(one, wanted) for one in offered)
 
 
+@settings(deadline=None)
 @given(st.data(), channels)
 def test_named_station_delivers_what_the_pattern_means_without_a_listing(
     data: st.DataObject, channel: Channel

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
@@ -124,6 +124,7 @@ def test_folder_in_the_place_of_the_file_is_reported(tmp_path: Path) -> None:
         StateStore(tmp_path).save("server", POSITIONS)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=60) | st.text(max_size=60).map(str.encode))
 def test_any_bytes_are_survived(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
     folder = tmp_path_factory.mktemp("state")
@@ -136,6 +137,7 @@ codes = st.text("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789", min_size=1, max_size=5)
 places = st.tuples(st.integers(-1, 2**24), st.integers(0, 2**63 - 1))
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.tuples(codes, codes), places))
 def test_any_positions_come_back(
     tmp_path_factory: pytest.TempPathFactory, positions: dict[tuple[str, str], tuple[int, int]]
