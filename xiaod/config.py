@@ -21,9 +21,8 @@ from xiaod.timebase import ns_from_iso
 REPLAY_PREFIX = "replay:"
 DEFAULT_SEEDLINK_PORT = 18000
 
-_STREAM_PATTERN = re.compile(
-    r"[A-Z0-9*?\-\[\]!]+\.[A-Z0-9*?\-\[\]!]+\.[A-Z0-9*?\-\[\]!]*\.[A-Z0-9*?\-\[\]!]+"
-)
+_CODE = r"(?:[A-Z0-9*?-]|\[!?[A-Z0-9]+(?:-[A-Z0-9]+)*\])"
+_STREAM_PATTERN = re.compile(rf"{_CODE}+\.{_CODE}+\.{_CODE}*\.{_CODE}+")
 _NAME_PATTERN = r"^[A-Za-z0-9_-]{1,32}$"
 _STATION_PATTERN = re.compile(r"[A-Z0-9]{1,8}\.[A-Z0-9]{1,8}")
 

@@ -17,6 +17,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 from xiaod.folders import sync_folder
 from xiaod.logs import get_logger
@@ -43,10 +44,10 @@ class StateStore:
             return _positions(content)
         except FileNotFoundError:
             return {}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            aside = path.with_suffix(f".bad-{path.stat().st_mtime_ns}") if path.exists() else None
-            if aside is not None and path.is_file():
-                path.replace(aside)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            aside = None
+            if path.is_file():
+                aside = path.replace(path.with_suffix(f".bad-{path.stat().st_mtime_ns}"))
             self._log.warning("state.unreadable", file=str(path), moved_to=str(aside), error=str(error))
             return {}
 
@@ -74,7 +75,10 @@ class StateStore:
         self._saved[source] = dict(positions)
 
     def _path(self, source: str) -> Path:
-        return self._folder / f"resume-{re.sub(r'[^A-Za-z0-9_-]', '_', source)}.json"
+        safe = re.sub(r"[^A-Za-z0-9_-]", "_", source)
+        # Names that differ only in what a file name cannot carry get files of their own.
+        extra = "" if safe == source else f"-{crc32(source.encode()):08x}"
+        return self._folder / f"resume-{safe}{extra}.json"
 
 
 def _positions(content: Any) -> dict[tuple[str, str], tuple[int, int]]:
@@ -83,7 +87,7 @@ def _positions(content: Any) -> dict[tuple[str, str], tuple[int, int]]:
     positions = {}
     for name, (sequence, time_ns) in content["stations"].items():
         network, _, station = name.partition(".")
-        if not isinstance(sequence, int) or not isinstance(time_ns, int):
+        if type(sequence) is not int or type(time_ns) is not int:
             raise ValueError(f"{name}: sequence number and time must be integers")
         positions[network, station] = (sequence, time_ns)
     return positions

@@ -19,6 +19,16 @@ def test_long_records_and_floats(tmp_path: Path) -> None:
     assert phases[:2] == ["P", "S"]
 
 
+def test_records_behind_damage_are_used(tmp_path: Path) -> None:
+    path = tmp_path / "event.mseed"
+    write_event(path)
+    whole = path.read_bytes()
+    damaged = tmp_path / "damaged.mseed"
+    # Junk between records, of a length that is no record's.
+    damaged.write_bytes(whole[: 512 * 7] + b"\0" * 777 + whole[512 * 7 :] + b"junk")
+    assert comparable(offline_picks(damaged)) == comparable(offline_picks(path))
+
+
 def test_every_format_says_the_same(tmp_path: Path) -> None:
     path = tmp_path / "event.mseed"
     write_event(path)

@@ -9,6 +9,8 @@ Traceback (most recent call last):
 FileNotFoundError: nowhere.mseed: no such file or folder
 """
 
+import mmap
+import re
 import threading
 from array import array
 from collections.abc import Callable, Iterator, Sequence
@@ -20,6 +22,11 @@ from xiaod.sources import Emit
 from xiaod.sources.miniseed import decode
 
 MAX_OPEN_FILES = 128
+MAX_RECORD_BYTES = 65_536
+"""The longest record that is looked for."""
+
+_HEADER = re.compile(rb"[0-9 \0]{6}[DRQM][ \0]|MS\x03")
+"""How a record of miniSEED 2 or 3 begins."""
 
 
 class FileSource:
@@ -100,25 +107,61 @@ class _Index:
         self.starts_ns = array("q")
 
     def add(self, number: int, path: Path, emit: Emit) -> None:
-        """Read the headers of a file."""
+        """Read the headers of a file; behind damage, go on where the next record begins."""
+        try:
+            if not path.stat().st_size:
+                return
+            with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+                self._scan(number, path, content, emit)
+        except OSError as error:
+            emit(BadRecord(FileSource.name, "not_miniseed", f"{path}: byte 0: {error}"))
+
+    def _scan(self, number: int, path: Path, content: mmap.mmap, emit: Emit) -> None:
+        offset: int | None = 0
+        while offset is not None and offset < len(content):
+            reached, problem = self._follow(number, content, offset)
+            if problem:
+                reason = "not_miniseed" if reached == 0 else "decode"
+                emit(BadRecord(FileSource.name, reason, f"{path}: byte {reached}: {problem}"))
+            offset = _next_record(content, reached + 1) if problem else None
+
+    def _follow(self, number: int, content: mmap.mmap, offset: int) -> tuple[int, str]:
+        """Records one behind the other; where that ends, and why if it is not the end of the file."""
         from pymseed import MS3Record, PymseedError
 
-        offset = 0
-        try:
-            for record in MS3Record.from_file(str(path)):
-                self.files.append(number)
-                self.offsets.append(offset)
-                self.lengths.append(record.reclen)
-                self.starts_ns.append(record.starttime)
-                offset += record.reclen
-        except (PymseedError, OSError, ValueError) as error:
-            # Records before the damage are used.
-            reason = "not_miniseed" if offset == 0 else "decode"
-            emit(BadRecord(FileSource.name, reason, f"{path}: byte {offset}: {error}"))
+        while offset < len(content):
+            try:
+                record = MS3Record.parse(_piece(content, offset))
+            except (PymseedError, ValueError) as error:
+                return offset, str(error)
+            self.files.append(number)
+            self.offsets.append(offset)
+            self.lengths.append(record.reclen)
+            self.starts_ns.append(record.starttime)
+            offset += record.reclen
+        return offset, ""
 
     def ordered(self) -> list[int]:
         """Records in order of their start; of the same start, in the order of files."""
         return sorted(range(len(self.starts_ns)), key=self.starts_ns.__getitem__)
+
+
+def _piece(content: mmap.mmap, offset: int) -> bytes:
+    """Enough bytes for any record at an offset; copied, because the map is closed sooner than libmseed's view of it."""
+    return content[offset : offset + MAX_RECORD_BYTES]
+
+
+def _next_record(content: mmap.mmap, offset: int) -> int | None:
+    """Where something that looks like a record and can be parsed begins, from an offset on."""
+    from pymseed import MS3Record, PymseedError
+
+    for found in _HEADER.finditer(content, offset):
+        try:
+            MS3Record.parse(_piece(content, found.start()))
+        except (PymseedError, ValueError):
+            continue
+        return found.start()
+    return None
 
 
 class _Handles:

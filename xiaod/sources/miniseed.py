@@ -7,7 +7,6 @@ bytes are, the answer is a segment or a :class:`~xiaod.records.BadRecord` with t
 'decode'
 """
 
-import math
 from functools import lru_cache
 
 import numpy as np
@@ -16,6 +15,8 @@ from xiaod.records import BadRecord, Channel, Segment
 
 NUMERIC_TYPES = frozenset({"i", "f", "d"})
 """libmseed's sample types that are numbers: int32, float32, float64."""
+SANE_RATES_HZ = (1e-6, 1e6)
+"""Rates beyond are damage, and would make times that no integer holds."""
 MAX_SAMPLES = 1_000_000
 """More in one record is taken for damage."""
 
@@ -45,7 +46,7 @@ def decode(
             return BadRecord(source, "decode", f"claims {parsed.samplecnt} samples", stream, size)
         if parsed.encoding == 0:
             return BadRecord(source, "log", "text, not samples", stream, size)
-        if not (math.isfinite(rate_hz) and rate_hz > 0):
+        if not SANE_RATES_HZ[0] <= rate_hz <= SANE_RATES_HZ[1]:
             return BadRecord(source, "rate", f"sampling rate {rate_hz:g}", stream, size)
         parsed.unpack_data()
         if parsed.sampletype not in NUMERIC_TYPES:
