@@ -164,8 +164,10 @@ class Service:
                 finished = pipeline.start(group)
                 watching = group.create_task(self._watch(pipeline), name="watch")
                 stopping = asyncio.create_task(self._stopping.wait(), name="stopping")
-                await asyncio.wait({finished, stopping}, return_when=asyncio.FIRST_COMPLETED)
-                stopping.cancel()
+                try:
+                    await asyncio.wait({finished, stopping}, return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    stopping.cancel()
                 self._notifier.send("STOPPING=1")
                 pipeline.stop_sources()
                 try:

@@ -63,6 +63,7 @@ class Server:
         asyncio.run_coroutine_threadsafe(self._server.stop(), self._loop).result(LIMIT_S)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(LIMIT_S)
+        self._loop.close()
 
     def set_faults(self, faults: Faults) -> None:
         """Change what goes wrong on the line."""
