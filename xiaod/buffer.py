@@ -30,13 +30,11 @@ from xiaod.components import KNOWN_LETTERS, MISSING, ROWS, rows_of
 from xiaod.records import Arrival, Instrument, Segment, Window
 from xiaod.resample import MAX_RATE_HZ, MIN_RATE_HZ
 from xiaod.run import Run
-from xiaod.timebase import NS_PER_S, samples_from_s
+from xiaod.timebase import NS_PER_S
 from xiaod.track import Gap, Track, Verdict
 
 ADVANCING = frozenset({Verdict.GOOD, Verdict.OVERLAPPING, Verdict.CLOCK_STEP})
 """Verdicts of records whose samples were used."""
-HISTORY_SHIFTS = 16
-"""Samples of history beyond a hop: shifts of the windows at which the picker looks again at an onset."""
 MAX_PIECE_S = 10.0
 """Longer records are taken in pieces of this length, so that no record can outgrow the buffer."""
 
@@ -312,31 +310,3 @@ def pieces_of(segment: Segment) -> Iterator[Segment]:
             segment.sequence,
             segment.record_bytes if begin == 0 else 0,
         )
-
-
-def settings_for(
-    length_s: float,
-    hop_s: float,
-    wait_s: float,
-    max_lead_s: float,
-    max_age_s: float | None = None,
-    max_future_s: float | None = None,
-) -> BufferSettings:
-    """Settings from seconds.
-
-    >>> settings_for(10.0, 0.5, 5.0, 30.0).hop
-    50
-    """
-
-    def optional_ns(seconds: float | None) -> int | None:
-        return None if seconds is None else round(seconds * NS_PER_S)
-
-    return BufferSettings(
-        length=samples_from_s(length_s),
-        hop=samples_from_s(hop_s),
-        wait_ns=round(wait_s * NS_PER_S),
-        max_lead=samples_from_s(max_lead_s),
-        history=samples_from_s(hop_s) + HISTORY_SHIFTS,
-        max_age_ns=optional_ns(max_age_s),
-        max_future_ns=optional_ns(max_future_s),
-    )

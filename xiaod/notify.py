@@ -7,7 +7,6 @@ variable nothing is sent.
 False
 """
 
-import os
 import socket
 from collections.abc import Mapping
 
@@ -20,10 +19,6 @@ class Notifier:
         if self._address.startswith("@"):
             # An abstract socket: its name begins with a zero byte.
             self._address = "\0" + self._address[1:]
-        interval = environment.get("WATCHDOG_USEC", "")
-        mine = environment.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
-        self.watchdog_s = int(interval) / 1e6 if mine and interval.isdigit() else None
-        """The manager's time limit between two signs of life; None when it sets none."""
 
     def send(self, *lines: str) -> bool:
         """Send lines; False when nobody listens."""

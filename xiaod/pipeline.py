@@ -5,8 +5,8 @@ host's time, offline ones have none.
 
 >>> from xiaod.config import Config
 >>> config = Config.model_validate({"sources": [{"server": "localhost:18000"}]})
->>> buffer_settings(config).length
-1000
+>>> buffer_settings(config) == BufferSettings(max_future_ns=60_000_000_000)
+True
 """
 
 import asyncio
@@ -17,12 +17,12 @@ from typing import Any
 from xiaod.assembler import Assembler
 from xiaod.board import Board, BoardCollector
 from xiaod.bridge import Inbox, SourceBridge
-from xiaod.buffer import BufferSettings, settings_for
+from xiaod.buffer import BufferSettings
 from xiaod.config import Config
 from xiaod.engines import Engine
 from xiaod.metrics import Metrics
 from xiaod.outlet import Clock, Outlet
-from xiaod.picker import PickerSettings
+from xiaod.picker import SHIFTS, PickerSettings
 from xiaod.records import Instrument
 from xiaod.sinks import Sink
 from xiaod.sources import Source
@@ -37,13 +37,15 @@ BATCHES_BOUND = 8
 
 def buffer_settings(config: Config) -> BufferSettings:
     """Limits of the buffers from the configuration."""
-    return settings_for(
-        config.windows.length_s,
-        config.windows.hop_s,
-        config.buffer.max_component_wait_s,
-        config.buffer.max_lead_s,
-        config.buffer.max_age_s,
-        config.buffer.max_future_s,
+    buffer, hop = config.buffer, samples_from_s(config.windows.hop_s)
+    return BufferSettings(
+        length=samples_from_s(config.windows.length_s),
+        hop=hop,
+        wait_ns=ns_from_s(buffer.max_component_wait_s),
+        max_lead=samples_from_s(buffer.max_lead_s),
+        history=hop + SHIFTS[-1] + 1,
+        max_age_ns=None if buffer.max_age_s is None else ns_from_s(buffer.max_age_s),
+        max_future_ns=None if buffer.max_future_s is None else ns_from_s(buffer.max_future_s),
     )
 
 

@@ -114,11 +114,6 @@ class Track:
         return max(waiting, self.runs[-1].stop if self.runs else 0)
 
     @property
-    def waits(self) -> bool:
-        """Whether records wait for what is missing before them."""
-        return bool(self._pending)
-
-    @property
     def release_ns(self) -> int | None:
         """Host time at which :meth:`release` gives up on what is missing; None when nothing waits."""
         if not self._pending:
@@ -168,8 +163,7 @@ class Track:
         if not self.runs:
             self._wait(segment, now_ns)
             return Verdict.GOOD
-        same_rate = abs(segment.sampling_rate_hz / self._rate_hz - 1) < RATE_TOLERANCE
-        late_by = (self._next_ns - segment.start_ns) * segment.sampling_rate_hz / NS_PER_S
+        same_rate, late_by = self._relation(segment)
         if late_by < -TOLERANCE_SAMPLES:
             self._wait(segment, now_ns)
             return Verdict.GOOD
@@ -184,6 +178,11 @@ class Track:
         self._append(segment)
         self._drain()
         return Verdict.OVERLAPPING if late_by > TOLERANCE_SAMPLES else Verdict.GOOD
+
+    def _relation(self, segment: Segment) -> tuple[bool, float]:
+        """Whether a record has the rate of the open run, and by how many samples it begins before that run's end."""
+        same_rate = abs(segment.sampling_rate_hz / self._rate_hz - 1) < RATE_TOLERANCE
+        return same_rate, (self._next_ns - segment.start_ns) * segment.sampling_rate_hz / NS_PER_S
 
     def _late(self, segment: Segment) -> Verdict:
         joins = abs(segment.start_ns - self._late_next_ns) * segment.sampling_rate_hz <= NS_PER_S
@@ -200,8 +199,7 @@ class Track:
         """Append what waited and now joins on; drop what has been overtaken."""
         while self._pending:
             segment = self._pending[0].segment
-            late_by = (self._next_ns - segment.start_ns) * segment.sampling_rate_hz / NS_PER_S
-            same_rate = abs(segment.sampling_rate_hz / self._rate_hz - 1) < RATE_TOLERANCE
+            same_rate, late_by = self._relation(segment)
             if late_by < -TOLERANCE_SAMPLES or (not same_rate and late_by <= TOLERANCE_SAMPLES):
                 return
             del self._pending[0]

@@ -43,13 +43,3 @@ ENGINES: dict[str, str] = {
     "torch": "xiaod.engines.torch:TorchEngine",
 }
 """Kind of engine -> where its class is; imported only when it is used."""
-
-
-def rows_of_phases(spec: ModelSpec) -> slice | list[int]:
-    """Where P and S stand in a model's output; a slice where it can be one, since that copies nothing.
-
-    >>> rows_of_phases(ModelSpec(name="example", version="1.0.0"))
-    slice(1, 3, None)
-    """
-    rows = [spec.phases.index(phase) for phase in ("P", "S")]
-    return slice(rows[0], rows[0] + 2) if rows[1] == rows[0] + 1 else rows

@@ -10,7 +10,6 @@ specification that the weights file carries in its metadata.
 (2, 2)
 """
 
-import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +17,11 @@ from numpy.typing import NDArray
 
 from models.frontend import standardise
 from models.spec import ModelSpec, SpecError
-from xiaod.engines import rows_of_phases
 from xiaod.engines.errors import ModelError
+from xiaod.engines.loaded import LoadedModel
 
 
-class OnnxEngine:
+class OnnxEngine(LoadedModel):
     """A student in an ONNX file."""
 
     def __init__(self, path: Path, threads: int = 1) -> None:
@@ -53,27 +52,16 @@ class OnnxEngine:
         except Exception as error:
             raise ModelError(f"{path}: not a model that ONNX Runtime can load: {error}") from error
         try:
-            self._spec = ModelSpec.from_metadata(self._session.get_modelmeta().custom_metadata_map)
+            spec = ModelSpec.from_metadata(self._session.get_modelmeta().custom_metadata_map)
         except SpecError as error:
             raise ModelError(f"{path}: {error}") from error
-        self._sha256 = hashlib.sha256(content).hexdigest()
+        super().__init__(spec, content)
         self._input = self._session.get_inputs()[0].name
-        self._rows = rows_of_phases(self._spec)
         shape = self.annotate(np.zeros((1, 3, self._spec.window_samples), np.float32)).shape
         if shape != (1, 2, self._spec.window_samples):
             raise ModelError(
                 f"{path}: gives {shape} for one window; (1, 2, {self._spec.window_samples}) is needed"
             )
-
-    @property
-    def spec(self) -> ModelSpec:
-        """What the model expects and gives."""
-        return self._spec
-
-    @property
-    def sha256(self) -> str:
-        """Hash of the weights file."""
-        return self._sha256
 
     def annotate(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
         """Probability of P and S; see :meth:`xiaod.engines.Engine.annotate`."""

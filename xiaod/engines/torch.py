@@ -10,7 +10,6 @@ pickle is loaded.
 (1, 2, 1000)
 """
 
-import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -18,13 +17,13 @@ from numpy.typing import NDArray
 
 from models.frontend import standardise
 from models.spec import ModelSpec, SpecError
-from xiaod.engines import rows_of_phases
 from xiaod.engines.errors import ModelError
+from xiaod.engines.loaded import LoadedModel
 
 SUFFIX = ".safetensors"
 
 
-class TorchEngine:
+class TorchEngine(LoadedModel):
     """A student in a safetensors file."""
 
     def __init__(self, path: Path, threads: int = 1) -> None:
@@ -48,11 +47,9 @@ class TorchEngine:
         try:
             content = path.read_bytes()
             with safe_open(path, framework="pt") as file:
-                self._spec = ModelSpec.from_metadata(file.metadata() or {})
+                spec = ModelSpec.from_metadata(file.metadata() or {})
                 weights = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  it is not a mapping
-            net = SmallPhaseNet(
-                config=NetConfig(**{key: tuple(value) for key, value in self._spec.net.items()})
-            )
+            net = SmallPhaseNet(config=NetConfig(**{key: tuple(value) for key, value in spec.net.items()}))
             net.load_state_dict(weights)
         except OSError as error:
             raise ModelError(f"{path}: cannot read the model: {error.strerror or error}") from error
@@ -63,18 +60,7 @@ class TorchEngine:
         torch.set_num_threads(threads)
         self._torch = torch
         self._net = net.eval()
-        self._sha256 = hashlib.sha256(content).hexdigest()
-        self._rows = rows_of_phases(self._spec)
-
-    @property
-    def spec(self) -> ModelSpec:
-        """What the model expects and gives."""
-        return self._spec
-
-    @property
-    def sha256(self) -> str:
-        """Hash of the weights file."""
-        return self._sha256
+        super().__init__(spec, content)
 
     def annotate(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
         """Probability of P and S; see :meth:`xiaod.engines.Engine.annotate`."""

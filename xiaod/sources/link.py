@@ -31,6 +31,7 @@ from obspy.clients.seedlink.client.slnetstation import SLNetStation
 from obspy.clients.seedlink.seedlinkexception import SeedLinkException
 
 from xiaod.sources.patterns import Subscription
+from xiaod.timebase import NS_PER_S
 
 HEADER_BYTES = 8
 RECORD_BYTES = 512
@@ -105,7 +106,7 @@ class Link(SeedLinkConnection):  # type: ignore[misc]  # ObsPy is not typed
         self.greeting = ""
         """The server's answer to HELLO."""
         self._positions: Mapping[tuple[str, str], Position] = {}
-        self._begin = ""
+        self._begin_ns: int | None = None
 
     def connect(self) -> None:
         """Open the connection and say HELLO.
@@ -124,20 +125,23 @@ class Link(SeedLinkConnection):  # type: ignore[misc]  # ObsPy is not typed
             raise LinkError(f"no SeedLink server: {error.value}") from error
 
     def subscribe(
-        self, subscriptions: Sequence[Subscription], positions: Mapping[tuple[str, str], Position], begin: str
+        self,
+        subscriptions: Sequence[Subscription],
+        positions: Mapping[tuple[str, str], Position],
+        begin_ns: int | None,
     ) -> None:
         """Ask for streams and start the flow of data.
 
         Args:
             subscriptions: stations and selectors.
             positions: last packet known of each station, to go on behind it; may be empty.
-            begin: for stations without a position: SeedLink time to begin at, or "" for now.
+            begin_ns: for stations without a position: time to begin at, or None for now.
 
         Raises:
             LinkError: when the server accepts none of them.
         """
         self._positions = positions
-        self._begin = begin
+        self._begin_ns = begin_ns
         for item in subscriptions:
             self.add_stream(item.network, item.station, " ".join(item.selectors), -1, None)
         try:
@@ -158,12 +162,12 @@ class Link(SeedLinkConnection):  # type: ignore[misc]  # ObsPy is not typed
         position = self._positions.get((stream.net, stream.station))
         if position is not None:
             sequence, time_ns = position
-            moment = time.strftime("%Y,%m,%d,%H,%M,%S", time.gmtime(time_ns // 1_000_000_000))
-            if self._command(f"DATA {(sequence + 1) % SEQUENCE_MODULUS:06X} {moment}"):
+            if self._command(f"DATA {(sequence + 1) % SEQUENCE_MODULUS:06X} {_seedlink_time(time_ns)}"):
                 self.accepted.append(name)
                 return
             self.not_resumed.append(name)
-        if not self._command(f"TIME {self._begin}" if self._begin and position is None else "DATA"):
+        from_now = self._begin_ns is None or position is not None
+        if not self._command("DATA" if from_now else f"TIME {_seedlink_time(self._begin_ns or 0)}"):
             raise SeedLinkException(f"{name}: neither TIME nor DATA accepted")
         self.accepted.append(name)
 
@@ -333,6 +337,11 @@ class Link(SeedLinkConnection):  # type: ignore[misc]  # ObsPy is not typed
                 f"{self._garbage} bytes without a packet: not SeedLink 3, or records that are not 512 bytes"
             )
         return following
+
+
+def _seedlink_time(time_ns: int) -> str:
+    """``year,month,day,hour,minute,second`` (SeedLink 3, DATA and TIME)."""
+    return time.strftime("%Y,%m,%d,%H,%M,%S", time.gmtime(time_ns // NS_PER_S))
 
 
 def _is_header(header: bytes) -> bool:

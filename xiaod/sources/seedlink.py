@@ -30,7 +30,7 @@ from xiaod.sources.discovery import DiscoveryError, discover
 from xiaod.sources.miniseed import decode
 from xiaod.sources.patterns import matches, needs_listing, plan
 from xiaod.state import Positions
-from xiaod.timebase import NS_PER_S, ns_from_iso
+from xiaod.timebase import ns_from_iso
 
 if TYPE_CHECKING:
     from xiaod.sources.link import Link
@@ -113,7 +113,7 @@ class SeedLinkSource:
         link = self._link = Link(config.server, config.connect_timeout_s, self._stop)
         try:
             link.connect()
-            link.subscribe(subscriptions, self._resume_from(link.greeting), self._begin())
+            link.subscribe(subscriptions, self._resume_from(link.greeting), self._begin_ns())
             selected = tuple(channel for channel in channels if matches(channel, config.streams))
             remarks = [remark] if remark else []
             remarks += [f"refused: {' '.join(link.refused)}"] if link.refused else []
@@ -205,10 +205,8 @@ class SeedLinkSource:
         shared = (oldest + newest - HALF_RANGE) % (2 * HALF_RANGE)
         return {station: (shared, time_ns) for station, (_, time_ns) in positions.items()}
 
-    def _begin(self) -> str:
-        if self._config.begin in {"now", "resume"}:
-            return ""
-        return time.strftime("%Y,%m,%d,%H,%M,%S", time.gmtime(ns_from_iso(self._config.begin) // NS_PER_S))
+    def _begin_ns(self) -> int | None:
+        return None if self._config.begin in {"now", "resume"} else ns_from_iso(self._config.begin)
 
     def _delay_s(self) -> float:
         since_s = self._streaming_since_s

@@ -1,0 +1,31 @@
+"""What every engine has when its model is loaded.
+
+>>> from models.spec import ModelSpec
+>>> LoadedModel(ModelSpec(name="example", version="1.0.0"), b"").sha256[:8]
+'e3b0c442'
+"""
+
+import hashlib
+
+from models.spec import ModelSpec
+
+
+class LoadedModel:
+    """Specification and hash of a weights file, and where P and S stand in its output."""
+
+    def __init__(self, spec: ModelSpec, content: bytes) -> None:
+        self._spec = spec
+        self._sha256 = hashlib.sha256(content).hexdigest()
+        rows = [spec.phases.index(phase) for phase in ("P", "S")]
+        # A slice where it can be one: it copies nothing.
+        self._rows: slice | list[int] = slice(rows[0], rows[0] + 2) if rows[1] == rows[0] + 1 else rows
+
+    @property
+    def spec(self) -> ModelSpec:
+        """What the model expects and gives."""
+        return self._spec
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the weights file."""
+        return self._sha256
