@@ -111,7 +111,7 @@ def _work(options: argparse.Namespace) -> int:
         return 0
     corpus = load_corpus(shared, config, teacher, cache)
     if options.command == "train":
-        print(train(config, corpus, options.runs, not options.no_progress, options.stop_at))
+        print(train(config, corpus, options.runs, not options.no_progress, options.stop_at, teacher))
     else:
         print(export_run(config, folder, corpus, teacher_file, options.output))
     return 0

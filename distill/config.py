@@ -6,10 +6,12 @@
 
 import hashlib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from models.geometry import NetConfig
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Range = Annotated[tuple[float, float], Field(strict=False)]
@@ -25,11 +27,25 @@ class Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
+Whole = Annotated[int, Field(gt=0)]
+
+
 class NetSection(Model):
     """Sizes of the student, see :class:`models.small_phasenet.NetConfig`."""
 
-    widths: Annotated[tuple[int, int, int], Field(strict=False)] = (12, 24, 32)
-    kernels: Annotated[tuple[int, int, int], Field(strict=False)] = (9, 7, 5)
+    widths: Annotated[tuple[int, ...], Field(strict=False)] = (12, 24, 32)
+    kernels: Annotated[tuple[int, ...], Field(strict=False)] = (9, 7, 5)
+    strides: Annotated[tuple[int, ...], Field(strict=False)] = ()
+    lookahead: Annotated[tuple[int, ...], Field(strict=False)] = ()
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        self.config()
+        return self
+
+    def config(self) -> NetConfig:
+        """As the network takes them."""
+        return NetConfig(self.widths, self.kernels, self.strides, self.lookahead)
 
 
 class DataSection(Model):
@@ -63,10 +79,31 @@ class LabelSection(Model):
     """Teacher's probability above which a peak is an onset to cut windows around."""
 
 
+class SceneSection(Model):
+    """Scenes: pieces of records that are augmented, and then labelled by the teacher as they are.
+
+    A student that is to imitate a teacher learns most from many different inputs that both have seen alike (Beyer et al.
+    2022, doi:10.1109/CVPR52688.2022.01065).
+    """
+
+    relabel: bool = False
+    """Whether the teacher labels augmented scenes; otherwise windows are cut from records labelled before."""
+    samples: Whole = 3000
+    per_step: Whole = 7
+    """New scenes of each step."""
+    uses: Whole = 3
+    """Steps that see a scene."""
+    event: Fraction = 0.7
+    """Part of scenes placed by an onset; the rest is cut anywhere."""
+
+
 class SamplingSection(Model):
     """Where windows are cut."""
 
-    window_samples: Annotated[int, Field(gt=0)] = 1000
+    window_samples: Whole = 1000
+    lengths: Annotated[tuple[int, ...], Field(strict=False)] = ()
+    """Samples of the windows of a step, drawn anew for each step; none given: ``window_samples``. A step has as many
+    samples whatever the length."""
     ends_after_onset: Fraction = 0.4
     """Part of windows that end soon after an onset: the teacher saw what followed, the student does not."""
     ends_after_s: Range = (0.2, 5.0)
@@ -75,19 +112,32 @@ class SamplingSection(Model):
     """Part of those that end within ``soon_s``."""
     holds_onset: Fraction = 0.3
     """Part of windows with an onset anywhere; the rest is cut anywhere."""
+    front_end: Literal["standardise-1", "stream-1"] = "standardise-1"
+    """How the student's input is prepared, see :mod:`models.frontend`."""
 
 
 class AugmentSection(Model):
     """Probabilities of each augmentation; 0 switches it off."""
 
     superpose: Fraction = 0.25
+    stretch: Fraction = 0.0
+    """In time; only where the teacher labels scenes."""
+    band: Fraction = 0.0
+    site: Fraction = 0.0
+    """Made-up response of a site; only where the teacher labels scenes."""
     flip: Fraction = 0.5
     gain: Fraction = 0.3
     rotate: Fraction = 0.1
+    swap: Fraction = 0.0
+    """Of the horizontals."""
     drop_horizontals: Fraction = 0.12
     drop_one: Fraction = 0.04
     white_noise: Fraction = 0.1
+    coloured_noise: Fraction = 0.0
     drift: Fraction = 0.1
+    clip: Fraction = 0.0
+    spikes: Fraction = 0.0
+    gap: Fraction = 0.0
 
 
 class OptimiserSection(Model):
@@ -120,6 +170,7 @@ class TrainConfig(Model):
     data: DataSection = DataSection()
     teacher: TeacherSection = TeacherSection()
     labels: LabelSection = LabelSection()
+    scenes: SceneSection = SceneSection()
     sampling: SamplingSection = SamplingSection()
     augment: AugmentSection = AugmentSection()
     optimiser: OptimiserSection = OptimiserSection()
@@ -127,8 +178,12 @@ class TrainConfig(Model):
 
     @property
     def sha256(self) -> str:
-        """Hash of all values, whatever the file looked like."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+        """Hash of the values that differ from their defaults, whatever the file looked like.
+
+        A key that is new, with a default that leaves training as it was, so does not rename older runs; hence the
+        default of a key is never changed.
+        """
+        return hashlib.sha256(self.model_dump_json(exclude_defaults=True).encode()).hexdigest()
 
 
 def load_train_config(path: Path) -> TrainConfig:

@@ -35,7 +35,7 @@ class Record:
     name: str
     station: str
     kind: str
-    waves: NDArray[np.int32]
+    waves: NDArray[np.int32] | NDArray[np.float32]
     """Shape ``(3, n)``, Z N E, counts."""
     labels: NDArray[np.float16]
     """Shape ``(3, n)``: N, P, S."""
@@ -127,7 +127,7 @@ def label_record(
     name: str,
     station: str,
     kind: str,
-    waves: NDArray[np.int32],
+    waves: NDArray[np.int32] | NDArray[np.float32],
     taught: NDArray[np.float16],
     analyst: tuple[float | None, float | None],
     config: LabelSection,

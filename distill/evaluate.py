@@ -47,7 +47,7 @@ EXAMPLE_OFFSET = 1200
 """Samples put before it."""
 EXAMPLE_ENDS_S = (0.5, 4.0)
 
-Curves = Callable[[NDArray[np.int32]], NDArray[np.floating]]
+Curves = Callable[[NDArray[np.generic]], NDArray[np.floating]]
 
 
 def evaluate(

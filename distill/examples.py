@@ -1,6 +1,9 @@
 """Which windows the student sees: drawn by station, near onsets or anywhere, often ending soon after one.
 
-The example of a step depends on nothing but the seed and the step, so a run that is resumed goes on as if it
+Windows are cut from records that the teacher has labelled once, or from scenes: pieces of records that are augmented
+and then labelled by the teacher as they are (``scenes.relabel``). A scene serves a few steps, with other windows each.
+
+The examples of a step depend on nothing but the seed and the step, so a run that is resumed goes on as if it
 had not stopped.
 
 >>> import numpy as np
@@ -13,17 +16,25 @@ had not stopped.
 ((64, 3, 1000), 'float32')
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from distill.augment import augment
+from distill.augment import augment_motion, augment_record, shape_band, superpose
 from distill.config import ConfigError, TrainConfig
 from distill.corpus import Record
-from models.frontend import standardise
+from distill.scenes import Scenes, centred, chances
+from distill.teachers import Teacher
+from models.frontend import prepare
 from models.spec import ModelSpec
 
 RATE_HZ = ModelSpec.sampling_rate_hz
+AGES = (0, 17, 53, 131, 251)
+"""Steps ago that the scenes of a step were made, so that those of one step part again."""
+
+Example = tuple[NDArray[np.float64], NDArray[np.float32]]
 
 
 class Examples:
@@ -33,66 +44,103 @@ class Examples:
         ConfigError: when no record has an onset.
     """
 
-    def __init__(self, records: tuple[Record, ...], config: TrainConfig, augmented: bool = True) -> None:
-        window = config.sampling.window_samples
-        records = tuple(record for record in records if record.waves.shape[1] >= window)
-        self._records = records
+    def __init__(
+        self,
+        records: tuple[Record, ...],
+        config: TrainConfig,
+        augmented: bool = True,
+        teacher: Teacher | None = None,
+    ) -> None:
+        """Take records and, where scenes are to be labelled anew, the teacher; without one, windows of the records serve."""
         self._config = config
         self._augmented = augmented
-        self._chance = _chances(records, config.data.label_boost)
+        self._lengths = config.sampling.lengths or (config.sampling.window_samples,)
+        if not augmented:
+            self._lengths = (config.sampling.window_samples,)
+        longest = max(self._lengths)
+        scenes = config.scenes.relabel and augmented and teacher is not None
+        if scenes and longest > config.scenes.samples:
+            raise ConfigError(
+                f"sampling.lengths: {longest} samples do not fit into scenes.samples: {config.scenes.samples}"
+            )
+        if config.scenes.uses > len(AGES):
+            raise ConfigError(f"scenes.uses: {config.scenes.uses}: at most {len(AGES)}")
+        records = tuple(record for record in records if record.waves.shape[1] >= longest)
+        self._records = records
+        self._chance = chances(records, config.data.label_boost)
         self._events = [index for index, record in enumerate(records) if record.onsets]
         if not self._events:
             raise ConfigError(
-                f"none of {len(records)} records of at least {window} samples has an onset: "
+                f"none of {len(records)} records of at least {longest} samples has an onset: "
                 "more data are needed, or another data.validation_fraction"
             )
         chance = self._chance[self._events]
         self._event_chance = chance / chance.sum()
+        self._scenes = Scenes(records, config, teacher) if scenes and teacher is not None else None
 
-    def batch(self, step: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Draw prepared waves and labels of a step, each ``(batch, 3, window)``."""
-        rng = np.random.default_rng([self._config.seed, step])
-        pairs = [self._example(rng) for _ in range(self._config.optimiser.batch)]
-        waves = standardise(np.stack([waves for waves, _ in pairs]).astype(np.float32))
+    def batch(self, step: int, share: slice = slice(None)) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Draw prepared waves and labels of a step, each ``(batch, 3, length)``.
+
+        Args:
+            step: number of the step.
+            share: the examples wanted, of all of the step's; each has random numbers of its own.
+        """
+        config = self._config
+        rng = np.random.default_rng([config.seed, step])
+        length = int(self._lengths[rng.integers(len(self._lengths))])
+        count = max(1, config.optimiser.batch * config.sampling.window_samples // length)
+        seeds = rng.integers(0, 2**63, count)
+        indices = range(count)[share]
+        scenes = self._scenes_of(step)
+        pairs = [
+            self._example(np.random.default_rng(seeds[index]), length, scenes[index % len(scenes)])
+            if scenes
+            else self._example(np.random.default_rng(seeds[index]), length, None)
+            for index in indices
+        ]
+        waves = prepare(config.sampling.front_end, np.stack([waves for waves, _ in pairs]).astype(np.float32))
         return waves, np.stack([labels for _, labels in pairs]).astype(np.float32)
 
-    def _example(self, rng: Generator) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+    def _scenes_of(self, step: int) -> Sequence[Record]:
+        if self._scenes is None:
+            return ()
+        ages = AGES[: self._config.scenes.uses]
+        return [scene for age in ages for scene in self._scenes.of(step - age)]
+
+    def _example(self, rng: Generator, length: int, scene: Record | None) -> Example:
         sampling = self._config.sampling
-        window = sampling.window_samples
         chance = rng.random()
-        if chance < sampling.ends_after_onset + sampling.holds_onset:
-            record = self._records[rng.choice(self._events, p=self._event_chance)]
+        onsets = scene.onsets if scene is not None else None
+        if chance < sampling.ends_after_onset + sampling.holds_onset and onsets != ():
+            record = scene or self._records[rng.choice(self._events, p=self._event_chance)]
             onset = record.onsets[rng.integers(len(record.onsets))][0]
             if chance >= sampling.ends_after_onset:
-                stop = onset + rng.integers(1, window)
+                stop = onset + rng.integers(1, length)
             else:
                 limits = sampling.soon_s if rng.random() < sampling.soon else sampling.ends_after_s
                 stop = onset + round(rng.uniform(*limits) * RATE_HZ)
-            example = _cut(record, int(stop) - window, window)
+            waves, labels = _cut(record, int(stop) - length, length)
         else:
-            example = self._anywhere(rng)
+            waves, labels = self._anywhere(rng, length, scene)
         if not self._augmented:
-            return example
-        return augment(*example, self._anywhere(rng), rng, self._config.augment)
+            return waves, labels
+        waves = centred(waves)
+        augment = self._config.augment
+        if scene is None:
+            if rng.random() < augment.superpose:
+                other, other_labels = self._anywhere(rng, length, None)
+                waves, labels = superpose(waves, labels, centred(other), other_labels, rng)
+            waves = augment_motion(waves, rng, augment)
+            if rng.random() < augment.band:
+                waves = shape_band(waves, rng)
+        return augment_record(waves, rng, augment), labels
 
-    def _anywhere(self, rng: Generator) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
-        record = self._records[rng.choice(len(self._records), p=self._chance)]
-        window = self._config.sampling.window_samples
-        return _cut(record, int(rng.integers(0, record.waves.shape[1] - window + 1)), window)
+    def _anywhere(self, rng: Generator, length: int, scene: Record | None) -> Example:
+        record = scene or self._records[rng.choice(len(self._records), p=self._chance)]
+        return _cut(record, int(rng.integers(0, record.waves.shape[1] - length + 1)), length)
 
 
-def _cut(record: Record, start: int, window: int) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
-    start = min(max(start, 0), record.waves.shape[1] - window)
-    piece = slice(start, start + window)
+def _cut(record: Record, start: int, length: int) -> Example:
+    start = min(max(start, 0), record.waves.shape[1] - length)
+    piece = slice(start, start + length)
     return record.waves[:, piece].astype(np.float64), record.labels[:, piece].astype(np.float32)
-
-
-def _chances(records: tuple[Record, ...], label_boost: float) -> NDArray[np.float64]:
-    """Chance of each record: by the square root of its station's share, so that busy stations do not rule."""
-    counts: dict[str, int] = {}
-    for record in records:
-        counts[record.station] = counts.get(record.station, 0) + 1
-    weights = np.array(
-        [counts[record.station] ** -0.5 * (label_boost if any(record.analyst) else 1.0) for record in records]
-    )
-    return np.asarray(weights / weights.sum())

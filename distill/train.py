@@ -27,7 +27,8 @@ from distill.config import TrainConfig
 from distill.corpus import Corpus
 from distill.examples import Examples
 from distill.losses import soft_cross_entropy
-from models.small_phasenet import NetConfig, SmallPhaseNet, fresh_net, parameter_count
+from distill.teachers import Teacher
+from models.small_phasenet import SmallPhaseNet, fresh_net, parameter_count
 
 VALIDATION_STEPS = 8
 """Batches of the validation loss, the same at every look."""
@@ -43,7 +44,12 @@ def run_folder(runs: Path, config: TrainConfig) -> Path:
 
 
 def train(
-    config: TrainConfig, corpus: Corpus, runs: Path, progress: bool = True, stop_at: int | None = None
+    config: TrainConfig,
+    corpus: Corpus,
+    runs: Path,
+    progress: bool = True,
+    stop_at: int | None = None,
+    teacher: Teacher | None = None,
 ) -> Path:
     """Train, or go on where a run was stopped; gives the run's folder.
 
@@ -53,6 +59,7 @@ def train(
         runs: folder of all runs.
         progress: whether a progress bar is shown.
         stop_at: stop with a checkpoint at this step, to go on another time; None trains to the end.
+        teacher: who labels scenes, where the configuration asks for them.
     """
     from tqdm import tqdm
 
@@ -61,14 +68,14 @@ def train(
     folder = run_folder(runs, config)
     folder.mkdir(parents=True, exist_ok=True)
     _describe(folder, config, corpus)
-    net = fresh_net(NetConfig(config.net.widths, config.net.kernels), config.seed)
+    net = fresh_net(config.net.config(), config.seed)
     average = {key: value.clone() for key, value in net.state_dict().items()}
     settings = config.optimiser
     optimiser = torch.optim.AdamW(
         net.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
     )
     begin = _resume(folder, net, average, optimiser)
-    examples = Examples(corpus.training, config)
+    examples = Examples(corpus.training, config, teacher=teacher)
     held_out = [
         batch(Examples(corpus.validation, config, augmented=False), step) for step in range(VALIDATION_STEPS)
     ]
@@ -116,7 +123,7 @@ def learning_rate(step: int, steps: int, peak: float, warm_up: float) -> float:
 
 def averaged_net(config: TrainConfig, average: dict[str, Tensor]) -> SmallPhaseNet:
     """Build the network with averaged weights, ready to be used."""
-    net = SmallPhaseNet(config=NetConfig(config.net.widths, config.net.kernels))
+    net = SmallPhaseNet(config=config.net.config())
     net.load_state_dict(average)
     net.eval()
     return net
@@ -172,7 +179,7 @@ def _describe(folder: Path, config: TrainConfig, corpus: Corpus) -> None:
         "code": code_version(),
         "data_table_sha256": corpus.sha256,
         "records": {"training": len(corpus.training), "validation": len(corpus.validation)},
-        "parameters": parameter_count(SmallPhaseNet(config=NetConfig(config.net.widths, config.net.kernels))),
+        "parameters": parameter_count(SmallPhaseNet(config=config.net.config())),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "machine": platform.machine(),

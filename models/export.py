@@ -1,8 +1,8 @@
-"""From torch to ONNX and safetensors, with the specification in the file.
+"""From torch to ONNX, with the specification in the file.
 
-The exported graph takes prepared waves ``wave (n, 3, window_samples)`` and gives probabilities
-``prob (n, 3, window_samples)``; ``n`` is free. The file is refused when ONNX Runtime does not
-give what torch gives.
+Two forms. *Windows*: prepared waves ``wave (n, 3, L)`` in, probabilities ``prob (n, 3, L)`` out; ``n`` and ``L`` are free.
+*Stateful* (:mod:`models.streaming`): ``wave (n, 3, chunk_samples)`` and ``state (n, state_size)`` in, ``prob`` and
+``next_state`` out. A file is refused when ONNX Runtime does not give what torch gives.
 
 >>> from pathlib import Path
 >>> from tempfile import TemporaryDirectory
@@ -16,13 +16,16 @@ True
 """
 
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 
 from models.small_phasenet import SmallPhaseNet
 from models.spec import ModelSpec
+from models.streaming import StreamingPhaseNet
 
 MAX_BYTES = 1_000_000
 TOLERANCE = 1e-5
@@ -34,28 +37,76 @@ class ExportError(RuntimeError):
 
 
 def export_onnx(net: SmallPhaseNet, spec: ModelSpec, path: Path) -> Path:
-    """Write a network in evaluation mode as ONNX.
+    """Write a network in evaluation mode as ONNX, in the form for windows.
 
     Raises:
         ExportError: when the file is too large, or its output differs from the network's.
     """
+    generator = torch.Generator().manual_seed(0)
+    lengths = (spec.window_samples, spec.window_samples + 3)
+    trials = [(torch.randn(3, len(spec.components), length, generator=generator),) for length in lengths]
+    axes = {"wave": {0: "n", 2: "samples"}, "prob": {0: "n", 2: "samples"}}
+    return _export(net, spec, path, trials, ("wave",), ("prob",), axes)
+
+
+def export_stateful(net: SmallPhaseNet, spec: ModelSpec, path: Path, chunk_samples: int = 0) -> Path:
+    """Write a network in evaluation mode as ONNX, in the stateful form.
+
+    Args:
+        net: the network.
+        spec: what it is; the keys of the form are filled in.
+        path: file to write.
+        chunk_samples: samples of a chunk; 0: the least, one step of the coarsest level.
+
+    Raises:
+        ExportError: when the file is too large, or its output differs from the network's.
+        ValueError: when the chunk does not fit the network.
+    """
+    streaming = StreamingPhaseNet(net, chunk_samples or net.config.steps[-1]).eval()
+    spec = replace(
+        spec,
+        form="stateful",
+        chunk_samples=streaming.chunk_samples,
+        delay_samples=streaming.delay_samples,
+        state_size=streaming.state_size,
+    )
+    generator = torch.Generator().manual_seed(0)
+    trials = []
+    state = streaming.fresh_state(3)
+    # Until the state is full, so that a fresh one and a full one are both tried.
+    for _ in range(2 + streaming.delay_samples // streaming.chunk_samples):
+        chunk = torch.randn(3, len(spec.components), streaming.chunk_samples, generator=generator)
+        trials.append((chunk, state))
+        with torch.no_grad():
+            _, state = streaming(chunk, state)
+    axes = {name: {0: "n"} for name in ("wave", "state", "prob", "next_state")}
+    return _export(streaming, spec, path, trials, ("wave", "state"), ("prob", "next_state"), axes)
+
+
+def _export(
+    module: nn.Module,
+    spec: ModelSpec,
+    path: Path,
+    trials: list[tuple[Tensor, ...]],
+    inputs: tuple[str, ...],
+    outputs: tuple[str, ...],
+    axes: dict[str, dict[int, str]],
+) -> Path:
     import onnx
     import onnxruntime
 
     partial = path.with_suffix(".partial.onnx")
-    example = torch.zeros(2, len(spec.components), spec.window_samples)
     with warnings.catch_warnings():
-        # The tracing exporter is declared old, but it folds batch normalisation and needs no dynamic shapes
-        # but n.
+        # The tracing exporter is declared old, but it folds batch normalisation; it warns of a length that is in fact free.
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            net,
-            (example,),
+            module,
+            trials[0],
             partial,
-            input_names=["wave"],
-            output_names=["prob"],
+            input_names=list(inputs),
+            output_names=list(outputs),
             opset_version=OPSET,
-            dynamic_axes={"wave": {0: "n"}, "prob": {0: "n"}},
+            dynamic_axes=axes,
             dynamo=False,
         )
     graph = onnx.load(partial)
@@ -66,15 +117,18 @@ def export_onnx(net: SmallPhaseNet, spec: ModelSpec, path: Path) -> Path:
     size = partial.stat().st_size
     if size > MAX_BYTES:
         raise ExportError(f"{path}: {size} bytes; at most {MAX_BYTES} are wanted")
-    waves = np.random.default_rng(0).normal(size=(3, *example.shape[1:])).astype(np.float32)
-    with torch.no_grad():
-        wanted = net(torch.from_numpy(waves)).numpy()
     session = onnxruntime.InferenceSession(partial, providers=["CPUExecutionProvider"])
-    [given] = session.run(None, {"wave": waves})
-    difference = float(np.abs(given - wanted).max())
-    if difference > TOLERANCE:
-        raise ExportError(
-            f"{path}: ONNX Runtime differs from torch by {difference:.1e}; at most {TOLERANCE:.0e} is allowed"
+    for trial in trials:
+        with torch.no_grad():
+            found = module(*trial)
+        wanted = found if isinstance(found, tuple) else (found,)
+        given = session.run(None, {name: value.numpy() for name, value in zip(inputs, trial, strict=True)})
+        difference = max(
+            float(np.abs(one - other.numpy()).max()) for one, other in zip(given, wanted, strict=True)
         )
+        if difference > TOLERANCE:
+            raise ExportError(
+                f"{path}: ONNX Runtime differs from torch by {difference:.1e}; at most {TOLERANCE:.0e} is allowed"
+            )
     partial.replace(path)
     return path

@@ -1,21 +1,56 @@
-"""The front end: how raw counts are prepared for a network, the same code for training and for serving.
+"""The front ends: how raw counts are prepared for a network, the same code for training and for serving.
 
-``standardise-1``: each component of each window loses its mean and is divided by its standard deviation, as
+``standardise-1``, for windows: each component of each window loses its mean and is divided by its standard deviation, as
 in Zhu & Beroza (2019, doi:10.1093/gji/ggy423). A component without signal, such as one that is missing, stays
 zero. What a window gives does not depend on the batch it is in.
+
+``stream-1``, for streams and windows alike: a causal high-pass, division by the running root mean square of all three
+components, and a compression, so that a sample depends on nothing after it. In pieces it gives what it gives at once.
 
 >>> import numpy as np
 >>> out = standardise(np.array([[[5, 7], [3, 3], [0, 0]]], np.float32))
 >>> out.tolist()
 [[[-1.0, 1.0], [0.0, 0.0], [0.0, 0.0]]]
+>>> waves = np.random.default_rng(0).normal(size=(1, 3, 64)).astype(np.float32)
+>>> whole, _ = stream(waves, fresh_state(1))
+>>> first, state = stream(waves[..., :40], fresh_state(1))
+>>> second, _ = stream(waves[..., 40:], state)
+>>> bool(np.allclose(whole, np.concatenate([first, second], axis=-1), atol=1e-6))
+True
 """
+
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.signal import butter, lfilter, sosfilt, sosfilt_zi
 
 RELATIVE_FLOOR = 1e-7
 """A component whose standard deviation is below this part of its level counts as constant: the resolution of
 float32."""
+RATE_HZ = 100.0
+COMPONENTS = 3
+HIGH_PASS_HZ = 0.5
+"""Corner of the streaming front end's second-order Butterworth high-pass."""
+MEMORY_S = 10.0
+"""Time constant of its running power."""
+FILTER, POWER, COUNT, FIRST = slice(0, 6), 6, 7, slice(8, 11)
+"""Where each part stands in a row of the state: of the filter two values for each component, the power summed so far, the
+number of samples, and the first sample of each component."""
+STATE_SIZE = 11
+
+
+def prepare(front_end: str, windows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Prepare windows that stand alone, shape ``(n, 3, samples)``.
+
+    Raises:
+        ValueError: for a front end that is not known.
+    """
+    if front_end == "standardise-1":
+        return standardise(windows)
+    if front_end == "stream-1":
+        return stream(windows, fresh_state(len(windows)))[0]
+    raise ValueError(f"front end {front_end!r}: not known; there are standardise-1 and stream-1")
 
 
 def standardise(windows: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -42,3 +77,60 @@ def standardise(windows: NDArray[np.float32]) -> NDArray[np.float32]:
     if not live.all():
         centred[~live[..., 0]] = 0
     return centred
+
+
+def fresh_state(rows: int) -> NDArray[np.float64]:
+    """State of the streaming front end before the first sample, shape ``(rows, STATE_SIZE)``."""
+    return np.zeros((rows, STATE_SIZE))
+
+
+def stream(
+    waves: NDArray[np.float32], state: NDArray[np.float64]
+) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """Prepare the next samples of streams.
+
+    ``y = asinh(h / r)`` where ``h`` is the wave after the high-pass, which starts as if its first sample had been there
+    always, and ``r^2`` an exponential average of the mean of ``h^2`` over the three components, with the time constant
+    :data:`MEMORY_S`; divided by its weights so far (Kingma & Ba 2015, arXiv:1412.6980, sec. 3), it holds from the first
+    sample on.
+
+    Args:
+        waves: shape ``(n, 3, m)``, raw counts; samples that are not finite count as zero.
+        state: shape ``(n, STATE_SIZE)``: :func:`fresh_state`, or what the last call gave; it is not changed.
+
+    Returns:
+        Prepared waves, of the same shape, float32, and the state after them.
+    """
+    rows, _, samples = waves.shape
+    if samples == 0:
+        return waves.astype(np.float32), state.copy()
+    sections, at_rest = _high_pass()
+    raw = waves.astype(np.float64)
+    np.nan_to_num(raw, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+    after = state.copy()
+    new = state[:, COUNT] == 0
+    after[new, FIRST] = raw[new, :, 0]
+    # What is subtracted first changes nothing but the digits that are left.
+    raw -= after[:, FIRST, None]
+    memory = state[:, FILTER].reshape(1, rows, COMPONENTS, 2)
+    memory = np.where(new[:, None, None], at_rest * raw[..., :1], memory)
+    high, memory = sosfilt(sections, raw, axis=-1, zi=memory)
+    after[:, FILTER] = memory.reshape(rows, -1)
+    power = np.square(high).mean(axis=1)
+    keep = float(np.exp(-1 / (MEMORY_S * RATE_HZ)))
+    average, last = lfilter([1 - keep], [1, -keep], power, axis=-1, zi=state[:, POWER, None])
+    after[:, POWER] = last[:, 0]
+    count = state[:, COUNT, None] + np.arange(1, samples + 1)
+    after[:, COUNT] = count[:, -1]
+    scale = np.sqrt(np.maximum(average / (1 - keep**count), 0.0))
+    floor = RELATIVE_FLOOR * np.abs(after[:, FIRST]).max(axis=1, keepdims=True)
+    sure = scale > np.maximum(floor, np.finfo(np.float32).tiny)
+    prepared = np.arcsinh(high * np.divide(1.0, scale, out=np.zeros_like(scale), where=sure)[:, None])
+    return prepared.astype(np.float32), after
+
+
+@cache
+def _high_pass() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Coefficients, and the state at rest for an input of one."""
+    sections = butter(2, HIGH_PASS_HZ, "highpass", fs=RATE_HZ, output="sos")
+    return sections, sosfilt_zi(sections)[0]

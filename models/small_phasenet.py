@@ -4,16 +4,16 @@ After PhaseNet (Zhu & Beroza 2019, doi:10.1093/gji/ggy423), with what costs most
 the first convolution already brings 100 Hz to 25 Hz, everything else works there or below, skips are added
 and not concatenated, upsampling is nearest neighbour after a 1x1 convolution, and the head gives four samples
 for each of its steps ("pixel shuffle", Shi et al. 2016, doi:10.1109/CVPR.2016.207). There is no global
-operation: an output sample depends on a bounded piece of the input.
+operation: an output sample depends on a bounded piece of the input, and how much of that lies after it, the
+lookahead, follows from the padding.
 
 ::
 
-    100 Hz  25 Hz        6.25 Hz      1.56 Hz
-    input - stem, conv --------------------------- + conv - head - output (100 Hz)
-                  |                                |
-                  down, conv ---------- + conv - up
-                          |             |
-                          down, conv - up
+    100 Hz  25 Hz       6.25 Hz     1.56 Hz     0.39 Hz
+    input - stem, conv ------------------------------ + conv - head - output (100 Hz)
+                  down, conv --------------- + conv - up
+                              down, conv - + conv - up
+                                  down, conv - up
 
 >>> import torch
 >>> net = SmallPhaseNet(window_len=1000, in_channels=3, num_phases=3)
@@ -21,52 +21,39 @@ operation: an output sample depends on a bounded piece of the input.
 torch.Size([1, 3, 1000])
 """
 
-from dataclasses import asdict, dataclass
-
 import torch
 from torch import Tensor, nn
 
-STRIDE = 4
-"""Factor between two levels, and from the input to the first."""
+from models.geometry import PRESETS, NetConfig
+
+__all__ = ["PRESETS", "ConvBlock", "NetConfig", "SmallPhaseNet", "fresh_net", "parameter_count", "stretch"]
 
 
-@dataclass(frozen=True)
-class NetConfig:
-    """Hyper-parameters of the network."""
+class ConvBlock(nn.Module):  # type: ignore[misc]  # torch is not analysed
+    """Zero padding, convolution, batch normalisation, rectifier."""
 
-    widths: tuple[int, int, int] = (12, 24, 32)
-    """Channels at 25, 6.25 and 1.56 Hz."""
-    kernels: tuple[int, int, int] = (9, 7, 5)
-    """Kernel of the stem, of the convolutions at 25 Hz, and of those below; odd."""
-
-    def __post_init__(self) -> None:
-        if len(self.widths) != 3 or min(self.widths) < 1:
-            raise ValueError(f"widths must be three positive numbers; got {self.widths}")
-        if len(self.kernels) != 3 or any(kernel < 1 or kernel % 2 == 0 for kernel in self.kernels):
-            raise ValueError(f"kernels must be three odd numbers; got {self.kernels}")
-
-    def to_dict(self) -> dict[str, list[int]]:
-        """As plain lists, for JSON."""
-        return {key: list(value) for key, value in asdict(self).items()}
-
-
-PRESETS = {
-    "nano": NetConfig(widths=(6, 10, 16)),
-    "micro": NetConfig(widths=(12, 24, 32)),
-    "small": NetConfig(widths=(16, 32, 64)),
-}
-"""Sizes with names."""
-
-
-class ConvBlock(nn.Sequential):  # type: ignore[misc]  # torch is not analysed
-    """Convolution, batch normalisation, rectifier; zero padding on both sides."""
-
-    def __init__(self, in_channels: int, out_channels: int, kernel: int, stride: int = 1) -> None:
-        super().__init__(
-            nn.Conv1d(in_channels, out_channels, kernel, stride, padding=kernel // 2, bias=False),
-            nn.BatchNorm1d(out_channels),
-            nn.ReLU(),
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel: int, padding: tuple[int, int], stride: int = 1
+    ) -> None:
+        super().__init__()
+        self.padding = padding
+        symmetric = padding[0] == padding[1]
+        self.conv = nn.Conv1d(
+            in_channels, out_channels, kernel, stride, padding=padding[0] if symmetric else 0, bias=False
         )
+        self.norm = nn.BatchNorm1d(out_channels)
+        self._pads = not symmetric
+
+    def forward(self, wave: Tensor) -> Tensor:
+        """``(n, in_channels, m)`` -> ``(n, out_channels, ceil(m / stride))``."""
+        if self._pads:
+            wave = nn.functional.pad(wave, self.padding)
+        return torch.relu(self.norm(self.conv(wave)))
+
+    def valid(self, wave: Tensor) -> Tensor:
+        """Without padding."""
+        kernel = nn.functional.conv1d(wave, self.conv.weight, stride=self.conv.stride)
+        return torch.relu(self.norm(kernel))
 
 
 class SmallPhaseNet(nn.Module):  # type: ignore[misc]  # torch is not analysed
@@ -89,21 +76,25 @@ class SmallPhaseNet(nn.Module):  # type: ignore[misc]  # torch is not analysed
         """
         super().__init__()
         self.window_len = window_len
+        self.in_channels = in_channels
         self.num_phases = num_phases
         self.config = config
-        fine, middle, coarse = config.widths
-        stem_kernel, fine_kernel, kernel = config.kernels
-        self.stem = ConvBlock(in_channels, fine, stem_kernel, STRIDE)
-        self.encode_fine = ConvBlock(fine, fine, fine_kernel)
-        self.down_middle = ConvBlock(fine, middle, fine_kernel, STRIDE)
-        self.encode_middle = ConvBlock(middle, middle, kernel)
-        self.down_coarse = ConvBlock(middle, coarse, kernel, STRIDE)
-        self.encode_coarse = ConvBlock(coarse, coarse, kernel)
-        self.up_middle = nn.Conv1d(coarse, middle, 1)
-        self.decode_middle = ConvBlock(middle, middle, kernel)
-        self.up_fine = nn.Conv1d(middle, fine, 1)
-        self.decode_fine = ConvBlock(fine, fine, fine_kernel)
-        self.head = nn.Conv1d(fine, num_phases * STRIDE, 1)
+        widths, levels = config.widths, range(config.levels)
+        sources = (in_channels, *widths)
+        self.down = nn.ModuleList(
+            ConvBlock(
+                sources[level],
+                widths[level],
+                config.down_kernel(level),
+                config.down_padding(level),
+                config.stride(level),
+            )
+            for level in levels
+        )
+        self.encode = nn.ModuleList(_block(config, level) for level in levels)
+        self.up = nn.ModuleList(nn.Conv1d(widths[level + 1], widths[level], 1) for level in levels[:-1])
+        self.decode = nn.ModuleList(_block(config, level) for level in levels[:-1])
+        self.head = nn.Conv1d(widths[0], num_phases * config.stride(0), 1)
 
     def forward(self, wave: Tensor) -> Tensor:
         """Probabilities.
@@ -116,30 +107,36 @@ class SmallPhaseNet(nn.Module):  # type: ignore[misc]  # torch is not analysed
     def logits(self, wave: Tensor) -> Tensor:
         """Logits, of the same shape as the probabilities."""
         samples = wave.shape[-1]
-        wave = nn.functional.pad(wave, (0, -samples % STRIDE**3))
-        fine = self.encode_fine(self.stem(wave))  # (n, w0, L / 4)
-        middle = self.encode_middle(self.down_middle(fine))  # (n, w1, L / 16)
-        coarse = self.encode_coarse(self.down_coarse(middle))  # (n, w2, L / 64)
-        middle = self.decode_middle(middle + _stretch(self.up_middle(coarse)))
-        fine = self.decode_fine(fine + _stretch(self.up_fine(middle)))
-        steps = self.head(fine)  # (n, phases * 4, L / 4)
-        spread = steps.unflatten(1, (self.num_phases, STRIDE)).transpose(2, 3).flatten(2)  # (n, phases, L)
-        return spread[..., :samples]
+        wave = nn.functional.pad(wave, (0, -samples % self.config.steps[-1]))
+        skips = []
+        for down, encode in zip(self.down, self.encode, strict=True):
+            wave = encode(down(wave))
+            skips.append(wave)
+        for level in reversed(range(self.config.levels - 1)):
+            wave = skips[level] + stretch(self.up[level](wave), self.config.stride(level + 1))
+            wave = self.decode[level](wave)
+        return self.spread(self.head(wave))[..., :samples]
+
+    def spread(self, steps: Tensor) -> Tensor:
+        """Steps of the head ``(n, phases * stride, m)`` -> samples ``(n, phases, m * stride)``."""
+        shuffled = steps.unflatten(1, (self.num_phases, self.config.stride(0))).transpose(2, 3)
+        return shuffled.flatten(2)
 
     @property
     def receptive_field_samples(self) -> int:
         """Input samples from the first to the last that an output sample can depend on, at most."""
-        stem_kernel, fine_kernel, kernel = self.config.kernels
-        reach = stem_kernel // 2
-        reach += STRIDE * 2 * (fine_kernel // 2)  # two convolutions at 25 Hz
-        reach += STRIDE * (fine_kernel // 2) + STRIDE**2 * 2 * (kernel // 2)  # down to 6.25 Hz, two there
-        reach += STRIDE**2 * (kernel // 2) + STRIDE**3 * (kernel // 2)  # down to 1.56 Hz, one there
-        # Nearest-neighbour upsampling and the head look at most one step of their level aside.
-        return 2 * (reach + STRIDE + STRIDE**2 + STRIDE**3) + 1
+        before, after = self.config.reach
+        return before + 1 + after
 
 
-def _stretch(x: Tensor) -> Tensor:
-    return nn.functional.interpolate(x, scale_factor=float(STRIDE), mode="nearest")
+def stretch(wave: Tensor, factor: int) -> Tensor:
+    """Repeat each step: nearest-neighbour upsampling."""
+    return nn.functional.interpolate(wave, scale_factor=float(factor), mode="nearest")
+
+
+def _block(config: NetConfig, level: int) -> ConvBlock:
+    width = config.widths[level]
+    return ConvBlock(width, width, config.kernel(level), config.padding(level))
 
 
 def parameter_count(net: nn.Module) -> int:
@@ -151,7 +148,7 @@ def parameter_count(net: nn.Module) -> int:
     return sum(parameter.numel() for parameter in net.parameters() if parameter.requires_grad)
 
 
-def fresh_net(config: NetConfig, seed: int) -> SmallPhaseNet:
+def fresh_net(config: NetConfig, seed: int, window_len: int = 1000) -> SmallPhaseNet:
     """Build a network with seeded initial weights, without touching the global state of the generator.
 
     >>> first, second = fresh_net(PRESETS["nano"], 1), fresh_net(PRESETS["nano"], 1)
@@ -160,4 +157,4 @@ def fresh_net(config: NetConfig, seed: int) -> SmallPhaseNet:
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return SmallPhaseNet(config=config)
+        return SmallPhaseNet(window_len=window_len, config=config)

@@ -16,9 +16,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-SPEC_VERSION = 1
+SPEC_VERSION = 2
+READ_VERSIONS = frozenset({1, 2})
+"""Version 2 added lengths, lookahead, form and what belongs to it, and calibration."""
+FORMS = ("windows", "stateful")
 METADATA_KEY = "xiao_spec"
-FRONT_ENDS = frozenset({"standardise-1"})
+FRONT_ENDS = frozenset({"standardise-1", "stream-1"})
 """Front ends that :mod:`models.frontend` has; the number is raised when one changes what it gives."""
 
 
@@ -38,6 +41,13 @@ KINDS: Mapping[str, Any] = {
     "phases": tuple,
     "front_end": str,
     "receptive_field_samples": int,
+    "lookahead_samples": int,
+    "lengths": tuple,
+    "form": str,
+    "chunk_samples": int,
+    "delay_samples": int,
+    "state_size": int,
+    "calibration": Mapping,
     "thresholds": Mapping,
     "net": Mapping,
     "provenance": Mapping,
@@ -65,6 +75,20 @@ class ModelSpec:
     front_end: str = "standardise-1"
     receptive_field_samples: int = 0
     """Input samples that one output sample can depend on."""
+    lookahead_samples: int = 0
+    """Of these, how many may lie after it."""
+    lengths: tuple[int, ...] = ()
+    """Lengths of windows it was trained for; empty: ``window_samples`` alone."""
+    form: str = "windows"
+    """``windows``: takes windows that stand alone. ``stateful``: takes chunks and state, see :mod:`models.streaming`."""
+    chunk_samples: int = 0
+    """Of the stateful form: samples that it takes at a time."""
+    delay_samples: int = 0
+    """Of the stateful form: samples by which its output is late."""
+    state_size: int = 0
+    """Of the stateful form: numbers in one station's state."""
+    calibration: Mapping[str, Any] = field(default_factory=dict)
+    """What makes probabilities and time uncertainties honest, see :mod:`models.calibration`; empty: not calibrated."""
     thresholds: Mapping[str, float] = field(default_factory=lambda: {"P": 0.3, "S": 0.3})
     """Probability above which a peak is a pick, for each phase, chosen on training data."""
     net: Mapping[str, Any] = field(default_factory=dict)
@@ -93,11 +117,25 @@ class ModelSpec:
                 f"window_samples must be at least 1 and receptive_field_samples at least 0; "
                 f"got {self.window_samples} and {self.receptive_field_samples}"
             )
+        self._check_form()
         if set(self.thresholds) != {"P", "S"} or not all(
             isinstance(value, int | float) and 0 < value < 1 for value in self.thresholds.values()
         ):
             raise SpecError(
                 f"thresholds must be numbers between 0 and 1 for P and S; got {dict(self.thresholds)}"
+            )
+
+    def _check_form(self) -> None:
+        if not all(isinstance(length, int) and length > 0 for length in self.lengths):
+            raise SpecError(f"lengths must be whole numbers above 0; got {list(self.lengths)}")
+        if self.form not in FORMS:
+            raise SpecError(f"form {self.form!r} is not known; known are {', '.join(FORMS)}")
+        if self.form == "stateful" and not (
+            self.chunk_samples > 0 and self.state_size > 0 and self.delay_samples >= 0
+        ):
+            raise SpecError(
+                f"a stateful form needs chunk_samples, state_size and delay_samples; "
+                f"got {self.chunk_samples}, {self.state_size} and {self.delay_samples}"
             )
 
     def to_metadata(self) -> dict[str, str]:
@@ -122,15 +160,15 @@ class ModelSpec:
             version = content.pop("spec_version")
         except (ValueError, KeyError, AttributeError, TypeError) as error:
             raise SpecError(f"its {METADATA_KEY!r} is damaged: {error}") from error
-        if version != SPEC_VERSION:
-            raise SpecError(
-                f"specification version {version} is not known; this program knows {SPEC_VERSION}"
-            )
+        if not isinstance(version, int) or version not in READ_VERSIONS:
+            known = " and ".join(map(str, sorted(READ_VERSIONS)))
+            raise SpecError(f"specification version {version} is not known; this program knows {known}")
         unknown = set(content) - {entry.name for entry in fields(cls)}
         if unknown:
             raise SpecError(f"its {METADATA_KEY!r} has unknown keys: {', '.join(sorted(unknown))}")
-        if isinstance(content.get("phases"), list):
-            content["phases"] = tuple(content["phases"])
+        for key in ("phases", "lengths"):
+            if isinstance(content.get(key), list):
+                content[key] = tuple(content[key])
         try:
             return cls(**content)
         except TypeError as error:

@@ -129,7 +129,7 @@ class WindowConfig(Model):
 class EngineConfig(Model):
     """What computes probabilities."""
 
-    kind: Literal["onnx", "torch"] = "onnx"
+    kind: Literal["onnx", "stateful", "torch"] = "onnx"
     model: str = "micro"
     threads: Annotated[int, Field(ge=1, le=64)] = 1
     max_batch: Annotated[int, Field(ge=1, le=4096)] = 16

@@ -15,8 +15,7 @@ their average decides. If it reaches the threshold this is a pick, made with bet
 of data after the onset when the network is sure by then. A further peak of the same phase closer than ``min_separation_s`` to a pick
 is the same onset and is not reported.
 
-**Timing.** The onset is the centroid of what stands above half height around the peak, within :data:`CENTROID_S`; it lies between
-samples. The time uncertainty is the standard deviation of a Gaussian of that width.
+Time, uncertainty and strength of the onset are measured by :mod:`xiaod.onsets`.
 
 >>> import numpy as np
 >>> from xiaod.records import Instrument, Probabilities, Window
@@ -36,17 +35,15 @@ samples. The time uncertainty is the standard deviation of a Gaussian of that wi
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import find_peaks
 
-from xiaod.components import MISSING
-from xiaod.records import Channel, Instrument, Pick, Probabilities, Window
-from xiaod.timebase import GRID_NS, GRID_RATE_HZ, samples_from_s
+from xiaod.onsets import PHASES, measure
+from xiaod.records import Pick, Probabilities, Window
+from xiaod.timebase import samples_from_s
 
-PHASES = ("P", "S")
 BLIND_S = 0.25
 """Data after a sample below which a window's opinion of it is left out."""
 SECOND_LOOK_S = 2.0
@@ -61,14 +58,6 @@ ROUNDS = 2
 """How often the windows are placed anew by the onset that they have shown."""
 REACH = 30
 """Samples by which the onset may move when it is looked at again."""
-CENTROID_S = 0.2
-HALF_HEIGHT_SPREAD = 0.5047
-"""Standard deviation of the part of a Gaussian above half height, in standard deviations of the whole."""
-NOISE_S = (3.0, 0.2)
-"""Noise for the signal-to-noise ratio: from and to, seconds before the onset."""
-SIGNAL_S = 1.0
-"""Signal for the ratio and the amplitude: at most this much after the onset."""
-MIN_NOISE_SAMPLES = 20
 MEMORY = 12_000
 """Samples for which a pick is remembered, to tell the same onset from a new one; longer than any window."""
 
@@ -200,47 +189,15 @@ class InstrumentPicker:
         if self._is_reported(phase, index) or (window.fresh and peak - before < settings.settle):
             return None
         self._reported[phase].append(index)
-        return self._pick(window, held, PHASES[phase], curve, peak, before)
+        return measure(
+            window, held, PHASES[phase], curve, peak, before, settings.model, settings.model_sha256
+        )
 
     def _is_reported(self, phase: int, index: int) -> bool:
         reported = self._reported[phase]
         # Old picks are forgotten, and those of a future that a clock set back has taken away.
         reported[:] = [other for other in reported if abs(other - index) < MEMORY]
         return any(abs(other - index) < self._settings.separation for other in reported)
-
-    def _pick(
-        self,
-        window: Window,
-        held: NDArray[np.float32],
-        phase: str,
-        curve: NDArray[np.float64],
-        peak: int,
-        before: int,
-    ) -> Pick:
-        settings = self._settings
-        centre, spread = _centroid(curve, peak)
-        row = _best_row(held, window.components, phase, peak)
-        snr, amplitude = _strength(held[row], peak)
-        instrument = window.instrument
-        first = window.index - before
-        return Pick(
-            id=_pick_id((first + peak) * GRID_NS, phase, instrument, settings.model),
-            channel=Channel(
-                instrument.network,
-                instrument.station,
-                instrument.location,
-                instrument.band + window.components[row],
-            ),
-            phase=phase,
-            time_ns=first * GRID_NS + round(centre * GRID_NS) + window.offset_ns,
-            time_uncertainty_s=spread / GRID_RATE_HZ,
-            probability=float(curve[peak]),
-            snr=snr,
-            amplitude=amplitude,
-            components=window.components,
-            model=settings.model,
-            model_sha256=settings.model_sha256,
-        )
 
 
 def _average(
@@ -261,54 +218,3 @@ def _weight(length: int, settings: PickerSettings) -> NDArray[np.float32]:
     blind = min(samples_from_s(BLIND_S), settings.lookahead // 2)
     full = settings.lookahead + settings.hop
     return np.clip((after - blind + 1) / (full - blind), 0.0, 1.0).astype(np.float32)
-
-
-def _centroid(curve: NDArray[np.float64], peak: int) -> tuple[float, float]:
-    """Centre of a peak and the standard deviation of the Gaussian it resembles, in samples."""
-    reach = samples_from_s(CENTROID_S)
-    start, stop = max(0, peak - reach), min(len(curve), peak + reach + 1)
-    above = curve[start:stop] >= curve[peak] / 2
-    left = peak - start
-    # The part that hangs together with the peak.
-    while left > 0 and above[left - 1]:
-        left -= 1
-    right = peak - start
-    while right + 1 < len(above) and above[right + 1]:
-        right += 1
-    position = np.arange(start + left, start + right + 1)
-    # What stands above half height: the weight falls to nothing at both ends, so no sample enters or leaves with a jump.
-    weight = curve[position] - curve[peak] / 2
-    centre = float((position * weight).sum() / weight.sum())
-    spread = float(np.sqrt((weight * (position - centre) ** 2).sum() / weight.sum()))
-    return centre, spread / HALF_HEIGHT_SPREAD
-
-
-def _best_row(held: NDArray[np.float32], components: str, phase: str, peak: int) -> int:
-    """Row that the phase is best seen on: the vertical for P, the stronger horizontal for S; what there is otherwise."""
-    live = [row for row, letter in enumerate(components) if letter != MISSING]
-    horizontals = [row for row in live if row > 0]
-    if phase == "S" and horizontals:
-        return max(horizontals, key=lambda row: _strength(held[row], peak)[1])
-    return live[0]
-
-
-def _strength(trace: NDArray[np.float32], peak: int) -> tuple[float, float]:
-    """Signal-to-noise ratio (root mean squares) and peak absolute amplitude around an onset."""
-    stop = peak + samples_from_s(SIGNAL_S) + 1
-    noise = trace[max(0, peak - samples_from_s(NOISE_S[0])) : max(0, peak - samples_from_s(NOISE_S[1]))]
-    if len(noise) < MIN_NOISE_SAMPLES:
-        noise = trace[: max(peak, 1)]
-    mean = float(noise.mean(dtype=np.float64))
-    signal = trace[peak:stop].astype(np.float64) - mean
-    amplitude = float(np.abs(signal).max())
-    noise_rms = float(noise.std(dtype=np.float64))
-    if noise_rms == 0.0:
-        return float("inf") if amplitude else 0.0, amplitude
-    return float(np.sqrt((signal**2).mean())) / noise_rms, amplitude
-
-
-def _pick_id(index_ns: int, phase: str, instrument: Instrument, model: str) -> str:
-    """Identifier from the sample of the peak: rounding of the refined time cannot change it."""
-    moment = datetime.fromtimestamp(index_ns // 1_000_000_000, UTC)
-    hundredths = index_ns // GRID_NS % 100
-    return f"{moment:%Y%m%d.%H%M%S}.{hundredths:02d}-{phase}-{instrument}-{model}"

@@ -182,6 +182,9 @@ class Probabilities:
     """Shape ``(2, n)``: probability of P and of S at every sample of the window, read-only."""
     inference_s: float = 0.0
     """Seconds that the batch with this window took, divided by the size of the batch."""
+    valid: tuple[int, int] | None = None
+    """Of a stateful engine: first sample of the window, and the one after the last, for which values are known; what comes
+    after is zero and follows with a later window. None: all."""
 
 
 @dataclass(frozen=True, slots=True)

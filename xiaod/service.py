@@ -29,6 +29,7 @@ from xiaod.pipeline import Pipeline
 from xiaod.sinks import SINKS, Sink
 from xiaod.sources import SOURCES
 from xiaod.state import StateStore
+from xiaod.streampicker import stream_window
 from xiaod.tables import load
 from xiaod.timebase import samples_from_s
 from xiaod.web import Readiness, WebServer, readiness
@@ -74,17 +75,32 @@ def open_engine(config: Config) -> Engine:
         ModelError: when the model cannot be used, or does not fit the configured windows.
     """
     try:
-        path = resolve(config.engine.model)
+        path = resolve(config.engine.model, stateful=config.engine.kind == "stateful")
     except FileNotFoundError as error:
         raise ModelError(f"engine.model: {error}") from error
     engine: Engine = load(ENGINES, config.engine.kind)(path, threads=config.engine.threads)
-    length = samples_from_s(config.windows.length_s)
-    if engine.spec.window_samples != length:
-        raise ModelError(
-            f"windows.length_s: {config.windows.length_s:g} s is {length} samples; model {engine.spec.name} "
-            f"takes {engine.spec.window_samples} ({engine.spec.window_samples / engine.spec.sampling_rate_hz:g} s)"
-        )
+    _fit(config, engine)
     return engine
+
+
+def _fit(config: Config, engine: Engine) -> None:
+    """Refuse windows of a length that the model cannot use."""
+    length, spec = samples_from_s(config.windows.length_s), engine.spec
+    rate_hz = spec.sampling_rate_hz
+    if engine.stateful:
+        needed = stream_window(spec.delay_samples, spec.chunk_samples, samples_from_s(config.windows.hop_s))
+        if length < needed:
+            raise ModelError(
+                f"windows.length_s: {config.windows.length_s:g} s; model {spec.name}, which is "
+                f"{spec.delay_samples / rate_hz:g} s late, needs at least {needed / rate_hz:g} s"
+            )
+        return
+    lengths = sorted({spec.window_samples, *spec.lengths})
+    if not lengths[0] <= length <= lengths[-1]:
+        taken = " to ".join(f"{samples / rate_hz:g}" for samples in dict.fromkeys((lengths[0], lengths[-1])))
+        raise ModelError(
+            f"windows.length_s: {config.windows.length_s:g} s; model {spec.name} takes windows of {taken} s"
+        )
 
 
 def open_sinks(config: Config) -> list[Sink]:

@@ -26,8 +26,6 @@ from concurrent.futures import Executor
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 from xiaod.assembler import Assembler
 from xiaod.board import Board
 from xiaod.bridge import End, Inbox
@@ -36,6 +34,7 @@ from xiaod.metrics import Metrics
 from xiaod.outlet import Clock, Outlet
 from xiaod.picker import InstrumentPicker, PickerSettings
 from xiaod.records import Instrument, Latency, Pick, Probabilities, Window
+from xiaod.streampicker import StreamPicker
 from xiaod.timebase import GRID_NS, NS_PER_S
 
 TICK_S = 0.2
@@ -100,10 +99,9 @@ async def infer(
 
 def _annotate(engine: Engine, batch: Sequence[Window]) -> list[Probabilities]:
     begun = time.perf_counter()
-    values = engine.annotate(np.stack([window.samples for window in batch]))
-    values.flags.writeable = False
+    results = engine.follow(batch)
     each_s = (time.perf_counter() - begun) / len(batch)
-    return [Probabilities(window, value, each_s) for window, value in zip(batch, values, strict=True)]
+    return [replace(result, inference_s=each_s) for result in results]
 
 
 class PickStage:
@@ -125,6 +123,7 @@ class PickStage:
         self._board = board
         self._clock = clock
         self._pickers: dict[Instrument, InstrumentPicker] = {}
+        self._stream_pickers: dict[Instrument, StreamPicker] = {}
         self.batches = 0
         """Batches picked so far."""
 
@@ -143,6 +142,26 @@ class PickStage:
 
     async def _process(self, result: Probabilities) -> list[Pick]:
         instrument = result.window.instrument
+        found = self._picked(result) if self._engine.stateful else await self._looked_at_again(result)
+        picks = [self._stamp(pick, result.window) for pick in found]
+        for pick in picks:
+            self._metrics.picks.labels(pick.phase).inc()
+            if pick.latency is not None:
+                self._metrics.pick_latency.labels(pick.phase).observe(pick.latency.total_s)
+                self._board.entry(instrument, "", self._clock() or 0).picks += 1
+        return picks
+
+    def _picked(self, result: Probabilities) -> list[Pick]:
+        """Picks of a stream, whose probabilities are final."""
+        instrument = result.window.instrument
+        picker = self._stream_pickers.get(instrument)
+        if picker is None:
+            picker = self._stream_pickers[instrument] = StreamPicker(self._settings_for(instrument))
+        return picker.pick(result)
+
+    async def _looked_at_again(self, result: Probabilities) -> list[Pick]:
+        """Picks of overlapping windows: each onset that was noticed is looked at again."""
+        instrument = result.window.instrument
         picker = self._pickers.get(instrument)
         if picker is None:
             picker = self._pickers[instrument] = InstrumentPicker(self._settings_for(instrument))
@@ -154,12 +173,7 @@ class PickStage:
             if pick is None:
                 self._metrics.undecided.inc()
             else:
-                picks.append(self._stamp(pick, result.window))
-        for pick in picks:
-            self._metrics.picks.labels(pick.phase).inc()
-            if pick.latency is not None:
-                self._metrics.pick_latency.labels(pick.phase).observe(pick.latency.total_s)
-                self._board.entry(instrument, "", self._clock() or 0).picks += 1
+                picks.append(pick)
         return picks
 
     def _stamp(self, pick: Pick, window: Window) -> Pick:

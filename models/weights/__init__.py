@@ -1,7 +1,7 @@
 """The shipped weights: where they are and what they are called.
 
-Each model is three files: ``NAME.onnx`` for the daemon, ``NAME.safetensors`` for training, and ``NAME.md``,
-its card.
+Each model is ``NAME.onnx`` for the daemon, ``NAME.safetensors`` for training, and ``NAME.md``, its card; those that
+stream are ``NAME.stateful.onnx`` too.
 
 >>> weights_path("micro").name
 'micro.onnx'
@@ -14,6 +14,7 @@ import hashlib
 from pathlib import Path
 
 SUFFIX = ".onnx"
+STATEFUL_SUFFIX = ".stateful.onnx"
 
 
 def weights_path(name: str) -> Path:
@@ -21,15 +22,22 @@ def weights_path(name: str) -> Path:
     return Path(__file__).parent / f"{name}{SUFFIX}"
 
 
-def shipped() -> dict[str, str]:
-    """Names of the shipped models with the SHA-256 of their files."""
+def stateful_path(name: str) -> Path:
+    """Path of the stateful form of a shipped model; it need not exist."""
+    return Path(__file__).parent / f"{name}{STATEFUL_SUFFIX}"
+
+
+def shipped(stateful: bool = False) -> dict[str, str]:
+    """Names of the shipped models, or of those with a stateful form, with the SHA-256 of their files."""
+    suffix = STATEFUL_SUFFIX if stateful else SUFFIX
     return {
-        path.stem: hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(Path(__file__).parent.glob(f"*{SUFFIX}"))
+        path.name.removesuffix(suffix): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(Path(__file__).parent.glob(f"*{suffix}"))
+        if stateful or not path.name.endswith(STATEFUL_SUFFIX)
     }
 
 
-def resolve(model: str) -> Path:
+def resolve(model: str, stateful: bool = False) -> Path:
     """Path of a model given as the name of a shipped one or as the path of a file.
 
     Raises:
@@ -38,7 +46,10 @@ def resolve(model: str) -> Path:
     path = Path(model)
     if path.suffix == SUFFIX and path.is_file():
         return path
-    if weights_path(model).is_file() and path.name == model:
-        return weights_path(model)
-    names = ", ".join(shipped()) or "none"
+    wanted = stateful_path(model) if stateful else weights_path(model)
+    if wanted.is_file() and path.name == model:
+        return wanted
+    names = ", ".join(shipped(stateful)) or "none"
+    if stateful:
+        names += ": those with a stateful form"
     raise FileNotFoundError(f"{model}: neither a shipped model ({names}) nor an existing {SUFFIX} file")

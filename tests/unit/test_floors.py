@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 FLOORS = {
     0: ("records", "timebase", "logs", "notify", "metrics", "components", "config", "folders", "tables"),
-    1: ("resample", "run", "track", "buffer", "picker"),
+    1: ("resample", "run", "track", "buffer", "onsets", "picker", "streampicker"),
     2: ("sources", "engines", "sinks", "state", "replay", "configfile", "board"),
     3: ("assembler", "bridge", "outlet", "stages", "pipeline", "web"),
     4: ("service", "offline", "offers", "cli", "__main__"),

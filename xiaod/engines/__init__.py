@@ -1,19 +1,24 @@
 """What computes probabilities: the :class:`Engine` protocol and the table of engines.
 
 >>> sorted(ENGINES)
-['onnx', 'torch']
+['onnx', 'stateful', 'torch']
 """
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.spec import ModelSpec
+from xiaod.records import Probabilities, Window
 
 
 class Engine(Protocol):
     """A loaded model, called from one thread at a time."""
+
+    stateful: bool
+    """Whether it remembers streams: then what it gives is final, and windows must come in order."""
 
     @property
     def spec(self) -> ModelSpec:
@@ -37,9 +42,14 @@ class Engine(Protocol):
         """
         ...
 
+    def follow(self, windows: Sequence[Window]) -> list[Probabilities]:
+        """Probability of P and S in the windows of streams, in the order given."""
+        ...
+
 
 ENGINES: dict[str, str] = {
     "onnx": "xiaod.engines.onnx:OnnxEngine",
+    "stateful": "xiaod.engines.stateful:StatefulEngine",
     "torch": "xiaod.engines.torch:TorchEngine",
 }
 """Kind of engine -> where its class is; imported only when it is used."""

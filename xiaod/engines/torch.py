@@ -15,15 +15,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from models.frontend import standardise
+from models.frontend import prepare
 from models.spec import ModelSpec, SpecError
 from xiaod.engines.errors import ModelError
-from xiaod.engines.loaded import LoadedModel
+from xiaod.engines.loaded import WindowModel
 
 SUFFIX = ".safetensors"
 
 
-class TorchEngine(LoadedModel):
+class TorchEngine(WindowModel):
     """A student in a safetensors file."""
 
     def __init__(self, path: Path, threads: int = 1) -> None:
@@ -49,7 +49,7 @@ class TorchEngine(LoadedModel):
             with safe_open(path, framework="pt") as file:
                 spec = ModelSpec.from_metadata(file.metadata() or {})
                 weights = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  it is not a mapping
-            net = SmallPhaseNet(config=NetConfig(**{key: tuple(value) for key, value in spec.net.items()}))
+            net = SmallPhaseNet(spec.window_samples, config=NetConfig.from_dict(dict(spec.net)))
             net.load_state_dict(weights)
         except OSError as error:
             raise ModelError(f"{path}: cannot read the model: {error.strerror or error}") from error
@@ -65,6 +65,6 @@ class TorchEngine(LoadedModel):
     def annotate(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
         """Probability of P and S; see :meth:`xiaod.engines.Engine.annotate`."""
         with self._torch.inference_mode():
-            values = self._net(self._torch.from_numpy(standardise(samples)))
+            values = self._net(self._torch.from_numpy(prepare(self._spec.front_end, samples)))
         probabilities: NDArray[np.float32] = values.numpy()[:, self._rows]
         return probabilities

@@ -1,0 +1,131 @@
+"""What is measured at an onset: time between samples, uncertainty, strength, and the identifier of the pick.
+
+**Timing.** The onset is the centroid of what stands above half height around the peak, within :data:`CENTROID_S`; it lies between
+samples. The time uncertainty is the standard deviation of a Gaussian of that width.
+
+>>> import numpy as np
+>>> from xiaod.records import Instrument, Window
+>>> curve = 0.9 * np.exp(-0.5 * ((np.arange(1000) - 600.25) / 10) ** 2)
+>>> samples = np.tile(np.arange(1000, dtype=np.float32), (3, 1))
+>>> window = Window(Instrument("XX", "A", "", "HH"), 0, 0, samples, "ZNE")
+>>> pick = measure(window, samples, "P", curve, peak=600, before=0, model="example-1.0.0", model_sha256="0" * 64)
+>>> pick.id, abs(pick.time_ns - 6_002_500_000) < 200_000, round(pick.time_uncertainty_s, 2)
+('19700101.000006.00-P-XX.A..HH-example-1.0.0', True, 0.1)
+"""
+
+from datetime import UTC, datetime
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xiaod.components import MISSING
+from xiaod.records import Channel, Instrument, Pick, Window
+from xiaod.timebase import GRID_NS, GRID_RATE_HZ, samples_from_s
+
+PHASES = ("P", "S")
+CENTROID_S = 0.2
+HALF_HEIGHT_SPREAD = 0.5047
+"""Standard deviation of the part of a Gaussian above half height, in standard deviations of the whole."""
+NOISE_S = (3.0, 0.2)
+"""Noise for the signal-to-noise ratio: from and to, seconds before the onset."""
+SIGNAL_S = 1.0
+"""Signal for the ratio and the amplitude: at most this much after the onset."""
+MIN_NOISE_SAMPLES = 20
+
+
+def measure(
+    window: Window,
+    held: NDArray[np.float32],
+    phase: str,
+    curve: NDArray[np.floating],
+    peak: int,
+    before: int,
+    model: str,
+    model_sha256: str,
+) -> Pick:
+    """Make the pick of an onset.
+
+    Args:
+        window: the window it was seen in.
+        held: samples around it, shape ``(3, n)``, beginning ``before`` samples before the window.
+        phase: ``P`` or ``S``.
+        curve: probability of the phase at each of these samples.
+        peak: sample of ``held`` with the highest probability.
+        before: samples of ``held`` before the window.
+        model: name and version of the model.
+        model_sha256: hash of its file.
+    """
+    centre, spread = _centroid(curve, peak)
+    row = _best_row(held, window.components, phase, peak)
+    snr, amplitude = _strength(held[row], peak)
+    instrument = window.instrument
+    first = window.index - before
+    return Pick(
+        id=pick_id((first + peak) * GRID_NS, phase, instrument, model),
+        channel=Channel(
+            instrument.network,
+            instrument.station,
+            instrument.location,
+            instrument.band + window.components[row],
+        ),
+        phase=phase,
+        time_ns=first * GRID_NS + round(centre * GRID_NS) + window.offset_ns,
+        time_uncertainty_s=spread / GRID_RATE_HZ,
+        probability=float(curve[peak]),
+        snr=snr,
+        amplitude=amplitude,
+        components=window.components,
+        model=model,
+        model_sha256=model_sha256,
+    )
+
+
+def _centroid(curve: NDArray[np.floating], peak: int) -> tuple[float, float]:
+    """Centre of a peak and the standard deviation of the Gaussian it resembles, in samples."""
+    reach = samples_from_s(CENTROID_S)
+    start, stop = max(0, peak - reach), min(len(curve), peak + reach + 1)
+    above = curve[start:stop] >= curve[peak] / 2
+    left = peak - start
+    # The part that hangs together with the peak.
+    while left > 0 and above[left - 1]:
+        left -= 1
+    right = peak - start
+    while right + 1 < len(above) and above[right + 1]:
+        right += 1
+    position = np.arange(start + left, start + right + 1)
+    # What stands above half height: the weight falls to nothing at both ends, so no sample enters or leaves with a jump.
+    weight = curve[position] - curve[peak] / 2
+    centre = float((position * weight).sum() / weight.sum())
+    spread = float(np.sqrt((weight * (position - centre) ** 2).sum() / weight.sum()))
+    return centre, spread / HALF_HEIGHT_SPREAD
+
+
+def _best_row(held: NDArray[np.float32], components: str, phase: str, peak: int) -> int:
+    """Row that the phase is best seen on: the vertical for P, the stronger horizontal for S; what there is otherwise."""
+    live = [row for row, letter in enumerate(components) if letter != MISSING]
+    horizontals = [row for row in live if row > 0]
+    if phase == "S" and horizontals:
+        return max(horizontals, key=lambda row: _strength(held[row], peak)[1])
+    return live[0]
+
+
+def _strength(trace: NDArray[np.float32], peak: int) -> tuple[float, float]:
+    """Signal-to-noise ratio (root mean squares) and peak absolute amplitude around an onset."""
+    stop = peak + samples_from_s(SIGNAL_S) + 1
+    noise = trace[max(0, peak - samples_from_s(NOISE_S[0])) : max(0, peak - samples_from_s(NOISE_S[1]))]
+    if len(noise) < MIN_NOISE_SAMPLES:
+        noise = trace[: max(peak, 1)]
+    mean = float(noise.mean(dtype=np.float64))
+    signal = trace[peak:stop].astype(np.float64) - mean
+    amplitude = float(np.abs(signal).max())
+    noise_rms = float(noise.std(dtype=np.float64))
+    if noise_rms == 0.0:
+        return float("inf") if amplitude else 0.0, amplitude
+    return float(np.sqrt((signal**2).mean())) / noise_rms, amplitude
+
+
+def pick_id(index_ns: int, phase: str, instrument: Instrument, model: str) -> str:
+    """Identifier from the sample of the peak: rounding of the refined time cannot change it."""
+    moment = datetime.fromtimestamp(index_ns // 1_000_000_000, UTC)
+    hundredths = index_ns // GRID_NS % 100
+    return f"{moment:%Y%m%d.%H%M%S}.{hundredths:02d}-{phase}-{instrument}-{model}"

@@ -1,0 +1,102 @@
+"""From a stream of probabilities to picks: what a stateful engine gives is final, so each sample is looked at once.
+
+An onset is a sample whose probability reaches the threshold and is the highest within :data:`CONFIRM_S` on both sides; it is
+reported as soon as these are known. A further one of the same phase closer than ``min_separation_s`` after it is the same onset.
+Nothing depends on how the stream was cut.
+
+>>> import numpy as np
+>>> from xiaod.records import Instrument, Probabilities, Window
+>>> from xiaod.picker import PickerSettings
+>>> picker = StreamPicker(PickerSettings(thresholds=(0.3, 0.3), hop=50, model="example-1.0.0", model_sha256=""))
+>>> curve = 0.9 * np.exp(-0.5 * ((np.arange(1000) - 600.25) / 10) ** 2)
+>>> window = Window(Instrument("XX", "A", "", "HH"), 0, 0, np.ones((3, 1000), np.float32), "ZNE", fresh=True)
+>>> [pick] = picker.pick(Probabilities(window, np.stack([curve, 0 * curve]), valid=(0, 900)))
+>>> pick.phase, round(pick.time_ns / 1e9, 3)
+('P', 6.002)
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import maximum_filter1d
+
+from xiaod.onsets import PHASES, measure
+from xiaod.picker import MEMORY, PickerSettings
+from xiaod.records import Pick, Probabilities
+from xiaod.timebase import samples_from_s
+
+CONFIRM_S = 0.2
+"""Probabilities on both sides of a peak that must be known and lower; the centroid needs as much."""
+
+MEASURED_S = 2.8
+"""Data before an onset that its strength is measured in, at least."""
+
+
+def stream_window(delay: int, chunk: int, hop: int) -> int:
+    """Samples that windows need at least, so that what becomes certain with one of them still lies in it, with the noise before.
+
+    >>> stream_window(delay=72, chunk=48, hop=50)
+    490
+    """
+    return delay + chunk + hop + 2 * samples_from_s(CONFIRM_S) + samples_from_s(MEASURED_S)
+
+
+class StreamPicker:
+    """Picks of one instrument; no clock, no input or output."""
+
+    def __init__(self, settings: PickerSettings) -> None:
+        self._settings = settings
+        self._confirm = samples_from_s(CONFIRM_S)
+        self._next: dict[int, int] = {}
+        self._reported: tuple[list[int], list[int]] = ([], [])
+
+    def pick(self, probabilities: Probabilities) -> list[Pick]:
+        """Picks of the samples that have become certain, in order of time."""
+        window, settings = probabilities.window, self._settings
+        first, stop = probabilities.valid or (0, window.samples.shape[1])
+        final = stop - self._confirm
+        # Where a stream begins nothing is settled yet; a window in the midst of one goes on where the last one ended.
+        start = first + settings.settle if first > 0 or window.fresh else 0
+        if (next_index := self._next.get(window.lane)) is not None and next_index < window.stop:
+            start = max(start if first > 0 else 0, next_index - window.index)
+        if final <= start:
+            return []
+        self._next[window.lane] = window.index + final
+        found = []
+        for phase, curve in enumerate(probabilities.values):
+            found += [(peak, phase) for peak in self._peaks(curve, phase, max(start, 0), final, stop)]
+        picks = []
+        for peak, phase in sorted(found):
+            if self._is_new(phase, window.index + peak):
+                picks.append(
+                    measure(
+                        window,
+                        window.samples,
+                        PHASES[phase],
+                        probabilities.values[phase][:stop],
+                        peak,
+                        0,
+                        settings.model,
+                        settings.model_sha256,
+                    )
+                )
+        return picks
+
+    def _peaks(self, curve: NDArray[np.float32], phase: int, start: int, final: int, stop: int) -> list[int]:
+        part = curve[start:final]
+        if part.max(initial=0.0) < self._settings.thresholds[phase]:
+            return []
+        low = max(0, start - self._confirm)
+        highest = maximum_filter1d(curve[low:stop], 2 * self._confirm + 1, mode="constant")[
+            start - low : final - low
+        ]
+        peaks = np.flatnonzero((part == highest) & (part >= self._settings.thresholds[phase])) + start
+        return [int(peak) for peak in peaks]
+
+    def _is_new(self, phase: int, index: int) -> bool:
+        """Whether no pick of the phase is near; remembers it then."""
+        reported = self._reported[phase]
+        reported[:] = [other for other in reported if abs(other - index) < MEMORY]
+        if any(abs(other - index) < self._settings.separation for other in reported):
+            return False
+        reported.append(index)
+        return True
