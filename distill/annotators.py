@@ -15,11 +15,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from models.frontend import standardise
+from models.frontend import prepare
 from models.small_phasenet import SmallPhaseNet
 from models.spec import ModelSpec, SpecError
 
-BATCH = 256
+BATCH = 64
 WINDOW = ModelSpec.window_samples
 HOP = 50
 """Samples between overlapping windows."""
@@ -30,13 +30,13 @@ Annotate = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 """Raw windows ``(n, 3, L)``, Z N E -> probabilities ``(n, 3, L)``, N P S."""
 
 
-def net_annotator(net: SmallPhaseNet) -> Annotate:
+def net_annotator(net: SmallPhaseNet, front_end: str = ModelSpec.front_end) -> Annotate:
     """Annotate with a network in evaluation mode."""
     import torch
 
     def annotate(windows: NDArray[np.float32]) -> NDArray[np.float32]:
         with torch.no_grad():
-            return _batched(lambda waves: net(torch.from_numpy(waves)).numpy(), windows)
+            return _batched(lambda waves: net(torch.from_numpy(waves)).numpy(), windows, front_end)
 
     return annotate
 
@@ -63,33 +63,36 @@ def onnx_annotator(path: Path, threads: int = 1) -> tuple[Annotate, ModelSpec]:
     order = [spec.phases.index(phase) for phase in "NPS"]
 
     def annotate(windows: NDArray[np.float32]) -> NDArray[np.float32]:
-        return _batched(lambda waves: session.run(None, {"wave": waves})[0][:, order], windows)
+        return _batched(
+            lambda waves: session.run(None, {"wave": waves})[0][:, order], windows, spec.front_end
+        )
 
     return annotate, spec
 
 
-def overlapped(record: NDArray[np.floating], annotate: Annotate) -> NDArray[np.float64]:
+def overlapped(record: NDArray[np.floating], annotate: Annotate, length: int = WINDOW) -> NDArray[np.float64]:
     """Average of overlapping windows of a record, each weighted by the data it holds after a sample.
 
     Args:
         record: shape ``(3, n)``, at least one window long.
         annotate: what annotates the windows.
+        length: samples of a window.
 
     Returns:
         Shape ``(3, n)``; zero where no window has weight, as in the last quarter of a second.
     """
-    starts = range(0, record.shape[1] - WINDOW + 1, HOP)
-    windows = np.stack([record[:, start : start + WINDOW] for start in starts]).astype(np.float32)
-    weight = np.clip((np.arange(WINDOW, 0, -1) - BLIND) / (FULL - BLIND), 0.0, 1.0)
+    starts = range(0, record.shape[1] - length + 1, HOP)
+    windows = np.stack([record[:, start : start + length] for start in starts]).astype(np.float32)
+    weight = np.clip((np.arange(length, 0, -1) - BLIND) / (FULL - BLIND), 0.0, 1.0)
     total, weights = np.zeros(record.shape), np.zeros(record.shape[1])
     for start, values in zip(starts, annotate(windows), strict=True):
-        total[:, start : start + WINDOW] += weight * values
-        weights[start : start + WINDOW] += weight
+        total[:, start : start + length] += weight * values
+        weights[start : start + length] += weight
     average: NDArray[np.float64] = total / np.maximum(weights, 1e-9)
     return average
 
 
-def _batched(run: Annotate, windows: NDArray[np.float32]) -> NDArray[np.float32]:
+def _batched(run: Annotate, windows: NDArray[np.float32], front_end: str) -> NDArray[np.float32]:
     return np.concatenate(
-        [run(standardise(windows[begin : begin + BATCH])) for begin in range(0, len(windows), BATCH)]
+        [run(prepare(front_end, windows[begin : begin + BATCH])) for begin in range(0, len(windows), BATCH)]
     )

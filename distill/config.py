@@ -159,6 +159,19 @@ class LossSection(Model):
     onset_weight: Annotated[float, Field(ge=0)] = 2.0
 
 
+class ExportSection(Model):
+    """What is made of the trained weights; it has no part in the hash of a run."""
+
+    window_samples: Annotated[int, Field(ge=0)] = 0
+    """Length of the windows in service; 0: ``sampling.window_samples``."""
+    stateful: bool = False
+    """Whether the stateful form is written too."""
+    chunk_samples: Annotated[int, Field(ge=0)] = 0
+    """Of the stateful form; 0: one step of the coarsest level."""
+    max_false_per_hour: Annotated[float, Field(gt=0)] = 0.5
+    """Picks of each phase that thresholds may allow on a station-hour of the corpus's noise."""
+
+
 class TrainConfig(Model):
     """One training run."""
 
@@ -175,6 +188,12 @@ class TrainConfig(Model):
     augment: AugmentSection = AugmentSection()
     optimiser: OptimiserSection = OptimiserSection()
     loss: LossSection = LossSection()
+    export: ExportSection = ExportSection()
+
+    @property
+    def service_samples(self) -> int:
+        """Length of the windows in service."""
+        return self.export.window_samples or self.sampling.window_samples
 
     @property
     def sha256(self) -> str:
@@ -183,7 +202,9 @@ class TrainConfig(Model):
         A key that is new, with a default that leaves training as it was, so does not rename older runs; hence the
         default of a key is never changed.
         """
-        return hashlib.sha256(self.model_dump_json(exclude_defaults=True).encode()).hexdigest()
+        return hashlib.sha256(
+            self.model_dump_json(exclude_defaults=True, exclude={"export"}).encode()
+        ).hexdigest()
 
 
 def load_train_config(path: Path) -> TrainConfig:

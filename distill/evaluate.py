@@ -26,7 +26,7 @@ from distill.annotators import WINDOW, Annotate, onnx_annotator, overlapped
 from distill.config import TrainConfig
 from distill.corpus import Record, load_corpus, load_records, onsets_of
 from distill.scores import RATE_HZ, Found, score
-from distill.serving import PHASE_ROWS, picks_per_hour
+from distill.serving import PHASE_ROWS, picks_per_hour, windowed
 from distill.stability import agreement, sweep
 from distill.teachers import Teacher
 
@@ -64,15 +64,15 @@ def evaluate(
     corpus = load_corpus(shared, config, teacher, cache)
     thresholds = dict(spec.thresholds)
 
-    def teach(piece: NDArray[np.int32]) -> NDArray[np.floating]:
+    def teach(piece: NDArray[np.generic]) -> NDArray[np.floating]:
         return teacher.annotate(piece.astype(np.float64))
 
-    def single(piece: NDArray[np.int32]) -> NDArray[np.floating]:
+    def single(piece: NDArray[np.generic]) -> NDArray[np.floating]:
         curves: NDArray[np.floating] = student(piece[None].astype(np.float32))[0]
         return curves
 
-    def merged(piece: NDArray[np.int32]) -> NDArray[np.floating]:
-        return overlapped(piece.astype(np.float64), student)
+    def merged(piece: NDArray[np.generic]) -> NDArray[np.floating]:
+        return overlapped(piece.astype(np.float64), student, spec.window_samples)
 
     example = example_waves()
     noise = [record for record in corpus.training + corpus.validation if record.kind == "noise"]
@@ -92,9 +92,11 @@ def evaluate(
         "10 s": placed(records, single, thresholds, WINDOW, P_PLACE_10_S),
         "early": {f"{early} s": ending(records, single, thresholds, early) for early in EARLY_S},
         "noise": {
-            "student": picks_per_hour(student, noise, thresholds),
+            "student": picks_per_hour(windowed(student, spec.window_samples), noise, thresholds),
             "teacher": _curve_picks_per_hour(noise, teacher),
-            "student, stations held out": picks_per_hour(student, held_out, thresholds),
+            "student, stations held out": picks_per_hour(
+                windowed(student, spec.window_samples), held_out, thresholds
+            ),
             "teacher, stations held out": _curve_picks_per_hour(held_out, teacher),
         },
         "stability": {

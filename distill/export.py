@@ -1,31 +1,35 @@
 """From a run to the files that are shipped.
 
 Thresholds are chosen on the training corpus alone, through the daemon's own picker: of those that give at
-most :data:`MAX_FALSE_PER_HOUR` picks per station-hour of its noise, the lowest whose F1 against the teacher's
+most so many picks per station-hour of its noise, the lowest whose F1 against the teacher's
 onsets and the analysts' picks on the held-out stations is within :data:`LEVEL` of the best.
 
->>> best_threshold({0.2: 0.8, 0.4: 0.795, 0.6: 0.8, 0.8: 0.7}, {0.2: 9.0, 0.4: 0.4, 0.6: 0.1, 0.8: 0.0})
+>>> best_threshold({0.2: 0.8, 0.4: 0.795, 0.6: 0.8, 0.8: 0.7}, {0.2: 9.0, 0.4: 0.4, 0.6: 0.1, 0.8: 0.0}, 0.5)
 0.4
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 from safetensors.torch import load_file, save_file
 
 from distill.annotators import net_annotator
+from distill.calibration import Judged, fit_probability, fit_times, fold
 from distill.config import TrainConfig
 from distill.corpus import Corpus
-from distill.serving import false_rates, service_scores
+from distill.serving import Serve, false_rates, judged, service_scores, streamed, windowed
 from distill.train import WEIGHTS, averaged_net, code_version
-from models.export import export_onnx
+from models.export import export_onnx, export_stateful
+from models.small_phasenet import SmallPhaseNet
 from models.spec import ModelSpec
+from models.streaming import StreamingPhaseNet
 
 CANDIDATES = tuple(round(0.2 + 0.05 * step, 2) for step in range(13))
-MAX_FALSE_PER_HOUR = 0.5
-"""Picks of each phase per station-hour of the corpus's noise: about what the teacher gives."""
+LEAST_PROBABILITY = 0.1
+"""Picks below are not looked at for calibration."""
 WEIGHTS_MODE = 0o644
 """The library writes files that only their owner may read."""
 LEVEL = 0.01
@@ -33,28 +37,47 @@ LEVEL = 0.01
 
 
 def export_run(config: TrainConfig, folder: Path, corpus: Corpus, teacher_file: Path, output: Path) -> Path:
-    """Write ``NAME.onnx`` and ``NAME.safetensors`` from a finished run.
+    """Write ``NAME.onnx`` and ``NAME.safetensors`` from a finished run, and ``NAME.stateful.onnx`` if that is configured.
 
     Raises:
         FileNotFoundError: when the run has not been finished.
-        ExportError: when the exported file does not give what the network gives.
+        ExportError: when an exported file does not give what the network gives.
     """
     if not (folder / WEIGHTS).exists():
         raise FileNotFoundError(
             f"{folder / WEIGHTS}: the run is not finished; 'xiao-distill train' goes on with it"
         )
     weights = load_file(folder / WEIGHTS)
+    raw = judged(serving(config, averaged_net(config, weights)), corpus.validation, LEAST_PROBABILITY)
+    slopes = {phase: _platt([one for one in raw if one.phase == phase]) for phase in ("P", "S")}
+    weights = fold(weights, config.net.config(), slopes)
     net = averaged_net(config, weights)
-    annotate = net_annotator(net)
+    serve = serving(config, net)
     noise = [record for record in corpus.training + corpus.validation if record.kind == "noise"]
-    scores = service_scores(annotate, corpus.validation, CANDIDATES)
-    rates = false_rates(annotate, noise, CANDIDATES)
+    scores = service_scores(serve, corpus.validation, CANDIDATES)
+    rates = false_rates(serve, noise, CANDIDATES)
+    limit = config.export.max_false_per_hour
+    thresholds = {phase: best_threshold(scores[phase], rates[phase], limit) for phase in ("P", "S")}
+    with_picks = [record for record in corpus.training if any(record.analyst)]
+    times = fit_times(
+        [
+            one
+            for one in judged(serve, [*with_picks, *corpus.validation], min(thresholds.values()))
+            if one.probability >= thresholds[one.phase]
+        ]
+    )
     spec = ModelSpec(
         name=config.name,
         version=config.version,
-        window_samples=config.sampling.window_samples,
+        window_samples=config.service_samples,
         receptive_field_samples=net.receptive_field_samples,
-        thresholds={phase: best_threshold(scores[phase], rates[phase]) for phase in ("P", "S")},
+        lookahead_samples=net.config.lookahead_samples,
+        lengths=tuple(
+            sorted({config.sampling.window_samples, *config.sampling.lengths, config.service_samples})
+        ),
+        front_end=config.sampling.front_end,
+        thresholds=thresholds,
+        calibration=times.to_spec(),
         net=net.config.to_dict(),
         provenance={
             "teacher": "PhaseNet original (Zhu & Beroza 2019), padded as in its training",
@@ -62,12 +85,15 @@ def export_run(config: TrainConfig, folder: Path, corpus: Corpus, teacher_file: 
             "data": config.data.folder,
             "data_table_sha256": corpus.sha256,
             "config_sha256": config.sha256,
+            "calibration": {phase: [round(value, 4) for value in values] for phase, values in slopes.items()},
             "code": code_version(),
             "created": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
         },
     )
     output.mkdir(parents=True, exist_ok=True)
     path = export_onnx(net, spec, output / f"{config.name}.onnx")
+    if config.export.stateful:
+        export_stateful(net, spec, output / f"{config.name}.stateful.onnx", config.export.chunk_samples)
     partial = output / f"{config.name}.partial.safetensors"
     save_file(weights, partial, metadata=spec.to_metadata())
     partial.chmod(WEIGHTS_MODE)
@@ -75,12 +101,29 @@ def export_run(config: TrainConfig, folder: Path, corpus: Corpus, teacher_file: 
     return path
 
 
-def best_threshold(scores: Mapping[float, float], rates: Mapping[float, float]) -> float:
+def serving(config: TrainConfig, net: SmallPhaseNet) -> Serve:
+    """Serve a student as the daemon will: as a stream if it has a stateful form, else in overlapping windows."""
+    annotate = net_annotator(net, config.sampling.front_end)
+    if config.export.stateful:
+        streaming = StreamingPhaseNet(net, config.export.chunk_samples or net.config.steps[-1])
+        return streamed(annotate, streaming.delay_samples)
+    return windowed(annotate, config.service_samples)
+
+
+def _platt(found: Sequence[Judged]) -> tuple[float, float]:
+    return fit_probability(
+        np.array([one.probability for one in found]), np.array([one.residual_s is not None for one in found])
+    )
+
+
+def best_threshold(
+    scores: Mapping[float, float], rates: Mapping[float, float], most_per_hour: float
+) -> float:
     """Choose the lowest threshold that is as good as any whose rate of false picks is allowed.
 
     Where none is allowed, the one with the lowest rate.
     """
-    allowed = [threshold for threshold in scores if rates[threshold] <= MAX_FALSE_PER_HOUR]
+    allowed = [threshold for threshold in scores if rates[threshold] <= most_per_hour]
     if not allowed:
         return min(scores, key=lambda threshold: (rates[threshold], threshold))
     best = max(scores[threshold] for threshold in allowed)

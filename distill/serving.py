@@ -1,78 +1,133 @@
-"""The serving view: a record through the daemon's own picker, in overlapping windows half a second apart.
+"""The serving view: a record through the daemon's own pickers, in overlapping windows or as a stream.
 
 >>> import numpy as np
 >>> def annotate(windows):
 ...     position = windows[:, :1]  # these samples hold their own index
 ...     curve = np.exp(-0.5 * ((position - 1234) / 10) ** 2)
 ...     return np.concatenate([1 - curve, curve, 0 * curve], axis=1)
->>> [(round(sample), row, round(height, 2)) for sample, row, height in
-...  service_picks(np.tile(np.arange(3000), (3, 1)), annotate, threshold=0.5)]
-[(1234, 1, 1.0)]
+>>> picks = windowed(annotate)(np.tile(np.arange(3000), (3, 1)), 0.5)
+>>> [(round(pick.time_ns / 1e7), pick.phase, round(pick.probability, 2)) for pick in picks]
+[(1234, 'P', 1.0)]
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from distill.annotators import HOP, WINDOW, Annotate
+from distill.calibration import NEAR_S, Judged
 from distill.corpus import Record
 from distill.scores import RATE_HZ, f1
 from xiaod.buffer import BufferSettings
 from xiaod.picker import InstrumentPicker, PickerSettings
-from xiaod.records import Instrument, Probabilities, Window
+from xiaod.records import Instrument, Pick, Probabilities, Window
+from xiaod.streampicker import StreamPicker
 from xiaod.timebase import GRID_NS
 
-NEAR = 50
+NEAR = round(NEAR_S * RATE_HZ)
 """Samples within which a pick matches an onset."""
 HISTORY = BufferSettings().history
 """Samples before a window that the picker may look at again."""
 PHASE_ROWS = ((1, "P"), (2, "S"))
+NOWHERE = Instrument("", "", "", "")
 
-Picked = tuple[float, int, float]
-"""Sample, row (1 for P, 2 for S) and probability."""
+Serve = Callable[[NDArray[np.generic], float], list[Pick]]
+"""A record ``(3, n)``, Z N E, that begins at time zero, and a threshold for both phases -> picks."""
 
 
-def service_picks(waves: NDArray[np.generic], annotate: Annotate, threshold: float) -> list[Picked]:
-    """Pick a record as the daemon does; its shape is ``(3, n)``."""
-    starts = range(0, waves.shape[1] - WINDOW + 1, HOP)
-    if not starts:
-        return []
-    samples = waves.astype(np.float32)
-    probabilities = annotate(np.stack([samples[:, start : start + WINDOW] for start in starts]))
-    picker = InstrumentPicker(PickerSettings((threshold, threshold), HOP, "evaluated", ""))
-    picks = []
-    for start, values in zip(starts, probabilities, strict=True):
-        window = Window(
-            Instrument("", "", "", ""),
-            start,
-            0,
-            samples[:, start : start + WINDOW],
-            "ZNE",
-            fresh=start == 0,
-            history=samples[:, max(0, start - HISTORY) : start],
-        )
-        for candidate in picker.look(Probabilities(window, values[1:])):
-            pick = picker.decide(candidate, lambda windows: annotate(windows)[:, 1:])
-            if pick is not None:
-                picks.append((pick.time_ns / GRID_NS, "NPS".index(pick.phase), pick.probability))
-    return picks
+def windowed(annotate: Annotate, length: int = WINDOW) -> Serve:
+    """Pick as the daemon does in overlapping windows."""
+
+    def serve(waves: NDArray[np.generic], threshold: float) -> list[Pick]:
+        starts = range(0, waves.shape[1] - length + 1, HOP)
+        if not starts:
+            return []
+        samples = waves.astype(np.float32)
+        picker = InstrumentPicker(PickerSettings((threshold, threshold), HOP, "evaluated", ""))
+        picks = []
+        probabilities = annotate(np.stack([samples[:, start : start + length] for start in starts]))
+        for start, values in zip(starts, probabilities, strict=True):
+            window = Window(
+                NOWHERE,
+                start,
+                0,
+                samples[:, start : start + length],
+                "ZNE",
+                fresh=start == 0,
+                history=samples[:, max(0, start - HISTORY) : start],
+            )
+            for candidate in picker.look(Probabilities(window, values[1:])):
+                pick = picker.decide(candidate, lambda windows: annotate(windows)[:, 1:])
+                if pick is not None:
+                    picks.append(pick)
+        return picks
+
+    return serve
+
+
+def streamed(annotate: Annotate, delay_samples: int) -> Serve:
+    """Pick as the daemon does with the stateful form, which gives what the one-shot form gives."""
+
+    def serve(waves: NDArray[np.generic], threshold: float) -> list[Pick]:
+        samples = waves.astype(np.float32)
+        picker = StreamPicker(PickerSettings((threshold, threshold), HOP, "evaluated", ""))
+        window = Window(NOWHERE, 0, 0, samples, "ZNE", fresh=True)
+        known = max(0, samples.shape[1] - delay_samples)
+        return picker.pick(Probabilities(window, annotate(samples[None])[0, 1:], valid=(0, known)))
+
+    return serve
+
+
+def sample_of(pick: Pick) -> float:
+    """Sample of a record that begins at time zero."""
+    return pick.time_ns / GRID_NS
+
+
+def judged(serve: Serve, records: Sequence[Record], threshold: float) -> list[Judged]:
+    """Picks of records and what became of them: an onset of the phase is near, or none is."""
+    found = []
+    for record in records:
+        for pick in serve(record.waves, threshold):
+            onsets = [
+                exact
+                for onset, row in record.onsets
+                if "NPS"[row] == pick.phase
+                for exact in [_exact(record, onset, row)]
+            ]
+            nearest = min(onsets, key=lambda onset: abs(onset - sample_of(pick)), default=None)
+            residual = None if nearest is None else (sample_of(pick) - nearest) / RATE_HZ
+            near = residual is not None and abs(residual) <= NEAR_S
+            found.append(
+                Judged(pick.phase, pick.probability, pick.time_uncertainty_s, residual if near else None)
+            )
+    return found
+
+
+def _exact(record: Record, onset: int, row: int) -> float:
+    """The analyst's pick between samples where the onset is his."""
+    pick = record.analyst[row - 1]
+    return pick if pick is not None and round(pick) == onset else float(onset)
 
 
 def service_scores(
-    annotate: Annotate, records: Sequence[Record], thresholds: Sequence[float]
+    serve: Serve, records: Sequence[Record], thresholds: Sequence[float]
 ) -> dict[str, dict[float, float]]:
     """F1 (0.5 s) against onsets, the teacher's and the analysts', for each phase and threshold.
 
     Every station has the same weight, whatever its number of onsets and picks: the rates are per onset there.
     """
-    found = [(record, service_picks(record.waves, annotate, min(thresholds))) for record in records]
+    found = [(record, serve(record.waves, min(thresholds))) for record in records]
     scores: dict[str, dict[float, float]] = {"P": {}, "S": {}}
     for row, phase in PHASE_ROWS:
         for threshold in thresholds:
             counts: dict[str, list[int]] = {}
             for record, picked in found:
-                picks = [place for place, of, height in picked if of == row and height >= threshold]
+                picks = [
+                    sample_of(pick)
+                    for pick in picked
+                    if pick.phase == phase and pick.probability >= threshold
+                ]
                 onsets = [onset for onset, onset_row in record.onsets if onset_row == row]
                 hits = sum(any(abs(pick - onset) <= NEAR for pick in picks) for onset in onsets)
                 false = sum(not any(abs(pick - onset) <= NEAR for onset in onsets) for pick in picks)
@@ -85,26 +140,28 @@ def service_scores(
 
 
 def picks_per_hour(
-    annotate: Annotate, records: Sequence[Record], thresholds: Mapping[str, float]
+    serve: Serve, records: Sequence[Record], thresholds: Mapping[str, float]
 ) -> dict[str, float]:
     """Count picks per station-hour of records that hold noise: all of them are taken for false."""
-    rates = false_rates(annotate, records, sorted(set(thresholds.values())))
+    rates = false_rates(serve, records, sorted(set(thresholds.values())))
     result: dict[str, float] = {"hours": _hours(records), "records": len(records)}
     return result | {phase: rates[phase][threshold] for phase, threshold in thresholds.items()}
 
 
 def false_rates(
-    annotate: Annotate, records: Sequence[Record], thresholds: Sequence[float]
+    serve: Serve, records: Sequence[Record], thresholds: Sequence[float]
 ) -> dict[str, dict[float, float]]:
     """Count picks per station-hour of noise, for each phase and threshold."""
-    picked = [pick for record in records for pick in service_picks(record.waves, annotate, min(thresholds))]
+    picked = [pick for record in records for pick in serve(record.waves, min(thresholds))]
     hours = max(_hours(records), 1e-9)
     return {
         phase: {
-            threshold: round(sum(of == row and height >= threshold for _, of, height in picked) / hours, 2)
+            threshold: round(
+                sum(pick.phase == phase and pick.probability >= threshold for pick in picked) / hours, 2
+            )
             for threshold in thresholds
         }
-        for row, phase in PHASE_ROWS
+        for _, phase in PHASE_ROWS
     }
 
 

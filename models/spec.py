@@ -16,6 +16,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+from models.calibration import Calibration
+
 SPEC_VERSION = 2
 READ_VERSIONS = frozenset({1, 2})
 """Version 2 added lengths, lookahead, form and what belongs to it, and calibration."""
@@ -126,6 +128,10 @@ class ModelSpec:
             )
 
     def _check_form(self) -> None:
+        try:
+            Calibration.from_spec(self.calibration)
+        except ValueError as error:
+            raise SpecError(str(error)) from error
         if not all(isinstance(length, int) and length > 0 for length in self.lengths):
             raise SpecError(f"lengths must be whole numbers above 0; got {list(self.lengths)}")
         if self.form not in FORMS:

@@ -1,7 +1,8 @@
 """What is measured at an onset: time between samples, uncertainty, strength, and the identifier of the pick.
 
 **Timing.** The onset is the centroid of what stands above half height around the peak, within :data:`CENTROID_S`; it lies between
-samples. The time uncertainty is the standard deviation of a Gaussian of that width.
+samples. The time uncertainty is what the model's calibration expects of a peak of that probability and width; without one it is
+the standard deviation of a Gaussian of that width.
 
 >>> import numpy as np
 >>> from xiaod.records import Instrument, Window
@@ -18,6 +19,7 @@ from datetime import UTC, datetime
 import numpy as np
 from numpy.typing import NDArray
 
+from models.calibration import Calibration
 from xiaod.components import MISSING
 from xiaod.records import Channel, Instrument, Pick, Window
 from xiaod.timebase import GRID_NS, GRID_RATE_HZ, samples_from_s
@@ -31,6 +33,7 @@ NOISE_S = (3.0, 0.2)
 SIGNAL_S = 1.0
 """Signal for the ratio and the amplitude: at most this much after the onset."""
 MIN_NOISE_SAMPLES = 20
+NO_CALIBRATION = Calibration()
 
 
 def measure(
@@ -42,6 +45,7 @@ def measure(
     before: int,
     model: str,
     model_sha256: str,
+    calibration: Calibration = NO_CALIBRATION,
 ) -> Pick:
     """Make the pick of an onset.
 
@@ -54,6 +58,7 @@ def measure(
         before: samples of ``held`` before the window.
         model: name and version of the model.
         model_sha256: hash of its file.
+        calibration: what makes the time uncertainty honest.
     """
     centre, spread = _centroid(curve, peak)
     row = _best_row(held, window.components, phase, peak)
@@ -70,7 +75,7 @@ def measure(
         ),
         phase=phase,
         time_ns=first * GRID_NS + round(centre * GRID_NS) + window.offset_ns,
-        time_uncertainty_s=spread / GRID_RATE_HZ,
+        time_uncertainty_s=calibration.uncertainty_s(phase, float(curve[peak]), spread / GRID_RATE_HZ),
         probability=float(curve[peak]),
         snr=snr,
         amplitude=amplitude,

@@ -40,7 +40,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import find_peaks
 
-from xiaod.onsets import PHASES, measure
+from models.calibration import Calibration
+from xiaod.onsets import NO_CALIBRATION, PHASES, measure
 from xiaod.records import Pick, Probabilities, Window
 from xiaod.timebase import samples_from_s
 
@@ -74,6 +75,7 @@ class PickerSettings:
     lookahead: int = 50
     settle: int = 50
     separation: int = 100
+    calibration: Calibration = NO_CALIBRATION
 
 
 Annotate = Callable[[NDArray[np.float32]], NDArray[np.float32]]
@@ -190,7 +192,15 @@ class InstrumentPicker:
             return None
         self._reported[phase].append(index)
         return measure(
-            window, held, PHASES[phase], curve, peak, before, settings.model, settings.model_sha256
+            window,
+            held,
+            PHASES[phase],
+            curve,
+            peak,
+            before,
+            settings.model,
+            settings.model_sha256,
+            settings.calibration,
         )
 
     def _is_reported(self, phase: int, index: int) -> bool:

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from models.calibration import Calibration
 from xiaod.assembler import Assembler
 from xiaod.board import Board, BoardCollector
 from xiaod.bridge import Inbox, SourceBridge
@@ -69,6 +70,7 @@ def picker_settings(config: Config, engine: Engine, instrument: Instrument) -> P
         lookahead=samples_from_s(config.picker.lookahead_s),
         settle=samples_from_s(config.picker.settle_s),
         separation=samples_from_s(config.picker.min_separation_s),
+        calibration=Calibration.from_spec(spec.calibration),
     )
 
 

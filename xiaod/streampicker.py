@@ -77,6 +77,7 @@ class StreamPicker:
                         0,
                         settings.model,
                         settings.model_sha256,
+                        settings.calibration,
                     )
                 )
         return picks

@@ -33,7 +33,8 @@ def worn_net(config: NetConfig, seed: int) -> SmallPhaseNet:
             module.running_mean.normal_(0, 0.5, generator=generator)
             module.running_var.uniform_(0.5, 2, generator=generator)
             module.bias.data.normal_(0, 0.5, generator=generator)
-    return net.eval()
+    net.eval()
+    return net
 
 
 odd = st.sampled_from([1, 3, 5, 7, 9])

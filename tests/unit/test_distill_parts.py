@@ -5,17 +5,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from distill.annotators import net_annotator, onnx_annotator, overlapped
-from distill.augment import augment
-from distill.config import AugmentSection, ConfigError, LabelSection, TeacherSection, load_train_config
+from distill.config import ConfigError, LabelSection, TeacherSection, load_train_config
 from distill.corpus import label_record
 from distill.evaluate import example_waves, placed_starts
 from distill.export import best_threshold
 from distill.scores import score
-from distill.serving import service_picks
+from distill.serving import sample_of, windowed
 from distill.stability import sweep
 from distill.teachers import OnnxTeacher, starts_of
 from models.small_phasenet import PRESETS, fresh_net
@@ -70,37 +69,6 @@ def test_an_analysts_pick_takes_the_place_of_the_teachers() -> None:
     assert np.abs(record.labels.astype(np.float64).sum(axis=0) - 1).max() < 2e-3
 
 
-@settings(max_examples=60, deadline=None)
-@given(seed=st.integers(0, 2**32 - 1))
-def test_augmentation_keeps_shapes_and_probabilities_and_its_input(seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    position = np.arange(1000)
-
-    def window(place: float) -> tuple[np.ndarray, np.ndarray]:
-        phases = np.stack([np.exp(-0.5 * ((position - place - gap) / 10) ** 2) for gap in (0, 150)])
-        labels = np.concatenate([1 - phases.sum(axis=0, keepdims=True), phases]).astype(np.float32)
-        return rng.normal(5, 3, (3, 1000)), labels
-
-    first, other = window(rng.uniform(0, 800)), window(rng.uniform(0, 800))
-    held = [array.copy() for array in (*first, *other)]
-    often = AugmentSection(
-        superpose=0.8,
-        flip=0.5,
-        gain=0.5,
-        rotate=0.5,
-        drop_horizontals=0.3,
-        drop_one=0.3,
-        white_noise=0.5,
-        drift=0.5,
-    )
-    waves, labels = augment(*first, other, rng, often)
-    assert waves.shape == labels.shape == (3, 1000)
-    assert np.isfinite(waves).all()
-    assert labels.min() > -1e-6
-    assert np.abs(labels.sum(axis=0) - 1).max() < 1e-5
-    assert all(np.array_equal(before, now) for before, now in zip(held, (*first, *other), strict=True))
-
-
 @given(length=st.integers(1, 5000), window=st.integers(1, 500), hop=st.integers(1, 500))
 def test_the_teachers_windows_cover_a_record(length: int, window: int, hop: int) -> None:
     length = max(length, window)
@@ -147,10 +115,10 @@ def test_scores_count_hits_false_picks_and_misses() -> None:
 
 def test_the_threshold_is_the_best_that_is_quiet_enough() -> None:
     scores = {0.3: 0.9, 0.5: 0.8, 0.7: 0.6}
-    assert best_threshold(scores, {0.3: 0.5, 0.5: 0.2, 0.7: 0.0}) == 0.3
-    assert best_threshold({0.3: 0.795, 0.5: 0.8, 0.7: 0.6}, {0.3: 0.5, 0.5: 0.2, 0.7: 0.0}) == 0.3
-    assert best_threshold(scores, {0.3: 8.0, 0.5: 0.4, 0.7: 0.0}) == 0.5
-    assert best_threshold(scores, {0.3: 8.0, 0.5: 3.0, 0.7: 2.0}) == 0.7
+    assert best_threshold(scores, {0.3: 0.5, 0.5: 0.2, 0.7: 0.0}, 0.5) == 0.3
+    assert best_threshold({0.3: 0.795, 0.5: 0.8, 0.7: 0.6}, {0.3: 0.5, 0.5: 0.2, 0.7: 0.0}, 0.5) == 0.3
+    assert best_threshold(scores, {0.3: 8.0, 0.5: 0.4, 0.7: 0.0}, 0.5) == 0.5
+    assert best_threshold(scores, {0.3: 8.0, 0.5: 3.0, 0.7: 2.0}, 0.5) == 0.7
 
 
 def test_net_and_file_annotate_alike_and_overlapping_windows_agree(rjob: Recording) -> None:
@@ -167,11 +135,12 @@ def test_net_and_file_annotate_alike_and_overlapping_windows_agree(rjob: Recordi
 
 def test_the_example_is_picked_as_in_service_and_stays_where_it_is() -> None:
     annotate, spec = onnx_annotator(weights_path("micro"))
-    picks = service_picks(example_waves(), annotate, min(spec.thresholds.values()))
+    picks = windowed(annotate, spec.window_samples)(example_waves(), min(spec.thresholds.values()))
     for row, onset in ((1, 473), (2, 571)):
-        near = [pick for pick in picks if pick[1] == row and abs(pick[0] - 1200 - onset) <= 100]
+        places = [sample_of(pick) - 1200 for pick in picks if pick.phase == "NPS"[row]]
+        near = [place for place in places if abs(place - onset) <= 100]
         assert len(near) == 1, picks
-        assert abs(near[0][0] - 1200 - onset) <= 10
+        assert abs(near[0] - onset) <= 10
         threshold = spec.thresholds["NPS"[row]]
         early, middle = (
             sweep(example_waves(), 1200 + onset, row, ends_s, annotate, threshold)

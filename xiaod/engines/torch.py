@@ -56,7 +56,10 @@ class TorchEngine(WindowModel):
         except SpecError as error:
             raise ModelError(f"{path}: {error}") from error
         except (SafetensorError, RuntimeError, TypeError, ValueError) as error:
-            raise ModelError(f"{path}: not weights of SmallPhaseNet: {error}") from error
+            # torch lists every key that does not fit, in lines of their own.
+            raise ModelError(
+                f"{path}: not weights of SmallPhaseNet as this version builds it: {str(error).splitlines()[0]}"
+            ) from error
         torch.set_num_threads(threads)
         self._torch = torch
         self._net = net.eval()

@@ -1,0 +1,180 @@
+"""Calibration: a probability of 0.8 is to be right eight times of ten, and an uncertainty of 0.1 s two times of three.
+
+Fitted on the training corpus alone, on what the daemon's picker gives there. A pick is right when an onset of its phase, the
+analyst's or the teacher's, lies within :data:`NEAR_S`.
+
+Probabilities: ``logit p' = a logit p + b`` for each phase (Platt 1999; for networks Guo et al. 2017, arXiv:1706.04599,
+sec. 4.2). Where one phase and noise share a sample, that is a linear map of the logits, so it is folded into the last
+convolution: every form and engine gives calibrated probabilities, and thresholds are in their unit.
+
+Times: see :class:`models.calibration.Calibration`; least misfit under a Student distribution, scaled so that
+:data:`ONE_SIGMA` of the residuals lie within one standard deviation.
+
+>>> import numpy as np
+>>> rng = np.random.default_rng(0)
+>>> odds = rng.normal(0, 2, 4000)
+>>> right = rng.random(4000) < 1 / (1 + np.exp(-(0.5 * odds + 1)))
+>>> a, b = fit_probability(1 / (1 + np.exp(-odds)), right)
+>>> abs(a - 0.5) < 0.05, abs(b - 1) < 0.1
+(True, True)
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+from torch import Tensor
+
+from models.calibration import LEAST_SURE, LIMITS_S, MOST_SURE, Calibration
+from models.geometry import NetConfig
+
+NEAR_S = 0.5
+ONE_SIGMA = 0.6827
+FREEDOM = 4.0
+"""Degrees of freedom of the Student distribution: residuals have tails that a Gaussian would follow."""
+CAUTION = 4.0
+"""Weight of staying near what the network says: as much as so many picks."""
+BINS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A pick and what became of it."""
+
+    phase: str
+    probability: float
+    width_s: float
+    residual_s: float | None
+    """Pick minus onset; None when there was none near."""
+
+
+def fit_probability(probability: NDArray[np.floating], right: NDArray[np.bool_]) -> tuple[float, float]:
+    """Slope and constant of the logit, by maximum likelihood with a little caution; (1, 0) without data."""
+    if not len(probability):
+        return 1.0, 0.0
+    odds = _logit(probability)
+    sign = np.where(right, 1.0, -1.0)
+
+    def misfit(values: NDArray[np.floating]) -> float:
+        likely = np.logaddexp(0, -sign * (values[0] * odds + values[1])).sum()
+        return float(likely + CAUTION * ((values[0] - 1) ** 2 + values[1] ** 2))
+
+    found = minimize(misfit, np.array([1.0, 0.0]), method="Nelder-Mead")
+    return float(max(found.x[0], 0.1)), float(found.x[1])
+
+
+def fold(
+    weights: Mapping[str, Tensor], net: NetConfig, by_phase: Mapping[str, tuple[float, float]]
+) -> dict[str, Tensor]:
+    """Weights of the same network with calibrated probabilities: logits of P and S are taken against that of noise.
+
+    Args:
+        weights: of a network with the phases N, P, S.
+        net: its sizes.
+        by_phase: slope and constant for P and S.
+    """
+    stride = net.stride(0)
+    head, bias = weights["head.weight"], weights["head.bias"]
+    noise, noise_bias = head[:stride], bias[:stride]
+    rows, biases = [torch.zeros_like(noise)], [torch.zeros_like(noise_bias)]
+    for row, phase in ((1, "P"), (2, "S")):
+        slope, constant = by_phase[phase]
+        piece = slice(row * stride, (row + 1) * stride)
+        rows.append(slope * (head[piece] - noise))
+        biases.append(slope * (bias[piece] - noise_bias) + constant)
+    return {**weights, "head.weight": torch.cat(rows), "head.bias": torch.cat(biases)}
+
+
+def fit_time(judged: Sequence[Judged]) -> tuple[float, float, float]:
+    """Coefficients of the time uncertainty from picks that are right.
+
+    Raises:
+        ValueError: when there are none.
+    """
+    known = [(one.residual_s, one.probability, one.width_s) for one in judged if one.residual_s is not None]
+    if not known:
+        raise ValueError("no pick with a residual: nothing to fit a time uncertainty to")
+    residual, probability, width = np.array(known, np.float64).T
+    odds, log_width = _logit(probability), np.log(np.maximum(width, LIMITS_S[0]))
+    # About the median: a constant lateness is not scatter.
+    residual = residual - np.median(residual)
+
+    def log_sigma(values: NDArray[np.floating]) -> NDArray[np.floating]:
+        return np.asarray(values[0] + values[1] * odds + values[2] * log_width)
+
+    def misfit(values: NDArray[np.floating]) -> float:
+        spread = log_sigma(values)
+        tails = 0.5 * (FREEDOM + 1) * np.log1p((residual / np.exp(spread)) ** 2 / FREEDOM)
+        return float((spread + tails).sum() + CAUTION * np.square(values[1:]).sum())
+
+    start = np.array([np.log(max(float(np.median(np.abs(residual))), 0.005)), 0.0, 0.0])
+    found = minimize(misfit, start, method="Nelder-Mead", options={"maxiter": 4000}).x
+    scale = np.quantile(np.abs(residual) / np.exp(log_sigma(found)), ONE_SIGMA)
+    return float(found[0] + np.log(max(scale, 1e-3))), float(found[1]), float(found[2])
+
+
+def fit_times(judged: Sequence[Judged]) -> Calibration:
+    """Coefficients of each phase that has picks that are right."""
+    found = {}
+    for phase in ("P", "S"):
+        of_phase = [one for one in judged if one.phase == phase and one.residual_s is not None]
+        if of_phase:
+            found[phase] = fit_time(of_phase)
+    return Calibration(found)
+
+
+def reliability(judged: Sequence[Judged]) -> list[dict[str, Any]]:
+    """How many picks of each bin of probability are right."""
+    table = []
+    for phase in ("P", "S"):
+        for low, high in pairwise(BINS):
+            inside = [one for one in judged if one.phase == phase and low <= one.probability < high]
+            if inside:
+                table.append(
+                    {
+                        "phase": phase,
+                        "from": low,
+                        "to": high,
+                        "picks": len(inside),
+                        "mean_probability": round(float(np.mean([one.probability for one in inside])), 3),
+                        "right": round(float(np.mean([one.residual_s is not None for one in inside])), 3),
+                    }
+                )
+    return table
+
+
+def calibration_error(judged: Sequence[Judged], phase: str) -> float | None:
+    """Expected calibration error: mean distance between probability and part that is right, weighted by picks.
+
+    Naeini et al. 2015, doi:10.1609/aaai.v29i1.9602, with the bins :data:`BINS`; None without picks.
+    """
+    rows = [row for row in reliability(judged) if row["phase"] == phase]
+    picks = sum(row["picks"] for row in rows)
+    if not picks:
+        return None
+    error: float = sum(row["picks"] * abs(row["mean_probability"] - row["right"]) for row in rows) / picks
+    return round(error, 3)
+
+
+def coverage(judged: Sequence[Judged], calibration: Calibration, phase: str) -> dict[str, float]:
+    """Part of the residuals within one and two standard deviations."""
+    ratios = [
+        abs(one.residual_s) / calibration.uncertainty_s(phase, one.probability, one.width_s)
+        for one in judged
+        if one.phase == phase and one.residual_s is not None
+    ]
+    return {
+        "picks": len(ratios),
+        "within_1_sigma": round(float(np.mean([ratio <= 1 for ratio in ratios])), 3) if ratios else 0.0,
+        "within_2_sigma": round(float(np.mean([ratio <= 2 for ratio in ratios])), 3) if ratios else 0.0,
+    }
+
+
+def _logit(probability: NDArray[np.floating]) -> NDArray[np.floating]:
+    sure = np.clip(np.asarray(probability, np.float64), LEAST_SURE, MOST_SURE)
+    return np.asarray(np.log(sure / (1 - sure)))

@@ -1,0 +1,156 @@
+"""Calibration: what was put into made-up picks is found again, and folding changes probabilities as it says."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from distill.calibration import (
+    Judged,
+    calibration_error,
+    coverage,
+    fit_probability,
+    fit_time,
+    fit_times,
+    fold,
+    reliability,
+)
+from distill.config import LabelSection
+from distill.corpus import label_record
+from distill.serving import judged, streamed, windowed
+from models.calibration import LIMITS_S, Calibration
+from models.small_phasenet import PRESETS, fresh_net
+from tests.conftest import Recording
+
+
+def logit(probability: np.ndarray) -> np.ndarray:
+    return np.asarray(np.log(probability / (1 - probability)))
+
+
+def made_up(count: int, seed: int = 0) -> tuple[list[Judged], np.ndarray]:
+    """Picks whose scatter falls with probability and grows with width."""
+    rng = np.random.default_rng(seed)
+    probability = rng.uniform(0.3, 0.98, count)
+    width = rng.uniform(0.05, 0.2, count)
+    sigma = np.exp(-2.0 - 0.3 * logit(probability) + 0.5 * np.log(width))
+    residual = rng.normal(0.02, sigma)
+    picks = [
+        Judged("P", float(sure), float(wide), float(off))
+        for sure, wide, off in zip(probability, width, residual, strict=True)
+    ]
+    return picks, sigma
+
+
+def test_scatter_is_found_again() -> None:
+    picks, sigma = made_up(4000)
+    calibration = Calibration({"P": fit_time(picks)})
+    said = np.array([calibration.uncertainty_s("P", pick.probability, pick.width_s) for pick in picks])
+    assert np.abs(np.log(said / sigma)).max() < 0.15
+    fresh, _ = made_up(4000, seed=1)
+    centred = [
+        Judged(one.phase, one.probability, one.width_s, one.residual_s - 0.02)
+        for one in fresh
+        if one.residual_s
+    ]
+    found = coverage(centred, calibration, "P")
+    assert found["within_1_sigma"] == pytest.approx(0.683, abs=0.03)
+    assert found["within_2_sigma"] == pytest.approx(0.954, abs=0.02)
+
+
+def test_few_wild_residuals_do_not_rule() -> None:
+    picks, sigma = made_up(1000)
+    wild = [Judged("P", 0.6, 0.1, 0.45)] * 30
+    calibration = Calibration({"P": fit_time(picks + wild)})
+    said = np.array([calibration.uncertainty_s("P", pick.probability, pick.width_s) for pick in picks])
+    assert np.median(said / sigma) < 1.25
+
+
+def test_without_picks_there_is_nothing_to_fit() -> None:
+    with pytest.raises(ValueError, match="no pick with a residual"):
+        fit_time([Judged("P", 0.5, 0.1, None)])
+    assert fit_times([Judged("P", 0.5, 0.1, None)]) == Calibration({})
+    assert fit_probability(np.zeros(0), np.zeros(0, bool)) == (1.0, 0.0)
+
+
+@settings(max_examples=30, deadline=None)
+@given(slope=st.floats(0.4, 1.6), constant=st.floats(-1.0, 1.0), seed=st.integers(0, 2**16))
+def test_slope_and_constant_are_found_again(slope: float, constant: float, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    odds = rng.normal(0, 1.5, 5000)
+    right = rng.random(5000) < 1 / (1 + np.exp(-(slope * odds + constant)))
+    found = fit_probability(1 / (1 + np.exp(-odds)), right)
+    assert abs(found[0] - slope) < 0.25
+    assert abs(found[1] - constant) < 0.25
+
+
+def test_folding_is_the_map_that_was_fitted() -> None:
+    """Where one phase is as good as absent the folded weights give a logit p + b of the other."""
+    torch.set_num_threads(1)
+    net = fresh_net(PRESETS["nano"], seed=0).eval()
+    stride = net.config.stride(0)
+    with torch.no_grad():
+        net.head.bias[2 * stride :] = -40  # no S
+        wave = torch.randn(2, 3, 640, generator=torch.Generator().manual_seed(0))
+        before = net(wave)[:, 1].double()
+        folded = fresh_net(PRESETS["nano"], seed=1).eval()
+        folded.load_state_dict(fold(net.state_dict(), net.config, {"P": (0.7, 0.4), "S": (1.0, 0.0)}))
+        after = folded(wave)[:, 1].double()
+    wanted = torch.sigmoid(0.7 * torch.logit(before) + 0.4)
+    assert torch.allclose(after, wanted, atol=1e-5)
+
+
+def test_reliability_counts_and_its_error() -> None:
+    picks = (
+        [Judged("S", 0.75, 0.1, 0.0)] * 6
+        + [Judged("S", 0.75, 0.1, None)] * 2
+        + [Judged("P", 0.35, 0.1, None)]
+    )
+    assert reliability(picks) == [
+        {"phase": "P", "from": 0.3, "to": 0.4, "picks": 1, "mean_probability": 0.35, "right": 0.0},
+        {"phase": "S", "from": 0.7, "to": 0.8, "picks": 8, "mean_probability": 0.75, "right": 0.75},
+    ]
+    assert calibration_error(picks, "S") == 0.0
+    assert calibration_error(picks, "P") == 0.35
+    assert calibration_error([], "P") is None
+
+
+@given(
+    probability=st.floats(0, 1),
+    width_s=st.floats(0, 10),
+    values=st.tuples(*[st.floats(-50, 50)] * 3),
+)
+def test_an_uncertainty_is_always_a_sensible_number(
+    probability: float, width_s: float, values: tuple[float, float, float]
+) -> None:
+    sigma = Calibration({"P": values}).uncertainty_s("P", probability, width_s)
+    assert LIMITS_S[0] <= sigma <= LIMITS_S[1]
+    assert math.isfinite(sigma)
+
+
+@pytest.mark.parametrize("content", [{"time": 3}, {"time": {"P": [1, 2]}}, {"time": {"P": ["a", 1, 2]}}])
+def test_a_damaged_calibration_is_named(content: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=r"calibration\.time"):
+        Calibration.from_spec(content)
+
+
+def test_picks_are_judged_by_the_onsets_of_their_phase(rjob: Recording) -> None:
+    """With a made-up annotator that sees P at two samples; one of them is labelled, the other not."""
+    waves = np.stack([np.arange(6000.0)] * 3).astype(np.float32)
+    record = label_record(
+        "a", "XX.A", "event", waves, np.zeros((3, 6000), np.float16), (3000.25, None), LabelSection()
+    )
+
+    def annotate(windows: np.ndarray) -> np.ndarray:
+        position = windows[:, :1]
+        curve = sum(0.9 * np.exp(-0.5 * ((position - place) / 10) ** 2) for place in (3003.25, 4700))
+        return np.concatenate([1 - curve, curve, 0 * curve], axis=1).astype(np.float32)
+
+    for serve in (windowed(annotate), windowed(annotate, 2000), streamed(annotate, 70)):
+        found = judged(serve, [record], 0.5)
+        assert [one.phase for one in found] == ["P", "P"]
+        assert found[0].residual_s == pytest.approx(0.03, abs=0.002)
+        assert found[1].residual_s is None
+        assert found[0].width_s == pytest.approx(0.1, abs=0.01)
