@@ -113,7 +113,7 @@ def _work(options: argparse.Namespace) -> int:
     if options.command == "train":
         print(train(config, corpus, options.runs, not options.no_progress, options.stop_at, teacher))
     else:
-        print(export_run(config, folder, corpus, teacher_file, options.output))
+        print(export_run(config, folder, corpus, teacher, teacher_file, options.output))
     return 0
 
 

@@ -1,113 +1,199 @@
-"""How good an exported student is, beside its teacher on the same onsets.
+"""How good an exported student is, beside its teacher and the classic pickers, on the same windows.
 
-Views: *30 s*, windows of 3,000 samples, P placed at random 2 to 15 s from the start (seed: CRC-32 of the
-record's name), four a record; the teacher sees them whole, the student in overlapping windows of 10 s.
-*10 s*, single windows of 1,000 samples, P placed at random. *Early*, single windows that end a given time
-after the onset. *Noise*, picks per station-hour in service (:mod:`distill.serving`). *Stability*
-(:mod:`distill.stability`). *Speed*, of the network alone.
+*30 s*: see :mod:`distill.views`. The student sees the window whole, and in overlapping windows of the length it serves with;
+PhaseNet padded as in its training, and as SeisBench runs it. *Early*: windows of the length it serves with, which end a given time
+after the onset; *full* has the onset in the middle. *Noise* and *continuous*: :mod:`distill.rates`. *Calibration*: on the training
+corpus' held-out stations and on the evaluation data. *Stability*: :mod:`distill.stability`. *Cost*: :mod:`distill.cost`.
 
-The teacher's threshold is 0.3, the student's are those in its file.
+Thresholds: PhaseNet 0.3; the student's are those in its file, chosen on the training corpus.
 
->>> placed_starts("a", 3000, 9000, 3000, P_PLACE_30_S)[:2]
-[1515, 2720]
+>>> EARLY_S
+(0.25, 0.5, 1.0, 2.0, 4.0)
 """
 
+import csv
 import hashlib
-import time
-import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from distill.annotators import WINDOW, Annotate, onnx_annotator, overlapped
+from distill.annotators import Annotate, onnx_annotator, overlapped
+from distill.baselines import Labelled, tuned
+from distill.bootstrap import interval_of_difference
+from distill.calibration import calibration_error, coverage, reliability
 from distill.config import TrainConfig
-from distill.corpus import Record, load_corpus, load_records, onsets_of
-from distill.scores import RATE_HZ, Found, score
-from distill.serving import PHASE_ROWS, picks_per_hour, windowed
+from distill.corpus import Corpus, Record, load_corpus, load_records
+from distill.cost import stateful_cost, window_cost
+from distill.rates import classify_rates, continuous_rates, student_picks
+from distill.scores import RATE_HZ, counts_of
+from distill.seisbench_form import WINDOW as SEISBENCH_WINDOW
+from distill.seisbench_form import load_phasenet, seisbench_curves
+from distill.serving import PHASE_ROWS, Serve, judged, picks_per_hour, streamed, windowed
 from distill.stability import agreement, sweep
 from distill.teachers import Teacher
+from distill.views import (
+    P_PLACE_30_S,
+    TOLERANCES_S,
+    Curves,
+    Picker,
+    Views,
+    ending,
+    from_curves,
+    placed,
+    placed_starts,
+    table,
+)
+from models.calibration import Calibration
+from models.spec import ModelSpec
+from models.weights import STATEFUL_SUFFIX, SUFFIX
 
-WINDOWS_PER_RECORD = 4
-P_PLACE_30_S = (2.0, 15.0)
-P_PLACE_10_S = (1.5, 7.0)
-"""Where the P of a window may stand."""
-MARGIN = 30
-"""Samples at a window's ends in which a label does not count."""
-EARLY_S = (0.5, 0.75, 1.0, 2.0, 4.0)
-TOLERANCES_S = (0.1, 0.5)
+EARLY_S = (0.25, 0.5, 1.0, 2.0, 4.0)
+LEAST_JUDGED = 0.2
+"""Picks below are left out of the reliability table."""
+TEACHER = "PhaseNet, aligned"
 TEACHER_THRESHOLDS = {"P": 0.3, "S": 0.3}
 TEACHER_WINDOW = 3000
-SPEED_RUNS = 200
+TEACHER_CACHE = "teacher"
+CONTINUOUS = "data/continuous_dev"
+COST_BATCHES = (1, 16)
 EXAMPLE_ONSETS = (473, 571)
 """Samples at which PhaseNet puts P and S of ObsPy's example event, BW.RJOB."""
 EXAMPLE_OFFSET = 1200
 """Samples put before it."""
 EXAMPLE_ENDS_S = (0.5, 4.0)
 
-Curves = Callable[[NDArray[np.generic]], NDArray[np.floating]]
+
+@dataclass(frozen=True)
+class Student:
+    """An exported student and how it is served."""
+
+    path: Path
+    spec: ModelSpec
+    annotate: Annotate
+    serve: Serve
+
+    @classmethod
+    def load(cls, path: Path, threads: int) -> "Student":
+        """Open a file; with its stateful form beside it, that is how it is served.
+
+        Raises:
+            FileNotFoundError: when there is no such file.
+            SpecError: when it is no model, or carries no specification.
+        """
+        annotate, spec = onnx_annotator(path, threads)
+        beside = _stateful(path)
+        if beside.exists():
+            _, stateful = onnx_annotator(beside, threads)
+            return cls(path, spec, annotate, streamed(annotate, stateful.delay_samples))
+        return cls(path, spec, annotate, windowed(annotate, spec.window_samples))
+
+    @property
+    def streams(self) -> bool:
+        """Whether it was made to stream."""
+        return self.spec.front_end.startswith("stream")
+
+    def curves(self, window: NDArray[np.generic]) -> NDArray[np.floating]:
+        """Probabilities of N, P, S of a window as a whole."""
+        values: NDArray[np.floating] = self.annotate(window[None].astype(np.float32))[0]
+        return values
+
+    def merged(self, window: NDArray[np.generic]) -> NDArray[np.floating]:
+        """The same in overlapping windows."""
+        return overlapped(window.astype(np.float64), self.annotate, self.spec.window_samples)
 
 
 def evaluate(
-    model: Path, config: TrainConfig, shared: Path, data: str, teacher: Teacher, cache: Path
+    model: Path,
+    config: TrainConfig,
+    shared: Path,
+    data: str,
+    teacher: Teacher,
+    cache: Path,
+    thorough: bool = True,
 ) -> dict[str, Any]:
-    """Score an exported student on a dataset, beside its teacher.
+    """Score an exported student on a dataset, beside its teacher and the classic pickers.
+
+    Args:
+        model: the ONNX file.
+        config: what it was trained with: corpus and teacher.
+        shared: folder of data and teachers.
+        data: dataset below it.
+        teacher: the teacher.
+        cache: where its output is kept.
+        thorough: also continuous data, SeisBench's PhaseNet, classic pickers.
 
     Raises:
         FileNotFoundError: when the data are not there.
         SpecError: when the file carries no specification.
     """
-    student, spec = onnx_annotator(model, config.threads)
+    student = Student.load(model, config.threads)
     records, _ = load_records(shared / data, config, teacher, cache, shared / config.teacher.onnx)
+    events = _events(shared / data / "metadata.csv")
     corpus = load_corpus(shared, config, teacher, cache)
-    thresholds = dict(spec.thresholds)
+    thresholds = dict(student.spec.thresholds)
 
-    def teach(piece: NDArray[np.generic]) -> NDArray[np.floating]:
-        return teacher.annotate(piece.astype(np.float64))
+    def teach(window: NDArray[np.generic]) -> NDArray[np.floating]:
+        return teacher.annotate(window.astype(np.float64))
 
-    def single(piece: NDArray[np.generic]) -> NDArray[np.floating]:
-        curves: NDArray[np.floating] = student(piece[None].astype(np.float32))[0]
-        return curves
-
-    def merged(piece: NDArray[np.generic]) -> NDArray[np.floating]:
-        return overlapped(piece.astype(np.float64), student, spec.window_samples)
-
-    example = example_waves()
-    noise = [record for record in corpus.training + corpus.validation if record.kind == "noise"]
-    held_out = [record for record in corpus.validation if record.kind == "noise"]
-    return {
+    seisbench = (
+        load_phasenet(shared / TEACHER_CACHE)
+        if thorough and (shared / TEACHER_CACHE / "models").is_dir()
+        else None
+    )
+    forms: dict[str, tuple[Curves, int, Mapping[str, float]]] = {
+        "student": (student.curves, TEACHER_WINDOW, thresholds),
+        TEACHER: (teach, TEACHER_WINDOW, TEACHER_THRESHOLDS),
+    }
+    if not student.streams:
+        forms[_overlapping(student)] = (student.merged, TEACHER_WINDOW, thresholds)
+    if seisbench is not None:
+        forms["PhaseNet, SeisBench"] = (seisbench_curves(seisbench), SEISBENCH_WINDOW, TEACHER_THRESHOLDS)
+    views: dict[str, Views] = {
+        name: placed(records, from_curves(curves, levels), window, P_PLACE_30_S, events)
+        for name, (curves, window, levels) in forms.items()
+    }
+    settings: dict[str, Any] = {}
+    if thorough:
+        for name, (picker, setting) in tuned(_training_windows(corpus)).items():
+            settings[name] = setting
+            views[name] = placed(records, picker, TEACHER_WINDOW, P_PLACE_30_S, events)
+    result: dict[str, Any] = {
+        "data": data,
         "records": len(records),
         "model": {
-            "name": f"{spec.name}-{spec.version}",
+            "name": f"{student.spec.name}-{student.spec.version}",
             "sha256": hashlib.sha256(model.read_bytes()).hexdigest(),
             "bytes": model.stat().st_size,
+            "stateful_bytes": _stateful(model).stat().st_size if _stateful(model).exists() else None,
             "thresholds": thresholds,
+            "window_samples": student.spec.window_samples,
         },
-        "30 s": {
-            "student": placed(records, merged, thresholds, TEACHER_WINDOW, P_PLACE_30_S),
-            "teacher": placed(records, teach, TEACHER_THRESHOLDS, TEACHER_WINDOW, P_PLACE_30_S),
+        "30 s": {name: table(view) for name, view in views.items()},
+        "difference": {
+            name: _difference(view, views[TEACHER]) for name, view in views.items() if name != TEACHER
         },
-        "10 s": placed(records, single, thresholds, WINDOW, P_PLACE_10_S),
-        "early": {f"{early} s": ending(records, single, thresholds, early) for early in EARLY_S},
-        "noise": {
-            "student": picks_per_hour(windowed(student, spec.window_samples), noise, thresholds),
-            "teacher": _curve_picks_per_hour(noise, teacher),
-            "student, stations held out": picks_per_hour(
-                windowed(student, spec.window_samples), held_out, thresholds
-            ),
-            "teacher, stations held out": _curve_picks_per_hour(held_out, teacher),
-        },
-        "stability": {
-            phase: agreement(_labelled(records, row), student, thresholds[phase]) for row, phase in PHASE_ROWS
-        },
-        "example": {
-            phase: sweep(example, EXAMPLE_OFFSET + onset, row, EXAMPLE_ENDS_S, student, thresholds[phase])
-            for (row, phase), onset in zip(PHASE_ROWS, EXAMPLE_ONSETS, strict=True)
-        },
-        "speed_us_per_window": {f"batch {size}": _speed(student, size) for size in (1, 16)},
+        "classic_settings": settings,
+        "noise": _noise(student, corpus, teacher, seisbench),
+        "calibration": _calibration(student, corpus, records),
+        "cost": _cost(model, shared / config.teacher.onnx),
     }
+    if not student.streams:
+        result |= _early(student, records, events, teach)
+        result |= _stability(student, records)
+    if (
+        thorough
+        and seisbench is not None
+        and (shared / CONTINUOUS / "index.csv").is_file()
+        and not student.streams
+    ):
+        result["continuous"] = continuous_rates(
+            shared / CONTINUOUS, {"student": lambda folder: student_picks(folder, model)}, seisbench
+        )
+    return result
 
 
 def example_waves() -> NDArray[np.float64]:
@@ -120,56 +206,123 @@ def example_waves() -> NDArray[np.float64]:
     return np.concatenate([quiet[:, ::-1], quiet, quiet[:, ::-1], waves], axis=1)
 
 
-def placed_starts(
-    name: str, p_pick: float, samples: int, window: int, place_s: tuple[float, float]
-) -> list[int]:
-    """Draw the starts of a record's windows."""
-    rng = np.random.default_rng(zlib.crc32(name.encode()))
-    starts = [int(p_pick - rng.uniform(*place_s) * RATE_HZ) for _ in range(WINDOWS_PER_RECORD)]
-    return [min(max(start, 0), samples - window) for start in starts]
+def _stateful(model: Path) -> Path:
+    """Where the stateful form of a file lies, if there is one."""
+    return model.with_name(model.name.removesuffix(SUFFIX) + STATEFUL_SUFFIX)
 
 
-def placed(
-    records: Sequence[Record],
-    curves: Curves,
-    thresholds: dict[str, float],
-    window: int,
-    place_s: tuple[float, float],
-) -> dict[str, dict[str, float]]:
-    """Score windows with P at random places; every peak that is not the label's counts as false."""
-    found: dict[str, list[Found]] = {phase: [] for _, phase in PHASE_ROWS}
-    for record in records:
+def _overlapping(student: Student) -> str:
+    return f"student, windows of {student.spec.window_samples / RATE_HZ:g} s"
+
+
+def _events(path: Path) -> dict[str, str]:
+    """Event of each record that has one."""
+    with path.open(encoding="utf-8", newline="") as file:
+        return {row["trace_name"]: row["event"] for row in csv.DictReader(file) if row.get("event")}
+
+
+def _training_windows(corpus: Corpus) -> Labelled:
+    """One window of each training record that an analyst has picked."""
+    windows: list[tuple[NDArray[np.floating], Mapping[str, float | None]]] = []
+    for record in (*corpus.training, *corpus.validation):
         p_pick, samples = record.analyst[0], record.waves.shape[1]
-        if p_pick is None or samples < window:
+        if p_pick is None or samples < TEACHER_WINDOW:
             continue
-        for start in placed_starts(record.name, p_pick, samples, window, place_s):
-            values = curves(record.waves[:, start : start + window])
-            for row, phase in PHASE_ROWS:
-                label = record.analyst[row - 1]
-                if label is not None and MARGIN < label - start < window - MARGIN:
-                    found[phase].append((onsets_of(values[row], thresholds[phase]), label - start))
-    return _scores(found)
+        start = placed_starts(record.name, p_pick, samples, TEACHER_WINDOW, P_PLACE_30_S)[0]
+        labels = {
+            phase: None if pick is None or not 0 <= pick - start < TEACHER_WINDOW else pick - start
+            for (_, phase), pick in zip(PHASE_ROWS, record.analyst, strict=True)
+        }
+        windows.append((record.waves[:, start : start + TEACHER_WINDOW].astype(np.float64), labels))
+    return windows
 
 
-def ending(
-    records: Sequence[Record], curves: Curves, thresholds: dict[str, float], early_s: float
-) -> dict[str, dict[str, float]]:
-    """Score the window that ends a given time after each analyst's pick."""
-    found: dict[str, list[Found]] = {phase: [] for _, phase in PHASE_ROWS}
+def _difference(first: Views, second: Views) -> dict[str, tuple[float, float]]:
+    """Interval of the difference of F1, by phase and tolerance."""
+    return {
+        f"{phase} {tolerance_s} s": interval_of_difference(
+            counts_of(first[phase], tolerance_s), counts_of(second[phase], tolerance_s)
+        )
+        for phase in first
+        for tolerance_s in TOLERANCES_S
+    }
+
+
+def _early(
+    student: Student, records: Sequence[Record], events: Mapping[str, str], teach: Curves
+) -> dict[str, Any]:
+    """Scores by the data after the onset, all on the same onsets."""
+    spec = student.spec
+    window = spec.window_samples
+    ours: Picker = from_curves(student.curves, dict(spec.thresholds))
+    theirs: Picker = from_curves(teach, TEACHER_THRESHOLDS)
+    full_s = window / RATE_HZ / 2
+    result: dict[str, Any] = {"early": {}, "early, teacher": {}}
+    for name, after_s in [*((f"{early:g} s", early) for early in EARLY_S), ("full", full_s)]:
+        result["early"][name] = table(ending(records, ours, window, after_s, events, window))
+        result["early, teacher"][name] = table(
+            ending(records, theirs, TEACHER_WINDOW, after_s, events, window)
+        )
+    return result
+
+
+def _noise(student: Student, corpus: Corpus, teacher: Teacher, seisbench: Any) -> dict[str, Any]:
+    noise = [record for record in corpus.training + corpus.validation if record.kind == "noise"]
+    held_out = [record for record in corpus.validation if record.kind == "noise"]
+    thresholds = dict(student.spec.thresholds)
+    result: dict[str, Any] = {
+        "student": picks_per_hour(student.serve, noise, thresholds),
+        "student, stations held out": picks_per_hour(student.serve, held_out, thresholds),
+        TEACHER: _curve_picks_per_hour(noise, teacher),
+        f"{TEACHER}, stations held out": _curve_picks_per_hour(held_out, teacher),
+    }
+    if seisbench is not None:
+        result["PhaseNet, SeisBench classify"] = classify_rates(seisbench, noise)
+        result["PhaseNet, SeisBench classify, stations held out"] = classify_rates(seisbench, held_out)
+    return result
+
+
+def _curve_picks_per_hour(records: Sequence[Record], teacher: Teacher) -> dict[str, float]:
+    """Peaks per hour of the teacher's curve, averaged over overlapping windows of 30 s."""
+    counts = {"P": 0, "S": 0}
+    pick = from_curves(lambda waves: teacher.annotate(waves.astype(np.float64)), TEACHER_THRESHOLDS)
     for record in records:
-        for row, phase in PHASE_ROWS:
-            label = record.analyst[row - 1]
-            if label is None:
-                continue
-            start = int(label + early_s * RATE_HZ) - WINDOW
-            if 0 <= start <= record.waves.shape[1] - WINDOW:
-                values = curves(record.waves[:, start : start + WINDOW])
-                found[phase].append((onsets_of(values[row], thresholds[phase]), label - start))
-    return _scores(found)
+        for phase, picks in pick(record.waves).items():
+            counts[phase] += len(picks)
+    hours = sum(record.waves.shape[1] for record in records) / RATE_HZ / 3600
+    return {phase: round(count / hours, 2) if hours else 0.0 for phase, count in counts.items()}
 
 
-def _scores(found: dict[str, list[Found]]) -> dict[str, dict[str, float]]:
-    return {f"{phase} {tol} s": score(found[phase], tol) for phase in found for tol in TOLERANCES_S}
+def _calibration(student: Student, corpus: Corpus, records: Sequence[Record]) -> dict[str, Any]:
+    """Reliability of probabilities, and part of the residuals within the uncertainty that is given with them."""
+    calibration = Calibration.from_spec(student.spec.calibration)
+    labelled = [record for record in records if any(record.analyst)]
+    result: dict[str, Any] = {}
+    for name, chosen in (("stations held out", corpus.validation), ("evaluation data", labelled)):
+        found = judged(student.serve, chosen, LEAST_JUDGED)
+        sure = [one for one in found if one.probability >= student.spec.thresholds[one.phase]]
+        result[name] = {
+            "reliability": reliability(found),
+            "error": {phase: calibration_error(found, phase) for phase in ("P", "S")},
+            "time": {phase: coverage(sure, calibration, phase) for phase in ("P", "S")},
+        }
+    return result
+
+
+def _stability(student: Student, records: Sequence[Record]) -> dict[str, Any]:
+    thresholds, example = student.spec.thresholds, example_waves()
+    return {
+        "stability": {
+            phase: agreement(_labelled(records, row), student.annotate, thresholds[phase])
+            for row, phase in PHASE_ROWS
+        },
+        "example": {
+            phase: sweep(
+                example, EXAMPLE_OFFSET + onset, row, EXAMPLE_ENDS_S, student.annotate, thresholds[phase]
+            )
+            for (row, phase), onset in zip(PHASE_ROWS, EXAMPLE_ONSETS, strict=True)
+        },
+    }
 
 
 def _labelled(records: Sequence[Record], row: int) -> list[tuple[NDArray[np.generic], int, int]]:
@@ -177,24 +330,14 @@ def _labelled(records: Sequence[Record], row: int) -> list[tuple[NDArray[np.gene
     return [(waves, round(label), row) for waves, label in labels if label is not None]
 
 
-def _curve_picks_per_hour(records: Sequence[Record], teacher: Teacher) -> dict[str, float]:
-    """Peaks per hour of the teacher's curve, averaged over overlapping windows of 30 s."""
-    counts = {"P": 0, "S": 0}
-    for record in records:
-        values = teacher.annotate(record.waves.astype(np.float64))
-        for row, phase in PHASE_ROWS:
-            counts[phase] += len(onsets_of(values[row], TEACHER_THRESHOLDS[phase]))
-    hours = sum(record.waves.shape[1] for record in records) / RATE_HZ / 3600
-    return {phase: round(count / hours, 2) if hours else 0.0 for phase, count in counts.items()}
-
-
-def _speed(annotate: Annotate, batch: int) -> float:
-    """Median time of one window, front end and network, in microseconds."""
-    windows = np.random.default_rng(0).normal(size=(batch, 3, WINDOW)).astype(np.float32)
-    annotate(windows)
-    times = []
-    for _ in range(SPEED_RUNS):
-        begin = time.perf_counter()
-        annotate(windows)
-        times.append(time.perf_counter() - begin)
-    return round(float(np.median(times)) / batch * 1e6, 1)
+def _cost(model: Path, teacher_file: Path) -> list[dict[str, Any]]:
+    """Cost of the student beside PhaseNet, in one run."""
+    beside = _stateful(model)
+    rows = [
+        {"model": name, **window_cost(path, batch)}
+        for name, path in (("PhaseNet", teacher_file), ("student", model))
+        for batch in COST_BATCHES
+    ]
+    if beside.exists():
+        rows += [{"model": "student, stateful", **stateful_cost(beside, batch)} for batch in COST_BATCHES]
+    return rows

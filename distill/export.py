@@ -1,7 +1,7 @@
 """From a run to the files that are shipped.
 
 Thresholds are chosen on the training corpus alone, through the daemon's own picker: of those that give at
-most so many picks per station-hour of its noise, the lowest whose F1 against the teacher's
+most so many picks per station-hour of its noise, the middle one of those whose F1 against the teacher's
 onsets and the analysts' picks on the held-out stations is within :data:`LEVEL` of the best.
 
 >>> best_threshold({0.2: 0.8, 0.4: 0.795, 0.6: 0.8, 0.8: 0.7}, {0.2: 9.0, 0.4: 0.4, 0.6: 0.1, 0.8: 0.0}, 0.5)
@@ -17,10 +17,13 @@ import numpy as np
 from safetensors.torch import load_file, save_file
 
 from distill.annotators import net_annotator
-from distill.calibration import Judged, fit_probability, fit_times, fold
+from distill.calibration import NEAR_S, Judged, convolved, fit_probability, fit_times, fold
 from distill.config import TrainConfig
-from distill.corpus import Corpus
-from distill.serving import Serve, false_rates, judged, service_scores, streamed, windowed
+from distill.corpus import Corpus, Record, onsets_of
+from distill.rates import TEACHER_THRESHOLD
+from distill.scores import RATE_HZ
+from distill.serving import PHASE_ROWS, Serve, false_rates, judged, service_scores, streamed, windowed
+from distill.teachers import Teacher
 from distill.train import WEIGHTS, averaged_net, code_version
 from models.export import export_onnx, export_stateful
 from models.small_phasenet import SmallPhaseNet
@@ -36,7 +39,9 @@ LEVEL = 0.01
 """Differences of F1 below this are taken for chance: a few stations are held out."""
 
 
-def export_run(config: TrainConfig, folder: Path, corpus: Corpus, teacher_file: Path, output: Path) -> Path:
+def export_run(
+    config: TrainConfig, folder: Path, corpus: Corpus, teacher: Teacher, teacher_file: Path, output: Path
+) -> Path:
     """Write ``NAME.onnx`` and ``NAME.safetensors`` from a finished run, and ``NAME.stateful.onnx`` if that is configured.
 
     Raises:
@@ -58,14 +63,12 @@ def export_run(config: TrainConfig, folder: Path, corpus: Corpus, teacher_file: 
     rates = false_rates(serve, noise, CANDIDATES)
     limit = config.export.max_false_per_hour
     thresholds = {phase: best_threshold(scores[phase], rates[phase], limit) for phase in ("P", "S")}
-    with_picks = [record for record in corpus.training if any(record.analyst)]
-    times = fit_times(
-        [
-            one
-            for one in judged(serve, [*with_picks, *corpus.validation], min(thresholds.values()))
-            if one.probability >= thresholds[one.phase]
-        ]
-    )
+    sure = [
+        one
+        for one in judged(serve, corpus.validation, min(thresholds.values()))
+        if one.probability >= thresholds[one.phase]
+    ]
+    times = fit_times(convolved(sure, teacher_residuals(teacher, corpus.training)))
     spec = ModelSpec(
         name=config.name,
         version=config.version,
@@ -110,6 +113,23 @@ def serving(config: TrainConfig, net: SmallPhaseNet) -> Serve:
     return windowed(annotate, config.service_samples)
 
 
+def teacher_residuals(teacher: Teacher, records: Sequence[Record]) -> dict[str, list[float]]:
+    """Seconds by which the teacher is off an analyst's picks, where it is near them."""
+    found: dict[str, list[float]] = {"P": [], "S": []}
+    for record in records:
+        if not any(record.analyst):
+            continue
+        curves = teacher.annotate(record.waves.astype(np.float64))
+        for row, phase in PHASE_ROWS:
+            pick = record.analyst[row - 1]
+            peaks = onsets_of(curves[row], TEACHER_THRESHOLD)
+            if pick is not None and peaks:
+                residual_s = min((peak - pick for peak in peaks), key=abs) / RATE_HZ
+                if abs(residual_s) <= NEAR_S:
+                    found[phase].append(residual_s)
+    return found
+
+
 def _platt(found: Sequence[Judged]) -> tuple[float, float]:
     return fit_probability(
         np.array([one.probability for one in found]), np.array([one.residual_s is not None for one in found])
@@ -119,7 +139,7 @@ def _platt(found: Sequence[Judged]) -> tuple[float, float]:
 def best_threshold(
     scores: Mapping[float, float], rates: Mapping[float, float], most_per_hour: float
 ) -> float:
-    """Choose the lowest threshold that is as good as any whose rate of false picks is allowed.
+    """Choose the middle one of the thresholds that are as good as any whose rate of false picks is allowed.
 
     Where none is allowed, the one with the lowest rate.
     """
@@ -127,4 +147,5 @@ def best_threshold(
     if not allowed:
         return min(scores, key=lambda threshold: (rates[threshold], threshold))
     best = max(scores[threshold] for threshold in allowed)
-    return min(threshold for threshold in allowed if scores[threshold] >= best - LEVEL)
+    level = sorted(threshold for threshold in allowed if scores[threshold] >= best - LEVEL)
+    return level[(len(level) - 1) // 2]

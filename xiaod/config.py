@@ -116,7 +116,7 @@ class BufferConfig(Model):
 class WindowConfig(Model):
     """How continuous data are cut."""
 
-    length_s: Annotated[float, Field(ge=5, le=120)] = 10.0
+    length_s: Annotated[float, Field(ge=5, le=120)] = 20.0
     hop_s: Annotated[float, Field(ge=0.05, le=30)] = 0.5
 
     @model_validator(mode="after")

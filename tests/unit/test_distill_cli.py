@@ -73,13 +73,16 @@ def test_train_export_evaluate_show(
     capsys.readouterr()
     assert main(["evaluate", *common, "--model", str(output / "tiny.onnx")]) == 0
     results = json.loads(capsys.readouterr().out)
-    assert results["30 s"]["teacher"]["P 0.5 s"]["labels"] == 12
+    assert {"student", "PhaseNet, aligned", "STA/LTA", "AR-AIC"} < set(results["30 s"])
+    for scores in results["30 s"].values():
+        assert scores["P 0.5 s"]["labels"] == 12
     assert results["noise"]["student"]["records"] == 1
     assert main(["card", *common, "--output", str(output)]) == 0
     card = (output / "tiny.md").read_text(encoding="utf-8")
     assert f"P {results['model']['thresholds']['P']:g}" in card
     assert results["model"]["sha256"] in card
     assert "| 4 | here | MIT | XX doi:10.0/XX |" in card
+    assert "| labels (events) | 12 (3) | 12 (3) |" in card
     capsys.readouterr()
     assert main(["show", str(output / "tiny.onnx")]) == 0
     shown = json.loads(capsys.readouterr().out)

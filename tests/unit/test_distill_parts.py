@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 from distill.annotators import net_annotator, onnx_annotator, overlapped
 from distill.config import ConfigError, LabelSection, TeacherSection, load_train_config
 from distill.corpus import label_record
-from distill.evaluate import example_waves, placed_starts
+from distill.evaluate import example_waves
 from distill.export import best_threshold
-from distill.scores import score
+from distill.scores import Found, score
 from distill.serving import sample_of, windowed
 from distill.stability import sweep
 from distill.teachers import OnnxTeacher, starts_of
+from distill.views import placed_starts
 from models.small_phasenet import PRESETS, fresh_net
 from models.spec import SpecError
 from models.weights import weights_path
@@ -106,7 +107,12 @@ def test_what_is_no_model_is_named(tmp_path: Path) -> None:
 
 
 def test_scores_count_hits_false_picks_and_misses() -> None:
-    found = [([500], 505.0), ([500, 900], 503.0), ([], 400.0), ([300], None)]
+    found = [
+        Found("a", (500,), 505.0),
+        Found("b", (500, 900), 503.0),
+        Found("c", (), 400.0),
+        Found("c", (300,), None),
+    ]
     close, wide = score(found, 0.04), score(found, 0.1)
     assert (wide["precision"], wide["recall"], wide["labels"]) == (0.5, 0.667, 3)
     assert (close["precision"], close["recall"]) == (0.25, 0.333)

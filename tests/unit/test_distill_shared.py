@@ -12,8 +12,9 @@ import pytest
 from distill.annotators import onnx_annotator, overlapped
 from distill.config import TeacherSection, TrainConfig
 from distill.corpus import Record, load_records
-from distill.evaluate import P_PLACE_30_S, TEACHER_THRESHOLDS, TEACHER_WINDOW, placed
+from distill.evaluate import TEACHER_THRESHOLDS, TEACHER_WINDOW
 from distill.teachers import OnnxTeacher
+from distill.views import P_PLACE_30_S, from_curves, placed, table
 from models.weights import weights_path
 
 SHARED = Path(os.environ.get("XIAO_SHARED", "../shared"))
@@ -38,25 +39,18 @@ def records(teacher: OnnxTeacher, tmp_path_factory: pytest.TempPathFactory) -> l
 
 
 def test_the_teacher_scores_as_is_known_of_it(teacher: OnnxTeacher, records: list[Record]) -> None:
-    scores = placed(
-        records,
-        lambda piece: teacher.annotate(piece.astype(np.float64)),
-        TEACHER_THRESHOLDS,
-        TEACHER_WINDOW,
-        P_PLACE_30_S,
-    )
+    picker = from_curves(lambda window: teacher.annotate(window.astype(np.float64)), TEACHER_THRESHOLDS)
+    scores = table(placed(records, picker, TEACHER_WINDOW, P_PLACE_30_S))
     known = {"P 0.1 s": 0.933, "P 0.5 s": 0.972, "S 0.1 s": 0.868, "S 0.5 s": 0.959}
     assert {key: values["f1"] for key, values in scores.items()} == pytest.approx(known, abs=0.01)
 
 
 def test_the_student_comes_near(records: list[Record]) -> None:
     annotate, spec = onnx_annotator(weights_path("micro"))
-    scores = placed(
-        records[::2],
-        lambda piece: overlapped(piece.astype(np.float64), annotate),
+    picker = from_curves(
+        lambda window: overlapped(window.astype(np.float64), annotate, spec.window_samples),
         dict(spec.thresholds),
-        TEACHER_WINDOW,
-        P_PLACE_30_S,
     )
+    scores = table(placed(records[::2], picker, TEACHER_WINDOW, P_PLACE_30_S))
     assert scores["P 0.1 s"]["f1"] > 0.85
     assert scores["S 0.1 s"]["f1"] > 0.7
