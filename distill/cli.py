@@ -59,8 +59,8 @@ def build_parser() -> argparse.ArgumentParser:
             command.add_argument(
                 "--data", default=EVALUATION_DATA, help="dataset below the data folder (default: %(default)s)"
             )
-    show = commands.add_parser("show", help="print the specification in a weights file")
-    show.add_argument("file", type=Path, help="a .onnx file")
+    show = commands.add_parser("show", help="print what a run or a weights file is")
+    show.add_argument("path", type=Path, help="folder of a run, or a .onnx or .safetensors file")
     return parser
 
 
@@ -72,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     try:
         if options.command == "show":
-            return _show(options.file)
+            return _show(options.path)
         return _work(options)
     except (ConfigError, SpecError, FileNotFoundError) as error:
         print(error, file=sys.stderr)
@@ -95,8 +95,9 @@ def _work(options: argparse.Namespace) -> int:
     from distill.corpus import load_corpus
     from distill.evaluate import evaluate
     from distill.export import export_run
+    from distill.runs import run_folder
     from distill.teachers import OnnxTeacher
-    from distill.train import run_folder, train
+    from distill.train import train
     from models.weights import weights_path
 
     teacher = OnnxTeacher(teacher_file, config.teacher, config.threads)
@@ -138,10 +139,19 @@ def _write_card(
 def _show(path: Path) -> int:
     from dataclasses import asdict
 
-    from distill.annotators import onnx_annotator
+    if path.is_dir():
+        from distill.runs import shown
 
-    _, spec = onnx_annotator(path)
-    print(json.dumps(asdict(spec), indent=2))
+        content = shown(path)
+    elif path.suffix == ".safetensors":
+        from distill.trainee import read_spec
+
+        content = asdict(read_spec(path))
+    else:
+        from distill.annotators import onnx_annotator
+
+        content = asdict(onnx_annotator(path)[1])
+    print(json.dumps(content, indent=2))
     return 0
 
 

@@ -150,13 +150,25 @@ class OptimiserSection(Model):
     warm_up: Fraction = 0.05
     average_decay: Fraction = 0.998
     checkpoint_steps: Annotated[int, Field(gt=0)] = 1000
+    patience: Annotated[int, Field(ge=0)] = 0
+    """Checkpoints without a better validation loss after which training stops, with the best weights; 0: never."""
+    clip_norm: Annotated[float, Field(ge=0)] = 0.0
+    """Largest norm of the gradient; 0: any."""
+    device: Literal["cpu", "cuda"] = "cpu"
 
 
 class LossSection(Model):
-    """Soft cross-entropy, see :mod:`distill.losses`."""
+    """Terms of the loss, see :mod:`distill.losses` and :mod:`distill.trainee`."""
 
     temperature: Annotated[float, Field(gt=0)] = 1.0
     onset_weight: Annotated[float, Field(ge=0)] = 2.0
+    hard_weight: Fraction = 0.0
+    """Part of hard labels, Gaussians at the onsets; 1: no distillation."""
+    logit_weight: Annotated[float, Field(ge=0)] = 0.0
+    consistency_weight: Annotated[float, Field(ge=0)] = 0.0
+    feature_weight: Annotated[float, Field(ge=0)] = 0.0
+    feature_teacher: str = ""
+    """The ``.safetensors`` of an exported student whose features are matched."""
 
 
 class ExportSection(Model):

@@ -21,10 +21,11 @@ from distill.calibration import NEAR_S, Judged, convolved, fit_probability, fit_
 from distill.config import TrainConfig
 from distill.corpus import Corpus, Record, onsets_of
 from distill.rates import TEACHER_THRESHOLD
+from distill.runs import WEIGHTS, code_version
 from distill.scores import RATE_HZ
 from distill.serving import PHASE_ROWS, Serve, false_rates, judged, service_scores, streamed, windowed
 from distill.teachers import Teacher
-from distill.train import WEIGHTS, averaged_net, code_version
+from distill.train import averaged_net
 from models.export import export_onnx, export_stateful
 from models.small_phasenet import SmallPhaseNet
 from models.spec import ModelSpec

@@ -1,46 +1,56 @@
-"""The training loop: seeded, checkpointed, resumed exactly, and written down.
+"""The training loop: seeded, checkpointed, resumed exactly, and written down in a folder of its own (:mod:`distill.runs`).
 
-A run lives in a folder of its own, ``RUNS/NAME-VERSION-HASH``, where the hash is that of the configuration:
-its values, the code version, the environment, a CSV log, checkpoints, and at the end ``weights.safetensors``
-with the averaged weights.
-
-The average is an exponential one over the steps (Polyak & Juditsky 1992, doi:10.1137/0330046); the learning
-rate follows one cycle (Smith & Topin 2019, arXiv:1708.07120).
+The weights are an exponential average over the steps (Polyak & Juditsky 1992, doi:10.1137/0330046); the learning
+rate follows one cycle (Smith & Topin 2019, arXiv:1708.07120). In several processes: :mod:`distill.processes`.
 
 >>> [round(learning_rate(step, steps=100, peak=1.0, warm_up=0.1), 2) for step in (0, 10, 55, 99)]
 [0.04, 1.0, 0.5, 0.0]
 """
 
-import csv
-import json
 import math
-import platform
-import subprocess
+import os
 import time
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from distill.config import TrainConfig
+from distill.config import ConfigError, TrainConfig
 from distill.corpus import Corpus
+from distill.curves import CURVES, draw_curves
 from distill.examples import Examples
 from distill.losses import soft_cross_entropy
+from distill.processes import Processes
+from distill.runs import WEIGHTS, LogRow, describe, finish, log, read_log, run_folder
 from distill.teachers import Teacher
-from models.small_phasenet import SmallPhaseNet, fresh_net, parameter_count
+from distill.trainee import Trainee
+from models.small_phasenet import SmallPhaseNet
 
 VALIDATION_STEPS = 8
 """Batches of the validation loss, the same at every look."""
 START_FRACTION = 0.04
 """Learning rate at the beginning, relative to its peak."""
 CHECKPOINT = "checkpoint.pt"
-WEIGHTS = "weights.safetensors"
+SHIFT_STREAM = 2
+"""Tells the random numbers of shifts from those of examples."""
+MAX_SHIFT = 8
+DRAW_EVERY_S = 60.0
 
 
-def run_folder(runs: Path, config: TrainConfig) -> Path:
-    """Folder of a run."""
-    return runs / f"{config.name}-{config.version}-{config.sha256[:8]}"
+@dataclass
+class Progress:
+    """What changes from step to step beside the weights."""
+
+    average: dict[str, Tensor]
+    step: int = 0
+    best: float = math.inf
+    best_average: dict[str, Tensor] | None = None
+    waited: int = 0
+    """Checkpoints since the best one."""
 
 
 def train(
@@ -60,55 +70,77 @@ def train(
         progress: whether a progress bar is shown.
         stop_at: stop with a checkpoint at this step, to go on another time; None trains to the end.
         teacher: who labels scenes, where the configuration asks for them.
+
+    Raises:
+        ConfigError: when the configuration asks for what is not there.
     """
     from tqdm import tqdm
 
     torch.set_num_threads(config.threads)
     torch.use_deterministic_algorithms(True)
+    device = _device(config.optimiser.device)
+    processes = Processes.from_environment(os.environ)
+    processes.join(device)
     folder = run_folder(runs, config)
-    folder.mkdir(parents=True, exist_ok=True)
-    _describe(folder, config, corpus)
-    net = fresh_net(config.net.config(), config.seed)
-    average = {key: value.clone() for key, value in net.state_dict().items()}
+    if processes.first:
+        describe(folder, config, corpus, processes.count)
+    trainee = Trainee(config).to(device)
     settings = config.optimiser
     optimiser = torch.optim.AdamW(
-        net.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+        trainee.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
     )
-    begin = _resume(folder, net, average, optimiser)
+    state = Progress({key: value.clone() for key, value in trainee.net.state_dict().items()})
+    _resume(folder, trainee, optimiser, state)
+    learner = processes.wrapped(trainee)
     examples = Examples(corpus.training, config, teacher=teacher)
-    held_out = [
-        batch(Examples(corpus.validation, config, augmented=False), step) for step in range(VALIDATION_STEPS)
-    ]
-    total, since = 0.0, time.monotonic()
-    end = settings.steps if stop_at is None else min(stop_at, settings.steps)
-    steps = tqdm(range(begin, end), initial=begin, total=settings.steps, disable=not progress)
+    held_out = _held_out(config, corpus) if processes.first else []
+    total, since, drawn, last = 0.0, time.monotonic(), -math.inf, time.monotonic()
+    begin, end = state.step, settings.steps if stop_at is None else min(stop_at, settings.steps)
+    stopped = False
+    steps = tqdm(
+        range(begin, end),
+        initial=begin,
+        total=settings.steps,
+        disable=not (progress and processes.first),
+    )
     for step in steps:
+        rate = learning_rate(step, settings.steps, settings.learning_rate, settings.warm_up)
         for group in optimiser.param_groups:
-            group["lr"] = learning_rate(step, settings.steps, settings.learning_rate, settings.warm_up)
-        waves, labels = batch(examples, step)
-        loss = soft_cross_entropy(
-            net.logits(waves), labels, config.loss.temperature, config.loss.onset_weight
+            group["lr"] = rate
+        total += _learn(
+            learner, trainee, optimiser, batch(examples, step, processes.share), config, step, device
         )
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        _average(average, net, min(settings.average_decay, (step + 1) / (step + 10)))
-        total += loss.item()
+        _average(state.average, trainee.net, min(settings.average_decay, (step + 1) / (step + 10)))
+        state.step = step + 1
         if (step + 1) % settings.checkpoint_steps == 0 or step + 1 == end:
-            count = step + 1 - max(begin, step - step % settings.checkpoint_steps)
-            validation = _validation_loss(config, average, held_out)
-            steps.set_postfix(loss=f"{total / count:.4f}", validation=f"{validation:.4f}")
-            _log(folder, step + 1, total / count, validation, time.monotonic() - since)
-            _checkpoint(folder, step + 1, net, average, optimiser)
+            if processes.first:
+                count = step + 1 - max(begin, step - step % settings.checkpoint_steps)
+                validation = _validation_loss(config, state.average, held_out)
+                steps.set_postfix(loss=f"{total / count:.4f}", validation=f"{validation:.4f}")
+                now = time.monotonic()
+                log(
+                    folder,
+                    LogRow(step + 1, total / count, validation, now - since, rate, count / (now - last)),
+                )
+                last = now
+                stopped = _remember(state, validation, settings.patience)
+                _checkpoint(folder, trainee, optimiser, state)
+                if now - drawn >= DRAW_EVERY_S:
+                    draw_curves(read_log(folder), folder / CURVES)
+                    drawn = now
             total = 0.0
-    if end == settings.steps:
-        save_file(average, folder / WEIGHTS)
+            stopped = processes.agreed(stopped, device)
+            if stopped:
+                break
+    if processes.first:
+        _finish(folder, config, state, stopped)
+    processes.leave()
     return folder
 
 
-def batch(examples: Examples, step: int) -> tuple[Tensor, Tensor]:
-    """Give a step's batch as tensors."""
-    waves, labels = examples.batch(step)
+def batch(examples: Examples, step: int, share: slice = slice(None)) -> tuple[Tensor, Tensor]:
+    """Give a step's batch, or a share of it, as tensors."""
+    waves, labels = examples.batch(step, share)
     return torch.from_numpy(waves), torch.from_numpy(labels)
 
 
@@ -123,10 +155,45 @@ def learning_rate(step: int, steps: int, peak: float, warm_up: float) -> float:
 
 def averaged_net(config: TrainConfig, average: dict[str, Tensor]) -> SmallPhaseNet:
     """Build the network with averaged weights, ready to be used."""
-    net = SmallPhaseNet(config=config.net.config())
+    net = SmallPhaseNet(config.service_samples, config=config.net.config())
     net.load_state_dict(average)
     net.eval()
     return net
+
+
+def _learn(
+    learner: nn.Module,
+    trainee: Trainee,
+    optimiser: torch.optim.Optimizer,
+    example: tuple[Tensor, Tensor],
+    config: TrainConfig,
+    step: int,
+    device: torch.device,
+) -> float:
+    """One step; gives its loss."""
+    waves, labels = (part.to(device) for part in example)
+    shift = int(np.random.default_rng([config.seed, SHIFT_STREAM, step]).integers(1, MAX_SHIFT + 1))
+    loss = learner(waves, labels, shift)
+    optimiser.zero_grad()
+    loss.backward()
+    if config.optimiser.clip_norm:
+        nn.utils.clip_grad_norm_(trainee.parameters(), config.optimiser.clip_norm)
+    optimiser.step()
+    value: float = loss.item()
+    return value
+
+
+def _device(name: str) -> torch.device:
+    if name == "cuda":
+        if not torch.cuda.is_available():
+            raise ConfigError("optimiser.device: cuda: there is none here; cpu works everywhere")
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    return torch.device("cpu")
+
+
+def _held_out(config: TrainConfig, corpus: Corpus) -> list[tuple[Tensor, Tensor]]:
+    examples = Examples(corpus.validation, config, augmented=False)
+    return [batch(examples, step) for step in range(VALIDATION_STEPS)]
 
 
 def _average(average: dict[str, Tensor], net: nn.Module, decay: float) -> None:
@@ -141,7 +208,7 @@ def _average(average: dict[str, Tensor], net: nn.Module, decay: float) -> None:
 def _validation_loss(
     config: TrainConfig, average: dict[str, Tensor], held_out: list[tuple[Tensor, Tensor]]
 ) -> float:
-    net = averaged_net(config, average)
+    net = averaged_net(config, {key: value.cpu() for key, value in average.items()})
     with torch.no_grad():
         losses = [
             float(soft_cross_entropy(net.logits(waves), labels, 1.0, 0.0)) for waves, labels in held_out
@@ -149,64 +216,56 @@ def _validation_loss(
     return sum(losses) / len(losses)
 
 
-def _checkpoint(
-    folder: Path, step: int, net: nn.Module, average: dict[str, Tensor], optimiser: torch.optim.Optimizer
-) -> None:
+def _remember(state: Progress, validation: float, patience: int) -> bool:
+    """Keep the best weights where early stopping is on; whether to stop."""
+    if validation < state.best:
+        state.best, state.waited = validation, 0
+        if patience:
+            state.best_average = {key: value.clone() for key, value in state.average.items()}
+        return False
+    state.waited += 1
+    return bool(patience) and state.waited >= patience
+
+
+def _checkpoint(folder: Path, trainee: Trainee, optimiser: torch.optim.Optimizer, state: Progress) -> None:
+    content: dict[str, Any] = {
+        "step": state.step,
+        "net": trainee.net.state_dict(),
+        "average": state.average,
+        "optimiser": optimiser.state_dict(),
+        "best": state.best,
+        "waited": state.waited,
+    }
+    if state.best_average is not None:
+        content["best_average"] = state.best_average
+    if trainee.regressor is not None:
+        content["regressor"] = trainee.regressor.state_dict()
     partial = folder / (CHECKPOINT + ".partial")
-    content = {"step": step, "net": net.state_dict(), "average": average, "optimiser": optimiser.state_dict()}
     torch.save(content, partial)
     partial.replace(folder / CHECKPOINT)
 
 
-def _resume(
-    folder: Path, net: nn.Module, average: dict[str, Tensor], optimiser: torch.optim.Optimizer
-) -> int:
+def _resume(folder: Path, trainee: Trainee, optimiser: torch.optim.Optimizer, state: Progress) -> None:
     path = folder / CHECKPOINT
     if not path.exists():
-        return 0
+        return
     # weights_only: nothing but tensors and plain values is ever unpickled.
     content = torch.load(path, weights_only=True)
-    net.load_state_dict(content["net"])
-    average.update(content["average"])
+    trainee.net.load_state_dict(content["net"])
+    if trainee.regressor is not None:
+        trainee.regressor.load_state_dict(content["regressor"])
+    state.average.update(content["average"])
     optimiser.load_state_dict(content["optimiser"])
-    return int(content["step"])
+    state.step = int(content["step"])
+    state.best, state.waited = float(content.get("best", math.inf)), int(content.get("waited", 0))
+    state.best_average = content.get("best_average")
 
 
-def _describe(folder: Path, config: TrainConfig, corpus: Corpus) -> None:
-    facts = {
-        "config": config.model_dump(mode="json"),
-        "config_sha256": config.sha256,
-        "code": code_version(),
-        "data_table_sha256": corpus.sha256,
-        "records": {"training": len(corpus.training), "validation": len(corpus.validation)},
-        "parameters": parameter_count(SmallPhaseNet(config=config.net.config())),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "machine": platform.machine(),
-    }
-    (folder / "run.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
-
-
-def code_version() -> str:
-    """Describe the checked-out code; empty outside a checkout."""
-    try:
-        found = subprocess.run(
-            ["git", "describe", "--always", "--dirty"],
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    except OSError:
-        return ""
-    return found.stdout.strip()
-
-
-def _log(folder: Path, step: int, loss: float, validation: float, seconds: float) -> None:
-    path = folder / "log.csv"
-    new = not path.exists()
-    with path.open("a", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        if new:
-            writer.writerow(["step", "loss", "validation_loss", "seconds_since_start"])
-        writer.writerow([step, f"{loss:.6f}", f"{validation:.6f}", f"{seconds:.1f}"])
+def _finish(folder: Path, config: TrainConfig, state: Progress, stopped: bool) -> None:
+    """Draw the curves; write the weights if the run has come to its end."""
+    rows = read_log(folder)
+    draw_curves(rows, folder / CURVES)
+    if stopped or state.step == config.optimiser.steps:
+        best = state.best_average if config.optimiser.patience and state.best_average else state.average
+        save_file({key: value.cpu() for key, value in best.items()}, folder / WEIGHTS)
+        finish(folder, state.step, rows[-1]["validation_loss"], state.best, stopped)

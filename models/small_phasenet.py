@@ -106,16 +106,24 @@ class SmallPhaseNet(nn.Module):  # type: ignore[misc]  # torch is not analysed
 
     def logits(self, wave: Tensor) -> Tensor:
         """Logits, of the same shape as the probabilities."""
-        samples = wave.shape[-1]
-        wave = nn.functional.pad(wave, (0, -samples % self.config.steps[-1]))
-        skips = []
+        return self.decoded(self.encoded(wave))[..., : wave.shape[-1]]
+
+    def encoded(self, wave: Tensor) -> list[Tensor]:
+        """Features of each level, the finest first: ``(n, widths[level], ceil(L / steps[-1]) * steps[-1] / steps[level])``."""
+        wave = nn.functional.pad(wave, (0, -wave.shape[-1] % self.config.steps[-1]))
+        features = []
         for down, encode in zip(self.down, self.encode, strict=True):
             wave = encode(down(wave))
-            skips.append(wave)
+            features.append(wave)
+        return features
+
+    def decoded(self, features: list[Tensor]) -> Tensor:
+        """Logits of the padded wave from the features of all levels."""
+        wave = features[-1]
         for level in reversed(range(self.config.levels - 1)):
-            wave = skips[level] + stretch(self.up[level](wave), self.config.stride(level + 1))
+            wave = features[level] + stretch(self.up[level](wave), self.config.stride(level + 1))
             wave = self.decode[level](wave)
-        return self.spread(self.head(wave))[..., :samples]
+        return self.spread(self.head(wave))
 
     def spread(self, steps: Tensor) -> Tensor:
         """Steps of the head ``(n, phases * stride, m)`` -> samples ``(n, phases, m * stride)``."""

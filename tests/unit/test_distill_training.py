@@ -12,7 +12,8 @@ from safetensors.torch import load_file
 from distill.config import LabelSection, NetSection, OptimiserSection, SamplingSection, TrainConfig
 from distill.corpus import Corpus, Record, label_record
 from distill.examples import Examples
-from distill.train import WEIGHTS, averaged_net, batch, train
+from distill.runs import WEIGHTS
+from distill.train import averaged_net, batch, train
 from tests.conftest import Recording
 
 TINY = TrainConfig(

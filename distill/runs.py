@@ -1,0 +1,155 @@
+"""The folder of a run, ``RUNS/NAME-VERSION-HASH``: what was asked for, with what, how it went, and the weights.
+
+``config.yaml`` the configuration, ``run.json`` code, data and environment, ``log.csv`` losses, ``curves.png`` the same drawn,
+``checkpoint.pt`` to go on from, ``metrics.json`` and ``weights.safetensors`` when it is finished. The hash is that of the
+configuration.
+
+>>> run_folder(Path("runs"), TrainConfig(name="example", version="0.0.1", seed=3)).name
+'example-0.0.1-558f6983'
+"""
+
+import csv
+import json
+import platform
+import subprocess
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from distill.config import TrainConfig
+from distill.corpus import Corpus
+from models.small_phasenet import SmallPhaseNet, parameter_count
+
+WEIGHTS = "weights.safetensors"
+CONFIG, FACTS, LOG, METRICS = "config.yaml", "run.json", "log.csv", "metrics.json"
+COLUMNS = ("step", "loss", "validation_loss", "seconds_since_start", "learning_rate", "steps_per_s")
+LIBRARIES = ("torch", "numpy", "scipy", "onnx", "onnxruntime", "seisbench", "obspy")
+
+
+@dataclass(frozen=True)
+class LogRow:
+    """One line of the log."""
+
+    step: int
+    loss: float
+    validation_loss: float
+    seconds: float
+    """Since this process began, not the run."""
+    learning_rate: float
+    steps_per_s: float
+
+
+def run_folder(runs: Path, config: TrainConfig) -> Path:
+    """Folder of a run."""
+    return runs / f"{config.name}-{config.version}-{config.sha256[:8]}"
+
+
+def describe(folder: Path, config: TrainConfig, corpus: Corpus, processes: int) -> None:
+    """Write down what a run is before it begins."""
+    folder.mkdir(parents=True, exist_ok=True)
+    values = config.model_dump(mode="json")
+    (folder / CONFIG).write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
+    facts = {
+        "config": values,
+        "config_sha256": config.sha256,
+        "code": code_version(),
+        "data_table_sha256": corpus.sha256,
+        "records": {"training": len(corpus.training), "validation": len(corpus.validation)},
+        "parameters": parameter_count(SmallPhaseNet(config=config.net.config())),
+        "processes": processes,
+        "threads": config.threads,
+        "python": platform.python_version(),
+        "torch": version("torch"),
+        "libraries": {name: _version(name) for name in LIBRARIES},
+        "platform": platform.platform(),
+        "machine": platform.machine(),
+    }
+    (folder / FACTS).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+
+
+def log(folder: Path, row: LogRow) -> None:
+    """Append a line; a log begun with fewer columns keeps them."""
+    path = folder / LOG
+    columns = list(COLUMNS)
+    if path.exists():
+        with path.open(newline="", encoding="utf-8") as file:
+            columns = next(csv.reader(file), columns)
+    values = dict(
+        zip(
+            COLUMNS,
+            (
+                row.step,
+                f"{row.loss:.6f}",
+                f"{row.validation_loss:.6f}",
+                f"{row.seconds:.1f}",
+                f"{row.learning_rate:.3e}",
+                f"{row.steps_per_s:.1f}",
+            ),
+            strict=True,
+        )
+    )
+    new = not path.exists()
+    with path.open("a", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, columns, extrasaction="ignore")
+        if new:
+            writer.writeheader()
+        writer.writerow(values)
+
+
+def read_log(folder: Path) -> list[dict[str, float]]:
+    """All lines of a run's log."""
+    with (folder / LOG).open(newline="", encoding="utf-8") as file:
+        return [{key: float(value) for key, value in row.items() if value} for row in csv.DictReader(file)]
+
+
+def finish(folder: Path, step: int, loss: float, best: float, stopped_early: bool) -> None:
+    """Write down how a run ended."""
+    metrics = {
+        "steps": step,
+        "validation_loss": round(loss, 6),
+        "best_validation_loss": round(best, 6),
+        "stopped_early": stopped_early,
+    }
+    (folder / METRICS).write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+
+
+def shown(folder: Path) -> dict[str, Any]:
+    """What a run is and how far it has come.
+
+    Raises:
+        FileNotFoundError: when the folder is no run's.
+    """
+    if not (folder / FACTS).exists():
+        raise FileNotFoundError(f"{folder}: not the folder of a run: it holds no {FACTS}")
+    facts: dict[str, Any] = json.loads((folder / FACTS).read_text(encoding="utf-8"))
+    rows = read_log(folder) if (folder / LOG).exists() else []
+    facts["progress"] = rows[-1] if rows else {}
+    facts["finished"] = (folder / WEIGHTS).exists()
+    if (folder / METRICS).exists():
+        facts["metrics"] = json.loads((folder / METRICS).read_text(encoding="utf-8"))
+    return facts
+
+
+def code_version() -> str:
+    """Describe the checked-out code; empty outside a checkout."""
+    try:
+        found = subprocess.run(
+            ["git", "describe", "--always", "--dirty"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    except OSError:
+        return ""
+    return found.stdout.strip()
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return ""

@@ -1,0 +1,109 @@
+"""The student while it learns: the network, and what is learnt beside it and thrown away.
+
+Feature matching (FitNets: Romero et al. 2015, arXiv:1412.6550, eq. 3): a 1x1 convolution brings the student's features at its
+coarsest level to those of a larger network of the same kind, a finished run's, and the mean square of what is left is part of the
+loss.
+
+>>> import torch
+>>> from distill.config import TrainConfig
+>>> trainee = Trainee(TrainConfig(name="example", version="0.0.1"))
+>>> labels = torch.softmax(torch.randn(2, 3, 640), dim=1)
+>>> trainee(torch.randn(2, 3, 640), labels, shift=0).ndim
+0
+"""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from distill.config import ConfigError, TrainConfig
+from distill.losses import consistency, objective
+from models.geometry import NetConfig
+from models.small_phasenet import SmallPhaseNet, fresh_net
+from models.spec import ModelSpec, SpecError
+
+
+class Trainee(nn.Module):  # type: ignore[misc]  # torch is not analysed
+    """Gives the loss of a batch, so that several processes can learn through one call."""
+
+    def __init__(self, config: TrainConfig) -> None:
+        """Build the student from its seed.
+
+        Raises:
+            ConfigError: when the network whose features are to be matched cannot be read.
+        """
+        super().__init__()
+        self.loss = config.loss
+        self.net = fresh_net(config.net.config(), config.seed, config.service_samples)
+        # Not a module of this one: it does not learn and is not written down.
+        self._guide: list[SmallPhaseNet] = []
+        self.regressor: nn.Conv1d | None = None
+        if config.loss.feature_weight:
+            guide = load_guide(config.loss.feature_teacher)
+            self._guide.append(guide)
+            widths = self.net.config.widths[-1], guide.config.widths[-1]
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(config.seed)
+                self.regressor = nn.Conv1d(*widths, 1)
+
+    def forward(self, waves: Tensor, labels: Tensor, shift: int) -> Tensor:
+        """Loss of a batch.
+
+        Args:
+            waves: ``(n, 3, L)``, prepared.
+            labels: ``(n, 3, L)``, rows N P S.
+            shift: samples by which a second look is shifted, where consistency is asked for.
+        """
+        features = self.net.encoded(waves)
+        logits = self.net.decoded(features)[..., : waves.shape[-1]]
+        loss = objective(logits, labels, self.loss)
+        if self.loss.consistency_weight and shift:
+            again = self.net.logits(waves[..., shift:])
+            loss = loss + self.loss.consistency_weight * consistency(logits, again, shift)
+        if self.regressor is not None:
+            [guide] = self._guide
+            guide.to(waves.device)
+            with torch.no_grad():
+                wanted = guide.encoded(waves)[-1]
+            ours = nn.functional.interpolate(self.regressor(features[-1]), size=wanted.shape[-1])
+            loss = loss + self.loss.feature_weight * (ours - wanted).square().mean()
+        return loss
+
+
+def read_spec(path: Path) -> ModelSpec:
+    """Read the specification in a ``.safetensors`` file.
+
+    Raises:
+        FileNotFoundError: when there is no such file.
+        SpecError: when it is no such file, or carries no specification.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file")
+    try:
+        with safe_open(path, framework="pt") as file:
+            return ModelSpec.from_metadata(file.metadata() or {})
+    except SafetensorError as error:
+        raise SpecError(f"{path}: not a safetensors file: {error}") from error
+
+
+def load_guide(path: str) -> SmallPhaseNet:
+    """Read an exported student whose features are to be matched.
+
+    Raises:
+        ConfigError: when it cannot be read.
+    """
+    from safetensors.torch import load_file
+
+    try:
+        net = SmallPhaseNet(config=NetConfig.from_dict(dict(read_spec(Path(path)).net)))
+        net.load_state_dict(load_file(path))
+    except (OSError, ValueError, TypeError, RuntimeError) as error:
+        raise ConfigError(
+            f"loss.feature_teacher: {path or 'nothing'}: not the .safetensors of an exported student: {error}"
+        ) from error
+    net.eval()
+    net.requires_grad_(requires_grad=False)
+    return net
