@@ -32,6 +32,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, text in (
         ("card", "evaluate an exported student and write its card beside it"),
+        ("label", "let the teacher label the data, to be kept, and say what it found"),
         ("train", "train a student, or go on where its run was stopped"),
         ("evaluate", "score an exported student beside its teacher on the evaluation data"),
         ("export", "write a run's student as ONNX and safetensors"),
@@ -43,8 +44,9 @@ def build_parser() -> argparse.ArgumentParser:
         command.add_argument(
             "--runs", type=Path, default=Path("runs"), help="folder of runs and caches (default: runs)"
         )
-        if name == "train":
+        if name in ("train", "label"):
             command.add_argument("--no-progress", action="store_true", help="no progress bar")
+        if name == "train":
             command.add_argument(
                 "--stop-at", type=int, metavar="STEP", help="stop there, to go on another time"
             )
@@ -84,23 +86,26 @@ def _work(options: argparse.Namespace) -> int:
 
     config = load_train_config(options.config)
     shared = Path(os.environ.get(SHARED_VARIABLE, DEFAULT_SHARED))
-    teacher_file = shared / config.teacher.onnx
-    for needed in (teacher_file, shared / config.data.folder):
-        if not needed.exists():
+    for source in config.data.all_sources:
+        if source.path and not (shared / source.path).exists():
             raise FileNotFoundError(
-                f"{needed}: not there; {SHARED_VARIABLE} must name the folder that holds it"
+                f"{shared / source.path}: not there; {SHARED_VARIABLE} must name the folder that holds it"
             )
+    if config.teacher.kind == "onnx" and not (shared / config.teacher.onnx).exists():
+        raise FileNotFoundError(
+            f"{shared / config.teacher.onnx}: not there; {SHARED_VARIABLE} must name the folder that holds it"
+        )
 
     # torch takes seconds to import: what is wrong with the arguments has been said by now.
-    from distill.corpus import load_corpus
+    from distill.corpus import load_corpus, summary
     from distill.evaluate import evaluate
     from distill.export import export_run
     from distill.runs import run_folder
-    from distill.teachers import OnnxTeacher
+    from distill.teachers import open_teacher
     from distill.train import train
     from models.weights import weights_path
 
-    teacher = OnnxTeacher(teacher_file, config.teacher, config.threads)
+    teacher = open_teacher(config.teacher, shared, config.threads)
     cache = options.runs / "cache"
     if options.command == "evaluate":
         model = options.model or weights_path(config.name)
@@ -110,11 +115,14 @@ def _work(options: argparse.Namespace) -> int:
     if options.command == "card":
         print(_write_card(options.output / f"{config.name}.onnx", config, folder, shared, teacher, cache))
         return 0
-    corpus = load_corpus(shared, config, teacher, cache)
+    corpus = load_corpus(shared, config, teacher, cache, progress=not getattr(options, "no_progress", True))
+    if options.command == "label":
+        print(json.dumps(summary(corpus), indent=2))
+        return 0
     if options.command == "train":
         print(train(config, corpus, options.runs, not options.no_progress, options.stop_at, teacher))
     else:
-        print(export_run(config, folder, corpus, teacher, teacher_file, options.output))
+        print(export_run(config, folder, corpus, teacher, options.output))
     return 0
 
 

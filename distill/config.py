@@ -48,24 +48,74 @@ class NetSection(Model):
         return NetConfig(self.widths, self.kernels, self.strides, self.lookahead)
 
 
+class SourceSection(Model):
+    """One source of waveforms, see :mod:`distill.datasets`."""
+
+    kind: Literal["corpus", "seisbench", "miniseed"] = "corpus"
+    path: str = ""
+    """Folder, below the one that ``XIAO_SHARED`` names unless it is absolute."""
+    name: str = ""
+    """With ``seisbench``: a dataset by its name in ``seisbench.data``, such as ``ETHZ``, in place of a path."""
+    split: Literal["", "train", "dev", "test"] = ""
+    """With ``seisbench``: that part alone."""
+    quakeml: str = ""
+    """With ``miniseed``: file or folder of picks; empty: QuakeML files in the folder itself."""
+    weight: Annotated[float, Field(gt=0)] = 1.0
+    """How much more often its records are drawn."""
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if not self.path and not (self.kind == "seisbench" and self.name):
+            raise ValueError(f"kind {self.kind} needs a path")
+        return self
+
+
 class DataSection(Model):
-    """Waveforms, in SeisBench's format, below the folder that ``XIAO_SHARED`` names."""
+    """What is learnt from."""
 
     folder: str = "data/train"
+    """A corpus below the folder that ``XIAO_SHARED`` names, where no sources are given."""
+    sources: Annotated[tuple[SourceSection, ...], Field(strict=False)] = ()
     validation_fraction: Fraction = 0.1
     """Part of the stations held out."""
+    split_events: bool = False
+    """Whether earthquakes that held-out stations have recorded are taken out of training."""
     label_boost: Annotated[float, Field(gt=0)] = 3.0
     """How much more often records with analyst picks are drawn."""
+
+    @property
+    def all_sources(self) -> tuple[SourceSection, ...]:
+        """The sources, or the folder as one."""
+        return self.sources or (SourceSection(path=self.folder),)
 
 
 class TeacherSection(Model):
     """The teacher and how it looks at a record."""
 
+    kind: Literal["onnx", "seisbench", "ensemble"] = "onnx"
     onnx: str = "teacher/phasenet_aligned.onnx"
-    """File below the folder that ``XIAO_SHARED`` names: input ``wave`` E N Z, output ``prob`` N, P, S."""
+    """With ``onnx``: file below the folder that ``XIAO_SHARED`` names: input ``wave`` E N Z, output ``prob`` N, P, S."""
+    model: str = ""
+    """With ``seisbench``: ``MODEL/WEIGHTS``, such as ``PhaseNet/original``, or ``MODEL/PATH`` of weights of your own."""
+    cache_root: str = "teacher"
+    """With ``seisbench``: its cache below the folder that ``XIAO_SHARED`` names; empty: SeisBench's own."""
+    aligned: bool = False
+    """With ``seisbench`` and PhaseNet: padded as in its training, see :mod:`distill.teachers.seisbench`."""
+    members: Annotated[tuple["TeacherSection", ...], Field(strict=False)] = ()
+    """With ``ensemble``: the teachers."""
+    weight: Annotated[float, Field(gt=0)] = 1.0
+    """Of a member of an ensemble."""
     window_samples: Annotated[int, Field(gt=0)] = 3000
     hop_samples: Annotated[int, Field(gt=0)] = 250
     """Windows overlap; their probabilities are averaged with triangular weights."""
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if self.kind == "seisbench" and not self.model:
+            raise ValueError("kind seisbench needs model: MODEL/WEIGHTS")
+        if self.kind == "ensemble" and not self.members:
+            raise ValueError("kind ensemble needs members")
+        return self
 
 
 class LabelSection(Model):
@@ -180,8 +230,9 @@ class ExportSection(Model):
     """Whether the stateful form is written too."""
     chunk_samples: Annotated[int, Field(ge=0)] = 0
     """Of the stateful form; 0: one step of the coarsest level."""
-    max_false_per_hour: Annotated[float, Field(gt=0)] = 0.5
-    """Picks of each phase that thresholds may allow on a station-hour of the corpus's noise."""
+    max_false_per_hour: dict[Literal["P", "S"], Annotated[float, Field(gt=0)]] = {"P": 1.0, "S": 0.5}
+    """Picks that thresholds may allow on a station-hour of the corpus's noise: no more than PhaseNet makes there through
+    SeisBench at 0.3."""
 
 
 class TrainConfig(Model):

@@ -1,6 +1,6 @@
 """The training corpus: waveforms, soft labels, onsets and stations, with the teacher's output cached on disk.
 
-Records are those of a SeisBench dataset with rows Z N E, or Z alone, at 100 Hz. Labels are the teacher's probabilities;
+Records are those of the configured datasets (:mod:`distill.datasets`). Labels are the teacher's probabilities;
 near an analyst's pick a Gaussian at the pick takes the greater part. Stations are held out whole.
 
 >>> import numpy as np
@@ -11,14 +11,18 @@ near an analyst's pick a Gaussian at the pick takes the greater part. Stations a
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import find_peaks
 
-from distill.config import LabelSection, TrainConfig
+from distill.cache import TeacherCache
+from distill.config import LabelSection, SourceSection, TrainConfig
+from distill.datasets import open_dataset
+from distill.datasets.waveform import RATE_HZ
 from distill.teachers import Teacher
 
 SEPARATION_SAMPLES = 50
@@ -43,6 +47,15 @@ class Record:
     """Sample and row (1 for P, 2 for S) of each onset."""
     analyst: tuple[float | None, float | None]
     """Sample of the analyst's P and S."""
+    event: str = ""
+    """What earthquake it holds, as far as that is known."""
+    weight: float = 1.0
+    """How much more often than others it is drawn."""
+
+    @property
+    def labelled(self) -> bool:
+        """Whether an analyst has picked it."""
+        return any(pick is not None for pick in self.analyst)
 
 
 @dataclass(frozen=True)
@@ -55,21 +68,52 @@ class Corpus:
     """Hash of the data table: with the teacher's it names what was learnt from."""
 
 
-def load_corpus(shared: Path, config: TrainConfig, teacher: Teacher, cache: Path) -> Corpus:
+def load_corpus(
+    shared: Path, config: TrainConfig, teacher: Teacher, cache: Path, progress: bool = False
+) -> Corpus:
     """Read the data, annotate them with the teacher (or take its cached output), and split them by station.
 
+    With ``data.split_events`` no earthquake is in both parts either: what the held-out stations have recorded is taken out of
+    training.
+
     Raises:
-        FileNotFoundError: when the data are not there.
+        FileNotFoundError, ConfigError: when the data are not there.
     """
-    records, sha256 = load_records(
-        shared / config.data.folder, config, teacher, cache, shared / config.teacher.onnx
-    )
+    records, hashes = [], []
+    for source in config.data.all_sources:
+        found, fingerprint = load_records(source, shared, config, teacher, cache, progress)
+        records += found
+        hashes.append(fingerprint)
     held = held_out_stations({record.station for record in records}, config)
-    return Corpus(
-        tuple(record for record in records if record.station not in held),
-        tuple(record for record in records if record.station in held),
-        sha256,
+    validation = tuple(record for record in records if record.station in held)
+    events = {record.event for record in validation if record.event} if config.data.split_events else set()
+    training = tuple(
+        record for record in records if record.station not in held and record.event not in events
     )
+    sha256 = hashes[0] if len(hashes) == 1 else hashlib.sha256("\n".join(hashes).encode()).hexdigest()
+    return Corpus(training, validation, sha256)
+
+
+def summary(corpus: Corpus) -> dict[str, Any]:
+    """Count records, hours and onsets of both parts, and of each station."""
+    result: dict[str, Any] = {"data_sha256": corpus.sha256}
+    for name, records in (("training", corpus.training), ("held out", corpus.validation)):
+        stations: dict[str, dict[str, Any]] = {}
+        for record in records:
+            row = stations.setdefault(
+                record.station, {"records": 0, "hours": 0.0, "P": 0, "S": 0, "analysts": 0}
+            )
+            row["records"] += 1
+            row["hours"] = round(row["hours"] + record.waves.shape[1] / RATE_HZ / 3600, 4)
+            row["analysts"] += int(record.labelled)
+            for _, phase in record.onsets:
+                row["NPS"[phase]] += 1
+        total = {
+            key: round(sum(row[key] for row in stations.values()), 2)
+            for key in ("records", "hours", "P", "S", "analysts")
+        }
+        result[name] = {"stations": len(stations), **total, "by station": stations}
+    return result
 
 
 def held_out_stations(stations: Iterable[str], config: TrainConfig) -> frozenset[str]:
@@ -81,46 +125,37 @@ def held_out_stations(stations: Iterable[str], config: TrainConfig) -> frozenset
 
 
 def load_records(
-    folder: Path, config: TrainConfig, teacher: Teacher, cache: Path, teacher_file: Path
+    source: SourceSection,
+    shared: Path,
+    config: TrainConfig,
+    teacher: Teacher,
+    cache: Path,
+    progress: bool = False,
 ) -> tuple[list[Record], str]:
-    """All records of a dataset with labels, and the hash of its table."""
-    import h5py
-    import pandas as pd
+    """All records of a source with labels, and the hash of its data."""
+    from tqdm import tqdm
 
-    table_file = folder / "metadata.csv"
-    table = pd.read_csv(table_file, keep_default_na=False)
-    sha256 = hashlib.sha256(table_file.read_bytes()).hexdigest()
-    key = hashlib.sha256()
-    for part in (sha256.encode(), teacher_file.read_bytes(), config.teacher.model_dump_json().encode()):
-        key.update(part)
-    cached = cache / f"teacher-{key.hexdigest()[:16]}.npz"
-    known = dict(np.load(cached)) if cached.exists() else {}
+    dataset = open_dataset(source, shared)
+    settings = config.teacher.model_dump_json(exclude_defaults=True)
+    known = TeacherCache(cache, dataset.fingerprint, teacher.fingerprint, settings)
     records = []
-    with h5py.File(folder / "waveforms.hdf5") as waveforms:
-        for row in table.itertuples():
-            waves = waveforms[f"data/{row.trace_name}"][:]
-            # Records with a vertical component alone: as in the daemon, what is missing is zeros.
-            waves = np.pad(waves, ((0, 3 - waves.shape[0]), (0, 0)))
-            if row.trace_name not in known:
-                known[row.trace_name] = teacher.annotate(waves.astype(np.float64)).astype(np.float16)
-            analyst = tuple(float(text) if text != "" else None for text in (row.p_sample, row.s_sample))
-            records.append(
-                label_record(
-                    row.trace_name,
-                    f"{row.network}.{row.station}",
-                    row.kind,
-                    waves,
-                    known[row.trace_name],
-                    (analyst[0], analyst[1]),
-                    config.labels,
-                )
-            )
-    if not cached.exists():
-        cache.mkdir(parents=True, exist_ok=True)
-        partial = cached.with_suffix(".partial.npz")
-        np.savez(partial, **known)
-        partial.rename(cached)
-    return records, sha256
+    for waveform in tqdm(dataset, total=len(dataset), disable=not progress, desc=source.path or source.name):
+        taught = known.get(waveform.name)
+        if taught is None:
+            taught = teacher.annotate(waveform.waves.astype(np.float64)).astype(np.float16)
+            known.put(waveform.name, taught)
+        record = label_record(
+            waveform.name,
+            waveform.station,
+            waveform.kind,
+            waveform.waves,
+            taught,
+            waveform.analyst,
+            config.labels,
+        )
+        records.append(replace(record, event=waveform.event, weight=source.weight))
+    known.save()
+    return records, dataset.fingerprint
 
 
 def label_record(

@@ -25,7 +25,7 @@ from distill.annotators import Annotate, onnx_annotator, overlapped
 from distill.baselines import Labelled, tuned
 from distill.bootstrap import interval_of_difference
 from distill.calibration import calibration_error, coverage, reliability
-from distill.config import TrainConfig
+from distill.config import SourceSection, TrainConfig
 from distill.corpus import Corpus, Record, load_corpus, load_records
 from distill.cost import stateful_cost, window_cost
 from distill.rates import classify_rates, continuous_rates, student_picks
@@ -57,6 +57,7 @@ LEAST_JUDGED = 0.2
 TEACHER = "PhaseNet, aligned"
 TEACHER_THRESHOLDS = {"P": 0.3, "S": 0.3}
 TEACHER_WINDOW = 3000
+PHASENET = "teacher/phasenet_aligned.onnx"
 TEACHER_CACHE = "teacher"
 CONTINUOUS = "data/continuous_dev"
 COST_BATCHES = (1, 16)
@@ -131,7 +132,7 @@ def evaluate(
         SpecError: when the file carries no specification.
     """
     student = Student.load(model, config.threads)
-    records, _ = load_records(shared / data, config, teacher, cache, shared / config.teacher.onnx)
+    records, _ = load_records(SourceSection(path=data), shared, config, teacher, cache)
     events = _events(shared / data / "metadata.csv")
     corpus = load_corpus(shared, config, teacher, cache)
     thresholds = dict(student.spec.thresholds)
@@ -143,6 +144,9 @@ def evaluate(
         load_phasenet(shared / TEACHER_CACHE)
         if thorough and (shared / TEACHER_CACHE / "models").is_dir()
         else None
+    )
+    skipped = (
+        [] if seisbench is not None or not thorough else [f"{shared / TEACHER_CACHE / 'models'}: not there"]
     )
     forms: dict[str, tuple[Curves, int, Mapping[str, float]]] = {
         "student": (student.curves, TEACHER_WINDOW, thresholds),
@@ -177,9 +181,10 @@ def evaluate(
             name: _difference(view, views[TEACHER]) for name, view in views.items() if name != TEACHER
         },
         "classic_settings": settings,
+        "skipped": skipped,
         "noise": _noise(student, corpus, teacher, seisbench),
         "calibration": _calibration(student, corpus, records),
-        "cost": _cost(model, shared / config.teacher.onnx),
+        "cost": _cost(model, shared / PHASENET),
     }
     if not student.streams:
         result |= _early(student, records, events, teach)
@@ -296,7 +301,7 @@ def _curve_picks_per_hour(records: Sequence[Record], teacher: Teacher) -> dict[s
 def _calibration(student: Student, corpus: Corpus, records: Sequence[Record]) -> dict[str, Any]:
     """Reliability of probabilities, and part of the residuals within the uncertainty that is given with them."""
     calibration = Calibration.from_spec(student.spec.calibration)
-    labelled = [record for record in records if any(record.analyst)]
+    labelled = [record for record in records if record.labelled]
     result: dict[str, Any] = {}
     for name, chosen in (("stations held out", corpus.validation), ("evaluation data", labelled)):
         found = judged(student.serve, chosen, LEAST_JUDGED)
@@ -336,6 +341,7 @@ def _cost(model: Path, teacher_file: Path) -> list[dict[str, Any]]:
     rows = [
         {"model": name, **window_cost(path, batch)}
         for name, path in (("PhaseNet", teacher_file), ("student", model))
+        if path.is_file()
         for batch in COST_BATCHES
     ]
     if beside.exists():

@@ -2,13 +2,12 @@
 
 Thresholds are chosen on the training corpus alone, through the daemon's own picker: of those that give at
 most so many picks per station-hour of its noise, the middle one of those whose F1 against the teacher's
-onsets and the analysts' picks on the held-out stations is within :data:`LEVEL` of the best.
+onsets and the analysts' picks, each station counting alike, is within :data:`LEVEL` of the best.
 
 >>> best_threshold({0.2: 0.8, 0.4: 0.795, 0.6: 0.8, 0.8: 0.7}, {0.2: 9.0, 0.4: 0.4, 0.6: 0.1, 0.8: 0.0}, 0.5)
 0.4
 """
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,6 +31,7 @@ from models.spec import ModelSpec
 from models.streaming import StreamingPhaseNet
 
 CANDIDATES = tuple(round(0.2 + 0.05 * step, 2) for step in range(13))
+RECORDS_EACH = 3
 LEAST_PROBABILITY = 0.1
 """Picks below are not looked at for calibration."""
 WEIGHTS_MODE = 0o644
@@ -40,9 +40,7 @@ LEVEL = 0.01
 """Differences of F1 below this are taken for chance: a few stations are held out."""
 
 
-def export_run(
-    config: TrainConfig, folder: Path, corpus: Corpus, teacher: Teacher, teacher_file: Path, output: Path
-) -> Path:
+def export_run(config: TrainConfig, folder: Path, corpus: Corpus, teacher: Teacher, output: Path) -> Path:
     """Write ``NAME.onnx`` and ``NAME.safetensors`` from a finished run, and ``NAME.stateful.onnx`` if that is configured.
 
     Raises:
@@ -60,10 +58,10 @@ def export_run(
     net = averaged_net(config, weights)
     serve = serving(config, net)
     noise = [record for record in corpus.training + corpus.validation if record.kind == "noise"]
-    scores = service_scores(serve, corpus.validation, CANDIDATES)
+    scores = service_scores(serve, [*corpus.validation, *some_of_each(corpus.training)], CANDIDATES)
     rates = false_rates(serve, noise, CANDIDATES)
-    limit = config.export.max_false_per_hour
-    thresholds = {phase: best_threshold(scores[phase], rates[phase], limit) for phase in ("P", "S")}
+    limits = config.export.max_false_per_hour
+    thresholds = {phase: best_threshold(scores[phase], rates[phase], limits[phase]) for phase in ("P", "S")}
     sure = [
         one
         for one in judged(serve, corpus.validation, min(thresholds.values()))
@@ -84,9 +82,9 @@ def export_run(
         calibration=times.to_spec(),
         net=net.config.to_dict(),
         provenance={
-            "teacher": "PhaseNet original (Zhu & Beroza 2019), padded as in its training",
-            "teacher_sha256": hashlib.sha256(teacher_file.read_bytes()).hexdigest(),
-            "data": config.data.folder,
+            "teacher": teacher.description,
+            "teacher_sha256": teacher.fingerprint,
+            "data": ", ".join(source.path or source.name for source in config.data.all_sources),
             "data_table_sha256": corpus.sha256,
             "config_sha256": config.sha256,
             "calibration": {phase: [round(value, 4) for value in values] for phase, values in slopes.items()},
@@ -105,6 +103,15 @@ def export_run(
     return path
 
 
+def some_of_each(records: Sequence[Record]) -> list[Record]:
+    """The first records of each station: few stations are held out, too few to tell thresholds apart by them alone."""
+    chosen: dict[str, list[Record]] = {}
+    for record in records:
+        if len(found := chosen.setdefault(record.station, [])) < RECORDS_EACH:
+            found.append(record)
+    return [record for found in chosen.values() for record in found]
+
+
 def serving(config: TrainConfig, net: SmallPhaseNet) -> Serve:
     """Serve a student as the daemon will: as a stream if it has a stateful form, else in overlapping windows."""
     annotate = net_annotator(net, config.sampling.front_end)
@@ -118,7 +125,7 @@ def teacher_residuals(teacher: Teacher, records: Sequence[Record]) -> dict[str, 
     """Seconds by which the teacher is off an analyst's picks, where it is near them."""
     found: dict[str, list[float]] = {"P": [], "S": []}
     for record in records:
-        if not any(record.analyst):
+        if not record.labelled:
             continue
         curves = teacher.annotate(record.waves.astype(np.float64))
         for row, phase in PHASE_ROWS:

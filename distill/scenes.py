@@ -7,6 +7,7 @@ A scene is a :class:`~distill.corpus.Record`. Those of a step depend on nothing 
 >>> waves, labels = np.random.default_rng(0).normal(size=(3, 4000)), np.zeros((3, 4000), np.float16)
 >>> record = Record("a", "XX.A", "event", waves, labels, ((900, 1),), (900.0, None))
 >>> class Silent:
+...     fingerprint, description = "", "silent"
 ...     def annotate(self, record):
 ...         return np.stack([np.ones(record.shape[1]), *np.zeros((2, record.shape[1]))]).astype(np.float32)
 >>> scenes = Scenes((record,), TrainConfig(name="example", version="0.0.1"), Silent()).of(step=3)
@@ -134,6 +135,9 @@ def chances(records: tuple[Record, ...], label_boost: float) -> NDArray[np.float
     for record in records:
         counts[record.station] = counts.get(record.station, 0) + 1
     weights = np.array(
-        [counts[record.station] ** -0.5 * (label_boost if any(record.analyst) else 1.0) for record in records]
+        [
+            counts[record.station] ** -0.5 * record.weight * (label_boost if record.labelled else 1.0)
+            for record in records
+        ]
     )
     return np.asarray(weights / weights.sum())

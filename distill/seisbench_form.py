@@ -6,7 +6,6 @@ The original padding of the first stride-4 convolution was (1, 2) on 3,000 sampl
 3001
 """
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,25 +13,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from distill.teachers.seisbench import load_model
+
 WINDOW = 3001
-CACHE_VARIABLE = "SEISBENCH_CACHE_ROOT"
 
 
-def load_phasenet(cache: Path, weights: str = "original") -> Any:
-    """Load PhaseNet through SeisBench's public interface, offline from a cache folder.
+def load_phasenet(cache: Path) -> Any:
+    """Load the original PhaseNet through SeisBench's public interface, offline from a cache folder.
 
     Raises:
-        FileNotFoundError: when the cache does not hold it.
+        ConfigError: when the cache does not hold it.
     """
-    if not cache.is_dir():
-        raise FileNotFoundError(f"{cache}: no such folder; it must hold SeisBench's models")
-    # SeisBench reads the variable when it is imported.
-    os.environ.setdefault(CACHE_VARIABLE, str(cache))
-    import seisbench.models
-
-    model = seisbench.models.PhaseNet.from_pretrained(weights)
-    model.eval()
-    return model
+    return load_model("PhaseNet/original", cache)
 
 
 def seisbench_curves(model: Any) -> Callable[[NDArray[np.generic]], NDArray[np.floating]]:

@@ -43,7 +43,7 @@ MAX_PIECE_S = 10.0
 class BufferSettings:
     """Limits of a buffer; samples are those of the 100 Hz grid."""
 
-    length: int = 2000
+    length: int = 1000
     hop: int = 50
     wait_ns: int = 5 * NS_PER_S
     max_lead: int = 3000

@@ -5,7 +5,7 @@ host's time, offline ones have none.
 
 >>> from xiaod.config import Config
 >>> config = Config.model_validate({"sources": [{"server": "localhost:18000"}]})
->>> buffer_settings(config) == BufferSettings(max_future_ns=60_000_000_000)
+>>> buffer_settings(config) == BufferSettings(length=2000, max_future_ns=60_000_000_000)
 True
 """
 

@@ -12,8 +12,10 @@ from xiaod.engines import ENGINES, Engine
 from xiaod.engines.errors import ModelError
 from xiaod.tables import load
 
+WINDOW_ENGINES = ("onnx", "torch")
 
-@pytest.fixture(params=sorted(ENGINES))
+
+@pytest.fixture(params=WINDOW_ENGINES)
 def engine(request: pytest.FixtureRequest) -> Engine:
     if request.param == "torch" and importlib.util.find_spec("torch") is None:
         pytest.skip("torch is not installed")
@@ -48,6 +50,10 @@ def test_missing_components_and_silence_give_numbers(engine: Engine, rjob: Recor
     assert engine.annotate(np.zeros((1, 3, 1000), np.float32)).max() < 0.5
 
 
+def test_every_engine_is_under_test() -> None:
+    assert set(ENGINES) == {*WINDOW_ENGINES, "stateful"}
+
+
 @pytest.mark.parametrize("kind", sorted(ENGINES))
 @pytest.mark.parametrize("content", [None, b"", b"not a model", "half"])
 def test_files_that_are_no_models_are_refused_by_name(
@@ -55,7 +61,7 @@ def test_files_that_are_no_models_are_refused_by_name(
 ) -> None:
     if kind == "torch" and importlib.util.find_spec("torch") is None:
         pytest.skip("torch is not installed")
-    path = tmp_path / ("model.onnx" if kind == "onnx" else "model.safetensors")
+    path = tmp_path / ("model.safetensors" if kind == "torch" else "model.onnx")
     if content == "half":
         whole = weights_path("micro").with_suffix(path.suffix).read_bytes()
         path.write_bytes(whole[: len(whole) // 2])

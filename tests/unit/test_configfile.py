@@ -34,7 +34,7 @@ MINIMAL = "sources:\n  - server: localhost\n"
         (MINIMAL + "engine: {threads: 1.5}\n", "f:3: engine.threads: must be"),
         (MINIMAL + "windows: {hop_s: 9.0}\n", "f:3: windows: hop_s must be at most a quarter of length_s"),
         (MINIMAL + "windows:\n  length_s: 20.0\n  hop_s: 9.0\n", "f:5: windows: hop_s must be at most a quarter"),
-        (MINIMAL + "windows: {hop_s: 2.5}\npicker:\n  lookahead_s: 4\n", "f:5: picker.lookahead_s + windows.hop_s must be"),
+        (MINIMAL + "windows: {hop_s: 5.0}\npicker:\n  lookahead_s: 6\n", "f:5: picker.lookahead_s + windows.hop_s must be"),
         (MINIMAL + "windows: {hop_s: .nan}\n", "f:3: windows.hop_s: must be a number at least 0.05 and at most 30 seconds; got '.nan'"),
         (MINIMAL + "grace_s: 1e999\n", "f:3: grace_s: must be a number above 0 seconds; got '1e999'"),
         (MINIMAL + "grace_s: yes\n", "f:3: grace_s: must be a number above 0 seconds; got 'yes'"),

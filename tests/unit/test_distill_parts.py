@@ -16,7 +16,8 @@ from distill.export import best_threshold
 from distill.scores import Found, score
 from distill.serving import sample_of, windowed
 from distill.stability import sweep
-from distill.teachers import OnnxTeacher, starts_of
+from distill.teachers import OnnxTeacher
+from distill.teachers.windows import starts_of
 from distill.views import placed_starts
 from models.small_phasenet import PRESETS, fresh_net
 from models.spec import SpecError

@@ -44,6 +44,8 @@ NEVER = AugmentSection(**dict.fromkeys(AugmentSection.model_fields, 0.0))
 class AmplitudeTeacher:
     """A teacher whose P follows what it hears, so that a test can see whether labels and waves belong together."""
 
+    fingerprint, description = "", "loudest"
+
     def annotate(self, record: NDArray[np.float64]) -> NDArray[np.float32]:
         phases = np.zeros((3, record.shape[1]), np.float32)
         loudest = int(np.abs(record[0]).argmax())

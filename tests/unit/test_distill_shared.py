@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from distill.annotators import onnx_annotator, overlapped
-from distill.config import TeacherSection, TrainConfig
+from distill.config import SourceSection, TeacherSection, TrainConfig
 from distill.corpus import Record, load_records
 from distill.evaluate import TEACHER_THRESHOLDS, TEACHER_WINDOW
 from distill.teachers import OnnxTeacher
@@ -33,7 +33,7 @@ def teacher() -> OnnxTeacher:
 def records(teacher: OnnxTeacher, tmp_path_factory: pytest.TempPathFactory) -> list[Record]:
     config = TrainConfig(name="none", version="0.0.0", teacher=SECTION)
     found, _ = load_records(
-        SHARED / "data/dev_eval", config, teacher, tmp_path_factory.mktemp("cache"), SHARED / SECTION.onnx
+        SourceSection(path="data/dev_eval"), SHARED, config, teacher, tmp_path_factory.mktemp("cache")
     )
     return found
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.frontend import standardise
+from models.frontend import prepare
 from models.spec import ModelSpec
-from models.weights import shipped, weights_path
+from models.weights import shipped, stateful_path, weights_path
 from tests.conftest import Recording
 
 P_S, S_S = 4.73, 5.71
@@ -20,7 +20,35 @@ def model(request: pytest.FixtureRequest) -> Path:
 
 
 def test_the_default_model_is_shipped() -> None:
-    assert "micro" in shipped()
+    assert {"micro", "small"} <= set(shipped())
+    assert set(shipped(stateful=True)) == {"micro-stream"}
+
+
+@pytest.mark.parametrize("name", sorted(shipped(stateful=True)))
+def test_a_stateful_form_says_what_its_windows_form_says(name: str) -> None:
+    import onnxruntime
+
+    forms = [
+        onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        for path in (weights_path(name), stateful_path(name))
+    ]
+    whole, stateful = (ModelSpec.from_metadata(form.get_modelmeta().custom_metadata_map) for form in forms)
+    given = (stateful.name, stateful.version, stateful.thresholds, stateful.calibration, stateful.provenance)
+    assert given == (whole.name, whole.version, whole.thresholds, whole.calibration, whole.provenance)
+    chunk, late = stateful.chunk_samples, stateful.delay_samples
+    waves = np.random.default_rng(1).normal(size=(2, 3, 40 * chunk)).astype(np.float32)
+    [wanted] = forms[0].run(None, {"wave": waves})
+    state, pieces = np.zeros((2, stateful.state_size), np.float32), []
+    for start in range(0, waves.shape[-1], chunk):
+        piece, state = forms[1].run(None, {"wave": waves[..., start : start + chunk], "state": state})
+        pieces.append(piece)
+    found = np.concatenate(pieces, axis=-1)[..., late:]
+    assert np.abs(found - wanted[..., : found.shape[-1]]).max() < 1e-5
+    assert stateful_path(name).stat().st_size < 300_000
+
+
+def test_every_file_is_small(model: Path) -> None:
+    assert model.stat().st_size < 300_000
 
 
 def test_a_model_is_three_files_that_tell_the_same(model: Path) -> None:
@@ -37,7 +65,7 @@ def test_a_model_is_three_files_that_tell_the_same(model: Path) -> None:
     weights = model.with_suffix(".safetensors")
     with safe_open(weights, "numpy") as file:
         assert ModelSpec.from_metadata(file.metadata()) == spec
-    net = SmallPhaseNet(config=NetConfig(tuple(spec.net["widths"]), tuple(spec.net["kernels"])))
+    net = SmallPhaseNet(config=NetConfig.from_dict(dict(spec.net)))
     net.load_state_dict(load_file(weights))
     assert net.receptive_field_samples == spec.receptive_field_samples
     waves = np.random.default_rng(1).normal(size=(2, 3, spec.window_samples)).astype(np.float32)
@@ -57,9 +85,9 @@ def test_one_p_and_one_s_of_a_real_event(model: Path, rjob: Recording) -> None:
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     spec = ModelSpec.from_metadata(session.get_modelmeta().custom_metadata_map)
     whole = np.stack([rjob.components[letter] for letter in spec.components]).astype(np.float32)
-    starts = range(0, 400, 5)
+    starts = range(0, min(400, whole.shape[1] - spec.window_samples + 1), 5)
     windows = np.stack([whole[:, start : start + spec.window_samples] for start in starts])
-    [values] = session.run(None, {"wave": standardise(windows)})
+    [values] = session.run(None, {"wave": prepare(spec.front_end, windows)})
     for phase, onset_s in (("P", P_S), ("S", S_S)):
         curves = values[:, spec.phases.index(phase)]
         for start, curve in zip(starts, curves, strict=True):

@@ -1,0 +1,164 @@
+"""A folder of miniSEED files, continuous or of events, in any tree; labelled by QuakeML where there is any.
+
+Gapless pieces of at most :data:`PIECE_S` of each instrument become waveforms. A pick labels the piece of its network and station
+that holds its time, the earliest of each phase; pieces without a pick are left to the teacher.
+
+>>> phase_of("Pn"), phase_of("s"), phase_of("AML")
+('P', 'S', None)
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from distill.config import ConfigError
+from distill.datasets.waveform import RATE_HZ, Waveform
+
+PIECE_S = 120.0
+LEAST_S = 30.0
+"""Pieces below are left out."""
+ROWS = {"Z": 0, "3": 0, "N": 1, "1": 1, "E": 2, "2": 2}
+"""Component letter -> row."""
+QUAKEML_SUFFIXES = (".xml", ".quakeml", ".qml")
+
+Pick = tuple[float, str, str]
+"""Seconds since 1970, phase, event."""
+
+
+def phase_of(hint: str) -> str | None:
+    """``P`` or ``S`` of a phase hint such as ``Pg``; None for others."""
+    letter = hint[:1].upper()
+    return letter if letter in ("P", "S") and not hint.upper().startswith("SN/") else None
+
+
+class MiniSeedDataset:
+    """Waveforms of a folder."""
+
+    def __init__(self, folder: Path, quakeml: Path | None) -> None:
+        """List files and read picks.
+
+        Args:
+            folder: of miniSEED files, in any tree; other files in it are left alone.
+            quakeml: file or folder with picks; None: QuakeML files in the folder itself.
+
+        Raises:
+            ConfigError: when the folder is not there, or the QuakeML cannot be read.
+        """
+        if not folder.is_dir():
+            raise ConfigError(f"data.sources: {folder}: no such folder")
+        files = sorted(path for path in folder.rglob("*") if path.is_file())
+        self._files = [path for path in files if path.suffix.lower() not in QUAKEML_SUFFIXES]
+        if quakeml is None:
+            papers = [path for path in files if path.suffix.lower() in QUAKEML_SUFFIXES]
+        elif quakeml.is_dir():
+            papers = sorted(path for path in quakeml.rglob("*") if path.suffix.lower() in QUAKEML_SUFFIXES)
+        else:
+            papers = [quakeml]
+        self._picks = read_picks(papers)
+        digest = hashlib.sha256()
+        for path in (*self._files, *papers):
+            digest.update(str(path.name).encode() + hashlib.sha256(path.read_bytes()).digest())
+        self.fingerprint = digest.hexdigest()
+        self._waveforms: list[Waveform] | None = None
+
+    def __len__(self) -> int:
+        return len(self._read())
+
+    def __iter__(self) -> Iterator[Waveform]:
+        yield from self._read()
+
+    def _read(self) -> list[Waveform]:
+        import obspy
+
+        if self._waveforms is None:
+            stream = obspy.Stream()
+            for path in self._files:
+                try:
+                    stream += obspy.read(path, format="MSEED")
+                except Exception:  # noqa: BLE001, S112  ObsPy raises anything for what is no miniSEED
+                    continue
+            if not stream:
+                raise ConfigError(f"data.sources: none of {len(self._files)} files could be read as miniSEED")
+            self._waveforms = list(self._pieces(stream))
+        return self._waveforms
+
+    def _pieces(self, stream: Any) -> Iterator[Waveform]:
+        instruments: dict[tuple[Any, ...], list[Any]] = {}
+        for trace in stream:
+            stats = trace.stats
+            if stats.channel[-1:] in ROWS and stats.npts > 1:
+                key = (stats.network, stats.station, stats.location, stats.channel[:-1])
+                instruments.setdefault(key, []).append(trace)
+        for key, traces in sorted(instruments.items()):
+            yield from self._instrument(".".join(key), f"{key[0]}.{key[1]}", traces)
+
+    def _instrument(self, code: str, station: str, traces: Sequence[Any]) -> Iterator[Waveform]:
+        import obspy
+
+        joined = obspy.Stream([trace.copy() for trace in traces]).merge(-1)
+        for trace in joined:
+            trace.data = trace.data.astype(np.float32)
+            if trace.stats.sampling_rate != RATE_HZ:
+                trace.resample(RATE_HZ)
+        verticals = [trace for trace in joined if ROWS[trace.stats.channel[-1]] == 0] or list(joined)
+        for trace in verticals:
+            count = trace.stats.npts
+            piece = round(PIECE_S * RATE_HZ)
+            for begin in range(0, count, piece):
+                length = min(piece, count - begin)
+                if length < LEAST_S * RATE_HZ:
+                    continue
+                start = trace.stats.starttime + begin / RATE_HZ
+                waves = _rows(joined, start, length)
+                picks, event = self._labels(station, start.timestamp, length / RATE_HZ)
+                kind = "event" if any(pick is not None for pick in picks) else "continuous"
+                yield Waveform(f"{code} {start}", station, kind, waves, picks, event)
+
+    def _labels(
+        self, station: str, start_s: float, length_s: float
+    ) -> tuple[tuple[float | None, float | None], str]:
+        first: dict[str, float | None] = {"P": None, "S": None}
+        event = ""
+        for time_s, phase, of in sorted(self._picks.get(station, ())):
+            if 0 <= time_s - start_s < length_s and first[phase] is None:
+                first[phase] = (time_s - start_s) * RATE_HZ
+                event = event or of
+        return (first["P"], first["S"]), event
+
+
+def read_picks(papers: Sequence[Path]) -> dict[str, list[Pick]]:
+    """Read P and S picks of QuakeML files, by ``NET.STA``.
+
+    Raises:
+        ConfigError: when a file is not there or is no QuakeML.
+    """
+    import obspy
+
+    picks: dict[str, list[Pick]] = {}
+    for path in papers:
+        try:
+            events = obspy.read_events(path)
+        except Exception as error:
+            raise ConfigError(f"data.sources: {path}: cannot be read as QuakeML: {error}") from error
+        for event in events:
+            for pick in event.picks:
+                phase = phase_of(pick.phase_hint or "")
+                if phase is None or pick.waveform_id is None:
+                    continue
+                code = f"{pick.waveform_id.network_code or ''}.{pick.waveform_id.station_code or ''}"
+                picks.setdefault(code, []).append((pick.time.timestamp, phase, str(event.resource_id)))
+    return picks
+
+
+def _rows(traces: Any, start: Any, length: int) -> NDArray[np.float32]:
+    """Three components from a time on; a component that is not there all the time is zeros."""
+    waves = np.zeros((3, length), np.float32)
+    for trace in traces:
+        offset = round((start - trace.stats.starttime) * RATE_HZ)
+        if offset >= 0 and offset + length <= trace.stats.npts:
+            waves[ROWS[trace.stats.channel[-1]]] = trace.data[offset : offset + length]
+    return waves

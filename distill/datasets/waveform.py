@@ -1,0 +1,31 @@
+"""One waveform as a dataset gives it, before any teacher has seen it.
+
+>>> import numpy as np
+>>> Waveform("a", "XX.A", "event", np.zeros((3, 100), np.float32)).analyst
+(None, None)
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+RATE_HZ = 100.0
+
+
+@dataclass(frozen=True)
+class Waveform:
+    """Three components of one station at 100 Hz."""
+
+    name: str
+    """Unique in its dataset."""
+    station: str
+    """``NET.STA``."""
+    kind: str
+    """``event``, ``continuous`` or ``noise``."""
+    waves: NDArray[np.int32] | NDArray[np.float32]
+    """Shape ``(3, n)``, Z N E, counts; a missing component is zeros."""
+    analyst: tuple[float | None, float | None] = (None, None)
+    """Sample of the analyst's P and S."""
+    event: str = ""
+    """What earthquake it holds, as far as that is known."""

@@ -1,0 +1,73 @@
+"""Teachers: networks whose probabilities the student learns, each with its own native preprocessing.
+
+>>> sorted(TEACHERS)
+['ensemble', 'onnx', 'seisbench']
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from distill.config import TeacherSection
+from distill.teachers.ensemble import Ensemble
+from distill.teachers.onnx import OnnxTeacher
+from distill.teachers.seisbench import SeisBenchTeacher
+
+__all__ = ["TEACHERS", "Ensemble", "OnnxTeacher", "SeisBenchTeacher", "Teacher", "open_teacher"]
+
+
+class Teacher(Protocol):
+    """Annotates a record."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of its weights: with its section of the configuration it names its output."""
+        ...
+
+    @property
+    def description(self) -> str:
+        """What it is, for people."""
+        ...
+
+    def annotate(self, record: NDArray[np.float64]) -> NDArray[np.float32]:
+        """Probabilities of N, P, S, shape ``(3, n)``, of a record Z N E of the same shape at 100 Hz."""
+        ...
+
+
+def open_teacher(config: TeacherSection, shared: Path, threads: int) -> Teacher:
+    """Load the teacher that a configuration asks for.
+
+    Args:
+        config: its section.
+        shared: folder that its paths are below.
+        threads: threads that it may use.
+
+    Raises:
+        FileNotFoundError: when a file is not there.
+        ConfigError: when it cannot be had otherwise.
+    """
+    return TEACHERS[config.kind](config, shared, threads)
+
+
+def _onnx(config: TeacherSection, shared: Path, threads: int) -> Teacher:
+    return OnnxTeacher(shared / config.onnx, config, threads)
+
+
+def _seisbench(config: TeacherSection, shared: Path, threads: int) -> Teacher:
+    return SeisBenchTeacher(config, shared / config.cache_root if config.cache_root else None, threads)
+
+
+def _ensemble(config: TeacherSection, shared: Path, threads: int) -> Teacher:
+    members = [open_teacher(member, shared, threads) for member in config.members]
+    return Ensemble(members, [member.weight for member in config.members])
+
+
+TEACHERS: Mapping[str, Callable[[TeacherSection, Path, int], Teacher]] = {
+    "onnx": _onnx,
+    "seisbench": _seisbench,
+    "ensemble": _ensemble,
+}
+"""Kind of teacher -> what makes it."""

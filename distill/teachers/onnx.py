@@ -1,0 +1,47 @@
+"""A teacher in an ONNX file: input ``wave`` ``(n, 3, window)``, E N Z, standardised; output ``prob``, N P S.
+
+>>> from models.weights import weights_path
+>>> section = TeacherSection(window_samples=1000, hop_samples=500)
+>>> OnnxTeacher(weights_path("micro"), section, threads=1).annotate(np.zeros((3, 1200))).shape
+(3, 1200)
+"""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from distill.config import TeacherSection
+from distill.teachers.windows import annotate_windows, standardised
+
+
+class OnnxTeacher:
+    """PhaseNet (Zhu & Beroza 2019), or another network of the same form."""
+
+    def __init__(self, path: Path, config: TeacherSection, threads: int) -> None:
+        """Load a file.
+
+        Raises:
+            FileNotFoundError: when there is none.
+        """
+        import onnxruntime
+
+        if not path.is_file():
+            raise FileNotFoundError(f"{path}: no such file")
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        self._window = config.window_samples
+        self._hop = config.hop_samples
+        self.fingerprint = hashlib.sha256(path.read_bytes()).hexdigest()
+        self.description = f"ONNX file {path.name}, windows of {config.window_samples} samples"
+
+    def annotate(self, record: NDArray[np.float64]) -> NDArray[np.float32]:
+        """See :class:`distill.teachers.Teacher`."""
+        return annotate_windows(record, self._window, self._hop, self._run)
+
+    def _run(self, waves: NDArray[np.float64]) -> NDArray[np.floating]:
+        [values] = self._session.run(None, {"wave": standardised(waves[:, ::-1])})
+        probabilities: NDArray[np.floating] = values
+        return probabilities
