@@ -2,12 +2,15 @@
 
 from collections.abc import Iterable
 
+from models.calibration import Calibration
 from xiaod.buffer import ADVANCING, BufferSettings, InstrumentBuffer, pieces_of
 from xiaod.engines import Engine
 from xiaod.picker import InstrumentPicker, PickerSettings
 from xiaod.records import Pick, Probabilities, Segment, Window
+from xiaod.streampicker import StreamPicker
 
-OFFLINE = BufferSettings()
+OFFLINE = BufferSettings(length=2000)
+"""Windows as the default configuration cuts them."""
 
 
 def windows_of(segments: Iterable[Segment], settings: BufferSettings = OFFLINE) -> list[Window]:
@@ -23,18 +26,31 @@ def windows_of(segments: Iterable[Segment], settings: BufferSettings = OFFLINE) 
 
 def picks_of(segments: Iterable[Segment], engine: Engine, settings: BufferSettings = OFFLINE) -> list[Pick]:
     """All picks of one instrument's records, offline, with the model's own thresholds."""
-    spec = engine.spec
-    picker = InstrumentPicker(
-        PickerSettings(
-            (spec.thresholds["P"], spec.thresholds["S"]),
-            settings.hop,
-            f"{spec.name}-{spec.version}",
-            engine.sha256,
-        )
-    )
+    chosen = picker_settings_of(engine, settings)
+    if engine.stateful:
+        follower = StreamPicker(chosen)
+        return [
+            pick
+            for window in windows_of(segments, settings)
+            for result in engine.follow([window])
+            for pick in follower.pick(result)
+        ]
+    picker = InstrumentPicker(chosen)
     picks: list[Pick] = []
     for window in windows_of(segments, settings):
         for candidate in picker.look(Probabilities(window, engine.annotate(window.samples[None])[0])):
             pick = picker.decide(candidate, engine.annotate)
             picks += [] if pick is None else [pick]
     return picks
+
+
+def picker_settings_of(engine: Engine, settings: BufferSettings) -> PickerSettings:
+    """The model's own thresholds and calibration."""
+    spec = engine.spec
+    return PickerSettings(
+        (spec.thresholds["P"], spec.thresholds["S"]),
+        settings.hop,
+        f"{spec.name}-{spec.version}",
+        engine.sha256,
+        calibration=Calibration.from_spec(spec.calibration),
+    )

@@ -10,7 +10,7 @@ import pytest
 from obspy.core.event import Catalog, Event, Pick, WaveformStreamID
 
 from distill.cache import TeacherCache
-from distill.config import DataSection, SourceSection, TrainConfig
+from distill.config import ConfigError, DataSection, SourceSection, TrainConfig
 from distill.corpus import load_corpus, summary
 from distill.datasets import DATASETS, Waveform, open_dataset
 from tests.conftest import Recording

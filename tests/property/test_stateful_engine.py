@@ -1,0 +1,227 @@
+"""The stateful engine: new samples only, many stations at once, and yet the probabilities of the whole stream."""
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from models.weights import stateful_path, weights_path
+from tests.conftest import Recording
+from tests.streams import OFFLINE, picker_settings_of, picks_of, windows_of
+from xiaod.buffer import BufferSettings
+from xiaod.engines.errors import ModelError
+from xiaod.engines.onnx import OnnxEngine
+from xiaod.engines.stateful import StatefulEngine
+from xiaod.records import Channel, Instrument, Pick, Probabilities, Segment, Window
+from xiaod.streampicker import StreamPicker
+
+MODEL = "micro-stream"
+P_S, S_S = 4.73, 5.71
+"""Where PhaseNet puts the onsets of the recording, seconds after its start."""
+
+
+@pytest.fixture
+def engine() -> StatefulEngine:
+    return StatefulEngine(stateful_path(MODEL))
+
+
+def day(
+    recording: Recording, seconds: int = 40, times: int = 2, shift: int = 0, cuts: tuple[int, ...] = (400,)
+) -> list[Segment]:
+    """The event after synthetic noise of the strength of its own first four seconds, perhaps more than once, in records."""
+    rng = np.random.default_rng(3)
+    segments = []
+    for component, data in recording.components.items():
+        quiet = data[:400]
+        pieces = []
+        for _ in range(times):
+            pieces += [rng.normal(quiet.mean(), quiet.std(), 100 * seconds), data]
+        samples, start = np.concatenate(pieces), 0
+        channel = Channel("BW", recording.station, "", "EH" + component)
+        for cut in itertools.cycle(cuts):
+            if start >= len(samples):
+                break
+            begin_ns = recording.start_ns + (shift + start) * 10_000_000
+            segments.append(Segment(channel, begin_ns, 100.0, samples[start : start + cut]))
+            start += cut
+    return sorted(segments, key=lambda segment: segment.start_ns)
+
+
+def curve_of(windows: list[Window], engine: StatefulEngine) -> dict[int, np.ndarray]:
+    """Probabilities by grid index, as they become known."""
+    found: dict[int, np.ndarray] = {}
+    for window in windows:
+        [result] = engine.follow([window])
+        assert result.valid is not None
+        for place in range(*result.valid):
+            found[window.index + place] = result.values[:, place]
+    return found
+
+
+@pytest.mark.parametrize("hop", [10, 50, 77, 200])
+def test_windows_of_a_stream_give_the_whole(hop: int, rjob: Recording, engine: StatefulEngine) -> None:
+    windows = windows_of(day(rjob), BufferSettings(length=2000, hop=hop))
+    found = curve_of(windows, engine)
+    chunk = engine.spec.chunk_samples
+    begin = -(-windows[0].index // chunk) * chunk
+    samples = np.concatenate(
+        [windows[0].samples] + [window.samples[:, -hop:] for window in windows[1:-1]], axis=1
+    )
+    whole = engine.annotate(samples[None, :, begin - windows[0].index :])[0]
+    # The last window may lie off the multiples of the hop.
+    last = max(found) - hop
+    places = [place for place in sorted(found) if begin <= place < last]
+    assert len(places) > 10_000
+    given = np.stack([found[place] for place in places], axis=1)
+    np.testing.assert_allclose(given, whole[:, : given.shape[1]], atol=1e-5)
+
+
+def test_many_stations_in_one_call_do_not_mix(rjob: Recording, engine: StatefulEngine) -> None:
+    windows = windows_of(day(rjob, times=1))
+    alone = [engine.follow([window])[0].values for window in windows]
+    engine = StatefulEngine(stateful_path(MODEL))
+    rng = np.random.default_rng(0)
+    others = [Instrument("XX", f"S{number}", "", "HH") for number in range(40)]
+    for window, wanted in zip(windows, alone, strict=True):
+        noise = [
+            Window(other, window.index, 0, rng.normal(size=(3, 2000)).astype(np.float32), "ZNE", fresh=True)
+            for other in others
+        ]
+        results = engine.follow([*noise[:20], window, *noise[20:]])
+        np.testing.assert_allclose(results[20].values, wanted, atol=1e-6)
+
+
+def test_windows_of_one_station_in_one_call_are_taken_in_order(
+    rjob: Recording, engine: StatefulEngine
+) -> None:
+    windows = windows_of(day(rjob, times=1))
+    one_by_one = [engine.follow([window])[0] for window in windows]
+    together = StatefulEngine(stateful_path(MODEL)).follow(windows)
+    for left, right in zip(one_by_one, together, strict=True):
+        assert left.valid == right.valid
+        np.testing.assert_allclose(left.values, right.values, atol=1e-6)
+
+
+def near(picks: list[Pick], recording: Recording, seconds: int, shift: int = 0) -> dict[str, list[float]]:
+    """Seconds after the onset at which each phase was picked, for the first time the event comes."""
+    found: dict[str, list[float]] = {"P": [], "S": []}
+    for pick in picks:
+        place = (pick.time_ns - recording.start_ns) / 1e9 - seconds - shift / 100
+        onset = P_S if pick.phase == "P" else S_S
+        if abs(place - onset) < 2:
+            found[pick.phase].append(place - onset)
+    return found
+
+
+def test_the_event_is_picked_once_wherever_it_falls_between_chunks(rjob: Recording) -> None:
+    times: dict[str, list[float]] = {"P": [], "S": []}
+    for shift in range(0, 48, 3):
+        engine = StatefulEngine(stateful_path(MODEL))
+        found = near(picks_of(day(rjob, times=1, shift=shift), engine), rjob, 40, shift)
+        assert len(found["P"]) == 1, (shift, found)
+        assert len(found["S"]) == 1, (shift, found)
+        for phase in times:
+            times[phase] += found[phase]
+    assert max(map(abs, times["P"])) < 0.15
+    assert max(map(abs, times["S"])) < 0.2
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(cuts=st.lists(st.integers(1, 1500), min_size=1, max_size=40))
+def test_any_chopping_gives_the_same_picks(cuts: list[int], rjob: Recording) -> None:
+    whole = picks_of(day(rjob, times=1), StatefulEngine(stateful_path(MODEL)))
+    chopped = day(rjob, times=1, cuts=tuple(cuts))
+    assert {pick.phase for pick in whole} == {"P", "S"}
+    assert picks_of(chopped, StatefulEngine(stateful_path(MODEL))) == whole
+
+
+def test_overlapping_windows_give_the_same_picks_where_their_context_suffices(rjob: Recording) -> None:
+    """Windows of 30 s hold all that the network looks at; only the front end's memory is shorter in them."""
+    stream = day(rjob)
+    streamed = near(picks_of(stream, StatefulEngine(stateful_path(MODEL))), rjob, 40)
+    windowed = near(picks_of(stream, OnnxEngine(weights_path(MODEL)), BufferSettings(length=3000)), rjob, 40)
+    for phase in ("P", "S"):
+        assert len(streamed[phase]) == len(windowed[phase]) == 1
+        assert abs(streamed[phase][0] - windowed[phase][0]) < 0.1
+
+
+def test_a_fresh_window_begins_anew(rjob: Recording, engine: StatefulEngine) -> None:
+    [first, *_] = windows_of(day(rjob, times=1))
+    [wanted] = StatefulEngine(stateful_path(MODEL)).follow([first])
+    loud = Window(first.instrument, first.index - 100, 0, 1000 * first.samples, "ZNE", fresh=True)
+    engine.follow([loud])
+    [given] = engine.follow([first])
+    assert first.fresh
+    assert given.valid == wanted.valid
+    np.testing.assert_allclose(given.values, wanted.values, atol=1e-6)
+
+
+@pytest.mark.parametrize("change", ["hole", "components"])
+def test_what_does_not_join_on_begins_anew(change: str, rjob: Recording, engine: StatefulEngine) -> None:
+    windows = windows_of(day(rjob, times=1))
+    engine.follow(windows[:10])
+    later = windows[10] if change == "components" else windows[80]
+    components = "Z--" if change == "components" else "ZNE"
+    window = Window(later.instrument, later.index, 0, later.samples, components)
+    [given] = engine.follow([window])
+    [wanted] = StatefulEngine(stateful_path(MODEL)).follow([window])
+    np.testing.assert_allclose(given.values, wanted.values, atol=1e-6)
+
+
+def test_a_pick_near_the_end_of_what_is_known_waits(rjob: Recording, engine: StatefulEngine) -> None:
+    """No pick is made of a sample before the probabilities on both sides of it are known."""
+    picker = StreamPicker(picker_settings_of(engine, OFFLINE))
+    for window in windows_of(day(rjob, times=1)):
+        [result] = engine.follow([window])
+        assert result.valid is not None
+        for pick in picker.pick(result):
+            place = pick.time_ns / 1e7 - window.index
+            assert place < result.valid[1] - 10
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    peaks=st.lists(st.tuples(st.integers(300, 5600), st.floats(0.1, 1.0)), max_size=8),
+    steps=st.lists(st.integers(1, 300), min_size=1, max_size=20),
+)
+def test_the_stream_picker_does_not_care_how_a_stream_is_cut(
+    peaks: list[tuple[int, float]], steps: list[int]
+) -> None:
+    place = np.arange(6000)
+    curve = np.zeros(6000)
+    for centre, height in peaks:
+        curve = np.maximum(curve, height * np.exp(-0.5 * ((place - centre) / 10) ** 2))
+    values = np.stack([curve, np.roll(curve, 50)]).astype(np.float32)
+    samples = np.random.default_rng(0).normal(size=(3, 6000)).astype(np.float32)
+    instrument = Instrument("XX", "A", "", "HH")
+
+    def picked(stops: list[int]) -> list[tuple[str, int]]:
+        engine_settings = picker_settings_of(StatefulEngine(stateful_path(MODEL)), OFFLINE)
+        picker = StreamPicker(engine_settings)
+        picks = []
+        for number, stop in enumerate(stops):
+            first = max(0, stop - 2000)
+            window = Window(instrument, first, 0, samples[:, first:stop], "ZNE", fresh=number == 0)
+            known = stop - first - 100
+            held = values[:, first:stop].copy()
+            held[:, known:] = 0
+            picks += picker.pick(Probabilities(window, held, valid=(0, known)))
+        return [(pick.phase, round(pick.time_ns / 1e7)) for pick in picks]
+
+    stops = [2000]
+    for number in range(10_000):
+        if stops[-1] >= 6000:
+            break
+        stops.append(min(6000, stops[-1] + steps[number % len(steps)]))
+    fine = [*range(2000, 6000, 10), 6000]
+    assert sorted(picked(stops)) == sorted(picked(fine))
+
+
+def test_the_wrong_form_is_refused_with_the_remedy(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"NAME\.stateful\.onnx"):
+        StatefulEngine(weights_path("micro"))
+    with pytest.raises(ModelError, match=r"engine\.kind: stateful runs it"):
+        OnnxEngine(stateful_path(MODEL))
