@@ -1,7 +1,7 @@
 """What a picker costs: CPU time of a station's second of data, one thread, ONNX Runtime, front end included.
 
-``python -m distill.cost`` prints the table for PhaseNet (where its file is) and all shipped students, as overlapping windows and in
-the stateful form.
+``python -m distill.cost`` prints the table for PhaseNet (where its file is) and all students, shipped and preset, as overlapping
+windows and in the stateful form.
 
 >>> from models.weights import weights_path
 >>> row = window_cost(weights_path("micro"), batch=1, runs=3)
@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,7 @@ RUNS = 40
 LEAST_S = 0.3
 """CPU time to measure for, at least."""
 TEACHER_WINDOW = 3000
+UNTRAINED_SAMPLES = 2000
 
 
 def window_cost(path: Path, batch: int, samples: int = 0, runs: int = RUNS) -> dict[str, Any]:
@@ -126,10 +128,18 @@ def _open(path: Path) -> tuple[Any, ModelSpec | None]:
     return session, ModelSpec.from_metadata(metadata) if METADATA_KEY in metadata else None
 
 
-def known_models(teacher: Path | None) -> dict[str, Path]:
-    """All shipped students, and PhaseNet where its file is."""
+def known_models(teacher: Path | None, scratch: Path | None = None) -> dict[str, Path]:
+    """All shipped students, and PhaseNet where its file is; with a folder for them, presets that are not shipped, untrained."""
     models = {} if teacher is None or not teacher.is_file() else {"PhaseNet": teacher}
     models |= {name: weights_path(name) for name in shipped()}
+    if scratch is not None:
+        from models.export import export_onnx
+        from models.small_phasenet import PRESETS, fresh_net
+
+        for name in sorted(set(PRESETS) - set(models)):
+            net = fresh_net(PRESETS[name], seed=0).eval()
+            spec = ModelSpec(name, "0.0.0", window_samples=UNTRAINED_SAMPLES, net=net.config.to_dict())
+            models[f"{name}, untrained"] = export_onnx(net, spec, scratch / f"{name}.onnx")
     return models | {f"{name}, stateful": stateful_path(name) for name in shipped(stateful=True)}
 
 
@@ -140,7 +150,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--teacher", type=Path, default=shared / "teacher/phasenet_aligned.onnx")
     parser.add_argument("--json", action="store_true", help="JSON instead of a table")
     options = parser.parse_args(arguments)
-    rows = costs(known_models(options.teacher))
+    with TemporaryDirectory() as scratch:
+        rows = costs(known_models(options.teacher, Path(scratch)))
     print(json.dumps(rows, indent=2) if options.json else markdown(rows, "PhaseNet"))
     return 0
 

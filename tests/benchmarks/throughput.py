@@ -30,6 +30,8 @@ def main() -> None:
     parser.add_argument("path", nargs="?", default="example", help="miniSEED of one station, or 'example'")
     parser.add_argument("--copies", type=int, default=200)
     parser.add_argument("--seconds", type=float, default=30.0)
+    parser.add_argument("--engine", default="onnx", help="engine.kind of the configuration")
+    parser.add_argument("--model", default="micro", help="engine.model of the configuration")
     parser.add_argument(
         "--core", type=int, default=None, help="keep the daemon on this core, the server off it"
     )
@@ -43,15 +45,18 @@ def main() -> None:
         assert replay.stdout is not None
         port = int(replay.stdout.readline().rsplit(":", 1)[1])
         with tempfile.TemporaryDirectory() as folder:
-            measure(Path(folder), port, options.seconds, options.core, replay.pid)
+            engine = {"kind": options.engine, "model": options.model}
+            measure(Path(folder), port, options.seconds, options.core, replay.pid, engine)
     finally:
         replay.terminate()
         replay.wait(30)
 
 
-def measure(folder: Path, port: int, seconds: float, core: int | None, server_pid: int) -> None:
+def measure(
+    folder: Path, port: int, seconds: float, core: int | None, server_pid: int, engine: dict[str, str]
+) -> None:
     """Run the daemon against a server and print what it cost."""
-    with Daemon(folder, sources=[{"name": "load", "server": f"127.0.0.1:{port}"}]) as daemon:
+    with Daemon(folder, sources=[{"name": "load", "server": f"127.0.0.1:{port}"}], engine=engine) as daemon:
         if core is not None:
             os.sched_setaffinity(server_pid, os.sched_getaffinity(0) - {core})
             os.sched_setaffinity(daemon.process.pid, {core})
