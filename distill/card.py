@@ -5,7 +5,7 @@
 """
 
 import csv
-import json
+import platform
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,8 @@ from distill.config import TrainConfig
 from distill.corpus import held_out_stations
 from distill.cost import markdown
 from distill.scores import RATE_HZ
+from models.geometry import NetConfig
+from models.small_phasenet import SmallPhaseNet, parameter_count
 
 ATTRIBUTION = ("source", "licence", "data_attribution")
 EXAMPLE_START = "2009-08-24T00:20:03"
@@ -38,7 +40,7 @@ A small U-Net (`models/small_phasenet.py`) that gives the probability of noise, 
 | Configuration | `distill/{name}.yaml`, SHA-256 `{config_sha256}` |
 | Code at export | {code} |
 | Created | {created} |
-| Training | {steps} steps of {batch} windows of {nominal_s:g} s, {minutes:.0f} minutes, one thread, {machine}, torch {torch} |
+| Training | {steps} steps of {batch} windows of {nominal_s:g} s; {training} |
 
 ```
 XIAO_SHARED=... xiao-distill train --config distill/{name}.yaml
@@ -104,7 +106,7 @@ CPU time, one thread of {machine}, ONNX Runtime, front end included, windows eve
 
 ## Limits
 
-- Taught for {minutes:.0f} minutes on {hours:.0f} h of data, a good part of them from a few stations.
+- Taught on {hours:.0f} h of data, a good part of them from a few stations.
 - Not looked at: teleseisms, regional events whose S comes long after P, explosions, clipped strong motion.
 - False picks were counted on a few hours of noise only, chosen automatically; months of it will hold other noise.
 - A component that is missing must be zeros. Horizontals that are not oriented north and east are taken as if they were.
@@ -135,19 +137,15 @@ ObsPy's example event (BW.RJOB), {trained}seen in all windows of 10 s that end 0
 """
 
 
-def card(
-    results: Mapping[str, Any], spec: Mapping[str, Any], config: TrainConfig, folder: Path, data: Path
-) -> str:
+def card(results: Mapping[str, Any], spec: Mapping[str, Any], config: TrainConfig, data: Path) -> str:
     """Write a model's card.
 
     Args:
         results: what :func:`distill.evaluate.evaluate` gave for the exported file.
         spec: the file's specification.
         config: the run's configuration.
-        folder: the run's folder.
         data: folder of the training data.
     """
-    facts = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     records = _table(data / "metadata.csv")
     stations = {(entry["network"], entry["station"]) for entry in records}
     held_out = held_out_stations({f"{network}.{station}" for network, station in stations}, config)
@@ -159,7 +157,7 @@ def card(
             key: spec[key]
             for key in ("name", "version", "front_end", "receptive_field_samples", "lookahead_samples")
         },
-        parameters=facts["parameters"],
+        parameters=parameter_count(SmallPhaseNet(config=NetConfig.from_dict(dict(spec["net"])))),
         widths=" ".join(map(str, spec["net"]["widths"])),
         kernels=" ".join(map(str, spec["net"]["kernels"])),
         window_s=spec["window_samples"] / RATE_HZ,
@@ -178,9 +176,8 @@ def card(
         steps=config.optimiser.steps,
         batch=config.optimiser.batch,
         nominal_s=config.sampling.window_samples / RATE_HZ,
-        minutes=training_s(folder / "log.csv") / 60,
-        machine=facts["machine"],
-        torch=facts["torch"],
+        training=_training(provenance.get("training", {})),
+        machine=platform.machine(),
         analyst=config.labels.analyst_weight,
         records=len(records),
         hours=sum(float(entry["duration_s"]) for entry in records) / 3600,
@@ -212,18 +209,6 @@ def card(
     )
 
 
-def training_s(log: Path) -> float:
-    """Seconds that a run took, with all its continuations."""
-    total, last = 0.0, 0.0
-    with log.open(encoding="utf-8") as file:
-        for entry in csv.DictReader(file):
-            seconds = float(entry["seconds_since_start"])
-            # A run that is gone on with counts from nothing again.
-            total += seconds - last if seconds > last else seconds
-            last = seconds
-    return total
-
-
 def row(*cells: object) -> str:
     """One row of a table."""
     return "| " + " | ".join(map(str, cells)) + " |"
@@ -237,6 +222,15 @@ def _tabulate(table: Mapping[str, Mapping[str, Any]]) -> str:
     columns = list(dict.fromkeys(key for values in table.values() for key in values))
     body = [[name, *(values.get(key, "") for key in columns)] for name, values in table.items()]
     return _rows(["", *(column.replace("_", " ") for column in columns)], body)
+
+
+def _training(facts: Mapping[str, Any]) -> str:
+    if not facts:
+        return "how long it took was not recorded"
+    return (
+        f"{facts['seconds'] / 60:.0f} minutes in {facts['processes']} process of {facts['threads']} thread on "
+        f"{facts['machine']}, torch {facts['torch']}"
+    )
 
 
 def _taught(config: TrainConfig) -> str:

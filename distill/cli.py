@@ -111,9 +111,8 @@ def _work(options: argparse.Namespace) -> int:
         model = options.model or weights_path(config.name)
         print(json.dumps(evaluate(model, config, shared, options.data, teacher, cache), indent=2))
         return 0
-    folder = run_folder(options.runs, config)
     if options.command == "card":
-        print(_write_card(options.output / f"{config.name}.onnx", config, folder, shared, teacher, cache))
+        print(_write_card(options.output / f"{config.name}.onnx", config, shared, teacher, cache))
         return 0
     corpus = load_corpus(shared, config, teacher, cache, progress=not getattr(options, "no_progress", True))
     if options.command == "label":
@@ -122,13 +121,11 @@ def _work(options: argparse.Namespace) -> int:
     if options.command == "train":
         print(train(config, corpus, options.runs, not options.no_progress, options.stop_at, teacher))
     else:
-        print(export_run(config, folder, corpus, teacher, options.output))
+        print(export_run(config, run_folder(options.runs, config), corpus, teacher, options.output))
     return 0
 
 
-def _write_card(
-    model: Path, config: "TrainConfig", folder: Path, shared: Path, teacher: "Teacher", cache: Path
-) -> Path:
+def _write_card(model: Path, config: "TrainConfig", shared: Path, teacher: "Teacher", cache: Path) -> Path:
     from dataclasses import asdict
 
     from distill.annotators import onnx_annotator
@@ -138,9 +135,7 @@ def _write_card(
     _, spec = onnx_annotator(model)
     results = evaluate(model, config, shared, EVALUATION_DATA, teacher, cache)
     path = model.with_suffix(".md")
-    path.write_text(
-        card(results, asdict(spec), config, folder, shared / config.data.folder), encoding="utf-8"
-    )
+    path.write_text(card(results, asdict(spec), config, shared / config.data.folder), encoding="utf-8")
     return path
 
 

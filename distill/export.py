@@ -20,7 +20,7 @@ from distill.calibration import NEAR_S, Judged, convolved, fit_probability, fit_
 from distill.config import TrainConfig
 from distill.corpus import Corpus, Record, onsets_of
 from distill.rates import TEACHER_THRESHOLD
-from distill.runs import WEIGHTS, code_version
+from distill.runs import WEIGHTS, code_version, training_facts
 from distill.scores import RATE_HZ
 from distill.serving import PHASE_ROWS, Serve, false_rates, judged, service_scores, streamed, windowed
 from distill.teachers import Teacher
@@ -88,6 +88,7 @@ def export_run(config: TrainConfig, folder: Path, corpus: Corpus, teacher: Teach
             "data_table_sha256": corpus.sha256,
             "config_sha256": config.sha256,
             "calibration": {phase: [round(value, 4) for value in values] for phase, values in slopes.items()},
+            "training": training_facts(folder),
             "code": code_version(),
             "created": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
         },

@@ -105,6 +105,24 @@ def read_log(folder: Path) -> list[dict[str, float]]:
         return [{key: float(value) for key, value in row.items() if value} for row in csv.DictReader(file)]
 
 
+def training_facts(folder: Path) -> dict[str, Any]:
+    """What the weights of a finished run should say of how they were made."""
+    facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
+    kept = {key: facts[key] for key in ("code", "processes", "threads", "torch", "machine")}
+    return {"run": folder.name, "seconds": round(training_s(folder)), **kept}
+
+
+def training_s(folder: Path) -> float:
+    """Seconds that a run took, with all its continuations."""
+    total, last = 0.0, 0.0
+    for row in read_log(folder):
+        seconds = row["seconds_since_start"]
+        # A run that is gone on with counts from nothing again.
+        total += seconds - last if seconds > last else seconds
+        last = seconds
+    return total
+
+
 def finish(folder: Path, step: int, loss: float, best: float, stopped_early: bool) -> None:
     """Write down how a run ended."""
     metrics = {

@@ -23,7 +23,7 @@ from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import butter, lfilter, sosfilt, sosfilt_zi
+from scipy.signal import butter, lfilter, lfilter_zi
 
 RELATIVE_FLOOR = 1e-7
 """A component whose standard deviation is below this part of its level counts as constant: the resolution of
@@ -38,6 +38,7 @@ FILTER, POWER, COUNT, FIRST = slice(0, 6), 6, 7, slice(8, 11)
 """Where each part stands in a row of the state: of the filter two values for each component, the power summed so far, the
 number of samples, and the first sample of each component."""
 STATE_SIZE = 11
+_TINY = float(np.finfo(np.float32).tiny)
 
 
 def prepare(front_end: str, windows: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -104,33 +105,38 @@ def stream(
     rows, _, samples = waves.shape
     if samples == 0:
         return waves.astype(np.float32), state.copy()
-    sections, at_rest = _high_pass()
+    numerator, denominator, at_rest = _high_pass()
     raw = waves.astype(np.float64)
-    np.nan_to_num(raw, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+    if not np.isfinite(raw).all():
+        np.nan_to_num(raw, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
     after = state.copy()
     new = state[:, COUNT] == 0
-    after[new, FIRST] = raw[new, :, 0]
+    begins = bool(new.any())
+    if begins:
+        after[new, FIRST] = raw[new, :, 0]
     # What is subtracted first changes nothing but the digits that are left.
     raw -= after[:, FIRST, None]
-    memory = state[:, FILTER].reshape(1, rows, COMPONENTS, 2)
-    memory = np.where(new[:, None, None], at_rest * raw[..., :1], memory)
-    high, memory = sosfilt(sections, raw, axis=-1, zi=memory)
+    memory = state[:, FILTER].reshape(rows, COMPONENTS, 2)
+    if begins:
+        memory = np.where(new[:, None, None], at_rest * raw[..., :1], memory)
+    high, memory = lfilter(numerator, denominator, raw, axis=-1, zi=memory)
     after[:, FILTER] = memory.reshape(rows, -1)
-    power = np.square(high).mean(axis=1)
+    power = np.einsum("ncm,ncm->nm", high, high)
     keep = float(np.exp(-1 / (MEMORY_S * RATE_HZ)))
-    average, last = lfilter([1 - keep], [1, -keep], power, axis=-1, zi=state[:, POWER, None])
+    average, last = lfilter([(1 - keep) / COMPONENTS], [1, -keep], power, axis=-1, zi=state[:, POWER, None])
     after[:, POWER] = last[:, 0]
-    count = state[:, COUNT, None] + np.arange(1, samples + 1)
-    after[:, COUNT] = count[:, -1]
-    scale = np.sqrt(np.maximum(average / (1 - keep**count), 0.0))
-    floor = RELATIVE_FLOOR * np.abs(after[:, FIRST]).max(axis=1, keepdims=True)
-    sure = scale > np.maximum(floor, np.finfo(np.float32).tiny)
-    prepared = np.arcsinh(high * np.divide(1.0, scale, out=np.zeros_like(scale), where=sure)[:, None])
-    return prepared.astype(np.float32), after
+    after[:, COUNT] += samples
+    fading = keep ** state[:, COUNT, None] * keep ** np.arange(1.0, samples + 1)
+    square = average / (1 - fading)
+    least = np.maximum(RELATIVE_FLOOR * np.abs(after[:, FIRST]).max(axis=1, keepdims=True), _TINY) ** 2
+    # Without signal, zero.
+    square[square <= least] = np.inf
+    high /= np.sqrt(square)[:, None]
+    return np.arcsinh(high.astype(np.float32)), after
 
 
 @cache
-def _high_pass() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _high_pass() -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Coefficients, and the state at rest for an input of one."""
-    sections = butter(2, HIGH_PASS_HZ, "highpass", fs=RATE_HZ, output="sos")
-    return sections, sosfilt_zi(sections)[0]
+    numerator, denominator = butter(2, HIGH_PASS_HZ, "highpass", fs=RATE_HZ)
+    return numerator, denominator, lfilter_zi(numerator, denominator)

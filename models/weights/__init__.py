@@ -30,11 +30,12 @@ def stateful_path(name: str) -> Path:
 def shipped(stateful: bool = False) -> dict[str, str]:
     """Names of the shipped models, or of those with a stateful form, with the SHA-256 of their files."""
     suffix = STATEFUL_SUFFIX if stateful else SUFFIX
-    return {
+    hashes = {
         path.name.removesuffix(suffix): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(Path(__file__).parent.glob(f"*{suffix}"))
+        for path in Path(__file__).parent.glob(f"*{suffix}")
         if stateful or not path.name.endswith(STATEFUL_SUFFIX)
     }
+    return dict(sorted(hashes.items()))
 
 
 def resolve(model: str, stateful: bool = False) -> Path:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from tests.conftest import Recording
 from tests.streams import windows_of
+from xiaod.buffer import BufferSettings
 from xiaod.records import Channel, Segment, Window
 
 RELAXED = settings(
@@ -77,7 +78,7 @@ def test_no_window_spans_a_gap_and_none_is_missing(
                     )
     segments.sort(key=lambda segment: segment.start_ns)
     origin = rjob.start_ns // 10_000_000
-    windows = windows_of(segments)
+    windows = windows_of(segments, BufferSettings(length=1000))
     expected = [
         start
         for start in range(-(-origin // 50) * 50 - origin, 2001, 50)
