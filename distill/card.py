@@ -185,7 +185,7 @@ def card(results: Mapping[str, Any], spec: Mapping[str, Any], config: TrainConfi
         held_out=len(held_out),
         sources=_sources(records),
         evaluated=results["records"],
-        classic=", ".join(f"{name} {setting}" for name, setting in results["classic_settings"].items())
+        classic="; ".join(f"{name}: {setting}" for name, setting in results["classic_settings"].items())
         or "not run",
         scores=_scores(results["30 s"]),
         differences=_differences(results["difference"]),

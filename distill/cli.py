@@ -61,6 +61,24 @@ def build_parser() -> argparse.ArgumentParser:
             command.add_argument(
                 "--data", default=EVALUATION_DATA, help="dataset below the data folder (default: %(default)s)"
             )
+    report = commands.add_parser("report", help="compare pickers: a folder with a page, tables and figures")
+    report.add_argument(
+        "--config", type=Path, required=True, metavar="FILE", help="what is compared, and on what"
+    )
+    report.add_argument(
+        "--output",
+        type=Path,
+        required=True,
+        metavar="FOLDER",
+        help="where report.html and the rest are written",
+    )
+    report.add_argument(
+        "--runs", type=Path, default=Path("runs"), help="folder of runs and caches (default: runs)"
+    )
+    report.add_argument(
+        "--data", metavar="DATA", help="dataset below the data folder, in place of the configured one"
+    )
+    report.add_argument("--no-progress", action="store_true", help="no progress bar")
     show = commands.add_parser("show", help="print what a run or a weights file is")
     show.add_argument("path", type=Path, help="folder of a run, or a .onnx or .safetensors file")
     return parser
@@ -75,6 +93,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if options.command == "show":
             return _show(options.path)
+        if options.command == "report":
+            return _report(options)
         return _work(options)
     except (ConfigError, SpecError, FileNotFoundError) as error:
         print(error, file=sys.stderr)
@@ -122,6 +142,31 @@ def _work(options: argparse.Namespace) -> int:
         print(train(config, corpus, options.runs, not options.no_progress, options.stop_at, teacher))
     else:
         print(export_run(config, run_folder(options.runs, config), corpus, teacher, options.output))
+    return 0
+
+
+def _report(options: argparse.Namespace) -> int:
+    from distill.report.config import load_report_config
+
+    config = load_report_config(options.config)
+    if options.data:
+        config = config.model_copy(
+            update={"data": config.data.model_copy(update={"path": options.data, "name": ""})}
+        )
+    shared = Path(os.environ.get(SHARED_VARIABLE, DEFAULT_SHARED))
+    if not shared.is_dir():
+        raise FileNotFoundError(
+            f"{shared}: not there; {SHARED_VARIABLE} must name the folder that holds the data"
+        )
+    from distill.report.evaluation import run_evaluation
+    from distill.report.pages import write_report
+
+    command = f"{SHARED_VARIABLE}=... xiao-distill report --config {options.config} --output FOLDER"
+    if options.data:
+        command += f" --data {options.data}"
+    cache = options.runs / "cache"
+    outcome = run_evaluation(config, options.config, shared, cache, command, not options.no_progress)
+    print(write_report(outcome, options.output))
     return 0
 
 

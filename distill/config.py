@@ -6,7 +6,7 @@
 
 import hashlib
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -27,6 +27,7 @@ class Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
+AnyModel = TypeVar("AnyModel", bound=Model)
 Whole = Annotated[int, Field(gt=0)]
 
 
@@ -276,12 +277,21 @@ def load_train_config(path: Path) -> TrainConfig:
     Raises:
         ConfigError: naming the file, each key, and what is wrong with it.
     """
+    return read_config(path, TrainConfig)
+
+
+def read_config(path: Path, kind: type[AnyModel]) -> AnyModel:
+    """Read a YAML file of a given kind.
+
+    Raises:
+        ConfigError: naming the file, each key, and what is wrong with it.
+    """
     try:
         content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"{path}: {error}") from error
     try:
-        return TrainConfig.model_validate(content)
+        return kind.model_validate(content)
     except ValidationError as error:
         lines = [
             f"{path}: {'.'.join(map(str, problem['loc']))}: {problem['msg']} (given: {problem['input']!r})"

@@ -162,9 +162,9 @@ def evaluate(
     }
     settings: dict[str, Any] = {}
     if thorough:
-        for name, (picker, setting) in tuned(_training_windows(corpus)).items():
-            settings[name] = setting
-            views[name] = placed(records, picker, TEACHER_WINDOW, P_PLACE_30_S, events)
+        for name, classic in tuned(training_windows(corpus)).items():
+            settings[name] = classic.described
+            views[name] = placed(records, classic.picker, TEACHER_WINDOW, P_PLACE_30_S, events)
     result: dict[str, Any] = {
         "data": data,
         "records": len(records),
@@ -226,7 +226,7 @@ def _events(path: Path) -> dict[str, str]:
         return {row["trace_name"]: row["event"] for row in csv.DictReader(file) if row.get("event")}
 
 
-def _training_windows(corpus: Corpus) -> Labelled:
+def training_windows(corpus: Corpus) -> Labelled:
     """One window of each training record that an analyst has picked."""
     windows: list[tuple[NDArray[np.floating], Mapping[str, float | None]]] = []
     for record in (*corpus.training, *corpus.validation):

@@ -18,6 +18,8 @@ import numpy as np
 from distill.bootstrap import Counts, interval
 
 RATE_HZ = 100.0
+OUTLIER_S = 0.3
+"""Residuals further than this from their median are outliers."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ def score(found: Sequence[Found], tolerance_s: float) -> dict[str, Any]:
     """Precision, recall and F1 of picks with its interval, and residuals (pick minus label) of those that match."""
     counts = counts_of(found, tolerance_s)
     hits, false, labels = (sum(count[part] for count in counts.values()) for part in range(3))
-    residuals = [residual for one in found if (residual := _residual(one, tolerance_s)) is not None]
+    residuals = residuals_of(found, tolerance_s)
     return {
         "precision": round(hits / max(hits + false, 1), 3),
         "recall": round(hits / max(labels, 1), 3),
@@ -44,9 +46,40 @@ def score(found: Sequence[Found], tolerance_s: float) -> dict[str, Any]:
         "f1_interval": interval(counts),
         "labels": labels,
         "events": len(counts),
+        "hits": hits,
+        "false": false,
         "residual_mean_s": round(float(np.mean(residuals)), 4) if residuals else 0.0,
         "residual_std_s": round(float(np.std(residuals)), 4) if residuals else 0.0,
     }
+
+
+def spread(residuals: Sequence[float]) -> dict[str, float | int]:
+    """Median of residuals, their median absolute deviation, and how many are further than :data:`OUTLIER_S` from it.
+
+    >>> spread([0.0, 0.01, 0.02, 0.5])
+    {'matched': 4, 'median_s': 0.015, 'mad_s': 0.01, 'outliers': 1}
+    """
+    if not residuals:
+        return {"matched": 0, "median_s": 0.0, "mad_s": 0.0, "outliers": 0}
+    values = np.asarray(residuals)
+    median = float(np.median(values))
+    return {
+        "matched": len(values),
+        "median_s": round(median, 4),
+        "mad_s": round(float(np.median(np.abs(values - median))), 4),
+        "outliers": int((np.abs(values - median) > OUTLIER_S).sum()),
+    }
+
+
+def residuals_of(found: Sequence[Found], tolerance_s: float) -> list[float]:
+    """Seconds of pick minus label, of the labels that have one within the tolerance."""
+    return [residual for one in found if (residual := _residual(one, tolerance_s)) is not None]
+
+
+def hits_and_false(found: Sequence[Found], tolerance_s: float) -> tuple[int, int]:
+    """Labels that have a pick, and picks that are no label's."""
+    hits = len(residuals_of(found, tolerance_s))
+    return hits, sum(len(one.picks) for one in found) - hits
 
 
 def counts_of(found: Sequence[Found], tolerance_s: float) -> Counts:

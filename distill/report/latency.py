@@ -1,0 +1,151 @@
+"""Accuracy against delay: a student through the daemon's own picker, for each lookahead and hop.
+
+The delay of a pick is the time in the data from the labelled onset to the end of the window that decided: what the feed, the records'
+length and the machine add comes on top.
+
+>>> def annotate(windows):
+...     curve = np.exp(-0.5 * ((windows[:, :1] - 2500) / 10) ** 2)  # these samples hold their own index
+...     return np.concatenate([1 - curve, curve, 0 * curve], axis=1)
+>>> waves = np.tile(np.arange(4000.0), (3, 1))
+>>> [(at, pick)] = [(at, pick) for at, pick in decisions(annotate, waves, 1000, lookahead=50, hop=50) if pick.phase == "P"]
+>>> 2550 <= at <= 2600, round(pick.time_ns / 1e7)
+(True, 2500)
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from distill.annotators import Annotate
+from distill.corpus import Record
+from distill.scores import RATE_HZ, Found, f1, hits_and_false
+from distill.serving import HISTORY, NOWHERE, PHASE_ROWS, sample_of
+from xiaod.picker import InstrumentPicker, PickerSettings
+from xiaod.records import Pick, Probabilities, Window
+
+BEFORE_S, AFTER_S = 5.0, 10.0
+"""Time around a label that is looked at; picks there that are no label's count as false."""
+MATCH_S = 0.5
+
+
+@dataclass(frozen=True)
+class TradeOff:
+    """Accuracy and delay at one setting."""
+
+    phase: str
+    lookahead_s: float
+    hop_s: float
+    f1_01: float
+    """F1 at 0.1 s."""
+    f1_05: float
+    labels: int
+    delay_median_s: float
+    delay_p95_s: float
+    picked: int
+
+
+def decisions(
+    annotate: Annotate,
+    waves: NDArray[np.generic],
+    length: int,
+    lookahead: int,
+    hop: int,
+    thresholds: tuple[float, float] = (0.3, 0.3),
+    first: int = 0,
+    last: int | None = None,
+) -> Iterator[tuple[int, Pick]]:
+    """Picks of a record and the sample at which each was decided.
+
+    Args:
+        annotate: the student.
+        waves: record ``(3, n)``, Z N E, that begins at time zero.
+        length: samples of a window.
+        lookahead: samples of data that an onset must have after it.
+        hop: samples between windows.
+        thresholds: of P and S.
+        first: sample before which no window begins.
+        last: sample behind which none ends.
+    """
+    samples = waves.astype(np.float32)
+    begin = -(-max(first, 0) // hop) * hop
+    stop = samples.shape[1] if last is None else min(last, samples.shape[1])
+    starts = range(begin, stop - length + 1, hop)
+    if not starts:
+        return
+    picker = InstrumentPicker(PickerSettings(thresholds, hop, "evaluated", "", lookahead=lookahead))
+    values = annotate(np.stack([samples[:, start : start + length] for start in starts]))
+    for start, value in zip(starts, values, strict=True):
+        window = Window(
+            NOWHERE,
+            start,
+            0,
+            samples[:, start : start + length],
+            "ZNE",
+            fresh=start == begin,
+            history=samples[:, max(0, start - HISTORY) : start],
+        )
+        for candidate in picker.look(Probabilities(window, value[1:])):
+            pick = picker.decide(candidate, lambda windows: annotate(windows)[:, 1:])
+            if pick is not None:
+                yield window.stop, pick
+
+
+def trade_off(
+    annotate: Annotate,
+    records: Sequence[Record],
+    length: int,
+    thresholds: tuple[float, float],
+    lookahead_s: float,
+    hop_s: float,
+) -> list[TradeOff]:
+    """Accuracy and delay on all labelled onsets that have a whole window before them and :data:`AFTER_S` after them."""
+    before, after = round(BEFORE_S * RATE_HZ), round(AFTER_S * RATE_HZ)
+    found: dict[str, list[Found]] = {"P": [], "S": []}
+    delays: dict[str, list[float]] = {"P": [], "S": []}
+    for record in records:
+        for row, phase in PHASE_ROWS:
+            label = record.analyst[row - 1]
+            if label is None or label < length + before or label + after > record.waves.shape[1]:
+                continue
+            made = [
+                (at, sample_of(pick))
+                for at, pick in decisions(
+                    annotate,
+                    record.waves,
+                    length,
+                    round(lookahead_s * RATE_HZ),
+                    round(hop_s * RATE_HZ),
+                    thresholds,
+                    round(label) - before - length,
+                    round(label) + after,
+                )
+                if pick.phase == phase and abs(sample_of(pick) - label) <= before
+            ]
+            found[phase].append(Found(record.name, tuple(sample for _, sample in made), label))
+            near = [
+                (abs(sample - label), at) for at, sample in made if abs(sample - label) <= MATCH_S * RATE_HZ
+            ]
+            if near:
+                delays[phase].append((min(near)[1] - label) / RATE_HZ)
+    result = []
+    for phase, values in found.items():
+        at_01, at_05 = (
+            f1(*hits_and_false(values, tolerance_s), len(values)) for tolerance_s in (0.1, MATCH_S)
+        )
+        median, late = np.percentile(delays[phase], (50, 95)) if delays[phase] else (0.0, 0.0)
+        result.append(
+            TradeOff(
+                phase,
+                lookahead_s,
+                hop_s,
+                at_01,
+                at_05,
+                len(values),
+                round(float(median), 2),
+                round(float(late), 2),
+                len(delays[phase]),
+            )
+        )
+    return result

@@ -1,0 +1,235 @@
+"""Accuracy of a picker on labelled windows: every number with its count, and its interval where events are drawn anew.
+
+>>> from distill.report.contenders import LEVELS, Contender, network_peaks
+>>> bell = lambda place: np.exp(-0.5 * ((np.arange(3000) - place) / 10) ** 2)
+>>> windows = [LabelledWindow("a", "a", 0, np.zeros((3, 3000)), {"P": 500.0, "S": None}, 20.0, None)]
+>>> looked = Looked(windows, [np.stack([bell(503), 0.4 * bell(900)])])
+>>> one = Contender("a", "", np.copy, network_peaks, {"P": 0.3, "S": 0.3}, LEVELS, "")
+>>> row = next(row for row in accuracy(one, looked, (0.1,)) if row.metric == "residual_mean_s" and row.phase == "P")
+>>> row.value, row.count
+(0.03, 1)
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise, product
+
+import numpy as np
+from numpy.typing import NDArray
+
+from distill.report.contenders import Contender
+from distill.report.windows import LabelledWindow
+from distill.scores import Found, f1, hits_and_false, residuals_of, score, spread
+
+PHASES = ("P", "S")
+SPREAD_WITHIN_S = 1.0
+"""Picks this near to a label count in median, deviation and outliers."""
+CURVE_TOLERANCES_S = (0.1, 0.5)
+CALIBRATED_FROM = 0.1
+BIN_EDGES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+BINNED_AT_S = 0.5
+SNR_EDGES_DB = (-100.0, 3.0, 10.0, 20.0, 30.0, 200.0)
+S_MINUS_P_EDGES_S = (0.0, 1.0, 2.0, 5.0, 10.0, 1000.0)
+
+
+@dataclass(frozen=True)
+class Looked:
+    """What a contender said of windows."""
+
+    windows: Sequence[LabelledWindow]
+    curves: Sequence[NDArray[np.floating]]
+    """Of each window, ``(2, n)``."""
+
+
+@dataclass(frozen=True)
+class Number:
+    """One number of the report."""
+
+    table: str
+    contender: str
+    phase: str
+    condition: str
+    metric: str
+    value: float
+    count: int
+    """Of labels, picks or onsets that it stands on."""
+    low: float | None = None
+    """95 % interval, where there is one."""
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class PrecisionRecall:
+    """One curve."""
+
+    contender: str
+    phase: str
+    tolerance_s: float
+    thresholds: tuple[float, ...]
+    precision: tuple[float, ...]
+    recall: tuple[float, ...]
+    chosen: tuple[float, float]
+    """Recall and precision at the contender's own threshold."""
+
+
+def found_of(
+    contender: Contender,
+    looked: Looked,
+    phase: str,
+    threshold: float,
+) -> list[Found]:
+    """Picks in the windows that hold a label of the phase."""
+    row = PHASES.index(phase)
+    return [
+        Found(window.event, tuple(contender.peaks(curves[row], threshold)), label)
+        for window, curves in zip(looked.windows, looked.curves, strict=True)
+        if (label := window.labels[phase]) is not None
+    ]
+
+
+def accuracy(contender: Contender, looked: Looked, tolerances_s: Sequence[float]) -> Iterator[Number]:
+    """Precision, recall and F1 at each tolerance, and the residuals."""
+    for phase in PHASES:
+        found = found_of(contender, looked, phase, contender.thresholds[phase])
+        for tolerance_s in tolerances_s:
+            values = score(found, tolerance_s)
+            condition = f"{tolerance_s:g} s"
+            low, high = values["f1_interval"]
+            yield Number(
+                "accuracy", contender.name, phase, condition, "f1", values["f1"], values["labels"], low, high
+            )
+            picks = values["hits"] + values["false"]
+            for metric, count in (("precision", picks), ("recall", values["labels"])):
+                yield Number("accuracy", contender.name, phase, condition, metric, values[metric], count)
+            for metric in ("residual_mean_s", "residual_std_s"):
+                yield Number(
+                    "accuracy", contender.name, phase, condition, metric, values[metric], values["hits"]
+                )
+        facts = spread(residuals_of(found, SPREAD_WITHIN_S))
+        matched, condition = int(facts["matched"]), f"{SPREAD_WITHIN_S:g} s"
+        for metric in ("median_s", "mad_s"):
+            yield Number("residuals", contender.name, phase, condition, metric, facts[metric], matched)
+        outliers = round(100 * facts["outliers"] / max(matched, 1), 2)
+        yield Number("residuals", contender.name, phase, condition, "outliers_percent", outliers, matched)
+
+
+def precision_recall(contender: Contender, looked: Looked) -> list[PrecisionRecall]:
+    """Curves over the contender's levels."""
+    curves = []
+    for phase in PHASES:
+        by_level = {level: found_of(contender, looked, phase, level) for level in contender.levels}
+        own = found_of(contender, looked, phase, contender.thresholds[phase])
+        for tolerance_s in CURVE_TOLERANCES_S:
+            points = {level: _point(found, tolerance_s) for level, found in by_level.items()}
+            precision, recall = _point(own, tolerance_s)
+            curves.append(
+                PrecisionRecall(
+                    contender.name,
+                    phase,
+                    tolerance_s,
+                    tuple(points),
+                    tuple(point[0] for point in points.values()),
+                    tuple(point[1] for point in points.values()),
+                    (recall, precision),
+                )
+            )
+    return curves
+
+
+def best_f1(curve: PrecisionRecall) -> tuple[float, float]:
+    """Best F1 on a curve, and its threshold; chosen on the very data, so an upper limit only."""
+    values = [
+        2 * precision * recall / max(precision + recall, 1e-9)
+        for precision, recall in zip(curve.precision, curve.recall, strict=True)
+    ]
+    place = int(np.argmax(values))
+    return round(values[place], 3), curve.thresholds[place]
+
+
+def calibration(contender: Contender, looked: Looked) -> Iterator[Number]:
+    """Of picks whose probability lies in a bin, the part that a label is near (0.5 s)."""
+    if not contender.probabilistic:
+        return
+    for row, phase in enumerate(PHASES):
+        pairs = []
+        for window, curves in zip(looked.windows, looked.curves, strict=True):
+            label = window.labels[phase]
+            if label is None:
+                continue
+            for peak in contender.peaks(curves[row], CALIBRATED_FROM):
+                right = abs(peak - label) <= BINNED_AT_S * 100
+                pairs.append((float(curves[row][round(peak)]), right))
+        for low, high in pairwise(BIN_EDGES):
+            inside = [
+                right for value, right in pairs if low <= value < high or (high == 1.0 and value >= 1.0)
+            ]
+            if inside:
+                share = round(sum(inside) / len(inside), 3)
+                yield Number(
+                    "calibration", contender.name, phase, f"{low:g} to {high:g}", "right", share, len(inside)
+                )
+        if pairs:
+            yield Number(
+                "calibration",
+                contender.name,
+                phase,
+                "all",
+                "expected_error",
+                _calibration_error(pairs),
+                len(pairs),
+            )
+
+
+def by_condition(contender: Contender, looked: Looked) -> Iterator[Number]:
+    """Recall and F1 against signal-to-noise ratio, and against S minus P where both are known."""
+    for table, edges, fact, unit in (
+        ("snr", SNR_EDGES_DB, _snr, "dB"),
+        ("s_minus_p", S_MINUS_P_EDGES_S, _s_minus_p, "s"),
+    ):
+        for phase, (number, (low, high)) in product(PHASES, enumerate(pairwise(edges))):
+            inside = [
+                (window, curves)
+                for window, curves in zip(looked.windows, looked.curves, strict=True)
+                if (value := fact(window)) is not None and low <= value < high
+            ]
+            part = Looked([window for window, _ in inside], [curves for _, curves in inside])
+            found = found_of(contender, part, phase, contender.thresholds[phase])
+            if not found:
+                continue
+            condition = f"{low:g} to {high:g} {unit}"
+            if number == 0 and low < 0:
+                condition = f"below {high:g} {unit}"
+            elif number == len(edges) - 2:
+                condition = f"above {low:g} {unit}"
+            values = score(found, BINNED_AT_S)
+            for metric in ("recall", "f1"):
+                yield Number(table, contender.name, phase, condition, metric, values[metric], len(found))
+
+
+def _snr(window: LabelledWindow) -> float | None:
+    return window.snr_db
+
+
+def _s_minus_p(window: LabelledWindow) -> float | None:
+    return window.s_minus_p_s
+
+
+def _point(found: Sequence[Found], tolerance_s: float) -> tuple[float, float]:
+    hits, false = hits_and_false(found, tolerance_s)
+    return (hits / (hits + false) if hits + false else 1.0), hits / max(len(found), 1)
+
+
+def _calibration_error(pairs: Sequence[tuple[float, bool]]) -> float:
+    """Mean distance of probability and part right over bins, weighted by their picks (Guo et al. 2017, arXiv:1706.04599)."""
+    values = np.array([value for value, _ in pairs])
+    right = np.array([right for _, right in pairs], np.float64)
+    bins = np.clip(np.digitize(values, BIN_EDGES) - 1, 0, len(BIN_EDGES) - 2)
+    total = sum(abs(float(values[bins == one].sum() - right[bins == one].sum())) for one in np.unique(bins))
+    return round(total / len(pairs), 3)
+
+
+def f1_of(contender: Contender, looked: Looked, phase: str, tolerance_s: float) -> tuple[float, int]:
+    """F1 at the contender's own threshold, and its labels."""
+    found = found_of(contender, looked, phase, contender.thresholds[phase])
+    hits, false = hits_and_false(found, tolerance_s)
+    return f1(hits, false, len(found)), len(found)

@@ -1,0 +1,318 @@
+r"""Tables of the report, once for HTML and once for LaTeX.
+
+>>> table = Table("t", "Example", ("picker", "F1"), (("micro", "0.93"),))
+>>> latex(table).splitlines()[4]
+'picker & F1 \\\\'
+>>> "<td>micro</td>" in html(table)
+True
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+
+from distill.report.outcome import Outcome
+from distill.report.scoring import PHASES, Number
+
+LATEX_SPECIALS = str.maketrans(
+    {"&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "±": r"$\pm$", "µ": r"\textmu{}", "–": "--"}
+)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Text in rows and columns."""
+
+    name: str
+    """Of its file."""
+    caption: str
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+def html(table: Table) -> str:
+    """As HTML."""
+    head = "".join(f"<th>{escape(cell)}</th>" for cell in table.head)
+    rows = "\n".join(
+        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in table.rows
+    )
+    return (
+        f'<figure class="table"><figcaption>{escape(table.caption)}</figcaption>\n'
+        f'<div class="scroll"><table><thead><tr>{head}</tr></thead>\n<tbody>{rows}</tbody></table></div></figure>'
+    )
+
+
+def latex(table: Table) -> str:
+    """As a table for a paper, with booktabs."""
+
+    def line(cells: Sequence[str]) -> str:
+        return " & ".join(cell.translate(LATEX_SPECIALS) for cell in cells) + r" \\"
+
+    body = "\n".join(line(row) for row in table.rows)
+    return (
+        "\\begin{table}\n"
+        f"\\caption{{{table.caption.translate(LATEX_SPECIALS)}}}\n"
+        f"\\begin{{tabular}}{{l{'r' * (len(table.head) - 1)}}}\n\\toprule\n"
+        f"{line(table.head)}\n\\midrule\n{body}\n\\bottomrule\n\\end{{tabular}}\n\\end{{table}}\n"
+    )
+
+
+def tables_of(outcome: Outcome) -> list[Table]:
+    """All tables that there are numbers for."""
+    made = [
+        _accuracy(outcome),
+        _detail(outcome),
+        _spread(outcome),
+        _matrix(
+            outcome,
+            "best_threshold",
+            "best threshold",
+            "f1",
+            "F1 at the best threshold on these very data: an upper limit",
+        ),
+        _matrix(
+            outcome, "noise", "noise", "picks_per_hour", "Picks per station-hour of noise (number of picks)"
+        ),
+        _continuous(outcome),
+        _matrix(
+            outcome, "calibration", "calibration", "expected_error", "Expected calibration error (picks)"
+        ),
+        _matrix(outcome, "snr", "snr", "f1", "F1 at 0.5 s by signal-to-noise ratio of the vertical (labels)"),
+        _matrix(
+            outcome, "s_minus_p", "s_minus_p", "f1", "F1 at 0.5 s by S minus P, where both are known (labels)"
+        ),
+        _matrix(outcome, "robustness", "robustness", "f1", "F1 on damaged windows (labels)"),
+        _matrix(
+            outcome,
+            "close_events",
+            "close events",
+            "both",
+            "Part of pairs of events of which both P are picked (pairs)",
+        ),
+        _latency(outcome),
+        _sizes(outcome),
+        _lengths(outcome),
+        _costs(outcome),
+    ]
+    return [table for table in made if table.rows]
+
+
+def _value(number: Number | None, interval: bool = False) -> str:
+    if number is None:
+        return ""
+    text = f"{number.value:.3f}"
+    if interval and number.low is not None and number.high is not None:
+        text += f" ({number.low:.2f}–{number.high:.2f})"
+    return text
+
+
+def _accuracy(outcome: Outcome) -> Table:
+    columns = [(phase, tolerance) for phase in PHASES for tolerance in ("0.1 s", "0.5 s")]
+    rows = []
+    for name in outcome.contenders:
+        found = [outcome.value("accuracy", name, *column, "f1") for column in columns]
+        if any(found):
+            rows.append([name, *(_value(number, interval=True) for number in found)])
+    first = next(iter(outcome.contenders), "")
+    counts = [outcome.value("accuracy", first, *column, "f1") for column in columns]
+    if rows and all(counts):
+        rows.append(["labels", *(str(number.count) for number in counts if number is not None)])
+    head = ["F1 (95 % interval)", *(f"{phase}, {tolerance}" for phase, tolerance in columns)]
+    return Table(
+        "accuracy", "F1 at the pickers' own thresholds; intervals by bootstrap over events", head, rows
+    )
+
+
+def _detail(outcome: Outcome) -> Table:
+    rows = []
+    tolerances = list(
+        dict.fromkeys(number.condition for number in outcome.numbers if number.table == "accuracy")
+    )
+    for name in outcome.contenders:
+        for phase in PHASES:
+            for tolerance in tolerances:
+                found = [
+                    outcome.value("accuracy", name, phase, tolerance, metric)
+                    for metric in ("precision", "recall", "f1", "residual_mean_s", "residual_std_s")
+                ]
+                if found[0] is not None and found[1] is not None:
+                    matched = found[3].count if found[3] is not None else 0
+                    rows.append(
+                        [
+                            name,
+                            phase,
+                            tolerance,
+                            *map(_value, found),
+                            str(found[0].count),
+                            str(found[1].count),
+                            str(matched),
+                        ]
+                    )
+    head = [
+        "picker",
+        "phase",
+        "tolerance",
+        "precision",
+        "recall",
+        "F1",
+        "mean s",
+        "std s",
+        "picks",
+        "labels",
+        "matched",
+    ]
+    return Table(
+        "detail", "Precision, recall, F1 and residuals (pick minus analyst) by tolerance", head, rows
+    )
+
+
+def _spread(outcome: Outcome) -> Table:
+    rows = []
+    for name in outcome.contenders:
+        for phase in PHASES:
+            found = [
+                outcome.value("residuals", name, phase, "1 s", metric)
+                for metric in ("median_s", "mad_s", "outliers_percent")
+            ]
+            if found[0] is not None:
+                rows.append([name, phase, *map(_value, found), str(found[0].count)])
+    head = ["picker", "phase", "median s", "MAD s", "outliers %", "matched"]
+    caption = (
+        "Residuals within 1 s: median, median absolute deviation, part further than 0.3 s from the median"
+    )
+    return Table("residuals", caption, head, rows)
+
+
+def _matrix(outcome: Outcome, name: str, table: str, metric: str, caption: str) -> Table:
+    """One row for each contender and phase, one column for each condition."""
+    numbers = [one for one in outcome.numbers if (one.table, one.metric) == (table, metric)]
+    conditions = list(dict.fromkeys(one.condition for one in numbers))
+    rows = []
+    for contender in outcome.contenders:
+        for phase in PHASES:
+            found = [outcome.value(table, contender, phase, condition, metric) for condition in conditions]
+            if any(one is not None for one in found):
+                cells = ["" if one is None else f"{one.value:.3g} ({one.count})" for one in found]
+                rows.append([contender, phase, *cells])
+    return Table(name, caption, ["picker", "phase", *conditions], rows)
+
+
+def _continuous(outcome: Outcome) -> Table:
+    metrics = (
+        "student_per_hour",
+        "teacher_per_hour",
+        "student_unconfirmed_per_hour",
+        "teacher_not_picked_by_student_per_hour",
+    )
+    keys = dict.fromkeys(
+        (one.contender, one.condition, one.phase) for one in outcome.numbers if one.table == "continuous"
+    )
+    rows = []
+    for contender, condition, phase in keys:
+        found = [outcome.value("continuous", contender, phase, condition, metric) for metric in metrics]
+        rows.append(
+            [
+                contender,
+                condition,
+                phase,
+                *(f"{one.value:g} ({one.count})" for one in found if one is not None),
+            ]
+        )
+    head = ["student", "data, station-hours", "phase", "student", "PhaseNet", "not confirmed", "not picked"]
+    caption = (
+        "Continuous data, picks per station-hour (number): the student through the daemon's offline run; PhaseNet through "
+        "SeisBench at 0.3; student's picks that PhaseNet does not have within 0.5 s even at 0.1; PhaseNet's that the student has not"
+    )
+    return Table("continuous", caption, head, rows)
+
+
+def _latency(outcome: Outcome) -> Table:
+    rows = [
+        [
+            one.phase,
+            f"{one.lookahead_s:g}",
+            f"{one.hop_s:g}",
+            f"{one.f1_01:.3f}",
+            f"{one.f1_05:.3f}",
+            str(one.labels),
+            f"{one.delay_median_s:.2f}",
+            f"{one.delay_p95_s:.2f}",
+            str(one.picked),
+        ]
+        for one in outcome.trade_offs
+    ]
+    head = [
+        "phase",
+        "lookahead s",
+        "hop s",
+        "F1 0.1 s",
+        "F1 0.5 s",
+        "labels",
+        "delay median s",
+        "95 % s",
+        "picked",
+    ]
+    return Table("latency", "Accuracy against delay: data after the onset when the pick is out", head, rows)
+
+
+def _sizes(outcome: Outcome) -> Table:
+    columns = [f"{phase} {tolerance}" for phase in PHASES for tolerance in ("0.1 s", "0.5 s")]
+    rows = [
+        [
+            one.name,
+            str(one.parameters),
+            f"{one.multiplications_per_s / 1e3:.0f}",
+            f"{one.us_per_window:.0f}",
+            *(f"{one.best_f1[column]:.3f}" for column in columns),
+            *(f"{one.residual_std_s[phase] * 1e3:.0f} ({one.labels[phase]})" for phase in PHASES),
+            one.note,
+        ]
+        for one in outcome.sizes
+    ]
+    head = [
+        "student",
+        "parameters",
+        "thousand multiplications a second",
+        "µs per window",
+        *(f"{column[0]}, {column[2:]}" for column in columns),
+        *(f"std {phase}, ms (labels)" for phase in PHASES),
+        "how it was trained",
+    ]
+    return Table(
+        "sizes",
+        "Students of several sizes and trainings, each at its best threshold on these data",
+        head,
+        rows,
+    )
+
+
+def _lengths(outcome: Outcome) -> Table:
+    columns = [f"{phase} {tolerance}" for phase in PHASES for tolerance in ("0.1 s", "0.5 s")]
+    rows = [
+        [
+            f"{one.window_s:g}",
+            *(f"{one.f1[column]:.3f} ({one.labels[column]})" for column in columns),
+            f"{one.us_per_station_s:.0f}",
+        ]
+        for one in outcome.lengths
+    ]
+    head = ["window s", *(f"{column[0]}, {column[2:]}" for column in columns), "µs per station-second"]
+    return Table("lengths", "Length of overlapping windows, a window every 0.5 s (labels)", head, rows)
+
+
+def _costs(outcome: Outcome) -> Table:
+    base = {row["batch"]: row["us_per_station_s"] for row in outcome.costs if row["model"] == "PhaseNet"}
+    rows = [
+        [
+            row["model"],
+            f"{row['window_s']:g} s windows" if row["form"] == "windows" else f"{row['chunk_s']:g} s chunks",
+            str(row["batch"]),
+            f"{row['us_per_station_s']:g}",
+            f"{base[row['batch']] / row['us_per_station_s']:.1f}" if row["batch"] in base else "",
+        ]
+        for row in outcome.costs
+    ]
+    head = ["model", "form", "batch", "µs per station-second", "times cheaper than PhaseNet"]
+    return Table(
+        "costs", "CPU time, one thread, ONNX Runtime, front end included, a window every 0.5 s", head, rows
+    )

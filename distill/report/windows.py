@@ -1,0 +1,82 @@
+"""What the pickers look at: the same windows for all of them, with labels and what is known of each.
+
+>>> from distill.corpus import Record
+>>> waves = np.random.default_rng(0).normal(size=(3, 9000)); waves[:, 4000:4100] *= 10
+>>> none = np.zeros((3, 9000), np.float16)
+>>> record = Record("a", "XX.A", "event", waves.astype(np.float32), none, (), (4000.0, None))
+>>> window = cut_windows([record], {}, 3000)[0]
+>>> window.waves.shape, window.labels["S"], 200 <= window.labels["P"] <= 1500, round(window.snr_db) in (19, 20, 21)
+((3, 3000), None, True, True)
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from distill.corpus import Record
+from distill.scores import RATE_HZ
+from distill.serving import PHASE_ROWS
+from distill.views import MARGIN, P_PLACE_30_S, placed_starts
+
+SNR_S = 1.0
+"""Length of the noise before P and of the signal after it."""
+SNR_GAP_S = 0.1
+"""Time before the pick that belongs to neither."""
+
+
+@dataclass(frozen=True)
+class LabelledWindow:
+    """A window with analysts' picks."""
+
+    record: str
+    event: str
+    number: int
+    """Which of the record's windows it is."""
+    waves: NDArray[np.generic]
+    """Shape ``(3, n)``, Z N E, counts."""
+    labels: Mapping[str, float | None]
+    """Sample of each phase in this window; None: no label, or too near its ends."""
+    snr_db: float
+    """Vertical, after P against before it."""
+    s_minus_p_s: float | None
+
+
+def cut_windows(records: Sequence[Record], events: Mapping[str, str], samples: int) -> list[LabelledWindow]:
+    """Windows of all records that have an analyst's P and are long enough, as :func:`distill.views.placed` places them."""
+    windows = []
+    for record in records:
+        p_pick, s_pick = record.analyst
+        if p_pick is None or record.waves.shape[1] < samples:
+            continue
+        for number, start in enumerate(
+            placed_starts(record.name, p_pick, record.waves.shape[1], samples, P_PLACE_30_S)
+        ):
+            windows.append(
+                LabelledWindow(
+                    record.name,
+                    events.get(record.name, record.name),
+                    number,
+                    record.waves[:, start : start + samples],
+                    {
+                        phase: None
+                        if pick is None or not MARGIN < pick - start < samples - MARGIN
+                        else pick - start
+                        for (_, phase), pick in zip(PHASE_ROWS, record.analyst, strict=True)
+                    },
+                    signal_to_noise_db(record.waves[0], p_pick),
+                    None if s_pick is None else (s_pick - p_pick) / RATE_HZ,
+                )
+            )
+    return windows
+
+
+def signal_to_noise_db(wave: NDArray[np.generic], onset: float) -> float:
+    """Ratio of the root mean squares after and before an onset, each about its mean, in decibels."""
+    length, gap, place = round(SNR_S * RATE_HZ), round(SNR_GAP_S * RATE_HZ), round(onset)
+    before = np.asarray(wave[max(0, place - gap - length) : max(0, place - gap)], np.float64)
+    after = np.asarray(wave[place : place + length], np.float64)
+    if not before.size or not after.size:
+        return 0.0
+    return float(20 * np.log10(max(float(after.std()), 1e-9) / max(float(before.std()), 1e-9)))
