@@ -34,7 +34,7 @@ A small U-Net (`models/small_phasenet.py`) that gives the probability of noise, 
 | Receptive field, of it after a sample | {receptive_field_samples} samples, {lookahead_samples} |
 | Front end | `{front_end}` |
 | Windows in service | {window_s:g} s; trained on {lengths} s |
-| Thresholds | P {threshold_p:g}, S {threshold_s:g} |
+| Thresholds | P {threshold_p:g}, S {threshold_s:g}{vertical} |
 | Files | ONNX {bytes} bytes{stateful} |
 | SHA-256 of the ONNX file | `{sha256}` |
 | Configuration | `distill/{name}.yaml`, SHA-256 `{config_sha256}` |
@@ -164,6 +164,7 @@ def card(results: Mapping[str, Any], spec: Mapping[str, Any], config: TrainConfi
         lengths=", ".join(f"{length / RATE_HZ:g}" for length in spec["lengths"]),
         threshold_p=spec["thresholds"]["P"],
         threshold_s=spec["thresholds"]["S"],
+        vertical=_vertical(spec),
         bytes=results["model"]["bytes"],
         stateful=f", stateful form {beside} bytes" if beside else "",
         sha256=results["model"]["sha256"],
@@ -230,6 +231,15 @@ def _training(facts: Mapping[str, Any]) -> str:
     return (
         f"{facts['seconds'] / 60:.0f} minutes in {facts['processes']} process of {facts['threads']} thread on "
         f"{facts['machine']}, torch {facts['torch']}"
+    )
+
+
+def _vertical(spec: Mapping[str, Any]) -> str:
+    thresholds = spec["vertical_thresholds"]
+    return (
+        f"; where both horizontals are missing P {thresholds['P']:g}, S {thresholds['S']:g}"
+        if thresholds
+        else ""
     )
 
 

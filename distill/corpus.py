@@ -186,6 +186,13 @@ def label_record(
     return Record(name, station, kind, waves, labels.astype(np.float16), tuple(onsets), analyst)
 
 
+def without_horizontals(record: Record) -> Record:
+    """A record as a station with a vertical component alone would have made it; labels stay."""
+    waves = record.waves.copy()
+    waves[1:] = 0
+    return replace(record, waves=waves)
+
+
 def onsets_of(curve: NDArray[np.floating], threshold: float) -> list[int]:
     """Find the samples of the peaks of a probability curve."""
     peaks, _ = find_peaks(curve, height=threshold, distance=SEPARATION_SAMPLES)

@@ -26,7 +26,7 @@ from distill.baselines import Labelled, tuned
 from distill.bootstrap import interval_of_difference
 from distill.calibration import calibration_error, coverage, reliability
 from distill.config import SourceSection, TrainConfig
-from distill.corpus import Corpus, Record, load_corpus, load_records
+from distill.corpus import Corpus, Record, load_corpus, load_records, without_horizontals
 from distill.cost import stateful_cost, window_cost
 from distill.rates import classify_rates, continuous_rates, student_picks
 from distill.scores import RATE_HZ, counts_of
@@ -174,6 +174,7 @@ def evaluate(
             "bytes": model.stat().st_size,
             "stateful_bytes": _stateful(model).stat().st_size if _stateful(model).exists() else None,
             "thresholds": thresholds,
+            "vertical_thresholds": dict(student.spec.vertical_thresholds),
             "window_samples": student.spec.window_samples,
         },
         "30 s": {name: table(view) for name, view in views.items()},
@@ -278,6 +279,11 @@ def _noise(student: Student, corpus: Corpus, teacher: Teacher, seisbench: Any) -
     result: dict[str, Any] = {
         "student": picks_per_hour(student.serve, noise, thresholds),
         "student, stations held out": picks_per_hour(student.serve, held_out, thresholds),
+        "student, vertical alone": picks_per_hour(
+            student.serve,
+            list(map(without_horizontals, noise)),
+            dict(student.spec.vertical_thresholds) or thresholds,
+        ),
         TEACHER: _curve_picks_per_hour(noise, teacher),
         f"{TEACHER}, stations held out": _curve_picks_per_hour(held_out, teacher),
     }

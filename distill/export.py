@@ -9,6 +9,7 @@ onsets and the analysts' picks, each station counting alike, is within :data:`LE
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from distill.annotators import net_annotator
 from distill.calibration import NEAR_S, Judged, convolved, fit_probability, fit_times, fold
 from distill.config import TrainConfig
-from distill.corpus import Corpus, Record, onsets_of
+from distill.corpus import Corpus, Record, onsets_of, without_horizontals
 from distill.rates import TEACHER_THRESHOLD
 from distill.runs import WEIGHTS, code_version, training_facts
 from distill.scores import RATE_HZ
@@ -57,11 +58,8 @@ def export_run(config: TrainConfig, folder: Path, corpus: Corpus, teacher: Teach
     weights = fold(weights, config.net.config(), slopes)
     net = averaged_net(config, weights)
     serve = serving(config, net)
-    noise = [record for record in corpus.training + corpus.validation if record.kind == "noise"]
-    scores = service_scores(serve, [*corpus.validation, *some_of_each(corpus.training)], CANDIDATES)
-    rates = false_rates(serve, noise, CANDIDATES)
-    limits = config.export.max_false_per_hour
-    thresholds = {phase: best_threshold(scores[phase], rates[phase], limits[phase]) for phase in ("P", "S")}
+    thresholds = chosen_thresholds(config, serve, corpus)
+    vertical = chosen_thresholds(config, serve, vertical_alone(corpus))
     sure = [
         one
         for one in judged(serve, corpus.validation, min(thresholds.values()))
@@ -79,6 +77,7 @@ def export_run(config: TrainConfig, folder: Path, corpus: Corpus, teacher: Teach
         ),
         front_end=config.sampling.front_end,
         thresholds=thresholds,
+        vertical_thresholds=vertical,
         calibration=times.to_spec(),
         net=net.config.to_dict(),
         provenance={
@@ -102,6 +101,24 @@ def export_run(config: TrainConfig, folder: Path, corpus: Corpus, teacher: Teach
     partial.chmod(WEIGHTS_MODE)
     partial.replace(output / f"{config.name}.safetensors")
     return path
+
+
+def chosen_thresholds(config: TrainConfig, serve: Serve, corpus: Corpus) -> dict[str, float]:
+    """Thresholds of both phases, see the module."""
+    noise = [record for record in corpus.training + corpus.validation if record.kind == "noise"]
+    scores = service_scores(serve, [*corpus.validation, *some_of_each(corpus.training)], CANDIDATES)
+    rates = false_rates(serve, noise, CANDIDATES)
+    limits = config.export.max_false_per_hour
+    return {phase: best_threshold(scores[phase], rates[phase], limits[phase]) for phase in ("P", "S")}
+
+
+def vertical_alone(corpus: Corpus) -> Corpus:
+    """The corpus as stations without horizontals would have recorded it."""
+    return replace(
+        corpus,
+        training=tuple(map(without_horizontals, corpus.training)),
+        validation=tuple(map(without_horizontals, corpus.validation)),
+    )
 
 
 def some_of_each(records: Sequence[Record]) -> list[Record]:

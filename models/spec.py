@@ -18,9 +18,9 @@ from typing import Any
 
 from models.calibration import Calibration
 
-SPEC_VERSION = 2
-READ_VERSIONS = frozenset({1, 2})
-"""Version 2 added lengths, lookahead, form and what belongs to it, and calibration."""
+SPEC_VERSION = 3
+READ_VERSIONS = frozenset({1, 2, 3})
+"""Version 2 added lengths, lookahead, form and what belongs to it, and calibration; version 3 vertical_thresholds."""
 FORMS = ("windows", "stateful")
 METADATA_KEY = "xiao_spec"
 FRONT_ENDS = frozenset({"standardise-1", "stream-1"})
@@ -51,6 +51,7 @@ KINDS: Mapping[str, Any] = {
     "state_size": int,
     "calibration": Mapping,
     "thresholds": Mapping,
+    "vertical_thresholds": Mapping,
     "net": Mapping,
     "provenance": Mapping,
 }
@@ -93,6 +94,8 @@ class ModelSpec:
     """What makes probabilities and time uncertainties honest, see :mod:`models.calibration`; empty: not calibrated."""
     thresholds: Mapping[str, float] = field(default_factory=lambda: {"P": 0.3, "S": 0.3})
     """Probability above which a peak is a pick, for each phase, chosen on training data."""
+    vertical_thresholds: Mapping[str, float] = field(default_factory=dict)
+    """The same where both horizontals are missing; empty: no others."""
     net: Mapping[str, Any] = field(default_factory=dict)
     """Hyper-parameters of the network."""
     provenance: Mapping[str, Any] = field(default_factory=dict)
@@ -120,12 +123,14 @@ class ModelSpec:
                 f"got {self.window_samples} and {self.receptive_field_samples}"
             )
         self._check_form()
-        if set(self.thresholds) != {"P", "S"} or not all(
-            isinstance(value, int | float) and 0 < value < 1 for value in self.thresholds.values()
+        for name, thresholds in (
+            ("thresholds", self.thresholds),
+            ("vertical_thresholds", self.vertical_thresholds or self.thresholds),
         ):
-            raise SpecError(
-                f"thresholds must be numbers between 0 and 1 for P and S; got {dict(self.thresholds)}"
-            )
+            if set(thresholds) != {"P", "S"} or not all(
+                isinstance(value, int | float) and 0 < value < 1 for value in thresholds.values()
+            ):
+                raise SpecError(f"{name} must be numbers between 0 and 1 for P and S; got {dict(thresholds)}")
 
     def _check_form(self) -> None:
         try:

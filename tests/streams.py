@@ -53,4 +53,7 @@ def picker_settings_of(engine: Engine, settings: BufferSettings) -> PickerSettin
         f"{spec.name}-{spec.version}",
         engine.sha256,
         calibration=Calibration.from_spec(spec.calibration),
+        vertical_thresholds=(spec.vertical_thresholds["P"], spec.vertical_thresholds["S"])
+        if spec.vertical_thresholds
+        else None,
     )

@@ -41,6 +41,7 @@ from numpy.typing import NDArray
 from scipy.signal import find_peaks
 
 from models.calibration import Calibration
+from xiaod.components import MISSING
 from xiaod.onsets import NO_CALIBRATION, PHASES, measure
 from xiaod.records import Pick, Probabilities, Window
 from xiaod.timebase import samples_from_s
@@ -59,6 +60,8 @@ ROUNDS = 2
 """How often the windows are placed anew by the onset that they have shown."""
 REACH = 30
 """Samples by which the onset may move when it is looked at again."""
+NO_HORIZONTALS = 2 * MISSING
+"""How the components of a window end that has no horizontals."""
 MEMORY = 12_000
 """Samples for which a pick is remembered, to tell the same onset from a new one; longer than any window."""
 
@@ -76,6 +79,14 @@ class PickerSettings:
     settle: int = 50
     separation: int = 100
     calibration: Calibration = NO_CALIBRATION
+    vertical_thresholds: tuple[float, float] | None = None
+    """The same where both horizontals are missing; None: no others."""
+
+    def threshold(self, phase: int, components: str) -> float:
+        """Threshold of a phase, by its index, in a window with these components."""
+        if self.vertical_thresholds is not None and components.endswith(NO_HORIZONTALS):
+            return self.vertical_thresholds[phase]
+        return self.thresholds[phase]
 
 
 Annotate = Callable[[NDArray[np.float32]], NDArray[np.float32]]
@@ -150,7 +161,7 @@ class InstrumentPicker:
             start = settings.settle
         found = []
         for phase, curve in enumerate(merged):
-            threshold = NOTICE * settings.thresholds[phase]
+            threshold = NOTICE * settings.threshold(phase, window.components)
             if curve[start - left_out : stop - left_out].max(initial=0.0) < threshold:
                 continue
             peaks, _ = find_peaks(curve, height=threshold, distance=settings.separation)
@@ -186,7 +197,7 @@ class InstrumentPicker:
             if steady:
                 break
         index = window.index + peak - before
-        if curve[peak] < settings.thresholds[phase]:
+        if curve[peak] < settings.threshold(phase, window.components):
             return None
         if self._is_reported(phase, index) or (window.fresh and peak - before < settings.settle):
             return None

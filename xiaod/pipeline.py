@@ -10,7 +10,7 @@ True
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -54,16 +54,21 @@ def picker_settings(config: Config, engine: Engine, instrument: Instrument) -> P
     """How picks are made at an instrument: the station's thresholds, or the configuration's, or the model's own."""
     station = config.picker.stations.get(instrument.station_text)
     spec = engine.spec
-    thresholds = tuple(
-        next(
-            value
-            for value in (getattr(station, key, None), getattr(config.picker, key), own)
-            if value is not None
+
+    def chosen(own: Mapping[str, float]) -> tuple[float, float]:
+        given = (
+            next(
+                value
+                for value in (getattr(station, key, None), getattr(config.picker, key), own[phase])
+                if value is not None
+            )
+            for key, phase in (("threshold_p", "P"), ("threshold_s", "S"))
         )
-        for key, own in (("threshold_p", spec.thresholds["P"]), ("threshold_s", spec.thresholds["S"]))
-    )
+        return next(given), next(given)
+
     return PickerSettings(
-        thresholds=(thresholds[0], thresholds[1]),
+        thresholds=chosen(spec.thresholds),
+        vertical_thresholds=chosen(spec.vertical_thresholds) if spec.vertical_thresholds else None,
         hop=samples_from_s(config.windows.hop_s),
         model=f"{spec.name}-{spec.version}",
         model_sha256=engine.sha256,

@@ -63,7 +63,12 @@ class StreamPicker:
         self._next[window.lane] = window.index + final
         found = []
         for phase, curve in enumerate(probabilities.values):
-            found += [(peak, phase) for peak in self._peaks(curve, phase, max(start, 0), final, stop)]
+            found += [
+                (peak, phase)
+                for peak in self._peaks(
+                    curve, settings.threshold(phase, window.components), max(start, 0), final, stop
+                )
+            ]
         picks = []
         for peak, phase in sorted(found):
             if self._is_new(phase, window.index + peak):
@@ -82,15 +87,17 @@ class StreamPicker:
                 )
         return picks
 
-    def _peaks(self, curve: NDArray[np.float32], phase: int, start: int, final: int, stop: int) -> list[int]:
+    def _peaks(
+        self, curve: NDArray[np.float32], threshold: float, start: int, final: int, stop: int
+    ) -> list[int]:
         part = curve[start:final]
-        if part.max(initial=0.0) < self._settings.thresholds[phase]:
+        if part.max(initial=0.0) < threshold:
             return []
         low = max(0, start - self._confirm)
         highest = maximum_filter1d(curve[low:stop], 2 * self._confirm + 1, mode="constant")[
             start - low : final - low
         ]
-        peaks = np.flatnonzero((part == highest) & (part >= self._settings.thresholds[phase])) + start
+        peaks = np.flatnonzero((part == highest) & (part >= threshold)) + start
         return [int(peak) for peak in peaks]
 
     def _is_new(self, phase: int, index: int) -> bool:

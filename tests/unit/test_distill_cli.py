@@ -73,7 +73,7 @@ def test_train_export_evaluate_show(
     capsys.readouterr()
     assert main(["evaluate", *common, "--model", str(output / "tiny.onnx")]) == 0
     results = json.loads(capsys.readouterr().out)
-    assert {"student", "PhaseNet, aligned", "STA/LTA", "AR-AIC"} < set(results["30 s"])
+    assert {"student", "PhaseNet, aligned", "recursive STA/LTA", "AR-AIC"} < set(results["30 s"])
     for scores in results["30 s"].values():
         assert scores["P 0.5 s"]["labels"] == 12
     assert results["noise"]["student"]["records"] == 1

@@ -42,6 +42,7 @@ def test_round_trip() -> None:
         ({"window_samples": 0}, "window_samples"),
         ({"thresholds": {"P": 0.3}}, "thresholds"),
         ({"thresholds": {"P": 0.3, "S": 1.5}}, "thresholds"),
+        ({"vertical_thresholds": {"P": 0.3}}, "vertical_thresholds"),
         ({"colour": "green"}, "colour"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
