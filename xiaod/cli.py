@@ -75,6 +75,24 @@ def build_parser() -> argparse.ArgumentParser:
         help="for each server (default: %(default)s)",
     )
 
+    bench = commands.add_parser("bench", help="measure what the program costs on this machine")
+    bench.add_argument(
+        "--stations",
+        type=_counts,
+        default=(1, 10, 100, 1000),
+        metavar="N,...",
+        help="loads (default: 1,10,100,1000; 0: none)",
+    )
+    bench.add_argument(
+        "--seconds", type=float, default=60.0, help="measured for each load (default: %(default)s)"
+    )
+    bench.add_argument(
+        "--model", default="micro", metavar="NAME", help="shipped model or path (default: %(default)s)"
+    )
+    bench.add_argument(
+        "--engine", choices=["onnx", "stateful"], default="onnx", help="engine.kind of the loads"
+    )
+    bench.add_argument("--output", type=Path, metavar="FILE", help="write everything as JSON here too")
     commands.add_parser("version", help="version of the program, its libraries and the shipped models")
     return parser
 
@@ -93,6 +111,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "pick": pick,
         "replay": replay,
         "stations": stations,
+        "bench": bench,
         "version": version,
     }
     return commands[options.command](options)
@@ -205,6 +224,31 @@ def stations(options: argparse.Namespace) -> int:
     return print_offers(config, options.timeout, sys.stdout)
 
 
+def bench(options: argparse.Namespace) -> int:
+    """Measure this machine; a table on standard output."""
+    import json
+
+    from xiaod.bench.load import BenchError, LoadSettings
+    from xiaod.bench.run import run_bench
+    from xiaod.bench.table import markdown
+    from xiaod.engines.errors import ModelError
+
+    settings = LoadSettings(options.model, options.engine, seconds=options.seconds)
+    try:
+        found = run_bench(
+            options.stations, settings, say=lambda text: print(text, file=sys.stderr, flush=True)
+        )
+    except (ModelError, FileNotFoundError) as error:
+        return _refuse(error)
+    except BenchError as error:
+        print(error, file=sys.stderr)
+        return 1
+    if options.output is not None:
+        options.output.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    print(markdown(found))
+    return 0
+
+
 def version(_: argparse.Namespace) -> int:
     """Print versions."""
     import platform
@@ -235,6 +279,13 @@ def _speed(text: str) -> float | str:
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError("must be a number above 0, or 'max'")
     return value
+
+
+def _counts(text: str) -> tuple[int, ...]:
+    counts = tuple(int(part) for part in text.split(","))
+    if any(count < 0 for count in counts):
+        raise argparse.ArgumentTypeError("must be whole numbers, such as 1,10,100")
+    return tuple(count for count in counts if count)
 
 
 def _announce(host: str, port: int) -> None:

@@ -7,7 +7,7 @@
 ['residuals.png']
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,8 @@ DPI = 130
 WIDTH = 9.0
 BINS_S = np.arange(-0.5, 0.5001, 0.02)
 PHASE_COLOURS = {"P": "#1f5fbf", "S": "#c2410c"}
+TOLERANCE_TICKS_S = (0.05, 0.1, 0.2, 0.5, 1.0)
+DELAY_TICKS_S = (0.25, 0.5, 1.0, 2.0, 4.0)
 NAMED = ("Z", "N", "E")
 
 
@@ -61,6 +63,15 @@ def _figure(rows: int, columns: int, height: float) -> tuple[Any, Any]:
     for one in axes.flat:
         one.grid(visible=True, alpha=0.25)
     return figure, axes
+
+
+def _plain_log(axes: Any, ticks: Sequence[float]) -> None:
+    """A logarithmic axis with numbers that people write."""
+    from matplotlib.ticker import NullLocator
+
+    axes.set_xscale("log")
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
 
 
 def _save(figure: Any, path: Path) -> Path:
@@ -111,7 +122,8 @@ def _tolerance(outcome: Outcome) -> Any:
                 color=line.get_color(),
                 alpha=0.1,
             )
-        axes[0, column].set(xlabel="tolerance, s", ylabel="F1", title=phase, xscale="log", ylim=(0, 1.02))
+        axes[0, column].set(xlabel="tolerance, s", ylabel="F1", title=phase, ylim=(0, 1.02))
+        _plain_log(axes[0, column], TOLERANCE_TICKS_S)
     axes[0, 1].legend(fontsize=7)
     return figure
 
@@ -216,12 +228,8 @@ def _latency(outcome: Outcome) -> Any:
                     f"{point.lookahead_s:g}", (point.delay_median_s, point.f1_05), fontsize=6, xytext=(0, 4),
                     textcoords="offset points",
                 )  # fmt: skip
-        one.set(
-            xlabel="data after the onset when the pick is out, median, s",
-            ylabel="F1",
-            title=phase,
-            xscale="log",
-        )
+        one.set(xlabel="data after the onset when the pick is out, median, s", ylabel="F1", title=phase)
+        _plain_log(one, DELAY_TICKS_S)
     axes[0, 0].legend(fontsize=7)
     return figure
 

@@ -1,0 +1,212 @@
+"""The daemon under load: a replay server with more and more stations on one side of a real socket, ``xiaod --config`` on the other.
+
+All stations play the same at the same moment (:mod:`xiaod.bench.station`): the worst case, as work comes in bursts.
+Latencies are those that the picks carry; memory and CPU time those that the daemon itself exports.
+
+>>> spread([1.0, 2.0, 3.0])
+{'count': 3, 'median': 2.0, 'p95': 2.9, 'max': 3.0}
+"""
+
+import json
+import math
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import yaml
+from prometheus_client.parser import text_string_to_metric_families
+
+from xiaod.bench.station import station_records
+
+START_LIMIT_S = 120.0
+STOP_LIMIT_S = 40.0
+POLL_S = 0.02
+OWN_WORK = ("component_wait_s", "processing_s")
+"""Parts of the latency that are the daemon's own."""
+KEPT_UP = 0.97
+"""Part of the windows that are due, from which the daemon has kept up."""
+
+
+@dataclass(frozen=True)
+class LoadSettings:
+    """How the daemon is loaded."""
+
+    model: str = "micro"
+    kind: str = "onnx"
+    window_s: float = 20.0
+    hop_s: float = 0.5
+    seconds: float = 60.0
+    """Measured after everything runs."""
+    warm_up_s: float = 30.0
+    """After the first windows."""
+
+
+class BenchError(RuntimeError):
+    """The daemon or the server did not do what the measurement needs."""
+
+
+def run_load(stations: int, settings: LoadSettings) -> dict[str, Any]:
+    """Run one daemon with so many stations.
+
+    Raises:
+        BenchError: when it does not start, or ends by itself.
+    """
+    with TemporaryDirectory() as scratch:
+        folder, data = Path(scratch), Path(scratch) / "station.mseed"
+        data.write_bytes(b"".join(station_records(_periods(settings))))
+        server = subprocess.Popen(  # noqa: S603  this very program
+            [sys.executable, "-m", "xiaod", "replay", str(data), "--port", "0", "--loop", "--shift-to-now",
+             "--copies", str(stations)],
+            stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        try:
+            port = _port(server)
+            begun = time.monotonic()
+            daemon = _start(folder, port, settings)
+            try:
+                return {"stations": stations, **_measure(daemon, folder, stations, begun, settings)}
+            finally:
+                _stop(daemon)
+        finally:
+            _stop(server)
+
+
+def spread(values: Sequence[float]) -> dict[str, float]:
+    """Count, median, 95th percentile and maximum."""
+    if not values:
+        return {"count": 0}
+    found = np.percentile(values, (50, 95, 100))
+    names = ("median", "p95", "max")
+    return {
+        "count": len(values),
+        **{name: round(float(value), 3) for name, value in zip(names, found, strict=True)},
+    }
+
+
+def _periods(settings: LoadSettings) -> int:
+    """Minutes of data, so that nothing is played twice."""
+    return math.ceil((START_LIMIT_S + settings.warm_up_s + settings.seconds) / 60) + 1
+
+
+def _start(folder: Path, port: int, settings: LoadSettings) -> "subprocess.Popen[bytes]":
+    config = {
+        "sources": [{"name": "load", "server": f"127.0.0.1:{port}"}],
+        "windows": {"length_s": settings.window_s, "hop_s": settings.hop_s},
+        "engine": {"kind": settings.kind, "model": settings.model},
+        "sinks": [{"kind": "jsonl", "path": str(folder / "picks.jsonl")}],
+        "http": {"port": 0},
+        "state": {"folder": str(folder / "state")},
+        "logs": {"format": "json"},
+        "buffer": {"max_future_s": None},
+    }
+    (folder / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    with (folder / "log.jsonl").open("wb") as log:
+        return subprocess.Popen(  # noqa: S603  this very program
+            [sys.executable, "-m", "xiaod", "--config", str(folder / "config.yaml")],
+            stdout=subprocess.DEVNULL, stderr=log,
+        )  # fmt: skip
+
+
+def _measure(
+    daemon: "subprocess.Popen[bytes]", folder: Path, stations: int, begun: float, settings: LoadSettings
+) -> dict[str, Any]:
+    port = _until(lambda: _web_port(folder / "log.jsonl"), daemon, "its HTTP server")
+    ready_s = time.monotonic() - begun
+    _until(lambda: _metrics(port).get("xiaod_windows_total", 0.0) > 0, daemon, "windows")
+    first_window_s = time.monotonic() - begun
+    time.sleep(settings.warm_up_s)
+    before, start, start_s = _metrics(port), time.time(), time.monotonic()
+    time.sleep(settings.seconds)
+    after, spent_s = _metrics(port), time.monotonic() - start_s
+    if daemon.poll() is not None:
+        raise BenchError(f"the daemon ended with status {daemon.returncode}")
+    used = {key: value - before.get(key, 0.0) for key, value in after.items()}
+    windows = used["xiaod_windows_total"]
+    due = stations * spent_s / settings.hop_s
+    picks = [pick for pick in _picks(folder / "picks.jsonl") if _created(pick) >= start]
+    station_s = stations * spent_s
+    calls = used.get("xiaod_batch_windows_count", 0.0)
+    return {
+        "seconds": round(spent_s, 1),
+        "ready_s": round(ready_s, 2),
+        "first_window_s": round(first_window_s, 2),
+        "cpu_percent_of_a_core": round(100 * used["process_cpu_seconds_total"] / spent_s, 1),
+        "us_per_station_s": round(used["process_cpu_seconds_total"] / station_s * 1e6, 1),
+        "resident_mb": round(after["process_resident_memory_bytes"] / 1e6, 1),
+        "windows_of_due": round(windows / due, 3),
+        "kept_up": windows / due >= KEPT_UP,
+        "mean_batch": round(windows / calls, 2) if calls else None,
+        "picks": len(picks),
+        "latency_s": spread([pick["latency_s"] for pick in picks]),
+        "own_latency_s": spread(
+            [sum(pick["latency"][part] or 0.0 for part in OWN_WORK) for pick in picks if pick.get("latency")]
+        ),
+    }
+
+
+def _until(found: Callable[[], Any], process: "subprocess.Popen[bytes]", what: str) -> Any:
+    until = time.monotonic() + START_LIMIT_S
+    while time.monotonic() < until:
+        if process.poll() is not None:
+            raise BenchError(f"the daemon ended with status {process.returncode} before {what} was there")
+        if value := found():
+            return value
+        time.sleep(POLL_S)
+    raise BenchError(f"waited {START_LIMIT_S:g} s in vain for {what}")
+
+
+def _port(server: "subprocess.Popen[str]") -> int:
+    line = server.stdout.readline() if server.stdout is not None else ""
+    _, colon, port = line.rpartition(":")
+    if not colon:
+        raise BenchError(f"the replay server did not start: {line.strip() or 'see above'}")
+    return int(port)
+
+
+def _web_port(log: Path) -> int | None:
+    for line in log.read_text(encoding="utf-8", errors="replace").splitlines():
+        if '"web.listening"' in line and line.endswith("}"):
+            return int(json.loads(line)["port"])
+    return None
+
+
+def _metrics(port: int) -> dict[str, float]:
+    """Sum of all samples of each name."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+        text = answer.read().decode()
+    values: dict[str, float] = {}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            values[sample.name] = values.get(sample.name, 0.0) + sample.value
+    return values
+
+
+def _picks(path: Path) -> list[dict[str, Any]]:
+    if not path.exists():
+        return []
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines if line.endswith("}")]
+
+
+def _created(pick: dict[str, Any]) -> float:
+    moment = np.datetime64(str(pick["created"]).rstrip("Z")).astype("datetime64[us]").astype(float)
+    return float(moment) / 1e6
+
+
+def _stop(process: "subprocess.Popen[Any]") -> None:
+    if process.poll() is None:
+        process.terminate()
+    try:
+        process.wait(STOP_LIMIT_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    if process.stdout is not None:
+        process.stdout.close()
