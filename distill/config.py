@@ -231,6 +231,8 @@ class ExportSection(Model):
     """Whether the stateful form is written too."""
     chunk_samples: Annotated[int, Field(ge=0)] = 0
     """Of the stateful form; 0: one step of the coarsest level."""
+    note: str = ""
+    """What is special about this run, for people: it goes into the file's provenance."""
     max_false_per_hour: dict[Literal["P", "S"], Annotated[float, Field(gt=0)]] = {"P": 1.0, "S": 0.5}
     """Picks that thresholds may allow on a station-hour of the corpus's noise: no more than PhaseNet makes there through
     SeisBench at 0.3."""

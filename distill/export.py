@@ -59,7 +59,9 @@ def export_run(config: TrainConfig, folder: Path, corpus: Corpus, teacher: Teach
     net = averaged_net(config, weights)
     serve = serving(config, net)
     thresholds = chosen_thresholds(config, serve, corpus)
-    vertical = chosen_thresholds(config, serve, vertical_alone(corpus))
+    alone = chosen_thresholds(config, serve, vertical_alone(corpus))
+    # With less to see, never easier to satisfy.
+    vertical = {phase: max(value, thresholds[phase]) for phase, value in alone.items()}
     sure = [
         one
         for one in judged(serve, corpus.validation, min(thresholds.values()))
@@ -88,6 +90,7 @@ def export_run(config: TrainConfig, folder: Path, corpus: Corpus, teacher: Teach
             "config_sha256": config.sha256,
             "calibration": {phase: [round(value, 4) for value in values] for phase, values in slopes.items()},
             "training": training_facts(folder),
+            "note": config.export.note,
             "code": code_version(),
             "created": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
         },
