@@ -1,0 +1,68 @@
+"""``xiaod bench``: the real daemon against the real replay server, and the table that comes out."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.harness import LIMIT_S
+from xiaod.bench.hardware import condition
+from xiaod.bench.load import BenchError, LoadSettings, run_load
+
+VCGENCMD = """#!/bin/sh
+case "$1" in
+  measure_temp) echo "temp=61.5'C" ;;
+  get_throttled) echo "throttled=0x20000" ;;
+  measure_clock) echo "frequency(0)=2400033792" ;;
+  pmic_read_adc) printf '   VDD_CORE_A current(7)=2.00000000A\\n   VDD_CORE_V volt(15)=0.90000000V\\n   EXT5V_V volt(24)=5.1V\\n' ;;
+esac
+"""
+
+
+def test_a_load_is_measured_and_kept_up_with() -> None:
+    settings = LoadSettings(window_s=10.0, seconds=10.0, warm_up_s=2.0)
+    found = run_load(3, settings)
+    assert found["stations"] == 3
+    assert found["kept_up"]
+    assert 0.2 < found["windows_of_due"] < 2
+    assert found["resident_mb"] > 20
+    assert found["us_per_station_s"] > 10
+    assert 0 < found["ready_s"] < found["first_window_s"]
+
+
+def test_a_daemon_that_does_not_start_is_said() -> None:
+    with pytest.raises(BenchError, match="ended with status 2"):
+        run_load(1, LoadSettings(model="no-such-model"))
+
+
+def test_the_table_and_the_document(tmp_path: Path) -> None:
+    output = tmp_path / "bench.json"
+    done = subprocess.run(
+        [sys.executable, "-m", "xiaod", "bench", "--stations", "0", "--output", str(output)],
+        capture_output=True,
+        text=True,
+        timeout=2 * LIMIT_S,
+        check=True,
+    )
+    found = json.loads(output.read_text(encoding="utf-8"))
+    assert found["hardware"]["cores"] >= 1
+    assert {row["stage"].split(",")[0] for row in found["stages"]} > {"decode", "network", "merge and pick"}
+    assert found["load"] == []
+    for row in [*found["stages"], *found["others"]]:
+        assert f"| {row['us_per_station_s']} |" in done.stdout
+    assert found["hardware"]["model"] in done.stdout
+
+
+def test_what_a_raspberry_pi_says_of_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "vcgencmd"
+    program.write_text(VCGENCMD)
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    assert condition() == {
+        "temperature_c": 61.5,
+        "throttled": ["frequency capped since boot"],
+        "clock_mhz": 2400,
+        "power_w": 1.8,
+    }

@@ -1,0 +1,186 @@
+"""``xiao-distill report`` from end to end on a corpus of one real event, and what its parts must not get wrong."""
+
+import csv
+import json
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from distill.cli import main
+from distill.report.contenders import LEVELS, Contender, network_peaks
+from distill.report.latency import trade_off
+from distill.report.scoring import Looked, accuracy, best_f1, calibration, precision_recall
+from distill.report.trials import DAMAGES, close_pairs, pair_recall
+from distill.report.windows import LabelledWindow, signal_to_noise_db
+
+CONFIG = """
+title: A <small> comparison
+window_samples: 2500
+tolerances_s: [0.1, 0.5]
+training: training.yaml
+contenders:
+  - {name: micro, kind: student, model: micro}
+  - {name: taught, kind: teacher, teacher: {onnx: teacher.onnx, window_samples: 1000, hop_samples: 250}}
+  - {name: own, kind: onnx, model: teacher.onnx, components: ZNE}
+  - {name: classic, kind: classic}
+continuous: nowhere
+latency: {model: micro, lookaheads_s: [0.5], hops_s: [0.5]}
+lengths_samples: [1000, 2000]
+"""
+TRAINING = """
+name: tiny
+version: 0.0.1
+data: {validation_fraction: 0.5}
+teacher: {onnx: teacher.onnx, window_samples: 1000, hop_samples: 250}
+"""
+
+
+class Page(HTMLParser):
+    """What a page refers to, and its cells."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sources: list[str] = []
+        self.cells = 0
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        self.sources += [value for key in ("src", "href") if (value := given.get(key))]
+        self.cells += tag == "td"
+        if tag not in ("meta", "img"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_a_report_is_a_folder_that_needs_nothing_beside_it(
+    shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XIAO_SHARED", str(shared))
+    monkeypatch.setattr("distill.report.evaluation.COST_RUNS", 1)
+    (tmp_path / "training.yaml").write_text(TRAINING)
+    (tmp_path / "report.yaml").write_text(CONFIG)
+    output = tmp_path / "out"
+    command = ["report", "--config", str(tmp_path / "report.yaml"), "--runs", str(tmp_path / "runs")]
+    assert main([*command, "--output", str(output), "--no-progress"]) == 0
+    assert capsys.readouterr().out.strip() == str(output / "report.html")
+    text = (output / "report.html").read_text(encoding="utf-8")
+    page = Page()
+    page.feed(text)
+    assert page.open == []
+    assert page.cells > 200
+    assert page.sources
+    assert all(source.startswith("data:image/png;base64,") for source in page.sources)
+    assert "A &lt;small&gt; comparison" in text
+    assert "nowhere" in text  # what was left out is said
+    with (output / "numbers.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    names = {row["contender"] for row in rows}
+    assert names == {"micro", "taught", "own", "recursive STA/LTA", "classic STA/LTA", "Z-detect", "AR-AIC"}
+    assert all(row["count"].isdigit() for row in rows)
+    found = {
+        (row["contender"], row["phase"]): float(row["value"])
+        for row in rows
+        if (row["table"], row["condition"], row["metric"]) == ("accuracy", "0.5 s", "recall")
+    }
+    # The event is one of micro's easiest, three times the same.
+    assert found["micro", "P"] == found["taught", "P"] == 1.0
+    tex = (output / "latex" / "accuracy.tex").read_text(encoding="utf-8")
+    assert tex.count("{") == tex.count("}")
+    assert "95 \\%" in tex
+    assert {path.suffix for path in (output / "figures").iterdir()} == {".png", ".pdf"}
+    provenance = json.loads((output / "provenance.json").read_text(encoding="utf-8"))
+    assert "xiao-distill report --config" in provenance["command"]
+    assert main([*command, "--output", str(output), "--no-progress", "--data", "data/none"]) == 2
+    assert "data/none" in capsys.readouterr().err
+
+
+def bell(place: float, height: float = 1.0) -> NDArray[np.float64]:
+    return np.asarray(height * np.exp(-0.5 * ((np.arange(3000) - place) / 10) ** 2))
+
+
+def window_of(label: float, name: str = "a", waves: NDArray[np.float64] | None = None) -> LabelledWindow:
+    held = np.zeros((3, 3000)) if waves is None else waves
+    return LabelledWindow(name, name, 0, held, {"P": label, "S": None}, 20.0, None)
+
+
+CONTENDER = Contender("c", "", np.copy, network_peaks, {"P": 0.3, "S": 0.3}, LEVELS, "")
+
+
+def test_numbers_are_what_they_say() -> None:
+    windows = [window_of(500, "a"), window_of(900, "b"), window_of(1500, "c")]
+    curves = [bell(504), bell(900, 0.2), bell(1502) + bell(2500, 0.6)]
+    looked = Looked(windows, [np.stack([curve, 0 * curve]) for curve in curves])
+    found = {
+        (one.condition, one.metric): (one.value, one.count)
+        for one in accuracy(CONTENDER, looked, (0.1, 0.03))
+        if one.phase == "P" and one.table == "accuracy"
+    }
+    assert found["0.1 s", "precision"] == (0.667, 3)
+    assert found["0.1 s", "recall"] == (0.667, 3)
+    assert found["0.1 s", "residual_mean_s"] == (0.03, 2)
+    assert found["0.03 s", "recall"] == (0.333, 3)
+    [curve] = [
+        one for one in precision_recall(CONTENDER, looked) if (one.phase, one.tolerance_s) == ("P", 0.1)
+    ]
+    assert best_f1(curve)[0] == 0.857  # a threshold of 0.2 or less: three hits and a false pick
+    right = {one.condition: one.value for one in calibration(CONTENDER, looked) if one.metric == "right"}
+    assert right == {"0.2 to 0.3": 1.0, "0.6 to 0.7": 0.0, "0.9 to 1": 1.0}
+
+
+def test_signal_to_noise_is_measured_around_the_onset() -> None:
+    rng = np.random.default_rng(1)
+    wave = rng.normal(1000, 1, 3000)
+    wave[1500:] += rng.normal(0, 10, 1500)
+    assert abs(signal_to_noise_db(wave, 1500) - 20) < 2
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_damage_leaves_the_shape_and_other_windows_alone(name: str) -> None:
+    waves = np.random.default_rng(2).normal(1e4, 100, (3, 3001))
+    kept = waves.copy()
+    damaged = DAMAGES[name](waves, 1000.0)
+    assert damaged.shape == waves.shape
+    assert np.isfinite(damaged).all()
+    assert np.array_equal(waves, kept)
+    assert (name == "as recorded") == np.array_equal(damaged, waves)
+
+
+def test_close_pairs_hold_both_events_where_they_say() -> None:
+    first, second = np.zeros((3, 3000)), np.zeros((3, 3000))
+    first[:, 400] = 5.0
+    second[:, 700] = 50.0
+    pairs = close_pairs([window_of(400, "a", first), window_of(700, "b", second)])
+    waves, places = pairs[3.0][0]
+    assert places == (400, 700)
+    assert np.allclose(waves[0, 700] / waves[0, 400], 1, atol=0.01)
+
+    def curves(waves: NDArray[np.generic]) -> NDArray[np.float64]:
+        return np.stack([bell(700), bell(0, 0.0)])
+
+    blind = Contender("c", "", curves, network_peaks, {"P": 0.3, "S": 0.3}, LEVELS, "")
+    seen = {one.metric: one.value for one in pair_recall(blind, {3.0: pairs[3.0][:1]})}
+    assert seen == {"first": 0.0, "second": 1.0, "both": 0.0}
+
+
+def test_more_lookahead_is_more_delay() -> None:
+    from distill.corpus import Record
+
+    def annotate(windows: NDArray[np.float32]) -> NDArray[np.float32]:
+        curve = np.exp(-0.5 * ((windows[:, :1] - 3000) / 10) ** 2)  # these samples hold their own index
+        return np.concatenate([1 - curve, curve, 0 * curve], axis=1)
+
+    waves = np.tile(np.arange(5000, dtype=np.float32), (3, 1))
+    record = Record("a", "XX.A", "event", waves, np.zeros((3, 5000), np.float16), (), (3000.0, None))
+    delays = []
+    for lookahead_s in (0.25, 1.0, 2.0):
+        [p, s] = trade_off(annotate, [record], 1000, (0.3, 0.3), lookahead_s, 0.5)
+        assert (p.f1_05, p.labels, s.labels) == (1.0, 1, 0)
+        assert lookahead_s <= p.delay_median_s <= lookahead_s + 0.5
+        delays.append(p.delay_median_s)
+    assert delays == sorted(delays)
