@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
+import torch
 from safetensors.torch import load_file, save_file
 
 from distill.annotators import net_annotator
@@ -52,6 +53,7 @@ def export_run(config: TrainConfig, folder: Path, corpus: Corpus, teacher: Teach
         raise FileNotFoundError(
             f"{folder / WEIGHTS}: the run is not finished; 'xiao-distill train' goes on with it"
         )
+    torch.set_num_threads(config.threads)
     weights = load_file(folder / WEIGHTS)
     raw = judged(serving(config, averaged_net(config, weights)), corpus.validation, LEAST_PROBABILITY)
     slopes = {phase: _platt([one for one in raw if one.phase == phase]) for phase in ("P", "S")}
