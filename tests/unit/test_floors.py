@@ -13,7 +13,7 @@ FLOORS = {
     1: ("resample", "run", "track", "buffer", "onsets", "picker", "streampicker"),
     2: ("sources", "engines", "sinks", "state", "replay", "configfile", "board"),
     3: ("assembler", "bridge", "outlet", "stages", "pipeline", "web"),
-    4: ("service", "offline", "offers", "cli", "__main__"),
+    4: ("service", "offline", "offers", "bench", "cli", "__main__"),
 }
 FLOOR_OF = {name: floor for floor, names in FLOORS.items() for name in names}
 PURE = {"asyncio", "threading", "socket", "time", "logging", "structlog", "os"}
