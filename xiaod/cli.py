@@ -75,6 +75,13 @@ def build_parser() -> argparse.ArgumentParser:
         help="for each server (default: %(default)s)",
     )
 
+    picks = commands.add_parser("picks", help="print the picks that the daemon has stored")
+    _add_config(picks)
+    picks.add_argument(
+        "--since", metavar="TIME", help="UTC, such as 2026-01-31T12:00:00Z (default: the oldest)"
+    )
+    picks.add_argument("--until", metavar="TIME", help="UTC (default: the newest)")
+    picks.add_argument("--format", choices=["jsonl", "quakeml", "csv"], default="jsonl")
     bench = commands.add_parser("bench", help="measure what the program costs on this machine")
     bench.add_argument(
         "--stations",
@@ -111,6 +118,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "pick": pick,
         "replay": replay,
         "stations": stations,
+        "picks": picks,
         "bench": bench,
         "version": version,
     }
@@ -181,6 +189,32 @@ def pick(options: argparse.Namespace) -> int:
         )
     except (ConfigError, ModelError, OSError) as error:
         return _refuse(error)
+
+
+def picks(options: argparse.Namespace) -> int:
+    """Print what the store holds."""
+    from xiaod.configfile import ConfigError, load_config
+    from xiaod.offline import StreamSink
+    from xiaod.service import STORE
+    from xiaod.store import PickStore
+    from xiaod.timebase import ns_from_iso
+
+    try:
+        config = load_config(options.config or DEFAULT_CONFIG)
+        path = config.state.folder / STORE
+        if not path.is_file():
+            raise FileNotFoundError(f"{path}: no picks have been stored there")
+        since_ns, until_ns = (
+            None if text is None else ns_from_iso(text) for text in (options.since, options.until)
+        )
+        store = PickStore(path)
+    except (ConfigError, OSError, ValueError) as error:
+        return _refuse(error)
+    sink = StreamSink(options.format, None, config.agency)
+    sink.deliver(store.between(since_ns, until_ns), 0)
+    sink.close()
+    store.close()
+    return 0
 
 
 def replay(options: argparse.Namespace) -> int:

@@ -211,6 +211,8 @@ class StateConfig(Model):
 
     folder: Path = Field(default=Path("var/state"), strict=False)
     save_interval_s: PositiveSeconds = 30.0
+    keep_days: Annotated[float, Field(ge=0)] = 30.0
+    """Days for which picks stay in the store once all sinks have got them; 0: for ever."""
 
 
 class LogConfig(Model):

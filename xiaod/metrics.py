@@ -111,12 +111,6 @@ class Metrics:
         self.sink_errors = Counter(
             "xiaod_sink_errors", "Deliveries that failed and are tried again", ["sink"], registry=registry
         )
-        self.sink_dropped = Counter(
-            "xiaod_sink_dropped",
-            "Picks not delivered because a sink's backlog was full",
-            ["sink"],
-            registry=registry,
-        )
         self.sink_backlog = Gauge(
             "xiaod_sink_backlog", "Picks waiting for a sink", ["sink"], registry=registry
         )
@@ -126,6 +120,9 @@ class Metrics:
             ["sink"],
             registry=registry,
             buckets=WORK_BUCKETS_S,
+        )
+        self.store_errors = Counter(
+            "xiaod_store_errors", "Times that picks could not be stored and picking waited", registry=registry
         )
         self.state_errors = Counter(
             "xiaod_state_errors", "Times that state could not be saved", registry=registry

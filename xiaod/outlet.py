@@ -4,7 +4,8 @@
 >>> from xiaod.config import AgencyConfig, ConsoleConfig
 >>> from xiaod.sinks.console import ConsoleSink
 >>> async def nothing():
-...     outlet = Outlet(ConsoleSink(ConsoleConfig(kind="console"), AgencyConfig()), Metrics(), clock=lambda: 0)
+...     sink = ConsoleSink(ConsoleConfig(kind="console"), AgencyConfig())
+...     outlet = Outlet(sink, Metrics(), lambda: 0, MemoryBacklog(10))
 ...     await outlet.put(End())
 ...     await outlet.deliver()
 ...     return len(outlet)
@@ -14,11 +15,11 @@
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from random import Random
 
+from xiaod.backlog import Backlog, MemoryBacklog
 from xiaod.bridge import End
 from xiaod.logs import get_logger
 from xiaod.metrics import Metrics
@@ -27,6 +28,8 @@ from xiaod.sinks import Sink
 
 SINK_TICK_S = 1.0
 """How often a sink is called when there are no picks."""
+BOUND = 10_000
+"""Picks that wait in memory at most."""
 MAX_DELIVERY = 256
 """Picks delivered in one call."""
 RETRY_MIN_S = 0.5
@@ -39,20 +42,18 @@ Clock = Callable[[], int | None]
 class Outlet:
     """A sink with its backlog and its own thread, so that one that is down or slow stops nobody.
 
-    The backlog is bounded. In a live run a full one drops its oldest pick, counts that and says so: what is newest matters
-    most, and the pipeline must not stand still. In an offline run the pipeline waits instead.
+    A daemon's backlog is the store: nothing is dropped, and a sink that was down catches up, after a restart too. That of an offline
+    run is bounded memory, and the pipeline waits while it is full.
     """
 
-    def __init__(self, sink: Sink, metrics: Metrics, clock: Clock, bound: int = 10_000) -> None:
+    def __init__(self, sink: Sink, metrics: Metrics, clock: Clock, backlog: Backlog | None = None) -> None:
         self._sink = sink
         self._metrics = metrics
         self._clock = clock
-        self._bound = bound
-        self._backlog: deque[Pick] = deque()
+        self._backlog = MemoryBacklog(BOUND) if backlog is None else backlog
         self._changed = asyncio.Event()
         self._taken = asyncio.Event()
         self._ended = False
-        self._dropping = False
         self._log = get_logger("sink").bind(sink=sink.name)
 
     @property
@@ -68,22 +69,11 @@ class Outlet:
         if isinstance(item, End):
             self._ended = True
         else:
-            if len(self._backlog) >= self._bound:
-                await self._make_room()
-            self._backlog.append(item)
-        self._changed.set()
-
-    async def _make_room(self) -> None:
-        if self._clock() is None:
-            while len(self._backlog) >= self._bound:
+            while self._backlog.full:
                 self._taken.clear()
                 await self._taken.wait()
-            return
-        lost = self._backlog.popleft()
-        self._metrics.sink_dropped.labels(self.name).inc()
-        if not self._dropping:
-            self._dropping = True
-            self._log.error("sink.backlog_full", backlog=self._bound, first_lost=lost.id)
+            self._backlog.append(item)
+        self._changed.set()
 
     async def deliver(self) -> None:
         """Deliver until the end; a delivery that fails is repeated with back-off, and the end waits for it."""
@@ -92,16 +82,17 @@ class Outlet:
         jitter = Random()  # noqa: S311  spreads retries, guards nothing
         with ThreadPoolExecutor(1, thread_name_prefix=f"sink.{self.name}") as executor:
             while True:
-                if not self._backlog and not self._ended:
+                if not len(self._backlog) and not self._ended:
                     await self._wait(SINK_TICK_S)
-                batch = [self._backlog[index] for index in range(min(len(self._backlog), MAX_DELIVERY))]
-                closing = not batch and self._ended
                 begun = time.perf_counter()
                 try:
+                    batch = self._backlog.waiting(MAX_DELIVERY)
+                    closing = not batch and self._ended
                     if closing:
                         await loop.run_in_executor(executor, self._sink.close)
                     else:
                         await loop.run_in_executor(executor, self._sink.deliver, batch, self._clock() or 0)
+                        self._backlog.delivered()
                 except OSError as error:
                     if self._clock() is None:
                         # Offline there is nobody to wait for.
@@ -128,11 +119,6 @@ class Outlet:
     def _count(self, batch: Sequence[Pick], duration_s: float) -> None:
         if not batch:
             return
-        for pick in batch:
-            # The front may have been dropped meanwhile for want of room.
-            if self._backlog and self._backlog[0] is pick:
-                self._backlog.popleft()
-        self._dropping = False
         self._taken.set()
         self._metrics.sink_delivered.labels(self.name).inc(len(batch))
         self._metrics.sink_duration.labels(self.name).observe(duration_s)

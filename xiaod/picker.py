@@ -44,7 +44,7 @@ from models.calibration import Calibration
 from xiaod.components import MISSING
 from xiaod.onsets import NO_CALIBRATION, PHASES, measure
 from xiaod.records import Pick, Probabilities, Window
-from xiaod.timebase import samples_from_s
+from xiaod.timebase import GRID_NS, samples_from_s
 
 BLIND_S = 0.25
 """Data after a sample below which a window's opinion of it is left out."""
@@ -138,12 +138,18 @@ class _Merger:
 class InstrumentPicker:
     """Picks of one instrument; no clock, no input or output."""
 
-    def __init__(self, settings: PickerSettings) -> None:
+    def __init__(self, settings: PickerSettings, known: Sequence[Pick] = ()) -> None:
+        """Begin.
+
+        Args:
+            settings: how picks are made.
+            known: picks of an earlier run, which are not made again.
+        """
         self._settings = settings
         # What is looked at, and as much before it as decides which of two peaks is one.
         span = settings.lookahead + settings.hop + samples_from_s(SECOND_LOOK_S) + settings.separation
         self._lanes = (_Merger(span), _Merger(span))
-        self._reported: tuple[list[int], list[int]] = ([], [])
+        self._reported = reported_of(known)
         self._weights: dict[int, NDArray[np.float32]] = {}
 
     def look(self, probabilities: Probabilities) -> list[Candidate]:
@@ -219,6 +225,14 @@ class InstrumentPicker:
         # Old picks are forgotten, and those of a future that a clock set back has taken away.
         reported[:] = [other for other in reported if abs(other - index) < MEMORY]
         return any(abs(other - index) < self._settings.separation for other in reported)
+
+
+def reported_of(picks: Sequence[Pick]) -> tuple[list[int], list[int]]:
+    """Grid indices of picks, of P and of S."""
+    found: tuple[list[int], list[int]] = ([], [])
+    for pick in picks:
+        found[PHASES.index(pick.phase)].append(round(pick.time_ns / GRID_NS))
+    return found
 
 
 def _average(

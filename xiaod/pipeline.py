@@ -16,11 +16,13 @@ from typing import Any
 
 from models.calibration import Calibration
 from xiaod.assembler import Assembler
+from xiaod.backlog import StoredBacklog
 from xiaod.board import Board, BoardCollector
 from xiaod.bridge import Inbox, SourceBridge
 from xiaod.buffer import BufferSettings
 from xiaod.config import Config
 from xiaod.engines import Engine
+from xiaod.ledger import Ledger
 from xiaod.metrics import Metrics
 from xiaod.outlet import Clock, Outlet
 from xiaod.picker import SHIFTS, PickerSettings
@@ -28,6 +30,7 @@ from xiaod.records import Instrument
 from xiaod.sinks import Sink
 from xiaod.sources import Source
 from xiaod.stages import PickStage, assemble, depths, infer
+from xiaod.store import PickStore
 from xiaod.timebase import ns_from_s, samples_from_s
 
 INBOX_BOUND = 4096
@@ -90,6 +93,8 @@ class Pipeline:
         sinks: Sequence[Sink],
         metrics: Metrics,
         clock: Clock,
+        store: PickStore | None = None,
+        ledger: Ledger | None = None,
     ) -> None:
         """Wire everything; must be called inside the event loop that runs it."""
         self.metrics = metrics
@@ -101,7 +106,10 @@ class Pipeline:
         self.bridges = [SourceBridge(source, self._inbox) for source in sources]
         self._windows: asyncio.Queue[Any] = asyncio.Queue(WINDOWS_BOUND)
         self._probabilities: asyncio.Queue[Any] = asyncio.Queue(BATCHES_BOUND)
-        self.outlets = [Outlet(sink, metrics, clock) for sink in sinks]
+        self.outlets = [
+            Outlet(sink, metrics, clock, None if store is None else StoredBacklog(store, sink.name))
+            for sink in sinks
+        ]
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="engine")
         self._stage = PickStage(
             lambda instrument: picker_settings(config, engine, instrument),
@@ -110,6 +118,7 @@ class Pipeline:
             metrics,
             self.board,
             clock,
+            ledger,
         )
         self.assembler = Assembler(buffer_settings(config), metrics, self.board)
         metrics.registry.register(BoardCollector(self.board, lambda: clock() or 0))

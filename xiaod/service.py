@@ -22,21 +22,30 @@ from xiaod import __version__
 from xiaod.config import Config, SeedLinkConfig
 from xiaod.engines import ENGINES, Engine
 from xiaod.engines.errors import ModelError
+from xiaod.ledger import Ledger
 from xiaod.logs import get_logger
 from xiaod.metrics import Metrics
 from xiaod.notify import Notifier
 from xiaod.pipeline import Pipeline
 from xiaod.sinks import SINKS, Sink
 from xiaod.sources import SOURCES
-from xiaod.state import StateStore
+from xiaod.state import Positions, StateStore
+from xiaod.store import PickStore
 from xiaod.streampicker import stream_window
 from xiaod.tables import load
-from xiaod.timebase import samples_from_s
+from xiaod.timebase import ns_from_s, samples_from_s
 from xiaod.web import Readiness, WebServer, readiness
 
 if TYPE_CHECKING:
     from xiaod.sources.seedlink import SeedLinkSource
 
+STORE = "picks.sqlite"
+"""Name of the store in the state folder."""
+SETTLE_S = 15.0
+"""With ``max_lead_s``, how far behind the newest window everything is picked for good."""
+WARM_UP_S = 15.0
+"""With the length of a window, what must come again before that for windows, averages and filters to be as they were."""
+DAY_S = 86_400.0
 HEARTBEAT_S = 1.0
 """How often stations, watchdog and state are looked at."""
 
@@ -120,6 +129,8 @@ class Service:
         self._metrics = Metrics()
         self._metrics.build.info({"version": __version__})
         self._state = StateStore(config.state.folder)
+        self._store: PickStore | None = None
+        self._ledger: Ledger | None = None
         self._stopping = asyncio.Event()
         self._sources: list[SeedLinkSource] = []
 
@@ -133,6 +144,7 @@ class Service:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._signalled, number)
         async with AsyncExitStack() as stack:
+            self._open_store(stack)
             self._sources = [await self._open_source(source, stack) for source in self._config.sources]
             pipeline = Pipeline(
                 self._config,
@@ -141,6 +153,8 @@ class Service:
                 open_sinks(self._config),
                 self._metrics,
                 time.time_ns,
+                self._store,
+                self._ledger,
             )
             if self._config.http.enabled:
                 web = WebServer(
@@ -208,11 +222,35 @@ class Service:
         self._log.info("service.stopping", signal=signal.Signals(number).name)
         self._stopping.set()
 
+    def _open_store(self, stack: AsyncExitStack) -> None:
+        """Open the record of truth; without a disk to write to, picks go to the sinks from memory, and the log says so."""
+        try:
+            self._store = PickStore(self._config.state.folder / STORE)
+        except OSError as error:
+            self._metrics.store_errors.inc()
+            self._log.error(
+                "store.unavailable",
+                error=str(error),
+                consequence="picks are not kept for sinks that are down, and not across a restart",
+            )
+            return
+        stack.callback(self._store.close)
+        resumed = any(source.begin == "resume" for source in self._config.sources)
+        self._ledger = Ledger(self._store, resumed, self._config.buffer.max_lead_s + SETTLE_S)
+
     async def _open_source(self, config: SeedLinkConfig, stack: AsyncExitStack) -> "SeedLinkSource":
         if config.replay_input is not None:
             config = await self._embed_replay(config, config.replay_input, stack)
         resume = self._state.load(config.label) if config.begin == "resume" else None
-        source: SeedLinkSource = load(SOURCES, config.kind)(config, resume=resume)
+
+        def remember(positions: Positions) -> None:
+            try:
+                self._state.save(config.label, positions)
+            except OSError as error:
+                self._metrics.state_errors.inc()
+                self._log.warning("state.not_saved", error=str(error))
+
+        source: SeedLinkSource = load(SOURCES, config.kind)(config, resume=resume, remember=remember)
         return source
 
     async def _embed_replay(
@@ -266,11 +304,22 @@ class Service:
 
     def _save_state(self) -> None:
         try:
+            needed = {}
+            if self._ledger is not None:
+                self._ledger.flush()
+                warm_ns = ns_from_s(self._config.windows.length_s + WARM_UP_S)
+                needed = {station: time_ns - warm_ns for station, time_ns in self._ledger.resume_at().items()}
             for source in self._sources:
-                self._state.save(source.name, source.positions())
+                self._state.save(source.name, source.resumable(needed))
+            self._prune()
         except OSError as error:
             self._metrics.state_errors.inc()
             self._log.warning("state.not_saved", error=str(error))
+
+    def _prune(self) -> None:
+        if self._store is not None and self._config.state.keep_days:
+            before_ns = time.time_ns() - ns_from_s(self._config.state.keep_days * DAY_S)
+            self._store.prune(before_ns, [sink.name for sink in self._config.sinks])
 
 
 def _left(pipeline: Pipeline) -> dict[str, int]:

@@ -30,13 +30,17 @@ from xiaod.assembler import Assembler
 from xiaod.board import Board
 from xiaod.bridge import End, Inbox
 from xiaod.engines import Engine
+from xiaod.ledger import Ledger
+from xiaod.logs import get_logger
 from xiaod.metrics import Metrics
 from xiaod.outlet import Clock, Outlet
 from xiaod.picker import InstrumentPicker, PickerSettings
 from xiaod.records import Instrument, Latency, Pick, Probabilities, Window
+from xiaod.store import StoreError
 from xiaod.streampicker import StreamPicker
 from xiaod.timebase import GRID_NS, NS_PER_S
 
+STORE_RETRY_S = 1.0
 TICK_S = 0.2
 """How often waits for slow components are looked at when nothing arrives."""
 
@@ -115,7 +119,10 @@ class PickStage:
         metrics: Metrics,
         board: Board,
         clock: Clock,
+        ledger: Ledger | None = None,
     ) -> None:
+        self._ledger = ledger
+        self._log = get_logger("pick")
         self._settings_for = settings_for
         self._engine = engine
         self._executor = executor
@@ -133,30 +140,61 @@ class PickStage:
         """Hand every pick to every outlet, until the end."""
         while not isinstance(results := await probabilities.get(), End):
             for result in results:
-                for pick in await self._process(result):
+                for pick in await self._kept(await self._process(result)):
                     for outlet in outlets:
                         await outlet.put(pick)
+                self._advance(result)
             self.batches += 1
         for outlet in outlets:
             await outlet.put(End())
 
     async def _process(self, result: Probabilities) -> list[Pick]:
-        instrument = result.window.instrument
         found = self._picked(result) if self._engine.stateful else await self._looked_at_again(result)
-        picks = [self._stamp(pick, result.window) for pick in found]
-        for pick in picks:
+        return [self._stamp(pick, result.window) for pick in found]
+
+    async def _kept(self, picks: Sequence[Pick]) -> list[Pick]:
+        """Those that are new, stored; while the disk is full or gone everything waits, and the servers keep the data."""
+        new = list(picks)
+        if self._ledger is not None and picks:
+            failures = 0
+            while True:
+                try:
+                    new = self._ledger.store(picks)
+                    break
+                except StoreError as error:
+                    if not failures:
+                        self._log.error(
+                            "store.failed", error=str(error), remedy="free the disk; picking waits"
+                        )
+                    failures += 1
+                    self._metrics.store_errors.inc()
+                    await asyncio.sleep(STORE_RETRY_S)
+            if failures:
+                self._log.info("store.recovered", failures=failures)
+        for pick in new:
             self._metrics.picks.labels(pick.phase).inc()
             if pick.latency is not None:
                 self._metrics.pick_latency.labels(pick.phase).observe(pick.latency.total_s)
-                self._board.entry(instrument, "", self._clock() or 0).picks += 1
-        return picks
+                self._board.entry(pick.channel.instrument, "", self._clock() or 0).picks += 1
+        return new
+
+    def _advance(self, result: Probabilities) -> None:
+        """Tell the ledger what has been picked for good: late components may still bring windows of what is newer."""
+        window = result.window
+        if self._ledger is not None and window.lane == 0:
+            self._ledger.advance(window.instrument, window.stop * GRID_NS)
+
+    def _known(self, instrument: Instrument) -> list[Pick]:
+        return [] if self._ledger is None else self._ledger.known_since(instrument)
 
     def _picked(self, result: Probabilities) -> list[Pick]:
         """Picks of a stream, whose probabilities are final."""
         instrument = result.window.instrument
         picker = self._stream_pickers.get(instrument)
         if picker is None:
-            picker = self._stream_pickers[instrument] = StreamPicker(self._settings_for(instrument))
+            picker = self._stream_pickers[instrument] = StreamPicker(
+                self._settings_for(instrument), self._known(instrument)
+            )
         return picker.pick(result)
 
     async def _looked_at_again(self, result: Probabilities) -> list[Pick]:
@@ -164,7 +202,9 @@ class PickStage:
         instrument = result.window.instrument
         picker = self._pickers.get(instrument)
         if picker is None:
-            picker = self._pickers[instrument] = InstrumentPicker(self._settings_for(instrument))
+            picker = self._pickers[instrument] = InstrumentPicker(
+                self._settings_for(instrument), self._known(instrument)
+            )
         picks = []
         for candidate in picker.look(result):
             pick = await asyncio.get_running_loop().run_in_executor(

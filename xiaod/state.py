@@ -14,6 +14,7 @@ whole; written only when something changed. A damaged file is moved aside and re
 import json
 import os
 import re
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ class StateStore:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._saved: dict[str, Positions] = {}
+        self._lock = threading.Lock()
         self._log = get_logger("state")
 
     def load(self, source: str) -> dict[tuple[str, str], tuple[int, int]]:
@@ -57,6 +59,10 @@ class StateStore:
         Raises:
             OSError: when they cannot be written; what was saved before is left as it was.
         """
+        with self._lock:
+            self._save(source, positions)
+
+    def _save(self, source: str, positions: Positions) -> None:
         if not positions or self._saved.get(source) == positions:
             return
         stations = {

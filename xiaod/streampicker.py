@@ -15,12 +15,14 @@ Nothing depends on how the stream was cut.
 ('P', 6.002)
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import maximum_filter1d
 
 from xiaod.onsets import PHASES, measure
-from xiaod.picker import MEMORY, PickerSettings
+from xiaod.picker import MEMORY, PickerSettings, reported_of
 from xiaod.records import Pick, Probabilities
 from xiaod.timebase import samples_from_s
 
@@ -43,11 +45,12 @@ def stream_window(delay: int, chunk: int, hop: int) -> int:
 class StreamPicker:
     """Picks of one instrument; no clock, no input or output."""
 
-    def __init__(self, settings: PickerSettings) -> None:
+    def __init__(self, settings: PickerSettings, known: Sequence[Pick] = ()) -> None:
+        """Begin, see :class:`xiaod.picker.InstrumentPicker`."""
         self._settings = settings
         self._confirm = samples_from_s(CONFIRM_S)
         self._next: dict[int, int] = {}
-        self._reported: tuple[list[int], list[int]] = ([], [])
+        self._reported = reported_of(known)
 
     def pick(self, probabilities: Probabilities) -> list[Pick]:
         """Picks of the samples that have become certain, in order of time."""

@@ -11,8 +11,8 @@ ROOT = Path(__file__).parents[2]
 FLOORS = {
     0: ("records", "timebase", "logs", "notify", "metrics", "components", "config", "folders", "tables"),
     1: ("resample", "run", "track", "buffer", "onsets", "picker", "streampicker"),
-    2: ("sources", "engines", "sinks", "state", "replay", "configfile", "board"),
-    3: ("assembler", "bridge", "outlet", "stages", "pipeline", "web"),
+    2: ("sources", "engines", "sinks", "state", "store", "replay", "configfile", "board"),
+    3: ("assembler", "bridge", "backlog", "ledger", "outlet", "stages", "pipeline", "web"),
     4: ("service", "offline", "offers", "bench", "cli", "__main__"),
 }
 FLOOR_OF = {name: floor for floor, names in FLOORS.items() for name in names}

@@ -17,9 +17,11 @@ used, and every change of the link. What it promises:
 ('example', {})
 """
 
+import math
 import threading
 import time
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Callable, Mapping
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -35,6 +37,10 @@ from xiaod.timebase import ns_from_iso
 if TYPE_CHECKING:
     from xiaod.sources.link import Link
 
+TRAIL = 2000
+"""Packets of a station that are remembered, to go back to one of them: minutes of many channels."""
+REMEMBER_S = 1.0
+"""Least time between two such calls."""
 HEALTHY_S = 30.0
 """A link that has streamed for so long makes the next delay short again."""
 SHARED_NUMBERS = ("ringserver", "xiaod")
@@ -46,17 +52,29 @@ HALF_RANGE = 1 << 23
 class SeedLinkSource:
     """One server; implements :class:`xiaod.sources.Source`."""
 
-    def __init__(self, config: SeedLinkConfig, resume: Positions | None = None) -> None:
+    def __init__(
+        self,
+        config: SeedLinkConfig,
+        resume: Positions | None = None,
+        remember: Callable[[Positions], None] | None = None,
+    ) -> None:
         """Set up; nothing is opened before :meth:`run`.
 
         Args:
             config: server, streams and time limits.
-            resume: last packets of an earlier run, to go on behind them.
+            resume: packets of an earlier run, to go on behind them.
+            remember: called, in the source's thread, before the first packet of all is handed on, with what a later run
+                has to go on behind; and again for stations that come a while later.
         """
+        self._remember = remember
+        self._remembered_s = -math.inf
         self._config = config
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._positions: dict[tuple[str, str], tuple[int, int]] = dict(resume or {})
+        # What a later run may have to go back to.
+        self._resumable: dict[tuple[str, str], tuple[int, int]] = dict(resume or {})
+        self._trails: dict[tuple[str, str], deque[tuple[int, int, int]]] = {}
         self._link: Link | None = None
         self._wanted: dict[Channel, bool] = {}
         self._failures = 0
@@ -72,6 +90,20 @@ class SeedLinkSource:
         """Last packet of each station that was handed on."""
         with self._lock:
             return dict(self._positions)
+
+    def resumable(self, needed_ns: Mapping[tuple[str, str], int]) -> dict[tuple[str, str], tuple[int, int]]:
+        """Packet of each station to go on behind so that everything that reaches beyond a time comes again.
+
+        Args:
+            needed_ns: that time, for each station; a station that is not in it keeps what it had.
+        """
+        with self._lock:
+            for station, time_ns in needed_ns.items():
+                trail = self._trails.get(station, deque())
+                while trail and trail[0][2] <= time_ns:
+                    sequence, start_ns, _ = trail.popleft()
+                    self._resumable[station] = (sequence, start_ns)
+            return dict(self._resumable)
 
     def stop(self) -> None:
         """Ask :meth:`run` to return."""
@@ -175,11 +207,27 @@ class SeedLinkSource:
                 wanted = self._wanted[channel] = matches(channel, self._config.streams)
             if not wanted:
                 return
+            station = channel.network, channel.station
+            if station not in self._resumable:
+                self._begin_station(station, sequence, item.start_ns)
             emit(item)
             with self._lock:
-                self._positions[channel.network, channel.station] = (sequence, item.start_ns)
+                self._positions[station] = (sequence, item.start_ns)
+                trail = self._trails.setdefault(station, deque(maxlen=TRAIL))
+                trail.append((sequence, item.start_ns, item.next_ns))
         else:
             emit(item)
+
+    def _begin_station(self, station: tuple[str, str], sequence: int, start_ns: int) -> None:
+        """Know from the first packet on where a later run has to begin."""
+        with self._lock:
+            self._resumable[station] = ((sequence - 1) % (2 * HALF_RANGE), start_ns)
+            positions = dict(self._resumable)
+        now_s = time.monotonic()
+        # Many stations begin at once: the rest is saved with the next heartbeat.
+        if self._remember is not None and now_s - self._remembered_s > REMEMBER_S:
+            self._remembered_s = now_s
+            self._remember(positions)
 
     def _look_for_more(self, selected: tuple[Channel, ...]) -> None:
         """Connect anew, without loss, when the server has got streams that are wanted and not subscribed."""

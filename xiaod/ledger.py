@@ -1,0 +1,102 @@
+"""What the pipeline writes into the store, and what it knows from it: picks once, and how far each instrument has been picked.
+
+A pick that the store holds already is not made again, nor one of the same onset; after a resumption nothing is picked before the
+time until which the instrument had been picked. So a daemon that was killed and goes on far enough back in the stream makes exactly
+the picks that are missing.
+
+>>> from tempfile import TemporaryDirectory
+>>> from pathlib import Path
+>>> with TemporaryDirectory() as folder:
+...     ledger = Ledger(PickStore(Path(folder) / "picks.sqlite"), resumed=True, settled_s=45)
+...     instrument = Instrument("XX", "A", "", "HH")
+...     ledger.advance(instrument, 100 * NS_PER_S)
+...     ledger.flush()
+...     ledger.resume_at(), ledger.known_since(instrument)
+({('XX', 'A'): 55000000000}, [])
+"""
+
+from collections.abc import Sequence
+
+from xiaod.records import Instrument, Pick
+from xiaod.store import PickStore
+from xiaod.timebase import NS_PER_S, ns_from_s
+
+REMEMBERED_S = 130
+"""Picks of so long before the point of resumption are told to the pickers: longer than their own memory."""
+ABANDONED_S = 600
+"""An instrument that is so far behind the newest of its station holds nobody back."""
+
+
+class Ledger:
+    """The store as the pick stage sees it."""
+
+    def __init__(self, store: PickStore, resumed: bool, settled_s: float) -> None:
+        """Begin.
+
+        Args:
+            store: the store.
+            resumed: whether the stream goes on where an earlier run stopped: then nothing is picked before that.
+            settled_s: behind the newest window, what is older is picked for good: longer than a component may be late.
+        """
+        self._settled_ns = ns_from_s(settled_s)
+        self._store = store
+        self._resumed = resumed
+        self._frontiers: dict[Instrument, int] = {}
+        self._flushed: dict[Instrument, int] = {}
+        self._begun: dict[Instrument, int | None] = {}
+
+    def known_since(self, instrument: Instrument) -> list[Pick]:
+        """Picks of an instrument that a picker should remember when it begins."""
+        frontier_ns = self._start_of(instrument)
+        if frontier_ns is None:
+            return []
+        return self._store.between(frontier_ns - REMEMBERED_S * NS_PER_S, None, instrument)
+
+    def store(self, picks: Sequence[Pick]) -> list[Pick]:
+        """Store picks; gives those that are new.
+
+        Raises:
+            StoreError: when nothing of it could be stored.
+        """
+        wanted = [pick for pick in picks if not self._done(pick)]
+        return self._store.add(wanted, {}) if wanted else []
+
+    def advance(self, instrument: Instrument, time_ns: int) -> None:
+        """Windows until a time have been picked, and what they gave has been stored."""
+        time_ns -= self._settled_ns
+        if time_ns > self._frontiers.get(instrument, time_ns - 1):
+            self._frontiers[instrument] = time_ns
+
+    def flush(self) -> None:
+        """Write down how far instruments have been picked.
+
+        Raises:
+            StoreError: when it cannot be written.
+        """
+        changed = {
+            instrument: time_ns
+            for instrument, time_ns in self._frontiers.items()
+            if self._flushed.get(instrument) != time_ns
+        }
+        if changed:
+            self._store.add([], changed)
+            self._flushed |= changed
+
+    def resume_at(self) -> dict[tuple[str, str], int]:
+        """Time, for each station, from which a run that goes on must see everything again, less what warms it up."""
+        by_station: dict[tuple[str, str], list[int]] = {}
+        for instrument, time_ns in self._flushed.items():
+            by_station.setdefault((instrument.network, instrument.station), []).append(time_ns)
+        return {
+            station: min(time_ns for time_ns in times if time_ns >= max(times) - ABANDONED_S * NS_PER_S)
+            for station, times in by_station.items()
+        }
+
+    def _done(self, pick: Pick) -> bool:
+        frontier_ns = self._start_of(pick.channel.instrument)
+        return self._resumed and frontier_ns is not None and pick.time_ns < frontier_ns
+
+    def _start_of(self, instrument: Instrument) -> int | None:
+        if instrument not in self._begun:
+            self._begun[instrument] = self._store.frontier(instrument)
+        return self._begun[instrument]

@@ -1,0 +1,220 @@
+"""The record of truth: every pick, once, before any sink sees it, and how far each sink has got.
+
+An SQLite file in write-ahead mode. A pick's identifier is its key, so a pick that is made again is not stored again; each sink has a
+cursor, moved after a delivery, so that one that was down goes on where it was, after a restart too: every sink gets every pick at
+least once, in the order in which they were made. With them, in the same transaction, goes how far each instrument has been
+picked. A file that is damaged is moved aside and a new one begun: the daemon goes on.
+
+Writes are not forced onto the disk one by one: after a power cut the file is whole, and what it had not got yet is picked again from
+the server, since how far it has been picked is in the same file.
+
+>>> from tempfile import TemporaryDirectory
+>>> from xiaod.records import Channel
+>>> pick = Pick("20090824.002007.73-P-BW.RJOB..EH-micro-0.1.0", Channel("BW", "RJOB", "", "EHZ"), "P",
+...     1_251_073_207_731_250_000, 0.1, 0.9, 5.0, 1200.0, "ZNE", "micro-0.1.0", "0" * 64)
+>>> with TemporaryDirectory() as folder:
+...     store = PickStore(Path(folder) / "picks.sqlite")
+...     store.begin("jsonl")
+...     len(store.add([pick, pick], {}))
+...     [(place, found)] = store.waiting("jsonl", 10)
+...     store.delivered("jsonl", place)
+...     found == pick, store.backlog("jsonl")
+...     store.close()
+1
+(True, 0)
+"""
+
+import json
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from xiaod.config import AgencyConfig
+from xiaod.logs import get_logger
+from xiaod.records import Instrument, Pick
+from xiaod.sinks.document import pick_document, pick_from_document
+
+SCHEMA_VERSION = 1
+BUSY_S = 10.0
+PRUNED_AT_ONCE = 1000
+"""Picks that are forgotten in one transaction, so that none waits long."""
+TABLES = """
+CREATE TABLE IF NOT EXISTS picks (
+    place INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, instrument TEXT NOT NULL, time_ns INTEGER NOT NULL,
+    stored_ns INTEGER NOT NULL, document TEXT NOT NULL
+);
+CREATE INDEX IF NOT EXISTS picks_by_time ON picks (time_ns);
+CREATE TABLE IF NOT EXISTS cursors (sink TEXT PRIMARY KEY, place INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS frontiers (instrument TEXT PRIMARY KEY, time_ns INTEGER NOT NULL);
+"""
+UNSIGNED = AgencyConfig()
+"""Documents in the store: who signs is a matter of the sinks."""
+
+
+class StoreError(OSError):
+    """The store cannot be written or read now; what was in it is left as it was."""
+
+
+class PickStore:
+    """All picks of one state folder; may be used from any thread."""
+
+    def __init__(self, path: Path) -> None:
+        """Open a store, and make it if it is not there.
+
+        Raises:
+            StoreError: when it can neither be opened nor made, as on a read-only or full disk.
+        """
+        self._path = path
+        self._lock = threading.RLock()
+        self._log = get_logger("store")
+        try:
+            self._connection = self._open()
+        except sqlite3.DatabaseError as error:
+            if not path.exists() or isinstance(error, sqlite3.OperationalError):
+                raise StoreError(f"{path}: {error}") from error
+            self._move_aside(error)
+            self._connection = self._open()
+
+    def add(self, picks: Sequence[Pick], frontiers: Mapping[Instrument, int]) -> list[Pick]:
+        """Store picks and how far instruments have been picked, together; gives the picks that were new.
+
+        Raises:
+            StoreError: when nothing of it could be stored.
+        """
+        new, now_ns = [], time.time_ns()
+        with self._transaction() as cursor:
+            for pick in picks:
+                station, document = pick.channel.instrument.text, json.dumps(pick_document(pick, UNSIGNED))
+                cursor.execute(
+                    "INSERT OR IGNORE INTO picks (id, instrument, time_ns, stored_ns, document) VALUES (?, ?, ?, ?, ?)",
+                    (pick.id, station, pick.time_ns, now_ns, document),
+                )
+                if cursor.rowcount:
+                    new.append(pick)
+            cursor.executemany(
+                "INSERT INTO frontiers VALUES (?, ?) ON CONFLICT (instrument) DO UPDATE SET time_ns = excluded.time_ns",
+                [(instrument.text, time_ns) for instrument, time_ns in frontiers.items()],
+            )
+        return new
+
+    def waiting(self, sink: str, limit: int) -> list[tuple[int, Pick]]:
+        """Picks that a sink has not got yet, the oldest first, each with its place.
+
+        Raises:
+            StoreError: when they cannot be read.
+        """
+        with self._transaction() as cursor:
+            rows = cursor.execute(
+                "SELECT place, document FROM picks WHERE place > ? ORDER BY place LIMIT ?",
+                (self._cursor_of(sink), limit),
+            ).fetchall()
+        return [(place, pick_from_document(json.loads(document))) for place, document in rows]
+
+    def delivered(self, sink: str, place: int) -> None:
+        """Move a sink's cursor behind a pick.
+
+        Raises:
+            StoreError: when it cannot be written: the picks will be delivered again.
+        """
+        with self._transaction() as cursor:
+            cursor.execute(
+                "INSERT INTO cursors VALUES (?, ?) ON CONFLICT (sink) DO UPDATE SET place = max(place, excluded.place)",
+                (sink, place),
+            )
+
+    def backlog(self, sink: str) -> int:
+        """Number of picks that a sink has not got yet."""
+        with self._transaction() as cursor:
+            [count] = cursor.execute(
+                "SELECT count(*) FROM picks WHERE place > ?", (self._cursor_of(sink),)
+            ).fetchone()
+        return int(count)
+
+    def begin(self, sink: str) -> None:
+        """Know a sink: one that is new gets what comes from now on, one that is known goes on where it was."""
+        with self._transaction() as cursor:
+            cursor.execute(
+                "INSERT OR IGNORE INTO cursors SELECT ?, coalesce(max(place), 0) FROM picks", (sink,)
+            )
+
+    def frontier(self, instrument: Instrument) -> int | None:
+        """Time until which an instrument has been picked; None when it never has."""
+        with self._transaction() as cursor:
+            row = cursor.execute(
+                "SELECT time_ns FROM frontiers WHERE instrument = ?", (instrument.text,)
+            ).fetchone()
+        return None if row is None else int(row[0])
+
+    def between(
+        self, since_ns: int | None, until_ns: int | None, instrument: Instrument | None = None
+    ) -> list[Pick]:
+        """Picks of a time span, in order of time."""
+        low, high = -(2**63) if since_ns is None else since_ns, 2**63 - 1 if until_ns is None else until_ns
+        text = "SELECT document FROM picks WHERE time_ns >= ? AND time_ns < ?"
+        values: list[int | str] = [low, high]
+        if instrument is not None:
+            text += " AND instrument = ?"
+            values.append(instrument.text)
+        with self._transaction() as cursor:
+            rows = cursor.execute(text + " ORDER BY time_ns, place", values).fetchall()
+        return [pick_from_document(json.loads(document)) for (document,) in rows]
+
+    def prune(self, before_ns: int, sinks: Sequence[str]) -> int:
+        """Forget picks that were stored before a time and that all these sinks have got; gives their number."""
+        with self._transaction() as cursor:
+            least = min((self._cursor_of(sink) for sink in sinks), default=None)
+            cursor.execute(
+                "DELETE FROM picks WHERE place IN (SELECT place FROM picks WHERE stored_ns < ? AND place <= ? LIMIT ?)",
+                (before_ns, 2**62 if least is None else least, PRUNED_AT_ONCE),
+            )
+            return int(cursor.rowcount)
+
+    def close(self) -> None:
+        """Close the file; what is in it stays."""
+        with self._lock:
+            self._connection.close()
+
+    def _cursor_of(self, sink: str) -> int:
+        row = self._connection.execute("SELECT place FROM cursors WHERE sink = ?", (sink,)).fetchone()
+        return 0 if row is None else int(row[0])
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Cursor]:
+        with self._lock:
+            try:
+                with self._connection:
+                    yield self._connection.cursor()
+            except sqlite3.Error as error:
+                raise StoreError(f"{self._path}: {error}") from error
+
+    def _open(self) -> sqlite3.Connection:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        connection = sqlite3.connect(self._path, timeout=BUSY_S, check_same_thread=False)
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = NORMAL")
+            [found] = connection.execute("PRAGMA quick_check(1)").fetchone()
+            if found != "ok":
+                raise sqlite3.DatabaseError(found)
+            [version] = connection.execute("PRAGMA user_version").fetchone()
+            if version not in (0, SCHEMA_VERSION):
+                raise sqlite3.DatabaseError(f"store version {version}; this program knows {SCHEMA_VERSION}")
+            connection.executescript(TABLES)
+            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _move_aside(self, error: Exception) -> None:
+        """Keep a damaged file under another name, with what belongs to it."""
+        stamp = self._path.stat().st_mtime_ns
+        moved = self._path.with_suffix(f".bad-{stamp}")
+        for suffix in ("", "-wal", "-shm"):
+            part = self._path.with_name(self._path.name + suffix)
+            if part.exists():
+                part.replace(moved.with_name(moved.name + suffix))
+        self._log.error("store.damaged", file=str(self._path), moved_to=str(moved), error=str(error))
