@@ -13,14 +13,14 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 SHARED_VARIABLE = "XIAO_SHARED"
 DEFAULT_SHARED = "../shared"
 EVALUATION_DATA = "data/dev_eval"
 
 if TYPE_CHECKING:
-    from distill.config import TrainConfig
+    from distill.config import SourceSection, TrainConfig
     from distill.teachers import Teacher
 
 
@@ -76,7 +76,9 @@ def build_parser() -> argparse.ArgumentParser:
         "--runs", type=Path, default=Path("runs"), help="folder of runs and caches (default: runs)"
     )
     report.add_argument(
-        "--data", metavar="DATA", help="dataset below the data folder, in place of the configured one"
+        "--data",
+        metavar="DATA",
+        help="labelled data in place of the configured: a corpus, a folder of miniSEED with QuakeML, or 'example'",
     )
     report.add_argument("--no-progress", action="store_true", help="no progress bar")
     show = commands.add_parser("show", help="print what a run or a weights file is")
@@ -149,15 +151,9 @@ def _report(options: argparse.Namespace) -> int:
     from distill.report.config import load_report_config
 
     config = load_report_config(options.config)
-    if options.data:
-        config = config.model_copy(
-            update={"data": config.data.model_copy(update={"path": options.data, "name": ""})}
-        )
     shared = Path(os.environ.get(SHARED_VARIABLE, DEFAULT_SHARED))
-    if not shared.is_dir():
-        raise FileNotFoundError(
-            f"{shared}: not there; {SHARED_VARIABLE} must name the folder that holds the data"
-        )
+    if options.data:
+        config = config.model_copy(update={"data": _source(options.data, shared)})
     from distill.report.evaluation import run_evaluation
     from distill.report.pages import write_report
 
@@ -168,6 +164,19 @@ def _report(options: argparse.Namespace) -> int:
     outcome = run_evaluation(config, options.config, shared, cache, command, not options.no_progress)
     print(write_report(outcome, options.output))
     return 0
+
+
+def _source(data: str, shared: Path) -> "SourceSection":
+    """A dataset by its path: a corpus, miniSEED with QuakeML, or ``example``."""
+    from distill.config import SourceSection
+    from distill.datasets.corpus import TABLE
+
+    if data == "example":
+        return SourceSection(kind="example")
+    kind: Literal["corpus", "miniseed"] = (
+        "corpus" if (shared / data / TABLE).is_file() or not (shared / data).is_dir() else "miniseed"
+    )
+    return SourceSection(kind=kind, path=data)
 
 
 def _write_card(model: Path, config: "TrainConfig", shared: Path, teacher: "Teacher", cache: Path) -> Path:

@@ -52,7 +52,7 @@ class NetSection(Model):
 class SourceSection(Model):
     """One source of waveforms, see :mod:`distill.datasets`."""
 
-    kind: Literal["corpus", "seisbench", "miniseed"] = "corpus"
+    kind: Literal["corpus", "seisbench", "miniseed", "example"] = "corpus"
     path: str = ""
     """Folder, below the one that ``XIAO_SHARED`` names unless it is absolute."""
     name: str = ""
@@ -66,7 +66,7 @@ class SourceSection(Model):
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
-        if not self.path and not (self.kind == "seisbench" and self.name):
+        if self.kind != "example" and not self.path and not (self.kind == "seisbench" and self.name):
             raise ValueError(f"kind {self.kind} needs a path")
         return self
 

@@ -1,4 +1,4 @@
-"""What survives a restart: the last packet of each station and server.
+"""What survives a restart beside the store: for each server, the packet of each station that a later run goes on behind.
 
 One small JSON file for each source, written to a temporary name, synced, and renamed, so that a power cut leaves the old or the new one
 whole; written only when something changed. A damaged file is moved aside and reported, never fatal.

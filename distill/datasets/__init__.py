@@ -1,7 +1,7 @@
 """Where waveforms come from: a corpus, a SeisBench dataset, a folder of miniSEED.
 
 >>> sorted(DATASETS)
-['corpus', 'miniseed', 'seisbench']
+['corpus', 'example', 'miniseed', 'seisbench']
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -10,6 +10,7 @@ from typing import Protocol
 
 from distill.config import SourceSection
 from distill.datasets.corpus import CorpusDataset
+from distill.datasets.example import ExampleDataset
 from distill.datasets.miniseed import MiniSeedDataset
 from distill.datasets.seisbench import SeisBenchDataset
 from distill.datasets.waveform import Waveform
@@ -51,8 +52,13 @@ def _miniseed(source: SourceSection, shared: Path) -> Dataset:
     return MiniSeedDataset(shared / source.path, shared / source.quakeml if source.quakeml else None)
 
 
+def _example(source: SourceSection, shared: Path) -> Dataset:
+    return ExampleDataset()
+
+
 DATASETS: Mapping[str, Callable[[SourceSection, Path], Dataset]] = {
     "corpus": _corpus,
+    "example": _example,
     "seisbench": _seisbench,
     "miniseed": _miniseed,
 }

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distill.cache import TeacherCache
-from distill.config import TrainConfig, load_train_config
-from distill.corpus import Corpus, Record, load_corpus, load_records
+from distill.config import ConfigError, TrainConfig, load_train_config
+from distill.corpus import Corpus, Record, load_corpus
 from distill.cost import costs, known_models
 from distill.evaluate import Student, training_windows
 from distill.report.config import ReportConfig
@@ -39,10 +39,11 @@ from distill.report.scoring import (
 )
 from distill.report.sizes import lengths_of, sizes_of
 from distill.report.trials import close_pairs, noise_rates, pair_recall, robustness
-from distill.report.windows import LabelledWindow, cut_windows
+from distill.report.windows import LabelledWindow, cut_windows, load_labelled
 from distill.runs import code_version
 from distill.scores import RATE_HZ, residuals_of
 from distill.teachers import open_teacher
+from models.spec import SpecError
 from models.weights import resolve
 
 SIZES = "sizes"
@@ -72,10 +73,9 @@ def run_evaluation(
     """
     from tqdm import tqdm
 
-    training = _training(config, source)
-    teacher = open_teacher(training.teacher, shared, config.threads)
-    corpus = load_corpus(shared, training, teacher, cache)
-    records, data_sha256 = load_records(config.data, shared, training, teacher, cache)
+    outcome = Outcome(config.title)
+    records, data_sha256 = load_labelled(config.data, shared)
+    corpus = _corpus(config, source, shared, cache, outcome)
     windows = cut_windows(
         records,
         {record.name: record.event for record in records if record.event},
@@ -86,10 +86,9 @@ def run_evaluation(
             f"{config.data.path or config.data.name}: holds no labelled record as long as a window"
         )
     bench = Bench(shared, source.parent, training_windows(corpus), config.threads)
-    contenders = [one for section in config.contenders for one in contenders_of(section, bench)]
-    outcome = Outcome(config.title)
+    contenders = _contenders(config, bench, outcome)
     outcome.contenders = {one.name: one.described for one in contenders}
-    outcome.reference = config.reference or (contenders[0].name if contenders else "")
+    outcome.reference = config.reference or contenders[0].name
     pairs = close_pairs(windows)
     noise = [record for record in (*corpus.training, *corpus.validation) if record.kind == "noise"]
     for one in tqdm(contenders, desc="contenders", disable=not progress):
@@ -143,6 +142,36 @@ def ranked(residuals: Sequence[float | None]) -> dict[str, int]:
 
 def _distance(residual: float | None) -> float:
     return float("inf") if residual is None else abs(residual)
+
+
+def _corpus(config: ReportConfig, source: Path, shared: Path, cache: Path, outcome: Outcome) -> Corpus:
+    """The training corpus: classic pickers are tuned on it and noise comes from it; empty where it is not there."""
+    training = _training(config, source)
+    try:
+        teacher = open_teacher(training.teacher, shared, config.threads)
+        return load_corpus(shared, training, teacher, cache)
+    except (ConfigError, FileNotFoundError) as error:
+        outcome.skipped.append(f"classic pickers and noise, which need the training data: {error}")
+        return Corpus((), (), "")
+
+
+def _contenders(config: ReportConfig, bench: Bench, outcome: Outcome) -> list[Contender]:
+    """All that can be had; the rest is left out, with the reason.
+
+    Raises:
+        ConfigError: when there is none.
+    """
+    found: list[Contender] = []
+    for section in config.contenders:
+        if section.kind == "classic" and not bench.training:
+            continue
+        try:
+            found += contenders_of(section, bench)
+        except (ConfigError, SpecError, FileNotFoundError) as error:
+            outcome.skipped.append(f"{section.name}: {error}")
+    if not found:
+        raise ConfigError("contenders: none that can be had: " + "; ".join(outcome.skipped))
+    return found
 
 
 def _training(config: ReportConfig, source: Path) -> TrainConfig:

@@ -11,11 +11,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from distill.config import SourceSection
 from distill.corpus import Record
+from distill.datasets import open_dataset
 from distill.scores import RATE_HZ
 from distill.serving import PHASE_ROWS
 from distill.views import MARGIN, P_PLACE_30_S, placed_starts
@@ -41,6 +44,24 @@ class LabelledWindow:
     snr_db: float
     """Vertical, after P against before it."""
     s_minus_p_s: float | None
+
+
+def load_labelled(source: SourceSection, shared: Path) -> tuple[list[Record], str]:
+    """Records of a dataset that analysts have picked, and its hash; no teacher is asked.
+
+    Raises:
+        ConfigError, FileNotFoundError: when it is not there, or holds none.
+    """
+    dataset = open_dataset(source, shared)
+    nothing = np.zeros((3, 0), np.float16)
+    records = [
+        Record(one.name, one.station, one.kind, one.waves, nothing, (), one.analyst, one.event)
+        for one in dataset
+        if any(pick is not None for pick in one.analyst)
+    ]
+    if not records:
+        raise FileNotFoundError(f"{source.path or source.name}: holds no record with an analyst's pick")
+    return records, dataset.fingerprint
 
 
 def cut_windows(records: Sequence[Record], events: Mapping[str, str], samples: int) -> list[LabelledWindow]:

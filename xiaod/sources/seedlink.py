@@ -7,7 +7,8 @@ used, and every change of the link. What it promises:
   ``keepalive_s``;
 - no refusal, garbage or silence ends :meth:`SeedLinkSource.run`; it tries again after a random part of a delay that doubles from
   ``reconnect_min_s`` to ``reconnect_max_s`` (full jitter, so that many clients do not come back at once);
-- it goes on behind the last packet of each station, by sequence number and time. A ringserver, which numbers all stations together,
+- after a cut it goes on behind the last packet of each station, by sequence number and time; a later run goes on behind an earlier one
+  (:meth:`SeedLinkSource.resumable`), so that windows and filters are as they were. A ringserver, which numbers all stations together,
   begins a resumed subscription at the newest of the numbers asked for, so it is asked with the oldest for all; what then comes twice is
   dropped by the buffers;
 - :meth:`SeedLinkSource.stop` takes effect within a second, whatever the server does.
