@@ -52,6 +52,8 @@ def load_model(name: str, cache: Path | None) -> Any:
         ConfigError: when there is no such model or no such weights.
     """
     kind, weights = split_name(name)
+    if cache is not None and not cache.is_dir():
+        raise ConfigError(f"teacher.cache_root: {cache}: not there; empty stands for SeisBench's own cache")
     if cache is not None:
         # SeisBench reads the variable when it is imported first, and makes that folder if it is not there.
         os.environ.setdefault(CACHE_VARIABLE, str(cache))
