@@ -249,6 +249,9 @@ def _taught(config: TrainConfig) -> str:
         f"in {sampling.ends_after_onset:.0%} of the cases it ended {sampling.ends_after_s[0]:g} to "
         f"{sampling.ends_after_s[1]:g} s after an onset"
     )
+    hard = config.loss.hard_weight
+    if hard:
+        ends += f"; {hard:.0%} of each label is a Gaussian at each onset that its curve has"
     if config.scenes.relabel:
         return f"It labelled augmented scenes of {config.scenes.samples / RATE_HZ:g} s; the student saw windows cut from them; {ends}."
     return f"It labelled whole records in windows of 30 s; the student saw only its own window; {ends}."
