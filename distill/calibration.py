@@ -155,7 +155,12 @@ def reliability(judged: Sequence[Judged]) -> list[dict[str, Any]]:
     table = []
     for phase in ("P", "S"):
         for low, high in pairwise(BINS):
-            inside = [one for one in judged if one.phase == phase and low <= one.probability < high]
+            # A probability of one belongs to the last bin.
+            inside = [
+                one
+                for one in judged
+                if one.phase == phase and low <= one.probability < (high if high < 1 else np.inf)
+            ]
             if inside:
                 table.append(
                     {

@@ -45,6 +45,7 @@ from distill.scores import RATE_HZ, residuals_of
 from distill.teachers import open_teacher
 from models.spec import SpecError
 from models.weights import resolve
+from xiaod.bench.hardware import describe
 
 SIZES = "sizes"
 LIBRARIES = ("xiaod", "numpy", "scipy", "obspy", "torch", "seisbench", "onnxruntime")
@@ -300,7 +301,7 @@ def _provenance(
         "command": command,
         "made": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
         "code": code_version() or "unknown",
-        "machine": f"{_processor()}, {platform.system()} {platform.machine()}, Python {platform.python_version()}",
+        "machine": f"{describe()['processor']}, {platform.system()} {platform.machine()}, Python {platform.python_version()}",
         "libraries": ", ".join(f"{name} {_version(name)}" for name in LIBRARIES),
         "data": f"SHA-256 of its table {data_sha256}",
         "training data": f"SHA-256 of its table {corpus.sha256}",
@@ -315,15 +316,6 @@ def _provenance(
             for one in contenders
         },
     }
-
-
-def _processor() -> str:
-    path = Path("/proc/cpuinfo")
-    if path.is_file():
-        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith(("model name", "Model")):
-                return line.partition(":")[2].strip()
-    return platform.processor() or "processor unknown"
 
 
 def _version(name: str) -> str:

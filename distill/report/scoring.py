@@ -17,16 +17,15 @@ from itertools import pairwise, product
 import numpy as np
 from numpy.typing import NDArray
 
+from distill.calibration import BINS, NEAR_S, Judged, calibration_error, reliability
 from distill.report.contenders import Contender
 from distill.report.windows import LabelledWindow
-from distill.scores import Found, f1, hits_and_false, residuals_of, score, spread
+from distill.scores import RATE_HZ, Found, f1, hits_and_false, residuals_of, score, spread
 
 PHASES = ("P", "S")
 SPREAD_WITHIN_S = 1.0
 """Picks this near to a label count in median, deviation and outliers."""
 CURVE_TOLERANCES_S = (0.1, 0.5)
-CALIBRATED_FROM = 0.1
-BIN_EDGES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 BINNED_AT_S = 0.5
 SNR_EDGES_DB = (-100.0, 3.0, 10.0, 20.0, 30.0, 200.0)
 S_MINUS_P_EDGES_S = (0.0, 1.0, 2.0, 5.0, 10.0, 1000.0)
@@ -150,34 +149,25 @@ def calibration(contender: Contender, looked: Looked) -> Iterator[Number]:
     """Of picks whose probability lies in a bin, the part that a label is near (0.5 s)."""
     if not contender.probabilistic:
         return
-    for row, phase in enumerate(PHASES):
-        pairs = []
-        for window, curves in zip(looked.windows, looked.curves, strict=True):
-            label = window.labels[phase]
-            if label is None:
-                continue
-            for peak in contender.peaks(curves[row], CALIBRATED_FROM):
-                right = abs(peak - label) <= BINNED_AT_S * 100
-                pairs.append((float(curves[row][round(peak)]), right))
-        for low, high in pairwise(BIN_EDGES):
-            inside = [
-                right for value, right in pairs if low <= value < high or (high == 1.0 and value >= 1.0)
-            ]
-            if inside:
-                share = round(sum(inside) / len(inside), 3)
-                yield Number(
-                    "calibration", contender.name, phase, f"{low:g} to {high:g}", "right", share, len(inside)
-                )
-        if pairs:
-            yield Number(
-                "calibration",
-                contender.name,
-                phase,
-                "all",
-                "expected_error",
-                _calibration_error(pairs),
-                len(pairs),
-            )
+    found = []
+    for (row, phase), (window, curves) in product(
+        enumerate(PHASES), zip(looked.windows, looked.curves, strict=True)
+    ):
+        label = window.labels[phase]
+        for peak in contender.peaks(curves[row], BINS[0]) if label is not None else ():
+            residual_s = (peak - (label or 0.0)) / RATE_HZ
+            near = residual_s if abs(residual_s) <= NEAR_S else None
+            found.append(Judged(phase, float(curves[row][round(peak)]), 0.0, near))
+    for entry in reliability(found):
+        condition = f"{entry['from']:g} to {entry['to']:g}"
+        yield Number(
+            "calibration", contender.name, entry["phase"], condition, "right", entry["right"], entry["picks"]
+        )
+    for phase in PHASES:
+        error = calibration_error(found, phase)
+        if error is not None:
+            count = sum(one.phase == phase for one in found)
+            yield Number("calibration", contender.name, phase, "all", "expected_error", error, count)
 
 
 def by_condition(contender: Contender, looked: Looked) -> Iterator[Number]:
@@ -217,15 +207,6 @@ def _s_minus_p(window: LabelledWindow) -> float | None:
 def _point(found: Sequence[Found], tolerance_s: float) -> tuple[float, float]:
     hits, false = hits_and_false(found, tolerance_s)
     return (hits / (hits + false) if hits + false else 1.0), hits / max(len(found), 1)
-
-
-def _calibration_error(pairs: Sequence[tuple[float, bool]]) -> float:
-    """Mean distance of probability and part right over bins, weighted by their picks (Guo et al. 2017, arXiv:1706.04599)."""
-    values = np.array([value for value, _ in pairs])
-    right = np.array([right for _, right in pairs], np.float64)
-    bins = np.clip(np.digitize(values, BIN_EDGES) - 1, 0, len(BIN_EDGES) - 2)
-    total = sum(abs(float(values[bins == one].sum() - right[bins == one].sum())) for one in np.unique(bins))
-    return round(total / len(pairs), 3)
 
 
 def f1_of(contender: Contender, looked: Looked, phase: str, tolerance_s: float) -> tuple[float, int]:

@@ -7,19 +7,18 @@ PhaseNet is built with random weights: what it costs does not depend on them.
 True
 """
 
-import time
-from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
+
+from xiaod.bench.timer import LEAST_S, median_us
 
 RATE_HZ = 100.0
 SECONDS = 60.0
 BAND_HZ = (2.0, 15.0)
 STA_S, LTA_S = 0.5, 10.0
 PHASENET_SAMPLES = 3001
-LEAST_S = 0.5
 
 
 def sta_lta_cost(least_s: float = LEAST_S) -> dict[str, Any]:
@@ -39,7 +38,7 @@ def sta_lta_cost(least_s: float = LEAST_S) -> dict[str, Any]:
     return {
         "picker": "STA/LTA (ObsPy)",
         "form": "each sample once",
-        "us_per_station_s": round(_us(work, least_s) / SECONDS, 1),
+        "us_per_station_s": round(median_us(work, least_s)[0] / SECONDS, 1),
     }
 
 
@@ -63,16 +62,5 @@ def phasenet_cost(hop_s: float, batch: int, least_s: float = LEAST_S) -> dict[st
     return {
         "picker": "PhaseNet (SeisBench, torch)",
         "form": f"windows of 30 s every {hop_s:g} s, batch {batch}",
-        "us_per_station_s": round(_us(work, least_s) / batch / hop_s, 1),
+        "us_per_station_s": round(median_us(work, least_s)[0] / batch / hop_s, 1),
     }
-
-
-def _us(work: Callable[[], None], least_s: float) -> float:
-    work()
-    times: list[float] = []
-    begun = time.process_time()
-    while not times or time.process_time() - begun < least_s:
-        start = time.process_time()
-        work()
-        times.append(time.process_time() - start)
-    return float(np.median(times)) * 1e6

@@ -18,7 +18,8 @@ from xiaod import __version__
 from xiaod.bench.hardware import condition, describe
 from xiaod.bench.load import LoadSettings, run_load
 from xiaod.bench.others import phasenet_cost, sta_lta_cost
-from xiaod.bench.stages import LEAST_S, engine_of, time_stages
+from xiaod.bench.stages import engine_of, time_stages
+from xiaod.bench.timer import LEAST_S
 from xiaod.timebase import samples_from_s
 
 STATIONS = (1, 10, 100, 1000)

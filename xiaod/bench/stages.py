@@ -18,6 +18,7 @@ import numpy as np
 from models.calibration import Calibration
 from models.weights import resolve
 from xiaod.bench.station import station_records
+from xiaod.bench.timer import LEAST_S, median_us
 from xiaod.buffer import BufferSettings, InstrumentBuffer, pieces_of
 from xiaod.config import AgencyConfig
 from xiaod.engines import Engine
@@ -28,7 +29,6 @@ from xiaod.sources.miniseed import decode
 from xiaod.timebase import GRID_RATE_HZ, NS_PER_S
 
 PERIODS = 2
-LEAST_S = 0.5
 
 
 def engine_of(model: str, threads: int = 1) -> Engine:
@@ -71,7 +71,7 @@ def time_stages(
         def infer(waves: Any = waves) -> None:
             engine.annotate(waves)
 
-        each = _us(infer, least_s) / batch
+        each = median_us(infer, least_s)[0] / batch
         rows.append(
             {
                 "stage": f"network, batch {batch}",
@@ -99,7 +99,7 @@ def time_stages(
                 made = picker.decide(candidate, annotate)
                 picks.extend([] if made is None else [made])
 
-    whole_us, calls = _us_and_calls(pick, least_s)
+    whole_us, calls = median_us(pick, least_s)
     network_us = spent[0] * 1e6 / calls
     seconds = len(windows) * hop / GRID_RATE_HZ
     rows.append(
@@ -112,7 +112,7 @@ def time_stages(
     )
     if picks:
         agency = AgencyConfig()
-        each = _us(lambda: json_line(picks[0], agency), least_s)
+        each = median_us(lambda: json_line(picks[0], agency), least_s)[0]
         rows.append(
             {
                 "stage": "JSON line of a pick",
@@ -149,20 +149,4 @@ def _picker_settings(engine: Engine, hop: int) -> PickerSettings:
 
 
 def _per_s(work: Callable[[], Any], span_s: float, least_s: float) -> float:
-    return round(_us(work, least_s) / span_s, 1)
-
-
-def _us(work: Callable[[], Any], least_s: float) -> float:
-    return _us_and_calls(work, least_s)[0]
-
-
-def _us_and_calls(work: Callable[[], Any], least_s: float) -> tuple[float, int]:
-    """Median CPU time of a call, and the number of calls, the first included."""
-    work()
-    times: list[float] = []
-    begun = time.process_time()
-    while not times or time.process_time() - begun < least_s:
-        start = time.process_time()
-        work()
-        times.append(time.process_time() - start)
-    return float(np.median(times)) * 1e6, len(times) + 1
+    return round(median_us(work, least_s)[0] / span_s, 1)

@@ -1,0 +1,25 @@
+"""CPU time of a piece of work.
+
+>>> us, calls = median_us(lambda: sum(range(1000)), least_s=0.001)
+>>> us > 0, calls >= 2
+(True, True)
+"""
+
+import statistics
+import time
+from collections.abc import Callable
+
+LEAST_S = 0.5
+"""CPU time that a piece is timed for."""
+
+
+def median_us(work: Callable[[], object], least_s: float = LEAST_S) -> tuple[float, int]:
+    """Median CPU time of a call in microseconds, and the number of calls, the first one included, which is not timed."""
+    work()
+    times: list[float] = []
+    begun = time.process_time()
+    while not times or time.process_time() - begun < least_s:
+        start = time.process_time()
+        work()
+        times.append(time.process_time() - start)
+    return statistics.median(times) * 1e6, len(times) + 1
