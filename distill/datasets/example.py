@@ -44,4 +44,4 @@ class ExampleDataset:
         return 1
 
     def __iter__(self) -> Iterator[Waveform]:
-        yield Waveform("example", "BW.RJOB", "event", self._waves, self._onsets)
+        yield Waveform("example", "BW.RJOB", "event", self._waves, self._onsets, "2009-08-24")

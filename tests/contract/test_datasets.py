@@ -17,6 +17,9 @@ from tests.conftest import Recording
 
 P_S, S_S = 4.73, 5.71
 
+STORED = sorted(set(DATASETS) - {"example"})
+"""Those that are read from a folder."""
+
 
 class QuietTeacher:
     """Says noise, and counts how often it is asked."""
@@ -79,10 +82,10 @@ def sources(tmp_path: Path) -> dict[str, SourceSection]:
     write_corpus(tmp_path / "corpus", waves)
     write_seisbench(tmp_path / "seisbench", waves)
     write_miniseed(tmp_path / "miniseed", stream[0].stats.starttime)
-    return {kind: SourceSection.model_validate({"kind": kind, "path": kind}) for kind in DATASETS}
+    return {kind: SourceSection.model_validate({"kind": kind, "path": kind}) for kind in STORED}
 
 
-@pytest.mark.parametrize("kind", sorted(DATASETS))
+@pytest.mark.parametrize("kind", STORED)
 def test_the_same_recording(
     kind: str, sources: dict[str, SourceSection], tmp_path: Path, rjob: Recording
 ) -> None:
@@ -98,10 +101,22 @@ def test_the_same_recording(
     assert open_dataset(sources[kind], tmp_path).fingerprint == dataset.fingerprint
 
 
-@pytest.mark.parametrize("kind", sorted(DATASETS))
+@pytest.mark.parametrize("kind", STORED)
 def test_what_is_not_there_is_named(kind: str, tmp_path: Path) -> None:
     with pytest.raises((ConfigError, FileNotFoundError), match="absent"):
         open_dataset(SourceSection.model_validate({"kind": kind, "path": "absent"}), tmp_path)
+
+
+def test_the_example_is_that_recording_too_after_quiet(rjob: Recording) -> None:
+    [waveform] = list(open_dataset(SourceSection(kind="example"), Path()))
+    assert (waveform.station, waveform.kind, bool(waveform.event)) == ("BW.RJOB", "event", True)
+    quiet = waveform.waves.shape[1] - 3000
+    assert quiet > 1500  # P may stand at 15 s in a window
+    for row, letter in enumerate("ZNE"):
+        np.testing.assert_allclose(
+            waveform.waves[row, quiet:], rjob.components[letter] * 10, rtol=1e-4, atol=0.1
+        )
+    np.testing.assert_allclose(np.array(waveform.analyst, float) - quiet, (P_S * 100, S_S * 100), atol=1.0)
 
 
 def test_other_rates_and_gaps_of_miniseed(tmp_path: Path) -> None:
