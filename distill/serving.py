@@ -10,7 +10,7 @@
 [(1234, 'P', 1.0)]
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,30 +40,52 @@ def windowed(annotate: Annotate, length: int = WINDOW) -> Serve:
     """Pick as the daemon does in overlapping windows."""
 
     def serve(waves: NDArray[np.generic], threshold: float) -> list[Pick]:
-        starts = range(0, waves.shape[1] - length + 1, HOP)
-        if not starts:
-            return []
-        samples = waves.astype(np.float32)
-        picker = InstrumentPicker(PickerSettings((threshold, threshold), HOP, "evaluated", ""))
-        picks = []
-        probabilities = annotate(np.stack([samples[:, start : start + length] for start in starts]))
-        for start, values in zip(starts, probabilities, strict=True):
-            window = Window(
-                NOWHERE,
-                start,
-                0,
-                samples[:, start : start + length],
-                "ZNE",
-                fresh=start == 0,
-                history=samples[:, max(0, start - HISTORY) : start],
-            )
-            for candidate in picker.look(Probabilities(window, values[1:])):
-                pick = picker.decide(candidate, lambda windows: annotate(windows)[:, 1:])
-                if pick is not None:
-                    picks.append(pick)
-        return picks
+        settings = PickerSettings((threshold, threshold), HOP, "evaluated", "")
+        return [pick for _, pick in decisions(annotate, waves, length, settings)]
 
     return serve
+
+
+def decisions(
+    annotate: Annotate,
+    waves: NDArray[np.generic],
+    length: int,
+    settings: PickerSettings,
+    first: int = 0,
+    last: int | None = None,
+) -> Iterator[tuple[int, Pick]]:
+    """Picks of a record in overlapping windows, and the sample at which each was decided.
+
+    Args:
+        annotate: the student.
+        waves: record ``(3, n)``, Z N E, that begins at time zero.
+        length: samples of a window.
+        settings: of the daemon's picker.
+        first: sample before which no window begins.
+        last: sample behind which none ends.
+    """
+    samples, hop = waves.astype(np.float32), settings.hop
+    begin = -(-max(first, 0) // hop) * hop
+    stop = samples.shape[1] if last is None else min(last, samples.shape[1])
+    starts = range(begin, stop - length + 1, hop)
+    if not starts:
+        return
+    picker = InstrumentPicker(settings)
+    probabilities = annotate(np.stack([samples[:, start : start + length] for start in starts]))
+    for start, values in zip(starts, probabilities, strict=True):
+        window = Window(
+            NOWHERE,
+            start,
+            0,
+            samples[:, start : start + length],
+            "ZNE",
+            fresh=start == begin,
+            history=samples[:, max(0, start - HISTORY) : start],
+        )
+        for candidate in picker.look(Probabilities(window, values[1:])):
+            pick = picker.decide(candidate, lambda windows: annotate(windows)[:, 1:])
+            if pick is not None:
+                yield window.stop, pick
 
 
 def streamed(annotate: Annotate, delay_samples: int) -> Serve:

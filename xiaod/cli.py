@@ -197,16 +197,13 @@ def picks(options: argparse.Namespace) -> int:
     from xiaod.offline import StreamSink
     from xiaod.service import STORE
     from xiaod.store import PickStore
-    from xiaod.timebase import ns_from_iso
 
     try:
         config = load_config(options.config or DEFAULT_CONFIG)
         path = config.state.folder / STORE
         if not path.is_file():
             raise FileNotFoundError(f"{path}: no picks have been stored there")
-        since_ns, until_ns = (
-            None if text is None else ns_from_iso(text) for text in (options.since, options.until)
-        )
+        since_ns, until_ns = _moment("--since", options.since), _moment("--until", options.until)
         store = PickStore(path)
     except (ConfigError, OSError, ValueError) as error:
         return _refuse(error)
@@ -313,6 +310,15 @@ def _speed(text: str) -> float | str:
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError("must be a number above 0, or 'max'")
     return value
+
+
+def _moment(option: str, text: str | None) -> int | None:
+    from xiaod.timebase import ns_from_iso
+
+    try:
+        return None if text is None else ns_from_iso(text)
+    except ValueError:
+        raise ValueError(f"{option}: {text!r}: must be a time such as 2026-01-31T12:00:00Z") from None
 
 
 def _counts(text: str) -> tuple[int, ...]:

@@ -6,24 +6,23 @@ length and the machine add comes on top.
 >>> def annotate(windows):
 ...     curve = np.exp(-0.5 * ((windows[:, :1] - 2500) / 10) ** 2)  # these samples hold their own index
 ...     return np.concatenate([1 - curve, curve, 0 * curve], axis=1)
->>> waves = np.tile(np.arange(4000.0), (3, 1))
->>> [(at, pick)] = [(at, pick) for at, pick in decisions(annotate, waves, 1000, lookahead=50, hop=50) if pick.phase == "P"]
->>> 2550 <= at <= 2600, round(pick.time_ns / 1e7)
-(True, 2500)
+>>> waves, none = np.tile(np.arange(4000.0, dtype=np.float32), (3, 1)), np.zeros((3, 0), np.float16)
+>>> record = Record("a", "XX.A", "event", waves, none, (), (2500.0, None))
+>>> [p, s] = trade_off(annotate, [record], 1000, (0.3, 0.3), lookahead_s=0.5, hop_s=0.5)
+>>> p.f1_01, p.labels, 0.5 <= p.delay_median_s <= 1.0
+(1.0, 1, True)
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from distill.annotators import Annotate
 from distill.corpus import Record
 from distill.scores import RATE_HZ, Found, f1, hits_and_false
-from distill.serving import HISTORY, NOWHERE, PHASE_ROWS, sample_of
-from xiaod.picker import InstrumentPicker, PickerSettings
-from xiaod.records import Pick, Probabilities, Window
+from distill.serving import PHASE_ROWS, decisions, sample_of
+from xiaod.picker import PickerSettings
 
 BEFORE_S, AFTER_S = 5.0, 10.0
 """Time around a label that is looked at; picks there that are no label's count as false."""
@@ -46,52 +45,6 @@ class TradeOff:
     picked: int
 
 
-def decisions(
-    annotate: Annotate,
-    waves: NDArray[np.generic],
-    length: int,
-    lookahead: int,
-    hop: int,
-    thresholds: tuple[float, float] = (0.3, 0.3),
-    first: int = 0,
-    last: int | None = None,
-) -> Iterator[tuple[int, Pick]]:
-    """Picks of a record and the sample at which each was decided.
-
-    Args:
-        annotate: the student.
-        waves: record ``(3, n)``, Z N E, that begins at time zero.
-        length: samples of a window.
-        lookahead: samples of data that an onset must have after it.
-        hop: samples between windows.
-        thresholds: of P and S.
-        first: sample before which no window begins.
-        last: sample behind which none ends.
-    """
-    samples = waves.astype(np.float32)
-    begin = -(-max(first, 0) // hop) * hop
-    stop = samples.shape[1] if last is None else min(last, samples.shape[1])
-    starts = range(begin, stop - length + 1, hop)
-    if not starts:
-        return
-    picker = InstrumentPicker(PickerSettings(thresholds, hop, "evaluated", "", lookahead=lookahead))
-    values = annotate(np.stack([samples[:, start : start + length] for start in starts]))
-    for start, value in zip(starts, values, strict=True):
-        window = Window(
-            NOWHERE,
-            start,
-            0,
-            samples[:, start : start + length],
-            "ZNE",
-            fresh=start == begin,
-            history=samples[:, max(0, start - HISTORY) : start],
-        )
-        for candidate in picker.look(Probabilities(window, value[1:])):
-            pick = picker.decide(candidate, lambda windows: annotate(windows)[:, 1:])
-            if pick is not None:
-                yield window.stop, pick
-
-
 def trade_off(
     annotate: Annotate,
     records: Sequence[Record],
@@ -101,6 +54,8 @@ def trade_off(
     hop_s: float,
 ) -> list[TradeOff]:
     """Accuracy and delay on all labelled onsets that have a whole window before them and :data:`AFTER_S` after them."""
+    hop, lookahead = round(hop_s * RATE_HZ), round(lookahead_s * RATE_HZ)
+    settings = PickerSettings(thresholds, hop, "evaluated", "", lookahead=lookahead)
     before, after = round(BEFORE_S * RATE_HZ), round(AFTER_S * RATE_HZ)
     found: dict[str, list[Found]] = {"P": [], "S": []}
     delays: dict[str, list[float]] = {"P": [], "S": []}
@@ -115,9 +70,7 @@ def trade_off(
                     annotate,
                     record.waves,
                     length,
-                    round(lookahead_s * RATE_HZ),
-                    round(hop_s * RATE_HZ),
-                    thresholds,
+                    settings,
                     round(label) - before - length,
                     round(label) + after,
                 )
