@@ -1,4 +1,4 @@
-"""What a benchmark has found, as Markdown that can be pasted into an issue.
+"""What a benchmark has found, as Markdown that can be pasted anywhere.
 
 >>> print(markdown({"hardware": {"model": "Board", "cores": 4}, "stages": [{"stage": "decode", "us_per_station_s": 15.0}]}))
 **Board**
