@@ -1,10 +1,11 @@
 """Records become windows: one buffer for each instrument, and the account of what came.
 
-This is the synchronous heart of the first stage; it knows the time only as an argument, None in an offline run.
+This is the synchronous heart of the first stage. Waits are counted by a steady clock, which comes as an argument, None in an offline
+run; latencies by the host's, so that one that is set does not make anybody wait.
 
 >>> import numpy as np
 >>> from xiaod.records import Channel, Segment
->>> assembler = Assembler(BufferSettings(), Metrics(), Board(60_000_000_000))
+>>> assembler = Assembler(BufferSettings(), Metrics(), Board(60_000_000_000), lambda: None)
 >>> segment = Segment(Channel("XX", "A", "", "HHZ"), 0, 100.0, np.ones(1000, np.int32), source="files")
 >>> assembler.take(segment, None)
 []
@@ -16,7 +17,7 @@ from xiaod.board import Board
 from xiaod.buffer import ADVANCING, BufferSettings, InstrumentBuffer, pieces_of
 from xiaod.logs import get_logger
 from xiaod.metrics import Metrics
-from xiaod.records import BadRecord, Instrument, LinkChange, Segment, SourceItem, Window
+from xiaod.records import BadRecord, Clock, Instrument, LinkChange, Segment, SourceItem, Window
 from xiaod.timebase import NS_PER_S
 from xiaod.track import Gap, Verdict
 
@@ -29,7 +30,8 @@ LOGGED_VERDICTS = frozenset(
 class Assembler:
     """Buffers of all instruments."""
 
-    def __init__(self, settings: BufferSettings, metrics: Metrics, board: Board) -> None:
+    def __init__(self, settings: BufferSettings, metrics: Metrics, board: Board, clock: Clock) -> None:
+        self._clock = clock
         self._settings = settings
         self._metrics = metrics
         self._board = board
@@ -46,7 +48,7 @@ class Assembler:
         if isinstance(item, BadRecord):
             self._bad_record(item)
         else:
-            self._link_change(item)
+            self._link_change(item, now_ns or 0)
         return []
 
     def expire(self, now_ns: int) -> list[Window]:
@@ -56,7 +58,8 @@ class Assembler:
 
     def finish(self, now_ns: int | None) -> list[Window]:
         """No more will come: all windows that are left, in order of time."""
-        windows = [window for buffer in self._buffers.values() for window in buffer.finish(now_ns)]
+        host_ns = self._clock()
+        windows = [window for buffer in self._buffers.values() for window in buffer.finish(now_ns, host_ns)]
         return sorted(windows, key=lambda window: window.index)
 
     @property
@@ -80,7 +83,7 @@ class Assembler:
         metrics.records.labels(segment.source, verdict.value).inc()
         if verdict in ADVANCING:
             if now_ns is not None:
-                self._board.received(segment, now_ns)
+                self._board.received(segment, now_ns, segment.arrived_ns or self._clock() or 0)
                 if segment.arrived_ns is not None:
                     metrics.packet_span.observe((segment.next_ns - segment.start_ns) / NS_PER_S)
                     metrics.feed_latency.observe((segment.arrived_ns - segment.last_ns) / NS_PER_S)
@@ -99,7 +102,7 @@ class Assembler:
 
     def _cut(self, instrument: Instrument, now_ns: int | None) -> list[Window]:
         buffer = self._buffers[instrument]
-        windows, gaps = buffer.cut(now_ns)
+        windows, gaps = buffer.cut(now_ns, self._clock())
         for gap in gaps:
             self._gap(gap)
         if now_ns is not None:
@@ -131,14 +134,14 @@ class Assembler:
                 detail=record.detail,
             )
 
-    def _link_change(self, change: LinkChange) -> None:
+    def _link_change(self, change: LinkChange, now_ns: int) -> None:
         metrics = self._metrics
         self._board.links[change.source] = change.state
         metrics.connected.labels(change.source).set(change.state == "streaming")
         if change.state in {"disconnected", "refused"}:
             metrics.reconnects.labels(change.source).inc()
         if change.state == "streaming":
-            self._board.expect(change.source, change.channels, change.at_ns)
+            self._board.expect(change.source, change.channels, now_ns)
         retry = {} if change.retry_s is None else {"retry_s": round(change.retry_s, 2)}
         level = self._log.warning if change.state in {"disconnected", "refused"} else self._log.info
         level(

@@ -4,7 +4,7 @@ The field's first complaint is a client that stopped and nobody noticed, so ever
 from the start, and changes between fresh and stale are reported once each.
 
 Two words are kept apart, as SeisComP does: *latency* is the age of a record's last sample when it arrived; *delay* is the age of the
-newest sample now.
+newest sample now. How long a station has been silent is told by a steady clock: setting the host's makes nobody stale.
 
 >>> from xiaod.records import Channel
 >>> board = Board(stale_after_ns=60_000_000_000)
@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-from xiaod.records import Channel, Instrument, Segment
+from xiaod.records import Channel, Instrument, Pick, Segment
 from xiaod.timebase import NS_PER_S
 from xiaod.track import Gap
 
@@ -30,11 +30,11 @@ class StationEntry:
     instrument: Instrument
     source: str
     since_ns: int
-    """Host time at which it came onto the board."""
+    """When it came onto the board, by the steady clock."""
     newest_ns: int | None = None
     """Time of the newest sample."""
     arrived_ns: int | None = None
-    """Host time of the last record that brought new samples."""
+    """When the last record that brought new samples came, by the steady clock."""
     latency_s: float | None = None
     records: int = 0
     gaps: int = 0
@@ -61,7 +61,7 @@ class Board:
     """All instruments that are subscribed or have sent data."""
 
     def __init__(self, stale_after_ns: int) -> None:
-        self._stale_after_ns = stale_after_ns
+        self.stale_after_ns = stale_after_ns
         self._entries: dict[Instrument, StationEntry] = {}
         self.links: dict[str, str] = {}
         """State of each source's link."""
@@ -82,15 +82,15 @@ class Board:
                 if entry.source == source and instrument not in wanted and entry.stale:
                     del self._entries[instrument]
 
-    def received(self, segment: Segment, now_ns: int) -> None:
-        """A record with new samples came."""
+    def received(self, segment: Segment, now_ns: int, host_ns: int) -> None:
+        """A record with new samples came, at a time of the steady clock and of the host's."""
         entry = self.entry(segment.channel.instrument, segment.source, now_ns)
         entry.records += 1
         entry.arrived_ns = now_ns
         newest_ns = segment.last_ns
         if entry.newest_ns is None or newest_ns > entry.newest_ns:
             entry.newest_ns = newest_ns
-        entry.latency_s = (now_ns - newest_ns) / NS_PER_S
+        entry.latency_s = (host_ns - newest_ns) / NS_PER_S
 
     def entry(self, instrument: Instrument, source: str, now_ns: int) -> StationEntry:
         """The entry of an instrument, made if there is none."""
@@ -99,18 +99,30 @@ class Board:
             entry = self._entries[instrument] = StationEntry(instrument, source, now_ns)
         return entry
 
+    def picked(self, pick: Pick) -> None:
+        """A pick was made."""
+        if (entry := self._entries.get(pick.channel.instrument)) is not None:
+            entry.picks += 1
+
     def gap(self, gap: Gap) -> None:
         """A gap became a fact."""
         if (entry := self._entries.get(gap.channel.instrument)) is not None:
             entry.gaps += 1
             entry.gap_s += gap.gap_s
 
+    def forget(self, source: str) -> None:
+        """A source has ended for good: its instruments go."""
+        self.links.pop(source, None)
+        self._entries = {
+            instrument: entry for instrument, entry in self._entries.items() if entry.source != source
+        }
+
     def review(self, now_ns: int) -> list[Change]:
         """Instruments that have fallen silent or come back since the last review."""
         changes = []
         for entry in self._entries.values():
             silent_s = entry.silent_s(now_ns)
-            stale = silent_s * NS_PER_S > self._stale_after_ns
+            stale = silent_s * NS_PER_S > self.stale_after_ns
             if stale != entry.stale:
                 entry.stale = stale
                 changes.append(Change(entry.instrument, stale, silent_s))

@@ -1,7 +1,8 @@
-"""From blocking source threads to asyncio, through one bounded inbox.
+"""From blocking source threads to asyncio, through one inbox with a bounded queue for each source.
 
-A full inbox makes the threads wait, and with them their connections: TCP slows the servers down and their rings keep the data.
-Items cross in batches: waking the event loop costs more than an item, so it is woken only when it has nothing to do.
+A full queue makes its thread wait, and with it its connection: TCP slows the server down and its ring keeps the data. Sources take
+turns, so one that catches up on hours does not hold up those that are live. Items cross in batches: waking the event loop costs more than
+an item, so it is woken only when it has nothing to do.
 The threads are daemon threads: one that hangs in a system call cannot keep the process alive.
 
 When a source has returned, its last item is :class:`End`; when it has failed, :meth:`SourceBridge.join` raises what it raised.
@@ -46,11 +47,12 @@ class End:
 
 
 class Inbox:
-    """A bounded queue: any number of threads put, one task of an event loop takes."""
+    """A bounded queue for each source: any number of threads put, one task of an event loop takes from all in turn."""
 
     def __init__(self, bound: int) -> None:
         self._bound = bound
-        self._items: deque[SourceItem | End] = deque()
+        self._queues: dict[str, deque[SourceItem | End]] = {}
+        self._attached = 0
         self._changed = threading.Condition()
         self._loop = asyncio.get_running_loop()
         self._filled = asyncio.Event()
@@ -58,36 +60,52 @@ class Inbox:
         self._closed = False
 
     def __len__(self) -> int:
-        return len(self._items)
+        return sum(len(queue) for queue in list(self._queues.values()))
+
+    def attach(self) -> None:
+        """One more source will put items, the last of them :class:`End`."""
+        self._attached += 1
+
+    def detach(self) -> None:
+        """A source's :class:`End` has been taken."""
+        self._attached -= 1
+
+    @property
+    def ended(self) -> bool:
+        """Whether no source is left that puts anything."""
+        return self._attached <= 0
 
     def put(self, item: SourceItem | End) -> None:
-        """Append an item; called from a thread, blocks while the inbox is full, drops once it is closed."""
+        """Append an item to its source's queue; called from a thread, blocks while that is full, drops once all is closed."""
         with self._changed:
-            while len(self._items) >= self._bound and not self._closed:
+            queue = self._queues.setdefault(item.source, deque())
+            while len(queue) >= self._bound and not self._closed:
                 self._changed.wait()
             if self._closed:
                 return
-            self._items.append(item)
+            queue.append(item)
             if self._signalled:
                 return
             self._signalled = True
         _call(self._loop, self._filled.set)
 
     async def take(self) -> list[SourceItem | End]:
-        """All items there are, at least one, at most :data:`MAX_TAKE`."""
-        while not self._items:
-            await self._filled.wait()
+        """Items that there are, at least one, at most :data:`MAX_TAKE`, of each source an equal share."""
+        while True:
             with self._changed:
-                if not self._items:
+                if taken := self._taken():
+                    self._changed.notify_all()
+                if not any(self._queues.values()):
                     self._filled.clear()
                     self._signalled = False
-        with self._changed:
-            taken = [self._items.popleft() for _ in range(min(len(self._items), MAX_TAKE))]
-            if not self._items:
-                self._filled.clear()
-                self._signalled = False
-            self._changed.notify_all()
-        return taken
+            if taken:
+                return taken
+            await self._filled.wait()
+
+    def _taken(self) -> list[SourceItem | End]:
+        waiting = [queue for queue in self._queues.values() if queue]
+        share = max(1, MAX_TAKE // max(1, len(waiting)))
+        return [queue.popleft() for queue in waiting for _ in range(min(len(queue), share))]
 
     def close(self) -> None:
         """Let threads that wait go on; what they put from now on is dropped."""
@@ -111,8 +129,14 @@ class SourceBridge:
         """Name of the source."""
         return self._source.name
 
+    def counts(self) -> dict[str, int]:
+        """What became of the source's packets before they were records, if it counts them."""
+        counted: Callable[[], dict[str, int]] | None = getattr(self._source, "counts", None)
+        return {} if counted is None else counted()
+
     def start(self) -> None:
         """Start the thread."""
+        self._inbox.attach()
         self._thread.start()
 
     def stop(self) -> None:

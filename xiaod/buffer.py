@@ -30,11 +30,13 @@ from xiaod.components import KNOWN_LETTERS, MISSING, ROWS, rows_of
 from xiaod.records import Arrival, Instrument, Segment, Window
 from xiaod.resample import MAX_RATE_HZ, MIN_RATE_HZ
 from xiaod.run import Run
-from xiaod.timebase import NS_PER_S
+from xiaod.timebase import GRID_NS, NS_PER_S
 from xiaod.track import Gap, Track, Verdict
 
 ADVANCING = frozenset({Verdict.GOOD, Verdict.OVERLAPPING, Verdict.CLOCK_STEP})
 """Verdicts of records whose samples were used."""
+JOINS_NS = NS_PER_S
+"""A record that begins so soon behind the newest data goes on where the stream was."""
 MAX_PIECE_S = 10.0
 """Longer records are taken in pieces of this length, so that no record can outgrow the buffer."""
 
@@ -74,21 +76,19 @@ class InstrumentBuffer:
         self._lanes = (_Lane(), _Lane())
         self._incomplete: deque[tuple[int, frozenset[str]]] = deque()
         self._leads: deque[tuple[int, int]] = deque()
+        self._host_ns: int | None = None
 
     def insert(self, segment: Segment, now_ns: int | None) -> Verdict:
-        """Take a record; ``now_ns`` is None in an offline run. Call :meth:`cut` afterwards."""
+        """Take a record; ``now_ns``, of a steady clock, is None in an offline run. Call :meth:`cut` afterwards."""
         settings = self._settings
         letter = segment.channel.component
         if letter not in KNOWN_LETTERS:
             return Verdict.COMPONENT
         if not MIN_RATE_HZ <= segment.sampling_rate_hz <= MAX_RATE_HZ:
             return Verdict.RATE
-        if now_ns is not None:
-            if settings.max_age_ns is not None and segment.next_ns < now_ns - settings.max_age_ns:
-                return Verdict.EXPIRED
-            if settings.max_future_ns is not None and segment.next_ns > now_ns + settings.max_future_ns:
-                return Verdict.FUTURE
         track = self._tracks.get(letter)
+        if (refused := self._untimely(segment, track)) is not None:
+            return refused
         if track is None:
             self._instrument = segment.channel.instrument
             track = self._tracks[letter] = Track(settings.wait_ns, settings.max_lead)
@@ -104,15 +104,17 @@ class InstrumentBuffer:
                 self._leads.append((edge, now_ns))
         return verdict
 
-    def cut(self, now_ns: int | None) -> tuple[list[Window], list[Gap]]:
-        """Windows that are ready, in order, and gaps that became facts since."""
+    def cut(self, now_ns: int | None, host_ns: int | None = None) -> tuple[list[Window], list[Gap]]:
+        """Windows that are ready, in order, and gaps that became facts since; ``host_ns`` is the time that latencies are told by."""
+        self._host_ns = now_ns if host_ns is None else host_ns
         gaps = [gap for track in self._tracks.values() for gap in track.release(now_ns)]
         windows = list(self._ready(now_ns, final=False))
         self._forget()
         return windows, gaps
 
-    def finish(self, now_ns: int | None) -> list[Window]:
+    def finish(self, now_ns: int | None, host_ns: int | None = None) -> list[Window]:
         """No more data will come: all windows that are left."""
+        self._host_ns = now_ns if host_ns is None else host_ns
         for track in self._tracks.values():
             track.release(now_ns, final=True)
         windows = list(self._ready(now_ns, final=True))
@@ -136,6 +138,19 @@ class InstrumentBuffer:
     def held_bytes(self) -> int:
         """Memory held by samples."""
         return sum(run.held_bytes for track in self._tracks.values() for run in track.runs)
+
+    def _untimely(self, segment: Segment, track: Track | None) -> Verdict | None:
+        """Whether a record is refused for its time, by the host's clock when it came."""
+        settings, arrived_ns = self._settings, segment.arrived_ns
+        if arrived_ns is None:
+            return None
+        if settings.max_age_ns is not None and segment.next_ns < arrived_ns - settings.max_age_ns:
+            return Verdict.EXPIRED
+        if settings.max_future_ns is None or segment.next_ns <= arrived_ns + settings.max_future_ns:
+            return None
+        # A stream that goes on where it was is right, and the host's clock has been set back.
+        goes_on = track is not None and segment.start_ns <= track.edge * GRID_NS + JOINS_NS
+        return None if goes_on else Verdict.FUTURE
 
     def _start_anew(self) -> None:
         self._tracks = {
@@ -272,7 +287,7 @@ class InstrumentBuffer:
             "".join(names),
             lane_number,
             fresh,
-            None if now_ns is None else Arrival(now_ns, arrived_ns, record_end_ns),
+            None if now_ns is None else Arrival(self._host_ns or 0, arrived_ns, record_end_ns),
             samples[:, : start - begin],
         )
 

@@ -75,6 +75,8 @@ class SeedLinkConfig(Model):
         tuple[Annotated[str, AfterValidator(_stream_pattern)], ...], Field(min_length=1, strict=False)
     ] = ("*.*.*.*",)
     begin: Annotated[str, AfterValidator(_begin)] = "now"
+    max_catch_up_s: PositiveSeconds | None = None
+    """After an interruption, data that are older are not asked for; None: whatever the server still has."""
     connect_timeout_s: PositiveSeconds = 10.0
     network_timeout_s: PositiveSeconds = 60.0
     """Silence (data and keep-alive answers) after which the connection is given up."""

@@ -10,19 +10,21 @@ the picks that are missing.
 ...     ledger = Ledger(PickStore(Path(folder) / "picks.sqlite"), resumed=True, settled_s=45)
 ...     instrument = Instrument("XX", "A", "", "HH")
 ...     ledger.advance(instrument, 100 * NS_PER_S)
-...     ledger.flush()
+...     ledger.flush({})
 ...     ledger.resume_at(), ledger.known_since(instrument)
 ({('XX', 'A'): 55000000000}, [])
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from xiaod.records import Instrument, Pick
+from xiaod.records import Instrument, Pick, Positions
 from xiaod.store import PickStore
 from xiaod.timebase import NS_PER_S, ns_from_s
 
 REMEMBERED_S = 130
 """Picks of so long before the point of resumption are told to the pickers: longer than their own memory."""
+ELSEWHERE_S = 86_400
+"""A stream that begins so long before the point of resumption is another one."""
 ABANDONED_S = 600
 """An instrument that is so far behind the newest of its station holds nobody back."""
 
@@ -45,6 +47,21 @@ class Ledger:
         self._flushed: dict[Instrument, int] = {}
         self._begun: dict[Instrument, int | None] = {}
 
+    def begin(self, instrument: Instrument, time_ns: int) -> int:
+        """An instrument's first window begins at a time.
+
+        Returns:
+            nanoseconds that neither an earlier run has seen nor this one will: the server did not hold them any more, or they
+            were not asked for.
+        """
+        frontier_ns = self._start_of(instrument)
+        if not self._resumed or frontier_ns is None:
+            return 0
+        if time_ns < frontier_ns - ELSEWHERE_S * NS_PER_S:
+            # Not where the last run stopped, but other data: they are picked.
+            self._begun[instrument] = None
+        return max(0, time_ns - frontier_ns - self._settled_ns)
+
     def known_since(self, instrument: Instrument) -> list[Pick]:
         """Picks of an instrument that a picker should remember when it begins."""
         frontier_ns = self._start_of(instrument)
@@ -64,11 +81,20 @@ class Ledger:
     def advance(self, instrument: Instrument, time_ns: int) -> None:
         """Windows until a time have been picked, and what they gave has been stored."""
         time_ns -= self._settled_ns
-        if time_ns > self._frontiers.get(instrument, time_ns - 1):
+        known_ns = self._frontiers.get(instrument, time_ns - 1)
+        # Far behind is a clock that was set back: then that is where it stands.
+        if time_ns > known_ns or time_ns < known_ns - ABANDONED_S * NS_PER_S:
             self._frontiers[instrument] = time_ns
+        begun_ns = self._begun.get(instrument)
+        if begun_ns is not None and time_ns > begun_ns:
+            # Met: from here on nothing is old.
+            self._begun[instrument] = None
 
-    def flush(self) -> None:
-        """Write down how far instruments have been picked.
+    def flush(self, positions: Mapping[str, Positions]) -> None:
+        """Write down how far instruments have been picked, and where each source has to begin again.
+
+        Args:
+            positions: by source, such as follow from :meth:`resume_at`.
 
         Raises:
             StoreError: when it cannot be written.
@@ -78,14 +104,13 @@ class Ledger:
             for instrument, time_ns in self._frontiers.items()
             if self._flushed.get(instrument) != time_ns
         }
-        if changed:
-            self._store.add([], changed)
-            self._flushed |= changed
+        self._store.save(changed, positions)
+        self._flushed |= changed
 
     def resume_at(self) -> dict[tuple[str, str], int]:
         """Time, for each station, from which a run that goes on must see everything again, less what warms it up."""
         by_station: dict[tuple[str, str], list[int]] = {}
-        for instrument, time_ns in self._flushed.items():
+        for instrument, time_ns in self._frontiers.items():
             by_station.setdefault((instrument.network, instrument.station), []).append(time_ns)
         return {
             station: min(time_ns for time_ns in times if time_ns >= max(times) - ABANDONED_S * NS_PER_S)

@@ -12,7 +12,7 @@ True
 
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from prometheus_client import (
     CollectorRegistry,
@@ -124,14 +124,56 @@ class Metrics:
         self.store_errors = Counter(
             "xiaod_store_errors", "Times that picks could not be stored and picking waited", registry=registry
         )
+        self.resume_gaps = Counter(
+            "xiaod_resume_gaps",
+            "Instruments whose data between two runs could not be had any more",
+            registry=registry,
+        )
+        self.resume_gap_s = Counter(
+            "xiaod_resume_gap_seconds", "Length of these gaps, all together", registry=registry
+        )
+        self.reloads = Counter(
+            "xiaod_reloads",
+            "Reloads of the configuration, by what became of them",
+            ["result"],
+            registry=registry,
+        )
+        self.clock_steps = Counter(
+            "xiaod_clock_steps",
+            "Times that the host's clock was set by more than a second",
+            registry=registry,
+        )
         self.state_errors = Counter(
             "xiaod_state_errors", "Times that state could not be saved", registry=registry
         )
         self.held_bytes = Gauge("xiaod_buffer_bytes", "Memory of all sample buffers", registry=registry)
 
+    def forget_source(self, source: str) -> None:
+        """A source has ended for good: it is neither connected nor disconnected."""
+        self.connected.remove(source)
+
     def exposition(self) -> bytes:
         """All metrics in Prometheus' text format."""
         return generate_latest(self.registry)
+
+
+class PacketCollector:
+    """Packets that sources have received, before they are records."""
+
+    def __init__(self, counts: Callable[[], Mapping[str, Mapping[str, int]]]) -> None:
+        self._counts = counts
+
+    def collect(self) -> Iterable[Metric]:
+        """Counts as of now."""
+        family = CounterMetricFamily(
+            "xiaod_packets",
+            "Packets of a source: all that were received, and those of them that no pattern selects",
+            labels=["source", "outcome"],
+        )
+        for source, counts in self._counts().items():
+            for outcome, count in counts.items():
+                family.add_metric([source, outcome], count)
+        return [family]
 
 
 class ThreadCollector:

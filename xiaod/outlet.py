@@ -15,7 +15,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from random import Random
 
@@ -23,7 +23,7 @@ from xiaod.backlog import Backlog, MemoryBacklog
 from xiaod.bridge import End
 from xiaod.logs import get_logger
 from xiaod.metrics import Metrics
-from xiaod.records import Pick
+from xiaod.records import Clock, Pick
 from xiaod.sinks import Sink
 
 SINK_TICK_S = 1.0
@@ -34,9 +34,6 @@ MAX_DELIVERY = 256
 """Picks delivered in one call."""
 RETRY_MIN_S = 0.5
 RETRY_MAX_S = 60.0
-
-Clock = Callable[[], int | None]
-"""Host time in nanoseconds, or None in an offline run."""
 
 
 class Outlet:
@@ -54,6 +51,7 @@ class Outlet:
         self._changed = asyncio.Event()
         self._taken = asyncio.Event()
         self._ended = False
+        self._retired = False
         self._log = get_logger("sink").bind(sink=sink.name)
 
     @property
@@ -75,8 +73,13 @@ class Outlet:
             self._backlog.append(item)
         self._changed.set()
 
+    def retire(self) -> None:
+        """End soon: what waits is delivered as long as that works, and what then is left stays in the store."""
+        self._ended = self._retired = True
+        self._changed.set()
+
     async def deliver(self) -> None:
-        """Deliver until the end; a delivery that fails is repeated with back-off, and the end waits for it."""
+        """Deliver until the end; a delivery that fails is repeated with back-off, and the end waits for it, unless it is retired."""
         loop = asyncio.get_running_loop()
         failures = 0
         jitter = Random()  # noqa: S311  spreads retries, guards nothing
@@ -97,6 +100,9 @@ class Outlet:
                     if self._clock() is None:
                         # Offline there is nobody to wait for.
                         raise
+                    if self._retired:
+                        self._log.warning("sink.left", error=str(error), backlog=len(self._backlog))
+                        return
                     failures += 1
                     retry_s = jitter.uniform(0.5, 1) * min(RETRY_MAX_S, RETRY_MIN_S * 2 ** min(failures, 10))
                     self._metrics.sink_errors.labels(self.name).inc()
@@ -107,7 +113,7 @@ class Outlet:
                         backlog=len(self._backlog),
                         retry_s=round(retry_s, 2),
                     )
-                    await asyncio.sleep(retry_s)
+                    await self._pause(retry_s)
                     continue
                 if failures:
                     self._log.info("sink.recovered", failures=failures)
@@ -122,6 +128,12 @@ class Outlet:
         self._taken.set()
         self._metrics.sink_delivered.labels(self.name).inc(len(batch))
         self._metrics.sink_duration.labels(self.name).observe(duration_s)
+
+    async def _pause(self, limit_s: float) -> None:
+        """Sleep, but not on after it has been retired."""
+        until_s = time.monotonic() + limit_s
+        while not self._retired and (left_s := until_s - time.monotonic()) > 0:
+            await self._wait(left_s)
 
     async def _wait(self, limit_s: float) -> None:
         self._changed.clear()

@@ -146,11 +146,20 @@ class InstrumentPicker:
             known: picks of an earlier run, which are not made again.
         """
         self._settings = settings
-        # What is looked at, and as much before it as decides which of two peaks is one.
-        span = settings.lookahead + settings.hop + samples_from_s(SECOND_LOOK_S) + settings.separation
+        span = _span(settings)
         self._lanes = (_Merger(span), _Merger(span))
         self._reported = reported_of(known)
         self._weights: dict[int, NDArray[np.float32]] = {}
+
+    def reconfigure(self, settings: PickerSettings) -> None:
+        """Go on with other settings, for what is looked at from now on."""
+        if settings == self._settings:
+            return
+        span = _span(settings)
+        if span != _span(self._settings):
+            self._lanes = (_Merger(span), _Merger(span))
+        self._settings = settings
+        self._weights = {}
 
     def look(self, probabilities: Probabilities) -> list[Candidate]:
         """Onsets that this window gives reason to look at again, in order of time."""
@@ -225,6 +234,11 @@ class InstrumentPicker:
         # Old picks are forgotten, and those of a future that a clock set back has taken away.
         reported[:] = [other for other in reported if abs(other - index) < MEMORY]
         return any(abs(other - index) < self._settings.separation for other in reported)
+
+
+def _span(settings: PickerSettings) -> int:
+    """What is looked at, and as much before it as decides which of two peaks is one."""
+    return settings.lookahead + settings.hop + samples_from_s(SECOND_LOOK_S) + settings.separation
 
 
 def reported_of(picks: Sequence[Pick]) -> tuple[list[int], list[int]]:

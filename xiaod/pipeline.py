@@ -10,6 +10,7 @@ True
 """
 
 import asyncio
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -23,10 +24,10 @@ from xiaod.buffer import BufferSettings
 from xiaod.config import Config
 from xiaod.engines import Engine
 from xiaod.ledger import Ledger
-from xiaod.metrics import Metrics
-from xiaod.outlet import Clock, Outlet
+from xiaod.metrics import Metrics, PacketCollector
+from xiaod.outlet import Outlet
 from xiaod.picker import SHIFTS, PickerSettings
-from xiaod.records import Instrument
+from xiaod.records import Clock, Instrument
 from xiaod.sinks import Sink
 from xiaod.sources import Source
 from xiaod.stages import PickStage, assemble, depths, infer
@@ -34,7 +35,7 @@ from xiaod.store import PickStore
 from xiaod.timebase import ns_from_s, samples_from_s
 
 INBOX_BOUND = 4096
-"""Records that wait for the first stage: a minute of some 90 stations."""
+"""Records of a source that wait for the first stage: a minute of some 90 stations."""
 WINDOWS_BOUND = 512
 BATCHES_BOUND = 8
 
@@ -102,17 +103,16 @@ class Pipeline:
         self._config = config
         self._engine = engine
         self._clock = clock
+        self._store = store
         self._inbox = Inbox(INBOX_BOUND)
-        self.bridges = [SourceBridge(source, self._inbox) for source in sources]
+        self._bridges = {source.name: SourceBridge(source, self._inbox) for source in sources}
         self._windows: asyncio.Queue[Any] = asyncio.Queue(WINDOWS_BOUND)
         self._probabilities: asyncio.Queue[Any] = asyncio.Queue(BATCHES_BOUND)
-        self.outlets = [
-            Outlet(sink, metrics, clock, None if store is None else StoredBacklog(store, sink.name))
-            for sink in sinks
-        ]
+        self.outlets = [self._outlet(sink) for sink in sinks]
+        self._delivering: dict[str, asyncio.Task[None]] = {}
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="engine")
         self._stage = PickStage(
-            lambda instrument: picker_settings(config, engine, instrument),
+            lambda instrument: picker_settings(self._config, engine, instrument),
             engine,
             self._executor,
             metrics,
@@ -120,49 +120,91 @@ class Pipeline:
             clock,
             ledger,
         )
-        self.assembler = Assembler(buffer_settings(config), metrics, self.board)
+        self.assembler = Assembler(buffer_settings(config), metrics, self.board, clock)
         metrics.registry.register(BoardCollector(self.board, lambda: clock() or 0))
-        for name, bound in (("inbox", INBOX_BOUND), ("windows", WINDOWS_BOUND), ("batches", BATCHES_BOUND)):
+        metrics.registry.register(PacketCollector(self._counts))
+        for name, bound in (("windows", WINDOWS_BOUND), ("batches", BATCHES_BOUND)):
             metrics.queue_limit.labels(name).set(bound)
         spec = engine.spec
         metrics.model.info({"model": f"{spec.name}-{spec.version}", "sha256": engine.sha256})
 
     def start(self, group: asyncio.TaskGroup) -> "asyncio.Task[None]":
         """Start all tasks in a group; the task that is done when the last sink is closed."""
-        config = self._config
-        for bridge in self.bridges:
-            bridge.start()
-            group.create_task(bridge.join(), name=f"join.{bridge.name}")
-        group.create_task(
-            assemble(self._inbox, self._windows, self.assembler, len(self.bridges), self._clock),
-            name="assemble",
-        )
+        self._group = group
+        for bridge in self._bridges.values():
+            self._start_bridge(bridge)
+        group.create_task(assemble(self._inbox, self._windows, self.assembler, self._steady), name="assemble")
         group.create_task(
             infer(
                 self._windows,
                 self._probabilities,
                 self._engine,
                 self._executor,
-                config.engine.max_batch,
+                self._config.engine.max_batch,
                 self.metrics,
             ),
             name="infer",
         )
-        group.create_task(self._stage.run(self._probabilities, self.outlets), name="pick")
-        delivering = [
-            group.create_task(outlet.deliver(), name=f"deliver.{outlet.name}") for outlet in self.outlets
-        ]
-        return group.create_task(self._finished(delivering), name="finished")
+        picking = group.create_task(self._stage.run(self._probabilities, self.outlets), name="pick")
+        for outlet in self.outlets:
+            self._start_outlet(outlet)
+        return group.create_task(self._finished(picking), name="finished")
 
     def stop_sources(self) -> None:
         """Ask all sources to end: the orderly way to stop, on which everything received is still picked."""
-        for bridge in self.bridges:
+        for bridge in self._bridges.values():
             bridge.stop()
 
     def abandon(self) -> None:
         """Release the threads: sources that wait for room that no stage will make any more, and the engine's."""
         self._inbox.close()
         self._executor.shutdown(wait=False, cancel_futures=True)
+
+    def hold(self) -> None:
+        """Until :meth:`release`, go on even when no source is left."""
+        self._inbox.attach()
+
+    def release(self) -> None:
+        """The opposite of :meth:`hold`."""
+        self._inbox.detach()
+
+    def add_source(self, source: Source) -> None:
+        """One more source, while running."""
+        bridge = self._bridges[source.name] = SourceBridge(source, self._inbox)
+        self._start_bridge(bridge)
+
+    async def remove_source(self, name: str, forget: bool) -> None:
+        """End a source, while running; what it has received is still picked.
+
+        Args:
+            name: of the source.
+            forget: whether its stations leave the board, because it does not come back.
+        """
+        bridge = self._bridges.pop(name)
+        bridge.stop()
+        await bridge.join()
+        if forget:
+            self.board.forget(name)
+            self.metrics.forget_source(name)
+
+    def add_sink(self, sink: Sink) -> None:
+        """One more sink, while running."""
+        outlet = self._outlet(sink)
+        self.outlets.append(outlet)
+        self._start_outlet(outlet)
+
+    async def remove_sink(self, name: str) -> None:
+        """End a sink, while running; what it has not got stays in the store."""
+        [outlet] = [outlet for outlet in self.outlets if outlet.name == name]
+        self.outlets.remove(outlet)
+        outlet.retire()
+        await self._delivering.pop(name)
+
+    def reconfigure(self, config: Config) -> None:
+        """Take over thresholds and other settings that can change while running."""
+        self._config = config
+        self.board.stale_after_ns = ns_from_s(config.http.stale_after_s)
+        self._stage.reconfigure()
 
     def observe(self) -> None:
         """Bring the metrics of queues and memory up to date."""
@@ -172,6 +214,7 @@ class Pipeline:
             "batches": self._probabilities,
         }
         depths(queues, self.outlets, self.metrics)
+        self.metrics.queue_limit.labels("inbox").set(INBOX_BOUND * len(self._bridges))
         self.metrics.held_bytes.set(self.assembler.held_bytes)
 
     def work_done(self) -> int:
@@ -182,6 +225,27 @@ class Pipeline:
         """Whether anything waits to be worked on."""
         return bool(len(self._inbox) or not self._windows.empty() or not self._probabilities.empty())
 
-    async def _finished(self, delivering: "Sequence[asyncio.Task[None]]") -> None:
-        for task in delivering:
+    def _steady(self) -> int | None:
+        """A clock that nobody sets; None in an offline run."""
+        return None if self._clock() is None else time.monotonic_ns()
+
+    def _outlet(self, sink: Sink) -> Outlet:
+        backlog = None if self._store is None else StoredBacklog(self._store, sink.name)
+        return Outlet(sink, self.metrics, self._clock, backlog)
+
+    def _start_bridge(self, bridge: SourceBridge) -> None:
+        bridge.start()
+        self._group.create_task(bridge.join(), name=f"join.{bridge.name}")
+
+    def _start_outlet(self, outlet: Outlet) -> None:
+        self._delivering[outlet.name] = self._group.create_task(
+            outlet.deliver(), name=f"deliver.{outlet.name}"
+        )
+
+    def _counts(self) -> dict[str, dict[str, int]]:
+        return {name: bridge.counts() for name, bridge in self._bridges.items()}
+
+    async def _finished(self, picking: "asyncio.Task[None]") -> None:
+        await picking
+        for task in list(self._delivering.values()):
             await task

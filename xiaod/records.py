@@ -12,12 +12,19 @@ Times are integer nanoseconds UTC (see :mod:`xiaod.timebase`); arrays are read-o
 ('BW.RJOB..EHZ', 'Z', 'BW.RJOB..EH')
 """
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+Positions = Mapping[tuple[str, str], tuple[int, int]]
+"""Network and station -> sequence number and start time (ns) of a packet to go on behind."""
+
+Clock = Callable[[], int | None]
+"""A time in nanoseconds, or None in an offline run."""
 
 SampleArray = NDArray[np.int32] | NDArray[np.float32] | NDArray[np.float64]
 """Samples as they are encoded in a record."""

@@ -1,8 +1,9 @@
 """The daemon: builds the pipeline from the configuration, watches it, and stops it in order.
 
-The first SIGTERM or SIGINT asks the sources to end; everything received is picked and delivered, then the process ends with
-status 0. A second signal ends it at once. A failure in any task ends the process with status 1: the service manager restarts it, and
-only reconnection and delivery heal themselves.
+SIGHUP rereads the configuration: stations, thresholds and sinks change, and what stays the same is not disturbed; a file that is not
+valid changes nothing. The first SIGTERM or SIGINT asks the sources to end; everything received is picked and delivered, then the
+process ends with status 0. A second signal ends it at once. A failure in any task ends the process with status 1: the service manager
+restarts it, and only reconnection and delivery heal themselves.
 
 >>> ExitCode.CONFIGURATION.value
 2
@@ -12,6 +13,7 @@ import asyncio
 import os
 import signal
 import time
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from enum import IntEnum
 from pathlib import Path
@@ -19,21 +21,23 @@ from typing import TYPE_CHECKING
 
 from models.weights import resolve
 from xiaod import __version__
-from xiaod.config import Config, SeedLinkConfig
+from xiaod.config import Config, SeedLinkConfig, SinkConfig
+from xiaod.configfile import ConfigError, load_config
 from xiaod.engines import ENGINES, Engine
 from xiaod.engines.errors import ModelError
 from xiaod.ledger import Ledger
-from xiaod.logs import get_logger
+from xiaod.logs import configure_logs, get_logger
 from xiaod.metrics import Metrics
 from xiaod.notify import Notifier
 from xiaod.pipeline import Pipeline
+from xiaod.records import Positions
+from xiaod.reload import Reload, plan_reload
 from xiaod.sinks import SINKS, Sink
 from xiaod.sources import SOURCES
-from xiaod.state import Positions, StateStore
 from xiaod.store import PickStore
 from xiaod.streampicker import stream_window
 from xiaod.tables import load
-from xiaod.timebase import ns_from_s, samples_from_s
+from xiaod.timebase import NS_PER_S, ns_from_s, samples_from_s
 from xiaod.web import Readiness, WebServer, readiness
 
 if TYPE_CHECKING:
@@ -46,6 +50,9 @@ SETTLE_S = 15.0
 WARM_UP_S = 15.0
 """With the length of a window, what must come again before that for windows, averages and filters to be as they were."""
 DAY_S = 86_400.0
+RESUME = "resume"
+CLOCK_STEP_NS = NS_PER_S
+"""A change of the host's clock against the steady one that is more than drift."""
 HEARTBEAT_S = 1.0
 """How often stations, watchdog and state are looked at."""
 
@@ -114,7 +121,13 @@ def _fit(config: Config, engine: Engine) -> None:
 
 def open_sinks(config: Config) -> list[Sink]:
     """Make the configured sinks."""
-    return [load(SINKS, sink.kind)(sink, config.agency) for sink in config.sinks]
+    return [open_sink(config, sink) for sink in config.sinks]
+
+
+def open_sink(config: Config, sink: SinkConfig) -> Sink:
+    """Make one sink."""
+    made: Sink = load(SINKS, sink.kind)(sink, config.agency)
+    return made
 
 
 class Service:
@@ -128,11 +141,12 @@ class Service:
         self._notifier = Notifier(os.environ)
         self._metrics = Metrics()
         self._metrics.build.info({"version": __version__})
-        self._state = StateStore(config.state.folder)
         self._store: PickStore | None = None
         self._ledger: Ledger | None = None
         self._stopping = asyncio.Event()
-        self._sources: list[SeedLinkSource] = []
+        self._changed = asyncio.Event()
+        self._stack = AsyncExitStack()
+        self._sources: dict[str, SeedLinkSource] = {}
 
     async def run(self) -> ExitCode:
         """Run until a signal comes or something fails.
@@ -143,13 +157,15 @@ class Service:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._signalled, number)
-        async with AsyncExitStack() as stack:
+        loop.add_signal_handler(signal.SIGHUP, self._changed.set)
+        async with self._stack as stack:
             self._open_store(stack)
-            self._sources = [await self._open_source(source, stack) for source in self._config.sources]
+            for source in self._config.sources:
+                self._sources[source.label] = await self._open_source(source)
             pipeline = Pipeline(
                 self._config,
                 self._engine,
-                self._sources,
+                list(self._sources.values()),
                 open_sinks(self._config),
                 self._metrics,
                 time.time_ns,
@@ -184,7 +200,7 @@ class Service:
             pid=os.getpid(),
             model=f"{spec.name}-{spec.version}",
             model_sha256=self._engine.sha256[:16],
-            sources=[source.name for source in self._sources],
+            sources=list(self._sources),
             sinks=[outlet.name for outlet in pipeline.outlets],
         )
         self._notifier.send("READY=1", "STATUS=started")
@@ -194,10 +210,12 @@ class Service:
                 finished = pipeline.start(group)
                 watching = group.create_task(self._watch(pipeline), name="watch")
                 stopping = asyncio.create_task(self._stopping.wait(), name="stopping")
+                reloading = group.create_task(self._reload_when_told(pipeline), name="reload")
                 try:
                     await asyncio.wait({finished, stopping}, return_when=asyncio.FIRST_COMPLETED)
                 finally:
                     stopping.cancel()
+                    reloading.cancel()
                 self._notifier.send("STOPPING=1")
                 pipeline.stop_sources()
                 try:
@@ -235,32 +253,37 @@ class Service:
             )
             return
         stack.callback(self._store.close)
-        resumed = any(source.begin == "resume" for source in self._config.sources)
+        resumed = any(source.begin == RESUME for source in self._config.sources)
         self._ledger = Ledger(self._store, resumed, self._config.buffer.max_lead_s + SETTLE_S)
 
-    async def _open_source(self, config: SeedLinkConfig, stack: AsyncExitStack) -> "SeedLinkSource":
+    async def _open_source(self, config: SeedLinkConfig) -> "SeedLinkSource":
         if config.replay_input is not None:
-            config = await self._embed_replay(config, config.replay_input, stack)
-        resume = self._state.load(config.label) if config.begin == "resume" else None
+            config = await self._embed_replay(config, config.replay_input)
+        resume: Positions | None = None
+        lost_ns = None
+        if config.begin == RESUME and self._store is not None:
+            resume = self._store.positions(config.label)
+            if self._store.lost_ns is not None:
+                # What was in the damaged store is behind what it was written last for.
+                lost_ns = self._store.lost_ns - ns_from_s(
+                    self._warm_s + self._config.buffer.max_lead_s + SETTLE_S
+                )
 
         def remember(positions: Positions) -> None:
-            try:
-                self._state.save(config.label, positions)
-            except OSError as error:
-                self._metrics.state_errors.inc()
-                self._log.warning("state.not_saved", error=str(error))
+            if self._store is not None:
+                self._saving(lambda store: store.save({}, {config.label: positions}))
 
-        source: SeedLinkSource = load(SOURCES, config.kind)(config, resume=resume, remember=remember)
+        source: SeedLinkSource = load(SOURCES, config.kind)(
+            config, resume=resume, remember=remember, lost_ns=lost_ns
+        )
         return source
 
-    async def _embed_replay(
-        self, config: SeedLinkConfig, played: str, stack: AsyncExitStack
-    ) -> SeedLinkConfig:
+    async def _embed_replay(self, config: SeedLinkConfig, played: str) -> SeedLinkConfig:
         """Start a replay server in this process and point the source at it."""
         from xiaod.replay import ReplayConfig, ReplayError, ReplayServer
 
         try:
-            server = await stack.enter_async_context(
+            server = await self._stack.enter_async_context(
                 ReplayServer(ReplayConfig(inputs=(played,), port=0, shift_to_now=True, loop=True))
             )
         except ReplayError as error:
@@ -274,7 +297,7 @@ class Service:
 
     def _readiness(self, pipeline: Pipeline) -> Readiness:
         board = pipeline.board
-        links = {source.name: board.links.get(source.name, "starting") for source in self._sources}
+        links = {name: board.links.get(name, "starting") for name in self._sources}
         return readiness(
             links, board.fresh(), sorted(str(entry.instrument) for entry in board if entry.stale)
         )
@@ -283,15 +306,21 @@ class Service:
         """Look after stations, state and the watchdog."""
         saved_s = time.monotonic()
         worked = -1
+        offset_ns = time.time_ns() - time.monotonic_ns()
         while True:
             await asyncio.sleep(HEARTBEAT_S)
-            for change in pipeline.board.review(time.time_ns()):
+            for change in pipeline.board.review(time.monotonic_ns()):
                 event = self._log.warning if change.stale else self._log.info
                 event(
                     "station.stale" if change.stale else "station.fresh",
                     instrument=str(change.instrument),
                     silent_s=round(change.silent_s, 1),
                 )
+            step_ns = time.time_ns() - time.monotonic_ns() - offset_ns
+            if abs(step_ns) > CLOCK_STEP_NS:
+                offset_ns += step_ns
+                self._metrics.clock_steps.inc()
+                self._log.warning("clock.stepped", step_s=round(step_ns / NS_PER_S, 3))
             # Alive is who has nothing to do, or has done something since: a timer alone would prove nothing.
             done = pipeline.work_done()
             if not pipeline.pending() or done != worked:
@@ -303,23 +332,81 @@ class Service:
                 self._save_state()
 
     def _save_state(self) -> None:
+        """Save how far everything has been picked, and forget what is old."""
+        if self._ledger is None:
+            return
+        ledger = self._ledger
+        warm_ns = ns_from_s(self._warm_s)
+        needed = {station: time_ns - warm_ns for station, time_ns in ledger.resume_at().items()}
+        positions = {name: source.resumable(needed) for name, source in self._sources.items()}
+        self._saving(lambda _: ledger.flush(positions))
+        if self._config.state.keep_days:
+            before_ns = time.time_ns() - ns_from_s(self._config.state.keep_days * DAY_S)
+            self._saving(lambda store: store.prune(before_ns, [sink.name for sink in self._config.sinks]))
+
+    def _saving(self, write: Callable[[PickStore], object]) -> None:
+        """Write to the store; what cannot be written now is written later."""
         try:
-            needed = {}
-            if self._ledger is not None:
-                self._ledger.flush()
-                warm_ns = ns_from_s(self._config.windows.length_s + WARM_UP_S)
-                needed = {station: time_ns - warm_ns for station, time_ns in self._ledger.resume_at().items()}
-            for source in self._sources:
-                self._state.save(source.name, source.resumable(needed))
-            self._prune()
+            if self._store is not None:
+                write(self._store)
         except OSError as error:
             self._metrics.state_errors.inc()
             self._log.warning("state.not_saved", error=str(error))
 
-    def _prune(self) -> None:
-        if self._store is not None and self._config.state.keep_days:
-            before_ns = time.time_ns() - ns_from_s(self._config.state.keep_days * DAY_S)
-            self._store.prune(before_ns, [sink.name for sink in self._config.sinks])
+    @property
+    def _warm_s(self) -> float:
+        return self._config.windows.length_s + WARM_UP_S
+
+    async def _reload_when_told(self, pipeline: Pipeline) -> None:
+        """Reread the configuration at each SIGHUP."""
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            self._notifier.send("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+            try:
+                # Reading takes a second on a small computer.
+                plan = plan_reload(self._config, await asyncio.to_thread(load_config, self._config_path))
+                await self._reload(plan, pipeline)
+            except (ConfigError, StartError) as error:
+                self._metrics.reloads.labels("refused").inc()
+                self._log.error(
+                    "reload.refused",
+                    problems=str(error).splitlines(),
+                    consequence="everything goes on as it was",
+                )
+            self._notifier.send("READY=1")
+
+    async def _reload(self, plan: Reload, pipeline: Pipeline) -> None:
+        config = plan.config
+        sources = {source.label: source for source in config.sources}
+        sinks = {sink.name: sink for sink in config.sinks}
+        # First what may be refused, before anything is changed.
+        opened = {
+            name: await self._open_source(sources[name])
+            for name in (*plan.sources.begun, *plan.sources.replaced)
+        }
+        old = {source.label: source for source in self._config.sources}
+        self._config = config
+        configure_logs(config.logs.level, config.logs.format)
+        pipeline.reconfigure(config)
+        pipeline.hold()
+        for name in (*plan.sources.ended, *plan.sources.replaced):
+            await pipeline.remove_source(name, forget=name not in sources)
+            ended = self._sources.pop(name)
+            if name in opened and sources[name].server == old[name].server:
+                opened[name].continue_from(ended)
+        for name, source in opened.items():
+            self._sources[name] = source
+            pipeline.add_source(source)
+        pipeline.release()
+        for name in (*plan.sinks.ended, *plan.sinks.replaced):
+            await pipeline.remove_sink(name)
+        for name in (*plan.sinks.begun, *plan.sinks.replaced):
+            pipeline.add_sink(open_sink(config, sinks[name]))
+        self._metrics.reloads.labels("done").inc()
+        self._log.info("reload.done", sources=list(sources), sinks=list(sinks))
+        if plan.needs_restart:
+            self._log.warning("reload.needs_restart", keys=list(plan.needs_restart))
 
 
 def _left(pipeline: Pipeline) -> dict[str, int]:

@@ -33,12 +33,12 @@ from xiaod.engines import Engine
 from xiaod.ledger import Ledger
 from xiaod.logs import get_logger
 from xiaod.metrics import Metrics
-from xiaod.outlet import Clock, Outlet
+from xiaod.outlet import Outlet
 from xiaod.picker import InstrumentPicker, PickerSettings
-from xiaod.records import Instrument, Latency, Pick, Probabilities, Window
+from xiaod.records import Clock, Instrument, Latency, Pick, Probabilities, Window
 from xiaod.store import StoreError
 from xiaod.streampicker import StreamPicker
-from xiaod.timebase import GRID_NS, NS_PER_S
+from xiaod.timebase import GRID_NS, NS_PER_S, iso_from_ns
 
 STORE_RETRY_S = 1.0
 TICK_S = 0.2
@@ -46,10 +46,10 @@ TICK_S = 0.2
 
 
 async def assemble(
-    inbox: Inbox, windows: "asyncio.Queue[Window | End]", assembler: Assembler, sources: int, clock: Clock
+    inbox: Inbox, windows: "asyncio.Queue[Window | End]", assembler: Assembler, steady: Clock
 ) -> None:
-    """Turn what the sources yield into windows, until each source has ended."""
-    while sources:
+    """Turn what the sources yield into windows, until each source has ended; ``steady`` is a clock that nobody sets."""
+    while not inbox.ended:
         items = []
         try:
             async with asyncio.timeout(TICK_S):
@@ -58,14 +58,14 @@ async def assemble(
             pass
         for item in items:
             if isinstance(item, End):
-                sources -= 1
+                inbox.detach()
                 continue
-            for window in assembler.take(item, clock()):
+            for window in assembler.take(item, steady()):
                 await windows.put(window)
-        if (now_ns := clock()) is not None:
+        if (now_ns := steady()) is not None:
             for window in assembler.expire(now_ns):
                 await windows.put(window)
-    for window in assembler.finish(clock()):
+    for window in assembler.finish(steady()):
         await windows.put(window)
     await windows.put(End())
 
@@ -141,12 +141,19 @@ class PickStage:
         while not isinstance(results := await probabilities.get(), End):
             for result in results:
                 for pick in await self._kept(await self._process(result)):
-                    for outlet in outlets:
+                    # A copy: a reload may change the list meanwhile.
+                    for outlet in list(outlets):
                         await outlet.put(pick)
                 self._advance(result)
             self.batches += 1
-        for outlet in outlets:
+        for outlet in list(outlets):
             await outlet.put(End())
+
+    def reconfigure(self) -> None:
+        """Ask for the settings of every instrument anew."""
+        for pickers in (self._pickers, self._stream_pickers):
+            for instrument, picker in pickers.items():
+                picker.reconfigure(self._settings_for(instrument))
 
     async def _process(self, result: Probabilities) -> list[Pick]:
         found = self._picked(result) if self._engine.stateful else await self._looked_at_again(result)
@@ -175,7 +182,7 @@ class PickStage:
             self._metrics.picks.labels(pick.phase).inc()
             if pick.latency is not None:
                 self._metrics.pick_latency.labels(pick.phase).observe(pick.latency.total_s)
-                self._board.entry(pick.channel.instrument, "", self._clock() or 0).picks += 1
+                self._board.picked(pick)
         return new
 
     def _advance(self, result: Probabilities) -> None:
@@ -184,8 +191,22 @@ class PickStage:
         if self._ledger is not None and window.lane == 0:
             self._ledger.advance(window.instrument, window.stop * GRID_NS)
 
-    def _known(self, instrument: Instrument) -> list[Pick]:
-        return [] if self._ledger is None else self._ledger.known_since(instrument)
+    def _known(self, window: Window) -> list[Pick]:
+        """Picks of an earlier run; what lies between that run and this one is said and counted."""
+        if self._ledger is None:
+            return []
+        start_ns = window.index * GRID_NS
+        if missing_ns := self._ledger.begin(window.instrument, start_ns):
+            self._metrics.resume_gaps.inc()
+            self._metrics.resume_gap_s.inc(missing_ns / NS_PER_S)
+            self._log.warning(
+                "resume.gap",
+                instrument=str(window.instrument),
+                from_time=iso_from_ns(start_ns - missing_ns),
+                to_time=iso_from_ns(start_ns),
+                gap_s=round(missing_ns / NS_PER_S, 3),
+            )
+        return self._ledger.known_since(window.instrument)
 
     def _picked(self, result: Probabilities) -> list[Pick]:
         """Picks of a stream, whose probabilities are final."""
@@ -193,7 +214,7 @@ class PickStage:
         picker = self._stream_pickers.get(instrument)
         if picker is None:
             picker = self._stream_pickers[instrument] = StreamPicker(
-                self._settings_for(instrument), self._known(instrument)
+                self._settings_for(instrument), self._known(result.window)
             )
         return picker.pick(result)
 
@@ -203,7 +224,7 @@ class PickStage:
         picker = self._pickers.get(instrument)
         if picker is None:
             picker = self._pickers[instrument] = InstrumentPicker(
-                self._settings_for(instrument), self._known(instrument)
+                self._settings_for(instrument), self._known(result.window)
             )
         picks = []
         for candidate in picker.look(result):

@@ -2,11 +2,12 @@
 
 An SQLite file in write-ahead mode. A pick's identifier is its key, so a pick that is made again is not stored again; each sink has a
 cursor, moved after a delivery, so that one that was down goes on where it was, after a restart too: every sink gets every pick at
-least once, in the order in which they were made. With them, in the same transaction, goes how far each instrument has been
-picked. A file that is damaged is moved aside and a new one begun: the daemon goes on.
+least once, in the order in which they were made. How far each instrument has been picked, and the packet of each station from which a
+later run has to see everything again, go into the same file in one transaction. A file that is damaged is moved aside and a new one
+begun: the daemon goes on.
 
-Writes are not forced onto the disk one by one: after a power cut the file is whole, and what it had not got yet is picked again from
-the server, since how far it has been picked is in the same file.
+Writes are not forced onto the disk one by one: after a power cut the file is whole, as it was a while before, and what it had not got yet
+is picked again from the server.
 
 >>> from tempfile import TemporaryDirectory
 >>> from xiaod.records import Channel
@@ -34,10 +35,12 @@ from pathlib import Path
 
 from xiaod.config import AgencyConfig
 from xiaod.logs import get_logger
-from xiaod.records import Instrument, Pick
+from xiaod.records import Instrument, Pick, Positions
 from xiaod.sinks.document import pick_document, pick_from_document
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+KNOWN_VERSIONS = (0, 1, 2)
+"""Version 1 had no positions; they are added."""
 BUSY_S = 10.0
 PRUNED_AT_ONCE = 1000
 """Picks that are forgotten in one transaction, so that none waits long."""
@@ -49,6 +52,10 @@ CREATE TABLE IF NOT EXISTS picks (
 CREATE INDEX IF NOT EXISTS picks_by_time ON picks (time_ns);
 CREATE TABLE IF NOT EXISTS cursors (sink TEXT PRIMARY KEY, place INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS frontiers (instrument TEXT PRIMARY KEY, time_ns INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS positions (
+    source TEXT NOT NULL, network TEXT NOT NULL, station TEXT NOT NULL, sequence INTEGER NOT NULL, time_ns INTEGER NOT NULL,
+    PRIMARY KEY (source, network, station)
+) WITHOUT ROWID;
 """
 UNSIGNED = AgencyConfig()
 """Documents in the store: who signs is a matter of the sinks."""
@@ -70,6 +77,9 @@ class PickStore:
         self._path = path
         self._lock = threading.RLock()
         self._log = get_logger("store")
+        self._saved: dict[str, Positions] = {}
+        self.lost_ns: int | None = None
+        """When the file that was damaged and moved aside had been written last; None when none was."""
         try:
             self._connection = self._open()
         except sqlite3.DatabaseError as error:
@@ -94,11 +104,40 @@ class PickStore:
                 )
                 if cursor.rowcount:
                     new.append(pick)
-            cursor.executemany(
-                "INSERT INTO frontiers VALUES (?, ?) ON CONFLICT (instrument) DO UPDATE SET time_ns = excluded.time_ns",
-                [(instrument.text, time_ns) for instrument, time_ns in frontiers.items()],
-            )
+            self._advance(cursor, frontiers)
         return new
+
+    def save(self, frontiers: Mapping[Instrument, int], positions: Mapping[str, Positions]) -> None:
+        """Store how far instruments have been picked, and where each source has to begin again: both, or nothing.
+
+        Raises:
+            StoreError: when it cannot be written.
+        """
+        moved = [
+            (source, *station, *place)
+            for source, stations in positions.items()
+            for station, place in stations.items()
+            if self._saved.get(source, {}).get(station) != place
+        ]
+        if not frontiers and not moved:
+            return
+        with self._transaction() as cursor:
+            self._advance(cursor, frontiers)
+            cursor.executemany(
+                "INSERT INTO positions VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
+                " sequence = excluded.sequence, time_ns = excluded.time_ns",
+                moved,
+            )
+        for source, stations in positions.items():
+            self._saved[source] = {**self._saved.get(source, {}), **stations}
+
+    def positions(self, source: str) -> dict[tuple[str, str], tuple[int, int]]:
+        """Where a source has to begin again, by network and station."""
+        with self._transaction() as cursor:
+            rows = cursor.execute(
+                "SELECT network, station, sequence, time_ns FROM positions WHERE source = ?", (source,)
+            ).fetchall()
+        return {(network, station): (sequence, time_ns) for network, station, sequence, time_ns in rows}
 
     def waiting(self, sink: str, limit: int) -> list[tuple[int, Pick]]:
         """Picks that a sink has not got yet, the oldest first, each with its place.
@@ -177,6 +216,13 @@ class PickStore:
         with self._lock:
             self._connection.close()
 
+    @staticmethod
+    def _advance(cursor: sqlite3.Cursor, frontiers: Mapping[Instrument, int]) -> None:
+        cursor.executemany(
+            "INSERT INTO frontiers VALUES (?, ?) ON CONFLICT (instrument) DO UPDATE SET time_ns = excluded.time_ns",
+            [(instrument.text, time_ns) for instrument, time_ns in frontiers.items()],
+        )
+
     def _cursor_of(self, sink: str) -> int:
         row = self._connection.execute("SELECT place FROM cursors WHERE sink = ?", (sink,)).fetchone()
         return 0 if row is None else int(row[0])
@@ -200,7 +246,7 @@ class PickStore:
             if found != "ok":
                 raise sqlite3.DatabaseError(found)
             [version] = connection.execute("PRAGMA user_version").fetchone()
-            if version not in (0, SCHEMA_VERSION):
+            if version not in KNOWN_VERSIONS:
                 raise sqlite3.DatabaseError(f"store version {version}; this program knows {SCHEMA_VERSION}")
             connection.executescript(TABLES)
             connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
@@ -212,6 +258,7 @@ class PickStore:
     def _move_aside(self, error: Exception) -> None:
         """Keep a damaged file under another name, with what belongs to it."""
         stamp = self._path.stat().st_mtime_ns
+        self.lost_ns = stamp
         moved = self._path.with_suffix(f".bad-{stamp}")
         for suffix in ("", "-wal", "-shm"):
             part = self._path.with_name(self._path.name + suffix)

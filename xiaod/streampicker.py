@@ -52,6 +52,10 @@ class StreamPicker:
         self._next: dict[int, int] = {}
         self._reported = reported_of(known)
 
+    def reconfigure(self, settings: PickerSettings) -> None:
+        """Go on with other settings, for what becomes certain from now on."""
+        self._settings = settings
+
     def pick(self, probabilities: Probabilities) -> list[Pick]:
         """Picks of the samples that have become certain, in order of time."""
         window, settings = probabilities.window, self._settings

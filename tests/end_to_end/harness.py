@@ -10,7 +10,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -71,11 +71,40 @@ class Server:
         asyncio.run_coroutine_threadsafe(self._server.set_faults(faults), self._loop).result(LIMIT_S)
 
 
-class Daemon:
-    """``xiaod --config`` in a folder of its own."""
+class ServerProcess:
+    """``xiaod replay`` as a process of its own, to be killed and stopped."""
 
-    def __init__(self, folder: Path, **config: Any) -> None:
+    def __init__(self, *arguments: object, port: int = 0) -> None:
+        self._arguments = [str(argument) for argument in arguments]
+        self.port = port
+        self.process: subprocess.Popen[str]
+
+    def __enter__(self) -> Self:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "xiaod", "replay", *self._arguments, "--port", str(self.port)],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self.process.stdout is not None
+        self.port = int(self.process.stdout.readline().rpartition(":")[2])
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.wait(LIMIT_S)
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+
+
+class Daemon:
+    """``xiaod --config`` in a folder of its own.
+
+    ``command`` stands in the place of ``python -m xiaod``, for a daemon that is to live in another world.
+    """
+
+    def __init__(self, folder: Path, *, command: Sequence[str] = (), **config: Any) -> None:
         self.folder = folder
+        self._command = [*command] or [sys.executable, "-m", "xiaod"]
         folder.mkdir(parents=True, exist_ok=True)
         self.picks_path = folder / "picks.jsonl"
         content = {
@@ -86,15 +115,16 @@ class Daemon:
             "sinks": [{"kind": "jsonl", "path": str(self.picks_path)}],
             **config,
         }
+        self.content = content
         self.config_path = folder / "config.yaml"
-        self.config_path.write_text(yaml.safe_dump(content), encoding="utf-8")
+        self.write_config()
         self.log_path = folder / "log.jsonl"
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
         with self.log_path.open("wb") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "xiaod", "--config", str(self.config_path)],
+                [*self._command, "--config", str(self.config_path)],
                 stderr=log,
                 stdout=subprocess.PIPE,
                 env={**os.environ, "OMP_NUM_THREADS": "1"},
@@ -107,6 +137,11 @@ class Daemon:
         self.process.wait(LIMIT_S)
         if self.process.stdout is not None:
             self.process.stdout.close()
+
+    def write_config(self, **changes: Any) -> None:
+        """Write the configuration, with changes."""
+        self.content = {**self.content, **changes}
+        self.config_path.write_text(yaml.safe_dump(self.content), encoding="utf-8")
 
     @property
     def process(self) -> "subprocess.Popen[bytes]":
@@ -172,6 +207,25 @@ class Daemon:
         """SIGTERM; the exit status."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(LIMIT_S)
+
+    def stored(self) -> list[dict[str, Any]]:
+        """Picks of the store, as ``xiaod picks`` prints them."""
+        done = subprocess.run(
+            [sys.executable, "-m", "xiaod", "picks", "--config", str(self.config_path)],
+            capture_output=True,
+            check=True,
+            timeout=LIMIT_S,
+        )
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
+    def finish(self, records: int) -> None:
+        """Wait until so many different records have been used, and end in order."""
+        used = ("good", "overlapping", "clock_step")
+        wait_until(
+            lambda: sum(self.metric("xiaod_records_total", verdict=verdict) for verdict in used) >= records,
+            f"{records} records",
+        )
+        assert self.stop() == 0
 
     def picks(self) -> list[dict[str, Any]]:
         """What the JSON Lines sink has written."""

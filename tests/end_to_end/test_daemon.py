@@ -21,6 +21,7 @@ from tests.end_to_end.harness import (
 )
 from xiaod.replay import Faults, ReplayConfig, Silence
 from xiaod.sinks.document import schema
+from xiaod.store import PickStore
 
 
 @pytest.fixture(scope="module")
@@ -202,10 +203,9 @@ def test_a_resumed_run_goes_on_where_the_last_one_ended(tmp_path: Path, event: E
             assert daemon.stop() == 0
             before = [event for event in daemon.events() if event["event"].startswith("source.")]
             assert before[-1]["event"] == "source.ended"
-        first = json.loads(next((tmp_path / "state").glob("*.json")).read_text())
-        assert list(first["stations"]) == ["BW.RJOB"]
+        [(station, (sequence, _))] = PickStore(tmp_path / "state" / "picks.sqlite").positions("test").items()
+        assert station == ("BW", "RJOB")
         with Daemon(tmp_path, sources=[source]) as daemon:
-            sequence = first["stations"]["BW.RJOB"][0]
             wait_until(
                 lambda: daemon.metric("xiaod_records_total") >= records - sequence, "the rest of the records"
             )

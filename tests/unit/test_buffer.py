@@ -1,5 +1,7 @@
 """The buffer of one instrument, live: slow components, lanes, limits, memory."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from tests.conftest import Recording
@@ -80,7 +82,16 @@ def test_old_and_future_records_are_refused() -> None:
     assert buffer.insert(record("Z", -102), NOW) is Verdict.EXPIRED
     assert buffer.insert(record("Z", 10), NOW) is Verdict.FUTURE
     assert buffer.insert(record("Z", -100), NOW) is Verdict.GOOD
-    assert buffer.insert(record("Z", -102), None) is not Verdict.EXPIRED
+    assert buffer.insert(replace(record("Z", -102), arrived_ns=None), None) is not Verdict.EXPIRED
+
+
+def test_a_host_clock_that_is_set_back_does_not_stop_a_stream() -> None:
+    buffer = InstrumentBuffer(BufferSettings(max_future_ns=10 * SECOND))
+    assert buffer.insert(record("Z", 0), NOW) is Verdict.GOOD
+    assert buffer.insert(record("Z", 30), NOW) is Verdict.FUTURE
+    # An hour behind, each record lies an hour ahead, but where the last one ended.
+    behind = [replace(record("Z", start), arrived_ns=NOW - 3600 * SECOND) for start in range(1, 60)]
+    assert {buffer.insert(segment, NOW) for segment in behind} == {Verdict.GOOD}
 
 
 def test_other_components_and_rates_are_refused() -> None:

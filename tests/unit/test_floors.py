@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 FLOORS = {
     0: ("records", "timebase", "logs", "notify", "metrics", "components", "config", "folders", "tables"),
     1: ("resample", "run", "track", "buffer", "onsets", "picker", "streampicker"),
-    2: ("sources", "engines", "sinks", "state", "store", "replay", "configfile", "board"),
+    2: ("sources", "engines", "sinks", "store", "replay", "configfile", "board", "reload"),
     3: ("assembler", "bridge", "backlog", "ledger", "outlet", "stages", "pipeline", "web"),
     4: ("service", "offline", "offers", "bench", "cli", "__main__"),
 }

@@ -1,17 +1,16 @@
 """The SeedLink source against servers that behave, and servers that do not, over real sockets."""
 
-import contextlib
 import os
 import resource
 import socket
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.end_to_end.harness import Server, wait_until, write_event
+from tests.scripted import Scripted
 from xiaod.config import SeedLinkConfig
 from xiaod.records import BadRecord, LinkChange, Segment, SourceItem
 from xiaod.replay import Faults, ReplayConfig
@@ -60,67 +59,6 @@ def source(port: int, **keys: object) -> SeedLinkSource:
         "reconnect_min_s": 0.05, "reconnect_max_s": 0.2, **keys,
     }  # fmt: skip
     return SeedLinkSource(SeedLinkConfig.model_validate(content))
-
-
-class Scripted:
-    """A server that answers commands as told and then does what a test wants."""
-
-    def __init__(
-        self,
-        then: Callable[[socket.socket], None],
-        answers: dict[bytes, bytes] | None = None,
-        piecewise: bool = False,
-    ) -> None:
-        self.commands: list[bytes] = []
-        self.connections = 0
-        self._then = then
-        self._answers = {
-            b"HELLO": b"SeedLink v3.1 (scripted) :: SLPROTO:3.1\r\ntest\r\n",
-            b"INFO": b"ERROR\r\n",
-            **(answers or {}),
-        }
-        self._piecewise = piecewise
-        self._socket = socket.create_server(("127.0.0.1", 0))
-        self.port = self._socket.getsockname()[1]
-        self._open: list[socket.socket] = []
-
-    def __enter__(self) -> "Scripted":
-        threading.Thread(target=self._accept, daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for sock in [self._socket, *self._open]:
-            with contextlib.suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)
-            sock.close()
-
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                sock, _ = self._socket.accept()
-                self._open.append(sock)
-                self.connections += 1
-                threading.Thread(target=self._serve, args=(sock,), daemon=True).start()
-
-    def _serve(self, sock: socket.socket) -> None:
-        with contextlib.suppress(OSError):
-            received = b""
-            while piece := sock.recv(4096):
-                received += piece
-                while b"\r" in received:
-                    command, _, received = received.partition(b"\r")
-                    self.commands.append(command.strip())
-                    word = command.split()[0]
-                    if word == b"END":
-                        self._then(sock)
-                        continue
-                    answer = self._answers.get(word, b"OK\r\n")
-                    for part in (
-                        [answer[index : index + 1] for index in range(len(answer))]
-                        if self._piecewise
-                        else [answer]
-                    ):
-                        sock.sendall(part)
 
 
 @pytest.fixture(scope="module")

@@ -158,7 +158,7 @@ def test_after_a_resumption_nothing_is_picked_that_was_picked_before(path: Path)
     ledger = Ledger(store, resumed=True, settled_s=10)
     ledger.store([pick_of(80), pick_of(95)])
     ledger.advance(INSTRUMENT, 100 * NS_PER_S)
-    ledger.flush()
+    ledger.flush({})
     later = Ledger(store, resumed=True, settled_s=10)
     assert later.known_since(INSTRUMENT) == [pick_of(80), pick_of(95)]
     # Before 90 s everything had been decided; after it what is there is known by its identifier.
@@ -171,8 +171,8 @@ def test_an_instrument_that_fell_silent_holds_nobody_back(path: Path) -> None:
     other = replace(INSTRUMENT, band="HH")
     ledger.advance(INSTRUMENT, 100 * NS_PER_S)
     ledger.advance(other, 400 * NS_PER_S)
-    ledger.flush()
+    ledger.flush({})
     assert ledger.resume_at() == {("BW", "RJOB"): 100 * NS_PER_S}
     ledger.advance(other, 2000 * NS_PER_S)
-    ledger.flush()
+    ledger.flush({})
     assert ledger.resume_at() == {("BW", "RJOB"): 2000 * NS_PER_S}

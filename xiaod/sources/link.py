@@ -46,8 +46,8 @@ MAX_GARBAGE_BYTES = 64 * FRAME_BYTES
 TCP_KEEPALIVE_S = (60, 20, 3)
 """Idle time, interval and number of TCP's own keep-alives."""
 
-Position = tuple[int, int]
-"""Sequence number and start time (ns) of the last packet of a station."""
+Position = tuple[int | None, int]
+"""Sequence number and start time (ns) of the last packet of a station; without a number: the time to begin at."""
 
 
 class LinkError(Exception):
@@ -162,7 +162,8 @@ class Link(SeedLinkConnection):  # type: ignore[misc]  # ObsPy is not typed
         position = self._positions.get((stream.net, stream.station))
         if position is not None:
             sequence, time_ns = position
-            if self._command(f"DATA {(sequence + 1) % SEQUENCE_MODULUS:06X} {_seedlink_time(time_ns)}"):
+            command = "TIME" if sequence is None else f"DATA {(sequence + 1) % SEQUENCE_MODULUS:06X}"
+            if self._command(f"{command} {_seedlink_time(time_ns)}"):
                 self.accepted.append(name)
                 return
             self.not_resumed.append(name)

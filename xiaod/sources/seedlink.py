@@ -8,9 +8,10 @@ used, and every change of the link. What it promises:
 - no refusal, garbage or silence ends :meth:`SeedLinkSource.run`; it tries again after a random part of a delay that doubles from
   ``reconnect_min_s`` to ``reconnect_max_s`` (full jitter, so that many clients do not come back at once);
 - after a cut it goes on behind the last packet of each station, by sequence number and time; a later run goes on behind an earlier one
-  (:meth:`SeedLinkSource.resumable`), so that windows and filters are as they were. A ringserver, which numbers all stations together,
-  begins a resumed subscription at the newest of the numbers asked for, so it is asked with the oldest for all; what then comes twice is
-  dropped by the buffers;
+  (:meth:`SeedLinkSource.resumable`), so that windows and filters are as they were. A ringserver numbers all stations together and
+  begins a resumed subscription at the newest valid number, so it is asked with one number for all: that of the last packet of
+  the connection, or of the oldest of an earlier run; what then comes twice is dropped by the buffers;
+- what lies further back than ``max_catch_up_s`` is not asked for;
 - :meth:`SeedLinkSource.stop` takes effect within a second, whatever the server does.
 
 >>> source = SeedLinkSource(SeedLinkConfig(server="localhost:18000", name="example"))
@@ -18,30 +19,28 @@ used, and every change of the link. What it promises:
 ('example', {})
 """
 
-import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from random import Random
 from typing import TYPE_CHECKING
 
 from xiaod.config import SeedLinkConfig
-from xiaod.records import BadRecord, Channel, LinkChange, LinkState, Segment
+from xiaod.records import BadRecord, Channel, LinkChange, LinkState, Positions, Segment
 from xiaod.sources import Emit
 from xiaod.sources.discovery import DiscoveryError, discover
 from xiaod.sources.miniseed import decode
 from xiaod.sources.patterns import matches, needs_listing, plan
-from xiaod.state import Positions
-from xiaod.timebase import ns_from_iso
+from xiaod.timebase import ns_from_iso, ns_from_s
 
 if TYPE_CHECKING:
     from xiaod.sources.link import Link
 
 TRAIL = 2000
 """Packets of a station that are remembered, to go back to one of them: minutes of many channels."""
-REMEMBER_S = 1.0
-"""Least time between two such calls."""
+SILENT_S = 600.0
+"""A station that has sent nothing for so long has nothing on the way."""
 HEALTHY_S = 30.0
 """A link that has streamed for so long makes the next delay short again."""
 SHARED_NUMBERS = ("ringserver", "xiaod")
@@ -58,17 +57,20 @@ class SeedLinkSource:
         config: SeedLinkConfig,
         resume: Positions | None = None,
         remember: Callable[[Positions], None] | None = None,
+        lost_ns: int | None = None,
     ) -> None:
         """Set up; nothing is opened before :meth:`run`.
 
         Args:
             config: server, streams and time limits.
             resume: packets of an earlier run, to go on behind them.
-            remember: called, in the source's thread, before the first packet of all is handed on, with what a later run
-                has to go on behind; and again for stations that come a while later.
+            remember: called, in the source's thread, before the first packet of a station is handed on, with what a later run
+                has to go on behind.
+            lost_ns: with ``begin: resume``, time from which to ask where there is nothing to go on behind, because it
+                was lost; None: from now on.
         """
         self._remember = remember
-        self._remembered_s = -math.inf
+        self._lost_ns = lost_ns
         self._config = config
         self._stop = threading.Event()
         self._lock = threading.Lock()
@@ -76,6 +78,13 @@ class SeedLinkSource:
         # What a later run may have to go back to.
         self._resumable: dict[tuple[str, str], tuple[int, int]] = dict(resume or {})
         self._trails: dict[tuple[str, str], deque[tuple[int, int, int]]] = {}
+        self._heard_s: dict[tuple[str, str], float] = {}
+        self._last: tuple[int, int] | None = None
+        """The last packet of all that came, on the newest connection that brought any."""
+        self._shared = False
+        """Whether the server numbers all stations together."""
+        self._received = 0
+        self._unselected = 0
         self._link: Link | None = None
         self._wanted: dict[Channel, bool] = {}
         self._failures = 0
@@ -92,6 +101,19 @@ class SeedLinkSource:
         with self._lock:
             return dict(self._positions)
 
+    def continue_from(self, former: "SeedLinkSource") -> None:
+        """Go on where another source of the same server has ended; call it before :meth:`run`, and after the other's."""
+        with former._lock:
+            self._positions = dict(former._positions)
+            self._resumable = dict(former._resumable)
+            self._trails = dict(former._trails)
+            self._heard_s = dict(former._heard_s)
+            self._last = former._last
+
+    def counts(self) -> dict[str, int]:
+        """Packets that came, and those of them that no pattern of the configuration matches."""
+        return {"received": self._received, "unselected": self._unselected}
+
     def resumable(self, needed_ns: Mapping[tuple[str, str], int]) -> dict[tuple[str, str], tuple[int, int]]:
         """Packet of each station to go on behind so that everything that reaches beyond a time comes again.
 
@@ -104,7 +126,20 @@ class SeedLinkSource:
                 while trail and trail[0][2] <= time_ns:
                     sequence, start_ns, _ = trail.popleft()
                     self._resumable[station] = (sequence, start_ns)
+            if self._shared:
+                self._catch_up_silent()
             return dict(self._resumable)
+
+    def _catch_up_silent(self) -> None:
+        """A station that has long been silent holds nobody back: all before the others' packets has come, with it or without."""
+        now_s = time.monotonic()
+        silent = {
+            station for station in self._resumable if now_s - self._heard_s.get(station, now_s) > SILENT_S
+        }
+        if active := [place for station, place in self._resumable.items() if station not in silent]:
+            oldest = _oldest(active)
+            for station in silent:
+                self._resumable[station] = _oldest([oldest, self._resumable[station]], newest=True)
 
     def stop(self) -> None:
         """Ask :meth:`run` to return."""
@@ -146,13 +181,16 @@ class SeedLinkSource:
         link = self._link = Link(config.server, config.connect_timeout_s, self._stop)
         try:
             link.connect()
-            link.subscribe(subscriptions, self._resume_from(link.greeting), self._begin_ns())
+            self._shared = any(word in link.greeting.lower() for word in SHARED_NUMBERS)
+            positions, skipped = self._resume_from()
+            link.subscribe(subscriptions, positions, self._begin_ns())
             selected = tuple(channel for channel in channels if matches(channel, config.streams))
             remarks = [remark] if remark else []
             remarks += [f"refused: {' '.join(link.refused)}"] if link.refused else []
             remarks += (
                 [f"not resumed, live from now: {' '.join(link.not_resumed)}"] if link.not_resumed else []
             )
+            remarks += [f"skipped, older than max_catch_up_s: {' '.join(skipped)}"] if skipped else []
             emit(self._change("streaming", "; ".join(remarks), channels=selected))
             self._streaming_since_s = time.monotonic()
             self._read(link, emit, selected)
@@ -200,6 +238,7 @@ class SeedLinkSource:
                 self._look_for_more(selected)
 
     def _packet(self, record: bytes, sequence: int, emit: Emit) -> None:
+        self._received += 1
         item = decode(record, self.name, time.time_ns(), sequence)
         if isinstance(item, Segment):
             channel = item.channel
@@ -207,13 +246,15 @@ class SeedLinkSource:
             if wanted is None:
                 wanted = self._wanted[channel] = matches(channel, self._config.streams)
             if not wanted:
+                self._unselected += 1
                 return
             station = channel.network, channel.station
             if station not in self._resumable:
                 self._begin_station(station, sequence, item.start_ns)
             emit(item)
             with self._lock:
-                self._positions[station] = (sequence, item.start_ns)
+                self._positions[station] = self._last = (sequence, item.start_ns)
+                self._heard_s[station] = time.monotonic()
                 trail = self._trails.setdefault(station, deque(maxlen=TRAIL))
                 trail.append((sequence, item.start_ns, item.next_ns))
         else:
@@ -221,14 +262,11 @@ class SeedLinkSource:
 
     def _begin_station(self, station: tuple[str, str], sequence: int, start_ns: int) -> None:
         """Know from the first packet on where a later run has to begin."""
+        place = ((sequence - 1) % (2 * HALF_RANGE), start_ns)
         with self._lock:
-            self._resumable[station] = ((sequence - 1) % (2 * HALF_RANGE), start_ns)
-            positions = dict(self._resumable)
-        now_s = time.monotonic()
-        # Many stations begin at once: the rest is saved with the next heartbeat.
-        if self._remember is not None and now_s - self._remembered_s > REMEMBER_S:
-            self._remembered_s = now_s
-            self._remember(positions)
+            self._resumable[station] = place
+        if self._remember is not None:
+            self._remember({station: place})
 
     def _look_for_more(self, selected: tuple[Channel, ...]) -> None:
         """Connect anew, without loss, when the server has got streams that are wanted and not subscribed."""
@@ -243,19 +281,28 @@ class SeedLinkSource:
         if more:
             raise LinkError(f"new streams: {' '.join(map(str, sorted(more)[:5]))}")
 
-    def _resume_from(self, server: str) -> Mapping[tuple[str, str], tuple[int, int]]:
+    def _resume_from(self) -> tuple[dict[tuple[str, str], tuple[int | None, int]], list[str]]:
+        """What to go on behind, and the stations of which something is left out."""
         positions = self.positions()
-        if not positions or not any(word in server.lower() for word in SHARED_NUMBERS):
-            return positions
-        newest = next(iter(positions.values()))[0]
-        oldest = min(
-            (sequence - newest + HALF_RANGE) % (2 * HALF_RANGE) for sequence, _ in positions.values()
-        )
-        shared = (oldest + newest - HALF_RANGE) % (2 * HALF_RANGE)
-        return {station: (shared, time_ns) for station, (_, time_ns) in positions.items()}
+        if not positions:
+            return {}, []
+        limit_s = self._config.max_catch_up_s
+        limit_ns = None if limit_s is None else time.time_ns() - ns_from_s(limit_s)
+        shared = (self._last or _oldest(list(positions.values()))) if self._shared else None
+        asked: dict[tuple[str, str], tuple[int | None, int]] = {}
+        skipped = []
+        for station, (sequence, time_ns) in positions.items():
+            place: tuple[int | None, int] = (sequence, time_ns) if shared is None else (shared[0], time_ns)
+            if limit_ns is not None and (time_ns if shared is None else shared[1]) < limit_ns:
+                place = (None, limit_ns)
+                skipped.append(".".join(station))
+            asked[station] = place
+        return asked, skipped
 
     def _begin_ns(self) -> int | None:
-        return None if self._config.begin in {"now", "resume"} else ns_from_iso(self._config.begin)
+        if self._config.begin == "resume":
+            return self._lost_ns
+        return None if self._config.begin == "now" else ns_from_iso(self._config.begin)
 
     def _delay_s(self) -> float:
         since_s = self._streaming_since_s
@@ -275,3 +322,13 @@ class SeedLinkSource:
         channels: tuple[Channel, ...] = (),
     ) -> LinkChange:
         return LinkChange(self.name, state, time.time_ns(), detail, retry_s, channels)
+
+
+def _oldest(places: Sequence[tuple[int, int]], newest: bool = False) -> tuple[int, int]:
+    """The place with the oldest sequence number, which may have wrapped; or with the newest."""
+    origin = places[0][0]
+
+    def ahead(place: tuple[int, int]) -> int:
+        return (place[0] - origin + HALF_RANGE) % (2 * HALF_RANGE)
+
+    return max(places, key=ahead) if newest else min(places, key=ahead)
