@@ -26,6 +26,9 @@ LOGGED_VERDICTS = frozenset(
 )
 """What an operator should hear of, once for each instrument until something else happens to it."""
 
+MAX_GAP_S = 30 * 86_400.0
+"""Longer is no gap, but a clock that was wrong."""
+
 
 class Assembler:
     """Buffers of all instruments."""
@@ -114,6 +117,11 @@ class Assembler:
         return windows
 
     def _gap(self, gap: Gap) -> None:
+        if gap.gap_s > MAX_GAP_S:
+            self._log.warning(
+                "station.time_jump", stream=str(gap.channel), start_ns=gap.start_ns, stop_ns=gap.stop_ns
+            )
+            return
         self._board.gap(gap)
         self._log.info(
             "station.gap", stream=str(gap.channel), start_ns=gap.start_ns, gap_s=round(gap.gap_s, 3)

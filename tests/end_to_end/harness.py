@@ -65,6 +65,12 @@ class Server:
         self._thread.join(LIMIT_S)
         self._loop.close()
 
+    @property
+    def overrun_packets(self) -> int:
+        """Packets that left the ring before a client had read them."""
+        assert self._server is not None
+        return self._server.overrun_packets
+
     def set_faults(self, faults: Faults) -> None:
         """Change what goes wrong on the line."""
         assert self._server is not None
