@@ -1,10 +1,12 @@
 """The SeedLink source against servers that behave, and servers that do not, over real sockets."""
 
+import calendar
 import os
 import resource
 import socket
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -327,3 +329,84 @@ def test_a_source_can_be_stopped_before_it_runs() -> None:
     made.stop()
     with Run(made) as run:
         wait_until(lambda: run.changes("ended"), "end", 10)
+
+
+def silent_then_data(frames: list[bytes]) -> Callable[[socket.socket], None]:
+    return lambda sock: sock.sendall(b"".join(frames))
+
+
+def test_what_is_older_than_the_longest_catch_up_is_not_asked_for(frames: list[bytes]) -> None:
+    old_ns = time.time_ns() - 7200 * 10**9
+    config = SeedLinkConfig.model_validate(
+        {"name": "test", "server": "127.0.0.1:1", "streams": ["BW.RJOB..EH?"], "max_catch_up_s": 60.0}
+    )
+    with Scripted(silent_then_data(frames)) as server:
+        late = config.model_copy(update={"server": f"127.0.0.1:{server.port}"})
+        with Run(SeedLinkSource(late, resume={("BW", "RJOB"): (41, old_ns)})) as run:
+            [change] = run.wait_for("streaming")
+            assert "skipped, older than max_catch_up_s: BW.RJOB" in change.detail
+        [asked] = [line for line in server.commands if line.startswith((b"TIME", b"DATA"))]
+        asked_s = calendar.timegm(time.strptime(asked.decode(), "TIME %Y,%m,%d,%H,%M,%S"))
+        assert abs(time.time() - 60 - asked_s) < 30
+        server.commands.clear()
+        recent = time.time_ns() - 10 * 10**9
+        with Run(SeedLinkSource(late, resume={("BW", "RJOB"): (41, recent)})) as run:
+            [change] = run.wait_for("streaming")
+            assert "skipped" not in change.detail
+        assert any(line.startswith(b"DATA 00002A ") for line in server.commands)
+
+
+def test_a_lost_position_is_made_up_for_by_a_time(frames: list[bytes]) -> None:
+    lost_ns = 1_251_073_203 * 10**9
+    with Scripted(silent_then_data(frames)) as server:
+        config = SeedLinkConfig.model_validate(
+            {"server": f"127.0.0.1:{server.port}", "streams": ["BW.RJOB..EH?"], "begin": "resume"}
+        )
+        with Run(SeedLinkSource(config, resume={}, lost_ns=lost_ns)) as run:
+            run.wait_for("streaming")
+        assert b"TIME 2009,08,24,00,20,03" in server.commands
+
+
+def test_one_number_for_all_stations_of_a_server_that_numbers_them_together(event: tuple[Path, int]) -> None:
+    path, _ = event
+    resume = {("BW", "RJOB"): (0xFFFFFE, 5), ("BW", "OTHER"): (3, 9)}
+    found = SeedLinkSource(SeedLinkConfig(server="localhost"), resume=resume)
+    found._shared = True
+    # The older one, though its number is larger: numbers wrap. Each with its own time, by which the server knows whose it is.
+    assert found._resume_from() == ({("BW", "RJOB"): (0xFFFFFE, 5), ("BW", "OTHER"): (0xFFFFFE, 9)}, [])
+    with Server(ReplayConfig(inputs=(path,), port=0, speed="max")) as server:
+        with Run(source(server.port)) as run:
+            wait_until(lambda: len(run.segments) >= 10, "packets")
+        last = run.segments[-1]
+        # In the same run everything up to the last packet of all has come.
+        assert run.source._resume_from()[0] == {("BW", "RJOB"): (last.sequence, last.start_ns)}
+
+
+def test_a_station_that_is_long_silent_holds_nobody_back(
+    event: tuple[Path, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, _ = event
+    resume = {("BW", "DEAD"): (0xFFFF00, 5)}
+    with Server(ReplayConfig(inputs=(path,), port=0, speed="max")) as server:
+        config = SeedLinkConfig(server=f"127.0.0.1:{server.port}")
+        with Run(SeedLinkSource(config, resume=resume)) as run:
+            wait_until(lambda: len(run.segments) >= 10, "packets")
+        found = run.source
+        place = found.resumable({})["BW", "RJOB"]
+        assert found.resumable({})["BW", "DEAD"] == (0xFFFF00, 5)
+        found._heard_s["BW", "DEAD"] = time.monotonic() - 601
+        assert found.resumable({}) == {("BW", "RJOB"): place, ("BW", "DEAD"): place}
+
+
+def test_another_source_goes_on_where_one_has_ended(event: tuple[Path, int]) -> None:
+    path, records = event
+    with Server(ReplayConfig(inputs=(path,), port=0, speed=40.0)) as server:
+        with Run(source(server.port)) as first:
+            wait_until(lambda: len(first.segments) >= 10, "packets")
+        later = source(server.port)
+        later.continue_from(first.source)
+        with Run(later) as second:
+            wait_until(lambda: len(first.segments) + len(second.segments) >= records, "the rest")
+    assert len(set(contents(first.segments + second.segments))) == records
+    assert len(first.segments) + len(second.segments) == records
+    assert second.source.counts() == {"received": len(second.segments), "unselected": 0}

@@ -1,7 +1,10 @@
 """The store: picks once, cursors that survive, damage that does not end anything."""
 
 import os
+import random
 import sqlite3
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -176,3 +179,118 @@ def test_an_instrument_that_fell_silent_holds_nobody_back(path: Path) -> None:
     ledger.advance(other, 2000 * NS_PER_S)
     ledger.flush({})
     assert ledger.resume_at() == {("BW", "RJOB"): 2000 * NS_PER_S}
+
+
+def test_positions_come_back_and_only_changes_are_written(path: Path) -> None:
+    store = PickStore(path)
+    places = {("BW", "RJOB"): (42, 1_251_073_203_000_000_000), ("GR", "FUR"): (0xFFFFFF, 0)}
+    store.save({}, {"one": places, "[::1]:18000": {("BW", "RJOB"): (7, 8)}})
+    before = store._connection.total_changes
+    store.save({}, {"one": dict(places)})
+    assert store._connection.total_changes == before
+    store.save({INSTRUMENT: 5}, {"one": {**places, ("BW", "RJOB"): (43, 9)}})
+    store.close()
+    store = PickStore(path)
+    assert store.positions("one") == {("BW", "RJOB"): (43, 9), ("GR", "FUR"): (0xFFFFFF, 0)}
+    assert store.positions("[::1]:18000") == {("BW", "RJOB"): (7, 8)}
+    assert store.positions("nobody") == {}
+    assert store.frontier(INSTRUMENT) == 5
+
+
+def test_a_power_cut_at_any_moment_leaves_a_store_of_a_moment_before(path: Path, tmp_path: Path) -> None:
+    """Whatever part of the write-ahead log has reached the disk: picks, frontiers and positions are those of one moment."""
+    store = PickStore(path)
+    store._connection.execute("PRAGMA wal_autocheckpoint = 0")
+    for number in range(1, 30):
+        store.add([pick_of(number)], {INSTRUMENT: number})
+        store.save({INSTRUMENT: number}, {"source": {("BW", "RJOB"): (number, number)}})
+    log = Path(f"{path}-wal").read_bytes()
+    whole = path.read_bytes()
+    store.close()
+    moments = set()
+    rng = random.Random(3)
+    for cut in [0, 20, len(log), *(rng.randrange(len(log)) for _ in range(60))]:
+        for torn in (b"", rng.randbytes(700)):
+            folder = tmp_path / f"{cut}-{len(torn)}"
+            folder.mkdir(exist_ok=True)
+            copy = folder / "picks.sqlite"
+            copy.write_bytes(whole)
+            Path(f"{copy}-wal").write_bytes(log[:cut] + torn)
+            left = PickStore(copy)
+            picks = len(left.between(None, None))
+            place = left.positions("source").get(("BW", "RJOB"), (0, 0))[0]
+            assert (left.frontier(INSTRUMENT) or 0) == picks
+            # Never further on than the picks that are there.
+            assert picks - 1 <= place <= picks
+            moments.add(picks)
+            left.close()
+            assert not list(folder.glob("*.bad*"))
+    assert len(moments) > 15
+
+
+def test_a_process_that_is_killed_while_it_writes_leaves_a_whole_store(path: Path) -> None:
+    program = (
+        "import sys; from pathlib import Path; from xiaod.store import PickStore\n"
+        "store = PickStore(Path(sys.argv[1]))\n"
+        "for n in range(10**9):\n"
+        "    store.save({}, {'server': {('BW', f'S{i}'): (n, n) for i in range(200)}})\n"
+        "    print(n, flush=True)\n"
+    )
+    newest = -1
+    for wait_for in (0, 3, 11):
+        with subprocess.Popen(
+            [sys.executable, "-c", program, str(path)], stdout=subprocess.PIPE, env=dict(os.environ)
+        ) as process:
+            assert process.stdout is not None
+            for line in process.stdout:
+                newest = int(line)
+                if newest >= wait_for:
+                    break
+            process.kill()
+        positions = PickStore(path).positions("server")
+        assert len(positions) == 200
+        (place,) = set(positions.values())
+        assert place[0] == place[1] >= newest
+    assert not list(path.parent.glob("*.bad*"))
+
+
+def test_a_store_of_the_first_version_is_taken_over(path: Path) -> None:
+    store = PickStore(path)
+    store.add([pick_of(1)], {})
+    store._connection.executescript("DROP TABLE positions; PRAGMA user_version = 1;")
+    store.close()
+    store = PickStore(path)
+    store.save({}, {"source": {("BW", "RJOB"): (1, 2)}})
+    assert store.between(None, None) == [pick_of(1)]
+
+
+def test_what_lies_between_two_runs_is_told(path: Path) -> None:
+    store = PickStore(path)
+    first = Ledger(store, resumed=True, settled_s=45)
+    first.advance(INSTRUMENT, 1000 * NS_PER_S)
+    first.flush({})
+    # It had been picked up to 1000 s; 955 s are settled.
+    assert Ledger(store, True, 45).begin(INSTRUMENT, 990 * NS_PER_S) == 0
+    assert Ledger(store, True, 45).begin(INSTRUMENT, 1060 * NS_PER_S) == 60 * NS_PER_S
+    assert Ledger(store, False, 45).begin(INSTRUMENT, 1060 * NS_PER_S) == 0
+    assert Ledger(store, True, 45).begin(replace(INSTRUMENT, station="NEW"), 1060 * NS_PER_S) == 0
+
+
+def test_data_of_another_time_are_picked_and_a_clock_set_back_too(path: Path) -> None:
+    store = PickStore(path)
+    first = Ledger(store, resumed=True, settled_s=45)
+    day = 86_400
+    first.advance(INSTRUMENT, 10 * day * NS_PER_S)
+    first.flush({})
+    # A recording of days before, played through a configuration that resumes.
+    other = Ledger(store, True, 45)
+    other.begin(INSTRUMENT, 2 * day * NS_PER_S)
+    assert other.store([pick_of(2 * day + 5)])
+    # A clock that is set back by an hour after the run has met the last one.
+    later = Ledger(store, True, 45)
+    later.begin(INSTRUMENT, (10 * day - 80) * NS_PER_S)
+    assert not later.store([pick_of(10 * day - 75)])
+    later.advance(INSTRUMENT, (10 * day + 60) * NS_PER_S)
+    assert later.store([pick_of(10 * day - 3600)])
+    later.advance(INSTRUMENT, (10 * day - 3500) * NS_PER_S)
+    assert later.resume_at() == {("BW", "RJOB"): (10 * day - 3545) * NS_PER_S}

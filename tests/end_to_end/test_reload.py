@@ -1,0 +1,121 @@
+"""SIGHUP: stations, thresholds and sinks change while other streams go on; what is not valid changes nothing."""
+
+import json
+import signal
+from pathlib import Path
+from typing import Any
+
+from tests.end_to_end.conftest import Busy
+from tests.end_to_end.harness import Daemon, Server, comparable, wait_until, write_event
+from tests.end_to_end.test_faults import records_in, source_at
+from xiaod.replay import ReplayConfig
+
+SPEED = 30.0
+
+
+def hang_up(daemon: Daemon, name: str, count: int = 1) -> dict[str, Any]:
+    daemon.process.send_signal(signal.SIGHUP)
+    return daemon.wait_for(name, count)[-1]
+
+
+def test_stations_and_sinks_change_and_other_streams_go_on(tmp_path: Path, busy: Busy) -> None:
+    path, expected = busy
+    more, other = tmp_path / "more.mseed", tmp_path / "other.mseed"
+    count = write_event(more, "MORE")
+    write_event(other, "OTHER")
+    with (
+        Server(ReplayConfig(inputs=(path,), port=0, speed=SPEED)) as first,
+        Server(ReplayConfig(inputs=(other, more), port=0, speed="max")) as second,
+    ):
+        stays = source_at(first.port)
+        goes = source_at(second.port, name="second", streams=["BW.OTHER.*.*"])
+        with Daemon(tmp_path, sources=[stays, goes]) as daemon:
+            daemon.wait_for_records(20, "test")
+            daemon.wait_for_records(count, "second")
+            # Another station of the second server, and one sink more.
+            lines = {"kind": "jsonl", "name": "more", "path": str(tmp_path / "more.jsonl")}
+            daemon.write_config(
+                sources=[stays, {**goes, "streams": ["BW.MORE.*.*"]}],
+                sinks=[*daemon.content["sinks"], lines],
+            )
+            hang_up(daemon, "reload.done")
+            wait_until(lambda: b"BW.MORE..EH" in daemon.get("/metrics")[1], "the new station")
+            # The second server goes, and the new sink with it.
+            daemon.wait_for_records(2 * count, "second")
+            wait_until(
+                lambda: daemon.metric("xiaod_sink_picks_total", sink="more") >= 2, "picks of the new sink"
+            )
+            daemon.write_config(sources=[stays], sinks=daemon.content["sinks"][:1])
+            hang_up(daemon, "reload.done", 2)
+            assert b"BW.MORE..EH" not in daemon.get("/metrics")[1]
+            assert json.loads(daemon.get("/readyz")[1])["sources"] == {"test": "streaming"}
+            wait_until(
+                lambda: daemon.metric("xiaod_records_total", source="test") >= records_in(path), "all records"
+            )
+            assert daemon.metric("xiaod_reloads_total", result="done") == 2
+            assert daemon.metric("xiaod_reconnects_total", source="test") == 0
+            assert daemon.stop() == 0
+    picks = daemon.stored()
+    assert comparable([pick for pick in picks if pick["station"] == "RJOB"]) == comparable(expected)
+    assert {pick["station"] for pick in picks} == {"RJOB", "OTHER", "MORE"}
+    written = [json.loads(line)["station"] for line in (tmp_path / "more.jsonl").read_text().splitlines()]
+    assert written.count("MORE") == sum(pick["station"] == "MORE" for pick in picks)
+    assert "OTHER" not in written
+
+
+def test_a_changed_source_loses_nothing(tmp_path: Path, busy: Busy) -> None:
+    path, expected = busy
+    with Server(ReplayConfig(inputs=(path,), port=0, speed=SPEED)) as server:
+        source = source_at(server.port)
+        with Daemon(tmp_path, sources=[source]) as daemon:
+            for number in range(3):
+                daemon.wait_for_records(20 * (number + 1))
+                daemon.write_config(sources=[{**source, "network_timeout_s": 30.0 + number}])
+                hang_up(daemon, "reload.done", number + 1)
+            daemon.finish(records_in(path))
+    assert comparable(daemon.stored()) == comparable(expected)
+
+
+def test_thresholds_change_from_now_on(tmp_path: Path, busy: Busy) -> None:
+    path, expected = busy
+    with (
+        Server(ReplayConfig(inputs=(path,), port=0, speed=SPEED)) as server,
+        Daemon(tmp_path, sources=[source_at(server.port)]) as daemon,
+    ):
+        wait_until(lambda: daemon.metric("xiaod_picks_total") >= 2, "picks")
+        daemon.write_config(picker={"stations": {"BW.RJOB": {"threshold_p": 0.999, "threshold_s": 0.999}}})
+        hang_up(daemon, "reload.done")
+        before = daemon.metric("xiaod_picks_total")
+        daemon.finish(records_in(path))
+    picks = daemon.stored()
+    assert {pick["id"] for pick in picks} < {pick["id"] for pick in expected}
+    later = sorted(picks, key=lambda pick: pick["time"])[int(before) + 1 :]
+    assert all(pick["probability"] >= 0.999 for pick in later)
+
+
+def test_a_file_that_is_not_valid_leaves_everything_as_it_was(tmp_path: Path, busy: Busy) -> None:
+    path, expected = busy
+    with Server(ReplayConfig(inputs=(path,), port=0, speed=SPEED)) as server:
+        source = source_at(server.port)
+        with Daemon(tmp_path, sources=[source]) as daemon:
+            daemon.wait_for_records(20)
+            daemon.write_config(picker={"treshold_p": 0.5})
+            refused = hang_up(daemon, "reload.refused")
+            assert "unknown key; did you mean 'threshold_p'?" in refused["problems"][0]
+            daemon.config_path.write_bytes(b"\xff\0")
+            hang_up(daemon, "reload.refused", 2)
+            daemon.config_path.unlink()
+            hang_up(daemon, "reload.refused", 3)
+            # A replay of nothing cannot be opened: neither does anything else change.
+            daemon.content.pop("picker")
+            daemon.write_config(sources=[{"name": "new", "server": "replay:/nowhere"}], sinks=[])
+            hang_up(daemon, "reload.refused", 4)
+            daemon.write_config(sources=[source], sinks=[{"kind": "jsonl", "path": str(daemon.picks_path)}])
+            daemon.write_config(windows={"hop_s": 1.0})
+            waits = hang_up(daemon, "reload.needs_restart")
+            assert waits["keys"] == ["windows.hop_s"]
+            assert daemon.metric("xiaod_reconnects_total") == 0
+            assert daemon.metric("xiaod_reloads_total", result="refused") == 4
+            daemon.finish(records_in(path))
+    daemon.write_config(windows={"hop_s": 0.5})
+    assert comparable(daemon.picks()) == comparable(expected)

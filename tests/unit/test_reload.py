@@ -1,0 +1,68 @@
+"""What a changed configuration means while the daemon runs."""
+
+from typing import Any
+
+import pytest
+
+from xiaod.config import Config
+from xiaod.reload import Difference, Reload, plan_reload
+
+OLD: dict[str, Any] = {
+    "sources": [{"name": "a", "server": "a"}, {"name": "b", "server": "b"}],
+    "sinks": [{"kind": "jsonl", "path": "x"}, {"kind": "console"}],
+}
+NOTHING = Difference((), (), ())
+
+
+def plan(**changes: Any) -> Reload:
+    return plan_reload(Config.model_validate(OLD), Config.model_validate({**OLD, **changes}))
+
+
+def test_nothing_has_changed() -> None:
+    found = plan()
+    assert (found.sources, found.sinks, found.needs_restart) == (NOTHING, NOTHING, ())
+    assert found.config == Config.model_validate(OLD)
+
+
+def test_sources_begin_end_and_change() -> None:
+    sources = [{"name": "a", "server": "a", "streams": ["BW.*.*.*"]}, {"name": "c", "server": "c"}]
+    found = plan(sources=sources)
+    assert found.sources == Difference(begun=("c",), ended=("b",), replaced=("a",))
+    assert found.sinks == NOTHING
+
+
+def test_sinks_change_with_what_signs_them() -> None:
+    assert plan(agency={"author": "me"}).sinks == Difference((), (), ("jsonl", "console"))
+    assert plan(sinks=[{"kind": "jsonl", "path": "y"}]).sinks == Difference((), ("console",), ("jsonl",))
+
+
+@pytest.mark.parametrize(
+    ("changes", "keys"),
+    [
+        ({"windows": {"length_s": 10.0}}, ("windows.length_s",)),
+        ({"engine": {"model": "small"}}, ("engine.model",)),
+        ({"buffer": {"max_age_s": 5.0}}, ("buffer.max_age_s",)),
+        ({"http": {"port": 1, "stale_after_s": 5.0}}, ("http.port",)),
+        ({"state": {"folder": "elsewhere"}}, ("state.folder",)),
+    ],
+)
+def test_what_waits_for_a_restart_is_named_and_stays(changes: dict[str, Any], keys: tuple[str, ...]) -> None:
+    found = plan(**changes)
+    assert found.needs_restart == keys
+    old = Config.model_validate(OLD)
+    assert (found.config.windows, found.config.engine, found.config.buffer) == (
+        old.windows,
+        old.engine,
+        old.buffer,
+    )
+    assert (found.config.http.port, found.config.state.folder) == (old.http.port, old.state.folder)
+
+
+def test_the_rest_changes_at_once() -> None:
+    found = plan(
+        picker={"threshold_p": 0.9}, http={"stale_after_s": 5.0}, state={"keep_days": 1.0}, grace_s=3.0
+    )
+    assert found.needs_restart == ()
+    config = found.config
+    assert (config.picker.threshold_p, config.http.stale_after_s, config.state.keep_days) == (0.9, 5.0, 1.0)
+    assert config.grace_s == 3.0
