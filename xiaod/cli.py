@@ -100,6 +100,22 @@ def build_parser() -> argparse.ArgumentParser:
         "--engine", choices=["onnx", "stateful"], default="onnx", help="engine.kind of the loads"
     )
     bench.add_argument("--output", type=Path, metavar="FILE", help="write everything as JSON here too")
+    soak = commands.add_parser(
+        "soak", help="days of data at high speed with faults: nothing lost, nothing twice, memory flat"
+    )
+    soak.add_argument("--hours", type=float, default=72.0, help="of data (default: %(default)s)")
+    soak.add_argument("--stations", type=int, default=50, metavar="N", help="default: %(default)s")
+    soak.add_argument("--faults", type=int, default=48, metavar="N", help="default: %(default)s")
+    soak.add_argument(
+        "--hop", type=float, default=2.5, metavar="SECONDS", help="between windows (default: %(default)s)"
+    )
+    soak.add_argument(
+        "--folder",
+        type=Path,
+        metavar="FOLDER",
+        help="where the daemon's files stay (default: a temporary one)",
+    )
+    soak.add_argument("--output", type=Path, metavar="FILE", help="write everything as JSON here too")
     commands.add_parser("version", help="version of the program, its libraries and the shipped models")
     return parser
 
@@ -120,6 +136,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "stations": stations,
         "picks": picks,
         "bench": bench,
+        "soak": soak,
         "version": version,
     }
     return commands[options.command](options)
@@ -259,7 +276,8 @@ def bench(options: argparse.Namespace) -> int:
     """Measure this machine; a table on standard output."""
     import json
 
-    from xiaod.bench.load import BenchError, LoadSettings
+    from xiaod.bench.daemon import BenchError
+    from xiaod.bench.load import LoadSettings
     from xiaod.bench.run import run_bench
     from xiaod.bench.table import markdown
     from xiaod.engines.errors import ModelError
@@ -278,6 +296,34 @@ def bench(options: argparse.Namespace) -> int:
         options.output.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
     print(markdown(found))
     return 0
+
+
+def soak(options: argparse.Namespace) -> int:
+    """Days of data with faults; 0 when all was as promised."""
+    import asyncio
+    import json
+    from tempfile import TemporaryDirectory
+
+    from xiaod.bench.daemon import BenchError
+    from xiaod.soak.run import SoakSettings
+    from xiaod.soak.run import soak as run_soak
+
+    settings = SoakSettings(
+        stations=options.stations, hours=options.hours, hop_s=options.hop, faults=options.faults
+    )
+    with TemporaryDirectory(prefix="xiaod-soak-") as scratch:
+        folder = options.folder or Path(scratch)
+        try:
+            found = asyncio.run(
+                run_soak(settings, folder, say=lambda text: print(text, file=sys.stderr, flush=True))
+            )
+        except BenchError as error:
+            print(f"{error}; the log is {folder / 'log.jsonl'}", file=sys.stderr)
+            return 1
+    if options.output is not None:
+        options.output.write_text(json.dumps(found.document(), indent=2) + "\n", encoding="utf-8")
+    print(found.text())
+    return 1 if found.failures else 0
 
 
 def version(_: argparse.Namespace) -> int:

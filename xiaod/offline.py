@@ -17,11 +17,13 @@ from typing import IO
 
 from xiaod.config import AgencyConfig, Config, EngineConfig, SeedLinkConfig
 from xiaod.configfile import load_config
+from xiaod.engines import Engine
 from xiaod.logs import configure_logs
 from xiaod.metrics import Metrics
 from xiaod.pipeline import Pipeline
 from xiaod.records import Pick
 from xiaod.service import open_engine
+from xiaod.sinks import Sink
 from xiaod.sources.files import FileSource
 
 
@@ -62,6 +64,23 @@ class StreamSink:
         self._stream.flush()
 
 
+class ListSink:
+    """Picks in a list."""
+
+    name = "list"
+
+    def __init__(self) -> None:
+        self.picks: list[Pick] = []
+
+    def deliver(self, picks: Sequence[Pick], now_ns: int) -> None:
+        """Append picks."""
+        del now_ns
+        self.picks += picks
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
 def pick_files(
     inputs: Sequence[Path],
     config_path: Path | None,
@@ -91,26 +110,41 @@ def pick_files(
     try:
         with opened as stream, _Bar(progress) as advance:
             source = FileSource(inputs, progress=advance)
-            sink = StreamSink(style, stream, config.agency)
-            metrics = Metrics()
-
-            async def work() -> None:
-                pipeline = Pipeline(config, engine, [source], [sink], metrics, clock=lambda: None)
-                try:
-                    async with asyncio.TaskGroup() as group:
-                        pipeline.start(group)
-                finally:
-                    pipeline.abandon()
-
-            try:
-                asyncio.run(work())
-            except ExceptionGroup as group:
-                # One task failed and the others were cancelled: what counts is why.
-                raise group.exceptions[0] from None
+            _run(config, engine, source, StreamSink(style, stream, config.agency))
     except BrokenPipeError:
         # Whoever read our output has seen enough; Python would complain again when it closes standard output.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0 if source.records else 1
+
+
+def picks_of(inputs: Sequence[Path], config: Config) -> list[Pick]:
+    """All picks of files and folders.
+
+    Raises:
+        ModelError: when the model is wrong.
+        OSError: when an input cannot be read.
+    """
+    sink = ListSink()
+    _run(config, open_engine(config), FileSource(inputs), sink)
+    return sink.picks
+
+
+def _run(config: Config, engine: Engine, source: FileSource, sink: Sink) -> None:
+    """The pipeline without a clock, from a source into a sink."""
+
+    async def work() -> None:
+        pipeline = Pipeline(config, engine, [source], [sink], Metrics(), clock=lambda: None)
+        try:
+            async with asyncio.TaskGroup() as group:
+                pipeline.start(group)
+        finally:
+            pipeline.abandon()
+
+    try:
+        asyncio.run(work())
+    except ExceptionGroup as group:
+        # One task failed and the others were cancelled: what counts is why.
+        raise group.exceptions[0] from None
 
 
 class _Bar:

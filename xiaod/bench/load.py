@@ -12,22 +12,17 @@ import math
 import subprocess
 import sys
 import time
-import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-import yaml
-from prometheus_client.parser import text_string_to_metric_families
 
+from xiaod.bench.daemon import START_LIMIT_S, BenchError, DaemonProcess, stop
 from xiaod.bench.station import station_records
 
-START_LIMIT_S = 120.0
-STOP_LIMIT_S = 40.0
-POLL_S = 0.02
 OWN_WORK = ("component_wait_s", "processing_s")
 """Parts of the latency that are the daemon's own."""
 RECORD_S = 8.0
@@ -48,10 +43,6 @@ class LoadSettings:
     """Measured after everything runs."""
     warm_up_s: float = 30.0
     """After the first windows."""
-
-
-class BenchError(RuntimeError):
-    """The daemon or the server did not do what the measurement needs."""
 
 
 def run_load(stations: int, settings: LoadSettings) -> dict[str, Any]:
@@ -75,9 +66,9 @@ def run_load(stations: int, settings: LoadSettings) -> dict[str, Any]:
             try:
                 return {"stations": stations, **_measure(daemon, folder, stations, begun, settings)}
             finally:
-                _stop(daemon)
+                daemon.stop()
         finally:
-            _stop(server)
+            stop(server)
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:
@@ -97,38 +88,32 @@ def _periods(settings: LoadSettings) -> int:
     return math.ceil((START_LIMIT_S + settings.warm_up_s + settings.seconds) / 60) + 1
 
 
-def _start(folder: Path, port: int, settings: LoadSettings) -> "subprocess.Popen[bytes]":
-    config = {
-        "sources": [{"name": "load", "server": f"127.0.0.1:{port}"}],
-        "windows": {"length_s": settings.window_s, "hop_s": settings.hop_s},
-        "engine": {"kind": settings.kind, "model": settings.model},
-        "sinks": [{"kind": "jsonl", "path": str(folder / "picks.jsonl")}],
-        "http": {"port": 0},
-        "state": {"folder": str(folder / "state")},
-        "logs": {"format": "json"},
-        "buffer": {"max_future_s": None},
-    }
-    (folder / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
-    with (folder / "log.jsonl").open("wb") as log:
-        return subprocess.Popen(  # noqa: S603  this very program
-            [sys.executable, "-m", "xiaod", "--config", str(folder / "config.yaml")],
-            stdout=subprocess.DEVNULL, stderr=log,
-        )  # fmt: skip
+def _start(folder: Path, port: int, settings: LoadSettings) -> DaemonProcess:
+    return DaemonProcess(
+        folder,
+        {
+            "sources": [{"name": "load", "server": f"127.0.0.1:{port}"}],
+            "windows": {"length_s": settings.window_s, "hop_s": settings.hop_s},
+            "engine": {"kind": settings.kind, "model": settings.model},
+            "sinks": [{"kind": "jsonl", "path": str(folder / "picks.jsonl")}],
+            "state": {"folder": str(folder / "state")},
+            "buffer": {"max_future_s": None},
+        },
+    )
 
 
 def _measure(
-    daemon: "subprocess.Popen[bytes]", folder: Path, stations: int, begun: float, settings: LoadSettings
+    daemon: DaemonProcess, folder: Path, stations: int, begun: float, settings: LoadSettings
 ) -> dict[str, Any]:
-    port = _until(lambda: _web_port(folder / "log.jsonl"), daemon, "its HTTP server")
+    daemon.metrics()
     ready_s = time.monotonic() - begun
-    _until(lambda: _metrics(port).get("xiaod_windows_total", 0.0) > 0, daemon, "windows")
+    daemon.until(lambda: daemon.metrics().get("xiaod_windows_total", 0.0) > 0, "windows")
     first_window_s = time.monotonic() - begun
     time.sleep(settings.warm_up_s)
-    before, start, start_s = _metrics(port), time.time(), time.monotonic()
+    before, start, start_s = daemon.metrics(), time.time(), time.monotonic()
     time.sleep(settings.seconds)
-    after, spent_s = _metrics(port), time.monotonic() - start_s
-    if daemon.poll() is not None:
-        raise BenchError(f"the daemon ended with status {daemon.returncode}")
+    after, spent_s = daemon.metrics(), time.monotonic() - start_s
+    daemon.check("the end of the measurement")
     used = {key: value - before.get(key, 0.0) for key, value in after.items()}
     windows = used["xiaod_windows_total"]
     due = stations * spent_s / settings.hop_s
@@ -155,41 +140,12 @@ def _measure(
     }
 
 
-def _until(found: Callable[[], Any], process: "subprocess.Popen[bytes]", what: str) -> Any:
-    until = time.monotonic() + START_LIMIT_S
-    while time.monotonic() < until:
-        if process.poll() is not None:
-            raise BenchError(f"the daemon ended with status {process.returncode} before {what} was there")
-        if value := found():
-            return value
-        time.sleep(POLL_S)
-    raise BenchError(f"waited {START_LIMIT_S:g} s in vain for {what}")
-
-
 def _port(server: "subprocess.Popen[str]") -> int:
     line = server.stdout.readline() if server.stdout is not None else ""
     _, colon, port = line.rpartition(":")
     if not colon:
         raise BenchError(f"the replay server did not start: {line.strip() or 'see above'}")
     return int(port)
-
-
-def _web_port(log: Path) -> int | None:
-    for line in log.read_text(encoding="utf-8", errors="replace").splitlines():
-        if '"web.listening"' in line and line.endswith("}"):
-            return int(json.loads(line)["port"])
-    return None
-
-
-def _metrics(port: int) -> dict[str, float]:
-    """Sum of all samples of each name."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
-        text = answer.read().decode()
-    values: dict[str, float] = {}
-    for family in text_string_to_metric_families(text):
-        for sample in family.samples:
-            values[sample.name] = values.get(sample.name, 0.0) + sample.value
-    return values
 
 
 def _picks(path: Path) -> list[dict[str, Any]]:
@@ -202,15 +158,3 @@ def _picks(path: Path) -> list[dict[str, Any]]:
 def _created(pick: dict[str, Any]) -> float:
     moment = np.datetime64(str(pick["created"]).rstrip("Z")).astype("datetime64[us]").astype(float)
     return float(moment) / 1e6
-
-
-def _stop(process: "subprocess.Popen[Any]") -> None:
-    if process.poll() is None:
-        process.terminate()
-    try:
-        process.wait(STOP_LIMIT_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-    if process.stdout is not None:
-        process.stdout.close()

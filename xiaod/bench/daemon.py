@@ -1,0 +1,130 @@
+r"""``xiaod --config`` as a process of its own, started with a configuration and asked through its metrics.
+
+>>> sums('# TYPE a counter\na_total{x="1"} 2\na_total{x="2"} 3\n')
+{'a_total': 5.0}
+"""
+
+import json
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from prometheus_client.parser import text_string_to_metric_families
+
+START_LIMIT_S = 120.0
+STOP_LIMIT_S = 40.0
+POLL_S = 0.02
+
+
+class BenchError(RuntimeError):
+    """The daemon or the server did not do what the measurement needs."""
+
+
+class DaemonProcess:
+    """One daemon in a folder, where its configuration and its log are."""
+
+    def __init__(self, folder: Path, config: Mapping[str, Any]) -> None:
+        """Write the configuration and start.
+
+        Args:
+            folder: must exist; the log is appended to ``log.jsonl``.
+            config: the configuration; HTTP listens on a free port and logs are JSON.
+        """
+        self._folder = folder
+        self._log = folder / "log.jsonl"
+        content = {**config, "http": {"port": 0}, "logs": {"format": "json"}}
+        self.config_path = folder / "config.yaml"
+        self.config_path.write_text(yaml.safe_dump(content), encoding="utf-8")
+        self._log_begin = self._log.stat().st_size if self._log.exists() else 0
+        with self._log.open("ab") as log:
+            self.process = subprocess.Popen(  # noqa: S603  this very program
+                [sys.executable, "-m", "xiaod", "--config", str(self.config_path)],
+                stdout=subprocess.DEVNULL, stderr=log,
+            )  # fmt: skip
+        self._port: int | None = None
+
+    @property
+    def port(self) -> int:
+        """Port of its HTTP server, once it listens.
+
+        Raises:
+            BenchError: when it does not in time.
+        """
+        if self._port is None:
+            self._port = self.until(self._listening, "its HTTP server")
+        return self._port
+
+    def text(self) -> str:
+        """Its metrics as it shows them."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=30) as answer:
+            text: str = answer.read().decode()
+        return text
+
+    def metrics(self) -> dict[str, float]:
+        """Sum of all samples of each name."""
+        return sums(self.text())
+
+    def until(self, found: Callable[[], Any], what: str, limit_s: float = START_LIMIT_S) -> Any:
+        """The first true value.
+
+        Raises:
+            BenchError: when there is none in time, or the daemon has ended.
+        """
+        until = time.monotonic() + limit_s
+        while time.monotonic() < until:
+            self.check(what)
+            if value := found():
+                return value
+            time.sleep(POLL_S)
+        raise BenchError(f"waited {limit_s:g} s in vain for {what}")
+
+    def check(self, what: str) -> None:
+        """See that it lives.
+
+        Raises:
+            BenchError: when it has ended.
+        """
+        if self.process.poll() is not None:
+            raise BenchError(
+                f"the daemon ended with status {self.process.returncode} before {what} was there"
+            )
+
+    def stop(self) -> int:
+        """SIGTERM, and SIGKILL if that does not help; the exit status."""
+        return stop(self.process)
+
+    def _listening(self) -> int | None:
+        with self._log.open(encoding="utf-8", errors="replace") as log:
+            log.seek(self._log_begin)
+            for line in log:
+                if '"web.listening"' in line and line.endswith("}\n"):
+                    return int(json.loads(line)["port"])
+        return None
+
+
+def sums(text: str) -> dict[str, float]:
+    """Sum of all samples of each name in Prometheus' text format."""
+    values: dict[str, float] = {}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            values[sample.name] = values.get(sample.name, 0.0) + sample.value
+    return values
+
+
+def stop(process: "subprocess.Popen[Any]") -> int:
+    """SIGTERM, and SIGKILL if that does not help; the exit status."""
+    if process.poll() is None:
+        process.terminate()
+    try:
+        process.wait(STOP_LIMIT_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    if process.stdout is not None:
+        process.stdout.close()
+    return int(process.returncode)
