@@ -15,6 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,9 @@ QUICK = {
     "reconnect_min_s": 0.1,
     "reconnect_max_s": 0.5,
 }
-POLL_S = 1.0
+POLL_S = 0.2
+SAMPLE_S = 1.0
+SETTLING_S = 2.0
 REFUSED_S = 1.5
 FROZEN_S = 4.0
 """Longer than the time limit of a silent connection."""
@@ -155,7 +158,8 @@ class _Run:
         """Until all is played: look at the daemon, and make the faults that are due."""
         end_s = self._settings.rounds * ROUND_S
         due = [(number + 0.5) / self._settings.faults for number in range(self._settings.faults)]
-        moved_s, newest_s = time.monotonic(), -1.0
+        hard, soft = cycle(HARD), cycle(SOFT)
+        moved_s, newest_s, sampled_s = time.monotonic(), -1.0, -SAMPLE_S
         while (data_s := await asyncio.to_thread(self._data_s)) < end_s:
             self.daemon.check("the end of the data")
             if data_s > newest_s:
@@ -163,12 +167,12 @@ class _Run:
             elif time.monotonic() - moved_s > STALL_S:
                 raise BenchError(f"nothing has moved for {STALL_S:g} s at {data_s:.0f} s of data")
             part = data_s / end_s
-            if part >= WARM_PART:
+            if part >= WARM_PART and time.monotonic() - sampled_s >= SAMPLE_S:
+                sampled_s = time.monotonic()
                 self.progress.samples.append(await asyncio.to_thread(self._sample, data_s))
             if due and part >= due[0]:
                 due.pop(0)
-                kinds = HARD if part < HARD_PART else SOFT
-                kind = kinds[len(due) % len(kinds)]
+                kind = next(hard if part < HARD_PART else soft)
                 self._say(f"{data_s / 3600:6.1f} h of data, {time.monotonic() - self._begun:6.0f} s: {kind}")
                 self.progress.faults[kind] += 1
                 await self._make(kind)
@@ -187,7 +191,7 @@ class _Run:
             if depth == 0 and "".join(moving) == before:
                 return text
             before = "".join(moving)
-            await asyncio.sleep(2 * POLL_S)
+            await asyncio.sleep(SETTLING_S)
         raise BenchError(f"still busy {SETTLED_S:g} s after the last packet")
 
     async def _make(self, kind: str) -> None:
