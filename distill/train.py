@@ -19,6 +19,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from distill.checkpoint import load, optimiser_parts, restore_optimiser, save
 from distill.config import ConfigError, TrainConfig
 from distill.corpus import Corpus
 from distill.curves import CURVES, draw_curves
@@ -34,7 +35,7 @@ VALIDATION_STEPS = 8
 """Batches of the validation loss, the same at every look."""
 START_FRACTION = 0.04
 """Learning rate at the beginning, relative to its peak."""
-CHECKPOINT = "checkpoint.pt"
+CHECKPOINT = "checkpoint.safetensors"
 SHIFT_STREAM = 2
 """Tells the random numbers of shifts from those of examples."""
 MAX_SHIFT = 8
@@ -228,37 +229,32 @@ def _remember(state: Progress, validation: float, patience: int) -> bool:
 
 
 def _checkpoint(folder: Path, trainee: Trainee, optimiser: torch.optim.Optimizer, state: Progress) -> None:
-    content: dict[str, Any] = {
-        "step": state.step,
-        "net": trainee.net.state_dict(),
-        "average": state.average,
-        "optimiser": optimiser.state_dict(),
-        "best": state.best,
-        "waited": state.waited,
-    }
+    moments, groups = optimiser_parts(optimiser)
+    tensors: dict[str, Any] = {"net": trainee.net.state_dict(), "average": state.average, "moments": moments}
     if state.best_average is not None:
-        content["best_average"] = state.best_average
+        tensors["best_average"] = state.best_average
     if trainee.regressor is not None:
-        content["regressor"] = trainee.regressor.state_dict()
-    partial = folder / (CHECKPOINT + ".partial")
-    torch.save(content, partial)
-    partial.replace(folder / CHECKPOINT)
+        tensors["regressor"] = trainee.regressor.state_dict()
+    # JSON has no infinity.
+    best = None if math.isinf(state.best) else state.best
+    plain = {"step": state.step, "best": best, "waited": state.waited, "groups": groups}
+    save(folder / CHECKPOINT, tensors, plain)
 
 
 def _resume(folder: Path, trainee: Trainee, optimiser: torch.optim.Optimizer, state: Progress) -> None:
     path = folder / CHECKPOINT
     if not path.exists():
         return
-    # weights_only: nothing but tensors and plain values is ever unpickled.
-    content = torch.load(path, weights_only=True)
-    trainee.net.load_state_dict(content["net"])
+    tensors, plain = load(path)
+    trainee.net.load_state_dict(tensors["net"])
     if trainee.regressor is not None:
-        trainee.regressor.load_state_dict(content["regressor"])
-    state.average.update(content["average"])
-    optimiser.load_state_dict(content["optimiser"])
-    state.step = int(content["step"])
-    state.best, state.waited = float(content.get("best", math.inf)), int(content.get("waited", 0))
-    state.best_average = content.get("best_average")
+        trainee.regressor.load_state_dict(tensors["regressor"])
+    state.average.update(tensors["average"])
+    restore_optimiser(optimiser, tensors.get("moments", {}), plain["groups"])
+    state.step = int(plain["step"])
+    state.best = math.inf if plain["best"] is None else float(plain["best"])
+    state.waited = int(plain["waited"])
+    state.best_average = tensors.get("best_average")
 
 
 def _finish(folder: Path, config: TrainConfig, state: Progress, stopped: bool) -> None:

@@ -8,26 +8,21 @@ import sys
 import time
 from pathlib import Path
 
-OFFSET = Path(os.environ["CLOCK_OFFSET_FILE"])
-_true_ns = time.time_ns
 
+def move_the_clock(offset: Path) -> None:
+    """From now on the host's time in this process is off by the seconds that the file holds."""
+    true_ns = time.time_ns
 
-def _offset_s() -> float:
-    return float(OFFSET.read_text(encoding="utf-8") or 0)
+    def moved_ns() -> int:
+        return true_ns() + round(float(offset.read_text(encoding="utf-8") or 0) * 1e9)
 
+    time.time_ns = moved_ns
+    time.time = lambda: moved_ns() / 1e9
 
-def _time_ns() -> int:
-    return _true_ns() + round(_offset_s() * 1e9)
-
-
-def _time() -> float:
-    return _time_ns() / 1e9
-
-
-time.time_ns = _time_ns
-time.time = _time
 
 if __name__ == "__main__":
+    move_the_clock(Path(os.environ["CLOCK_OFFSET_FILE"]))
+
     from xiaod.cli import main
 
     sys.exit(main())

@@ -29,6 +29,15 @@ Key = tuple[str, str, int]
 
 def round_records() -> list[bytes]:
     """512-byte Steim2 records of one round: ObsPy's example event, then its own quiet beginning again and again."""
+    return _records(ROUND_S - GAP_S, with_event=True)
+
+
+def quiet_records(rounds: int) -> list[bytes]:
+    """The same without an event and without a gap, for so many rounds."""
+    return _records(rounds * ROUND_S, with_event=False)
+
+
+def _records(seconds: int, with_event: bool) -> list[bytes]:
     from obspy import read
     from pymseed import MS3Record, nslc2sourceid
 
@@ -37,11 +46,10 @@ def round_records() -> list[bytes]:
         stats = trace.stats
         counts = np.round(trace.data * COUNTS_PER_UNIT).astype(np.int32)
         quiet = counts[:QUIET_SAMPLES]
+        first = counts if with_event else quiet
         # Forwards and backwards, so that it joins.
-        samples = int((ROUND_S - GAP_S) * stats.sampling_rate)
-        whole = np.concatenate(
-            [counts, np.resize(np.concatenate([quiet[::-1], quiet]), samples - counts.size)]
-        )
+        samples = int(seconds * stats.sampling_rate)
+        whole = np.concatenate([first, np.resize(np.concatenate([quiet[::-1], quiet]), samples - first.size)])
         source = nslc2sourceid(stats.network, stats.station, stats.location, stats.channel)
         run = Run(source, int(stats.starttime.ns), float(stats.sampling_rate), QUALITY, "i", (whole,), 0)
         for packed in repack(run):

@@ -1,0 +1,117 @@
+"""What an operator relies on without asking: nothing listens beyond this machine unasked, is unpickled, or grows without end."""
+
+import ast
+import socket
+import threading
+from pathlib import Path
+
+import pytest
+
+from tests.scripted import Scripted
+from xiaod.config import Config, HttpConfig
+from xiaod.replay import ReplayConfig
+from xiaod.sources import discovery
+from xiaod.sources.discovery import DiscoveryError, discover
+from xiaod.sources.link import FRAME_BYTES, MAX_GARBAGE_BYTES, MAX_REPLY_BYTES, Link, LinkError
+
+ROOT = Path(__file__).parents[2]
+FORBIDDEN = {"pickle", "cPickle", "dill", "joblib", "shelve", "marshal", "cloudpickle"}
+FILES = [path for part in ("xiaod", "models", "distill") for path in sorted((ROOT / part).rglob("*.py"))]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_nothing_is_unpickled(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            assert not {name.name.split(".")[0] for name in node.names} & FORBIDDEN
+        elif isinstance(node, ast.ImportFrom):
+            assert (node.module or "").split(".")[0] not in FORBIDDEN
+        elif isinstance(node, ast.Call):
+            called = ast.unparse(node.func)
+            assert called not in {"torch.load", "torch.save", "eval", "exec", "yaml.load", "yaml.unsafe_load"}
+            if called in {"np.load", "numpy.load"}:
+                allowed = [word.value for word in node.keywords if word.arg == "allow_pickle"]
+                assert [isinstance(value, ast.Constant) and value.value for value in allowed] == [False]
+
+
+def test_listeners_are_on_loopback_unless_told_otherwise() -> None:
+    assert HttpConfig().host == "127.0.0.1"
+    assert ReplayConfig(inputs=("example",)).host == "127.0.0.1"
+    shipped = (ROOT / "config.yaml").read_text(encoding="utf-8")
+    assert "host: 127.0.0.1" in shipped
+    assert Config.model_validate({"sources": [{"server": "localhost"}]}).http.host == "127.0.0.1"
+
+
+def test_the_service_needs_no_root_and_writes_only_to_its_state() -> None:
+    unit = (ROOT / "systemd" / "xiaod.service").read_text(encoding="utf-8").splitlines()
+    assert {
+        "DynamicUser=yes", "ProtectSystem=strict", "NoNewPrivileges=yes", "CapabilityBoundingSet=", "StateDirectory=xiaod",
+    } <= set(unit)  # fmt: skip
+    assert not [line for line in unit if line.startswith(("ReadWritePaths=", "User=root"))]
+
+
+def link_to(port: int) -> Link:
+    return Link(f"127.0.0.1:{port}", 2.0, threading.Event())
+
+
+def test_an_answer_without_end_is_given_up() -> None:
+    with Scripted(lambda _: None, {b"HELLO": b"x" * (MAX_REPLY_BYTES * 8)}) as server:
+        link = link_to(server.port)
+        with pytest.raises(LinkError, match="answers"):
+            link.connect()
+        assert len(link._received) < MAX_REPLY_BYTES * 64
+        link.disconnect()
+
+
+def test_garbage_without_end_is_given_up() -> None:
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    link = link_to(1)
+    link.socket = ours
+    sender = threading.Thread(target=lambda: theirs.sendall(b"x" * (MAX_GARBAGE_BYTES * 4)), daemon=True)
+    sender.start()
+
+    def receive() -> None:
+        for _ in range(10_000):
+            list(link.frames(0.1))
+            assert len(link._received) <= MAX_GARBAGE_BYTES * 4 + FRAME_BYTES
+
+    with pytest.raises(LinkError, match="bytes without a packet"):
+        receive()
+    link.disconnect()
+    theirs.close()
+
+
+def test_a_list_of_streams_without_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    from xiaod.replay.info import identity, info_packets
+
+    packets = info_packets(identity("s" * 400, "o" * 400, 0), failed=False)
+    # Marked as one that is followed by more, again and again.
+    first = b"SLINFO *" + packets[8:FRAME_BYTES]
+    monkeypatch.setattr(discovery, "MAX_INFO_BYTES", 10_000)
+    with (
+        Scripted(lambda _: None, {b"INFO": first * 200}) as server,
+        pytest.raises(DiscoveryError, match="longer than 10000"),
+    ):
+        discover(f"127.0.0.1:{server.port}", 5.0)
+
+
+def test_a_request_with_a_large_body_is_refused() -> None:
+    import asyncio
+
+    from aiohttp import ClientSession
+
+    from xiaod.web import WebServer
+
+    async def body() -> tuple[int, int]:
+        server = WebServer("127.0.0.1", 0, lambda: b"", lambda: (True, {}))
+        await server.start()
+        try:
+            async with ClientSession() as session:
+                url = f"http://127.0.0.1:{server.port}/metrics"
+                async with session.post(url, data=b"x" * 100_000) as posted, session.get(url) as got:
+                    return posted.status, got.status
+        finally:
+            await server.stop()
+
+    assert asyncio.run(body()) == (405, 200)
