@@ -1,12 +1,13 @@
 # make run   installs the daemon into .venv and runs it with config.yaml
 # make test  installs the rest and runs ruff, mypy and pytest
+# make audit asks a public database for known holes in all that is installed
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 CONSTRAINTS := deploy/constraints.txt
 
-.PHONY: run install test install-test clean
+.PHONY: run install test install-test audit clean
 
 run: install
 	$(BIN)/xiaod --config config.yaml
@@ -32,5 +33,11 @@ $(VENV)/.installed-test: pyproject.toml $(CONSTRAINTS) | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(CONSTRAINTS) -e '.[distill,test]'
 	touch $@ $(VENV)/.installed
 
+# In an environment of its own: what audits is not among what is audited.
+audit: $(VENV)/.installed
+	$(PYTHON) -m venv .venv-audit
+	.venv-audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit
+	$(BIN)/python -m pip freeze --exclude-editable | .venv-audit/bin/pip-audit --no-deps --disable-pip --requirement /dev/stdin
+
 clean:
-	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venv-audit build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,7 +1,7 @@
 """The folder of a run, ``RUNS/NAME-VERSION-HASH``: what was asked for, with what, how it went, and the weights.
 
 ``config.yaml`` the configuration, ``run.json`` code, data and environment, ``log.csv`` losses, ``curves.png`` the same drawn,
-``checkpoint.pt`` to go on from, ``metrics.json`` and ``weights.safetensors`` when it is finished. The hash is that of the
+``checkpoint.safetensors`` to go on from, ``metrics.json`` and ``weights.safetensors`` when it is finished. The hash is that of the
 configuration.
 
 >>> run_folder(Path("runs"), TrainConfig(name="example", version="0.0.1", seed=3)).name

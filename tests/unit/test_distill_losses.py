@@ -166,7 +166,7 @@ def test_a_run_is_written_down(corpus: Corpus, tmp_path: Path) -> None:
         "run.json",
         "log.csv",
         "curves.png",
-        "checkpoint.pt",
+        "checkpoint.safetensors",
         "metrics.json",
         "weights.safetensors",
     }

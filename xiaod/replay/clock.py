@@ -103,13 +103,27 @@ class Play:
             return (number, place) if self._played(number) else None
         firsts = self._first_index
         while index >= firsts[-1] and not self._ended:
-            number = len(firsts) - 1
-            if not self._played(number) or self._silent_from(number):
-                self._ended = True
-            else:
-                firsts.append(firsts[-1] + len(self.round(number).slots))
+            self._know_another_round()
         number = bisect_right(firsts, index) - 1
         return (number, index - firsts[number]) if number < len(firsts) - 1 else None
+
+    def _know_another_round(self) -> None:
+        """Count the packets of the first round that has not been counted."""
+        firsts = self._first_index
+        number = len(firsts) - 1
+        if not self._played(number) or self._silent_from(number):
+            self._ended = True
+        else:
+            firsts.append(firsts[-1] + len(self.round(number).slots))
+
+    def _first_in(self, number: int, limit: int | None) -> int:
+        """First packet of a round, or of the last round there is, or of the first one beyond ``limit``."""
+        if not self._faults.disturbs:
+            return number * self.size
+        firsts = self._first_index
+        while len(firsts) <= number and not self._ended and (limit is None or firsts[-1] < limit):
+            self._know_another_round()
+        return firsts[min(number, len(firsts) - 1)]
 
     def _played(self, number: int) -> bool:
         end_ns = self.first_ns + self.shift_ns + (number + 1) * self.period_ns
@@ -156,9 +170,10 @@ class Play:
             its index, or ``limit``, or the number of packets if the play ends before.
         """
         bisect = bisect_left if inclusive else bisect_right
-        if self.loop and not self._faults.disturbs:  # whole rounds need no looking at
-            overhang = self._base.dues[-1] // self.period_ns  # a delay may reach into later rounds
-            index = max(index, (at_ns // self.period_ns - overhang) * self.size)
+        if self.loop and self.size:
+            # Whole rounds need no looking at. A delay may reach into later rounds; faults make nothing later than that.
+            number = at_ns // self.period_ns - self._base.dues[-1] // self.period_ns
+            index = max(index, self._first_in(max(0, number), limit))
         while (limit is None or index < limit) and (found := self.locate(index)) is not None:
             number, place = found
             dues = self.round(number).dues
