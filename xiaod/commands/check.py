@@ -1,0 +1,37 @@
+"""``xiaod check``: validate a configuration: exit status 0, or 2 with every problem.
+
+>>> parser = argparse.ArgumentParser()
+>>> arguments(parser)
+>>> options = parser.parse_args(['--config', 'my.yaml'])
+>>> str(options.config)
+'my.yaml'
+"""
+
+import argparse
+
+from xiaod.commands.options import DEFAULT_CONFIG, add_config, refuse
+
+HELP = "validate a configuration: exit status 0, or 2 with every problem"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add its arguments."""
+    add_config(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Validate a configuration, and the model it names."""
+    from xiaod.configfile import ConfigError, load_config
+    from xiaod.engines.errors import ModelError
+    from xiaod.service import open_engine
+
+    try:
+        config = load_config(options.config or DEFAULT_CONFIG)
+        engine = open_engine(config)
+    except (ConfigError, ModelError) as error:
+        return refuse(error)
+    print(
+        f"{options.config or DEFAULT_CONFIG}: valid; {len(config.sources)} source(s), {len(config.sinks)} sink(s), "
+        f"model {engine.spec.name}-{engine.spec.version}"
+    )
+    return 0

@@ -1,0 +1,76 @@
+"""``xiaod replay``: serve miniSEED files or folders over SeedLink.
+
+>>> parser = argparse.ArgumentParser()
+>>> arguments(parser)
+>>> options = parser.parse_args(['example', '--speed', 'max'])
+>>> options.speed
+'max'
+"""
+
+import argparse
+
+from xiaod.commands.options import refuse
+
+HELP = "serve miniSEED files or folders over SeedLink"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add its arguments."""
+    parser.add_argument(
+        "inputs",
+        nargs="+",
+        metavar="PATH",
+        help="miniSEED file or folder, or 'example': ObsPy's example event",
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    parser.add_argument(
+        "--port", type=int, default=18000, help="port, 0 for a free one (default: %(default)s)"
+    )
+    parser.add_argument("--speed", type=_speed, default=1.0, help="times real time, or 'max' (default: 1)")
+    parser.add_argument("--loop", action="store_true", help="play again and again, with a gap between")
+    parser.add_argument("--shift-to-now", action="store_true", help="shift times so that the data begin now")
+    parser.add_argument(
+        "--copies", type=int, default=1, metavar="N", help="serve every station under N names, for load tests"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Serve miniSEED over SeedLink until a signal comes."""
+    import asyncio
+    import signal
+
+    from xiaod.replay import ReplayConfig, serve
+
+    async def work() -> None:
+        stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        config = ReplayConfig(
+            inputs=tuple(options.inputs),
+            host=options.host,
+            port=options.port,
+            speed=options.speed,
+            loop=options.loop,
+            shift_to_now=options.shift_to_now,
+            copies=options.copies,
+        )
+        await serve(config, _announce, stop)
+
+    try:
+        asyncio.run(work())
+    except (ValueError, OSError) as error:
+        return refuse(error)
+    return 0
+
+
+def _speed(text: str) -> float | str:
+    if text == "max":
+        return text
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError("must be a number above 0, or 'max'")
+    return value
+
+
+def _announce(host: str, port: int) -> None:
+    print(f"replay server listens on {host}:{port}", flush=True)

@@ -1,0 +1,166 @@
+"""The configuration: every key with its type, default, unit and limits.
+
+The models are strict: a wrong type, a value out of range or an unknown key is an error. ``config.yaml`` at the top of the
+project shows every key with its default. Reading a file with line numbers in the errors is :mod:`xiaod.configfile`.
+
+>>> config = Config.model_validate({"sources": [{"server": "rs.local:18000"}]})
+>>> config.sources[0].streams
+('*.*.*.*',)
+>>> config.windows.hop_s
+0.5
+"""
+
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from xiaod.config.model import Model, PositiveSeconds, Probability, Seconds
+from xiaod.config.sink import ConsoleConfig, JsonLinesConfig, QuakeMLConfig, SinkConfig
+from xiaod.config.source import DEFAULT_SEEDLINK_PORT, REPLAY_PREFIX, SeedLinkConfig
+
+__all__ = [
+    "DEFAULT_SEEDLINK_PORT",
+    "REPLAY_PREFIX",
+    "AgencyConfig",
+    "BufferConfig",
+    "Config",
+    "ConsoleConfig",
+    "EngineConfig",
+    "HttpConfig",
+    "JsonLinesConfig",
+    "LogConfig",
+    "Model",
+    "PickerConfig",
+    "QuakeMLConfig",
+    "SeedLinkConfig",
+    "SinkConfig",
+    "StateConfig",
+    "StationConfig",
+    "WindowConfig",
+]
+
+_STATION_PATTERN = re.compile(r"[A-Z0-9]{1,8}\.[A-Z0-9]{1,8}")
+
+
+class BufferConfig(Model):
+    """How records become continuous data."""
+
+    max_component_wait_s: Seconds = 5.0
+    max_lead_s: Annotated[float, Field(ge=1, le=600)] = 30.0
+    max_age_s: PositiveSeconds | None = None
+    max_future_s: PositiveSeconds | None = 60.0
+
+
+class WindowConfig(Model):
+    """How continuous data are cut."""
+
+    length_s: Annotated[float, Field(ge=5, le=120)] = 20.0
+    hop_s: Annotated[float, Field(ge=0.05, le=30)] = 0.5
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "WindowConfig":
+        if self.hop_s > self.length_s / 4:
+            raise ValueError("hop_s must be at most a quarter of length_s, so that windows overlap")
+        return self
+
+
+class EngineConfig(Model):
+    """What computes probabilities."""
+
+    kind: Literal["onnx", "stateful", "torch"] = "onnx"
+    model: str = "micro"
+    threads: Annotated[int, Field(ge=1, le=64)] = 1
+    max_batch: Annotated[int, Field(ge=1, le=4096)] = 16
+
+
+class StationConfig(Model):
+    """What differs at one station."""
+
+    threshold_p: Probability | None = None
+    threshold_s: Probability | None = None
+
+
+class PickerConfig(Model):
+    """How probabilities become picks."""
+
+    threshold_p: Probability | None = None
+    threshold_s: Probability | None = None
+    lookahead_s: Annotated[float, Field(ge=0.1, le=30)] = 0.5
+    settle_s: Annotated[float, Field(ge=0, le=30)] = 0.5
+    min_separation_s: Annotated[float, Field(ge=0.1, le=10)] = 1.0
+    stations: dict[str, StationConfig] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "PickerConfig":
+        for key in self.stations:
+            if _STATION_PATTERN.fullmatch(key) is None:
+                raise ValueError(f"stations: {key!r} must be NET.STA, for example 'AM.R0E05'")
+        return self
+
+
+class HttpConfig(Model):
+    """Metrics and health over HTTP."""
+
+    enabled: bool = True
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 9808
+    stale_after_s: PositiveSeconds = 60.0
+    """A station whose newest sample is older than this is stale."""
+
+
+class StateConfig(Model):
+    """What survives a restart."""
+
+    folder: Path = Field(default=Path("var/state"), strict=False)
+    save_interval_s: PositiveSeconds = 30.0
+    keep_days: Annotated[float, Field(ge=0)] = 30.0
+    """Days for which picks stay in the store once all sinks have got them; 0: for ever."""
+
+
+class LogConfig(Model):
+    """Logs on standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "json", "console"] = "auto"
+
+
+class AgencyConfig(Model):
+    """Who signs the picks."""
+
+    agency_id: str = Field(default="XX", pattern=r"^[A-Za-z0-9_-]{1,32}$")
+    author: str = "xiaod"
+
+
+class Config(Model):
+    """The whole configuration."""
+
+    config_version: Literal[1] = 1
+    sources: Annotated[tuple[SeedLinkConfig, ...], Field(min_length=1, strict=False)]
+    buffer: BufferConfig = BufferConfig()
+    windows: WindowConfig = WindowConfig()
+    engine: EngineConfig = EngineConfig()
+    picker: PickerConfig = PickerConfig()
+    sinks: Annotated[tuple[SinkConfig, ...], Field(strict=False)] = ()
+    http: HttpConfig = HttpConfig()
+    state: StateConfig = StateConfig()
+    logs: LogConfig = LogConfig()
+    agency: AgencyConfig = AgencyConfig()
+    grace_s: PositiveSeconds = 20.0
+    """Time for an orderly stop before it is cut short."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Config":
+        for what, names in (
+            ("sources", [source.label for source in self.sources]),
+            ("sinks", [sink.name for sink in self.sinks]),
+        ):
+            twice = sorted({name for name in names if names.count(name) > 1})
+            if twice:
+                raise ValueError(
+                    f"{what}: the name {twice[0]!r} is given twice; give each a 'name' of its own"
+                )
+        if self.picker.lookahead_s + self.windows.hop_s > self.windows.length_s / 2:
+            raise ValueError("picker.lookahead_s + windows.hop_s must be at most half of windows.length_s")
+        return self

@@ -1,0 +1,24 @@
+"""What all parts of the configuration have in common: strictness, and the types of numbers.
+
+>>> class Part(Model):
+...     wait_s: Seconds = 1.0
+>>> Part(wait_s=2.0).wait_s
+2.0
+"""
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+NAME_PATTERN = r"^[A-Za-z0-9_-]{1,32}$"
+"""Names of sources and sinks: labels in logs and metrics."""
+
+Seconds = Annotated[float, Field(ge=0)]
+PositiveSeconds = Annotated[float, Field(gt=0)]
+Probability = Annotated[float, Field(gt=0, lt=1)]
+
+
+class Model(BaseModel):
+    """Base of all parts: strict types, unknown keys refused, immutable."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
