@@ -28,8 +28,12 @@ class Backlog(Protocol):
         """The oldest picks; may raise ``OSError``."""
         ...
 
-    def delivered(self) -> None:
-        """What :meth:`waiting` gave last has arrived; may raise ``OSError``: it is then delivered again."""
+    def delivered(self, held: int) -> None:
+        """What :meth:`waiting` gave last has been taken; may raise ``OSError``: it is then delivered again.
+
+        Args:
+            held: how many of the newest picks taken so far would be lost if the process ended now.
+        """
         ...
 
     def __len__(self) -> int: ...
@@ -57,7 +61,7 @@ class MemoryBacklog:
         self._given = min(limit, len(self._picks))
         return [self._picks[index] for index in range(self._given)]
 
-    def delivered(self) -> None:
+    def delivered(self, held: int) -> None:
         """Forget what was given last."""
         for _ in range(self._given):
             self._picks.popleft()
@@ -75,8 +79,9 @@ class StoredBacklog:
         self._store = store
         self._sink = sink
         self._count = store.backlog(sink)
-        self._given = 0
-        self._last: int | None = None
+        self._given: list[int] = []
+        self._held: list[int] = []
+        """Places of picks that the sink has taken and that are not safe there yet."""
 
     @property
     def full(self) -> bool:
@@ -88,18 +93,19 @@ class StoredBacklog:
         self._count += 1
 
     def waiting(self, limit: int) -> list[Pick]:
-        """The oldest picks behind the sink's cursor."""
-        found = self._store.waiting(self._sink, limit)
-        self._given = len(found)
-        self._last = found[-1][0] if found else None
+        """The oldest picks that the sink has not taken."""
+        found = self._store.waiting(self._sink, limit, after=self._held[-1] if self._held else None)
+        self._given = [place for place, _ in found]
         return [pick for _, pick in found]
 
-    def delivered(self) -> None:
-        """Move the cursor behind what was given last."""
-        if self._last is not None:
-            self._store.delivered(self._sink, self._last)
-            self._count = max(0, self._count - self._given)
-            self._last, self._given = None, 0
+    def delivered(self, held: int) -> None:
+        """Move the cursor behind the last pick that is safe; after a crash those behind it are delivered again."""
+        taken = self._held + self._given
+        safe = max(0, len(taken) - held)
+        if safe:
+            self._store.delivered(self._sink, taken[safe - 1])
+        self._count = max(0, self._count - len(self._given))
+        self._held, self._given = taken[safe:], []
 
     def __len__(self) -> int:
         return self._count

@@ -24,7 +24,7 @@ from xiaod.bridge import End
 from xiaod.logs import get_logger
 from xiaod.metrics import Metrics
 from xiaod.records import Clock, Pick
-from xiaod.sinks import Sink
+from xiaod.sinks import Holding, Sink
 
 SINK_TICK_S = 1.0
 """How often a sink is called when there are no picks."""
@@ -95,7 +95,9 @@ class Outlet:
                         await loop.run_in_executor(executor, self._sink.close)
                     else:
                         await loop.run_in_executor(executor, self._sink.deliver, batch, self._clock() or 0)
-                        self._backlog.delivered()
+                    self._backlog.delivered(
+                        0 if closing or not isinstance(self._sink, Holding) else self._sink.held
+                    )
                 except OSError as error:
                     if self._clock() is None:
                         # Offline there is nobody to wait for.

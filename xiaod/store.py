@@ -139,8 +139,13 @@ class PickStore:
             ).fetchall()
         return {(network, station): (sequence, time_ns) for network, station, sequence, time_ns in rows}
 
-    def waiting(self, sink: str, limit: int) -> list[tuple[int, Pick]]:
+    def waiting(self, sink: str, limit: int, after: int | None = None) -> list[tuple[int, Pick]]:
         """Picks that a sink has not got yet, the oldest first, each with its place.
+
+        Args:
+            sink: its name.
+            limit: how many at most.
+            after: only those behind this place; None: those behind the sink's cursor.
 
         Raises:
             StoreError: when they cannot be read.
@@ -148,7 +153,7 @@ class PickStore:
         with self._transaction() as cursor:
             rows = cursor.execute(
                 "SELECT place, document FROM picks WHERE place > ? ORDER BY place LIMIT ?",
-                (self._cursor_of(sink), limit),
+                (self._cursor_of(sink) if after is None else after, limit),
             ).fetchall()
         return [(place, pick_from_document(json.loads(document))) for place, document in rows]
 

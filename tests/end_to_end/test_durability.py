@@ -66,3 +66,26 @@ def test_a_damaged_store_is_moved_aside_and_the_daemon_goes_on(
             assert daemon.stop() == 0
     assert comparable(daemon.stored()) == comparable(expected)
     assert sqlite3.connect(store).execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def test_what_a_sink_holds_back_outlives_a_kill(
+    tmp_path: Path, busy: tuple[Path, list[dict[str, Any]]]
+) -> None:
+    path, expected = busy
+    held = [{"kind": "quakeml", "folder": str(tmp_path / "quakeml"), "interval_s": 3600.0}]
+    with Server(ReplayConfig(inputs=(path,), port=0, speed="max")) as server:
+        source = {"name": "test", "server": f"127.0.0.1:{server.port}", "begin": "resume"}
+        with Daemon(tmp_path, sources=[source], sinks=held) as daemon:
+            wait_until(
+                lambda: daemon.metric("xiaod_sink_picks_total", sink="quakeml") >= len(expected) - 1, "picks"
+            )
+            daemon.process.send_signal(signal.SIGKILL)
+            daemon.process.wait()
+        assert not list((tmp_path / "quakeml").glob("*.xml"))
+        with Daemon(tmp_path, sources=[source], sinks=held) as daemon:
+            wait_until(
+                lambda: daemon.metric("xiaod_sink_picks_total", sink="quakeml") >= len(expected) - 1, "picks"
+            )
+            assert daemon.stop() == 0
+    written = "".join(file.read_text(encoding="utf-8") for file in (tmp_path / "quakeml").glob("*.xml"))
+    assert all(pick["id"] in written for pick in expected)

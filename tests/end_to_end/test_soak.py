@@ -1,12 +1,18 @@
 """The short form of the soak: hours of data, every kind of fault, the same account at the end."""
 
 import asyncio
+import json
+import os
+import subprocess
+import sys
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from tests.end_to_end.harness import wait_until
+from xiaod.commands.options import TERMINATED
 from xiaod.soak.outcome import Outcome, Sample
 from xiaod.soak.run import HARD, SOFT, SoakSettings, soak
 
@@ -23,6 +29,35 @@ def test_hours_of_data_with_every_fault(tmp_path: Path) -> None:
     assert found.accounted["duplicate"] > 0
     assert found.accounted["bad: decode"] > 0
     assert "as promised" in found.text()
+
+
+def test_what_it_has_started_ends_with_it(tmp_path: Path) -> None:
+    folder = tmp_path / "soak"
+    log = folder / "log.jsonl"
+    command = [
+        sys.executable,
+        "-m",
+        "xiaod",
+        "soak",
+        "--hours",
+        "9",
+        "--stations",
+        "1",
+        "--folder",
+        str(folder),
+    ]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+        try:
+            wait_until(
+                lambda: log.exists() and "service.started" in log.read_text(encoding="utf-8"), "the daemon"
+            )
+        finally:
+            process.terminate()
+        assert process.wait(60) == TERMINATED
+    lines = log.read_text(encoding="utf-8").splitlines()
+    [started] = [event for event in map(json.loads, lines) if event["event"] == "service.started"]
+    with pytest.raises(ProcessLookupError):
+        os.kill(started["pid"], 0)
 
 
 SAMPLES = [Sample(float(at), at * 86_400.0, 200.0 + 0.1 * at, 15, 8) for at in range(5)]

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from xiaod.backlog import StoredBacklog
 from xiaod.ledger import Ledger
 from xiaod.records import Channel, Instrument, Pick
 from xiaod.store import PickStore, StoreError
@@ -69,6 +70,44 @@ def test_only_what_all_have_got_is_forgotten(path: Path) -> None:
     assert [pick for _, pick in store.waiting("slow", 10)] == [pick_of(2)]
     assert store.add([pick_of(3)], {}) == [pick_of(3)]
     assert [pick for _, pick in store.waiting("quick", 10)] == [pick_of(3)]
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["put", "deliver", "crash"]), st.integers(1, 4), st.integers(0, 6)),
+        max_size=25,
+    )
+)
+def test_what_a_sink_holds_back_comes_again_after_a_crash(
+    tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, int, int]]
+) -> None:
+    path = tmp_path_factory.mktemp("store") / "picks.sqlite"
+    store = PickStore(path)
+    backlog = StoredBacklog(store, "sink")
+    made: list[str] = []
+    safe: list[str] = []
+    held: list[str] = []
+    for step, count, kept in steps:
+        if step == "put":
+            for _ in range(count):
+                pick = pick_of(len(made))
+                store.add([pick], {})
+                backlog.append(pick)
+                made.append(pick.id)
+        elif step == "deliver":
+            held += [pick.id for pick in backlog.waiting(count)]
+            release = max(0, len(held) - kept)
+            safe, held = safe + held[:release], held[release:]
+            backlog.delivered(len(held))
+        else:
+            store.close()
+            store, held = PickStore(path), []
+            backlog = StoredBacklog(store, "sink")
+        assert made == safe + held + made[len(safe) + len(held) :]
+        assert len(backlog) == len(made) - len(safe) - len(held)
+    assert safe + held + [pick.id for pick in backlog.waiting(1000)] == made
+    store.close()
 
 
 @settings(max_examples=25, deadline=None)

@@ -11,7 +11,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from xiaod.commands.options import refuse
+from xiaod.commands.options import end_on_sigterm, refuse
 
 HELP = "measure what the program costs on this machine"
 
@@ -47,6 +47,7 @@ def run(options: argparse.Namespace) -> int:
     from xiaod.bench.table import markdown
     from xiaod.engines.errors import ModelError
 
+    end_on_sigterm()
     settings = LoadSettings(options.model, options.engine, seconds=options.seconds)
     try:
         found = run_bench(

@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 
 DEFAULT_CONFIG = Path("config.yaml")
+TERMINATED = 143
+"""Exit status after SIGTERM, as shells give it."""
 
 
 def add_config(
@@ -37,3 +39,13 @@ def refuse(error: Exception) -> int:
     """Say what is wrong on standard error; gives the exit status for wrong configuration, model or arguments."""
     print(error, file=sys.stderr)
     return 2
+
+
+def end_on_sigterm() -> None:
+    """Let SIGTERM end this program as Ctrl-C does, so that it ends the processes it has started."""
+    import signal
+
+    def end(*_: object) -> None:
+        raise SystemExit(TERMINATED)
+
+    signal.signal(signal.SIGTERM, end)

@@ -11,6 +11,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from xiaod.commands.options import end_on_sigterm
+
 HELP = "days of data at high speed with faults: nothing lost, nothing twice, memory flat"
 
 
@@ -41,6 +43,7 @@ def run(options: argparse.Namespace) -> int:
     from xiaod.soak.run import SoakSettings
     from xiaod.soak.run import soak as run_soak
 
+    end_on_sigterm()
     settings = SoakSettings(
         stations=options.stations, hours=options.hours, hop_s=options.hop, faults=options.faults
     )

@@ -8,7 +8,7 @@ deliver: the caller waits with back-off and delivers the same picks again, so a 
 """
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from xiaod.records import Pick
 
@@ -30,6 +30,16 @@ class Sink(Protocol):
 
     def close(self) -> None:
         """Write what is held back and release everything; called once, at the end; may raise ``OSError``."""
+        ...
+
+
+@runtime_checkable
+class Holding(Protocol):
+    """A sink that takes picks before they are safe: those are delivered again after a crash."""
+
+    @property
+    def held(self) -> int:
+        """How many of the newest picks taken would be lost if the process, or the machine, ended now."""
         ...
 
 

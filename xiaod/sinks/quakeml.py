@@ -50,6 +50,11 @@ class QuakeMLSink:
         """Name in the configuration."""
         return self._config.name
 
+    @property
+    def held(self) -> int:
+        """Picks that wait for their interval to be over."""
+        return len(self._held)
+
     def deliver(self, picks: Sequence[Pick], now_ns: int) -> None:
         """Write each pick to a file of its own, or hold picks until the interval is over.
 
