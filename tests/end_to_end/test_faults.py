@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from tests.end_to_end.conftest import MINUTES, Busy
+from tests.end_to_end.conftest import Busy
 from tests.end_to_end.harness import (
     LIMIT_S,
     Daemon,
@@ -378,9 +378,8 @@ def test_a_sink_that_hangs_holds_nobody_up_and_gets_everything_later(tmp_path: P
 
 def test_what_the_server_has_lost_is_told_and_the_rest_is_picked(tmp_path: Path, busy: Busy) -> None:
     path, expected = busy
-    # Slow enough for what comes behind the gap not to be over before a daemon has started.
-    speed = SPEED / 2
-    config = ReplayConfig(inputs=(path,), port=0, speed=speed, ring_packets=12)
+    # Again and again, so that there is something behind the gap however long a daemon takes to start.
+    config = ReplayConfig(inputs=(path,), port=0, speed=SPEED, ring_packets=12, loop=True)
     with Server(config) as server:
         source = source_at(server.port, begin="resume")
         with Daemon(tmp_path, sources=[source]) as daemon:
@@ -389,11 +388,10 @@ def test_what_the_server_has_lost_is_told_and_the_rest_is_picked(tmp_path: Path,
             last = max(event["created"] for event in daemon.picks())
         assert last
         # A minute and a half of data, of which the ring keeps the last quarter.
-        time.sleep(90 / speed)
+        time.sleep(90 / SPEED)
         with Daemon(tmp_path, sources=[source]) as daemon:
             [gap, *_] = daemon.wait_for("resume.gap")
-            # How long depends on how long a daemon takes to start.
-            assert 30 < gap["gap_s"] < 60 * MINUTES
+            assert gap["gap_s"] > 30
             assert daemon.metric("xiaod_resume_gap_seconds_total") == pytest.approx(gap["gap_s"], abs=0.01)
             wait_until(lambda: daemon.metric("xiaod_picks_total") >= 2, "picks behind the gap")
             assert daemon.stop() == 0

@@ -52,6 +52,7 @@ WARM_PART = 0.35
 """From here on memory is watched."""
 HARD = ("kill -9", "stop", "freeze", "cut", "reload", "refuse")
 SOFT = ("cut", "freeze", "sleep", "refuse", "reload")
+GRACE_S = 35.0
 STALL_S = 300.0
 SETTLED_S = 120.0
 
@@ -233,6 +234,8 @@ class _Run:
                 "state": {"folder": str(self._folder / "state"), "save_interval_s": 2.0, "keep_days": 0.0},
                 "buffer": {"max_future_s": None},
                 "logs": {"format": "json"},
+                # As fast as the CPU goes, much waits in the queues; on a busy machine that takes a while.
+                "grace_s": GRACE_S,
             },
         )
 
