@@ -20,6 +20,11 @@ class Backlog(Protocol):
         """Whether whoever appends should wait."""
         ...
 
+    @property
+    def lasting(self) -> bool:
+        """Whether what is not delivered is still there in the next run."""
+        ...
+
     def append(self, pick: Pick) -> None:
         """One more pick waits."""
         ...
@@ -34,6 +39,10 @@ class Backlog(Protocol):
         Args:
             held: how many of the newest picks taken so far would be lost if the process ended now.
         """
+        ...
+
+    def skipped(self) -> None:
+        """What :meth:`waiting` gave last will never be taken; may raise ``OSError``: it is then tried again."""
         ...
 
     def __len__(self) -> int: ...
@@ -52,6 +61,11 @@ class MemoryBacklog:
         """Whether whoever appends should wait."""
         return len(self._picks) >= self._bound
 
+    @property
+    def lasting(self) -> bool:
+        """Never."""
+        return False
+
     def append(self, pick: Pick) -> None:
         """Append a pick."""
         self._picks.append(pick)
@@ -66,6 +80,10 @@ class MemoryBacklog:
         for _ in range(self._given):
             self._picks.popleft()
         self._given = 0
+
+    def skipped(self) -> None:
+        """Forget what was given last."""
+        self.delivered(0)
 
     def __len__(self) -> int:
         return len(self._picks)
@@ -82,19 +100,27 @@ class StoredBacklog:
         self._given: list[int] = []
         self._held: list[int] = []
         """Places of picks that the sink has taken and that are not safe there yet."""
+        self._passed: int | None = None
+        """Place of a pick passed over, with nothing taken behind it: the cursor gets there once what is held is safe."""
 
     @property
     def full(self) -> bool:
         """Never: the store is as large as the disk."""
         return False
 
+    @property
+    def lasting(self) -> bool:
+        """Always."""
+        return True
+
     def append(self, pick: Pick) -> None:
         """Count a pick that has been stored."""
         self._count += 1
 
     def waiting(self, limit: int) -> list[Pick]:
-        """The oldest picks that the sink has not taken."""
-        found = self._store.waiting(self._sink, limit, after=self._held[-1] if self._held else None)
+        """The oldest picks that the sink has neither taken nor refused."""
+        behind = self._held[-1] if self._held else None
+        found = self._store.waiting(self._sink, limit, after=behind if self._passed is None else self._passed)
         self._given = [place for place, _ in found]
         return [pick for _, pick in found]
 
@@ -102,10 +128,22 @@ class StoredBacklog:
         """Move the cursor behind the last pick that is safe; after a crash those behind it are delivered again."""
         taken = self._held + self._given
         safe = max(0, len(taken) - held)
-        if safe:
-            self._store.delivered(self._sink, taken[safe - 1])
+        passed = None if self._given else self._passed
+        reached = passed if safe == len(taken) and passed is not None else taken[safe - 1] if safe else None
+        if reached is not None:
+            self._store.delivered(self._sink, reached)
         self._count = max(0, self._count - len(self._given))
         self._held, self._given = taken[safe:], []
+        self._passed = passed if self._held else None
+
+    def skipped(self) -> None:
+        """Pass over what was given last; the cursor stays in front of what the sink still holds."""
+        if not self._held:
+            self._store.delivered(self._sink, self._given[-1])
+        else:
+            self._passed = self._given[-1]
+        self._count = max(0, self._count - len(self._given))
+        self._given = []
 
     def __len__(self) -> int:
         return self._count

@@ -111,6 +111,9 @@ class Metrics:
         self.sink_errors = Counter(
             "xiaod_sink_errors", "Deliveries that failed and are tried again", ["sink"], registry=registry
         )
+        self.sink_refused = Counter(
+            "xiaod_sink_refused", "Picks that a sink refused for good", ["sink"], registry=registry
+        )
         self.sink_backlog = Gauge(
             "xiaod_sink_backlog", "Picks waiting for a sink", ["sink"], registry=registry
         )

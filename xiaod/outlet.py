@@ -15,16 +15,17 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from random import Random
+from typing import Any
 
 from xiaod.backlog import Backlog, MemoryBacklog
 from xiaod.bridge import End
 from xiaod.logs import get_logger
 from xiaod.metrics import Metrics
 from xiaod.records import Clock, Pick
-from xiaod.sinks import Holding, Sink
+from xiaod.sinks import Holding, Refused, RetryLater, Sink
 
 SINK_TICK_S = 1.0
 """How often a sink is called when there are no picks."""
@@ -34,6 +35,9 @@ MAX_DELIVERY = 256
 """Picks delivered in one call."""
 RETRY_MIN_S = 0.5
 RETRY_MAX_S = 60.0
+RETRY_LATER_MAX_S = 3600.0
+"""However long a sink asks to be left alone."""
+THREAD_PREFIX = "sink."
 
 
 class Outlet:
@@ -52,6 +56,11 @@ class Outlet:
         self._taken = asyncio.Event()
         self._ended = False
         self._retired = False
+        self._finish_by_s: float | None = None
+        self._hangs = False
+        self._limit = MAX_DELIVERY
+        self._failures = 0
+        self._jitter = Random()  # noqa: S311  spreads retries, guards nothing
         self._log = get_logger("sink").bind(sink=sink.name)
 
     @property
@@ -78,51 +87,113 @@ class Outlet:
         self._ended = self._retired = True
         self._changed.set()
 
+    def finish_within(self, limit_s: float) -> None:
+        """From the end on, a call that hangs is given up after this time; what is left stays in the store."""
+        self._finish_by_s = time.monotonic() + limit_s
+
     async def deliver(self) -> None:
-        """Deliver until the end; a delivery that fails is repeated with back-off, and the end waits for it, unless it is retired."""
-        loop = asyncio.get_running_loop()
-        failures = 0
-        jitter = Random()  # noqa: S311  spreads retries, guards nothing
-        with ThreadPoolExecutor(1, thread_name_prefix=f"sink.{self.name}") as executor:
+        """Deliver until the end; a delivery that fails is repeated with back-off, one that is refused for good is passed over.
+
+        At the end what waits is delivered as long as that works; what the store keeps for the next run is then left in it.
+
+        Raises:
+            OSError: in an offline run, where there is nobody to wait for.
+        """
+        executor = ThreadPoolExecutor(1, thread_name_prefix=f"{THREAD_PREFIX}{self.name}")
+        try:
             while True:
                 if not len(self._backlog) and not self._ended:
                     await self._wait(SINK_TICK_S)
-                begun = time.perf_counter()
+                leaving = self._may_leave
                 try:
-                    batch = self._backlog.waiting(MAX_DELIVERY)
-                    closing = not batch and self._ended
-                    if closing:
-                        await loop.run_in_executor(executor, self._sink.close)
-                    else:
-                        await loop.run_in_executor(executor, self._sink.deliver, batch, self._clock() or 0)
-                    self._backlog.delivered(
-                        0 if closing or not isinstance(self._sink, Holding) else self._sink.held
-                    )
+                    closed = await self._step(executor)
                 except OSError as error:
                     if self._clock() is None:
-                        # Offline there is nobody to wait for.
                         raise
-                    if self._retired:
+                    # A call that began before the end is followed by one try more.
+                    if leaving or self._hangs:
                         self._log.warning("sink.left", error=str(error), backlog=len(self._backlog))
                         return
-                    failures += 1
-                    retry_s = jitter.uniform(0.5, 1) * min(RETRY_MAX_S, RETRY_MIN_S * 2 ** min(failures, 10))
-                    self._metrics.sink_errors.labels(self.name).inc()
-                    self._log.warning(
-                        "sink.failed",
-                        error=str(error),
-                        failures=failures,
-                        backlog=len(self._backlog),
-                        retry_s=round(retry_s, 2),
-                    )
-                    await self._pause(retry_s)
+                    await self._back_off(error)
                     continue
-                if failures:
-                    self._log.info("sink.recovered", failures=failures)
-                failures = 0
-                if closing:
+                if self._failures:
+                    self._log.info("sink.recovered", failures=self._failures)
+                self._failures = 0
+                if closed:
                     return
-                self._count(batch, time.perf_counter() - begun)
+        finally:
+            # A thread that hangs in a call is not waited for.
+            executor.shutdown(wait=not self._hangs)
+
+    async def _step(self, executor: ThreadPoolExecutor) -> bool:
+        """One delivery, tick, or the closing, which gives True."""
+        begun_s = time.perf_counter()
+        batch = self._backlog.waiting(self._limit)
+        closing = not batch and self._ended
+        try:
+            if closing:
+                await self._call(executor, self._sink.close)
+            else:
+                await self._call(executor, self._sink.deliver, batch, self._clock() or 0)
+        except Refused as refused:
+            if not batch or self._clock() is None:
+                raise
+            self._narrow(batch, refused)
+            return False
+        self._backlog.delivered(0 if closing or not isinstance(self._sink, Holding) else self._sink.held)
+        self._limit = min(MAX_DELIVERY, 2 * self._limit)
+        self._count(batch, time.perf_counter() - begun_s)
+        return closing
+
+    async def _call(self, executor: ThreadPoolExecutor, work: Callable[..., None], *arguments: Any) -> None:
+        """Work in the sink's thread.
+
+        Raises:
+            OSError: what the sink raises; ``TimeoutError`` when it hangs at the end.
+        """
+        future = asyncio.get_running_loop().run_in_executor(executor, work, *arguments)
+        self._hangs = True
+        while not (await asyncio.wait({future}, timeout=SINK_TICK_S))[0]:
+            if self._may_leave and self._finish_by_s is not None and time.monotonic() > self._finish_by_s:
+                # Nobody asks any more how it ends.
+                future.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+                raise TimeoutError("hangs in a call, which is left alone")
+        self._hangs = False
+        future.result()
+
+    def _narrow(self, batch: Sequence[Pick], refused: Refused) -> None:
+        """Come closer to the pick that is refused; once it is the first, pass it over."""
+        first = next((place for place, pick in enumerate(batch) if pick.id in refused.picks), len(batch) // 2)
+        if first:
+            self._limit = first
+            return
+        if len(batch) > 1:
+            self._backlog.waiting(1)
+        self._backlog.skipped()
+        self._taken.set()
+        self._limit = MAX_DELIVERY
+        self._metrics.sink_refused.labels(self.name).inc()
+        self._log.error("sink.refused", pick=batch[0].id, reason=str(refused))
+
+    async def _back_off(self, error: OSError) -> None:
+        self._failures += 1
+        retry_s = self._jitter.uniform(0.5, 1) * min(RETRY_MAX_S, RETRY_MIN_S * 2 ** min(self._failures, 10))
+        if isinstance(error, RetryLater):
+            retry_s = max(retry_s, min(error.retry_s, RETRY_LATER_MAX_S))
+        self._metrics.sink_errors.labels(self.name).inc()
+        self._log.warning(
+            "sink.failed",
+            error=str(error),
+            failures=self._failures,
+            backlog=len(self._backlog),
+            retry_s=round(retry_s, 2),
+        )
+        await self._pause(retry_s)
+
+    @property
+    def _may_leave(self) -> bool:
+        """Whether picks may be left undelivered: it is the end, and the next run finds them."""
+        return self._retired or (self._ended and self._backlog.lasting)
 
     def _count(self, batch: Sequence[Pick], duration_s: float) -> None:
         if not batch:
@@ -132,9 +203,9 @@ class Outlet:
         self._metrics.sink_duration.labels(self.name).observe(duration_s)
 
     async def _pause(self, limit_s: float) -> None:
-        """Sleep, but not on after it has been retired."""
+        """Sleep, but not on after the end."""
         until_s = time.monotonic() + limit_s
-        while not self._retired and (left_s := until_s - time.monotonic()) > 0:
+        while not self._may_leave and (left_s := until_s - time.monotonic()) > 0:
             await self._wait(left_s)
 
     async def _wait(self, limit_s: float) -> None:

@@ -38,6 +38,8 @@ INBOX_BOUND = 4096
 """Records of a source that wait for the first stage: a minute of some 90 stations."""
 WINDOWS_BOUND = 512
 BATCHES_BOUND = 8
+SINK_PART = 0.7
+"""Of the time for an orderly stop, what a call of a sink may hang before it is given up."""
 
 
 def buffer_settings(config: Config) -> BufferSettings:
@@ -154,6 +156,8 @@ class Pipeline:
         """Ask all sources to end: the orderly way to stop, on which everything received is still picked."""
         for bridge in self._bridges.values():
             bridge.stop()
+        for outlet in self.outlets:
+            outlet.finish_within(SINK_PART * self._config.grace_s)
 
     def abandon(self) -> None:
         """Release the threads: sources that wait for room that no stage will make any more, and the engine's."""

@@ -32,11 +32,11 @@ from xiaod.notify import Notifier
 from xiaod.pipeline import Pipeline
 from xiaod.records import Positions
 from xiaod.reload import Reload, plan_reload
-from xiaod.sinks import SINKS, Sink
+from xiaod.sinks import SINKS, Sink, SinkError
 from xiaod.sources import SOURCES
 from xiaod.store import PickStore
 from xiaod.streampicker import stream_window
-from xiaod.tables import load
+from xiaod.tables import MissingExtraError, load
 from xiaod.timebase import NS_PER_S, ns_from_s, samples_from_s
 from xiaod.web import Readiness, WebServer, readiness
 
@@ -120,13 +120,24 @@ def _fit(config: Config, engine: Engine) -> None:
 
 
 def open_sinks(config: Config) -> list[Sink]:
-    """Make the configured sinks."""
+    """Make the configured sinks.
+
+    Raises:
+        SinkError: when one cannot be made.
+    """
     return [open_sink(config, sink) for sink in config.sinks]
 
 
 def open_sink(config: Config, sink: SinkConfig) -> Sink:
-    """Make one sink."""
-    made: Sink = load(SINKS, sink.kind)(sink, config.agency)
+    """Make one sink; nothing is opened before it delivers.
+
+    Raises:
+        SinkError: when a package is missing, or a secret cannot be read.
+    """
+    try:
+        made: Sink = load(SINKS, sink.kind)(sink, config.agency)
+    except MissingExtraError as error:
+        raise SinkError(f"sinks: {sink.name}: {error}") from error
     return made
 
 
@@ -152,13 +163,17 @@ class Service:
         """Run until a signal comes or something fails.
 
         Raises:
-            StartError: when a listener or an embedded server cannot be started.
+            StartError: when a listener or an embedded server cannot be started, or a sink not made.
         """
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._signalled, number)
         loop.add_signal_handler(signal.SIGHUP, self._changed.set)
         async with self._stack as stack:
+            try:
+                sinks = open_sinks(self._config)
+            except SinkError as error:
+                raise StartError(str(error), ExitCode.CONFIGURATION) from error
             self._open_store(stack)
             for source in self._config.sources:
                 self._sources[source.label] = await self._open_source(source)
@@ -166,7 +181,7 @@ class Service:
                 self._config,
                 self._engine,
                 list(self._sources.values()),
-                open_sinks(self._config),
+                sinks,
                 self._metrics,
                 time.time_ns,
                 self._store,
@@ -367,7 +382,7 @@ class Service:
                 # Reading takes a second on a small computer.
                 plan = plan_reload(self._config, await asyncio.to_thread(load_config, self._config_path))
                 await self._reload(plan, pipeline)
-            except (ConfigError, StartError) as error:
+            except (ConfigError, StartError, SinkError) as error:
                 self._metrics.reloads.labels("refused").inc()
                 self._log.error(
                     "reload.refused",
@@ -385,6 +400,7 @@ class Service:
             name: await self._open_source(sources[name])
             for name in (*plan.sources.begun, *plan.sources.replaced)
         }
+        made = [open_sink(config, sinks[name]) for name in (*plan.sinks.begun, *plan.sinks.replaced)]
         old = {source.label: source for source in self._config.sources}
         self._config = config
         configure_logs(config.logs.level, config.logs.format)
@@ -401,8 +417,8 @@ class Service:
         pipeline.release()
         for name in (*plan.sinks.ended, *plan.sinks.replaced):
             await pipeline.remove_sink(name)
-        for name in (*plan.sinks.begun, *plan.sinks.replaced):
-            pipeline.add_sink(open_sink(config, sinks[name]))
+        for sink in made:
+            pipeline.add_sink(sink)
         self._metrics.reloads.labels("done").inc()
         self._log.info("reload.done", sources=list(sources), sinks=list(sinks))
         if plan.needs_restart:

@@ -1,6 +1,7 @@
 """The daemon against a replay server over real sockets: live equals offline, whatever the line does."""
 
 import json
+import os
 import signal
 import socket
 from pathlib import Path
@@ -231,29 +232,74 @@ def test_metrics_have_types_help_and_nothing_unexpected(tmp_path: Path, event: E
         assert daemon.stop() == 0
 
 
+FORGETFUL = {"sinks": [{"kind": "jsonl", "path": "/dev/full"}], "state": {"folder": "/proc/xiaod"}}
+"""Neither the sink nor the store can be written."""
+
+
 def test_a_second_signal_ends_at_once(tmp_path: Path, event: Event) -> None:
     path, records, _ = event
-    sinks = [{"kind": "jsonl", "path": "/dev/full"}]
-    with streaming(tmp_path, ReplayConfig(inputs=(path,), port=0, speed="max"), sinks=sinks) as (_, daemon):
+    config = ReplayConfig(inputs=(path,), port=0, speed="max")
+    with streaming(tmp_path, config, **FORGETFUL) as (_, daemon):
         daemon.wait_for_records(records)
         daemon.wait_for("sink.failed")
         daemon.process.send_signal(signal.SIGTERM)
         daemon.wait_for("service.stopping")
-        # The sink cannot take its picks, so the orderly stop waits.
+        # The sink cannot take its picks, and nothing else keeps them, so the orderly stop waits.
         daemon.process.send_signal(signal.SIGTERM)
         assert daemon.process.wait(LIMIT_S) == 130
 
 
 def test_a_stop_that_takes_too_long_is_cut_short(tmp_path: Path, event: Event) -> None:
     path, records, _ = event
-    sinks = [{"kind": "jsonl", "path": "/dev/full"}]
     config = ReplayConfig(inputs=(path,), port=0, speed="max")
-    with streaming(tmp_path, config, sinks=sinks, grace_s=1.0) as (_, daemon):
+    with streaming(tmp_path, config, **FORGETFUL, grace_s=1.0) as (_, daemon):
         daemon.wait_for_records(records)
         daemon.wait_for("sink.failed")
         assert daemon.stop() == 3
         [event_cut] = daemon.events("service.cut_short")
         assert event_cut["backlog_jsonl"] >= 2
+
+
+def test_a_sink_that_is_down_at_the_end_gets_the_rest_after_a_restart(tmp_path: Path, event: Event) -> None:
+    path, records, offline = event
+    blocked = tmp_path / "blocked"
+    blocked.write_text("a file where a folder should be")
+    sinks = [{"kind": "jsonl", "path": str(blocked / "picks.jsonl")}]
+    config = ReplayConfig(inputs=(path,), port=0, speed="max")
+    with streaming(tmp_path, config, sinks=sinks) as (_, daemon):
+        daemon.wait_for_records(records)
+        daemon.wait_for("sink.failed")
+        assert daemon.stop() == 0
+        [left] = daemon.events("sink.left")
+        assert left["backlog"] == len(offline)
+        blocked.unlink()
+        with daemon:
+            wait_until(lambda: (blocked / "picks.jsonl").exists(), "picks of the run before")
+            assert daemon.stop() == 0
+    lines = (blocked / "picks.jsonl").read_text().splitlines()
+    assert comparable([json.loads(line) for line in lines]) == comparable(offline)
+
+
+def test_a_sink_that_hangs_at_the_end_does_not_hold_it_up(tmp_path: Path, event: Event) -> None:
+    import fcntl
+
+    path, records, offline = event
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    end = os.open(pipe, os.O_RDWR)
+    # Nobody reads, and there is no room.
+    room = fcntl.fcntl(end, fcntl.F_SETPIPE_SZ, 4096)
+    os.write(end, b" " * room)
+    config = ReplayConfig(inputs=(path,), port=0, speed="max")
+    sinks = [{"kind": "jsonl", "path": str(pipe)}]
+    with streaming(tmp_path, config, sinks=sinks, grace_s=5.0) as (_, daemon):
+        daemon.wait_for_records(records)
+        wait_until(lambda: daemon.metric("xiaod_sink_backlog", sink="jsonl") >= 2, "picks")
+        assert daemon.stop() == 0
+        [left] = daemon.events("sink.left")
+        assert left["backlog"] == len(offline)
+        assert "hangs" in left["error"]
+    os.close(end)
 
 
 def test_a_sink_that_fails_stops_nobody_and_gets_everything_later(tmp_path: Path, event: Event) -> None:

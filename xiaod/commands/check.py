@@ -20,15 +20,17 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Validate a configuration, and the model it names."""
+    """Validate a configuration, the model it names, and what its sinks need."""
     from xiaod.configfile import ConfigError, load_config
     from xiaod.engines.errors import ModelError
-    from xiaod.service import open_engine
+    from xiaod.service import open_engine, open_sinks
+    from xiaod.sinks import SinkError
 
     try:
         config = load_config(options.config or DEFAULT_CONFIG)
         engine = open_engine(config)
-    except (ConfigError, ModelError) as error:
+        open_sinks(config)
+    except (ConfigError, ModelError, SinkError) as error:
         return refuse(error)
     print(
         f"{options.config or DEFAULT_CONFIG}: valid; {len(config.sources)} source(s), {len(config.sinks)} sink(s), "

@@ -9,6 +9,23 @@ import argparse
 from xiaod.commands.options import refuse
 
 
+def end_in_spite_of_sinks(status: int) -> None:
+    """End the process at once where a sink's thread still hangs in a call, for which Python would wait at the end."""
+    import contextlib
+    import os
+    import sys
+    import threading
+
+    from xiaod.outlet import THREAD_PREFIX
+
+    if any(thread.name.startswith(THREAD_PREFIX) for thread in threading.enumerate()):
+        for stream in (sys.stdout, sys.stderr):
+            # It may be closed, or was never open.
+            with contextlib.suppress(OSError, ValueError, AttributeError):
+                stream.flush()
+        os._exit(status)
+
+
 def run(options: argparse.Namespace) -> int:
     """Run the daemon in the foreground."""
     import asyncio
@@ -29,7 +46,9 @@ def run(options: argparse.Namespace) -> int:
         return await Service(config, engine, options.config).run()
 
     try:
-        return asyncio.run(serve())
+        code = asyncio.run(serve())
+        end_in_spite_of_sinks(code)
+        return code
     except StartError as error:
         get_logger("service").error("service.cannot_start", error=str(error))
         return error.code

@@ -1,16 +1,49 @@
 """Where picks go: the :class:`Sink` protocol and the table of kinds of sink.
 
 A sink is called from its own task, in a worker thread, one call at a time; it may block. It raises ``OSError`` when it could not
-deliver: the caller waits with back-off and delivers the same picks again, so a sink must take a repeated pick without harm.
+deliver: the caller waits with back-off and delivers the same picks again, so a sink must take a repeated pick without harm. It raises
+:class:`Refused` when trying again can never help: that pick is passed over, counted and logged, and those behind it go on. What
+makes a sink unusable from the start (a missing package, a secret that cannot be read) is a :class:`SinkError` of its constructor.
 
 >>> sorted(SINKS)
 ['console', 'jsonl', 'quakeml']
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol, runtime_checkable
 
 from xiaod.records import Pick
+
+
+class SinkError(Exception):
+    """A sink cannot be made; the message names the sink, what is wrong and what helps."""
+
+
+class RetryLater(OSError):  # noqa: N818  not a failure, but an answer
+    """A delivery failed, and the other side says when to try again.
+
+    >>> RetryLater("busy", retry_s=30.0).retry_s
+    30.0
+    """
+
+    def __init__(self, reason: str, retry_s: float) -> None:
+        super().__init__(reason)
+        self.retry_s = retry_s
+
+
+class Refused(OSError):  # noqa: N818  not a failure, but an answer
+    """Picks will never be taken, however often they are delivered.
+
+    None of the call counts as delivered: the caller delivers those before and behind the refused ones again.
+
+    >>> str(Refused("HTTP 422"))
+    'HTTP 422'
+    """
+
+    def __init__(self, reason: str, picks: Collection[str] = ()) -> None:
+        """Say why, and the identifiers of the picks refused; none where the sink does not know which: the caller finds out."""
+        super().__init__(reason)
+        self.picks = frozenset(picks)
 
 
 class Sink(Protocol):
@@ -22,7 +55,7 @@ class Sink(Protocol):
         ...
 
     def deliver(self, picks: Sequence[Pick], now_ns: int) -> None:
-        """Write picks; all or none of them when it raises ``OSError``.
+        """Write picks; all, or none of them when it raises ``OSError`` or :class:`Refused`.
 
         An empty sequence is a tick (about once a second): a sink that collects over an interval may write now.
         """

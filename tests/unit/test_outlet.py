@@ -1,0 +1,187 @@
+"""What an outlet does with a sink that refuses, asks for time, is down at the end, or hangs."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import pytest
+
+from xiaod.backlog import Backlog, StoredBacklog
+from xiaod.bridge import End
+from xiaod.metrics import Metrics
+from xiaod.outlet import Outlet
+from xiaod.records import Channel, Pick
+from xiaod.sinks import Refused, RetryLater, Sink
+from xiaod.store import PickStore
+
+NOW_NS = 1_700_000_000_000_000_000
+COUNT = 300
+"""More than one delivery."""
+
+
+def pick(number: int) -> Pick:
+    channel = Channel("BW", "RJOB", "", "EHZ")
+    return Pick(
+        f"{number:03d}", channel, "P", NOW_NS + number, 0.1, 0.9, 5.0, 1.0, "ZNE", "micro-1", "0" * 64
+    )
+
+
+class Taker:
+    """A sink that keeps what it takes, and does not take everything."""
+
+    name = "taker"
+
+    def __init__(self, refused: Iterable[int] = (), *, named: bool = False, keeps: int = 0) -> None:
+        self._refused = {pick(number).id for number in refused}
+        self._named = named
+        self._keeps = keeps
+        self.calls = 0
+        self.taken: list[str] = []
+
+    @property
+    def held(self) -> int:
+        return min(self._keeps, len(self.taken))
+
+    def deliver(self, picks: Sequence[Pick], now_ns: int) -> None:
+        self.calls += 1
+        ids = [entry.id for entry in picks]
+        if found := self._refused.intersection(ids):
+            raise Refused("HTTP 422", found if self._named else ())
+        self.taken += ids
+
+    def close(self) -> None:
+        pass
+
+
+class Down(Taker):
+    """A sink whose every call does what it is told to."""
+
+    def __init__(self, happens: Callable[[], None]) -> None:
+        super().__init__()
+        self._happens = happens
+
+    def deliver(self, picks: Sequence[Pick], now_ns: int) -> None:
+        self.calls += 1
+        if picks:
+            self._happens()
+        super().deliver(picks, now_ns)
+
+
+def stored(store: PickStore, count: int) -> None:
+    store.add([pick(number) for number in range(count)], {})
+
+
+async def delivered(
+    sink: Sink, metrics: Metrics, backlog: Backlog | None, *, count: int = 0, clock: int | None = NOW_NS
+) -> Outlet:
+    outlet = Outlet(sink, metrics, lambda: clock, backlog)
+    outlet.finish_within(0.5)
+    for number in range(count):
+        await outlet.put(pick(number))
+    await outlet.put(End())
+    await outlet.deliver()
+    return outlet
+
+
+def refusals(metrics: Metrics) -> float | None:
+    return metrics.registry.get_sample_value("xiaod_sink_refused_total", {"sink": "taker"})
+
+
+@pytest.mark.parametrize("named", [False, True])
+@pytest.mark.parametrize("refused", [[0], [299], [7, 8, 255, 256], [150]])
+def test_picks_that_are_refused_are_passed_over_and_no_others(
+    tmp_path: Path, refused: list[int], named: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = PickStore(tmp_path / "picks.sqlite")
+    backlog = StoredBacklog(store, "taker")
+    stored(store, COUNT)
+    sink, metrics = Taker(refused, named=named), Metrics()
+    for number in range(COUNT):
+        backlog.append(pick(number))
+    outlet = asyncio.run(delivered(sink, metrics, backlog))
+    assert sink.taken == [pick(number).id for number in range(COUNT) if number not in refused]
+    assert refusals(metrics) == len(refused)
+    assert sink.calls < 30 * len(refused)
+    assert len(outlet) == store.backlog("taker") == 0
+    said = capsys.readouterr()
+    for number in refused:
+        assert f"pick={pick(number).id}" in said.out + said.err
+    store.close()
+
+
+def test_what_is_held_when_a_pick_is_refused_comes_again_after_a_crash(tmp_path: Path) -> None:
+    store = PickStore(tmp_path / "picks.sqlite")
+    backlog = StoredBacklog(store, "taker")
+    stored(store, 10)
+    # Taken: 0 to 4, of which 3 and 4 are not safe; 5 is refused.
+    assert len(backlog.waiting(5)) == 5
+    backlog.delivered(2)
+    backlog.waiting(1)
+    backlog.skipped()
+    assert [entry.id for entry in backlog.waiting(1)] == ["006"]
+    assert [entry.id for entry in StoredBacklog(store, "taker").waiting(1)] == ["003"]
+    # A tick, and all is safe: the refused one too.
+    backlog.waiting(0)
+    backlog.delivered(0)
+    assert [entry.id for entry in StoredBacklog(store, "taker").waiting(1)] == ["006"]
+    assert [entry.id for entry in backlog.waiting(1)] == ["006"]
+    store.close()
+
+
+def test_an_offline_run_is_told() -> None:
+    with pytest.raises(Refused, match="422"):
+        asyncio.run(delivered(Taker([1]), Metrics(), None, count=3, clock=None))
+
+
+def test_a_sink_is_left_alone_as_long_as_it_asks_for() -> None:
+    tried_s: list[float] = []
+
+    def later() -> None:
+        tried_s.append(time.monotonic())
+        if len(tried_s) == 1:
+            raise RetryLater("HTTP 429", retry_s=1.5)
+
+    # In memory nothing outlasts the end, so the end waits.
+    sink = Down(later)
+    asyncio.run(delivered(sink, Metrics(), None, count=3))
+    assert tried_s[1] - tried_s[0] >= 1.5
+    assert sink.taken == ["000", "001", "002"]
+
+
+def test_the_end_does_not_wait_for_a_sink_that_is_down_and_the_next_run_goes_on(tmp_path: Path) -> None:
+    def down() -> None:
+        raise ConnectionRefusedError("refused")
+
+    store = PickStore(tmp_path / "picks.sqlite")
+    backlog = StoredBacklog(store, "taker")
+    stored(store, 5)
+    for number in range(5):
+        backlog.append(pick(number))
+    sink = Down(down)
+    outlet = asyncio.run(delivered(sink, Metrics(), backlog))
+    assert (len(outlet), sink.calls) == (5, 1)
+    good = Taker()
+    asyncio.run(delivered(good, Metrics(), StoredBacklog(store, "taker")))
+    assert good.taken == [pick(number).id for number in range(5)]
+    store.close()
+
+
+def test_the_end_does_not_wait_for_a_sink_that_hangs(tmp_path: Path) -> None:
+    released = threading.Event()
+    store = PickStore(tmp_path / "picks.sqlite")
+    backlog = StoredBacklog(store, "taker")
+    stored(store, 5)
+    for number in range(5):
+        backlog.append(pick(number))
+
+    def hang() -> None:
+        released.wait()
+
+    try:
+        outlet = asyncio.run(delivered(Down(hang), Metrics(), backlog))
+    finally:
+        released.set()
+    assert len(outlet) == 5
+    store.close()
