@@ -1,5 +1,6 @@
 # make run   installs the daemon into .venv and runs it with config.yaml
 # make test  installs the rest and runs ruff, mypy and pytest
+# make generated  writes anew what is made from the program: JSON Schema, shell completion, manual page
 # make audit asks a public database for known holes in all that is installed
 
 PYTHON ?= python3
@@ -7,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CONSTRAINTS := deploy/constraints.txt
 
-.PHONY: run install test install-test audit clean
+.PHONY: run install test install-test generated audit clean
 
 run: install
 	$(BIN)/xiaod --config config.yaml
@@ -32,6 +33,9 @@ $(VENV)/.installed: pyproject.toml $(CONSTRAINTS) | $(VENV)/bin/python
 $(VENV)/.installed-test: pyproject.toml $(CONSTRAINTS) | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(CONSTRAINTS) -e '.[distill,test]'
 	touch $@ $(VENV)/.installed
+
+generated: install-test
+	$(BIN)/python -m xiaod.generated
 
 # In an environment of its own: what audits is not among what is audited.
 audit: $(VENV)/.installed

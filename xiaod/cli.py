@@ -11,9 +11,7 @@ from pathlib import Path
 
 from xiaod import __version__
 from xiaod.commands import COMMANDS
-
-EPILOG = """exit status: 0 done or stopped in order; 1 failure; 2 wrong configuration, model or arguments;
-3 the orderly stop was cut short; 130 ended by a second signal"""
+from xiaod.exitcode import ExitCode, summary
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -21,7 +19,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="xiaod",
         description="Real-time seismic phase picker: SeedLink in, P and S picks out. Without a command it runs the daemon.",
-        epilog=EPILOG,
+        epilog=summary(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
@@ -42,11 +40,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = build_parser()
     options = parser.parse_args(arguments)
     if options.command is not None:
-        status: int = options.run(options)
+        try:
+            status: int = options.run(options)
+        except KeyboardInterrupt:
+            return ExitCode.SECOND_SIGNAL
         return status
     if options.config is None:
         parser.print_help()
-        return 2
+        return ExitCode.CONFIGURATION
     from xiaod.commands.run import run
 
     return run(options)

@@ -22,7 +22,7 @@ def print_offers(config: Config, timeout_s: float, out: TextIO) -> int:
     status = 0
     for source in config.sources:
         try:
-            info = _ask(source, timeout_s)
+            info = ask(source, timeout_s)
         except DiscoveryError as error:
             out.write(f"{error}\n")
             status = 1
@@ -33,7 +33,7 @@ def print_offers(config: Config, timeout_s: float, out: TextIO) -> int:
     return status
 
 
-def _ask(source: SeedLinkConfig, timeout_s: float) -> ServerInfo:
+def ask(source: SeedLinkConfig, timeout_s: float) -> ServerInfo:
     """The server's answer; a replay server that the daemon would embed is started for it."""
     if source.replay_input is None:
         return discover(source.server, timeout_s)

@@ -110,7 +110,7 @@ def pick_files(
     try:
         with opened as stream, _Bar(progress) as advance:
             source = FileSource(inputs, progress=advance)
-            _run(config, engine, source, StreamSink(style, stream, config.agency))
+            run_offline(config, engine, source, StreamSink(style, stream, config.agency))
     except BrokenPipeError:
         # Whoever read our output has seen enough; Python would complain again when it closes standard output.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -125,11 +125,11 @@ def picks_of(inputs: Sequence[Path], config: Config) -> list[Pick]:
         OSError: when an input cannot be read.
     """
     sink = ListSink()
-    _run(config, open_engine(config), FileSource(inputs), sink)
+    run_offline(config, open_engine(config), FileSource(inputs), sink)
     return sink.picks
 
 
-def _run(config: Config, engine: Engine, source: FileSource, sink: Sink) -> None:
+def run_offline(config: Config, engine: Engine, source: FileSource, sink: Sink) -> None:
     """The pipeline without a clock, from a source into a sink."""
 
     async def work() -> None:

@@ -167,7 +167,7 @@ class InstrumentPicker:
         settings = self._settings
         length = window.samples.shape[1]
         if (weight := self._weights.get(length)) is None:
-            weight = self._weights[length] = _weight(length, settings)
+            weight = self._weights[length] = window_weight(length, settings)
         merged = self._lanes[window.lane].add(probabilities, weight)
         left_out = length - merged.shape[1]
         stop = length - settings.lookahead + 1
@@ -261,7 +261,7 @@ def _average(
     return total / np.maximum(weight, 1)
 
 
-def _weight(length: int, settings: PickerSettings) -> NDArray[np.float32]:
+def window_weight(length: int, settings: PickerSettings) -> NDArray[np.float32]:
     """Weight of a window at each of its samples, by the data that follow the sample."""
     after = np.arange(length, 0, -1) - 1
     blind = min(samples_from_s(BLIND_S), settings.lookahead // 2)

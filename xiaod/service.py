@@ -5,8 +5,8 @@ valid changes nothing. The first SIGTERM or SIGINT asks the sources to end; ever
 process ends with status 0. A second signal ends it at once. A failure in any task ends the process with status 1: the service manager
 restarts it, and only reconnection and delivery heal themselves.
 
->>> ExitCode.CONFIGURATION.value
-2
+>>> StartError("http: cannot listen", ExitCode.FAILURE).code.value
+1
 """
 
 import asyncio
@@ -15,7 +15,6 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from enum import IntEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +24,7 @@ from xiaod.config import Config, SeedLinkConfig, SinkConfig
 from xiaod.configfile import ConfigError, load_config
 from xiaod.engines import ENGINES, Engine
 from xiaod.engines.errors import ModelError
+from xiaod.exitcode import ExitCode
 from xiaod.ledger import Ledger
 from xiaod.logs import configure_logs, get_logger
 from xiaod.metrics import Metrics
@@ -55,21 +55,6 @@ CLOCK_STEP_NS = NS_PER_S
 """A change of the host's clock against the steady one that is more than drift."""
 HEARTBEAT_S = 1.0
 """How often stations, watchdog and state are looked at."""
-
-
-class ExitCode(IntEnum):
-    """Exit statuses of ``xiaod``."""
-
-    OK = 0
-    """Stopped in order, or the command did what it was asked."""
-    FAILURE = 1
-    """Something failed that only a restart can mend; the log says what."""
-    CONFIGURATION = 2
-    """The configuration, the model or the command line is wrong; a restart does not help."""
-    CUT_SHORT = 3
-    """The orderly stop took longer than ``grace_s``."""
-    SECOND_SIGNAL = 130
-    """A second signal came while stopping."""
 
 
 class StartError(Exception):

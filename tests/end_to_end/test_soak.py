@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.end_to_end.harness import wait_until
-from xiaod.commands.options import TERMINATED
+from xiaod.exitcode import ExitCode
 from xiaod.soak.outcome import Outcome, Sample
 from xiaod.soak.run import HARD, SOFT, SoakSettings, soak
 
@@ -53,7 +53,7 @@ def test_what_it_has_started_ends_with_it(tmp_path: Path) -> None:
             )
         finally:
             process.terminate()
-        assert process.wait(60) == TERMINATED
+        assert process.wait(60) == ExitCode.TERMINATED
     lines = log.read_text(encoding="utf-8").splitlines()
     [started] = [event for event in map(json.loads, lines) if event["event"] == "service.started"]
     with pytest.raises(ProcessLookupError):

@@ -6,5 +6,16 @@ Each imports what it needs when it runs, so that ``--help`` answers at once.
 True
 """
 
-COMMANDS = ("check", "pick", "replay", "stations", "picks", "bench", "soak", "version")
+COMMANDS = (
+    "check",
+    "pick",
+    "replay",
+    "stations",
+    "picks",
+    "bench",
+    "soak",
+    "schema",
+    "completion",
+    "version",
+)
 """In the order of ``--help``."""

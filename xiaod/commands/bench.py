@@ -11,7 +11,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from xiaod.commands.options import end_on_sigterm, refuse
+from xiaod.commands.options import above_zero, end_on_sigterm, refuse
 
 HELP = "measure what the program costs on this machine"
 
@@ -26,7 +26,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="loads (default: 1,10,100,1000; 0: none)",
     )
     parser.add_argument(
-        "--seconds", type=float, default=60.0, help="measured for each load (default: %(default)s)"
+        "--seconds", type=above_zero, default=60.0, help="measured for each load (default: %(default)s)"
     )
     parser.add_argument(
         "--model", default="micro", metavar="NAME", help="shipped model or path (default: %(default)s)"

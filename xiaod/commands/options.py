@@ -2,15 +2,17 @@
 
 >>> moment("--since", "1970-01-01T00:00:01Z")
 1000000000
+>>> above_zero("2.5"), zero_or_more("0")
+(2.5, 0)
 """
 
 import argparse
 import sys
 from pathlib import Path
 
+from xiaod.exitcode import ExitCode
+
 DEFAULT_CONFIG = Path("config.yaml")
-TERMINATED = 143
-"""Exit status after SIGTERM, as shells give it."""
 
 
 def add_config(
@@ -35,10 +37,35 @@ def moment(option: str, text: str | None) -> int | None:
         raise ValueError(f"{option}: {text!r}: must be a time such as 2026-01-31T12:00:00Z") from None
 
 
+def above_zero(text: str) -> float:
+    """The type of an argument that is a finite number above 0."""
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be a number above 0; got {text!r}")
+    return value
+
+
+def one_or_more(text: str) -> int:
+    """The type of an argument that is a whole number of at least 1."""
+    return _at_least(1, text)
+
+
+def zero_or_more(text: str) -> int:
+    """The type of an argument that is a whole number of at least 0."""
+    return _at_least(0, text)
+
+
+def _at_least(least: int, text: str) -> int:
+    value = int(text)
+    if value < least:
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least {least}; got {text!r}")
+    return value
+
+
 def refuse(error: Exception) -> int:
     """Say what is wrong on standard error; gives the exit status for wrong configuration, model or arguments."""
     print(error, file=sys.stderr)
-    return 2
+    return ExitCode.CONFIGURATION
 
 
 def end_on_sigterm() -> None:
@@ -46,6 +73,6 @@ def end_on_sigterm() -> None:
     import signal
 
     def end(*_: object) -> None:
-        raise SystemExit(TERMINATED)
+        raise SystemExit(ExitCode.TERMINATED)
 
     signal.signal(signal.SIGTERM, end)

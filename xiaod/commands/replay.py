@@ -9,7 +9,7 @@
 
 import argparse
 
-from xiaod.commands.options import refuse
+from xiaod.commands.options import above_zero, one_or_more, refuse
 
 HELP = "serve miniSEED files or folders over SeedLink"
 
@@ -30,7 +30,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--loop", action="store_true", help="play again and again, with a gap between")
     parser.add_argument("--shift-to-now", action="store_true", help="shift times so that the data begin now")
     parser.add_argument(
-        "--copies", type=int, default=1, metavar="N", help="serve every station under N names, for load tests"
+        "--copies",
+        type=one_or_more,
+        default=1,
+        metavar="N",
+        help="serve every station under N names, for load tests",
     )
 
 
@@ -64,12 +68,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _speed(text: str) -> float | str:
-    if text == "max":
-        return text
-    value = float(text)
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError("must be a number above 0, or 'max'")
-    return value
+    return text if text == "max" else above_zero(text)
 
 
 def _announce(host: str, port: int) -> None:

@@ -32,8 +32,9 @@ def run(options: argparse.Namespace) -> int:
 
     from xiaod.configfile import ConfigError, load_config
     from xiaod.engines.errors import ModelError
+    from xiaod.exitcode import ExitCode
     from xiaod.logs import configure_logs, get_logger
-    from xiaod.service import ExitCode, Service, StartError, open_engine
+    from xiaod.service import Service, StartError, open_engine
 
     try:
         config = load_config(options.config)

@@ -11,18 +11,18 @@ import argparse
 import sys
 from pathlib import Path
 
-from xiaod.commands.options import end_on_sigterm
+from xiaod.commands.options import above_zero, end_on_sigterm, one_or_more, zero_or_more
 
 HELP = "days of data at high speed with faults: nothing lost, nothing twice, memory flat"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add its arguments."""
-    parser.add_argument("--hours", type=float, default=72.0, help="of data (default: %(default)s)")
-    parser.add_argument("--stations", type=int, default=50, metavar="N", help="default: %(default)s")
-    parser.add_argument("--faults", type=int, default=48, metavar="N", help="default: %(default)s")
+    parser.add_argument("--hours", type=above_zero, default=72.0, help="of data (default: %(default)s)")
+    parser.add_argument("--stations", type=one_or_more, default=50, metavar="N", help="default: %(default)s")
+    parser.add_argument("--faults", type=zero_or_more, default=48, metavar="N", help="default: %(default)s")
     parser.add_argument(
-        "--hop", type=float, default=2.5, metavar="SECONDS", help="between windows (default: %(default)s)"
+        "--hop", type=_hop, default=2.5, metavar="SECONDS", help="between windows (default: %(default)s)"
     )
     parser.add_argument(
         "--folder",
@@ -60,3 +60,14 @@ def run(options: argparse.Namespace) -> int:
         options.output.write_text(json.dumps(found.document(), indent=2) + "\n", encoding="utf-8")
     print(found.text())
     return 1 if found.failures else 0
+
+
+def _hop(text: str) -> float:
+    from pydantic import ValidationError
+
+    from xiaod.config import WindowConfig
+
+    try:
+        return WindowConfig(hop_s=float(text)).hop_s
+    except ValidationError as error:
+        raise argparse.ArgumentTypeError(f"{error.errors()[0]['msg']}; got {text!r}") from None

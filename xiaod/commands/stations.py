@@ -10,7 +10,7 @@
 import argparse
 import sys
 
-from xiaod.commands.options import DEFAULT_CONFIG, add_config, refuse
+from xiaod.commands.options import DEFAULT_CONFIG, above_zero, add_config, refuse
 
 HELP = "ask the servers what they have and say what the configuration selects"
 
@@ -20,7 +20,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add_config(parser)
     parser.add_argument(
         "--timeout",
-        type=float,
+        type=above_zero,
         default=30.0,
         metavar="SECONDS",
         help="for each server (default: %(default)s)",

@@ -48,16 +48,22 @@ class BufferConfig(Model):
     """How records become continuous data."""
 
     max_component_wait_s: Seconds = 5.0
+    """Seconds that a window waits for a slower component or a missing record; then it goes without."""
     max_lead_s: Annotated[float, Field(ge=1, le=600)] = 30.0
+    """Seconds of data; a component that is further behind the newest data is not waited for."""
     max_age_s: PositiveSeconds | None = None
+    """Seconds; records that ended longer ago are refused; null: none are."""
     max_future_s: PositiveSeconds | None = 60.0
+    """Seconds; records that end later than now by more are refused; null: none are."""
 
 
 class WindowConfig(Model):
     """How continuous data are cut."""
 
     length_s: Annotated[float, Field(ge=5, le=120)] = 20.0
+    """Seconds of a window; the shipped models take 10 to 30."""
     hop_s: Annotated[float, Field(ge=0.05, le=30)] = 0.5
+    """Seconds between the begins of two windows; at most a quarter of ``length_s``."""
 
     @model_validator(mode="after")
     def _consistent(self) -> "WindowConfig":
@@ -70,27 +76,42 @@ class EngineConfig(Model):
     """What computes probabilities."""
 
     kind: Literal["onnx", "stateful", "torch"] = "onnx"
+    """``onnx``: overlapping windows. ``stateful``: each sample once, for models that stream. ``torch`` needs the extra ``distill``."""
     model: str = "micro"
+    """Name of a shipped model, or path of an .onnx file."""
     threads: Annotated[int, Field(ge=1, le=64)] = 1
+    """Threads of one call."""
     max_batch: Annotated[int, Field(ge=1, le=4096)] = 16
+    """Windows in one call."""
 
 
 class StationConfig(Model):
     """What differs at one station."""
 
     threshold_p: Probability | None = None
+    """Probability from which a peak is a P pick at this station; null: as everywhere."""
     threshold_s: Probability | None = None
+    """Probability from which a peak is an S pick at this station; null: as everywhere."""
 
 
 class PickerConfig(Model):
     """How probabilities become picks."""
 
     threshold_p: Probability | None = None
+    """Probability from which a peak is a P pick; null: the model's own."""
     threshold_s: Probability | None = None
+    """Probability from which a peak is an S pick; null: the model's own."""
     lookahead_s: Annotated[float, Field(ge=0.1, le=30)] = 0.5
+    """Seconds of data after an onset before it is picked."""
     settle_s: Annotated[float, Field(ge=0, le=30)] = 0.5
+    """Seconds after a gap without picks."""
     min_separation_s: Annotated[float, Field(ge=0.1, le=10)] = 1.0
-    stations: dict[str, StationConfig] = Field(default_factory=dict)
+    """Seconds; a peak of the same phase that is closer to a pick is the same onset."""
+    stations: dict[str, StationConfig] = Field(
+        default_factory=dict,
+        json_schema_extra={"propertyNames": {"pattern": f"^{_STATION_PATTERN.pattern}$"}},
+    )
+    """What differs at a station: NET.STA and its thresholds."""
 
     @model_validator(mode="after")
     def _consistent(self) -> "PickerConfig":
@@ -104,8 +125,11 @@ class HttpConfig(Model):
     """Metrics and health over HTTP."""
 
     enabled: bool = True
+    """Whether the daemon listens."""
     host: str = "127.0.0.1"
+    """Address to listen on; 0.0.0.0 lets other machines read."""
     port: Annotated[int, Field(ge=0, le=65535)] = 9808
+    """Port to listen on; 0: any free one, see the log."""
     stale_after_s: PositiveSeconds = 60.0
     """A station whose newest sample is older than this is stale."""
 
@@ -114,7 +138,9 @@ class StateConfig(Model):
     """What survives a restart."""
 
     folder: Path = Field(default=Path("var/state"), strict=False)
+    """Folder of the store; relative to the working directory."""
     save_interval_s: PositiveSeconds = 30.0
+    """Seconds between saves; only what changed is written."""
     keep_days: Annotated[float, Field(ge=0)] = 30.0
     """Days for which picks stay in the store once all sinks have got them; 0: for ever."""
 
@@ -123,30 +149,45 @@ class LogConfig(Model):
     """Logs on standard error."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
+    """Least important kind of line that is logged."""
     format: Literal["auto", "json", "console"] = "auto"
+    """``auto``: ``console`` on a terminal, ``json`` elsewhere."""
 
 
 class AgencyConfig(Model):
     """Who signs the picks."""
 
     agency_id: str = Field(default="XX", pattern=r"^[A-Za-z0-9_-]{1,32}$")
+    """Agency in picks and QuakeML."""
     author: str = "xiaod"
+    """Author in picks and QuakeML."""
 
 
 class Config(Model):
     """The whole configuration."""
 
     config_version: Literal[1] = 1
+    """Version of this format."""
     sources: Annotated[tuple[SeedLinkConfig, ...], Field(min_length=1, strict=False)]
+    """Where data come from: one or more servers."""
     buffer: BufferConfig = BufferConfig()
+    """How records become continuous data."""
     windows: WindowConfig = WindowConfig()
+    """How continuous data are cut."""
     engine: EngineConfig = EngineConfig()
+    """What computes probabilities."""
     picker: PickerConfig = PickerConfig()
+    """How probabilities become picks."""
     sinks: Annotated[tuple[SinkConfig, ...], Field(strict=False)] = ()
+    """Where picks go: any number of each kind."""
     http: HttpConfig = HttpConfig()
+    """Metrics and health over HTTP."""
     state: StateConfig = StateConfig()
+    """What survives a restart."""
     logs: LogConfig = LogConfig()
+    """Logs on standard error."""
     agency: AgencyConfig = AgencyConfig()
+    """Who signs the picks."""
     grace_s: PositiveSeconds = 20.0
     """Time for an orderly stop before it is cut short."""
 

@@ -19,6 +19,8 @@ Probability = Annotated[float, Field(gt=0, lt=1)]
 
 
 class Model(BaseModel):
-    """Base of all parts: strict types, unknown keys refused, immutable."""
+    """Base of all parts: strict types, unknown keys refused, immutable; the docstring under a key describes it in the JSON Schema."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )

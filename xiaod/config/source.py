@@ -7,7 +7,7 @@
 import re
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
 from xiaod.config.model import Model, PositiveSeconds, Seconds
 from xiaod.timebase import ns_from_iso
@@ -17,6 +17,8 @@ DEFAULT_SEEDLINK_PORT = 18000
 
 _CODE = r"(?:[A-Z0-9*?-]|\[!?[A-Z0-9]+(?:-[A-Z0-9]+)*\])"
 _STREAM_PATTERN = re.compile(rf"{_CODE}+\.{_CODE}+\.{_CODE}*\.{_CODE}+")
+
+_STREAM_SCHEMA = WithJsonSchema({"type": "string", "pattern": f"^{_STREAM_PATTERN.pattern}$"})
 
 
 def _stream_pattern(text: str) -> str:
@@ -50,22 +52,30 @@ class SeedLinkConfig(Model):
     """One SeedLink server."""
 
     kind: Literal["seedlink"] = "seedlink"
+    """A server that speaks SeedLink 3."""
     name: str = Field(default="", pattern=r"^[A-Za-z0-9_-]{0,32}$")
     """Label in logs and metrics; by default the server's address."""
     server: Annotated[str, AfterValidator(_server)]
+    """HOST, HOST:PORT, or ``replay:PATH`` for miniSEED played by this process (``replay:example``: ObsPy's example event)."""
     streams: Annotated[
-        tuple[Annotated[str, AfterValidator(_stream_pattern)], ...], Field(min_length=1, strict=False)
+        tuple[Annotated[str, AfterValidator(_stream_pattern), _STREAM_SCHEMA], ...],
+        Field(min_length=1, strict=False),
     ] = ("*.*.*.*",)
+    """Streams to subscribe to: NET.STA.LOC.CHA with * ? [..] wildcards."""
     begin: Annotated[str, AfterValidator(_begin)] = "now"
+    """``now``: what comes from now on. ``resume``: go on behind the last packet of the last run. Or a time such as 2026-01-31T12:00:00Z."""
     max_catch_up_s: PositiveSeconds | None = None
     """After an interruption, data that are older are not asked for; None: whatever the server still has."""
     connect_timeout_s: PositiveSeconds = 10.0
+    """Seconds for opening the connection, and for each answer of the server."""
     network_timeout_s: PositiveSeconds = 60.0
     """Silence (data and keep-alive answers) after which the connection is given up."""
     keepalive_s: Seconds = 20.0
     """Silence after which a keep-alive is sent; 0 sends none."""
     reconnect_min_s: PositiveSeconds = 1.0
+    """Seconds before the first new attempt; doubled each time, ..."""
     reconnect_max_s: PositiveSeconds = 60.0
+    """... up to this; each is shortened at random."""
     discover_s: Seconds = 3600.0
     """How often wildcards are expanded again while connected; 0: only when connecting."""
 

@@ -1,0 +1,69 @@
+"""Every command says what is wrong with its arguments, and ends with the status that README and manual page give."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from xiaod.cli import main
+from xiaod.commands import COMMANDS
+from xiaod.exitcode import ExitCode
+
+README = Path(__file__).parents[2] / "README.md"
+
+REFUSED: dict[str, list[tuple[list[str], str]]] = {
+    "": [([], "usage:"), (["--config", "/no.yaml"], "/no.yaml"), (["fly"], "fly"), (["--fly"], "COMMAND|--fly")],
+    "check": [(["--config", "/no.yaml"], "/no.yaml"), (["more"], "more")],
+    "pick": [([], "INPUT"), (["/nowhere"], "/nowhere"), (["/", "--format", "xml"], "--format"),
+             (["/", "--model", "huge"], "huge"), (["/", "--config", "/no.yaml"], "/no.yaml")],
+    "replay": [([], "PATH"), (["/nowhere"], "/nowhere"), (["example", "--speed", "0"], "--speed"),
+               (["example", "--speed", "fast"], "--speed"), (["example", "--port", "70000"], "port"),
+               (["example", "--copies", "0"], "copies")],
+    "stations": [(["--config", "/no.yaml"], "/no.yaml"), (["--timeout", "soon"], "--timeout"), (["--timeout", "0"], "--timeout")],
+    "picks": [(["--config", "/no.yaml"], "/no.yaml"), (["--format", "xml"], "--format")],
+    "bench": [(["--stations", "-1"], "--stations"), (["--stations", "many"], "--stations"), (["--seconds", "0"], "--seconds"),
+              (["--model", "huge", "--stations", "0"], "huge")],
+    "soak": [(["--hours", "long"], "--hours"), (["--hours", "0"], "--hours"), (["--stations", "0"], "--stations"),
+             (["--faults", "-1"], "--faults"), (["--hop", "0"], "--hop")],
+    "schema": [(["more"], "more")],
+    "completion": [([], "shell"), (["csh"], "csh")],
+    "version": [(["more"], "more")],
+}  # fmt: skip
+"""For each command, and for none: arguments that are wrong, and what of them the message names."""
+
+
+def test_no_command_is_forgotten() -> None:
+    assert set(REFUSED) == {"", *COMMANDS}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        pytest.param([command, *wrong] if command else wrong, named, id=" ".join([command, *wrong]))
+        for command, table in REFUSED.items()
+        for wrong, named in table
+    ],
+)
+def test_wrong_arguments_are_refused(
+    arguments: list[str],
+    named: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    status: object
+    try:
+        status = main(arguments)
+    except SystemExit as ended:
+        status = ended.code
+    said = capsys.readouterr()
+    assert status == ExitCode.CONFIGURATION
+    assert re.search(named, said.err or said.out), said
+    assert "Traceback" not in said.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_readme_gives_the_statuses() -> None:
+    rows = re.findall(r"^\| (\d+) \| ([^|]+) \|$", README.read_text(encoding="utf-8"), re.MULTILINE)
+    assert rows == [(str(code.value), code.meaning.replace("grace_s", "`grace_s`")) for code in ExitCode]

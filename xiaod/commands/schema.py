@@ -1,0 +1,25 @@
+"""``xiaod schema``: print the JSON Schema of the configuration, for editors.
+
+>>> parser = argparse.ArgumentParser()
+>>> arguments(parser)
+>>> options = parser.parse_args([])
+>>> options
+Namespace()
+"""
+
+import argparse
+
+HELP = "print the JSON Schema of the configuration, for editors"
+
+
+def arguments(_: argparse.ArgumentParser) -> None:
+    """It takes none."""
+
+
+def run(_: argparse.Namespace) -> int:
+    """Print the schema."""
+    from xiaod.config.schema import schema_text
+    from xiaod.exitcode import ExitCode
+
+    print(schema_text(), end="")
+    return ExitCode.OK
