@@ -25,6 +25,11 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--config", type=Path, default=None, metavar="FILE", help="run the daemon with this configuration"
     )
+    parser.add_argument(
+        "--shard",
+        metavar="INDEX[/COUNT]",
+        help="run it for this part of the stations only (0/4: the first of four)",
+    )
     parser.add_argument("--version", action="version", version=f"xiaod {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     for name in COMMANDS:

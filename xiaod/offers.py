@@ -10,16 +10,33 @@ True
 """
 
 import asyncio
+from collections import Counter
+from collections.abc import Collection
 from typing import TextIO
 
 from xiaod.config import Config, SeedLinkConfig
+from xiaod.shard import ALONE, Shard, shard_of
 from xiaod.sources.discovery import DiscoveryError, ServerInfo, discover
 from xiaod.sources.patterns import matches, plan
 
 
-def print_offers(config: Config, timeout_s: float, out: TextIO) -> int:
-    """Print every server's streams; gives the exit status: 0, or 1 when a server could not be asked or has nothing selected."""
+def print_offers(
+    config: Config, timeout_s: float, out: TextIO, shard: Shard = ALONE, shown_shards: int = 1
+) -> int:
+    """Print every server's streams.
+
+    Args:
+        config: with the servers.
+        timeout_s: for each.
+        out: where to.
+        shard: only its stations are marked as selected.
+        shown_shards: above 1, for how many shards to show which has which station, and how many each has.
+
+    Returns:
+        the exit status: 0, or 1 when a server could not be asked or has nothing selected.
+    """
     status = 0
+    stations: set[tuple[str, str]] = set()
     for source in config.sources:
         try:
             info = ask(source, timeout_s)
@@ -27,10 +44,29 @@ def print_offers(config: Config, timeout_s: float, out: TextIO) -> int:
             out.write(f"{error}\n")
             status = 1
             continue
-        out.write(_report(source, info))
-        if not any(matches(item.channel, source.streams) for item in info.streams):
+        channels = [item.channel for item in info.streams]
+        asked = plan(source.streams, channels)
+        stations |= {(one.network, one.station) for one in asked}
+        out.write(_report(source, info, shard, shown_shards))
+        if not any(matches(channel, source.streams) for channel in channels):
             status = 1
+    if shown_shards > 1:
+        out.write(balance(stations, shown_shards))
     return status
+
+
+def balance(stations: Collection[tuple[str, str]], shards: int) -> str:
+    """How many stations each shard has, as text.
+
+    >>> print(balance([("BW", name) for name in ("RJOB", "MANZ", "WETR")], 2), end="")
+    shard 0/2: 2 of 3 stations, 67 %
+    shard 1/2: 1 of 3 stations, 33 %
+    """
+    counts = Counter(shard_of(network, station, shards) for network, station in stations)
+    return "".join(
+        f"shard {index}/{shards}: {counts[index]} of {len(stations)} stations, {100 * counts[index] / max(1, len(stations)):.0f} %\n"
+        for index in range(shards)
+    )
 
 
 def ask(source: SeedLinkConfig, timeout_s: float) -> ServerInfo:
@@ -50,21 +86,35 @@ def ask(source: SeedLinkConfig, timeout_s: float) -> ServerInfo:
     return asyncio.run(embedded())
 
 
-def _report(source: SeedLinkConfig, info: ServerInfo) -> str:
+def _report(source: SeedLinkConfig, info: ServerInfo, shard: Shard, shown_shards: int) -> str:
     channels = [item.channel for item in info.streams]
-    selected = {channel for channel in channels if matches(channel, source.streams)}
+    selected = {
+        channel
+        for channel in channels
+        if shard.holds(channel.network, channel.station) and matches(channel, source.streams)
+    }
+
+    def place(network: str, station: str) -> str:
+        return f"  shard {shard_of(network, station, shown_shards)}" if shown_shards > 1 else ""
+
     lines = [
         f"{source.label}: {info.software or 'unknown software'}, {info.organization or 'unknown organization'}"
     ]
     lines += [
         f"  {'+' if item.channel in selected else ' '} {item.channel!s:<20} {item.begin_time} to {item.end_time}"
+        + place(item.channel.network, item.channel.station)
         for item in info.streams
     ]
     listed = {(channel.network, channel.station) for channel in channels}
     lines += [
         f"  ? {subscription.network}.{subscription.station}: asked for by the configuration, not listed by the server"
+        + place(subscription.network, subscription.station)
         for subscription in plan(source.streams, channels)
         if (subscription.network, subscription.station) not in listed
+        and shard.holds(subscription.network, subscription.station)
     ]
-    lines.append(f"  {len(selected)} of {len(channels)} streams selected (+) by {', '.join(source.streams)}")
+    where = "" if shard == ALONE else f" on shard {shard}"
+    lines.append(
+        f"  {len(selected)} of {len(channels)} streams selected (+) by {', '.join(source.streams)}{where}"
+    )
     return "\n".join(lines) + "\n"

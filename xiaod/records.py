@@ -120,7 +120,8 @@ class BadRecord:
     record_bytes: int = 0
 
 
-LinkState = Literal["connecting", "connected", "streaming", "disconnected", "refused", "ended"]
+LinkState = Literal["connecting", "connected", "streaming", "disconnected", "refused", "idle", "ended"]
+"""``idle``: the server has nothing that this process picks."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ RESTART = (
     "http.host",
     "http.port",
     "state.folder",
+    "shard",
 )
 """Keys, or whole parts, that only a restart changes."""
 
@@ -65,6 +66,7 @@ def plan_reload(old: Config, new: Config) -> Reload:
             "windows": old.windows,
             "engine": old.engine,
             "http": old.http.model_copy(update={"stale_after_s": new.http.stale_after_s}),
+            "shard": old.shard,
             "state": new.state.model_copy(update={"folder": old.state.folder}),
         }
     )

@@ -21,17 +21,20 @@ from typing import TYPE_CHECKING
 from models.weights import resolve
 from xiaod import __version__
 from xiaod.config import Config, SeedLinkConfig, SinkConfig
-from xiaod.configfile import ConfigError, load_config
+from xiaod.configfile import ConfigError
 from xiaod.engines import ENGINES, Engine
 from xiaod.engines.errors import ModelError
 from xiaod.exitcode import ExitCode
 from xiaod.ledger import Ledger
+from xiaod.lock import FolderLock, LockedError
 from xiaod.logs import configure_logs, get_logger
 from xiaod.metrics import Metrics
 from xiaod.notify import Notifier
 from xiaod.pipeline import Pipeline
+from xiaod.placement import load_placed_anew
 from xiaod.records import Positions
 from xiaod.reload import Reload, plan_reload
+from xiaod.shard import Shard
 from xiaod.sinks import SINKS, Sink, SinkError
 from xiaod.sources import SOURCES
 from xiaod.store import PickStore
@@ -129,8 +132,20 @@ def open_sink(config: Config, sink: SinkConfig) -> Sink:
 class Service:
     """One run of the daemon."""
 
-    def __init__(self, config: Config, engine: Engine, config_path: Path) -> None:
+    def __init__(
+        self, config: Config, engine: Engine, config_path: Path, shard_option: str | None = None
+    ) -> None:
+        """Set up; nothing is opened before :meth:`run`.
+
+        Args:
+            config: as this shard uses it, see :mod:`xiaod.placement`.
+            engine: loaded.
+            config_path: the file, to be read again at SIGHUP.
+            shard_option: value of ``--shard``, for then.
+        """
         self._config = config
+        self._shard = Shard(config.shard.index or 0, config.shard.count)
+        self._shard_option = shard_option
         self._engine = engine
         self._config_path = config_path
         self._log = get_logger("service")
@@ -148,13 +163,15 @@ class Service:
         """Run until a signal comes or something fails.
 
         Raises:
-            StartError: when a listener or an embedded server cannot be started, or a sink not made.
+            StartError: when a listener or an embedded server cannot be started, a sink not made, or another daemon uses the state
+                folder.
         """
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._signalled, number)
         loop.add_signal_handler(signal.SIGHUP, self._changed.set)
         async with self._stack as stack:
+            self._lock_state(stack)
             try:
                 sinks = open_sinks(self._config)
             except SinkError as error:
@@ -198,6 +215,7 @@ class Service:
             version=__version__,
             config=str(self._config_path),
             pid=os.getpid(),
+            shard=str(self._shard),
             model=f"{spec.name}-{spec.version}",
             model_sha256=self._engine.sha256[:16],
             sources=list(self._sources),
@@ -240,6 +258,22 @@ class Service:
         self._log.info("service.stopping", signal=signal.Signals(number).name)
         self._stopping.set()
 
+    def _lock_state(self, stack: AsyncExitStack) -> None:
+        """Be the only one in the state folder: two daemons would take each other's picks for their own."""
+        folder = self._config.state.folder
+        try:
+            lock = FolderLock(folder, self._shard)
+        except LockedError as error:
+            raise StartError(
+                f"state.folder: {error}; stop that one, or give this one a folder or a shard of its own",
+                ExitCode.CONFIGURATION,
+            ) from error
+        except OSError as error:
+            # Without a folder to write to there is nothing to share; the store will say so.
+            self._log.warning("state.not_locked", folder=str(folder), error=error.strerror)
+            return
+        stack.callback(lock.release)
+
     def _open_store(self, stack: AsyncExitStack) -> None:
         """Open the record of truth; without a disk to write to, picks go to the sinks from memory, and the log says so."""
         try:
@@ -274,7 +308,7 @@ class Service:
                 self._saving(lambda store: store.save({}, {config.label: positions}))
 
         source: SeedLinkSource = load(SOURCES, config.kind)(
-            config, resume=resume, remember=remember, lost_ns=lost_ns
+            config, resume=resume, remember=remember, lost_ns=lost_ns, shard=self._shard
         )
         return source
 
@@ -365,7 +399,7 @@ class Service:
             self._notifier.send("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
             try:
                 # Reading takes a second on a small computer.
-                plan = plan_reload(self._config, await asyncio.to_thread(load_config, self._config_path))
+                plan = plan_reload(self._config, await asyncio.to_thread(self._reread))
                 await self._reload(plan, pipeline)
             except (ConfigError, StartError, SinkError) as error:
                 self._metrics.reloads.labels("refused").inc()
@@ -375,6 +409,9 @@ class Service:
                     consequence="everything goes on as it was",
                 )
             self._notifier.send("READY=1")
+
+    def _reread(self) -> Config:
+        return load_placed_anew(self._config_path, self._shard, self._shard_option)
 
     async def _reload(self, plan: Reload, pipeline: Pipeline) -> None:
         config = plan.config

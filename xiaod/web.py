@@ -2,8 +2,8 @@
 
 - ``/metrics``: Prometheus' text format.
 - ``/healthz``: 200 while the event loop turns.
-- ``/readyz``: 200 when every source is subscribed and data flow from at least one station; 503 otherwise, with what is missing. Stale
-  stations are listed in either case, so that one that stopped is seen.
+- ``/readyz``: 200 when every source is subscribed (or all its stations are with other shards) and data flow from at least one station;
+  503 otherwise, with what is missing. Stale stations are listed in either case, so that one that stopped is seen.
 
 Answers are JSON but for ``/metrics``. The server listens on loopback unless the configuration says otherwise.
 
@@ -30,7 +30,9 @@ def readiness(sources: Mapping[str, str], fresh: int, stale: Sequence[str]) -> R
         fresh: stations that send data.
         stale: stations that are subscribed and silent.
     """
-    ready = bool(sources) and all(state == "streaming" for state in sources.values()) and fresh > 0
+    # A source whose stations are all with other shards has nothing to wait for.
+    waiting = [state for state in sources.values() if state != "idle"]
+    ready = bool(sources) and all(state == "streaming" for state in waiting) and (fresh > 0 or not waiting)
     return ready, {
         "ready": ready,
         "sources": dict(sources),

@@ -9,7 +9,7 @@
 
 import argparse
 
-from xiaod.commands.options import DEFAULT_CONFIG, add_config, refuse
+from xiaod.commands.options import DEFAULT_CONFIG, add_config, add_shard, refuse
 
 HELP = "validate a configuration: exit status 0, or 2 with every problem"
 
@@ -17,17 +17,19 @@ HELP = "validate a configuration: exit status 0, or 2 with every problem"
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add its arguments."""
     add_config(parser)
+    add_shard(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     """Validate a configuration, the model it names, and what its sinks need."""
-    from xiaod.configfile import ConfigError, load_config
+    from xiaod.configfile import ConfigError
     from xiaod.engines.errors import ModelError
+    from xiaod.placement import load_placed
     from xiaod.service import open_engine, open_sinks
     from xiaod.sinks import SinkError
 
     try:
-        config = load_config(options.config or DEFAULT_CONFIG)
+        config = load_placed(options.config or DEFAULT_CONFIG, options.shard)
         engine = open_engine(config)
         open_sinks(config)
     except (ConfigError, ModelError, SinkError) as error:

@@ -23,6 +23,16 @@ def add_config(
     parser.add_argument("--config", type=Path, default=argparse.SUPPRESS, metavar="FILE", help=help_text)
 
 
+def add_shard(parser: argparse.ArgumentParser) -> None:
+    """Add ``--shard``."""
+    parser.add_argument(
+        "--shard",
+        default=argparse.SUPPRESS,
+        metavar="INDEX[/COUNT]",
+        help="which of several processes: overrides XIAOD_SHARD and the configuration's 'shard'",
+    )
+
+
 def moment(option: str, text: str | None) -> int | None:
     """A time given as text, in nanoseconds.
 

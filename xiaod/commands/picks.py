@@ -9,7 +9,7 @@
 
 import argparse
 
-from xiaod.commands.options import DEFAULT_CONFIG, add_config, moment, refuse
+from xiaod.commands.options import DEFAULT_CONFIG, add_config, add_shard, moment, refuse
 
 HELP = "print the picks that the daemon has stored"
 
@@ -17,6 +17,7 @@ HELP = "print the picks that the daemon has stored"
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add its arguments."""
     add_config(parser)
+    add_shard(parser)
     parser.add_argument(
         "--since", metavar="TIME", help="UTC, such as 2026-01-31T12:00:00Z (default: the oldest)"
     )
@@ -25,23 +26,30 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print what the store holds."""
+    """Print what the store holds, or the stores of all shards when none is named."""
     from xiaod.configfile import ConfigError, load_config
     from xiaod.offline import StreamSink
+    from xiaod.placement import state_folders
     from xiaod.service import STORE
     from xiaod.store import PickStore
 
+    path = options.config or DEFAULT_CONFIG
     try:
-        config = load_config(options.config or DEFAULT_CONFIG)
-        path = config.state.folder / STORE
-        if not path.is_file():
-            raise FileNotFoundError(f"{path}: no picks have been stored there")
+        config = load_config(path)
+        folders = state_folders(config, str(path), options.shard)
+        stores = [folder / STORE for folder in folders if (folder / STORE).is_file()]
+        if not stores:
+            raise FileNotFoundError(f"{folders[0] / STORE}: no picks have been stored there")
         since_ns, until_ns = moment("--since", options.since), moment("--until", options.until)
-        store = PickStore(path)
+        # A station that has changed its shard has some of its picks in both.
+        found = {}
+        for one in stores:
+            store = PickStore(one)
+            found.update({pick.id: pick for pick in store.between(since_ns, until_ns)})
+            store.close()
     except (ConfigError, OSError, ValueError) as error:
         return refuse(error)
     sink = StreamSink(options.format, None, config.agency)
-    sink.deliver(store.between(since_ns, until_ns), 0)
+    sink.deliver(sorted(found.values(), key=lambda pick: pick.time_ns), 0)
     sink.close()
-    store.close()
     return 0

@@ -30,21 +30,22 @@ def run(options: argparse.Namespace) -> int:
     """Run the daemon in the foreground."""
     import asyncio
 
-    from xiaod.configfile import ConfigError, load_config
+    from xiaod.configfile import ConfigError
     from xiaod.engines.errors import ModelError
     from xiaod.exitcode import ExitCode
     from xiaod.logs import configure_logs, get_logger
+    from xiaod.placement import load_placed
     from xiaod.service import Service, StartError, open_engine
 
     try:
-        config = load_config(options.config)
+        config = load_placed(options.config, options.shard)
         engine = open_engine(config)
     except (ConfigError, ModelError) as error:
         return refuse(error)
     configure_logs(config.logs.level, config.logs.format)
 
     async def serve() -> ExitCode:
-        return await Service(config, engine, options.config).run()
+        return await Service(config, engine, options.config, options.shard).run()
 
     try:
         code = asyncio.run(serve())

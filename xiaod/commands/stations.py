@@ -10,7 +10,7 @@
 import argparse
 import sys
 
-from xiaod.commands.options import DEFAULT_CONFIG, above_zero, add_config, refuse
+from xiaod.commands.options import DEFAULT_CONFIG, above_zero, add_config, add_shard, refuse
 
 HELP = "ask the servers what they have and say what the configuration selects"
 
@@ -18,6 +18,15 @@ HELP = "ask the servers what they have and say what the configuration selects"
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add its arguments."""
     add_config(parser)
+    add_shard(parser)
+    parser.add_argument(
+        "--shards",
+        type=int,
+        nargs="?",
+        const=0,
+        metavar="COUNT",
+        help="show which shard has which station, and how many each has (default: the configuration's shard.count)",
+    )
     parser.add_argument(
         "--timeout",
         type=above_zero,
@@ -29,11 +38,21 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """List what the servers have."""
+    from xiaod.config.shard import MAX_SHARDS
     from xiaod.configfile import ConfigError, load_config
     from xiaod.offers import print_offers
+    from xiaod.placement import chosen_shard, is_named
+    from xiaod.shard import ALONE
 
+    path = options.config or DEFAULT_CONFIG
     try:
-        config = load_config(options.config or DEFAULT_CONFIG)
-    except ConfigError as error:
+        config = load_config(path)
+        shards = config.shard.count if options.shards is None else options.shards or config.shard.count
+        if not 1 <= shards <= MAX_SHARDS:
+            raise ValueError(f"--shards: {shards}: must be 1 to {MAX_SHARDS}")
+        shard = ALONE
+        if options.shards is None and is_named(config, options.shard):
+            shard, shards = chosen_shard(config, str(path), options.shard), 1
+    except (ConfigError, ValueError) as error:
         return refuse(error)
-    return print_offers(config, options.timeout, sys.stdout)
+    return print_offers(config, options.timeout, sys.stdout, shard, shards)

@@ -17,6 +17,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from xiaod.config.model import Model, PositiveSeconds, Probability, Seconds
+from xiaod.config.shard import ShardConfig
 from xiaod.config.sink import ConsoleConfig, JsonLinesConfig, QuakeMLConfig, SinkConfig
 from xiaod.config.source import DEFAULT_SEEDLINK_PORT, REPLAY_PREFIX, SeedLinkConfig
 
@@ -35,6 +36,7 @@ __all__ = [
     "PickerConfig",
     "QuakeMLConfig",
     "SeedLinkConfig",
+    "ShardConfig",
     "SinkConfig",
     "StateConfig",
     "StationConfig",
@@ -184,6 +186,8 @@ class Config(Model):
     """Metrics and health over HTTP."""
     state: StateConfig = StateConfig()
     """What survives a restart."""
+    shard: ShardConfig = ShardConfig()
+    """Which part of the stations this process picks."""
     logs: LogConfig = LogConfig()
     """Logs on standard error."""
     agency: AgencyConfig = AgencyConfig()

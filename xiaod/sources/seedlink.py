@@ -11,6 +11,7 @@ used, and every change of the link. What it promises:
   (:meth:`SeedLinkSource.resumable`), so that windows and filters are as they were. A ringserver numbers all stations together and
   begins a resumed subscription at the newest valid number, so it is asked with one number for all: that of the last packet of
   the connection, or of the oldest of an earlier run; what then comes twice is dropped by the buffers;
+- stations of other shards are not asked for, and their packets not handed on;
 - what lies further back than ``max_catch_up_s`` is not asked for;
 - :meth:`SeedLinkSource.stop` takes effect within a second, whatever the server does.
 
@@ -28,6 +29,7 @@ from typing import TYPE_CHECKING
 
 from xiaod.config import SeedLinkConfig
 from xiaod.records import BadRecord, Channel, LinkChange, LinkState, Positions, Segment
+from xiaod.shard import ALONE, Shard
 from xiaod.sources import Emit
 from xiaod.sources.discovery import DiscoveryError, discover
 from xiaod.sources.miniseed import decode
@@ -43,6 +45,8 @@ SILENT_S = 600.0
 """A station that has sent nothing for so long has nothing on the way."""
 HEALTHY_S = 30.0
 """A link that has streamed for so long makes the next delay short again."""
+IDLE_S = 3600.0
+"""A source whose stations are all with other shards looks again after so long, where ``discover_s`` does not say it."""
 SHARED_NUMBERS = ("ringserver", "xiaod")
 """Servers, by their HELLO, that number the packets of all stations together."""
 HALF_RANGE = 1 << 23
@@ -58,6 +62,7 @@ class SeedLinkSource:
         resume: Positions | None = None,
         remember: Callable[[Positions], None] | None = None,
         lost_ns: int | None = None,
+        shard: Shard = ALONE,
     ) -> None:
         """Set up; nothing is opened before :meth:`run`.
 
@@ -68,15 +73,22 @@ class SeedLinkSource:
                 has to go on behind.
             lost_ns: with ``begin: resume``, time from which to ask where there is nothing to go on behind, because it
                 was lost; None: from now on.
+            shard: which stations this process picks; others are not asked for.
         """
         self._remember = remember
+        self._shard = shard
         self._lost_ns = lost_ns
         self._config = config
         self._stop = threading.Event()
         self._lock = threading.Lock()
-        self._positions: dict[tuple[str, str], tuple[int, int]] = dict(resume or {})
+        self._positions: dict[tuple[str, str], tuple[int, int]] = {
+            # Where a station of another shard stood is old, and would lead far back.
+            station: place
+            for station, place in (resume or {}).items()
+            if shard.holds(*station)
+        }
         # What a later run may have to go back to.
-        self._resumable: dict[tuple[str, str], tuple[int, int]] = dict(resume or {})
+        self._resumable = dict(self._positions)
         self._trails: dict[tuple[str, str], deque[tuple[int, int, int]]] = {}
         self._heard_s: dict[tuple[str, str], float] = {}
         self._last: tuple[int, int] | None = None
@@ -170,21 +182,25 @@ class SeedLinkSource:
         emit(self._change("ended"))
 
     def _session(self, emit: Emit) -> None:
-        """One connection, from discovery to its end, which is always an exception."""
+        """One connection, from discovery to its end, which is an exception unless there was nothing to subscribe to."""
         from xiaod.sources.link import Link
 
         config = self._config
         channels, remark = self._offers()
-        subscriptions = plan(config.streams, channels)
-        if not subscriptions:
+        matching = plan(config.streams, channels)
+        if not matching:
             raise DiscoveryError(f"the server has no stream that matches {', '.join(config.streams)}")
+        subscriptions = tuple(one for one in matching if self._shard.holds(one.network, one.station))
+        if not subscriptions:
+            self._idle(len(matching), emit)
+            return
         link = self._link = Link(config.server, config.connect_timeout_s, self._stop)
         try:
             link.connect()
             self._shared = any(word in link.greeting.lower() for word in SHARED_NUMBERS)
             positions, skipped = self._resume_from()
             link.subscribe(subscriptions, positions, self._begin_ns())
-            selected = tuple(channel for channel in channels if matches(channel, config.streams))
+            selected = tuple(channel for channel in channels if self._wants(channel))
             remarks = [remark] if remark else []
             remarks += [f"refused: {' '.join(link.refused)}"] if link.refused else []
             remarks += (
@@ -197,6 +213,15 @@ class SeedLinkSource:
         finally:
             self._link = None
             link.disconnect()
+
+    def _wants(self, channel: Channel) -> bool:
+        """Whether a channel is picked here."""
+        return self._shard.holds(channel.network, channel.station) and matches(channel, self._config.streams)
+
+    def _idle(self, stations: int, emit: Emit) -> None:
+        """All stations are with other shards: look again when there may be new ones."""
+        emit(self._change("idle", f"none of {stations} stations is on shard {self._shard}"))
+        self._stop.wait(self._config.discover_s or IDLE_S)
 
     def _offers(self) -> tuple[tuple[Channel, ...], str]:
         """Channels that the server lists, and a remark when it does not and they can be done without."""
@@ -244,7 +269,7 @@ class SeedLinkSource:
             channel = item.channel
             wanted = self._wanted.get(channel)
             if wanted is None:
-                wanted = self._wanted[channel] = matches(channel, self._config.streams)
+                wanted = self._wanted[channel] = self._wants(channel)
             if not wanted:
                 self._unselected += 1
                 return
@@ -277,7 +302,7 @@ class SeedLinkSource:
         except DiscoveryError:
             # What flows is worth more than the question.
             return
-        more = {channel for channel in offered if matches(channel, self._config.streams)} - set(selected)
+        more = {channel for channel in offered if self._wants(channel)} - set(selected)
         if more:
             raise LinkError(f"new streams: {' '.join(map(str, sorted(more)[:5]))}")
 

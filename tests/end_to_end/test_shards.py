@@ -1,0 +1,112 @@
+"""Several processes share the stations: together they make the picks of one, whatever their number, and when it changes."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.end_to_end.harness import LIMIT_S, Daemon, Server, comparable, wait_until, write_event
+from tests.end_to_end.test_faults import QUICK
+from tests.end_to_end.test_reload import hang_up
+from xiaod.replay import ReplayConfig
+from xiaod.shard import shard_of
+
+COPIES = 7
+XIAOD = (sys.executable, "-m", "xiaod")
+
+
+def daemon_of(folder: Path, port: int, shard: str = "", by: str = "option", **sections: Any) -> Daemon:
+    """A daemon in a folder of its own, with state and picks where all shards have theirs."""
+    content = {
+        "sources": [{"name": "test", "server": f"127.0.0.1:{port}", **QUICK, **sections.pop("source", {})}],
+        "sinks": [{"kind": "jsonl", "path": str(folder / "picks-{shard}.jsonl"), "rotate": "none"}],
+        "state": {"folder": str(folder / "state"), "save_interval_s": 0.5},
+        **sections,
+    }
+    command = list(XIAOD)
+    if by == "file":
+        index, count = shard.split("/")
+        content["shard"] = {"index": int(index), "count": int(count)}
+    elif by == "environment":
+        command = ["env", f"XIAOD_SHARD={shard}", *XIAOD]
+    elif shard:
+        command += ["--shard", shard]
+    return Daemon(folder / f"run-{shard.replace('/', '-of-') or 'alone'}", command=command, **content)
+
+
+def written(folder: Path) -> list[dict[str, Any]]:
+    """What the sinks of all shards have written."""
+    files = sorted(folder.glob("picks-*.jsonl"))
+    return [json.loads(line) for file in files for line in file.read_text(encoding="utf-8").splitlines()]
+
+
+def used_records(daemons: list[Daemon]) -> float:
+    return sum(daemon.metric("xiaod_records_total") for daemon in daemons)
+
+
+@pytest.fixture(scope="module")
+def event(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int]:
+    path = tmp_path_factory.mktemp("data") / "event.mseed"
+    return path, write_event(path) * COPIES
+
+
+@pytest.fixture(scope="module")
+def server(event: tuple[Path, int]) -> Iterator[Server]:
+    with Server(ReplayConfig(inputs=(event[0],), port=0, speed="max", copies=COPIES)) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def expected(
+    tmp_path_factory: pytest.TempPathFactory, server: Server, event: tuple[Path, int]
+) -> list[dict[str, Any]]:
+    """The picks of one process."""
+    folder = tmp_path_factory.mktemp("alone")
+    with daemon_of(folder, server.port) as daemon:
+        daemon.finish(event[1])
+    picks = written(folder)
+    assert len({pick["station"] for pick in picks}) == COPIES
+    return picks
+
+
+def test_shards_together_make_the_picks_of_one_process(
+    tmp_path: Path, server: Server, event: tuple[Path, int], expected: list[dict[str, Any]]
+) -> None:
+    givers = ("option", "environment", "file")
+    with ExitStack() as stack:
+        daemons = [
+            stack.enter_context(daemon_of(tmp_path, server.port, f"{index}/3", by))
+            for index, by in enumerate(givers)
+        ]
+        wait_until(lambda: used_records(daemons) >= event[1], "all records")
+        second = subprocess.run(
+            [*XIAOD, "--shard", "1/3", "--config", str(daemons[1].config_path)],
+            capture_output=True,
+            text=True,
+            timeout=LIMIT_S,
+            check=False,
+        )
+        assert second.returncode == 2
+        assert f"process {daemons[1].process.pid} uses this folder already" in second.stderr
+        # Its shard cannot change while a daemon runs: neither does its output.
+        for daemon in daemons:
+            daemon.write_config(shard={"index": 1, "count": 4})
+            hang_up(daemon, "reload.done")
+        # What option and environment say is as it was.
+        assert not daemons[0].events("reload.needs_restart")
+        assert not daemons[1].events("reload.needs_restart")
+        assert daemons[2].wait_for("reload.needs_restart")[0]["keys"] == ["shard.index", "shard.count"]
+        assert all(daemon.get("/readyz")[0] == 200 for daemon in daemons)
+        assert used_records(daemons) == event[1]
+        assert [daemon.stop() for daemon in daemons] == [0, 0, 0]
+    assert comparable(written(tmp_path)) == comparable(expected)
+    daemons[0].write_config(shard={"count": 3})
+    assert comparable(daemons[0].stored()) == comparable(expected)
+    for index in range(3):
+        lines = (tmp_path / f"picks-{index}.jsonl").read_text(encoding="utf-8").splitlines()
+        assert {shard_of("BW", json.loads(line)["station"], 3) for line in lines} == {index}

@@ -1,0 +1,148 @@
+"""Which shard a process is, where it has its files, and what it says when that is not clear."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import get_args
+
+import pytest
+from pydantic import BaseModel
+
+from xiaod.config import Config, SinkConfig
+from xiaod.configfile import ConfigError
+from xiaod.lock import FolderLock, LockedError, holder
+from xiaod.placement import WRITTEN, chosen_shard, load_placed, load_placed_anew
+from xiaod.shard import Shard
+
+SOURCES = "sources: [{server: localhost}]\n"
+
+
+def config_of(**shard: int) -> Config:
+    return Config.model_validate({"sources": [{"server": "localhost"}], "shard": shard})
+
+
+@pytest.mark.parametrize(
+    ("shard", "option", "variable", "expected"),
+    [
+        ({}, None, None, Shard(0, 1)),
+        ({}, "0/3", None, Shard(0, 3)),
+        ({"index": 1, "count": 3}, None, None, Shard(1, 3)),
+        ({"count": 3}, None, "2", Shard(2, 3)),
+        ({"count": 3}, "1", "2", Shard(1, 3)),
+        ({"index": 0, "count": 3}, "1", "2/4", Shard(1, 4)),
+        ({"index": 0, "count": 3}, "1/2", "2/4", Shard(1, 2)),
+        ({"index": 0, "count": 3}, None, "", Shard(0, 3)),
+    ],
+)
+def test_option_before_environment_before_file(
+    shard: dict[str, int], option: str | None, variable: str | None, expected: Shard
+) -> None:
+    environment = {} if variable is None else {"XIAOD_SHARD": variable}
+    assert chosen_shard(config_of(**shard), "f", option, environment) == expected
+
+
+@pytest.mark.parametrize(
+    ("shard", "option", "variable", "expected"),
+    [
+        ({"count": 3}, None, None, "f: shard.index: is missing: which of the 3 shards is this? Give it with --shard INDEX"),
+        ({}, "3/3", None, "--shard: 3: the index must be 0 to 2, since there are 3 shards"),
+        ({"count": 3}, None, "3", "XIAOD_SHARD: 3 of 3 (f: shard): the index must be 0 to 2"),
+        ({"count": 3}, "one", None, "--shard: 'one': must be INDEX or INDEX/COUNT, for example 0/4"),
+        ({"count": 3}, None, "1/", "XIAOD_SHARD: '1/': must be INDEX or INDEX/COUNT"),
+        ({"count": 3}, None, "0/0", "XIAOD_SHARD: '0/0': COUNT must be 1 to 1024"),
+        ({"index": 2, "count": 3}, "/2", None, "--shard: '/2': must be INDEX or INDEX/COUNT"),
+    ],
+)  # fmt: skip
+def test_errors_name_where_the_shard_was_given(
+    shard: dict[str, int], option: str | None, variable: str | None, expected: str
+) -> None:
+    environment = {} if variable is None else {"XIAOD_SHARD": variable}
+    with pytest.raises(ConfigError) as caught:
+        chosen_shard(config_of(**shard), "f", option, environment)
+    assert str(caught.value).startswith(expected)
+
+
+def test_files_that_two_shards_would_write_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    sinks = "sinks: [{kind: jsonl, path: var/picks.jsonl}, {kind: quakeml, folder: var/quakeml}]\n"
+    path.write_text(SOURCES + sinks)
+    assert load_placed(path, None, {}).state.folder == Path("var/state")
+    with pytest.raises(ConfigError) as caught:
+        load_placed(path, "0/2", {})
+    said = [
+        ("sinks[0].path: var/picks.jsonl", "var/picks-{shard}.jsonl"),
+        ("sinks[1].folder: var/quakeml", "var/quakeml-{shard}"),
+    ]
+    assert caught.value.problems == [
+        f"{path}: {place} would be written by each of the 2 shards; put {{shard}} into it, for example {better}"
+        for place, better in said
+    ]
+
+
+def test_a_shard_has_files_and_a_port_of_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    sinks = "sinks: [{kind: jsonl, path: '{shard}/a-{shard}.jsonl'}]\nhttp: {port: 9000}\n"
+    path.write_text(SOURCES + sinks)
+    placed = load_placed(path, "2/3", {})
+    assert (placed.sinks[0].model_dump()["path"], placed.http.port) == (Path("2/a-2.jsonl"), 9002)
+    assert placed.state.folder == Path("var/state/shard-2")
+    # The same file serves one process too.
+    alone = load_placed(path, None, {})
+    assert (alone.sinks[0].model_dump()["path"], alone.http.port) == (Path("0/a-0.jsonl"), 9000)
+    assert alone.state.folder == Path("var/state")
+    path.write_text(SOURCES + "http: {port: 65535}\n")
+    with pytest.raises(ConfigError, match=r"http\.port: 65535 \+ 1 \(the shard\) is above 65535"):
+        load_placed(path, "1/2", {})
+
+
+def test_a_free_port_stays_a_free_port(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(SOURCES + "http: {port: 0}\n")
+    assert load_placed(path, "1/2", {}).http.port == 0
+
+
+def test_a_process_that_runs_keeps_its_files_when_its_shard_changes(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(SOURCES + "shard: {index: 2, count: 4}\nsinks: [{kind: jsonl, path: 'a-{shard}'}]\n")
+    placed = load_placed_anew(path, Shard(1, 3))
+    assert placed.state.folder == Path("var/state/shard-1")
+    assert placed.sinks[0].model_dump()["path"] == Path("a-1")
+    assert (placed.shard.index, placed.shard.count) == (2, 4)
+
+
+def test_every_path_of_a_sink_is_known_as_written_or_read() -> None:
+    for model in get_args(get_args(SinkConfig)[0]):
+        assert issubclass(model, BaseModel)
+        for key, field in model.model_fields.items():
+            if field.annotation is Path or Path in get_args(field.annotation):
+                assert key in WRITTEN or key.endswith("_file"), (model, key)
+
+
+def test_a_folder_has_one_holder(tmp_path: Path) -> None:
+    folder = tmp_path / "state"
+    lock = FolderLock(folder, Shard(1, 3))
+    with pytest.raises(LockedError, match=f"process {os.getpid()} uses this folder already"):
+        FolderLock(folder, Shard(0, 2))
+    lock.release()
+    FolderLock(folder, Shard(0, 2)).release()
+    assert holder(folder) is None
+    assert holder(tmp_path / "nowhere") is None
+
+
+def test_a_lock_ends_with_its_process(tmp_path: Path) -> None:
+    program = (
+        "import sys; from pathlib import Path; from xiaod.lock import FolderLock; from xiaod.shard import ALONE;"
+        "lock = FolderLock(Path(sys.argv[1]), ALONE); print(flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program, tmp_path], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        found = holder(tmp_path)
+        assert found is not None
+        assert (found.pid, found.shard) == (process.pid, "0/1")
+        process.kill()
+        process.wait(60)
+        FolderLock(tmp_path, Shard(0, 1)).release()

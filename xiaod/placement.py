@@ -1,0 +1,215 @@
+"""Where one of several processes has its files and its port: a configuration, as the shard that reads it uses it.
+
+Which shard it is, is said by ``--shard INDEX/COUNT``, by the environment (``XIAOD_SHARD``), and by ``shard`` in the file; the first that
+gives the index counts, and the first that gives the count. With more than one shard
+
+- state lies in ``STATE_FOLDER/shard-INDEX``;
+- ``{shard}`` in a text of a sink is the index, and where picks are written to files it must be there: two processes that append to one
+  file would destroy it;
+- HTTP listens on ``http.port`` plus the index.
+
+>>> from xiaod.config import Config
+>>> written = {"kind": "jsonl", "path": "picks-{shard}.jsonl"}
+>>> config = Config.model_validate({"sources": [{"server": "a"}], "shard": {"count": 4}, "sinks": [written]})
+>>> placed = place(config, chosen_shard(config, "config.yaml", "2", {}), "config.yaml")
+>>> str(placed.sinks[0].path), str(placed.state.folder), placed.http.port
+('picks-2.jsonl', 'var/state/shard-2', 9810)
+"""
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from xiaod.config import Config, Model, ShardConfig
+from xiaod.config.shard import MAX_SHARDS
+from xiaod.configfile import ConfigError, load_config
+from xiaod.shard import ALONE, Shard
+
+OPTION = "--shard"
+VARIABLE = "XIAOD_SHARD"
+PLACEHOLDER = "{shard}"
+WRITTEN = ("path", "folder")
+"""Keys with these names say where something is written; paths that are read have names such as ``ca_file``."""
+FOLDER = "shard-"
+"""How the folder of a shard's state begins; the index follows."""
+MAX_PORT = 65_535
+
+_GIVEN = re.compile(r"(\d{1,6})(?:/(\d{1,6}))?")
+
+
+def load_placed(
+    path: Path, option: str | None = None, environment: Mapping[str, str] | None = None
+) -> Config:
+    """Read a configuration as the process of one shard uses it.
+
+    Args:
+        path: the file.
+        option: value of ``--shard``; None: not given.
+        environment: where ``XIAOD_SHARD`` may be; None: that of this process.
+
+    Raises:
+        ConfigError: when the file is wrong, or it does not become clear which shard this is, or two shards would write to one place.
+    """
+    config = load_config(path)
+    return place(config, chosen_shard(config, str(path), option, environment), str(path))
+
+
+def load_placed_anew(path: Path, shard: Shard, option: str | None = None) -> Config:
+    """Read the configuration of a process that runs: its files stay those of its shard, ``shard`` is what it would be after a restart.
+
+    Raises:
+        ConfigError: as :func:`load_placed`.
+    """
+    config = load_config(path)
+    chosen = chosen_shard(config, str(path), option)
+    placed = place(config, shard, str(path))
+    return placed.model_copy(update={"shard": ShardConfig(index=chosen.index, count=chosen.count)})
+
+
+def chosen_shard(
+    config: Config, name: str, option: str | None = None, environment: Mapping[str, str] | None = None
+) -> Shard:
+    """Which shard this process is; ``name`` stands for the file in errors.
+
+    Raises:
+        ConfigError: when it does not become clear, or is none of the shards.
+    """
+    variable = (os.environ if environment is None else environment).get(VARIABLE)
+    givers = [
+        *((OPTION, *_parts(OPTION, text)) for text in (option,) if text is not None),
+        # An empty variable is one that is not set, as everywhere.
+        *((VARIABLE, *_parts(VARIABLE, text)) for text in (variable,) if text),
+        (name + ": shard", config.shard.index, config.shard.count),
+    ]
+    count_from, count = next((giver, count) for giver, _, count in givers if count is not None)
+    index_from, index = next(((giver, index) for giver, index, _ in givers if index is not None), ("", None))
+    if index is None:
+        if count == 1:
+            return ALONE
+        raise ConfigError(
+            f"{name}: shard.index: is missing: which of the {count} shards is this? "
+            f"Give it with {OPTION} INDEX, {VARIABLE}=INDEX or shard.index, 0 to {count - 1}"
+        )
+    if index >= count:
+        said = (
+            f"{index_from}: {index}"
+            if index_from == count_from
+            else f"{index_from}: {index} of {count} ({count_from})"
+        )
+        raise ConfigError(f"{said}: the index must be 0 to {count - 1}, since there are {count} shards")
+    return Shard(index, count)
+
+
+def _parts(giver: str, text: str) -> tuple[int, int | None]:
+    found = _GIVEN.fullmatch(text.strip())
+    if found is None:
+        raise ConfigError(
+            f"{giver}: {text!r}: must be INDEX or INDEX/COUNT, for example 0/4 for the first of four"
+        )
+    index, count = int(found[1]), None if found[2] is None else int(found[2])
+    if count is not None and not 1 <= count <= MAX_SHARDS:
+        raise ConfigError(f"{giver}: {text!r}: COUNT must be 1 to {MAX_SHARDS}")
+    return index, count
+
+
+def place(config: Config, shard: Shard, name: str) -> Config:
+    """The configuration with the files and the port of one shard.
+
+    Raises:
+        ConfigError: when two shards would write to one place; ``name`` stands for the file.
+    """
+    if shard.count > 1:
+        shared = [key for part, model in _parts_that_write(config) for key in _shared(part, model)]
+        problems = [
+            f"{name}: {key}: {value} would be written by each of the {shard.count} shards; put {PLACEHOLDER} into it, "
+            f"for example {_example(value)}"
+            for key, value in shared
+        ]
+        if config.http.enabled and config.http.port + shard.index > MAX_PORT:
+            problems.append(
+                f"{name}: http.port: {config.http.port} + {shard.index} (the shard) is above {MAX_PORT}"
+            )
+        if problems:
+            raise ConfigError("\n".join(problems))
+    updates: dict[str, Any] = {
+        key: _filled(model, shard.index) for key, model in _parts_that_write(config) if "[" not in key
+    }
+    updates["sinks"] = tuple(_filled(sink, shard.index) for sink in config.sinks)
+    updates["shard"] = ShardConfig(index=shard.index, count=shard.count)
+    if shard.count > 1:
+        updates["state"] = config.state.model_copy(
+            update={"folder": state_folder(config.state.folder, shard)}
+        )
+        if config.http.port:
+            updates["http"] = config.http.model_copy(update={"port": config.http.port + shard.index})
+    return config.model_copy(update=updates)
+
+
+def is_named(config: Config, option: str | None) -> bool:
+    """Whether option, environment or file say which shard is meant."""
+    return option is not None or bool(os.environ.get(VARIABLE)) or config.shard.index is not None
+
+
+def state_folders(config: Config, name: str, option: str | None = None) -> list[Path]:
+    """Where state lies of a shard that is named, or of all that have run there, when none is.
+
+    Raises:
+        ConfigError: when the one that is named is none of the shards.
+    """
+    base = config.state.folder
+    if is_named(config, option):
+        return [state_folder(base, chosen_shard(config, name, option))]
+    return [base, *shard_folders(base)]
+
+
+def shard_folders(base: Path) -> list[Path]:
+    """Folders of shards that there are, by index."""
+    found = {
+        int(path.name.removeprefix(FOLDER)): path
+        for path in base.glob(FOLDER + "[0-9]*")
+        if path.name[len(FOLDER) :].isdigit()
+    }
+    return [found[index] for index in sorted(found)]
+
+
+def state_folder(base: Path, shard: Shard) -> Path:
+    """Where a shard keeps its state, below what the configuration names."""
+    return base if shard.count == 1 else base / f"{FOLDER}{shard.index}"
+
+
+def base_folder(folder: Path, shard: Shard) -> Path:
+    """What the configuration names, from where a shard keeps its state."""
+    return folder if shard.count == 1 else folder.parent
+
+
+def _parts_that_write(config: Config) -> Iterator[tuple[str, Model]]:
+    """Parts of the configuration that may write files, each with its key."""
+    for number, sink in enumerate(config.sinks):
+        yield f"sinks[{number}]", sink
+    for key in type(config).model_fields:
+        part = getattr(config, key)
+        if isinstance(part, Model) and key != "state":
+            yield key, part
+
+
+def _shared(part: str, model: Model) -> Iterator[tuple[str, Path]]:
+    for key in WRITTEN:
+        value = getattr(model, key, None)
+        if isinstance(value, Path) and PLACEHOLDER not in str(value):
+            yield f"{part}.{key}", value
+
+
+def _filled(model: Model, index: int) -> Model:
+    """The same with the index in the place of every ``{shard}``."""
+    changed = {
+        key: type(value)(str(value).replace(PLACEHOLDER, str(index)))
+        for key, value in model
+        if isinstance(value, str | Path) and PLACEHOLDER in str(value)
+    }
+    return model.model_copy(update=changed) if changed else model
+
+
+def _example(path: Path) -> Path:
+    return path.with_name(f"{path.stem}-{PLACEHOLDER}{path.suffix}")
