@@ -19,10 +19,10 @@ FLOORS = {
         "config",
         "exitcode",
         "folders",
-        "tables",
+        "tables", "shard", "lock",
     ),
     1: ("resample", "run", "track", "buffer", "onsets", "picker", "streampicker"),
-    2: ("sources", "engines", "sinks", "store", "replay", "configfile", "board", "reload"),
+    2: ("sources", "engines", "sinks", "store", "replay", "configfile", "board", "reload", "placement"),
     3: ("assembler", "bridge", "backlog", "ledger", "outlet", "stages", "pipeline", "web"),
     4: ("service", "offline", "offers", "bench", "soak", "commands", "cli", "generated", "__main__"),
 }
