@@ -10,7 +10,7 @@
 import argparse
 import sys
 
-from xiaod.commands.options import DEFAULT_CONFIG, above_zero, add_config, add_shard, refuse
+from xiaod.commands.options import DEFAULT_CONFIG, above_zero, add_config, add_shard, one_or_more, refuse
 
 HELP = "ask the servers what they have and say what the configuration selects"
 
@@ -21,7 +21,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add_shard(parser)
     parser.add_argument(
         "--shards",
-        type=int,
+        type=one_or_more,
         nargs="?",
         const=0,
         metavar="COUNT",
@@ -48,8 +48,8 @@ def run(options: argparse.Namespace) -> int:
     try:
         config = load_config(path)
         shards = config.shard.count if options.shards is None else options.shards or config.shard.count
-        if not 1 <= shards <= MAX_SHARDS:
-            raise ValueError(f"--shards: {shards}: must be 1 to {MAX_SHARDS}")
+        if shards > MAX_SHARDS:
+            raise ValueError(f"--shards: {shards}: must be at most {MAX_SHARDS}")
         shard = ALONE
         if options.shards is None and is_named(config, options.shard):
             shard, shards = chosen_shard(config, str(path), options.shard), 1

@@ -7,17 +7,17 @@
 
 _shtab_xiaod_subparsers=(check pick replay stations picks bench soak schema completion version)
 
-_shtab_xiaod_check_option_strings=(-h --help --config)
+_shtab_xiaod_check_option_strings=(-h --help --config --shard)
 _shtab_xiaod_pick_option_strings=(-h --help --config --model --format --output --no-progress)
 _shtab_xiaod_replay_option_strings=(-h --help --host --port --speed --loop --shift-to-now --copies)
-_shtab_xiaod_stations_option_strings=(-h --help --config --timeout)
-_shtab_xiaod_picks_option_strings=(-h --help --config --since --until --format)
+_shtab_xiaod_stations_option_strings=(-h --help --config --shard --shards --timeout)
+_shtab_xiaod_picks_option_strings=(-h --help --config --shard --since --until --format)
 _shtab_xiaod_bench_option_strings=(-h --help --stations --seconds --model --engine --output)
 _shtab_xiaod_soak_option_strings=(-h --help --hours --stations --faults --hop --folder --output)
 _shtab_xiaod_schema_option_strings=(-h --help)
 _shtab_xiaod_completion_option_strings=(-h --help)
 _shtab_xiaod_version_option_strings=(-h --help)
-_shtab_xiaod_option_strings=(-h --help --config --version)
+_shtab_xiaod_option_strings=(-h --help --config --shard --version)
 
 _shtab_xiaod_check___config_COMPGEN=_shtab_compgen_files
 _shtab_xiaod_pick_pos_0_COMPGEN=_shtab_compgen_files
@@ -50,6 +50,7 @@ _shtab_xiaod_replay___loop_nargs=0
 _shtab_xiaod_replay___shift_to_now_nargs=0
 _shtab_xiaod_stations__h_nargs=0
 _shtab_xiaod_stations___help_nargs=0
+_shtab_xiaod_stations___shards_nargs='?'
 _shtab_xiaod_picks__h_nargs=0
 _shtab_xiaod_picks___help_nargs=0
 _shtab_xiaod_bench__h_nargs=0

@@ -51,17 +51,19 @@ function _shtab_xiaod_using
 end
 
 set -g _shtab_xiaod_commands check pick replay stations picks bench soak schema completion version
-set -g _shtab_xiaod_opts_with_value --config --copies --engine --faults --folder --format --hop --host --hours --model --output --port --seconds --since --speed --stations --timeout --until
+set -g _shtab_xiaod_opts_with_value --config --copies --engine --faults --folder --format --hop --host --hours --model --output --port --seconds --shard --shards --since --speed --stations --timeout --until
 
 complete -c xiaod -e
 complete -c xiaod -f
 
 complete -c xiaod -n _shtab_xiaod_using -s h -l help -d 'show this help message and exit'
 complete -c xiaod -n _shtab_xiaod_using -l config -xka "(__fish_complete_path (commandline -ct))" -d 'run the daemon with this configuration'
+complete -c xiaod -n _shtab_xiaod_using -l shard -x -d 'run it for this part of the stations only (0/4: the first of four)'
 complete -c xiaod -n _shtab_xiaod_using -l version -d 'show program'"'"'s version number and exit'
 complete -c xiaod -n '_shtab_xiaod_using; and test $_shtab_xiaod_npos -eq 0' -a check -d 'validate a configuration: exit status 0, or 2 with every problem'
 complete -c xiaod -n '_shtab_xiaod_using check' -s h -l help -d 'show this help message and exit'
 complete -c xiaod -n '_shtab_xiaod_using check' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'configuration (default: config.yaml)'
+complete -c xiaod -n '_shtab_xiaod_using check' -l shard -x -d 'which of several processes: overrides XIAOD_SHARD and the configuration'"'"'s '"'"'shard'"'"''
 complete -c xiaod -n '_shtab_xiaod_using; and test $_shtab_xiaod_npos -eq 0' -a pick -d 'pick miniSEED files and folders, as fast as the CPU goes'
 complete -c xiaod -n '_shtab_xiaod_using pick' -s h -l help -d 'show this help message and exit'
 complete -c xiaod -n '_shtab_xiaod_using pick' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'windows, engine and picker as in this configuration (default: the defaults)'
@@ -82,10 +84,13 @@ complete -c xiaod -n '_shtab_xiaod_using replay; and test $_shtab_xiaod_npos -ge
 complete -c xiaod -n '_shtab_xiaod_using; and test $_shtab_xiaod_npos -eq 0' -a stations -d 'ask the servers what they have and say what the configuration selects'
 complete -c xiaod -n '_shtab_xiaod_using stations' -s h -l help -d 'show this help message and exit'
 complete -c xiaod -n '_shtab_xiaod_using stations' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'configuration (default: config.yaml)'
+complete -c xiaod -n '_shtab_xiaod_using stations' -l shard -x -d 'which of several processes: overrides XIAOD_SHARD and the configuration'"'"'s '"'"'shard'"'"''
+complete -c xiaod -n '_shtab_xiaod_using stations' -l shards -x -d 'show which shard has which station, and how many each has (default: the configuration'"'"'s shard.count)'
 complete -c xiaod -n '_shtab_xiaod_using stations' -l timeout -x -d 'for each server (default: 30.0)'
 complete -c xiaod -n '_shtab_xiaod_using; and test $_shtab_xiaod_npos -eq 0' -a picks -d 'print the picks that the daemon has stored'
 complete -c xiaod -n '_shtab_xiaod_using picks' -s h -l help -d 'show this help message and exit'
 complete -c xiaod -n '_shtab_xiaod_using picks' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'configuration (default: config.yaml)'
+complete -c xiaod -n '_shtab_xiaod_using picks' -l shard -x -d 'which of several processes: overrides XIAOD_SHARD and the configuration'"'"'s '"'"'shard'"'"''
 complete -c xiaod -n '_shtab_xiaod_using picks' -l since -x -d 'UTC, such as 2026-01-31T12:00:00Z (default: the oldest)'
 complete -c xiaod -n '_shtab_xiaod_using picks' -l until -x -d 'UTC (default: the newest)'
 complete -c xiaod -n '_shtab_xiaod_using picks' -l format -xka "jsonl quakeml csv" -d format

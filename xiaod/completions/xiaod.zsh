@@ -27,6 +27,7 @@ _shtab_xiaod_commands() {
 _shtab_xiaod_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--config[run the daemon with this configuration]:FILE:_files"
+  "--shard[run it for this part of the stations only (0\/4\: the first of four)]:INDEX[/COUNT]:"
   "(- : *)--version[show program\'s version number and exit]"
 )
 
@@ -48,6 +49,7 @@ _shtab_xiaod_bench_defaults_added=0
 _shtab_xiaod_check_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--config[configuration (default\: config.yaml)]:FILE:_files"
+  "--shard[which of several processes\: overrides XIAOD_SHARD and the configuration\'s \'shard\']:INDEX[/COUNT]:"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -77,6 +79,7 @@ _shtab_xiaod_pick_defaults_added=0
 _shtab_xiaod_picks_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--config[configuration (default\: config.yaml)]:FILE:_files"
+  "--shard[which of several processes\: overrides XIAOD_SHARD and the configuration\'s \'shard\']:INDEX[/COUNT]:"
   "--since[UTC, such as 2026-01-31T12\:00\:00Z (default\: the oldest)]:TIME:"
   "--until[UTC (default\: the newest)]:TIME:"
   "--format[format]:format:(jsonl quakeml csv)"
@@ -122,6 +125,8 @@ _shtab_xiaod_soak_defaults_added=0
 _shtab_xiaod_stations_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--config[configuration (default\: config.yaml)]:FILE:_files"
+  "--shard[which of several processes\: overrides XIAOD_SHARD and the configuration\'s \'shard\']:INDEX[/COUNT]:"
+  "--shards[show which shard has which station, and how many each has (default\: the configuration\'s shard.count)]:COUNT:"
   "--timeout[for each server (default\: 30.0)]:SECONDS:"
 )
 
