@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.frontend import prepare
+from models.runtime import onnx_runtime
 from models.small_phasenet import SmallPhaseNet
 from models.spec import ModelSpec, SpecError
 
@@ -48,7 +49,8 @@ def onnx_annotator(path: Path, threads: int = 1) -> tuple[Annotate, ModelSpec]:
         FileNotFoundError: when there is no such file.
         SpecError: when it is no model, or carries no specification.
     """
-    import onnxruntime
+    onnxruntime = onnx_runtime()
+    # Behind the line before: an import of its own would load the library with its telemetry.
     from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidGraph, InvalidProtobuf
 
     if not path.is_file():

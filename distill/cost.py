@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.frontend import fresh_state, prepare, standardise, stream
+from models.runtime import onnx_runtime
 from models.spec import METADATA_KEY, ModelSpec
 from models.weights import shipped, stateful_path, weights_path
 
@@ -121,7 +122,7 @@ def _median_us(run: Callable[[], None], runs: int) -> float:
 
 
 def _open(path: Path) -> tuple[Any, ModelSpec | None]:
-    import onnxruntime
+    onnxruntime = onnx_runtime()
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1

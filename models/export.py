@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from models.runtime import onnx_runtime
 from models.small_phasenet import SmallPhaseNet
 from models.spec import ModelSpec
 from models.streaming import StreamingPhaseNet
@@ -93,7 +94,8 @@ def _export(
     axes: dict[str, dict[int, str]],
 ) -> Path:
     import onnx
-    import onnxruntime
+
+    onnxruntime = onnx_runtime()
 
     partial = path.with_suffix(".partial.onnx")
     with warnings.catch_warnings():

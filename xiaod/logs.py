@@ -1,19 +1,25 @@
 """Logs: structlog on standard error, JSON unless a person watches.
 
 Events are names with fields, one for each fact: ``log.info("station.stale", instrument="BW.RJOB..EH", silent_s=61.2)``. No line is
-written per packet.
+written per packet. Where standard error is systemd's journal, each line begins with its priority, as sd-daemon(3) has it, so that
+``journalctl -p warning`` chooses by level.
 
 >>> configure_logs("info", "json")
 >>> get_logger("example").debug("not.shown")
 """
 
 import logging
+import os
 import sys
-from typing import Literal, cast
+from collections.abc import Mapping
+from typing import Literal, TextIO, cast
 
 import structlog
 
 Logger = structlog.typing.FilteringBoundLogger
+
+PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
+"""Level -> priority of syslog(3)."""
 
 
 def configure_logs(level: str, style: Literal["auto", "json", "console"]) -> None:
@@ -28,12 +34,34 @@ def configure_logs(level: str, style: Literal["auto", "json", "console"]) -> Non
         processors.append(structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()))
     else:
         processors += [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    if goes_to_journal(sys.stderr, os.environ):
+        processors.append(_with_priority)
     structlog.configure(
         processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
         cache_logger_on_first_use=False,
     )
+
+
+def goes_to_journal(stream: TextIO, environment: Mapping[str, str]) -> bool:
+    """Whether a stream is the one to the journal that systemd names in ``JOURNAL_STREAM`` (systemd.exec(5)).
+
+    >>> goes_to_journal(sys.stderr, {})
+    False
+    """
+    try:
+        status = os.fstat(stream.fileno())
+    except OSError:
+        # Closed, or no file at all.
+        return False
+    return environment.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
+
+
+def _with_priority(_: object, level: str, line: structlog.typing.EventDict) -> str:
+    """Put the priority before each line of what the renderer has made; a traceback has several."""
+    priority = f"<{PRIORITIES.get(level, PRIORITIES['error'])}>"
+    return "\n".join(priority + part for part in str(line).splitlines())
 
 
 def get_logger(component: str) -> Logger:

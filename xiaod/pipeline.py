@@ -222,8 +222,8 @@ class Pipeline:
         self.metrics.held_bytes.set(self.assembler.held_bytes)
 
     def work_done(self) -> int:
-        """A number that grows with every batch that has been picked."""
-        return self._stage.batches
+        """A number that grows as long as something is done: see :attr:`~xiaod.stages.PickStage.steps`."""
+        return self._stage.steps
 
     def pending(self) -> bool:
         """Whether anything waits to be worked on."""

@@ -29,7 +29,7 @@ from xiaod.ledger import Ledger
 from xiaod.lock import FolderLock, LockedError
 from xiaod.logs import configure_logs, get_logger
 from xiaod.metrics import Metrics
-from xiaod.notify import Notifier
+from xiaod.notify import Notifier, Watchdog
 from xiaod.pipeline import Pipeline
 from xiaod.placement import load_placed_anew
 from xiaod.records import Positions
@@ -57,7 +57,7 @@ RESUME = "resume"
 CLOCK_STEP_NS = NS_PER_S
 """A change of the host's clock against the steady one that is more than drift."""
 HEARTBEAT_S = 1.0
-"""How often stations, watchdog and state are looked at."""
+"""How often stations, watchdog and state are looked at, at least."""
 
 
 class StartError(Exception):
@@ -150,6 +150,8 @@ class Service:
         self._config_path = config_path
         self._log = get_logger("service")
         self._notifier = Notifier(os.environ)
+        self._watchdog = Watchdog.from_environment(os.environ)
+        self._reload_refused = False
         self._metrics = Metrics()
         self._metrics.build.info({"version": __version__})
         self._store: PickStore | None = None
@@ -221,7 +223,7 @@ class Service:
             sources=list(self._sources),
             sinks=[outlet.name for outlet in pipeline.outlets],
         )
-        self._notifier.send("READY=1", "STATUS=started")
+        self._notifier.send("READY=1")
         code = ExitCode.OK
         try:
             async with asyncio.TaskGroup() as group:
@@ -341,8 +343,11 @@ class Service:
         saved_s = time.monotonic()
         worked = -1
         offset_ns = time.time_ns() - time.monotonic_ns()
+        # Twice within the pace, so that a look that comes late does not miss it.
+        heartbeat_s = min(HEARTBEAT_S, (self._watchdog.pace_s or HEARTBEAT_S) / 2)
         while True:
-            await asyncio.sleep(HEARTBEAT_S)
+            self._notifier.status(self._status(pipeline))
+            await asyncio.sleep(heartbeat_s)
             for change in pipeline.board.review(time.monotonic_ns()):
                 event = self._log.warning if change.stale else self._log.info
                 event(
@@ -357,13 +362,16 @@ class Service:
                 self._log.warning("clock.stepped", step_s=round(step_ns / NS_PER_S, 3))
             # Alive is who has nothing to do, or has done something since: a timer alone would prove nothing.
             done = pipeline.work_done()
-            if not pipeline.pending() or done != worked:
-                status = f"STATUS={pipeline.board.fresh()}/{len(pipeline.board)} stations fresh"
-                self._notifier.send("WATCHDOG=1", status)
+            if self._watchdog.due(time.monotonic(), alive=not pipeline.pending() or done != worked):
+                self._notifier.send("WATCHDOG=1")
             worked = done
             if time.monotonic() - saved_s >= self._config.state.save_interval_s:
                 saved_s = time.monotonic()
                 self._save_state()
+
+    def _status(self, pipeline: Pipeline) -> str:
+        refused = "; the last reload was refused, see the log" if self._reload_refused else ""
+        return f"{pipeline.board.fresh()}/{len(pipeline.board)} stations fresh{refused}"
 
     def _save_state(self) -> None:
         """Save how far everything has been picked, and forget what is old."""
@@ -397,11 +405,13 @@ class Service:
             await self._changed.wait()
             self._changed.clear()
             self._notifier.send("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+            self._reload_refused = False
             try:
                 # Reading takes a second on a small computer.
                 plan = plan_reload(self._config, await asyncio.to_thread(self._reread))
                 await self._reload(plan, pipeline)
             except (ConfigError, StartError, SinkError) as error:
+                self._reload_refused = True
                 self._metrics.reloads.labels("refused").inc()
                 self._log.error(
                     "reload.refused",

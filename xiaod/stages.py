@@ -131,8 +131,8 @@ class PickStage:
         self._clock = clock
         self._pickers: dict[Instrument, InstrumentPicker] = {}
         self._stream_pickers: dict[Instrument, StreamPicker] = {}
-        self.batches = 0
-        """Batches picked so far."""
+        self.steps = 0
+        """Batches picked so far, and attempts to store picks on a disk that is full: who waits for the operator is not stuck."""
 
     async def run(
         self, probabilities: "asyncio.Queue[list[Probabilities] | End]", outlets: Sequence[Outlet]
@@ -145,7 +145,7 @@ class PickStage:
                     for outlet in list(outlets):
                         await outlet.put(pick)
                 self._advance(result)
-            self.batches += 1
+            self.steps += 1
         for outlet in list(outlets):
             await outlet.put(End())
 
@@ -174,6 +174,7 @@ class PickStage:
                             "store.failed", error=str(error), remedy="free the disk; picking waits"
                         )
                     failures += 1
+                    self.steps += 1
                     self._metrics.store_errors.inc()
                     await asyncio.sleep(STORE_RETRY_S)
             if failures:

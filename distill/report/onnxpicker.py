@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from distill.report.config import ContenderSection
 from distill.teachers.windows import standardised
+from models.runtime import onnx_runtime
 
 
 class OnnxPicker:
@@ -27,7 +28,7 @@ class OnnxPicker:
         Raises:
             FileNotFoundError: when there is none.
         """
-        import onnxruntime
+        onnxruntime = onnx_runtime()
 
         if not path.is_file():
             raise FileNotFoundError(f"{path}: no such file")

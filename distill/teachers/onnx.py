@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from distill.config import TeacherSection
 from distill.teachers.windows import annotate_windows, standardised
+from models.runtime import onnx_runtime
 
 
 class OnnxTeacher:
@@ -25,7 +26,7 @@ class OnnxTeacher:
         Raises:
             FileNotFoundError: when there is none.
         """
-        import onnxruntime
+        onnxruntime = onnx_runtime()
 
         if not path.is_file():
             raise FileNotFoundError(f"{path}: no such file")

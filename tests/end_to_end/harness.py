@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -24,6 +25,8 @@ from xiaod.replay import Faults, ReplayConfig, ReplayServer
 
 LIMIT_S = 60.0
 """Longest wait for anything."""
+PRIORITY = re.compile(r"^<\d>")
+"""What stands before a line that goes to the journal."""
 
 
 def wait_until(condition: Callable[[], Any], what: str, limit_s: float = LIMIT_S) -> Any:
@@ -105,11 +108,20 @@ class ServerProcess:
 class Daemon:
     """``xiaod --config`` in a folder of its own.
 
-    ``command`` stands in the place of ``python -m xiaod``, for a daemon that is to live in another world.
+    ``command`` stands in the place of ``python -m xiaod``, for a daemon that is to live in another world; ``environment`` is added
+    to that of the tests.
     """
 
-    def __init__(self, folder: Path, *, command: Sequence[str] = (), **config: Any) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        command: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
+        **config: Any,
+    ) -> None:
         self.folder = folder
+        self._environment = {**os.environ, "OMP_NUM_THREADS": "1", **(environment or {})}
         self._command = [*command] or [sys.executable, "-m", "xiaod"]
         folder.mkdir(parents=True, exist_ok=True)
         self.picks_path = folder / "picks.jsonl"
@@ -133,7 +145,7 @@ class Daemon:
                 [*self._command, "--config", str(self.config_path)],
                 stderr=log,
                 stdout=subprocess.PIPE,
-                env={**os.environ, "OMP_NUM_THREADS": "1"},
+                env=self._environment,
             )
         return self
 
@@ -156,7 +168,7 @@ class Daemon:
 
     def events(self, name: str | None = None) -> list[dict[str, Any]]:
         """Log lines so far, of one event or all."""
-        lines = self.log_path.read_text(encoding="utf-8").splitlines()
+        lines = [PRIORITY.sub("", line) for line in self.log_path.read_text(encoding="utf-8").splitlines()]
         events = [json.loads(line) for line in lines if line.startswith("{") and line.endswith("}")]
         return [event for event in events if name is None or event["event"] == name]
 

@@ -1,12 +1,16 @@
 """What an operator relies on without asking: nothing listens beyond this machine unasked, is unpickled, or grows without end."""
 
 import ast
+import os
 import socket
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
 import pytest
 
+from models.runtime import TELEMETRY_SWITCH
 from tests.scripted import Scripted
 from xiaod.config import Config, HttpConfig
 from xiaod.replay import ReplayConfig
@@ -45,9 +49,27 @@ def test_listeners_are_on_loopback_unless_told_otherwise() -> None:
 def test_the_service_needs_no_root_and_writes_only_to_its_state() -> None:
     unit = (ROOT / "systemd" / "xiaod.service").read_text(encoding="utf-8").splitlines()
     assert {
-        "DynamicUser=yes", "ProtectSystem=strict", "NoNewPrivileges=yes", "CapabilityBoundingSet=", "StateDirectory=xiaod",
+        "User=xiaod", "ProtectSystem=strict", "NoNewPrivileges=yes", "CapabilityBoundingSet=", "StateDirectory=xiaod",
     } <= set(unit)  # fmt: skip
     assert not [line for line in unit if line.startswith(("ReadWritePaths=", "User=root"))]
+
+
+def test_onnx_runtime_keeps_no_account_of_its_use(tmp_path: Path) -> None:
+    """It would in the home folder, or where XDG_CACHE_HOME says."""
+    environment = {name: value for name, value in os.environ.items() if name != TELEMETRY_SWITCH}
+    environment |= {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    done = subprocess.run(
+        [sys.executable, "-m", "xiaod", "check", "--config", str(ROOT / "config.yaml")],
+        env=environment,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    assert not [path for path in tmp_path.rglob("*") if "onnxruntime" in path.name]
+    loading = [path.name for path in FILES if "import onnxruntime\n" in path.read_text(encoding="utf-8")]
+    assert loading == ["runtime.py"], "models.runtime.onnx_runtime() loads it"
 
 
 def link_to(port: int) -> Link:

@@ -9,6 +9,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from models.runtime import onnx_runtime
 from models.spec import ModelSpec, SpecError
 from xiaod.engines.errors import ModelError
 
@@ -23,7 +24,7 @@ def open_session(path: Path, threads: int) -> "tuple[InferenceSession, ModelSpec
         ModelError: when the file cannot be read, is not an ONNX model, or carries no specification.
     """
     # Takes a tenth of a second to import.
-    import onnxruntime
+    onnxruntime = onnx_runtime()
 
     try:
         content = path.read_bytes()

@@ -1,0 +1,27 @@
+"""ONNX Runtime, imported when it is needed, and without its telemetry.
+
+Some of its builds keep a database of their use in the home folder unless this variable is set before the library is
+loaded. A variable that the user has set is left alone.
+
+>>> onnx_runtime().__name__, TELEMETRY_SWITCH in os.environ
+('onnxruntime', True)
+"""
+
+import os
+from types import ModuleType
+
+TELEMETRY_SWITCH = "ORT_DISABLE_TELEMETRY"
+"""Environment variable that the library reads once, when it is loaded."""
+
+
+def onnx_runtime() -> ModuleType:
+    """The module ``onnxruntime``; the first call takes a tenth of a second.
+
+    Raises:
+        ImportError: when it is not installed.
+    """
+    os.environ.setdefault(TELEMETRY_SWITCH, "1")
+    import onnxruntime
+
+    module: ModuleType = onnxruntime
+    return module
