@@ -353,3 +353,9 @@ def _shown(value: object) -> str:
         return "a mapping"
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+def yaml_text(document: Mapping[str, Any]) -> str:
+    """A configuration as the text of a file that :func:`parse_config` reads as the same."""
+    text: str = yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=10_000)
+    return text

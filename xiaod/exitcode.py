@@ -30,7 +30,7 @@ class ExitCode(IntEnum):
     CONFIGURATION = 2, "wrong configuration, model or arguments; a restart does not help"
     CUT_SHORT = 3, "the orderly stop took longer than grace_s"
     SECOND_SIGNAL = 130, "a second signal while stopping, or Ctrl-C where nothing has to be stopped in order"
-    TERMINATED = 143, "SIGTERM ended a command that runs others (bench, soak, selftest)"
+    TERMINATED = 143, "SIGTERM ended a command that runs others (bench, soak)"
 
 
 def summary() -> str:

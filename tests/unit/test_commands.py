@@ -14,6 +14,7 @@ README = Path(__file__).parents[2] / "README.md"
 REFUSED: dict[str, list[tuple[list[str], str]]] = {
     "": [([], "usage:"), (["--config", "/no.yaml"], "/no.yaml"), (["fly"], "fly"), (["--fly"], "COMMAND|--fly")],
     "check": [(["--config", "/no.yaml"], "/no.yaml"), (["more"], "more")],
+    "show": [(["--config", "/no.yaml"], "/no.yaml"), (["--format", "toml"], "--format")],
     "pick": [([], "INPUT"), (["/nowhere"], "/nowhere"), (["/", "--format", "xml"], "--format"),
              (["/", "--model", "huge"], "huge"), (["/", "--config", "/no.yaml"], "/no.yaml")],
     "replay": [([], "PATH"), (["/nowhere"], "/nowhere"), (["example", "--speed", "0"], "--speed"),
@@ -25,6 +26,8 @@ REFUSED: dict[str, list[tuple[list[str], str]]] = {
               (["--model", "huge", "--stations", "0"], "huge")],
     "soak": [(["--hours", "long"], "--hours"), (["--hours", "0"], "--hours"), (["--stations", "0"], "--stations"),
              (["--faults", "-1"], "--faults"), (["--hop", "0"], "--hop")],
+    "selftest": [(["--config", "/no.yaml"], "/no.yaml"), (["--timeout", "0"], "--timeout"),
+                 (["--config", str(README.with_name("config.yaml")), "--sink", "pigeon"], "no sink is named 'pigeon'")],
     "schema": [(["more"], "more")],
     "completion": [([], "shell"), (["csh"], "csh")],
     "version": [(["more"], "more")],

@@ -26,7 +26,18 @@ FLOORS = {
     1: ("resample", "run", "track", "buffer", "onsets", "picker", "streampicker"),
     2: ("sources", "engines", "sinks", "store", "replay", "configfile", "board", "reload", "placement"),
     3: ("assembler", "bridge", "backlog", "ledger", "outlet", "stages", "pipeline", "web"),
-    4: ("service", "offline", "offers", "bench", "soak", "commands", "cli", "generated", "__main__"),
+    4: (
+        "service",
+        "offline",
+        "offers",
+        "bench",
+        "soak",
+        "selftest",
+        "commands",
+        "cli",
+        "generated",
+        "__main__",
+    ),
 }
 FLOOR_OF = {name: floor for floor, names in FLOORS.items() for name in names}
 PURE = {"asyncio", "threading", "socket", "time", "logging", "structlog", "os"}

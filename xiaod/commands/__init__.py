@@ -8,10 +8,12 @@ True
 
 COMMANDS = (
     "check",
+    "show",
     "pick",
     "replay",
     "stations",
     "picks",
+    "selftest",
     "bench",
     "soak",
     "schema",

@@ -5,13 +5,15 @@
 #    source ~/.local/share/bash_completion/xiaod
 # See also: https://github.com/scop/bash-completion/blob/main/doc/configuration.md
 
-_shtab_xiaod_subparsers=(check pick replay stations picks bench soak schema completion version)
+_shtab_xiaod_subparsers=(check show pick replay stations picks selftest bench soak schema completion version)
 
 _shtab_xiaod_check_option_strings=(-h --help --config --shard)
+_shtab_xiaod_show_option_strings=(-h --help --config --format)
 _shtab_xiaod_pick_option_strings=(-h --help --config --model --format --output --no-progress)
 _shtab_xiaod_replay_option_strings=(-h --help --host --port --speed --loop --shift-to-now --copies)
 _shtab_xiaod_stations_option_strings=(-h --help --config --shard --shards --timeout)
 _shtab_xiaod_picks_option_strings=(-h --help --config --shard --since --until --format)
+_shtab_xiaod_selftest_option_strings=(-h --help --config --sink --no-deliver --timeout --format)
 _shtab_xiaod_bench_option_strings=(-h --help --stations --seconds --model --engine --output)
 _shtab_xiaod_soak_option_strings=(-h --help --hours --stations --faults --hop --folder --output)
 _shtab_xiaod_schema_option_strings=(-h --help)
@@ -20,25 +22,31 @@ _shtab_xiaod_version_option_strings=(-h --help)
 _shtab_xiaod_option_strings=(-h --help --config --shard --version)
 
 _shtab_xiaod_check___config_COMPGEN=_shtab_compgen_files
+_shtab_xiaod_show___config_COMPGEN=_shtab_compgen_files
 _shtab_xiaod_pick_pos_0_COMPGEN=_shtab_compgen_files
 _shtab_xiaod_pick___config_COMPGEN=_shtab_compgen_files
 _shtab_xiaod_pick___output_COMPGEN=_shtab_compgen_files
 _shtab_xiaod_replay_pos_0_COMPGEN=_shtab_compgen_files
 _shtab_xiaod_stations___config_COMPGEN=_shtab_compgen_files
 _shtab_xiaod_picks___config_COMPGEN=_shtab_compgen_files
+_shtab_xiaod_selftest___config_COMPGEN=_shtab_compgen_files
 _shtab_xiaod_bench___output_COMPGEN=_shtab_compgen_files
 _shtab_xiaod_soak___folder_COMPGEN=_shtab_compgen_files
 _shtab_xiaod_soak___output_COMPGEN=_shtab_compgen_files
 _shtab_xiaod___config_COMPGEN=_shtab_compgen_files
 
+_shtab_xiaod_show___format_choices=(yaml json)
 _shtab_xiaod_pick___format_choices=(jsonl quakeml csv)
 _shtab_xiaod_picks___format_choices=(jsonl quakeml csv)
+_shtab_xiaod_selftest___format_choices=(text json)
 _shtab_xiaod_bench___engine_choices=(onnx stateful)
 _shtab_xiaod_completion_pos_0_choices=(bash zsh fish)
-_shtab_xiaod_pos_0_choices=(check pick replay stations picks bench soak schema completion version)
+_shtab_xiaod_pos_0_choices=(check show pick replay stations picks selftest bench soak schema completion version)
 
 _shtab_xiaod_check__h_nargs=0
 _shtab_xiaod_check___help_nargs=0
+_shtab_xiaod_show__h_nargs=0
+_shtab_xiaod_show___help_nargs=0
 _shtab_xiaod_pick_pos_0_nargs=+
 _shtab_xiaod_pick__h_nargs=0
 _shtab_xiaod_pick___help_nargs=0
@@ -53,6 +61,9 @@ _shtab_xiaod_stations___help_nargs=0
 _shtab_xiaod_stations___shards_nargs='?'
 _shtab_xiaod_picks__h_nargs=0
 _shtab_xiaod_picks___help_nargs=0
+_shtab_xiaod_selftest__h_nargs=0
+_shtab_xiaod_selftest___help_nargs=0
+_shtab_xiaod_selftest___no_deliver_nargs=0
 _shtab_xiaod_bench__h_nargs=0
 _shtab_xiaod_bench___help_nargs=0
 _shtab_xiaod_soak__h_nargs=0

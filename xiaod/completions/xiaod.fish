@@ -50,8 +50,8 @@ function _shtab_xiaod_using
   test "$_shtab_xiaod_cmdpath" = "$argv"
 end
 
-set -g _shtab_xiaod_commands check pick replay stations picks bench soak schema completion version
-set -g _shtab_xiaod_opts_with_value --config --copies --engine --faults --folder --format --hop --host --hours --model --output --port --seconds --shard --shards --since --speed --stations --timeout --until
+set -g _shtab_xiaod_commands check show pick replay stations picks selftest bench soak schema completion version
+set -g _shtab_xiaod_opts_with_value --config --copies --engine --faults --folder --format --hop --host --hours --model --output --port --seconds --shard --shards --since --sink --speed --stations --timeout --until
 
 complete -c xiaod -e
 complete -c xiaod -f
@@ -64,6 +64,10 @@ complete -c xiaod -n '_shtab_xiaod_using; and test $_shtab_xiaod_npos -eq 0' -a 
 complete -c xiaod -n '_shtab_xiaod_using check' -s h -l help -d 'show this help message and exit'
 complete -c xiaod -n '_shtab_xiaod_using check' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'configuration (default: config.yaml)'
 complete -c xiaod -n '_shtab_xiaod_using check' -l shard -x -d 'which of several processes: overrides XIAOD_SHARD and the configuration'"'"'s '"'"'shard'"'"''
+complete -c xiaod -n '_shtab_xiaod_using; and test $_shtab_xiaod_npos -eq 0' -a show -d 'print the configuration as it takes effect, defaults included, secrets masked'
+complete -c xiaod -n '_shtab_xiaod_using show' -s h -l help -d 'show this help message and exit'
+complete -c xiaod -n '_shtab_xiaod_using show' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'configuration (default: config.yaml)'
+complete -c xiaod -n '_shtab_xiaod_using show' -l format -xka "yaml json" -d format
 complete -c xiaod -n '_shtab_xiaod_using; and test $_shtab_xiaod_npos -eq 0' -a pick -d 'pick miniSEED files and folders, as fast as the CPU goes'
 complete -c xiaod -n '_shtab_xiaod_using pick' -s h -l help -d 'show this help message and exit'
 complete -c xiaod -n '_shtab_xiaod_using pick' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'windows, engine and picker as in this configuration (default: the defaults)'
@@ -94,6 +98,13 @@ complete -c xiaod -n '_shtab_xiaod_using picks' -l shard -x -d 'which of several
 complete -c xiaod -n '_shtab_xiaod_using picks' -l since -x -d 'UTC, such as 2026-01-31T12:00:00Z (default: the oldest)'
 complete -c xiaod -n '_shtab_xiaod_using picks' -l until -x -d 'UTC (default: the newest)'
 complete -c xiaod -n '_shtab_xiaod_using picks' -l format -xka "jsonl quakeml csv" -d format
+complete -c xiaod -n '_shtab_xiaod_using; and test $_shtab_xiaod_npos -eq 0' -a selftest -d 'push a real event through source, engine and every configured sink, and say what arrived where'
+complete -c xiaod -n '_shtab_xiaod_using selftest' -s h -l help -d 'show this help message and exit'
+complete -c xiaod -n '_shtab_xiaod_using selftest' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'configuration (default: config.yaml)'
+complete -c xiaod -n '_shtab_xiaod_using selftest' -l sink -x -d 'only this sink; may be given again (default: all)'
+complete -c xiaod -n '_shtab_xiaod_using selftest' -l no-deliver -d 'only source and engine; nothing goes to a sink'
+complete -c xiaod -n '_shtab_xiaod_using selftest' -l timeout -x -d 'after which picking, and then each sink, is given up (default: 30.0)'
+complete -c xiaod -n '_shtab_xiaod_using selftest' -l format -xka "text json" -d format
 complete -c xiaod -n '_shtab_xiaod_using; and test $_shtab_xiaod_npos -eq 0' -a bench -d 'measure what the program costs on this machine'
 complete -c xiaod -n '_shtab_xiaod_using bench' -s h -l help -d 'show this help message and exit'
 complete -c xiaod -n '_shtab_xiaod_using bench' -l stations -x -d 'loads (default: 1,10,100,1000; 0: none)'

@@ -17,6 +17,8 @@ _shtab_xiaod_commands() {
     picks:'print the picks that the daemon has stored'
     replay:'serve miniSEED files or folders over SeedLink'
     schema:'print the JSON Schema of the configuration, for editors'
+    selftest:'push a real event through source, engine and every configured sink, and say what arrived where'
+    show:'print the configuration as it takes effect, defaults included, secrets masked'
     soak:'days of data at high speed with faults: nothing lost, nothing twice, memory flat'
     stations:'ask the servers what they have and say what the configuration selects'
     version:'version of the program, its libraries and the shipped models'
@@ -109,6 +111,27 @@ _shtab_xiaod_schema_options=(
 # guard to ensure default positional specs are added only once per session
 _shtab_xiaod_schema_defaults_added=0
 
+_shtab_xiaod_selftest_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--config[configuration (default\: config.yaml)]:FILE:_files"
+  "*--sink[only this sink\; may be given again (default\: all)]:NAME:"
+  "--no-deliver[only source and engine\; nothing goes to a sink]"
+  "--timeout[after which picking, and then each sink, is given up (default\: 30.0)]:SECONDS:"
+  "--format[format]:format:(text json)"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_xiaod_selftest_defaults_added=0
+
+_shtab_xiaod_show_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--config[configuration (default\: config.yaml)]:FILE:_files"
+  "--format[format]:format:(yaml json)"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_xiaod_show_defaults_added=0
+
 _shtab_xiaod_soak_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--hours[of data (default\: 72.0)]:hours:"
@@ -166,6 +189,8 @@ _shtab_xiaod() {
         picks) _arguments -C -s $_shtab_xiaod_picks_options ;;
         replay) _arguments -C -s $_shtab_xiaod_replay_options ;;
         schema) _arguments -C -s $_shtab_xiaod_schema_options ;;
+        selftest) _arguments -C -s $_shtab_xiaod_selftest_options ;;
+        show) _arguments -C -s $_shtab_xiaod_show_options ;;
         soak) _arguments -C -s $_shtab_xiaod_soak_options ;;
         stations) _arguments -C -s $_shtab_xiaod_stations_options ;;
         version) _arguments -C -s $_shtab_xiaod_version_options ;;

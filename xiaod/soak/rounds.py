@@ -29,7 +29,12 @@ Key = tuple[str, str, int]
 
 def round_records() -> list[bytes]:
     """512-byte Steim2 records of one round: ObsPy's example event, then its own quiet beginning again and again."""
-    return _records(ROUND_S - GAP_S, with_event=True)
+    return event_records(ROUND_S - GAP_S)
+
+
+def event_records(seconds: int) -> list[bytes]:
+    """The same for so many seconds."""
+    return _records(seconds, with_event=True)
 
 
 def quiet_records(rounds: int) -> list[bytes]:

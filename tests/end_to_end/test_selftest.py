@@ -1,0 +1,137 @@
+"""``xiaod selftest``: a real socket, the real engine, real sinks that take, refuse and hang."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+from obspy import read_events
+
+from xiaod.sinks.document import schema
+
+TIMEOUT_S = 8.0
+"""For a sink that hangs; picking takes a fraction of a second, and the machine may be busy."""
+
+
+def write(folder: Path, sinks: list[dict[str, Any]], **config: Any) -> Path:
+    path = folder / "config.yaml"
+    content = {"sources": [{"server": "127.0.0.1:1"}], "sinks": sinks, **config}
+    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    return path
+
+
+def selftest(path: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "xiaod", "selftest", "--config", str(path), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=110,
+        check=False,
+        cwd=path.parent,
+    )
+
+
+@pytest.fixture
+def full_pipe(tmp_path: Path) -> Iterator[Path]:
+    """A pipe that nobody reads, full: who writes to it hangs."""
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    descriptor = os.open(path, os.O_RDWR | os.O_NONBLOCK)
+    try:
+        while True:
+            os.write(descriptor, bytes(4096))
+    except BlockingIOError:
+        yield path
+    finally:
+        os.close(descriptor)
+
+
+def test_every_sink_gets_p_and_s(tmp_path: Path) -> None:
+    jsonl, quakeml = tmp_path / "out" / "picks.jsonl", tmp_path / "quakeml"
+    path = write(
+        tmp_path,
+        [
+            {"kind": "console"},
+            {"kind": "jsonl", "path": str(jsonl)},
+            {"kind": "quakeml", "folder": str(quakeml), "interval_s": 3600.0},
+        ],
+        # What would keep the event out of a live run.
+        buffer={"max_age_s": 60.0},
+        agency={"agency_id": "ABC", "author": "me"},
+    )
+    done = selftest(path, "--timeout", "100")
+    assert done.returncode == 0, done
+    assert done.stdout.endswith("passed: P and S arrived at every sink\n")
+    assert str(jsonl) in done.stdout
+    assert str(quakeml) in done.stdout
+    documents = [json.loads(line) for line in jsonl.read_text(encoding="utf-8").splitlines()]
+    assert [document["phase"] for document in documents] == ["P", "S"]
+    for document in documents:
+        jsonschema.validate(document, schema())
+        assert (document["station"], document["author"], document["agency_id"]) == (
+            "RJOB",
+            "me-selftest",
+            "ABC",
+        )
+        assert "-selftest-2" in document["id"]
+        assert document["time"].startswith("2009-08-24T00:20:0")
+        assert "latency_s" not in document
+    [catalogue] = [read_events(str(file)) for file in quakeml.iterdir()]
+    assert len(catalogue[0].picks) == 2
+    assert done.stdout.count("BW.RJOB..EH") >= 2
+    # The daemon's store is left alone.
+    assert not (tmp_path / "var").exists()
+
+
+def test_sinks_that_refuse_or_hang_are_named(tmp_path: Path, full_pipe: Path) -> None:
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    path = write(
+        tmp_path,
+        [
+            {"kind": "jsonl", "name": "good", "path": "good.jsonl"},
+            {"kind": "jsonl", "name": "bad", "path": "file/picks.jsonl"},
+            {"kind": "jsonl", "name": "stuck", "path": str(full_pipe)},
+        ],
+    )
+    done = selftest(path, "--timeout", str(TIMEOUT_S), "--format", "json")
+    assert done.returncode == 1, done
+    found = json.loads(done.stdout)
+    assert not found["ok"]
+    steps = {step["name"]: step for step in found["steps"]}
+    assert (steps["good"]["result"], steps["bad"]["result"], steps["stuck"]["result"]) == (
+        "delivered",
+        "refused",
+        "hung",
+    )
+    assert "file/picks.jsonl" in steps["bad"]["detail"]
+    assert str(full_pipe) in steps["stuck"]["detail"]
+    assert steps["stuck"]["took_s"] >= TIMEOUT_S - 1
+    assert len((tmp_path / "good.jsonl").read_text(encoding="utf-8").splitlines()) == 2
+    one = selftest(path, "--sink", "good", "--timeout", "100")
+    assert (one.returncode, "stuck" in one.stdout) == (0, False)
+
+
+def test_what_the_engine_does_not_pick_no_sink_gets(tmp_path: Path) -> None:
+    path = write(
+        tmp_path,
+        [{"kind": "jsonl", "path": "picks.jsonl"}],
+        picker={"threshold_s": 0.999999},
+        windows={"length_s": 30.0},
+    )
+    done = selftest(path, "--timeout", "4")
+    assert done.returncode == 1, done
+    assert "no S within 4 s" in done.stdout
+    assert "failed: onnx micro" in done.stdout
+    assert not (tmp_path / "picks.jsonl").exists()
+    path = write(tmp_path, [{"kind": "jsonl", "path": "picks.jsonl"}], windows={"length_s": 30.0})
+    none = selftest(path, "--no-deliver", "--timeout", "100", "--format", "json")
+    found = json.loads(none.stdout)
+    assert (none.returncode, found["ok"]) == (0, True)
+    assert [step["part"] for step in found["steps"]] == ["source", "engine"]
+    assert not (tmp_path / "picks.jsonl").exists()

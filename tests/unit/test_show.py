@@ -1,0 +1,74 @@
+"""What ``xiaod show`` prints is the whole configuration, is one again, and holds no secret."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import SecretStr
+
+from xiaod.cli import main
+from xiaod.config import Config, Model
+from xiaod.config.masked import MASK, mask
+from xiaod.configfile import load_config, parse_config, yaml_text
+
+REFERENCE = Path(__file__).parents[2] / "config.yaml"
+
+
+def test_the_reference_comes_back_whole(capsys: pytest.CaptureFixture[str]) -> None:
+    config = load_config(REFERENCE)
+    assert main(["show", "--config", str(REFERENCE)]) == 0
+    assert parse_config(capsys.readouterr().out, "shown") == config
+    assert main(["show", "--config", str(REFERENCE), "--format", "json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert Config.model_validate(shown) == config
+    assert shown["windows"] == {"length_s": 20.0, "hop_s": 0.5}
+
+
+def test_what_a_short_file_leaves_out_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "short.yaml"
+    path.write_text(
+        "sources:\n  - server: no\n    begin: 2026-01-31T12:00:00Z\nagency: {author: 'null'}\n", "utf-8"
+    )
+    assert main(["show", "--config", str(path)]) == 0
+    shown = capsys.readouterr().out
+    assert "grace_s: 20.0" in shown
+    assert parse_config(shown, "shown") == load_config(path)
+
+
+@given(author=st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs", "Cn"]), max_size=40))
+def test_any_text_survives(author: str) -> None:
+    config = Config.model_validate({"sources": [{"server": "a"}], "agency": {"author": author}})
+    assert parse_config(yaml_text(config.model_dump(mode="json")), "shown") == config
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("password", "hunter2", MASK),
+        ("sasl_password", "hunter2", MASK),
+        ("API_TOKEN", "hunter2", MASK),
+        ("key", "hunter2", MASK),
+        ("password", None, None),
+        ("password", "", ""),
+        ("password_file", "/run/secrets/p", "/run/secrets/p"),
+        ("token_env", "TOKEN", "TOKEN"),
+        ("keep_days", 30.0, 30.0),
+        ("url", "https://me:hunter2@example.org/a@b", f"https://{MASK}@example.org/a@b"),
+        ("urls", ["amqp://hunter2@h", "amqp://h"], [f"amqp://{MASK}@h", "amqp://h"]),
+        ("monkey", "see", "see"),
+    ],
+)
+def test_secrets_are_masked(key: str, value: Any, expected: Any) -> None:
+    assert mask({"sinks": [{key: value}]}) == {"sinks": [{key: expected}]}
+
+
+def test_declared_secrets_are_masked() -> None:
+    class Part(Model):
+        login: SecretStr
+
+    shown = mask(Part(login=SecretStr("hunter2")).model_dump(mode="json"))
+    assert "hunter2" not in str(shown)
+    assert set(shown["login"]) == {"*"}

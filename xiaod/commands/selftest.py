@@ -1,0 +1,66 @@
+"""``xiaod selftest``: push a real event through source, engine and every configured sink.
+
+>>> parser = argparse.ArgumentParser()
+>>> arguments(parser)
+>>> options = parser.parse_args(['--sink', 'jsonl', '--sink', 'quakeml'])
+>>> options.sink
+['jsonl', 'quakeml']
+"""
+
+import argparse
+import os
+import sys
+
+from xiaod.commands.options import DEFAULT_CONFIG, above_zero, add_config, refuse
+
+HELP = "push a real event through source, engine and every configured sink, and say what arrived where"
+DEFAULT_TIMEOUT_S = 30.0
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add its arguments."""
+    add_config(parser)
+    parser.add_argument(
+        "--sink", action="append", metavar="NAME", help="only this sink; may be given again (default: all)"
+    )
+    parser.add_argument(
+        "--no-deliver", action="store_true", help="only source and engine; nothing goes to a sink"
+    )
+    parser.add_argument(
+        "--timeout",
+        type=above_zero,
+        default=DEFAULT_TIMEOUT_S,
+        metavar="SECONDS",
+        help="after which picking, and then each sink, is given up (default: %(default)s)",
+    )
+    parser.add_argument("--format", choices=["text", "json"], default="text")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Test; 0 when P and S arrived at every sink."""
+    import json
+
+    from xiaod.configfile import ConfigError, load_config
+    from xiaod.engines.errors import ModelError
+    from xiaod.exitcode import ExitCode
+    from xiaod.logs import configure_logs
+    from xiaod.selftest.run import chosen_sinks, selftest
+    from xiaod.service import open_engine
+
+    try:
+        config = load_config(options.config or DEFAULT_CONFIG)
+        sinks = chosen_sinks(config, [] if options.no_deliver else options.sink)
+        engine = open_engine(config)
+    except (ConfigError, ModelError, ValueError) as error:
+        return refuse(error)
+    configure_logs("error", config.logs.format)
+    outcome = selftest(config, engine, sinks, options.timeout)
+    print(
+        json.dumps(outcome.document(), indent=2) if options.format == "json" else outcome.text(), flush=True
+    )
+    status = ExitCode.OK if outcome.ok else ExitCode.FAILURE
+    if any(step.result == "hung" for step in outcome.steps):
+        # What hangs may have threads of its own, which would keep the program from ending.
+        sys.stderr.flush()
+        os._exit(status)
+    return status

@@ -1,0 +1,41 @@
+"""``xiaod show``: print the configuration as it takes effect, defaults included, secrets masked.
+
+>>> parser = argparse.ArgumentParser()
+>>> arguments(parser)
+>>> options = parser.parse_args(['--format', 'json'])
+>>> options.format
+'json'
+"""
+
+import argparse
+
+from xiaod.commands.options import DEFAULT_CONFIG, add_config, refuse
+
+HELP = "print the configuration as it takes effect, defaults included, secrets masked"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add its arguments."""
+    add_config(parser)
+    parser.add_argument("--format", choices=["yaml", "json"], default="yaml")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the whole configuration."""
+    import json
+
+    from xiaod.config.masked import masked
+    from xiaod.configfile import ConfigError, load_config, yaml_text
+    from xiaod.exitcode import ExitCode
+
+    path = options.config or DEFAULT_CONFIG
+    try:
+        config = load_config(path)
+    except ConfigError as error:
+        return refuse(error)
+    if options.format == "json":
+        print(json.dumps(masked(config), indent=2, ensure_ascii=False))
+    else:
+        print(f"# {path} as it takes effect: every key, defaults included; secrets are masked.")
+        print(yaml_text(masked(config)), end="")
+    return ExitCode.OK
