@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 
 from tests.contract.test_sinks import AGENCY, DAY_NS, NOW_NS, pick
 from xiaod.config import JsonLinesConfig
-from xiaod.sinks.jsonl import MAX_LINE_BYTES, JsonLinesSink, json_line
+from xiaod.sinks.appended import MAX_UNSYNCED_BYTES
+from xiaod.sinks.jsonl import JsonLinesSink, json_line
+from xiaod.sinks.tail import MAX_LINE_BYTES, TAIL_BYTES
 
 LINE = json_line(pick(), AGENCY)
 
@@ -156,3 +158,84 @@ def test_a_clock_that_is_set_back_rotates_nothing(tmp_path: Path) -> None:
     sink.close()
     assert ids(path) == [pick(1).id, pick(2).id]
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_picks_are_held_until_their_lines_are_synced(tmp_path: Path) -> None:
+    sink = made(tmp_path / "picks.jsonl", fsync_interval_s=3600.0)
+    sink.deliver([pick(1), pick(2)], NOW_NS)
+    sink.deliver([pick(3)], NOW_NS)
+    assert sink.held == 3
+    sink.deliver([], NOW_NS)
+    assert sink.held == 3
+    sink.close()
+    assert sink.held == 0
+
+
+def test_an_interval_that_is_over_or_too_many_lines_make_a_sync(tmp_path: Path) -> None:
+    soon = made(tmp_path / "soon.jsonl", fsync_interval_s=1e-6)
+    soon.deliver([pick(1)], NOW_NS)
+    assert soon.held == 0
+    soon.close()
+    late = made(tmp_path / "late.jsonl", fsync_interval_s=3600.0)
+    size = 0
+    for number in range(0, 3000, 100):
+        late.deliver([pick(number + index) for index in range(100)], NOW_NS)
+        assert late.held * len(LINE) <= MAX_UNSYNCED_BYTES * 1.1
+        size += late.held == 100
+    assert size > 1
+    late.close()
+
+
+@pytest.mark.parametrize("fsync", ["always", "never"])
+def test_nothing_is_held_when_every_or_no_line_is_synced(tmp_path: Path, fsync: str) -> None:
+    sink = made(tmp_path / "picks.jsonl", fsync=fsync, fsync_interval_s=3600.0)
+    sink.deliver([pick(1)], NOW_NS)
+    assert sink.held == 0
+    sink.close()
+
+
+def test_what_stands_in_the_file_is_not_written_again_by_the_next_process(tmp_path: Path) -> None:
+    path = tmp_path / "picks.jsonl"
+    for last in (3, 5):
+        sink = made(path, fsync="never")
+        sink.deliver([pick(number) for number in range(1, last)], NOW_NS)
+        sink.deliver([pick(number) for number in range(1, last)], NOW_NS)
+        # No close: the process is gone.
+        os.close(sink._descriptor or 0)
+    assert ids(path) == [pick(number).id for number in (1, 2, 3, 4)]
+
+
+def test_what_was_synced_before_a_rotation_is_not_written_again_after_it(tmp_path: Path) -> None:
+    path = tmp_path / "picks.jsonl"
+    first = made(path, rotate="day")
+    first.deliver([pick(1), pick(2)], NOW_NS)
+    os.utime(path, ns=(NOW_NS, NOW_NS))
+    first.deliver([pick(3)], NOW_NS + DAY_NS)
+    os.close(first._descriptor or 0)
+    second = made(path, rotate="day")
+    second.deliver([pick(1), pick(2), pick(3), pick(4)], NOW_NS + DAY_NS)
+    second.close()
+    assert ids(tmp_path / "picks.20231114.jsonl") == [pick(1).id, pick(2).id]
+    assert ids(path) == [pick(3).id, pick(4).id]
+
+
+def test_a_file_that_an_earlier_run_has_left_is_mended_before_it_is_rotated(tmp_path: Path) -> None:
+    path = tmp_path / "picks.jsonl"
+    path.write_text(json_line(pick(1), AGENCY) + LINE[:50])
+    os.utime(path, ns=(NOW_NS, NOW_NS))
+    sink = made(path, rotate="day")
+    sink.deliver([pick(2)], NOW_NS + DAY_NS)
+    sink.close()
+    assert ids(tmp_path / "picks.20231114.jsonl") == [pick(1).id]
+    assert ids(path) == [pick(2).id]
+
+
+def test_only_the_end_of_a_long_file_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "picks.jsonl"
+    count = TAIL_BYTES // len(LINE) + 100
+    path.write_text("".join(json_line(pick(number), AGENCY) for number in range(count)))
+    sink = made(path)
+    # The oldest has left the store long ago; if it comes again nevertheless, it is written again.
+    sink.deliver([pick(0), pick(count - 1), pick(count)], NOW_NS)
+    sink.close()
+    assert ids(path)[-3:] == [pick(count - 1).id, pick(0).id, pick(count).id]

@@ -18,13 +18,14 @@ from pydantic import Field, model_validator
 
 from xiaod.config.model import Model, PositiveSeconds, Probability, Seconds
 from xiaod.config.shard import ShardConfig
-from xiaod.config.sink import ConsoleConfig, JsonLinesConfig, QuakeMLConfig, SinkConfig
+from xiaod.config.sink import AppendedConfig, ConsoleConfig, JsonLinesConfig, QuakeMLConfig, SinkConfig
 from xiaod.config.source import DEFAULT_SEEDLINK_PORT, REPLAY_PREFIX, SeedLinkConfig
 
 __all__ = [
     "DEFAULT_SEEDLINK_PORT",
     "REPLAY_PREFIX",
     "AgencyConfig",
+    "AppendedConfig",
     "BufferConfig",
     "Config",
     "ConsoleConfig",

@@ -12,12 +12,10 @@ from pydantic import Field
 from xiaod.config.model import NAME_PATTERN, Model, PositiveSeconds, Seconds
 
 
-class JsonLinesConfig(Model):
-    """Picks as JSON Lines."""
+class AppendedConfig(Model):
+    """A file that lines are appended to."""
 
-    kind: Literal["jsonl"]
-    """JSON Lines, appended to a file."""
-    name: str = Field(default="jsonl", pattern=NAME_PATTERN)
+    name: str = Field(pattern=NAME_PATTERN)
     """Label in logs, metrics and store; another for each sink."""
     path: Path = Field(strict=False)
     """File; relative to the working directory."""
@@ -31,6 +29,15 @@ class JsonLinesConfig(Model):
     """When lines are forced onto the disk."""
     fsync_interval_s: PositiveSeconds = 10.0
     """Seconds between two of these, with ``fsync: interval``."""
+
+
+class JsonLinesConfig(AppendedConfig):
+    """Picks as JSON Lines."""
+
+    kind: Literal["jsonl"]
+    """JSON Lines, appended to a file."""
+    name: str = Field(default="jsonl", pattern=NAME_PATTERN)
+    """Label in logs, metrics and store; another for each sink."""
 
 
 class QuakeMLConfig(Model):

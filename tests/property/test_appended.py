@@ -1,0 +1,204 @@
+"""A file that lines are appended to has every pick once, whatever ends the process, and whatever the disk does."""
+
+import contextlib
+import errno
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.contract.test_sinks import AGENCY, NOW_NS, pick
+from tests.unit.test_sink_jsonl import files_end_at
+from xiaod.backlog import StoredBacklog
+from xiaod.config import JsonLinesConfig
+from xiaod.sinks.jsonl import JsonLinesSink
+from xiaod.store import PickStore
+
+NEVER_S = 1e6
+
+
+@dataclass
+class Disk:
+    """What of the files would be there after a power cut: a page is there when it was written before a sync that succeeded.
+
+    The kernel gives up pages when a sync fails: the next one succeeds without them.
+    """
+
+    failing: bool = False
+    dirty: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
+    durable: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
+
+    @contextlib.contextmanager
+    def watched(self) -> Iterator[None]:
+        write, fsync, ftruncate = os.write, os.fsync, os.ftruncate
+
+        def watched_write(descriptor: int, content: bytes) -> int:
+            before = os.fstat(descriptor)
+            count = write(descriptor, content)
+            self.dirty.setdefault(before.st_ino, []).append((before.st_size, before.st_size + count))
+            return count
+
+        def watched_fsync(descriptor: int) -> None:
+            inode = os.fstat(descriptor).st_ino
+            pages = self.dirty.pop(inode, [])
+            if self.failing:
+                raise OSError(errno.EIO, "the disk does not answer")
+            fsync(descriptor)
+            self.durable.setdefault(inode, []).extend(pages)
+
+        def watched_ftruncate(descriptor: int, size: int) -> None:
+            ftruncate(descriptor, size)
+            inode = os.fstat(descriptor).st_ino
+            for pages in (self.dirty, self.durable):
+                pages[inode] = [
+                    (begin, min(end, size)) for begin, end in pages.get(inode, []) if begin < size
+                ]
+
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(os, "write", watched_write)
+            patched.setattr(os, "fsync", watched_fsync)
+            patched.setattr(os, "ftruncate", watched_ftruncate)
+            yield
+
+    def power_cut(self, folder: Path, luck: float) -> None:
+        """Leave what is safe, and as much of the rest as luck has it."""
+        for path in folder.glob("*.jsonl"):
+            status, safe = path.stat(), 0
+            for begin, end in sorted(self.durable.get(status.st_ino, [])):
+                safe = max(safe, end) if begin <= safe else safe
+            left = safe + int(luck * (status.st_size - safe))
+            os.truncate(path, left)
+            self.durable[status.st_ino] = [(0, left)]
+        self.dirty.clear()
+
+
+class World:
+    """A store, and a sink that gets from it what the outlet would give."""
+
+    def __init__(self, folder: Path, fsync: str) -> None:
+        self.folder = folder
+        self.path = folder / "out" / "picks.jsonl"
+        self.disk = Disk()
+        self.made: list[str] = []
+        self.start(fsync)
+
+    def start(self, fsync: str) -> None:
+        self.store = PickStore(self.folder / "picks.sqlite")
+        self.backlog = StoredBacklog(self.store, "jsonl")
+        self.sink = JsonLinesSink(
+            JsonLinesConfig.model_validate(
+                {
+                    "kind": "jsonl",
+                    "path": self.path,
+                    "rotate": "size",
+                    "rotate_mb": 0.003,
+                    "fsync": fsync,
+                    "fsync_interval_s": NEVER_S,
+                }
+            ),
+            AGENCY,
+        )
+
+    def make(self, count: int) -> None:
+        new = [pick(len(self.made) + number) for number in range(count)]
+        self.made += [made.id for made in new]
+        for made in self.store.add(new, {}):
+            self.backlog.append(made)
+
+    def deliver(self, limit: int, room: int | None = None, failing: bool = False, noted: bool = True) -> None:
+        batch = self.backlog.waiting(limit)
+        # What an earlier process has left to a disk that then does not answer is beyond us.
+        failing &= self.sink._descriptor is not None
+        size = self.path.stat().st_size if self.path.exists() else 0
+        self.disk.failing = failing
+        with contextlib.suppress(OSError):
+            with contextlib.nullcontext() if room is None else files_end_at(size + room):
+                self.sink.deliver(batch, NOW_NS)
+            if noted:
+                self.backlog.delivered(self.sink.held)
+        self.disk.failing = False
+
+    def kill(self) -> None:
+        """End without a last word."""
+        if self.sink._descriptor is not None:
+            os.close(self.sink._descriptor)
+        self.store.close()
+
+    def stop(self) -> None:
+        while len(self.backlog):
+            self.deliver(256)
+        self.sink.close()
+        self.backlog.waiting(0)
+        self.backlog.delivered(0)
+        self.store.close()
+
+    def written(self) -> list[str]:
+        return [
+            json.loads(line)["id"]
+            for path in sorted(self.path.parent.glob("*.jsonl"))
+            for line in path.read_text().splitlines()
+        ]
+
+
+MODES = st.sampled_from(["always", "interval"])
+STEPS = st.one_of(
+    st.tuples(st.just("make"), st.integers(1, 12)),
+    st.tuples(st.just("deliver"), st.integers(0, 10)),
+    st.tuples(st.just("full"), st.integers(1, 10), st.integers(0, 3000)),
+    st.tuples(st.just("failing"), st.integers(0, 10)),
+    st.tuples(st.just("due"), st.booleans()),
+    st.tuples(st.just("unnoted"), st.integers(1, 10), MODES),
+    st.tuples(st.just("kill"), MODES),
+    st.tuples(st.just("power"), st.floats(0, 1), MODES),
+    st.tuples(st.just("stop"), MODES),
+)
+
+
+def take(world: World, step: tuple[object, ...]) -> None:
+    match step:
+        case ("make", int(count)):
+            world.make(count)
+        case ("deliver", int(limit)):
+            world.deliver(limit)
+        case ("full", int(limit), int(room)):
+            world.deliver(limit, room=room)
+        case ("failing", int(limit)):
+            world.deliver(limit, failing=True)
+        case ("due", bool(failing)):
+            world.sink._synced_s = -NEVER_S
+            world.deliver(0, failing=failing)
+        case ("unnoted", int(limit), str(fsync)):
+            world.deliver(limit, noted=False)
+            world.kill()
+            world.start(fsync)
+        case ("kill", str(fsync)):
+            world.kill()
+            world.start(fsync)
+        case ("power", float(luck), str(fsync)):
+            world.kill()
+            world.disk.power_cut(world.path.parent, luck)
+            world.start(fsync)
+        case ("stop", str(fsync)):
+            world.stop()
+            world.start(fsync)
+
+
+@settings(max_examples=80, deadline=None)
+@given(fsync=MODES, steps=st.lists(STEPS, max_size=30), luck=st.floats(0, 1))
+def test_every_pick_is_written_once(
+    tmp_path_factory: pytest.TempPathFactory, fsync: str, steps: list[tuple[object, ...]], luck: float
+) -> None:
+    world = World(tmp_path_factory.mktemp("world"), fsync)
+    with world.disk.watched():
+        for step in steps:
+            take(world, step)
+        world.stop()
+        assert world.sink.held == 0
+        # What a sink that has been closed has written outlives a power cut.
+        world.disk.power_cut(world.path.parent, luck)
+    assert world.written() == world.made

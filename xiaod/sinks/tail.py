@@ -1,0 +1,100 @@
+r"""The end of a file of lines: mended when its last line was cut, and read for the picks that it holds.
+
+In: an open file and what its lines are. Out: the file with whole lines only, and what stands in them.
+
+>>> from tempfile import TemporaryFile
+>>> with TemporaryFile() as file:
+...     _ = file.write(b"first\nsecond\n") + file.seek(0)
+...     last_lines(file.fileno())
+[b'first', b'second']
+"""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+from xiaod.records import Pick
+
+MAX_LINE_BYTES = 65_536
+"""A longer last line is none of ours and left alone."""
+TAIL_BYTES = 1_000_000
+"""How far back a file is read for picks that it holds; well above what waits for a sync at most."""
+
+
+class LineFormat(Protocol):
+    """How a pick becomes a line, and how a line tells its pick."""
+
+    @property
+    def header(self) -> bytes:
+        """First line of each file, newline included; empty when there is none."""
+        ...
+
+    @property
+    def closed(self) -> bool:
+        """Whether a line that lacks only its newline can be told from one that was cut."""
+        ...
+
+    def line(self, pick: Pick) -> bytes:
+        """A pick as one line, newline included."""
+        ...
+
+    def identity(self, line: bytes) -> str:
+        """What tells the pick of a line (without newline) from all others.
+
+        Raises:
+            ValueError: when it is not a whole line of this format.
+        """
+        ...
+
+
+def mend(descriptor: int, path: Path, lines: LineFormat) -> None:
+    """End a last line that lacks only its newline, and move one that was cut to ``NAME.partial``.
+
+    Raises:
+        OSError: when that is not possible.
+    """
+    size = os.fstat(descriptor).st_size
+    begin = max(0, size - MAX_LINE_BYTES)
+    content = os.pread(descriptor, size - begin, begin)
+    line = content[content.rfind(b"\n") + 1 :]
+    if not line:
+        return
+    if len(line) == MAX_LINE_BYTES or (lines.closed and _identity(line, lines) is not None):
+        os.write(descriptor, b"\n")
+        return
+    with path.with_name(f"{path.name}.partial").open("ab") as file:
+        file.write(line + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+    os.ftruncate(descriptor, size - len(line))
+
+
+def begins_with(descriptor: int, header: bytes) -> bool:
+    """Whether a file begins with a header, or is empty."""
+    return os.pread(descriptor, len(header), 0) in {b"", header}
+
+
+def identities(descriptor: int, lines: LineFormat) -> Iterator[str]:
+    """What tells the picks in the last lines of a file, in order."""
+    for line in last_lines(descriptor):
+        found = _identity(line, lines)
+        if found is not None:
+            yield found
+
+
+def last_lines(descriptor: int) -> list[bytes]:
+    """The whole lines in the last :data:`TAIL_BYTES` of a file."""
+    size = os.fstat(descriptor).st_size
+    begin = max(0, size - TAIL_BYTES)
+    found = os.pread(descriptor, size - begin, begin).split(b"\n")
+    # The first may have begun before, and nothing stands behind the last newline.
+    return found[bool(begin) : -1]
+
+
+def _identity(line: bytes, lines: LineFormat) -> str | None:
+    try:
+        return lines.identity(line)
+    except (ValueError, RecursionError):
+        # Somebody else's line, or what a power cut made of ours.
+        return None
