@@ -13,6 +13,9 @@ README = Path(__file__).parents[2] / "README.md"
 
 REFUSED: dict[str, list[tuple[list[str], str]]] = {
     "": [([], "usage:"), (["--config", "/no.yaml"], "/no.yaml"), (["fly"], "fly"), (["--fly"], "COMMAND|--fly")],
+    "init": [([], "SERVER"), (["a b"], "SERVER: must be HOST"), (["localhost", "--streams", "BW"], "--streams: must be NET"),
+             (["localhost", "--timeout", "0"], "--timeout"), (["replay:/nowhere"], "/nowhere"),
+             (["localhost", "--output", str(README)], "exists"), (["replay:example", "--output", "/no/c.yaml"], "/no/c.yaml")],
     "check": [(["--config", "/no.yaml"], "/no.yaml"), (["more"], "more")],
     "show": [(["--config", "/no.yaml"], "/no.yaml"), (["--format", "toml"], "--format")],
     "pick": [([], "INPUT"), (["/nowhere"], "/nowhere"), (["/", "--format", "xml"], "--format"),

@@ -33,6 +33,7 @@ FLOORS = {
         "bench",
         "soak",
         "selftest",
+        "starter",
         "commands",
         "cli",
         "generated",

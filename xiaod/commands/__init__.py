@@ -7,6 +7,7 @@ True
 """
 
 COMMANDS = (
+    "init",
     "check",
     "show",
     "pick",

@@ -5,8 +5,9 @@
 #    source ~/.local/share/bash_completion/xiaod
 # See also: https://github.com/scop/bash-completion/blob/main/doc/configuration.md
 
-_shtab_xiaod_subparsers=(check show pick replay stations picks selftest bench soak schema completion version)
+_shtab_xiaod_subparsers=(init check show pick replay stations picks selftest bench soak schema completion version)
 
+_shtab_xiaod_init_option_strings=(-h --help --output --streams --force --timeout)
 _shtab_xiaod_check_option_strings=(-h --help --config --shard)
 _shtab_xiaod_show_option_strings=(-h --help --config --format)
 _shtab_xiaod_pick_option_strings=(-h --help --config --model --format --output --no-progress)
@@ -21,6 +22,7 @@ _shtab_xiaod_completion_option_strings=(-h --help)
 _shtab_xiaod_version_option_strings=(-h --help)
 _shtab_xiaod_option_strings=(-h --help --config --shard --version)
 
+_shtab_xiaod_init___output_COMPGEN=_shtab_compgen_files
 _shtab_xiaod_check___config_COMPGEN=_shtab_compgen_files
 _shtab_xiaod_show___config_COMPGEN=_shtab_compgen_files
 _shtab_xiaod_pick_pos_0_COMPGEN=_shtab_compgen_files
@@ -41,8 +43,12 @@ _shtab_xiaod_picks___format_choices=(jsonl quakeml csv)
 _shtab_xiaod_selftest___format_choices=(text json)
 _shtab_xiaod_bench___engine_choices=(onnx stateful)
 _shtab_xiaod_completion_pos_0_choices=(bash zsh fish)
-_shtab_xiaod_pos_0_choices=(check show pick replay stations picks selftest bench soak schema completion version)
+_shtab_xiaod_pos_0_choices=(init check show pick replay stations picks selftest bench soak schema completion version)
 
+_shtab_xiaod_init__h_nargs=0
+_shtab_xiaod_init___help_nargs=0
+_shtab_xiaod_init___streams_nargs=+
+_shtab_xiaod_init___force_nargs=0
 _shtab_xiaod_check__h_nargs=0
 _shtab_xiaod_check___help_nargs=0
 _shtab_xiaod_show__h_nargs=0

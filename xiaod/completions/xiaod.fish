@@ -50,8 +50,8 @@ function _shtab_xiaod_using
   test "$_shtab_xiaod_cmdpath" = "$argv"
 end
 
-set -g _shtab_xiaod_commands check show pick replay stations picks selftest bench soak schema completion version
-set -g _shtab_xiaod_opts_with_value --config --copies --engine --faults --folder --format --hop --host --hours --model --output --port --seconds --shard --shards --since --sink --speed --stations --timeout --until
+set -g _shtab_xiaod_commands init check show pick replay stations picks selftest bench soak schema completion version
+set -g _shtab_xiaod_opts_with_value --config --copies --engine --faults --folder --format --hop --host --hours --model --output --port --seconds --shard --shards --since --sink --speed --stations --streams --timeout --until
 
 complete -c xiaod -e
 complete -c xiaod -f
@@ -60,6 +60,12 @@ complete -c xiaod -n _shtab_xiaod_using -s h -l help -d 'show this help message 
 complete -c xiaod -n _shtab_xiaod_using -l config -xka "(__fish_complete_path (commandline -ct))" -d 'run the daemon with this configuration'
 complete -c xiaod -n _shtab_xiaod_using -l shard -x -d 'run it for this part of the stations only (0/4: the first of four)'
 complete -c xiaod -n _shtab_xiaod_using -l version -d 'show program'"'"'s version number and exit'
+complete -c xiaod -n '_shtab_xiaod_using; and test $_shtab_xiaod_npos -eq 0' -a init -d 'write a first configuration from what a server has'
+complete -c xiaod -n '_shtab_xiaod_using init' -s h -l help -d 'show this help message and exit'
+complete -c xiaod -n '_shtab_xiaod_using init' -l output -xka "(__fish_complete_path (commandline -ct))" -d 'file to write (default: config.yaml)'
+complete -c xiaod -n '_shtab_xiaod_using init' -l streams -x -d 'NET.STA.LOC.CHA with wildcards (default: of each station the instrument that is best for picking)'
+complete -c xiaod -n '_shtab_xiaod_using init' -l force -d 'overwrite the file when it exists'
+complete -c xiaod -n '_shtab_xiaod_using init' -l timeout -x -d 'for the server'"'"'s answer (default: 30.0)'
 complete -c xiaod -n '_shtab_xiaod_using; and test $_shtab_xiaod_npos -eq 0' -a check -d 'validate a configuration: exit status 0, or 2 with every problem'
 complete -c xiaod -n '_shtab_xiaod_using check' -s h -l help -d 'show this help message and exit'
 complete -c xiaod -n '_shtab_xiaod_using check' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'configuration (default: config.yaml)'

@@ -13,6 +13,7 @@ _shtab_xiaod_commands() {
     bench:'measure what the program costs on this machine'
     check:'validate a configuration: exit status 0, or 2 with every problem'
     completion:'print the completion script of a shell'
+    init:'write a first configuration from what a server has'
     pick:'pick miniSEED files and folders, as fast as the CPU goes'
     picks:'print the picks that the daemon has stored'
     replay:'serve miniSEED files or folders over SeedLink'
@@ -64,6 +65,18 @@ _shtab_xiaod_completion_options=(
 
 # guard to ensure default positional specs are added only once per session
 _shtab_xiaod_completion_defaults_added=0
+
+_shtab_xiaod_init_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--output[file to write (default\: config.yaml)]:FILE:_files"
+  "--streams[NET.STA.LOC.CHA with wildcards (default\: of each station the instrument that is best for picking)]:PATTERN:"
+  "--force[overwrite the file when it exists]"
+  "--timeout[for the server\'s answer (default\: 30.0)]:SECONDS:"
+  ":HOST, HOST\:PORT, or replay\:PATH, as in the configuration:"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_xiaod_init_defaults_added=0
 
 _shtab_xiaod_pick_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
@@ -185,6 +198,7 @@ _shtab_xiaod() {
         bench) _arguments -C -s $_shtab_xiaod_bench_options ;;
         check) _arguments -C -s $_shtab_xiaod_check_options ;;
         completion) _arguments -C -s $_shtab_xiaod_completion_options ;;
+        init) _arguments -C -s $_shtab_xiaod_init_options ;;
         pick) _arguments -C -s $_shtab_xiaod_pick_options ;;
         picks) _arguments -C -s $_shtab_xiaod_picks_options ;;
         replay) _arguments -C -s $_shtab_xiaod_replay_options ;;

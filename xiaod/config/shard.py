@@ -17,7 +17,7 @@ class ShardConfig(Model):
     """The stations are shared among ``count`` processes, each with an ``index`` of its own."""
 
     index: Annotated[int, Field(ge=0, lt=MAX_SHARDS)] | None = None
-    """0 to ``count`` - 1; None: given by ``--shard`` or the environment, and not needed when there is one process only."""
+    """0 to ``count`` - 1; null: given by ``--shard`` or the environment, and not needed when there is one process only."""
     count: Annotated[int, Field(ge=1, le=MAX_SHARDS)] = 1
     """Processes; all of them need the same number. 1: this one picks everything."""
 

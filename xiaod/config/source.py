@@ -65,7 +65,7 @@ class SeedLinkConfig(Model):
     begin: Annotated[str, AfterValidator(_begin)] = "now"
     """``now``: what comes from now on. ``resume``: go on behind the last packet of the last run. Or a time such as 2026-01-31T12:00:00Z."""
     max_catch_up_s: PositiveSeconds | None = None
-    """After an interruption, data that are older are not asked for; None: whatever the server still has."""
+    """After an interruption, data that are older are not asked for; null: whatever the server still has."""
     connect_timeout_s: PositiveSeconds = 10.0
     """Seconds for opening the connection, and for each answer of the server."""
     network_timeout_s: PositiveSeconds = 60.0

@@ -29,7 +29,8 @@ FILES = (
     ("var/state/picks.sqlite", "the store: every pick, and how far each stream has been picked"),
 )  # fmt: skip
 EXAMPLES = (
-    ("Check a configuration and run the daemon:", ("xiaod check --config config.yaml", "xiaod --config config.yaml")),
+    ("Write a first configuration from what a Raspberry Shake has, try it with a real event, and run the daemon:",
+     ("xiaod init rs.local:18000", "xiaod selftest", "xiaod --config config.yaml")),
     ("Pick a day of data:", ("xiaod pick day.mseed --format quakeml --output picks.xml",)),
 )  # fmt: skip
 

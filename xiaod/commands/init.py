@@ -1,0 +1,114 @@
+"""``xiaod init``: write a first configuration from what a server has.
+
+>>> parser = argparse.ArgumentParser()
+>>> arguments(parser)
+>>> options = parser.parse_args(['rs.local:18000'])
+>>> str(options.output)
+'config.yaml'
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from xiaod.commands.options import DEFAULT_CONFIG, above_zero, refuse
+
+HELP = "write a first configuration from what a server has"
+MAX_STATIONS = 100
+"""More are subscribed to only when somebody says so."""
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add its arguments."""
+    parser.add_argument(
+        "server", metavar="SERVER", help="HOST, HOST:PORT, or replay:PATH, as in the configuration"
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=DEFAULT_CONFIG,
+        metavar="FILE",
+        help="file to write (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--streams",
+        nargs="+",
+        metavar="PATTERN",
+        help="NET.STA.LOC.CHA with wildcards (default: of each station the instrument that is best for picking)",
+    )
+    parser.add_argument("--force", action="store_true", help="overwrite the file when it exists")
+    parser.add_argument(
+        "--timeout",
+        type=above_zero,
+        default=30.0,
+        metavar="SECONDS",
+        help="for the server's answer (default: %(default)s)",
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Ask, choose, write."""
+    from pydantic import ValidationError
+
+    from xiaod.config import SeedLinkConfig
+    from xiaod.exitcode import ExitCode
+    from xiaod.offers import ask
+    from xiaod.replay import ReplayError
+    from xiaod.sources.discovery import DiscoveryError
+    from xiaod.sources.patterns import matches
+    from xiaod.starter.choice import choose
+    from xiaod.starter.draft import draft
+
+    if options.output.exists() and not options.force:
+        return refuse(ValueError(f"{options.output}: exists; --force overwrites it, --output names another"))
+    try:
+        given = {"server": options.server, **({"streams": options.streams} if options.streams else {})}
+        source = SeedLinkConfig.model_validate(given)
+        info = ask(source, options.timeout)
+    except ValidationError as error:
+        problems = [
+            f"{_named(one['loc'])}: {one['msg'].removeprefix('Value error, ')}" for one in error.errors()
+        ]
+        return refuse(
+            ValueError("\n".join(problem for problem in problems if "at least 1 item" not in problem))
+        )
+    except ReplayError as error:
+        return refuse(error)
+    except DiscoveryError as error:
+        print(error, file=sys.stderr)
+        return ExitCode.FAILURE
+    offered = [item.channel for item in info.streams if matches(item.channel, source.streams)]
+    choices = choose(offered)
+    notes = {choice.pattern: " ".join(choice.components) for choice in choices}
+    if not choices:
+        what = ", ".join(str(item.channel) for item in info.streams[:10]) or "nothing"
+        print(
+            f"{source.server}: no channel that can be picked among {', '.join(source.streams)}; it has {what}",
+            file=sys.stderr,
+        )
+        return ExitCode.FAILURE
+    if options.streams is None and len(choices) > MAX_STATIONS:
+        print(
+            f"{source.server}: has {len(choices)} stations; choose some, for example "
+            f"--streams '{choices[0].instrument.network}.*.*.{choices[0].instrument.band}?'",
+            file=sys.stderr,
+        )
+        return ExitCode.CONFIGURATION
+    patterns = options.streams or list(notes)
+    text = draft(source.server, patterns, notes)
+    try:
+        with options.output.open("w" if options.force else "x", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        return refuse(error)
+    print(
+        f"{options.output}: {len(choices)} station(s) of {source.server} ({info.software or 'unknown software'})"
+    )
+    print(
+        f"next: xiaod check --config {options.output}; xiaod selftest --config {options.output}; xiaod --config {options.output}"
+    )
+    return ExitCode.OK
+
+
+def _named(place: tuple[int | str, ...]) -> str:
+    return "SERVER" if place[0] == "server" else "--streams"

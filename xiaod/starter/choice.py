@@ -1,0 +1,64 @@
+"""Which streams of a server are worth picking: of each station the one instrument that a picker is best served by.
+
+In: the channels that the server lists. Out: a :class:`Choice` for each station that has one. An instrument needs a vertical component and a
+band code of 10 Hz or more (SEED manual, appendix A); a high-gain seismometer goes before a low-gain one and before an accelerometer, one
+with three components before one with less, and then a faster one before a slower one. A second instrument of a station would give
+every pick twice.
+
+>>> from xiaod.records import Channel
+>>> offered = [Channel("AM", "R1", "00", code) for code in ("EHZ", "ENZ", "ENN", "ENE", "HDF", "LHZ")]
+>>> [(choice.pattern, choice.components) for choice in choose(offered)]
+[('AM.R1.00.EH?', 'Z')]
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from xiaod.components import KNOWN_LETTERS, ROWS, rows_of
+from xiaod.records import Channel, Instrument
+
+BANDS = "HECDBS"
+"""Band codes: broad band and short period above 80 Hz, then 250 Hz and more, then 10 to 80 Hz."""
+INSTRUMENTS = "HLPNG"
+"""Instrument codes: seismometer of high gain, of low gain, geophone, accelerometer."""
+EMPTY_LOCATION = "--"
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One instrument to subscribe to."""
+
+    instrument: Instrument
+    components: str
+    """Letters that the server has, in the order of a window's rows."""
+
+    @property
+    def pattern(self) -> str:
+        """For ``streams``."""
+        chosen = self.instrument
+        return f"{chosen.network}.{chosen.station}.{chosen.location or EMPTY_LOCATION}.{chosen.band}?"
+
+
+def choose(offered: Iterable[Channel]) -> list[Choice]:
+    """The best instrument of each station, in order of their names."""
+    letters: dict[Instrument, set[str]] = {}
+    for channel in offered:
+        if len(channel.channel) == ROWS and channel.component in KNOWN_LETTERS:
+            letters.setdefault(channel.instrument, set()).add(channel.component)
+    best: dict[str, Choice] = {}
+    for instrument, found in sorted(letters.items()):
+        rows = rows_of(found)
+        band, kind = instrument.band[0], instrument.band[1]
+        if 0 not in rows.values() or band not in BANDS or kind not in INSTRUMENTS:
+            continue
+        choice = Choice(instrument, "".join(sorted(rows, key=rows.__getitem__)))
+        known = best.get(instrument.station_text)
+        if known is None or _rank(choice) < _rank(known):
+            best[instrument.station_text] = choice
+    return [best[station] for station in sorted(best)]
+
+
+def _rank(choice: Choice) -> tuple[int, int, int]:
+    """Lower is better."""
+    band, kind = choice.instrument.band[0], choice.instrument.band[1]
+    return INSTRUMENTS.index(kind), -len(choice.components), BANDS.index(band)
