@@ -12,6 +12,7 @@ restarts it, and only reconnection and delivery heal themselves.
 import asyncio
 import os
 import signal
+import sqlite3
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -25,19 +26,20 @@ from xiaod.configfile import ConfigError
 from xiaod.engines import ENGINES, Engine
 from xiaod.engines.errors import ModelError
 from xiaod.exitcode import ExitCode
+from xiaod.inheritance import OtherCountError, inherit, refuse_other_counts
 from xiaod.ledger import Ledger
 from xiaod.lock import FolderLock, LockedError
 from xiaod.logs import configure_logs, get_logger
 from xiaod.metrics import Metrics
 from xiaod.notify import Notifier, Watchdog
 from xiaod.pipeline import Pipeline
-from xiaod.placement import load_placed_anew
+from xiaod.placement import base_folder, load_placed_anew
 from xiaod.records import Positions
 from xiaod.reload import Reload, plan_reload
 from xiaod.shard import Shard
 from xiaod.sinks import SINKS, Sink, SinkError
 from xiaod.sources import SOURCES
-from xiaod.store import PickStore
+from xiaod.store import STORE, PickStore
 from xiaod.streampicker import stream_window
 from xiaod.tables import MissingExtraError, load
 from xiaod.timebase import NS_PER_S, ns_from_s, samples_from_s
@@ -46,8 +48,6 @@ from xiaod.web import Readiness, WebServer, readiness
 if TYPE_CHECKING:
     from xiaod.sources.seedlink import SeedLinkSource
 
-STORE = "picks.sqlite"
-"""Name of the store in the state folder."""
 SETTLE_S = 15.0
 """With ``max_lead_s``, how far behind the newest window everything is picked for good."""
 WARM_UP_S = 15.0
@@ -265,16 +265,18 @@ class Service:
         folder = self._config.state.folder
         try:
             lock = FolderLock(folder, self._shard)
+            stack.callback(lock.release)
+            refuse_other_counts(base_folder(folder, self._shard), self._shard)
         except LockedError as error:
             raise StartError(
                 f"state.folder: {error}; stop that one, or give this one a folder or a shard of its own",
                 ExitCode.CONFIGURATION,
             ) from error
+        except OtherCountError as error:
+            raise StartError(f"shard.count: {error}", ExitCode.CONFIGURATION) from error
         except OSError as error:
             # Without a folder to write to there is nothing to share; the store will say so.
             self._log.warning("state.not_locked", folder=str(folder), error=error.strerror)
-            return
-        stack.callback(lock.release)
 
     def _open_store(self, stack: AsyncExitStack) -> None:
         """Open the record of truth; without a disk to write to, picks go to the sinks from memory, and the log says so."""
@@ -289,8 +291,34 @@ class Service:
             )
             return
         stack.callback(self._store.close)
+        if self._store.lost_ns is None:
+            # What others left long ago is no substitute for a store that was damaged.
+            self._inherit()
         resumed = any(source.begin == RESUME for source in self._config.sources)
         self._ledger = Ledger(self._store, resumed, self._config.buffer.max_lead_s + SETTLE_S)
+
+    def _inherit(self) -> None:
+        """Go on where other shards have left stations that are picked here now."""
+        base = base_folder(self._config.state.folder, self._shard)
+        try:
+            found = inherit(base, self._shard, [sink.name for sink in self._config.sinks])
+        except sqlite3.Error as error:
+            raise StartError(
+                f"state.folder: what other shards have left cannot be taken over: {error}", ExitCode.FAILURE
+            ) from error
+        if found.unreadable:
+            self._log.error(
+                "shard.not_inherited",
+                stores=found.unreadable,
+                consequence="stations that have come from there begin anew",
+            )
+        if found.stations or found.undelivered:
+            self._log.info(
+                "shard.inherited",
+                shard=str(self._shard),
+                stations=found.stations,
+                undelivered=found.undelivered,
+            )
 
     async def _open_source(self, config: SeedLinkConfig) -> "SeedLinkSource":
         if config.replay_input is not None:

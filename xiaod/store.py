@@ -38,6 +38,8 @@ from xiaod.logs import get_logger
 from xiaod.records import Instrument, Pick, Positions
 from xiaod.sinks.document import pick_document, pick_from_document
 
+STORE = "picks.sqlite"
+"""Name of the store in the state folder."""
 SCHEMA_VERSION = 2
 KNOWN_VERSIONS = (0, 1, 2)
 """Version 1 had no positions; they are added."""

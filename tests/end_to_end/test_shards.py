@@ -1,6 +1,7 @@
 """Several processes share the stations: together they make the picks of one, whatever their number, and when it changes."""
 
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,12 +12,15 @@ from typing import Any
 import pytest
 
 from tests.end_to_end.harness import LIMIT_S, Daemon, Server, comparable, wait_until, write_event
+from tests.end_to_end.test_durability import at_rest
 from tests.end_to_end.test_faults import QUICK
 from tests.end_to_end.test_reload import hang_up
 from xiaod.replay import ReplayConfig
 from xiaod.shard import shard_of
 
 COPIES = 7
+SPEED = 4.0
+"""So that the last daemons begin before the end of the data."""
 XIAOD = (sys.executable, "-m", "xiaod")
 
 
@@ -110,3 +114,51 @@ def test_shards_together_make_the_picks_of_one_process(
     for index in range(3):
         lines = (tmp_path / f"picks-{index}.jsonl").read_text(encoding="utf-8").splitlines()
         assert {shard_of("BW", json.loads(line)["station"], 3) for line in lines} == {index}
+
+
+def started(stack: ExitStack, folder: Path, port: int, count: int) -> list[Daemon]:
+    """All shards of a count."""
+    source = {"begin": "resume"}
+    return [
+        stack.enter_context(daemon_of(folder, port, f"{index}/{count}", source=source))
+        for index in range(count)
+    ]
+
+
+def test_nothing_is_lost_or_made_twice_when_the_number_changes(
+    tmp_path: Path, event: tuple[Path, int], expected: list[dict[str, Any]]
+) -> None:
+    quarter, ids = event[1] // 4, {pick["id"] for pick in expected}
+    with Server(ReplayConfig(inputs=(event[0],), port=0, speed=SPEED, copies=COPIES)) as server:
+        with ExitStack() as stack:
+            [alone] = started(stack, tmp_path, server.port, 1)
+            wait_until(lambda: used_records([alone]) >= quarter, "a quarter of the records")
+            assert alone.stop() == 0
+        with ExitStack() as stack:
+            three = started(stack, tmp_path, server.port, 3)
+            wait_until(lambda: used_records(three) >= quarter, "a quarter of the records")
+            three[1].process.send_signal(signal.SIGKILL)
+            assert [three[index].stop() for index in (0, 2)] == [0, 0]
+        with ExitStack() as stack:
+            two = started(stack, tmp_path, server.port, 2)
+            # Of another count nobody may run meanwhile.
+            two[0].wait_for("service.started")
+            command = [*XIAOD, "--shard", "2/3", "--config", str(two[0].config_path)]
+            other = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S, check=False)
+            assert other.returncode == 2
+            assert "stop all shards before their number changes" in other.stderr
+            late = {pick["id"] for pick in sorted(expected, key=lambda pick: str(pick["time"]))[:-COPIES]}
+            wait_until(lambda: {pick["id"] for pick in written(tmp_path)} >= late, "picks")
+            wait_until(lambda: all(map(at_rest, two)), "the end of the data")
+            assert [daemon.stop() for daemon in two] == [0, 0]
+    inherited = [sum(event["stations"] for event in one.events("shard.inherited")) for one in (*three, *two)]
+    assert sum(inherited[:3]) == COPIES
+    assert sum(inherited[3:]) == sum(
+        shard_of("BW", one, 3) != shard_of("BW", one, 2) for one in {pick["station"] for pick in expected}
+    )
+    assert comparable(two[0].stored()) == comparable(expected)
+    lines = [pick["id"] for pick in written(tmp_path)]
+    assert set(lines) == ids
+    # The last lines of a shard that was killed may come again, and no others.
+    killed = [json.loads(line)["id"] for line in (tmp_path / "picks-1.jsonl").read_text().splitlines()]
+    assert all(lines.count(one) == 1 for one in ids - set(killed))

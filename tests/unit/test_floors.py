@@ -25,7 +25,7 @@ FLOORS = {
     ),
     1: ("resample", "run", "track", "buffer", "onsets", "picker", "streampicker"),
     2: ("sources", "engines", "sinks", "store", "replay", "configfile", "board", "reload", "placement"),
-    3: ("assembler", "bridge", "backlog", "ledger", "outlet", "stages", "pipeline", "web"),
+    3: ("assembler", "bridge", "backlog", "ledger", "outlet", "stages", "pipeline", "web", "inheritance"),
     4: (
         "service",
         "offline",

@@ -30,8 +30,7 @@ def run(options: argparse.Namespace) -> int:
     from xiaod.configfile import ConfigError, load_config
     from xiaod.offline import StreamSink
     from xiaod.placement import state_folders
-    from xiaod.service import STORE
-    from xiaod.store import PickStore
+    from xiaod.store import STORE, PickStore
 
     path = options.config or DEFAULT_CONFIG
     try:

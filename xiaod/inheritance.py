@@ -1,0 +1,270 @@
+"""What a shard takes over from the stores of others when the number of shards has changed.
+
+A station that has moved goes on where its former shard has left it: position in the stream, how far its instruments have been picked, and
+the newest of its picks, so that none is made twice. Of all stores below one state folder the one that is furthest on with a station counts.
+Picks that a store without a daemon, such as that of shard 3 of what now are 3, has not delivered to all sinks are delivered by the
+shards that have their stations now; a sink that had got some of them already gets those again.
+
+All shards are stopped before their number changes: :func:`refuse_other_counts`. Only what lies on the same disk is found; nothing is
+changed in the stores of others.
+
+>>> from tempfile import TemporaryDirectory
+>>> from xiaod.store import PickStore
+>>> with TemporaryDirectory() as name:
+...     base = Path(name)
+...     alone = PickStore(base / STORE)
+...     alone.save({}, {"demo": {("BW", "WETR"): (7, 100), ("BW", "RJOB"): (8, 200)}})
+...     alone.close()
+...     mine = PickStore(base / "shard-1" / STORE)
+...     inherit(base, Shard(1, 2), ["jsonl"])
+...     mine.positions("demo")
+...     mine.close()
+Inheritance(stations=1, undelivered=0, unreadable=())
+{('BW', 'WETR'): (7, 100)}
+"""
+
+import sqlite3
+import time
+from collections.abc import Collection, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from xiaod.ledger import REMEMBERED_S
+from xiaod.lock import PATIENCE_S, RETRY_S, Holder, holder
+from xiaod.placement import FOLDER, shard_folders, state_folder
+from xiaod.shard import Shard
+from xiaod.store import BUSY_S, STORE
+from xiaod.timebase import NS_PER_S
+
+TABLE = "CREATE TABLE IF NOT EXISTS adopted (store TEXT PRIMARY KEY, place INTEGER NOT NULL)"
+"""In the store of a shard: how far the picks of each store without a daemon have been taken over."""
+
+PICKS = "SELECT id, instrument, time_ns, stored_ns, document FROM picks"
+INSERT = "INSERT OR IGNORE INTO picks (id, instrument, time_ns, stored_ns, document)"
+REMEMBERED_NS = REMEMBERED_S * NS_PER_S
+
+PickRow = tuple[str, str, int, int, str]
+Station = tuple[str, str]
+Progress = tuple[int, int]
+"""How far a station has come: newest time until which an instrument has been picked, newest position; ns, 0 for none."""
+
+
+class OtherCountError(Exception):
+    """A shard of another count runs in the same state folder."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inheritance:
+    """What has been taken over."""
+
+    stations: int
+    undelivered: int
+    """Picks that had not been delivered."""
+    unreadable: tuple[str, ...]
+    """Stores that could not be read, with the reason."""
+
+
+def refuse_other_counts(base: Path, shard: Shard) -> None:
+    """Make sure that all daemons below one state folder share the stations in the same way.
+
+    Raises:
+        OtherCountError: when one runs that counts otherwise: stations would be picked twice.
+    """
+    until_s = time.monotonic() + PATIENCE_S
+    while (found := _other_count(base, shard)) is not None:
+        if time.monotonic() > until_s:
+            folder, other = found
+            raise OtherCountError(
+                f"{folder}: process {other.pid} runs as shard {other.shard}, this one is {shard}; "
+                "stop all shards before their number changes"
+            )
+        # One that has just begun holds its lock before it has said who it is.
+        time.sleep(RETRY_S)
+
+
+def _other_count(base: Path, shard: Shard) -> tuple[Path, Holder] | None:
+    own = state_folder(base, shard)
+    for folder in (base, *shard_folders(base)):
+        found = None if folder == own else holder(folder)
+        if found is not None and found.shard.partition("/")[2] != str(shard.count):
+            return folder, found
+    return None
+
+
+def inherit(base: Path, shard: Shard, sinks: Sequence[str]) -> Inheritance:
+    """Take over what belongs to a shard into its store, which is there already; all of a store or nothing of it.
+
+    Args:
+        base: the state folder that all shards have in common.
+        shard: which one this is.
+        sinks: names of the sinks that get what has not been delivered.
+
+    Raises:
+        sqlite3.Error: when its own store cannot be written.
+    """
+    own = state_folder(base, shard)
+    others = [
+        folder for folder in (base, *shard_folders(base)) if folder != own and (folder / STORE).is_file()
+    ]
+    if not others:
+        return Inheritance(0, 0, ())
+    undelivered = stations = 0
+    unreadable: list[str] = []
+    with closing(_open(own / STORE, "rw")) as mine:
+        mine.execute(TABLE)
+        chosen = _furthest(others, shard, _progress(mine), unreadable)
+        adopted = dict(mine.execute("SELECT store, place FROM adopted").fetchall())
+        for folder in others:
+            name = folder.name if folder != base else "."
+            taken = frozenset(station for station, place in chosen.items() if place == folder)
+            orphaned = _without_daemon(folder, shard)
+            if not taken and not orphaned:
+                continue
+            try:
+                with closing(_open(folder / STORE, "ro")) as store:
+                    estate = _read(store, taken, shard, sinks if orphaned else (), adopted.get(name, 0))
+            except sqlite3.Error as error:
+                unreadable.append(f"{folder / STORE}: {error}")
+                continue
+            with mine:
+                mine.execute("BEGIN IMMEDIATE")
+                undelivered += _write(mine, name, estate)
+            stations += len(taken)
+    return Inheritance(stations, undelivered, tuple(unreadable))
+
+
+def _furthest(
+    others: Sequence[Path], shard: Shard, best: dict[Station, Progress], unreadable: list[str]
+) -> dict[Station, Path]:
+    """The store that is furthest on with a station, for stations of a shard of which it is not its own."""
+    chosen: dict[Station, Path] = {}
+    for folder in others:
+        try:
+            with closing(_open(folder / STORE, "ro")) as store:
+                found = _progress(store)
+        except sqlite3.Error as error:
+            unreadable.append(f"{folder / STORE}: {error}")
+            continue
+        for station, progress in found.items():
+            if shard.holds(*station) and progress > best.get(station, (0, 0)):
+                best[station], chosen[station] = progress, folder
+    return chosen
+
+
+def _open(path: Path, mode: str) -> sqlite3.Connection:
+    return sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode={mode}", timeout=BUSY_S, uri=True, isolation_level=None
+    )
+
+
+def _without_daemon(folder: Path, shard: Shard) -> bool:
+    """Whether no shard of this count has the folder."""
+    index = folder.name.removeprefix(FOLDER)
+    return shard.count == 1 or not index.isdigit() or int(index) >= shard.count
+
+
+def _progress(store: sqlite3.Connection) -> dict[Station, Progress]:
+    found: dict[Station, Progress] = {}
+    for instrument, time_ns in store.execute("SELECT instrument, time_ns FROM frontiers"):
+        network, station = _station_of(instrument)
+        picked_ns, position_ns = found.get((network, station), (0, 0))
+        found[network, station] = max(picked_ns, time_ns), position_ns
+    for network, station, time_ns in store.execute("SELECT network, station, time_ns FROM positions"):
+        picked_ns, position_ns = found.get((network, station), (0, 0))
+        found[network, station] = picked_ns, max(position_ns, time_ns)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Estate:
+    """Rows of another store that are taken over."""
+
+    positions: list[tuple[str, str, str, int, int]]
+    frontiers: list[tuple[str, int]]
+    known: list[PickRow]
+    """Picks that are to be known, so that they are not made again."""
+    waiting: list[PickRow]
+    """Picks that some sink has not got."""
+    sinks: tuple[str, ...]
+    """These sinks."""
+    newest: int
+    """Place of the newest pick."""
+
+
+def _read(
+    store: sqlite3.Connection, taken: Collection[Station], shard: Shard, sinks: Sequence[str], adopted: int
+) -> _Estate:
+    positions = [
+        row
+        for row in store.execute("SELECT source, network, station, sequence, time_ns FROM positions")
+        if (row[1], row[2]) in taken
+    ]
+    frontiers = {
+        instrument: time_ns
+        for instrument, time_ns in store.execute("SELECT instrument, time_ns FROM frontiers")
+        if _station_of(instrument) in taken
+    }
+    # A station that had only begun has nothing but its picks.
+    begun_only = len({_station_of(instrument) for instrument in frontiers}) < len(taken)
+    since_ns = 0 if begun_only else min(frontiers.values(), default=0) - REMEMBERED_NS
+    known = (
+        [
+            row
+            for row in store.execute(f"{PICKS} WHERE time_ns >= ? ORDER BY place", (since_ns,))
+            if _station_of(row[1]) in taken and row[2] >= frontiers.get(row[1], 0) - REMEMBERED_NS
+        ]
+        if taken
+        else []
+    )
+    cursors = dict(store.execute("SELECT sink, place FROM cursors").fetchall())
+    waited = tuple(sink for sink in sinks if sink in cursors)
+    after = max(adopted, min((cursors[sink] for sink in waited), default=0))
+    waiting = (
+        [
+            row
+            for row in store.execute(f"{PICKS} WHERE place > ? ORDER BY place", (after,))
+            if shard.holds(*_station_of(row[1]))
+        ]
+        if waited
+        else []
+    )
+    [newest] = store.execute("SELECT coalesce(max(place), 0) FROM picks").fetchone()
+    return _Estate(positions, list(frontiers.items()), known, waiting, waited, newest)
+
+
+def _write(mine: sqlite3.Connection, name: str, estate: _Estate) -> int:
+    """Take an estate over; gives the number of picks that wait to be delivered."""
+    mine.executemany(
+        "INSERT INTO positions VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
+        " sequence = excluded.sequence, time_ns = excluded.time_ns",
+        estate.positions,
+    )
+    mine.executemany(
+        "INSERT INTO frontiers VALUES (?, ?) ON CONFLICT (instrument) DO UPDATE SET time_ns = excluded.time_ns",
+        estate.frontiers,
+    )
+    undelivered = 0
+    if estate.sinks:
+        # A sink that is new here begins before what is taken over.
+        mine.executemany(
+            "INSERT OR IGNORE INTO cursors SELECT ?, coalesce(max(place), 0) FROM picks",
+            [(sink,) for sink in estate.sinks],
+        )
+        undelivered = mine.executemany(f"{INSERT} VALUES (?, ?, ?, ?, ?)", estate.waiting).rowcount
+        mine.execute(
+            "INSERT INTO adopted VALUES (?, ?) ON CONFLICT (store) DO UPDATE SET place = max(place, excluded.place)",
+            (name, estate.newest),
+        )
+    # What is only to be known lies before every place that a sink can wait for.
+    [first] = mine.execute("SELECT min(0, coalesce(min(place), 0)) FROM picks").fetchone()
+    mine.executemany(
+        f"{INSERT.replace('(', '(place, ')} VALUES (?, ?, ?, ?, ?, ?)",
+        [(first - number, *row) for number, row in enumerate(estate.known, 1)],
+    )
+    return max(0, undelivered)
+
+
+def _station_of(instrument: str) -> Station:
+    network, station, *_ = instrument.split(".")
+    return network, station
