@@ -18,7 +18,7 @@ from tests.end_to_end.test_reload import hang_up
 from xiaod.replay import ReplayConfig
 from xiaod.shard import shard_of
 
-COPIES = 7
+COPIES = 6
 SPEED = 4.0
 """So that the last daemons begin before the end of the data."""
 XIAOD = (sys.executable, "-m", "xiaod")
