@@ -24,6 +24,7 @@ from xiaod.pipeline import Pipeline
 from xiaod.records import Pick
 from xiaod.service import open_engine
 from xiaod.sinks import Sink
+from xiaod.sources import Source
 from xiaod.sources.files import FileSource
 
 
@@ -95,26 +96,41 @@ def pick_files(
         ConfigError, ModelError: when the configuration or the model is wrong.
         OSError: when an input cannot be read or the output cannot be written.
     """
-    config = (
-        load_config(config_path) if config_path else Config(sources=(SeedLinkConfig(server="localhost"),))
-    )
-    if model is not None:
-        config = config.model_copy(
-            update={"engine": EngineConfig.model_validate({**config.engine.model_dump(), "model": model})}
-        )
+    config = offline_config(config_path, model)
     configure_logs("warning", config.logs.format)
     engine = open_engine(config)
-    opened: AbstractContextManager[IO[str]] = nullcontext(sys.stdout)
-    if output is not None:
-        opened = output.open("w", encoding="utf-8")
     try:
-        with opened as stream, _Bar(progress) as advance:
+        with output_stream(output) as stream, _Bar(progress) as advance:
             source = FileSource(inputs, progress=advance)
             run_offline(config, engine, source, StreamSink(style, stream, config.agency))
     except BrokenPipeError:
-        # Whoever read our output has seen enough; Python would complain again when it closes standard output.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        leave_quietly()
     return 0 if source.records else 1
+
+
+def offline_config(config_path: Path | None, model: str | None) -> Config:
+    """The configuration of an offline run: that of a file, or the defaults, with another model if one is named.
+
+    Raises:
+        ConfigError: when the file is wrong.
+    """
+    config = (
+        load_config(config_path) if config_path else Config(sources=(SeedLinkConfig(server="localhost"),))
+    )
+    if model is None:
+        return config
+    engine = EngineConfig.model_validate({**config.engine.model_dump(), "model": model})
+    return config.model_copy(update={"engine": engine})
+
+
+def output_stream(output: Path | None) -> AbstractContextManager[IO[str]]:
+    """A file to write to, or standard output."""
+    return nullcontext(sys.stdout) if output is None else output.open("w", encoding="utf-8")
+
+
+def leave_quietly() -> None:
+    """Whoever read our output has seen enough; Python would complain again when it closes standard output."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def picks_of(inputs: Sequence[Path], config: Config) -> list[Pick]:
@@ -129,11 +145,13 @@ def picks_of(inputs: Sequence[Path], config: Config) -> list[Pick]:
     return sink.picks
 
 
-def run_offline(config: Config, engine: Engine, source: FileSource, sink: Sink) -> None:
+def run_offline(
+    config: Config, engine: Engine, source: Source, sink: Sink, metrics: Metrics | None = None
+) -> None:
     """The pipeline without a clock, from a source into a sink."""
 
     async def work() -> None:
-        pipeline = Pipeline(config, engine, [source], [sink], Metrics(), clock=lambda: None)
+        pipeline = Pipeline(config, engine, [source], [sink], metrics or Metrics(), clock=lambda: None)
         try:
             async with asyncio.TaskGroup() as group:
                 pipeline.start(group)

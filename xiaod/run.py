@@ -24,6 +24,9 @@ from xiaod.resample import Converter
 _INITIAL_CAPACITY = 4096
 """Samples; a run that is trimmed as windows are cut stays at about twice the longest lead."""
 
+REFERENCE_STEP = float(2**20)
+"""Counts; what is left of a stable sensor stays below half of it, where float32 holds integers and sixteenths."""
+
 
 class Run:
     """Gapless samples of one component, float32, less a constant that is taken out before the precision is halved."""
@@ -59,7 +62,8 @@ class Run:
             self._started = True
             self.first = first
             # float32 holds integers up to 2**24: a sensor with a large offset would lose its small signals.
-            self._reference = float(np.round(converted[0]))
+            # A multiple of a large step is the same wherever in a stream a run begins.
+            self._reference = REFERENCE_STEP * float(np.round(converted[0] / REFERENCE_STEP))
         self._append((converted - self._reference).astype(np.float32))
         offset_ns = self._converter.offset_ns
         if not self._offsets or self._offsets[-1][1] != offset_ns:

@@ -29,6 +29,7 @@ FLOORS = {
     4: (
         "service",
         "offline",
+        "archive",
         "offers",
         "bench",
         "soak",

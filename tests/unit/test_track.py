@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from xiaod.records import Channel, Segment
+from xiaod.resample import converter_for
+from xiaod.run import Run
 from xiaod.track import Track, Verdict
 
 Z = Channel("XX", "A", "", "HHZ")
@@ -59,8 +61,21 @@ def test_duplicates_overlaps_and_contradictions() -> None:
     assert track.insert(record(2, 1, value=3), 0) is Verdict.LATE
     run = track.runs[0]
     values = run.view(0, 700)
-    assert values[:400].tolist() == [0.0] * 400
-    assert values[400:].tolist() == [1.0] * 300
+    assert values[:400].tolist() == [1.0] * 400
+    assert values[400:].tolist() == [2.0] * 300
+
+
+@pytest.mark.parametrize("level", [0, 300_000, 1_500_000_000])
+def test_samples_do_not_depend_on_where_a_run_began(level: int) -> None:
+    samples = np.random.default_rng(1).integers(-1000, 1000, 4000) + level
+    held = []
+    for begin in (0, 1500):
+        run = Run(converter_for(50.0, begin * SECOND // 50))
+        run.push(samples[begin:].astype(np.float64), 0, 0)
+        held.append(run.view(4000, 7900))
+    assert np.array_equal(*held)
+    # Counts of a sensor with a large offset keep their digits.
+    assert np.std(held[0], dtype=np.float64) == pytest.approx(np.std(samples), rel=0.05)
 
 
 def test_a_clock_set_back_is_noticed_and_a_second_server_is_not_mistaken_for_one() -> None:

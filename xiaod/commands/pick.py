@@ -8,9 +8,15 @@
 """
 
 import argparse
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from xiaod.commands.options import add_config, refuse
+from xiaod.commands.options import add_config, moment, one_or_more, refuse
+from xiaod.exitcode import ExitCode
+
+if TYPE_CHECKING:
+    from xiaod.archive.run import ArchiveOptions
 
 HELP = "pick miniSEED files and folders, as fast as the CPU goes"
 
@@ -24,23 +30,68 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", metavar="NAME", help="shipped model or path of an ONNX file")
     parser.add_argument("--format", choices=["jsonl", "quakeml", "csv"], default="jsonl")
     parser.add_argument("--output", type=Path, metavar="FILE", help="write here instead of standard output")
+    archive = parser.add_argument_group(
+        "archives", "with any of these, picks come in order of time, and the same whoever works"
+    )
+    archive.add_argument("--workers", type=one_or_more, metavar="N", help="processes on this machine")
+    archive.add_argument(
+        "--dask", metavar="SCHEDULER", help="workers of a dask scheduler, such as tcp://10.0.0.1:8786"
+    )
+    archive.add_argument(
+        "--resume", type=Path, metavar="FOLDER", help="keep what is finished there, and go on from it"
+    )
+    archive.add_argument(
+        "--since", metavar="TIME", help="picks from then on, UTC, such as 2026-01-31T12:00:00Z"
+    )
+    archive.add_argument("--until", metavar="TIME", help="picks before then, UTC")
+    archive.add_argument("--stations", metavar="NET.STA,...", help="only these; * ? [..] are allowed")
     parser.add_argument("--no-progress", action="store_true", help="no progress bar on standard error")
 
 
 def run(options: argparse.Namespace) -> int:
     """Pick files offline, through the daemon's own pipeline."""
+    from xiaod.archive.run import pick_archive
     from xiaod.configfile import ConfigError
     from xiaod.engines.errors import ModelError
-    from xiaod.offline import pick_files
+    from xiaod.offline import offline_config, pick_files
+    from xiaod.tables import MissingExtraError
 
+    output = options.format, options.output, not options.no_progress
     try:
-        return pick_files(
-            options.inputs,
-            options.config,
-            options.model,
-            options.format,
-            options.output,
-            progress=not options.no_progress,
-        )
-    except (ConfigError, ModelError, OSError) as error:
+        archive = _archive(options)
+        if archive is None:
+            return pick_files(options.inputs, options.config, options.model, *output)
+        return pick_archive(options.inputs, offline_config(options.config, options.model), archive, *output)
+    except (ConfigError, ModelError, MissingExtraError, OSError, ValueError) as error:
         return refuse(error)
+    except KeyboardInterrupt:
+        if options.resume is None:
+            raise
+        print(f"stopped; the same command goes on from {options.resume}", file=sys.stderr)
+        return ExitCode.SECOND_SIGNAL
+
+
+def _archive(options: argparse.Namespace) -> "ArchiveOptions | None":
+    """How an archive is worked on; None when nothing is said of that.
+
+    Raises:
+        ValueError: when what is said is wrong.
+    """
+    from xiaod.archive.plan import EVERYTHING, Stretch, patterns_of
+    from xiaod.archive.run import ArchiveOptions
+
+    given = (
+        options.workers,
+        options.dask,
+        options.resume,
+        options.since,
+        options.until,
+        options.stations,
+    )
+    if all(value is None for value in given):
+        return None
+    if options.workers is not None and options.dask is not None:
+        raise ValueError("--workers and --dask: only one of them; dask's own workers are as many as it has")
+    patterns = EVERYTHING if options.stations is None else patterns_of(options.stations)
+    stretch = Stretch(moment("--since", options.since), moment("--until", options.until), patterns)
+    return ArchiveOptions(stretch, options.workers or 1, options.dask, options.resume)

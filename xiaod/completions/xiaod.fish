@@ -52,6 +52,10 @@ end
 
 set -g _shtab_xiaod_commands init check show pick replay stations picks selftest bench soak schema completion version
 set -g _shtab_xiaod_opts_with_value --config --copies --engine --faults --folder --format --hop --host --hours --model --output --port --seconds --shard --shards --since --sink --speed --stations --streams --timeout --until
+set -g _shtab_xiaod_commands check show pick replay stations picks selftest bench soak schema completion version
+set -g _shtab_xiaod_opts_with_value --config --copies --engine --faults --folder --format --hop --host --hours --model --output --port --seconds --shard --shards --since --sink --speed --stations --timeout --until
+set -g _shtab_xiaod_commands check pick replay stations picks bench soak schema completion version
+set -g _shtab_xiaod_opts_with_value --config --copies --dask --engine --faults --folder --format --hop --host --hours --model --output --port --resume --seconds --shard --shards --since --speed --stations --timeout --until --workers
 
 complete -c xiaod -e
 complete -c xiaod -f
@@ -80,6 +84,12 @@ complete -c xiaod -n '_shtab_xiaod_using pick' -l config -xka "(__fish_complete_
 complete -c xiaod -n '_shtab_xiaod_using pick' -l model -x -d 'shipped model or path of an ONNX file'
 complete -c xiaod -n '_shtab_xiaod_using pick' -l format -xka "jsonl quakeml csv" -d format
 complete -c xiaod -n '_shtab_xiaod_using pick' -l output -xka "(__fish_complete_path (commandline -ct))" -d 'write here instead of standard output'
+complete -c xiaod -n '_shtab_xiaod_using pick' -l workers -x -d 'processes on this machine'
+complete -c xiaod -n '_shtab_xiaod_using pick' -l dask -x -d 'workers of a dask scheduler, such as tcp://10.0.0.1:8786'
+complete -c xiaod -n '_shtab_xiaod_using pick' -l resume -xka "(__fish_complete_path (commandline -ct))" -d 'keep what is finished there, and go on from it'
+complete -c xiaod -n '_shtab_xiaod_using pick' -l since -x -d 'picks from then on, UTC, such as 2026-01-31T12:00:00Z'
+complete -c xiaod -n '_shtab_xiaod_using pick' -l until -x -d 'picks before then, UTC'
+complete -c xiaod -n '_shtab_xiaod_using pick' -l stations -x -d 'only these; * ? [..] are allowed'
 complete -c xiaod -n '_shtab_xiaod_using pick' -l no-progress -d 'no progress bar on standard error'
 complete -c xiaod -n '_shtab_xiaod_using pick; and test $_shtab_xiaod_npos -ge 0' -ka "(__fish_complete_path (commandline -ct))" -d 'miniSEED file or folder'
 complete -c xiaod -n '_shtab_xiaod_using; and test $_shtab_xiaod_npos -eq 0' -a replay -d 'serve miniSEED files or folders over SeedLink'

@@ -84,6 +84,12 @@ _shtab_xiaod_pick_options=(
   "--model[shipped model or path of an ONNX file]:NAME:"
   "--format[format]:format:(jsonl quakeml csv)"
   "--output[write here instead of standard output]:FILE:_files"
+  "--workers[processes on this machine]:N:"
+  "--dask[workers of a dask scheduler, such as tcp\:\/\/10.0.0.1\:8786]:SCHEDULER:"
+  "--resume[keep what is finished there, and go on from it]:FOLDER:_files"
+  "--since[picks from then on, UTC, such as 2026-01-31T12\:00\:00Z]:TIME:"
+  "--until[picks before then, UTC]:TIME:"
+  "--stations[only these\; \* \? \[..\] are allowed]:NET.STA,...:"
   "--no-progress[no progress bar on standard error]"
   "(*):miniSEED file or folder:_files"
 )

@@ -15,11 +15,14 @@ import threading
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from xiaod.records import BadRecord
 from xiaod.sources import Emit
 from xiaod.sources.miniseed import decode
+
+if TYPE_CHECKING:
+    from pymseed import MS3Record
 
 MAX_OPEN_FILES = 128
 MAX_RECORD_BYTES = 65_536
@@ -29,20 +32,31 @@ _HEADER = re.compile(rb"[0-9 \0]{6}[DRQM][ \0]|MS\x03")
 """How a record of miniSEED 2 or 3 begins."""
 
 
+Wanted = Callable[[Path, "MS3Record"], bool]
+"""Whether a record of a file is used, by its header."""
+
+
 class FileSource:
     """Files as a source; implements :class:`xiaod.sources.Source`."""
 
     name = "files"
 
-    def __init__(self, inputs: Sequence[Path], progress: Callable[[int, int], None] | None = None) -> None:
+    def __init__(
+        self,
+        inputs: Sequence[Path],
+        progress: Callable[[int, int], None] | None = None,
+        wanted: Wanted | None = None,
+    ) -> None:
         """Set up; nothing is opened before :meth:`run`.
 
         Args:
             inputs: miniSEED files, and folders that are searched to the bottom.
             progress: called with the bytes done and the bytes in all.
+            wanted: which records are used; None: all.
         """
         self._inputs = inputs
         self._progress = progress
+        self._wanted = wanted
         self._stop = threading.Event()
         self.records = 0
         """Records that could be used."""
@@ -57,8 +71,8 @@ class FileSource:
         Raises:
             FileNotFoundError: when an input does not exist.
         """
-        files = list(self._files())
-        index = _Index()
+        files = list(files_of(self._inputs))
+        index = _Index(self._wanted)
         for number, path in enumerate(files):
             index.add(number, path, emit)
         total, done = sum(index.lengths), 0
@@ -87,20 +101,41 @@ class FileSource:
         finally:
             handles.close()
 
-    def _files(self) -> Iterator[Path]:
-        for path in self._inputs:
-            if path.is_dir():
-                yield from sorted(inner for inner in path.rglob("*") if inner.is_file())
-            elif path.exists():
-                yield path
-            else:
-                raise FileNotFoundError(f"{path}: no such file or folder")
+
+def files_of(inputs: Sequence[Path]) -> Iterator[Path]:
+    """Files, and those in folders in order of their names.
+
+    Raises:
+        FileNotFoundError: when an input does not exist.
+    """
+    for path in inputs:
+        if path.is_dir():
+            yield from sorted(inner for inner in path.rglob("*") if inner.is_file())
+        elif path.exists():
+            yield path
+        else:
+            raise FileNotFoundError(f"{path}: no such file or folder")
+
+
+def headers_of(path: Path) -> "Iterator[MS3Record]":
+    """Headers of all records of a file that can be read, behind damage too.
+
+    Raises:
+        OSError: when the file cannot be read.
+    """
+    if not path.stat().st_size:
+        return
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        for _, found in _headers(content):
+            if not isinstance(found, str):
+                yield found
 
 
 class _Index:
     """Where every record is and when it begins, as plain arrays: a record costs 28 bytes."""
 
-    def __init__(self) -> None:
+    def __init__(self, wanted: Wanted | None) -> None:
+        self._wanted = wanted
         self.files = array("l")
         self.offsets = array("q")
         self.lengths = array("l")
@@ -117,33 +152,35 @@ class _Index:
             emit(BadRecord(FileSource.name, "not_miniseed", f"{path}: byte 0: {error}"))
 
     def _scan(self, number: int, path: Path, content: mmap.mmap, emit: Emit) -> None:
-        offset: int | None = 0
-        while offset is not None and offset < len(content):
-            reached, problem = self._follow(number, content, offset)
-            if problem:
-                reason = "not_miniseed" if reached == 0 else "decode"
-                emit(BadRecord(FileSource.name, reason, f"{path}: byte {reached}: {problem}"))
-            offset = _next_record(content, reached + 1) if problem else None
-
-    def _follow(self, number: int, content: mmap.mmap, offset: int) -> tuple[int, str]:
-        """Records one behind the other; where that ends, and why if it is not the end of the file."""
-        from pymseed import MS3Record, PymseedError
-
-        while offset < len(content):
-            try:
-                record = MS3Record.parse(_piece(content, offset))
-            except (PymseedError, ValueError) as error:
-                return offset, str(error)
-            self.files.append(number)
-            self.offsets.append(offset)
-            self.lengths.append(record.reclen)
-            self.starts_ns.append(record.starttime)
-            offset += record.reclen
-        return offset, ""
+        for offset, found in _headers(content):
+            if isinstance(found, str):
+                reason = "not_miniseed" if offset == 0 else "decode"
+                emit(BadRecord(FileSource.name, reason, f"{path}: byte {offset}: {found}"))
+            elif self._wanted is None or self._wanted(path, found):
+                self.files.append(number)
+                self.offsets.append(offset)
+                self.lengths.append(found.reclen)
+                self.starts_ns.append(found.starttime)
 
     def ordered(self) -> list[int]:
         """Records in order of their start; of the same start, in the order of files."""
         return sorted(range(len(self.starts_ns)), key=self.starts_ns.__getitem__)
+
+
+def _headers(content: mmap.mmap) -> "Iterator[tuple[int, MS3Record | str]]":
+    """Where each record is, and its header, or what is wrong there; behind damage, on where the next record begins."""
+    from pymseed import MS3Record, PymseedError
+
+    offset: int | None = 0
+    while offset is not None and offset < len(content):
+        try:
+            record = MS3Record.parse(_piece(content, offset))
+        except (PymseedError, ValueError) as error:
+            yield offset, str(error)
+            offset = _next_record(content, offset + 1)
+            continue
+        yield offset, record
+        offset += record.reclen
 
 
 def _piece(content: mmap.mmap, offset: int) -> bytes:

@@ -38,7 +38,7 @@ def decode(
     try:
         parsed = MS3Record.parse(record)
         stream = parsed.sourceid
-        channel = _channel(stream)
+        channel = channel_of(stream)
         rate_hz = float(parsed.samprate)
         if parsed.samplecnt == 0:
             return BadRecord(source, "empty", "record without samples", stream, size)
@@ -63,7 +63,7 @@ def decode(
 
 
 @lru_cache(maxsize=16_384)
-def _channel(source_id: str) -> Channel | None:
+def channel_of(source_id: str) -> Channel | None:
     """``FDSN:NET_STA_LOC_B_S_C`` as a channel; None when it is not of that form or a code is odd."""
     parts = source_id.removeprefix("FDSN:").split("_")
     if len(parts) != 6:

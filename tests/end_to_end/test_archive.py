@@ -1,0 +1,207 @@
+"""``xiaod pick`` over an archive: the same picks whoever works, however often it is killed, and however the files lie."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.archives import MIDNIGHT, sds_path, write_archive
+from tests.end_to_end.harness import wait_until
+from xiaod.archive.cluster import Cluster
+from xiaod.archive.crew import CrewError
+from xiaod.archive.piece import Job
+from xiaod.archive.plan import Stretch, patterns_of
+from xiaod.archive.run import ArchiveOptions, pick_archive
+from xiaod.offline import offline_config, pick_files
+from xiaod.timebase import ns_from_iso
+
+PIECES = 6
+"""Two stations, three days."""
+CONFIG = offline_config(None, None)
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("archive")
+    write_archive(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def expected(archive: Path) -> bytes:
+    """What a run over everything at once gives, in order of time, then identifier."""
+    return in_order(archive)
+
+
+def in_order(folder: Path, model: str | None = None, config: Path | None = None) -> bytes:
+    output = folder.parent / f"{folder.name}.whole.jsonl"
+    assert pick_files([folder], config, model, "jsonl", output, progress=False) == 0
+    lines: list[bytes] = output.read_bytes().splitlines(keepends=True)
+    lines.sort(key=when)
+    return b"".join(lines)
+
+
+def when(line: bytes) -> tuple[str, str]:
+    pick = json.loads(line)
+    return pick["time"], pick["id"]
+
+
+def picked(inputs: Sequence[Path], options: ArchiveOptions, folder: Path) -> bytes:
+    output = folder / "picks.jsonl"
+    assert pick_archive(inputs, CONFIG, options, "jsonl", output, progress=False) == 0
+    return output.read_bytes()
+
+
+def command(archive: Path, *arguments: str | Path) -> list[str]:
+    return [sys.executable, "-m", "xiaod", "pick", str(archive), "--no-progress", *map(str, arguments)]
+
+
+def workers_of(process: int) -> list[int]:
+    """Worker processes of a run; the resource tracker of multiprocessing is none."""
+    children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    return [int(name) for name in children if "spawn_main" in Path(f"/proc/{name}/cmdline").read_text()]
+
+
+def results(folder: Path) -> dict[Path, int]:
+    """Finished pieces and when they were written."""
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*.json")}
+
+
+def test_one_process_gives_what_a_run_over_everything_gives(
+    archive: Path, expected: bytes, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert len(expected.splitlines()) == 24
+    # An event across each midnight: P on one day, S on the next.
+    assert {when(line)[0][:13] for line in expected.splitlines()} == {
+        "2020-02-29T23", "2020-03-01T00", "2020-03-01T23", "2020-03-02T00",
+    }  # fmt: skip
+    assert picked([archive], ArchiveOptions(), tmp_path) == expected
+    said = capfd.readouterr().err
+    damaged = sds_path(archive, "RJOB", "EHN", MIDNIGHT + 1)
+    assert said.count(f'"file": "{damaged}"') == 1
+    assert "byte 2048" in said
+
+
+def test_a_model_that_streams_gives_it_too(archive: Path, tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text("sources: [{server: localhost}]\nengine: {kind: stateful, model: micro-stream}\n")
+    config = offline_config(path, None)
+    output = tmp_path / "picks.jsonl"
+    pick_archive([archive], config, ArchiveOptions(), "jsonl", output, progress=False)
+    assert output.read_bytes() == in_order(archive, config=path)
+    assert output.stat().st_size
+
+
+def test_dask_gives_it_too(archive: Path, expected: bytes, tmp_path: Path) -> None:
+    distributed = pytest.importorskip("distributed")
+    with distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=False, protocol="tcp://", host="127.0.0.1",
+        dashboard_address=None, worker_dashboard_address=None,
+    ) as cluster:  # fmt: skip
+        options = ArchiveOptions(scheduler=cluster.scheduler_address)
+        assert picked([archive], options, tmp_path) == expected
+    with pytest.raises(CrewError, match=r"--dask tcp://127.0.0.1:1: cannot connect"):
+        Cluster(Job(CONFIG, ""), "tcp://127.0.0.1:1", connect_s=0.5)
+
+
+def test_a_killed_run_goes_on_where_it_was(archive: Path, expected: bytes, tmp_path: Path) -> None:
+    journal, output = tmp_path / "journal", tmp_path / "picks.jsonl"
+    arguments = command(archive, "--workers", "2", "--resume", journal, "--output", output)
+    process = subprocess.Popen(arguments, stderr=subprocess.DEVNULL)
+    try:
+        wait_until(lambda: results(journal), "a finished piece")
+        workers = workers_of(process.pid)
+    finally:
+        process.kill()
+        process.wait()
+    assert len(workers) == 2
+    # Nobody goes on working for a run that is gone.
+    wait_until(lambda: not any(Path(f"/proc/{worker}").exists() for worker in workers), "the workers' end")
+    before = results(journal)
+    subprocess.run(arguments, check=True, timeout=100, stderr=subprocess.DEVNULL)
+    assert output.read_bytes() == expected
+    after = results(journal)
+    assert len(after) == PIECES
+    assert before.items() <= after.items()
+    # A file that has changed: only what reads it is done again.
+    changed = tmp_path / "changed"
+    shutil.copytree(archive, changed)
+    again = tmp_path / "again"
+    assert picked([changed], ArchiveOptions(journal=again), tmp_path) == expected
+    first = results(again)
+    assert len(first) == PIECES
+    last_day = sds_path(changed, "SLOW", "EHZ", MIDNIGHT + 86_400)
+    last_day.write_bytes(last_day.read_bytes()[:2048])
+    picked([changed], ArchiveOptions(journal=again), tmp_path)
+    second = results(again)
+    assert len(second) == PIECES
+    assert len(first.items() & second.items()) == PIECES - 2
+    # A result that is not whole is made again.
+    one = next(iter(second))
+    one.write_bytes(one.read_bytes()[:20])
+    picked([changed], ArchiveOptions(journal=again), tmp_path)
+    assert json.loads(one.read_bytes())["records"]
+
+
+def test_a_worker_that_is_killed_is_replaced(archive: Path, expected: bytes, tmp_path: Path) -> None:
+    output = tmp_path / "picks.jsonl"
+    process = subprocess.Popen(command(archive, "--workers", "2", "--output", output), stderr=subprocess.PIPE)
+    os.kill(wait_until(lambda: workers_of(process.pid), "a worker")[0], signal.SIGKILL)
+    _, said = process.communicate(timeout=100)
+    assert process.returncode == 0, said
+    assert output.read_bytes() == expected
+
+
+def test_a_part_is_that_part_of_the_whole(archive: Path, expected: bytes, tmp_path: Path) -> None:
+    def part(since: str | None, until: str | None, stations: str = "*.*") -> bytes:
+        stretch = Stretch(
+            None if since is None else ns_from_iso(since),
+            None if until is None else ns_from_iso(until),
+            patterns_of(stations),
+        )
+        return picked([archive], ArchiveOptions(stretch), tmp_path)
+
+    lines = expected.splitlines(keepends=True)
+    # From between P and S of an event up to another day, at one station.
+    since, until = "2020-03-01T00:00:00", "2020-03-01T23:59:59.470"
+    wanted = [line for line in lines if since <= when(line)[0] < until and b'"RJOB"' in line]
+    assert 4 <= len(wanted) < len(lines) / 2
+    assert part(since, until, "BW.RJ*") == b"".join(wanted)
+    assert part("2020-03-02T00:00:00Z", None) == b"".join(
+        line for line in lines if when(line)[0] >= "2020-03-02"
+    )
+
+
+def test_files_of_any_name_give_the_same(archive: Path, expected: bytes, tmp_path: Path) -> None:
+    folder = tmp_path / "any"
+    folder.mkdir()
+    files = [path for path in sorted(archive.rglob("*")) if path.is_file()]
+    # One station in one file, the other in files with the names of others.
+    with (folder / "all.mseed").open("wb") as file:
+        for path in files:
+            if "SLOW" in path.name:
+                file.write(path.read_bytes())
+    for path, other in zip(files, reversed(files), strict=True):
+        if "RJOB" in path.name:
+            shutil.copy(path, folder / other.name)
+    (folder / "notes.txt").write_text("not of miniSEED")
+    (folder / "empty").touch()
+    output = tmp_path / "picks.jsonl"
+    done = subprocess.run(
+        command(folder, "--workers", "1", "--output", output), capture_output=True, timeout=100, check=True
+    )
+    assert output.read_bytes() == expected
+    said = done.stderr.decode()
+    assert "notes.txt" in said
+    assert "empty" not in said
+
+
+def test_nothing_that_could_be_read_is_a_failure(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("not of miniSEED")
+    assert pick_archive([tmp_path], CONFIG, ArchiveOptions(), "csv", tmp_path / "out", progress=False) == 1

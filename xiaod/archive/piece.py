@@ -1,0 +1,205 @@
+"""Picking one piece: enough data before and after it that its picks are those of a run over everything.
+
+In: a :class:`~xiaod.archive.plan.Piece`. Out: its picks, and an account of what was read. The pipeline is that of ``xiaod pick``;
+what a run over everything remembers from before (filters, windows, components that are late) has settled after
+:func:`margins_ns`. A file that is damaged is named in the account, and the rest of it is used.
+
+>>> from xiaod.config import SeedLinkConfig
+>>> before_ns, after_ns = margins_ns(Config(sources=(SeedLinkConfig(server="localhost"),)))
+>>> before_ns // 10**9, after_ns // 10**9
+(130, 73)
+"""
+
+import hashlib
+import threading
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from socket import gethostname
+from time import process_time
+from typing import TYPE_CHECKING
+
+from xiaod import __version__
+from xiaod.archive.plan import DAY_NS, Piece
+from xiaod.archive.sds import sds_name
+from xiaod.config import Config
+from xiaod.engines import Engine
+from xiaod.engines.errors import ModelError
+from xiaod.metrics import Metrics
+from xiaod.offline import ListSink, run_offline
+from xiaod.picker import SECOND_LOOK_S
+from xiaod.records import BadRecord, Pick, SourceItem
+from xiaod.service import WARM_UP_S, open_engine
+from xiaod.sources import Emit
+from xiaod.sources.files import FileSource
+from xiaod.sources.miniseed import channel_of
+from xiaod.sources.patterns import matches
+from xiaod.timebase import ns_from_s
+from xiaod.track import Verdict
+
+if TYPE_CHECKING:
+    from pymseed import MS3Record
+
+EDGE_NS = 50_000_000
+"""Picks that lie so little before a piece are given too: where a stream's clock drifts, two pieces may disagree on the side of midnight."""
+RECORDS_S = 65.0
+"""Longest record that is reckoned with: 4096 bytes at 20 Hz."""
+MEMORY_S = 400.0
+"""What a stateful engine's running power needs, with a time constant of 10 s, to forget all digits of float64 (37 constants) and some."""
+MAX_DAMAGE = 100
+"""Places of damage that are told of one piece."""
+HARMLESS = frozenset({"empty", "log"})
+"""Reasons for which a record without samples is no damage."""
+REFUSED = frozenset({Verdict.RATE.value, Verdict.COMPONENT.value})
+
+_OWN = threading.local()
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What is the same for all pieces of a run."""
+
+    config: Config
+    model_sha256: str
+
+    @property
+    def fingerprint(self) -> str:
+        """What the picks of a piece depend on besides its data."""
+        config = self.config.model_dump_json(
+            include={"buffer": True, "windows": True, "picker": True, "engine": {"kind"}}
+        )
+        return hashlib.sha256(f"{__version__} {self.model_sha256} {config}".encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a piece."""
+
+    picks: tuple[Pick, ...]
+    records: int = 0
+    """Records that could be decoded, those beside the piece included."""
+    windows_s: float = 0.0
+    """Data that windows covered, seconds."""
+    cpu_s: float = 0.0
+    damaged: tuple[tuple[str, str], ...] = ()
+    """Files, and what is wrong in them where."""
+    refused: Mapping[str, int] = field(default_factory=dict)
+    """Records whose samples were not used, by verdict."""
+    misplaced: Mapping[str, int] = field(default_factory=dict)
+    """Files whose names say something else than so many of their records."""
+
+
+def margins_ns(config: Config) -> tuple[int, int]:
+    """Data that are read before and after a piece."""
+    length_s, lead_s = config.windows.length_s, config.buffer.max_lead_s
+    before_s = length_s + WARM_UP_S + lead_s + RECORDS_S
+    if config.engine.kind == "stateful":
+        before_s += MEMORY_S
+    # Two windows: what is cut at the very end is not looked at any more.
+    after_s = 2 * length_s + config.windows.hop_s + lead_s + SECOND_LOOK_S + config.picker.lookahead_s
+    return ns_from_s(before_s), ns_from_s(after_s)
+
+
+def pick_piece(job: Job, piece: Piece) -> Outcome:
+    """Pick a piece in this process.
+
+    Raises:
+        ModelError: when this machine's model is not the one of the run.
+    """
+    begun_s = process_time()
+    before_ns, after_ns = margins_ns(job.config)
+    source = _Records(piece, piece.start_ns - before_ns, piece.stop_ns + after_ns)
+    sink, metrics = ListSink(), Metrics()
+    run_offline(job.config, _engine(job), source, sink, metrics)
+    refused: Counter[str] = Counter()
+    for family in metrics.records.collect():
+        for sample in family.samples:
+            if sample.name.endswith("_total") and sample.labels["verdict"] in REFUSED:
+                refused[sample.labels["verdict"]] += int(sample.value)
+    windows = next(
+        sample.value
+        for family in metrics.windows.collect()
+        for sample in family.samples
+        if sample.name.endswith("_total")
+    )
+    return Outcome(
+        tuple(pick for pick in sink.picks if piece.start_ns - EDGE_NS <= pick.time_ns < piece.stop_ns),
+        source.records,
+        windows * job.config.windows.hop_s,
+        process_time() - begun_s,
+        tuple(source.damaged),
+        dict(refused),
+        dict(source.misplaced),
+    )
+
+
+class _Records:
+    """The records of a piece as a source; what is wrong with them is kept instead of being logged."""
+
+    name = FileSource.name
+
+    def __init__(self, piece: Piece, from_ns: int, to_ns: int) -> None:
+        self._piece = piece
+        self._from_ns = from_ns
+        self._to_ns = to_ns
+        self.damaged: list[tuple[str, str]] = []
+        self.misplaced: Counter[str] = Counter()
+        files = []
+        for name in piece.files:
+            if (path := Path(name)).is_file():
+                files.append(path)
+            else:
+                self.damaged.append((name, "is gone"))
+        self._source = FileSource(files, wanted=self._wanted)
+
+    @property
+    def records(self) -> int:
+        """Records that could be used."""
+        return self._source.records
+
+    def stop(self) -> None:
+        """Ask :meth:`run` to return."""
+        self._source.stop()
+
+    def run(self, emit: Emit) -> None:
+        """Yield the records of the piece in order of start time."""
+
+        def pass_on(item: SourceItem) -> None:
+            if not isinstance(item, BadRecord):
+                emit(item)
+            elif item.reason not in HARMLESS and len(self.damaged) < MAX_DAMAGE:
+                path, _, what = item.detail.partition(": ")
+                self.damaged.append((path, what))
+
+        self._source.run(pass_on)
+
+    def _wanted(self, path: Path, header: "MS3Record") -> bool:
+        channel = channel_of(header.sourceid)
+        piece = self._piece
+        named = sds_name(path.name)
+        if named is not None and named.channel.instrument == piece.instrument:
+            day = (header.starttime + header.endtime) // 2 // DAY_NS
+            if channel != named.channel or abs(day - named.day) > 1:
+                self.misplaced[str(path)] += 1
+        return (
+            channel is not None
+            and channel.instrument == piece.instrument
+            and header.endtime >= self._from_ns
+            and header.starttime < self._to_ns
+            and matches(channel, piece.patterns)
+        )
+
+
+def _engine(job: Job) -> Engine:
+    """The thread's own engine: one is called from one thread at a time, and loading takes longer than a short piece."""
+    engine: Engine | None = getattr(_OWN, "engine", None)
+    if engine is None or _OWN.fingerprint != job.fingerprint:
+        engine = open_engine(job.config)
+        if engine.sha256 != job.model_sha256:
+            raise ModelError(
+                f"{job.config.engine.model}: on {gethostname()} another model than where the run was begun; "
+                "install the same version and weights on all machines"
+            )
+        _OWN.engine, _OWN.fingerprint = engine, job.fingerprint
+    return engine

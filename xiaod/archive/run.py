@@ -1,0 +1,224 @@
+"""``xiaod pick`` over an archive: plan, crew, journal and output together.
+
+In: files and folders, and :class:`ArchiveOptions`. Out: picks in order of time, then identifier, the same whoever works and however often
+the run was interrupted. Memory holds the plan, and the picks of about a day.
+
+>>> ArchiveOptions().workers
+1
+"""
+
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import monotonic
+from typing import NoReturn
+
+from tqdm import tqdm
+
+from xiaod.archive.crew import Alone, Crew, CrewError, Pool, quiet
+from xiaod.archive.journal import Journal
+from xiaod.archive.merge import Merger
+from xiaod.archive.piece import Job, Outcome
+from xiaod.archive.plan import DAY_NS, Piece, Stretch, plan
+from xiaod.archive.work import Told, Work
+from xiaod.config import Config
+from xiaod.engines import Engine
+from xiaod.logs import get_logger
+from xiaod.offline import StreamSink, leave_quietly, output_stream
+from xiaod.records import Pick
+from xiaod.service import open_engine
+from xiaod.timebase import NS_PER_S, ns_from_s
+
+DELIVERED = 256
+"""Picks that are handed to the output at once."""
+DAY_S = DAY_NS / NS_PER_S
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveOptions:
+    """How an archive is worked on."""
+
+    stretch: Stretch = field(default_factory=Stretch)
+    workers: int = 1
+    scheduler: str | None = None
+    """Address of a dask scheduler; None: processes on this machine."""
+    journal: Path | None = None
+    """Folder in which finished pieces are kept."""
+
+
+@dataclass
+class Account:
+    """What came of a run."""
+
+    pieces: int = 0
+    picks: int = 0
+    records: int = 0
+    windows_s: float = 0.0
+    cpu_s: float = 0.0
+
+
+def pick_archive(
+    inputs: Sequence[Path],
+    config: Config,
+    options: ArchiveOptions,
+    style: str,
+    output: Path | None,
+    progress: bool,
+) -> int:
+    """Pick an archive; gives the exit status: 0, or 1 when nothing in it could be read or nobody is left to work.
+
+    Raises:
+        ModelError: when the model is wrong.
+        MissingExtraError: when dask is asked for and not installed.
+        OSError: when an input cannot be read or something cannot be written.
+    """
+    quiet()
+    if options.workers > 1 or options.scheduler is not None:
+        config = config.model_copy(update={"engine": config.engine.model_copy(update={"threads": 1})})
+    run = ArchiveRun(config, open_engine(config), options, progress)
+    try:
+        with output_stream(output) as stream:
+            sink = StreamSink(style, stream, config.agency)
+            batch: list[Pick] = []
+            for pick in run.picks(inputs):
+                batch.append(pick)
+                if len(batch) == DELIVERED:
+                    sink.deliver(batch, 0)
+                    batch = []
+            sink.deliver(batch, 0)
+            sink.close()
+    except BrokenPipeError:
+        leave_quietly()
+    except CrewError as error:
+        kept = (
+            ""
+            if options.journal is None
+            else f"; what is finished is in {options.journal}: run again to go on"
+        )
+        tqdm.write(f"{error}{kept}", file=sys.stderr)
+        return 1
+    return 0 if run.account.records else 1
+
+
+class ArchiveRun:
+    """One run over an archive."""
+
+    def __init__(self, config: Config, engine: Engine, options: ArchiveOptions, progress: bool) -> None:
+        self._config = config
+        self._options = options
+        self._progress = progress
+        self._job = Job(config, engine.sha256)
+        self._damaged: set[str] = set()
+        self._misplaced: set[str] = set()
+        self._refused: Counter[str] = Counter()
+        self._log = get_logger("archive")
+        self.account = Account()
+
+    def picks(self, inputs: Sequence[Path]) -> Iterator[Pick]:
+        """All picks in order of time, then identifier.
+
+        Raises:
+            CrewError: when nobody is left to work.
+            ModelError, MissingExtraError, OSError: see :func:`pick_archive`.
+        """
+        crew = self._crew()
+        try:
+            pieces = self._plan(inputs)
+            folder = self._options.journal
+            journal = None if folder is None else Journal(folder, self._job.fingerprint)
+            with _Bar(len(pieces), self._progress) as told:
+                for pick in self._merged(Work(pieces, crew, journal, told)):
+                    if self._options.stretch.holds(pick.time_ns):
+                        self.account.picks += 1
+                        yield pick
+        finally:
+            crew.close()
+        self._summary()
+
+    def _plan(self, inputs: Sequence[Path]) -> Sequence[Piece]:
+        with tqdm(unit=" files", desc="plan", disable=not self._progress, file=sys.stderr) as bar:
+            found = plan(inputs, self._options.stretch, lambda files: _advance(bar, files))
+        for path, what in found.unreadable:
+            self._damage(path, what)
+        self.account.pieces = len(found.pieces)
+        return found.pieces
+
+    def _merged(self, work: Work) -> Iterator[Pick]:
+        merger = Merger(ns_from_s(self._config.picker.min_separation_s))
+        for piece, outcome in work.outcomes():
+            self.account.records += outcome.records
+            self.account.windows_s += outcome.windows_s
+            self.account.cpu_s += outcome.cpu_s
+            self._refused.update(outcome.refused)
+            for path, what in outcome.damaged:
+                self._damage(path, what)
+            for path, count in outcome.misplaced.items():
+                if path not in self._misplaced:
+                    self._misplaced.add(path)
+                    self._log.error(
+                        "archive.misplaced",
+                        file=path,
+                        records=count,
+                        consequence="not of the stream or day in the file's name: not picked",
+                    )
+            yield from merger.add(piece, outcome.picks)
+        yield from merger.finish()
+
+    def _crew(self) -> Crew:
+        options = self._options
+        if options.scheduler is not None:
+            from xiaod.archive.cluster import Cluster
+
+            return Cluster(self._job, options.scheduler)
+        return Alone(self._job) if options.workers == 1 else Pool(self._job, options.workers)
+
+    def _damage(self, path: str, what: str) -> None:
+        """Name a damaged file once."""
+        if path not in self._damaged:
+            self._damaged.add(path)
+            self._log.error("archive.damaged", file=path, detail=what)
+
+    def _summary(self) -> None:
+        """What an operator should know of the whole run."""
+        if self._damaged:
+            self._log.error("archive.damaged_files", files=len(self._damaged))
+        for verdict, count in sorted(self._refused.items()):
+            self._log.error(f"archive.{verdict}", records=count, consequence="not picked")
+
+
+class _Bar:
+    """A progress bar over pieces, with data-days a minute; tqdm tells the time that is left."""
+
+    def __init__(self, total: int, shown: bool) -> None:
+        interval_s = 0.1 if sys.stderr.isatty() else 10.0
+        self._bar = tqdm(
+            total=total,
+            unit=" pieces",
+            desc="pick",
+            disable=not shown,
+            file=sys.stderr,
+            mininterval=interval_s,
+        )
+        self._begun_s = monotonic()
+        self._data_s = 0.0
+
+    def __enter__(self) -> Told:
+        return self._told
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
+
+    def _told(self, outcome: Outcome, found: bool) -> None:
+        if found and not self._bar.disable:
+            # What was there already says nothing about the speed.
+            self._bar.initial += 1
+        self._data_s += 0.0 if found else outcome.windows_s
+        days_min = self._data_s / DAY_S / max(monotonic() - self._begun_s, 1e-3) * 60
+        self._bar.set_postfix_str(f"{days_min:.2f} data-days/min", refresh=False)
+        self._bar.update()
+
+
+def _advance(bar: "tqdm[NoReturn]", files: int) -> None:
+    bar.update(files - bar.n)
