@@ -51,9 +51,7 @@ function _shtab_xiaod_using
 end
 
 set -g _shtab_xiaod_commands init check show pick replay stations picks selftest bench soak schema completion version
-set -g _shtab_xiaod_opts_with_value --config --copies --engine --faults --folder --format --hop --host --hours --model --output --port --seconds --shard --shards --since --sink --speed --stations --streams --timeout --until
-set -g _shtab_xiaod_commands check show pick replay stations picks selftest bench soak schema completion version
-set -g _shtab_xiaod_opts_with_value --config --copies --dask --engine --faults --folder --format --hop --host --hours --model --output --port --resume --seconds --shard --shards --since --sink --speed --stations --timeout --until --workers
+set -g _shtab_xiaod_opts_with_value --config --copies --dask --engine --faults --folder --format --hop --host --hours --model --output --port --resume --seconds --shard --shards --since --sink --speed --stations --streams --timeout --until --workers
 
 complete -c xiaod -e
 complete -c xiaod -f
