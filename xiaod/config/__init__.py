@@ -17,6 +17,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from xiaod.config.model import Model, PositiveSeconds, Probability, Seconds
+from xiaod.config.netsink import DiscoveryConfig, MqttConfig, TlsConfig
 from xiaod.config.shard import ShardConfig
 from xiaod.config.sink import AppendedConfig, ConsoleConfig, JsonLinesConfig, QuakeMLConfig, SinkConfig
 from xiaod.config.source import DEFAULT_SEEDLINK_PORT, REPLAY_PREFIX, SeedLinkConfig
@@ -29,11 +30,13 @@ __all__ = [
     "BufferConfig",
     "Config",
     "ConsoleConfig",
+    "DiscoveryConfig",
     "EngineConfig",
     "HttpConfig",
     "JsonLinesConfig",
     "LogConfig",
     "Model",
+    "MqttConfig",
     "PickerConfig",
     "QuakeMLConfig",
     "SeedLinkConfig",
@@ -41,6 +44,7 @@ __all__ = [
     "SinkConfig",
     "StateConfig",
     "StationConfig",
+    "TlsConfig",
     "WindowConfig",
 ]
 

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from xiaod.config.model import NAME_PATTERN, Model, PositiveSeconds, Seconds
+from xiaod.config.netsink import MqttConfig
 
 
 class AppendedConfig(Model):
@@ -64,4 +65,6 @@ class ConsoleConfig(Model):
     """Label in logs, metrics and store; another for each sink."""
 
 
-SinkConfig = Annotated[JsonLinesConfig | QuakeMLConfig | ConsoleConfig, Field(discriminator="kind")]
+SinkConfig = Annotated[
+    JsonLinesConfig | QuakeMLConfig | ConsoleConfig | MqttConfig, Field(discriminator="kind")
+]

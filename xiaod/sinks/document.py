@@ -17,7 +17,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from importlib.resources import files
-from json import loads
+from json import dumps, loads
 from typing import Any
 
 from xiaod.config import AgencyConfig
@@ -56,6 +56,11 @@ def pick_document(pick: Pick, agency: AgencyConfig) -> dict[str, Any]:
         document["latency_s"] = _number(pick.latency.total_s)
         document["latency"] = {key: _number(value) for key, value in asdict(pick.latency).items()}
     return document
+
+
+def pick_json(pick: Pick, agency: AgencyConfig) -> str:
+    """The document as JSON text in one line, without its end."""
+    return dumps(pick_document(pick, agency), separators=(",", ":"), allow_nan=False)
 
 
 def pick_from_document(document: Mapping[str, Any]) -> Pick:

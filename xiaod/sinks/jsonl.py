@@ -13,12 +13,12 @@ import json
 from xiaod.config import AgencyConfig, JsonLinesConfig
 from xiaod.records import Pick
 from xiaod.sinks.appended import AppendingSink
-from xiaod.sinks.document import pick_document
+from xiaod.sinks.document import pick_json
 
 
 def json_line(pick: Pick, agency: AgencyConfig) -> str:
     """A pick as one line, newline included."""
-    return json.dumps(pick_document(pick, agency), separators=(",", ":"), allow_nan=False) + "\n"
+    return pick_json(pick, agency) + "\n"
 
 
 def json_identity(line: bytes) -> str:

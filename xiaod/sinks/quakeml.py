@@ -15,7 +15,6 @@ b'<?xml'
 import io
 import math
 import os
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +23,7 @@ from xiaod import __version__
 from xiaod.config import AgencyConfig, QuakeMLConfig
 from xiaod.folders import sync_folder
 from xiaod.records import Pick
+from xiaod.sinks.naming import safe
 from xiaod.timebase import NS_PER_S, iso_from_ns
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class QuakeMLSink:
     def _write(self, picks: Sequence[Pick]) -> None:
         folder = self._config.folder
         folder.mkdir(parents=True, exist_ok=True)
-        path = folder / f"{_safe(picks[0].id)}.xml"
+        path = folder / f"{safe(picks[0].id)}.xml"
         partial = path.with_suffix(".partial")
         try:
             with partial.open("wb") as file:
@@ -115,7 +115,7 @@ def catalog_of(picks: Sequence[Pick], agency: AgencyConfig, authority: str = DEF
     from obspy.core.event import Catalog, Comment, Event, ResourceIdentifier
 
     prefix = f"smi:{authority}/xiaod"
-    last = _safe(picks[0].id) if picks else "none"
+    last = safe(picks[0].id) if picks else "none"
     catalog = Catalog(resource_id=ResourceIdentifier(f"{prefix}/catalog/{last}"))
     if picks:
         event = Event(
@@ -162,7 +162,7 @@ def _event_pick(pick: Pick, agency: AgencyConfig, prefix: str) -> "EventPick":
         time=UTCDateTime(iso_from_ns(pick.time_ns)),
         time_errors=QuantityError(uncertainty=uncertainty),
         waveform_id=_waveform_id(pick),
-        method_id=ResourceIdentifier(f"{prefix}/model/{_safe(pick.model)}/{pick.model_sha256[:16]}"),
+        method_id=ResourceIdentifier(f"{prefix}/model/{safe(pick.model)}/{pick.model_sha256[:16]}"),
         phase_hint=pick.phase,
         polarity="undecidable",
         evaluation_mode="automatic",
@@ -200,20 +200,15 @@ def _waveform_id(pick: Pick) -> "WaveformStreamID":
     # A damaged record can carry any code, XML not any character.
     channel = pick.channel
     return WaveformStreamID(
-        network_code=_safe(channel.network),
-        station_code=_safe(channel.station),
-        location_code=_safe(channel.location),
-        channel_code=_safe(channel.channel),
+        network_code=safe(channel.network),
+        station_code=safe(channel.station),
+        location_code=safe(channel.location),
+        channel_code=safe(channel.channel),
     )
 
 
 def _public_id(pick: Pick, prefix: str) -> str:
-    return f"{prefix}/pick/{_safe(pick.id)}"
-
-
-def _safe(text: str) -> str:
-    """Text with nothing that a resource identifier or a file name could not carry."""
-    return re.sub(r"[^A-Za-z0-9._-]", "_", text)
+    return f"{prefix}/pick/{safe(pick.id)}"
 
 
 def _remove(path: Path) -> None:
