@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 
 from xiaod.config import Config
@@ -244,6 +244,8 @@ class _Reader:
 def _said(problem: Mapping[str, Any], key: str, field: FieldInfo | None) -> str:
     kind = problem["type"]
     given = problem["input"]
+    if field is not None and _is_secret(field.annotation):
+        given = SecretStr("")
     context = problem.get("ctx", {})
     if kind in {"value_error", "assertion_error"}:
         said = str(context.get("error", problem["msg"]))
@@ -345,8 +347,14 @@ def _dotted(place: Place) -> str:
     return text
 
 
+def _is_secret(annotation: Any) -> bool:
+    return annotation is SecretStr or any(_is_secret(part) for part in get_args(annotation))
+
+
 def _shown(value: object) -> str:
-    """A value as it would stand in the file, shortened."""
+    """A value as it would stand in the file, shortened; a secret is not shown."""
+    if isinstance(value, SecretStr):
+        return "something else"
     if value is None or isinstance(value, bool):
         return {None: "nothing", True: "true", False: "false"}[value]
     if isinstance(value, Mapping):

@@ -5,8 +5,9 @@ import json
 import math
 import os
 import sys
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import jsonschema
@@ -15,9 +16,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xiaod.config import AgencyConfig, ConsoleConfig, JsonLinesConfig, QuakeMLConfig
+from tests.mosquitto import LIMIT_S, Mosquitto
+from xiaod.config import AgencyConfig, ConsoleConfig, JsonLinesConfig, MqttConfig, QuakeMLConfig
 from xiaod.records import Channel, Latency, Pick
 from xiaod.sinks import SINKS, Sink
+from xiaod.sinks.console import ConsoleSink
 from xiaod.sinks.csv import COLUMNS, csv_text
 from xiaod.sinks.document import pick_document, pick_from_document, schema
 from xiaod.sinks.jsonl import JsonLinesSink
@@ -48,85 +51,150 @@ def pick(number: int = 0, **changes: object) -> Pick:
     return replace(made, **changes)  # type: ignore[arg-type]
 
 
-Written = Callable[[], list[str]]
+@dataclass
+class Place:
+    """A sink of some kind with what is around it."""
+
+    sink: Sink
+    written: Callable[[], list[str]]
+    """What has been written so far: a text for each pick."""
+    hindered: Callable[[], AbstractContextManager[None]]
+    """While this is entered nothing can be written."""
+
+
+def in_the_way(path: Path) -> Callable[[], AbstractContextManager[None]]:
+    """A file where a folder should be."""
+
+    @contextmanager
+    def hindered() -> Iterator[None]:
+        path.write_text("a file where a folder should be")
+        yield
+        assert path.read_text() == "a file where a folder should be"
+        path.unlink()
+
+    return hindered
+
+
+def console(tmp_path: Path, request: pytest.FixtureRequest) -> Place:
+    capsys: pytest.CaptureFixture[str] = request.getfixturevalue("capsys")
+    monkeypatch: pytest.MonkeyPatch = request.getfixturevalue("monkeypatch")
+    seen: list[str] = []
+
+    def written() -> list[str]:
+        seen.append(capsys.readouterr().out)
+        return "".join(seen).splitlines()
+
+    @contextmanager
+    def hindered() -> Iterator[None]:
+        reader, writer = os.pipe()
+        os.close(reader)
+        with (
+            monkeypatch.context() as patched,
+            io.TextIOWrapper(os.fdopen(writer, "wb", buffering=0), write_through=True) as gone,
+        ):
+            patched.setattr(sys, "stdout", gone)
+            yield
+
+    return Place(ConsoleSink(ConsoleConfig(kind="console"), AGENCY), written, hindered)
+
+
+def jsonl(tmp_path: Path, request: pytest.FixtureRequest) -> Place:
+    path = tmp_path / "new" / "folder" / "picks.jsonl"
+    return Place(
+        JsonLinesSink(JsonLinesConfig(kind="jsonl", path=path), AGENCY),
+        lambda: path.read_text().splitlines() if path.exists() else [],
+        in_the_way(tmp_path / "new"),
+    )
+
+
+def quakeml(tmp_path: Path, request: pytest.FixtureRequest) -> Place:
+    folder = tmp_path / "new" / "folder"
+
+    def written() -> list[str]:
+        files = sorted(folder.glob("*.xml"))
+        return [str(found.time) for file in files for found in obspy.read_events(file)[0].picks]
+
+    return Place(
+        QuakeMLSink(QuakeMLConfig(kind="quakeml", folder=folder), AGENCY),
+        written,
+        in_the_way(tmp_path / "new"),
+    )
+
+
+def mqtt(tmp_path: Path, request: pytest.FixtureRequest) -> Place:
+    broker = Mosquitto(tmp_path / "broker")
+    request.addfinalizer(broker.kill)
+    broker.start()
+    topic = "xiaod/+/+/+"
+    broker.watch(topic)
+    seen: list[str] = []
+
+    def written() -> list[str]:
+        seen.extend(broker.drain(topic))
+        return seen
+
+    @contextmanager
+    def hindered() -> Iterator[None]:
+        broker.stop()
+        yield
+        broker.start()
+
+    from xiaod.sinks.mqtt import MqttSink
+
+    config = MqttConfig(kind="mqtt", server=broker.server, timeout_s=LIMIT_S)
+    return Place(MqttSink(config, AGENCY), written, hindered)
+
+
+PLACES: dict[str, Callable[[Path, pytest.FixtureRequest], Place]] = {
+    "console": console,
+    "jsonl": jsonl,
+    "quakeml": quakeml,
+    "mqtt": mqtt,
+}
 
 
 @pytest.fixture(params=sorted(SINKS))
-def sink(
-    request: pytest.FixtureRequest, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> tuple[Sink, Written]:
-    """A sink of each kind, and what it has written: a text for each pick."""
-    folder = tmp_path / "new" / "folder"
-    configs = {
-        "jsonl": JsonLinesConfig(kind="jsonl", path=folder / "picks.jsonl"),
-        "quakeml": QuakeMLConfig(kind="quakeml", folder=folder),
-        "console": ConsoleConfig(kind="console"),
-    }
-
-    def written() -> list[str]:
-        if request.param == "jsonl":
-            return (folder / "picks.jsonl").read_text().splitlines() if folder.exists() else []
-        if request.param == "quakeml":
-            return [
-                str(found.time)
-                for file in sorted(folder.glob("*.xml"))
-                for found in obspy.read_events(file)[0].picks
-            ]
-        console.append(capsys.readouterr().out)
-        return "".join(console).splitlines()
-
-    console: list[str] = []
-    return load(SINKS, request.param)(configs[request.param], AGENCY), written
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    """A sink of each kind in the table."""
+    made = PLACES[request.param](tmp_path, request)
+    assert isinstance(made.sink, load(SINKS, request.param))
+    return made
 
 
-def test_picks_are_written_once_each_and_ticks_write_nothing(sink: tuple[Sink, Written]) -> None:
-    place, written = sink
-    place.deliver([], NOW_NS)
-    assert written() == []
-    place.deliver([pick(1), pick(2)], NOW_NS)
-    place.deliver([], NOW_NS)
-    place.deliver([pick(3)], NOW_NS)
-    place.close()
-    assert len(written()) == 3
-    assert place.name
+def test_picks_are_written_once_each_and_ticks_write_nothing(place: Place) -> None:
+    sink = place.sink
+    sink.deliver([], NOW_NS)
+    assert place.written() == []
+    sink.deliver([pick(1), pick(2)], NOW_NS)
+    sink.deliver([], NOW_NS)
+    sink.deliver([pick(3)], NOW_NS)
+    sink.close()
+    assert len(place.written()) == 3
+    assert sink.name
 
 
-def test_what_an_error_held_up_is_written_once_when_it_is_delivered_again(
-    sink: tuple[Sink, Written], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    place, written = sink
-    in_the_way = tmp_path / "new"
-    in_the_way.write_text("a file where a folder should be")
-    reader, writer = os.pipe()
-    os.close(reader)
-    with (
-        monkeypatch.context() as patched,
-        io.TextIOWrapper(os.fdopen(writer, "wb", buffering=0), write_through=True) as gone,
-    ):
-        patched.setattr(sys, "stdout", gone)
+def test_what_an_error_held_up_is_written_once_when_it_is_delivered_again(place: Place) -> None:
+    with place.hindered():
         for _ in range(3):
-            with pytest.raises(OSError, match=r"exists|directory|Broken pipe"):
-                place.deliver([pick(1), pick(2)], NOW_NS)
-    assert in_the_way.read_text() == "a file where a folder should be"
-    in_the_way.unlink()
-    place.deliver([pick(1), pick(2), pick(3)], NOW_NS)
-    place.close()
-    place.close()
-    assert len(written()) == 3
+            with pytest.raises(OSError, match=r"exists|directory|Broken pipe|Connection refused"):
+                place.sink.deliver([pick(1), pick(2)], NOW_NS)
+    place.sink.deliver([pick(1), pick(2), pick(3)], NOW_NS)
+    place.sink.close()
+    place.sink.close()
+    assert len(place.written()) == 3
 
 
-def test_a_sink_without_picks_leaves_no_trace(sink: tuple[Sink, Written]) -> None:
-    place, written = sink
-    place.deliver([], NOW_NS)
-    place.close()
-    assert written() == []
+def test_a_sink_without_picks_leaves_no_trace(place: Place) -> None:
+    place.sink.deliver([], NOW_NS)
+    place.sink.close()
+    assert place.written() == []
 
 
-def test_any_code_of_a_damaged_record_can_be_written(sink: tuple[Sink, Written]) -> None:
-    place, written = sink
-    place.deliver([pick(1, channel=Channel("B\x01", "\ud800é", "<&", 'EH"'), snr=math.inf)], NOW_NS)
-    place.close()
-    assert len(written()) == 1
+def test_any_code_of_a_damaged_record_can_be_written(place: Place) -> None:
+    damaged = Channel("B\x01", "\ud800é/+#", "<&", 'EH"')
+    place.sink.deliver([pick(1, channel=damaged, snr=math.inf)], NOW_NS)
+    place.sink.close()
+    assert len(place.written()) == 1
 
 
 def test_the_document_fits_the_schema_and_comes_back() -> None:

@@ -20,6 +20,7 @@ FLOORS = {
         "exitcode",
         "folders",
         "tables",
+        "credential",
         "shard",
         "lock",
     ),

@@ -5,7 +5,7 @@ A secret is given by the name of a file, by the name of an environment variable,
 >>> config = MqttConfig(kind="mqtt", server="broker.local", tls=TlsConfig())
 >>> config.host, config.port, config.topic
 ('broker.local', 8883, 'xiaod/{network}/{station}/{phase}')
->>> MqttConfig(kind="mqtt", server="broker.local", password="hush").password
+>>> MqttConfig(kind="mqtt", server="broker.local", username="me", password="hush").password
 SecretStr('**********')
 """
 

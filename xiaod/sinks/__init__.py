@@ -6,7 +6,7 @@ deliver: the caller waits with back-off and delivers the same picks again, so a 
 makes a sink unusable from the start (a missing package, a secret that cannot be read) is a :class:`SinkError` of its constructor.
 
 >>> sorted(SINKS)
-['console', 'jsonl', 'quakeml']
+['console', 'jsonl', 'mqtt', 'quakeml']
 """
 
 from collections.abc import Collection, Sequence
@@ -80,5 +80,6 @@ SINKS: dict[str, str] = {
     "jsonl": "xiaod.sinks.jsonl:JsonLinesSink",
     "quakeml": "xiaod.sinks.quakeml:QuakeMLSink",
     "console": "xiaod.sinks.console:ConsoleSink",
+    "mqtt": "xiaod.sinks.mqtt:MqttSink",
 }
 """Kind of sink -> where its class is; imported only when it is used."""

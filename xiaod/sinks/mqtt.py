@@ -1,0 +1,160 @@
+"""Picks as MQTT 5 messages: the document of the JSON Lines, one message for each pick.
+
+Delivery: at least once with QoS 1 and 2, in order. :meth:`MqttSink.deliver` comes back only when the broker has acknowledged every
+message; otherwise it raises, the picks stay in the store, and the whole batch is sent again, on a new connection where the old one is lost.
+What the broker had taken of it before comes twice: consumers compare ``id``. With QoS 0 a message that is sent counts as delivered, and
+may be lost.
+
+The session is clean: nothing waits in the client, everything in the store. The status topic is ``online``, retained, while connected;
+``offline`` comes with the orderly end, or from the broker as the last will.
+
+>>> sink = MqttSink(MqttConfig(kind="mqtt", server="127.0.0.1:9", timeout_s=1.0), AgencyConfig())
+>>> sink.deliver([], now_ns=0)
+Traceback (most recent call last):
+xiaod.sinks.brokerlink.BrokerError: 127.0.0.1:9: Connection refused
+>>> sink.close()
+"""
+
+import socket
+from collections.abc import Sequence
+
+from xiaod.config import AgencyConfig, MqttConfig
+from xiaod.credential import CredentialError, credential
+from xiaod.logs import get_logger
+from xiaod.records import Pick
+from xiaod.sinks import Refused, SinkError
+from xiaod.sinks.brokerlink import BrokerError, BrokerLink, Message, MessageError, Will, tls_context
+from xiaod.sinks.document import pick_json
+from xiaod.sinks.homeassistant import OFFLINE, ONLINE, birth_topic, sensor_of
+from xiaod.sinks.naming import safe
+
+NO_LOCATION = "--"
+"""An empty location in a topic, as in stream patterns."""
+MAX_SENSORS = 10_000
+"""Sensors that Home Assistant is told of; a damaged record can carry any code."""
+
+
+def topic_of(pick: Pick, template: str) -> str:
+    """The topic of a pick; what a topic level cannot carry becomes ``_``."""
+    channel = pick.channel
+    return template.format(
+        network=safe(channel.network),
+        station=safe(channel.station),
+        location=safe(channel.location) or NO_LOCATION,
+        channel=safe(channel.channel),
+        phase=safe(pick.phase),
+    )
+
+
+class MqttSink:
+    """Publishes to a broker; implements :class:`xiaod.sinks.Sink`."""
+
+    def __init__(self, config: MqttConfig, agency: AgencyConfig) -> None:
+        """Set up; the connection is opened with the first tick.
+
+        Raises:
+            SinkError: when the password or a certificate cannot be read.
+        """
+        self._config = config
+        self._agency = agency
+        self._client_id = config.client_id or safe(f"xiaod-{socket.gethostname()}-{config.name}")
+        self._status_topic = config.status_topic or f"xiaod/status/{self._client_id}"
+        self._link: BrokerLink | None = None
+        self._sensors: dict[str, Message] = {}
+        self._log = get_logger("mqtt").bind(sink=config.name)
+        try:
+            self._password()
+            if config.tls is not None:
+                tls_context(config.tls)
+        except (CredentialError, BrokerError) as error:
+            raise SinkError(f"sinks: {config.name}: {error}") from error
+
+    @property
+    def name(self) -> str:
+        """Name in the configuration."""
+        return self._config.name
+
+    def deliver(self, picks: Sequence[Pick], now_ns: int) -> None:
+        """Publish picks in order, and wait for the broker's acknowledgment of each.
+
+        Raises:
+            Refused: when the broker refuses some for good.
+            OSError: when not all are acknowledged; those that are come again.
+        """
+        del now_ns
+        link = self._connected()
+        if ONLINE in link.heard():
+            # Home Assistant has started, and asks for everything.
+            link.publish(list(self._sensors.values()))
+        messages: list[Message] = []
+        picks_at: dict[int, str] = {}
+        sensors = dict(self._sensors)
+        for pick in picks:
+            state_topic = topic_of(pick, self._config.topic)
+            if self._announces and state_topic not in sensors and len(sensors) < MAX_SENSORS:
+                sensors[state_topic] = self._sensor(pick, state_topic)
+                messages.append(sensors[state_topic])
+            picks_at[len(messages)] = pick.id
+            text = pick_json(pick, self._agency)
+            messages.append(Message(state_topic, text, self._config.qos, self._config.retain))
+        try:
+            link.publish(messages)
+        except MessageError as error:
+            refused = [picks_at[place] for place in sorted(error.refused) if place in picks_at]
+            raise (Refused(str(error), refused) if refused else error) from error
+        self._sensors = sensors
+
+    def close(self) -> None:
+        """Publish ``offline`` and disconnect, in bounded time; a broker that is down publishes the last will itself."""
+        if self._link is not None:
+            self._link.close(self._status(OFFLINE))
+            self._link = None
+
+    def _connected(self) -> BrokerLink:
+        """The connection, opened anew when it has been lost."""
+        if self._link is not None:
+            if self._link.alive:
+                return self._link
+            self._link.abandon()
+            self._link = None
+            self._log.warning("mqtt.lost", server=self._config.server)
+        link = BrokerLink(self._config, self._client_id, self._password(), Will(self._status_topic, OFFLINE))
+        link.connect()
+        try:
+            if self._announces:
+                link.listen(birth_topic(self._config.discovery))
+            # A broker that was restarted may have forgotten what it was to keep.
+            link.publish([self._status(ONLINE), *self._sensors.values()])
+        except OSError:
+            link.close(None)
+            raise
+        self._link = link
+        self._log.info(
+            "mqtt.connected",
+            server=f"{self._config.host}:{self._config.port}",
+            tls=self._config.tls is not None,
+            client_id=self._client_id,
+            status_topic=self._status_topic,
+        )
+        if self._config.tls is not None and self._config.tls.insecure:
+            self._log.warning("mqtt.insecure", consequence="anybody on the way can read and answer")
+        return link
+
+    def _password(self) -> str | None:
+        return credential("password", self._config.password, self._config.password_file)
+
+    def _status(self, word: str) -> Message:
+        # At least once whatever the picks are: it is said once in a long time.
+        return Message(self._status_topic, word, 1, retain=True)
+
+    @property
+    def _announces(self) -> bool:
+        return self._config.discovery.enabled
+
+    def _sensor(self, pick: Pick, state_topic: str) -> Message:
+        """What tells Home Assistant of a station and phase."""
+        channel, config = pick.channel, self._config.discovery
+        topic, payload = sensor_of(
+            channel.network, channel.station, pick.phase, state_topic, self._status_topic, config
+        )
+        return Message(topic, payload, 1, retain=True)
