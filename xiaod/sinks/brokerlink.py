@@ -35,6 +35,7 @@ CLOSE_LIMIT_S = 5.0
 """Longest time for a farewell."""
 FAILURE = 0x80
 """Reason codes from here on are failures (MQTT 5, 2.4)."""
+NO_TLS = "does this port speak TLS?"
 FOR_GOOD = {"Packet too large", "Topic name invalid", "Payload format invalid"}
 """Reasons to refuse a message that no waiting changes."""
 CONNECT_REMEDIES = {
@@ -158,6 +159,12 @@ class BrokerLink:
         with self._changed:
             return self._answer is not None and self._lost is None
 
+    @property
+    def lost(self) -> str | None:
+        """Why the connection is lost, or None."""
+        with self._changed:
+            return self._lost
+
     def connect(self) -> None:
         """Open the connection and be let in.
 
@@ -180,11 +187,10 @@ class BrokerLink:
                 "the broker as its certificate does in server"
             ) from error
         except ssl.SSLError as error:
-            raise BrokerError(
-                f"{self._where}: TLS: {error.reason or error}; does this port speak TLS?"
-            ) from error
+            raise BrokerError(f"{self._where}: TLS: {error.reason or error}; {NO_TLS}") from error
         except (OSError, ValueError) as error:
-            raise BrokerError(f"{self._where}: {getattr(error, 'strerror', None) or error}") from error
+            hint = f"; {NO_TLS}" if config.tls and isinstance(error, ConnectionResetError) else ""
+            raise BrokerError(f"{self._where}: {getattr(error, 'strerror', None) or error}{hint}") from error
         self._client.loop_start()
         with self._changed:
             self._changed.wait_for(

@@ -83,10 +83,8 @@ class MqttSink:
         """
         del now_ns
         link = self._connected()
-        if ONLINE in link.heard():
-            # Home Assistant has started, and asks for everything.
-            link.publish(list(self._sensors.values()))
-        messages: list[Message] = []
+        # Home Assistant has started, and asks for everything.
+        messages = list(self._sensors.values()) if ONLINE in link.heard() else []
         picks_at: dict[int, str] = {}
         sensors = dict(self._sensors)
         for pick in picks:
@@ -102,6 +100,10 @@ class MqttSink:
         except MessageError as error:
             refused = [picks_at[place] for place in sorted(error.refused) if place in picks_at]
             raise (Refused(str(error), refused) if refused else error) from error
+        except BrokerError:
+            if not link.alive:
+                self._drop()
+            raise
         self._sensors = sensors
 
     def close(self) -> None:
@@ -111,13 +113,17 @@ class MqttSink:
             self._link = None
 
     def _connected(self) -> BrokerLink:
-        """The connection, opened anew when it has been lost."""
+        """The connection; one that has been lost is told of once, then opened anew."""
         if self._link is not None:
             if self._link.alive:
                 return self._link
-            self._link.abandon()
-            self._link = None
-            self._log.warning("mqtt.lost", server=self._config.server)
+            # Told, and tried again after a pause: two clients with one identifier would expel each other for ever.
+            lost = self._link.lost
+            self._drop()
+            raise BrokerError(
+                f"{self._config.host}:{self._config.port}: {lost}; when that comes again and again, "
+                f"another client may have the client_id {self._client_id}"
+            )
         link = BrokerLink(self._config, self._client_id, self._password(), Will(self._status_topic, OFFLINE))
         link.connect()
         try:
@@ -139,6 +145,12 @@ class MqttSink:
         if self._config.tls is not None and self._config.tls.insecure:
             self._log.warning("mqtt.insecure", consequence="anybody on the way can read and answer")
         return link
+
+    def _drop(self) -> None:
+        """Leave a connection that is lost."""
+        if self._link is not None:
+            self._link.abandon()
+            self._link = None
 
     def _password(self) -> str | None:
         return credential("password", self._config.password, self._config.password_file)
