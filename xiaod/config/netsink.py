@@ -10,6 +10,7 @@ SecretStr('**********')
 """
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from string import Formatter
 from typing import Annotated, Literal
@@ -22,8 +23,12 @@ from xiaod.config.model import NAME_PATTERN, Model, PositiveSeconds
 MQTT_PORT = 1883
 MQTT_TLS_PORT = 8883
 """Ports registered for MQTT in the clear and over TLS."""
-TOPIC_FIELDS = ("network", "station", "location", "channel", "phase")
-"""What a topic can be made of."""
+SHARD = "shard"
+"""Name, in any text, of the index of this process among several."""
+TOPIC_FIELDS = ("network", "station", "location", "channel", "phase", SHARD)
+"""What the topic of a pick can be made of."""
+CLIENT_FIELDS = ("host", "name", SHARD)
+STATUS_FIELDS = ("client_id", SHARD)
 SENSOR_FIELDS = {"network", "station", "phase"}
 """What tells one sensor of Home Assistant from another."""
 MAX_TOPIC = 256
@@ -43,35 +48,43 @@ def _server(text: str) -> str:
     return text
 
 
-def _fields(template: str) -> set[str]:
+def _fields(template: str, allowed: tuple[str, ...]) -> set[str]:
     """Names in braces.
 
     Raises:
-        ValueError: when a brace stands alone, or a name is none of ours.
+        ValueError: when a brace stands alone, or a name is none of those allowed.
     """
-    allowed = ", ".join(f"{{{name}}}" for name in TOPIC_FIELDS)
+    listed = ", ".join(f"{{{name}}}" for name in allowed)
     try:
         parts = list(Formatter().parse(template))
     except ValueError as error:
-        raise ValueError(f"{error}; allowed are {allowed}") from error
+        raise ValueError(f"{error}; allowed are {listed}") from error
     names = [(name, spec, conversion) for _, name, spec, conversion in parts if name is not None]
     for name, spec, conversion in names:
-        if name not in TOPIC_FIELDS or spec or conversion:
-            raise ValueError(f"{{{name}}} is not known; allowed are {allowed}")
+        if name not in allowed or spec or conversion:
+            raise ValueError(f"{{{name}}} is not known; allowed are {listed}")
     return {name for name, _, _ in names}
 
 
-def _plain_topic(text: str) -> str:
-    if not text or len(text) > MAX_TOPIC or re.search(r"[+#\x00{}]", text) or text.startswith("$"):
-        raise ValueError(
-            f"must be a topic to publish to: 1 to {MAX_TOPIC} letters, without + # {{ }}, not beginning with $"
-        )
-    return text
+def _topic_of(allowed: tuple[str, ...]) -> Callable[[str], str]:
+    """A check of a topic to publish to, with the names that may stand in braces."""
+
+    def check(text: str) -> str:
+        _fields(text, allowed)
+        filled = re.sub(r"\{\w+\}", "x", text)
+        if not filled or len(text) > MAX_TOPIC or re.search(r"[+#\x00{}]", filled) or text.startswith("$"):
+            raise ValueError(
+                f"must be a topic to publish to: 1 to {MAX_TOPIC} letters, without + and #, not beginning with $"
+            )
+        return text
+
+    return check
 
 
-def _topic(text: str) -> str:
-    _fields(text)
-    _plain_topic(re.sub(r"\{\w+\}", "x", text))
+def _client_id(text: str) -> str:
+    _fields(text, CLIENT_FIELDS)
+    if not re.fullmatch(r"([A-Za-z0-9_.-]|\{\w+\}){1,64}", text):
+        raise ValueError("must be made of 1 to 64 letters, digits, _ . and -")
     return text
 
 
@@ -100,7 +113,8 @@ class DiscoveryConfig(Model):
     """Home Assistant finds the stations by itself."""
 
     enabled: bool = False
-    prefix: Annotated[str, AfterValidator(_plain_topic)] = "homeassistant"
+    """Whether Home Assistant is told of each station and phase."""
+    prefix: Annotated[str, AfterValidator(_topic_of(()))] = "homeassistant"
     """The discovery prefix of Home Assistant's MQTT integration."""
 
 
@@ -108,30 +122,35 @@ class MqttConfig(Model):
     """Picks as MQTT messages."""
 
     kind: Literal["mqtt"]
+    """MQTT 5 messages; needs the extra ``mqtt``."""
     name: str = Field(default="mqtt", pattern=NAME_PATTERN)
+    """Label in logs and metrics; the place in the store goes by it."""
     server: Annotated[str, AfterValidator(_server)]
     """HOST or HOST:PORT of a broker that speaks MQTT 5; without a port 1883, with ``tls`` 8883."""
     tls: TlsConfig | None = None
+    """Encryption; None: in the clear."""
     username: str | None = None
+    """User of the broker; None: none is named."""
     password: SecretStr | None = None
     """The password, or ``${NAME}`` for the environment variable of that name; better in a file."""
     password_file: Path | None = Field(default=None, strict=False)
     """File with the password in its first line; read at each connection."""
-    client_id: str = Field(default="", pattern=r"^[A-Za-z0-9_.-]{0,64}$")
-    """Must differ between all clients of the broker; by default ``xiaod-HOSTNAME-NAME``."""
-    topic: Annotated[str, AfterValidator(_topic)] = "xiaod/{network}/{station}/{phase}"
+    client_id: Annotated[str, AfterValidator(_client_id)] = "xiaod-{host}-{name}-{shard}"
+    """Must differ between all clients of the broker: two with the same expel each other again and again."""
+    topic: Annotated[str, AfterValidator(_topic_of(TOPIC_FIELDS))] = "xiaod/{network}/{station}/{phase}"
     """Topic of a pick, made of its codes; what a topic level cannot carry becomes ``_``, an empty location ``--``."""
     qos: Literal[0, 1, 2] = 1
     """0: sent once, may be lost. 1: at least once. 2: exactly once between this program and the broker, per attempt."""
     retain: bool = False
     """Whether the broker keeps the last pick of each topic for those who subscribe later."""
-    status_topic: Annotated[str, AfterValidator(_plain_topic)] | None = None
-    """Retained ``online`` and ``offline``; by default ``xiaod/status/CLIENT_ID``."""
+    status_topic: Annotated[str, AfterValidator(_topic_of(STATUS_FIELDS))] = "xiaod/status/{client_id}"
+    """Where ``online`` and ``offline`` are published, retained."""
     keepalive_s: Annotated[int, Field(ge=5, le=65535)] = 60
     """Silence after which the broker is asked for a sign of life; after one and a half of it the broker gives us up."""
     timeout_s: PositiveSeconds = 10.0
     """Longest wait for a connection, and for the next acknowledgment."""
     discovery: DiscoveryConfig = DiscoveryConfig()
+    """What Home Assistant is told."""
 
     @model_validator(mode="after")
     def _consistent(self) -> "MqttConfig":
@@ -139,7 +158,7 @@ class MqttConfig(Model):
             raise ValueError("password_file and password are both given; give one")
         if self.username is None and (self.password is not None or self.password_file is not None):
             raise ValueError("username is missing beside the password")
-        if self.discovery.enabled and _fields(self.topic) != SENSOR_FIELDS:
+        if self.discovery.enabled and _fields(self.topic, TOPIC_FIELDS) - {SHARD} != SENSOR_FIELDS:
             raise ValueError(
                 "topic must be made of {network}, {station} and {phase} alone while discovery.enabled is true: "
                 "each station and phase is one sensor"

@@ -22,6 +22,7 @@ from xiaod.config import AgencyConfig, MqttConfig
 from xiaod.credential import CredentialError, credential
 from xiaod.logs import get_logger
 from xiaod.records import Pick
+from xiaod.shard import ALONE
 from xiaod.sinks import Refused, SinkError
 from xiaod.sinks.brokerlink import BrokerError, BrokerLink, Message, MessageError, Will, tls_context
 from xiaod.sinks.document import pick_json
@@ -43,6 +44,7 @@ def topic_of(pick: Pick, template: str) -> str:
         location=safe(channel.location) or NO_LOCATION,
         channel=safe(channel.channel),
         phase=safe(pick.phase),
+        shard=ALONE.index,
     )
 
 
@@ -57,8 +59,10 @@ class MqttSink:
         """
         self._config = config
         self._agency = agency
-        self._client_id = config.client_id or safe(f"xiaod-{socket.gethostname()}-{config.name}")
-        self._status_topic = config.status_topic or f"xiaod/status/{self._client_id}"
+        self._client_id = config.client_id.format(
+            host=safe(socket.gethostname()), name=config.name, shard=ALONE.index
+        )
+        self._status_topic = config.status_topic.format(client_id=self._client_id, shard=ALONE.index)
         self._link: BrokerLink | None = None
         self._sensors: dict[str, Message] = {}
         self._log = get_logger("mqtt").bind(sink=config.name)
