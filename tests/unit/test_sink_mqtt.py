@@ -90,7 +90,7 @@ def test_codes_never_change_the_levels_of_a_topic(template: str, expected: str) 
         ("server: 'mqtt://broker'", "sinks[0].server: must be HOST or HOST:PORT"),
         ("topic: 'a/{code}'", "sinks[0].topic: {code} is not known; allowed are {network}, {station}, {location}, {channel}, {phase}"),
         ("topic: 'a/{phase'", "sinks[0].topic: expected '}' before end of string; allowed are {network}"),
-        ("topic: 'a/#'", "sinks[0].topic: must be a topic to publish to: 1 to 256 letters, without + # { }"),
+        ("topic: 'a/#'", "sinks[0].topic: must be a topic to publish to: 1 to 256 letters, without + and #"),
         ("status_topic: '$SYS/x'", "sinks[0].status_topic: must be a topic to publish to"),
         ("qos: 3", "sinks[0].qos: must be 0, 1 or 2; got 3"),
         ("keepalive_s: 1", "sinks[0].keepalive_s: must be a number at least 5 and at most 65535 seconds"),
