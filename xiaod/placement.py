@@ -56,6 +56,20 @@ def load_placed(
     return place(config, chosen_shard(config, str(path), option, environment), str(path))
 
 
+def load_named(path: Path, option: str | None = None) -> Config:
+    """Read a configuration as a shard that is named uses it, or as it stands in the file when none is, once it suits every shard.
+
+    Raises:
+        ConfigError: as :func:`load_placed`.
+    """
+    config = load_config(path)
+    count = config.shard.count
+    if is_named(config, option) or count == 1:
+        return place(config, chosen_shard(config, str(path), option), str(path))
+    place(config, Shard(count - 1, count), str(path))
+    return config
+
+
 def load_placed_anew(path: Path, shard: Shard, option: str | None = None) -> Config:
     """Read the configuration of a process that runs: its files stay those of its shard, ``shard`` is what it would be after a restart.
 

@@ -1,5 +1,6 @@
 """Which shard a process is, where it has its files, and what it says when that is not clear."""
 
+import json
 import os
 import subprocess
 import sys
@@ -9,11 +10,14 @@ from typing import get_args
 import pytest
 from pydantic import BaseModel
 
+from tests.unit.test_store import pick_of
+from xiaod.cli import main
 from xiaod.config import Config, SinkConfig
 from xiaod.configfile import ConfigError
 from xiaod.lock import FolderLock, LockedError, holder
 from xiaod.placement import WRITTEN, chosen_shard, load_placed, load_placed_anew
 from xiaod.shard import Shard
+from xiaod.store import STORE, PickStore
 
 SOURCES = "sources: [{server: localhost}]\n"
 
@@ -109,6 +113,50 @@ def test_a_process_that_runs_keeps_its_files_when_its_shard_changes(tmp_path: Pa
     assert placed.state.folder == Path("var/state/shard-1")
     assert placed.sinks[0].model_dump()["path"] == Path("a-1")
     assert (placed.shard.index, placed.shard.count) == (2, 4)
+
+
+@pytest.fixture
+def four(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A configuration for four shards that does not say which this is."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("XIAOD_SHARD", raising=False)
+    path = tmp_path / "config.yaml"
+    path.write_text("sources: [{server: 'replay:example'}]\nshard: {count: 4}\n")
+    return path
+
+
+def test_commands_speak_of_all_shards_or_of_one(four: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "--config", str(four)]) == 0
+    assert main(["check", "--config", str(four), "--shard", "4"]) == 2
+    assert "--shard: 4 of 4 " in capsys.readouterr().err
+    assert main(["stations", "--config", str(four)]) == 0
+    assert "shard 0/4: 1 of 1 stations, 100 %" in capsys.readouterr().out
+    assert main(["stations", "--config", str(four), "--shards", "2"]) == 0
+    assert "shard 1/2: 0 of 1 stations, 0 %" in capsys.readouterr().out
+    assert main(["stations", "--config", str(four), "--shard", "1"]) == 0
+    assert "0 of 3 streams selected (+) by *.*.*.* on shard 1/4" in capsys.readouterr().out
+
+
+def test_what_is_shown_for_a_shard_can_be_read_again(four: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", "--config", str(four), "--shard", "3"]) == 0
+    shown = capsys.readouterr().out
+    assert "# Shard 3 of 4: state in var/state/shard-3, HTTP on port 9811, {shard} is 3." in shown
+    again = four.with_name("shown.yaml")
+    again.write_text(shown)
+    assert load_placed(again, None, {}) == load_placed(four, "3", {})
+
+
+def test_picks_of_all_shards_or_of_one_are_printed(four: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["picks", "--config", str(four)]) == 2
+    assert "no picks have been stored there" in capsys.readouterr().err
+    for index, numbers in ((0, (1, 3)), (2, (2, 3))):
+        store = PickStore(Path("var/state") / f"shard-{index}" / STORE)
+        store.add([pick_of(number) for number in numbers], {})
+        store.close()
+    for arguments, expected in (([], (1, 2, 3)), (["--shard", "2"], (2, 3)), (["--shard", "0/4"], (1, 3))):
+        assert main(["picks", "--config", str(four), *arguments]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert [json.loads(line)["id"] for line in lines] == [f"RJOB-{number}" for number in expected]
 
 
 def test_every_path_of_a_sink_is_known_as_written_or_read() -> None:

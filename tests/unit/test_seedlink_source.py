@@ -17,6 +17,7 @@ from xiaod.config import SeedLinkConfig
 from xiaod.records import BadRecord, LinkChange, Segment, SourceItem
 from xiaod.replay import Faults, ReplayConfig
 from xiaod.replay.records import load
+from xiaod.shard import Shard
 from xiaod.sources.discovery import DiscoveryError, discover, parse_streams
 from xiaod.sources.seedlink import SeedLinkSource
 
@@ -410,3 +411,22 @@ def test_another_source_goes_on_where_one_has_ended(event: tuple[Path, int]) -> 
     assert len(set(contents(first.segments + second.segments))) == records
     assert len(first.segments) + len(second.segments) == records
     assert second.source.counts() == {"received": len(second.segments), "unselected": 0}
+
+
+def test_a_source_without_a_station_on_its_shard_is_idle_and_stops_at_once(event: tuple[Path, int]) -> None:
+    with Server(ReplayConfig(inputs=(event[0],), port=0, speed="max")) as server:
+        config = SeedLinkConfig.model_validate({"name": "test", "server": f"127.0.0.1:{server.port}"})
+        with Run(SeedLinkSource(config, shard=Shard(1, 2))) as run:
+            [change] = run.wait_for("idle")
+            assert change.detail == "none of 1 stations is on shard 1/2"
+        assert not run.segments
+        with Run(SeedLinkSource(config, shard=Shard(0, 2))) as run:
+            wait_until(lambda: len(run.segments) == event[1], "all records")
+
+
+def test_where_a_station_of_another_shard_stood_is_not_gone_back_to() -> None:
+    elsewhere, here = ("BW", "WETR"), ("BW", "RJOB")
+    positions = {elsewhere: (3, 4), here: (8, 9)}
+    one = SeedLinkSource(SeedLinkConfig(server="localhost"), resume=positions, shard=Shard(0, 2))
+    assert one.positions() == {here: (8, 9)}
+    assert one.resumable({}) == {here: (8, 9)}

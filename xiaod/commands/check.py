@@ -24,12 +24,12 @@ def run(options: argparse.Namespace) -> int:
     """Validate a configuration, the model it names, and what its sinks need."""
     from xiaod.configfile import ConfigError
     from xiaod.engines.errors import ModelError
-    from xiaod.placement import load_placed
+    from xiaod.placement import load_named
     from xiaod.service import open_engine, open_sinks
     from xiaod.sinks import SinkError
 
     try:
-        config = load_placed(options.config or DEFAULT_CONFIG, options.shard)
+        config = load_named(options.config or DEFAULT_CONFIG, options.shard)
         engine = open_engine(config)
         open_sinks(config)
     except (ConfigError, ModelError, SinkError) as error:

@@ -11,7 +11,7 @@ import argparse
 import os
 import sys
 
-from xiaod.commands.options import DEFAULT_CONFIG, above_zero, add_config, refuse
+from xiaod.commands.options import DEFAULT_CONFIG, above_zero, add_config, add_shard, refuse
 
 HELP = "push a real event through source, engine and every configured sink, and say what arrived where"
 DEFAULT_TIMEOUT_S = 30.0
@@ -20,6 +20,7 @@ DEFAULT_TIMEOUT_S = 30.0
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add its arguments."""
     add_config(parser)
+    add_shard(parser)
     parser.add_argument(
         "--sink", action="append", metavar="NAME", help="only this sink; may be given again (default: all)"
     )
@@ -40,15 +41,16 @@ def run(options: argparse.Namespace) -> int:
     """Test; 0 when P and S arrived at every sink."""
     import json
 
-    from xiaod.configfile import ConfigError, load_config
+    from xiaod.configfile import ConfigError
     from xiaod.engines.errors import ModelError
     from xiaod.exitcode import ExitCode
     from xiaod.logs import configure_logs
+    from xiaod.placement import load_placed
     from xiaod.selftest.run import chosen_sinks, selftest
     from xiaod.service import open_engine
 
     try:
-        config = load_config(options.config or DEFAULT_CONFIG)
+        config = load_placed(options.config or DEFAULT_CONFIG, options.shard)
         sinks = chosen_sinks(config, [] if options.no_deliver else options.sink)
         engine = open_engine(config)
     except (ConfigError, ModelError, ValueError) as error:

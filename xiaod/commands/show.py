@@ -9,7 +9,7 @@
 
 import argparse
 
-from xiaod.commands.options import DEFAULT_CONFIG, add_config, refuse
+from xiaod.commands.options import DEFAULT_CONFIG, add_config, add_shard, refuse
 
 HELP = "print the configuration as it takes effect, defaults included, secrets masked"
 
@@ -17,6 +17,7 @@ HELP = "print the configuration as it takes effect, defaults included, secrets m
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add its arguments."""
     add_config(parser)
+    add_shard(parser)
     parser.add_argument("--format", choices=["yaml", "json"], default="yaml")
 
 
@@ -27,15 +28,26 @@ def run(options: argparse.Namespace) -> int:
     from xiaod.config.masked import masked
     from xiaod.configfile import ConfigError, load_config, yaml_text
     from xiaod.exitcode import ExitCode
+    from xiaod.placement import chosen_shard, is_named, place
 
     path = options.config or DEFAULT_CONFIG
     try:
         config = load_config(path)
+        # Shown is what gives the same when it is read again, so folders and port stand as in the file.
+        placed = config
+        if is_named(config, options.shard):
+            placed = place(config, chosen_shard(config, str(path), options.shard), str(path))
+            config = config.model_copy(update={"shard": placed.shard})
     except ConfigError as error:
         return refuse(error)
     if options.format == "json":
         print(json.dumps(masked(config), indent=2, ensure_ascii=False))
     else:
         print(f"# {path} as it takes effect: every key, defaults included; secrets are masked.")
+        if placed.shard.count > 1 and placed is not config:
+            print(
+                f"# Shard {placed.shard.index} of {placed.shard.count}: state in {placed.state.folder}, "
+                f"HTTP on port {placed.http.port}, {{shard}} is {placed.shard.index}."
+            )
         print(yaml_text(masked(config)), end="")
     return ExitCode.OK
