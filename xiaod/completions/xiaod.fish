@@ -73,6 +73,7 @@ complete -c xiaod -n '_shtab_xiaod_using check' -l shard -x -d 'which of several
 complete -c xiaod -n '_shtab_xiaod_using; and test $_shtab_xiaod_npos -eq 0' -a show -d 'print the configuration as it takes effect, defaults included, secrets masked'
 complete -c xiaod -n '_shtab_xiaod_using show' -s h -l help -d 'show this help message and exit'
 complete -c xiaod -n '_shtab_xiaod_using show' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'configuration (default: config.yaml)'
+complete -c xiaod -n '_shtab_xiaod_using show' -l shard -x -d 'which of several processes: overrides XIAOD_SHARD and the configuration'"'"'s '"'"'shard'"'"''
 complete -c xiaod -n '_shtab_xiaod_using show' -l format -xka "yaml json" -d format
 complete -c xiaod -n '_shtab_xiaod_using; and test $_shtab_xiaod_npos -eq 0' -a pick -d 'pick miniSEED files and folders, as fast as the CPU goes'
 complete -c xiaod -n '_shtab_xiaod_using pick' -s h -l help -d 'show this help message and exit'
@@ -113,6 +114,7 @@ complete -c xiaod -n '_shtab_xiaod_using picks' -l format -xka "jsonl quakeml cs
 complete -c xiaod -n '_shtab_xiaod_using; and test $_shtab_xiaod_npos -eq 0' -a selftest -d 'push a real event through source, engine and every configured sink, and say what arrived where'
 complete -c xiaod -n '_shtab_xiaod_using selftest' -s h -l help -d 'show this help message and exit'
 complete -c xiaod -n '_shtab_xiaod_using selftest' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'configuration (default: config.yaml)'
+complete -c xiaod -n '_shtab_xiaod_using selftest' -l shard -x -d 'which of several processes: overrides XIAOD_SHARD and the configuration'"'"'s '"'"'shard'"'"''
 complete -c xiaod -n '_shtab_xiaod_using selftest' -l sink -x -d 'only this sink; may be given again (default: all)'
 complete -c xiaod -n '_shtab_xiaod_using selftest' -l no-deliver -d 'only source and engine; nothing goes to a sink'
 complete -c xiaod -n '_shtab_xiaod_using selftest' -l timeout -x -d 'after which picking, and then each sink, is given up (default: 30.0)'

@@ -133,6 +133,7 @@ _shtab_xiaod_schema_defaults_added=0
 _shtab_xiaod_selftest_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--config[configuration (default\: config.yaml)]:FILE:_files"
+  "--shard[which of several processes\: overrides XIAOD_SHARD and the configuration\'s \'shard\']:INDEX[/COUNT]:"
   "*--sink[only this sink\; may be given again (default\: all)]:NAME:"
   "--no-deliver[only source and engine\; nothing goes to a sink]"
   "--timeout[after which picking, and then each sink, is given up (default\: 30.0)]:SECONDS:"
@@ -145,6 +146,7 @@ _shtab_xiaod_selftest_defaults_added=0
 _shtab_xiaod_show_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--config[configuration (default\: config.yaml)]:FILE:_files"
+  "--shard[which of several processes\: overrides XIAOD_SHARD and the configuration\'s \'shard\']:INDEX[/COUNT]:"
   "--format[format]:format:(yaml json)"
 )
 
