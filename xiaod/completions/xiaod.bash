@@ -9,10 +9,8 @@ _shtab_xiaod_subparsers=(init check show pick replay stations picks selftest ben
 
 _shtab_xiaod_init_option_strings=(-h --help --output --streams --force --timeout)
 _shtab_xiaod_check_option_strings=(-h --help --config --shard)
-_shtab_xiaod_show_option_strings=(-h --help --config --format)
-_shtab_xiaod_pick_option_strings=(-h --help --config --model --format --output --workers --dask --resume --since --until --stations --no-progress)
 _shtab_xiaod_show_option_strings=(-h --help --config --shard --format)
-_shtab_xiaod_pick_option_strings=(-h --help --config --model --format --output --no-progress)
+_shtab_xiaod_pick_option_strings=(-h --help --config --model --format --output --workers --dask --resume --since --until --stations --no-progress)
 _shtab_xiaod_replay_option_strings=(-h --help --host --port --speed --loop --shift-to-now --copies)
 _shtab_xiaod_stations_option_strings=(-h --help --config --shard --shards --timeout)
 _shtab_xiaod_picks_option_strings=(-h --help --config --shard --since --until --format)
