@@ -13,13 +13,14 @@ run; latencies by the host's, so that one that is set does not make anybody wait
 ['Z--']
 """
 
-from xiaod.board import Board
+from xiaod.board import Board, StationEntry
 from xiaod.buffer import ADVANCING, BufferSettings, InstrumentBuffer, pieces_of
 from xiaod.logs import get_logger
 from xiaod.metrics import Metrics
 from xiaod.records import BadRecord, Clock, Instrument, LinkChange, Segment, SourceItem, Window
-from xiaod.timebase import NS_PER_S
+from xiaod.timebase import GRID_RATE_HZ, NS_PER_S
 from xiaod.track import Gap, Verdict
+from xiaod.unpicked import Condition
 
 LOGGED_VERDICTS = frozenset(
     {Verdict.EXPIRED, Verdict.FUTURE, Verdict.CLOCK_STEP, Verdict.RATE, Verdict.COMPONENT}
@@ -64,6 +65,20 @@ class Assembler:
         host_ns = self._clock()
         windows = [window for buffer in self._buffers.values() for window in buffer.finish(now_ns, host_ns)]
         return sorted(windows, key=lambda window: window.index)
+
+    def condition(self, entry: StationEntry, now_ns: int) -> Condition:
+        """What the data of an instrument on the board are like, at a time of the steady clock."""
+        buffer = self._buffers.get(entry.instrument)
+        verdict = self._last_verdict.get(entry.instrument)
+        return Condition(
+            arrived=entry.arrived_ns is not None,
+            silent_s=entry.silent_s(now_ns),
+            stale=entry.stale,
+            refused=verdict.value if verdict in LOGGED_VERDICTS - ADVANCING else "",
+            filled_s=min(0 if buffer is None else buffer.filled, self._settings.length) / GRID_RATE_HZ,
+            window_s=self._settings.length / GRID_RATE_HZ,
+            gap_s=entry.last_gap_s,
+        )
 
     @property
     def held_bytes(self) -> int:

@@ -39,8 +39,10 @@ class StationEntry:
     records: int = 0
     gaps: int = 0
     gap_s: float = 0.0
+    last_gap_s: float | None = None
     overlaps: int = 0
     picks: int = 0
+    last_pick: Pick | None = None
     stale: bool = False
 
     def silent_s(self, now_ns: int) -> float:
@@ -103,12 +105,14 @@ class Board:
         """A pick was made."""
         if (entry := self._entries.get(pick.channel.instrument)) is not None:
             entry.picks += 1
+            entry.last_pick = pick
 
     def gap(self, gap: Gap) -> None:
         """A gap became a fact."""
         if (entry := self._entries.get(gap.channel.instrument)) is not None:
             entry.gaps += 1
             entry.gap_s += gap.gap_s
+            entry.last_gap_s = gap.gap_s
 
     def forget(self, source: str) -> None:
         """A source has ended for good: its instruments go."""

@@ -135,6 +135,12 @@ class InstrumentBuffer:
         return max((track.edge for track in self._tracks.values()), default=0)
 
     @property
+    def filled(self) -> int:
+        """Samples without a gap up to the newest one, of the component that has most; more than a window are not kept for long."""
+        runs = [track.runs[-1] for track in self._tracks.values() if track.runs]
+        return max((run.stop - run.first for run in runs if run.started), default=0)
+
+    @property
     def held_bytes(self) -> int:
         """Memory held by samples."""
         return sum(run.held_bytes for track in self._tracks.values() for run in track.runs)

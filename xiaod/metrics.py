@@ -149,6 +149,13 @@ class Metrics:
         self.state_errors = Counter(
             "xiaod_state_errors", "Times that state could not be saved", registry=registry
         )
+        self.stream_clients = Gauge("xiaod_stream_clients", "Listeners to /api/stream", registry=registry)
+        self.stream_ended = Counter(
+            "xiaod_stream_refused",
+            "Listeners to /api/stream that were refused (too many) or dropped (too slow)",
+            ["reason"],
+            registry=registry,
+        )
         self.held_bytes = Gauge("xiaod_buffer_bytes", "Memory of all sample buffers", registry=registry)
 
     def forget_source(self, source: str) -> None:

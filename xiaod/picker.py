@@ -45,6 +45,7 @@ from xiaod.components import MISSING
 from xiaod.onsets import NO_CALIBRATION, PHASES, measure
 from xiaod.records import Pick, Probabilities, Window
 from xiaod.timebase import GRID_NS, samples_from_s
+from xiaod.unpicked import Outcome, PhaseView
 
 BLIND_S = 0.25
 """Data after a sample below which a window's opinion of it is left out."""
@@ -150,6 +151,10 @@ class InstrumentPicker:
         self._lanes = (_Merger(span), _Merger(span))
         self._reported = reported_of(known)
         self._weights: dict[int, NDArray[np.float32]] = {}
+        self.views = (PhaseView(), PhaseView())
+        """What was seen of P and of S."""
+        self.curve: NDArray[np.floating] = np.zeros((len(PHASES), 0), np.float32)
+        """The average at the last samples of the last window, shape ``(2, m)``."""
 
     def reconfigure(self, settings: PickerSettings) -> None:
         """Go on with other settings, for what is looked at from now on."""
@@ -168,7 +173,7 @@ class InstrumentPicker:
         length = window.samples.shape[1]
         if (weight := self._weights.get(length)) is None:
             weight = self._weights[length] = window_weight(length, settings)
-        merged = self._lanes[window.lane].add(probabilities, weight)
+        merged = self.curve = self._lanes[window.lane].add(probabilities, weight)
         left_out = length - merged.shape[1]
         stop = length - settings.lookahead + 1
         start = max(stop - settings.hop - samples_from_s(SECOND_LOOK_S), settings.settle, left_out)
@@ -176,16 +181,22 @@ class InstrumentPicker:
             start = settings.settle
         found = []
         for phase, curve in enumerate(merged):
-            threshold = NOTICE * settings.threshold(phase, window.components)
-            if curve[start - left_out : stop - left_out].max(initial=0.0) < threshold:
+            needed = settings.threshold(phase, window.components)
+            threshold = NOTICE * needed
+            highest = float(curve[start - left_out : stop - left_out].max(initial=0.0))
+            self.views[phase].saw(window.stop, needed, highest)
+            if highest < threshold:
                 continue
             peaks, _ = find_peaks(curve, height=threshold, distance=settings.separation)
-            found += [
-                Candidate(window, phase, int(peak) + left_out)
-                for peak in peaks
-                if start <= peak + left_out < stop
-                and not self._is_reported(phase, window.index + int(peak) + left_out)
-            ]
+            for peak in peaks.tolist():
+                if not start <= peak + left_out < stop:
+                    continue
+                index = window.index + peak + left_out
+                if self._is_reported(phase, index):
+                    if not self._is_reported(phase, index, REACH):
+                        self.views[phase].decided(Outcome.MERGED, index, float(curve[peak]))
+                    continue
+                found.append(Candidate(window, phase, peak + left_out))
         return sorted(found, key=lambda candidate: candidate.peak)
 
     def decide(self, candidate: Candidate, annotate: Annotate) -> Pick | None:
@@ -212,9 +223,9 @@ class InstrumentPicker:
             if steady:
                 break
         index = window.index + peak - before
-        if curve[peak] < settings.threshold(phase, window.components):
-            return None
-        if self._is_reported(phase, index) or (window.fresh and peak - before < settings.settle):
+        outcome = self._outcome(candidate, float(curve[peak]), index, peak - before)
+        self.views[phase].decided(outcome, index, float(curve[peak]))
+        if outcome is not Outcome.PICKED:
             return None
         self._reported[phase].append(index)
         return measure(
@@ -229,11 +240,22 @@ class InstrumentPicker:
             settings.calibration,
         )
 
-    def _is_reported(self, phase: int, index: int) -> bool:
+    def _outcome(self, candidate: Candidate, probability: float, index: int, sample: int) -> Outcome:
+        settings, window, phase = self._settings, candidate.window, candidate.phase
+        if probability < settings.threshold(phase, window.components):
+            return Outcome.BELOW
+        if self._is_reported(phase, index):
+            return Outcome.MERGED
+        if window.fresh and sample < settings.settle:
+            return Outcome.SETTLING
+        return Outcome.PICKED
+
+    def _is_reported(self, phase: int, index: int, within: int | None = None) -> bool:
+        separation = self._settings.separation if within is None else within
         reported = self._reported[phase]
         # Old picks are forgotten, and those of a future that a clock set back has taken away.
         reported[:] = [other for other in reported if abs(other - index) < MEMORY]
-        return any(abs(other - index) < self._settings.separation for other in reported)
+        return any(abs(other - index) < separation for other in reported)
 
 
 def _span(settings: PickerSettings) -> int:

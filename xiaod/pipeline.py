@@ -25,6 +25,7 @@ from xiaod.config import Config
 from xiaod.engines import Engine
 from xiaod.ledger import Ledger
 from xiaod.metrics import Metrics, PacketCollector
+from xiaod.monitor import Monitor
 from xiaod.outlet import Outlet
 from xiaod.picker import SHIFTS, PickerSettings
 from xiaod.records import Clock, Instrument
@@ -98,8 +99,9 @@ class Pipeline:
         clock: Clock,
         store: PickStore | None = None,
         ledger: Ledger | None = None,
+        shown: bool = False,
     ) -> None:
-        """Wire everything; must be called inside the event loop that runs it."""
+        """Wire everything; must be called inside the event loop that runs it. ``shown``: with a monitor for who looks."""
         self.metrics = metrics
         self.board = Board(ns_from_s(config.http.stale_after_s))
         self._config = config
@@ -123,12 +125,19 @@ class Pipeline:
             ledger,
         )
         self.assembler = Assembler(buffer_settings(config), metrics, self.board, clock)
+        if shown:
+            self._stage.monitor = Monitor(self.board, self.assembler, self._stage.views, config.http.traces)
         metrics.registry.register(BoardCollector(self.board, lambda: clock() or 0))
         metrics.registry.register(PacketCollector(self._counts))
         for name, bound in (("windows", WINDOWS_BOUND), ("batches", BATCHES_BOUND)):
             metrics.queue_limit.labels(name).set(bound)
         spec = engine.spec
         metrics.model.info({"model": f"{spec.name}-{spec.version}", "sha256": engine.sha256})
+
+    @property
+    def monitor(self) -> Monitor | None:
+        """What is shown to who looks; None when nothing is."""
+        return self._stage.monitor
 
     def start(self, group: asyncio.TaskGroup) -> "asyncio.Task[None]":
         """Start all tasks in a group; the task that is done when the last sink is closed."""

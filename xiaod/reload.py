@@ -25,6 +25,9 @@ RESTART = (
     "http.enabled",
     "http.host",
     "http.port",
+    "http.page",
+    "http.traces",
+    "http.max_clients",
     "state.folder",
     "shard",
 )

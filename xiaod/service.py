@@ -47,6 +47,7 @@ from xiaod.web import Readiness, WebServer, readiness
 
 if TYPE_CHECKING:
     from xiaod.sources.seedlink import SeedLinkSource
+    from xiaod.web.api import StatusApi
 
 SETTLE_S = 15.0
 """With ``max_lead_s``, how far behind the newest window everything is picked for good."""
@@ -190,6 +191,7 @@ class Service:
                 time.time_ns,
                 self._store,
                 self._ledger,
+                shown=self._config.http.enabled and self._config.http.page,
             )
             if self._config.http.enabled:
                 web = WebServer(
@@ -197,6 +199,7 @@ class Service:
                     self._config.http.port,
                     lambda: self._exposition(pipeline),
                     lambda: self._readiness(pipeline),
+                    self._api(pipeline),
                 )
                 try:
                     await web.start()
@@ -355,15 +358,36 @@ class Service:
         self._log.info("replay.listening", host="127.0.0.1", port=server.port, plays=played)
         return config.model_copy(update={"name": config.label, "server": f"127.0.0.1:{server.port}"})
 
+    def _api(self, pipeline: Pipeline) -> "StatusApi | None":
+        """What is behind the status page, where there is one."""
+        if pipeline.monitor is None:
+            return None
+        from xiaod.web.api import Identity, StatusApi
+
+        spec = self._engine.spec
+        return StatusApi(
+            self._config.http,
+            pipeline.monitor,
+            lambda: self._config.agency,
+            self._metrics,
+            Identity(__version__, f"{spec.name}-{spec.version}", time.time_ns()),
+            lambda: self._links(pipeline),
+            self._store,
+        )
+
+    def _links(self, pipeline: Pipeline) -> dict[str, str]:
+        return {name: pipeline.board.links.get(name, "starting") for name in self._sources}
+
     def _exposition(self, pipeline: Pipeline) -> bytes:
         pipeline.observe()
         return self._metrics.exposition()
 
     def _readiness(self, pipeline: Pipeline) -> Readiness:
         board = pipeline.board
-        links = {name: board.links.get(name, "starting") for name in self._sources}
         return readiness(
-            links, board.fresh(), sorted(str(entry.instrument) for entry in board if entry.stale)
+            self._links(pipeline),
+            board.fresh(),
+            sorted(str(entry.instrument) for entry in board if entry.stale),
         )
 
     async def _watch(self, pipeline: Pipeline) -> None:
@@ -383,6 +407,8 @@ class Service:
                     instrument=str(change.instrument),
                     silent_s=round(change.silent_s, 1),
                 )
+            if pipeline.monitor is not None:
+                pipeline.monitor.tidy()
             step_ns = time.time_ns() - time.monotonic_ns() - offset_ns
             if abs(step_ns) > CLOCK_STEP_NS:
                 offset_ns += step_ns

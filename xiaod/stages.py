@@ -33,12 +33,14 @@ from xiaod.engines import Engine
 from xiaod.ledger import Ledger
 from xiaod.logs import get_logger
 from xiaod.metrics import Metrics
+from xiaod.monitor import Monitor
 from xiaod.outlet import Outlet
 from xiaod.picker import InstrumentPicker, PickerSettings
 from xiaod.records import Clock, Instrument, Latency, Pick, Probabilities, Window
 from xiaod.store import StoreError
 from xiaod.streampicker import StreamPicker
 from xiaod.timebase import GRID_NS, NS_PER_S, iso_from_ns
+from xiaod.unpicked import PhaseView
 
 STORE_RETRY_S = 1.0
 TICK_S = 0.2
@@ -121,6 +123,8 @@ class PickStage:
         clock: Clock,
         ledger: Ledger | None = None,
     ) -> None:
+        self.monitor: Monitor | None = None
+        """Who is shown what happens; None: nobody."""
         self._ledger = ledger
         self._log = get_logger("pick")
         self._settings_for = settings_for
@@ -145,6 +149,7 @@ class PickStage:
                     for outlet in list(outlets):
                         await outlet.put(pick)
                 self._advance(result)
+                self._show(result.window)
             self.steps += 1
         for outlet in list(outlets):
             await outlet.put(End())
@@ -154,6 +159,14 @@ class PickStage:
         for pickers in (self._pickers, self._stream_pickers):
             for instrument, picker in pickers.items():
                 picker.reconfigure(self._settings_for(instrument))
+
+    def views(self, instrument: Instrument) -> tuple[PhaseView, PhaseView] | None:
+        """What the picker of an instrument saw of P and S; None before its first window."""
+        picker = self._picker(instrument)
+        return None if picker is None else picker.views
+
+    def _picker(self, instrument: Instrument) -> InstrumentPicker | StreamPicker | None:
+        return (self._stream_pickers if self._engine.stateful else self._pickers).get(instrument)
 
     async def _process(self, result: Probabilities) -> list[Pick]:
         found = self._picked(result) if self._engine.stateful else await self._looked_at_again(result)
@@ -184,7 +197,13 @@ class PickStage:
             if pick.latency is not None:
                 self._metrics.pick_latency.labels(pick.phase).observe(pick.latency.total_s)
                 self._board.picked(pick)
+            if self.monitor is not None:
+                self.monitor.picked(pick)
         return new
+
+    def _show(self, window: Window) -> None:
+        if self.monitor is not None and (picker := self._picker(window.instrument)) is not None:
+            self.monitor.followed(window, picker.curve)
 
     def _advance(self, result: Probabilities) -> None:
         """Tell the ledger what has been picked for good: late components may still bring windows of what is newer."""

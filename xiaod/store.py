@@ -30,7 +30,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from xiaod.config import AgencyConfig
@@ -207,6 +207,35 @@ class PickStore:
         with self._transaction() as cursor:
             rows = cursor.execute(text + " ORDER BY time_ns, place", values).fetchall()
         return [pick_from_document(json.loads(document)) for (document,) in rows]
+
+    def newest(
+        self,
+        limit: int,
+        since_ns: int | None = None,
+        until_ns: int | None = None,
+        instrument: Instrument | None = None,
+    ) -> list[Pick]:
+        """The latest picks of a time span, in order of time; on a connection of its own, so that nobody waits for a long look.
+
+        Raises:
+            StoreError: when they cannot be read.
+        """
+        low, high = -(2**63) if since_ns is None else since_ns, 2**63 - 1 if until_ns is None else until_ns
+        text = "SELECT document FROM picks WHERE time_ns >= ? AND time_ns < ?"
+        values: list[int | str] = [low, high]
+        if instrument is not None:
+            text += " AND instrument = ?"
+            values.append(instrument.text)
+        try:
+            with closing(
+                sqlite3.connect(f"{self._path.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_S)
+            ) as reader:
+                rows = reader.execute(
+                    text + " ORDER BY time_ns DESC, place DESC LIMIT ?", [*values, limit]
+                ).fetchall()
+        except sqlite3.Error as error:
+            raise StoreError(f"{self._path}: {error}") from error
+        return [pick_from_document(json.loads(document)) for (document,) in reversed(rows)]
 
     def prune(self, before_ns: int, sinks: Sequence[str]) -> int:
         """Forget picks that were stored before a time and that all these sinks have got; gives their number."""

@@ -25,6 +25,7 @@ from xiaod.onsets import PHASES, measure
 from xiaod.picker import MEMORY, PickerSettings, reported_of
 from xiaod.records import Pick, Probabilities
 from xiaod.timebase import samples_from_s
+from xiaod.unpicked import Outcome, PhaseView
 
 CONFIRM_S = 0.2
 """Probabilities on both sides of a peak that must be known and lower; the centroid needs as much."""
@@ -51,6 +52,10 @@ class StreamPicker:
         self._confirm = samples_from_s(CONFIRM_S)
         self._next: dict[int, int] = {}
         self._reported = reported_of(known)
+        self.views = (PhaseView(), PhaseView())
+        """What was seen of P and of S."""
+        self.curve: NDArray[np.float32] = np.zeros((len(PHASES), 0), np.float32)
+        """Probabilities of the last window, shape ``(2, n)``, zero where they are not known yet."""
 
     def reconfigure(self, settings: PickerSettings) -> None:
         """Go on with other settings, for what becomes certain from now on."""
@@ -59,6 +64,7 @@ class StreamPicker:
     def pick(self, probabilities: Probabilities) -> list[Pick]:
         """Picks of the samples that have become certain, in order of time."""
         window, settings = probabilities.window, self._settings
+        self.curve = probabilities.values
         first, stop = probabilities.valid or (0, window.samples.shape[1])
         final = stop - self._confirm
         # Where a stream begins nothing is settled yet; a window in the midst of one goes on where the last one ended.
@@ -70,15 +76,17 @@ class StreamPicker:
         self._next[window.lane] = window.index + final
         found = []
         for phase, curve in enumerate(probabilities.values):
-            found += [
-                (peak, phase)
-                for peak in self._peaks(
-                    curve, settings.threshold(phase, window.components), max(start, 0), final, stop
-                )
-            ]
+            threshold = settings.threshold(phase, window.components)
+            highest = float(curve[max(start, 0) : final].max(initial=0.0))
+            self.views[phase].saw(window.stop, threshold, highest)
+            if highest >= threshold:
+                found += [(peak, phase) for peak in self._peaks(curve, threshold, max(start, 0), final, stop)]
         picks = []
         for peak, phase in sorted(found):
-            if self._is_new(phase, window.index + peak):
+            index, probability = window.index + peak, float(probabilities.values[phase][peak])
+            new = self._is_new(phase, index)
+            self.views[phase].decided(Outcome.PICKED if new else Outcome.MERGED, index, probability)
+            if new:
                 picks.append(
                     measure(
                         window,
@@ -98,8 +106,6 @@ class StreamPicker:
         self, curve: NDArray[np.float32], threshold: float, start: int, final: int, stop: int
     ) -> list[int]:
         part = curve[start:final]
-        if part.max(initial=0.0) < threshold:
-            return []
         low = max(0, start - self._confirm)
         highest = maximum_filter1d(curve[low:stop], 2 * self._confirm + 1, mode="constant")[
             start - low : final - low

@@ -129,7 +129,7 @@ class PickerConfig(Model):
 
 
 class HttpConfig(Model):
-    """Metrics and health over HTTP."""
+    """Metrics, health, status page and its API over HTTP."""
 
     enabled: bool = True
     """Whether the daemon listens."""
@@ -139,6 +139,12 @@ class HttpConfig(Model):
     """Port to listen on; 0: any free one, see the log."""
     stale_after_s: PositiveSeconds = 60.0
     """A station whose newest sample is older than this is stale."""
+    page: bool = True
+    """Whether the status page and ``/api`` are served beside metrics and health."""
+    traces: Annotated[int, Field(ge=0, le=10_000)] = 256
+    """Instruments whose last minute is kept for the page, 48 kB each, though nobody looks at them."""
+    max_clients: Annotated[int, Field(ge=1, le=1000)] = 32
+    """Listeners to ``/api/stream`` at one time; one more is refused."""
 
 
 class StateConfig(Model):

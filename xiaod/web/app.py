@@ -5,7 +5,9 @@
 - ``/readyz``: 200 when every source is subscribed (or all its stations are with other shards) and data flow from at least one station;
   503 otherwise, with what is missing. Stale stations are listed in either case, so that one that stopped is seen.
 
-Answers are JSON but for ``/metrics``. The server listens on loopback unless the configuration says otherwise.
+- ``/`` and ``/api/...``: the status page, see :mod:`xiaod.web.api`.
+
+Answers are JSON but for ``/metrics`` and the page. The server listens on loopback unless the configuration says otherwise.
 
 >>> readiness({"a": "streaming"}, fresh=1, stale=["XX.B..HH"])
 (True, {'ready': True, 'sources': {'a': 'streaming'}, 'stations_fresh': 1, 'stations_stale': ['XX.B..HH']})
@@ -14,8 +16,12 @@ Answers are JSON but for ``/metrics``. The server listens on loopback unless the
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from xiaod.web.guard import add_headers, guard_of
+
 if TYPE_CHECKING:
     from aiohttp import web
+
+    from xiaod.web.api import StatusApi
 
 EXPOSITION_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -45,12 +51,18 @@ class WebServer:
     """The HTTP server, in the event loop of the daemon."""
 
     def __init__(
-        self, host: str, port: int, metrics: Callable[[], bytes], ready: Callable[[], Readiness]
+        self,
+        host: str,
+        port: int,
+        metrics: Callable[[], bytes],
+        ready: Callable[[], Readiness],
+        api: "StatusApi | None" = None,
     ) -> None:
         self._host = host
         self._port = port
         self._metrics = metrics
         self._ready = ready
+        self._api = api
         self._runner: web.AppRunner | None = None
 
     @property
@@ -66,7 +78,8 @@ class WebServer:
         """
         from aiohttp import web
 
-        application = web.Application(client_max_size=1024)
+        application = web.Application(client_max_size=1024, middlewares=[guard_of(self._host)])
+        application.on_response_prepare.append(add_headers)
         application.add_routes(
             [
                 web.get("/metrics", self._serve_metrics),
@@ -74,7 +87,11 @@ class WebServer:
                 web.get("/readyz", self._serve_readiness),
             ]
         )
-        self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
+        if self._api is not None:
+            application.add_routes(self._api.routes())
+        self._runner = web.AppRunner(
+            application, access_log=None, shutdown_timeout=1.0, handler_cancellation=True
+        )
         await self._runner.setup()
         site = web.TCPSite(self._runner, self._host, self._port)
         await site.start()
@@ -83,6 +100,8 @@ class WebServer:
 
     async def stop(self) -> None:
         """Close all connections."""
+        if self._api is not None:
+            self._api.hub.close()
         if self._runner is not None:
             await self._runner.cleanup()
 

@@ -1,0 +1,103 @@
+"""The API of the real daemon: stations, picks and the stream, while ObsPy's example event is played again and again."""
+
+import json
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from tests.end_to_end.harness import LIMIT_S, Daemon, streaming, wait_until
+from xiaod.replay import ReplayConfig
+
+STATION = "BW.RJOB..EH"
+SPEED = 10.0
+
+
+@pytest.fixture(scope="module")
+def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """A daemon that has picked."""
+    replay = ReplayConfig(inputs=("example",), port=0, speed=SPEED, loop=True, shift_to_now=True)
+    with streaming(tmp_path_factory.mktemp("web"), replay) as (_, daemon):
+        wait_until(lambda: len(daemon.picks()) >= 2, "picks")
+        yield daemon
+
+
+def ask(daemon: Daemon, path: str) -> Any:
+    status, body = daemon.get(path)
+    assert status == 200, body
+    return json.loads(body)
+
+
+def test_stations_say_how_they_are_and_why_nothing_was_picked(daemon: Daemon) -> None:
+    found = ask(daemon, "/api/stations")
+    assert found["sources"] == {"test": "streaming"}
+    assert found["model"].startswith("micro-")
+    [station] = found["stations"]
+    assert (station["id"], station["source"]) == (STATION, "test")
+    assert station["state"] in {"live", "gap", "filling"}
+    assert station["picks"] >= 2
+    assert station["last_pick"]["id"] in [pick["id"] for pick in daemon.picks()]
+    for phase in "PS":
+        told = station["phases"][phase]
+        assert 0 < told["threshold"] < 1
+        assert told["reason"] in {"picked", "below_threshold", "gap", "filling"}
+        assert told["text"]
+
+
+def test_picks_are_those_of_the_sink_and_can_be_asked_for_by_time(daemon: Daemon) -> None:
+    written = {pick["id"]: pick for pick in daemon.picks()}
+    found = ask(daemon, f"/api/picks?station={STATION}")["picks"]
+    times = [pick["time"] for pick in found]
+    assert times == sorted(times)
+    assert [written[pick["id"]] for pick in found if pick["id"] in written] == [
+        pick for pick in found if pick["id"] in written
+    ]
+    assert len(found) >= len(written)
+    # Documents are rounded to microseconds.
+    between = quote(times[1][:-4] + "Z")
+    assert ask(daemon, f"/api/picks?since={between}")["picks"][0]["time"] == times[1]
+    assert ask(daemon, f"/api/picks?until={between}")["picks"][-1]["time"] == times[0]
+    newest = ask(daemon, "/api/picks?limit=1")
+    assert len(newest["picks"]) == 1
+    assert newest["truncated"]
+    assert ask(daemon, "/api/picks?station=XX.NONE..HH") == {"picks": [], "truncated": False}
+
+
+def test_the_stream_tells_picks_and_the_trace_of_a_station(daemon: Daemon) -> None:
+    port = daemon.wait_for("web.listening")[0]["port"]
+    seen: dict[str, list[Any]] = {"stations": [], "pick": [], "trace": []}
+    url = f"http://127.0.0.1:{port}/api/stream?station={STATION}"
+    with urllib.request.urlopen(url, timeout=LIMIT_S) as answer:
+        name = ""
+        for raw in answer:
+            line = raw.decode().rstrip("\n")
+            if line.startswith("event: "):
+                name = line.removeprefix("event: ")
+            elif line.startswith("data: "):
+                seen[name].append(json.loads(line.removeprefix("data: ")))
+            if len(seen["pick"]) >= 2 and len(seen["trace"]) >= 10 and len(seen["stations"]) >= 2:
+                break
+    whole, *parts = seen["trace"]
+    assert whole["components"] == "ZNE"
+    assert len(whole["low"][0]) > len(parts[0]["low"][0])
+    for part in seen["trace"]:
+        rows = [*part["low"], *part["high"], part["p"], part["s"]]
+        assert len({len(row) for row in rows}) == 1
+        for low, high in zip(part["low"][0], part["high"][0], strict=True):
+            assert (low is None and high is None) or low <= high
+    assert parts[-1]["first"] > whole["first"]
+    assert max(value or 0 for part in seen["trace"] for value in part["p"]) > 0.5
+    assert {pick["phase"] for pick in seen["pick"]} <= {"P", "S"}
+
+
+def test_the_page_can_be_switched_off(tmp_path: Path) -> None:
+    with Daemon(
+        tmp_path,
+        sources=[{"server": "127.0.0.1:1", "reconnect_min_s": 30.0}],
+        http={"port": 0, "page": False},
+    ) as daemon:
+        assert daemon.get("/healthz")[0] == 200
+        assert daemon.get("/")[0] == daemon.get("/api/stations")[0] == 404

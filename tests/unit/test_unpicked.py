@@ -1,0 +1,140 @@
+"""Why no pick came: each reason, from the pickers themselves and from the state of the data."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from tests.conftest import Recording
+from xiaod.buffer import BufferSettings, InstrumentBuffer
+from xiaod.picker import InstrumentPicker, PickerSettings
+from xiaod.records import Instrument, Probabilities, Window
+from xiaod.streampicker import StreamPicker
+from xiaod.unpicked import Condition, Outcome, PhaseView, explain
+
+A = Instrument("XX", "A", "", "HH")
+
+
+def settings(threshold: float = 0.3, separation: int = 100) -> PickerSettings:
+    return PickerSettings((threshold, threshold), 50, "example-1.0.0", "0" * 64, separation=separation)
+
+
+def bumps(places: NDArray[np.floating], *onsets: tuple[float, float]) -> NDArray[np.float32]:
+    curve = 0 * places
+    for onset, height in onsets:
+        curve = curve + height * np.exp(-0.5 * ((places - onset) / 8) ** 2)
+    return np.stack([curve, 0 * places]).astype(np.float32)
+
+
+def look(picker: InstrumentPicker, *onsets: tuple[float, float], stop: int = 1400) -> int:
+    """Run a picker over windows of a stream whose samples are their own index; gives the number of picks."""
+
+    def annotate(windows: NDArray[np.float32]) -> NDArray[np.float32]:
+        # An onset shows only once there are data after it.
+        return np.stack([bumps(one[0], *(o for o in onsets if one[0, -1] > o[0] + 80)) for one in windows])
+
+    made = 0
+    for index in range(0, stop - 1000 + 1, 50):
+        samples = np.tile(np.arange(index, index + 1000, dtype=np.float32), (3, 1))
+        window = Window(A, index, 0, samples, "ZNE", fresh=index == 0)
+        for candidate in picker.look(Probabilities(window, annotate(samples[None])[0])):
+            made += picker.decide(candidate, annotate) is not None
+    return made
+
+
+def condition(**changes: object) -> Condition:
+    facts = Condition(
+        arrived=True, silent_s=1.0, stale=False, refused="", filled_s=20.0, window_s=20.0, gap_s=None
+    )
+    return replace(facts, **changes)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("onsets", "made", "outcome"),
+    [
+        (((900, 0.9),), 1, Outcome.PICKED),
+        (((900, 0.27),), 0, Outcome.BELOW),
+        (((900, 0.7), (960, 0.9)), 1, Outcome.MERGED),
+        (((20, 0.9),), 0, None),
+        (((900, 0.1),), 0, None),
+    ],
+)
+def test_a_picker_remembers_what_it_decided(
+    onsets: tuple[tuple[float, float], ...], made: int, outcome: Outcome | None
+) -> None:
+    picker = InstrumentPicker(settings(separation=100))
+    assert look(picker, *onsets) == made
+    decision = picker.views[0].decision
+    assert (None if decision is None else decision.outcome) is outcome
+    if outcome is not None:
+        assert decision is not None
+        assert abs(decision.index - onsets[-1][0]) <= 2
+        assert decision.probability == pytest.approx(onsets[-1][1], abs=0.05)
+    assert picker.views[1].decision is None
+    if onsets[0][0] == 900:
+        assert picker.views[0].highest == pytest.approx(max(height for _, height in onsets), abs=0.05)
+
+
+def test_a_picker_of_streams_remembers_too() -> None:
+    places = np.arange(1000, dtype=np.float64)
+    picker = StreamPicker(settings())
+    window = Window(A, 0, 0, np.ones((3, 1000), np.float32), "ZNE", fresh=True)
+    values = bumps(places, (600, 0.9), (660, 0.8))
+    assert len(picker.pick(Probabilities(window, values, valid=(0, 900)))) == 1
+    decision = picker.views[0].decision
+    assert decision is not None
+    assert decision.outcome is Outcome.MERGED
+    assert picker.views[0].highest == pytest.approx(0.9, abs=0.01)
+    assert picker.curve is values
+
+
+def test_the_highest_probability_is_forgotten_after_a_minute() -> None:
+    view = PhaseView()
+    view.saw(1000, 0.3, 0.2)
+    view.saw(3500, 0.3, 0.1)
+    assert view.highest == 0.2
+    view.saw(6500, 0.3, 0.05)
+    assert view.highest == 0.1
+    view.saw(60_000, 0.3, 0.01)
+    assert view.highest == 0.01
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "said"),
+    [
+        ({"arrived": False, "silent_s": 9.0, "filled_s": 0.0}, "waiting", "nothing has come for 9 s"),
+        ({"stale": True, "silent_s": 75.0}, "stale", "no new samples for 1 min"),
+        ({"stale": True, "refused": "future"}, "refused", "future"),
+        ({"filled_s": 12.3}, "filling", "12.3 of 20 s"),
+        ({"filled_s": 12.3, "gap_s": 4.0}, "gap", "gap of 4.0 s; 12.3 of 20 s"),
+    ],
+)
+def test_the_state_of_the_data_comes_first(changes: dict[str, object], code: str, said: str) -> None:
+    view = PhaseView()
+    view.saw(1000, 0.3, 0.2)
+    reason = explain(condition(**changes), "P", view, 1000)
+    assert reason.code == code == condition(**changes).state
+    assert said in reason.text
+
+
+def test_what_was_decided_long_ago_is_no_reason_now() -> None:
+    view = PhaseView()
+    assert explain(condition(), "P", None, 0).code == "filling"
+    view.saw(1000, 0.3, 0.9)
+    view.decided(Outcome.PICKED, 1000, 0.9)
+    assert explain(condition(), "P", view, 1500).code == "picked"
+    assert explain(condition(), "P", view, 9000).code == "below_threshold"
+
+
+def test_a_buffer_says_how_far_a_window_is_filled(rjob: Recording) -> None:
+    buffer = InstrumentBuffer(BufferSettings(length=1000, hop=50))
+    assert buffer.filled == 0
+    filled = []
+    for second, segment in enumerate(rjob.segments("Z", [400, 400, 400, 400])):
+        buffer.insert(segment, 10**9 * second)
+        buffer.cut(10**9 * (second + 100))
+        filled.append(min(buffer.filled, 1000))
+    assert filled[0] <= 400
+    assert filled == sorted(filled)
+    assert filled[-1] == 1000

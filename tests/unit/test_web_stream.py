@@ -1,0 +1,274 @@
+"""The API with a real server and real sockets: who is served, who is refused, who is dropped."""
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
+
+import aiohttp
+import numpy as np
+import pytest
+
+from xiaod.assembler import Assembler
+from xiaod.board import Board
+from xiaod.buffer import BufferSettings
+from xiaod.config import AgencyConfig, HttpConfig
+from xiaod.metrics import Metrics
+from xiaod.monitor import RECENT_PICKS, Monitor
+from xiaod.records import Channel, Instrument, Pick, Window
+from xiaod.web import WebServer
+from xiaod.web.api import Identity, StatusApi
+from xiaod.web.stream import WAITING_BYTES, Listener
+
+LIMIT_S = 60.0
+RJOB = Channel("BW", "RJOB", "", "EHZ")
+HOSTILE = Channel("<b", "\"'>", "\n\x00", "EHZ")
+PICK = Pick("id-0", RJOB, "P", 1_251_073_207_731_250_000, 0.1, 0.9, 5.0, 1200.0, "ZNE", "micro-0.1.0", "0" * 64)  # fmt: skip
+
+
+class Served:
+    """A server whose monitor the test fills."""
+
+    def __init__(self, **config: Any) -> None:
+        self.metrics = Metrics()
+        self.board = Board(60 * 10**9)
+        assembler = Assembler(BufferSettings(), self.metrics, self.board, lambda: 0)
+        settings = HttpConfig(port=0, **config)
+        self.monitor = Monitor(self.board, assembler, lambda _: None, settings.traces)
+        self.board.expect("source", [RJOB, HOSTILE], 0)
+        identity = Identity("0", "micro", 0)
+        self.api = StatusApi(
+            settings, self.monitor, AgencyConfig, self.metrics, identity, lambda: {"source": "streaming"}, None
+        )  # fmt: skip
+        self.server = WebServer(settings.host, 0, lambda: b"", lambda: (True, {}), self.api)
+
+    def listeners(self) -> float:
+        return self.metrics.registry.get_sample_value("xiaod_stream_clients") or 0.0
+
+    def count(self, reason: str) -> float:
+        value = self.metrics.registry.get_sample_value("xiaod_stream_refused_total", {"reason": reason})
+        return value or 0.0
+
+
+@asynccontextmanager
+async def serving(**config: Any) -> AsyncIterator[tuple[Served, aiohttp.ClientSession]]:
+    served = Served(**config)
+    await served.server.start()
+    try:
+        async with (
+            asyncio.timeout(LIMIT_S),
+            aiohttp.ClientSession(f"http://127.0.0.1:{served.server.port}") as session,
+        ):
+            yield served, session
+    finally:
+        await served.server.stop()
+
+
+async def events(answer: aiohttp.ClientResponse) -> AsyncIterator[tuple[str, Any]]:
+    name = ""
+    async for raw in answer.content:
+        line = raw.decode().rstrip("\n")
+        if line.startswith("event: "):
+            name = line.removeprefix("event: ")
+        elif line.startswith("data: "):
+            yield name, json.loads(line.removeprefix("data: "))
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    while not condition():  # noqa: ASYNC110  counts, not events
+        await asyncio.sleep(0.01)
+
+
+async def next_of(stream: AsyncIterator[tuple[str, Any]], wanted: str) -> Any:
+    async for name, document in stream:
+        if name == wanted:
+            return document
+    raise AssertionError(f"the stream ended before {wanted}")
+
+
+def window(index: int) -> Window:
+    samples = np.tile(np.arange(index, index + 2000, dtype=np.float32), (3, 1))
+    return Window(RJOB.instrument, index, 0, samples, "ZNE", fresh=index == 0)
+
+
+def test_a_listener_hears_of_stations_picks_and_its_trace() -> None:
+    async def body() -> None:
+        async with serving() as (served, session):
+            served.monitor.followed(window(0), np.zeros((2, 2000), np.float32))
+            async with session.get("/api/stream", params={"station": "BW.RJOB..EH"}) as answer:
+                assert answer.content_type == "text/event-stream"
+                stream = events(answer)
+                first = await next_of(stream, "stations")
+                assert first["complete"]
+                assert {one["id"] for one in first["stations"]} == {"BW.RJOB..EH", HOSTILE.instrument.text}
+                whole = await next_of(stream, "trace")
+                assert (whole["first"], len(whole["low"][0]), len(whole["p"])) == (0, 500, 500)
+                served.monitor.followed(window(50), np.full((2, 400), 0.25, np.float32))
+                more = await next_of(stream, "trace")
+                assert more["high"][2][-1] == 2047
+                assert more["s"][-1] == 0.25
+                served.monitor.picked(PICK)
+                assert (await next_of(stream, "pick"))["id"] == PICK.id
+                served.board.picked(PICK)
+                changed = await next_of(stream, "stations")
+                assert not changed["complete"]
+                [station] = [one for one in changed["stations"] if one["id"] == "BW.RJOB..EH"]
+                assert station["last_pick"]["id"] == PICK.id
+                served.board.forget("source")
+                assert set((await next_of(stream, "stations"))["gone"]) == {
+                    "BW.RJOB..EH",
+                    HOSTILE.instrument.text,
+                }
+            await until(lambda: served.listeners() == 0)
+
+    asyncio.run(body())
+
+
+def test_who_does_not_read_is_dropped_and_nobody_else() -> None:
+    async def body() -> None:
+        async with serving() as (served, session), session.get("/api/stream") as answer:
+            stream = events(answer)
+            await next_of(stream, "stations")
+            deaf = socket.socket()
+            deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            deaf.connect(("127.0.0.1", served.server.port))
+            deaf.sendall(b"GET /api/stream HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            await until(lambda: served.listeners() == 2)
+            heard = sent = 0
+            large = replace(PICK, model="m" * 20_000)
+            while not served.count("slow"):
+                for _ in range(20):
+                    served.monitor.picked(replace(large, id=f"id-{sent}"))
+                    sent += 1
+                while heard < sent:
+                    assert (await next_of(stream, "pick"))["id"] == f"id-{heard}"
+                    heard += 1
+            assert served.count("slow") == 1
+            await until(lambda: served.listeners() == 1)
+            deaf.close()
+            served.monitor.picked(replace(PICK, id="last"))
+            assert (await next_of(stream, "pick"))["id"] == "last"
+
+    asyncio.run(body())
+
+
+def test_what_waits_for_a_listener_is_bounded() -> None:
+    listener = Listener(None)
+    for _ in range(5):
+        listener.put(b"x" * (WAITING_BYTES // 4))
+    assert listener.slow
+    assert listener._waiting == []
+
+
+def test_one_listener_too_many_is_refused() -> None:
+    async def body() -> None:
+        async with serving(max_clients=1) as (served, session), session.get("/api/stream") as first:
+            await next_of(events(first), "stations")
+            async with session.get("/api/stream") as second:
+                assert second.status == 503
+                assert int(second.headers["Retry-After"]) > 0
+                assert "http.max_clients" in (await second.json())["error"]
+            assert served.count("full") == 1
+
+    asyncio.run(body())
+
+
+def test_traces_are_kept_for_so_many_and_for_those_that_are_watched() -> None:
+    curve = np.zeros((2, 2000), np.float32)
+
+    async def body() -> None:
+        async with serving(traces=1) as (served, session):
+            other = replace(window(0), instrument=Instrument("XX", "OTHER", "", "HH"))
+            served.monitor.followed(other, curve)
+            served.monitor.followed(window(0), curve)
+            assert served.monitor.trace_count == 1
+            async with session.get("/api/stream", params={"station": "BW.RJOB..EH"}) as answer:
+                stream = events(answer)
+                await next_of(stream, "stations")
+                served.monitor.followed(window(50), curve[:, :400])
+                assert len((await next_of(stream, "trace"))["low"][0]) == 2048 // 4 - 13
+                assert served.monitor.trace_count == 2
+            await until(lambda: served.monitor.trace_count == 1)
+            # An instrument that is not on the board does not keep its place.
+            served.monitor.tidy()
+            assert served.monitor.trace_count == 0
+
+    asyncio.run(body())
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "said"),
+    [
+        ("/api/picks?limit=0", 400, "limit: '0': must be a whole number from 1 to 2000"),
+        ("/api/picks?limit=%C2%B2", 400, "limit"),
+        ("/api/picks?since=yesterday", 400, "since: 'yesterday': must be a time such as"),
+        ("/api/picks?station=RJOB", 400, "must be NET.STA.LOC.BI"),
+        ("/api/stream?station=XX.NONE..HH", 404, "no such station"),
+    ],
+)
+def test_bad_queries_are_refused_with_what_is_allowed(path: str, status: int, said: str) -> None:
+    async def body() -> None:
+        async with serving() as (_, session), session.get(path) as answer:
+            assert answer.status == status
+            assert said in (await answer.json())["error"]
+
+    asyncio.run(body())
+
+
+def test_only_this_machine_is_answered_while_on_loopback() -> None:
+    async def body() -> None:
+        async with serving() as (served, session):
+            for headers, status in (
+                ({"Host": f"localhost:{served.server.port}"}, 200),
+                ({"Host": f"[::1]:{served.server.port}"}, 200),
+                ({"Host": "evil.example"}, 403),
+                ({"Host": "127.0.0.1.evil.example"}, 403),
+                ({"Host": "[::1"}, 403),
+                ({"Sec-Fetch-Site": "cross-site"}, 403),
+                ({"Sec-Fetch-Site": "same-origin"}, 200),
+            ):
+                async with session.get("/api/stations", headers=headers) as answer:
+                    assert answer.status == status, headers
+                    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+                    assert answer.headers["Content-Security-Policy"].startswith("default-src 'none'")
+            async with session.get("/healthz", headers={"Host": "scraped.example"}) as answer:
+                assert answer.status == 200
+        async with (
+            serving(host="0.0.0.0") as (_, session),  # noqa: S104  what is tested
+            session.get("/api/stations", headers={"Host": "picker.example"}) as answer,
+        ):
+            assert answer.status == 200
+
+    asyncio.run(body())
+
+
+def test_the_page_runs_nothing_but_its_own() -> None:
+    async def body() -> None:
+        async with serving() as (_, session), session.get("/") as answer:
+            policy, text = answer.headers["Content-Security-Policy"], await answer.text()
+            assert "script-src 'sha256-" in policy
+            assert "style-src 'sha256-" in policy
+            assert "unsafe" not in policy
+            assert "innerHTML" not in text
+            assert "http://" not in text.replace("http://www.w3.org/", "")
+            assert "https://" not in text
+
+    asyncio.run(body())
+
+
+def test_without_a_store_the_last_picks_are_told_from_memory() -> None:
+    async def body() -> None:
+        async with serving() as (served, session):
+            for number in range(RECENT_PICKS + 10):
+                served.monitor.picked(replace(PICK, id=f"id-{number}", time_ns=PICK.time_ns + number * 10**9))
+            async with session.get("/api/picks?limit=3&since=2009-08-24T00:20:07Z") as answer:
+                found = await answer.json()
+            assert [pick["id"] for pick in found["picks"]] == [f"id-{RECENT_PICKS + n}" for n in (7, 8, 9)]
+            assert found["truncated"]
+            async with session.get("/api/picks?until=2009-08-24T00:20:07Z") as answer:
+                assert await answer.json() == {"picks": [], "truncated": False}
+
+    asyncio.run(body())

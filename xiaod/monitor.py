@@ -1,0 +1,162 @@
+"""What a person who looks may know of a running daemon: picks of late, traces, and why no pick came.
+
+Filled by the pick stage: for each window one look into a dictionary and now and then a fold (:mod:`xiaod.trace`), for each pick an entry
+in a ring. What is asked for rarely, the state of the stations, is put together when it is asked for. Memory is bounded: so many
+picks, and traces of so many instruments, besides those that somebody watches.
+
+>>> from xiaod.metrics import Metrics
+>>> from xiaod.buffer import BufferSettings
+>>> board = Board(60_000_000_000)
+>>> monitor = Monitor(board, Assembler(BufferSettings(), Metrics(), board, lambda: 0), lambda _: None, traces=1)
+>>> from xiaod.records import Channel
+>>> board.expect("server", [Channel("BW", "RJOB", "", "EHZ")], now_ns=0)
+>>> [(str(status.entry.instrument), status.condition.state) for status in monitor.stations(0)]
+[('BW.RJOB..EH', 'waiting')]
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xiaod.assembler import Assembler
+from xiaod.board import Board, StationEntry
+from xiaod.onsets import PHASES
+from xiaod.records import Instrument, Pick, Window
+from xiaod.timebase import grid_index
+from xiaod.trace import Trace
+from xiaod.unpicked import Condition, PhaseView, Reason, explain
+
+RECENT_PICKS = 500
+"""Picks that are held when there is no store to read them from."""
+
+Views = Callable[[Instrument], tuple[PhaseView, PhaseView] | None]
+"""What the picker of an instrument saw of P and S; None when it has not had a window yet."""
+TraceListener = Callable[[Instrument, int], None]
+"""Called with an instrument that is watched and the first bin of its trace that has changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseStatus:
+    """What was seen of one phase of late, and why it was not picked."""
+
+    phase: str
+    threshold: float | None
+    """None before the first window."""
+    highest: float | None
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class StationStatus:
+    """One instrument now."""
+
+    entry: StationEntry
+    condition: Condition
+    phases: tuple[PhaseStatus, ...]
+
+
+class Monitor:
+    """What the pick stage shows of itself."""
+
+    def __init__(self, board: Board, assembler: Assembler, views: Views, traces: int) -> None:
+        """Begin.
+
+        Args:
+            board: all instruments.
+            assembler: what their data are like.
+            views: what their pickers saw.
+            traces: instruments whose last minute is kept though nobody watches them.
+        """
+        self._board = board
+        self._assembler = assembler
+        self._views = views
+        self._kept = traces
+        self._traces: dict[Instrument, Trace] = {}
+        self._watchers: dict[Instrument, int] = {}
+        self.recent: deque[Pick] = deque(maxlen=RECENT_PICKS)
+        self.on_pick: Callable[[Pick], None] = _ignore
+        self.on_trace: TraceListener = _ignore_trace
+
+    def followed(self, window: Window, curve: NDArray[np.floating]) -> None:
+        """A window has been picked; ``curve`` is what the picker took for the probabilities at its end, shape ``(2, m)``."""
+        instrument = window.instrument
+        watched = instrument in self._watchers
+        trace = self._traces.get(instrument)
+        if trace is None:
+            if not watched and len(self._traces) >= self._kept:
+                return
+            trace = self._traces[instrument] = Trace()
+        first = trace.fold(window, curve, at_once=watched)
+        if watched and first is not None:
+            self.on_trace(instrument, first)
+
+    def picked(self, pick: Pick) -> None:
+        """A pick was made."""
+        self.recent.append(pick)
+        self.on_pick(pick)
+
+    def find(self, text: str) -> Instrument | None:
+        """The instrument on the board with this identifier, ``NET.STA.LOC.BI``."""
+        return next((entry.instrument for entry in self._board if entry.instrument.text == text), None)
+
+    def trace(self, instrument: Instrument) -> Trace | None:
+        """The last minute of an instrument, as far as there is any."""
+        return self._traces.get(instrument)
+
+    def watch(self, instrument: Instrument) -> None:
+        """Somebody looks: keep the trace, up to date with each window, until :meth:`unwatch`."""
+        self._watchers[instrument] = self._watchers.get(instrument, 0) + 1
+
+    def unwatch(self, instrument: Instrument) -> None:
+        """One who looked has gone."""
+        self._watchers[instrument] -= 1
+        if not self._watchers[instrument]:
+            del self._watchers[instrument]
+            if len(self._traces) > self._kept:
+                del self._traces[instrument]
+
+    def tidy(self) -> None:
+        """Let go of traces of instruments that are no longer on the board."""
+        known = {entry.instrument for entry in self._board}
+        for instrument in [one for one in self._traces if one not in known and one not in self._watchers]:
+            del self._traces[instrument]
+
+    @property
+    def trace_count(self) -> int:
+        """Traces that are held."""
+        return len(self._traces)
+
+    def stations(self, now_ns: int) -> Iterator[StationStatus]:
+        """All instruments on the board, at a time of the steady clock."""
+        for entry in self._board:
+            condition = self._assembler.condition(entry, now_ns)
+            views = self._views(entry.instrument)
+            newest = grid_index(entry.newest_ns or 0)
+            yield StationStatus(
+                entry,
+                condition,
+                tuple(
+                    _phase(phase, None if views is None else views[number], condition, newest)
+                    for number, phase in enumerate(PHASES)
+                ),
+            )
+
+
+def _phase(phase: str, view: PhaseView | None, condition: Condition, newest: int) -> PhaseStatus:
+    return PhaseStatus(
+        phase,
+        None if view is None else view.threshold,
+        None if view is None or view.threshold is None else view.highest,
+        explain(condition, phase, view, newest),
+    )
+
+
+def _ignore(_: Pick) -> None:
+    pass
+
+
+def _ignore_trace(_: Instrument, __: int) -> None:
+    pass

@@ -1,0 +1,128 @@
+"""The last minute of one instrument, for a person who looks: lowest and highest sample and highest probability in each bin of 40 ms.
+
+Windows overlap, so only what is new is folded in, and while nobody looks only every :data:`FOLD_S`: the windows and averages that come
+later still hold it. Memory is :data:`TRACE_BYTES` whatever the stream does. Bins lie on the absolute grid: bin ``k`` begins at
+``k * 40 ms`` since 1970. Where there are no data bins are not a number.
+
+>>> from xiaod.records import Instrument
+>>> samples = np.tile(np.arange(2000, dtype=np.float32), (3, 1))
+>>> window = Window(Instrument("XX", "A", "", "HH"), 0, 0, samples, "Z--", fresh=True)
+>>> trace = Trace()
+>>> trace.fold(window, np.zeros((2, 2000), np.float32), at_once=True)
+0
+>>> part = trace.part(first=498)
+>>> part.low[0].tolist(), part.high[0].tolist(), bool(np.isnan(part.low[1]).all()), part.curves[0].tolist()
+([1992.0, 1996.0], [1995.0, 1999.0], True, [0.0, 0.0])
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xiaod.components import MISSING, ROWS
+from xiaod.records import Window
+from xiaod.timebase import GRID_RATE_HZ, samples_from_s
+
+BIN = 4
+"""Samples of the grid in a bin."""
+BIN_S = BIN / GRID_RATE_HZ
+SPAN_S = 60.0
+BINS = samples_from_s(SPAN_S) // BIN
+FOLD_S = 2.0
+"""How often a trace that nobody looks at is brought up to date, by the data; what a picker averages is a little longer."""
+REVISED_S = 1.5
+"""Probabilities of the last samples change with the windows that follow: so much of them is written again."""
+PHASE_ROWS = 2
+TRACE_BYTES = (2 * ROWS + PHASE_ROWS) * BINS * 4
+
+
+@dataclass(frozen=True, slots=True)
+class TracePart:
+    """Bins of a trace, from ``first`` to its newest."""
+
+    first: int
+    low: NDArray[np.float32]
+    """Shape ``(3, n)``, rows as the components: lowest sample, counts less a constant."""
+    high: NDArray[np.float32]
+    """Shape ``(3, n)``: highest sample."""
+    curves: NDArray[np.float32]
+    """Shape ``(2, n)``: highest probability of P and of S."""
+    components: str
+    """As in :attr:`xiaod.records.Window.components`."""
+
+
+class Trace:
+    """Bins of the last minute in a ring."""
+
+    def __init__(self) -> None:
+        self._rows = np.full((2 * ROWS + PHASE_ROWS, BINS), np.nan, np.float32)
+        self._folded = [0, 0]
+        self.stop = 0
+        """Bin just after the newest; 0 while it is empty."""
+        self.components = MISSING * ROWS
+
+    def fold(self, window: Window, curve: NDArray[np.floating], at_once: bool) -> int | None:
+        """Take in what a window brings.
+
+        Args:
+            window: of this instrument, in order of time in each lane.
+            curve: probability of P and S at the last samples of the window, shape ``(2, m)``.
+            at_once: do it now, however little it is.
+
+        Returns:
+            the first bin that has changed, or None when nothing has.
+        """
+        lane, stop = window.lane, window.stop // BIN
+        first = max(-(-window.index // BIN), self._folded[lane])
+        if window.fresh or self._folded[lane] > stop:
+            first = -(-window.index // BIN)
+        first = max(first, stop - BINS)
+        if first >= stop or not (at_once or window.fresh or (stop - first) * BIN >= samples_from_s(FOLD_S)):
+            return None
+        self._folded[lane] = stop
+        if lane == 0:
+            self.components = window.components
+            self._make_room(first, stop)
+        elif stop <= self.stop - BINS or stop > self.stop:
+            return None
+        length = int(curve.shape[1])
+        revised = max(
+            first - samples_from_s(REVISED_S) // BIN, -(-(window.stop - length) // BIN), stop - BINS
+        )
+        places = np.arange(first, stop) % BINS
+        block = window.samples[:, first * BIN - window.index : stop * BIN - window.index]
+        binned = block.reshape(ROWS, stop - first, BIN)
+        self._rows[:ROWS, places] = binned.min(axis=2)
+        self._rows[ROWS : 2 * ROWS, places] = binned.max(axis=2)
+        for row, letter in enumerate(window.components):
+            if letter == MISSING:
+                self._rows[row, places] = np.nan
+                self._rows[ROWS + row, places] = np.nan
+        if revised > first:
+            self._rows[2 * ROWS :, places] = np.nan
+        begin = revised * BIN - (window.stop - length)
+        values = curve[:, begin : begin + (stop - revised) * BIN]
+        self._rows[2 * ROWS :, np.arange(revised, stop) % BINS] = values.reshape(PHASE_ROWS, -1, BIN).max(2)
+        return max(min(first, revised), self.stop - BINS)
+
+    def part(self, first: int | None = None) -> TracePart:
+        """Bins from ``first`` on; None: from the oldest with data."""
+        start = self._oldest if first is None else max(first, self.stop - BINS)
+        rows = self._rows[:, np.arange(start, self.stop) % BINS]
+        return TracePart(start, rows[:ROWS], rows[ROWS : 2 * ROWS], rows[2 * ROWS :], self.components)
+
+    @property
+    def _oldest(self) -> int:
+        held = self._rows[:, np.arange(self.stop - BINS, self.stop) % BINS]
+        known = np.isfinite(held).any(axis=0)
+        return self.stop - BINS + int(known.argmax()) if known.any() else self.stop
+
+    def _make_room(self, first: int, stop: int) -> None:
+        """Move on to a newest bin; what is left out on the way is a gap."""
+        if not self.stop or stop < self.stop or first - self.stop >= BINS:
+            # Begun, set back, or moved on by more than a minute: nothing of what was there is left.
+            self._rows[:] = np.nan
+        elif first > self.stop:
+            self._rows[:, np.arange(self.stop, first) % BINS] = np.nan
+        self.stop = stop

@@ -1,0 +1,173 @@
+"""Why no pick came out of an instrument: what its data are like, and what was seen of each phase of late.
+
+In: what a picker tells a :class:`PhaseView` at each look (two comparisons), and the :class:`Condition` of the data. Out: a :class:`Reason`
+for each phase, the first that holds: no data, stale, refused, gap, window not full yet, then what the picker decided last.
+
+>>> view = PhaseView()
+>>> view.saw(index=100_000, threshold=0.3, probability=0.12)
+>>> condition = Condition(arrived=True, silent_s=1.0, stale=False, refused="", filled_s=20.0, window_s=20.0, gap_s=None)
+>>> explain(condition, "P", view, newest=100_100)
+Reason(code='below_threshold', text='below threshold: at most 0.12 of late, 0.30 is needed')
+>>> condition.state
+'live'
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from xiaod.timebase import GRID_NS, iso_from_ns, samples_from_s
+
+HALF_S = 30.0
+"""The highest probability is that of the last one to two times this."""
+RECENT_S = 60.0
+"""A decision is the reason for so long, counted by the data."""
+
+
+class Outcome(Enum):
+    """What a picker decided of an onset."""
+
+    PICKED = "picked"
+    BELOW = "below_threshold"
+    """It was noticed, looked at again, and did not reach the threshold."""
+    MERGED = "refractory"
+    """Closer than ``min_separation_s`` to a pick of the same phase: the same onset."""
+    SETTLING = "settling"
+    """Closer than ``settle_s`` behind the beginning of the data."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The last decision of a phase."""
+
+    outcome: Outcome
+    index: int
+    """Grid index of the onset."""
+    probability: float
+
+
+class PhaseView:
+    """What was seen of one phase at one instrument; filled by its picker."""
+
+    __slots__ = ("_before", "_half", "_now", "decision", "threshold")
+
+    def __init__(self) -> None:
+        self.threshold: float | None = None
+        """The one in force at the last look; None before the first."""
+        self.decision: Decision | None = None
+        self._half = -1
+        self._now = 0.0
+        self._before = 0.0
+
+    def saw(self, index: int, threshold: float, probability: float) -> None:
+        """The highest probability in what was looked at up to a grid index."""
+        half = index // samples_from_s(HALF_S)
+        if half != self._half:
+            self._before = self._now if half == self._half + 1 else 0.0
+            self._half, self._now = half, 0.0
+        if probability > self._now:
+            self._now = probability
+        self.threshold = threshold
+
+    def decided(self, outcome: Outcome, index: int, probability: float) -> None:
+        """An onset was decided."""
+        self.decision = Decision(outcome, index, probability)
+
+    @property
+    def highest(self) -> float:
+        """Highest probability of late: of the last 30 to 60 s of data."""
+        return max(self._now, self._before)
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """What the data of an instrument are like."""
+
+    arrived: bool
+    """Whether it has sent anything that could be used."""
+    silent_s: float
+    stale: bool
+    refused: str
+    """Why its last record was refused; empty when it was not."""
+    filled_s: float
+    """Data without a gap up to the newest sample, at most a window."""
+    window_s: float
+    gap_s: float | None
+    """Length of the last gap; None when there was none."""
+
+    @property
+    def state(self) -> str:
+        """``refused``, ``waiting`` (nothing has come yet), ``stale``, ``gap`` or ``filling`` (the window is not full yet), or ``live``."""
+        if self.refused and (self.stale or not self.arrived):
+            return "refused"
+        if self.stale:
+            return "stale"
+        if not self.arrived:
+            return "waiting"
+        if self.filled_s < self.window_s:
+            return "filling" if self.gap_s is None else "gap"
+        return "live"
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why no pick came, or that one did."""
+
+    code: str
+    """``waiting``, ``stale``, ``refused``, ``gap``, ``filling``, ``picked``, ``below_threshold``, ``refractory`` or ``settling``."""
+    text: str
+
+
+def explain(condition: Condition, phase: str, view: PhaseView | None, newest: int) -> Reason:
+    """The reason for one phase.
+
+    Args:
+        condition: of the data.
+        phase: ``P`` or ``S``.
+        view: what the picker saw; None when there was no window yet.
+        newest: grid index of the newest sample.
+    """
+    if (reason := _of_the_data(condition)) is not None:
+        return reason
+    if view is None or view.threshold is None:
+        return Reason("filling", "the first window has not been looked at yet")
+    decision = view.decision
+    if decision is not None and abs(newest - decision.index) <= samples_from_s(RECENT_S):
+        return _of_the_decision(decision, phase, view.threshold)
+    return Reason(
+        Outcome.BELOW.value,
+        f"below threshold: at most {view.highest:.2f} of late, {view.threshold:.2f} is needed",
+    )
+
+
+def _of_the_data(condition: Condition) -> Reason | None:
+    state = condition.state
+    if state == "live":
+        return None
+    text = {
+        "refused": f"records come but are refused: {condition.refused}",
+        "stale": f"stale: no new samples for {_spoken(condition.silent_s)}",
+        "waiting": f"subscribed, and nothing has come for {_spoken(condition.silent_s)}",
+        "gap": f"gap of {condition.gap_s or 0.0:.1f} s; {condition.filled_s:.1f} of {condition.window_s:g} s of a window since",
+        "filling": f"window not full yet: {condition.filled_s:.1f} of {condition.window_s:g} s",
+    }[state]
+    return Reason(state, text)
+
+
+def _spoken(duration_s: float) -> str:
+    """A duration in its largest unit: what is silent for long does not change each second."""
+    for unit_s, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
+        if duration_s >= unit_s:
+            return f"{duration_s // unit_s:.0f} {unit}"
+    return f"{duration_s:.0f} s"
+
+
+def _of_the_decision(decision: Decision, phase: str, threshold: float) -> Reason:
+    time = iso_from_ns(decision.index * GRID_NS)[:-5] + "Z"
+    onset = f"{phase} at {time} with {decision.probability:.2f}"
+    text = {
+        Outcome.PICKED: f"picked: {onset}",
+        Outcome.BELOW: f"below threshold: {onset}, {threshold:.2f} is needed",
+        Outcome.MERGED: f"same onset as the pick before: {onset}",
+        Outcome.SETTLING: f"too close behind the beginning of the data: {onset}",
+    }[decision.outcome]
+    return Reason(decision.outcome.value, text)

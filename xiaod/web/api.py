@@ -1,0 +1,198 @@
+"""The API behind the page: ``/api/stations``, ``/api/picks``, ``/api/stream``. All answers are JSON; errors are ``{"error": ...}``.
+
+>>> query_number("limit", "20", 1, 1000)
+20
+>>> query_number("limit", "0", 1, 1000)
+Traceback (most recent call last):
+xiaod.web.api.QueryError: limit: '0': must be a whole number from 1 to 1000
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from xiaod.config import AgencyConfig, HttpConfig
+from xiaod.metrics import Metrics
+from xiaod.monitor import Monitor
+from xiaod.records import Instrument, Pick
+from xiaod.sinks.document import pick_document
+from xiaod.store import PickStore, StoreError
+from xiaod.timebase import iso_from_ns, ns_from_iso
+from xiaod.web.guard import refusal
+from xiaod.web.page import Page
+from xiaod.web.stream import Hub
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+DEFAULT_PICKS = 200
+MOST_PICKS = 2000
+"""Picks in one answer."""
+RETRY_S = 10
+"""When one who was refused for want of room may ask again."""
+
+
+class QueryError(ValueError):
+    """A query that cannot be answered; the message names the key, the value, and what is allowed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who answers."""
+
+    version: str
+    model: str
+    started_ns: int
+
+
+class StatusApi:
+    """Handlers of the page and of everything under ``/api``."""
+
+    def __init__(
+        self,
+        config: HttpConfig,
+        monitor: Monitor,
+        agency: Callable[[], AgencyConfig],
+        metrics: Metrics,
+        identity: Identity,
+        links: Callable[[], Mapping[str, str]],
+        store: PickStore | None,
+    ) -> None:
+        """Set up.
+
+        Args:
+            config: of the server.
+            monitor: what may be known.
+            agency: who signs the picks.
+            metrics: where listeners are counted.
+            identity: who answers.
+            links: state of each source.
+            store: where picks are read from; None: those that the monitor remembers.
+        """
+        self._monitor = monitor
+        self._agency = agency
+        self._metrics = metrics
+        self._identity = identity
+        self._links = links
+        self._store = store
+        self._page = Page.load()
+        self.hub = Hub(monitor, agency, metrics, config.max_clients)
+
+    def routes(self) -> "list[web.RouteDef]":
+        """What is served."""
+        from aiohttp import web
+
+        return [
+            web.get("/", self._serve_page),
+            web.get("/api/stations", self._serve_stations),
+            web.get("/api/picks", self._serve_picks),
+            web.get("/api/stream", self._serve_stream),
+        ]
+
+    async def _serve_page(self, _: "web.Request") -> "web.Response":
+        from aiohttp import web
+
+        return web.Response(
+            text=self._page.text,
+            content_type="text/html",
+            charset="utf-8",
+            headers={"Content-Security-Policy": self._page.policy},
+        )
+
+    async def _serve_stations(self, _: "web.Request") -> "web.Response":
+        from aiohttp import web
+
+        return web.json_response(
+            {
+                "time": iso_from_ns(time.time_ns()),
+                "version": self._identity.version,
+                "model": self._identity.model,
+                "started": iso_from_ns(self._identity.started_ns),
+                "sources": dict(self._links()),
+                "stations": self.hub.stations(),
+            }
+        )
+
+    async def _serve_picks(self, request: "web.Request") -> "web.Response":
+        from aiohttp import web
+
+        query = request.query
+        try:
+            limit = query_number("limit", query.get("limit", str(DEFAULT_PICKS)), 1, MOST_PICKS)
+            since_ns, until_ns = (query_time(key, query.get(key)) for key in ("since", "until"))
+            instrument = query_instrument(query.get("station"))
+        except QueryError as error:
+            return refusal(400, str(error))
+        try:
+            # One more than asked for tells whether there are more.
+            picks = await asyncio.to_thread(self._picks, limit + 1, since_ns, until_ns, instrument)
+        except StoreError as error:
+            return refusal(503, str(error))
+        documents = [pick_document(pick, self._agency()) for pick in picks[-limit:]]
+        return web.json_response({"picks": documents, "truncated": len(picks) > limit})
+
+    async def _serve_stream(self, request: "web.Request") -> "web.StreamResponse":
+        instrument: Instrument | None = None
+        if (station := request.query.get("station")) is not None:
+            instrument = self._monitor.find(station)
+            if instrument is None:
+                return refusal(404, f"station: {station!r}: no such station; /api/stations lists them")
+        if self.hub.full:
+            self._metrics.stream_ended.labels("full").inc()
+            answer = refusal(503, "too many listeners; http.max_clients says how many there may be")
+            answer.headers["Retry-After"] = str(RETRY_S)
+            return answer
+        return await self.hub.serve(request, instrument)
+
+    def _picks(
+        self, limit: int, since_ns: int | None, until_ns: int | None, instrument: Instrument | None
+    ) -> list[Pick]:
+        if self._store is not None:
+            return self._store.newest(limit, since_ns, until_ns, instrument)
+        found = [
+            pick
+            for pick in list(self._monitor.recent)
+            if (since_ns is None or pick.time_ns >= since_ns)
+            and (until_ns is None or pick.time_ns < until_ns)
+            and instrument in {None, pick.channel.instrument}
+        ]
+        return sorted(found, key=lambda pick: pick.time_ns)[-limit:]
+
+
+def query_number(key: str, text: str, least: int, most: int) -> int:
+    """A whole number of a query.
+
+    Raises:
+        QueryError: when it is none, or out of range.
+    """
+    if text.isascii() and text.isdigit() and len(text) < len(str(most)) + 2 and least <= int(text) <= most:
+        return int(text)
+    raise QueryError(f"{key}: {text!r}: must be a whole number from {least} to {most}")
+
+
+def query_time(key: str, text: str | None) -> int | None:
+    """A time of a query, in nanoseconds.
+
+    Raises:
+        QueryError: when it is none.
+    """
+    try:
+        return None if text is None else ns_from_iso(text)
+    except ValueError:
+        raise QueryError(f"{key}: {text!r}: must be a time such as 2026-01-31T12:00:00Z") from None
+
+
+def query_instrument(text: str | None) -> Instrument | None:
+    """An instrument of a query, which need not be on the board any more.
+
+    Raises:
+        QueryError: when it is none.
+    """
+    if text is None:
+        return None
+    parts = text.split(".")
+    if len(parts) != 4:
+        raise QueryError(f"station: {text!r}: must be NET.STA.LOC.BI, such as BW.RJOB..EH")
+    return Instrument(*parts)

@@ -1,0 +1,88 @@
+"""The JSON documents of the API, but for the pick, whose document is that of :mod:`xiaod.sinks.document`.
+
+>>> from xiaod.trace import Trace
+>>> trace_document("BW.RJOB..EH", Trace().part(0))["p"]
+[]
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xiaod.monitor import PhaseStatus, StationStatus
+from xiaod.timebase import GRID_NS, NS_PER_S, iso_from_ns
+from xiaod.trace import BIN, BIN_S, TracePart
+
+DIGITS = 4
+"""Decimal digits of the range of samples that are told; those of probabilities."""
+
+
+def station_document(status: StationStatus, host_ns: int) -> dict[str, Any]:
+    """One station; ``host_ns`` is the time of the host's clock that ages are told by."""
+    entry, condition = status.entry, status.condition
+    instrument, pick = entry.instrument, entry.last_pick
+    newest_ns = entry.newest_ns
+    return {
+        "id": instrument.text,
+        "network": instrument.network,
+        "station": instrument.station,
+        "location": instrument.location,
+        "band": instrument.band,
+        "source": entry.source,
+        "state": condition.state,
+        "newest": None if newest_ns is None else iso_from_ns(newest_ns),
+        "delay_s": None if newest_ns is None else round((host_ns - newest_ns) / NS_PER_S, 2),
+        "latency_s": None if entry.latency_s is None else round(entry.latency_s, 2),
+        "silent_s": round(condition.silent_s, 1),
+        "records": entry.records,
+        "gaps": entry.gaps,
+        "gap_s": round(entry.gap_s, 2),
+        "overlaps": entry.overlaps,
+        "picks": entry.picks,
+        "last_pick": None
+        if pick is None
+        else {
+            "id": pick.id,
+            "phase": pick.phase,
+            "time": iso_from_ns(pick.time_ns),
+            "probability": round(pick.probability, DIGITS),
+        },
+        "phases": {phase.phase: _phase_document(phase) for phase in status.phases},
+    }
+
+
+def trace_document(station: str, part: TracePart) -> dict[str, Any]:
+    """Bins of a trace, null where there are no data; bin ``first`` begins ``first * bin_s`` seconds after 1970."""
+    values = np.concatenate([part.low, part.high])
+    finite = np.abs(values[np.isfinite(values)])
+    largest = float(finite.max(initial=0.0))
+    digits = DIGITS - 1 - math.floor(math.log10(largest)) if largest > 0 else 0
+    return {
+        "station": station,
+        "components": part.components,
+        "first": part.first,
+        "bin_s": BIN_S,
+        "start": iso_from_ns(max(part.first, 0) * BIN * GRID_NS),
+        "low": [_numbers(row, digits) for row in part.low],
+        "high": [_numbers(row, digits) for row in part.high],
+        "p": _numbers(part.curves[0], DIGITS),
+        "s": _numbers(part.curves[1], DIGITS),
+    }
+
+
+def _phase_document(phase: PhaseStatus) -> dict[str, Any]:
+    return {
+        "threshold": None if phase.threshold is None else round(phase.threshold, DIGITS),
+        "highest": None if phase.highest is None else round(phase.highest, DIGITS),
+        "reason": phase.reason.code,
+        "text": phase.reason.text,
+    }
+
+
+def _numbers(row: NDArray[np.floating], digits: int) -> list[float | None]:
+    # In double precision: what was rounded there is short in decimal.
+    values: list[float] = np.round(row.astype(np.float64), digits).tolist()
+    number = int if digits <= 0 else float
+    return [number(value) if math.isfinite(value) else None for value in values]

@@ -1,0 +1,162 @@
+/* The page: listens to /api/stream, and starts over when the connection is lost. */
+
+const QUIET_S = 20;
+const RETRY_S = [1, 2, 5, 10, 30];
+const FOLLOW_S = 5;
+const one = (id) => document.getElementById(id);
+
+class Page {
+  constructor() {
+    this.offset_s = 0;
+    this.chosen = null;
+    this.failures = 0;
+    this.heard = Date.now();
+    this.followed = 0;
+    const choose = (id) => this.choose(id);
+    this.trace = new Trace(one("canvas"));
+    this.picks = new Picks(one("pick-rows"), one("picks-note"), choose);
+    this.stations = new Stations(
+      {
+        body: one("station-rows"), heads: one("heads"), chips: one("states"), filter: one("filter"), note: one("stations-note"),
+        empty: one("no-stations"),
+      },
+      () => this.now(), choose,
+    );
+    addEventListener("hashchange", () => this.choose(this.wanted()));
+    setInterval(() => this.tick(), 1000);
+    this.chosen = this.wanted();
+    this.connect();
+  }
+
+  /* Seconds since 1970 by the daemon's clock. */
+  now() { return Date.now() / 1000 + this.offset_s; }
+
+  wanted() {
+    try { return decodeURIComponent(location.hash.slice(1)) || null; } catch { return null; }
+  }
+
+  connect() {
+    clearTimeout(this.retry);
+    this.source?.close();
+    const query = this.chosen ? `?station=${encodeURIComponent(this.chosen)}` : "";
+    const source = this.source = new EventSource(`/api/stream${query}`);
+    const on = (name, take) => source.addEventListener(name, (event) => {
+      if (source !== this.source) return;
+      this.heard = Date.now();
+      take(JSON.parse(event.data));
+    });
+    on("stations", (told) => this.takeStations(told));
+    on("pick", (pick) => this.takePicks([pick], true));
+    on("trace", (part) => { if (part.station === this.chosen) this.trace.add(part); });
+    source.onopen = () => { this.failures = 0; this.say("on", "live"); this.load(); };
+    source.onerror = () => { if (source === this.source) this.lost(); };
+  }
+
+  /* The browser would try again by itself, but not after a refusal, and not when the chosen station is gone. */
+  lost() {
+    this.source.close();
+    const wait_s = RETRY_S[Math.min(this.failures, RETRY_S.length - 1)];
+    this.failures += 1;
+    if (this.failures === 2 && this.chosen && !this.stations.entries.has(this.chosen)) this.chosen = null;
+    this.say("off", `connection lost, next try in ${wait_s} s`);
+    clearTimeout(this.retry);
+    this.retry = setTimeout(() => this.connect(), wait_s * 1000);
+  }
+
+  say(name, text) {
+    one("link").className = `link ${name}`;
+    write(one("link"), text);
+  }
+
+  /* What the stream does not tell: picks before it began, and who answers. */
+  async load() {
+    try {
+      const [picks, all] = await Promise.all(["/api/picks?limit=200", "/api/stations"].map(async (path) => {
+        const answer = await fetch(path);
+        if (!answer.ok) throw new Error(answer.statusText);
+        return answer.json();
+      }));
+      this.takePicks(picks.picks, false);
+      this.about = `${all.version}, ${all.model}`;
+      const bad = Object.entries(all.sources).filter(([, state]) => state !== "streaming");
+      write(one("sources"), bad.map(([name, state]) => `source ${name}: ${state}`).join("; "));
+      this.summarize();
+    } catch {
+      write(one("picks-note"), "earlier picks could not be read");
+    }
+  }
+
+  takeStations(told) {
+    this.offset_s = secondsOf(told.time) - Date.now() / 1000;
+    this.stations.update(told.stations, told.complete, told.gone);
+    if (!this.chosen && this.stations.entries.size) {
+      const all = [...this.stations.entries.values()].map((entry) => entry.data);
+      const best = all.find((data) => data.state === "live" && data.last_pick) ?? all.find((data) => data.state === "live") ?? all[0];
+      this.choose(best.id);
+    }
+    this.showChosen();
+    this.summarize();
+    this.tick();
+  }
+
+  takePicks(documents, live) {
+    for (const pick of this.picks.add(documents, live)) {
+      this.stations.picked(Picks.station(pick), pick);
+      if (live && one("follow").checked && Date.now() - this.followed > FOLLOW_S * 1000) {
+        this.followed = Date.now();
+        this.choose(Picks.station(pick));
+      }
+    }
+    this.showChosen();
+  }
+
+  choose(id) {
+    if (!id || (id === this.chosen && this.source)) return;
+    this.chosen = id;
+    history.replaceState(null, "", `#${encodeURIComponent(id)}`);
+    this.trace.clear();
+    this.showChosen();
+    this.connect();
+  }
+
+  showChosen() {
+    const data = this.stations.entries.get(this.chosen)?.data;
+    if (this.stations.chosen !== this.chosen || data) this.stations.mark(this.chosen);
+    write(one("trace-title"), this.chosen ?? "No station chosen");
+    if (!data) return;
+    write(one("trace-state"), `${STATES[data.state] ?? ""} ${data.state}`);
+    one("trace-state").className = `state ${data.state}`;
+    this.trace.picks = this.picks.of(this.chosen);
+    this.trace.thresholds = { p: data.phases.P.threshold, s: data.phases.S.threshold };
+    this.trace.draw();
+    const why = one("why");
+    if (!why.children.length) {
+      for (const phase of "PS") why.append(element("dt", phase.toLowerCase(), phase), element("dd"));
+    }
+    write(why.children[1], data.phases.P.text);
+    write(why.children[3], data.phases.S.text);
+    one("canvas").setAttribute(
+      "aria-label",
+      `Last 60 seconds of ${this.chosen} with probabilities. P: ${data.phases.P.text}. S: ${data.phases.S.text}.`,
+    );
+  }
+
+  summarize() {
+    const all = [...this.stations.entries.values()], live = all.filter((entry) => entry.data.state === "live").length;
+    const about = this.about ? `${this.about}; ` : "";
+    write(one("summary"), `${about}${live} of ${all.length} station${all.length === 1 ? "" : "s"} live`);
+    document.title = `${live}/${all.length} xiaod`;
+  }
+
+  tick() {
+    write(one("clock"), `${new Date(this.now() * 1000).toISOString().slice(0, 19).replace("T", " ")} UTC`);
+    this.stations.tick();
+    // A line that is cut without a word is found out by asking.
+    if (Date.now() - this.heard > QUIET_S * 1000 && this.source.readyState === EventSource.OPEN) {
+      this.heard = Date.now();
+      fetch("/healthz", { signal: AbortSignal.timeout(10000) }).catch(() => this.lost());
+    }
+  }
+}
+
+new Page();
