@@ -82,6 +82,25 @@ class ListSink:
         """Nothing is open."""
 
 
+class KeepingSink:
+    """Passes picks on and keeps them in a list."""
+
+    name = "keeping"
+
+    def __init__(self, sink: Sink, picks: list[Pick]) -> None:
+        self._sink = sink
+        self._picks = picks
+
+    def deliver(self, picks: Sequence[Pick], now_ns: int) -> None:
+        """Pass picks on, then keep them."""
+        self._sink.deliver(picks, now_ns)
+        self._picks += picks
+
+    def close(self) -> None:
+        """Close what they are passed on to."""
+        self._sink.close()
+
+
 def pick_files(
     inputs: Sequence[Path],
     config_path: Path | None,
@@ -89,8 +108,18 @@ def pick_files(
     style: str,
     output: Path | None,
     progress: bool,
+    keep: list[Pick] | None = None,
 ) -> int:
     """Pick files and folders; gives the exit status: 0, or 1 when nothing in them could be read.
+
+    Args:
+        inputs: miniSEED files and folders.
+        config_path: of the configuration; None: the defaults.
+        model: instead of the configuration's; None: that.
+        style: format of the output.
+        output: where it goes; None: standard output.
+        progress: whether a bar shows how far it is.
+        keep: all picks are appended to it.
 
     Raises:
         ConfigError, ModelError: when the configuration or the model is wrong.
@@ -102,7 +131,8 @@ def pick_files(
     try:
         with output_stream(output) as stream, _Bar(progress) as advance:
             source = FileSource(inputs, progress=advance)
-            run_offline(config, engine, source, StreamSink(style, stream, config.agency))
+            sink: Sink = StreamSink(style, stream, config.agency)
+            run_offline(config, engine, source, sink if keep is None else KeepingSink(sink, keep))
     except BrokenPipeError:
         leave_quietly()
     return 0 if source.records else 1

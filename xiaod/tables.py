@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
-EXTRAS = {"nats": "nats", "paho": "mqtt"}
+EXTRAS = {"matplotlib": "plot", "nats": "nats", "paho": "mqtt"}
 """Package that only an optional extra installs -> the name of the extra."""
 
 

@@ -48,6 +48,7 @@ FLOORS = {
         "soak",
         "selftest",
         "starter",
+        "plot",
         "commands",
         "cli",
         "generated",

@@ -11,6 +11,7 @@ COMMANDS = (
     "check",
     "show",
     "pick",
+    "plot",
     "replay",
     "stations",
     "picks",

@@ -16,7 +16,10 @@ from xiaod.commands.options import add_config, moment, one_or_more, refuse
 from xiaod.exitcode import ExitCode
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from xiaod.archive.run import ArchiveOptions
+    from xiaod.records import Pick
 
 HELP = "pick miniSEED files and folders, as fast as the CPU goes"
 
@@ -30,6 +33,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", metavar="NAME", help="shipped model or path of an ONNX file")
     parser.add_argument("--format", choices=["jsonl", "quakeml", "csv"], default="jsonl")
     parser.add_argument("--output", type=Path, metavar="FILE", help="write here instead of standard output")
+    parser.add_argument(
+        "--plots",
+        type=Path,
+        metavar="FOLDER",
+        help="draw each pick there, as PNG; not with the options of archives",
+    )
     archive = parser.add_argument_group(
         "archives", "with any of these, picks come in order of time, and the same whoever works"
     )
@@ -59,6 +68,8 @@ def run(options: argparse.Namespace) -> int:
     output = options.format, options.output, not options.no_progress
     try:
         archive = _archive(options)
+        if options.plots is not None:
+            return _pick_and_plot(options, archive)
         if archive is None:
             return pick_files(options.inputs, options.config, options.model, *output)
         return pick_archive(options.inputs, offline_config(options.config, options.model), archive, *output)
@@ -69,6 +80,48 @@ def run(options: argparse.Namespace) -> int:
             raise
         print(f"stopped; the same command goes on from {options.resume}", file=sys.stderr)
         return ExitCode.SECOND_SIGNAL
+
+
+def _pick_and_plot(options: argparse.Namespace, archive: "ArchiveOptions | None") -> int:
+    """Pick files, then draw each pick.
+
+    Raises:
+        ValueError: when an archive is meant.
+    """
+    from xiaod.offline import pick_files
+    from xiaod.plot.figure import require_matplotlib
+
+    if archive is not None:
+        raise ValueError(
+            "--plots: not with --workers, --dask, --resume, --since, --until or --stations; see xiaod plot"
+        )
+    require_matplotlib()
+    options.plots.mkdir(parents=True, exist_ok=True)
+    picks: list[Pick] = []
+    status = pick_files(
+        options.inputs,
+        options.config,
+        options.model,
+        options.format,
+        options.output,
+        not options.no_progress,
+        picks,
+    )
+    _plot(options, picks)
+    return status
+
+
+def _plot(options: argparse.Namespace, picks: "Sequence[Pick]") -> None:
+    from xiaod.logs import configure_logs
+    from xiaod.offline import offline_config
+    from xiaod.plot.album import plot_picks
+    from xiaod.service import open_engine
+
+    config = offline_config(options.config, options.model)
+    # What is wrong with the files has been said.
+    configure_logs("error", config.logs.format)
+    made = plot_picks(options.inputs, config, open_engine(config), picks, options.plots)
+    print(f"{len(made)} plot(s) in {options.plots}", file=sys.stderr)
 
 
 def _archive(options: argparse.Namespace) -> "ArchiveOptions | None":

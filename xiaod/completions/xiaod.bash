@@ -5,12 +5,13 @@
 #    source ~/.local/share/bash_completion/xiaod
 # See also: https://github.com/scop/bash-completion/blob/main/doc/configuration.md
 
-_shtab_xiaod_subparsers=(init check show pick replay stations picks selftest bench soak schema completion version)
+_shtab_xiaod_subparsers=(init check show pick plot replay stations picks selftest bench soak schema completion version)
 
 _shtab_xiaod_init_option_strings=(-h --help --output --streams --force --timeout)
 _shtab_xiaod_check_option_strings=(-h --help --config --shard)
 _shtab_xiaod_show_option_strings=(-h --help --config --shard --format)
-_shtab_xiaod_pick_option_strings=(-h --help --config --model --format --output --workers --dask --resume --since --until --stations --no-progress)
+_shtab_xiaod_pick_option_strings=(-h --help --config --model --format --output --plots --workers --dask --resume --since --until --stations --no-progress)
+_shtab_xiaod_plot_option_strings=(-h --help --input --before --after --config --model --output)
 _shtab_xiaod_replay_option_strings=(-h --help --host --port --speed --loop --shift-to-now --copies)
 _shtab_xiaod_stations_option_strings=(-h --help --config --shard --shards --timeout)
 _shtab_xiaod_picks_option_strings=(-h --help --config --shard --since --until --format)
@@ -28,7 +29,11 @@ _shtab_xiaod_show___config_COMPGEN=_shtab_compgen_files
 _shtab_xiaod_pick_pos_0_COMPGEN=_shtab_compgen_files
 _shtab_xiaod_pick___config_COMPGEN=_shtab_compgen_files
 _shtab_xiaod_pick___output_COMPGEN=_shtab_compgen_files
+_shtab_xiaod_pick___plots_COMPGEN=_shtab_compgen_files
 _shtab_xiaod_pick___resume_COMPGEN=_shtab_compgen_files
+_shtab_xiaod_plot___input_COMPGEN=_shtab_compgen_files
+_shtab_xiaod_plot___config_COMPGEN=_shtab_compgen_files
+_shtab_xiaod_plot___output_COMPGEN=_shtab_compgen_files
 _shtab_xiaod_replay_pos_0_COMPGEN=_shtab_compgen_files
 _shtab_xiaod_stations___config_COMPGEN=_shtab_compgen_files
 _shtab_xiaod_picks___config_COMPGEN=_shtab_compgen_files
@@ -44,7 +49,7 @@ _shtab_xiaod_picks___format_choices=(jsonl quakeml csv)
 _shtab_xiaod_selftest___format_choices=(text json)
 _shtab_xiaod_bench___engine_choices=(onnx stateful)
 _shtab_xiaod_completion_pos_0_choices=(bash zsh fish)
-_shtab_xiaod_pos_0_choices=(init check show pick replay stations picks selftest bench soak schema completion version)
+_shtab_xiaod_pos_0_choices=(init check show pick plot replay stations picks selftest bench soak schema completion version)
 
 _shtab_xiaod_init__h_nargs=0
 _shtab_xiaod_init___help_nargs=0
@@ -58,6 +63,9 @@ _shtab_xiaod_pick_pos_0_nargs=+
 _shtab_xiaod_pick__h_nargs=0
 _shtab_xiaod_pick___help_nargs=0
 _shtab_xiaod_pick___no_progress_nargs=0
+_shtab_xiaod_plot__h_nargs=0
+_shtab_xiaod_plot___help_nargs=0
+_shtab_xiaod_plot___input_nargs=+
 _shtab_xiaod_replay_pos_0_nargs=+
 _shtab_xiaod_replay__h_nargs=0
 _shtab_xiaod_replay___help_nargs=0

@@ -50,8 +50,8 @@ function _shtab_xiaod_using
   test "$_shtab_xiaod_cmdpath" = "$argv"
 end
 
-set -g _shtab_xiaod_commands init check show pick replay stations picks selftest bench soak schema completion version
-set -g _shtab_xiaod_opts_with_value --config --copies --dask --engine --faults --folder --format --hop --host --hours --model --output --port --resume --seconds --shard --shards --since --sink --speed --stations --streams --timeout --until --workers
+set -g _shtab_xiaod_commands init check show pick plot replay stations picks selftest bench soak schema completion version
+set -g _shtab_xiaod_opts_with_value --after --before --config --copies --dask --engine --faults --folder --format --hop --host --hours --input --model --output --plots --port --resume --seconds --shard --shards --since --sink --speed --stations --streams --timeout --until --workers
 
 complete -c xiaod -e
 complete -c xiaod -f
@@ -81,6 +81,7 @@ complete -c xiaod -n '_shtab_xiaod_using pick' -l config -xka "(__fish_complete_
 complete -c xiaod -n '_shtab_xiaod_using pick' -l model -x -d 'shipped model or path of an ONNX file'
 complete -c xiaod -n '_shtab_xiaod_using pick' -l format -xka "jsonl quakeml csv" -d format
 complete -c xiaod -n '_shtab_xiaod_using pick' -l output -xka "(__fish_complete_path (commandline -ct))" -d 'write here instead of standard output'
+complete -c xiaod -n '_shtab_xiaod_using pick' -l plots -xka "(__fish_complete_path (commandline -ct))" -d 'draw each pick there, as PNG; not with the options of archives'
 complete -c xiaod -n '_shtab_xiaod_using pick' -l workers -x -d 'processes on this machine'
 complete -c xiaod -n '_shtab_xiaod_using pick' -l dask -x -d 'workers of a dask scheduler, such as tcp://10.0.0.1:8786'
 complete -c xiaod -n '_shtab_xiaod_using pick' -l resume -xka "(__fish_complete_path (commandline -ct))" -d 'keep what is finished there, and go on from it'
@@ -89,6 +90,14 @@ complete -c xiaod -n '_shtab_xiaod_using pick' -l until -x -d 'picks before then
 complete -c xiaod -n '_shtab_xiaod_using pick' -l stations -x -d 'only these; * ? [..] are allowed'
 complete -c xiaod -n '_shtab_xiaod_using pick' -l no-progress -d 'no progress bar on standard error'
 complete -c xiaod -n '_shtab_xiaod_using pick; and test $_shtab_xiaod_npos -ge 0' -ka "(__fish_complete_path (commandline -ct))" -d 'miniSEED file or folder'
+complete -c xiaod -n '_shtab_xiaod_using; and test $_shtab_xiaod_npos -eq 0' -a plot -d 'draw waveform, probabilities and picks around a moment, as PNG'
+complete -c xiaod -n '_shtab_xiaod_using plot' -s h -l help -d 'show this help message and exit'
+complete -c xiaod -n '_shtab_xiaod_using plot' -l input -xka "(__fish_complete_path (commandline -ct))" -d 'miniSEED file or folder, such as an SDS archive'
+complete -c xiaod -n '_shtab_xiaod_using plot' -l before -x -d 'default: 10.0'
+complete -c xiaod -n '_shtab_xiaod_using plot' -l after -x -d 'default: 20.0'
+complete -c xiaod -n '_shtab_xiaod_using plot' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'windows, engine and picker as in this configuration (default: the defaults)'
+complete -c xiaod -n '_shtab_xiaod_using plot' -l model -x -d 'shipped model or path of an ONNX file'
+complete -c xiaod -n '_shtab_xiaod_using plot' -l output -xka "(__fish_complete_path (commandline -ct))" -d 'PNG to write (default: STREAM.TIME.png here)'
 complete -c xiaod -n '_shtab_xiaod_using; and test $_shtab_xiaod_npos -eq 0' -a replay -d 'serve miniSEED files or folders over SeedLink'
 complete -c xiaod -n '_shtab_xiaod_using replay' -s h -l help -d 'show this help message and exit'
 complete -c xiaod -n '_shtab_xiaod_using replay' -l host -x -d 'address to listen on (default: 127.0.0.1)'

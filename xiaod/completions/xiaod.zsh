@@ -16,6 +16,7 @@ _shtab_xiaod_commands() {
     init:'write a first configuration from what a server has'
     pick:'pick miniSEED files and folders, as fast as the CPU goes'
     picks:'print the picks that the daemon has stored'
+    plot:'draw waveform, probabilities and picks around a moment, as PNG'
     replay:'serve miniSEED files or folders over SeedLink'
     schema:'print the JSON Schema of the configuration, for editors'
     selftest:'push a real event through source, engine and every configured sink, and say what arrived where'
@@ -84,6 +85,7 @@ _shtab_xiaod_pick_options=(
   "--model[shipped model or path of an ONNX file]:NAME:"
   "--format[format]:format:(jsonl quakeml csv)"
   "--output[write here instead of standard output]:FILE:_files"
+  "--plots[draw each pick there, as PNG\; not with the options of archives]:FOLDER:_files"
   "--workers[processes on this machine]:N:"
   "--dask[workers of a dask scheduler, such as tcp\:\/\/10.0.0.1\:8786]:SCHEDULER:"
   "--resume[keep what is finished there, and go on from it]:FOLDER:_files"
@@ -108,6 +110,21 @@ _shtab_xiaod_picks_options=(
 
 # guard to ensure default positional specs are added only once per session
 _shtab_xiaod_picks_defaults_added=0
+
+_shtab_xiaod_plot_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--input[miniSEED file or folder, such as an SDS archive]:PATH:_files"
+  "--before[default\: 10.0]:SECONDS:"
+  "--after[default\: 20.0]:SECONDS:"
+  "--config[windows, engine and picker as in this configuration (default\: the defaults)]:FILE:_files"
+  "--model[shipped model or path of an ONNX file]:NAME:"
+  "--output[PNG to write (default\: STREAM.TIME.png here)]:FILE:_files"
+  ":NET.STA.LOC.CHA with wildcards, of one instrument:"
+  ":UTC, such as 2026-01-31T12\:00\:00Z:"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_xiaod_plot_defaults_added=0
 
 _shtab_xiaod_replay_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
@@ -209,6 +226,7 @@ _shtab_xiaod() {
         init) _arguments -C -s $_shtab_xiaod_init_options ;;
         pick) _arguments -C -s $_shtab_xiaod_pick_options ;;
         picks) _arguments -C -s $_shtab_xiaod_picks_options ;;
+        plot) _arguments -C -s $_shtab_xiaod_plot_options ;;
         replay) _arguments -C -s $_shtab_xiaod_replay_options ;;
         schema) _arguments -C -s $_shtab_xiaod_schema_options ;;
         selftest) _arguments -C -s $_shtab_xiaod_selftest_options ;;

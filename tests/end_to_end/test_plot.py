@@ -1,0 +1,135 @@
+"""Pictures of real picks: they are PNGs, and show what they claim to."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.image import imread
+
+from xiaod.cli import main
+from xiaod.config import Config
+from xiaod.offline import ListSink, offline_config, picks_of, run_offline
+from xiaod.pipeline import picker_settings
+from xiaod.plot.album import BATCH, Shot, instruments_of, make_pictures
+from xiaod.plot.scene import Scene
+from xiaod.plot.tap import Tap
+from xiaod.records import Instrument
+from xiaod.service import open_engine
+from xiaod.soak.rounds import event_records
+from xiaod.sources.files import FileSource
+from xiaod.timebase import NS_PER_S, ns_from_iso
+
+ONSET = "2009-08-24T00:20:07.7Z"
+RJOB = Instrument("BW", "RJOB", "", "EH")
+
+
+@pytest.fixture(scope="module")
+def event(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A minute with an event, in a folder as of an archive, beside a file that is none."""
+    folder = tmp_path_factory.mktemp("archive")
+    (folder / "2009" / "BW").mkdir(parents=True)
+    (folder / "2009" / "BW" / "day").write_bytes(b"".join(event_records(60)))
+    (folder / "notes.txt").write_text("not data", encoding="utf-8")
+    return folder
+
+
+def colours(path: Path) -> set[tuple[int, ...]]:
+    pixels = (imread(path)[..., :3] * 255).round().astype(int).reshape(-1, 3)
+    values, counts = np.unique(pixels, axis=0, return_counts=True)
+    return {tuple(value) for value, count in zip(values.tolist(), counts, strict=True) if count > 50}
+
+
+BLUE, RED = (31, 119, 180), (214, 39, 40)
+
+
+def test_plot_draws_both_picks(event: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "new" / "a.png"
+    arguments = ["plot", "BW.*.*.EH?", ONSET, "--input", str(event), "--output", str(path)]
+    assert main(arguments) == 0
+    assert capsys.readouterr().out.strip() == str(path)
+    assert path.read_bytes().startswith(b"\x89PNG")
+    assert {BLUE, RED, (0, 0, 0)} <= colours(path)
+
+
+def test_what_cannot_be_drawn_is_said(
+    event: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    common = ["--input", str(event), "--output", str(tmp_path / "a.png")]
+    assert main(["plot", "XX.*.*.*", ONSET, *common]) == 1
+    assert "matches nothing" in capsys.readouterr().err
+    assert main(["plot", "BW.*.*.*", "2010-01-01T00:00:00Z", *common]) == 1
+    assert "matches nothing" in capsys.readouterr().err
+    assert not (tmp_path / "a.png").exists()
+
+
+def test_scenes_hold_what_the_engine_says_and_the_files_hold(event: Path) -> None:
+    config: Config = offline_config(None, None)
+    engine = open_engine(config)
+    begin_ns = ns_from_iso(ONSET)
+    scene = Scene(RJOB, begin_ns - 3 * NS_PER_S, begin_ns + 5 * NS_PER_S)
+    tap = Tap(
+        engine,
+        picker_settings(config, engine, RJOB),
+        lambda instrument: [scene] if instrument == RJOB else [],
+    )
+    sink = ListSink()
+    run_offline(config, tap, FileSource([event]), sink)
+    # A tap changes nothing.
+    assert sink.picks == picks_of([event], config)
+    assert scene.letters == "ZNE"
+    assert np.isfinite(scene.samples).all()
+    for row, pick in enumerate(sorted(sink.picks, key=lambda pick: pick.time_ns)):
+        place = round((pick.time_ns - scene.start_ns) / (NS_PER_S / 100))
+        curve = scene.probabilities[row]
+        assert abs(int(np.nanargmax(curve)) - place) <= 5
+        assert abs(float(np.nanmax(curve)) - pick.probability) < 0.15
+
+
+def test_every_pick_has_a_plot(event: Path, tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "xiaod",
+        "pick",
+        str(event),
+        "--no-progress",
+        "--plots",
+        str(tmp_path / "plots"),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=110, check=False)
+    assert done.returncode == 0, done
+    ids = [json.loads(line)["id"] for line in done.stdout.splitlines()]
+    assert len(ids) == 2
+    assert {path.name for path in (tmp_path / "plots").iterdir()} == {f"{one}.png" for one in ids}
+    assert "2 plot(s)" in done.stderr
+
+
+def test_more_than_a_batch_and_what_has_no_data(
+    event: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("xiaod.plot.album.BATCH", 2)
+    assert BATCH > 2
+    config = offline_config(None, "micro")
+    at_ns = ns_from_iso(ONSET)
+    shots = [
+        Shot(RJOB, at_ns + number * NS_PER_S, str(number), tmp_path / f"{number}.png") for number in range(3)
+    ]
+    shots.append(Shot(Instrument("XX", "NONE", "", "HH"), at_ns, "none", tmp_path / "none.png"))
+    made = make_pictures([event], config, open_engine(config), shots)
+    assert made == shots[:3]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["0.png", "1.png", "2.png"]
+    assert instruments_of([event], "BW.RJOB..EHZ", at_ns) == [RJOB]
+
+
+def test_a_missing_package_is_named(
+    event: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # What Python does when a package is not there.
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    assert main(["plot", "BW.*.*.*", ONSET, "--input", str(event)]) == 2
+    assert "pip install 'xiaod[plot]'" in capsys.readouterr().err
+    assert main(["pick", str(event), "--plots", str(tmp_path / "never")]) == 2
+    assert "pip install 'xiaod[plot]'" in capsys.readouterr().err
