@@ -2,7 +2,8 @@
 
 Names follow Prometheus' conventions: base units, ``_total`` for counters. Labels are few: ``source``, ``sink``, ``phase``,
 ``station`` (an instrument, ``NET.STA.LOC.BI``). What belongs to a station is collected from the station board when it is read,
-so the series of a station that is no longer there disappear.
+so the series of a station that is no longer there disappear. Those of sources, sinks and phases are there from the start, with 0, so that
+an alert sees the first failure, and a source that has never sent anything.
 
 >>> metrics = Metrics()
 >>> metrics.picks.labels("P").inc()
@@ -10,9 +11,11 @@ so the series of a station that is no longer there disappear.
 True
 """
 
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 
 from prometheus_client import (
     CollectorRegistry,
@@ -26,6 +29,8 @@ from prometheus_client import (
 )
 from prometheus_client.core import CounterMetricFamily, Metric
 
+PHASES = ("P", "S")
+RELOADS = ("done", "refused")
 SPAN_BUCKETS_S = (0.25, 0.5, 1, 2, 3, 4, 5, 7.5, 10, 20, 40)
 LATENCY_BUCKETS_S = (0.1, 0.25, 0.5, 1, 2, 3, 4, 5, 7.5, 10, 15, 20, 30, 60, 300, 3600)
 WORK_BUCKETS_S = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1)
@@ -127,6 +132,11 @@ class Metrics:
         self.store_errors = Counter(
             "xiaod_store_errors", "Times that picks could not be stored and picking waited", registry=registry
         )
+        self.store_available = Gauge(
+            "xiaod_store_available",
+            "1 when picks are kept in the store, 0 when they go to the sinks from memory",
+            registry=registry,
+        )
         self.resume_gaps = Counter(
             "xiaod_resume_gaps",
             "Instruments whose data between two runs could not be had any more",
@@ -140,6 +150,24 @@ class Metrics:
             "Reloads of the configuration, by what became of them",
             ["result"],
             registry=registry,
+        )
+        self.reload_successful = Gauge(
+            "xiaod_config_last_reload_successful",
+            "1 when the configuration was accepted when it was read last, 0 when it was refused",
+            registry=registry,
+        )
+        self.reload_time = Gauge(
+            "xiaod_config_last_reload_success_timestamp_seconds",
+            "When a configuration was accepted last, at the start or later",
+            registry=registry,
+        )
+        # prometheus_client's process_start_time_seconds needs /proc/stat, which a service may not see.
+        self.start_time = Gauge("xiaod_start_time_seconds", "When the daemon was started", registry=registry)
+        self.disk_free = Gauge(
+            "xiaod_state_disk_free_bytes", "Room on the disk of the state folder", registry=registry
+        )
+        self.disk_size = Gauge(
+            "xiaod_state_disk_size_bytes", "Size of the disk of the state folder", registry=registry
         )
         self.clock_steps = Counter(
             "xiaod_clock_steps",
@@ -158,9 +186,45 @@ class Metrics:
         )
         self.held_bytes = Gauge("xiaod_buffer_bytes", "Memory of all sample buffers", registry=registry)
 
+        for phase in PHASES:
+            self.picks.labels(phase)
+            self.pick_latency.labels(phase)
+        for result in RELOADS:
+            self.reloads.labels(result)
+
+    def expect_source(self, source: str) -> None:
+        """A source has begun: its series are there, though it may never connect."""
+        for series in (self.bytes, self.connected, self.reconnects):
+            series.labels(source)
+
     def forget_source(self, source: str) -> None:
         """A source has ended for good: it is neither connected nor disconnected."""
         self.connected.remove(source)
+
+    def expect_sink(self, sink: str) -> None:
+        """A sink has begun: its series are there, though it may never get a pick."""
+        for series in (
+            self.sink_delivered, self.sink_errors, self.sink_refused, self.sink_backlog, self.sink_duration,
+        ):  # fmt: skip
+            series.labels(sink)
+
+    def forget_sink(self, sink: str) -> None:
+        """A sink has ended for good: nothing waits for it any more."""
+        self.sink_backlog.remove(sink)
+
+    def accepted(self, now_s: float) -> None:
+        """A configuration was accepted, at a Unix time."""
+        self.reload_successful.set(1)
+        self.reload_time.set(now_s)
+
+    def room(self, folder: Path) -> None:
+        """Look at the disk of a folder; where that fails the last values stay, and what writes there says why."""
+        try:
+            usage = shutil.disk_usage(folder)
+        except OSError:
+            return
+        self.disk_free.set(usage.free)
+        self.disk_size.set(usage.total)
 
     def exposition(self) -> bytes:
         """All metrics in Prometheus' text format."""

@@ -127,6 +127,8 @@ class Pipeline:
         self.assembler = Assembler(buffer_settings(config), metrics, self.board, clock)
         if shown:
             self._stage.monitor = Monitor(self.board, self.assembler, self._stage.views, config.http.traces)
+        for source in sources:
+            metrics.expect_source(source.name)
         metrics.registry.register(BoardCollector(self.board, lambda: clock() or 0))
         metrics.registry.register(PacketCollector(self._counts))
         for name, bound in (("windows", WINDOWS_BOUND), ("batches", BATCHES_BOUND)):
@@ -184,6 +186,7 @@ class Pipeline:
     def add_source(self, source: Source) -> None:
         """One more source, while running."""
         bridge = self._bridges[source.name] = SourceBridge(source, self._inbox)
+        self.metrics.expect_source(source.name)
         self._start_bridge(bridge)
 
     async def remove_source(self, name: str, forget: bool) -> None:
@@ -212,6 +215,7 @@ class Pipeline:
         self.outlets.remove(outlet)
         outlet.retire()
         await self._delivering.pop(name)
+        self.metrics.forget_sink(name)
 
     def reconfigure(self, config: Config) -> None:
         """Take over thresholds and other settings that can change while running."""
@@ -243,6 +247,7 @@ class Pipeline:
         return None if self._clock() is None else time.monotonic_ns()
 
     def _outlet(self, sink: Sink) -> Outlet:
+        self.metrics.expect_sink(sink.name)
         backlog = None if self._store is None else StoredBacklog(self._store, sink.name)
         return Outlet(sink, self.metrics, self._clock, backlog)
 

@@ -155,6 +155,8 @@ class Service:
         self._reload_refused = False
         self._metrics = Metrics()
         self._metrics.build.info({"version": __version__})
+        self._metrics.start_time.set(time.time())
+        self._metrics.accepted(time.time())
         self._store: PickStore | None = None
         self._ledger: Ledger | None = None
         self._stopping = asyncio.Event()
@@ -297,6 +299,7 @@ class Service:
         if self._store.lost_ns is None:
             # What others left long ago is no substitute for a store that was damaged.
             self._inherit()
+        self._metrics.store_available.set(1)
         resumed = any(source.begin == RESUME for source in self._config.sources)
         self._ledger = Ledger(self._store, resumed, self._config.buffer.max_lead_s + SETTLE_S)
 
@@ -380,6 +383,7 @@ class Service:
 
     def _exposition(self, pipeline: Pipeline) -> bytes:
         pipeline.observe()
+        self._metrics.room(self._config.state.folder)
         return self._metrics.exposition()
 
     def _readiness(self, pipeline: Pipeline) -> Readiness:
@@ -467,6 +471,7 @@ class Service:
             except (ConfigError, StartError, SinkError) as error:
                 self._reload_refused = True
                 self._metrics.reloads.labels("refused").inc()
+                self._metrics.reload_successful.set(0)
                 self._log.error(
                     "reload.refused",
                     problems=str(error).splitlines(),
@@ -506,6 +511,7 @@ class Service:
         for sink in made:
             pipeline.add_sink(sink)
         self._metrics.reloads.labels("done").inc()
+        self._metrics.accepted(time.time())
         self._log.info("reload.done", sources=list(sources), sinks=list(sinks))
         if plan.needs_restart:
             self._log.warning("reload.needs_restart", keys=list(plan.needs_restart))

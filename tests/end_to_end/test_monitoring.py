@@ -1,0 +1,163 @@
+"""A real Prometheus reads the real daemon with the shipped rules: every query of alerts and dashboard means a metric that there is."""
+
+import http
+import json
+import shutil
+import signal
+import socket
+import subprocess
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.end_to_end.harness import LIMIT_S, Daemon, wait_until
+from tests.monitoring import DEPLOY, alerts, metrics_of, queries
+
+
+@pytest.fixture(scope="module")
+def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """One that streams, one source of which is never there."""
+    folder = tmp_path_factory.mktemp("daemon")
+    with socket.socket() as closed:
+        # Bound, and nobody listens.
+        closed.bind(("127.0.0.1", 0))
+        sources = [
+            {"name": "demo", "server": "replay:example"},
+            {"name": "gone", "server": f"127.0.0.1:{closed.getsockname()[1]}"},
+        ]
+        with Daemon(folder, sources=sources) as daemon:
+            daemon.wait_for_records(5)
+            yield daemon
+
+
+def names_of(exposition: str) -> set[str]:
+    """Names that a query may use."""
+    found = set()
+    for family in text_string_to_metric_families(exposition):
+        suffixes = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count"), "info": ("_info",)}
+        found |= {family.name + suffix for suffix in suffixes.get(family.type, ("",))}
+    return found
+
+
+def test_every_query_names_a_metric_that_there_is(daemon: Daemon) -> None:
+    exposition = daemon.get("/metrics")[1].decode()
+    # An Info is exposed as a gauge with its suffix in the name.
+    there = names_of(exposition)
+    missing = {place: metrics_of(query) - there for place, query in queries().items()}
+    assert {place: names for place, names in missing.items() if names} == {}
+
+
+def test_series_are_there_before_anything_happens(daemon: Daemon) -> None:
+    found = daemon.metrics()
+    for name, labels in (
+        ("xiaod_source_connected", {"source": "gone"}),
+        ("xiaod_received_bytes_total", {"source": "gone"}),
+        ("xiaod_sink_errors_total", {"sink": "jsonl"}),
+        ("xiaod_sink_refused_total", {"sink": "jsonl"}),
+        ("xiaod_sink_backlog", {"sink": "jsonl"}),
+        ("xiaod_reloads_total", {"result": "refused"}),
+        ("xiaod_picks_total", {"phase": "S"}),
+        ("xiaod_store_errors_total", {}),
+    ):
+        assert found[name, tuple(sorted(labels.items()))] == 0
+    for name in ("xiaod_config_last_reload_successful", "xiaod_store_available"):
+        assert found[name, ()] == 1
+    assert 0 < found["xiaod_state_disk_free_bytes", ()] <= found["xiaod_state_disk_size_bytes", ()]
+    started_s = found["xiaod_start_time_seconds", ()]
+    assert started_s <= found["xiaod_config_last_reload_success_timestamp_seconds", ()]
+
+
+def test_what_a_reload_does_to_the_metrics(daemon: Daemon) -> None:
+    good = daemon.config_path.read_text(encoding="utf-8")
+    accepted_s = daemon.metric("xiaod_config_last_reload_success_timestamp_seconds")
+    daemon.config_path.write_text("sources: 1\n", encoding="utf-8")
+    daemon.process.send_signal(signal.SIGHUP)
+    daemon.wait_for("reload.refused")
+    wait_until(lambda: daemon.metric("xiaod_config_last_reload_successful") == 0, "the failure")
+    assert daemon.metric("xiaod_config_last_reload_success_timestamp_seconds") == accepted_s
+    daemon.config_path.write_text(good, encoding="utf-8")
+    more = {"kind": "jsonl", "name": "more", "path": str(daemon.folder / "more.jsonl")}
+    daemon.write_config(sinks=[*daemon.content["sinks"], more])
+    daemon.process.send_signal(signal.SIGHUP)
+    daemon.wait_for("reload.done")
+    assert daemon.metric("xiaod_config_last_reload_successful") == 1
+    assert daemon.metric("xiaod_config_last_reload_success_timestamp_seconds") > accepted_s
+    assert ("xiaod_sink_backlog", (("sink", "more"),)) in daemon.metrics()
+    daemon.write_config(sinks=daemon.content["sinks"][:1])
+    daemon.process.send_signal(signal.SIGHUP)
+    daemon.wait_for("reload.done", 2)
+    assert ("xiaod_sink_backlog", (("sink", "more"),)) not in daemon.metrics()
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool (Debian: prometheus) is not installed")
+def test_promtool_likes_the_metrics(daemon: Daemon) -> None:
+    done = subprocess.run(
+        ["promtool", "check", "metrics"],
+        input=daemon.get("/metrics")[1],
+        capture_output=True,
+        check=False,
+        timeout=LIMIT_S,
+    )
+    assert (done.returncode, done.stdout.decode() + done.stderr.decode()) == (0, "")
+
+
+@pytest.mark.skipif(shutil.which("prometheus") is None, reason="prometheus is not installed")
+def test_a_real_prometheus(daemon: Daemon, tmp_path: Path) -> None:
+    config = yaml.safe_load((DEPLOY / "prometheus/prometheus.yml").read_text(encoding="utf-8"))
+    config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
+    config["rule_files"] = [str(DEPLOY / "prometheus" / name) for name in config["rule_files"]]
+    port = daemon.wait_for("web.listening")[0]["port"]
+    [job] = config["scrape_configs"]
+    [job["static_configs"][0]["targets"]] = [[f"127.0.0.1:{port}"]]
+    path = tmp_path / "prometheus.yml"
+    path.write_text(yaml.safe_dump(config), encoding="utf-8")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        own_port = free.getsockname()[1]
+
+    def ask(question: str, **keys: str) -> Any:
+        url = f"http://127.0.0.1:{own_port}/api/v1/{question}?{urllib.parse.urlencode(keys)}"
+        try:
+            with urllib.request.urlopen(url, timeout=10) as answer:
+                return json.loads(answer.read())["data"]
+        except urllib.error.HTTPError as error:
+            if error.code == http.HTTPStatus.SERVICE_UNAVAILABLE:
+                return None  # it starts
+            raise AssertionError(f"{keys}: {error.read().decode()}") from error
+        except OSError:
+            return None
+
+    command = [
+        "prometheus",
+        f"--config.file={path}",
+        f"--storage.tsdb.path={tmp_path / 'data'}",
+        f"--web.listen-address=127.0.0.1:{own_port}",
+    ]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as prometheus:
+        try:
+            wait_until(lambda: (ask("query", query='up{job="xiaod"} == 1') or {}).get("result"), "a scrape")
+            rules = [rule for group in ask("rules")["groups"] for rule in group["rules"]]
+            assert {rule["name"] for rule in rules} == set(alerts())
+            wait_until(
+                lambda: all(
+                    rule["health"] == "ok" for group in ask("rules")["groups"] for rule in group["rules"]
+                ),
+                "all rules evaluated",
+            )
+            for query in queries().values():
+                ask("query", query=query)
+            wait_until(
+                lambda: (
+                    "XiaodSourceDown" in {alert["labels"]["alertname"] for alert in ask("alerts")["alerts"]}
+                ),
+                "an alert for the source that is never there",
+            )
+        finally:
+            prometheus.kill()

@@ -1,0 +1,148 @@
+"""What installs the program: the script, as far as it runs without changing anything, and the container's files."""
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from xiaod.configfile import load_config
+
+ROOT = Path(__file__).parents[2]
+DEPLOY = ROOT / "deploy"
+INSTALL = DEPLOY / "install.sh"
+
+
+def install(*arguments: object, **environment: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [INSTALL, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        env={**os.environ, **environment},
+    )
+
+
+@pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed")
+def test_shell_scripts_are_clean() -> None:
+    done = subprocess.run(
+        ["shellcheck", INSTALL, ROOT / ".ci" / "run"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_help_names_every_option() -> None:
+    done = install("--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    script = INSTALL.read_text(encoding="utf-8")
+    options = set(
+        re.findall(r"(?:^ +|\| )(--[a-z-]+)[ )]", script[script.index("arguments()") :], re.MULTILINE)
+    )
+    assert {"--extras", "--wheels", "--start", "--uninstall", "--purge", "--dry-run"} <= options
+    assert [option for option in options if option not in done.stdout] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--frobnicate"], "unknown argument '--frobnicate'"),
+        (["--wheels"], "--wheels needs a value"),
+        (["--wheels", "/nowhere"], "no xiaod-*.whl in '/nowhere'"),
+        (["--extras", "mqtt; reboot"], "must be names with commas between"),
+        (["--purge"], "--purge goes with --uninstall"),
+    ],
+)
+def test_wrong_arguments(arguments: list[str], said: str) -> None:
+    done = install(*arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert said in done.stderr
+
+
+needs_debian = pytest.mark.skipif(
+    not Path("/etc/debian_version").exists() or shutil.which("runuser") is None, reason="this is no Debian"
+)
+
+
+@needs_debian
+@pytest.mark.skipif(Path("/opt/xiaod").exists(), reason="xiaod is installed on this machine")
+def test_a_dry_run_says_all_and_does_nothing() -> None:
+    done = install("--dry-run", "--extras", "mqtt")
+    assert done.returncode == 0, done.stderr
+    said = done.stdout
+    for step in (
+        r"\+ python3 -m venv /opt/xiaod/releases/\S+",
+        r"pip install .*-c \S+constraints.txt \S+\[mqtt\]",
+        r"/bin/xiaod check --config /etc/xiaod/config.yaml",
+        r"/etc/systemd/system .*xiaod.service .*xiaod@.service",
+    ):
+        assert re.search(step, said), said
+    # The configuration is checked before anything that runs is changed.
+    assert said.index(" check --config") < said.index("/opt/xiaod/bin")
+    assert not Path("/opt/xiaod").exists()
+
+
+@needs_debian
+def test_a_dry_run_of_removal_keeps_what_is_the_users() -> None:
+    kept, purged = (
+        install("--uninstall", "--dry-run").stdout,
+        install("--uninstall", "--purge", "--dry-run").stdout,
+    )
+    assert "rm -rf /opt/xiaod" in kept
+    assert "rm -rf /etc/xiaod" not in kept
+    assert "rm -rf /etc/xiaod /var/lib/xiaod" in purged
+
+
+@needs_debian
+def test_wheels_need_neither_network_nor_compiler(tmp_path: Path) -> None:
+    (tmp_path / "xiaod-0-py3-none-any.whl").touch()
+    said = install("--dry-run", "--wheels", tmp_path).stdout
+    assert re.search(rf"pip install .*--no-index --find-links {re.escape(str(tmp_path))} xiaod\n", said), said
+
+
+def test_facts_of_the_image() -> None:
+    lines = (DEPLOY / "Dockerfile").read_text(encoding="utf-8").splitlines()
+    last = lines[max(number for number, line in enumerate(lines) if line.startswith("FROM ")) :]
+    text = "\n".join(last)
+    assert "slim" in last[0]
+    [user] = [line for line in last if line.startswith("USER ")]
+    assert user.split()[1] not in {"root", "0"}
+    assert "HEALTHCHECK" in text
+    assert "/healthz" in text
+    assert "gcc" not in text
+    assert 'ENTRYPOINT ["xiaod"]' in last
+    # Everything that is copied is there, and passes the list of what may be seen.
+    seen = (DEPLOY / "Dockerfile.dockerignore").read_text(encoding="utf-8").splitlines()
+    for line in lines:
+        if line.startswith("COPY ") and "--from" not in line:
+            for name in line.split()[1:-1]:
+                assert (ROOT / name).exists()
+                assert f"!{name}" in seen
+
+
+def test_the_containers_fit_together() -> None:
+    services = yaml.safe_load((DEPLOY / "compose.yaml").read_text(encoding="utf-8"))["services"]
+    assert set(services) == {"xiaod", "prometheus", "grafana"}
+    for service in services.values():
+        assert all(port.startswith("127.0.0.1:") for port in service["ports"])
+        for volume in service["volumes"]:
+            here = volume.split(":")[0]
+            assert not here.startswith(".") or (DEPLOY / here).is_dir(), here
+    assert (DEPLOY / services["xiaod"]["build"]["context"]).resolve() == ROOT
+    config = load_config(DEPLOY / "docker" / "config.yaml")
+    scraped = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text(encoding="utf-8"))
+    [job] = scraped["scrape_configs"]
+    assert job["static_configs"][0]["targets"] == [f"xiaod:{config.http.port}"]
+    assert config.http.host == "0.0.0.0"  # noqa: S104  in a container of its own
+
+
+def test_integration_runs_what_a_developer_runs() -> None:
+    lines = (ROOT / ".ci" / "run").read_text(encoding="utf-8").strip().splitlines()
+    assert lines[-1] == "exec make test"
