@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from xiaod.config import SeedLinkConfig
 from xiaod.records import BadRecord, LinkChange, Segment, SourceItem
 from xiaod.replay import Faults, ReplayConfig
 from xiaod.replay.records import load
-from xiaod.shard import Shard
+from xiaod.shard import ALONE, Shard, shard_of
 from xiaod.sources.discovery import DiscoveryError, discover, parse_streams
 from xiaod.sources.seedlink import SeedLinkSource
 
@@ -56,12 +57,12 @@ class Run:
         return self.changes(state)
 
 
-def source(port: int, **keys: object) -> SeedLinkSource:
+def source(port: int, shard: Shard = ALONE, **keys: object) -> SeedLinkSource:
     content = {
         "name": "test", "server": f"127.0.0.1:{port}", "streams": ["BW.RJOB..EH?"], "connect_timeout_s": 3.0,
         "reconnect_min_s": 0.05, "reconnect_max_s": 0.2, **keys,
     }  # fmt: skip
-    return SeedLinkSource(SeedLinkConfig.model_validate(content))
+    return SeedLinkSource(SeedLinkConfig.model_validate(content), shard=shard)
 
 
 @pytest.fixture(scope="module")
@@ -430,3 +431,27 @@ def test_where_a_station_of_another_shard_stood_is_not_gone_back_to() -> None:
     one = SeedLinkSource(SeedLinkConfig(server="localhost"), resume=positions, shard=Shard(0, 2))
     assert one.positions() == {here: (8, 9)}
     assert one.resumable({}) == {here: (8, 9)}
+
+
+def test_stations_that_appear_later_find_their_shard(event: tuple[Path, int]) -> None:
+    with ExitStack() as stack:
+        port = stack.enter_context(Server(ReplayConfig(inputs=(event[0],), port=0, speed="max"))).port
+        keys = {"streams": ["BW.*.*.*"], "discover_s": 0.2}
+        both = [source(port, shard=Shard(index, 2), **keys) for index in range(2)]
+        with Run(both[0]) as first, Run(both[1]) as second:
+            first.wait_for("streaming")
+            second.wait_for("idle")
+            stack.close()
+            with Server(ReplayConfig(inputs=(event[0],), port=port, speed="max", copies=6)):
+                wait_until(
+                    lambda: (
+                        sum(one.channel.station != "RJOB" for run in (first, second) for one in run.segments)
+                        >= 6 * event[1]
+                    ),
+                    "records of all stations",
+                )
+    stations = [{segment.channel.station for segment in run.segments} - {"RJOB"} for run in (first, second)]
+    assert stations == [
+        {f"RJ00{number}" for number in range(6) if shard_of("BW", f"RJ00{number}", 2) == index}
+        for index in range(2)
+    ]
