@@ -45,6 +45,7 @@ _PLAIN = {
 }
 _UNWRITABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
 """What can stand neither in a path nor in XML; only an escape such as ``\\0`` brings it into YAML."""
+_USERINFO = re.compile(r"//[^/@\s]+@")
 
 Place = tuple[str | int, ...]
 """Keys and list indices from the top of the file to a value."""
@@ -161,7 +162,7 @@ class _Reader:
         elif problem["type"] == "extra_forbidden":
             said = _unknown(str(place[-1]), _model_at(place[:-1]))
         else:
-            said = _said(problem, str(known[-1]) if known else "", _field_at(place))
+            said = _said(problem, str(known[-1]) if known else "", _field_at(place), _secret_at(place))
             if problem["type"] == "union_tag_not_found":
                 shown = _dotted((*known, "kind"))
             elif isinstance(problem["input"], Mapping):
@@ -241,10 +242,10 @@ class _Reader:
         self.problems.append((line, f"not valid YAML: {said}"))
 
 
-def _said(problem: Mapping[str, Any], key: str, field: FieldInfo | None) -> str:
+def _said(problem: Mapping[str, Any], key: str, field: FieldInfo | None, secret: bool) -> str:
     kind = problem["type"]
     given = problem["input"]
-    if field is not None and _is_secret(field.annotation):
+    if secret and not isinstance(given, Mapping):
         given = SecretStr("")
     context = problem.get("ctx", {})
     if kind in {"value_error", "assertion_error"}:
@@ -330,6 +331,12 @@ def _field_at(place: Place) -> FieldInfo | None:
     return None if model is None or not place else model.model_fields.get(str(place[-1]))
 
 
+def _secret_at(place: Place) -> bool:
+    """Whether a place, or what it lies in, holds a secret."""
+    fields = (_field_at(place[: length + 1]) for length in range(len(place)))
+    return any(field is not None and _is_secret(field.annotation) for field in fields)
+
+
 def _kinds(model: type[BaseModel]) -> tuple[str, ...]:
     return get_args(model.model_fields["kind"].annotation)
 
@@ -359,7 +366,8 @@ def _shown(value: object) -> str:
         return {None: "nothing", True: "true", False: "false"}[value]
     if isinstance(value, Mapping):
         return "a mapping"
-    text = repr(value)
+    # An address may have a password in it, wherever it was put.
+    text = _USERINFO.sub("//***@", repr(value))
     return text if len(text) <= 60 else text[:57] + "..."
 
 

@@ -25,7 +25,7 @@ from xiaod.bridge import End
 from xiaod.logs import get_logger
 from xiaod.metrics import Metrics
 from xiaod.records import Clock, Pick
-from xiaod.sinks import Holding, Refused, RetryLater, Sink
+from xiaod.sinks import Holding, Portioned, Refused, RetryLater, Sink
 
 SINK_TICK_S = 1.0
 """How often a sink is called when there are no picks."""
@@ -58,7 +58,8 @@ class Outlet:
         self._retired = False
         self._finish_by_s: float | None = None
         self._hangs = False
-        self._limit = MAX_DELIVERY
+        self._most = min(MAX_DELIVERY, sink.portion) if isinstance(sink, Portioned) else MAX_DELIVERY
+        self._limit = self._most
         self._failures = 0
         self._jitter = Random()  # noqa: S311  spreads retries, guards nothing
         self._log = get_logger("sink").bind(sink=sink.name)
@@ -140,8 +141,12 @@ class Outlet:
                 raise
             self._narrow(batch, refused)
             return False
+        except OSError:
+            # The same picks again: whoever got them already can tell.
+            self._limit = len(batch) or self._limit
+            raise
         self._backlog.delivered(0 if closing or not isinstance(self._sink, Holding) else self._sink.held)
-        self._limit = min(MAX_DELIVERY, 2 * self._limit)
+        self._limit = min(self._most, 2 * self._limit)
         self._count(batch, time.perf_counter() - begun_s)
         return closing
 
@@ -171,7 +176,7 @@ class Outlet:
             self._backlog.waiting(1)
         self._backlog.skipped()
         self._taken.set()
-        self._limit = MAX_DELIVERY
+        self._limit = self._most
         self._metrics.sink_refused.labels(self.name).inc()
         self._log.error("sink.refused", pick=batch[0].id, reason=str(refused))
 

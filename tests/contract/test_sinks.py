@@ -15,9 +15,21 @@ import obspy
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import SecretStr
 
+from tests.endpoint import Answer, Endpoint
 from tests.mosquitto import LIMIT_S, Mosquitto
-from xiaod.config import AgencyConfig, ConsoleConfig, JsonLinesConfig, MqttConfig, QuakeMLConfig
+from tests.natsserver import NatsServer
+from xiaod.config import (
+    AgencyConfig,
+    ConsoleConfig,
+    JsonLinesConfig,
+    MqttConfig,
+    NatsConfig,
+    QuakeMLConfig,
+    WebhookConfig,
+)
+from xiaod.config.nats import StreamConfig
 from xiaod.records import Channel, Latency, Pick
 from xiaod.sinks import SINKS, Sink
 from xiaod.sinks.console import ConsoleSink
@@ -25,6 +37,7 @@ from xiaod.sinks.csv import COLUMNS, csv_text
 from xiaod.sinks.document import pick_document, pick_from_document, schema
 from xiaod.sinks.jsonl import JsonLinesSink
 from xiaod.sinks.quakeml import NOTICE, QuakeMLSink, quakeml_bytes
+from xiaod.sinks.webhook import WebhookSink
 from xiaod.tables import load
 
 AGENCY = AgencyConfig(agency_id="TEST", author="tester")
@@ -145,11 +158,50 @@ def mqtt(tmp_path: Path, request: pytest.FixtureRequest) -> Place:
     return Place(MqttSink(config, AGENCY), written, hindered)
 
 
+def webhook(tmp_path: Path, request: pytest.FixtureRequest) -> Place:
+    answers = [Answer(200)]
+    endpoint = Endpoint(answers)
+    endpoint.__enter__()
+    request.addfinalizer(endpoint.__exit__)
+
+    @contextmanager
+    def hindered() -> Iterator[None]:
+        endpoint.answers = [Answer(503)]
+        yield
+        endpoint.answers = [Answer(200)]
+
+    config = WebhookConfig(kind="webhook", url=SecretStr(endpoint.url), batch=256, timeout_s=LIMIT_S)
+    return Place(WebhookSink(config, AGENCY), lambda: endpoint.taken, hindered)
+
+
+def nats(tmp_path: Path, request: pytest.FixtureRequest) -> Place:
+    server = NatsServer(tmp_path / "nats", "-js")
+    request.addfinalizer(server.kill)
+    server.start()
+
+    @contextmanager
+    def hindered() -> Iterator[None]:
+        server.kill()
+        yield
+        server.start()
+
+    from xiaod.sinks.nats import NatsSink
+
+    config = NatsConfig(
+        kind="nats", servers=(server.server,), stream=StreamConfig(create=True), timeout_s=LIMIT_S
+    )
+    sink = NatsSink(config, AGENCY)
+    request.addfinalizer(sink.close)
+    return Place(sink, server.ids, hindered)
+
+
 PLACES: dict[str, Callable[[Path, pytest.FixtureRequest], Place]] = {
     "console": console,
     "jsonl": jsonl,
     "quakeml": quakeml,
     "mqtt": mqtt,
+    "webhook": webhook,
+    "nats": nats,
 }
 
 
@@ -176,7 +228,9 @@ def test_picks_are_written_once_each_and_ticks_write_nothing(place: Place) -> No
 def test_what_an_error_held_up_is_written_once_when_it_is_delivered_again(place: Place) -> None:
     with place.hindered():
         for _ in range(3):
-            with pytest.raises(OSError, match=r"exists|directory|Broken pipe|Connection refused"):
+            with pytest.raises(
+                OSError, match=r"exists|directory|Broken pipe|Connection refused|cannot connect|HTTP 503"
+            ):
                 place.sink.deliver([pick(1), pick(2)], NOW_NS)
     place.sink.deliver([pick(1), pick(2), pick(3)], NOW_NS)
     place.sink.close()

@@ -17,6 +17,7 @@ FLOORS = {
         "metrics",
         "components",
         "config",
+        "credential",
         "exitcode",
         "folders",
         "tables",

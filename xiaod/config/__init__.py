@@ -17,10 +17,12 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from xiaod.config.model import Model, PositiveSeconds, Probability, Seconds
+from xiaod.config.nats import NatsConfig
 from xiaod.config.netsink import DiscoveryConfig, MqttConfig, TlsConfig
 from xiaod.config.shard import ShardConfig
 from xiaod.config.sink import AppendedConfig, ConsoleConfig, JsonLinesConfig, QuakeMLConfig, SinkConfig
 from xiaod.config.source import DEFAULT_SEEDLINK_PORT, REPLAY_PREFIX, SeedLinkConfig
+from xiaod.config.webhook import WebhookConfig
 
 __all__ = [
     "DEFAULT_SEEDLINK_PORT",
@@ -37,6 +39,7 @@ __all__ = [
     "LogConfig",
     "Model",
     "MqttConfig",
+    "NatsConfig",
     "PickerConfig",
     "QuakeMLConfig",
     "SeedLinkConfig",
@@ -45,6 +48,7 @@ __all__ = [
     "StateConfig",
     "StationConfig",
     "TlsConfig",
+    "WebhookConfig",
     "WindowConfig",
 ]
 

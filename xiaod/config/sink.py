@@ -10,7 +10,9 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from xiaod.config.model import NAME_PATTERN, Model, PositiveSeconds, Seconds
+from xiaod.config.nats import NatsConfig
 from xiaod.config.netsink import MqttConfig
+from xiaod.config.webhook import WebhookConfig
 
 
 class AppendedConfig(Model):
@@ -66,5 +68,6 @@ class ConsoleConfig(Model):
 
 
 SinkConfig = Annotated[
-    JsonLinesConfig | QuakeMLConfig | ConsoleConfig | MqttConfig, Field(discriminator="kind")
+    JsonLinesConfig | QuakeMLConfig | ConsoleConfig | MqttConfig | WebhookConfig | NatsConfig,
+    Field(discriminator="kind"),
 ]

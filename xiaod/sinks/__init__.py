@@ -6,7 +6,7 @@ deliver: the caller waits with back-off and delivers the same picks again, so a 
 makes a sink unusable from the start (a missing package, a secret that cannot be read) is a :class:`SinkError` of its constructor.
 
 >>> sorted(SINKS)
-['console', 'jsonl', 'mqtt', 'quakeml']
+['console', 'jsonl', 'mqtt', 'nats', 'quakeml', 'webhook']
 """
 
 from collections.abc import Collection, Sequence
@@ -76,10 +76,22 @@ class Holding(Protocol):
         ...
 
 
+@runtime_checkable
+class Portioned(Protocol):
+    """A sink that takes only so many picks in one call."""
+
+    @property
+    def portion(self) -> int:
+        """How many."""
+        ...
+
+
 SINKS: dict[str, str] = {
     "jsonl": "xiaod.sinks.jsonl:JsonLinesSink",
     "quakeml": "xiaod.sinks.quakeml:QuakeMLSink",
     "console": "xiaod.sinks.console:ConsoleSink",
     "mqtt": "xiaod.sinks.mqtt:MqttSink",
+    "webhook": "xiaod.sinks.webhook:WebhookSink",
+    "nats": "xiaod.sinks.nats:NatsSink",
 }
 """Kind of sink -> where its class is; imported only when it is used."""

@@ -1,0 +1,135 @@
+"""Sinks over the network that are down, slow, or answer with errors, as the real daemon meets them."""
+
+import base64
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.conftest import Busy
+from tests.end_to_end.harness import Daemon, Server, comparable, wait_until
+from tests.end_to_end.test_faults import free_port, records_in, source_at
+from tests.endpoint import Answer, Endpoint, Request
+from tests.natsserver import NatsServer
+from xiaod.replay import ReplayConfig
+
+HUSH = "hush-hush-hush"
+SECRET = "whsec_" + base64.b64encode(HUSH.encode() * 2).decode()
+
+
+def test_a_webhook_that_is_down_then_slow_then_failing_then_fine(
+    tmp_path: Path, busy: Busy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, expected = busy
+    monkeypatch.setenv("XIAOD_WEBHOOK_SECRET", SECRET)
+    port = free_port()
+    poison: list[str] = []
+
+    def decide(request: Request) -> Answer:
+        # One pick that it will never take, in the midst.
+        if poison and poison[0] in request.ids:
+            return Answer(422)
+        return Answer(200)
+
+    hook = {
+        "kind": "webhook",
+        "url": f"http://me:{HUSH}@127.0.0.1:{port}/{HUSH}?key={HUSH}",
+        "headers": {"Authorization-Too": f"Bearer {HUSH}"},
+        "secret": "${XIAOD_WEBHOOK_SECRET}",
+        "timeout_s": 2.0,
+        "batch": 3,
+    }
+    sinks = [hook, {"kind": "jsonl", "path": str(tmp_path / "picks.jsonl")}]
+    logs = {"format": "json", "level": "debug"}
+    with Server(ReplayConfig(inputs=(path,), port=0, speed="max")) as server:
+        daemon = Daemon(tmp_path, sources=[source_at(server.port)], sinks=sinks, logs=logs, grace_s=30.0)
+        with daemon:
+            # Down: the other sink gets everything meanwhile.
+            wait_until(lambda: len(daemon.picks()) >= len(expected) - 1, "all picks at the other sink")
+            daemon.wait_for("sink.failed")
+            poison.append(daemon.picks()[len(expected) // 2]["id"])
+            assert daemon.stop() == 0
+            left = daemon.events("sink.left")
+            assert [(event["sink"], event["backlog"]) for event in left] == [("webhook", len(expected))]
+            first_log = daemon.log_path.read_text()
+        said = comparable(daemon.picks())
+        assert said == comparable(expected)
+        slow_and_failing = [
+            Answer(200, wait_s=30.0),
+            Answer(500),
+            Answer(429, {"Retry-After": "1"}),
+            Answer(404),
+        ]
+        with Endpoint(slow_and_failing, port=port) as endpoint, daemon:
+            wait_until(lambda: len(endpoint.requests) >= 4, "attempts")
+            assert endpoint.taken == []
+            endpoint.decide = decide
+            wait_until(lambda: len(endpoint.taken) >= len(expected) - 1, "all picks but one at the webhook")
+            [refused] = daemon.wait_for("sink.refused")
+            assert daemon.metric("xiaod_sink_refused_total", sink="webhook") == 1
+            assert daemon.metric("xiaod_sink_backlog", sink="webhook") == 0
+            assert daemon.stop() == 0
+            failures = [event["error"] for event in daemon.events("sink.failed")]
+    assert refused["pick"] == poison[0]
+    for part in ("no answer within 2 s", "HTTP 500", "HTTP 429", "HTTP 404 Not Found; check url"):
+        assert any(part in failure for failure in failures), failures
+    # In order, each once, without the one that was refused.
+    assert endpoint.taken == [pick["id"] for pick in daemon.picks() if pick["id"] != poison[0]]
+    # Those that failed were tried again as they were.
+    assert len({request.headers["webhook-id"] for request in endpoint.requests[:4]}) == 1
+    for log in (first_log, daemon.log_path.read_text()):
+        assert "sink." in log
+        assert HUSH not in log
+        assert SECRET not in log
+
+
+def test_a_bus_that_is_killed_meanwhile_has_each_pick_once(tmp_path: Path, busy: Busy) -> None:
+    path, expected = busy
+    with NatsServer(tmp_path / "nats", "-js") as bus:
+        sinks = [
+            {"kind": "nats", "servers": [bus.server], "stream": {"create": True}},
+            {"kind": "jsonl", "path": str(tmp_path / "picks.jsonl")},
+        ]
+        with (
+            Server(ReplayConfig(inputs=(path,), port=0, speed=60.0)) as server,
+            Daemon(tmp_path, sources=[source_at(server.port)], sinks=sinks) as daemon,
+        ):
+            wait_until(lambda: daemon.metric("xiaod_sink_picks_total", sink="nats") >= 2, "first picks")
+            bus.kill()
+            there = len(daemon.picks())
+            wait_until(lambda: len(daemon.picks()) > there, "picks meanwhile")
+            daemon.wait_for("sink.failed")
+            bus.start()
+            daemon.wait_for("sink.recovered")
+            daemon.finish(records_in(path))
+        assert comparable([content for _, content in bus.messages()]) == comparable(expected)
+        assert {subject for subject, _ in bus.messages()} == {
+            "xiaod.picks.BW.RJOB.P",
+            "xiaod.picks.BW.RJOB.S",
+        }
+
+
+@pytest.mark.parametrize("command", [[], ["check"]])
+def test_without_the_extra_it_is_told_what_to_install(tmp_path: Path, command: list[str]) -> None:
+    config = {
+        "sources": [{"server": "replay:example"}],
+        "sinks": [{"kind": "nats"}],
+        "logs": {"format": "json"},
+    }
+    path = tmp_path / "config.yaml"
+    path.write_text(json.dumps(config), encoding="utf-8")
+    hidden = "import sys; sys.modules['nats'] = None; from xiaod.cli import main; sys.exit(main())"
+    done = subprocess.run(
+        [sys.executable, "-c", hidden, *command, "--config", str(path)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 2
+    assert "sinks: nats: kind nats needs the package nats, which is not installed" in done.stderr
+    assert "pip install 'xiaod[nats]'" in done.stderr
+    assert "Traceback" not in done.stderr

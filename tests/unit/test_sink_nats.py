@@ -1,0 +1,259 @@
+"""The NATS sink against the real nats-server: once each in the stream, whatever the server does meanwhile."""
+
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import nkeys
+import pytest
+from nats.aio.client import Client
+from nats.js.api import StreamConfig
+
+from tests.contract.test_sinks import AGENCY, NOW_NS, pick
+from tests.natsserver import NatsServer
+from xiaod.config import NatsConfig
+from xiaod.configfile import ConfigError, parse_config
+from xiaod.records import Channel, Pick
+from xiaod.sinks import Refused, SinkError
+from xiaod.sinks.document import pick_from_document
+from xiaod.sinks.nats import NatsSink, subject_of
+
+HUSH = "hush-hush"
+
+
+def made(server: str, **keys: Any) -> NatsSink:
+    content = {"kind": "nats", "servers": [server], "timeout_s": 30.0, "stream": {"create": True}, **keys}
+    return NatsSink(NatsConfig.model_validate(content), AGENCY)
+
+
+def sent(server: str, *picks: Pick, **keys: Any) -> None:
+    """Delivered by a sink of their own."""
+    with closing(made(server, **keys)) as sink:
+        sink.deliver(picks, NOW_NS)
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[NatsServer]:
+    with NatsServer(tmp_path / "nats", "-js") as running:
+        yield running
+
+
+def test_what_is_in_the_stream(server: NatsServer) -> None:
+    sink = made(
+        server.server,
+        stream={"create": True, "max_age_s": 86400.0, "max_bytes": 1_000_000, "duplicates_s": 60.0},
+    )
+    sink.deliver([], NOW_NS)
+    # A tick opens nothing, and makes no stream.
+    assert server.messages() == []
+    odd = Channel("B*", ">.X", "", "EHZ")
+    sink.deliver([pick(1), pick(2, phase="S")], NOW_NS)
+    sink.deliver([], NOW_NS)
+    sink.deliver([pick(3, channel=odd), pick(2, phase="S")], NOW_NS)
+    sink.close()
+    sink.close()
+    found = server.messages()
+    assert [subject for subject, _ in found] == [
+        "xiaod.picks.BW.RJOB.P", "xiaod.picks.BW.RJOB.S", "xiaod.picks.B_.__X.P",
+    ]  # fmt: skip
+    assert pick_from_document(found[0][1]) == pick(1)
+    config = server.info().config
+    assert (config.max_age, config.max_bytes, config.duplicate_window) == (86400.0, 1_000_000, 60.0)
+    assert (config.subjects, config.num_replicas) == (["xiaod.picks.*.*.*"], 1)
+
+
+@pytest.mark.parametrize("channel", [Channel("B\r\nX", "\ud800é", "<&", 'E"'), Channel("", "", "", "")])
+def test_any_code_makes_a_subject(channel: Channel) -> None:
+    words = subject_of("a.{network}.{station}-{location}.{channel}.{phase}", channel, "P").split(".")
+    assert len(words) == 5
+    assert all(word.replace("_", "").replace("-", "").isalnum() or set(word) <= {"_", "-"} for word in words)
+
+
+def test_killed_and_restarted_in_between_each_is_once_in_the_stream(server: NatsServer) -> None:
+    sink = made(server.server)
+    sink.deliver([pick(number) for number in range(10)], NOW_NS)
+    server.kill()
+    for _ in range(2):
+        with pytest.raises(OSError, match=r"127\.0\.0\.1.*"):
+            sink.deliver([pick(number) for number in range(5, 15)], NOW_NS)
+    server.start()
+    # Five of these are there already: another process of ours would send them again too.
+    sent(server.server, *[pick(number) for number in range(5, 15)])
+    sink.deliver([pick(number) for number in range(5, 20)], NOW_NS)
+    sink.close()
+    assert server.ids() == [pick(number).id for number in range(20)]
+
+
+def test_a_server_that_is_stopped_in_the_midst_gets_each_once(server: NatsServer) -> None:
+    sink = made(server.server, timeout_s=1.0)
+    sink.deliver([pick(0)], NOW_NS)
+    server.suspend()
+    begun_s = time.monotonic()
+    with pytest.raises(OSError, match="no acknowledgment"):
+        sink.deliver([pick(1), pick(2)], NOW_NS)
+    # The next attempt finds a socket that takes it in, and nobody behind it.
+    with pytest.raises(OSError, match="cannot connect"):
+        sink.deliver([pick(1), pick(2)], NOW_NS)
+    assert time.monotonic() - begun_s < 30
+    server.resume()
+    sink.close()
+    # The first of them may have been taken in before.
+    sent(server.server, pick(1), pick(2))
+    assert server.ids() == [pick(number).id for number in range(3)]
+
+
+def test_what_was_acknowledged_is_not_sent_again_however_late(server: NatsServer) -> None:
+    """Longer than the server remembers what it has got."""
+    large = pick(2, model="x" * 3000)
+
+    async def small(client: Client) -> None:
+        await client.jetstream().add_stream(
+            StreamConfig(name="XIAOD", subjects=["xiaod.>"], max_msg_size=2000, duplicate_window=0.1)
+        )
+
+    server.ask(small)
+    sink = made(server.server)
+    with pytest.raises(Refused, match="larger than the stream takes") as told:
+        sink.deliver([pick(1), large, pick(3)], NOW_NS)
+    assert told.value.picks == {large.id}
+    time.sleep(0.5)
+    # As the outlet does it: those before, then those behind.
+    sink.deliver([pick(1)], NOW_NS)
+    sink.deliver([pick(3)], NOW_NS)
+    with pytest.raises(Refused, match="larger than the server takes"):
+        sink.deliver([pick(4, model="x" * 2_000_000)], NOW_NS)
+    sink.close()
+    assert server.ids() == [pick(1).id, pick(3).id]
+
+
+def test_no_stream_and_another_stream_are_told_with_what_helps(server: NatsServer) -> None:
+    sink = made(server.server, stream={"name": "PICKS"})
+    with pytest.raises(
+        OSError, match=r"no stream takes xiaod\.picks\.BW\.RJOB\.P; make it with: nats stream add PICKS"
+    ):
+        sink.deliver([pick(1)], NOW_NS)
+
+    async def other(client: Client) -> None:
+        await client.jetstream().add_stream(StreamConfig(name="OTHER", subjects=["xiaod.>"]))
+
+    server.ask(other)
+    with pytest.raises(OSError, match="goes to another stream than PICKS"):
+        sink.deliver([pick(1)], NOW_NS)
+    with pytest.raises(OSError, match="stream XIAOD cannot be made: subjects overlap"):
+        sent(server.server, pick(1))
+    sent(server.server, pick(1), stream={"name": "OTHER", "create": True})
+    assert server.ids("OTHER") == [pick(1).id]
+    sink.close()
+
+
+def test_a_server_without_jetstream(tmp_path: Path) -> None:
+    with NatsServer(tmp_path) as plain:
+        with pytest.raises(OSError, match="start nats-server with -js"):
+            sent(plain.server, pick(1))
+        with pytest.raises(OSError, match="no stream takes"):
+            sent(plain.server, pick(1), stream={})
+
+
+USERS = """
+jetstream {}
+authorization {
+  users = [
+    {user: good, password: "hush-hush"}
+    {user: mute, password: "hush-hush", permissions: {publish: ["$JS.API.>"], subscribe: ["_INBOX.>"]}}
+    {nkey: KEY}
+  ]
+}
+"""
+
+
+def test_logging_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seed = nkeys.encode_seed(bytes(range(32)), nkeys.PREFIX_BYTE_USER)
+    (tmp_path / "seed").write_bytes(seed)
+    (tmp_path / "password").write_text(HUSH + "\n")
+    config = USERS.replace("KEY", nkeys.from_seed(bytearray(seed)).public_key.decode())
+    good = {"user": "good", "password": HUSH}
+    with NatsServer(tmp_path / "nats", config=config) as server:
+        sent(server.server, pick(1), username="good", password_file=str(tmp_path / "password"))
+        monkeypatch.setenv("XIAOD_PASSWORD", HUSH)
+        sent(server.server, pick(2), username="good", password="${XIAOD_PASSWORD}")  # noqa: S106  a name
+        sent(server.server, pick(3), nkey_file=str(tmp_path / "seed"))
+        begun_s = time.monotonic()
+        wrong: list[tuple[dict[str, Any], str]] = [
+            ({}, "Authorization Violation.*check username and password"),
+            ({"username": "good", "password": f"not {HUSH}"}, "Authorization Violation.*check username"),
+            ({"username": "mute", "password": HUSH}, "Permissions Violation for Publish.*must allow"),
+        ]
+        for login, said in wrong:
+            with pytest.raises(OSError, match=f"(?i){said}") as told:
+                sent(server.server, pick(4), **login)
+            assert HUSH not in str(told.value)
+        # Nobody waits for an answer that was a refusal.
+        assert time.monotonic() - begun_s < 30
+        assert server.ids(**good) == [pick(number).id for number in (1, 2, 3)]
+
+
+def test_tls_and_token(tmp_path: Path) -> None:
+    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+         "-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)],
+        check=True, capture_output=True, timeout=60,
+    )  # fmt: skip
+    config = f'jetstream {{}}\nauthorization {{token: "{HUSH}"}}\ntls {{cert_file: "{certificate}", key_file: "{key}"}}\n'
+    with NatsServer(tmp_path / "nats", config=config) as server:
+        sent(server.server, pick(1), token=HUSH, tls={"ca_file": str(certificate)})
+        refused: list[dict[str, str] | None] = [{}, None]
+        for tls in refused:
+            with pytest.raises(OSError, match=r"(?i)certificate|ssl|tls") as told:
+                sent(server.server, pick(2), token=HUSH, tls=tls)
+            assert HUSH not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        (
+            {"username": "me", "password": "${XIAOD_NOT_SET}"},
+            "password: the environment variable XIAOD_NOT_SET",
+        ),
+        ({"token_file": "/nowhere/token"}, "token_file: /nowhere/token: cannot be read: No such file"),
+        ({"nkey_file": "/nowhere/seed"}, "nkey_file: /nowhere/seed: cannot be read: No such file"),
+        ({"credentials_file": "/nowhere/me.creds"}, "credentials_file: /nowhere/me.creds: cannot be read"),
+        ({"tls": {"ca_file": "/nowhere/ca.pem"}}, "tls.ca_file: /nowhere/ca.pem: cannot be used"),
+    ],
+)
+def test_what_cannot_be_read_is_told_at_start(keys: dict[str, Any], said: str) -> None:
+    with pytest.raises(SinkError) as told:
+        made("127.0.0.1:9", name="bus", **keys)
+    assert str(told.value).startswith("sinks: bus: ")
+    assert said in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        (f"servers: ['nats://me:{HUSH}@there']", "must not hold a password"),
+        ("servers: ['http://there']", "must be HOST or HOST:PORT"),
+        ("servers: ['there:99999']", "must be HOST or HOST:PORT"),
+        (f"username: me\n    password: [{HUSH}]", "must be"),
+        (
+            f"username: me\n    password: {HUSH}\n    password_file: there",
+            "password_file and password are both given",
+        ),
+        (f"token: {HUSH}\n    nkey_file: there", "nkey_file and token are both given"),
+        ("username: me", "username and password belong together"),
+        ("subject: 'a..b'", "must be words"),
+        ("subject: 'a.{net}'", "only {network}"),
+        ("subject: 'a.>'", "must be words"),
+        ("stream: {max_age_s: 60.0}", "duplicates_s must be at most max_age_s"),
+    ],
+)
+def test_complaints_about_the_file(keys: str, said: str) -> None:
+    text = f"sources:\n  - server: there\nsinks:\n  - kind: nats\n    {keys}\n"
+    with pytest.raises(ConfigError) as told:
+        parse_config(text, "f")
+    assert said in str(told.value)
+    assert HUSH not in str(told.value)

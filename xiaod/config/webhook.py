@@ -1,0 +1,91 @@
+"""The ``webhook`` sink: picks to an HTTP endpoint.
+
+What may hold a password or a token (the address too) is a secret: it is shown neither in logs nor in complaints about the file.
+
+>>> WebhookConfig(kind="webhook", url="https://example.org/picks?key=hush").url
+SecretStr('**********')
+>>> WebhookConfig.check_url("ftp://example.org")
+Traceback (most recent call last):
+ValueError: must be http://HOST[:PORT]/PATH or https://...
+"""
+
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, SecretStr, model_validator
+
+from xiaod.config.model import NAME_PATTERN, Model, PositiveSeconds
+from xiaod.config.netsink import TlsConfig
+
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+"""A token in the sense of HTTP (RFC 9110, 5.6.2)."""
+_OWN_HEADERS = {"host", "content-length", "content-type", "transfer-encoding", "connection", "user-agent"}
+_VARIABLE = re.compile(r"\$\{\w+\}")
+
+
+def _check_url(text: str) -> None:
+    try:
+        parts = urlsplit(text)
+        good = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    except ValueError:
+        good = False
+    if not good or re.search(r"[\s\x00-\x1f\x7f]", text) or parts.fragment:
+        raise ValueError("must be http://HOST[:PORT]/PATH or https://...")
+
+
+def _url(secret: SecretStr) -> SecretStr:
+    text = secret.get_secret_value()
+    if not _VARIABLE.fullmatch(text):
+        _check_url(text)
+    return secret
+
+
+def _headers(headers: dict[str, SecretStr]) -> dict[str, SecretStr]:
+    for name in headers:
+        if not _HEADER_NAME.fullmatch(name):
+            raise ValueError("names must be those of HTTP headers, for example Authorization")
+        if name.lower() in _OWN_HEADERS or name.lower().startswith("webhook-"):
+            raise ValueError(f"{name} is set by this program")
+    return headers
+
+
+class WebhookConfig(Model):
+    """Picks as HTTP requests."""
+
+    kind: Literal["webhook"]
+    """One HTTP POST for each pick, or for some of them together."""
+    name: str = Field(default="webhook", pattern=NAME_PATTERN)
+    """Label in logs, metrics and store; another for each sink."""
+    url: Annotated[SecretStr, AfterValidator(_url)]
+    """Where to POST, or ``${NAME}`` for the environment variable of that name; only scheme, host and port are ever logged."""
+    headers: Annotated[dict[str, SecretStr], AfterValidator(_headers)] = Field(default_factory=dict)
+    """More headers, for example ``Authorization``; a value may be ``${NAME}``."""
+    secret: SecretStr | None = None
+    """Signs each message: ``whsec_`` and 24 to 64 bytes in base64, or ``${NAME}``; several, separated by spaces, while one is replaced."""
+    secret_file: Path | None = Field(default=None, strict=False)
+    """File with the secret in its first line; read at each message."""
+    batch: Annotated[int, Field(ge=1, le=256)] = 1
+    """Picks in one message at most. 1: the body is the pick itself; more: ``{"picks": [...]}``."""
+    timeout_s: PositiveSeconds = 10.0
+    """Longest time for one message: connecting, sending, and the answer."""
+    retry_after_max_s: PositiveSeconds = 300.0
+    """Longest pause that an endpoint can ask for with ``Retry-After``."""
+    tls: TlsConfig = TlsConfig()
+    """With ``https``."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "WebhookConfig":
+        if self.secret is not None and self.secret_file is not None:
+            raise ValueError("secret_file and secret are both given; give one")
+        return self
+
+    @staticmethod
+    def check_url(text: str) -> None:
+        """Refuse what is no address.
+
+        Raises:
+            ValueError: which does not tell it.
+        """
+        _check_url(text)
