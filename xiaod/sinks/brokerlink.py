@@ -25,7 +25,8 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from xiaod.config import MqttConfig, TlsConfig
+from xiaod.config import MqttConfig
+from xiaod.sinks.tls import tls_context
 
 INFLIGHT = 20
 """Messages that are sent before the first of them is acknowledged."""
@@ -94,32 +95,6 @@ class _Client(Client):
         if len(packet) > 2 and packet[2] >= FAILURE:
             self.refused(int.from_bytes(packet[:2], "big"), packet[2])
         return super()._handle_pubrec()
-
-
-def tls_context(config: TlsConfig) -> ssl.SSLContext:
-    """What a connection is encrypted with.
-
-    Raises:
-        BrokerError: when a file cannot be read; the message names its key.
-    """
-    key = "ca_file"
-    try:
-        context = ssl.create_default_context(cafile=config.ca_file)
-        if config.cert_file is not None:
-            key = "cert_file, key_file"
-            # An empty password: OpenSSL would ask the terminal for one.
-            context.load_cert_chain(config.cert_file, config.key_file, password="")
-    except (OSError, ValueError) as error:
-        named = ", ".join(str(getattr(config, name)) for name in key.split(", "))
-        raise BrokerError(
-            f"tls.{key}: {named}: cannot be used: {error.strerror or error}; must be PEM"
-            if isinstance(error, OSError)
-            else f"tls.{key}: {named}: cannot be used: {error}"
-        ) from error
-    if config.insecure:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context
 
 
 class BrokerLink:

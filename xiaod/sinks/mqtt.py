@@ -19,15 +19,16 @@ import socket
 from collections.abc import Sequence
 
 from xiaod.config import AgencyConfig, MqttConfig
-from xiaod.credential import CredentialError, credential
+from xiaod.credential import credential
 from xiaod.logs import get_logger
 from xiaod.records import Pick
 from xiaod.shard import ALONE
 from xiaod.sinks import Refused, SinkError
-from xiaod.sinks.brokerlink import BrokerError, BrokerLink, Message, MessageError, Will, tls_context
+from xiaod.sinks.brokerlink import BrokerError, BrokerLink, Message, MessageError, Will
 from xiaod.sinks.document import pick_json
 from xiaod.sinks.homeassistant import OFFLINE, ONLINE, birth_topic, sensor_of
 from xiaod.sinks.naming import safe
+from xiaod.sinks.tls import tls_context
 
 NO_LOCATION = "--"
 """An empty location in a topic, as in stream patterns."""
@@ -70,7 +71,7 @@ class MqttSink:
             self._password()
             if config.tls is not None:
                 tls_context(config.tls)
-        except (CredentialError, BrokerError) as error:
+        except OSError as error:
             raise SinkError(f"sinks: {config.name}: {error}") from error
 
     @property

@@ -13,7 +13,6 @@ own thread, and that loop runs only in calls of the sink: the tick each second a
 import asyncio
 import contextlib
 import hashlib
-import json
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -30,7 +29,8 @@ from xiaod.config import AgencyConfig, NatsConfig
 from xiaod.credential import credential
 from xiaod.records import Channel, Pick
 from xiaod.sinks import Refused, SinkError
-from xiaod.sinks.document import pick_document
+from xiaod.sinks.document import pick_json
+from xiaod.sinks.naming import safe
 from xiaod.sinks.tls import tls_context
 
 BREATH_S = 0.005
@@ -43,7 +43,6 @@ OTHER_STREAM = 10060
 """JetStream's error code of a subject that another stream takes."""
 
 _ID = re.compile(r"[!-~]{1,200}")
-_UNFIT = re.compile(r"[^A-Za-z0-9_-]")
 
 
 class BusError(OSError):
@@ -59,7 +58,7 @@ def subject_of(template: str, channel: Channel, phase: str) -> str:
         "channel": channel.channel,
         "phase": phase,
     }
-    return template.format_map({key: _UNFIT.sub("_", code) or "_" for key, code in codes.items()})
+    return template.format_map({key: safe(code).replace(".", "_") or "_" for key, code in codes.items()})
 
 
 def message_id(pick: Pick) -> str:
@@ -141,11 +140,10 @@ class NatsSink:
 
     async def _publish_one(self, stream: JetStreamContext, pick: Pick) -> None:
         subject = subject_of(self._config.subject, pick.channel, pick.phase)
-        body = json.dumps(pick_document(pick, self._agency), separators=(",", ":"), allow_nan=False)
         sending = asyncio.ensure_future(
             stream.publish(
                 subject,
-                body.encode(),
+                pick_json(pick, self._agency).encode(),
                 timeout=self._config.timeout_s,
                 stream=self._config.stream.name,
                 headers={Header.MSG_ID: message_id(pick)},
