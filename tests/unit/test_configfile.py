@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from xiaod.config import Config
+from xiaod.config import Config, SinkConfig
 from xiaod.configfile import MAX_BYTES, MAX_PROBLEMS, ConfigError, load_config, parse_config
 
 REFERENCE = Path(__file__).parents[2] / "config.yaml"
@@ -166,6 +167,21 @@ def test_the_reference_names_every_key_with_its_default() -> None:
         required = {"kind", "path", "folder"}
         plain = type(sink).model_validate(sink.model_dump(include=required))
         assert sink == plain
+
+
+def test_the_reference_shows_every_key_of_the_other_sinks_with_its_default() -> None:
+    lines = TEXT.splitlines()
+    first = next(number for number, line in enumerate(lines) if line.startswith("  # - kind:"))
+    last = next(number for number in range(first, len(lines)) if not lines[number].startswith("  #"))
+    entries = yaml.safe_load("\n".join(line[4:] for line in lines[first:last]))
+    models = {get_args(model.model_fields["kind"].annotation)[0]: model for model in models_of(SinkConfig)
+              if "kind" in model.model_fields}  # fmt: skip
+    assert len(entries) >= 3
+    for entry in entries:
+        model = models[entry["kind"]]
+        assert entry.keys() == model.model_fields.keys()
+        needed = {key: entry[key] for key, field in model.model_fields.items() if field.is_required()}
+        assert model.model_validate(entry) == model.model_validate(needed)
 
 
 @settings(max_examples=300, deadline=None)

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import yaml
 
 from tests.contract.test_sinks import AGENCY, NOW_NS, pick
 from tests.end_to_end.harness import wait_until
@@ -392,12 +391,3 @@ def test_home_assistant_is_told_of_each_station_and_phase_before_its_first_pick(
     wait_until(lambda: ticks(sink), "a new connection")
     assert own.retained(configs, 2) == found
     sink.close()
-
-
-def test_the_reference_has_every_key_with_its_default() -> None:
-    lines = (Path(__file__).parents[2] / "config.yaml").read_text().splitlines()
-    first = next(number for number, line in enumerate(lines) if line.startswith("  # - kind: mqtt"))
-    last = next(number for number in range(first, len(lines)) if not lines[number].startswith("  #"))
-    [shown] = yaml.safe_load("\n".join(line[4:] for line in lines[first:last]))
-    wanted = MqttConfig(kind="mqtt", server="broker.local").model_dump(mode="json")
-    assert shown == wanted
