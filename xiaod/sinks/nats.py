@@ -14,7 +14,7 @@ import asyncio
 import contextlib
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from typing import Any
 
 import nkeys
@@ -140,23 +140,15 @@ class NatsSink:
 
     async def _publish_one(self, stream: JetStreamContext, pick: Pick) -> None:
         subject = subject_of(self._config.subject, pick.channel, pick.phase)
-        sending = asyncio.ensure_future(
-            stream.publish(
-                subject,
-                pick_json(pick, self._agency).encode(),
-                timeout=self._config.timeout_s,
-                stream=self._config.stream.name,
-                headers={Header.MSG_ID: message_id(pick)},
-            )
+        sending = stream.publish(
+            subject,
+            pick_json(pick, self._agency).encode(),
+            timeout=self._config.timeout_s,
+            stream=self._config.stream.name,
+            headers={Header.MSG_ID: message_id(pick)},
         )
-        complaint = asyncio.ensure_future(self._complained.wait())
-        await asyncio.wait({sending, complaint}, return_when=asyncio.FIRST_COMPLETED)
-        complaint.cancel()
-        if not sending.done():
-            sending.cancel()
-            raise BusError(f"{self._where}: {subject}: {self._last_said()}")
         try:
-            sending.result()
+            await self._unless_told(sending, subject)
         except MaxPayloadError as error:
             raise Refused(f"{subject}: larger than the server takes", [pick.id]) from error
         except NoStreamResponseError as error:
@@ -187,6 +179,7 @@ class NatsSink:
                 await client.connect(
                     list(config.servers),
                     error_cb=self._hear,
+                    closed_cb=self._lose,
                     name=f"xiaod {config.name}",
                     # A connection that is lost is opened anew at the next delivery.
                     allow_reconnect=False,
@@ -198,7 +191,7 @@ class NatsSink:
                 stream = client.jetstream(timeout=config.timeout_s)
                 self._complained.clear()
                 if config.stream.create:
-                    await self._make_stream(stream)
+                    await self._unless_told(self._make_stream(stream), f"stream {config.stream.name}")
         except BusError:
             raise
         except (Error, OSError, ValueError, nkeys.NkeysError) as error:
@@ -242,15 +235,26 @@ class NatsSink:
                 async with asyncio.timeout(CLOSE_LIMIT_S):
                     await client.close()
 
+    async def _unless_told(self, work: Coroutine[Any, Any, Any], what: str) -> None:
+        """Do something, but not wait for its answer once the server complains or has gone."""
+        doing, told = asyncio.ensure_future(work), asyncio.ensure_future(self._complained.wait())
+        await asyncio.wait({doing, told}, return_when=asyncio.FIRST_COMPLETED)
+        told.cancel()
+        if not doing.done():
+            doing.cancel()
+            said = self._said[-1] if self._said else "connection lost"
+            raise BusError(f"{self._where}: {what}: {said}{_remedy(said)}")
+        doing.result()
+
+    async def _lose(self) -> None:
+        """The connection is closed."""
+        self._complained.set()
+
     async def _hear(self, error: Exception) -> None:
         """What the server says besides, such as that a subject is not allowed."""
         text = getattr(error, "strerror", None) or str(error) or type(error).__name__
         self._said = [*self._said[-3:], text.removeprefix("nats: ")[:200]]
         self._complained.set()
-
-    def _last_said(self) -> str:
-        said = self._said[-1] if self._said else "connection lost"
-        return f"{said}{_remedy(said)}"
 
     def _because(self) -> str:
         return f": {self._said[-1]}" if self._said else ""

@@ -1,0 +1,100 @@
+"""Whatever an endpoint or a broker sends, a sink raises nothing but ``OSError``, which the daemon outlives."""
+
+import contextlib
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import SecretStr
+
+from tests.contract.test_sinks import AGENCY, NOW_NS, pick
+from xiaod.config import NatsConfig, WebhookConfig
+from xiaod.config.nats import StreamConfig
+from xiaod.sinks.nats import NatsSink
+from xiaod.sinks.webhook import WebhookSink
+
+INFO = b'INFO {"server_id":"x","version":"2.9.10","proto":1,"headers":true,"max_payload":1048576,"jetstream":true}\r\n'
+
+
+class Parrot:
+    """Sends the same bytes to everybody, hears a bit of what comes back, and hangs up."""
+
+    def __init__(self) -> None:
+        self.text = b""
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.port = self._socket.getsockname()[1]
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+        self._thread.join(60)
+
+    def _serve(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                sock, _ = self._socket.accept()
+                with sock, contextlib.suppress(OSError):
+                    sock.sendall(self.text)
+                    sock.shutdown(socket.SHUT_WR)
+                    while sock.recv(65536):
+                        pass
+
+
+@pytest.fixture(scope="module")
+def parrot() -> Iterator[Parrot]:
+    with closing(Parrot()) as running:
+        yield running
+
+
+HEADERS = st.lists(
+    st.sampled_from(
+        [b"Content-Length: -1", b"Content-Length: 99999999999999999999", b"Transfer-Encoding: chunked, x", b"Retry-After: 1e9",
+         b"Location: //", b": x", b"\x00: \xff", b"Content-Encoding: gzip", b"Set-Cookie: a=\x01", b"Upgrade: websocket"]
+    ) | st.binary(max_size=30)
+)  # fmt: skip
+ANSWERS = st.binary(max_size=200) | st.builds(
+    lambda status, headers, body: b"HTTP/1.1 %d X\r\n%s\r\n\r\n%s" % (status, b"\r\n".join(headers), body),
+    st.integers(0, 1000),
+    HEADERS,
+    st.binary(max_size=50),
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(text=ANSWERS)
+def test_any_answer_to_a_webhook(parrot: Parrot, text: bytes) -> None:
+    parrot.text = text
+    url = SecretStr(f"http://127.0.0.1:{parrot.port}/")
+    sink = WebhookSink(WebhookConfig(kind="webhook", url=url, timeout_s=30.0), AGENCY)
+    with contextlib.suppress(OSError):
+        sink.deliver([pick(1)], NOW_NS)
+
+
+WORDS = st.lists(
+    st.sampled_from(
+        [b"PONG\r\n", b"PING\r\n", b"+OK\r\n", b"-ERR 'Authorization Violation'\r\n", b"-ERR\r\n", INFO, b"INFO {\r\n", b"INFO []\r\n",
+         b"MSG _INBOX.a 1 5\r\nhello\r\n", b"HMSG a 1 12 2\r\nNATS/1.0\r\n\r\n\r\n", b"MSG a 1 -5\r\n", b"MSG a b c d e\r\n"]
+    ) | st.binary(max_size=40)
+)  # fmt: skip
+
+
+@settings(max_examples=100, deadline=None)
+@given(begin=st.sampled_from([INFO, INFO + b"PONG\r\n", b""]), words=WORDS)
+def test_anything_that_a_broker_says(parrot: Parrot, begin: bytes, words: list[bytes]) -> None:
+    parrot.text = begin + b"".join(words)
+    config = NatsConfig(
+        kind="nats",
+        servers=(f"127.0.0.1:{parrot.port}",),
+        stream=StreamConfig(create=True),
+        timeout_s=2.0,
+    )
+    with closing(NatsSink(config, AGENCY)) as sink, pytest.raises(OSError, match=r"127\.0\.0\.1"):
+        sink.deliver([pick(1)], NOW_NS)
