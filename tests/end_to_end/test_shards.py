@@ -1,6 +1,7 @@
 """Several processes share the stations: together they make the picks of one, whatever their number, and when it changes."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from tests.end_to_end.harness import LIMIT_S, Daemon, Server, comparable, wait_u
 from tests.end_to_end.test_durability import at_rest
 from tests.end_to_end.test_faults import QUICK
 from tests.end_to_end.test_reload import hang_up
+from tests.natsserver import NatsServer
 from xiaod.replay import ReplayConfig
 from xiaod.shard import shard_of
 
@@ -24,11 +26,15 @@ SPEED = 4.0
 XIAOD = (sys.executable, "-m", "xiaod")
 
 
+def written_by_each(folder: Path) -> dict[str, Any]:
+    return {"kind": "jsonl", "path": str(folder / "picks-{shard}.jsonl"), "rotate": "none"}
+
+
 def daemon_of(folder: Path, port: int, shard: str = "", by: str = "option", **sections: Any) -> Daemon:
     """A daemon in a folder of its own, with state and picks where all shards have theirs."""
     content = {
         "sources": [{"name": "test", "server": f"127.0.0.1:{port}", **QUICK, **sections.pop("source", {})}],
-        "sinks": [{"kind": "jsonl", "path": str(folder / "picks-{shard}.jsonl"), "rotate": "none"}],
+        "sinks": [written_by_each(folder)],
         "state": {"folder": str(folder / "state"), "save_interval_s": 0.5},
         **sections,
     }
@@ -116,11 +122,16 @@ def test_shards_together_make_the_picks_of_one_process(
         assert {shard_of("BW", json.loads(line)["station"], 3) for line in lines} == {index}
 
 
-def started(stack: ExitStack, folder: Path, port: int, count: int) -> list[Daemon]:
-    """All shards of a count."""
-    source = {"begin": "resume"}
+def started(
+    stack: ExitStack, folder: Path, port: int, count: int, bus: NatsServer | None = None
+) -> list[Daemon]:
+    """All shards of a count; where there is a bus, their picks go there too."""
+    sections: dict[str, Any] = {"source": {"begin": "resume"}}
+    if bus is not None:
+        shared = {"kind": "nats", "servers": [bus.server], "stream": {"create": True}}
+        sections["sinks"] = [written_by_each(folder), shared]
     return [
-        stack.enter_context(daemon_of(folder, port, f"{index}/{count}", source=source))
+        stack.enter_context(daemon_of(folder, port, f"{index}/{count}", **dict(sections)))
         for index in range(count)
     ]
 
@@ -130,18 +141,22 @@ def test_nothing_is_lost_or_made_twice_when_the_number_changes(
     tmp_path: Path, event: tuple[Path, int], expected: list[dict[str, Any]]
 ) -> None:
     quarter, ids = event[1] // 4, {pick["id"] for pick in expected}
-    with Server(ReplayConfig(inputs=(event[0],), port=0, speed=SPEED, copies=COPIES)) as server:
+    slow = ReplayConfig(inputs=(event[0],), port=0, speed=SPEED, copies=COPIES)
+    with Server(slow) as server, ExitStack() as around:
+        bus = None
+        if shutil.which("nats-server"):
+            bus = around.enter_context(NatsServer(tmp_path / "nats", "-js"))
         with ExitStack() as stack:
-            [alone] = started(stack, tmp_path, server.port, 1)
+            [alone] = started(stack, tmp_path, server.port, 1, bus)
             wait_until(lambda: used_records([alone]) >= quarter, "a quarter of the records")
             assert alone.stop() == 0
         with ExitStack() as stack:
-            three = started(stack, tmp_path, server.port, 3)
+            three = started(stack, tmp_path, server.port, 3, bus)
             wait_until(lambda: used_records(three) >= quarter, "a quarter of the records")
             three[1].process.send_signal(signal.SIGKILL)
             assert [three[index].stop() for index in (0, 2)] == [0, 0]
         with ExitStack() as stack:
-            two = started(stack, tmp_path, server.port, 2)
+            two = started(stack, tmp_path, server.port, 2, bus)
             # Of another count nobody may run meanwhile.
             two[0].wait_for("service.started")
             command = [*XIAOD, "--shard", "2/3", "--config", str(two[0].config_path)]
@@ -152,6 +167,9 @@ def test_nothing_is_lost_or_made_twice_when_the_number_changes(
             wait_until(lambda: {pick["id"] for pick in written(tmp_path)} >= late, "picks")
             wait_until(lambda: all(map(at_rest, two)), "the end of the data")
             assert [daemon.stop() for daemon in two] == [0, 0]
+        if bus is not None:
+            # Where all shards' picks meet, each is once.
+            assert sorted(bus.ids()) == sorted(ids)
     inherited = [sum(event["stations"] for event in one.events("shard.inherited")) for one in (*three, *two)]
     assert sum(inherited[:3]) == COPIES
     assert sum(inherited[3:]) == sum(
