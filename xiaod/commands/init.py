@@ -102,7 +102,7 @@ def run(options: argparse.Namespace) -> int:
     except OSError as error:
         return refuse(error)
     print(
-        f"{options.output}: {len(choices)} station(s) of {source.server} ({info.software or 'unknown software'})"
+        f"{options.output}: {len(choices)} station(s) of {source.server} ({info.software.partition(' ::')[0] or 'unknown software'})"
     )
     print(
         f"next: xiaod check --config {options.output}; xiaod selftest --config {options.output}; xiaod --config {options.output}"
