@@ -13,6 +13,9 @@ run; latencies by the host's, so that one that is set does not make anybody wait
 ['Z--']
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from xiaod.board import Board, StationEntry
 from xiaod.buffer import ADVANCING, BufferSettings, InstrumentBuffer, pieces_of
 from xiaod.logs import get_logger
@@ -27,6 +30,8 @@ LOGGED_VERDICTS = frozenset(
 )
 """What an operator should hear of, once for each instrument until something else happens to it."""
 
+NONE_BEFORE: Mapping[Instrument, str] = MappingProxyType({})
+
 MAX_GAP_S = 30 * 86_400.0
 """Longer is no gap, but a clock that was wrong."""
 
@@ -34,7 +39,16 @@ MAX_GAP_S = 30 * 86_400.0
 class Assembler:
     """Buffers of all instruments."""
 
-    def __init__(self, settings: BufferSettings, metrics: Metrics, board: Board, clock: Clock) -> None:
+    def __init__(
+        self,
+        settings: BufferSettings,
+        metrics: Metrics,
+        board: Board,
+        clock: Clock,
+        letters: Mapping[Instrument, str] = NONE_BEFORE,
+    ) -> None:
+        """Begin; ``letters`` are the components that instruments have shown before."""
+        self._letters = letters
         self._clock = clock
         self._settings = settings
         self._metrics = metrics
@@ -90,7 +104,9 @@ class Assembler:
         instrument = segment.channel.instrument
         buffer = self._buffers.get(instrument)
         if buffer is None:
-            buffer = self._buffers[instrument] = InstrumentBuffer(self._settings)
+            buffer = self._buffers[instrument] = InstrumentBuffer(
+                self._settings, self._letters.get(instrument, "")
+            )
         metrics.bytes.labels(segment.source).inc(segment.record_bytes)
         windows: list[Window] = []
         verdict = Verdict.GOOD

@@ -21,7 +21,7 @@ samples are looked at too. Stretches shorter than a window and a hop may give no
 """
 
 from collections import deque
-from collections.abc import Container, Iterator
+from collections.abc import Collection, Container, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -67,11 +67,12 @@ class _Lane:
 class InstrumentBuffer:
     """Buffers and window cutter of one instrument; no clock of its own."""
 
-    def __init__(self, settings: BufferSettings) -> None:
+    def __init__(self, settings: BufferSettings, letters: Collection[str] = ()) -> None:
+        """Begin; ``letters`` are components that the instrument has shown before: they count for the rows of the others."""
         self._settings = settings
-        self._tracks: dict[str, Track] = {}
+        self._tracks = {letter: Track(settings.wait_ns, settings.max_lead) for letter in letters}
         self._instrument = Instrument("", "", "", "")
-        self._rows: list[tuple[str, int]] = []
+        self._rows = self._rows_now()
         self._cursor: int | None = None
         self._lanes = (_Lane(), _Lane())
         self._incomplete: deque[tuple[int, frozenset[str]]] = deque()
@@ -89,10 +90,10 @@ class InstrumentBuffer:
         track = self._tracks.get(letter)
         if (refused := self._untimely(segment, track)) is not None:
             return refused
+        self._instrument = segment.channel.instrument
         if track is None:
-            self._instrument = segment.channel.instrument
             track = self._tracks[letter] = Track(settings.wait_ns, settings.max_lead)
-            self._rows = sorted(rows_of(self._tracks).items(), key=lambda item: item[1])
+            self._rows = self._rows_now()
         verdict = track.insert(segment, now_ns or 0)
         if verdict is Verdict.CLOCK_STEP:
             self._start_anew()
@@ -157,6 +158,9 @@ class InstrumentBuffer:
         # A stream that goes on where it was is right, and the host's clock has been set back.
         goes_on = track is not None and segment.start_ns <= track.edge * GRID_NS + JOINS_NS
         return None if goes_on else Verdict.FUTURE
+
+    def _rows_now(self) -> list[tuple[str, int]]:
+        return sorted(rows_of(self._tracks).items(), key=lambda item: item[1])
 
     def _start_anew(self) -> None:
         self._tracks = {

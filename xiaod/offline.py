@@ -10,18 +10,19 @@ offline runs over the same data give the same picks.
 import asyncio
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import IO
 
+from xiaod.assembler import NONE_BEFORE
 from xiaod.config import AgencyConfig, Config, EngineConfig, SeedLinkConfig
 from xiaod.configfile import load_config
 from xiaod.engines import Engine
 from xiaod.logs import configure_logs
 from xiaod.metrics import Metrics
 from xiaod.pipeline import Pipeline
-from xiaod.records import Pick
+from xiaod.records import Instrument, Pick
 from xiaod.service import open_engine
 from xiaod.sinks import Sink
 from xiaod.sources import Source
@@ -176,12 +177,19 @@ def picks_of(inputs: Sequence[Path], config: Config) -> list[Pick]:
 
 
 def run_offline(
-    config: Config, engine: Engine, source: Source, sink: Sink, metrics: Metrics | None = None
+    config: Config,
+    engine: Engine,
+    source: Source,
+    sink: Sink,
+    metrics: Metrics | None = None,
+    letters: Mapping[Instrument, str] = NONE_BEFORE,
 ) -> None:
-    """The pipeline without a clock, from a source into a sink."""
+    """The pipeline without a clock, from a source into a sink; ``letters`` are components that instruments have shown before."""
 
     async def work() -> None:
-        pipeline = Pipeline(config, engine, [source], [sink], metrics or Metrics(), clock=lambda: None)
+        pipeline = Pipeline(
+            config, engine, [source], [sink], metrics or Metrics(), clock=lambda: None, letters=letters
+        )
         try:
             async with asyncio.TaskGroup() as group:
                 pipeline.start(group)

@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from models.calibration import Calibration
-from xiaod.assembler import Assembler
+from xiaod.assembler import NONE_BEFORE, Assembler
 from xiaod.backlog import StoredBacklog
 from xiaod.board import Board, BoardCollector
 from xiaod.bridge import Inbox, SourceBridge
@@ -100,6 +100,7 @@ class Pipeline:
         store: PickStore | None = None,
         ledger: Ledger | None = None,
         shown: bool = False,
+        letters: Mapping[Instrument, str] = NONE_BEFORE,
     ) -> None:
         """Wire everything; must be called inside the event loop that runs it. ``shown``: with a monitor for who looks."""
         self.metrics = metrics
@@ -124,7 +125,7 @@ class Pipeline:
             clock,
             ledger,
         )
-        self.assembler = Assembler(buffer_settings(config), metrics, self.board, clock)
+        self.assembler = Assembler(buffer_settings(config), metrics, self.board, clock, letters)
         if shown:
             self._stage.monitor = Monitor(self.board, self.assembler, self._stage.views, config.http.traces)
         for source in sources:

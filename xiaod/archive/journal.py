@@ -51,10 +51,10 @@ class Journal:
     def key(self, piece: Piece) -> str:
         """What the result of a piece is kept under, for its files as they are now."""
         states = []
-        for name in piece.files:
+        for name, *extent in piece.files:
             try:
                 status = Path(name).stat()
-                states.append((str(Path(name).resolve()), status.st_size, status.st_mtime_ns))
+                states.append((str(Path(name).resolve()), status.st_size, status.st_mtime_ns, *extent))
             except OSError:
                 states.append((name, -1, -1))
         asked = [
@@ -63,6 +63,7 @@ class Journal:
             piece.start_ns,
             piece.stop_ns,
             piece.patterns,
+            piece.letters,
             states,
         ]
         return hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:KEY_LETTERS]

@@ -111,7 +111,7 @@ def pick_piece(job: Job, piece: Piece) -> Outcome:
     before_ns, after_ns = margins_ns(job.config)
     source = _Records(piece, piece.start_ns - before_ns, piece.stop_ns + after_ns)
     sink, metrics = ListSink(), Metrics()
-    run_offline(job.config, _engine(job), source, sink, metrics)
+    run_offline(job.config, _engine(job), source, sink, metrics, {piece.instrument: piece.letters})
     refused: Counter[str] = Counter()
     for family in metrics.records.collect():
         for sample in family.samples:
@@ -146,12 +146,15 @@ class _Records:
         self.damaged: list[tuple[str, str]] = []
         self.misplaced: Counter[str] = Counter()
         files = []
-        for name in piece.files:
-            if (path := Path(name)).is_file():
-                files.append(path)
-            else:
+        extents = {}
+        for name, begin, stop in piece.files:
+            if not (path := Path(name)).is_file():
                 self.damaged.append((name, "is gone"))
-        self._source = FileSource(files, wanted=self._wanted)
+                continue
+            files.append(path)
+            if stop is not None:
+                extents[path] = begin, stop
+        self._source = FileSource(files, wanted=self._wanted, extents=extents)
 
     @property
     def records(self) -> int:

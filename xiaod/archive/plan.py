@@ -7,22 +7,27 @@ picks do not either.
 A piece reads the files of its own day and of the days beside it, because records, windows and filters reach across midnight. Where
 there is no file for the day before or after, half of that day belongs to the piece too: records lie on both sides of a midnight.
 
->>> plan([], Stretch()).pieces
-()
+>>> len(plan([], Stretch()).pieces)
+0
 """
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, overload
 
 from xiaod.archive.sds import sds_name
+from xiaod.components import KNOWN_LETTERS
 from xiaod.records import Channel, Instrument
-from xiaod.sources.files import files_of, headers_of
+from xiaod.sources.files import Extent, files_of, headers_of
 from xiaod.sources.miniseed import channel_of
 from xiaod.sources.patterns import matches
 from xiaod.timebase import NS_PER_S, iso_from_ns
+
+if TYPE_CHECKING:
+    from pymseed import MS3Record
 
 DAY_NS = 86_400 * NS_PER_S
 EVERYTHING = ("*.*.*.*",)
@@ -53,6 +58,15 @@ class Stretch:
         )
 
 
+class Part(NamedTuple):
+    """Some bytes of a file."""
+
+    path: str
+    begin: int = 0
+    stop: int | None = None
+    """None: up to the end."""
+
+
 @dataclass(frozen=True, slots=True)
 class Piece:
     """What is picked at once: one instrument, for some time, from some files."""
@@ -62,8 +76,10 @@ class Piece:
     """Picks from here on belong to it ..."""
     stop_ns: int
     """... up to here."""
-    files: tuple[str, ...]
+    files: tuple[Part, ...]
     patterns: tuple[str, ...] = EVERYTHING
+    letters: str = ""
+    """Components that the instrument has shown on days before."""
 
     @property
     def label(self) -> str:
@@ -79,22 +95,30 @@ class Piece:
 class Plan:
     """All pieces, in order of their start."""
 
-    pieces: tuple[Piece, ...]
-    unreadable: tuple[tuple[str, str], ...] = ()
-    """Files in which no record was found, and why."""
+    pieces: Sequence[Piece]
+    damaged: Mapping[str, str]
+    """Files of which something could not be read, and what."""
     files: int = 0
 
 
 @dataclass(slots=True)
-class _Listing:
-    """Which files hold which days of which instrument."""
+class _Day:
+    """Where a day of an instrument is."""
 
-    days: dict[Instrument, dict[int, list[int]]] = field(default_factory=lambda: defaultdict(dict))
+    parts: dict[int, Extent | None] = field(default_factory=dict)
+    """File by its number -> bytes from and to; None: the whole of it."""
+    letters: str = ""
+    """Components on it."""
 
-    def add(self, instrument: Instrument, day: int, number: int) -> None:
-        files = self.days[instrument].setdefault(day, [])
-        if not files or files[-1] != number:
-            files.append(number)
+    def add(self, number: int, extent: Extent | None) -> None:
+        known = self.parts.get(number, extent)
+        self.parts[number] = (
+            None if known is None or extent is None else (min(known[0], extent[0]), max(known[1], extent[1]))
+        )
+
+
+_Listing = dict[Instrument, dict[int, _Day]]
+"""Instrument -> day since 1970 -> where it is."""
 
 
 def patterns_of(text: str) -> tuple[str, ...]:
@@ -127,53 +151,64 @@ def plan(inputs: Sequence[Path], stretch: Stretch, seen: Callable[[int], None] =
     Raises:
         FileNotFoundError: when an input does not exist.
     """
-    listing, files, unreadable = _Listing(), [], []
+    listing: _Listing = defaultdict(lambda: defaultdict(_Day))
+    files: list[str] = []
+    damaged: dict[str, str] = {}
     for number, path in enumerate(dict.fromkeys(files_of(inputs))):
         files.append(str(path))
         try:
-            found = list(_days_of(path, stretch))
+            for found in _contents(path, stretch):
+                if isinstance(found, str):
+                    damaged.setdefault(str(path), found)
+                elif matches(found.channel, stretch.patterns):
+                    day = listing[found.channel.instrument][found.day]
+                    if found.channel.component not in day.letters:
+                        day.letters += found.channel.component
+                    day.add(number, found.extent)
         except OSError as error:
-            found = []
-            unreadable.append((str(path), str(error.strerror or error)))
-        else:
-            if not found and not _has_record(path):
-                unreadable.append((str(path), "no record of miniSEED"))
-        for channel, day in found:
-            if matches(channel, stretch.patterns):
-                listing.add(channel.instrument, day, number)
+            damaged.setdefault(str(path), str(error.strerror or error))
         seen(number + 1)
-    pieces = sorted(
-        _pieces(listing, files, stretch), key=lambda piece: (piece.start_ns, piece.stop_ns, piece.instrument)
-    )
-    return Plan(tuple(pieces), tuple(unreadable), len(files))
+    return Plan(_Pieces(listing, files, stretch), damaged)
 
 
-def _days_of(path: Path, stretch: Stretch) -> Iterator[tuple[Channel, int]]:
-    """Channels and days that a file holds."""
+class _Content(NamedTuple):
+    """What a file, or a part of it, holds."""
+
+    channel: Channel
+    day: int
+    extent: Extent | None
+
+
+def _contents(path: Path, stretch: Stretch) -> Iterator[_Content | str]:
+    """What a file holds, and what is wrong with it."""
     named = sds_name(path.name)
-    headers = headers_of(path)
     if named is not None:
         if not _may_hold(named.day, stretch):
             return
-        first = next(headers, None)
+        _, first = next(headers_of(path), (0, ""))
         if (
-            first is not None
+            not isinstance(first, str)
             and channel_of(first.sourceid) == named.channel
-            and abs((first.starttime + first.endtime) // 2 // DAY_NS - named.day) <= 1
+            and abs(_middle_ns(first) // DAY_NS - named.day) <= 1
         ):
-            yield named.channel, named.day
+            yield _Content(named.channel, named.day, None)
             return
-        headers = headers_of(path)
-    last = None
-    for header in headers:
+    for offset, header in headers_of(path):
+        if isinstance(header, str):
+            yield f"byte {offset}: {header}"
+            continue
         channel = channel_of(header.sourceid)
         first_day, last_day = header.starttime // DAY_NS, header.endtime // DAY_NS
         if channel is None or last_day - first_day > MAX_RECORD_DAYS:
+            yield f"byte {offset}: {header.sourceid}, {(last_day - first_day)} days: not believed"
             continue
         for day in range(first_day, last_day + 1):
-            if (channel, day) != last:
-                last = channel, day
-                yield last
+            yield _Content(channel, day, (offset, offset + header.reclen))
+
+
+def _middle_ns(header: "MS3Record") -> int:
+    middle_ns: int = (header.starttime + header.endtime) // 2
+    return middle_ns
 
 
 def _may_hold(day: int, stretch: Stretch) -> bool:
@@ -183,24 +218,56 @@ def _may_hold(day: int, stretch: Stretch) -> bool:
     )
 
 
-def _has_record(path: Path) -> bool:
-    """Whether a file that gave nothing is only not wanted; an empty one is no damage."""
-    return not path.stat().st_size or next(headers_of(path), None) is not None
+class _Pieces(Sequence[Piece]):
+    """The pieces of a listing, each made when it is asked for: a million of them would not fit small memory."""
 
+    def __init__(self, listing: _Listing, files: Sequence[str], stretch: Stretch) -> None:
+        self._listing = listing
+        self._files = files
+        self._stretch = stretch
+        self._letters: dict[Instrument, list[tuple[int, str]]] = {}
+        order = []
+        for instrument, days in listing.items():
+            before = ""
+            self._letters[instrument] = changes = [(0, before)]
+            for day in sorted(days):
+                if changes[-1][1] != before:
+                    changes.append((day, before))
+                before += "".join(sorted(set(days[day].letters) & KNOWN_LETTERS - set(before)))
+                start_ns, stop_ns = self._bounds(days, day)
+                if start_ns < stop_ns:
+                    order.append((start_ns, stop_ns, instrument, day))
+        self._order = sorted(order)
 
-def _pieces(listing: _Listing, files: Sequence[str], stretch: Stretch) -> Iterator[Piece]:
-    for instrument, days in listing.days.items():
-        for day in days:
-            start_ns = day * DAY_NS - (0 if day - 1 in days else DAY_NS // 2)
-            stop_ns = (day + 1) * DAY_NS + (0 if day + 1 in days else DAY_NS // 2)
-            start_ns = start_ns if stretch.since_ns is None else max(start_ns, stretch.since_ns)
-            stop_ns = stop_ns if stretch.until_ns is None else min(stop_ns, stretch.until_ns)
-            if start_ns < stop_ns:
-                beside = {number for near in (day - 1, day, day + 1) for number in days.get(near, ())}
-                yield Piece(
-                    instrument,
-                    start_ns,
-                    stop_ns,
-                    tuple(files[number] for number in sorted(beside)),
-                    stretch.patterns,
-                )
+    def __len__(self) -> int:
+        return len(self._order)
+
+    @overload
+    def __getitem__(self, number: int) -> Piece: ...
+    @overload
+    def __getitem__(self, number: slice) -> Sequence[Piece]: ...
+    def __getitem__(self, number: int | slice) -> Piece | Sequence[Piece]:
+        """A piece, or some."""
+        if isinstance(number, slice):
+            return [self[one] for one in range(*number.indices(len(self)))]
+        start_ns, stop_ns, instrument, day = self._order[number]
+        days, beside = self._listing[instrument], _Day()
+        for near in (day - 1, day, day + 1):
+            for file, extent in days[near].parts.items() if near in days else ():
+                beside.add(file, extent)
+        parts = tuple(
+            Part(self._files[file]) if extent is None else Part(self._files[file], *extent)
+            for file, extent in sorted(beside.parts.items())
+        )
+        letters = next(before for since, before in reversed(self._letters[instrument]) if since <= day)
+        return Piece(instrument, start_ns, stop_ns, parts, self._stretch.patterns, letters)
+
+    def _bounds(self, days: Mapping[int, _Day], day: int) -> tuple[int, int]:
+        """Where the piece of a day begins and ends."""
+        stretch = self._stretch
+        start_ns = day * DAY_NS - (0 if day - 1 in days else DAY_NS // 2)
+        stop_ns = (day + 1) * DAY_NS + (0 if day + 1 in days else DAY_NS // 2)
+        return (
+            start_ns if stretch.since_ns is None else max(start_ns, stretch.since_ns),
+            stop_ns if stretch.until_ns is None else min(stop_ns, stretch.until_ns),
+        )

@@ -140,7 +140,7 @@ class ArchiveRun:
     def _plan(self, inputs: Sequence[Path]) -> Sequence[Piece]:
         with tqdm(unit=" files", desc="plan", disable=not self._progress, file=sys.stderr) as bar:
             found = plan(inputs, self._options.stretch, lambda files: _advance(bar, files))
-        for path, what in found.unreadable:
+        for path, what in found.damaged.items():
             self._damage(path, what)
         self.account.pieces = len(found.pieces)
         return found.pieces

@@ -10,7 +10,7 @@ Pieces are given out ahead of the oldest one that is not done, as many as the cr
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
-from xiaod.archive.crew import Crew
+from xiaod.archive.crew import Crew, CrewError
 from xiaod.archive.journal import Journal
 from xiaod.archive.piece import Outcome
 from xiaod.archive.plan import Piece
@@ -80,7 +80,10 @@ class Work:
             piece = self._pieces[number]
             key = self._journal.key(piece)
             if key == self._keys[number]:
-                self._journal.keep(piece, key, outcome)
+                try:
+                    self._journal.keep(piece, key, outcome)
+                except OSError as error:
+                    raise CrewError(f"--resume: cannot keep what is finished: {error}") from error
             elif self._redone[number] < MAX_REDONE:
                 # Its files have changed while they were read.
                 self._redone[number] += 1

@@ -13,8 +13,9 @@ import mmap
 import re
 import threading
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, BinaryIO
 
 from xiaod.records import BadRecord
@@ -32,6 +33,11 @@ _HEADER = re.compile(rb"[0-9 \0]{6}[DRQM][ \0]|MS\x03")
 """How a record of miniSEED 2 or 3 begins."""
 
 
+Extent = tuple[int, int]
+"""Bytes of a file, from and to."""
+
+WHOLE: Mapping[Path, Extent] = MappingProxyType({})
+
 Wanted = Callable[[Path, "MS3Record"], bool]
 """Whether a record of a file is used, by its header."""
 
@@ -46,6 +52,7 @@ class FileSource:
         inputs: Sequence[Path],
         progress: Callable[[int, int], None] | None = None,
         wanted: Wanted | None = None,
+        extents: Mapping[Path, Extent] = WHOLE,
     ) -> None:
         """Set up; nothing is opened before :meth:`run`.
 
@@ -53,10 +60,12 @@ class FileSource:
             inputs: miniSEED files, and folders that are searched to the bottom.
             progress: called with the bytes done and the bytes in all.
             wanted: which records are used; None: all.
+            extents: parts of files in which records are looked for; of others the whole.
         """
         self._inputs = inputs
         self._progress = progress
         self._wanted = wanted
+        self._extents = extents
         self._stop = threading.Event()
         self.records = 0
         """Records that could be used."""
@@ -74,7 +83,7 @@ class FileSource:
         files = list(files_of(self._inputs))
         index = _Index(self._wanted)
         for number, path in enumerate(files):
-            index.add(number, path, emit)
+            index.add(number, path, emit, self._extents.get(path))
         total, done = sum(index.lengths), 0
         handles = _Handles(files)
         try:
@@ -117,8 +126,8 @@ def files_of(inputs: Sequence[Path]) -> Iterator[Path]:
             raise FileNotFoundError(f"{path}: no such file or folder")
 
 
-def headers_of(path: Path) -> "Iterator[MS3Record]":
-    """Headers of all records of a file that can be read, behind damage too.
+def headers_of(path: Path) -> "Iterator[tuple[int, MS3Record | str]]":
+    """Where each record of a file is, and its header, or what is wrong there; behind damage, on where the next record begins.
 
     Raises:
         OSError: when the file cannot be read.
@@ -126,9 +135,7 @@ def headers_of(path: Path) -> "Iterator[MS3Record]":
     if not path.stat().st_size:
         return
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        for _, found in _headers(content):
-            if not isinstance(found, str):
-                yield found
+        yield from _headers(content)
 
 
 class _Index:
@@ -141,18 +148,18 @@ class _Index:
         self.lengths = array("l")
         self.starts_ns = array("q")
 
-    def add(self, number: int, path: Path, emit: Emit) -> None:
+    def add(self, number: int, path: Path, emit: Emit, extent: Extent | None = None) -> None:
         """Read the headers of a file; behind damage, go on where the next record begins."""
         try:
             if not path.stat().st_size:
                 return
             with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-                self._scan(number, path, content, emit)
+                self._scan(number, path, content, emit, extent)
         except OSError as error:
             emit(BadRecord(FileSource.name, "not_miniseed", f"{path}: byte 0: {error}"))
 
-    def _scan(self, number: int, path: Path, content: mmap.mmap, emit: Emit) -> None:
-        for offset, found in _headers(content):
+    def _scan(self, number: int, path: Path, content: mmap.mmap, emit: Emit, extent: Extent | None) -> None:
+        for offset, found in _headers(content, extent):
             if isinstance(found, str):
                 reason = "not_miniseed" if offset == 0 else "decode"
                 emit(BadRecord(FileSource.name, reason, f"{path}: byte {offset}: {found}"))
@@ -167,12 +174,12 @@ class _Index:
         return sorted(range(len(self.starts_ns)), key=self.starts_ns.__getitem__)
 
 
-def _headers(content: mmap.mmap) -> "Iterator[tuple[int, MS3Record | str]]":
-    """Where each record is, and its header, or what is wrong there; behind damage, on where the next record begins."""
+def _headers(content: mmap.mmap, extent: Extent | None = None) -> "Iterator[tuple[int, MS3Record | str]]":
     from pymseed import MS3Record, PymseedError
 
-    offset: int | None = 0
-    while offset is not None and offset < len(content):
+    begin, stop = (0, len(content)) if extent is None else extent
+    offset: int | None = begin
+    while offset is not None and offset < min(stop, len(content)):
         try:
             record = MS3Record.parse(_piece(content, offset))
         except (PymseedError, ValueError) as error:
