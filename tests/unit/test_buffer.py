@@ -142,3 +142,16 @@ def test_windows_carry_the_samples_before_them(rjob: Recording) -> None:
         np.testing.assert_array_equal(
             window.history[:, -min(overlap, 66) :], before.samples[:, overlap - min(overlap, 66) : overlap]
         )
+
+
+def test_components_of_the_past_keep_the_rows_of_the_others() -> None:
+    """Of a Z23 sensor whose 3 is dead the 2 stays in row N; alone, it would be taken for that of a Z12."""
+    for letters, expected in (("", "Z-2"), ("Z23", "Z2-")):
+        buffer = InstrumentBuffer(BufferSettings(length=1000), letters)
+        for letter in "Z2":
+            buffer.insert(
+                Segment(Channel("XX", "A", "", "HH" + letter), 0, 100.0, np.ones(2000, np.int32)), None
+            )
+        windows = buffer.cut(None)[0] + buffer.finish(None)
+        assert {window.components for window in windows} == {expected}
+        assert {str(window.instrument) for window in windows} == {"XX.A..HH"}
