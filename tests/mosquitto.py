@@ -148,9 +148,9 @@ class Mosquitto:
         assert len(lines) == count
         return dict(line.split(" ", 1) for line in lines)
 
-    def send(self, topic: str, payload: str) -> None:
+    def send(self, topic: str, payload: str, *options: str) -> None:
         """Publish something."""
-        self._client("mosquitto_pub", "-t", topic, "-m", payload, "-q", "1")
+        self._client("mosquitto_pub", "-t", topic, "-m", payload, "-q", "1", *options)
 
     def user(self, name: str, password: str) -> None:
         """A user in the password file ``users``; before the broker is started."""

@@ -13,9 +13,10 @@ import pytest
 from tests.contract.test_sinks import AGENCY, NOW_NS, pick
 from tests.end_to_end.harness import wait_until
 from tests.mosquitto import LIMIT_S, Mosquitto, program
-from xiaod.config import MqttConfig
+from xiaod.config import Config, MqttConfig
 from xiaod.configfile import ConfigError, parse_config
 from xiaod.records import Channel
+from xiaod.selftest.trials import try_sinks
 from xiaod.sinks import Refused, SinkError
 from xiaod.sinks.mqtt import MqttSink, topic_of
 
@@ -231,6 +232,30 @@ def test_two_with_the_same_client_id_are_told_of_each_other(own: Mosquitto) -> N
     second.close()
     wait_until(lambda: ticks(first), "a new connection")
     first.close()
+
+
+def test_a_trial_disturbs_no_daemon_and_leaves_nothing_behind(own: Mosquitto) -> None:
+    config = MqttConfig.model_validate(
+        {
+            "kind": "mqtt",
+            "server": own.server,
+            "client_id": "tester",
+            "status_topic": "state",
+            "retain": True,
+            "discovery": {"enabled": True},
+        }
+    )
+    running = MqttSink(config, AGENCY)
+    running.deliver([], NOW_NS)
+    own.watch(PICKS)
+    whole = Config.model_validate({"sources": [{"server": "a"}]})
+    [step] = try_sinks(whole, [config], [pick(1)], LIMIT_S)
+    assert (step.result, step.detail) == ("delivered", f"server {own.server}")
+    running.deliver([], NOW_NS)
+    assert ids(own.drain(PICKS)) == [pick(1).id]
+    own.send("mark", "seen", "-r")
+    assert own.retained("#", 2) == {"state": "online", "mark": "seen"}
+    running.close()
 
 
 def test_what_is_too_large_for_the_broker_is_refused_for_good(tmp_path: Path) -> None:

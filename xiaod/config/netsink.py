@@ -143,8 +143,8 @@ class MqttConfig(Model):
     """0: sent once, may be lost. 1: at least once. 2: exactly once between this program and the broker, per attempt."""
     retain: bool = False
     """Whether the broker keeps the last pick of each topic for those who subscribe later."""
-    status_topic: Annotated[str, AfterValidator(_topic_of(STATUS_FIELDS))] = "xiaod/status/{client_id}"
-    """Where ``online`` and ``offline`` are published, retained."""
+    status_topic: Annotated[str, AfterValidator(_topic_of(STATUS_FIELDS))] | None = "xiaod/status/{client_id}"
+    """Where ``online`` and ``offline`` are published, retained; None: nowhere."""
     keepalive_s: Annotated[int, Field(ge=5, le=65535)] = 60
     """Silence after which the broker is asked for a sign of life; after one and a half of it the broker gives us up."""
     timeout_s: PositiveSeconds = 10.0
@@ -164,6 +164,20 @@ class MqttConfig(Model):
                 "each station and phase is one sensor"
             )
         return self
+
+    def for_trial(self) -> "MqttConfig":
+        """The same for a trial beside a daemon that runs: it expels nobody, and leaves nothing behind at the broker.
+
+        >>> MqttConfig(kind="mqtt", server="broker", client_id="pi", retain=True).for_trial().client_id
+        'pi-trial'
+        """
+        changes = {
+            "client_id": f"{self.client_id}-trial",
+            "status_topic": None,
+            "retain": False,
+            "discovery": DiscoveryConfig(),
+        }
+        return self.model_copy(update=changes)
 
     @property
     def host(self) -> str:

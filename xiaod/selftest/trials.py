@@ -15,7 +15,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from xiaod.config import Config, SinkConfig
+from xiaod.config import Config, MqttConfig, SinkConfig
 from xiaod.config.masked import mask
 from xiaod.records import Pick
 from xiaod.selftest.outcome import Step
@@ -62,7 +62,8 @@ def try_sinks(
 
     def trial(sink: SinkConfig) -> Callable[[], None]:
         def work() -> None:
-            made = open_sink(config, sink)
+            # A connection of its own: the one of a daemon that runs is left alone.
+            made = open_sink(config, sink.for_trial() if isinstance(sink, MqttConfig) else sink)
             made.deliver(picks, time.time_ns())
             made.close()
 

@@ -4,7 +4,7 @@ In: messages. Out: nothing, once the broker has acknowledged every one (PUBACK w
 the broker, the reason and a remedy. MQTT 5 (OASIS, 2019), whose reason codes tell what a broker refuses; older versions lose it in silence.
 A thread of paho-mqtt reads and keeps the connection alive.
 
->>> link = BrokerLink(MqttConfig(kind="mqtt", server="127.0.0.1:9"), "example", None, Will("xiaod/status", "offline"))
+>>> link = BrokerLink(MqttConfig(kind="mqtt", server="127.0.0.1:9"), "example", None, None)
 >>> link.connect()
 Traceback (most recent call last):
 xiaod.sinks.brokerlink.BrokerError: 127.0.0.1:9: Connection refused
@@ -17,7 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
@@ -77,13 +77,6 @@ class Message:
     retain: bool = False
 
 
-class Will(NamedTuple):
-    """What the broker publishes, retained, when the connection is lost."""
-
-    topic: str
-    payload: str
-
-
 class _Client(Client):
     """paho-mqtt's client, which takes a refused QoS 2 message (PUBREC with a failure) for a delivered one."""
 
@@ -100,10 +93,11 @@ class _Client(Client):
 class BrokerLink:
     """A connection; not to be used again once it is lost or closed."""
 
-    def __init__(self, config: MqttConfig, client_id: str, password: str | None, will: Will) -> None:
+    def __init__(
+        self, config: MqttConfig, client_id: str, password: str | None, will: Message | None
+    ) -> None:
         self._config = config
         self._where = f"{config.host}:{config.port}"
-        self._will = will
         self._changed = threading.Condition()
         self._answer: ReasonCode | None = None
         self._limits: Properties | None = None
@@ -121,7 +115,8 @@ class BrokerLink:
         client.refused = self._on_refused
         client.username = config.username
         client.password = password
-        client.will_set(will.topic, will.payload, qos=1, retain=True)
+        if will is not None:
+            client.will_set(will.topic, will.payload, will.qos, will.retain)
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_publish = self._on_publish

@@ -39,11 +39,16 @@ def sensor_of(
         station: code of the station.
         phase: ``P`` or ``S``.
         state_topic: where the picks are published.
-        status_topic: where ``online`` and ``offline`` are.
+        status_topic: where ``online`` and ``offline`` are; empty: nowhere.
         config: the prefix.
     """
     device = _identifier("xiaod", network, station)
     unique_id = f"{device}_{_identifier(phase)}"
+    available = {
+        "availability_topic": status_topic,
+        "payload_available": ONLINE,
+        "payload_not_available": OFFLINE,
+    }
     sensor = {
         "name": phase,
         "unique_id": unique_id,
@@ -52,9 +57,7 @@ def sensor_of(
         "state_topic": state_topic,
         "value_template": "{{ value_json.time }}",
         "json_attributes_topic": state_topic,
-        "availability_topic": status_topic,
-        "payload_available": ONLINE,
-        "payload_not_available": OFFLINE,
+        **(available if status_topic else {}),
         "device": {
             "identifiers": [device],
             "name": f"{network}.{station}",

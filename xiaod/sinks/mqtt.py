@@ -24,7 +24,7 @@ from xiaod.logs import get_logger
 from xiaod.records import Pick
 from xiaod.shard import ALONE
 from xiaod.sinks import Refused, SinkError
-from xiaod.sinks.brokerlink import BrokerError, BrokerLink, Message, MessageError, Will
+from xiaod.sinks.brokerlink import BrokerError, BrokerLink, Message, MessageError
 from xiaod.sinks.document import pick_json
 from xiaod.sinks.homeassistant import OFFLINE, ONLINE, birth_topic, sensor_of
 from xiaod.sinks.naming import safe
@@ -63,7 +63,7 @@ class MqttSink:
         self._client_id = config.client_id.format(
             host=safe(socket.gethostname()), name=config.name, shard=ALONE.index
         )
-        self._status_topic = config.status_topic.format(client_id=self._client_id, shard=ALONE.index)
+        self._status_topic = (config.status_topic or "").format(client_id=self._client_id, shard=ALONE.index)
         self._link: BrokerLink | None = None
         self._sensors: dict[str, Message] = {}
         self._log = get_logger("mqtt").bind(sink=config.name)
@@ -129,13 +129,14 @@ class MqttSink:
                 f"{self._config.host}:{self._config.port}: {lost}; when that comes again and again, "
                 f"another client may have the client_id {self._client_id}"
             )
-        link = BrokerLink(self._config, self._client_id, self._password(), Will(self._status_topic, OFFLINE))
+        link = BrokerLink(self._config, self._client_id, self._password(), self._status(OFFLINE))
         link.connect()
+        online = self._status(ONLINE)
         try:
             if self._announces:
                 link.listen(birth_topic(self._config.discovery))
             # A broker that was restarted may have forgotten what it was to keep.
-            link.publish([self._status(ONLINE), *self._sensors.values()])
+            link.publish([*([online] if online else []), *self._sensors.values()])
         except OSError:
             link.close(None)
             raise
@@ -160,7 +161,9 @@ class MqttSink:
     def _password(self) -> str | None:
         return credential("password", self._config.password, self._config.password_file)
 
-    def _status(self, word: str) -> Message:
+    def _status(self, word: str) -> Message | None:
+        if not self._status_topic:
+            return None
         # At least once whatever the picks are: it is said once in a long time.
         return Message(self._status_topic, word, 1, retain=True)
 
