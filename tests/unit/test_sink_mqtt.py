@@ -1,9 +1,11 @@
 """MQTT against a real broker: topics, refusals, certificates, connections that break, and what Home Assistant is told."""
 
+import gc
 import json
 import os
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -147,6 +149,20 @@ def test_who_is_not_let_in_is_told_what_to_check(broker: Mosquitto, user: dict[s
             OSError, match=r"127.0.0.1:\d+: connection refused: Not authorized; check username and password"
         ):
             sink.deliver([pick(1)], NOW_NS)
+    sink.close()
+
+
+def test_attempts_leave_neither_threads_nor_descriptors(broker: Mosquitto) -> None:
+    sink = made(broker.server)
+    gc.disable()
+    try:
+        assert not ticks(sink)
+        before = threading.active_count(), len(os.listdir("/proc/self/fd"))
+        for _ in range(5):
+            assert not ticks(sink)
+        assert (threading.active_count(), len(os.listdir("/proc/self/fd"))) == before
+    finally:
+        gc.enable()
     sink.close()
 
 
@@ -385,6 +401,7 @@ def test_home_assistant_is_told_of_each_station_and_phase_before_its_first_pick(
         "unique_id": "xiaod_BW_RJOB_S",
         "device_class": "timestamp",
         "icon": "mdi:pulse",
+        "qos": 1,
         "state_topic": "xiaod/BW/RJOB/S",
         "value_template": "{{ value_json.time }}",
         "json_attributes_topic": "xiaod/BW/RJOB/S",

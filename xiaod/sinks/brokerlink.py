@@ -237,6 +237,10 @@ class BrokerLink:
         self._client.loop_stop()
         with self._changed:
             self._lost = self._lost or "closed"
+        # Client and link hold each other: its descriptors would stay open until somebody looks for such circles.
+        client = self._client
+        client.on_connect = client.on_disconnect = client.on_publish = client.on_message = None
+        client.refused = _ignored
 
     def _publish(self, messages: Sequence[Message], first: int, until_s: float | None = None) -> None:
         with self._changed:
@@ -319,6 +323,10 @@ class BrokerLink:
     def _on_message(self, client: Client, data: Any, message: MQTTMessage) -> None:
         with self._changed:
             self._heard = [*self._heard[-INFLIGHT:], message.payload.decode("utf-8", "replace")]
+
+
+def _ignored(mid: int, code: int) -> None:
+    """Nobody asks any more."""
 
 
 def _acknowledgment(code: int) -> str:

@@ -24,6 +24,10 @@ OFFLINE = "offline"
 """Home Assistant's own words for availability, and for itself in ``PREFIX/status``."""
 
 
+QOS = 1
+"""Picks are to reach Home Assistant at least once, as far as they reach the broker so."""
+
+
 def birth_topic(config: DiscoveryConfig) -> str:
     """Where Home Assistant says that it is there (its birth message) or gone, with its default settings."""
     return f"{config.prefix}/status"
@@ -54,6 +58,7 @@ def sensor_of(
         "unique_id": unique_id,
         "device_class": "timestamp",
         "icon": "mdi:pulse",
+        "qos": QOS,
         "state_topic": state_topic,
         "value_template": "{{ value_json.time }}",
         "json_attributes_topic": state_topic,
