@@ -157,10 +157,10 @@ def test_attempts_leave_neither_threads_nor_descriptors(broker: Mosquitto) -> No
     gc.disable()
     try:
         assert not ticks(sink)
-        before = threading.active_count(), len(os.listdir("/proc/self/fd"))
+        before = threading.active_count(), len(list(Path("/proc/self/fd").iterdir()))
         for _ in range(5):
             assert not ticks(sink)
-        assert (threading.active_count(), len(os.listdir("/proc/self/fd"))) == before
+        assert (threading.active_count(), len(list(Path("/proc/self/fd").iterdir()))) == before
     finally:
         gc.enable()
     sink.close()
