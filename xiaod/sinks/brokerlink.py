@@ -7,87 +7,36 @@ A thread of paho-mqtt reads and keeps the connection alive.
 >>> link = BrokerLink(MqttConfig(kind="mqtt", server="127.0.0.1:9"), "example", None, None)
 >>> link.connect()
 Traceback (most recent call last):
-xiaod.sinks.brokerlink.BrokerError: 127.0.0.1:9: Connection refused
+xiaod.sinks.refusal.BrokerError: 127.0.0.1:9: Connection refused
 """
 
 import contextlib
-import socket
-import ssl
 import threading
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
-from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
-from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from xiaod.config import MqttConfig
-from xiaod.sinks.tls import tls_context
+from xiaod.sinks.brokerclient import BrokerClient, Message
+from xiaod.sinks.refusal import (
+    CONNECT_REMEDIES,
+    FAILURE,
+    FOR_GOOD,
+    PUBLISH_REMEDIES,
+    BrokerError,
+    MessageError,
+    acknowledgment,
+    with_remedy,
+)
 
 INFLIGHT = 20
 """Messages that are sent before the first of them is acknowledged."""
-MAX_INCOMING_BYTES = 65_536
-"""The broker keeps what is larger to itself; all that is listened for is a word."""
 CLOSE_LIMIT_S = 5.0
 """Longest time for a farewell."""
-FAILURE = 0x80
-"""Reason codes from here on are failures (MQTT 5, 2.4)."""
-NO_TLS = "does this port speak TLS?"
-FOR_GOOD = {"Packet too large", "Topic name invalid", "Payload format invalid"}
-"""Reasons to refuse a message that no waiting changes."""
-CONNECT_REMEDIES = {
-    "Bad user name or password": "check username and password",
-    "Not authorized": "check username and password, and whether the broker lets this user in",
-    "Unsupported protocol version": "the broker must speak MQTT 5",
-    "Client identifier not valid": "choose another client_id",
-    "Banned": "ask the broker's administrator",
-    "Session taken over": "another client has the same client_id; give each its own",
-}
-PUBLISH_REMEDIES = {
-    "Not authorized": "the broker's access list must allow this user to write to it",
-    "Quota exceeded": "the broker's limits must allow more messages",
-    "Topic name invalid": "change the topic",
-    "Packet too large": "the broker's limit must allow larger messages",
-}
-
-
-class BrokerError(OSError):
-    """The broker cannot be reached, or refuses."""
-
-
-class MessageError(BrokerError):
-    """The broker refuses messages for good; ``refused`` has their places in what was published."""
-
-    def __init__(self, reason: str, refused: frozenset[int]) -> None:
-        super().__init__(reason)
-        self.refused = refused
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """What is published."""
-
-    topic: str
-    payload: str
-    qos: int
-    retain: bool = False
-
-
-class _Client(Client):
-    """paho-mqtt's client, which takes a refused QoS 2 message (PUBREC with a failure) for a delivered one."""
-
-    refused: Callable[[int, int], None]
-
-    def _handle_pubrec(self) -> MQTTErrorCode:
-        packet = self._in_packet["packet"]
-        # Packet identifier, then the reason code where there is one (MQTT 5, 3.5.2).
-        if len(packet) > 2 and packet[2] >= FAILURE:
-            self.refused(int.from_bytes(packet[:2], "big"), packet[2])
-        return super()._handle_pubrec()
 
 
 class BrokerLink:
@@ -105,18 +54,8 @@ class BrokerLink:
         self._acknowledged: dict[int, int] = {}
         self._progress_s = 0.0
         self._heard: list[str] = []
-        client = _Client(
-            CallbackAPIVersion.VERSION2,
-            client_id,
-            protocol=MQTTProtocolVersion.MQTTv5,
-            reconnect_on_failure=False,
-        )
-        client.connect_timeout = config.timeout_s
+        client = BrokerClient(config, client_id, password, will)
         client.refused = self._on_refused
-        client.username = config.username
-        client.password = password
-        if will is not None:
-            client.will_set(will.topic, will.payload, will.qos, will.retain)
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_publish = self._on_publish
@@ -142,25 +81,7 @@ class BrokerLink:
             BrokerError: with the reason.
         """
         config = self._config
-        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-        properties.MaximumPacketSize = MAX_INCOMING_BYTES
-        if config.tls is not None:
-            self._client.tls_set_context(tls_context(config.tls))
-            self._client.tls_insecure_set(config.tls.insecure)
-        try:
-            self._client.connect(
-                config.host, config.port, config.keepalive_s, clean_start=True, properties=properties
-            )
-        except ssl.SSLCertVerificationError as error:
-            raise BrokerError(
-                f"{self._where}: certificate not accepted: {error.verify_message}; name its authority in tls.ca_file, and "
-                "the broker as its certificate does in server"
-            ) from error
-        except ssl.SSLError as error:
-            raise BrokerError(f"{self._where}: TLS: {error.reason or error}; {NO_TLS}") from error
-        except (OSError, ValueError) as error:
-            hint = f"; {NO_TLS}" if config.tls and isinstance(error, ConnectionResetError) else ""
-            raise BrokerError(f"{self._where}: {getattr(error, 'strerror', None) or error}{hint}") from error
+        self._client.open()
         self._client.loop_start()
         with self._changed:
             self._changed.wait_for(
@@ -172,7 +93,7 @@ class BrokerLink:
         self.abandon()
         if answer is not None and answer.is_failure:
             raise BrokerError(
-                f"{self._where}: connection refused: {_with_remedy(str(answer), CONNECT_REMEDIES)}"
+                f"{self._where}: connection refused: {with_remedy(str(answer), CONNECT_REMEDIES)}"
             )
         hint = "; does it ask for a tls.cert_file?" if config.tls else "; does this port expect TLS?"
         raise BrokerError(f"{self._where}: {lost or 'no answer'} before it had let us in{hint}")
@@ -229,18 +150,9 @@ class BrokerLink:
 
     def abandon(self) -> None:
         """End the connection as it is: the broker publishes the will."""
-        opened = self._client.socket()
-        if opened is not None:
-            # Not the method of an encrypted socket, which would answer our thread in the clear.
-            with contextlib.suppress(OSError, ValueError):
-                socket.socket.shutdown(opened, socket.SHUT_RDWR)  # type: ignore[arg-type]
-        self._client.loop_stop()
+        self._client.cut()
         with self._changed:
             self._lost = self._lost or "closed"
-        # Client and link hold each other: its descriptors would stay open until somebody looks for such circles.
-        client = self._client
-        client.on_connect = client.on_disconnect = client.on_publish = client.on_message = None
-        client.refused = _ignored
 
     def _publish(self, messages: Sequence[Message], first: int, until_s: float | None = None) -> None:
         with self._changed:
@@ -271,8 +183,8 @@ class BrokerLink:
 
     def _raise_refused(self, messages: dict[int, Message], codes: dict[int, int]) -> None:
         place, message = next(iter(messages.items()))
-        reasons = {place: _acknowledgment(code) for place, code in codes.items()}
-        said = f"{self._where}: {message.topic} refused: {_with_remedy(reasons[place], PUBLISH_REMEDIES)}"
+        reasons = {place: acknowledgment(code) for place, code in codes.items()}
+        said = f"{self._where}: {message.topic} refused: {with_remedy(reasons[place], PUBLISH_REMEDIES)}"
         for_good = frozenset(place for place, reason in reasons.items() if reason in FOR_GOOD)
         raise MessageError(said, for_good) if place in for_good else BrokerError(said)
 
@@ -299,7 +211,7 @@ class BrokerLink:
         told = flags.is_disconnect_packet_from_server
         with self._changed:
             self._lost = (
-                f"disconnected by the broker: {_with_remedy(str(reason), CONNECT_REMEDIES)}"
+                f"disconnected by the broker: {with_remedy(str(reason), CONNECT_REMEDIES)}"
                 if told
                 else "connection lost"
             )
@@ -323,20 +235,3 @@ class BrokerLink:
     def _on_message(self, client: Client, data: Any, message: MQTTMessage) -> None:
         with self._changed:
             self._heard = [*self._heard[-INFLIGHT:], message.payload.decode("utf-8", "replace")]
-
-
-def _ignored(mid: int, code: int) -> None:
-    """Nobody asks any more."""
-
-
-def _acknowledgment(code: int) -> str:
-    """Name of a reason code in an acknowledgment."""
-    try:
-        return str(ReasonCode(PacketTypes.PUBREC, identifier=code))
-    except (AssertionError, KeyError):
-        # One that the standard does not know here.
-        return f"reason code {code}"
-
-
-def _with_remedy(reason: str, remedies: dict[str, str]) -> str:
-    return f"{reason}; {remedies[reason]}" if reason in remedies else reason

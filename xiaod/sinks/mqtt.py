@@ -11,7 +11,7 @@ The session is clean: nothing waits in the client, everything in the store. The 
 >>> sink = MqttSink(MqttConfig(kind="mqtt", server="127.0.0.1:9", timeout_s=1.0), AgencyConfig())
 >>> sink.deliver([], now_ns=0)
 Traceback (most recent call last):
-xiaod.sinks.brokerlink.BrokerError: 127.0.0.1:9: Connection refused
+xiaod.sinks.refusal.BrokerError: 127.0.0.1:9: Connection refused
 >>> sink.close()
 """
 
@@ -24,10 +24,12 @@ from xiaod.logs import get_logger
 from xiaod.records import Pick
 from xiaod.shard import ALONE
 from xiaod.sinks import Refused, SinkError
-from xiaod.sinks.brokerlink import BrokerError, BrokerLink, Message, MessageError
+from xiaod.sinks.brokerclient import Message
+from xiaod.sinks.brokerlink import BrokerLink
 from xiaod.sinks.document import pick_json
 from xiaod.sinks.homeassistant import OFFLINE, ONLINE, birth_topic, sensor_of
 from xiaod.sinks.naming import safe
+from xiaod.sinks.refusal import BrokerError, MessageError
 from xiaod.sinks.tls import tls_context
 
 NO_LOCATION = "--"

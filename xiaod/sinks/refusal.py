@@ -1,0 +1,57 @@
+"""What an MQTT broker says when it does not want something, and what to check then.
+
+The names of reasons are those of MQTT 5 (OASIS, 2019), 2.4, as paho-mqtt gives them.
+
+>>> with_remedy(acknowledgment(0x87), PUBLISH_REMEDIES)
+"Not authorized; the broker's access list must allow this user to write to it"
+>>> acknowledgment(0xFF)
+'reason code 255'
+"""
+
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.reasoncodes import ReasonCode
+
+FAILURE = 0x80
+"""Reason codes from here on are failures (MQTT 5, 2.4)."""
+FOR_GOOD = {"Packet too large", "Topic name invalid", "Payload format invalid"}
+"""Reasons to refuse a message that no waiting changes."""
+CONNECT_REMEDIES = {
+    "Bad user name or password": "check username and password",
+    "Not authorized": "check username and password, and whether the broker lets this user in",
+    "Unsupported protocol version": "the broker must speak MQTT 5",
+    "Client identifier not valid": "choose another client_id",
+    "Banned": "ask the broker's administrator",
+    "Session taken over": "another client has the same client_id; give each its own",
+}
+PUBLISH_REMEDIES = {
+    "Not authorized": "the broker's access list must allow this user to write to it",
+    "Quota exceeded": "the broker's limits must allow more messages",
+    "Topic name invalid": "change the topic",
+    "Packet too large": "the broker's limit must allow larger messages",
+}
+
+
+class BrokerError(OSError):
+    """The broker cannot be reached, or refuses."""
+
+
+class MessageError(BrokerError):
+    """The broker refuses messages for good; ``refused`` has their places in what was published."""
+
+    def __init__(self, reason: str, refused: frozenset[int]) -> None:
+        super().__init__(reason)
+        self.refused = refused
+
+
+def acknowledgment(code: int) -> str:
+    """Name of a reason code in an acknowledgment."""
+    try:
+        return str(ReasonCode(PacketTypes.PUBREC, identifier=code))
+    except (AssertionError, KeyError):
+        # One that the standard does not know here.
+        return f"reason code {code}"
+
+
+def with_remedy(reason: str, remedies: dict[str, str]) -> str:
+    """A reason, with what to check where that is known."""
+    return f"{reason}; {remedies[reason]}" if reason in remedies else reason
