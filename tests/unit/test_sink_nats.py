@@ -1,5 +1,7 @@
 """The NATS sink against the real nats-server: once each in the stream, whatever the server does meanwhile."""
 
+import base64
+import json
 import subprocess
 import time
 from collections.abc import Iterator
@@ -193,6 +195,59 @@ def test_logging_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         # Nobody waits for an answer that was a refusal.
         assert time.monotonic() - begun_s < 30
         assert server.ids(**good) == [pick(number).id for number in (1, 2, 3)]
+
+
+def token(issuer: nkeys.KeyPair, subject: nkeys.KeyPair, **claims: Any) -> str:
+    """A JWT as ``nsc`` makes it (NATS JWT, version 2)."""
+    names = {"iss": issuer.public_key.decode(), "sub": subject.public_key.decode()}
+    body = {"jti": "x", "iat": int(time.time()), "name": "test", **names, "nats": {"version": 2, **claims}}
+    parts = [
+        base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=")
+        for part in ({"typ": "JWT", "alg": "ed25519-nkey"}, body)
+    ]
+    signed = base64.urlsafe_b64encode(issuer.sign(b".".join(parts))).rstrip(b"=")
+    return b".".join([*parts, signed]).decode()
+
+
+def test_a_credentials_file(tmp_path: Path) -> None:
+    prefixes = (
+        nkeys.PREFIX_BYTE_OPERATOR,
+        nkeys.PREFIX_BYTE_ACCOUNT,
+        nkeys.PREFIX_BYTE_ACCOUNT,
+        nkeys.PREFIX_BYTE_USER,
+    )
+    seeds = [nkeys.encode_seed(bytes([number]) * 32, prefix) for number, prefix in enumerate(prefixes)]
+    operator, account, system, user = (nkeys.from_seed(bytearray(seed)) for seed in seeds)
+    unlimited = dict.fromkeys(
+        ("subs", "data", "payload", "imports", "exports", "conn", "leaf", "mem_storage", "disk_storage", "streams", "consumer"), -1
+    )  # fmt: skip
+    limits = {**unlimited, "wildcards": True}
+    accounts = {
+        account.public_key.decode(): token(operator, account, type="account", limits=limits),
+        # JetStream is not for the server's own account.
+        system.public_key.decode(): token(operator, system, type="account", limits={"subs": -1, "conn": -1}),
+    }
+    preload = "\n".join(f"  {name}: {text}" for name, text in accounts.items())
+    mine = token(account, user, type="user", pub={}, sub={}, subs=-1, data=-1, payload=-1)
+    credentials = tmp_path / "me.creds"
+    credentials.write_text(
+        f"-----BEGIN NATS USER JWT-----\n{mine}\n------END NATS USER JWT------\n\n"
+        f"-----BEGIN USER NKEY SEED-----\n{seeds[-1].decode()}\n------END USER NKEY SEED------\n"
+    )
+    config = (
+        f"jetstream {{}}\noperator: {token(operator, operator, type='operator')}\nresolver: MEMORY\n"
+        f"system_account: {system.public_key.decode()}\nresolver_preload {{\n{preload}\n}}\n"
+    )
+    with NatsServer(tmp_path / "nats", config=config) as server:
+        sent(server.server, pick(1), credentials_file=str(credentials))
+        assert server.ids(user_credentials=str(credentials)) == [pick(1).id]
+        with pytest.raises(OSError, match=r"(?i)authorization violation"):
+            sent(server.server, pick(2))
+        credentials.write_text("nothing of the kind")
+        with pytest.raises(SinkError, match="must hold a user's JWT and key"):
+            sent(server.server, pick(2), credentials_file=str(credentials))
+        with pytest.raises(SinkError, match="must hold the seed of an NKey"):
+            sent(server.server, pick(2), nkey_file=str(credentials))
 
 
 def test_tls_and_token(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import hashlib
 import hmac
 import itertools
 import json
+import re
 import resource
 import socket
 import ssl
@@ -81,6 +82,23 @@ def test_what_is_sent_and_how_it_is_signed(tmp_path: Path, monkeypatch: pytest.M
     assert not verified(other, SECRET)
     assert first.headers["webhook-id"] == again.headers["webhook-id"] != other.headers["webhook-id"]
     assert "." not in first.headers["webhook-id"]
+
+
+def test_the_example_for_receivers_verifies() -> None:
+    text = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    [example] = [
+        part for part in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "webhook-signature" in part
+    ]
+    names: dict[str, Any] = {}
+    exec(compile(example, "README.md", "exec"), names)  # noqa: S102  it is ours
+    with Endpoint() as endpoint:
+        made(endpoint.url, secret=SECRET_TEXT).deliver([pick(1)], NOW_NS)
+    [request] = endpoint.requests
+    headers = {key.lower(): value for key, value in request.headers.items()}
+    assert names["verified"](headers, request.body, SECRET_TEXT)
+    assert not names["verified"](headers, request.body, OLD_TEXT)
+    assert not names["verified"](headers, request.body + b" ", SECRET_TEXT)
+    assert not names["verified"]({**headers, "webhook-timestamp": "1700000000"}, request.body, SECRET_TEXT)
 
 
 def test_a_batch_is_one_message_and_nothing_is_signed_without_a_secret() -> None:
