@@ -278,7 +278,8 @@ class Service:
                 ExitCode.CONFIGURATION,
             ) from error
         except OtherCountError as error:
-            raise StartError(f"shard.count: {error}", ExitCode.CONFIGURATION) from error
+            # Once those have stopped, a restart mends it.
+            raise StartError(f"shard.count: {error}", ExitCode.FAILURE) from error
         except OSError as error:
             # Without a folder to write to there is nothing to share; the store will say so.
             self._log.warning("state.not_locked", folder=str(folder), error=error.strerror)
