@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.contract.test_sinks import AGENCY, NOW_NS, pick
@@ -189,6 +189,19 @@ def take(world: World, step: tuple[object, ...]) -> None:
 
 
 @settings(max_examples=80, deadline=None)
+# A sync that fails, and one that succeeds because the kernel has given up what the first should have written.
+@example(
+    fsync="interval",
+    steps=[("make", 2), ("deliver", 1), ("due", True), ("due", False), ("power", 0.0, "always")],
+    luck=0.0,
+)
+# The process ends after a rotation, before the store knows.
+@example(
+    fsync="interval",
+    steps=[("make", 12), ("deliver", 8), ("unnoted", 10, "interval"), ("deliver", 10)],
+    luck=0.0,
+)
+@example(fsync="interval", steps=[("make", 2), ("full", 2, 300), ("deliver", 2)], luck=0.0)
 @given(fsync=MODES, steps=st.lists(STEPS, max_size=30), luck=st.floats(0, 1))
 def test_every_pick_is_written_once(
     tmp_path_factory: pytest.TempPathFactory, fsync: str, steps: list[tuple[object, ...]], luck: float
