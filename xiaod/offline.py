@@ -3,7 +3,8 @@
 Buffers, windows, engine and picker are those of the live daemon; only the source reads files and the sink writes to one place. Live and
 offline runs over the same data give the same picks.
 
->>> StreamSink("csv", None).name
+>>> from io import StringIO
+>>> StreamSink("csv", StringIO()).name
 'output'
 """
 
@@ -25,44 +26,44 @@ from xiaod.pipeline import Pipeline
 from xiaod.records import Instrument, Pick
 from xiaod.service import open_engine
 from xiaod.sinks import Sink
+from xiaod.sinks.formats import line_format, render
 from xiaod.sources import Source
 from xiaod.sources.files import FileSource
+from xiaod.stations import Stations, read_stations
 
 
 class StreamSink:
-    """Picks onto one stream in one format; QuakeML is one document, written at the end."""
+    """Picks onto one stream in one format; a format of documents is written at the end."""
 
     name = "output"
 
-    def __init__(self, style: str, stream: IO[str] | None, agency: AgencyConfig | None = None) -> None:
+    def __init__(
+        self,
+        style: str,
+        stream: IO[str] | None,
+        agency: AgencyConfig | None = None,
+        stations: Stations | None = None,
+    ) -> None:
         self._style = style
         self._stream = stream or sys.stdout
         self._agency = agency or AgencyConfig()
+        self._lines = line_format(style, self._agency, stations)
         self._held: list[Pick] = []
-        self._header = style == "csv"
+        if self._lines is not None:
+            self._stream.write(self._lines.header.decode())
 
     def deliver(self, picks: Sequence[Pick], now_ns: int) -> None:
         """Write picks, or hold them for the document."""
-        from xiaod.sinks.csv import csv_text
-        from xiaod.sinks.jsonl import json_line
-
         del now_ns
-        if self._style == "quakeml":
+        if self._lines is None:
             self._held += picks
-        elif self._style == "csv":
-            self._stream.write(csv_text(picks, self._agency, header=self._header))
-            self._header = False
         else:
-            self._stream.write("".join(json_line(pick, self._agency) for pick in picks))
+            self._stream.write(b"".join(map(self._lines.line, picks)).decode())
 
     def close(self) -> None:
         """Write the document, and out what is buffered."""
-        if self._style == "quakeml":
-            from xiaod.sinks.quakeml import quakeml_bytes
-
-            self._stream.write(
-                quakeml_bytes(sorted(self._held, key=lambda pick: pick.time_ns), self._agency).decode()
-            )
+        if self._lines is None:
+            self._stream.write(render(self._style, self._held, self._agency).decode())
         self._stream.flush()
 
 
@@ -110,6 +111,7 @@ def pick_files(
     output: Path | None,
     progress: bool,
     keep: list[Pick] | None = None,
+    stations_file: Path | None = None,
 ) -> int:
     """Pick files and folders; gives the exit status: 0, or 1 when nothing in them could be read.
 
@@ -121,18 +123,20 @@ def pick_files(
         output: where it goes; None: standard output.
         progress: whether a bar shows how far it is.
         keep: all picks are appended to it.
+        stations_file: coordinates for formats that carry them; None: none.
 
     Raises:
-        ConfigError, ModelError: when the configuration or the model is wrong.
+        ConfigError, ModelError, StationsError: when the configuration, the model or the file of stations is wrong.
         OSError: when an input cannot be read or the output cannot be written.
     """
     config = offline_config(config_path, model)
     configure_logs("warning", config.logs.format)
+    stations = None if stations_file is None else read_stations(stations_file)
     engine = open_engine(config)
     try:
         with output_stream(output) as stream, _Bar(progress) as advance:
             source = FileSource(inputs, progress=advance)
-            sink: Sink = StreamSink(style, stream, config.agency)
+            sink: Sink = StreamSink(style, stream, config.agency, stations)
             run_offline(config, engine, source, sink if keep is None else KeepingSink(sink, keep))
     except BrokenPipeError:
         leave_quietly()

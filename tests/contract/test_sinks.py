@@ -1,9 +1,11 @@
 """Every sink in the table keeps the same promises, on a real file system."""
 
+import csv
 import io
 import json
 import math
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -22,21 +24,28 @@ from tests.mosquitto import LIMIT_S, Mosquitto
 from tests.natsserver import NatsServer
 from xiaod.config import (
     AgencyConfig,
+    AnssConfig,
     ConsoleConfig,
     JsonLinesConfig,
     MqttConfig,
     NatsConfig,
     QuakeMLConfig,
+    ScmlConfig,
+    TableConfig,
     WebhookConfig,
 )
 from xiaod.config.nats import StreamConfig
 from xiaod.records import Channel, Latency, Pick
 from xiaod.sinks import SINKS, Sink
+from xiaod.sinks.anss import AnssSink
+from xiaod.sinks.appended import AppendingSink
 from xiaod.sinks.console import ConsoleSink
-from xiaod.sinks.csv import COLUMNS, csv_text
 from xiaod.sinks.document import pick_document, pick_from_document, schema
+from xiaod.sinks.formats import render
 from xiaod.sinks.jsonl import JsonLinesSink
 from xiaod.sinks.quakeml import NOTICE, QuakeMLSink, quakeml_bytes
+from xiaod.sinks.scml import ScmlSink
+from xiaod.sinks.table import DOCUMENT_COLUMNS, TableSink
 from xiaod.sinks.webhook import WebhookSink
 from xiaod.tables import load
 
@@ -111,13 +120,26 @@ def console(tmp_path: Path, request: pytest.FixtureRequest) -> Place:
     return Place(ConsoleSink(ConsoleConfig(kind="console"), AGENCY), written, hindered)
 
 
+def appended(sink: AppendingSink, tmp_path: Path, header: int = 0) -> Place:
+    def written() -> list[str]:
+        return path.read_text().splitlines()[header:] if path.exists() else []
+
+    path = tmp_path / "new" / "picks"
+    return Place(sink, written, in_the_way(tmp_path / "new"))
+
+
 def jsonl(tmp_path: Path, request: pytest.FixtureRequest) -> Place:
-    path = tmp_path / "new" / "folder" / "picks.jsonl"
-    return Place(
-        JsonLinesSink(JsonLinesConfig(kind="jsonl", path=path), AGENCY),
-        lambda: path.read_text().splitlines() if path.exists() else [],
-        in_the_way(tmp_path / "new"),
-    )
+    config = JsonLinesConfig(kind="jsonl", path=tmp_path / "new" / "picks")
+    return appended(JsonLinesSink(config, AGENCY), tmp_path)
+
+
+def anss(tmp_path: Path, request: pytest.FixtureRequest) -> Place:
+    return appended(AnssSink(AnssConfig(kind="anss", path=tmp_path / "new" / "picks"), AGENCY), tmp_path)
+
+
+def table(tmp_path: Path, request: pytest.FixtureRequest) -> Place:
+    config = TableConfig(kind="table", path=tmp_path / "new" / "picks")
+    return appended(TableSink(config, AGENCY), tmp_path, header=1)
 
 
 def quakeml(tmp_path: Path, request: pytest.FixtureRequest) -> Place:
@@ -132,6 +154,16 @@ def quakeml(tmp_path: Path, request: pytest.FixtureRequest) -> Place:
         written,
         in_the_way(tmp_path / "new"),
     )
+
+
+def scml(tmp_path: Path, request: pytest.FixtureRequest) -> Place:
+    folder = tmp_path / "new" / "folder"
+
+    def written() -> list[str]:
+        return re.findall("<pick .*?</pick>", "".join(map(Path.read_text, folder.glob("*.xml"))), re.DOTALL)
+
+    config = ScmlConfig(kind="scml", folder=folder)
+    return Place(ScmlSink(config, AGENCY), written, in_the_way(tmp_path / "new"))
 
 
 def mqtt(tmp_path: Path, request: pytest.FixtureRequest) -> Place:
@@ -199,6 +231,9 @@ PLACES: dict[str, Callable[[Path, pytest.FixtureRequest], Place]] = {
     "console": console,
     "jsonl": jsonl,
     "quakeml": quakeml,
+    "scml": scml,
+    "anss": anss,
+    "table": table,
     "mqtt": mqtt,
     "webhook": webhook,
     "nats": nats,
@@ -286,10 +321,10 @@ def test_any_number_makes_valid_json(number: float, time_ns: int) -> None:
 
 
 def test_csv_has_the_document_s_columns() -> None:
-    lines = csv_text([pick()], AGENCY, header=True).splitlines()
-    assert lines[0].split(",") == list(COLUMNS)
-    assert set(COLUMNS) <= set(pick_document(pick(), AGENCY))
-    assert csv_text([pick()], AGENCY, header=False).splitlines() == lines[1:]
+    [row] = csv.DictReader(io.StringIO(render("csv", [pick()], AGENCY).decode()))
+    document = pick_document(pick(), AGENCY)
+    assert tuple(row) == DOCUMENT_COLUMNS
+    assert row == {key: str(document[key]) for key in DOCUMENT_COLUMNS}
 
 
 class TestJsonLines:

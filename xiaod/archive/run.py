@@ -29,6 +29,7 @@ from xiaod.logs import get_logger
 from xiaod.offline import StreamSink, leave_quietly, output_stream
 from xiaod.records import Pick
 from xiaod.service import open_engine
+from xiaod.stations import read_stations
 from xiaod.timebase import NS_PER_S, ns_from_s
 
 DELIVERED = 256
@@ -66,21 +67,23 @@ def pick_archive(
     style: str,
     output: Path | None,
     progress: bool,
+    stations_file: Path | None = None,
 ) -> int:
     """Pick an archive; gives the exit status: 0, or 1 when nothing in it could be read or nobody is left to work.
 
     Raises:
-        ModelError: when the model is wrong.
+        ModelError, StationsError: when the model or the file of stations is wrong.
         MissingExtraError: when dask is asked for and not installed.
         OSError: when an input cannot be read or something cannot be written.
     """
     quiet()
     if options.workers > 1 or options.scheduler is not None:
         config = config.model_copy(update={"engine": config.engine.model_copy(update={"threads": 1})})
+    stations = None if stations_file is None else read_stations(stations_file)
     run = ArchiveRun(config, open_engine(config), options, progress)
     try:
         with output_stream(output) as stream:
-            sink = StreamSink(style, stream, config.agency)
+            sink = StreamSink(style, stream, config.agency, stations)
             batch: list[Pick] = []
             for pick in run.picks(inputs):
                 batch.append(pick)

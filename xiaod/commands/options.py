@@ -13,6 +13,8 @@ from pathlib import Path
 from xiaod.exitcode import ExitCode
 
 DEFAULT_CONFIG = Path("config.yaml")
+FORMATS = ("jsonl", "quakeml", "scml", "anss", "csv", "gamma", "pyocto", "quakeflow")
+"""The names of :data:`xiaod.sinks.formats.FORMATS`, here so that no command has to import what writes them."""
 
 
 def add_config(
@@ -30,6 +32,19 @@ def add_shard(parser: argparse.ArgumentParser) -> None:
         default=argparse.SUPPRESS,
         metavar="INDEX[/COUNT]",
         help="which of several processes: overrides XIAOD_SHARD and the configuration's 'shard'",
+    )
+
+
+def add_format(parser: argparse.ArgumentParser) -> None:
+    """Add ``--format`` and ``--stations-file``."""
+    parser.add_argument(
+        "--format", choices=FORMATS, default=FORMATS[0], help="what to write (default: jsonl)"
+    )
+    parser.add_argument(
+        "--stations-file",
+        type=Path,
+        metavar="FILE",
+        help="coordinates of stations for --format anss: CSV, FDSN text or StationXML",
     )
 
 

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from xiaod.commands.options import add_config, moment, one_or_more, refuse
+from xiaod.commands.options import add_config, add_format, moment, one_or_more, refuse
 from xiaod.exitcode import ExitCode
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         parser, help_text="windows, engine and picker as in this configuration (default: the defaults)"
     )
     parser.add_argument("--model", metavar="NAME", help="shipped model or path of an ONNX file")
-    parser.add_argument("--format", choices=["jsonl", "quakeml", "csv"], default="jsonl")
+    add_format(parser)
     parser.add_argument("--output", type=Path, metavar="FILE", help="write here instead of standard output")
     parser.add_argument(
         "--plots",
@@ -71,8 +71,16 @@ def run(options: argparse.Namespace) -> int:
         if options.plots is not None:
             return _pick_and_plot(options, archive)
         if archive is None:
-            return pick_files(options.inputs, options.config, options.model, *output)
-        return pick_archive(options.inputs, offline_config(options.config, options.model), archive, *output)
+            return pick_files(
+                options.inputs, options.config, options.model, *output, stations_file=options.stations_file
+            )
+        return pick_archive(
+            options.inputs,
+            offline_config(options.config, options.model),
+            archive,
+            *output,
+            stations_file=options.stations_file,
+        )
     except (ConfigError, ModelError, MissingExtraError, OSError, ValueError) as error:
         return refuse(error)
     except KeyboardInterrupt:
@@ -106,6 +114,7 @@ def _pick_and_plot(options: argparse.Namespace, archive: "ArchiveOptions | None"
         options.output,
         not options.no_progress,
         picks,
+        options.stations_file,
     )
     _plot(options, picks)
     return status

@@ -9,7 +9,7 @@
 
 import argparse
 
-from xiaod.commands.options import DEFAULT_CONFIG, add_config, add_shard, moment, refuse
+from xiaod.commands.options import DEFAULT_CONFIG, add_config, add_format, add_shard, moment, refuse
 
 HELP = "print the picks that the daemon has stored"
 
@@ -22,7 +22,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--since", metavar="TIME", help="UTC, such as 2026-01-31T12:00:00Z (default: the oldest)"
     )
     parser.add_argument("--until", metavar="TIME", help="UTC (default: the newest)")
-    parser.add_argument("--format", choices=["jsonl", "quakeml", "csv"], default="jsonl")
+    add_format(parser)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -30,6 +30,7 @@ def run(options: argparse.Namespace) -> int:
     from xiaod.configfile import ConfigError, load_config
     from xiaod.offline import StreamSink
     from xiaod.placement import state_folders
+    from xiaod.stations import read_stations
     from xiaod.store import STORE, PickStore
 
     path = options.config or DEFAULT_CONFIG
@@ -39,6 +40,7 @@ def run(options: argparse.Namespace) -> int:
         stores = [folder / STORE for folder in folders if (folder / STORE).is_file()]
         if not stores:
             raise FileNotFoundError(f"{folders[0] / STORE}: no picks have been stored there")
+        stations = None if options.stations_file is None else read_stations(options.stations_file)
         since_ns, until_ns = moment("--since", options.since), moment("--until", options.until)
         # A station that has changed its shard has some of its picks in both.
         found = {}
@@ -48,7 +50,7 @@ def run(options: argparse.Namespace) -> int:
             store.close()
     except (ConfigError, OSError, ValueError) as error:
         return refuse(error)
-    sink = StreamSink(options.format, None, config.agency)
+    sink = StreamSink(options.format, None, config.agency, stations)
     sink.deliver(sorted(found.values(), key=lambda pick: pick.time_ns), 0)
     sink.close()
     return 0

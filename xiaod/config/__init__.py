@@ -16,11 +16,22 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from xiaod.config.filesink import (
+    AnssConfig,
+    AppendedConfig,
+    FolderConfig,
+    JsonLinesConfig,
+    QuakeMLConfig,
+    ScmlConfig,
+    ScmlVersion,
+    TableConfig,
+    TableStyle,
+)
 from xiaod.config.model import Model, PositiveSeconds, Probability, Seconds
 from xiaod.config.nats import NatsConfig
 from xiaod.config.netsink import DiscoveryConfig, MqttConfig, TlsConfig
 from xiaod.config.shard import ShardConfig
-from xiaod.config.sink import AppendedConfig, ConsoleConfig, JsonLinesConfig, QuakeMLConfig, SinkConfig
+from xiaod.config.sink import ConsoleConfig, SinkConfig
 from xiaod.config.source import DEFAULT_SEEDLINK_PORT, REPLAY_PREFIX, SeedLinkConfig
 from xiaod.config.webhook import WebhookConfig
 
@@ -28,12 +39,14 @@ __all__ = [
     "DEFAULT_SEEDLINK_PORT",
     "REPLAY_PREFIX",
     "AgencyConfig",
+    "AnssConfig",
     "AppendedConfig",
     "BufferConfig",
     "Config",
     "ConsoleConfig",
     "DiscoveryConfig",
     "EngineConfig",
+    "FolderConfig",
     "HttpConfig",
     "JsonLinesConfig",
     "LogConfig",
@@ -42,11 +55,15 @@ __all__ = [
     "NatsConfig",
     "PickerConfig",
     "QuakeMLConfig",
+    "ScmlConfig",
+    "ScmlVersion",
     "SeedLinkConfig",
     "ShardConfig",
     "SinkConfig",
     "StateConfig",
     "StationConfig",
+    "TableConfig",
+    "TableStyle",
     "TlsConfig",
     "WebhookConfig",
     "WindowConfig",

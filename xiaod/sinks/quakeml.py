@@ -5,26 +5,21 @@ Each carries waveformID, time with uncertainty, phaseHint, methodID, evaluationM
 deep-learning pickers write them: ``confidence`` (the probability), ``SNR``, ``dlmodel``. The ratio also stands in an amplitude of type
 ``snr`` that refers to the pick. Identifiers are deterministic.
 
-A file is written under a temporary name, synced and renamed, so a reader never sees half of one; its name follows from its first pick, so a
-repeated delivery replaces it.
-
 >>> quakeml_bytes([], AgencyConfig())[:5]
 b'<?xml'
 """
 
 import io
 import math
-import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xiaod import __version__
 from xiaod.config import AgencyConfig, QuakeMLConfig
-from xiaod.folders import sync_folder
 from xiaod.records import Pick
+from xiaod.sinks.folder import FolderSink
 from xiaod.sinks.naming import safe
-from xiaod.timebase import NS_PER_S, iso_from_ns
+from xiaod.timebase import iso_from_ns
 
 if TYPE_CHECKING:
     from obspy.core.event import Amplitude, Catalog, WaveformStreamID
@@ -36,71 +31,11 @@ MAX_AUTHOR = 128
 """Letters that the schema of QuakeML 1.2 allows an author."""
 
 
-class QuakeMLSink:
+class QuakeMLSink(FolderSink):
     """Writes files into a folder; implements :class:`xiaod.sinks.Sink`."""
 
     def __init__(self, config: QuakeMLConfig, agency: AgencyConfig) -> None:
-        self._config = config
-        self._agency = agency
-        self._held: list[Pick] = []
-        self._held_since_ns = 0
-
-    @property
-    def name(self) -> str:
-        """Name in the configuration."""
-        return self._config.name
-
-    @property
-    def held(self) -> int:
-        """Picks that wait for their interval to be over."""
-        return len(self._held)
-
-    def deliver(self, picks: Sequence[Pick], now_ns: int) -> None:
-        """Write each pick to a file of its own, or hold picks until the interval is over.
-
-        Raises:
-            OSError: when a file cannot be written; what is not written is not lost.
-        """
-        if not self._config.interval_s:
-            for pick in picks:
-                self._write([pick])
-            return
-        known = {pick.id for pick in self._held}
-        if not self._held:
-            self._held_since_ns = now_ns
-        held = self._held + [pick for pick in picks if pick.id not in known]
-        age_ns = now_ns - self._held_since_ns
-        # Below zero: the clock was set back.
-        if held and not 0 <= age_ns < self._config.interval_s * NS_PER_S:
-            self._write(held)
-            held = []
-        self._held = held
-
-    def close(self) -> None:
-        """Write what is held.
-
-        Raises:
-            OSError: when it cannot be written; it is still held.
-        """
-        if self._held:
-            self._write(self._held)
-            self._held = []
-
-    def _write(self, picks: Sequence[Pick]) -> None:
-        folder = self._config.folder
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / f"{safe(picks[0].id)}.xml"
-        partial = path.with_suffix(".partial")
-        try:
-            with partial.open("wb") as file:
-                file.write(quakeml_bytes(picks, self._agency, self._config.authority))
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(path)
-        except OSError:
-            _remove(partial)
-            raise
-        sync_folder(folder)
+        super().__init__(config, lambda picks: quakeml_bytes(picks, agency, config.authority))
 
 
 def quakeml_bytes(picks: Sequence[Pick], agency: AgencyConfig, authority: str = DEFAULT_AUTHORITY) -> bytes:
@@ -209,11 +144,3 @@ def _waveform_id(pick: Pick) -> "WaveformStreamID":
 
 def _public_id(pick: Pick, prefix: str) -> str:
     return f"{prefix}/pick/{safe(pick.id)}"
-
-
-def _remove(path: Path) -> None:
-    try:
-        path.unlink(missing_ok=True)
-    except OSError:
-        # The folder is no longer one: then there is nothing to remove either.
-        return

@@ -1,0 +1,52 @@
+"""All formats by name: those of lines, which are written as picks come, and documents, which need all picks.
+
+>>> sorted(FORMATS)
+['anss', 'csv', 'gamma', 'jsonl', 'pyocto', 'quakeflow', 'quakeml', 'scml']
+>>> render("csv", [], AgencyConfig()).startswith(b"id,network")
+True
+"""
+
+from collections.abc import Callable, Sequence
+from typing import get_args
+
+from xiaod.config import AgencyConfig, TableStyle
+from xiaod.records import Pick
+from xiaod.sinks.anss import AnssLines
+from xiaod.sinks.jsonl import JsonLines
+from xiaod.sinks.quakeml import quakeml_bytes
+from xiaod.sinks.scml import scml_bytes
+from xiaod.sinks.table import TableLines
+from xiaod.sinks.tail import LineFormat
+from xiaod.stations import Stations
+
+DOCUMENTS: dict[str, Callable[[Sequence[Pick], AgencyConfig], bytes]] = {
+    "quakeml": quakeml_bytes,
+    "scml": scml_bytes,
+}
+TABLES: dict[str, TableStyle] = {style: style for style in get_args(TableStyle)}
+FORMATS = ("jsonl", *DOCUMENTS, "anss", *TABLES)
+
+
+def line_format(name: str, agency: AgencyConfig, stations: Stations | None = None) -> LineFormat | None:
+    """What a pick's line looks like; None for a document.
+
+    Raises:
+        KeyError: when there is no such format.
+    """
+    if name in DOCUMENTS:
+        return None
+    if name == "jsonl":
+        return JsonLines(agency)
+    return AnssLines(agency, stations or Stations()) if name == "anss" else TableLines(TABLES[name], agency)
+
+
+def render(name: str, picks: Sequence[Pick], agency: AgencyConfig, stations: Stations | None = None) -> bytes:
+    """All picks in one format.
+
+    Raises:
+        KeyError: when there is no such format.
+    """
+    lines = line_format(name, agency, stations)
+    if lines is None:
+        return DOCUMENTS[name](sorted(picks, key=lambda pick: pick.time_ns), agency)
+    return lines.header + b"".join(map(lines.line, picks))
