@@ -4,15 +4,17 @@ import csv
 import io
 import json
 import math
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pandas as pd
 import pytest
+import yaml
 
 from tests.contract.test_sinks import AGENCY, NOW_NS, pick
 from xiaod.commands import options
-from xiaod.config import AnssConfig, TableConfig, TableStyle
+from xiaod.config import AnssConfig, ScmlConfig, TableConfig, TableStyle
 from xiaod.records import Channel, Pick
 from xiaod.sinks import SinkError
 from xiaod.sinks.anss import AnssLines, AnssSink, anss_document
@@ -34,6 +36,19 @@ def rows(content: bytes) -> list[dict[str, str]]:
 
 def test_commands_offer_all_formats() -> None:
     assert sorted(options.FORMATS) == sorted(FORMATS)
+
+
+def test_the_reference_has_every_key_with_its_default() -> None:
+    lines = (Path(__file__).parents[2] / "config.yaml").read_text(encoding="utf-8").splitlines()
+    first = lines.index("sinks:")
+    shown = yaml.safe_load("\n".join(line[4:] for line in lines[first:] if re.match("  # (-|  )", line)))
+    found = {sink["kind"]: sink for sink in shown}
+    for config in (
+        ScmlConfig(kind="scml", folder=Path("var/scml")),
+        AnssConfig(kind="anss", path=Path("var/picks.anss.jsonl")),
+        TableConfig(kind="table", path=Path("var/picks.csv")),
+    ):
+        assert found[config.kind] == config.model_dump(mode="json")
 
 
 @pytest.mark.parametrize("name", FORMATS)

@@ -52,6 +52,8 @@ end
 
 set -g _shtab_xiaod_commands init check show pick plot replay stations picks selftest bench soak schema completion version
 set -g _shtab_xiaod_opts_with_value --after --before --config --copies --dask --engine --faults --folder --format --hop --host --hours --input --model --output --plots --port --resume --seconds --shard --shards --since --sink --speed --stations --streams --timeout --until --workers
+set -g _shtab_xiaod_commands init check show pick replay stations picks selftest bench soak schema completion version
+set -g _shtab_xiaod_opts_with_value --config --copies --dask --engine --faults --folder --format --hop --host --hours --model --output --port --resume --seconds --shard --shards --since --sink --speed --stations --stations-file --streams --timeout --until --workers
 
 complete -c xiaod -e
 complete -c xiaod -f
@@ -79,7 +81,8 @@ complete -c xiaod -n '_shtab_xiaod_using; and test $_shtab_xiaod_npos -eq 0' -a 
 complete -c xiaod -n '_shtab_xiaod_using pick' -s h -l help -d 'show this help message and exit'
 complete -c xiaod -n '_shtab_xiaod_using pick' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'windows, engine and picker as in this configuration (default: the defaults)'
 complete -c xiaod -n '_shtab_xiaod_using pick' -l model -x -d 'shipped model or path of an ONNX file'
-complete -c xiaod -n '_shtab_xiaod_using pick' -l format -xka "jsonl quakeml csv" -d format
+complete -c xiaod -n '_shtab_xiaod_using pick' -l format -xka "jsonl quakeml scml anss csv gamma pyocto quakeflow" -d 'what to write (default: jsonl)'
+complete -c xiaod -n '_shtab_xiaod_using pick' -l stations-file -xka "(__fish_complete_path (commandline -ct))" -d 'coordinates of stations for --format anss: CSV, FDSN text or StationXML'
 complete -c xiaod -n '_shtab_xiaod_using pick' -l output -xka "(__fish_complete_path (commandline -ct))" -d 'write here instead of standard output'
 complete -c xiaod -n '_shtab_xiaod_using pick' -l plots -xka "(__fish_complete_path (commandline -ct))" -d 'draw each pick there, as PNG; not with the options of archives'
 complete -c xiaod -n '_shtab_xiaod_using pick' -l workers -x -d 'processes on this machine'
@@ -119,7 +122,8 @@ complete -c xiaod -n '_shtab_xiaod_using picks' -l config -xka "(__fish_complete
 complete -c xiaod -n '_shtab_xiaod_using picks' -l shard -x -d 'which of several processes: overrides XIAOD_SHARD and the configuration'"'"'s '"'"'shard'"'"''
 complete -c xiaod -n '_shtab_xiaod_using picks' -l since -x -d 'UTC, such as 2026-01-31T12:00:00Z (default: the oldest)'
 complete -c xiaod -n '_shtab_xiaod_using picks' -l until -x -d 'UTC (default: the newest)'
-complete -c xiaod -n '_shtab_xiaod_using picks' -l format -xka "jsonl quakeml csv" -d format
+complete -c xiaod -n '_shtab_xiaod_using picks' -l format -xka "jsonl quakeml scml anss csv gamma pyocto quakeflow" -d 'what to write (default: jsonl)'
+complete -c xiaod -n '_shtab_xiaod_using picks' -l stations-file -xka "(__fish_complete_path (commandline -ct))" -d 'coordinates of stations for --format anss: CSV, FDSN text or StationXML'
 complete -c xiaod -n '_shtab_xiaod_using; and test $_shtab_xiaod_npos -eq 0' -a selftest -d 'push a real event through source, engine and every configured sink, and say what arrived where'
 complete -c xiaod -n '_shtab_xiaod_using selftest' -s h -l help -d 'show this help message and exit'
 complete -c xiaod -n '_shtab_xiaod_using selftest' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'configuration (default: config.yaml)'

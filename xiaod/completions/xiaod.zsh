@@ -83,7 +83,8 @@ _shtab_xiaod_pick_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--config[windows, engine and picker as in this configuration (default\: the defaults)]:FILE:_files"
   "--model[shipped model or path of an ONNX file]:NAME:"
-  "--format[format]:format:(jsonl quakeml csv)"
+  "--format[what to write (default\: jsonl)]:format:(jsonl quakeml scml anss csv gamma pyocto quakeflow)"
+  "--stations-file[coordinates of stations for --format anss\: CSV, FDSN text or StationXML]:FILE:_files"
   "--output[write here instead of standard output]:FILE:_files"
   "--plots[draw each pick there, as PNG\; not with the options of archives]:FOLDER:_files"
   "--workers[processes on this machine]:N:"
@@ -105,7 +106,8 @@ _shtab_xiaod_picks_options=(
   "--shard[which of several processes\: overrides XIAOD_SHARD and the configuration\'s \'shard\']:INDEX[/COUNT]:"
   "--since[UTC, such as 2026-01-31T12\:00\:00Z (default\: the oldest)]:TIME:"
   "--until[UTC (default\: the newest)]:TIME:"
-  "--format[format]:format:(jsonl quakeml csv)"
+  "--format[what to write (default\: jsonl)]:format:(jsonl quakeml scml anss csv gamma pyocto quakeflow)"
+  "--stations-file[coordinates of stations for --format anss\: CSV, FDSN text or StationXML]:FILE:_files"
 )
 
 # guard to ensure default positional specs are added only once per session
