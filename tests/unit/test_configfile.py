@@ -57,7 +57,7 @@ MINIMAL = "sources:\n  - server: localhost\n"
         (MINIMAL + "grace_s: !!int many\n", "f:3: grace_s: 'many' is not what !!int stands for"),
         (MINIMAL + "? [a]\n: 1\n", "f:3: a key must be a word"),
         (MINIMAL + "\tlogs: {}\n", "f:3: not valid YAML"),
-        (MINIMAL + "sinks:\n  - kind: rss\n", "f:4: sinks[0].kind: must be one of jsonl, quakeml, console, mqtt, webhook, nats; got 'rss'"),
+        (MINIMAL + "sinks:\n  - kind: rss\n", "f:4: sinks[0].kind: must be one of jsonl, quakeml, console, scml, anss, table, mqtt, webhook, nats; got 'rss'"),
         (MINIMAL + "sinks:\n  - kind: jsonl\n", "f:4: sinks[0].path: is missing"),
         (MINIMAL + "sinks:\n  - kind: jsonl\n    path: a\n    rotat: day\n", "f:6: sinks[0].rotat: unknown key; did you mean 'rotate'?"),
         (MINIMAL + "http: {port: 70000}\n", "f:3: http.port: must be a number at least 0 and at most 65535; got 70000"),

@@ -26,7 +26,7 @@ FLOORS = {
         "lock",
     ),
     1: ("resample", "run", "track", "buffer", "onsets", "picker", "streampicker", "trace", "unpicked"),
-    2: ("sources", "engines", "sinks", "store", "replay", "configfile", "board", "reload", "placement"),
+    2: ("sources", "engines", "sinks", "store", "replay", "configfile", "board", "reload", "placement", "stations"),
     3: (
         "assembler",
         "bridge",

@@ -100,7 +100,7 @@ def completed(line: str) -> list[str]:
 def test_bash_completes_commands_options_and_choices() -> None:
     assert completed("xiaod sta") == ["stations"]
     assert completed("xiaod pick --form") == ["--format"]
-    assert completed("xiaod pick --format qu") == ["quakeml"]
+    assert completed("xiaod pick --format qu") == ["quakeml", "quakeflow"]
     assert "config.yaml" in completed("xiaod check --config conf")
 
 
