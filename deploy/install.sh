@@ -214,6 +214,13 @@ accepted() {
     done < <(configurations)
 }
 
+# Whether what runs is what would be installed: then it need not be restarted.
+current() {
+    [[ $(readlink "$PROGRAM/bin" 2>/dev/null) == "$release/bin" ]] &&
+        cmp -s "$SOURCE/systemd/xiaod.service" "$UNITS/xiaod.service" &&
+        cmp -s "$SOURCE/systemd/xiaod@.service" "$UNITS/xiaod@.service"
+}
+
 switch() {
     run ln -sfn "$release/bin" "$PROGRAM/bin.new"
     run mv -T "$PROGRAM/bin.new" "$PROGRAM/bin"
@@ -238,22 +245,25 @@ old_releases() {
 begin() {
     local units
     mapfile -t units < <(active_units)
-    if ((${#units[@]})); then
+    if [[ $unchanged == yes && ${#units[@]} -gt 0 ]]; then
+        say "nothing has changed; still running: ${units[*]}"
+    elif ((${#units[@]})); then
         run systemctl restart "${units[@]}"
         say "restarted: ${units[*]}"
-    elif ! systemd_runs; then
-        say "systemd does not run here: nothing is started"
-    elif [[ $start == yes ]]; then
+    elif [[ $start == yes ]] && systemd_runs; then
         run systemctl enable --now xiaod.service
         say "started: xiaod.service"
-    else
-        run systemctl enable xiaod.service
+    elif command -v systemctl >/dev/null; then
+        [[ $known == yes ]] || run systemctl enable xiaod.service
         say "Nothing is running. Put your server and streams into $ETC/config.yaml, then"
         say "  sudo xiaod check --config $ETC/config.yaml && sudo systemctl start xiaod"
     fi
 }
 
 install_all() {
+    # Who has disabled the service finds it so again.
+    known=no
+    [[ ! -e $UNITS/xiaod.service ]] || known=yes
     root_only
     machine
     packages
@@ -262,6 +272,8 @@ install_all() {
     release
     configuration
     accepted
+    unchanged=no
+    if current; then unchanged=yes; fi
     switch
     old_releases
     begin

@@ -59,9 +59,18 @@ def goes_to_journal(stream: TextIO, environment: Mapping[str, str]) -> bool:
 
 
 def _with_priority(_: object, level: str, line: structlog.typing.EventDict) -> str:
-    """Put the priority before each line of what the renderer has made; a traceback has several."""
+    """The last of the processors: what the renderer has made, with its priority."""
+    return prioritised(str(line), level)
+
+
+def prioritised(text: str, level: str) -> str:
+    r"""Text with the priority of a level before each of its lines; a traceback has several.
+
+    >>> prioritised("one\ntwo", "warning")
+    '<4>one\n<4>two'
+    """
     priority = f"<{PRIORITIES.get(level, PRIORITIES['error'])}>"
-    return "\n".join(priority + part for part in str(line).splitlines())
+    return "\n".join(priority + line for line in text.splitlines())
 
 
 def get_logger(component: str) -> Logger:

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -25,12 +26,14 @@ from tests.end_to_end.harness import (
     comparable,
     wait_until,
 )
+from tests.end_to_end.manager import Manager
 from tests.scripted import Scripted
 from xiaod.bench.station import station_records
 from xiaod.replay import Faults, ReplayConfig
 
 RECORD_BYTES = 512
 SPEED = 30.0
+WATCHDOG_S = 2.0
 QUICK = {
     "connect_timeout_s": 1.0,
     "network_timeout_s": 2.0,
@@ -265,10 +268,13 @@ def test_a_full_disk_and_room_again(tmp_path: Path, busy: Busy) -> None:
     disk = tmp_path / "disk"
     command = [*small_disk(disk), sys.executable, "-m", "xiaod"]
     with (
+        tempfile.TemporaryDirectory(prefix="xiaod") as short,
+        Manager(Path(short), WATCHDOG_S) as manager,
         Server(ReplayConfig(inputs=(path,), port=0, speed=SPEED)) as server,
         Daemon(
             tmp_path,
             command=command,
+            environment=manager.environment(tmp_path / "log.jsonl"),
             sources=[source_at(server.port)],
             state={"folder": str(disk / "state"), "save_interval_s": 0.2},
             sinks=[{"kind": "jsonl", "path": str(disk / "picks.jsonl")}],
@@ -281,6 +287,8 @@ def test_a_full_disk_and_room_again(tmp_path: Path, busy: Busy) -> None:
         fill(filler)
         daemon.wait_for("store.failed")
         assert daemon.get("/healthz")[0] == 200
+        # Windows wait, and none is picked; who waits for room is alive all the same, for the watchdog too.
+        manager.wait_for("WATCHDOG=1", 2, time.monotonic() + WATCHDOG_S)
         filler.unlink()
         daemon.wait_for("store.recovered")
         used = ("good", "overlapping")

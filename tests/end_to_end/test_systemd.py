@@ -1,8 +1,10 @@
 """The daemon under a service manager: what it says on the notify socket, and what it writes to the journal."""
 
 import json
+import os
 import re
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -11,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.harness import Daemon, Server, wait_until
+from tests.end_to_end.harness import LIMIT_S, Daemon, Server, wait_until
 from tests.end_to_end.manager import Manager
 from tests.end_to_end.test_faults import free_port, source_at
+from xiaod.exitcode import ExitCode
 from xiaod.logs import PRIORITIES
 from xiaod.notify import PACE
 from xiaod.replay import ReplayConfig
@@ -99,3 +102,22 @@ def test_what_is_said_from_start_to_end(service: Service) -> None:
         assert match is not None, line
         assert int(match[1]) == PRIORITIES[json.loads(match[2])["level"]]
     assert {line[:3] for line in lines} >= {"<6>", "<4>", "<3>"}
+
+
+def test_why_it_does_not_start_is_an_error_in_the_journal(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("sources: 1\nsinks: 2\n", encoding="utf-8")
+    with tempfile.TemporaryDirectory(prefix="xiaod") as short, Manager(Path(short), WATCHDOG_S) as manager:
+        environment = {**os.environ, **manager.environment(tmp_path / "log")}
+        with (tmp_path / "log").open("wb") as log:
+            done = subprocess.run(
+                [sys.executable, "-m", "xiaod", "--config", str(tmp_path / "config.yaml")],
+                stderr=log,
+                env=environment,
+                check=False,
+                timeout=LIMIT_S,
+            )
+    assert done.returncode == ExitCode.CONFIGURATION
+    lines = (tmp_path / "log").read_text(encoding="utf-8").splitlines()
+    assert len(lines) == 2
+    assert [line[:3] for line in lines] == ["<3>", "<3>"]
+    assert manager.notices == []

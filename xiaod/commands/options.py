@@ -7,6 +7,7 @@
 """
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -89,7 +90,10 @@ def _at_least(least: int, text: str) -> int:
 
 def refuse(error: Exception) -> int:
     """Say what is wrong on standard error; gives the exit status for wrong configuration, model or arguments."""
-    print(error, file=sys.stderr)
+    from xiaod.logs import goes_to_journal, prioritised
+
+    journal = goes_to_journal(sys.stderr, os.environ)
+    print(prioritised(str(error), "error") if journal else error, file=sys.stderr)
     return ExitCode.CONFIGURATION
 
 
