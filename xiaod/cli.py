@@ -12,6 +12,7 @@ from pathlib import Path
 from xiaod import __version__
 from xiaod.commands import COMMANDS
 from xiaod.exitcode import ExitCode, summary
+from xiaod.standardoutput import leave_quietly, unread
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -49,6 +50,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             status: int = options.run(options)
         except KeyboardInterrupt:
             return ExitCode.SECOND_SIGNAL
+        except BrokenPipeError:
+            if not unread():
+                raise
+            status = ExitCode.OK
+        if unread():
+            leave_quietly()
         return status
     if options.config is None:
         parser.print_help()

@@ -9,7 +9,6 @@ offline runs over the same data give the same picks.
 """
 
 import asyncio
-import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -29,6 +28,7 @@ from xiaod.sinks import Sink
 from xiaod.sinks.formats import line_format, render
 from xiaod.sources import Source
 from xiaod.sources.files import FileSource
+from xiaod.standardoutput import leave_quietly
 from xiaod.stations import Stations, read_stations
 
 
@@ -161,11 +161,6 @@ def offline_config(config_path: Path | None, model: str | None) -> Config:
 def output_stream(output: Path | None) -> AbstractContextManager[IO[str]]:
     """A file to write to, or standard output."""
     return nullcontext(sys.stdout) if output is None else output.open("w", encoding="utf-8")
-
-
-def leave_quietly() -> None:
-    """Whoever read our output has seen enough; Python would complain again when it closes standard output."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def picks_of(inputs: Sequence[Path], config: Config) -> list[Pick]:

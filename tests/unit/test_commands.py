@@ -1,6 +1,8 @@
 """Every command says what is wrong with its arguments, and ends with the status that README and manual page give."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -75,6 +77,15 @@ def test_wrong_arguments_are_refused(
     assert re.search(named, said.err or said.out), said
     assert "Traceback" not in said.err
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", ["schema", "show", "completion bash", "--help"])
+def test_a_reader_that_has_seen_enough_is_no_failure(command: str) -> None:
+    code = f"set -o pipefail; '{sys.executable}' -m xiaod {command} | head -c 1"
+    done = subprocess.run(
+        ["bash", "-c", code], capture_output=True, text=True, timeout=60, check=False, cwd=README.parent
+    )
+    assert (done.returncode, done.stderr, len(done.stdout)) == (0, "", 1)
 
 
 def test_the_readme_gives_the_statuses() -> None:

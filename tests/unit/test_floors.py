@@ -19,6 +19,7 @@ FLOORS = {
         "config",
         "credential",
         "exitcode",
+        "standardoutput",
         "folders",
         "tables",
         "credential",

@@ -69,6 +69,29 @@ def test_declared_secrets_are_masked() -> None:
     class Part(Model):
         login: SecretStr
 
-    shown = mask(Part(login=SecretStr("hunter2")).model_dump(mode="json"))
-    assert "hunter2" not in str(shown)
-    assert set(shown["login"]) == {"*"}
+    assert mask(Part(login=SecretStr("hunter2")).model_dump()) == {"login": MASK}
+
+
+def test_secrets_of_every_sink_are_masked_and_the_rest_is_a_configuration(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    secret = "hunter2"  # noqa: S105  the one that must not be seen
+    content = {
+        "sources": [{"server": "a"}],
+        "sinks": [
+            {"kind": "webhook", "url": f"https://me:{secret}@example.org:8443/{secret}?key={secret}", "headers": {"Authorization": secret}},
+            {"kind": "webhook", "name": "variable", "url": "${WEBHOOK}"},
+            {"kind": "mqtt", "server": "broker", "username": "me", "password": secret},
+            {"kind": "nats", "servers": ["nats://a"], "token": secret},
+        ],
+    }  # fmt: skip
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml_text(content), encoding="utf-8")
+    for style in ("yaml", "json"):
+        assert main(["show", "--config", str(path), "--format", style]) == 0
+        shown = capsys.readouterr().out
+        assert secret not in shown
+        assert f"https://example.org:8443/{MASK}" in shown
+        assert "${WEBHOOK}" in shown
+        config = parse_config(shown, "shown")
+        assert [sink.name for sink in config.sinks] == ["webhook", "variable", "mqtt", "nats"]

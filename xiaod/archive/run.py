@@ -26,9 +26,10 @@ from xiaod.archive.work import Told, Work
 from xiaod.config import Config
 from xiaod.engines import Engine
 from xiaod.logs import get_logger
-from xiaod.offline import StreamSink, leave_quietly, output_stream
+from xiaod.offline import StreamSink, output_stream
 from xiaod.records import Pick
 from xiaod.service import open_engine
+from xiaod.standardoutput import leave_quietly
 from xiaod.stations import read_stations
 from xiaod.timebase import NS_PER_S, ns_from_s
 

@@ -28,6 +28,7 @@ FILES = (
     ("config.yaml", "the configuration that commands read unless another is given; the project's own is the complete reference"),
     ("var/state/picks.sqlite", "the store: every pick, and how far each stream has been picked"),
 )  # fmt: skip
+ENVIRONMENT = (("XIAOD_SHARD", "INDEX[/COUNT], as --shard gives it, where it is not given"),)
 EXAMPLES = (
     ("Write a first configuration from what a Raspberry Shake has, try it with a real event, and run the daemon:",
      ("xiaod init rs.local:18000", "xiaod selftest", "xiaod --config config.yaml")),
@@ -58,7 +59,11 @@ def _page(parser: argparse.ArgumentParser) -> Iterator[str]:
         yield f".Ss xiaod {_escaped(name)}"
         yield from _text(_sentence(helps[name]))
         yield from _options(command)
-    yield from (".Sh FILES", ".Bl -tag -width Ds")
+    yield from (".Sh ENVIRONMENT", ".Bl -tag -width Ds")
+    for variable, what in ENVIRONMENT:
+        yield f".It Ev {_escaped(variable)}"
+        yield from _text(_sentence(what))
+    yield from (".El", ".Sh FILES", ".Bl -tag -width Ds")
     for path, what in FILES:
         yield f".It Pa {_escaped(path)}"
         yield from _text(_sentence(what))

@@ -13,10 +13,9 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
 
 from xiaod.config import Config, MqttConfig, SinkConfig
-from xiaod.config.masked import mask
+from xiaod.config.masked import masked
 from xiaod.records import Pick
 from xiaod.selftest.outcome import Step
 from xiaod.selftest.stages import NAME
@@ -42,9 +41,9 @@ def signed(config: Config) -> Config:
 
 def place_of(config: SinkConfig) -> str:
     """Where a sink's picks go, for a person; without secrets."""
-    shown: dict[str, Any] = mask(config.model_dump(mode="json"))
     if config.kind == "console":
         return "standard output"
+    shown = masked(config)
     return next((f"{key} {shown[key]}" for key in PLACES if shown.get(key)), config.kind)
 
 
