@@ -25,27 +25,17 @@ Inheritance(stations=1, undelivered=0, unreadable=())
 
 import sqlite3
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from xiaod.ledger import REMEMBERED_S
+from xiaod.estate import ADOPTED, Station, read_estate, station_of, write_estate
 from xiaod.lock import PATIENCE_S, RETRY_S, Holder, holder
 from xiaod.placement import FOLDER, shard_folders, state_folder
 from xiaod.shard import Shard
 from xiaod.store import BUSY_S, STORE
-from xiaod.timebase import NS_PER_S
 
-TABLE = "CREATE TABLE IF NOT EXISTS adopted (store TEXT PRIMARY KEY, place INTEGER NOT NULL)"
-"""In the store of a shard: how far the picks of each store without a daemon have been taken over."""
-
-PICKS = "SELECT id, instrument, time_ns, stored_ns, document FROM picks"
-INSERT = "INSERT OR IGNORE INTO picks (id, instrument, time_ns, stored_ns, document)"
-REMEMBERED_NS = REMEMBERED_S * NS_PER_S
-
-PickRow = tuple[str, str, int, int, str]
-Station = tuple[str, str]
 Progress = tuple[int, int]
 """How far a station has come: newest time until which an instrument has been picked, newest position; ns, 0 for none."""
 
@@ -112,7 +102,7 @@ def inherit(base: Path, shard: Shard, sinks: Sequence[str]) -> Inheritance:
     undelivered = stations = 0
     unreadable: list[str] = []
     with closing(_open(own / STORE, "rw")) as mine:
-        mine.execute(TABLE)
+        mine.execute(ADOPTED)
         chosen = _furthest(others, shard, _progress(mine), unreadable)
         adopted = dict(mine.execute("SELECT store, place FROM adopted").fetchall())
         for folder in others:
@@ -123,13 +113,13 @@ def inherit(base: Path, shard: Shard, sinks: Sequence[str]) -> Inheritance:
                 continue
             try:
                 with closing(_open(folder / STORE, "ro")) as store:
-                    estate = _read(store, taken, shard, sinks if orphaned else (), adopted.get(name, 0))
+                    estate = read_estate(store, taken, shard, sinks if orphaned else (), adopted.get(name, 0))
             except sqlite3.Error as error:
                 unreadable.append(f"{folder / STORE}: {error}")
                 continue
             with mine:
                 mine.execute("BEGIN IMMEDIATE")
-                undelivered += _write(mine, name, estate)
+                undelivered += write_estate(mine, name, estate)
             stations += len(taken)
     return Inheritance(stations, undelivered, tuple(unreadable))
 
@@ -167,104 +157,10 @@ def _without_daemon(folder: Path, shard: Shard) -> bool:
 def _progress(store: sqlite3.Connection) -> dict[Station, Progress]:
     found: dict[Station, Progress] = {}
     for instrument, time_ns in store.execute("SELECT instrument, time_ns FROM frontiers"):
-        network, station = _station_of(instrument)
+        network, station = station_of(instrument)
         picked_ns, position_ns = found.get((network, station), (0, 0))
         found[network, station] = max(picked_ns, time_ns), position_ns
     for network, station, time_ns in store.execute("SELECT network, station, time_ns FROM positions"):
         picked_ns, position_ns = found.get((network, station), (0, 0))
         found[network, station] = picked_ns, max(position_ns, time_ns)
     return found
-
-
-@dataclass(frozen=True, slots=True)
-class _Estate:
-    """Rows of another store that are taken over."""
-
-    positions: list[tuple[str, str, str, int, int]]
-    frontiers: list[tuple[str, int]]
-    known: list[PickRow]
-    """Picks that are to be known, so that they are not made again."""
-    waiting: list[PickRow]
-    """Picks that some sink has not got."""
-    sinks: tuple[str, ...]
-    """These sinks."""
-    newest: int
-    """Place of the newest pick."""
-
-
-def _read(
-    store: sqlite3.Connection, taken: Collection[Station], shard: Shard, sinks: Sequence[str], adopted: int
-) -> _Estate:
-    positions = [
-        row
-        for row in store.execute("SELECT source, network, station, sequence, time_ns FROM positions")
-        if (row[1], row[2]) in taken
-    ]
-    frontiers = {
-        instrument: time_ns
-        for instrument, time_ns in store.execute("SELECT instrument, time_ns FROM frontiers")
-        if _station_of(instrument) in taken
-    }
-    # A station that had only begun has nothing but its picks.
-    begun_only = len({_station_of(instrument) for instrument in frontiers}) < len(taken)
-    since_ns = 0 if begun_only else min(frontiers.values(), default=0) - REMEMBERED_NS
-    known = (
-        [
-            row
-            for row in store.execute(f"{PICKS} WHERE time_ns >= ? ORDER BY place", (since_ns,))
-            if _station_of(row[1]) in taken and row[2] >= frontiers.get(row[1], 0) - REMEMBERED_NS
-        ]
-        if taken
-        else []
-    )
-    cursors = dict(store.execute("SELECT sink, place FROM cursors").fetchall())
-    waited = tuple(sink for sink in sinks if sink in cursors)
-    after = max(adopted, min((cursors[sink] for sink in waited), default=0))
-    waiting = (
-        [
-            row
-            for row in store.execute(f"{PICKS} WHERE place > ? ORDER BY place", (after,))
-            if shard.holds(*_station_of(row[1]))
-        ]
-        if waited
-        else []
-    )
-    [newest] = store.execute("SELECT coalesce(max(place), 0) FROM picks").fetchone()
-    return _Estate(positions, list(frontiers.items()), known, waiting, waited, newest)
-
-
-def _write(mine: sqlite3.Connection, name: str, estate: _Estate) -> int:
-    """Take an estate over; gives the number of picks that wait to be delivered."""
-    mine.executemany(
-        "INSERT INTO positions VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
-        " sequence = excluded.sequence, time_ns = excluded.time_ns",
-        estate.positions,
-    )
-    mine.executemany(
-        "INSERT INTO frontiers VALUES (?, ?) ON CONFLICT (instrument) DO UPDATE SET time_ns = excluded.time_ns",
-        estate.frontiers,
-    )
-    undelivered = 0
-    if estate.sinks:
-        # A sink that is new here begins before what is taken over.
-        mine.executemany(
-            "INSERT OR IGNORE INTO cursors SELECT ?, coalesce(max(place), 0) FROM picks",
-            [(sink,) for sink in estate.sinks],
-        )
-        undelivered = mine.executemany(f"{INSERT} VALUES (?, ?, ?, ?, ?)", estate.waiting).rowcount
-        mine.execute(
-            "INSERT INTO adopted VALUES (?, ?) ON CONFLICT (store) DO UPDATE SET place = max(place, excluded.place)",
-            (name, estate.newest),
-        )
-    # What is only to be known lies before every place that a sink can wait for.
-    [first] = mine.execute("SELECT min(0, coalesce(min(place), 0)) FROM picks").fetchone()
-    mine.executemany(
-        f"{INSERT.replace('(', '(place, ')} VALUES (?, ?, ?, ?, ?, ?)",
-        [(first - number, *row) for number, row in enumerate(estate.known, 1)],
-    )
-    return max(0, undelivered)
-
-
-def _station_of(instrument: str) -> Station:
-    network, station, *_ = instrument.split(".")
-    return network, station

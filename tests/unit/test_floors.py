@@ -49,6 +49,7 @@ FLOORS = {
         "monitor",
         "pipeline",
         "web",
+        "estate",
         "inheritance",
     ),
     4: (

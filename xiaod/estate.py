@@ -1,0 +1,144 @@
+"""What goes from the store of one shard into that of another: rows of stations that move, and picks that wait.
+
+>>> from tempfile import TemporaryDirectory
+>>> from contextlib import closing
+>>> from pathlib import Path
+>>> from xiaod.store import STORE, PickStore
+>>> with TemporaryDirectory() as folder:
+...     store = PickStore(Path(folder) / STORE)
+...     store.save({}, {"demo": {("BW", "WETR"): (7, 100), ("BW", "RJOB"): (8, 200)}})
+...     with closing(sqlite3.connect(Path(folder) / STORE)) as rows:
+...         estate = read_estate(rows, {("BW", "WETR")}, Shard(1, 2), sinks=(), adopted=0)
+...     store.close()
+>>> estate.positions, estate.known
+([('demo', 'BW', 'WETR', 7, 100)], [])
+"""
+
+import sqlite3
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from xiaod.ledger import REMEMBERED_S
+from xiaod.shard import Shard
+from xiaod.timebase import NS_PER_S
+
+ADOPTED = "CREATE TABLE IF NOT EXISTS adopted (store TEXT PRIMARY KEY, place INTEGER NOT NULL)"
+"""In the store of a shard: how far the picks of each store without a daemon have been taken over."""
+
+PICKS = "SELECT id, instrument, time_ns, stored_ns, document FROM picks"
+INSERT = "INSERT OR IGNORE INTO picks (id, instrument, time_ns, stored_ns, document)"
+REMEMBERED_NS = REMEMBERED_S * NS_PER_S
+
+PickRow = tuple[str, str, int, int, str]
+Station = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Estate:
+    """Rows of a store, for another one."""
+
+    positions: list[tuple[str, str, str, int, int]]
+    frontiers: list[tuple[str, int]]
+    known: list[PickRow]
+    """Picks that are to be known, so that they are not made again."""
+    waiting: list[PickRow]
+    """Picks that some sink has not got."""
+    sinks: tuple[str, ...]
+    """These sinks."""
+    newest: int
+    """Place of the newest pick."""
+
+
+def read_estate(
+    store: sqlite3.Connection, taken: Collection[Station], shard: Shard, sinks: Sequence[str], adopted: int
+) -> Estate:
+    """Read what is to be taken over.
+
+    Args:
+        store: the other store; nothing is changed in it.
+        taken: stations that move.
+        shard: which one takes over; it gets the picks that wait of all its stations.
+        sinks: names of those whose picks are taken over; none where a daemon of its own delivers them.
+        adopted: place up to which that has been done before.
+
+    Raises:
+        sqlite3.Error: when it cannot be read.
+    """
+    positions = [
+        row
+        for row in store.execute("SELECT source, network, station, sequence, time_ns FROM positions")
+        if (row[1], row[2]) in taken
+    ]
+    frontiers = {
+        instrument: time_ns
+        for instrument, time_ns in store.execute("SELECT instrument, time_ns FROM frontiers")
+        if station_of(instrument) in taken
+    }
+    # A station that had only begun has nothing but its picks.
+    begun_only = len({station_of(instrument) for instrument in frontiers}) < len(taken)
+    since_ns = 0 if begun_only else min(frontiers.values(), default=0) - REMEMBERED_NS
+    known = (
+        [
+            row
+            for row in store.execute(f"{PICKS} WHERE time_ns >= ? ORDER BY place", (since_ns,))
+            if station_of(row[1]) in taken and row[2] >= frontiers.get(row[1], 0) - REMEMBERED_NS
+        ]
+        if taken
+        else []
+    )
+    cursors = dict(store.execute("SELECT sink, place FROM cursors").fetchall())
+    waited = tuple(sink for sink in sinks if sink in cursors)
+    after = max(adopted, min((cursors[sink] for sink in waited), default=0))
+    waiting = (
+        [
+            row
+            for row in store.execute(f"{PICKS} WHERE place > ? ORDER BY place", (after,))
+            if shard.holds(*station_of(row[1]))
+        ]
+        if waited
+        else []
+    )
+    [newest] = store.execute("SELECT coalesce(max(place), 0) FROM picks").fetchone()
+    return Estate(positions, list(frontiers.items()), known, waiting, waited, newest)
+
+
+def write_estate(mine: sqlite3.Connection, name: str, estate: Estate) -> int:
+    """Take an estate over, within the transaction of the caller; gives the number of picks that wait to be delivered.
+
+    Raises:
+        sqlite3.Error: when it cannot be written.
+    """
+    mine.executemany(
+        "INSERT INTO positions VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
+        " sequence = excluded.sequence, time_ns = excluded.time_ns",
+        estate.positions,
+    )
+    mine.executemany(
+        "INSERT INTO frontiers VALUES (?, ?) ON CONFLICT (instrument) DO UPDATE SET time_ns = excluded.time_ns",
+        estate.frontiers,
+    )
+    undelivered = 0
+    if estate.sinks:
+        # A sink that is new here begins before what is taken over.
+        mine.executemany(
+            "INSERT OR IGNORE INTO cursors SELECT ?, coalesce(max(place), 0) FROM picks",
+            [(sink,) for sink in estate.sinks],
+        )
+        undelivered = mine.executemany(f"{INSERT} VALUES (?, ?, ?, ?, ?)", estate.waiting).rowcount
+        mine.execute(
+            "INSERT INTO adopted VALUES (?, ?) ON CONFLICT (store) DO UPDATE SET place = max(place, excluded.place)",
+            (name, estate.newest),
+        )
+    # What is only to be known lies before every place that a sink can wait for.
+    [first] = mine.execute("SELECT min(0, coalesce(min(place), 0)) FROM picks").fetchone()
+    mine.executemany(
+        f"{INSERT.replace('(', '(place, ')} VALUES (?, ?, ?, ?, ?, ?)",
+        [(first - number, *row) for number, row in enumerate(estate.known, 1)],
+    )
+    return max(0, undelivered)
+
+
+def station_of(instrument: str) -> Station:
+    """Network and station of an instrument's text."""
+    network, station, *_ = instrument.split(".")
+    return network, station
