@@ -51,6 +51,10 @@ class NatsServer:
         """HOST:PORT."""
         return f"127.0.0.1:{self.port}"
 
+    def log(self) -> str:
+        """What it has logged so far."""
+        return self._log.read_text(encoding="utf-8")
+
     def start(self) -> None:
         """Start it, with what it stored before, and wait until it listens."""
         with self._log.open("ab") as log:
@@ -62,9 +66,9 @@ class NatsServer:
                     if sock.recv(4) == b"INFO":
                         return
             except OSError:
-                assert self._process.poll() is None, self._log.read_text()
+                assert self._process.poll() is None, self.log()
             time.sleep(0.02)
-        raise AssertionError(f"nats-server does not listen: {self._log.read_text()}")
+        raise AssertionError(f"nats-server does not listen: {self.log()}")
 
     def kill(self) -> None:
         """``kill -9``."""

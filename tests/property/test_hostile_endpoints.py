@@ -5,6 +5,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -98,3 +99,24 @@ def test_anything_that_a_broker_says(parrot: Parrot, begin: bytes, words: list[b
     )
     with closing(NatsSink(config, AGENCY)) as sink, pytest.raises(OSError, match=r"127\.0\.0\.1"):
         sink.deliver([pick(1)], NOW_NS)
+
+
+def test_attempts_leave_nothing_open(parrot: Parrot) -> None:
+    parrot.text = INFO + b"PONG\r\n"
+    server = f"127.0.0.1:{parrot.port}"
+    stream = StreamConfig(create=True)
+    sinks = (
+        NatsSink(NatsConfig(kind="nats", servers=(server,), stream=stream, timeout_s=30.0), AGENCY),
+        WebhookSink(
+            WebhookConfig(kind="webhook", url=SecretStr(f"http://{server}/"), timeout_s=30.0), AGENCY
+        ),
+    )
+    for sink in sinks:
+        counts = []
+        for number in range(60):
+            with pytest.raises(OSError, match=server):
+                sink.deliver([pick(number)], NOW_NS)
+            counts.append((len(list(Path("/proc/self/fd").iterdir())), threading.active_count()))
+        # The first ones open what stays: the event loop's own.
+        assert max(counts[30:]) <= tuple(number + 3 for number in max(counts[:10]))
+        sink.close()

@@ -15,6 +15,7 @@ from nats.aio.client import Client
 from nats.js.api import StreamConfig
 
 from tests.contract.test_sinks import AGENCY, NOW_NS, pick
+from tests.end_to_end.harness import wait_until
 from tests.natsserver import NatsServer
 from xiaod.config import NatsConfig
 from xiaod.configfile import ConfigError, parse_config
@@ -129,6 +130,22 @@ def test_what_was_acknowledged_is_not_sent_again_however_late(server: NatsServer
         sink.deliver([pick(4, model="x" * 2_000_000)], NOW_NS)
     sink.close()
     assert server.ids() == [pick(1).id, pick(3).id]
+
+
+def test_ticks_keep_a_quiet_connection_alive(tmp_path: Path) -> None:
+    config = 'jetstream {}\nping_interval: "1s"\nping_max: 2\ndebug: true\n'
+    with NatsServer(tmp_path / "nats", config=config) as server, closing(made(server.server)) as sink:
+        sink.deliver([pick(1)], NOW_NS)
+        until_s = time.monotonic() + 4.5
+        while time.monotonic() < until_s:
+            sink.deliver([], NOW_NS)
+            time.sleep(0.05)
+        sink.deliver([pick(2)], NOW_NS)
+        assert "Stale Client Connection" not in server.log()
+        # Without them it would be dropped, and opened anew when it is needed.
+        wait_until(lambda: "Stale Client Connection" in server.log(), "the server's patience to end")
+        sink.deliver([pick(3)], NOW_NS)
+        assert server.ids() == [pick(number).id for number in (1, 2, 3)]
 
 
 def test_no_stream_and_another_stream_are_told_with_what_helps(server: NatsServer) -> None:

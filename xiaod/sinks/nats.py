@@ -24,7 +24,7 @@ from xiaod.sinks.naming import safe
 from xiaod.sinks.natslink import NatsLink, TooLargeError
 
 BREATH_S = 0.005
-"""How long the connection is attended to in a tick."""
+"""How long the connection is attended to in a tick, and before it is used again."""
 NO_LOCATION = "--"
 
 _ID = re.compile(r"[!-~]{1,200}")
@@ -96,6 +96,9 @@ class NatsSink:
             self._runner = None
 
     async def _publish(self, picks: Sequence[Pick]) -> None:
+        if self._link.opened:
+            # Has it been lost meanwhile? Then a new one is opened before anything is sent.
+            await asyncio.sleep(BREATH_S)
         for pick in picks:
             if pick.id in self._acknowledged:
                 continue
