@@ -7,6 +7,7 @@ doing is given to another one; a piece that has ended several of them ends the r
 'Cluster'
 """
 
+import logging
 from typing import Any
 from uuid import uuid4
 
@@ -14,6 +15,7 @@ from xiaod.archive.crew import AHEAD, CrewError, quiet
 from xiaod.archive.piece import Job, Outcome, pick_piece
 from xiaod.archive.plan import Piece
 from xiaod.engines.errors import ModelError
+from xiaod.logs import get_logger
 from xiaod.tables import MissingExtraError
 
 CONNECT_S = 30.0
@@ -49,12 +51,21 @@ class Cluster:
             raise CrewError(
                 f"--dask {scheduler}: cannot connect: {error}; must be the address of a scheduler, such as tcp://10.0.0.1:8786"
             ) from error
+        # What it would log of a lost connection, with tracebacks, is told by what is raised.
+        logging.getLogger("distributed").setLevel(logging.CRITICAL)
         self._done: Any = as_completed(loop=self._client.loop)
+        if not self._client.nthreads():
+            get_logger("archive").error(
+                "archive.no_workers", scheduler=scheduler, remedy=f"dask worker {scheduler} --nthreads 1"
+            )
 
     @property
     def ahead(self) -> int:
         """How many pieces it may be given before the first of them is done; grows with the cluster."""
-        threads: int = sum(self._client.nthreads().values())
+        try:
+            threads: int = sum(self._client.nthreads().values())
+        except Exception as error:
+            raise self._lost(error) from error
         return AHEAD * max(1, threads)
 
     def give(self, number: int, piece: Piece) -> None:
@@ -76,18 +87,19 @@ class Cluster:
         number, piece = self._numbers.pop(future.key)
         try:
             outcome: Outcome = future.result()
-        except (ModelError, OSError):
+        except ModelError:
             raise
         except Exception as error:
-            raise CrewError(
-                f"--dask {self._scheduler}: {piece.label}: {type(error).__name__}: {error}"
-            ) from error
+            raise self._lost(error, f"{piece.label}: ") from error
         return number, outcome
 
     def close(self) -> None:
         """Take back what has not been done, and leave the scheduler."""
         self._done.clear()
         self._client.close()
+
+    def _lost(self, error: Exception, where: str = "") -> CrewError:
+        return CrewError(f"--dask {self._scheduler}: {where}{type(error).__name__}: {error}")
 
 
 def _work(job: Job, piece: Piece) -> Outcome:
