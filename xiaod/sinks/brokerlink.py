@@ -14,6 +14,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Sequence
+from itertools import takewhile
 from typing import Any
 
 from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
@@ -54,6 +55,7 @@ class BrokerLink:
         self._acknowledged: dict[int, int] = {}
         self._progress_s = 0.0
         self._heard: list[str] = []
+        self._taken = 0
         client = BrokerClient(config, client_id, password, will)
         client.refused = self._on_refused
         client.on_connect = self._on_connect
@@ -116,6 +118,7 @@ class BrokerLink:
             BrokerError: when it refuses some, or the connection is lost, or nothing is acknowledged for ``timeout_s``;
                 any of the messages may have arrived.
         """
+        self._taken = 0
         largest = getattr(self._limits, "MaximumPacketSize", None)
         # Topic, lengths, identifier and properties take less than this.
         too_large = [
@@ -135,6 +138,11 @@ class BrokerLink:
         step = min(INFLIGHT, getattr(self._limits, "ReceiveMaximum", INFLIGHT))
         for first in range(0, len(messages), step):
             self._publish(messages[first : first + step], first)
+
+    @property
+    def taken(self) -> int:
+        """How many messages, from the first on, of the last :meth:`publish` the broker has acknowledged."""
+        return self._taken
 
     def close(self, farewell: Message | None) -> None:
         """Say farewell and end the connection in order, in bounded time; without a complaint."""
@@ -170,6 +178,8 @@ class BrokerLink:
                 self._changed.wait(left_s)
             codes = {place: self._acknowledged.get(mid) for mid, place in sent.items()}
             lost = self._lost
+        good = (code is not None and code < FAILURE for code in codes.values())
+        self._taken = first + sum(1 for _ in takewhile(bool, good))
         refused = {place: code for place, code in codes.items() if code is not None and code >= FAILURE}
         if refused:
             self._raise_refused({place: messages[place - first] for place in refused}, refused)

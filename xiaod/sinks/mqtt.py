@@ -1,9 +1,9 @@
 """Picks as MQTT 5 messages: the document of the JSON Lines, one message for each pick.
 
 Delivery: at least once with QoS 1 and 2, in order. :meth:`MqttSink.deliver` comes back only when the broker has acknowledged every
-message; otherwise it raises, the picks stay in the store, and the whole batch is sent again, on a new connection where the old one is lost.
-What the broker had taken of it before comes twice: consumers compare ``id``. With QoS 0 a message that is sent counts as delivered, and
-may be lost.
+message; otherwise it raises, the picks stay in the store, and what was not acknowledged is sent again, on a new connection where the old
+one is lost. What was under way then, 20 messages at most, may come twice, after a crash the whole batch: consumers compare ``id``. With
+QoS 0 a message that is sent counts as delivered, and may be lost.
 
 The session is clean: nothing waits in the client, everything in the store. The status topic is ``online``, retained, while connected;
 ``offline`` comes with the orderly end, or from the broker as the last will.
@@ -68,6 +68,7 @@ class MqttSink:
         self._status_topic = (config.status_topic or "").format(client_id=self._client_id, shard=ALONE.index)
         self._link: BrokerLink | None = None
         self._sensors: dict[str, Message] = {}
+        self._taken: set[str] = set()
         self._log = get_logger("mqtt").bind(sink=config.name)
         try:
             self._password()
@@ -94,7 +95,8 @@ class MqttSink:
         messages = list(self._sensors.values()) if ONLINE in link.heard() else []
         picks_at: dict[int, str] = {}
         sensors = dict(self._sensors)
-        for pick in picks:
+        # What the broker has acknowledged of a batch that failed is not sent again with it.
+        for pick in (pick for pick in picks if pick.id not in self._taken):
             state_topic = topic_of(pick, self._config.topic)
             if self._announces and state_topic not in sensors and len(sensors) < MAX_SENSORS:
                 sensors[state_topic] = self._sensor(pick, state_topic)
@@ -104,13 +106,15 @@ class MqttSink:
             messages.append(Message(state_topic, text, self._config.qos, self._config.retain))
         try:
             link.publish(messages)
-        except MessageError as error:
-            refused = [picks_at[place] for place in sorted(error.refused) if place in picks_at]
-            raise (Refused(str(error), refused) if refused else error) from error
-        except BrokerError:
+        except BrokerError as error:
+            self._taken.update(picks_at[place] for place in picks_at if place < link.taken)
             if not link.alive:
                 self._drop()
-            raise
+            if not isinstance(error, MessageError):
+                raise
+            refused = [picks_at[place] for place in sorted(error.refused) if place in picks_at]
+            raise (Refused(str(error), refused) if refused else error) from error
+        self._taken.difference_update(pick.id for pick in picks)
         self._sensors = sensors
 
     def close(self) -> None:
