@@ -34,6 +34,9 @@ FOLD_S = 2.0
 REVISED_S = 1.5
 """Probabilities of the last samples change with the windows that follow: so much of them is written again."""
 PHASE_ROWS = 2
+LOW, HIGH, SAMPLES = slice(0, ROWS), slice(ROWS, 2 * ROWS), slice(0, 2 * ROWS)
+CURVES = slice(2 * ROWS, 2 * ROWS + PHASE_ROWS)
+"""Where they stand in the ring."""
 TRACE_BYTES = (2 * ROWS + PHASE_ROWS) * BINS * 4
 
 
@@ -90,33 +93,40 @@ class Trace:
         revised = max(
             first - samples_from_s(REVISED_S) // BIN, -(-(window.stop - length) // BIN), stop - BINS
         )
-        places = np.arange(first, stop) % BINS
         block = window.samples[:, first * BIN - window.index : stop * BIN - window.index]
-        binned = block.reshape(ROWS, stop - first, BIN)
-        self._rows[:ROWS, places] = binned.min(axis=2)
-        self._rows[ROWS : 2 * ROWS, places] = binned.max(axis=2)
-        for row, letter in enumerate(window.components):
-            if letter == MISSING:
-                self._rows[row, places] = np.nan
-                self._rows[ROWS + row, places] = np.nan
+        parts = _parts(block)
+        binned = np.concatenate((np.minimum.reduce(parts), np.maximum.reduce(parts)))
+        if MISSING in window.components:
+            for row, letter in enumerate(window.components):
+                if letter == MISSING:
+                    binned[[row, ROWS + row]] = np.nan
+        self._put(SAMPLES, first, binned)
         if revised > first:
-            self._rows[2 * ROWS :, places] = np.nan
+            self._put(CURVES, first, np.full((PHASE_ROWS, stop - first), np.nan, np.float32))
         begin = revised * BIN - (window.stop - length)
-        values = curve[:, begin : begin + (stop - revised) * BIN]
-        self._rows[2 * ROWS :, np.arange(revised, stop) % BINS] = values.reshape(PHASE_ROWS, -1, BIN).max(2)
+        known = curve[:, begin : begin + (stop - revised) * BIN]
+        self._put(CURVES, revised, np.maximum.reduce(_parts(known)))
         return max(min(first, revised), self.stop - BINS)
 
     def part(self, first: int | None = None) -> TracePart:
         """Bins from ``first`` on; None: from the oldest with data."""
         start = self._oldest if first is None else max(first, self.stop - BINS)
         rows = self._rows[:, np.arange(start, self.stop) % BINS]
-        return TracePart(start, rows[:ROWS], rows[ROWS : 2 * ROWS], rows[2 * ROWS :], self.components)
+        return TracePart(start, rows[LOW], rows[HIGH], rows[CURVES], self.components)
 
     @property
     def _oldest(self) -> int:
         held = self._rows[:, np.arange(self.stop - BINS, self.stop) % BINS]
         known = np.isfinite(held).any(axis=0)
         return self.stop - BINS + int(known.argmax()) if known.any() else self.stop
+
+    def _put(self, rows: slice, first: int, values: NDArray[np.floating]) -> None:
+        """Write bins into the ring, in two parts where it begins anew."""
+        begin, count = first % BINS, values.shape[1]
+        until_end = min(count, BINS - begin)
+        self._rows[rows, begin : begin + until_end] = values[:, :until_end]
+        if until_end < count:
+            self._rows[rows, : count - until_end] = values[:, until_end:]
 
     def _make_room(self, first: int, stop: int) -> None:
         """Move on to a newest bin; what is left out on the way is a gap."""
@@ -126,3 +136,9 @@ class Trace:
         elif first > self.stop:
             self._rows[:, np.arange(self.stop, first) % BINS] = np.nan
         self.stop = stop
+
+
+def _parts(values: NDArray[np.floating]) -> NDArray[np.floating]:
+    """First samples of all bins, second ones, ..., shape ``(BIN, rows, n)``: extremes along a short last axis would be slow."""
+    rows, samples = values.shape
+    return np.ascontiguousarray(values.reshape(rows, samples // BIN, BIN).transpose(2, 0, 1))

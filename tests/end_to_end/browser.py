@@ -58,6 +58,7 @@ class Tab:
             await self.call(f"{domain}.enable")
         await self.look(width, height, dark)
         await self.call("Page.navigate", url=url)
+        await self.until(f"location.href.startsWith({json.dumps(url)}) && document.readyState === 'complete'")
 
     async def look(self, width: int, height: int, dark: bool = False, scale: float = 1.0) -> None:
         """Change the size of the window and the scheme of colours."""

@@ -1,14 +1,17 @@
 """Data that the end-to-end tests share."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.end_to_end.harness import offline_picks
+from tests.end_to_end.harness import Daemon, offline_picks, streaming, wait_until
 from xiaod.bench.station import station_records
+from xiaod.replay import ReplayConfig
 
 MINUTES = 4
+SPEED = 10.0
 
 Busy = tuple[Path, list[dict[str, Any]]]
 
@@ -21,3 +24,12 @@ def busy(tmp_path_factory: pytest.TempPathFactory) -> Busy:
     picks = offline_picks(path)
     assert len(picks) >= 2 * MINUTES
     return path, picks
+
+
+@pytest.fixture(scope="session")
+def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """A daemon that has picked, and goes on: the example event again and again, at some speed."""
+    replay = ReplayConfig(inputs=("example",), port=0, speed=SPEED, loop=True, shift_to_now=True)
+    with streaming(tmp_path_factory.mktemp("watched"), replay) as (_, daemon):
+        wait_until(lambda: len(daemon.picks()) >= 2, "picks")
+        yield daemon

@@ -1,28 +1,16 @@
 """The API of the real daemon: stations, picks and the stream, while ObsPy's example event is played again and again."""
 
 import json
+import subprocess
+import sys
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import pytest
-
-from tests.end_to_end.harness import LIMIT_S, Daemon, streaming, wait_until
-from xiaod.replay import ReplayConfig
+from tests.end_to_end.harness import LIMIT_S, Daemon
 
 STATION = "BW.RJOB..EH"
-SPEED = 10.0
-
-
-@pytest.fixture(scope="module")
-def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    """A daemon that has picked."""
-    replay = ReplayConfig(inputs=("example",), port=0, speed=SPEED, loop=True, shift_to_now=True)
-    with streaming(tmp_path_factory.mktemp("web"), replay) as (_, daemon):
-        wait_until(lambda: len(daemon.picks()) >= 2, "picks")
-        yield daemon
 
 
 def ask(daemon: Daemon, path: str) -> Any:
@@ -31,15 +19,15 @@ def ask(daemon: Daemon, path: str) -> Any:
     return json.loads(body)
 
 
-def test_stations_say_how_they_are_and_why_nothing_was_picked(daemon: Daemon) -> None:
-    found = ask(daemon, "/api/stations")
+def test_stations_say_how_they_are_and_why_nothing_was_picked(watched: Daemon) -> None:
+    found = ask(watched, "/api/stations")
     assert found["sources"] == {"test": "streaming"}
     assert found["model"].startswith("micro-")
     [station] = found["stations"]
     assert (station["id"], station["source"]) == (STATION, "test")
     assert station["state"] in {"live", "gap", "filling"}
     assert station["picks"] >= 2
-    assert station["last_pick"]["id"] in [pick["id"] for pick in daemon.picks()]
+    assert station["last_pick"]["id"] in [pick["id"] for pick in watched.picks()]
     for phase in "PS":
         told = station["phases"][phase]
         assert 0 < told["threshold"] < 1
@@ -47,9 +35,9 @@ def test_stations_say_how_they_are_and_why_nothing_was_picked(daemon: Daemon) ->
         assert told["text"]
 
 
-def test_picks_are_those_of_the_sink_and_can_be_asked_for_by_time(daemon: Daemon) -> None:
-    written = {pick["id"]: pick for pick in daemon.picks()}
-    found = ask(daemon, f"/api/picks?station={STATION}")["picks"]
+def test_picks_are_those_of_the_sink_and_can_be_asked_for_by_time(watched: Daemon) -> None:
+    written = {pick["id"]: pick for pick in watched.picks()}
+    found = ask(watched, f"/api/picks?station={STATION}")["picks"]
     times = [pick["time"] for pick in found]
     assert times == sorted(times)
     assert [written[pick["id"]] for pick in found if pick["id"] in written] == [
@@ -58,16 +46,16 @@ def test_picks_are_those_of_the_sink_and_can_be_asked_for_by_time(daemon: Daemon
     assert len(found) >= len(written)
     # Documents are rounded to microseconds.
     between = quote(times[1][:-4] + "Z")
-    assert ask(daemon, f"/api/picks?since={between}")["picks"][0]["time"] == times[1]
-    assert ask(daemon, f"/api/picks?until={between}")["picks"][-1]["time"] == times[0]
-    newest = ask(daemon, "/api/picks?limit=1")
+    assert ask(watched, f"/api/picks?since={between}")["picks"][0]["time"] == times[1]
+    assert ask(watched, f"/api/picks?until={between}")["picks"][-1]["time"] == times[0]
+    newest = ask(watched, "/api/picks?limit=1")
     assert len(newest["picks"]) == 1
     assert newest["truncated"]
-    assert ask(daemon, "/api/picks?station=XX.NONE..HH") == {"picks": [], "truncated": False}
+    assert ask(watched, "/api/picks?station=XX.NONE..HH") == {"picks": [], "truncated": False}
 
 
-def test_the_stream_tells_picks_and_the_trace_of_a_station(daemon: Daemon) -> None:
-    port = daemon.wait_for("web.listening")[0]["port"]
+def test_the_stream_tells_picks_and_the_trace_of_a_station(watched: Daemon) -> None:
+    port = watched.wait_for("web.listening")[0]["port"]
     seen: dict[str, list[Any]] = {"stations": [], "pick": [], "trace": []}
     url = f"http://127.0.0.1:{port}/api/stream?station={STATION}"
     with urllib.request.urlopen(url, timeout=LIMIT_S) as answer:
@@ -91,6 +79,17 @@ def test_the_stream_tells_picks_and_the_trace_of_a_station(daemon: Daemon) -> No
     assert parts[-1]["first"] > whole["first"]
     assert max(value or 0 for part in seen["trace"] for value in part["p"]) > 0.5
     assert {pick["phase"] for pick in seen["pick"]} <= {"P", "S"}
+
+
+def test_status_asks_the_daemon(watched: Daemon) -> None:
+    port = watched.wait_for("web.listening")[0]["port"]
+    command = [sys.executable, "-m", "xiaod", "status", "--url", f"http://127.0.0.1:{port}"]
+    text = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S, check=True).stdout
+    assert "sources: test streaming" in text
+    assert STATION in text
+    assert "P: picked: P at " in text or "gap of" in text
+    lines = subprocess.run([*command, "--format", "json"], capture_output=True, timeout=LIMIT_S, check=True)
+    assert [one["id"] for one in json.loads(lines.stdout)["stations"]] == [STATION]
 
 
 def test_the_page_can_be_switched_off(tmp_path: Path) -> None:

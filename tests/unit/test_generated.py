@@ -98,7 +98,7 @@ def completed(line: str) -> list[str]:
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
 def test_bash_completes_commands_options_and_choices() -> None:
-    assert completed("xiaod sta") == ["stations"]
+    assert completed("xiaod sta") == ["stations", "status"]
     assert completed("xiaod pick --form") == ["--format"]
     assert completed("xiaod pick --format qu") == ["quakeml", "quakeflow"]
     assert "config.yaml" in completed("xiaod check --config conf")

@@ -14,6 +14,7 @@ COMMANDS = (
     "plot",
     "replay",
     "stations",
+    "status",
     "picks",
     "selftest",
     "bench",

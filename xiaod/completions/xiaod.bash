@@ -5,7 +5,7 @@
 #    source ~/.local/share/bash_completion/xiaod
 # See also: https://github.com/scop/bash-completion/blob/main/doc/configuration.md
 
-_shtab_xiaod_subparsers=(init check show pick plot replay stations picks selftest bench soak schema completion version)
+_shtab_xiaod_subparsers=(init check show pick plot replay stations status picks selftest bench soak schema completion version)
 
 _shtab_xiaod_init_option_strings=(-h --help --output --streams --force --timeout)
 _shtab_xiaod_check_option_strings=(-h --help --config --shard)
@@ -14,6 +14,7 @@ _shtab_xiaod_pick_option_strings=(-h --help --config --model --format --stations
 _shtab_xiaod_plot_option_strings=(-h --help --input --before --after --config --model --output)
 _shtab_xiaod_replay_option_strings=(-h --help --host --port --speed --loop --shift-to-now --copies)
 _shtab_xiaod_stations_option_strings=(-h --help --config --shard --shards --timeout)
+_shtab_xiaod_status_option_strings=(-h --help --config --shard --url --timeout --format)
 _shtab_xiaod_picks_option_strings=(-h --help --config --shard --since --until --format --stations-file)
 _shtab_xiaod_selftest_option_strings=(-h --help --config --shard --sink --no-deliver --timeout --format)
 _shtab_xiaod_bench_option_strings=(-h --help --stations --seconds --model --engine --output)
@@ -37,6 +38,7 @@ _shtab_xiaod_plot___config_COMPGEN=_shtab_compgen_files
 _shtab_xiaod_plot___output_COMPGEN=_shtab_compgen_files
 _shtab_xiaod_replay_pos_0_COMPGEN=_shtab_compgen_files
 _shtab_xiaod_stations___config_COMPGEN=_shtab_compgen_files
+_shtab_xiaod_status___config_COMPGEN=_shtab_compgen_files
 _shtab_xiaod_picks___config_COMPGEN=_shtab_compgen_files
 _shtab_xiaod_picks___stations_file_COMPGEN=_shtab_compgen_files
 _shtab_xiaod_selftest___config_COMPGEN=_shtab_compgen_files
@@ -47,11 +49,12 @@ _shtab_xiaod___config_COMPGEN=_shtab_compgen_files
 
 _shtab_xiaod_show___format_choices=(yaml json)
 _shtab_xiaod_pick___format_choices=(jsonl quakeml scml anss csv gamma pyocto quakeflow)
+_shtab_xiaod_status___format_choices=(text json)
 _shtab_xiaod_picks___format_choices=(jsonl quakeml scml anss csv gamma pyocto quakeflow)
 _shtab_xiaod_selftest___format_choices=(text json)
 _shtab_xiaod_bench___engine_choices=(onnx stateful)
 _shtab_xiaod_completion_pos_0_choices=(bash zsh fish)
-_shtab_xiaod_pos_0_choices=(init check show pick plot replay stations picks selftest bench soak schema completion version)
+_shtab_xiaod_pos_0_choices=(init check show pick plot replay stations status picks selftest bench soak schema completion version)
 
 _shtab_xiaod_init__h_nargs=0
 _shtab_xiaod_init___help_nargs=0
@@ -76,6 +79,8 @@ _shtab_xiaod_replay___shift_to_now_nargs=0
 _shtab_xiaod_stations__h_nargs=0
 _shtab_xiaod_stations___help_nargs=0
 _shtab_xiaod_stations___shards_nargs='?'
+_shtab_xiaod_status__h_nargs=0
+_shtab_xiaod_status___help_nargs=0
 _shtab_xiaod_picks__h_nargs=0
 _shtab_xiaod_picks___help_nargs=0
 _shtab_xiaod_selftest__h_nargs=0

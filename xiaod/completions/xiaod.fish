@@ -50,8 +50,8 @@ function _shtab_xiaod_using
   test "$_shtab_xiaod_cmdpath" = "$argv"
 end
 
-set -g _shtab_xiaod_commands init check show pick plot replay stations picks selftest bench soak schema completion version
-set -g _shtab_xiaod_opts_with_value --after --before --config --copies --dask --engine --faults --folder --format --hop --host --hours --input --model --output --plots --port --resume --seconds --shard --shards --since --sink --speed --stations --stations-file --streams --timeout --until --workers
+set -g _shtab_xiaod_commands init check show pick plot replay stations status picks selftest bench soak schema completion version
+set -g _shtab_xiaod_opts_with_value --after --before --config --copies --dask --engine --faults --folder --format --hop --host --hours --input --model --output --plots --port --resume --seconds --shard --shards --since --sink --speed --stations --stations-file --streams --timeout --until --url --workers
 
 complete -c xiaod -e
 complete -c xiaod -f
@@ -114,6 +114,13 @@ complete -c xiaod -n '_shtab_xiaod_using stations' -l config -xka "(__fish_compl
 complete -c xiaod -n '_shtab_xiaod_using stations' -l shard -x -d 'which of several processes: overrides XIAOD_SHARD and the configuration'"'"'s '"'"'shard'"'"''
 complete -c xiaod -n '_shtab_xiaod_using stations' -l shards -x -d 'show which shard has which station, and how many each has (default: the configuration'"'"'s shard.count)'
 complete -c xiaod -n '_shtab_xiaod_using stations' -l timeout -x -d 'for each server (default: 30.0)'
+complete -c xiaod -n '_shtab_xiaod_using; and test $_shtab_xiaod_npos -eq 0' -a status -d 'ask the running daemon how its stations are, and why nothing was picked'
+complete -c xiaod -n '_shtab_xiaod_using status' -s h -l help -d 'show this help message and exit'
+complete -c xiaod -n '_shtab_xiaod_using status' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'configuration (default: config.yaml)'
+complete -c xiaod -n '_shtab_xiaod_using status' -l shard -x -d 'which of several processes: overrides XIAOD_SHARD and the configuration'"'"'s '"'"'shard'"'"''
+complete -c xiaod -n '_shtab_xiaod_using status' -l url -x -d 'where the daemon listens (default: http.host and http.port of the configuration)'
+complete -c xiaod -n '_shtab_xiaod_using status' -l timeout -x -d '(default: 10.0)'
+complete -c xiaod -n '_shtab_xiaod_using status' -l format -xka "text json" -d 'json: the answer of /api/stations, a line'
 complete -c xiaod -n '_shtab_xiaod_using; and test $_shtab_xiaod_npos -eq 0' -a picks -d 'print the picks that the daemon has stored'
 complete -c xiaod -n '_shtab_xiaod_using picks' -s h -l help -d 'show this help message and exit'
 complete -c xiaod -n '_shtab_xiaod_using picks' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'configuration (default: config.yaml)'

@@ -23,6 +23,7 @@ _shtab_xiaod_commands() {
     show:'print the configuration as it takes effect, defaults included, secrets masked'
     soak:'days of data at high speed with faults: nothing lost, nothing twice, memory flat'
     stations:'ask the servers what they have and say what the configuration selects'
+    status:'ask the running daemon how its stations are, and why nothing was picked'
     version:'version of the program, its libraries and the shipped models'
   )
   _describe 'xiaod commands' _commands
@@ -196,6 +197,18 @@ _shtab_xiaod_stations_options=(
 # guard to ensure default positional specs are added only once per session
 _shtab_xiaod_stations_defaults_added=0
 
+_shtab_xiaod_status_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--config[configuration (default\: config.yaml)]:FILE:_files"
+  "--shard[which of several processes\: overrides XIAOD_SHARD and the configuration\'s \'shard\']:INDEX[/COUNT]:"
+  "--url[where the daemon listens (default\: http.host and http.port of the configuration)]:URL:"
+  "--timeout[(default\: 10.0)]:SECONDS:"
+  "--format[json\: the answer of \/api\/stations, a line]:format:(text json)"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_xiaod_status_defaults_added=0
+
 _shtab_xiaod_version_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
 )
@@ -235,6 +248,7 @@ _shtab_xiaod() {
         show) _arguments -C -s $_shtab_xiaod_show_options ;;
         soak) _arguments -C -s $_shtab_xiaod_soak_options ;;
         stations) _arguments -C -s $_shtab_xiaod_stations_options ;;
+        status) _arguments -C -s $_shtab_xiaod_status_options ;;
         version) _arguments -C -s $_shtab_xiaod_version_options ;;
       esac
   esac

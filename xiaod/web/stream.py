@@ -1,7 +1,7 @@
 r"""``/api/stream``: what happens, as server-sent events.
 
-``stations``: all stations at first (``complete``), then each second those that have changed. ``pick``: a pick's document. ``trace``, with
-``?station=``: the last minute at first, then what is new. A comment every :data:`HEARTBEAT_S` keeps the connection alive.
+``stations``: all stations at first (``complete``), then each second what has changed of those that have. ``pick``: a pick's document.
+``trace``, with ``?station=``: the last minute at first, then what is new. A comment every :data:`HEARTBEAT_S` keeps the connection alive.
 
 What a listener has not read yet waits in memory, :data:`WAITING_BYTES` at most: one that is slower is cut off and counted, and
 may come again. Nothing of it makes the pipeline wait. While nobody listens nothing is made.
@@ -194,7 +194,9 @@ class Hub:
             documents = self.stations()
             told = {document["id"]: _told_of(document) for document in documents}
             changed = [
-                document for document in documents if self._told.get(document["id"]) != told[document["id"]]
+                {"id": document["id"], **news}
+                for document in documents
+                if (news := _news(document, told[document["id"]], self._told.get(document["id"], {})))
             ]
             gone = [name for name in self._told if name not in told]
             self._told = told
@@ -204,7 +206,17 @@ class Hub:
 
 
 def _told_of(document: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in document.items() if key not in UNTOLD}
+    """What of a document is worth telling when it changes: probabilities no finer than a person reads them."""
+    told = {key: value for key, value in document.items() if key not in UNTOLD}
+    told["phases"] = {
+        phase: (found["threshold"], found["reason"], found["text"], round(found["highest"] or 0.0, 2))
+        for phase, found in document["phases"].items()
+    }
+    return told
+
+
+def _news(document: Mapping[str, Any], told: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: document[key] for key, value in told.items() if key not in before or before[key] != value}
 
 
 def _now() -> str:

@@ -3,7 +3,16 @@
 const QUIET_S = 20;
 const RETRY_S = [1, 2, 5, 10, 30];
 const FOLLOW_S = 5;
+const MOST_MARKS = 100;
 const one = (id) => document.getElementById(id);
+
+/* What the API answers. */
+async function ask(path) {
+  if (!path) return null;
+  const answer = await fetch(path);
+  if (!answer.ok) throw new Error(answer.statusText);
+  return answer.json();
+}
 
 class Page {
   constructor() {
@@ -71,12 +80,11 @@ class Page {
   /* What the stream does not tell: picks before it began, and who answers. */
   async load() {
     try {
-      const [picks, all] = await Promise.all(["/api/picks?limit=200", "/api/stations"].map(async (path) => {
-        const answer = await fetch(path);
-        if (!answer.ok) throw new Error(answer.statusText);
-        return answer.json();
-      }));
+      const chosen = this.chosen;
+      const own = chosen ? `/api/picks?limit=50&station=${encodeURIComponent(chosen)}` : null;
+      const [picks, all, marks] = await Promise.all(["/api/picks?limit=200", "/api/stations", own].map(ask));
       this.takePicks(picks.picks, false);
+      if (marks && chosen === this.chosen) marks.picks.forEach((pick) => this.mark(pick));
       this.about = `${all.version}, ${all.model}`;
       const bad = Object.entries(all.sources).filter(([, state]) => state !== "streaming");
       write(one("sources"), bad.map(([name, state]) => `source ${name}: ${state}`).join("; "));
@@ -90,7 +98,7 @@ class Page {
     this.offset_s = secondsOf(told.time) - Date.now() / 1000;
     this.stations.update(told.stations, told.complete, told.gone);
     if (!this.chosen && this.stations.entries.size) {
-      const all = [...this.stations.entries.values()].map((entry) => entry.data);
+      const all = [...this.stations.entries.keys()].sort().map((id) => this.stations.entries.get(id).data);
       const best = all.find((data) => data.state === "live" && data.last_pick) ?? all.find((data) => data.state === "live") ?? all[0];
       this.choose(best.id);
     }
@@ -99,15 +107,22 @@ class Page {
     this.tick();
   }
 
+  /* A pick of the chosen station belongs into its trace. */
+  mark(pick) {
+    if (Picks.station(pick) !== this.chosen || this.trace.picks.some((other) => other.id === pick.id)) return;
+    this.trace.picks = [...this.trace.picks.slice(-MOST_MARKS), { ...pick, seconds: secondsOf(pick.time) }];
+    this.trace.draw();
+  }
+
   takePicks(documents, live) {
     for (const pick of this.picks.add(documents, live)) {
       this.stations.picked(Picks.station(pick), pick);
+      this.mark(pick);
       if (live && one("follow").checked && Date.now() - this.followed > FOLLOW_S * 1000) {
         this.followed = Date.now();
         this.choose(Picks.station(pick));
       }
     }
-    this.showChosen();
   }
 
   choose(id) {
@@ -121,12 +136,11 @@ class Page {
 
   showChosen() {
     const data = this.stations.entries.get(this.chosen)?.data;
-    if (this.stations.chosen !== this.chosen || data) this.stations.mark(this.chosen);
+    this.stations.mark(this.chosen);
     write(one("trace-title"), this.chosen ?? "No station chosen");
     if (!data) return;
     write(one("trace-state"), `${STATES[data.state] ?? ""} ${data.state}`);
     one("trace-state").className = `state ${data.state}`;
-    this.trace.picks = this.picks.of(this.chosen);
     this.trace.thresholds = { p: data.phases.P.threshold, s: data.phases.S.threshold };
     this.trace.draw();
     const why = one("why");

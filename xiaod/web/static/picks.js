@@ -1,6 +1,6 @@
 /* The latest picks, the newest above. */
 
-const MOST_PICKS = 200;
+const MOST_PICKS = 500;
 
 class Picks {
   constructor(body, note, choose) {
@@ -17,7 +17,7 @@ class Picks {
   add(documents, live) {
     const fresh = documents.filter((pick) => !this.rows.has(pick.id));
     for (const document of fresh) {
-      const pick = { ...document, seconds: secondsOf(document.time), id: document.id, at: Picks.station(document) };
+      const pick = { ...document, seconds: secondsOf(document.time), at: Picks.station(document) };
       const row = this.row(pick);
       if (live) row.classList.add("new");
       this.rows.set(pick.id, row);
@@ -38,8 +38,6 @@ class Picks {
     return fresh;
   }
 
-  of(station) { return this.list.filter((pick) => pick.at === station); }
-
   row(pick) {
     const row = element("tr");
     const day = element("td", "mono", clockOf(pick.time));
@@ -50,7 +48,7 @@ class Picks {
     const number = (value, digits, name) => element("td", `number ${name}`, value === null || value === undefined ? "" : value.toFixed(digits));
     row.append(
       day, element("td", `phase ${pick.phase.toLowerCase()}`, pick.phase), station, number(pick.probability, 2, ""),
-      number(pick.time_uncertainty_s, 2, "wide"), number(pick.snr, 1, "wide"), number(pick.latency_s, 1, ""),
+      number(pick.time_uncertainty_s, 2, "wide"), number(pick.snr, 1, "wide"), number(pick.latency_s, 1, "wide"),
     );
     return row;
   }

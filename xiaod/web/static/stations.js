@@ -10,7 +10,7 @@ const COLUMNS = [
   { key: "latency", title: "Latency", name: "number wide", hint: "age of the last record's last sample when it arrived", of: (one) => one.latency_s ?? Infinity },
   { key: "gaps", title: "Gaps", name: "number", hint: "gaps since the start, of all components", of: (one) => one.gaps },
   { key: "pick", title: "Last pick", of: (one) => one.last_pick ? secondsOf(one.last_pick.time) : EARLY },
-  { key: "count", title: "Picks", name: "number wide", hint: "picks since the start", of: (one) => one.picks },
+  { key: "count", title: "Picks", name: "number wide more", hint: "picks since the start", of: (one) => one.picks },
   { key: "reason", title: "Why no pick", name: "reason", of: (one) => one.phases.P.reason },
 ];
 
@@ -82,18 +82,19 @@ class Stations {
     return counts;
   }
 
-  /* Take in documents of stations; with `complete` others go, and those of `gone` in any case. */
+  /* Take in what has changed of stations; with `complete` others go, and those of `gone` in any case. */
   update(documents, complete, gone) {
     let changed = false;
-    for (const data of documents) {
-      let entry = this.entries.get(data.id);
+    for (const told of documents) {
+      let entry = this.entries.get(told.id);
       if (!entry) {
-        entry = this.make(data);
-        this.entries.set(data.id, entry);
+        entry = this.make(told);
+        this.entries.set(told.id, entry);
         changed = true;
       }
+      const data = { ...entry.data, ...told };
       changed ||= entry.data.state !== data.state;
-      if (!data.last_pick) data.last_pick = entry.data.last_pick;
+      data.last_pick ??= entry.data.last_pick;
       entry.data = data;
       this.show(entry);
     }
@@ -140,7 +141,13 @@ class Stations {
     cells.pick.title = pick ? `${pick.time}, probability ${pick.probability.toFixed(2)}` : "";
     write(cells.count, String(data.picks));
     const { P, S } = data.phases;
-    write(cells.reason, P.text === S.text ? P.text : `P ${P.text}; S ${S.text}`);
+    write(cells.reason, P.text === S.text ? P.text : `P ${Stations.brief(P)}, S ${Stations.brief(S)}`);
+    cells.reason.title = `P ${P.text}; S ${S.text}`;
+  }
+
+  static brief(phase) {
+    const short = { picked: "picked", refractory: "same onset", settling: "start of data" }[phase.reason];
+    return short ?? (phase.highest === null ? phase.reason : `${phase.highest.toFixed(2)} of ${phase.threshold.toFixed(2)}`);
   }
 
   /* Once a second: ages grow by themselves. */
@@ -183,11 +190,14 @@ class Stations {
   }
 
   mark(id) {
-    for (const [name, { row, button }] of this.entries) {
-      row.classList.toggle("chosen", name === id);
-      if (name === id) button.setAttribute("aria-current", "true");
-      else button.removeAttribute("aria-current");
+    const entry = this.entries.get(id);
+    if (entry?.row.classList.contains("chosen")) return;
+    for (const row of this.body.querySelectorAll("tr.chosen")) {
+      row.classList.remove("chosen");
+      row.querySelector("button").removeAttribute("aria-current");
     }
+    entry?.row.classList.add("chosen");
+    entry?.button.setAttribute("aria-current", "true");
     this.chosen = id;
     this.reach();
   }

@@ -67,7 +67,7 @@ class Trace {
     const tall = (area.bottom - area.top) / 3.9;
     if (!this.stop) {
       pen.fillStyle = this.colour("quiet");
-      pen.fillText("waiting for a full window of data", area.left, area.top + em);
+      pen.fillText("waiting for the next window of this station", area.left, area.top + em);
       return;
     }
     this.x = (bin) => area.left + ((bin - this.stop + BINS) / BINS) * (area.right - area.left);

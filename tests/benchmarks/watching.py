@@ -1,0 +1,97 @@
+"""What the status page costs: the pipeline while nobody looks and while somebody does, and the memory of traces::
+
+    python -m tests.benchmarks.watching
+
+Windows are those of :mod:`xiaod.bench.station`, 20 s long, one each 0.5 s; times are CPU time of this thread.
+"""
+
+import json
+import time
+import tracemalloc
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from xiaod.assembler import Assembler
+from xiaod.bench.stages import _decode, _windows
+from xiaod.bench.station import station_records
+from xiaod.board import Board
+from xiaod.buffer import BufferSettings
+from xiaod.metrics import Metrics
+from xiaod.monitor import Monitor
+from xiaod.records import Channel, Instrument, Window
+from xiaod.unpicked import PhaseView
+from xiaod.web.documents import station_document
+
+STATIONS = 500
+TRACES = 256
+ROUNDS = 50
+
+
+def main() -> None:
+    """Measure and print."""
+    windows = _windows(_decode(station_records(2)), BufferSettings(length=2000))
+    curve = np.zeros((2, 400), np.float32)
+    board, metrics = Board(60 * 10**9), Metrics()
+    views = (PhaseView(), PhaseView())
+    for view in views:
+        view.saw(100, 0.3, 0.1)
+    assembler = Assembler(BufferSettings(), metrics, board, lambda: 0)
+    monitor = Monitor(board, assembler, lambda _: views, TRACES)
+    looked = views[0]
+
+    def saw() -> None:
+        for number in range(1000):
+            looked.saw(number, 0.3, 0.1)
+
+    print(f"a probability that is remembered: {_us(saw) / 1000:.2f} us")
+    print(f"a window while nobody looks: {_each(monitor, windows, curve):.2f} us")
+    monitor.watch(windows[0].instrument)
+    print(f"a window while somebody looks: {_each(monitor, windows, curve):.2f} us")
+    full = Monitor(board, assembler, lambda _: views, 0)
+    print(f"a window of a station beyond http.traces: {_each(full, windows, curve):.2f} us")
+
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    kept = Monitor(board, assembler, lambda _: views, TRACES)
+    for number in range(STATIONS):
+        one = replace(windows[0], instrument=Instrument("XX", f"S{number}", "", "HH"))
+        kept.followed(one, np.zeros((2, 2000), np.float32))
+    grown = tracemalloc.get_traced_memory()[0] - before
+    tracemalloc.stop()
+    print(
+        f"{kept.trace_count} traces of {STATIONS} stations: {grown / 1e6:.1f} MB, {grown / kept.trace_count / 1e3:.1f} kB each"
+    )
+
+    board.expect("load", [Channel("XX", f"S{number}", "", "HHZ") for number in range(STATIONS)], 0)
+    documents: list[dict[str, object]] = []
+
+    def describe() -> None:
+        documents[:] = [station_document(status, 0) for status in monitor.stations(10**9)]
+
+    print(
+        f"documents of {STATIONS} stations: {_us(describe) / 1e3:.1f} ms, {len(json.dumps(documents))} bytes"
+    )
+
+
+def _each(monitor: Monitor, windows: list[Window], curve: np.ndarray) -> float:
+    def follow() -> None:
+        for number, window in enumerate(windows):
+            monitor.followed(window if number else replace(window, fresh=False), curve)
+
+    return _us(follow) / len(windows)
+
+
+def _us(work: Callable[[], None]) -> float:
+    """Least CPU time of some rounds, in microseconds."""
+    found = []
+    for _ in range(ROUNDS):
+        begun = time.thread_time_ns()
+        work()
+        found.append((time.thread_time_ns() - begun) / 1e3)
+    return min(found)
+
+
+if __name__ == "__main__":
+    main()

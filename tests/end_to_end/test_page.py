@@ -1,0 +1,169 @@
+"""The status page in a real browser, fed by the real daemon: picks appear, traces draw, stations update, nothing is complained of."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.end_to_end.browser import Tab, browsing, chromium
+from tests.end_to_end.harness import Daemon, streaming
+from tests.unit.test_web_stream import PICK, serving
+from xiaod.records import Channel
+from xiaod.replay import ReplayConfig
+
+STATION = "BW.RJOB..EH"
+MANY = 500
+PROGRAM = chromium()
+pytestmark = pytest.mark.skipif(PROGRAM is None, reason="chromium is not installed")
+
+PICTURE = "document.getElementById('canvas').toDataURL()"
+COLOURS = """(() => {
+  const canvas = document.getElementById('canvas'), style = getComputedStyle(document.documentElement);
+  const scratch = () => document.createElement('canvas').getContext('2d', { willReadFrequently: true });
+  const probe = scratch(), copy = scratch();
+  copy.canvas.width = canvas.width;
+  copy.canvas.height = canvas.height;
+  copy.drawImage(canvas, 0, 0);
+  const wanted = ['trace', 'p', 's'].map((name) => {
+    probe.fillStyle = style.getPropertyValue('--' + name).trim();
+    probe.fillRect(0, 0, 1, 1);
+    return [...probe.getImageData(0, 0, 1, 1).data.slice(0, 3)];
+  });
+  const data = copy.getImageData(0, 0, canvas.width, canvas.height).data;
+  return wanted.map((colour) => {
+    let count = 0;
+    for (let i = 0; i < data.length; i += 4) {
+      if (data[i + 3] > 200 && colour.every((value, part) => Math.abs(value - data[i + part]) < 12)) count++;
+    }
+    return count;
+  });
+})()"""
+"""Pixels of the canvas in the colours of traces, of P and of S."""
+ROWS = "document.querySelectorAll('#station-rows tr').length"
+PICKS = "document.querySelectorAll('#pick-rows tr').length"
+
+
+@asynccontextmanager
+async def page(daemon: Daemon, folder: Path, **look: Any) -> AsyncIterator[Tab]:
+    assert PROGRAM is not None
+    port = daemon.wait_for("web.listening")[0]["port"]
+    async with browsing(PROGRAM, folder) as tab:
+        await tab.open(f"http://127.0.0.1:{port}/", **look)
+        yield tab
+
+
+def test_picks_appear_and_traces_draw(watched: Daemon, tmp_path: Path) -> None:
+    async def body() -> None:
+        async with page(watched, tmp_path) as tab:
+            before = await tab.until(PICKS)
+            assert await tab.value(ROWS) == 1
+            # The station is chosen by itself; its trace is drawn, with probabilities and picks, and goes on.
+            await tab.until(f"document.getElementById('trace-title').textContent === '{STATION}'")
+            await tab.until(COLOURS, lambda counts: min(counts) > 50)
+            picture = await tab.value(PICTURE)
+            await tab.until(PICTURE, lambda now: now != picture)
+            await tab.until(PICKS, lambda now: now > before)
+            # It is one of those that the sink has written, or is about to write.
+            newest = "document.querySelector('#pick-rows td').title"
+            await tab.until(newest, lambda time: time in {pick["time"] for pick in watched.picks()})
+            await tab.until("document.getElementById('summary').textContent", lambda text: "micro-" in text)
+            for scheme in (True, False):
+                await tab.look(390, 844, dark=scheme)
+                await tab.until(COLOURS, lambda counts: min(counts) > 50)
+                # Nothing is wider than a phone.
+                assert await tab.value("document.documentElement.scrollWidth") == 390
+            assert tab.complaints == []
+
+    asyncio.run(body())
+
+
+def test_many_stations_are_shown_filtered_and_reached_by_keys(tmp_path: Path) -> None:
+    replay = ReplayConfig(inputs=("example",), port=0, speed=1.0, loop=True, shift_to_now=True, copies=MANY)
+
+    async def body(daemon: Daemon) -> None:
+        async with page(daemon, tmp_path / "profile", width=1920, height=1080) as tab:
+            await tab.until(ROWS, lambda rows: rows == MANY)
+            stations = json.loads(daemon.get("/api/stations")[1])["stations"]
+            names = sorted(station["id"] for station in stations)
+            # Rows stay the same elements while what is in them changes.
+            await tab.value("window.first = document.querySelector('#station-rows tr')")
+            text = "document.querySelector('#station-rows tr').textContent"
+            before = await tab.value(text)
+            await tab.until(text, lambda now: now != before)
+            assert await tab.value("window.first === document.querySelector('#station-rows tr')")
+            await tab.value(
+                "(() => { const box = document.getElementById('filter'); box.value = '"
+                + names[7][:-4].lower()
+                + "'; box.dispatchEvent(new Event('input')); })()"
+            )
+            shown = [name for name in names if names[7][:-4] in name]
+            assert await tab.value(ROWS) == len(shown) < MANY
+            await tab.value(
+                "(() => { const box = document.getElementById('filter'); box.value = '';"
+                " box.dispatchEvent(new Event('input')); document.querySelector('#station-rows button').focus(); })()"
+            )
+            await tab.press("ArrowDown")
+            await tab.press("ArrowDown")
+            focused = await tab.value("document.activeElement.textContent")
+            assert focused == names[2]
+            await tab.value("document.activeElement.click()")
+            await tab.until("document.getElementById('trace-title').textContent", lambda now: now == names[2])
+            # The head turns the order round.
+            await tab.value("document.querySelector('#heads button').click()")
+            assert await tab.value("document.querySelector('#station-rows button').textContent") == names[-1]
+            assert tab.complaints == []
+
+    (tmp_path / "profile").mkdir()
+    with streaming(tmp_path / "daemon", replay) as (_, daemon):
+        daemon.wait_for_records(3 * MANY)
+        asyncio.run(body(daemon))
+
+
+def test_codes_from_the_network_are_text_and_nothing_else(tmp_path: Path) -> None:
+    """Damaged records can carry any code: here one that would be an element, if it were taken for markup."""
+    markup = "<img src=x onerror=alert(1)>"
+
+    async def body() -> None:
+        assert PROGRAM is not None
+        async with serving() as (served, _), browsing(PROGRAM, tmp_path) as tab:
+            channel = Channel("XX", markup, "", "EHZ")
+            served.board.expect("other", [channel], 0)
+            await tab.open(f"http://127.0.0.1:{served.server.port}/")
+            await tab.until(ROWS, lambda rows: rows == 3)
+            served.monitor.picked(replace(PICK, channel=channel))
+            await tab.until(PICKS)
+            name = channel.instrument.text
+            rows = "[...document.querySelectorAll('#station-rows tr td:first-child')].map((cell) => cell.textContent)"
+            assert name in await tab.value(rows)
+            await tab.value(
+                f"document.querySelector('tr[data-id=' + CSS.escape({json.dumps(name)}) + ']').click()"
+            )
+            await tab.until("document.getElementById('trace-title').textContent", lambda text: text == name)
+            assert await tab.value("document.querySelectorAll('img').length") == 0
+            assert tab.complaints == []
+
+    asyncio.run(body())
+
+
+def test_the_page_says_when_the_daemon_is_gone_and_comes_back(watched: Daemon, tmp_path: Path) -> None:
+    port = watched.wait_for("web.listening")[0]["port"]
+
+    async def body() -> None:
+        async with page(watched, tmp_path) as tab:
+            await tab.until("document.getElementById('link').className === 'link on'")
+            watched.process.kill()
+            await tab.until("document.getElementById('link').className === 'link off'")
+            assert "next try in" in await tab.value("document.getElementById('link').textContent")
+            watched.process.wait()
+            watched.write_config(http={"port": port})
+            # Left running for the tests that follow.
+            watched.__enter__()
+            await tab.until("document.getElementById('link').className === 'link on'")
+            await tab.until(ROWS, lambda rows: rows == 1)
+
+    asyncio.run(body())

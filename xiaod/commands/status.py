@@ -1,0 +1,59 @@
+"""``xiaod status``: ask the running daemon how its stations are, and why nothing was picked.
+
+>>> parser = argparse.ArgumentParser()
+>>> arguments(parser)
+>>> options = parser.parse_args(['--url', 'http://127.0.0.1:9808', '--format', 'json'])
+>>> options.url, options.format
+('http://127.0.0.1:9808', 'json')
+"""
+
+import argparse
+import sys
+
+from xiaod.commands.options import DEFAULT_CONFIG, above_zero, add_config, add_shard, refuse
+from xiaod.exitcode import ExitCode
+
+HELP = "ask the running daemon how its stations are, and why nothing was picked"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add its arguments."""
+    add_config(parser)
+    add_shard(parser)
+    parser.add_argument(
+        "--url", metavar="URL", help="where the daemon listens (default: http.host and http.port of the configuration)"
+    )  # fmt: skip
+    parser.add_argument(
+        "--timeout", type=above_zero, default=10.0, metavar="SECONDS", help="(default: %(default)s)"
+    )
+    parser.add_argument(
+        "--format", choices=["text", "json"], default="text", help="json: the answer of /api/stations, a line"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print what the daemon says of its stations; with several shards and none named, what each of them says."""
+    import json
+
+    from xiaod.configfile import ConfigError
+    from xiaod.inquiry import InquiryError, ask, report, urls_of
+    from xiaod.placement import load_named
+
+    status = ExitCode.OK
+    try:
+        urls = (
+            [options.url]
+            if options.url is not None
+            else urls_of(load_named(options.config or DEFAULT_CONFIG, options.shard))
+        )
+        for url in urls:
+            try:
+                answer = ask(url, options.timeout)
+            except InquiryError as error:
+                print(error, file=sys.stderr)
+                status = ExitCode.FAILURE
+                continue
+            print(json.dumps(answer) if options.format == "json" else report(answer))
+    except (ConfigError, ValueError) as error:
+        return refuse(error)
+    return status
