@@ -104,6 +104,29 @@ def test_bash_completes_commands_options_and_choices() -> None:
     assert "config.yaml" in completed("xiaod check --config conf")
 
 
+@pytest.mark.skipif(shutil.which("zsh") is None, reason="needs zsh (apt install zsh)")
+def test_zsh_knows_the_command() -> None:
+    code = (
+        "autoload -Uz compinit; compinit -D -u; "
+        'eval "$(cat xiaod/completions/xiaod.zsh)"; print -r -- "${_comps[xiaod]}"'
+    )
+    done = subprocess.run(
+        ["zsh", "-fc", code], capture_output=True, text=True, timeout=60, check=True, cwd=ROOT
+    )
+    assert (done.stdout.strip(), done.stderr) == ("_shtab_xiaod", "")
+
+
+@pytest.mark.skipif(shutil.which("fish") is None, reason="needs fish (apt install fish)")
+def test_fish_completes_commands_options_and_choices() -> None:
+    lines = ("xiaod sta", "xiaod pick --form", "xiaod pick --format quakem", "xiaod check --config conf")
+    code = "source xiaod/completions/xiaod.fish; " + "; ".join(f"complete -C '{line}'" for line in lines)
+    done = subprocess.run(
+        ["fish", "--no-config", "-c", code], capture_output=True, text=True, timeout=60, check=True, cwd=ROOT
+    )
+    offered = {line.split("\t")[0] for line in done.stdout.splitlines()}
+    assert {"stations", "--format", "quakeml", "config.yaml"} <= offered
+
+
 @pytest.mark.skipif(shutil.which("mandoc") is None, reason="needs mandoc (apt install mandoc)")
 def test_the_manual_page_is_clean() -> None:
     page = str(ROOT / "deploy" / "xiaod.1")
