@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
+from tests.end_to_end.harness import Server
 from xiaod.cli import main
 from xiaod.config import Config
 from xiaod.offline import ListSink, offline_config, picks_of, run_offline
@@ -17,6 +18,7 @@ from xiaod.plot.album import BATCH, Shot, instruments_of, make_pictures
 from xiaod.plot.scene import Scene
 from xiaod.plot.tap import Tap
 from xiaod.records import Instrument
+from xiaod.replay import ReplayConfig
 from xiaod.service import open_engine
 from xiaod.soak.rounds import event_records
 from xiaod.sources.files import FileSource
@@ -63,6 +65,18 @@ def test_what_cannot_be_drawn_is_said(
     assert main(["plot", "BW.*.*.*", "2010-01-01T00:00:00Z", *common]) == 1
     assert "matches nothing" in capsys.readouterr().err
     assert not (tmp_path / "a.png").exists()
+
+
+def test_a_ring_is_asked(event: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "a.png"
+    with Server(ReplayConfig(inputs=(event / "2009",), port=0, speed="max")) as server:
+        common = ["--server", f"127.0.0.1:{server.port}", "--output", str(path)]
+        assert main(["plot", "BW.*.*.EH?", ONSET, "--after", "8", *common]) == 0
+        assert {BLUE, RED, (0, 0, 0)} <= colours(path)
+        assert main(["plot", "XX.*.*.*", ONSET, *common]) == 1
+        assert "has no stream that matches XX.*.*.*" in capsys.readouterr().err
+    assert main(["plot", "BW.*.*.EH?", ONSET, *common]) == 1
+    assert "Connection refused" in capsys.readouterr().err
 
 
 def test_scenes_hold_what_the_engine_says_and_the_files_hold(event: Path) -> None:

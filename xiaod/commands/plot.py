@@ -9,24 +9,36 @@
 
 import argparse
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from xiaod.commands.options import above_zero, add_config, moment, refuse
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from xiaod.config import Config
+
 HELP = "draw waveform, probabilities and picks around a moment, as PNG"
+DEFAULT_TIMEOUT_S = 30.0
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add its arguments."""
     parser.add_argument("stream", metavar="STREAM", help="NET.STA.LOC.CHA with wildcards, of one instrument")
     parser.add_argument("time", metavar="TIME", help="UTC, such as 2026-01-31T12:00:00Z")
-    parser.add_argument(
+    data = parser.add_mutually_exclusive_group(required=True)
+    data.add_argument(
         "--input",
         nargs="+",
         type=Path,
-        required=True,
         metavar="PATH",
         help="miniSEED file or folder, such as an SDS archive",
+    )
+    data.add_argument(
+        "--server", metavar="HOST:PORT", help="SeedLink server whose ring still holds that time"
     )
     parser.add_argument(
         "--before", type=above_zero, default=10.0, metavar="SECONDS", help="default: %(default)s"
@@ -41,6 +53,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", type=Path, metavar="FILE", help="PNG to write (default: STREAM.TIME.png here)"
     )
+    parser.add_argument(
+        "--timeout",
+        type=above_zero,
+        default=DEFAULT_TIMEOUT_S,
+        metavar="SECONDS",
+        help="for the server (default: %(default)s)",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -50,10 +69,9 @@ def run(options: argparse.Namespace) -> int:
     from xiaod.exitcode import ExitCode
     from xiaod.logs import configure_logs
     from xiaod.offline import offline_config
-    from xiaod.plot.album import Shot, instruments_of, make_pictures
     from xiaod.plot.figure import require_matplotlib
-    from xiaod.service import open_engine
-    from xiaod.sinks.naming import safe
+    from xiaod.sources.discovery import DiscoveryError
+    from xiaod.sources.link import LinkError
     from xiaod.tables import MissingExtraError
 
     try:
@@ -62,36 +80,70 @@ def run(options: argparse.Namespace) -> int:
         require_matplotlib()
         config = offline_config(options.config, options.model)
         configure_logs("error", config.logs.format)
-        engine = open_engine(config)
-        found = instruments_of(options.input, options.stream, at_ns, options.before, options.after)
+        with _inputs(options, config, at_ns) as inputs:
+            path = _draw(options, config, inputs, at_ns)
+    except (DiscoveryError, LinkError, LookupError) as error:
+        print(error.args[0], file=sys.stderr)
+        return ExitCode.FAILURE
     except (ConfigError, ModelError, MissingExtraError, OSError, ValueError) as error:
         return refuse(error)
-    if len(found) != 1:
-        had = ", ".join(map(str, found)) or "nothing"
-        print(
-            f"{options.stream}: must match one instrument with data around {options.time}; it matches {had}",
-            file=sys.stderr,
-        )
-        return ExitCode.FAILURE
-    [instrument] = found
-    path = options.output or Path(f"{safe(f'{instrument}.{options.time}')}.png")
-    title = f"{instrument}  {engine.spec.name}-{engine.spec.version}"
-    try:
-        made = make_pictures(
-            options.input,
-            config,
-            engine,
-            [Shot(instrument, at_ns, title, path)],
-            options.before,
-            options.after,
-        )
-    except OSError as error:
-        return refuse(error)
-    if not made:
-        print(
-            f"{instrument}: less than a window of {config.windows.length_s:g} s without a gap around {options.time}",
-            file=sys.stderr,
-        )
-        return ExitCode.FAILURE
     print(path)
     return ExitCode.OK
+
+
+@contextmanager
+def _inputs(options: argparse.Namespace, config: "Config", at_ns: int) -> "Iterator[Sequence[Path]]":
+    """Files to read: those that were named, or one with what a server still has."""
+    from tempfile import TemporaryDirectory
+
+    from xiaod.config import SeedLinkConfig
+    from xiaod.plot.album import margins_ns
+    from xiaod.plot.ring import fetch_ring
+    from xiaod.timebase import ns_from_s
+
+    if options.server is None:
+        yield options.input
+        return
+    try:
+        source = SeedLinkConfig(server=options.server, streams=(options.stream,))
+        if source.replay_input is not None:
+            raise ValueError("nothing is embedded here")
+    except ValueError:
+        raise ValueError(
+            f"--server {options.server}, STREAM {options.stream}: must be HOST or HOST:PORT, and NET.STA.LOC.CHA with * ? [..] wildcards"
+        ) from None
+    before_ns, after_ns = margins_ns(config)
+    start_ns = at_ns - ns_from_s(options.before) - before_ns
+    stop_ns = at_ns + ns_from_s(options.after) + after_ns
+    with TemporaryDirectory(prefix="xiaod-plot-") as folder:
+        path = Path(folder) / "ring.mseed"
+        path.write_bytes(fetch_ring(source.server, options.stream, start_ns, stop_ns, options.timeout))
+        yield [path]
+
+
+def _draw(options: argparse.Namespace, config: "Config", inputs: "Sequence[Path]", at_ns: int) -> Path:
+    """Draw the picture; gives its path.
+
+    Raises:
+        LookupError: when there is nothing to draw, or more than one instrument.
+    """
+    from xiaod.plot.album import Shot, instruments_of, make_pictures
+    from xiaod.service import open_engine
+    from xiaod.sinks.naming import safe
+
+    engine = open_engine(config)
+    found = instruments_of(inputs, options.stream, at_ns, options.before, options.after)
+    if len(found) != 1:
+        had = ", ".join(map(str, found)) or "nothing"
+        raise LookupError(
+            f"{options.stream}: must match one instrument with data around {options.time}; it matches {had}"
+        )
+    [instrument] = found
+    path: Path = options.output or Path(f"{safe(f'{instrument}.{options.time}')}.png")
+    title = f"{instrument}  {engine.spec.name}-{engine.spec.version}"
+    shot = Shot(instrument, at_ns, title, path)
+    if not make_pictures(inputs, config, engine, [shot], options.before, options.after):
+        raise LookupError(
+            f"{instrument}: less than a window of {config.windows.length_s:g} s without a gap around {options.time}"
+        )
+    return path

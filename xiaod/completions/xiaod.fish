@@ -52,6 +52,8 @@ end
 
 set -g _shtab_xiaod_commands init check show pick plot replay stations status picks selftest bench soak schema completion version
 set -g _shtab_xiaod_opts_with_value --after --before --config --copies --dask --engine --faults --folder --format --hop --host --hours --input --model --output --plots --port --resume --seconds --shard --shards --since --sink --speed --stations --stations-file --streams --timeout --until --url --workers
+set -g _shtab_xiaod_commands init check show pick plot replay stations picks selftest bench soak schema completion version
+set -g _shtab_xiaod_opts_with_value --after --before --config --copies --dask --engine --faults --folder --format --hop --host --hours --input --model --output --plots --port --resume --seconds --server --shard --shards --since --sink --speed --stations --stations-file --streams --timeout --until --workers
 
 complete -c xiaod -e
 complete -c xiaod -f
@@ -94,11 +96,13 @@ complete -c xiaod -n '_shtab_xiaod_using pick; and test $_shtab_xiaod_npos -ge 0
 complete -c xiaod -n '_shtab_xiaod_using; and test $_shtab_xiaod_npos -eq 0' -a plot -d 'draw waveform, probabilities and picks around a moment, as PNG'
 complete -c xiaod -n '_shtab_xiaod_using plot' -s h -l help -d 'show this help message and exit'
 complete -c xiaod -n '_shtab_xiaod_using plot' -l input -xka "(__fish_complete_path (commandline -ct))" -d 'miniSEED file or folder, such as an SDS archive'
+complete -c xiaod -n '_shtab_xiaod_using plot' -l server -x -d 'SeedLink server whose ring still holds that time'
 complete -c xiaod -n '_shtab_xiaod_using plot' -l before -x -d 'default: 10.0'
 complete -c xiaod -n '_shtab_xiaod_using plot' -l after -x -d 'default: 20.0'
 complete -c xiaod -n '_shtab_xiaod_using plot' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'windows, engine and picker as in this configuration (default: the defaults)'
 complete -c xiaod -n '_shtab_xiaod_using plot' -l model -x -d 'shipped model or path of an ONNX file'
 complete -c xiaod -n '_shtab_xiaod_using plot' -l output -xka "(__fish_complete_path (commandline -ct))" -d 'PNG to write (default: STREAM.TIME.png here)'
+complete -c xiaod -n '_shtab_xiaod_using plot' -l timeout -x -d 'for the server (default: 30.0)'
 complete -c xiaod -n '_shtab_xiaod_using; and test $_shtab_xiaod_npos -eq 0' -a replay -d 'serve miniSEED files or folders over SeedLink'
 complete -c xiaod -n '_shtab_xiaod_using replay' -s h -l help -d 'show this help message and exit'
 complete -c xiaod -n '_shtab_xiaod_using replay' -l host -x -d 'address to listen on (default: 127.0.0.1)'

@@ -117,11 +117,13 @@ _shtab_xiaod_picks_defaults_added=0
 _shtab_xiaod_plot_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--input[miniSEED file or folder, such as an SDS archive]:PATH:_files"
+  "--server[SeedLink server whose ring still holds that time]:HOST:PORT:"
   "--before[default\: 10.0]:SECONDS:"
   "--after[default\: 20.0]:SECONDS:"
   "--config[windows, engine and picker as in this configuration (default\: the defaults)]:FILE:_files"
   "--model[shipped model or path of an ONNX file]:NAME:"
   "--output[PNG to write (default\: STREAM.TIME.png here)]:FILE:_files"
+  "--timeout[for the server (default\: 30.0)]:SECONDS:"
   ":NET.STA.LOC.CHA with wildcards, of one instrument:"
   ":UTC, such as 2026-01-31T12\:00\:00Z:"
 )

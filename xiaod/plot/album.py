@@ -157,10 +157,15 @@ def _fill(inputs: Sequence[Path], config: Config, engine: Engine, scenes: Sequen
     return sink.picks
 
 
+def margins_ns(config: Config) -> tuple[int, int]:
+    """Data needed before and behind what is shown, so that all windows over it are whole."""
+    length_s = config.windows.length_s
+    return ns_from_s(length_s + WARM_UP_S), ns_from_s(length_s)
+
+
 def _around(by_instrument: dict[Instrument, list[Scene]], config: Config) -> Wanted:
     """Which records are needed: those around the scenes of their instrument."""
-    length_s = config.windows.length_s
-    before_ns, after_ns = ns_from_s(length_s + WARM_UP_S), ns_from_s(length_s)
+    before_ns, after_ns = margins_ns(config)
     spans = {
         instrument: [
             (scene.start_ns - before_ns, scene.start_ns + (scene.stop - scene.first) * GRID_NS + after_ns)

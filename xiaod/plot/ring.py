@@ -1,0 +1,67 @@
+"""Records around a moment out of the ring of a SeedLink server, which holds the last minutes to days.
+
+In: address, stream pattern, from and to. Out: the records as they came, one behind the other: a miniSEED file. Reading ends when each
+channel has sent what lies behind, when nothing has come for :data:`QUIET_S`, or when the time is up.
+
+>>> fetch_ring("127.0.0.1:1", "BW.RJOB.*.*", 0, 1, timeout_s=2.0)
+Traceback (most recent call last):
+xiaod.sources.discovery.DiscoveryError: 127.0.0.1:1: [Errno 111] Connection refused
+"""
+
+import threading
+import time
+
+from xiaod.records import Channel
+from xiaod.sources.discovery import DiscoveryError, discover
+from xiaod.sources.miniseed import channel_of
+from xiaod.sources.patterns import matches, plan
+
+QUIET_S = 5.0
+
+
+def fetch_ring(server: str, pattern: str, start_ns: int, stop_ns: int, timeout_s: float) -> bytes:
+    """Ask for records that overlap a span of time.
+
+    Args:
+        server: ``HOST:PORT``.
+        pattern: ``NET.STA.LOC.CHA`` with wildcards.
+        start_ns: beginning of the span.
+        stop_ns: its end.
+        timeout_s: for all of it.
+
+    Raises:
+        DiscoveryError: when the server cannot be asked, or has no such stream.
+        LinkError, OSError: when the connection breaks.
+    """
+    from pymseed import MS3Record, PymseedError
+
+    from xiaod.sources.link import SLICE_S, Link
+
+    until_s = time.monotonic() + timeout_s
+    offered = [item.channel for item in discover(server, timeout_s).streams]
+    channels = [channel for channel in offered if matches(channel, [pattern])]
+    if not channels:
+        raise DiscoveryError(f"{server}: has no stream that matches {pattern}")
+    reached_ns: dict[Channel, int] = dict.fromkeys(channels, 0)
+    kept: list[bytes] = []
+    link = Link(server, timeout_s, threading.Event())
+    try:
+        link.connect()
+        link.subscribe(plan([pattern], channels), {}, start_ns)
+        heard_s = time.monotonic()
+        while min(reached_ns.values()) < stop_ns and time.monotonic() < min(until_s, heard_s + QUIET_S):
+            for frame in link.frames(SLICE_S):
+                heard_s = time.monotonic()
+                try:
+                    record = MS3Record.parse(frame.record)
+                except (PymseedError, ValueError):
+                    continue
+                channel = channel_of(record.sourceid)
+                if channel not in reached_ns:
+                    continue
+                reached_ns[channel] = max(reached_ns[channel], record.endtime)
+                if record.starttime < stop_ns and record.endtime >= start_ns:
+                    kept.append(bytes(frame.record))
+    finally:
+        link.disconnect()
+    return b"".join(kept)
