@@ -51,9 +51,7 @@ function _shtab_xiaod_using
 end
 
 set -g _shtab_xiaod_commands init check show pick plot replay stations status picks selftest bench soak schema completion version
-set -g _shtab_xiaod_opts_with_value --after --before --config --copies --dask --engine --faults --folder --format --hop --host --hours --input --model --output --plots --port --resume --seconds --shard --shards --since --sink --speed --stations --stations-file --streams --timeout --until --url --workers
-set -g _shtab_xiaod_commands init check show pick plot replay stations picks selftest bench soak schema completion version
-set -g _shtab_xiaod_opts_with_value --after --before --config --copies --dask --engine --faults --folder --format --hop --host --hours --input --model --output --plots --port --resume --seconds --server --shard --shards --since --sink --speed --stations --stations-file --streams --timeout --until --workers
+set -g _shtab_xiaod_opts_with_value --after --before --config --copies --dask --engine --faults --folder --format --hop --host --hours --input --model --output --plots --port --resume --seconds --server --shard --shards --since --sink --speed --stations --stations-file --streams --timeout --until --url --workers
 
 complete -c xiaod -e
 complete -c xiaod -f
