@@ -7,8 +7,15 @@ import numpy as np
 import obspy
 import pytest
 from numpy.typing import NDArray
+from structlog import reset_defaults
 
 from xiaod.records import Channel, Segment
+
+
+@pytest.fixture(autouse=True)
+def fresh_logs() -> None:
+    """What ran before in this process may have sent the log to a stream that is closed by now."""
+    reset_defaults()
 
 
 @dataclass(frozen=True)
