@@ -37,6 +37,8 @@ REFUSED: dict[str, list[tuple[list[str], str]]] = {
                (["example", "--speed", "fast"], "--speed"), (["example", "--port", "70000"], "port"),
                (["example", "--copies", "0"], "copies")],
     "stations": [(["--config", "/no.yaml"], "/no.yaml"), (["--timeout", "soon"], "--timeout"), (["--timeout", "0"], "--timeout")],
+    "status": [(["--config", "/no.yaml"], "/no.yaml"), (["--timeout", "0"], "--timeout"), (["--format", "xml"], "--format"),
+               (["--url", "ftp://a"], "--url: 'ftp://a'")],
     "picks": [(["--config", "/no.yaml"], "/no.yaml"), (["--format", "xml"], "--format")],
     "bench": [(["--stations", "-1"], "--stations"), (["--stations", "many"], "--stations"), (["--seconds", "0"], "--seconds"),
               (["--model", "huge", "--stations", "0"], "huge")],
