@@ -132,7 +132,7 @@ def test_anss_documents_say_only_what_is_known() -> None:
 
 def test_stations_that_cannot_be_read_are_told_at_the_start(tmp_path: Path) -> None:
     config = AnssConfig(kind="anss", path=tmp_path / "picks.jsonl", stations_file=tmp_path / "none.csv")
-    with pytest.raises(SinkError, match=r"stations_file: .*none\.csv: cannot be read"):
+    with pytest.raises(SinkError, match=r"sinks: anss: stations_file: .*none\.csv: cannot be read"):
         AnssSink(config, AGENCY)
 
 

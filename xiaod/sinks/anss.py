@@ -109,7 +109,7 @@ class AnssSink(AppendingSink):
         try:
             stations = read_stations(config.stations_file) if config.stations_file else Stations()
         except StationsError as error:
-            raise SinkError(f"stations_file: {error}") from error
+            raise SinkError(f"sinks: {config.name}: stations_file: {error}") from error
         super().__init__(config, AnssLines(agency, stations))
 
 

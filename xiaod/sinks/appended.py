@@ -30,15 +30,12 @@ from xiaod.config import AppendedConfig
 from xiaod.folders import sync_folder
 from xiaod.records import Pick
 from xiaod.sinks.rotation import due_stamp, free_name, rotated_files, second_stamp
-from xiaod.sinks.tail import TAIL_BYTES, LineFormat, begins_with, identities, mend
+from xiaod.sinks.tail import TAIL_BYTES, LineFormat, begins_with, mend, picks_in
 
 MAX_UNSYNCED_BYTES = TAIL_BYTES // 4
 """More than this never waits for a sync, whatever the interval: after a crash all of it is found in the end of the file."""
 MAX_KNOWN = 10_000
 """Picks that are known to stand in the file; as many short lines as :data:`TAIL_BYTES` hold."""
-
-MAX_ROTATED = 16
-"""Rotated files that are read at most, when all of them are small."""
 
 
 class AppendingSink:
@@ -226,14 +223,8 @@ class AppendingSink:
 
     def _learn(self, descriptor: int) -> None:
         size = os.fstat(descriptor).st_size
-        found = dict.fromkeys(identities(descriptor, self._lines))
         # What was written just before a rotation stands in the file before.
-        left = TAIL_BYTES - size
-        for file in rotated_files(self._config.path)[: -MAX_ROTATED - 1 : -1]:
-            if left > 0:
-                with file.open("rb") as before:
-                    found = {**dict.fromkeys(identities(before.fileno(), self._lines)), **found}
-                left -= file.stat().st_size
+        found = picks_in(descriptor, reversed(rotated_files(self._config.path)), self._lines)
         if size and self._config.fsync != "never":
             os.fsync(descriptor)
         self._safe_size = size

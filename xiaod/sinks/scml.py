@@ -2,7 +2,7 @@
 
 Picks and their amplitudes stand directly under EventParameters, without an event. Each pick carries the comments that SeisComP's
 deep-learning pickers write: ``dlmodel``, ``confidence`` (the probability), ``SNR``, and on an S pick ``RefPickID``, the identifier of the
-P pick before it. Identifiers are those of the picks: deterministic, and without a slash.
+P pick before it (in the daemon: before it in the same run). Identifiers are those of the picks: deterministic, and without a slash.
 
 scautoloc takes a pick only when amplitudes of types ``snr`` and ``mb`` refer to it (``autoloc.amplTypeSNR``, ``autoloc.amplTypeAbs``). That
 of type ``mb`` is the peak in counts with a nominal period of 1 s: it compares picks of one station, is no ground motion, and its unit

@@ -10,7 +10,8 @@ In: an open file and what its lines are. Out: the file with whole lines only, an
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable
+from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
@@ -20,6 +21,9 @@ MAX_LINE_BYTES = 65_536
 """A longer last line is none of ours and left alone."""
 TAIL_BYTES = 1_000_000
 """How far back a file is read for picks that it holds; well above what waits for a sync at most."""
+
+MAX_ROTATED = 16
+"""Files before this one that are read at most, when all of them are small."""
 
 
 class LineFormat(Protocol):
@@ -75,12 +79,23 @@ def begins_with(descriptor: int, header: bytes) -> bool:
     return os.pread(descriptor, len(header), 0) in {b"", header}
 
 
-def identities(descriptor: int, lines: LineFormat) -> Iterator[str]:
-    """What tells the picks in the last lines of a file, in order."""
-    for line in last_lines(descriptor):
-        found = _identity(line, lines)
-        if found is not None:
-            yield found
+def picks_in(descriptor: int, earlier: Iterable[Path], lines: LineFormat) -> dict[str, None]:
+    """What tells the picks in the end of a file and of those before it, the oldest first.
+
+    Args:
+        descriptor: of the file.
+        earlier: the files before it, the newest first; as many are read as make up :data:`TAIL_BYTES`.
+        lines: what stands in them.
+    """
+    found = [_identities(descriptor, lines)]
+    left = TAIL_BYTES - os.fstat(descriptor).st_size
+    for path in islice(earlier, MAX_ROTATED):
+        if left <= 0:
+            break
+        with path.open("rb") as file:
+            found.append(_identities(file.fileno(), lines))
+        left -= path.stat().st_size
+    return dict.fromkeys(key for part in reversed(found) for key in part)
 
 
 def last_lines(descriptor: int) -> list[bytes]:
@@ -90,6 +105,11 @@ def last_lines(descriptor: int) -> list[bytes]:
     found = os.pread(descriptor, size - begin, begin).split(b"\n")
     # The first may have begun before, and nothing stands behind the last newline.
     return found[bool(begin) : -1]
+
+
+def _identities(descriptor: int, lines: LineFormat) -> list[str]:
+    found = (_identity(line, lines) for line in last_lines(descriptor))
+    return [key for key in found if key is not None]
 
 
 def _identity(line: bytes, lines: LineFormat) -> str | None:
