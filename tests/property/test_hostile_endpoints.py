@@ -120,3 +120,32 @@ def test_attempts_leave_nothing_open(parrot: Parrot) -> None:
         # The first ones open what stays: the event loop's own.
         assert max(counts[30:]) <= tuple(number + 3 for number in max(counts[:10]))
         sink.close()
+
+
+def test_a_message_without_end_from_a_broker_is_given_up() -> None:
+    sent = 0
+
+    def flood(sock: socket.socket) -> None:
+        nonlocal sent
+        sock.sendall(INFO)
+        sock.sendall(b"PONG\r\nMSG _INBOX.x 1 9999999999\r\n")
+        with contextlib.suppress(OSError):
+            while True:
+                sent += sock.send(b"x" * 65536)
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            sock, _ = listening.accept()
+            with sock:
+                flood(sock)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        server = f"127.0.0.1:{listening.getsockname()[1]}"
+        config = NatsConfig(kind="nats", servers=(server,), timeout_s=30.0)
+        with closing(NatsSink(config, AGENCY)) as sink, pytest.raises(OSError, match=server):
+            sink.deliver([pick(1)], NOW_NS)
+        thread.join(60)
+    # What fits into buffers on the way.
+    assert sent < 30e6

@@ -18,10 +18,11 @@ from typing import Any
 
 import nkeys
 from nats.aio.client import Client
-from nats.errors import Error, MaxPayloadError
+from nats.errors import Error, MaxPayloadError, ProtocolError
 from nats.js import JetStreamContext
 from nats.js.api import Header, StorageType, StreamConfig
 from nats.js.errors import APIError, NoStreamResponseError, NotFoundError, ServiceUnavailableError
+from nats.protocol.parser import Parser
 
 from xiaod.config import NatsConfig
 from xiaod.credential import credential
@@ -36,6 +37,8 @@ OTHER_STREAM = 10060
 CREDENTIALS = (b"BEGIN NATS USER JWT", b"BEGIN USER NKEY SEED")
 """What a credentials file is made of."""
 MAX_CREDENTIALS_BYTES = 65_536
+MAX_INCOMING_BYTES = 1_000_000
+"""All that is listened for is acknowledgments and what the server is like; nats-py reads 32 kB at a time."""
 MAX_COMPLAINT = 200
 """Letters of what a server says that are told on."""
 
@@ -46,6 +49,15 @@ class BusError(OSError):
 
 class TooLargeError(BusError):
     """A message will never be taken."""
+
+
+class _BoundedParser(Parser):
+    """nats-py's parser of what the server says, which by itself holds as much of a message as the server announces."""
+
+    async def parse(self, data: bytes = b"") -> None:
+        await super().parse(data)
+        if len(self.buf) > MAX_INCOMING_BYTES:
+            raise ProtocolError
 
 
 class NatsLink:
@@ -157,6 +169,7 @@ class NatsLink:
         self._said = []
         self._complained = asyncio.Event()
         client = self._client = Client()
+        client._ps = _BoundedParser(client)
         # What it stumbles over is told by our own error; nats-py would write a traceback into the log besides.
         logging.getLogger("nats").setLevel(logging.CRITICAL)
         try:
