@@ -95,7 +95,9 @@ def test_from_init_to_picks(tmp_path: Path, xiaod: Xiaod) -> None:
             assert b"<html" in daemon.get("/")[1].lower()
             [station] = json.loads(daemon.get("/api/stations")[1])["stations"]
             assert station["id"] == f"AM.{STATION}.00.EH"
-            stored = xiaod("picks", "--since", "2026-01-31T00:00:00Z", "--format", "csv")
+            port = daemon.wait_for("web.listening")[0]["port"]
+            assert f"AM.{STATION}.00.EH" in xiaod("status", "--url", f"http://127.0.0.1:{port}").out
+            stored = xiaod("picks", "--format", "csv")
             assert STATION in stored.out
             assert "RJOB" not in stored.out
 
