@@ -24,14 +24,16 @@ PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
 
 def configure_logs(level: str, style: Literal["auto", "json", "console"]) -> None:
     """Set up logging for the process; ``auto`` is ``console`` on a terminal and ``json`` elsewhere."""
-    console = style == "console" or (style == "auto" and sys.stderr.isatty())
+    # Without standard error there is none, and lines go to standard output.
+    terminal = sys.stderr is not None and sys.stderr.isatty()
+    console = style == "console" or (style == "auto" and terminal)
     processors: list[structlog.typing.Processor] = [
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.StackInfoRenderer(),
     ]
     if console:
-        processors.append(structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()))
+        processors.append(structlog.dev.ConsoleRenderer(colors=terminal))
     else:
         processors += [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     if goes_to_journal(sys.stderr, os.environ):
@@ -44,15 +46,15 @@ def configure_logs(level: str, style: Literal["auto", "json", "console"]) -> Non
     )
 
 
-def goes_to_journal(stream: TextIO, environment: Mapping[str, str]) -> bool:
+def goes_to_journal(stream: TextIO | None, environment: Mapping[str, str]) -> bool:
     """Whether a stream is the one to the journal that systemd names in ``JOURNAL_STREAM`` (systemd.exec(5)).
 
-    >>> goes_to_journal(sys.stderr, {})
-    False
+    >>> goes_to_journal(sys.stderr, {}), goes_to_journal(None, {})
+    (False, False)
     """
     try:
-        status = os.fstat(stream.fileno())
-    except OSError:
+        status = os.fstat(-1 if stream is None else stream.fileno())
+    except (OSError, ValueError):
         # Closed, or no file at all.
         return False
     return environment.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
