@@ -83,7 +83,7 @@ class Monitor:
     def followed(self, window: Window, curve: NDArray[np.floating]) -> None:
         """A window has been picked; ``curve`` is what the picker took for the probabilities at its end, shape ``(2, m)``."""
         instrument = window.instrument
-        watched = instrument in self._watchers
+        watched = bool(self._watchers) and instrument in self._watchers
         trace = self._traces.get(instrument)
         if trace is None:
             if not watched and len(self._traces) >= self._kept:

@@ -33,6 +33,7 @@ FOLD_S = 2.0
 """How often a trace that nobody looks at is brought up to date, by the data; what a picker averages is a little longer."""
 REVISED_S = 1.5
 """Probabilities of the last samples change with the windows that follow: so much of them is written again."""
+FOLD_BINS, REVISED_BINS = samples_from_s(FOLD_S) // BIN, samples_from_s(REVISED_S) // BIN
 PHASE_ROWS = 2
 LOW, HIGH, SAMPLES = slice(0, ROWS), slice(ROWS, 2 * ROWS), slice(0, 2 * ROWS)
 CURVES = slice(2 * ROWS, 2 * ROWS + PHASE_ROWS)
@@ -81,7 +82,7 @@ class Trace:
         if window.fresh or self._folded[lane] > stop:
             first = -(-window.index // BIN)
         first = max(first, stop - BINS)
-        if first >= stop or not (at_once or window.fresh or (stop - first) * BIN >= samples_from_s(FOLD_S)):
+        if first >= stop or not (at_once or window.fresh or stop - first >= FOLD_BINS):
             return None
         self._folded[lane] = stop
         if lane == 0:
@@ -90,9 +91,7 @@ class Trace:
         elif stop <= self.stop - BINS or stop > self.stop:
             return None
         length = int(curve.shape[1])
-        revised = max(
-            first - samples_from_s(REVISED_S) // BIN, -(-(window.stop - length) // BIN), stop - BINS
-        )
+        revised = max(first - REVISED_BINS, -(-(window.stop - length) // BIN), stop - BINS)
         block = window.samples[:, first * BIN - window.index : stop * BIN - window.index]
         parts = _parts(block)
         binned = np.concatenate((np.minimum.reduce(parts), np.maximum.reduce(parts)))
