@@ -20,7 +20,6 @@ The first records of a run wait too, so that those that come out of order at the
 'duplicate'
 """
 
-from bisect import insort
 from collections import deque
 from dataclasses import dataclass
 from enum import Enum
@@ -31,6 +30,7 @@ from xiaod.records import Channel, Segment
 from xiaod.resample import converter_for
 from xiaod.run import Run
 from xiaod.timebase import GRID_NS, NS_PER_S, grid_index
+from xiaod.waiting import Waiting
 
 TOLERANCE_SAMPLES = 0.5
 """A record joins on when it begins within this of the predicted time; the customary tolerance of libmseed."""
@@ -77,14 +77,6 @@ class Gap:
         return (self.stop_ns - self.start_ns) / NS_PER_S
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class _Pending:
-    start_ns: int
-    order: int
-    waits_from_ns: int
-    segment: Segment
-
-
 class Track:
     """Runs of one channel, oldest first; the last one is open."""
 
@@ -93,7 +85,7 @@ class Track:
         self.runs: list[Run] = []
         self._wait_ns = wait_ns
         self._max_lead = max_lead
-        self._pending: list[_Pending] = []
+        self._pending = Waiting()
         self._seen: deque[tuple[int, int]] = deque(maxlen=REMEMBERED)
         self._rate_hz = 0.0
         self._next_ns = 0
@@ -105,12 +97,11 @@ class Track:
         self._arrived_ns = 0
         self._late_ns = 0
         self._late_next_ns = 0
-        self._inserted = 0
 
     @property
     def edge(self) -> int:
         """Grid index just after the newest data that came, those that wait included."""
-        waiting = max((grid_index(entry.segment.next_ns) for entry in self._pending), default=0)
+        waiting = grid_index(self._pending.newest_ns) if self._pending else 0
         return max(waiting, self.runs[-1].stop if self.runs else 0)
 
     @property
@@ -118,7 +109,7 @@ class Track:
         """Host time at which :meth:`release` gives up on what is missing; None when nothing waits."""
         if not self._pending:
             return None
-        return min(entry.waits_from_ns for entry in self._pending) + self._wait_ns
+        return self._pending.since_ns + self._wait_ns
 
     def insert(self, segment: Segment, now_ns: int) -> Verdict:
         """Take a record; ``now_ns`` counts the wait and stays 0 in an offline run.
@@ -143,29 +134,29 @@ class Track:
         """
         gaps = []
         while self._pending and (final or self._is_due(now_ns)):
-            first = self._pending.pop(0)
+            first = self._pending.pop()
             if self.runs and first.start_ns > self._next_ns:
-                gaps.append(Gap(first.segment.channel, self._next_ns, first.start_ns))
-            self._open(first.segment)
+                gaps.append(Gap(first.channel, self._next_ns, first.start_ns))
+            self._open(first)
             self._drain()
         return gaps
 
     def _is_due(self, now_ns: int | None) -> bool:
         if now_ns is not None and (due_ns := self.release_ns) is not None and due_ns <= now_ns:
             return True
-        newest_ns = max(entry.segment.next_ns for entry in self._pending)
-        oldest_ns = self._next_ns if self.runs else self._pending[0].start_ns
+        first_ns = self._pending.first.start_ns
+        oldest_ns = self._next_ns if self.runs else first_ns
         # A gap longer than the limit is not waited for, so what counts is the data behind it.
-        oldest_ns = max(oldest_ns, self._pending[0].start_ns - self._max_lead * GRID_NS)
-        return newest_ns - oldest_ns > self._max_lead * GRID_NS
+        oldest_ns = max(oldest_ns, first_ns - self._max_lead * GRID_NS)
+        return self._pending.newest_ns - oldest_ns > self._max_lead * GRID_NS
 
     def _place(self, segment: Segment, now_ns: int) -> Verdict:
         if not self.runs:
-            self._wait(segment, now_ns)
+            self._pending.add(segment, now_ns)
             return Verdict.GOOD
         same_rate, late_by = self._relation(segment)
         if late_by < -TOLERANCE_SAMPLES:
-            self._wait(segment, now_ns)
+            self._pending.add(segment, now_ns)
             return Verdict.GOOD
         if not same_rate:
             if late_by > TOLERANCE_SAMPLES:
@@ -191,18 +182,14 @@ class Track:
         self._late_next_ns = segment.next_ns
         return Verdict.CLOCK_STEP if self._late_ns > CLOCK_STEP_NS else Verdict.LATE
 
-    def _wait(self, segment: Segment, now_ns: int) -> None:
-        self._inserted += 1
-        insort(self._pending, _Pending(segment.start_ns, self._inserted, now_ns, segment))
-
     def _drain(self) -> None:
         """Append what waited and now joins on; drop what has been overtaken."""
         while self._pending:
-            segment = self._pending[0].segment
+            segment = self._pending.first
             same_rate, late_by = self._relation(segment)
             if late_by < -TOLERANCE_SAMPLES or (not same_rate and late_by <= TOLERANCE_SAMPLES):
                 return
-            del self._pending[0]
+            self._pending.pop()
             if same_rate and round(late_by) < len(segment.samples):
                 self._append(segment)
 

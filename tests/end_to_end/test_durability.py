@@ -86,6 +86,8 @@ def test_what_a_sink_holds_back_outlives_a_kill(
             wait_until(
                 lambda: daemon.metric("xiaod_sink_picks_total", sink="quakeml") >= len(expected) - 1, "picks"
             )
+            # Those before came from the store; the last pick follows only when all data have come.
+            wait_until(lambda: at_rest(daemon), "the end of the data")
             assert daemon.stop() == 0
     written = "".join(file.read_text(encoding="utf-8") for file in (tmp_path / "quakeml").glob("*.xml"))
     assert all(pick["id"] in written for pick in expected)

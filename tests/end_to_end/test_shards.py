@@ -136,7 +136,7 @@ def started(
     ]
 
 
-@pytest.mark.timeout(240)  # six daemons, one after the other
+@pytest.mark.timeout(400)  # six daemons, one after the other
 def test_nothing_is_lost_or_made_twice_when_the_number_changes(
     tmp_path: Path, event: tuple[Path, int], expected: list[dict[str, Any]]
 ) -> None:

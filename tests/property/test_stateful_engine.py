@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.weights import stateful_path, weights_path
@@ -129,13 +129,18 @@ def test_the_event_is_picked_once_wherever_it_falls_between_chunks(rjob: Recordi
     assert max(map(abs, times["S"])) < 0.2
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.fixture(scope="module")
+def unchopped(rjob: Recording) -> list[Pick]:
+    """Picks of the event in records of one length."""
+    return picks_of(day(rjob, times=1), StatefulEngine(stateful_path(MODEL)))
+
+
+@settings(max_examples=10, deadline=None)
 @given(cuts=st.lists(st.integers(1, 1500), min_size=1, max_size=40))
-def test_any_chopping_gives_the_same_picks(cuts: list[int], rjob: Recording) -> None:
-    whole = picks_of(day(rjob, times=1), StatefulEngine(stateful_path(MODEL)))
+def test_any_chopping_gives_the_same_picks(cuts: list[int], rjob: Recording, unchopped: list[Pick]) -> None:
     chopped = day(rjob, times=1, cuts=tuple(cuts))
-    assert {pick.phase for pick in whole} == {"P", "S"}
-    assert picks_of(chopped, StatefulEngine(stateful_path(MODEL))) == whole
+    assert {pick.phase for pick in unchopped} == {"P", "S"}
+    assert picks_of(chopped, StatefulEngine(stateful_path(MODEL))) == unchopped
 
 
 def test_overlapping_windows_give_the_same_picks_where_their_context_suffices(rjob: Recording) -> None:

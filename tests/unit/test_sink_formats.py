@@ -105,7 +105,8 @@ def test_a_table_of_another_style_is_set_aside(tmp_path: Path) -> None:
 
 
 def test_anss_s_own_library_reads_every_line() -> None:
-    Formatted = pytest.importorskip("anssformats.pick", reason="the extra 'interop' is not installed").Pick
+    from anssformats.pick import Pick as Formatted
+
     lines = AnssLines(AGENCY, STATIONS)
     read = [Formatted.model_validate_json(lines.line(one)) for one in (pick(1), *STRANGE[:2])]
     first = read[0]
@@ -166,7 +167,8 @@ class TestAssociation:
         )
 
     def associator(self) -> "object":
-        pyocto = pytest.importorskip("pyocto", reason="the extra 'test' is not installed")
+        import pyocto
+
         return pyocto.OctoAssociator(
             xlim=(-60.0, 60.0),
             ylim=(-60.0, 60.0),
