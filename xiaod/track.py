@@ -20,7 +20,7 @@ The first records of a run wait too, so that those that come out of order at the
 'duplicate'
 """
 
-from collections import deque
+from collections import OrderedDict
 from dataclasses import dataclass
 from enum import Enum
 
@@ -86,7 +86,8 @@ class Track:
         self._wait_ns = wait_ns
         self._max_lead = max_lead
         self._pending = Waiting()
-        self._seen: deque[tuple[int, int]] = deque(maxlen=REMEMBERED)
+        self._seen: OrderedDict[tuple[int, int], None] = OrderedDict()
+        """Time and length of records, the one that came first in front."""
         self._rate_hz = 0.0
         self._next_ns = 0
         """Where the next record should begin, by the last record's own header."""
@@ -121,7 +122,9 @@ class Track:
             return Verdict.DUPLICATE
         verdict = self._place(segment, now_ns)
         if verdict in (Verdict.GOOD, Verdict.OVERLAPPING):
-            self._seen.append(key)
+            self._seen[key] = None
+            if len(self._seen) > REMEMBERED:
+                self._seen.popitem(last=False)
             self._late_ns = 0
         return verdict
 
