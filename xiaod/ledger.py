@@ -11,7 +11,7 @@ the picks that are missing.
 ...     instrument = Instrument("XX", "A", "", "HH")
 ...     ledger.advance(instrument, 100 * NS_PER_S)
 ...     ledger.flush({})
-...     ledger.resume_at(), ledger.known_since(instrument)
+...     ledger.resume_at(), ledger.known_since(instrument, 20 * NS_PER_S)
 ({('XX', 'A'): 55000000000}, [])
 """
 
@@ -62,12 +62,14 @@ class Ledger:
             self._begun[instrument] = None
         return max(0, time_ns - frontier_ns - self._settled_ns)
 
-    def known_since(self, instrument: Instrument) -> list[Pick]:
-        """Picks of an instrument that a picker should remember when it begins."""
+    def known_since(self, instrument: Instrument, time_ns: int) -> list[Pick]:
+        """Picks of an instrument that a picker should remember when its first window begins at a time.
+
+        A run that ended before it wrote down how far it was may have left picks too.
+        """
         frontier_ns = self._start_of(instrument)
-        if frontier_ns is None:
-            return []
-        return self._store.between(frontier_ns - REMEMBERED_S * NS_PER_S, None, instrument)
+        since_ns = time_ns if frontier_ns is None else frontier_ns
+        return self._store.between(since_ns - REMEMBERED_S * NS_PER_S, None, instrument)
 
     def store(self, picks: Sequence[Pick]) -> list[Pick]:
         """Store picks; gives those that are new.

@@ -226,7 +226,7 @@ class PickStage:
                 to_time=iso_from_ns(start_ns),
                 gap_s=round(missing_ns / NS_PER_S, 3),
             )
-        return self._ledger.known_since(window.instrument)
+        return self._ledger.known_since(window.instrument, start_ns)
 
     def _picked(self, result: Probabilities) -> list[Pick]:
         """Picks of a stream, whose probabilities are final."""

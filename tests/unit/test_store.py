@@ -202,10 +202,18 @@ def test_after_a_resumption_nothing_is_picked_that_was_picked_before(path: Path)
     ledger.advance(INSTRUMENT, 100 * NS_PER_S)
     ledger.flush({})
     later = Ledger(store, resumed=True, settled_s=10)
-    assert later.known_since(INSTRUMENT) == [pick_of(80), pick_of(95)]
+    assert later.known_since(INSTRUMENT, 20 * NS_PER_S) == [pick_of(80), pick_of(95)]
     # Before 90 s everything had been decided; after it what is there is known by its identifier.
     assert later.store([pick_of(85), pick_of(95), pick_of(96)]) == [pick_of(96)]
     assert Ledger(store, resumed=False, settled_s=10).store([pick_of(85)]) == [pick_of(85)]
+
+
+def test_picks_of_a_run_that_was_killed_before_it_saved_are_known(path: Path) -> None:
+    Ledger(PickStore(path), resumed=True, settled_s=10).store([pick_of(80), pick_of(5000)])
+    later = Ledger(PickStore(path), resumed=True, settled_s=10)
+    assert later.begin(INSTRUMENT, 70 * NS_PER_S) == 0
+    assert later.known_since(INSTRUMENT, 70 * NS_PER_S) == [pick_of(80), pick_of(5000)]
+    assert later.known_since(INSTRUMENT, 4990 * NS_PER_S) == [pick_of(5000)]
 
 
 def test_an_instrument_that_fell_silent_holds_nobody_back(path: Path) -> None:
