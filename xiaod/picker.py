@@ -44,7 +44,8 @@ from models.calibration import Calibration
 from xiaod.components import MISSING
 from xiaod.onsets import NO_CALIBRATION, PHASES, measure
 from xiaod.records import Pick, Probabilities, Window
-from xiaod.timebase import GRID_NS, samples_from_s
+from xiaod.reported import Reported
+from xiaod.timebase import samples_from_s
 from xiaod.unpicked import Outcome, PhaseView
 
 BLIND_S = 0.25
@@ -63,8 +64,6 @@ REACH = 30
 """Samples by which the onset may move when it is looked at again."""
 NO_HORIZONTALS = 2 * MISSING
 """How the components of a window end that has no horizontals."""
-MEMORY = 12_000
-"""Samples for which a pick is remembered, to tell the same onset from a new one; longer than any window."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +148,7 @@ class InstrumentPicker:
         self._settings = settings
         span = _span(settings)
         self._lanes = (_Merger(span), _Merger(span))
-        self._reported = reported_of(known)
+        self._reported = Reported(known)
         self._weights: dict[int, NDArray[np.float32]] = {}
         self.views = (PhaseView(), PhaseView())
         """What was seen of P and of S."""
@@ -227,7 +226,7 @@ class InstrumentPicker:
         self.views[phase].decided(outcome, index, float(curve[peak]))
         if outcome is not Outcome.PICKED:
             return None
-        self._reported[phase].append(index)
+        self._reported.add(phase, index)
         return measure(
             window,
             held,
@@ -251,24 +250,12 @@ class InstrumentPicker:
         return Outcome.PICKED
 
     def _is_reported(self, phase: int, index: int, within: int | None = None) -> bool:
-        separation = self._settings.separation if within is None else within
-        reported = self._reported[phase]
-        # Old picks are forgotten, and those of a future that a clock set back has taken away.
-        reported[:] = [other for other in reported if abs(other - index) < MEMORY]
-        return any(abs(other - index) < separation for other in reported)
+        return self._reported.holds(phase, index, self._settings.separation if within is None else within)
 
 
 def _span(settings: PickerSettings) -> int:
     """What is looked at, and as much before it as decides which of two peaks is one."""
     return settings.lookahead + settings.hop + samples_from_s(SECOND_LOOK_S) + settings.separation
-
-
-def reported_of(picks: Sequence[Pick]) -> tuple[list[int], list[int]]:
-    """Grid indices of picks, of P and of S."""
-    found: tuple[list[int], list[int]] = ([], [])
-    for pick in picks:
-        found[PHASES.index(pick.phase)].append(round(pick.time_ns / GRID_NS))
-    return found
 
 
 def _average(

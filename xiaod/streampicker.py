@@ -22,8 +22,9 @@ from numpy.typing import NDArray
 from scipy.ndimage import maximum_filter1d
 
 from xiaod.onsets import PHASES, measure
-from xiaod.picker import MEMORY, PickerSettings, reported_of
+from xiaod.picker import PickerSettings
 from xiaod.records import Pick, Probabilities
+from xiaod.reported import Reported
 from xiaod.timebase import samples_from_s
 from xiaod.unpicked import Outcome, PhaseView
 
@@ -51,7 +52,7 @@ class StreamPicker:
         self._settings = settings
         self._confirm = samples_from_s(CONFIRM_S)
         self._next: dict[int, int] = {}
-        self._reported = reported_of(known)
+        self._reported = Reported(known)
         self.views = (PhaseView(), PhaseView())
         """What was seen of P and of S."""
         self.curve: NDArray[np.float32] = np.zeros((len(PHASES), 0), np.float32)
@@ -115,9 +116,7 @@ class StreamPicker:
 
     def _is_new(self, phase: int, index: int) -> bool:
         """Whether no pick of the phase is near; remembers it then."""
-        reported = self._reported[phase]
-        reported[:] = [other for other in reported if abs(other - index) < MEMORY]
-        if any(abs(other - index) < self._settings.separation for other in reported):
+        if self._reported.holds(phase, index, self._settings.separation):
             return False
-        reported.append(index)
+        self._reported.add(phase, index)
         return True

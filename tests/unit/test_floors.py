@@ -32,6 +32,7 @@ FLOORS = {
         "track",
         "buffer",
         "onsets",
+        "reported",
         "picker",
         "streampicker",
         "trace",

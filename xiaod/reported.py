@@ -1,0 +1,39 @@
+"""Onsets of one instrument that have been picked: an onset that was picked is not picked again.
+
+>>> reported = Reported()
+>>> reported.add(0, 1000)
+>>> reported.holds(0, 1050, within=100), reported.holds(0, 1100, within=100), reported.holds(1, 1000, within=100)
+(True, False, False)
+"""
+
+from collections.abc import Sequence
+
+from xiaod.onsets import PHASES
+from xiaod.records import Pick
+from xiaod.timebase import GRID_NS
+
+MEMORY = 12_000
+"""Samples for which a pick is remembered, to tell the same onset from a new one; longer than any window."""
+
+
+class Reported:
+    """Grid indices of the picks of P and of S."""
+
+    def __init__(self, known: Sequence[Pick] = ()) -> None:
+        """Begin; ``known`` are picks of an earlier run, which may lie far ahead of where this one begins."""
+        self._made: tuple[list[int], list[int]] = ([], [])
+        self._known: tuple[list[int], list[int]] = ([], [])
+        for pick in known:
+            self._known[PHASES.index(pick.phase)].append(round(pick.time_ns / GRID_NS))
+
+    def add(self, phase: int, index: int) -> None:
+        """Remember a pick; ``phase`` is 0 for P and 1 for S, here and below."""
+        self._made[phase].append(index)
+
+    def holds(self, phase: int, index: int, within: int) -> bool:
+        """Whether a pick of the phase is less than ``within`` samples away."""
+        made, known = self._made[phase], self._known[phase]
+        # Old picks are forgotten, and of this run's those of a future that a clock set back has taken away.
+        made[:] = [other for other in made if abs(other - index) < MEMORY]
+        known[:] = [other for other in known if index - other < MEMORY]
+        return any(abs(other - index) < within for other in (*made, *known))
