@@ -34,6 +34,7 @@ from xiaod.replay import Faults, ReplayConfig
 RECORD_BYTES = 512
 SPEED = 30.0
 WATCHDOG_S = 2.0
+QUEUES = ("inbox", "windows", "batches")
 QUICK = {
     "connect_timeout_s": 1.0,
     "network_timeout_s": 2.0,
@@ -409,6 +410,12 @@ def test_what_the_server_has_lost_is_told_and_the_rest_is_picked(tmp_path: Path,
     assert not picked & {pick["time"] for pick in missed}
 
 
+def nothing_waits(daemon: Daemon) -> bool:
+    """Whether all that has come has been picked."""
+    metrics = daemon.metrics()
+    return not any(metrics["xiaod_queue_depth", (("queue", name),)] for name in QUEUES)
+
+
 def test_ten_times_more_data_than_can_be_picked(tmp_path: Path, busy: Busy) -> None:
     """The daemon waits, the server's ring loses the oldest, the gaps are counted, memory stays, and then it is live again."""
     path, expected = busy
@@ -430,7 +437,7 @@ def test_ten_times_more_data_than_can_be_picked(tmp_path: Path, busy: Busy) -> N
             wait_until(lambda: server.overrun_packets > 5000, "packets that the server could not keep")
             wait_until(lambda: daemon.metric("xiaod_gaps_total") > 100, "gaps where they are missing")
             queues = daemon.metrics()
-            for name in ("inbox", "windows", "batches"):
+            for name in QUEUES:
                 label = (("queue", name),)
                 assert queues["xiaod_queue_depth", label] <= queues["xiaod_queue_limit", label]
     with ended(daemon), Server(ReplayConfig(inputs=(path,), port=server.port, speed=SPEED)):
@@ -438,8 +445,7 @@ def test_ten_times_more_data_than_can_be_picked(tmp_path: Path, busy: Busy) -> N
             lambda: [pick for pick in daemon.picks() if pick["network"] == "BW"][len(expected) // 2 :],
             "picks of the quiet time after the flood",
         )
+        wait_until(lambda: nothing_waits(daemon), "the daemon to be live again")
         assert daemon.metric("process_resident_memory_bytes") < resident + 100e6
         assert daemon.metric("xiaod_gap_seconds_total") > 1000
         assert daemon.stop() == 0
-    last = [pick for pick in daemon.picks() if pick["network"] == "BW"][-1]
-    assert last["latency"]["processing_s"] < 2.0
