@@ -38,6 +38,8 @@ FILTER, POWER, COUNT, FIRST = slice(0, 6), 6, 7, slice(8, 11)
 """Where each part stands in a row of the state: of the filter two values for each component, the power summed so far, the
 number of samples, and the first sample of each component."""
 STATE_SIZE = 11
+LEAST_DEVIATION = 1e-18
+"""Squares of smaller numbers are subnormal in float32, or zero: their mean would be wrong."""
 _TINY = float(np.finfo(np.float32).tiny)
 
 
@@ -71,6 +73,7 @@ def standardise(windows: NDArray[np.float32]) -> NDArray[np.float32]:
         centred -= centred.mean(axis=-1, keepdims=True)
         deviation = np.sqrt(np.square(centred).mean(axis=-1, keepdims=True))
         live = (deviation > RELATIVE_FLOOR * np.abs(windows[..., :1])) & np.isfinite(deviation)
+        live &= deviation > LEAST_DEVIATION
         scale = np.divide(np.float32(1), deviation, out=np.zeros_like(deviation), where=live)
         # The reciprocal of a subnormal number is infinite.
         live &= np.isfinite(scale)
