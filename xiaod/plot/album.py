@@ -19,6 +19,7 @@ from xiaod.plot.figure import draw
 from xiaod.plot.scene import Scene
 from xiaod.plot.tap import Tap
 from xiaod.records import Instrument, Pick
+from xiaod.service import WARM_UP_S
 from xiaod.sinks.naming import safe
 from xiaod.sources.files import FileSource, Wanted
 from xiaod.sources.miniseed import channel_of
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
 
 BEFORE_S, AFTER_S = 10.0, 20.0
 """What is shown around a moment, unless somebody says otherwise."""
-WARM_UP_S = 15.0
-"""Data before the first window, for filters to settle."""
 DOTS = 3
 BATCH = 256
 """Pictures for which the files are read once."""
