@@ -71,7 +71,7 @@ class StreamPicker:
         # Where a stream begins nothing is settled yet; a window in the midst of one goes on where the last one ended.
         start = first + settings.settle if first > 0 or window.fresh else 0
         if (next_index := self._next.get(window.lane)) is not None and next_index < window.stop:
-            start = max(start if first > 0 else 0, next_index - window.index)
+            start = max(start, next_index - window.index)
         if final <= start:
             return []
         self._next[window.lane] = window.index + final

@@ -89,6 +89,19 @@ def test_a_picker_of_streams_remembers_too() -> None:
     assert picker.curve is values
 
 
+@pytest.mark.parametrize("before", [False, True], ids=["at the beginning", "behind a gap"])
+def test_nothing_is_settled_where_a_stream_begins(before: bool) -> None:
+    picker = StreamPicker(settings())
+    places, samples = np.arange(1000, dtype=np.float64), np.ones((3, 1000), np.float32)
+    if before:
+        quiet = Window(A, 0, 0, samples, "ZNE", fresh=True)
+        assert picker.pick(Probabilities(quiet, np.zeros((2, 1000), np.float32), valid=(0, 900))) == []
+    window = Window(A, 4800, 0, samples, "ZNE", fresh=True)
+    values = bumps(places, (30, 0.9), (600, 0.9))
+    picks = picker.pick(Probabilities(window, values, valid=(0, 900)))
+    assert [round(pick.time_ns / 1e7) for pick in picks] == [5400]
+
+
 def test_the_highest_probability_is_forgotten_after_a_minute() -> None:
     view = PhaseView()
     view.saw(1000, 0.3, 0.2)
