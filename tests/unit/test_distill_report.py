@@ -184,3 +184,19 @@ def test_more_lookahead_is_more_delay() -> None:
         assert lookahead_s <= p.delay_median_s <= lookahead_s + 0.5
         delays.append(p.delay_median_s)
     assert delays == sorted(delays)
+
+
+def test_delay_does_not_follow_where_records_begin() -> None:
+    from distill.corpus import Record
+
+    def annotate(windows: NDArray[np.float32]) -> NDArray[np.float32]:
+        curve = np.exp(-0.5 * ((windows[:, :1] - 3000) / 10) ** 2)  # these samples hold their own index
+        return np.concatenate([1 - curve, curve, 0 * curve], axis=1)
+
+    waves, none = np.tile(np.arange(5000, dtype=np.float32), (3, 1)), np.zeros((3, 0), np.float16)
+    # In all of them the onset stands on the grid.
+    records = [Record(f"{name}", "XX.A", "event", waves, none, (), (3000.0, None)) for name in range(60)]
+    [p, _] = trade_off(annotate, records, 1000, (0.3, 0.3), lookahead_s=0.5, hop_s=0.5)
+    assert p.picked == 60
+    assert 0.65 < p.delay_median_s < 0.85
+    assert p.delay_p95_s > 0.9
