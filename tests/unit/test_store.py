@@ -72,6 +72,15 @@ def test_only_what_all_have_got_is_forgotten(path: Path) -> None:
     assert [pick for _, pick in store.waiting("quick", 10)] == [pick_of(3)]
 
 
+def test_looking_for_what_is_old_does_not_go_through_all_picks(path: Path) -> None:
+    store = PickStore(path)
+    store.add([pick_of(number) for number in range(5000)], {})
+    looks: list[int] = []
+    store._connection.set_progress_handler(lambda: looks.append(0), 100)
+    assert store.prune(0, []) == 0
+    assert len(looks) < 5
+
+
 @settings(max_examples=50, deadline=None)
 @given(
     st.lists(
