@@ -287,7 +287,9 @@ class PickStore:
             if version not in KNOWN_VERSIONS:
                 raise sqlite3.DatabaseError(f"store version {version}; this program knows {SCHEMA_VERSION}")
             connection.executescript(TABLES)
-            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            if version != SCHEMA_VERSION:
+                # Nothing is written when nothing has changed: a disk that is full is no reason to go on without what is there.
+                connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         except BaseException:
             connection.close()
             raise

@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.unit.test_sink_jsonl import files_end_at
 from xiaod.backlog import StoredBacklog
 from xiaod.ledger import Ledger
 from xiaod.records import Channel, Instrument, Pick
@@ -202,6 +204,24 @@ def test_a_full_disk_loses_nothing_that_was_there(path: Path) -> None:
     store._connection.execute("PRAGMA max_page_count = 100000")
     assert store.add([pick_of(5000)], {}) == [pick_of(5000)]
     assert store.between(None, None) == [*kept, pick_of(5000)]
+
+
+def test_a_store_is_opened_on_a_full_disk(path: Path, tmp_path: Path) -> None:
+    store = PickStore(path)
+    # As a process that was killed leaves it: all in the write-ahead log.
+    store._connection.execute("PRAGMA wal_autocheckpoint = 0")
+    store.begin("sink")
+    store.add([pick_of(1)], {INSTRUMENT: 7})
+    left = shutil.copytree(path.parent, tmp_path / "left") / path.name
+    store.close()
+    with files_end_at(Path(f"{left}-wal").stat().st_size):
+        store = PickStore(left)
+        store.begin("sink")
+        assert (store.between(None, None), store.frontier(INSTRUMENT)) == ([pick_of(1)], 7)
+        with pytest.raises(StoreError):
+            store.add([pick_of(2)], {})
+    assert store.add([pick_of(2)], {}) == [pick_of(2)]
+    store.close()
 
 
 def test_after_a_resumption_nothing_is_picked_that_was_picked_before(path: Path) -> None:
