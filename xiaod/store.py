@@ -30,7 +30,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 from xiaod.config import AgencyConfig
@@ -77,7 +77,8 @@ class PickStore:
         Raises:
             StoreError: when it can neither be opened nor made, as on a read-only or full disk.
         """
-        self._path = path
+        self.path = path
+        """The file."""
         self._lock = threading.RLock()
         self._log = get_logger("store")
         self._saved: dict[str, Positions] = {}
@@ -209,35 +210,6 @@ class PickStore:
             rows = cursor.execute(text + " ORDER BY time_ns, place", values).fetchall()
         return [pick_from_document(json.loads(document)) for (document,) in rows]
 
-    def newest(
-        self,
-        limit: int,
-        since_ns: int | None = None,
-        until_ns: int | None = None,
-        instrument: Instrument | None = None,
-    ) -> list[Pick]:
-        """The latest picks of a time span, in order of time; on a connection of its own, so that nobody waits for a long look.
-
-        Raises:
-            StoreError: when they cannot be read.
-        """
-        low, high = -(2**63) if since_ns is None else since_ns, 2**63 - 1 if until_ns is None else until_ns
-        text = "SELECT document FROM picks WHERE time_ns >= ? AND time_ns < ?"
-        values: list[int | str] = [low, high]
-        if instrument is not None:
-            text += " AND instrument = ?"
-            values.append(instrument.text)
-        try:
-            with closing(
-                sqlite3.connect(f"{self._path.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_S)
-            ) as reader:
-                rows = reader.execute(
-                    text + " ORDER BY time_ns DESC, place DESC LIMIT ?", [*values, limit]
-                ).fetchall()
-        except sqlite3.Error as error:
-            raise StoreError(f"{self._path}: {error}") from error
-        return [pick_from_document(json.loads(document)) for (document,) in reversed(rows)]
-
     def prune(self, before_ns: int, sinks: Sequence[str]) -> int:
         """Forget picks that were stored before a time and that all these sinks have got; gives their number."""
         with self._transaction() as cursor:
@@ -272,11 +244,11 @@ class PickStore:
                 with self._connection:
                     yield self._connection.cursor()
             except sqlite3.Error as error:
-                raise StoreError(f"{self._path}: {error}") from error
+                raise StoreError(f"{self.path}: {error}") from error
 
     def _open(self) -> sqlite3.Connection:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        connection = sqlite3.connect(self._path, timeout=BUSY_S, check_same_thread=False)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        connection = sqlite3.connect(self.path, timeout=BUSY_S, check_same_thread=False)
         try:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = NORMAL")
@@ -297,11 +269,11 @@ class PickStore:
 
     def _move_aside(self, error: Exception) -> None:
         """Keep a damaged file under another name, with what belongs to it."""
-        stamp = self._path.stat().st_mtime_ns
+        stamp = self.path.stat().st_mtime_ns
         self.lost_ns = stamp
-        moved = self._path.with_suffix(f".bad-{stamp}")
+        moved = self.path.with_suffix(f".bad-{stamp}")
         for suffix in ("", "-wal", "-shm"):
-            part = self._path.with_name(self._path.name + suffix)
+            part = self.path.with_name(self.path.name + suffix)
             if part.exists():
                 part.replace(moved.with_name(moved.name + suffix))
-        self._log.error("store.damaged", file=str(self._path), moved_to=str(moved), error=str(error))
+        self._log.error("store.damaged", file=str(self.path), moved_to=str(moved), error=str(error))

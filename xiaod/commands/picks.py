@@ -31,7 +31,8 @@ def run(options: argparse.Namespace) -> int:
     from xiaod.offline import StreamSink
     from xiaod.placement import state_folders
     from xiaod.stations import read_stations
-    from xiaod.store import STORE, PickStore
+    from xiaod.store import STORE
+    from xiaod.storedpicks import stored_picks
 
     path = options.config or DEFAULT_CONFIG
     try:
@@ -45,9 +46,7 @@ def run(options: argparse.Namespace) -> int:
         # A station that has changed its shard has some of its picks in both.
         found = {}
         for one in stores:
-            store = PickStore(one)
-            found.update({pick.id: pick for pick in store.between(since_ns, until_ns)})
-            store.close()
+            found.update({pick.id: pick for pick in stored_picks(one, since_ns, until_ns)})
     except (ConfigError, OSError, ValueError) as error:
         return refuse(error)
     sink = StreamSink(options.format, None, config.agency, stations)

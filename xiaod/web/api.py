@@ -19,6 +19,7 @@ from xiaod.monitor import Monitor
 from xiaod.records import Instrument, Pick
 from xiaod.sinks.document import pick_document
 from xiaod.store import PickStore, StoreError
+from xiaod.storedpicks import stored_picks
 from xiaod.timebase import iso_from_ns, ns_from_iso
 from xiaod.web.guard import refusal
 from xiaod.web.page import Page
@@ -150,7 +151,7 @@ class StatusApi:
         self, limit: int, since_ns: int | None, until_ns: int | None, instrument: Instrument | None
     ) -> list[Pick]:
         if self._store is not None:
-            return self._store.newest(limit, since_ns, until_ns, instrument)
+            return stored_picks(self._store.path, since_ns, until_ns, instrument, limit)
         found = [
             pick
             for pick in list(self._monitor.recent)

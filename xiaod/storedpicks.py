@@ -1,0 +1,75 @@
+"""Picks of a store for those who only look: the page and ``xiaod picks``.
+
+They read on a connection of their own, so that no daemon waits for a long look, and change nothing: a file that they cannot read is not
+moved aside, because a daemon may be writing to it.
+
+>>> from tempfile import TemporaryDirectory
+>>> from xiaod.records import Channel
+>>> from xiaod.store import STORE, PickStore
+>>> pick = Pick("20090824.002007.73-P-BW.RJOB..EH-micro-0.1.0", Channel("BW", "RJOB", "", "EHZ"), "P",
+...     1_251_073_207_731_250_000, 0.1, 0.9, 5.0, 1200.0, "ZNE", "micro-0.1.0", "0" * 64)
+>>> with TemporaryDirectory() as folder:
+...     store = PickStore(Path(folder) / STORE)
+...     _ = store.add([pick], {})
+...     store.close()
+...     stored_picks(Path(folder) / STORE) == [pick]
+True
+"""
+
+import json
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from xiaod.records import Instrument, Pick
+from xiaod.sinks.document import pick_from_document
+from xiaod.store import BUSY_S, KNOWN_VERSIONS, SCHEMA_VERSION, StoreError
+
+MOST = 2**63 - 1
+
+
+def stored_picks(
+    path: Path,
+    since_ns: int | None = None,
+    until_ns: int | None = None,
+    instrument: Instrument | None = None,
+    limit: int | None = None,
+) -> list[Pick]:
+    """Picks of a time span, in order of time.
+
+    Args:
+        path: the store.
+        since_ns: begin of the span; None: the oldest.
+        until_ns: end of the span, not in it; None: the newest.
+        instrument: only this one's.
+        limit: only so many, the latest.
+
+    Raises:
+        StoreError: when they cannot be read.
+    """
+    low, high = -MOST if since_ns is None else since_ns, MOST if until_ns is None else until_ns
+    text = "SELECT document FROM picks WHERE time_ns >= ? AND time_ns < ?"
+    values: list[int | str] = [low, high]
+    if instrument is not None:
+        text += " AND instrument = ?"
+        values.append(instrument.text)
+    text += " ORDER BY time_ns DESC, place DESC LIMIT ?"
+    values.append(MOST if limit is None else limit)
+    try:
+        with closing(_opened(path)) as store:
+            rows = store.execute(text, values).fetchall()
+    except sqlite3.Error as error:
+        raise StoreError(f"{path}: {error}") from error
+    return [pick_from_document(json.loads(document)) for (document,) in reversed(rows)]
+
+
+def _opened(path: Path) -> sqlite3.Connection:
+    store = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_S)
+    try:
+        [version] = store.execute("PRAGMA user_version").fetchone()
+        if version not in KNOWN_VERSIONS:
+            raise sqlite3.DatabaseError(f"store version {version}; this program knows {SCHEMA_VERSION}")
+    except sqlite3.Error:
+        store.close()
+        raise
+    return store
