@@ -31,6 +31,7 @@ from prometheus_client.core import CounterMetricFamily, Metric
 
 PHASES = ("P", "S")
 RELOADS = ("done", "refused")
+HTTP_REFUSALS = ("full", "not_http")
 SPAN_BUCKETS_S = (0.25, 0.5, 1, 2, 3, 4, 5, 7.5, 10, 20, 40)
 LATENCY_BUCKETS_S = (0.1, 0.25, 0.5, 1, 2, 3, 4, 5, 7.5, 10, 15, 20, 30, 60, 300, 3600)
 WORK_BUCKETS_S = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1)
@@ -184,6 +185,12 @@ class Metrics:
             ["reason"],
             registry=registry,
         )
+        self.http_refused = Counter(
+            "xiaod_http_refused",
+            "Connections to the HTTP port that were refused: too many at one time (full), or not HTTP (not_http)",
+            ["reason"],
+            registry=registry,
+        )
         self.held_bytes = Gauge("xiaod_buffer_bytes", "Memory of all sample buffers", registry=registry)
 
         for phase in PHASES:
@@ -191,6 +198,8 @@ class Metrics:
             self.pick_latency.labels(phase)
         for result in RELOADS:
             self.reloads.labels(result)
+        for reason in HTTP_REFUSALS:
+            self.http_refused.labels(reason)
 
     def expect_source(self, source: str) -> None:
         """A source has begun: its series are there, though it may never connect."""

@@ -202,6 +202,8 @@ class Service:
                     lambda: self._exposition(pipeline),
                     lambda: self._readiness(pipeline),
                     self._api(pipeline),
+                    self._config.http.max_clients,
+                    lambda reason: self._metrics.http_refused.labels(reason).inc(),
                 )
                 try:
                     await web.start()

@@ -16,9 +16,12 @@ Answers are JSON but for ``/metrics`` and the page. The server listens on loopba
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from xiaod.web.door import IDLE_S, SPARE, Door, request_log
 from xiaod.web.guard import add_headers, guard_of
 
 if TYPE_CHECKING:
+    import asyncio
+
     from aiohttp import web
 
     from xiaod.web.api import StatusApi
@@ -57,13 +60,29 @@ class WebServer:
         metrics: Callable[[], bytes],
         ready: Callable[[], Readiness],
         api: "StatusApi | None" = None,
+        listeners: int = 0,
+        refused: Callable[[str], None] = lambda _: None,
     ) -> None:
+        """Set up; nothing is opened before :meth:`start`.
+
+        Args:
+            host: to listen on.
+            port: 0 for a free one.
+            metrics: what ``/metrics`` says.
+            ready: what ``/readyz`` says.
+            api: what is behind the page, where there is one.
+            listeners: connections to its stream at one time; some more are let in for the rest.
+            refused: called with the reason for each connection that is refused.
+        """
         self._host = host
         self._port = port
         self._metrics = metrics
         self._ready = ready
         self._api = api
+        self._most = listeners + SPARE
+        self._refused = refused
         self._runner: web.AppRunner | None = None
+        self._listening: asyncio.Server | None = None
 
     @property
     def port(self) -> int:
@@ -90,18 +109,26 @@ class WebServer:
         if self._api is not None:
             application.add_routes(self._api.routes())
         self._runner = web.AppRunner(
-            application, access_log=None, shutdown_timeout=1.0, handler_cancellation=True
+            application,
+            access_log=None,
+            logger=request_log(lambda: self._refused("not_http")),
+            keepalive_timeout=IDLE_S,
+            shutdown_timeout=1.0,
+            handler_cancellation=True,
         )
         await self._runner.setup()
-        site = web.TCPSite(self._runner, self._host, self._port)
-        await site.start()
+        assert self._runner.server is not None  # noqa: S101  it has been set up
+        door = Door(self._runner.server, self._most, lambda: self._refused("full"))
+        self._listening = await door.open(self._host, self._port)
         if self._port == 0:
-            self._port = self._runner.addresses[0][1]
+            self._port = self._listening.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
         """Close all connections."""
         if self._api is not None:
             self._api.hub.close()
+        if self._listening is not None:
+            self._listening.close()
         if self._runner is not None:
             await self._runner.cleanup()
 
