@@ -37,6 +37,10 @@ AR_BANDS_HZ = ((1.0, 20.0), (2.0, 15.0), (1.0, 40.0))
 AR_WINDOWS_S = {"lta_p": 1.0, "sta_p": 0.1, "lta_s": 4.0, "sta_s": 1.0}
 AR_ORDERS = {"m_p": 2, "m_s": 8}
 AR_VARIANCE_S = {"l_p": 0.1, "l_s": 0.2}
+AR_BEFORE_P_S = 0.2
+"""Before P, from where on a window is not quiet any more."""
+AR_LEAST_QUIET = 20
+"""Samples of quiet that are enough to put before a window."""
 TUNED_AT_S = 0.5
 
 Picker = Callable[[NDArray[np.generic]], Mapping[str, Sequence[float]]]
@@ -103,15 +107,39 @@ def triggers(curve: NDArray[np.floating], on: float) -> list[float]:
 
 
 def ar_aic(window: NDArray[np.generic], band_hz: tuple[float, float]) -> dict[str, list[float]]:
-    """One P and one S, where it finds them."""
+    """One P and one S, where it finds them.
+
+    With P less than ``lta_s`` behind the beginning ObsPy reads memory before its own, and S is what happens to lie there. Such a
+    window is looked at again for S, with its quiet part, back and forth, put before it.
+    """
+    waves = np.asarray(window, np.float64)
+    waves = waves - waves.mean(axis=1, keepdims=True)
+    if not waves.any(axis=1).all():
+        return {"P": [], "S": []}
+    p_s, s_s = _ar_pick(waves, band_hz)
+    if p_s < AR_WINDOWS_S["lta_s"]:
+        s_s = _s_behind_early_p(waves, p_s, band_hz)
+    return {phase: [time_s * RATE_HZ] if time_s > 0 else [] for phase, time_s in (("P", p_s), ("S", s_s))}
+
+
+def _s_behind_early_p(waves: NDArray[np.float64], p_s: float, band_hz: tuple[float, float]) -> float:
+    """Seconds of S from the beginning of a window; 0: none."""
+    quiet = round((p_s - AR_BEFORE_P_S) * RATE_HZ)
+    if quiet < AR_LEAST_QUIET:
+        return 0.0
+    put_before = round(AR_WINDOWS_S["lta_s"] * RATE_HZ)
+    before = np.pad(waves[:, :quiet], ((0, 0), (put_before, 0)), mode="reflect")[:, :put_before]
+    again_s, s_s = _ar_pick(np.concatenate([before, waves], axis=1), band_hz)
+    return s_s - put_before / RATE_HZ if again_s >= AR_WINDOWS_S["lta_s"] else 0.0
+
+
+def _ar_pick(waves: NDArray[np.float64], band_hz: tuple[float, float]) -> tuple[float, float]:
     from obspy.signal.trigger import ar_pick
 
-    waves = np.asarray(window, np.float64)
-    z, n, e = waves - waves.mean(axis=1, keepdims=True)
-    if not (np.any(z) and np.any(n) and np.any(e)):
-        return {"P": [], "S": []}
-    p_s, s_s = ar_pick(z, n, e, RATE_HZ, *band_hz, **AR_WINDOWS_S, **AR_ORDERS, **AR_VARIANCE_S, s_pick=True)
-    return {phase: [time_s * RATE_HZ] if time_s > 0 else [] for phase, time_s in (("P", p_s), ("S", s_s))}
+    found: tuple[float, float] = ar_pick(
+        *waves, RATE_HZ, *band_hz, **AR_WINDOWS_S, **AR_ORDERS, **AR_VARIANCE_S, s_pick=True
+    )
+    return found
 
 
 def tuned(windows: Labelled) -> dict[str, Tuned]:
