@@ -1,5 +1,6 @@
 """Shared parts of the tests: real waveforms, and how they are cut into records."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from structlog import reset_defaults
 
+from xiaod.logs import LibraryHandler
 from xiaod.records import Channel, Segment
 
 
@@ -16,6 +18,9 @@ from xiaod.records import Channel, Segment
 def fresh_logs() -> None:
     """What ran before in this process may have sent the log to a stream that is closed by now."""
     reset_defaults()
+    root = logging.getLogger()
+    for handler in [one for one in root.handlers if isinstance(one, LibraryHandler)]:
+        root.removeHandler(handler)
 
 
 @dataclass(frozen=True)

@@ -2,24 +2,32 @@
 
 Events are names with fields, one for each fact: ``log.info("station.stale", instrument="BW.RJOB..EH", silent_s=61.2)``. No line is
 written per packet. Where standard error is systemd's journal, each line begins with its priority, as sd-daemon(3) has it, so that
-``journalctl -p warning`` chooses by level.
+``journalctl -p warning`` chooses by level. What libraries say through Python's ``logging`` are lines of the same log
+(``library.message``), the same place in a library only so often. A log that cannot be written, because the disk is full or its reader has
+gone, ends nothing.
 
 >>> configure_logs("info", "json")
 >>> get_logger("example").debug("not.shown")
 """
 
+import contextlib
 import logging
 import os
 import sys
 from collections.abc import Mapping
-from typing import Literal, TextIO, cast
+from typing import Any, Literal, TextIO, cast
 
 import structlog
+
+from xiaod.quota import Quota
 
 Logger = structlog.typing.FilteringBoundLogger
 
 PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
 """Level -> priority of syslog(3)."""
+LIBRARY_LINES = 10
+LIBRARY_PERIOD_S = 3600.0
+"""So many lines come from one place of a library within this time."""
 
 
 def configure_logs(level: str, style: Literal["auto", "json", "console"]) -> None:
@@ -41,9 +49,12 @@ def configure_logs(level: str, style: Literal["auto", "json", "console"]) -> Non
     structlog.configure(
         processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(file=cast(TextIO, _Enduring(sys.stderr or sys.stdout))),
         cache_logger_on_first_use=False,
     )
+    root = logging.getLogger()
+    if not any(isinstance(handler, LibraryHandler) for handler in root.handlers):
+        root.addHandler(LibraryHandler())
 
 
 def goes_to_journal(stream: TextIO | None, environment: Mapping[str, str]) -> bool:
@@ -78,3 +89,41 @@ def prioritised(text: str, level: str) -> str:
 def get_logger(component: str) -> Logger:
     """A logger whose lines say which part of the program they come from."""
     return cast(Logger, structlog.get_logger().bind(component=component))
+
+
+class LibraryHandler(logging.Handler):
+    """Puts what libraries say into the log."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._quota = Quota(LIBRARY_LINES, LIBRARY_PERIOD_S)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a line, unless this place has said enough."""
+        unsaid = self._quota.admit((record.name, record.pathname, record.lineno))
+        if unsaid is None:
+            return
+        told: dict[str, Any] = {"exc_info": record.exc_info} if record.exc_info else {}
+        if unsaid:
+            told["unlogged"] = unsaid
+        log = get_logger("library")
+        say = log.error if record.levelno >= logging.ERROR else log.warning
+        say("library.message", library=record.name, text=record.getMessage(), **told)
+
+
+class _Enduring:
+    """A stream whose failure is no reason to stop picking."""
+
+    def __init__(self, stream: TextIO | None) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        # ValueError: it is closed.
+        with contextlib.suppress(OSError, ValueError):
+            if self._stream is not None:
+                self._stream.write(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            if self._stream is not None:
+                self._stream.flush()

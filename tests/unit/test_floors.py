@@ -12,6 +12,7 @@ FLOORS = {
     0: (
         "records",
         "timebase",
+        "quota",
         "logs",
         "notify",
         "metrics",
@@ -42,6 +43,7 @@ FLOORS = {
         "sources",
         "engines",
         "sinks",
+        "storedpicks",
         "store",
         "replay",
         "configfile",
