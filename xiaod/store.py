@@ -3,8 +3,8 @@
 An SQLite file in write-ahead mode. A pick's identifier is its key, so a pick that is made again is not stored again; each sink has a
 cursor, moved after a delivery, so that one that was down goes on where it was, after a restart too: every sink gets every pick at
 least once, in the order in which they were made. How far each instrument has been picked, and the packet of each station from which a
-later run has to see everything again, go into the same file in one transaction. A file that is damaged is moved aside and a new one
-begun: the daemon goes on.
+later run has to see everything again, go into the same file in one transaction. A file that is found damaged at the
+start is moved aside and a new one begun: the daemon goes on. One that gets damaged ends it, so that it starts again.
 
 Writes are not forced onto the disk one by one: after a power cut the file is whole, as it was a while before, and what it had not got yet
 is picked again from the server.
@@ -44,6 +44,7 @@ SCHEMA_VERSION = 2
 KNOWN_VERSIONS = (0, 1, 2)
 """Version 1 had no positions; they are added."""
 BUSY_S = 10.0
+DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 PRUNED_AT_ONCE = 1000
 """Picks that are forgotten in one transaction, so that none waits long."""
 TABLES = """
@@ -66,6 +67,10 @@ UNSIGNED = AgencyConfig()
 
 class StoreError(OSError):
     """The store cannot be written or read now; what was in it is left as it was."""
+
+
+class StoreDamagedError(Exception):
+    """The file is no store any more: no waiting helps, and the next start moves it aside."""
 
 
 class PickStore:
@@ -244,6 +249,10 @@ class PickStore:
                 with self._connection:
                     yield self._connection.cursor()
             except sqlite3.Error as error:
+                if getattr(error, "sqlite_errorcode", None) in DAMAGED:
+                    raise StoreDamagedError(
+                        f"{self.path}: {error}; the next start moves it aside and begins a new one"
+                    ) from error
                 raise StoreError(f"{self.path}: {error}") from error
 
     def _open(self) -> sqlite3.Connection:

@@ -17,7 +17,7 @@ from tests.unit.test_sink_jsonl import files_end_at
 from xiaod.backlog import StoredBacklog
 from xiaod.ledger import Ledger
 from xiaod.records import Channel, Instrument, Pick
-from xiaod.store import PickStore, StoreError
+from xiaod.store import PickStore, StoreDamagedError, StoreError
 from xiaod.timebase import NS_PER_S
 
 INSTRUMENT = Instrument("BW", "RJOB", "", "EH")
@@ -169,6 +169,33 @@ def test_a_page_in_the_middle_that_is_damaged_is_found(path: Path) -> None:
     store = PickStore(path)
     assert store.between(None, None) == []
     assert list(path.parent.glob("picks.bad-*"))
+
+
+def test_damage_while_it_is_used_is_not_waited_out(path: Path) -> None:
+    store = PickStore(path)
+    store.add([pick_of(number) for number in range(300)], {})
+    store.close()
+    store = PickStore(path)
+    backlog = StoredBacklog(store, "sink")
+    with path.open("r+b") as file:
+        file.seek(8192)
+        file.write(os.urandom(path.stat().st_size - 8192))
+    # What is remembered of the file would hide it.
+    store._connection.execute("PRAGMA shrink_memory")
+    ledger = Ledger(store, resumed=True, settled_s=10)
+    for use in (
+        lambda: ledger.store([pick_of(400)]),
+        lambda: ledger.flush({"source": {("BW", "RJOB"): (1, 2)}}),
+        lambda: backlog.waiting(5),
+    ):
+        # No OSError: those are tried again.
+        with pytest.raises(StoreDamagedError, match=r"picks\.sqlite.*malformed"):
+            use()
+    store.close()
+    store = PickStore(path)
+    assert store.lost_ns is not None
+    assert store.add([pick_of(400)], {}) == [pick_of(400)]
+    store.close()
 
 
 def test_a_store_of_a_later_version_is_kept_and_not_touched(path: Path) -> None:
