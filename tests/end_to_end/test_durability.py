@@ -1,13 +1,16 @@
 """Whatever ends the daemon, and whenever: the picks are those of a run that nothing has disturbed, none lost, none twice."""
 
+import fcntl
+import os
 import random
 import signal
 import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from tests.end_to_end.harness import Daemon, Server, comparable, wait_until
+from tests.end_to_end.harness import LIMIT_S, Daemon, Server, comparable, wait_until
 from xiaod.replay import ReplayConfig
 
 KILLS = 20
@@ -66,6 +69,34 @@ def test_a_damaged_store_is_moved_aside_and_the_daemon_goes_on(
             assert daemon.stop() == 0
     assert comparable(daemon.stored()) == comparable(expected)
     assert sqlite3.connect(store).execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def test_a_store_that_is_damaged_ends_the_daemon_whatever_hangs_and_the_next_begins_anew(
+    tmp_path: Path, busy: tuple[Path, list[dict[str, Any]]]
+) -> None:
+    path, expected = busy
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    end = os.open(pipe, os.O_RDWR)
+    # Nobody reads, and there is no room.
+    os.write(end, b" " * fcntl.fcntl(end, fcntl.F_SETPIPE_SZ, 4096))
+    with Server(ReplayConfig(inputs=(path,), port=0, speed="max")) as server:
+        source = {"name": "test", "server": f"127.0.0.1:{server.port}"}
+        with Daemon(tmp_path, sources=[source], sinks=[{"kind": "jsonl", "path": str(pipe)}]) as daemon:
+            wait_until(lambda: daemon.metric("xiaod_sink_backlog", sink="jsonl") >= 2, "picks that wait")
+            with closing(sqlite3.connect(tmp_path / "state" / "picks.sqlite")) as store:
+                store.executescript(
+                    "PRAGMA writable_schema = ON;"
+                    "UPDATE sqlite_master SET sql = 'nonsense' WHERE name = 'frontiers';"
+                    "PRAGMA schema_version = 1000;"
+                )
+            assert daemon.process.wait(LIMIT_S) == 1
+            assert "malformed" in daemon.events("service.failed")[0]["exception"]
+        with Daemon(tmp_path, sources=[source]) as daemon:
+            daemon.wait_for("store.damaged")
+            wait_until(lambda: len(daemon.picks()) >= len(expected) - 1, "picks")
+            assert daemon.stop() == 0
+    os.close(end)
 
 
 def test_what_a_sink_holds_back_outlives_a_kill(

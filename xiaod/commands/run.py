@@ -49,11 +49,11 @@ def run(options: argparse.Namespace) -> int:
 
     try:
         code = asyncio.run(serve())
-        end_in_spite_of_sinks(code)
-        return code
     except StartError as error:
         get_logger("service").error("service.cannot_start", error=str(error))
         return error.code
     except Exception:  # noqa: BLE001  whatever failed is logged, and the service manager told
         get_logger("service").exception("service.failed")
-        return ExitCode.FAILURE
+        code = ExitCode.FAILURE
+    end_in_spite_of_sinks(code)
+    return code
