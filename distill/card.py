@@ -113,7 +113,7 @@ CPU time, one thread of {machine}, ONNX Runtime, front end included, windows eve
 - The teacher's own mistakes are learned with the rest.
 """
 EARLY = """
-F1 when only so much data after the onset are there, windows of {window_s:g} s, all on the same onsets:
+F1 when only so much data after the onset are there, windows of {window_s:g} s, PhaseNet's of 30 s, all on the same onsets:
 
 {table}
 """

@@ -263,12 +263,11 @@ def _early(
     ours: Picker = from_curves(student.curves, dict(spec.thresholds))
     theirs: Picker = from_curves(teach, TEACHER_THRESHOLDS)
     full_s = window / RATE_HZ / 2
+    room = max(window, TEACHER_WINDOW), round(max(full_s, *EARLY_S) * RATE_HZ)
     result: dict[str, Any] = {"early": {}, "early, teacher": {}}
     for name, after_s in [*((f"{early:g} s", early) for early in EARLY_S), ("full", full_s)]:
-        result["early"][name] = table(ending(records, ours, window, after_s, events, window))
-        result["early, teacher"][name] = table(
-            ending(records, theirs, TEACHER_WINDOW, after_s, events, window)
-        )
+        result["early"][name] = table(ending(records, ours, window, after_s, events, room))
+        result["early, teacher"][name] = table(ending(records, theirs, TEACHER_WINDOW, after_s, events, room))
     return result
 
 

@@ -166,7 +166,7 @@ def picks_per_hour(
 ) -> dict[str, float]:
     """Count picks per station-hour of records that hold noise: all of them are taken for false."""
     rates = false_rates(serve, records, sorted(set(thresholds.values())))
-    result: dict[str, float] = {"hours": _hours(records), "records": len(records)}
+    result: dict[str, float] = {"hours": round(_hours(records), 2), "records": len(records)}
     return result | {phase: rates[phase][threshold] for phase, threshold in thresholds.items()}
 
 
@@ -175,7 +175,7 @@ def false_rates(
 ) -> dict[str, dict[float, float]]:
     """Count picks per station-hour of noise, for each phase and threshold."""
     picked = [pick for record in records for pick in serve(record.waves, min(thresholds))]
-    hours = max(_hours(records), 1e-9)
+    hours = _hours(records) or 1.0
     return {
         phase: {
             threshold: round(
@@ -189,4 +189,4 @@ def false_rates(
 
 def _hours(records: Sequence[Record]) -> float:
     samples: int = sum(record.waves.shape[1] for record in records)
-    return round(samples / RATE_HZ / 3600, 2)
+    return samples / RATE_HZ / 3600

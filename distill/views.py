@@ -94,7 +94,7 @@ def ending(
     window: int,
     after_s: float,
     events: Mapping[str, str] | None = None,
-    least_before: int = 0,
+    room: tuple[int, int] = (0, 0),
 ) -> Views:
     """Pick the window that ends a given time after each analyst's pick.
 
@@ -104,14 +104,14 @@ def ending(
         window: samples.
         after_s: data after the onset.
         events: see :func:`placed`.
-        least_before: samples before the onset that a record must have, so that other windows are on the same onsets.
+        room: samples that a record must have before and after the onset, so that other windows are on the same onsets.
     """
     found: Views = {phase: [] for _, phase in PHASE_ROWS}
     for record in records:
         event = (events or {}).get(record.name, record.name)
         for row, phase in PHASE_ROWS:
             label = record.analyst[row - 1]
-            if label is None or label < least_before:
+            if label is None or label < room[0] or label + room[1] > record.waves.shape[1]:
                 continue
             start = int(label + after_s * RATE_HZ) - window
             if 0 <= start <= record.waves.shape[1] - window:

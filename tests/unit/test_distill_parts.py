@@ -10,15 +10,15 @@ from hypothesis import strategies as st
 
 from distill.annotators import net_annotator, onnx_annotator, overlapped
 from distill.config import ConfigError, LabelSection, TeacherSection, load_train_config
-from distill.corpus import label_record
+from distill.corpus import Record, label_record
 from distill.evaluate import example_waves
 from distill.export import best_threshold
 from distill.scores import Found, score
-from distill.serving import sample_of, windowed
+from distill.serving import false_rates, picks_per_hour, sample_of, windowed
 from distill.stability import sweep
 from distill.teachers import OnnxTeacher
 from distill.teachers.windows import starts_of
-from distill.views import placed_starts
+from distill.views import ending, placed_starts
 from models.small_phasenet import PRESETS, fresh_net
 from models.spec import SpecError
 from models.weights import weights_path
@@ -164,3 +164,38 @@ def test_windows_are_placed_by_the_records_name() -> None:
     assert starts != placed_starts("another", 3000.0, 9000, 1000, (1.5, 7.0))
     assert all(2300 <= start <= 2850 for start in starts)
     assert set(placed_starts("a record", 50.0, 1000, 1000, (1.5, 7.0))) == {0}
+
+
+def record_of(samples: int, label: float | None = None) -> Record:
+    waves = np.tile(np.arange(samples, dtype=np.float32), (3, 1))
+    return Record(f"{samples}", "XX.A", "noise", waves, np.zeros((3, 0), np.float16), (), (label, None))
+
+
+def test_rates_on_short_noise_are_by_its_exact_length() -> None:
+    def annotate(windows: np.ndarray) -> np.ndarray:
+        curve = np.exp(-0.5 * ((windows[:, :1] - 1500) / 10) ** 2)
+        return np.concatenate([1 - curve, curve, 0 * curve], axis=1)
+
+    # 20 and 30 s: one pick in each
+    for samples, rate in ((2000, 180.0), (3000, 120.0)):
+        noise = [record_of(samples)]
+        assert false_rates(windowed(annotate), noise, (0.3,))["P"][0.3] == rate
+        assert picks_per_hour(windowed(annotate), noise, {"P": 0.3, "S": 0.3})["P"] == rate
+    assert false_rates(windowed(annotate), [], (0.3,)) == {"P": {0.3: 0.0}, "S": {0.3: 0.0}}
+
+
+def test_windows_of_all_lengths_and_ends_are_on_the_same_onsets() -> None:
+    records = [record_of(6000, label) for label in (1500.0, 2500.0, 3000.0, 4000.0, 4500.0, None)]
+    seen = {
+        (window, after_s): [
+            round(one.label or 0)
+            for one in ending(
+                records, lambda waves: {"P": [waves[0, 0]], "S": []}, window, after_s, room=(3000, 1500)
+            )["P"]
+        ]
+        for window in (2000, 3000)
+        for after_s in (0.5, 15.0)
+    }
+    assert {len(labels) for labels in seen.values()} == {3}
+    assert seen[2000, 0.5] == [1950] * 3
+    assert len(ending(records, lambda waves: {"P": [], "S": []}, 2000, 0.5)["P"]) == 4
