@@ -384,20 +384,69 @@ def test_one_number_for_all_stations_of_a_server_that_numbers_them_together(even
         assert run.source._resume_from()[0] == {("BW", "RJOB"): (last.sequence, last.start_ns)}
 
 
-def test_a_station_that_is_long_silent_holds_nobody_back(
-    event: tuple[Path, int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path, _ = event
+def test_a_station_that_is_silent_holds_nobody_back(event: tuple[Path, int]) -> None:
+    # It has been silent since an earlier run, and its number is so old that it seems to lie ahead.
     resume = {("BW", "DEAD"): (0xFFFF00, 5)}
-    with Server(ReplayConfig(inputs=(path,), port=0, speed="max")) as server:
+    with Server(ReplayConfig(inputs=(event[0],), port=0, speed="max")) as server:
         config = SeedLinkConfig(server=f"127.0.0.1:{server.port}")
         with Run(SeedLinkSource(config, resume=resume)) as run:
-            wait_until(lambda: len(run.segments) >= 10, "packets")
-        found = run.source
-        place = found.resumable({})["BW", "RJOB"]
-        assert found.resumable({})["BW", "DEAD"] == (0xFFFF00, 5)
-        found._heard_s["BW", "DEAD"] = time.monotonic() - 601
-        assert found.resumable({}) == {("BW", "RJOB"): place, ("BW", "DEAD"): place}
+            wait_until(lambda: len(run.segments) >= event[1], "packets")
+    found, fourth = run.source, run.segments[3]
+    assert found.resumable({})["BW", "DEAD"] == found.resumable({})["BW", "RJOB"]
+    kept = found.resumable({("BW", "RJOB"): fourth.next_ns})
+    assert kept == dict.fromkeys([("BW", "RJOB"), ("BW", "DEAD")], (fourth.sequence, fourth.start_ns))
+    # A server that does not know the number any more goes by the oldest of the times.
+    last = run.segments[-1]
+    assert found._resume_from()[0] == {
+        ("BW", "RJOB"): (last.sequence, last.start_ns),
+        ("BW", "DEAD"): (last.sequence, fourth.start_ns),
+    }
+
+
+def test_a_station_that_cannot_be_picked_holds_nobody_back(
+    event: tuple[Path, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picked, useless = ("BW", "RJ000"), ("BW", "RJ001")
+    with Server(ReplayConfig(inputs=(event[0],), port=0, speed="max", copies=2)) as server:
+        config = SeedLinkConfig(server=f"127.0.0.1:{server.port}")
+        with Run(SeedLinkSource(config)) as run:
+            wait_until(lambda: len(run.segments) >= 2 * event[1], "packets")
+    found = run.source
+    needed = {picked: run.segments[event[1]].next_ns}
+    places = found.resumable(needed)
+    assert places[picked][0] > places[useless][0] + 10
+    monkeypatch.setattr("xiaod.sources.seedlink.USELESS_S", 0.0)
+    places = found.resumable(needed)
+    assert abs(places[picked][0] - places[useless][0]) <= 2
+
+
+def test_no_station_is_gone_on_with_behind_what_has_come(event: tuple[Path, int]) -> None:
+    ahead, behind = ("BW", "RJ000"), ("BW", "RJ001")
+    with Server(ReplayConfig(inputs=(event[0],), port=0, speed="max", copies=2)) as server:
+        config = SeedLinkConfig(server=f"127.0.0.1:{server.port}")
+        with Run(SeedLinkSource(config)) as run:
+            wait_until(lambda: len(run.segments) >= 2 * event[1], "packets")
+        of_ahead = [one for one in run.segments if one.channel.station == ahead[1]]
+        of_behind = [one for one in run.segments if one.channel.station == behind[1]]
+        newest, oldest = of_ahead[-5], of_behind[5]
+        resume = {
+            ahead: (newest.sequence or 0, newest.start_ns),
+            behind: (oldest.sequence or 0, oldest.start_ns),
+        }
+        again = SeedLinkSource(config, resume=resume)
+        distances: list[int] = []
+
+        def emit(item: SourceItem) -> None:
+            if isinstance(item, Segment):
+                places = again.resumable({ahead: item.start_ns})
+                distances.extend((item.sequence or 0) - sequence for sequence, _ in places.values())
+
+        reading = threading.Thread(target=again.run, args=(emit,), daemon=True)
+        reading.start()
+        wait_until(lambda: len(distances) >= event[1], "packets once more")
+        again.stop()
+        reading.join()
+    assert min(distances) > 0
 
 
 def test_another_source_goes_on_where_one_has_ended(event: tuple[Path, int]) -> None:

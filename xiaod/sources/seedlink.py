@@ -24,6 +24,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -41,8 +42,8 @@ if TYPE_CHECKING:
 
 TRAIL = 2000
 """Packets of a station that are remembered, to go back to one of them: minutes of many channels."""
-SILENT_S = 600.0
-"""A station that has sent nothing for so long has nothing on the way."""
+USELESS_S = 600.0
+"""A packet that came so long before others that have been picked for good will give no pick any more."""
 HEALTHY_S = 30.0
 """A link that has streamed for so long makes the next delay short again."""
 IDLE_S = 3600.0
@@ -51,6 +52,18 @@ SHARED_NUMBERS = ("ringserver", "xiaod")
 """Servers, by their HELLO, that number the packets of all stations together."""
 HALF_RANGE = 1 << 23
 """Sequence numbers wrap; of two, the one less than half the range behind is the older."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Passed:
+    """A packet that was handed on."""
+
+    place: tuple[int, int]
+    """Sequence number and start time, ns."""
+    next_ns: int
+    """Time of the sample after its last one."""
+    came_s: float
+    """By the steady clock."""
 
 
 class SeedLinkSource:
@@ -89,8 +102,9 @@ class SeedLinkSource:
         }
         # What a later run may have to go back to.
         self._resumable = dict(self._positions)
-        self._trails: dict[tuple[str, str], deque[tuple[int, int, int]]] = {}
-        self._heard_s: dict[tuple[str, str], float] = {}
+        self._trails: dict[tuple[str, str], deque[_Passed]] = {}
+        self._picked_s = 0.0
+        """When the newest packet came that has been picked for good."""
         self._last: tuple[int, int] | None = None
         """The last packet of all that came, on the newest connection that brought any."""
         self._shared = False
@@ -119,7 +133,7 @@ class SeedLinkSource:
             self._positions = dict(former._positions)
             self._resumable = dict(former._resumable)
             self._trails = dict(former._trails)
-            self._heard_s = dict(former._heard_s)
+            self._picked_s = former._picked_s
             self._last = former._last
 
     def counts(self) -> dict[str, int]:
@@ -135,23 +149,28 @@ class SeedLinkSource:
         with self._lock:
             for station, time_ns in needed_ns.items():
                 trail = self._trails.get(station, deque())
-                while trail and trail[0][2] <= time_ns:
-                    sequence, start_ns, _ = trail.popleft()
-                    self._resumable[station] = (sequence, start_ns)
+                while trail and trail[0].next_ns <= time_ns:
+                    passed = trail.popleft()
+                    self._resumable[station] = passed.place
+                    self._picked_s = max(self._picked_s, passed.came_s)
             if self._shared:
-                self._catch_up_silent()
+                self._catch_up()
             return dict(self._resumable)
 
-    def _catch_up_silent(self) -> None:
-        """A station that has long been silent holds nobody back: all before the others' packets has come, with it or without."""
-        now_s = time.monotonic()
-        silent = {
-            station for station in self._resumable if now_s - self._heard_s.get(station, now_s) > SILENT_S
-        }
-        if active := [place for station, place in self._resumable.items() if station not in silent]:
-            oldest = _oldest(active)
-            for station in silent:
-                self._resumable[station] = _oldest([oldest, self._resumable[station]], newest=True)
+    def _catch_up(self) -> None:
+        """A station that is silent, or that sends what cannot be picked, holds nobody back.
+
+        Packets are picked in the order in which they came, and are numbered so: before a packet that has been picked for good none
+        is left of a station that has nothing on the way.
+        """
+        for station, trail in self._trails.items():
+            while trail and trail[0].came_s < self._picked_s - USELESS_S:
+                self._resumable[station] = trail.popleft().place
+        if going := [self._resumable[station] for station, trail in self._trails.items() if trail]:
+            oldest = _oldest(going)
+            self._resumable |= {
+                station: oldest for station in self._resumable if not self._trails.get(station)
+            }
 
     def stop(self) -> None:
         """Ask :meth:`run` to return."""
@@ -279,9 +298,8 @@ class SeedLinkSource:
             emit(item)
             with self._lock:
                 self._positions[station] = self._last = (sequence, item.start_ns)
-                self._heard_s[station] = time.monotonic()
                 trail = self._trails.setdefault(station, deque(maxlen=TRAIL))
-                trail.append((sequence, item.start_ns, item.next_ns))
+                trail.append(_Passed((sequence, item.start_ns), item.next_ns, time.monotonic()))
         else:
             emit(item)
 
@@ -317,11 +335,18 @@ class SeedLinkSource:
         asked: dict[tuple[str, str], tuple[int | None, int]] = {}
         skipped = []
         for station, (sequence, time_ns) in positions.items():
-            place: tuple[int | None, int] = (sequence, time_ns) if shared is None else (shared[0], time_ns)
+            place: tuple[int | None, int] = (sequence, time_ns)
+            if shared is not None:
+                # A server that does not know the number goes by the oldest time: not by that of who has long been silent.
+                place = (shared[0], max(time_ns, self._resumable[station][1]))
             if limit_ns is not None and (time_ns if shared is None else shared[1]) < limit_ns:
                 place = (None, limit_ns)
                 skipped.append(".".join(station))
             asked[station] = place
+        if shared is not None and self._last is None:
+            # All stations come again from there on: none may be gone on with behind what has come of the others.
+            with self._lock:
+                self._resumable = dict.fromkeys(self._resumable, shared)
         return asked, skipped
 
     def _begin_ns(self) -> int | None:
@@ -349,11 +374,7 @@ class SeedLinkSource:
         return LinkChange(self.name, state, time.time_ns(), detail, retry_s, channels)
 
 
-def _oldest(places: Sequence[tuple[int, int]], newest: bool = False) -> tuple[int, int]:
-    """The place with the oldest sequence number, which may have wrapped; or with the newest."""
+def _oldest(places: Sequence[tuple[int, int]]) -> tuple[int, int]:
+    """The place with the oldest sequence number, which may have wrapped."""
     origin = places[0][0]
-
-    def ahead(place: tuple[int, int]) -> int:
-        return (place[0] - origin + HALF_RANGE) % (2 * HALF_RANGE)
-
-    return max(places, key=ahead) if newest else min(places, key=ahead)
+    return min(places, key=lambda place: (place[0] - origin + HALF_RANGE) % (2 * HALF_RANGE))
