@@ -83,14 +83,17 @@ class Ledger:
     def advance(self, instrument: Instrument, time_ns: int) -> None:
         """Windows until a time have been picked, and what they gave has been stored."""
         time_ns -= self._settled_ns
+        if (begun_ns := self._begun.get(instrument)) is not None:
+            if self._resumed and time_ns <= begun_ns:
+                # Not met yet: what the last run has decided stays decided, should this one end here.
+                self._frontiers[instrument] = begun_ns
+                return
+            # Met: from here on nothing is old.
+            self._begun[instrument] = None
         known_ns = self._frontiers.get(instrument, time_ns - 1)
         # Far behind is a clock that was set back: then that is where it stands.
         if time_ns > known_ns or time_ns < known_ns - ABANDONED_S * NS_PER_S:
             self._frontiers[instrument] = time_ns
-        begun_ns = self._begun.get(instrument)
-        if begun_ns is not None and time_ns > begun_ns:
-            # Met: from here on nothing is old.
-            self._begun[instrument] = None
 
     def flush(self, positions: Mapping[str, Positions]) -> None:
         """Write down how far instruments have been picked, and where each source has to begin again.

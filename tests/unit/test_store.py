@@ -264,6 +264,24 @@ def test_after_a_resumption_nothing_is_picked_that_was_picked_before(path: Path)
     assert Ledger(store, resumed=False, settled_s=10).store([pick_of(85)]) == [pick_of(85)]
 
 
+def test_a_run_that_ends_before_it_meets_the_last_one_does_not_forget_how_far_that_was(path: Path) -> None:
+    store = PickStore(path)
+    first = Ledger(store, resumed=True, settled_s=10)
+    first.advance(INSTRUMENT, 100 * NS_PER_S)
+    first.flush({})
+    second = Ledger(store, resumed=True, settled_s=10)
+    second.begin(INSTRUMENT, 50 * NS_PER_S)
+    second.advance(INSTRUMENT, 70 * NS_PER_S)
+    second.flush({})
+    assert second.resume_at() == {("BW", "RJOB"): 90 * NS_PER_S}
+    third = Ledger(store, resumed=True, settled_s=10)
+    third.begin(INSTRUMENT, 50 * NS_PER_S)
+    # The first run has decided that there is nothing.
+    assert third.store([pick_of(85)]) == []
+    third.advance(INSTRUMENT, 130 * NS_PER_S)
+    assert third.resume_at() == {("BW", "RJOB"): 120 * NS_PER_S}
+
+
 def test_picks_of_a_run_that_was_killed_before_it_saved_are_known(path: Path) -> None:
     Ledger(PickStore(path), resumed=True, settled_s=10).store([pick_of(80), pick_of(5000)])
     later = Ledger(PickStore(path), resumed=True, settled_s=10)
