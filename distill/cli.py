@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Literal
 SHARED_VARIABLE = "XIAO_SHARED"
 DEFAULT_SHARED = "../shared"
 EVALUATION_DATA = "data/dev_eval"
+EXTRA = frozenset({"torch", "seisbench", "onnx", "onnxscript", "safetensors", "h5py", "pandas", "matplotlib"})
+"""Packages of the extra ``distill``, which the daemon does without."""
 
 if TYPE_CHECKING:
     from distill.config import SourceSection, TrainConfig
@@ -100,7 +102,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _work(options)
     except (ConfigError, SpecError, FileNotFoundError) as error:
         print(error, file=sys.stderr)
-        return 2
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in EXTRA:
+            raise
+        print(
+            f"xiao-distill needs the package {package}, which is not installed: pip install 'xiaod[distill]'",
+            file=sys.stderr,
+        )
+    return 2
 
 
 def _work(options: argparse.Namespace) -> int:

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distill.report.config import ContenderSection
+from distill.teachers.onnx import open_session
 from distill.teachers.windows import standardised
-from models.runtime import onnx_runtime
 
 
 class OnnxPicker:
@@ -26,16 +26,9 @@ class OnnxPicker:
         """Load a file.
 
         Raises:
-            FileNotFoundError: when there is none.
+            FileNotFoundError, ConfigError: when there is none, or it is no model.
         """
-        onnxruntime = onnx_runtime()
-
-        if not path.is_file():
-            raise FileNotFoundError(f"{path}: no such file")
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.log_severity_level = 3
-        self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        self._session = open_session(path, threads)
         self._input = self._session.get_inputs()[0].name
         self._section = section
         self._rows = [section.phases.index(phase) for phase in "PS"]

@@ -8,13 +8,37 @@
 
 import hashlib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from distill.config import TeacherSection
+from distill.config import ConfigError, TeacherSection
 from distill.teachers.windows import annotate_windows, standardised
 from models.runtime import onnx_runtime
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
+
+def open_session(path: Path, threads: int) -> "InferenceSession":
+    """Open a network that others have made.
+
+    Raises:
+        FileNotFoundError: when there is no such file.
+        ConfigError: when it is no model.
+    """
+    onnxruntime = onnx_runtime()
+
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        raise ConfigError(f"{path}: not a model that ONNX Runtime can load: {error}") from error
 
 
 class OnnxTeacher:
@@ -24,15 +48,9 @@ class OnnxTeacher:
         """Load a file.
 
         Raises:
-            FileNotFoundError: when there is none.
+            FileNotFoundError, ConfigError: when there is none, or it is no model.
         """
-        onnxruntime = onnx_runtime()
-
-        if not path.is_file():
-            raise FileNotFoundError(f"{path}: no such file")
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        self._session = open_session(path, threads)
         self._window = config.window_samples
         self._hop = config.hop_samples
         self.fingerprint = hashlib.sha256(path.read_bytes()).hexdigest()

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from distill.cli import main
+from models.weights import weights_path
 
+WEIGHTS = weights_path("micro").with_suffix(".safetensors")
 CONFIG = """
 name: tiny
 version: 0.0.1
@@ -68,6 +70,34 @@ def test_what_is_missing_is_named(
     config.write_text(CONFIG.replace("0.5", "1.0"), encoding="utf-8")
     assert main(["train", "--config", str(config), "--runs", str(tmp_path / "runs")]) == 2
     assert "validation_fraction" in capsys.readouterr().err
+    # What a repository's large files are where they have not been fetched.
+    (tmp_path / "pointer.onnx").write_text("version https://git-lfs.github.com/spec/v1\n")
+    config.write_text(CONFIG.replace("teacher.onnx", str(tmp_path / "pointer.onnx")), encoding="utf-8")
+    assert main(["train", "--config", str(config), "--runs", str(tmp_path / "runs")]) == 2
+    assert "pointer.onnx: not a model" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("package", ["torch", "safetensors"])
+def test_without_the_extra_it_is_named(package: str) -> None:
+    code = f"""
+import sys
+
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "{package}":
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+
+sys.meta_path.insert(0, Missing())
+from distill.cli import main
+sys.exit(main(["show", {str(WEIGHTS)!r}]))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 2
+    assert "pip install 'xiaod[distill]'" in done.stderr
+    assert package in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_help_loads_no_heavy_library() -> None:
