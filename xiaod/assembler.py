@@ -13,14 +13,15 @@ run; latencies by the host's, so that one that is set does not make anybody wait
 ['Z--']
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from xiaod.board import Board, StationEntry
 from xiaod.buffer import ADVANCING, BufferSettings, InstrumentBuffer, pieces_of
 from xiaod.logs import get_logger
 from xiaod.metrics import Metrics
-from xiaod.records import BadRecord, Clock, Instrument, LinkChange, Segment, SourceItem, Window
+from xiaod.quota import Quota
+from xiaod.records import BadRecord, Channel, Clock, Instrument, LinkChange, Segment, SourceItem, Window
 from xiaod.timebase import GRID_RATE_HZ, NS_PER_S
 from xiaod.track import Gap, Verdict
 from xiaod.unpicked import Condition
@@ -29,6 +30,9 @@ LOGGED_VERDICTS = frozenset(
     {Verdict.EXPIRED, Verdict.FUTURE, Verdict.CLOCK_STEP, Verdict.RATE, Verdict.COMPONENT}
 )
 """What an operator should hear of, once for each instrument until something else happens to it."""
+STATION_LINES = 30
+STATION_PERIOD_S = 3600.0
+"""So many gaps, and so many odd records of each kind, of an instrument are told within this time; all of them are counted."""
 
 NONE_BEFORE: Mapping[Instrument, str] = MappingProxyType({})
 
@@ -57,6 +61,7 @@ class Assembler:
         self._deadlines: dict[Instrument, int] = {}
         self._last_verdict: dict[Instrument, Verdict] = {}
         self._bad_logged: set[tuple[str, str, str]] = set()
+        self._quota = Quota(STATION_LINES, STATION_PERIOD_S)
         self._log = get_logger("assemble")
 
     def take(self, item: SourceItem, now_ns: int | None) -> list[Window]:
@@ -124,9 +129,10 @@ class Assembler:
             if verdict is Verdict.OVERLAPPING:
                 self._board.entry(instrument, segment.source, now_ns or 0).overlaps += 1
         if verdict in LOGGED_VERDICTS and self._last_verdict.get(instrument) is not verdict:
-            self._log.warning(
+            self._tell(
+                self._log.warning,
                 f"record.{verdict.value}",
-                stream=str(segment.channel),
+                segment.channel,
                 source=segment.source,
                 start_ns=segment.start_ns,
                 sampling_rate_hz=segment.sampling_rate_hz,
@@ -149,14 +155,24 @@ class Assembler:
 
     def _gap(self, gap: Gap) -> None:
         if gap.gap_s > MAX_GAP_S:
-            self._log.warning(
-                "station.time_jump", stream=str(gap.channel), start_ns=gap.start_ns, stop_ns=gap.stop_ns
+            self._tell(
+                self._log.warning,
+                "station.time_jump",
+                gap.channel,
+                start_ns=gap.start_ns,
+                stop_ns=gap.stop_ns,
             )
             return
         self._board.gap(gap)
-        self._log.info(
-            "station.gap", stream=str(gap.channel), start_ns=gap.start_ns, gap_s=round(gap.gap_s, 3)
+        self._tell(
+            self._log.info, "station.gap", gap.channel, start_ns=gap.start_ns, gap_s=round(gap.gap_s, 3)
         )
+
+    def _tell(self, say: Callable[..., object], event: str, channel: Channel, **facts: object) -> None:
+        """Write a line about a stream, unless its instrument has brought too many of this kind."""
+        unsaid = self._quota.admit((event, channel.instrument))
+        if unsaid is not None:
+            say(event, stream=str(channel), **facts, **({"unlogged": unsaid} if unsaid else {}))
 
     def _bad_record(self, record: BadRecord) -> None:
         self._metrics.bad_records.labels(record.source, record.reason).inc()
