@@ -35,6 +35,8 @@ MAX_DELIVERY = 256
 """Picks delivered in one call."""
 RETRY_MIN_S = 0.5
 RETRY_MAX_S = 60.0
+HEALTHY_S = 60.0
+"""A sink that fails again sooner than this is waited for longer, though it worked in between."""
 RETRY_LATER_MAX_S = 3600.0
 """However long a sink asks to be left alone."""
 THREAD_PREFIX = "sink."
@@ -61,6 +63,9 @@ class Outlet:
         self._most = min(MAX_DELIVERY, sink.portion) if isinstance(sink, Portioned) else MAX_DELIVERY
         self._limit = self._most
         self._failures = 0
+        self._tries = 0
+        """Failures since it last worked for a while: what the pauses go by."""
+        self._working_since_s = time.monotonic()
         self._jitter = Random()  # noqa: S311  spreads retries, guards nothing
         self._log = get_logger("sink").bind(sink=sink.name)
 
@@ -119,6 +124,7 @@ class Outlet:
                     continue
                 if self._failures:
                     self._log.info("sink.recovered", failures=self._failures)
+                    self._working_since_s = time.monotonic()
                 self._failures = 0
                 if closed:
                     return
@@ -181,8 +187,11 @@ class Outlet:
         self._log.error("sink.refused", pick=batch[0].id, reason=str(refused))
 
     async def _back_off(self, error: OSError) -> None:
+        if not self._failures and time.monotonic() - self._working_since_s > HEALTHY_S:
+            self._tries = 0
         self._failures += 1
-        retry_s = self._jitter.uniform(0.5, 1) * min(RETRY_MAX_S, RETRY_MIN_S * 2 ** min(self._failures, 10))
+        self._tries += 1
+        retry_s = self._jitter.uniform(0.5, 1) * min(RETRY_MAX_S, RETRY_MIN_S * 2 ** min(self._tries, 10))
         if isinstance(error, RetryLater):
             retry_s = max(retry_s, min(error.retry_s, RETRY_LATER_MAX_S))
         self._metrics.sink_errors.labels(self.name).inc()

@@ -1,6 +1,7 @@
 """What an outlet does with a sink that refuses, asks for time, is down at the end, or hangs."""
 
 import asyncio
+import json
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -10,6 +11,7 @@ import pytest
 
 from xiaod.backlog import Backlog, StoredBacklog
 from xiaod.bridge import End
+from xiaod.logs import configure_logs
 from xiaod.metrics import Metrics
 from xiaod.outlet import Outlet
 from xiaod.records import Channel, Pick
@@ -148,6 +150,31 @@ def test_a_sink_is_left_alone_as_long_as_it_asks_for() -> None:
     asyncio.run(delivered(sink, Metrics(), None, count=3))
     assert tried_s[1] - tried_s[0] >= 1.5
     assert sink.taken == ["000", "001", "002"]
+
+
+def test_a_sink_that_works_only_now_and_then_is_left_alone_for_longer_each_time(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    tried = 0
+
+    def every_other_time() -> None:
+        nonlocal tried
+        tried += 1
+        if tried % 2:
+            raise ConnectionResetError("expelled by another client")
+
+    class OneByOne(Down):
+        portion = 1
+
+    configure_logs("info", "json")
+    sink = OneByOne(every_other_time)
+    asyncio.run(delivered(sink, Metrics(), None, count=3))
+    assert sink.taken == ["000", "001", "002"]
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    retries = [line["retry_s"] for line in lines if line["event"] == "sink.failed"]
+    assert [line["failures"] for line in lines if line["event"] == "sink.recovered"] == [1, 1, 1]
+    # At least half of 1, 2 and 4 s.
+    assert [retry_s >= least_s for retry_s, least_s in zip(retries, (0.5, 1, 2), strict=True)] == [True] * 3
 
 
 def test_the_end_does_not_wait_for_a_sink_that_is_down_and_the_next_run_goes_on(tmp_path: Path) -> None:
