@@ -64,6 +64,8 @@ MINIMAL = "sources:\n  - server: localhost\n"
         (MINIMAL + "logs: {level: loud}\n", "f:3: logs.level: must be 'debug', 'info', 'warning' or 'error'; got 'loud'"),
         (MINIMAL + "logs: {}\nlogs: {}\n", "f:4: logs: given twice, first in line 3"),
         ("sources:\n  - server: 'a b'\n", "f:2: sources[0].server: must be HOST, HOST:PORT"),
+        ("sources:\n  - server: rs..local\n", "f:2: sources[0].server: must be HOST, HOST:PORT"),
+        ("sources:\n  - server: '2001:db8::1'\n", "f:2: sources[0].server: must be HOST, HOST:PORT"),
         ("sources:\n  - server: a\n    streams: [BW.RJOB]\n", "f:3: sources[0].streams[0]: must be NET.STA.LOC.CHA"),
         ("sources:\n  - server: a\n    begin: soon\n", "f:3: sources[0].begin: must be 'now', 'resume' or a time"),
         ("sources:\n  - server: a\n  - server: a\n", "the name 'a:18000' is given twice"),

@@ -6,6 +6,7 @@ import resource
 import socket
 import threading
 import time
+import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,11 +18,13 @@ from tests.scripted import Scripted
 from xiaod.config import SeedLinkConfig
 from xiaod.records import BadRecord, LinkChange, Segment, SourceItem
 from xiaod.replay import Faults, ReplayConfig
+from xiaod.replay.info import info_packets
 from xiaod.replay.records import load
 from xiaod.shard import ALONE, Shard, shard_of
 from xiaod.sources.discovery import DiscoveryError, discover, parse_streams
 from xiaod.sources.seedlink import SeedLinkSource
 
+FOREIGN, MULTI_BYTE = b'<?xml version="1.0" encoding="x"?><a/>', b'<?xml version="1.0" encoding="utf-7"?><a/>'
 STOP_S = 5.0
 """A stop is promised within 2 s; the machine may be busy."""
 
@@ -320,10 +323,32 @@ class TestDiscovery:
         with Scripted(lambda sock: None, answers) as server, pytest.raises(DiscoveryError, match=complaint):
             discover(f"127.0.0.1:{server.port}", 1.0)
 
-    @pytest.mark.parametrize("text", [b"", b"<a", b"<!DOCTYPE x [<!ENTITY a 'b'>]><seedlink/>", b"\xff" * 9])
+    @pytest.mark.parametrize(
+        "text", [b"", b"<a", b"<!DOCTYPE x [<!ENTITY a 'b'>]><seedlink/>", b"\xff" * 9, FOREIGN, MULTI_BYTE]
+    )
     def test_bad_answers_are_refused(self, text: bytes) -> None:
         with pytest.raises(DiscoveryError, match="INFO STREAMS"):
             parse_streams(text)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [{"network": "\u00c4"}, {"name": "R\u00d6B"}, {"name": "R\rBYE"}, {"seedname": "EH"}, {"location": "_"}],
+)
+def test_codes_that_no_record_can_have_are_not_asked_for(frames: list[bytes], odd: dict[str, str]) -> None:
+    root = ElementTree.Element("seedlink", software="odd")
+    for changes in ({}, odd):
+        codes = {"network": "BW", "name": "RJOB", "location": "", "seedname": "EHZ"} | changes
+        station = ElementTree.SubElement(root, "station", codes)
+        ElementTree.SubElement(station, "stream", codes, type="D")
+    listed = info_packets(root, failed=False)
+    with (
+        Scripted(lambda sock: sock.sendall(b"".join(frames)), {b"INFO": listed}) as server,
+        Run(source(server.port, streams=["*.*.*.*"])) as run,
+    ):
+        wait_until(lambda: len(run.segments) >= len(frames), "all packets", 20)
+        assert [str(channel) for channel in run.changes("streaming")[0].channels] == ["BW.RJOB..EHZ"]
+    assert [word for word in server.commands if word.startswith(b"STATION")] == [b"STATION  RJOB BW"]
 
 
 def test_a_source_can_be_stopped_before_it_runs() -> None:

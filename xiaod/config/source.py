@@ -5,6 +5,7 @@
 """
 
 import re
+from ipaddress import ip_address
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
@@ -34,9 +35,21 @@ def _server(text: str) -> str:
         return text
     bare = text.removeprefix("seedlink://").rstrip("/")
     host, _, port = bare.rpartition(":") if ":" in bare else (bare, "", str(DEFAULT_SEEDLINK_PORT))
-    if not host or re.search(r"[\s/@]", host) or not port.isdigit() or not 0 < int(port) < 65536:
+    if not _is_host(host) or not port.isdigit() or not 0 < int(port) < 65536:
         raise ValueError("must be HOST, HOST:PORT, 'replay:example' or 'replay:/path/to/miniseed'")
     return f"{host}:{port}"
+
+
+def _is_host(text: str) -> bool:
+    """Whether a resolver can be asked for it: an IPv6 address stands in brackets."""
+    try:
+        if text.startswith("["):
+            return text.endswith("]") and ip_address(text[1:-1]).version == 6
+        # What cannot be written so would be an error of its own kind at each attempt to connect.
+        text.encode("idna")
+    except ValueError:
+        return False
+    return bool(text) and not re.search(r"[\s/@:]", text)
 
 
 def _begin(text: str) -> str:

@@ -14,6 +14,7 @@ import xml.etree.ElementTree as ElementTree
 from dataclasses import dataclass
 
 from xiaod.records import Channel
+from xiaod.sources.miniseed import channel_of
 
 MAX_INFO_BYTES = 64 * 1024 * 1024
 LEVEL = "STREAMS"
@@ -79,18 +80,19 @@ def parse_streams(text: bytes) -> ServerInfo:
         raise DiscoveryError("INFO STREAMS: XML with a document type is refused")
     try:
         root = ElementTree.fromstring(text)  # noqa: S314  entities are refused above
-    except ElementTree.ParseError as error:
-        raise DiscoveryError(f"INFO STREAMS: not well-formed XML: {error}") from error
+    except (ElementTree.ParseError, LookupError, ValueError) as error:
+        # Not only what is malformed: an encoding that is not known is an error of another kind.
+        raise DiscoveryError(f"INFO STREAMS: not XML that can be read: {error}") from error
     streams = []
     for station in root.iter("station"):
         network, name = station.get("network", "").strip(), station.get("name", "").strip()
         for stream in station.iter("stream"):
             if stream.get("type", "D") != "D":
                 continue
-            location = stream.get("location", "").strip().replace("--", "")
-            code = stream.get("seedname", "").strip()
-            if name and code:
-                channel = Channel(network, name, location, code)
+            location, code = stream.get("location", "").strip(), stream.get("seedname", "").strip()
+            # The same rule as for records: codes that no record can have are not asked for.
+            channel = channel_of("_".join((network, name, location, code[:1], code[1:2], code[2:])))
+            if channel is not None:
                 streams.append(StreamInfo(channel, stream.get("begin_time", ""), stream.get("end_time", "")))
     return ServerInfo(
         root.get("software", ""),
