@@ -212,6 +212,34 @@ def test_a_station_that_is_not_accepted_is_named_and_others_go_on(event: tuple[P
         assert "no stations accepted" in run.wait_for("refused", 2)[0].detail
 
 
+class LateOnce(dict[bytes, bytes]):
+    """Answers of a server whose reply to the first SELECT comes when nobody waits for it any more."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._late = b""
+        self._done = False
+
+    def get(self, word: bytes, default: bytes) -> bytes:  # type: ignore[override]
+        if word == b"SELECT" and not self._done:
+            self._done, self._late = True, default
+            return b""
+        late, self._late = self._late, b""
+        return late + super().get(word, default)
+
+
+def test_a_reply_that_comes_too_late_costs_no_station(frames: list[bytes]) -> None:
+    with Scripted(lambda sock: sock.sendall(frames[0])) as server:
+        late = LateOnce()
+        late.update(server._answers)
+        server._answers = late
+        streams = ["BW.RJOB..EHZ", "BW.ROTZ..EHZ"]
+        with Run(source(server.port, streams=streams, connect_timeout_s=0.5)) as run:
+            [streaming] = run.wait_for("streaming")
+            assert "refused" not in streaming.detail
+            assert "no answer to 'SELECT EHZ.D'" in run.changes("refused")[0].detail
+
+
 def test_a_position_that_is_not_accepted_falls_back_to_live(frames: list[bytes]) -> None:
     with Scripted(lambda sock: sock.sendall(frames[0])) as server:
         config = SeedLinkConfig(server=f"127.0.0.1:{server.port}", streams=("BW.RJOB..EH?",))

@@ -105,6 +105,8 @@ class Link(SeedLinkConnection):  # type: ignore[misc]  # ObsPy is not typed
         self.accepted: list[str] = []
         self.greeting = ""
         """The server's answer to HELLO."""
+        self._failed: Exception | None = None
+        """Why nothing more can be said on this connection."""
         self._positions: Mapping[tuple[str, str], Position] = {}
         self._begin_ns: int | None = None
 
@@ -176,9 +178,19 @@ class Link(SeedLinkConnection):  # type: ignore[misc]  # ObsPy is not typed
         """Send a command and, if ``resplen`` is above 0, read its whole reply; called by ObsPy.
 
         Raises:
-            LinkError, Stopped, OSError: when the reply does not come.
+            LinkError, Stopped, OSError: when the reply does not come, and from then on: ObsPy takes the error for that of one station
+                and goes on with the next, whose replies would be taken for those of others.
         """
         del code
+        if self._failed is not None:
+            raise self._failed
+        try:
+            return self._exchange(sendbytes, resplen)
+        except Exception as error:
+            self._failed = error
+            raise
+
+    def _exchange(self, sendbytes: bytes, resplen: int) -> bytes:
         until_s = time.monotonic() + self._limit_s
         rest = memoryview(sendbytes)
         while rest:
