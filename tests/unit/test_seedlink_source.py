@@ -1,6 +1,7 @@
 """The SeedLink source against servers that behave, and servers that do not, over real sockets."""
 
 import calendar
+import contextlib
 import os
 import resource
 import socket
@@ -328,7 +329,44 @@ def test_a_begin_time_is_asked_for(event: tuple[Path, int]) -> None:
         assert len(run.segments) < count
 
 
+class Dribbling(Scripted):
+    """A server that answers INFO packet by packet, with pauses."""
+
+    def __init__(self, pieces: list[bytes], pause_s: float) -> None:
+        super().__init__(lambda sock: None)
+        self._pieces, self._pause_s = pieces, pause_s
+
+    def _serve(self, sock: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while line := sock.recv(4096):
+                hello = line.startswith(b"HELLO")
+                for piece in [self._answers[b"HELLO"]] if hello else self._pieces:
+                    sock.sendall(piece)
+                    threading.Event().wait(0 if hello else self._pause_s)
+
+
+def info_of(stations: int) -> list[bytes]:
+    """Packets of the answer of a server with so many stations."""
+    root = ElementTree.Element("seedlink", software="large")
+    for number in range(stations):
+        station = ElementTree.SubElement(root, "station", network="XX", name=f"A{number:03}")
+        ElementTree.SubElement(station, "stream", location="00", seedname="HHZ", type="D")
+    packets = info_packets(root, failed=False)
+    return [packets[begin : begin + 520] for begin in range(0, len(packets), 520)]
+
+
 class TestDiscovery:
+    def test_a_long_list_on_a_slow_link_is_waited_for_as_long_as_it_comes(self) -> None:
+        pieces = info_of(80)
+        assert len(pieces) > 15
+        with Dribbling(pieces, pause_s=0.1) as server:
+            assert len(discover(f"127.0.0.1:{server.port}", 1.0).streams) == 80
+
+    def test_an_answer_without_end_is_given_up(self) -> None:
+        endless = [info_of(80)[0]] * 1000
+        with Dribbling(endless, pause_s=0.05) as server, pytest.raises(DiscoveryError, match="no whole"):
+            discover(f"127.0.0.1:{server.port}", 0.1)
+
     def test_a_server_tells_what_it_has(self, event: tuple[Path, int]) -> None:
         with Server(ReplayConfig(inputs=(event[0],), port=0)) as server:
             info = discover(f"127.0.0.1:{server.port}", 10.0)

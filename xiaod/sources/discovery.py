@@ -18,6 +18,8 @@ from xiaod.sources.miniseed import channel_of
 
 MAX_INFO_BYTES = 64 * 1024 * 1024
 LEVEL = "STREAMS"
+WHOLE = 30
+"""Some servers list megabytes, and some links are slow; but who dribbles must not hold up the data for ever."""
 
 
 class DiscoveryError(Exception):
@@ -47,7 +49,7 @@ def discover(address: str, timeout_s: float, stop: threading.Event | None = None
 
     Args:
         address: ``HOST:PORT``.
-        timeout_s: for the connection, and for the whole answer.
+        timeout_s: for the connection, and for each piece of the answer; :data:`WHOLE` times as much for all of it.
         stop: when set, the question is given up.
 
     Raises:
@@ -108,8 +110,8 @@ def _answer(link: "Link", timeout_s: float) -> bytes:  # type: ignore[name-defin
 
     pieces: list[bytes] = []
     size = 0
-    until_s = time.monotonic() + timeout_s
-    while time.monotonic() < until_s:
+    until_s = time.monotonic() + WHOLE * timeout_s
+    while (now_s := time.monotonic()) < until_s and now_s < link.heard_s + timeout_s:
         for frame in link.frames(SLICE_S):
             if not frame.is_info:
                 continue
@@ -123,4 +125,6 @@ def _answer(link: "Link", timeout_s: float) -> bytes:  # type: ignore[name-defin
                 raise DiscoveryError(f"INFO {LEVEL}: answer longer than {MAX_INFO_BYTES} bytes")
             if frame.is_last_info:
                 return b"".join(pieces).rstrip(b"\0 \r\n")
-    raise DiscoveryError(f"INFO {LEVEL}: no whole answer within {timeout_s:g} s")
+    if now_s >= until_s:
+        raise DiscoveryError(f"INFO {LEVEL}: no whole answer within {WHOLE * timeout_s:g} s, {size} bytes")
+    raise DiscoveryError(f"INFO {LEVEL}: no whole answer, {size} bytes, and no more within {timeout_s:g} s")
