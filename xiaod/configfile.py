@@ -31,6 +31,7 @@ MAX_NODES = 100_000
 MAX_PROBLEMS = 50
 """Problems that are told of one file."""
 UNITS = {"_s": "seconds", "_mb": "megabytes", "_hz": "hertz"}
+QUOTES = "put text that begins with ! or * in quotes"
 LIMITS = (("gt", "above"), ("ge", "at least"), ("lt", "below"), ("le", "at most"))
 
 _TAG = "tag:yaml.org,2002:"
@@ -45,7 +46,9 @@ _PLAIN = {
 }
 _UNWRITABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
 """What can stand neither in a path nor in XML; only an escape such as ``\\0`` brings it into YAML."""
-_USERINFO = re.compile(r"//[^/@\s]+@")
+_USERINFO = re.compile(r"(\w+://)?.*@", re.DOTALL)
+
+_QUOTE = re.compile(r"['\"]")
 
 Place = tuple[str | int, ...]
 """Keys and list indices from the top of the file to a value."""
@@ -193,7 +196,8 @@ class _Reader:
             return [self._value(item, (*place, index)) for index, item in enumerate(node.value)]
         if isinstance(node, yaml.ScalarNode) and node.tag in {f"{_TAG}str", *_PLAIN}:
             return self._scalar(node, place)
-        self.problems.append((line, f"{_dotted(place)}: tags such as {_shown(node.tag)} are not used here"))
+        # It may be the beginning of a password.
+        self.problems.append((line, f"{_dotted(place)}: tags are not used here; {QUOTES}"))
         return None
 
     def _mapping(self, node: yaml.MappingNode, place: Place) -> dict[str, Any]:
@@ -239,6 +243,9 @@ class _Reader:
             said = f"the character {text[error.position]!r} is not allowed"
         elif isinstance(error, RecursionError):
             said = "nested too deeply"
+        elif said.startswith("found undefined"):
+            # The name of an alias or a tag may be the beginning of a password.
+            said = f"{_QUOTE.split(said)[0].strip()}; {QUOTES}"
         self.problems.append((line, f"not valid YAML: {said}"))
 
 
@@ -364,10 +371,10 @@ def _shown(value: object) -> str:
         return "something else"
     if value is None or isinstance(value, bool):
         return {None: "nothing", True: "true", False: "false"}[value]
-    if isinstance(value, Mapping):
-        return "a mapping"
+    if isinstance(value, Mapping | list):
+        return "a mapping" if isinstance(value, Mapping) else "a list"
     # An address may have a password in it, wherever it was put.
-    text = _USERINFO.sub("//***@", repr(value))
+    text = repr(_USERINFO.sub(r"\1***@", value) if isinstance(value, str) else value)
     return text if len(text) <= 60 else text[:57] + "..."
 
 

@@ -53,7 +53,7 @@ MINIMAL = "sources:\n  - server: localhost\n"
         (MINIMAL + 'agency: {author: "\\uffff"}\n', "f:3: agency.author: must not hold the character"),
         (MINIMAL + '"\\ud800": 1\n', "f:3: a key must be a word"),
         (MINIMAL + "\n\ngrace_s: \a1\n", "f:5: not valid YAML: the character '\\x07' is not allowed"),
-        (MINIMAL + "logs: !!python/object/apply:os.system [ls]\n", "f:3: logs: tags such as"),
+        (MINIMAL + "logs: !!python/object/apply:os.system [ls]\n", "f:3: logs: tags are not used here"),
         (MINIMAL + "grace_s: !!int many\n", "f:3: grace_s: 'many' is not what !!int stands for"),
         (MINIMAL + "? [a]\n: 1\n", "f:3: a key must be a word"),
         (MINIMAL + "\tlogs: {}\n", "f:3: not valid YAML"),

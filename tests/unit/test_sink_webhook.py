@@ -320,6 +320,10 @@ def test_what_is_wrong_with_secrets_is_told_without_them(keys: dict[str, Any], s
         f"url: https://there\n    headers: {{Webhook-Signature: {HUSH}}}",
         f"url: https://there\n    headers: {{'a b': {HUSH}}}",
         f"url: https://there\n    name: https://me:{HUSH}@there",
+        f"url: https://there\n    name: me:{HUSH}@there",
+        f"url: https://there\n    name: [me:{HUSH}@there]",
+        f"url: https://there\n    name: https://me:a/{HUSH} b@there",
+        f"url: https://there\n    secret: !{HUSH} a",
     ],
 )
 def test_complaints_about_the_file_do_not_tell_secrets(keys: str) -> None:
@@ -327,4 +331,28 @@ def test_complaints_about_the_file_do_not_tell_secrets(keys: str) -> None:
     with pytest.raises(ConfigError) as told:
         parse_config(text, "f")
     assert "sinks[0]" in str(told.value)
+    assert HUSH not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    "sink",
+    [
+        f"kind: mqtt, server: 'me:{HUSH}@there'",
+        f"kind: nats, servers: ['me:{HUSH}@there']",
+        f"kind: nats, servers: ['nats://me:a/{HUSH}@there']",
+        f"kind: nats, servers: me:{HUSH}@there",
+        f"kind: mqtt, server: there, username: me, password: *{HUSH}",
+        f"kind: mqtt, server: there, username: me, password: !{HUSH}!a",
+    ],
+)
+def test_nor_do_complaints_about_other_sinks(sink: str) -> None:
+    with pytest.raises(ConfigError) as told:
+        parse_config(f"sources:\n  - server: there\nsinks:\n  - {{{sink}}}\n", "f")
+    assert str(told.value).startswith("f:4: ")
+    assert HUSH not in str(told.value)
+
+
+def test_a_host_that_none_can_be_is_told_without_the_rest() -> None:
+    with pytest.raises(SinkError, match="sinks: there: url: HOST has characters") as told:
+        made(f"https://a\\b/{HUSH}?key={HUSH}", name="there")
     assert HUSH not in str(told.value)

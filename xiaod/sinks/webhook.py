@@ -185,7 +185,11 @@ class WebhookSink:
             self._config.check_url(text)
         except ValueError as error:
             raise OSError(f"url: {error}") from None
-        return URL(text, encoded=urlsplit(text).query != "")
+        try:
+            return URL(text, encoded=urlsplit(text).query != "")
+        except ValueError:
+            # Its message may tell parts of the address.
+            raise OSError("url: HOST has characters that none can have") from None
 
     def _headers(self) -> dict[str, str]:
         found = {}
