@@ -15,6 +15,8 @@ grid: index ``k`` stands for the instant ``k * GRID_NS``, whatever the stream an
 from datetime import UTC, datetime
 
 NS_PER_S = 1_000_000_000
+YEARS = range(1700, 2250)
+"""Years whose nanoseconds, and those of what lies around, 64 bits can hold: the store counts with so many."""
 GRID_RATE_HZ = 100.0
 """The working sampling rate; every model is fed at this rate."""
 GRID_NS = 10_000_000
@@ -31,9 +33,11 @@ def ns_from_iso(text: str) -> int:
     """Read ISO 8601; a time without an offset is taken as UTC. Digits beyond microseconds are dropped.
 
     Raises:
-        ValueError: when the text is not an ISO 8601 date and time.
+        ValueError: when the text is not an ISO 8601 date and time, or one that nobody means.
     """
     moment = datetime.fromisoformat(text)
+    if moment.year not in YEARS:
+        raise ValueError(f"year {moment.year}: must be {YEARS[0]} to {YEARS[-1]}")
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     delta = moment - datetime(1970, 1, 1, tzinfo=UTC)

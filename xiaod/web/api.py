@@ -5,6 +5,9 @@
 >>> query_number("limit", "0", 1, 1000)
 Traceback (most recent call last):
 xiaod.web.api.QueryError: limit: '0': must be a whole number from 1 to 1000
+>>> query_time("until", "9999-12-31T00:00:00Z")
+Traceback (most recent call last):
+xiaod.web.api.QueryError: until: '9999-12-31T00:00:00Z': must be a time such as 2026-01-31T12:00:00Z
 """
 
 import asyncio
@@ -177,7 +180,7 @@ def query_time(key: str, text: str | None) -> int | None:
     """A time of a query, in nanoseconds.
 
     Raises:
-        QueryError: when it is none.
+        QueryError: when it is none, or one that no store holds.
     """
     try:
         return None if text is None else ns_from_iso(text)
