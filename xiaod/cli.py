@@ -5,6 +5,7 @@
 """
 
 import argparse
+import sys
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
@@ -12,7 +13,7 @@ from pathlib import Path
 from xiaod import __version__
 from xiaod.commands import COMMANDS
 from xiaod.exitcode import ExitCode, summary
-from xiaod.standardoutput import leave_quietly, unread
+from xiaod.standardoutput import flush, is_full, leave_quietly, unread
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -43,19 +44,35 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; gives the exit status."""
+    try:
+        status = _run(arguments)
+        flush()
+    except KeyboardInterrupt:
+        return ExitCode.SECOND_SIGNAL
+    except BrokenPipeError:
+        if not unread():
+            raise
+        status = ExitCode.OK
+    except OSError as error:
+        if not is_full(error):
+            raise
+        print(f"standard output: {error.strerror}", file=sys.stderr)  # noqa: T201  nobody else can say it
+        status = ExitCode.FAILURE
+        leave_quietly()
+    if unread():
+        leave_quietly()
+    return status
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     parser = build_parser()
-    options = parser.parse_args(arguments)
+    try:
+        options = parser.parse_args(arguments)
+    except SystemExit as ended:
+        # Help has been printed, or what is wrong.
+        return ended.code if isinstance(ended.code, int) else ExitCode.OK
     if options.command is not None:
-        try:
-            status: int = options.run(options)
-        except KeyboardInterrupt:
-            return ExitCode.SECOND_SIGNAL
-        except BrokenPipeError:
-            if not unread():
-                raise
-            status = ExitCode.OK
-        if unread():
-            leave_quietly()
+        status: int = options.run(options)
         return status
     if options.config is None:
         parser.print_help()

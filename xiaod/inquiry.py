@@ -12,11 +12,14 @@ xiaod.inquiry.InquiryError: http://127.0.0.1:1: Connection refused; is the daemo
 """
 
 import json
+import re
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
+from http.client import HTTPException
 from ipaddress import ip_address
 from typing import Any
+from urllib.parse import urlsplit
 
 from xiaod.config import Config
 from xiaod.timebase import NS_PER_S, ns_from_iso
@@ -25,6 +28,7 @@ PATH = "/api/stations"
 MAX_ANSWER_BYTES = 50_000_000
 """Some 50,000 stations; what answers with more is no daemon of ours."""
 SCHEMES = ("http://", "https://")
+_ODD = re.compile(r"[\s\x00-\x1f\x7f]")
 HEADS = ("STATION", "STATE", "DELAY", "GAPS", "PICKS", "LAST PICK", "WHY NO PICK")
 TIME_LENGTH = len("2026-01-31T12:00:00")
 
@@ -59,7 +63,7 @@ def ask(url: str, timeout_s: float) -> Answer:
         ValueError: when the address is none.
         InquiryError: when it cannot be reached, or what answers is not a daemon that tells of its stations.
     """
-    if not url.startswith(SCHEMES):
+    if not _is_address(url):
         raise ValueError(f"--url: {url!r}: must be such as http://127.0.0.1:9808")
     # What listens on this machine is not asked through a proxy.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -74,8 +78,10 @@ def ask(url: str, timeout_s: float) -> Answer:
         raise InquiryError(
             f"{url}: {said}; is the daemon running, and does it listen there? --url names another address"
         ) from error
-    except ValueError as error:
-        raise InquiryError(f"{url}: what listens there is not xiaod: {error}") from error
+    except (ValueError, HTTPException) as error:
+        raise InquiryError(
+            f"{url}: what listens there is not xiaod: {str(error).strip() or type(error).__name__}"
+        ) from error
     if not isinstance(found, dict) or not isinstance(found.get("stations"), list):
         raise InquiryError(f"{url}: what listens there is not xiaod: its answer has no stations")
     return found
@@ -119,6 +125,14 @@ def _rows(station: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
     )
     for reason in reasons[1:]:
         yield (*[""] * (len(HEADS) - 1), reason)
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return url.startswith(SCHEMES) and bool(parts.hostname) and parts.port != 0 and not _ODD.search(url)
+    except ValueError:
+        return False
 
 
 def _asked(host: str) -> str:

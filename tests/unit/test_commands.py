@@ -1,5 +1,6 @@
 """Every command says what is wrong with its arguments, and ends with the status that README and manual page give."""
 
+import os
 import re
 import subprocess
 import sys
@@ -22,7 +23,8 @@ REFUSED: dict[str, list[tuple[list[str], str]]] = {
     "show": [(["--config", "/no.yaml"], "/no.yaml"), (["--format", "toml"], "--format")],
     "pick": [([], "INPUT"), (["/nowhere"], "/nowhere"), (["/", "--format", "xml"], "--format"),
              (["/", "--model", "huge"], "huge"), (["/", "--config", "/no.yaml"], "/no.yaml"),
-             (["/", "--workers", "0"], "--workers"), (["/", "--since", "noon"], "--since"), (["/", "--stations", "RJOB"], "--stations"),
+             (["/", "--workers", "0"], "--workers"), (["/", "--since", "noon"], "--since"),
+             (["/", "--until", "9999-12-31T00:00:00Z"], "--until"), (["/", "--stations", "RJOB"], "--stations"),
              (["/", "--workers", "2", "--dask", "tcp://127.0.0.1:1"], "--dask"), (["/", "--workers", "2", "--plots", "p"], "--plots")],
     "plot": [([], "STREAM"), (["A.B.C.D", "T"], "--input"), (["A.B.C.D", "now", "--input", "/"], "TIME: 'now'"),
              (["A", "2026-01-31T12:00:00Z", "--input", "/nowhere"], "STREAM: 'A'"),
@@ -38,12 +40,14 @@ REFUSED: dict[str, list[tuple[list[str], str]]] = {
                (["example", "--copies", "0"], "copies")],
     "stations": [(["--config", "/no.yaml"], "/no.yaml"), (["--timeout", "soon"], "--timeout"), (["--timeout", "0"], "--timeout")],
     "status": [(["--config", "/no.yaml"], "/no.yaml"), (["--timeout", "0"], "--timeout"), (["--format", "xml"], "--format"),
-               (["--url", "ftp://a"], "--url: 'ftp://a'")],
+               (["--url", "ftp://a"], "--url: 'ftp://a'"), (["--url", "http://a:b"], "--url: 'http://a:b'"),
+               (["--url", "http://[::1"], "--url"), (["--url", "http://a b"], "--url"), (["--url", "http://"], "--url")],
     "picks": [(["--config", "/no.yaml"], "/no.yaml"), (["--format", "xml"], "--format")],
     "bench": [(["--stations", "-1"], "--stations"), (["--stations", "many"], "--stations"), (["--seconds", "0"], "--seconds"),
-              (["--model", "huge", "--stations", "0"], "huge")],
+              (["--model", "huge", "--stations", "0"], "huge"), (["--output", "/no/file"], "/no/file")],
     "soak": [(["--hours", "long"], "--hours"), (["--hours", "0"], "--hours"), (["--stations", "0"], "--stations"),
-             (["--faults", "-1"], "--faults"), (["--hop", "0"], "--hop")],
+             (["--faults", "-1"], "--faults"), (["--hop", "0"], "--hop"),
+             (["--output", "/no/file"], "/no/file")],
     "selftest": [(["--config", "/no.yaml"], "/no.yaml"), (["--timeout", "0"], "--timeout"),
                  (["--config", str(README.with_name("config.yaml")), "--sink", "pigeon"], "no sink is named 'pigeon'")],
     "schema": [(["more"], "more")],
@@ -92,6 +96,18 @@ def test_a_reader_that_has_seen_enough_is_no_failure(command: str) -> None:
         ["bash", "-c", code], capture_output=True, text=True, timeout=60, check=False, cwd=README.parent
     )
     assert (done.returncode, done.stderr, len(done.stdout)) == (0, "", 1)
+
+
+@pytest.mark.parametrize(
+    ("command", "unbuffered"), [("schema", ""), ("version", ""), ("version", "1"), ("--help", "")]
+)
+def test_a_full_disk_is_said_in_one_line(command: str, unbuffered: str) -> None:
+    with Path("/dev/full").open("wb", buffering=0) as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "xiaod", command], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60,
+            check=False, env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+        )  # fmt: skip
+    assert (done.returncode, done.stderr) == (ExitCode.FAILURE, "standard output: No space left on device\n")
 
 
 def test_the_readme_gives_the_statuses() -> None:

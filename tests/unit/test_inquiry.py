@@ -1,6 +1,7 @@
 """``xiaod status``: what is asked where, what is said when it fails, and what a person reads."""
 
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.endpoint import RawEndpoint
 from xiaod.cli import main
 from xiaod.config import Config
 from xiaod.exitcode import ExitCode
@@ -105,6 +107,19 @@ def test_what_is_not_our_daemon_is_named(
     captured = capsys.readouterr()
     assert said in captured.err
     assert captured.out == ""
+
+
+@pytest.mark.parametrize(
+    "said", [b"SeedLink v3.1\r\n", b"", b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{"]
+)
+def test_what_is_not_even_http_is_named(said: bytes, capsys: pytest.CaptureFixture[str]) -> None:
+    def then(sock: socket.socket) -> None:
+        sock.sendall(said)
+        sock.shutdown(socket.SHUT_WR)
+
+    with RawEndpoint(then) as endpoint:
+        assert main(["status", "--url", endpoint.url]) == ExitCode.FAILURE
+        assert capsys.readouterr().err.startswith(endpoint.url)
 
 
 def test_an_address_that_is_none_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,7 +11,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from xiaod.commands.options import above_zero, end_on_sigterm, refuse
+from xiaod.commands.options import above_zero, end_on_sigterm, refuse, require_writable
 
 HELP = "measure what the program costs on this machine"
 
@@ -47,6 +47,10 @@ def run(options: argparse.Namespace) -> int:
     from xiaod.bench.table import markdown
     from xiaod.engines.errors import ModelError
 
+    try:
+        require_writable(options.output)
+    except OSError as error:
+        return refuse(error)
     end_on_sigterm()
     settings = LoadSettings(options.model, options.engine, seconds=options.seconds)
     try:

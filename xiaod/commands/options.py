@@ -97,6 +97,16 @@ def refuse(error: Exception) -> int:
     return ExitCode.CONFIGURATION
 
 
+def require_writable(path: Path | None) -> None:
+    """Refuse a file that cannot be written before hours of work end in it.
+
+    Raises:
+        OSError: when it cannot.
+    """
+    if path is not None:
+        path.open("ab").close()
+
+
 def end_on_sigterm() -> None:
     """Let SIGTERM end this program as Ctrl-C does, so that it ends the processes it has started."""
     import signal

@@ -11,7 +11,14 @@ import argparse
 import sys
 from pathlib import Path
 
-from xiaod.commands.options import above_zero, end_on_sigterm, one_or_more, zero_or_more
+from xiaod.commands.options import (
+    above_zero,
+    end_on_sigterm,
+    one_or_more,
+    refuse,
+    require_writable,
+    zero_or_more,
+)
 
 HELP = "days of data at high speed with faults: nothing lost, nothing twice, memory flat"
 
@@ -43,6 +50,10 @@ def run(options: argparse.Namespace) -> int:
     from xiaod.soak.run import SoakSettings
     from xiaod.soak.run import soak as run_soak
 
+    try:
+        require_writable(options.output)
+    except OSError as error:
+        return refuse(error)
     end_on_sigterm()
     settings = SoakSettings(
         stations=options.stations, hours=options.hours, hop_s=options.hop, faults=options.faults
