@@ -40,7 +40,7 @@ INBOX_BOUND = 4096
 WINDOWS_BOUND = 512
 BATCHES_BOUND = 8
 SINK_PART = 0.7
-"""Of the time for an orderly stop, what a call of a sink may hang before it is given up."""
+"""Of the time for an orderly stop, what a call of a sink may hang before it is given up, then and when the sink is removed."""
 
 
 def buffer_settings(config: Config) -> BufferSettings:
@@ -215,6 +215,7 @@ class Pipeline:
         [outlet] = [outlet for outlet in self.outlets if outlet.name == name]
         self.outlets.remove(outlet)
         outlet.retire()
+        outlet.finish_within(SINK_PART * self._config.grace_s)
         await self._delivering.pop(name)
         self.metrics.forget_sink(name)
 

@@ -1,5 +1,6 @@
 """Data that the end-to-end tests share."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -33,3 +34,18 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     with streaming(tmp_path_factory.mktemp("watched"), replay) as (_, daemon):
         wait_until(lambda: len(daemon.picks()) >= 2, "picks")
         yield daemon
+
+
+@pytest.fixture
+def full_pipe(tmp_path: Path) -> Iterator[Path]:
+    """A pipe that nobody reads, full: who writes to it hangs."""
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    descriptor = os.open(path, os.O_RDWR | os.O_NONBLOCK)
+    try:
+        while True:
+            os.write(descriptor, bytes(4096))
+    except BlockingIOError:
+        yield path
+    finally:
+        os.close(descriptor)

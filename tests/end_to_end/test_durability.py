@@ -1,7 +1,5 @@
 """Whatever ends the daemon, and whenever: the picks are those of a run that nothing has disturbed, none lost, none twice."""
 
-import fcntl
-import os
 import random
 import signal
 import sqlite3
@@ -72,17 +70,12 @@ def test_a_damaged_store_is_moved_aside_and_the_daemon_goes_on(
 
 
 def test_a_store_that_is_damaged_ends_the_daemon_whatever_hangs_and_the_next_begins_anew(
-    tmp_path: Path, busy: tuple[Path, list[dict[str, Any]]]
+    tmp_path: Path, busy: tuple[Path, list[dict[str, Any]]], full_pipe: Path
 ) -> None:
     path, expected = busy
-    pipe = tmp_path / "pipe"
-    os.mkfifo(pipe)
-    end = os.open(pipe, os.O_RDWR)
-    # Nobody reads, and there is no room.
-    os.write(end, b" " * fcntl.fcntl(end, fcntl.F_SETPIPE_SZ, 4096))
     with Server(ReplayConfig(inputs=(path,), port=0, speed="max")) as server:
         source = {"name": "test", "server": f"127.0.0.1:{server.port}"}
-        with Daemon(tmp_path, sources=[source], sinks=[{"kind": "jsonl", "path": str(pipe)}]) as daemon:
+        with Daemon(tmp_path, sources=[source], sinks=[{"kind": "jsonl", "path": str(full_pipe)}]) as daemon:
             wait_until(lambda: daemon.metric("xiaod_sink_backlog", sink="jsonl") >= 2, "picks that wait")
             with closing(sqlite3.connect(tmp_path / "state" / "picks.sqlite")) as store:
                 store.executescript(
@@ -96,7 +89,6 @@ def test_a_store_that_is_damaged_ends_the_daemon_whatever_hangs_and_the_next_beg
             daemon.wait_for("store.damaged")
             wait_until(lambda: len(daemon.picks()) >= len(expected) - 1, "picks")
             assert daemon.stop() == 0
-    os.close(end)
 
 
 def test_what_a_sink_holds_back_outlives_a_kill(

@@ -76,6 +76,19 @@ def test_a_changed_source_loses_nothing(tmp_path: Path, busy: Busy) -> None:
     assert comparable(daemon.stored()) == comparable(expected)
 
 
+def test_a_sink_that_hangs_is_replaced(tmp_path: Path, busy: Busy, full_pipe: Path) -> None:
+    path, expected = busy
+    with Server(ReplayConfig(inputs=(path,), port=0, speed="max")) as server:
+        sink = {"kind": "jsonl", "path": str(full_pipe)}
+        with Daemon(tmp_path, sources=[source_at(server.port)], sinks=[sink], grace_s=2.0) as daemon:
+            wait_until(lambda: daemon.metric("xiaod_sink_backlog", sink="jsonl") >= 2, "picks that wait")
+            daemon.write_config(sinks=[{**sink, "path": str(daemon.picks_path)}])
+            hang_up(daemon, "reload.done")
+            wait_until(lambda: len(daemon.picks()) >= 2, "picks that waited")
+            daemon.finish(records_in(path))
+    assert comparable(daemon.picks()) == comparable(expected)
+
+
 def test_thresholds_change_from_now_on(tmp_path: Path, busy: Busy) -> None:
     path, expected = busy
     with (

@@ -1,10 +1,8 @@
 """``xiaod selftest``: a real socket, the real engine, real sinks that take, refuse and hang."""
 
 import json
-import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,21 +34,6 @@ def selftest(path: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
         check=False,
         cwd=path.parent,
     )
-
-
-@pytest.fixture
-def full_pipe(tmp_path: Path) -> Iterator[Path]:
-    """A pipe that nobody reads, full: who writes to it hangs."""
-    path = tmp_path / "pipe"
-    os.mkfifo(path)
-    descriptor = os.open(path, os.O_RDWR | os.O_NONBLOCK)
-    try:
-        while True:
-            os.write(descriptor, bytes(4096))
-    except BlockingIOError:
-        yield path
-    finally:
-        os.close(descriptor)
 
 
 def test_every_sink_gets_p_and_s(tmp_path: Path) -> None:
