@@ -39,7 +39,7 @@ from xiaod.reload import Reload, plan_reload
 from xiaod.shard import Shard
 from xiaod.sinks import SINKS, Sink, SinkError
 from xiaod.sources import SOURCES
-from xiaod.store import STORE, PickStore
+from xiaod.store import STORE, PickStore, StoreError
 from xiaod.streampicker import stream_window
 from xiaod.tables import MissingExtraError, load
 from xiaod.timebase import NS_PER_S, ns_from_s, samples_from_s
@@ -471,7 +471,7 @@ class Service:
                 # Reading takes a second on a small computer.
                 plan = plan_reload(self._config, await asyncio.to_thread(self._reread))
                 await self._reload(plan, pipeline)
-            except (ConfigError, StartError, SinkError) as error:
+            except (ConfigError, StartError, SinkError, StoreError) as error:
                 self._reload_refused = True
                 self._metrics.reloads.labels("refused").inc()
                 self._metrics.reload_successful.set(0)
@@ -495,6 +495,9 @@ class Service:
             for name in (*plan.sources.begun, *plan.sources.replaced)
         }
         made = [open_sink(config, sinks[name]) for name in (*plan.sinks.begun, *plan.sinks.replaced)]
+        if self._store is not None:
+            for sink in made:
+                self._store.begin(sink.name)
         old = {source.label: source for source in self._config.sources}
         self._config = config
         configure_logs(config.logs.level, config.logs.format)

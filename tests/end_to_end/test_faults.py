@@ -290,8 +290,14 @@ def test_a_full_disk_and_room_again(tmp_path: Path, busy: Busy) -> None:
         assert daemon.get("/healthz")[0] == 200
         # Windows wait, and none is picked; who waits for room is alive all the same, for the watchdog too.
         manager.wait_for("WATCHDOG=1", 2, time.monotonic() + WATCHDOG_S)
+        # A sink more cannot be noted.
+        daemon.write_config(sinks=[*daemon.content["sinks"], {"kind": "console"}])
+        daemon.process.send_signal(signal.SIGHUP)
+        assert "full" in daemon.wait_for("reload.refused")[0]["problems"][0]
         filler.unlink()
         daemon.wait_for("store.recovered")
+        daemon.process.send_signal(signal.SIGHUP)
+        daemon.wait_for("reload.done")
         used = ("good", "overlapping")
         wait_until(
             lambda: (
