@@ -19,7 +19,7 @@ from xiaod.assembler import NONE_BEFORE
 from xiaod.config import AgencyConfig, Config, EngineConfig, SeedLinkConfig
 from xiaod.configfile import load_config
 from xiaod.engines import Engine
-from xiaod.logs import configure_logs
+from xiaod.logs import configure_logs, get_logger
 from xiaod.metrics import Metrics
 from xiaod.pipeline import Pipeline
 from xiaod.records import Instrument, Pick
@@ -140,7 +140,17 @@ def pick_files(
             run_offline(config, engine, source, sink if keep is None else KeepingSink(sink, keep))
     except BrokenPipeError:
         leave_quietly()
-    return 0 if source.records else 1
+    return used(source.records, inputs)
+
+
+def used(records: int, inputs: Sequence[Path]) -> int:
+    """Exit status of a run that has used so many records: 0, or 1 when there was none, which is said."""
+    if records:
+        return 0
+    get_logger("pick").error(
+        "pick.empty", inputs=list(map(str, inputs)), detail="holds no record of what is asked for"
+    )
+    return 1
 
 
 def offline_config(config_path: Path | None, model: str | None) -> Config:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.archives import MIDNIGHT, sds_path, write_archive
+from tests.archives import MIDNIGHT, RECORD_BYTES, sds_path, write_archive
 from tests.end_to_end.harness import wait_until
 from xiaod.archive.cluster import Cluster
 from xiaod.archive.crew import CrewError
@@ -216,6 +216,37 @@ def test_files_of_any_name_give_the_same(archive: Path, expected: bytes, tmp_pat
     assert "empty" not in said
 
 
-def test_nothing_that_could_be_read_is_a_failure(tmp_path: Path) -> None:
-    (tmp_path / "notes.txt").write_text("not of miniSEED")
-    assert pick_archive([tmp_path], CONFIG, ArchiveOptions(), "csv", tmp_path / "out", progress=False) == 1
+def test_only_what_a_file_with_a_name_of_sds_holds_beside_its_instrument_is_left_out(
+    archive: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    name = sds_path(archive, "RJOB", "EHZ", MIDNIGHT + 1).name
+    parts = {
+        station: [sds_path(archive, station, f"EH{letter}", MIDNIGHT + 1).read_bytes() for letter in "ZNE"]
+        for station in ("RJOB", "SLOW")
+    }
+    # Clean data: the north component of this day is damaged on purpose.
+    parts["RJOB"].pop(1)
+    apart, together = tmp_path / "apart.mseed", tmp_path / name
+    apart.write_bytes(b"".join(parts["RJOB"]))
+    together.write_bytes(b"".join(parts["RJOB"]))
+    wanted = in_order(apart)
+    assert b'"components":"Z-E"' in wanted
+    capfd.readouterr()
+    assert picked([together], ArchiveOptions(), tmp_path) == wanted
+    assert "archive.misplaced" not in capfd.readouterr().err
+    together.write_bytes(b"".join(parts["RJOB"] + parts["SLOW"]))
+    assert picked([together], ArchiveOptions(), tmp_path) == wanted
+    said = [json.loads(line) for line in capfd.readouterr().err.splitlines() if "misplaced" in line]
+    assert [(one["file"], one["records"]) for one in said] == [
+        (str(together), sum(map(len, parts["SLOW"])) // RECORD_BYTES)
+    ]
+
+
+def test_nothing_that_could_be_read_is_a_failure(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "empty").touch()
+    output = tmp_path / "out"
+    assert pick_archive([tmp_path / "empty"], CONFIG, ArchiveOptions(), "csv", output, progress=False) == 1
+    assert pick_files([tmp_path / "empty"], None, None, "csv", output, progress=False) == 1
+    said = capfd.readouterr().err.splitlines()
+    assert len(said) == 2
+    assert all("pick.empty" in line and str(tmp_path / "empty") in line for line in said)

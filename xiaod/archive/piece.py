@@ -87,7 +87,7 @@ class Outcome:
     refused: Mapping[str, int] = field(default_factory=dict)
     """Records whose samples were not used, by verdict."""
     misplaced: Mapping[str, int] = field(default_factory=dict)
-    """Files whose names say something else than so many of their records."""
+    """Files, and how many of their records are not used because the name says another instrument or day."""
 
 
 def margins_ns(config: Config) -> tuple[int, int]:
@@ -183,7 +183,9 @@ class _Records:
         named = sds_name(path.name)
         if named is not None and named.channel.instrument == piece.instrument:
             day = (header.starttime + header.endtime) // 2 // DAY_NS
-            if channel != named.channel or abs(day - named.day) > 1:
+            # Another channel of the same instrument is used like the one in the name.
+            foreign = channel is None or channel.instrument != piece.instrument
+            if foreign or abs(day - named.day) > 1:
                 self.misplaced[str(path)] += 1
         return (
             channel is not None

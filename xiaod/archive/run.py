@@ -26,7 +26,7 @@ from xiaod.archive.work import Told, Work
 from xiaod.config import Config
 from xiaod.engines import Engine
 from xiaod.logs import get_logger
-from xiaod.offline import StreamSink, output_stream
+from xiaod.offline import StreamSink, output_stream, used
 from xiaod.records import Pick
 from xiaod.service import open_engine
 from xiaod.standardoutput import leave_quietly
@@ -103,7 +103,7 @@ def pick_archive(
         )
         tqdm.write(f"{error}{kept}", file=sys.stderr)
         return 1
-    return 0 if run.account.records else 1
+    return used(run.account.records, inputs)
 
 
 class ArchiveRun:
@@ -165,7 +165,7 @@ class ArchiveRun:
                         "archive.misplaced",
                         file=path,
                         records=count,
-                        consequence="not of the stream or day in the file's name: not picked",
+                        consequence="not of the instrument or day in the file's name: not picked",
                     )
             yield from merger.add(piece, outcome.picks)
         yield from merger.finish()
