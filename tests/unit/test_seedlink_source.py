@@ -177,6 +177,28 @@ def test_silence_is_given_up_after_the_time_limit() -> None:
         assert "nothing received" in run.wait_for("disconnected")[0].detail
 
 
+def test_a_stage_that_makes_the_source_wait_is_not_taken_for_a_silent_server(event: tuple[Path, int]) -> None:
+    items: list[SourceItem] = []
+    go_on = threading.Event()
+
+    def emit(item: SourceItem) -> None:
+        items.append(item)
+        if isinstance(item, Segment):
+            go_on.wait()
+
+    with Server(ReplayConfig(inputs=(event[0],), port=0, speed="max")) as server:
+        made = source(server.port, network_timeout_s=2.0, keepalive_s=0.3)
+        reading = threading.Thread(target=made.run, args=(emit,), daemon=True)
+        reading.start()
+        wait_until(lambda: any(isinstance(item, Segment) for item in items), "the first record")
+        go_on.wait(3.0)
+        go_on.set()
+        wait_until(lambda: sum(isinstance(item, Segment) for item in items) >= event[1], "all records")
+        made.stop()
+        reading.join()
+    assert not [item for item in items if isinstance(item, LinkChange) and item.state == "disconnected"]
+
+
 def test_quiet_links_carry_keep_alives(frames: list[bytes]) -> None:
     with Scripted(lambda sock: sock.sendall(frames[0])) as server, Run(source(server.port, keepalive_s=0.3)):
         wait_until(lambda: server.commands.count(b"INFO ID") >= 2, "keep-alives", 20)

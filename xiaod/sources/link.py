@@ -235,6 +235,8 @@ class Link(SeedLinkConnection):  # type: ignore[misc]  # ObsPy is not typed
         """
         if self._fill(wait_s) or len(self._received) >= FRAME_BYTES:
             yield from self._cut_frames()
+            # Who takes them may have had to wait: silence counts from when it is listened for again.
+            self.heard_s = time.monotonic()
 
     def _open(self, host: str, port: int) -> socket.socket:
         until_s = time.monotonic() + self._limit_s
