@@ -106,6 +106,12 @@ machine() {
     esac
 }
 
+# A virtual environment made by hand stands where the releases go.
+place() {
+    [[ ! -d $PROGRAM/bin || -L $PROGRAM/bin ]] ||
+        fail "$PROGRAM holds an installation that was made by hand; stop xiaod and remove $PROGRAM first (configuration and picks lie elsewhere)"
+}
+
 installed() { dpkg-query -W -f='${Status}' "$1" 2>/dev/null | grep -q 'ok installed'; }
 
 packages() {
@@ -201,7 +207,8 @@ configurations() {
     printf '%s\n' "$ETC/config.yaml"
     local file
     for file in "$ETC"/*.env; do
-        [[ ! -e $file ]] || sed -n 's/^XIAOD_CONFIG=//p' "$file"
+        # In quotes or not, as systemd reads it.
+        [[ ! -e $file ]] || sed -nE "s/^XIAOD_CONFIG=(\"([^\"]*)\"|'([^']*)'|(.*[^[:space:]]))[[:space:]]*$/\2\3\4/p" "$file"
     done | sort -u
 }
 
@@ -266,6 +273,7 @@ install_all() {
     [[ ! -e $UNITS/xiaod.service ]] || known=yes
     root_only
     machine
+    place
     packages
     python_is_new_enough
     account

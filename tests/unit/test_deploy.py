@@ -107,6 +107,27 @@ def test_wheels_need_neither_network_nor_compiler(tmp_path: Path) -> None:
     assert re.search(rf"pip install .*--no-index --find-links {re.escape(str(tmp_path))} xiaod\n", said), said
 
 
+@pytest.mark.parametrize("written", ["{}", '"{}"', "'{}'", "{}  ", "{}\r"])
+def test_each_instances_configuration_is_checked_however_it_is_written(tmp_path: Path, written: str) -> None:
+    named = str(tmp_path / "island.yaml")
+    (tmp_path / "island.env").write_text(f"XIAOD_SHARD=\nXIAOD_CONFIG={written.format(named)}\n")
+    function = re.search(
+        r"^configurations\(\) \{\n.*?^\}", INSTALL.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
+    )
+    assert function is not None
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", f"{function.group()}\nconfigurations"],
+        capture_output=True, text=True, check=True, timeout=60, env={**os.environ, "ETC": str(tmp_path)},
+    )  # fmt: skip
+    assert done.stdout.splitlines() == [str(tmp_path / "config.yaml"), named]
+
+
+def test_units_are_started_again_for_ever() -> None:
+    for unit in (ROOT / "systemd").glob("*.service"):
+        lines = unit.read_text(encoding="utf-8").splitlines()
+        assert {"Restart=on-failure", "StartLimitIntervalSec=0", "RestartPreventExitStatus=2"} <= set(lines)
+
+
 def test_facts_of_the_image() -> None:
     lines = (DEPLOY / "Dockerfile").read_text(encoding="utf-8").splitlines()
     last = lines[max(number for number, line in enumerate(lines) if line.startswith("FROM ")) :]
@@ -131,6 +152,9 @@ def test_the_containers_fit_together() -> None:
     services = yaml.safe_load((DEPLOY / "compose.yaml").read_text(encoding="utf-8"))["services"]
     assert set(services) == {"xiaod", "prometheus", "grafana"}
     for service in services.values():
+        # Whoever runs for months comes back with the machine, and its log does not fill the disk.
+        assert service["restart"] == "unless-stopped"
+        assert set(service["logging"]["options"]) == {"max-size", "max-file"}
         assert all(port.startswith("127.0.0.1:") for port in service["ports"])
         for volume in service["volumes"]:
             here = volume.split(":")[0]
