@@ -11,6 +11,7 @@ an alert sees the first failure, and a source that has never sent anything.
 True
 """
 
+import contextlib
 import shutil
 import threading
 import time
@@ -269,8 +270,15 @@ class ThreadCollector:
     def collect(self) -> Iterable[Metric]:
         """CPU time as of now."""
         family = CounterMetricFamily("xiaod_thread_cpu_seconds", "CPU time of a thread", labels=["thread"])
+        told: set[str] = set()
         for thread in threading.enumerate():
-            if thread.ident is not None and thread.is_alive():
+            name = thread.name.removesuffix("_0")
+            # Event loops have threads of one name: the one that has lived longest is told, since a sum would sink when another ends.
+            if name in told or thread.ident is None or not thread.is_alive():
+                continue
+            # It may have ended just now.
+            with contextlib.suppress(OSError):
                 clock = time.pthread_getcpuclockid(thread.ident)
-                family.add_metric([thread.name.removesuffix("_0")], time.clock_gettime(clock))
+                family.add_metric([name], time.clock_gettime(clock))
+                told.add(name)
         return [family]
