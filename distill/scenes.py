@@ -22,7 +22,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from distill.augment import RATIOS, augment_motion, reverberate, shape_band, stretch
-from distill.config import TrainConfig
+from distill.config import ConfigError, TrainConfig
 from distill.corpus import Record, label_record
 from distill.teachers import Teacher
 
@@ -43,11 +43,20 @@ class Scenes:
     """Labelled scenes of each step."""
 
     def __init__(self, records: tuple[Record, ...], config: TrainConfig, teacher: Teacher) -> None:
+        """Take records; those shorter than a scene are left out.
+
+        Raises:
+            ConfigError: when no other one has an onset.
+        """
         self._records = tuple(record for record in records if record.waves.shape[1] >= config.scenes.samples)
         self._config = config
         self._teacher = teacher
         self._chance = chances(self._records, config.data.label_boost)
         self._events = [index for index, record in enumerate(self._records) if record.onsets]
+        if not self._events:
+            raise ConfigError(
+                f"scenes.samples: none of {len(records)} records that has an onset is {config.scenes.samples} samples long"
+            )
         chance = self._chance[self._events]
         self._event_chance = chance / chance.sum()
         self._kept: dict[int, list[Record]] = {}

@@ -157,6 +157,10 @@ def test_training_stops_early_and_keeps_the_best_weights(corpus: Corpus, tmp_pat
     assert all(
         value.isfinite().all() for value in load_file(folder / WEIGHTS).values() if value.is_floating_point()
     )
+    # Asked for once more it is what it is.
+    before = [(folder / name).read_bytes() for name in (WEIGHTS, "log.csv", "metrics.json")]
+    train(TINY.model_copy(update={"optimiser": wild}), corpus, tmp_path, progress=False)
+    assert [(folder / name).read_bytes() for name in (WEIGHTS, "log.csv", "metrics.json")] == before
 
 
 def test_a_run_is_written_down(corpus: Corpus, tmp_path: Path) -> None:

@@ -211,3 +211,10 @@ def test_a_step_has_as_many_samples_whatever_the_length() -> None:
 def test_windows_longer_than_a_scene_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"3000 samples do not fit into scenes\.samples: 2000"):
         Examples((pulses(2500),), config(NEVER, samples=2000), teacher=AmplitudeTeacher())
+
+
+def test_records_shorter_than_a_scene_are_named() -> None:
+    short = pulses(1500, samples=2500)
+    given_config = config(NEVER).model_copy(update={"sampling": SamplingSection(lengths=(1000,))})
+    with pytest.raises(ConfigError, match=r"scenes\.samples: none of 1 records"):
+        Examples((short,), given_config, teacher=AmplitudeTeacher())
