@@ -48,6 +48,8 @@ MINIMAL = "sources:\n  - server: localhost\n"
         (MINIMAL + "sinks: [{name: x}]\n", "f:3: sinks[0].kind: must be one of jsonl, quakeml, console, scml, "),
         (MINIMAL + "sinks: [{kind: jsonl, path: a, rotate_mb: 0}]\n", "sinks[0].rotate_mb: must be a number above 0 megabytes; got 0"),
         (MINIMAL + "sinks:\n  - {kind: console}\n  - {kind: console}\n", "f:3: sinks: the name 'console' is given twice"),
+        (MINIMAL + "sinks: [{kind: quakeml, folder: /a}, {kind: scml, folder: /a/}]\n", "sinks: 'quakeml' and 'scml' both write to /a;"),
+        (MINIMAL + "sinks:\n  - {kind: jsonl, path: a}\n  - {kind: table, path: ./a}\n", "f:3: sinks: 'jsonl' and 'table' both write to /"),
         (MINIMAL + "picker: {stations: {AM.R1: {threshold_s: 1}}}\n", "AM.R1.threshold_s: must be a number above 0 and below 1"),
         (MINIMAL + 'state: {folder: "a\\0b"}\n', "f:3: state.folder: must not hold the character"),
         (MINIMAL + 'agency: {author: "\\uffff"}\n', "f:3: agency.author: must not hold the character"),

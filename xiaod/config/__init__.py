@@ -69,6 +69,7 @@ __all__ = [
     "WindowConfig",
 ]
 
+DEVICES = Path("/dev")
 _STATION_PATTERN = re.compile(r"[A-Z0-9]{1,8}\.[A-Z0-9]{1,8}")
 
 
@@ -238,6 +239,24 @@ class Config(Model):
                 raise ValueError(
                     f"{what}: the name {twice[0]!r} is given twice; give each a 'name' of its own"
                 )
+        self._places_of_their_own()
         if self.picker.lookahead_s + self.windows.hop_s > self.windows.length_s / 2:
             raise ValueError("picker.lookahead_s + windows.hop_s must be at most half of windows.length_s")
         return self
+
+    def _places_of_their_own(self) -> None:
+        """Two sinks would overwrite what the other has written, or set each other's file aside."""
+        owners: dict[Path, str] = {}
+        for sink in self.sinks:
+            if isinstance(sink, AppendedConfig):
+                place = sink.path.absolute()
+            elif isinstance(sink, FolderConfig):
+                place = sink.folder.absolute()
+            else:
+                continue
+            # Devices take from anybody.
+            other = sink.name if DEVICES in place.parents else owners.setdefault(place, sink.name)
+            if other != sink.name:
+                raise ValueError(
+                    f"sinks: {other!r} and {sink.name!r} both write to {place}; give each a place of its own"
+                )
