@@ -114,11 +114,19 @@ class Board:
             entry.gap_s += gap.gap_s
             entry.last_gap_s = gap.gap_s
 
-    def forget(self, source: str) -> None:
-        """A source has ended for good: its instruments go."""
-        self.links.pop(source, None)
+    def forget(self, source: str, stays: Callable[[Instrument], bool] | None = None) -> None:
+        """A source has ended: its instruments go.
+
+        Args:
+            source: its name.
+            stays: which of them another source of the same name goes on with; None: it has ended for good.
+        """
+        if stays is None:
+            self.links.pop(source, None)
         self._entries = {
-            instrument: entry for instrument, entry in self._entries.items() if entry.source != source
+            instrument: entry
+            for instrument, entry in self._entries.items()
+            if entry.source != source or (stays is not None and stays(instrument))
         }
 
     def review(self, now_ns: int) -> list[Change]:

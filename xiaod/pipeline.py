@@ -11,7 +11,7 @@ True
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -114,6 +114,8 @@ class Pipeline:
         self._windows: asyncio.Queue[Any] = asyncio.Queue(WINDOWS_BOUND)
         self._probabilities: asyncio.Queue[Any] = asyncio.Queue(BATCHES_BOUND)
         self.outlets = [self._outlet(sink) for sink in sinks]
+        self._leaving: dict[str, Callable[[Instrument], bool] | None] = {}
+        """Sources that have been removed, and of which something may still wait."""
         self._delivering: dict[str, asyncio.Task[None]] = {}
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="engine")
         self._stage = PickStage(
@@ -147,7 +149,9 @@ class Pipeline:
         self._group = group
         for bridge in self._bridges.values():
             self._start_bridge(bridge)
-        group.create_task(assemble(self._inbox, self._windows, self.assembler, self._steady), name="assemble")
+        group.create_task(
+            assemble(self._inbox, self._windows, self.assembler, self._steady, self._left), name="assemble"
+        )
         group.create_task(
             infer(
                 self._windows,
@@ -186,22 +190,34 @@ class Pipeline:
 
     def add_source(self, source: Source) -> None:
         """One more source, while running."""
+        if self._leaving.get(source.name) is None:
+            # One of that name that had ended for good is back.
+            self._leaving.pop(source.name, None)
         bridge = self._bridges[source.name] = SourceBridge(source, self._inbox)
         self.metrics.expect_source(source.name)
         self._start_bridge(bridge)
 
-    async def remove_source(self, name: str, forget: bool) -> None:
+    async def remove_source(self, name: str, stays: Callable[[Instrument], bool] | None) -> None:
         """End a source, while running; what it has received is still picked.
 
         Args:
             name: of the source.
-            forget: whether its stations leave the board, because it does not come back.
+            stays: which of its stations another source of the same name goes on with; None: it does not come back.
         """
+        self._leaving[name] = stays
         bridge = self._bridges.pop(name)
         bridge.stop()
         await bridge.join()
-        if forget:
-            self.board.forget(name)
+        self._forget(name, stays)
+
+    def _left(self, name: str) -> None:
+        """Everything of a source has been taken: what was still on its way has brought stations back to the board."""
+        if name in self._leaving:
+            self._forget(name, self._leaving.pop(name))
+
+    def _forget(self, name: str, stays: Callable[[Instrument], bool] | None) -> None:
+        self.board.forget(name, stays)
+        if stays is None:
             self.metrics.forget_source(name)
 
     def add_sink(self, sink: Sink) -> None:

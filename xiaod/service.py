@@ -16,6 +16,7 @@ import sqlite3
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,6 +40,7 @@ from xiaod.reload import Reload, plan_reload
 from xiaod.shard import Shard
 from xiaod.sinks import SINKS, Sink, SinkError
 from xiaod.sources import SOURCES
+from xiaod.sources.patterns import may_match
 from xiaod.store import STORE, PickStore, StoreError
 from xiaod.streampicker import stream_window
 from xiaod.tables import MissingExtraError, load
@@ -503,15 +505,21 @@ class Service:
         configure_logs(config.logs.level, config.logs.format)
         pipeline.reconfigure(config)
         pipeline.hold()
-        for name in (*plan.sources.ended, *plan.sources.replaced):
-            await pipeline.remove_source(name, forget=name not in sources)
-            ended = self._sources.pop(name)
-            if name in opened and sources[name].server == old[name].server:
-                opened[name].continue_from(ended)
-        for name, source in opened.items():
-            self._sources[name] = source
-            pipeline.add_source(source)
-        pipeline.release()
+        try:
+            for name in (*plan.sources.ended, *plan.sources.replaced):
+                streams = sources[name].streams if name in sources else None
+                await pipeline.remove_source(
+                    name, None if streams is None else partial(may_match, patterns=streams)
+                )
+                ended = self._sources.pop(name)
+                if name in opened and sources[name].server == old[name].server:
+                    opened[name].continue_from(ended)
+            for name, source in opened.items():
+                self._sources[name] = source
+                pipeline.add_source(source)
+        finally:
+            # A signal to stop may come meanwhile.
+            pipeline.release()
         for name in (*plan.sinks.ended, *plan.sinks.replaced):
             await pipeline.remove_sink(name)
         for sink in made:

@@ -48,9 +48,21 @@ TICK_S = 0.2
 
 
 async def assemble(
-    inbox: Inbox, windows: "asyncio.Queue[Window | End]", assembler: Assembler, steady: Clock
+    inbox: Inbox,
+    windows: "asyncio.Queue[Window | End]",
+    assembler: Assembler,
+    steady: Clock,
+    left: Callable[[str], None],
 ) -> None:
-    """Turn what the sources yield into windows, until each source has ended; ``steady`` is a clock that nobody sets."""
+    """Turn what the sources yield into windows, until each source has ended.
+
+    Args:
+        inbox: what the sources yield.
+        windows: where windows go.
+        assembler: makes them.
+        steady: a clock that nobody sets.
+        left: called with the name of a source of which everything has been taken.
+    """
     while not inbox.ended:
         items = []
         try:
@@ -61,6 +73,7 @@ async def assemble(
         for item in items:
             if isinstance(item, End):
                 inbox.detach()
+                left(item.source)
                 continue
             for window in assembler.take(item, steady()):
                 await windows.put(window)

@@ -40,6 +40,8 @@ def test_stations_and_sinks_change_and_other_streams_go_on(tmp_path: Path, busy:
             )
             hang_up(daemon, "reload.done")
             wait_until(lambda: b"BW.MORE..EH" in daemon.get("/metrics")[1], "the new station")
+            # The one that is not asked for any more will not be missed.
+            assert b"BW.OTHER..EH" not in daemon.get("/metrics")[1]
             # The second server goes, and the new sink with it.
             daemon.wait_for_records(2 * count, "second")
             wait_until(

@@ -8,17 +8,21 @@ True
 """
 
 import re
+import string
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from xiaod.records import Channel
+from xiaod.records import Channel, Instrument
 
 EMPTY_LOCATION = "--"
 DATA_TYPE = ".D"
 """SeedLink's type of data records, as opposed to logs and detections (SeedLink 3, SELECT)."""
 MAX_SELECTORS = 32
 """More of them for one station are replaced by one that takes everything; what is not wanted is dropped on arrival."""
+
+COMPONENTS = string.ascii_uppercase + string.digits
+"""Letters that a channel can end with."""
 
 _WILDCARD = re.compile(r"[*?\[]")
 _CLASS = re.compile(r"\[[^\]]*\]")
@@ -36,6 +40,12 @@ class Subscription:
 def matches(channel: Channel, patterns: Iterable[str]) -> bool:
     """Whether any pattern matches; an empty location is matched by ``*``, ``--`` and nothing."""
     return any(_matches(channel, pattern) for pattern in patterns)
+
+
+def may_match(instrument: Instrument, patterns: Collection[str]) -> bool:
+    """Whether any pattern matches a channel that an instrument could have."""
+    place = instrument.network, instrument.station, instrument.location
+    return any(matches(Channel(*place, instrument.band + letter), patterns) for letter in COMPONENTS)
 
 
 def plan(patterns: Collection[str], offered: Collection[Channel]) -> tuple[Subscription, ...]:
