@@ -96,6 +96,19 @@ def test_a_folder_moved_away_is_made_anew_and_keeps_what_it_has(tmp_path: Path) 
     assert ids(folder / "picks.jsonl") == [pick(2).id]
 
 
+@pytest.mark.parametrize("fsync", ["always", "interval", "never"])
+def test_a_file_that_its_file_system_has_given_up_is_opened_anew(tmp_path: Path, fsync: str) -> None:
+    path = tmp_path / "picks.jsonl"
+    sink = made(path, fsync=fsync)
+    sink.deliver([pick(0)], NOW_NS)
+    assert sink._descriptor is not None
+    # In every call it fails as one does whose handle is stale.
+    os.close(sink._descriptor)
+    sink.deliver([pick(1)], NOW_NS)
+    sink.close()
+    assert ids(path) == [pick(0).id, pick(1).id]
+
+
 def test_a_folder_in_place_of_the_file_is_an_error_until_it_is_gone(tmp_path: Path) -> None:
     path = tmp_path / "picks.jsonl"
     path.mkdir()

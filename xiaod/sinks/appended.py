@@ -191,8 +191,11 @@ class AppendingSink:
         path = self._config.path
         if self._descriptor is not None:
             with contextlib.suppress(FileNotFoundError):
-                if os.path.samestat(path.stat(), os.fstat(self._descriptor)):
-                    return self._descriptor
+                found = path.stat()
+                # A network file system may have given the open file up.
+                with contextlib.suppress(OSError):
+                    if os.path.samestat(found, os.fstat(self._descriptor)):
+                        return self._descriptor
             self._drop()
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = self._open()
