@@ -41,7 +41,9 @@ def configure_logs(level: str, style: Literal["auto", "json", "console"]) -> Non
         structlog.processors.StackInfoRenderer(),
     ]
     if console:
-        processors.append(structlog.dev.ConsoleRenderer(colors=terminal))
+        # Where the package rich is installed, structlog would show all local variables, and with them what is secret.
+        plain = structlog.dev.plain_traceback
+        processors.append(structlog.dev.ConsoleRenderer(colors=terminal, exception_formatter=plain))
     else:
         processors += [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     if goes_to_journal(sys.stderr, os.environ):

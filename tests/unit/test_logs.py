@@ -5,6 +5,7 @@ import json
 import logging
 import sys
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -47,3 +48,22 @@ def test_a_log_that_cannot_be_written_ends_nothing(monkeypatch: pytest.MonkeyPat
             get_logger("test").info("something.happened", detail="x" * 100)
     assert full.closed
     get_logger("test").info("something.happened")
+
+
+@pytest.mark.parametrize("style", ["json", "console"])
+def test_a_traceback_tells_no_variables(
+    style: Literal["json", "console"], capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Without the package rich nothing ever did.
+    configure_logs("info", style)
+
+    def log_in(password: str) -> None:
+        raise ValueError(f"{len(password)} letters")
+
+    try:
+        log_in("hush" * 4)
+    except ValueError:
+        get_logger("test").exception("service.failed")
+    said = capsys.readouterr().err
+    assert "16 letters" in said
+    assert "hush" not in said.replace('"hush"', "")
