@@ -60,10 +60,11 @@ def test_a_traceback_tells_no_variables(
     def log_in(password: str) -> None:
         raise ValueError(f"{len(password)} letters")
 
+    secret = "".join(("hu", "sh"))
     try:
-        log_in("hush" * 4)
+        log_in(secret)
     except ValueError:
         get_logger("test").exception("service.failed")
     said = capsys.readouterr().err
-    assert "16 letters" in said
-    assert "hush" not in said.replace('"hush"', "")
+    assert "4 letters" in said
+    assert secret not in said
