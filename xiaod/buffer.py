@@ -28,9 +28,10 @@ import numpy as np
 
 from xiaod.components import KNOWN_LETTERS, MISSING, ROWS, rows_of
 from xiaod.records import Arrival, Instrument, Segment, Window
+from xiaod.refill import Refill
 from xiaod.resample import MAX_RATE_HZ, MIN_RATE_HZ
 from xiaod.run import Run
-from xiaod.timebase import GRID_NS, NS_PER_S
+from xiaod.timebase import GRID_NS, NS_PER_S, grid_index
 from xiaod.track import Gap, Track, Verdict
 
 ADVANCING = frozenset({Verdict.GOOD, Verdict.OVERLAPPING, Verdict.CLOCK_STEP})
@@ -77,6 +78,7 @@ class InstrumentBuffer:
         self._lanes = (_Lane(), _Lane())
         self._incomplete: deque[tuple[int, frozenset[str]]] = deque()
         self._leads: deque[tuple[int, int]] = deque()
+        self._refill = Refill()
         self._host_ns: int | None = None
 
     def insert(self, segment: Segment, now_ns: int | None) -> Verdict:
@@ -94,8 +96,12 @@ class InstrumentBuffer:
         if track is None:
             track = self._tracks[letter] = Track(settings.wait_ns, settings.max_lead)
             self._rows = self._rows_now()
+        self._refill.goes_on(letter, grid_index(segment.start_ns), track.edge)
         verdict = track.insert(segment, now_ns or 0)
+        if verdict is Verdict.CLOCK_STEP and self._refill.explains(track.late_ns / NS_PER_S, self.edge):
+            verdict = Verdict.LATE
         if verdict is Verdict.CLOCK_STEP:
+            self._refill.set_back({one: other.edge for one, other in self._tracks.items()})
             self._start_anew()
             track = self._tracks[letter]
             track.insert(segment, now_ns or 0)

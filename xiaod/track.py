@@ -96,7 +96,8 @@ class Track:
         self._count = 0
         """Samples pushed into the open run."""
         self._arrived_ns = 0
-        self._late_ns = 0
+        self.late_ns = 0
+        """Length of the data of the past that have come since anything new, as far as they join each other."""
         self._late_next_ns = 0
 
     @property
@@ -125,7 +126,7 @@ class Track:
             self._seen[key] = None
             if len(self._seen) > REMEMBERED:
                 self._seen.popitem(last=False)
-            self._late_ns = 0
+            self.late_ns = 0
         return verdict
 
     def release(self, now_ns: int | None, final: bool = False) -> list[Gap]:
@@ -181,9 +182,9 @@ class Track:
     def _late(self, segment: Segment) -> Verdict:
         joins = abs(segment.start_ns - self._late_next_ns) * segment.sampling_rate_hz <= NS_PER_S
         length_ns = segment.next_ns - segment.start_ns
-        self._late_ns = self._late_ns + length_ns if joins else length_ns
+        self.late_ns = self.late_ns + length_ns if joins else length_ns
         self._late_next_ns = segment.next_ns
-        return Verdict.CLOCK_STEP if self._late_ns > CLOCK_STEP_NS else Verdict.LATE
+        return Verdict.CLOCK_STEP if self.late_ns > CLOCK_STEP_NS else Verdict.LATE
 
     def _drain(self) -> None:
         """Append what waited and now joins on; drop what has been overtaken."""

@@ -3,10 +3,12 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from tests.conftest import Recording
 from xiaod.buffer import BufferSettings, InstrumentBuffer
 from xiaod.records import Channel, Segment, Window
+from xiaod.timebase import GRID_NS
 from xiaod.track import Verdict
 
 SECOND = 1_000_000_000
@@ -114,6 +116,33 @@ def test_a_clock_set_back_by_an_hour_blinds_for_seconds_only() -> None:
     assert verdicts.index(Verdict.CLOCK_STEP) <= 11
     assert windows[0].fresh
     assert len(windows) > 30
+
+
+@pytest.mark.parametrize("times", [2, 12, 60])
+def test_what_a_datalogger_had_kept_does_not_blind_for_what_is_new(times: int) -> None:
+    buffer = InstrumentBuffer(BufferSettings(wait_ns=0))
+    kept = list(range(600, 2400))
+    windows, verdicts = [], []
+    for start in (*range(600), *range(2400, 3600)):
+        sent = [start, *kept[:times]] if start >= 2400 else [start]
+        del kept[: len(sent) - 1]
+        for second in sent:
+            verdicts.append(buffer.insert(record("Z", second), NOW))
+            windows += buffer.cut(NOW)[0]
+    first = NOW // GRID_NS
+    found = {window.index - first for window in windows}
+    expected = set(range(240_000, 360_000 - 1000 + 1, 50))
+    # It costs no more than the time to see that the clock has not been set back, and that of a window to fill.
+    assert len(expected - found) <= 2 * (1000 + 100) // 50
+    assert verdicts.count(Verdict.CLOCK_STEP) <= 1
+    # A clock that is set back, later, is seen as ever.
+    verdicts = []
+    for start in range(5000, 7000):
+        buffer.insert(record("Z", start), NOW)
+        buffer.cut(NOW)
+    for start in range(6000, 6040):
+        verdicts.append(buffer.insert(record("Z", start), NOW))
+    assert verdicts.count(Verdict.CLOCK_STEP) == 1
 
 
 def test_memory_is_bounded_whatever_comes() -> None:

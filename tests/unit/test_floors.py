@@ -30,6 +30,7 @@ FLOORS = {
         "resample",
         "run",
         "waiting",
+        "refill",
         "track",
         "buffer",
         "onsets",
