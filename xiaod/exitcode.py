@@ -4,6 +4,8 @@
 2
 >>> print(summary().splitlines()[0])
 exit status:
+>>> StartError("http: cannot listen", ExitCode.FAILURE).code.value
+1
 """
 
 from enum import IntEnum
@@ -36,3 +38,11 @@ class ExitCode(IntEnum):
 def summary() -> str:
     """All statuses for ``--help``, a line each."""
     return "\n".join(["exit status:", *(f"  {code.value:<4} {code.meaning}" for code in ExitCode)])
+
+
+class StartError(Exception):
+    """The daemon cannot start; the message says why and what helps, ``code`` how to end."""
+
+    def __init__(self, message: str, code: ExitCode) -> None:
+        super().__init__(message)
+        self.code = code

@@ -12,6 +12,7 @@ from matplotlib.image import imread
 from tests.end_to_end.harness import Server
 from xiaod.cli import main
 from xiaod.config import Config
+from xiaod.equipment import open_engine
 from xiaod.offline import ListSink, offline_config, picks_of, run_offline
 from xiaod.pipeline import picker_settings
 from xiaod.plot.album import BATCH, Shot, instruments_of, make_pictures
@@ -19,7 +20,6 @@ from xiaod.plot.scene import Scene
 from xiaod.plot.tap import Tap
 from xiaod.records import Instrument
 from xiaod.replay import ReplayConfig
-from xiaod.service import open_engine
 from xiaod.soak.rounds import event_records
 from xiaod.sources.files import FileSource
 from xiaod.timebase import NS_PER_S, ns_from_iso

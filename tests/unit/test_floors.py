@@ -65,6 +65,10 @@ FLOORS = {
         "web",
         "estate",
         "inheritance",
+        "equipment",
+        "state",
+        "intake",
+        "watch",
     ),
     4: (
         "service",
@@ -136,7 +140,8 @@ def test_the_daemon_loads_neither_torch_nor_seisbench() -> None:
     code = """
 from pathlib import Path
 from xiaod.configfile import load_config
-from xiaod.service import Service, open_engine, open_sinks
+from xiaod.equipment import open_engine, open_sinks
+from xiaod.service import Service
 from xiaod.sources.seedlink import SeedLinkSource
 from xiaod.sources import link
 import xiaod.replay, xiaod.offline

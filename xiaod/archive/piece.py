@@ -26,15 +26,16 @@ from xiaod.archive.sds import sds_name
 from xiaod.config import Config
 from xiaod.engines import Engine
 from xiaod.engines.errors import ModelError
+from xiaod.equipment import open_engine
 from xiaod.metrics import Metrics
 from xiaod.offline import ListSink, run_offline
 from xiaod.picker import SECOND_LOOK_S
 from xiaod.records import BadRecord, Pick, SourceItem
-from xiaod.service import WARM_UP_S, open_engine
 from xiaod.sources import Emit
 from xiaod.sources.files import FileSource
 from xiaod.sources.miniseed import channel_of
 from xiaod.sources.patterns import matches
+from xiaod.state import WARM_UP_S
 from xiaod.timebase import ns_from_s
 from xiaod.track import Verdict
 

@@ -25,10 +25,10 @@ from xiaod.archive.plan import DAY_NS, Piece, Stretch, plan
 from xiaod.archive.work import Told, Work
 from xiaod.config import Config
 from xiaod.engines import Engine
+from xiaod.equipment import open_engine
 from xiaod.logs import get_logger
 from xiaod.offline import StreamSink, output_stream, used
 from xiaod.records import Pick
-from xiaod.service import open_engine
 from xiaod.standardoutput import leave_quietly
 from xiaod.stations import read_stations
 from xiaod.timebase import NS_PER_S, ns_from_s

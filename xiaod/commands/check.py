@@ -24,8 +24,8 @@ def run(options: argparse.Namespace) -> int:
     """Validate a configuration, the model it names, and what its sinks need."""
     from xiaod.configfile import ConfigError
     from xiaod.engines.errors import ModelError
+    from xiaod.equipment import open_engine, open_sinks
     from xiaod.placement import load_named
-    from xiaod.service import open_engine, open_sinks
     from xiaod.sinks import SinkError
 
     try:

@@ -121,10 +121,10 @@ def _pick_and_plot(options: argparse.Namespace, archive: "ArchiveOptions | None"
 
 
 def _plot(options: argparse.Namespace, picks: "Sequence[Pick]") -> None:
+    from xiaod.equipment import open_engine
     from xiaod.logs import configure_logs
     from xiaod.offline import offline_config
     from xiaod.plot.album import plot_picks
-    from xiaod.service import open_engine
 
     config = offline_config(options.config, options.model)
     # What is wrong with the files has been said.

@@ -127,8 +127,8 @@ def _draw(options: argparse.Namespace, config: "Config", inputs: "Sequence[Path]
     Raises:
         LookupError: when there is nothing to draw, or more than one instrument.
     """
+    from xiaod.equipment import open_engine
     from xiaod.plot.album import Shot, instruments_of, make_pictures
-    from xiaod.service import open_engine
     from xiaod.sinks.naming import safe
 
     engine = open_engine(config)

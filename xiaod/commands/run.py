@@ -32,10 +32,11 @@ def run(options: argparse.Namespace) -> int:
 
     from xiaod.configfile import ConfigError
     from xiaod.engines.errors import ModelError
-    from xiaod.exitcode import ExitCode
+    from xiaod.equipment import open_engine
+    from xiaod.exitcode import ExitCode, StartError
     from xiaod.logs import configure_logs, get_logger
     from xiaod.placement import load_placed
-    from xiaod.service import Service, StartError, open_engine
+    from xiaod.service import Service
 
     try:
         config = load_placed(options.config, options.shard)

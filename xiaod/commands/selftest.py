@@ -43,11 +43,11 @@ def run(options: argparse.Namespace) -> int:
 
     from xiaod.configfile import ConfigError
     from xiaod.engines.errors import ModelError
+    from xiaod.equipment import open_engine
     from xiaod.exitcode import ExitCode
     from xiaod.logs import configure_logs
     from xiaod.placement import load_placed
     from xiaod.selftest.run import chosen_sinks, selftest
-    from xiaod.service import open_engine
 
     try:
         config = load_placed(options.config or DEFAULT_CONFIG, options.shard)

@@ -19,11 +19,11 @@ from xiaod.plot.figure import draw
 from xiaod.plot.scene import Scene
 from xiaod.plot.tap import Tap
 from xiaod.records import Instrument, Pick
-from xiaod.service import WARM_UP_S
 from xiaod.sinks.naming import safe
 from xiaod.sources.files import FileSource, Wanted
 from xiaod.sources.miniseed import channel_of
 from xiaod.sources.patterns import matches
+from xiaod.state import WARM_UP_S
 from xiaod.timebase import GRID_NS, iso_from_ns, ns_from_s
 
 if TYPE_CHECKING:

@@ -16,10 +16,10 @@ from datetime import UTC, datetime
 
 from xiaod.config import Config, MqttConfig, SinkConfig
 from xiaod.config.masked import masked
+from xiaod.equipment import open_sink
 from xiaod.records import Pick
 from xiaod.selftest.outcome import Step
 from xiaod.selftest.stages import NAME
-from xiaod.service import open_sink
 from xiaod.timebase import NS_PER_S
 
 PLACES = ("path", "folder", "url", "urls", "server", "servers", "address", "host")

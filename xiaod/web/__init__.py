@@ -1,6 +1,7 @@
 """What the daemon serves over HTTP: metrics and health, the status page, and the API behind it.
 
 - :mod:`~xiaod.web.app`: the server, ``/metrics``, ``/healthz``, ``/readyz``.
+- :mod:`~xiaod.web.front`: what it is told of the running daemon.
 - :mod:`~xiaod.web.api`: ``/api/stations``, ``/api/picks``; :mod:`~xiaod.web.stream`: ``/api/stream``, server-sent events.
 - :mod:`~xiaod.web.page`: the page at ``/``, one file without outside resources.
 - :mod:`~xiaod.web.guard`: who may ask, and the headers of every answer.

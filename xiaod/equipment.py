@@ -1,0 +1,73 @@
+"""What a configuration asks for, made: its engine with its model, and its sinks.
+
+>>> from xiaod.config import SeedLinkConfig
+>>> config = Config(sources=(SeedLinkConfig(server="localhost"),))
+>>> open_engine(config).spec.name, open_sinks(config)
+('micro', [])
+"""
+
+from models.weights import resolve
+from xiaod.config import Config, SinkConfig
+from xiaod.engines import ENGINES, Engine
+from xiaod.engines.errors import ModelError
+from xiaod.sinks import SINKS, Sink, SinkError
+from xiaod.streampicker import stream_window
+from xiaod.tables import MissingExtraError, load
+from xiaod.timebase import samples_from_s
+
+
+def open_engine(config: Config) -> Engine:
+    """Load the configured engine and model.
+
+    Raises:
+        ModelError: when the model cannot be used, or does not fit the configured windows.
+    """
+    try:
+        path = resolve(config.engine.model, stateful=config.engine.kind == "stateful")
+    except FileNotFoundError as error:
+        raise ModelError(f"engine.model: {error}") from error
+    engine: Engine = load(ENGINES, config.engine.kind)(path, threads=config.engine.threads)
+    _fit(config, engine)
+    return engine
+
+
+def _fit(config: Config, engine: Engine) -> None:
+    """Refuse windows of a length that the model cannot use."""
+    length, spec = samples_from_s(config.windows.length_s), engine.spec
+    rate_hz = spec.sampling_rate_hz
+    if engine.stateful:
+        needed = stream_window(spec.delay_samples, spec.chunk_samples, samples_from_s(config.windows.hop_s))
+        if length < needed:
+            raise ModelError(
+                f"windows.length_s: {config.windows.length_s:g} s; model {spec.name}, which is "
+                f"{spec.delay_samples / rate_hz:g} s late, needs at least {needed / rate_hz:g} s"
+            )
+        return
+    lengths = sorted({spec.window_samples, *spec.lengths})
+    if not lengths[0] <= length <= lengths[-1]:
+        taken = " to ".join(f"{samples / rate_hz:g}" for samples in dict.fromkeys((lengths[0], lengths[-1])))
+        raise ModelError(
+            f"windows.length_s: {config.windows.length_s:g} s; model {spec.name} takes windows of {taken} s"
+        )
+
+
+def open_sinks(config: Config) -> list[Sink]:
+    """Make the configured sinks.
+
+    Raises:
+        SinkError: when one cannot be made.
+    """
+    return [open_sink(config, sink) for sink in config.sinks]
+
+
+def open_sink(config: Config, sink: SinkConfig) -> Sink:
+    """Make one sink; nothing is opened before it delivers.
+
+    Raises:
+        SinkError: when a package is missing, or a secret cannot be read.
+    """
+    try:
+        made: Sink = load(SINKS, sink.kind)(sink, config.agency)
+    except MissingExtraError as error:
+        raise SinkError(f"sinks: {sink.name}: {error}") from error
+    return made

@@ -1,0 +1,71 @@
+"""Making of sources: each goes on where the last run was, and one that plays a file gets a server of its own.
+
+>>> import asyncio
+>>> from xiaod.config import Config
+>>> from xiaod.metrics import Metrics
+>>> from xiaod.shard import ALONE
+>>> config = Config(sources=(SeedLinkConfig(server="localhost:18000"),))
+>>> async def name():
+...     async with AsyncExitStack() as stack:
+...         intake = Intake(State(lambda: config, ALONE, Metrics()), ALONE, stack)
+...         return (await intake.source(config.sources[0])).name
+>>> asyncio.run(name())
+'localhost:18000'
+"""
+
+from contextlib import AsyncExitStack
+from functools import partial
+from typing import TYPE_CHECKING
+
+from xiaod.config import SeedLinkConfig
+from xiaod.exitcode import ExitCode, StartError
+from xiaod.logs import get_logger
+from xiaod.shard import Shard
+from xiaod.sources import SOURCES
+from xiaod.state import State
+from xiaod.tables import load
+
+if TYPE_CHECKING:
+    from xiaod.sources.seedlink import SeedLinkSource
+
+
+class Intake:
+    """Makes the sources of one run of the daemon."""
+
+    def __init__(self, state: State, shard: Shard, stack: AsyncExitStack) -> None:
+        """Take where sources went on from, which stations are picked here, and what ends embedded servers."""
+        self._state = state
+        self._shard = shard
+        self._stack = stack
+
+    async def source(self, config: SeedLinkConfig) -> "SeedLinkSource":
+        """Make a source; it connects when it is run.
+
+        Raises:
+            StartError: when an embedded server cannot be started.
+            StoreError: when where it was cannot be read.
+        """
+        if config.replay_input is not None:
+            config = await self._embed_replay(config, config.replay_input)
+        resume, lost_ns = self._state.begin_of(config)
+        source: SeedLinkSource = load(SOURCES, config.kind)(
+            config,
+            resume=resume,
+            remember=partial(self._state.remember, config.label),
+            lost_ns=lost_ns,
+            shard=self._shard,
+        )
+        return source
+
+    async def _embed_replay(self, config: SeedLinkConfig, played: str) -> SeedLinkConfig:
+        """Start a replay server in this process and point the source at it."""
+        from xiaod.replay import ReplayConfig, ReplayError, ReplayServer
+
+        try:
+            server = await self._stack.enter_async_context(
+                ReplayServer(ReplayConfig(inputs=(played,), port=0, shift_to_now=True, loop=True))
+            )
+        except ReplayError as error:
+            raise StartError(f"sources: {config.label}: {error}", ExitCode.CONFIGURATION) from error
+        get_logger("service").info("replay.listening", host="127.0.0.1", port=server.port, plays=played)
+        return config.model_copy(update={"name": config.label, "server": f"127.0.0.1:{server.port}"})

@@ -1,0 +1,177 @@
+"""What a run leaves for the next one: a folder that is its alone, the store in it, and how far everything has been picked.
+
+What cannot be written now is written later: a disk that is full or gone ends nothing.
+
+>>> from pathlib import Path
+>>> from tempfile import TemporaryDirectory
+>>> from xiaod.config import StateConfig
+>>> source = SeedLinkConfig(server="localhost", begin="resume")
+>>> with TemporaryDirectory() as folder, ExitStack() as stack:
+...     config = Config(sources=(source,), state=StateConfig(folder=Path(folder)))
+...     state = State(lambda: config, Shard(0, 1), Metrics())
+...     state.lock(stack)
+...     state.open(stack)
+...     state.begin_of(source)
+({}, None)
+"""
+
+import sqlite3
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack, ExitStack
+from typing import TYPE_CHECKING
+
+from xiaod.config import Config, SeedLinkConfig
+from xiaod.exitcode import ExitCode, StartError
+from xiaod.inheritance import OtherCountError, inherit, refuse_other_counts
+from xiaod.ledger import Ledger
+from xiaod.lock import FolderLock, LockedError
+from xiaod.logs import get_logger
+from xiaod.metrics import Metrics
+from xiaod.placement import base_folder
+from xiaod.records import Positions
+from xiaod.shard import Shard
+from xiaod.store import STORE, PickStore
+from xiaod.timebase import ns_from_s
+
+if TYPE_CHECKING:
+    from xiaod.sources.seedlink import SeedLinkSource
+
+SETTLE_S = 15.0
+"""With ``max_lead_s``, how far behind the newest window everything is picked for good."""
+WARM_UP_S = 15.0
+"""With the length of a window, what must come again before that for windows, averages and filters to be as they were."""
+DAY_S = 86_400.0
+RESUME = "resume"
+
+
+class State:
+    """The state folder of one run of the daemon."""
+
+    def __init__(self, config: Callable[[], Config], shard: Shard, metrics: Metrics) -> None:
+        """Set up; nothing is opened before :meth:`lock` and :meth:`open`.
+
+        Args:
+            config: the configuration as it is now.
+            shard: which of several processes this is.
+            metrics: where failures are counted.
+        """
+        self._config = config
+        self._shard = shard
+        self._metrics = metrics
+        self._log = get_logger("service")
+        self.store: PickStore | None = None
+        """The record of truth; None where there is no disk to write to."""
+        self.ledger: Ledger | None = None
+
+    def lock(self, stack: AsyncExitStack | ExitStack) -> None:
+        """Be the only one in the state folder: two daemons would take each other's picks for their own.
+
+        Raises:
+            StartError: when another daemon uses it, or one that counts shards otherwise runs beside it.
+        """
+        folder = self._config().state.folder
+        try:
+            lock = FolderLock(folder, self._shard)
+            stack.callback(lock.release)
+            refuse_other_counts(base_folder(folder, self._shard), self._shard)
+        except LockedError as error:
+            raise StartError(
+                f"state.folder: {error}; stop that one, or give this one a folder or a shard of its own",
+                ExitCode.CONFIGURATION,
+            ) from error
+        except OtherCountError as error:
+            # Once those have stopped, a restart mends it.
+            raise StartError(f"shard.count: {error}", ExitCode.FAILURE) from error
+        except OSError as error:
+            # Without a folder to write to there is nothing to share; the store will say so.
+            self._log.warning("state.not_locked", folder=str(folder), error=error.strerror)
+
+    def open(self, stack: AsyncExitStack | ExitStack) -> None:
+        """Open the record of truth; without a disk to write to, picks go to the sinks from memory, and the log says so.
+
+        Raises:
+            StartError: when what other shards have left cannot be taken over.
+        """
+        config = self._config()
+        try:
+            self.store = PickStore(config.state.folder / STORE)
+        except OSError as error:
+            self._metrics.store_errors.inc()
+            self._log.error(
+                "store.unavailable",
+                error=str(error),
+                consequence="picks are not kept for sinks that are down, and not across a restart",
+            )
+            return
+        stack.callback(self.store.close)
+        if self.store.lost_ns is None:
+            # What others left long ago is no substitute for a store that was damaged.
+            self._inherit()
+        self._metrics.store_available.set(1)
+        resumed = any(source.begin == RESUME for source in config.sources)
+        self.ledger = Ledger(self.store, resumed, config.buffer.max_lead_s + SETTLE_S)
+
+    def _inherit(self) -> None:
+        """Go on where other shards have left stations that are picked here now."""
+        config = self._config()
+        base = base_folder(config.state.folder, self._shard)
+        try:
+            found = inherit(base, self._shard, [sink.name for sink in config.sinks])
+        except sqlite3.Error as error:
+            raise StartError(
+                f"state.folder: what other shards have left cannot be taken over: {error}", ExitCode.FAILURE
+            ) from error
+        if found.unreadable:
+            self._log.error(
+                "shard.not_inherited",
+                stores=found.unreadable,
+                consequence="stations that have come from there begin anew",
+            )
+        if found.stations or found.undelivered:
+            self._log.info(
+                "shard.inherited",
+                shard=str(self._shard),
+                stations=found.stations,
+                undelivered=found.undelivered,
+            )
+
+    def begin_of(self, source: SeedLinkConfig) -> tuple[Positions | None, int | None]:
+        """Where a source goes on, None: anew; and behind which time its data are wanted where the positions were lost with the store."""
+        if source.begin != RESUME or self.store is None:
+            return None, None
+        lost_ns = self.store.lost_ns
+        if lost_ns is not None:
+            # What was in the damaged store is behind what it was written last for.
+            lost_ns -= ns_from_s(self._warm_s + self._config().buffer.max_lead_s + SETTLE_S)
+        return self.store.positions(source.label), lost_ns
+
+    def remember(self, source: str, positions: Positions) -> None:
+        """Keep where a source stands."""
+        self._saving(lambda store: store.save({}, {source: positions}))
+
+    def save(self, sources: Mapping[str, "SeedLinkSource"]) -> None:
+        """Save how far everything has been picked, and forget what is old."""
+        if self.ledger is None:
+            return
+        config, ledger = self._config(), self.ledger
+        warm_ns = ns_from_s(self._warm_s)
+        needed = {station: time_ns - warm_ns for station, time_ns in ledger.resume_at().items()}
+        positions = {name: source.resumable(needed) for name, source in sources.items()}
+        self._saving(lambda _: ledger.flush(positions))
+        if config.state.keep_days:
+            before_ns = time.time_ns() - ns_from_s(config.state.keep_days * DAY_S)
+            self._saving(lambda store: store.prune(before_ns, [sink.name for sink in config.sinks]))
+
+    def _saving(self, write: Callable[[PickStore], object]) -> None:
+        """Write to the store; what cannot be written now is written later."""
+        try:
+            if self.store is not None:
+                write(self.store)
+        except OSError as error:
+            self._metrics.state_errors.inc()
+            self._log.warning("state.not_saved", error=str(error))
+
+    @property
+    def _warm_s(self) -> float:
+        return self._config().windows.length_s + WARM_UP_S

@@ -1,0 +1,91 @@
+"""The look around, every second: silent stations, a clock that was set, signs of life for the service manager, state to be saved.
+
+>>> from xiaod.config import Config, SeedLinkConfig
+>>> config = Config(sources=(SeedLinkConfig(server="localhost"),))
+>>> watch = Watch(lambda: config, Notifier({}), Watchdog(10.0), Metrics(), lambda: None)
+>>> watch.heartbeat_s
+1.0
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from xiaod.config import Config
+from xiaod.logs import get_logger
+from xiaod.metrics import Metrics
+from xiaod.notify import Notifier, Watchdog
+from xiaod.pipeline import Pipeline
+from xiaod.timebase import NS_PER_S
+
+CLOCK_STEP_NS = NS_PER_S
+"""A change of the host's clock against the steady one that is more than drift."""
+HEARTBEAT_S = 1.0
+"""How often stations, watchdog and state are looked at, at least."""
+
+
+class Watch:
+    """Looks after one run of the daemon."""
+
+    def __init__(
+        self,
+        config: Callable[[], Config],
+        notifier: Notifier,
+        watchdog: Watchdog,
+        metrics: Metrics,
+        save: Callable[[], None],
+    ) -> None:
+        """Set up.
+
+        Args:
+            config: the configuration as it is now.
+            notifier: to the service manager.
+            watchdog: how often that wants a sign of life.
+            metrics: where steps of the clock are counted.
+            save: called every ``state.save_interval_s``.
+        """
+        self._config = config
+        self._notifier = notifier
+        self._watchdog = watchdog
+        self._metrics = metrics
+        self._save = save
+        self._log = get_logger("service")
+        # Twice within the pace, so that a look that comes late does not miss it.
+        self.heartbeat_s = min(HEARTBEAT_S, (watchdog.pace_s or HEARTBEAT_S) / 2)
+        self.reload_refused = False
+        """Whether the status says so."""
+
+    async def run(self, pipeline: Pipeline) -> None:
+        """Look after stations, state and the watchdog, for ever."""
+        saved_s = time.monotonic()
+        worked = -1
+        offset_ns = time.time_ns() - time.monotonic_ns()
+        while True:
+            self._notifier.status(self._status(pipeline))
+            await asyncio.sleep(self.heartbeat_s)
+            for change in pipeline.board.review(time.monotonic_ns()):
+                event = self._log.warning if change.stale else self._log.info
+                event(
+                    "station.stale" if change.stale else "station.fresh",
+                    instrument=str(change.instrument),
+                    silent_s=round(change.silent_s, 1),
+                )
+            if pipeline.monitor is not None:
+                pipeline.monitor.tidy()
+            step_ns = time.time_ns() - time.monotonic_ns() - offset_ns
+            if abs(step_ns) > CLOCK_STEP_NS:
+                offset_ns += step_ns
+                self._metrics.clock_steps.inc()
+                self._log.warning("clock.stepped", step_s=round(step_ns / NS_PER_S, 3))
+            # Alive is who has nothing to do, or has done something since: a timer alone would prove nothing.
+            done = pipeline.work_done()
+            if self._watchdog.due(time.monotonic(), alive=not pipeline.pending() or done != worked):
+                self._notifier.send("WATCHDOG=1")
+            worked = done
+            if time.monotonic() - saved_s >= self._config().state.save_interval_s:
+                saved_s = time.monotonic()
+                self._save()
+
+    def _status(self, pipeline: Pipeline) -> str:
+        refused = "; the last reload was refused, see the log" if self.reload_refused else ""
+        return f"{pipeline.board.fresh()}/{len(pipeline.board)} stations fresh{refused}"

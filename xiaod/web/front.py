@@ -1,0 +1,112 @@
+"""What the web server is told of a running daemon: metrics, readiness, and what the page and its API show.
+
+>>> from xiaod.web.front import Front
+>>> Front.open.__name__
+'open'
+"""
+
+import time
+from collections.abc import Callable, Collection
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
+
+from xiaod import __version__
+from xiaod.config import Config
+from xiaod.exitcode import ExitCode, StartError
+from xiaod.logs import get_logger
+from xiaod.metrics import Metrics
+from xiaod.pipeline import Pipeline
+from xiaod.store import PickStore
+from xiaod.web.app import Readiness, WebServer, readiness
+
+if TYPE_CHECKING:
+    from xiaod.web.api import StatusApi
+
+
+class Front:
+    """The HTTP side of one run of the daemon."""
+
+    def __init__(
+        self,
+        config: Callable[[], Config],
+        pipeline: Pipeline,
+        model: str,
+        metrics: Metrics,
+        store: PickStore | None,
+        sources: Collection[str],
+    ) -> None:
+        """Set up.
+
+        Args:
+            config: the configuration as it is now.
+            pipeline: what is shown.
+            model: its name and version.
+            metrics: what ``/metrics`` gives.
+            store: where picks are read from.
+            sources: names of the sources, as they are now.
+        """
+        self._config = config
+        self._pipeline = pipeline
+        self._model = model
+        self._metrics = metrics
+        self._store = store
+        self._sources = sources
+
+    async def open(self, stack: AsyncExitStack) -> None:
+        """Listen until the stack is left.
+
+        Raises:
+            StartError: when it cannot.
+        """
+        http = self._config().http
+        web = WebServer(
+            http.host,
+            http.port,
+            self._exposition,
+            self._readiness,
+            self._api(),
+            http.max_clients,
+            lambda reason: self._metrics.http_refused.labels(reason).inc(),
+        )
+        try:
+            await web.start()
+        except OSError as error:
+            raise StartError(
+                f"http: cannot listen on {http.host}:{http.port}: {error.strerror}; "
+                "stop what uses it, or change http.port (0 takes a free one)",
+                ExitCode.FAILURE,
+            ) from error
+        stack.push_async_callback(web.stop)
+        get_logger("service").info("web.listening", host=http.host, port=web.port)
+
+    def _api(self) -> "StatusApi | None":
+        """What is behind the status page, where there is one."""
+        if self._pipeline.monitor is None:
+            return None
+        from xiaod.web.api import Identity, StatusApi
+
+        return StatusApi(
+            self._config().http,
+            self._pipeline.monitor,
+            lambda: self._config().agency,
+            self._metrics,
+            Identity(__version__, self._model, time.time_ns()),
+            self._links,
+            self._store,
+        )
+
+    def _links(self) -> dict[str, str]:
+        return {name: self._pipeline.board.links.get(name, "starting") for name in self._sources}
+
+    def _exposition(self) -> bytes:
+        self._pipeline.observe()
+        self._metrics.room(self._config().state.folder)
+        return self._metrics.exposition()
+
+    def _readiness(self) -> Readiness:
+        board = self._pipeline.board
+        return readiness(
+            self._links(),
+            board.fresh(),
+            sorted(str(entry.instrument) for entry in board if entry.stale),
+        )
