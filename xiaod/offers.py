@@ -17,7 +17,7 @@ from typing import TextIO
 from xiaod.config import Config, SeedLinkConfig
 from xiaod.shard import ALONE, Shard, shard_of
 from xiaod.sources.discovery import DiscoveryError, ServerInfo, discover
-from xiaod.sources.patterns import matches, plan
+from xiaod.sources.patterns import matcher, plan
 
 
 def print_offers(
@@ -48,7 +48,7 @@ def print_offers(
         asked = plan(source.streams, channels)
         stations |= {(one.network, one.station) for one in asked}
         out.write(_report(source, info, shard, shown_shards))
-        if not any(matches(channel, source.streams) for channel in channels):
+        if not any(map(matcher(source.streams), channels)):
             status = 1
     if shown_shards > 1:
         out.write(balance(stations, shown_shards))
@@ -88,10 +88,9 @@ def ask(source: SeedLinkConfig, timeout_s: float) -> ServerInfo:
 
 def _report(source: SeedLinkConfig, info: ServerInfo, shard: Shard, shown_shards: int) -> str:
     channels = [item.channel for item in info.streams]
+    is_meant = matcher(source.streams)
     selected = {
-        channel
-        for channel in channels
-        if shard.holds(channel.network, channel.station) and matches(channel, source.streams)
+        channel for channel in channels if shard.holds(channel.network, channel.station) and is_meant(channel)
     }
 
     def place(network: str, station: str) -> str:

@@ -1,13 +1,14 @@
 """Which channels a pattern means, and whether what is asked of a server brings all of them."""
 
 import re
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xiaod.records import Channel
-from xiaod.sources.patterns import MAX_SELECTORS, Subscription, matches, needs_listing, plan
+from xiaod.sources.patterns import MAX_SELECTORS, Subscription, matcher, matches, needs_listing, plan
 
 CHANNEL = Channel("BW", "RJOB", "", "EHZ")
 ALPHABET = "ABZ01"
@@ -172,6 +173,26 @@ def test_matches_as_a_naive_model_does(data: st.DataObject, channel: Channel) ->
     assert matches(channel, [pattern]) == naive(channel, pattern)
     other = data.draw(channels)
     assert matches(other, [pattern]) == naive(other, pattern)
+    both = [pattern, data.draw(wanted_of(other))]
+    assert all(matcher(both)(one) == matches(one, both) for one in (channel, other))
+
+
+class Counted(tuple[str, ...]):
+    """Patterns that know how often they have been gone through."""
+
+    times = 0
+
+    def __iter__(self) -> Iterator[str]:
+        self.times += 1
+        return super().__iter__()
+
+
+def test_many_patterns_are_not_gone_through_for_each_channel() -> None:
+    stations = [f"S{number:03}" for number in range(200)]
+    offered = [Channel("XX", station, "", "HH" + component) for station in stations for component in "ZNE"]
+    patterns = Counted(f"XX.{station}.*.HH?" for station in stations)
+    assert [one.station for one in plan(patterns, offered)] == stations
+    assert patterns.times <= 2
 
 
 @settings(deadline=None)

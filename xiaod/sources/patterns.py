@@ -9,7 +9,7 @@ True
 
 import re
 import string
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -42,6 +42,23 @@ def matches(channel: Channel, patterns: Iterable[str]) -> bool:
     return any(_matches(channel, pattern) for pattern in patterns)
 
 
+def matcher(patterns: Iterable[str]) -> Callable[[Channel], bool]:
+    """The same for many channels: patterns that name their station are found at once, however many there are."""
+    named: dict[tuple[str, str], list[str]] = {}
+    others: list[str] = []
+    for pattern in patterns:
+        network, station, _, _ = pattern.split(".")
+        if _WILDCARD.search(network + station):
+            others.append(pattern)
+        else:
+            named.setdefault((network, station), []).append(pattern)
+
+    def wanted(channel: Channel) -> bool:
+        return matches(channel, named.get((channel.network, channel.station), ())) or matches(channel, others)
+
+    return wanted
+
+
 def may_match(instrument: Instrument, patterns: Collection[str]) -> bool:
     """Whether any pattern matches a channel that an instrument could have."""
     place = instrument.network, instrument.station, instrument.location
@@ -57,8 +74,9 @@ def plan(patterns: Collection[str], offered: Collection[Channel]) -> tuple[Subsc
             can be asked for.
     """
     wanted: dict[tuple[str, str], set[str]] = {}
+    is_meant = matcher(patterns)
     for channel in offered:
-        if matches(channel, patterns):
+        if is_meant(channel):
             selector = f"{channel.location}{channel.channel}{DATA_TYPE}"
             wanted.setdefault((channel.network, channel.station), set()).add(selector)
     for pattern in patterns:

@@ -34,7 +34,7 @@ from xiaod.shard import ALONE, Shard
 from xiaod.sources import Emit
 from xiaod.sources.discovery import DiscoveryError, discover
 from xiaod.sources.miniseed import decode
-from xiaod.sources.patterns import matches, needs_listing, plan
+from xiaod.sources.patterns import matcher, needs_listing, plan
 from xiaod.timebase import ns_from_iso, ns_from_s
 
 if TYPE_CHECKING:
@@ -92,6 +92,7 @@ class SeedLinkSource:
         self._shard = shard
         self._lost_ns = lost_ns
         self._config = config
+        self._is_meant = matcher(config.streams)
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._positions: dict[tuple[str, str], tuple[int, int]] = {
@@ -235,7 +236,7 @@ class SeedLinkSource:
 
     def _wants(self, channel: Channel) -> bool:
         """Whether a channel is picked here."""
-        return self._shard.holds(channel.network, channel.station) and matches(channel, self._config.streams)
+        return self._shard.holds(channel.network, channel.station) and self._is_meant(channel)
 
     def _idle(self, stations: int, emit: Emit) -> None:
         """All stations are with other shards: look again when there may be new ones."""
