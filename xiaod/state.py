@@ -37,12 +37,23 @@ from xiaod.timebase import ns_from_s
 if TYPE_CHECKING:
     from xiaod.sources.seedlink import SeedLinkSource
 
-SETTLE_S = 15.0
-"""With ``max_lead_s``, how far behind the newest window everything is picked for good."""
+SETTLE_S = 5.0
+"""What an onset that is looked at again may move, and more."""
 WARM_UP_S = 15.0
 """With the length of a window, what must come again before that for windows, averages and filters to be as they were."""
 DAY_S = 86_400.0
 RESUME = "resume"
+
+
+def settled_s(config: Config) -> float:
+    """How far behind the newest window everything has been picked for good.
+
+    A component that comes as late as is waited for at all is looked at over a whole window.
+
+    >>> settled_s(Config(sources=(SeedLinkConfig(server="localhost"),)))
+    55.0
+    """
+    return config.buffer.max_lead_s + config.windows.length_s + SETTLE_S
 
 
 class State:
@@ -110,7 +121,7 @@ class State:
             self._inherit()
         self._metrics.store_available.set(1)
         resumed = any(source.begin == RESUME for source in config.sources)
-        self.ledger = Ledger(self.store, resumed, config.buffer.max_lead_s + SETTLE_S)
+        self.ledger = Ledger(self.store, resumed, settled_s(config))
 
     def _inherit(self) -> None:
         """Go on where other shards have left stations that are picked here now."""
@@ -143,7 +154,7 @@ class State:
         lost_ns = self.store.lost_ns
         if lost_ns is not None:
             # What was in the damaged store is behind what it was written last for.
-            lost_ns -= ns_from_s(self._warm_s + self._config().buffer.max_lead_s + SETTLE_S)
+            lost_ns -= ns_from_s(self._warm_s + settled_s(self._config()))
         return self.store.positions(source.label), lost_ns
 
     def remember(self, source: str, positions: Positions) -> None:

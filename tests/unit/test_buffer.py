@@ -1,14 +1,18 @@
 """The buffer of one instrument, live: slow components, lanes, limits, memory."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from tests.conftest import Recording
 from xiaod.buffer import BufferSettings, InstrumentBuffer
+from xiaod.config import Config
+from xiaod.pipeline import buffer_settings
 from xiaod.records import Channel, Segment, Window
-from xiaod.timebase import GRID_NS
+from xiaod.state import settled_s
+from xiaod.timebase import GRID_NS, samples_from_s
 from xiaod.track import Verdict
 
 SECOND = 1_000_000_000
@@ -68,6 +72,26 @@ def test_a_slower_component_holds_nothing_up_and_is_looked_at_when_it_comes() ->
         w.index for w in following
     }
     assert len(twice) > 20
+
+
+@pytest.mark.parametrize(
+    "keys", [{}, {"buffer": {"max_component_wait_s": 0.5}}, {"windows": {"length_s": 30.0}}]
+)
+@pytest.mark.parametrize("late_s", [9.0, 29.0, 30.0])
+def test_what_a_late_component_brings_is_nothing_that_counts_as_picked_for_good(
+    late_s: float, keys: dict[str, Any]
+) -> None:
+    """A run that goes on makes no picks that are older than what counts so."""
+    config = Config.model_validate({"sources": [{"server": "localhost"}], **keys})
+    buffer = InstrumentBuffer(buffer_settings(config))
+    newest, late = 0, []
+    for _, window in live(buffer, 150, {"Z": 0.0, "N": 0.0, "E": late_s}):
+        if window.lane == 0:
+            newest = max(newest, window.stop)
+        else:
+            late.append(newest - window.index)
+    assert late
+    assert max(late) <= samples_from_s(settled_s(config))
 
 
 def test_a_component_that_has_died_is_not_waited_for() -> None:
