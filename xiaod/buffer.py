@@ -31,13 +31,15 @@ from xiaod.records import Arrival, Instrument, Segment, Window
 from xiaod.refill import Refill
 from xiaod.resample import MAX_RATE_HZ, MIN_RATE_HZ
 from xiaod.run import Run
-from xiaod.timebase import GRID_NS, NS_PER_S, grid_index
+from xiaod.timebase import GRID_NS, NS_PER_S, grid_index, samples_from_s
 from xiaod.track import Gap, Track, Verdict
 
 ADVANCING = frozenset({Verdict.GOOD, Verdict.OVERLAPPING, Verdict.CLOCK_STEP})
 """Verdicts of records whose samples were used."""
 JOINS_NS = NS_PER_S
 """A record that begins so soon behind the newest data goes on where the stream was."""
+RETIRED = samples_from_s(3600.0)
+"""A component that is so far behind gives its row to one that has none: sensors are exchanged, and come back as Z12 instead of ZNE."""
 MAX_PIECE_S = 10.0
 """Longer records are taken in pieces of this length, so that no record can outgrow the buffer."""
 
@@ -309,6 +311,8 @@ class InstrumentBuffer:
 
     def _forget(self) -> None:
         """Let go of what no window will need."""
+        if len(self._rows) < len(self._tracks):
+            self._retire()
         if self._cursor is None:
             return
         needed = min(self._cursor, self._incomplete[0][0]) if self._incomplete else self._cursor
@@ -322,6 +326,15 @@ class InstrumentBuffer:
                     run.trim(needed)
         while len(self._leads) > 1 and self._leads[0][0] < self._cursor + self._settings.length:
             self._leads.popleft()
+
+    def _retire(self) -> None:
+        edge = self.edge
+        for letter, _ in self._rows:
+            if edge - self._tracks[letter].edge > RETIRED:
+                del self._tracks[letter]
+                for lane in self._lanes:
+                    lane.letters -= {letter}
+        self._rows = self._rows_now()
 
 
 def pieces_of(segment: Segment) -> Iterator[Segment]:

@@ -169,6 +169,18 @@ def test_what_a_datalogger_had_kept_does_not_blind_for_what_is_new(times: int) -
     assert verdicts.count(Verdict.CLOCK_STEP) == 1
 
 
+def test_a_sensor_with_other_components_takes_the_rows_of_the_one_before() -> None:
+    buffer = InstrumentBuffer(BufferSettings(wait_ns=0))
+    found = []
+    for start in range(0, 4000, 10):
+        for component in "ZNE" if start < 100 else "Z12":
+            buffer.insert(record(component, start, 10), NOW)
+            found += [window.components for window in buffer.cut(NOW)[0]]
+    # For an hour it is not certain that the components before are gone for good.
+    assert found[len(found) // 2] == "Z--"
+    assert found[-1] == "Z12"
+
+
 def test_memory_is_bounded_whatever_comes() -> None:
     buffer = InstrumentBuffer(BufferSettings(wait_ns=3 * SECOND))
     most = 0
