@@ -117,6 +117,8 @@ class InstrumentBuffer:
         """Windows that are ready, in order, and gaps that became facts since; ``host_ns`` is the time that latencies are told by."""
         self._host_ns = now_ns if host_ns is None else host_ns
         gaps = [gap for track in self._tracks.values() for gap in track.release(now_ns)]
+        if len(self._rows) < len(self._tracks):
+            self._retire()
         windows = list(self._ready(now_ns, final=False))
         self._forget()
         return windows, gaps
@@ -311,8 +313,6 @@ class InstrumentBuffer:
 
     def _forget(self) -> None:
         """Let go of what no window will need."""
-        if len(self._rows) < len(self._tracks):
-            self._retire()
         if self._cursor is None:
             return
         needed = min(self._cursor, self._incomplete[0][0]) if self._incomplete else self._cursor
