@@ -215,7 +215,7 @@ def test_components_of_the_past_keep_the_rows_of_the_others() -> None:
         buffer = InstrumentBuffer(BufferSettings(length=1000), letters)
         for letter in "Z2":
             buffer.insert(
-                Segment(Channel("XX", "A", "", "HH" + letter), 0, 100.0, np.ones(2000, np.int32)), None
+                Segment(Channel("XX", "A", "", "HH" + letter), NOW, 100.0, np.ones(2000, np.int32)), None
             )
         windows = buffer.cut(None)[0] + buffer.finish(None)
         assert {window.components for window in windows} == {expected}
