@@ -122,6 +122,9 @@ class StoredBacklog:
         behind = self._held[-1] if self._held else None
         found = self._store.waiting(self._sink, limit, after=behind if self._passed is None else self._passed)
         self._given = [place for place, _ in found]
+        if limit and not found:
+            # A pick that was damaged in the store has left it.
+            self._count = 0
         return [pick for _, pick in found]
 
     def delivered(self, held: int) -> None:

@@ -44,6 +44,8 @@ SCHEMA_VERSION = 2
 KNOWN_VERSIONS = (0, 1, 2)
 """Version 1 had no positions; they are added."""
 BUSY_S = 10.0
+ILLEGIBLE = (ValueError, KeyError, TypeError, AttributeError)
+"""What comes of a document in which a byte is wrong: SQLite sees only what holds documents together."""
 DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 PRUNED_AT_ONCE = 1000
 """Picks that are forgotten in one transaction, so that none waits long."""
@@ -63,6 +65,11 @@ CREATE TABLE IF NOT EXISTS positions (
 """
 UNSIGNED = AgencyConfig()
 """Documents in the store: who signs is a matter of the sinks."""
+
+
+def legible(text: bytes) -> str:
+    """A text of the store; what is no UTF-8 in it is replaced."""
+    return text.decode(errors="replace")
 
 
 class StoreError(OSError):
@@ -161,10 +168,10 @@ class PickStore:
         """
         with self._transaction() as cursor:
             rows = cursor.execute(
-                "SELECT place, document FROM picks WHERE place > ? ORDER BY place LIMIT ?",
+                "SELECT place, id, document FROM picks WHERE place > ? ORDER BY place LIMIT ?",
                 (self._cursor_of(sink) if after is None else after, limit),
             ).fetchall()
-        return [(place, pick_from_document(json.loads(document))) for place, document in rows]
+            return self._legible(cursor, rows)
 
     def delivered(self, sink: str, place: int) -> None:
         """Move a sink's cursor behind a pick.
@@ -206,14 +213,14 @@ class PickStore:
     ) -> list[Pick]:
         """Picks of a time span, in order of time."""
         low, high = -(2**63) if since_ns is None else since_ns, 2**63 - 1 if until_ns is None else until_ns
-        text = "SELECT document FROM picks WHERE time_ns >= ? AND time_ns < ?"
+        text = "SELECT place, id, document FROM picks WHERE time_ns >= ? AND time_ns < ?"
         values: list[int | str] = [low, high]
         if instrument is not None:
             text += " AND instrument = ?"
             values.append(instrument.text)
         with self._transaction() as cursor:
             rows = cursor.execute(text + " ORDER BY time_ns, place", values).fetchall()
-        return [pick_from_document(json.loads(document)) for (document,) in rows]
+            return [pick for _, pick in self._legible(cursor, rows)]
 
     def prune(self, before_ns: int, sinks: Sequence[str]) -> int:
         """Forget picks that were stored before a time and that all these sinks have got; gives their number."""
@@ -230,6 +237,19 @@ class PickStore:
         """Close the file; what is in it stays."""
         with self._lock:
             self._connection.close()
+
+    def _legible(
+        self, cursor: sqlite3.Cursor, rows: Sequence[tuple[int, str, str]]
+    ) -> list[tuple[int, Pick]]:
+        """Picks of rows, with their places; a row whose text is damaged goes, and into the log."""
+        found = []
+        for place, name, document in rows:
+            try:
+                found.append((place, pick_from_document(json.loads(document))))
+            except ILLEGIBLE as error:
+                cursor.execute("DELETE FROM picks WHERE place = ?", (place,))
+                self._log.error("store.illegible", pick=name, document=document, error=repr(error))
+        return found
 
     @staticmethod
     def _advance(cursor: sqlite3.Cursor, frontiers: Mapping[Instrument, int]) -> None:
@@ -258,6 +278,7 @@ class PickStore:
     def _open(self) -> sqlite3.Connection:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         connection = sqlite3.connect(self.path, timeout=BUSY_S, check_same_thread=False)
+        connection.text_factory = legible
         try:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = NORMAL")

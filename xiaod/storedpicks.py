@@ -18,12 +18,12 @@ True
 
 import json
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 from xiaod.records import Instrument, Pick
 from xiaod.sinks.document import pick_from_document
-from xiaod.store import BUSY_S, KNOWN_VERSIONS, SCHEMA_VERSION, StoreError
+from xiaod.store import BUSY_S, ILLEGIBLE, KNOWN_VERSIONS, SCHEMA_VERSION, StoreError, legible
 
 MOST = 2**63 - 1
 
@@ -35,7 +35,7 @@ def stored_picks(
     instrument: Instrument | None = None,
     limit: int | None = None,
 ) -> list[Pick]:
-    """Picks of a time span, in order of time.
+    """Picks of a time span, in order of time; one whose text is damaged is left out.
 
     Args:
         path: the store.
@@ -60,11 +60,16 @@ def stored_picks(
             rows = store.execute(text, values).fetchall()
     except sqlite3.Error as error:
         raise StoreError(f"{path}: {error}") from error
-    return [pick_from_document(json.loads(document)) for (document,) in reversed(rows)]
+    found = []
+    for (document,) in reversed(rows):
+        with suppress(*ILLEGIBLE):
+            found.append(pick_from_document(json.loads(document)))
+    return found
 
 
 def _opened(path: Path) -> sqlite3.Connection:
     store = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_S)
+    store.text_factory = legible
     try:
         [version] = store.execute("PRAGMA user_version").fetchone()
         if version not in KNOWN_VERSIONS:

@@ -18,6 +18,7 @@ from xiaod.backlog import StoredBacklog
 from xiaod.ledger import Ledger
 from xiaod.records import Channel, Instrument, Pick
 from xiaod.store import PickStore, StoreDamagedError, StoreError
+from xiaod.storedpicks import stored_picks
 from xiaod.timebase import NS_PER_S
 
 INSTRUMENT = Instrument("BW", "RJOB", "", "EH")
@@ -195,6 +196,40 @@ def test_damage_while_it_is_used_is_not_waited_out(path: Path) -> None:
     store = PickStore(path)
     assert store.lost_ns is not None
     assert store.add([pick_of(400)], {}) == [pick_of(400)]
+    store.close()
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.floats(0, 1, exclude_max=True), st.integers(0, 255), st.booleans())
+def test_a_document_with_a_wrong_byte_holds_nobody_up(
+    tmp_path_factory: pytest.TempPathFactory, where: float, byte: int, looked_at: bool
+) -> None:
+    path = tmp_path_factory.mktemp("store") / "picks.sqlite"
+    store = PickStore(path)
+    backlog = StoredBacklog(store, "sink")
+    picks = [pick_of(number) for number in (1, 2, 3)]
+    for pick in store.add(picks, {}):
+        backlog.append(pick)
+    [document] = store._connection.execute(
+        "SELECT document FROM picks WHERE id = ?", (picks[1].id,)
+    ).fetchone()
+    content = bytearray(document.encode())
+    content[int(where * len(content))] = byte
+    with store._connection as connection:
+        connection.execute(
+            "UPDATE picks SET document = CAST(? AS TEXT) WHERE id = ?", (bytes(content), picks[1].id)
+        )
+    assert {picks[0].id, picks[2].id} <= {pick.id for pick in stored_picks(path)}
+    if looked_at:
+        known = store.between(None, None)
+        assert (known[0], known[-1]) == (picks[0], picks[2])
+    got = []
+    while batch := backlog.waiting(1):
+        got += batch
+        backlog.delivered(0)
+    assert (got[0], got[-1], len(backlog)) == (picks[0], picks[2], 0)
+    # Should it be made again, it is there again.
+    assert len(store.between(None, None)) + len(store.add([picks[1]], {})) == 3
     store.close()
 
 
