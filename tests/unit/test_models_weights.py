@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from models.frontend import prepare
+from models.geometry import PRESETS, NetConfig
 from models.spec import ModelSpec
 from models.weights import shipped, stateful_path, weights_path
 from tests.conftest import Recording
@@ -22,6 +23,15 @@ def model(request: pytest.FixtureRequest) -> Path:
 def test_the_default_model_is_shipped() -> None:
     assert {"micro", "small"} <= set(shipped())
     assert set(shipped(stateful=True)) == {"micro-stream"}
+
+
+@pytest.mark.parametrize("name", sorted(set(PRESETS) & set(shipped())))
+def test_a_preset_with_the_name_of_a_shipped_model_is_that_network(name: str) -> None:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(weights_path(name), providers=["CPUExecutionProvider"])
+    spec = ModelSpec.from_metadata(session.get_modelmeta().custom_metadata_map)
+    assert NetConfig.from_dict(dict(spec.net)) == PRESETS[name]
 
 
 @pytest.mark.parametrize("name", sorted(shipped(stateful=True)))
