@@ -167,11 +167,15 @@ class PickStore:
             StoreError: when they cannot be read.
         """
         with self._transaction() as cursor:
-            rows = cursor.execute(
-                "SELECT place, id, document FROM picks WHERE place > ? ORDER BY place LIMIT ?",
-                (self._cursor_of(sink) if after is None else after, limit),
-            ).fetchall()
-            return self._legible(cursor, rows)
+            behind = self._cursor_of(sink) if after is None else after
+            while True:
+                rows = cursor.execute(
+                    "SELECT place, id, document FROM picks WHERE place > ? ORDER BY place LIMIT ?",
+                    (behind, limit),
+                ).fetchall()
+                # What cannot be read has gone: those behind it follow.
+                if (found := self._legible(cursor, rows)) or not rows:
+                    return found
 
     def delivered(self, sink: str, place: int) -> None:
         """Move a sink's cursor behind a pick.
