@@ -27,7 +27,7 @@ from xiaod.records import Instrument, Pick
 from xiaod.sinks import Sink
 from xiaod.sinks.formats import line_format, render
 from xiaod.sources import Source
-from xiaod.sources.files import FileSource
+from xiaod.sources.files import FileSource, holds_records
 from xiaod.standardoutput import leave_quietly
 from xiaod.stations import Stations, read_stations
 
@@ -169,8 +169,17 @@ def offline_config(config_path: Path | None, model: str | None) -> Config:
 
 
 def output_stream(output: Path | None) -> AbstractContextManager[IO[str]]:
-    """A file to write to, or standard output."""
-    return nullcontext(sys.stdout) if output is None else output.open("w", encoding="utf-8")
+    """A file to write to, or standard output.
+
+    Raises:
+        ValueError: when there are data in it: somebody has named an input.
+        OSError: when it cannot be written.
+    """
+    if output is None:
+        return nullcontext(sys.stdout)
+    if output.is_file() and holds_records(output):
+        raise ValueError(f"--output {output}: holds miniSEED, which would be lost; choose another file")
+    return output.open("w", encoding="utf-8")
 
 
 def picks_of(inputs: Sequence[Path], config: Config) -> list[Pick]:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import obspy
 import pytest
 
 from xiaod.cli import main
@@ -25,6 +26,7 @@ REFUSED: dict[str, list[tuple[list[str], str]]] = {
              (["/", "--model", "huge"], "huge"), (["/", "--config", "/no.yaml"], "/no.yaml"),
              (["/", "--workers", "0"], "--workers"), (["/", "--since", "noon"], "--since"),
              (["/", "--until", "9999-12-31T00:00:00Z"], "--until"), (["/", "--stations", "RJOB"], "--stations"),
+             (["/", "--dask", "scheduler"], "--dask scheduler"),
              (["/", "--workers", "2", "--dask", "tcp://127.0.0.1:1"], "--dask"), (["/", "--workers", "2", "--plots", "p"], "--plots")],
     "plot": [([], "STREAM"), (["A.B.C.D", "T"], "--input"), (["A.B.C.D", "now", "--input", "/"], "TIME: 'now'"),
              (["A", "2026-01-31T12:00:00Z", "--input", "/nowhere"], "STREAM: 'A'"),
@@ -87,6 +89,21 @@ def test_wrong_arguments_are_refused(
     assert re.search(named, said.err or said.out), said
     assert "Traceback" not in said.err
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("more", [[], ["--workers", "1"]])
+def test_an_input_that_is_named_as_output_is_not_lost(
+    tmp_path: Path, more: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "day.mseed"
+    obspy.read().write(str(path), format="MSEED")
+    content = path.read_bytes()
+    assert main(["pick", str(tmp_path), "--output", str(path), *more]) == ExitCode.CONFIGURATION
+    assert f"--output {path}: holds miniSEED" in capsys.readouterr().err
+    assert path.read_bytes() == content
+    # What was written before is written anew.
+    for _ in range(2):
+        assert main(["pick", str(path), "--output", str(tmp_path / "picks.jsonl"), *more]) == ExitCode.OK
 
 
 @pytest.mark.parametrize("command", ["schema", "show", "completion bash", "--help"])

@@ -8,6 +8,7 @@
 """
 
 import argparse
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from xiaod.archive.run import ArchiveOptions
     from xiaod.records import Pick
 
+_SCHEDULER = re.compile(r"([a-z]+://)?\S+:[0-9]+/?")
 HELP = "pick miniSEED files and folders, as fast as the CPU goes"
 
 
@@ -152,6 +154,10 @@ def _archive(options: argparse.Namespace) -> "ArchiveOptions | None":
     )
     if all(value is None for value in given):
         return None
+    if options.dask is not None and _SCHEDULER.fullmatch(options.dask) is None:
+        raise ValueError(
+            f"--dask {options.dask}: must be the address of a scheduler, such as tcp://10.0.0.1:8786"
+        )
     if options.workers is not None and options.dask is not None:
         raise ValueError("--workers and --dask: only one of them; dask's own workers are as many as it has")
     patterns = EVERYTHING if options.stations is None else patterns_of(options.stations)

@@ -42,6 +42,16 @@ Wanted = Callable[[Path, "MS3Record"], bool]
 """Whether a record of a file is used, by its header."""
 
 
+def holds_records(path: Path) -> bool:
+    """Whether a file begins as miniSEED does.
+
+    Raises:
+        OSError: when it cannot be read.
+    """
+    with path.open("rb") as file:
+        return _HEADER.match(file.read(8)) is not None
+
+
 class FileSource:
     """Files as a source; implements :class:`xiaod.sources.Source`."""
 
