@@ -22,7 +22,7 @@ from xiaod.store import PickStore
 from xiaod.timebase import NS_PER_S, ns_from_s
 
 REMEMBERED_S = 130
-"""Picks of so long before the point of resumption are told to the pickers: longer than their own memory."""
+"""Picks of so long before the point of resumption are told to the pickers; older ones would not be made again in any case."""
 ELSEWHERE_S = 86_400
 """A stream that begins so long before the point of resumption is another one."""
 ABANDONED_S = 600

@@ -81,6 +81,8 @@ class PickerSettings:
     calibration: Calibration = NO_CALIBRATION
     vertical_thresholds: tuple[float, float] | None = None
     """The same where both horizontals are missing; None: no others."""
+    late: int = 0
+    """By how much a component may come after the others."""
 
     def threshold(self, phase: int, components: str) -> float:
         """Threshold of a phase, by its index, in a window with these components."""
@@ -148,7 +150,7 @@ class InstrumentPicker:
         self._settings = settings
         span = _span(settings)
         self._lanes = (_Merger(span), _Merger(span))
-        self._reported = Reported(known)
+        self._reported = Reported(known, settings.late)
         self._weights: dict[int, NDArray[np.float32]] = {}
         self.views = (PhaseView(), PhaseView())
         """What was seen of P and of S."""

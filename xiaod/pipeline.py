@@ -83,6 +83,7 @@ def picker_settings(config: Config, engine: Engine, instrument: Instrument) -> P
         settle=samples_from_s(config.picker.settle_s),
         separation=samples_from_s(config.picker.min_separation_s),
         calibration=Calibration.from_spec(spec.calibration),
+        late=samples_from_s(config.buffer.max_lead_s),
     )
 
 

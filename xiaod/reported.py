@@ -13,14 +13,20 @@ from xiaod.records import Pick
 from xiaod.timebase import GRID_NS
 
 MEMORY = 12_000
-"""Samples for which a pick is remembered, to tell the same onset from a new one; longer than any window."""
+"""Samples for which a pick is remembered, and longer by what a component may be late, to tell the same onset from a new one."""
 
 
 class Reported:
     """Grid indices of the picks of P and of S."""
 
-    def __init__(self, known: Sequence[Pick] = ()) -> None:
-        """Begin; ``known`` are picks of an earlier run, which may lie far ahead of where this one begins."""
+    def __init__(self, known: Sequence[Pick] = (), late: int = 0) -> None:
+        """Begin.
+
+        Args:
+            known: picks of an earlier run, which may lie far ahead of where this one begins.
+            late: samples by which a component may come after the others: so far back windows are looked at once more.
+        """
+        self._memory = MEMORY + late
         self._made: tuple[list[int], list[int]] = ([], [])
         self._known: tuple[list[int], list[int]] = ([], [])
         for pick in known:
@@ -34,6 +40,6 @@ class Reported:
         """Whether a pick of the phase is less than ``within`` samples away."""
         made, known = self._made[phase], self._known[phase]
         # Old picks are forgotten, and of this run's those of a future that a clock set back has taken away.
-        made[:] = [other for other in made if abs(other - index) < MEMORY]
-        known[:] = [other for other in known if index - other < MEMORY]
+        made[:] = [other for other in made if abs(other - index) < self._memory]
+        known[:] = [other for other in known if index - other < self._memory]
         return any(abs(other - index) < within for other in (*made, *known))

@@ -52,7 +52,7 @@ class StreamPicker:
         self._settings = settings
         self._confirm = samples_from_s(CONFIRM_S)
         self._next: dict[int, int] = {}
-        self._reported = Reported(known)
+        self._reported = Reported(known, settings.late)
         self.views = (PhaseView(), PhaseView())
         """What was seen of P and of S."""
         self.curve: NDArray[np.float32] = np.zeros((len(PHASES), 0), np.float32)

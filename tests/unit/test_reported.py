@@ -1,6 +1,11 @@
 """Onsets that have been picked: known for long enough, and not for too long."""
 
+import numpy as np
+from numpy.typing import NDArray
+
 from tests.unit.test_store import pick_of
+from xiaod.picker import InstrumentPicker, PickerSettings
+from xiaod.records import Instrument, Probabilities, Window
 from xiaod.reported import MEMORY, Reported
 
 SEPARATION = 100
@@ -25,3 +30,25 @@ def test_picks_of_this_run_are_forgotten_when_the_clock_of_a_station_was_set_bac
     assert reported.holds(0, 10 * MEMORY - 1, SEPARATION)
     assert not reported.holds(0, 8 * MEMORY, SEPARATION)
     assert not reported.holds(0, 10 * MEMORY, SEPARATION)
+
+
+def test_a_component_that_is_late_by_minutes_brings_no_pick_a_second_time() -> None:
+    """All windows come without it first, and with it when it comes."""
+    length, hop, late = 1000, 50, 30_000
+
+    def annotate(windows: NDArray[np.float32]) -> NDArray[np.float32]:
+        # These samples hold their own index; there is an onset every ten seconds.
+        place = (windows[:, 0] + 400) % 1000
+        return np.stack([0.9 * np.exp(-0.5 * ((place - 500) / 10) ** 2), 0 * place], axis=1)
+
+    settings = PickerSettings((0.3, 0.3), hop, model="example-1.0.0", model_sha256="0" * 64, late=late)
+    picker = InstrumentPicker(settings)
+    picks = [0, 0]
+    for lane, components in enumerate(("ZN-", "ZNE")):
+        for index in range(0, late, hop):
+            samples = np.tile(np.arange(index, index + length, dtype=np.float32), (3, 1))
+            window = Window(Instrument("XX", "A", "", "HH"), index, 0, samples, components, lane, index == 0)
+            for candidate in picker.look(Probabilities(window, annotate(samples[None])[0])):
+                picks[lane] += picker.decide(candidate, annotate) is not None
+    assert picks[0] >= late // 1000
+    assert picks[1] == 0
