@@ -8,6 +8,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 CONSTRAINTS := deploy/constraints.txt
 
+# Where the package python3-venv is missing, a part of the environment stands nevertheless: it must not pass for a whole one the next time.
+.DELETE_ON_ERROR:
+
 .PHONY: run install test install-test generated audit clean
 
 run: install

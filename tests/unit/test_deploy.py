@@ -167,6 +167,26 @@ def test_the_containers_fit_together() -> None:
     assert config.http.host == "0.0.0.0"  # noqa: S104  in a container of its own
 
 
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+def test_an_environment_that_was_not_made_is_made_the_next_time(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    (tmp_path / "deploy").mkdir()
+    for name in ("pyproject.toml", "deploy/constraints.txt"):
+        (tmp_path / name).touch()
+    # As python3 does without the package python3-venv.
+    python = tmp_path / "python"
+    python.write_text(
+        "#!/bin/sh\nmkdir -p .venv/bin\nln -s /bin/sh .venv/bin/python\nexit 1\n", encoding="utf-8"
+    )
+    python.chmod(0o755)
+    for _ in range(2):
+        done = subprocess.run(
+            ["make", "install", f"PYTHON={python}"], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60
+        )  # fmt: skip
+        assert done.returncode != 0
+        assert f"{python} -m venv .venv" in done.stdout
+
+
 def test_integration_runs_what_a_developer_runs() -> None:
     lines = (ROOT / ".ci" / "run").read_text(encoding="utf-8").strip().splitlines()
     assert lines[-1] == "exec make test"
