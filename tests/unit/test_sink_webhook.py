@@ -352,6 +352,14 @@ def test_nor_do_complaints_about_other_sinks(sink: str) -> None:
     assert HUSH not in str(told.value)
 
 
+def test_two_ways_to_log_in_are_one_too_many() -> None:
+    with pytest.raises(
+        SinkError, match="sinks: there: url: holds a user name, and headers an Authorization"
+    ) as told:
+        made(f"https://me:{HUSH}@there", name="there", headers={"authorization": f"Bearer {HUSH}"})
+    assert HUSH not in str(told.value)
+
+
 def test_a_host_that_none_can_be_is_told_without_the_rest() -> None:
     with pytest.raises(SinkError, match="sinks: there: url: HOST has characters") as told:
         made(f"https://a\\b/{HUSH}?key={HUSH}", name="there")

@@ -185,6 +185,8 @@ class WebhookSink:
             self._config.check_url(text)
         except ValueError as error:
             raise OSError(f"url: {error}") from None
+        if "@" in urlsplit(text).netloc and "authorization" in map(str.lower, self._config.headers):
+            raise OSError("url: holds a user name, and headers an Authorization; give one of them")
         try:
             return URL(text, encoded=urlsplit(text).query != "")
         except ValueError:
