@@ -119,7 +119,8 @@ class Assembler:
             verdict = buffer.insert(piece, now_ns)
             if verdict in ADVANCING:
                 windows += self._cut(instrument, now_ns)
-        metrics.records.labels(segment.source, verdict.value).inc()
+        if not segment.continues:
+            metrics.records.labels(segment.source, verdict.value).inc()
         if verdict in ADVANCING:
             if now_ns is not None:
                 self._board.received(segment, now_ns, segment.arrived_ns or self._clock() or 0)

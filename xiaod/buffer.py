@@ -353,4 +353,5 @@ def pieces_of(segment: Segment) -> Iterator[Segment]:
             segment.arrived_ns,
             segment.sequence,
             segment.record_bytes if begin == 0 else 0,
+            segment.continues or begin > 0,
         )

@@ -95,6 +95,8 @@ class Segment:
     """SeedLink sequence number."""
     record_bytes: int = 0
     """Size of the record on the wire."""
+    continues: bool = False
+    """Whether it is a further piece of a record, whose beginning counts for all of it."""
 
     @property
     def last_ns(self) -> int:

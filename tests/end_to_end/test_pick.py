@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import obspy
 import pytest
 
@@ -17,6 +18,27 @@ def test_long_records_and_floats(tmp_path: Path) -> None:
     obspy.read().write(str(path), format="MSEED", reclen=8192, encoding="FLOAT64")
     phases = [pick["phase"] for pick in offline_picks(path)]
     assert phases[:2] == ["P", "S"]
+
+
+def test_records_of_a_minute_give_the_same_picks_as_short_ones(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    stream = obspy.read()
+    for number, trace in enumerate(stream):
+        # A quiet station: a record holds much, and those of the components begin at different times.
+        quiet = float(np.std(trace.data[:400]))
+        before, after = (rng.normal(0, quiet, length) for length in (20_000 + 700 * number, 8000))
+        samples = np.concatenate([before, trace.data, after]) / quiet
+        trace.data = np.round(2 * samples).astype(np.int32)
+        trace.stats.starttime -= 7 * number
+    picks = {}
+    for record_bytes in (512, 4096, 8192):
+        path = tmp_path / f"{record_bytes}.mseed"
+        stream.write(str(path), format="MSEED", reclen=record_bytes, encoding="STEIM2")
+        picks[record_bytes] = offline_picks(path)
+    longest_s = max(trace.stats.endtime - trace.stats.starttime for trace in stream)
+    assert longest_s / (path.stat().st_size / 3 / record_bytes) > 60
+    assert [(pick["phase"], pick["components"]) for pick in picks[512][:2]] == [("P", "ZNE"), ("S", "ZNE")]
+    assert comparable(picks[4096]) == comparable(picks[8192]) == comparable(picks[512])
 
 
 def test_records_behind_damage_are_used(tmp_path: Path) -> None:

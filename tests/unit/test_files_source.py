@@ -18,14 +18,14 @@ from xiaod.sources.miniseed import decode
 RECORD_LENGTH = 512
 
 
-def encoded(stream: obspy.Stream) -> list[bytes]:
-    """A stream as records of miniSEED 2, 512 bytes each."""
+def encoded(stream: obspy.Stream, record_bytes: int = RECORD_LENGTH) -> list[bytes]:
+    """A stream as records of miniSEED 2."""
     content = io.BytesIO()
     for trace in stream:
         trace.data = trace.data.astype("int32")
-    stream.write(content, format="MSEED", encoding="STEIM2", reclen=RECORD_LENGTH)
+    stream.write(content, format="MSEED", encoding="STEIM2", reclen=record_bytes)
     whole = content.getvalue()
-    return [whole[at : at + RECORD_LENGTH] for at in range(0, len(whole), RECORD_LENGTH)]
+    return [whole[at : at + record_bytes] for at in range(0, len(whole), record_bytes)]
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def run(*inputs: Path) -> tuple[list[Segment], list[BadRecord]]:
     segments = [item for item in items if isinstance(item, Segment)]
     bad = [item for item in items if isinstance(item, BadRecord)]
     assert len(segments) + len(bad) == len(items)
-    assert source.records == len(segments)
+    assert source.records == sum(not segment.continues for segment in segments)
     return segments, bad
 
 
@@ -143,7 +143,8 @@ def test_records_of_several_lengths_and_encodings_in_one_file(tmp_path: Path) ->
         folder / "BW.BGLD.__.EHE.D.2008.001.first_10_records",  # 512
     ]
     segments, bad = run(write(tmp_path / "mixed", b"".join(part.read_bytes() for part in parts)))
-    assert {segment.record_bytes for segment in segments} == {256, 512, 4096}
+    lengths = {segment.record_bytes for segment in segments if not segment.continues}
+    assert lengths == {256, 512, 4096}
     assert not bad
     assert sum(segment.record_bytes for segment in segments) == sum(part.stat().st_size for part in parts)
     for part in parts:
@@ -238,3 +239,20 @@ def test_stop_ends_the_run(tmp_path: Path, event: list[bytes]) -> None:
     source = FileSource([write(tmp_path / "event.mseed", b"".join(event))])
     source.run(emit)
     assert len(items) == 5 < len(event)
+
+
+def test_long_records_come_piece_by_piece_in_order_of_time(tmp_path: Path) -> None:
+    stream = obspy.read()
+    for trace in stream:
+        trace.data = np.arange(12_000, dtype=np.int32) % 3
+    content = b"".join(encoded(stream, 8192))
+    path = write(tmp_path / "long.mseed", content)
+    segments, bad = run(path)
+    assert not bad
+    assert [segment.start_ns for segment in segments] == sorted(segment.start_ns for segment in segments)
+    assert max(segment.samples.size for segment in segments) <= 1000
+    assert sum(not segment.continues for segment in segments) == len(content) // 8192 < len(segments)
+    assert sum(segment.record_bytes for segment in segments) == len(content)
+    whole = joined(segments)
+    assert all(np.array_equal(whole[channel], stream[0].data) for channel in whole)
+    assert len(whole) == 3

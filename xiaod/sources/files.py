@@ -1,14 +1,18 @@
 """miniSEED files and folders as a source, in order of time, for offline runs.
 
-Headers are read first, so that records of all files can be merged by their start time while only one record is in memory; an
+Headers are read first, so that records of all files can be merged by their start time while only those that overlap are in memory; an
 archive of many gigabytes costs some 70 bytes of memory for each record (28 in the index, the rest while it is sorted). What cannot be
 read is handed on as a :class:`~xiaod.records.BadRecord` with the file's name.
+
+Records of more than some seconds, as archives have them, are handed on piece by piece: otherwise one component would be a minute
+ahead of the others, which nobody waits for.
 
 >>> FileSource([Path("nowhere.mseed")]).run(print)
 Traceback (most recent call last):
 FileNotFoundError: nowhere.mseed: no such file or folder
 """
 
+import heapq
 import mmap
 import re
 import threading
@@ -18,7 +22,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, BinaryIO
 
-from xiaod.records import BadRecord
+from xiaod.buffer import pieces_of
+from xiaod.records import BadRecord, Segment
 from xiaod.sources import Emit
 from xiaod.sources.miniseed import decode
 
@@ -96,10 +101,12 @@ class FileSource:
             index.add(number, path, emit, self._extents.get(path))
         total, done = sum(index.lengths), 0
         handles = _Handles(files)
+        pieces = _Pieces(emit)
         try:
             for entry in index.ordered():
                 if self._stop.is_set():
                     return
+                pieces.hand_on(index.starts_ns[entry])
                 length = index.lengths[entry]
                 item = decode(handles.read(index.files[entry], index.offsets[entry], length), self.name)
                 done += length
@@ -112,11 +119,13 @@ class FileSource:
                         item.stream,
                         length,
                     )
+                    emit(item)
                 else:
                     self.records += 1
-                emit(item)
+                    pieces.take(item)
                 if self._progress is not None:
                     self._progress(done, total)
+            pieces.hand_on()
         finally:
             handles.close()
 
@@ -216,6 +225,28 @@ def _next_record(content: mmap.mmap, offset: int) -> int | None:
             continue
         return found.start()
     return None
+
+
+class _Pieces:
+    """Pieces of long records that wait for their time."""
+
+    def __init__(self, emit: Emit) -> None:
+        self._emit = emit
+        self._held: list[tuple[int, int, Segment]] = []
+        self._count = 0
+
+    def take(self, segment: Segment) -> None:
+        """Hand on the beginning of a record, and hold the rest."""
+        first, *others = pieces_of(segment)
+        self._emit(first)
+        for piece in others:
+            self._count += 1
+            heapq.heappush(self._held, (piece.start_ns, self._count, piece))
+
+    def hand_on(self, until_ns: int | None = None) -> None:
+        """Hand on what begins up to a time, or all."""
+        while self._held and (until_ns is None or self._held[0][0] <= until_ns):
+            self._emit(heapq.heappop(self._held)[2])
 
 
 class _Handles:
