@@ -62,37 +62,42 @@ def test_nothing_is_asked_for_nothing() -> None:
     ("pattern", "selector"),
     [
         ("BW.RJOB..EHZ", "EHZ.D"), ("BW.RJOB.--.EHZ", "EHZ.D"), ("BW.RJOB.*.EH?", "EH?.D"),
-        ("BW.RJOB.00.EH[ZNE]", "00EH?.D"), ("BW.RJOB.0?.*", "0????.D"), ("BW.RJOB.[01]0.E*", "?0???.D"),
-        ("BW.RJOB.0*.EHZ", "EHZ.D"),
+        ("BW.RJOB.00.EH[ZNE]", "00EH?.D"), ("BW.RJOB.0?.*", "0????.D"), ("BW.RJOB.[01]0.E*", "?0E??.D"),
+        ("BW.RJOB.0*.EHZ", "EHZ.D"), ("BW.RJOB..*Z", "??Z.D"), ("BW.RJOB..EHZ*", "EHZ.D"), ("BW.RJOB..*E*", "???.D"),
     ],
 )  # fmt: skip
 def test_selectors_of_a_named_station(pattern: str, selector: str) -> None:
     assert plan([pattern], []) == (Subscription("BW", "RJOB", (selector,)),)
 
 
-def test_listing_gives_exact_selectors_by_station() -> None:
+def test_listing_gives_stations_and_patterns_what_is_asked_of_them() -> None:
     offered = [
         Channel("GR", "FUR", "", "HHZ"), Channel("BW", "RJOB", "", "EHN"), CHANNEL, Channel("BW", "RJOB", "", "LOG"),
         Channel("IU", "ANMO", "10", "BHZ"), Channel("XX", "NONE", "", "EHZ"),
     ]  # fmt: skip
     assert plan(["BW.*.*.EH?", "[GI]?.*.*.?HZ"], offered) == (
-        Subscription("BW", "RJOB", ("EHN.D", "EHZ.D")),
-        Subscription("GR", "FUR", ("HHZ.D",)),
-        Subscription("IU", "ANMO", ("10BHZ.D",)),
+        Subscription("BW", "RJOB", ("EH?.D",)),
+        Subscription("GR", "FUR", ("?HZ.D",)),
+        Subscription("IU", "ANMO", ("?HZ.D",)),
     )
 
 
 def test_named_station_is_asked_for_even_when_it_is_not_listed() -> None:
     assert plan(["BW.RJOB..EH?", "*.FUR.*.*"], [Channel("GR", "FUR", "", "HHZ")]) == (
         Subscription("BW", "RJOB", ("EH?.D",)),
-        Subscription("GR", "FUR", ("HHZ.D",)),
+        Subscription("GR", "FUR", ("???.D",)),
     )
+
+
+def test_a_station_that_is_known_is_asked_for_though_it_is_not_listed() -> None:
+    known = [("GR", "FUR"), ("XX", "NONE")]
+    assert plan(["GR.*.*.HH?", "*.FUR..B*"], [], known) == (Subscription("GR", "FUR", ("B??.D", "HH?.D")),)
 
 
 def test_very_many_selectors_become_one_that_takes_everything() -> None:
     codes = [f"E{letter}{digit}" for letter in "ABCDE" for digit in range(10)]
-    few = plan(["*.*.*.*"], [Channel("BW", "RJOB", "", code) for code in codes[:MAX_SELECTORS]])
-    many = plan(["*.*.*.*"], [Channel("BW", "RJOB", "", code) for code in codes[: MAX_SELECTORS + 1]])
+    few = plan([f"*.*.*.{code}" for code in codes[:MAX_SELECTORS]], [], [("BW", "RJOB")])
+    many = plan([f"*.*.*.{code}" for code in codes[: MAX_SELECTORS + 1]], [], [("BW", "RJOB")])
     assert len(few[0].selectors) == MAX_SELECTORS
     assert many == (Subscription("BW", "RJOB", ("???.D",)),)
 

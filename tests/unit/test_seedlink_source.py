@@ -263,6 +263,25 @@ def test_a_reply_that_comes_too_late_costs_no_station(frames: list[bytes]) -> No
             assert "no answer to 'SELECT EHZ.D'" in run.changes("refused")[0].detail
 
 
+def test_a_server_that_has_just_started_is_asked_for_more_than_it_lists(frames: list[bytes]) -> None:
+    root = ElementTree.Element("seedlink", software="just started")
+    station = ElementTree.SubElement(root, "station", network="BW", name="RJOB")
+    ElementTree.SubElement(station, "stream", location="", seedname="EHZ", type="D")
+    listed = info_packets(root, failed=False)
+    with Scripted(lambda sock: sock.sendall(frames[0]), {b"INFO": listed}) as server:
+        config = SeedLinkConfig(server=f"127.0.0.1:{server.port}", streams=("BW.*.*.EH?",))
+        made = SeedLinkSource(
+            config, resume={("BW", "ROTZ"): (5, 1_251_073_203 * 10**9), ("XX", "A"): (6, 7)}
+        )
+        with Run(made) as run:
+            wait_until(lambda: run.segments, "a packet", 20)
+    asked = server.commands[server.commands.index(b"STATION  RJOB BW") :]
+    assert [line for line in asked if line.split()[0] in (b"STATION", b"SELECT", b"DATA")] == [
+        b"STATION  RJOB BW", b"SELECT EH?.D", b"DATA",
+        b"STATION  ROTZ BW", b"SELECT EH?.D", b"DATA 000006 2009,08,24,00,20,03",
+    ]  # fmt: skip
+
+
 def test_a_position_that_is_not_accepted_falls_back_to_live(frames: list[bytes]) -> None:
     with Scripted(lambda sock: sock.sendall(frames[0])) as server:
         config = SeedLinkConfig(server=f"127.0.0.1:{server.port}", streams=("BW.RJOB..EH?",))

@@ -16,6 +16,8 @@ from fnmatch import fnmatchcase
 from xiaod.records import Channel, Instrument
 
 EMPTY_LOCATION = "--"
+CODE_LENGTH = 3
+"""Characters of a channel code in SeedLink 3."""
 DATA_TYPE = ".D"
 """SeedLink's type of data records, as opposed to logs and detections (SeedLink 3, SELECT)."""
 MAX_SELECTORS = 32
@@ -65,26 +67,31 @@ def may_match(instrument: Instrument, patterns: Collection[str]) -> bool:
     return any(matches(Channel(*place, instrument.band + letter), patterns) for letter in COMPONENTS)
 
 
-def plan(patterns: Collection[str], offered: Collection[Channel]) -> tuple[Subscription, ...]:
+def plan(
+    patterns: Collection[str], offered: Collection[Channel], known: Collection[tuple[str, str]] = ()
+) -> tuple[Subscription, ...]:
     """What to ask a server for.
+
+    Of each station is asked what the patterns mean, not what is listed: a server that has just started lists what has come, and other
+    components follow.
 
     Args:
         patterns: of the configuration.
         offered: channels that the server has, empty when it does not tell. Then only patterns that name network and station
-            can be asked for.
+            can be asked for, and stations that are known.
+        known: network and station of those that have sent something that was wanted, and may do so again.
     """
     wanted: dict[tuple[str, str], set[str]] = {}
-    is_meant = matcher(patterns)
-    for channel in offered:
-        if is_meant(channel):
-            selector = f"{channel.location}{channel.channel}{DATA_TYPE}"
-            wanted.setdefault((channel.network, channel.station), set()).add(selector)
     for pattern in patterns:
         network, station, location, channel_code = pattern.split(".")
-        if _WILDCARD.search(network + station):
-            continue
-        # Asked for even when it is not listed: it may appear later.
-        wanted.setdefault((network, station), set()).add(_selector(location, channel_code))
+        if not _WILDCARD.search(network + station):
+            # Asked for even when it is not listed: it may appear later.
+            meant = {(network, station)}
+        else:
+            meant = {(one.network, one.station) for one in offered if _matches(one, pattern)}
+            meant |= {one for one in known if fnmatchcase(one[0], network) and fnmatchcase(one[1], station)}
+        for place in meant:
+            wanted.setdefault(place, set()).add(_selector(location, channel_code))
     return tuple(
         Subscription(
             network,
@@ -113,7 +120,10 @@ def _matches(channel: Channel, pattern: str) -> bool:
 def _selector(location: str, channel_code: str) -> str:
     """A SeedLink selector that takes at least what the pattern does: ``[LL]CCC.D`` with ``?`` only."""
     code = _CLASS.sub("?", channel_code)
-    code = "???" if "*" in code else code
+    if code.count("*") == 1:
+        code = code.replace("*", "?" * (CODE_LENGTH + 1 - len(code)))
+    elif "*" in code:
+        code = "?" * CODE_LENGTH
     place = _CLASS.sub("?", location)
     # A selector without a location takes every location; what is not wanted is dropped on arrival.
     place = "" if "*" in place or place in {"", EMPTY_LOCATION} else place

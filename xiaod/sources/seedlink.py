@@ -34,7 +34,7 @@ from xiaod.shard import ALONE, Shard
 from xiaod.sources import Emit
 from xiaod.sources.discovery import DiscoveryError, discover
 from xiaod.sources.miniseed import decode
-from xiaod.sources.patterns import matcher, needs_listing, plan
+from xiaod.sources.patterns import Subscription, matcher, needs_listing, plan
 from xiaod.timebase import ns_from_iso, ns_from_s
 
 if TYPE_CHECKING:
@@ -46,6 +46,8 @@ USELESS_S = 600.0
 """A packet that came so long before others that have been picked for good will give no pick any more."""
 HEALTHY_S = 30.0
 """A link that has streamed for so long makes the next delay short again."""
+FIRST_LOOK_S = 60.0
+"""After so long wildcards are expanded again for the first time, then after twice as long, until it is ``discover_s``."""
 IDLE_S = 3600.0
 """A source whose stations are all with other shards looks again after so long, where ``discover_s`` does not say it."""
 SHARED_NUMBERS = ("ringserver", "xiaod")
@@ -207,7 +209,9 @@ class SeedLinkSource:
 
         config = self._config
         channels, remark = self._offers()
-        matching = plan(config.streams, channels)
+        # A server that has just started lists little of what it will have.
+        known = tuple(self.positions())
+        matching = plan(config.streams, channels, known)
         if not matching:
             raise DiscoveryError(f"the server has no stream that matches {', '.join(config.streams)}")
         subscriptions = tuple(one for one in matching if self._shard.holds(one.network, one.station))
@@ -229,7 +233,7 @@ class SeedLinkSource:
             remarks += [f"skipped, older than max_catch_up_s: {' '.join(skipped)}"] if skipped else []
             emit(self._change("streaming", "; ".join(remarks), channels=selected))
             self._streaming_since_s = time.monotonic()
-            self._read(link, emit, selected)
+            self._read(link, emit, matching, known)
         finally:
             self._link = None
             link.disconnect()
@@ -254,11 +258,18 @@ class SeedLinkSource:
             return (), f"streams not listed: {error}"
         return tuple(item.channel for item in info.streams), ""
 
-    def _read(self, link: "Link", emit: Emit, selected: tuple[Channel, ...]) -> None:
+    def _read(
+        self,
+        link: "Link",
+        emit: Emit,
+        subscriptions: tuple[Subscription, ...],
+        known: tuple[tuple[str, str], ...],
+    ) -> None:
         from xiaod.sources.link import SLICE_S, LinkError
 
         config = self._config
         asked_s = discovered_s = time.monotonic()
+        look_s = min(FIRST_LOOK_S, config.discover_s)
         while True:
             for frame in link.frames(SLICE_S):
                 if frame.is_info:
@@ -274,13 +285,9 @@ class SeedLinkSource:
             if config.keepalive_s and silent_s > config.keepalive_s and now_s - asked_s > config.keepalive_s:
                 asked_s = now_s
                 link.keep_alive()
-            if (
-                config.discover_s
-                and now_s - discovered_s > config.discover_s
-                and needs_listing(config.streams)
-            ):
-                discovered_s = now_s
-                self._look_for_more(selected)
+            if look_s and now_s - discovered_s > look_s and needs_listing(config.streams):
+                discovered_s, look_s = now_s, min(2 * look_s, config.discover_s)
+                self._look_for_more(subscriptions, known)
 
     def _packet(self, record: bytes, sequence: int, emit: Emit) -> None:
         self._received += 1
@@ -312,7 +319,9 @@ class SeedLinkSource:
         if self._remember is not None:
             self._remember({station: place})
 
-    def _look_for_more(self, selected: tuple[Channel, ...]) -> None:
+    def _look_for_more(
+        self, subscriptions: tuple[Subscription, ...], known: tuple[tuple[str, str], ...]
+    ) -> None:
         """Connect anew, without loss, when the server has got streams that are wanted and not subscribed."""
         from xiaod.sources.link import LinkError
 
@@ -321,9 +330,13 @@ class SeedLinkSource:
         except DiscoveryError:
             # What flows is worth more than the question.
             return
-        more = {channel for channel in offered if self._wants(channel)} - set(selected)
+        more = [
+            f"{one.network}.{one.station}"
+            for one in plan(self._config.streams, offered, known)
+            if one not in subscriptions and self._shard.holds(one.network, one.station)
+        ]
         if more:
-            raise LinkError(f"new streams: {' '.join(map(str, sorted(more)[:5]))}")
+            raise LinkError(f"new streams: {' '.join(more[:5])}")
 
     def _resume_from(self) -> tuple[dict[tuple[str, str], tuple[int | None, int]], list[str]]:
         """What to go on behind, and the stations of which something is left out."""
