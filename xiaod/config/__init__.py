@@ -176,7 +176,7 @@ class StateConfig(Model):
     """Folder of the store; relative to the working directory."""
     save_interval_s: PositiveSeconds = 30.0
     """Seconds between saves; only what changed is written."""
-    keep_days: Annotated[float, Field(ge=0)] = 30.0
+    keep_days: Annotated[float, Field(ge=0, le=36_500)] = 30.0
     """Days for which picks stay in the store once all sinks have got them; 0: for ever."""
 
 

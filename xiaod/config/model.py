@@ -13,8 +13,10 @@ from pydantic import BaseModel, ConfigDict, Field
 NAME_PATTERN = r"^[A-Za-z0-9_-]{1,32}$"
 """Names of sources and sinks: labels in logs and metrics."""
 
-Seconds = Annotated[float, Field(ge=0)]
-PositiveSeconds = Annotated[float, Field(gt=0)]
+MAX_S = 1e9
+"""Thirty years; the system takes no waits of more than some hundred (its time-outs count nanoseconds in 64 bits)."""
+Seconds = Annotated[float, Field(ge=0, le=MAX_S)]
+PositiveSeconds = Annotated[float, Field(gt=0, le=MAX_S)]
 Probability = Annotated[float, Field(gt=0, lt=1)]
 
 
