@@ -23,6 +23,7 @@ from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 
 from xiaod.config import Config
+from xiaod.config.model import MAX_S
 
 MAX_BYTES = 200_000
 """PyYAML reads some 100 kB in a second on a small computer."""
@@ -293,6 +294,8 @@ def _said(problem: Mapping[str, Any], key: str, field: FieldInfo | None, secret:
         for name, word in LIMITS
         for constraint in constraints
         if getattr(constraint, name, None) is not None
+        # A bound that nobody means to come near is told to who has passed it.
+        and (getattr(constraint, name) != MAX_S or kind == "less_than_equal")
     )
     if wanted.endswith("number"):
         unit = next((f" {unit}" for ending, unit in UNITS.items() if key.endswith(ending)), "")
