@@ -102,6 +102,11 @@ class MiniSeedDataset:
         joined = obspy.Stream([trace.copy() for trace in traces]).merge(-1)
         for trace in joined:
             trace.data = trace.data.astype(np.float32)
+            if not np.isfinite(trace.data).all():
+                # What is no number is missing, as it is for the daemon; it would make every label none.
+                trace.data = np.ma.masked_invalid(trace.data)
+        joined = joined.split()
+        for trace in joined:
             if trace.stats.sampling_rate != RATE_HZ:
                 trace.resample(RATE_HZ)
         verticals = [trace for trace in joined if ROWS[trace.stats.channel[-1]] == 0] or list(joined)

@@ -138,6 +138,24 @@ def test_other_rates_and_gaps_of_miniseed(tmp_path: Path) -> None:
     assert all(waveform.waves.any(axis=1).all() for waveform in found)
 
 
+def test_what_is_no_number_in_miniseed_is_a_gap(tmp_path: Path) -> None:
+    stream = obspy.read()
+    for trace in stream:
+        trace.data = np.tile(trace.data, 4).astype(np.float64)
+        if trace.stats.component == "Z":
+            trace.data[4000:4003] = np.nan, np.inf, 1.0
+    (tmp_path / "float").mkdir()
+    stream.write(str(tmp_path / "float" / "all.mseed"), format="MSEED", encoding="FLOAT64")
+    waveforms = list(open_dataset(SourceSection(kind="miniseed", path="float"), tmp_path))
+    assert [waveform.waves.shape[1] for waveform in waveforms] == [4000, 12_000 - 4002]
+    assert all(np.isfinite(waveform.waves).all() for waveform in waveforms)
+    for waveform, start in zip(waveforms, (0, 4002), strict=True):
+        stop = start + waveform.waves.shape[1]
+        for row, letter in enumerate("ZNE"):
+            [trace] = stream.select(component=letter)
+            np.testing.assert_allclose(waveform.waves[row], trace.data[start:stop], rtol=1e-6)
+
+
 def test_a_corpus_of_many_sources_is_labelled_once(sources: dict[str, SourceSection], tmp_path: Path) -> None:
     config = TrainConfig(
         name="many",
