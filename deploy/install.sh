@@ -202,22 +202,30 @@ release() {
     run touch "$release/.complete"
 }
 
-# Every configuration that a unit may start with.
+# Variables in a file that a unit reads, in quotes or not, as NAME=VALUE: the configuration may name them as ${NAME}.
+variables() {
+    [[ ! -e $1 ]] ||
+        sed -nE "s/^([A-Za-z_][A-Za-z0-9_]*)=(\"([^\"]*)\"|'([^']*)'|(.*[^[:space:]])?)[[:space:]]*$/\1=\3\4\5/p" "$1"
+}
+
+# Every configuration that a unit may start with, and the file with its variables.
 configurations() {
-    printf '%s\n' "$ETC/config.yaml"
+    printf '%s\t%s\n' "$ETC/config.yaml" "$ETC/xiaod.env"
     local file
     for file in "$ETC"/*.env; do
-        # In quotes or not, as systemd reads it.
-        [[ ! -e $file ]] || sed -nE "s/^XIAOD_CONFIG=(\"([^\"]*)\"|'([^']*)'|(.*[^[:space:]]))[[:space:]]*$/\2\3\4/p" "$file"
+        variables "$file" | sed -n "s|^XIAOD_CONFIG=\(.*\)|\1\t$file|p"
     done | sort -u
 }
 
 accepted() {
-    local file
-    while read -r file; do
-        # As the user, who must be able to read it and what it names.
-        run runuser -u "$ACCOUNT" -- env -C "$STATE" "$release/bin/xiaod" check --config "$file" ||
-            fail "the new version does not accept $file; the one in use, if there is one, goes on" 2
+    local file environment
+    while IFS=$'\t' read -r file environment; do
+        (
+            # Not as arguments, which everybody can see.
+            while read -r variable; do export "${variable?}"; done < <(variables "$ETC/xiaod.env" && variables "$environment")
+            # As the user, who must be able to read it and what it names.
+            run runuser -u "$ACCOUNT" -- env -C "$STATE" "$release/bin/xiaod" check --config "$file"
+        ) || fail "the new version does not accept $file; the one in use, if there is one, goes on" 2
     done < <(configurations)
 }
 

@@ -108,18 +108,27 @@ def test_wheels_need_neither_network_nor_compiler(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("written", ["{}", '"{}"', "'{}'", "{}  ", "{}\r"])
-def test_each_instances_configuration_is_checked_however_it_is_written(tmp_path: Path, written: str) -> None:
+def test_each_instances_configuration_is_checked_with_its_variables(tmp_path: Path, written: str) -> None:
     named = str(tmp_path / "island.yaml")
-    (tmp_path / "island.env").write_text(f"XIAOD_SHARD=\nXIAOD_CONFIG={written.format(named)}\n")
-    function = re.search(
-        r"^configurations\(\) \{\n.*?^\}", INSTALL.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
+    (tmp_path / "xiaod.env").write_text(
+        "# A comment\nTOKEN=" + written.format("hush") + "\n", encoding="utf-8"
     )
-    assert function is not None
+    (tmp_path / "island.env").write_text(
+        f"XIAOD_SHARD=\nXIAOD_CONFIG={written.format(named)}\nTOKEN=other words\n", encoding="utf-8"
+    )
+    script = INSTALL.read_text(encoding="utf-8")
+    functions = [
+        found.group()
+        for name in ("variables", "configurations", "accepted")
+        if (found := re.search(rf"^{name}\(\) \{{\n.*?^\}}", script, re.MULTILINE | re.DOTALL))
+    ]
+    told = """run() { printf '%s|%s\\n' "${@: -1}" "${TOKEN-none}"; }\naccepted"""
     done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", f"{function.group()}\nconfigurations"],
-        capture_output=True, text=True, check=True, timeout=60, env={**os.environ, "ETC": str(tmp_path)},
+        ["bash", "-euo", "pipefail", "-c", "\n".join([*functions, told])],
+        capture_output=True, text=True, check=True, timeout=60,
+        env={**os.environ, "ETC": str(tmp_path), "ACCOUNT": "a", "STATE": "s", "release": "r"},
     )  # fmt: skip
-    assert done.stdout.splitlines() == [str(tmp_path / "config.yaml"), named]
+    assert done.stdout.splitlines() == [f"{tmp_path / 'config.yaml'}|hush", f"{named}|other words"]
 
 
 def test_units_are_started_again_for_ever() -> None:
