@@ -97,6 +97,8 @@ class Service:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._signalled, number)
         loop.add_signal_handler(signal.SIGHUP, self._changed.set)
+        # Whoever has started this may have held it back until now.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
         async with self._stack as stack:
             self._state.lock(stack)
             try:

@@ -1,6 +1,7 @@
 """SIGHUP: stations, thresholds and sinks change while other streams go on; what is not valid changes nothing."""
 
 import json
+import re
 import signal
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,19 @@ def test_stations_and_sinks_change_and_other_streams_go_on(tmp_path: Path, busy:
     written = [json.loads(line)["station"] for line in (tmp_path / "more.jsonl").read_text().splitlines()]
     assert written.count("MORE") == sum(pick["station"] == "MORE" for pick in picks)
     assert "OTHER" not in written
+
+
+def test_a_signal_that_comes_while_everything_is_loaded_is_heeded_later(tmp_path: Path) -> None:
+    with Daemon(tmp_path, sources=[{"server": "127.0.0.1:1", "reconnect_min_s": 30.0}]) as daemon:
+        status = Path(f"/proc/{daemon.process.pid}/status")
+
+        def held_back() -> bool:
+            [mask] = re.findall(r"^SigBlk:\s*([0-9a-f]+)$", status.read_text(encoding="utf-8"), re.MULTILINE)
+            return bool(int(mask, 16) & 1 << (signal.SIGHUP - 1))
+
+        wait_until(held_back, "a process that knows what it is to be")
+        hang_up(daemon, "reload.done")
+        assert daemon.stop() == 0
 
 
 def test_a_changed_source_loses_nothing(tmp_path: Path, busy: Busy) -> None:

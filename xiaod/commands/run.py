@@ -28,6 +28,17 @@ def end_in_spite_of_sinks(status: int) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the daemon in the foreground."""
+    import signal
+
+    # One that comes while everything is loaded, which takes a while, would end the process; it waits until it can be heeded.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    try:
+        return _run(options)
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
+
+
+def _run(options: argparse.Namespace) -> int:
     import asyncio
 
     from xiaod.configfile import ConfigError
