@@ -15,6 +15,7 @@ from collections.abc import Collection
 from typing import TextIO
 
 from xiaod.config import Config, SeedLinkConfig
+from xiaod.replay.config import ReplayError
 from xiaod.shard import ALONE, Shard, shard_of
 from xiaod.sources.discovery import DiscoveryError, ServerInfo, discover
 from xiaod.sources.patterns import matcher, plan
@@ -40,7 +41,7 @@ def print_offers(
     for source in config.sources:
         try:
             info = ask(source, timeout_s)
-        except DiscoveryError as error:
+        except (DiscoveryError, ReplayError) as error:
             out.write(f"{error}\n")
             status = 1
             continue

@@ -91,6 +91,19 @@ def test_wrong_arguments_are_refused(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_server_that_cannot_be_asked_does_not_keep_the_others_from_being_asked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "config.yaml"
+    servers = ["replay:/nowhere", "127.0.0.1:1", "replay:example"]
+    path.write_text("sources:\n" + "".join(f"  - server: {server}\n" for server in servers), encoding="utf-8")
+    assert main(["stations", "--config", str(path)]) == ExitCode.FAILURE
+    first, second, *rest = capsys.readouterr().out.splitlines()
+    assert "/nowhere" in first
+    assert "127.0.0.1:1: " in second
+    assert "3 of 3 streams selected" in rest[-1]
+
+
 @pytest.mark.parametrize("more", [[], ["--workers", "1"]])
 def test_an_input_that_is_named_as_output_is_not_lost(
     tmp_path: Path, more: list[str], capsys: pytest.CaptureFixture[str]
