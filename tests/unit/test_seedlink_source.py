@@ -264,11 +264,7 @@ def test_a_reply_that_comes_too_late_costs_no_station(frames: list[bytes]) -> No
 
 
 def test_a_server_that_has_just_started_is_asked_for_more_than_it_lists(frames: list[bytes]) -> None:
-    root = ElementTree.Element("seedlink", software="just started")
-    station = ElementTree.SubElement(root, "station", network="BW", name="RJOB")
-    ElementTree.SubElement(station, "stream", location="", seedname="EHZ", type="D")
-    listed = info_packets(root, failed=False)
-    with Scripted(lambda sock: sock.sendall(frames[0]), {b"INFO": listed}) as server:
+    with Scripted(lambda sock: sock.sendall(frames[0]), {b"INFO": listing("RJOB")}) as server:
         config = SeedLinkConfig(server=f"127.0.0.1:{server.port}", streams=("BW.*.*.EH?",))
         made = SeedLinkSource(
             config, resume={("BW", "ROTZ"): (5, 1_251_073_203 * 10**9), ("XX", "A"): (6, 7)}
@@ -280,6 +276,30 @@ def test_a_server_that_has_just_started_is_asked_for_more_than_it_lists(frames: 
         b"STATION  RJOB BW", b"SELECT EH?.D", b"DATA",
         b"STATION  ROTZ BW", b"SELECT EH?.D", b"DATA 000006 2009,08,24,00,20,03",
     ]  # fmt: skip
+
+
+def listing(*stations: str) -> bytes:
+    """The answer to INFO of a server with a channel of each station."""
+    root = ElementTree.Element("seedlink", software="growing")
+    for name in stations:
+        station = ElementTree.SubElement(root, "station", network="BW", name=name)
+        ElementTree.SubElement(station, "stream", location="", seedname="EHZ", type="D")
+    return info_packets(root, failed=False)
+
+
+def test_what_is_listed_later_is_expected_later_without_a_new_connection(frames: list[bytes]) -> None:
+    with Scripted(lambda sock: sock.sendall(frames[0]), {b"INFO": listing("RJOB")}) as server:
+        keys = {"server": f"127.0.0.1:{server.port}", "streams": ["BW.*.*.EH?"], "discover_s": 0.2}
+        made = SeedLinkSource(SeedLinkConfig.model_validate(keys), resume={("BW", "ROTZ"): (5, 6)})
+        with Run(made) as run:
+            run.wait_for("streaming")
+            server._answers[b"INFO"] = listing("RJOB", "ROTZ")
+            again = run.wait_for("streaming", 2)[1]
+            assert [channel.station for channel in again.channels] == ["RJOB", "ROTZ"]
+            assert not run.changes("disconnected")
+            # One that was not asked for takes a connection of its own.
+            server._answers[b"INFO"] = listing("RJOB", "ROTZ", "WETR")
+            assert "new streams: BW.WETR" in run.wait_for("disconnected")[0].detail
 
 
 def test_a_position_that_is_not_accepted_falls_back_to_live(frames: list[bytes]) -> None:

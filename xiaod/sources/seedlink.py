@@ -24,7 +24,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -48,6 +48,8 @@ HEALTHY_S = 30.0
 """A link that has streamed for so long makes the next delay short again."""
 FIRST_LOOK_S = 60.0
 """After so long wildcards are expanded again for the first time, then after twice as long, until it is ``discover_s``."""
+PART = 60.0
+"""Part of the time that may go to that: meanwhile data wait in the socket."""
 IDLE_S = 3600.0
 """A source whose stations are all with other shards looks again after so long, where ``discover_s`` does not say it."""
 SHARED_NUMBERS = ("ringserver", "xiaod")
@@ -66,6 +68,18 @@ class _Passed:
     """Time of the sample after its last one."""
     came_s: float
     """By the steady clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What a connection was asked for."""
+
+    subscriptions: tuple[Subscription, ...]
+    """Of all shards."""
+    known: tuple[tuple[str, str], ...]
+    """Stations that had sent something before."""
+    listed: tuple[Channel, ...]
+    """Channels that the server has listed of it so far."""
 
 
 class SeedLinkSource:
@@ -116,6 +130,8 @@ class SeedLinkSource:
         self._unselected = 0
         self._link: Link | None = None
         self._wanted: dict[Channel, bool] = {}
+        self._listing_s = 0.0
+        """How long the server took for the list of its streams."""
         self._failures = 0
         self._streaming_since_s: float | None = None
         self._jitter = Random()  # noqa: S311  spreads reconnections, guards nothing
@@ -224,7 +240,7 @@ class SeedLinkSource:
             self._shared = any(word in link.greeting.lower() for word in SHARED_NUMBERS)
             positions, skipped = self._resume_from()
             link.subscribe(subscriptions, positions, self._begin_ns())
-            selected = tuple(channel for channel in channels if self._wants(channel))
+            selected = self._selected(channels)
             remarks = [remark] if remark else []
             remarks += [f"refused: {' '.join(link.refused)}"] if link.refused else []
             remarks += (
@@ -233,10 +249,13 @@ class SeedLinkSource:
             remarks += [f"skipped, older than max_catch_up_s: {' '.join(skipped)}"] if skipped else []
             emit(self._change("streaming", "; ".join(remarks), channels=selected))
             self._streaming_since_s = time.monotonic()
-            self._read(link, emit, matching, known)
+            self._read(link, emit, _Asked(matching, known, selected))
         finally:
             self._link = None
             link.disconnect()
+
+    def _selected(self, offered: Sequence[Channel]) -> tuple[Channel, ...]:
+        return tuple(channel for channel in offered if self._wants(channel))
 
     def _wants(self, channel: Channel) -> bool:
         """Whether a channel is picked here."""
@@ -250,26 +269,23 @@ class SeedLinkSource:
     def _offers(self) -> tuple[tuple[Channel, ...], str]:
         """Channels that the server lists, and a remark when it does not and they can be done without."""
         config = self._config
+        begun_s = time.monotonic()
         try:
             info = discover(config.server, config.connect_timeout_s, self._stop)
         except DiscoveryError as error:
             if needs_listing(config.streams):
                 raise
             return (), f"streams not listed: {error}"
+        finally:
+            self._listing_s = time.monotonic() - begun_s
         return tuple(item.channel for item in info.streams), ""
 
-    def _read(
-        self,
-        link: "Link",
-        emit: Emit,
-        subscriptions: tuple[Subscription, ...],
-        known: tuple[tuple[str, str], ...],
-    ) -> None:
+    def _read(self, link: "Link", emit: Emit, asked: "_Asked") -> None:
         from xiaod.sources.link import SLICE_S, LinkError
 
         config = self._config
         asked_s = discovered_s = time.monotonic()
-        look_s = min(FIRST_LOOK_S, config.discover_s)
+        look_s = min(max(FIRST_LOOK_S, PART * self._listing_s), config.discover_s)
         while True:
             for frame in link.frames(SLICE_S):
                 if frame.is_info:
@@ -287,7 +303,7 @@ class SeedLinkSource:
                 link.keep_alive()
             if look_s and now_s - discovered_s > look_s and needs_listing(config.streams):
                 discovered_s, look_s = now_s, min(2 * look_s, config.discover_s)
-                self._look_for_more(subscriptions, known)
+                asked = self._look_for_more(asked, emit)
 
     def _packet(self, record: bytes, sequence: int, emit: Emit) -> None:
         self._received += 1
@@ -319,9 +335,7 @@ class SeedLinkSource:
         if self._remember is not None:
             self._remember({station: place})
 
-    def _look_for_more(
-        self, subscriptions: tuple[Subscription, ...], known: tuple[tuple[str, str], ...]
-    ) -> None:
+    def _look_for_more(self, asked: "_Asked", emit: Emit) -> "_Asked":
         """Connect anew, without loss, when the server has got streams that are wanted and not subscribed."""
         from xiaod.sources.link import LinkError
 
@@ -329,14 +343,18 @@ class SeedLinkSource:
             offered, _ = self._offers()
         except DiscoveryError:
             # What flows is worth more than the question.
-            return
+            return asked
         more = [
             f"{one.network}.{one.station}"
-            for one in plan(self._config.streams, offered, known)
-            if one not in subscriptions and self._shard.holds(one.network, one.station)
+            for one in plan(self._config.streams, offered, asked.known)
+            if one not in asked.subscriptions and self._shard.holds(one.network, one.station)
         ]
         if more:
             raise LinkError(f"new streams: {' '.join(more[:5])}")
+        selected = self._selected(offered)
+        if not set(selected) <= set(asked.listed):
+            emit(self._change("streaming", "more is listed of what was asked for", channels=selected))
+        return replace(asked, listed=selected)
 
     def _resume_from(self) -> tuple[dict[tuple[str, str], tuple[int | None, int]], list[str]]:
         """What to go on behind, and the stations of which something is left out."""
