@@ -94,6 +94,18 @@ def window(index: int) -> Window:
     return Window(RJOB.instrument, index, 0, samples, "ZNE", fresh=index == 0)
 
 
+def test_nobody_listens_who_asks_for_the_head_alone() -> None:
+    async def body() -> None:
+        async with serving() as (served, session):
+            async with session.head("/api/stations") as answer:
+                assert (answer.status, await answer.read()) == (200, b"")
+            async with session.head("/api/stream") as answer:
+                assert answer.status == 405
+            assert served.listeners() == 0
+
+    asyncio.run(body())
+
+
 def test_a_listener_hears_of_stations_picks_and_its_trace() -> None:
     async def body() -> None:
         async with serving() as (served, session):

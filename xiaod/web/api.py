@@ -92,7 +92,8 @@ class StatusApi:
             web.get("/", self._serve_page),
             web.get("/api/stations", self._serve_stations),
             web.get("/api/picks", self._serve_picks),
-            web.get("/api/stream", self._serve_stream),
+            # Whoever asks for its head alone would be sent a body without end.
+            web.get("/api/stream", self._serve_stream, allow_head=False),
         ]
 
     async def _serve_page(self, _: "web.Request") -> "web.Response":
