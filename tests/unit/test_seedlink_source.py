@@ -525,15 +525,15 @@ def test_one_number_for_all_stations_of_a_server_that_numbers_them_together(even
     path, _ = event
     resume = {("BW", "RJOB"): (0xFFFFFE, 5), ("BW", "OTHER"): (3, 9)}
     found = SeedLinkSource(SeedLinkConfig(server="localhost"), resume=resume)
-    found._shared = True
+    found.places.shared = True
     # The older one, though its number is larger: numbers wrap. Each with its own time, by which the server knows whose it is.
-    assert found._resume_from() == ({("BW", "RJOB"): (0xFFFFFE, 5), ("BW", "OTHER"): (0xFFFFFE, 9)}, [])
+    assert found.places.asked(None) == ({("BW", "RJOB"): (0xFFFFFE, 5), ("BW", "OTHER"): (0xFFFFFE, 9)}, [])
     with Server(ReplayConfig(inputs=(path,), port=0, speed="max")) as server:
         with Run(source(server.port)) as run:
             wait_until(lambda: len(run.segments) >= 10, "packets")
         last = run.segments[-1]
         # In the same run everything up to the last packet of all has come.
-        assert run.source._resume_from()[0] == {("BW", "RJOB"): (last.sequence, last.start_ns)}
+        assert run.source.places.asked(None)[0] == {("BW", "RJOB"): (last.sequence, last.start_ns)}
 
 
 def test_a_station_that_is_silent_holds_nobody_back(event: tuple[Path, int]) -> None:
@@ -549,7 +549,7 @@ def test_a_station_that_is_silent_holds_nobody_back(event: tuple[Path, int]) -> 
     assert kept == dict.fromkeys([("BW", "RJOB"), ("BW", "DEAD")], (fourth.sequence, fourth.start_ns))
     # A server that does not know the number any more goes by the oldest of the times.
     last = run.segments[-1]
-    assert found._resume_from()[0] == {
+    assert found.places.asked(None)[0] == {
         ("BW", "RJOB"): (last.sequence, last.start_ns),
         ("BW", "DEAD"): (last.sequence, fourth.start_ns),
     }
@@ -567,7 +567,7 @@ def test_a_station_that_cannot_be_picked_holds_nobody_back(
     needed = {picked: run.segments[event[1]].next_ns}
     places = found.resumable(needed)
     assert places[picked][0] > places[useless][0] + 10
-    monkeypatch.setattr("xiaod.sources.seedlink.USELESS_S", 0.0)
+    monkeypatch.setattr("xiaod.sources.places.USELESS_S", 0.0)
     places = found.resumable(needed)
     assert abs(places[picked][0] - places[useless][0]) <= 2
 

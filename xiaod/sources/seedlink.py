@@ -22,7 +22,6 @@ used, and every change of the link. What it promises:
 
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from random import Random
@@ -35,39 +34,22 @@ from xiaod.sources import Emit
 from xiaod.sources.discovery import DiscoveryError, discover
 from xiaod.sources.miniseed import decode
 from xiaod.sources.patterns import Subscription, matcher, needs_listing, plan
+from xiaod.sources.places import Places
 from xiaod.timebase import ns_from_iso, ns_from_s
 
 if TYPE_CHECKING:
     from xiaod.sources.link import Link
 
-TRAIL = 2000
-"""Packets of a station that are remembered, to go back to one of them: minutes of many channels."""
-USELESS_S = 600.0
-"""A packet that came so long before others that have been picked for good will give no pick any more."""
 HEALTHY_S = 30.0
 """A link that has streamed for so long makes the next delay short again."""
 FIRST_LOOK_S = 60.0
 """After so long wildcards are expanded again for the first time, then after twice as long, until it is ``discover_s``."""
-PART = 60.0
-"""Part of the time that may go to that: meanwhile data wait in the socket."""
+LOOK_SHARE = 60.0
+"""... but not before so many times as long as the list took to come: meanwhile data wait in the socket."""
 IDLE_S = 3600.0
 """A source whose stations are all with other shards looks again after so long, where ``discover_s`` does not say it."""
 SHARED_NUMBERS = ("ringserver", "xiaod")
 """Servers, by their HELLO, that number the packets of all stations together."""
-HALF_RANGE = 1 << 23
-"""Sequence numbers wrap; of two, the one less than half the range behind is the older."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Passed:
-    """A packet that was handed on."""
-
-    place: tuple[int, int]
-    """Sequence number and start time, ns."""
-    next_ns: int
-    """Time of the sample after its last one."""
-    came_s: float
-    """By the steady clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,22 +92,11 @@ class SeedLinkSource:
         self._config = config
         self._is_meant = matcher(config.streams)
         self._stop = threading.Event()
-        self._lock = threading.Lock()
-        self._positions: dict[tuple[str, str], tuple[int, int]] = {
-            # Where a station of another shard stood is old, and would lead far back.
-            station: place
-            for station, place in (resume or {}).items()
-            if shard.holds(*station)
-        }
-        # What a later run may have to go back to.
-        self._resumable = dict(self._positions)
-        self._trails: dict[tuple[str, str], deque[_Passed]] = {}
-        self._picked_s = 0.0
-        """When the newest packet came that has been picked for good."""
-        self._last: tuple[int, int] | None = None
-        """The last packet of all that came, on the newest connection that brought any."""
-        self._shared = False
-        """Whether the server numbers all stations together."""
+        # Where a station of another shard stood is old, and would lead far back.
+        self.places = Places(
+            {station: place for station, place in (resume or {}).items() if shard.holds(*station)}
+        )
+        """Which packets have come."""
         self._received = 0
         self._unselected = 0
         self._link: Link | None = None
@@ -143,53 +114,19 @@ class SeedLinkSource:
 
     def positions(self) -> dict[tuple[str, str], tuple[int, int]]:
         """Last packet of each station that was handed on."""
-        with self._lock:
-            return dict(self._positions)
+        return self.places.newest()
 
     def continue_from(self, former: "SeedLinkSource") -> None:
         """Go on where another source of the same server has ended; call it before :meth:`run`, and after the other's."""
-        with former._lock:
-            self._positions = dict(former._positions)
-            self._resumable = dict(former._resumable)
-            self._trails = dict(former._trails)
-            self._picked_s = former._picked_s
-            self._last = former._last
+        self.places.continue_from(former.places)
 
     def counts(self) -> dict[str, int]:
         """Packets that came, and those of them that no pattern of the configuration matches."""
         return {"received": self._received, "unselected": self._unselected}
 
     def resumable(self, needed_ns: Mapping[tuple[str, str], int]) -> dict[tuple[str, str], tuple[int, int]]:
-        """Packet of each station to go on behind so that everything that reaches beyond a time comes again.
-
-        Args:
-            needed_ns: that time, for each station; a station that is not in it keeps what it had.
-        """
-        with self._lock:
-            for station, time_ns in needed_ns.items():
-                trail = self._trails.get(station, deque())
-                while trail and trail[0].next_ns <= time_ns:
-                    passed = trail.popleft()
-                    self._resumable[station] = passed.place
-                    self._picked_s = max(self._picked_s, passed.came_s)
-            if self._shared:
-                self._catch_up()
-            return dict(self._resumable)
-
-    def _catch_up(self) -> None:
-        """A station that is silent, or that sends what cannot be picked, holds nobody back.
-
-        Packets are picked in the order in which they came, and are numbered so: before a packet that has been picked for good none
-        is left of a station that has nothing on the way.
-        """
-        for station, trail in self._trails.items():
-            while trail and trail[0].came_s < self._picked_s - USELESS_S:
-                self._resumable[station] = trail.popleft().place
-        if going := [self._resumable[station] for station, trail in self._trails.items() if trail]:
-            oldest = _oldest(going)
-            self._resumable |= {
-                station: oldest for station in self._resumable if not self._trails.get(station)
-            }
+        """Where a later run has to begin, see :meth:`xiaod.sources.places.Places.resumable`."""
+        return self.places.resumable(needed_ns)
 
     def stop(self) -> None:
         """Ask :meth:`run` to return."""
@@ -237,8 +174,8 @@ class SeedLinkSource:
         link = self._link = Link(config.server, config.connect_timeout_s, self._stop)
         try:
             link.connect()
-            self._shared = any(word in link.greeting.lower() for word in SHARED_NUMBERS)
-            positions, skipped = self._resume_from()
+            self.places.shared = any(word in link.greeting.lower() for word in SHARED_NUMBERS)
+            positions, skipped = self.places.asked(self._limit_ns())
             link.subscribe(subscriptions, positions, self._begin_ns())
             selected = self._selected(channels)
             remarks = [remark] if remark else []
@@ -285,7 +222,7 @@ class SeedLinkSource:
 
         config = self._config
         asked_s = discovered_s = time.monotonic()
-        look_s = min(max(FIRST_LOOK_S, PART * self._listing_s), config.discover_s)
+        look_s = min(max(FIRST_LOOK_S, LOOK_SHARE * self._listing_s), config.discover_s)
         while True:
             for frame in link.frames(SLICE_S):
                 if frame.is_info:
@@ -317,23 +254,14 @@ class SeedLinkSource:
                 self._unselected += 1
                 return
             station = channel.network, channel.station
-            if station not in self._resumable:
-                self._begin_station(station, sequence, item.start_ns)
+            if not self.places.knows(station):
+                place = self.places.begins(station, sequence, item.start_ns)
+                if self._remember is not None:
+                    self._remember({station: place})
             emit(item)
-            with self._lock:
-                self._positions[station] = self._last = (sequence, item.start_ns)
-                trail = self._trails.setdefault(station, deque(maxlen=TRAIL))
-                trail.append(_Passed((sequence, item.start_ns), item.next_ns, time.monotonic()))
+            self.places.passed(station, sequence, item.start_ns, item.next_ns)
         else:
             emit(item)
-
-    def _begin_station(self, station: tuple[str, str], sequence: int, start_ns: int) -> None:
-        """Know from the first packet on where a later run has to begin."""
-        place = ((sequence - 1) % (2 * HALF_RANGE), start_ns)
-        with self._lock:
-            self._resumable[station] = place
-        if self._remember is not None:
-            self._remember({station: place})
 
     def _look_for_more(self, asked: "_Asked", emit: Emit) -> "_Asked":
         """Connect anew, without loss, when the server has got streams that are wanted and not subscribed."""
@@ -356,30 +284,10 @@ class SeedLinkSource:
             emit(self._change("streaming", "more is listed of what was asked for", channels=selected))
         return replace(asked, listed=selected)
 
-    def _resume_from(self) -> tuple[dict[tuple[str, str], tuple[int | None, int]], list[str]]:
-        """What to go on behind, and the stations of which something is left out."""
-        positions = self.positions()
-        if not positions:
-            return {}, []
+    def _limit_ns(self) -> int | None:
+        """What is older is not asked for."""
         limit_s = self._config.max_catch_up_s
-        limit_ns = None if limit_s is None else time.time_ns() - ns_from_s(limit_s)
-        shared = (self._last or _oldest(list(positions.values()))) if self._shared else None
-        asked: dict[tuple[str, str], tuple[int | None, int]] = {}
-        skipped = []
-        for station, (sequence, time_ns) in positions.items():
-            place: tuple[int | None, int] = (sequence, time_ns)
-            if shared is not None:
-                # A server that does not know the number goes by the oldest time: not by that of who has long been silent.
-                place = (shared[0], max(time_ns, self._resumable[station][1]))
-            if limit_ns is not None and (time_ns if shared is None else shared[1]) < limit_ns:
-                place = (None, limit_ns)
-                skipped.append(".".join(station))
-            asked[station] = place
-        if shared is not None and self._last is None:
-            # All stations come again from there on: none may be gone on with behind what has come of the others.
-            with self._lock:
-                self._resumable = dict.fromkeys(self._resumable, shared)
-        return asked, skipped
+        return None if limit_s is None else time.time_ns() - ns_from_s(limit_s)
 
     def _begin_ns(self) -> int | None:
         if self._config.begin == "resume":
@@ -404,9 +312,3 @@ class SeedLinkSource:
         channels: tuple[Channel, ...] = (),
     ) -> LinkChange:
         return LinkChange(self.name, state, time.time_ns(), detail, retry_s, channels)
-
-
-def _oldest(places: Sequence[tuple[int, int]]) -> tuple[int, int]:
-    """The place with the oldest sequence number, which may have wrapped."""
-    origin = places[0][0]
-    return min(places, key=lambda place: (place[0] - origin + HALF_RANGE) % (2 * HALF_RANGE))
