@@ -287,6 +287,18 @@ def listing(*stations: str) -> bytes:
     return info_packets(root, failed=False)
 
 
+def test_a_server_that_does_not_list_its_streams_is_asked_for_what_is_known(frames: list[bytes]) -> None:
+    with Scripted(lambda sock: sock.sendall(frames[0])) as server:
+        keys = {"server": f"127.0.0.1:{server.port}", "streams": ["BW.*.*.EH?"], "discover_s": 0.1}
+        config = SeedLinkConfig.model_validate(keys)
+        with Run(SeedLinkSource(config)) as run:
+            assert "ERROR" in run.wait_for("refused")[0].detail
+        with Run(SeedLinkSource(config, resume={("BW", "RJOB"): (5, 6)})) as run:
+            assert "streams not listed" in run.wait_for("streaming")[0].detail
+            wait_until(lambda: server.commands.count(b"INFO STREAMS") >= 4, "further questions", 20)
+            assert not run.changes("disconnected")
+
+
 def test_what_is_listed_later_is_expected_later_without_a_new_connection(frames: list[bytes]) -> None:
     with Scripted(lambda sock: sock.sendall(frames[0]), {b"INFO": listing("RJOB")}) as server:
         keys = {"server": f"127.0.0.1:{server.port}", "streams": ["BW.*.*.EH?"], "discover_s": 0.2}

@@ -210,7 +210,8 @@ class SeedLinkSource:
         try:
             info = discover(config.server, config.connect_timeout_s, self._stop)
         except DiscoveryError as error:
-            if needs_listing(config.streams):
+            # Without a list, what has sent something before is known.
+            if needs_listing(config.streams) and not plan(config.streams, (), self.places.newest()):
                 raise
             return (), f"streams not listed: {error}"
         finally:
@@ -271,6 +272,8 @@ class SeedLinkSource:
             offered, _ = self._offers()
         except DiscoveryError:
             # What flows is worth more than the question.
+            return asked
+        if not offered:
             return asked
         more = [
             f"{one.network}.{one.station}"
