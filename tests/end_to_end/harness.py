@@ -69,6 +69,12 @@ class Server:
         self._loop.close()
 
     @property
+    def played(self) -> bool:
+        """Whether the last packet has become available."""
+        assert self._server is not None
+        return self._server.played.is_set()
+
+    @property
     def overrun_packets(self) -> int:
         """Packets that left the ring before a client had read them."""
         assert self._server is not None
