@@ -11,6 +11,7 @@ The file stays; what counts is the lock, not that it exists. In it stand the pro
 True
 """
 
+import contextlib
 import fcntl
 import os
 import time
@@ -56,8 +57,7 @@ class FolderLock:
         self._descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             self._take(folder)
-            os.ftruncate(self._descriptor, 0)
-            os.pwrite(self._descriptor, f"{os.getpid()} {shard}\n".encode(), 0)
+            self._sign(f"{os.getpid()} {shard}\n".encode())
         except BaseException:
             os.close(self._descriptor)
             raise
@@ -65,6 +65,12 @@ class FolderLock:
     def release(self) -> None:
         """Let others have it."""
         os.close(self._descriptor)
+
+    def _sign(self, note: bytes) -> None:
+        """Say who holds it: over what the last one wrote, which needs no room; where there is none, it is held all the same."""
+        with contextlib.suppress(OSError):
+            os.pwrite(self._descriptor, note, 0)
+            os.ftruncate(self._descriptor, len(note))
 
     def _take(self, folder: Path) -> None:
         until_s = time.monotonic() + PATIENCE_S
@@ -95,5 +101,6 @@ def holder(folder: Path) -> Holder | None:
 
 
 def _read(descriptor: int) -> Holder:
-    pid, _, shard = os.pread(descriptor, 100, 0).decode(errors="replace").strip().partition(" ")
+    line, _, _ = os.pread(descriptor, 100, 0).decode(errors="replace").partition("\n")
+    pid, _, shard = line.partition(" ")
     return Holder(int(pid) if pid.isdigit() else 0, shard)

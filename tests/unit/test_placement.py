@@ -10,11 +10,12 @@ from typing import get_args
 import pytest
 from pydantic import BaseModel
 
+from tests.unit.test_sink_jsonl import files_end_at
 from tests.unit.test_store import pick_of
 from xiaod.cli import main
 from xiaod.config import Config, SinkConfig
 from xiaod.configfile import ConfigError
-from xiaod.lock import FolderLock, LockedError, holder
+from xiaod.lock import FolderLock, Holder, LockedError, holder
 from xiaod.placement import WRITTEN, chosen_shard, load_placed, load_placed_anew
 from xiaod.shard import Shard
 from xiaod.store import STORE, PickStore
@@ -176,6 +177,18 @@ def test_a_folder_has_one_holder(tmp_path: Path) -> None:
     FolderLock(folder, Shard(0, 2)).release()
     assert holder(folder) is None
     assert holder(tmp_path / "nowhere") is None
+
+
+def test_a_folder_is_locked_on_a_full_disk_too(tmp_path: Path) -> None:
+    with files_end_at(0):
+        lock = FolderLock(tmp_path, Shard(0, 1))
+        with pytest.raises(LockedError, match="process 0 uses"):
+            FolderLock(tmp_path, Shard(0, 1))
+    lock.release()
+    FolderLock(tmp_path, Shard(100, 1024)).release()
+    lock = FolderLock(tmp_path, Shard(1, 2))
+    assert holder(tmp_path) == Holder(os.getpid(), "1/2")
+    lock.release()
 
 
 def test_a_lock_ends_with_its_process(tmp_path: Path) -> None:
