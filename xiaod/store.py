@@ -72,6 +72,36 @@ def legible(text: bytes) -> str:
     return text.decode(errors="replace")
 
 
+def known_version(connection: sqlite3.Connection) -> int:
+    """Version of a store.
+
+    Raises:
+        sqlite3.DatabaseError: when this program does not know it, or the file is no store.
+    """
+    version: int
+    [version] = connection.execute("PRAGMA user_version").fetchone()
+    if version not in KNOWN_VERSIONS:
+        raise sqlite3.DatabaseError(f"store version {version}; this program knows {SCHEMA_VERSION}")
+    return version
+
+
+def within(
+    since_ns: int | None, until_ns: int | None, instrument: Instrument | None
+) -> tuple[str, list[int | str]]:
+    """Condition on the table of picks, and its values: a time span without its end, of one instrument or, with None, of all.
+
+    >>> within(None, 5, None)[0]
+    'time_ns >= ? AND time_ns < ?'
+    """
+    values: list[int | str] = [
+        -(2**63) if since_ns is None else since_ns,
+        2**63 - 1 if until_ns is None else until_ns,
+    ]
+    if instrument is None:
+        return "time_ns >= ? AND time_ns < ?", values
+    return "time_ns >= ? AND time_ns < ? AND instrument = ?", [*values, instrument.text]
+
+
 class StoreError(OSError):
     """The store cannot be written or read now; what was in it is left as it was."""
 
@@ -216,14 +246,12 @@ class PickStore:
         self, since_ns: int | None, until_ns: int | None, instrument: Instrument | None = None
     ) -> list[Pick]:
         """Picks of a time span, in order of time."""
-        low, high = -(2**63) if since_ns is None else since_ns, 2**63 - 1 if until_ns is None else until_ns
-        text = "SELECT place, id, document FROM picks WHERE time_ns >= ? AND time_ns < ?"
-        values: list[int | str] = [low, high]
-        if instrument is not None:
-            text += " AND instrument = ?"
-            values.append(instrument.text)
+        condition, values = within(since_ns, until_ns, instrument)
         with self._transaction() as cursor:
-            rows = cursor.execute(text + " ORDER BY time_ns, place", values).fetchall()
+            rows = cursor.execute(
+                f"SELECT place, id, document FROM picks WHERE {condition} ORDER BY time_ns, place",  # noqa: S608  see within
+                values,
+            ).fetchall()
             return [pick for _, pick in self._legible(cursor, rows)]
 
     def prune(self, before_ns: int, sinks: Sequence[str]) -> int:
@@ -289,9 +317,7 @@ class PickStore:
             [found] = connection.execute("PRAGMA quick_check(1)").fetchone()
             if found != "ok":
                 raise sqlite3.DatabaseError(found)
-            [version] = connection.execute("PRAGMA user_version").fetchone()
-            if version not in KNOWN_VERSIONS:
-                raise sqlite3.DatabaseError(f"store version {version}; this program knows {SCHEMA_VERSION}")
+            version = known_version(connection)
             connection.executescript(TABLES)
             if version != SCHEMA_VERSION:
                 # Nothing is written when nothing has changed: a disk that is full is no reason to go on without what is there.

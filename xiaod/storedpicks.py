@@ -23,9 +23,10 @@ from pathlib import Path
 
 from xiaod.records import Instrument, Pick
 from xiaod.sinks.document import pick_from_document
-from xiaod.store import BUSY_S, ILLEGIBLE, KNOWN_VERSIONS, SCHEMA_VERSION, StoreError, legible
+from xiaod.store import BUSY_S, ILLEGIBLE, StoreError, known_version, legible, within
 
-MOST = 2**63 - 1
+ALL = -1
+"""A limit that is none (SQLite, SELECT, LIMIT clause)."""
 
 
 def stored_picks(
@@ -47,17 +48,13 @@ def stored_picks(
     Raises:
         StoreError: when they cannot be read.
     """
-    low, high = -MOST if since_ns is None else since_ns, MOST if until_ns is None else until_ns
-    text = "SELECT document FROM picks WHERE time_ns >= ? AND time_ns < ?"
-    values: list[int | str] = [low, high]
-    if instrument is not None:
-        text += " AND instrument = ?"
-        values.append(instrument.text)
-    text += " ORDER BY time_ns DESC, place DESC LIMIT ?"
-    values.append(MOST if limit is None else limit)
+    condition, values = within(since_ns, until_ns, instrument)
     try:
         with closing(_opened(path)) as store:
-            rows = store.execute(text, values).fetchall()
+            rows = store.execute(
+                f"SELECT document FROM picks WHERE {condition} ORDER BY time_ns DESC, place DESC LIMIT ?",  # noqa: S608  see within
+                [*values, ALL if limit is None else limit],
+            ).fetchall()
     except sqlite3.Error as error:
         raise StoreError(f"{path}: {error}") from error
     found = []
@@ -71,9 +68,7 @@ def _opened(path: Path) -> sqlite3.Connection:
     store = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_S)
     store.text_factory = legible
     try:
-        [version] = store.execute("PRAGMA user_version").fetchone()
-        if version not in KNOWN_VERSIONS:
-            raise sqlite3.DatabaseError(f"store version {version}; this program knows {SCHEMA_VERSION}")
+        known_version(store)
     except sqlite3.Error:
         store.close()
         raise
