@@ -62,15 +62,6 @@ class Places:
         self._last: Place | None = None
         """The last packet of all that came, on the newest connection that brought any."""
 
-    def continue_from(self, former: "Places") -> None:
-        """Go on where others have ended."""
-        with former._lock:
-            self._newest = dict(former._newest)
-            self._resumable = dict(former._resumable)
-            self._trails = dict(former._trails)
-            self._picked_s = former._picked_s
-            self._last = former._last
-
     def newest(self) -> dict[Station, Place]:
         """Last packet of each station that was handed on."""
         with self._lock:

@@ -118,7 +118,7 @@ class SeedLinkSource:
 
     def continue_from(self, former: "SeedLinkSource") -> None:
         """Go on where another source of the same server has ended; call it before :meth:`run`, and after the other's."""
-        self.places.continue_from(former.places)
+        self.places = former.places
 
     def counts(self) -> dict[str, int]:
         """Packets that came, and those of them that no pattern of the configuration matches."""
