@@ -29,8 +29,12 @@ MAX_BYTES = 200_000
 """PyYAML reads some 100 kB in a second on a small computer."""
 MAX_NODES = 100_000
 """Values in a file, aliases counted as often as they stand; more is a mistake or an attack."""
+MAX_TEXT = 8192
+"""Letters of one text, or of a key: twice a path, more than any address or token; checks of longer ones could take minutes."""
 MAX_PROBLEMS = 50
 """Problems that are told of one file."""
+MAX_LINE = 1000
+"""Letters that one problem is told in."""
 UNITS = {"_s": "seconds", "_mb": "megabytes", "_hz": "hertz"}
 QUOTES = "put text that begins with ! or * in quotes"
 LIMITS = (("gt", "above"), ("ge", "at least"), ("lt", "below"), ("le", "at most"))
@@ -47,7 +51,7 @@ _PLAIN = {
 }
 _UNWRITABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
 """What can stand neither in a path nor in XML; only an escape such as ``\\0`` brings it into YAML."""
-_USERINFO = re.compile(r"(\w+://)?.*@", re.DOTALL)
+_SCHEME = re.compile(r"\w{1,32}://")
 
 _QUOTE = re.compile(r"['\"]")
 
@@ -113,7 +117,7 @@ def parse_config(text: str, name: str) -> Config:
 
 
 def _error(name: str, problems: Iterable[tuple[int, str]]) -> ConfigError:
-    ordered = [f"{name}:{line}: {text}" for line, text in sorted(problems)]
+    ordered = [f"{name}:{line}: {_shortened(text, MAX_LINE)}" for line, text in sorted(problems)]
     if len(ordered) > MAX_PROBLEMS:
         ordered[MAX_PROBLEMS:] = [f"{name}: and {len(ordered) - MAX_PROBLEMS} more"]
     return ConfigError("\n".join(ordered))
@@ -209,6 +213,9 @@ class _Reader:
                 self.problems.append((line, "a key must be a word"))
                 continue
             key = key_node.value
+            if len(key) > MAX_TEXT:
+                self.problems.append((line, f"a key of {len(key)} letters; at most {MAX_TEXT} are read"))
+                continue
             here = (*place, key)
             if key in values:
                 first = self._lines[here]
@@ -222,6 +229,12 @@ class _Reader:
         text: str = node.value
         line = node.start_mark.line + 1
         kind = node.tag.removeprefix(_TAG)
+        if len(text) > MAX_TEXT:
+            # Told without the text: it may be a secret.
+            self.problems.append(
+                (line, f"{_dotted(place)}: text of {len(text)} letters; at most {MAX_TEXT} are read")
+            )
+            return None
         if kind == "str":
             if unwritable := _UNWRITABLE.search(text):
                 self.problems.append(
@@ -376,9 +389,19 @@ def _shown(value: object) -> str:
         return {None: "nothing", True: "true", False: "false"}[value]
     if isinstance(value, Mapping | list):
         return "a mapping" if isinstance(value, Mapping) else "a list"
-    # An address may have a password in it, wherever it was put.
-    text = repr(_USERINFO.sub(r"\1***@", value) if isinstance(value, str) else value)
-    return text if len(text) <= 60 else text[:57] + "..."
+    text = repr(_without_user(value) if isinstance(value, str) else value)
+    return _shortened(text, 60)
+
+
+def _shortened(text: str, length: int) -> str:
+    return text if len(text) <= length else text[: length - 3] + "..."
+
+
+def _without_user(text: str) -> str:
+    """An address may have a password in it, wherever it was put: all before the last @ but the scheme is hidden."""
+    before, at, after = text.rpartition("@")
+    scheme = _SCHEME.match(before)
+    return f"{scheme.group() if scheme else ''}***@{after}" if at else text
 
 
 def yaml_text(document: Mapping[str, Any]) -> str:

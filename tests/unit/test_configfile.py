@@ -99,7 +99,7 @@ def test_all_problems_are_told_at_once() -> None:
         (b"a: " + b"[" * 5000, "not valid YAML|nested"),
         (BOMB, "more than 100000 values"),
         (b"a: &a {b: *a}\nsources: 1", "alias|nested"),
-        (b"a: " + b"9" * 10_000, "unknown key"),
+        (b"a: " + b"9" * 8000, "unknown key"),
     ],
 )  # fmt: skip
 def test_hostile_files_are_refused(tmp_path: Path, content: bytes, expected: str) -> None:
@@ -107,6 +107,53 @@ def test_hostile_files_are_refused(tmp_path: Path, content: bytes, expected: str
     path.write_bytes(content)
     with pytest.raises(ConfigError, match=expected):
         load_config(path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "sources:\n  - server: LONG\n",
+        MINIMAL + "sinks:\n  - {kind: webhook, url: LONG}\n",
+        MINIMAL + "sinks:\n  - {kind: webhook, url: 'https://a', secret: LONG}\n",
+        MINIMAL + "sinks:\n  - {kind: webhook, url: 'https://a', headers: {? LONG : a}}\n",
+        MINIMAL + "sinks:\n  - {kind: mqtt, server: a, topic: LONG}\n",
+        MINIMAL + "? LONG\n: 1\n",
+    ],
+)
+@pytest.mark.parametrize("letter", ["a", "@", "[", "{", "1"])
+def test_long_texts_are_refused_before_anything_looks_at_them(text: str, letter: str) -> None:
+    with pytest.raises(ConfigError, match=r"\Af:\d: .* of 60000 letters; at most 8192 are read\Z"):
+        parse_config(text.replace("LONG", '"' + letter * 60_000 + '"'), "f")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        MINIMAL + "sinks:\n  - {kind: KEEP}\n",
+        MINIMAL + "sinks:\n  - {kind: jsonl, path: KEEP}\n  - {kind: table, path: KEEP}\n",
+        MINIMAL + "? KEEP\n: 1\n",
+    ],
+)
+def test_a_problem_is_told_in_a_line_that_can_be_read(text: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_config(text.replace("KEEP", "a" * 8000), "f")
+    assert max(map(len, caught.value.problems)) <= 1010
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ("abc@host", "'***@host'"),
+        ("a@b@host", "'***@host'"),
+        ("http://me:hush@host/a", "'http://***@host/a'"),
+        ("say http://me:hush@host/a", "'***@host/a'"),
+        ("no-user", "'no-user'"),
+    ],
+)
+def test_what_may_be_a_password_is_not_told(given: str, shown: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_config(MINIMAL + f"grace_s: '{given}'\n", "f")
+    assert str(caught.value).endswith(f"; got {shown}")
 
 
 def test_problems_are_told_up_to_a_limit() -> None:
