@@ -117,6 +117,7 @@ def test_superposed_labels_are_probabilities(seed: int) -> None:
         (shape_band, "energy is lost"),
         (reverberate, "what comes before the onset stays"),
         (lambda waves, rng: drop(waves, rng, 1.0, 0.0), "the vertical stays"),
+        (lambda waves, rng: drop(waves, rng, 0.0, 1.0), "one horizontal is lost"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -138,9 +139,44 @@ def test_each_augmentation_does_what_its_name_says(
             "energy is lost": 0 < np.square(after).sum() < 1.05 * np.square(waves).sum() and differs.any(),
             "what comes before the onset stays": np.square(after[:, :400] - waves[:, :400]).sum()
             < np.square(after[:, 500:900] - waves[:, 500:900]).sum(),
+            "one horizontal is lost": differs.any(axis=1).tolist()
+            in ([False, True, False], [False, False, True])
+            and after.any(axis=1).sum() == 2,
             "the vertical stays": np.array_equal(after[0], waves[0]) and not after[1:].any(),
         }
         assert claims[what]
+
+
+@pytest.mark.parametrize(
+    ("name", "claim"),
+    [
+        ("flip", lambda before, after: np.array_equal(after, -before)),
+        ("swap", lambda before, after: np.array_equal(after, before[[0, 2, 1]])),
+        (
+            "gain",
+            lambda before, after: (
+                (after * before >= 0).all()
+                and np.ptp(after[:, before.all(axis=0)] / before[:, before.all(axis=0)], axis=1).max() < 1e-9
+                and len(np.unique(np.round(np.abs(after).max(axis=1) / np.abs(before).max(axis=1), 9))) == 3
+            ),
+        ),
+        (
+            "rotate",
+            lambda before, after: (
+                np.array_equal(after[0], before[0])
+                and not np.allclose(after[1:], before[1:])
+                and np.allclose(np.hypot(*after[1:]), np.hypot(*before[1:]))
+            ),
+        ),
+    ],
+)
+def test_each_change_of_motion_alone_is_what_its_key_says(
+    name: str, claim: Callable[[NDArray[np.float64], NDArray[np.float64]], bool], rjob: Recording
+) -> None:
+    waves = np.stack([rjob.components[letter] for letter in "ZNE"]).astype(np.float64)
+    alone = NEVER.model_copy(update={name: 1.0})
+    for seed in range(5):
+        assert claim(waves, augment_motion(waves, np.random.default_rng(seed), alone))
 
 
 def test_a_stretch_moves_an_onset_in_proportion() -> None:
