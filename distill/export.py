@@ -61,9 +61,7 @@ def export_run(config: TrainConfig, folder: Path, corpus: Corpus, teacher: Teach
     net = averaged_net(config, weights)
     serve = serving(config, net)
     thresholds = chosen_thresholds(config, serve, corpus)
-    alone = chosen_thresholds(config, serve, vertical_alone(corpus))
-    # With less to see, never easier to satisfy.
-    vertical = {phase: max(value, thresholds[phase]) for phase, value in alone.items()}
+    vertical = vertical_thresholds(config, serve, corpus, thresholds)
     sure = [
         one
         for one in judged(serve, corpus.validation, min(thresholds.values()))
@@ -115,6 +113,14 @@ def chosen_thresholds(config: TrainConfig, serve: Serve, corpus: Corpus) -> dict
     rates = false_rates(serve, noise, CANDIDATES)
     limits = config.export.max_false_per_hour
     return {phase: best_threshold(scores[phase], rates[phase], limits[phase]) for phase in ("P", "S")}
+
+
+def vertical_thresholds(
+    config: TrainConfig, serve: Serve, corpus: Corpus, thresholds: Mapping[str, float]
+) -> dict[str, float]:
+    """Thresholds where both horizontals are missing: chosen like the others, and with less to see never below them."""
+    alone = chosen_thresholds(config, serve, vertical_alone(corpus))
+    return {phase: max(value, thresholds[phase]) for phase, value in alone.items()}
 
 
 def vertical_alone(corpus: Corpus) -> Corpus:

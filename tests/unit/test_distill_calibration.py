@@ -18,8 +18,9 @@ from distill.calibration import (
     fold,
     reliability,
 )
-from distill.config import LabelSection
-from distill.corpus import label_record
+from distill.config import LabelSection, TrainConfig
+from distill.corpus import Corpus, Record, label_record
+from distill.export import chosen_thresholds, vertical_alone, vertical_thresholds
 from distill.serving import judged, streamed, windowed
 from models.calibration import LIMITS_S, Calibration
 from models.small_phasenet import PRESETS, fresh_net
@@ -154,3 +155,31 @@ def test_picks_are_judged_by_the_onsets_of_their_phase(rjob: Recording) -> None:
         assert found[0].residual_s == pytest.approx(0.03, abs=0.002)
         assert found[1].residual_s is None
         assert found[0].width_s == pytest.approx(0.1, abs=0.01)
+
+
+def test_a_vertical_alone_is_never_easier_to_satisfy() -> None:
+    """With a made-up annotator that sees a false P of .7 in the noise of three components, and none in that of one."""
+
+    def record(name: str, kind: str, p_pick: float | None) -> Record:
+        # Each sample holds its own index; noise has others, so that the annotator knows it.
+        index = np.arange(6000.0) + (10_000.0 if kind == "noise" else 0.0)
+        silent = np.zeros((3, 6000), np.float16)
+        waves = np.tile(index, (3, 1)).astype(np.float32)
+        return label_record(name, f"XX.{name}", kind, waves, silent, (p_pick, None), LabelSection())
+
+    def annotate(windows: np.ndarray) -> np.ndarray:
+        index, horizontals = windows[:, :1], windows[:, 1:2] != 0
+        seen = 0.95 * np.exp(-0.5 * ((index - 3000) / 10) ** 2)
+        false = 0.7 * horizontals * np.exp(-0.5 * ((index - 13_000) / 10) ** 2)
+        curve = seen + false
+        return np.concatenate([1 - curve, curve, 0 * curve], axis=1).astype(np.float32)
+
+    config = TrainConfig(name="made-up", version="0.0.1")
+    corpus = Corpus((record("A", "event", 3000.0), record("B", "noise", None)), (), "")
+    serve = windowed(annotate)
+    thresholds = chosen_thresholds(config, serve, corpus)
+    alone = chosen_thresholds(config, serve, vertical_alone(corpus))
+    assert alone["P"] < 0.7 < thresholds["P"]
+    assert vertical_thresholds(config, serve, corpus, thresholds)["P"] == thresholds["P"]
+    # Where a vertical alone needs more, it gets more.
+    assert vertical_thresholds(config, serve, corpus, {"P": 0.2, "S": 0.2})["P"] == alone["P"]
