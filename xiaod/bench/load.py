@@ -12,7 +12,7 @@ import math
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -114,25 +114,47 @@ def _measure(
     time.sleep(settings.seconds)
     after, spent_s = daemon.metrics(), time.monotonic() - start_s
     daemon.check("the end of the measurement")
+    picks = [pick for pick in _picks(folder / "picks.jsonl") if _created(pick) >= start]
+    return {
+        "seconds": round(spent_s, 1),
+        "ready_s": round(ready_s, 2),
+        "first_window_s": round(first_window_s, 2),
+        **summary(before, after, spent_s, stations, settings.hop_s, picks),
+    }
+
+
+def summary(
+    before: Mapping[str, float],
+    after: Mapping[str, float],
+    spent_s: float,
+    stations: int,
+    hop_s: float,
+    picks: Sequence[Mapping[str, Any]],
+) -> dict[str, Any]:
+    """What the metrics before and after, and the picks in between, say.
+
+    Args:
+        before: sum of all samples of each metric's name.
+        after: the same, ``spent_s`` later.
+        spent_s: time between them.
+        stations: that the daemon is loaded with.
+        hop_s: time between windows of a station.
+        picks: documents of the picks that were made between them.
+    """
     used = {key: value - before.get(key, 0.0) for key, value in after.items()}
     windows = used["xiaod_windows_total"]
-    due = stations * spent_s / settings.hop_s
-    picks = [pick for pick in _picks(folder / "picks.jsonl") if _created(pick) >= start]
     station_s = stations * spent_s
+    due = station_s / hop_s
     own_s = spread(
         [sum(pick["latency"][part] or 0.0 for part in OWN_WORK) for pick in picks if pick.get("latency")]
     )
     calls = used.get("xiaod_batch_windows_count", 0.0)
     return {
-        "seconds": round(spent_s, 1),
-        "ready_s": round(ready_s, 2),
-        "first_window_s": round(first_window_s, 2),
         "cpu_percent_of_a_core": round(100 * used["process_cpu_seconds_total"] / spent_s, 1),
         "us_per_station_s": round(used["process_cpu_seconds_total"] / station_s * 1e6, 1),
         "resident_mb": round(after["process_resident_memory_bytes"] / 1e6, 1),
         "windows_of_due": round(windows / due, 3),
-        "kept_up": windows >= due - stations * RECORD_S / settings.hop_s
-        and own_s.get("p95", 0.0) <= KEPT_UP_S,
+        "kept_up": windows >= due - stations * RECORD_S / hop_s and own_s.get("p95", 0.0) <= KEPT_UP_S,
         "mean_batch": round(windows / calls, 2) if calls else None,
         "picks": len(picks),
         "latency_s": spread([pick["latency_s"] for pick in picks]),

@@ -9,7 +9,7 @@
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -83,9 +83,18 @@ def run_bench(
     found["condition"]["after"] = condition()
     if found["load"]:
         found["start"]["daemon ready, s"] = found["load"][0]["ready_s"]
-        largest = max(found["load"], key=lambda row: row["stations"])
-        found["stations_per_core"] = round(1e6 / largest["us_per_station_s"])
+        found["stations_per_core"] = stations_per_core(found["load"])
     return found
+
+
+def stations_per_core(load: Sequence[Mapping[str, Any]]) -> int:
+    """How many stations one core carries, by the CPU time that a station takes in the largest load.
+
+    >>> stations_per_core([{"stations": 1, "us_per_station_s": 9000.0}, {"stations": 100, "us_per_station_s": 500.0}])
+    2000
+    """
+    largest = max(load, key=lambda row: row["stations"])
+    return round(1e6 / float(largest["us_per_station_s"]))
 
 
 def _cold_start() -> float:
