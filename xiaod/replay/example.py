@@ -11,7 +11,11 @@ like one of a real station.
 (9000, True)
 """
 
+from functools import cache
+
 import numpy as np
+from obspy import read
+from pymseed import nslc2sourceid
 
 from xiaod.replay.repack import Run, repack
 
@@ -21,11 +25,9 @@ QUALITY = 1
 """Publication version; 1 is written as ``R``, raw real-time data."""
 
 
+@cache
 def example_records() -> bytes:
     """512-byte Steim2 records of the event, one component after the other."""
-    from obspy import read
-    from pymseed import nslc2sourceid
-
     packed: list[bytes] = []
     for trace in read():
         stats = trace.stats

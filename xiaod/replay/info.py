@@ -19,6 +19,8 @@ from datetime import UTC, datetime
 from itertools import groupby
 from typing import NamedTuple
 
+from pymseed import DataEncoding, MS3Record
+
 from xiaod.replay.header import RECORD_BYTES
 from xiaod.timebase import NS_PER_S
 
@@ -136,8 +138,6 @@ def add_connections(root: ET.Element, clients: Iterable[ConnectionStatus]) -> No
 
 def info_packets(root: ET.Element, *, failed: bool) -> bytes:
     """Pack a document into 520-byte INFO packets, joined."""
-    from pymseed import DataEncoding, MS3Record
-
     document = b'<?xml version="1.0"?>' + ET.tostring(root, encoding="us-ascii")
     template = MS3Record(reclen=RECORD_BYTES, encoding=DataEncoding.TEXT)
     template.formatversion = 2

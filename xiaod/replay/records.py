@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from pymseed import MS3Record, sourceid2nslc
+
 from xiaod.replay.config import EXAMPLE, ReplayError
 from xiaod.replay.header import BTIME, BTIME_BIG, RECORD_BYTES, btime_struct, ticks_of
 from xiaod.replay.repack import Run, repack
@@ -175,8 +177,6 @@ def _flush(path: str, run: Run | None, problems: list[Problem]) -> Iterator[Reco
 
 def _parsed(path: str, content: bytes, problems: list[Problem]) -> Iterator[tuple[int, Any]]:
     """Walk over the records of a file; after damage, go on at the next thing that looks like a header."""
-    from pymseed import MS3Record
-
     # Where blockette 1000 is missing, libmseed finds a record's length by the header that
     # follows. So that the last one has a follower, the first header is put there again.
     view = memoryview(content + content[:_HEADER_BYTES])
@@ -217,8 +217,6 @@ def _fit_to_serve(parsed: Any, raw: bytes) -> bool:
 
 
 def _described(packed: Iterable[bytes], path: str, offset: int, problems: list[Problem]) -> Iterator[Record]:
-    from pymseed import MS3Record, sourceid2nslc
-
     for raw in packed:
         try:
             parsed = MS3Record.parse(raw)

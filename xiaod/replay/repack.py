@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from pymseed import DataEncoding, MiniSEEDError, MS3Record
 
 from xiaod.replay.header import RECORD_BYTES
 from xiaod.timebase import NS_PER_S
@@ -54,8 +55,6 @@ class Run:
         Raises:
             RuntimeError: if libmseed cannot (pymseed's errors are of this family), or the samples are text.
         """
-        from pymseed import MS3Record
-
         parsed = MS3Record.parse(raw, unpack_data=True)
         if parsed.sampletype not in (_INTEGER, _FLOAT, _DOUBLE):
             raise RuntimeError(f"sample type {parsed.sampletype!r} is not numeric")
@@ -95,8 +94,6 @@ def repack(run: Run) -> list[bytes]:
         RuntimeError: if the codes or values cannot be written as version 2 (pymseed's errors are of this
             family).
     """
-    from pymseed import DataEncoding, MiniSEEDError
-
     samples = np.concatenate(run.parts)
     if run.kind == _FLOAT:
         return _pack(run, samples, DataEncoding.FLOAT32)
@@ -109,8 +106,6 @@ def repack(run: Run) -> list[bytes]:
 
 
 def _pack(run: Run, samples: np.ndarray[Any, Any], encoding: int) -> list[bytes]:
-    from pymseed import MS3Record
-
     template = MS3Record(reclen=RECORD_BYTES, encoding=encoding)
     template.formatversion = 2
     template.sourceid = run.source

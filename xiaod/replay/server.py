@@ -19,7 +19,7 @@ from typing import Self
 
 import xiaod
 from xiaod.replay import info
-from xiaod.replay.config import ReplayConfig, ReplayError
+from xiaod.replay.config import EXAMPLE, ReplayConfig, ReplayError
 from xiaod.replay.connection import Connection
 from xiaod.replay.faults import Faults
 from xiaod.replay.link import Trouble
@@ -95,6 +95,11 @@ class ReplayServer:
             ReplayError: if nothing can be played, or the address cannot be had.
         """
         config = self.config
+        if EXAMPLE in config.inputs:
+            from xiaod.replay.example import example_records
+
+            # In this thread, because ObsPy imports much as it reads; kept for the one that loads.
+            example_records()
         archive = await asyncio.to_thread(load, config.inputs)
         self.problems = archive.problems
         self.playback = Playback(config, archive)

@@ -6,23 +6,23 @@
 True
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import get_args
 
 from xiaod.config import AgencyConfig, TableStyle
 from xiaod.records import Pick
 from xiaod.sinks.anss import AnssLines
 from xiaod.sinks.jsonl import JsonLines
-from xiaod.sinks.quakeml import quakeml_bytes
-from xiaod.sinks.scml import scml_bytes
 from xiaod.sinks.table import TableLines
 from xiaod.sinks.tail import LineFormat
 from xiaod.stations import Stations
+from xiaod.tables import load
 
-DOCUMENTS: dict[str, Callable[[Sequence[Pick], AgencyConfig], bytes]] = {
-    "quakeml": quakeml_bytes,
-    "scml": scml_bytes,
+DOCUMENTS: dict[str, str] = {
+    "quakeml": "xiaod.sinks.quakeml:quakeml_bytes",
+    "scml": "xiaod.sinks.scml:scml_bytes",
 }
+"""Format of documents -> the function that makes one; imported only when it is used."""
 TABLES: dict[str, TableStyle] = {style: style for style in get_args(TableStyle)}
 FORMATS = ("jsonl", *DOCUMENTS, "anss", *TABLES)
 
@@ -48,5 +48,6 @@ def render(name: str, picks: Sequence[Pick], agency: AgencyConfig, stations: Sta
     """
     lines = line_format(name, agency, stations)
     if lines is None:
-        return DOCUMENTS[name](sorted(picks, key=lambda pick: pick.time_ns), agency)
+        document: bytes = load(DOCUMENTS, name)(sorted(picks, key=lambda pick: pick.time_ns), agency)
+        return document
     return lines.header + b"".join(map(lines.line, picks))

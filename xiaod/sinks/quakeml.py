@@ -9,21 +9,28 @@ deep-learning pickers write them: ``confidence`` (the probability), ``SNR``, ``d
 b'<?xml'
 """
 
-import io
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+
+from obspy import UTCDateTime
+from obspy.core.event import (
+    Amplitude,
+    Catalog,
+    Comment,
+    CreationInfo,
+    Event,
+    QuantityError,
+    ResourceIdentifier,
+    WaveformStreamID,
+)
+from obspy.core.event import Pick as EventPick
+from obspy.io.quakeml.core import Pickler
 
 from xiaod import __version__
 from xiaod.config import AgencyConfig, QuakeMLConfig
 from xiaod.records import Pick
 from xiaod.sinks.folder import FolderSink
 from xiaod.sinks.naming import safe
-from xiaod.timebase import iso_from_ns
-
-if TYPE_CHECKING:
-    from obspy.core.event import Amplitude, Catalog, WaveformStreamID
-    from obspy.core.event import Pick as EventPick
 
 DEFAULT_AUTHORITY = "local"
 NOTICE = "automatic, unreviewed, not for early warning"
@@ -40,15 +47,13 @@ class QuakeMLSink(FolderSink):
 
 def quakeml_bytes(picks: Sequence[Pick], agency: AgencyConfig, authority: str = DEFAULT_AUTHORITY) -> bytes:
     """Picks as one QuakeML document."""
-    content = io.BytesIO()
-    catalog_of(picks, agency, authority).write(content, format="QUAKEML")
-    return content.getvalue()
+    # Not Catalog.write, which looks for the writer among ObsPy's plug-ins and imports it in the sink's thread.
+    content: bytes = Pickler().dumps(catalog_of(picks, agency, authority))
+    return content
 
 
-def catalog_of(picks: Sequence[Pick], agency: AgencyConfig, authority: str = DEFAULT_AUTHORITY) -> "Catalog":
+def catalog_of(picks: Sequence[Pick], agency: AgencyConfig, authority: str = DEFAULT_AUTHORITY) -> Catalog:
     """Picks as an ObsPy catalog with one event, or none when there are no picks."""
-    from obspy.core.event import Catalog, Comment, Event, ResourceIdentifier
-
     prefix = f"smi:{authority}/xiaod"
     last = safe(picks[0].id) if picks else "none"
     catalog = Catalog(resource_id=ResourceIdentifier(f"{prefix}/catalog/{last}"))
@@ -71,11 +76,7 @@ def catalog_of(picks: Sequence[Pick], agency: AgencyConfig, authority: str = DEF
     return catalog
 
 
-def _event_pick(pick: Pick, agency: AgencyConfig, prefix: str) -> "EventPick":
-    from obspy import UTCDateTime
-    from obspy.core.event import Comment, CreationInfo, QuantityError, ResourceIdentifier
-    from obspy.core.event import Pick as EventPick
-
+def _event_pick(pick: Pick, agency: AgencyConfig, prefix: str) -> EventPick:
     public_id = _public_id(pick, prefix)
     comments = [
         Comment(text=text, resource_id=ResourceIdentifier(f"{public_id}/{name}"), force_resource_id=False)
@@ -89,12 +90,11 @@ def _event_pick(pick: Pick, agency: AgencyConfig, prefix: str) -> "EventPick":
     ]
     # XML has no number that is not finite.
     uncertainty = round(pick.time_uncertainty_s, 6) if math.isfinite(pick.time_uncertainty_s) else None
-    created = None if pick.created_ns is None else UTCDateTime(iso_from_ns(pick.created_ns))
+    created = None if pick.created_ns is None else _moment(pick.created_ns)
     return EventPick(
         resource_id=ResourceIdentifier(public_id),
         force_resource_id=False,
-        # Microseconds are what QuakeML keeps.
-        time=UTCDateTime(iso_from_ns(pick.time_ns)),
+        time=_moment(pick.time_ns),
         time_errors=QuantityError(uncertainty=uncertainty),
         waveform_id=_waveform_id(pick),
         method_id=ResourceIdentifier(f"{prefix}/model/{safe(pick.model)}/{pick.model_sha256[:16]}"),
@@ -112,10 +112,8 @@ def _event_pick(pick: Pick, agency: AgencyConfig, prefix: str) -> "EventPick":
     )
 
 
-def _ratio(pick: Pick, prefix: str) -> "Amplitude":
+def _ratio(pick: Pick, prefix: str) -> Amplitude:
     """The signal-to-noise ratio as an amplitude; SeisComP's locators ask for one of this type."""
-    from obspy.core.event import Amplitude, ResourceIdentifier
-
     return Amplitude(
         resource_id=ResourceIdentifier(f"{_public_id(pick, prefix)}.snr"),
         force_resource_id=False,
@@ -129,9 +127,7 @@ def _ratio(pick: Pick, prefix: str) -> "Amplitude":
     )
 
 
-def _waveform_id(pick: Pick) -> "WaveformStreamID":
-    from obspy.core.event import WaveformStreamID
-
+def _waveform_id(pick: Pick) -> WaveformStreamID:
     # A damaged record can carry any code, XML not any character.
     channel = pick.channel
     return WaveformStreamID(
@@ -140,6 +136,11 @@ def _waveform_id(pick: Pick) -> "WaveformStreamID":
         location_code=safe(channel.location),
         channel_code=safe(channel.channel),
     )
+
+
+def _moment(time_ns: int) -> UTCDateTime:
+    """An instant in microseconds (rounded half up), which is what QuakeML keeps."""
+    return UTCDateTime(ns=(time_ns + 500) // 1000 * 1000)
 
 
 def _public_id(pick: Pick, prefix: str) -> str:

@@ -2,6 +2,7 @@
 
 A source blocks in a thread of its own and hands what it receives to ``emit``; the bridge carries that into asyncio. It never
 touches metrics or logs: what happened to the link travels as :class:`~xiaod.records.LinkChange` along the same way as the data.
+Everything it needs is imported with its file, in the main thread, as for sinks.
 
 >>> sorted(SOURCES)
 ['files', 'seedlink']

@@ -13,7 +13,10 @@ import time
 import xml.etree.ElementTree as ElementTree
 from dataclasses import dataclass
 
+from pymseed import MS3Record, PymseedError
+
 from xiaod.records import Channel
+from xiaod.sources.link import SLICE_S, Link, LinkError
 from xiaod.sources.miniseed import channel_of
 
 MAX_INFO_BYTES = 64 * 1024 * 1024
@@ -56,8 +59,6 @@ def discover(address: str, timeout_s: float, stop: threading.Event | None = None
         DiscoveryError: when there is no usable answer in time.
         Stopped: when ``stop`` was set.
     """
-    from xiaod.sources.link import Link, LinkError
-
     link = Link(address, timeout_s, stop or threading.Event())
     try:
         link.connect()
@@ -103,11 +104,7 @@ def parse_streams(text: bytes) -> ServerInfo:
     )
 
 
-def _answer(link: "Link", timeout_s: float) -> bytes:  # type: ignore[name-defined]  # noqa: F821  imported on use
-    from pymseed import MS3Record, PymseedError
-
-    from xiaod.sources.link import SLICE_S
-
+def _answer(link: Link, timeout_s: float) -> bytes:
     pieces: list[bytes] = []
     size = 0
     until_s = time.monotonic() + WHOLE * timeout_s

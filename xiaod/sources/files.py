@@ -20,15 +20,14 @@ from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
+
+from pymseed import MS3Record, PymseedError
 
 from xiaod.buffer import pieces_of
 from xiaod.records import BadRecord, Segment
 from xiaod.sources import Emit
 from xiaod.sources.miniseed import decode
-
-if TYPE_CHECKING:
-    from pymseed import MS3Record
 
 MAX_OPEN_FILES = 128
 MAX_RECORD_BYTES = 65_536
@@ -43,7 +42,7 @@ Extent = tuple[int, int]
 
 WHOLE: Mapping[Path, Extent] = MappingProxyType({})
 
-Wanted = Callable[[Path, "MS3Record"], bool]
+Wanted = Callable[[Path, MS3Record], bool]
 """Whether a record of a file is used, by its header."""
 
 
@@ -145,7 +144,7 @@ def files_of(inputs: Sequence[Path]) -> Iterator[Path]:
             raise FileNotFoundError(f"{path}: no such file or folder")
 
 
-def headers_of(path: Path) -> "Iterator[tuple[int, MS3Record | str]]":
+def headers_of(path: Path) -> Iterator[tuple[int, MS3Record | str]]:
     """Where each record of a file is, and its header, or what is wrong there; behind damage, on where the next record begins.
 
     Raises:
@@ -193,9 +192,7 @@ class _Index:
         return sorted(range(len(self.starts_ns)), key=self.starts_ns.__getitem__)
 
 
-def _headers(content: mmap.mmap, extent: Extent | None = None) -> "Iterator[tuple[int, MS3Record | str]]":
-    from pymseed import MS3Record, PymseedError
-
+def _headers(content: mmap.mmap, extent: Extent | None = None) -> Iterator[tuple[int, MS3Record | str]]:
     begin, stop = (0, len(content)) if extent is None else extent
     offset: int | None = begin
     while offset is not None and offset < min(stop, len(content)):
@@ -216,8 +213,6 @@ def _piece(content: mmap.mmap, offset: int) -> bytes:
 
 def _next_record(content: mmap.mmap, offset: int) -> int | None:
     """Where something that looks like a record and can be parsed begins, from an offset on."""
-    from pymseed import MS3Record, PymseedError
-
     for found in _HEADER.finditer(content, offset):
         try:
             MS3Record.parse(_piece(content, found.start()))

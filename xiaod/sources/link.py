@@ -16,6 +16,7 @@ Frames are 8 bytes of header and 512 of record (SeedLink 3: ``SL`` and six hexad
 42
 """
 
+import encodings.idna  # noqa: F401  getaddrinfo looks for it in the thread that connects
 import errno
 import logging
 import os

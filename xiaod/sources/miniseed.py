@@ -10,6 +10,7 @@ bytes are, the answer is a segment or a :class:`~xiaod.records.BadRecord` with t
 from functools import lru_cache
 
 import numpy as np
+from pymseed import MS3Record, PymseedError
 
 from xiaod.records import BadRecord, Channel, Segment
 
@@ -32,8 +33,6 @@ def decode(
         arrived_ns: host time of arrival, None offline.
         sequence: SeedLink sequence number.
     """
-    from pymseed import MS3Record, PymseedError
-
     size = len(record)
     try:
         parsed = MS3Record.parse(record)

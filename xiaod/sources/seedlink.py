@@ -25,20 +25,19 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from random import Random
-from typing import TYPE_CHECKING
+
+from obspy.clients.seedlink.seedlinkexception import SeedLinkException
 
 from xiaod.config import SeedLinkConfig
 from xiaod.records import BadRecord, Channel, LinkChange, LinkState, Positions, Segment
 from xiaod.shard import ALONE, Shard
 from xiaod.sources import Emit
 from xiaod.sources.discovery import DiscoveryError, discover
+from xiaod.sources.link import SLICE_S, Link, LinkError, Stopped
 from xiaod.sources.miniseed import decode
 from xiaod.sources.patterns import Subscription, matcher, needs_listing, plan
 from xiaod.sources.places import Places
 from xiaod.timebase import ns_from_iso, ns_from_s
-
-if TYPE_CHECKING:
-    from xiaod.sources.link import Link
 
 HEALTHY_S = 30.0
 """A link that has streamed for so long makes the next delay short again."""
@@ -136,10 +135,6 @@ class SeedLinkSource:
 
     def run(self, emit: Emit) -> None:
         """Stream until :meth:`stop`."""
-        from obspy.clients.seedlink.seedlinkexception import SeedLinkException
-
-        from xiaod.sources.link import LinkError, Stopped
-
         while not self._stop.is_set():
             emit(self._change("connecting"))
             self._streaming_since_s = None
@@ -158,8 +153,6 @@ class SeedLinkSource:
 
     def _session(self, emit: Emit) -> None:
         """One connection, from discovery to its end, which is an exception unless there was nothing to subscribe to."""
-        from xiaod.sources.link import Link
-
         config = self._config
         channels, remark = self._offers()
         # A server that has just started lists little of what it will have.
@@ -218,9 +211,7 @@ class SeedLinkSource:
             self._listing_s = time.monotonic() - begun_s
         return tuple(item.channel for item in info.streams), ""
 
-    def _read(self, link: "Link", emit: Emit, asked: "_Asked") -> None:
-        from xiaod.sources.link import SLICE_S, LinkError
-
+    def _read(self, link: Link, emit: Emit, asked: "_Asked") -> None:
         config = self._config
         asked_s = discovered_s = time.monotonic()
         look_s = min(max(FIRST_LOOK_S, LOOK_SHARE * self._listing_s), config.discover_s)
@@ -266,8 +257,6 @@ class SeedLinkSource:
 
     def _look_for_more(self, asked: "_Asked", emit: Emit) -> "_Asked":
         """Connect anew, without loss, when the server has got streams that are wanted and not subscribed."""
-        from xiaod.sources.link import LinkError
-
         try:
             offered, _ = self._offers()
         except DiscoveryError:
