@@ -24,6 +24,7 @@ from pydantic.fields import FieldInfo
 
 from xiaod.config import Config
 from xiaod.config.model import MAX_S
+from xiaod.config.origin import Origin, Place, dotted
 
 MAX_BYTES = 200_000
 """PyYAML reads some 100 kB in a second on a small computer."""
@@ -54,9 +55,6 @@ _UNWRITABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
 _SCHEME = re.compile(r"\w{1,32}://")
 
 _QUOTE = re.compile(r"['\"]")
-
-Place = tuple[str | int, ...]
-"""Keys and list indices from the top of the file to a value."""
 
 
 class ConfigError(Exception):
@@ -101,7 +99,7 @@ def parse_config(text: str, name: str) -> Config:
     if reader.problems:
         raise _error(name, reader.problems)
     try:
-        return Config.model_validate(content)
+        return Config.model_validate(content).read_from(Origin(name, reader.lines))
     except ValidationError as error:
         found = error.errors()
         # A list whose entries are wrong is not said to be empty as well.
@@ -134,7 +132,7 @@ class _Reader:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._lines: dict[Place, int] = {}
+        self.lines: dict[Place, int] = {}
         self._nodes = 0
         self.problems: list[tuple[int, str]] = []
 
@@ -152,7 +150,7 @@ class _Reader:
         try:
             return self._value(node, ())
         except RecursionError:
-            deepest = max(self._lines.values())
+            deepest = max(self.lines.values())
             self.problems.append((deepest, "nested too deeply, or an alias that holds itself"))
             return None
 
@@ -162,28 +160,28 @@ class _Reader:
         if problem["type"] in {"union_tag_invalid", "union_tag_not_found"}:
             place = (*place, "kind")
         known = self._known(place)
-        line = self._lines.get(known, 1)
-        shown = _dotted(known)
+        line = self.lines.get(known, 1)
+        shown = dotted(known)
         if problem["type"] == "missing":
-            shown = _dotted((*known, place[-1]))
+            shown = dotted((*known, place[-1]))
             said = "is missing"
         elif problem["type"] == "extra_forbidden":
             said = _unknown(str(place[-1]), _model_at(place[:-1]))
         else:
             said = _said(problem, str(known[-1]) if known else "", _field_at(place), _secret_at(place))
             if problem["type"] == "union_tag_not_found":
-                shown = _dotted((*known, "kind"))
+                shown = dotted((*known, "kind"))
             elif isinstance(problem["input"], Mapping):
                 # A check of several keys: the text begins with the one to look at.
                 named = said.split(" ")[0].rstrip(":").split(".")
-                line = self._lines.get(self._known((*known, *named)), line)
+                line = self.lines.get(self._known((*known, *named)), line)
         return line, f"{shown + ': ' if shown else ''}{said}"
 
     def _known(self, place: Place) -> Place:
         """The place without what pydantic adds, such as the kind of a union, and without what is not in the file."""
         known: Place = ()
         for part in place:
-            if (*known, part) in self._lines:
+            if (*known, part) in self.lines:
                 known = (*known, part)
         return known
 
@@ -194,7 +192,7 @@ class _Reader:
             if self._nodes == MAX_NODES + 1:
                 self.problems.append((line, f"more than {MAX_NODES} values"))
             return None
-        self._lines.setdefault(place, line)
+        self.lines.setdefault(place, line)
         if isinstance(node, yaml.MappingNode) and node.tag == f"{_TAG}map":
             return self._mapping(node, place)
         if isinstance(node, yaml.SequenceNode) and node.tag == f"{_TAG}seq":
@@ -202,7 +200,7 @@ class _Reader:
         if isinstance(node, yaml.ScalarNode) and node.tag in {f"{_TAG}str", *_PLAIN}:
             return self._scalar(node, place)
         # It may be the beginning of a password.
-        self.problems.append((line, f"{_dotted(place)}: tags are not used here; {QUOTES}"))
+        self.problems.append((line, f"{dotted(place)}: tags are not used here; {QUOTES}"))
         return None
 
     def _mapping(self, node: yaml.MappingNode, place: Place) -> dict[str, Any]:
@@ -218,10 +216,10 @@ class _Reader:
                 continue
             here = (*place, key)
             if key in values:
-                first = self._lines[here]
-                self.problems.append((line, f"{_dotted(here)}: given twice, first in line {first}"))
+                first = self.lines[here]
+                self.problems.append((line, f"{dotted(here)}: given twice, first in line {first}"))
                 continue
-            self._lines[here] = line
+            self.lines[here] = line
             values[key] = self._value(value_node, here)
         return values
 
@@ -232,17 +230,17 @@ class _Reader:
         if len(text) > MAX_TEXT:
             # Told without the text: it may be a secret.
             self.problems.append(
-                (line, f"{_dotted(place)}: text of {len(text)} letters; at most {MAX_TEXT} are read")
+                (line, f"{dotted(place)}: text of {len(text)} letters; at most {MAX_TEXT} are read")
             )
             return None
         if kind == "str":
             if unwritable := _UNWRITABLE.search(text):
                 self.problems.append(
-                    (line, f"{_dotted(place)}: must not hold the character {unwritable.group()!r}")
+                    (line, f"{dotted(place)}: must not hold the character {unwritable.group()!r}")
                 )
             return text
         if not _PLAIN[node.tag].match(text):
-            self.problems.append((line, f"{_dotted(place)}: {_shown(text)} is not what !!{kind} stands for"))
+            self.problems.append((line, f"{dotted(place)}: {_shown(text)} is not what !!{kind} stands for"))
             return None
         if kind == "null":
             return None
@@ -368,13 +366,6 @@ def _models_in(annotation: Any) -> list[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     return [model for part in get_args(annotation) for model in _models_in(part)]
-
-
-def _dotted(place: Place) -> str:
-    text = ""
-    for part in place:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
-    return text
 
 
 def _is_secret(annotation: Any) -> bool:

@@ -4,21 +4,21 @@ Which shard it is, is said by ``--shard INDEX/COUNT``, by the environment (``XIA
 gives the index counts, and the first that gives the count. With more than one shard
 
 - state lies in ``STATE_FOLDER/shard-INDEX``;
-- ``{shard}`` in a text of a sink is the index, and where picks are written to files it must be there: two processes that append to one
-  file would destroy it;
+- ``{shard}`` in a path of a sink, in a topic, a subject or a client's name is the index, and where picks are written to files it must be
+  there: two processes that append to one file would destroy it;
 - HTTP listens on ``http.port`` plus the index.
 
 >>> from xiaod.config import Config
 >>> written = {"kind": "jsonl", "path": "picks-{shard}.jsonl"}
 >>> config = Config.model_validate({"sources": [{"server": "a"}], "shard": {"count": 4}, "sinks": [written]})
->>> placed = place(config, chosen_shard(config, "config.yaml", "2", {}), "config.yaml")
+>>> placed = place(config, chosen_shard(config, "2", {}))
 >>> str(placed.sinks[0].path), str(placed.state.folder), placed.http.port
 ('picks-2.jsonl', 'var/state/shard-2', 9810)
 """
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,8 @@ VARIABLE = "XIAOD_SHARD"
 PLACEHOLDER = "{shard}"
 WRITTEN = ("path", "folder")
 """Keys with these names say where something is written; paths that are read have names such as ``ca_file``."""
+TEMPLATES = ("topic", "status_topic", "client_id", "subject")
+"""Keys of sinks whose texts are made of names in braces, ``{shard}`` among them; in any other text it is what it says."""
 FOLDER = "shard-"
 """How the folder of a shard's state begins; the index follows."""
 MAX_PORT = 65_535
@@ -53,7 +55,7 @@ def load_placed(
         ConfigError: when the file is wrong, or it does not become clear which shard this is, or two shards would write to one place.
     """
     config = load_config(path)
-    return place(config, chosen_shard(config, str(path), option, environment), str(path))
+    return place(config, chosen_shard(config, option, environment))
 
 
 def load_named(path: Path, option: str | None = None) -> Config:
@@ -65,8 +67,8 @@ def load_named(path: Path, option: str | None = None) -> Config:
     config = load_config(path)
     count = config.shard.count
     if is_named(config, option) or count == 1:
-        return place(config, chosen_shard(config, str(path), option), str(path))
-    place(config, Shard(count - 1, count), str(path))
+        return place(config, chosen_shard(config, option))
+    place(config, Shard(count - 1, count))
     return config
 
 
@@ -77,15 +79,15 @@ def load_placed_anew(path: Path, shard: Shard, option: str | None = None) -> Con
         ConfigError: as :func:`load_placed`.
     """
     config = load_config(path)
-    chosen = chosen_shard(config, str(path), option)
-    placed = place(config, shard, str(path))
+    chosen = chosen_shard(config, option)
+    placed = place(config, shard)
     return placed.model_copy(update={"shard": ShardConfig(index=chosen.index, count=chosen.count)})
 
 
 def chosen_shard(
-    config: Config, name: str, option: str | None = None, environment: Mapping[str, str] | None = None
+    config: Config, option: str | None = None, environment: Mapping[str, str] | None = None
 ) -> Shard:
-    """Which shard this process is; ``name`` stands for the file in errors.
+    """Which shard this process is.
 
     Raises:
         ConfigError: when it does not become clear, or is none of the shards.
@@ -95,7 +97,7 @@ def chosen_shard(
         *((OPTION, *_parts(OPTION, text)) for text in (option,) if text is not None),
         # An empty variable is one that is not set, as everywhere.
         *((VARIABLE, *_parts(VARIABLE, text)) for text in (variable,) if text),
-        (name + ": shard", config.shard.index, config.shard.count),
+        (config.origin.where("shard"), config.shard.index, config.shard.count),
     ]
     count_from, count = next((giver, count) for giver, _, count in givers if count is not None)
     index_from, index = next(((giver, index) for giver, index, _ in givers if index is not None), ("", None))
@@ -103,7 +105,7 @@ def chosen_shard(
         if count == 1:
             return ALONE
         raise ConfigError(
-            f"{name}: shard.index: is missing: which of the {count} shards is this? "
+            f"{config.origin.where('shard', 'index')}: is missing: which of the {count} shards is this? "
             f"Give it with {OPTION} INDEX, {VARIABLE}=INDEX or shard.index, 0 to {count - 1}"
         )
     if index >= count:
@@ -128,31 +130,18 @@ def _parts(giver: str, text: str) -> tuple[int, int | None]:
     return index, count
 
 
-def place(config: Config, shard: Shard, name: str) -> Config:
+def place(config: Config, shard: Shard) -> Config:
     """The configuration with the files and the port of one shard.
 
     Raises:
-        ConfigError: when two shards would write to one place; ``name`` stands for the file.
+        ConfigError: when two shards would write to one place.
     """
-    if shard.count > 1:
-        shared = [key for part, model in _parts_that_write(config) for key in _shared(part, model)]
-        problems = [
-            f"{name}: {key}: {value} would be written by each of the {shard.count} shards; put {PLACEHOLDER} into it, "
-            f"for example {_example(value)}"
-            for key, value in shared
-        ]
-        if config.http.enabled and config.http.port + shard.index > MAX_PORT:
-            problems.append(
-                f"{name}: http.port: {config.http.port} + {shard.index} (the shard) is above {MAX_PORT}"
-            )
-        if problems:
-            raise ConfigError("\n".join(problems))
     updates: dict[str, Any] = {
-        key: _filled(model, shard.index) for key, model in _parts_that_write(config) if "[" not in key
+        "sinks": tuple(_filled(sink, shard.index) for sink in config.sinks),
+        "shard": ShardConfig(index=shard.index, count=shard.count),
     }
-    updates["sinks"] = tuple(_filled(sink, shard.index) for sink in config.sinks)
-    updates["shard"] = ShardConfig(index=shard.index, count=shard.count)
     if shard.count > 1:
+        _refuse_what_is_shared(config, shard)
         updates["state"] = config.state.model_copy(
             update={"folder": state_folder(config.state.folder, shard)}
         )
@@ -161,12 +150,29 @@ def place(config: Config, shard: Shard, name: str) -> Config:
     return config.model_copy(update=updates)
 
 
+def _refuse_what_is_shared(config: Config, shard: Shard) -> None:
+    where = config.origin.where
+    problems = [
+        f"{where('sinks', number, key)}: {value} would be written by each of the {shard.count} shards; put {PLACEHOLDER} into it, "
+        f"for example {_example(value)}"
+        for number, sink in enumerate(config.sinks)
+        for key in WRITTEN
+        if isinstance(value := getattr(sink, key, None), Path) and PLACEHOLDER not in str(value)
+    ]
+    if config.http.enabled and config.http.port + shard.index > MAX_PORT:
+        problems.append(
+            f"{where('http', 'port')}: {config.http.port} + {shard.index} (the shard) is above {MAX_PORT}"
+        )
+    if problems:
+        raise ConfigError("\n".join(problems))
+
+
 def is_named(config: Config, option: str | None) -> bool:
     """Whether option, environment or file say which shard is meant."""
     return option is not None or bool(os.environ.get(VARIABLE)) or config.shard.index is not None
 
 
-def state_folders(config: Config, name: str, option: str | None = None) -> list[Path]:
+def state_folders(config: Config, option: str | None = None) -> list[Path]:
     """Where state lies of a shard that is named, or of all that have run there, when none is.
 
     Raises:
@@ -174,7 +180,7 @@ def state_folders(config: Config, name: str, option: str | None = None) -> list[
     """
     base = config.state.folder
     if is_named(config, option):
-        return [state_folder(base, chosen_shard(config, name, option))]
+        return [state_folder(base, chosen_shard(config, option))]
     return [base, *shard_folders(base)]
 
 
@@ -198,30 +204,14 @@ def base_folder(folder: Path, shard: Shard) -> Path:
     return folder if shard.count == 1 else folder.parent
 
 
-def _parts_that_write(config: Config) -> Iterator[tuple[str, Model]]:
-    """Parts of the configuration that may write files, each with its key."""
-    for number, sink in enumerate(config.sinks):
-        yield f"sinks[{number}]", sink
-    for key in type(config).model_fields:
-        part = getattr(config, key)
-        if isinstance(part, Model) and key != "state":
-            yield key, part
-
-
-def _shared(part: str, model: Model) -> Iterator[tuple[str, Path]]:
-    for key in WRITTEN:
-        value = getattr(model, key, None)
-        if isinstance(value, Path) and PLACEHOLDER not in str(value):
-            yield f"{part}.{key}", value
-
-
 def _filled(model: Model, index: int) -> Model:
-    """The same with the index in the place of every ``{shard}``."""
-    changed = {
-        key: type(value)(str(value).replace(PLACEHOLDER, str(index)))
-        for key, value in model
-        if isinstance(value, str | Path) and PLACEHOLDER in str(value)
-    }
+    """The same with the index in the place of every ``{shard}`` of a path or a template."""
+    changed: dict[str, Any] = {}
+    for key, value in model:
+        if isinstance(value, Model):
+            changed[key] = _filled(value, index)
+        elif isinstance(value, Path) or (key in TEMPLATES and isinstance(value, str)):
+            changed[key] = type(value)(str(value).replace(PLACEHOLDER, str(index)))
     return model.model_copy(update=changed) if changed else model
 
 

@@ -5,18 +5,19 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import get_args
+from typing import Annotated, Any, get_args
 
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
 
 from tests.unit.test_sink_jsonl import files_end_at
 from tests.unit.test_store import pick_of
 from xiaod.cli import main
-from xiaod.config import Config, SinkConfig
+from xiaod.config import Config, Origin, SinkConfig
 from xiaod.configfile import ConfigError
 from xiaod.lock import FolderLock, Holder, LockedError, holder
-from xiaod.placement import WRITTEN, chosen_shard, load_placed, load_placed_anew
+from xiaod.placement import TEMPLATES, WRITTEN, chosen_shard, load_placed, load_placed_anew
 from xiaod.shard import Shard
 from xiaod.store import STORE, PickStore
 
@@ -24,7 +25,8 @@ SOURCES = "sources: [{server: localhost}]\n"
 
 
 def config_of(**shard: int) -> Config:
-    return Config.model_validate({"sources": [{"server": "localhost"}], "shard": shard})
+    config = Config.model_validate({"sources": [{"server": "localhost"}], "shard": shard})
+    return config.read_from(Origin("f", {("shard",): 2}))
 
 
 @pytest.mark.parametrize(
@@ -44,15 +46,15 @@ def test_option_before_environment_before_file(
     shard: dict[str, int], option: str | None, variable: str | None, expected: Shard
 ) -> None:
     environment = {} if variable is None else {"XIAOD_SHARD": variable}
-    assert chosen_shard(config_of(**shard), "f", option, environment) == expected
+    assert chosen_shard(config_of(**shard), option, environment) == expected
 
 
 @pytest.mark.parametrize(
     ("shard", "option", "variable", "expected"),
     [
-        ({"count": 3}, None, None, "f: shard.index: is missing: which of the 3 shards is this? Give it with --shard INDEX"),
+        ({"count": 3}, None, None, "f:2: shard.index: is missing: which of the 3 shards is this? Give it with --shard INDEX"),
         ({}, "3/3", None, "--shard: 3: the index must be 0 to 2, since there are 3 shards"),
-        ({"count": 3}, None, "3", "XIAOD_SHARD: 3 of 3 (f: shard): the index must be 0 to 2"),
+        ({"count": 3}, None, "3", "XIAOD_SHARD: 3 of 3 (f:2: shard): the index must be 0 to 2"),
         ({"count": 3}, "one", None, "--shard: 'one': must be INDEX or INDEX/COUNT, for example 0/4"),
         ({"count": 3}, None, "1/", "XIAOD_SHARD: '1/': must be INDEX or INDEX/COUNT"),
         ({"count": 3}, None, "0/0", "XIAOD_SHARD: '0/0': COUNT must be 1 to 1024"),
@@ -64,7 +66,7 @@ def test_errors_name_where_the_shard_was_given(
 ) -> None:
     environment = {} if variable is None else {"XIAOD_SHARD": variable}
     with pytest.raises(ConfigError) as caught:
-        chosen_shard(config_of(**shard), "f", option, environment)
+        chosen_shard(config_of(**shard), option, environment)
     assert str(caught.value).startswith(expected)
 
 
@@ -80,7 +82,7 @@ def test_files_that_two_shards_would_write_are_refused(tmp_path: Path) -> None:
         ("sinks[1].folder: var/quakeml", "var/quakeml-{shard}"),
     ]
     assert caught.value.problems == [
-        f"{path}: {place} would be written by each of the 2 shards; put {{shard}} into it, for example {better}"
+        f"{path}:2: {place} would be written by each of the 2 shards; put {{shard}} into it, for example {better}"
         for place, better in said
     ]
 
@@ -99,6 +101,47 @@ def test_a_shard_has_files_and_a_port_of_its_own(tmp_path: Path) -> None:
     path.write_text(SOURCES + "http: {port: 65535}\n")
     with pytest.raises(ConfigError, match=r"http\.port: 65535 \+ 1 \(the shard\) is above 65535"):
         load_placed(path, "1/2", {})
+
+
+def test_a_shard_is_put_into_paths_and_templates_only(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(
+        SOURCES
+        + """
+sinks:
+  - {kind: mqtt, server: a, username: "u{shard}", password_file: "p{shard}", topic: "t/{shard}/{phase}", tls: {ca_file: "c{shard}"}}
+  - {kind: nats, username: "u{shard}", password: "p{shard}", subject: "s.{shard}.{phase}"}
+  - {kind: anss, path: "a{shard}", stations_file: "s{shard}"}
+agency: {author: "a{shard}"}
+engine: {model: "m{shard}"}
+"""
+    )
+    placed = load_placed(path, "1/2", {})
+    mqtt, nats, anss = (sink.model_dump() for sink in placed.sinks)
+    assert (mqtt["username"], mqtt["password_file"], mqtt["topic"]) == ("u{shard}", Path("p1"), "t/1/{phase}")
+    assert (mqtt["client_id"], mqtt["tls"]["ca_file"]) == ("xiaod-{host}-{name}-1", Path("c1"))
+    assert (nats["username"], nats["subject"]) == ("u{shard}", "s.1.{phase}")
+    assert (anss["path"], anss["stations_file"]) == (Path("a1"), Path("s1"))
+    assert (placed.agency.author, placed.engine.model) == ("a{shard}", "m{shard}")
+
+
+def takes(field: FieldInfo, text: str) -> bool:
+    annotation: Any = Annotated[field.annotation, None, *field.metadata]
+    try:
+        TypeAdapter(annotation).validate_python(text)
+    except ValidationError:
+        return False
+    return True
+
+
+def test_every_text_whose_braces_mean_something_is_known_as_a_template() -> None:
+    found = {
+        key
+        for model in get_args(get_args(SinkConfig)[0])
+        for key, field in model.model_fields.items()
+        if takes(field, "a-{shard}") and not takes(field, "a-{nothing}")
+    }
+    assert found == set(TEMPLATES)
 
 
 def test_a_free_port_stays_a_free_port(tmp_path: Path) -> None:

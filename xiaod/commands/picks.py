@@ -37,7 +37,7 @@ def run(options: argparse.Namespace) -> int:
     path = options.config or DEFAULT_CONFIG
     try:
         config = load_config(path)
-        folders = state_folders(config, str(path), options.shard)
+        folders = state_folders(config, options.shard)
         stores = [folder / STORE for folder in folders if (folder / STORE).is_file()]
         if not stores:
             raise FileNotFoundError(f"{folders[0] / STORE}: no picks have been stored there")

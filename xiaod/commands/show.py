@@ -36,7 +36,7 @@ def run(options: argparse.Namespace) -> int:
         # Shown is what gives the same when it is read again, so folders and port stand as in the file.
         placed = config
         if is_named(config, options.shard):
-            placed = place(config, chosen_shard(config, str(path), options.shard), str(path))
+            placed = place(config, chosen_shard(config, options.shard))
             config = config.model_copy(update={"shard": placed.shard})
     except ConfigError as error:
         return refuse(error)

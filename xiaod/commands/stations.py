@@ -52,7 +52,7 @@ def run(options: argparse.Namespace) -> int:
             raise ValueError(f"--shards: {shards}: must be at most {MAX_SHARDS}")
         shard = ALONE
         if options.shards is None and is_named(config, options.shard):
-            shard, shards = chosen_shard(config, str(path), options.shard), 1
+            shard, shards = chosen_shard(config, options.shard), 1
     except (ConfigError, ValueError) as error:
         return refuse(error)
     return print_offers(config, options.timeout, sys.stdout, shard, shards)

@@ -14,7 +14,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
 from xiaod.config.filesink import (
     AnssConfig,
@@ -30,6 +30,7 @@ from xiaod.config.filesink import (
 from xiaod.config.model import Model, PositiveSeconds, Probability, Seconds
 from xiaod.config.nats import NatsConfig
 from xiaod.config.netsink import DiscoveryConfig, MqttConfig, TlsConfig
+from xiaod.config.origin import Origin
 from xiaod.config.shard import ShardConfig
 from xiaod.config.sink import ConsoleConfig, SinkConfig
 from xiaod.config.source import DEFAULT_SEEDLINK_PORT, REPLAY_PREFIX, SeedLinkConfig
@@ -53,6 +54,7 @@ __all__ = [
     "Model",
     "MqttConfig",
     "NatsConfig",
+    "Origin",
     "PickerConfig",
     "QuakeMLConfig",
     "ScmlConfig",
@@ -227,6 +229,18 @@ class Config(Model):
     """Who signs the picks."""
     grace_s: PositiveSeconds = 20.0
     """Time for an orderly stop before it is cut short."""
+    _origin: Origin = PrivateAttr(default_factory=Origin)
+
+    @property
+    def origin(self) -> Origin:
+        """Where it was read from."""
+        return self._origin
+
+    def read_from(self, origin: Origin) -> "Config":
+        """The same, read from somewhere else."""
+        moved = self.model_copy()
+        moved._origin = origin
+        return moved
 
     @model_validator(mode="after")
     def _consistent(self) -> "Config":
