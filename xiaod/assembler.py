@@ -13,15 +13,15 @@ run; latencies by the host's, so that one that is set does not make anybody wait
 ['Z--']
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
 
 from xiaod.board import Board, StationEntry
 from xiaod.buffer import ADVANCING, BufferSettings, InstrumentBuffer, pieces_of
+from xiaod.grouping import GroupedLog
 from xiaod.logs import get_logger
 from xiaod.metrics import Metrics
-from xiaod.quota import Quota
-from xiaod.records import BadRecord, Channel, Clock, Instrument, LinkChange, Segment, SourceItem, Window
+from xiaod.records import BadRecord, Clock, Instrument, LinkChange, Segment, SourceItem, Window
 from xiaod.timebase import GRID_RATE_HZ, NS_PER_S
 from xiaod.track import Gap, Verdict
 from xiaod.unpicked import Condition
@@ -33,6 +33,8 @@ LOGGED_VERDICTS = frozenset(
 STATION_LINES = 30
 STATION_PERIOD_S = 3600.0
 """So many gaps, and so many odd records of each kind, of an instrument are told within this time; all of them are counted."""
+BAD_PERIOD_S = 86_400.0
+"""Records that cannot be used are told once within this time, for each reason and stream."""
 
 NONE_BEFORE: Mapping[Instrument, str] = MappingProxyType({})
 
@@ -60,9 +62,9 @@ class Assembler:
         self._buffers: dict[Instrument, InstrumentBuffer] = {}
         self._deadlines: dict[Instrument, int] = {}
         self._last_verdict: dict[Instrument, Verdict] = {}
-        self._bad_logged: set[tuple[str, str, str]] = set()
-        self._quota = Quota(STATION_LINES, STATION_PERIOD_S)
         self._log = get_logger("assemble")
+        self._said = GroupedLog(self._log, STATION_LINES, STATION_PERIOD_S)
+        self._bad_said = GroupedLog(self._log, 1, BAD_PERIOD_S)
 
     def take(self, item: SourceItem, now_ns: int | None) -> list[Window]:
         """Take what a source yielded; windows that became ready."""
@@ -99,6 +101,11 @@ class Assembler:
             gap_s=entry.last_gap_s,
         )
 
+    def flush_log(self, everything: bool = False) -> None:
+        """Write the lines about stations that have waited for others of their kind, see :class:`~xiaod.grouping.GroupedLog`."""
+        self._said.flush(everything)
+        self._bad_said.flush(everything)
+
     @property
     def held_bytes(self) -> int:
         """Memory held by samples of all instruments."""
@@ -130,10 +137,11 @@ class Assembler:
             if verdict is Verdict.OVERLAPPING:
                 self._board.entry(instrument, segment.source, now_ns or 0).overlaps += 1
         if verdict in LOGGED_VERDICTS and self._last_verdict.get(instrument) is not verdict:
-            self._tell(
-                self._log.warning,
+            self._said.tell(
+                "warning",
                 f"record.{verdict.value}",
-                segment.channel,
+                instrument.text,
+                stream=str(segment.channel),
                 source=segment.source,
                 start_ns=segment.start_ns,
                 sampling_rate_hz=segment.sampling_rate_hz,
@@ -155,40 +163,40 @@ class Assembler:
         return windows
 
     def _gap(self, gap: Gap) -> None:
+        stream, instrument = str(gap.channel), gap.channel.instrument.text
         if gap.gap_s > MAX_GAP_S:
-            self._tell(
-                self._log.warning,
+            self._said.tell(
+                "warning",
                 "station.time_jump",
-                gap.channel,
+                instrument,
+                stream=stream,
                 start_ns=gap.start_ns,
                 stop_ns=gap.stop_ns,
             )
             return
         self._board.gap(gap)
-        self._tell(
-            self._log.info, "station.gap", gap.channel, start_ns=gap.start_ns, gap_s=round(gap.gap_s, 3)
+        self._said.tell(
+            "info",
+            "station.gap",
+            instrument,
+            stream=stream,
+            start_ns=gap.start_ns,
+            gap_s=round(gap.gap_s, 3),
         )
-
-    def _tell(self, say: Callable[..., object], event: str, channel: Channel, **facts: object) -> None:
-        """Write a line about a stream, unless its instrument has brought too many of this kind."""
-        unsaid = self._quota.admit((event, channel.instrument))
-        if unsaid is not None:
-            say(event, stream=str(channel), **facts, **({"unlogged": unsaid} if unsaid else {}))
 
     def _bad_record(self, record: BadRecord) -> None:
         self._metrics.bad_records.labels(record.source, record.reason).inc()
         self._metrics.bytes.labels(record.source).inc(record.record_bytes)
-        key = (record.source, record.reason, record.stream)
-        # Once for each kind and stream; the rest is counted. The bound keeps a hostile feed from filling memory.
-        if key not in self._bad_logged and len(self._bad_logged) < 1000:
-            self._bad_logged.add(key)
-            self._log.warning(
-                "record.bad",
-                source=record.source,
-                reason=record.reason,
-                stream=record.stream,
-                detail=record.detail,
-            )
+        self._bad_said.tell(
+            "warning",
+            "record.bad",
+            record.stream,
+            f"{record.source} {record.reason}",
+            source=record.source,
+            reason=record.reason,
+            stream=record.stream,
+            detail=record.detail,
+        )
 
     def _link_change(self, change: LinkChange, now_ns: int) -> None:
         metrics = self._metrics

@@ -180,6 +180,7 @@ class Pipeline:
         """Release the threads: sources that wait for room that no stage will make any more, and the engine's."""
         self._inbox.close()
         self._executor.shutdown(wait=False, cancel_futures=True)
+        self.flush_log(everything=True)
 
     def hold(self) -> None:
         """Until :meth:`release`, go on even when no source is left."""
@@ -252,6 +253,11 @@ class Pipeline:
         depths(queues, self.outlets, self.metrics)
         self.metrics.queue_limit.labels("inbox").set(INBOX_BOUND * len(self._bridges))
         self.metrics.held_bytes.set(self.assembler.held_bytes)
+
+    def flush_log(self, everything: bool = False) -> None:
+        """Write the lines about stations that have waited for others of their kind."""
+        self.assembler.flush_log(everything)
+        self._stage.flush_log(everything)
 
     def work_done(self) -> int:
         """A number that grows as long as something is done: see :attr:`~xiaod.stages.PickStage.steps`."""

@@ -26,10 +26,11 @@ from concurrent.futures import Executor
 from dataclasses import replace
 from typing import Any
 
-from xiaod.assembler import Assembler
+from xiaod.assembler import STATION_LINES, STATION_PERIOD_S, Assembler
 from xiaod.board import Board
 from xiaod.bridge import End, Inbox
 from xiaod.engines import Engine
+from xiaod.grouping import GroupedLog
 from xiaod.ledger import Ledger
 from xiaod.logs import get_logger
 from xiaod.metrics import Metrics
@@ -140,6 +141,7 @@ class PickStage:
         """Who is shown what happens; None: nobody."""
         self._ledger = ledger
         self._log = get_logger("pick")
+        self._said = GroupedLog(self._log, STATION_LINES, STATION_PERIOD_S)
         self._settings_for = settings_for
         self._engine = engine
         self._executor = executor
@@ -177,6 +179,10 @@ class PickStage:
         """What the picker of an instrument saw of P and S; None before its first window."""
         picker = self._picker(instrument)
         return None if picker is None else picker.views
+
+    def flush_log(self, everything: bool = False) -> None:
+        """Write the lines about stations that have waited for others of their kind."""
+        self._said.flush(everything)
 
     def _picker(self, instrument: Instrument) -> InstrumentPicker | StreamPicker | None:
         return (self._stream_pickers if self._engine.stateful else self._pickers).get(instrument)
@@ -232,9 +238,11 @@ class PickStage:
         if missing_ns := self._ledger.begin(window.instrument, start_ns):
             self._metrics.resume_gaps.inc()
             self._metrics.resume_gap_s.inc(missing_ns / NS_PER_S)
-            self._log.warning(
+            self._said.tell(
+                "warning",
                 "resume.gap",
-                instrument=str(window.instrument),
+                window.instrument.text,
+                instrument=window.instrument.text,
                 from_time=iso_from_ns(start_ns - missing_ns),
                 to_time=iso_from_ns(start_ns),
                 gap_s=round(missing_ns / NS_PER_S, 3),

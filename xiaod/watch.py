@@ -9,9 +9,11 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
+from xiaod.board import Change
 from xiaod.config import Config
+from xiaod.grouping import GroupedLog
 from xiaod.logs import get_logger
 from xiaod.metrics import Metrics
 from xiaod.notify import Notifier, Watchdog
@@ -22,6 +24,9 @@ CLOCK_STEP_NS = NS_PER_S
 """A change of the host's clock against the steady one that is more than drift."""
 HEARTBEAT_S = 1.0
 """How often stations, watchdog and state are looked at, at least."""
+CHANGES = 30
+CHANGES_PERIOD_S = 3600.0
+"""So often within this time it is told of one instrument that it has fallen silent, and as often that it has come back."""
 
 
 class Watch:
@@ -50,6 +55,7 @@ class Watch:
         self._metrics = metrics
         self._save = save
         self._log = get_logger("service")
+        self._said = GroupedLog(self._log, CHANGES, CHANGES_PERIOD_S)
         # Twice within the pace, so that a look that comes late does not miss it.
         self.heartbeat_s = min(HEARTBEAT_S, (watchdog.pace_s or HEARTBEAT_S) / 2)
         self.reload_refused = False
@@ -63,13 +69,9 @@ class Watch:
         while True:
             self._notifier.status(self._status(pipeline))
             await asyncio.sleep(self.heartbeat_s)
-            for change in pipeline.board.review(time.monotonic_ns()):
-                event = self._log.warning if change.stale else self._log.info
-                event(
-                    "station.stale" if change.stale else "station.fresh",
-                    instrument=str(change.instrument),
-                    silent_s=round(change.silent_s, 1),
-                )
+            self.tell(pipeline.board.review(time.monotonic_ns()))
+            self.flush_log()
+            pipeline.flush_log()
             if pipeline.monitor is not None:
                 pipeline.monitor.tidy()
             step_ns = time.time_ns() - time.monotonic_ns() - offset_ns
@@ -85,6 +87,22 @@ class Watch:
             if time.monotonic() - saved_s >= self._config().state.save_interval_s:
                 saved_s = time.monotonic()
                 self._save()
+
+    def tell(self, changes: Iterable[Change]) -> None:
+        """Say who has fallen silent or come back: a server that stops takes all its stations along."""
+        for change in changes:
+            instrument = change.instrument.text
+            self._said.tell(
+                "warning" if change.stale else "info",
+                "station.stale" if change.stale else "station.fresh",
+                instrument,
+                instrument=instrument,
+                silent_s=round(change.silent_s, 1),
+            )
+
+    def flush_log(self, everything: bool = False) -> None:
+        """Write the lines that have waited for others of their kind."""
+        self._said.flush(everything)
 
     def _status(self, pipeline: Pipeline) -> str:
         refused = "; the last reload was refused, see the log" if self.reload_refused else ""

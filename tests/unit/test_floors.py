@@ -14,6 +14,7 @@ FLOORS = {
         "timebase",
         "quota",
         "logs",
+        "grouping",
         "notify",
         "metrics",
         "components",

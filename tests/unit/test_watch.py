@@ -1,0 +1,54 @@
+"""What the look around says of stations."""
+
+import json
+
+import pytest
+
+from xiaod.board import Board
+from xiaod.config import Config, SeedLinkConfig
+from xiaod.logs import configure_logs
+from xiaod.metrics import Metrics
+from xiaod.notify import Notifier, Watchdog
+from xiaod.records import Channel
+from xiaod.timebase import NS_PER_S
+from xiaod.watch import CHANGES, Watch
+
+
+class Looking:
+    """A watch over so many stations that have never sent anything."""
+
+    def __init__(self, stations: int) -> None:
+        config = Config(sources=(SeedLinkConfig(server="localhost"),))
+        configure_logs("info", "json")
+        self.watch = Watch(lambda: config, Notifier({}), Watchdog(10.0), Metrics(), lambda: None)
+        self.board = Board(60 * NS_PER_S)
+        self.channels = [Channel("XX", f"S{number:03}", "", "HHZ") for number in range(stations)]
+        self.board.expect("server", self.channels, now_ns=0)
+
+
+def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, object]]:
+    return [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+
+
+def test_a_server_that_falls_silent_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    looking = Looking(300)
+    looking.watch.tell(looking.board.review(61 * NS_PER_S))
+    looking.watch.flush_log(everything=True)
+    [line] = lines(capsys)
+    assert (line["event"], line["level"], line["silent_s"]) == ("station.stale", "warning", 61.0)
+    assert (line["together"], line["stations"]) == (300, 300)
+
+
+def test_a_station_that_comes_and_goes_does_not_fill_the_log(capsys: pytest.CaptureFixture[str]) -> None:
+    looking = Looking(1)
+    [entry] = looking.board
+    for minute in range(4 * CHANGES):
+        if minute % 2:
+            entry.arrived_ns = 61 * minute * NS_PER_S
+        looking.watch.tell(looking.board.review(61 * minute * NS_PER_S))
+        looking.watch.flush_log(everything=True)
+    said = [line["event"] for line in lines(capsys)]
+    assert {event: said.count(event) for event in said} == {
+        "station.stale": CHANGES,
+        "station.fresh": CHANGES,
+    }
