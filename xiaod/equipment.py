@@ -64,10 +64,11 @@ def open_sink(config: Config, sink: SinkConfig) -> Sink:
     """Make one sink; nothing is opened before it delivers.
 
     Raises:
-        SinkError: when a package is missing, or a secret cannot be read.
+        SinkError: when a package is missing or cannot be loaded, or a secret cannot be read.
     """
     try:
         made: Sink = load(SINKS, sink.kind)(sink, config.agency)
-    except MissingExtraError as error:
+    except (MissingExtraError, ImportError) as error:
+        # Also a library that is there and cannot be loaded: a reload that asks for it is refused, and ends nothing.
         raise SinkError(f"sinks: {sink.name}: {error}") from error
     return made

@@ -2,6 +2,7 @@
 
 import io
 import math
+import sys
 import warnings
 from pathlib import Path
 
@@ -9,8 +10,10 @@ import obspy
 import pytest
 
 from tests.contract.test_sinks import AGENCY, NOW_NS, pick
-from xiaod.config import AgencyConfig, QuakeMLConfig
+from xiaod.config import AgencyConfig, Config, QuakeMLConfig, SeedLinkConfig
+from xiaod.equipment import open_sink
 from xiaod.records import Channel, Pick
+from xiaod.sinks import SinkError
 from xiaod.sinks.quakeml import QuakeMLSink, catalog_of, quakeml_bytes
 
 INTERVAL_NS = 60_000_000_000
@@ -112,3 +115,14 @@ def test_what_is_held_outlives_an_end_that_fails(tmp_path: Path) -> None:
     folder.unlink()
     sink.close()
     assert counts(folder) == {f"{pick(1).id}.xml": 1}
+
+
+def test_a_library_that_cannot_be_loaded_is_a_sink_that_cannot_be_made(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delitem(sys.modules, "xiaod.sinks.quakeml", raising=False)
+    # As a shared library that is missing: the package is there, and its import fails.
+    monkeypatch.setitem(sys.modules, "obspy.io.quakeml.core", None)
+    sink = QuakeMLConfig(kind="quakeml", folder=Path("nowhere"))
+    with pytest.raises(SinkError, match=r"sinks: quakeml: .*obspy\.io\.quakeml\.core"):
+        open_sink(Config(sources=(SeedLinkConfig(server="localhost"),), sinks=(sink,)), sink)
