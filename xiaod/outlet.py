@@ -42,11 +42,19 @@ RETRY_LATER_MAX_S = 3600.0
 THREAD_PREFIX = "sink."
 
 
+class _FaultError(OSError):
+    """A sink has raised what no sink should: a fault of the program, or of a library; ``__cause__`` has it."""
+
+
 class Outlet:
-    """A sink with its backlog and its own thread, so that one that is down or slow stops nobody.
+    """A sink with its backlog and its own thread, so that one that is down, slow or at fault stops nobody.
 
     A daemon's backlog is the store: nothing is dropped, and a sink that was down catches up, after a restart too. That of an offline
     run is bounded memory, and the pipeline waits while it is full.
+
+    No exception of a sink ends a daemon: the picks are safe, ending would make no sink better, and it would hold up picking and all
+    other sinks. What is no ``OSError`` is logged with its traceback, and tried again with the same back-off. What ends a daemon
+    here is a store that is damaged.
     """
 
     def __init__(self, sink: Sink, metrics: Metrics, clock: Clock, backlog: Backlog | None = None) -> None:
@@ -103,7 +111,8 @@ class Outlet:
         At the end what waits is delivered as long as that works; what the store keeps for the next run is then left in it.
 
         Raises:
-            OSError: in an offline run, where there is nobody to wait for.
+            OSError: in an offline run, where there is nobody to wait for; there also whatever else the sink raises.
+            StoreDamagedError: when the store is no store any more.
         """
         executor = ThreadPoolExecutor(1, thread_name_prefix=f"{THREAD_PREFIX}{self.name}")
         try:
@@ -118,7 +127,12 @@ class Outlet:
                         raise
                     # A call that began before the end is followed by one try more.
                     if leaving or self._hangs:
-                        self._log.warning("sink.left", error=str(error), backlog=len(self._backlog))
+                        self._log.warning(
+                            "sink.left",
+                            error=str(error),
+                            backlog=len(self._backlog),
+                            exc_info=_traceback(error),
+                        )
                         return
                     await self._back_off(error)
                     continue
@@ -160,7 +174,7 @@ class Outlet:
         """Work in the sink's thread.
 
         Raises:
-            OSError: what the sink raises; ``TimeoutError`` when it hangs at the end.
+            OSError: what the sink raises, :class:`_FaultError` for what it should not; ``TimeoutError`` when it hangs at the end.
         """
         future = asyncio.get_running_loop().run_in_executor(executor, work, *arguments)
         self._hangs = True
@@ -170,7 +184,14 @@ class Outlet:
                 future.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
                 raise TimeoutError("hangs in a call, which is left alone")
         self._hangs = False
-        future.result()
+        try:
+            future.result()
+        except OSError:
+            raise
+        except Exception as error:
+            if self._clock() is None:
+                raise
+            raise _FaultError(f"{type(error).__name__}: {error}") from error
 
     def _narrow(self, batch: Sequence[Pick], refused: Refused) -> None:
         """Come closer to the pick that is refused; once it is the first, pass it over."""
@@ -195,12 +216,14 @@ class Outlet:
         if isinstance(error, RetryLater):
             retry_s = max(retry_s, min(error.retry_s, RETRY_LATER_MAX_S))
         self._metrics.sink_errors.labels(self.name).inc()
-        self._log.warning(
+        said = self._log.error if isinstance(error, _FaultError) else self._log.warning
+        said(
             "sink.failed",
             error=str(error),
             failures=self._failures,
             backlog=len(self._backlog),
             retry_s=round(retry_s, 2),
+            exc_info=_traceback(error),
         )
         await self._pause(retry_s)
 
@@ -229,3 +252,8 @@ class Outlet:
                 await self._changed.wait()
         except TimeoutError:
             pass
+
+
+def _traceback(error: OSError) -> BaseException | None:
+    """What is logged with its traceback: a fault, not a place that is down."""
+    return error.__cause__ if isinstance(error, _FaultError) else None

@@ -16,7 +16,7 @@ from xiaod.metrics import Metrics
 from xiaod.outlet import Outlet
 from xiaod.records import Channel, Pick
 from xiaod.sinks import Refused, RetryLater, Sink
-from xiaod.store import PickStore
+from xiaod.store import PickStore, StoreDamagedError
 
 NOW_NS = 1_700_000_000_000_000_000
 COUNT = 300
@@ -211,4 +211,68 @@ def test_the_end_does_not_wait_for_a_sink_that_hangs(tmp_path: Path) -> None:
     finally:
         released.set()
     assert len(outlet) == 5
+    store.close()
+
+
+def test_a_fault_of_a_sink_is_logged_counted_and_tried_again(capsys: pytest.CaptureFixture[str]) -> None:
+    faults: list[Exception] = [ImportError("half of a module"), MemoryError()]
+
+    def at_fault() -> None:
+        if faults:
+            raise faults.pop(0)
+
+    configure_logs("info", "json")
+    sink, metrics = Down(at_fault), Metrics()
+    # In memory nothing outlasts the end, so the end waits.
+    asyncio.run(delivered(sink, metrics, None, count=3))
+    assert sink.taken == ["000", "001", "002"]
+    assert metrics.registry.get_sample_value("xiaod_sink_errors_total", {"sink": "taker"}) == 2
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    failed = [line for line in lines if line["event"] == "sink.failed"]
+    assert [line["error"] for line in failed] == ["ImportError: half of a module", "MemoryError: "]
+    assert all("at_fault" in line["exception"] and line["level"] == "error" for line in failed)
+
+
+@pytest.mark.parametrize("part", ["deliver", "close"])
+def test_the_end_does_not_wait_for_a_sink_at_fault_and_the_next_run_goes_on(
+    tmp_path: Path, part: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class AtFault(Taker):
+        def deliver(self, picks: Sequence[Pick], now_ns: int) -> None:
+            if part == "deliver" and picks:
+                raise ZeroDivisionError
+            super().deliver(picks, now_ns)
+
+        def close(self) -> None:
+            if part == "close":
+                raise ZeroDivisionError
+
+    configure_logs("info", "json")
+    store = PickStore(tmp_path / "picks.sqlite")
+    backlog = StoredBacklog(store, "taker")
+    stored(store, 5)
+    asyncio.run(delivered(AtFault(), Metrics(), backlog))
+    assert "ZeroDivisionError" in capsys.readouterr().err
+    good = Taker()
+    asyncio.run(delivered(good, Metrics(), StoredBacklog(store, "taker")))
+    assert good.taken == ([pick(number).id for number in range(5)] if part == "deliver" else [])
+    store.close()
+
+
+def test_an_offline_run_ends_with_the_fault_of_a_sink() -> None:
+    def at_fault() -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        asyncio.run(delivered(Down(at_fault), Metrics(), None, count=3, clock=None))
+
+
+def test_a_store_that_is_damaged_is_no_fault_of_the_sink(tmp_path: Path) -> None:
+    class Damaged(StoredBacklog):
+        def waiting(self, limit: int) -> list[Pick]:
+            raise StoreDamagedError("picks.sqlite")
+
+    store = PickStore(tmp_path / "picks.sqlite")
+    with pytest.raises(StoreDamagedError):
+        asyncio.run(delivered(Taker(), Metrics(), Damaged(store, "taker")))
     store.close()

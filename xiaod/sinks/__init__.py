@@ -4,6 +4,7 @@ A sink is called from its own task, in a worker thread, one call at a time; it m
 deliver: the caller waits with back-off and delivers the same picks again, so a sink must take a repeated pick without harm. It raises
 :class:`Refused` when trying again can never help: that pick is passed over, counted and logged, and those behind it go on. What
 makes a sink unusable from the start (a missing package, a secret that cannot be read) is a :class:`SinkError` of its constructor.
+Any other exception is a fault of the program: it is logged with its traceback, and the same picks are delivered again.
 Everything it needs is imported with its file, in the main thread: two threads that import one package at once may each get half of it.
 
 >>> {"console", "jsonl", "quakeml"} <= set(SINKS)

@@ -114,6 +114,10 @@ class MqttSink:
                 raise
             refused = [picks_at[place] for place in sorted(error.refused) if place in picks_at]
             raise (Refused(str(error), refused) if refused else error) from error
+        except BaseException:
+            # What is under way must not be taken for what is sent next.
+            self._drop()
+            raise
         self._taken.difference_update(pick.id for pick in picks)
         self._sensors = sensors
 
