@@ -188,7 +188,7 @@ class Metrics:
         )
         self.http_refused = Counter(
             "xiaod_http_refused",
-            "Connections to the HTTP port that were refused: too many at one time (full), or not HTTP (not_http)",
+            "Connections to the HTTP port that were refused, or cut to make room: too many at one time (full), or not HTTP (not_http)",
             ["reason"],
             registry=registry,
         )

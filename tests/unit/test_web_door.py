@@ -5,8 +5,17 @@ import socket
 from collections import Counter
 
 import pytest
+from aiohttp import web
 
+from xiaod.assembler import Assembler
+from xiaod.board import Board
+from xiaod.buffer import BufferSettings
+from xiaod.config import AgencyConfig, HttpConfig
+from xiaod.metrics import Metrics
+from xiaod.monitor import Monitor
+from xiaod.timebase import NS_PER_S
 from xiaod.web import WebServer, door
+from xiaod.web.api import Identity, StatusApi
 
 LIMIT_S = 60.0
 QUESTION = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -15,10 +24,11 @@ QUESTION = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
 class Open:
     """A server, and what it has refused."""
 
-    def __init__(self, metrics: bytes = b"") -> None:
+    def __init__(self, metrics: bytes = b"", api: StatusApi | None = None) -> None:
         self.refused: Counter[str] = Counter()
         self.server = WebServer(
-            "127.0.0.1", 0, lambda: metrics, lambda: (True, {}), refused=lambda reason: self.refused.update([reason])
+            "127.0.0.1", 0, lambda: metrics, lambda: (True, {}), api,
+            refused=lambda reason: self.refused.update([reason]),
         )  # fmt: skip
 
     async def __aenter__(self) -> "Open":
@@ -43,17 +53,72 @@ class Open:
             writer.close()
 
 
-def test_connections_that_ask_for_nothing_take_no_more_than_their_share() -> None:
+IDLE = 500
+
+
+@pytest.mark.parametrize("question", [b"", QUESTION[:20]])
+def test_connections_that_ask_for_nothing_keep_nobody_out(question: bytes) -> None:
     async def body() -> None:
         async with asyncio.timeout(LIMIT_S), Open() as opened:
-            held = [await opened.connect() for _ in range(3 * door.SPARE)]
-            while opened.refused["full"] < 3 * door.SPARE - door.SPARE - door.BACKLOG:  # noqa: ASYNC110  counts
-                await asyncio.sleep(0.01)
+            held = []
+            for _ in range(IDLE):
+                held.append(await opened.connect())
+                held[-1][1].write(question)
+            for path in (b"/healthz", b"/metrics", b"/readyz"):
+                assert await opened.ask(QUESTION.replace(b"/healthz", path)) == b"HTTP/1.1 200 OK\r\n"
+            assert IDLE - door.SPARE - door.BACKLOG <= opened.refused["full"] <= IDLE + 3 - door.SPARE
             for _, writer in held:
                 writer.close()
-            while not (answer := await opened.ask(QUESTION)):  # noqa: ASYNC110
+
+    asyncio.run(body())
+
+
+def test_who_reads_no_answer_keeps_nobody_out() -> None:
+    async def body() -> None:
+        async with asyncio.timeout(LIMIT_S), Open(metrics=bytes(4_000_000)) as opened:
+            held = [await opened.connect() for _ in range(2 * door.SPARE)]
+            for _, writer in held:
+                writer.write(QUESTION.replace(b"healthz", b"metrics"))
+            assert await opened.ask(QUESTION) == b"HTTP/1.1 200 OK\r\n"
+            for _, writer in held:
+                writer.close()
+
+    asyncio.run(body())
+
+
+class SlowApi(StatusApi):
+    """The API with a disk that gives no picks until it is told to."""
+
+    def __init__(self) -> None:
+        metrics, board = Metrics(), Board(60 * NS_PER_S)
+        monitor = Monitor(board, Assembler(BufferSettings(), metrics, board, lambda: 0), lambda _: None, 0)
+        identity = Identity("0", "micro", 0)
+        super().__init__(HttpConfig(), monitor, AgencyConfig, metrics, identity, dict, None)
+        self.asked = 0
+        self.answers = asyncio.Event()
+
+    def routes(self) -> list[web.RouteDef]:
+        return [web.get("/api/picks", self.picks)]
+
+    async def picks(self, _: web.Request) -> web.Response:
+        self.asked += 1
+        await self.answers.wait()
+        return web.Response()
+
+
+def test_an_api_that_is_slow_leaves_room_for_health() -> None:
+    async def body() -> None:
+        api = SlowApi()
+        async with asyncio.timeout(LIMIT_S), Open(api=api) as opened:
+            picks = QUESTION.replace(b"/healthz", b"/api/picks")
+            waiting = [asyncio.create_task(opened.ask(picks)) for _ in range(door.SPARE - door.KEPT)]
+            while api.asked < len(waiting):  # noqa: ASYNC110  counts
                 await asyncio.sleep(0.01)
-            assert answer == b"HTTP/1.1 200 OK\r\n"
+            for _ in range(door.SPARE):
+                assert await opened.ask(picks) == b"HTTP/1.1 503 Service Unavailable\r\n"
+                assert await opened.ask(QUESTION) == b"HTTP/1.1 200 OK\r\n"
+            api.answers.set()
+            assert set(await asyncio.gather(*waiting)) == {b"HTTP/1.1 200 OK\r\n"}
 
     asyncio.run(body())
 

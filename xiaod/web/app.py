@@ -16,7 +16,7 @@ Answers are JSON but for ``/metrics`` and the page. The server listens on loopba
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from xiaod.web.door import IDLE_S, SPARE, Door, request_log
+from xiaod.web.door import IDLE_S, KEPT, SPARE, Answering, Door, request_log
 from xiaod.web.guard import add_headers, guard_of
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class WebServer:
             ready: what ``/readyz`` says.
             api: what is behind the page, where there is one.
             listeners: connections to its stream at one time; some more are let in for the rest.
-            refused: called with the reason for each connection that is refused.
+            refused: called with the reason for each connection that is refused, or cut to make room.
         """
         self._host = host
         self._port = port
@@ -97,7 +97,10 @@ class WebServer:
         """
         from aiohttp import web
 
-        application = web.Application(client_max_size=1024, middlewares=[guard_of(self._host)])
+        answering = Answering(self._most - KEPT)
+        application = web.Application(
+            client_max_size=1024, middlewares=[answering.middleware(), guard_of(self._host)]
+        )
         application.on_response_prepare.append(add_headers)
         application.add_routes(
             [
@@ -118,7 +121,7 @@ class WebServer:
         )
         await self._runner.setup()
         assert self._runner.server is not None  # noqa: S101  it has been set up
-        door = Door(self._runner.server, self._most, lambda: self._refused("full"))
+        door = Door(self._runner.server, answering, self._most, lambda: self._refused("full"))
         self._listening = await door.open(self._host, self._port)
         if self._port == 0:
             self._port = self._listening.sockets[0].getsockname()[1]
