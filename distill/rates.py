@@ -18,6 +18,7 @@ import numpy as np
 
 from distill.corpus import Record
 from distill.scores import RATE_HZ
+from xiaod.filetree import files_below
 
 NEAR_S = 0.5
 TEACHER_THRESHOLD = 0.3
@@ -85,7 +86,7 @@ def teacher_picks(folder: Path, model: Any) -> Timed:
 
     found: dict[tuple[str, str], list[tuple[float, float]]] = {}
     stream = obspy.Stream()
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+    for path in files_below(folder):
         stream += obspy.read(path)
     stream.merge(-1)
     for pick in model.classify(stream, P_threshold=LOW_THRESHOLD, S_threshold=LOW_THRESHOLD).picks:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from distill.config import ConfigError
 from distill.datasets.waveform import RATE_HZ, Waveform
+from xiaod.filetree import files_below
 
 PIECE_S = 120.0
 LEAST_S = 30.0
@@ -50,18 +51,22 @@ class MiniSeedDataset:
         """
         if not folder.is_dir():
             raise ConfigError(f"data.sources: {folder}: no such folder")
-        files = sorted(path for path in folder.rglob("*") if path.is_file())
+        files = list(files_below(folder))
         self._files = [path for path in files if path.suffix.lower() not in QUAKEML_SUFFIXES]
         if quakeml is None:
             papers = [path for path in files if path.suffix.lower() in QUAKEML_SUFFIXES]
         elif quakeml.is_dir():
-            papers = sorted(path for path in quakeml.rglob("*") if path.suffix.lower() in QUAKEML_SUFFIXES)
+            papers = [path for path in files_below(quakeml) if path.suffix.lower() in QUAKEML_SUFFIXES]
         else:
             papers = [quakeml]
         self._picks = read_picks(papers)
         digest = hashlib.sha256()
         for path in (*self._files, *papers):
-            digest.update(str(path.name).encode() + hashlib.sha256(path.read_bytes()).digest())
+            try:
+                content = path.read_bytes()
+            except OSError as error:
+                raise ConfigError(f"data.sources: {path}: cannot be read: {error.strerror}") from error
+            digest.update(str(path.name).encode() + hashlib.sha256(content).digest())
         self.fingerprint = digest.hexdigest()
         self._waveforms: list[Waveform] | None = None
 

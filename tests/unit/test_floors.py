@@ -23,6 +23,7 @@ FLOORS = {
         "exitcode",
         "standardoutput",
         "folders",
+        "filetree",
         "tables",
         "shard",
         "lock",

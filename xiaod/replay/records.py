@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pymseed import MS3Record, sourceid2nslc
 
+from xiaod.filetree import files_below
 from xiaod.replay.config import EXAMPLE, ReplayError
 from xiaod.replay.header import BTIME, BTIME_BIG, RECORD_BYTES, btime_struct, ticks_of
 from xiaod.replay.repack import Run, repack
@@ -129,9 +130,7 @@ def _contents(inputs: Sequence[str | Path], problems: list[Problem]) -> Iterator
             continue
         if not path.exists():
             raise ReplayError(f"{path}: no such file or folder. Name miniSEED files, folders or {EXAMPLE!r}")
-        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
-            if file.is_dir():
-                continue
+        for file in files_below(path) if path.is_dir() else [path]:
             try:
                 yield str(file), file.read_bytes()
             except OSError as error:

@@ -25,6 +25,7 @@ from typing import BinaryIO
 from pymseed import MS3Record, PymseedError
 
 from xiaod.buffer import pieces_of
+from xiaod.filetree import files_below
 from xiaod.records import BadRecord, Segment
 from xiaod.sources import Emit
 from xiaod.sources.miniseed import decode
@@ -130,14 +131,14 @@ class FileSource:
 
 
 def files_of(inputs: Sequence[Path]) -> Iterator[Path]:
-    """Files, and those in folders in order of their names.
+    """Files, and those in folders and below in order of their names, see :mod:`xiaod.filetree`.
 
     Raises:
         FileNotFoundError: when an input does not exist.
     """
     for path in inputs:
         if path.is_dir():
-            yield from sorted(inner for inner in path.rglob("*") if inner.is_file())
+            yield from files_below(path)
         elif path.exists():
             yield path
         else:
