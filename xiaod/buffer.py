@@ -31,7 +31,7 @@ from xiaod.records import Arrival, Instrument, Segment, Window
 from xiaod.refill import Refill
 from xiaod.resample import MAX_RATE_HZ, MIN_RATE_HZ
 from xiaod.run import Run
-from xiaod.timebase import GRID_NS, NS_PER_S, grid_index, samples_from_s
+from xiaod.timebase import BEFORE_ALL, GRID_NS, NS_PER_S, grid_index, samples_from_s
 from xiaod.track import Gap, Track, Verdict
 
 ADVANCING = frozenset({Verdict.GOOD, Verdict.OVERLAPPING, Verdict.CLOCK_STEP})
@@ -116,7 +116,13 @@ class InstrumentBuffer:
     def cut(self, now_ns: int | None, host_ns: int | None = None) -> tuple[list[Window], list[Gap]]:
         """Windows that are ready, in order, and gaps that became facts since; ``host_ns`` is the time that latencies are told by."""
         self._host_ns = now_ns if host_ns is None else host_ns
-        gaps = [gap for track in self._tracks.values() for gap in track.release(now_ns)]
+        edge = self.edge
+        # Without a clock nothing but newer data ends a wait: what a component has held back counts before it is given up.
+        gaps = [
+            gap
+            for track in self._tracks.values()
+            for gap in track.release(now_ns, final=now_ns is None and self._left_behind(track, edge))
+        ]
         if len(self._rows) < len(self._tracks):
             self._retire()
         windows = list(self._ready(now_ns, final=False))
@@ -142,8 +148,8 @@ class InstrumentBuffer:
 
     @property
     def edge(self) -> int:
-        """Grid index just after the newest data of any component; 0 when there are none."""
-        return max((track.edge for track in self._tracks.values()), default=0)
+        """Grid index just after the newest data of any component; :data:`BEFORE_ALL` when there are none."""
+        return max((track.edge for track in self._tracks.values()), default=BEFORE_ALL)
 
     @property
     def filled(self) -> int:
@@ -235,7 +241,7 @@ class InstrumentBuffer:
                 now_ns,
             )
 
-    def _find_start(self, after: int = 0) -> bool:
+    def _find_start(self, after: int = BEFORE_ALL) -> bool:
         """Set the cursor to the first possible window from ``after`` on; False when there is no data for one."""
         starts = [
             max(after, run.first)
@@ -262,12 +268,16 @@ class InstrumentBuffer:
     def _hopes(self, start: int, covering: Container[str], edge: int) -> bool:
         """Whether a component that does not cover a window may still come to."""
         for letter, track in self._tracks.items():
-            if letter in covering or edge - track.edge > self._settings.max_lead:
+            if letter in covering or self._left_behind(track, edge):
                 continue
             # Only the open run grows, unless it has been overtaken by records that wait behind a hole.
             if not track.runs or not track.runs[-1].started or track.runs[-1].first <= start:
                 return True
         return False
+
+    def _left_behind(self, track: Track, edge: int) -> bool:
+        """Whether a component is so far behind the newest data that it is not waited for."""
+        return edge - track.edge > self._settings.max_lead
 
     def _overdue(self, stop: int, now_ns: int | None) -> bool:
         return now_ns is not None and self._led_ns(stop) + self._settings.wait_ns <= now_ns

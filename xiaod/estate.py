@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 from xiaod.ledger import REMEMBERED_S
 from xiaod.shard import Shard
-from xiaod.timebase import NS_PER_S
+from xiaod.timebase import EARLIEST_NS, NS_PER_S
 
 ADOPTED = "CREATE TABLE IF NOT EXISTS adopted (store TEXT PRIMARY KEY, place INTEGER NOT NULL)"
 """In the store of a shard: how far the picks of each store without a daemon have been taken over."""
@@ -76,12 +76,12 @@ def read_estate(
     }
     # A station that had only begun has nothing but its picks.
     begun_only = len({station_of(instrument) for instrument in frontiers}) < len(taken)
-    since_ns = 0 if begun_only else min(frontiers.values(), default=0) - REMEMBERED_NS
+    since_ns = EARLIEST_NS if begun_only or not frontiers else min(frontiers.values()) - REMEMBERED_NS
     known = (
         [
             row
             for row in store.execute(f"{PICKS} WHERE time_ns >= ? ORDER BY place", (since_ns,))
-            if station_of(row[1]) in taken and row[2] >= frontiers.get(row[1], 0) - REMEMBERED_NS
+            if station_of(row[1]) in taken and row[2] >= frontiers.get(row[1], EARLIEST_NS) - REMEMBERED_NS
         ]
         if taken
         else []

@@ -35,9 +35,11 @@ from xiaod.lock import PATIENCE_S, RETRY_S, Holder, holder
 from xiaod.placement import FOLDER, shard_folders, state_folder
 from xiaod.shard import Shard
 from xiaod.store import BUSY_S, STORE
+from xiaod.timebase import EARLIEST_NS
 
 Progress = tuple[int, int]
-"""How far a station has come: newest time until which an instrument has been picked, newest position; ns, 0 for none."""
+"""How far a station has come: newest time until which an instrument has been picked, newest position; ns."""
+NOWHERE: Progress = (EARLIEST_NS, EARLIEST_NS)
 
 
 class OtherCountError(Exception):
@@ -137,7 +139,7 @@ def _furthest(
             unreadable.append(f"{folder / STORE}: {error}")
             continue
         for station, progress in found.items():
-            if shard.holds(*station) and progress > best.get(station, (0, 0)):
+            if shard.holds(*station) and progress > best.get(station, NOWHERE):
                 best[station], chosen[station] = progress, folder
     return chosen
 
@@ -158,9 +160,9 @@ def _progress(store: sqlite3.Connection) -> dict[Station, Progress]:
     found: dict[Station, Progress] = {}
     for instrument, time_ns in store.execute("SELECT instrument, time_ns FROM frontiers"):
         network, station = station_of(instrument)
-        picked_ns, position_ns = found.get((network, station), (0, 0))
+        picked_ns, position_ns = found.get((network, station), NOWHERE)
         found[network, station] = max(picked_ns, time_ns), position_ns
     for network, station, time_ns in store.execute("SELECT network, station, time_ns FROM positions"):
-        picked_ns, position_ns = found.get((network, station), (0, 0))
+        picked_ns, position_ns = found.get((network, station), NOWHERE)
         found[network, station] = picked_ns, max(position_ns, time_ns)
     return found

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from xiaod.components import MISSING, ROWS
 from xiaod.records import Window
-from xiaod.timebase import GRID_RATE_HZ, samples_from_s
+from xiaod.timebase import BEFORE_ALL, GRID_RATE_HZ, samples_from_s
 
 BIN = 4
 """Samples of the grid in a bin."""
@@ -61,9 +61,9 @@ class Trace:
 
     def __init__(self) -> None:
         self._rows = np.full((2 * ROWS + PHASE_ROWS, BINS), np.nan, np.float32)
-        self._folded = [0, 0]
+        self._folded = [BEFORE_ALL, BEFORE_ALL]
         self.stop = 0
-        """Bin just after the newest; 0 while it is empty."""
+        """Bin just after the newest; of no meaning while it is empty."""
         self.components = MISSING * ROWS
 
     def fold(self, window: Window, curve: NDArray[np.floating], at_once: bool) -> int | None:
@@ -129,8 +129,8 @@ class Trace:
 
     def _make_room(self, first: int, stop: int) -> None:
         """Move on to a newest bin; what is left out on the way is a gap."""
-        if not self.stop or stop < self.stop or first - self.stop >= BINS:
-            # Begun, set back, or moved on by more than a minute: nothing of what was there is left.
+        if stop < self.stop or first - self.stop >= BINS:
+            # Set back, or moved on by more than a minute: nothing of what was there is left.
             self._rows[:] = np.nan
         elif first > self.stop:
             self._rows[:, np.arange(self.stop, first) % BINS] = np.nan

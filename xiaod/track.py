@@ -29,7 +29,7 @@ import numpy as np
 from xiaod.records import Channel, Segment
 from xiaod.resample import converter_for
 from xiaod.run import Run
-from xiaod.timebase import GRID_NS, NS_PER_S, grid_index
+from xiaod.timebase import BEFORE_ALL, GRID_NS, NS_PER_S, grid_index
 from xiaod.waiting import Waiting
 
 TOLERANCE_SAMPLES = 0.5
@@ -98,13 +98,17 @@ class Track:
         self._arrived_ns = 0
         self.late_ns = 0
         """Length of the data of the past that have come since anything new, as far as they join each other."""
-        self._late_next_ns = 0
+        self._late_next_ns: int | None = None
 
     @property
     def edge(self) -> int:
-        """Grid index just after the newest data that came, those that wait included."""
-        waiting = grid_index(self._pending.newest_ns) if self._pending else 0
-        return max(waiting, self.runs[-1].stop if self.runs else 0)
+        """Grid index just after the newest data that came, those that wait included; :data:`BEFORE_ALL` when none did."""
+        edge = grid_index(self._pending.newest_ns) if self._pending else BEFORE_ALL
+        if self.runs:
+            run = self.runs[-1]
+            # What a converter holds back for its first output has come too.
+            edge = max(edge, run.stop if run.started else grid_index(self._next_ns))
+        return edge
 
     @property
     def release_ns(self) -> int | None:
@@ -180,7 +184,10 @@ class Track:
         return same_rate, (self._next_ns - segment.start_ns) * segment.sampling_rate_hz / NS_PER_S
 
     def _late(self, segment: Segment) -> Verdict:
-        joins = abs(segment.start_ns - self._late_next_ns) * segment.sampling_rate_hz <= NS_PER_S
+        joins = (
+            self._late_next_ns is not None
+            and abs(segment.start_ns - self._late_next_ns) * segment.sampling_rate_hz <= NS_PER_S
+        )
         length_ns = segment.next_ns - segment.start_ns
         self.late_ns = self.late_ns + length_ns if joins else length_ns
         self._late_next_ns = segment.next_ns

@@ -1,5 +1,6 @@
 """Records in any order, chopped anyhow, give the same windows as the whole."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -97,3 +98,65 @@ def test_no_window_spans_a_gap_and_none_is_missing(
     assert len(off_grid) <= 2
     for window in off_grid:
         assert window.stop - origin in {begin, 3000}
+
+
+@RELAXED
+@given(
+    begin=st.integers(-4000, 1000),
+    rate_hz=st.sampled_from([20.0, 50.0, 100.0, 100.02]),
+    pieces=st.lists(st.integers(1, 700), min_size=3, max_size=20),
+    without=st.sampled_from(["", "N", "NE"]),
+)
+def test_no_time_means_that_nothing_has_come(
+    rjob: Recording, begin: int, rate_hz: float, pieces: list[int], without: str
+) -> None:
+    """Data around 1970 give what the same data give half a century later: zero is a time, and so is what lies before."""
+    later = 40 * 365 * 86_400 * 100
+
+    def windows(shift: int) -> list[Window]:
+        segments = [
+            replace(
+                segment,
+                start_ns=(begin + shift) * 10_000_000
+                + round((segment.start_ns - rjob.start_ns) * 100 / rate_hz),
+                sampling_rate_hz=rate_hz,
+            )
+            for component in "ZNE"
+            if component not in without
+            for segment in rjob.segments(component, pieces)
+        ]
+        return windows_of(sorted(segments, key=lambda segment: segment.start_ns))
+
+    expected = [(index - later, *rest) for index, *rest in facts(windows(later))]
+    assert expected
+    assert facts(windows(0)) == expected
+
+
+@RELAXED
+@given(
+    component=st.sampled_from("ZNE"),
+    years=st.sampled_from([-45, 1, 91]),
+    kept=st.integers(2100, 3000),
+    pieces=st.lists(st.integers(1, 700), min_size=3, max_size=20),
+)
+def test_a_record_of_another_century_changes_no_window_of_this_one(
+    rjob: Recording, component: str, years: int, kept: int, pieces: list[int]
+) -> None:
+    segments = [
+        replace(
+            segment,
+            samples=segment.samples[: max(1, kept - (segment.start_ns - rjob.start_ns) // 10_000_000)],
+        )
+        for letter in "ZNE"
+        for segment in rjob.segments(letter, pieces)
+        if segment.start_ns < rjob.start_ns + kept * 10_000_000
+    ]
+    stray = replace(segments[0], channel=Channel("BW", "RJOB", "", "EH" + component))
+    stray = replace(stray, start_ns=stray.start_ns + years * 365 * 86_400 * 1_000_000_000)
+
+    def windows(records: list[Segment]) -> list[Window]:
+        return windows_of(sorted(records, key=lambda segment: segment.start_ns))
+
+    expected = facts(windows(segments))
+    assert expected
+    assert facts(windows([*segments, stray])) == expected

@@ -4,6 +4,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import obspy
 import pytest
 
 from tests.archives import MIDNIGHT, sds_path, write_archive
@@ -29,6 +30,8 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ("name", "channel", "day"),
     [
         ("BW.RJOB..EHZ.D.1970.001", Channel("BW", "RJOB", "", "EHZ"), 0),
+        ("BW.RJOB..EHZ.D.1969.365", Channel("BW", "RJOB", "", "EHZ"), -1),
+        ("XX.AB-1.0-1.EHZ.D.1970.002", Channel("XX", "AB-1", "0-1", "EHZ"), 1),
         ("GE.APE.00.BHN.D.2020.366", Channel("GE", "APE", "00", "BHN"), 18_627),
         ("GE.APE.--.BHN.D.2021.001", Channel("GE", "APE", "", "BHN"), 18_628),
     ],
@@ -41,7 +44,14 @@ def test_names_of_sds(name: str, channel: Channel, day: int) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["BW.RJOB..EHZ.L.2020.001", "BW.RJOB..EHZ.D.2020.367", "BW.RJOB..EHZ.D.2020.000", "x.D.2020.001", ""],
+    [
+        "BW.RJOB..EHZ.L.2020.001",
+        "BW.RJOB..EHZ.D.2020.367",
+        "BW.RJOB..EHZ.D.2020.000",
+        "x.D.2020.001",
+        "BW.RJOB..EHZ.D.0000.001",
+        "",
+    ],
 )
 def test_other_names(name: str) -> None:
     assert sds_name(name) is None
@@ -59,6 +69,17 @@ def test_each_moment_of_an_instrument_belongs_to_one_piece(archive: Path) -> Non
         assert [len(piece.files) for piece in own] == [6, 9, 6]
         assert [piece.letters for piece in own] == ["", "ENZ", "ENZ"]
     assert pieces[1:3] == [pieces[1], pieces[2]]
+
+
+def test_a_day_before_1970_is_a_day(tmp_path: Path) -> None:
+    """As one flipped bit in a year makes it."""
+    for year, letter in ((1961, "Z"), (1969, "N"), (1970, "E"), (2009, "Z")):
+        [trace] = obspy.read().select(component=letter)
+        trace.stats.starttime = obspy.UTCDateTime(year, 1, 1, 12)
+        trace.write(str(tmp_path / f"{year}.mseed"), format="MSEED")
+    pieces = plan([tmp_path], Stretch()).pieces
+    assert [piece.label[-10:-6] for piece in pieces] == ["1961", "1969", "1970", "2009"]
+    assert [piece.letters for piece in pieces] == ["", "Z", "ZN", "ZNE"]
 
 
 def test_a_part_needs_only_files_of_that_part(archive: Path) -> None:

@@ -147,6 +147,20 @@ def test_a_station_that_had_only_begun_moves_too(tmp_path: Path) -> None:
     assert store.add([pick_of(3, station)], {}) == []
 
 
+def test_a_station_before_1970_moves_too(tmp_path: Path) -> None:
+    """Archives of old earthquakes are played to daemons."""
+    alone = store_of(tmp_path, ALONE)
+    station = held_by(Shard(0, 2))[0]
+    instrument, known = Instrument(NETWORK, station, "", "EH"), pick_of(-LATE, station)
+    alone.add([known], {instrument: -LATE * NS_PER_S})
+    alone.save({}, {"test": {(NETWORK, station): (9, -LATE * NS_PER_S)}})
+    deliver(alone)
+    store, found = take_over(tmp_path, Shard(0, 2))
+    assert found == Inheritance(1, 0, ())
+    assert store.frontier(instrument) == -LATE * NS_PER_S
+    assert store.between(None, None) == [known]
+
+
 def test_new_picks_are_delivered_behind_those_that_are_only_known(tmp_path: Path) -> None:
     alone = store_of(tmp_path, ALONE)
     record(alone, STATIONS, LATE, 1)

@@ -5,6 +5,7 @@ import io
 import json
 import math
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -77,6 +78,20 @@ def test_tables_have_the_columns_that_are_read() -> None:
         {"station_id": "BW.RJOB.10.EH", "phase_time": "2023-11-14T22:13:20.010123", "phase_type": "S", "phase_score": "0.870000",
          "pick_id": one.id}
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("time_ns", "text"),
+    [
+        (-250_000_000, "-0.250000"),
+        (-1, "0.000000"),
+        (-1_000_001_000, "-1.000001"),
+        (1_500_000_000, "1.500000"),
+    ],
+)
+def test_seconds_before_1970_are_negative(time_ns: int, text: str) -> None:
+    [row] = rows(render("pyocto", [replace(pick(1), time_ns=time_ns)], AGENCY))
+    assert row["time"] == text
 
 
 @pytest.mark.parametrize("style", COLUMNS)

@@ -83,7 +83,9 @@ class Cluster:
             CrewError: when the scheduler is gone, or a piece has ended too many workers.
             ModelError: when a worker has another model.
         """
-        future = next(self._done)
+        future = next(self._done, None)
+        if future is None:
+            raise CrewError(f"--dask {self._scheduler}: nothing that was given is under way")
         number, piece = self._numbers.pop(future.key)
         try:
             outcome: Outcome = future.result()

@@ -118,12 +118,7 @@ def pick_piece(job: Job, piece: Piece) -> Outcome:
         for sample in family.samples:
             if sample.name.endswith("_total") and sample.labels["verdict"] in REFUSED:
                 refused[sample.labels["verdict"]] += int(sample.value)
-    windows = next(
-        sample.value
-        for family in metrics.windows.collect()
-        for sample in family.samples
-        if sample.name.endswith("_total")
-    )
+    windows = metrics.registry.get_sample_value("xiaod_windows_total") or 0.0
     return Outcome(
         tuple(pick for pick in sink.picks if piece.start_ns - EDGE_NS <= pick.time_ns < piece.stop_ns),
         source.records,

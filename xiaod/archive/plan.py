@@ -12,6 +12,7 @@ there is no file for the day before or after, half of that day belongs to the pi
 """
 
 import re
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -229,9 +230,9 @@ class _Pieces(Sequence[Piece]):
         order = []
         for instrument, days in listing.items():
             before = ""
-            self._letters[instrument] = changes = [(0, before)]
+            changes = self._letters.setdefault(instrument, [])
             for day in sorted(days):
-                if changes[-1][1] != before:
+                if not changes or changes[-1][1] != before:
                     changes.append((day, before))
                 before += "".join(sorted(set(days[day].letters) & KNOWN_LETTERS - set(before)))
                 start_ns, stop_ns = self._bounds(days, day)
@@ -259,7 +260,9 @@ class _Pieces(Sequence[Piece]):
             Part(self._files[file]) if extent is None else Part(self._files[file], *extent)
             for file, extent in sorted(beside.parts.items())
         )
-        letters = next(before for since, before in reversed(self._letters[instrument]) if since <= day)
+        # The first change stands at the first day.
+        changes = self._letters[instrument]
+        _, letters = changes[bisect_right(changes, day, key=lambda change: change[0]) - 1]
         return Piece(instrument, start_ns, stop_ns, parts, self._stretch.patterns, letters)
 
     def _bounds(self, days: Mapping[int, _Day], day: int) -> tuple[int, int]:

@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from datetime import date
 
 from xiaod.records import Channel
+from xiaod.timebase import YEARS
 
 EPOCH = date(1970, 1, 1)
 
 _NAME = re.compile(
-    r"([A-Z0-9]{1,8})\.([A-Z0-9]{1,8})\.([A-Z0-9-]{0,8})\.([A-Z0-9]{3})\.D\.([0-9]{4})\.([0-9]{3})"
+    r"([A-Z0-9-]{1,8})\.([A-Z0-9-]{1,8})\.([A-Z0-9-]{0,8})\.([A-Z0-9]{3})\.D\.([0-9]{4})\.([0-9]{3})"
 )
 
 
@@ -28,7 +29,7 @@ class SdsName:
 
     channel: Channel
     day: int
-    """Days since 1970-01-01."""
+    """Days since 1970-01-01; negative before."""
 
 
 def sds_name(name: str) -> SdsName | None:
@@ -37,7 +38,7 @@ def sds_name(name: str) -> SdsName | None:
     if found is None:
         return None
     network, station, location, channel, year, day = found.groups()
-    if not (int(year) >= 1970 and 1 <= int(day) <= 366):
+    if not (int(year) in YEARS and 1 <= int(day) <= 366):
         return None
     return SdsName(
         Channel(network, station, "" if location == "--" else location, channel),

@@ -109,10 +109,11 @@ class Playback:
         for index, stream in enumerate(self.play.streams):
             first = self.play.first_of(index, self.ring.oldest)
             last = self.play.last_of(index, (newest or 0) - 1)
-            begin_ns = (
-                None if first is None else self.ring.start_ns(first)
-            ) or self.play.first_ns + self.play.shift_ns
-            end_ns = (None if last is None else self.ring.end_ns(last)) or begin_ns
+            begin_ns = None if first is None else self.ring.start_ns(first)
+            if begin_ns is None:
+                begin_ns = self.play.first_ns + self.play.shift_ns
+            end_ns = None if last is None else self.ring.end_ns(last)
+            end_ns = begin_ns if end_ns is None else end_ns
             codes = (stream.network, stream.station, stream.location, stream.channel, stream.kind)
             statuses.append(StreamStatus(*codes, begin_ns, max(begin_ns, end_ns)))
         return tuple(statuses)

@@ -83,8 +83,7 @@ class TableLines:
             return _row((instrument, zoneless, pick.phase, probability, pick.id))
         if self._style == "pyocto":
             station = f"{channel.network}.{channel.station}.{channel.location}"
-            seconds, microseconds = divmod((pick.time_ns + 500) // 1000, 1_000_000)
-            return _row((station, pick.phase, f"{seconds}.{microseconds:06d}", probability, pick.id))
+            return _row((station, pick.phase, _seconds(pick.time_ns), probability, pick.id))
         document = pick_document(pick, self._agency)
         return _row(["" if document[key] is None else str(document[key]) for key in DOCUMENT_COLUMNS])
 
@@ -114,6 +113,13 @@ def _row(fields: Sequence[str]) -> bytes:
     clean = ["".join(letter if letter.isprintable() else "_" for letter in field) for field in fields]
     csv.writer(text, lineterminator="\n").writerow(clean)
     return text.getvalue().encode("ascii", "backslashreplace")
+
+
+def _seconds(time_ns: int) -> str:
+    """Seconds since 1970 with six decimals; a float would not hold them all."""
+    microseconds = (time_ns + 500) // 1000
+    seconds, rest = divmod(abs(microseconds), 1_000_000)
+    return f"{'-' if microseconds < 0 else ''}{seconds}.{rest:06d}"
 
 
 def _number(value: float) -> str:
