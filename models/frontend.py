@@ -117,6 +117,7 @@ def stream(
     begins = bool(new.any())
     if begins:
         after[new, FIRST] = raw[new, :, 0]
+    level = np.abs(raw).max(axis=1)
     # What is subtracted first changes nothing but the digits that are left.
     raw -= after[:, FIRST, None]
     memory = state[:, FILTER].reshape(rows, COMPONENTS, 2)
@@ -131,8 +132,8 @@ def stream(
     after[:, COUNT] += samples
     fading = keep ** state[:, COUNT, None] * keep ** np.arange(1.0, samples + 1)
     square = average / (1 - fading)
-    least = np.maximum(RELATIVE_FLOOR * np.abs(after[:, FIRST]).max(axis=1, keepdims=True), _TINY) ** 2
-    # Without signal, zero.
+    # Without signal, zero. The level is that of the sample itself: the first one of a stream may be an odd one.
+    least = np.maximum(RELATIVE_FLOOR * level, _TINY) ** 2
     square[square <= least] = np.inf
     high /= np.sqrt(square)[:, None]
     return np.arcsinh(high.astype(np.float32)), after

@@ -21,8 +21,8 @@ samples are looked at too. Stretches shorter than a window and a hop may give no
 """
 
 from collections import deque
-from collections.abc import Collection, Container, Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Container, Iterator, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -40,6 +40,8 @@ JOINS_NS = NS_PER_S
 """A record that begins so soon behind the newest data goes on where the stream was."""
 RETIRED = samples_from_s(3600.0)
 """A component that is so far behind gives its row to one that has none: sensors are exchanged, and come back as Z12 instead of ZNE."""
+LEVEL_HELD = float(2**23)
+"""Counts by which a component may move away from what is taken out of its samples, before something else is."""
 MAX_PIECE_S = 10.0
 """Longer records are taken in pieces of this length, so that no record can outgrow the buffer."""
 
@@ -65,6 +67,8 @@ class _Lane:
 
     last: int | None = None
     letters: frozenset[str] = frozenset()
+    levels: Mapping[str, float] = field(default_factory=dict)
+    """What was taken out of the samples of each component."""
 
 
 class InstrumentBuffer:
@@ -294,21 +298,26 @@ class InstrumentBuffer:
         samples = np.zeros((ROWS, stop - begin), np.float32)
         names = [MISSING] * ROWS
         arrived_ns, record_end_ns, offset_ns = 0, 0, None
+        lane = self._lanes[lane_number]
+        joins = lane.last is not None and start - lane.last <= self._settings.hop and start > lane.last
+        fresh = not joins or letters > lane.letters
+        levels = {letter: run.level(start, stop) for letter, run in runs.items()}
+        if not fresh:
+            kept = {letter: lane.levels[letter] for letter in levels}
+            # Who follows the stream would take a change for a step in the ground, unless it begins anew.
+            fresh = any(abs(levels[letter] - kept[letter]) > LEVEL_HELD for letter in levels)
+            levels = levels if fresh else kept
         for letter, row in self._rows:
             run = runs.get(letter)
             if run is None:
                 continue
-            samples[row] = run.view(begin, stop)
+            samples[row] = run.view(begin, stop, levels[letter])
             names[row] = letter
             offset_ns = run.offset_at(stop - 1) if offset_ns is None else offset_ns
             if now_ns is not None:
                 arrived_ns, record_end_ns = max((arrived_ns, record_end_ns), run.arrival_of(stop - 1))
         samples.flags.writeable = False
-        lane = self._lanes[lane_number]
-        joins = lane.last is not None and start - lane.last <= self._settings.hop and start > lane.last
-        fresh = not joins or letters > lane.letters
-        self._lanes[lane_number].last = start
-        self._lanes[lane_number].letters = letters
+        lane.last, lane.letters, lane.levels = start, letters, levels
         return Window(
             self._instrument,
             start,

@@ -6,6 +6,7 @@ from itertools import pairwise
 import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from tests.conftest import Recording
 from tests.streams import windows_of
@@ -21,6 +22,12 @@ def facts(windows: list[Window]) -> list[tuple[int, int, str, bytes]]:
     return [
         (window.index, window.offset_ns, window.components, window.samples.tobytes()) for window in windows
     ]
+
+
+def chopped(recording: Recording, samples: NDArray[np.float64], pieces: list[int]) -> list[Segment]:
+    """A vertical component as records of the given numbers of samples; the last takes the rest."""
+    changed = replace(recording, components={"Z": samples})
+    return changed.segments("Z", pieces)
 
 
 def whole(recording: Recording) -> list[Window]:
@@ -160,3 +167,33 @@ def test_a_record_of_another_century_changes_no_window_of_this_one(
     expected = facts(windows(segments))
     assert expected
     assert facts(windows([*segments, stray])) == expected
+
+
+@RELAXED
+@given(
+    spikes=st.lists(
+        st.tuples(
+            st.integers(0, 2999), st.sampled_from([2.0**31 - 1, -(2.0**31), 2.0**23, -6e6, 1e30, 1e300])
+        ),
+        min_size=1,
+        max_size=6,
+    ),
+    pieces=st.lists(st.integers(1, 700), min_size=1, max_size=20),
+    level=st.sampled_from([0.0, 2.0**19, -3.0e6, 2.0**30]),
+)
+def test_windows_without_an_odd_sample_are_as_if_there_were_none(
+    rjob: Recording, spikes: list[tuple[int, float]], pieces: list[int], level: float
+) -> None:
+    clean = rjob.components["Z"] + level
+    spoilt = clean.copy()
+    for place, reading in spikes:
+        spoilt[place] = reading
+    whole = {window.index: window for window in windows_of(chopped(rjob, clean, []))}
+    windows = windows_of(chopped(rjob, spoilt, pieces))
+    assert {window.index for window in windows} == whole.keys()
+    origin = rjob.start_ns // 10_000_000
+    for window in windows:
+        begin, stop = window.index - origin, window.stop - origin
+        if not any(begin <= place < stop for place, _ in spikes):
+            samples, expected = window.samples[0], whole[window.index].samples[0]
+            assert np.array_equal(samples - samples[0], expected - expected[0])

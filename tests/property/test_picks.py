@@ -1,14 +1,18 @@
 """Streaming equals whole, for picks: any chopping, any place on the window grid, any rate."""
 
+from dataclasses import replace
+
 import numpy as np
 import obspy
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from scipy.signal import resample_poly
 
 from models.weights import weights_path
 from tests.conftest import Recording
 from tests.streams import picks_of
+from xiaod.buffer import pieces_of
 from xiaod.engines.onnx import OnnxEngine
 from xiaod.records import Channel, Pick, Segment
 
@@ -32,6 +36,13 @@ def with_noise_before(recording: Recording, seconds: int, shift_samples: int = 0
         channel = Channel("BW", recording.station, "", "EH" + component)
         segments.append(Segment(channel, start_ns, 100.0, np.concatenate([noise, data])))
     return segments
+
+
+def in_step(segments: list[Segment]) -> list[Segment]:
+    """Records of ten seconds, in order of time."""
+    return sorted(
+        [piece for segment in segments for piece in pieces_of(segment)], key=lambda piece: piece.start_ns
+    )
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -97,6 +108,38 @@ def test_picks_stay_within_five_milliseconds_at_other_rates(
     assert [phase for phase, _ in picks] == [phase for phase, _ in reference]
     for (_, given_ns), (_, wanted_ns) in zip(picks, reference, strict=True):
         assert abs(given_ns - wanted_ns) < 5_000_000
+
+
+@pytest.mark.parametrize("rate", [50, 100])
+@pytest.mark.parametrize(
+    ("place", "count", "reading"),
+    [
+        pytest.param(0, 1, 2.0**31 - 1, id="first sample"),
+        pytest.param(0, 1, -(2.0**25), id="first sample, less odd"),
+        pytest.param(0, 300, 2.0**31 - 1, id="first seconds"),
+        pytest.param(700, 1, 1e30, id="one sample"),
+        pytest.param(700, 150, -(2.0**31), id="a second or more"),
+    ],
+)
+def test_an_odd_reading_costs_picks_only_while_it_lies_in_the_window(
+    rjob: Recording, engine: OnnxEngine, rate: int, place: int, count: int, reading: float
+) -> None:
+    clean = [
+        replace(segment, sampling_rate_hz=rate, samples=resample_poly(segment.samples, rate, 100))
+        for segment in with_noise_before(rjob, 40)
+    ]
+    spoilt = [replace(segment, samples=segment.samples.copy()) for segment in clean]
+    for segment in spoilt:
+        segment.samples[place : place + count] = reading
+    clean, spoilt = in_step(clean), in_step(spoilt)
+    gone_ns = clean[0].start_ns + round((place + count) / rate * 1e9) + 23_000_000_000
+
+    def late(picks: list[Pick]) -> list[Pick]:
+        return [pick for pick in picks if pick.time_ns > gone_ns]
+
+    expected = late(picks_of(clean, engine))
+    assert {pick.phase for pick in expected} == {"P", "S"}
+    assert late(picks_of(spoilt, engine)) == expected
 
 
 @pytest.mark.parametrize("names", ["ZNE", "Z12", "Z23", "123"])

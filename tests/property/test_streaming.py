@@ -158,6 +158,16 @@ def test_numbers_that_are_none_do_not_spoil_what_follows() -> None:
     )
 
 
+def test_an_odd_first_sample_is_forgotten() -> None:
+    rng = np.random.default_rng(0)
+    waves = rng.normal(size=(1, 3, 60_000)).astype(np.float32)
+    spoilt = waves.copy()
+    spoilt[0, 0, 0] = 2.0**31 - 1
+    np.testing.assert_allclose(
+        prepare("stream-1", spoilt)[..., -1000:], prepare("stream-1", waves)[..., -1000:], atol=0.1
+    )
+
+
 def test_a_front_end_that_is_not_known_is_named() -> None:
     with pytest.raises(ValueError, match="'other-9': not known"):
         prepare("other-9", np.zeros((1, 3, 10), np.float32))

@@ -60,7 +60,7 @@ def test_duplicates_overlaps_and_contradictions() -> None:
     assert track.insert(record(3, 4, value=2), 0) is Verdict.OVERLAPPING
     assert track.insert(record(2, 1, value=3), 0) is Verdict.LATE
     run = track.runs[0]
-    values = run.view(0, 700)
+    values = run.view(0, 700, level=0.0)
     assert values[:400].tolist() == [1.0] * 400
     assert values[400:].tolist() == [2.0] * 300
 
@@ -72,7 +72,7 @@ def test_samples_do_not_depend_on_where_a_run_began(level: int) -> None:
     for begin in (0, 1500):
         run = Run(converter_for(50.0, begin * SECOND // 50))
         run.push(samples[begin:].astype(np.float64), 0, 0)
-        held.append(run.view(4000, 7900))
+        held.append(run.view(4000, 7900, run.level(4000, 7900)))
     assert np.array_equal(held[0], held[1])
     # Counts of a sensor with a large offset keep their digits.
     assert np.std(held[0], dtype=np.float64) == pytest.approx(np.std(samples), rel=0.15)
@@ -120,12 +120,12 @@ def test_a_rate_slightly_off_neither_gaps_nor_drifts(true_rate: float, header_ra
             run.trim(run.stop - 3000)
     [run] = track.runs
     # The samples hold their own true time: the grid must agree with them.
-    values = run.view(run.stop - 1000, run.stop).astype(np.float64)
+    values = run.view(run.stop - 1000, run.stop, level=0.0).astype(np.float64)
     grid_s = (
         np.arange(run.stop - 1000, run.stop) * 10_000_000 - start_ns + run.offset_at(run.stop - 1)
     ) / 1e9
     slope = np.polyfit(grid_s - grid_s[0], values - values[0], 1)[0]
     assert slope == pytest.approx(1.0, abs=2e-3)
     assert abs((values[-1] - values[0]) - (grid_s[-1] - grid_s[0])) < 0.011
-    first_value = run.view(run.first, run.first + 1)[0]
+    first_value = run.view(run.first, run.first + 1, level=0.0)[0]
     assert abs((values[-1] - first_value) - (run.stop - 1 - run.first) / 100) < 0.011
