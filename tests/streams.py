@@ -1,12 +1,14 @@
 """Driving buffer, engine and picker directly, as the stages do, for tests that need no event loop."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 
-from models.calibration import Calibration
 from xiaod.buffer import ADVANCING, BufferSettings, InstrumentBuffer, pieces_of
+from xiaod.config import Config, SeedLinkConfig
 from xiaod.engines import Engine
 from xiaod.picker import InstrumentPicker, PickerSettings
-from xiaod.records import Pick, Probabilities, Segment, Window
+from xiaod.pipeline import picker_settings
+from xiaod.records import Instrument, Pick, Probabilities, Segment, Window
 from xiaod.streampicker import StreamPicker
 
 OFFLINE = BufferSettings(length=2000)
@@ -45,15 +47,6 @@ def picks_of(segments: Iterable[Segment], engine: Engine, settings: BufferSettin
 
 
 def picker_settings_of(engine: Engine, settings: BufferSettings) -> PickerSettings:
-    """The model's own thresholds and calibration."""
-    spec = engine.spec
-    return PickerSettings(
-        (spec.thresholds["P"], spec.thresholds["S"]),
-        settings.hop,
-        f"{spec.name}-{spec.version}",
-        engine.sha256,
-        calibration=Calibration.from_spec(spec.calibration),
-        vertical_thresholds=(spec.vertical_thresholds["P"], spec.vertical_thresholds["S"])
-        if spec.vertical_thresholds
-        else None,
-    )
+    """The daemon's own settings by default, at any instrument."""
+    config = Config(sources=(SeedLinkConfig(server="localhost"),))
+    return replace(picker_settings(config, engine, Instrument("XX", "A", "", "HH")), hop=settings.hop)

@@ -1,0 +1,111 @@
+"""What a picker decides of an onset that it looks at again, and what it says of its time."""
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from models.calibration import Calibration
+from models.weights import stateful_path, weights_path
+from tests.conftest import Recording
+from tests.streams import picks_of
+from xiaod.engines import Engine
+from xiaod.engines.onnx import OnnxEngine
+from xiaod.engines.stateful import StatefulEngine
+from xiaod.picker import InstrumentPicker, PickerSettings
+from xiaod.records import Instrument, Pick, Probabilities, Window
+from xiaod.streampicker import StreamPicker
+from xiaod.unpicked import Outcome
+
+LENGTH, SETTLE, SEPARATION = 1000, 50, 100
+SETTINGS = PickerSettings((0.3, 0.3), 50, "example-1.0.0", "0" * 64, settle=SETTLE, separation=SEPARATION)
+Curve = NDArray[np.float32]
+
+
+def curve_of(place: NDArray[np.float32], peaks: Sequence[int]) -> Curve:
+    """Probabilities of P and S at samples that hold their own index: P has peaks there, S has none."""
+    p = sum(0.9 * np.exp(-0.5 * ((place - peak) / 5) ** 2) for peak in peaks)
+    return np.stack([p, 0 * place], axis=-2).astype(np.float32)
+
+
+def seen_and_decided(seen: Sequence[int], decided: Sequence[int]) -> tuple[list[Pick], InstrumentPicker]:
+    """Picks of a fresh window in which onsets are seen in one place, and in another when they are looked at again."""
+    samples = np.tile(np.arange(LENGTH, dtype=np.float32), (3, 1))
+    window = Window(Instrument("XX", "A", "", "HH"), 0, 0, samples, "ZNE", fresh=True)
+    picker = InstrumentPicker(SETTINGS)
+
+    def annotate(windows: NDArray[np.float32]) -> Curve:
+        return curve_of(windows[:, 0], decided)
+
+    candidates = picker.look(Probabilities(window, curve_of(samples[0], seen)))
+    assert [candidate.peak for candidate in candidates] == list(seen)
+    made = [picker.decide(candidate, annotate) for candidate in candidates]
+    return [pick for pick in made if pick is not None], picker
+
+
+def test_two_onsets_that_turn_out_to_be_one_are_one_pick() -> None:
+    picks, picker = seen_and_decided([500, 500 + SEPARATION + 10], [520, 520 + SEPARATION - 20])
+    assert [round(pick.time_ns / 1e7) for pick in picks] == [520]
+    assert picker.views[0].decision is not None
+    assert picker.views[0].decision.outcome is Outcome.MERGED
+
+
+def test_two_onsets_that_stay_apart_are_two_picks() -> None:
+    picks, _ = seen_and_decided([500, 500 + SEPARATION + 10], [500, 500 + SEPARATION])
+    assert [round(pick.time_ns / 1e7) for pick in picks] == [500, 500 + SEPARATION]
+
+
+@pytest.mark.parametrize(("place", "outcome"), [(SETTLE - 1, Outcome.SETTLING), (SETTLE, Outcome.PICKED)])
+def test_an_onset_that_turns_out_to_lie_where_data_still_settle_is_none(place: int, outcome: Outcome) -> None:
+    picks, picker = seen_and_decided([SETTLE + 10], [place])
+    assert len(picks) == (outcome is Outcome.PICKED)
+    assert picker.views[0].decision is not None
+    assert picker.views[0].decision.outcome is outcome
+
+
+def of_a_stream(peaks: Sequence[int]) -> list[int]:
+    """Samples of the picks that a stream with such peaks gives from its beginning."""
+    samples = np.tile(np.arange(LENGTH, dtype=np.float32), (3, 1))
+    window = Window(Instrument("XX", "A", "", "HH"), 0, 0, samples, "ZNE", fresh=True)
+    picks = StreamPicker(SETTINGS).pick(Probabilities(window, curve_of(samples[0], peaks)))
+    return [round(pick.time_ns / 1e7) for pick in picks]
+
+
+def test_a_stream_is_picked_by_the_same_rules() -> None:
+    assert of_a_stream([500, 500 + SEPARATION - 1]) == [500]
+    assert of_a_stream([500, 500 + SEPARATION]) == [500, 500 + SEPARATION]
+    assert of_a_stream([SETTLE - 1]) == []
+    assert of_a_stream([SETTLE]) == [SETTLE]
+
+
+def honest_s(coefficients: tuple[float, float, float], pick: Pick, width_s: float) -> float:
+    """What the formula of :mod:`models.calibration` gives, written once more."""
+    constant, by_odds, by_width = coefficients
+    odds = pick.probability / (1 - pick.probability)
+    return float(math.exp(constant + by_width * math.log(width_s)) * odds**by_odds)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [lambda: OnnxEngine(weights_path("micro")), lambda: StatefulEngine(stateful_path("micro-stream"))],
+    ids=["windows", "stream"],
+)
+def test_the_uncertainty_of_a_pick_is_what_the_model_was_calibrated_to(
+    rjob: Recording, make: Callable[[], Engine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def picks() -> list[Pick]:
+        found = picks_of([one for name in "ZNE" for one in rjob.segments(name, [])], make())
+        return [pick for pick in found if pick.probability < 0.99]
+
+    coefficients = make().spec.calibration["time"]
+    calibrated = picks()
+    # Without a calibration the uncertainty is the width of the peak.
+    monkeypatch.setattr(Calibration, "from_spec", lambda _: Calibration())
+    widths = picks()
+    assert calibrated
+    for pick, wide in zip(calibrated, widths, strict=True):
+        expected_s = honest_s(coefficients[pick.phase], pick, wide.time_uncertainty_s)
+        assert pick.time_uncertainty_s == pytest.approx(expected_s, rel=1e-6)
+        assert pick.time_uncertainty_s != pytest.approx(wide.time_uncertainty_s, rel=0.05)
