@@ -15,7 +15,8 @@ import pytest
 from xiaod.records import BadRecord, Segment
 from xiaod.replay.records import load
 from xiaod.sources.files import FileSource
-from xiaod.sources.link import FRAME_BYTES, Link, LinkError
+from xiaod.sources.framing import LinkError
+from xiaod.sources.link import Link
 from xiaod.sources.miniseed import decode
 
 INPUTS = 10_000
@@ -74,10 +75,9 @@ def test_ten_thousand_damaged_packets_on_a_socket(inputs: list[bytes]) -> None:
     sender.start()
     frames = list(frames_of(ours))
     sender.join()
-    # A cut record swallows the packet behind it, and no more.
+    # A cut record swallows nothing of the packet behind it.
     assert len(frames) > INPUTS // 3
-    assert all(len(frame) == FRAME_BYTES - 8 for frame in frames)
-    assert sum(frame == good for frame in frames) > INPUTS // 20 // 2
+    assert sum(frame == good for frame in frames) > INPUTS // 20 * 9 // 10
     for frame in frames:
         decode(frame, "test")
 

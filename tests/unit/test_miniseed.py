@@ -147,11 +147,16 @@ def test_damaged_headers_are_refused_with_their_reason() -> None:
     assert refused(written(RAMP.astype("int32"), "STEIM2", station="")).reason == "stream"
 
 
-def test_every_truncation_is_refused_and_more_is_not() -> None:
+def test_every_length_but_that_of_the_header_is_refused() -> None:
     record = written(RAMP.astype("int32"), "STEIM2")
     for length in range(len(record)):
         assert refused(record[:length]).reason == "decode"
-    np.testing.assert_array_equal(accepted(record + b"more").samples, RAMP)
+    np.testing.assert_array_equal(accepted(record).samples, RAMP)
+    # More would be the beginning of another record, and lost with it.
+    for more in (b"more", record):
+        bad = refused(record + more)
+        assert (bad.reason, bad.stream) == ("decode", "FDSN:BW_RJOB__E_H_Z")
+        assert bad.detail == f"{512 + len(more)} bytes, the header says 512"
 
 
 def is_miniseed(path: Path) -> bool:

@@ -16,7 +16,8 @@ from xiaod.config import Config, HttpConfig
 from xiaod.replay import ReplayConfig
 from xiaod.sources import discovery
 from xiaod.sources.discovery import DiscoveryError, discover
-from xiaod.sources.link import FRAME_BYTES, MAX_GARBAGE_BYTES, MAX_REPLY_BYTES, Link, LinkError
+from xiaod.sources.framing import FRAME_BYTES, MAX_GARBAGE_BYTES, LinkError
+from xiaod.sources.link import MAX_REPLY_BYTES, Link
 
 ROOT = Path(__file__).parents[2]
 FORBIDDEN = {"pickle", "cPickle", "dill", "joblib", "shelve", "marshal", "cloudpickle"}

@@ -12,9 +12,11 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
+import obspy
 import pytest
 
 from tests.end_to_end.harness import Server, wait_until, write_event
+from tests.property.test_miniseed import real_records
 from tests.scripted import Scripted
 from xiaod.config import SeedLinkConfig
 from xiaod.records import BadRecord, LinkChange, Segment, SourceItem
@@ -343,11 +345,43 @@ def test_garbage_between_packets_is_skipped_and_counted(frames: list[bytes]) -> 
         assert {item.reason for item in bad} == {"framing", "decode"}
 
 
-def test_packets_of_another_size_are_not_taken_for_ours(frames: list[bytes]) -> None:
+def test_packets_of_another_size_than_they_say_end_the_connection(frames: list[bytes]) -> None:
     short = b"".join(frame[:264] for frame in frames) * 10
     with Scripted(lambda sock: sock.sendall(short)) as server, Run(source(server.port)) as run:
-        wait_until(lambda: any(isinstance(item, BadRecord) for item in run.items), "complaint", 20)
+        assert "another length than their headers say" in run.wait_for("disconnected", 2)[0].detail
+        assert not run.segments
         assert not run.changes("ended")
+
+
+@pytest.mark.parametrize("length", [256, 1024, 4096])
+def test_records_of_any_length_come_whole(event: tuple[Path, int], tmp_path: Path, length: int) -> None:
+    path = tmp_path / "event.mseed"
+    stream = obspy.read(event[0])
+    stream.write(str(path), format="MSEED", reclen=length, encoding="STEIM2")
+    config = ReplayConfig(inputs=(path,), port=0, speed="max", record_bytes=length)
+    with Server(config) as server, Run(source(server.port)) as run:
+        samples = sum(trace.stats.npts for trace in stream)
+        wait_until(
+            lambda: sum(segment.samples.size for segment in run.segments) >= samples, "all samples", 20
+        )
+    assert {segment.record_bytes for segment in run.segments} == {length}
+    assert not [item for item in run.items if isinstance(item, BadRecord)]
+
+
+def test_records_of_several_lengths_at_one_server(frames: list[bytes]) -> None:
+    """As a ringserver sends them: what lies in its ring, of whatever length, with an answer to INFO in between."""
+    mixed = [frames[0], *(b"SL%06X" % (9 + number) + record for number, record in enumerate(real_records()))]
+    sent = b"".join([*mixed, *info_of(20), frames[1]])
+    with (
+        Scripted(lambda sock: sock.sendall(sent)) as server,
+        Run(source(server.port, streams=["*.*.*.*"], begin="now")) as run,
+    ):
+        server._answers[b"INFO"] = listing("RJOB")
+        wait_until(lambda: any(one.sequence == 2 for one in run.segments), "the last packet", 20)
+    assert not [item for item in run.items if isinstance(item, BadRecord) and item.reason == "framing"]
+    assert [item.record_bytes for item in run.items if not isinstance(item, LinkChange)] == [
+        len(packet) - 8 for packet in [*mixed, frames[1]]
+    ]
 
 
 def test_a_server_that_sends_anything_but_seedlink_is_left() -> None:

@@ -71,7 +71,7 @@ def run(options: argparse.Namespace) -> int:
     from xiaod.offline import offline_config
     from xiaod.plot.figure import require_matplotlib
     from xiaod.sources.discovery import DiscoveryError
-    from xiaod.sources.link import LinkError
+    from xiaod.sources.framing import LinkError
     from xiaod.tables import MissingExtraError
 
     try:

@@ -1,12 +1,12 @@
 r"""SeedLink v3 replay server: miniSEED files become a station network that real clients accept.
 
 In: miniSEED files or folders, or the word ``example`` (the event shipped with ObsPy). Out: a SeedLink v3.1
-server on a TCP port, serving 512-byte records at the pace at which a datalogger would have filled them,
+server on a TCP port, serving records (of 512 bytes unless told otherwise) at the pace at which a datalogger would have filled them,
 faster, or as fast as the clients read. Used for demonstrations, tests, soak runs and throughput measurements.
 
 The signal path, one file each::
 
-    records  example  repack  header     miniSEED in any shape -> 512-byte version 2 records
+    records  example  repack  header     miniSEED in any shape -> version 2 records of one length
     schedule  clock                      streams and order of one round; which record is packet k, when is it due
     ring  playback                       numbers, back-data, resumption; the running clock
     protocol  selection  session  info   bytes from a client -> commands -> what it asks for; replies

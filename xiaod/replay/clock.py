@@ -18,8 +18,9 @@ import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 
+from xiaod.replay.config import RECORD_BYTES
 from xiaod.replay.faults import Faults
-from xiaod.replay.header import BTIME, RECORD_BYTES, STATION, TICK_NS, btime_of
+from xiaod.replay.header import BTIME, STATION, TICK_NS, btime_of
 from xiaod.replay.records import Archive, Record
 from xiaod.replay.schedule import Round, Slot, indexed, plain_round
 from xiaod.timebase import NS_PER_S
@@ -210,7 +211,7 @@ class Play:
         return None
 
     def payloads(self, begin: int, end: int, shift_ns: int) -> Iterator[tuple[int, int, bytes]]:
-        """Yield index, stream and 512 bytes of packets ``begin`` to ``end``, moved by ``shift_ns``."""
+        """Yield index, stream and record of packets ``begin`` to ``end``, moved by ``shift_ns``."""
         while begin < end and (found := self.locate(begin)) is not None:
             number, place = found
             slots = self.round(number).slots[place : place + end - begin]

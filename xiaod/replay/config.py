@@ -24,6 +24,10 @@ DEFAULT_PORT = 18000
 """SeedLink's customary port."""
 SEQUENCE_MODULUS = 1 << 24
 """SeedLink v3 numbers packets with six hexadecimal digits."""
+RECORD_BYTES = 512
+"""Customary length of a record in SeedLink v3."""
+RECORD_LENGTHS = tuple(1 << power for power in range(8, 14))
+"""Lengths of records that can be served."""
 MAX_COPIES = 36**3
 """Synthetic station codes end in three characters of base 36."""
 
@@ -53,6 +57,8 @@ class ReplayConfig:
             ``None`` means yes unless ``shift_to_now``.
         ring_packets: number of newest packets a client may still ask for. Not applied at speed ``max``, where
             every client has the whole play to itself.
+        record_bytes: length of the records served, a power of two. Clients that know 512 bytes alone are many, and
+            servers that send others as well: a ringserver sends what lies in its ring.
         first_sequence: number of the first packet, 0 to 0xFFFFFF.
         max_clients: connections served at once; more are closed at once.
         organization: text in the HELLO and INFO replies.
@@ -69,6 +75,7 @@ class ReplayConfig:
     copies: int = 1
     start_when_client: bool | None = None
     ring_packets: int = 1_000_000
+    record_bytes: int = RECORD_BYTES
     first_sequence: int = 1
     max_clients: int = 256
     organization: str = "xiaod replay"
@@ -79,6 +86,10 @@ class ReplayConfig:
             raise ReplayError(f"inputs must be a non-empty list of paths or {EXAMPLE!r}; got {self.inputs!r}")
         if self.speed != "max" and not (isinstance(self.speed, int | float) and 0 < self.speed < math.inf):
             raise ReplayError(f"speed must be a number above 0 or 'max'; got {self.speed!r}")
+        if self.record_bytes not in RECORD_LENGTHS:
+            raise ReplayError(
+                f"record_bytes must be one of {', '.join(map(str, RECORD_LENGTHS))}; got {self.record_bytes!r}"
+            )
         ranges = (
             ("port", self.port, 0, 65_535),
             ("loop_gap_s", self.loop_gap_s, 0, math.inf),

@@ -14,8 +14,6 @@ from datetime import date
 from functools import lru_cache
 from struct import Struct
 
-RECORD_BYTES = 512
-"""Length of every SeedLink v3 record."""
 STATION = slice(8, 13)
 BTIME = slice(20, 30)
 BTIME_BIG = Struct(">HHBBBBH")

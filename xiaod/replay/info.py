@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 from pymseed import DataEncoding, MS3Record
 
-from xiaod.replay.header import RECORD_BYTES
+from xiaod.replay.config import RECORD_BYTES
 from xiaod.timebase import NS_PER_S
 
 CAPABILITIES = (
@@ -106,7 +106,7 @@ def add_stations(
             )
 
 
-def add_connections(root: ET.Element, clients: Iterable[ConnectionStatus]) -> None:
+def add_connections(root: ET.Element, clients: Iterable[ConnectionStatus], record_bytes: int) -> None:
     """Add the clients connected now."""
     for client in clients:
         element = ET.SubElement(
@@ -129,7 +129,7 @@ def add_connections(root: ET.Element, clients: Iterable[ConnectionStatus]) -> No
             current_seq=f"{client.sequence:06X}",
             sequence_gaps="0",
             txcount=str(client.packets),
-            totBytes=str(client.packets * (RECORD_BYTES + 8)),
+            totBytes=str(client.packets * (record_bytes + 8)),
             begin_seq_valid="yes",
             realtime="yes",
             end_of_data="no",

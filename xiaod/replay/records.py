@@ -1,9 +1,9 @@
-"""miniSEED files of any shape as 512-byte version 2 records, in order of their last sample.
+"""miniSEED files of any shape as version 2 records of one length, in order of their last sample.
 
 In: files and folders, or ``example``. Out: an `Archive`: the records to serve, and the problems met. Records
-that already are what SeedLink v3 carries pass through byte for byte; everything else (4096-byte records,
-version 3, no blockette 1000) is unpacked and packed again with its sample type kept. What cannot be read is
-named, counted and skipped.
+that already are of that length (512 bytes, as is the custom of SeedLink v3, unless told otherwise) pass through
+byte for byte; everything else (other lengths, version 3, no blockette 1000) is unpacked and packed again with
+its sample type kept. What cannot be read is named, counted and skipped.
 
 >>> archive = load(["example"])
 >>> sorted({record.stream for record in archive.records})
@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from pymseed import MS3Record, sourceid2nslc
 
 from xiaod.filetree import files_below
-from xiaod.replay.config import EXAMPLE, ReplayError
-from xiaod.replay.header import BTIME, BTIME_BIG, RECORD_BYTES, btime_struct, ticks_of
+from xiaod.replay.config import EXAMPLE, RECORD_BYTES, ReplayError
+from xiaod.replay.header import BTIME, BTIME_BIG, btime_struct, ticks_of
 from xiaod.replay.repack import Run, repack
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class Record:
-    """One 512-byte miniSEED version 2 record and what the server needs to know of it.
+    """One miniSEED version 2 record and what the server needs to know of it.
 
     Attributes:
         network, station, location, channel: codes without padding.
@@ -100,8 +100,8 @@ class Archive:
     problems: tuple[Problem, ...]
 
 
-def load(inputs: Sequence[str | Path]) -> Archive:
-    """Read all inputs.
+def load(inputs: Sequence[str | Path], record_bytes: int = RECORD_BYTES) -> Archive:
+    """Read all inputs into records of a length.
 
     Raises:
         ReplayError: if an input does not exist, or nothing at all can be served.
@@ -109,7 +109,7 @@ def load(inputs: Sequence[str | Path]) -> Archive:
     problems: list[Problem] = []
     records: list[Record] = []
     for path, raw in _contents(inputs, problems):
-        records.extend(_read(path, raw, problems))
+        records.extend(_read(path, raw, record_bytes, problems))
     if not records:
         shown = "; ".join(map(str, problems[:SHOWN_PROBLEMS])) or "no files found"
         names = ", ".join(map(str, inputs))
@@ -137,18 +137,18 @@ def _contents(inputs: Sequence[str | Path], problems: list[Problem]) -> Iterator
                 problems.append(Problem(str(file), 0, f"cannot be read: {error.strerror}"))
 
 
-def _read(path: str, content: bytes, problems: list[Problem]) -> Iterator[Record]:
+def _read(path: str, content: bytes, record_bytes: int, problems: list[Problem]) -> Iterator[Record]:
     """Yield the records of one file; runs to be repacked are gathered, so that new records are full."""
     pending: Run | None = None
     for offset, parsed in _parsed(path, content, problems):
         raw = content[offset : offset + parsed.reclen]
-        if _fit_to_serve(parsed, raw):
-            yield from _flush(path, pending, problems)
+        if _fit_to_serve(parsed, raw, record_bytes):
+            yield from _flush(path, pending, record_bytes, problems)
             pending = None
             yield from _described([raw], path, offset, problems)
             continue
         if parsed.samprate <= 0 or parsed.samplecnt <= 0:
-            problems.append(Problem(path, offset, "holds no samples and is no 512-byte record"))
+            problems.append(Problem(path, offset, f"holds no samples and is no {record_bytes}-byte record"))
             continue
         try:
             run = Run.unpack(raw + content[:_HEADER_BYTES], offset)
@@ -158,18 +158,20 @@ def _read(path: str, content: bytes, problems: list[Problem]) -> Iterator[Record
         if pending is not None and pending.continued_by(run):
             pending = pending.joined(run)
         else:
-            yield from _flush(path, pending, problems)
+            yield from _flush(path, pending, record_bytes, problems)
             pending = run
-    yield from _flush(path, pending, problems)
+    yield from _flush(path, pending, record_bytes, problems)
 
 
-def _flush(path: str, run: Run | None, problems: list[Problem]) -> Iterator[Record]:
+def _flush(path: str, run: Run | None, record_bytes: int, problems: list[Problem]) -> Iterator[Record]:
     if run is None:
         return
     try:
-        packed = repack(run)
+        packed = repack(run, record_bytes)
     except RuntimeError as error:
-        problems.append(Problem(path, run.offset, f"cannot become 512-byte miniSEED 2 records: {error}"))
+        problems.append(
+            Problem(path, run.offset, f"cannot become {record_bytes}-byte miniSEED 2 records: {error}")
+        )
         return
     yield from _described(packed, path, run.offset, problems)
 
@@ -200,14 +202,14 @@ def _parsed(path: str, content: bytes, problems: list[Problem]) -> Iterator[tupl
         problems.append(damage)
 
 
-def _fit_to_serve(parsed: Any, raw: bytes) -> bool:
-    if parsed.formatversion != 2 or len(raw) != RECORD_BYTES:
+def _fit_to_serve(parsed: Any, raw: bytes, record_bytes: int) -> bool:
+    if parsed.formatversion != 2 or len(raw) != record_bytes:
         return False
     order: Literal["big", "little"] = "big" if btime_struct(raw) is BTIME_BIG else "little"
     first = int.from_bytes(
         raw[46:48], order
     )  # clients find length and encoding in blockette 1000, if it is there
-    while 48 <= first <= RECORD_BYTES - 8:
+    while 48 <= first <= record_bytes - 8:
         if int.from_bytes(raw[first : first + 2], order) == _BLOCKETTE_1000:
             return True
         following = int.from_bytes(raw[first + 2 : first + 4], order)

@@ -1,4 +1,4 @@
-"""Samples of records that SeedLink v3 cannot carry, packed again into 512-byte miniSEED version 2 records.
+"""Samples of records that are not to be served as they are, packed again into miniSEED version 2 records.
 
 In: one record of any length, version or encoding. Out: full records as a datalogger writes them, sample
 values and type unchanged: integers as Steim2 (as plain 32-bit integers where a difference needs more than
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from pymseed import DataEncoding, MiniSEEDError, MS3Record
 
-from xiaod.replay.header import RECORD_BYTES
+from xiaod.replay.config import RECORD_BYTES
 from xiaod.timebase import NS_PER_S
 
 JOIN_TOLERANCE_NS = 100_000
@@ -87,8 +87,8 @@ class Run:
         return replace(self, parts=(*self.parts, *other.parts))
 
 
-def repack(run: Run) -> list[bytes]:
-    """Pack a run into 512-byte version 2 records, all full but the last.
+def repack(run: Run, record_bytes: int = RECORD_BYTES) -> list[bytes]:
+    """Pack a run into version 2 records of a length, all full but the last.
 
     Raises:
         RuntimeError: if the codes or values cannot be written as version 2 (pymseed's errors are of this
@@ -96,17 +96,17 @@ def repack(run: Run) -> list[bytes]:
     """
     samples = np.concatenate(run.parts)
     if run.kind == _FLOAT:
-        return _pack(run, samples, DataEncoding.FLOAT32)
+        return _pack(run, samples, record_bytes, DataEncoding.FLOAT32)
     if run.kind == _DOUBLE:
-        return _pack(run, samples, DataEncoding.FLOAT64)
+        return _pack(run, samples, record_bytes, DataEncoding.FLOAT64)
     try:
-        return _pack(run, samples, DataEncoding.STEIM2)
+        return _pack(run, samples, record_bytes, DataEncoding.STEIM2)
     except MiniSEEDError:
-        return _pack(run, samples, DataEncoding.INT32)
+        return _pack(run, samples, record_bytes, DataEncoding.INT32)
 
 
-def _pack(run: Run, samples: np.ndarray[Any, Any], encoding: int) -> list[bytes]:
-    template = MS3Record(reclen=RECORD_BYTES, encoding=encoding)
+def _pack(run: Run, samples: np.ndarray[Any, Any], record_bytes: int, encoding: int) -> list[bytes]:
+    template = MS3Record(reclen=record_bytes, encoding=encoding)
     template.formatversion = 2
     template.sourceid = run.source
     template.starttime = run.start_ns

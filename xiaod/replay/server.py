@@ -100,7 +100,7 @@ class ReplayServer:
 
             # In this thread, because ObsPy imports much as it reads; kept for the one that loads.
             example_records()
-        archive = await asyncio.to_thread(load, config.inputs)
+        archive = await asyncio.to_thread(load, config.inputs, config.record_bytes)
         self.problems = archive.problems
         self.playback = Playback(config, archive)
         self._started_ns = time.time_ns()
@@ -160,7 +160,8 @@ class ReplayServer:
             case "STATIONS" | "STREAMS":
                 info.add_stations(root, self.streams(), sequences, with_streams=level == "STREAMS")
             case "CONNECTIONS":
-                info.add_connections(root, [item.status for item in self._connections.values()])
+                statuses = [item.status for item in self._connections.values()]
+                info.add_connections(root, statuses, self.config.record_bytes)
             case _:
                 failed = True
         return info.info_packets(root, failed=failed)

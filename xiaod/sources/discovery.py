@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pymseed import MS3Record, PymseedError
 
 from xiaod.records import Channel
-from xiaod.sources.link import SLICE_S, Link, LinkError
+from xiaod.sources.framing import LinkError
+from xiaod.sources.link import SLICE_S, Link
 from xiaod.sources.miniseed import channel_of
 
 MAX_INFO_BYTES = 64 * 1024 * 1024

@@ -8,12 +8,11 @@ list ``streams``), ``send_info_request`` and ``check_version`` as they are, and 
 - a reply that comes in two pieces, or with the first packets behind it, is taken for a wrong one;
 - an end of file is taken for "nothing yet", a blocking read cannot be interrupted, keep-alives are not sent meanwhile;
 - sequence numbers do not wrap in ``DATA``, and its time is text where bytes are wanted;
-- a state file is rewritten for every packet.
+- a state file is rewritten for every packet;
+- records are taken to have 512 bytes: :mod:`xiaod.sources.framing` goes by their headers.
 
-Frames are 8 bytes of header and 512 of record (SeedLink 3: ``SL`` and six hexadecimal digits, or ``SLINFO`` and a flag).
-
->>> Frame(b"SL00002A", b"").sequence
-42
+>>> Link("localhost:18000", 1.0, threading.Event()).sladdr
+'localhost:18000'
 """
 
 import encodings.idna  # noqa: F401  getaddrinfo looks for it in the thread that connects
@@ -25,25 +24,20 @@ import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from obspy.clients.seedlink.client.seedlinkconnection import SeedLinkConnection
 from obspy.clients.seedlink.client.slnetstation import SLNetStation
 from obspy.clients.seedlink.seedlinkexception import SeedLinkException
 
+from xiaod.sources.framing import Frame, Framing, LinkError
 from xiaod.sources.patterns import Subscription
 from xiaod.timebase import NS_PER_S
 
-HEADER_BYTES = 8
-RECORD_BYTES = 512
-FRAME_BYTES = HEADER_BYTES + RECORD_BYTES
 SEQUENCE_MODULUS = 1 << 24
 SLICE_S = 0.25
 """Longest wait in one system call, so that a stop is noticed soon."""
 READ_BYTES = 1 << 16
 MAX_REPLY_BYTES = 4096
-MAX_GARBAGE_BYTES = 64 * FRAME_BYTES
-"""Bytes without a frame among them after which the connection is given up."""
 TCP_KEEPALIVE_S = (60, 20, 3)
 """Idle time, interval and number of TCP's own keep-alives."""
 
@@ -51,35 +45,8 @@ Position = tuple[int | None, int]
 """Sequence number and start time (ns) of the last packet of a station; without a number: the time to begin at."""
 
 
-class LinkError(Exception):
-    """The connection is of no use any more; the message says why."""
-
-
 class Stopped(Exception):  # noqa: N818  not an error
     """A stop was asked for."""
-
-
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """One packet as it came."""
-
-    header: bytes
-    record: bytes
-
-    @property
-    def is_info(self) -> bool:
-        """Whether this is a piece of an answer to INFO."""
-        return self.header.startswith(b"SLINFO")
-
-    @property
-    def is_last_info(self) -> bool:
-        """Whether it is the last piece: all others are marked with an asterisk."""
-        return not self.header.endswith(b"*")
-
-    @property
-    def sequence(self) -> int:
-        """Sequence number, 24 bits."""
-        return int(self.header[2:], 16)
 
 
 class Link(SeedLinkConnection):  # type: ignore[misc]  # ObsPy is not typed
@@ -94,11 +61,9 @@ class Link(SeedLinkConnection):  # type: ignore[misc]  # ObsPy is not typed
         self._limit_s = connect_timeout_s
         self._stop = stop
         self._received = bytearray()
-        self._garbage = 0
+        self._framing = Framing(self._received)
         self.heard_s = time.monotonic()
         """When anything was received last."""
-        self.skipped_bytes = 0
-        """Bytes between frames since last asked."""
         self.refused: list[str] = []
         """Stations that the server did not accept."""
         self.not_resumed: list[str] = []
@@ -234,8 +199,12 @@ class Link(SeedLinkConnection):  # type: ignore[misc]  # ObsPy is not typed
             LinkError: when the server has closed the connection, ended the data, or sends something else.
             Stopped: when a stop was asked for.
         """
-        if self._fill(wait_s) or len(self._received) >= FRAME_BYTES:
-            yield from self._cut_frames()
+        heard = self._fill(wait_s)
+        # Some may have come with the last reply.
+        for frame in self._framing.cut():
+            heard = True
+            yield frame
+        if heard:
             # Who takes them may have had to wait: silence counts from when it is listened for again.
             self.heard_s = time.monotonic()
 
@@ -316,56 +285,10 @@ class Link(SeedLinkConnection):  # type: ignore[misc]  # ObsPy is not typed
         if self._stop.is_set():
             raise Stopped
 
-    def _cut_frames(self) -> Iterator[Frame]:
-        received = self._received
-        begin = 0
-        try:
-            while len(received) - begin >= HEADER_BYTES:
-                header = bytes(received[begin : begin + HEADER_BYTES])
-                if not _is_header(header):
-                    begin = self._resynchronise(begin)
-                    continue
-                if len(received) - begin < FRAME_BYTES:
-                    break
-                begin += FRAME_BYTES
-                self._garbage = 0
-                yield Frame(header, bytes(received[begin - RECORD_BYTES : begin]))
-            self._heed(begin)
-        finally:
-            del received[:begin]
-
-    def _heed(self, begin: int) -> None:
-        """Notice a word in place of a packet."""
-        if self._received.startswith((b"END", b"ERROR\r"), begin):
-            raise LinkError(
-                f"the server says {bytes(self._received[begin : begin + 5]).split()[0].decode()!r}"
-            )
-
-    def _resynchronise(self, begin: int) -> int:
-        """Where the next frame may begin, behind bytes that are none."""
-        self._heed(begin)
-        found = self._received.find(b"SL", begin + 1)
-        following = found if found >= 0 else max(begin + 1, len(self._received) - 1)
-        self.skipped_bytes += following - begin
-        self._garbage += following - begin
-        if self._garbage > MAX_GARBAGE_BYTES:
-            raise LinkError(
-                f"{self._garbage} bytes without a packet: not SeedLink 3, or records that are not 512 bytes"
-            )
-        return following
-
 
 def _seedlink_time(time_ns: int) -> str:
     """``year,month,day,hour,minute,second`` (SeedLink 3, DATA and TIME)."""
     return time.strftime("%Y,%m,%d,%H,%M,%S", time.gmtime(time_ns // NS_PER_S))
-
-
-def _is_header(header: bytes) -> bool:
-    if not header.startswith(b"SL"):
-        return False
-    if header.startswith(b"SLINFO"):
-        return True
-    return all(character in b"0123456789ABCDEFabcdef" for character in header[2:])
 
 
 def _set_keepalive(sock: socket.socket) -> None:

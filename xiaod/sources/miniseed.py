@@ -10,7 +10,7 @@ bytes are, the answer is a segment or a :class:`~xiaod.records.BadRecord` with t
 from functools import lru_cache
 
 import numpy as np
-from pymseed import MS3Record, PymseedError
+from pymseed import MS3Record, PymseedError, clibmseed, ffi
 
 from xiaod.records import BadRecord, Channel, Segment
 
@@ -36,6 +36,10 @@ def decode(
     size = len(record)
     try:
         parsed = MS3Record.parse(record)
+        if parsed.reclen != size:
+            return BadRecord(
+                source, "decode", f"{size} bytes, the header says {parsed.reclen}", parsed.sourceid, size
+            )
         stream = parsed.sourceid
         channel = channel_of(stream)
         rate_hz = float(parsed.samprate)
@@ -59,6 +63,18 @@ def decode(
         return BadRecord(source, "nonfinite", "samples that are no numbers", stream, size)
     samples.flags.writeable = False
     return Segment(channel, parsed.starttime, rate_hz, samples, source, arrived_ns, sequence, size)
+
+
+def record_length(head: bytes) -> int:
+    r"""Length in bytes of the record that begins so: 0 when that takes more of it or cannot be told, below 0 when it is no miniSEED.
+
+    Sources: SEED Reference Manual 2.4, blockette 1000; miniSEED 3, fixed header.
+
+    >>> record_length(b"MS\x03" + bytes(33) + bytes([100, 0, 0, 0]) + bytes(24))
+    140
+    """
+    length: int = clibmseed.ms3_detect(head, len(head), ffi.new("uint8_t *"))
+    return length
 
 
 @lru_cache(maxsize=16_384)

@@ -33,7 +33,8 @@ from xiaod.records import BadRecord, Channel, LinkChange, LinkState, Positions, 
 from xiaod.shard import ALONE, Shard
 from xiaod.sources import Emit
 from xiaod.sources.discovery import DiscoveryError, discover
-from xiaod.sources.link import SLICE_S, Link, LinkError, Stopped
+from xiaod.sources.framing import LinkError
+from xiaod.sources.link import SLICE_S, Link, Stopped
 from xiaod.sources.miniseed import decode
 from xiaod.sources.patterns import Subscription, matcher, needs_listing, plan
 from xiaod.sources.places import Places
@@ -217,12 +218,10 @@ class SeedLinkSource:
         look_s = min(max(FIRST_LOOK_S, LOOK_SHARE * self._listing_s), config.discover_s)
         while True:
             for frame in link.frames(SLICE_S):
-                if frame.is_info:
-                    continue
-                self._packet(frame.record, frame.sequence, emit)
-            if link.skipped_bytes:
-                emit(BadRecord(self.name, "framing", f"{link.skipped_bytes} bytes between packets"))
-                link.skipped_bytes = 0
+                if frame.skipped:
+                    emit(BadRecord(self.name, "framing", f"{frame.skipped} bytes between packets"))
+                if not frame.is_info:
+                    self._packet(frame.record, frame.sequence, emit)
             now_s = time.monotonic()
             silent_s = now_s - link.heard_s
             if silent_s > config.network_timeout_s:

@@ -1,0 +1,146 @@
+"""Bytes of a SeedLink 3 connection into packets: 8 bytes of header, and a record of whatever length its own header says.
+
+Headers are ``SL`` and six hexadecimal digits, or ``SLINFO`` and a flag. SeedLink 3 was made for records of 512 bytes, and servers send
+what lies in their ring: 256 bytes for low latency, 1,024 or 4,096 from archives, miniSEED 3. The header of the packet does not say, so
+the record does: blockette 1000 in miniSEED 2, the fixed header in miniSEED 3. What does not say is taken to have 512.
+
+Where bytes are missing, a packet ends too soon: the beginning of another stands within what it claims. Then that one goes on, and how
+much was passed over is told with it.
+
+>>> framing = Framing(bytearray(b"SL00002A" + bytes(512)))
+>>> [frame.sequence for frame in framing.cut()]
+[42]
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from xiaod.sources.miniseed import record_length
+
+HEADER_BYTES = 8
+RECORD_BYTES = 512
+"""Length of a record that does not tell its own (SeedLink 3)."""
+RECORD_LENGTHS = range(64, (1 << 16) + 1)
+"""Others are damage."""
+HEAD_BYTES = 64
+"""Enough of nearly every record to tell its length."""
+FRAME_BYTES = HEADER_BYTES + RECORD_BYTES
+MAX_GARBAGE_BYTES = 64 * FRAME_BYTES
+"""So many more bytes that are no packet than half of those that are: the connection is given up."""
+
+_HEADER = re.compile(rb"SL(?:[0-9A-Fa-f]{6}|INFO [ *])")
+_BEGINNING = re.compile(_HEADER.pattern + rb"(?:[0-9 \0]{6}[DRQM][ \0]|MS\x03)")
+"""A packet: its header, and the first bytes of a record of miniSEED 2 or 3."""
+_BEGINNING_BYTES = 16
+
+
+class LinkError(Exception):
+    """The connection is of no use any more; the message says why."""
+
+
+class EndOfDataError(LinkError):
+    """The server has sent all that was asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One packet as it came."""
+
+    header: bytes
+    record: bytes
+    skipped: int = 0
+    """Bytes right before it that are no packet: something has been lost, or does not belong there."""
+
+    @property
+    def is_info(self) -> bool:
+        """Whether this is a piece of an answer to INFO."""
+        return self.header.startswith(b"SLINFO")
+
+    @property
+    def is_last_info(self) -> bool:
+        """Whether it is the last piece: all others are marked with an asterisk."""
+        return not self.header.endswith(b"*")
+
+    @property
+    def sequence(self) -> int:
+        """Sequence number, 24 bits."""
+        return int(self.header[2:], 16)
+
+
+class Framing:
+    """Cuts what has been received into packets."""
+
+    def __init__(self, received: bytearray) -> None:
+        """Work on a buffer that somebody else fills; what has been cut off is removed from it."""
+        self._received = received
+        self._garbage = 0.0
+        self._skipped = 0
+
+    def cut(self) -> Iterator[Frame]:
+        """Whole packets that are there.
+
+        Raises:
+            EndOfDataError: when the server says ``END``.
+            LinkError: when it says ``ERROR``, or when too much of what comes is no packet.
+        """
+        received = self._received
+        begin = 0
+        try:
+            while len(received) - begin >= HEADER_BYTES:
+                if _HEADER.match(received, begin) is None:
+                    begin = self._resynchronise(begin)
+                    continue
+                at = begin + HEADER_BYTES
+                length = self._length(at)
+                stop = at + (length or RECORD_BYTES)
+                other = _BEGINNING.search(received, at, stop + _BEGINNING_BYTES)
+                if other is not None and other.start() < stop:
+                    begin = self._skip(begin, other.start())
+                    continue
+                if length is None or len(received) < stop:
+                    break
+                frame = Frame(bytes(received[begin:at]), bytes(received[at:stop]), self._skipped)
+                begin = stop
+                self._skipped = 0
+                self._garbage = max(0.0, self._garbage - length / 2)
+                yield frame
+            self._heed(begin)
+        finally:
+            del received[:begin]
+
+    def _length(self, at: int) -> int | None:
+        """Length of the record that begins at an offset; None: more of it is needed to tell."""
+        received = self._received
+        # Blockette 1000 is nearly always the first.
+        for head_bytes in (HEAD_BYTES, RECORD_BYTES):
+            head = bytes(received[at : at + head_bytes])
+            if len(head) < HEAD_BYTES:
+                return None
+            length = record_length(head)
+            if length:
+                return length if length in RECORD_LENGTHS else RECORD_BYTES
+        return RECORD_BYTES if len(head) == RECORD_BYTES else None
+
+    def _heed(self, begin: int) -> None:
+        """Notice a word in place of a packet."""
+        if self._received.startswith(b"END", begin):
+            raise EndOfDataError("the server says 'END'")
+        if self._received.startswith(b"ERROR\r", begin):
+            raise LinkError("the server says 'ERROR'")
+
+    def _resynchronise(self, begin: int) -> int:
+        """Where the next packet may begin, behind bytes that are none."""
+        self._heed(begin)
+        found = self._received.find(b"SL", begin + 1)
+        return self._skip(begin, found if found >= 0 else max(begin + 1, len(self._received) - 1))
+
+    def _skip(self, begin: int, following: int) -> int:
+        self._skipped += following - begin
+        self._garbage += following - begin
+        if self._garbage > MAX_GARBAGE_BYTES:
+            raise LinkError(
+                f"{self._garbage:.0f} bytes without a packet: not SeedLink 3, or records of another length than their headers say; "
+                "look at what the server sends, for example with slinktool -p"
+            )
+        return following
