@@ -33,39 +33,51 @@ class Intake:
     """Makes the sources of one run of the daemon."""
 
     def __init__(self, state: State, shard: Shard, stack: AsyncExitStack) -> None:
-        """Take where sources went on from, which stations are picked here, and what ends embedded servers."""
+        """Take where sources went on from, which stations are picked here, and what ends embedded servers at last."""
         self._state = state
         self._shard = shard
-        self._stack = stack
+        self._servers: dict[SeedLinkSource, AsyncExitStack] = {}
+        stack.push_async_callback(self._release_all)
 
     async def source(self, config: SeedLinkConfig) -> "SeedLinkSource":
-        """Make a source; it connects when it is run.
+        """Make a source; it connects when it is run. Call :meth:`release` when it has ended.
 
         Raises:
             StartError: when an embedded server cannot be started.
             StoreError: when where it was cannot be read.
         """
-        if config.replay_input is not None:
-            config = await self._embed_replay(config, config.replay_input)
-        resume, lost_ns = self._state.begin_of(config)
-        source: SeedLinkSource = load(SOURCES, config.kind)(
-            config,
-            resume=resume,
-            remember=partial(self._state.remember, config.label),
-            lost_ns=lost_ns,
-            shard=self._shard,
-        )
+        async with AsyncExitStack() as server:
+            if config.replay_input is not None:
+                config = await _embed_replay(config, config.replay_input, server)
+            resume, lost_ns = self._state.begin_of(config)
+            source: SeedLinkSource = load(SOURCES, config.kind)(
+                config,
+                resume=resume,
+                remember=partial(self._state.remember, config.label),
+                lost_ns=lost_ns,
+                shard=self._shard,
+            )
+            self._servers[source] = server.pop_all()
         return source
 
-    async def _embed_replay(self, config: SeedLinkConfig, played: str) -> SeedLinkConfig:
-        """Start a replay server in this process and point the source at it."""
-        from xiaod.replay import ReplayConfig, ReplayError, ReplayServer
+    async def release(self, source: "SeedLinkSource") -> None:
+        """A source has ended, or will never be run: end what was started for it."""
+        await self._servers.pop(source).aclose()
 
-        try:
-            server = await self._stack.enter_async_context(
-                ReplayServer(ReplayConfig(inputs=(played,), port=0, shift_to_now=True, loop=True))
-            )
-        except ReplayError as error:
-            raise StartError(f"sources: {config.label}: {error}", ExitCode.CONFIGURATION) from error
-        get_logger("service").info("replay.listening", host="127.0.0.1", port=server.port, plays=played)
-        return config.model_copy(update={"name": config.label, "server": f"127.0.0.1:{server.port}"})
+    async def _release_all(self) -> None:
+        for source in list(self._servers):
+            await self.release(source)
+
+
+async def _embed_replay(config: SeedLinkConfig, played: str, stack: AsyncExitStack) -> SeedLinkConfig:
+    """Start a replay server in this process and point the source at it."""
+    from xiaod.replay import ReplayConfig, ReplayError, ReplayServer
+
+    try:
+        server = await stack.enter_async_context(
+            ReplayServer(ReplayConfig(inputs=(played,), port=0, shift_to_now=True, loop=True))
+        )
+    except ReplayError as error:
+        raise StartError(f"sources: {config.label}: {error}", ExitCode.CONFIGURATION) from error
+    get_logger("service").info("replay.listening", host="127.0.0.1", port=server.port, plays=played)
+    return config.model_copy(update={"name": config.label, "server": f"127.0.0.1:{server.port}"})

@@ -32,7 +32,7 @@ from xiaod.pipeline import Pipeline
 from xiaod.placement import load_placed_anew
 from xiaod.reload import Reload, plan_reload
 from xiaod.shard import Shard
-from xiaod.sinks import SinkError
+from xiaod.sinks import Sink, SinkError
 from xiaod.sources.patterns import may_match
 from xiaod.state import State
 from xiaod.store import StoreError
@@ -207,19 +207,30 @@ class Service:
     def _reread(self) -> Config:
         return load_placed_anew(self._config_path, self._shard, self._shard_option)
 
+    async def _open(self, plan: Reload) -> tuple[dict[str, "SeedLinkSource"], list[Sink]]:
+        """Make what a reload begins; where one of it cannot be made none is left."""
+        config = plan.config
+        opened: dict[str, SeedLinkSource] = {}
+        try:
+            for source in config.sources:
+                if source.label in {*plan.sources.begun, *plan.sources.replaced}:
+                    opened[source.label] = await self._intake.source(source)
+            sinks = {sink.name: sink for sink in config.sinks}
+            made = [open_sink(config, sinks[name]) for name in (*plan.sinks.begun, *plan.sinks.replaced)]
+            if self._state.store is not None:
+                for sink in made:
+                    self._state.store.begin(sink.name)
+        except BaseException:
+            for begun in opened.values():
+                await self._intake.release(begun)
+            raise
+        return opened, made
+
     async def _reload(self, plan: Reload, pipeline: Pipeline) -> None:
         config = plan.config
         sources = {source.label: source for source in config.sources}
-        sinks = {sink.name: sink for sink in config.sinks}
         # First what may be refused, before anything is changed.
-        opened = {
-            name: await self._intake.source(sources[name])
-            for name in (*plan.sources.begun, *plan.sources.replaced)
-        }
-        made = [open_sink(config, sinks[name]) for name in (*plan.sinks.begun, *plan.sinks.replaced)]
-        if self._state.store is not None:
-            for sink in made:
-                self._state.store.begin(sink.name)
+        opened, made = await self._open(plan)
         old = {source.label: source for source in self._config.sources}
         self._config = config
         configure_logs(config.logs.level, config.logs.format)
@@ -232,6 +243,7 @@ class Service:
                     name, None if streams is None else partial(may_match, patterns=streams)
                 )
                 ended = self._sources.pop(name)
+                await self._intake.release(ended)
                 if name in opened and sources[name].server == old[name].server:
                     opened[name].continue_from(ended)
             for name, source in opened.items():
@@ -246,7 +258,7 @@ class Service:
             pipeline.add_sink(sink)
         self._metrics.reloads.labels("done").inc()
         self._metrics.accepted(time.time())
-        self._log.info("reload.done", sources=list(sources), sinks=list(sinks))
+        self._log.info("reload.done", sources=list(sources), sinks=[sink.name for sink in config.sinks])
         if plan.needs_restart:
             self._log.warning("reload.needs_restart", keys=list(plan.needs_restart))
 

@@ -3,6 +3,7 @@
 import json
 import re
 import signal
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -148,3 +149,23 @@ def test_a_file_that_is_not_valid_leaves_everything_as_it_was(tmp_path: Path, bu
             daemon.finish(records_in(path))
     daemon.write_config(windows={"hop_s": 0.5})
     assert comparable(daemon.picks()) == comparable(expected)
+
+
+def test_an_embedded_server_ends_with_its_source(tmp_path: Path) -> None:
+    def listens(port: int) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", port)) == 0
+
+    played = {"name": "played", "server": "replay:example"}
+    with Daemon(tmp_path, sources=[played]) as daemon:
+        daemon.wait_for("source.streaming")
+        daemon.write_config(sources=[{**played, "streams": ["BW.*.*.*"]}])
+        hang_up(daemon, "reload.done")
+        first, second = (event["port"] for event in daemon.wait_for("replay.listening", 2))
+        assert (listens(first), listens(second)) == (False, True)
+        # What was begun for a reload that is refused ends too.
+        daemon.write_config(sources=[{**played, "name": "other"}, {"server": "replay:/nowhere"}])
+        hang_up(daemon, "reload.refused")
+        third = daemon.wait_for("replay.listening", 3)[-1]["port"]
+        assert (listens(second), listens(third)) == (True, False)
+        assert daemon.stop() == 0
