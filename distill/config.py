@@ -6,12 +6,13 @@
 
 import hashlib
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Literal, Self, TypeVar
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from models.geometry import NetConfig
+from xiaod import configfile
+from xiaod.configfile import load_as
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Range = Annotated[tuple[float, float], Field(strict=False)]
@@ -277,7 +278,7 @@ def load_train_config(path: Path) -> TrainConfig:
     """Read a YAML file.
 
     Raises:
-        ConfigError: naming the file, each key, and what is wrong with it.
+        ConfigError: ``FILE:LINE: KEY.PATH: what is wrong, what is allowed``, a line for each problem.
     """
     return read_config(path, TrainConfig)
 
@@ -286,17 +287,9 @@ def read_config(path: Path, kind: type[AnyModel]) -> AnyModel:
     """Read a YAML file of a given kind.
 
     Raises:
-        ConfigError: naming the file, each key, and what is wrong with it.
+        ConfigError: ``FILE:LINE: KEY.PATH: what is wrong, what is allowed``, a line for each problem.
     """
     try:
-        content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path}: {error}") from error
-    try:
-        return kind.model_validate(content)
-    except ValidationError as error:
-        lines = [
-            f"{path}: {'.'.join(map(str, problem['loc']))}: {problem['msg']} (given: {problem['input']!r})"
-            for problem in error.errors()
-        ]
-        raise ConfigError("\n".join(lines)) from error
+        return load_as(path, kind)
+    except configfile.ConfigError as error:
+        raise ConfigError(str(error)) from error

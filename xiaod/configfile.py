@@ -16,7 +16,7 @@ import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, SecretStr, ValidationError
@@ -56,6 +56,8 @@ _SCHEME = re.compile(r"\w{1,32}://")
 
 _QUOTE = re.compile(r"['\"]")
 
+AnyModel = TypeVar("AnyModel", bound=BaseModel)
+
 
 class ConfigError(Exception):
     """A configuration cannot be used; the text has a line for each problem."""
@@ -72,6 +74,38 @@ def load_config(path: Path) -> Config:
     Raises:
         ConfigError: with every problem in it.
     """
+    return parse_config(_text(path), str(path))
+
+
+def parse_config(text: str, name: str) -> Config:
+    """Read a configuration from text; ``name`` stands for the file in errors.
+
+    Raises:
+        ConfigError: with every problem in it.
+    """
+    config, lines = _parsed(text, name, Config)
+    return config.read_from(Origin(name, lines))
+
+
+def load_as(path: Path, root: type[AnyModel]) -> AnyModel:
+    """Read a YAML file that any other model describes.
+
+    Raises:
+        ConfigError: with every problem in it.
+    """
+    return parse_as(_text(path), str(path), root)
+
+
+def parse_as(text: str, name: str, root: type[AnyModel]) -> AnyModel:
+    """Read what a model describes from text; ``name`` stands for the file in errors.
+
+    Raises:
+        ConfigError: with every problem in it.
+    """
+    return _parsed(text, name, root)[0]
+
+
+def _text(path: Path) -> str:
     try:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
@@ -85,21 +119,17 @@ def load_config(path: Path) -> Config:
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
         raise ConfigError(f"{path}:{line}: not UTF-8 text: byte {content[error.start]:#04x}") from error
-    return parse_config(text, str(path))
+    return text
 
 
-def parse_config(text: str, name: str) -> Config:
-    """Read a configuration from text; ``name`` stands for the file in errors.
-
-    Raises:
-        ConfigError: with every problem in it.
-    """
-    reader = _Reader(name)
+def _parsed(text: str, name: str, root: type[AnyModel]) -> tuple[AnyModel, Mapping[Place, int]]:
+    """What is in a text, and the line of each value."""
+    reader = _Reader(name, root)
     content = reader.read(text)
     if reader.problems:
         raise _error(name, reader.problems)
     try:
-        return Config.model_validate(content).read_from(Origin(name, reader.lines))
+        return root.model_validate(content), reader.lines
     except ValidationError as error:
         found = error.errors()
         # A list whose entries are wrong is not said to be empty as well.
@@ -130,8 +160,9 @@ class _Loader(yaml.SafeLoader):
 class _Reader:
     """Values of a YAML document, and the line of each."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, root: type[BaseModel]) -> None:
         self._name = name
+        self._root = root
         self.lines: dict[Place, int] = {}
         self._nodes = 0
         self.problems: list[tuple[int, str]] = []
@@ -145,7 +176,8 @@ class _Reader:
         if not isinstance(node, yaml.MappingNode):
             what = "is empty" if node is None else "is not a mapping"
             line = 1 if node is None else node.start_mark.line + 1
-            self.problems.append((line, f"{what}; must be a mapping of keys, at least 'sources'"))
+            needed = [repr(key) for key, field in self._root.model_fields.items() if field.is_required()]
+            self.problems.append((line, f"{what}; must be a mapping of keys, at least {', '.join(needed)}"))
             return None
         try:
             return self._value(node, ())
@@ -166,9 +198,10 @@ class _Reader:
             shown = dotted((*known, place[-1]))
             said = "is missing"
         elif problem["type"] == "extra_forbidden":
-            said = _unknown(str(place[-1]), _model_at(place[:-1]))
+            said = _unknown(str(place[-1]), _model_at(self._root, place[:-1]))
         else:
-            said = _said(problem, str(known[-1]) if known else "", _field_at(place), _secret_at(place))
+            field, secret = _field_at(self._root, place), _secret_at(self._root, place)
+            said = _said(problem, str(known[-1]) if known else "", field, secret)
             if problem["type"] == "union_tag_not_found":
                 shown = dotted((*known, "kind"))
             elif isinstance(problem["input"], Mapping):
@@ -331,9 +364,9 @@ def _unknown(key: str, model: type[BaseModel] | None) -> str:
     return f"unknown key{hint} allowed here: {', '.join(allowed)}"
 
 
-def _model_at(place: Sequence[str | int]) -> type[BaseModel] | None:
+def _model_at(root: type[BaseModel], place: Sequence[str | int]) -> type[BaseModel] | None:
     """The model that a place in the configuration is checked by."""
-    model: type[BaseModel] | None = Config
+    model: type[BaseModel] | None = root
     candidates: list[type[BaseModel]] = []
     for part in place:
         if candidates and isinstance(part, str):
@@ -347,14 +380,14 @@ def _model_at(place: Sequence[str | int]) -> type[BaseModel] | None:
     return model
 
 
-def _field_at(place: Place) -> FieldInfo | None:
-    model = _model_at(place[:-1])
+def _field_at(root: type[BaseModel], place: Place) -> FieldInfo | None:
+    model = _model_at(root, place[:-1])
     return None if model is None or not place else model.model_fields.get(str(place[-1]))
 
 
-def _secret_at(place: Place) -> bool:
+def _secret_at(root: type[BaseModel], place: Place) -> bool:
     """Whether a place, or what it lies in, holds a secret."""
-    fields = (_field_at(place[: length + 1]) for length in range(len(place)))
+    fields = (_field_at(root, place[: length + 1]) for length in range(len(place)))
     return any(field is not None and _is_secret(field.annotation) for field in fields)
 
 

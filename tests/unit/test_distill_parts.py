@@ -37,7 +37,9 @@ def test_the_shipped_configuration_loads_and_made_the_shipped_weights() -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("name: a\nversion: 1.0.0\nseeed: 1\n", ["seeed"]),
+        ("name: a\nversion: 1.0.0\nseeed: 1\n", ["train.yaml:3: seeed: unknown key; did you mean 'seed'?"]),
+        ("name: a\nversion: 1.0.0\n\noptimizer: {}\n", ["train.yaml:4: ", "did you mean 'optimiser'?"]),
+        ("name: a\nversion: 1.0.0\nteacher:\n  kind: onnxx\n", ["train.yaml:4: teacher.kind", "'onnx'"]),
         ("name: a\nversion: 1.0\n", ["version"]),
         ("name: a\nversion: 1.0.0\noptimiser: {steps: many}\n", ["optimiser.steps", "many"]),
         ("name: a\nversion: 1.0.0\naugment: {flip: 1.5}\n", ["augment.flip", "1.5"]),
