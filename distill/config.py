@@ -30,6 +30,8 @@ class Model(BaseModel):
 
 AnyModel = TypeVar("AnyModel", bound=Model)
 Whole = Annotated[int, Field(gt=0)]
+SERVICE_SAMPLES = 2000
+"""Windows of the daemon, ``windows.length_s`` at 100 Hz, where its configuration says nothing else."""
 
 
 class NetSection(Model):
@@ -154,8 +156,8 @@ class SamplingSection(Model):
 
     window_samples: Whole = 1000
     lengths: Annotated[tuple[int, ...], Field(strict=False)] = ()
-    """Samples of the windows of a step, drawn anew for each step; none given: ``window_samples``. A step has as many
-    samples whatever the length."""
+    """Samples of the windows of a step, drawn anew for each step; none given: ``window_samples`` and the length in service.
+    A step has as many samples whatever the length."""
     ends_after_onset: Fraction = 0.4
     """Part of windows that end soon after an onset: the teacher saw what followed, the student does not."""
     ends_after_s: Range = (0.2, 5.0)
@@ -227,7 +229,7 @@ class ExportSection(Model):
     """What is made of the trained weights; it has no part in the hash of a run."""
 
     window_samples: Annotated[int, Field(ge=0)] = 0
-    """Length of the windows in service; 0: ``sampling.window_samples``."""
+    """Length of the windows in service; 0: the daemon's own, :data:`SERVICE_SAMPLES`."""
     stateful: bool = False
     """Whether the stateful form is written too."""
     chunk_samples: Annotated[int, Field(ge=0)] = 0
@@ -260,7 +262,13 @@ class TrainConfig(Model):
     @property
     def service_samples(self) -> int:
         """Length of the windows in service."""
-        return self.export.window_samples or self.sampling.window_samples
+        return self.export.window_samples or SERVICE_SAMPLES
+
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """Samples of the windows that the student sees in training, as often as they are drawn."""
+        ours = {self.sampling.window_samples, self.service_samples}
+        return self.sampling.lengths or tuple(sorted(ours))
 
     @property
     def sha256(self) -> str:
@@ -269,8 +277,10 @@ class TrainConfig(Model):
         A key that is new, with a default that leaves training as it was, so does not rename older runs; hence the
         default of a key is never changed.
         """
+        sampling = self.sampling.model_copy(update={"lengths": self.lengths})
+        resolved = self.model_copy(update={"sampling": sampling})
         return hashlib.sha256(
-            self.model_dump_json(exclude_defaults=True, exclude={"export"}).encode()
+            resolved.model_dump_json(exclude_defaults=True, exclude={"export"}).encode()
         ).hexdigest()
 
 

@@ -12,8 +12,8 @@ had not stopped.
 >>> record = Record("a", "XX.A", "event", waves, labels, ((900, 1),), (900.0, None))
 >>> examples = Examples((record,), TrainConfig(name="example", version="0.0.1"))
 >>> waves, labels = examples.batch(step=0)
->>> waves.shape, waves.dtype.name
-((64, 3, 1000), 'float32')
+>>> waves.shape in ((64, 3, 1000), (32, 3, 2000)), waves.dtype.name
+(True, 'float32')
 """
 
 from collections.abc import Sequence
@@ -54,9 +54,7 @@ class Examples:
         """Take records and, where scenes are to be labelled anew, the teacher; without one, windows of the records serve."""
         self._config = config
         self._augmented = augmented
-        self._lengths = config.sampling.lengths or (config.sampling.window_samples,)
-        if not augmented:
-            self._lengths = (config.sampling.window_samples,)
+        self._lengths = config.lengths if augmented else (config.sampling.window_samples,)
         longest = max(self._lengths)
         scenes = config.scenes.relabel and augmented and teacher is not None
         if scenes and longest > config.scenes.samples:

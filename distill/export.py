@@ -74,9 +74,7 @@ def export_run(config: TrainConfig, folder: Path, corpus: Corpus, teacher: Teach
         window_samples=config.service_samples,
         receptive_field_samples=net.receptive_field_samples,
         lookahead_samples=net.config.lookahead_samples,
-        lengths=tuple(
-            sorted({config.sampling.window_samples, *config.sampling.lengths, config.service_samples})
-        ),
+        lengths=tuple(sorted({config.sampling.window_samples, *config.lengths, config.service_samples})),
         front_end=config.sampling.front_end,
         thresholds=thresholds,
         vertical_thresholds=vertical,

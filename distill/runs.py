@@ -5,7 +5,7 @@
 configuration.
 
 >>> run_folder(Path("runs"), TrainConfig(name="example", version="0.0.1", seed=3)).name
-'example-0.0.1-558f6983'
+'example-0.0.1-cbe6c85d'
 """
 
 import csv

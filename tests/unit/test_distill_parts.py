@@ -5,11 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from distill.annotators import net_annotator, onnx_annotator, overlapped
-from distill.config import ConfigError, LabelSection, TeacherSection, load_train_config
+from distill.config import ConfigError, LabelSection, TeacherSection, TrainConfig, load_train_config
 from distill.corpus import Record, label_record
 from distill.evaluate import example_waves
 from distill.export import best_threshold
@@ -23,6 +24,7 @@ from models.small_phasenet import PRESETS, fresh_net
 from models.spec import SpecError
 from models.weights import weights_path
 from tests.conftest import Recording
+from xiaod.config import WindowConfig
 
 SHIPPED_CONFIG = Path(__file__).parents[2] / "distill" / "micro.yaml"
 
@@ -32,6 +34,16 @@ def test_the_shipped_configuration_loads_and_made_the_shipped_weights() -> None:
     _, spec = onnx_annotator(weights_path(config.name))
     assert spec.provenance["config_sha256"] == config.sha256
     assert (spec.name, spec.version) == (config.name, config.version)
+
+
+def test_a_student_is_served_as_the_daemon_looks_where_nothing_else_is_said() -> None:
+    daemon = round(WindowConfig().length_s * 100)
+    for text in ("", "sampling: {window_samples: 1500}"):
+        config = TrainConfig.model_validate({"name": "a", "version": "1.0.0", **(yaml.safe_load(text) or {})})
+        assert config.service_samples == daemon
+        assert min(config.lengths) <= daemon <= max(config.lengths)
+    # Runs of before keep their names where they said what they were trained on.
+    assert load_train_config(SHIPPED_CONFIG).lengths == (1000, 2000, 2000, 3000)
 
 
 @pytest.mark.parametrize(

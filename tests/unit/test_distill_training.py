@@ -20,7 +20,7 @@ TINY = TrainConfig(
     name="tiny",
     version="0.0.1",
     net=NetSection(widths=(6, 10, 16)),
-    sampling=SamplingSection(ends_after_onset=0.4, holds_onset=0.4),
+    sampling=SamplingSection(lengths=(1000,), ends_after_onset=0.4, holds_onset=0.4),
     optimiser=OptimiserSection(steps=120, batch=8, checkpoint_steps=40),
 )
 
@@ -92,7 +92,9 @@ def test_labels_are_probabilities_and_windows_are_standardised(corpus: Corpus) -
 
 
 def test_windows_end_soon_after_an_onset_as_often_as_configured(corpus: Corpus) -> None:
-    sampling = SamplingSection(ends_after_onset=1.0, holds_onset=0.0, ends_after_s=(0.2, 0.5), soon=0.0)
+    sampling = SamplingSection(
+        lengths=(1000,), ends_after_onset=1.0, holds_onset=0.0, ends_after_s=(0.2, 0.5), soon=0.0
+    )
     event = corpus.training[0]
     late = event.waves[:, ::-1].copy()  # an onset with more than a window before it
     onset = late.shape[1] - 1 - 473
