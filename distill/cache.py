@@ -21,6 +21,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from models.files import put_in_place
+
 SAVE_EVERY_S = 60.0
 
 
@@ -70,5 +72,5 @@ class TeacherCache:
         partial = self.path.with_suffix(".partial.npz")
         with partial.open("wb") as file:
             np.savez(file, allow_pickle=False, **self._known)
-        partial.replace(self.path)
+        put_in_place(partial, self.path)
         self._changed, self._saved = False, time.monotonic()

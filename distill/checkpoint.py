@@ -18,6 +18,8 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from models.files import put_in_place
+
 SEPARATOR = "/"
 """Between the keys on the way to a tensor; names of parameters have dots."""
 HEADER = "plain"
@@ -35,7 +37,7 @@ def save(path: Path, tensors: Mapping[str, Any], plain: Mapping[str, Any]) -> No
     flat = {name: value.detach().cpu().clone().contiguous() for name, value in _flat(tensors)}
     partial = path.with_name(path.name + ".partial")
     save_file(flat, partial, metadata={HEADER: json.dumps(plain)})
-    partial.replace(path)
+    put_in_place(partial, path)
 
 
 def load(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -28,6 +28,7 @@ from distill.serving import PHASE_ROWS, Serve, false_rates, judged, service_scor
 from distill.teachers import Teacher
 from distill.train import averaged_net
 from models.export import export_onnx, export_stateful
+from models.files import put_in_place
 from models.small_phasenet import SmallPhaseNet
 from models.spec import ModelSpec
 from models.streaming import StreamingPhaseNet
@@ -100,7 +101,7 @@ def export_run(config: TrainConfig, folder: Path, corpus: Corpus, teacher: Teach
     partial = output / f"{config.name}.partial.safetensors"
     save_file(weights, partial, metadata=spec.to_metadata())
     partial.chmod(WEIGHTS_MODE)
-    partial.replace(output / f"{config.name}.safetensors")
+    put_in_place(partial, output / f"{config.name}.safetensors")
     return path
 
 

@@ -29,6 +29,7 @@ from distill.processes import Processes
 from distill.runs import WEIGHTS, LogRow, describe, finish, log, read_log, run_folder
 from distill.teachers import Teacher
 from distill.trainee import Trainee
+from models.files import put_in_place
 from models.small_phasenet import SmallPhaseNet
 
 VALIDATION_STEPS = 8
@@ -265,5 +266,8 @@ def _finish(folder: Path, config: TrainConfig, state: Progress, stopped: bool) -
     draw_curves(rows, folder / CURVES)
     if stopped or state.step == config.optimiser.steps:
         best = state.best_average if config.optimiser.patience and state.best_average else state.average
-        save_file({key: value.cpu() for key, value in best.items()}, folder / WEIGHTS)
+        partial = folder / f"{WEIGHTS}.partial"
+        save_file({key: value.cpu() for key, value in best.items()}, partial)
+        # The run counts as finished from here on.
+        put_in_place(partial, folder / WEIGHTS)
         finish(folder, state.step, rows[-1]["validation_loss"], state.best, stopped)

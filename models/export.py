@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from models.files import put_in_place
 from models.runtime import onnx_runtime
 from models.small_phasenet import SmallPhaseNet
 from models.spec import ModelSpec
@@ -132,5 +133,4 @@ def _export(
             raise ExportError(
                 f"{path}: ONNX Runtime differs from torch by {difference:.1e}; at most {TOLERANCE:.0e} is allowed"
             )
-    partial.replace(path)
-    return path
+    return put_in_place(partial, path)

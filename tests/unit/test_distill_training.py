@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from distill.config import LabelSection, NetSection, OptimiserSection, SamplingS
 from distill.corpus import Corpus, Record, label_record
 from distill.examples import Examples
 from distill.runs import WEIGHTS
-from distill.train import averaged_net, batch, train
+from distill.train import CHECKPOINT, averaged_net, batch, train
 from tests.conftest import Recording
 
 TINY = TrainConfig(
@@ -70,6 +71,36 @@ def test_training_learns_repeats_and_resumes(corpus: Corpus, tmp_path: Path) -> 
         assert not torch.equal(
             net(waves), averaged_net(TINY, {**first, "head.bias": first["head.bias"] + 1})(waves)
         )
+
+
+def test_what_a_run_leaves_is_on_the_disk_before_it_has_its_name(
+    corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Calls go through to the system; what is looked at is their order."""
+    done: list[tuple[str, str]] = []
+    names: dict[int, str] = {}
+    sync, rename = os.fsync, os.replace
+
+    def fsync(descriptor: int) -> None:
+        sync(descriptor)
+        done.append(("fsync", Path(f"/proc/self/fd/{descriptor}").readlink().name))
+
+    def replace(source: Path, place: Path) -> None:
+        rename(source, place)
+        done.append(("replace", Path(source).name))
+        names[len(done) - 1] = Path(place).name
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "replace", replace)
+    config = TINY.model_copy(update={"optimiser": OptimiserSection(steps=2, batch=4, checkpoint_steps=1)})
+    folder = train(config, corpus, tmp_path, progress=False)
+    for kept in (CHECKPOINT, WEIGHTS):
+        places = [place for place, name in names.items() if name == kept]
+        assert places, kept
+        for place in places:
+            assert done[place - 1] == ("fsync", done[place][1])
+            assert done[place + 1] == ("fsync", folder.name)
+    assert not list(folder.glob("*.partial*"))
 
 
 def test_another_seed_gives_other_examples_and_the_same_seed_the_same(corpus: Corpus) -> None:
