@@ -1,6 +1,8 @@
 """One daemon for one state folder: a lock that ends with the process that holds it, however that ends (flock(2)).
 
-The file stays; what counts is the lock, not that it exists. In it stand the process and its shard, for the message of whoever comes second.
+Locked are the folder itself and a file in it. The file stays; what counts is the lock, not that it exists: whoever removes it lets nobody
+else in. In it stand the process and its shard, for the message of whoever comes second. A file system that locks no folders, such as NFS,
+leaves the lock of the file.
 
 >>> from tempfile import TemporaryDirectory
 >>> with TemporaryDirectory() as folder:
@@ -14,6 +16,7 @@ True
 import contextlib
 import fcntl
 import os
+import stat
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,7 +42,8 @@ class LockedError(Exception):
     """Another process holds the folder."""
 
     def __init__(self, folder: Path, found: Holder) -> None:
-        super().__init__(f"{folder}: process {found.pid} uses this folder already")
+        who = f"process {found.pid}" if found.pid else "another process"
+        super().__init__(f"{folder}: {who} uses this folder already")
         self.holder = found
 
 
@@ -54,53 +58,64 @@ class FolderLock:
             OSError: when the folder cannot be written.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        self._descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            self._take(folder)
-            self._sign(f"{os.getpid()} {shard}\n".encode())
-        except BaseException:
-            os.close(self._descriptor)
-            raise
+        with contextlib.ExitStack() as opened:
+            parts = [_open(folder, os.O_RDONLY | os.O_DIRECTORY, opened)]
+            parts.append(_open(folder / LOCK, os.O_RDWR | os.O_CREAT, opened))
+            until_s = time.monotonic() + PATIENCE_S
+            while not all(_locked(part, fcntl.LOCK_EX) for part in parts):
+                if time.monotonic() > until_s:
+                    raise LockedError(folder, _read(folder))
+                time.sleep(RETRY_S)
+            self._sign(parts[-1], f"{os.getpid()} {shard}\n".encode())
+            self._held = opened.pop_all()
 
     def release(self) -> None:
         """Let others have it."""
-        os.close(self._descriptor)
+        self._held.close()
 
-    def _sign(self, note: bytes) -> None:
+    @staticmethod
+    def _sign(descriptor: int, note: bytes) -> None:
         """Say who holds it: over what the last one wrote, which needs no room; where there is none, it is held all the same."""
         with contextlib.suppress(OSError):
-            os.pwrite(self._descriptor, note, 0)
-            os.ftruncate(self._descriptor, len(note))
-
-    def _take(self, folder: Path) -> None:
-        until_s = time.monotonic() + PATIENCE_S
-        while True:
-            try:
-                fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if time.monotonic() > until_s:
-                    raise LockedError(folder, _read(self._descriptor)) from None
-                time.sleep(RETRY_S)
-            else:
-                return
+            os.pwrite(descriptor, note, 0)
+            os.ftruncate(descriptor, len(note))
 
 
 def holder(folder: Path) -> Holder | None:
     """Who holds a folder; None when nobody does."""
-    try:
-        descriptor = os.open(folder / LOCK, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return _read(descriptor)
-    finally:
-        os.close(descriptor)
+    with contextlib.ExitStack() as opened:
+        for path in (folder, folder / LOCK):
+            try:
+                descriptor = _open(path, os.O_RDONLY, opened)
+            except OSError:
+                continue
+            if not _locked(descriptor, fcntl.LOCK_SH):
+                return _read(folder)
     return None
 
 
-def _read(descriptor: int) -> Holder:
-    line, _, _ = os.pread(descriptor, 100, 0).decode(errors="replace").partition("\n")
-    pid, _, shard = line.partition(" ")
+def _open(path: Path, flags: int, opened: contextlib.ExitStack) -> int:
+    descriptor = os.open(path, flags | os.O_CLOEXEC, 0o644)
+    opened.callback(os.close, descriptor)
+    return descriptor
+
+
+def _locked(descriptor: int, kind: int) -> bool:
+    """Take a lock, or one that is held already; False when somebody else has it."""
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        if not stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise
+    return True
+
+
+def _read(folder: Path) -> Holder:
+    try:
+        text = (folder / LOCK).read_bytes()[:100].decode(errors="replace")
+    except OSError:
+        text = ""
+    pid, _, shard = text.partition("\n")[0].partition(" ")
     return Holder(int(pid) if pid.isdigit() else 0, shard)

@@ -89,7 +89,8 @@ class State:
         except LockedError as error:
             raise StartError(
                 f"state.folder: {error}; stop that one, or give this one a folder or a shard of its own",
-                ExitCode.CONFIGURATION,
+                # Once that one has ended, a restart mends it: a service manager tries again.
+                ExitCode.FAILURE,
             ) from error
         except OtherCountError as error:
             # Once those have stopped, a restart mends it.

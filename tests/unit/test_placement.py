@@ -16,7 +16,7 @@ from tests.unit.test_store import pick_of
 from xiaod.cli import main
 from xiaod.config import Config, Origin, SinkConfig
 from xiaod.configfile import ConfigError
-from xiaod.lock import FolderLock, Holder, LockedError, holder
+from xiaod.lock import LOCK, FolderLock, Holder, LockedError, holder
 from xiaod.placement import TEMPLATES, WRITTEN, chosen_shard, load_placed, load_placed_anew
 from xiaod.shard import Shard
 from xiaod.store import STORE, PickStore
@@ -225,13 +225,26 @@ def test_a_folder_has_one_holder(tmp_path: Path) -> None:
 def test_a_folder_is_locked_on_a_full_disk_too(tmp_path: Path) -> None:
     with files_end_at(0):
         lock = FolderLock(tmp_path, Shard(0, 1))
-        with pytest.raises(LockedError, match="process 0 uses"):
+        with pytest.raises(LockedError, match="another process uses"):
             FolderLock(tmp_path, Shard(0, 1))
     lock.release()
     FolderLock(tmp_path, Shard(100, 1024)).release()
     lock = FolderLock(tmp_path, Shard(1, 2))
     assert holder(tmp_path) == Holder(os.getpid(), "1/2")
     lock.release()
+
+
+def test_who_removes_the_file_lets_nobody_in(tmp_path: Path) -> None:
+    lock = FolderLock(tmp_path, Shard(1, 3))
+    (tmp_path / LOCK).unlink()
+    with pytest.raises(LockedError, match="another process uses this folder already"):
+        FolderLock(tmp_path, Shard(1, 3))
+    assert holder(tmp_path) == Holder(0, "")
+    lock.release()
+    lock = FolderLock(tmp_path, Shard(1, 3))
+    assert holder(tmp_path) == Holder(os.getpid(), "1/3")
+    lock.release()
+    assert holder(tmp_path) is None
 
 
 def test_a_lock_ends_with_its_process(tmp_path: Path) -> None:
