@@ -29,7 +29,7 @@ import numpy as np
 from xiaod.components import KNOWN_LETTERS, MISSING, ROWS, rows_of
 from xiaod.records import Arrival, Instrument, Segment, Window
 from xiaod.refill import Refill
-from xiaod.resample import MAX_RATE_HZ, MIN_RATE_HZ
+from xiaod.resample import usable_rate
 from xiaod.run import Run
 from xiaod.timebase import BEFORE_ALL, GRID_NS, NS_PER_S, grid_index, samples_from_s
 from xiaod.track import Gap, Track, Verdict
@@ -93,7 +93,7 @@ class InstrumentBuffer:
         letter = segment.channel.component
         if letter not in KNOWN_LETTERS:
             return Verdict.COMPONENT
-        if not MIN_RATE_HZ <= segment.sampling_rate_hz <= MAX_RATE_HZ:
+        if not usable_rate(segment.sampling_rate_hz):
             return Verdict.RATE
         track = self._tracks.get(letter)
         if (refused := self._untimely(segment, track)) is not None:

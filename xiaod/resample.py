@@ -4,7 +4,7 @@ Two converters share one interface: samples of one channel without a gap go in, 
 
 - :class:`Aligner` serves streams of exactly 100 Hz. It changes no sample; it only says to which grid index each belongs. What
   remains, at most half a sample, is :attr:`Aligner.offset_ns`, which is added to pick times.
-- :class:`Interpolator` serves every other rate from 20 to 500 Hz, 99.998 Hz among them. It evaluates a windowed-sinc
+- :class:`Interpolator` serves every other rate from 20 to 500 Hz, 99.998 Hz and 19.998 Hz among them. It evaluates a windowed-sinc
   interpolant (Crochiere & Rabiner, Multirate Digital Signal Processing, 1983, ch. 2; Kaiser window with beta of Kaiser, 1974)
   at the instants of the grid. The kernel is symmetric about each output instant, so there is no delay to correct: an onset
   stays where it is. What it costs is a wait for :attr:`Interpolator.half` input samples beyond an output instant, and as many
@@ -30,6 +30,8 @@ from xiaod.timebase import GRID_NS, GRID_RATE_HZ, grid_index
 
 MIN_RATE_HZ = 20.0
 MAX_RATE_HZ = 500.0
+RATE_TOLERANCE = 5e-4
+"""Relative deviation of the rate in a header from the one that is meant: clocks differ, and headers write a rate as a ratio of integers."""
 EXACT_RATE_TOLERANCE = 1e-7
 """Relative deviation from 100 Hz up to which samples pass unchanged: one sample in four months."""
 ZERO_CROSSINGS = 16
@@ -42,6 +44,8 @@ PHASES = 512
 """Rows of the kernel table; between rows the kernel is interpolated linearly (error below 1e-6)."""
 GUARD = 1e-3
 """Part of a sample by which full support is asked for early, so that rounding cannot reach beyond what is held."""
+STEP_SAMPLES = 16
+"""Input samples held beyond what is needed, for a time that is corrected forwards."""
 SLIP_NS = 6 * GRID_NS // 10
 """Offset at which a drifting 100 Hz stream moves on by one grid index: beyond half a sample, so that it cannot flutter."""
 
@@ -78,23 +82,28 @@ class Aligner:
         return self._offset_ns
 
     def advance(self, drift_ns: int) -> None:
-        """Move the offset; beyond :data:`SLIP_NS` move the index by one sample instead."""
+        """Move the offset; beyond :data:`SLIP_NS` move the index by whole samples instead."""
         self._offset_ns += drift_ns
         if abs(self._offset_ns) > SLIP_NS:
-            self._slip = 1 if self._offset_ns > 0 else -1
-            self._offset_ns -= self._slip * GRID_NS
+            slip = round(self._offset_ns / GRID_NS)
+            self._slip += slip
+            self._offset_ns -= slip * GRID_NS
 
     def push(self, samples: NDArray[np.float64]) -> tuple[int, NDArray[np.float64]]:
         """Give the samples back with the grid index of the first.
 
-        After a slip one sample is left out, or one is put in half-way between its neighbours: a clock that drifts by 10 ms
+        After a slip samples are left out, or put in on the line between their neighbours: a clock that drifts by 10 ms
         in minutes or hours leaves no gap.
         """
         first = self._next
-        if len(samples) and self._slip:
-            between = (self._last + samples[0]) / 2
-            samples = samples[1:] if self._slip < 0 else np.concatenate([[between], samples])
+        if len(samples) and self._slip > 0:
+            between = np.linspace(self._last, samples[0], self._slip + 2)[1:-1]
+            samples = np.concatenate([between, samples])
             self._slip = 0
+        elif self._slip < 0:
+            left_out = min(-self._slip, len(samples))
+            samples = samples[left_out:]
+            self._slip += left_out
         if len(samples):
             self._last = float(samples[-1])
         self._next += len(samples)
@@ -120,7 +129,7 @@ class Interpolator:
         return 0
 
     def advance(self, drift_ns: int) -> None:
-        """Shift the time of all samples, past ones included: the step is below a sample."""
+        """Shift the time of all samples, past ones included: the step is below :data:`STEP_SAMPLES`."""
         self._anchor_ns += drift_ns
 
     def push(self, samples: NDArray[np.float64]) -> tuple[int, NDArray[np.float64]]:
@@ -144,7 +153,7 @@ class Interpolator:
         # After a shift of the anchor the support of the first outputs may begin just before what is held.
         taps = np.clip(begin, 0, len(held) - 2 * self.half)[:, None] + np.arange(2 * self.half)
         out = (held[taps] * kernel).sum(axis=1)
-        keep = max(0, int(begin[-1]) - 1)
+        keep = max(0, int(begin[-1]) - STEP_SAMPLES)
         self._held = held[keep:]
         self._held_from += keep
         self._next = stop
@@ -156,13 +165,33 @@ class Interpolator:
         return -(-(self._anchor_ns + round(sample * 1e9 / self._rate_hz)) // GRID_NS)
 
 
+def usable_rate(rate_hz: float) -> bool:
+    """Whether a rate is one from 20 to 500 Hz, as exactly as clocks and headers tell it.
+
+    >>> usable_rate(19.9998), usable_rate(500.01), usable_rate(19.9)
+    (True, True, False)
+    """
+    return MIN_RATE_HZ * (1 - RATE_TOLERANCE) <= rate_hz <= MAX_RATE_HZ * (1 + RATE_TOLERANCE)
+
+
+def meant_rate(rate_hz: float) -> float:
+    """The round rate that a header's rate stands for: in whole Hz, below 100 Hz in quarters; or else the rate itself.
+
+    >>> meant_rate(99.97), meant_rate(62.501), meant_rate(99.9)
+    (100.0, 62.5, 99.9)
+    """
+    parts = 1 if rate_hz > GRID_RATE_HZ else 4
+    whole = round(rate_hz * parts) / parts
+    return whole if abs(rate_hz - whole) <= RATE_TOLERANCE * rate_hz else rate_hz
+
+
 def converter_for(rate_hz: float, start_ns: int) -> Converter:
     """Converter for a run that begins at ``start_ns``.
 
     Raises:
         ValueError: when the rate is outside 20 to 500 Hz.
     """
-    if not MIN_RATE_HZ <= rate_hz <= MAX_RATE_HZ:
+    if not usable_rate(rate_hz):
         raise ValueError(f"sampling rate must be {MIN_RATE_HZ:g} to {MAX_RATE_HZ:g} Hz; got {rate_hz:g}")
     if abs(rate_hz / GRID_RATE_HZ - 1) < EXACT_RATE_TOLERANCE:
         return Aligner(start_ns)

@@ -27,15 +27,15 @@ from enum import Enum
 import numpy as np
 
 from xiaod.records import Channel, Segment
-from xiaod.resample import converter_for
+from xiaod.resample import RATE_TOLERANCE, converter_for, meant_rate
 from xiaod.run import Run
 from xiaod.timebase import BEFORE_ALL, GRID_NS, NS_PER_S, grid_index
 from xiaod.waiting import Waiting
 
 TOLERANCE_SAMPLES = 0.5
 """A record joins on when it begins within this of the predicted time; the customary tolerance of libmseed."""
-RATE_TOLERANCE = 5e-4
-"""Relative change of the sampling rate in headers that is taken as the same rate."""
+PIECE_TOLERANCE_NS = 1000
+"""A piece of a record goes on where the piece before it ended, but for rounding."""
 DRIFT_SAMPLES = 0.25
 """Drift against the time of the run's first sample at which the time is corrected."""
 REMEMBERED = 256
@@ -91,6 +91,12 @@ class Track:
         self._rate_hz = 0.0
         self._next_ns = 0
         """Where the next record should begin, by the last record's own header."""
+        self._record_ns = 0
+        """Time of the first sample of the last record, the whole of it, ..."""
+        self._record_count = 0
+        """... and how many it had."""
+        self._rates_hz = (0.0, 0.0)
+        """Lowest and highest rate that headers of the open run have told, or meant."""
         self._anchor_ns = 0
         """Time of the run's first sample, corrected for drift; with the rate it predicts, as the converter does."""
         self._count = 0
@@ -174,14 +180,27 @@ class Track:
             return Verdict.GOOD
         if round(late_by) >= len(segment.samples):
             return self._late(segment)
-        self._append(segment)
+        self._append(segment, late_by)
         self._drain()
         return Verdict.OVERLAPPING if late_by > TOLERANCE_SAMPLES else Verdict.GOOD
 
     def _relation(self, segment: Segment) -> tuple[bool, float]:
-        """Whether a record has the rate of the open run, and by how many samples it begins before that run's end."""
-        same_rate = abs(segment.sampling_rate_hz / self._rate_hz - 1) < RATE_TOLERANCE
-        return same_rate, (self._next_ns - segment.start_ns) * segment.sampling_rate_hz / NS_PER_S
+        """Whether a record has the rate of the open run, and by how many samples it begins before that run's end.
+
+        Where headers tell different rates from record to record, the end of a long record is not known to half a sample: it
+        lies between what the lowest and what the highest of them make of it.
+        """
+        same_rate = abs(segment.sampling_rate_hz / self._rate_hz - 1) < 2 * RATE_TOLERANCE
+        lowest_hz, highest_hz = self._rates_with(segment) if same_rate else self._rates_hz
+        first_ns = self._record_ns + round(self._record_count * NS_PER_S / highest_hz)
+        last_ns = self._record_ns + round(self._record_count * NS_PER_S / lowest_hz)
+        due_ns = min(max(segment.start_ns, first_ns), last_ns)
+        return same_rate, (due_ns - segment.start_ns) * segment.sampling_rate_hz / NS_PER_S
+
+    def _rates_with(self, segment: Segment) -> tuple[float, float]:
+        told_hz, meant_hz = segment.sampling_rate_hz, meant_rate(segment.sampling_rate_hz)
+        lowest_hz, highest_hz = self._rates_hz
+        return min(lowest_hz, told_hz, meant_hz), max(highest_hz, told_hz, meant_hz)
 
     def _late(self, segment: Segment) -> Verdict:
         joins = (
@@ -202,22 +221,21 @@ class Track:
                 return
             self._pending.pop()
             if same_rate and round(late_by) < len(segment.samples):
-                self._append(segment)
+                self._append(segment, late_by)
 
     def _open(self, segment: Segment) -> None:
         self._rate_hz = segment.sampling_rate_hz
+        self._rates_hz = (segment.sampling_rate_hz, segment.sampling_rate_hz)
         self.runs.append(Run(converter_for(segment.sampling_rate_hz, segment.start_ns)))
-        self._next_ns = segment.start_ns
-        self._anchor_ns = segment.start_ns
-        self._count = 0
-        self._append(segment)
+        self._next_ns = self._record_ns = self._anchor_ns = segment.start_ns
+        self._count = self._record_count = 0
+        self._append(segment, late_by=0.0)
 
-    def _append(self, segment: Segment) -> None:
+    def _append(self, segment: Segment, late_by: float) -> None:
         samples = segment.samples
         start_ns = segment.start_ns
         period_ns = NS_PER_S / segment.sampling_rate_hz
-        cut = max(0, round((self._next_ns - start_ns) / period_ns))
-        if cut:
+        if cut := max(0, round(late_by)):
             samples = samples[cut:]
             start_ns += round(cut * period_ns)
         run = self.runs[-1]
@@ -227,5 +245,9 @@ class Track:
             self._anchor_ns += drift_ns
         self._arrived_ns = max(self._arrived_ns, segment.arrived_ns or 0)
         run.push(samples.astype(np.float64), self._arrived_ns, segment.last_ns)
+        if not segment.continues or abs(segment.start_ns - self._next_ns) > PIECE_TOLERANCE_NS:
+            self._record_ns, self._record_count = segment.start_ns, 0
+        self._record_count += len(segment.samples)
+        self._rates_hz = self._rates_with(segment)
         self._next_ns = segment.next_ns
         self._count += len(samples)

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from tests.conftest import Recording
 from tests.streams import windows_of
-from xiaod.buffer import BufferSettings
+from xiaod.buffer import BufferSettings, pieces_of
 from xiaod.records import Channel, Segment, Window
+from xiaod.track import Track, Verdict
 
 RELAXED = settings(
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -197,3 +198,46 @@ def test_windows_without_an_odd_sample_are_as_if_there_were_none(
         if not any(begin <= place < stop for place, _ in spikes):
             samples, expected = window.samples[0], whole[window.index].samples[0]
             assert np.array_equal(samples - samples[0], expected - expected[0])
+
+
+@RELAXED
+@given(
+    rate_hz=st.sampled_from([20.0, 50.0, 62.5, 100.0, 200.0, 500.0]),
+    parts=st.lists(st.floats(-4.9e-4, 4.9e-4), min_size=2, max_size=12),
+    length=st.integers(100, 6000),
+    lost=st.booleans(),
+)
+def test_headers_whose_rates_flutter_leave_no_gap_and_hide_none(
+    rate_hz: float, parts: list[float], length: int, lost: bool
+) -> None:
+    """The clock is right, and each header tells another rate, also beyond 20 and 500 Hz; a record that is lost stays lost."""
+    start_ns, channel = 1_251_073_203_004_000_000, Channel("XX", "A", "", "BHZ")
+    seconds = max(60.0, 3 * length / rate_hz)
+    times_s = np.arange(round(seconds * rate_hz)) / rate_hz
+    samples = 1000 * np.sin(2 * np.pi * 0.5 * times_s)
+    records = [
+        Segment(
+            channel,
+            start_ns + round(begin * 1e9 / rate_hz),
+            rate_hz * (1 + parts[number % len(parts)]),
+            samples[begin : begin + length],
+        )
+        for number, begin in enumerate(range(0, len(samples), length))
+    ]
+    if lost:
+        del records[len(records) // 2]
+    track = Track(wait_ns=0, max_lead=3000)
+    gaps = []
+    for record in records:
+        for piece in pieces_of(record):
+            assert track.insert(piece, 0) is Verdict.GOOD
+            gaps += track.release(None)
+    gaps += track.release(None, final=True)
+    assert len(gaps) == lost
+    assert len(track.runs) == 1 + lost
+    # A record's own rate tells where its samples lie; from record to record the clock does, to a quarter of a sample.
+    far_s = (0.3 + length * max(map(abs, parts))) / rate_hz
+    for run in track.runs:
+        held = run.view(run.first, run.stop, level=0.0)
+        at_s = (np.arange(run.first, run.stop) * 10_000_000 - start_ns + run.offset_at(run.stop)) / 1e9
+        assert np.abs(held - 1000 * np.sin(np.pi * at_s)).max() < 1000 * np.pi * (far_s + 0.007) + 5
