@@ -32,8 +32,10 @@ _INITIAL_CAPACITY = 4096
 """Samples; a run that is trimmed as windows are cut stays at about twice the longest lead."""
 
 LEVEL_STEP = float(2**22)
-"""Counts; levels are multiples of it, so that they are the same wherever in a stream a run begins, and zero after most odd readings. A
-stretch reaches so far from its level: float32 holds integers and quarters there."""
+"""Counts; levels are multiples of it, so that they are the same wherever in a stream a run begins, and zero after most odd readings."""
+LEVEL_REACH = 0.75 * LEVEL_STEP
+"""A stretch reaches so far from its level: float32 holds integers and quarters there. Less than a step, so that what is near one level is
+never held by the next one, and more than half a step, so that nothing flutters between two."""
 MAX_STRETCHES = 256
 """Stretches held at most; who jumps about more than that has no digits to lose."""
 
@@ -158,7 +160,7 @@ class Run:
             near = len(left)
             if len(self._levels) < MAX_STRETCHES:
                 # What a stretch begins with belongs to it, though it be infinite.
-                far = np.flatnonzero(~(np.abs(left[new:]) < LEVEL_STEP))
+                far = np.flatnonzero(~(np.abs(left[new:]) < LEVEL_REACH))
                 near = new + int(far[0]) if len(far) else near
             with np.errstate(over="ignore"):
                 self._append(left[:near].astype(np.float32))

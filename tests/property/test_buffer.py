@@ -4,7 +4,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -182,6 +182,7 @@ def test_a_record_of_another_century_changes_no_window_of_this_one(
     pieces=st.lists(st.integers(1, 700), min_size=1, max_size=20),
     level=st.sampled_from([0.0, 2.0**19, -3.0e6, 2.0**30]),
 )
+@example(spikes=[(30, -6e6)], pieces=[1], level=0.0)
 def test_windows_without_an_odd_sample_are_as_if_there_were_none(
     rjob: Recording, spikes: list[tuple[int, float]], pieces: list[int], level: float
 ) -> None:
