@@ -17,9 +17,10 @@ the picks that are missing.
 
 from collections.abc import Mapping, Sequence
 
+from xiaod.onsets import CENTROID_S, sample_of
 from xiaod.records import Instrument, Pick, Positions
 from xiaod.store import PickStore
-from xiaod.timebase import NS_PER_S, ns_from_s
+from xiaod.timebase import GRID_NS, NS_PER_S, ns_from_s
 
 REMEMBERED_S = 130
 """Picks of so long before the point of resumption are told to the pickers; older ones would not be made again in any case."""
@@ -71,13 +72,20 @@ class Ledger:
         since_ns = time_ns if frontier_ns is None else frontier_ns
         return self._store.between(since_ns - REMEMBERED_S * NS_PER_S, None, instrument)
 
-    def store(self, picks: Sequence[Pick]) -> list[Pick]:
+    def store(self, picks: Sequence[Pick], separation: int) -> list[Pick]:
         """Store picks; gives those that are new.
+
+        Pickers know what they have picked of late. A server that sends old data again, or a clock that was set back, brings onsets
+        that only the store remembers; looked at in other windows they may lie a sample beside where they were.
+
+        Args:
+            picks: of whatever instruments.
+            separation: samples; a pick of the same phase and model that is closer to one in the store is the same onset.
 
         Raises:
             StoreError: when nothing of it could be stored.
         """
-        wanted = [pick for pick in picks if not self._done(pick)]
+        wanted = [pick for pick in picks if not self._done(pick) and not self._is_stored(pick, separation)]
         return self._store.add(wanted, {}) if wanted else []
 
     def advance(self, instrument: Instrument, time_ns: int) -> None:
@@ -125,6 +133,15 @@ class Ledger:
     def _done(self, pick: Pick) -> bool:
         frontier_ns = self._start_of(pick.channel.instrument)
         return self._resumed and frontier_ns is not None and pick.time_ns < frontier_ns
+
+    def _is_stored(self, pick: Pick, separation: int) -> bool:
+        place, reach_ns = sample_of(pick), separation * GRID_NS + ns_from_s(2 * CENTROID_S)
+        near = self._store.between(pick.time_ns - reach_ns, pick.time_ns + reach_ns, pick.channel.instrument)
+        return any(
+            (other.phase, other.model) == (pick.phase, pick.model)
+            and abs(sample_of(other) - place) < separation
+            for other in near
+        )
 
     def _start_of(self, instrument: Instrument) -> int | None:
         if instrument not in self._begun:

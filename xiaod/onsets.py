@@ -14,6 +14,7 @@ the standard deviation of a Gaussian of that width.
 ('19700101.000006.00-P-XX.A..HH-example-1.0.0', True, 0.1)
 """
 
+import re
 from datetime import UTC, datetime
 
 import numpy as np
@@ -22,7 +23,7 @@ from numpy.typing import NDArray
 from models.calibration import Calibration
 from xiaod.components import MISSING
 from xiaod.records import Channel, Instrument, Pick, Window
-from xiaod.timebase import GRID_NS, GRID_RATE_HZ, samples_from_s
+from xiaod.timebase import GRID_NS, GRID_RATE_HZ, grid_index, samples_from_s
 
 PHASES = ("P", "S")
 CENTROID_S = 0.2
@@ -34,6 +35,8 @@ SIGNAL_S = 1.0
 """Signal for the ratio and the amplitude: at most this much after the onset."""
 MIN_NOISE_SAMPLES = 20
 NO_CALIBRATION = Calibration()
+_PLACE = re.compile(r"(\d{4})(\d\d)(\d\d)\.(\d\d)(\d\d)(\d\d)\.(\d\d)-")
+"""How an identifier begins, see :func:`pick_id`."""
 
 
 def measure(
@@ -134,3 +137,22 @@ def pick_id(index_ns: int, phase: str, instrument: Instrument, model: str) -> st
     moment = datetime.fromtimestamp(index_ns // 1_000_000_000, UTC)
     hundredths = index_ns // GRID_NS % 100
     return f"{moment:%Y%m%d.%H%M%S}.{hundredths:02d}-{phase}-{instrument}-{model}"
+
+
+def sample_of(pick: Pick) -> int:
+    """Grid index of the peak that a pick was made of, as its identifier tells; without such a one, the sample nearest to its time.
+
+    >>> from dataclasses import replace
+    >>> place = 125_107_320_773
+    >>> found = pick_id(place * GRID_NS, "P", Instrument("BW", "RJOB", "", "EH"), "micro-0.1.0")
+    >>> pick = Pick(found, Channel("BW", "RJOB", "", "EHZ"), "P", (place + 3) * GRID_NS, 0.1, 0.9, 5.0, 1.0, "ZNE", "micro-0.1.0", "")
+    >>> sample_of(pick) == place, sample_of(replace(pick, id="another")) == place + 3
+    (True, True)
+    """
+    found = _PLACE.match(pick.id)
+    if found is None:
+        return grid_index(pick.time_ns)
+    year, month, day, hour, minute, second, hundredths = map(int, found.groups())
+    # As for the identifier: whole seconds, exactly, of whatever century.
+    since = datetime(year, month, day, hour, minute, second, tzinfo=UTC) - datetime(1970, 1, 1, tzinfo=UTC)
+    return (since.days * 86_400 + since.seconds) * round(GRID_RATE_HZ) + hundredths

@@ -8,12 +8,14 @@
 
 from collections.abc import Sequence
 
-from xiaod.onsets import PHASES
+from xiaod.onsets import PHASES, sample_of
 from xiaod.records import Pick
-from xiaod.timebase import GRID_NS
 
 MEMORY = 12_000
-"""Samples for which a pick is remembered, and longer by what a component may be late, to tell the same onset from a new one."""
+"""Samples for which a pick is remembered, and longer by what a component may be late, to tell the same onset from a new one.
+
+What comes again later than that is known by the store, see :meth:`xiaod.ledger.Ledger.store`.
+"""
 
 
 class Reported:
@@ -30,7 +32,7 @@ class Reported:
         self._made: tuple[list[int], list[int]] = ([], [])
         self._known: tuple[list[int], list[int]] = ([], [])
         for pick in known:
-            self._known[PHASES.index(pick.phase)].append(round(pick.time_ns / GRID_NS))
+            self._known[PHASES.index(pick.phase)].append(sample_of(pick))
 
     def add(self, phase: int, index: int) -> None:
         """Remember a pick; ``phase`` is 0 for P and 1 for S, here and below."""

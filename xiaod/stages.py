@@ -196,9 +196,10 @@ class PickStage:
         new = list(picks)
         if self._ledger is not None and picks:
             failures = 0
+            separation = self._settings_for(picks[0].channel.instrument).separation
             while True:
                 try:
-                    new = self._ledger.store(picks)
+                    new = self._ledger.store(picks, separation)
                     break
                 except StoreError as error:
                     if not failures:

@@ -16,12 +16,14 @@ from hypothesis import strategies as st
 from tests.unit.test_sink_jsonl import files_end_at
 from xiaod.backlog import StoredBacklog
 from xiaod.ledger import Ledger
+from xiaod.onsets import pick_id
 from xiaod.records import Channel, Instrument, Pick
 from xiaod.store import PickStore, StoreDamagedError, StoreError
 from xiaod.storedpicks import stored_picks
-from xiaod.timebase import NS_PER_S
+from xiaod.timebase import GRID_NS, NS_PER_S
 
 INSTRUMENT = Instrument("BW", "RJOB", "", "EH")
+SEPARATION = 100
 EXAMPLE = Pick(
     "id-0", Channel("BW", "RJOB", "", "EHZ"), "P", 1_251_073_207_731_250_000, 0.1, 0.9, 5.0, 1200.0, "ZNE", "m-1.0.0", "0" * 64
 )  # fmt: skip
@@ -185,7 +187,7 @@ def test_damage_while_it_is_used_is_not_waited_out(path: Path) -> None:
     store._connection.execute("PRAGMA shrink_memory")
     ledger = Ledger(store, resumed=True, settled_s=10)
     for use in (
-        lambda: ledger.store([pick_of(400)]),
+        lambda: ledger.store([pick_of(400)], SEPARATION),
         lambda: ledger.flush({"source": {("BW", "RJOB"): (1, 2)}}),
         lambda: backlog.waiting(5),
     ):
@@ -289,14 +291,42 @@ def test_a_store_is_opened_on_a_full_disk(path: Path, tmp_path: Path) -> None:
 def test_after_a_resumption_nothing_is_picked_that_was_picked_before(path: Path) -> None:
     store = PickStore(path)
     ledger = Ledger(store, resumed=True, settled_s=10)
-    ledger.store([pick_of(80), pick_of(95)])
+    ledger.store([pick_of(80), pick_of(95)], SEPARATION)
     ledger.advance(INSTRUMENT, 100 * NS_PER_S)
     ledger.flush({})
     later = Ledger(store, resumed=True, settled_s=10)
     assert later.known_since(INSTRUMENT, 20 * NS_PER_S) == [pick_of(80), pick_of(95)]
     # Before 90 s everything had been decided; after it what is there is known by its identifier.
-    assert later.store([pick_of(85), pick_of(95), pick_of(96)]) == [pick_of(96)]
-    assert Ledger(store, resumed=False, settled_s=10).store([pick_of(85)]) == [pick_of(85)]
+    assert later.store([pick_of(85), pick_of(95), pick_of(96)], SEPARATION) == [pick_of(96)]
+    assert Ledger(store, resumed=False, settled_s=10).store([pick_of(85)], SEPARATION) == [pick_of(85)]
+
+
+def test_an_onset_that_only_the_store_remembers_is_not_picked_again(path: Path) -> None:
+    place = EXAMPLE.time_ns // GRID_NS
+
+    def found_at(
+        sample: int, phase: str = "P", model: str = "m-1.0.0", instrument: Instrument = INSTRUMENT
+    ) -> Pick:
+        """A pick whose time is not where its peak is."""
+        channel = replace(EXAMPLE.channel, station=instrument.station)
+        name = pick_id(sample * GRID_NS, phase, instrument, model)
+        time_ns = sample * GRID_NS + 190_000_000
+        return replace(EXAMPLE, id=name, channel=channel, phase=phase, time_ns=time_ns, model=model)
+
+    ledger = Ledger(PickStore(path), resumed=False, settled_s=10)
+    first = found_at(place)
+    assert ledger.store([first], SEPARATION) == [first]
+    for sample in (place, place + 1, place - 1, place + SEPARATION - 1, place - SEPARATION + 1):
+        early = replace(found_at(sample), time_ns=sample * GRID_NS - 190_000_000)
+        assert ledger.store([found_at(sample), early], SEPARATION) == []
+    others = [
+        found_at(place + SEPARATION),
+        found_at(place - SEPARATION),
+        found_at(place + 1, phase="S"),
+        found_at(place + 1, model="m-2.0.0"),
+        found_at(place + 1, instrument=replace(INSTRUMENT, station="OTHER")),
+    ]
+    assert ledger.store(others, SEPARATION) == others
 
 
 def test_a_run_that_ends_before_it_meets_the_last_one_does_not_forget_how_far_that_was(path: Path) -> None:
@@ -312,13 +342,13 @@ def test_a_run_that_ends_before_it_meets_the_last_one_does_not_forget_how_far_th
     third = Ledger(store, resumed=True, settled_s=10)
     third.begin(INSTRUMENT, 50 * NS_PER_S)
     # The first run has decided that there is nothing.
-    assert third.store([pick_of(85)]) == []
+    assert third.store([pick_of(85)], SEPARATION) == []
     third.advance(INSTRUMENT, 130 * NS_PER_S)
     assert third.resume_at() == {("BW", "RJOB"): 120 * NS_PER_S}
 
 
 def test_picks_of_a_run_that_was_killed_before_it_saved_are_known(path: Path) -> None:
-    Ledger(PickStore(path), resumed=True, settled_s=10).store([pick_of(80), pick_of(5000)])
+    Ledger(PickStore(path), resumed=True, settled_s=10).store([pick_of(80), pick_of(5000)], SEPARATION)
     later = Ledger(PickStore(path), resumed=True, settled_s=10)
     assert later.begin(INSTRUMENT, 70 * NS_PER_S) == 0
     assert later.known_since(INSTRUMENT, 70 * NS_PER_S) == [pick_of(80), pick_of(5000)]
@@ -441,12 +471,12 @@ def test_data_of_another_time_are_picked_and_a_clock_set_back_too(path: Path) ->
     # A recording of days before, played through a configuration that resumes.
     other = Ledger(store, True, 45)
     other.begin(INSTRUMENT, 2 * day * NS_PER_S)
-    assert other.store([pick_of(2 * day + 5)])
+    assert other.store([pick_of(2 * day + 5)], SEPARATION)
     # A clock that is set back by an hour after the run has met the last one.
     later = Ledger(store, True, 45)
     later.begin(INSTRUMENT, (10 * day - 80) * NS_PER_S)
-    assert not later.store([pick_of(10 * day - 75)])
+    assert not later.store([pick_of(10 * day - 75)], SEPARATION)
     later.advance(INSTRUMENT, (10 * day + 60) * NS_PER_S)
-    assert later.store([pick_of(10 * day - 3600)])
+    assert later.store([pick_of(10 * day - 3600)], SEPARATION)
     later.advance(INSTRUMENT, (10 * day - 3500) * NS_PER_S)
     assert later.resume_at() == {("BW", "RJOB"): (10 * day - 3545) * NS_PER_S}
