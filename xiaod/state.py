@@ -16,7 +16,6 @@ What cannot be written now is written later: a disk that is full or gone ends no
 """
 
 import sqlite3
-import time
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack, ExitStack
 from typing import TYPE_CHECKING
@@ -31,7 +30,7 @@ from xiaod.metrics import Metrics
 from xiaod.placement import base_folder
 from xiaod.records import Positions
 from xiaod.shard import Shard
-from xiaod.store import STORE, PickStore
+from xiaod.store import STORE, NewerStoreError, PickStore
 from xiaod.timebase import ns_from_s
 
 if TYPE_CHECKING:
@@ -103,11 +102,13 @@ class State:
         """Open the record of truth; without a disk to write to, picks go to the sinks from memory, and the log says so.
 
         Raises:
-            StartError: when what other shards have left cannot be taken over.
+            StartError: when a newer program has written the store, or what other shards have left cannot be taken over.
         """
         config = self._config()
         try:
             self.store = PickStore(config.state.folder / STORE)
+        except NewerStoreError as error:
+            raise StartError(f"state.folder: {error}", ExitCode.CONFIGURATION) from error
         except OSError as error:
             self._metrics.store_errors.inc()
             self._log.error(
@@ -131,6 +132,8 @@ class State:
         try:
             found = inherit(base, self._shard, [sink.name for sink in config.sinks])
         except sqlite3.Error as error:
+            if self.store is not None:
+                self.store.suspect()
             raise StartError(
                 f"state.folder: what other shards have left cannot be taken over: {error}", ExitCode.FAILURE
             ) from error
@@ -172,8 +175,8 @@ class State:
         positions = {name: source.resumable(needed) for name, source in sources.items()}
         self._saving(lambda _: ledger.flush(positions))
         if config.state.keep_days:
-            before_ns = time.time_ns() - ns_from_s(config.state.keep_days * DAY_S)
-            self._saving(lambda store: store.prune(before_ns, [sink.name for sink in config.sinks]))
+            keep_s = config.state.keep_days * DAY_S
+            self._saving(lambda store: store.prune(keep_s, [sink.name for sink in config.sinks]))
 
     def _saving(self, write: Callable[[PickStore], object]) -> None:
         """Write to the store; what cannot be written now is written later."""

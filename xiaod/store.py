@@ -3,8 +3,9 @@
 An SQLite file in write-ahead mode. A pick's identifier is its key, so a pick that is made again is not stored again; each sink has a
 cursor, moved after a delivery, so that one that was down goes on where it was, after a restart too: every sink gets every pick at
 least once, in the order in which they were made. How far each instrument has been picked, and the packet of each station from which a
-later run has to see everything again, go into the same file in one transaction. A file that is found damaged at the
-start is moved aside and a new one begun: the daemon goes on. One that gets damaged ends it, so that it starts again.
+later run has to see everything again, go into the same file in one transaction. After an end that was not in order the whole file is
+looked through; one that is found damaged is moved aside and a new one begun: the daemon goes on. One that turns out damaged later ends it,
+and the next start looks through it. One that a newer program has written is left alone.
 
 Writes are not forced onto the disk one by one: after a power cut the file is whole, as it was a while before, and what it had not got yet
 is picked again from the server.
@@ -29,8 +30,8 @@ import json
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from xiaod.config import AgencyConfig
@@ -55,7 +56,6 @@ CREATE TABLE IF NOT EXISTS picks (
     stored_ns INTEGER NOT NULL, document TEXT NOT NULL
 );
 CREATE INDEX IF NOT EXISTS picks_by_time ON picks (time_ns);
-CREATE INDEX IF NOT EXISTS picks_by_storing ON picks (stored_ns);
 CREATE TABLE IF NOT EXISTS cursors (sink TEXT PRIMARY KEY, place INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS frontiers (instrument TEXT PRIMARY KEY, time_ns INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS positions (
@@ -63,6 +63,13 @@ CREATE TABLE IF NOT EXISTS positions (
     PRIMARY KEY (source, network, station)
 ) WITHOUT ROWID;
 """
+AGES = "CREATE TABLE IF NOT EXISTS ages (age_s INTEGER PRIMARY KEY, place INTEGER NOT NULL)"
+"""For how long daemons had run with this store, and the newest pick then. Made when it is needed: a full disk is no reason to go on
+without a store of an earlier program."""
+AGE_STEP_S = 600.0
+"""How often that is noted, at most."""
+AGE_STEPS = 10
+"""... and at least so many times while a pick is kept."""
 UNSIGNED = AgencyConfig()
 """Documents in the store: who signs is a matter of the sinks."""
 
@@ -72,16 +79,21 @@ def legible(text: bytes) -> str:
     return text.decode(errors="replace")
 
 
+class UnknownVersionError(sqlite3.DatabaseError):
+    """A store is of a version that this program does not know."""
+
+
 def known_version(connection: sqlite3.Connection) -> int:
     """Version of a store.
 
     Raises:
-        sqlite3.DatabaseError: when this program does not know it, or the file is no store.
+        UnknownVersionError: when this program does not know it.
+        sqlite3.DatabaseError: when the file is no store.
     """
     version: int
     [version] = connection.execute("PRAGMA user_version").fetchone()
     if version not in KNOWN_VERSIONS:
-        raise sqlite3.DatabaseError(f"store version {version}; this program knows {SCHEMA_VERSION}")
+        raise UnknownVersionError(f"store version {version}; this program knows {SCHEMA_VERSION}")
     return version
 
 
@@ -110,17 +122,29 @@ class StoreDamagedError(Exception):
     """The file is no store any more: no waiting helps, and the next start moves it aside."""
 
 
+class NewerStoreError(Exception):
+    """A newer program has written the store: what it holds is not ours to change, nor to do without."""
+
+
 class PickStore:
     """All picks of one state folder; may be used from any thread."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, steady_s: Callable[[], float] = time.monotonic) -> None:
         """Open a store, and make it if it is not there.
 
+        Args:
+            path: the file.
+            steady_s: a clock that nobody sets, by which picks grow old.
+
         Raises:
+            NewerStoreError: when it is of a version that this program does not know.
             StoreError: when it can neither be opened nor made, as on a read-only or full disk.
         """
         self.path = path
         """The file."""
+        self._steady_s = steady_s
+        self._born_s: float | None = None
+        """When, by the steady clock, the store would have been new, had daemons always run since."""
         self._lock = threading.RLock()
         self._log = get_logger("store")
         self._saved: dict[str, Positions] = {}
@@ -254,16 +278,36 @@ class PickStore:
             ).fetchall()
             return [pick for _, pick in self._legible(cursor, rows)]
 
-    def prune(self, before_ns: int, sinks: Sequence[str]) -> int:
-        """Forget picks that were stored before a time and that all these sinks have got; gives their number."""
+    def prune(self, keep_s: float, sinks: Sequence[str]) -> int:
+        """Forget picks that all these sinks have got, and that have been here for so long; gives their number.
+
+        What counts is the time for which daemons have run with this store, by a clock that nobody sets: the host's may be wrong by years
+        at a start, and be set while this runs. So a pick is kept for longer where the daemon does not always run.
+
+        Raises:
+            StoreError: when it cannot be written.
+        """
         with self._transaction() as cursor:
-            least = min((self._cursor_of(sink) for sink in sinks), default=None)
-            # The sign keeps SQLite from going through all picks by place, which it would at each save.
+            now_s = self._grown_older(cursor, min(AGE_STEP_S, keep_s / AGE_STEPS))
+            old = cursor.execute(
+                "SELECT age_s, place FROM ages WHERE age_s <= ? ORDER BY age_s DESC LIMIT 1",
+                (now_s - keep_s,),
+            ).fetchone()
+            if old is None:
+                return 0
+            cursor.execute("DELETE FROM ages WHERE age_s < ?", (old[0],))
+            last = min([old[1], *map(self._cursor_of, sinks)])
             cursor.execute(
-                "DELETE FROM picks WHERE place IN (SELECT place FROM picks WHERE stored_ns < ? AND +place <= ? LIMIT ?)",
-                (before_ns, 2**62 if least is None else least, PRUNED_AT_ONCE),
+                "DELETE FROM picks WHERE place IN (SELECT place FROM picks WHERE place <= ? ORDER BY place LIMIT ?)",
+                (last, PRUNED_AT_ONCE),
             )
             return int(cursor.rowcount)
+
+    def suspect(self) -> None:
+        """Have the next start look through the file, which may be damaged."""
+        # What cannot be noted will be found once more.
+        with suppress(OSError):
+            self._suspected.touch()
 
     def close(self) -> None:
         """Close the file; what is in it stays."""
@@ -282,6 +326,19 @@ class PickStore:
                 cursor.execute("DELETE FROM picks WHERE place = ?", (place,))
                 self._log.error("store.illegible", pick=name, document=document, error=repr(error))
         return found
+
+    def _grown_older(self, cursor: sqlite3.Cursor, step_s: float) -> float:
+        """For how long daemons have run with this store, in seconds; noted once in a while."""
+        cursor.execute(AGES)
+        [noted_s] = cursor.execute("SELECT max(age_s) FROM ages").fetchone()
+        if self._born_s is None:
+            self._born_s = self._steady_s() - (noted_s or 0)
+        now_s = self._steady_s() - self._born_s
+        if noted_s is None or now_s - noted_s >= step_s:
+            cursor.execute(
+                "INSERT OR REPLACE INTO ages SELECT ?, coalesce(max(place), 0) FROM picks", (int(now_s),)
+            )
+        return now_s
 
     @staticmethod
     def _advance(cursor: sqlite3.Cursor, frontiers: Mapping[Instrument, int]) -> None:
@@ -302,6 +359,7 @@ class PickStore:
                     yield self._connection.cursor()
             except sqlite3.Error as error:
                 if getattr(error, "sqlite_errorcode", None) in DAMAGED:
+                    self.suspect()
                     raise StoreDamagedError(
                         f"{self.path}: {error}; the next start moves it aside and begins a new one"
                     ) from error
@@ -309,15 +367,23 @@ class PickStore:
 
     def _open(self) -> sqlite3.Connection:
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        # The last one to close a store in order leaves no log of writes behind (SQLite, Write-Ahead Logging, 6).
+        doubtful = self._suspected.exists() or self._beside("-wal").exists()
         connection = sqlite3.connect(self.path, timeout=BUSY_S, check_same_thread=False)
         connection.text_factory = legible
         try:
+            try:
+                version = known_version(connection)
+            except UnknownVersionError as error:
+                # It may also be damage.
+                _look_through(connection)
+                raise NewerStoreError(
+                    f"{self.path}: {error}; go on with the newer xiaod that has written it, or choose another folder"
+                ) from error
+            if doubtful:
+                _look_through(connection)
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = NORMAL")
-            [found] = connection.execute("PRAGMA quick_check(1)").fetchone()
-            if found != "ok":
-                raise sqlite3.DatabaseError(found)
-            version = known_version(connection)
             connection.executescript(TABLES)
             if version != SCHEMA_VERSION:
                 # Nothing is written when nothing has changed: a disk that is full is no reason to go on without what is there.
@@ -325,7 +391,17 @@ class PickStore:
         except BaseException:
             connection.close()
             raise
+        self._suspected.unlink(missing_ok=True)
         return connection
+
+    def _beside(self, suffix: str) -> Path:
+        """A file that belongs to the store."""
+        return self.path.with_name(self.path.name + suffix)
+
+    @property
+    def _suspected(self) -> Path:
+        """A file that is there when the store has been found damaged: closing it in order does not mend it."""
+        return self.path.with_suffix(".suspected")
 
     def _move_aside(self, error: Exception) -> None:
         """Keep a damaged file under another name, with what belongs to it."""
@@ -333,7 +409,18 @@ class PickStore:
         self.lost_ns = stamp
         moved = self.path.with_suffix(f".bad-{stamp}")
         for suffix in ("", "-wal", "-shm"):
-            part = self.path.with_name(self.path.name + suffix)
+            part = self._beside(suffix)
             if part.exists():
                 part.replace(moved.with_name(moved.name + suffix))
         self._log.error("store.damaged", file=str(self.path), moved_to=str(moved), error=str(error))
+
+
+def _look_through(connection: sqlite3.Connection) -> None:
+    """Read a whole store.
+
+    Raises:
+        sqlite3.DatabaseError: when it is damaged.
+    """
+    [found] = connection.execute("PRAGMA quick_check(1)").fetchone()
+    if found != "ok":
+        raise sqlite3.DatabaseError(found)

@@ -6,6 +6,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,10 +19,11 @@ from xiaod.backlog import StoredBacklog
 from xiaod.ledger import Ledger
 from xiaod.onsets import pick_id
 from xiaod.records import Channel, Instrument, Pick
-from xiaod.store import PickStore, StoreDamagedError, StoreError
+from xiaod.store import AGE_STEP_S, NewerStoreError, PickStore, StoreDamagedError, StoreError
 from xiaod.storedpicks import stored_picks
 from xiaod.timebase import GRID_NS, NS_PER_S
 
+DAY_S = 86_400.0
 INSTRUMENT = Instrument("BW", "RJOB", "", "EH")
 SEPARATION = 100
 EXAMPLE = Pick(
@@ -70,8 +72,8 @@ def test_only_what_all_have_got_is_forgotten(path: Path) -> None:
     for place, _ in store.waiting("quick", 10):
         store.delivered("quick", place)
     store.delivered("slow", store.waiting("slow", 1)[0][0])
-    assert store.prune(0, ["quick", "slow"]) == 0
-    assert store.prune(2**62, ["quick", "slow"]) == 1
+    assert store.prune(DAY_S, ["quick", "slow"]) == 0
+    assert store.prune(0, ["quick", "slow"]) == 1
     assert [pick for _, pick in store.waiting("slow", 10)] == [pick_of(2)]
     assert store.add([pick_of(3)], {}) == [pick_of(3)]
     assert [pick for _, pick in store.waiting("quick", 10)] == [pick_of(3)]
@@ -80,10 +82,66 @@ def test_only_what_all_have_got_is_forgotten(path: Path) -> None:
 def test_looking_for_what_is_old_does_not_go_through_all_picks(path: Path) -> None:
     store = PickStore(path)
     store.add([pick_of(number) for number in range(5000)], {})
+    store.prune(DAY_S, [])
     looks: list[int] = []
     store._connection.set_progress_handler(lambda: looks.append(0), 100)
-    assert store.prune(0, []) == 0
+    assert store.prune(DAY_S, []) == 0
     assert len(looks) < 5
+
+
+class Steady:
+    """A clock that goes on when told to."""
+
+    def __init__(self) -> None:
+        self.now_s = 1000.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    st.lists(
+        st.one_of(
+            st.just("restart"),
+            st.floats(0.01, 3.0).map(lambda days: days * DAY_S),
+        ),
+        min_size=1,
+        max_size=20,
+    )
+)
+def test_a_pick_is_forgotten_once_daemons_have_run_for_so_long(
+    tmp_path_factory: pytest.TempPathFactory, steps: list[str | float]
+) -> None:
+    keep_s = 4 * DAY_S
+    path = tmp_path_factory.mktemp("store") / "picks.sqlite"
+    steady = Steady()
+    store = PickStore(path, steady)
+    store.prune(keep_s, [])
+    stored_s: dict[str, float] = {}
+    ran_s = lost_s = 0.0
+    for number, step in enumerate(steps):
+        if isinstance(step, str):
+            store.close()
+            # What was not noted at the end is not counted.
+            lost_s += AGE_STEP_S
+            # Another start of the machine: its clock begins anew.
+            steady = Steady()
+            store = PickStore(path, steady)
+        else:
+            # In steps, as the daemon does.
+            for _ in range(100):
+                steady.now_s += step / 100
+                store.prune(keep_s, [])
+            ran_s += step
+        pick = pick_of(number)
+        store.add([pick], {})
+        stored_s[pick.id] = ran_s
+        kept = {pick.id for pick in store.between(None, None)}
+        assert kept >= {key for key, since_s in stored_s.items() if ran_s - since_s < keep_s}
+        least_s = keep_s + lost_s + 2 * max(AGE_STEP_S, 3.0 * DAY_S / 100)
+        assert not kept & {key for key, since_s in stored_s.items() if ran_s - since_s > least_s}
+    store.close()
 
 
 @settings(max_examples=50, deadline=None)
@@ -162,16 +220,45 @@ def test_a_file_that_is_no_store_is_moved_aside(path: Path, damage: bytes) -> No
     assert [file.read_bytes() for file in moved] == ([damage] if damage else [])
 
 
-def test_a_page_in_the_middle_that_is_damaged_is_found(path: Path) -> None:
+def damage(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[8192:] = os.urandom(len(content) - 8192)
+    path.write_bytes(content)
+
+
+def test_after_an_end_that_was_not_in_order_a_damaged_page_is_found_at_once(
+    path: Path, tmp_path: Path
+) -> None:
+    store = PickStore(path)
+    store.add([pick_of(number) for number in range(300)], {})
+    store._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    store.add([pick_of(300)], {})
+    # As a process that was killed leaves it.
+    left = shutil.copytree(path.parent, tmp_path / "left") / path.name
+    store.close()
+    damage(left)
+    store = PickStore(left)
+    assert store.between(None, None) == []
+    assert list(left.parent.glob("picks.bad-*[0-9]"))
+    store.close()
+
+
+def test_a_page_that_is_damaged_between_two_runs_is_found_when_it_is_read(path: Path) -> None:
     store = PickStore(path)
     store.add([pick_of(number) for number in range(300)], {})
     store.close()
-    content = bytearray(path.read_bytes())
-    content[8192:12288] = os.urandom(4096)
-    path.write_bytes(content)
+    damage(path)
+    # The end was in order: no start reads all of a store for nothing.
+    store = PickStore(path)
+    with pytest.raises(StoreDamagedError):
+        store.between(None, None)
+    store.close()
     store = PickStore(path)
     assert store.between(None, None) == []
-    assert list(path.parent.glob("picks.bad-*"))
+    assert list(path.parent.glob("picks.bad-*[0-9]"))
+    store.close()
+    # The new one is trusted again.
+    assert not list(path.parent.glob("*.suspected"))
 
 
 def test_damage_while_it_is_used_is_not_waited_out(path: Path) -> None:
@@ -235,14 +322,29 @@ def test_a_document_with_a_wrong_byte_holds_nobody_up(
     store.close()
 
 
-def test_a_store_of_a_later_version_is_kept_and_not_touched(path: Path) -> None:
-    PickStore(path).close()
-    with sqlite3.connect(path) as connection:
+def set_version(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("PRAGMA user_version = 99")
+
+
+def test_a_store_of_a_later_version_is_refused_and_not_touched(path: Path) -> None:
     PickStore(path).close()
-    [moved] = path.parent.glob("picks.bad-*[0-9]")
-    with sqlite3.connect(moved) as connection:
-        assert connection.execute("PRAGMA user_version").fetchone() == (99,)
+    set_version(path)
+    before = path.read_bytes()
+    for _ in range(2):
+        with pytest.raises(NewerStoreError, match=r"picks\.sqlite: store version 99; this program knows 2"):
+            PickStore(path)
+    assert [(file.name, file.read_bytes()) for file in path.parent.iterdir()] == [(path.name, before)]
+
+
+def test_damage_is_not_taken_for_a_later_version(path: Path) -> None:
+    store = PickStore(path)
+    store.add([pick_of(number) for number in range(300)], {})
+    store.close()
+    set_version(path)
+    damage(path)
+    PickStore(path).close()
+    assert list(path.parent.glob("picks.bad-*[0-9]"))
 
 
 def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
