@@ -54,12 +54,16 @@ class Scripted:
                 received += piece
                 while b"\r" in received:
                     command, _, received = received.partition(b"\r")
+                    if not command.strip():
+                        continue
                     self.commands.append(command.strip())
                     word = command.split()[0]
                     if word == b"END":
                         self._then(sock)
                         continue
-                    answer = self._answers.get(word, b"OK\r\n")
+                    # What is told of a whole command counts more than what is told of its first word.
+                    whole = command.strip() in self._answers
+                    answer = self._answers.get(command.strip() if whole else word, b"OK\r\n")
                     for part in (
                         [answer[index : index + 1] for index in range(len(answer))]
                         if self._piecewise

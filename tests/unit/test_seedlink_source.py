@@ -5,11 +5,13 @@ import contextlib
 import os
 import resource
 import socket
+import ssl
 import threading
 import time
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
 from contextlib import ExitStack
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import obspy
@@ -24,6 +26,7 @@ from xiaod.replay import Faults, ReplayConfig
 from xiaod.replay.info import info_packets
 from xiaod.replay.records import load
 from xiaod.shard import ALONE, Shard, shard_of
+from xiaod.sources import greetings
 from xiaod.sources.discovery import DiscoveryError, discover, parse_streams
 from xiaod.sources.seedlink import SeedLinkSource
 
@@ -316,16 +319,37 @@ def test_what_is_listed_later_is_expected_later_without_a_new_connection(frames:
             assert "new streams: BW.WETR" in run.wait_for("disconnected")[0].detail
 
 
-def test_a_position_that_is_not_accepted_falls_back_to_live(frames: list[bytes]) -> None:
-    with Scripted(lambda sock: sock.sendall(frames[0])) as server:
+@pytest.mark.parametrize(
+    ("refused", "asked", "lost"),
+    [
+        ([], [b"DATA 000006 2009,08,24,00,20,03"], False),
+        ([b"DATA 000006 2009,08,24,00,20,03"], [b"DATA 000006"], False),
+        ([b"DATA 000006 2009,08,24,00,20,03", b"DATA 000006"], [b"TIME 2009,08,24,00,20,03"], False),
+        ([b"DATA 000006 2009,08,24,00,20,03", b"DATA 000006", b"TIME"], [b"DATA"], True),
+    ],
+)
+def test_a_position_is_given_up_only_when_the_server_takes_no_form_of_it(
+    frames: list[bytes], refused: list[bytes], asked: list[bytes], lost: bool
+) -> None:
+    answers = dict.fromkeys(refused, b"ERROR\r\n")
+    with Scripted(lambda sock: sock.sendall(frames[0]), answers) as server:
         config = SeedLinkConfig(server=f"127.0.0.1:{server.port}", streams=("BW.RJOB..EH?",))
-        server._answers[b"DATA"] = b"ERROR\r\n"
         made = SeedLinkSource(config, resume={("BW", "RJOB"): (5, 1_251_073_203_000_000_000)})
         with Run(made) as run:
-            wait_until(lambda: server.commands.count(b"DATA") >= 1, "plain DATA")
-            server._answers[b"DATA"] = b"OK\r\n"
-            assert b"DATA 000006 2009,08,24,00,20,03" in server.commands
-            run.wait_for("connecting", 2)
+            [streaming] = run.wait_for("streaming")
+    assert ("not resumed, live from now: BW.RJOB" in streaming.detail) is lost
+    begun = [line for line in server.commands if line.startswith((b"DATA", b"TIME"))]
+    assert begun[-1:] == asked
+    assert len(begun) == len(refused) + 1
+
+
+def test_an_odd_reply_costs_one_station(frames: list[bytes]) -> None:
+    answers = {b"STATION  ODD BW": b"ERROR UNAUTHORIZED no access\r\n", b"STATION  SHY BW": b"\x00?\n"}
+    with Scripted(lambda sock: sock.sendall(frames[0]), answers) as server:
+        streams = ["BW.ODD..EHZ", "BW.RJOB..EH?", "BW.SHY..EHZ"]
+        with Run(source(server.port, streams=streams)) as run:
+            wait_until(lambda: run.segments, "a packet", 20)
+            assert run.changes("streaming")[0].detail.endswith("refused: BW.ODD BW.SHY")
 
 
 def test_replies_in_pieces_and_packets_behind_them(frames: list[bytes]) -> None:
@@ -385,13 +409,82 @@ def test_records_of_several_lengths_at_one_server(frames: list[bytes]) -> None:
 
 
 def test_a_server_that_sends_anything_but_seedlink_is_left() -> None:
-    with (
-        Scripted(lambda sock: None, {b"HELLO": b"HTTP/1.1 400 Bad Request\r\n\r\n"}) as server,
-        Run(source(server.port)) as run,
-    ):
-        assert "no SeedLink server" in run.wait_for("refused")[0].detail
     with Scripted(lambda sock: sock.sendall(b"x" * 100_000)) as server, Run(source(server.port)) as run:
         assert "without a packet" in run.wait_for("disconnected")[0].detail
+
+
+def refusal_of(**keys: object) -> str:
+    with Run(source(0, ALONE, **keys)) as run:
+        return run.wait_for("refused")[0].detail
+
+
+class TestNoSeedLinkThree:
+    """Each message says what is there, and what to change."""
+
+    def test_a_web_server_of_the_standard_library(self) -> None:
+        with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as server:
+            serving = threading.Thread(target=server.serve_forever, daemon=True)
+            serving.start()
+            detail = refusal_of(server=f"127.0.0.1:{server.server_port}", connect_timeout_s=0.5)
+            server.shutdown()
+        assert detail.endswith("an HTTP server answers; SeedLink has a port of its own, 18000 by custom")
+
+    def test_a_web_server_that_answers_at_once(self) -> None:
+        with Scripted(lambda sock: None, {b"HELLO": b"HTTP/1.1 400 Bad Request\r\n\r\n"}) as server:
+            detail = refusal_of(server=f"127.0.0.1:{server.port}")
+        assert detail.startswith("no SeedLink server: an HTTP server answers")
+
+    def test_tls(self) -> None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+
+        def accept(listening: socket.socket) -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    sock, _ = listening.accept()
+                    with sock, contextlib.suppress(OSError):
+                        context.wrap_socket(sock, server_side=True)
+
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            threading.Thread(target=accept, args=(listening,), daemon=True).start()
+            detail = refusal_of(server=f"127.0.0.1:{listening.getsockname()[1]}")
+            listening.shutdown(socket.SHUT_RDWR)
+        assert "speaks TLS, and SeedLink is spoken in the clear here" in detail
+        assert "stunnel" in detail
+
+    @pytest.mark.parametrize("answer", [b"", b"HELLO? Who is there"])
+    def test_what_does_not_know_hello(self, answer: bytes) -> None:
+        with Scripted(lambda sock: None, {b"HELLO": answer}) as server:
+            detail = refusal_of(server=f"127.0.0.1:{server.port}", connect_timeout_s=0.3)
+        assert detail.startswith("no answer to 'HELLO' within 0.3 s: whatever listens at 127")
+        assert "18000 by custom" in detail
+
+    def test_seedlink_4_alone(self) -> None:
+        hello = b"SeedLink v4.0 (scripted/1) :: SLPROTO:4.0 TIME\r\ntest\r\n"
+        with Scripted(lambda sock: None, {b"HELLO": hello}) as server:
+            detail = refusal_of(server=f"127.0.0.1:{server.port}")
+            assert "speaks SeedLink 4 only" in detail
+            assert "slink2dali" in detail
+            with pytest.raises(DiscoveryError, match="speaks SeedLink 4 only"):
+                discover(f"127.0.0.1:{server.port}", 3.0)
+
+    @pytest.mark.parametrize(
+        "hello",
+        [
+            "SeedLink v4.0 (RingServer/4.5.3) :: SLPROTO:4.0 SLPROTO:3.1 CAP WS:13", "SeedLink v3.1 (2020.122)",
+            "SeedLink v3.3 (2021) :: SLPROTO:3.1 CAP EXTREPLY NSWILDCARD BATCH WS:13", "SeedLink v2.5 (old)", "SeedLink vX",
+        ],
+    )  # fmt: skip
+    def test_servers_that_speak_3_are_taken(self, hello: str) -> None:
+        assert greetings.newer(hello) == ""
+
+    def test_a_name_of_multicast_dns(self) -> None:
+        detail = refusal_of(server="no-such-shake.local:18000")
+        assert "the name no-such-shake.local has no address here" in detail
+        assert "avahi-daemon" in detail
+        assert "IP address" in detail
+
+    def test_another_name(self) -> None:
+        assert "look at its spelling" in refusal_of(server="no-such-host.invalid:18000")
 
 
 def test_file_descriptors_beyond_select(event: tuple[Path, int]) -> None:

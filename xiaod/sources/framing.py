@@ -39,6 +39,10 @@ class LinkError(Exception):
     """The connection is of no use any more; the message says why."""
 
 
+class ClosedError(LinkError):
+    """The server has closed the connection."""
+
+
 class EndOfDataError(LinkError):
     """The server has sent all that was asked for."""
 

@@ -1,13 +1,14 @@
 """One connection to a SeedLink 3 server: ObsPy's handshake on a socket that can be trusted.
 
-This file relies on ObsPy 1.5's ``SeedLinkConnection``: it uses ``say_hello``, ``config_link`` (with ``negotiate_multi_station`` and the
-list ``streams``), ``send_info_request`` and ``check_version`` as they are, and puts its own in place of ``connect``, ``send_data``,
-``negotiate_station`` and ``disconnect``. It does not use ``collect``. What that guards against:
+This file relies on ObsPy 1.5's ``SeedLinkConnection``: it uses ``say_hello``, ``send_info_request`` and ``check_version`` as they are,
+and puts its own in place of ``connect``, ``send_data``, ``config_link`` and ``disconnect``. It does not use ``collect``. What that
+guards against:
 
 - ``connect`` has no time-out unless told and knows only IPv4; ``select`` fails for descriptors of 1024 and above;
 - a reply that comes in two pieces, or with the first packets behind it, is taken for a wrong one;
 - an end of file is taken for "nothing yet", a blocking read cannot be interrupted, keep-alives are not sent meanwhile;
 - sequence numbers do not wrap in ``DATA``, and its time is text where bytes are wanted;
+- an odd reply to ``STATION`` costs all stations, and asking for very many takes a time that grows with their square;
 - a state file is rewritten for every packet;
 - records are taken to have 512 bytes: :mod:`xiaod.sources.framing` goes by their headers.
 
@@ -15,29 +16,35 @@ list ``streams``), ``send_info_request`` and ``check_version`` as they are, and 
 'localhost:18000'
 """
 
+import contextlib
 import encodings.idna  # noqa: F401  getaddrinfo looks for it in the thread that connects
 import errno
 import logging
 import os
 import select
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 
 from obspy.clients.seedlink.client.seedlinkconnection import SeedLinkConnection
-from obspy.clients.seedlink.client.slnetstation import SLNetStation
 from obspy.clients.seedlink.seedlinkexception import SeedLinkException
 
-from xiaod.sources.framing import Frame, Framing, LinkError
+from xiaod.sources import greetings
+from xiaod.sources.framing import ClosedError, Frame, Framing, LinkError
 from xiaod.sources.patterns import Subscription
 from xiaod.timebase import NS_PER_S
 
 SEQUENCE_MODULUS = 1 << 24
+MULTI_STATION_VERSION = 2.5
+"""First version of SeedLink with STATION."""
 SLICE_S = 0.25
 """Longest wait in one system call, so that a stop is noticed soon."""
 READ_BYTES = 1 << 16
 MAX_REPLY_BYTES = 4096
+LOOK_AGAIN_S = 1.0
+"""Wait for what a server that does not know HELLO says to an empty line."""
 TCP_KEEPALIVE_S = (60, 20, 3)
 """Idle time, interval and number of TCP's own keep-alives."""
 
@@ -68,29 +75,31 @@ class Link(SeedLinkConnection):  # type: ignore[misc]  # ObsPy is not typed
         """Stations that the server did not accept."""
         self.not_resumed: list[str] = []
         """Stations whose position the server did not accept, and which go on from now."""
-        self.accepted: list[str] = []
         self.greeting = ""
         """The server's answer to HELLO."""
-        self._failed: Exception | None = None
-        """Why nothing more can be said on this connection."""
-        self._positions: Mapping[tuple[str, str], Position] = {}
-        self._begin_ns: int | None = None
 
     def connect(self) -> None:
         """Open the connection and say HELLO.
 
         Raises:
             OSError: when the connection cannot be opened in time.
-            LinkError: when what answers is not a SeedLink server.
+            LinkError: when the name cannot be resolved, or what answers is no server of SeedLink 3; with what to do about it.
             Stopped: when a stop was asked for meanwhile.
         """
-        host, _, port = self.sladdr.rpartition(":")
-        self.socket = self._open(host.strip("[]"), int(port))
+        self._open()
         self.heard_s = time.monotonic()
         try:
             self.say_hello()
         except SeedLinkException as error:
-            raise LinkError(f"no SeedLink server: {error.value}") from error
+            advice = greetings.foreign(self.greeting.encode()) or error.value
+            raise LinkError(f"no SeedLink server: {advice}") from error
+        except (LinkError, ConnectionError) as error:
+            advice = greetings.foreign(self._further_words()) or greetings.unheard(
+                self.sladdr, self._is_tls()
+            )
+            raise LinkError(f"{error}: {advice}") from error
+        if newer := greetings.newer(self.greeting):
+            raise LinkError(newer)
 
     def subscribe(
         self,
@@ -108,63 +117,67 @@ class Link(SeedLinkConnection):  # type: ignore[misc]  # ObsPy is not typed
         Raises:
             LinkError: when the server accepts none of them.
         """
-        self._positions = positions
-        self._begin_ns = begin_ns
-        for item in subscriptions:
-            self.add_stream(item.network, item.station, " ".join(item.selectors), -1, None)
-        try:
-            self.config_link()
-        except SeedLinkException as error:
-            raise LinkError(f"subscription failed: {error.value}") from error
-        accepted = set(self.accepted)
-        self.refused = [
-            name for item in subscriptions if (name := f"{item.network}.{item.station}") not in accepted
-        ]
+        self.negotiate(subscriptions, positions, begin_ns)
+        if len(self.refused) == len(subscriptions):
+            raise LinkError("no stations accepted")
+        self.send_data(b"END\r", self.sladdr, 0)
 
-    def negotiate_station(self, stream: SLNetStation) -> None:
-        """Send SELECT for each selector, then DATA or TIME (SeedLink 3, multi-station mode); called by ObsPy."""
-        name = f"{stream.net}.{stream.station}"
-        taken = sum(self._command(f"SELECT {selector}") for selector in stream.get_selectors())
-        if not taken:
-            raise SeedLinkException(f"{name}: no selector accepted")
-        position = self._positions.get((stream.net, stream.station))
-        if position is not None:
-            sequence, time_ns = position
-            command = "TIME" if sequence is None else f"DATA {(sequence + 1) % SEQUENCE_MODULUS:06X}"
-            if self._command(f"{command} {_seedlink_time(time_ns)}"):
-                self.accepted.append(name)
-                return
-            self.not_resumed.append(name)
-        from_now = self._begin_ns is None or position is not None
-        if not self._command("DATA" if from_now else f"TIME {_seedlink_time(self._begin_ns or 0)}"):
-            raise SeedLinkException(f"{name}: neither TIME nor DATA accepted")
-        self.accepted.append(name)
+    def negotiate(
+        self,
+        subscriptions: Sequence[Subscription],
+        positions: Mapping[tuple[str, str], Position],
+        begin_ns: int | None,
+    ) -> None:
+        """The same without the flow of data: what is accepted, refused and not resumed is known afterwards."""
+        if self.check_version(MULTI_STATION_VERSION) < 0:
+            raise LinkError(
+                f"SeedLink {self.server_version} knows one station only; a server of version 3 is needed"
+            )
+        for item in subscriptions:
+            name = f"{item.network}.{item.station}"
+            position = positions.get(
+                (item.network, item.station), None if begin_ns is None else (None, begin_ns)
+            )
+            # The blanks are ObsPy's: servers are used to them.
+            taken = self._command(f"STATION  {item.station} {item.network}") and sum(
+                self._command(f"SELECT {selector}") for selector in item.selectors
+            )
+            if not taken:
+                self.refused.append(name)
+                continue
+            if position is not None:
+                if self._resumed(position):
+                    continue
+                self.not_resumed.append(name)
+            if not self._command("DATA"):
+                self.refused.append(name)
+
+    def _resumed(self, position: Position) -> bool:
+        """Whether the server goes on behind a packet, or begins at a time (SeedLink 3, DATA and TIME)."""
+        sequence, time_ns = position
+        moment = _seedlink_time(time_ns)
+        if sequence is not None:
+            number = f"{(sequence + 1) % SEQUENCE_MODULUS:06X}"
+            # Some servers do not know the time behind the number.
+            if self._command(f"DATA {number} {moment}") or self._command(f"DATA {number}"):
+                return True
+        return self._command(f"TIME {moment}")
 
     def send_data(self, sendbytes: bytes, code: str, resplen: int) -> bytes:
         """Send a command and, if ``resplen`` is above 0, read its whole reply; called by ObsPy.
 
         Raises:
-            LinkError, Stopped, OSError: when the reply does not come, and from then on: ObsPy takes the error for that of one station
-                and goes on with the next, whose replies would be taken for those of others.
+            LinkError, Stopped, OSError: when the reply does not come. The connection is then of no use: a reply that comes late would be
+                taken for that of the next command.
         """
         del code
-        if self._failed is not None:
-            raise self._failed
-        try:
-            return self._exchange(sendbytes, resplen)
-        except Exception as error:
-            self._failed = error
-            raise
-
-    def _exchange(self, sendbytes: bytes, resplen: int) -> bytes:
         until_s = time.monotonic() + self._limit_s
         rest = memoryview(sendbytes)
         while rest:
             self._wait(select.POLLOUT, until_s, "the server does not read")
             rest = rest[self._opened().send(rest) :]
         hello = sendbytes.startswith(b"HELLO")
-        lines = 0 if resplen <= 0 else 2 if hello else 1
-        reply = b"".join(self._line(until_s, sendbytes) for _ in range(lines))
+        reply = self._lines(0 if resplen <= 0 else 2 if hello else 1, until_s, sendbytes)
         if hello:
             self.greeting = reply.decode("ascii", "replace")
         return reply
@@ -208,10 +221,33 @@ class Link(SeedLinkConnection):  # type: ignore[misc]  # ObsPy is not typed
             # Who takes them may have had to wait: silence counts from when it is listened for again.
             self.heard_s = time.monotonic()
 
-    def _open(self, host: str, port: int) -> socket.socket:
+    def _is_tls(self) -> bool:
+        """Whether a handshake of TLS begins where HELLO has not been heard: most servers close such a connection without a word."""
+        self.disconnect()
+        context = ssl.create_default_context()
+        # Nothing is sent or believed, so nobody has to prove anything.
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        try:
+            self._open()
+            self._opened().settimeout(LOOK_AGAIN_S)
+            with context.wrap_socket(self._opened()):
+                return True
+        except ssl.SSLError as error:
+            # An alert is spoken in TLS as well; a text is not.
+            return error.reason != "WRONG_VERSION_NUMBER"
+        except (OSError, LinkError):
+            return False
+
+    def _open(self) -> None:
+        host, _, port = self.sladdr.rpartition(":")
+        host = host.strip("[]")
         until_s = time.monotonic() + self._limit_s
         problem: OSError = TimeoutError(f"no connection within {self._limit_s:g} s")
-        for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+        try:
+            addresses = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)
+        except socket.gaierror as error:
+            raise LinkError(greetings.unresolved(host, error.strerror or str(error))) from error
+        for family, kind, protocol, _, address in addresses:
             sock = socket.socket(family, kind, protocol)
             try:
                 _set_keepalive(sock)
@@ -222,7 +258,7 @@ class Link(SeedLinkConnection):  # type: ignore[misc]  # ObsPy is not typed
                     self._wait(select.POLLOUT, until_s, f"no connection within {self._limit_s:g} s")
                     code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
                 if code == 0:
-                    return sock
+                    return
                 problem = OSError(code, os.strerror(code))
             except LinkError as error:
                 problem = TimeoutError(str(error))
@@ -244,16 +280,29 @@ class Link(SeedLinkConnection):  # type: ignore[misc]  # ObsPy is not typed
         reply: bytes = self.send_data(text.encode("ascii") + b"\r", self.sladdr, MAX_REPLY_BYTES)
         return reply.strip().upper() == b"OK"
 
-    def _line(self, until_s: float, command: bytes) -> bytes:
-        while (end := self._received.find(b"\n")) < 0:
+    def _lines(self, count: int, until_s: float, command: bytes) -> bytes:
+        while self._received.count(b"\n") < count:
             if len(self._received) > MAX_REPLY_BYTES:
                 raise LinkError(f"answers {command!r} with {bytes(self._received[:40])!r}...")
             if time.monotonic() > until_s:
                 raise LinkError(f"no answer to {command.strip().decode()!r} within {self._limit_s:g} s")
             self._fill(SLICE_S)
-        line = bytes(self._received[: end + 1])
-        del self._received[: end + 1]
-        return line
+        end = 0
+        for _ in range(count):
+            end = self._received.index(b"\n", end) + 1
+        reply = bytes(self._received[:end])
+        del self._received[:end]
+        return reply
+
+    def _further_words(self) -> bytes:
+        """What came in place of an answer to HELLO, or comes when the line is ended as others end theirs."""
+        with contextlib.suppress(OSError, LinkError):
+            until_s = time.monotonic() + LOOK_AGAIN_S
+            if not self._received and self.socket is not None:
+                self._opened().send(b"\n\r\n")
+            while not self._received and time.monotonic() < until_s:
+                self._fill(SLICE_S)
+        return bytes(self._received)
 
     def _fill(self, wait_s: float) -> bool:
         """Read what there is; False when nothing came in time."""
@@ -269,7 +318,7 @@ class Link(SeedLinkConnection):  # type: ignore[misc]  # ObsPy is not typed
         except BlockingIOError:
             return False
         if not piece:
-            raise LinkError("the server closed the connection")
+            raise ClosedError("the server closed the connection")
         self._received += piece
         self.heard_s = time.monotonic()
         return True

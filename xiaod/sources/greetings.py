@@ -1,0 +1,69 @@
+"""What answers at an address when it is not the server that was meant: said so that the reader knows what to change.
+
+>>> foreign(b"HTTP/1.1 400 Bad Request")
+'an HTTP server answers; SeedLink has a port of its own, 18000 by custom'
+>>> newer("SeedLink v3.1 (2020.122) :: SLPROTO:3.1")
+''
+"""
+
+import re
+
+PLAIN_PORT = 18000
+"""Customary port of SeedLink in the clear."""
+
+_HTTP = re.compile(rb"\s*(?:HTTP/|<!doctype html|<html)", re.IGNORECASE)
+_VERSION = re.compile(r"SeedLink v(\d+)", re.IGNORECASE)
+_PROTOCOL = re.compile(r"SLPROTO:(\d+)")
+
+
+def foreign(words: bytes) -> str:
+    """What it is that speaks so in place of SeedLink, and what to do; empty when that is not known."""
+    if _HTTP.match(words):
+        return f"an HTTP server answers; SeedLink has a port of its own, {PLAIN_PORT} by custom"
+    return ""
+
+
+def unheard(address: str, tls: bool) -> str:
+    """What to do when nothing answers HELLO; ``tls``: whether a handshake of TLS is answered."""
+    if tls:
+        return (
+            f"{address} speaks TLS, and SeedLink is spoken in the clear here: take the server's plain port ({PLAIN_PORT} by custom), "
+            "or let stunnel open the TLS connection and give its local end as server"
+        )
+    return f"whatever listens at {address} does not speak SeedLink, which has port {PLAIN_PORT} by custom"
+
+
+def newer(greeting: str) -> str:
+    """What to do about a server that does not speak SeedLink 3, by its answer to HELLO; empty when it does.
+
+    Source: SeedLink 4.0, HELLO: ``SeedLink v4.0 (...) :: SLPROTO:4.0 SLPROTO:3.1``, each protocol that is spoken.
+
+    >>> newer("SeedLink v4.0 (x) :: SLPROTO:4.0 SLPROTO:3.1"), "SeedLink 4" in newer("SeedLink v4.0 (x) :: SLPROTO:4.0 CAP")
+    ('', True)
+    """
+    version = _VERSION.match(greeting)
+    spoken = {int(number) for number in _PROTOCOL.findall(greeting)} or {int(version[1]) if version else 3}
+    # Version 2.5 and later have what is needed of 3.
+    if min(spoken) <= 3:
+        return ""
+    return (
+        f"the server speaks SeedLink {min(spoken)} only, and SeedLink 3 is spoken here: "
+        "ask its operator whether version 3 can be switched on, "
+        "or let a ringserver collect from it (with slink2dali) and give that as server"
+    )
+
+
+def unresolved(host: str, reason: str) -> str:
+    """What to do about a name without an address.
+
+    >>> unresolved("rs.local", "Name or service not known").split(":")[0]
+    'the name rs.local has no address here (Name or service not known)'
+    """
+    if host.lower().rstrip(".").endswith(".local"):
+        advice = (
+            "names in .local are asked for by multicast DNS: install avahi-daemon and libnss-mdns, or give the IP address of the device; "
+            "in a container, and beyond a router, only the address works"
+        )
+    else:
+        advice = "look at its spelling and at the DNS of this machine, or give the IP address"
+    return f"the name {host} has no address here ({reason}): {advice}"
