@@ -368,6 +368,19 @@ class TestJsonLines:
             "picks.20231115.jsonl", "picks.20231116.jsonl", "picks.jsonl",
         ]  # fmt: skip
 
+    def test_files_of_a_clock_that_was_ahead_do_not_push_out_those_that_follow(self, tmp_path: Path) -> None:
+        sink = self.made(tmp_path / "picks.jsonl", rotate="size", rotate_mb=0.0005, keep_files=2)
+        year_ns = 365 * DAY_NS
+        for number, now_ns in enumerate(
+            [NOW_NS + year_ns] * 4 + [NOW_NS, NOW_NS + DAY_NS, NOW_NS + 2 * DAY_NS]
+        ):
+            sink.deliver([pick(number)], now_ns)
+        sink.close()
+        found = [json.loads(file.read_text())["id"] for file in tmp_path.iterdir()]
+        # The newest three, and of the year ahead what was kept then.
+        assert {pick(number).id for number in (4, 5, 6)} <= set(found)
+        assert len(found) == 5
+
     def test_sizes_are_rotated_and_nothing_is_overwritten(self, tmp_path: Path) -> None:
         path = tmp_path / "picks.jsonl"
         sink = self.made(path, rotate="size", rotate_mb=0.0005, fsync="always")

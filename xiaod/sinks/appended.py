@@ -241,9 +241,11 @@ class AppendingSink:
         self.close()
         if not path.stat().st_size:
             return
-        path.rename(free_name(path, stamp))
+        made = path.rename(free_name(path, stamp))
         if self._config.keep_files:
-            for old in rotated_files(path)[: -self._config.keep_files]:
+            # Names of a time when the clock was ahead sort behind this one: they must not push it out.
+            counted = [file for file in rotated_files(path) if file.name <= made.name]
+            for old in counted[: -self._config.keep_files]:
                 old.unlink(missing_ok=True)
 
 
