@@ -1,18 +1,12 @@
 """Source and sinks begin at once, each in its thread, with everything still to be imported."""
 
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
-
-import pytest
 
 from tests.contract.test_sinks import pick
 from tests.end_to_end.harness import Daemon, Server, wait_until
 from tests.end_to_end.test_faults import source_at
-from tests.endpoint import Answer, Endpoint
-from tests.mosquitto import Mosquitto
-from tests.natsserver import NatsServer
+from tests.everysink import EverySink
 from xiaod.replay import ReplayConfig
 from xiaod.sinks import SINKS
 from xiaod.store import STORE, PickStore
@@ -21,23 +15,6 @@ STARTS = 3
 """Which thread comes first is chance; what it imports is seen whether or not that does harm this time."""
 WAITING = 3
 """Picks that each sink has not got yet at each start."""
-
-
-@pytest.fixture
-def sinks(tmp_path: Path) -> Iterator[list[dict[str, Any]]]:
-    """One sink of each kind, that works."""
-    nats = NatsServer(tmp_path / "nats", "-js")
-    with Mosquitto(tmp_path / "broker") as broker, nats, Endpoint([Answer(200)]) as endpoint:
-        keys: dict[str, dict[str, Any]] = {
-            "console": {},
-            "quakeml": {"folder": str(tmp_path / "quakeml")},
-            "scml": {"folder": str(tmp_path / "scml")},
-            "mqtt": {"server": broker.server},
-            "webhook": {"url": endpoint.url.replace("127.0.0.1", "localhost")},
-            "nats": {"servers": [nats.server], "stream": {"create": True}},
-            **{kind: {"path": str(tmp_path / kind)} for kind in ("jsonl", "anss", "table")},
-        }
-        yield [{"kind": kind, "name": kind, **keys[kind]} for kind in SINKS]
 
 
 def leave_backlog(store_path: Path, start: int) -> None:
@@ -50,10 +27,13 @@ def leave_backlog(store_path: Path, start: int) -> None:
 
 
 def test_source_and_sinks_that_all_begin_cold_import_nothing_in_their_threads(
-    tmp_path: Path, sinks: list[dict[str, Any]]
+    tmp_path: Path,
 ) -> None:
     imports = tmp_path / "imports"
-    with Server(ReplayConfig(inputs=("example",), port=0, speed=20.0, loop=True)) as server:
+    with (
+        EverySink(tmp_path) as every,
+        Server(ReplayConfig(inputs=("example",), port=0, speed=20.0, loop=True)) as server,
+    ):
         source = source_at(server.port, server=f"localhost:{server.port}", streams=["B?.*.*.EH?"])
         for start in range(STARTS):
             leave_backlog(tmp_path / "state" / STORE, start)
@@ -62,7 +42,7 @@ def test_source_and_sinks_that_all_begin_cold_import_nothing_in_their_threads(
                 command=[sys.executable, "-m", "tests.end_to_end.cold"],
                 environment={"IMPORTS_FILE": str(imports)},
                 sources=[source],
-                sinks=sinks,
+                sinks=every.configuration(),
             ) as daemon:
                 daemon.wait_for_records(1)
                 wait_until(
