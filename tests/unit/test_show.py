@@ -1,8 +1,9 @@
 """What ``xiaod show`` prints is the whole configuration, is one again, and holds no secret."""
 
 import json
+from base64 import b64encode
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
@@ -10,10 +11,12 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from xiaod.cli import main
-from xiaod.config import Config, Model
+from xiaod.config import Config, Model, SinkConfig
 from xiaod.config.masked import MASK, mask
 from xiaod.configfile import load_config, parse_config, yaml_text
+from xiaod.sinks import SINKS
 
+HUSH = b64encode(b"hunter2" * 4).decode()
 REFERENCE = Path(__file__).parents[2] / "config.yaml"
 
 
@@ -76,22 +79,36 @@ def test_secrets_of_every_sink_are_masked_and_the_rest_is_a_configuration(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     secret = "hunter2"  # noqa: S105  the one that must not be seen
-    content = {
+    content: dict[str, list[dict[str, Any]]] = {
         "sources": [{"server": "a"}],
         "sinks": [
             {"kind": "webhook", "url": f"https://me:{secret}@example.org:8443/{secret}?key={secret}", "headers": {"Authorization": secret}},
             {"kind": "webhook", "name": "variable", "url": "${WEBHOOK}"},
             {"kind": "mqtt", "server": "broker", "username": "me", "password": secret},
+            {"kind": "webhook", "name": "signed", "url": "https://example.org", "secret": f"whsec_{HUSH}"},
             {"kind": "nats", "servers": ["nats://a"], "token": secret},
+            {"kind": "nats", "name": "user", "servers": ["nats://a"], "username": "me", "password": secret},
+            *({"kind": kind, "path": f"picks.{kind}"} for kind in ("jsonl", "anss", "table")),
+            *({"kind": kind, "folder": kind} for kind in ("quakeml", "scml")),
+            {"kind": "console"},
         ],
     }  # fmt: skip
+    given = {(sink["kind"], key) for sink in content["sinks"] for key in sink}
+    assert {kind for kind, _ in given} == set(SINKS)
+    for model in get_args(get_args(SinkConfig)[0]):
+        [kind] = get_args(model.model_fields["kind"].annotation)
+        for key, field in model.model_fields.items():
+            assert "SecretStr" not in repr(field.annotation) or (kind, key) in given
     path = tmp_path / "config.yaml"
     path.write_text(yaml_text(content), encoding="utf-8")
     for style in ("yaml", "json"):
         assert main(["show", "--config", str(path), "--format", style]) == 0
         shown = capsys.readouterr().out
         assert secret not in shown
+        assert HUSH not in shown
         assert f"https://example.org:8443/{MASK}" in shown
         assert "${WEBHOOK}" in shown
         config = parse_config(shown, "shown")
-        assert [sink.name for sink in config.sinks] == ["webhook", "variable", "mqtt", "nats"]
+        assert [sink.name for sink in config.sinks] == [
+            sink.get("name", sink["kind"]) for sink in content["sinks"]
+        ]
