@@ -6,7 +6,7 @@
 ('micro', [])
 """
 
-from models.weights import resolve
+from models.weights import resolve, stateful_twin
 from xiaod.config import Config, SinkConfig
 from xiaod.engines import ENGINES, Engine
 from xiaod.engines.errors import ModelError
@@ -20,13 +20,18 @@ def open_engine(config: Config) -> Engine:
     """Load the configured engine and model.
 
     Raises:
-        ModelError: when the model cannot be used, or does not fit the configured windows.
+        ModelError: when the model cannot be used, or does not fit the configured windows; the message begins with the place in the
+            configuration.
     """
+    where = config.origin.where
     try:
         path = resolve(config.engine.model, stateful=config.engine.kind == "stateful")
     except FileNotFoundError as error:
-        raise ModelError(f"engine.model: {error}") from error
-    engine: Engine = load(ENGINES, config.engine.kind)(path, threads=config.engine.threads)
+        raise ModelError(f"{where('engine', 'model')}: {error}") from error
+    try:
+        engine: Engine = load(ENGINES, config.engine.kind)(path, threads=config.engine.threads)
+    except ModelError as error:
+        raise ModelError(f"{where('engine', error.key)}: {error}", error.key) from error
     _fit(config, engine)
     return engine
 
@@ -35,20 +40,29 @@ def _fit(config: Config, engine: Engine) -> None:
     """Refuse windows of a length that the model cannot use."""
     length, spec = samples_from_s(config.windows.length_s), engine.spec
     rate_hz = spec.sampling_rate_hz
+    where = config.origin.where("windows", "length_s")
     if engine.stateful:
         needed = stream_window(spec.delay_samples, spec.chunk_samples, samples_from_s(config.windows.hop_s))
         if length < needed:
             raise ModelError(
-                f"windows.length_s: {config.windows.length_s:g} s; model {spec.name}, which is "
+                f"{where}: {config.windows.length_s:g} s; model {spec.name}, which is "
                 f"{spec.delay_samples / rate_hz:g} s late, needs at least {needed / rate_hz:g} s"
             )
         return
     lengths = sorted({spec.window_samples, *spec.lengths})
-    if not lengths[0] <= length <= lengths[-1]:
-        taken = " to ".join(f"{samples / rate_hz:g}" for samples in dict.fromkeys((lengths[0], lengths[-1])))
+    if lengths[0] <= length <= lengths[-1]:
+        return
+    taken = " to ".join(f"{samples / rate_hz:g}" for samples in dict.fromkeys((lengths[0], lengths[-1])))
+    if (twin := stateful_twin(config.engine.model)) is not None:
         raise ModelError(
-            f"windows.length_s: {config.windows.length_s:g} s; model {spec.name} takes windows of {taken} s"
+            f"{config.origin.where('engine', 'kind')}: {config.engine.kind}; model {spec.name} is one that streams: "
+            f"engine: {{kind: stateful, model: {twin}}} runs it (in windows it takes only those of {taken} s)"
         )
+    nearest = min(max(length, lengths[0]), lengths[-1]) / rate_hz
+    raise ModelError(
+        f"{where}: {config.windows.length_s:g} s; model {spec.name} takes windows of {taken} s, as it was trained: "
+        f"windows: {{length_s: {nearest:.1f}}} uses it"
+    )
 
 
 def open_sinks(config: Config) -> list[Sink]:
@@ -64,11 +78,21 @@ def open_sink(config: Config, sink: SinkConfig) -> Sink:
     """Make one sink; nothing is opened before it delivers.
 
     Raises:
-        SinkError: when a package is missing or cannot be loaded, or a secret cannot be read.
+        SinkError: when a package is missing or cannot be loaded, or a secret cannot be read; the message begins with file and line of
+            the configuration.
     """
+    beginning = f"sinks: {sink.name}: "
     try:
         made: Sink = load(SINKS, sink.kind)(sink, config.agency)
     except (MissingExtraError, ImportError) as error:
         # Also a library that is there and cannot be loaded: a reload that asks for it is refused, and ends nothing.
-        raise SinkError(f"sinks: {sink.name}: {error}") from error
+        raise SinkError(f"{_line_of(config, sink, 'kind')}{beginning}{error}") from error
+    except SinkError as error:
+        key = str(error).removeprefix(beginning).partition(":")[0]
+        raise SinkError(f"{_line_of(config, sink, key)}{error}") from error
     return made
+
+
+def _line_of(config: Config, sink: SinkConfig, key: str) -> str:
+    number = next((number for number, one in enumerate(config.sinks) if one.name == sink.name), None)
+    return "" if number is None else config.origin.beginning("sinks", number, *key.split("."))

@@ -12,6 +12,7 @@ import asyncio
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
@@ -165,7 +166,8 @@ def offline_config(config_path: Path | None, model: str | None) -> Config:
     if model is None:
         return config
     engine = EngineConfig.model_validate({**config.engine.model_dump(), "model": model})
-    return config.model_copy(update={"engine": engine})
+    origin = replace(config.origin, given={**config.origin.given, ("engine", "model"): "--model"})
+    return config.model_copy(update={"engine": engine}).read_from(origin)
 
 
 def output_stream(output: Path | None) -> AbstractContextManager[IO[str]]:

@@ -38,6 +38,15 @@ def shipped(stateful: bool = False) -> dict[str, str]:
     return dict(sorted(hashes.items()))
 
 
+def stateful_twin(model: str) -> str | None:
+    """What names the stateful form of a model that is named so too; None when there is none."""
+    path = Path(model)
+    if path.suffix == SUFFIX:
+        twin = path.with_suffix(STATEFUL_SUFFIX)
+        return str(twin) if twin.is_file() else None
+    return model if path.name == model and stateful_path(model).is_file() else None
+
+
 def resolve(model: str, stateful: bool = False) -> Path:
     """Path of a model given as the name of a shipped one or as the path of a file.
 
@@ -48,8 +57,14 @@ def resolve(model: str, stateful: bool = False) -> Path:
     if path.suffix == SUFFIX and path.is_file():
         return path
     wanted = stateful_path(model) if stateful else weights_path(model)
-    if wanted.is_file() and path.name == model:
-        return wanted
+    if path.name == model:
+        if wanted.is_file():
+            return wanted
+        if stateful and weights_path(model).is_file():
+            having = ", ".join(shipped(stateful=True))
+            raise FileNotFoundError(
+                f"{model}: has no stateful form, as {having} has; engine.kind: onnx runs it"
+            )
     names = ", ".join(shipped(stateful)) or "none"
     if stateful:
         names += ": those with a stateful form"

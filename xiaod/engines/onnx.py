@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.frontend import prepare
-from xiaod.engines.errors import ModelError
 from xiaod.engines.loaded import WindowModel
 from xiaod.engines.session import open_session
 
@@ -34,16 +33,9 @@ class OnnxEngine(WindowModel):
         Raises:
             ModelError: when the file cannot be read, is not an ONNX model, or does not carry a specification that fits it.
         """
-        self._session, spec, content = open_session(path, threads)
-        if spec.form != "windows":
-            raise ModelError(f"{path}: of the {spec.form} form; engine.kind: {spec.form} runs it")
+        self._session, spec, content = open_session(path, "windows", threads)
         super().__init__(spec, content)
         self._input = self._session.get_inputs()[0].name
-        shape = self.annotate(np.zeros((1, 3, self._spec.window_samples), np.float32)).shape
-        if shape != (1, 2, self._spec.window_samples):
-            raise ModelError(
-                f"{path}: gives {shape} for one window; (1, 2, {self._spec.window_samples}) is needed"
-            )
 
     def annotate(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
         """Probability of P and S; see :meth:`xiaod.engines.Engine.annotate`."""

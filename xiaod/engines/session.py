@@ -1,7 +1,7 @@
 """Opening a model file in ONNX Runtime: the same care for all engines that use it.
 
 >>> from models.weights import weights_path
->>> session, spec, content = open_session(weights_path("micro"), threads=1)
+>>> session, spec, content = open_session(weights_path("micro"), "windows", threads=1)
 >>> spec.name, session.get_inputs()[0].name
 ('micro', 'wave')
 """
@@ -9,39 +9,106 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from models.runtime import onnx_runtime
 from models.spec import ModelSpec, SpecError
 from xiaod.engines.errors import ModelError
+from xiaod.engines.modelfile import MAX_MEMORY_BYTES, bounded_memory, names_other_files, read_model
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
+REMEDY = {
+    "windows": "of the form for windows; engine.kind: stateful needs a file NAME.stateful.onnx, engine.kind: onnx runs this one",
+    "stateful": "of the stateful form; engine.kind: stateful runs it",
+}
+"""Form of a model that another one is asked for -> what helps."""
+NO_MEMORY = ("allocate memory", "bad_alloc", "bad allocation")
+"""How ONNX Runtime says that there was none."""
+SHOWN = 300
+"""Letters that are told of what a library says; it may tell a whole graph."""
 
-def open_session(path: Path, threads: int) -> "tuple[InferenceSession, ModelSpec, bytes]":
-    """Load a model: its session, its specification, and the bytes of the file.
+
+def open_session(path: Path, form: str, threads: int) -> "tuple[InferenceSession, ModelSpec, bytes]":
+    """Load a model and try it: its session, its specification, and the bytes of the file.
+
+    Args:
+        path: an ONNX file.
+        form: ``windows`` or ``stateful``.
+        threads: threads that one call may use.
 
     Raises:
-        ModelError: when the file cannot be read, is not an ONNX model, or carries no specification.
+        ModelError: when the file cannot be read, is not an ONNX model or has a part of it elsewhere, carries no specification or
+            one of another form, or does not give what that says with the memory there is.
     """
+    content = read_model(path)
+    try:
+        elsewhere = names_other_files(content)
+    except ValueError as error:
+        raise ModelError(f"{path}: not an ONNX model: {error}") from error
+    if elsewhere:
+        raise ModelError(
+            f"{path}: has its data in other files, which no hash covers; save the model as one file "
+            "(onnx.save with save_as_external_data=False)"
+        )
+    # Without threads of its own: they would take memory of which the model has no need.
+    with bounded_memory():
+        session, spec = _loaded(path, content)
+        if spec.form != form:
+            raise ModelError(f"{path}: {REMEDY[spec.form]}", "kind")
+        try:
+            _try(session, spec)
+        except Exception as error:
+            raise ModelError(f"{path}: does not take what its specification says: {_said(error)}") from error
+    return session if threads == 1 else _session(content, threads), spec, content
+
+
+def _loaded(path: Path, content: bytes) -> "tuple[InferenceSession, ModelSpec]":
+    try:
+        session = _session(content, 1)
+    except Exception as error:
+        raise ModelError(f"{path}: not a model that ONNX Runtime can load: {_said(error)}") from error
+    try:
+        return session, ModelSpec.from_metadata(session.get_modelmeta().custom_metadata_map)
+    except SpecError as error:
+        raise ModelError(f"{path}: {error}") from error
+
+
+def _session(content: bytes, threads: int) -> "InferenceSession":
     # Takes a tenth of a second to import.
     onnxruntime = onnx_runtime()
 
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise ModelError(f"{path}: cannot read the model: {error.strerror}") from error
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     # Spinning threads would keep a core busy between batches.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 4
-    try:
-        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    except Exception as error:
-        raise ModelError(f"{path}: not a model that ONNX Runtime can load: {error}") from error
-    try:
-        spec = ModelSpec.from_metadata(session.get_modelmeta().custom_metadata_map)
-    except SpecError as error:
-        raise ModelError(f"{path}: {error}") from error
-    return session, spec, content
+    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+
+
+def _try(session: "InferenceSession", spec: ModelSpec) -> None:
+    """Run a silent window, or chunk.
+
+    Raises:
+        ValueError: when the answer has another shape than the specification says.
+        Exception: whatever ONNX Runtime raises.
+    """
+    samples = spec.chunk_samples if spec.form == "stateful" else spec.window_samples
+    wave = np.zeros((1, len(spec.components), samples), np.float32)
+    wanted: list[tuple[int, ...]] = [(1, len(spec.phases), samples)]
+    given = {session.get_inputs()[0].name: wave}
+    if spec.form == "stateful":
+        given = {"wave": wave, "state": np.zeros((1, spec.state_size), np.float32)}
+        wanted.append((1, spec.state_size))
+    shapes = [value.shape for value in session.run(None, given)]
+    if shapes != wanted:
+        raise ValueError(f"gives {shapes} for one window; {wanted} is needed")
+
+
+def _said(error: Exception) -> str:
+    text = str(error)
+    if isinstance(error, MemoryError) or any(words in text for words in NO_MEMORY):
+        return f"one window needs more than {MAX_MEMORY_BYTES // 1_000_000} MB of memory"
+    return " ".join(text.split())[:SHOWN]

@@ -19,7 +19,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.frontend import STATE_SIZE, fresh_state, stream
-from xiaod.engines.errors import ModelError
 from xiaod.engines.loaded import LoadedModel
 from xiaod.engines.session import open_session
 from xiaod.records import Instrument, Probabilities, Window
@@ -59,19 +58,11 @@ class StatefulEngine(LoadedModel):
         Raises:
             ModelError: when the file cannot be read, is not a model, or is not of the stateful form.
         """
-        self._session, spec, content = open_session(path, threads)
-        if spec.form != "stateful":
-            raise ModelError(
-                f"{path}: of the form for {spec.form}; engine.kind: stateful needs a file NAME.stateful.onnx"
-            )
+        self._session, spec, content = open_session(path, "stateful", threads)
         super().__init__(spec, content)
         self._streams: dict[tuple[Instrument, int], _Stream] = {}
         self._filters = fresh_state(FIRST_ROWS)
         self._states = np.zeros((FIRST_ROWS, spec.state_size), np.float32)
-        try:
-            self.annotate(np.zeros((1, 3, spec.chunk_samples), np.float32))
-        except Exception as error:
-            raise ModelError(f"{path}: does not take what its specification says: {error}") from error
 
     def annotate(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
         """Probability of P and S in windows that stand alone; the last ``delay_samples`` and what fills no chunk stay zero."""

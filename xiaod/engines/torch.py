@@ -19,6 +19,7 @@ from models.frontend import prepare
 from models.spec import ModelSpec, SpecError
 from xiaod.engines.errors import ModelError
 from xiaod.engines.loaded import WindowModel
+from xiaod.engines.modelfile import bounded_memory, read_model
 
 SUFFIX = ".safetensors"
 
@@ -45,12 +46,13 @@ class TorchEngine(WindowModel):
             raise ModelError("engine.kind: torch: not installed; pip install 'xiaod[distill]'") from error
         path = path.with_suffix(SUFFIX)
         try:
-            content = path.read_bytes()
-            with safe_open(path, framework="pt") as file:
-                spec = ModelSpec.from_metadata(file.metadata() or {})
-                weights = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  it is not a mapping
-            net = SmallPhaseNet(spec.window_samples, config=NetConfig.from_dict(dict(spec.net)))
-            net.load_state_dict(weights)
+            content = read_model(path)
+            with bounded_memory():
+                with safe_open(path, framework="pt") as file:
+                    spec = ModelSpec.from_metadata(file.metadata() or {})
+                    weights = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  it is not a mapping
+                net = SmallPhaseNet(spec.window_samples, config=NetConfig.from_dict(dict(spec.net)))
+                net.load_state_dict(weights)
         except OSError as error:
             raise ModelError(f"{path}: cannot read the model: {error.strerror or error}") from error
         except SpecError as error:

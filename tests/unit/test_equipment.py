@@ -1,0 +1,67 @@
+"""What cannot be made of a configuration is told with its file and line, and with what helps."""
+
+from pathlib import Path
+
+import pytest
+
+from models.weights import stateful_path, weights_path
+from xiaod.configfile import parse_config
+from xiaod.engines.errors import ModelError
+from xiaod.equipment import open_engine, open_sinks
+from xiaod.offline import offline_config
+from xiaod.sinks import SinkError
+
+SOURCES = "sources:\n  - server: localhost\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("engine:\n  model: none.onnx\n", "f:4: engine.model: none.onnx: neither a shipped model"),
+        ("engine:\n  model: micro-stream\n",
+         "f:3: engine.kind: onnx; model micro-stream is one that streams: engine: {kind: stateful, model: micro-stream} runs it"),
+        (f"engine:\n  model: {weights_path('micro-stream')}\n", f"model: {stateful_path('micro-stream')}}} runs it"),
+        ("engine:\n  kind: stateful\n", "f:3: engine.model: micro: has no stateful form, as micro-stream has; engine.kind: onnx"),
+        (f"engine:\n  threads: 1\n  model: {stateful_path('micro-stream')}\n", "f:3: engine.kind: "),
+        (f"engine:\n  kind: stateful\n  model: {weights_path('micro')}\n", "f:4: engine.kind: "),
+        ("windows:\n  hop_s: 0.5\n  length_s: 60.0\n",
+         "f:5: windows.length_s: 60 s; model micro takes windows of 10 to 30 s, as it was trained: windows: {length_s: 30.0} uses it"),
+        ("windows:\n  length_s: 5.0\n", "f:4: windows.length_s: 5 s; model micro takes windows of 10 to 30 s"),
+        ("engine: {kind: stateful, model: micro-stream}\nwindows: {length_s: 5.0}\n", "f:4: windows.length_s: 5 s; model micro-stream"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_a_model_has_its_line(text: str, said: str) -> None:
+    with pytest.raises(ModelError) as told:
+        open_engine(parse_config(SOURCES + text, "f"))
+    assert str(told.value).startswith("f:")
+    assert said in str(told.value)
+
+
+def test_a_file_that_is_no_model_has_the_line_that_names_it(tmp_path: Path) -> None:
+    path = tmp_path / "none.onnx"
+    path.write_bytes(b"none")
+    with pytest.raises(ModelError, match=rf"\Af:4: engine\.model: {path}: not an ONNX model"):
+        open_engine(parse_config(SOURCES + f"engine:\n  model: {path}\n", "f"))
+
+
+def test_a_model_of_the_command_line_is_told_by_its_option(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(SOURCES + "engine:\n  model: micro\n")
+    for config_path in (path, None):
+        with pytest.raises(ModelError, match=r"\A--model: none: neither a shipped model"):
+            open_engine(offline_config(config_path, "none"))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("  - kind: mqtt\n    server: a\n    username: b\n    password_file: /none\n", "f:7: sinks: mqtt: password_file: /none: cannot"),
+        ("  - kind: mqtt\n    server: a\n    tls:\n      ca_file: /none\n", "f:7: sinks: mqtt: tls.ca_file: /none: cannot"),
+        ("  - kind: anss\n    path: a\n    stations_file: /none\n", "f:6: sinks: anss: stations_file: /none"),
+        ("  - kind: webhook\n    url: https://a\n    headers: {A: '${NONE}'}\n", "f:6: sinks: webhook: headers"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_a_sink_has_its_line(text: str, said: str) -> None:
+    with pytest.raises(SinkError) as told:
+        open_sinks(parse_config(SOURCES + "sinks:\n" + text, "f"))
+    assert str(told.value).startswith(said)
