@@ -23,7 +23,7 @@ def windows_of(segments: Iterable[Segment], settings: BufferSettings = OFFLINE) 
         for piece in pieces_of(segment):
             if buffer.insert(piece, None) in ADVANCING:
                 windows += buffer.cut(None)[0]
-    return windows + buffer.finish(None)
+    return [*windows, *buffer.finish(None)]
 
 
 def picks_of(segments: Iterable[Segment], engine: Engine, settings: BufferSettings = OFFLINE) -> list[Pick]:

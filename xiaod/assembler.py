@@ -13,7 +13,8 @@ run; latencies by the host's, so that one that is set does not make anybody wait
 ['Z--']
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from heapq import heapify, heappop, heapreplace
 from types import MappingProxyType
 
 from xiaod.board import Board, StationEntry
@@ -81,11 +82,22 @@ class Assembler:
         due = [instrument for instrument, deadline_ns in self._deadlines.items() if deadline_ns <= now_ns]
         return [window for instrument in due for window in self._cut(instrument, now_ns)]
 
-    def finish(self, now_ns: int | None) -> list[Window]:
-        """No more will come: all windows that are left, in order of time."""
+    def finish(self, now_ns: int | None) -> Iterator[Window]:
+        """No more will come: all windows that are left, cut as they are asked for, about in order of time."""
         host_ns = self._clock()
-        windows = [window for buffer in self._buffers.values() for window in buffer.finish(now_ns, host_ns)]
-        return sorted(windows, key=lambda window: window.index)
+        left = [
+            (buffer.position, number, buffer.finish(now_ns, host_ns))
+            for number, buffer in enumerate(self._buffers.values())
+        ]
+        heapify(left)
+        while left:
+            _, number, windows = left[0]
+            window = next(windows, None)
+            if window is None:
+                heappop(left)
+            else:
+                heapreplace(left, (window.index, number, windows))
+                yield window
 
     def condition(self, entry: StationEntry, now_ns: int) -> Condition:
         """What the data of an instrument on the board are like, at a time of the steady clock."""

@@ -77,7 +77,7 @@ class InstrumentBuffer:
     def __init__(self, settings: BufferSettings, letters: Collection[str] = ()) -> None:
         """Begin; ``letters`` are components that the instrument has shown before: they count for the rows of the others."""
         self._settings = settings
-        self._tracks = {letter: Track(settings.wait_ns, settings.max_lead) for letter in letters}
+        self._tracks = {letter: self._track() for letter in letters}
         self._instrument = Instrument("", "", "", "")
         self._rows = self._rows_now()
         self._cursor: int | None = None
@@ -89,7 +89,6 @@ class InstrumentBuffer:
 
     def insert(self, segment: Segment, now_ns: int | None) -> Verdict:
         """Take a record; ``now_ns``, of a steady clock, is None in an offline run. Call :meth:`cut` afterwards."""
-        settings = self._settings
         letter = segment.channel.component
         if letter not in KNOWN_LETTERS:
             return Verdict.COMPONENT
@@ -100,7 +99,7 @@ class InstrumentBuffer:
             return refused
         self._instrument = segment.channel.instrument
         if track is None:
-            track = self._tracks[letter] = Track(settings.wait_ns, settings.max_lead)
+            track = self._tracks[letter] = self._track()
             self._rows = self._rows_now()
         self._refill.goes_on(letter, grid_index(segment.start_ns), track.edge)
         verdict = track.insert(segment, now_ns or 0)
@@ -133,14 +132,18 @@ class InstrumentBuffer:
         self._forget()
         return windows, gaps
 
-    def finish(self, now_ns: int | None, host_ns: int | None = None) -> list[Window]:
-        """No more data will come: all windows that are left."""
+    def finish(self, now_ns: int | None, host_ns: int | None = None) -> Iterator[Window]:
+        """No more data will come: all windows that are left, cut as they are asked for."""
         self._host_ns = now_ns if host_ns is None else host_ns
         for track in self._tracks.values():
             track.release(now_ns, final=True)
-        windows = list(self._ready(now_ns, final=True))
+        yield from self._ready(now_ns, final=True)
         self._forget()
-        return windows
+
+    @property
+    def position(self) -> int:
+        """Grid index of the next window; :data:`BEFORE_ALL` before the first."""
+        return BEFORE_ALL if self._cursor is None else self._cursor
 
     @property
     def deadline_ns(self) -> int | None:
@@ -179,13 +182,15 @@ class InstrumentBuffer:
         goes_on = track is not None and segment.start_ns <= track.edge * GRID_NS + JOINS_NS
         return None if goes_on else Verdict.FUTURE
 
+    def _track(self) -> Track:
+        settings = self._settings
+        return Track(settings.wait_ns, settings.max_lead, settings.length)
+
     def _rows_now(self) -> list[tuple[str, int]]:
         return sorted(rows_of(self._tracks).items(), key=lambda item: item[1])
 
     def _start_anew(self) -> None:
-        self._tracks = {
-            letter: Track(self._settings.wait_ns, self._settings.max_lead) for letter in self._tracks
-        }
+        self._tracks = {letter: self._track() for letter in self._tracks}
         self._cursor = None
         self._lanes = (_Lane(), _Lane())
         self._incomplete.clear()
@@ -287,8 +292,10 @@ class InstrumentBuffer:
         return now_ns is not None and self._led_ns(stop) + self._settings.wait_ns <= now_ns
 
     def _led_ns(self, stop: int) -> int:
-        """Host time at which the fastest component had come up to a grid index."""
-        return next((time_ns for edge, time_ns in self._leads if edge >= stop), self._leads[-1][1])
+        """Host time at which the fastest component had come up to a grid index, which is never before that of another call."""
+        while len(self._leads) > 1 and self._leads[0][0] < stop:
+            self._leads.popleft()
+        return self._leads[0][1]
 
     def _window(self, start: int, runs: dict[str, Run], lane_number: int, now_ns: int | None) -> Window:
         stop = start + self._settings.length
@@ -343,8 +350,8 @@ class InstrumentBuffer:
             for run in track.runs:
                 if run.started:
                     run.trim(needed)
-        while len(self._leads) > 1 and self._leads[0][0] < self._cursor + self._settings.length:
-            self._leads.popleft()
+        if self._leads:
+            self._led_ns(self._cursor + self._settings.length)
 
     def _retire(self) -> None:
         edge = self.edge

@@ -50,6 +50,8 @@ class Run:
         self._end = 0
         self.first = 0
         """Grid index of the oldest sample held."""
+        self.length = 0
+        """Samples so far, those that have been forgotten included."""
         self._started = False
         self._levels: deque[tuple[int, float]] = deque()
         """Grid index at which each stretch begins, and its level."""
@@ -76,6 +78,7 @@ class Run:
             self.first = first
             self._levels.append((first, _level_near(converted[0])))
         self._hold(first, converted)
+        self.length += len(converted)
         offset_ns = self._converter.offset_ns
         if not self._offsets or self._offsets[-1][1] != offset_ns:
             self._offsets.append((first, offset_ns))

@@ -6,6 +6,9 @@ records contradict each other the first to come is kept.
 
 The first records of a run wait too, so that those that come out of order at the beginning find their place.
 
+One header with a time of the future moves nothing: a record that lies ahead is believed when another one lies ahead too, and not given
+way to while the stream goes on where it was.
+
 >>> import numpy as np
 >>> from xiaod.records import Channel, Segment
 >>> track = Track(wait_ns=0, max_lead=3000)
@@ -40,6 +43,8 @@ DRIFT_SAMPLES = 0.25
 """Drift against the time of the run's first sample at which the time is corrected."""
 REMEMBERED = 256
 """Records remembered for telling duplicates: at 100 Hz, 512 bytes and usual compression about 15 minutes."""
+MAX_WAITING = 4096
+"""Records that wait at most, however small they are."""
 CLOCK_STEP_NS = 10 * NS_PER_S
 """Data of the past that come without anything new, and join each other, for this long mean a clock that was set back."""
 
@@ -80,11 +85,18 @@ class Gap:
 class Track:
     """Runs of one channel, oldest first; the last one is open."""
 
-    def __init__(self, wait_ns: int, max_lead: int) -> None:
-        """Set limits: ``wait_ns`` of host time for what is missing, or ``max_lead`` samples of later data."""
+    def __init__(self, wait_ns: int, max_lead: int, least: int = 0) -> None:
+        """Set limits.
+
+        Args:
+            wait_ns: host time for which what is missing is waited for,
+            max_lead: or so many samples of later data.
+            least: samples of which a run is of use; one that ends with fewer is forgotten at once.
+        """
         self.runs: list[Run] = []
         self._wait_ns = wait_ns
         self._max_lead = max_lead
+        self._least = least
         self._pending = Waiting()
         self._seen: OrderedDict[tuple[int, int], None] = OrderedDict()
         """Time and length of records, the one that came first in front."""
@@ -102,14 +114,18 @@ class Track:
         self._count = 0
         """Samples pushed into the open run."""
         self._arrived_ns = 0
+        """When the record that came last did, by the host's clock: what waited for it is complete since then."""
+        self._grown_ns = 0
+        """Host time at which a record joined on last."""
         self.late_ns = 0
         """Length of the data of the past that have come since anything new, as far as they join each other."""
         self._late_next_ns: int | None = None
 
     @property
     def edge(self) -> int:
-        """Grid index just after the newest data that came, those that wait included; :data:`BEFORE_ALL` when none did."""
-        edge = grid_index(self._pending.newest_ns) if self._pending else BEFORE_ALL
+        """Grid index just after the newest data that came, :data:`BEFORE_ALL` when none did; one record that lies ahead does not count."""
+        ahead = len(self._pending) > (1 if self.runs else 0)
+        edge = grid_index(self._pending.newest_ns) if ahead else BEFORE_ALL
         if self.runs:
             run = self.runs[-1]
             # What a converter holds back for its first output has come too.
@@ -121,7 +137,7 @@ class Track:
         """Host time at which :meth:`release` gives up on what is missing; None when nothing waits."""
         if not self._pending:
             return None
-        return self._pending.since_ns + self._wait_ns
+        return max(self._pending.since_ns, self._grown_ns) + self._wait_ns
 
     def insert(self, segment: Segment, now_ns: int) -> Verdict:
         """Take a record; ``now_ns`` counts the wait and stays 0 in an offline run.
@@ -131,6 +147,7 @@ class Track:
         key = (segment.start_ns, len(segment.samples))
         if key in self._seen:
             return Verdict.DUPLICATE
+        self._arrived_ns = segment.arrived_ns or 0
         verdict = self._place(segment, now_ns)
         if verdict in (Verdict.GOOD, Verdict.OVERLAPPING):
             self._seen[key] = None
@@ -158,6 +175,10 @@ class Track:
     def _is_due(self, now_ns: int | None) -> bool:
         if now_ns is not None and (due_ns := self.release_ns) is not None and due_ns <= now_ns:
             return True
+        if len(self._pending) > MAX_WAITING:
+            return True
+        if self.runs and len(self._pending) == 1:
+            return False
         first_ns = self._pending.first.start_ns
         oldest_ns = self._next_ns if self.runs else first_ns
         # A gap longer than the limit is not waited for, so what counts is the data behind it.
@@ -181,6 +202,7 @@ class Track:
         if round(late_by) >= len(segment.samples):
             return self._late(segment)
         self._append(segment, late_by)
+        self._grown_ns = now_ns
         self._drain()
         return Verdict.OVERLAPPING if late_by > TOLERANCE_SAMPLES else Verdict.GOOD
 
@@ -226,6 +248,8 @@ class Track:
     def _open(self, segment: Segment) -> None:
         self._rate_hz = segment.sampling_rate_hz
         self._rates_hz = (segment.sampling_rate_hz, segment.sampling_rate_hz)
+        if self.runs and self.runs[-1].length < self._least:
+            self.runs.pop()
         self.runs.append(Run(converter_for(segment.sampling_rate_hz, segment.start_ns)))
         self._next_ns = self._record_ns = self._anchor_ns = segment.start_ns
         self._count = self._record_count = 0
@@ -243,7 +267,6 @@ class Track:
         if abs(drift_ns) > DRIFT_SAMPLES * period_ns:
             run.drift(drift_ns)
             self._anchor_ns += drift_ns
-        self._arrived_ns = max(self._arrived_ns, segment.arrived_ns or 0)
         run.push(samples.astype(np.float64), self._arrived_ns, segment.last_ns)
         if not segment.continues or abs(segment.start_ns - self._next_ns) > PIECE_TOLERANCE_NS:
             self._record_ns, self._record_count = segment.start_ns, 0

@@ -1,6 +1,7 @@
 """Records that wait for what lies before them, by time; in and out of :class:`xiaod.track.Track`.
 
-Their extremes are asked for at every record and remembered: thousands of records of one sample each may wait.
+Thousands of records of one sample each may wait, and their extremes are asked for at every record: nothing here takes longer the more
+of them there are, but for the depth of a heap.
 
 >>> import numpy as np
 >>> from xiaod.records import Channel
@@ -13,64 +14,64 @@ Their extremes are asked for at every record and remembered: thousands of record
 (True, False)
 """
 
-from bisect import insort
-from dataclasses import dataclass
+from collections import deque
+from heapq import heapify, heappop, heappush
 
 from xiaod.records import Segment
 
-
-@dataclass(frozen=True, slots=True, order=True)
-class _Entry:
-    start_ns: int
-    order: int
-    since_ns: int
-    segment: Segment
+STALE = 64
+"""Ends of records that have left may stay in their heap until they are so many more than half of it."""
 
 
 class Waiting:
     """Records sorted by the time of their first sample, those of one time as they came."""
 
     def __init__(self) -> None:
-        self._entries: list[_Entry] = []
         self._added = 0
-        self._newest_ns: int | None = None
-        self._since_ns: int | None = None
+        self._by_start: list[tuple[int, int]] = []
+        """Heap of the time of the first sample and the number of a record, in order of arrival."""
+        self._by_end: list[tuple[int, int]] = []
+        """Heap of the negative time just after the last sample and the number; records that have left may still be in it."""
+        self._since: deque[tuple[int, int]] = deque()
+        """Number of each record and host time since when it waits, likewise."""
+        self._records: dict[int, Segment] = {}
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self._records)
 
     def add(self, segment: Segment, now_ns: int) -> None:
-        """Take a record at host time ``now_ns``."""
-        if self._entries:
-            self._newest_ns, self._since_ns = (
-                max(self.newest_ns, segment.next_ns),
-                min(self.since_ns, now_ns),
-            )
-        else:
-            self._newest_ns, self._since_ns = segment.next_ns, now_ns
+        """Take a record at host time ``now_ns``, which is never before that of another."""
         self._added += 1
-        insort(self._entries, _Entry(segment.start_ns, self._added, now_ns, segment))
+        self._records[self._added] = segment
+        heappush(self._by_start, (segment.start_ns, self._added))
+        heappush(self._by_end, (-segment.next_ns, self._added))
+        self._since.append((self._added, now_ns))
 
     @property
     def first(self) -> Segment:
         """The oldest record; there must be one, here and below."""
-        return self._entries[0].segment
+        return self._records[self._by_start[0][1]]
 
     def pop(self) -> Segment:
         """Take the oldest record out."""
-        self._newest_ns = self._since_ns = None
-        return self._entries.pop(0).segment
+        segment = self._records.pop(heappop(self._by_start)[1])
+        while self._by_end and self._by_end[0][1] not in self._records:
+            heappop(self._by_end)
+        while self._since and self._since[0][0] not in self._records:
+            self._since.popleft()
+        if len(self._by_end) > 2 * len(self._records) + STALE:
+            self._by_end = [entry for entry in self._by_end if entry[1] in self._records]
+            heapify(self._by_end)
+        if len(self._since) > 2 * len(self._records) + STALE:
+            self._since = deque(entry for entry in self._since if entry[0] in self._records)
+        return segment
 
     @property
     def newest_ns(self) -> int:
         """Time just after the newest sample that waits."""
-        if self._newest_ns is None:
-            self._newest_ns = max(entry.segment.next_ns for entry in self._entries)
-        return self._newest_ns
+        return -self._by_end[0][0]
 
     @property
     def since_ns(self) -> int:
         """Host time since when the one that has waited longest does."""
-        if self._since_ns is None:
-            self._since_ns = min(entry.since_ns for entry in self._entries)
-        return self._since_ns
+        return self._since[0][1]

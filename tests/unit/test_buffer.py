@@ -192,13 +192,24 @@ def test_memory_is_bounded_whatever_comes() -> None:
     assert most <= 3 * 65_536
 
 
+def test_memory_is_bounded_when_all_that_comes_is_torn() -> None:
+    """Some seconds and a gap, again and again, of components that take turns: no window finds room."""
+    buffer = InstrumentBuffer(BufferSettings(length=2000, wait_ns=3 * SECOND))
+    most = 0
+    for start in range(0, 4000, 5):
+        buffer.insert(record("ZNE"[start % 3], start, 4.5), NOW + start * SECOND)
+        assert buffer.cut(NOW + start * SECOND)[0] == []
+        most = max(most, buffer.held_bytes)
+    assert most <= 3 * 16_384
+
+
 def test_windows_carry_the_samples_before_them(rjob: Recording) -> None:
     settings = BufferSettings()
     buffer = InstrumentBuffer(settings)
     for component in "ZNE":
         [segment] = rjob.segments(component, [])
         buffer.insert(segment, None)
-    windows = buffer.finish(None)
+    windows = list(buffer.finish(None))
     assert windows[0].history is not None
     assert windows[0].history.shape == (3, 0)
     for before, window in zip(windows, windows[2:], strict=False):
@@ -217,6 +228,6 @@ def test_components_of_the_past_keep_the_rows_of_the_others() -> None:
             buffer.insert(
                 Segment(Channel("XX", "A", "", "HH" + letter), NOW, 100.0, np.ones(2000, np.int32)), None
             )
-        windows = buffer.cut(None)[0] + buffer.finish(None)
+        windows = [*buffer.cut(None)[0], *buffer.finish(None)]
         assert {window.components for window in windows} == {expected}
         assert {str(window.instrument) for window in windows} == {"XX.A..HH"}

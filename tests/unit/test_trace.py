@@ -27,7 +27,7 @@ def test_bins_hold_the_lowest_and_highest_sample(rjob: Recording, at_once: bool)
     for letter in "ZNE":
         for segment in rjob.segments(letter, [700, 900]):
             buffer.insert(segment, None)
-    windows = buffer.finish(None)
+    windows = list(buffer.finish(None))
     trace = Trace()
     for one in windows:
         trace.fold(one, np.zeros((2, 1000 if one.fresh else 400), np.float32), at_once)

@@ -1,12 +1,17 @@
 """The track of one channel: verdicts, gaps, clocks, rates."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from xiaod.records import Channel, Segment
 from xiaod.resample import converter_for
 from xiaod.run import Run
-from xiaod.track import Track, Verdict
+from xiaod.track import MAX_WAITING, Track, Verdict
+from xiaod.waiting import Waiting
 
 Z = Channel("XX", "A", "", "HHZ")
 SECOND = 1_000_000_000
@@ -129,3 +134,86 @@ def test_a_rate_slightly_off_neither_gaps_nor_drifts(true_rate: float, header_ra
     assert abs((values[-1] - values[0]) - (grid_s[-1] - grid_s[0])) < 0.011
     first_value = run.view(run.first, run.first + 1, level=0.0)[0]
     assert abs((values[-1] - first_value) - (run.stop - 1 - run.first) / 100) < 0.011
+
+
+class Counting(Segment):
+    """A record that counts how often its end is asked for."""
+
+    asked = 0
+
+    @property
+    def next_ns(self) -> int:
+        Counting.asked += 1
+        return super().next_ns
+
+
+@given(
+    records=st.lists(
+        st.tuples(st.one_of(st.just(None), st.integers(0, 50)), st.integers(1, 50), st.integers(0, 3)),
+        max_size=60,
+    )
+)
+def test_what_waits_is_told_as_a_plain_list_would(records: list[tuple[int | None, int, int]]) -> None:
+    waiting, plain = Waiting(), list[tuple[int, int, int, Segment]]()
+    now_ns = 0
+    for number, (start, length, passed) in enumerate(records):
+        now_ns += passed
+        if start is None and plain:
+            plain.sort(key=lambda entry: entry[:2])
+            assert waiting.first is plain[0][3]
+            assert waiting.pop() is plain.pop(0)[3]
+        else:
+            segment = record(start or 0, length, rate=1.0)
+            waiting.add(segment, now_ns)
+            plain.append((segment.start_ns, number, now_ns, segment))
+        assert len(waiting) == len(plain)
+        if plain:
+            assert waiting.newest_ns == max(entry[3].next_ns for entry in plain)
+            assert waiting.since_ns == min(entry[2] for entry in plain)
+
+
+def test_what_waits_costs_no_more_the_more_of_it_there_is() -> None:
+    waiting, count = Waiting(), 2000
+    for number in range(count):
+        waiting.add(Counting(Z, -number * SECOND, 1.0, np.zeros(1, np.int32)), now_ns=number)
+    Counting.asked = 0
+    while len(waiting) > 1:
+        waiting.pop()
+        assert waiting.newest_ns == SECOND
+        assert waiting.since_ns == 0
+    assert Counting.asked <= count
+
+
+def test_no_more_waits_than_a_track_can_bear() -> None:
+    track = Track(WAIT_NS, max_lead=1_000_000)
+    for number in range(2 * MAX_WAITING):
+        track.insert(Segment(Z, number * SECOND // 50, 100.0, np.zeros(1, np.int32)), now_ns=0)
+        track.release(now_ns=0)
+    # What is waited for is given up instead.
+    assert track.runs[-1].stop >= MAX_WAITING
+
+
+def test_one_header_of_the_future_neither_ends_a_stream_nor_leads_it() -> None:
+    track, _ = fed(record(0, 4))
+    track.release(None, final=True)
+    ahead, gaps, now_ns = 45, [], 0
+    for start in range(4, 44, 4):
+        now_ns += 4 * SECOND
+        assert track.insert(record(start, 4), now_ns) is Verdict.GOOD
+        if start == 8:
+            assert track.insert(record(ahead, 4), now_ns) is Verdict.GOOD
+        gaps += track.release(now_ns)
+        assert track.edge == 100 * (start + 4)
+    assert gaps == []
+    assert len(track.runs) == 1
+    # Two of them are believed: it is the stream that has moved on.
+    track.insert(record(ahead + 4, 4), now_ns)
+    assert track.edge == 100 * (ahead + 8)
+
+
+def test_when_data_came_is_not_told_by_a_clock_that_was_ahead_once() -> None:
+    track = Track(wait_ns=0, max_lead=3000)
+    for number, arrived_s in enumerate([10, 7200, 20, 30]):
+        track.insert(replace(record(4 * number, 4), arrived_ns=arrived_s * SECOND), now_ns=number)
+        track.release(now_ns=number)
+    assert track.runs[-1].arrival_of(1599)[0] == 30 * SECOND

@@ -134,7 +134,7 @@ def _windows(segments: Sequence[Segment], settings: BufferSettings) -> list[Wind
         for piece in pieces_of(segment):
             buffer.insert(piece, None)
             windows += buffer.cut(None)[0]
-    return windows + buffer.finish(None)
+    return [*windows, *buffer.finish(None)]
 
 
 def _picker_settings(engine: Engine, hop: int) -> PickerSettings:
