@@ -193,6 +193,11 @@ class Metrics:
             registry=registry,
         )
         self.held_bytes = Gauge("xiaod_buffer_bytes", "Memory of all sample buffers", registry=registry)
+        self.longest_turn = Gauge(
+            "xiaod_loop_longest_turn_seconds",
+            "Longest turn of the event loop within the last one to two minutes: for so long nothing else was done",
+            registry=registry,
+        )
 
         for phase in PHASES:
             self.picks.labels(phase)

@@ -36,6 +36,7 @@ from xiaod.sinks import Sink, SinkError
 from xiaod.sources.patterns import may_match
 from xiaod.state import State
 from xiaod.store import StoreError
+from xiaod.turns import TurnMeter
 from xiaod.watch import Watch
 from xiaod.web.front import Front
 
@@ -51,7 +52,12 @@ class Service:
     """One run of the daemon."""
 
     def __init__(
-        self, config: Config, engine: Engine, config_path: Path, shard_option: str | None = None
+        self,
+        config: Config,
+        engine: Engine,
+        config_path: Path,
+        shard_option: str | None = None,
+        meter: TurnMeter | None = None,
     ) -> None:
         """Set up; nothing is opened before :meth:`run`.
 
@@ -60,6 +66,7 @@ class Service:
             engine: loaded.
             config_path: the file, to be read again at SIGHUP.
             shard_option: value of ``--shard``, for then.
+            meter: of the event loop that runs this.
         """
         self._config = config
         self._shard = Shard(config.shard.index or 0, config.shard.count)
@@ -71,6 +78,8 @@ class Service:
         self._metrics = Metrics()
         self._metrics.build.info({"version": __version__})
         self._metrics.start_time.set(time.time())
+        if meter is not None:
+            self._metrics.longest_turn.set_function(lambda: meter.longest_s)
         self._metrics.accepted(time.time())
         self._state = State(lambda: self._config, self._shard, self._metrics)
         self._watch = Watch(

@@ -6,7 +6,8 @@
 
 Every queue between them is bounded, and when one is full the stage before it waits, back to the sources' threads. Only
 the queues of the sinks are different: see :class:`~xiaod.outlet.Outlet`. The end of the data is an item,
-:class:`~xiaod.bridge.End`, that each stage passes on after its own last item; there is no other orderly way to stop.
+:class:`~xiaod.bridge.End`, that each stage passes on after its own last item; there is no other orderly way to stop. A stage
+that finds everything ready gives way after some milliseconds all the same, see :mod:`xiaod.turns`.
 
 >>> import asyncio
 >>> from xiaod.bridge import End
@@ -41,6 +42,7 @@ from xiaod.records import Clock, Instrument, Latency, Pick, Probabilities, Windo
 from xiaod.store import StoreError
 from xiaod.streampicker import StreamPicker
 from xiaod.timebase import GRID_NS, NS_PER_S, iso_from_ns
+from xiaod.turns import Turns
 from xiaod.unpicked import PhaseView
 
 STORE_RETRY_S = 1.0
@@ -64,6 +66,7 @@ async def assemble(
         steady: a clock that nobody sets.
         left: called with the name of a source of which everything has been taken.
     """
+    turns = Turns()
     while not inbox.ended:
         items = []
         try:
@@ -78,11 +81,14 @@ async def assemble(
                 continue
             for window in assembler.take(item, steady()):
                 await windows.put(window)
+            await turns.give_way()
         if (now_ns := steady()) is not None:
             for window in assembler.expire(now_ns):
                 await windows.put(window)
+                await turns.give_way()
     for window in assembler.finish(steady()):
         await windows.put(window)
+        await turns.give_way()
     await windows.put(End())
 
 
@@ -157,6 +163,7 @@ class PickStage:
         self, probabilities: "asyncio.Queue[list[Probabilities] | End]", outlets: Sequence[Outlet]
     ) -> None:
         """Hand every pick to every outlet, until the end."""
+        turns = Turns()
         while not isinstance(results := await probabilities.get(), End):
             for result in results:
                 for pick in await self._kept(await self._process(result)):
@@ -165,6 +172,7 @@ class PickStage:
                         await outlet.put(pick)
                 self._advance(result)
                 self._show(result.window)
+                await turns.give_way()
             self.steps += 1
         for outlet in list(outlets):
             await outlet.put(End())

@@ -27,6 +27,7 @@ FLOORS = {
         "tables",
         "shard",
         "lock",
+        "turns",
     ),
     1: (
         "resample",

@@ -48,6 +48,7 @@ def _run(options: argparse.Namespace) -> int:
     from xiaod.logs import configure_logs, get_logger
     from xiaod.placement import load_placed
     from xiaod.service import Service
+    from xiaod.turns import TurnMeter, new_loop
 
     try:
         config = load_placed(options.config, options.shard)
@@ -56,11 +57,14 @@ def _run(options: argparse.Namespace) -> int:
         return refuse(error)
     configure_logs(config.logs.level, config.logs.format)
 
+    meter = TurnMeter()
+
     async def serve() -> ExitCode:
-        return await Service(config, engine, options.config, options.shard).run()
+        return await Service(config, engine, options.config, options.shard, meter).run()
 
     try:
-        code = asyncio.run(serve())
+        with asyncio.Runner(loop_factory=lambda: new_loop(meter)) as runner:
+            code = runner.run(serve())
     except StartError as error:
         get_logger("service").error("service.cannot_start", error=str(error))
         return error.code

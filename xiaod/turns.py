@@ -1,0 +1,77 @@
+"""Turns of the event loop: a task that finds whatever it awaits ready never gives way, and nothing else runs, not even a health check.
+
+:class:`Turns` lets such a task give way after :data:`TURN_S`. :class:`TurnMeter` measures how long the turns are in fact, whatever makes
+them so: it stands where the loop waits for input, so it costs two looks at a clock for each turn and wakes nobody.
+
+>>> import asyncio
+>>> async def work() -> list[str]:
+...     seen, turns = [], Turns(clock_s=iter([0.0, 0.004, 0.02, 0.02, 0.024]).__next__)
+...     asyncio.get_running_loop().call_soon(seen.append, "another")
+...     for number in range(3):
+...         seen.append(str(number))
+...         await turns.give_way()
+...     return seen
+>>> asyncio.run(work())
+['0', '1', 'another', '2']
+"""
+
+import asyncio
+import selectors
+import time
+from collections.abc import Callable
+
+TURN_S = 0.01
+"""For so long a task goes on when everything is ready. Some tasks do so in one turn of the loop, which is to take 50 ms at most."""
+PERIOD_S = 60.0
+"""The longest turn is that of the last one to two times this, so that whoever looks each minute misses none."""
+
+
+class Turns:
+    """The share of one task in the turns of its loop."""
+
+    def __init__(self, clock_s: Callable[[], float] = time.perf_counter) -> None:
+        self._clock_s = clock_s
+        self._since_s = clock_s()
+
+    async def give_way(self) -> None:
+        """Let others run when it is time; call it after each piece of work."""
+        if self._clock_s() - self._since_s >= TURN_S:
+            await asyncio.sleep(0)
+            self._since_s = self._clock_s()
+
+
+class TurnMeter(selectors.DefaultSelector):
+    """The selector of an event loop, which measures the loop's turns."""
+
+    def __init__(self, clock_s: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._clock_s = clock_s
+        self._woken_s: float | None = None
+        self._period = 0
+        self._longest = [0.0, 0.0]
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        """Wait for input, as any selector; called by the loop once in each turn."""
+        if self._woken_s is not None:
+            self._count(self._clock_s() - self._woken_s)
+        ready = super().select(timeout)
+        self._woken_s = self._clock_s()
+        return ready
+
+    @property
+    def longest_s(self) -> float:
+        """The longest turn of the last one to two minutes, in seconds; may be read from any thread."""
+        passed = int(self._clock_s() // PERIOD_S) - self._period
+        return max(self._longest[: max(0, 2 - passed)], default=0.0)
+
+    def _count(self, turn_s: float) -> None:
+        period = int(self._clock_s() // PERIOD_S)
+        if period != self._period:
+            self._longest = [0.0, self._longest[0] if period == self._period + 1 else 0.0]
+            self._period = period
+        self._longest[0] = max(self._longest[0], turn_s)
+
+
+def new_loop(meter: TurnMeter) -> asyncio.AbstractEventLoop:
+    """An event loop whose turns a meter measures."""
+    return asyncio.SelectorEventLoop(meter)
