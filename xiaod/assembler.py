@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping
 from heapq import heapify, heappop, heapreplace
 from types import MappingProxyType
 
+from xiaod.account import DataAccount
 from xiaod.board import Board, StationEntry
 from xiaod.buffer import ADVANCING, BufferSettings, InstrumentBuffer, pieces_of
 from xiaod.grouping import GroupedLog
@@ -53,8 +54,10 @@ class Assembler:
         board: Board,
         clock: Clock,
         letters: Mapping[Instrument, str] = NONE_BEFORE,
+        account: DataAccount | None = None,
     ) -> None:
-        """Begin; ``letters`` are the components that instruments have shown before."""
+        """Begin; ``letters`` are the components that instruments have shown before, ``account`` is for runs that end."""
+        self._account = account
         self._letters = letters
         self._clock = clock
         self._settings = settings
@@ -85,9 +88,10 @@ class Assembler:
     def finish(self, now_ns: int | None) -> Iterator[Window]:
         """No more will come: all windows that are left, cut as they are asked for, about in order of time."""
         host_ns = self._clock()
+        buffers = list(self._buffers.items())
         left = [
             (buffer.position, number, buffer.finish(now_ns, host_ns))
-            for number, buffer in enumerate(self._buffers.values())
+            for number, (_, buffer) in enumerate(buffers)
         ]
         heapify(left)
         while left:
@@ -95,6 +99,7 @@ class Assembler:
             window = next(windows, None)
             if window is None:
                 heappop(left)
+                self._close_account(*buffers[number])
             else:
                 heapreplace(left, (window.index, number, windows))
                 yield window
@@ -138,6 +143,7 @@ class Assembler:
             verdict = buffer.insert(piece, now_ns)
             if verdict in ADVANCING:
                 windows += self._cut(instrument, now_ns)
+        self._contradictions(instrument, buffer)
         if not segment.continues:
             metrics.records.labels(segment.source, verdict.value).inc()
         if verdict in ADVANCING:
@@ -148,24 +154,36 @@ class Assembler:
                     metrics.feed_latency.observe((segment.arrived_ns - segment.last_ns) / NS_PER_S)
             if verdict is Verdict.OVERLAPPING:
                 self._board.entry(instrument, segment.source, now_ns or 0).overlaps += 1
-        if verdict in LOGGED_VERDICTS and self._last_verdict.get(instrument) is not verdict:
-            self._said.tell(
-                "warning",
-                f"record.{verdict.value}",
-                instrument.text,
-                stream=str(segment.channel),
-                source=segment.source,
-                start_ns=segment.start_ns,
-                sampling_rate_hz=segment.sampling_rate_hz,
-            )
-        self._last_verdict[instrument] = verdict
+        self._tell_verdict(segment, verdict)
         return windows
+
+    def _tell_verdict(self, segment: Segment, verdict: Verdict) -> None:
+        """Say that records of an instrument are refused, once until something else happens to them."""
+        instrument, stream = segment.channel.instrument, str(segment.channel)
+        if verdict in LOGGED_VERDICTS:
+            rate_hz = segment.sampling_rate_hz
+            if self._account is not None:
+                self._account.note(
+                    f"record.{verdict.value}", stream, segment.start_ns, sampling_rate_hz=rate_hz
+                )
+            if self._last_verdict.get(instrument) is not verdict:
+                self._said.tell(
+                    "warning",
+                    f"record.{verdict.value}",
+                    instrument.text,
+                    stream=stream,
+                    source=segment.source,
+                    start_ns=segment.start_ns,
+                    sampling_rate_hz=rate_hz,
+                )
+        self._last_verdict[instrument] = verdict
 
     def _cut(self, instrument: Instrument, now_ns: int | None) -> list[Window]:
         buffer = self._buffers[instrument]
         windows, gaps = buffer.cut(now_ns, self._clock())
         for gap in gaps:
             self._gap(gap)
+        self._contradictions(instrument, buffer)
         if now_ns is not None:
             deadline_ns = buffer.deadline_ns
             if deadline_ns is None:
@@ -173,6 +191,26 @@ class Assembler:
             else:
                 self._deadlines[instrument] = deadline_ns
         return windows
+
+    def _close_account(self, instrument: Instrument, buffer: InstrumentBuffer) -> None:
+        self._contradictions(instrument, buffer)
+        if self._account is not None and not buffer.windows and buffer.supply.data_s:
+            self._account.unpicked[instrument] = buffer.supply
+
+    def _contradictions(self, instrument: Instrument, buffer: InstrumentBuffer) -> None:
+        for found in buffer.take_contradictions():
+            self._board.contradicted(instrument)
+            stream, overlap_s = str(found.channel), round(found.overlap_s, 3)
+            self._said.tell(
+                "warning",
+                "record.contradicting",
+                instrument.text,
+                stream=stream,
+                start_ns=found.start_ns,
+                overlap_s=overlap_s,
+            )
+            if self._account is not None:
+                self._account.note("record.contradicting", stream, found.start_ns, overlap_s=overlap_s)
 
     def _gap(self, gap: Gap) -> None:
         stream, instrument = str(gap.channel), gap.channel.instrument.text
@@ -185,6 +223,8 @@ class Assembler:
                 start_ns=gap.start_ns,
                 stop_ns=gap.stop_ns,
             )
+            if self._account is not None:
+                self._account.note("station.time_jump", stream, gap.start_ns, stop_ns=gap.stop_ns)
             return
         self._board.gap(gap)
         self._said.tell(

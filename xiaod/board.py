@@ -41,6 +41,8 @@ class StationEntry:
     gap_s: float = 0.0
     last_gap_s: float | None = None
     overlaps: int = 0
+    contradictions: int = 0
+    """Records with other samples for time that had come already."""
     picks: int = 0
     last_pick: Pick | None = None
     stale: bool = False
@@ -114,6 +116,11 @@ class Board:
             entry.gap_s += gap.gap_s
             entry.last_gap_s = gap.gap_s
 
+    def contradicted(self, instrument: Instrument) -> None:
+        """A record contradicts others."""
+        if (entry := self._entries.get(instrument)) is not None:
+            entry.contradictions += 1
+
     def forget(self, source: str, stays: Callable[[Instrument], bool] | None = None) -> None:
         """A source has ended: its instruments go.
 
@@ -170,6 +177,11 @@ class BoardCollector:
         gaps = CounterMetricFamily("xiaod_gaps", "Gaps in the data", labels=["station"])
         gap_s = CounterMetricFamily("xiaod_gap_seconds", "Time without data in gaps", labels=["station"])
         overlaps = CounterMetricFamily("xiaod_overlaps", "Records that overlapped others", labels=["station"])
+        contradictions = CounterMetricFamily(
+            "xiaod_contradictions",
+            "Records with other samples for time that had come already",
+            labels=["station"],
+        )
         picks = CounterMetricFamily("xiaod_station_picks", "Picks made", labels=["station"])
         for entry in self._board:
             label = [entry.instrument.text]
@@ -181,5 +193,6 @@ class BoardCollector:
             gaps.add_metric(label, entry.gaps)
             gap_s.add_metric(label, entry.gap_s)
             overlaps.add_metric(label, entry.overlaps)
+            contradictions.add_metric(label, entry.contradictions)
             picks.add_metric(label, entry.picks)
-        return [latency, delay, stale, records, gaps, gap_s, overlaps, picks]
+        return [latency, delay, stale, records, gaps, gap_s, overlaps, contradictions, picks]

@@ -26,13 +26,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from xiaod.account import Supply
 from xiaod.components import KNOWN_LETTERS, MISSING, ROWS, rows_of
 from xiaod.records import Arrival, Instrument, Segment, Window
 from xiaod.refill import Refill
 from xiaod.resample import usable_rate
 from xiaod.run import Run
 from xiaod.timebase import BEFORE_ALL, GRID_NS, NS_PER_S, grid_index, samples_from_s
-from xiaod.track import Gap, Track, Verdict
+from xiaod.track import Contradiction, Gap, Track, Verdict
 
 ADVANCING = frozenset({Verdict.GOOD, Verdict.OVERLAPPING, Verdict.CLOCK_STEP})
 """Verdicts of records whose samples were used."""
@@ -77,7 +78,10 @@ class InstrumentBuffer:
     def __init__(self, settings: BufferSettings, letters: Collection[str] = ()) -> None:
         """Begin; ``letters`` are components that the instrument has shown before: they count for the rows of the others."""
         self._settings = settings
-        self._tracks = {letter: self._track() for letter in letters}
+        self._supplies: dict[str, Supply] = {}
+        self.windows = 0
+        """Windows cut so far."""
+        self._tracks = {letter: self._track(letter) for letter in letters}
         self._instrument = Instrument("", "", "", "")
         self._rows = self._rows_now()
         self._cursor: int | None = None
@@ -99,7 +103,7 @@ class InstrumentBuffer:
             return refused
         self._instrument = segment.channel.instrument
         if track is None:
-            track = self._tracks[letter] = self._track()
+            track = self._tracks[letter] = self._track(letter)
             self._rows = self._rows_now()
         self._refill.goes_on(letter, grid_index(segment.start_ns), track.edge)
         verdict = track.insert(segment, now_ns or 0)
@@ -165,6 +169,22 @@ class InstrumentBuffer:
         return max((run.stop - run.first for run in runs if run.started), default=0)
 
     @property
+    def supply(self) -> Supply:
+        """Data that came so far, of the component that has most; the longest stretch of any."""
+        supplies = self._supplies.values()
+        return Supply(
+            max((supply.data_s for supply in supplies), default=0.0),
+            max((supply.longest_s for supply in supplies), default=0.0),
+        )
+
+    def take_contradictions(self) -> list[Contradiction]:
+        """Records that contradict others, of those that came since this was asked."""
+        found = [one for track in self._tracks.values() for one in track.contradictions]
+        for track in self._tracks.values():
+            track.contradictions.clear()
+        return found
+
+    @property
     def held_bytes(self) -> int:
         """Memory held by samples."""
         return sum(run.held_bytes for track in self._tracks.values() for run in track.runs)
@@ -182,15 +202,15 @@ class InstrumentBuffer:
         goes_on = track is not None and segment.start_ns <= track.edge * GRID_NS + JOINS_NS
         return None if goes_on else Verdict.FUTURE
 
-    def _track(self) -> Track:
-        settings = self._settings
-        return Track(settings.wait_ns, settings.max_lead, settings.length)
+    def _track(self, letter: str) -> Track:
+        settings, supply = self._settings, self._supplies.setdefault(letter, Supply())
+        return Track(settings.wait_ns, settings.max_lead, settings.length, supply)
 
     def _rows_now(self) -> list[tuple[str, int]]:
         return sorted(rows_of(self._tracks).items(), key=lambda item: item[1])
 
     def _start_anew(self) -> None:
-        self._tracks = {letter: self._track() for letter in self._tracks}
+        self._tracks = {letter: self._track(letter) for letter in self._tracks}
         self._cursor = None
         self._lanes = (_Lane(), _Lane())
         self._incomplete.clear()
@@ -325,6 +345,7 @@ class InstrumentBuffer:
                 arrived_ns, record_end_ns = max((arrived_ns, record_end_ns), run.arrival_of(stop - 1))
         samples.flags.writeable = False
         lane.last, lane.letters, lane.levels = start, letters, levels
+        self.windows += 1
         return Window(
             self._instrument,
             start,

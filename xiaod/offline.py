@@ -14,8 +14,10 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO
 
+from xiaod.account import DataAccount, Supply
 from xiaod.assembler import NONE_BEFORE
 from xiaod.config import AgencyConfig, Config, EngineConfig, SeedLinkConfig
 from xiaod.configfile import load_config
@@ -31,6 +33,10 @@ from xiaod.sources import Source
 from xiaod.sources.files import FileSource, holds_records
 from xiaod.standardoutput import leave_quietly
 from xiaod.stations import Stations, read_stations
+
+NOWHERE: Mapping[Instrument, Mapping[str, object]] = MappingProxyType({})
+MAX_NAMED = 30
+"""Instruments, or streams of one kind of oddness, that are named; of more, how many they are."""
 
 
 class StreamSink:
@@ -138,10 +144,41 @@ def pick_files(
         with output_stream(output) as stream, _Bar(progress) as advance:
             source = FileSource(inputs, progress=advance)
             sink: Sink = StreamSink(style, stream, config.agency, stations)
-            run_offline(config, engine, source, sink if keep is None else KeepingSink(sink, keep))
+            account = DataAccount()
+            run_offline(
+                config,
+                engine,
+                source,
+                sink if keep is None else KeepingSink(sink, keep),
+                account=account,
+            )
     except BrokenPipeError:
         leave_quietly()
+    tell_unpicked(account.unpicked, config)
     return used(source.records, inputs)
+
+
+def tell_unpicked(
+    supplies: Mapping[Instrument, Supply],
+    config: Config,
+    places: Mapping[Instrument, Mapping[str, object]] = NOWHERE,
+) -> None:
+    """Name instruments of which no window was full, and in what ``places``: a run that picks nothing says why."""
+    log = get_logger("pick")
+    needed_s = config.windows.length_s + config.windows.hop_s
+    for instrument in sorted(supplies)[:MAX_NAMED]:
+        supply = supplies[instrument]
+        log.error(
+            "pick.too_little_data",
+            instrument=str(instrument),
+            **places.get(instrument, {}),
+            data_s=round(supply.data_s, 2),
+            longest_s=round(supply.longest_s, 2),
+            needed_s=needed_s,
+            consequence=f"not picked: a window needs {needed_s:g} s without a gap",
+        )
+    if len(supplies) > MAX_NAMED:
+        log.error("pick.too_little_data", more_instruments=len(supplies) - MAX_NAMED)
 
 
 def used(records: int, inputs: Sequence[Path]) -> int:
@@ -203,12 +240,30 @@ def run_offline(
     sink: Sink,
     metrics: Metrics | None = None,
     letters: Mapping[Instrument, str] = NONE_BEFORE,
+    account: DataAccount | None = None,
 ) -> None:
-    """The pipeline without a clock, from a source into a sink; ``letters`` are components that instruments have shown before."""
+    """The pipeline without a clock, from a source into a sink.
+
+    Args:
+        config: windows, buffers, picker.
+        engine: the loaded model.
+        source: where records come from.
+        sink: where picks go.
+        metrics: what is counted; None: for nobody.
+        letters: components that instruments have shown before.
+        account: what is said of the data at the end; None: nothing.
+    """
 
     async def work() -> None:
         pipeline = Pipeline(
-            config, engine, [source], [sink], metrics or Metrics(), clock=lambda: None, letters=letters
+            config,
+            engine,
+            [source],
+            [sink],
+            metrics or Metrics(),
+            clock=lambda: None,
+            letters=letters,
+            account=account,
         )
         try:
             async with asyncio.TaskGroup() as group:

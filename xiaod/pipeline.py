@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from models.calibration import Calibration
+from xiaod.account import DataAccount
 from xiaod.assembler import NONE_BEFORE, Assembler
 from xiaod.backlog import StoredBacklog
 from xiaod.board import Board, BoardCollector
@@ -102,8 +103,12 @@ class Pipeline:
         ledger: Ledger | None = None,
         shown: bool = False,
         letters: Mapping[Instrument, str] = NONE_BEFORE,
+        account: DataAccount | None = None,
     ) -> None:
-        """Wire everything; must be called inside the event loop that runs it. ``shown``: with a monitor for who looks."""
+        """Wire everything; must be called inside the event loop that runs it.
+
+        ``shown``: with a monitor for who looks. ``letters``, ``account``: see :class:`~xiaod.assembler.Assembler`.
+        """
         self.metrics = metrics
         self.board = Board(ns_from_s(config.http.stale_after_s))
         self._config = config
@@ -128,7 +133,7 @@ class Pipeline:
             clock,
             ledger,
         )
-        self.assembler = Assembler(buffer_settings(config), metrics, self.board, clock, letters)
+        self.assembler = Assembler(buffer_settings(config), metrics, self.board, clock, letters, account)
         if shown:
             self._stage.monitor = Monitor(self.board, self.assembler, self._stage.views, config.http.traces)
         for source in sources:

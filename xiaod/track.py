@@ -26,10 +26,12 @@ way to while the stream goes on where it was.
 from collections import OrderedDict
 from dataclasses import dataclass
 from enum import Enum
+from zlib import crc32
 
 import numpy as np
 
-from xiaod.records import Channel, Segment
+from xiaod.account import Supply
+from xiaod.records import Channel, SampleArray, Segment
 from xiaod.resample import RATE_TOLERANCE, converter_for, meant_rate
 from xiaod.run import Run
 from xiaod.timebase import BEFORE_ALL, GRID_NS, NS_PER_S, grid_index
@@ -69,6 +71,16 @@ class Verdict(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class Contradiction:
+    """A record covers time for which other samples had come: one of the two headers has a wrong time, or two sensors one name."""
+
+    channel: Channel
+    start_ns: int
+    """Time of the record, of which the samples that had not come yet are used."""
+    overlap_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Gap:
     """Time without data in one channel."""
 
@@ -85,21 +97,27 @@ class Gap:
 class Track:
     """Runs of one channel, oldest first; the last one is open."""
 
-    def __init__(self, wait_ns: int, max_lead: int, least: int = 0) -> None:
-        """Set limits.
+    def __init__(self, wait_ns: int, max_lead: int, least: int = 0, supply: Supply | None = None) -> None:
+        """Begin.
 
         Args:
             wait_ns: host time for which what is missing is waited for,
             max_lead: or so many samples of later data.
             least: samples of which a run is of use; one that ends with fewer is forgotten at once.
+            supply: where the data that are used are counted.
         """
         self.runs: list[Run] = []
+        self.contradictions: list[Contradiction] = []
+        """What has been found since somebody took them away."""
+        self._supply = Supply() if supply is None else supply
+        self._last: Segment | None = None
+        """The last record that was appended."""
         self._wait_ns = wait_ns
         self._max_lead = max_lead
         self._least = least
         self._pending = Waiting()
-        self._seen: OrderedDict[tuple[int, int], None] = OrderedDict()
-        """Time and length of records, the one that came first in front."""
+        self._seen: OrderedDict[tuple[int, int], int] = OrderedDict()
+        """Time and length of records, the one that came first in front, and a checksum of their samples."""
         self._rate_hz = 0.0
         self._next_ns = 0
         """Where the next record should begin, by the last record's own header."""
@@ -145,12 +163,15 @@ class Track:
         The sampling rate must be one that :func:`~xiaod.resample.converter_for` takes.
         """
         key = (segment.start_ns, len(segment.samples))
-        if key in self._seen:
+        content = crc32(np.ascontiguousarray(segment.samples).data)
+        if (known := self._seen.get(key)) is not None:
+            if content != known:
+                self._contradicted(segment, len(segment.samples))
             return Verdict.DUPLICATE
         self._arrived_ns = segment.arrived_ns or 0
         verdict = self._place(segment, now_ns)
         if verdict in (Verdict.GOOD, Verdict.OVERLAPPING):
-            self._seen[key] = None
+            self._seen[key] = content
             if len(self._seen) > REMEMBERED:
                 self._seen.popitem(last=False)
             self.late_ns = 0
@@ -199,6 +220,8 @@ class Track:
             self._open(segment)
             self._drain()
             return Verdict.GOOD
+        if late_by > TOLERANCE_SAMPLES:
+            self._compare(segment)
         if round(late_by) >= len(segment.samples):
             return self._late(segment)
         self._append(segment, late_by)
@@ -224,6 +247,25 @@ class Track:
         lowest_hz, highest_hz = self._rates_hz
         return min(lowest_hz, told_hz, meant_hz), max(highest_hz, told_hz, meant_hz)
 
+    def _compare(self, segment: Segment) -> None:
+        """Note whether a record contradicts the last one where both have samples, however their times are rounded."""
+        last = self._last
+        if last is None:
+            return
+        place = round((segment.start_ns - last.start_ns) * segment.sampling_rate_hz / NS_PER_S)
+        overlap = min(place + len(segment.samples), len(last.samples)) - max(place, 0)
+        if overlap > 0 and not any(
+            _agree(last.samples, segment.samples, place + jitter) for jitter in (0, 1, -1)
+        ):
+            self._contradicted(segment, overlap)
+
+    def _contradicted(self, segment: Segment, overlap: int) -> None:
+        # Pieces of a record that contradicts are no news.
+        if not segment.continues:
+            self.contradictions.append(
+                Contradiction(segment.channel, segment.start_ns, overlap / segment.sampling_rate_hz)
+            )
+
     def _late(self, segment: Segment) -> Verdict:
         joins = (
             self._late_next_ns is not None
@@ -242,6 +284,8 @@ class Track:
             if late_by < -TOLERANCE_SAMPLES or (not same_rate and late_by <= TOLERANCE_SAMPLES):
                 return
             self._pending.pop()
+            if same_rate and late_by > TOLERANCE_SAMPLES:
+                self._compare(segment)
             if same_rate and round(late_by) < len(segment.samples):
                 self._append(segment, late_by)
 
@@ -274,3 +318,12 @@ class Track:
         self._rates_hz = self._rates_with(segment)
         self._next_ns = segment.next_ns
         self._count += len(samples)
+        self._supply.add(len(samples) / self._rate_hz, self._count / self._rate_hz)
+        self._last = segment
+
+
+def _agree(first: SampleArray, second: SampleArray, place: int) -> bool:
+    """Whether two arrays have the same samples where they overlap; the second begins at a place of the first, which may be negative."""
+    length = min(place + len(second), len(first)) - max(place, 0)
+    begin, other = max(place, 0), max(-place, 0)
+    return length <= 0 or np.array_equal(first[begin : begin + length], second[other : other + length])

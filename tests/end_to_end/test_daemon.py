@@ -222,7 +222,7 @@ def test_metrics_have_types_help_and_nothing_unexpected(tmp_path: Path, event: E
             "xiaod_data_delay_seconds", "xiaod_queue_depth", "xiaod_batch_windows_count", "xiaod_inference_seconds_sum",
             "xiaod_windows_total", "xiaod_picks_total", "xiaod_pick_latency_seconds_bucket", "xiaod_sink_picks_total",
             "xiaod_sink_backlog", "xiaod_build_info", "xiaod_model_info", "xiaod_station_stale", "xiaod_gaps_total",
-            "xiaod_overlaps_total", "xiaod_buffer_bytes",
+            "xiaod_overlaps_total", "xiaod_contradictions_total", "xiaod_buffer_bytes",
         }  # fmt: skip
         assert expected <= names
         assert daemon.metric("xiaod_received_bytes_total", source="test") == records * 512

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from tests.conftest import Recording
 from tests.streams import windows_of
-from xiaod.buffer import BufferSettings, pieces_of
+from xiaod.buffer import BufferSettings, InstrumentBuffer, pieces_of
 from xiaod.records import Channel, Segment, Window
 from xiaod.track import Track, Verdict
 
@@ -242,3 +242,47 @@ def test_headers_whose_rates_flutter_leave_no_gap_and_hide_none(
         held = run.view(run.first, run.stop, level=0.0)
         at_s = (np.arange(run.first, run.stop) * 10_000_000 - start_ns + run.offset_at(run.stop)) / 1e9
         assert np.abs(held - 1000 * np.sin(np.pi * at_s)).max() < 1000 * np.pi * (far_s + 0.007) + 5
+
+
+@RELAXED
+@given(records=deliveries(), jitter_ns=st.lists(st.integers(-4_000_000, 4_000_000), min_size=1, max_size=9))
+def test_what_comes_again_cut_otherwise_is_no_contradiction(
+    rjob: Recording, records: list[tuple[str, int, int]], jitter_ns: list[int]
+) -> None:
+    buffer = InstrumentBuffer(BufferSettings())
+    for number, (component, begin, end) in enumerate(records):
+        start_ns = rjob.start_ns + begin * 10_000_000 + jitter_ns[number % len(jitter_ns)]
+        channel = Channel("BW", "RJOB", "", "EH" + component)
+        buffer.insert(Segment(channel, start_ns, 100.0, rjob.components[component][begin:end]), None)
+        buffer.cut(None)
+    list(buffer.finish(None))
+    assert buffer.take_contradictions() == []
+
+
+@RELAXED
+@given(
+    rate_hz=st.sampled_from([20.0, 50.0, 100.0, 200.0]),
+    pieces=st.lists(st.integers(50, 700), min_size=3, max_size=9),
+    part=st.floats(0.25, 1.0),
+    which=st.integers(1, 3),
+)
+def test_a_header_with_a_wrong_time_is_a_contradiction(
+    rjob: Recording, rate_hz: float, pieces: list[int], part: float, which: int
+) -> None:
+    segments = [
+        replace(
+            segment,
+            start_ns=rjob.start_ns + round((segment.start_ns - rjob.start_ns) * 100 / rate_hz),
+            sampling_rate_hz=rate_hz,
+        )
+        for segment in rjob.segments("Z", pieces)
+    ]
+    early_ns = round(part * (segments[which].start_ns - segments[which - 1].start_ns))
+    early = segments[which] = replace(segments[which], start_ns=segments[which].start_ns - early_ns)
+    buffer = InstrumentBuffer(BufferSettings(), "Z")
+    for segment in segments:
+        buffer.insert(segment, None)
+        buffer.cut(None)
+    list(buffer.finish(None))
+    assert [one.start_ns for one in buffer.take_contradictions()] == [early.start_ns]
+    assert buffer.take_contradictions() == []

@@ -1,10 +1,12 @@
 """What the log says of a station that falters: enough, and not a line for each record."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from xiaod.account import DataAccount
 from xiaod.assembler import STATION_LINES, Assembler
 from xiaod.board import Board
 from xiaod.buffer import BufferSettings
@@ -74,3 +76,42 @@ def test_a_record_that_cannot_be_used_is_named_however_many_kinds_there_were(
     first, last = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
     assert (first["together"], first["stations"], first["stream"]) == (2000, 2000, "XX.S0000..HHZ")
     assert (last["stream"], "together" in last) == ("XX.NEW..HHZ", False)
+
+
+def test_a_header_with_a_wrong_time_is_said_and_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logs("info", "json")
+    board, now_ns = Board(60 * NS_PER_S), NS_PER_S
+    account = DataAccount()
+    assembler = Assembler(BufferSettings(), Metrics(), board, lambda: now_ns, account=account)
+    for number in range(6):
+        came = segment("EHZ", number)
+        # One of them is dated a second early; all are held back until the stream has begun.
+        early_ns = NS_PER_S if number == 3 else 0
+        assembler.take(replace(came, start_ns=came.start_ns - early_ns), now_ns)
+    now_ns += 10 * NS_PER_S
+    assembler.expire(now_ns)
+    [entry] = board
+    assert entry.contradictions == 1
+    assembler.flush_log(everything=True)
+    said = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    [line] = [line for line in said if line["event"] == "record.contradicting"]
+    expected = {"stream": "BW.RJOB..EHZ", "start_ns": 11 * NS_PER_S, "overlap_s": 1.0}
+    assert {key: line[key] for key in expected} == expected
+    [note] = account.notes
+    assert (note.event, note.stream, note.count) == ("record.contradicting", "BW.RJOB..EHZ", 1)
+
+
+def test_an_account_knows_what_was_refused_and_what_gave_no_window() -> None:
+    account = DataAccount()
+    assembler = Assembler(BufferSettings(), Metrics(), Board(60 * NS_PER_S), lambda: None, account=account)
+    for number in range(3):
+        assembler.take(replace(segment("LHZ", number), sampling_rate_hz=1.0), None)
+        assembler.take(segment("EHZ", number, "FULL"), None)
+        if number != 1:
+            assembler.take(segment("EHZ", number, "HOLE"), None)
+    assert {window.instrument.station for window in assembler.finish(None)} == {"FULL"}
+    assert [
+        (note.event, note.stream, note.count, note.facts["sampling_rate_hz"]) for note in account.notes
+    ] == [("record.rate", "BW.RJOB..LHZ", 3, 1.0)]
+    [(instrument, supply)] = account.unpicked.items()
+    assert (instrument.station, supply.data_s, supply.longest_s) == ("HOLE", 8.0, 4.0)

@@ -30,6 +30,7 @@ FLOORS = {
         "turns",
     ),
     1: (
+        "account",
         "resample",
         "run",
         "waiting",

@@ -62,8 +62,16 @@ def test_duplicates_overlaps_and_contradictions() -> None:
     track, _ = fed(record(0, 4, value=1))
     track.release(None, final=True)
     assert track.insert(record(0, 4, value=1), 0) is Verdict.DUPLICATE
+    assert track.insert(record(0.5, 2, value=1), 0) is Verdict.LATE
+    assert track.contradictions == []
     assert track.insert(record(3, 4, value=2), 0) is Verdict.OVERLAPPING
-    assert track.insert(record(2, 1, value=3), 0) is Verdict.LATE
+    assert track.insert(record(3, 1, value=3), 0) is Verdict.LATE
+    assert track.insert(record(3, 4, value=4), 0) is Verdict.DUPLICATE
+    assert [(one.channel, one.start_ns, one.overlap_s) for one in track.contradictions] == [
+        (Z, 3 * SECOND, 1.0),
+        (Z, 3 * SECOND, 1.0),
+        (Z, 3 * SECOND, 4.0),
+    ]
     run = track.runs[0]
     values = run.view(0, 700, level=0.0)
     assert values[:400].tolist() == [1.0] * 400

@@ -27,6 +27,7 @@ from glob import escape
 from pathlib import Path
 from typing import Any
 
+from xiaod.account import Note
 from xiaod.archive.piece import Outcome
 from xiaod.archive.plan import Piece
 from xiaod.records import Channel, Pick
@@ -74,7 +75,8 @@ class Journal:
             content = json.loads(self._path(piece, key).read_bytes())
             picks = tuple(_pick(entry) for entry in content.pop("picks"))
             damaged = tuple((path, what) for path, what in content.pop("damaged"))
-            return Outcome(picks, damaged=damaged, **content)
+            notes = tuple(Note(**note) for note in content.pop("notes"))
+            return Outcome(picks, damaged=damaged, notes=notes, **content)
         except (OSError, ValueError, TypeError, KeyError):
             return None
 

@@ -12,7 +12,7 @@ what a run over everything remembers from before (filters, windows, components t
 
 import hashlib
 import threading
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +21,7 @@ from time import process_time
 from typing import TYPE_CHECKING
 
 from xiaod import __version__
+from xiaod.account import DataAccount, Note
 from xiaod.archive.plan import DAY_NS, Piece
 from xiaod.archive.sds import sds_name
 from xiaod.config import Config
@@ -30,14 +31,13 @@ from xiaod.equipment import open_engine
 from xiaod.metrics import Metrics
 from xiaod.offline import ListSink, run_offline
 from xiaod.picker import SECOND_LOOK_S
-from xiaod.records import BadRecord, Pick, SourceItem
+from xiaod.records import BadRecord, Pick, Segment, SourceItem
 from xiaod.sources import Emit
 from xiaod.sources.files import FileSource
 from xiaod.sources.miniseed import channel_of
 from xiaod.sources.patterns import matches
 from xiaod.state import WARM_UP_S
 from xiaod.timebase import ns_from_s
-from xiaod.track import Verdict
 
 if TYPE_CHECKING:
     from pymseed import MS3Record
@@ -52,7 +52,6 @@ MAX_DAMAGE = 100
 """Places of damage that are told of one piece."""
 HARMLESS = frozenset({"empty", "log"})
 """Reasons for which a record without samples is no damage."""
-REFUSED = frozenset({Verdict.RATE.value, Verdict.COMPONENT.value})
 
 _OWN = threading.local()
 
@@ -85,8 +84,12 @@ class Outcome:
     cpu_s: float = 0.0
     damaged: tuple[tuple[str, str], ...] = ()
     """Files, and what is wrong in them where."""
-    refused: Mapping[str, int] = field(default_factory=dict)
-    """Records whose samples were not used, by verdict."""
+    data_s: float = 0.0
+    """Data of the component that has most, the piece's own."""
+    longest_s: float = 0.0
+    """The longest stretch of data without a gap, where no window was full."""
+    notes: tuple[Note, ...] = ()
+    """What was odd with streams."""
     misplaced: Mapping[str, int] = field(default_factory=dict)
     """Files, and how many of their records are not used because the name says another instrument or day."""
 
@@ -111,13 +114,8 @@ def pick_piece(job: Job, piece: Piece) -> Outcome:
     begun_s = process_time()
     before_ns, after_ns = margins_ns(job.config)
     source = _Records(piece, piece.start_ns - before_ns, piece.stop_ns + after_ns)
-    sink, metrics = ListSink(), Metrics()
-    run_offline(job.config, _engine(job), source, sink, metrics, {piece.instrument: piece.letters})
-    refused: Counter[str] = Counter()
-    for family in metrics.records.collect():
-        for sample in family.samples:
-            if sample.name.endswith("_total") and sample.labels["verdict"] in REFUSED:
-                refused[sample.labels["verdict"]] += int(sample.value)
+    sink, metrics, account = ListSink(), Metrics(), DataAccount((piece.start_ns, piece.stop_ns))
+    run_offline(job.config, _engine(job), source, sink, metrics, {piece.instrument: piece.letters}, account)
     windows = metrics.registry.get_sample_value("xiaod_windows_total") or 0.0
     return Outcome(
         tuple(pick for pick in sink.picks if piece.start_ns - EDGE_NS <= pick.time_ns < piece.stop_ns),
@@ -125,7 +123,9 @@ def pick_piece(job: Job, piece: Piece) -> Outcome:
         windows * job.config.windows.hop_s,
         process_time() - begun_s,
         tuple(source.damaged),
-        dict(refused),
+        max(source.data_s.values(), default=0.0),
+        max((supply.longest_s for supply in account.unpicked.values()), default=0.0),
+        tuple(account.notes),
         dict(source.misplaced),
     )
 
@@ -141,6 +141,8 @@ class _Records:
         self._to_ns = to_ns
         self.damaged: list[tuple[str, str]] = []
         self.misplaced: Counter[str] = Counter()
+        self.data_s: defaultdict[str, float] = defaultdict(float)
+        """Seconds of data of each component that belong to the piece."""
         files = []
         extents = {}
         for name, begin, stop in piece.files:
@@ -166,6 +168,8 @@ class _Records:
 
         def pass_on(item: SourceItem) -> None:
             if not isinstance(item, BadRecord):
+                if isinstance(item, Segment) and self._piece.start_ns <= item.start_ns < self._piece.stop_ns:
+                    self.data_s[item.channel.component] += len(item.samples) / item.sampling_rate_hz
                 emit(item)
             elif item.reason not in HARMLESS and len(self.damaged) < MAX_DAMAGE:
                 path, _, what = item.detail.partition(": ")

@@ -89,7 +89,12 @@ class Piece:
         >>> Piece(Instrument("BW", "RJOB", "", "EH"), 0, DAY_NS, ()).label
         'BW.RJOB..EH 1970-01-01'
         """
-        return f"{self.instrument} {iso_from_ns((self.start_ns + self.stop_ns) // 2)[:10]}"
+        return f"{self.instrument} {self.day}"
+
+    @property
+    def day(self) -> str:
+        """The day of UTC, ``YYYY-MM-DD``."""
+        return iso_from_ns((self.start_ns + self.stop_ns) // 2)[:10]
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,15 +8,15 @@ the run was interrupted. Memory holds the plan, and the picks of about a day.
 """
 
 import sys
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from tqdm import tqdm
 
+from xiaod.account import DataAccount, Note, Supply
 from xiaod.archive.crew import Alone, Crew, CrewError, Pool, quiet
 from xiaod.archive.journal import Journal
 from xiaod.archive.merge import Merger
@@ -27,8 +27,8 @@ from xiaod.config import Config
 from xiaod.engines import Engine
 from xiaod.equipment import open_engine
 from xiaod.logs import get_logger
-from xiaod.offline import StreamSink, output_stream, used
-from xiaod.records import Pick
+from xiaod.offline import MAX_NAMED, StreamSink, output_stream, tell_unpicked, used
+from xiaod.records import Instrument, Pick
 from xiaod.standardoutput import leave_quietly
 from xiaod.stations import read_stations
 from xiaod.timebase import NS_PER_S, ns_from_s
@@ -116,7 +116,9 @@ class ArchiveRun:
         self._job = Job(config, engine.sha256)
         self._damaged: set[str] = set()
         self._misplaced: set[str] = set()
-        self._refused: Counter[str] = Counter()
+        self._notes = DataAccount()
+        self._unpicked: dict[Instrument, Supply] = {}
+        self._unpicked_places: dict[Instrument, dict[str, Any]] = {}
         self._log = get_logger("archive")
         self.account = Account()
 
@@ -155,7 +157,8 @@ class ArchiveRun:
             self.account.records += outcome.records
             self.account.windows_s += outcome.windows_s
             self.account.cpu_s += outcome.cpu_s
-            self._refused.update(outcome.refused)
+            self._notes.add(outcome.notes)
+            self._supplied(piece, outcome)
             for path, what in outcome.damaged:
                 self._damage(path, what)
             for path, count in outcome.misplaced.items():
@@ -169,6 +172,13 @@ class ArchiveRun:
                     )
             yield from merger.add(piece, outcome.picks)
         yield from merger.finish()
+
+    def _supplied(self, piece: Piece, outcome: Outcome) -> None:
+        """Take note of a piece of which no window was full."""
+        if outcome.longest_s:
+            self._unpicked.setdefault(piece.instrument, Supply()).add(outcome.data_s, outcome.longest_s)
+            first = {"days": 0, "first_day": piece.day, "first_file": piece.files[0].path}
+            self._unpicked_places.setdefault(piece.instrument, first)["days"] += 1
 
     def _crew(self) -> Crew:
         options = self._options
@@ -188,8 +198,15 @@ class ArchiveRun:
         """What an operator should know of the whole run."""
         if self._damaged:
             self._log.error("archive.damaged_files", files=len(self._damaged))
-        for verdict, count in sorted(self._refused.items()):
-            self._log.error(f"archive.{verdict}", records=count, consequence="not picked")
+        by_event: dict[str, list[Note]] = {}
+        for note in self._notes.notes:
+            by_event.setdefault(note.event, []).append(note)
+        for event, notes in by_event.items():
+            for note in notes[:MAX_NAMED]:
+                self._log.error(event, stream=note.stream, count=note.count, **note.facts)
+            if len(notes) > MAX_NAMED:
+                self._log.error(event, more_streams=len(notes) - MAX_NAMED)
+        tell_unpicked(self._unpicked, self._config, self._unpicked_places)
 
 
 class _Bar:
