@@ -17,7 +17,8 @@ from typing import TextIO
 from xiaod.config import Config, SeedLinkConfig
 from xiaod.replay.config import ReplayError
 from xiaod.shard import ALONE, Shard, shard_of
-from xiaod.sources.discovery import DiscoveryError, ServerInfo, discover
+from xiaod.sources.discovery import DiscoveryError, discover
+from xiaod.sources.listing import ServerInfo
 from xiaod.sources.patterns import matcher, plan
 
 
@@ -113,6 +114,11 @@ def _report(source: SeedLinkConfig, info: ServerInfo, shard: Shard, shown_shards
         if (subscription.network, subscription.station) not in listed
         and shard.holds(subscription.network, subscription.station)
     ]
+    lines += [
+        f"  . {network}.{station}: listed without streams" + place(network, station)
+        for network, station in info.stations
+    ]
+    lines += [f"  ! {remark}" for remark in info.remarks]
     where = "" if shard == ALONE else f" on shard {shard}"
     lines.append(
         f"  {len(selected)} of {len(channels)} streams selected (+) by {', '.join(source.streams)}{where}"

@@ -54,7 +54,7 @@ class Connection:
         self._reader = reader
         self._writer = writer
         self._link = Link(writer, server.trouble)
-        self._session = Session(server.hello)
+        self._session = Session(server.hello, server.trouble.refuses)
         self._streamer: asyncio.Task[None] | None = None
         self._since_ns = time.time_ns()
         self._peer = writer.get_extra_info("peername") or ("", 0)

@@ -26,9 +26,11 @@ LINK_FIELDS = frozenset(
     (
         "cut_after_packets",
         "cut_connections",
+        "deny_info",
         "freeze_after_packets",
         "freeze_s",
         "refuse_connections",
+        "refuse_stations",
         "reset_sequence_to",
         "resume_at_newest",
     )
@@ -76,6 +78,8 @@ class Faults:
             stays open.
         freeze_s: how long it stays frozen; ``None`` means for ever.
         refuse_connections: do not listen; connections are closed.
+        refuse_stations: stations (``NET_STA`` with ``?`` and ``*``) whose STATION is answered with ERROR.
+        deny_info: do not tell stations and streams, by INFO or CAT.
         reset_sequence_to: number the next packet so, as a server does that lost its ring.
         resume_at_newest: begin all stations of a request at the newest packet any of them asks for, as
             ringserver does.
@@ -92,6 +96,8 @@ class Faults:
     freeze_after_packets: int | None = None
     freeze_s: float | None = None
     refuse_connections: bool = False
+    refuse_stations: Sequence[str] = ()
+    deny_info: bool = False
     reset_sequence_to: int | None = None
     resume_at_newest: bool = False
 

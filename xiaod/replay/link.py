@@ -9,6 +9,7 @@ a client that does not read holds up only itself.
 
 import asyncio
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
 
 from xiaod.replay.faults import Faults
 
@@ -28,6 +29,10 @@ class Trouble:
         self.faults = faults
         self.cuts_left = faults.cut_connections
         self.changed = asyncio.Event()
+
+    def refuses(self, network: str, station: str) -> bool:
+        """Tell whether a station, with codes as a client writes them, is refused."""
+        return any(fnmatchcase(f"{network}_{station}", pattern) for pattern in self.faults.refuse_stations)
 
     def change(self, faults: Faults) -> None:
         """Put other faults into force and wake what is frozen."""

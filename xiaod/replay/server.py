@@ -152,7 +152,8 @@ class ReplayServer:
             self.playback.ring.sequence_of(max(self.playback.ring.next - 1, 0)),
         )
         failed = False
-        match level:
+        denied = self.trouble.faults.deny_info and level in {"STATIONS", "STREAMS"}
+        match "" if denied else level:
             case "ID":
                 pass
             case "CAPABILITIES":
@@ -168,6 +169,8 @@ class ReplayServer:
 
     def catalogue(self) -> bytes:
         """Text that answers CAT: one station a line, then END."""
+        if self.trouble.faults.deny_info:
+            return b"ERROR\r\n"
         stations = sorted({(stream.network, stream.station) for stream in self.playback.play.streams})
         lines = [f"{network:<2} {station:<5} replayed\r\n" for network, station in stations]
         return "".join([*lines, "END"]).encode("ascii", "replace")

@@ -12,6 +12,7 @@ A command that cannot be carried out is answered with ERROR, with a reason after
 (<Action.STREAM: 2>, 0)
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from fnmatch import fnmatchcase
@@ -77,8 +78,9 @@ class Request:
     dialup: bool
 
     def wants(self, network: str, station: str, location: str, channel: str, kind: str) -> int | None:
-        """Index of the first request that takes a stream, or ``None``."""
-        for index, item in enumerate(self.stations):
+        """Index of the last request that takes a stream, or ``None``: what is asked for later counts more."""
+        for index in reversed(range(len(self.stations))):
+            item = self.stations[index]
             fits = fnmatchcase(network, item.network) and fnmatchcase(station, item.station)
             if fits and selects(item.selectors, location, channel, kind):
                 return index
@@ -90,10 +92,14 @@ class Session:
 
     Args:
         hello: the two lines that answer HELLO.
+        is_refused: whether a station (codes as they are asked for) is refused.
     """
 
-    def __init__(self, hello: bytes) -> None:
+    def __init__(
+        self, hello: bytes, is_refused: Callable[[str, str], bool] = lambda network, station: False
+    ) -> None:
         self._hello = hello
+        self._is_refused = is_refused
         self._stations: list[StationRequest] = []
         self._all = StationRequest()
         self._open: StationRequest | None = None
@@ -151,6 +157,8 @@ class Session:
         if len(self._stations) >= MAX_STATIONS:
             return self._refused("LIMIT", f"no more than {MAX_STATIONS} stations")
         station, network = (*map(parse_code, command.words), "*")[:2]
+        if self._is_refused(network, station):
+            return self._refused("UNAUTHORIZED", "not for you")
         known = (item for item in self._stations if (item.network, item.station) == (network, station))
         self._open = next(known, None)
         if self._open is None:

@@ -1,128 +1,115 @@
-"""What a SeedLink server has: INFO STREAMS on a connection of its own.
+"""What a SeedLink server has: INFO STREAMS, or INFO STATIONS where that is denied, on a connection of its own.
 
-ObsPy refuses INFO while data flow, and a long answer would hold them up, so the question is asked on a second connection.
-
->>> info = parse_streams(b'<seedlink software="ringserver"><station name="RJOB" network="BW">'
-...     b'<stream location="" seedname="EHZ" type="D" begin_time="a" end_time="b"/></station></seedlink>')
->>> info.software, str(info.streams[0].channel)
-('ringserver', 'BW.RJOB..EHZ')
+ObsPy refuses INFO while data flow, and a long answer would hold them up, so the question is asked on a second connection. The answer is
+read as it comes (:mod:`xiaod.sources.listing`).
 """
 
 import threading
 import time
-import xml.etree.ElementTree as ElementTree
-from dataclasses import dataclass
+from collections.abc import Callable
 
 from pymseed import MS3Record, PymseedError
 
 from xiaod.records import Channel
-from xiaod.sources.framing import LinkError
+from xiaod.sources.framing import ClosedError, LinkError, SaidErrorError
 from xiaod.sources.link import SLICE_S, Link
-from xiaod.sources.miniseed import channel_of
+from xiaod.sources.listing import Listing, ListingError, ServerInfo
 
 MAX_INFO_BYTES = 64 * 1024 * 1024
-LEVEL = "STREAMS"
+LEVELS = ("STREAMS", "STATIONS")
 WHOLE = 30
 """Some servers list megabytes, and some links are slow; but who dribbles must not hold up the data for ever."""
+REFUSED = "E_R_R"
+"""End of the source identifier of records with which INFO is denied (ringserver: channel ``ERR``)."""
 
 
 class DiscoveryError(Exception):
     """The server cannot be asked, or its answer cannot be used; the message says why."""
 
 
-@dataclass(frozen=True, slots=True)
-class StreamInfo:
-    """A stream that a server has; times as the server writes them."""
-
-    channel: Channel
-    begin_time: str
-    end_time: str
+class UnreachableError(DiscoveryError):
+    """There is no SeedLink server that could be asked for anything."""
 
 
-@dataclass(frozen=True, slots=True)
-class ServerInfo:
-    """What a server says of itself."""
-
-    software: str
-    organization: str
-    streams: tuple[StreamInfo, ...]
+class DeniedError(DiscoveryError):
+    """The server does not answer this question; it may answer another one."""
 
 
-def discover(address: str, timeout_s: float, stop: threading.Event | None = None) -> ServerInfo:
-    """Ask a server for its streams.
+def discover(
+    address: str,
+    timeout_s: float,
+    stop: threading.Event | None = None,
+    is_wanted: Callable[[Channel], bool] = lambda _: True,
+) -> ServerInfo:
+    """Ask a server for its streams, and for its stations alone where it does not tell the streams.
 
     Args:
         address: ``HOST:PORT``.
         timeout_s: for the connection, and for each piece of the answer; :data:`WHOLE` times as much for all of it.
         stop: when set, the question is given up.
+        is_wanted: streams that are not are left out.
 
     Raises:
+        UnreachableError: when nobody answers there.
         DiscoveryError: when there is no usable answer in time.
         Stopped: when ``stop`` was set.
     """
-    link = Link(address, timeout_s, stop or threading.Event())
+    denials = []
+    for level in LEVELS:
+        link = Link(address, timeout_s, stop or threading.Event())
+        try:
+            _connect(link)
+            link.request(level)
+            return _answer(link, level, timeout_s, Listing(is_wanted))
+        except DeniedError as error:
+            denials.append(str(error))
+        except UnreachableError:
+            raise
+        except (OSError, LinkError, DiscoveryError) as error:
+            raise DiscoveryError(f"{address}: {error}") from error
+        finally:
+            link.disconnect()
+    raise DiscoveryError(f"{address}: {', '.join(denials)}")
+
+
+def _connect(link: Link) -> None:
     try:
         link.connect()
-        link.request(LEVEL)
-        return parse_streams(_answer(link, timeout_s))
     except (OSError, LinkError) as error:
-        raise DiscoveryError(f"{address}: {error}") from error
-    except DiscoveryError as error:
-        raise DiscoveryError(f"{address}: {error}") from error
-    finally:
-        link.disconnect()
+        raise UnreachableError(f"{link.sladdr}: {error}") from error
 
 
-def parse_streams(text: bytes) -> ServerInfo:
-    """Read the XML of INFO STREAMS (SeedLink 3).
-
-    Raises:
-        DiscoveryError: when it is not that.
-    """
-    # A document type is the way to entities that expand without end; the protocol has none.
-    if b"<!DOCTYPE" in text or b"<!ENTITY" in text:
-        raise DiscoveryError("INFO STREAMS: XML with a document type is refused")
-    try:
-        root = ElementTree.fromstring(text)  # noqa: S314  entities are refused above
-    except (ElementTree.ParseError, LookupError, ValueError) as error:
-        # Not only what is malformed: an encoding that is not known is an error of another kind.
-        raise DiscoveryError(f"INFO STREAMS: not XML that can be read: {error}") from error
-    streams = []
-    for station in root.iter("station"):
-        network, name = station.get("network", "").strip(), station.get("name", "").strip()
-        for stream in station.iter("stream"):
-            if stream.get("type", "D") != "D":
-                continue
-            location, code = stream.get("location", "").strip(), stream.get("seedname", "").strip()
-            # The same rule as for records: codes that no record can have are not asked for.
-            channel = channel_of("_".join((network, name, location, code[:1], code[1:2], code[2:])))
-            if channel is not None:
-                streams.append(StreamInfo(channel, stream.get("begin_time", ""), stream.get("end_time", "")))
-    return ServerInfo(
-        root.get("software", ""),
-        root.get("organization", ""),
-        tuple(sorted(streams, key=lambda item: item.channel)),
-    )
-
-
-def _answer(link: Link, timeout_s: float) -> bytes:
-    pieces: list[bytes] = []
+def _answer(link: Link, level: str, timeout_s: float, listing: Listing) -> ServerInfo:
     size = 0
     until_s = time.monotonic() + WHOLE * timeout_s
     while (now_s := time.monotonic()) < until_s and now_s < link.heard_s + timeout_s:
-        for frame in link.frames(SLICE_S):
-            if not frame.is_info:
-                continue
-            try:
-                piece = bytes(MS3Record.parse(frame.record, unpack_data=True).datasamples)
-            except (PymseedError, ValueError) as error:
-                raise DiscoveryError(f"INFO {LEVEL}: a record cannot be read: {error}") from error
-            pieces.append(piece)
-            size += len(piece)
-            if size > MAX_INFO_BYTES:
-                raise DiscoveryError(f"INFO {LEVEL}: answer longer than {MAX_INFO_BYTES} bytes")
-            if frame.is_last_info:
-                return b"".join(pieces).rstrip(b"\0 \r\n")
+        try:
+            for frame in link.frames(SLICE_S):
+                if not frame.is_info:
+                    continue
+                piece = _text(frame.record, level)
+                listing.feed(piece)
+                size += len(piece)
+                if size > MAX_INFO_BYTES:
+                    raise DiscoveryError(f"INFO {level}: answer longer than {MAX_INFO_BYTES} bytes")
+                if frame.is_last_info:
+                    return listing.close()
+        except (SaidErrorError, ClosedError) as error:
+            raise DeniedError(f"INFO {level} is denied: {error}") from error
+        except ListingError as error:
+            raise DeniedError(f"INFO {level}: {error}") from error
     if now_s >= until_s:
-        raise DiscoveryError(f"INFO {LEVEL}: no whole answer within {WHOLE * timeout_s:g} s, {size} bytes")
-    raise DiscoveryError(f"INFO {LEVEL}: no whole answer, {size} bytes, and no more within {timeout_s:g} s")
+        raise DiscoveryError(f"INFO {level}: no whole answer within {WHOLE * timeout_s:g} s, {size} bytes")
+    raise DiscoveryError(f"INFO {level}: no whole answer, {size} bytes, and no more within {timeout_s:g} s")
+
+
+def _text(record: bytes, level: str) -> bytes:
+    """Text of a record; nothing when it cannot be read: that costs the stations that it is about."""
+    try:
+        parsed = MS3Record.parse(record, unpack_data=True)
+        text = bytes(parsed.datasamples).rstrip(b"\0")
+    except (PymseedError, ValueError):
+        return b""
+    if parsed.sourceid.endswith(REFUSED):
+        raise DeniedError(f"INFO {level} is denied")
+    return text

@@ -43,6 +43,10 @@ class ClosedError(LinkError):
     """The server has closed the connection."""
 
 
+class SaidErrorError(LinkError):
+    """The server says ``ERROR`` in place of a packet."""
+
+
 class EndOfDataError(LinkError):
     """The server has sent all that was asked for."""
 
@@ -85,8 +89,8 @@ class Framing:
         """Whole packets that are there.
 
         Raises:
-            EndOfDataError: when the server says ``END``.
-            LinkError: when it says ``ERROR``, or when too much of what comes is no packet.
+            EndOfDataError, SaidErrorError: when that is what the server says.
+            LinkError: when too much of what comes is no packet.
         """
         received = self._received
         begin = 0
@@ -131,7 +135,7 @@ class Framing:
         if self._received.startswith(b"END", begin):
             raise EndOfDataError("the server says 'END'")
         if self._received.startswith(b"ERROR\r", begin):
-            raise LinkError("the server says 'ERROR'")
+            raise SaidErrorError("the server says 'ERROR'")
 
     def _resynchronise(self, begin: int) -> int:
         """Where the next packet may begin, behind bytes that are none."""

@@ -68,7 +68,10 @@ def may_match(instrument: Instrument, patterns: Collection[str]) -> bool:
 
 
 def plan(
-    patterns: Collection[str], offered: Collection[Channel], known: Collection[tuple[str, str]] = ()
+    patterns: Collection[str],
+    offered: Collection[Channel],
+    known: Collection[tuple[str, str]] = (),
+    as_they_are: bool = False,
 ) -> tuple[Subscription, ...]:
     """What to ask a server for.
 
@@ -79,7 +82,13 @@ def plan(
         patterns: of the configuration.
         offered: channels that the server has, empty when it does not tell. Then only patterns that name network and station
             can be asked for, and stations that are known.
-        known: network and station of those that have sent something that was wanted, and may do so again.
+        known: network and station of those that have sent something that was wanted, and may do so again, or that are listed
+            without streams.
+        as_they_are: whether to ask for wildcards as well, of a server that does not tell what it has: ringserver and newer SeisComP
+            know them in STATION. They come first: what is asked for by name after them has the last word.
+
+    >>> [(one.network, one.station) for one in plan(["B[WX].R*.*.EHZ"], [], known=[("BW", "RJOB")], as_they_are=True)]
+    [('B?', 'R*'), ('BW', 'RJOB')]
     """
     wanted: dict[tuple[str, str], set[str]] = {}
     for pattern in patterns:
@@ -90,6 +99,8 @@ def plan(
         else:
             meant = {(one.network, one.station) for one in offered if _matches(one, pattern)}
             meant |= {one for one in known if fnmatchcase(one[0], network) and fnmatchcase(one[1], station)}
+            if as_they_are:
+                meant.add((_CLASS.sub("?", network), _CLASS.sub("?", station)))
         for place in meant:
             wanted.setdefault(place, set()).add(_selector(location, channel_code))
     return tuple(
@@ -98,13 +109,23 @@ def plan(
             station,
             tuple(sorted(selectors)) if len(selectors) <= MAX_SELECTORS else (f"???{DATA_TYPE}",),
         )
-        for (network, station), selectors in sorted(wanted.items())
+        for (network, station), selectors in sorted(wanted.items(), key=_wildcards_first)
     )
+
+
+def is_wild(subscription: Subscription) -> bool:
+    """Whether more than one station may be meant."""
+    return _WILDCARD.search(subscription.network + subscription.station) is not None
 
 
 def needs_listing(patterns: Iterable[str]) -> bool:
     """Whether the server's list of streams is needed to know which stations are meant."""
     return any(_WILDCARD.search("".join(pattern.split(".")[:2])) for pattern in patterns)
+
+
+def _wildcards_first(item: tuple[tuple[str, str], set[str]]) -> tuple[bool, tuple[str, str]]:
+    station, _ = item
+    return _WILDCARD.search("".join(station)) is None, station
 
 
 def _matches(channel: Channel, pattern: str) -> bool:

@@ -32,20 +32,17 @@ from xiaod.config import SeedLinkConfig
 from xiaod.records import BadRecord, Channel, LinkChange, LinkState, Positions, Segment
 from xiaod.shard import ALONE, Shard
 from xiaod.sources import Emit
-from xiaod.sources.discovery import DiscoveryError, discover
+from xiaod.sources.discovery import DiscoveryError
 from xiaod.sources.framing import LinkError
 from xiaod.sources.link import SLICE_S, Link, Stopped
 from xiaod.sources.miniseed import decode
-from xiaod.sources.patterns import Subscription, matcher, needs_listing, plan
+from xiaod.sources.offered import Offers
+from xiaod.sources.patterns import Subscription, is_wild, matcher, needs_listing
 from xiaod.sources.places import Places
 from xiaod.timebase import ns_from_iso, ns_from_s
 
 HEALTHY_S = 30.0
 """A link that has streamed for so long makes the next delay short again."""
-FIRST_LOOK_S = 60.0
-"""After so long wildcards are expanded again for the first time, then after twice as long, until it is ``discover_s``."""
-LOOK_SHARE = 60.0
-"""... but not before so many times as long as the list took to come: meanwhile data wait in the socket."""
 IDLE_S = 3600.0
 """A source whose stations are all with other shards looks again after so long, where ``discover_s`` does not say it."""
 SHARED_NUMBERS = ("ringserver", "xiaod")
@@ -92,6 +89,7 @@ class SeedLinkSource:
         self._config = config
         self._is_meant = matcher(config.streams)
         self._stop = threading.Event()
+        self._offers = Offers(config, self._is_meant, self._stop)
         # Where a station of another shard stood is old, and would lead far back.
         self.places = Places(
             {station: place for station, place in (resume or {}).items() if shard.holds(*station)}
@@ -101,8 +99,6 @@ class SeedLinkSource:
         self._unselected = 0
         self._link: Link | None = None
         self._wanted: dict[Channel, bool] = {}
-        self._listing_s = 0.0
-        """How long the server took for the list of its streams."""
         self._failures = 0
         self._streaming_since_s: float | None = None
         self._jitter = Random()  # noqa: S311  spreads reconnections, guards nothing
@@ -155,13 +151,13 @@ class SeedLinkSource:
     def _session(self, emit: Emit) -> None:
         """One connection, from discovery to its end, which is an exception unless there was nothing to subscribe to."""
         config = self._config
-        channels, remark = self._offers()
         # A server that has just started lists little of what it will have.
         known = tuple(self.positions())
-        matching = plan(config.streams, channels, known)
+        offer = self._offers.at_connection(known)
+        matching = offer.plan(config.streams, known)
         if not matching:
             raise DiscoveryError(f"the server has no stream that matches {', '.join(config.streams)}")
-        subscriptions = tuple(one for one in matching if self._shard.holds(one.network, one.station))
+        subscriptions = tuple(one for one in matching if self._holds(one))
         if not subscriptions:
             self._idle(len(matching), emit)
             return
@@ -170,9 +166,12 @@ class SeedLinkSource:
             link.connect()
             self.places.shared = any(word in link.greeting.lower() for word in SHARED_NUMBERS)
             positions, skipped = self.places.asked(self._limit_ns())
-            link.subscribe(subscriptions, positions, self._begin_ns())
-            selected = self._selected(channels)
-            remarks = [remark] if remark else []
+            try:
+                link.subscribe(subscriptions, positions, self._begin_ns())
+            except LinkError as error:
+                raise LinkError("; ".join(filter(None, (str(error), offer.remark)))) from error
+            selected = self._selected(offer.channels)
+            remarks = [offer.remark] if offer.remark else []
             remarks += [f"refused: {' '.join(link.refused)}"] if link.refused else []
             remarks += (
                 [f"not resumed, live from now: {' '.join(link.not_resumed)}"] if link.not_resumed else []
@@ -188,6 +187,10 @@ class SeedLinkSource:
     def _selected(self, offered: Sequence[Channel]) -> tuple[Channel, ...]:
         return tuple(channel for channel in offered if self._wants(channel))
 
+    def _holds(self, subscription: Subscription) -> bool:
+        """Whether something of it may be picked here."""
+        return is_wild(subscription) or self._shard.holds(subscription.network, subscription.station)
+
     def _wants(self, channel: Channel) -> bool:
         """Whether a channel is picked here."""
         return self._shard.holds(channel.network, channel.station) and self._is_meant(channel)
@@ -197,25 +200,9 @@ class SeedLinkSource:
         emit(self._change("idle", f"none of {stations} stations is on shard {self._shard}"))
         self._stop.wait(self._config.discover_s or IDLE_S)
 
-    def _offers(self) -> tuple[tuple[Channel, ...], str]:
-        """Channels that the server lists, and a remark when it does not and they can be done without."""
-        config = self._config
-        begun_s = time.monotonic()
-        try:
-            info = discover(config.server, config.connect_timeout_s, self._stop)
-        except DiscoveryError as error:
-            # Without a list, what has sent something before is known.
-            if needs_listing(config.streams) and not plan(config.streams, (), self.places.newest()):
-                raise
-            return (), f"streams not listed: {error}"
-        finally:
-            self._listing_s = time.monotonic() - begun_s
-        return tuple(item.channel for item in info.streams), ""
-
     def _read(self, link: Link, emit: Emit, asked: "_Asked") -> None:
         config = self._config
-        asked_s = discovered_s = time.monotonic()
-        look_s = min(max(FIRST_LOOK_S, LOOK_SHARE * self._listing_s), config.discover_s)
+        asked_s = time.monotonic()
         while True:
             for frame in link.frames(SLICE_S):
                 if frame.skipped:
@@ -229,8 +216,7 @@ class SeedLinkSource:
             if config.keepalive_s and silent_s > config.keepalive_s and now_s - asked_s > config.keepalive_s:
                 asked_s = now_s
                 link.keep_alive()
-            if look_s and now_s - discovered_s > look_s and needs_listing(config.streams):
-                discovered_s, look_s = now_s, min(2 * look_s, config.discover_s)
+            if needs_listing(config.streams) and self._offers.look_is_due():
                 asked = self._look_for_more(asked, emit)
 
     def _packet(self, record: bytes, sequence: int, emit: Emit) -> None:
@@ -257,20 +243,20 @@ class SeedLinkSource:
     def _look_for_more(self, asked: "_Asked", emit: Emit) -> "_Asked":
         """Connect anew, without loss, when the server has got streams that are wanted and not subscribed."""
         try:
-            offered, _ = self._offers()
+            offer = self._offers.ask()
         except DiscoveryError:
             # What flows is worth more than the question.
             return asked
-        if not offered:
+        if not offer.told:
             return asked
         more = [
             f"{one.network}.{one.station}"
-            for one in plan(self._config.streams, offered, asked.known)
-            if one not in asked.subscriptions and self._shard.holds(one.network, one.station)
+            for one in offer.plan(self._config.streams, asked.known)
+            if one not in asked.subscriptions and self._holds(one)
         ]
         if more:
             raise LinkError(f"new streams: {' '.join(more[:5])}")
-        selected = self._selected(offered)
+        selected = self._selected(offer.channels)
         if not set(selected) <= set(asked.listed):
             emit(self._change("streaming", "more is listed of what was asked for", channels=selected))
         return replace(asked, listed=selected)
