@@ -4,11 +4,25 @@ A synced file can still be missing after a power cut: its name stands in the fol
 
 >>> from tempfile import TemporaryDirectory
 >>> with TemporaryDirectory() as name:
-...     sync_folder(Path(name))
+...     make_folder(Path(name) / "one" / "two")
+...     (Path(name) / "one" / "two").is_dir()
+True
 """
 
 import os
 from pathlib import Path
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder that is not there, and those above it; their names are on the disk then.
+
+    Raises:
+        OSError: when that is not possible.
+    """
+    if not folder.is_dir():
+        make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        sync_folder(folder.parent)
 
 
 def sync_folder(folder: Path) -> None:

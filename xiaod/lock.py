@@ -21,6 +21,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from xiaod.folders import make_folder
 from xiaod.shard import Shard
 
 LOCK = "xiaod.lock"
@@ -57,7 +58,7 @@ class FolderLock:
             LockedError: when another process holds it.
             OSError: when the folder cannot be written.
         """
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         with contextlib.ExitStack() as opened:
             parts = [_open(folder, os.O_RDONLY | os.O_DIRECTORY, opened)]
             parts.append(_open(folder / LOCK, os.O_RDWR | os.O_CREAT, opened))

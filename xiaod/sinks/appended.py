@@ -27,7 +27,7 @@ import time
 from collections.abc import Mapping, Sequence
 
 from xiaod.config import AppendedConfig
-from xiaod.folders import sync_folder
+from xiaod.folders import make_folder, sync_folder
 from xiaod.records import Pick
 from xiaod.sinks.rotation import due_stamp, free_name, rotated_files, second_stamp
 from xiaod.sinks.tail import TAIL_BYTES, LineFormat, begins_with, mend, picks_in
@@ -197,7 +197,7 @@ class AppendingSink:
                     if os.path.samestat(found, os.fstat(self._descriptor)):
                         return self._descriptor
             self._drop()
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         descriptor = self._open()
         if self._regular and not begins_with(descriptor, self._lines.header):
             # Another header: a file of another format, or of another version of ours.

@@ -13,7 +13,7 @@ import os
 from collections.abc import Callable, Sequence
 
 from xiaod.config import FolderConfig
-from xiaod.folders import sync_folder
+from xiaod.folders import make_folder, sync_folder
 from xiaod.records import Pick
 from xiaod.sinks.naming import safe
 from xiaod.timebase import NS_PER_S
@@ -72,7 +72,7 @@ class FolderSink:
 
     def _write(self, picks: Sequence[Pick]) -> None:
         folder = self._config.folder
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         path = folder / f"{safe(picks[0].id)}.xml"
         partial = path.with_suffix(".partial")
         try:

@@ -1,0 +1,118 @@
+"""The power is cut at any system call: what has been promised is there, and nothing is there by halves."""
+
+import json
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from tests.contract.test_sinks import AGENCY, pick
+from tests.powercut import Event, Removed, Resized, Synced, Written, power_cuts, put, traced
+from xiaod.records import Instrument
+from xiaod.sinks.document import pick_document
+from xiaod.store import STORE, PickStore
+
+PICKS = 4
+DELIVERIES = """
+import json, os, sys
+from pydantic import TypeAdapter
+from xiaod.config import AgencyConfig, SinkConfig
+from xiaod.sinks import SINKS
+from xiaod.sinks.document import pick_from_document
+from xiaod.tables import load
+
+config, documents = json.loads(sys.argv[2]), json.loads(sys.argv[3])
+sink = load(SINKS, config["kind"])(TypeAdapter(SinkConfig).validate_python(config, strict=False), AgencyConfig())
+picks = [pick_from_document(document) for document in documents]
+taken = []
+for number, pick in enumerate(picks):
+    # The one before once more, as after a delivery of which the end is not known.
+    batch = picks[max(0, number - 1) : number + 1]
+    sink.deliver(batch, number)
+    taken = picks[: number + 1]
+    for safe in taken[: len(taken) - sink.held]:
+        os.write(1, safe.id.encode())
+sink.close()
+for safe in picks:
+    os.write(1, safe.id.encode())
+"""
+FOLDERS = ("quakeml", "scml")
+LINES = ("jsonl", "anss", "table")
+
+
+@pytest.mark.parametrize("kind", [*FOLDERS, *LINES])
+def test_a_pick_that_counts_as_delivered_outlives_a_power_cut(tmp_path: Path, kind: str) -> None:
+    folder = tmp_path / "out"
+    folder.mkdir()
+    place = {"folder": str(folder / "new")} if kind in FOLDERS else {"path": str(folder / "new" / "picks")}
+    documents = [pick_document(pick(number), AGENCY) for number in range(PICKS)]
+    config = {"kind": kind, **place, **({} if kind in FOLDERS else {"fsync": "always"})}
+    events = traced(folder, DELIVERIES, str(folder), json.dumps(config), json.dumps(documents))
+    cuts = 0
+    for said, left in power_cuts(events, Random(1)):
+        cuts += 1
+        whole = {path: content for path, content in left.items() if not path.endswith(".partial")}
+        text = b"\n".join(whole.values()).decode(errors="replace")
+        for identifier in said:
+            assert identifier in text, (identifier, list(left))
+        if kind in FOLDERS:
+            for path, content in whole.items():
+                assert content.rstrip().endswith((b"</q:quakeml>", b"</seiscomp>")), path
+                assert b"\0" not in content, path
+    assert {document["id"] for document in documents} == set(said)
+    assert cuts > 20 * PICKS
+
+
+STEPS = 130
+"""Enough writes for SQLite to carry its log into the file (1,000 pages) in the midst of them."""
+STORING = """
+import os, sys
+from pathlib import Path
+from xiaod.records import Channel, Instrument, Pick
+from xiaod.store import PickStore
+
+store = PickStore(Path(sys.argv[1]))
+store.begin("sink")
+for number in range(1, int(sys.argv[2]) + 1):
+    channel = Channel("BW", "RJOB", "", "EHZ")
+    # Long texts, so that fewer writes fill the log.
+    pick = Pick(f"{number:06d}", channel, "P", number, 0.1, 0.9, 5.0, 1.0, "Z" * 6000, "micro-1", "0" * 64)
+    store.add([pick], {channel.instrument: number})
+    store.save({}, {"server": {("BW", "RJOB"): (number, number)}})
+    store.delivered("sink", store.waiting("sink", 1)[0][0])
+    os.write(1, str(number).encode())
+store.close()
+"""
+
+
+def test_a_store_outlives_a_power_cut_at_any_moment(tmp_path: Path) -> None:
+    folder, left_in = tmp_path / "state", tmp_path / "left"
+    folder.mkdir()
+    events = traced(folder, STORING, str(folder / STORE), str(STEPS))
+    rng = Random(2)
+
+    def counts(event: Event) -> bool:
+        # All that orders writes; of those into the file itself some, of the log's many a few.
+        if isinstance(event, Written):
+            return rng.random() < (0.06 if event.path.endswith(STORE) else 0.005)
+        return isinstance(event, Synced | Resized | Removed)
+
+    moments = set()
+    for _, left in power_cuts(events, rng, counts):
+        put(left, folder, left_in)
+        store = PickStore(left_in / STORE)
+        picks = len(store.between(None, None))
+        [number, _] = store.positions("server").get(("BW", "RJOB"), (0, 0))
+        # All of one moment: nothing is further on than the picks that are there.
+        assert (store.frontier(Instrument("BW", "RJOB", "", "EH")) or 0) == picks
+        assert picks - 1 <= number <= picks
+        assert 0 <= store.backlog("sink") <= 1
+        store.close()
+        assert not list(left_in.glob("*.bad*"))
+        with closing(sqlite3.connect(left_in / STORE)) as connection:
+            assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        moments.add(picks)
+    assert len(moments) > 5
+    assert max(moments) == STEPS
