@@ -1,4 +1,4 @@
-# make run   installs the daemon into .venv and runs it with config.yaml
+# make run   installs the daemon into .venv and runs it with config.yaml; PYTHON=python3.12 takes another Python
 # make test  installs the rest and runs ruff, mypy and pytest
 # make generated  writes anew what is made from the program: JSON Schema, shell completion, manual page
 # make audit asks a public database for known holes in all that is installed
@@ -7,18 +7,24 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 CONSTRAINTS := deploy/constraints.txt
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(CONSTRAINTS)
+# What tells one Python from another, for an environment that was made by it and for itself.
+WHICH := import sys; print(sys.base_prefix, *sys.version_info[:2])
 
 # Where the package python3-venv is missing, a part of the environment stands nevertheless: it must not pass for a whole one the next time.
 .DELETE_ON_ERROR:
 
-.PHONY: run install test install-test generated audit clean
+.PHONY: run install environment anew test install-test generated audit clean
 
 run: install
 	$(BIN)/xiaod --config config.yaml
 
-install: $(VENV)/.installed
+# The environment may be made anew before: what is installed in it is looked at only then.
+install: environment
+	@$(MAKE) -s --no-print-directory $(VENV)/.installed
 
-install-test: $(VENV)/.installed-test
+install-test: environment
+	@$(MAKE) -s --no-print-directory $(VENV)/.installed-test
 
 test: install-test
 	$(BIN)/ruff check .
@@ -26,22 +32,34 @@ test: install-test
 	$(BIN)/mypy
 	$(BIN)/pytest
 
-$(VENV)/bin/python:
+# One that is there stays, unless its Python is gone or too old, or another one is asked for with PYTHON=.
+environment:
+	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	    && { [ "$(origin PYTHON)" = file ] || [ "$$($(BIN)/python -c '$(WHICH)')" = "$$($(PYTHON) -c '$(WHICH)')" ]; } \
+	    || $(MAKE) --no-print-directory anew
+
+anew:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \
+	    "Python 3.11 or newer is needed, and %s is %d.%d: make run PYTHON=python3.12, or another that is new enough" \
+	    % (sys.executable, *sys.version_info[:2]))'
+	rm -rf $(VENV)
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.installed: pyproject.toml $(CONSTRAINTS) | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(CONSTRAINTS) -e .
+$(VENV)/.installed: pyproject.toml $(CONSTRAINTS)
+	@echo "installing into $(VENV): some minutes the first time"
+	$(PIP) -e .
 	touch $@
 
-$(VENV)/.installed-test: pyproject.toml $(CONSTRAINTS) | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(CONSTRAINTS) -e '.[distill,test]'
+$(VENV)/.installed-test: pyproject.toml $(CONSTRAINTS)
+	@echo "installing into $(VENV), with torch and SeisBench: many minutes the first time"
+	$(PIP) -e '.[distill,test]'
 	touch $@ $(VENV)/.installed
 
 generated: install-test
 	$(BIN)/python -m xiaod.generated
 
 # In an environment of its own: what audits is not among what is audited.
-audit: $(VENV)/.installed
+audit: install
 	$(PYTHON) -m venv .venv-audit
 	.venv-audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit
 	$(BIN)/python -m pip freeze --exclude-editable | .venv-audit/bin/pip-audit --no-deps --disable-pip --requirement /dev/stdin

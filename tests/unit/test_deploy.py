@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -185,7 +186,8 @@ def test_an_environment_that_was_not_made_is_made_the_next_time(tmp_path: Path) 
     # As python3 does without the package python3-venv.
     python = tmp_path / "python"
     python.write_text(
-        "#!/bin/sh\nmkdir -p .venv/bin\nln -s /bin/sh .venv/bin/python\nexit 1\n", encoding="utf-8"
+        f'#!/bin/sh\n[ $1 = -c ] && exec {sys.executable} "$@"\nmkdir -p .venv/bin\nln -s /bin/sh .venv/bin/python\nexit 1\n',
+        encoding="utf-8",
     )
     python.chmod(0o755)
     for _ in range(2):
@@ -194,6 +196,55 @@ def test_an_environment_that_was_not_made_is_made_the_next_time(tmp_path: Path) 
         )  # fmt: skip
         assert done.returncode != 0
         assert f"{python} -m venv .venv" in done.stdout
+
+
+def python_of(path: Path, version: str, prefix: str) -> Path:
+    """A Python that says that it has another version and lies elsewhere."""
+    path.write_text(
+        f"""#!/bin/sh
+case $1 in
+    -c) exec {sys.executable} -c "import sys; sys.version_info = {version}; sys.base_prefix = '{prefix}'; $2" ;;
+    -m) mkdir -p $3/bin && cp $0 $3/bin/python && touch $3/made-by-$(basename $0) ;;
+esac
+""",
+        encoding="utf-8",
+    )
+    path.chmod(0o755)
+    return path
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+def test_an_environment_of_another_python_is_made_anew_when_that_is_asked_for(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    old = python_of(tmp_path / "old", "(3, 9, 1)", "/old")
+    good = python_of(tmp_path / "good", "(3, 11, 2)", "/good")
+    better = python_of(tmp_path / "better", "(3, 12, 0)", "/better")
+
+    def made_by(*arguments: str, python3: Path = good) -> str:
+        (tmp_path / "bin").mkdir(exist_ok=True)
+        (tmp_path / "bin" / "python3").unlink(missing_ok=True)
+        (tmp_path / "bin" / "python3").symlink_to(python3)
+        environment = {**os.environ, "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
+        environment.pop("PYTHON", None)
+        done = subprocess.run(
+            ["make", "environment", *arguments], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60, env=environment
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        return ", ".join(sorted(path.name for path in (tmp_path / ".venv").glob("made-by-*")))
+
+    assert made_by() == "made-by-python3"
+    # Nobody asks for another one.
+    assert made_by(python3=better) == made_by(python3=old) == "made-by-python3"
+    assert made_by(f"PYTHON={better}") == made_by(f"PYTHON={better}") == "made-by-better"
+    assert made_by(python3=good) == "made-by-better"
+    # What an installation with an older Python has left.
+    shutil.copy(old, tmp_path / ".venv" / "bin" / "python")  # a file, since no real one was made
+    assert made_by() == "made-by-python3"
+    (tmp_path / ".venv" / "bin" / "python").unlink()
+    with pytest.raises(
+        AssertionError, match=r"Python 3\.11 or newer is needed, and .* is 3\.9: make run PYTHON="
+    ):
+        made_by(f"PYTHON={old}")
 
 
 def test_integration_runs_what_a_developer_runs() -> None:
