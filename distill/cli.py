@@ -15,10 +15,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from xiaod.tables import missing
+
 SHARED_VARIABLE = "XIAO_SHARED"
 DEFAULT_SHARED = "../shared"
 EVALUATION_DATA = "data/dev_eval"
-EXTRA = frozenset({"torch", "seisbench", "onnx", "onnxscript", "safetensors", "h5py", "pandas", "matplotlib"})
+EXTRA = frozenset({"torch", "seisbench", "onnx", "safetensors", "h5py", "pandas", "matplotlib"})
 """Packages of the extra ``distill``, which the daemon does without."""
 
 if TYPE_CHECKING:
@@ -106,10 +108,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         package = (error.name or "").partition(".")[0]
         if package not in EXTRA:
             raise
-        print(
-            f"xiao-distill needs the package {package}, which is not installed: pip install 'xiaod[distill]'",
-            file=sys.stderr,
-        )
+        print(missing("xiao-distill", package, "distill"), file=sys.stderr)
     return 2
 
 

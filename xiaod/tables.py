@@ -1,20 +1,35 @@
-"""From a table of kinds to a class: imports what a configuration asks for, when it asks.
+"""From a table of kinds to a class: imports what a configuration asks for, when it asks, and says what installs it.
 
 >>> from xiaod.sinks import SINKS
 >>> load(SINKS, "console").__name__
 'ConsoleSink'
 """
 
+import shlex
+import sys
 from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
-EXTRAS = {"matplotlib": "plot", "nats": "nats", "paho": "mqtt"}
+EXTRAS = {"distributed": "dask", "matplotlib": "plot", "nats": "nats", "paho": "mqtt", "torch": "distill"}
 """Package that only an optional extra installs -> the name of the extra."""
 
 
 class MissingExtraError(Exception):
     """A kind needs a package that is not installed; the message names the extra."""
+
+
+def missing(who: str, package: str, extra: str = "") -> str:
+    """What to say of a package that is not installed: who needs it, and what installs it into this environment, with its own pip.
+
+    >>> missing("kind mqtt", "paho").replace(sys.executable, "PYTHON")
+    "kind mqtt needs the package paho, which is not installed: PYTHON -m pip install 'xiaod[mqtt]'"
+    """
+    python = shlex.quote(sys.executable or "python3")
+    return (
+        f"{who} needs the package {package}, which is not installed: "
+        f"{python} -m pip install 'xiaod[{extra or EXTRAS[package]}]'"
+    )
 
 
 def load(table: Mapping[str, str], kind: str) -> Any:
@@ -31,6 +46,4 @@ def load(table: Mapping[str, str], kind: str) -> Any:
         package = (error.name or "").partition(".")[0]
         if package not in EXTRAS:
             raise
-        raise MissingExtraError(
-            f"kind {kind} needs the package {package}, which is not installed: pip install 'xiaod[{EXTRAS[package]}]'"
-        ) from error
+        raise MissingExtraError(missing(f"kind {kind}", package)) from error

@@ -131,4 +131,4 @@ def test_a_package_that_is_missing_is_named_with_the_extra(tmp_path: Path) -> No
     )
     assert done.returncode == 2
     assert "sinks: mqtt: kind mqtt needs the package paho" in done.stderr
-    assert "pip install 'xiaod[mqtt]'" in done.stderr
+    assert f"{sys.executable} -m pip install 'xiaod[mqtt]'" in done.stderr

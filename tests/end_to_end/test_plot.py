@@ -144,6 +144,6 @@ def test_a_missing_package_is_named(
     # What Python does when a package is not there.
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     assert main(["plot", "BW.*.*.*", ONSET, "--input", str(event)]) == 2
-    assert "pip install 'xiaod[plot]'" in capsys.readouterr().err
+    assert f"{sys.executable} -m pip install 'xiaod[plot]'" in capsys.readouterr().err
     assert main(["pick", str(event), "--plots", str(tmp_path / "never")]) == 2
-    assert "pip install 'xiaod[plot]'" in capsys.readouterr().err
+    assert f"{sys.executable} -m pip install 'xiaod[plot]'" in capsys.readouterr().err

@@ -95,7 +95,7 @@ sys.exit(main(["show", {str(WEIGHTS)!r}]))
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False
     )
     assert done.returncode == 2
-    assert "pip install 'xiaod[distill]'" in done.stderr
+    assert f"{sys.executable} -m pip install 'xiaod[distill]'" in done.stderr
     assert package in done.stderr
     assert "Traceback" not in done.stderr
 

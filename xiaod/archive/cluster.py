@@ -16,10 +16,9 @@ from xiaod.archive.piece import Job, Outcome, pick_piece
 from xiaod.archive.plan import Piece
 from xiaod.engines.errors import ModelError
 from xiaod.logs import get_logger
-from xiaod.tables import MissingExtraError
+from xiaod.tables import MissingExtraError, missing
 
 CONNECT_S = 30.0
-MISSING = "--dask needs the package distributed, which is not installed: pip install 'xiaod[dask]'"
 
 
 class Cluster:
@@ -40,7 +39,7 @@ class Cluster:
         try:
             from distributed import Client, as_completed
         except ModuleNotFoundError as error:
-            raise MissingExtraError(MISSING) from error
+            raise MissingExtraError(missing("--dask", "distributed")) from error
         self._scheduler = scheduler
         self._job = job
         self._run = uuid4().hex[:12]

@@ -20,6 +20,7 @@ from models.spec import ModelSpec, SpecError
 from xiaod.engines.errors import ModelError
 from xiaod.engines.loaded import WindowModel
 from xiaod.engines.modelfile import bounded_memory, read_model
+from xiaod.tables import missing
 
 SUFFIX = ".safetensors"
 
@@ -43,7 +44,9 @@ class TorchEngine(WindowModel):
 
             from models.small_phasenet import NetConfig, SmallPhaseNet
         except ImportError as error:
-            raise ModelError("engine.kind: torch: not installed; pip install 'xiaod[distill]'") from error
+            raise ModelError(
+                missing("torch", (error.name or "torch").partition(".")[0], "distill"), "kind"
+            ) from error
         path = path.with_suffix(SUFFIX)
         try:
             content = read_model(path)

@@ -13,7 +13,7 @@ from xiaod.components import MISSING
 from xiaod.onsets import PHASES
 from xiaod.plot.scene import Scene
 from xiaod.records import Pick
-from xiaod.tables import EXTRAS, MissingExtraError
+from xiaod.tables import MissingExtraError, missing
 from xiaod.timebase import GRID_RATE_HZ, NS_PER_S, iso_from_ns
 
 COLOURS = {"P": "tab:blue", "S": "tab:red"}
@@ -32,9 +32,7 @@ def require_matplotlib() -> None:
     try:
         import matplotlib.figure  # noqa: F401
     except ModuleNotFoundError as error:
-        raise MissingExtraError(
-            f"plots need the package {PACKAGE}, which is not installed: pip install 'xiaod[{EXTRAS[PACKAGE]}]'"
-        ) from error
+        raise MissingExtraError(missing("a plot", PACKAGE)) from error
 
 
 def draw(
