@@ -17,7 +17,6 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
 from http.client import HTTPException
-from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -53,7 +52,7 @@ def urls_of(config: Config) -> list[str]:
             "http.port is 0: any free port; the daemon's log names it (web.listening): give it with --url"
         )
     shards = range(shard.count) if shard.index is None and shard.count > 1 else range(1)
-    return [f"http://{_asked(http.host)}:{http.port + index}" for index in shards]
+    return [http.url(http.port + index) for index in shards]
 
 
 def ask(url: str, timeout_s: float) -> Answer:
@@ -133,17 +132,6 @@ def _is_address(url: str) -> bool:
         return url.startswith(SCHEMES) and bool(parts.hostname) and parts.port != 0 and not _ODD.search(url)
     except ValueError:
         return False
-
-
-def _asked(host: str) -> str:
-    """The address to ask a server at that listens on another, or on all."""
-    try:
-        address = ip_address(host)
-    except ValueError:
-        return host
-    if address.version == 6:
-        return "[::1]" if address.is_unspecified else f"[{host}]"
-    return "127.0.0.1" if address.is_unspecified else host
 
 
 def _refused(error: urllib.error.HTTPError) -> str:

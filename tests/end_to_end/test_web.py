@@ -90,7 +90,9 @@ def test_the_stream_tells_picks_and_the_trace_of_a_station(watched: Daemon) -> N
 
 
 def test_status_asks_the_daemon(watched: Daemon) -> None:
-    port = watched.wait_for("web.listening")[0]["port"]
+    listening = watched.wait_for("web.listening")[0]
+    port = listening["port"]
+    assert listening["page"] == f"http://127.0.0.1:{port}/"
     command = [sys.executable, "-m", "xiaod", "status", "--url", f"http://127.0.0.1:{port}"]
     wait_until(lambda: ask(watched, "/api/stations")["stations"], "the station")
     text = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S, check=True).stdout
@@ -110,4 +112,5 @@ def test_the_page_can_be_switched_off(tmp_path: Path) -> None:
         http={"port": 0, "page": False},
     ) as daemon:
         assert daemon.get("/healthz")[0] == 200
+        assert "page" not in daemon.wait_for("web.listening")[0]
         assert daemon.get("/")[0] == daemon.get("/api/stations")[0] == 404

@@ -11,6 +11,7 @@ project shows every key with its default. Reading a file with line numbers in th
 """
 
 import re
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -169,6 +170,19 @@ class HttpConfig(Model):
     """Instruments whose last minute is kept for the page, 48 kB each, though nobody looks at them."""
     max_clients: Annotated[int, Field(ge=1, le=1000)] = 32
     """Listeners to ``/api/stream`` at one time; one more is refused."""
+
+    def url(self, port: int) -> str:
+        """Where this machine reaches what listens on a port: a server that listens on all addresses, or on another, is asked at one.
+
+        >>> HttpConfig(host="0.0.0.0").url(9808), HttpConfig(host="::").url(9808)
+        ('http://127.0.0.1:9808', 'http://[::1]:9808')
+        """
+        try:
+            address = ip_address(self.host)
+        except ValueError:
+            return f"http://{self.host}:{port}"
+        host = ("::1" if address.version == 6 else "127.0.0.1") if address.is_unspecified else self.host
+        return f"http://[{host}]:{port}" if address.version == 6 else f"http://{host}:{port}"
 
 
 class StateConfig(Model):

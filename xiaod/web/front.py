@@ -77,7 +77,8 @@ class Front:
                 ExitCode.FAILURE,
             ) from error
         stack.push_async_callback(web.stop)
-        get_logger("service").info("web.listening", host=http.host, port=web.port)
+        shown = {} if self._pipeline.monitor is None else {"page": f"{http.url(web.port)}/"}
+        get_logger("service").info("web.listening", host=http.host, port=web.port, **shown)
 
     def _api(self) -> "StatusApi | None":
         """What is behind the status page, where there is one."""
