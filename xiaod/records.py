@@ -235,7 +235,7 @@ class Pick:
     snr: float
     """Root mean square after the onset divided by that before it, on ``channel``."""
     amplitude: float
-    """Peak absolute counts around the onset, mean removed, on ``channel``."""
+    """Peak absolute value around the onset, mean removed, on ``channel``; in the unit of the samples, mostly counts."""
     components: str
     """As in :attr:`Window.components`."""
     model: str

@@ -14,11 +14,13 @@ import pytest
 import yaml
 
 from tests.contract.test_sinks import AGENCY, NOW_NS, pick
+from tests.unit.test_sink_scml import children
 from xiaod.commands import options
 from xiaod.config import AnssConfig, ScmlConfig, TableConfig, TableStyle
 from xiaod.records import Channel, Pick
 from xiaod.sinks import SinkError
 from xiaod.sinks.anss import AnssLines, AnssSink, anss_document
+from xiaod.sinks.document import pick_document, pick_from_document
 from xiaod.sinks.formats import FORMATS, line_format, render
 from xiaod.sinks.table import COLUMNS, TableSink
 from xiaod.stations import Coordinates, Stations
@@ -92,6 +94,24 @@ def test_tables_have_the_columns_that_are_read() -> None:
 def test_seconds_before_1970_are_negative(time_ns: int, text: str) -> None:
     [row] = rows(render("pyocto", [replace(pick(1), time_ns=time_ns)], AGENCY))
     assert row["time"] == text
+
+
+@pytest.mark.parametrize("amplitude", [0.0, 3e-38, 1.2345678e-9, 0.4321, 1.0, 4321.125, 1.5e13])
+def test_an_amplitude_keeps_its_digits_in_every_format(amplitude: float) -> None:
+    """Of samples in m/s too."""
+    one = pick(1, amplitude=amplitude)
+    told = [
+        json.loads(render("jsonl", [one], AGENCY))["amplitude"],
+        json.loads(render("anss", [one], AGENCY))["amplitudeInfo"]["amplitude"],
+        *(float(row["amplitude"]) for row in rows(render("csv", [one], AGENCY))),
+        *(
+            float(found.findtext("amplitude/value") or "nan")
+            for found in children(render("scml", [one], AGENCY))
+            if found.findtext("type") == "mb"
+        ),
+        pick_from_document(pick_document(one, AGENCY)).amplitude,
+    ]
+    assert told == pytest.approx([amplitude] * 5, rel=1e-3, abs=0.0)
 
 
 @pytest.mark.parametrize("style", COLUMNS)

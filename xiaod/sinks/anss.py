@@ -21,6 +21,7 @@ from xiaod.config import AgencyConfig, AnssConfig
 from xiaod.records import Pick
 from xiaod.sinks import SinkError
 from xiaod.sinks.appended import AppendingSink
+from xiaod.sinks.document import amplitude_number
 from xiaod.sinks.jsonl import json_identity
 from xiaod.stations import Stations, StationsError, read_stations
 from xiaod.timebase import iso_from_ns
@@ -62,7 +63,8 @@ def anss_document(pick: Pick, agency: AgencyConfig, stations: Stations) -> dict[
         "phase": pick.phase,
         "method": f"xiaod:{pick.model}",
         "amplitudeInfo": {
-            **_finite(amplitude=pick.amplitude, snr=min(pick.snr, MAX_SNR)),
+            **({} if (amplitude := amplitude_number(pick.amplitude)) is None else {"amplitude": amplitude}),
+            **_finite(snr=min(pick.snr, MAX_SNR)),
             "units": "counts",
             "method": AMPLITUDE_METHOD,
         },

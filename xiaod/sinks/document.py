@@ -43,7 +43,7 @@ def pick_document(pick: Pick, agency: AgencyConfig) -> dict[str, Any]:
         "time_uncertainty_s": _number(pick.time_uncertainty_s),
         "probability": _number(pick.probability),
         "snr": _number(pick.snr, 3),
-        "amplitude": _number(pick.amplitude, 3),
+        "amplitude": amplitude_number(pick.amplitude),
         "components": pick.components,
         "model": pick.model,
         "model_sha256": pick.model_sha256,
@@ -89,6 +89,15 @@ def pick_from_document(document: Mapping[str, Any]) -> Pick:
         if "latency" in document
         else None,
     )
+
+
+def amplitude_number(value: float) -> float | None:
+    """An amplitude as formats tell it: three decimals, and below 1, as of samples in m/s, four significant digits; None when not finite.
+
+    >>> amplitude_number(1207.47512), amplitude_number(1.207475e-9), amplitude_number(0.0)
+    (1207.475, 1.207e-09, 0.0)
+    """
+    return float(f"{value:.4g}") if 0 < abs(value) < 1 else _number(value, 3)
 
 
 def schema() -> dict[str, Any]:

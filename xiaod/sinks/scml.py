@@ -24,6 +24,7 @@ from xiaod import __version__
 from xiaod.config import AgencyConfig, ScmlConfig, ScmlVersion
 from xiaod.onsets import SIGNAL_S
 from xiaod.records import Instrument, Pick
+from xiaod.sinks.document import amplitude_number
 from xiaod.sinks.folder import FolderSink
 from xiaod.sinks.naming import safe
 from xiaod.timebase import NS_PER_S, iso_from_ns
@@ -114,9 +115,11 @@ def scml_bytes(
         _pick(parameters, pick, agency, before.of(pick))
     for pick in picks:
         if math.isfinite(pick.snr):
-            _amplitude(parameters, pick, agency, "snr", round(pick.snr, 3))
-        if mb_amplitudes and math.isfinite(pick.amplitude):
-            _amplitude(parameters, pick, agency, "mb", round(pick.amplitude, 3))
+            _amplitude(parameters, pick, agency, "snr", f"{pick.snr:.3f}")
+        amplitude = amplitude_number(pick.amplitude)
+        if mb_amplitudes and amplitude is not None:
+            text = f"{amplitude:.3f}" if amplitude >= 1 else f"{amplitude:g}"
+            _amplitude(parameters, pick, agency, "mb", text)
     ElementTree.indent(root)
     content: bytes = ElementTree.tostring(root, encoding="UTF-8", xml_declaration=True)
     return content + b"\n"
@@ -145,12 +148,10 @@ def _pick(parent: ElementTree.Element, pick: Pick, agency: AgencyConfig, p_pick:
             _text(comment, "id", key)
 
 
-def _amplitude(
-    parent: ElementTree.Element, pick: Pick, agency: AgencyConfig, kind: str, value: float
-) -> None:
+def _amplitude(parent: ElementTree.Element, pick: Pick, agency: AgencyConfig, kind: str, value: str) -> None:
     made = ElementTree.SubElement(parent, "amplitude", {"publicID": f"{safe(pick.id)}.{kind}"})
     _text(made, "type", kind)
-    _text(ElementTree.SubElement(made, "amplitude"), "value", f"{value:.3f}")
+    _text(ElementTree.SubElement(made, "amplitude"), "value", value)
     window = ElementTree.SubElement(made, "timeWindow")
     _text(window, "reference", iso_from_ns(pick.time_ns))
     # Begin and end in seconds from the reference.

@@ -64,7 +64,7 @@ def trace_document(station: str, part: TracePart) -> dict[str, Any]:
         "components": part.components,
         "first": part.first,
         "bin_s": BIN_S,
-        "start": iso_from_ns(max(part.first, 0) * BIN * GRID_NS),
+        "start": iso_from_ns(part.first * BIN * GRID_NS),
         "low": [_numbers(row, digits) for row in part.low],
         "high": [_numbers(row, digits) for row in part.high],
         "p": _numbers(part.curves[0], DIGITS),

@@ -139,7 +139,7 @@ class Trace {
       pen.stroke();
     }
     const known = letter && letter !== "-";
-    const size = high >= low ? `±${Number(((high - low) / 2).toPrecision(3)).toLocaleString("en")}` : "no data";
+    const size = high >= low ? `±${((high - low) / 2).toLocaleString("en", { maximumSignificantDigits: 3 })}` : "no data";
     this.label(pen, known ? letter : LABELS[row], known ? size : "missing", area.left, top + em);
   }
 
