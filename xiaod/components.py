@@ -16,6 +16,9 @@ instrument has shown, so a ``2`` stands in the row N of a Z23 sensor and in the 
 
 from collections.abc import Collection
 
+import numpy as np
+from numpy.typing import NDArray
+
 KNOWN_LETTERS = frozenset("ZNE123")
 """Letters that have a row; others (pressure, hydrophone, raw UVW) are counted and left out."""
 MISSING = "-"
@@ -45,3 +48,28 @@ def rows_of(letters: Collection[str]) -> dict[str, int]:
         if row < ROWS and row not in rows.values():
             rows[letter] = row
     return rows
+
+
+def live_components(components: str, samples: NDArray[np.floating]) -> str:
+    """Components of a window without those that never move: a sensor that is dead or not plugged in is as one that is not there.
+
+    Args:
+        components: letters of the rows.
+        samples: shape ``(3, n)``, n >= 1.
+
+    Returns:
+        ``components`` with :data:`MISSING` for rows that are constant; as they were where all are.
+
+    >>> live_components("ZNE", np.array([[1, 2, 1], [5, 5, 5], [0, 0, 0]], np.float32))
+    'Z--'
+    """
+    live = "".join(
+        letter if letter == MISSING or _moves(samples[row]) else MISSING
+        for row, letter in enumerate(components)
+    )
+    return components if live == MISSING * ROWS else live
+
+
+def _moves(samples: NDArray[np.floating]) -> bool:
+    # Nearly always two samples are enough to know.
+    return bool(samples[0] != samples[-1] or (samples != samples[0]).any())

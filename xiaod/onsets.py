@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.calibration import Calibration
-from xiaod.components import MISSING
+from xiaod.components import MISSING, live_components
 from xiaod.records import Channel, Instrument, Pick, Window
 from xiaod.timebase import GRID_NS, GRID_RATE_HZ, grid_index, samples_from_s
 
@@ -64,7 +64,8 @@ def measure(
         calibration: what makes the time uncertainty honest.
     """
     centre, spread = _centroid(curve, peak)
-    row = _best_row(held, window.components, phase, peak)
+    components = live_components(window.components, window.samples)
+    row = _best_row(held, components, phase, peak)
     snr, amplitude = _strength(held[row], peak)
     instrument = window.instrument
     first = window.index - before
@@ -74,7 +75,7 @@ def measure(
             instrument.network,
             instrument.station,
             instrument.location,
-            instrument.band + window.components[row],
+            instrument.band + components[row],
         ),
         phase=phase,
         time_ns=first * GRID_NS + round(centre * GRID_NS) + window.offset_ns,
@@ -82,7 +83,7 @@ def measure(
         probability=float(curve[peak]),
         snr=snr,
         amplitude=amplitude,
-        components=window.components,
+        components=components,
         model=model,
         model_sha256=model_sha256,
     )

@@ -41,7 +41,7 @@ from numpy.typing import NDArray
 from scipy.signal import find_peaks
 
 from models.calibration import Calibration
-from xiaod.components import MISSING
+from xiaod.components import MISSING, live_components
 from xiaod.onsets import NO_CALIBRATION, PHASES, measure
 from xiaod.records import Pick, Probabilities, Window
 from xiaod.reported import Reported
@@ -180,9 +180,10 @@ class InstrumentPicker:
         start = max(stop - settings.hop - samples_from_s(SECOND_LOOK_S), settings.settle, left_out)
         if window.fresh:
             start = settings.settle
+        components = live_components(window.components, window.samples)
         found = []
         for phase, curve in enumerate(merged):
-            needed = settings.threshold(phase, window.components)
+            needed = settings.threshold(phase, components)
             threshold = NOTICE * needed
             highest = float(curve[start - left_out : stop - left_out].max(initial=0.0))
             self.views[phase].saw(window.stop, needed, highest)
@@ -243,7 +244,8 @@ class InstrumentPicker:
 
     def _outcome(self, candidate: Candidate, probability: float, index: int, sample: int) -> Outcome:
         settings, window, phase = self._settings, candidate.window, candidate.phase
-        if probability < settings.threshold(phase, window.components):
+        components = live_components(window.components, window.samples)
+        if probability < settings.threshold(phase, components):
             return Outcome.BELOW
         if self._is_reported(phase, index):
             return Outcome.MERGED

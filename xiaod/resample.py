@@ -152,7 +152,10 @@ class Interpolator:
         begin = whole.astype(np.int64) - (self.half - 1) - self._held_from
         # After a shift of the anchor the support of the first outputs may begin just before what is held.
         taps = np.clip(begin, 0, len(held) - 2 * self.half)[:, None] + np.arange(2 * self.half)
-        out = (held[taps] * kernel).sum(axis=1)
+        # Differences from a sample nearby: what does not move stays as it is to the last digit, however large it is.
+        support = held[taps]
+        near = support[:, self.half - 1]
+        out = near + ((support - near[:, None]) * kernel).sum(axis=1)
         keep = max(0, int(begin[-1]) - STEP_SAMPLES)
         self._held = held[keep:]
         self._held_from += keep

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import maximum_filter1d
 
+from xiaod.components import live_components
 from xiaod.onsets import PHASES, measure
 from xiaod.picker import PickerSettings
 from xiaod.records import Pick, Probabilities
@@ -75,9 +76,10 @@ class StreamPicker:
         if final <= start:
             return []
         self._next[window.lane] = window.index + final
+        components = live_components(window.components, window.samples)
         found = []
         for phase, curve in enumerate(probabilities.values):
-            threshold = settings.threshold(phase, window.components)
+            threshold = settings.threshold(phase, components)
             highest = float(curve[max(start, 0) : final].max(initial=0.0))
             self.views[phase].saw(window.stop, threshold, highest)
             if highest >= threshold:

@@ -9,11 +9,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy.signal import resample_poly
 
-from models.weights import weights_path
+from models.weights import stateful_path, weights_path
 from tests.conftest import Recording
 from tests.streams import picks_of
 from xiaod.buffer import pieces_of
 from xiaod.engines.onnx import OnnxEngine
+from xiaod.engines.stateful import StatefulEngine
 from xiaod.records import Channel, Pick, Segment
 
 P_S, S_S = 4.73, 5.71
@@ -183,3 +184,38 @@ def test_nothing_is_picked_while_a_new_run_settles(rjob: Recording, engine: Onnx
     ]
     for pick in picks_of(segments, engine):
         assert pick.time_ns >= segments[0].start_ns + 450_000_000
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+@pytest.mark.parametrize(
+    ("dead", "rate_hz", "reading"),
+    [
+        ("NE", 100.0, 7),
+        ("NE", 20.0, 0.1),
+        ("N", 250.0, 2**31 - 1),
+        ("Z", 50.0, -8_388_608),
+        ("ZNE", 100.0, 7),
+    ],
+)
+def test_a_component_that_never_moves_is_as_one_that_is_not_there(
+    rjob: Recording, engine: OnnxEngine, streaming: bool, dead: str, rate_hz: float, reading: float
+) -> None:
+    """Not plugged in, broken, or at its stop."""
+    chosen = StatefulEngine(stateful_path("micro-stream")) if streaming else engine
+    quicker = [
+        replace(
+            segment,
+            sampling_rate_hz=rate_hz,
+            samples=resample_poly(segment.samples, round(rate_hz), 100, padtype="line"),
+        )
+        for segment in with_noise_before(rjob, 20)
+    ]
+    there = [segment for segment in quicker if segment.channel.component not in dead]
+    constant = [
+        replace(segment, samples=np.full(len(segment.samples), reading))
+        for segment in quicker
+        if segment.channel.component in dead
+    ]
+    expected = picks_of(in_step(there), chosen) if there else []
+    assert bool(expected) == bool(there)
+    assert picks_of(in_step(there + constant), chosen) == expected
