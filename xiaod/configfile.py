@@ -55,6 +55,21 @@ _UNWRITABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
 _SCHEME = re.compile(r"\w{1,32}://")
 
 _QUOTE = re.compile(r"['\"]")
+CURES = (
+    ("found character '\\t'", "a tab stands where YAML takes blanks only"),
+    ("scanning an alias", """put text that begins with * in quotes, for example "*.*.*.*\""""),
+    ("got '?'", """put text with ? in quotes within [...], for example ["AM.R0E05.00.EH?"]"""),
+    ("got '['", """put text with [ in quotes within [...], for example ["AM.R0E05.00.EH[ZNE]"]"""),
+    ("cannot start any token", "put text that begins with it in quotes"),
+    ("found unexpected end of stream", "the quote that begins here is not closed"),
+    ("'<stream end>'", "the bracket that begins here is not closed"),
+    ("unknown escape character", "a backslash in double quotes begins an escape: use single quotes"),
+    ("mapping values are not allowed", "put text with ': ' in quotes, and let the keys of one part begin in one column"),
+    ("<block end>", "let the keys or entries of one part begin in one column, and put text that begins with [ or { in quotes"),
+    ("could not find expected ':'", "write KEY: VALUE, with a blank behind the colon"),
+    ("sequence entries are not allowed", "write each entry in a line of its own, or all of them as [A, B]"),
+)  # fmt: skip
+"""Words of PyYAML -> what helps whoever does not know YAML."""
 
 AnyModel = TypeVar("AnyModel", bound=BaseModel)
 
@@ -280,9 +295,14 @@ class _Reader:
         return text == "true" if kind == "bool" else int(text) if kind == "int" else float(text)
 
     def _syntax(self, error: Exception, text: str) -> None:
-        mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
-        line = 1 if mark is None else mark.line + 1
+        mark = getattr(error, "problem_mark", None)
         said = getattr(error, "problem", None) or str(error).replace("\n", " ") or type(error).__name__
+        if ("end" in said and "stream" in said) or said.startswith("could not find expected"):
+            # What is not closed, or is no key, began before.
+            mark = None
+        mark = mark or getattr(error, "context_mark", None)
+        line = 1 if mark is None else mark.line + 1
+        whole = f"{getattr(error, 'context', None)}: {said}"
         if isinstance(error, yaml.reader.ReaderError):
             line = text.count("\n", 0, error.position) + 1
             said = f"the character {text[error.position]!r} is not allowed"
@@ -291,6 +311,8 @@ class _Reader:
         elif said.startswith("found undefined"):
             # The name of an alias or a tag may be the beginning of a password.
             said = f"{_QUOTE.split(said)[0].strip()}; {QUOTES}"
+        elif cure := next((cure for words, cure in CURES if words in whole), None):
+            said = f"{said}; {cure}"
         self.problems.append((line, f"not valid YAML: {said}"))
 
 

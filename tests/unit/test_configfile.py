@@ -110,6 +110,35 @@ def test_hostile_files_are_refused(tmp_path: Path, content: bytes, expected: str
 
 
 @pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("\tstreams: []\n", r"f:3: .*; a tab stands where YAML takes blanks only"),
+        ("    streams:\n\t- A.B..EHZ\n", r"f:4: .*; a tab stands where YAML takes blanks only"),
+        ("    begin:\tnow\n", r"f:3: .*; a tab stands where YAML takes blanks only"),
+        ("    streams: [*.*.*.*]\n", r"f:3: .*; put text that begins with \* in quotes"),
+        ("    streams:\n    - *.B..EHZ\n", r"f:4: .*; put text that begins with \* in quotes"),
+        ("    streams: [*abc]\n", r"f:3: .*; put text that begins with ! or \* in quotes"),
+        ("    streams: [A.B..EH?]\n", r"f:3: .*; put text with \? in quotes within \[...\], for example "),
+        ("    streams: [A?.B..EHZ]\n", r"f:3: .*; put text with \? in quotes within \[...\], for example "),
+        ("    streams: [?.B..EHZ]\n", r"f:3: sources\[0\].streams\[0\]: must be text \(put it in quotes\)"),
+        ("    streams: [A.B..EH[ZNE]]\n", r"f:3: .*; put text with \[ in quotes within "),
+        ("    streams:\n    - [AB].B..EHZ\n", r"f:4: .*; .* put text that begins with \[ or \{ in quotes"),
+        ("    name: @a\n", r"f:3: .*; put text that begins with it in quotes"),
+        ("    name: a: b\n", r"f:3: .*; put text with ': ' in quotes"),
+        ("    name: 'a\nhttp: {}\n", r"f:3: .*; the quote that begins here is not closed"),
+        ("http: {port: 1\nlogs: {}\n", r"f:[34]: .*"),
+        ("logs: {level: info\n", r"f:3: .*; the bracket that begins here is not closed"),
+        ("   name: a\n", r"f:3: .*; let the keys or entries of one part begin in one column"),
+        ("    name=a\nlogs: {}\n", r"f:3: .*; write KEY: VALUE"),
+        ("    streams: - A.B..EHZ\n", r"f:3: .*; write each entry in a line of its own"),
+    ],
+)
+def test_what_yaml_does_not_take_is_told_with_what_helps(text: str, expected: str) -> None:
+    with pytest.raises(ConfigError, match=rf"\A{expected}"):
+        parse_config(MINIMAL + text, "f")
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "sources:\n  - server: LONG\n",
