@@ -457,13 +457,45 @@ def test_replies_in_pieces_and_packets_behind_them(frames: list[bytes]) -> None:
         wait_until(lambda: len(run.segments) >= len(frames), "all packets", 20)
 
 
-def test_garbage_between_packets_is_skipped_and_counted(frames: list[bytes]) -> None:
+def test_garbage_between_packets_is_asked_away_once_and_then_skipped(frames: list[bytes]) -> None:
     junk = b"\0\xffSLOOP" * 31 + b"SL12345"
     sent = frames[0] + junk + frames[1] + b"SL000009" + b"\xaa" * 512 + frames[2]
     with Scripted(lambda sock: sock.sendall(sent)) as server, Run(source(server.port)) as run:
-        wait_until(lambda: len(run.segments) >= 3, "three packets", 20)
+        wait_until(lambda: len(run.segments) >= 4, "three packets, and the first once more", 20)
+        assert [segment.sequence for segment in run.segments] == [1, 1, 2, 3]
         bad = [item for item in run.items if isinstance(item, BadRecord)]
-        assert {item.reason for item in bad} == {"framing", "decode"}
+        assert [item.reason for item in bad] == ["framing", "framing", "decode"]
+        [lost] = run.changes("disconnected")
+        assert lost.detail == f"{len(junk)} bytes between packets: what is missing is asked for again"
+
+
+@pytest.mark.parametrize(
+    ("faults", "times"),
+    [
+        # Within a packet, over several, at the beginning of one, and whole ones, which the numbers alone show.
+        (Faults(lose_every=20, lose_from=300, lose_bytes=100, lose_times=4), 4),
+        (Faults(lose_every=20, lose_from=300, lose_bytes=1_500, lose_times=4), 4),
+        (Faults(lose_every=20, lose_from=0, lose_bytes=30, lose_times=4), 4),
+        (Faults(lose_every=60, lose_from=0, lose_bytes=3 * 520, lose_times=2), 2),
+    ],
+)
+def test_bytes_that_get_lost_on_the_way_are_asked_for_again(
+    event: tuple[Path, int], faults: Faults, times: int
+) -> None:
+    path, count = event
+    config = ReplayConfig(inputs=(path,), port=0, speed=40.0, copies=3, faults=faults)
+    with Server(config) as server, Run(source(server.port, streams=["BW.*.*.*"])) as run:
+        wait_until(lambda: len(set(contents(run.segments))) >= 3 * count, "all records")
+        assert len(run.changes("disconnected")) == times
+        assert all("asked for again" in change.detail for change in run.changes("disconnected"))
+
+
+def test_streams_that_were_not_asked_for_may_take_numbers(event: tuple[Path, int]) -> None:
+    path, count = event
+    config = ReplayConfig(inputs=(path,), port=0, speed="max", copies=8)
+    with Server(config) as server, Run(source(server.port, streams=["BW.RJ00[135].*.??Z"])) as run:
+        wait_until(lambda: len(run.segments) >= count - 3, "records")
+        assert not run.changes("disconnected")
 
 
 def test_packets_of_another_size_than_they_say_end_the_connection(frames: list[bytes]) -> None:

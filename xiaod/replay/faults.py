@@ -29,6 +29,10 @@ LINK_FIELDS = frozenset(
         "deny_info",
         "freeze_after_packets",
         "freeze_s",
+        "lose_bytes",
+        "lose_every",
+        "lose_from",
+        "lose_times",
         "refuse_connections",
         "refuse_stations",
         "reset_sequence_to",
@@ -77,6 +81,10 @@ class Faults:
         freeze_after_packets: send nothing more, replies included, after this many packets; the connection
             stays open.
         freeze_s: how long it stays frozen; ``None`` means for ever.
+        lose_every: from each n-th packet of a connection on bytes vanish on the way, as in a bad tunnel; 0 for none.
+        lose_bytes: how many.
+        lose_from: how many bytes of that packet still come before.
+        lose_times: how often this happens, on all connections together.
         refuse_connections: do not listen; connections are closed.
         refuse_stations: stations (``NET_STA`` with ``?`` and ``*``) whose STATION is answered with ERROR.
         deny_info: do not tell stations and streams, by INFO or CAT.
@@ -95,6 +103,10 @@ class Faults:
     cut_connections: int = 1
     freeze_after_packets: int | None = None
     freeze_s: float | None = None
+    lose_every: int = 0
+    lose_bytes: int = 0
+    lose_from: int = 0
+    lose_times: int = 1
     refuse_connections: bool = False
     refuse_stations: Sequence[str] = ()
     deny_info: bool = False

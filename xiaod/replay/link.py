@@ -8,7 +8,7 @@ a client that does not read holds up only itself.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 
 from xiaod.replay.faults import Faults
@@ -28,6 +28,7 @@ class Trouble:
     def __init__(self, faults: Faults) -> None:
         self.faults = faults
         self.cuts_left = faults.cut_connections
+        self.losses_left = faults.lose_times
         self.changed = asyncio.Event()
 
     def refuses(self, network: str, station: str) -> bool:
@@ -38,6 +39,7 @@ class Trouble:
         """Put other faults into force and wake what is frozen."""
         self.faults = faults
         self.cuts_left = faults.cut_connections
+        self.losses_left = faults.lose_times
         self.changed.set()
         self.changed = asyncio.Event()
 
@@ -54,6 +56,7 @@ class Link:
         self._writer = writer
         self._trouble = trouble
         self._thawed = False
+        self._vanishing_bytes = 0
 
     async def reply(self, answer: bytes) -> None:
         """Send an answer.
@@ -82,10 +85,23 @@ class Link:
                 whole = max(0, faults.cut_after_packets - self.sent)
                 if whole < room:
                     await self._cut(packets[: whole + 1])
-            self._writer.write(b"".join(packets[:room]))
+            self._writer.write(b"".join(self._losing(packets[:room])))
             self.sent += room
             packets = packets[room:]
             await self._writer.drain()
+
+    def _losing(self, packets: Sequence[bytes]) -> Iterator[bytes]:
+        """Packets without the bytes that get lost on the way."""
+        faults = self._trouble.faults
+        for number, packet in enumerate(packets, self.sent + 1):
+            kept, rest = b"", packet
+            if faults.lose_every and number % faults.lose_every == 0 and self._trouble.losses_left > 0:
+                self._trouble.losses_left -= 1
+                kept, rest = packet[: faults.lose_from], packet[faults.lose_from :]
+                self._vanishing_bytes += faults.lose_bytes
+            gone = min(self._vanishing_bytes, len(rest))
+            self._vanishing_bytes -= gone
+            yield kept + rest[gone:]
 
     async def _cut(self, packets: Sequence[bytes]) -> None:
         self._trouble.cuts_left -= 1

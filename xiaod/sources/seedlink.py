@@ -35,7 +35,8 @@ from xiaod.sources import Emit
 from xiaod.sources.discovery import DiscoveryError
 from xiaod.sources.framing import LinkError
 from xiaod.sources.link import SLICE_S, Link, Stopped
-from xiaod.sources.miniseed import decode
+from xiaod.sources.losses import Losses
+from xiaod.sources.miniseed import channel_of, decode
 from xiaod.sources.offered import Offers
 from xiaod.sources.patterns import Subscription, is_wild, matcher, needs_listing
 from xiaod.sources.places import Places
@@ -59,6 +60,10 @@ class _Asked:
     """Stations that had sent something before."""
     listed: tuple[Channel, ...]
     """Channels that the server has listed of it so far."""
+
+
+class LostError(LinkError):
+    """Something got lost on the way; a new connection brings it."""
 
 
 class SeedLinkSource:
@@ -95,6 +100,7 @@ class SeedLinkSource:
             {station: place for station, place in (resume or {}).items() if shard.holds(*station)}
         )
         """Which packets have come."""
+        self._losses = Losses()
         self._received = 0
         self._unselected = 0
         self._link: Link | None = None
@@ -143,6 +149,9 @@ class SeedLinkSource:
                 if self._stop.is_set():
                     break
                 state: LinkState = "refused" if self._streaming_since_s is None else "disconnected"
+                if isinstance(error, LostError):
+                    # It is there to be had, and the server has done nothing wrong.
+                    self._failures = 0
                 retry_s = self._delay_s()
                 emit(self._change(state, str(error), retry_s))
                 self._stop.wait(retry_s)
@@ -162,6 +171,7 @@ class SeedLinkSource:
             self._idle(len(matching), emit)
             return
         link = self._link = Link(config.server, config.connect_timeout_s, self._stop)
+        begun_s = time.monotonic()
         try:
             link.connect()
             self.places.shared = any(word in link.greeting.lower() for word in SHARED_NUMBERS)
@@ -179,6 +189,7 @@ class SeedLinkSource:
             remarks += [f"skipped, older than max_catch_up_s: {' '.join(skipped)}"] if skipped else []
             emit(self._change("streaming", "; ".join(remarks), channels=selected))
             self._streaming_since_s = time.monotonic()
+            self._losses.begins(self._streaming_since_s - begun_s)
             self._read(link, emit, _Asked(matching, known, selected))
         finally:
             self._link = None
@@ -206,8 +217,12 @@ class SeedLinkSource:
         while True:
             for frame in link.frames(SLICE_S):
                 if frame.skipped:
-                    emit(BadRecord(self.name, "framing", f"{frame.skipped} bytes between packets"))
+                    complaint = f"{frame.skipped} bytes between packets"
+                    emit(BadRecord(self.name, "framing", complaint))
+                    if self._losses.bytes_between():
+                        raise LostError(f"{complaint}: what is missing is asked for again")
                 if not frame.is_info:
+                    self._missing(self._losses.of_connection(frame.sequence), frame.sequence)
                     self._packet(frame.record, frame.sequence, emit)
             now_s = time.monotonic()
             silent_s = now_s - link.heard_s
@@ -219,9 +234,22 @@ class SeedLinkSource:
             if needs_listing(config.streams) and self._offers.look_is_due():
                 asked = self._look_for_more(asked, emit)
 
+    def _missing(self, count: int, sequence: int, station: str = "") -> None:
+        """Connect anew when packets are missing before one, which is not taken: then they come, and it comes again."""
+        if count:
+            raise LostError(
+                f"{count} packets are missing before number {sequence:06X}{station}: they are asked for again"
+            )
+
     def _packet(self, record: bytes, sequence: int, emit: Emit) -> None:
         self._received += 1
         item = decode(record, self.name, time.time_ns(), sequence)
+        channel = channel_of(item.stream) if isinstance(item, BadRecord) else item.channel
+        if channel is None:
+            self._losses.of_nobody()
+        else:
+            missing = self._losses.of_station((channel.network, channel.station), sequence)
+            self._missing(missing, sequence, f" of {channel.network}.{channel.station}")
         if isinstance(item, Segment):
             channel = item.channel
             wanted = self._wanted.get(channel)

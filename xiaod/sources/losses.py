@@ -1,0 +1,156 @@
+"""Whether something got lost on the way from a server, so that it is worth to connect anew and ask for it again.
+
+TCP loses nothing; tunnels, proxies and relays do. Two things show it:
+
+**Bytes between packets.** Then what stood there is gone, and the connection is given up, to go on behind the last packet. A server that
+sends something odd there by itself sends it again: what comes at the same place once more, or after a few packets again and again, is
+passed over, and counted.
+
+**A jump in the numbers.** What it means depends on who numbers. A ringserver numbers the packets of all its stations together, SeisComP
+those of each station; streams that were not asked for take numbers in either. So a jump says nothing in itself. But where numbers have
+been without one for long, those of the connection or those of a station, they count what is sent here, and one that is left out has
+been lost. If it does not come when it is asked for, that was wrong, and twice as many have to be without a jump before the next question;
+so there are few of them in vain, whatever a server does. Numbers that go back are those of packets that come again, or are counted anew.
+
+>>> losses = Losses()
+>>> losses.begins(setup_s=0.1)
+>>> [losses.of_connection(number) for number in (*range(100), 102)][-2:]
+[0, 2]
+"""
+
+import time
+from dataclasses import dataclass
+
+SEQUENCE_MODULUS = 1 << 24
+"""Sequence numbers have six hexadecimal digits, and wrap (SeedLink 3)."""
+HALF_RANGE = SEQUENCE_MODULUS // 2
+TRUSTED = 50
+"""Numbers in a row after which one that is left out is taken to be lost."""
+MAX_BACK = 1 << 20
+"""Numbers further back are counted anew."""
+FEW = 5
+"""After fewer packets than that ..."""
+IN_A_ROW = 3
+"""... so many times in a row the server, or the way, is taken to be like that."""
+MAX_ROWS = 20_000
+"""Stations whose numbers are looked at; with more, it begins anew."""
+
+Station = tuple[str, str]
+"""Network and station."""
+
+
+@dataclass(slots=True)
+class _Row:
+    """The numbers of a connection, or of a station."""
+
+    last: int
+    """The one that is furthest on."""
+    part: tuple[int, int]
+    """Of what that was a part: only within it do numbers follow each other."""
+    length: int = 0
+    """How many have come one after the other up to it."""
+
+
+class _Numbers:
+    """Numbers of one kind: of the connection, or of each station."""
+
+    def __init__(self) -> None:
+        self._rows: dict[Station | None, _Row] = {}
+        self._needed = TRUSTED
+        self._asked: tuple[Station | None, int] | None = None
+        """Whose packet has been asked for again, and its number."""
+
+    def missing(self, key: Station | None, sequence: int, part: tuple[int, int]) -> int:
+        """How many packets are missing before this one; 0 also where that cannot be told."""
+        row = self._rows.get(key)
+        if row is None:
+            if len(self._rows) >= MAX_ROWS:
+                self._rows.clear()
+            self._rows[key] = _Row(sequence, part)
+            return 0
+        self._answered(key, sequence, row)
+        ahead = (sequence - row.last) % SEQUENCE_MODULUS
+        if not 0 < ahead < HALF_RANGE:
+            # It comes again, and others that came between them need not.
+            if (row.last - sequence) % SEQUENCE_MODULUS > MAX_BACK:
+                self._rows[key] = _Row(sequence, part)
+            return 0
+        if ahead > 1 and row.part == part:
+            if row.length >= self._needed:
+                self._needed *= 2
+                self._asked = key, (row.last + 1) % SEQUENCE_MODULUS
+                row.length = 0
+                return ahead - 1
+            row.length = 0
+        elif ahead == 1:
+            row.length += 1
+        row.last, row.part = sequence, part
+        return 0
+
+    def _answered(self, key: Station | None, sequence: int, row: _Row) -> None:
+        """Look whether this is what was asked for again."""
+        if self._asked is None or self._asked[0] != key:
+            return
+        ahead = (sequence - self._asked[1]) % SEQUENCE_MODULUS
+        if ahead == 0:
+            # It was lost indeed: these numbers can be trusted.
+            self._needed = row.length = TRUSTED
+        if ahead < HALF_RANGE:
+            self._asked = None
+
+
+class Losses:
+    """Looks at everything that comes of one server, on one connection after the other."""
+
+    def __init__(self) -> None:
+        """Nothing has come yet."""
+        self._connection = 0
+        self._unknown = 0
+        self._of_connection = _Numbers()
+        self._of_stations = _Numbers()
+        self._setup_s = 0.0
+        self._begun_s = 0.0
+        self._last: int | None = None
+        self._whole = 0
+        """Packets since the connection began, or since bytes were missing."""
+        self._behind: tuple[int | None] | None = None
+        """Number of the packet behind which bytes were missing last, in a tuple; there may have been none before."""
+        self._in_a_row = 0
+
+    def begins(self, setup_s: float) -> None:
+        """A connection begins to send.
+
+        Args:
+            setup_s: how long it has taken to get there: no more than half of the time goes into that.
+        """
+        self._connection += 1
+        self._setup_s, self._begun_s = setup_s, time.monotonic()
+        self._last = None
+        self._whole = 0
+
+    def bytes_between(self) -> bool:
+        """Whether to ask again, because there were bytes between the last packet and the one that comes."""
+        behind, whole, self._whole = (self._last,), self._whole, 0
+        if whole >= FEW and time.monotonic() - self._begun_s >= self._setup_s:
+            self._in_a_row = 0
+        if self._in_a_row >= IN_A_ROW or behind == self._behind:
+            # Its numbers do not go on either.
+            self._connection += 1
+            return False
+        self._behind = behind
+        self._in_a_row += 1
+        return True
+
+    def of_connection(self, sequence: int) -> int:
+        """A packet comes; how many are missing before it and are to be asked for again."""
+        self._last = sequence
+        self._whole += 1
+        return self._of_connection.missing(None, sequence, (self._connection, 0))
+
+    def of_station(self, station: Station, sequence: int) -> int:
+        """The same packet, and whose it is; how many of this station are missing before it."""
+        return self._of_stations.missing(station, sequence, (self._connection, self._unknown))
+
+    def of_nobody(self) -> None:
+        """The same packet, which does not tell whose it is: it may have taken a number of any station."""
+        self._unknown += 1
