@@ -109,7 +109,8 @@ def fit_time(judged: Sequence[Judged]) -> tuple[float, float, float]:
     residual = residual - np.median(residual)
 
     def log_sigma(values: NDArray[np.floating]) -> NDArray[np.floating]:
-        return np.asarray(values[0] + values[1] * odds + values[2] * log_width)
+        # Within what can be said: residuals that are all the same would ask for none at all.
+        return np.asarray(np.clip(values[0] + values[1] * odds + values[2] * log_width, *np.log(LIMITS_S)))
 
     def misfit(values: NDArray[np.floating]) -> float:
         spread = log_sigma(values)

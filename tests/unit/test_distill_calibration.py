@@ -69,6 +69,17 @@ def test_few_wild_residuals_do_not_rule() -> None:
     assert np.median(said / sigma) < 1.25
 
 
+@pytest.mark.parametrize("residuals_s", [[0.02], [0.03] * 40, [0.0, 0.0, 0.0, 0.5]])
+def test_few_picks_or_all_the_same_give_numbers(residuals_s: list[float]) -> None:
+    """As a short training on few stations leaves them."""
+    picks = [
+        Judged("P", 0.3 + 0.1 * (number % 3), 0.1 + 0.01 * number, residual_s)
+        for number, residual_s in enumerate(residuals_s)
+    ]
+    calibration = Calibration.from_spec(fit_times(picks).to_spec())
+    assert LIMITS_S[0] <= calibration.uncertainty_s("P", 0.5, 0.1) <= LIMITS_S[1]
+
+
 def test_without_picks_there_is_nothing_to_fit() -> None:
     with pytest.raises(ValueError, match="no pick with a residual"):
         fit_time([Judged("P", 0.5, 0.1, None)])
