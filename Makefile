@@ -1,6 +1,8 @@
 # make run   installs the daemon into .venv and runs it with config.yaml; PYTHON=python3.12 takes another Python
 # make test  installs the rest and runs ruff, mypy and pytest
 # make generated  writes anew what is made from the program: JSON Schema, shell completion, manual page
+# make measurements  measures the shipped networks anew and writes all numbers of README, cards and docs (needs XIAO_SHARED, hours)
+# make texts puts the numbers that were measured into README, cards and docs
 # make audit asks a public database for known holes in all that is installed
 
 PYTHON ?= python3
@@ -14,7 +16,7 @@ WHICH := import sys; print(sys.base_prefix, *sys.version_info[:2])
 # Where the package python3-venv is missing, a part of the environment stands nevertheless: it must not pass for a whole one the next time.
 .DELETE_ON_ERROR:
 
-.PHONY: run install environment anew test install-test generated audit clean
+.PHONY: run install environment anew test install-test generated measurements texts audit clean
 
 run: install
 	$(BIN)/xiaod --config config.yaml
@@ -57,6 +59,12 @@ $(VENV)/.installed-test: pyproject.toml $(CONSTRAINTS)
 
 generated: install-test
 	$(BIN)/python -m xiaod.generated
+
+measurements: install-test
+	$(BIN)/python -m distill.measurements --report runs/report
+
+texts: install-test
+	$(BIN)/python -m distill.measurements --texts
 
 # In an environment of its own: what audits is not among what is audited.
 audit: install

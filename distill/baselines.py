@@ -20,6 +20,7 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
+from distill.progress import SILENT, Progress
 from distill.scores import RATE_HZ, Found, f1, hits_and_false
 
 OFF_PART = 0.375
@@ -142,13 +143,17 @@ def _ar_pick(waves: NDArray[np.float64], band_hz: tuple[float, float]) -> tuple[
     return found
 
 
-def tuned(windows: Labelled) -> dict[str, Tuned]:
+def tuned(windows: Labelled, progress: Progress = SILENT) -> dict[str, Tuned]:
     """Choose each picker's setting on training windows: best F1 at 0.5 s.
 
     Triggers: the sum of the best F1 of P and of S over :data:`BANDS_HZ`, :data:`STA_S`, :data:`LTA_S`, with a threshold for each phase
     from :data:`ONS`. AR-AIC: the sum over :data:`AR_BANDS_HZ`.
     """
-    found = {method: _tuned_trigger(method, windows) for method in TRIGGERS}
+    found = {}
+    for method in TRIGGERS:
+        progress.say(f"tuning {method} on {len(windows)} records")
+        found[method] = _tuned_trigger(method, windows)
+    progress.say(f"tuning {AR_AIC}")
     band = max(AR_BANDS_HZ, key=lambda value: _quality(lambda window: ar_aic(window, value), windows))
     described = f"band {band[0]:g} to {band[1]:g} Hz"
     return found | {AR_AIC: Tuned(AR_AIC, described, lambda window: ar_aic(window, band), None, {})}

@@ -1,32 +1,39 @@
-"""The model card: what a shipped student is, written from the run, the data table and the evaluation.
+"""The model card: what a student is, from its file, its training configuration and the measurements.
 
 >>> row("a", 1, 0.5)
 '| a | 1 | 0.5 |'
 """
 
-import csv
-import platform
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from distill.annotators import onnx_annotator
 from distill.config import TrainConfig
-from distill.corpus import held_out_stations
-from distill.cost import markdown
+from distill.cost import REFERENCE, looks
+from distill.measurements import TOLERANCES, Measurements
 from distill.scores import RATE_HZ
 from models.geometry import NetConfig
 from models.small_phasenet import SmallPhaseNet, parameter_count
+from models.spec import ModelSpec
+from models.weights import STATEFUL_SUFFIX, SUFFIX
 
-ATTRIBUTION = ("source", "licence", "data_attribution")
-EXAMPLE_START = "2009-08-24T00:20:03"
-"""Start of ObsPy's example event."""
-COLUMNS = ("P 0.1 s", "P 0.5 s", "S 0.1 s", "S 0.5 s")
-"""Scores that are shown: phase and tolerance."""
+PHASENET_SHA256 = "36f74477064039743fae3df779f4db0dd67dcd6b377e3bf7661068441a064feb"
+"""Of the teacher of the shipped students."""
+PHASENET = (
+    "PhaseNet, the original weights of Zhu & Beroza (2019, doi:10.1093/gji/ggy423; MIT licence), padded as in its\n"
+    "training"
+)
+PHASES = ("P", "S")
+COLUMNS = tuple((phase, tolerance) for phase in PHASES for tolerance in TOLERANCES)
+"""Scores that are shown."""
+HEAD = ("", *(f"{phase} {tolerance}" for phase, tolerance in COLUMNS))
 
 TEMPLATE = """# {name} {version}
 
 A small U-Net (`models/small_phasenet.py`) that gives the probability of noise, P and S at each sample of three components
-(Z N E, 100 Hz), taught by PhaseNet. It is for local and regional earthquakes, as `xiaod` runs it.
+(Z N E, 100 Hz). It is for local and regional earthquakes, as `xiaod` runs it.
 
 | | |
 |---|---|
@@ -37,42 +44,39 @@ A small U-Net (`models/small_phasenet.py`) that gives the probability of noise, 
 | Thresholds | P {threshold_p:g}, S {threshold_s:g}{vertical} |
 | Files | ONNX {bytes} bytes{stateful} |
 | SHA-256 of the ONNX file | `{sha256}` |
-| Configuration | `distill/{name}.yaml`, SHA-256 `{config_sha256}` |
+| Configuration | `{config}`; SHA-256 of what it says beside the defaults, `export` left out: `{config_sha256}` |
 | Code at export | {code} |
 | Created | {created} |
 | Training | {steps} steps of {batch} windows of {nominal_s:g} s; {training} |
 
 ```
-XIAO_SHARED=... xiao-distill train --config distill/{name}.yaml
-XIAO_SHARED=... xiao-distill export --config distill/{name}.yaml --output models/weights
-XIAO_SHARED=... xiao-distill card --config distill/{name}.yaml --output models/weights
+XIAO_SHARED=... xiao-distill train --config {config}
+XIAO_SHARED=... xiao-distill export --config {config} --output {folder}
 ```
 
 ## Teacher
 
-PhaseNet, the original weights of Zhu & Beroza (2019, doi:10.1093/gji/ggy423; MIT licence), padded as in its
-training, SHA-256 `{teacher_sha256}`.
+{teacher}, SHA-256 `{teacher_sha256}`.
 {taught} Within a second of an analyst's pick {analyst:.0%} of the label is a Gaussian there.
 
 ## Data
 
 {records} records of {hours:.1f} h from {stations} stations (table SHA-256 `{data_sha256}`), noise and unlabelled
-continuous records included; {held_out} stations were held out to choose thresholds and to calibrate. The evaluation data share
-no station with them. Waveforms are not distributed with the weights.
-
+continuous records included; {held_out} stations were held out to choose thresholds and to calibrate. Waveforms are not distributed
+with the weights.
 {sources}
-
 ## Figures
 
-Measured by the last command above on {evaluated} labelled records of stations that are not in the training data, windows of
-30 s with P placed at random 2 to 15 s from the start. Thresholds of the student were chosen on the training corpus, PhaseNet's
-is 0.3; settings of the classic pickers were tuned on training records ({classic}).
+Measured on {evaluated} labelled records of {evaluated_stations} stations{where}, windows of
+{window} with P placed at random 2 to 15 s from the start. Thresholds of the student were chosen on the training corpus, those of other
+networks are 0.3; settings of the classic pickers were tuned on training records ({classic}).
+Command, code, libraries: {measured}.
 
 F1, tolerance behind the phase, with 95 % intervals (bootstrap by event):
 
 {scores}
 
-Difference of F1 to PhaseNet as trained (95 % intervals, same draws of events):
+Difference of F1 to {reference} (95 % intervals, same draws of events):
 
 {differences}
 
@@ -82,9 +86,8 @@ Residuals (pick minus analyst) of those within 0.5 s, precision and recall:
 {early}
 ### False picks
 
-Picks per station-hour (and number of picks) on {noise_hours:g} h of noise, through the daemon's picker. These records belong to the
-training corpus; those of the held-out stations ({held_hours:g} h) were not trained on, but had their part in the choice of the
-thresholds.
+Picks per station-hour (and number of picks) on {noise_hours} of noise, students through the daemon's picker, other networks by the
+peaks of their curves. These records belong to the training corpus.
 
 {noise}
 {continuous}
@@ -97,13 +100,7 @@ complete, so what is not near a label need not be wrong.
 
 Expected calibration error: {errors}. Residuals within one and two standard deviations of the time uncertainty given with
 the pick (0.683 and 0.954 are wanted): {coverage}.
-{stability}
-### Cost
-
-CPU time, one thread of {machine}, ONNX Runtime, front end included, windows every 0.5 s:
-
-{cost}
-
+{stability}{cost}
 ## Limits
 
 - Taught on {hours:.0f} h of data, a good part of them from a few stations.
@@ -112,8 +109,11 @@ CPU time, one thread of {machine}, ONNX Runtime, front end included, windows eve
 - A component that is missing must be zeros. Horizontals that are not oriented north and east are taken as if they were.
 - The teacher's own mistakes are learned with the rest.
 """
+SOURCES = """
+{table}
+"""
 EARLY = """
-F1 when only so much data after the onset are there, windows of {window_s:g} s, PhaseNet's of 30 s, all on the same onsets:
+F1 (labels) when only so much data after the onset are there, windows of {window_s:g} s, the teacher's of 30 s, all on the same onsets:
 
 {table}
 """
@@ -135,42 +135,57 @@ ObsPy's example event (BW.RJOB), {trained}seen in all windows of 10 s that end 0
 
 {example}
 """
+COST = """
+### Cost
+
+How many times less CPU time than {reference} in windows of 30 s, one thread, ONNX Runtime, front end included, windows every 0.5 s; both
+were measured by turns in one process:
+
+{table}
+"""
 
 
-def card(results: Mapping[str, Any], spec: Mapping[str, Any], config: TrainConfig, data: Path) -> str:
+def card(model: Path, config: TrainConfig, source: str, held: Measurements, name: str) -> str:
     """Write a model's card.
 
     Args:
-        results: what :func:`distill.evaluate.evaluate` gave for the exported file.
-        spec: the file's specification.
-        config: the run's configuration.
-        data: folder of the training data.
+        model: the exported file.
+        config: what it was trained with.
+        source: where the configuration is, for people.
+        held: the measurements.
+        name: of the student among the pickers.
+
+    Raises:
+        FileNotFoundError, SpecError: when there is no such file, or it is no model.
     """
-    records = _table(data / "metadata.csv")
-    stations = {(entry["network"], entry["station"]) for entry in records}
-    held_out = held_out_stations({f"{network}.{station}" for network, station in stations}, config)
-    provenance = spec["provenance"]
-    trained = any(entry.get("trace_start_time", "").startswith(EXAMPLE_START) for entry in records)
-    beside = results["model"].get("stateful_bytes")
+    _, spec = onnx_annotator(model)
+    facts, provenance = held.students[name], spec.provenance
+    trained, evaluated = facts["training_data"], held.evaluation_data
+    beside = model.with_name(model.name.removesuffix(SUFFIX) + STATEFUL_SUFFIX)
+    others = [one for one in held.pickers if one == name or one not in held.students]
     return TEMPLATE.format(
-        **{
-            key: spec[key]
-            for key in ("name", "version", "front_end", "receptive_field_samples", "lookahead_samples")
-        },
-        parameters=parameter_count(SmallPhaseNet(config=NetConfig.from_dict(dict(spec["net"])))),
-        widths=" ".join(map(str, spec["net"]["widths"])),
-        kernels=" ".join(map(str, spec["net"]["kernels"])),
-        window_s=spec["window_samples"] / RATE_HZ,
-        lengths=", ".join(f"{length / RATE_HZ:g}" for length in spec["lengths"]),
-        threshold_p=spec["thresholds"]["P"],
-        threshold_s=spec["thresholds"]["S"],
+        name=spec.name,
+        version=spec.version,
+        front_end=spec.front_end,
+        receptive_field_samples=spec.receptive_field_samples,
+        lookahead_samples=spec.lookahead_samples,
+        parameters=parameters_of(spec),
+        widths=" ".join(map(str, spec.net["widths"])),
+        kernels=" ".join(map(str, spec.net["kernels"])),
+        window_s=spec.window_samples / RATE_HZ,
+        lengths=", ".join(f"{length / RATE_HZ:g}" for length in spec.lengths),
+        threshold_p=spec.thresholds["P"],
+        threshold_s=spec.thresholds["S"],
         vertical=_vertical(spec),
-        bytes=results["model"]["bytes"],
-        stateful=f", stateful form {beside} bytes" if beside else "",
-        sha256=results["model"]["sha256"],
+        bytes=model.stat().st_size,
+        stateful=f", stateful form {beside.stat().st_size} bytes" if beside.exists() else "",
+        sha256=hashlib.sha256(model.read_bytes()).hexdigest(),
+        config=source,
         config_sha256=provenance["config_sha256"],
-        code=provenance["code"] or "unknown",
+        folder="FOLDER" if source.startswith("/") else "models/weights",
+        code=_code(str(provenance["code"])),
         created=provenance["created"],
+        teacher=PHASENET if provenance["teacher_sha256"] == PHASENET_SHA256 else provenance["teacher"],
         teacher_sha256=provenance["teacher_sha256"],
         taught=_taught(config),
         data_sha256=provenance["data_table_sha256"],
@@ -178,36 +193,59 @@ def card(results: Mapping[str, Any], spec: Mapping[str, Any], config: TrainConfi
         batch=config.optimiser.batch,
         nominal_s=config.sampling.window_samples / RATE_HZ,
         training=_training(provenance.get("training", {})),
-        machine=platform.machine(),
         analyst=config.labels.analyst_weight,
-        records=len(records),
-        hours=sum(float(entry["duration_s"]) for entry in records) / 3600,
-        stations=len(stations),
-        held_out=len(held_out),
-        sources=_sources(records),
-        evaluated=results["records"],
-        classic="; ".join(f"{name}: {setting}" for name, setting in results["classic_settings"].items())
+        records=trained["records"],
+        hours=trained["hours"],
+        stations=trained["stations"],
+        held_out=trained["held_out"],
+        sources=SOURCES.format(table=sources_table(trained)) if trained["sources"] else "",
+        evaluated=evaluated["records"],
+        evaluated_stations=evaluated["stations"],
+        where=" that are in no training data ([where they come from](../../docs/training.md#the-data-behind-the-shipped-networks))"
+        if evaluated["sources"]
+        else "",
+        window=f"{held.provenance['windows'].split(' of ')[1]}",
+        classic="; ".join(
+            f"{one}: {held.pickers[one]}" for one in others if held.pickers[one].startswith("band")
+        )
         or "not run",
-        scores=_scores(results["30 s"]),
-        differences=_differences(results["difference"]),
-        residuals=_residuals(results["30 s"]),
-        early=_early(results, spec["window_samples"] / RATE_HZ),
-        noise=_noise(results["noise"]),
-        noise_hours=results["noise"]["student"]["hours"],
-        held_hours=results["noise"]["student, stations held out"]["hours"],
-        continuous=_continuous(results),
-        reliability=_reliability(results["calibration"]["evaluation data"]["reliability"]),
-        errors=_by_set(results["calibration"], lambda found, phase: found["error"][phase]),
+        measured=measured_by(held),
+        scores=_scores(held, others),
+        reference=held.reference,
+        differences=_differences(held, [one for one in others if one != held.reference]),
+        residuals=_residuals(held, others),
+        early=_early(facts, spec.window_samples / RATE_HZ),
+        noise_hours=next((one.condition for one in held.numbers if one.table == "noise"), "0 h"),
+        noise=_noise(held, others, name),
+        continuous=_continuous(held, name),
+        reliability=_reliability(facts["calibration"]["evaluation data"]["reliability"]),
+        errors=_by_set(facts["calibration"], lambda found, phase: found["error"][phase]),
         coverage=_by_set(
-            results["calibration"],
+            facts["calibration"],
             lambda found, phase: (
                 f"{found['time'][phase]['within_1_sigma']:g} and {found['time'][phase]['within_2_sigma']:g} of "
                 f"{found['time'][phase]['picks']}"
             ),
         ),
-        stability=_stability(results, trained),
-        cost=markdown(results["cost"], "PhaseNet"),
+        stability=_stability(facts, trained["holds_example"]),
+        cost=_cost(held, name),
     )
+
+
+def parameters_of(spec: ModelSpec) -> int:
+    """Parameters of the network that a file holds."""
+    return parameter_count(SmallPhaseNet(config=NetConfig.from_dict(dict(spec.net))))
+
+
+def measured_by(held: Measurements) -> str:
+    """What the measurements were made with, for people."""
+    made = held.provenance
+    return f"`{made['command']}`, {made['made'][:10]}, {made['code']}, {made['libraries']}"
+
+
+def sources_table(facts: Mapping[str, Any]) -> str:
+    """Where data come from."""
+    return rows(["Records", "Found at", "Licence there", "Network, DOI"], facts["sources"])
 
 
 def row(*cells: object) -> str:
@@ -215,14 +253,21 @@ def row(*cells: object) -> str:
     return "| " + " | ".join(map(str, cells)) + " |"
 
 
-def _rows(head: Sequence[object], body: Sequence[Sequence[object]]) -> str:
+def rows(head: Sequence[object], body: Sequence[Sequence[object]]) -> str:
+    """A table."""
     return "\n".join([row(*head), "|" + "---|" * len(head), *(row(*cells) for cells in body)])
 
 
 def _tabulate(table: Mapping[str, Mapping[str, Any]]) -> str:
     columns = list(dict.fromkeys(key for values in table.values() for key in values))
     body = [[name, *(values.get(key, "") for key in columns)] for name, values in table.items()]
-    return _rows(["", *(column.replace("_", " ") for column in columns)], body)
+    return rows(["", *(column.replace("_", " ") for column in columns)], body)
+
+
+def _code(described: str) -> str:
+    """The commit; ``git describe`` marks what had changes that were not in it."""
+    commit, mark, _ = described.partition("-dirty")
+    return (f"{commit} with changes that no commit holds" if mark else commit) or "unknown"
 
 
 def _training(facts: Mapping[str, Any]) -> str:
@@ -234,8 +279,8 @@ def _training(facts: Mapping[str, Any]) -> str:
     )
 
 
-def _vertical(spec: Mapping[str, Any]) -> str:
-    thresholds = spec["vertical_thresholds"]
+def _vertical(spec: ModelSpec) -> str:
+    thresholds = spec.vertical_thresholds
     return (
         f"; where both horizontals are missing P {thresholds['P']:g}, S {thresholds['S']:g}"
         if thresholds
@@ -257,118 +302,158 @@ def _taught(config: TrainConfig) -> str:
     return f"It labelled whole records in windows of 30 s; the student saw only its own window; {ends}."
 
 
-def _scores(views: Mapping[str, Any]) -> str:
+def score(held: Measurements, picker: str, phase: str, tolerance: str) -> str:
+    """F1 with its interval."""
+    number = held.number("accuracy", picker, phase, tolerance, "f1")
+    if number is None or number.low is None or number.high is None:
+        return ""
+    return f"{number.value:.3f} ({number.low:.2f} to {number.high:.2f})"
+
+
+def labels(held: Measurements) -> list[object]:
+    """How many labels each column stands on."""
+    found = [held.number("accuracy", held.reference, *column, "f1") for column in COLUMNS]
+    return ["" if number is None else number.count for number in found]
+
+
+def _scores(held: Measurements, pickers: Sequence[str]) -> str:
+    body = [[one, *(score(held, one, *column) for column in COLUMNS)] for one in pickers]
+    return rows(HEAD, [*body, ["labels", *labels(held)]])
+
+
+def _differences(held: Measurements, pickers: Sequence[str]) -> str:
     body = [
         [
-            name,
+            one,
             *(
-                f"{scores[key]['f1']:.3f} ({scores[key]['f1_interval'][0]:.2f} to {scores[key]['f1_interval'][1]:.2f})"
-                for key in COLUMNS
+                "" if number is None else f"{number.low:+.3f} to {number.high:+.3f}"
+                for number in (held.number("difference", one, *column, "f1") for column in COLUMNS)
             ),
         ]
-        for name, scores in views.items()
+        for one in pickers
     ]
-    labels = next(iter(views.values()))
-    counts = ["labels (events)", *(f"{labels[key]['labels']} ({labels[key]['events']})" for key in COLUMNS)]
-    return _rows(["", *COLUMNS], [*body, counts])
+    return rows(HEAD, body)
 
 
-def _differences(views: Mapping[str, Any]) -> str:
-    body = [
-        [name, *(f"{scores[key][0]:+.3f} to {scores[key][1]:+.3f}" for key in COLUMNS)]
-        for name, scores in views.items()
-    ]
-    return _rows(["", *COLUMNS], body)
-
-
-def _residuals(views: Mapping[str, Any]) -> str:
+def _residuals(held: Measurements, pickers: Sequence[str]) -> str:
     body = []
-    for name, scores in views.items():
-        cells: list[object] = [name]
-        for phase in ("P", "S"):
-            values = scores[f"{phase} 0.5 s"]
-            cells += [
-                f"{values['residual_mean_s'] * 1e3:+.0f} ± {values['residual_std_s'] * 1e3:.0f} ms",
-                f"{values['precision']:.3f}",
-                f"{values['recall']:.3f}",
-            ]
+    for one in pickers:
+        cells: list[object] = [one]
+        for phase in PHASES:
+            mean, deviation, precision, recall = (
+                held.number("accuracy", one, phase, "0.5 s", metric)
+                for metric in ("residual_mean_s", "residual_std_s", "precision", "recall")
+            )
+            if mean and deviation and precision and recall:
+                cells += [
+                    f"{mean.value * 1e3:+.0f} ± {deviation.value * 1e3:.0f} ms",
+                    f"{precision.value:.3f}",
+                    f"{recall.value:.3f}",
+                ]
         body.append(cells)
-    return _rows(["", "P mean ± std", "precision", "recall", "S mean ± std", "precision", "recall"], body)
+    return rows(["", "P mean ± std", "precision", "recall", "S mean ± std", "precision", "recall"], body)
 
 
-def _early(results: Mapping[str, Any], window_s: float) -> str:
-    if "early" not in results:
+def _early(facts: Mapping[str, Any], window_s: float) -> str:
+    if "early" not in facts:
         return ""
     body = [
-        [f"{who}, {after}", *(f"{scores[key]['f1']:.3f} ({scores[key]['labels']})" for key in COLUMNS)]
-        for who, key in (("student", "early"), ("PhaseNet", "early, teacher"))
-        for after, scores in results[key].items()
+        [
+            f"{who}, {after}",
+            *(
+                f"{scores[f'{phase} {tolerance}']['f1']:.3f} ({scores[f'{phase} {tolerance}']['labels']})"
+                for phase, tolerance in COLUMNS
+            ),
+        ]
+        for who, key in (("student", "early"), ("teacher", "early, teacher"))
+        for after, scores in facts[key].items()
     ]
-    return EARLY.format(window_s=window_s, table=_rows(["", *COLUMNS], body))
+    return EARLY.format(window_s=window_s, table=rows(HEAD, body))
 
 
-def _noise(noise: Mapping[str, Mapping[str, Any]]) -> str:
-    hours = {
-        held: noise["student, stations held out" if held else "student"]["hours"] for held in (False, True)
-    }
+def false_picks(held: Measurements, picker: str) -> list[str]:
+    """Rates of P and S on noise, with their counts."""
+    hours = {one.condition for one in held.numbers if one.table == "noise"}
+    found = [
+        held.number("noise", picker, phase, condition, "picks_per_hour")
+        for phase in PHASES
+        for condition in hours
+    ]
+    return ["" if number is None else f"{number.value:.2f} ({number.count})" for number in found]
+
+
+def _noise(held: Measurements, pickers: Sequence[str], name: str) -> str:
+    body: list[list[object]] = [[one, *false_picks(held, one)] for one in pickers]
+    alone = held.students[name]["vertical_alone"]
+    body.insert(
+        1,
+        [
+            f"{name}, vertical alone",
+            *(f"{alone[phase]:.2f} ({round(alone[phase] * alone['hours'])})" for phase in PHASES),
+        ],
+    )
+    return rows(["", "P", "S"], body)
+
+
+def _continuous(held: Measurements, name: str) -> str:
     body = []
-    for name, values in noise.items():
-        length = hours[name.endswith("held out")]
-        body.append([name, *(f"{values[phase]:g} ({round(values[phase] * length)})" for phase in "PS")])
-    return _rows(["", "P", "S"], body)
-
-
-def _continuous(results: Mapping[str, Any]) -> str:
-    if "continuous" not in results:
-        return ""
-    body = []
-    for name, by_student in results["continuous"].items():
-        found = by_student["student"]
-        for phase in ("P", "S"):
-            values = found[phase]
+    found = [one for one in held.numbers if (one.table, one.contender) == ("continuous", name)]
+    for condition in dict.fromkeys(one.condition for one in found):
+        folder, _, hours = condition.partition(", ")
+        for phase in PHASES:
+            values = {
+                one.metric: one.value for one in found if (one.condition, one.phase) == (condition, phase)
+            }
             body.append(
                 [
-                    name,
-                    f"{found['station_hours']:g}",
+                    folder,
+                    hours,
                     phase,
-                    f"{values['student_per_hour']:g}",
-                    f"{values['teacher_per_hour']:g}",
-                    f"{values['student_unconfirmed_per_hour']:g}",
-                    f"{values['teacher_not_picked_by_student_per_hour']:g}",
+                    *(
+                        f"{values[f'{metric}_per_hour']:g}"
+                        for metric in (
+                            "student",
+                            "teacher",
+                            "student_unconfirmed",
+                            "teacher_not_picked_by_student",
+                        )
+                    ),
                 ]
             )
+    if not body:
+        return ""
     head = ["", "station-hours", "", "student", "PhaseNet", "not confirmed", "not picked"]
-    return CONTINUOUS.format(table=_rows(head, body))
+    return CONTINUOUS.format(table=rows(head, body))
 
 
 def _reliability(table: Sequence[Mapping[str, Any]]) -> str:
     body = [
         [
-            row["phase"],
-            f"{row['from']:g} to {row['to']:g}",
-            row["picks"],
-            row["mean_probability"],
-            row["right"],
+            entry["phase"],
+            f"{entry['from']:g} to {entry['to']:g}",
+            entry["picks"],
+            entry["mean_probability"],
+            entry["right"],
         ]
-        for row in table
+        for entry in table
     ]
-    return _rows(["", "probability", "picks", "mean", "right"], body)
+    return rows(["", "probability", "picks", "mean", "right"], body)
 
 
 def _by_set(found: Mapping[str, Any], value: Callable[[Any, str], object]) -> str:
     return "; ".join(
-        f"{name}: " + ", ".join(f"{phase} {value(values, phase)}" for phase in ("P", "S"))
+        f"{name}: " + ", ".join(f"{phase} {value(values, phase)}" for phase in PHASES)
         for name, values in found.items()
     )
 
 
-def _stability(results: Mapping[str, Any], trained: bool) -> str:
-    if "stability" not in results:
+def _stability(facts: Mapping[str, Any], trained: bool) -> str:
+    if "stability" not in facts:
         return ""
     return STABILITY.format(
-        table=_tabulate(results["stability"]),
+        table=_tabulate(facts["stability"]),
         trained="which is among the training records, " if trained else "",
-        example="\n".join(f"- {phase}: {_seen(found)}" for phase, found in results["example"].items()),
+        example="\n".join(f"- {phase}: {_seen(found)}" for phase, found in facts["example"].items()),
     )
 
 
@@ -381,15 +466,9 @@ def _seen(found: Mapping[str, Any]) -> str:
     )
 
 
-def _table(path: Path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def _sources(table: Sequence[Mapping[str, str]]) -> str:
-    counts: dict[tuple[str, ...], int] = {}
-    for entry in table:
-        key = tuple(entry.get(column, "") for column in ATTRIBUTION)
-        counts[key] = counts.get(key, 0) + 1
-    body = [[count, *key] for key, count in sorted(counts.items(), key=lambda item: -item[1])]
-    return _rows(["Records", "Found at", "Licence there", "Network, DOI"], body)
+def _cost(held: Measurements, name: str) -> str:
+    found = [one for one in held.costs if one["model"] == name and "times_cheaper" in one]
+    if not found:
+        return ""
+    body = [[looks(one), one["batch"], f"{one['times_cheaper']:g}"] for one in found]
+    return COST.format(reference=REFERENCE, table=rows(["", "batch", "times cheaper"], body))

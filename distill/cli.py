@@ -1,7 +1,7 @@
 """``xiao-distill``: train a student, evaluate it, export it, show what a run or a weights file is.
 
-Data and teacher lie below the folder that the environment variable ``XIAO_SHARED`` names (default
-``../shared``); runs and caches go below ``--runs``.
+Relative paths of data and teacher are below the folder that ``--shared`` or the environment variable ``XIAO_SHARED`` names, or else below
+the working directory; runs and caches go below ``--runs``.
 
 >>> build_parser().parse_args(["train", "--config", "distill/micro.yaml"]).command
 'train'
@@ -11,148 +11,193 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from xiaod.tables import missing
 
 SHARED_VARIABLE = "XIAO_SHARED"
-DEFAULT_SHARED = "../shared"
 EVALUATION_DATA = "data/dev_eval"
 EXTRA = frozenset({"torch", "seisbench", "onnx", "safetensors", "h5py", "pandas", "matplotlib"})
 """Packages of the extra ``distill``, which the daemon does without."""
+FAILED, WRONG, INTERRUPTED = 1, 2, 130
+"""Exit statuses, those of ``xiaod``."""
 
 if TYPE_CHECKING:
     from distill.config import SourceSection, TrainConfig
-    from distill.teachers import Teacher
+    from distill.measurements import Measurements
+    from distill.progress import Progress
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Build the parser of all commands."""
     parser = argparse.ArgumentParser(
-        prog="xiao-distill", description="Trains the small picker from a large one, offline."
+        prog="xiao-distill",
+        description="Trains the small picker from a large one, offline. docs/training.md goes through it.",
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    init = commands.add_parser(
+        "init", help="write a training configuration for a folder of miniSEED and QuakeML"
+    )
+    init.add_argument(
+        "folder", type=Path, help="of miniSEED files, in any tree; QuakeML files in it are read too"
+    )
+    init.add_argument(
+        "--quakeml", type=Path, metavar="PATH", help="file or folder of picks, if it is elsewhere"
+    )
+    init.add_argument(
+        "--teacher",
+        default="PhaseNet/original",
+        metavar="TEACHER",
+        help="MODEL/WEIGHTS of SeisBench, a shipped student, or an .onnx file (default: %(default)s)",
+    )
+    init.add_argument("--name", metavar="NAME", help="of the student (default: the folder's)")
+    init.add_argument("--output", type=Path, metavar="FILE", help="default: NAME.yaml here")
+    init.add_argument("--force", action="store_true", help="replace the file if it is there")
+    init.add_argument("--no-progress", action="store_true", help="say nothing while working")
     for name, text in (
-        ("card", "evaluate an exported student and write its card beside it"),
         ("label", "let the teacher label the data, to be kept, and say what it found"),
         ("train", "train a student, or go on where its run was stopped"),
-        ("evaluate", "score an exported student beside its teacher on the evaluation data"),
         ("export", "write a run's student as ONNX and safetensors"),
+        ("evaluate", "score an exported student beside its teacher, as JSON"),
+        ("card", "evaluate an exported student and write its card beside it"),
+        ("report", "compare pickers: a folder with a page, tables and figures"),
     ):
         command = commands.add_parser(name, help=text)
-        command.add_argument(
-            "--config", type=Path, required=True, metavar="FILE", help="training configuration"
-        )
+        what = "what is compared, and on what" if name == "report" else "training configuration"
+        command.add_argument("--config", type=Path, required=True, metavar="FILE", help=what)
         command.add_argument(
             "--runs", type=Path, default=Path("runs"), help="folder of runs and caches (default: runs)"
         )
-        if name in ("train", "label"):
-            command.add_argument("--no-progress", action="store_true", help="no progress bar")
+        command.add_argument(
+            "--shared",
+            type=Path,
+            metavar="FOLDER",
+            help=f"relative paths of data and teacher are below it (default: {SHARED_VARIABLE}, or here)",
+        )
+        command.add_argument("--no-progress", action="store_true", help="say nothing while working")
         if name == "train":
             command.add_argument(
                 "--stop-at", type=int, metavar="STEP", help="stop there, to go on another time"
             )
-        if name in ("export", "card"):
-            command.add_argument(
-                "--output", type=Path, required=True, metavar="FOLDER", help="where NAME.onnx and NAME.md lie"
+        if name in ("export", "card", "report"):
+            lies = (
+                "where report.html and the rest are written"
+                if name == "report"
+                else "where NAME.onnx and NAME.md lie"
             )
+            command.add_argument("--output", type=Path, required=True, metavar="FOLDER", help=lies)
         if name == "evaluate":
             command.add_argument(
                 "--model", type=Path, metavar="FILE", help="exported student (default: the shipped one)"
             )
+        if name in ("evaluate", "card", "report"):
+            default = "the configured ones" if name == "report" else EVALUATION_DATA
             command.add_argument(
-                "--data", default=EVALUATION_DATA, help="dataset below the data folder (default: %(default)s)"
+                "--data",
+                metavar="DATA",
+                default=None if name == "report" else EVALUATION_DATA,
+                help=f"labelled data: a corpus, a folder of miniSEED with QuakeML, or 'example' (default: {default})",
             )
-    report = commands.add_parser("report", help="compare pickers: a folder with a page, tables and figures")
-    report.add_argument(
-        "--config", type=Path, required=True, metavar="FILE", help="what is compared, and on what"
-    )
-    report.add_argument(
-        "--output",
-        type=Path,
-        required=True,
-        metavar="FOLDER",
-        help="where report.html and the rest are written",
-    )
-    report.add_argument(
-        "--runs", type=Path, default=Path("runs"), help="folder of runs and caches (default: runs)"
-    )
-    report.add_argument(
-        "--data",
-        metavar="DATA",
-        help="labelled data in place of the configured: a corpus, a folder of miniSEED with QuakeML, or 'example'",
-    )
-    report.add_argument("--no-progress", action="store_true", help="no progress bar")
     show = commands.add_parser("show", help="print what a run or a weights file is")
     show.add_argument("path", type=Path, help="folder of a run, or a .onnx or .safetensors file")
     return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; gives the exit status: 0, or 2 when something it was given is wrong."""
+    """Run a command; gives the exit status: 0; 2 when something it was given is wrong; 130 when it was interrupted."""
     options = build_parser().parse_args(arguments)
-    from distill.config import ConfigError
-    from models.spec import SpecError
-
     try:
-        if options.command == "show":
-            return _show(options.path)
-        if options.command == "report":
-            return _report(options)
-        return _work(options)
-    except (ConfigError, SpecError, FileNotFoundError) as error:
-        print(error, file=sys.stderr)
+        return _run(options)
+    except KeyboardInterrupt:
+        print(f"\nstopped{_goes_on(options)}", file=sys.stderr)
+        return INTERRUPTED
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
         if package not in EXTRA:
             raise
         print(missing("xiao-distill", package, "distill"), file=sys.stderr)
-    return 2
+        return WRONG
+
+
+def _goes_on(options: argparse.Namespace) -> str:
+    if options.command == "train":
+        return "; the same command goes on from the last checkpoint"
+    return "; what the teacher has labelled is kept" if options.command not in ("init", "show") else ""
+
+
+def _run(options: argparse.Namespace) -> int:
+    from distill.config import ConfigError
+    from models.export import ExportError
+    from models.spec import SpecError
+
+    commands = {"init": _init, "show": _show, "report": _report}
+    try:
+        return commands.get(options.command, _work)(options)
+    except (ConfigError, SpecError, FileNotFoundError) as error:
+        print(error, file=sys.stderr)
+        return WRONG
+    except (ExportError, OSError) as error:
+        print(error, file=sys.stderr)
+        return FAILED
+
+
+def _init(options: argparse.Namespace) -> int:
+    from distill.draft import draft
+
+    made = draft(options.folder, options.quakeml, options.teacher, options.name, _progress(options))
+    path = options.output or Path(f"{made.config.name}.yaml")
+    if path.exists() and not options.force:
+        raise FileNotFoundError(f"{path}: is there already; --force replaces it, --output names another file")
+    path.write_text(made.text, encoding="utf-8")
+    print(made.said)
+    print(f"{path} is written. Next:")
+    for command in (
+        f"train --config {path}",
+        f"export --config {path} --output weights",
+    ):
+        print(f"  xiao-distill {command}")
+    print(f"  xiaod pick DAY.mseed --model weights/{made.config.name}.onnx")
+    return 0
 
 
 def _work(options: argparse.Namespace) -> int:
     from distill.config import load_train_config
 
     config = load_train_config(options.config)
-    shared = Path(os.environ.get(SHARED_VARIABLE, DEFAULT_SHARED))
-    for source in config.data.all_sources:
-        if source.path and not (shared / source.path).exists():
-            raise FileNotFoundError(
-                f"{shared / source.path}: not there; {SHARED_VARIABLE} must name the folder that holds it"
-            )
-    if config.teacher.kind == "onnx" and not (shared / config.teacher.onnx).exists():
-        raise FileNotFoundError(
-            f"{shared / config.teacher.onnx}: not there; {SHARED_VARIABLE} must name the folder that holds it"
-        )
+    shared = _shared(options)
+    _check(config.paths, shared)
 
     # torch takes seconds to import: what is wrong with the arguments has been said by now.
+    progress = _progress(options)
+    progress.say("starting")
+    from dataclasses import asdict
+
     from distill.corpus import load_corpus, summary
-    from distill.evaluate import evaluate
     from distill.export import export_run
     from distill.runs import run_folder
     from distill.teachers import open_teacher
     from distill.train import train
     from models.weights import weights_path
 
-    teacher = open_teacher(config.teacher, shared, config.threads)
     cache = options.runs / "cache"
     if options.command == "evaluate":
         model = options.model or weights_path(config.name)
-        print(json.dumps(evaluate(model, config, shared, options.data, teacher, cache), indent=2))
+        print(json.dumps(asdict(_measured(model, config, options, shared, progress)), indent=2))
         return 0
     if options.command == "card":
-        print(_write_card(options.output / f"{config.name}.onnx", config, shared, teacher, cache))
+        model = options.output / f"{config.name}.onnx"
+        print(_write_card(model, config, options, _measured(model, config, options, shared, progress)))
         return 0
-    corpus = load_corpus(shared, config, teacher, cache, progress=not getattr(options, "no_progress", True))
+    teacher = open_teacher(config.teacher, shared, config.threads)
+    corpus = load_corpus(shared, config, teacher, cache, progress)
     if options.command == "label":
         print(json.dumps(summary(corpus), indent=2))
-        return 0
-    if options.command == "train":
-        print(train(config, corpus, options.runs, not options.no_progress, options.stop_at, teacher))
+    elif options.command == "train":
+        print(train(config, corpus, options.runs, progress, options.stop_at, teacher))
     else:
-        print(export_run(config, run_folder(options.runs, config), corpus, teacher, options.output))
+        print(export_run(config, run_folder(options.runs, config), corpus, teacher, options.output, progress))
     return 0
 
 
@@ -160,19 +205,51 @@ def _report(options: argparse.Namespace) -> int:
     from distill.report.config import load_report_config
 
     config = load_report_config(options.config)
-    shared = Path(os.environ.get(SHARED_VARIABLE, DEFAULT_SHARED))
+    shared = _shared(options)
     if options.data:
         config = config.model_copy(update={"data": _source(options.data, shared)})
+    _check({"data.path": config.data.path}, shared)
+    progress = _progress(options)
+    progress.say("starting")
     from distill.report.evaluation import run_evaluation
     from distill.report.pages import write_report
 
+    _quiet()
     command = f"{SHARED_VARIABLE}=... xiao-distill report --config {options.config} --output FOLDER"
     if options.data:
         command += f" --data {options.data}"
-    cache = options.runs / "cache"
-    outcome = run_evaluation(config, options.config, shared, cache, command, not options.no_progress)
+    outcome = run_evaluation(config, options.config, shared, options.runs / "cache", command, progress)
+    progress.say("drawing")
     print(write_report(outcome, options.output))
     return 0
+
+
+def _measured(
+    model: Path, config: "TrainConfig", options: argparse.Namespace, shared: Path, progress: "Progress"
+) -> "Measurements":
+    from distill.annotators import onnx_annotator
+    from distill.measurements import measure, student_alone
+
+    _quiet()
+    onnx_annotator(model)
+    data = _source(options.data, shared)
+    _check({"--data": data.path}, shared)
+    compared = student_alone(model, config, options.config, data, shared)
+    command = f"{SHARED_VARIABLE}=... xiao-distill {options.command} --config {options.config} --data {options.data}"
+    _, held = measure(
+        compared, options.config, {config.name: config}, shared, options.runs / "cache", command, progress
+    )
+    return held
+
+
+def _write_card(
+    model: Path, config: "TrainConfig", options: argparse.Namespace, held: "Measurements"
+) -> Path:
+    from distill.card import card
+
+    path = model.with_suffix(".md")
+    path.write_text(card(model, config, str(options.config), held, config.name), encoding="utf-8")
+    return path
 
 
 def _source(data: str, shared: Path) -> "SourceSection":
@@ -188,23 +265,42 @@ def _source(data: str, shared: Path) -> "SourceSection":
     return SourceSection(kind=kind, path=data)
 
 
-def _write_card(model: Path, config: "TrainConfig", shared: Path, teacher: "Teacher", cache: Path) -> Path:
+def _shared(options: argparse.Namespace) -> Path:
+    given: Path | None = options.shared
+    return given if given is not None else Path(os.environ.get(SHARED_VARIABLE, "."))
+
+
+def _check(paths: Mapping[str, str], shared: Path) -> None:
+    """See that all is there before anything long begins."""
+    for key, path in paths.items():
+        if path and not (shared / path).exists():
+            where = (
+                ""
+                if Path(path).is_absolute()
+                else (
+                    f"; {path} is relative: --shared or {SHARED_VARIABLE} must name the folder that holds it"
+                )
+            )
+            raise FileNotFoundError(f"{shared / path}: not there ({key}){where}")
+
+
+def _progress(options: argparse.Namespace) -> "Progress":
+    from distill.progress import Progress
+
+    return Progress(not options.no_progress)
+
+
+def _quiet() -> None:
+    """The daemon's own code picks the data: what it logs of gaps in them is no news here."""
+    from xiaod.logs import configure_logs
+
+    configure_logs("error", "console")
+
+
+def _show(options: argparse.Namespace) -> int:
     from dataclasses import asdict
 
-    from distill.annotators import onnx_annotator
-    from distill.card import card
-    from distill.evaluate import evaluate
-
-    _, spec = onnx_annotator(model)
-    results = evaluate(model, config, shared, EVALUATION_DATA, teacher, cache)
-    path = model.with_suffix(".md")
-    path.write_text(card(results, asdict(spec), config, shared / config.data.folder), encoding="utf-8")
-    return path
-
-
-def _show(path: Path) -> int:
-    from dataclasses import asdict
-
+    path: Path = options.path
     if path.is_dir():
         from distill.runs import shown
 

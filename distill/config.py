@@ -121,6 +121,16 @@ class TeacherSection(Model):
             raise ValueError("kind ensemble needs members")
         return self
 
+    def paths(self, key: str) -> dict[str, str]:
+        """Files and folders that it needs, by their keys below the given one."""
+        if self.kind == "ensemble":
+            return {
+                name: path
+                for number, member in enumerate(self.members)
+                for name, path in member.paths(f"{key}.members[{number}]").items()
+            }
+        return {f"{key}.onnx": self.onnx} if self.kind == "onnx" else {f"{key}.cache_root": self.cache_root}
+
 
 class LabelSection(Model):
     """What the student is to learn near an analyst's pick."""
@@ -269,6 +279,17 @@ class TrainConfig(Model):
         """Samples of the windows that the student sees in training, as often as they are drawn."""
         ours = {self.sampling.window_samples, self.service_samples}
         return self.sampling.lengths or tuple(sorted(ours))
+
+    @property
+    def paths(self) -> dict[str, str]:
+        """Files and folders that must be there, by their keys; relative ones are below the folder of data and teachers."""
+        found = self.teacher.paths("teacher")
+        if not self.data.sources:
+            return {"data.folder": self.data.folder} | found
+        for number, source in enumerate(self.data.sources):
+            key = f"data.sources[{number}]"
+            found |= {f"{key}.path": source.path, f"{key}.quakeml": source.quakeml}
+        return found
 
     @property
     def sha256(self) -> str:

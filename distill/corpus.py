@@ -23,6 +23,7 @@ from distill.cache import TeacherCache
 from distill.config import LabelSection, SourceSection, TrainConfig
 from distill.datasets import open_dataset
 from distill.datasets.waveform import RATE_HZ
+from distill.progress import SILENT, Progress
 from distill.teachers import Teacher
 
 SEPARATION_SAMPLES = 50
@@ -69,7 +70,7 @@ class Corpus:
 
 
 def load_corpus(
-    shared: Path, config: TrainConfig, teacher: Teacher, cache: Path, progress: bool = False
+    shared: Path, config: TrainConfig, teacher: Teacher, cache: Path, progress: Progress = SILENT
 ) -> Corpus:
     """Read the data, annotate them with the teacher (or take its cached output), and split them by station.
 
@@ -130,16 +131,16 @@ def load_records(
     config: TrainConfig,
     teacher: Teacher,
     cache: Path,
-    progress: bool = False,
+    progress: Progress = SILENT,
 ) -> tuple[list[Record], str]:
     """All records of a source with labels, and the hash of its data."""
-    from tqdm import tqdm
-
+    what = source.path or source.name or source.kind
+    progress.say(f"reading {what}")
     dataset = open_dataset(source, shared)
     settings = config.teacher.model_dump_json(exclude_defaults=True)
     known = TeacherCache(cache, dataset.fingerprint, teacher.fingerprint, settings)
     records = []
-    for waveform in tqdm(dataset, total=len(dataset), disable=not progress, desc=source.path or source.name):
+    for waveform in progress.over(dataset, what, len(dataset)):
         taught = known.get(waveform.name)
         if taught is None:
             taught = teacher.annotate(waveform.waves.astype(np.float64)).astype(np.float16)

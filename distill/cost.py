@@ -1,7 +1,8 @@
 """What a picker costs: CPU time of a station's second of data, one thread, ONNX Runtime, front end included.
 
 ``python -m distill.cost`` prints the table for PhaseNet (where its file is) and all students, shipped and preset, as overlapping
-windows and in the stateful form.
+windows and in the stateful form. How many times cheaper than PhaseNet a student is, is measured in pairs: one and the other by
+turns in one process, so that what else the machine does burdens both alike. Microseconds are of this machine in this hour.
 
 >>> from models.weights import weights_path
 >>> row = window_cost(weights_path("micro"), batch=1, runs=3)
@@ -14,7 +15,8 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -22,6 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from distill.progress import SILENT, Progress
 from models.frontend import fresh_state, prepare, standardise, stream
 from models.runtime import onnx_runtime
 from models.spec import METADATA_KEY, ModelSpec
@@ -37,32 +40,85 @@ LEAST_S = 0.3
 """CPU time to measure for, at least."""
 TEACHER_WINDOW = 3000
 UNTRAINED_SAMPLES = 2000
+REFERENCE = "PhaseNet"
+"""Name of the model that others are compared with."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """One call of a picker."""
+
+    call: Callable[[], None]
+    station_s: float
+    """Seconds of data of one station that a call serves."""
+    facts: Mapping[str, Any]
+    """Form, length, batch."""
 
 
 def window_cost(path: Path, batch: int, samples: int = 0, runs: int = RUNS) -> dict[str, Any]:
     """Cost of a window in a batch, and of a second of data in windows half a second apart."""
+    work = _windows(path, batch, samples)
+    call_us = _median_us(work.call, runs)
+    return {
+        **work.facts,
+        "us_per_window": round(call_us / batch, 1),
+        "us_per_station_s": round(call_us / work.station_s, 1),
+    }
+
+
+def costs(
+    models: Mapping[str, Path],
+    batches: Sequence[int] = BATCHES,
+    runs: int = RUNS,
+    progress: Progress = SILENT,
+) -> list[dict[str, Any]]:
+    """Cost of every model in every batch; beside :data:`REFERENCE`, where that is among them, ``times_cheaper``."""
+    reference = models.get(REFERENCE)
+    rows = []
+    for batch in batches:
+        base = None if reference is None else _windows(reference, batch)
+        for name, path in progress.over(models.items(), f"cost, batch {batch}", len(models)):
+            _, spec = _open(path)
+            work = (_chunks if spec is not None and spec.form == "stateful" else _windows)(path, batch)
+            row = {"model": name, **work.facts}
+            if base is None:
+                rows.append(
+                    {**row, "us_per_station_s": round(_median_us(work.call, runs) / work.station_s, 1)}
+                )
+                continue
+            ours_us, times = paired(work, base, runs)
+            rows.append({**row, "us_per_station_s": round(ours_us, 1), "times_cheaper": round(times, 1)})
+    return rows
+
+
+def paired(work: Work, base: Work, runs: int) -> tuple[float, float]:
+    """CPU time of a station's second in microseconds, and how many times the base's it is cheaper.
+
+    Each turn is one call of the base and as many of the other as take about as long; the median of the turns' ratios is taken.
+    """
+    calls = max(1, round(_median_us(base.call, 3) / _median_us(work.call, 3)))
+    ours_us, times = [], []
+    for _ in range(runs):
+        base_us = _cpu_us(base.call, 1) / base.station_s
+        ours_us.append(_cpu_us(work.call, calls) / work.station_s)
+        times.append(base_us / ours_us[-1])
+    return float(np.median(ours_us)), float(np.median(times))
+
+
+def _windows(path: Path, batch: int, samples: int = 0) -> Work:
     session, spec = _open(path)
     length = samples or (spec.window_samples if spec else TEACHER_WINDOW)
     name = session.get_inputs()[0].name
     waves = np.random.default_rng(0).normal(size=(batch, 3, length)).astype(np.float32)
 
-    def run() -> None:
+    def call() -> None:
         prepared = prepare(spec.front_end, waves) if spec else standardise(waves)
         session.run(None, {name: prepared})
 
-    each_us = _median_us(run, runs) / batch
-    return {
-        "form": "windows",
-        "window_s": length / RATE_HZ,
-        "batch": batch,
-        "us_per_window": round(each_us, 1),
-        "us_per_station_s": round(each_us / HOP_S, 1),
-        "us_per_station_s_not_overlapping": round(each_us / (length / RATE_HZ), 1),
-    }
+    return Work(call, batch * HOP_S, {"form": "windows", "window_s": length / RATE_HZ, "batch": batch})
 
 
-def stateful_cost(path: Path, batch: int, runs: int = RUNS) -> dict[str, Any]:
-    """Cost of a second of data in the stateful form."""
+def _chunks(path: Path, batch: int) -> Work:
     session, spec = _open(path)
     if spec is None:
         raise ValueError(f"{path}: carries no specification")
@@ -70,43 +126,32 @@ def stateful_cost(path: Path, batch: int, runs: int = RUNS) -> dict[str, Any]:
     waves = np.random.default_rng(0).normal(size=(batch, 3, chunk)).astype(np.float32)
     held: list[NDArray[Any]] = [fresh_state(batch), np.zeros((batch, spec.state_size), np.float32)]
 
-    def run() -> None:
+    def call() -> None:
         prepared, held[0] = stream(waves, held[0])
         _, held[1] = session.run(None, {"wave": prepared, "state": held[1]})
 
-    each_us = _median_us(run, runs) / batch
-    return {
-        "form": "stateful",
-        "chunk_s": chunk / RATE_HZ,
-        "batch": batch,
-        "us_per_chunk": round(each_us, 1),
-        "us_per_station_s": round(each_us / (chunk / RATE_HZ), 1),
-    }
+    chunk_s = chunk / RATE_HZ
+    return Work(call, batch * chunk_s, {"form": "stateful", "chunk_s": chunk_s, "batch": batch})
 
 
-def costs(
-    models: dict[str, Path], batches: Sequence[int] = BATCHES, runs: int = RUNS
-) -> list[dict[str, Any]]:
-    """Cost of every model in every batch, in one run, so that they can be compared."""
-    rows = []
-    for name, path in models.items():
-        _, spec = _open(path)
-        measure = stateful_cost if spec is not None and spec.form == "stateful" else window_cost
-        rows += [{"model": name, **measure(path, batch, runs=runs)} for batch in batches]
-    return rows
-
-
-def markdown(rows: Sequence[dict[str, Any]], reference: str) -> str:
-    """Table of costs; ``reference`` names the model that others are compared with, batch by batch."""
-    lines = ["| model | form | batch | µs per station-second | times cheaper |", "|---|---|---|---|---|"]
-    base = {row["batch"]: row["us_per_station_s"] for row in rows if row["model"] == reference}
-    for row in rows:
-        times = f"{base[row['batch']] / row['us_per_station_s']:.1f}" if row["batch"] in base else ""
-        form = (
-            f"{row['window_s']:g} s windows" if row["form"] == "windows" else f"{row['chunk_s']:g} s chunks"
-        )
-        lines.append(f"| {row['model']} | {form} | {row['batch']} | {row['us_per_station_s']:g} | {times} |")
+def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Table of costs."""
+    lines = [
+        f"| model | form | batch | µs per station-second | times cheaper than {REFERENCE} |",
+        "|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {row['model']} | {looks(row)} | {row['batch']} | {row['us_per_station_s']:g} | {row.get('times_cheaper', '')} |"
+        for row in rows
+    ]
     return "\n".join(lines)
+
+
+def looks(row: Mapping[str, Any]) -> str:
+    """How a model looks at the data, for people."""
+    return (
+        f"windows of {row['window_s']:g} s" if row["form"] == "windows" else f"chunks of {row['chunk_s']:g} s"
+    )
 
 
 def _median_us(run: Callable[[], None], runs: int) -> float:
@@ -115,10 +160,16 @@ def _median_us(run: Callable[[], None], runs: int) -> float:
     times: list[float] = []
     begun = time.process_time()
     while len(times) < runs or (runs >= FEW_RUNS and time.process_time() - begun < LEAST_S):
-        start = time.process_time()
-        run()
-        times.append(time.process_time() - start)
-    return float(np.median(times)) * 1e6
+        times.append(_cpu_us(run, 1))
+    return float(np.median(times))
+
+
+def _cpu_us(call: Callable[[], None], calls: int) -> float:
+    """CPU time of a call, averaged over some."""
+    begun = time.process_time_ns()
+    for _ in range(calls):
+        call()
+    return (time.process_time_ns() - begun) / 1e3 / calls
 
 
 def _open(path: Path) -> tuple[Any, ModelSpec | None]:
@@ -133,7 +184,7 @@ def _open(path: Path) -> tuple[Any, ModelSpec | None]:
 
 def known_models(teacher: Path | None, scratch: Path | None = None) -> dict[str, Path]:
     """All shipped students, and PhaseNet where its file is; with a folder for them, presets that are not shipped, untrained."""
-    models = {} if teacher is None or not teacher.is_file() else {"PhaseNet": teacher}
+    models = {} if teacher is None or not teacher.is_file() else {REFERENCE: teacher}
     models |= {name: weights_path(name) for name in shipped()}
     if scratch is not None:
         from models.export import export_onnx
@@ -149,13 +200,18 @@ def known_models(teacher: Path | None, scratch: Path | None = None) -> dict[str,
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the table."""
     parser = argparse.ArgumentParser(prog="python -m distill.cost", description="CPU cost of the pickers.")
-    shared = Path(os.environ.get("XIAO_SHARED", "../shared"))
-    parser.add_argument("--teacher", type=Path, default=shared / "teacher/phasenet_aligned.onnx")
+    shared = os.environ.get("XIAO_SHARED")
+    parser.add_argument(
+        "--teacher",
+        type=Path,
+        default=shared and Path(shared) / "teacher/phasenet_aligned.onnx",
+        help="PhaseNet as ONNX (default: teacher/phasenet_aligned.onnx below the folder that XIAO_SHARED names)",
+    )
     parser.add_argument("--json", action="store_true", help="JSON instead of a table")
     options = parser.parse_args(arguments)
     with TemporaryDirectory() as scratch:
         rows = costs(known_models(options.teacher, Path(scratch)))
-    print(json.dumps(rows, indent=2) if options.json else markdown(rows, "PhaseNet"))
+    print(json.dumps(rows, indent=2) if options.json else markdown(rows))
     return 0
 
 

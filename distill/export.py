@@ -8,7 +8,7 @@ onsets and the analysts' picks, each station counting alike, is within :data:`LE
 0.4
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +21,7 @@ from distill.annotators import net_annotator
 from distill.calibration import NEAR_S, Judged, convolved, fit_probability, fit_times, fold
 from distill.config import TrainConfig
 from distill.corpus import Corpus, Record, onsets_of, without_horizontals
+from distill.progress import SILENT, Progress
 from distill.rates import TEACHER_THRESHOLD
 from distill.runs import WEIGHTS, code_version, training_facts
 from distill.scores import RATE_HZ
@@ -43,7 +44,14 @@ LEVEL = 0.01
 """Differences of F1 below this are taken for chance: a few stations are held out."""
 
 
-def export_run(config: TrainConfig, folder: Path, corpus: Corpus, teacher: Teacher, output: Path) -> Path:
+def export_run(
+    config: TrainConfig,
+    folder: Path,
+    corpus: Corpus,
+    teacher: Teacher,
+    output: Path,
+    progress: Progress = SILENT,
+) -> Path:
     """Write ``NAME.onnx`` and ``NAME.safetensors`` from a finished run, and ``NAME.stateful.onnx`` if that is configured.
 
     Raises:
@@ -56,19 +64,29 @@ def export_run(config: TrainConfig, folder: Path, corpus: Corpus, teacher: Teach
         )
     torch.set_num_threads(config.threads)
     weights = load_file(folder / WEIGHTS)
-    raw = judged(serving(config, averaged_net(config, weights)), corpus.validation, LEAST_PROBABILITY)
+    held_out = len(corpus.validation)
+    serve = progress.counted(serving(config, averaged_net(config, weights)), held_out, "calibration")
+    raw = judged(serve, corpus.validation, LEAST_PROBABILITY)
     slopes = {phase: _platt([one for one in raw if one.phase == phase]) for phase in ("P", "S")}
     weights = fold(weights, config.net.config(), slopes)
     net = averaged_net(config, weights)
     serve = serving(config, net)
-    thresholds = chosen_thresholds(config, serve, corpus)
-    vertical = vertical_thresholds(config, serve, corpus, thresholds)
+    looks = held_out + len(some_of_each(corpus.training)) + len(noise_of(corpus))
+    thresholds = chosen_thresholds(config, progress.counted(serve, looks, "thresholds"), corpus)
+    vertical = vertical_thresholds(
+        config, progress.counted(serve, looks, "thresholds of a vertical alone"), corpus, thresholds
+    )
     sure = [
         one
-        for one in judged(serve, corpus.validation, min(thresholds.values()))
+        for one in judged(
+            progress.counted(serve, held_out, "time uncertainty"), corpus.validation, min(thresholds.values())
+        )
         if one.probability >= thresholds[one.phase]
     ]
-    times = fit_times(convolved(sure, teacher_residuals(teacher, corpus.training)))
+    labelled = [record for record in corpus.training if record.labelled]
+    off = teacher_residuals(teacher, progress.over(labelled, "residuals of the teacher", len(labelled)))
+    times = fit_times(convolved(sure, off))
+    progress.say("writing the files")
     spec = ModelSpec(
         name=config.name,
         version=config.version,
@@ -107,9 +125,8 @@ def export_run(config: TrainConfig, folder: Path, corpus: Corpus, teacher: Teach
 
 def chosen_thresholds(config: TrainConfig, serve: Serve, corpus: Corpus) -> dict[str, float]:
     """Thresholds of both phases, see the module."""
-    noise = [record for record in corpus.training + corpus.validation if record.kind == "noise"]
     scores = service_scores(serve, [*corpus.validation, *some_of_each(corpus.training)], CANDIDATES)
-    rates = false_rates(serve, noise, CANDIDATES)
+    rates = false_rates(serve, noise_of(corpus), CANDIDATES)
     limits = config.export.max_false_per_hour
     return {phase: best_threshold(scores[phase], rates[phase], limits[phase]) for phase in ("P", "S")}
 
@@ -149,7 +166,12 @@ def serving(config: TrainConfig, net: SmallPhaseNet) -> Serve:
     return windowed(annotate, config.service_samples)
 
 
-def teacher_residuals(teacher: Teacher, records: Sequence[Record]) -> dict[str, list[float]]:
+def noise_of(corpus: Corpus) -> list[Record]:
+    """Records that hold noise, of both parts."""
+    return [record for record in corpus.training + corpus.validation if record.kind == "noise"]
+
+
+def teacher_residuals(teacher: Teacher, records: Iterable[Record]) -> dict[str, list[float]]:
     """Seconds by which the teacher is off an analyst's picks, where it is near them."""
     found: dict[str, list[float]] = {"P": [], "S": []}
     for record in records:

@@ -1,30 +1,28 @@
-"""How often pickers pick where there is nothing, and what they pick on continuous data.
+"""What pickers pick on continuous data.
 
-Noise: records of the training corpus that hold noise; every pick counts as false. Continuous: miniSEED through the daemon's own
-offline run; earthquakes are in it, so picks are also held against those that the teacher makes with a low threshold.
+MiniSEED through the daemon's own offline run, and through SeisBench's ``classify``; earthquakes are in it, so a student's picks are held
+against those that the teacher makes with a low threshold.
 
 >>> unconfirmed([10.0, 50.0], [10.3, 90.0])
 1
 """
 
 import csv
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 
-from distill.corpus import Record
-from distill.scores import RATE_HZ
+from distill.datasets.miniseed import read_miniseed
+from distill.progress import SILENT, Progress
 from xiaod.filetree import files_below
+from xiaod.timebase import NS_PER_S
 
 NEAR_S = 0.5
 TEACHER_THRESHOLD = 0.3
 LOW_THRESHOLD = 0.1
 """From which probability the teacher confirms."""
-MIN_TRACE_S = 31.0
 
 Timed = Mapping[tuple[str, str], Sequence[tuple[float, float]]]
 """Station and phase -> seconds since 1970 and probability of each pick."""
@@ -41,53 +39,21 @@ def unconfirmed(picks_s: Sequence[float], others_s: Sequence[float]) -> int:
     return int((np.minimum(before, after) > NEAR_S).sum())
 
 
-def classify_rates(
-    model: Any, records: Sequence[Record], threshold: float = TEACHER_THRESHOLD
-) -> dict[str, float]:
-    """Picks per station-hour of noise of a SeisBench model through its ``classify``."""
-    from obspy import Stream, Trace
+def student_picks(folder: Path, model: Path) -> Timed:
+    """Picks of a student through the daemon's offline run."""
+    from xiaod.offline import offline_config, picks_of
 
-    counts = {"P": 0, "S": 0}
-    for record in records:
-        stream = Stream(
-            [
-                Trace(
-                    row.astype(np.float32),
-                    {"network": "XX", "station": "A", "channel": f"HH{letter}", "sampling_rate": RATE_HZ},
-                )
-                for letter, row in zip("ZNE", record.waves, strict=True)
-            ]
-        )
-        for pick in model.classify(stream, P_threshold=threshold, S_threshold=threshold).picks:
-            counts[pick.phase] += 1
-    hours = sum(record.waves.shape[1] for record in records) / RATE_HZ / 3600
-    return {phase: round(count / hours, 2) if hours else 0.0 for phase, count in counts.items()}
-
-
-def student_picks(folder: Path, model: Path, config: Path | None = None) -> Timed:
-    """Picks of a student through ``xiaod pick``."""
-    from xiaod.offline import pick_files
-
-    with TemporaryDirectory() as scratch:
-        output = Path(scratch) / "picks.jsonl"
-        pick_files([folder], config, str(model), "jsonl", output, progress=False)
-        found: dict[tuple[str, str], list[tuple[float, float]]] = {}
-        for line in output.read_text(encoding="utf-8").splitlines():
-            entry = json.loads(line)
-            time_s = np.datetime64(entry["time"].rstrip("Z")).astype("datetime64[us]").astype(float) / 1e6
-            station = f"{entry['network']}.{entry['station']}"
-            found.setdefault((station, entry["phase"]), []).append((time_s, entry["probability"]))
+    found: dict[tuple[str, str], list[tuple[float, float]]] = {}
+    for pick in picks_of([folder], offline_config(None, str(model))):
+        station = f"{pick.channel.network}.{pick.channel.station}"
+        found.setdefault((station, pick.phase), []).append((pick.time_ns / NS_PER_S, pick.probability))
     return found
 
 
 def teacher_picks(folder: Path, model: Any) -> Timed:
     """Picks of a SeisBench model through its ``classify``, with a low threshold."""
-    import obspy
-
     found: dict[tuple[str, str], list[tuple[float, float]]] = {}
-    stream = obspy.Stream()
-    for path in files_below(folder):
-        stream += obspy.read(path)
+    stream = read_miniseed(files_below(folder))
     stream.merge(-1)
     for pick in model.classify(stream, P_threshold=LOW_THRESHOLD, S_threshold=LOW_THRESHOLD).picks:
         network, station, *_ = pick.trace_id.split(".")
@@ -125,7 +91,7 @@ def compared(student: Timed, teacher: Timed, station_hours: float) -> dict[str, 
 
 
 def continuous_rates(
-    root: Path, students: Mapping[str, Callable[[Path], Timed]], model: Any
+    root: Path, students: Mapping[str, Callable[[Path], Timed]], model: Any, progress: Progress = SILENT
 ) -> dict[str, Any]:
     """Compare students with a SeisBench model on every folder that ``index.csv`` lists.
 
@@ -135,7 +101,7 @@ def continuous_rates(
     with (root / "index.csv").open(encoding="utf-8", newline="") as file:
         entries = list(csv.DictReader(file))
     results: dict[str, Any] = {}
-    for entry in entries:
+    for entry in progress.over(entries, "continuous data", len(entries)):
         folder = root / entry["name"]
         hours = float(entry["channel_hours"]) * int(entry["stations"]) / int(entry["channels"])
         teacher = teacher_picks(folder, model)

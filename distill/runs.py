@@ -151,19 +151,23 @@ def shown(folder: Path) -> dict[str, Any]:
     return facts
 
 
-def code_version() -> str:
-    """Describe the checked-out code; empty outside a checkout."""
+CODE = (":(top,glob)**/*.py", ":(top,glob)**/*.yaml", ":(top)pyproject.toml")
+"""What a run depends on: weights, cards and measurements that a run has written do not make the code another."""
+
+
+def code_version(folder: Path = Path(__file__).parent) -> str:
+    """The commit of the checked-out code, and ``-dirty`` if code was changed since; empty outside a checkout."""
     try:
-        found = subprocess.run(
-            ["git", "describe", "--always", "--dirty"],
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            check=False,
+        commit, changed = (
+            subprocess.run(["git", *command], cwd=folder, capture_output=True, text=True, check=False).stdout
+            for command in (
+                ("describe", "--always"),
+                ("status", "--porcelain", "--untracked-files=no", "--", *CODE),
+            )
         )
     except OSError:
         return ""
-    return found.stdout.strip()
+    return commit.strip() + ("-dirty" if changed else "")
 
 
 def _version(name: str) -> str:

@@ -37,7 +37,7 @@ class Found:
 def score(found: Sequence[Found], tolerance_s: float) -> dict[str, Any]:
     """Precision, recall and F1 of picks with its interval, and residuals (pick minus label) of those that match."""
     counts = counts_of(found, tolerance_s)
-    hits, false, labels = (sum(count[part] for count in counts.values()) for part in range(3))
+    hits, false, labels = _summed(counts)
     residuals = residuals_of(found, tolerance_s)
     return {
         "precision": round(hits / max(hits + false, 1), 3),
@@ -91,6 +91,16 @@ def counts_of(found: Sequence[Found], tolerance_s: float) -> Counts:
         added = (hit, len(one.picks) - hit, int(one.label is not None))
         counts[one.event] = (before[0] + added[0], before[1] + added[1], before[2] + added[2])
     return counts
+
+
+def f1_of_counts(counts: Counts) -> float:
+    """F1 over all events."""
+    return f1(*_summed(counts))
+
+
+def _summed(counts: Counts) -> tuple[int, int, int]:
+    hits, false, labels = (sum(count[part] for count in counts.values()) for part in range(3))
+    return hits, false, labels
 
 
 def _residual(one: Found, tolerance_s: float) -> float | None:

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from tqdm import tqdm
 
 from distill.checkpoint import load, optimiser_parts, restore_optimiser, save
 from distill.config import ConfigError, TrainConfig
@@ -26,6 +27,7 @@ from distill.curves import CURVES, draw_curves
 from distill.examples import Examples
 from distill.losses import soft_cross_entropy
 from distill.processes import Processes
+from distill.progress import SILENT, Progress
 from distill.runs import WEIGHTS, LogRow, describe, finish, log, read_log, run_folder
 from distill.teachers import Teacher
 from distill.trainee import Trainee
@@ -44,7 +46,7 @@ DRAW_EVERY_S = 60.0
 
 
 @dataclass
-class Progress:
+class State:
     """What changes from step to step beside the weights."""
 
     average: dict[str, Tensor]
@@ -59,7 +61,7 @@ def train(
     config: TrainConfig,
     corpus: Corpus,
     runs: Path,
-    progress: bool = True,
+    progress: Progress = SILENT,
     stop_at: int | None = None,
     teacher: Teacher | None = None,
 ) -> Path:
@@ -69,15 +71,13 @@ def train(
         config: hyper-parameters.
         corpus: what to learn from.
         runs: folder of all runs.
-        progress: whether a progress bar is shown.
+        progress: told how far it is.
         stop_at: stop with a checkpoint at this step, to go on another time; None trains to the end.
         teacher: who labels scenes, where the configuration asks for them.
 
     Raises:
         ConfigError: when the configuration asks for what is not there.
     """
-    from tqdm import tqdm
-
     torch.set_num_threads(config.threads)
     torch.use_deterministic_algorithms(True)
     device = _device(config.optimiser.device)
@@ -91,7 +91,7 @@ def train(
     optimiser = torch.optim.AdamW(
         trainee.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
     )
-    state = Progress({key: value.clone() for key, value in trainee.net.state_dict().items()})
+    state = State({key: value.clone() for key, value in trainee.net.state_dict().items()})
     _resume(folder, trainee, optimiser, state)
     learner = processes.wrapped(trainee)
     examples = Examples(corpus.training, config, teacher=teacher)
@@ -105,7 +105,7 @@ def train(
         range(begin, end),
         initial=begin,
         total=settings.steps,
-        disable=not (progress and processes.first),
+        disable=not (progress.shown and processes.first),
     )
     for step in steps:
         rate = learning_rate(step, settings.steps, settings.learning_rate, settings.warm_up)
@@ -220,7 +220,7 @@ def _validation_loss(
     return sum(losses) / len(losses)
 
 
-def _remember(state: Progress, validation: float, patience: int) -> bool:
+def _remember(state: State, validation: float, patience: int) -> bool:
     """Keep the best weights where early stopping is on; whether to stop."""
     if validation < state.best:
         state.best, state.waited = validation, 0
@@ -231,7 +231,7 @@ def _remember(state: Progress, validation: float, patience: int) -> bool:
     return bool(patience) and state.waited >= patience
 
 
-def _checkpoint(folder: Path, trainee: Trainee, optimiser: torch.optim.Optimizer, state: Progress) -> None:
+def _checkpoint(folder: Path, trainee: Trainee, optimiser: torch.optim.Optimizer, state: State) -> None:
     moments, groups = optimiser_parts(optimiser)
     tensors: dict[str, Any] = {"net": trainee.net.state_dict(), "average": state.average, "moments": moments}
     if state.best_average is not None:
@@ -244,7 +244,7 @@ def _checkpoint(folder: Path, trainee: Trainee, optimiser: torch.optim.Optimizer
     save(folder / CHECKPOINT, tensors, plain)
 
 
-def _resume(folder: Path, trainee: Trainee, optimiser: torch.optim.Optimizer, state: Progress) -> None:
+def _resume(folder: Path, trainee: Trainee, optimiser: torch.optim.Optimizer, state: State) -> None:
     path = folder / CHECKPOINT
     if not path.exists():
         return
@@ -260,7 +260,7 @@ def _resume(folder: Path, trainee: Trainee, optimiser: torch.optim.Optimizer, st
     state.best_average = tensors.get("best_average")
 
 
-def _finish(folder: Path, config: TrainConfig, state: Progress, stopped: bool) -> None:
+def _finish(folder: Path, config: TrainConfig, state: State, stopped: bool) -> None:
     """Draw the curves; write the weights if the run has come to its end."""
     rows = read_log(folder)
     draw_curves(rows, folder / CURVES)

@@ -8,7 +8,7 @@ that holds its time, the earliest of each phase; pieces without a pick are left 
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +70,11 @@ class MiniSeedDataset:
         self.fingerprint = digest.hexdigest()
         self._waveforms: list[Waveform] | None = None
 
+    @property
+    def pick_count(self) -> int:
+        """P and S picks that were read, whether waveforms hold them or not."""
+        return sum(map(len, self._picks.values()))
+
     def __len__(self) -> int:
         return len(self._read())
 
@@ -77,15 +82,8 @@ class MiniSeedDataset:
         yield from self._read()
 
     def _read(self) -> list[Waveform]:
-        import obspy
-
         if self._waveforms is None:
-            stream = obspy.Stream()
-            for path in self._files:
-                try:
-                    stream += obspy.read(path, format="MSEED")
-                except Exception:  # noqa: BLE001, S112  ObsPy raises anything for what is no miniSEED
-                    continue
+            stream = read_miniseed(self._files)
             if not stream:
                 raise ConfigError(f"data.sources: none of {len(self._files)} files could be read as miniSEED")
             self._waveforms = list(self._pieces(stream))
@@ -138,6 +136,19 @@ class MiniSeedDataset:
                 first[phase] = (time_s - start_s) * RATE_HZ
                 event = event or of
         return (first["P"], first["S"]), event
+
+
+def read_miniseed(paths: Iterable[Path]) -> Any:
+    """ObsPy's stream of all files that are miniSEED; other files are left alone."""
+    import obspy
+
+    stream = obspy.Stream()
+    for path in paths:
+        try:
+            stream += obspy.read(path, format="MSEED")
+        except Exception:  # noqa: BLE001, S112  ObsPy raises anything for what is no miniSEED
+            continue
+    return stream
 
 
 def read_picks(papers: Sequence[Path]) -> dict[str, list[Pick]]:

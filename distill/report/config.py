@@ -88,8 +88,8 @@ class ReportConfig(Model):
     lengths_of: str = "micro"
     """The student whose accuracy is measured against the length of its windows; empty: left out."""
     lengths_samples: Annotated[tuple[int, ...], Items] = (1000, 1500, 2000, 2500, 3000)
-    sizes: str = ""
-    """Folder of ``.onnx`` students of several sizes; empty: ``sizes`` beside the package."""
+    sizes: str | None = ""
+    """Folder of ``.onnx`` students of several sizes; empty: ``sizes`` beside the package; null: left out."""
     threads: Whole = 1
 
     @model_validator(mode="after")

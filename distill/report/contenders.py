@@ -29,6 +29,7 @@ from distill.baselines import (
 from distill.config import ConfigError, load_train_config
 from distill.corpus import onsets_of
 from distill.evaluate import Student
+from distill.progress import SILENT, Progress
 from distill.report.config import ContenderSection
 from distill.report.onnxpicker import OnnxPicker
 from distill.runs import CONFIG, WEIGHTS
@@ -62,6 +63,8 @@ class Bench:
     training: Labelled
     """Windows that classic pickers are tuned on."""
     threads: int = 1
+    progress: Progress = SILENT
+    """Told what takes long."""
 
 
 @dataclass(frozen=True)
@@ -209,7 +212,7 @@ def _onnx(section: ContenderSection, bench: Bench) -> list[Contender]:
 
 
 def _classic(section: ContenderSection, bench: Bench) -> list[Contender]:
-    found = tuned(bench.training)
+    found = tuned(bench.training, bench.progress)
     if section.model and section.model not in found:
         raise ConfigError(
             f"contenders: {section.name}: no classic picker {section.model!r}; there are {list(found)}"

@@ -8,19 +8,23 @@ What networks that are not students said is kept on disk, by the hash of data an
 
 import platform
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from distill.bootstrap import Counts
 from distill.cache import TeacherCache
 from distill.config import ConfigError, TrainConfig, load_train_config
 from distill.corpus import Corpus, Record, load_corpus
-from distill.cost import costs, known_models
+from distill.cost import REFERENCE, costs
 from distill.evaluate import Student, training_windows
+from distill.progress import SILENT, Progress
 from distill.report.config import ReportConfig
 from distill.report.contenders import Bench, Contender, contenders_of
 from distill.report.latency import trade_off
@@ -34,6 +38,8 @@ from distill.report.scoring import (
     best_f1,
     by_condition,
     calibration,
+    counts_by_tolerance,
+    differences,
     found_of,
     precision_recall,
 )
@@ -44,9 +50,10 @@ from distill.runs import code_version
 from distill.scores import RATE_HZ, residuals_of
 from distill.teachers import open_teacher
 from models.spec import SpecError
-from models.weights import resolve
+from models.weights import STATEFUL_SUFFIX, SUFFIX, resolve
 from xiaod.bench.hardware import describe
 
+MICRO = Path(__file__).parents[1] / "micro.yaml"
 SIZES = "sizes"
 LIBRARIES = ("xiaod", "numpy", "scipy", "obspy", "torch", "seisbench", "onnxruntime")
 COST_BATCHES = (1, 16, 128)
@@ -56,8 +63,33 @@ SPARE_SAMPLES = 1
 """SeisBench's PhaseNet looks at one sample more than the window."""
 
 
+@dataclass(frozen=True)
+class Material:
+    """What pickers are compared on."""
+
+    records: Sequence[Record]
+    """Labelled ones."""
+    data_sha256: str
+    windows: Sequence[LabelledWindow]
+    """Of these records."""
+    corpus: Corpus
+    """What students were trained on; empty where it is not there."""
+
+    @property
+    def noise(self) -> list[Record]:
+        """Records of the corpus that hold noise."""
+        return [
+            record for record in (*self.corpus.training, *self.corpus.validation) if record.kind == "noise"
+        ]
+
+
 def run_evaluation(
-    config: ReportConfig, source: Path, shared: Path, cache: Path, command: str, progress: bool = True
+    config: ReportConfig,
+    source: Path,
+    shared: Path,
+    cache: Path,
+    command: str,
+    progress: Progress = SILENT,
 ) -> Outcome:
     """Do everything.
 
@@ -67,16 +99,41 @@ def run_evaluation(
         shared: folder of data and teachers.
         cache: where the teachers' output is kept.
         command: how this can be done again, for the report.
-        progress: whether steps are shown on standard error.
+        progress: told what is being done.
 
     Raises:
         ConfigError, FileNotFoundError, SpecError: when something is not there or not what it should be.
     """
-    from tqdm import tqdm
-
     outcome = Outcome(config.title)
+    material = gather(config, training_of(config, source), shared, cache, outcome, progress)
+    contenders = compare(config, material, shared, source.parent, cache, outcome, progress)
+    _continuous(config, contenders, shared, outcome, progress)
+    _research(config, source, material, outcome, progress)
+    outcome.costs = costs(_costed(contenders, shared), COST_BATCHES, COST_RUNS, progress)
+    outcome.provenance = _provenance(command, material, contenders)
+    return outcome
+
+
+def training_of(config: ReportConfig, source: Path) -> TrainConfig:
+    """The training configuration that a comparison names."""
+    return load_train_config(source.parent / config.training if config.training else MICRO)
+
+
+def gather(
+    config: ReportConfig,
+    training: TrainConfig,
+    shared: Path,
+    cache: Path,
+    outcome: Outcome,
+    progress: Progress = SILENT,
+) -> Material:
+    """Read what pickers are compared on.
+
+    Raises:
+        ConfigError, FileNotFoundError: when there are no labelled data, or none as long as a window.
+    """
+    progress.say("reading the labelled data")
     records, data_sha256 = load_labelled(config.data, shared)
-    corpus = _corpus(config, source, shared, cache, outcome)
     windows = cut_windows(
         records,
         {record.name: record.event for record in records if record.event},
@@ -86,14 +143,40 @@ def run_evaluation(
         raise FileNotFoundError(
             f"{config.data.path or config.data.name}: holds no labelled record as long as a window"
         )
-    bench = Bench(shared, source.parent, training_windows(corpus), config.threads)
+    corpus = _corpus(training, config.threads, shared, cache, outcome, progress)
+    return Material(records, data_sha256, windows, corpus)
+
+
+def compare(
+    config: ReportConfig,
+    material: Material,
+    shared: Path,
+    base: Path,
+    cache: Path,
+    outcome: Outcome,
+    progress: Progress = SILENT,
+) -> list[Contender]:
+    """Look at all windows, and at the noise, with every contender; gives the contenders.
+
+    Args:
+        config: who and how.
+        material: what is looked at.
+        shared: folder of data and teachers.
+        base: folder that relative paths of runs are below.
+        cache: where the teachers' output is kept.
+        outcome: numbers are put into it.
+        progress: told what is being done.
+    """
+    windows, noise = material.windows, material.noise
+    bench = Bench(shared, base, training_windows(material.corpus), config.threads, progress)
     contenders = _contenders(config, bench, outcome)
     outcome.contenders = {one.name: one.described for one in contenders}
     outcome.reference = config.reference or contenders[0].name
     pairs = close_pairs(windows)
-    noise = [record for record in (*corpus.training, *corpus.validation) if record.kind == "noise"]
-    for one in tqdm(contenders, desc="contenders", disable=not progress):
-        looked = look(one, windows, data_sha256, cache)
+    counts: dict[str, dict[tuple[str, str], Counts]] = {}
+    for one in contenders:
+        looked = look(one, windows, material.data_sha256, cache, progress)
+        progress.say(f"{one.name}: scores, damaged windows, close events, noise")
         outcome.numbers += [
             *accuracy(one, looked, config.tolerances_s),
             *calibration(one, looked),
@@ -102,6 +185,7 @@ def run_evaluation(
             *pair_recall(one, pairs),
             *noise_rates(one, noise),
         ]
+        counts[one.name] = counts_by_tolerance(one, looked, config.tolerances_s)
         curves = precision_recall(one, looked)
         outcome.curves += curves
         outcome.numbers += _best(curves, looked)
@@ -110,21 +194,37 @@ def run_evaluation(
             outcome.residuals_s[one.name, phase] = residuals_of(found, SPREAD_WITHIN_S)
         if one.probabilistic:
             outcome.examples += _examples(one, looked)
-    _continuous(config, contenders, shared, outcome)
-    _research(config, source, records, windows, outcome)
-    models = known_models(shared / PHASENET)
-    outcome.costs = costs(models, COST_BATCHES, COST_RUNS)
-    outcome.provenance = _provenance(command, data_sha256, corpus, contenders, windows)
-    return outcome
+    for name, own in counts.items():
+        if name != outcome.reference:
+            outcome.numbers += differences(name, own, counts[outcome.reference])
+    return contenders
 
 
-def look(contender: Contender, windows: Sequence[LabelledWindow], data_sha256: str, cache: Path) -> Looked:
+def _costed(contenders: Sequence[Contender], shared: Path) -> dict[str, Path]:
+    """Files of PhaseNet, where it is, and of the students as they are served."""
+    teacher = shared / PHASENET
+    models = {REFERENCE: teacher} if teacher.is_file() else {}
+    for one in contenders:
+        if one.serve is not None and one.path is not None and one.path.suffix == SUFFIX:
+            beside = one.path.with_name(one.path.name.removesuffix(SUFFIX) + STATEFUL_SUFFIX)
+            models[one.name] = beside if beside.exists() else one.path
+    return models
+
+
+def look(
+    contender: Contender,
+    windows: Sequence[LabelledWindow],
+    data_sha256: str,
+    cache: Path,
+    progress: Progress = SILENT,
+) -> Looked:
     """Curves of all windows, from the cache where a network that is no student has been asked before."""
+    said = progress.over(windows, contender.name, len(windows))
     if contender.serve is not None or not contender.probabilistic:
-        return Looked(windows, [contender.curves(window.waves) for window in windows])
+        return Looked(windows, [contender.curves(window.waves) for window in said])
     known = TeacherCache(cache, data_sha256, contender.fingerprint, f"windows of {windows[0].waves.shape[1]}")
     curves: list[NDArray[np.floating]] = []
-    for window in windows:
+    for window in said:
         key = f"{window.record}:{window.number}"
         found: NDArray[np.floating] | None = known.get(key)
         if found is None:
@@ -145,12 +245,13 @@ def _distance(residual: float | None) -> float:
     return float("inf") if residual is None else abs(residual)
 
 
-def _corpus(config: ReportConfig, source: Path, shared: Path, cache: Path, outcome: Outcome) -> Corpus:
+def _corpus(
+    training: TrainConfig, threads: int, shared: Path, cache: Path, outcome: Outcome, progress: Progress
+) -> Corpus:
     """The training corpus: classic pickers are tuned on it and noise comes from it; empty where it is not there."""
-    training = _training(config, source)
     try:
-        teacher = open_teacher(training.teacher, shared, config.threads)
-        return load_corpus(shared, training, teacher, cache)
+        teacher = open_teacher(training.teacher, shared, threads)
+        return load_corpus(shared, training, teacher, cache, progress)
     except (ConfigError, FileNotFoundError) as error:
         outcome.skipped.append(f"classic pickers and noise, which need the training data: {error}")
         return Corpus((), (), "")
@@ -173,11 +274,6 @@ def _contenders(config: ReportConfig, bench: Bench, outcome: Outcome) -> list[Co
     if not found:
         raise ConfigError("contenders: none that can be had: " + "; ".join(outcome.skipped))
     return found
-
-
-def _training(config: ReportConfig, source: Path) -> TrainConfig:
-    given = source.parent / config.training if config.training else Path(__file__).parents[1] / "micro.yaml"
-    return load_train_config(given)
 
 
 def _best(curves: Sequence[Any], looked: Looked) -> Iterator[Number]:
@@ -223,7 +319,11 @@ def _examples(contender: Contender, looked: Looked) -> list[Example]:
 
 
 def _continuous(
-    config: ReportConfig, contenders: Sequence[Contender], shared: Path, outcome: Outcome
+    config: ReportConfig,
+    contenders: Sequence[Contender],
+    shared: Path,
+    outcome: Outcome,
+    progress: Progress,
 ) -> None:
     """Picks per station-hour of continuous data: students through the daemon's offline run, PhaseNet through SeisBench."""
     from distill.rates import continuous_rates, student_picks
@@ -247,7 +347,8 @@ def _continuous(
         for name, path in students.items()
         if not path.with_name(f"{path.stem}.stateful.onnx").exists()
     }
-    for folder, by_student in continuous_rates(root, served, load_phasenet(shared / "teacher")).items():
+    phasenet = load_phasenet(shared / "teacher")
+    for folder, by_student in continuous_rates(root, served, phasenet, progress).items():
         for name, found in by_student.items():
             for phase in PHASES:
                 values = found[phase]
@@ -266,45 +367,43 @@ def _continuous(
 
 
 def _research(
-    config: ReportConfig,
-    source: Path,
-    records: Sequence[Record],
-    windows: Sequence[LabelledWindow],
-    outcome: Outcome,
+    config: ReportConfig, source: Path, material: Material, outcome: Outcome, progress: Progress
 ) -> None:
     """Accuracy against delay, size and length of window."""
     latency = config.latency
     if latency.model:
         student = Student.load(resolve(latency.model), config.threads)
         thresholds = (student.spec.thresholds["P"], student.spec.thresholds["S"])
-        for hop_s in latency.hops_s:
-            for lookahead_s in latency.lookaheads_s:
-                outcome.trade_offs += trade_off(
-                    student.annotate, records, student.spec.window_samples, thresholds, lookahead_s, hop_s
-                )
+        settings = list(product(latency.hops_s, latency.lookaheads_s))
+        for hop_s, lookahead_s in progress.over(settings, "delay", len(settings)):
+            outcome.trade_offs += trade_off(
+                student.annotate,
+                material.records,
+                student.spec.window_samples,
+                thresholds,
+                lookahead_s,
+                hop_s,
+            )
     folder = source.parent / config.sizes if config.sizes else Path(__file__).parents[1] / SIZES
-    if folder.is_dir():
-        outcome.sizes = sizes_of(folder, windows, config.threads)
+    if config.sizes is not None and folder.is_dir():
+        progress.say("sizes")
+        outcome.sizes = sizes_of(folder, material.windows, config.threads)
     if config.lengths_of:
+        progress.say("lengths of window")
         fitting = [length for length in config.lengths_samples if length <= config.window_samples]
-        outcome.lengths = lengths_of(resolve(config.lengths_of), windows, fitting, config.threads)
+        outcome.lengths = lengths_of(resolve(config.lengths_of), material.windows, fitting, config.threads)
 
 
-def _provenance(
-    command: str,
-    data_sha256: str,
-    corpus: Corpus,
-    contenders: Sequence[Contender],
-    windows: Sequence[LabelledWindow],
-) -> dict[str, Any]:
+def _provenance(command: str, material: Material, contenders: Sequence[Contender]) -> dict[str, Any]:
+    windows = material.windows
     return {
         "command": command,
         "made": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
         "code": code_version() or "unknown",
         "machine": f"{describe()['processor']}, {platform.system()} {platform.machine()}, Python {platform.python_version()}",
         "libraries": ", ".join(f"{name} {_version(name)}" for name in LIBRARIES),
-        "data": f"SHA-256 of its table {data_sha256}",
-        "training data": f"SHA-256 of its table {corpus.sha256}",
+        "data": f"SHA-256 of its table {material.data_sha256}",
+        "training data": f"SHA-256 of its table {material.corpus.sha256}",
         "windows": f"{len(windows)} of {windows[0].waves.shape[1]} samples",
         "labels": ", ".join(
             f"{sum(window.labels[phase] is not None for window in windows)} {phase} of "

@@ -4,6 +4,7 @@
 []
 """
 
+from distill.cost import REFERENCE
 from distill.report.outcome import Outcome
 from distill.report.scoring import PHASES, Number
 
@@ -124,12 +125,11 @@ def _precision(outcome: Outcome) -> list[str]:
 
 
 def _cost(outcome: Outcome) -> list[str]:
-    base = {row["batch"]: row for row in outcome.costs if row["model"] == "PhaseNet"}
-    sentences = []
-    for row in outcome.costs:
-        if row["batch"] in base and row["model"] != "PhaseNet":
-            times = base[row["batch"]]["us_per_station_s"] / row["us_per_station_s"]
-            sentences.append(f"{row['model']}, batch {row['batch']}: {times:.1f} times cheaper than PhaseNet")
+    sentences = [
+        f"{row['model']}, batch {row['batch']}: {row['times_cheaper']:g} times cheaper than {REFERENCE}"
+        for row in outcome.costs
+        if "times_cheaper" in row and row["model"] != REFERENCE
+    ]
     return ["; ".join(sentences) + "."] if sentences else []
 
 

@@ -10,17 +10,28 @@
 (0.03, 1)
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise, product
 
 import numpy as np
 from numpy.typing import NDArray
 
+from distill.bootstrap import Counts, interval_of_difference
 from distill.calibration import BINS, NEAR_S, Judged, calibration_error, reliability
 from distill.report.contenders import Contender
 from distill.report.windows import LabelledWindow
-from distill.scores import RATE_HZ, Found, f1, hits_and_false, residuals_of, score, spread
+from distill.scores import (
+    RATE_HZ,
+    Found,
+    counts_of,
+    f1,
+    f1_of_counts,
+    hits_and_false,
+    residuals_of,
+    score,
+    spread,
+)
 
 PHASES = ("P", "S")
 SPREAD_WITHIN_S = 1.0
@@ -110,6 +121,30 @@ def accuracy(contender: Contender, looked: Looked, tolerances_s: Sequence[float]
             yield Number("residuals", contender.name, phase, condition, metric, facts[metric], matched)
         outliers = round(100 * facts["outliers"] / max(matched, 1), 2)
         yield Number("residuals", contender.name, phase, condition, "outliers_percent", outliers, matched)
+
+
+def counts_by_tolerance(
+    contender: Contender, looked: Looked, tolerances_s: Sequence[float]
+) -> dict[tuple[str, str], Counts]:
+    """Phase and tolerance -> hits, false picks and labels of each event."""
+    counts = {}
+    for phase in PHASES:
+        found = found_of(contender, looked, phase, contender.thresholds[phase])
+        for tolerance_s in tolerances_s:
+            counts[phase, f"{tolerance_s:g} s"] = counts_of(found, tolerance_s)
+    return counts
+
+
+def differences(
+    name: str, own: Mapping[tuple[str, str], Counts], reference: Mapping[tuple[str, str], Counts]
+) -> Iterator[Number]:
+    """F1 minus that of the reference, with the interval of the difference, on the same draws of events."""
+    for (phase, condition), counts in own.items():
+        other = reference[phase, condition]
+        low, high = interval_of_difference(counts, other)
+        value = round(f1_of_counts(counts) - f1_of_counts(other), 3)
+        labels = sum(count[2] for count in counts.values())
+        yield Number("difference", name, phase, condition, "f1", value, labels, low, high)
 
 
 def precision_recall(contender: Contender, looked: Looked) -> list[PrecisionRecall]:

@@ -1,5 +1,7 @@
 """A teacher in an ONNX file: input ``wave`` ``(n, 3, window)``, E N Z, standardised; output ``prob``, N P S.
 
+A student of this project can teach too: its file says how it wants to be asked.
+
 >>> from models.weights import weights_path
 >>> section = TeacherSection(window_samples=1000, hop_samples=500)
 >>> OnnxTeacher(weights_path("micro"), section, threads=1).annotate(np.zeros((3, 1200))).shape
@@ -15,7 +17,9 @@ from numpy.typing import NDArray
 
 from distill.config import ConfigError, TeacherSection
 from distill.teachers.windows import annotate_windows, standardised
+from models.frontend import prepare
 from models.runtime import onnx_runtime
+from models.spec import METADATA_KEY, ModelSpec
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -51,6 +55,12 @@ class OnnxTeacher:
             FileNotFoundError, ConfigError: when there is none, or it is no model.
         """
         self._session = open_session(path, threads)
+        found = self._session.get_modelmeta().custom_metadata_map
+        self._spec = ModelSpec.from_metadata(found) if METADATA_KEY in found else None
+        if self._spec is not None and self._spec.form == "stateful":
+            raise ConfigError(
+                f"{path}: takes chunks and state; a teacher needs the form for windows beside it"
+            )
         self._window = config.window_samples
         self._hop = config.hop_samples
         self.fingerprint = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -61,6 +71,9 @@ class OnnxTeacher:
         return annotate_windows(record, self._window, self._hop, self._run)
 
     def _run(self, waves: NDArray[np.float64]) -> NDArray[np.floating]:
+        if self._spec is not None:
+            prepared = prepare(self._spec.front_end, waves.astype(np.float32))
+            [values] = self._session.run(None, {"wave": prepared})
+            return np.asarray(values[:, [self._spec.phases.index(phase) for phase in "NPS"]])
         [values] = self._session.run(None, {"wave": standardised(waves[:, ::-1])})
-        probabilities: NDArray[np.floating] = values
-        return probabilities
+        return np.asarray(values)

@@ -1,5 +1,6 @@
 """``xiao-distill`` from end to end on a corpus of one real event: train, export, evaluate, show."""
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -34,20 +35,31 @@ def test_train_export_evaluate_show(
     assert main(["train", *common, "--no-progress"]) == 0
     assert Path(capsys.readouterr().out.strip()).parent == runs
     assert main(export) == 0
+    # Nothing that takes long is silent.
+    said = capsys.readouterr().err
+    assert all(stage in said for stage in ("data/train", "calibration", "thresholds", "time uncertainty"))
     assert sorted(path.name for path in output.iterdir()) == ["tiny.onnx", "tiny.safetensors"]
     capsys.readouterr()
     assert main(["evaluate", *common, "--model", str(output / "tiny.onnx")]) == 0
     results = json.loads(capsys.readouterr().out)
-    assert {"student", "PhaseNet, aligned", "recursive STA/LTA", "AR-AIC"} < set(results["30 s"])
-    for scores in results["30 s"].values():
-        assert scores["P 0.5 s"]["labels"] == 12
-    assert results["noise"]["student"]["records"] == 1
+    assert {"tiny", "teacher", "recursive STA/LTA", "AR-AIC"} < set(results["pickers"])
+    f1 = {
+        one["contender"]: one
+        for one in results["numbers"]
+        if (one["table"], one["phase"], one["condition"], one["metric"]) == ("accuracy", "P", "0.5 s", "f1")
+    }
+    assert set(f1) == set(results["pickers"])
+    assert {one["count"] for one in f1.values()} == {12}
+    assert results["students"]["tiny"]["vertical_alone"]["records"] == 1
     assert main(["card", *common, "--output", str(output)]) == 0
+    assert "tiny: calibration" in capsys.readouterr().err
     card = (output / "tiny.md").read_text(encoding="utf-8")
-    assert f"P {results['model']['thresholds']['P']:g}" in card
-    assert results["model"]["sha256"] in card
+    assert hashlib.sha256((output / "tiny.onnx").read_bytes()).hexdigest() in card
     assert "| 4 | here | MIT | XX doi:10.0/XX |" in card
-    assert "| labels (events) | 12 (3) | 12 (3) |" in card
+    assert "| labels | 12 | 12 | 12 | 12 |" in card
+    # What the card says of the teacher is what the results say of it.
+    teacher = f1["teacher"]
+    assert f"{teacher['value']:.3f} ({teacher['low']:.2f} to {teacher['high']:.2f})" in card
     capsys.readouterr()
     assert main(["show", str(output / "tiny.onnx")]) == 0
     shown = json.loads(capsys.readouterr().out)

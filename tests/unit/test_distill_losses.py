@@ -146,7 +146,7 @@ def test_training_stops_early_and_keeps_the_best_weights(corpus: Corpus, tmp_pat
         average_decay=0.0,
         clip_norm=1.0,
     )
-    folder = train(TINY.model_copy(update={"optimiser": wild}), corpus, tmp_path, progress=False)
+    folder = train(TINY.model_copy(update={"optimiser": wild}), corpus, tmp_path)
     rows = read_log(folder)
     losses = [row["validation_loss"] for row in rows]
     best = min(range(len(losses)), key=losses.__getitem__)
@@ -159,12 +159,12 @@ def test_training_stops_early_and_keeps_the_best_weights(corpus: Corpus, tmp_pat
     )
     # Asked for once more it is what it is.
     before = [(folder / name).read_bytes() for name in (WEIGHTS, "log.csv", "metrics.json")]
-    train(TINY.model_copy(update={"optimiser": wild}), corpus, tmp_path, progress=False)
+    train(TINY.model_copy(update={"optimiser": wild}), corpus, tmp_path)
     assert [(folder / name).read_bytes() for name in (WEIGHTS, "log.csv", "metrics.json")] == before
 
 
 def test_a_run_is_written_down(corpus: Corpus, tmp_path: Path) -> None:
-    folder = train(TINY, corpus, tmp_path, progress=False)
+    folder = train(TINY, corpus, tmp_path)
     assert {path.name for path in folder.iterdir()} == {
         "config.yaml",
         "run.json",
@@ -197,7 +197,7 @@ silent = np.zeros(event.shape, np.float16)
 records = [label_record(n, n, "event", event, silent, (473.0, 571.0), LabelSection()) for n in ("XX.A", "XX.B")]
 config = TrainConfig(name="tiny", version="0.0.1", net=NetSection(widths=(4, 6)),
                      optimiser=OptimiserSection(steps=12, batch=8, checkpoint_steps=6))
-train(config, Corpus((records[0],), (records[1],), "0" * 64), Path(sys.argv[1]), progress=False)
+train(config, Corpus((records[0],), (records[1],), "0" * 64), Path(sys.argv[1]))
 """
 
 

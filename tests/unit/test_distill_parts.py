@@ -1,9 +1,13 @@
 """Parts of the trainer: labels, augmentation, teacher, scores, thresholds, configuration."""
 
+import re
+import subprocess
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
+import obspy
 import pytest
 import yaml
 from hypothesis import given
@@ -14,6 +18,8 @@ from distill.config import ConfigError, LabelSection, TeacherSection, TrainConfi
 from distill.corpus import Record, label_record
 from distill.evaluate import example_waves
 from distill.export import best_threshold
+from distill.rates import continuous_rates, student_picks
+from distill.runs import code_version
 from distill.scores import Found, score
 from distill.serving import false_rates, picks_per_hour, sample_of, windowed
 from distill.stability import sweep
@@ -95,8 +101,8 @@ def test_the_teachers_windows_cover_a_record(length: int, window: int, hop: int)
 
 
 def test_a_teacher_annotates_records_of_any_length(rjob: Recording) -> None:
-    """With the shipped student in the teacher's place: the form of its file is the same, if Z and E change places."""
-    whole = np.stack([rjob.components[letter] for letter in "ENZ"])
+    """With a shipped student in the teacher's place: its file says how it wants to be asked."""
+    whole = np.stack([rjob.components[letter] for letter in "ZNE"])
     teacher = OnnxTeacher(
         weights_path("micro"), TeacherSection(window_samples=1000, hop_samples=250), threads=1
     )
@@ -213,3 +219,58 @@ def test_windows_of_all_lengths_and_ends_are_on_the_same_onsets() -> None:
     assert {len(labels) for labels in seen.values()} == {3}
     assert seen[2000, 0.5] == [1950] * 3
     assert len(ending(records, lambda waves: {"P": [], "S": []}, 2000, 0.5)["P"]) == 4
+
+
+def test_what_a_run_writes_does_not_make_its_code_another(tmp_path: Path) -> None:
+    def git(*words: str) -> None:
+        subprocess.run(
+            ["git", "-c", "user.name=a", "-c", "user.email=a@example.org", *words],
+            cwd=tmp_path, check=True, capture_output=True,
+        )  # fmt: skip
+
+    (tmp_path / "code.py").write_text("1")
+    (tmp_path / "weights.onnx").write_text("1")
+    git("init")
+    git("add", ".")
+    git("commit", "-m", "first")
+    clean = code_version(tmp_path)
+    assert re.fullmatch("[0-9a-f]{7,}", clean)
+    (tmp_path / "weights.onnx").write_text("2")
+    (tmp_path / "card.md").write_text("2")
+    assert code_version(tmp_path) == clean
+    (tmp_path / "code.py").write_text("2")
+    assert code_version(tmp_path) == f"{clean}-dirty"
+
+
+class Silent:
+    """A SeisBench model that picks nothing, and remembers what it was shown."""
+
+    def __init__(self) -> None:
+        self.shown: list[str] = []
+
+    def classify(self, stream: obspy.Stream, **thresholds: float) -> SimpleNamespace:
+        self.shown = sorted(trace.id for trace in stream)
+        return SimpleNamespace(picks=[])
+
+
+def test_continuous_data_may_have_other_files_beside_them(tmp_path: Path) -> None:
+    """Tables of picks, catalogues: what is no miniSEED is no reason to end after all the work before."""
+    data = tmp_path / "event"
+    data.mkdir()
+    example_waveforms().write(str(data / "all.mseed"), format="MSEED")
+    (data / "catalog.csv").write_text("time,magnitude\n")
+    (tmp_path / "index.csv").write_text("name,stations,channels,channel_hours\nevent,1,3,0.025\n")
+    model = Silent()
+    found = continuous_rates(
+        tmp_path, {"micro": lambda folder: student_picks(folder, weights_path("micro"))}, model
+    )
+    assert model.shown == ["BW.RJOB..EHE", "BW.RJOB..EHN", "BW.RJOB..EHZ"]
+    assert found["event"]["micro"]["P"]["student"] == 1
+    assert found["event"]["micro"]["P"]["student_unconfirmed"] == 1
+
+
+def example_waveforms() -> obspy.Stream:
+    stream = obspy.read()
+    for trace in stream:
+        trace.data = (trace.data * 10).astype(np.int32)
+    return stream

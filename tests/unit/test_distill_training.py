@@ -50,11 +50,11 @@ def losses(folder: Path) -> list[tuple[int, float, float]]:
 
 
 def test_training_learns_repeats_and_resumes(corpus: Corpus, tmp_path: Path) -> None:
-    whole = train(TINY, corpus, tmp_path / "whole", progress=False)
-    again = train(TINY, corpus, tmp_path / "again", progress=False, stop_at=53)
+    whole = train(TINY, corpus, tmp_path / "whole")
+    again = train(TINY, corpus, tmp_path / "again", stop_at=53)
     assert not (again / WEIGHTS).exists()
     assert [row[0] for row in losses(again)] == [40, 53]
-    assert train(TINY, corpus, tmp_path / "again", progress=False) == again
+    assert train(TINY, corpus, tmp_path / "again") == again
     first, second = load_file(whole / WEIGHTS), load_file(again / WEIGHTS)
     assert all(torch.equal(first[key], second[key]) for key in first)
     assert losses(whole)[-1][2] == losses(again)[-1][2]
@@ -93,7 +93,7 @@ def test_what_a_run_leaves_is_on_the_disk_before_it_has_its_name(
     monkeypatch.setattr(os, "fsync", fsync)
     monkeypatch.setattr(os, "replace", replace)
     config = TINY.model_copy(update={"optimiser": OptimiserSection(steps=2, batch=4, checkpoint_steps=1)})
-    folder = train(config, corpus, tmp_path, progress=False)
+    folder = train(config, corpus, tmp_path)
     for kept in (CHECKPOINT, WEIGHTS):
         places = [place for place, name in names.items() if name == kept]
         assert places, kept

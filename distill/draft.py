@@ -1,0 +1,152 @@
+"""The first training configuration for data of one's own: the recipe of ``micro``, with data, teacher and name exchanged.
+
+What is written is read again before it is handed out. A student made with it takes windows as long as those of the daemon.
+"""
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from distill.config import ConfigError, TrainConfig, load_train_config
+from distill.datasets.miniseed import MiniSeedDataset
+from distill.progress import SILENT, Progress
+from distill.scores import RATE_HZ
+from models.weights import shipped, weights_path
+from xiaod import configfile
+from xiaod.configfile import parse_as
+
+RECIPE = Path(__file__).parent / "micro.yaml"
+LEAST_STATIONS = 2
+"""One is held out: thresholds and calibration come from stations that the student has not seen."""
+LEAST_HELD_OUT = 0.1
+STEPS = 20_000
+HEAD = """\
+# Written by "xiao-distill init {folder}". Every key that is not here has the default in distill/config.py.
+#
+#   xiao-distill train --config {name}.yaml                       goes on where it was stopped; Ctrl-C stops it
+#   xiao-distill export --config {name}.yaml --output weights     chooses thresholds, calibrates, writes weights/{name}.onnx
+#   xiaod pick DAY.mseed --model weights/{name}.onnx              or engine: {{model: weights/{name}.onnx}} for the daemon
+
+"""
+COMMENTS: Mapping[str, str] = {
+    "name": "Letters, digits, - and _; it stands in every pick as NAME-VERSION. Raise the version when you train anew.",
+    "threads": "Threads of torch. The student is small: more than one hardly helps.",
+    "net": "Width of each level and length of its filters: 24,876 parameters. Wider learns more and costs more.",
+    "data": "What is learnt from. Picks of analysts count as far as there are any; the teacher labels everything else.\n"
+    "validation_fraction: part of the stations that is held out. More sources can be listed: kind miniseed, seisbench or corpus.",
+    "teacher": "Who labels. kind seisbench: SeisBench downloads the weights when they are first used; kind onnx: a file.",
+    "labels": "Width of the label at an analyst's pick, and its weight beside what the teacher says there.",
+    "scenes": "The teacher labels pieces of 30 s after they have been augmented, so that the student sees what it saw.",
+    "sampling": "Windows that the student sees, in samples of 100 Hz: 10 to 30 s, often ending soon after an onset.",
+    "augment": "Probability of each change of a scene or a window; 0 switches one off.",
+    "optimiser": "20,000 steps are a beginning; micro had 60,000. Look at curves.png in the folder of the run.",
+    "loss": "hard_weight: part of labels that are Gaussians at onsets, the rest is the teacher's curve.",
+    "export": "Windows in service: 2000 samples are windows.length_s: 20.0 of the daemon.",
+}
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A configuration, its text, and what was found in the data."""
+
+    config: TrainConfig
+    text: str
+    said: str
+
+
+def draft(
+    folder: Path, quakeml: Path | None, teacher: str, name: str | None, progress: Progress = SILENT
+) -> Draft:
+    """Look into a folder and write a configuration for it.
+
+    Args:
+        folder: of miniSEED files, in any tree.
+        quakeml: file or folder of picks; None: QuakeML files in the folder.
+        teacher: ``MODEL/WEIGHTS`` of SeisBench, a shipped student by its name, or a path that ends in ``.onnx``.
+        name: of the student; None: the folder's, as far as its letters may stand in a name.
+        progress: told what is being done.
+
+    Raises:
+        ConfigError: when there is no such folder, it holds no miniSEED, or too few stations; when the name is none.
+        FileNotFoundError: when there is no such teacher.
+    """
+    progress.say(f"reading {folder}")
+    dataset = MiniSeedDataset(folder, quakeml)
+    waveforms = list(progress.over(dataset, str(folder), len(dataset)))
+    stations = {waveform.station for waveform in waveforms}
+    picks = [pick for waveform in waveforms for pick in waveform.analyst]
+    counts = [sum(pick is not None for pick in picks[row::2]) for row in range(2)]
+    hours = sum(waveform.waves.shape[1] for waveform in waveforms) / RATE_HZ / 3600
+    said = (
+        f"{len(waveforms)} pieces of 30 to 120 s without a gap, {hours:.2f} h, {len(stations)} stations; "
+        f"in them {counts[0]} P and {counts[1]} S of {dataset.pick_count} picks read"
+    )
+    if len(stations) < LEAST_STATIONS:
+        raise ConfigError(
+            f"{folder}: {said}: at least {LEAST_STATIONS} stations are needed, one of which is held out of training; "
+            "pieces shorter than 30 s are left out"
+        )
+    fraction = max(LEAST_HELD_OUT, math.ceil(100 / len(stations)) / 100)
+    source = {"kind": "miniseed", "path": str(folder.resolve())}
+    if quakeml is not None:
+        source["quakeml"] = str(quakeml.resolve())
+    recipe = load_train_config(RECIPE)
+    values: dict[str, Any] = recipe.model_dump(mode="json", exclude_unset=True)
+    called = name or re.sub("[^a-z0-9_-]+", "-", folder.resolve().name.lower()).strip("-")[:32] or "student"
+    values |= {
+        "name": called,
+        "version": "0.1.0",
+        "data": {
+            "sources": [source],
+            "validation_fraction": fraction,
+            "label_boost": values["data"]["label_boost"],
+        },
+        "teacher": _teacher(teacher),
+        "optimiser": values["optimiser"] | {"steps": STEPS},
+    }
+    text = HEAD.format(folder=folder, name=called) + "\n".join(
+        _section(key, value) for key, value in values.items()
+    )
+    try:
+        config = parse_as(text, f"{called}.yaml", TrainConfig)
+    except configfile.ConfigError as error:
+        raise ConfigError(str(error)) from error
+    return Draft(config, text, said)
+
+
+def _teacher(named: str) -> dict[str, Any]:
+    if named in shipped():
+        return {"kind": "onnx", "onnx": str(weights_path(named))}
+    if named.endswith(".onnx"):
+        path = Path(named).resolve()
+        if not path.is_file():
+            raise FileNotFoundError(f"--teacher {named}: no such file")
+        return {"kind": "onnx", "onnx": str(path)}
+    kind, slash, weights = named.partition("/")
+    if not slash or not kind or not weights:
+        raise ConfigError(
+            f"--teacher {named}: must be MODEL/WEIGHTS of SeisBench such as PhaseNet/original, a shipped student "
+            f"({', '.join(shipped())}), or a file that ends in .onnx"
+        )
+    # PhaseNet has a form that is padded as in its training: SeisBench's own is 30 ms late.
+    return {"kind": "seisbench", "model": named, "cache_root": "", "aligned": kind == "PhaseNet"}
+
+
+def _section(key: str, value: Any) -> str:
+    comment = "".join(f"# {line}\n" for line in COMMENTS.get(key, "").splitlines())
+    if isinstance(value, dict):
+        return f"{comment}{key}:\n" + "".join(f"  {name}: {_flow(entry)}\n" for name, entry in value.items())
+    return f"{comment}{key}: {_flow(value)}\n"
+
+
+def _flow(value: Any) -> str:
+    """A value on one line of YAML."""
+    text: str = yaml.safe_dump(
+        value, sort_keys=False, default_flow_style=True, width=math.inf, allow_unicode=True
+    )
+    return text.removesuffix("...\n").strip()

@@ -1,0 +1,64 @@
+"""What a long command says while it works, on standard error: the stage, and a bar where it can be counted.
+
+>>> Progress(shown=False).counted(str.upper, 2, "letters")("a")
+'A'
+>>> list(Progress(shown=False).over([1, 2], "numbers"))
+[1, 2]
+"""
+
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, ParamSpec, TypeVar
+
+from tqdm import tqdm
+
+Given = ParamSpec("Given")
+Made = TypeVar("Made")
+Item = TypeVar("Item")
+LOG_INTERVAL_S = 10.0
+"""Time between lines of a bar where nobody looks, as in a log file."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Stages and bars; with ``shown`` False nothing at all."""
+
+    shown: bool = True
+
+    def say(self, stage: str) -> None:
+        """Begin a stage that cannot be counted."""
+        if self.shown:
+            tqdm.write(stage, file=sys.stderr)
+
+    def over(self, items: Iterable[Item], stage: str, total: int | None = None) -> Iterator[Item]:
+        """Give the items one by one, with a bar."""
+        yield from self._bar(items, stage, total)
+
+    def counted(self, work: Callable[Given, Made], calls: int, stage: str) -> Callable[Given, Made]:
+        """The same function, with a bar over its calls."""
+        bar = self._bar(None, stage, calls)
+
+        def call(*arguments: Given.args, **named: Given.kwargs) -> Made:
+            made = work(*arguments, **named)
+            bar.update()
+            if bar.n >= calls:
+                bar.close()
+            return made
+
+        return call
+
+    def _bar(self, items: Any, stage: str, total: int | None) -> Any:
+        return tqdm(
+            items,
+            desc=stage,
+            total=total,
+            disable=not self.shown,
+            file=sys.stderr,
+            mininterval=0.1 if sys.stderr.isatty() else LOG_INTERVAL_S,
+            # A stage is said when it begins, however long its first item takes.
+            miniters=0,
+        )
+
+
+SILENT = Progress(shown=False)
