@@ -1,6 +1,7 @@
 """``xiaod init``: what is chosen of what a server has, and a file that says all and is read as what it means."""
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,8 @@ from xiaod.config import Config
 from xiaod.configfile import load_config, parse_config
 from xiaod.records import Channel
 from xiaod.replay import ReplayConfig
-from xiaod.starter.choice import choose
+from xiaod.sources.patterns import matcher
+from xiaod.starter.choice import choose, largest_network
 from xiaod.starter.text import commented
 
 OFF = re.compile(r"^(\s*)#(?=\w+:)", re.MULTILINE)
@@ -95,6 +97,52 @@ def test_many_stations_are_not_taken_unasked(tmp_path: Path, capsys: pytest.Capt
     with Server(ReplayConfig(inputs=("example",), port=0, copies=101)) as server:
         arguments = ["init", f"127.0.0.1:{server.port}", "--output", str(path)]
         assert main(arguments) == 2
-        assert "has 101 stations; choose some, for example --streams 'BW.*.*.EH?'" in capsys.readouterr().err
+        said = capsys.readouterr().err
+        assert "has 101 stations; --all takes all of them" in said
         assert not path.exists()
-        assert main([*arguments, "--streams", "BW.*.*.EH?"]) == 0
+        assert main([*arguments, "--all"]) == 0
+        stations = {pattern.split(".")[1] for pattern in load_config(path).sources[0].streams}
+        assert len(stations) == 101
+        # As it is advised.
+        assert main([*arguments, "--force", *shlex.split(said.rpartition(": ")[2])]) == 0
+        assert "101 station(s)" in capsys.readouterr().out
+        assert load_config(path).sources[0].streams == ("BW.*.*.EH?",)
+
+
+def test_the_advice_loses_no_station() -> None:
+    offered = [Channel("II", f"A{number}", "", "BHZ") for number in range(3)]
+    offered += [
+        Channel("GE", f"B{number}", "10" if number % 2 else "", code + "Z")
+        for number, code in enumerate(["BH", "HH", "EH", "HN", "BH"])
+    ]
+    choices = choose(offered)
+    assert len(choices) == 8
+    network, count, patterns = largest_network(choices)
+    assert (network, count) == ("GE", 5)
+    wanted = matcher(patterns)
+    assert {channel.network for channel in offered if wanted(channel)} == {"GE"}
+    assert sum(map(wanted, offered)) == 5
+
+
+def test_the_kind_of_a_sink_comes_first() -> None:
+    sinks = [
+        {"kind": kind, **needed}
+        for kind, needed in [
+            ("jsonl", {"path": "p"}),
+            ("anss", {"path": "q"}),
+            ("table", {"path": "r"}),
+            ("quakeml", {"folder": "s"}),
+            ("scml", {"folder": "t"}),
+            ("mqtt", {"server": "u"}),
+            ("webhook", {"url": "https://v"}),
+            ("nats", {}),
+            ("console", {}),
+        ]
+    ]
+    config = Config.model_validate({"sources": [{"server": "a"}], "sinks": sinks})
+    assert [next(iter(sink.model_dump())) for sink in config.sinks] == ["kind"] * 9
+    text = commented(config)
+    written = text[text.index("\nsinks:") : text.index("\n# Metrics")]
+    assert re.findall(r"^  - (\w+): (\w+)", written, re.MULTILINE) == [
+        ("kind", sink["kind"]) for sink in sinks
+    ]

@@ -8,6 +8,7 @@
 """
 
 import argparse
+import shlex
 import sys
 from pathlib import Path
 
@@ -36,6 +37,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PATTERN",
         help="NET.STA.LOC.CHA with wildcards (default: of each station the instrument that is best for picking)",
     )
+    parser.add_argument(
+        "--all", action="store_true", help=f"take all stations of a server that has more than {MAX_STATIONS}"
+    )
     parser.add_argument("--force", action="store_true", help="overwrite the file when it exists")
     parser.add_argument(
         "--timeout",
@@ -56,7 +60,7 @@ def run(options: argparse.Namespace) -> int:
     from xiaod.replay import ReplayError
     from xiaod.sources.discovery import DiscoveryError
     from xiaod.sources.patterns import matches
-    from xiaod.starter.choice import choose
+    from xiaod.starter.choice import choose, largest_network
     from xiaod.starter.draft import draft
 
     if options.output.exists() and not options.force:
@@ -87,10 +91,11 @@ def run(options: argparse.Namespace) -> int:
             file=sys.stderr,
         )
         return ExitCode.FAILURE
-    if options.streams is None and len(choices) > MAX_STATIONS:
+    if options.streams is None and not options.all and len(choices) > MAX_STATIONS:
+        network, count, patterns = largest_network(choices)
         print(
-            f"{source.server}: has {len(choices)} stations; choose some, for example "
-            f"--streams '{choices[0].instrument.network}.*.*.{choices[0].instrument.band}?'",
+            f"{source.server}: has {len(choices)} stations; --all takes all of them, --streams some, for example the {count} of network "
+            f"{network}: --streams {shlex.join(patterns)}",
             file=sys.stderr,
         )
         return ExitCode.CONFIGURATION

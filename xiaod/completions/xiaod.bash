@@ -7,7 +7,7 @@
 
 _shtab_xiaod_subparsers=(init check show pick plot replay stations status picks selftest bench soak schema completion version)
 
-_shtab_xiaod_init_option_strings=(-h --help --output --streams --force --timeout)
+_shtab_xiaod_init_option_strings=(-h --help --output --streams --all --force --timeout)
 _shtab_xiaod_check_option_strings=(-h --help --config --shard)
 _shtab_xiaod_show_option_strings=(-h --help --config --shard --format)
 _shtab_xiaod_pick_option_strings=(-h --help --config --model --format --stations-file --output --plots --workers --dask --resume --since --until --stations --no-progress)
@@ -59,6 +59,7 @@ _shtab_xiaod_pos_0_choices=(init check show pick plot replay stations status pic
 _shtab_xiaod_init__h_nargs=0
 _shtab_xiaod_init___help_nargs=0
 _shtab_xiaod_init___streams_nargs=+
+_shtab_xiaod_init___all_nargs=0
 _shtab_xiaod_init___force_nargs=0
 _shtab_xiaod_check__h_nargs=0
 _shtab_xiaod_check___help_nargs=0

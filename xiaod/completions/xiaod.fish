@@ -64,6 +64,7 @@ complete -c xiaod -n '_shtab_xiaod_using; and test $_shtab_xiaod_npos -eq 0' -a 
 complete -c xiaod -n '_shtab_xiaod_using init' -s h -l help -d 'show this help message and exit'
 complete -c xiaod -n '_shtab_xiaod_using init' -l output -xka "(__fish_complete_path (commandline -ct))" -d 'file to write (default: config.yaml)'
 complete -c xiaod -n '_shtab_xiaod_using init' -l streams -x -d 'NET.STA.LOC.CHA with wildcards (default: of each station the instrument that is best for picking)'
+complete -c xiaod -n '_shtab_xiaod_using init' -l all -d 'take all stations of a server that has more than 100'
 complete -c xiaod -n '_shtab_xiaod_using init' -l force -d 'overwrite the file when it exists'
 complete -c xiaod -n '_shtab_xiaod_using init' -l timeout -x -d 'for the server'"'"'s answer (default: 30.0)'
 complete -c xiaod -n '_shtab_xiaod_using; and test $_shtab_xiaod_npos -eq 0' -a check -d 'validate a configuration: exit status 0, or 2 with every problem'

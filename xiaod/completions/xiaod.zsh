@@ -72,6 +72,7 @@ _shtab_xiaod_init_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--output[file to write (default\: config.yaml)]:FILE:_files"
   "--streams[NET.STA.LOC.CHA with wildcards (default\: of each station the instrument that is best for picking)]:PATTERN:"
+  "--all[take all stations of a server that has more than 100]"
   "--force[overwrite the file when it exists]"
   "--timeout[for the server\'s answer (default\: 30.0)]:SECONDS:"
   ":HOST, HOST\:PORT, or replay\:PATH, as in the configuration:"

@@ -21,6 +21,8 @@ TableStyle = Literal["csv", "gamma", "pyocto", "quakeflow"]
 class AppendedConfig(Model):
     """A file that lines are appended to."""
 
+    kind: str
+    """Which format; the first key of each sink, as people write it."""
     name: str = Field(pattern=NAME_PATTERN)
     """Label in logs, metrics and store; another for each sink."""
     path: Path = Field(strict=False)
@@ -71,6 +73,8 @@ class TableConfig(AppendedConfig):
 class FolderConfig(Model):
     """A folder that documents are written into."""
 
+    kind: str
+    """Which format; the first key of each sink, as people write it."""
     name: str = Field(pattern=NAME_PATTERN)
     """Label in logs, metrics and store; another for each sink."""
     folder: Path = Field(strict=False)

@@ -58,6 +58,19 @@ def choose(offered: Iterable[Channel]) -> list[Choice]:
     return [best[station] for station in sorted(best)]
 
 
+def largest_network(choices: Iterable[Choice]) -> tuple[str, int, list[str]]:
+    """The network with most of the stations, how many it has, and patterns that match all that was chosen there.
+
+    Raises:
+        ValueError: when nothing was chosen.
+    """
+    members: dict[str, list[Choice]] = {}
+    for choice in choices:
+        members.setdefault(choice.instrument.network, []).append(choice)
+    network, chosen = max(members.items(), key=lambda member: len(member[1]))
+    return network, len(chosen), sorted({f"{network}.*.*.{choice.instrument.band}?" for choice in chosen})
+
+
 def _rank(choice: Choice) -> tuple[int, int, int]:
     """Lower is better."""
     band, kind = choice.instrument.band[0], choice.instrument.band[1]
