@@ -18,7 +18,7 @@ import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, astuple, dataclass, field
+from dataclasses import asdict, astuple, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -296,8 +296,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "XIAO_SHARED=... python -m distill.measurements",
             progress,
         )
-        found = Measurements(**{**vars(found), "daemon": _daemon(progress)})
+        # Kept before the daemon is loaded: that may fail for reasons of the machine.
         PATH.write_text(found.text(), encoding="utf-8")
+        PATH.write_text(replace(found, daemon=_daemon(progress)).text(), encoding="utf-8")
         if options.report:
             print(write_report(outcome, options.report))
     for path, text in texts_of(Measurements.load(), ROOT).items():

@@ -28,6 +28,7 @@ def test_train_export_evaluate_show(
     config, runs, output = tmp_path / "tiny.yaml", tmp_path / "runs", tmp_path / "weights"
     config.write_text(CONFIG, encoding="utf-8")
     monkeypatch.setenv("XIAO_SHARED", str(shared))
+    monkeypatch.setattr("distill.report.evaluation.COST_RUNS", 1)
     common = ["--config", str(config), "--runs", str(runs)]
     export = ["export", *common, "--output", str(output)]
     assert main(export) == 2
