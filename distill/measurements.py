@@ -34,6 +34,7 @@ from distill.report.scoring import Number
 from distill.scores import RATE_HZ
 from distill.teachers import open_teacher
 from models.weights import resolve
+from xiaod.logs import configure_logs
 
 PATH = Path(__file__).parent / "measurements.json"
 EVALUATION = Path(__file__).parent / "evaluation.yaml"
@@ -280,6 +281,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--report", type=Path, metavar="FOLDER", help="also write the whole report there")
     options = parser.parse_args(arguments)
     if not options.texts:
+        # The daemon's own code picks the data: what it logs of gaps in them is no news here.
+        configure_logs("error", "console")
         config = load_report_config(EVALUATION)
         students = {
             one.name: load_train_config(EVALUATION.with_name(f"{one.model}.yaml"))
