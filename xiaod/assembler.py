@@ -242,7 +242,8 @@ class Assembler:
         self._bad_said.tell(
             "warning",
             "record.bad",
-            record.stream,
+            # Of files each damaged one is told.
+            record.file or record.stream,
             f"{record.source} {record.reason}",
             source=record.source,
             reason=record.reason,

@@ -115,11 +115,13 @@ class BadRecord:
 
     source: str
     reason: str
-    """A short word, the label of a metric: ``decode``, ``encoding``, ``log``, ``empty``, ``rate``, ``timing``."""
+    """A short word, the label of a metric: ``decode``, ``integrity``, ``encoding``, ``log``, ``empty``, ``rate``, ``timing``."""
     detail: str = ""
     stream: str = ""
     """Stream identifier when it is known."""
     record_bytes: int = 0
+    file: str = ""
+    """Where it was found, in an offline run."""
 
 
 LinkState = Literal["connecting", "connected", "streaming", "disconnected", "refused", "idle", "ended"]

@@ -291,3 +291,9 @@ def test_a_damaged_file_is_refused_with_a_line_or_loads(data: st.DataObject) -> 
     except ConfigError as error:
         for line in str(error).splitlines():
             assert re.match(r"f:\d+: ", line), line
+
+
+def test_codes_with_dashes_are_codes() -> None:
+    """As FDSN source identifiers allow them."""
+    config = parse_config(MINIMAL + "picker: {stations: {XX.AB-1: {threshold_p: 0.5}}}\n", "f")
+    assert config.picker.stations["XX.AB-1"].threshold_p == 0.5

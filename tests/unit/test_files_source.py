@@ -208,7 +208,9 @@ def test_folder_with_a_link_to_nowhere(tmp_path: Path, event: list[bytes]) -> No
     write(tmp_path / "event.mseed", b"".join(event))
     (tmp_path / "link").symlink_to(tmp_path / "absent")
     segments, bad = run(tmp_path)
-    assert (len(segments), bad) == (len(event), [])
+    assert len(segments) == len(event)
+    [named] = bad
+    assert (named.reason, named.file) == ("not_miniseed", str(tmp_path / "link"))
 
 
 def test_odd_file_names(tmp_path: Path, event: list[bytes]) -> None:

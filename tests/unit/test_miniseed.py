@@ -4,6 +4,7 @@ import io
 import struct
 import warnings
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,9 @@ NUMBER_OF_SAMPLES_AT = 30
 RATE_FACTOR_AT = 32
 """Bytes in the fixed header of miniSEED 2."""
 RAMP = np.arange(-10, 10)
+REASONS = {"decode", "integrity", "log", "empty", "rate", "stream", "encoding", "nonfinite"}
+FIRST_FRAME_AT = 64
+"""Where the frames begin in what ObsPy writes: a word of control, the first sample, the last one, differences."""
 
 
 def written(
@@ -83,6 +87,28 @@ def test_every_encoding_order_and_length(
     assert segment.sampling_rate_hz == 100.0
     assert (segment.source, segment.arrived_ns, segment.sequence) == ("test", 7, 8)
     assert segment.record_bytes == length
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("encoding", ["STEIM1", "STEIM2"])
+@pytest.mark.parametrize("station", ["RJOB", "A-1"])
+def test_frames_that_contradict_themselves_are_damaged(encoding: str, order: str, station: str) -> None:
+    samples = np.random.default_rng(1).integers(-90, 90, 150).cumsum().astype(np.int32)
+    record = written(samples, encoding, order, station=station)
+    last_at = FIRST_FRAME_AT + 8
+    assert struct.unpack_from(order + "i", record, last_at) == (samples[-1],)
+    # One bit of a difference, somewhere behind; of the last sample itself; and a datalogger that leaves that out.
+    for place in (FIRST_FRAME_AT + 4 * 6, FIRST_FRAME_AT + 4 * 12 + 1, last_at + 1):
+        damaged = bytearray(record)
+        damaged[place] ^= 1
+        bad = refused(bytes(damaged))
+        assert (bad.reason, bad.stream) == ("integrity", f"FDSN:BW_{station}__E_H_Z")
+    bare = bytearray(record)
+    struct.pack_into("i", bare, last_at, 0)
+    np.testing.assert_array_equal(accepted(bytes(bare)).samples, samples)
+    with ThreadPoolExecutor(1) as threads:
+        assert threads.submit(refused, bytes(damaged)).result().reason == "integrity"
+    np.testing.assert_array_equal(accepted(record).samples, samples)
 
 
 def test_samples_are_a_copy_that_cannot_be_written() -> None:
@@ -200,7 +226,7 @@ def test_obspys_files_give_the_same_as_obspy(path: Path, capfd: pytest.CaptureFi
     for record in records(path):
         item = decode(record, "test")
         if isinstance(item, BadRecord):
-            assert item.reason in {"decode", "log", "empty", "rate", "stream", "encoding", "nonfinite"}
+            assert item.reason in REASONS
             assert item.detail
             continue
         trace = read_by_obspy(record)
@@ -225,7 +251,7 @@ REFUSED = {
     "brokenlastrecord.mseed": {"decode"},
     "single_record_plus_noise_record.mseed": {"decode"},
     "corrupt_one_extra_byte_at_end.mseed": {"decode"},
-    "infinite-loop.mseed": {"decode"},
+    "infinite-loop.mseed": {"decode", "integrity"},
     # ObsPy reads these, libmseed does not: 10000 tenths of a millisecond, and no blockette 1000.
     "microsecond_wrap.mseed": {"decode"},
     "mseed_no_blkt_1000.mseed": {"decode"},

@@ -73,7 +73,7 @@ __all__ = [
 ]
 
 DEVICES = Path("/dev")
-_STATION_PATTERN = re.compile(r"[A-Z0-9]{1,8}\.[A-Z0-9]{1,8}")
+_STATION_PATTERN = re.compile(r"[A-Z0-9-]{1,8}\.[A-Z0-9-]{1,8}")
 
 
 class BufferConfig(Model):

@@ -118,6 +118,7 @@ class FileSource:
                         f"{path}: byte {index.offsets[entry]}: {item.detail}",
                         item.stream,
                         length,
+                        str(path),
                     )
                     emit(item)
                 else:
@@ -175,13 +176,14 @@ class _Index:
             with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
                 self._scan(number, path, content, emit, extent)
         except OSError as error:
-            emit(BadRecord(FileSource.name, "not_miniseed", f"{path}: byte 0: {error}"))
+            emit(BadRecord(FileSource.name, "not_miniseed", f"{path}: byte 0: {error}", file=str(path)))
 
     def _scan(self, number: int, path: Path, content: mmap.mmap, emit: Emit, extent: Extent | None) -> None:
         for offset, found in _headers(content, extent):
             if isinstance(found, str):
                 reason = "not_miniseed" if offset == 0 else "decode"
-                emit(BadRecord(FileSource.name, reason, f"{path}: byte {offset}: {found}"))
+                detail = f"{path}: byte {offset}: {found}"
+                emit(BadRecord(FileSource.name, reason, detail, file=str(path)))
             elif self._wanted is None or self._wanted(path, found):
                 self.files.append(number)
                 self.offsets.append(offset)

@@ -3,14 +3,19 @@
 Versions 2 and 3, Steim 1 and 2, 16- and 32-bit integers, 32- and 64-bit floats, both byte orders, any record length. Whatever the
 bytes are, the answer is a segment or a :class:`~xiaod.records.BadRecord` with the reason; nothing is raised.
 
+Steim frames hold the last sample twice: as the sum of all differences, and as it is. A record in which the two are not the same is
+damaged, and every sample behind the damage may be wrong by any amount: it is refused (``integrity``). Where the latter is zero the
+datalogger has left it out, and the record is used. Source: SEED Reference Manual 2.4, appendix B.
+
 >>> decode(b"not a record", source="example").reason
 'decode'
 """
 
+import re
 from functools import lru_cache
 
 import numpy as np
-from pymseed import MS3Record, PymseedError, clibmseed, ffi
+from pymseed import MS3Record, PymseedError, clibmseed, ffi, get_error_messages
 
 from xiaod.records import BadRecord, Channel, Segment
 
@@ -18,6 +23,10 @@ NUMERIC_TYPES = frozenset({"i", "f", "d"})
 """libmseed's sample types that are numbers: int32, float32, float64."""
 SANE_RATES_HZ = (1e-6, 1e6)
 """Rates beyond are damage, and would make times that no integer holds."""
+_CODE = re.compile(r"[A-Za-z0-9-]*")
+_INTEGRITY = re.compile(
+    r"integrity check for Steim[12] failed, Last sample=(?P<summed>-?\d+), Xn=(?P<stored>-?\d+)"
+)
 MAX_SAMPLES = 1_000_000
 """More in one record is taken for damage."""
 
@@ -36,33 +45,52 @@ def decode(
     size = len(record)
     try:
         parsed = MS3Record.parse(record)
-        if parsed.reclen != size:
-            return BadRecord(
-                source, "decode", f"{size} bytes, the header says {parsed.reclen}", parsed.sourceid, size
-            )
-        stream = parsed.sourceid
-        channel = channel_of(stream)
-        rate_hz = float(parsed.samprate)
-        if parsed.samplecnt == 0:
-            return BadRecord(source, "empty", "record without samples", stream, size)
-        if not 0 < parsed.samplecnt <= MAX_SAMPLES:
-            return BadRecord(source, "decode", f"claims {parsed.samplecnt} samples", stream, size)
-        if parsed.encoding == 0:
-            return BadRecord(source, "log", "text, not samples", stream, size)
-        if not SANE_RATES_HZ[0] <= rate_hz <= SANE_RATES_HZ[1]:
-            return BadRecord(source, "rate", f"sampling rate {rate_hz:g}", stream, size)
-        parsed.unpack_data()
-        if parsed.sampletype not in NUMERIC_TYPES:
-            return BadRecord(source, "encoding", f"encoding {parsed.encoding} is not numbers", stream, size)
-        samples = parsed.np_datasamples.copy()
+        stream, channel = parsed.sourceid, channel_of(parsed.sourceid)
+        problem = _wrong_header(parsed, size)
+        if problem is None:
+            parsed.unpack_data()
+            problem = _wrong_samples(parsed)
     except (PymseedError, ValueError, OverflowError, RuntimeError) as error:
         return BadRecord(source, "decode", str(error)[:200], "", size)
+    if problem is not None:
+        return BadRecord(source, *problem, stream, size)
     if channel is None:
         return BadRecord(source, "stream", f"{stream!r} is not NET_STA_LOC_CHA", stream, size)
-    if samples.dtype.kind == "f" and not np.isfinite(samples).all():
-        return BadRecord(source, "nonfinite", "samples that are no numbers", stream, size)
+    samples = parsed.np_datasamples.copy()
     samples.flags.writeable = False
+    rate_hz = float(parsed.samprate)
     return Segment(channel, parsed.starttime, rate_hz, samples, source, arrived_ns, sequence, size)
+
+
+def _wrong_header(parsed: MS3Record, size: int) -> tuple[str, str] | None:
+    """Reason and detail, when the header of a record of this size makes it useless."""
+    if parsed.reclen != size:
+        return "decode", f"{size} bytes, the header says {parsed.reclen}"
+    if parsed.samplecnt == 0:
+        return "empty", "record without samples"
+    if not 0 < parsed.samplecnt <= MAX_SAMPLES:
+        return "decode", f"claims {parsed.samplecnt} samples"
+    if parsed.encoding == 0:
+        return "log", "text, not samples"
+    if not SANE_RATES_HZ[0] <= float(parsed.samprate) <= SANE_RATES_HZ[1]:
+        return "rate", f"sampling rate {parsed.samprate:g}"
+    return None
+
+
+def _wrong_samples(parsed: MS3Record) -> tuple[str, str] | None:
+    """Reason and detail, when the samples that have just been unpacked in this thread are useless."""
+    if parsed.sampletype not in NUMERIC_TYPES:
+        return "encoding", f"encoding {parsed.encoding} is not numbers"
+    for message in get_error_messages():
+        found = _INTEGRITY.search(message)
+        if found is not None and int(found["stored"]):
+            return (
+                "integrity",
+                f"damaged: its samples end with {found['summed']}, its frames say {found['stored']}",
+            )
+    if parsed.sampletype != "i" and not np.isfinite(parsed.np_datasamples).all():
+        return "nonfinite", "samples that are no numbers"
+    return None
 
 
 def record_length(head: bytes) -> int:
@@ -79,16 +107,20 @@ def record_length(head: bytes) -> int:
 
 @lru_cache(maxsize=16_384)
 def channel_of(source_id: str) -> Channel | None:
-    """``FDSN:NET_STA_LOC_B_S_C`` as a channel; None when it is not of that form or a code is odd."""
+    """``FDSN:NET_STA_LOC_B_S_C`` as a channel; None when it is not of that form or a code is odd.
+
+    Network, station and location may have dashes (FDSN Source Identifiers 1.0).
+
+    >>> channel_of("FDSN:XX_AB-1__E_H_Z")
+    Channel(network='XX', station='AB-1', location='', channel='EHZ')
+    """
     parts = source_id.removeprefix("FDSN:").split("_")
     if len(parts) != 6:
         return None
     network, station, location, band, instrument, component = parts
-    codes = (network, station, location, band + instrument + component)
-    if (
-        not station
-        or not component
-        or not all(code.isascii() and (code.isalnum() or not code or code == "--") for code in codes)
-    ):
+    channel = band + instrument + component
+    if not (station and component and channel.isascii() and channel.isalnum()):
         return None
-    return Channel(network, station, "" if location == "--" else location, codes[3])
+    if not all(_CODE.fullmatch(code) for code in (network, station, location)):
+        return None
+    return Channel(network, station, "" if location == "--" else location, channel)
