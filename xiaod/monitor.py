@@ -149,7 +149,7 @@ def _phase(phase: str, view: PhaseView | None, condition: Condition, newest: int
     return PhaseStatus(
         phase,
         None if view is None else view.threshold,
-        None if view is None or view.threshold is None else view.highest,
+        None if view is None or view.threshold is None else view.highest_at(newest),
         explain(condition, phase, view, newest),
     )
 

@@ -104,6 +104,8 @@ class Candidate:
     """Index into :data:`PHASES`."""
     peak: int
     """Sample of the window."""
+    probability: float
+    """At which it was noticed."""
 
 
 class _Merger:
@@ -198,7 +200,7 @@ class InstrumentPicker:
                     if not self._is_reported(phase, index, REACH):
                         self.views[phase].decided(Outcome.MERGED, index, float(curve[peak]))
                     continue
-                found.append(Candidate(window, phase, peak + left_out))
+                found.append(Candidate(window, phase, peak + left_out, float(curve[peak])))
         return sorted(found, key=lambda candidate: candidate.peak)
 
     def decide(self, candidate: Candidate, annotate: Annotate) -> Pick | None:
@@ -226,7 +228,7 @@ class InstrumentPicker:
                 break
         index = window.index + peak - before
         outcome = self._outcome(candidate, float(curve[peak]), index, peak - before)
-        self.views[phase].decided(outcome, index, float(curve[peak]))
+        self.views[phase].decided(outcome, index, float(curve[peak]), candidate.probability)
         if outcome is not Outcome.PICKED:
             return None
         self._reported.add(phase, index)

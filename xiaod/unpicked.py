@@ -1,7 +1,9 @@
 """Why no pick came out of an instrument: what its data are like, and what was seen of each phase of late.
 
 In: what a picker tells a :class:`PhaseView` at each look (two comparisons), and the :class:`Condition` of the data. Out: a :class:`Reason`
-for each phase, the first that holds: no data, stale, refused, gap, window not full yet, then what the picker decided last.
+for each phase, the first that holds: no data, stale, refused, gap, window not full yet, then what the picker decided of late: a pick, the
+same onset as one, one behind the beginning of the data, one below the threshold. What is said of the threshold never contradicts the
+highest probability that stands beside it.
 
 >>> view = PhaseView()
 >>> view.saw(index=100_000, threshold=0.3, probability=0.12)
@@ -24,15 +26,15 @@ RECENT_S = 60.0
 
 
 class Outcome(Enum):
-    """What a picker decided of an onset."""
+    """What a picker decided of an onset; the first of several is the reason."""
 
     PICKED = "picked"
-    BELOW = "below_threshold"
-    """It was noticed, looked at again, and did not reach the threshold."""
     MERGED = "refractory"
     """Closer than ``min_separation_s`` to a pick of the same phase: the same onset."""
     SETTLING = "settling"
     """Closer than ``settle_s`` behind the beginning of the data."""
+    BELOW = "below_threshold"
+    """It was noticed, looked at again, and did not reach the threshold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,17 +45,21 @@ class Decision:
     index: int
     """Grid index of the onset."""
     probability: float
+    """What decided: that of the windows that are placed by the onset, where it was looked at again."""
+    noticed: float
+    """That at which it was noticed."""
 
 
 class PhaseView:
     """What was seen of one phase at one instrument; filled by its picker."""
 
-    __slots__ = ("_before", "_half", "_now", "decision", "threshold")
+    __slots__ = ("_before", "_decisions", "_half", "_now", "decision", "threshold")
 
     def __init__(self) -> None:
         self.threshold: float | None = None
         """The one in force at the last look; None before the first."""
         self.decision: Decision | None = None
+        self._decisions: dict[Outcome, Decision] = {}
         self._half = -1
         self._now = 0.0
         self._before = 0.0
@@ -68,14 +74,38 @@ class PhaseView:
             self._now = probability
         self.threshold = threshold
 
-    def decided(self, outcome: Outcome, index: int, probability: float) -> None:
-        """An onset was decided."""
-        self.decision = Decision(outcome, index, probability)
+    def decided(self, outcome: Outcome, index: int, probability: float, noticed: float | None = None) -> None:
+        """An onset was decided; ``noticed`` is the probability before it was looked at again."""
+        decision = Decision(outcome, index, probability, probability if noticed is None else noticed)
+        self.decision = decision
+        kept = self._decisions.get(outcome)
+        if (
+            outcome is not Outcome.BELOW
+            or kept is None
+            or not _is_recent(kept, index)
+            or decision.noticed >= kept.noticed
+        ):
+            self._decisions[outcome] = decision
+
+    def telling(self, newest: int) -> Decision | None:
+        """The decision of late that is the reason, or one that the highest probability is still of; None when nothing was decided."""
+        made = [self._decisions[outcome] for outcome in Outcome if outcome in self._decisions]
+        recent = [decision for decision in made if _is_recent(decision, newest)]
+        if self.threshold is None or self.highest_at(newest) < self.threshold:
+            return recent[0] if recent else None
+        # One below the threshold is no reason beside a probability above it that was another onset's.
+        reasons = [one for one in (recent or made) if max(one.noticed, one.probability) >= self.threshold]
+        return reasons[0] if reasons else None
 
     @property
     def highest(self) -> float:
-        """Highest probability of late: of the last 30 to 60 s of data."""
+        """Highest probability of late: of the last 30 to 60 s of what was looked at."""
         return max(self._now, self._before)
+
+    def highest_at(self, newest: int) -> float:
+        """The same of the last 30 to 60 s of data, up to a grid index."""
+        passed = newest // samples_from_s(HALF_S) - self._half
+        return 0.0 if passed > 1 else self._now if passed == 1 else self.highest
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,13 +160,22 @@ def explain(condition: Condition, phase: str, view: PhaseView | None, newest: in
         return reason
     if view is None or view.threshold is None:
         return Reason("filling", "the first window has not been looked at yet")
-    decision = view.decision
-    if decision is not None and abs(newest - decision.index) <= samples_from_s(RECENT_S):
+    if (decision := view.telling(newest)) is not None:
         return _of_the_decision(decision, phase, view.threshold)
+    highest = view.highest_at(newest)
+    if highest >= view.threshold:
+        # A pick of an earlier run, or an onset whose highest point has not come yet.
+        return Reason(
+            Outcome.MERGED.value, f"same onset as a pick before, or still looked at: {highest:.2f} of late"
+        )
     return Reason(
         Outcome.BELOW.value,
-        f"below threshold: at most {view.highest:.2f} of late, {view.threshold:.2f} is needed",
+        f"below threshold: at most {highest:.2f} of late, {view.threshold:.2f} is needed",
     )
+
+
+def _is_recent(decision: Decision, newest: int) -> bool:
+    return abs(newest - decision.index) <= samples_from_s(RECENT_S)
 
 
 def _of_the_data(condition: Condition) -> Reason | None:
@@ -166,8 +205,13 @@ def _of_the_decision(decision: Decision, phase: str, threshold: float) -> Reason
     onset = f"{phase} at {time} with {decision.probability:.2f}"
     text = {
         Outcome.PICKED: f"picked: {onset}",
-        Outcome.BELOW: f"below threshold: {onset}, {threshold:.2f} is needed",
+        Outcome.BELOW: f"below threshold: {phase} at {time} with {_looks(decision)}, {threshold:.2f} is needed",
         Outcome.MERGED: f"same onset as the pick before: {onset}",
         Outcome.SETTLING: f"too close behind the beginning of the data: {onset}",
     }[decision.outcome]
     return Reason(decision.outcome.value, text)
+
+
+def _looks(decision: Decision) -> str:
+    first, again = f"{decision.noticed:.2f}", f"{decision.probability:.2f}"
+    return again if first == again else f"{first} at first and {again} when looked at again"

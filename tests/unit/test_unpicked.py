@@ -1,17 +1,22 @@
 """Why no pick came: each reason, from the pickers themselves and from the state of the data."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import example, given
+from hypothesis import settings as settings_of_hypothesis
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from tests.conftest import Recording
+from tests.unit.test_store import EXAMPLE
 from xiaod.buffer import BufferSettings, InstrumentBuffer
 from xiaod.picker import InstrumentPicker, PickerSettings
-from xiaod.records import Instrument, Probabilities, Window
+from xiaod.records import Channel, Instrument, Probabilities, Window
 from xiaod.streampicker import StreamPicker
-from xiaod.unpicked import Condition, Outcome, PhaseView, explain
+from xiaod.unpicked import Condition, Outcome, PhaseView, Reason, explain
 
 A = Instrument("XX", "A", "", "HH")
 
@@ -41,6 +46,59 @@ def look(picker: InstrumentPicker, *onsets: tuple[float, float], stop: int = 140
         for candidate in picker.look(Probabilities(window, annotate(samples[None])[0])):
             made += picker.decide(candidate, annotate) is not None
     return made
+
+
+@settings_of_hypothesis(max_examples=25, deadline=None)
+@given(
+    onsets=st.lists(
+        st.tuples(st.integers(300, 9000), st.floats(0.05, 0.99), st.floats(0.05, 0.99)),
+        min_size=1,
+        max_size=6,
+    ),
+    known=st.booleans(),
+)
+@example(onsets=[(900, 0.99, 0.99), (2500, 0.55, 0.09)], known=False)
+@example(onsets=[(900, 0.99, 0.09)], known=False)
+@example(onsets=[(900, 0.99, 0.99)], known=True)
+@example(onsets=[(900, 0.95, 0.95), (2900, 0.5, 0.5)], known=True)
+def test_the_reason_never_contradicts_the_highest_probability(
+    onsets: list[tuple[int, float, float]], known: bool
+) -> None:
+    """What is noticed on the grid may be something else when it is looked at again, and may have been picked by an earlier run."""
+
+    def curves(windows: NDArray[np.float32], again: bool) -> NDArray[np.float32]:
+        told = [(onset, second if again else first) for onset, first, second in onsets]
+        return np.stack([np.minimum(bumps(one[0], *told), 1) for one in windows])
+
+    threshold = 0.7
+    before = [
+        replace(EXAMPLE, channel=Channel("XX", "A", "", "HHZ"), phase="P", time_ns=onsets[0][0] * 10**7)
+    ]
+    picker = InstrumentPicker(settings(threshold), before if known else [])
+    for index in range(0, 12_000, 50):
+        samples = np.tile(np.arange(index, index + 1000, dtype=np.float32), (3, 1))
+        window = Window(A, index, 0, samples, "ZNE", fresh=index == 0)
+        for candidate in picker.look(Probabilities(window, curves(samples[None], again=False)[0])):
+            picker.decide(candidate, lambda windows: curves(windows, again=True))
+        view = picker.views[0]
+        reason = explain(condition(), "P", view, window.stop)
+        if reason.code == "below_threshold":
+            *told, needed = map(float, re.findall(r"(?<![\d:.])[01]\.\d\d(?!\d)", reason.text))
+            assert needed == threshold
+            assert view.highest < threshold or (
+                max(told) >= threshold and "when looked at again" in reason.text
+            )
+
+
+def test_a_pick_of_the_last_minute_is_the_reason_though_something_weaker_came_after_it() -> None:
+    view = PhaseView()
+    view.saw(2000, 0.7, 0.99)
+    view.decided(Outcome.PICKED, 1900, 0.99)
+    view.decided(Outcome.BELOW, 1950, 0.09, noticed=0.5)
+    assert explain(condition(), "P", view, 2000) == Reason(
+        "picked", "picked: P at 1970-01-01T00:00:19.00Z with 0.99"
+    )
+    assert explain(condition(), "P", view, 7940).code == "below_threshold"
 
 
 def condition(**changes: object) -> Condition:
