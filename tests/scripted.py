@@ -18,6 +18,8 @@ class Scripted:
     ) -> None:
         self.commands: list[bytes] = []
         self.connections = 0
+        self.held = b""
+        """Packets for who asks for what is there already (ENDFETCH)."""
         self._then = then
         self._answers = {
             b"HELLO": b"SeedLink v3.1 (scripted) :: SLPROTO:3.1\r\ntest\r\n",
@@ -61,6 +63,10 @@ class Scripted:
                     if word == b"END":
                         self._then(sock)
                         continue
+                    if word == b"ENDFETCH":
+                        sock.sendall(self.held + b"END")
+                        sock.close()
+                        return
                     # What is told of a whole command counts more than what is told of its first word.
                     whole = command.strip() in self._answers
                     answer = self._answers.get(command.strip() if whole else word, b"OK\r\n")

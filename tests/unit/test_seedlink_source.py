@@ -416,6 +416,135 @@ def test_what_is_listed_later_is_expected_later_without_a_new_connection(frames:
             assert "new streams: BW.WETR" in run.wait_for("disconnected")[0].detail
 
 
+def test_patterns_that_bring_nothing_are_named_after_a_while(
+    frames: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("xiaod.sources.seedlink.UNSERVED_S", 0.5)
+    streams = ["BW.RJOB..EHE", "BW.RJOB..?HZ", "BW.R*.*.BH?"]
+    with (
+        Scripted(lambda sock: sock.sendall(frames[0]), {b"INFO": listing("RJOB")}) as server,
+        Run(source(server.port, streams=streams)) as run,
+    ):
+        said = run.wait_for("streaming", 2)[1]
+        wait_until(lambda: server.commands, "nothing more")
+    assert [str(channel) for channel in said.channels] == ["BW.RJOB..EHZ"]
+    first, second = said.detail.split("; of ")
+    assert first.startswith(
+        "nothing has come in 0 s of BW.RJOB..?HZ (asked for as ?HZ.D), though the server lists BW.RJOB..EHZ: "
+    )
+    assert second == "BW.R*.*.BH? (asked for as BH?.D), and the server does not list it: see xiaod stations"
+    assert len(run.changes("streaming")) == 2
+
+
+def test_a_shard_says_nothing_of_patterns_of_others(
+    event: tuple[Path, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("xiaod.sources.seedlink.UNSERVED_S", 0.0)
+    names = [f"RJ00{number}" for number in range(6)]
+    elsewhere = [name for name in names if shard_of("BW", name, 2) == 1]
+    config = ReplayConfig(inputs=(event[0],), port=0, speed="max", copies=6)
+    with Server(config) as server:
+        streams = [f"BW.{name}.*.EH?" for name in names]
+        with Run(source(server.port, Shard(0, 2), streams=streams)) as run:
+            wait_until(lambda: len(run.segments) >= (6 - len(elsewhere)) * event[1], "all records")
+        assert elsewhere
+        assert not any(name in change.detail for change in run.changes("streaming") for name in elsewhere)
+
+
+def asked_from_s(server: Scripted, station: bytes) -> list[float]:
+    """Times from which a station was asked for."""
+    at = [index for index, line in enumerate(server.commands) if line == b"STATION  %s BW" % station]
+    begun = [server.commands[index + 2] for index in at]
+    return [
+        calendar.timegm(time.strptime(line.decode(), "TIME %Y,%m,%d,%H,%M,%S"))
+        for line in begun
+        if line.startswith(b"TIME")
+    ]
+
+
+def test_new_stations_are_asked_for_since_the_last_look(frames: list[bytes]) -> None:
+    begun_s = time.time()
+    with (
+        Scripted(lambda sock: sock.sendall(frames[0]), {b"INFO": listing("RJOB")}) as server,
+        Run(source(server.port, streams=["BW.*.*.EH?"], discover_s=0.2)) as run,
+    ):
+        wait_until(lambda: server.commands.count(b"INFO STREAMS") >= 2, "a look")
+        last_look_s = time.time()
+        server._answers[b"INFO"] = listing("RJOB", "ROTZ")
+        assert "new streams: BW.ROTZ" in run.wait_for("disconnected")[0].detail
+        run.wait_for("streaming", 2)
+    [asked_s] = asked_from_s(server, b"ROTZ")
+    # A list is a minute behind what is in it.
+    assert begun_s - 61 <= asked_s <= last_look_s + 1 - 60
+
+
+def test_who_has_sent_nothing_is_asked_for_since_the_first_time(frames: list[bytes]) -> None:
+    begun_s = time.time()
+    with (
+        Scripted(lambda sock: sock.close()) as server,
+        Run(source(server.port, streams=["BW.RJOB..EH?", "BW.ROTZ..EH?"])) as run,
+    ):
+        run.wait_for("disconnected")
+        first_s = time.time()
+        run.wait_for("streaming", 4)
+    assert server.commands[server.commands.index(b"STATION  ROTZ BW") + 2] == b"DATA"
+    times_s = asked_from_s(server, b"ROTZ")
+    assert len(set(times_s)) == 1
+    assert begun_s - 1 <= times_s[0] <= first_s
+
+
+def test_what_a_ringserver_holds_of_new_stations_is_fetched_first(frames: list[bytes]) -> None:
+    other = [frame.replace(b"RJOB ", b"ROTZ ", 1) for frame in frames]
+    hello = b"SeedLink v3.1 (RingServer) :: SLPROTO:3.1\r\ntest\r\n"
+    answers = {b"HELLO": hello, b"INFO": listing("RJOB")}
+    with (
+        Scripted(lambda sock: sock.sendall(frames[4]), answers) as server,
+        Run(source(server.port, streams=["BW.*.*.EH?"], discover_s=0.2)) as run,
+    ):
+        wait_until(lambda: run.segments, "a packet")
+        # The last of these has a number beyond that of the last packet: it comes with the others.
+        server.held = b"".join([*other[:4], other[6]])
+        server._answers[b"INFO"] = listing("RJOB", "ROTZ")
+        run.wait_for("streaming", 2)
+        found = [one for one in run.segments if one.channel.station == "ROTZ"]
+    assert [segment.sequence for segment in found] == [1, 2, 3, 4]
+    fetch = server.commands.index(b"ENDFETCH")
+    assert [line.split()[0] for line in server.commands[fetch - 4 : fetch]] == [
+        b"HELLO",
+        b"STATION",
+        b"SELECT",
+        b"TIME",
+    ]
+    # All go on behind the last packet of the connection, not of what has been fetched.
+    begun = [line for line in server.commands[fetch:] if line.startswith(b"DATA")][:2]
+    assert [line.split()[1] for line in begun] == [b"000006", b"000006"]
+
+
+def test_a_station_that_is_refused_is_asked_for_again(tmp_path: Path) -> None:
+    path = tmp_path / "event.mseed"
+    begin_s = time.time() - obspy.read()[0].stats.starttime.timestamp
+    write_event(path, shift_s=round(begin_s) - 15)
+    config = ReplayConfig(
+        inputs=(path,), port=0, speed=10.0, copies=2, faults=Faults(refuse_stations=("BW_RJ001",))
+    )
+    streams = ["BW.RJ000..EH?", "BW.RJ001..EH?"]
+    with Server(config) as server, Run(source(server.port, streams=streams, discover_s=0.2)) as run:
+        [streaming] = run.wait_for("streaming")
+        refused_ns = time.time_ns()
+        assert "refused: BW.RJ001" in streaming.detail
+        wait_until(lambda: any(one.next_ns > refused_ns + 10**10 for one in run.segments), "packets")
+        assert {one.channel.station for one in run.segments} == {"RJ000"}
+        server.set_faults(Faults())
+        assert "accepted now: BW.RJ001" in run.wait_for("disconnected")[0].detail
+        wait_until(lambda: server.played, "the end")
+
+        def starts(station: str) -> set[tuple[str, int]]:
+            found = [one for one in run.segments if one.channel.station == station]
+            return {(one.channel.channel, one.start_ns) for one in found if one.next_ns > refused_ns}
+
+        wait_until(lambda: starts("RJ001") == starts("RJ000"), "all since it was refused")
+
+
 @pytest.mark.parametrize(
     ("refused", "asked", "lost"),
     [

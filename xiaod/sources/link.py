@@ -117,10 +117,25 @@ class Link(SeedLinkConnection):  # type: ignore[misc]  # ObsPy is not typed
         Raises:
             LinkError: when the server accepts none of them.
         """
+        self._start(b"END", subscriptions, positions, begin_ns)
+
+    def fetch(
+        self, subscriptions: Sequence[Subscription], positions: Mapping[tuple[str, str], Position]
+    ) -> None:
+        """The same for what the server has now: then it says so, see :meth:`frames` (SeedLink 3, ENDFETCH)."""
+        self._start(b"ENDFETCH", subscriptions, positions, None)
+
+    def _start(
+        self,
+        command: bytes,
+        subscriptions: Sequence[Subscription],
+        positions: Mapping[tuple[str, str], Position],
+        begin_ns: int | None,
+    ) -> None:
         self.negotiate(subscriptions, positions, begin_ns)
         if len(self.refused) == len(subscriptions):
             raise LinkError("no stations accepted")
-        self.send_data(b"END\r", self.sladdr, 0)
+        self.send_data(command + b"\r", self.sladdr, 0)
 
     def negotiate(
         self,
@@ -134,23 +149,20 @@ class Link(SeedLinkConnection):  # type: ignore[misc]  # ObsPy is not typed
                 f"SeedLink {self.server_version} knows one station only; a server of version 3 is needed"
             )
         for item in subscriptions:
-            name = f"{item.network}.{item.station}"
-            position = positions.get(
-                (item.network, item.station), None if begin_ns is None else (None, begin_ns)
-            )
+            position = positions.get(item.place, None if begin_ns is None else (None, begin_ns))
             # The blanks are ObsPy's: servers are used to them.
             taken = self._command(f"STATION  {item.station} {item.network}") and sum(
                 self._command(f"SELECT {selector}") for selector in item.selectors
             )
             if not taken:
-                self.refused.append(name)
+                self.refused.append(item.name)
                 continue
             if position is not None:
                 if self._resumed(position):
                     continue
-                self.not_resumed.append(name)
+                self.not_resumed.append(item.name)
             if not self._command("DATA"):
-                self.refused.append(name)
+                self.refused.append(item.name)
 
     def _resumed(self, position: Position) -> bool:
         """Whether the server goes on behind a packet, or begins at a time (SeedLink 3, DATA and TIME)."""
@@ -209,7 +221,8 @@ class Link(SeedLinkConnection):  # type: ignore[misc]  # ObsPy is not typed
         """Frames that have come, after waiting for at most ``wait_s`` for the first bytes.
 
         Raises:
-            LinkError: when the server has closed the connection, ended the data, or sends something else.
+            EndOfDataError: when the server has sent all that it was asked for.
+            LinkError: when the server has closed the connection, or sends something else.
             Stopped: when a stop was asked for.
         """
         heard = self._fill(wait_s)

@@ -34,6 +34,8 @@ class Offer:
     """Whether it tells anything."""
     remark: str = ""
     """What of its answer could not be used."""
+    asked_ns: int = 0
+    """Host time when it was asked."""
 
     def plan(self, patterns: Collection[str], known: Collection[Station]) -> tuple[Subscription, ...]:
         """What to ask for: of what is listed, of what has sent something before, and where nothing is told by the patterns as they are."""
@@ -89,16 +91,16 @@ class Offers:
             UnreachableError: when nobody answers.
         """
         config = self._config
-        begun_s = time.monotonic()
+        begun_s, begun_ns = time.monotonic(), time.time_ns()
         try:
             info = discover(config.server, config.connect_timeout_s, self._stop, self._is_wanted)
         except UnreachableError:
             raise
         except DiscoveryError as error:
-            offer = Offer(told=False, remark=f"streams not listed: {error}")
+            offer = Offer(told=False, remark=f"streams not listed: {error}", asked_ns=begun_ns)
         else:
             channels = tuple(item.channel for item in info.streams)
-            offer = Offer(channels, info.stations, remark="; ".join(info.remarks))
+            offer = Offer(channels, info.stations, remark="; ".join(info.remarks), asked_ns=begun_ns)
         self._asked_s = time.monotonic()
         self._took_s = self._asked_s - begun_s
         self._last = offer

@@ -38,6 +38,16 @@ class Subscription:
     station: str
     selectors: tuple[str, ...]
 
+    @property
+    def place(self) -> tuple[str, str]:
+        """Network and station."""
+        return self.network, self.station
+
+    @property
+    def name(self) -> str:
+        """``NET.STA``."""
+        return f"{self.network}.{self.station}"
+
 
 def matches(channel: Channel, patterns: Iterable[str]) -> bool:
     """Whether any pattern matches; an empty location is matched by ``*``, ``--`` and nothing."""
@@ -116,6 +126,25 @@ def plan(
 def is_wild(subscription: Subscription) -> bool:
     """Whether more than one station may be meant."""
     return _WILDCARD.search(subscription.network + subscription.station) is not None
+
+
+def selector_of(pattern: str) -> str:
+    """How the channels of a pattern are asked for.
+
+    >>> selector_of("BW.RJOB.00.EH[ZNE]")
+    '00EH?.D'
+    """
+    _, _, location, channel_code = pattern.split(".")
+    return _selector(location, channel_code)
+
+
+def means(pattern: str, subscription: Subscription) -> bool:
+    """Whether a subscription is made for a pattern, too."""
+    network, station, *_ = pattern.split(".")
+    own = _CLASS.sub("?", network), _CLASS.sub("?", station)
+    return subscription.place == own or (
+        fnmatchcase(subscription.network, network) and fnmatchcase(subscription.station, station)
+    )
 
 
 def needs_listing(patterns: Iterable[str]) -> bool:

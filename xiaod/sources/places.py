@@ -16,7 +16,8 @@ stations together begins a resumed subscription at the newest valid number, so i
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from xiaod.records import Positions
@@ -61,6 +62,15 @@ class Places:
         """When the newest packet came that has been picked for good."""
         self._last: Place | None = None
         """The last packet of all that came, on the newest connection that brought any."""
+
+    @contextmanager
+    def apart(self) -> Iterator[Place | None]:
+        """Packets that come meanwhile come on a connection of their own: gives the last packet of the other, which stays that."""
+        last = self._last
+        try:
+            yield last
+        finally:
+            self._last = last
 
     def newest(self) -> dict[Station, Place]:
         """Last packet of each station that was handed on."""

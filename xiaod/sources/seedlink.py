@@ -22,7 +22,7 @@ used, and every change of the link. What it promises:
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from random import Random
 
@@ -33,19 +33,24 @@ from xiaod.records import BadRecord, Channel, LinkChange, LinkState, Positions, 
 from xiaod.shard import ALONE, Shard
 from xiaod.sources import Emit
 from xiaod.sources.discovery import DiscoveryError
-from xiaod.sources.framing import LinkError
-from xiaod.sources.link import SLICE_S, Link, Stopped
-from xiaod.sources.losses import Losses
+from xiaod.sources.framing import EndOfDataError, LinkError
+from xiaod.sources.link import SLICE_S, Link, Position, Stopped
+from xiaod.sources.losses import HALF_RANGE, SEQUENCE_MODULUS, Losses
 from xiaod.sources.miniseed import channel_of, decode
-from xiaod.sources.offered import Offers
-from xiaod.sources.patterns import Subscription, is_wild, matcher, needs_listing
-from xiaod.sources.places import Places
+from xiaod.sources.offered import FIRST_LOOK_S, Offer, Offers
+from xiaod.sources.patterns import Subscription, is_wild, matcher, matches, means, needs_listing, selector_of
+from xiaod.sources.places import Places, Station
+from xiaod.sources.refusals import Refusals
+from xiaod.sources.waits import Waits
 from xiaod.timebase import ns_from_iso, ns_from_s
 
 HEALTHY_S = 30.0
 """A link that has streamed for so long makes the next delay short again."""
 IDLE_S = 3600.0
 """A source whose stations are all with other shards looks again after so long, where ``discover_s`` does not say it."""
+UNSERVED_S = 600.0
+"""After so long without a packet of a pattern that is said."""
+SHOWN_PATTERNS = 5
 SHARED_NUMBERS = ("ringserver", "xiaod")
 """Servers, by their HELLO, that number the packets of all stations together."""
 
@@ -101,6 +106,12 @@ class SeedLinkSource:
         )
         """Which packets have come."""
         self._losses = Losses()
+        self._waits = Waits()
+        self._unserved: Sequence[str] = config.streams
+        """Patterns that have brought nothing, until that has been said."""
+        self._first_streaming_s: float | None = None
+        longest_s = config.discover_s or IDLE_S
+        self._refusals = Refusals(min(FIRST_LOOK_S, longest_s), longest_s)
         self._received = 0
         self._unselected = 0
         self._link: Link | None = None
@@ -170,18 +181,26 @@ class SeedLinkSource:
         if not subscriptions:
             self._idle(len(matching), emit)
             return
+        self._look(offer, subscriptions)
+        remarks = self._fetch(subscriptions, emit)
         link = self._link = Link(config.server, config.connect_timeout_s, self._stop)
         begun_s = time.monotonic()
         try:
             link.connect()
             self.places.shared = any(word in link.greeting.lower() for word in SHARED_NUMBERS)
             positions, skipped = self.places.asked(self._limit_ns())
+            asked_ns = time.time_ns()
             try:
+                if not (self.places.shared and positions):
+                    # Else the server would begin with all of them at the oldest time, should it not know the number.
+                    positions = {**self._since(), **positions}
                 link.subscribe(subscriptions, positions, self._begin_ns())
             except LinkError as error:
                 raise LinkError("; ".join(filter(None, (str(error), offer.remark)))) from error
+            self._waits.asked(asked_ns)
+            self._refusals.note([one.name for one in subscriptions], link.refused)
             selected = self._selected(offer.channels)
-            remarks = [offer.remark] if offer.remark else []
+            remarks += [offer.remark] if offer.remark else []
             remarks += [f"refused: {' '.join(link.refused)}"] if link.refused else []
             remarks += (
                 [f"not resumed, live from now: {' '.join(link.not_resumed)}"] if link.not_resumed else []
@@ -189,11 +208,93 @@ class SeedLinkSource:
             remarks += [f"skipped, older than max_catch_up_s: {' '.join(skipped)}"] if skipped else []
             emit(self._change("streaming", "; ".join(remarks), channels=selected))
             self._streaming_since_s = time.monotonic()
+            self._first_streaming_s = self._first_streaming_s or self._streaming_since_s
             self._losses.begins(self._streaming_since_s - begun_s)
             self._read(link, emit, _Asked(matching, known, selected))
         finally:
             self._link = None
             link.disconnect()
+
+    def _look(self, offer: Offer, subscriptions: Collection[Subscription]) -> None:
+        """Take note of stations that are asked for and have sent nothing."""
+        heard = self.positions()
+        silent = [one.place for one in subscriptions if one.place not in heard and not is_wild(one)]
+        self._waits.look(silent, offer.asked_ns)
+
+    def _since(self) -> dict[Station, Position]:
+        """Where to begin with stations that have sent nothing, and have been waited for."""
+        return {**self._waits.begins(self._limit_ns())} if self._begin_ns() is None else {}
+
+    def _fetch(self, subscriptions: Collection[Subscription], emit: Emit) -> list[str]:
+        """Take what a server that numbers all stations together has of those that have sent nothing yet.
+
+        It begins with all stations at one number, that of the last packet: what of them has come before that would not be sent.
+
+        Returns:
+            remarks.
+        """
+        since = self._since()
+        silent = [one for one in subscriptions if one.place in since]
+        with self.places.apart() as last:
+            if not silent or last is None or not self.places.shared:
+                return []
+            link = self._link = Link(self._config.server, self._config.connect_timeout_s, self._stop)
+            self._losses.begins(0.0)
+            try:
+                link.connect()
+                link.fetch(silent, since)
+                while time.monotonic() - link.heard_s < self._config.connect_timeout_s:
+                    for frame in link.frames(SLICE_S):
+                        if 0 < (frame.sequence - last[0]) % SEQUENCE_MODULUS < HALF_RANGE:
+                            # It comes again with those of the others.
+                            return []
+                        self._packet(frame.record, frame.sequence, emit)
+                return ["no end of what has come of new stations"]
+            except EndOfDataError:
+                return []
+            except (OSError, LinkError) as error:
+                return [f"what has come of new stations is not known: {error}"]
+            finally:
+                self._link = None
+                link.disconnect()
+
+    def _say_unserved(self, asked: "_Asked", emit: Emit) -> None:
+        """Say once which patterns bring nothing: some servers take selectors that they do not serve."""
+        unserved, self._unserved = self._unserved, []
+        complaints = []
+        for pattern in unserved:
+            meant = [one for one in asked.subscriptions if means(pattern, one)]
+            if meant and not any(map(self._holds, meant)):
+                # Other shards have all of it.
+                continue
+            listed = [str(channel) for channel in asked.listed if matches(channel, [pattern])]
+            complaints.append(
+                f"{pattern} (asked for as {selector_of(pattern)}), though the server lists {' '.join(listed[:3])}: "
+                "it may not serve such selectors, so name channels, or all of them (NET.STA.*.*)"
+                if listed
+                else f"{pattern} (asked for as {selector_of(pattern)}), and the server does not list it: see xiaod stations"
+            )
+        if complaints:
+            shown, more = complaints[:SHOWN_PATTERNS], len(complaints) - SHOWN_PATTERNS
+            text = f"nothing has come in {UNSERVED_S:.0f} s of {'; of '.join(shown)}"
+            text += f"; and of {more} more patterns" if more > 0 else ""
+            emit(self._change("streaming", text, channels=asked.listed))
+
+    def _ask_refused(self, names: Collection[str], asked: "_Asked") -> None:
+        """Connect anew when a station that was refused is accepted now."""
+        link = Link(self._config.server, self._config.connect_timeout_s, self._stop)
+        try:
+            link.connect()
+            again = [one for one in asked.subscriptions if one.name in names]
+            link.negotiate(again, {}, None)
+        except (OSError, LinkError):
+            # What flows is worth more than the question.
+            return
+        finally:
+            link.disconnect()
+        accepted = [one.name for one in again if one.name not in link.refused]
+        if accepted:
+            raise LinkError(f"refused before, accepted now: {' '.join(accepted[:5])}")
 
     def _selected(self, offered: Sequence[Channel]) -> tuple[Channel, ...]:
         return tuple(channel for channel in offered if self._wants(channel))
@@ -231,8 +332,18 @@ class SeedLinkSource:
             if config.keepalive_s and silent_s > config.keepalive_s and now_s - asked_s > config.keepalive_s:
                 asked_s = now_s
                 link.keep_alive()
-            if needs_listing(config.streams) and self._offers.look_is_due():
-                asked = self._look_for_more(asked, emit)
+            asked = self._see_to(asked, emit)
+
+    def _see_to(self, asked: "_Asked", emit: Emit) -> "_Asked":
+        """What is due now and then."""
+        if needs_listing(self._config.streams) and self._offers.look_is_due():
+            asked = self._look_for_more(asked, emit)
+        if names := self._refusals.due():
+            self._ask_refused(names, asked)
+        now_s = time.monotonic()
+        if self._unserved and now_s - (self._first_streaming_s or now_s) > UNSERVED_S:
+            self._say_unserved(asked, emit)
+        return asked
 
     def _missing(self, count: int, sequence: int, station: str = "") -> None:
         """Connect anew when packets are missing before one, which is not taken: then they come, and it comes again."""
@@ -255,6 +366,7 @@ class SeedLinkSource:
             wanted = self._wanted.get(channel)
             if wanted is None:
                 wanted = self._wanted[channel] = self._wants(channel)
+                self._unserved = [one for one in self._unserved if not matches(channel, [one])]
             if not wanted:
                 self._unselected += 1
                 return
@@ -277,11 +389,9 @@ class SeedLinkSource:
             return asked
         if not offer.told:
             return asked
-        more = [
-            f"{one.network}.{one.station}"
-            for one in offer.plan(self._config.streams, asked.known)
-            if one not in asked.subscriptions and self._holds(one)
-        ]
+        subscriptions = [one for one in offer.plan(self._config.streams, asked.known) if self._holds(one)]
+        self._look(offer, subscriptions)
+        more = [one.name for one in subscriptions if one not in asked.subscriptions]
         if more:
             raise LinkError(f"new streams: {' '.join(more[:5])}")
         selected = self._selected(offer.channels)

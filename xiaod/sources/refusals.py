@@ -1,0 +1,54 @@
+"""Stations that a server has refused, and when to ask for them again: a server that does not know a station today may have it tomorrow.
+
+While data flow nothing can be asked for, so the question is put on another connection, which asks for no data. Only when it is answered
+well the source connects anew. A server that accepts there and refuses again (there are limits for all stations together) is asked less
+and less often.
+
+>>> refusals = Refusals(first_s=0.0, longest_s=3600.0)
+>>> refusals.note(asked=["BW.RJOB", "BW.ROTZ"], refused=["BW.ROTZ"])
+>>> refusals.due()
+['BW.ROTZ']
+>>> refusals.note(asked=["BW.RJOB", "BW.ROTZ"], refused=[])
+>>> refusals.due()
+[]
+"""
+
+import time
+from collections.abc import Collection
+from dataclasses import dataclass
+
+
+@dataclass(slots=True)
+class _Refusal:
+    wait_s: float
+    next_s: float
+
+
+class Refusals:
+    """Stations, by their names ``NET.STA``."""
+
+    def __init__(self, first_s: float, longest_s: float) -> None:
+        """Ask again after ``first_s``, then after twice as long, up to ``longest_s``."""
+        self._first_s = first_s
+        self._longest_s = longest_s
+        self._refused: dict[str, _Refusal] = {}
+
+    def note(self, asked: Collection[str], refused: Collection[str]) -> None:
+        """What became of a subscription: all others have been accepted, or are not asked for any more."""
+        kept = {name: self._refused[name] for name in refused if name in asked and name in self._refused}
+        self._refused = kept
+        self._postpone(refused)
+
+    def due(self) -> list[str]:
+        """Those to ask for now; after that they have to wait again."""
+        now_s = time.monotonic()
+        names = [name for name, refusal in self._refused.items() if refusal.next_s <= now_s]
+        self._postpone(names)
+        return names
+
+    def _postpone(self, names: Collection[str]) -> None:
+        now_s = time.monotonic()
+        for name in names:
+            former = self._refused.get(name)
+            wait_s = self._first_s if former is None else min(2 * former.wait_s, self._longest_s)
+            self._refused[name] = _Refusal(wait_s, now_s + wait_s)
