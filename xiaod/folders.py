@@ -12,16 +12,23 @@ True
 import os
 from pathlib import Path
 
+PRIVATE = 0o750
+"""Permissions of a folder that only its owner and the group look into."""
 
-def make_folder(folder: Path) -> None:
+
+def make_folder(folder: Path, mode: int = 0o777) -> None:
     """Make a folder that is not there, and those above it; their names are on the disk then.
+
+    Args:
+        folder: the folder.
+        mode: its permissions if it is made here, less those that the process takes from all (umask).
 
     Raises:
         OSError: when that is not possible.
     """
     if not folder.is_dir():
         make_folder(folder.parent)
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(mode, exist_ok=True)
         sync_folder(folder.parent)
 
 

@@ -21,7 +21,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from xiaod.folders import make_folder
+from xiaod.folders import PRIVATE, make_folder
 from xiaod.shard import Shard
 
 LOCK = "xiaod.lock"
@@ -58,7 +58,7 @@ class FolderLock:
             LockedError: when another process holds it.
             OSError: when the folder cannot be written.
         """
-        make_folder(folder)
+        make_folder(folder, PRIVATE)
         with contextlib.ExitStack() as opened:
             parts = [_open(folder, os.O_RDONLY | os.O_DIRECTORY, opened)]
             parts.append(_open(folder / LOCK, os.O_RDWR | os.O_CREAT, opened))

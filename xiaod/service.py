@@ -24,6 +24,7 @@ from xiaod.configfile import ConfigError
 from xiaod.engines import Engine
 from xiaod.equipment import open_sink, open_sinks
 from xiaod.exitcode import ExitCode, StartError
+from xiaod.exposed import exposed_files
 from xiaod.intake import Intake
 from xiaod.logs import configure_logs, get_logger
 from xiaod.metrics import Metrics
@@ -114,6 +115,7 @@ class Service:
                 sinks = open_sinks(self._config)
             except SinkError as error:
                 raise StartError(str(error), ExitCode.CONFIGURATION) from error
+            self._warn_of_exposed_files()
             self._state.open(stack)
             for source in self._config.sources:
                 self._sources[source.label] = await self._intake.source(source)
@@ -183,6 +185,12 @@ class Service:
             self._state.save(self._sources)
         self._log.info("service.stopped", status=int(code))
         return code
+
+    def _warn_of_exposed_files(self) -> None:
+        for one in exposed_files(self._config):
+            self._log.warning(
+                "secret.exposed", key=one.key, file=str(one.file), mode=f"{one.mode:04o}", remedy=one.remedy
+            )
 
     def _signalled(self, number: int) -> None:
         if self._stopping.is_set():
@@ -268,6 +276,7 @@ class Service:
         self._metrics.reloads.labels("done").inc()
         self._metrics.accepted(time.time())
         self._log.info("reload.done", sources=list(sources), sinks=[sink.name for sink in config.sinks])
+        self._warn_of_exposed_files()
         if plan.needs_restart:
             self._log.warning("reload.needs_restart", keys=list(plan.needs_restart))
 

@@ -35,7 +35,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from xiaod.config import AgencyConfig
-from xiaod.folders import make_folder
+from xiaod.folders import PRIVATE, make_folder
 from xiaod.logs import get_logger
 from xiaod.records import Instrument, Pick, Positions
 from xiaod.sinks.document import pick_document, pick_from_document
@@ -367,7 +367,7 @@ class PickStore:
                 raise StoreError(f"{self.path}: {error}") from error
 
     def _open(self) -> sqlite3.Connection:
-        make_folder(self.path.parent)
+        make_folder(self.path.parent, PRIVATE)
         # The last one to close a store in order leaves no log of writes behind (SQLite, Write-Ahead Logging, 6).
         doubtful = self._suspected.exists() or self._beside("-wal").exists()
         connection = sqlite3.connect(self.path, timeout=BUSY_S, check_same_thread=False)

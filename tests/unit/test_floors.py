@@ -52,6 +52,7 @@ FLOORS = {
         "store",
         "replay",
         "configfile",
+        "exposed",
         "board",
         "reload",
         "placement",

@@ -8,6 +8,7 @@
 """
 
 import argparse
+import sys
 
 from xiaod.commands.options import DEFAULT_CONFIG, add_config, add_shard, refuse
 
@@ -25,6 +26,7 @@ def run(options: argparse.Namespace) -> int:
     from xiaod.configfile import ConfigError
     from xiaod.engines.errors import ModelError
     from xiaod.equipment import open_engine, open_sinks
+    from xiaod.exposed import exposed_files
     from xiaod.placement import load_named
     from xiaod.sinks import SinkError
 
@@ -34,6 +36,8 @@ def run(options: argparse.Namespace) -> int:
         open_sinks(config)
     except (ConfigError, ModelError, SinkError) as error:
         return refuse(error)
+    for one in exposed_files(config):
+        print(one, file=sys.stderr)
     print(
         f"{options.config or DEFAULT_CONFIG}: valid; {len(config.sources)} source(s), {len(config.sinks)} sink(s), "
         f"model {engine.spec.name}-{engine.spec.version}"

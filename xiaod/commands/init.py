@@ -8,6 +8,7 @@
 """
 
 import argparse
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -102,7 +103,7 @@ def run(options: argparse.Namespace) -> int:
     patterns = options.streams or list(notes)
     text = draft(source.server, patterns, notes)
     try:
-        with options.output.open("w" if options.force else "x", encoding="utf-8") as file:
+        with open(options.output, "w" if options.force else "x", encoding="utf-8", opener=_private) as file:
             file.write(text)
     except OSError as error:
         return refuse(error)
@@ -117,3 +118,8 @@ def run(options: argparse.Namespace) -> int:
 
 def _named(place: tuple[int | str, ...]) -> str:
     return "SERVER" if place[0] == "server" else "--streams"
+
+
+def _private(path: str, flags: int) -> int:
+    """Open a file that others may not read if it is made here: people write passwords into it."""
+    return os.open(path, flags, 0o640)

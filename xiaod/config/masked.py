@@ -20,7 +20,9 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, SecretStr
 
 MASK = "********"
-SECRET_WORDS = frozenset({"password", "passphrase", "passwd", "token", "secret", "key", "credentials"})
+SECRET_WORDS = frozenset(
+    {"password", "passphrase", "passwd", "token", "secret", "key", "nkey", "credentials"}
+)
 """Words of a key, between underscores, whose text is secret."""
 NAMES_A_PLACE = frozenset({"file", "path", "folder", "env"})
 """Last words of a key that says where a secret lies, and not the secret."""
@@ -47,15 +49,33 @@ def mask(value: Any, key: str = "") -> Any:
         return str(value)
     if not isinstance(value, str) or not value:
         return value
-    words = key.lower().split("_")
-    if SECRET_WORDS & set(words) and words[-1] not in NAMES_A_PLACE:
+    if is_secret(key) and not names_a_place(key):
         return _hidden(value)
     return _USER_INFO.sub(MASK, value)
 
 
+def is_secret(key: str) -> bool:
+    """Whether a key has, or leads to, a secret.
+
+    >>> [key for key in ("password", "ca_file", "key_file", "nkey_file", "keepalive_s") if is_secret(key)]
+    ['password', 'key_file', 'nkey_file']
+    """
+    return bool(SECRET_WORDS & set(key.lower().split("_")))
+
+
+def names_a_place(key: str) -> bool:
+    """Whether what stands under a key says where something is."""
+    return key.lower().split("_")[-1] in NAMES_A_PLACE
+
+
+def is_variable(text: str) -> bool:
+    """Whether a text is the name of an environment variable, ``${NAME}``."""
+    return _VARIABLE.fullmatch(text) is not None
+
+
 def _hidden(secret: str) -> str:
     """What may be shown of a secret."""
-    if _VARIABLE.fullmatch(secret):
+    if is_variable(secret):
         return secret
     try:
         parts = urlsplit(secret)

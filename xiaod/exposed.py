@@ -1,0 +1,88 @@
+"""Which files with secrets everybody on this machine can read.
+
+In: a configuration. Out: an :class:`Exposed` for each such file: the configuration itself where a secret is written in it, and what it
+names, such as ``password_file`` or ``tls.key_file``.
+
+>>> from xiaod.config import Config
+>>> config = Config.model_validate({"sources": [{"server": "a"}], "sinks": [{"kind": "mqtt", "server": "b", "tls": {
+...     "cert_file": "/etc/hostname", "key_file": "/etc/hostname"}}]})
+>>> [(one.key, str(one.file), one.remedy) for one in exposed_files(config)]
+[('sinks[0].tls.key_file', '/etc/hostname', 'chmod o= /etc/hostname')]
+"""
+
+import shlex
+import stat
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, SecretStr
+
+from xiaod.config import Config
+from xiaod.config.masked import is_secret, is_variable, names_a_place
+from xiaod.config.origin import Place
+
+
+@dataclass(frozen=True, slots=True)
+class Exposed:
+    """A file with a secret that everybody can read."""
+
+    key: str
+    """``FILE:LINE: KEY`` that holds or names the secret."""
+    file: Path
+    mode: int
+
+    @property
+    def remedy(self) -> str:
+        """A command that helps."""
+        return f"chmod o= {shlex.quote(str(self.file))}"
+
+    def __str__(self) -> str:
+        """For a person."""
+        return f"{self.key}: everybody on this machine can read {self.file} (mode {self.mode:04o}); {self.remedy}"
+
+
+def exposed_files(config: Config) -> list[Exposed]:
+    """Files with secrets that everybody can read, each once; those that are not there, or cannot be looked at, are left out."""
+    found: dict[Path, Exposed] = {}
+    own = Path(config.origin.file) if config.origin.file else None
+    for place, path in _secrets(config, ()):
+        if (file := path or own) is None or file in found:
+            continue
+        try:
+            status = file.stat()
+        except (OSError, ValueError):
+            continue
+        if stat.S_ISREG(status.st_mode) and status.st_mode & stat.S_IROTH:
+            found[file] = Exposed(config.origin.where(*place), file, stat.S_IMODE(status.st_mode))
+    return list(found.values())
+
+
+def _secrets(value: object, place: Place) -> Iterator[tuple[Place, Path | None]]:
+    """Where secrets stand, each with the file that it is in; None: that of the configuration."""
+    if isinstance(value, BaseModel):
+        for key, inner in value:
+            yield from _secrets(inner, (*place, key))
+    elif isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _secrets(inner, (*place, str(key)))
+    elif isinstance(value, tuple | list):
+        for number, inner in enumerate(value):
+            yield from _secrets(inner, (*place, number))
+    elif isinstance(value, SecretStr):
+        if not is_variable(text := value.get_secret_value()) and _tells(text):
+            yield place, None
+    elif isinstance(value, Path) and is_secret(str(place[-1])) and names_a_place(str(place[-1])):
+        yield place, value
+
+
+def _tells(text: str) -> bool:
+    """Whether a secret text is one: an address is only with a name or a question in it."""
+    if not text.startswith(("http://", "https://")):
+        return bool(text)
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        return True
+    return bool(parts.query or "@" in parts.netloc)
