@@ -194,7 +194,11 @@ class Assembler:
 
     def _close_account(self, instrument: Instrument, buffer: InstrumentBuffer) -> None:
         self._contradictions(instrument, buffer)
-        if self._account is not None and not buffer.windows and buffer.supply.data_s:
+        if self._account is None:
+            return
+        for gap in buffer.last_gaps:
+            self._gap(gap)
+        if not buffer.windows and buffer.supply.data_s:
             self._account.unpicked[instrument] = buffer.supply
 
     def _contradictions(self, instrument: Instrument, buffer: InstrumentBuffer) -> None:

@@ -81,6 +81,8 @@ class InstrumentBuffer:
         self._supplies: dict[str, Supply] = {}
         self.windows = 0
         """Windows cut so far."""
+        self.last_gaps: list[Gap] = []
+        """Gaps that became facts because no more will come."""
         self._tracks = {letter: self._track(letter) for letter in letters}
         self._instrument = Instrument("", "", "", "")
         self._rows = self._rows_now()
@@ -139,8 +141,7 @@ class InstrumentBuffer:
     def finish(self, now_ns: int | None, host_ns: int | None = None) -> Iterator[Window]:
         """No more data will come: all windows that are left, cut as they are asked for."""
         self._host_ns = now_ns if host_ns is None else host_ns
-        for track in self._tracks.values():
-            track.release(now_ns, final=True)
+        self.last_gaps = [gap for track in self._tracks.values() for gap in track.release(now_ns, final=True)]
         yield from self._ready(now_ns, final=True)
         self._forget()
 

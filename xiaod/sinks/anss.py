@@ -42,7 +42,7 @@ def anss_document(pick: Pick, agency: AgencyConfig, stations: Stations) -> dict[
             "location": channel.location,
         },
     }
-    if (place := stations.find(channel)) is not None:
+    if (place := stations.find(channel, pick.time_ns)) is not None:
         coordinates = [place.longitude_deg, place.latitude_deg, place.elevation_m]
         feature["geometry"] = {"type": "Point", "coordinates": coordinates}
     name, _, version = pick.model.rpartition("-")
