@@ -1,7 +1,8 @@
 """Records become windows: one buffer for each instrument, and the account of what came.
 
-This is the synchronous heart of the first stage. Waits are counted by a steady clock, which comes as an argument, None in an offline
-run; latencies by the host's, so that one that is set does not make anybody wait.
+This is the synchronous heart of the first stage. A steady clock comes as an argument, None in an offline run; waits are counted by it
+while the source of an instrument delivers (:mod:`xiaod.delivery`), latencies by the host's, so that one that is set does not make
+anybody wait.
 
 >>> import numpy as np
 >>> from xiaod.records import Channel, Segment
@@ -20,6 +21,7 @@ from types import MappingProxyType
 from xiaod.account import DataAccount
 from xiaod.board import Board, StationEntry
 from xiaod.buffer import ADVANCING, BufferSettings, InstrumentBuffer, pieces_of
+from xiaod.delivery import DeliveryClock
 from xiaod.grouping import GroupedLog
 from xiaod.logs import get_logger
 from xiaod.metrics import Metrics
@@ -39,6 +41,9 @@ BAD_PERIOD_S = 86_400.0
 """Records that cannot be used are told once within this time, for each reason and stream."""
 
 NONE_BEFORE: Mapping[Instrument, str] = MappingProxyType({})
+
+LOOK_NS = NS_PER_S // 10
+"""How often waits of all instruments are looked at, by the clock of their source."""
 
 MAX_GAP_S = 30 * 86_400.0
 """Longer is no gap, but a clock that was wrong."""
@@ -64,7 +69,12 @@ class Assembler:
         self._metrics = metrics
         self._board = board
         self._buffers: dict[Instrument, InstrumentBuffer] = {}
+        self._clocks: dict[str, DeliveryClock] = {}
+        """Of each source."""
+        self._fed_by: dict[Instrument, tuple[str, int]] = {}
+        """Source of the last record, and what to add to its clock: that of an instrument never goes back."""
         self._deadlines: dict[Instrument, int] = {}
+        self._looked_ns: dict[str, int] = {}
         self._last_verdict: dict[Instrument, Verdict] = {}
         self._log = get_logger("assemble")
         self._said = GroupedLog(self._log, STATION_LINES, STATION_PERIOD_S)
@@ -80,10 +90,23 @@ class Assembler:
             self._link_change(item, now_ns or 0)
         return []
 
-    def expire(self, now_ns: int) -> list[Window]:
-        """Windows of instruments whose wait for a slower component or a missing record is over."""
-        due = [instrument for instrument, deadline_ns in self._deadlines.items() if deadline_ns <= now_ns]
-        return [window for instrument in due for window in self._cut(instrument, now_ns)]
+    def expire(self) -> Iterator[Window]:
+        """Windows of instruments whose wait for a slower component or a missing record is over; call it now and then."""
+        late = {
+            source
+            for source, clock in self._clocks.items()
+            if clock.time_ns - self._looked_ns.get(source, 0) >= LOOK_NS
+        }
+        if not late:
+            return
+        self._looked_ns |= {source: self._clocks[source].time_ns for source in late}
+        due = [
+            (instrument, time_ns)
+            for instrument, deadline_ns in self._deadlines.items()
+            if self._fed_by[instrument][0] in late and deadline_ns <= (time_ns := self._time_ns(instrument))
+        ]
+        for instrument, time_ns in due:
+            yield from self._cut(instrument, time_ns)
 
     def finish(self, now_ns: int | None) -> Iterator[Window]:
         """No more will come: all windows that are left, cut as they are asked for, about in order of time."""
@@ -137,12 +160,13 @@ class Assembler:
                 self._settings, self._letters.get(instrument, "")
             )
         metrics.bytes.labels(segment.source).inc(segment.record_bytes)
+        waited_ns = None if now_ns is None else self._delivered(segment, now_ns)
         windows: list[Window] = []
         verdict = Verdict.GOOD
         for piece in pieces_of(segment):
-            verdict = buffer.insert(piece, now_ns)
+            verdict = buffer.insert(piece, waited_ns)
             if verdict in ADVANCING:
-                windows += self._cut(instrument, now_ns)
+                windows += self._cut(instrument, waited_ns)
         self._contradictions(instrument, buffer)
         if not segment.continues:
             metrics.records.labels(segment.source, verdict.value).inc()
@@ -177,6 +201,23 @@ class Assembler:
                     sampling_rate_hz=rate_hz,
                 )
         self._last_verdict[instrument] = verdict
+
+    def _delivered(self, segment: Segment, now_ns: int) -> int:
+        """A record has come: the time that its instrument's waits are counted by."""
+        instrument, source = segment.channel.instrument, segment.source
+        clock = self._clocks.get(source)
+        if clock is None:
+            clock = self._clocks[source] = DeliveryClock()
+        clock.delivered(segment.next_ns, now_ns)
+        if instrument not in self._fed_by:
+            self._fed_by[instrument] = (source, 0)
+        elif self._fed_by[instrument][0] != source:
+            self._fed_by[instrument] = (source, self._time_ns(instrument) - clock.time_ns)
+        return self._time_ns(instrument)
+
+    def _time_ns(self, instrument: Instrument) -> int:
+        source, offset_ns = self._fed_by[instrument]
+        return self._clocks[source].time_ns + offset_ns
 
     def _cut(self, instrument: Instrument, now_ns: int | None) -> list[Window]:
         buffer = self._buffers[instrument]

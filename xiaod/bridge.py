@@ -69,6 +69,8 @@ class Inbox:
     def detach(self) -> None:
         """A source's :class:`End` has been taken."""
         self._attached -= 1
+        if self.ended:
+            self._filled.set()
 
     @property
     def ended(self) -> bool:
@@ -90,7 +92,7 @@ class Inbox:
         _call(self._loop, self._filled.set)
 
     async def take(self) -> list[SourceItem | End]:
-        """Items that there are, at least one, at most :data:`MAX_TAKE`, of each source an equal share."""
+        """Items that there are, at most :data:`MAX_TAKE`, of each source an equal share; none only when all sources have ended."""
         while True:
             with self._changed:
                 if taken := self._taken():
@@ -98,7 +100,7 @@ class Inbox:
                 if not any(self._queues.values()):
                     self._filled.clear()
                     self._signalled = False
-            if taken:
+            if taken or self.ended:
                 return taken
             await self._filled.wait()
 

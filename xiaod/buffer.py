@@ -154,7 +154,7 @@ class InstrumentBuffer:
     def deadline_ns(self) -> int | None:
         """Host time at which :meth:`cut` should be called even if nothing comes; None when nothing waits."""
         times = [due for track in self._tracks.values() if (due := track.release_ns) is not None]
-        if self._cursor is not None and self._covering(self._cursor):
+        if self._cursor is not None and self._covering(self._cursor) and self._all_begun:
             times.append(self._led_ns(self._cursor + self._settings.length) + self._settings.wait_ns)
         return min(times, default=None)
 
@@ -232,7 +232,7 @@ class InstrumentBuffer:
                 if not self._find_start(start + 1):
                     break
                 continue
-            if hoping and not self._overdue(start + self._settings.length, now_ns):
+            if hoping and not (self._overdue(start + self._settings.length, now_ns) and self._all_begun):
                 break
             yield self._window(start, covering, 0, now_ns)
             if hoping:
@@ -304,6 +304,11 @@ class InstrumentBuffer:
             if not track.runs or not track.runs[-1].started or track.runs[-1].first <= start:
                 return True
         return False
+
+    @property
+    def _all_begun(self) -> bool:
+        """Whether no component has come of which the first records wait for those before them."""
+        return not any(track.begins for track in self._tracks.values())
 
     def _left_behind(self, track: Track, edge: int) -> bool:
         """Whether a component is so far behind the newest data that it is not waited for."""

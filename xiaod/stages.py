@@ -46,8 +46,6 @@ from xiaod.turns import Turns
 from xiaod.unpicked import PhaseView
 
 STORE_RETRY_S = 1.0
-TICK_S = 0.2
-"""How often waits for slow components are looked at when nothing arrives."""
 
 
 async def assemble(
@@ -68,13 +66,7 @@ async def assemble(
     """
     turns = Turns()
     while not inbox.ended:
-        items = []
-        try:
-            async with asyncio.timeout(TICK_S):
-                items = await inbox.take()
-        except TimeoutError:
-            pass
-        for item in items:
+        for item in await inbox.take():
             if isinstance(item, End):
                 inbox.detach()
                 left(item.source)
@@ -82,10 +74,9 @@ async def assemble(
             for window in assembler.take(item, steady()):
                 await windows.put(window)
             await turns.give_way()
-        if (now_ns := steady()) is not None:
-            for window in assembler.expire(now_ns):
-                await windows.put(window)
-                await turns.give_way()
+        for window in assembler.expire():
+            await windows.put(window)
+            await turns.give_way()
     for window in assembler.finish(steady()):
         await windows.put(window)
         await turns.give_way()

@@ -151,6 +151,11 @@ class Track:
         return edge
 
     @property
+    def begins(self) -> bool:
+        """Whether the first records have come, and still wait."""
+        return not self.runs and bool(self._pending)
+
+    @property
     def release_ns(self) -> int | None:
         """Host time at which :meth:`release` gives up on what is missing; None when nothing waits."""
         if not self._pending:

@@ -35,6 +35,7 @@ FLOORS = {
         "run",
         "waiting",
         "refill",
+        "delivery",
         "track",
         "buffer",
         "onsets",

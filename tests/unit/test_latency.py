@@ -1,12 +1,15 @@
 """Where the time of a pick goes: the parts of its latency, against times that are taken from elsewhere."""
 
 import asyncio
+import itertools
+import math
 import threading
 import time
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+import numpy as np
 import pytest
 
 from models.weights import weights_path
@@ -15,7 +18,7 @@ from xiaod.config import AgencyConfig, Config
 from xiaod.engines.onnx import OnnxEngine
 from xiaod.metrics import Metrics
 from xiaod.pipeline import Pipeline
-from xiaod.records import Pick, Segment
+from xiaod.records import Channel, Pick, Segment
 from xiaod.sinks.document import pick_document
 from xiaod.sources import Emit
 
@@ -24,7 +27,7 @@ RECORD = 500
 
 
 class Lame:
-    """A source of the event as if it had just happened, of which one component soon stops."""
+    """A source of the event as if it had just happened, of which one component soon stops, beside another station that goes on."""
 
     name = "lame"
 
@@ -53,7 +56,21 @@ class Lame:
                         self.arrived_ns,
                     )
                 )
-        self._stop.wait()
+        other = Channel("XX", "ELSE", "", "EHZ")
+        begin_ns = self.arrived_ns - round(AGE_S * 1e9)
+        for number in itertools.count():
+            emit(
+                Segment(
+                    other,
+                    begin_ns + number * 50_000_000,
+                    100.0,
+                    np.zeros(5, np.int32),
+                    self.name,
+                    time.time_ns(),
+                )
+            )
+            if self._stop.wait(0.05):
+                return
 
     def stop(self) -> None:
         self._stop.set()
@@ -121,5 +138,5 @@ def test_each_part_is_what_it_is_called(event: tuple[Lame, list[dict[str, Any]]]
         end_s = seconds(pick["time"]) + parts["lookahead_s"] + parts["record_fill_s"]
         assert end_s + parts["feed_s"] == pytest.approx(source.arrived_ns / 1e9, abs=1e-5)
         begin_ns = source._recording.start_ns + source.shift_ns
-        assert (end_s - begin_ns / 1e9 + 0.01) % (RECORD / 100) == pytest.approx(0, abs=1e-5)
+        assert math.remainder(end_s - begin_ns / 1e9 + 0.01, RECORD / 100) == pytest.approx(0, abs=1e-5)
         assert 0 <= parts["record_fill_s"] < RECORD / 100
