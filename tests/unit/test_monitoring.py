@@ -37,6 +37,53 @@ def test_alerts_fire_when_they_should(path: Path) -> None:
     promtool("test", "rules", path)
 
 
+THRESHOLD = re.compile(r"([<>] (?:bool )?)(-?(?=[\d.]*[1-9])[\d.]+(?:e\d+)?)")
+"""A number that a query compares with, unless it is zero."""
+FACTOR = 3
+
+
+def scaled(text: str, part: str, factor: float) -> tuple[str, set[str]]:
+    """The rules with all thresholds, or all times that a condition must last, multiplied; and the alerts that this changes."""
+    document = yaml.safe_load(text)
+    changed = set()
+    for group in document["groups"]:
+        for rule in group["rules"]:
+            before = dict(rule)
+            if part == "expr":
+                rule["expr"] = THRESHOLD.sub(
+                    lambda found: f"{found[1]}{float(found[2]) * factor!r}", rule["expr"]
+                )
+            elif "for" in rule:
+                minutes = {"m": 1, "h": 60}[rule["for"][-1]] * int(rule["for"][:-1])
+                rule["for"] = f"{round(minutes * 60 * factor)}s"
+            if rule != before:
+                changed.add(rule["alert"])
+    return yaml.safe_dump(document, sort_keys=False, width=1000), changed
+
+
+@needs_promtool
+@pytest.mark.parametrize("factor", [FACTOR, 1 / FACTOR], ids=["more", "less"])
+@pytest.mark.parametrize("part", ["expr", "for"])
+def test_no_threshold_can_change_unnoticed(part: str, factor: float, tmp_path: Path) -> None:
+    text, changed = scaled(ALERTS.read_text(encoding="utf-8"), part, factor)
+    (tmp_path / ALERTS.name).write_text(text, encoding="utf-8")
+    for path in RULE_TESTS:
+        shutil.copy(path, tmp_path)
+    done = subprocess.run(
+        ["promtool", "test", "rules", *(path.name for path in RULE_TESTS)],
+        capture_output=True, text=True, check=False, timeout=100, cwd=tmp_path,
+    )  # fmt: skip
+    noticed: set[str] = set()
+    for expected, got in re.findall(
+        r"exp:(.*?)got:(.*?)(?=FAILED|Unit Testing|expr:|\Z)", done.stdout + done.stderr, re.S
+    ):
+        noticed |= set(re.findall(r'alertname="(\w+)"', expected)) ^ set(
+            re.findall(r'alertname="(\w+)"', got)
+        )
+    assert len(changed) > 10
+    assert changed - noticed == set()
+
+
 def test_every_alert_fires_in_a_test_and_is_explained() -> None:
     fired = {
         name
