@@ -70,6 +70,12 @@ class Metrics:
             ["source"],
             registry=registry,
         )
+        self.left_out = Gauge(
+            "xiaod_stations_left_out",
+            "Stations of a source that are not asked for: more than max_stations",
+            ["source"],
+            registry=registry,
+        )
         self.packet_span = Histogram(
             "xiaod_packet_span_seconds",
             "Data in a record: how long it took to fill",
@@ -209,12 +215,13 @@ class Metrics:
 
     def expect_source(self, source: str) -> None:
         """A source has begun: its series are there, though it may never connect."""
-        for series in (self.bytes, self.connected, self.reconnects):
+        for series in (self.bytes, self.connected, self.reconnects, self.left_out):
             series.labels(source)
 
     def forget_source(self, source: str) -> None:
         """A source has ended for good: it is neither connected nor disconnected."""
         self.connected.remove(source)
+        self.left_out.remove(source)
 
     def expect_sink(self, sink: str) -> None:
         """A sink has begun: its series are there, though it may never get a pick."""

@@ -115,7 +115,8 @@ class BadRecord:
 
     source: str
     reason: str
-    """A short word, the label of a metric: ``decode``, ``integrity``, ``encoding``, ``log``, ``empty``, ``rate``, ``timing``."""
+    """A short word, the label of a metric: ``decode``, ``integrity``, ``encoding``, ``log``, ``empty``, ``rate``, ``timing``,
+    ``unasked``, ``over_limit``."""
     detail: str = ""
     stream: str = ""
     """Stream identifier when it is known."""
@@ -140,6 +141,15 @@ class LinkChange:
     """Seconds until the next attempt, for ``disconnected`` and ``refused``."""
     channels: tuple[Channel, ...] = ()
     """With ``streaming``: the channels known to be subscribed (empty where the server does not list them)."""
+    left_out: tuple[str, ...] = ()
+    """With ``streaming``: stations, ``NET.STA``, that are not asked for because they are too many."""
+
+
+@dataclass(frozen=True, slots=True)
+class Departed:
+    """Instruments that have gone; it follows their last windows, and each stage lets go of what it holds of them."""
+
+    instruments: frozenset[Instrument]
 
 
 SourceItem = Segment | BadRecord | LinkChange

@@ -87,6 +87,8 @@ class BufferConfig(Model):
     """Seconds; records that ended longer ago are refused; null: none are."""
     max_future_s: PositiveSeconds | None = 60.0
     """Seconds; records that end later than now by more are refused; null: none are."""
+    forget_after_s: PositiveSeconds | None = 86_400.0
+    """Seconds without a record after which what is held of an instrument is let go: it begins anew when it comes back; null: never."""
 
 
 class WindowConfig(Model):

@@ -89,6 +89,8 @@ class SeedLinkConfig(Model):
     """Seconds before the first new attempt; doubled each time, ..."""
     reconnect_max_s: PositiveSeconds = 60.0
     """... up to this; each is shortened at random."""
+    max_stations: Annotated[int, Field(ge=1, le=100_000)] = 1000
+    """Stations of this server at most, and on the average four instruments of each; those beyond are not asked for, counted and named."""
     discover_s: Seconds = 3600.0
     """How often wildcards are expanded again while connected; 0: only when connecting."""
 

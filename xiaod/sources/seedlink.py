@@ -11,7 +11,7 @@ used, and every change of the link. What it promises:
   (:meth:`SeedLinkSource.resumable`), so that windows and filters are as they were. A ringserver numbers all stations together and
   begins a resumed subscription at the newest valid number, so it is asked with one number for all: that of the last packet of
   the connection, or of the oldest of an earlier run; what then comes twice is dropped by the buffers;
-- stations of other shards are not asked for, and their packets not handed on;
+- stations of other shards are not asked for, nor more than ``max_stations``; packets of stations that were not asked for are refused;
 - what lies further back than ``max_catch_up_s`` is not asked for;
 - :meth:`SeedLinkSource.stop` takes effect within a second, whatever the server does.
 
@@ -32,6 +32,7 @@ from xiaod.config import SeedLinkConfig
 from xiaod.records import BadRecord, Channel, LinkChange, LinkState, Positions, Segment
 from xiaod.shard import ALONE, Shard
 from xiaod.sources import Emit
+from xiaod.sources.admission import ELSEWHERE, OVER_LIMIT, UNASKED, Admission, within_limit
 from xiaod.sources.discovery import DiscoveryError
 from xiaod.sources.framing import EndOfDataError, LinkError
 from xiaod.sources.link import SLICE_S, Link, Position, Stopped
@@ -46,6 +47,12 @@ from xiaod.timebase import ns_from_iso, ns_from_s
 
 HEALTHY_S = 30.0
 """A link that has streamed for so long makes the next delay short again."""
+MAX_CHANNELS = 50_000
+"""Channels of which is remembered whether they are wanted."""
+REFUSALS = {
+    UNASKED: "its station was not asked for",
+    OVER_LIMIT: "there are max_stations already",
+}
 IDLE_S = 3600.0
 """A source whose stations are all with other shards looks again after so long, where ``discover_s`` does not say it."""
 UNSERVED_S = 600.0
@@ -60,11 +67,15 @@ class _Asked:
     """What a connection was asked for."""
 
     subscriptions: tuple[Subscription, ...]
-    """Of all shards."""
+    """All that match, those of other shards too."""
+    taken: tuple[Subscription, ...]
+    """Of these, what was asked for."""
     known: tuple[tuple[str, str], ...]
     """Stations that had sent something before."""
     listed: tuple[Channel, ...]
     """Channels that the server has listed of it so far."""
+    left_out: tuple[str, ...]
+    """Stations that were too many."""
 
 
 class LostError(LinkError):
@@ -115,6 +126,8 @@ class SeedLinkSource:
         self._received = 0
         self._unselected = 0
         self._link: Link | None = None
+        self._admission = Admission((), config.max_stations, shard.holds)
+        """Of what the server was asked for last."""
         self._wanted: dict[Channel, bool] = {}
         self._failures = 0
         self._streaming_since_s: float | None = None
@@ -177,10 +190,12 @@ class SeedLinkSource:
         matching = offer.plan(config.streams, known)
         if not matching:
             raise DiscoveryError(f"the server has no stream that matches {', '.join(config.streams)}")
-        subscriptions = tuple(one for one in matching if self._holds(one))
+        subscriptions, left_out = self._held(matching, known)
         if not subscriptions:
             self._idle(len(matching), emit)
             return
+        self._admission = Admission(subscriptions, config.max_stations, self._shard.holds)
+        self._wanted.clear()
         self._look(offer, subscriptions)
         remarks = self._fetch(subscriptions, emit)
         link = self._link = Link(config.server, config.connect_timeout_s, self._stop)
@@ -206,11 +221,11 @@ class SeedLinkSource:
                 [f"not resumed, live from now: {' '.join(link.not_resumed)}"] if link.not_resumed else []
             )
             remarks += [f"skipped, older than max_catch_up_s: {' '.join(skipped)}"] if skipped else []
-            emit(self._change("streaming", "; ".join(remarks), channels=selected))
+            emit(self._change("streaming", "; ".join(remarks), channels=selected, left_out=left_out))
             self._streaming_since_s = time.monotonic()
             self._first_streaming_s = self._first_streaming_s or self._streaming_since_s
             self._losses.begins(self._streaming_since_s - begun_s)
-            self._read(link, emit, _Asked(matching, known, selected))
+            self._read(link, emit, _Asked(matching, subscriptions, known, selected, left_out))
         finally:
             self._link = None
             link.disconnect()
@@ -264,8 +279,8 @@ class SeedLinkSource:
         complaints = []
         for pattern in unserved:
             meant = [one for one in asked.subscriptions if means(pattern, one)]
-            if meant and not any(map(self._holds, meant)):
-                # Other shards have all of it.
+            if meant and not any(one in asked.taken for one in meant):
+                # Other shards have all of it, or it is too much.
                 continue
             listed = [str(channel) for channel in asked.listed if matches(channel, [pattern])]
             complaints.append(
@@ -299,13 +314,16 @@ class SeedLinkSource:
     def _selected(self, offered: Sequence[Channel]) -> tuple[Channel, ...]:
         return tuple(channel for channel in offered if self._wants(channel))
 
-    def _holds(self, subscription: Subscription) -> bool:
-        """Whether something of it may be picked here."""
-        return is_wild(subscription) or self._shard.holds(subscription.network, subscription.station)
+    def _held(
+        self, matching: Sequence[Subscription], known: Collection[tuple[str, str]]
+    ) -> tuple[tuple[Subscription, ...], tuple[str, ...]]:
+        """Of what matches, what this process asks for, and the stations that are too many."""
+        held = [one for one in matching if is_wild(one) or self._shard.holds(*one.place)]
+        return within_limit(held, self._config.max_stations, self._config.streams, known)
 
     def _wants(self, channel: Channel) -> bool:
         """Whether a channel is picked here."""
-        return self._shard.holds(channel.network, channel.station) and self._is_meant(channel)
+        return (channel.network, channel.station) in self._admission and self._is_meant(channel)
 
     def _idle(self, stations: int, emit: Emit) -> None:
         """All stations are with other shards: look again when there may be new ones."""
@@ -363,14 +381,19 @@ class SeedLinkSource:
             self._missing(missing, sequence, f" of {channel.network}.{channel.station}")
         if isinstance(item, Segment):
             channel = item.channel
+            station = channel.network, channel.station
+            if refusal := self._admission.refusal(station):
+                self._refused(item, refusal, emit)
+                return
             wanted = self._wanted.get(channel)
             if wanted is None:
+                if len(self._wanted) >= MAX_CHANNELS:
+                    self._wanted.clear()
                 wanted = self._wanted[channel] = self._wants(channel)
                 self._unserved = [one for one in self._unserved if not matches(channel, [one])]
             if not wanted:
                 self._unselected += 1
                 return
-            station = channel.network, channel.station
             if not self.places.knows(station):
                 place = self.places.begins(station, sequence, item.start_ns)
                 if self._remember is not None:
@@ -379,6 +402,13 @@ class SeedLinkSource:
             self.places.passed(station, sequence, item.start_ns, item.next_ns)
         else:
             emit(item)
+
+    def _refused(self, segment: Segment, reason: str, emit: Emit) -> None:
+        """Count a packet whose station has no place here; what is another shard's is nobody's fault."""
+        if reason == ELSEWHERE:
+            self._unselected += 1
+            return
+        emit(BadRecord(self.name, reason, REFUSALS[reason], str(segment.channel), segment.record_bytes))
 
     def _look_for_more(self, asked: "_Asked", emit: Emit) -> "_Asked":
         """Connect anew, without loss, when the server has got streams that are wanted and not subscribed."""
@@ -389,15 +419,19 @@ class SeedLinkSource:
             return asked
         if not offer.told:
             return asked
-        subscriptions = [one for one in offer.plan(self._config.streams, asked.known) if self._holds(one)]
+        # Who is asked for already comes before who is new.
+        subscriptions, left_out = self._held(
+            offer.plan(self._config.streams, asked.known), self._admission.stations.union(asked.known)
+        )
         self._look(offer, subscriptions)
-        more = [one.name for one in subscriptions if one not in asked.subscriptions]
+        more = [one.name for one in subscriptions if one not in asked.taken]
         if more:
             raise LinkError(f"new streams: {' '.join(more[:5])}")
         selected = self._selected(offer.channels)
-        if not set(selected) <= set(asked.listed):
-            emit(self._change("streaming", "more is listed of what was asked for", channels=selected))
-        return replace(asked, listed=selected)
+        if not set(selected) <= set(asked.listed) or left_out != asked.left_out:
+            remark = "more is listed of what was asked for"
+            emit(self._change("streaming", remark, channels=selected, left_out=left_out))
+        return replace(asked, listed=selected, left_out=left_out)
 
     def _limit_ns(self) -> int | None:
         """What is older is not asked for."""
@@ -425,5 +459,6 @@ class SeedLinkSource:
         detail: str = "",
         retry_s: float | None = None,
         channels: tuple[Channel, ...] = (),
+        left_out: tuple[str, ...] = (),
     ) -> LinkChange:
-        return LinkChange(self.name, state, time.time_ns(), detail, retry_s, channels)
+        return LinkChange(self.name, state, time.time_ns(), detail, retry_s, channels, left_out)

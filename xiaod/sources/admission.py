@@ -1,0 +1,89 @@
+"""How many stations a source may have: which subscriptions are asked for, and whose packets are taken.
+
+Codes come over the network, and what is kept of a station costs memory: a server that lists, or sends, codes without end must not take all
+of it. So at most ``most`` stations are asked for, and a packet is refused when its station was not asked for.
+
+>>> asked = (Subscription("BW", "RJOB", ("EH?.D",)), Subscription("XX", "R*", ("EH?.D",)))
+>>> admission = Admission(asked, most=2, holds=lambda network, station: True)
+>>> [admission.refusal(station) for station in (("BW", "RJOB"), ("BW", "WETR"), ("XX", "RA"), ("XX", "RB"), ("XX", "RA"))]
+['', 'unasked', '', 'over_limit', '']
+"""
+
+from collections.abc import Callable, Collection, Sequence
+from fnmatch import fnmatchcase
+
+from xiaod.sources.patterns import Subscription, is_wild
+
+Station = tuple[str, str]
+"""Network and station."""
+UNASKED, OVER_LIMIT, ELSEWHERE = "unasked", "over_limit", "elsewhere"
+
+
+def within_limit(
+    subscriptions: Sequence[Subscription],
+    most: int,
+    patterns: Collection[str],
+    known: Collection[Station],
+) -> tuple[tuple[Subscription, ...], tuple[str, ...]]:
+    """At most so many stations: those that a pattern names, then those that are known, then as their codes are sorted.
+
+    Returns:
+        what is asked for, in the order given, wildcards always among it, and the stations that are left out, ``NET.STA``.
+
+    >>> plans = [Subscription("BW", name, ("EHZ.D",)) for name in ("A", "B", "C", "ZZZ")]
+    >>> asked, left_out = within_limit(plans, 2, ["BW.*.*.EHZ", "BW.ZZZ.*.EHZ"], {("BW", "B")})
+    >>> [one.station for one in asked], left_out
+    (['B', 'ZZZ'], ('BW.A', 'BW.C'))
+    """
+    named = {tuple(pattern.split(".")[:2]) for pattern in patterns}
+
+    def order(station: Station) -> tuple[bool, bool, Station]:
+        return station not in named, station not in known, station
+
+    stations = sorted({one.place for one in subscriptions if not is_wild(one)}, key=order)
+    left_out = set(stations[most:])
+    asked = tuple(one for one in subscriptions if one.place not in left_out)
+    return asked, tuple(f"{network}.{station}" for network, station in stations[most:])
+
+
+class Admission:
+    """Whose packets are taken on one connection."""
+
+    def __init__(self, asked: Collection[Subscription], most: int, holds: Callable[[str, str], bool]) -> None:
+        """Set up.
+
+        Args:
+            asked: what the server was asked for.
+            most: stations, those that come by a wildcard included.
+            holds: whether a station, by network and code, is picked by this process.
+        """
+        self._stations = {one.place for one in asked if not is_wild(one)}
+        self._wild = [one for one in asked if is_wild(one)]
+        self._most = most
+        self._holds = holds
+
+    def __contains__(self, station: Station) -> bool:
+        return station in self._stations or not self._judged(station)
+
+    @property
+    def stations(self) -> frozenset[Station]:
+        """Those that were asked for by their codes, or have come by a wildcard."""
+        return frozenset(self._stations)
+
+    def refusal(self, station: Station) -> str:
+        """Why the packets of a station are refused; empty when they are not, and it has a place from now on."""
+        if station in self._stations:
+            return ""
+        if not (reason := self._judged(station)):
+            self._stations.add(station)
+        return reason
+
+    def _judged(self, station: Station) -> str:
+        network, code = station
+        if not any(
+            fnmatchcase(network, one.network) and fnmatchcase(code, one.station) for one in self._wild
+        ):
+            return UNASKED
+        if not self._holds(network, code):
+            return ELSEWHERE
+        return OVER_LIMIT if len(self._stations) >= self._most else ""
