@@ -14,7 +14,8 @@ anybody wait.
 ['Z--']
 """
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from heapq import heapify, heappop, heapreplace
 from types import MappingProxyType
 
@@ -25,7 +26,16 @@ from xiaod.delivery import DeliveryClock
 from xiaod.grouping import GroupedLog
 from xiaod.logs import get_logger
 from xiaod.metrics import Metrics
-from xiaod.records import BadRecord, Clock, Instrument, LinkChange, Segment, SourceItem, Window
+from xiaod.records import (
+    BadRecord,
+    Clock,
+    Departed,
+    Instrument,
+    LinkChange,
+    Segment,
+    SourceItem,
+    Window,
+)
 from xiaod.timebase import GRID_RATE_HZ, NS_PER_S
 from xiaod.track import Gap, Verdict
 from xiaod.unpicked import Condition
@@ -45,6 +55,8 @@ NONE_BEFORE: Mapping[Instrument, str] = MappingProxyType({})
 LOOK_NS = NS_PER_S // 10
 """How often waits of all instruments are looked at, by the clock of their source."""
 
+SOME = 5
+"""Stations that a line names."""
 MAX_GAP_S = 30 * 86_400.0
 """Longer is no gap, but a clock that was wrong."""
 
@@ -60,10 +72,22 @@ class Assembler:
         clock: Clock,
         letters: Mapping[Instrument, str] = NONE_BEFORE,
         account: DataAccount | None = None,
+        most: Callable[[str], int | None] = lambda _: None,
     ) -> None:
-        """Begin; ``letters`` are the components that instruments have shown before, ``account`` is for runs that end."""
+        """Begin.
+
+        Args:
+            settings: limits of the buffers.
+            metrics: where records are counted.
+            board: told of what comes.
+            clock: the host's.
+            letters: the components that instruments have shown before.
+            account: what came of each instrument, for runs that end.
+            most: instruments that a source, by its name, may bring at one time; None: any number.
+        """
         self._account = account
         self._letters = letters
+        self._most = most
         self._clock = clock
         self._settings = settings
         self._metrics = metrics
@@ -76,6 +100,13 @@ class Assembler:
         self._deadlines: dict[Instrument, int] = {}
         self._looked_ns: dict[str, int] = {}
         self._last_verdict: dict[Instrument, Verdict] = {}
+        self._sources: dict[Instrument, set[str]] = {}
+        """Who has brought an instrument."""
+        self._brought: Counter[str] = Counter()
+        """Instruments that a source has brought."""
+        self._touched: dict[Instrument, int] = {}
+        """When something of an instrument came last, by the steady clock."""
+        self._departing: set[Instrument] = set()
         self._log = get_logger("assemble")
         self._said = GroupedLog(self._log, STATION_LINES, STATION_PERIOD_S)
         self._bad_said = GroupedLog(self._log, 1, BAD_PERIOD_S)
@@ -110,22 +141,57 @@ class Assembler:
 
     def finish(self, now_ns: int | None) -> Iterator[Window]:
         """No more will come: all windows that are left, cut as they are asked for, about in order of time."""
-        host_ns = self._clock()
-        buffers = list(self._buffers.items())
-        left = [
-            (buffer.position, number, buffer.finish(now_ns, host_ns))
-            for number, (_, buffer) in enumerate(buffers)
+        return self._last(list(self._buffers.items()), now_ns)
+
+    def leave(self, source: str, stays: Callable[[Instrument], bool] | None = None) -> None:
+        """A source has ended: instruments that no other brings depart.
+
+        Args:
+            source: its name.
+            stays: which of them another source of the same name goes on with; None: none.
+        """
+        for instrument, sources in self._sources.items():
+            if source in sources and (stays is None or not stays(instrument)):
+                sources.remove(source)
+                self._brought[source] -= 1
+                if not sources:
+                    self._departing.add(instrument)
+
+    def forget_silent(self, now_ns: int, after_ns: int) -> bool:
+        """Instruments of which nothing has come for so long depart; those that no source expects leave the board too.
+
+        Returns:
+            whether there are any.
+        """
+        silent = [
+            instrument for instrument, touched_ns in self._touched.items() if touched_ns < now_ns - after_ns
         ]
-        heapify(left)
-        while left:
-            _, number, windows = left[0]
-            window = next(windows, None)
-            if window is None:
-                heappop(left)
-                self._close_account(*buffers[number])
-            else:
-                heapreplace(left, (window.index, number, windows))
-                yield window
+        self._departing.update(silent)
+        for instrument in self._board.drop(silent):
+            self._said.tell("warning", "station.forgotten", instrument.text, instrument=instrument.text)
+        return bool(silent)
+
+    def depart(self, now_ns: int | None) -> Iterator[Window | Departed]:
+        """The last windows of instruments that depart, cut as they are asked for, and word that they have gone."""
+        if not self._departing:
+            return
+        gone = frozenset(self._departing)
+        self._departing.clear()
+        buffers = []
+        for instrument in gone:
+            buffers.append((instrument, self._buffers.pop(instrument)))
+            self._deadlines.pop(instrument, None)
+            self._last_verdict.pop(instrument, None)
+            self._touched.pop(instrument, None)
+            self._fed_by.pop(instrument, None)
+            self._brought.subtract(self._sources.pop(instrument))
+        self._brought = +self._brought
+        needed = {source for source, _ in self._fed_by.values()}
+        for source in self._clocks.keys() - needed:
+            del self._clocks[source]
+            self._looked_ns.pop(source, None)
+        yield from self._last(buffers, now_ns)
+        yield Departed(gone)
 
     def condition(self, entry: StationEntry, now_ns: int) -> Condition:
         """What the data of an instrument on the board are like, at a time of the steady clock."""
@@ -151,14 +217,31 @@ class Assembler:
         """Memory held by samples of all instruments."""
         return sum(buffer.held_bytes for buffer in self._buffers.values())
 
+    def _last(
+        self, buffers: Sequence[tuple[Instrument, InstrumentBuffer]], now_ns: int | None
+    ) -> Iterator[Window]:
+        host_ns = self._clock()
+        left = [
+            (buffer.position, number, buffer.finish(now_ns, host_ns))
+            for number, (_, buffer) in enumerate(buffers)
+        ]
+        heapify(left)
+        while left:
+            _, number, windows = left[0]
+            window = next(windows, None)
+            if window is None:
+                heappop(left)
+                self._close_account(*buffers[number])
+            else:
+                heapreplace(left, (window.index, number, windows))
+                yield window
+
     def _segment(self, segment: Segment, now_ns: int | None) -> list[Window]:
         metrics = self._metrics
         instrument = segment.channel.instrument
-        buffer = self._buffers.get(instrument)
-        if buffer is None:
-            buffer = self._buffers[instrument] = InstrumentBuffer(
-                self._settings, self._letters.get(instrument, "")
-            )
+        if not self._admits(instrument, segment, now_ns):
+            return []
+        buffer = self._buffers[instrument]
         metrics.bytes.labels(segment.source).inc(segment.record_bytes)
         waited_ns = None if now_ns is None else self._delivered(segment, now_ns)
         windows: list[Window] = []
@@ -218,6 +301,36 @@ class Assembler:
     def _time_ns(self, instrument: Instrument) -> int:
         source, offset_ns = self._fed_by[instrument]
         return self._clocks[source].time_ns + offset_ns
+
+    def _admits(self, instrument: Instrument, segment: Segment, now_ns: int | None) -> bool:
+        """Whether a record's instrument may have a buffer; it has one then."""
+        source, sources = segment.source, self._sources.get(instrument)
+        if sources is None or source not in sources:
+            most = self._most(source)
+            if most is not None and self._brought[source] >= most:
+                detail = f"{most} instruments of this source are picked already: see max_stations"
+                stream = str(segment.channel)
+                self._bad_record(BadRecord(source, "over_limit", detail, stream, segment.record_bytes))
+                return False
+            if sources is None:
+                sources = self._sources[instrument] = set()
+                self._buffers[instrument] = InstrumentBuffer(
+                    self._settings, self._letters.get(instrument, "")
+                )
+                self._gap_since_departure(instrument, segment)
+            sources.add(source)
+            self._brought[source] += 1
+            self._departing.discard(instrument)
+        if now_ns is not None:
+            self._touched[instrument] = now_ns
+        return True
+
+    def _gap_since_departure(self, instrument: Instrument, segment: Segment) -> None:
+        """One that was silent until its buffer was let go, and stayed on the board, is back."""
+        if instrument in self._board:
+            newest_ns = self._board.entry(instrument, segment.source, 0).newest_ns
+            if newest_ns is not None and segment.start_ns > newest_ns + self._settings.wait_ns:
+                self._gap(Gap(segment.channel, newest_ns, segment.start_ns))
 
     def _cut(self, instrument: Instrument, now_ns: int | None) -> list[Window]:
         buffer = self._buffers[instrument]
@@ -313,3 +426,13 @@ class Assembler:
             channels=len(change.channels),
             **retry,
         )
+        if change.state == "streaming":
+            metrics.left_out.labels(change.source).set(len(change.left_out))
+        if change.left_out:
+            self._log.warning(
+                "source.stations_left_out",
+                source=change.source,
+                stations=len(change.left_out),
+                some=list(change.left_out[:SOME]),
+                remedy="raise max_stations of the source, and the memory limits with it, or choose streams",
+            )

@@ -46,6 +46,8 @@ class StationEntry:
     picks: int = 0
     last_pick: Pick | None = None
     stale: bool = False
+    expected: bool = False
+    """Whether a source has subscribed it, by the server's list."""
 
     def silent_s(self, now_ns: int) -> float:
         """Seconds without new samples."""
@@ -80,11 +82,13 @@ class Board:
         """A source has subscribed these channels; instruments of it that are not among them and are silent go."""
         wanted = {channel.instrument for channel in channels}
         for instrument in wanted:
-            self._entries.setdefault(instrument, StationEntry(instrument, source, now_ns))
+            self.entry(instrument, source, now_ns).expected = True
         if wanted:
             for instrument, entry in list(self._entries.items()):
-                if entry.source == source and instrument not in wanted and entry.stale:
-                    del self._entries[instrument]
+                if entry.source == source and instrument not in wanted:
+                    entry.expected = False
+                    if entry.stale:
+                        del self._entries[instrument]
 
     def received(self, segment: Segment, now_ns: int, host_ns: int) -> None:
         """A record with new samples came, at a time of the steady clock and of the host's."""
@@ -135,6 +139,20 @@ class Board:
             for instrument, entry in self._entries.items()
             if entry.source != source or (stays is not None and stays(instrument))
         }
+
+    def drop(self, instruments: Iterable[Instrument]) -> list[Instrument]:
+        """Instruments are long silent: those that no source expects go; which ones that were."""
+        gone = [
+            instrument
+            for instrument in instruments
+            if (entry := self._entries.get(instrument)) is not None and not entry.expected
+        ]
+        for instrument in gone:
+            del self._entries[instrument]
+        return gone
+
+    def __contains__(self, instrument: Instrument) -> bool:
+        return instrument in self._entries
 
     def review(self, now_ns: int) -> list[Change]:
         """Instruments that have fallen silent or come back since the last review."""

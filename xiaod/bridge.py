@@ -57,6 +57,7 @@ class Inbox:
         self._loop = asyncio.get_running_loop()
         self._filled = asyncio.Event()
         self._signalled = False
+        self._woken = False
         self._closed = False
 
     def __len__(self) -> int:
@@ -92,7 +93,7 @@ class Inbox:
         _call(self._loop, self._filled.set)
 
     async def take(self) -> list[SourceItem | End]:
-        """Items that there are, at most :data:`MAX_TAKE`, of each source an equal share; none only when all sources have ended."""
+        """Items that there are, at most :data:`MAX_TAKE`, of each source an equal share; none only at the end, or after :meth:`wake`."""
         while True:
             with self._changed:
                 if taken := self._taken():
@@ -100,9 +101,15 @@ class Inbox:
                 if not any(self._queues.values()):
                     self._filled.clear()
                     self._signalled = False
-            if taken or self.ended:
+            if taken or self.ended or self._woken:
+                self._woken = False
                 return taken
             await self._filled.wait()
+
+    def wake(self) -> None:
+        """Let who takes go on without an item: there is something else to do. From the event loop's thread."""
+        self._woken = True
+        self._filled.set()
 
     def _taken(self) -> list[SourceItem | End]:
         waiting = [queue for queue in self._queues.values() if queue]

@@ -15,7 +15,7 @@ the picks that are missing.
 ({('XX', 'A'): 55000000000}, [])
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from xiaod.onsets import CENTROID_S, sample_of
 from xiaod.records import Instrument, Pick, Positions
@@ -47,6 +47,8 @@ class Ledger:
         self._frontiers: dict[Instrument, int] = {}
         self._flushed: dict[Instrument, int] = {}
         self._begun: dict[Instrument, int | None] = {}
+        self._departed: set[Instrument] = set()
+        """Gone, and forgotten when it is written down how far they have been picked."""
 
     def begin(self, instrument: Instrument, time_ns: int) -> int:
         """An instrument's first window begins at a time.
@@ -55,6 +57,7 @@ class Ledger:
             nanoseconds that neither an earlier run has seen nor this one will: the server did not hold them any more, or they
             were not asked for.
         """
+        self._departed.discard(instrument)
         frontier_ns = self._start_of(instrument)
         if not self._resumed or frontier_ns is None:
             return 0
@@ -119,6 +122,14 @@ class Ledger:
         }
         self._store.save(changed, positions)
         self._flushed |= changed
+        for instrument in self._departed:
+            for known in (self._frontiers, self._flushed, self._begun):
+                known.pop(instrument, None)
+        self._departed.clear()
+
+    def forget(self, instruments: Collection[Instrument]) -> None:
+        """Instruments have gone: should they come back, they are known from the store."""
+        self._departed.update(instruments)
 
     def resume_at(self) -> dict[tuple[str, str], int]:
         """Time, for each station, from which a run that goes on must see everything again, less what warms it up."""

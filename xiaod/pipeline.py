@@ -38,6 +38,8 @@ from xiaod.timebase import ns_from_s, samples_from_s
 
 INBOX_BOUND = 4096
 """Records of a source that wait for the first stage: a minute of some 90 stations."""
+INSTRUMENTS_EACH = 4
+"""Instruments of a source for each station that it may have."""
 WINDOWS_BOUND = 512
 BATCHES_BOUND = 8
 SINK_PART = 0.7
@@ -133,7 +135,15 @@ class Pipeline:
             clock,
             ledger,
         )
-        self.assembler = Assembler(buffer_settings(config), metrics, self.board, clock, letters, account)
+        self.assembler = Assembler(
+            buffer_settings(config),
+            metrics,
+            self.board,
+            clock,
+            letters,
+            account,
+            self._most_instruments,
+        )
         if shown:
             self._stage.monitor = Monitor(self.board, self.assembler, self._stage.views, config.http.traces)
         for source in sources:
@@ -220,7 +230,9 @@ class Pipeline:
     def _left(self, name: str) -> None:
         """Everything of a source has been taken: what was still on its way has brought stations back to the board."""
         if name in self._leaving:
-            self._forget(name, self._leaving.pop(name))
+            stays = self._leaving.pop(name)
+            self._forget(name, stays)
+            self.assembler.leave(name, stays)
 
     def _forget(self, name: str, stays: Callable[[Instrument], bool] | None) -> None:
         self.board.forget(name, stays)
@@ -259,6 +271,14 @@ class Pipeline:
         self.metrics.queue_limit.labels("inbox").set(INBOX_BOUND * len(self._bridges))
         self.metrics.held_bytes.set(self.assembler.held_bytes)
 
+    def tidy(self) -> None:
+        """Let go of what has been silent for long, and of traces of what has gone."""
+        after_s = self._config.buffer.forget_after_s
+        if after_s is not None and self.assembler.forget_silent(time.monotonic_ns(), ns_from_s(after_s)):
+            self._inbox.wake()
+        if self.monitor is not None:
+            self.monitor.tidy()
+
     def flush_log(self, everything: bool = False) -> None:
         """Write the lines about stations that have waited for others of their kind."""
         self.assembler.flush_log(everything)
@@ -271,6 +291,16 @@ class Pipeline:
     def pending(self) -> bool:
         """Whether anything waits to be worked on."""
         return bool(len(self._inbox) or not self._windows.empty() or not self._probabilities.empty())
+
+    def _most_instruments(self, name: str) -> int | None:
+        return next(
+            (
+                INSTRUMENTS_EACH * source.max_stations
+                for source in self._config.sources
+                if source.label == name
+            ),
+            None,
+        )
 
     def _steady(self) -> int | None:
         """A clock that nobody sets; None in an offline run."""

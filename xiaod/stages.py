@@ -22,7 +22,7 @@ End(source='')
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
 from typing import Any
@@ -38,7 +38,7 @@ from xiaod.metrics import Metrics
 from xiaod.monitor import Monitor
 from xiaod.outlet import Outlet
 from xiaod.picker import InstrumentPicker, PickerSettings
-from xiaod.records import Clock, Instrument, Latency, Pick, Probabilities, Window
+from xiaod.records import Clock, Departed, Instrument, Latency, Pick, Probabilities, Window
 from xiaod.store import StoreError
 from xiaod.streampicker import StreamPicker
 from xiaod.timebase import GRID_NS, NS_PER_S, iso_from_ns
@@ -50,7 +50,7 @@ STORE_RETRY_S = 1.0
 
 async def assemble(
     inbox: Inbox,
-    windows: "asyncio.Queue[Window | End]",
+    windows: "asyncio.Queue[Window | Departed | End]",
     assembler: Assembler,
     steady: Clock,
     left: Callable[[str], None],
@@ -77,15 +77,27 @@ async def assemble(
         for window in assembler.expire():
             await windows.put(window)
             await turns.give_way()
+        await _depart(assembler, windows, steady(), turns)
     for window in assembler.finish(steady()):
         await windows.put(window)
         await turns.give_way()
     await windows.put(End())
 
 
+async def _depart(
+    assembler: Assembler,
+    windows: "asyncio.Queue[Window | Departed | End]",
+    now_ns: int | None,
+    turns: Turns,
+) -> None:
+    for one in assembler.depart(now_ns):
+        await windows.put(one)
+        await turns.give_way()
+
+
 async def infer(
-    windows: "asyncio.Queue[Window | End]",
-    probabilities: "asyncio.Queue[list[Probabilities] | End]",
+    windows: "asyncio.Queue[Window | Departed | End]",
+    probabilities: "asyncio.Queue[list[Probabilities] | Departed | End]",
     engine: Engine,
     executor: Executor,
     max_batch: int,
@@ -95,23 +107,35 @@ async def infer(
     loop = asyncio.get_running_loop()
     ended = False
     while not ended:
-        batch: list[Window] = []
-        item = await windows.get()
-        while True:
-            if isinstance(item, End):
-                ended = True
-                break
-            batch.append(item)
-            if len(batch) >= max_batch or windows.empty():
-                break
-            item = windows.get_nowait()
+        batch, behind = await _batch(windows, max_batch)
         if batch:
             results = await loop.run_in_executor(executor, _annotate, engine, batch)
             metrics.batch.observe(len(batch))
             metrics.windows.inc(len(batch))
             metrics.inference.observe(results[0].inference_s * len(batch))
             await probabilities.put(results)
+        if isinstance(behind, Departed):
+            await loop.run_in_executor(executor, engine.forget, behind.instruments)
+            await probabilities.put(behind)
+        ended = isinstance(behind, End)
+        # Who waits for the next windows holds none of these.
+        batch, behind, results = [], None, []
     await probabilities.put(End())
+
+
+async def _batch(
+    windows: "asyncio.Queue[Window | Departed | End]", most: int
+) -> tuple[list[Window], Departed | End | None]:
+    """Windows that are ready, after waiting for the first, and what else follows them."""
+    batch: list[Window] = []
+    item = await windows.get()
+    while True:
+        if isinstance(item, Departed | End):
+            return batch, item
+        batch.append(item)
+        if len(batch) >= most or windows.empty():
+            return batch, None
+        item = windows.get_nowait()
 
 
 def _annotate(engine: Engine, batch: Sequence[Window]) -> list[Probabilities]:
@@ -151,22 +175,31 @@ class PickStage:
         """Batches picked so far, and attempts to store picks on a disk that is full: who waits for the operator is not stuck."""
 
     async def run(
-        self, probabilities: "asyncio.Queue[list[Probabilities] | End]", outlets: Sequence[Outlet]
+        self, probabilities: "asyncio.Queue[list[Probabilities] | Departed | End]", outlets: Sequence[Outlet]
     ) -> None:
         """Hand every pick to every outlet, until the end."""
         turns = Turns()
         while not isinstance(results := await probabilities.get(), End):
-            for result in results:
-                for pick in await self._kept(await self._process(result)):
-                    # A copy: a reload may change the list meanwhile.
-                    for outlet in list(outlets):
-                        await outlet.put(pick)
-                self._advance(result)
-                self._show(result.window)
-                await turns.give_way()
-            self.steps += 1
+            if isinstance(results, Departed):
+                self._forget(results.instruments)
+            else:
+                await self._hand_on(results, outlets, turns)
+                self.steps += 1
+            del results
         for outlet in list(outlets):
             await outlet.put(End())
+
+    async def _hand_on(
+        self, results: Sequence[Probabilities], outlets: Sequence[Outlet], turns: Turns
+    ) -> None:
+        for result in results:
+            for pick in await self._kept(await self._process(result)):
+                # A copy: a reload may change the list meanwhile.
+                for outlet in list(outlets):
+                    await outlet.put(pick)
+            self._advance(result)
+            self._show(result.window)
+            await turns.give_way()
 
     def reconfigure(self) -> None:
         """Ask for the settings of every instrument anew."""
@@ -182,6 +215,14 @@ class PickStage:
     def flush_log(self, everything: bool = False) -> None:
         """Write the lines about stations that have waited for others of their kind."""
         self._said.flush(everything)
+
+    def _forget(self, instruments: Collection[Instrument]) -> None:
+        for instrument in instruments:
+            self._pickers.pop(instrument, None)
+            self._stream_pickers.pop(instrument, None)
+        if self._ledger is not None:
+            # Where one that is only silent stands is known when it comes back.
+            self._ledger.forget([one for one in instruments if one not in self._board])
 
     def _picker(self, instrument: Instrument) -> InstrumentPicker | StreamPicker | None:
         return (self._stream_pickers if self._engine.stateful else self._pickers).get(instrument)

@@ -72,8 +72,7 @@ class Watch:
             self.tell(pipeline.board.review(time.monotonic_ns()))
             self.flush_log()
             pipeline.flush_log()
-            if pipeline.monitor is not None:
-                pipeline.monitor.tidy()
+            pipeline.tidy()
             step_ns = time.time_ns() - time.monotonic_ns() - offset_ns
             if abs(step_ns) > CLOCK_STEP_NS:
                 offset_ns += step_ns

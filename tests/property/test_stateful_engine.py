@@ -1,6 +1,7 @@
 """The stateful engine: new samples only, many stations at once, and yet the probabilities of the whole stream."""
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -92,6 +93,26 @@ def test_many_stations_in_one_call_do_not_mix(rjob: Recording, engine: StatefulE
         ]
         results = engine.follow([*noise[:20], window, *noise[20:]])
         np.testing.assert_allclose(results[20].values, wanted, atol=1e-6)
+
+
+def test_a_station_that_is_forgotten_disturbs_no_other(rjob: Recording, engine: StatefulEngine) -> None:
+    windows = windows_of(day(rjob, times=1))
+    alone = [engine.follow([window])[0].values for window in windows]
+    engine = StatefulEngine(stateful_path(MODEL))
+    others = [Instrument("XX", f"S{number}", "", "HH") for number in range(40)]
+    small = engine.state_bytes
+    for number, (window, wanted) in enumerate(zip(windows, alone, strict=True)):
+        if others:
+            engine.follow([replace(window, instrument=other, fresh=True) for other in others])
+        np.testing.assert_allclose(engine.follow([window])[0].values, wanted, atol=1e-6)
+        if number % 10 == 9:
+            engine.forget(others[:12])
+            del others[:12]
+    assert not others
+    assert engine.state_bytes == small
+    engine.forget([windows[0].instrument])
+    begun_anew = StatefulEngine(stateful_path(MODEL)).follow([windows[5]])[0].values
+    np.testing.assert_allclose(engine.follow([windows[5]])[0].values, begun_anew, atol=1e-6)
 
 
 def test_windows_of_one_station_in_one_call_are_taken_in_order(

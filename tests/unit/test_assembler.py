@@ -12,7 +12,7 @@ from xiaod.board import Board
 from xiaod.buffer import BufferSettings
 from xiaod.logs import configure_logs
 from xiaod.metrics import Metrics
-from xiaod.records import BadRecord, Channel, Segment
+from xiaod.records import BadRecord, Channel, Departed, Segment
 from xiaod.timebase import NS_PER_S
 
 RECORDS = 10 * STATION_LINES
@@ -116,3 +116,51 @@ def test_an_account_knows_what_was_refused_and_what_gave_no_window() -> None:
     ] == [("record.rate", "BW.RJOB..LHZ", 3, 1.0)]
     [(instrument, supply)] = account.unpicked.items()
     assert (instrument.station, supply.data_s, supply.longest_s) == ("HOLE", 8.0, 4.0)
+
+
+def test_a_source_brings_so_many_instruments_at_one_time(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logs("info", "json")
+    board, metrics, now_ns = Board(60 * NS_PER_S), Metrics(), NS_PER_S
+    assembler = Assembler(BufferSettings(), metrics, board, lambda: now_ns, most={"here": 10}.get)
+    for number in range(2):
+        for station in range(50):
+            assembler.take(segment("EHZ", number, f"S{station}"), now_ns)
+    assert [entry.instrument.station for entry in board] == [f"S{station}" for station in range(10)]
+    labels = {"source": "here", "reason": "over_limit"}
+    assert metrics.registry.get_sample_value("xiaod_bad_records_total", labels) == 80
+    assembler.flush_log(everything=True)
+    [line] = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert (line["event"], line["reason"], line["together"]) == ("record.bad", "over_limit", 40)
+    # Where some have gone there is room for others; another source has room of its own.
+    assembler.forget_silent(now_ns + 1, 0)
+    [*_, departed] = assembler.depart(now_ns)
+    assert isinstance(departed, Departed)
+    assert len(departed.instruments) == 10
+    assert (len(board), assembler.held_bytes) == (0, 0)
+    assembler.take(segment("EHZ", 3, "S49"), now_ns)
+    assert [entry.instrument.station for entry in board] == ["S49"]
+
+
+def test_a_station_that_was_silent_until_it_was_forgotten_comes_back_with_its_gap() -> None:
+    board, now_ns = Board(60 * NS_PER_S), NS_PER_S
+    assembler = Assembler(BufferSettings(), Metrics(), board, lambda: now_ns)
+    board.expect("here", [Channel("BW", "RJOB", "", "EHZ")], now_ns)
+    for number in (0, 1, 2, 50):
+        assembler.take(segment("EHZ", number), now_ns)
+        assembler.forget_silent(now_ns + NS_PER_S, 0 if number == 2 else NS_PER_S)
+        list(assembler.depart(now_ns))
+    [entry] = board
+    assert (entry.gaps, round(entry.gap_s)) == (1, 47 * 4)
+
+
+@pytest.mark.parametrize("other", [False, True])
+def test_a_station_stays_while_another_source_brings_it(other: bool) -> None:
+    now_ns = NS_PER_S
+    assembler = Assembler(BufferSettings(), Metrics(), Board(60 * NS_PER_S), lambda: now_ns)
+    assembler.take(segment("EHZ", 0), now_ns)
+    if other:
+        assembler.take(replace(segment("EHZ", 1), source="there"), now_ns)
+    assembler.leave("here")
+    assert bool(list(assembler.depart(now_ns))) is not other
+    assembler.leave("there")
+    assert bool(list(assembler.depart(now_ns))) is other

@@ -1,23 +1,30 @@
 """Sources of a pipeline come and go: while much waits, and while it is told to stop."""
 
 import asyncio
+import gc
+import re
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from models.weights import weights_path
+from models.weights import stateful_path, weights_path
 from xiaod.config import Config
+from xiaod.engines import Engine
 from xiaod.engines.onnx import OnnxEngine
+from xiaod.engines.stateful import StatefulEngine
+from xiaod.ledger import Ledger
 from xiaod.metrics import Metrics
 from xiaod.pipeline import Pipeline
 from xiaod.records import Channel, Instrument, LinkChange, Probabilities, Segment, Window
 from xiaod.reload import plan_reload
 from xiaod.service import Service
 from xiaod.sources import Emit
+from xiaod.store import PickStore
 from xiaod.timebase import NS_PER_S
 
 RECORD_S, RECORDS = 10, 60
@@ -89,6 +96,99 @@ def test_stations_of_a_source_that_was_removed_do_not_come_back(
     assert [str(entry.instrument) for entry in pipeline.board] == expected
     assert ("busy" in pipeline.board.links) == bool(expected)
     assert (b'xiaod_source_connected{source="busy"}' in pipeline.metrics.exposition()) == bool(expected)
+
+
+class Held:
+    """A pipeline that runs with all that a daemon has, and what is held in this process of its stations."""
+
+    def __init__(self, folder: Path, engine: Engine, **buffer: object) -> None:
+        content = {"sources": [{"server": "localhost", "name": "busy"}], "buffer": buffer}
+        self.source, self.store = Busy(), PickStore(folder / "picks.sqlite")
+        self.ledger = Ledger(self.store, resumed=True, settled_s=45.0)
+        self.pipeline = Pipeline(
+            Config.model_validate(content), engine, [self.source], [], Metrics(), time.time_ns,
+            self.store, self.ledger, shown=True,
+        )  # fmt: skip
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(60):
+            while not condition():  # noqa: ASYNC110  counts, not events
+                await asyncio.sleep(0.01)
+
+    def shown(self) -> set[str]:
+        """Stations with metrics."""
+        return set(re.findall(r'station="XX\.(\w+)', self.pipeline.metrics.exposition().decode()))
+
+    def alive(self, station: str) -> int:
+        """Instruments of a station that anything still holds."""
+        gc.collect()
+        return sum(type(one) is Instrument and one.station == station for one in gc.get_objects())
+
+    def gone(self, station: str) -> bool:
+        """Whether all is, once it is written down where the station stands."""
+        self.pipeline.tidy()
+        self.ledger.flush({})
+        return not self.alive(station)
+
+    async def picked(self) -> None:
+        """Wait until all that the source had to say has been picked."""
+        await asyncio.to_thread(self.source.said.wait)
+        await self.until(lambda: len(self.shown()) == 2 and not self.pipeline.pending())
+
+
+@asynccontextmanager
+async def held(folder: Path, engine: Engine, **buffer: object) -> AsyncIterator[Held]:
+    found = Held(folder, engine, **buffer)
+    async with asyncio.TaskGroup() as group:
+        finished = found.pipeline.start(group)
+        found.pipeline.hold()
+        yield found
+        found.pipeline.release()
+        found.pipeline.stop_sources()
+        await finished
+    found.pipeline.abandon()
+    found.store.close()
+
+
+def windows_engine() -> Engine:
+    return OnnxEngine(weights_path("micro"))
+
+
+def stateful_engine() -> Engine:
+    return StatefulEngine(stateful_path("micro-stream"))
+
+
+@pytest.mark.parametrize("engine", [windows_engine, stateful_engine])
+def test_nothing_is_held_of_a_station_that_a_reload_has_removed(
+    tmp_path: Path, engine: Callable[[], Engine]
+) -> None:
+    async def body() -> None:
+        async with held(tmp_path, engine()) as found:
+            await found.picked()
+            assert min(found.alive("GOES"), found.alive("STAYS")) > 0
+            await found.pipeline.remove_source("busy", stays)
+            await found.until(lambda: found.gone("GOES"))
+            assert found.alive("STAYS")
+            assert found.shown() == {"STAYS"}
+            assert found.store.frontier(Instrument("XX", "GOES", "", "HH")) is not None
+
+    asyncio.run(body())
+
+
+@pytest.mark.parametrize("engine", [windows_engine, stateful_engine])
+def test_nothing_is_held_of_a_station_that_has_long_been_silent(
+    tmp_path: Path, engine: Callable[[], Engine]
+) -> None:
+    async def body() -> None:
+        async with held(tmp_path, engine(), forget_after_s=1.0) as found:
+            # One that is subscribed is still shown as silent, but holds no samples.
+            found.pipeline.board.expect("busy", [Channel("XX", "STAYS", "", "HHZ")], time.monotonic_ns())
+            await found.picked()
+            await found.until(lambda: found.gone("GOES"))
+            assert found.shown() == {"STAYS"}
+            await found.until(lambda: found.pipeline.assembler.held_bytes == 0)
+
+    asyncio.run(body())
 
 
 class Slow:

@@ -12,7 +12,7 @@ from xiaod.board import Board
 from xiaod.bridge import End, Inbox
 from xiaod.buffer import BufferSettings
 from xiaod.metrics import Metrics
-from xiaod.records import Channel, Segment, Window
+from xiaod.records import Channel, Departed, Segment, Window
 from xiaod.stages import assemble
 from xiaod.timebase import NS_PER_S
 from xiaod.turns import TurnMeter, new_loop
@@ -49,7 +49,7 @@ def test_a_stage_whose_input_is_always_ready_gives_way(
             await asyncio.sleep(0)
 
     async def body() -> None:
-        inbox, windows = Inbox(bound=RECORDS + 1), asyncio.Queue[Window | End](10_000)
+        inbox, windows = Inbox(bound=RECORDS + 1), asyncio.Queue[Window | Departed | End](10_000)
         assembler = Assembler(BufferSettings(), Metrics(), Board(60 * NS_PER_S), lambda: None)
         inbox.attach()
         for record in records():

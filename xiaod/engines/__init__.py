@@ -4,14 +4,14 @@
 ['onnx', 'stateful', 'torch']
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.spec import ModelSpec
-from xiaod.records import Probabilities, Window
+from xiaod.records import Instrument, Probabilities, Window
 
 
 class Engine(Protocol):
@@ -44,6 +44,10 @@ class Engine(Protocol):
 
     def follow(self, windows: Sequence[Window]) -> list[Probabilities]:
         """Probability of P and S in the windows of streams, in the order given."""
+        ...
+
+    def forget(self, instruments: Collection[Instrument]) -> None:
+        """Let go of what is remembered of the streams of instruments."""
         ...
 
 

@@ -7,13 +7,13 @@
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.spec import ModelSpec
-from xiaod.records import Probabilities, Window
+from xiaod.records import Instrument, Probabilities, Window
 
 
 class LoadedModel:
@@ -51,3 +51,6 @@ class WindowModel(LoadedModel, ABC):
         values = self.annotate(np.stack([window.samples for window in windows]))
         values.flags.writeable = False
         return [Probabilities(window, value) for window, value in zip(windows, values, strict=True)]
+
+    def forget(self, instruments: Collection[Instrument]) -> None:
+        """Nothing: windows that stand alone leave nothing behind."""

@@ -11,7 +11,7 @@ the window, where the window is fresh, samples are missing between, or other com
 (2, 2, 960)
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -92,6 +92,23 @@ class StatefulEngine(LoadedModel):
             done = set(chosen.values())
             waiting = [number for number in waiting if number not in done]
         return [result for result in results if result is not None]
+
+    def forget(self, instruments: Collection[Instrument]) -> None:
+        """Let go of the streams of instruments; the tables keep no room for them."""
+        gone = frozenset(instruments)
+        kept = {key: one for key, one in self._streams.items() if key[0] not in gone}
+        if len(kept) == len(self._streams):
+            return
+        rows = [one.row for one in kept.values()]
+        filters, states = self._filters[rows], self._states[rows]
+        room = FIRST_ROWS
+        while room < len(rows):
+            room *= 2
+        self._filters, self._states = fresh_state(room), np.zeros((room, *self._states.shape[1:]), np.float32)
+        self._filters[: len(rows)], self._states[: len(rows)] = filters, states
+        for row, one in enumerate(kept.values()):
+            one.row = row
+        self._streams = kept
 
     def _stream(self, window: Window) -> _Stream:
         """Find the stream that a window goes on with, or begin it; its curve is moved to the window."""

@@ -4,7 +4,7 @@
 'Tap'
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -57,3 +57,7 @@ class Tap:
             for scene in self._scenes_of(result.window.instrument):
                 scene.add(result, weight)
         return results
+
+    def forget(self, instruments: Collection[Instrument]) -> None:
+        """As the engine does."""
+        self._engine.forget(instruments)
