@@ -164,7 +164,7 @@ def test_bytes_behind_every_packet_are_passed_over_at_last() -> None:
     assert after(losses, range(10, 10 + FEW))
 
 
-def test_no_more_than_half_of_the_time_goes_into_asking() -> None:
+def test_where_asking_takes_long_no_more_than_half_of_the_time_goes_into_it() -> None:
     losses = Losses()
     asked = []
     for number in range(10):

@@ -28,6 +28,8 @@ TRUSTED = 50
 """Numbers in a row after which one that is left out is taken to be lost."""
 MAX_BACK = 1 << 20
 """Numbers further back are counted anew."""
+SLOW_SETUP_S = 10.0
+"""Where it takes longer than that until data flow, less than half of the time goes into asking again."""
 FEW = 5
 """After fewer packets than that ..."""
 IN_A_ROW = 3
@@ -121,7 +123,7 @@ class Losses:
         """A connection begins to send.
 
         Args:
-            setup_s: how long it has taken to get there: no more than half of the time goes into that.
+            setup_s: how long it has taken to get there.
         """
         self._connection += 1
         self._setup_s, self._begun_s = setup_s, time.monotonic()
@@ -131,7 +133,8 @@ class Losses:
     def bytes_between(self) -> bool:
         """Whether to ask again, because there were bytes between the last packet and the one that comes."""
         behind, whole, self._whole = (self._last,), self._whole, 0
-        if whole >= FEW and time.monotonic() - self._begun_s >= self._setup_s:
+        slow = self._setup_s > SLOW_SETUP_S and time.monotonic() - self._begun_s < self._setup_s
+        if whole >= FEW and not slow:
             self._in_a_row = 0
         if self._in_a_row >= IN_A_ROW or behind == self._behind:
             # Its numbers do not go on either.
