@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import IO
+from typing import IO, TYPE_CHECKING, NoReturn
 
 from xiaod.account import DataAccount, Supply
 from xiaod.assembler import NONE_BEFORE
@@ -30,11 +30,16 @@ from xiaod.records import Instrument, Pick
 from xiaod.sinks import Sink
 from xiaod.sinks.formats import line_format, render
 from xiaod.sources import Source
-from xiaod.sources.files import FileSource, holds_records
+from xiaod.sources.files import FileSource, holds_records, why_nothing
 from xiaod.standardoutput import leave_quietly
 from xiaod.stations import Stations, read_stations
 
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
 NOWHERE: Mapping[Instrument, Mapping[str, object]] = MappingProxyType({})
+HOURS = "{percentage:3.0f}%|{bar}| {n:.2f} of {total:.2f} h of data [{elapsed}<{remaining}]"
+"""What a bar shows."""
 MAX_NAMED = 30
 """Instruments, or streams of one kind of oddness, that are named; of more, how many they are."""
 
@@ -185,9 +190,7 @@ def used(records: int, inputs: Sequence[Path]) -> int:
     """Exit status of a run that has used so many records: 0, or 1 when there was none, which is said."""
     if records:
         return 0
-    get_logger("pick").error(
-        "pick.empty", inputs=list(map(str, inputs)), detail="holds no record of what is asked for"
-    )
+    get_logger("pick").error("pick.empty", inputs=list(map(str, inputs)), detail=why_nothing(inputs))
     return 1
 
 
@@ -279,23 +282,28 @@ def run_offline(
 
 
 class _Bar:
-    """A progress bar over the bytes of all files."""
+    """A progress bar over the hours of data."""
 
     def __init__(self, shown: bool) -> None:
-        from tqdm import tqdm
+        self._shown = shown
+        self._bar: tqdm[NoReturn] | None = None
 
-        # In a log file a line now and then is enough.
-        interval_s = 0.1 if sys.stderr.isatty() else 10.0
-        self._bar = tqdm(
-            unit="B", unit_scale=True, disable=not shown, file=sys.stderr, mininterval=interval_s
-        )
-
-    def __enter__(self) -> Callable[[int, int], None]:
-        return self._advance
+    def __enter__(self) -> Callable[[float, float], None] | None:
+        return self._advance if self._shown else None
 
     def __exit__(self, *_: object) -> None:
-        self._bar.close()
+        if self._bar is not None:
+            self._bar.close()
 
-    def _advance(self, done: int, total: int) -> None:
-        self._bar.total = total
+    def _advance(self, done: float, total: float) -> None:
+        if self._bar is None:
+            from tqdm import tqdm
+
+            self._bar = tqdm(
+                total=total,
+                file=sys.stderr,
+                # In a log file a line now and then is enough.
+                mininterval=0.1 if sys.stderr.isatty() else 10.0,
+                bar_format=HOURS,
+            )
         self._bar.update(done - self._bar.n)

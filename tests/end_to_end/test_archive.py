@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -18,6 +19,7 @@ from xiaod.archive.crew import CrewError
 from xiaod.archive.piece import Job
 from xiaod.archive.plan import Stretch, patterns_of
 from xiaod.archive.run import ArchiveOptions, pick_archive
+from xiaod.cli import main
 from xiaod.offline import offline_config, pick_files
 from xiaod.timebase import ns_from_iso
 
@@ -240,6 +242,37 @@ def test_only_what_a_file_with_a_name_of_sds_holds_beside_its_instrument_is_left
     assert [(one["file"], one["records"]) for one in said] == [
         (str(together), sum(map(len, parts["SLOW"])) // RECORD_BYTES)
     ]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ([], "there is no file in it; name miniSEED files, or folders with miniSEED files at any depth"),
+        ([b"a", b"b"], "none of 2 file(s) begins as miniSEED does"),
+    ],
+)
+def test_a_folder_without_data_gets_a_sentence(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], content: list[bytes], said: str
+) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for number, text in enumerate(content):
+        (folder / str(number)).write_bytes(text)
+    for options in ([], ["--workers", "1"]):
+        assert main(["pick", str(folder), "--no-progress", *options]) == 1
+        [line] = [json.loads(line) for line in capfd.readouterr().err.splitlines() if "pick.empty" in line]
+        assert (line["inputs"], line["detail"]) == ([str(folder)], said)
+    assert main(["plot", "BW.RJOB..EH?", "2009-08-24T00:20:07Z", "--input", str(folder)]) == 1
+    assert said in capfd.readouterr().err
+
+
+def test_the_bar_counts_hours_of_data(
+    archive: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert pick_files([archive], None, None, "csv", tmp_path / "out", progress=True) == 0
+    said = capfd.readouterr().err
+    # Of two stations, four stretches each; one twice, and one with a hole.
+    assert re.search(r"100%\|.*\| (0\.5\d) of \1 h of data", said), said
 
 
 def test_nothing_that_could_be_read_is_a_failure(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -221,12 +221,23 @@ def test_odd_file_names(tmp_path: Path, event: list[bytes]) -> None:
     assert (len(segments), bad) == (6 * len(event), [])
 
 
-def test_progress_counts_every_byte_once(tmp_path: Path, event: list[bytes]) -> None:
-    path = write(tmp_path / "event.mseed", b"".join(event))
-    steps: list[tuple[int, int]] = []
+@pytest.mark.parametrize("components", ["ZNE", "Z"])
+def test_progress_counts_the_hours_of_an_instrument_once(tmp_path: Path, components: str) -> None:
+    stream = obspy.Stream([trace for trace in obspy.read() if trace.stats.component in components])
+    path = tmp_path / "event.mseed"
+    stream.write(str(path), format="MSEED", reclen=512)
+    # What cannot be decoded is done too, and an odd rate is of no length.
+    broken = bytearray(path.read_bytes()[:512])
+    broken[100:400] = bytes(300)
+    path.write_bytes(path.read_bytes() + broken)
+    steps: list[tuple[float, float]] = []
     FileSource([path], lambda done, total: steps.append((done, total))).run(lambda item: None)
-    total = path.stat().st_size
-    assert steps == [(done, total) for done in range(RECORD_LENGTH, total + 1, RECORD_LENGTH)]
+    total = steps[0][1]
+    assert total == pytest.approx(30 / 3600, rel=0.2)
+    assert {total for _, total in steps} == {total}
+    done = [done for done, _ in steps]
+    assert done == sorted(done)
+    assert done[-1] == pytest.approx(total)
 
 
 def test_stop_ends_the_run(tmp_path: Path, event: list[bytes]) -> None:

@@ -210,7 +210,7 @@ class ArchiveRun:
 
 
 class _Bar:
-    """A progress bar over pieces, with data-days a minute; tqdm tells the time that is left."""
+    """A progress bar over pieces, with the hours of data and data-days a minute; tqdm tells the time that is left."""
 
     def __init__(self, total: int, shown: bool) -> None:
         interval_s = 0.1 if sys.stderr.isatty() else 10.0
@@ -237,7 +237,8 @@ class _Bar:
             self._bar.initial += 1
         self._data_s += 0.0 if found else outcome.windows_s
         days_min = self._data_s / DAY_S / max(monotonic() - self._begun_s, 1e-3) * 60
-        self._bar.set_postfix_str(f"{days_min:.2f} data-days/min", refresh=False)
+        hours = self._data_s / 3600
+        self._bar.set_postfix_str(f"{hours:.1f} h of data, {days_min:.2f} data-days/min", refresh=False)
         self._bar.update()
 
 

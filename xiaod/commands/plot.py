@@ -130,11 +130,12 @@ def _draw(options: argparse.Namespace, config: "Config", inputs: "Sequence[Path]
     from xiaod.equipment import open_engine
     from xiaod.plot.album import Shot, instruments_of, make_pictures
     from xiaod.sinks.naming import safe
+    from xiaod.sources.files import why_nothing
 
     engine = open_engine(config)
     found = instruments_of(inputs, options.stream, at_ns, options.before, options.after)
     if len(found) != 1:
-        had = ", ".join(map(str, found)) or "nothing"
+        had = ", ".join(map(str, found)) or f"nothing: {why_nothing(inputs)}"
         raise LookupError(
             f"{options.stream}: must match one instrument with data around {options.time}; it matches {had}"
         )

@@ -1,7 +1,7 @@
 """miniSEED files and folders as a source, in order of time, for offline runs.
 
 Headers are read first, so that records of all files can be merged by their start time while only those that overlap are in memory; an
-archive of many gigabytes costs some 70 bytes of memory for each record (28 in the index, the rest while it is sorted). What cannot be
+archive of many gigabytes costs some 80 bytes of memory for each record (40 in the index, the rest while it is sorted). What cannot be
 read is handed on as a :class:`~xiaod.records.BadRecord` with the file's name.
 
 Records of more than some seconds, as archives have them, are handed on piece by piece: otherwise one component would be a minute
@@ -17,6 +17,7 @@ import mmap
 import re
 import threading
 from array import array
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -28,7 +29,7 @@ from xiaod.buffer import pieces_of
 from xiaod.filetree import files_below
 from xiaod.records import BadRecord, Segment
 from xiaod.sources import Emit
-from xiaod.sources.miniseed import decode
+from xiaod.sources.miniseed import channel_of, decode, duration_s
 
 MAX_OPEN_FILES = 128
 MAX_RECORD_BYTES = 65_536
@@ -65,7 +66,7 @@ class FileSource:
     def __init__(
         self,
         inputs: Sequence[Path],
-        progress: Callable[[int, int], None] | None = None,
+        progress: Callable[[float, float], None] | None = None,
         wanted: Wanted | None = None,
         extents: Mapping[Path, Extent] = WHOLE,
     ) -> None:
@@ -73,7 +74,7 @@ class FileSource:
 
         Args:
             inputs: miniSEED files, and folders that are searched to the bottom.
-            progress: called with the bytes done and the bytes in all.
+            progress: called with the hours of data done and those in all; the components of an instrument together count once.
             wanted: which records are used; None: all.
             extents: parts of files in which records are looked for; of others the whole.
         """
@@ -99,7 +100,8 @@ class FileSource:
         index = _Index(self._wanted)
         for number, path in enumerate(files):
             index.add(number, path, emit, self._extents.get(path))
-        total, done = sum(index.lengths), 0
+        hours = index.hours()
+        total, done = float(sum(map(hours, range(len(index.files))))), 0.0
         handles = _Handles(files)
         pieces = _Pieces(emit)
         try:
@@ -109,7 +111,7 @@ class FileSource:
                 pieces.hand_on(index.starts_ns[entry])
                 length = index.lengths[entry]
                 item = decode(handles.read(index.files[entry], index.offsets[entry], length), self.name)
-                done += length
+                done += hours(entry)
                 if isinstance(item, BadRecord):
                     path = files[index.files[entry]]
                     item = BadRecord(
@@ -146,6 +148,20 @@ def files_of(inputs: Sequence[Path]) -> Iterator[Path]:
             raise FileNotFoundError(f"{path}: no such file or folder")
 
 
+def why_nothing(inputs: Sequence[Path]) -> str:
+    """A sentence for who found no record of what was asked for.
+
+    Raises:
+        OSError: when an input is not there any more.
+    """
+    files = list(files_of(inputs))
+    if not files:
+        return "there is no file in it; name miniSEED files, or folders with miniSEED files at any depth"
+    if not any(path.is_file() and holds_records(path) for path in files):
+        return f"none of {len(files)} file(s) begins as miniSEED does"
+    return "holds no record of the stations and times that were asked for that could be read"
+
+
 def headers_of(path: Path) -> Iterator[tuple[int, MS3Record | str]]:
     """Where each record of a file is, and its header, or what is wrong there; behind damage, on where the next record begins.
 
@@ -159,7 +175,7 @@ def headers_of(path: Path) -> Iterator[tuple[int, MS3Record | str]]:
 
 
 class _Index:
-    """Where every record is and when it begins, as plain arrays: a record costs 28 bytes."""
+    """Where every record is, when it begins and how long it is, as plain arrays: a record costs 40 bytes."""
 
     def __init__(self, wanted: Wanted | None) -> None:
         self._wanted = wanted
@@ -167,6 +183,19 @@ class _Index:
         self.offsets = array("q")
         self.lengths = array("l")
         self.starts_ns = array("q")
+        self._seconds = array("f")
+        self._streams = array("l")
+        self._numbers: dict[str, int] = {}
+        """Streams by their identifiers."""
+
+    def hours(self) -> Callable[[int], float]:
+        """Hours of data that a record stands for: its own, shared by the components of its instrument."""
+        instruments = [
+            name if (channel := channel_of(name)) is None else channel.instrument for name in self._numbers
+        ]
+        components = Counter(instruments)
+        shares = [1 / 3600 / components[instrument] for instrument in instruments]
+        return lambda entry: self._seconds[entry] * shares[self._streams[entry]]
 
     def add(self, number: int, path: Path, emit: Emit, extent: Extent | None = None) -> None:
         """Read the headers of a file; behind damage, go on where the next record begins."""
@@ -189,6 +218,8 @@ class _Index:
                 self.offsets.append(offset)
                 self.lengths.append(found.reclen)
                 self.starts_ns.append(found.starttime)
+                self._seconds.append(duration_s(found))
+                self._streams.append(self._numbers.setdefault(found.sourceid, len(self._numbers)))
 
     def ordered(self) -> list[int]:
         """Records in order of their start; of the same start, in the order of files."""

@@ -93,6 +93,14 @@ def _wrong_samples(parsed: MS3Record) -> tuple[str, str] | None:
     return None
 
 
+def duration_s(header: MS3Record) -> float:
+    """Seconds of data in a record, by its header; 0 when that is odd."""
+    rate_hz = float(header.samprate)
+    if not (SANE_RATES_HZ[0] <= rate_hz <= SANE_RATES_HZ[1] and 0 < header.samplecnt <= MAX_SAMPLES):
+        return 0.0
+    return float(header.samplecnt / rate_hz)
+
+
 def record_length(head: bytes) -> int:
     r"""Length in bytes of the record that begins so: 0 when that takes more of it or cannot be told, below 0 when it is no miniSEED.
 
