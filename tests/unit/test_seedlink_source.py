@@ -493,6 +493,22 @@ def test_who_has_sent_nothing_is_asked_for_since_the_first_time(frames: list[byt
     assert begun_s - 1 <= times_s[0] <= first_s
 
 
+def test_nothing_is_fetched_of_who_was_asked_for_on_the_last_connection(frames: list[bytes]) -> None:
+    def one_packet(sock: socket.socket) -> None:
+        sock.sendall(frames[0])
+        sock.close()
+
+    hello = b"SeedLink v3.1 (RingServer) :: SLPROTO:3.1\r\ntest\r\n"
+    with (
+        Scripted(one_packet, {b"HELLO": hello}) as server,
+        Run(source(server.port, streams=["BW.RJOB..EH?", "BW.ROTZ..EH?"])) as run,
+    ):
+        run.wait_for("disconnected", 3)
+    assert b"ENDFETCH" not in server.commands
+    # A time would lead all of them back, should the server not know the number.
+    assert not asked_from_s(server, b"ROTZ")
+
+
 def test_what_a_ringserver_holds_of_new_stations_is_fetched_first(frames: list[bytes]) -> None:
     other = [frame.replace(b"RJOB ", b"ROTZ ", 1) for frame in frames]
     hello = b"SeedLink v3.1 (RingServer) :: SLPROTO:3.1\r\ntest\r\n"

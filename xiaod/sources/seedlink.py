@@ -121,6 +121,8 @@ class SeedLinkSource:
         self._unserved: Sequence[str] = config.streams
         """Patterns that have brought nothing, until that has been said."""
         self._first_streaming_s: float | None = None
+        self._subscribed: set[str] = set()
+        """Stations that the server has accepted last."""
         longest_s = config.discover_s or IDLE_S
         self._refusals = Refusals(min(FIRST_LOOK_S, longest_s), longest_s)
         self._received = 0
@@ -189,7 +191,8 @@ class SeedLinkSource:
         offer = self._offers.at_connection(known)
         matching = offer.plan(config.streams, known)
         if not matching:
-            raise DiscoveryError(f"the server has no stream that matches {', '.join(config.streams)}")
+            complaint = f"the server has no stream that matches {', '.join(config.streams)}"
+            raise DiscoveryError("; ".join(filter(None, (complaint, offer.remark))))
         subscriptions, left_out = self._held(matching, known)
         if not subscriptions:
             self._idle(len(matching), emit)
@@ -213,7 +216,9 @@ class SeedLinkSource:
             except LinkError as error:
                 raise LinkError("; ".join(filter(None, (str(error), offer.remark)))) from error
             self._waits.asked(asked_ns)
-            self._refusals.note([one.name for one in subscriptions], link.refused)
+            names = {one.name for one in subscriptions}
+            self._refusals.note(names, link.refused)
+            self._subscribed = names.difference(link.refused)
             selected = self._selected(offer.channels)
             remarks += [offer.remark] if offer.remark else []
             remarks += [f"refused: {' '.join(link.refused)}"] if link.refused else []
@@ -243,13 +248,14 @@ class SeedLinkSource:
     def _fetch(self, subscriptions: Collection[Subscription], emit: Emit) -> list[str]:
         """Take what a server that numbers all stations together has of those that have sent nothing yet.
 
-        It begins with all stations at one number, that of the last packet: what of them has come before that would not be sent.
+        It begins with all stations at one number, that of the last packet: what had come before that of those who were not asked for
+        on the last connection would not be sent.
 
         Returns:
             remarks.
         """
         since = self._since()
-        silent = [one for one in subscriptions if one.place in since]
+        silent = [one for one in subscriptions if one.place in since and one.name not in self._subscribed]
         with self.places.apart() as last:
             if not silent or last is None or not self.places.shared:
                 return []
@@ -293,14 +299,14 @@ class SeedLinkSource:
             shown, more = complaints[:SHOWN_PATTERNS], len(complaints) - SHOWN_PATTERNS
             text = f"nothing has come in {UNSERVED_S:.0f} s of {'; of '.join(shown)}"
             text += f"; and of {more} more patterns" if more > 0 else ""
-            emit(self._change("streaming", text, channels=asked.listed))
+            emit(self._change("streaming", text, channels=asked.listed, left_out=asked.left_out))
 
     def _ask_refused(self, names: Collection[str], asked: "_Asked") -> None:
         """Connect anew when a station that was refused is accepted now."""
+        again = [one for one in asked.taken if one.name in names]
         link = Link(self._config.server, self._config.connect_timeout_s, self._stop)
         try:
             link.connect()
-            again = [one for one in asked.subscriptions if one.name in names]
             link.negotiate(again, {}, None)
         except (OSError, LinkError):
             # What flows is worth more than the question.
