@@ -40,7 +40,9 @@ def test_what_is_wrong_with_a_model_has_its_line(text: str, said: str) -> None:
 def test_a_file_that_is_no_model_has_the_line_that_names_it(tmp_path: Path) -> None:
     path = tmp_path / "none.onnx"
     path.write_bytes(b"none")
-    with pytest.raises(ModelError, match=rf"\Af:4: engine\.model: {path}: not an ONNX model"):
+    with pytest.raises(
+        ModelError, match=rf"\Af:4: engine\.model: {path}: not a model that ONNX Runtime can load"
+    ):
         open_engine(parse_config(SOURCES + f"engine:\n  model: {path}\n", "f"))
 
 

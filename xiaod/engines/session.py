@@ -46,7 +46,7 @@ def open_session(path: Path, form: str, threads: int) -> "tuple[InferenceSession
     try:
         elsewhere = names_other_files(content)
     except ValueError as error:
-        raise ModelError(f"{path}: not an ONNX model: {error}") from error
+        raise ModelError(f"{path}: not a model that ONNX Runtime can load: {error}") from error
     if elsewhere:
         raise ModelError(
             f"{path}: has its data in other files, which no hash covers; save the model as one file "
