@@ -7,6 +7,10 @@ and once more when that component has come (lane 1). A component that lies more 
 not waited for: that bounds memory, to about ``4 (length + 2 max_lead)`` bytes for each component and as much again while growing
 (at the defaults 30 kB, 60 kB at most), and makes offline runs, which have no clock, decide as live ones do.
 
+Where data begin, components do so one after the other, as their first records do. Windows that lack those that begin later are waited for
+until the first window with these is full; they say where that begins (:attr:`~xiaod.records.Window.until`), and what can be seen in it
+is left to it.
+
 Where data end, at a gap or at the end of the stream, one window more is cut, off the multiples of ``hop``, so that the last
 samples are looked at too. Stretches shorter than a window and a hop may give none.
 
@@ -20,6 +24,7 @@ samples are looked at too. Stretches shorter than a window and a hop may give no
 [(0, 'ZNE'), (50, 'ZNE'), (100, 'ZNE')]
 """
 
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Collection, Container, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -32,7 +37,7 @@ from xiaod.records import Arrival, Instrument, Segment, Window
 from xiaod.refill import Refill
 from xiaod.resample import usable_rate
 from xiaod.run import Run
-from xiaod.timebase import BEFORE_ALL, GRID_NS, NS_PER_S, grid_index, samples_from_s
+from xiaod.timebase import BEFORE_ALL, GRID_NS, GRID_RATE_HZ, NS_PER_S, grid_index, samples_from_s
 from xiaod.track import Contradiction, Gap, Track, Verdict
 
 ADVANCING = frozenset({Verdict.GOOD, Verdict.OVERLAPPING, Verdict.CLOCK_STEP})
@@ -43,6 +48,8 @@ RETIRED = samples_from_s(3600.0)
 """A component that is so far behind gives its row to one that has none: sensors are exchanged, and come back as Z12 instead of ZNE."""
 LEVEL_HELD = float(2**23)
 """Counts by which a component may move away from what is taken out of its samples, before something else is."""
+FOREVER_NS = 1 << 63
+"""Host time that never comes."""
 MAX_PIECE_S = 10.0
 """Longer records are taken in pieces of this length, so that no record can outgrow the buffer."""
 
@@ -78,6 +85,7 @@ class InstrumentBuffer:
     def __init__(self, settings: BufferSettings, letters: Collection[str] = ()) -> None:
         """Begin; ``letters`` are components that the instrument has shown before: they count for the rows of the others."""
         self._settings = settings
+        self._known = frozenset(letters)
         self._supplies: dict[str, Supply] = {}
         self.windows = 0
         """Windows cut so far."""
@@ -87,6 +95,8 @@ class InstrumentBuffer:
         self._instrument = Instrument("", "", "", "")
         self._rows = self._rows_now()
         self._cursor: int | None = None
+        self._beginning = BEFORE_ALL
+        """First window since there was none before it: others of its components may be about to begin too."""
         self._lanes = (_Lane(), _Lane())
         self._incomplete: deque[tuple[int, frozenset[str]]] = deque()
         self._leads: deque[tuple[int, int]] = deque()
@@ -133,7 +143,7 @@ class InstrumentBuffer:
             for gap in track.release(now_ns, final=now_ns is None and self._left_behind(track, edge))
         ]
         if len(self._rows) < len(self._tracks):
-            self._retire()
+            self._retire(edge)
         windows = list(self._ready(now_ns, final=False))
         self._forget()
         return windows, gaps
@@ -154,8 +164,10 @@ class InstrumentBuffer:
     def deadline_ns(self) -> int | None:
         """Host time at which :meth:`cut` should be called even if nothing comes; None when nothing waits."""
         times = [due for track in self._tracks.values() if (due := track.release_ns) is not None]
-        if self._cursor is not None and self._covering(self._cursor) and self._all_begun:
-            times.append(self._led_ns(self._cursor + self._settings.length) + self._settings.wait_ns)
+        if self._cursor is not None and (covering := self._covering(self._cursor)):
+            until_ns = self._waited_until_ns(self._cursor, covering, self.edge)
+            if until_ns is not None and until_ns < FOREVER_NS:
+                times.append(until_ns)
         return min(times, default=None)
 
     @property
@@ -208,11 +220,23 @@ class InstrumentBuffer:
         return Track(settings.wait_ns, settings.max_lead, settings.length, supply)
 
     def _rows_now(self) -> list[tuple[str, int]]:
-        return sorted(rows_of(self._tracks).items(), key=lambda item: item[1])
+        """Components and their rows; one odd record of another component moves none that has filled a window."""
+        rows, window_s = rows_of(self._tracks), self._settings.length / GRID_RATE_HZ
+        proven = rows_of(
+            [
+                letter
+                for letter in self._tracks
+                if letter in self._known or self._supplies[letter].data_s >= window_s
+            ]
+        )
+        if any(rows.get(letter) != row for letter, row in proven.items()):
+            rows = proven
+        return sorted(rows.items(), key=lambda item: item[1])
 
     def _start_anew(self) -> None:
         self._tracks = {letter: self._track(letter) for letter in self._tracks}
         self._cursor = None
+        self._beginning = BEFORE_ALL
         self._lanes = (_Lane(), _Lane())
         self._incomplete.clear()
         self._leads.clear()
@@ -224,7 +248,7 @@ class InstrumentBuffer:
             if start is None:
                 break
             covering = self._covering(start)
-            hoping = len(covering) < len(self._tracks) and not final and self._hopes(start, covering, edge)
+            hoping = not final and self._hopes(start, covering, edge)
             if not covering:
                 if hoping:
                     break
@@ -232,9 +256,10 @@ class InstrumentBuffer:
                 if not self._find_start(start + 1):
                     break
                 continue
-            if hoping and not (self._overdue(start + self._settings.length, now_ns) and self._all_begun):
+            until_ns = None if final else self._waited_until_ns(start, covering, edge)
+            if until_ns is not None and (now_ns is None or now_ns < until_ns):
                 break
-            yield self._window(start, covering, 0, now_ns)
+            yield self._window(start, covering, 0, now_ns, self._fuller(start, covering))
             if hoping:
                 self._incomplete.append((start, frozenset(covering)))
             self._cursor = start + self._settings.hop
@@ -281,23 +306,30 @@ class InstrumentBuffer:
         ]
         if not starts:
             return False
-        hop = self._settings.hop
-        self._cursor = -(-min(starts) // hop) * hop
+        self._cursor = self._first_window(min(starts))
+        last = self._lanes[0].last
+        if last is None or self._cursor - last > self._settings.hop:
+            self._beginning = self._cursor
         return True
+
+    def _first_window(self, first: int) -> int:
+        """First window that may begin at or behind a sample."""
+        return -(-first // self._settings.hop) * self._settings.hop
 
     def _covering(self, start: int) -> dict[str, Run]:
         """The runs that cover a window, by component."""
         stop = start + self._settings.length
         return {
             letter: run
-            for letter, track in self._tracks.items()
-            for run in track.runs
+            for letter, _ in self._rows
+            for run in self._tracks[letter].runs
             if run.first <= start and run.stop >= stop and run.started
         }
 
     def _hopes(self, start: int, covering: Container[str], edge: int) -> bool:
         """Whether a component that does not cover a window may still come to."""
-        for letter, track in self._tracks.items():
+        for letter, _ in self._rows:
+            track = self._tracks[letter]
             if letter in covering or self._left_behind(track, edge):
                 continue
             # Only the open run grows, unless it has been overtaken by records that wait behind a hole.
@@ -305,25 +337,53 @@ class InstrumentBuffer:
                 return True
         return False
 
-    @property
-    def _all_begun(self) -> bool:
-        """Whether no component has come of which the first records wait for those before them."""
-        return not any(track.begins for track in self._tracks.values())
+    def _waited_until_ns(self, start: int, covering: Container[str], edge: int) -> int | None:
+        """Host time until which a window is waited for; None when nothing that it lacks may still come."""
+        length, wait_ns = self._settings.length, self._settings.wait_ns
+        times = []
+        if self._hopes(start, covering, edge):
+            # First records that have come, and wait for those before them, are not slow.
+            begun = not any(track.begins for track in self._tracks.values())
+            times.append(self._led_ns(start + length) + wait_ns if begun else FOREVER_NS)
+        times += [
+            self._led_ns(first + length) + wait_ns
+            for first, run, track in self._beginners(start, covering)
+            if run.stop < first + length and run is track.runs[-1] and not self._left_behind(track, edge)
+        ]
+        return max(times, default=None)
+
+    def _fuller(self, start: int, covering: Container[str]) -> int | None:
+        """The first window that shows a component more than one at the beginning of the data, None when there is none."""
+        length = self._settings.length
+        return min(
+            (first for first, run, _ in self._beginners(start, covering) if run.stop >= first + length),
+            default=None,
+        )
+
+    def _beginners(self, start: int, covering: Container[str]) -> Iterator[tuple[int, Run, Track]]:
+        """Components that began after others, within a window: their first window, its run, and the track of that."""
+        for letter, _ in self._rows:
+            if letter in covering:
+                continue
+            for run in self._tracks[letter].runs:
+                first = self._first_window(run.began)
+                if run.started and start < first <= self._beginning + self._settings.length:
+                    yield first, run, self._tracks[letter]
 
     def _left_behind(self, track: Track, edge: int) -> bool:
         """Whether a component is so far behind the newest data that it is not waited for."""
         return edge - track.edge > self._settings.max_lead
 
-    def _overdue(self, stop: int, now_ns: int | None) -> bool:
-        return now_ns is not None and self._led_ns(stop) + self._settings.wait_ns <= now_ns
-
     def _led_ns(self, stop: int) -> int:
-        """Host time at which the fastest component had come up to a grid index, which is never before that of another call."""
-        while len(self._leads) > 1 and self._leads[0][0] < stop:
-            self._leads.popleft()
-        return self._leads[0][1]
+        """Host time at which the fastest component had come up to a grid index; as far as it has come, when it has not."""
+        if not self._leads:
+            return 0
+        place = bisect_left(self._leads, stop, key=lambda lead: lead[0])
+        return self._leads[min(place, len(self._leads) - 1)][1]
 
-    def _window(self, start: int, runs: dict[str, Run], lane_number: int, now_ns: int | None) -> Window:
+    def _window(
+        self, start: int, runs: dict[str, Run], lane_number: int, now_ns: int | None, until: int | None = None
+    ) -> Window:
         stop = start + self._settings.length
         letters = frozenset(runs)
         oldest = max(run.first for run in runs.values())
@@ -362,6 +422,7 @@ class InstrumentBuffer:
             fresh,
             None if now_ns is None else Arrival(self._host_ns or 0, arrived_ns, record_end_ns),
             samples[:, : start - begin],
+            until,
         )
 
     def _forget(self) -> None:
@@ -377,13 +438,13 @@ class InstrumentBuffer:
             for run in track.runs:
                 if run.started:
                     run.trim(needed)
-        if self._leads:
-            self._led_ns(self._cursor + self._settings.length)
+        while len(self._leads) > 1 and self._leads[0][0] < self._cursor + self._settings.length:
+            self._leads.popleft()
 
-    def _retire(self) -> None:
-        edge = self.edge
-        for letter, _ in self._rows:
-            if edge - self._tracks[letter].edge > RETIRED:
+    def _retire(self, edge: int) -> None:
+        shown = {letter for letter, _ in self._rows}
+        for letter, own in [(letter, track.edge) for letter, track in self._tracks.items()]:
+            if edge - own > RETIRED and (letter in shown or own != BEFORE_ALL):
                 del self._tracks[letter]
                 for lane in self._lanes:
                     lane.letters -= {letter}

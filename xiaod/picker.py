@@ -179,9 +179,13 @@ class InstrumentPicker:
         merged = self.curve = self._lanes[window.lane].add(probabilities, weight)
         left_out = length - merged.shape[1]
         stop = length - settings.lookahead + 1
+        if window.until is not None:
+            # What lies on the border may be seen on this side by the one and on that by the other.
+            stop = min(stop, window.until - window.index + settings.settle + REACH)
         start = max(stop - settings.hop - samples_from_s(SECOND_LOOK_S), settings.settle, left_out)
         if window.fresh:
             start = settings.settle
+        stop = max(start, stop)
         components = live_components(window.components, window.samples)
         found = []
         for phase, curve in enumerate(merged):

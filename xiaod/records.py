@@ -188,6 +188,9 @@ class Window:
     """None in an offline run."""
     history: NDArray[np.float32] | None = None
     """Shape ``(3, h)``: samples before the window, as many as there are up to a limit; for looking again at an onset."""
+    until: int | None = None
+    """Grid index at which another window begins that shows a component more, which began after these: onsets that can be seen in that
+    are left to it. None: there is none."""
 
     @property
     def stop(self) -> int:

@@ -50,6 +50,8 @@ class Run:
         self._end = 0
         self.first = 0
         """Grid index of the oldest sample held."""
+        self.began = 0
+        """Grid index of the first sample of all."""
         self.length = 0
         """Samples so far, those that have been forgotten included."""
         self._started = False
@@ -75,7 +77,7 @@ class Run:
             return
         if not self._started:
             self._started = True
-            self.first = first
+            self.first = self.began = first
             self._levels.append((first, _level_near(converted[0])))
         self._hold(first, converted)
         self.length += len(converted)

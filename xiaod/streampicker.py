@@ -69,6 +69,9 @@ class StreamPicker:
         self.curve = probabilities.values
         first, stop = probabilities.valid or (0, window.samples.shape[1])
         final = stop - self._confirm
+        if window.until is not None:
+            # The other window's stream may begin somewhat behind its first sample.
+            final = min(final, window.until - window.index + settings.settle + settings.separation)
         # Where a stream begins nothing is settled yet; a window in the midst of one goes on where the last one ended.
         start = first + settings.settle if first > 0 or window.fresh else 0
         if (next_index := self._next.get(window.lane)) is not None and next_index < window.stop:

@@ -111,6 +111,41 @@ def test_picks_stay_within_five_milliseconds_at_other_rates(
         assert abs(given_ns - wanted_ns) < 5_000_000
 
 
+@pytest.mark.parametrize("order", ["NEZ", "ZNE", "EZN"])
+@pytest.mark.parametrize("form", ["windows", "stateful"])
+def test_components_that_begin_one_after_the_other_are_picked_together(
+    rjob: Recording, engine: OnnxEngine, order: str, form: str
+) -> None:
+    """As after a start or a gap: the first record of each begins when it was full."""
+    chosen = engine if form == "windows" else StatefulEngine(stateful_path("micro-stream"))
+    whole = with_noise_before(rjob, 12)
+
+    def begun(after_s: dict[str, float]) -> list[Segment]:
+        return in_step([behind(one, after_s[one.channel.component]) for one in whole])
+
+    picks = picks_of(begun(dict(zip(order, (0.0, 2.3, 6.1), strict=True))), chosen)
+    expected = picks_of(begun(dict.fromkeys("ZNE", 6.1)), chosen)
+    assert {pick.phase for pick in expected} == {"P", "S"}
+    settled_ns = whole[0].start_ns + 8_000_000_000
+    assert [pick for pick in picks if pick.time_ns > settled_ns] == expected
+
+
+def test_what_only_a_part_of_the_components_has_seen_is_picked(rjob: Recording, engine: OnnxEngine) -> None:
+    segments = [
+        behind(one, 7.0 if one.channel.component == "E" else 0.0) for one in with_noise_before(rjob, 0)
+    ]
+    picks = picks_of(in_step(segments), engine)
+    assert {(pick.phase, pick.components) for pick in picks} >= {("P", "ZN-"), ("S", "ZN-")}
+    late_ns = rjob.start_ns + 8_000_000_000
+    assert {pick.components for pick in picks if pick.time_ns > late_ns} <= {"ZNE"}
+
+
+def behind(segment: Segment, seconds: float) -> Segment:
+    """What is left of a record without its first seconds."""
+    cut = round(100 * seconds)
+    return replace(segment, start_ns=segment.start_ns + cut * 10_000_000, samples=segment.samples[cut:])
+
+
 @pytest.mark.parametrize("rate", [50, 100])
 @pytest.mark.parametrize(
     ("place", "count", "reading"),

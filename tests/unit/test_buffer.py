@@ -94,6 +94,17 @@ def test_what_a_late_component_brings_is_nothing_that_counts_as_picked_for_good(
     assert max(late) <= samples_from_s(settled_s(config))
 
 
+def test_a_component_whose_first_records_wait_is_not_slow() -> None:
+    buffer = InstrumentBuffer(BufferSettings(wait_ns=5 * SECOND))
+    found = []
+    for number, component in enumerate("NZE"):
+        for start in range(25):
+            buffer.insert(record(component, start), number * SECOND // 20)
+    for now_s in (5.0, 5.02, 5.06, 5.11):
+        found += [window.components for window in buffer.cut(round(now_s * SECOND))[0]]
+    assert set(found) == {"ZNE"}
+
+
 def test_a_component_that_has_died_is_not_waited_for() -> None:
     buffer = InstrumentBuffer(BufferSettings(wait_ns=3 * SECOND, max_lead=1000))
     live(buffer, 20, {"Z": 0.0, "N": 0.0, "E": 0.0})
@@ -179,6 +190,17 @@ def test_a_sensor_with_other_components_takes_the_rows_of_the_one_before() -> No
     # For an hour it is not certain that the components before are gone for good.
     assert found[len(found) // 2] == "Z--"
     assert found[-1] == "Z12"
+
+
+@pytest.mark.parametrize(("letters", "odd"), [("Z12", "N"), ("Z23", "1"), ("ZNE", "1")])
+def test_one_odd_record_of_another_component_takes_no_row(letters: str, odd: str) -> None:
+    buffer = InstrumentBuffer(BufferSettings(wait_ns=0))
+    found = []
+    for start in range(0, 200, 2):
+        for component in letters + odd if start == 60 else letters:
+            buffer.insert(record(component, start, 2), NOW)
+        found += [window.components for window in buffer.cut(NOW)[0]]
+    assert set(found) == {letters}
 
 
 def test_memory_is_bounded_whatever_comes() -> None:

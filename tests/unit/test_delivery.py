@@ -89,6 +89,56 @@ def test_a_line_that_stalls_changes_no_window(
     assert facts(cut(stalled(records, stalls))) == expected
 
 
+@pytest.mark.parametrize("order", ["ZNE", "NEZ", "EZN"])
+def test_components_that_come_one_after_the_other_are_waited_for(order: str) -> None:
+    """As when a server sends what it holds: half a minute of one, then of the next, and then what is new."""
+    held = [
+        (100.0, record("A", component, start_s, 2.0)) for component in order for start_s in range(0, 26, 2)
+    ]
+    live = [
+        (start_s + 76.0, record("A", component, start_s, 2.0))
+        for start_s in range(26, 60, 2)
+        for component in order
+    ]
+    windows = cut([*held, *live])
+    assert {window.components for _, window in windows} == {"ZNE"}
+    assert len(windows) > 2 * (60 - 26)
+
+
+def test_windows_of_a_part_of_the_components_leave_to_fuller_ones_what_those_show() -> None:
+    """As after a start: the first record of each component begins where it was about to."""
+    begun_s = {"N": 0.0, "E": 2.7, "Z": 6.1}
+    records = [
+        (at_s, segment)
+        for at_s, segment in stream(dict.fromkeys("ZNE", 0.0), ["A"], 60.0)
+        if (segment.start_ns - NOW) / 1e9 >= begun_s[segment.channel.component]
+    ]
+    windows = [window for _, window in cut(records)]
+    fuller = {
+        letters: next(w.index for w in windows if w.components == letters) for letters in ("-NE", "ZNE")
+    }
+    expected = {"-N-": fuller["-NE"], "-NE": fuller["ZNE"], "ZNE": None}
+    assert {(window.components, window.until) for window in windows} == set(expected.items())
+
+
+def test_a_component_that_begins_and_goes_leaves_all_to_the_others() -> None:
+    records = [
+        (at_s, segment)
+        for at_s, segment in stream(dict.fromkeys("ZNE", 0.0), ["A"], 60.0)
+        if segment.channel.component == "N" or 5 <= (segment.start_ns - NOW) / 1e9 < 12
+    ]
+    timed = cut(records)
+    assert {(window.components, window.until) for _, window in timed} == {("-N-", None)}
+    # It is not certain at once that they are gone.
+    assert max(waits_s(timed, "-N-")) < 5.0 + 7 + 2 * 2.8
+
+
+def test_a_vertical_alone_is_not_waited_for_longer_than_is_said() -> None:
+    waited_s = waits_s(cut(stream({"Z": 0.0}, ["A", "B"], 60.0)), "Z--")
+    assert len(waited_s) > 100
+    assert max(waited_s) < 2.0 + 0.01
+
+
 def without_n(records: list[tuple[float, Segment]], from_s: float) -> list[tuple[float, Segment]]:
     """The same, but that one component has gone from some time on."""
     return [(at_s, segment) for at_s, segment in records if segment.channel.component != "N" or at_s < from_s]
