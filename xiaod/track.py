@@ -23,7 +23,6 @@ way to while the stream goes on where it was.
 'duplicate'
 """
 
-from collections import OrderedDict
 from dataclasses import dataclass
 from enum import Enum
 from zlib import crc32
@@ -31,6 +30,7 @@ from zlib import crc32
 import numpy as np
 
 from xiaod.account import Supply
+from xiaod.recent import RecentRecords
 from xiaod.records import Channel, SampleArray, Segment
 from xiaod.resample import RATE_TOLERANCE, converter_for, meant_rate
 from xiaod.run import Run
@@ -43,8 +43,6 @@ PIECE_TOLERANCE_NS = 1000
 """A piece of a record goes on where the piece before it ended, but for rounding."""
 DRIFT_SAMPLES = 0.25
 """Drift against the time of the run's first sample at which the time is corrected."""
-REMEMBERED = 256
-"""Records remembered for telling duplicates: at 100 Hz, 512 bytes and usual compression about 15 minutes."""
 MAX_WAITING = 4096
 """Records that wait at most, however small they are."""
 CLOCK_STEP_NS = 10 * NS_PER_S
@@ -116,8 +114,7 @@ class Track:
         self._max_lead = max_lead
         self._least = least
         self._pending = Waiting()
-        self._seen: OrderedDict[tuple[int, int], int] = OrderedDict()
-        """Time and length of records, the one that came first in front, and a checksum of their samples."""
+        self._seen = RecentRecords()
         self._rate_hz = 0.0
         self._next_ns = 0
         """Where the next record should begin, by the last record's own header."""
@@ -167,18 +164,15 @@ class Track:
 
         The sampling rate must be one that :func:`~xiaod.resample.converter_for` takes.
         """
-        key = (segment.start_ns, len(segment.samples))
         content = crc32(np.ascontiguousarray(segment.samples).data)
-        if (known := self._seen.get(key)) is not None:
+        if (known := self._seen.content_of(segment.start_ns, len(segment.samples))) is not None:
             if content != known:
                 self._contradicted(segment, len(segment.samples))
             return Verdict.DUPLICATE
         self._arrived_ns = segment.arrived_ns or 0
         verdict = self._place(segment, now_ns)
         if verdict in (Verdict.GOOD, Verdict.OVERLAPPING):
-            self._seen[key] = content
-            if len(self._seen) > REMEMBERED:
-                self._seen.popitem(last=False)
+            self._seen.add(segment.start_ns, len(segment.samples), content)
             self.late_ns = 0
         return verdict
 

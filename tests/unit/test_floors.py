@@ -34,6 +34,7 @@ FLOORS = {
         "resample",
         "run",
         "waiting",
+        "recent",
         "refill",
         "delivery",
         "track",
