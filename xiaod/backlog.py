@@ -6,14 +6,24 @@
 """
 
 from collections import deque
+from collections.abc import Callable
 from typing import Protocol
 
 from xiaod.records import Pick
-from xiaod.store import PickStore
+from xiaod.store import Given, PickStore, Result
 
 
 class Backlog(Protocol):
-    """Picks that a sink has not got yet, in order."""
+    """Picks that a sink has not got yet, in order.
+
+    What may wait for a disk, :meth:`waiting`, :meth:`delivered` and :meth:`skipped`, is called through :meth:`off_loop`, one at a time.
+    """
+
+    async def off_loop(
+        self, work: Callable[Given, Result], *arguments: Given.args, **named: Given.kwargs
+    ) -> Result:
+        """Do one of those without holding up the event loop; gives what it gives."""
+        ...
 
     @property
     def full(self) -> bool:
@@ -56,6 +66,12 @@ class MemoryBacklog:
         self._picks: deque[Pick] = deque()
         self._given = 0
 
+    async def off_loop(
+        self, work: Callable[Given, Result], *arguments: Given.args, **named: Given.kwargs
+    ) -> Result:
+        """Do it here: memory makes nobody wait."""
+        return work(*arguments, **named)
+
     @property
     def full(self) -> bool:
         """Whether whoever appends should wait."""
@@ -96,12 +112,22 @@ class StoredBacklog:
         store.begin(sink)
         self._store = store
         self._sink = sink
-        self._count = store.backlog(sink)
+        self._begun = store.backlog(sink)
+        self._appended = 0
+        """Picks counted since; belongs to who appends."""
+        self._gone = 0
+        """Picks that wait no more; belongs to who delivers, in another thread."""
         self._given: list[int] = []
         self._held: list[int] = []
         """Places of picks that the sink has taken and that are not safe there yet."""
         self._passed: int | None = None
         """Place of a pick passed over, with nothing taken behind it: the cursor gets there once what is held is safe."""
+
+    async def off_loop(
+        self, work: Callable[Given, Result], *arguments: Given.args, **named: Given.kwargs
+    ) -> Result:
+        """Do it in the store's thread."""
+        return await self._store.off_loop(work, *arguments, **named)
 
     @property
     def full(self) -> bool:
@@ -115,16 +141,17 @@ class StoredBacklog:
 
     def append(self, pick: Pick) -> None:
         """Count a pick that has been stored."""
-        self._count += 1
+        self._appended += 1
 
     def waiting(self, limit: int) -> list[Pick]:
         """The oldest picks that the sink has neither taken nor refused."""
+        counted = self._begun + self._appended
         behind = self._held[-1] if self._held else None
         found = self._store.waiting(self._sink, limit, after=behind if self._passed is None else self._passed)
         self._given = [place for place, _ in found]
         if limit and not found:
             # A pick that was damaged in the store has left it.
-            self._count = 0
+            self._gone = counted
         return [pick for _, pick in found]
 
     def delivered(self, held: int) -> None:
@@ -135,7 +162,7 @@ class StoredBacklog:
         reached = passed if safe == len(taken) and passed is not None else taken[safe - 1] if safe else None
         if reached is not None:
             self._store.delivered(self._sink, reached)
-        self._count = max(0, self._count - len(self._given))
+        self._gone += len(self._given)
         self._held, self._given = taken[safe:], []
         self._passed = passed if self._held else None
 
@@ -145,8 +172,8 @@ class StoredBacklog:
             self._store.delivered(self._sink, self._given[-1])
         else:
             self._passed = self._given[-1]
-        self._count = max(0, self._count - len(self._given))
+        self._gone += len(self._given)
         self._given = []
 
     def __len__(self) -> int:
-        return self._count
+        return max(0, self._begun + self._appended - self._gone)

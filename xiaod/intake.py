@@ -49,7 +49,7 @@ class Intake:
         async with AsyncExitStack() as server:
             if config.replay_input is not None:
                 config = await _embed_replay(config, config.replay_input, server)
-            resume, lost_ns = self._state.begin_of(config)
+            resume, lost_ns = await self._state.begin_of_off_loop(config)
             source: SeedLinkSource = load(SOURCES, config.kind)(
                 config,
                 resume=resume,

@@ -15,11 +15,11 @@ the picks that are missing.
 ({('XX', 'A'): 55000000000}, [])
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from xiaod.onsets import CENTROID_S, sample_of
 from xiaod.records import Instrument, Pick, Positions
-from xiaod.store import PickStore
+from xiaod.store import Given, PickStore, Result
 from xiaod.timebase import GRID_NS, NS_PER_S, ns_from_s
 
 REMEMBERED_S = 130
@@ -31,7 +31,11 @@ ABANDONED_S = 600
 
 
 class Ledger:
-    """The store as the pick stage sees it."""
+    """The store as the pick stage sees it.
+
+    What reads or writes the store may wait for the disk: whoever has an event loop to turn calls :meth:`begin`, :meth:`known_since`,
+    :meth:`store` and what :meth:`flushing` gives through :meth:`off_loop`, so that they follow one another, and the others as they are.
+    """
 
     def __init__(self, store: PickStore, resumed: bool, settled_s: float) -> None:
         """Begin.
@@ -49,6 +53,12 @@ class Ledger:
         self._begun: dict[Instrument, int | None] = {}
         self._departed: set[Instrument] = set()
         """Gone, and forgotten when it is written down how far they have been picked."""
+
+    async def off_loop(
+        self, work: Callable[Given, Result], *arguments: Given.args, **named: Given.kwargs
+    ) -> Result:
+        """Do it in the store's thread, while the event loop turns; gives what it gives."""
+        return await self._store.off_loop(work, *arguments, **named)
 
     def begin(self, instrument: Instrument, time_ns: int) -> int:
         """An instrument's first window begins at a time.
@@ -115,17 +125,28 @@ class Ledger:
         Raises:
             StoreError: when it cannot be written.
         """
-        changed = {
-            instrument: time_ns
-            for instrument, time_ns in self._frontiers.items()
-            if self._flushed.get(instrument) != time_ns
-        }
-        self._store.save(changed, positions)
-        self._flushed |= changed
-        for instrument in self._departed:
-            for known in (self._frontiers, self._flushed, self._begun):
-                known.pop(instrument, None)
-        self._departed.clear()
+        self.flushing(positions)()
+
+    def flushing(self, positions: Mapping[str, Positions]) -> Callable[[], None]:
+        """What does the same for how far instruments have been picked now, later and in the store's thread."""
+        frontiers, departed = dict(self._frontiers), set(self._departed)
+
+        def flush() -> None:
+            changed = {
+                instrument: time_ns
+                for instrument, time_ns in frontiers.items()
+                if self._flushed.get(instrument) != time_ns
+            }
+            self._store.save(changed, positions)
+            self._flushed |= changed
+            for instrument in departed:
+                # Unless it has come back meanwhile.
+                if instrument in self._departed:
+                    self._departed.discard(instrument)
+                    for known in (self._frontiers, self._flushed, self._begun):
+                        known.pop(instrument, None)
+
+        return flush
 
     def forget(self, instruments: Collection[Instrument]) -> None:
         """Instruments have gone: should they come back, they are known from the store."""
@@ -134,7 +155,8 @@ class Ledger:
     def resume_at(self) -> dict[tuple[str, str], int]:
         """Time, for each station, from which a run that goes on must see everything again, less what warms it up."""
         by_station: dict[tuple[str, str], list[int]] = {}
-        for instrument, time_ns in self._frontiers.items():
+        # A copy, made at one go: in the store's thread those that have departed leave.
+        for instrument, time_ns in dict(self._frontiers).items():
             by_station.setdefault((instrument.network, instrument.station), []).append(time_ns)
         return {
             station: min(time_ns for time_ns in times if time_ns >= max(times) - ABANDONED_S * NS_PER_S)

@@ -149,7 +149,7 @@ class Outlet:
     async def _step(self, executor: ThreadPoolExecutor) -> bool:
         """One delivery, tick, or the closing, which gives True."""
         begun_s = time.perf_counter()
-        batch = self._backlog.waiting(self._limit)
+        batch = await self._backlog.off_loop(self._backlog.waiting, self._limit)
         closing = not batch and self._ended
         try:
             if closing:
@@ -159,13 +159,14 @@ class Outlet:
         except Refused as refused:
             if not batch or self._clock() is None:
                 raise
-            self._narrow(batch, refused)
+            await self._narrow(batch, refused)
             return False
         except OSError:
             # The same picks again: whoever got them already can tell.
             self._limit = len(batch) or self._limit
             raise
-        self._backlog.delivered(0 if closing or not isinstance(self._sink, Holding) else self._sink.held)
+        held = 0 if closing or not isinstance(self._sink, Holding) else self._sink.held
+        await self._backlog.off_loop(self._backlog.delivered, held)
         self._limit = min(self._most, 2 * self._limit)
         self._count(batch, time.perf_counter() - begun_s)
         return closing
@@ -193,15 +194,15 @@ class Outlet:
                 raise
             raise _FaultError(f"{type(error).__name__}: {error}") from error
 
-    def _narrow(self, batch: Sequence[Pick], refused: Refused) -> None:
+    async def _narrow(self, batch: Sequence[Pick], refused: Refused) -> None:
         """Come closer to the pick that is refused; once it is the first, pass it over."""
         first = next((place for place, pick in enumerate(batch) if pick.id in refused.picks), len(batch) // 2)
         if first:
             self._limit = first
             return
         if len(batch) > 1:
-            self._backlog.waiting(1)
-        self._backlog.skipped()
+            await self._backlog.off_loop(self._backlog.waiting, 1)
+        await self._backlog.off_loop(self._backlog.skipped)
         self._taken.set()
         self._limit = self._most
         self._metrics.sink_refused.labels(self.name).inc()

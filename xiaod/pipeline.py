@@ -121,7 +121,9 @@ class Pipeline:
         self._bridges = {source.name: SourceBridge(source, self._inbox) for source in sources}
         self._windows: asyncio.Queue[Any] = asyncio.Queue(WINDOWS_BOUND)
         self._probabilities: asyncio.Queue[Any] = asyncio.Queue(BATCHES_BOUND)
-        self.outlets = [self._outlet(sink) for sink in sinks]
+        self.outlets = [
+            self._outlet(sink, None if store is None else StoredBacklog(store, sink.name)) for sink in sinks
+        ]
         self._leaving: dict[str, Callable[[Instrument], bool] | None] = {}
         """Sources that have been removed, and of which something may still wait."""
         self._delivering: dict[str, asyncio.Task[None]] = {}
@@ -239,9 +241,11 @@ class Pipeline:
         if stays is None:
             self.metrics.forget_source(name)
 
-    def add_sink(self, sink: Sink) -> None:
+    async def add_sink(self, sink: Sink) -> None:
         """One more sink, while running."""
-        outlet = self._outlet(sink)
+        store = self._store
+        backlog = None if store is None else await store.off_loop(StoredBacklog, store, sink.name)
+        outlet = self._outlet(sink, backlog)
         self.outlets.append(outlet)
         self._start_outlet(outlet)
 
@@ -306,9 +310,8 @@ class Pipeline:
         """A clock that nobody sets; None in an offline run."""
         return None if self._clock() is None else time.monotonic_ns()
 
-    def _outlet(self, sink: Sink) -> Outlet:
+    def _outlet(self, sink: Sink, backlog: StoredBacklog | None) -> Outlet:
         self.metrics.expect_sink(sink.name)
-        backlog = None if self._store is None else StoredBacklog(self._store, sink.name)
         return Outlet(sink, self.metrics, self._clock, backlog)
 
     def _start_bridge(self, bridge: SourceBridge) -> None:

@@ -88,7 +88,7 @@ class Service:
             self._notifier,
             Watchdog.from_environment(os.environ),
             self._metrics,
-            lambda: self._state.save(self._sources),
+            lambda: self._state.save_off_loop(self._sources),
         )
         self._stopping = asyncio.Event()
         self._changed = asyncio.Event()
@@ -161,7 +161,10 @@ class Service:
         try:
             async with asyncio.TaskGroup() as group:
                 finished = pipeline.start(group)
-                watching = group.create_task(self._watch.run(pipeline), name="watch")
+                watching = [
+                    group.create_task(self._watch.run(pipeline), name="watch"),
+                    group.create_task(self._watch.save_now_and_then(), name="save"),
+                ]
                 stopping = asyncio.create_task(self._stopping.wait(), name="stopping")
                 reloading = group.create_task(self._reload_when_told(pipeline), name="reload")
                 try:
@@ -176,13 +179,14 @@ class Service:
                         await finished
                 except TimeoutError:
                     raise _CutShort from None
-                watching.cancel()
+                for task in watching:
+                    task.cancel()
         except* _CutShort:
             self._log.error("service.cut_short", grace_s=self._config.grace_s, **_left(pipeline))
             code = ExitCode.CUT_SHORT
         finally:
             pipeline.abandon()
-            self._state.save(self._sources)
+            await self._state.save_off_loop(self._sources)
         self._log.info("service.stopped", status=int(code))
         return code
 
@@ -236,7 +240,7 @@ class Service:
             made = [open_sink(config, sinks[name]) for name in (*plan.sinks.begun, *plan.sinks.replaced)]
             if self._state.store is not None:
                 for sink in made:
-                    self._state.store.begin(sink.name)
+                    await self._state.store.off_loop(self._state.store.begin, sink.name)
         except BaseException:
             for begun in opened.values():
                 await self._intake.release(begun)
@@ -272,7 +276,7 @@ class Service:
         for name in (*plan.sinks.ended, *plan.sinks.replaced):
             await pipeline.remove_sink(name)
         for sink in made:
-            pipeline.add_sink(sink)
+            await pipeline.add_sink(sink)
         self._metrics.reloads.labels("done").inc()
         self._metrics.accepted(time.time())
         self._log.info("reload.done", sources=list(sources), sinks=[sink.name for sink in config.sinks])

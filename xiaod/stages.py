@@ -228,7 +228,8 @@ class PickStage:
         return (self._stream_pickers if self._engine.stateful else self._pickers).get(instrument)
 
     async def _process(self, result: Probabilities) -> list[Pick]:
-        found = self._picked(result) if self._engine.stateful else await self._looked_at_again(result)
+        picked = self._picked if self._engine.stateful else self._looked_at_again
+        found = await picked(result)
         return [self._stamp(pick, result.window) for pick in found]
 
     async def _kept(self, picks: Sequence[Pick]) -> list[Pick]:
@@ -239,7 +240,7 @@ class PickStage:
             separation = self._settings_for(picks[0].channel.instrument).separation
             while True:
                 try:
-                    new = self._ledger.store(picks, separation)
+                    new = await self._ledger.off_loop(self._ledger.store, picks, separation)
                     break
                 except StoreError as error:
                     if not failures:
@@ -271,12 +272,12 @@ class PickStage:
         if self._ledger is not None and window.lane == 0:
             self._ledger.advance(window.instrument, window.stop * GRID_NS)
 
-    def _known(self, window: Window) -> list[Pick]:
+    async def _known(self, window: Window) -> list[Pick]:
         """Picks of an earlier run; what lies between that run and this one is said and counted."""
         if self._ledger is None:
             return []
         start_ns = window.index * GRID_NS
-        if missing_ns := self._ledger.begin(window.instrument, start_ns):
+        if missing_ns := await self._ledger.off_loop(self._ledger.begin, window.instrument, start_ns):
             self._metrics.resume_gaps.inc()
             self._metrics.resume_gap_s.inc(missing_ns / NS_PER_S)
             self._said.tell(
@@ -288,16 +289,16 @@ class PickStage:
                 to_time=iso_from_ns(start_ns),
                 gap_s=round(missing_ns / NS_PER_S, 3),
             )
-        return self._ledger.known_since(window.instrument, start_ns)
+        return await self._ledger.off_loop(self._ledger.known_since, window.instrument, start_ns)
 
-    def _picked(self, result: Probabilities) -> list[Pick]:
+    async def _picked(self, result: Probabilities) -> list[Pick]:
         """Picks of a stream, whose probabilities are final."""
         instrument = result.window.instrument
         picker = self._stream_pickers.get(instrument)
         if picker is None:
-            picker = self._stream_pickers[instrument] = StreamPicker(
-                self._settings_for(instrument), self._known(result.window)
-            )
+            known = await self._known(result.window)
+            # After it: a reload may change the settings meanwhile.
+            picker = self._stream_pickers[instrument] = StreamPicker(self._settings_for(instrument), known)
         return picker.pick(result)
 
     async def _looked_at_again(self, result: Probabilities) -> list[Pick]:
@@ -305,9 +306,8 @@ class PickStage:
         instrument = result.window.instrument
         picker = self._pickers.get(instrument)
         if picker is None:
-            picker = self._pickers[instrument] = InstrumentPicker(
-                self._settings_for(instrument), self._known(result.window)
-            )
+            known = await self._known(result.window)
+            picker = self._pickers[instrument] = InstrumentPicker(self._settings_for(instrument), known)
         picks = []
         for candidate in picker.look(result):
             pick = await asyncio.get_running_loop().run_in_executor(

@@ -151,6 +151,12 @@ class State:
                 undelivered=found.undelivered,
             )
 
+    async def begin_of_off_loop(self, source: SeedLinkConfig) -> tuple[Positions | None, int | None]:
+        """As :meth:`begin_of`, in the store's thread, while the event loop turns."""
+        return (
+            self.begin_of(source) if self.store is None else await self.store.off_loop(self.begin_of, source)
+        )
+
     def begin_of(self, source: SeedLinkConfig) -> tuple[Positions | None, int | None]:
         """Where a source goes on, None: anew; and behind which time its data are wanted where the positions were lost with the store."""
         if source.begin != RESUME or self.store is None:
@@ -167,16 +173,30 @@ class State:
 
     def save(self, sources: Mapping[str, "SeedLinkSource"]) -> None:
         """Save how far everything has been picked, and forget what is old."""
+        self._saver(sources)()
+
+    async def save_off_loop(self, sources: Mapping[str, "SeedLinkSource"]) -> None:
+        """The same for what is now, in the store's thread, while the event loop turns."""
+        if self.store is not None:
+            await self.store.off_loop(self._saver(sources))
+
+    def _saver(self, sources: Mapping[str, "SeedLinkSource"]) -> Callable[[], None]:
+        """What saves how far everything has been picked now, and may take the disk's time."""
         if self.ledger is None:
-            return
-        config, ledger = self._config(), self.ledger
+            return lambda: None
+        config = self._config()
         warm_ns = ns_from_s(self._warm_s)
-        needed = {station: time_ns - warm_ns for station, time_ns in ledger.resume_at().items()}
+        needed = {station: time_ns - warm_ns for station, time_ns in self.ledger.resume_at().items()}
         positions = {name: source.resumable(needed) for name, source in sources.items()}
-        self._saving(lambda _: ledger.flush(positions))
-        if config.state.keep_days:
-            keep_s = config.state.keep_days * DAY_S
-            self._saving(lambda store: store.prune(keep_s, [sink.name for sink in config.sinks]))
+        flush = self.ledger.flushing(positions)
+
+        def save() -> None:
+            self._saving(lambda _: flush())
+            if config.state.keep_days:
+                keep_s = config.state.keep_days * DAY_S
+                self._saving(lambda store: store.prune(keep_s, [sink.name for sink in config.sinks]))
+
+        return save
 
     def _saving(self, write: Callable[[PickStore], object]) -> None:
         """Write to the store; what cannot be written now is written later."""

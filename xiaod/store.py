@@ -26,19 +26,26 @@ is picked again from the server.
 (True, 0)
 """
 
+import asyncio
 import json
 import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 from xiaod.config import AgencyConfig
 from xiaod.folders import PRIVATE, make_folder
 from xiaod.logs import get_logger
 from xiaod.records import Instrument, Pick, Positions
 from xiaod.sinks.document import pick_document, pick_from_document
+
+Given = ParamSpec("Given")
+Result = TypeVar("Result")
 
 STORE = "picks.sqlite"
 """Name of the store in the state folder."""
@@ -128,7 +135,10 @@ class NewerStoreError(Exception):
 
 
 class PickStore:
-    """All picks of one state folder; may be used from any thread."""
+    """All picks of one state folder; may be used from any thread.
+
+    A disk may take seconds, or not answer at all: whoever has an event loop to turn uses it through :meth:`off_loop`.
+    """
 
     def __init__(self, path: Path, steady_s: Callable[[], float] = time.monotonic) -> None:
         """Open a store, and make it if it is not there.
@@ -147,6 +157,7 @@ class PickStore:
         self._born_s: float | None = None
         """When, by the steady clock, the store would have been new, had daemons always run since."""
         self._lock = threading.RLock()
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix="store")
         self._log = get_logger("store")
         self._saved: dict[str, Positions] = {}
         self.lost_ns: int | None = None
@@ -158,6 +169,13 @@ class PickStore:
                 raise StoreError(f"{path}: {error}") from error
             self._move_aside(error)
             self._connection = self._open()
+
+    async def off_loop(
+        self, work: Callable[Given, Result], *arguments: Given.args, **named: Given.kwargs
+    ) -> Result:
+        """Do what needs the store in a thread of its own, one after the other, while the event loop turns; gives what it gives."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._executor, partial(work, *arguments, **named))
 
     def add(self, picks: Sequence[Pick], frontiers: Mapping[Instrument, int]) -> list[Pick]:
         """Store picks and how far instruments have been picked, together; gives the picks that were new.
@@ -311,7 +329,8 @@ class PickStore:
             self._suspected.touch()
 
     def close(self) -> None:
-        """Close the file; what is in it stays."""
+        """Close the file; what is in it stays. What has been begun by :meth:`off_loop` is waited for."""
+        self._executor.shutdown()
         with self._lock:
             self._connection.close()
 

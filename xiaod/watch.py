@@ -2,14 +2,14 @@
 
 >>> from xiaod.config import Config, SeedLinkConfig
 >>> config = Config(sources=(SeedLinkConfig(server="localhost"),))
->>> watch = Watch(lambda: config, Notifier({}), Watchdog(10.0), Metrics(), lambda: None)
+>>> watch = Watch(lambda: config, Notifier({}), Watchdog(10.0), Metrics(), lambda: asyncio.sleep(0))
 >>> watch.heartbeat_s
 1.0
 """
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 
 from xiaod.board import Change
 from xiaod.config import Config
@@ -38,7 +38,7 @@ class Watch:
         notifier: Notifier,
         watchdog: Watchdog,
         metrics: Metrics,
-        save: Callable[[], None],
+        save: Callable[[], Awaitable[None]],
     ) -> None:
         """Set up.
 
@@ -62,8 +62,7 @@ class Watch:
         """Whether the status says so."""
 
     async def run(self, pipeline: Pipeline) -> None:
-        """Look after stations, state and the watchdog, for ever."""
-        saved_s = time.monotonic()
+        """Look after stations, clock and the watchdog, for ever."""
         worked = -1
         offset_ns = time.time_ns() - time.monotonic_ns()
         while True:
@@ -83,9 +82,15 @@ class Watch:
             if self._watchdog.due(time.monotonic(), alive=not pipeline.pending() or done != worked):
                 self._notifier.send("WATCHDOG=1")
             worked = done
+
+    async def save_now_and_then(self) -> None:
+        """Save the state every ``state.save_interval_s``, for ever; beside the looks, which wait for no disk."""
+        saved_s = time.monotonic()
+        while True:
+            await asyncio.sleep(self.heartbeat_s)
             if time.monotonic() - saved_s >= self._config().state.save_interval_s:
                 saved_s = time.monotonic()
-                self._save()
+                await self._save()
 
     def tell(self, changes: Iterable[Change]) -> None:
         """Say who has fallen silent or come back: a server that stops takes all its stations along."""

@@ -319,6 +319,30 @@ def last_lines(path: Path, daemon: Daemon) -> list[dict[str, Any]]:
         return [json.loads(line) for line in file.read().splitlines()]
 
 
+def test_a_disk_that_does_not_answer_stops_the_store_alone(tmp_path: Path, busy: Busy) -> None:
+    path, expected = busy
+    hang = tmp_path / "hang"
+    with (
+        Server(ReplayConfig(inputs=(path,), port=0, speed=SPEED)) as server,
+        Daemon(
+            tmp_path,
+            command=[sys.executable, "-m", "tests.end_to_end.slowdisk"],
+            environment={"HANG_FILE": str(hang)},
+            sources=[source_at(server.port)],
+        ) as daemon,
+    ):
+        daemon.wait_for_records(20)
+        hang.touch()
+        wait_until(hang.with_suffix(".waiting").exists, "a use of the store")
+        # The event loop turns: it answers, and takes what comes.
+        assert daemon.get("/healthz")[0] == 200
+        daemon.wait_for_records(int(daemon.metric("xiaod_records_total")) + 20)
+        hang.unlink()
+        daemon.finish(records_in(path))
+    assert comparable(daemon.stored()) == comparable(expected)
+    assert sorted(pick["id"] for pick in daemon.picks()) == sorted(pick["id"] for pick in expected)
+
+
 def test_folders_of_the_output_are_removed(tmp_path: Path, busy: Busy) -> None:
     path, expected = busy
     output = tmp_path / "output"

@@ -14,13 +14,17 @@ from xiaod.timebase import NS_PER_S
 from xiaod.watch import CHANGES, Watch
 
 
+async def nothing() -> None:
+    """Nothing is saved."""
+
+
 class Looking:
     """A watch over so many stations that have never sent anything."""
 
     def __init__(self, stations: int) -> None:
         config = Config(sources=(SeedLinkConfig(server="localhost"),))
         configure_logs("info", "json")
-        self.watch = Watch(lambda: config, Notifier({}), Watchdog(10.0), Metrics(), lambda: None)
+        self.watch = Watch(lambda: config, Notifier({}), Watchdog(10.0), Metrics(), nothing)
         self.board = Board(60 * NS_PER_S)
         self.channels = [Channel("XX", f"S{number:03}", "", "HHZ") for number in range(stations)]
         self.board.expect("server", self.channels, now_ns=0)
