@@ -2,8 +2,8 @@
 
 SIGHUP rereads the configuration: stations, thresholds and sinks change, and what stays the same is not disturbed; a file that is not
 valid changes nothing. The first SIGTERM or SIGINT asks the sources to end; everything received is picked and delivered, then the
-process ends with status 0. A second signal ends it at once. A failure in any task ends the process with status 1: the service manager
-restarts it, and only reconnection and delivery heal themselves.
+process ends with status 0, or with 3 when that is not over within ``grace_s`` of the signal. A second signal ends it at once. A failure
+in any task ends the process with status 1: the service manager restarts it, and only reconnection and delivery heal themselves.
 
 >>> Service.run.__name__
 'run'
@@ -13,7 +13,7 @@ import asyncio
 import os
 import signal
 import time
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +25,7 @@ from xiaod.engines import Engine
 from xiaod.equipment import open_sink, open_sinks
 from xiaod.exitcode import ExitCode, StartError
 from xiaod.exposed import exposed_files
+from xiaod.grace import Grace
 from xiaod.intake import Intake
 from xiaod.logs import configure_logs, get_logger
 from xiaod.metrics import Metrics
@@ -43,6 +44,10 @@ from xiaod.web.front import Front
 
 if TYPE_CHECKING:
     from xiaod.sources.seedlink import SeedLinkSource
+
+
+ORDERLY = 0.95
+"""Part of the time for a stop after which what is left undone stays so; the rest is for saving where everything stands."""
 
 
 class _CutShort(Exception):  # noqa: N818  the orderly stop took too long; never leaves this file
@@ -90,6 +95,7 @@ class Service:
             self._metrics,
             lambda: self._state.save_off_loop(self._sources),
         )
+        self._grace = Grace()
         self._stopping = asyncio.Event()
         self._changed = asyncio.Event()
         self._stack = AsyncExitStack()
@@ -104,8 +110,15 @@ class Service:
                 folder.
         """
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._signalled, number)
+
+        def told(number: int, _: object) -> None:
+            # Not a handler of the loop: the time runs, though the loop may stand still.
+            self._grace.begin(self._config.grace_s)
+            with suppress(RuntimeError):  # when the loop is closed it is over in any case
+                loop.call_soon_threadsafe(self._signalled, number)
+
+        for stop in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(stop, told)
         loop.add_signal_handler(signal.SIGHUP, self._changed.set)
         # Whoever has started this may have held it back until now.
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
@@ -174,8 +187,9 @@ class Service:
                     reloading.cancel()
                 self._notifier.send("STOPPING=1")
                 pipeline.stop_sources()
+                self._grace.begin(self._config.grace_s)
                 try:
-                    async with asyncio.timeout(self._config.grace_s):
+                    async with asyncio.timeout(ORDERLY * self._grace.left_s):
                         await finished
                 except TimeoutError:
                     raise _CutShort from None

@@ -1,4 +1,5 @@
-"""``xiaod`` whose engine hangs in the midst of its work for as long as a file is there; everything else is real."""
+"""``xiaod`` that hangs in the midst of its work for as long as a file is there: the thread of its engine, or with ``HANG_LOOP`` its event
+loop; everything else is real."""
 
 import os
 import sys
@@ -6,8 +7,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from xiaod.assembler import Assembler
 from xiaod.engines.onnx import OnnxEngine
-from xiaod.records import Probabilities, Window
+from xiaod.records import Probabilities, SourceItem, Window
 
 POLL_S = 0.05
 
@@ -24,8 +26,20 @@ def hang_while(there: Path) -> None:
     OnnxEngine.follow = hanging  # type: ignore[assignment]
 
 
+def hang_loop_while(there: Path) -> None:
+    """From now on what has come waits as long as the file is there, and nothing else is done."""
+    take = Assembler.take
+
+    def hanging(self: Assembler, item: SourceItem, now_ns: int | None) -> list[Window]:
+        while there.exists():
+            time.sleep(POLL_S)
+        return take(self, item, now_ns)
+
+    Assembler.take = hanging  # type: ignore[method-assign]
+
+
 if __name__ == "__main__":
-    hang_while(Path(os.environ["HANG_FILE"]))
+    (hang_loop_while if "HANG_LOOP" in os.environ else hang_while)(Path(os.environ["HANG_FILE"]))
 
     from xiaod.cli import main
 

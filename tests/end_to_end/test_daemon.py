@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import socket
+import sys
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -255,6 +256,33 @@ def test_a_stop_that_takes_too_long_is_cut_short(tmp_path: Path, event: Event) -
         assert daemon.stop() == 3
         [event_cut] = daemon.events("service.cut_short")
         assert event_cut["backlog_jsonl"] >= 2
+
+
+@pytest.mark.parametrize("part", ["engine", "loop"])
+def test_a_stop_while_something_hangs_is_over_in_time_and_says_so(
+    tmp_path: Path, event: Event, part: str
+) -> None:
+    path, _, offline = event
+    hang = tmp_path / "hang"
+    with (
+        Server(ReplayConfig(inputs=(path,), port=0, speed=10.0)) as server,
+        Daemon(
+            tmp_path,
+            sources=[{"name": "test", "server": f"127.0.0.1:{server.port}"}],
+            grace_s=2.0,
+            command=[sys.executable, "-m", "tests.end_to_end.stuck"],
+            environment={"HANG_FILE": str(hang), **({"HANG_LOOP": "1"} if part == "loop" else {})},
+        ) as daemon,
+    ):
+        daemon.wait_for_records(20)
+        hang.touch()
+        wait_until(lambda: server.played, "all records to be sent")
+        # It hangs for good: without an end to the stop this waits in vain.
+        assert daemon.stop() == 3
+        assert daemon.events("service.cut_short")
+        hang.unlink()
+    # The server is gone; a start finds that nothing has been harmed.
+    assert {pick["id"] for pick in daemon.stored()} <= {pick["id"] for pick in offline}
 
 
 def test_a_sink_that_is_down_at_the_end_gets_the_rest_after_a_restart(tmp_path: Path, event: Event) -> None:

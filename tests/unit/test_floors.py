@@ -78,6 +78,7 @@ FLOORS = {
         "watch",
     ),
     4: (
+        "grace",
         "service",
         "offline",
         "archive",

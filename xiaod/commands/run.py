@@ -9,16 +9,19 @@ import argparse
 from xiaod.commands.options import refuse
 
 
-def end_in_spite_of_sinks(status: int) -> None:
-    """End the process at once where a sink's thread still hangs in a call, for which Python would wait at the end."""
+def end_in_spite_of_threads(status: int) -> None:
+    """End the process at once where a thread may still hang in a call, for which Python would wait at the end."""
     import contextlib
     import os
     import sys
     import threading
 
+    from xiaod.exitcode import ExitCode
     from xiaod.outlet import THREAD_PREFIX
 
-    if any(thread.name.startswith(THREAD_PREFIX) for thread in threading.enumerate()):
+    if status == ExitCode.CUT_SHORT or any(
+        thread.name.startswith(THREAD_PREFIX) for thread in threading.enumerate()
+    ):
         for stream in (sys.stdout, sys.stderr):
             # It may be closed, or was never open.
             with contextlib.suppress(OSError, ValueError, AttributeError):
@@ -71,5 +74,5 @@ def _run(options: argparse.Namespace) -> int:
     except Exception:  # noqa: BLE001  whatever failed is logged, and the service manager told
         get_logger("service").exception("service.failed")
         code = ExitCode.FAILURE
-    end_in_spite_of_sinks(code)
+    end_in_spite_of_threads(code)
     return code
