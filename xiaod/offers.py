@@ -47,10 +47,10 @@ def print_offers(
             status = 1
             continue
         channels = [item.channel for item in info.streams]
-        asked = plan(source.streams, channels)
-        stations |= {(one.network, one.station) for one in asked}
+        asked = {one.place for one in plan(source.streams, channels, info.stations)}
+        stations |= asked
         out.write(_report(source, info, shard, shown_shards))
-        if not any(map(matcher(source.streams), channels)):
+        if not any(map(matcher(source.streams), channels)) and asked.isdisjoint(info.stations):
             status = 1
     if shown_shards > 1:
         out.write(balance(stations, shown_shards))
@@ -106,17 +106,20 @@ def _report(source: SeedLinkConfig, info: ServerInfo, shard: Shard, shown_shards
         + place(item.channel.network, item.channel.station)
         for item in info.streams
     ]
-    listed = {(channel.network, channel.station) for channel in channels}
+    asked = [
+        one for one in plan(source.streams, channels, info.stations) if shard.holds(one.network, one.station)
+    ]
+    places = {one.place for one in asked}
+    lines += [
+        f"  {'+' if station in places else ' '} {'.'.join(station)}: listed without streams" + place(*station)
+        for station in info.stations
+    ]
+    listed = {(channel.network, channel.station) for channel in channels} | {*info.stations}
     lines += [
         f"  ? {subscription.network}.{subscription.station}: asked for by the configuration, not listed by the server"
         + place(subscription.network, subscription.station)
-        for subscription in plan(source.streams, channels)
-        if (subscription.network, subscription.station) not in listed
-        and shard.holds(subscription.network, subscription.station)
-    ]
-    lines += [
-        f"  . {network}.{station}: listed without streams" + place(network, station)
-        for network, station in info.stations
+        for subscription in asked
+        if subscription.place not in listed
     ]
     lines += [f"  ! {remark}" for remark in info.remarks]
     where = "" if shard == ALONE else f" on shard {shard}"
