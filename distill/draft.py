@@ -36,7 +36,7 @@ HEAD = """\
 COMMENTS: Mapping[str, str] = {
     "name": "Letters, digits, - and _; it stands in every pick as NAME-VERSION. Raise the version when you train anew.",
     "threads": "Threads of torch. The student is small: more than one hardly helps.",
-    "net": "Width of each level and length of its filters: 24,876 parameters. Wider learns more and costs more.",
+    "net": "Width of each level and length of its filters, those of micro. Wider learns more and costs more.",
     "data": "What is learnt from. Picks of analysts count as far as there are any; the teacher labels everything else.\n"
     "validation_fraction: part of the stations that is held out. More sources can be listed: kind miniseed, seisbench or corpus.",
     "teacher": "Who labels. kind seisbench: SeisBench downloads the weights when they are first used; kind onnx: a file.",

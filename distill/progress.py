@@ -33,11 +33,11 @@ class Progress:
 
     def over(self, items: Iterable[Item], stage: str, total: int | None = None) -> Iterator[Item]:
         """Give the items one by one, with a bar."""
-        yield from self._bar(items, stage, total)
+        yield from self.bar(items, stage, total)
 
     def counted(self, work: Callable[Given, Made], calls: int, stage: str) -> Callable[Given, Made]:
         """The same function, with a bar over its calls."""
-        bar = self._bar(None, stage, calls)
+        bar = self.bar(None, stage, calls)
 
         def call(*arguments: Given.args, **named: Given.kwargs) -> Made:
             made = work(*arguments, **named)
@@ -48,11 +48,13 @@ class Progress:
 
         return call
 
-    def _bar(self, items: Any, stage: str, total: int | None) -> Any:
+    def bar(self, items: Any, stage: str, total: int | None, initial: int = 0) -> Any:
+        """A bar of ``tqdm``, on a terminal or in a log file."""
         return tqdm(
             items,
             desc=stage,
             total=total,
+            initial=initial,
             disable=not self.shown,
             file=sys.stderr,
             mininterval=0.1 if sys.stderr.isatty() else LOG_INTERVAL_S,

@@ -18,7 +18,6 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from distill.checkpoint import load, optimiser_parts, restore_optimiser, save
 from distill.config import ConfigError, TrainConfig
@@ -101,12 +100,8 @@ def train(
     stopped = 0 < settings.patience <= state.waited
     last_step = settings.steps if stop_at is None else min(stop_at, settings.steps)
     begin, end = state.step, state.step if stopped else last_step
-    steps = tqdm(
-        range(begin, end),
-        initial=begin,
-        total=settings.steps,
-        disable=not (progress.shown and processes.first),
-    )
+    said = progress if processes.first else SILENT
+    steps = said.bar(range(begin, end), "training", settings.steps, begin)
     for step in steps:
         rate = learning_rate(step, settings.steps, settings.learning_rate, settings.warm_up)
         for group in optimiser.param_groups:
