@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.end_to_end.harness import LIMIT_S
-from xiaod.bench.daemon import BenchError
+from xiaod.bench.daemon import BenchError, DaemonProcess
 from xiaod.bench.hardware import condition
 from xiaod.bench.load import LoadSettings, run_load
 
@@ -36,6 +36,20 @@ def test_a_load_is_measured_and_kept_up_with() -> None:
 def test_a_daemon_that_does_not_start_is_said() -> None:
     with pytest.raises(BenchError, match="ended with status 2"):
         run_load(1, LoadSettings(model="no-such-model"))
+
+
+def test_a_daemon_that_ends_meanwhile_is_said(tmp_path: Path) -> None:
+    daemon = DaemonProcess(
+        tmp_path, {"sources": [{"server": "127.0.0.1:1"}], "state": {"folder": str(tmp_path)}}
+    )
+    try:
+        assert daemon.metrics()
+        daemon.process.kill()
+        daemon.process.wait()
+        with pytest.raises(BenchError, match="ended with status -9 before its metrics"):
+            daemon.metrics()
+    finally:
+        daemon.stop()
 
 
 def test_the_table_and_the_document(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 START_LIMIT_S = 120.0
 STOP_LIMIT_S = 40.0
+ANSWER_LIMIT_S = 30.0
 POLL_S = 0.02
 
 
@@ -60,9 +61,19 @@ class DaemonProcess:
         return self._port
 
     def text(self) -> str:
-        """Its metrics as it shows them."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=30) as answer:
-            text: str = answer.read().decode()
+        """Its metrics as it shows them.
+
+        Raises:
+            BenchError: when it has ended, or does not answer.
+        """
+        try:
+            with urllib.request.urlopen(
+                f"http://127.0.0.1:{self.port}/metrics", timeout=ANSWER_LIMIT_S
+            ) as answer:
+                text: str = answer.read().decode()
+        except OSError as error:
+            self.check("its metrics")
+            raise BenchError(f"the daemon does not answer: {error}") from error
         return text
 
     def metrics(self) -> dict[str, float]:
