@@ -83,14 +83,7 @@ Difference of F1 to {reference} (95 % intervals, same draws of events):
 Residuals (pick minus analyst) of those within 0.5 s, precision and recall:
 
 {residuals}
-{early}
-### False picks
-
-Picks per station-hour (and number of picks) on {noise_hours} of noise, students through the daemon's picker, other networks by the
-peaks of their curves. These records belong to the training corpus.
-
-{noise}
-{continuous}
+{early}{noise}{continuous}
 ### Calibration
 
 Of picks whose probability lies in a bin, the part that an onset is near (0.5 s), on the evaluation data. Labels there are not
@@ -114,6 +107,14 @@ SOURCES = """
 """
 EARLY = """
 F1 (labels) when only so much data after the onset are there, windows of {window_s:g} s, the teacher's of 30 s, all on the same onsets:
+
+{table}
+"""
+NOISE = """
+### False picks
+
+Picks per station-hour (and number of picks) on {hours} of noise, students through the daemon's picker, other networks by the
+peaks of their curves. These records belong to the training corpus.
 
 {table}
 """
@@ -182,7 +183,7 @@ def card(model: Path, config: TrainConfig, source: str, held: Measurements, name
         sha256=hashlib.sha256(model.read_bytes()).hexdigest(),
         config=source,
         config_sha256=provenance["config_sha256"],
-        folder="FOLDER" if source.startswith("/") else "models/weights",
+        folder="models/weights" if source.startswith("distill/") else "FOLDER",
         code=_code(str(provenance["code"])),
         created=provenance["created"],
         teacher=PHASENET if provenance["teacher_sha256"] == PHASENET_SHA256 else provenance["teacher"],
@@ -215,7 +216,6 @@ def card(model: Path, config: TrainConfig, source: str, held: Measurements, name
         differences=_differences(held, [one for one in others if one != held.reference]),
         residuals=_residuals(held, others),
         early=_early(facts, spec.window_samples / RATE_HZ),
-        noise_hours=next((one.condition for one in held.numbers if one.table == "noise"), "0 h"),
         noise=_noise(held, others, name),
         continuous=_continuous(held, name),
         reliability=_reliability(facts["calibration"]["evaluation data"]["reliability"]),
@@ -355,7 +355,7 @@ def _residuals(held: Measurements, pickers: Sequence[str]) -> str:
 
 
 def _early(facts: Mapping[str, Any], window_s: float) -> str:
-    if "early" not in facts:
+    if not any(scores["labels"] for view in facts.get("early", {}).values() for scores in view.values()):
         return ""
     body = [
         [
@@ -383,6 +383,9 @@ def false_picks(held: Measurements, picker: str) -> list[str]:
 
 
 def _noise(held: Measurements, pickers: Sequence[str], name: str) -> str:
+    hours = next((one.condition for one in held.numbers if one.table == "noise"), None)
+    if hours is None:
+        return ""
     body: list[list[object]] = [[one, *false_picks(held, one)] for one in pickers]
     alone = held.students[name]["vertical_alone"]
     body.insert(
@@ -392,7 +395,7 @@ def _noise(held: Measurements, pickers: Sequence[str], name: str) -> str:
             *(f"{alone[phase]:.2f} ({round(alone[phase] * alone['hours'])})" for phase in PHASES),
         ],
     )
-    return rows(["", "P", "S"], body)
+    return NOISE.format(hours=hours, table=rows(["", "P", "S"], body))
 
 
 def _continuous(held: Measurements, name: str) -> str:

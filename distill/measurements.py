@@ -250,11 +250,17 @@ def _lines(value: Any) -> str:
 
 def _daemon(progress: Progress) -> list[dict[str, Any]]:
     """Memory of the whole daemon with more and more stations."""
+    from xiaod.bench.daemon import BenchError
     from xiaod.bench.load import LoadSettings, run_load
 
-    rows = []
+    rows: list[dict[str, Any]] = []
     for stations in progress.over(STATIONS, "daemon under load", len(STATIONS)):
-        found = run_load(stations, LoadSettings())
+        try:
+            found = run_load(stations, LoadSettings())
+        except BenchError as error:
+            # More stations are no easier.
+            progress.say(f"{stations} stations: {error}")
+            break
         rows.append({key: found[key] for key in ("stations", "resident_mb", "windows_of_due", "kept_up")})
     return rows
 
