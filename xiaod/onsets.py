@@ -111,7 +111,9 @@ def _centroid(curve: NDArray[np.floating], peak: int) -> tuple[float, float]:
 
 def _best_row(held: NDArray[np.float32], components: str, phase: str, peak: int) -> int:
     """Row that the phase is best seen on: the vertical for P, the stronger horizontal for S; what there is otherwise."""
-    live = [row for row, letter in enumerate(components) if letter != MISSING]
+    around = held[:, max(0, peak - samples_from_s(NOISE_S[0])) : peak + samples_from_s(SIGNAL_S) + 1]
+    # What has died meanwhile shows nothing.
+    live = [row for row, letter in enumerate(live_components(components, around)) if letter != MISSING]
     horizontals = [row for row in live if row > 0]
     if phase == "S" and horizontals:
         return max(horizontals, key=lambda row: _strength(held[row], peak)[1])

@@ -171,10 +171,12 @@ class Interpolator:
 def usable_rate(rate_hz: float) -> bool:
     """Whether a rate is one from 20 to 500 Hz, as exactly as clocks and headers tell it.
 
-    >>> usable_rate(19.9998), usable_rate(500.01), usable_rate(19.9)
+    >>> usable_rate(19.99), usable_rate(500.01), usable_rate(19.9)
     (True, True, False)
     """
-    return MIN_RATE_HZ * (1 - RATE_TOLERANCE) <= rate_hz <= MAX_RATE_HZ * (1 + RATE_TOLERANCE)
+    # The limits themselves are within, however floats round.
+    tolerance = RATE_TOLERANCE + EXACT_RATE_TOLERANCE
+    return MIN_RATE_HZ * (1 - tolerance) <= rate_hz <= MAX_RATE_HZ * (1 + tolerance)
 
 
 def meant_rate(rate_hz: float) -> float:

@@ -254,3 +254,20 @@ def test_a_component_that_never_moves_is_as_one_that_is_not_there(
     expected = picks_of(in_step(there), chosen) if there else []
     assert bool(expected) == bool(there)
     assert picks_of(in_step(there + constant), chosen) == expected
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_a_component_that_has_died_before_the_onset_measures_nothing(
+    rjob: Recording, engine: OnnxEngine, streaming: bool
+) -> None:
+    chosen = StatefulEngine(stateful_path("micro-stream")) if streaming else engine
+    segments = []
+    for segment in with_noise_before(rjob, 20):
+        samples = segment.samples.copy()
+        if segment.channel.component != "Z":
+            samples[2000:] = samples[2000]
+        segments.append(replace(segment, samples=samples))
+    picks = picks_of(in_step(segments), chosen)
+    assert {pick.phase for pick in picks} == {"P", "S"}
+    assert {pick.channel.component for pick in picks} == {"Z"}
+    assert all(1 < pick.snr < 1000 for pick in picks)
