@@ -128,7 +128,8 @@ class Connection:
         ring, streams = self._server.playback.ring, self._server.playback.play.streams
         begins = [ring.start_for(item.sequence, item.begin_ns) for item in request.stations]
         if self._server.trouble.faults.resume_at_newest:
-            begins = [max(begins)] * len(begins)
+            asked = [(item.sequence, item.begin_ns) for item in request.stations]
+            begins = [ring.common_start(asked)] * len(begins)
         wants: dict[int, Want] = {}
         for index, stream in enumerate(streams):
             taken = request.wants(

@@ -89,8 +89,8 @@ class Faults:
         refuse_stations: stations (``NET_STA`` with ``?`` and ``*``) whose STATION is answered with ERROR.
         deny_info: do not tell stations and streams, by INFO or CAT.
         reset_sequence_to: number the next packet so, as a server does that lost its ring.
-        resume_at_newest: begin all stations of a request at the newest packet any of them asks for, as
-            ringserver does.
+        resume_at_newest: begin all stations of a request at the newest packet that any of them names by number
+            and time, as ringserver does.
     """
 
     delays_s: Mapping[str, float] = field(default_factory=dict)

@@ -18,6 +18,8 @@ resumes:
 (2, 12, '000000', 5, None)
 """
 
+from collections.abc import Sequence
+
 from xiaod.replay.clock import Play
 from xiaod.replay.config import SEQUENCE_MODULUS
 from xiaod.timebase import NS_PER_S
@@ -79,13 +81,29 @@ class Ring:
         """First packet for a client that asks with a number, a time, both or neither."""
         if sequence is None:
             return self._after(time_ns) if time_ns is not None else self._newest()
-        index = self.index_of(sequence)
-        if index is not None and (time_ns is None or self._fits(index - 1, time_ns)):
+        if (index := self.named(sequence, time_ns)) is not None:
             return index
         if time_ns is not None:
             return self._after(time_ns)
         behind = (self.next + self._offset - sequence) % SEQUENCE_MODULUS
         return self.oldest if behind < HALF or sequence == 0 else self._newest()
+
+    def named(self, sequence: int, time_ns: int | None) -> int | None:
+        """Packet that a client asks for with a number, and the start time of the packet before; None when there is no such one."""
+        index = self.index_of(sequence)
+        return index if index is None or time_ns is None or self._fits(index - 1, time_ns) else None
+
+    def common_start(self, asked: Sequence[tuple[int | None, int | None]]) -> int:
+        """First packet for a client whose stations ask with numbers and times, as a ringserver finds it.
+
+        That is the newest that any of them names; where they name none, the first after the oldest of the times.
+        (ringserver 4.5.3, ``SLHandleCmd`` in ``slclient.c``.)
+        """
+        named = [self.named(sequence, time_ns) for sequence, time_ns in asked if sequence is not None]
+        if (found := max((index for index in named if index is not None), default=None)) is not None:
+            return found
+        times = [time_ns for _, time_ns in asked if time_ns is not None]
+        return self._after(min(times)) if times else self._newest()
 
     def start_ns(self, index: int) -> int | None:
         """Start time of a packet as served; ``None`` for garbage or no such packet."""
