@@ -38,12 +38,11 @@ from xiaod.refill import Refill
 from xiaod.resample import usable_rate
 from xiaod.run import Run
 from xiaod.timebase import BEFORE_ALL, GRID_NS, GRID_RATE_HZ, NS_PER_S, grid_index, samples_from_s
+from xiaod.timeliness import UNLIMITED, TimeLimits
 from xiaod.track import Contradiction, Gap, Track, Verdict
 
 ADVANCING = frozenset({Verdict.GOOD, Verdict.OVERLAPPING, Verdict.CLOCK_STEP})
 """Verdicts of records whose samples were used."""
-JOINS_NS = NS_PER_S
-"""A record that begins so soon behind the newest data goes on where the stream was."""
 RETIRED = samples_from_s(3600.0)
 """A component that is so far behind gives its row to one that has none: sensors are exchanged, and come back as Z12 instead of ZNE."""
 LEVEL_HELD = float(2**23)
@@ -64,9 +63,8 @@ class BufferSettings:
     max_lead: int = 3000
     history: int = 66
     """Samples before a window that it carries along: a hop, and the shifts at which an onset is looked at again."""
-    max_age_ns: int | None = None
-    """Records that ended longer ago are refused; None, or an offline run, refuses none."""
-    max_future_ns: int | None = None
+    limits: TimeLimits = UNLIMITED
+    """What is refused for its time; in an offline run nothing is."""
 
 
 @dataclass(slots=True)
@@ -204,16 +202,17 @@ class InstrumentBuffer:
 
     def _untimely(self, segment: Segment, track: Track | None) -> Verdict | None:
         """Whether a record is refused for its time, by the host's clock when it came."""
-        settings, arrived_ns = self._settings, segment.arrived_ns
-        if arrived_ns is None:
+        if segment.arrived_ns is None:
             return None
-        if settings.max_age_ns is not None and segment.next_ns < arrived_ns - settings.max_age_ns:
-            return Verdict.EXPIRED
-        if settings.max_future_ns is None or segment.next_ns <= arrived_ns + settings.max_future_ns:
+        correction_ns = self._settings.limits.correction_ns(
+            segment.start_ns,
+            segment.next_ns,
+            segment.arrived_ns,
+            None if track is None else track.edge * GRID_NS,
+        )
+        if not correction_ns:
             return None
-        # A stream that goes on where it was is right, and the host's clock has been set back.
-        goes_on = track is not None and segment.start_ns <= track.edge * GRID_NS + JOINS_NS
-        return None if goes_on else Verdict.FUTURE
+        return Verdict.FUTURE if correction_ns > 0 else Verdict.EXPIRED
 
     def _track(self, letter: str) -> Track:
         settings, supply = self._settings, self._supplies.setdefault(letter, Supply())

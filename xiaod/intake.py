@@ -4,10 +4,11 @@
 >>> from xiaod.config import Config
 >>> from xiaod.metrics import Metrics
 >>> from xiaod.shard import ALONE
+>>> from xiaod.timeliness import UNLIMITED
 >>> config = Config(sources=(SeedLinkConfig(server="localhost:18000"),))
 >>> async def name():
 ...     async with AsyncExitStack() as stack:
-...         intake = Intake(State(lambda: config, ALONE, Metrics()), ALONE, stack)
+...         intake = Intake(State(lambda: config, ALONE, Metrics()), ALONE, stack, UNLIMITED)
 ...         return (await intake.source(config.sources[0])).name
 >>> asyncio.run(name())
 'localhost:18000'
@@ -24,6 +25,7 @@ from xiaod.shard import Shard
 from xiaod.sources import SOURCES
 from xiaod.state import State
 from xiaod.tables import load
+from xiaod.timeliness import TimeLimits
 
 if TYPE_CHECKING:
     from xiaod.sources.seedlink import SeedLinkSource
@@ -32,9 +34,17 @@ if TYPE_CHECKING:
 class Intake:
     """Makes the sources of one run of the daemon."""
 
-    def __init__(self, state: State, shard: Shard, stack: AsyncExitStack) -> None:
-        """Take where sources went on from, which stations are picked here, and what ends embedded servers at last."""
+    def __init__(self, state: State, shard: Shard, stack: AsyncExitStack, limits: TimeLimits) -> None:
+        """Set up.
+
+        Args:
+            state: where sources went on from.
+            shard: which stations are picked here.
+            stack: what ends embedded servers at last.
+            limits: what the buffers refuse for its time.
+        """
         self._state = state
+        self._limits = limits
         self._shard = shard
         self._servers: dict[SeedLinkSource, AsyncExitStack] = {}
         stack.push_async_callback(self._release_all)
@@ -56,6 +66,8 @@ class Intake:
                 remember=partial(self._state.remember, config.label),
                 lost_ns=lost_ns,
                 shard=self._shard,
+                limits=self._limits,
+                lasting=self._state.store is not None,
             )
             self._servers[source] = server.pop_all()
         return source

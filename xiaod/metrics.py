@@ -263,7 +263,7 @@ class PacketCollector:
         """Counts as of now."""
         family = CounterMetricFamily(
             "xiaod_packets",
-            "Packets of a source: all that were received, and those of them that no pattern selects",
+            "Packets of a source: all that were received; those of them that no pattern selects; those that had come before",
             labels=["source", "outcome"],
         )
         for source, counts in self._counts().items():

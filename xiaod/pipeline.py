@@ -5,7 +5,7 @@ host's time, offline ones have none.
 
 >>> from xiaod.config import Config
 >>> config = Config.model_validate({"sources": [{"server": "localhost:18000"}]})
->>> buffer_settings(config) == BufferSettings(length=2000, max_future_ns=60_000_000_000)
+>>> buffer_settings(config) == BufferSettings(length=2000, limits=TimeLimits.from_s(None, 60.0))
 True
 """
 
@@ -35,6 +35,7 @@ from xiaod.sources import Source
 from xiaod.stages import PickStage, assemble, depths, infer
 from xiaod.store import PickStore
 from xiaod.timebase import ns_from_s, samples_from_s
+from xiaod.timeliness import TimeLimits
 
 INBOX_BOUND = 4096
 """Records of a source that wait for the first stage: a minute of some 90 stations."""
@@ -55,8 +56,7 @@ def buffer_settings(config: Config) -> BufferSettings:
         wait_ns=ns_from_s(buffer.max_component_wait_s),
         max_lead=samples_from_s(buffer.max_lead_s),
         history=hop + SHIFTS[-1] + 1,
-        max_age_ns=None if buffer.max_age_s is None else ns_from_s(buffer.max_age_s),
-        max_future_ns=None if buffer.max_future_s is None else ns_from_s(buffer.max_future_s),
+        limits=TimeLimits.from_s(buffer.max_age_s, buffer.max_future_s),
     )
 
 

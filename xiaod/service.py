@@ -38,6 +38,7 @@ from xiaod.sinks import Sink, SinkError
 from xiaod.sources.patterns import may_match
 from xiaod.state import State
 from xiaod.store import StoreError
+from xiaod.timeliness import TimeLimits
 from xiaod.turns import TurnMeter
 from xiaod.watch import Watch
 from xiaod.web.front import Front
@@ -99,7 +100,12 @@ class Service:
         self._stopping = asyncio.Event()
         self._changed = asyncio.Event()
         self._stack = AsyncExitStack()
-        self._intake = Intake(self._state, self._shard, self._stack)
+        self._intake = Intake(
+            self._state,
+            self._shard,
+            self._stack,
+            TimeLimits.from_s(config.buffer.max_age_s, config.buffer.max_future_s),
+        )
         self._sources: dict[str, SeedLinkSource] = {}
 
     async def run(self) -> ExitCode:

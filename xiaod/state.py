@@ -18,6 +18,7 @@ What cannot be written now is written later: a disk that is full or gone ends no
 import sqlite3
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack, ExitStack
+from functools import partial
 from typing import TYPE_CHECKING
 
 from xiaod.config import Config, SeedLinkConfig
@@ -189,9 +190,13 @@ class State:
         needed = {station: time_ns - warm_ns for station, time_ns in self.ledger.resume_at().items()}
         positions = {name: source.resumable(needed) for name, source in sources.items()}
         flush = self.ledger.flushing(positions)
+        gone = {name: source.gone() for name, source in sources.items()}
 
         def save() -> None:
             self._saving(lambda _: flush())
+            for name, stations in gone.items():
+                if stations:
+                    self._saving(partial(PickStore.forget, source=name, stations=stations))
             if config.state.keep_days:
                 keep_s = config.state.keep_days * DAY_S
                 self._saving(lambda store: store.prune(keep_s, [sink.name for sink in config.sinks]))

@@ -31,7 +31,7 @@ import json
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -227,6 +227,20 @@ class PickStore:
                 "SELECT network, station, sequence, time_ns FROM positions WHERE source = ?", (source,)
             ).fetchall()
         return {(network, station): (sequence, time_ns) for network, station, sequence, time_ns in rows}
+
+    def forget(self, source: str, stations: Collection[tuple[str, str]]) -> None:
+        """Forget where a source was with stations that are gone.
+
+        Raises:
+            StoreError: when it cannot be written.
+        """
+        with self._transaction() as cursor:
+            cursor.executemany(
+                "DELETE FROM positions WHERE source = ? AND network = ? AND station = ?",
+                [(source, *station) for station in stations],
+            )
+        kept = self._saved.get(source, {})
+        self._saved[source] = {station: place for station, place in kept.items() if station not in stations}
 
     def waiting(self, sink: str, limit: int, after: int | None = None) -> list[tuple[int, Pick]]:
         """Picks that a sink has not got yet, the oldest first, each with its place.

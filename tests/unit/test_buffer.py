@@ -13,6 +13,7 @@ from xiaod.pipeline import buffer_settings
 from xiaod.records import Channel, Segment, Window
 from xiaod.state import settled_s
 from xiaod.timebase import GRID_NS, samples_from_s
+from xiaod.timeliness import TimeLimits
 from xiaod.track import Verdict
 
 SECOND = 1_000_000_000
@@ -115,7 +116,7 @@ def test_a_component_that_has_died_is_not_waited_for() -> None:
 
 
 def test_old_and_future_records_are_refused() -> None:
-    buffer = InstrumentBuffer(BufferSettings(max_age_ns=100 * SECOND, max_future_ns=10 * SECOND))
+    buffer = InstrumentBuffer(BufferSettings(limits=TimeLimits.from_s(100.0, 10.0)))
     assert buffer.insert(record("Z", -102), NOW) is Verdict.EXPIRED
     assert buffer.insert(record("Z", 10), NOW) is Verdict.FUTURE
     assert buffer.insert(record("Z", -100), NOW) is Verdict.GOOD
@@ -123,7 +124,7 @@ def test_old_and_future_records_are_refused() -> None:
 
 
 def test_a_host_clock_that_is_set_back_does_not_stop_a_stream() -> None:
-    buffer = InstrumentBuffer(BufferSettings(max_future_ns=10 * SECOND))
+    buffer = InstrumentBuffer(BufferSettings(limits=TimeLimits.from_s(None, 10.0)))
     assert buffer.insert(record("Z", 0), NOW) is Verdict.GOOD
     assert buffer.insert(record("Z", 30), NOW) is Verdict.FUTURE
     # An hour behind, each record lies an hour ahead, but where the last one ended.

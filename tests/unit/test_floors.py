@@ -12,6 +12,7 @@ FLOORS = {
     0: (
         "records",
         "timebase",
+        "timeliness",
         "quota",
         "logs",
         "grouping",

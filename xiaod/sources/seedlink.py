@@ -10,7 +10,7 @@ used, and every change of the link. What it promises:
 - after a cut it goes on behind the last packet of each station, by sequence number and time; a later run goes on behind an earlier one
   (:meth:`SeedLinkSource.resumable`), so that windows and filters are as they were. A ringserver numbers all stations together and
   begins a resumed subscription at the newest valid number, so it is asked with one number for all: that of the last packet of
-  the connection, or of the oldest of an earlier run; what then comes twice is dropped by the buffers;
+  the connection, or of the oldest of an earlier run; what then comes twice of others is not handed on;
 - stations of other shards are not asked for, nor more than ``max_stations``; packets of stations that were not asked for are refused;
 - what lies further back than ``max_catch_up_s`` is not asked for;
 - :meth:`SeedLinkSource.stop` takes effect within a second, whatever the server does.
@@ -44,6 +44,7 @@ from xiaod.sources.places import Places, Station
 from xiaod.sources.refusals import Refusals
 from xiaod.sources.waits import Waits
 from xiaod.timebase import ns_from_iso, ns_from_s
+from xiaod.timeliness import UNLIMITED, TimeLimits
 
 HEALTHY_S = 30.0
 """A link that has streamed for so long makes the next delay short again."""
@@ -92,6 +93,8 @@ class SeedLinkSource:
         remember: Callable[[Positions], None] | None = None,
         lost_ns: int | None = None,
         shard: Shard = ALONE,
+        limits: TimeLimits = UNLIMITED,
+        lasting: bool = True,
     ) -> None:
         """Set up; nothing is opened before :meth:`run`.
 
@@ -103,7 +106,12 @@ class SeedLinkSource:
             lost_ns: with ``begin: resume``, time from which to ask where there is nothing to go on behind, because it
                 was lost; None: from now on.
             shard: which stations this process picks; others are not asked for.
+            limits: what the buffers refuse because of the host's clock: it comes again once the clock shows to have been wrong.
+            lasting: whether a later run will be told where this one stood.
         """
+        self._limits = limits
+        self._edges: dict[Channel, int] = {}
+        """Of each channel, the time of the sample after the newest that was not refused."""
         self._remember = remember
         self._shard = shard
         self._lost_ns = lost_ns
@@ -113,7 +121,7 @@ class SeedLinkSource:
         self._offers = Offers(config, self._is_meant, self._stop)
         # Where a station of another shard stood is old, and would lead far back.
         self.places = Places(
-            {station: place for station, place in (resume or {}).items() if shard.holds(*station)}
+            {station: place for station, place in (resume or {}).items() if shard.holds(*station)}, lasting
         )
         """Which packets have come."""
         self._losses = Losses()
@@ -127,6 +135,7 @@ class SeedLinkSource:
         self._refusals = Refusals(min(FIRST_LOOK_S, longest_s), longest_s)
         self._received = 0
         self._unselected = 0
+        self._repeated = 0
         self._link: Link | None = None
         self._admission = Admission((), config.max_stations, shard.holds)
         """Of what the server was asked for last."""
@@ -146,15 +155,23 @@ class SeedLinkSource:
 
     def continue_from(self, former: "SeedLinkSource") -> None:
         """Go on where another source of the same server has ended; call it before :meth:`run`, and after the other's."""
-        self.places = former.places
+        self.places, self._edges = former.places, former._edges
 
     def counts(self) -> dict[str, int]:
-        """Packets that came, and those of them that no pattern of the configuration matches."""
-        return {"received": self._received, "unselected": self._unselected}
+        """Packets that came, those of them that no pattern of the configuration matches, and those that had come before."""
+        return {
+            "received": self._received,
+            "unselected": self._unselected,
+            "repeated": self._repeated,
+        }
 
     def resumable(self, needed_ns: Mapping[tuple[str, str], int]) -> dict[tuple[str, str], tuple[int, int]]:
         """Where a later run has to begin, see :meth:`xiaod.sources.places.Places.resumable`."""
         return self.places.resumable(needed_ns)
+
+    def gone(self) -> set[tuple[str, str]]:
+        """Stations that have been forgotten since last asked: their positions are of no use any more."""
+        return self.places.gone()
 
     def stop(self) -> None:
         """Ask :meth:`run` to return."""
@@ -236,7 +253,9 @@ class SeedLinkSource:
             link.disconnect()
 
     def _look(self, offer: Offer, subscriptions: Collection[Subscription]) -> None:
-        """Take note of stations that are asked for and have sent nothing."""
+        """Take note of what is listed, and of stations that are asked for and have sent nothing."""
+        listed = {(channel.network, channel.station) for channel in offer.channels}
+        self.places.listed(listed.union(offer.stations) if offer.told else ())
         heard = self.positions()
         silent = [one.place for one in subscriptions if one.place not in heard and not is_wild(one)]
         self._waits.look(silent, offer.asked_ns)
@@ -349,6 +368,7 @@ class SeedLinkSource:
                 if not frame.is_info:
                     self._missing(self._losses.of_connection(frame.sequence), frame.sequence)
                     self._packet(frame.record, frame.sequence, emit)
+            self._ask_again()
             now_s = time.monotonic()
             silent_s = now_s - link.heard_s
             if silent_s > config.network_timeout_s:
@@ -377,8 +397,11 @@ class SeedLinkSource:
             )
 
     def _packet(self, record: bytes, sequence: int, emit: Emit) -> None:
+        # Before anything newer is handed on.
+        self._ask_again()
         self._received += 1
-        item = decode(record, self.name, time.time_ns(), sequence)
+        arrived_ns, steady_ns = time.time_ns(), time.monotonic_ns()
+        item = decode(record, self.name, arrived_ns, sequence)
         channel = channel_of(item.stream) if isinstance(item, BadRecord) else item.channel
         if channel is None:
             self._losses.of_nobody()
@@ -400,14 +423,33 @@ class SeedLinkSource:
             if not wanted:
                 self._unselected += 1
                 return
-            if not self.places.knows(station):
-                place = self.places.begins(station, sequence, item.start_ns)
-                if self._remember is not None:
-                    self._remember({station: place})
-            emit(item)
-            self.places.passed(station, sequence, item.start_ns, item.next_ns)
+            self._hand_on(item, arrived_ns, arrived_ns - steady_ns, emit)
         else:
             emit(item)
+
+    def _hand_on(self, item: Segment, arrived_ns: int, offset_ns: int, emit: Emit) -> None:
+        """Hand on what is wanted and has not come before, and take note of how far that is."""
+        channel = item.channel
+        if self.places.has_come(item):
+            self._repeated += 1
+            return
+        station = channel.network, channel.station
+        if not self.places.knows(station):
+            place = self.places.begins(item)
+            if self._remember is not None:
+                self._remember({station: place})
+        edge_ns = self._edges.get(channel)
+        correction_ns = self._limits.correction_ns(item.start_ns, item.next_ns, arrived_ns, edge_ns)
+        if correction_ns:
+            # Before it is handed on, which may take until the clock is set.
+            self.places.refused(item, correction_ns, offset_ns)
+            emit(item)
+            return
+        emit(item)
+        self.places.passed(item)
+        if len(self._edges) >= MAX_CHANNELS:
+            self._edges.clear()
+        self._edges[channel] = item.next_ns if edge_ns is None else max(edge_ns, item.next_ns)
 
     def _refused(self, segment: Segment, reason: str, emit: Emit) -> None:
         """Count a packet whose station has no place here; what is another shard's is nobody's fault."""
@@ -415,6 +457,11 @@ class SeedLinkSource:
             self._unselected += 1
             return
         emit(BadRecord(self.name, reason, REFUSALS[reason], str(segment.channel), segment.record_bytes))
+
+    def _ask_again(self) -> None:
+        """Connect anew, to ask for what the host's clock has refused, when that was set and may have been wrong before."""
+        if self.places.asks_again():
+            raise LinkError("the clock of this machine was set: what it had refused is asked for again")
 
     def _look_for_more(self, asked: "_Asked", emit: Emit) -> "_Asked":
         """Connect anew, without loss, when the server has got streams that are wanted and not subscribed."""
