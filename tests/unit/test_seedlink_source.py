@@ -595,6 +595,15 @@ def test_an_odd_reply_costs_one_station(frames: list[bytes]) -> None:
             assert run.changes("streaming")[0].detail.endswith("refused: BW.ODD BW.SHY")
 
 
+def test_of_many_refused_stations_a_line_names_some() -> None:
+    names = [f"S{number:03}" for number in range(300)]
+    answers = {b"STATION  %b BW" % name.encode(): b"ERROR\r\n" for name in names[1:]}
+    streams = [f"BW.{name}..EHZ" for name in names]
+    with Scripted(lambda sock: None, answers) as server, Run(source(server.port, streams=streams)) as run:
+        detail = run.wait_for("streaming")[0].detail
+    assert detail.endswith("refused: " + " ".join(f"BW.{name}" for name in names[1:11]) + " and 289 more")
+
+
 def test_replies_in_pieces_and_packets_behind_them(frames: list[bytes]) -> None:
     with (
         Scripted(lambda sock: sock.sendall(b"".join(frames)), piecewise=True) as server,

@@ -59,6 +59,8 @@ IDLE_S = 3600.0
 UNSERVED_S = 600.0
 """After so long without a packet of a pattern that is said."""
 SHOWN_PATTERNS = 5
+SHOWN_STATIONS = 10
+"""Stations that a line of the log names."""
 SHARED_NUMBERS = ("ringserver", "xiaod")
 """Servers, by their HELLO, that number the packets of all stations together."""
 
@@ -238,11 +240,9 @@ class SeedLinkSource:
             self._subscribed = names.difference(link.refused)
             selected = self._selected(offer.channels)
             remarks += [offer.remark] if offer.remark else []
-            remarks += [f"refused: {' '.join(link.refused)}"] if link.refused else []
-            remarks += (
-                [f"not resumed, live from now: {' '.join(link.not_resumed)}"] if link.not_resumed else []
-            )
-            remarks += [f"skipped, older than max_catch_up_s: {' '.join(skipped)}"] if skipped else []
+            remarks += [f"refused: {_some(link.refused)}"] if link.refused else []
+            remarks += [f"not resumed, live from now: {_some(link.not_resumed)}"] if link.not_resumed else []
+            remarks += [f"skipped, older than max_catch_up_s: {_some(skipped)}"] if skipped else []
             emit(self._change("streaming", "; ".join(remarks), channels=selected, left_out=left_out))
             self._streaming_since_s = time.monotonic()
             self._first_streaming_s = self._first_streaming_s or self._streaming_since_s
@@ -334,7 +334,7 @@ class SeedLinkSource:
             link.disconnect()
         accepted = [one.name for one in again if one.name not in link.refused]
         if accepted:
-            raise LinkError(f"refused before, accepted now: {' '.join(accepted[:5])}")
+            raise LinkError(f"refused before, accepted now: {_some(accepted)}")
 
     def _selected(self, offered: Sequence[Channel]) -> tuple[Channel, ...]:
         return tuple(channel for channel in offered if self._wants(channel))
@@ -479,7 +479,7 @@ class SeedLinkSource:
         self._look(offer, subscriptions)
         more = [one.name for one in subscriptions if one not in asked.taken]
         if more:
-            raise LinkError(f"new streams: {' '.join(more[:5])}")
+            raise LinkError(f"new streams: {_some(more)}")
         selected = self._selected(offer.channels)
         if not set(selected) <= set(asked.listed) or left_out != asked.left_out:
             remark = "more is listed of what was asked for"
@@ -515,3 +515,9 @@ class SeedLinkSource:
         left_out: tuple[str, ...] = (),
     ) -> LinkChange:
         return LinkChange(self.name, state, time.time_ns(), detail, retry_s, channels, left_out)
+
+
+def _some(names: Sequence[str]) -> str:
+    """The first of the names, and how many more there are."""
+    more = len(names) - SHOWN_STATIONS
+    return " ".join(names[:SHOWN_STATIONS]) + (f" and {more} more" if more > 0 else "")
