@@ -1,13 +1,15 @@
 """Inputs that were once picked wrongly, most of them silently: see ``tests/cases/README.md``. Each is picked as it is and as an archive."""
 
 import json
-from collections.abc import Sequence
+import struct
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.end_to_end.harness import write_event
 from xiaod.cli import main
 
 CASES = Path(__file__).parents[1] / "cases"
@@ -88,6 +90,60 @@ def test_a_case_is_picked_right(name: str, as_archive: bool, capfd: pytest.Captu
         told = [line for line in lines if line["event"] == event]
         assert len(told) == 1, lines
         assert {key: told[0][key] for key in facts} == facts
+
+
+def one_second_early(record: bytearray) -> None:
+    hour_at = 24
+    hour, minute, second = record[hour_at : hour_at + 3]
+    assert second
+    record[hour_at : hour_at + 3] = bytes((hour, minute, second - 1))
+
+
+def half_a_century_later(record: bytearray) -> None:
+    struct.pack_into(">H", record, 20, 2059)
+
+
+def of_no_rate(record: bytearray) -> None:
+    struct.pack_into(">hh", record, 32, 0, 1)
+
+
+def at_10_hz(record: bytearray) -> None:
+    struct.pack_into(">hh", record, 32, 10, 1)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (one_second_early, "record.contradicting"),
+        (half_a_century_later, "station.time_jump"),
+        (at_10_hz, "record.rate"),
+        (of_no_rate, "record.bad"),
+    ],
+)
+def test_one_record_with_a_wrong_header_takes_nothing_else_away(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], change: Callable[[bytearray], None], said: str
+) -> None:
+    """Of Z, long before the event: its picks are those of the whole data, and the record is named, by archives as well."""
+    path = tmp_path / "event.mseed"
+    write_event(path, quiet_s=60)
+    options = ["pick", str(path), "--no-progress"]
+    assert main(options) == 0
+    whole = capfd.readouterr().out
+    assert {json.loads(line)["components"] for line in whole.splitlines()} == {"ZNE"}
+    content = bytearray(path.read_bytes())
+    places = [at for at in range(0, len(content), 512) if content[at + 15 : at + 18] == b"EHZ"]
+    record = content[places[4] : places[4] + 512]
+    change(record)
+    content[places[4] : places[4] + 512] = record
+    path.write_bytes(content)
+    for more in ([], ["--workers", "1"]):
+        assert main([*options, *more]) == 0
+        out, err = capfd.readouterr()
+        assert out == whole
+        events = {json.loads(line)["event"] for line in err.splitlines()}
+        # Of another day, where there are no windows, or damage to a file: in an archive's words.
+        in_archive = {"record.bad": "archive.damaged", "station.time_jump": "pick.too_little_data"}
+        assert (in_archive.get(said, said) if more else said) in events
 
 
 def test_every_case_is_tried() -> None:
