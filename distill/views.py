@@ -20,7 +20,6 @@ from distill.serving import PHASE_ROWS
 
 WINDOWS_PER_RECORD = 4
 P_PLACE_30_S = (2.0, 15.0)
-P_PLACE_10_S = (1.5, 7.0)
 """Where the P of a window may stand."""
 MARGIN = 30
 """Samples at a window's ends in which a label does not count."""
@@ -57,37 +56,6 @@ def placed_starts(
     return [min(max(start, 0), samples - window) for start in starts]
 
 
-def placed(
-    records: Sequence[Record],
-    picker: Picker,
-    window: int,
-    place_s: tuple[float, float],
-    events: Mapping[str, str] | None = None,
-) -> Views:
-    """Pick windows with P at random places.
-
-    Args:
-        records: those with an analyst's P that are as long as a window serve.
-        picker: what picks a window.
-        window: samples.
-        place_s: where P may stand, seconds from the start.
-        events: event of each record, by its name; the name itself where there is none.
-    """
-    found: Views = {phase: [] for _, phase in PHASE_ROWS}
-    for record in records:
-        p_pick, samples = record.analyst[0], record.waves.shape[1]
-        if p_pick is None or samples < window:
-            continue
-        event = (events or {}).get(record.name, record.name)
-        for start in placed_starts(record.name, p_pick, samples, window, place_s):
-            picks = picker(record.waves[:, start : start + window])
-            for row, phase in PHASE_ROWS:
-                label = record.analyst[row - 1]
-                if label is not None and MARGIN < label - start < window - MARGIN:
-                    found[phase].append(Found(event, tuple(picks[phase]), label - start))
-    return found
-
-
 def ending(
     records: Sequence[Record],
     picker: Picker,
@@ -103,7 +71,7 @@ def ending(
         picker: what picks a window.
         window: samples.
         after_s: data after the onset.
-        events: see :func:`placed`.
+        events: event of each record, by its name; the name itself where there is none.
         room: samples that a record must have before and after the onset, so that other windows are on the same onsets.
     """
     found: Views = {phase: [] for _, phase in PHASE_ROWS}

@@ -327,7 +327,7 @@ def _continuous(
 ) -> None:
     """Picks per station-hour of continuous data: students through the daemon's offline run, PhaseNet through SeisBench."""
     from distill.rates import continuous_rates, student_picks
-    from distill.seisbench_form import load_phasenet
+    from distill.teachers.seisbench import load_model
 
     root = shared / config.continuous
     students = {
@@ -347,7 +347,7 @@ def _continuous(
         for name, path in students.items()
         if not path.with_name(f"{path.stem}.stateful.onnx").exists()
     }
-    phasenet = load_phasenet(shared / "teacher")
+    phasenet = load_model("PhaseNet/original", shared / "teacher")
     for folder, by_student in continuous_rates(root, served, phasenet, progress).items():
         for name, found in by_student.items():
             for phase in PHASES:
