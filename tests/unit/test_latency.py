@@ -24,6 +24,7 @@ from xiaod.sources import Emit
 
 WAIT_S, AGE_S = 0.3, 7.0
 RECORD = 500
+OFF_GRID_NS = 4_000_000
 
 
 class Lame:
@@ -40,8 +41,10 @@ class Lame:
     def run(self, emit: Emit) -> None:
         whole = [RECORD] * (len(self._recording.components["Z"]) // RECORD - 1)
         end_ns = self._recording.segments("Z", whole)[-1].next_ns
-        # On the grid, so that the picks are those of the recording.
-        self.shift_ns = (time.time_ns() - end_ns) // 10_000_000 * 10_000_000 - round(AGE_S * 1e9)
+        # On a grid, so that the picks are those of the recording, but off that of the windows.
+        self.shift_ns = (
+            (time.time_ns() - end_ns) // 10_000_000 * 10_000_000 - round(AGE_S * 1e9) + OFF_GRID_NS
+        )
         self.arrived_ns = time.time_ns()
         for component in "ENZ":
             pieces = self._recording.segments(component, whole, self.shift_ns)
@@ -138,5 +141,8 @@ def test_each_part_is_what_it_is_called(event: tuple[Lame, list[dict[str, Any]]]
         end_s = seconds(pick["time"]) + parts["lookahead_s"] + parts["record_fill_s"]
         assert end_s + parts["feed_s"] == pytest.approx(source.arrived_ns / 1e9, abs=1e-5)
         begin_ns = source._recording.start_ns + source.shift_ns
+        # The window ends with a sample.
+        window_s = seconds(pick["time"]) + parts["lookahead_s"] - begin_ns / 1e9
+        assert math.remainder(window_s, 0.01) == pytest.approx(0, abs=1e-5)
         assert math.remainder(end_s - begin_ns / 1e9 + 0.01, RECORD / 100) == pytest.approx(0, abs=1e-5)
         assert 0 <= parts["record_fill_s"] < RECORD / 100
