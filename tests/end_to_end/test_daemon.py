@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import obspy
 import pytest
 
 from tests.end_to_end.harness import (
@@ -179,18 +180,38 @@ def test_not_ready_without_data_and_a_server_that_comes_later(tmp_path: Path, ev
         assert comparable(daemon.picks()) == comparable(offline)
 
 
-def test_gaps_are_counted_and_nothing_is_picked_across_them(tmp_path: Path, event: Event) -> None:
-    path, _, _ = event
-    silence = Faults(silences=(Silence("*", begin_s=20.0, end_s=26.0),))
-    config = ReplayConfig(inputs=(path,), port=0, speed=20.0, faults=silence)
+def test_gaps_are_counted_and_nothing_is_picked_across_them(tmp_path: Path) -> None:
+    """Two events with six seconds missing between, of a sensor with an offset: zeros there would be two great steps."""
+    path, quiet_s, event_s, gap_s = tmp_path / "event.mseed", (25, 6), 29, 6.0
+    begins_s = 0.0, quiet_s[0] + event_s + gap_s
+    stream = obspy.Stream()
+    for before_s, begin_s in zip(quiet_s, begins_s, strict=True):
+        write_event(path, quiet_s=before_s, shift_s=begin_s)
+        part = obspy.read(str(path))
+        start = part[0].stats.starttime
+        stream += part.trim(endtime=start + before_s + event_s - 0.01)
+    for trace in stream:
+        trace.data += 100_000
+    stream.write(str(path), format="MSEED", reclen=512, encoding="STEIM2")
+    start -= begins_s[-1]
+    config = ReplayConfig(inputs=(path,), port=0, speed=20.0)
     with streaming(tmp_path, config, buffer={"max_component_wait_s": 0.5, "max_future_s": None}) as (
         _,
         daemon,
     ):
-        wait_until(lambda: daemon.metric("xiaod_gaps_total") >= 3, "gaps of three components")
+        daemon.wait_for_records(path.stat().st_size // 512)
+        assert daemon.metric("xiaod_gaps_total") == 3
         assert daemon.stop() == 0
-        [gap] = {(event["gap_s"] > 0) for event in daemon.events("station.gap")}
-        assert gap
+        assert {event["gap_s"] for event in daemon.events("station.gap")} == {gap_s}
+    found = sorted((obspy.UTCDateTime(pick["time"]) - start, pick["phase"]) for pick in daemon.picks())
+    onsets = [
+        (before_s + onset_s, phase)
+        for before_s in map(sum, zip(begins_s, quiet_s, strict=True))
+        for onset_s, phase in ((4.73, "P"), (5.71, "S"))
+    ]
+    assert [phase for _, phase in found] == [phase for _, phase in onsets]
+    for (seen_s, _), (onset_s, _) in zip(found, onsets, strict=True):
+        assert abs(seen_s - onset_s) < 0.05
 
 
 def test_a_resumed_run_goes_on_where_the_last_one_ended(tmp_path: Path, event: Event) -> None:
