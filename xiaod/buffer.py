@@ -395,7 +395,8 @@ class InstrumentBuffer:
         fresh = not joins or letters > lane.letters
         levels = {letter: run.level(start, stop) for letter, run in runs.items()}
         if not fresh:
-            kept = {letter: lane.levels[letter] for letter in levels}
+            # One that takes the place of another was not in the window before.
+            kept = {letter: lane.levels.get(letter, level) for letter, level in levels.items()}
             # Who follows the stream would take a change for a step in the ground, unless it begins anew.
             fresh = any(abs(levels[letter] - kept[letter]) > LEVEL_HELD for letter in levels)
             levels = levels if fresh else kept

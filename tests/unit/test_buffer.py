@@ -254,3 +254,18 @@ def test_components_of_the_past_keep_the_rows_of_the_others() -> None:
         windows = [*buffer.cut(None)[0], *buffer.finish(None)]
         assert {window.components for window in windows} == {expected}
         assert {str(window.instrument) for window in windows} == {"XX.A..HH"}
+
+
+@pytest.mark.parametrize("now_ns", [None, NOW])
+def test_a_component_that_begins_where_another_ends(now_ns: int | None) -> None:
+    """Two windows that follow each other have not one component in common."""
+    buffer = InstrumentBuffer(BufferSettings(wait_ns=0))
+    windows: list[Window] = []
+    for component, start_s in (("E", 0.0), ("N", 0.5), ("N", 10.5)):
+        samples = np.ones(1000, np.int32)
+        channel = Channel("XX", "A", "", "HH" + component)
+        buffer.insert(Segment(channel, NOW + round(start_s * SECOND), 100.0, samples), now_ns)
+        windows += buffer.cut(now_ns)[0]
+    windows += buffer.finish(now_ns)
+    assert [window.components for window in windows[:3]] == ["--E", "-N-", "-N-"]
+    assert [window.index - NOW // 10_000_000 for window in windows[:3]] == [0, 50, 100]
