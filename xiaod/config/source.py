@@ -92,7 +92,7 @@ class SeedLinkConfig(Model):
     max_stations: Annotated[int, Field(ge=1, le=100_000)] = 1000
     """Stations of this server at most, and on the average four instruments of each; those beyond are not asked for, counted and named."""
     discover_s: Seconds = 3600.0
-    """How often wildcards are expanded again while connected; 0: only when connecting."""
+    """Longest time between looks for new streams and for refused stations; 0: wildcards are expanded only when connecting."""
 
     @model_validator(mode="after")
     def _consistent(self) -> "SeedLinkConfig":
