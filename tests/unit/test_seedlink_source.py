@@ -298,7 +298,7 @@ def test_a_server_that_does_not_list_its_streams_is_asked_for_what_is_known(fram
         config = SeedLinkConfig.model_validate(keys)
         with Run(SeedLinkSource(config)) as run:
             detail = run.wait_for("refused")[0].detail
-            assert detail.startswith("no stations accepted; streams not listed: ")
+            assert detail.startswith("subscription failed: no stations accepted; streams not listed: ")
             assert "INFO STREAMS is denied" in detail
         with Run(SeedLinkSource(config, resume={("BW", "RJOB"): (5, 6)})) as run:
             assert "streams not listed" in run.wait_for("streaming")[0].detail

@@ -134,7 +134,7 @@ class Link(SeedLinkConnection):  # type: ignore[misc]  # ObsPy is not typed
     ) -> None:
         self.negotiate(subscriptions, positions, begin_ns)
         if len(self.refused) == len(subscriptions):
-            raise LinkError("no stations accepted")
+            raise LinkError("subscription failed: no stations accepted")
         self.send_data(command + b"\r", self.sladdr, 0)
 
     def negotiate(

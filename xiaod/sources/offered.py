@@ -19,6 +19,9 @@ FIRST_LOOK_S = 60.0
 LOOK_SHARE = 60.0
 """... but not before so many times as long as the list took to come: meanwhile data wait in the socket."""
 
+QUICK_S = 1.0
+"""A question that is answered sooner costs nothing."""
+
 Station = tuple[str, str]
 """Network and station."""
 
@@ -61,6 +64,8 @@ class Offers:
     def at_connection(self, known: Collection[Station]) -> Offer:
         """What to begin a connection with: the last answer while it is new and brings something, or another one.
 
+        Where nothing was told that is asked again as well, unless it took long.
+
         Raises:
             UnreachableError: when nobody answers.
         """
@@ -69,6 +74,7 @@ class Offers:
             last is None
             or time.monotonic() - self._asked_s > self._shortest_s()
             or not last.plan(self._config.streams, known)
+            or not (last.told or self._took_s > QUICK_S)
         ):
             last = self.ask()
         self._look_s = self._shortest_s()
