@@ -138,7 +138,9 @@ def _costs(held: Measurements) -> str:
         found = {one["batch"]: one for one in held.costs if one["model"] == model}
         look = looks(found[batches[0]])
         body.append([f"`{model}`, {look}", *(f"{found[batch]['times_cheaper']:g}" for batch in batches)])
-    return rows(["times cheaper than PhaseNet", *(f"batch {batch}" for batch in batches)], body)
+    table = rows(["times cheaper than PhaseNet", *(f"batch {batch}" for batch in batches)], body)
+    load = held.provenance.get("load")
+    return table if load is None else f"{table}\n\nThe load average was {load} meanwhile."
 
 
 def _daemon(held: Measurements) -> str:

@@ -6,6 +6,7 @@ What networks that are not students said is kept on disk, by the hash of data an
 {'best': 2, 'median': 0, 'worst': 1}
 """
 
+import os
 import platform
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -111,6 +112,8 @@ def run_evaluation(
     _research(config, source, material, outcome, progress)
     outcome.costs = costs(_costed(contenders, shared), COST_BATCHES, COST_RUNS, progress)
     outcome.provenance = _provenance(command, material, contenders)
+    if hasattr(os, "getloadavg"):
+        outcome.provenance["load"] = f"{os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
     return outcome
 
 
