@@ -1,6 +1,6 @@
 # make run   installs the daemon into .venv and runs it with config.yaml; PYTHON=python3.12 takes another Python
 # make test  installs the rest and runs ruff, mypy and pytest
-# make generated  writes anew what is made from the program: JSON Schema, shell completion, manual page
+# make generated  writes the JSON Schema of the configuration anew
 # make measurements  measures the shipped networks anew and writes all numbers of README, cards and docs (needs XIAO_SHARED, hours)
 # make texts puts the numbers that were measured into README, cards and docs
 # make audit asks a public database for known holes in all that is installed
@@ -58,7 +58,7 @@ $(VENV)/.installed-test: pyproject.toml $(CONSTRAINTS)
 	touch $@ $(VENV)/.installed
 
 generated: install-test
-	$(BIN)/python -m xiaod.generated
+	$(BIN)/xiaod schema > xiaod/config.schema.json
 
 measurements: install-test
 	$(BIN)/python -m distill.measurements --report runs/report

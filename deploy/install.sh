@@ -241,7 +241,7 @@ switch() {
     run mv -T "$PROGRAM/bin.new" "$PROGRAM/bin"
     run install -d /usr/local/bin
     run ln -sfn "$PROGRAM/bin/xiaod" "$LINK"
-    run install -D -m 0644 "$SOURCE/deploy/xiaod.1" "$MANUAL"
+    run rm -f "$MANUAL" # version 0.1.0 had one
     run install -D -m 0644 -t "$UNITS" "$SOURCE/systemd/xiaod.service" "$SOURCE/systemd/xiaod@.service"
     if systemd_runs; then
         run systemctl daemon-reload

@@ -1,4 +1,4 @@
-"""Every command says what is wrong with its arguments, and ends with the status that README and manual page give."""
+"""Every command says what is wrong with its arguments, and ends with the status that README gives."""
 
 import os
 import re

@@ -92,7 +92,6 @@ FLOORS = {
         "plot",
         "commands",
         "cli",
-        "generated",
         "__main__",
     ),
 }

@@ -1,13 +1,8 @@
-"""``xiaod completion``: print the completion script of a shell.
-
->>> parser = argparse.ArgumentParser()
->>> arguments(parser)
->>> options = parser.parse_args(['bash'])
->>> options.shell
-'bash'
-"""
+"""``xiaod completion``: print the completion script of a shell, made from the parser by shtab."""
 
 import argparse
+from collections.abc import Iterator
+from pathlib import Path
 
 HELP = "print the completion script of a shell"
 SHELLS = ("bash", "zsh", "fish")
@@ -19,11 +14,25 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the script that is shipped."""
-    from importlib.resources import files
+    """Print the script."""
+    import shtab
 
+    from xiaod.cli import build_parser
     from xiaod.exitcode import ExitCode
 
-    script = files("xiaod") / "completions" / f"xiaod.{options.shell}"
-    print(script.read_text(encoding="utf-8"), end="")
+    parser = build_parser()
+    for action in _actions(parser):
+        if action.type is Path or action.metavar == "PATH":
+            action.complete = shtab.FILE  # type: ignore[attr-defined]
+    print(shtab.complete(parser, options.shell))
     return ExitCode.OK
+
+
+def _actions(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
+    """Every argument of a parser and of its commands."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for command in action.choices.values():
+                yield from _actions(command)
+        else:
+            yield action
