@@ -1,0 +1,38 @@
+"""What the daemon and its help never load: what belongs to training, and what only takes time."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def loaded_after(code: str) -> set[str]:
+    command = [sys.executable, "-c", f"{code}\nimport sys; print('\\n'.join(sys.modules))"]
+    return set(
+        subprocess.run(
+            command, capture_output=True, text=True, check=True, cwd=ROOT, timeout=60
+        ).stdout.split()
+    )
+
+
+def test_the_daemon_loads_neither_torch_nor_seisbench() -> None:
+    code = """
+from pathlib import Path
+from xiaod.configfile import load_config
+from xiaod.equipment import open_engine, open_sinks
+from xiaod.service import Service
+from xiaod.sources.seedlink import SeedLinkSource
+from xiaod.sources import link
+import xiaod.replay, xiaod.offline
+config = load_config(Path("config.yaml"))
+open_engine(config)
+open_sinks(config)
+"""
+    assert not loaded_after(code) & {"torch", "seisbench", "h5py", "pandas", "onnx"}
+
+
+def test_help_loads_next_to_nothing() -> None:
+    assert not loaded_after("from xiaod.cli import build_parser; build_parser().format_help()") & {
+        "numpy", "obspy", "onnxruntime", "aiohttp", "pydantic", "yaml",
+    }  # fmt: skip
