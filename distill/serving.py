@@ -20,10 +20,10 @@ from distill.calibration import NEAR_S, Judged
 from distill.corpus import Record
 from distill.scores import RATE_HZ, f1
 from xiaod.buffer import BufferSettings
+from xiaod.domain.timegrid import GRID_NS
+from xiaod.domain.types import Instrument, Pick, Probabilities, Window
 from xiaod.picker import InstrumentPicker, PickerSettings
-from xiaod.records import Instrument, Pick, Probabilities, Window
 from xiaod.streampicker import StreamPicker
-from xiaod.timebase import GRID_NS
 
 NEAR = round(NEAR_S * RATE_HZ)
 """Samples within which a pick matches an onset."""

@@ -10,8 +10,8 @@ import pytest
 from numpy.typing import NDArray
 from structlog import reset_defaults
 
+from xiaod.domain.types import Channel, Segment
 from xiaod.logs import LibraryHandler
-from xiaod.records import Channel, Segment
 
 
 @pytest.fixture(autouse=True)

@@ -5,10 +5,10 @@ from dataclasses import replace
 
 from xiaod.buffer import ADVANCING, BufferSettings, InstrumentBuffer, pieces_of
 from xiaod.config import Config, SeedLinkConfig
+from xiaod.domain.types import Instrument, Pick, Probabilities, Segment, Window
 from xiaod.engines import Engine
 from xiaod.picker import InstrumentPicker, PickerSettings
 from xiaod.pipeline import picker_settings
-from xiaod.records import Instrument, Pick, Probabilities, Segment, Window
 from xiaod.streampicker import StreamPicker
 
 OFFLINE = BufferSettings(length=2000)

@@ -14,7 +14,7 @@ it keeps them and tells them once.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from xiaod.records import Instrument
+from xiaod.domain.types import Instrument
 
 Fact = str | int | float
 

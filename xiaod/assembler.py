@@ -5,7 +5,7 @@ while the source of an instrument delivers (:mod:`xiaod.delivery`), latencies by
 anybody wait.
 
 >>> import numpy as np
->>> from xiaod.records import Channel, Segment
+>>> from xiaod.domain.types import Channel, Segment
 >>> assembler = Assembler(BufferSettings(), Metrics(), Board(60_000_000_000), lambda: None)
 >>> segment = Segment(Channel("XX", "A", "", "HHZ"), 0, 100.0, np.ones(1000, np.int32), source="files")
 >>> assembler.take(segment, None)
@@ -23,10 +23,8 @@ from xiaod.account import DataAccount
 from xiaod.board import Board, StationEntry
 from xiaod.buffer import ADVANCING, BufferSettings, InstrumentBuffer, pieces_of
 from xiaod.delivery import DeliveryClock
-from xiaod.grouping import GroupedLog
-from xiaod.logs import get_logger
-from xiaod.metrics import Metrics
-from xiaod.records import (
+from xiaod.domain.timegrid import GRID_RATE_HZ, NS_PER_S
+from xiaod.domain.types import (
     BadRecord,
     Clock,
     Departed,
@@ -36,7 +34,9 @@ from xiaod.records import (
     SourceItem,
     Window,
 )
-from xiaod.timebase import GRID_RATE_HZ, NS_PER_S
+from xiaod.grouping import GroupedLog
+from xiaod.logs import get_logger
+from xiaod.metrics import Metrics
 from xiaod.track import Gap, Verdict
 from xiaod.unpicked import Condition
 

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
-from xiaod.records import Pick
+from xiaod.domain.types import Pick
 from xiaod.store import Given, PickStore, Result
 
 

@@ -6,7 +6,7 @@ from the start, and changes between fresh and stale are reported once each.
 Two words are kept apart, as SeisComP does: *latency* is the age of a record's last sample when it arrived; *delay* is the age of the
 newest sample now. How long a station has been silent is told by a steady clock: setting the host's makes nobody stale.
 
->>> from xiaod.records import Channel
+>>> from xiaod.domain.types import Channel
 >>> board = Board(stale_after_ns=60_000_000_000)
 >>> board.expect("server", [Channel("BW", "RJOB", "", "EHZ")], now_ns=0)
 >>> [change.stale for change in board.review(now_ns=61_000_000_000)]
@@ -18,8 +18,8 @@ from dataclasses import dataclass
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-from xiaod.records import Channel, Instrument, Pick, Segment
-from xiaod.timebase import NS_PER_S
+from xiaod.domain.timegrid import NS_PER_S
+from xiaod.domain.types import Channel, Instrument, Pick, Segment
 from xiaod.track import Gap
 
 

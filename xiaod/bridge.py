@@ -8,7 +8,7 @@ The threads are daemon threads: one that hangs in a system call cannot keep the 
 When a source has returned, its last item is :class:`End`; when it has failed, :meth:`SourceBridge.join` raises what it raised.
 
 >>> import asyncio
->>> from xiaod.records import BadRecord
+>>> from xiaod.domain.types import BadRecord
 >>> class Two:
 ...     name = "two"
 ...     def run(self, emit):
@@ -32,7 +32,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from xiaod.records import SourceItem
+from xiaod.domain.types import SourceItem
 from xiaod.sources import Source
 
 MAX_TAKE = 256

@@ -8,14 +8,14 @@ not waited for: that bounds memory, to about ``4 (length + 2 max_lead)`` bytes f
 (at the defaults 30 kB, 60 kB at most), and makes offline runs, which have no clock, decide as live ones do.
 
 Where data begin, components do so one after the other, as their first records do. Windows that lack those that begin later are waited for
-until the first window with these is full; they say where that begins (:attr:`~xiaod.records.Window.until`), and what can be seen in it
+until the first window with these is full; they say where that begins (:attr:`~xiaod.domain.types.Window.until`), and what can be seen in it
 is left to it.
 
 Where data end, at a gap or at the end of the stream, one window more is cut, off the multiples of ``hop``, so that the last
 samples are looked at too. Stretches shorter than a window and a hop may give none.
 
 >>> import numpy as np
->>> from xiaod.records import Channel, Segment
+>>> from xiaod.domain.types import Channel, Segment
 >>> buffer = InstrumentBuffer(BufferSettings(length=1000, hop=50))
 >>> for component in "ZNE":
 ...     channel = Channel("XX", "A", "", "HH" + component)
@@ -32,13 +32,13 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from xiaod.account import Supply
-from xiaod.components import KNOWN_LETTERS, MISSING, ROWS, rows_of
-from xiaod.records import Arrival, Instrument, Segment, Window
+from xiaod.domain.components import KNOWN_LETTERS, MISSING, ROWS, rows_of
+from xiaod.domain.timegrid import BEFORE_ALL, GRID_NS, GRID_RATE_HZ, NS_PER_S, grid_index, samples_from_s
+from xiaod.domain.timeliness import UNLIMITED, TimeLimits
+from xiaod.domain.types import Arrival, Instrument, Segment, Window
 from xiaod.refill import Refill
 from xiaod.resample import usable_rate
 from xiaod.run import Run
-from xiaod.timebase import BEFORE_ALL, GRID_NS, GRID_RATE_HZ, NS_PER_S, grid_index, samples_from_s
-from xiaod.timeliness import UNLIMITED, TimeLimits
 from xiaod.track import Contradiction, Gap, Track, Verdict
 
 ADVANCING = frozenset({Verdict.GOOD, Verdict.OVERLAPPING, Verdict.CLOCK_STEP})

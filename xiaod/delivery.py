@@ -12,7 +12,7 @@ wait less.
 4.0
 """
 
-from xiaod.timebase import NS_PER_S
+from xiaod.domain.timegrid import NS_PER_S
 
 STANDSTILL_NS = 10 * NS_PER_S
 """What has come is compared with what came before only within this time: one record of the future does not stop the clock for longer."""

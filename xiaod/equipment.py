@@ -8,12 +8,12 @@
 
 from models.weights import resolve, stateful_twin
 from xiaod.config import Config, SinkConfig
+from xiaod.domain.timegrid import samples_from_s
 from xiaod.engines import ENGINES, Engine
 from xiaod.engines.errors import ModelError
 from xiaod.sinks import SINKS, Sink, SinkError
 from xiaod.streampicker import stream_window
 from xiaod.tables import MissingExtraError, load
-from xiaod.timebase import samples_from_s
 
 
 def open_engine(config: Config) -> Engine:

@@ -18,9 +18,9 @@ import sqlite3
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+from xiaod.domain.sharding import Shard
+from xiaod.domain.timegrid import EARLIEST_NS, NS_PER_S
 from xiaod.ledger import REMEMBERED_S
-from xiaod.shard import Shard
-from xiaod.timebase import EARLIEST_NS, NS_PER_S
 
 ADOPTED = "CREATE TABLE IF NOT EXISTS adopted (store TEXT PRIMARY KEY, place INTEGER NOT NULL)"
 """In the store of a shard: how far the picks of each store without a daemon have been taken over."""

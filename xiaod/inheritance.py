@@ -30,12 +30,12 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from xiaod.domain.sharding import Shard
+from xiaod.domain.timegrid import EARLIEST_NS
 from xiaod.estate import ADOPTED, Station, read_estate, station_of, write_estate
 from xiaod.lock import PATIENCE_S, RETRY_S, Holder, holder
 from xiaod.placement import FOLDER, shard_folders, state_folder
-from xiaod.shard import Shard
 from xiaod.store import BUSY_S, STORE
-from xiaod.timebase import EARLIEST_NS
 
 Progress = tuple[int, int]
 """How far a station has come: newest time until which an instrument has been picked, newest position; ns."""

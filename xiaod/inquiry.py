@@ -21,7 +21,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from xiaod.config import Config
-from xiaod.timebase import NS_PER_S, ns_from_iso
+from xiaod.domain.timegrid import NS_PER_S, ns_from_iso
 
 PATH = "/api/stations"
 MAX_ANSWER_BYTES = 50_000_000

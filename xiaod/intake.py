@@ -3,8 +3,8 @@
 >>> import asyncio
 >>> from xiaod.config import Config
 >>> from xiaod.metrics import Metrics
->>> from xiaod.shard import ALONE
->>> from xiaod.timeliness import UNLIMITED
+>>> from xiaod.domain.sharding import ALONE
+>>> from xiaod.domain.timeliness import UNLIMITED
 >>> config = Config(sources=(SeedLinkConfig(server="localhost:18000"),))
 >>> async def name():
 ...     async with AsyncExitStack() as stack:
@@ -19,13 +19,13 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from xiaod.config import SeedLinkConfig
+from xiaod.domain.sharding import Shard
+from xiaod.domain.timeliness import TimeLimits
 from xiaod.exitcode import ExitCode, StartError
 from xiaod.logs import get_logger
-from xiaod.shard import Shard
 from xiaod.sources import SOURCES
 from xiaod.state import State
 from xiaod.tables import load
-from xiaod.timeliness import TimeLimits
 
 if TYPE_CHECKING:
     from xiaod.sources.seedlink import SeedLinkSource

@@ -17,10 +17,10 @@ the picks that are missing.
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 
+from xiaod.domain.timegrid import GRID_NS, NS_PER_S, ns_from_s
+from xiaod.domain.types import Instrument, Pick, Positions
 from xiaod.onsets import CENTROID_S, sample_of
-from xiaod.records import Instrument, Pick, Positions
 from xiaod.store import Given, PickStore, Result
-from xiaod.timebase import GRID_NS, NS_PER_S, ns_from_s
 
 REMEMBERED_S = 130
 """Picks of so long before the point of resumption are told to the pickers; older ones would not be made again in any case."""

@@ -21,8 +21,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from xiaod.domain.sharding import Shard
 from xiaod.folders import PRIVATE, make_folder
-from xiaod.shard import Shard
 
 LOCK = "xiaod.lock"
 """Name of the lock in the state folder."""

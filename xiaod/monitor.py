@@ -8,7 +8,7 @@ picks, and traces of so many instruments, besides those that somebody watches.
 >>> from xiaod.buffer import BufferSettings
 >>> board = Board(60_000_000_000)
 >>> monitor = Monitor(board, Assembler(BufferSettings(), Metrics(), board, lambda: 0), lambda _: None, traces=1)
->>> from xiaod.records import Channel
+>>> from xiaod.domain.types import Channel
 >>> board.expect("server", [Channel("BW", "RJOB", "", "EHZ")], now_ns=0)
 >>> [(str(status.entry.instrument), status.condition.state) for status in monitor.stations(0)]
 [('BW.RJOB..EH', 'waiting')]
@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 
 from xiaod.assembler import Assembler
 from xiaod.board import Board, StationEntry
+from xiaod.domain.timegrid import grid_index
+from xiaod.domain.types import Instrument, Pick, Window
 from xiaod.onsets import PHASES
-from xiaod.records import Instrument, Pick, Window
-from xiaod.timebase import grid_index
 from xiaod.trace import Trace
 from xiaod.unpicked import Condition, PhaseView, Reason, explain
 

@@ -15,8 +15,8 @@ from collections.abc import Collection
 from typing import TextIO
 
 from xiaod.config import Config, SeedLinkConfig
+from xiaod.domain.sharding import ALONE, Shard, shard_of
 from xiaod.replay.config import ReplayError
-from xiaod.shard import ALONE, Shard, shard_of
 from xiaod.sources.discovery import DiscoveryError, discover
 from xiaod.sources.listing import ServerInfo
 from xiaod.sources.patterns import matcher, plan

@@ -21,12 +21,12 @@ from xiaod.account import DataAccount, Supply
 from xiaod.assembler import NONE_BEFORE
 from xiaod.config import AgencyConfig, Config, EngineConfig, SeedLinkConfig
 from xiaod.configfile import load_config
+from xiaod.domain.types import Instrument, Pick
 from xiaod.engines import Engine
 from xiaod.equipment import open_engine
 from xiaod.logs import configure_logs, get_logger
 from xiaod.metrics import Metrics
 from xiaod.pipeline import Pipeline
-from xiaod.records import Instrument, Pick
 from xiaod.sinks import Sink
 from xiaod.sinks.formats import line_format, render
 from xiaod.sources import Source

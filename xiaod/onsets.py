@@ -5,7 +5,7 @@ samples. The time uncertainty is what the model's calibration expects of a peak 
 the standard deviation of a Gaussian of that width.
 
 >>> import numpy as np
->>> from xiaod.records import Instrument, Window
+>>> from xiaod.domain.types import Instrument, Window
 >>> curve = 0.9 * np.exp(-0.5 * ((np.arange(1000) - 600.25) / 10) ** 2)
 >>> samples = np.tile(np.arange(1000, dtype=np.float32), (3, 1))
 >>> window = Window(Instrument("XX", "A", "", "HH"), 0, 0, samples, "ZNE")
@@ -21,9 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.calibration import Calibration
-from xiaod.components import MISSING, live_components
-from xiaod.records import Channel, Instrument, Pick, Window
-from xiaod.timebase import GRID_NS, GRID_RATE_HZ, grid_index, samples_from_s
+from xiaod.domain.components import MISSING, live_components
+from xiaod.domain.timegrid import GRID_NS, GRID_RATE_HZ, grid_index, samples_from_s
+from xiaod.domain.types import Channel, Instrument, Pick, Window
 
 PHASES = ("P", "S")
 CENTROID_S = 0.2

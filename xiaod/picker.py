@@ -18,7 +18,7 @@ is the same onset and is not reported.
 Time, uncertainty and strength of the onset are measured by :mod:`xiaod.onsets`.
 
 >>> import numpy as np
->>> from xiaod.records import Instrument, Probabilities, Window
+>>> from xiaod.domain.types import Instrument, Probabilities, Window
 >>> def annotate(windows):
 ...     place = 600.25 - windows[:, 0, :1]  # these samples hold their own index
 ...     curve = 0.9 * np.exp(-0.5 * ((np.arange(1000) - place) / 10) ** 2)
@@ -41,11 +41,11 @@ from numpy.typing import NDArray
 from scipy.signal import find_peaks
 
 from models.calibration import Calibration
-from xiaod.components import MISSING, live_components
+from xiaod.domain.components import MISSING, live_components
+from xiaod.domain.timegrid import samples_from_s
+from xiaod.domain.types import Pick, Probabilities, Window
 from xiaod.onsets import NO_CALIBRATION, PHASES, measure
-from xiaod.records import Pick, Probabilities, Window
 from xiaod.reported import Reported
-from xiaod.timebase import samples_from_s
 from xiaod.unpicked import Outcome, PhaseView
 
 BLIND_S = 0.25

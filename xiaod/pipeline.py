@@ -23,19 +23,19 @@ from xiaod.board import Board, BoardCollector
 from xiaod.bridge import Inbox, SourceBridge
 from xiaod.buffer import BufferSettings
 from xiaod.config import Config
+from xiaod.domain.timegrid import ns_from_s, samples_from_s
+from xiaod.domain.timeliness import TimeLimits
+from xiaod.domain.types import Clock, Instrument
 from xiaod.engines import Engine
 from xiaod.ledger import Ledger
 from xiaod.metrics import Metrics, PacketCollector
 from xiaod.monitor import Monitor
 from xiaod.outlet import Outlet
 from xiaod.picker import SHIFTS, PickerSettings
-from xiaod.records import Clock, Instrument
 from xiaod.sinks import Sink
 from xiaod.sources import Source
 from xiaod.stages import PickStage, assemble, depths, infer
 from xiaod.store import PickStore
-from xiaod.timebase import ns_from_s, samples_from_s
-from xiaod.timeliness import TimeLimits
 
 INBOX_BOUND = 4096
 """Records of a source that wait for the first stage: a minute of some 90 stations."""

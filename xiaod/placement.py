@@ -25,7 +25,7 @@ from typing import Any
 from xiaod.config import Config, Model, ShardConfig
 from xiaod.config.shard import MAX_SHARDS
 from xiaod.configfile import ConfigError, load_config
-from xiaod.shard import ALONE, Shard
+from xiaod.domain.sharding import ALONE, Shard
 
 OPTION = "--shard"
 VARIABLE = "XIAOD_SHARD"

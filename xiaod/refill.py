@@ -13,7 +13,7 @@ not given up again and again for what is late.
 
 from collections.abc import Mapping
 
-from xiaod.timebase import GRID_RATE_HZ, samples_from_s
+from xiaod.domain.timegrid import GRID_RATE_HZ, samples_from_s
 
 REFILL_S = 600.0
 """Seconds of the past without anything new, and of what is new without anything of the past, after which the proof has expired."""

@@ -26,7 +26,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from xiaod.timebase import GRID_NS, GRID_RATE_HZ, grid_index
+from xiaod.domain.timegrid import GRID_NS, GRID_RATE_HZ, grid_index
 
 MIN_RATE_HZ = 20.0
 MAX_RATE_HZ = 500.0

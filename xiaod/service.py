@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING
 from xiaod import __version__
 from xiaod.config import Config
 from xiaod.configfile import ConfigError
+from xiaod.domain.sharding import Shard
+from xiaod.domain.timeliness import TimeLimits
 from xiaod.engines import Engine
 from xiaod.equipment import open_sink, open_sinks
 from xiaod.exitcode import ExitCode, StartError
@@ -33,12 +35,10 @@ from xiaod.notify import Notifier, Watchdog
 from xiaod.pipeline import Pipeline
 from xiaod.placement import load_placed_anew
 from xiaod.reload import Reload, plan_reload
-from xiaod.shard import Shard
 from xiaod.sinks import Sink, SinkError
 from xiaod.sources.patterns import may_match
 from xiaod.state import State
 from xiaod.store import StoreError
-from xiaod.timeliness import TimeLimits
 from xiaod.turns import TurnMeter
 from xiaod.watch import Watch
 from xiaod.web.front import Front

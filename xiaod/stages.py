@@ -30,6 +30,8 @@ from typing import Any
 from xiaod.assembler import STATION_LINES, STATION_PERIOD_S, Assembler
 from xiaod.board import Board
 from xiaod.bridge import End, Inbox
+from xiaod.domain.timegrid import GRID_NS, NS_PER_S, iso_from_ns
+from xiaod.domain.types import Clock, Departed, Instrument, Latency, Pick, Probabilities, Window
 from xiaod.engines import Engine
 from xiaod.grouping import GroupedLog
 from xiaod.ledger import Ledger
@@ -38,10 +40,8 @@ from xiaod.metrics import Metrics
 from xiaod.monitor import Monitor
 from xiaod.outlet import Outlet
 from xiaod.picker import InstrumentPicker, PickerSettings
-from xiaod.records import Clock, Departed, Instrument, Latency, Pick, Probabilities, Window
 from xiaod.store import StoreError
 from xiaod.streampicker import StreamPicker
-from xiaod.timebase import GRID_NS, NS_PER_S, iso_from_ns
 from xiaod.turns import Turns
 from xiaod.unpicked import PhaseView
 

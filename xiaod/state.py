@@ -22,6 +22,9 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from xiaod.config import Config, SeedLinkConfig
+from xiaod.domain.sharding import Shard
+from xiaod.domain.timegrid import ns_from_s
+from xiaod.domain.types import Positions
 from xiaod.exitcode import ExitCode, StartError
 from xiaod.inheritance import OtherCountError, inherit, refuse_other_counts
 from xiaod.ledger import Ledger
@@ -29,10 +32,7 @@ from xiaod.lock import FolderLock, LockedError
 from xiaod.logs import get_logger
 from xiaod.metrics import Metrics
 from xiaod.placement import base_folder
-from xiaod.records import Positions
-from xiaod.shard import Shard
 from xiaod.store import STORE, NewerStoreError, PickStore
-from xiaod.timebase import ns_from_s
 
 if TYPE_CHECKING:
     from xiaod.sources.seedlink import SeedLinkSource

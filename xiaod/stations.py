@@ -22,8 +22,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from xiaod.records import Channel
-from xiaod.timebase import EARLIEST_NS, YEARS, ns_from_iso
+from xiaod.domain.timegrid import EARLIEST_NS, YEARS, ns_from_iso
+from xiaod.domain.types import Channel
 
 NEEDED = ("network", "station", "latitude", "longitude", "elevation")
 TIMES = ("starttime", "endtime")

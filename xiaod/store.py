@@ -11,7 +11,7 @@ Writes are not forced onto the disk one by one: after a power cut the file is wh
 is picked again from the server.
 
 >>> from tempfile import TemporaryDirectory
->>> from xiaod.records import Channel
+>>> from xiaod.domain.types import Channel
 >>> pick = Pick("20090824.002007.73-P-BW.RJOB..EH-micro-0.1.0", Channel("BW", "RJOB", "", "EHZ"), "P",
 ...     1_251_073_207_731_250_000, 0.1, 0.9, 5.0, 1200.0, "ZNE", "micro-0.1.0", "0" * 64)
 >>> with TemporaryDirectory() as folder:
@@ -39,10 +39,10 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from xiaod.config import AgencyConfig
+from xiaod.domain.document import pick_document, pick_from_document
+from xiaod.domain.types import Instrument, Pick, Positions
 from xiaod.folders import PRIVATE, make_folder
 from xiaod.logs import get_logger
-from xiaod.records import Instrument, Pick, Positions
-from xiaod.sinks.document import pick_document, pick_from_document
 
 Given = ParamSpec("Given")
 Result = TypeVar("Result")

@@ -4,7 +4,7 @@ They read on a connection of their own, so that no daemon waits for a long look,
 moved aside, because a daemon may be writing to it.
 
 >>> from tempfile import TemporaryDirectory
->>> from xiaod.records import Channel
+>>> from xiaod.domain.types import Channel
 >>> from xiaod.store import STORE, PickStore
 >>> pick = Pick("20090824.002007.73-P-BW.RJOB..EH-micro-0.1.0", Channel("BW", "RJOB", "", "EHZ"), "P",
 ...     1_251_073_207_731_250_000, 0.1, 0.9, 5.0, 1200.0, "ZNE", "micro-0.1.0", "0" * 64)
@@ -21,8 +21,8 @@ import sqlite3
 from contextlib import closing, suppress
 from pathlib import Path
 
-from xiaod.records import Instrument, Pick
-from xiaod.sinks.document import pick_from_document
+from xiaod.domain.document import pick_from_document
+from xiaod.domain.types import Instrument, Pick
 from xiaod.store import BUSY_S, ILLEGIBLE, StoreError, known_version, legible, within
 
 ALL = -1

@@ -5,7 +5,7 @@ reported as soon as these are known. A further one of the same phase closer than
 Nothing depends on how the stream was cut.
 
 >>> import numpy as np
->>> from xiaod.records import Instrument, Probabilities, Window
+>>> from xiaod.domain.types import Instrument, Probabilities, Window
 >>> from xiaod.picker import PickerSettings
 >>> picker = StreamPicker(PickerSettings(thresholds=(0.3, 0.3), hop=50, model="example-1.0.0", model_sha256=""))
 >>> curve = 0.9 * np.exp(-0.5 * ((np.arange(1000) - 600.25) / 10) ** 2)
@@ -21,12 +21,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import maximum_filter1d
 
-from xiaod.components import live_components
+from xiaod.domain.components import live_components
+from xiaod.domain.timegrid import samples_from_s
+from xiaod.domain.types import Pick, Probabilities
 from xiaod.onsets import PHASES, measure
 from xiaod.picker import PickerSettings
-from xiaod.records import Pick, Probabilities
 from xiaod.reported import Reported
-from xiaod.timebase import samples_from_s
 from xiaod.unpicked import Outcome, PhaseView
 
 CONFIRM_S = 0.2

@@ -4,7 +4,7 @@ Windows overlap, so only what is new is folded in, and while nobody looks only e
 later still hold it. Memory is :data:`TRACE_BYTES` whatever the stream does. Bins lie on the absolute grid: bin ``k`` begins at
 ``k * 40 ms`` since 1970. Where there are no data bins are not a number.
 
->>> from xiaod.records import Instrument
+>>> from xiaod.domain.types import Instrument
 >>> samples = np.tile(np.arange(2000, dtype=np.float32), (3, 1))
 >>> window = Window(Instrument("XX", "A", "", "HH"), 0, 0, samples, "Z--", fresh=True)
 >>> trace = Trace()
@@ -20,9 +20,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from xiaod.components import MISSING, ROWS
-from xiaod.records import Window
-from xiaod.timebase import BEFORE_ALL, GRID_RATE_HZ, samples_from_s
+from xiaod.domain.components import MISSING, ROWS
+from xiaod.domain.timegrid import BEFORE_ALL, GRID_RATE_HZ, samples_from_s
+from xiaod.domain.types import Window
 
 BIN = 4
 """Samples of the grid in a bin."""
@@ -53,7 +53,7 @@ class TracePart:
     curves: NDArray[np.float32]
     """Shape ``(2, n)``: highest probability of P and of S."""
     components: str
-    """As in :attr:`xiaod.records.Window.components`."""
+    """As in :attr:`xiaod.domain.types.Window.components`."""
 
 
 class Trace:

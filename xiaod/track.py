@@ -10,7 +10,7 @@ One header with a time of the future moves nothing: a record that lies ahead is 
 way to while the stream goes on where it was.
 
 >>> import numpy as np
->>> from xiaod.records import Channel, Segment
+>>> from xiaod.domain.types import Channel, Segment
 >>> track = Track(wait_ns=0, max_lead=3000)
 >>> channel = Channel("XX", "A", "", "HHZ")
 >>> track.insert(Segment(channel, 0, 100.0, np.zeros(50, np.int32)), now_ns=1).value
@@ -30,11 +30,11 @@ from zlib import crc32
 import numpy as np
 
 from xiaod.account import Supply
+from xiaod.domain.timegrid import BEFORE_ALL, GRID_NS, NS_PER_S, grid_index
+from xiaod.domain.types import Channel, SampleArray, Segment
 from xiaod.recent import RecentRecords
-from xiaod.records import Channel, SampleArray, Segment
 from xiaod.resample import RATE_TOLERANCE, converter_for, meant_rate
 from xiaod.run import Run
-from xiaod.timebase import BEFORE_ALL, GRID_NS, NS_PER_S, grid_index
 from xiaod.waiting import Waiting
 
 TOLERANCE_SAMPLES = 0.5

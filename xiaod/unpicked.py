@@ -17,7 +17,7 @@ Reason(code='below_threshold', text='below threshold: at most 0.12 of late, 0.30
 from dataclasses import dataclass
 from enum import Enum
 
-from xiaod.timebase import GRID_NS, iso_from_ns, samples_from_s
+from xiaod.domain.timegrid import GRID_NS, iso_from_ns, samples_from_s
 
 HALF_S = 30.0
 """The highest probability is that of the last one to two times this."""

@@ -4,7 +4,7 @@ Thousands of records of one sample each may wait, and their extremes are asked f
 of them there are, but for the depth of a heap.
 
 >>> import numpy as np
->>> from xiaod.records import Channel
+>>> from xiaod.domain.types import Channel
 >>> waiting = Waiting()
 >>> record = Segment(Channel("BW", "RJOB", "", "EHZ"), 2_000_000_000, 1.0, np.zeros(3, np.int32))
 >>> waiting.add(record, now_ns=7)
@@ -17,7 +17,7 @@ of them there are, but for the depth of a heap.
 from collections import deque
 from heapq import heapify, heappop, heappush
 
-from xiaod.records import Segment
+from xiaod.domain.types import Segment
 
 STALE = 64
 """Ends of records that have left may stay in their heap until they are so many more than half of it."""

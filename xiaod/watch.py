@@ -13,12 +13,12 @@ from collections.abc import Awaitable, Callable, Iterable
 
 from xiaod.board import Change
 from xiaod.config import Config
+from xiaod.domain.timegrid import NS_PER_S
 from xiaod.grouping import GroupedLog
 from xiaod.logs import get_logger
 from xiaod.metrics import Metrics
 from xiaod.notify import Notifier, Watchdog
 from xiaod.pipeline import Pipeline
-from xiaod.timebase import NS_PER_S
 
 CLOCK_STEP_NS = NS_PER_S
 """A change of the host's clock against the steady one that is more than drift."""

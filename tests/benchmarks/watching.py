@@ -18,9 +18,9 @@ from xiaod.bench.stages import _decode, _windows
 from xiaod.bench.station import station_records
 from xiaod.board import Board
 from xiaod.buffer import BufferSettings
+from xiaod.domain.types import Channel, Instrument, Window
 from xiaod.metrics import Metrics
 from xiaod.monitor import Monitor
-from xiaod.records import Channel, Instrument, Window
 from xiaod.unpicked import PhaseView
 from xiaod.web.documents import station_document
 

@@ -10,8 +10,8 @@ import pytest
 
 from tests.contract.test_sinks import AGENCY, pick
 from tests.powercut import Event, Removed, Resized, Synced, Written, power_cuts, put, traced
-from xiaod.records import Instrument
-from xiaod.sinks.document import pick_document
+from xiaod.domain.document import pick_document
+from xiaod.domain.types import Instrument
 from xiaod.store import STORE, PickStore
 
 PICKS = 4
@@ -20,7 +20,7 @@ import json, os, sys
 from pydantic import TypeAdapter
 from xiaod.config import AgencyConfig, SinkConfig
 from xiaod.sinks import SINKS
-from xiaod.sinks.document import pick_from_document
+from xiaod.domain.document import pick_from_document
 from xiaod.tables import load
 
 config, documents = json.loads(sys.argv[2]), json.loads(sys.argv[3])
@@ -70,7 +70,7 @@ STEPS = 130
 STORING = """
 import os, sys
 from pathlib import Path
-from xiaod.records import Channel, Instrument, Pick
+from xiaod.domain.types import Channel, Instrument, Pick
 from xiaod.store import PickStore
 
 store = PickStore(Path(sys.argv[1]))

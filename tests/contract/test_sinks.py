@@ -35,12 +35,12 @@ from xiaod.config import (
     WebhookConfig,
 )
 from xiaod.config.nats import StreamConfig
-from xiaod.records import Channel, Latency, Pick
+from xiaod.domain.document import pick_document, pick_from_document, schema
+from xiaod.domain.types import Channel, Latency, Pick
 from xiaod.sinks import SINKS, Sink
 from xiaod.sinks.anss import AnssSink
 from xiaod.sinks.appended import AppendingSink
 from xiaod.sinks.console import ConsoleSink
-from xiaod.sinks.document import pick_document, pick_from_document, schema
 from xiaod.sinks.formats import render
 from xiaod.sinks.jsonl import JsonLinesSink
 from xiaod.sinks.quakeml import NOTICE, QuakeMLSink, quakeml_bytes

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from xiaod.assembler import Assembler
+from xiaod.domain.types import Probabilities, SourceItem, Window
 from xiaod.engines.onnx import OnnxEngine
-from xiaod.records import Probabilities, SourceItem, Window
 
 POLL_S = 0.05
 

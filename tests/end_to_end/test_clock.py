@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.end_to_end.conftest import Busy
 from tests.end_to_end.harness import Daemon, Server, comparable, wait_until
-from xiaod.records import Segment
+from xiaod.domain.types import Segment
 from xiaod.replay import ReplayConfig
 from xiaod.sources.miniseed import decode
 

@@ -23,8 +23,8 @@ from tests.end_to_end.harness import (
     write_event,
 )
 from tests.everysink import EverySink
+from xiaod.domain.document import schema
 from xiaod.replay import Faults, ReplayConfig, Silence
-from xiaod.sinks.document import schema
 from xiaod.store import PickStore
 
 

@@ -12,17 +12,17 @@ from matplotlib.image import imread
 from tests.end_to_end.harness import Server
 from xiaod.cli import main
 from xiaod.config import Config
+from xiaod.domain.timegrid import NS_PER_S, ns_from_iso
+from xiaod.domain.types import Instrument
 from xiaod.equipment import open_engine
 from xiaod.offline import ListSink, offline_config, picks_of, run_offline
 from xiaod.pipeline import picker_settings
 from xiaod.plot.album import BATCH, Shot, instruments_of, make_pictures
 from xiaod.plot.scene import Scene
 from xiaod.plot.tap import Tap
-from xiaod.records import Instrument
 from xiaod.replay import ReplayConfig
 from xiaod.soak.rounds import event_records
 from xiaod.sources.files import FileSource
-from xiaod.timebase import NS_PER_S, ns_from_iso
 
 ONSET = "2009-08-24T00:20:07.7Z"
 RJOB = Instrument("BW", "RJOB", "", "EH")

@@ -13,7 +13,7 @@ import yaml
 
 from tests.everysink import EverySink
 from xiaod.cli import main
-from xiaod.sinks.document import schema
+from xiaod.domain.document import schema
 
 TIMEOUT_S = 8.0
 """For a sink that hangs; picking takes a fraction of a second, and the machine may be busy."""

@@ -17,8 +17,8 @@ from tests.end_to_end.test_durability import at_rest
 from tests.end_to_end.test_faults import QUICK
 from tests.end_to_end.test_reload import hang_up
 from tests.natsserver import NatsServer
+from xiaod.domain.sharding import shard_of
 from xiaod.replay import ReplayConfig
-from xiaod.shard import shard_of
 
 COPIES = 6
 SPEED = 4.0

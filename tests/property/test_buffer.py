@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tests.conftest import Recording
 from tests.streams import windows_of
 from xiaod.buffer import BufferSettings, InstrumentBuffer, pieces_of
-from xiaod.records import Channel, Segment, Window
+from xiaod.domain.types import Channel, Segment, Window
 from xiaod.track import Track, Verdict
 
 RELAXED = settings(

@@ -12,7 +12,7 @@ from pathlib import Path
 import obspy
 import pytest
 
-from xiaod.records import BadRecord, Segment
+from xiaod.domain.types import BadRecord, Segment
 from xiaod.replay.records import load
 from xiaod.sources.files import FileSource
 from xiaod.sources.framing import LinkError

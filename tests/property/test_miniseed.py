@@ -14,7 +14,7 @@ from hypothesis.extra.numpy import arrays
 from obspy.io.mseed import InternalMSEEDError
 from pymseed import DataEncoding, MS3Record
 
-from xiaod.records import BadRecord, Channel, Segment
+from xiaod.domain.types import BadRecord, Channel, Segment
 from xiaod.sources.miniseed import MAX_SAMPLES, decode
 
 HEADER_BYTES = 64

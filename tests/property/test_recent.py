@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from xiaod.assembler import Assembler
 from xiaod.board import Board
 from xiaod.buffer import BufferSettings
+from xiaod.domain.timegrid import NS_PER_S
+from xiaod.domain.types import Channel, Segment
 from xiaod.metrics import Metrics
 from xiaod.recent import REMEMBERED, RecentRecords
-from xiaod.records import Channel, Segment
-from xiaod.timebase import NS_PER_S
 
 STATIONS = 2
 STATION_BYTES = 110_000

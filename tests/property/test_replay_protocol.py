@@ -7,6 +7,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
+from xiaod.domain.timegrid import NS_PER_S, iso_from_ns
 from xiaod.replay.protocol import (
     MAX_LINE_BYTES,
     LineSplitter,
@@ -18,7 +19,6 @@ from xiaod.replay.protocol import (
 )
 from xiaod.replay.selection import SelectorError, parse_selector, selects
 from xiaod.replay.session import Action, Session
-from xiaod.timebase import NS_PER_S, iso_from_ns
 
 VERBS = [
     "HELLO",

@@ -5,7 +5,7 @@ from collections import Counter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xiaod.shard import Shard, shard_of
+from xiaod.domain.sharding import Shard, shard_of
 
 CODES = st.text(st.sampled_from("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"), min_size=1, max_size=5)
 STATIONS = st.tuples(CODES, CODES)

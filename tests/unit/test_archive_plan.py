@@ -13,7 +13,7 @@ from xiaod.archive.merge import Merger
 from xiaod.archive.piece import EDGE_NS
 from xiaod.archive.plan import DAY_NS, Piece, Stretch, patterns_of, plan
 from xiaod.archive.sds import sds_name
-from xiaod.records import Channel, Instrument
+from xiaod.domain.types import Channel, Instrument
 
 SECOND_NS = 1_000_000_000
 FIRST_DAY = int(MIDNIGHT.timestamp) // 86_400 - 1

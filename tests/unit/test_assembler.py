@@ -10,10 +10,10 @@ from xiaod.account import DataAccount
 from xiaod.assembler import STATION_LINES, Assembler
 from xiaod.board import Board
 from xiaod.buffer import BufferSettings
+from xiaod.domain.timegrid import NS_PER_S
+from xiaod.domain.types import BadRecord, Channel, Departed, Segment
 from xiaod.logs import configure_logs
 from xiaod.metrics import Metrics
-from xiaod.records import BadRecord, Channel, Departed, Segment
-from xiaod.timebase import NS_PER_S
 
 RECORDS = 10 * STATION_LINES
 LENGTH_NS = 4 * NS_PER_S

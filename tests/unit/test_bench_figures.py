@@ -20,9 +20,9 @@ from xiaod.bench.stages import PERIODS, time_stages
 from xiaod.bench.station import station_records
 from xiaod.bench.timer import median_us
 from xiaod.buffer import BufferSettings, InstrumentBuffer, pieces_of
+from xiaod.domain.types import Probabilities, Segment, Window
 from xiaod.engines.onnx import OnnxEngine
 from xiaod.picker import InstrumentPicker, PickerSettings
-from xiaod.records import Probabilities, Segment, Window
 from xiaod.sources.miniseed import decode
 
 FACTOR = 4.0

@@ -4,7 +4,7 @@ import asyncio
 import threading
 
 from xiaod.bridge import End, Inbox, SourceBridge
-from xiaod.records import BadRecord
+from xiaod.domain.types import BadRecord
 from xiaod.sources import Emit
 
 

@@ -9,11 +9,11 @@ import pytest
 from tests.conftest import Recording
 from xiaod.buffer import BufferSettings, InstrumentBuffer
 from xiaod.config import Config
+from xiaod.domain.timegrid import GRID_NS, samples_from_s
+from xiaod.domain.timeliness import TimeLimits
+from xiaod.domain.types import Channel, Segment, Window
 from xiaod.pipeline import buffer_settings
-from xiaod.records import Channel, Segment, Window
 from xiaod.state import settled_s
-from xiaod.timebase import GRID_NS, samples_from_s
-from xiaod.timeliness import TimeLimits
 from xiaod.track import Verdict
 
 SECOND = 1_000_000_000

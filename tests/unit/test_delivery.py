@@ -12,9 +12,9 @@ from xiaod.assembler import Assembler
 from xiaod.board import Board
 from xiaod.buffer import BufferSettings
 from xiaod.delivery import DeliveryClock
+from xiaod.domain.timegrid import NS_PER_S
+from xiaod.domain.types import Channel, Segment, Window
 from xiaod.metrics import Metrics
-from xiaod.records import Channel, Segment, Window
-from xiaod.timebase import NS_PER_S
 
 NOW = 1_700_000_000 * NS_PER_S
 SETTINGS = BufferSettings(length=1000, wait_ns=5 * NS_PER_S)

@@ -9,9 +9,9 @@ import pytest
 from tests.end_to_end.harness import Daemon
 from xiaod.cli import main
 from xiaod.configfile import load_config
+from xiaod.domain.sharding import ALONE
 from xiaod.exposed import exposed_files
 from xiaod.lock import FolderLock
-from xiaod.shard import ALONE
 from xiaod.store import STORE, PickStore
 
 SOURCES = "sources: [{server: 'replay:example'}]\n"

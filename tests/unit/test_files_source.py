@@ -10,7 +10,7 @@ import numpy as np
 import obspy
 import pytest
 
-from xiaod.records import BadRecord, Channel, Segment, SourceItem
+from xiaod.domain.types import BadRecord, Channel, Segment, SourceItem
 from xiaod.sources import Source
 from xiaod.sources.files import MAX_OPEN_FILES, FileSource
 from xiaod.sources.miniseed import decode

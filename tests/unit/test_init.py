@@ -10,7 +10,7 @@ from tests.end_to_end.harness import Server
 from xiaod.cli import main
 from xiaod.config import Config
 from xiaod.configfile import load_config, parse_config
-from xiaod.records import Channel
+from xiaod.domain.types import Channel
 from xiaod.replay import ReplayConfig
 from xiaod.sources.patterns import matcher
 from xiaod.starter.choice import choose, largest_network

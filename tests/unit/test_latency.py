@@ -15,11 +15,11 @@ import pytest
 from models.weights import weights_path
 from tests.conftest import Recording
 from xiaod.config import AgencyConfig, Config
+from xiaod.domain.document import pick_document
+from xiaod.domain.types import Channel, Pick, Segment
 from xiaod.engines.onnx import OnnxEngine
 from xiaod.metrics import Metrics
 from xiaod.pipeline import Pipeline
-from xiaod.records import Channel, Pick, Segment
-from xiaod.sinks.document import pick_document
 from xiaod.sources import Emit
 
 WAIT_S, AGE_S = 0.3, 7.0

@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 from pymseed import DataEncoding, MS3Record, PymseedError
 
-from xiaod.records import BadRecord, Channel, Segment
+from xiaod.domain.types import BadRecord, Channel, Segment
 from xiaod.sources.miniseed import decode
 
 OBSPY = Path(obspy.__file__).parent

@@ -11,10 +11,10 @@ import pytest
 
 from xiaod.backlog import Backlog, StoredBacklog
 from xiaod.bridge import End
+from xiaod.domain.types import Channel, Pick
 from xiaod.logs import configure_logs
 from xiaod.metrics import Metrics
 from xiaod.outlet import Outlet
-from xiaod.records import Channel, Pick
 from xiaod.sinks import Refused, RetryLater, Sink
 from xiaod.store import PickStore, StoreDamagedError
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xiaod.records import Channel
+from xiaod.domain.types import Channel
 from xiaod.sources.patterns import MAX_SELECTORS, Subscription, matcher, matches, needs_listing, plan
 
 CHANNEL = Channel("BW", "RJOB", "", "EHZ")

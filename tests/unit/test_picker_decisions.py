@@ -11,11 +11,11 @@ from models.calibration import Calibration
 from models.weights import stateful_path, weights_path
 from tests.conftest import Recording
 from tests.streams import picks_of
+from xiaod.domain.types import Instrument, Pick, Probabilities, Window
 from xiaod.engines import Engine
 from xiaod.engines.onnx import OnnxEngine
 from xiaod.engines.stateful import StatefulEngine
 from xiaod.picker import InstrumentPicker, PickerSettings
-from xiaod.records import Instrument, Pick, Probabilities, Window
 from xiaod.streampicker import StreamPicker
 from xiaod.unpicked import Outcome
 

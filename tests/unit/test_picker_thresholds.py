@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from xiaod.domain.types import Instrument, Probabilities, Window
 from xiaod.picker import InstrumentPicker, PickerSettings
-from xiaod.records import Instrument, Probabilities, Window
 from xiaod.streampicker import StreamPicker
 
 SETTINGS = PickerSettings((0.3, 0.3), 50, "example-1.0.0", "", vertical_thresholds=(0.6, 0.6))

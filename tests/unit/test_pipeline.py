@@ -14,18 +14,18 @@ import pytest
 
 from models.weights import stateful_path, weights_path
 from xiaod.config import Config
+from xiaod.domain.timegrid import NS_PER_S
+from xiaod.domain.types import Channel, Instrument, LinkChange, Probabilities, Segment, Window
 from xiaod.engines import Engine
 from xiaod.engines.onnx import OnnxEngine
 from xiaod.engines.stateful import StatefulEngine
 from xiaod.ledger import Ledger
 from xiaod.metrics import Metrics
 from xiaod.pipeline import Pipeline
-from xiaod.records import Channel, Instrument, LinkChange, Probabilities, Segment, Window
 from xiaod.reload import plan_reload
 from xiaod.service import Service
 from xiaod.sources import Emit
 from xiaod.store import PickStore
-from xiaod.timebase import NS_PER_S
 
 RECORD_S, RECORDS = 10, 60
 """Enough for more windows than may wait for the engine."""

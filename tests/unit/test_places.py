@@ -11,7 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xiaod.records import Channel, Segment
+from xiaod.domain.timegrid import NS_PER_S
+from xiaod.domain.timeliness import TimeLimits
+from xiaod.domain.types import Channel, Segment
 from xiaod.sources.places import (
     GONE_S,
     HALF_RANGE,
@@ -23,8 +25,6 @@ from xiaod.sources.places import (
     Places,
     Station,
 )
-from xiaod.timebase import NS_PER_S
-from xiaod.timeliness import TimeLimits
 
 PERIOD_S = 10
 SAMPLES = np.zeros(PERIOD_S * 100, np.int32)

@@ -11,15 +11,15 @@ import pytest
 from models.weights import weights_path
 from tests.conftest import Recording
 from xiaod.config import Config
+from xiaod.domain.timegrid import GRID_NS
+from xiaod.domain.types import Channel, Segment
 from xiaod.engines.onnx import OnnxEngine
 from xiaod.ledger import Ledger
 from xiaod.metrics import Metrics
 from xiaod.onsets import sample_of
 from xiaod.pipeline import Pipeline
-from xiaod.records import Channel, Segment
 from xiaod.sources import Emit
 from xiaod.store import PickStore
-from xiaod.timebase import GRID_NS
 
 QUIET = 2000
 """Samples before the event: the clock is taken for set back after some of them, and a window has to fill."""

@@ -4,8 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tests.unit.test_store import pick_of
+from xiaod.domain.types import Instrument, Probabilities, Window
 from xiaod.picker import InstrumentPicker, PickerSettings
-from xiaod.records import Instrument, Probabilities, Window
 from xiaod.reported import MEMORY, Reported
 
 SEPARATION = 100

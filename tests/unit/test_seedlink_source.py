@@ -21,11 +21,11 @@ from tests.end_to_end.harness import Server, wait_until, write_event
 from tests.property.test_miniseed import real_records
 from tests.scripted import Scripted
 from xiaod.config import SeedLinkConfig
-from xiaod.records import BadRecord, LinkChange, Segment, SourceItem
+from xiaod.domain.sharding import ALONE, Shard, shard_of
+from xiaod.domain.types import BadRecord, LinkChange, Segment, SourceItem
 from xiaod.replay import Faults, ReplayConfig
 from xiaod.replay.info import info_packets
 from xiaod.replay.records import load
-from xiaod.shard import ALONE, Shard, shard_of
 from xiaod.sources import greetings
 from xiaod.sources.discovery import DiscoveryError, discover
 from xiaod.sources.places import NOTHING

@@ -9,7 +9,7 @@ import pytest
 
 from tests.contract.test_sinks import AGENCY, NOW_NS, pick
 from xiaod.config import ConsoleConfig
-from xiaod.records import Channel
+from xiaod.domain.types import Channel
 from xiaod.sinks.console import COLOURS, RESET, ConsoleSink
 
 CONFIG = ConsoleConfig(kind="console")

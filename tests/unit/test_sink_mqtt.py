@@ -17,7 +17,7 @@ from tests.end_to_end.harness import wait_until
 from tests.mosquitto import LIMIT_S, Mosquitto, program
 from xiaod.config import Config, MqttConfig
 from xiaod.configfile import ConfigError, parse_config
-from xiaod.records import Channel, Pick
+from xiaod.domain.types import Channel, Pick
 from xiaod.selftest.trials import try_sinks
 from xiaod.sinks import Refused, SinkError
 from xiaod.sinks.mqtt import MqttSink, topic_of

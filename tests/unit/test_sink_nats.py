@@ -19,9 +19,9 @@ from tests.end_to_end.harness import wait_until
 from tests.natsserver import NatsServer
 from xiaod.config import NatsConfig
 from xiaod.configfile import ConfigError, parse_config
-from xiaod.records import Channel, Pick
+from xiaod.domain.document import pick_from_document
+from xiaod.domain.types import Channel, Pick
 from xiaod.sinks import Refused, SinkError
-from xiaod.sinks.document import pick_from_document
 from xiaod.sinks.nats import NatsSink, subject_of
 
 HUSH = "hush-hush"

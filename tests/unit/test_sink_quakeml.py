@@ -11,8 +11,8 @@ import pytest
 
 from tests.contract.test_sinks import AGENCY, NOW_NS, pick
 from xiaod.config import AgencyConfig, Config, QuakeMLConfig, SeedLinkConfig
+from xiaod.domain.types import Channel, Pick
 from xiaod.equipment import open_sink
-from xiaod.records import Channel, Pick
 from xiaod.sinks import SinkError
 from xiaod.sinks.quakeml import QuakeMLSink, catalog_of, quakeml_bytes
 

@@ -12,9 +12,9 @@ from lxml import etree  # type: ignore[import-untyped]
 
 from tests.contract.test_sinks import AGENCY, NOW_NS, pick
 from xiaod.config import AgencyConfig, ScmlConfig, ScmlVersion
-from xiaod.records import Channel, Pick
+from xiaod.domain.timegrid import iso_from_ns
+from xiaod.domain.types import Channel, Pick
 from xiaod.sinks.scml import NAMESPACES, ScmlSink, scml_bytes
-from xiaod.timebase import iso_from_ns
 
 P = pick(1)
 S = pick(2, phase="S", time_ns=P.time_ns + 4_000_000_000, id="S-1", channel=Channel("BW", "RJOB", "", "EHN"))

@@ -23,8 +23,8 @@ from tests.contract.test_sinks import AGENCY, NOW_NS, pick
 from tests.endpoint import Answer, Endpoint, RawEndpoint, Request
 from xiaod.config import WebhookConfig
 from xiaod.configfile import ConfigError, parse_config
+from xiaod.domain.document import pick_from_document
 from xiaod.sinks import Refused, RetryLater, SinkError
-from xiaod.sinks.document import pick_from_document
 from xiaod.sinks.webhook import WebhookSink
 
 SECRET = b"0123456789abcdef0123456789abcdef"

@@ -10,14 +10,14 @@ import pytest
 
 from tests.contract.test_sinks import pick
 from xiaod.config import Config, SeedLinkConfig, StateConfig
+from xiaod.domain.sharding import ALONE
+from xiaod.domain.timegrid import NS_PER_S
 from xiaod.exitcode import ExitCode, StartError
 from xiaod.lock import FolderLock
 from xiaod.metrics import Metrics
-from xiaod.shard import ALONE
 from xiaod.state import State
 from xiaod.store import STORE, PickStore
 from xiaod.storedpicks import stored_picks
-from xiaod.timebase import NS_PER_S
 
 UNITS = sorted((Path(__file__).parents[2] / "systemd").glob("*.service"))
 

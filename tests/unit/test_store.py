@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 
 from tests.unit.test_sink_jsonl import files_end_at
 from xiaod.backlog import StoredBacklog
+from xiaod.domain.timegrid import GRID_NS, NS_PER_S
+from xiaod.domain.types import Channel, Instrument, Pick
 from xiaod.ledger import Ledger
 from xiaod.onsets import pick_id
-from xiaod.records import Channel, Instrument, Pick
 from xiaod.store import AGE_STEP_S, NewerStoreError, PickStore, StoreDamagedError, StoreError
 from xiaod.storedpicks import stored_picks
-from xiaod.timebase import GRID_NS, NS_PER_S
 
 DAY_S = 86_400.0
 INSTRUMENT = Instrument("BW", "RJOB", "", "EH")

@@ -8,10 +8,10 @@ import pytest
 
 from tests.unit.test_store import INSTRUMENT, pick_of
 from xiaod.cli import main
+from xiaod.domain.timegrid import NS_PER_S
 from xiaod.exitcode import ExitCode
 from xiaod.store import PickStore
 from xiaod.storedpicks import stored_picks
-from xiaod.timebase import NS_PER_S
 
 
 @pytest.fixture

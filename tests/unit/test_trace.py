@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from tests.conftest import Recording
 from xiaod.buffer import BufferSettings, InstrumentBuffer
-from xiaod.records import Instrument, Window
+from xiaod.domain.types import Instrument, Window
 from xiaod.trace import BIN, BINS, FOLD_S, TRACE_BYTES, Trace
 
 A = Instrument("XX", "A", "", "HH")

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xiaod.records import Channel, Segment
+from xiaod.domain.types import Channel, Segment
 from xiaod.resample import converter_for
 from xiaod.run import Run
 from xiaod.track import MAX_WAITING, Track, Verdict

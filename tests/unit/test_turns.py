@@ -11,10 +11,10 @@ from xiaod.assembler import Assembler
 from xiaod.board import Board
 from xiaod.bridge import End, Inbox
 from xiaod.buffer import BufferSettings
+from xiaod.domain.timegrid import NS_PER_S
+from xiaod.domain.types import Channel, Departed, Segment, Window
 from xiaod.metrics import Metrics
-from xiaod.records import Channel, Departed, Segment, Window
 from xiaod.stages import assemble
-from xiaod.timebase import NS_PER_S
 from xiaod.turns import TurnMeter, new_loop
 
 RECORDS = 3000

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from tests.conftest import Recording
 from tests.unit.test_store import EXAMPLE
 from xiaod.buffer import BufferSettings, InstrumentBuffer
+from xiaod.domain.types import Channel, Instrument, Probabilities, Window
 from xiaod.picker import InstrumentPicker, PickerSettings
-from xiaod.records import Channel, Instrument, Probabilities, Window
 from xiaod.streampicker import StreamPicker
 from xiaod.unpicked import Condition, Outcome, PhaseView, Reason, explain
 

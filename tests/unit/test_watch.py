@@ -6,11 +6,11 @@ import pytest
 
 from xiaod.board import Board
 from xiaod.config import Config, SeedLinkConfig
+from xiaod.domain.timegrid import NS_PER_S
+from xiaod.domain.types import Channel
 from xiaod.logs import configure_logs
 from xiaod.metrics import Metrics
 from xiaod.notify import Notifier, Watchdog
-from xiaod.records import Channel
-from xiaod.timebase import NS_PER_S
 from xiaod.watch import CHANGES, Watch
 
 

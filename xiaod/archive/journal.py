@@ -7,7 +7,7 @@ these is another, the piece is picked again, and the old result is removed.
 >>> from tempfile import TemporaryDirectory
 >>> from xiaod.archive.piece import Outcome
 >>> from xiaod.archive.plan import Piece
->>> from xiaod.records import Instrument
+>>> from xiaod.domain.types import Instrument
 >>> piece = Piece(Instrument("BW", "RJOB", "", "EH"), 0, 86_400_000_000_000, ())
 >>> with TemporaryDirectory() as folder:
 ...     journal = Journal(Path(folder), "fingerprint")
@@ -30,8 +30,8 @@ from typing import Any
 from xiaod.account import Note
 from xiaod.archive.piece import Outcome
 from xiaod.archive.plan import Piece
-from xiaod.records import Channel, Pick
-from xiaod.timebase import NS_PER_S
+from xiaod.domain.timegrid import NS_PER_S
+from xiaod.domain.types import Channel, Pick
 
 KEY_LETTERS = 20
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 
 from xiaod.archive.piece import EDGE_NS
 from xiaod.archive.plan import Piece
-from xiaod.records import Instrument, Pick
+from xiaod.domain.types import Instrument, Pick
 
 
 class Merger:

@@ -25,19 +25,19 @@ from xiaod.account import DataAccount, Note
 from xiaod.archive.plan import DAY_NS, Piece
 from xiaod.archive.sds import sds_name
 from xiaod.config import Config
+from xiaod.domain.timegrid import ns_from_s
+from xiaod.domain.types import BadRecord, Pick, Segment, SourceItem
 from xiaod.engines import Engine
 from xiaod.engines.errors import ModelError
 from xiaod.equipment import open_engine
 from xiaod.metrics import Metrics
 from xiaod.offline import ListSink, run_offline
 from xiaod.picker import SECOND_LOOK_S
-from xiaod.records import BadRecord, Pick, Segment, SourceItem
 from xiaod.sources import Emit
 from xiaod.sources.files import FileSource
 from xiaod.sources.miniseed import channel_of
 from xiaod.sources.patterns import matches
 from xiaod.state import WARM_UP_S
-from xiaod.timebase import ns_from_s
 
 if TYPE_CHECKING:
     from pymseed import MS3Record

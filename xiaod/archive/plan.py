@@ -20,12 +20,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, overload
 
 from xiaod.archive.sds import sds_name
-from xiaod.components import KNOWN_LETTERS
-from xiaod.records import Channel, Instrument
+from xiaod.domain.components import KNOWN_LETTERS
+from xiaod.domain.timegrid import NS_PER_S, iso_from_ns
+from xiaod.domain.types import Channel, Instrument
 from xiaod.sources.files import Extent, files_of, headers_of
 from xiaod.sources.miniseed import channel_of
 from xiaod.sources.patterns import matches
-from xiaod.timebase import NS_PER_S, iso_from_ns
 
 if TYPE_CHECKING:
     from pymseed import MS3Record

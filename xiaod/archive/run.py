@@ -24,14 +24,14 @@ from xiaod.archive.piece import Job, Outcome
 from xiaod.archive.plan import DAY_NS, Piece, Stretch, plan
 from xiaod.archive.work import Told, Work
 from xiaod.config import Config
+from xiaod.domain.timegrid import NS_PER_S, ns_from_s
+from xiaod.domain.types import Instrument, Pick
 from xiaod.engines import Engine
 from xiaod.equipment import open_engine
 from xiaod.logs import get_logger
 from xiaod.offline import MAX_NAMED, StreamSink, output_stream, tell_unpicked, used
-from xiaod.records import Instrument, Pick
 from xiaod.standardoutput import leave_quietly
 from xiaod.stations import read_stations
-from xiaod.timebase import NS_PER_S, ns_from_s
 
 DELIVERED = 256
 """Picks that are handed to the output at once."""

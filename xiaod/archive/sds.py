@@ -13,8 +13,8 @@ import re
 from dataclasses import dataclass
 from datetime import date
 
-from xiaod.records import Channel
-from xiaod.timebase import YEARS
+from xiaod.domain.timegrid import YEARS
+from xiaod.domain.types import Channel
 
 EPOCH = date(1970, 1, 1)
 

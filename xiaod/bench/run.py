@@ -20,7 +20,7 @@ from xiaod.bench.load import LoadSettings, run_load
 from xiaod.bench.others import phasenet_cost, sta_lta_cost
 from xiaod.bench.stages import engine_of, time_stages
 from xiaod.bench.timer import LEAST_S
-from xiaod.timebase import samples_from_s
+from xiaod.domain.timegrid import samples_from_s
 
 STATIONS = (1, 10, 100, 1000)
 BATCHES = (1, 4, 16, 64, 128)

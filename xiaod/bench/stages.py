@@ -21,12 +21,12 @@ from xiaod.bench.station import station_records
 from xiaod.bench.timer import LEAST_S, median_us
 from xiaod.buffer import BufferSettings, InstrumentBuffer, pieces_of
 from xiaod.config import AgencyConfig
+from xiaod.domain.timegrid import GRID_RATE_HZ, NS_PER_S
+from xiaod.domain.types import Pick, Probabilities, Segment, Window
 from xiaod.engines import Engine
 from xiaod.picker import InstrumentPicker, PickerSettings
-from xiaod.records import Pick, Probabilities, Segment, Window
 from xiaod.sinks.jsonl import json_line
 from xiaod.sources.miniseed import decode
-from xiaod.timebase import GRID_RATE_HZ, NS_PER_S
 
 PERIODS = 2
 

@@ -55,7 +55,7 @@ def moment(option: str, text: str | None) -> int | None:
     Raises:
         ValueError: when it is none; the message names the option.
     """
-    from xiaod.timebase import ns_from_iso
+    from xiaod.domain.timegrid import ns_from_iso
 
     try:
         return None if text is None else ns_from_iso(text)

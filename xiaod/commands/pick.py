@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from xiaod.archive.run import ArchiveOptions
-    from xiaod.records import Pick
+    from xiaod.domain.types import Pick
 
 _SCHEDULER = re.compile(r"([a-z]+://)?\S+:[0-9]+/?")
 HELP = "pick miniSEED files and folders, as fast as the CPU goes"

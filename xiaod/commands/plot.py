@@ -97,9 +97,9 @@ def _inputs(options: argparse.Namespace, config: "Config", at_ns: int) -> "Itera
     from tempfile import TemporaryDirectory
 
     from xiaod.config import SeedLinkConfig
+    from xiaod.domain.timegrid import ns_from_s
     from xiaod.plot.album import margins_ns
     from xiaod.plot.ring import fetch_ring
-    from xiaod.timebase import ns_from_s
 
     if options.server is None:
         yield options.input
@@ -127,9 +127,9 @@ def _draw(options: argparse.Namespace, config: "Config", inputs: "Sequence[Path]
     Raises:
         LookupError: when there is nothing to draw, or more than one instrument.
     """
+    from xiaod.domain.codes import safe
     from xiaod.equipment import open_engine
     from xiaod.plot.album import Shot, instruments_of, make_pictures
-    from xiaod.sinks.naming import safe
     from xiaod.sources.files import why_nothing
 
     engine = open_engine(config)

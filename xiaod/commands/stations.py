@@ -40,9 +40,9 @@ def run(options: argparse.Namespace) -> int:
     """List what the servers have."""
     from xiaod.config.shard import MAX_SHARDS
     from xiaod.configfile import ConfigError, load_config
+    from xiaod.domain.sharding import ALONE
     from xiaod.offers import print_offers
     from xiaod.placement import chosen_shard, is_named
-    from xiaod.shard import ALONE
 
     path = options.config or DEFAULT_CONFIG
     try:

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
 from xiaod.config.model import Model, PositiveSeconds, Seconds
-from xiaod.timebase import ns_from_iso
+from xiaod.domain.timegrid import ns_from_iso
 
 REPLAY_PREFIX = "replay:"
 DEFAULT_SEEDLINK_PORT = 18000

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.spec import ModelSpec
-from xiaod.records import Instrument, Probabilities, Window
+from xiaod.domain.types import Instrument, Probabilities, Window
 
 
 class Engine(Protocol):

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.spec import ModelSpec
-from xiaod.records import Instrument, Probabilities, Window
+from xiaod.domain.types import Instrument, Probabilities, Window
 
 
 class LoadedModel:

@@ -19,9 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.frontend import STATE_SIZE, fresh_state, stream
+from xiaod.domain.types import Instrument, Probabilities, Window
 from xiaod.engines.loaded import LoadedModel
 from xiaod.engines.session import open_session
-from xiaod.records import Instrument, Probabilities, Window
 
 FIRST_ROWS = 16
 """Streams that there is room for at first."""

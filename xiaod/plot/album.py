@@ -12,19 +12,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xiaod.config import Config
+from xiaod.domain.codes import safe
+from xiaod.domain.timegrid import GRID_NS, iso_from_ns, ns_from_s
+from xiaod.domain.types import Instrument, Pick
 from xiaod.engines import Engine
 from xiaod.offline import ListSink, run_offline
 from xiaod.pipeline import picker_settings
 from xiaod.plot.figure import draw
 from xiaod.plot.scene import Scene
 from xiaod.plot.tap import Tap
-from xiaod.records import Instrument, Pick
-from xiaod.sinks.naming import safe
 from xiaod.sources.files import FileSource, Wanted
 from xiaod.sources.miniseed import channel_of
 from xiaod.sources.patterns import matches
 from xiaod.state import WARM_UP_S
-from xiaod.timebase import GRID_NS, iso_from_ns, ns_from_s
 
 if TYPE_CHECKING:
     from pymseed import MS3Record

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from xiaod.components import MISSING
+from xiaod.domain.components import MISSING
+from xiaod.domain.timegrid import GRID_RATE_HZ, NS_PER_S, iso_from_ns
+from xiaod.domain.types import Pick
 from xiaod.onsets import PHASES
 from xiaod.plot.scene import Scene
-from xiaod.records import Pick
 from xiaod.tables import MissingExtraError, missing
-from xiaod.timebase import GRID_RATE_HZ, NS_PER_S, iso_from_ns
 
 COLOURS = {"P": "tab:blue", "S": "tab:red"}
 SIZE_INCHES = (10.0, 1.4)

@@ -11,7 +11,7 @@ xiaod.sources.discovery.DiscoveryError: 127.0.0.1:1: [Errno 111] Connection refu
 import threading
 import time
 
-from xiaod.records import Channel
+from xiaod.domain.types import Channel
 from xiaod.sources.discovery import DiscoveryError, discover
 from xiaod.sources.miniseed import channel_of
 from xiaod.sources.patterns import matches, plan

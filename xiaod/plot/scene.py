@@ -3,7 +3,7 @@
 Samples are those that the network gets, on the 100 Hz grid. Probabilities are averaged over windows as the picker does
 (:func:`xiaod.picker.window_weight`); those of a stateful engine are final and stand as they are.
 
->>> from xiaod.records import Instrument, Window
+>>> from xiaod.domain.types import Instrument, Window
 >>> scene = Scene(Instrument("XX", "A", "", "HH"), 0, 2_000_000_000)
 >>> window = Window(scene.instrument, 100, 0, np.ones((3, 2000), np.float32), "Z--")
 >>> scene.add(Probabilities(window, np.full((2, 2000), 0.25, np.float32)), np.ones(2000, np.float32))
@@ -14,9 +14,9 @@ Samples are those that the network gets, on the 100 Hz grid. Probabilities are a
 import numpy as np
 from numpy.typing import NDArray
 
-from xiaod.components import MISSING, ROWS
-from xiaod.records import Instrument, Probabilities
-from xiaod.timebase import GRID_NS, grid_index
+from xiaod.domain.components import MISSING, ROWS
+from xiaod.domain.timegrid import GRID_NS, grid_index
+from xiaod.domain.types import Instrument, Probabilities
 
 
 class Scene:

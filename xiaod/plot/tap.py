@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.spec import ModelSpec
+from xiaod.domain.types import Instrument, Probabilities, Window
 from xiaod.engines import Engine
 from xiaod.picker import PickerSettings, window_weight
 from xiaod.plot.scene import Scene
-from xiaod.records import Instrument, Probabilities, Window
 
 
 class Tap:

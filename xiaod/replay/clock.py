@@ -18,12 +18,12 @@ import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 
+from xiaod.domain.timegrid import NS_PER_S
 from xiaod.replay.config import RECORD_BYTES
 from xiaod.replay.faults import Faults
 from xiaod.replay.header import BTIME, STATION, TICK_NS, btime_of
 from xiaod.replay.records import Archive, Record
 from xiaod.replay.schedule import Round, Slot, indexed, plain_round
-from xiaod.timebase import NS_PER_S
 
 GARBAGE = bytes((7 * i + 3) % 251 for i in range(RECORD_BYTES))
 """The meaningless record sent by `Faults.garbage_every`."""

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, fields
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from xiaod.timebase import ns_from_s
+from xiaod.domain.timegrid import ns_from_s
 
 if TYPE_CHECKING:
     from xiaod.replay.schedule import Slot

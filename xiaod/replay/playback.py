@@ -14,12 +14,12 @@ import asyncio
 import contextlib
 import time
 
+from xiaod.domain.timegrid import NS_PER_S
 from xiaod.replay.clock import Play
 from xiaod.replay.config import ReplayConfig
 from xiaod.replay.info import StreamStatus
 from xiaod.replay.records import Archive
 from xiaod.replay.ring import Ring
-from xiaod.timebase import NS_PER_S
 
 
 class Playback:

@@ -16,17 +16,17 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from xiaod.config import Config, SeedLinkConfig
+from xiaod.domain.timegrid import iso_from_ns
+from xiaod.domain.types import Pick
 from xiaod.engines import Engine
 from xiaod.metrics import Metrics
 from xiaod.offline import ListSink
 from xiaod.onsets import PHASES
 from xiaod.pipeline import Pipeline
-from xiaod.records import Pick
 from xiaod.replay import ReplayConfig, ReplayServer
 from xiaod.selftest.outcome import Step
 from xiaod.soak.rounds import event_records
 from xiaod.sources.seedlink import SeedLinkSource
-from xiaod.timebase import iso_from_ns
 
 NAME = "selftest"
 """Of the source, and the mark of picks."""

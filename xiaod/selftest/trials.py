@@ -16,11 +16,11 @@ from datetime import UTC, datetime
 
 from xiaod.config import Config, MqttConfig, SinkConfig
 from xiaod.config.masked import masked
+from xiaod.domain.timegrid import NS_PER_S
+from xiaod.domain.types import Pick
 from xiaod.equipment import open_sink
-from xiaod.records import Pick
 from xiaod.selftest.outcome import Step
 from xiaod.selftest.stages import NAME
-from xiaod.timebase import NS_PER_S
 
 PLACES = ("path", "folder", "url", "urls", "server", "servers", "address", "host")
 """Keys of a sink that say where picks go, the most telling first."""

@@ -14,7 +14,7 @@ True
 from collections.abc import Collection, Sequence
 from typing import Protocol, runtime_checkable
 
-from xiaod.records import Pick
+from xiaod.domain.types import Pick
 
 
 class SinkError(Exception):

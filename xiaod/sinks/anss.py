@@ -5,7 +5,7 @@ them; the probability as a prediction. Times have six decimals (the library asks
 are in counts; the ratio ends at 10^9, the library's limit. Numbers that are not finite are left out, and so is the polarity, which is
 not measured.
 
->>> from xiaod.records import Channel
+>>> from xiaod.domain.types import Channel
 >>> pick = Pick("20090824.002007.73-P-BW.RJOB..EH-micro-0.1.0", Channel("BW", "RJOB", "", "EHZ"), "P",
 ...     1_251_073_207_731_250_000, 0.1, 0.9, 5.0, 1200.0, "ZNE", "micro-0.1.0", "0" * 64)
 >>> document = anss_document(pick, AgencyConfig(), Stations())
@@ -18,13 +18,13 @@ import math
 from typing import Any
 
 from xiaod.config import AgencyConfig, AnssConfig
-from xiaod.records import Pick
+from xiaod.domain.document import amplitude_number
+from xiaod.domain.timegrid import iso_from_ns
+from xiaod.domain.types import Pick
 from xiaod.sinks import SinkError
 from xiaod.sinks.appended import AppendingSink
-from xiaod.sinks.document import amplitude_number
 from xiaod.sinks.jsonl import json_identity
 from xiaod.stations import Stations, StationsError, read_stations
-from xiaod.timebase import iso_from_ns
 
 MAX_SNR = 1e9
 AMPLITUDE_METHOD = "peak after the onset, mean of the noise removed"

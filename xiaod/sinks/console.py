@@ -1,7 +1,7 @@
 """A line for each pick, for a person watching.
 
 >>> from io import StringIO
->>> from xiaod.records import Channel, Pick
+>>> from xiaod.domain.types import Channel, Pick
 >>> out = StringIO()
 >>> ConsoleSink(ConsoleConfig(kind="console"), AgencyConfig(), out).deliver([Pick("id", Channel("BW", "RJOB", "", "EHZ"), "P",
 ...     1_251_073_207_731_250_000, 0.1, 0.93, 5.0, 1200.0, "ZNE", "micro-0.1.0", "0" * 64)], now_ns=0)
@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from typing import TextIO
 
 from xiaod.config import AgencyConfig, ConsoleConfig
-from xiaod.records import Pick
-from xiaod.timebase import iso_from_ns
+from xiaod.domain.timegrid import iso_from_ns
+from xiaod.domain.types import Pick
 
 COLOURS = {"P": "\033[1;34m", "S": "\033[1;31m"}
 RESET = "\033[0m"

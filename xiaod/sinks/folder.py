@@ -13,10 +13,10 @@ import os
 from collections.abc import Callable, Sequence
 
 from xiaod.config import FolderConfig
+from xiaod.domain.codes import safe
+from xiaod.domain.timegrid import NS_PER_S
+from xiaod.domain.types import Pick
 from xiaod.folders import make_folder, sync_folder
-from xiaod.records import Pick
-from xiaod.sinks.naming import safe
-from xiaod.timebase import NS_PER_S
 
 
 class FolderSink:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import get_args
 
 from xiaod.config import AgencyConfig, TableStyle
-from xiaod.records import Pick
+from xiaod.domain.types import Pick
 from xiaod.sinks.anss import AnssLines
 from xiaod.sinks.jsonl import JsonLines
 from xiaod.sinks.table import TableLines

@@ -11,9 +11,9 @@
 import json
 
 from xiaod.config import AgencyConfig, JsonLinesConfig
-from xiaod.records import Pick
+from xiaod.domain.document import pick_json
+from xiaod.domain.types import Pick
 from xiaod.sinks.appended import AppendingSink
-from xiaod.sinks.document import pick_json
 
 
 def json_line(pick: Pick, agency: AgencyConfig) -> str:

@@ -20,15 +20,15 @@ from collections.abc import Sequence
 
 from xiaod.config import AgencyConfig, MqttConfig
 from xiaod.credential import credential
+from xiaod.domain.codes import safe
+from xiaod.domain.document import pick_json
+from xiaod.domain.sharding import ALONE
+from xiaod.domain.types import Pick
 from xiaod.logs import get_logger
-from xiaod.records import Pick
-from xiaod.shard import ALONE
 from xiaod.sinks import Refused, SinkError
 from xiaod.sinks.brokerclient import Message
 from xiaod.sinks.brokerlink import BrokerLink
-from xiaod.sinks.document import pick_json
 from xiaod.sinks.homeassistant import OFFLINE, ONLINE, birth_topic, sensor_of
-from xiaod.sinks.naming import safe
 from xiaod.sinks.refusal import BrokerError, MessageError
 from xiaod.sinks.tls import tls_context
 

@@ -17,10 +17,10 @@ import re
 from collections.abc import Sequence
 
 from xiaod.config import AgencyConfig, NatsConfig
-from xiaod.records import Channel, Pick
+from xiaod.domain.codes import safe
+from xiaod.domain.document import pick_json
+from xiaod.domain.types import Channel, Pick
 from xiaod.sinks import Refused, SinkError
-from xiaod.sinks.document import pick_json
-from xiaod.sinks.naming import safe
 from xiaod.sinks.natslink import NatsLink, TooLargeError
 
 BREATH_S = 0.005

@@ -28,9 +28,9 @@ from obspy.io.quakeml.core import Pickler
 
 from xiaod import __version__
 from xiaod.config import AgencyConfig, QuakeMLConfig
-from xiaod.records import Pick
+from xiaod.domain.codes import safe
+from xiaod.domain.types import Pick
 from xiaod.sinks.folder import FolderSink
-from xiaod.sinks.naming import safe
 
 DEFAULT_AUTHORITY = "local"
 NOTICE = "automatic, unreviewed, not for early warning"

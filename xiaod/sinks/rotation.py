@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 from xiaod.config import AppendedConfig
-from xiaod.timebase import NS_PER_S
+from xiaod.domain.timegrid import NS_PER_S
 
 BYTES_PER_MB = 1_000_000
 DAY_S = 86_400

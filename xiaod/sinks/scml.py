@@ -22,12 +22,12 @@ from typing import get_args
 
 from xiaod import __version__
 from xiaod.config import AgencyConfig, ScmlConfig, ScmlVersion
+from xiaod.domain.codes import safe
+from xiaod.domain.document import amplitude_number
+from xiaod.domain.timegrid import NS_PER_S, iso_from_ns
+from xiaod.domain.types import Instrument, Pick
 from xiaod.onsets import SIGNAL_S
-from xiaod.records import Instrument, Pick
-from xiaod.sinks.document import amplitude_number
 from xiaod.sinks.folder import FolderSink
-from xiaod.sinks.naming import safe
-from xiaod.timebase import NS_PER_S, iso_from_ns
 
 NAMESPACES: dict[ScmlVersion, str] = {
     "0.12": "http://geofon.gfz-potsdam.de/ns/seiscomp3-schema/0.12",

@@ -13,7 +13,7 @@ style          columns                                            for
 Stations are named ``NET.STA.LOC`` for PyOcto, as SeisBench names them, and ``NET.STA.LOC.BI`` (band and instrument) for the others; the
 consumer's table of stations must name them so. Times without a zone are UTC. A number that is not finite is an empty field.
 
->>> from xiaod.records import Channel
+>>> from xiaod.domain.types import Channel
 >>> pick = Pick("20090824.002007.73-P-BW.RJOB..EH-micro-0.1.0", Channel("BW", "RJOB", "", "EHZ"), "P",
 ...     1_251_073_207_731_250_000, 0.1, 0.9, 5.0, 1200.0, "ZNE", "micro-0.1.0", "0" * 64)
 >>> TableLines("pyocto", AgencyConfig()).line(pick)[:38]
@@ -26,10 +26,10 @@ import math
 from collections.abc import Sequence
 
 from xiaod.config import AgencyConfig, TableConfig, TableStyle
-from xiaod.records import Pick
+from xiaod.domain.document import pick_document
+from xiaod.domain.timegrid import iso_from_ns
+from xiaod.domain.types import Pick
 from xiaod.sinks.appended import AppendingSink
-from xiaod.sinks.document import pick_document
-from xiaod.timebase import iso_from_ns
 
 DOCUMENT_COLUMNS = (
     "id",

@@ -15,7 +15,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
-from xiaod.records import Pick
+from xiaod.domain.types import Pick
 
 MAX_LINE_BYTES = 65_536
 """A longer last line is none of ours and left alone."""

@@ -32,9 +32,9 @@ from yarl import URL
 from xiaod import __version__
 from xiaod.config import AgencyConfig, WebhookConfig
 from xiaod.credential import credential
-from xiaod.records import Pick
+from xiaod.domain.document import pick_json
+from xiaod.domain.types import Pick
 from xiaod.sinks import Refused, RetryLater, SinkError
-from xiaod.sinks.document import pick_json
 from xiaod.sinks.tls import tls_context
 
 SECRET_PREFIX = "whsec_"  # noqa: S105  how each begins

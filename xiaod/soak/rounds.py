@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from xiaod.bench.station import RECORD_BYTES
+from xiaod.domain.timegrid import NS_PER_S
 from xiaod.replay.example import COUNTS_PER_UNIT, QUALITY
 from xiaod.replay.repack import Run, repack
-from xiaod.timebase import NS_PER_S
 
 ROUND_S = 600
 GAP_S = 5

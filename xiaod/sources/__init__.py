@@ -1,7 +1,7 @@
 """Where data come from: the :class:`Source` protocol and the table of kinds of source.
 
 A source blocks in a thread of its own and hands what it receives to ``emit``; the bridge carries that into asyncio. It never
-touches metrics or logs: what happened to the link travels as :class:`~xiaod.records.LinkChange` along the same way as the data.
+touches metrics or logs: what happened to the link travels as :class:`~xiaod.domain.types.LinkChange` along the same way as the data.
 Everything it needs is imported with its file, in the main thread, as for sinks.
 
 >>> sorted(SOURCES)
@@ -11,7 +11,7 @@ Everything it needs is imported with its file, in the main thread, as for sinks.
 from collections.abc import Callable
 from typing import Protocol
 
-from xiaod.records import SourceItem
+from xiaod.domain.types import SourceItem
 
 Emit = Callable[[SourceItem], None]
 """Takes one item; may block while the queue behind it is full, which makes TCP slow the server down."""

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from pymseed import MS3Record, PymseedError
 
-from xiaod.records import Channel
+from xiaod.domain.types import Channel
 from xiaod.sources.framing import ClosedError, LinkError, SaidErrorError
 from xiaod.sources.link import SLICE_S, Link
 from xiaod.sources.listing import Listing, ListingError, ServerInfo

@@ -2,7 +2,7 @@
 
 Headers are read first, so that records of all files can be merged by their start time while only those that overlap are in memory; an
 archive of many gigabytes costs some 80 bytes of memory for each record (40 in the index, the rest while it is sorted). What cannot be
-read is handed on as a :class:`~xiaod.records.BadRecord` with the file's name.
+read is handed on as a :class:`~xiaod.domain.types.BadRecord` with the file's name.
 
 Records of more than some seconds, as archives have them, are handed on piece by piece: otherwise one component would be a minute
 ahead of the others, which nobody waits for.
@@ -26,8 +26,8 @@ from typing import BinaryIO
 from pymseed import MS3Record, PymseedError
 
 from xiaod.buffer import pieces_of
+from xiaod.domain.types import BadRecord, Segment
 from xiaod.filetree import files_below
-from xiaod.records import BadRecord, Segment
 from xiaod.sources import Emit
 from xiaod.sources.miniseed import channel_of, decode, duration_s
 

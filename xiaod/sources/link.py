@@ -31,10 +31,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from obspy.clients.seedlink.client.seedlinkconnection import SeedLinkConnection
 from obspy.clients.seedlink.seedlinkexception import SeedLinkException
 
+from xiaod.domain.timegrid import NS_PER_S
 from xiaod.sources import greetings
 from xiaod.sources.framing import ClosedError, Frame, Framing, LinkError
 from xiaod.sources.patterns import Subscription
-from xiaod.timebase import NS_PER_S
 
 SEQUENCE_MODULUS = 1 << 24
 MULTI_STATION_VERSION = 2.5

@@ -17,7 +17,7 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from xiaod.records import Channel
+from xiaod.domain.types import Channel
 from xiaod.sources.miniseed import channel_of
 
 MAX_STREAMS = 50_000

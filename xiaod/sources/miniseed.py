@@ -1,7 +1,7 @@
-"""miniSEED record bytes to a :class:`~xiaod.records.Segment`, through libmseed (pymseed).
+"""miniSEED record bytes to a :class:`~xiaod.domain.types.Segment`, through libmseed (pymseed).
 
 Versions 2 and 3, Steim 1 and 2, 16- and 32-bit integers, 32- and 64-bit floats, both byte orders, any record length. Whatever the
-bytes are, the answer is a segment or a :class:`~xiaod.records.BadRecord` with the reason; nothing is raised.
+bytes are, the answer is a segment or a :class:`~xiaod.domain.types.BadRecord` with the reason; nothing is raised.
 
 Steim frames hold the last sample twice: as the sum of all differences, and as it is. A record in which the two are not the same is
 damaged, and every sample behind the damage may be wrong by any amount: it is refused (``integrity``). Where the latter is zero the
@@ -17,7 +17,7 @@ from functools import lru_cache
 import numpy as np
 from pymseed import MS3Record, PymseedError, clibmseed, ffi, get_error_messages
 
-from xiaod.records import BadRecord, Channel, Segment
+from xiaod.domain.types import BadRecord, Channel, Segment
 
 NUMERIC_TYPES = frozenset({"i", "f", "d"})
 """libmseed's sample types that are numbers: int32, float32, float64."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from xiaod.config import SeedLinkConfig
-from xiaod.records import Channel
+from xiaod.domain.types import Channel
 from xiaod.sources.discovery import DiscoveryError, UnreachableError, discover
 from xiaod.sources.patterns import Subscription, plan
 

@@ -1,6 +1,6 @@
 """Stream patterns ``NET.STA.LOC.CHA`` with ``*``, ``?`` and ``[..]``: what they match, and how they are asked of a server.
 
->>> from xiaod.records import Channel
+>>> from xiaod.domain.types import Channel
 >>> matches(Channel("BW", "RJOB", "", "EHZ"), ["BW.*.--.EH[ZNE]"])
 True
 >>> plan(["BW.RJOB..EH?"], offered=[])
@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from xiaod.records import Channel, Instrument
+from xiaod.domain.types import Channel, Instrument
 
 EMPTY_LOCATION = "--"
 CODE_LENGTH = 3

@@ -18,7 +18,7 @@ there too, and what was reached is in the store: the next run begins with the pl
 has to come again (:data:`NOTHING`).
 
 >>> import numpy as np
->>> from xiaod.records import Channel
+>>> from xiaod.domain.types import Channel
 >>> def packet(station, sequence, start_s):
 ...     samples = np.zeros(1000, np.int32)
 ...     return Segment(Channel("BW", station, "", "EHZ"), start_s * NS_PER_S, 100.0, samples, sequence=sequence)
@@ -42,8 +42,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from xiaod.records import Positions, Segment
-from xiaod.timebase import EARLIEST_NS, NS_PER_S, ns_from_s
+from xiaod.domain.timegrid import EARLIEST_NS, NS_PER_S, ns_from_s
+from xiaod.domain.types import Positions, Segment
 
 SINGLE = 128
 """Packets of a station that are remembered one by one, to go back to one of them: minutes of three channels."""
@@ -251,7 +251,7 @@ class Places:
 
         Args:
             packet: it.
-            correction_ns: see :meth:`xiaod.timeliness.TimeLimits.correction_ns`.
+            correction_ns: see :meth:`xiaod.domain.timeliness.TimeLimits.correction_ns`.
             offset_ns: host time minus steady time when it came.
         """
         station = _station_of(packet)

@@ -29,8 +29,10 @@ from random import Random
 from obspy.clients.seedlink.seedlinkexception import SeedLinkException
 
 from xiaod.config import SeedLinkConfig
-from xiaod.records import BadRecord, Channel, LinkChange, LinkState, Positions, Segment
-from xiaod.shard import ALONE, Shard
+from xiaod.domain.sharding import ALONE, Shard
+from xiaod.domain.timegrid import ns_from_iso, ns_from_s
+from xiaod.domain.timeliness import UNLIMITED, TimeLimits
+from xiaod.domain.types import BadRecord, Channel, LinkChange, LinkState, Positions, Segment
 from xiaod.sources import Emit
 from xiaod.sources.admission import ELSEWHERE, OVER_LIMIT, UNASKED, Admission, within_limit
 from xiaod.sources.discovery import DiscoveryError
@@ -43,8 +45,6 @@ from xiaod.sources.patterns import Subscription, is_wild, matcher, matches, mean
 from xiaod.sources.places import Places, Station
 from xiaod.sources.refusals import Refusals
 from xiaod.sources.waits import Waits
-from xiaod.timebase import ns_from_iso, ns_from_s
-from xiaod.timeliness import UNLIMITED, TimeLimits
 
 HEALTHY_S = 30.0
 """A link that has streamed for so long makes the next delay short again."""

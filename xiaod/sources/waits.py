@@ -15,7 +15,7 @@ asked for, and sends nothing before the connection breaks, may send while there 
 
 from collections.abc import Collection
 
-from xiaod.timebase import NS_PER_S
+from xiaod.domain.timegrid import NS_PER_S
 
 LATENESS_NS = 60 * NS_PER_S
 """Data may be so much older than a list that they are not in."""

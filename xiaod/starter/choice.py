@@ -5,7 +5,7 @@ band code of 10 Hz or more (SEED manual, appendix A); a high-gain seismometer go
 with three components before one with less, and then a faster one before a slower one. A second instrument of a station would give
 every pick twice.
 
->>> from xiaod.records import Channel
+>>> from xiaod.domain.types import Channel
 >>> offered = [Channel("AM", "R1", "00", code) for code in ("EHZ", "ENZ", "ENN", "ENE", "HDF", "LHZ")]
 >>> [(choice.pattern, choice.components) for choice in choose(offered)]
 [('AM.R1.00.EH?', 'Z')]
@@ -14,8 +14,8 @@ every pick twice.
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from xiaod.components import KNOWN_LETTERS, ROWS, rows_of
-from xiaod.records import Channel, Instrument
+from xiaod.domain.components import KNOWN_LETTERS, ROWS, rows_of
+from xiaod.domain.types import Channel, Instrument
 
 BANDS = "HECDBS"
 """Band codes: broad band and short period above 80 Hz, then 250 Hz and more, then 10 to 80 Hz."""

@@ -17,13 +17,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from xiaod.config import AgencyConfig, HttpConfig
+from xiaod.domain.document import pick_document
+from xiaod.domain.timegrid import iso_from_ns, ns_from_iso
+from xiaod.domain.types import Instrument, Pick
 from xiaod.metrics import Metrics
 from xiaod.monitor import Monitor
-from xiaod.records import Instrument, Pick
-from xiaod.sinks.document import pick_document
 from xiaod.store import PickStore, StoreError
 from xiaod.storedpicks import stored_picks
-from xiaod.timebase import iso_from_ns, ns_from_iso
 from xiaod.web.guard import refusal
 from xiaod.web.page import Page
 from xiaod.web.stream import Hub

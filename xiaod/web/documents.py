@@ -1,4 +1,4 @@
-"""The JSON documents of the API, but for the pick, whose document is that of :mod:`xiaod.sinks.document`.
+"""The JSON documents of the API, but for the pick, whose document is that of :mod:`xiaod.domain.document`.
 
 >>> from xiaod.trace import Trace
 >>> trace_document("BW.RJOB..EH", Trace().part(0))["p"]
@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from xiaod.domain.timegrid import GRID_NS, NS_PER_S, iso_from_ns
 from xiaod.monitor import PhaseStatus, StationStatus
-from xiaod.timebase import GRID_NS, NS_PER_S, iso_from_ns
 from xiaod.trace import BIN, BIN_S, TracePart
 
 DIGITS = 4

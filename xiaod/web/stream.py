@@ -17,12 +17,12 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from xiaod.config import AgencyConfig
+from xiaod.domain.document import pick_document
+from xiaod.domain.timegrid import iso_from_ns
+from xiaod.domain.types import Instrument, Pick
 from xiaod.logs import get_logger
 from xiaod.metrics import Metrics
 from xiaod.monitor import Monitor
-from xiaod.records import Instrument, Pick
-from xiaod.sinks.document import pick_document
-from xiaod.timebase import iso_from_ns
 from xiaod.web.documents import station_document, trace_document
 
 if TYPE_CHECKING:

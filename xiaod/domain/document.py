@@ -3,7 +3,7 @@
 The document carries the version of its schema, ``pick.schema.json`` beside this file. Numbers that are not finite become null.
 
 >>> from xiaod.config import AgencyConfig
->>> from xiaod.records import Channel, Pick
+>>> from xiaod.domain.types import Channel, Pick
 >>> pick = Pick("20090824.002007.73-P-BW.RJOB..EH-micro-0.1.0", Channel("BW", "RJOB", "", "EHZ"), "P",
 ...     1_251_073_207_731_250_000, 0.1, 0.9, 5.0, 1200.0, "ZNE", "micro-0.1.0", "0" * 64)
 >>> document = pick_document(pick, AgencyConfig())
@@ -21,8 +21,8 @@ from json import dumps, loads
 from typing import Any
 
 from xiaod.config import AgencyConfig
-from xiaod.records import Channel, Latency, Pick
-from xiaod.timebase import iso_from_ns, ns_from_iso
+from xiaod.domain.timegrid import iso_from_ns, ns_from_iso
+from xiaod.domain.types import Channel, Latency, Pick
 
 SCHEMA_VERSION = "1.0.0"
 DIGITS = 6
@@ -103,7 +103,7 @@ def amplitude_number(value: float) -> float | None:
 def schema() -> dict[str, Any]:
     """The JSON Schema of the document."""
     content: dict[str, Any] = loads(
-        files("xiaod.sinks").joinpath("pick.schema.json").read_text(encoding="utf-8")
+        files("xiaod.domain").joinpath("pick.schema.json").read_text(encoding="utf-8")
     )
     return content
 

@@ -4,7 +4,7 @@
 
     Segment --buffer, windows--> Window --engine--> Probabilities --picker--> Pick --> sinks
 
-Times are integer nanoseconds UTC (see :mod:`xiaod.timebase`); arrays are read-only. A source yields, besides segments,
+Times are integer nanoseconds UTC (see :mod:`xiaod.domain.timegrid`); arrays are read-only. A source yields, besides segments,
 :class:`BadRecord` for what it could not decode and :class:`LinkChange` when its connection changes.
 
 >>> channel = Channel("BW", "RJOB", "", "EHZ")

@@ -12,7 +12,7 @@ clock by which it would be taken: a clock that is set later shows whether the re
 
 from dataclasses import dataclass
 
-from xiaod.timebase import NS_PER_S, ns_from_s
+from xiaod.domain.timegrid import NS_PER_S, ns_from_s
 
 JOINS_NS = NS_PER_S
 """A record that begins so soon behind the newest data goes on where the stream was."""
