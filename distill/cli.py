@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from xiaod.tables import missing
+from xiaod.process.plugins import missing
 
 SHARED_VARIABLE = "XIAO_SHARED"
 EVALUATION_DATA = "data/dev_eval"
@@ -292,7 +292,7 @@ def _progress(options: argparse.Namespace) -> "Progress":
 
 def _quiet() -> None:
     """The daemon's own code picks the data: what it logs of gaps in them is no news here."""
-    from xiaod.logs import configure_logs
+    from xiaod.process.logs import configure_logs
 
     configure_logs("error", "console")
 

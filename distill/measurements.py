@@ -34,7 +34,7 @@ from distill.report.scoring import Number
 from distill.scores import RATE_HZ
 from distill.teachers import open_teacher
 from models.weights import resolve
-from xiaod.logs import configure_logs
+from xiaod.process.logs import configure_logs
 
 PATH = Path(__file__).parent / "measurements.json"
 EVALUATION = Path(__file__).parent / "evaluation.yaml"

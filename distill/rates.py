@@ -17,7 +17,7 @@ import numpy as np
 from distill.datasets.miniseed import read_miniseed
 from distill.progress import SILENT, Progress
 from xiaod.domain.timegrid import NS_PER_S
-from xiaod.filetree import files_below
+from xiaod.process.file_tree import files_below
 
 NEAR_S = 0.5
 TEACHER_THRESHOLD = 0.3

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from structlog import reset_defaults
 
 from xiaod.domain.types import Channel, Segment
-from xiaod.logs import LibraryHandler
+from xiaod.process.logs import LibraryHandler
 
 
 @pytest.fixture(autouse=True)

@@ -34,9 +34,9 @@ from xiaod.domain.types import (
     SourceItem,
     Window,
 )
-from xiaod.grouping import GroupedLog
-from xiaod.logs import get_logger
-from xiaod.metrics import Metrics
+from xiaod.process.log_grouping import GroupedLog
+from xiaod.process.logs import get_logger
+from xiaod.process.metrics import Metrics
 from xiaod.track import Gap, Verdict
 from xiaod.unpicked import Condition
 
@@ -208,7 +208,7 @@ class Assembler:
         )
 
     def flush_log(self, everything: bool = False) -> None:
-        """Write the lines about stations that have waited for others of their kind, see :class:`~xiaod.grouping.GroupedLog`."""
+        """Write the lines about stations that have waited for others of their kind, see :class:`~xiaod.process.log_grouping.GroupedLog`."""
         self._said.flush(everything)
         self._bad_said.flush(everything)
 

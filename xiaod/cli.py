@@ -12,8 +12,8 @@ from pathlib import Path
 
 from xiaod import __version__
 from xiaod.commands import COMMANDS
-from xiaod.exitcode import ExitCode, summary
-from xiaod.standardoutput import flush, is_full, leave_quietly, unread
+from xiaod.process.exit_status import ExitCode, summary
+from xiaod.process.stdout import flush, is_full, leave_quietly, unread
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -11,9 +11,9 @@ from xiaod.config import Config, SinkConfig
 from xiaod.domain.timegrid import samples_from_s
 from xiaod.engines import ENGINES, Engine
 from xiaod.engines.errors import ModelError
+from xiaod.process.plugins import MissingExtraError, load
 from xiaod.sinks import SINKS, Sink, SinkError
 from xiaod.streampicker import stream_window
-from xiaod.tables import MissingExtraError, load
 
 
 def open_engine(config: Config) -> Engine:

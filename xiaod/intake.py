@@ -2,7 +2,7 @@
 
 >>> import asyncio
 >>> from xiaod.config import Config
->>> from xiaod.metrics import Metrics
+>>> from xiaod.process.metrics import Metrics
 >>> from xiaod.domain.sharding import ALONE
 >>> from xiaod.domain.timeliness import UNLIMITED
 >>> config = Config(sources=(SeedLinkConfig(server="localhost:18000"),))
@@ -21,11 +21,11 @@ from typing import TYPE_CHECKING
 from xiaod.config import SeedLinkConfig
 from xiaod.domain.sharding import Shard
 from xiaod.domain.timeliness import TimeLimits
-from xiaod.exitcode import ExitCode, StartError
-from xiaod.logs import get_logger
+from xiaod.process.exit_status import ExitCode, StartError
+from xiaod.process.logs import get_logger
+from xiaod.process.plugins import load
 from xiaod.sources import SOURCES
 from xiaod.state import State
-from xiaod.tables import load
 
 if TYPE_CHECKING:
     from xiaod.sources.seedlink import SeedLinkSource

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from xiaod.domain.sharding import Shard
-from xiaod.folders import PRIVATE, make_folder
+from xiaod.process.fsync import PRIVATE, make_folder
 
 LOCK = "xiaod.lock"
 """Name of the lock in the state folder."""

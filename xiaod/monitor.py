@@ -4,7 +4,7 @@ Filled by the pick stage: for each window one look into a dictionary and now and
 in a ring. What is asked for rarely, the state of the stations, is put together when it is asked for. Memory is bounded: so many
 picks, and traces of so many instruments, besides those that somebody watches.
 
->>> from xiaod.metrics import Metrics
+>>> from xiaod.process.metrics import Metrics
 >>> from xiaod.buffer import BufferSettings
 >>> board = Board(60_000_000_000)
 >>> monitor = Monitor(board, Assembler(BufferSettings(), Metrics(), board, lambda: 0), lambda _: None, traces=1)

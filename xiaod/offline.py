@@ -24,14 +24,14 @@ from xiaod.configfile import load_config
 from xiaod.domain.types import Instrument, Pick
 from xiaod.engines import Engine
 from xiaod.equipment import open_engine
-from xiaod.logs import configure_logs, get_logger
-from xiaod.metrics import Metrics
 from xiaod.pipeline import Pipeline
+from xiaod.process.logs import configure_logs, get_logger
+from xiaod.process.metrics import Metrics
+from xiaod.process.stdout import leave_quietly
 from xiaod.sinks import Sink
 from xiaod.sinks.formats import line_format, render
 from xiaod.sources import Source
 from xiaod.sources.files import FileSource, holds_records, why_nothing
-from xiaod.standardoutput import leave_quietly
 from xiaod.stations import Stations, read_stations
 
 if TYPE_CHECKING:

@@ -23,8 +23,8 @@ from typing import Any
 from xiaod.backlog import Backlog, MemoryBacklog
 from xiaod.bridge import End
 from xiaod.domain.types import Clock, Pick
-from xiaod.logs import get_logger
-from xiaod.metrics import Metrics
+from xiaod.process.logs import get_logger
+from xiaod.process.metrics import Metrics
 from xiaod.sinks import Holding, Portioned, Refused, RetryLater, Sink
 
 SINK_TICK_S = 1.0

@@ -28,10 +28,10 @@ from xiaod.domain.timeliness import TimeLimits
 from xiaod.domain.types import Clock, Instrument
 from xiaod.engines import Engine
 from xiaod.ledger import Ledger
-from xiaod.metrics import Metrics, PacketCollector
 from xiaod.monitor import Monitor
 from xiaod.outlet import Outlet
 from xiaod.picker import SHIFTS, PickerSettings
+from xiaod.process.metrics import Metrics, PacketCollector
 from xiaod.sinks import Sink
 from xiaod.sources import Source
 from xiaod.stages import PickStage, assemble, depths, infer

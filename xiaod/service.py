@@ -25,21 +25,21 @@ from xiaod.domain.sharding import Shard
 from xiaod.domain.timeliness import TimeLimits
 from xiaod.engines import Engine
 from xiaod.equipment import open_sink, open_sinks
-from xiaod.exitcode import ExitCode, StartError
 from xiaod.exposed import exposed_files
-from xiaod.grace import Grace
 from xiaod.intake import Intake
-from xiaod.logs import configure_logs, get_logger
-from xiaod.metrics import Metrics
-from xiaod.notify import Notifier, Watchdog
 from xiaod.pipeline import Pipeline
 from xiaod.placement import load_placed_anew
+from xiaod.process.exit_status import ExitCode, StartError
+from xiaod.process.grace import Grace
+from xiaod.process.logs import configure_logs, get_logger
+from xiaod.process.loop_turns import TurnMeter
+from xiaod.process.metrics import Metrics
+from xiaod.process.systemd import Notifier, Watchdog
 from xiaod.reload import Reload, plan_reload
 from xiaod.sinks import Sink, SinkError
 from xiaod.sources.patterns import may_match
 from xiaod.state import State
 from xiaod.store import StoreError
-from xiaod.turns import TurnMeter
 from xiaod.watch import Watch
 from xiaod.web.front import Front
 

@@ -7,7 +7,7 @@
 Every queue between them is bounded, and when one is full the stage before it waits, back to the sources' threads. Only
 the queues of the sinks are different: see :class:`~xiaod.outlet.Outlet`. The end of the data is an item,
 :class:`~xiaod.bridge.End`, that each stage passes on after its own last item; there is no other orderly way to stop. A stage
-that finds everything ready gives way after some milliseconds all the same, see :mod:`xiaod.turns`.
+that finds everything ready gives way after some milliseconds all the same, see :mod:`xiaod.process.loop_turns`.
 
 >>> import asyncio
 >>> from xiaod.bridge import End
@@ -33,16 +33,16 @@ from xiaod.bridge import End, Inbox
 from xiaod.domain.timegrid import GRID_NS, NS_PER_S, iso_from_ns
 from xiaod.domain.types import Clock, Departed, Instrument, Latency, Pick, Probabilities, Window
 from xiaod.engines import Engine
-from xiaod.grouping import GroupedLog
 from xiaod.ledger import Ledger
-from xiaod.logs import get_logger
-from xiaod.metrics import Metrics
 from xiaod.monitor import Monitor
 from xiaod.outlet import Outlet
 from xiaod.picker import InstrumentPicker, PickerSettings
+from xiaod.process.log_grouping import GroupedLog
+from xiaod.process.logs import get_logger
+from xiaod.process.loop_turns import Turns
+from xiaod.process.metrics import Metrics
 from xiaod.store import StoreError
 from xiaod.streampicker import StreamPicker
-from xiaod.turns import Turns
 from xiaod.unpicked import PhaseView
 
 STORE_RETRY_S = 1.0

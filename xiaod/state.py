@@ -25,13 +25,13 @@ from xiaod.config import Config, SeedLinkConfig
 from xiaod.domain.sharding import Shard
 from xiaod.domain.timegrid import ns_from_s
 from xiaod.domain.types import Positions
-from xiaod.exitcode import ExitCode, StartError
 from xiaod.inheritance import OtherCountError, inherit, refuse_other_counts
 from xiaod.ledger import Ledger
 from xiaod.lock import FolderLock, LockedError
-from xiaod.logs import get_logger
-from xiaod.metrics import Metrics
 from xiaod.placement import base_folder
+from xiaod.process.exit_status import ExitCode, StartError
+from xiaod.process.logs import get_logger
+from xiaod.process.metrics import Metrics
 from xiaod.store import STORE, NewerStoreError, PickStore
 
 if TYPE_CHECKING:

@@ -41,8 +41,8 @@ from typing import ParamSpec, TypeVar
 from xiaod.config import AgencyConfig
 from xiaod.domain.document import pick_document, pick_from_document
 from xiaod.domain.types import Instrument, Pick, Positions
-from xiaod.folders import PRIVATE, make_folder
-from xiaod.logs import get_logger
+from xiaod.process.fsync import PRIVATE, make_folder
+from xiaod.process.logs import get_logger
 
 Given = ParamSpec("Given")
 Result = TypeVar("Result")

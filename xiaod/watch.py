@@ -14,11 +14,11 @@ from collections.abc import Awaitable, Callable, Iterable
 from xiaod.board import Change
 from xiaod.config import Config
 from xiaod.domain.timegrid import NS_PER_S
-from xiaod.grouping import GroupedLog
-from xiaod.logs import get_logger
-from xiaod.metrics import Metrics
-from xiaod.notify import Notifier, Watchdog
 from xiaod.pipeline import Pipeline
+from xiaod.process.log_grouping import GroupedLog
+from xiaod.process.logs import get_logger
+from xiaod.process.metrics import Metrics
+from xiaod.process.systemd import Notifier, Watchdog
 
 CLOCK_STEP_NS = NS_PER_S
 """A change of the host's clock against the steady one that is more than drift."""

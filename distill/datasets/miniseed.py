@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from distill.config import ConfigError
 from distill.datasets.waveform import RATE_HZ, Waveform
-from xiaod.filetree import files_below
+from xiaod.process.file_tree import files_below
 
 PIECE_S = 120.0
 LEAST_S = 30.0

@@ -19,8 +19,8 @@ from xiaod.bench.station import station_records
 from xiaod.board import Board
 from xiaod.buffer import BufferSettings
 from xiaod.domain.types import Channel, Instrument, Window
-from xiaod.metrics import Metrics
 from xiaod.monitor import Monitor
+from xiaod.process.metrics import Metrics
 from xiaod.unpicked import PhaseView
 from xiaod.web.documents import station_document
 

@@ -10,7 +10,7 @@ from models.weights import weights_path
 from tests.conftest import Recording
 from xiaod.engines import ENGINES, Engine
 from xiaod.engines.errors import ModelError
-from xiaod.tables import load
+from xiaod.process.plugins import load
 
 WINDOW_ENGINES = ("onnx", "torch")
 

@@ -21,7 +21,7 @@ from pydantic import TypeAdapter
 from xiaod.config import AgencyConfig, SinkConfig
 from xiaod.sinks import SINKS
 from xiaod.domain.document import pick_from_document
-from xiaod.tables import load
+from xiaod.process.plugins import load
 
 config, documents = json.loads(sys.argv[2]), json.loads(sys.argv[3])
 sink = load(SINKS, config["kind"])(TypeAdapter(SinkConfig).validate_python(config, strict=False), AgencyConfig())

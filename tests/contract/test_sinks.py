@@ -37,6 +37,7 @@ from xiaod.config import (
 from xiaod.config.nats import StreamConfig
 from xiaod.domain.document import pick_document, pick_from_document, schema
 from xiaod.domain.types import Channel, Latency, Pick
+from xiaod.process.plugins import load
 from xiaod.sinks import SINKS, Sink
 from xiaod.sinks.anss import AnssSink
 from xiaod.sinks.appended import AppendingSink
@@ -47,7 +48,6 @@ from xiaod.sinks.quakeml import NOTICE, QuakeMLSink, quakeml_bytes
 from xiaod.sinks.scml import ScmlSink
 from xiaod.sinks.table import DOCUMENT_COLUMNS, TableSink
 from xiaod.sinks.webhook import WebhookSink
-from xiaod.tables import load
 
 AGENCY = AgencyConfig(agency_id="TEST", author="tester")
 DAY_NS = 86_400_000_000_000

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.end_to_end.harness import wait_until
-from xiaod.exitcode import ExitCode
+from xiaod.process.exit_status import ExitCode
 from xiaod.soak.outcome import Outcome, Sample
 from xiaod.soak.run import HARD, SOFT, SoakSettings, soak
 

@@ -16,9 +16,9 @@ import pytest
 from tests.end_to_end.harness import LIMIT_S, Daemon, Server, wait_until
 from tests.end_to_end.manager import Manager
 from tests.end_to_end.test_faults import free_port, source_at
-from xiaod.exitcode import ExitCode
-from xiaod.logs import PRIORITIES
-from xiaod.notify import PACE
+from xiaod.process.exit_status import ExitCode
+from xiaod.process.logs import PRIORITIES
+from xiaod.process.systemd import PACE
 from xiaod.replay import ReplayConfig
 
 WATCHDOG_S = 3.0

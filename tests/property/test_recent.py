@@ -13,7 +13,7 @@ from xiaod.board import Board
 from xiaod.buffer import BufferSettings
 from xiaod.domain.timegrid import NS_PER_S
 from xiaod.domain.types import Channel, Segment
-from xiaod.metrics import Metrics
+from xiaod.process.metrics import Metrics
 from xiaod.recent import REMEMBERED, RecentRecords
 
 STATIONS = 2

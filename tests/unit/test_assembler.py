@@ -12,8 +12,8 @@ from xiaod.board import Board
 from xiaod.buffer import BufferSettings
 from xiaod.domain.timegrid import NS_PER_S
 from xiaod.domain.types import BadRecord, Channel, Departed, Segment
-from xiaod.logs import configure_logs
-from xiaod.metrics import Metrics
+from xiaod.process.logs import configure_logs
+from xiaod.process.metrics import Metrics
 
 RECORDS = 10 * STATION_LINES
 LENGTH_NS = 4 * NS_PER_S

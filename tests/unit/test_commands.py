@@ -11,7 +11,7 @@ import pytest
 
 from xiaod.cli import main
 from xiaod.commands import COMMANDS
-from xiaod.exitcode import ExitCode
+from xiaod.process.exit_status import ExitCode
 
 README = Path(__file__).parents[2] / "README.md"
 

@@ -14,7 +14,7 @@ from xiaod.buffer import BufferSettings
 from xiaod.delivery import DeliveryClock
 from xiaod.domain.timegrid import NS_PER_S
 from xiaod.domain.types import Channel, Segment, Window
-from xiaod.metrics import Metrics
+from xiaod.process.metrics import Metrics
 
 NOW = 1_700_000_000 * NS_PER_S
 SETTINGS = BufferSettings(length=1000, wait_ns=5 * NS_PER_S)

@@ -15,8 +15,8 @@ import yaml
 from tests.endpoint import RawEndpoint
 from xiaod.cli import main
 from xiaod.config import Config
-from xiaod.exitcode import ExitCode
 from xiaod.inquiry import InquiryError, ask, report, urls_of
+from xiaod.process.exit_status import ExitCode
 
 PHASE = {"threshold": 0.7, "highest": 0.1, "reason": "below_threshold", "text": "below threshold"}
 STATION = {

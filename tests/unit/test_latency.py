@@ -18,8 +18,8 @@ from xiaod.config import AgencyConfig, Config
 from xiaod.domain.document import pick_document
 from xiaod.domain.types import Channel, Pick, Segment
 from xiaod.engines.onnx import OnnxEngine
-from xiaod.metrics import Metrics
 from xiaod.pipeline import Pipeline
+from xiaod.process.metrics import Metrics
 from xiaod.sources import Emit
 
 WAIT_S, AGE_S = 0.3, 7.0

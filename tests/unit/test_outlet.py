@@ -12,9 +12,9 @@ import pytest
 from xiaod.backlog import Backlog, StoredBacklog
 from xiaod.bridge import End
 from xiaod.domain.types import Channel, Pick
-from xiaod.logs import configure_logs
-from xiaod.metrics import Metrics
 from xiaod.outlet import Outlet
+from xiaod.process.logs import configure_logs
+from xiaod.process.metrics import Metrics
 from xiaod.sinks import Refused, RetryLater, Sink
 from xiaod.store import PickStore, StoreDamagedError
 

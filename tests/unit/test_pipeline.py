@@ -20,8 +20,8 @@ from xiaod.engines import Engine
 from xiaod.engines.onnx import OnnxEngine
 from xiaod.engines.stateful import StatefulEngine
 from xiaod.ledger import Ledger
-from xiaod.metrics import Metrics
 from xiaod.pipeline import Pipeline
+from xiaod.process.metrics import Metrics
 from xiaod.reload import plan_reload
 from xiaod.service import Service
 from xiaod.sources import Emit

@@ -15,9 +15,9 @@ from xiaod.domain.timegrid import GRID_NS
 from xiaod.domain.types import Channel, Segment
 from xiaod.engines.onnx import OnnxEngine
 from xiaod.ledger import Ledger
-from xiaod.metrics import Metrics
 from xiaod.onsets import sample_of
 from xiaod.pipeline import Pipeline
+from xiaod.process.metrics import Metrics
 from xiaod.sources import Emit
 from xiaod.store import PickStore
 

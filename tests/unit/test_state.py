@@ -12,9 +12,9 @@ from tests.contract.test_sinks import pick
 from xiaod.config import Config, SeedLinkConfig, StateConfig
 from xiaod.domain.sharding import ALONE
 from xiaod.domain.timegrid import NS_PER_S
-from xiaod.exitcode import ExitCode, StartError
 from xiaod.lock import FolderLock
-from xiaod.metrics import Metrics
+from xiaod.process.exit_status import ExitCode, StartError
+from xiaod.process.metrics import Metrics
 from xiaod.state import State
 from xiaod.store import STORE, PickStore
 from xiaod.storedpicks import stored_picks

@@ -9,7 +9,7 @@ import pytest
 from tests.unit.test_store import INSTRUMENT, pick_of
 from xiaod.cli import main
 from xiaod.domain.timegrid import NS_PER_S
-from xiaod.exitcode import ExitCode
+from xiaod.process.exit_status import ExitCode
 from xiaod.store import PickStore
 from xiaod.storedpicks import stored_picks
 

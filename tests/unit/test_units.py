@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from xiaod.config import Config
-from xiaod.exitcode import ExitCode
+from xiaod.process.exit_status import ExitCode
 
 SYSTEMD = Path(__file__).parents[2] / "systemd"
 UNITS = ["xiaod.service", "xiaod@.service"]

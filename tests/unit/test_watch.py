@@ -8,9 +8,9 @@ from xiaod.board import Board
 from xiaod.config import Config, SeedLinkConfig
 from xiaod.domain.timegrid import NS_PER_S
 from xiaod.domain.types import Channel
-from xiaod.logs import configure_logs
-from xiaod.metrics import Metrics
-from xiaod.notify import Notifier, Watchdog
+from xiaod.process.logs import configure_logs
+from xiaod.process.metrics import Metrics
+from xiaod.process.systemd import Notifier, Watchdog
 from xiaod.watch import CHANGES, Watch
 
 

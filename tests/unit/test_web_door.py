@@ -12,8 +12,8 @@ from xiaod.board import Board
 from xiaod.buffer import BufferSettings
 from xiaod.config import AgencyConfig, HttpConfig
 from xiaod.domain.timegrid import NS_PER_S
-from xiaod.metrics import Metrics
 from xiaod.monitor import Monitor
+from xiaod.process.metrics import Metrics
 from xiaod.web import WebServer, door
 from xiaod.web.api import Identity, StatusApi
 

@@ -17,8 +17,8 @@ from xiaod.board import Board
 from xiaod.buffer import BufferSettings
 from xiaod.config import AgencyConfig, HttpConfig
 from xiaod.domain.types import Channel, Instrument, Pick, Window
-from xiaod.metrics import Metrics
 from xiaod.monitor import RECENT_PICKS, Monitor
+from xiaod.process.metrics import Metrics
 from xiaod.web import WebServer
 from xiaod.web.api import Identity, StatusApi
 from xiaod.web.stream import WAITING_BYTES, Listener

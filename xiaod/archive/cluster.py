@@ -15,8 +15,8 @@ from xiaod.archive.crew import AHEAD, CrewError, quiet
 from xiaod.archive.piece import Job, Outcome, pick_piece
 from xiaod.archive.plan import Piece
 from xiaod.engines.errors import ModelError
-from xiaod.logs import get_logger
-from xiaod.tables import MissingExtraError, missing
+from xiaod.process.logs import get_logger
+from xiaod.process.plugins import MissingExtraError, missing
 
 CONNECT_S = 30.0
 

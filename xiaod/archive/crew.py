@@ -19,7 +19,7 @@ from typing import Protocol
 
 from xiaod.archive.piece import Job, Outcome, pick_piece
 from xiaod.archive.plan import Piece
-from xiaod.logs import configure_logs
+from xiaod.process.logs import configure_logs
 
 MAX_LOSSES = 3
 """How often processes may be lost before the run is given up."""

@@ -30,9 +30,9 @@ from xiaod.domain.types import BadRecord, Pick, Segment, SourceItem
 from xiaod.engines import Engine
 from xiaod.engines.errors import ModelError
 from xiaod.equipment import open_engine
-from xiaod.metrics import Metrics
 from xiaod.offline import ListSink, run_offline
 from xiaod.picker import SECOND_LOOK_S
+from xiaod.process.metrics import Metrics
 from xiaod.sources import Emit
 from xiaod.sources.files import FileSource
 from xiaod.sources.miniseed import channel_of

@@ -28,9 +28,9 @@ from xiaod.domain.timegrid import NS_PER_S, ns_from_s
 from xiaod.domain.types import Instrument, Pick
 from xiaod.engines import Engine
 from xiaod.equipment import open_engine
-from xiaod.logs import get_logger
 from xiaod.offline import MAX_NAMED, StreamSink, output_stream, tell_unpicked, used
-from xiaod.standardoutput import leave_quietly
+from xiaod.process.logs import get_logger
+from xiaod.process.stdout import leave_quietly
 from xiaod.stations import read_stations
 
 DELIVERED = 256

@@ -18,7 +18,7 @@ def run(options: argparse.Namespace) -> int:
     import shtab
 
     from xiaod.cli import build_parser
-    from xiaod.exitcode import ExitCode
+    from xiaod.process.exit_status import ExitCode
 
     parser = build_parser()
     for action in _actions(parser):

@@ -56,8 +56,8 @@ def run(options: argparse.Namespace) -> int:
     from pydantic import ValidationError
 
     from xiaod.config import SeedLinkConfig
-    from xiaod.exitcode import ExitCode
     from xiaod.offers import ask
+    from xiaod.process.exit_status import ExitCode
     from xiaod.replay import ReplayError
     from xiaod.sources.discovery import DiscoveryError
     from xiaod.sources.patterns import matches

@@ -11,7 +11,7 @@ import os
 import sys
 from pathlib import Path
 
-from xiaod.exitcode import ExitCode
+from xiaod.process.exit_status import ExitCode
 
 DEFAULT_CONFIG = Path("config.yaml")
 FORMATS = ("jsonl", "quakeml", "scml", "anss", "csv", "gamma", "pyocto", "quakeflow")
@@ -90,7 +90,7 @@ def _at_least(least: int, text: str) -> int:
 
 def refuse(error: Exception) -> int:
     """Say what is wrong on standard error; gives the exit status for wrong configuration, model or arguments."""
-    from xiaod.logs import goes_to_journal, prioritised
+    from xiaod.process.logs import goes_to_journal, prioritised
 
     journal = goes_to_journal(sys.stderr, os.environ)
     print(prioritised(str(error), "error") if journal else error, file=sys.stderr)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xiaod.commands.options import add_config, add_format, moment, one_or_more, refuse
-from xiaod.exitcode import ExitCode
+from xiaod.process.exit_status import ExitCode
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,7 +65,7 @@ def run(options: argparse.Namespace) -> int:
     from xiaod.configfile import ConfigError
     from xiaod.engines.errors import ModelError
     from xiaod.offline import offline_config, pick_files
-    from xiaod.tables import MissingExtraError
+    from xiaod.process.plugins import MissingExtraError
 
     output = options.format, options.output, not options.no_progress
     try:
@@ -124,9 +124,9 @@ def _pick_and_plot(options: argparse.Namespace, archive: "ArchiveOptions | None"
 
 def _plot(options: argparse.Namespace, picks: "Sequence[Pick]") -> None:
     from xiaod.equipment import open_engine
-    from xiaod.logs import configure_logs
     from xiaod.offline import offline_config
     from xiaod.plot.album import plot_picks
+    from xiaod.process.logs import configure_logs
 
     config = offline_config(options.config, options.model)
     # What is wrong with the files has been said.

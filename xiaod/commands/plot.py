@@ -66,13 +66,13 @@ def run(options: argparse.Namespace) -> int:
     """Find the instrument, run the pipeline around the moment, draw."""
     from xiaod.configfile import ConfigError
     from xiaod.engines.errors import ModelError
-    from xiaod.exitcode import ExitCode
-    from xiaod.logs import configure_logs
     from xiaod.offline import offline_config
     from xiaod.plot.figure import require_matplotlib
+    from xiaod.process.exit_status import ExitCode
+    from xiaod.process.logs import configure_logs
+    from xiaod.process.plugins import MissingExtraError
     from xiaod.sources.discovery import DiscoveryError
     from xiaod.sources.framing import LinkError
-    from xiaod.tables import MissingExtraError
 
     try:
         at_ns = moment("TIME", options.time)

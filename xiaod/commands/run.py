@@ -16,8 +16,8 @@ def end_in_spite_of_threads(status: int) -> None:
     import sys
     import threading
 
-    from xiaod.exitcode import ExitCode
     from xiaod.outlet import THREAD_PREFIX
+    from xiaod.process.exit_status import ExitCode
 
     if status == ExitCode.CUT_SHORT or any(
         thread.name.startswith(THREAD_PREFIX) for thread in threading.enumerate()
@@ -47,11 +47,11 @@ def _run(options: argparse.Namespace) -> int:
     from xiaod.configfile import ConfigError
     from xiaod.engines.errors import ModelError
     from xiaod.equipment import open_engine
-    from xiaod.exitcode import ExitCode, StartError
-    from xiaod.logs import configure_logs, get_logger
     from xiaod.placement import load_placed
+    from xiaod.process.exit_status import ExitCode, StartError
+    from xiaod.process.logs import configure_logs, get_logger
+    from xiaod.process.loop_turns import TurnMeter, new_loop
     from xiaod.service import Service
-    from xiaod.turns import TurnMeter, new_loop
 
     try:
         config = load_placed(options.config, options.shard)

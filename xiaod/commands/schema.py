@@ -19,7 +19,7 @@ def arguments(_: argparse.ArgumentParser) -> None:
 def run(_: argparse.Namespace) -> int:
     """Print the schema."""
     from xiaod.config.schema import schema_text
-    from xiaod.exitcode import ExitCode
+    from xiaod.process.exit_status import ExitCode
 
     print(schema_text(), end="")
     return ExitCode.OK

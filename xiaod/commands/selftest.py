@@ -44,9 +44,9 @@ def run(options: argparse.Namespace) -> int:
     from xiaod.configfile import ConfigError
     from xiaod.engines.errors import ModelError
     from xiaod.equipment import open_engine
-    from xiaod.exitcode import ExitCode
-    from xiaod.logs import configure_logs
     from xiaod.placement import load_placed
+    from xiaod.process.exit_status import ExitCode
+    from xiaod.process.logs import configure_logs
     from xiaod.selftest.run import chosen_sinks, selftest
 
     try:

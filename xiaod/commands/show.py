@@ -27,8 +27,8 @@ def run(options: argparse.Namespace) -> int:
 
     from xiaod.config.masked import masked
     from xiaod.configfile import ConfigError, load_config, yaml_text
-    from xiaod.exitcode import ExitCode
     from xiaod.placement import chosen_shard, is_named, place
+    from xiaod.process.exit_status import ExitCode
 
     path = options.config or DEFAULT_CONFIG
     try:

@@ -11,7 +11,7 @@ import argparse
 import sys
 
 from xiaod.commands.options import DEFAULT_CONFIG, above_zero, add_config, add_shard, refuse
-from xiaod.exitcode import ExitCode
+from xiaod.process.exit_status import ExitCode
 
 HELP = "ask the running daemon how its stations are, and why nothing was picked"
 

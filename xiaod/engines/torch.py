@@ -20,7 +20,7 @@ from models.spec import ModelSpec, SpecError
 from xiaod.engines.errors import ModelError
 from xiaod.engines.loaded import WindowModel
 from xiaod.engines.modelfile import bounded_memory, read_model
-from xiaod.tables import missing
+from xiaod.process.plugins import missing
 
 SUFFIX = ".safetensors"
 

@@ -14,7 +14,7 @@ from xiaod.domain.timegrid import GRID_RATE_HZ, NS_PER_S, iso_from_ns
 from xiaod.domain.types import Pick
 from xiaod.onsets import PHASES
 from xiaod.plot.scene import Scene
-from xiaod.tables import MissingExtraError, missing
+from xiaod.process.plugins import MissingExtraError, missing
 
 COLOURS = {"P": "tab:blue", "S": "tab:red"}
 SIZE_INCHES = (10.0, 1.4)

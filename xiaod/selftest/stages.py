@@ -19,10 +19,10 @@ from xiaod.config import Config, SeedLinkConfig
 from xiaod.domain.timegrid import iso_from_ns
 from xiaod.domain.types import Pick
 from xiaod.engines import Engine
-from xiaod.metrics import Metrics
 from xiaod.offline import ListSink
 from xiaod.onsets import PHASES
 from xiaod.pipeline import Pipeline
+from xiaod.process.metrics import Metrics
 from xiaod.replay import ReplayConfig, ReplayServer
 from xiaod.selftest.outcome import Step
 from xiaod.soak.rounds import event_records

@@ -28,7 +28,7 @@ from collections.abc import Mapping, Sequence
 
 from xiaod.config import AppendedConfig
 from xiaod.domain.types import Pick
-from xiaod.folders import make_folder, sync_folder
+from xiaod.process.fsync import make_folder, sync_folder
 from xiaod.sinks.rotation import due_stamp, free_name, rotated_files, second_stamp
 from xiaod.sinks.tail import TAIL_BYTES, LineFormat, begins_with, mend, picks_in
 

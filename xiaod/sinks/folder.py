@@ -16,7 +16,7 @@ from xiaod.config import FolderConfig
 from xiaod.domain.codes import safe
 from xiaod.domain.timegrid import NS_PER_S
 from xiaod.domain.types import Pick
-from xiaod.folders import make_folder, sync_folder
+from xiaod.process.fsync import make_folder, sync_folder
 
 
 class FolderSink:

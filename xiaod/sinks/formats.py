@@ -11,12 +11,12 @@ from typing import get_args
 
 from xiaod.config import AgencyConfig, TableStyle
 from xiaod.domain.types import Pick
+from xiaod.process.plugins import load
 from xiaod.sinks.anss import AnssLines
 from xiaod.sinks.jsonl import JsonLines
 from xiaod.sinks.table import TableLines
 from xiaod.sinks.tail import LineFormat
 from xiaod.stations import Stations
-from xiaod.tables import load
 
 DOCUMENTS: dict[str, str] = {
     "quakeml": "xiaod.sinks.quakeml:quakeml_bytes",

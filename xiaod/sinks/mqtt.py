@@ -19,12 +19,12 @@ import socket
 from collections.abc import Sequence
 
 from xiaod.config import AgencyConfig, MqttConfig
-from xiaod.credential import credential
 from xiaod.domain.codes import safe
 from xiaod.domain.document import pick_json
 from xiaod.domain.sharding import ALONE
 from xiaod.domain.types import Pick
-from xiaod.logs import get_logger
+from xiaod.process.logs import get_logger
+from xiaod.process.secret_file import credential
 from xiaod.sinks import Refused, SinkError
 from xiaod.sinks.brokerclient import Message
 from xiaod.sinks.brokerlink import BrokerLink

@@ -25,7 +25,7 @@ from nats.js.errors import APIError, NoStreamResponseError, NotFoundError, Servi
 from nats.protocol.parser import Parser
 
 from xiaod.config import NatsConfig
-from xiaod.credential import credential
+from xiaod.process.secret_file import credential
 from xiaod.sinks.tls import tls_context
 
 CLOSE_LIMIT_S = 2.0

@@ -31,9 +31,9 @@ from yarl import URL
 
 from xiaod import __version__
 from xiaod.config import AgencyConfig, WebhookConfig
-from xiaod.credential import credential
 from xiaod.domain.document import pick_json
 from xiaod.domain.types import Pick
+from xiaod.process.secret_file import credential
 from xiaod.sinks import Refused, RetryLater, SinkError
 from xiaod.sinks.tls import tls_context
 

@@ -27,7 +27,7 @@ from pymseed import MS3Record, PymseedError
 
 from xiaod.buffer import pieces_of
 from xiaod.domain.types import BadRecord, Segment
-from xiaod.filetree import files_below
+from xiaod.process.file_tree import files_below
 from xiaod.sources import Emit
 from xiaod.sources.miniseed import channel_of, decode, duration_s
 
@@ -134,7 +134,7 @@ class FileSource:
 
 
 def files_of(inputs: Sequence[Path]) -> Iterator[Path]:
-    """Files, and those in folders and below in order of their names, see :mod:`xiaod.filetree`.
+    """Files, and those in folders and below in order of their names, see :mod:`xiaod.process.file_tree`.
 
     Raises:
         FileNotFoundError: when an input does not exist.

@@ -20,8 +20,8 @@ from xiaod.config import AgencyConfig, HttpConfig
 from xiaod.domain.document import pick_document
 from xiaod.domain.timegrid import iso_from_ns, ns_from_iso
 from xiaod.domain.types import Instrument, Pick
-from xiaod.metrics import Metrics
 from xiaod.monitor import Monitor
+from xiaod.process.metrics import Metrics
 from xiaod.store import PickStore, StoreError
 from xiaod.storedpicks import stored_picks
 from xiaod.web.guard import refusal

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 from xiaod import __version__
 from xiaod.config import Config
-from xiaod.exitcode import ExitCode, StartError
-from xiaod.logs import get_logger
-from xiaod.metrics import Metrics
 from xiaod.pipeline import Pipeline
+from xiaod.process.exit_status import ExitCode, StartError
+from xiaod.process.logs import get_logger
+from xiaod.process.metrics import Metrics
 from xiaod.store import PickStore
 from xiaod.web.app import Readiness, WebServer, readiness
 

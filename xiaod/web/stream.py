@@ -20,9 +20,9 @@ from xiaod.config import AgencyConfig
 from xiaod.domain.document import pick_document
 from xiaod.domain.timegrid import iso_from_ns
 from xiaod.domain.types import Instrument, Pick
-from xiaod.logs import get_logger
-from xiaod.metrics import Metrics
 from xiaod.monitor import Monitor
+from xiaod.process.logs import get_logger
+from xiaod.process.metrics import Metrics
 from xiaod.web.documents import station_document, trace_document
 
 if TYPE_CHECKING:

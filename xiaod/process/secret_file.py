@@ -7,7 +7,7 @@
 'hush'
 >>> credential("password", SecretStr("${XIAOD_NONE}"), None)
 Traceback (most recent call last):
-xiaod.credential.CredentialError: password: the environment variable XIAOD_NONE is not set
+xiaod.process.secret_file.CredentialError: password: the environment variable XIAOD_NONE is not set
 """
 
 import os

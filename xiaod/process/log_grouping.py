@@ -4,9 +4,9 @@ A server that comes back leaves a gap in every channel of hundreds of stations w
 end. So a line waits until nothing of its kind has come for :data:`QUIET_S`, at most :data:`LONGEST_S`. What came meanwhile is said fact by
 fact where it is little, and else in one line: the first of the facts, with ``together`` (how many they are), ``stations``, and ``some`` of
 the names. A kind has :data:`BURST` turns, then one each :data:`REFILL_S`: what comes meanwhile is told with the next. Of one subject only
-so many facts are told within a time (:class:`~xiaod.quota.Quota`).
+so many facts are told within a time (:class:`~xiaod.process.log_limit.Quota`).
 
->>> from xiaod.logs import configure_logs, get_logger
+>>> from xiaod.process.logs import configure_logs, get_logger
 >>> configure_logs("info", "json")
 >>> grouped = GroupedLog(get_logger("example"), most=30, period_s=3600.0)
 >>> grouped.tell("debug", "not.shown", "BW.RJOB..EH", stream="BW.RJOB..EHZ")
@@ -18,8 +18,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from xiaod.logs import Logger
-from xiaod.quota import Quota
+from xiaod.process.log_limit import Quota
+from xiaod.process.logs import Logger
 
 QUIET_S = 2.0
 LONGEST_S = 10.0

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from xiaod.grouping import BURST, FEW, LONGEST_S, QUIET_S, REFILL_S, GroupedLog
-from xiaod.logs import configure_logs, get_logger
+from xiaod.process.log_grouping import BURST, FEW, LONGEST_S, QUIET_S, REFILL_S, GroupedLog
+from xiaod.process.logs import configure_logs, get_logger
 
 
 class Said:

@@ -16,8 +16,8 @@ import threading
 import time
 from collections.abc import Callable
 
-from xiaod.exitcode import ExitCode
-from xiaod.logs import get_logger
+from xiaod.process.exit_status import ExitCode
+from xiaod.process.logs import get_logger
 
 SAY_S = 0.5
 """For so long the end waits for the log, which may hang as everything else does."""

@@ -19,7 +19,7 @@ from typing import Any, Literal, TextIO, cast
 
 import structlog
 
-from xiaod.quota import Quota
+from xiaod.process.log_limit import Quota
 
 Logger = structlog.typing.FilteringBoundLogger
 

@@ -6,16 +6,16 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytest
 
-from xiaod import turns
 from xiaod.assembler import Assembler
 from xiaod.board import Board
 from xiaod.bridge import End, Inbox
 from xiaod.buffer import BufferSettings
 from xiaod.domain.timegrid import NS_PER_S
 from xiaod.domain.types import Channel, Departed, Segment, Window
-from xiaod.metrics import Metrics
+from xiaod.process import loop_turns
+from xiaod.process.loop_turns import TurnMeter, new_loop
+from xiaod.process.metrics import Metrics
 from xiaod.stages import assemble
-from xiaod.turns import TurnMeter, new_loop
 
 RECORDS = 3000
 
@@ -39,7 +39,7 @@ def long_records_of_many() -> Iterator[Segment]:
 def test_a_stage_whose_input_is_always_ready_gives_way(
     monkeypatch: pytest.MonkeyPatch, records: Callable[[], Iterator[Segment]], pieces: int
 ) -> None:
-    monkeypatch.setattr(turns, "TURN_S", 0.0)
+    monkeypatch.setattr(loop_turns, "TURN_S", 0.0)
     count = 0
 
     async def count_turns() -> None:

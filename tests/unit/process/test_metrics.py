@@ -4,7 +4,7 @@ import threading
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from xiaod.metrics import Metrics
+from xiaod.process.metrics import Metrics
 
 
 def test_threads_of_one_name_are_one_series() -> None:

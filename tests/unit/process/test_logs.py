@@ -9,7 +9,7 @@ from typing import Literal
 
 import pytest
 
-from xiaod.logs import LIBRARY_LINES, configure_logs, get_logger
+from xiaod.process.logs import LIBRARY_LINES, configure_logs, get_logger
 
 
 def test_what_a_library_says_is_a_line_of_the_log(capsys: pytest.CaptureFixture[str]) -> None:
