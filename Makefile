@@ -58,7 +58,7 @@ $(VENV)/.installed-test: pyproject.toml $(CONSTRAINTS)
 	touch $@ $(VENV)/.installed
 
 generated: install-test
-	$(BIN)/xiaod schema > xiaod/config.schema.json
+	$(BIN)/xiaod schema > xiaod/config/config.schema.json
 
 measurements: install-test
 	$(BIN)/python -m distill.measurements --report runs/report

@@ -11,8 +11,8 @@ from typing import Annotated, Literal, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from models.geometry import NetConfig
-from xiaod import configfile
-from xiaod.configfile import load_as
+from xiaod.config import loader
+from xiaod.config.loader import load_as
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Range = Annotated[tuple[float, float], Field(strict=False)]
@@ -322,5 +322,5 @@ def read_config(path: Path, kind: type[AnyModel]) -> AnyModel:
     """
     try:
         return load_as(path, kind)
-    except configfile.ConfigError as error:
+    except loader.ConfigError as error:
         raise ConfigError(str(error)) from error

@@ -17,8 +17,8 @@ from distill.datasets.miniseed import MiniSeedDataset
 from distill.progress import SILENT, Progress
 from distill.scores import RATE_HZ
 from models.weights import shipped, weights_path
-from xiaod import configfile
-from xiaod.configfile import parse_as
+from xiaod.config import loader
+from xiaod.config.loader import parse_as
 
 RECIPE = Path(__file__).parent / "micro.yaml"
 LEAST_STATIONS = 2
@@ -114,7 +114,7 @@ def draft(
     )
     try:
         config = parse_as(text, f"{called}.yaml", TrainConfig)
-    except configfile.ConfigError as error:
+    except loader.ConfigError as error:
         raise ConfigError(str(error)) from error
     return Draft(config, text, said)
 

@@ -30,11 +30,11 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from xiaod.config.per_shard import FOLDER, shard_folders, state_folder
 from xiaod.domain.sharding import Shard
 from xiaod.domain.timegrid import EARLIEST_NS
 from xiaod.estate import ADOPTED, Station, read_estate, station_of, write_estate
 from xiaod.lock import PATIENCE_S, RETRY_S, Holder, holder
-from xiaod.placement import FOLDER, shard_folders, state_folder
 from xiaod.store import BUSY_S, STORE
 
 Progress = tuple[int, int]

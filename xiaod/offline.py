@@ -20,7 +20,8 @@ from typing import IO, TYPE_CHECKING, NoReturn
 from xiaod.account import DataAccount, Supply
 from xiaod.assembler import NONE_BEFORE
 from xiaod.config import AgencyConfig, Config, EngineConfig, SeedLinkConfig
-from xiaod.configfile import load_config
+from xiaod.config.inventory import Stations, read_stations
+from xiaod.config.loader import load_config
 from xiaod.domain.types import Instrument, Pick
 from xiaod.engines import Engine
 from xiaod.equipment import open_engine
@@ -32,7 +33,6 @@ from xiaod.sinks import Sink
 from xiaod.sinks.formats import line_format, render
 from xiaod.sources import Source
 from xiaod.sources.files import FileSource, holds_records, why_nothing
-from xiaod.stations import Stations, read_stations
 
 if TYPE_CHECKING:
     from tqdm import tqdm

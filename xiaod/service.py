@@ -20,22 +20,22 @@ from typing import TYPE_CHECKING
 
 from xiaod import __version__
 from xiaod.config import Config
-from xiaod.configfile import ConfigError
+from xiaod.config.diff import Reload, plan_reload
+from xiaod.config.exposed_secrets import exposed_files
+from xiaod.config.loader import ConfigError
+from xiaod.config.per_shard import load_placed_anew
 from xiaod.domain.sharding import Shard
 from xiaod.domain.timeliness import TimeLimits
 from xiaod.engines import Engine
 from xiaod.equipment import open_sink, open_sinks
-from xiaod.exposed import exposed_files
 from xiaod.intake import Intake
 from xiaod.pipeline import Pipeline
-from xiaod.placement import load_placed_anew
 from xiaod.process.exit_status import ExitCode, StartError
 from xiaod.process.grace import Grace
 from xiaod.process.logs import configure_logs, get_logger
 from xiaod.process.loop_turns import TurnMeter
 from xiaod.process.metrics import Metrics
 from xiaod.process.systemd import Notifier, Watchdog
-from xiaod.reload import Reload, plan_reload
 from xiaod.sinks import Sink, SinkError
 from xiaod.sources.patterns import may_match
 from xiaod.state import State
@@ -69,7 +69,7 @@ class Service:
         """Set up; nothing is opened before :meth:`run`.
 
         Args:
-            config: as this shard uses it, see :mod:`xiaod.placement`.
+            config: as this shard uses it, see :mod:`xiaod.config.per_shard`.
             engine: loaded.
             config_path: the file, to be read again at SIGHUP.
             shard_option: value of ``--shard``, for then.

@@ -22,13 +22,13 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from xiaod.config import Config, SeedLinkConfig
+from xiaod.config.per_shard import base_folder
 from xiaod.domain.sharding import Shard
 from xiaod.domain.timegrid import ns_from_s
 from xiaod.domain.types import Positions
 from xiaod.inheritance import OtherCountError, inherit, refuse_other_counts
 from xiaod.ledger import Ledger
 from xiaod.lock import FolderLock, LockedError
-from xiaod.placement import base_folder
 from xiaod.process.exit_status import ExitCode, StartError
 from xiaod.process.logs import get_logger
 from xiaod.process.metrics import Metrics

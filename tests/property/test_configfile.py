@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xiaod.configfile import ConfigError, load_config, parse_config
+from xiaod.config.loader import ConfigError, load_config, parse_config
 
 REFERENCE = (Path(__file__).parents[2] / "config.yaml").read_bytes()
 PAIR = re.compile(rb"^( *(?:- )?[a-z_]+: )([^#\n]+?)( *(?:#.*)?)$", re.MULTILINE)

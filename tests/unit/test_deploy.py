@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from xiaod.configfile import load_config
+from xiaod.config.loader import load_config
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from models.weights import stateful_path, weights_path
-from xiaod.configfile import parse_config
+from xiaod.config.loader import parse_config
 from xiaod.engines.errors import ModelError
 from xiaod.equipment import open_engine, open_sinks
 from xiaod.offline import offline_config

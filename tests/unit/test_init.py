@@ -9,7 +9,7 @@ import pytest
 from tests.end_to_end.harness import Server
 from xiaod.cli import main
 from xiaod.config import Config
-from xiaod.configfile import load_config, parse_config
+from xiaod.config.loader import load_config, parse_config
 from xiaod.domain.types import Channel
 from xiaod.replay import ReplayConfig
 from xiaod.sources.patterns import matcher

@@ -19,7 +19,7 @@ def loaded_after(code: str) -> set[str]:
 def test_the_daemon_loads_neither_torch_nor_seisbench() -> None:
     code = """
 from pathlib import Path
-from xiaod.configfile import load_config
+from xiaod.config.loader import load_config
 from xiaod.equipment import open_engine, open_sinks
 from xiaod.service import Service
 from xiaod.sources.seedlink import SeedLinkSource

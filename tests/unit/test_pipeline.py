@@ -14,6 +14,7 @@ import pytest
 
 from models.weights import stateful_path, weights_path
 from xiaod.config import Config
+from xiaod.config.diff import plan_reload
 from xiaod.domain.timegrid import NS_PER_S
 from xiaod.domain.types import Channel, Instrument, LinkChange, Probabilities, Segment, Window
 from xiaod.engines import Engine
@@ -22,7 +23,6 @@ from xiaod.engines.stateful import StatefulEngine
 from xiaod.ledger import Ledger
 from xiaod.pipeline import Pipeline
 from xiaod.process.metrics import Metrics
-from xiaod.reload import plan_reload
 from xiaod.service import Service
 from xiaod.sources import Emit
 from xiaod.store import PickStore

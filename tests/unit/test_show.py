@@ -12,8 +12,8 @@ from pydantic import SecretStr
 
 from xiaod.cli import main
 from xiaod.config import Config, Model, SinkConfig
-from xiaod.config.masked import MASK, mask
-from xiaod.configfile import load_config, parse_config, yaml_text
+from xiaod.config.loader import load_config, parse_config, yaml_text
+from xiaod.config.redact import MASK, mask
 from xiaod.sinks import SINKS
 
 HUSH = b64encode(b"hunter2" * 4).decode()

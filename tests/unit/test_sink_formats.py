@@ -17,13 +17,13 @@ from tests.contract.test_sinks import AGENCY, NOW_NS, pick
 from tests.unit.test_sink_scml import children
 from xiaod.commands import options
 from xiaod.config import AnssConfig, ScmlConfig, TableConfig, TableStyle
+from xiaod.config.inventory import Coordinates, Epoch, Stations
 from xiaod.domain.document import pick_document, pick_from_document
 from xiaod.domain.types import Channel, Pick
 from xiaod.sinks import SinkError
 from xiaod.sinks.anss import AnssLines, AnssSink, anss_document
 from xiaod.sinks.formats import FORMATS, line_format, render
 from xiaod.sinks.table import COLUMNS, TableSink
-from xiaod.stations import Coordinates, Epoch, Stations
 
 STATIONS = Stations([(("BW", "RJOB", None), Epoch(Coordinates(47.7372, 12.7957, 860.0)))])
 STRANGE = [

@@ -16,7 +16,7 @@ from tests.contract.test_sinks import AGENCY, NOW_NS, pick
 from tests.end_to_end.harness import wait_until
 from tests.mosquitto import LIMIT_S, Mosquitto, program
 from xiaod.config import Config, MqttConfig
-from xiaod.configfile import ConfigError, parse_config
+from xiaod.config.loader import ConfigError, parse_config
 from xiaod.domain.types import Channel, Pick
 from xiaod.selftest.trials import try_sinks
 from xiaod.sinks import Refused, SinkError

@@ -18,7 +18,7 @@ from tests.contract.test_sinks import AGENCY, NOW_NS, pick
 from tests.end_to_end.harness import wait_until
 from tests.natsserver import NatsServer
 from xiaod.config import NatsConfig
-from xiaod.configfile import ConfigError, parse_config
+from xiaod.config.loader import ConfigError, parse_config
 from xiaod.domain.document import pick_from_document
 from xiaod.domain.types import Channel, Pick
 from xiaod.sinks import Refused, SinkError

@@ -22,7 +22,7 @@ import pytest
 from tests.contract.test_sinks import AGENCY, NOW_NS, pick
 from tests.endpoint import Answer, Endpoint, RawEndpoint, Request
 from xiaod.config import WebhookConfig
-from xiaod.configfile import ConfigError, parse_config
+from xiaod.config.loader import ConfigError, parse_config
 from xiaod.domain.document import pick_from_document
 from xiaod.sinks import Refused, RetryLater, SinkError
 from xiaod.sinks.webhook import WebhookSink

@@ -24,6 +24,7 @@ from xiaod.archive.piece import Job, Outcome
 from xiaod.archive.plan import DAY_NS, Piece, Stretch, plan
 from xiaod.archive.work import Told, Work
 from xiaod.config import Config
+from xiaod.config.inventory import read_stations
 from xiaod.domain.timegrid import NS_PER_S, ns_from_s
 from xiaod.domain.types import Instrument, Pick
 from xiaod.engines import Engine
@@ -31,7 +32,6 @@ from xiaod.equipment import open_engine
 from xiaod.offline import MAX_NAMED, StreamSink, output_stream, tell_unpicked, used
 from xiaod.process.logs import get_logger
 from xiaod.process.stdout import leave_quietly
-from xiaod.stations import read_stations
 
 DELIVERED = 256
 """Picks that are handed to the output at once."""

@@ -23,11 +23,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Validate a configuration, the model it names, and what its sinks need."""
-    from xiaod.configfile import ConfigError
+    from xiaod.config.exposed_secrets import exposed_files
+    from xiaod.config.loader import ConfigError
+    from xiaod.config.per_shard import load_named
     from xiaod.engines.errors import ModelError
     from xiaod.equipment import open_engine, open_sinks
-    from xiaod.exposed import exposed_files
-    from xiaod.placement import load_named
     from xiaod.sinks import SinkError
 
     try:

@@ -27,10 +27,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print what the store holds, or the stores of all shards when none is named."""
-    from xiaod.configfile import ConfigError, load_config
+    from xiaod.config.inventory import read_stations
+    from xiaod.config.loader import ConfigError, load_config
+    from xiaod.config.per_shard import state_folders
     from xiaod.offline import StreamSink
-    from xiaod.placement import state_folders
-    from xiaod.stations import read_stations
     from xiaod.store import STORE
     from xiaod.storedpicks import stored_picks
 

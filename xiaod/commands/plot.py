@@ -64,7 +64,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Find the instrument, run the pipeline around the moment, draw."""
-    from xiaod.configfile import ConfigError
+    from xiaod.config.loader import ConfigError
     from xiaod.engines.errors import ModelError
     from xiaod.offline import offline_config
     from xiaod.plot.figure import require_matplotlib

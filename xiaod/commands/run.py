@@ -44,10 +44,10 @@ def run(options: argparse.Namespace) -> int:
 def _run(options: argparse.Namespace) -> int:
     import asyncio
 
-    from xiaod.configfile import ConfigError
+    from xiaod.config.loader import ConfigError
+    from xiaod.config.per_shard import load_placed
     from xiaod.engines.errors import ModelError
     from xiaod.equipment import open_engine
-    from xiaod.placement import load_placed
     from xiaod.process.exit_status import ExitCode, StartError
     from xiaod.process.logs import configure_logs, get_logger
     from xiaod.process.loop_turns import TurnMeter, new_loop

@@ -41,10 +41,10 @@ def run(options: argparse.Namespace) -> int:
     """Test; 0 when P and S arrived at every sink."""
     import json
 
-    from xiaod.configfile import ConfigError
+    from xiaod.config.loader import ConfigError
+    from xiaod.config.per_shard import load_placed
     from xiaod.engines.errors import ModelError
     from xiaod.equipment import open_engine
-    from xiaod.placement import load_placed
     from xiaod.process.exit_status import ExitCode
     from xiaod.process.logs import configure_logs
     from xiaod.selftest.run import chosen_sinks, selftest

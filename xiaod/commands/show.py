@@ -25,9 +25,9 @@ def run(options: argparse.Namespace) -> int:
     """Print the whole configuration."""
     import json
 
-    from xiaod.config.masked import masked
-    from xiaod.configfile import ConfigError, load_config, yaml_text
-    from xiaod.placement import chosen_shard, is_named, place
+    from xiaod.config.loader import ConfigError, load_config, yaml_text
+    from xiaod.config.per_shard import chosen_shard, is_named, place
+    from xiaod.config.redact import masked
     from xiaod.process.exit_status import ExitCode
 
     path = options.config or DEFAULT_CONFIG

@@ -38,11 +38,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """List what the servers have."""
+    from xiaod.config.loader import ConfigError, load_config
+    from xiaod.config.per_shard import chosen_shard, is_named
     from xiaod.config.shard import MAX_SHARDS
-    from xiaod.configfile import ConfigError, load_config
     from xiaod.domain.sharding import ALONE
     from xiaod.offers import print_offers
-    from xiaod.placement import chosen_shard, is_named
 
     path = options.config or DEFAULT_CONFIG
     try:

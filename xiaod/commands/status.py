@@ -35,9 +35,9 @@ def run(options: argparse.Namespace) -> int:
     """Print what the daemon says of its stations; with several shards and none named, what each of them says."""
     import json
 
-    from xiaod.configfile import ConfigError
+    from xiaod.config.loader import ConfigError
+    from xiaod.config.per_shard import load_named
     from xiaod.inquiry import InquiryError, ask, report, urls_of
-    from xiaod.placement import load_named
 
     status = ExitCode.OK
     try:

@@ -1,7 +1,7 @@
 """The configuration: every key with its type, default, unit and limits.
 
 The models are strict: a wrong type, a value out of range or an unknown key is an error. ``config.yaml`` at the top of the
-project shows every key with its default. Reading a file with line numbers in the errors is :mod:`xiaod.configfile`.
+project shows every key with its default. Reading a file with line numbers in the errors is :mod:`xiaod.config.loader`.
 
 >>> config = Config.model_validate({"sources": [{"server": "rs.local:18000"}]})
 >>> config.sources[0].streams

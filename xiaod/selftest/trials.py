@@ -15,7 +15,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from xiaod.config import Config, MqttConfig, SinkConfig
-from xiaod.config.masked import masked
+from xiaod.config.redact import masked
 from xiaod.domain.timegrid import NS_PER_S
 from xiaod.domain.types import Pick
 from xiaod.equipment import open_sink

@@ -18,13 +18,13 @@ import math
 from typing import Any
 
 from xiaod.config import AgencyConfig, AnssConfig
+from xiaod.config.inventory import Stations, StationsError, read_stations
 from xiaod.domain.document import amplitude_number
 from xiaod.domain.timegrid import iso_from_ns
 from xiaod.domain.types import Pick
 from xiaod.sinks import SinkError
 from xiaod.sinks.appended import AppendingSink
 from xiaod.sinks.jsonl import json_identity
-from xiaod.stations import Stations, StationsError, read_stations
 
 MAX_SNR = 1e9
 AMPLITUDE_METHOD = "peak after the onset, mean of the noise removed"

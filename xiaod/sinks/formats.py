@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from typing import get_args
 
 from xiaod.config import AgencyConfig, TableStyle
+from xiaod.config.inventory import Stations
 from xiaod.domain.types import Pick
 from xiaod.process.plugins import load
 from xiaod.sinks.anss import AnssLines
 from xiaod.sinks.jsonl import JsonLines
 from xiaod.sinks.table import TableLines
 from xiaod.sinks.tail import LineFormat
-from xiaod.stations import Stations
 
 DOCUMENTS: dict[str, str] = {
     "quakeml": "xiaod.sinks.quakeml:quakeml_bytes",

@@ -8,7 +8,7 @@ True
 from collections.abc import Mapping, Sequence
 
 from xiaod.config import Config
-from xiaod.configfile import parse_config
+from xiaod.config.loader import parse_config
 from xiaod.starter.text import commented
 
 HEAD = """\

@@ -20,8 +20,8 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, SecretStr
 
 from xiaod.config import Config
-from xiaod.config.masked import is_secret, is_variable, names_a_place
 from xiaod.config.origin import Place
+from xiaod.config.redact import is_secret, is_variable, names_a_place
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,9 @@ from pathlib import Path
 import obspy
 import pytest
 
+from xiaod.config.inventory import Coordinates, StationsError, read_stations
 from xiaod.domain.timegrid import ns_from_iso
 from xiaod.domain.types import Channel
-from xiaod.stations import Coordinates, StationsError, read_stations
 
 NOW_NS = ns_from_iso("2026-01-31T12:00:00Z")
 HEADER = "network,station,latitude,longitude,elevation\n"

@@ -8,13 +8,13 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from tests.unit.test_configfile import models_of
+from tests.unit.config.test_loader import models_of
 from xiaod.cli import main
 from xiaod.config import Config
 from xiaod.config.schema import schema_text
 
-ROOT = Path(__file__).parents[2]
-SCHEMA = ROOT / "xiaod" / "config.schema.json"
+ROOT = Path(__file__).parents[3]
+SCHEMA = ROOT / "xiaod" / "config" / "config.schema.json"
 
 
 def test_the_schema_is_current() -> None:
@@ -37,7 +37,7 @@ def validator() -> Draft202012Validator:
 
 def test_the_reference_is_valid_by_the_schema_that_it_names() -> None:
     text = (ROOT / "config.yaml").read_text(encoding="utf-8")
-    assert text.startswith("# yaml-language-server: $schema=xiaod/config.schema.json\n")
+    assert text.startswith("# yaml-language-server: $schema=xiaod/config/config.schema.json\n")
     document = yaml.safe_load(text)
     assert list(validator().iter_errors(document)) == []
 

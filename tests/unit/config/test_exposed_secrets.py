@@ -8,9 +8,9 @@ import pytest
 
 from tests.end_to_end.harness import Daemon
 from xiaod.cli import main
-from xiaod.configfile import load_config
+from xiaod.config.exposed_secrets import exposed_files
+from xiaod.config.loader import load_config
 from xiaod.domain.sharding import ALONE
-from xiaod.exposed import exposed_files
 from xiaod.lock import FolderLock
 from xiaod.store import STORE, PickStore
 

@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from xiaod.config import Config, Model, ShardConfig
+from xiaod.config.loader import ConfigError, load_config
 from xiaod.config.shard import MAX_SHARDS
-from xiaod.configfile import ConfigError, load_config
 from xiaod.domain.sharding import ALONE, Shard
 
 OPTION = "--shard"

@@ -9,7 +9,7 @@ directory, not to the file.
 
 >>> parse_config("sources:\n- server: localhost\npicker:\n  treshold_p: 3\n", "config.yaml")
 Traceback (most recent call last):
-xiaod.configfile.ConfigError: config.yaml:4: picker.treshold_p: unknown key; did you mean 'threshold_p'? allowed here: ...
+xiaod.config.loader.ConfigError: config.yaml:4: picker.treshold_p: unknown key; did you mean 'threshold_p'? allowed here: ...
 """
 
 import difflib

@@ -15,10 +15,10 @@ from tests.unit.test_sink_jsonl import files_end_at
 from tests.unit.test_store import pick_of
 from xiaod.cli import main
 from xiaod.config import Config, Origin, SinkConfig
-from xiaod.configfile import ConfigError
+from xiaod.config.loader import ConfigError
+from xiaod.config.per_shard import TEMPLATES, WRITTEN, chosen_shard, load_placed, load_placed_anew
 from xiaod.domain.sharding import Shard
 from xiaod.lock import LOCK, FolderLock, Holder, LockedError, holder
-from xiaod.placement import TEMPLATES, WRITTEN, chosen_shard, load_placed, load_placed_anew
 from xiaod.store import STORE, PickStore
 
 SOURCES = "sources: [{server: localhost}]\n"

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from xiaod.config import Config, SinkConfig
-from xiaod.configfile import MAX_BYTES, MAX_PROBLEMS, ConfigError, load_config, parse_config
+from xiaod.config.loader import MAX_BYTES, MAX_PROBLEMS, ConfigError, load_config, parse_config
 
-REFERENCE = Path(__file__).parents[2] / "config.yaml"
+REFERENCE = Path(__file__).parents[3] / "config.yaml"
 TEXT = REFERENCE.read_text(encoding="utf-8")
 BOMB = b"a: &a [b,b]\n" + b"".join(
     b"%c: &%c [*%c,*%c,*%c,*%c]\n" % (n + 1, n + 1, n, n, n, n) for n in range(97, 120)

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from xiaod.config import Config
-from xiaod.reload import Difference, Reload, plan_reload
+from xiaod.config.diff import Difference, Reload, plan_reload
 
 OLD: dict[str, Any] = {
     "sources": [{"name": "a", "server": "a"}, {"name": "b", "server": "b"}],
