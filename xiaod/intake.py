@@ -18,17 +18,17 @@ from contextlib import AsyncExitStack
 from functools import partial
 from typing import TYPE_CHECKING
 
+from xiaod.acquisition import SOURCES
 from xiaod.config import SeedLinkConfig
 from xiaod.domain.sharding import Shard
 from xiaod.domain.timeliness import TimeLimits
 from xiaod.process.exit_status import ExitCode, StartError
 from xiaod.process.logs import get_logger
 from xiaod.process.plugins import load
-from xiaod.sources import SOURCES
 from xiaod.state import State
 
 if TYPE_CHECKING:
-    from xiaod.sources.seedlink import SeedLinkSource
+    from xiaod.acquisition.seedlink.source import SeedLinkSource
 
 
 class Intake:

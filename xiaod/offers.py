@@ -14,12 +14,12 @@ from collections import Counter
 from collections.abc import Collection
 from typing import TextIO
 
+from xiaod.acquisition.patterns import matcher, plan
+from xiaod.acquisition.seedlink.info import DiscoveryError, discover
+from xiaod.acquisition.seedlink.listing import ServerInfo
 from xiaod.config import Config, SeedLinkConfig
 from xiaod.domain.sharding import ALONE, Shard, shard_of
 from xiaod.replay.config import ReplayError
-from xiaod.sources.discovery import DiscoveryError, discover
-from xiaod.sources.listing import ServerInfo
-from xiaod.sources.patterns import matcher, plan
 
 
 def print_offers(

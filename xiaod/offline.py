@@ -18,6 +18,8 @@ from types import MappingProxyType
 from typing import IO, TYPE_CHECKING, NoReturn
 
 from xiaod.account import DataAccount, Supply
+from xiaod.acquisition import Source
+from xiaod.acquisition.miniseed_files import FileSource, holds_records, why_nothing
 from xiaod.assembler import NONE_BEFORE
 from xiaod.config import AgencyConfig, Config, EngineConfig, SeedLinkConfig
 from xiaod.config.inventory import Stations, read_stations
@@ -31,8 +33,6 @@ from xiaod.process.metrics import Metrics
 from xiaod.process.stdout import leave_quietly
 from xiaod.sinks import Sink
 from xiaod.sinks.formats import line_format, render
-from xiaod.sources import Source
-from xiaod.sources.files import FileSource, holds_records, why_nothing
 
 if TYPE_CHECKING:
     from tqdm import tqdm

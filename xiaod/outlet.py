@@ -20,8 +20,8 @@ from concurrent.futures import ThreadPoolExecutor
 from random import Random
 from typing import Any
 
+from xiaod.acquisition.record_queue import End
 from xiaod.backlog import Backlog, MemoryBacklog
-from xiaod.bridge import End
 from xiaod.domain.types import Clock, Pick
 from xiaod.process.logs import get_logger
 from xiaod.process.metrics import Metrics

@@ -17,10 +17,11 @@ from typing import Any
 
 from models.calibration import Calibration
 from xiaod.account import DataAccount
+from xiaod.acquisition import Source
+from xiaod.acquisition.record_queue import Inbox, SourceBridge
 from xiaod.assembler import NONE_BEFORE, Assembler
 from xiaod.backlog import StoredBacklog
 from xiaod.board import Board, BoardCollector
-from xiaod.bridge import Inbox, SourceBridge
 from xiaod.buffer import BufferSettings
 from xiaod.config import Config
 from xiaod.domain.timegrid import ns_from_s, samples_from_s
@@ -33,7 +34,6 @@ from xiaod.outlet import Outlet
 from xiaod.picker import SHIFTS, PickerSettings
 from xiaod.process.metrics import Metrics, PacketCollector
 from xiaod.sinks import Sink
-from xiaod.sources import Source
 from xiaod.stages import PickStage, assemble, depths, infer
 from xiaod.store import PickStore
 

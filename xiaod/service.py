@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xiaod import __version__
+from xiaod.acquisition.patterns import may_match
 from xiaod.config import Config
 from xiaod.config.diff import Reload, plan_reload
 from xiaod.config.exposed_secrets import exposed_files
@@ -37,14 +38,13 @@ from xiaod.process.loop_turns import TurnMeter
 from xiaod.process.metrics import Metrics
 from xiaod.process.systemd import Notifier, Watchdog
 from xiaod.sinks import Sink, SinkError
-from xiaod.sources.patterns import may_match
 from xiaod.state import State
 from xiaod.store import StoreError
 from xiaod.watch import Watch
 from xiaod.web.front import Front
 
 if TYPE_CHECKING:
-    from xiaod.sources.seedlink import SeedLinkSource
+    from xiaod.acquisition.seedlink.source import SeedLinkSource
 
 
 ORDERLY = 0.95

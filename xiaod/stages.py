@@ -6,11 +6,11 @@
 
 Every queue between them is bounded, and when one is full the stage before it waits, back to the sources' threads. Only
 the queues of the sinks are different: see :class:`~xiaod.outlet.Outlet`. The end of the data is an item,
-:class:`~xiaod.bridge.End`, that each stage passes on after its own last item; there is no other orderly way to stop. A stage
-that finds everything ready gives way after some milliseconds all the same, see :mod:`xiaod.process.loop_turns`.
+:class:`~xiaod.acquisition.record_queue.End`, that each stage passes on after its own last item; there is no other orderly way to stop. A
+stage that finds everything ready gives way after some milliseconds all the same, see :mod:`xiaod.process.loop_turns`.
 
 >>> import asyncio
->>> from xiaod.bridge import End
+>>> from xiaod.acquisition.record_queue import End
 >>> async def nothing():
 ...     windows, probabilities = asyncio.Queue(4), asyncio.Queue(4)
 ...     await windows.put(End())
@@ -27,9 +27,9 @@ from concurrent.futures import Executor
 from dataclasses import replace
 from typing import Any
 
+from xiaod.acquisition.record_queue import End, Inbox
 from xiaod.assembler import STATION_LINES, STATION_PERIOD_S, Assembler
 from xiaod.board import Board
-from xiaod.bridge import End, Inbox
 from xiaod.domain.timegrid import GRID_NS, NS_PER_S, iso_from_ns
 from xiaod.domain.types import Clock, Departed, Instrument, Latency, Pick, Probabilities, Window
 from xiaod.engines import Engine

@@ -35,7 +35,7 @@ from xiaod.process.metrics import Metrics
 from xiaod.store import STORE, NewerStoreError, PickStore
 
 if TYPE_CHECKING:
-    from xiaod.sources.seedlink import SeedLinkSource
+    from xiaod.acquisition.seedlink.source import SeedLinkSource
 
 SETTLE_S = 5.0
 """What an onset that is looked at again may move, and more."""

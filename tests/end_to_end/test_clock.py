@@ -7,9 +7,9 @@ from pathlib import Path
 
 from tests.end_to_end.conftest import Busy
 from tests.end_to_end.harness import Daemon, Server, comparable, wait_until
+from xiaod.acquisition.miniseed import decode
 from xiaod.domain.types import Segment
 from xiaod.replay import ReplayConfig
-from xiaod.sources.miniseed import decode
 
 RECORD_BYTES = 512
 

@@ -161,8 +161,8 @@ def test_a_server_that_says_error_in_the_midst_of_data(tmp_path: Path, busy: Bus
 
 def seedlink_time(frame: bytes) -> bytes:
     """Start of a packet's record as ``DATA`` names it."""
+    from xiaod.acquisition.miniseed import decode
     from xiaod.domain.types import Segment
-    from xiaod.sources.miniseed import decode
 
     segment = decode(frame[8:], "test")
     assert isinstance(segment, Segment)

@@ -10,6 +10,7 @@ import pytest
 from matplotlib.image import imread
 
 from tests.end_to_end.harness import Server
+from xiaod.acquisition.miniseed_files import FileSource
 from xiaod.cli import main
 from xiaod.config import Config
 from xiaod.domain.timegrid import NS_PER_S, ns_from_iso
@@ -22,7 +23,6 @@ from xiaod.plot.scene import Scene
 from xiaod.plot.tap import Tap
 from xiaod.replay import ReplayConfig
 from xiaod.soak.rounds import event_records
-from xiaod.sources.files import FileSource
 
 ONSET = "2009-08-24T00:20:07.7Z"
 RJOB = Instrument("BW", "RJOB", "", "EH")

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.property.test_miniseed import real_records
-from tests.unit.test_miniseed import RAMP, written
-from xiaod.sources.framing import EndOfDataError, Frame, Framing, LinkError
-from xiaod.sources.miniseed import record_length
+from tests.unit.acquisition.test_miniseed import RAMP, written
+from xiaod.acquisition.miniseed import record_length
+from xiaod.acquisition.seedlink.framing import EndOfDataError, Frame, Framing, LinkError
 
 RECORDS = [
     *(record for record in real_records() if record_length(record[:512]) == len(record)),

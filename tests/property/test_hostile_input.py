@@ -12,12 +12,12 @@ from pathlib import Path
 import obspy
 import pytest
 
+from xiaod.acquisition.miniseed import decode
+from xiaod.acquisition.miniseed_files import FileSource
+from xiaod.acquisition.seedlink.connection import Link
+from xiaod.acquisition.seedlink.framing import LinkError
 from xiaod.domain.types import BadRecord, Segment
 from xiaod.replay.records import load
-from xiaod.sources.files import FileSource
-from xiaod.sources.framing import LinkError
-from xiaod.sources.link import Link
-from xiaod.sources.miniseed import decode
 
 INPUTS = 10_000
 OBSPY = Path(obspy.__file__).parent

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xiaod.sources import listing
-from xiaod.sources.listing import Listing, ListingError, ServerInfo
+from xiaod.acquisition.seedlink import listing
+from xiaod.acquisition.seedlink.listing import Listing, ListingError, ServerInfo
 
 HEAD = (
     b'<?xml version="1.0"?>\n<seedlink software="SeedLink v3.1" organization="Z\xc3\xbcrich" started="2026">'

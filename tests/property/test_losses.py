@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xiaod.sources.losses import FEW, IN_A_ROW, SEQUENCE_MODULUS, TRUSTED, Losses
+from xiaod.acquisition.seedlink.losses import FEW, IN_A_ROW, SEQUENCE_MODULUS, TRUSTED, Losses
 
 A, B = ("BW", "AAA"), ("BW", "BBB")
 Packet = tuple[tuple[str, str], int]

@@ -14,8 +14,8 @@ from hypothesis.extra.numpy import arrays
 from obspy.io.mseed import InternalMSEEDError
 from pymseed import DataEncoding, MS3Record
 
+from xiaod.acquisition.miniseed import MAX_SAMPLES, decode
 from xiaod.domain.types import BadRecord, Channel, Segment
-from xiaod.sources.miniseed import MAX_SAMPLES, decode
 
 HEADER_BYTES = 64
 """Fixed header and blockettes of a common record: where damage is most telling."""

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from distill.cost import HOP_S, window_cost
 from models.weights import weights_path
+from xiaod.acquisition.miniseed import decode
 from xiaod.bench.load import summary
 from xiaod.bench.others import PHASENET_SAMPLES, phasenet_cost, sta_lta_cost
 from xiaod.bench.stages import PERIODS, time_stages
@@ -23,7 +24,6 @@ from xiaod.buffer import BufferSettings, InstrumentBuffer, pieces_of
 from xiaod.domain.types import Probabilities, Segment, Window
 from xiaod.engines.onnx import OnnxEngine
 from xiaod.picker import InstrumentPicker, PickerSettings
-from xiaod.sources.miniseed import decode
 
 FACTOR = 4.0
 SPIN_US = 3000.0

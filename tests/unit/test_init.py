@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from tests.end_to_end.harness import Server
+from xiaod.acquisition.patterns import matcher
 from xiaod.cli import main
 from xiaod.config import Config
 from xiaod.config.loader import load_config, parse_config
 from xiaod.domain.types import Channel
 from xiaod.replay import ReplayConfig
-from xiaod.sources.patterns import matcher
 from xiaod.starter.choice import choose, largest_network
 from xiaod.starter.text import commented
 

@@ -14,13 +14,13 @@ import pytest
 
 from models.weights import weights_path
 from tests.conftest import Recording
+from xiaod.acquisition import Emit
 from xiaod.config import AgencyConfig, Config
 from xiaod.domain.document import pick_document
 from xiaod.domain.types import Channel, Pick, Segment
 from xiaod.engines.onnx import OnnxEngine
 from xiaod.pipeline import Pipeline
 from xiaod.process.metrics import Metrics
-from xiaod.sources import Emit
 
 WAIT_S, AGE_S = 0.3, 7.0
 RECORD = 500

@@ -22,8 +22,8 @@ from pathlib import Path
 from xiaod.config.loader import load_config
 from xiaod.equipment import open_engine, open_sinks
 from xiaod.service import Service
-from xiaod.sources.seedlink import SeedLinkSource
-from xiaod.sources import link
+from xiaod.acquisition.seedlink.source import SeedLinkSource
+from xiaod.acquisition.seedlink import connection as link
 import xiaod.replay, xiaod.offline
 config = load_config(Path("config.yaml"))
 open_engine(config)

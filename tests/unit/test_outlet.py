@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from xiaod.acquisition.record_queue import End
 from xiaod.backlog import Backlog, StoredBacklog
-from xiaod.bridge import End
 from xiaod.domain.types import Channel, Pick
 from xiaod.outlet import Outlet
 from xiaod.process.logs import configure_logs

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from models.weights import stateful_path, weights_path
+from xiaod.acquisition import Emit
 from xiaod.config import Config
 from xiaod.config.diff import plan_reload
 from xiaod.domain.timegrid import NS_PER_S
@@ -24,7 +25,6 @@ from xiaod.ledger import Ledger
 from xiaod.pipeline import Pipeline
 from xiaod.process.metrics import Metrics
 from xiaod.service import Service
-from xiaod.sources import Emit
 from xiaod.store import PickStore
 
 RECORD_S, RECORDS = 10, 60

@@ -10,6 +10,7 @@ import pytest
 
 from models.weights import weights_path
 from tests.conftest import Recording
+from xiaod.acquisition import Emit
 from xiaod.config import Config
 from xiaod.domain.timegrid import GRID_NS
 from xiaod.domain.types import Channel, Segment
@@ -18,7 +19,6 @@ from xiaod.ledger import Ledger
 from xiaod.onsets import sample_of
 from xiaod.pipeline import Pipeline
 from xiaod.process.metrics import Metrics
-from xiaod.sources import Emit
 from xiaod.store import PickStore
 
 QUIET = 2000

@@ -12,12 +12,12 @@ import pytest
 
 from models.runtime import TELEMETRY_SWITCH
 from tests.scripted import Scripted
+from xiaod.acquisition.seedlink import info as discovery
+from xiaod.acquisition.seedlink.connection import MAX_REPLY_BYTES, Link
+from xiaod.acquisition.seedlink.framing import FRAME_BYTES, MAX_GARBAGE_BYTES, LinkError
+from xiaod.acquisition.seedlink.info import DiscoveryError, discover
 from xiaod.config import Config, HttpConfig
 from xiaod.replay import ReplayConfig
-from xiaod.sources import discovery
-from xiaod.sources.discovery import DiscoveryError, discover
-from xiaod.sources.framing import FRAME_BYTES, MAX_GARBAGE_BYTES, LinkError
-from xiaod.sources.link import MAX_REPLY_BYTES, Link
 
 ROOT = Path(__file__).parents[2]
 FORBIDDEN = {"pickle", "cPickle", "dill", "joblib", "shelve", "marshal", "cloudpickle"}

@@ -22,6 +22,10 @@ from typing import TYPE_CHECKING
 
 from xiaod import __version__
 from xiaod.account import DataAccount, Note
+from xiaod.acquisition import Emit
+from xiaod.acquisition.miniseed import channel_of
+from xiaod.acquisition.miniseed_files import FileSource
+from xiaod.acquisition.patterns import matches
 from xiaod.archive.plan import DAY_NS, Piece
 from xiaod.archive.sds import sds_name
 from xiaod.config import Config
@@ -33,10 +37,6 @@ from xiaod.equipment import open_engine
 from xiaod.offline import ListSink, run_offline
 from xiaod.picker import SECOND_LOOK_S
 from xiaod.process.metrics import Metrics
-from xiaod.sources import Emit
-from xiaod.sources.files import FileSource
-from xiaod.sources.miniseed import channel_of
-from xiaod.sources.patterns import matches
 from xiaod.state import WARM_UP_S
 
 if TYPE_CHECKING:

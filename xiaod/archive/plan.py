@@ -19,13 +19,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, overload
 
+from xiaod.acquisition.miniseed import channel_of
+from xiaod.acquisition.miniseed_files import Extent, files_of, headers_of
+from xiaod.acquisition.patterns import matches
 from xiaod.archive.sds import sds_name
 from xiaod.domain.components import KNOWN_LETTERS
 from xiaod.domain.timegrid import NS_PER_S, iso_from_ns
 from xiaod.domain.types import Channel, Instrument
-from xiaod.sources.files import Extent, files_of, headers_of
-from xiaod.sources.miniseed import channel_of
-from xiaod.sources.patterns import matches
 
 if TYPE_CHECKING:
     from pymseed import MS3Record

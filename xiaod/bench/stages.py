@@ -17,6 +17,7 @@ import numpy as np
 
 from models.calibration import Calibration
 from models.weights import resolve
+from xiaod.acquisition.miniseed import decode
 from xiaod.bench.station import station_records
 from xiaod.bench.timer import LEAST_S, median_us
 from xiaod.buffer import BufferSettings, InstrumentBuffer, pieces_of
@@ -26,7 +27,6 @@ from xiaod.domain.types import Pick, Probabilities, Segment, Window
 from xiaod.engines import Engine
 from xiaod.picker import InstrumentPicker, PickerSettings
 from xiaod.sinks.jsonl import json_line
-from xiaod.sources.miniseed import decode
 
 PERIODS = 2
 

@@ -1,6 +1,6 @@
 """A busy station to measure with: ObsPy's example event forwards, then backwards, again and again without a gap.
 
->>> from xiaod.sources.miniseed import decode
+>>> from xiaod.acquisition.miniseed import decode
 >>> records = station_records(periods=2)
 >>> found = [decode(record, "example") for record in records]
 >>> sum(one.samples.size for one in found) == 3 * 2 * 2 * 3000

@@ -55,12 +55,12 @@ def run(options: argparse.Namespace) -> int:
     """Ask, choose, write."""
     from pydantic import ValidationError
 
+    from xiaod.acquisition.patterns import matches
+    from xiaod.acquisition.seedlink.info import DiscoveryError
     from xiaod.config import SeedLinkConfig
     from xiaod.offers import ask
     from xiaod.process.exit_status import ExitCode
     from xiaod.replay import ReplayError
-    from xiaod.sources.discovery import DiscoveryError
-    from xiaod.sources.patterns import matches
     from xiaod.starter.choice import choose, largest_network
     from xiaod.starter.draft import draft
 

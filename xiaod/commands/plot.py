@@ -64,6 +64,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Find the instrument, run the pipeline around the moment, draw."""
+    from xiaod.acquisition.seedlink.framing import LinkError
+    from xiaod.acquisition.seedlink.info import DiscoveryError
     from xiaod.config.loader import ConfigError
     from xiaod.engines.errors import ModelError
     from xiaod.offline import offline_config
@@ -71,8 +73,6 @@ def run(options: argparse.Namespace) -> int:
     from xiaod.process.exit_status import ExitCode
     from xiaod.process.logs import configure_logs
     from xiaod.process.plugins import MissingExtraError
-    from xiaod.sources.discovery import DiscoveryError
-    from xiaod.sources.framing import LinkError
 
     try:
         at_ns = moment("TIME", options.time)
@@ -127,10 +127,10 @@ def _draw(options: argparse.Namespace, config: "Config", inputs: "Sequence[Path]
     Raises:
         LookupError: when there is nothing to draw, or more than one instrument.
     """
+    from xiaod.acquisition.miniseed_files import why_nothing
     from xiaod.domain.codes import safe
     from xiaod.equipment import open_engine
     from xiaod.plot.album import Shot, instruments_of, make_pictures
-    from xiaod.sources.files import why_nothing
 
     engine = open_engine(config)
     found = instruments_of(inputs, options.stream, at_ns, options.before, options.after)

@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from xiaod.acquisition.miniseed import channel_of
+from xiaod.acquisition.miniseed_files import FileSource, Wanted
+from xiaod.acquisition.patterns import matches
 from xiaod.config import Config
 from xiaod.domain.codes import safe
 from xiaod.domain.timegrid import GRID_NS, iso_from_ns, ns_from_s
@@ -21,9 +24,6 @@ from xiaod.pipeline import picker_settings
 from xiaod.plot.figure import draw
 from xiaod.plot.scene import Scene
 from xiaod.plot.tap import Tap
-from xiaod.sources.files import FileSource, Wanted
-from xiaod.sources.miniseed import channel_of
-from xiaod.sources.patterns import matches
 from xiaod.state import WARM_UP_S
 
 if TYPE_CHECKING:

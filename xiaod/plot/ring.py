@@ -5,16 +5,16 @@ channel has sent what lies behind, when nothing has come for :data:`QUIET_S`, or
 
 >>> fetch_ring("127.0.0.1:1", "BW.RJOB.*.*", 0, 1, timeout_s=2.0)
 Traceback (most recent call last):
-xiaod.sources.discovery.DiscoveryError: 127.0.0.1:1: [Errno 111] Connection refused
+xiaod.acquisition.seedlink.info.DiscoveryError: 127.0.0.1:1: [Errno 111] Connection refused
 """
 
 import threading
 import time
 
+from xiaod.acquisition.miniseed import channel_of
+from xiaod.acquisition.patterns import matches, plan
+from xiaod.acquisition.seedlink.info import DiscoveryError, discover
 from xiaod.domain.types import Channel
-from xiaod.sources.discovery import DiscoveryError, discover
-from xiaod.sources.miniseed import channel_of
-from xiaod.sources.patterns import matches, plan
 
 QUIET_S = 5.0
 
@@ -35,7 +35,7 @@ def fetch_ring(server: str, pattern: str, start_ns: int, stop_ns: int, timeout_s
     """
     from pymseed import MS3Record, PymseedError
 
-    from xiaod.sources.link import SLICE_S, Link
+    from xiaod.acquisition.seedlink.connection import SLICE_S, Link
 
     until_s = time.monotonic() + timeout_s
     offered = [item.channel for item in discover(server, timeout_s).streams]

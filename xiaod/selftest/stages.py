@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from xiaod.acquisition.seedlink.source import SeedLinkSource
 from xiaod.config import Config, SeedLinkConfig
 from xiaod.domain.timegrid import iso_from_ns
 from xiaod.domain.types import Pick
@@ -26,7 +27,6 @@ from xiaod.process.metrics import Metrics
 from xiaod.replay import ReplayConfig, ReplayServer
 from xiaod.selftest.outcome import Step
 from xiaod.soak.rounds import event_records
-from xiaod.sources.seedlink import SeedLinkSource
 
 NAME = "selftest"
 """Of the source, and the mark of picks."""

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytest
 
+from xiaod.acquisition.record_queue import End, Inbox
 from xiaod.assembler import Assembler
 from xiaod.board import Board
-from xiaod.bridge import End, Inbox
 from xiaod.buffer import BufferSettings
 from xiaod.domain.timegrid import NS_PER_S
 from xiaod.domain.types import Channel, Departed, Segment, Window

@@ -4,14 +4,16 @@ from types import SimpleNamespace
 
 import pytest
 
-from xiaod.sources.refusals import Refusals
+from xiaod.acquisition.seedlink.refusals import Refusals
 
 
 def test_it_is_asked_less_and_less_often_also_when_it_is_accepted_in_vain(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     clock = SimpleNamespace(now_s=0.0)
-    monkeypatch.setattr("xiaod.sources.refusals.time", SimpleNamespace(monotonic=lambda: clock.now_s))
+    monkeypatch.setattr(
+        "xiaod.acquisition.seedlink.refusals.time", SimpleNamespace(monotonic=lambda: clock.now_s)
+    )
     refusals = Refusals(first_s=60.0, longest_s=3600.0)
     refusals.note(["BW.A", "BW.B"], ["BW.A"])
     asked_s = []

@@ -13,8 +13,8 @@ import pytest
 from numpy.typing import NDArray
 from pymseed import DataEncoding, MS3Record, PymseedError
 
+from xiaod.acquisition.miniseed import decode
 from xiaod.domain.types import BadRecord, Channel, Segment
-from xiaod.sources.miniseed import decode
 
 OBSPY = Path(obspy.__file__).parent
 DEFAULT_LENGTH = 512

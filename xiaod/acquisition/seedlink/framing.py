@@ -16,7 +16,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from xiaod.sources.miniseed import record_length
+from xiaod.acquisition.miniseed import record_length
 
 HEADER_BYTES = 8
 RECORD_BYTES = 512

@@ -25,11 +25,11 @@ from typing import BinaryIO
 
 from pymseed import MS3Record, PymseedError
 
+from xiaod.acquisition import Emit
+from xiaod.acquisition.miniseed import channel_of, decode, duration_s
 from xiaod.buffer import pieces_of
 from xiaod.domain.types import BadRecord, Segment
 from xiaod.process.file_tree import files_below
-from xiaod.sources import Emit
-from xiaod.sources.miniseed import channel_of, decode, duration_s
 
 MAX_OPEN_FILES = 128
 MAX_RECORD_BYTES = 65_536
@@ -59,7 +59,7 @@ def holds_records(path: Path) -> bool:
 
 
 class FileSource:
-    """Files as a source; implements :class:`xiaod.sources.Source`."""
+    """Files as a source; implements :class:`xiaod.acquisition.Source`."""
 
     name = "files"
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from xiaod.acquisition.patterns import MAX_SELECTORS, Subscription, matcher, matches, needs_listing, plan
 from xiaod.domain.types import Channel
-from xiaod.sources.patterns import MAX_SELECTORS, Subscription, matcher, matches, needs_listing, plan
 
 CHANNEL = Channel("BW", "RJOB", "", "EHZ")
 ALPHABET = "ABZ01"

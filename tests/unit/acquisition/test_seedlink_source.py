@@ -20,16 +20,16 @@ import pytest
 from tests.end_to_end.harness import Server, wait_until, write_event
 from tests.property.test_miniseed import real_records
 from tests.scripted import Scripted
+from xiaod.acquisition.seedlink import greetings
+from xiaod.acquisition.seedlink.info import DiscoveryError, discover
+from xiaod.acquisition.seedlink.positions import NOTHING
+from xiaod.acquisition.seedlink.source import SeedLinkSource
 from xiaod.config import SeedLinkConfig
 from xiaod.domain.sharding import ALONE, Shard, shard_of
 from xiaod.domain.types import BadRecord, LinkChange, Segment, SourceItem
 from xiaod.replay import Faults, ReplayConfig
 from xiaod.replay.info import info_packets
 from xiaod.replay.records import load
-from xiaod.sources import greetings
-from xiaod.sources.discovery import DiscoveryError, discover
-from xiaod.sources.places import NOTHING
-from xiaod.sources.seedlink import SeedLinkSource
 
 STOP_S = 5.0
 """A stop is promised within 2 s; the machine may be busy."""
@@ -420,7 +420,7 @@ def test_what_is_listed_later_is_expected_later_without_a_new_connection(frames:
 def test_patterns_that_bring_nothing_are_named_after_a_while(
     frames: list[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("xiaod.sources.seedlink.UNSERVED_S", 0.5)
+    monkeypatch.setattr("xiaod.acquisition.seedlink.source.UNSERVED_S", 0.5)
     streams = ["BW.RJOB..EHE", "BW.RJOB..?HZ", "BW.R*.*.BH?"]
     with (
         Scripted(lambda sock: sock.sendall(frames[0]), {b"INFO": listing("RJOB")}) as server,
@@ -440,7 +440,7 @@ def test_patterns_that_bring_nothing_are_named_after_a_while(
 def test_a_shard_says_nothing_of_patterns_of_others(
     event: tuple[Path, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("xiaod.sources.seedlink.UNSERVED_S", 0.0)
+    monkeypatch.setattr("xiaod.acquisition.seedlink.source.UNSERVED_S", 0.0)
     names = [f"RJ00{number}" for number in range(6)]
     elsewhere = [name for name in names if shard_of("BW", name, 2) == 1]
     config = ReplayConfig(inputs=(event[0],), port=0, speed="max", copies=6)
@@ -987,7 +987,7 @@ def test_a_station_that_cannot_be_picked_holds_nobody_back(
     needed = {picked: run.segments[event[1]].next_ns}
     places = found.resumable(needed)
     assert places[picked][0] > places[useless][0] + 10
-    monkeypatch.setattr("xiaod.sources.places.USELESS_S", 0.0)
+    monkeypatch.setattr("xiaod.acquisition.seedlink.positions.USELESS_S", 0.0)
     assert found.resumable(needed)[useless][0] in (NOTHING, *range(places[picked][0] - 2, 2**24))
 
 

@@ -32,8 +32,8 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from xiaod.acquisition import Source
 from xiaod.domain.types import SourceItem
-from xiaod.sources import Source
 
 MAX_TAKE = 256
 """Items taken at once, so that other tasks get their turn."""

@@ -28,23 +28,31 @@ from random import Random
 
 from obspy.clients.seedlink.seedlinkexception import SeedLinkException
 
+from xiaod.acquisition import Emit
+from xiaod.acquisition.admission import ELSEWHERE, OVER_LIMIT, UNASKED, Admission, within_limit
+from xiaod.acquisition.miniseed import channel_of, decode
+from xiaod.acquisition.patterns import (
+    Subscription,
+    is_wild,
+    matcher,
+    matches,
+    means,
+    needs_listing,
+    selector_of,
+)
+from xiaod.acquisition.seedlink.connection import SLICE_S, Link, Position, Stopped
+from xiaod.acquisition.seedlink.framing import EndOfDataError, LinkError
+from xiaod.acquisition.seedlink.info import DiscoveryError
+from xiaod.acquisition.seedlink.losses import HALF_RANGE, SEQUENCE_MODULUS, Losses
+from xiaod.acquisition.seedlink.offers import FIRST_LOOK_S, Offer, Offers
+from xiaod.acquisition.seedlink.positions import Places, Station
+from xiaod.acquisition.seedlink.refusals import Refusals
+from xiaod.acquisition.seedlink.waits import Waits
 from xiaod.config import SeedLinkConfig
 from xiaod.domain.sharding import ALONE, Shard
 from xiaod.domain.timegrid import ns_from_iso, ns_from_s
 from xiaod.domain.timeliness import UNLIMITED, TimeLimits
 from xiaod.domain.types import BadRecord, Channel, LinkChange, LinkState, Positions, Segment
-from xiaod.sources import Emit
-from xiaod.sources.admission import ELSEWHERE, OVER_LIMIT, UNASKED, Admission, within_limit
-from xiaod.sources.discovery import DiscoveryError
-from xiaod.sources.framing import EndOfDataError, LinkError
-from xiaod.sources.link import SLICE_S, Link, Position, Stopped
-from xiaod.sources.losses import HALF_RANGE, SEQUENCE_MODULUS, Losses
-from xiaod.sources.miniseed import channel_of, decode
-from xiaod.sources.offered import FIRST_LOOK_S, Offer, Offers
-from xiaod.sources.patterns import Subscription, is_wild, matcher, matches, means, needs_listing, selector_of
-from xiaod.sources.places import Places, Station
-from xiaod.sources.refusals import Refusals
-from xiaod.sources.waits import Waits
 
 HEALTHY_S = 30.0
 """A link that has streamed for so long makes the next delay short again."""
@@ -86,7 +94,7 @@ class LostError(LinkError):
 
 
 class SeedLinkSource:
-    """One server; implements :class:`xiaod.sources.Source`."""
+    """One server; implements :class:`xiaod.acquisition.Source`."""
 
     def __init__(
         self,
@@ -168,7 +176,7 @@ class SeedLinkSource:
         }
 
     def resumable(self, needed_ns: Mapping[tuple[str, str], int]) -> dict[tuple[str, str], tuple[int, int]]:
-        """Where a later run has to begin, see :meth:`xiaod.sources.places.Places.resumable`."""
+        """Where a later run has to begin, see :meth:`xiaod.acquisition.seedlink.positions.Places.resumable`."""
         return self.places.resumable(needed_ns)
 
     def gone(self) -> set[tuple[str, str]]:

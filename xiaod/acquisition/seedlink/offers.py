@@ -9,10 +9,10 @@ import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
+from xiaod.acquisition.patterns import Subscription, plan
+from xiaod.acquisition.seedlink.info import DiscoveryError, UnreachableError, discover
 from xiaod.config import SeedLinkConfig
 from xiaod.domain.types import Channel
-from xiaod.sources.discovery import DiscoveryError, UnreachableError, discover
-from xiaod.sources.patterns import Subscription, plan
 
 FIRST_LOOK_S = 60.0
 """After so long wildcards are expanded again for the first time, then after twice as long, until it is ``discover_s``."""

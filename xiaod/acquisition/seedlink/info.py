@@ -1,7 +1,7 @@
 """What a SeedLink server has: INFO STREAMS, or INFO STATIONS where that is denied, on a connection of its own.
 
 ObsPy refuses INFO while data flow, and a long answer would hold them up, so the question is asked on a second connection. The answer is
-read as it comes (:mod:`xiaod.sources.listing`).
+read as it comes (:mod:`xiaod.acquisition.seedlink.listing`).
 """
 
 import threading
@@ -10,10 +10,10 @@ from collections.abc import Callable
 
 from pymseed import MS3Record, PymseedError
 
+from xiaod.acquisition.seedlink.connection import SLICE_S, Link
+from xiaod.acquisition.seedlink.framing import ClosedError, LinkError, SaidErrorError
+from xiaod.acquisition.seedlink.listing import Listing, ListingError, ServerInfo
 from xiaod.domain.types import Channel
-from xiaod.sources.framing import ClosedError, LinkError, SaidErrorError
-from xiaod.sources.link import SLICE_S, Link
-from xiaod.sources.listing import Listing, ListingError, ServerInfo
 
 MAX_INFO_BYTES = 64 * 1024 * 1024
 LEVELS = ("STREAMS", "STATIONS")

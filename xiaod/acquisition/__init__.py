@@ -35,7 +35,7 @@ class Source(Protocol):
 
 
 SOURCES: dict[str, str] = {
-    "seedlink": "xiaod.sources.seedlink:SeedLinkSource",
-    "files": "xiaod.sources.files:FileSource",
+    "seedlink": "xiaod.acquisition.seedlink.source:SeedLinkSource",
+    "files": "xiaod.acquisition.miniseed_files:FileSource",
 }
 """Kind of source -> where its class is; imported only when it is used."""

@@ -3,9 +3,9 @@
 import asyncio
 import threading
 
-from xiaod.bridge import End, Inbox, SourceBridge
+from xiaod.acquisition import Emit
+from xiaod.acquisition.record_queue import End, Inbox, SourceBridge
 from xiaod.domain.types import BadRecord
-from xiaod.sources import Emit
 
 
 def items(source: str, count: int) -> list[BadRecord]:

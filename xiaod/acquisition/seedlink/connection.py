@@ -10,7 +10,7 @@ guards against:
 - sequence numbers do not wrap in ``DATA``, and its time is text where bytes are wanted;
 - an odd reply to ``STATION`` costs all stations, and asking for very many takes a time that grows with their square;
 - a state file is rewritten for every packet;
-- records are taken to have 512 bytes: :mod:`xiaod.sources.framing` goes by their headers.
+- records are taken to have 512 bytes: :mod:`xiaod.acquisition.seedlink.framing` goes by their headers.
 
 >>> Link("localhost:18000", 1.0, threading.Event()).sladdr
 'localhost:18000'
@@ -31,10 +31,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from obspy.clients.seedlink.client.seedlinkconnection import SeedLinkConnection
 from obspy.clients.seedlink.seedlinkexception import SeedLinkException
 
+from xiaod.acquisition.patterns import Subscription
+from xiaod.acquisition.seedlink import greetings
+from xiaod.acquisition.seedlink.framing import ClosedError, Frame, Framing, LinkError
 from xiaod.domain.timegrid import NS_PER_S
-from xiaod.sources import greetings
-from xiaod.sources.framing import ClosedError, Frame, Framing, LinkError
-from xiaod.sources.patterns import Subscription
 
 SEQUENCE_MODULUS = 1 << 24
 MULTI_STATION_VERSION = 2.5

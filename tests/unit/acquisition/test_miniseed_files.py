@@ -10,10 +10,10 @@ import numpy as np
 import obspy
 import pytest
 
+from xiaod.acquisition import Source
+from xiaod.acquisition.miniseed import decode
+from xiaod.acquisition.miniseed_files import MAX_OPEN_FILES, FileSource
 from xiaod.domain.types import BadRecord, Channel, Segment, SourceItem
-from xiaod.sources import Source
-from xiaod.sources.files import MAX_OPEN_FILES, FileSource
-from xiaod.sources.miniseed import decode
 
 RECORD_LENGTH = 512
 

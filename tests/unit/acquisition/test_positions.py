@@ -11,10 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xiaod.domain.timegrid import NS_PER_S
-from xiaod.domain.timeliness import TimeLimits
-from xiaod.domain.types import Channel, Segment
-from xiaod.sources.places import (
+from xiaod.acquisition.seedlink.positions import (
     GONE_S,
     HALF_RANGE,
     HELD_S,
@@ -25,6 +22,9 @@ from xiaod.sources.places import (
     Places,
     Station,
 )
+from xiaod.domain.timegrid import NS_PER_S
+from xiaod.domain.timeliness import TimeLimits
+from xiaod.domain.types import Channel, Segment
 
 PERIOD_S = 10
 SAMPLES = np.zeros(PERIOD_S * 100, np.int32)

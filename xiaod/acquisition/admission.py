@@ -12,7 +12,7 @@ of it. So at most ``most`` stations are asked for, and a packet is refused when 
 from collections.abc import Callable, Collection, Sequence
 from fnmatch import fnmatchcase
 
-from xiaod.sources.patterns import Subscription, is_wild
+from xiaod.acquisition.patterns import Subscription, is_wild
 
 Station = tuple[str, str]
 """Network and station."""

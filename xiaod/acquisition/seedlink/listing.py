@@ -17,8 +17,8 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from xiaod.acquisition.miniseed import channel_of
 from xiaod.domain.types import Channel
-from xiaod.sources.miniseed import channel_of
 
 MAX_STREAMS = 50_000
 """Streams kept; each takes some 600 bytes."""
