@@ -19,11 +19,11 @@ from distill.annotators import HOP, WINDOW, Annotate
 from distill.calibration import NEAR_S, Judged
 from distill.corpus import Record
 from distill.scores import RATE_HZ, f1
-from xiaod.buffer import BufferSettings
 from xiaod.domain.timegrid import GRID_NS
 from xiaod.domain.types import Instrument, Pick, Probabilities, Window
 from xiaod.picker import InstrumentPicker, PickerSettings
 from xiaod.streampicker import StreamPicker
+from xiaod.waveform.buffer import BufferSettings
 
 NEAR = round(NEAR_S * RATE_HZ)
 """Samples within which a pick matches an onset."""

@@ -3,13 +3,13 @@
 from collections.abc import Iterable
 from dataclasses import replace
 
-from xiaod.buffer import ADVANCING, BufferSettings, InstrumentBuffer, pieces_of
 from xiaod.config import Config, SeedLinkConfig
 from xiaod.domain.types import Instrument, Pick, Probabilities, Segment, Window
 from xiaod.engines import Engine
 from xiaod.picker import InstrumentPicker, PickerSettings
 from xiaod.pipeline import picker_settings
 from xiaod.streampicker import StreamPicker
+from xiaod.waveform.buffer import ADVANCING, BufferSettings, InstrumentBuffer, pieces_of
 
 OFFLINE = BufferSettings(length=2000)
 """Windows as the default configuration cuts them."""

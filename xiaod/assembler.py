@@ -1,8 +1,8 @@
 """Records become windows: one buffer for each instrument, and the account of what came.
 
 This is the synchronous heart of the first stage. A steady clock comes as an argument, None in an offline run; waits are counted by it
-while the source of an instrument delivers (:mod:`xiaod.delivery`), latencies by the host's, so that one that is set does not make
-anybody wait.
+while the source of an instrument delivers (:mod:`xiaod.waveform.delivery_clock`), latencies by the host's, so that one that is set does
+not make anybody wait.
 
 >>> import numpy as np
 >>> from xiaod.domain.types import Channel, Segment
@@ -19,10 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from heapq import heapify, heappop, heapreplace
 from types import MappingProxyType
 
-from xiaod.account import DataAccount
 from xiaod.board import Board, StationEntry
-from xiaod.buffer import ADVANCING, BufferSettings, InstrumentBuffer, pieces_of
-from xiaod.delivery import DeliveryClock
 from xiaod.domain.timegrid import GRID_RATE_HZ, NS_PER_S
 from xiaod.domain.types import (
     BadRecord,
@@ -37,8 +34,11 @@ from xiaod.domain.types import (
 from xiaod.process.log_grouping import GroupedLog
 from xiaod.process.logs import get_logger
 from xiaod.process.metrics import Metrics
-from xiaod.track import Gap, Verdict
 from xiaod.unpicked import Condition
+from xiaod.waveform.buffer import ADVANCING, BufferSettings, InstrumentBuffer, pieces_of
+from xiaod.waveform.channel import Gap, Verdict
+from xiaod.waveform.coverage import DataAccount
+from xiaod.waveform.delivery_clock import DeliveryClock
 
 LOGGED_VERDICTS = frozenset(
     {Verdict.EXPIRED, Verdict.FUTURE, Verdict.CLOCK_STEP, Verdict.RATE, Verdict.COMPONENT}

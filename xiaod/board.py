@@ -20,7 +20,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 
 from xiaod.domain.timegrid import NS_PER_S
 from xiaod.domain.types import Channel, Instrument, Pick, Segment
-from xiaod.track import Gap
+from xiaod.waveform.channel import Gap
 
 
 @dataclass(slots=True)

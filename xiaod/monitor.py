@@ -5,7 +5,7 @@ in a ring. What is asked for rarely, the state of the stations, is put together 
 picks, and traces of so many instruments, besides those that somebody watches.
 
 >>> from xiaod.process.metrics import Metrics
->>> from xiaod.buffer import BufferSettings
+>>> from xiaod.waveform.buffer import BufferSettings
 >>> board = Board(60_000_000_000)
 >>> monitor = Monitor(board, Assembler(BufferSettings(), Metrics(), board, lambda: 0), lambda _: None, traces=1)
 >>> from xiaod.domain.types import Channel

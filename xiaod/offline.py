@@ -17,7 +17,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import IO, TYPE_CHECKING, NoReturn
 
-from xiaod.account import DataAccount, Supply
 from xiaod.acquisition import Source
 from xiaod.acquisition.miniseed_files import FileSource, holds_records, why_nothing
 from xiaod.assembler import NONE_BEFORE
@@ -33,6 +32,7 @@ from xiaod.process.metrics import Metrics
 from xiaod.process.stdout import leave_quietly
 from xiaod.sinks import Sink
 from xiaod.sinks.formats import line_format, render
+from xiaod.waveform.coverage import DataAccount, Supply
 
 if TYPE_CHECKING:
     from tqdm import tqdm

@@ -16,13 +16,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from models.calibration import Calibration
-from xiaod.account import DataAccount
 from xiaod.acquisition import Source
 from xiaod.acquisition.record_queue import Inbox, SourceBridge
 from xiaod.assembler import NONE_BEFORE, Assembler
 from xiaod.backlog import StoredBacklog
 from xiaod.board import Board, BoardCollector
-from xiaod.buffer import BufferSettings
 from xiaod.config import Config
 from xiaod.domain.timegrid import ns_from_s, samples_from_s
 from xiaod.domain.timeliness import TimeLimits
@@ -36,6 +34,8 @@ from xiaod.process.metrics import Metrics, PacketCollector
 from xiaod.sinks import Sink
 from xiaod.stages import PickStage, assemble, depths, infer
 from xiaod.store import PickStore
+from xiaod.waveform.buffer import BufferSettings
+from xiaod.waveform.coverage import DataAccount
 
 INBOX_BOUND = 4096
 """Records of a source that wait for the first stage: a minute of some 90 stations."""

@@ -17,11 +17,11 @@ from xiaod.assembler import Assembler
 from xiaod.bench.stages import _decode, _windows
 from xiaod.bench.station import station_records
 from xiaod.board import Board
-from xiaod.buffer import BufferSettings
 from xiaod.domain.types import Channel, Instrument, Window
 from xiaod.monitor import Monitor
 from xiaod.process.metrics import Metrics
 from xiaod.unpicked import PhaseView
+from xiaod.waveform.buffer import BufferSettings
 from xiaod.web.documents import station_document
 
 STATIONS = 500

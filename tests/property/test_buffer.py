@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from tests.conftest import Recording
 from tests.streams import windows_of
-from xiaod.buffer import BufferSettings, InstrumentBuffer, pieces_of
 from xiaod.domain.types import Channel, Segment, Window
-from xiaod.track import Track, Verdict
+from xiaod.waveform.buffer import BufferSettings, InstrumentBuffer, pieces_of
+from xiaod.waveform.channel import Track, Verdict
 
 RELAXED = settings(
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]

@@ -12,10 +12,10 @@ from scipy.signal import resample_poly
 from models.weights import stateful_path, weights_path
 from tests.conftest import Recording
 from tests.streams import picks_of
-from xiaod.buffer import pieces_of
 from xiaod.domain.types import Channel, Pick, Segment
 from xiaod.engines.onnx import OnnxEngine
 from xiaod.engines.stateful import StatefulEngine
+from xiaod.waveform.buffer import pieces_of
 
 P_S, S_S = 4.73, 5.71
 """Where PhaseNet puts the onsets of the recording, seconds after its start."""

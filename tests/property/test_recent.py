@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from xiaod.assembler import Assembler
 from xiaod.board import Board
-from xiaod.buffer import BufferSettings
 from xiaod.domain.timegrid import NS_PER_S
 from xiaod.domain.types import Channel, Segment
 from xiaod.process.metrics import Metrics
-from xiaod.recent import REMEMBERED, RecentRecords
+from xiaod.waveform.buffer import BufferSettings
+from xiaod.waveform.recent_records import REMEMBERED, RecentRecords
 
 STATIONS = 2
 STATION_BYTES = 110_000

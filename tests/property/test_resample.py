@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xiaod.resample import Aligner, converter_for
+from xiaod.waveform.resample import Aligner, converter_for
 
 RATES = [20.0, 31.25, 40.0, 50.0, 62.5, 80.0, 99.998, 100.0, 100.0003, 120.0, 125.0, 200.0, 250.0, 500.0]
 

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from models.weights import stateful_path, weights_path
 from tests.conftest import Recording
 from tests.streams import OFFLINE, picker_settings_of, picks_of, windows_of
-from xiaod.buffer import BufferSettings
 from xiaod.domain.types import Channel, Instrument, Pick, Probabilities, Segment, Window
 from xiaod.engines.errors import ModelError
 from xiaod.engines.onnx import OnnxEngine
 from xiaod.engines.stateful import StatefulEngine
 from xiaod.streampicker import StreamPicker
+from xiaod.waveform.buffer import BufferSettings
 
 MODEL = "micro-stream"
 P_S, S_S = 4.73, 5.71

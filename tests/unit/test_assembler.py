@@ -6,14 +6,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from xiaod.account import DataAccount
 from xiaod.assembler import STATION_LINES, Assembler
 from xiaod.board import Board
-from xiaod.buffer import BufferSettings
 from xiaod.domain.timegrid import NS_PER_S
 from xiaod.domain.types import BadRecord, Channel, Departed, Segment
 from xiaod.process.logs import configure_logs
 from xiaod.process.metrics import Metrics
+from xiaod.waveform.buffer import BufferSettings
+from xiaod.waveform.coverage import DataAccount
 
 RECORDS = 10 * STATION_LINES
 LENGTH_NS = 4 * NS_PER_S

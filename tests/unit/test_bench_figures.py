@@ -20,10 +20,10 @@ from xiaod.bench.others import PHASENET_SAMPLES, phasenet_cost, sta_lta_cost
 from xiaod.bench.stages import PERIODS, time_stages
 from xiaod.bench.station import station_records
 from xiaod.bench.timer import median_us
-from xiaod.buffer import BufferSettings, InstrumentBuffer, pieces_of
 from xiaod.domain.types import Probabilities, Segment, Window
 from xiaod.engines.onnx import OnnxEngine
 from xiaod.picker import InstrumentPicker, PickerSettings
+from xiaod.waveform.buffer import BufferSettings, InstrumentBuffer, pieces_of
 
 FACTOR = 4.0
 SPIN_US = 3000.0

@@ -5,9 +5,9 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.conftest import Recording
-from xiaod.buffer import BufferSettings, InstrumentBuffer
 from xiaod.domain.types import Instrument, Window
 from xiaod.trace import BIN, BINS, FOLD_S, TRACE_BYTES, Trace
+from xiaod.waveform.buffer import BufferSettings, InstrumentBuffer
 
 A = Instrument("XX", "A", "", "HH")
 NOTHING = np.zeros((2, 400), np.float32)

@@ -9,11 +9,11 @@ from aiohttp import web
 
 from xiaod.assembler import Assembler
 from xiaod.board import Board
-from xiaod.buffer import BufferSettings
 from xiaod.config import AgencyConfig, HttpConfig
 from xiaod.domain.timegrid import NS_PER_S
 from xiaod.monitor import Monitor
 from xiaod.process.metrics import Metrics
+from xiaod.waveform.buffer import BufferSettings
 from xiaod.web import WebServer, door
 from xiaod.web.api import Identity, StatusApi
 

@@ -14,11 +14,11 @@ import pytest
 
 from xiaod.assembler import Assembler
 from xiaod.board import Board
-from xiaod.buffer import BufferSettings
 from xiaod.config import AgencyConfig, HttpConfig
 from xiaod.domain.types import Channel, Instrument, Pick, Window
 from xiaod.monitor import RECENT_PICKS, Monitor
 from xiaod.process.metrics import Metrics
+from xiaod.waveform.buffer import BufferSettings
 from xiaod.web import WebServer
 from xiaod.web.api import Identity, StatusApi
 from xiaod.web.stream import WAITING_BYTES, Listener

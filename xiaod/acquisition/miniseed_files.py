@@ -27,9 +27,9 @@ from pymseed import MS3Record, PymseedError
 
 from xiaod.acquisition import Emit
 from xiaod.acquisition.miniseed import channel_of, decode, duration_s
-from xiaod.buffer import pieces_of
 from xiaod.domain.types import BadRecord, Segment
 from xiaod.process.file_tree import files_below
+from xiaod.waveform.buffer import pieces_of
 
 MAX_OPEN_FILES = 128
 MAX_RECORD_BYTES = 65_536

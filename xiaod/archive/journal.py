@@ -27,11 +27,11 @@ from glob import escape
 from pathlib import Path
 from typing import Any
 
-from xiaod.account import Note
 from xiaod.archive.piece import Outcome
 from xiaod.archive.plan import Piece
 from xiaod.domain.timegrid import NS_PER_S
 from xiaod.domain.types import Channel, Pick
+from xiaod.waveform.coverage import Note
 
 KEY_LETTERS = 20
 

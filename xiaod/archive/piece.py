@@ -21,7 +21,6 @@ from time import process_time
 from typing import TYPE_CHECKING
 
 from xiaod import __version__
-from xiaod.account import DataAccount, Note
 from xiaod.acquisition import Emit
 from xiaod.acquisition.miniseed import channel_of
 from xiaod.acquisition.miniseed_files import FileSource
@@ -38,6 +37,7 @@ from xiaod.offline import ListSink, run_offline
 from xiaod.picker import SECOND_LOOK_S
 from xiaod.process.metrics import Metrics
 from xiaod.state import WARM_UP_S
+from xiaod.waveform.coverage import DataAccount, Note
 
 if TYPE_CHECKING:
     from pymseed import MS3Record

@@ -16,7 +16,6 @@ from typing import Any, NoReturn
 
 from tqdm import tqdm
 
-from xiaod.account import DataAccount, Note, Supply
 from xiaod.archive.crew import Alone, Crew, CrewError, Pool, quiet
 from xiaod.archive.journal import Journal
 from xiaod.archive.merge import Merger
@@ -32,6 +31,7 @@ from xiaod.equipment import open_engine
 from xiaod.offline import MAX_NAMED, StreamSink, output_stream, tell_unpicked, used
 from xiaod.process.logs import get_logger
 from xiaod.process.stdout import leave_quietly
+from xiaod.waveform.coverage import DataAccount, Note, Supply
 
 DELIVERED = 256
 """Picks that are handed to the output at once."""

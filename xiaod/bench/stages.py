@@ -20,13 +20,13 @@ from models.weights import resolve
 from xiaod.acquisition.miniseed import decode
 from xiaod.bench.station import station_records
 from xiaod.bench.timer import LEAST_S, median_us
-from xiaod.buffer import BufferSettings, InstrumentBuffer, pieces_of
 from xiaod.config import AgencyConfig
 from xiaod.domain.timegrid import GRID_RATE_HZ, NS_PER_S
 from xiaod.domain.types import Pick, Probabilities, Segment, Window
 from xiaod.engines import Engine
 from xiaod.picker import InstrumentPicker, PickerSettings
 from xiaod.sinks.jsonl import json_line
+from xiaod.waveform.buffer import BufferSettings, InstrumentBuffer, pieces_of
 
 PERIODS = 2
 

@@ -9,13 +9,13 @@ import pytest
 from xiaod.acquisition.record_queue import End, Inbox
 from xiaod.assembler import Assembler
 from xiaod.board import Board
-from xiaod.buffer import BufferSettings
 from xiaod.domain.timegrid import NS_PER_S
 from xiaod.domain.types import Channel, Departed, Segment, Window
 from xiaod.process import loop_turns
 from xiaod.process.loop_turns import TurnMeter, new_loop
 from xiaod.process.metrics import Metrics
 from xiaod.stages import assemble
+from xiaod.waveform.buffer import BufferSettings
 
 RECORDS = 3000
 

@@ -1,4 +1,4 @@
-"""Records that wait for what lies before them, by time; in and out of :class:`xiaod.track.Track`.
+"""Records that wait for what lies before them, by time; in and out of :class:`xiaod.waveform.channel.Track`.
 
 Thousands of records of one sample each may wait, and their extremes are asked for at every record: nothing here takes longer the more
 of them there are, but for the depth of a heap.

@@ -31,15 +31,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from xiaod.account import Supply
 from xiaod.domain.components import KNOWN_LETTERS, MISSING, ROWS, rows_of
 from xiaod.domain.timegrid import BEFORE_ALL, GRID_NS, GRID_RATE_HZ, NS_PER_S, grid_index, samples_from_s
 from xiaod.domain.timeliness import UNLIMITED, TimeLimits
 from xiaod.domain.types import Arrival, Instrument, Segment, Window
-from xiaod.refill import Refill
-from xiaod.resample import usable_rate
-from xiaod.run import Run
-from xiaod.track import Contradiction, Gap, Track, Verdict
+from xiaod.waveform.backfill import Refill
+from xiaod.waveform.channel import Contradiction, Gap, Track, Verdict
+from xiaod.waveform.coverage import Supply
+from xiaod.waveform.resample import usable_rate
+from xiaod.waveform.run import Run
 
 ADVANCING = frozenset({Verdict.GOOD, Verdict.OVERLAPPING, Verdict.CLOCK_STEP})
 """Verdicts of records whose samples were used."""

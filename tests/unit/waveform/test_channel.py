@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xiaod.domain.types import Channel, Segment
-from xiaod.resample import converter_for
-from xiaod.run import Run
-from xiaod.track import MAX_WAITING, Track, Verdict
-from xiaod.waiting import Waiting
+from xiaod.waveform.channel import MAX_WAITING, Track, Verdict
+from xiaod.waveform.reorder import Waiting
+from xiaod.waveform.resample import converter_for
+from xiaod.waveform.run import Run
 
 Z = Channel("XX", "A", "", "HHZ")
 SECOND = 1_000_000_000

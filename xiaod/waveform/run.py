@@ -7,7 +7,7 @@ Samples are held in single precision, which has digits enough for them only near
 and a sample that is far from the level of those before it begins another one: no reading, however odd, costs the digits of others.
 
 >>> import numpy as np
->>> from xiaod.resample import converter_for
+>>> from xiaod.waveform.resample import converter_for
 >>> run = Run(converter_for(100.0, start_ns=0))
 >>> run.push(np.arange(5.0), arrived_ns=7, record_end_ns=50_000_000)
 >>> run.first, run.stop, run.view(1, 4, level=0.0).tolist()
@@ -26,7 +26,7 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from xiaod.resample import Converter
+from xiaod.waveform.resample import Converter
 
 _INITIAL_CAPACITY = 4096
 """Samples; a run that is trimmed as windows are cut stays at about twice the longest lead."""

@@ -29,13 +29,13 @@ from zlib import crc32
 
 import numpy as np
 
-from xiaod.account import Supply
 from xiaod.domain.timegrid import BEFORE_ALL, GRID_NS, NS_PER_S, grid_index
 from xiaod.domain.types import Channel, SampleArray, Segment
-from xiaod.recent import RecentRecords
-from xiaod.resample import RATE_TOLERANCE, converter_for, meant_rate
-from xiaod.run import Run
-from xiaod.waiting import Waiting
+from xiaod.waveform.coverage import Supply
+from xiaod.waveform.recent_records import RecentRecords
+from xiaod.waveform.reorder import Waiting
+from xiaod.waveform.resample import RATE_TOLERANCE, converter_for, meant_rate
+from xiaod.waveform.run import Run
 
 TOLERANCE_SAMPLES = 0.5
 """A record joins on when it begins within this of the predicted time; the customary tolerance of libmseed."""
@@ -162,7 +162,7 @@ class Track:
     def insert(self, segment: Segment, now_ns: int) -> Verdict:
         """Take a record; ``now_ns`` counts the wait and stays 0 in an offline run.
 
-        The sampling rate must be one that :func:`~xiaod.resample.converter_for` takes.
+        The sampling rate must be one that :func:`~xiaod.waveform.resample.converter_for` takes.
         """
         content = crc32(np.ascontiguousarray(segment.samples).data)
         if (known := self._seen.content_of(segment.start_ns, len(segment.samples))) is not None:

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from xiaod.assembler import Assembler
 from xiaod.board import Board
-from xiaod.buffer import BufferSettings
-from xiaod.delivery import DeliveryClock
 from xiaod.domain.timegrid import NS_PER_S
 from xiaod.domain.types import Channel, Segment, Window
 from xiaod.process.metrics import Metrics
+from xiaod.waveform.buffer import BufferSettings
+from xiaod.waveform.delivery_clock import DeliveryClock
 
 NOW = 1_700_000_000 * NS_PER_S
 SETTINGS = BufferSettings(length=1000, wait_ns=5 * NS_PER_S)

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 
 from tests.conftest import Recording
-from xiaod.buffer import BufferSettings, InstrumentBuffer
 from xiaod.config import Config
 from xiaod.domain.timegrid import GRID_NS, samples_from_s
 from xiaod.domain.timeliness import TimeLimits
 from xiaod.domain.types import Channel, Segment, Window
 from xiaod.pipeline import buffer_settings
 from xiaod.state import settled_s
-from xiaod.track import Verdict
+from xiaod.waveform.buffer import BufferSettings, InstrumentBuffer
+from xiaod.waveform.channel import Verdict
 
 SECOND = 1_000_000_000
 NOW = 1_700_000_000 * SECOND
