@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from xiaod.config import Config, SeedLinkConfig
 from xiaod.domain.types import Instrument, Pick, Probabilities, Segment, Window
-from xiaod.engines import Engine
+from xiaod.inference import Engine
 from xiaod.picker import InstrumentPicker, PickerSettings
 from xiaod.pipeline import picker_settings
 from xiaod.streampicker import StreamPicker

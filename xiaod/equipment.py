@@ -9,8 +9,8 @@
 from models.weights import resolve, stateful_twin
 from xiaod.config import Config, SinkConfig
 from xiaod.domain.timegrid import samples_from_s
-from xiaod.engines import ENGINES, Engine
-from xiaod.engines.errors import ModelError
+from xiaod.inference import ENGINES, Engine
+from xiaod.inference.errors import ModelError
 from xiaod.process.plugins import MissingExtraError, load
 from xiaod.sinks import SINKS, Sink, SinkError
 from xiaod.streampicker import stream_window

@@ -24,8 +24,8 @@ from xiaod.config import AgencyConfig, Config, EngineConfig, SeedLinkConfig
 from xiaod.config.inventory import Stations, read_stations
 from xiaod.config.loader import load_config
 from xiaod.domain.types import Instrument, Pick
-from xiaod.engines import Engine
 from xiaod.equipment import open_engine
+from xiaod.inference import Engine
 from xiaod.pipeline import Pipeline
 from xiaod.process.logs import configure_logs, get_logger
 from xiaod.process.metrics import Metrics

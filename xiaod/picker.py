@@ -92,7 +92,7 @@ class PickerSettings:
 
 
 Annotate = Callable[[NDArray[np.float32]], NDArray[np.float32]]
-"""Windows ``(n, 3, length)`` -> probabilities of P and S ``(n, 2, length)``; :meth:`xiaod.engines.Engine.annotate`."""
+"""Windows ``(n, 3, length)`` -> probabilities of P and S ``(n, 2, length)``; :meth:`xiaod.inference.Engine.annotate`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ from xiaod.config import Config
 from xiaod.domain.timegrid import ns_from_s, samples_from_s
 from xiaod.domain.timeliness import TimeLimits
 from xiaod.domain.types import Clock, Instrument
-from xiaod.engines import Engine
+from xiaod.inference import Engine
 from xiaod.ledger import Ledger
 from xiaod.monitor import Monitor
 from xiaod.outlet import Outlet

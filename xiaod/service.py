@@ -27,8 +27,8 @@ from xiaod.config.loader import ConfigError
 from xiaod.config.per_shard import load_placed_anew
 from xiaod.domain.sharding import Shard
 from xiaod.domain.timeliness import TimeLimits
-from xiaod.engines import Engine
 from xiaod.equipment import open_sink, open_sinks
+from xiaod.inference import Engine
 from xiaod.intake import Intake
 from xiaod.pipeline import Pipeline
 from xiaod.process.exit_status import ExitCode, StartError

@@ -32,7 +32,7 @@ from xiaod.assembler import STATION_LINES, STATION_PERIOD_S, Assembler
 from xiaod.board import Board
 from xiaod.domain.timegrid import GRID_NS, NS_PER_S, iso_from_ns
 from xiaod.domain.types import Clock, Departed, Instrument, Latency, Pick, Probabilities, Window
-from xiaod.engines import Engine
+from xiaod.inference import Engine
 from xiaod.ledger import Ledger
 from xiaod.monitor import Monitor
 from xiaod.outlet import Outlet

@@ -8,8 +8,8 @@ import pytest
 
 from models.weights import weights_path
 from tests.conftest import Recording
-from xiaod.engines import ENGINES, Engine
-from xiaod.engines.errors import ModelError
+from xiaod.inference import ENGINES, Engine
+from xiaod.inference.errors import ModelError
 from xiaod.process.plugins import load
 
 WINDOW_ENGINES = ("onnx", "torch")

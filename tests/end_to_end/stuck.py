@@ -9,7 +9,7 @@ from pathlib import Path
 
 from xiaod.assembler import Assembler
 from xiaod.domain.types import Probabilities, SourceItem, Window
-from xiaod.engines.onnx import OnnxEngine
+from xiaod.inference.onnx import OnnxEngine
 
 POLL_S = 0.05
 

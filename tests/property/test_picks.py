@@ -13,8 +13,8 @@ from models.weights import stateful_path, weights_path
 from tests.conftest import Recording
 from tests.streams import picks_of
 from xiaod.domain.types import Channel, Pick, Segment
-from xiaod.engines.onnx import OnnxEngine
-from xiaod.engines.stateful import StatefulEngine
+from xiaod.inference.onnx import OnnxEngine
+from xiaod.inference.stateful import StatefulEngine
 from xiaod.waveform.buffer import pieces_of
 
 P_S, S_S = 4.73, 5.71

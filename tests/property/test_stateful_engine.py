@@ -13,9 +13,9 @@ from models.weights import stateful_path, weights_path
 from tests.conftest import Recording
 from tests.streams import OFFLINE, picker_settings_of, picks_of, windows_of
 from xiaod.domain.types import Channel, Instrument, Pick, Probabilities, Segment, Window
-from xiaod.engines.errors import ModelError
-from xiaod.engines.onnx import OnnxEngine
-from xiaod.engines.stateful import StatefulEngine
+from xiaod.inference.errors import ModelError
+from xiaod.inference.onnx import OnnxEngine
+from xiaod.inference.stateful import StatefulEngine
 from xiaod.streampicker import StreamPicker
 from xiaod.waveform.buffer import BufferSettings
 

@@ -6,8 +6,8 @@ import pytest
 
 from models.weights import stateful_path, weights_path
 from xiaod.config.loader import parse_config
-from xiaod.engines.errors import ModelError
 from xiaod.equipment import open_engine, open_sinks
+from xiaod.inference.errors import ModelError
 from xiaod.offline import offline_config
 from xiaod.sinks import SinkError
 

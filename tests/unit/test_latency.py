@@ -18,7 +18,7 @@ from xiaod.acquisition import Emit
 from xiaod.config import AgencyConfig, Config
 from xiaod.domain.document import pick_document
 from xiaod.domain.types import Channel, Pick, Segment
-from xiaod.engines.onnx import OnnxEngine
+from xiaod.inference.onnx import OnnxEngine
 from xiaod.pipeline import Pipeline
 from xiaod.process.metrics import Metrics
 

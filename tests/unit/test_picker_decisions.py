@@ -12,9 +12,9 @@ from models.weights import stateful_path, weights_path
 from tests.conftest import Recording
 from tests.streams import picks_of
 from xiaod.domain.types import Instrument, Pick, Probabilities, Window
-from xiaod.engines import Engine
-from xiaod.engines.onnx import OnnxEngine
-from xiaod.engines.stateful import StatefulEngine
+from xiaod.inference import Engine
+from xiaod.inference.onnx import OnnxEngine
+from xiaod.inference.stateful import StatefulEngine
 from xiaod.picker import InstrumentPicker, PickerSettings
 from xiaod.streampicker import StreamPicker
 from xiaod.unpicked import Outcome

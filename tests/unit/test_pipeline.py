@@ -18,9 +18,9 @@ from xiaod.config import Config
 from xiaod.config.diff import plan_reload
 from xiaod.domain.timegrid import NS_PER_S
 from xiaod.domain.types import Channel, Instrument, LinkChange, Probabilities, Segment, Window
-from xiaod.engines import Engine
-from xiaod.engines.onnx import OnnxEngine
-from xiaod.engines.stateful import StatefulEngine
+from xiaod.inference import Engine
+from xiaod.inference.onnx import OnnxEngine
+from xiaod.inference.stateful import StatefulEngine
 from xiaod.ledger import Ledger
 from xiaod.pipeline import Pipeline
 from xiaod.process.metrics import Metrics

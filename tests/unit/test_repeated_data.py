@@ -14,7 +14,7 @@ from xiaod.acquisition import Emit
 from xiaod.config import Config
 from xiaod.domain.timegrid import GRID_NS
 from xiaod.domain.types import Channel, Segment
-from xiaod.engines.onnx import OnnxEngine
+from xiaod.inference.onnx import OnnxEngine
 from xiaod.ledger import Ledger
 from xiaod.onsets import sample_of
 from xiaod.pipeline import Pipeline

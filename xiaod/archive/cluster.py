@@ -14,7 +14,7 @@ from uuid import uuid4
 from xiaod.archive.crew import AHEAD, CrewError, quiet
 from xiaod.archive.piece import Job, Outcome, pick_piece
 from xiaod.archive.plan import Piece
-from xiaod.engines.errors import ModelError
+from xiaod.inference.errors import ModelError
 from xiaod.process.logs import get_logger
 from xiaod.process.plugins import MissingExtraError, missing
 

@@ -30,9 +30,9 @@ from xiaod.archive.sds import sds_name
 from xiaod.config import Config
 from xiaod.domain.timegrid import ns_from_s
 from xiaod.domain.types import BadRecord, Pick, Segment, SourceItem
-from xiaod.engines import Engine
-from xiaod.engines.errors import ModelError
 from xiaod.equipment import open_engine
+from xiaod.inference import Engine
+from xiaod.inference.errors import ModelError
 from xiaod.offline import ListSink, run_offline
 from xiaod.picker import SECOND_LOOK_S
 from xiaod.process.metrics import Metrics

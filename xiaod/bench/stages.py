@@ -23,7 +23,7 @@ from xiaod.bench.timer import LEAST_S, median_us
 from xiaod.config import AgencyConfig
 from xiaod.domain.timegrid import GRID_RATE_HZ, NS_PER_S
 from xiaod.domain.types import Pick, Probabilities, Segment, Window
-from xiaod.engines import Engine
+from xiaod.inference import Engine
 from xiaod.picker import InstrumentPicker, PickerSettings
 from xiaod.sinks.jsonl import json_line
 from xiaod.waveform.buffer import BufferSettings, InstrumentBuffer, pieces_of
@@ -33,7 +33,7 @@ PERIODS = 2
 
 def engine_of(model: str, threads: int = 1) -> Engine:
     """Load a shipped model or a file for overlapping windows."""
-    from xiaod.engines.onnx import OnnxEngine
+    from xiaod.inference.onnx import OnnxEngine
 
     return OnnxEngine(resolve(model), threads)
 

@@ -45,7 +45,7 @@ def run(options: argparse.Namespace) -> int:
     from xiaod.bench.load import LoadSettings
     from xiaod.bench.run import run_bench
     from xiaod.bench.table import markdown
-    from xiaod.engines.errors import ModelError
+    from xiaod.inference.errors import ModelError
 
     try:
         require_writable(options.output)

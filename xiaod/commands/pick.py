@@ -63,7 +63,7 @@ def run(options: argparse.Namespace) -> int:
     """Pick files offline, through the daemon's own pipeline."""
     from xiaod.archive.run import pick_archive
     from xiaod.config.loader import ConfigError
-    from xiaod.engines.errors import ModelError
+    from xiaod.inference.errors import ModelError
     from xiaod.offline import offline_config, pick_files
     from xiaod.process.plugins import MissingExtraError
 

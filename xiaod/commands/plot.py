@@ -67,7 +67,7 @@ def run(options: argparse.Namespace) -> int:
     from xiaod.acquisition.seedlink.framing import LinkError
     from xiaod.acquisition.seedlink.info import DiscoveryError
     from xiaod.config.loader import ConfigError
-    from xiaod.engines.errors import ModelError
+    from xiaod.inference.errors import ModelError
     from xiaod.offline import offline_config
     from xiaod.plot.figure import require_matplotlib
     from xiaod.process.exit_status import ExitCode

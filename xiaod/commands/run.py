@@ -46,8 +46,8 @@ def _run(options: argparse.Namespace) -> int:
 
     from xiaod.config.loader import ConfigError
     from xiaod.config.per_shard import load_placed
-    from xiaod.engines.errors import ModelError
     from xiaod.equipment import open_engine
+    from xiaod.inference.errors import ModelError
     from xiaod.process.exit_status import ExitCode, StartError
     from xiaod.process.logs import configure_logs, get_logger
     from xiaod.process.loop_turns import TurnMeter, new_loop

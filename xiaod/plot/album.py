@@ -18,7 +18,7 @@ from xiaod.config import Config
 from xiaod.domain.codes import safe
 from xiaod.domain.timegrid import GRID_NS, iso_from_ns, ns_from_s
 from xiaod.domain.types import Instrument, Pick
-from xiaod.engines import Engine
+from xiaod.inference import Engine
 from xiaod.offline import ListSink, run_offline
 from xiaod.pipeline import picker_settings
 from xiaod.plot.figure import draw

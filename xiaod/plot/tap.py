@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from models.spec import ModelSpec
 from xiaod.domain.types import Instrument, Probabilities, Window
-from xiaod.engines import Engine
+from xiaod.inference import Engine
 from xiaod.picker import PickerSettings, window_weight
 from xiaod.plot.scene import Scene
 
 
 class Tap:
-    """Implements :class:`xiaod.engines.Engine` around another."""
+    """Implements :class:`xiaod.inference.Engine` around another."""
 
     def __init__(
         self, engine: Engine, settings: PickerSettings, scenes_of: Callable[[Instrument], Sequence[Scene]]

@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 
 from xiaod.config import Config, SinkConfig
-from xiaod.engines import Engine
+from xiaod.inference import Engine
 from xiaod.selftest.outcome import Outcome
 from xiaod.selftest.stages import pick_event
 from xiaod.selftest.trials import marked, signed, try_sinks

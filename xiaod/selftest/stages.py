@@ -19,7 +19,7 @@ from xiaod.acquisition.seedlink.source import SeedLinkSource
 from xiaod.config import Config, SeedLinkConfig
 from xiaod.domain.timegrid import iso_from_ns
 from xiaod.domain.types import Pick
-from xiaod.engines import Engine
+from xiaod.inference import Engine
 from xiaod.offline import ListSink
 from xiaod.onsets import PHASES
 from xiaod.pipeline import Pipeline

@@ -2,7 +2,7 @@
 
 >>> raise ModelError("x.onnx: no such file")
 Traceback (most recent call last):
-xiaod.engines.errors.ModelError: x.onnx: no such file
+xiaod.inference.errors.ModelError: x.onnx: no such file
 """
 
 

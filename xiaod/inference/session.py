@@ -13,8 +13,8 @@ import numpy as np
 
 from models.runtime import onnx_runtime
 from models.spec import ModelSpec, SpecError
-from xiaod.engines.errors import ModelError
-from xiaod.engines.modelfile import MAX_MEMORY_BYTES, bounded_memory, names_other_files, read_model
+from xiaod.inference.errors import ModelError
+from xiaod.inference.model_file import MAX_MEMORY_BYTES, bounded_memory, names_other_files, read_model
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession

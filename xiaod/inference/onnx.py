@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.frontend import prepare
-from xiaod.engines.loaded import WindowModel
-from xiaod.engines.session import open_session
+from xiaod.inference.loaded import WindowModel
+from xiaod.inference.session import open_session
 
 
 class OnnxEngine(WindowModel):
@@ -38,7 +38,7 @@ class OnnxEngine(WindowModel):
         self._input = self._session.get_inputs()[0].name
 
     def annotate(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Probability of P and S; see :meth:`xiaod.engines.Engine.annotate`."""
+        """Probability of P and S; see :meth:`xiaod.inference.Engine.annotate`."""
         [values] = self._session.run(None, {self._input: prepare(self._spec.front_end, samples)})
         probabilities: NDArray[np.float32] = values[:, self._rows]
         return probabilities

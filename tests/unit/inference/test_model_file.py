@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from models.spec import ModelSpec
 from models.weights import weights_path
-from xiaod.engines.errors import ModelError
-from xiaod.engines.modelfile import EXTERNAL, MAX_BYTES, MESSAGES, names_other_files
-from xiaod.engines.onnx import OnnxEngine
+from xiaod.inference.errors import ModelError
+from xiaod.inference.model_file import EXTERNAL, MAX_BYTES, MESSAGES, names_other_files
+from xiaod.inference.onnx import OnnxEngine
 
 MICRO = weights_path("micro").read_bytes()
 

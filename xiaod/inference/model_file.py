@@ -18,7 +18,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from xiaod.engines.errors import ModelError
+from xiaod.inference.errors import ModelError
 
 MAX_BYTES = 50_000_000
 """Bytes of a model file; the largest that is shipped has 300 kB, PhaseNet 1 MB."""

@@ -44,7 +44,7 @@ class WindowModel(LoadedModel, ABC):
 
     @abstractmethod
     def annotate(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Probability of P and S; see :meth:`xiaod.engines.Engine.annotate`."""
+        """Probability of P and S; see :meth:`xiaod.inference.Engine.annotate`."""
 
     def follow(self, windows: Sequence[Window]) -> list[Probabilities]:
         """Probability of P and S, of all windows in one call."""

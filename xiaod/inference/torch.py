@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from models.frontend import prepare
 from models.spec import ModelSpec, SpecError
-from xiaod.engines.errors import ModelError
-from xiaod.engines.loaded import WindowModel
-from xiaod.engines.modelfile import bounded_memory, read_model
+from xiaod.inference.errors import ModelError
+from xiaod.inference.loaded import WindowModel
+from xiaod.inference.model_file import bounded_memory, read_model
 from xiaod.process.plugins import missing
 
 SUFFIX = ".safetensors"
@@ -71,7 +71,7 @@ class TorchEngine(WindowModel):
         super().__init__(spec, content)
 
     def annotate(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Probability of P and S; see :meth:`xiaod.engines.Engine.annotate`."""
+        """Probability of P and S; see :meth:`xiaod.inference.Engine.annotate`."""
         with self._torch.inference_mode():
             values = self._net(self._torch.from_numpy(prepare(self._spec.front_end, samples)))
         probabilities: NDArray[np.float32] = values.numpy()[:, self._rows]

@@ -52,8 +52,8 @@ class Engine(Protocol):
 
 
 ENGINES: dict[str, str] = {
-    "onnx": "xiaod.engines.onnx:OnnxEngine",
-    "stateful": "xiaod.engines.stateful:StatefulEngine",
-    "torch": "xiaod.engines.torch:TorchEngine",
+    "onnx": "xiaod.inference.onnx:OnnxEngine",
+    "stateful": "xiaod.inference.stateful:StatefulEngine",
+    "torch": "xiaod.inference.torch:TorchEngine",
 }
 """Kind of engine -> where its class is; imported only when it is used."""

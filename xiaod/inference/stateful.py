@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from models.frontend import STATE_SIZE, fresh_state, stream
 from xiaod.domain.types import Instrument, Probabilities, Window
-from xiaod.engines.loaded import LoadedModel
-from xiaod.engines.session import open_session
+from xiaod.inference.loaded import LoadedModel
+from xiaod.inference.session import open_session
 
 FIRST_ROWS = 16
 """Streams that there is room for at first."""
