@@ -21,8 +21,8 @@ from distill.corpus import Record
 from distill.scores import RATE_HZ, f1
 from xiaod.domain.timegrid import GRID_NS
 from xiaod.domain.types import Instrument, Pick, Probabilities, Window
-from xiaod.picker import InstrumentPicker, PickerSettings
-from xiaod.streampicker import StreamPicker
+from xiaod.picking.picker import InstrumentPicker, PickerSettings
+from xiaod.picking.stream_picker import StreamPicker
 from xiaod.waveform.buffer import BufferSettings
 
 NEAR = round(NEAR_S * RATE_HZ)

@@ -6,9 +6,9 @@ from dataclasses import replace
 from xiaod.config import Config, SeedLinkConfig
 from xiaod.domain.types import Instrument, Pick, Probabilities, Segment, Window
 from xiaod.inference import Engine
-from xiaod.picker import InstrumentPicker, PickerSettings
+from xiaod.picking.picker import InstrumentPicker, PickerSettings
+from xiaod.picking.stream_picker import StreamPicker
 from xiaod.pipeline import picker_settings
-from xiaod.streampicker import StreamPicker
 from xiaod.waveform.buffer import ADVANCING, BufferSettings, InstrumentBuffer, pieces_of
 
 OFFLINE = BufferSettings(length=2000)

@@ -31,10 +31,10 @@ from xiaod.domain.types import (
     SourceItem,
     Window,
 )
+from xiaod.picking.diagnosis import Condition
 from xiaod.process.log_grouping import GroupedLog
 from xiaod.process.logs import get_logger
 from xiaod.process.metrics import Metrics
-from xiaod.unpicked import Condition
 from xiaod.waveform.buffer import ADVANCING, BufferSettings, InstrumentBuffer, pieces_of
 from xiaod.waveform.channel import Gap, Verdict
 from xiaod.waveform.coverage import DataAccount

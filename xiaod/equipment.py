@@ -11,9 +11,9 @@ from xiaod.config import Config, SinkConfig
 from xiaod.domain.timegrid import samples_from_s
 from xiaod.inference import ENGINES, Engine
 from xiaod.inference.errors import ModelError
+from xiaod.picking.stream_picker import stream_window
 from xiaod.process.plugins import MissingExtraError, load
 from xiaod.sinks import SINKS, Sink, SinkError
-from xiaod.streampicker import stream_window
 
 
 def open_engine(config: Config) -> Engine:

@@ -25,9 +25,9 @@ from xiaod.assembler import Assembler
 from xiaod.board import Board, StationEntry
 from xiaod.domain.timegrid import grid_index
 from xiaod.domain.types import Instrument, Pick, Window
-from xiaod.onsets import PHASES
+from xiaod.picking.diagnosis import Condition, PhaseView, Reason, explain
+from xiaod.picking.measure import PHASES
 from xiaod.trace import Trace
-from xiaod.unpicked import Condition, PhaseView, Reason, explain
 
 RECENT_PICKS = 500
 """Picks that are held when there is no store to read them from."""

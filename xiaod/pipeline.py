@@ -29,7 +29,7 @@ from xiaod.inference import Engine
 from xiaod.ledger import Ledger
 from xiaod.monitor import Monitor
 from xiaod.outlet import Outlet
-from xiaod.picker import SHIFTS, PickerSettings
+from xiaod.picking.picker import SHIFTS, PickerSettings
 from xiaod.process.metrics import Metrics, PacketCollector
 from xiaod.sinks import Sink
 from xiaod.stages import PickStage, assemble, depths, infer

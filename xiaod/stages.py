@@ -36,14 +36,14 @@ from xiaod.inference import Engine
 from xiaod.ledger import Ledger
 from xiaod.monitor import Monitor
 from xiaod.outlet import Outlet
-from xiaod.picker import InstrumentPicker, PickerSettings
+from xiaod.picking.diagnosis import PhaseView
+from xiaod.picking.picker import InstrumentPicker, PickerSettings
+from xiaod.picking.stream_picker import StreamPicker
 from xiaod.process.log_grouping import GroupedLog
 from xiaod.process.logs import get_logger
 from xiaod.process.loop_turns import Turns
 from xiaod.process.metrics import Metrics
 from xiaod.store import StoreError
-from xiaod.streampicker import StreamPicker
-from xiaod.unpicked import PhaseView
 
 STORE_RETRY_S = 1.0
 

@@ -24,7 +24,7 @@ from distill.annotators import Annotate
 from distill.corpus import Record
 from distill.scores import RATE_HZ, Found, f1, hits_and_false
 from distill.serving import PHASE_ROWS, decisions, sample_of
-from xiaod.picker import PickerSettings
+from xiaod.picking.picker import PickerSettings
 
 BEFORE_S, AFTER_S = 5.0, 10.0
 """Time around a label that is looked at; picks there that are no label's count as false."""

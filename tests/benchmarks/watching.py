@@ -19,8 +19,8 @@ from xiaod.bench.station import station_records
 from xiaod.board import Board
 from xiaod.domain.types import Channel, Instrument, Window
 from xiaod.monitor import Monitor
+from xiaod.picking.diagnosis import PhaseView
 from xiaod.process.metrics import Metrics
-from xiaod.unpicked import PhaseView
 from xiaod.waveform.buffer import BufferSettings
 from xiaod.web.documents import station_document
 

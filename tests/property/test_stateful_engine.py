@@ -16,7 +16,7 @@ from xiaod.domain.types import Channel, Instrument, Pick, Probabilities, Segment
 from xiaod.inference.errors import ModelError
 from xiaod.inference.onnx import OnnxEngine
 from xiaod.inference.stateful import StatefulEngine
-from xiaod.streampicker import StreamPicker
+from xiaod.picking.stream_picker import StreamPicker
 from xiaod.waveform.buffer import BufferSettings
 
 MODEL = "micro-stream"

@@ -22,7 +22,7 @@ from xiaod.bench.station import station_records
 from xiaod.bench.timer import median_us
 from xiaod.domain.types import Probabilities, Segment, Window
 from xiaod.inference.onnx import OnnxEngine
-from xiaod.picker import InstrumentPicker, PickerSettings
+from xiaod.picking.picker import InstrumentPicker, PickerSettings
 from xiaod.waveform.buffer import BufferSettings, InstrumentBuffer, pieces_of
 
 FACTOR = 4.0

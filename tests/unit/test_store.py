@@ -19,7 +19,7 @@ from xiaod.backlog import StoredBacklog
 from xiaod.domain.timegrid import GRID_NS, NS_PER_S
 from xiaod.domain.types import Channel, Instrument, Pick
 from xiaod.ledger import Ledger
-from xiaod.onsets import pick_id
+from xiaod.picking.measure import pick_id
 from xiaod.store import AGE_STEP_S, NewerStoreError, PickStore, StoreDamagedError, StoreError
 from xiaod.storedpicks import stored_picks
 

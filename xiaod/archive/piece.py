@@ -34,7 +34,7 @@ from xiaod.equipment import open_engine
 from xiaod.inference import Engine
 from xiaod.inference.errors import ModelError
 from xiaod.offline import ListSink, run_offline
-from xiaod.picker import SECOND_LOOK_S
+from xiaod.picking.picker import SECOND_LOOK_S
 from xiaod.process.metrics import Metrics
 from xiaod.state import WARM_UP_S
 from xiaod.waveform.coverage import DataAccount, Note

@@ -24,7 +24,7 @@ from xiaod.config import AgencyConfig
 from xiaod.domain.timegrid import GRID_RATE_HZ, NS_PER_S
 from xiaod.domain.types import Pick, Probabilities, Segment, Window
 from xiaod.inference import Engine
-from xiaod.picker import InstrumentPicker, PickerSettings
+from xiaod.picking.picker import InstrumentPicker, PickerSettings
 from xiaod.sinks.jsonl import json_line
 from xiaod.waveform.buffer import BufferSettings, InstrumentBuffer, pieces_of
 

@@ -12,7 +12,7 @@ import numpy as np
 from xiaod.domain.components import MISSING
 from xiaod.domain.timegrid import GRID_RATE_HZ, NS_PER_S, iso_from_ns
 from xiaod.domain.types import Pick
-from xiaod.onsets import PHASES
+from xiaod.picking.measure import PHASES
 from xiaod.plot.scene import Scene
 from xiaod.process.plugins import MissingExtraError, missing
 

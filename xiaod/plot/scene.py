@@ -1,7 +1,7 @@
 """A span of time of one instrument, filled by the windows that lie over it.
 
 Samples are those that the network gets, on the 100 Hz grid. Probabilities are averaged over windows as the picker does
-(:func:`xiaod.picker.window_weight`); those of a stateful engine are final and stand as they are.
+(:func:`xiaod.picking.picker.window_weight`); those of a stateful engine are final and stand as they are.
 
 >>> from xiaod.domain.types import Instrument, Window
 >>> scene = Scene(Instrument("XX", "A", "", "HH"), 0, 2_000_000_000)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from models.spec import ModelSpec
 from xiaod.domain.types import Instrument, Probabilities, Window
 from xiaod.inference import Engine
-from xiaod.picker import PickerSettings, window_weight
+from xiaod.picking.picker import PickerSettings, window_weight
 from xiaod.plot.scene import Scene
 
 

@@ -21,7 +21,7 @@ from xiaod.domain.timegrid import iso_from_ns
 from xiaod.domain.types import Pick
 from xiaod.inference import Engine
 from xiaod.offline import ListSink
-from xiaod.onsets import PHASES
+from xiaod.picking.measure import PHASES
 from xiaod.pipeline import Pipeline
 from xiaod.process.metrics import Metrics
 from xiaod.replay import ReplayConfig, ReplayServer

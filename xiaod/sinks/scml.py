@@ -26,7 +26,7 @@ from xiaod.domain.codes import safe
 from xiaod.domain.document import amplitude_number
 from xiaod.domain.timegrid import NS_PER_S, iso_from_ns
 from xiaod.domain.types import Instrument, Pick
-from xiaod.onsets import SIGNAL_S
+from xiaod.picking.measure import SIGNAL_S
 from xiaod.sinks.folder import FolderSink
 
 NAMESPACES: dict[ScmlVersion, str] = {

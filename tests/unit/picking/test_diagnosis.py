@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from tests.conftest import Recording
 from tests.unit.test_store import EXAMPLE
 from xiaod.domain.types import Channel, Instrument, Probabilities, Window
-from xiaod.picker import InstrumentPicker, PickerSettings
-from xiaod.streampicker import StreamPicker
-from xiaod.unpicked import Condition, Outcome, PhaseView, Reason, explain
+from xiaod.picking.diagnosis import Condition, Outcome, PhaseView, Reason, explain
+from xiaod.picking.picker import InstrumentPicker, PickerSettings
+from xiaod.picking.stream_picker import StreamPicker
 from xiaod.waveform.buffer import BufferSettings, InstrumentBuffer
 
 A = Instrument("XX", "A", "", "HH")

@@ -16,7 +16,7 @@ from xiaod.domain.timegrid import GRID_NS
 from xiaod.domain.types import Channel, Segment
 from xiaod.inference.onnx import OnnxEngine
 from xiaod.ledger import Ledger
-from xiaod.onsets import sample_of
+from xiaod.picking.measure import sample_of
 from xiaod.pipeline import Pipeline
 from xiaod.process.metrics import Metrics
 from xiaod.store import PickStore

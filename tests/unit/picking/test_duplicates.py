@@ -5,8 +5,8 @@ from numpy.typing import NDArray
 
 from tests.unit.test_store import pick_of
 from xiaod.domain.types import Instrument, Probabilities, Window
-from xiaod.picker import InstrumentPicker, PickerSettings
-from xiaod.reported import MEMORY, Reported
+from xiaod.picking.duplicates import MEMORY, Reported
+from xiaod.picking.picker import InstrumentPicker, PickerSettings
 
 SEPARATION = 100
 

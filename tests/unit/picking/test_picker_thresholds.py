@@ -5,8 +5,8 @@ import pytest
 from numpy.typing import NDArray
 
 from xiaod.domain.types import Instrument, Probabilities, Window
-from xiaod.picker import InstrumentPicker, PickerSettings
-from xiaod.streampicker import StreamPicker
+from xiaod.picking.picker import InstrumentPicker, PickerSettings
+from xiaod.picking.stream_picker import StreamPicker
 
 SETTINGS = PickerSettings((0.3, 0.3), 50, "example-1.0.0", "", vertical_thresholds=(0.6, 0.6))
 HEIGHT = 0.5

@@ -6,7 +6,7 @@ Nothing depends on how the stream was cut.
 
 >>> import numpy as np
 >>> from xiaod.domain.types import Instrument, Probabilities, Window
->>> from xiaod.picker import PickerSettings
+>>> from xiaod.picking.picker import PickerSettings
 >>> picker = StreamPicker(PickerSettings(thresholds=(0.3, 0.3), hop=50, model="example-1.0.0", model_sha256=""))
 >>> curve = 0.9 * np.exp(-0.5 * ((np.arange(1000) - 600.25) / 10) ** 2)
 >>> window = Window(Instrument("XX", "A", "", "HH"), 0, 0, np.ones((3, 1000), np.float32), "ZNE", fresh=True)
@@ -24,10 +24,10 @@ from scipy.ndimage import maximum_filter1d
 from xiaod.domain.components import live_components
 from xiaod.domain.timegrid import samples_from_s
 from xiaod.domain.types import Pick, Probabilities
-from xiaod.onsets import PHASES, measure
-from xiaod.picker import PickerSettings
-from xiaod.reported import Reported
-from xiaod.unpicked import Outcome, PhaseView
+from xiaod.picking.diagnosis import Outcome, PhaseView
+from xiaod.picking.duplicates import Reported
+from xiaod.picking.measure import PHASES, measure
+from xiaod.picking.picker import PickerSettings
 
 CONFIRM_S = 0.2
 """Probabilities on both sides of a peak that must be known and lower; the centroid needs as much."""
@@ -49,7 +49,7 @@ class StreamPicker:
     """Picks of one instrument; no clock, no input or output."""
 
     def __init__(self, settings: PickerSettings, known: Sequence[Pick] = ()) -> None:
-        """Begin, see :class:`xiaod.picker.InstrumentPicker`."""
+        """Begin, see :class:`xiaod.picking.picker.InstrumentPicker`."""
         self._settings = settings
         self._confirm = samples_from_s(CONFIRM_S)
         self._next: dict[int, int] = {}

@@ -15,9 +15,9 @@ from xiaod.domain.types import Instrument, Pick, Probabilities, Window
 from xiaod.inference import Engine
 from xiaod.inference.onnx import OnnxEngine
 from xiaod.inference.stateful import StatefulEngine
-from xiaod.picker import InstrumentPicker, PickerSettings
-from xiaod.streampicker import StreamPicker
-from xiaod.unpicked import Outcome
+from xiaod.picking.diagnosis import Outcome
+from xiaod.picking.picker import InstrumentPicker, PickerSettings
+from xiaod.picking.stream_picker import StreamPicker
 
 LENGTH, SETTLE, SEPARATION = 1000, 50, 100
 SETTINGS = PickerSettings((0.3, 0.3), 50, "example-1.0.0", "0" * 64, settle=SETTLE, separation=SEPARATION)

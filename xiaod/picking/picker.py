@@ -15,7 +15,7 @@ their average decides. If it reaches the threshold this is a pick, made with bet
 of data after the onset when the network is sure by then. A further peak of the same phase closer than ``min_separation_s`` to a pick
 is the same onset and is not reported.
 
-Time, uncertainty and strength of the onset are measured by :mod:`xiaod.onsets`.
+Time, uncertainty and strength of the onset are measured by :mod:`xiaod.picking.measure`.
 
 >>> import numpy as np
 >>> from xiaod.domain.types import Instrument, Probabilities, Window
@@ -44,9 +44,9 @@ from models.calibration import Calibration
 from xiaod.domain.components import MISSING, live_components
 from xiaod.domain.timegrid import samples_from_s
 from xiaod.domain.types import Pick, Probabilities, Window
-from xiaod.onsets import NO_CALIBRATION, PHASES, measure
-from xiaod.reported import Reported
-from xiaod.unpicked import Outcome, PhaseView
+from xiaod.picking.diagnosis import Outcome, PhaseView
+from xiaod.picking.duplicates import Reported
+from xiaod.picking.measure import NO_CALIBRATION, PHASES, measure
 
 BLIND_S = 0.25
 """Data after a sample below which a window's opinion of it is left out."""
