@@ -21,11 +21,11 @@ from random import Random
 from typing import Any
 
 from xiaod.acquisition.record_queue import End
-from xiaod.backlog import Backlog, MemoryBacklog
 from xiaod.domain.types import Clock, Pick
 from xiaod.process.logs import get_logger
 from xiaod.process.metrics import Metrics
 from xiaod.sinks import Holding, Portioned, Refused, RetryLater, Sink
+from xiaod.storage.backlog import Backlog, MemoryBacklog
 
 SINK_TICK_S = 1.0
 """How often a sink is called when there are no picks."""

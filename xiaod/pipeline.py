@@ -19,21 +19,21 @@ from models.calibration import Calibration
 from xiaod.acquisition import Source
 from xiaod.acquisition.record_queue import Inbox, SourceBridge
 from xiaod.assembler import NONE_BEFORE, Assembler
-from xiaod.backlog import StoredBacklog
 from xiaod.board import Board, BoardCollector
 from xiaod.config import Config
 from xiaod.domain.timegrid import ns_from_s, samples_from_s
 from xiaod.domain.timeliness import TimeLimits
 from xiaod.domain.types import Clock, Instrument
 from xiaod.inference import Engine
-from xiaod.ledger import Ledger
 from xiaod.monitor import Monitor
 from xiaod.outlet import Outlet
 from xiaod.picking.picker import SHIFTS, PickerSettings
 from xiaod.process.metrics import Metrics, PacketCollector
 from xiaod.sinks import Sink
 from xiaod.stages import PickStage, assemble, depths, infer
-from xiaod.store import PickStore
+from xiaod.storage.backlog import StoredBacklog
+from xiaod.storage.pick_store import PickStore
+from xiaod.storage.progress import Ledger
 from xiaod.waveform.buffer import BufferSettings
 from xiaod.waveform.coverage import DataAccount
 

@@ -39,7 +39,7 @@ from xiaod.process.metrics import Metrics
 from xiaod.process.systemd import Notifier, Watchdog
 from xiaod.sinks import Sink, SinkError
 from xiaod.state import State
-from xiaod.store import StoreError
+from xiaod.storage.pick_store import StoreError
 from xiaod.watch import Watch
 from xiaod.web.front import Front
 

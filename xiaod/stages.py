@@ -33,7 +33,6 @@ from xiaod.board import Board
 from xiaod.domain.timegrid import GRID_NS, NS_PER_S, iso_from_ns
 from xiaod.domain.types import Clock, Departed, Instrument, Latency, Pick, Probabilities, Window
 from xiaod.inference import Engine
-from xiaod.ledger import Ledger
 from xiaod.monitor import Monitor
 from xiaod.outlet import Outlet
 from xiaod.picking.diagnosis import PhaseView
@@ -43,7 +42,8 @@ from xiaod.process.log_grouping import GroupedLog
 from xiaod.process.logs import get_logger
 from xiaod.process.loop_turns import Turns
 from xiaod.process.metrics import Metrics
-from xiaod.store import StoreError
+from xiaod.storage.pick_store import StoreError
+from xiaod.storage.progress import Ledger
 
 STORE_RETRY_S = 1.0
 

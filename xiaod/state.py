@@ -26,13 +26,13 @@ from xiaod.config.per_shard import base_folder
 from xiaod.domain.sharding import Shard
 from xiaod.domain.timegrid import ns_from_s
 from xiaod.domain.types import Positions
-from xiaod.inheritance import OtherCountError, inherit, refuse_other_counts
-from xiaod.ledger import Ledger
-from xiaod.lock import FolderLock, LockedError
 from xiaod.process.exit_status import ExitCode, StartError
 from xiaod.process.logs import get_logger
 from xiaod.process.metrics import Metrics
-from xiaod.store import STORE, NewerStoreError, PickStore
+from xiaod.storage.folder_lock import FolderLock, LockedError
+from xiaod.storage.pick_store import STORE, NewerStoreError, PickStore
+from xiaod.storage.progress import Ledger
+from xiaod.storage.shard_handover import OtherCountError, inherit, refuse_other_counts
 
 if TYPE_CHECKING:
     from xiaod.acquisition.seedlink.source import SeedLinkSource

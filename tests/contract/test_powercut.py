@@ -12,7 +12,7 @@ from tests.contract.test_sinks import AGENCY, pick
 from tests.powercut import Event, Removed, Resized, Synced, Written, power_cuts, put, traced
 from xiaod.domain.document import pick_document
 from xiaod.domain.types import Instrument
-from xiaod.store import STORE, PickStore
+from xiaod.storage.pick_store import STORE, PickStore
 
 PICKS = 4
 DELIVERIES = """
@@ -71,7 +71,7 @@ STORING = """
 import os, sys
 from pathlib import Path
 from xiaod.domain.types import Channel, Instrument, Pick
-from xiaod.store import PickStore
+from xiaod.storage.pick_store import PickStore
 
 store = PickStore(Path(sys.argv[1]))
 store.begin("sink")

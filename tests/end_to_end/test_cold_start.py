@@ -9,7 +9,7 @@ from tests.end_to_end.test_faults import source_at
 from tests.everysink import EverySink
 from xiaod.replay import ReplayConfig
 from xiaod.sinks import SINKS
-from xiaod.store import STORE, PickStore
+from xiaod.storage.pick_store import STORE, PickStore
 
 STARTS = 3
 """Which thread comes first is chance; what it imports is seen whether or not that does harm this time."""

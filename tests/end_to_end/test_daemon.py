@@ -25,7 +25,7 @@ from tests.end_to_end.harness import (
 from tests.everysink import EverySink
 from xiaod.domain.document import schema
 from xiaod.replay import Faults, ReplayConfig, Silence
-from xiaod.store import PickStore
+from xiaod.storage.pick_store import PickStore
 
 
 @pytest.fixture(scope="module")

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from tests.contract.test_sinks import AGENCY, NOW_NS, pick
 from tests.unit.test_sink_jsonl import files_end_at
-from xiaod.backlog import StoredBacklog
 from xiaod.config import JsonLinesConfig
 from xiaod.sinks.jsonl import JsonLinesSink
-from xiaod.store import PickStore
+from xiaod.storage.backlog import StoredBacklog
+from xiaod.storage.pick_store import PickStore
 
 NEVER_S = 1e6
 

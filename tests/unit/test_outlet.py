@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from xiaod.acquisition.record_queue import End
-from xiaod.backlog import Backlog, StoredBacklog
 from xiaod.domain.types import Channel, Pick
 from xiaod.outlet import Outlet
 from xiaod.process.logs import configure_logs
 from xiaod.process.metrics import Metrics
 from xiaod.sinks import Refused, RetryLater, Sink
-from xiaod.store import PickStore, StoreDamagedError
+from xiaod.storage.backlog import Backlog, StoredBacklog
+from xiaod.storage.pick_store import PickStore, StoreDamagedError
 
 NOW_NS = 1_700_000_000_000_000_000
 COUNT = 300

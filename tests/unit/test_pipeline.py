@@ -21,11 +21,11 @@ from xiaod.domain.types import Channel, Instrument, LinkChange, Probabilities, S
 from xiaod.inference import Engine
 from xiaod.inference.onnx import OnnxEngine
 from xiaod.inference.stateful import StatefulEngine
-from xiaod.ledger import Ledger
 from xiaod.pipeline import Pipeline
 from xiaod.process.metrics import Metrics
 from xiaod.service import Service
-from xiaod.store import PickStore
+from xiaod.storage.pick_store import PickStore
+from xiaod.storage.progress import Ledger
 
 RECORD_S, RECORDS = 10, 60
 """Enough for more windows than may wait for the engine."""

@@ -31,8 +31,8 @@ def run(options: argparse.Namespace) -> int:
     from xiaod.config.loader import ConfigError, load_config
     from xiaod.config.per_shard import state_folders
     from xiaod.offline import StreamSink
-    from xiaod.store import STORE
-    from xiaod.storedpicks import stored_picks
+    from xiaod.storage.pick_query import stored_picks
+    from xiaod.storage.pick_store import STORE
 
     path = options.config or DEFAULT_CONFIG
     try:

@@ -26,7 +26,7 @@ from xiaod.domain.timegrid import NS_PER_S
 from xiaod.replay import Faults, ReplayConfig, ReplayServer
 from xiaod.soak.outcome import Outcome, Sample
 from xiaod.soak.rounds import GAP_S, ROUND_S, Key, expected, write_round
-from xiaod.store import PickStore
+from xiaod.storage.pick_store import PickStore
 
 SCHEDULE = Faults(duplicate_every=997, reorder_every=1009, garbage_every=5003)
 """Always there: packets twice, out of order, and of no meaning."""

@@ -22,8 +22,8 @@ from xiaod.domain.timegrid import iso_from_ns, ns_from_iso
 from xiaod.domain.types import Instrument, Pick
 from xiaod.monitor import Monitor
 from xiaod.process.metrics import Metrics
-from xiaod.store import PickStore, StoreError
-from xiaod.storedpicks import stored_picks
+from xiaod.storage.pick_query import stored_picks
+from xiaod.storage.pick_store import PickStore, StoreError
 from xiaod.web.guard import refusal
 from xiaod.web.page import Page
 from xiaod.web.stream import Hub

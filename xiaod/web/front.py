@@ -16,7 +16,7 @@ from xiaod.pipeline import Pipeline
 from xiaod.process.exit_status import ExitCode, StartError
 from xiaod.process.logs import get_logger
 from xiaod.process.metrics import Metrics
-from xiaod.store import PickStore
+from xiaod.storage.pick_store import PickStore
 from xiaod.web.app import Readiness, WebServer, readiness
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from xiaod.cli import main
 from xiaod.config.exposed_secrets import exposed_files
 from xiaod.config.loader import load_config
 from xiaod.domain.sharding import ALONE
-from xiaod.lock import FolderLock
-from xiaod.store import STORE, PickStore
+from xiaod.storage.folder_lock import FolderLock
+from xiaod.storage.pick_store import STORE, PickStore
 
 SOURCES = "sources: [{server: 'replay:example'}]\n"
 

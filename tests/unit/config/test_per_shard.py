@@ -11,15 +11,15 @@ import pytest
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
+from tests.unit.storage.test_pick_store import pick_of
 from tests.unit.test_sink_jsonl import files_end_at
-from tests.unit.test_store import pick_of
 from xiaod.cli import main
 from xiaod.config import Config, Origin, SinkConfig
 from xiaod.config.loader import ConfigError
 from xiaod.config.per_shard import TEMPLATES, WRITTEN, chosen_shard, load_placed, load_placed_anew
 from xiaod.domain.sharding import Shard
-from xiaod.lock import LOCK, FolderLock, Holder, LockedError, holder
-from xiaod.store import STORE, PickStore
+from xiaod.storage.folder_lock import LOCK, FolderLock, Holder, LockedError, holder
+from xiaod.storage.pick_store import STORE, PickStore
 
 SOURCES = "sources: [{server: localhost}]\n"
 
@@ -249,7 +249,7 @@ def test_who_removes_the_file_lets_nobody_in(tmp_path: Path) -> None:
 
 def test_a_lock_ends_with_its_process(tmp_path: Path) -> None:
     program = (
-        "import sys; from pathlib import Path; from xiaod.lock import FolderLock; from xiaod.domain.sharding import ALONE;"
+        "import sys; from pathlib import Path; from xiaod.storage.folder_lock import FolderLock; from xiaod.domain.sharding import ALONE;"
         "lock = FolderLock(Path(sys.argv[1]), ALONE); print(flush=True); sys.stdin.read()"
     )
     with subprocess.Popen(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from tests.conftest import Recording
-from tests.unit.test_store import EXAMPLE
+from tests.unit.storage.test_pick_store import EXAMPLE
 from xiaod.domain.types import Channel, Instrument, Probabilities, Window
 from xiaod.picking.diagnosis import Condition, Outcome, PhaseView, Reason, explain
 from xiaod.picking.picker import InstrumentPicker, PickerSettings

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from tests.unit.test_store import pick_of
+from tests.unit.storage.test_pick_store import pick_of
 from xiaod.domain.types import Instrument, Probabilities, Window
 from xiaod.picking.duplicates import MEMORY, Reported
 from xiaod.picking.picker import InstrumentPicker, PickerSettings

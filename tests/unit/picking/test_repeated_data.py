@@ -15,11 +15,11 @@ from xiaod.config import Config
 from xiaod.domain.timegrid import GRID_NS
 from xiaod.domain.types import Channel, Segment
 from xiaod.inference.onnx import OnnxEngine
-from xiaod.ledger import Ledger
 from xiaod.picking.measure import sample_of
 from xiaod.pipeline import Pipeline
 from xiaod.process.metrics import Metrics
-from xiaod.store import PickStore
+from xiaod.storage.pick_store import PickStore
+from xiaod.storage.progress import Ledger
 
 QUIET = 2000
 """Samples before the event: the clock is taken for set back after some of them, and a window has to fill."""

@@ -9,7 +9,7 @@ All shards are stopped before their number changes: :func:`refuse_other_counts`.
 changed in the stores of others.
 
 >>> from tempfile import TemporaryDirectory
->>> from xiaod.store import PickStore
+>>> from xiaod.storage.pick_store import PickStore
 >>> with TemporaryDirectory() as name:
 ...     base = Path(name)
 ...     alone = PickStore(base / STORE)
@@ -33,9 +33,9 @@ from pathlib import Path
 from xiaod.config.per_shard import FOLDER, shard_folders, state_folder
 from xiaod.domain.sharding import Shard
 from xiaod.domain.timegrid import EARLIEST_NS
-from xiaod.estate import ADOPTED, Station, read_estate, station_of, write_estate
-from xiaod.lock import PATIENCE_S, RETRY_S, Holder, holder
-from xiaod.store import BUSY_S, STORE
+from xiaod.storage.folder_lock import PATIENCE_S, RETRY_S, Holder, holder
+from xiaod.storage.pick_store import BUSY_S, STORE
+from xiaod.storage.shard_rows import ADOPTED, Station, read_estate, station_of, write_estate
 
 Progress = tuple[int, int]
 """How far a station has come: newest time until which an instrument has been picked, newest position; ns."""

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.test_store import EXAMPLE, pick_of
+from tests.unit.storage.test_pick_store import EXAMPLE, pick_of
 from xiaod.config.per_shard import state_folder
 from xiaod.domain.sharding import ALONE, Shard, shard_of
 from xiaod.domain.timegrid import NS_PER_S
 from xiaod.domain.types import Instrument, Pick
-from xiaod.inheritance import Inheritance, OtherCountError, inherit, refuse_other_counts
-from xiaod.ledger import REMEMBERED_S
-from xiaod.lock import FolderLock
-from xiaod.store import STORE, PickStore
+from xiaod.storage.folder_lock import FolderLock
+from xiaod.storage.pick_store import STORE, PickStore
+from xiaod.storage.progress import REMEMBERED_S
+from xiaod.storage.shard_handover import Inheritance, OtherCountError, inherit, refuse_other_counts
 
 NETWORK = "BW"
 STATIONS = ("RJOB", "MANZ", "WETR", "ROTZ", "BFO", "FUR")

@@ -5,7 +5,7 @@ moved aside, because a daemon may be writing to it.
 
 >>> from tempfile import TemporaryDirectory
 >>> from xiaod.domain.types import Channel
->>> from xiaod.store import STORE, PickStore
+>>> from xiaod.storage.pick_store import STORE, PickStore
 >>> pick = Pick("20090824.002007.73-P-BW.RJOB..EH-micro-0.1.0", Channel("BW", "RJOB", "", "EHZ"), "P",
 ...     1_251_073_207_731_250_000, 0.1, 0.9, 5.0, 1200.0, "ZNE", "micro-0.1.0", "0" * 64)
 >>> with TemporaryDirectory() as folder:
@@ -23,7 +23,7 @@ from pathlib import Path
 
 from xiaod.domain.document import pick_from_document
 from xiaod.domain.types import Instrument, Pick
-from xiaod.store import BUSY_S, ILLEGIBLE, StoreError, known_version, legible, within
+from xiaod.storage.pick_store import BUSY_S, ILLEGIBLE, StoreError, known_version, legible, within
 
 ALL = -1
 """A limit that is none (SQLite, SELECT, LIMIT clause)."""

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from xiaod.domain.types import Pick
-from xiaod.store import Given, PickStore, Result
+from xiaod.storage.pick_store import Given, PickStore, Result
 
 
 class Backlog(Protocol):

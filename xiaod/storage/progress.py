@@ -20,7 +20,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from xiaod.domain.timegrid import GRID_NS, NS_PER_S, ns_from_s
 from xiaod.domain.types import Instrument, Pick, Positions
 from xiaod.picking.measure import CENTROID_S, sample_of
-from xiaod.store import Given, PickStore, Result
+from xiaod.storage.pick_store import Given, PickStore, Result
 
 REMEMBERED_S = 130
 """Picks of so long before the point of resumption are told to the pickers; older ones would not be made again in any case."""

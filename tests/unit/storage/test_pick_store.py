@@ -15,13 +15,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.test_sink_jsonl import files_end_at
-from xiaod.backlog import StoredBacklog
 from xiaod.domain.timegrid import GRID_NS, NS_PER_S
 from xiaod.domain.types import Channel, Instrument, Pick
-from xiaod.ledger import Ledger
 from xiaod.picking.measure import pick_id
-from xiaod.store import AGE_STEP_S, NewerStoreError, PickStore, StoreDamagedError, StoreError
-from xiaod.storedpicks import stored_picks
+from xiaod.storage.backlog import StoredBacklog
+from xiaod.storage.pick_query import stored_picks
+from xiaod.storage.pick_store import AGE_STEP_S, NewerStoreError, PickStore, StoreDamagedError, StoreError
+from xiaod.storage.progress import Ledger
 
 DAY_S = 86_400.0
 INSTRUMENT = Instrument("BW", "RJOB", "", "EH")
@@ -518,7 +518,7 @@ def test_a_power_cut_at_any_moment_leaves_a_store_of_a_moment_before(path: Path,
 
 def test_a_process_that_is_killed_while_it_writes_leaves_a_whole_store(path: Path) -> None:
     program = (
-        "import sys; from pathlib import Path; from xiaod.store import PickStore\n"
+        "import sys; from pathlib import Path; from xiaod.storage.pick_store import PickStore\n"
         "store = PickStore(Path(sys.argv[1]))\n"
         "for n in range(10**9):\n"
         "    store.save({}, {'server': {('BW', f'S{i}'): (n, n) for i in range(200)}})\n"

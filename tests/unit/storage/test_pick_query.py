@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.test_store import INSTRUMENT, pick_of
+from tests.unit.storage.test_pick_store import INSTRUMENT, pick_of
 from xiaod.cli import main
 from xiaod.domain.timegrid import NS_PER_S
 from xiaod.process.exit_status import ExitCode
-from xiaod.store import PickStore
-from xiaod.storedpicks import stored_picks
+from xiaod.storage.pick_query import stored_picks
+from xiaod.storage.pick_store import PickStore
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 >>> from tempfile import TemporaryDirectory
 >>> from contextlib import closing
 >>> from pathlib import Path
->>> from xiaod.store import STORE, PickStore
+>>> from xiaod.storage.pick_store import STORE, PickStore
 >>> with TemporaryDirectory() as folder:
 ...     store = PickStore(Path(folder) / STORE)
 ...     store.save({}, {"demo": {("BW", "WETR"): (7, 100), ("BW", "RJOB"): (8, 200)}})
@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 from xiaod.domain.sharding import Shard
 from xiaod.domain.timegrid import EARLIEST_NS, NS_PER_S
-from xiaod.ledger import REMEMBERED_S
+from xiaod.storage.progress import REMEMBERED_S
 
 ADOPTED = "CREATE TABLE IF NOT EXISTS adopted (store TEXT PRIMARY KEY, place INTEGER NOT NULL)"
 """In the store of a shard: how far the picks of each store without a daemon have been taken over."""

@@ -1,0 +1,1 @@
+"""What outlives the process: picks, progress, locks, and the handover between shards. The owner of SQLite."""
