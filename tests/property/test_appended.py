@@ -13,7 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.contract.test_sinks import AGENCY, NOW_NS, pick
-from tests.unit.test_sink_jsonl import files_end_at
+from tests.unit.sinks.test_jsonl import files_end_at
 from xiaod.config import JsonLinesConfig
 from xiaod.sinks.jsonl import JsonLinesSink
 from xiaod.storage.backlog import StoredBacklog

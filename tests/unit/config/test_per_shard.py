@@ -11,8 +11,8 @@ import pytest
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
+from tests.unit.sinks.test_jsonl import files_end_at
 from tests.unit.storage.test_pick_store import pick_of
-from tests.unit.test_sink_jsonl import files_end_at
 from xiaod.cli import main
 from xiaod.config import Config, Origin, SinkConfig
 from xiaod.config.loader import ConfigError

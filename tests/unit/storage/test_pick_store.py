@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.unit.test_sink_jsonl import files_end_at
+from tests.unit.sinks.test_jsonl import files_end_at
 from xiaod.domain.timegrid import GRID_NS, NS_PER_S
 from xiaod.domain.types import Channel, Instrument, Pick
 from xiaod.picking.measure import pick_id

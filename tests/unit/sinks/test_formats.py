@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from tests.contract.test_sinks import AGENCY, NOW_NS, pick
-from tests.unit.test_sink_scml import children
+from tests.unit.sinks.test_scml import children
 from xiaod.commands import options
 from xiaod.config import AnssConfig, ScmlConfig, TableConfig, TableStyle
 from xiaod.config.inventory import Coordinates, Epoch, Stations
@@ -42,7 +42,7 @@ def test_commands_offer_all_formats() -> None:
 
 
 def test_the_reference_has_every_key_with_its_default() -> None:
-    lines = (Path(__file__).parents[2] / "config.yaml").read_text(encoding="utf-8").splitlines()
+    lines = (Path(__file__).parents[3] / "config.yaml").read_text(encoding="utf-8").splitlines()
     first = lines.index("sinks:")
     shown = yaml.safe_load("\n".join(line[4:] for line in lines[first:] if re.match("  # (-|  )", line)))
     found = {sink["kind"]: sink for sink in shown}
@@ -104,7 +104,7 @@ def test_pandas_reads_a_table_as_the_manual_says(tmp_path: Path, monkeypatch: py
         pick(2, channel=Channel("BW", "RJOB", "", "EHZ"), snr=math.nan, amplitude=math.nan),
     ]
     Path("picks.csv").write_bytes(render("csv", written, AGENCY))
-    manual = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    manual = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
     [call] = re.findall(r"^picks = (pandas\.read_csv\([^()]*keep_default_na[^()]*\))$", manual, re.MULTILINE)
     read = eval(call, {"pandas": pd, "str": str})  # noqa: S307  our own manual
     assert read.network.tolist() == ["NA", "BW"]

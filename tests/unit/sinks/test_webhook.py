@@ -85,7 +85,7 @@ def test_what_is_sent_and_how_it_is_signed(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_the_example_for_receivers_verifies() -> None:
-    text = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
     [example] = [
         part for part in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "webhook-signature" in part
     ]
