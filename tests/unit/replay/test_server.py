@@ -13,7 +13,7 @@ from obspy.clients.seedlink.client.seedlinkconnection import SeedLinkConnection
 from obspy.clients.seedlink.slpacket import SLPacket
 from pymseed import MS3Record
 
-from tests.unit.test_replay_wire import PACKETS, TIMEOUT_S, Client, Packet, play, whole
+from tests.unit.replay.test_wire import PACKETS, TIMEOUT_S, Client, Packet, play, whole
 from xiaod.replay import Faults, ReplayConfig, ReplayError, ReplayServer, serve
 from xiaod.replay.example import COUNTS_PER_UNIT
 

@@ -7,8 +7,8 @@ from itertools import pairwise
 
 import pytest
 
-from tests.unit.test_replay_server import START_NS, collect, fetched
-from tests.unit.test_replay_wire import PACKETS, TIMEOUT_S, Client, Packet, play, whole
+from tests.unit.replay.test_server import START_NS, collect, fetched
+from tests.unit.replay.test_wire import PACKETS, TIMEOUT_S, Client, Packet, play, whole
 from xiaod.replay import Faults, ReplayConfig, ReplayError, ReplayServer, Silence
 from xiaod.replay.clock import GARBAGE
 
