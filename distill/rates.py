@@ -41,7 +41,7 @@ def unconfirmed(picks_s: Sequence[float], others_s: Sequence[float]) -> int:
 
 def student_picks(folder: Path, model: Path) -> Timed:
     """Picks of a student through the daemon's offline run."""
-    from xiaod.offline import offline_config, picks_of
+    from xiaod.pipeline.offline import offline_config, picks_of
 
     found: dict[tuple[str, str], list[tuple[float, float]]] = {}
     for pick in picks_of([folder], offline_config(None, str(model))):

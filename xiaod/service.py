@@ -27,10 +27,10 @@ from xiaod.config.loader import ConfigError
 from xiaod.config.per_shard import load_placed_anew
 from xiaod.domain.sharding import Shard
 from xiaod.domain.timeliness import TimeLimits
-from xiaod.equipment import open_sink, open_sinks
 from xiaod.inference import Engine
 from xiaod.intake import Intake
-from xiaod.pipeline import Pipeline
+from xiaod.pipeline.factory import open_sink, open_sinks
+from xiaod.pipeline.pipeline import Pipeline
 from xiaod.process.exit_status import ExitCode, StartError
 from xiaod.process.grace import Grace
 from xiaod.process.logs import configure_logs, get_logger

@@ -11,10 +11,10 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable
 
-from xiaod.board import Change
 from xiaod.config import Config
 from xiaod.domain.timegrid import NS_PER_S
-from xiaod.pipeline import Pipeline
+from xiaod.pipeline.pipeline import Pipeline
+from xiaod.pipeline.station_status import Change
 from xiaod.process.log_grouping import GroupedLog
 from xiaod.process.logs import get_logger
 from xiaod.process.metrics import Metrics

@@ -13,13 +13,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from xiaod.assembler import Assembler
 from xiaod.bench.stages import _decode, _windows
 from xiaod.bench.station import station_records
-from xiaod.board import Board
 from xiaod.domain.types import Channel, Instrument, Window
-from xiaod.monitor import Monitor
 from xiaod.picking.diagnosis import PhaseView
+from xiaod.pipeline.assemble import Assembler
+from xiaod.pipeline.inspect import Monitor
+from xiaod.pipeline.station_status import Board
 from xiaod.process.metrics import Metrics
 from xiaod.waveform.buffer import BufferSettings
 from xiaod.web.documents import station_document

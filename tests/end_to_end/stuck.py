@@ -7,9 +7,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from xiaod.assembler import Assembler
 from xiaod.domain.types import Probabilities, SourceItem, Window
 from xiaod.inference.onnx import OnnxEngine
+from xiaod.pipeline.assemble import Assembler
 
 POLL_S = 0.05
 

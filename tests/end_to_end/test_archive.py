@@ -21,7 +21,7 @@ from xiaod.archive.plan import Stretch, patterns_of
 from xiaod.archive.run import ArchiveOptions, pick_archive
 from xiaod.cli import main
 from xiaod.domain.timegrid import ns_from_iso
-from xiaod.offline import offline_config, pick_files
+from xiaod.pipeline.offline import offline_config, pick_files
 
 PIECES = 6
 """Two stations, three days."""

@@ -15,9 +15,9 @@ from xiaod.cli import main
 from xiaod.config import Config
 from xiaod.domain.timegrid import NS_PER_S, ns_from_iso
 from xiaod.domain.types import Instrument
-from xiaod.equipment import open_engine
-from xiaod.offline import ListSink, offline_config, picks_of, run_offline
-from xiaod.pipeline import picker_settings
+from xiaod.pipeline.factory import open_engine
+from xiaod.pipeline.offline import ListSink, offline_config, picks_of, run_offline
+from xiaod.pipeline.pipeline import picker_settings
 from xiaod.plot.album import BATCH, Shot, instruments_of, make_pictures
 from xiaod.plot.scene import Scene
 from xiaod.plot.tap import Tap

@@ -8,10 +8,10 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xiaod.assembler import Assembler
-from xiaod.board import Board
 from xiaod.domain.timegrid import NS_PER_S
 from xiaod.domain.types import Channel, Segment
+from xiaod.pipeline.assemble import Assembler
+from xiaod.pipeline.station_status import Board
 from xiaod.process.metrics import Metrics
 from xiaod.waveform.buffer import BufferSettings
 from xiaod.waveform.recent_records import REMEMBERED, RecentRecords

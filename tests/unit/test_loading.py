@@ -20,11 +20,11 @@ def test_the_daemon_loads_neither_torch_nor_seisbench() -> None:
     code = """
 from pathlib import Path
 from xiaod.config.loader import load_config
-from xiaod.equipment import open_engine, open_sinks
+from xiaod.pipeline.factory import open_engine, open_sinks
 from xiaod.service import Service
 from xiaod.acquisition.seedlink.source import SeedLinkSource
 from xiaod.acquisition.seedlink import connection as link
-import xiaod.replay, xiaod.offline
+import xiaod.replay, xiaod.pipeline.offline
 config = load_config(Path("config.yaml"))
 open_engine(config)
 open_sinks(config)

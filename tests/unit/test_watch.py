@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from xiaod.board import Board
 from xiaod.config import Config, SeedLinkConfig
 from xiaod.domain.timegrid import NS_PER_S
 from xiaod.domain.types import Channel
+from xiaod.pipeline.station_status import Board
 from xiaod.process.logs import configure_logs
 from xiaod.process.metrics import Metrics
 from xiaod.process.systemd import Notifier, Watchdog

@@ -7,11 +7,11 @@ from collections import Counter
 import pytest
 from aiohttp import web
 
-from xiaod.assembler import Assembler
-from xiaod.board import Board
 from xiaod.config import AgencyConfig, HttpConfig
 from xiaod.domain.timegrid import NS_PER_S
-from xiaod.monitor import Monitor
+from xiaod.pipeline.assemble import Assembler
+from xiaod.pipeline.inspect import Monitor
+from xiaod.pipeline.station_status import Board
 from xiaod.process.metrics import Metrics
 from xiaod.waveform.buffer import BufferSettings
 from xiaod.web import WebServer, door

@@ -12,11 +12,11 @@ import aiohttp
 import numpy as np
 import pytest
 
-from xiaod.assembler import Assembler
-from xiaod.board import Board
 from xiaod.config import AgencyConfig, HttpConfig
 from xiaod.domain.types import Channel, Instrument, Pick, Window
-from xiaod.monitor import RECENT_PICKS, Monitor
+from xiaod.pipeline.assemble import Assembler
+from xiaod.pipeline.inspect import RECENT_PICKS, Monitor
+from xiaod.pipeline.station_status import Board
 from xiaod.process.metrics import Metrics
 from xiaod.waveform.buffer import BufferSettings
 from xiaod.web import WebServer

@@ -30,11 +30,11 @@ from xiaod.archive.sds import sds_name
 from xiaod.config import Config
 from xiaod.domain.timegrid import ns_from_s
 from xiaod.domain.types import BadRecord, Pick, Segment, SourceItem
-from xiaod.equipment import open_engine
 from xiaod.inference import Engine
 from xiaod.inference.errors import ModelError
-from xiaod.offline import ListSink, run_offline
 from xiaod.picking.picker import SECOND_LOOK_S
+from xiaod.pipeline.factory import open_engine
+from xiaod.pipeline.offline import ListSink, run_offline
 from xiaod.process.metrics import Metrics
 from xiaod.state import WARM_UP_S
 from xiaod.waveform.coverage import DataAccount, Note

@@ -26,9 +26,9 @@ from xiaod.config import Config
 from xiaod.config.inventory import read_stations
 from xiaod.domain.timegrid import NS_PER_S, ns_from_s
 from xiaod.domain.types import Instrument, Pick
-from xiaod.equipment import open_engine
 from xiaod.inference import Engine
-from xiaod.offline import MAX_NAMED, StreamSink, output_stream, tell_unpicked, used
+from xiaod.pipeline.factory import open_engine
+from xiaod.pipeline.offline import MAX_NAMED, StreamSink, output_stream, tell_unpicked, used
 from xiaod.process.logs import get_logger
 from xiaod.process.stdout import leave_quietly
 from xiaod.waveform.coverage import DataAccount, Note, Supply

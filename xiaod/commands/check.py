@@ -26,8 +26,8 @@ def run(options: argparse.Namespace) -> int:
     from xiaod.config.exposed_secrets import exposed_files
     from xiaod.config.loader import ConfigError
     from xiaod.config.per_shard import load_named
-    from xiaod.equipment import open_engine, open_sinks
     from xiaod.inference.errors import ModelError
+    from xiaod.pipeline.factory import open_engine, open_sinks
     from xiaod.sinks import SinkError
 
     try:

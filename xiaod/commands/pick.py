@@ -64,7 +64,7 @@ def run(options: argparse.Namespace) -> int:
     from xiaod.archive.run import pick_archive
     from xiaod.config.loader import ConfigError
     from xiaod.inference.errors import ModelError
-    from xiaod.offline import offline_config, pick_files
+    from xiaod.pipeline.offline import offline_config, pick_files
     from xiaod.process.plugins import MissingExtraError
 
     output = options.format, options.output, not options.no_progress
@@ -98,7 +98,7 @@ def _pick_and_plot(options: argparse.Namespace, archive: "ArchiveOptions | None"
     Raises:
         ValueError: when an archive is meant.
     """
-    from xiaod.offline import pick_files
+    from xiaod.pipeline.offline import pick_files
     from xiaod.plot.figure import require_matplotlib
 
     if archive is not None:
@@ -123,8 +123,8 @@ def _pick_and_plot(options: argparse.Namespace, archive: "ArchiveOptions | None"
 
 
 def _plot(options: argparse.Namespace, picks: "Sequence[Pick]") -> None:
-    from xiaod.equipment import open_engine
-    from xiaod.offline import offline_config
+    from xiaod.pipeline.factory import open_engine
+    from xiaod.pipeline.offline import offline_config
     from xiaod.plot.album import plot_picks
     from xiaod.process.logs import configure_logs
 

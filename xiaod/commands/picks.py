@@ -30,7 +30,7 @@ def run(options: argparse.Namespace) -> int:
     from xiaod.config.inventory import read_stations
     from xiaod.config.loader import ConfigError, load_config
     from xiaod.config.per_shard import state_folders
-    from xiaod.offline import StreamSink
+    from xiaod.pipeline.offline import StreamSink
     from xiaod.storage.pick_query import stored_picks
     from xiaod.storage.pick_store import STORE
 

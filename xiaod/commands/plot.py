@@ -68,7 +68,7 @@ def run(options: argparse.Namespace) -> int:
     from xiaod.acquisition.seedlink.info import DiscoveryError
     from xiaod.config.loader import ConfigError
     from xiaod.inference.errors import ModelError
-    from xiaod.offline import offline_config
+    from xiaod.pipeline.offline import offline_config
     from xiaod.plot.figure import require_matplotlib
     from xiaod.process.exit_status import ExitCode
     from xiaod.process.logs import configure_logs
@@ -129,7 +129,7 @@ def _draw(options: argparse.Namespace, config: "Config", inputs: "Sequence[Path]
     """
     from xiaod.acquisition.miniseed_files import why_nothing
     from xiaod.domain.codes import safe
-    from xiaod.equipment import open_engine
+    from xiaod.pipeline.factory import open_engine
     from xiaod.plot.album import Shot, instruments_of, make_pictures
 
     engine = open_engine(config)

@@ -16,7 +16,7 @@ def end_in_spite_of_threads(status: int) -> None:
     import sys
     import threading
 
-    from xiaod.outlet import THREAD_PREFIX
+    from xiaod.pipeline.sink_runner import THREAD_PREFIX
     from xiaod.process.exit_status import ExitCode
 
     if status == ExitCode.CUT_SHORT or any(
@@ -46,8 +46,8 @@ def _run(options: argparse.Namespace) -> int:
 
     from xiaod.config.loader import ConfigError
     from xiaod.config.per_shard import load_placed
-    from xiaod.equipment import open_engine
     from xiaod.inference.errors import ModelError
+    from xiaod.pipeline.factory import open_engine
     from xiaod.process.exit_status import ExitCode, StartError
     from xiaod.process.logs import configure_logs, get_logger
     from xiaod.process.loop_turns import TurnMeter, new_loop

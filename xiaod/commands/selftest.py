@@ -43,8 +43,8 @@ def run(options: argparse.Namespace) -> int:
 
     from xiaod.config.loader import ConfigError
     from xiaod.config.per_shard import load_placed
-    from xiaod.equipment import open_engine
     from xiaod.inference.errors import ModelError
+    from xiaod.pipeline.factory import open_engine
     from xiaod.process.exit_status import ExitCode
     from xiaod.process.logs import configure_logs
     from xiaod.selftest.run import chosen_sinks, selftest

@@ -19,8 +19,8 @@ from xiaod.domain.codes import safe
 from xiaod.domain.timegrid import GRID_NS, iso_from_ns, ns_from_s
 from xiaod.domain.types import Instrument, Pick
 from xiaod.inference import Engine
-from xiaod.offline import ListSink, run_offline
-from xiaod.pipeline import picker_settings
+from xiaod.pipeline.offline import ListSink, run_offline
+from xiaod.pipeline.pipeline import picker_settings
 from xiaod.plot.figure import draw
 from xiaod.plot.scene import Scene
 from xiaod.plot.tap import Tap

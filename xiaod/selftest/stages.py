@@ -20,9 +20,9 @@ from xiaod.config import Config, SeedLinkConfig
 from xiaod.domain.timegrid import iso_from_ns
 from xiaod.domain.types import Pick
 from xiaod.inference import Engine
-from xiaod.offline import ListSink
 from xiaod.picking.measure import PHASES
-from xiaod.pipeline import Pipeline
+from xiaod.pipeline.offline import ListSink
+from xiaod.pipeline.pipeline import Pipeline
 from xiaod.process.metrics import Metrics
 from xiaod.replay import ReplayConfig, ReplayServer
 from xiaod.selftest.outcome import Step

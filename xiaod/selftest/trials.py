@@ -18,7 +18,7 @@ from xiaod.config import Config, MqttConfig, SinkConfig
 from xiaod.config.redact import masked
 from xiaod.domain.timegrid import NS_PER_S
 from xiaod.domain.types import Pick
-from xiaod.equipment import open_sink
+from xiaod.pipeline.factory import open_sink
 from xiaod.selftest.outcome import Step
 from xiaod.selftest.stages import NAME
 

@@ -274,7 +274,7 @@ def _offline(data: Path, settings: SoakSettings) -> list[tuple[str, int]]:
     """Phase and time of the picks of one round, by ``xiaod pick``'s own pipeline."""
     from xiaod.config import Config
     from xiaod.inference.errors import ModelError
-    from xiaod.offline import picks_of
+    from xiaod.pipeline.offline import picks_of
 
     data.parent.mkdir(parents=True, exist_ok=True)
     write_round(data)

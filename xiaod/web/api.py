@@ -20,7 +20,7 @@ from xiaod.config import AgencyConfig, HttpConfig
 from xiaod.domain.document import pick_document
 from xiaod.domain.timegrid import iso_from_ns, ns_from_iso
 from xiaod.domain.types import Instrument, Pick
-from xiaod.monitor import Monitor
+from xiaod.pipeline.inspect import Monitor
 from xiaod.process.metrics import Metrics
 from xiaod.storage.pick_query import stored_picks
 from xiaod.storage.pick_store import PickStore, StoreError

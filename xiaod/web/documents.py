@@ -1,6 +1,6 @@
 """The JSON documents of the API, but for the pick, whose document is that of :mod:`xiaod.domain.document`.
 
->>> from xiaod.trace import Trace
+>>> from xiaod.pipeline.preview import Trace
 >>> trace_document("BW.RJOB..EH", Trace().part(0))["p"]
 []
 """
@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xiaod.domain.timegrid import GRID_NS, NS_PER_S, iso_from_ns
-from xiaod.monitor import PhaseStatus, StationStatus
-from xiaod.trace import BIN, BIN_S, TracePart
+from xiaod.pipeline.inspect import PhaseStatus, StationStatus
+from xiaod.pipeline.preview import BIN, BIN_S, TracePart
 
 DIGITS = 4
 """Decimal digits of the range of samples that are told; those of probabilities."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from xiaod import __version__
 from xiaod.config import Config
-from xiaod.pipeline import Pipeline
+from xiaod.pipeline.pipeline import Pipeline
 from xiaod.process.exit_status import ExitCode, StartError
 from xiaod.process.logs import get_logger
 from xiaod.process.metrics import Metrics

@@ -16,7 +16,7 @@ from xiaod.domain.timegrid import GRID_NS
 from xiaod.domain.types import Channel, Segment
 from xiaod.inference.onnx import OnnxEngine
 from xiaod.picking.measure import sample_of
-from xiaod.pipeline import Pipeline
+from xiaod.pipeline.pipeline import Pipeline
 from xiaod.process.metrics import Metrics
 from xiaod.storage.pick_store import PickStore
 from xiaod.storage.progress import Ledger

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 
 from xiaod.acquisition.record_queue import End, Inbox
-from xiaod.assembler import Assembler
-from xiaod.board import Board
 from xiaod.domain.timegrid import NS_PER_S
 from xiaod.domain.types import Channel, Departed, Segment, Window
+from xiaod.pipeline.assemble import Assembler
+from xiaod.pipeline.stages import assemble
+from xiaod.pipeline.station_status import Board
 from xiaod.process import loop_turns
 from xiaod.process.loop_turns import TurnMeter, new_loop
 from xiaod.process.metrics import Metrics
-from xiaod.stages import assemble
 from xiaod.waveform.buffer import BufferSettings
 
 RECORDS = 3000

@@ -12,7 +12,7 @@ import pytest
 from tests.contract.test_sinks import AGENCY, NOW_NS, pick
 from xiaod.config import AgencyConfig, Config, QuakeMLConfig, SeedLinkConfig
 from xiaod.domain.types import Channel, Pick
-from xiaod.equipment import open_sink
+from xiaod.pipeline.factory import open_sink
 from xiaod.sinks import SinkError
 from xiaod.sinks.quakeml import QuakeMLSink, catalog_of, quakeml_bytes
 

@@ -11,7 +11,7 @@ from xiaod.config import Config
 from xiaod.domain.timegrid import GRID_NS, samples_from_s
 from xiaod.domain.timeliness import TimeLimits
 from xiaod.domain.types import Channel, Segment, Window
-from xiaod.pipeline import buffer_settings
+from xiaod.pipeline.pipeline import buffer_settings
 from xiaod.state import settled_s
 from xiaod.waveform.buffer import BufferSettings, InstrumentBuffer
 from xiaod.waveform.channel import Verdict

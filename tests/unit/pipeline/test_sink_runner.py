@@ -11,7 +11,7 @@ import pytest
 
 from xiaod.acquisition.record_queue import End
 from xiaod.domain.types import Channel, Pick
-from xiaod.outlet import Outlet
+from xiaod.pipeline.sink_runner import Outlet
 from xiaod.process.logs import configure_logs
 from xiaod.process.metrics import Metrics
 from xiaod.sinks import Refused, RetryLater, Sink

@@ -19,7 +19,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from heapq import heapify, heappop, heapreplace
 from types import MappingProxyType
 
-from xiaod.board import Board, StationEntry
 from xiaod.domain.timegrid import GRID_RATE_HZ, NS_PER_S
 from xiaod.domain.types import (
     BadRecord,
@@ -32,6 +31,7 @@ from xiaod.domain.types import (
     Window,
 )
 from xiaod.picking.diagnosis import Condition
+from xiaod.pipeline.station_status import Board, StationEntry
 from xiaod.process.log_grouping import GroupedLog
 from xiaod.process.logs import get_logger
 from xiaod.process.metrics import Metrics

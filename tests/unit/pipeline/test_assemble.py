@@ -6,10 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from xiaod.assembler import STATION_LINES, Assembler
-from xiaod.board import Board
 from xiaod.domain.timegrid import NS_PER_S
 from xiaod.domain.types import BadRecord, Channel, Departed, Segment
+from xiaod.pipeline.assemble import STATION_LINES, Assembler
+from xiaod.pipeline.station_status import Board
 from xiaod.process.logs import configure_logs
 from xiaod.process.metrics import Metrics
 from xiaod.waveform.buffer import BufferSettings

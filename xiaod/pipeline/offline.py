@@ -19,14 +19,14 @@ from typing import IO, TYPE_CHECKING, NoReturn
 
 from xiaod.acquisition import Source
 from xiaod.acquisition.miniseed_files import FileSource, holds_records, why_nothing
-from xiaod.assembler import NONE_BEFORE
 from xiaod.config import AgencyConfig, Config, EngineConfig, SeedLinkConfig
 from xiaod.config.inventory import Stations, read_stations
 from xiaod.config.loader import load_config
 from xiaod.domain.types import Instrument, Pick
-from xiaod.equipment import open_engine
 from xiaod.inference import Engine
-from xiaod.pipeline import Pipeline
+from xiaod.pipeline.assemble import NONE_BEFORE
+from xiaod.pipeline.factory import open_engine
+from xiaod.pipeline.pipeline import Pipeline
 from xiaod.process.logs import configure_logs, get_logger
 from xiaod.process.metrics import Metrics
 from xiaod.process.stdout import leave_quietly

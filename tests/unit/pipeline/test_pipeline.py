@@ -21,7 +21,7 @@ from xiaod.domain.types import Channel, Instrument, LinkChange, Probabilities, S
 from xiaod.inference import Engine
 from xiaod.inference.onnx import OnnxEngine
 from xiaod.inference.stateful import StatefulEngine
-from xiaod.pipeline import Pipeline
+from xiaod.pipeline.pipeline import Pipeline
 from xiaod.process.metrics import Metrics
 from xiaod.service import Service
 from xiaod.storage.pick_store import PickStore

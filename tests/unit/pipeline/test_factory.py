@@ -6,9 +6,9 @@ import pytest
 
 from models.weights import stateful_path, weights_path
 from xiaod.config.loader import parse_config
-from xiaod.equipment import open_engine, open_sinks
 from xiaod.inference.errors import ModelError
-from xiaod.offline import offline_config
+from xiaod.pipeline.factory import open_engine, open_sinks
+from xiaod.pipeline.offline import offline_config
 from xiaod.sinks import SinkError
 
 SOURCES = "sources:\n  - server: localhost\n"

@@ -19,7 +19,7 @@ from xiaod.config import AgencyConfig, Config
 from xiaod.domain.document import pick_document
 from xiaod.domain.types import Channel, Pick, Segment
 from xiaod.inference.onnx import OnnxEngine
-from xiaod.pipeline import Pipeline
+from xiaod.pipeline.pipeline import Pipeline
 from xiaod.process.metrics import Metrics
 
 WAIT_S, AGE_S = 0.3, 7.0

@@ -18,19 +18,19 @@ from typing import Any
 from models.calibration import Calibration
 from xiaod.acquisition import Source
 from xiaod.acquisition.record_queue import Inbox, SourceBridge
-from xiaod.assembler import NONE_BEFORE, Assembler
-from xiaod.board import Board, BoardCollector
 from xiaod.config import Config
 from xiaod.domain.timegrid import ns_from_s, samples_from_s
 from xiaod.domain.timeliness import TimeLimits
 from xiaod.domain.types import Clock, Instrument
 from xiaod.inference import Engine
-from xiaod.monitor import Monitor
-from xiaod.outlet import Outlet
 from xiaod.picking.picker import SHIFTS, PickerSettings
+from xiaod.pipeline.assemble import NONE_BEFORE, Assembler
+from xiaod.pipeline.inspect import Monitor
+from xiaod.pipeline.sink_runner import Outlet
+from xiaod.pipeline.stages import PickStage, assemble, depths, infer
+from xiaod.pipeline.station_status import Board, BoardCollector
 from xiaod.process.metrics import Metrics, PacketCollector
 from xiaod.sinks import Sink
-from xiaod.stages import PickStage, assemble, depths, infer
 from xiaod.storage.backlog import StoredBacklog
 from xiaod.storage.pick_store import PickStore
 from xiaod.storage.progress import Ledger
@@ -109,7 +109,7 @@ class Pipeline:
     ) -> None:
         """Wire everything; must be called inside the event loop that runs it.
 
-        ``shown``: with a monitor for who looks. ``letters``, ``account``: see :class:`~xiaod.assembler.Assembler`.
+        ``shown``: with a monitor for who looks. ``letters``, ``account``: see :class:`~xiaod.pipeline.assemble.Assembler`.
         """
         self.metrics = metrics
         self.board = Board(ns_from_s(config.http.stale_after_s))
@@ -289,7 +289,7 @@ class Pipeline:
         self._stage.flush_log(everything)
 
     def work_done(self) -> int:
-        """A number that grows as long as something is done: see :attr:`~xiaod.stages.PickStage.steps`."""
+        """A number that grows as long as something is done: see :attr:`~xiaod.pipeline.stages.PickStage.steps`."""
         return self._stage.steps
 
     def pending(self) -> bool:

@@ -1,7 +1,7 @@
 """What a person who looks may know of a running daemon: picks of late, traces, and why no pick came.
 
-Filled by the pick stage: for each window one look into a dictionary and now and then a fold (:mod:`xiaod.trace`), for each pick an entry
-in a ring. What is asked for rarely, the state of the stations, is put together when it is asked for. Memory is bounded: so many
+Filled by the pick stage: for each window one look into a dictionary and now and then a fold (:mod:`xiaod.pipeline.preview`), for each pick
+an entry in a ring. What is asked for rarely, the state of the stations, is put together when it is asked for. Memory is bounded: so many
 picks, and traces of so many instruments, besides those that somebody watches.
 
 >>> from xiaod.process.metrics import Metrics
@@ -21,13 +21,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from xiaod.assembler import Assembler
-from xiaod.board import Board, StationEntry
 from xiaod.domain.timegrid import grid_index
 from xiaod.domain.types import Instrument, Pick, Window
 from xiaod.picking.diagnosis import Condition, PhaseView, Reason, explain
 from xiaod.picking.measure import PHASES
-from xiaod.trace import Trace
+from xiaod.pipeline.assemble import Assembler
+from xiaod.pipeline.preview import Trace
+from xiaod.pipeline.station_status import Board, StationEntry
 
 RECENT_PICKS = 500
 """Picks that are held when there is no store to read them from."""

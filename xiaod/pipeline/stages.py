@@ -5,7 +5,7 @@
     inbox -> assemble -> [windows] -> infer -> [probabilities] -> pick -> [picks of each sink] -> deliver
 
 Every queue between them is bounded, and when one is full the stage before it waits, back to the sources' threads. Only
-the queues of the sinks are different: see :class:`~xiaod.outlet.Outlet`. The end of the data is an item,
+the queues of the sinks are different: see :class:`~xiaod.pipeline.sink_runner.Outlet`. The end of the data is an item,
 :class:`~xiaod.acquisition.record_queue.End`, that each stage passes on after its own last item; there is no other orderly way to stop. A
 stage that finds everything ready gives way after some milliseconds all the same, see :mod:`xiaod.process.loop_turns`.
 
@@ -28,16 +28,16 @@ from dataclasses import replace
 from typing import Any
 
 from xiaod.acquisition.record_queue import End, Inbox
-from xiaod.assembler import STATION_LINES, STATION_PERIOD_S, Assembler
-from xiaod.board import Board
 from xiaod.domain.timegrid import GRID_NS, NS_PER_S, iso_from_ns
 from xiaod.domain.types import Clock, Departed, Instrument, Latency, Pick, Probabilities, Window
 from xiaod.inference import Engine
-from xiaod.monitor import Monitor
-from xiaod.outlet import Outlet
 from xiaod.picking.diagnosis import PhaseView
 from xiaod.picking.picker import InstrumentPicker, PickerSettings
 from xiaod.picking.stream_picker import StreamPicker
+from xiaod.pipeline.assemble import STATION_LINES, STATION_PERIOD_S, Assembler
+from xiaod.pipeline.inspect import Monitor
+from xiaod.pipeline.sink_runner import Outlet
+from xiaod.pipeline.station_status import Board
 from xiaod.process.log_grouping import GroupedLog
 from xiaod.process.logs import get_logger
 from xiaod.process.loop_turns import Turns

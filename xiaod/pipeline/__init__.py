@@ -1,0 +1,1 @@
+"""One run, wired: records in, windows, probabilities, picks, sinks out; live and offline."""
