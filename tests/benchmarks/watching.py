@@ -15,6 +15,7 @@ import numpy as np
 
 from xiaod.bench.stages import _decode, _windows
 from xiaod.bench.station import station_records
+from xiaod.daemon.web.documents import station_document
 from xiaod.domain.types import Channel, Instrument, Window
 from xiaod.picking.diagnosis import PhaseView
 from xiaod.pipeline.assemble import Assembler
@@ -22,7 +23,6 @@ from xiaod.pipeline.inspect import Monitor
 from xiaod.pipeline.station_status import Board
 from xiaod.process.metrics import Metrics
 from xiaod.waveform.buffer import BufferSettings
-from xiaod.web.documents import station_document
 
 STATIONS = 500
 TRACES = 256

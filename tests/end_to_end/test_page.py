@@ -12,7 +12,7 @@ import pytest
 
 from tests.end_to_end.browser import Tab, browsing, chromium
 from tests.end_to_end.harness import Daemon, streaming
-from tests.unit.test_web_stream import PICK, serving
+from tests.unit.daemon.test_web_stream import PICK, serving
 from xiaod.domain.types import Channel
 from xiaod.replay import ReplayConfig
 

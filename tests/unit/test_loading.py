@@ -21,7 +21,7 @@ def test_the_daemon_loads_neither_torch_nor_seisbench() -> None:
 from pathlib import Path
 from xiaod.config.loader import load_config
 from xiaod.pipeline.factory import open_engine, open_sinks
-from xiaod.service import Service
+from xiaod.daemon.service import Service
 from xiaod.acquisition.seedlink.source import SeedLinkSource
 from xiaod.acquisition.seedlink import connection as link
 import xiaod.replay, xiaod.pipeline.offline

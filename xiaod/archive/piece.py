@@ -28,6 +28,7 @@ from xiaod.acquisition.patterns import matches
 from xiaod.archive.plan import DAY_NS, Piece
 from xiaod.archive.sds import sds_name
 from xiaod.config import Config
+from xiaod.daemon.state_folder import WARM_UP_S
 from xiaod.domain.timegrid import ns_from_s
 from xiaod.domain.types import BadRecord, Pick, Segment, SourceItem
 from xiaod.inference import Engine
@@ -36,7 +37,6 @@ from xiaod.picking.picker import SECOND_LOOK_S
 from xiaod.pipeline.factory import open_engine
 from xiaod.pipeline.offline import ListSink, run_offline
 from xiaod.process.metrics import Metrics
-from xiaod.state import WARM_UP_S
 from xiaod.waveform.coverage import DataAccount, Note
 
 if TYPE_CHECKING:

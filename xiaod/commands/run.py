@@ -46,12 +46,12 @@ def _run(options: argparse.Namespace) -> int:
 
     from xiaod.config.loader import ConfigError
     from xiaod.config.per_shard import load_placed
+    from xiaod.daemon.service import Service
     from xiaod.inference.errors import ModelError
     from xiaod.pipeline.factory import open_engine
     from xiaod.process.exit_status import ExitCode, StartError
     from xiaod.process.logs import configure_logs, get_logger
     from xiaod.process.loop_turns import TurnMeter, new_loop
-    from xiaod.service import Service
 
     try:
         config = load_placed(options.config, options.shard)

@@ -15,6 +15,7 @@ from xiaod.acquisition.miniseed import channel_of
 from xiaod.acquisition.miniseed_files import FileSource, Wanted
 from xiaod.acquisition.patterns import matches
 from xiaod.config import Config
+from xiaod.daemon.state_folder import WARM_UP_S
 from xiaod.domain.codes import safe
 from xiaod.domain.timegrid import GRID_NS, iso_from_ns, ns_from_s
 from xiaod.domain.types import Instrument, Pick
@@ -24,7 +25,6 @@ from xiaod.pipeline.pipeline import picker_settings
 from xiaod.plot.figure import draw
 from xiaod.plot.scene import Scene
 from xiaod.plot.tap import Tap
-from xiaod.state import WARM_UP_S
 
 if TYPE_CHECKING:
     from pymseed import MS3Record

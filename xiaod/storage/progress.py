@@ -43,7 +43,7 @@ class Ledger:
         Args:
             store: the store.
             resumed: whether the stream goes on where an earlier run stopped: then nothing is picked before that.
-            settled_s: behind the newest window, what is older is picked for good: see :func:`xiaod.state.settled_s`.
+            settled_s: behind the newest window, what is older is picked for good: see :func:`xiaod.daemon.state_folder.settled_s`.
         """
         self._settled_ns = ns_from_s(settled_s)
         self._store = store

@@ -16,6 +16,7 @@ from models.weights import stateful_path, weights_path
 from xiaod.acquisition import Emit
 from xiaod.config import Config
 from xiaod.config.diff import plan_reload
+from xiaod.daemon.service import Service
 from xiaod.domain.timegrid import NS_PER_S
 from xiaod.domain.types import Channel, Instrument, LinkChange, Probabilities, Segment, Window
 from xiaod.inference import Engine
@@ -23,7 +24,6 @@ from xiaod.inference.onnx import OnnxEngine
 from xiaod.inference.stateful import StatefulEngine
 from xiaod.pipeline.pipeline import Pipeline
 from xiaod.process.metrics import Metrics
-from xiaod.service import Service
 from xiaod.storage.pick_store import PickStore
 from xiaod.storage.progress import Ledger
 

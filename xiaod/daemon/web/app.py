@@ -5,7 +5,7 @@
 - ``/readyz``: 200 when every source is subscribed (or all its stations are with other shards) and data flow from at least one station;
   503 otherwise, with what is missing. Stale stations are listed in either case, so that one that stopped is seen.
 
-- ``/`` and ``/api/...``: the status page, see :mod:`xiaod.web.api`.
+- ``/`` and ``/api/...``: the status page, see :mod:`xiaod.daemon.web.api`.
 
 Answers are JSON but for ``/metrics`` and the page. The server listens on loopback unless the configuration says otherwise.
 
@@ -16,15 +16,15 @@ Answers are JSON but for ``/metrics`` and the page. The server listens on loopba
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from xiaod.web.door import IDLE_S, KEPT, SPARE, Answering, Door, request_log
-from xiaod.web.guard import add_headers, guard_of
+from xiaod.daemon.web.door import IDLE_S, KEPT, SPARE, Answering, Door, request_log
+from xiaod.daemon.web.guard import add_headers, guard_of
 
 if TYPE_CHECKING:
     import asyncio
 
     from aiohttp import web
 
-    from xiaod.web.api import StatusApi
+    from xiaod.daemon.web.api import StatusApi
 
 EXPOSITION_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 

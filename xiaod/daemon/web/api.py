@@ -4,10 +4,10 @@
 20
 >>> query_number("limit", "0", 1, 1000)
 Traceback (most recent call last):
-xiaod.web.api.QueryError: limit: '0': must be a whole number from 1 to 1000
+xiaod.daemon.web.api.QueryError: limit: '0': must be a whole number from 1 to 1000
 >>> query_time("until", "9999-12-31T00:00:00Z")
 Traceback (most recent call last):
-xiaod.web.api.QueryError: until: '9999-12-31T00:00:00Z': must be a time such as 2026-01-31T12:00:00Z
+xiaod.daemon.web.api.QueryError: until: '9999-12-31T00:00:00Z': must be a time such as 2026-01-31T12:00:00Z
 """
 
 import asyncio
@@ -17,6 +17,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from xiaod.config import AgencyConfig, HttpConfig
+from xiaod.daemon.web.guard import refusal
+from xiaod.daemon.web.page import Page
+from xiaod.daemon.web.stream import Hub
 from xiaod.domain.document import pick_document
 from xiaod.domain.timegrid import iso_from_ns, ns_from_iso
 from xiaod.domain.types import Instrument, Pick
@@ -24,9 +27,6 @@ from xiaod.pipeline.inspect import Monitor
 from xiaod.process.metrics import Metrics
 from xiaod.storage.pick_query import stored_picks
 from xiaod.storage.pick_store import PickStore, StoreError
-from xiaod.web.guard import refusal
-from xiaod.web.page import Page
-from xiaod.web.stream import Hub
 
 if TYPE_CHECKING:
     from aiohttp import web

@@ -25,10 +25,13 @@ from xiaod.config.diff import Reload, plan_reload
 from xiaod.config.exposed_secrets import exposed_files
 from xiaod.config.loader import ConfigError
 from xiaod.config.per_shard import load_placed_anew
+from xiaod.daemon.housekeeping import Watch
+from xiaod.daemon.source_factory import Intake
+from xiaod.daemon.state_folder import State
+from xiaod.daemon.web.front import Front
 from xiaod.domain.sharding import Shard
 from xiaod.domain.timeliness import TimeLimits
 from xiaod.inference import Engine
-from xiaod.intake import Intake
 from xiaod.pipeline.factory import open_sink, open_sinks
 from xiaod.pipeline.pipeline import Pipeline
 from xiaod.process.exit_status import ExitCode, StartError
@@ -38,10 +41,7 @@ from xiaod.process.loop_turns import TurnMeter
 from xiaod.process.metrics import Metrics
 from xiaod.process.systemd import Notifier, Watchdog
 from xiaod.sinks import Sink, SinkError
-from xiaod.state import State
 from xiaod.storage.pick_store import StoreError
-from xiaod.watch import Watch
-from xiaod.web.front import Front
 
 if TYPE_CHECKING:
     from xiaod.acquisition.seedlink.source import SeedLinkSource

@@ -20,12 +20,12 @@ from typing import TYPE_CHECKING
 
 from xiaod.acquisition import SOURCES
 from xiaod.config import SeedLinkConfig
+from xiaod.daemon.state_folder import State
 from xiaod.domain.sharding import Shard
 from xiaod.domain.timeliness import TimeLimits
 from xiaod.process.exit_status import ExitCode, StartError
 from xiaod.process.logs import get_logger
 from xiaod.process.plugins import load
-from xiaod.state import State
 
 if TYPE_CHECKING:
     from xiaod.acquisition.seedlink.source import SeedLinkSource

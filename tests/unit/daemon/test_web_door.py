@@ -8,14 +8,14 @@ import pytest
 from aiohttp import web
 
 from xiaod.config import AgencyConfig, HttpConfig
+from xiaod.daemon.web import WebServer, door
+from xiaod.daemon.web.api import Identity, StatusApi
 from xiaod.domain.timegrid import NS_PER_S
 from xiaod.pipeline.assemble import Assembler
 from xiaod.pipeline.inspect import Monitor
 from xiaod.pipeline.station_status import Board
 from xiaod.process.metrics import Metrics
 from xiaod.waveform.buffer import BufferSettings
-from xiaod.web import WebServer, door
-from xiaod.web.api import Identity, StatusApi
 
 LIMIT_S = 60.0
 QUESTION = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -127,7 +127,7 @@ def test_an_api_that_is_slow_leaves_room_for_health() -> None:
 def test_a_connection_that_asks_for_nothing_is_closed(
     question: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("xiaod.web.app.IDLE_S", 0.2)
+    monkeypatch.setattr("xiaod.daemon.web.app.IDLE_S", 0.2)
 
     async def body() -> None:
         async with asyncio.timeout(LIMIT_S), Open() as opened:

@@ -10,16 +10,16 @@ import pytest
 
 from tests.contract.test_sinks import pick
 from xiaod.config import Config, SeedLinkConfig, StateConfig
+from xiaod.daemon.state_folder import State
 from xiaod.domain.sharding import ALONE
 from xiaod.domain.timegrid import NS_PER_S
 from xiaod.process.exit_status import ExitCode, StartError
 from xiaod.process.metrics import Metrics
-from xiaod.state import State
 from xiaod.storage.folder_lock import FolderLock
 from xiaod.storage.pick_query import stored_picks
 from xiaod.storage.pick_store import STORE, PickStore
 
-UNITS = sorted((Path(__file__).parents[2] / "systemd").glob("*.service"))
+UNITS = sorted((Path(__file__).parents[3] / "systemd").glob("*.service"))
 
 
 def state_in(folder: Path, **keys: float) -> State:

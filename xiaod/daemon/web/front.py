@@ -1,6 +1,6 @@
 """What the web server is told of a running daemon: metrics, readiness, and what the page and its API show.
 
->>> from xiaod.web.front import Front
+>>> from xiaod.daemon.web.front import Front
 >>> Front.open.__name__
 'open'
 """
@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING
 
 from xiaod import __version__
 from xiaod.config import Config
+from xiaod.daemon.web.app import Readiness, WebServer, readiness
 from xiaod.pipeline.pipeline import Pipeline
 from xiaod.process.exit_status import ExitCode, StartError
 from xiaod.process.logs import get_logger
 from xiaod.process.metrics import Metrics
 from xiaod.storage.pick_store import PickStore
-from xiaod.web.app import Readiness, WebServer, readiness
 
 if TYPE_CHECKING:
-    from xiaod.web.api import StatusApi
+    from xiaod.daemon.web.api import StatusApi
 
 
 class Front:
@@ -84,7 +84,7 @@ class Front:
         """What is behind the status page, where there is one."""
         if self._pipeline.monitor is None:
             return None
-        from xiaod.web.api import Identity, StatusApi
+        from xiaod.daemon.web.api import Identity, StatusApi
 
         return StatusApi(
             self._config().http,

@@ -40,7 +40,7 @@ class Page:
 
 
 def _read(name: str) -> str:
-    return files("xiaod.web").joinpath(FOLDER, name).read_text(encoding="utf-8")
+    return files("xiaod.daemon.web").joinpath(FOLDER, name).read_text(encoding="utf-8")
 
 
 def _hash_of(tag: str, text: str) -> str:

@@ -5,13 +5,13 @@ import json
 import pytest
 
 from xiaod.config import Config, SeedLinkConfig
+from xiaod.daemon.housekeeping import CHANGES, Watch
 from xiaod.domain.timegrid import NS_PER_S
 from xiaod.domain.types import Channel
 from xiaod.pipeline.station_status import Board
 from xiaod.process.logs import configure_logs
 from xiaod.process.metrics import Metrics
 from xiaod.process.systemd import Notifier, Watchdog
-from xiaod.watch import CHANGES, Watch
 
 
 async def nothing() -> None:

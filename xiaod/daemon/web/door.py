@@ -19,7 +19,7 @@ import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
-from xiaod.web.guard import UNGUARDED, refusal
+from xiaod.daemon.web.guard import UNGUARDED, refusal
 
 if TYPE_CHECKING:
     from aiohttp import web

@@ -13,15 +13,15 @@ import numpy as np
 import pytest
 
 from xiaod.config import AgencyConfig, HttpConfig
+from xiaod.daemon.web import WebServer
+from xiaod.daemon.web.api import Identity, StatusApi
+from xiaod.daemon.web.stream import WAITING_BYTES, Listener
 from xiaod.domain.types import Channel, Instrument, Pick, Window
 from xiaod.pipeline.assemble import Assembler
 from xiaod.pipeline.inspect import RECENT_PICKS, Monitor
 from xiaod.pipeline.station_status import Board
 from xiaod.process.metrics import Metrics
 from xiaod.waveform.buffer import BufferSettings
-from xiaod.web import WebServer
-from xiaod.web.api import Identity, StatusApi
-from xiaod.web.stream import WAITING_BYTES, Listener
 
 LIMIT_S = 60.0
 RJOB = Channel("BW", "RJOB", "", "EHZ")

@@ -17,13 +17,13 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from xiaod.config import AgencyConfig
+from xiaod.daemon.web.documents import station_document, trace_document
 from xiaod.domain.document import pick_document
 from xiaod.domain.timegrid import iso_from_ns
 from xiaod.domain.types import Instrument, Pick
 from xiaod.pipeline.inspect import Monitor
 from xiaod.process.logs import get_logger
 from xiaod.process.metrics import Metrics
-from xiaod.web.documents import station_document, trace_document
 
 if TYPE_CHECKING:
     from aiohttp import web

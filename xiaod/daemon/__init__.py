@@ -1,0 +1,1 @@
+"""The process: start, reload, stop, state folder, housekeeping, and the pages over HTTP."""
