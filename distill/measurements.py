@@ -250,8 +250,8 @@ def _lines(value: Any) -> str:
 
 def _daemon(progress: Progress) -> list[dict[str, Any]]:
     """Memory of the whole daemon with more and more stations."""
-    from xiaod.bench.daemon import BenchError
-    from xiaod.bench.load import LoadSettings, run_load
+    from xiaod.tools.bench.daemon import BenchError
+    from xiaod.tools.bench.load import LoadSettings, run_load
 
     rows: list[dict[str, Any]] = []
     for stations in progress.over(STATIONS, "daemon under load", len(STATIONS)):

@@ -52,7 +52,7 @@ from distill.scores import RATE_HZ, residuals_of
 from distill.teachers import open_teacher
 from models.spec import SpecError
 from models.weights import STATEFUL_SUFFIX, SUFFIX, resolve
-from xiaod.bench.hardware import describe
+from xiaod.tools.bench.hardware import describe
 
 MICRO = Path(__file__).parents[1] / "micro.yaml"
 SIZES = "sizes"

@@ -20,7 +20,7 @@ import obspy
 from numpy.typing import NDArray
 
 from tests.archives import RECORD_BYTES, sds_path
-from xiaod.soak.rounds import ROUND_S
+from xiaod.tools.soak.rounds import ROUND_S
 
 BEGIN = obspy.UTCDateTime(2020, 1, 1)
 RATE_HZ = 100

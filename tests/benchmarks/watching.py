@@ -2,7 +2,7 @@
 
     python -m tests.benchmarks.watching
 
-Windows are those of :mod:`xiaod.bench.station`, 20 s long, one each 0.5 s; times are CPU time of this thread.
+Windows are those of :mod:`xiaod.tools.bench.station`, 20 s long, one each 0.5 s; times are CPU time of this thread.
 """
 
 import json
@@ -13,8 +13,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from xiaod.bench.stages import _decode, _windows
-from xiaod.bench.station import station_records
 from xiaod.daemon.web.documents import station_document
 from xiaod.domain.types import Channel, Instrument, Window
 from xiaod.picking.diagnosis import PhaseView
@@ -22,6 +20,8 @@ from xiaod.pipeline.assemble import Assembler
 from xiaod.pipeline.inspect import Monitor
 from xiaod.pipeline.station_status import Board
 from xiaod.process.metrics import Metrics
+from xiaod.tools.bench.stages import _decode, _windows
+from xiaod.tools.bench.station import station_records
 from xiaod.waveform.buffer import BufferSettings
 
 STATIONS = 500

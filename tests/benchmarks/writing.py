@@ -12,9 +12,9 @@ import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from xiaod.bench.daemon import DaemonProcess
 from xiaod.replay import ReplayConfig, ReplayServer
-from xiaod.soak.rounds import ROUND_S, quiet_records
+from xiaod.tools.bench.daemon import DaemonProcess
+from xiaod.tools.soak.rounds import ROUND_S, quiet_records
 
 DAY_S = 86_400.0
 BEGIN_S = 60.0

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from tests.end_to_end.harness import Daemon, offline_picks, streaming, wait_until
-from xiaod.bench.station import station_records
 from xiaod.replay import ReplayConfig
+from xiaod.tools.bench.station import station_records
 
 MINUTES = 4
 SPEED = 10.0

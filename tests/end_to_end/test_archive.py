@@ -14,14 +14,14 @@ import pytest
 
 from tests.archives import MIDNIGHT, RECORD_BYTES, sds_path, write_archive
 from tests.end_to_end.harness import wait_until
-from xiaod.archive.cluster import Cluster
-from xiaod.archive.crew import CrewError
-from xiaod.archive.piece import Job
-from xiaod.archive.plan import Stretch, patterns_of
-from xiaod.archive.run import ArchiveOptions, pick_archive
 from xiaod.cli import main
 from xiaod.domain.timegrid import ns_from_iso
 from xiaod.pipeline.offline import offline_config, pick_files
+from xiaod.tools.archive.cluster import Cluster
+from xiaod.tools.archive.crew import CrewError
+from xiaod.tools.archive.piece import Job
+from xiaod.tools.archive.plan import Stretch, patterns_of
+from xiaod.tools.archive.run import ArchiveOptions, pick_archive
 
 PIECES = 6
 """Two stations, three days."""

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.end_to_end.harness import LIMIT_S
-from xiaod.bench.daemon import BenchError, DaemonProcess
-from xiaod.bench.hardware import condition
-from xiaod.bench.load import LoadSettings, run_load
+from xiaod.tools.bench.daemon import BenchError, DaemonProcess
+from xiaod.tools.bench.hardware import condition
+from xiaod.tools.bench.load import LoadSettings, run_load
 
 VCGENCMD = """#!/bin/sh
 case "$1" in

@@ -28,8 +28,8 @@ from tests.end_to_end.harness import (
 )
 from tests.end_to_end.manager import Manager
 from tests.scripted import Scripted
-from xiaod.bench.station import station_records
 from xiaod.replay import Faults, ReplayConfig
+from xiaod.tools.bench.station import station_records
 
 RECORD_BYTES = 512
 SPEED = 30.0

@@ -18,11 +18,11 @@ from xiaod.domain.types import Instrument
 from xiaod.pipeline.factory import open_engine
 from xiaod.pipeline.offline import ListSink, offline_config, picks_of, run_offline
 from xiaod.pipeline.pipeline import picker_settings
-from xiaod.plot.album import BATCH, Shot, instruments_of, make_pictures
-from xiaod.plot.scene import Scene
-from xiaod.plot.tap import Tap
 from xiaod.replay import ReplayConfig
-from xiaod.soak.rounds import event_records
+from xiaod.tools.plot.album import BATCH, Shot, instruments_of, make_pictures
+from xiaod.tools.plot.scene import Scene
+from xiaod.tools.plot.tap import Tap
+from xiaod.tools.soak.rounds import event_records
 
 ONSET = "2009-08-24T00:20:07.7Z"
 RJOB = Instrument("BW", "RJOB", "", "EH")
@@ -124,7 +124,7 @@ def test_every_pick_has_a_plot(event: Path, tmp_path: Path) -> None:
 def test_more_than_a_batch_and_what_has_no_data(
     event: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("xiaod.plot.album.BATCH", 2)
+    monkeypatch.setattr("xiaod.tools.plot.album.BATCH", 2)
     assert BATCH > 2
     config = offline_config(None, "micro")
     at_ns = ns_from_iso(ONSET)

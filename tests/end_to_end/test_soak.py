@@ -13,8 +13,8 @@ import pytest
 
 from tests.end_to_end.harness import wait_until
 from xiaod.process.exit_status import ExitCode
-from xiaod.soak.outcome import Outcome, Sample
-from xiaod.soak.run import HARD, SOFT, SoakSettings, soak
+from xiaod.tools.soak.outcome import Outcome, Sample
+from xiaod.tools.soak.run import HARD, SOFT, SoakSettings, soak
 
 
 def test_hours_of_data_with_every_fault(tmp_path: Path) -> None:

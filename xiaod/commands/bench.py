@@ -41,11 +41,11 @@ def run(options: argparse.Namespace) -> int:
     """Measure this machine; a table on standard output."""
     import json
 
-    from xiaod.bench.daemon import BenchError
-    from xiaod.bench.load import LoadSettings
-    from xiaod.bench.run import run_bench
-    from xiaod.bench.table import markdown
     from xiaod.inference.errors import ModelError
+    from xiaod.tools.bench.daemon import BenchError
+    from xiaod.tools.bench.load import LoadSettings
+    from xiaod.tools.bench.run import run_bench
+    from xiaod.tools.bench.table import markdown
 
     try:
         require_writable(options.output)

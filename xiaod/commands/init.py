@@ -58,11 +58,11 @@ def run(options: argparse.Namespace) -> int:
     from xiaod.acquisition.patterns import matches
     from xiaod.acquisition.seedlink.info import DiscoveryError
     from xiaod.config import SeedLinkConfig
-    from xiaod.offers import ask
     from xiaod.process.exit_status import ExitCode
     from xiaod.replay import ReplayError
-    from xiaod.starter.choice import choose, largest_network
-    from xiaod.starter.draft import draft
+    from xiaod.tools.init.choice import choose, largest_network
+    from xiaod.tools.init.draft import draft
+    from xiaod.tools.list_streams import ask
 
     if options.output.exists() and not options.force:
         return refuse(ValueError(f"{options.output}: exists; --force overwrites it, --output names another"))

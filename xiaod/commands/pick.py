@@ -19,8 +19,8 @@ from xiaod.process.exit_status import ExitCode
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from xiaod.archive.run import ArchiveOptions
     from xiaod.domain.types import Pick
+    from xiaod.tools.archive.run import ArchiveOptions
 
 _SCHEDULER = re.compile(r"([a-z]+://)?\S+:[0-9]+/?")
 HELP = "pick miniSEED files and folders, as fast as the CPU goes"
@@ -61,11 +61,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Pick files offline, through the daemon's own pipeline."""
-    from xiaod.archive.run import pick_archive
     from xiaod.config.loader import ConfigError
     from xiaod.inference.errors import ModelError
     from xiaod.pipeline.offline import offline_config, pick_files
     from xiaod.process.plugins import MissingExtraError
+    from xiaod.tools.archive.run import pick_archive
 
     output = options.format, options.output, not options.no_progress
     try:
@@ -99,7 +99,7 @@ def _pick_and_plot(options: argparse.Namespace, archive: "ArchiveOptions | None"
         ValueError: when an archive is meant.
     """
     from xiaod.pipeline.offline import pick_files
-    from xiaod.plot.figure import require_matplotlib
+    from xiaod.tools.plot.figure import require_matplotlib
 
     if archive is not None:
         raise ValueError(
@@ -125,8 +125,8 @@ def _pick_and_plot(options: argparse.Namespace, archive: "ArchiveOptions | None"
 def _plot(options: argparse.Namespace, picks: "Sequence[Pick]") -> None:
     from xiaod.pipeline.factory import open_engine
     from xiaod.pipeline.offline import offline_config
-    from xiaod.plot.album import plot_picks
     from xiaod.process.logs import configure_logs
+    from xiaod.tools.plot.album import plot_picks
 
     config = offline_config(options.config, options.model)
     # What is wrong with the files has been said.
@@ -141,8 +141,8 @@ def _archive(options: argparse.Namespace) -> "ArchiveOptions | None":
     Raises:
         ValueError: when what is said is wrong.
     """
-    from xiaod.archive.plan import EVERYTHING, Stretch, patterns_of
-    from xiaod.archive.run import ArchiveOptions
+    from xiaod.tools.archive.plan import EVERYTHING, Stretch, patterns_of
+    from xiaod.tools.archive.run import ArchiveOptions
 
     given = (
         options.workers,

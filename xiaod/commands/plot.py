@@ -69,10 +69,10 @@ def run(options: argparse.Namespace) -> int:
     from xiaod.config.loader import ConfigError
     from xiaod.inference.errors import ModelError
     from xiaod.pipeline.offline import offline_config
-    from xiaod.plot.figure import require_matplotlib
     from xiaod.process.exit_status import ExitCode
     from xiaod.process.logs import configure_logs
     from xiaod.process.plugins import MissingExtraError
+    from xiaod.tools.plot.figure import require_matplotlib
 
     try:
         at_ns = moment("TIME", options.time)
@@ -98,8 +98,8 @@ def _inputs(options: argparse.Namespace, config: "Config", at_ns: int) -> "Itera
 
     from xiaod.config import SeedLinkConfig
     from xiaod.domain.timegrid import ns_from_s
-    from xiaod.plot.album import margins_ns
-    from xiaod.plot.ring import fetch_ring
+    from xiaod.tools.plot.album import margins_ns
+    from xiaod.tools.plot.ring import fetch_ring
 
     if options.server is None:
         yield options.input
@@ -130,7 +130,7 @@ def _draw(options: argparse.Namespace, config: "Config", inputs: "Sequence[Path]
     from xiaod.acquisition.miniseed_files import why_nothing
     from xiaod.domain.codes import safe
     from xiaod.pipeline.factory import open_engine
-    from xiaod.plot.album import Shot, instruments_of, make_pictures
+    from xiaod.tools.plot.album import Shot, instruments_of, make_pictures
 
     engine = open_engine(config)
     found = instruments_of(inputs, options.stream, at_ns, options.before, options.after)

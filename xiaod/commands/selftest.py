@@ -47,7 +47,7 @@ def run(options: argparse.Namespace) -> int:
     from xiaod.pipeline.factory import open_engine
     from xiaod.process.exit_status import ExitCode
     from xiaod.process.logs import configure_logs
-    from xiaod.selftest.run import chosen_sinks, selftest
+    from xiaod.tools.selftest.run import chosen_sinks, selftest
 
     try:
         config = load_placed(options.config or DEFAULT_CONFIG, options.shard)

@@ -46,9 +46,9 @@ def run(options: argparse.Namespace) -> int:
     import json
     from tempfile import TemporaryDirectory
 
-    from xiaod.bench.daemon import BenchError
-    from xiaod.soak.run import SoakSettings
-    from xiaod.soak.run import soak as run_soak
+    from xiaod.tools.bench.daemon import BenchError
+    from xiaod.tools.soak.run import SoakSettings
+    from xiaod.tools.soak.run import soak as run_soak
 
     try:
         require_writable(options.output)

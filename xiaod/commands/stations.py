@@ -42,7 +42,7 @@ def run(options: argparse.Namespace) -> int:
     from xiaod.config.per_shard import chosen_shard, is_named
     from xiaod.config.shard import MAX_SHARDS
     from xiaod.domain.sharding import ALONE
-    from xiaod.offers import print_offers
+    from xiaod.tools.list_streams import print_offers
 
     path = options.config or DEFAULT_CONFIG
     try:

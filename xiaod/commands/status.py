@@ -37,7 +37,7 @@ def run(options: argparse.Namespace) -> int:
 
     from xiaod.config.loader import ConfigError
     from xiaod.config.per_shard import load_named
-    from xiaod.inquiry import InquiryError, ask, report, urls_of
+    from xiaod.tools.status_client import InquiryError, ask, report, urls_of
 
     status = ExitCode.OK
     try:

@@ -5,8 +5,8 @@ import xml.etree.ElementTree as ElementTree
 
 from tests.scripted import Scripted
 from xiaod.config import Config, SeedLinkConfig
-from xiaod.offers import print_offers
 from xiaod.replay.info import info_packets
+from xiaod.tools.list_streams import print_offers
 
 
 def offers(streams: tuple[str, ...], answers: dict[bytes, bytes]) -> tuple[int, list[str]]:

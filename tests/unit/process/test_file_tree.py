@@ -8,10 +8,10 @@ import pytest
 from distill.datasets.miniseed import MiniSeedDataset
 from tests.end_to_end.harness import write_event
 from xiaod.acquisition.miniseed_files import FileSource
-from xiaod.archive.plan import Stretch, plan
 from xiaod.domain.types import BadRecord, Segment, SourceItem
 from xiaod.process.file_tree import files_below
 from xiaod.replay.records import load
+from xiaod.tools.archive.plan import Stretch, plan
 
 
 @pytest.fixture

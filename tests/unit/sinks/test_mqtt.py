@@ -18,9 +18,9 @@ from tests.mosquitto import LIMIT_S, Mosquitto, program
 from xiaod.config import Config, MqttConfig
 from xiaod.config.loader import ConfigError, parse_config
 from xiaod.domain.types import Channel, Pick
-from xiaod.selftest.trials import try_sinks
 from xiaod.sinks import Refused, SinkError
 from xiaod.sinks.mqtt import MqttSink, topic_of
+from xiaod.tools.selftest.trials import try_sinks
 
 PICKS = "xiaod/+/+/+"
 STATUS = "xiaod/status/+"

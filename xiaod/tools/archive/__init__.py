@@ -1,0 +1,10 @@
+"""Archives: years of data, cut into pieces that are picked by many processes or machines, and kept as they are finished.
+
+::
+
+    files -> plan -> pieces -> crew (this process, a pool, dask) -> journal -> merged in order of time -> output
+
+>>> from xiaod.tools.archive.sds import sds_name
+>>> sds_name("GE.APE..BHZ.D.2020.017").day
+18278
+"""

@@ -1,0 +1,46 @@
+"""Outcomes of pieces, in order of their start, become picks in order of time.
+
+A pick is handed on when no later piece can bring an older one, so what is held are the picks of about a day. Where two pieces of an
+instrument meet, both may have made the same pick; the earlier piece's counts.
+
+>>> list(Merger(separation_ns=10**9).finish())
+[]
+"""
+
+import heapq
+from collections.abc import Iterator, Sequence
+
+from xiaod.domain.types import Instrument, Pick
+from xiaod.tools.archive.piece import EDGE_NS
+from xiaod.tools.archive.plan import Piece
+
+
+class Merger:
+    """Puts the picks of pieces in order."""
+
+    def __init__(self, separation_ns: int) -> None:
+        """Set up; picks of a phase at an instrument that are closer than the separation are one."""
+        self._separation_ns = separation_ns
+        self._held: list[tuple[int, str, Pick]] = []
+        self._last_ns: dict[tuple[Instrument, str], int] = {}
+
+    def add(self, piece: Piece, picks: Sequence[Pick]) -> Iterator[Pick]:
+        """Take the picks of the next piece; those that are ready now."""
+        yield from self._before(piece.start_ns - EDGE_NS)
+        newest: dict[str, int] = {}
+        for pick in picks:
+            last_ns = self._last_ns.get((piece.instrument, pick.phase))
+            if last_ns is None or pick.time_ns >= last_ns + self._separation_ns - EDGE_NS:
+                heapq.heappush(self._held, (pick.time_ns, pick.id, pick))
+                newest[pick.phase] = max(pick.time_ns, newest.get(pick.phase, pick.time_ns))
+        for phase, time_ns in newest.items():
+            self._last_ns[piece.instrument, phase] = time_ns
+
+    def finish(self) -> Iterator[Pick]:
+        """All that are left."""
+        while self._held:
+            yield heapq.heappop(self._held)[2]
+
+    def _before(self, time_ns: int) -> Iterator[Pick]:
+        while self._held and self._held[0][0] < time_ns:
+            yield heapq.heappop(self._held)[2]

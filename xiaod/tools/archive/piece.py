@@ -1,0 +1,210 @@
+"""Picking one piece: enough data before and after it that its picks are those of a run over everything.
+
+In: a :class:`~xiaod.tools.archive.plan.Piece`. Out: its picks, and an account of what was read. The pipeline is that of ``xiaod pick``;
+what a run over everything remembers from before (filters, windows, components that are late) has settled after
+:func:`margins_ns`. A file that is damaged is named in the account, and the rest of it is used.
+
+>>> from xiaod.config import SeedLinkConfig
+>>> before_ns, after_ns = margins_ns(Config(sources=(SeedLinkConfig(server="localhost"),)))
+>>> before_ns // 10**9, after_ns // 10**9
+(130, 73)
+"""
+
+import hashlib
+import threading
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from socket import gethostname
+from time import process_time
+from typing import TYPE_CHECKING
+
+from xiaod import __version__
+from xiaod.acquisition import Emit
+from xiaod.acquisition.miniseed import channel_of
+from xiaod.acquisition.miniseed_files import FileSource
+from xiaod.acquisition.patterns import matches
+from xiaod.config import Config
+from xiaod.daemon.state_folder import WARM_UP_S
+from xiaod.domain.timegrid import ns_from_s
+from xiaod.domain.types import BadRecord, Pick, Segment, SourceItem
+from xiaod.inference import Engine
+from xiaod.inference.errors import ModelError
+from xiaod.picking.picker import SECOND_LOOK_S
+from xiaod.pipeline.factory import open_engine
+from xiaod.pipeline.offline import ListSink, run_offline
+from xiaod.process.metrics import Metrics
+from xiaod.tools.archive.plan import DAY_NS, Piece
+from xiaod.tools.archive.sds import sds_name
+from xiaod.waveform.coverage import DataAccount, Note
+
+if TYPE_CHECKING:
+    from pymseed import MS3Record
+
+EDGE_NS = 50_000_000
+"""Picks that lie so little before a piece are given too: where a stream's clock drifts, two pieces may disagree on the side of midnight."""
+RECORDS_S = 65.0
+"""Longest record that is reckoned with: 4096 bytes at 20 Hz."""
+MEMORY_S = 400.0
+"""What a stateful engine's running power needs, with a time constant of 10 s, to forget all digits of float64 (37 constants) and some."""
+MAX_DAMAGE = 100
+"""Places of damage that are told of one piece."""
+HARMLESS = frozenset({"empty", "log"})
+"""Reasons for which a record without samples is no damage."""
+
+_OWN = threading.local()
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What is the same for all pieces of a run."""
+
+    config: Config
+    model_sha256: str
+
+    @property
+    def fingerprint(self) -> str:
+        """What the picks of a piece depend on besides its data."""
+        config = self.config.model_dump_json(
+            include={"buffer": True, "windows": True, "picker": True, "engine": {"kind"}}
+        )
+        return hashlib.sha256(f"{__version__} {self.model_sha256} {config}".encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a piece."""
+
+    picks: tuple[Pick, ...]
+    records: int = 0
+    """Records that could be decoded, those beside the piece included."""
+    windows_s: float = 0.0
+    """Data that windows covered, seconds."""
+    cpu_s: float = 0.0
+    damaged: tuple[tuple[str, str], ...] = ()
+    """Files, and what is wrong in them where."""
+    data_s: float = 0.0
+    """Data of the component that has most, the piece's own."""
+    longest_s: float = 0.0
+    """The longest stretch of data without a gap, where no window was full."""
+    notes: tuple[Note, ...] = ()
+    """What was odd with streams."""
+    misplaced: Mapping[str, int] = field(default_factory=dict)
+    """Files, and how many of their records are not used because the name says another instrument or day."""
+
+
+def margins_ns(config: Config) -> tuple[int, int]:
+    """Data that are read before and after a piece."""
+    length_s, lead_s = config.windows.length_s, config.buffer.max_lead_s
+    before_s = length_s + WARM_UP_S + lead_s + RECORDS_S
+    if config.engine.kind == "stateful":
+        before_s += MEMORY_S
+    # Two windows: what is cut at the very end is not looked at any more.
+    after_s = 2 * length_s + config.windows.hop_s + lead_s + SECOND_LOOK_S + config.picker.lookahead_s
+    return ns_from_s(before_s), ns_from_s(after_s)
+
+
+def pick_piece(job: Job, piece: Piece) -> Outcome:
+    """Pick a piece in this process.
+
+    Raises:
+        ModelError: when this machine's model is not the one of the run.
+    """
+    begun_s = process_time()
+    before_ns, after_ns = margins_ns(job.config)
+    source = _Records(piece, piece.start_ns - before_ns, piece.stop_ns + after_ns)
+    sink, metrics, account = ListSink(), Metrics(), DataAccount((piece.start_ns, piece.stop_ns))
+    run_offline(job.config, _engine(job), source, sink, metrics, {piece.instrument: piece.letters}, account)
+    windows = metrics.registry.get_sample_value("xiaod_windows_total") or 0.0
+    return Outcome(
+        tuple(pick for pick in sink.picks if piece.start_ns - EDGE_NS <= pick.time_ns < piece.stop_ns),
+        source.records,
+        windows * job.config.windows.hop_s,
+        process_time() - begun_s,
+        tuple(source.damaged),
+        max(source.data_s.values(), default=0.0),
+        max((supply.longest_s for supply in account.unpicked.values()), default=0.0),
+        tuple(account.notes),
+        dict(source.misplaced),
+    )
+
+
+class _Records:
+    """The records of a piece as a source; what is wrong with them is kept instead of being logged."""
+
+    name = FileSource.name
+
+    def __init__(self, piece: Piece, from_ns: int, to_ns: int) -> None:
+        self._piece = piece
+        self._from_ns = from_ns
+        self._to_ns = to_ns
+        self.damaged: list[tuple[str, str]] = []
+        self.misplaced: Counter[str] = Counter()
+        self.data_s: defaultdict[str, float] = defaultdict(float)
+        """Seconds of data of each component that belong to the piece."""
+        files = []
+        extents = {}
+        for name, begin, stop in piece.files:
+            if not (path := Path(name)).is_file():
+                self.damaged.append((name, "is gone"))
+                continue
+            files.append(path)
+            if stop is not None:
+                extents[path] = begin, stop
+        self._source = FileSource(files, wanted=self._wanted, extents=extents)
+
+    @property
+    def records(self) -> int:
+        """Records that could be used."""
+        return self._source.records
+
+    def stop(self) -> None:
+        """Ask :meth:`run` to return."""
+        self._source.stop()
+
+    def run(self, emit: Emit) -> None:
+        """Yield the records of the piece in order of start time."""
+
+        def pass_on(item: SourceItem) -> None:
+            if not isinstance(item, BadRecord):
+                if isinstance(item, Segment) and self._piece.start_ns <= item.start_ns < self._piece.stop_ns:
+                    self.data_s[item.channel.component] += len(item.samples) / item.sampling_rate_hz
+                emit(item)
+            elif item.reason not in HARMLESS and len(self.damaged) < MAX_DAMAGE:
+                path, _, what = item.detail.partition(": ")
+                self.damaged.append((path, what))
+
+        self._source.run(pass_on)
+
+    def _wanted(self, path: Path, header: "MS3Record") -> bool:
+        channel = channel_of(header.sourceid)
+        piece = self._piece
+        named = sds_name(path.name)
+        if named is not None and named.channel.instrument == piece.instrument:
+            day = (header.starttime + header.endtime) // 2 // DAY_NS
+            # Another channel of the same instrument is used like the one in the name.
+            foreign = channel is None or channel.instrument != piece.instrument
+            if foreign or abs(day - named.day) > 1:
+                self.misplaced[str(path)] += 1
+        return (
+            channel is not None
+            and channel.instrument == piece.instrument
+            and header.endtime >= self._from_ns
+            and header.starttime < self._to_ns
+            and matches(channel, piece.patterns)
+        )
+
+
+def _engine(job: Job) -> Engine:
+    """The thread's own engine: one is called from one thread at a time, and loading takes longer than a short piece."""
+    engine: Engine | None = getattr(_OWN, "engine", None)
+    if engine is None or _OWN.fingerprint != job.fingerprint:
+        engine = open_engine(job.config)
+        if engine.sha256 != job.model_sha256:
+            raise ModelError(
+                f"{job.config.engine.model}: on {gethostname()} another model than where the run was begun; "
+                "install the same version and weights on all machines"
+            )
+        _OWN.engine, _OWN.fingerprint = engine, job.fingerprint
+    return engine

@@ -1,0 +1,66 @@
+"""Other pickers on the same machine, where they are installed: ObsPy's STA/LTA, PhaseNet through SeisBench.
+
+PhaseNet is built with random weights: what it costs does not depend on them.
+
+>>> row = sta_lta_cost(least_s=0.01)
+>>> row["us_per_station_s"] > 0
+True
+"""
+
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+
+from xiaod.tools.bench.timer import LEAST_S, median_us
+
+RATE_HZ = 100.0
+SECONDS = 60.0
+BAND_HZ = (2.0, 15.0)
+STA_S, LTA_S = 0.5, 10.0
+PHASENET_SAMPLES = 3001
+
+
+def sta_lta_cost(least_s: float = LEAST_S) -> dict[str, Any]:
+    """Filter and recursive STA/LTA of three components, each sample once."""
+    from obspy.signal.filter import bandpass
+    from obspy.signal.trigger import recursive_sta_lta, trigger_onset
+
+    waves = np.random.default_rng(0).normal(size=(3, round(SECONDS * RATE_HZ)))
+
+    def work() -> None:
+        for wave in waves:
+            ratio = recursive_sta_lta(
+                bandpass(wave, *BAND_HZ, df=RATE_HZ), round(STA_S * RATE_HZ), round(LTA_S * RATE_HZ)
+            )
+            trigger_onset(ratio, 4.0, 1.5)
+
+    return {
+        "picker": "STA/LTA (ObsPy)",
+        "form": "each sample once",
+        "us_per_station_s": round(median_us(work, least_s)[0] / SECONDS, 1),
+    }
+
+
+def phasenet_cost(hop_s: float, batch: int, least_s: float = LEAST_S) -> dict[str, Any] | None:
+    """PhaseNet in windows of 30 s, or None where SeisBench is not installed."""
+    if find_spec("seisbench") is None or find_spec("torch") is None:
+        return None
+    import torch
+    from seisbench.models import PhaseNet
+
+    torch.set_num_threads(1)
+    model = PhaseNet(phases="NPS").eval()
+    waves = torch.from_numpy(
+        np.random.default_rng(0).normal(size=(batch, 3, PHASENET_SAMPLES)).astype(np.float32)
+    )
+
+    def work() -> None:
+        with torch.no_grad():
+            model(model.annotate_batch_pre(waves, {}))
+
+    return {
+        "picker": "PhaseNet (SeisBench, torch)",
+        "form": f"windows of 30 s every {hop_s:g} s, batch {batch}",
+        "us_per_station_s": round(median_us(work, least_s)[0] / batch / hop_s, 1),
+    }

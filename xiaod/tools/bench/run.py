@@ -1,0 +1,104 @@
+"""One benchmark from beginning to end.
+
+>>> from xiaod.tools.bench.load import LoadSettings
+>>> found = run_bench((), LoadSettings(), batches=(1,), others=False, least_s=0.01)
+>>> found["model"]["name"].startswith("micro"), found["load"]
+(True, [])
+"""
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import version
+from typing import Any
+
+from models.weights import resolve
+from xiaod import __version__
+from xiaod.domain.timegrid import samples_from_s
+from xiaod.tools.bench.hardware import condition, describe
+from xiaod.tools.bench.load import LoadSettings, run_load
+from xiaod.tools.bench.others import phasenet_cost, sta_lta_cost
+from xiaod.tools.bench.stages import engine_of, time_stages
+from xiaod.tools.bench.timer import LEAST_S
+
+STATIONS = (1, 10, 100, 1000)
+BATCHES = (1, 4, 16, 64, 128)
+OTHERS_BATCH = 16
+PACKAGES = ("numpy", "obspy", "onnxruntime")
+
+
+def run_bench(
+    stations: Sequence[int],
+    settings: LoadSettings,
+    batches: Sequence[int] = BATCHES,
+    others: bool = True,
+    least_s: float = LEAST_S,
+    say: Callable[[str], None] = lambda _: None,
+) -> dict[str, Any]:
+    """Measure everything.
+
+    Args:
+        stations: numbers of stations that the daemon is loaded with, one after the other.
+        settings: how.
+        batches: windows in one call of the network.
+        others: whether STA/LTA and PhaseNet are timed too.
+        least_s: CPU time that each part is timed for.
+        say: told what is being done.
+
+    Raises:
+        BenchError: when the daemon does not run.
+        ModelError, FileNotFoundError: when the model cannot be used.
+    """
+    found: dict[str, Any] = {
+        "hardware": describe(),
+        "versions": {"xiaod": __version__, **{name: version(name) for name in PACKAGES}},
+        "condition": {"before": condition()},
+    }
+    stateful = settings.kind == "stateful"
+    path = resolve(settings.model, stateful)
+    begun = time.perf_counter()
+    engine = engine_of(settings.model)
+    load_s = time.perf_counter() - begun
+    found["model"] = {
+        "name": f"{engine.spec.name}-{engine.spec.version}",
+        "kB": round(path.stat().st_size / 1e3, 1),
+        "loaded_in_s": round(load_s, 3),
+    }
+    say("starting the program")
+    found["start"] = {"xiaod version, s": _cold_start()}
+    say("parts of the daemon")
+    found["stages"] = time_stages(
+        engine, samples_from_s(settings.window_s), samples_from_s(settings.hop_s), batches, least_s
+    )
+    found["others"] = []
+    if others:
+        say("other pickers")
+        rows = [sta_lta_cost(least_s), phasenet_cost(settings.hop_s, OTHERS_BATCH, least_s)]
+        found["others"] = [row for row in rows if row is not None]
+    found["load"] = []
+    for count in stations:
+        say(f"{count} station(s), {settings.warm_up_s + settings.seconds:g} s and more")
+        found["load"].append(run_load(count, settings))
+    found["condition"]["after"] = condition()
+    if found["load"]:
+        found["start"]["daemon ready, s"] = found["load"][0]["ready_s"]
+        found["stations_per_core"] = stations_per_core(found["load"])
+    return found
+
+
+def stations_per_core(load: Sequence[Mapping[str, Any]]) -> int:
+    """How many stations one core carries, by the CPU time that a station takes in the largest load.
+
+    >>> stations_per_core([{"stations": 1, "us_per_station_s": 9000.0}, {"stations": 100, "us_per_station_s": 500.0}])
+    2000
+    """
+    largest = max(load, key=lambda row: row["stations"])
+    return round(1e6 / float(largest["us_per_station_s"]))
+
+
+def _cold_start() -> float:
+    """Seconds from nothing to the end of ``xiaod version``, in a process of its own."""
+    begun = time.perf_counter()
+    subprocess.run([sys.executable, "-m", "xiaod", "version"], capture_output=True, check=True)
+    return round(time.perf_counter() - begun, 2)

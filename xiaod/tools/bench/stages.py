@@ -1,0 +1,152 @@
+"""CPU time of each part of the daemon alone, for a second of data of one three-component station at 100 Hz.
+
+Input is that of :mod:`xiaod.tools.bench.station`.
+
+>>> rows = time_stages(engine_of("micro"), length=2000, hop=50, batches=(2,), least_s=0.01)
+>>> [row["stage"] for row in rows]
+['decode', 'buffer and windows', 'network, batch 2', 'merge and pick', 'JSON line of a pick']
+>>> all(row["us_per_station_s"] >= 0 for row in rows)
+True
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from models.calibration import Calibration
+from models.weights import resolve
+from xiaod.acquisition.miniseed import decode
+from xiaod.config import AgencyConfig
+from xiaod.domain.timegrid import GRID_RATE_HZ, NS_PER_S
+from xiaod.domain.types import Pick, Probabilities, Segment, Window
+from xiaod.inference import Engine
+from xiaod.picking.picker import InstrumentPicker, PickerSettings
+from xiaod.sinks.jsonl import json_line
+from xiaod.tools.bench.station import station_records
+from xiaod.tools.bench.timer import LEAST_S, median_us
+from xiaod.waveform.buffer import BufferSettings, InstrumentBuffer, pieces_of
+
+PERIODS = 2
+
+
+def engine_of(model: str, threads: int = 1) -> Engine:
+    """Load a shipped model or a file for overlapping windows."""
+    from xiaod.inference.onnx import OnnxEngine
+
+    return OnnxEngine(resolve(model), threads)
+
+
+def time_stages(
+    engine: Engine, length: int, hop: int, batches: Sequence[int], least_s: float = LEAST_S
+) -> list[dict[str, Any]]:
+    """Time the stages.
+
+    Args:
+        engine: for overlapping windows.
+        length: samples of a window.
+        hop: samples between windows.
+        batches: windows in one call of the network.
+        least_s: CPU time to measure each of them for.
+
+    Returns:
+        Rows with ``stage`` and ``us_per_station_s``; the network's with ``us_per_window`` too.
+    """
+    records = station_records(PERIODS)
+    segments = _decode(records)
+    span_s = (segments[-1].next_ns - segments[0].start_ns) / NS_PER_S
+    settings = BufferSettings(length=length, hop=hop)
+    windows = _windows(segments, settings)
+    rows = [
+        {"stage": "decode", "us_per_station_s": _per_s(lambda: _decode(records), span_s, least_s)},
+        {
+            "stage": "buffer and windows",
+            "us_per_station_s": _per_s(lambda: _windows(segments, settings), span_s, least_s),
+        },
+    ]
+    for batch in batches:
+        waves = np.stack([windows[number % len(windows)].samples for number in range(batch)])
+
+        def infer(waves: Any = waves) -> None:
+            engine.annotate(waves)
+
+        each = median_us(infer, least_s)[0] / batch
+        rows.append(
+            {
+                "stage": f"network, batch {batch}",
+                "us_per_window": round(each, 1),
+                "us_per_station_s": round(each * GRID_RATE_HZ / hop, 1),
+            }
+        )
+    looked = [Probabilities(window, engine.annotate(window.samples[None])[0]) for window in windows]
+    chosen = _picker_settings(engine, hop)
+    spent = [0.0]
+
+    def annotate(waves: Any) -> Any:
+        begun = time.process_time()
+        values = engine.annotate(waves)
+        spent[0] += time.process_time() - begun
+        return values
+
+    picks: list[Pick] = []
+
+    def pick() -> None:
+        picks.clear()
+        picker = InstrumentPicker(chosen)
+        for one in looked:
+            for candidate in picker.look(one):
+                made = picker.decide(candidate, annotate)
+                picks.extend([] if made is None else [made])
+
+    whole_us, calls = median_us(pick, least_s)
+    network_us = spent[0] * 1e6 / calls
+    seconds = len(windows) * hop / GRID_RATE_HZ
+    rows.append(
+        {
+            "stage": "merge and pick",
+            "us_per_station_s": round(max(whole_us - network_us, 0.0) / seconds, 1),
+            "network_us_per_station_s": round(network_us / seconds, 1),
+            "seconds_per_pick": round(seconds / max(len(picks), 1), 1),
+        }
+    )
+    if picks:
+        agency = AgencyConfig()
+        each = median_us(lambda: json_line(picks[0], agency), least_s)[0]
+        rows.append(
+            {
+                "stage": "JSON line of a pick",
+                "us_per_pick": round(each, 1),
+                "us_per_station_s": round(each * len(picks) / seconds, 1),
+            }
+        )
+    return rows
+
+
+def _decode(records: Sequence[bytes]) -> list[Segment]:
+    return [found for record in records if isinstance(found := decode(record, "bench"), Segment)]
+
+
+def _windows(segments: Sequence[Segment], settings: BufferSettings) -> list[Window]:
+    buffer = InstrumentBuffer(settings)
+    windows: list[Window] = []
+    for segment in segments:
+        for piece in pieces_of(segment):
+            buffer.insert(piece, None)
+            windows += buffer.cut(None)[0]
+    return [*windows, *buffer.finish(None)]
+
+
+def _picker_settings(engine: Engine, hop: int) -> PickerSettings:
+    spec = engine.spec
+    return PickerSettings(
+        (spec.thresholds["P"], spec.thresholds["S"]),
+        hop,
+        f"{spec.name}-{spec.version}",
+        engine.sha256,
+        calibration=Calibration.from_spec(spec.calibration),
+    )
+
+
+def _per_s(work: Callable[[], Any], span_s: float, least_s: float) -> float:
+    return round(median_us(work, least_s)[0] / span_s, 1)

@@ -1,0 +1,11 @@
+"""``xiaod init``: a first configuration, from what a server has.
+
+::
+
+    choice   what a server offers -> one instrument of each station
+    text     a configuration -> commented YAML, with every key
+
+>>> from xiaod.tools.init.choice import choose
+>>> choose([])
+[]
+"""

@@ -1,0 +1,108 @@
+"""The second half of a self-test: the same picks to each configured sink, all at once, each in a thread of its own.
+
+A sink is made as the daemon makes it, gets the picks once, and is closed, so that what it holds back is written. Nothing touches the
+daemon's store. One that hangs is left alone after a limited time.
+
+>>> from xiaod.config import ConsoleConfig
+>>> place_of(ConsoleConfig(kind="console"))
+'standard output'
+"""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from xiaod.config import Config, MqttConfig, SinkConfig
+from xiaod.config.redact import masked
+from xiaod.domain.timegrid import NS_PER_S
+from xiaod.domain.types import Pick
+from xiaod.pipeline.factory import open_sink
+from xiaod.tools.selftest.outcome import Step
+from xiaod.tools.selftest.stages import NAME
+
+PLACES = ("path", "folder", "url", "urls", "server", "servers", "address", "host")
+"""Keys of a sink that say where picks go, the most telling first."""
+
+
+def marked(picks: Sequence[Pick], now_ns: int) -> list[Pick]:
+    """Picks that nobody mistakes for others: their identifier ends in ``-selftest-`` and the time of the test."""
+    stamp = datetime.fromtimestamp(now_ns // NS_PER_S, UTC).strftime("%Y%m%dT%H%M%SZ")
+    # Of an event of long ago a latency has no meaning.
+    return [replace(pick, id=f"{pick.id}-{NAME}-{stamp}", created_ns=now_ns, latency=None) for pick in picks]
+
+
+def signed(config: Config) -> Config:
+    """The configuration whose author says that it is a test."""
+    agency = config.agency.model_copy(update={"author": f"{config.agency.author}-{NAME}"})
+    return config.model_copy(update={"agency": agency})
+
+
+def place_of(config: SinkConfig) -> str:
+    """Where a sink's picks go, for a person; without secrets."""
+    if config.kind == "console":
+        return "standard output"
+    shown = masked(config)
+    return next((f"{key} {shown[key]}" for key in PLACES if shown.get(key)), config.kind)
+
+
+def try_sinks(
+    config: Config, sinks: Sequence[SinkConfig], picks: Sequence[Pick], timeout_s: float
+) -> list[Step]:
+    """Deliver picks to sinks.
+
+    Args:
+        config: the configuration that signs them.
+        sinks: those to try.
+        picks: what each gets.
+        timeout_s: after which a sink is given up.
+    """
+
+    def trial(sink: SinkConfig) -> Callable[[], None]:
+        def work() -> None:
+            # A connection of its own: the one of a daemon that runs is left alone.
+            made = open_sink(config, sink.for_trial() if isinstance(sink, MqttConfig) else sink)
+            made.deliver(picks, time.time_ns())
+            made.close()
+
+        return work
+
+    trials = [_Trial(sink.name, trial(sink)) for sink in sinks]
+    until_s = time.monotonic() + timeout_s
+    steps = []
+    for sink, one in zip(sinks, trials, strict=True):
+        result, took_s, reason = one.result(until_s)
+        detail = place_of(sink) + (f": {reason}" if reason else "")
+        steps.append(Step("sink", sink.name, result, took_s, detail))
+    return steps
+
+
+class _Trial:
+    """One sink's thread."""
+
+    def __init__(self, name: str, work: Callable[[], None]) -> None:
+        self._work = work
+        self._begun_s = time.monotonic()
+        self._ended: tuple[str, float, str] | None = None
+        # Nobody waits for a daemon thread when the program ends.
+        self._thread = threading.Thread(target=self._run, name=f"{NAME}.{name}", daemon=True)
+        self._thread.start()
+
+    def result(self, until_s: float) -> tuple[str, float, str]:
+        """Result, seconds and reason, at the latest at a moment of the steady clock."""
+        self._thread.join(max(0.0, until_s - time.monotonic()))
+        return self._ended or ("hung", time.monotonic() - self._begun_s, "gave up waiting")
+
+    def _run(self) -> None:
+        result, reason = "delivered", ""
+        try:
+            self._work()
+        except Exception as error:  # noqa: BLE001  whatever a sink raises is what the test is to tell
+            result = "refused"
+            reason = (
+                str(error)
+                if isinstance(error, OSError) and str(error)
+                else f"{type(error).__name__}: {error}"
+            )
+        self._ended = result, time.monotonic() - self._begun_s, reason

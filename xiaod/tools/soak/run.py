@@ -1,0 +1,318 @@
+"""One soak: a replay server in this process, ``xiaod --config`` as another, faults in turn, and the account at the end.
+
+In the first part the daemon is killed, stopped in order, frozen, told to reload, while the line is cut, frozen and refused; in the rest
+the daemon lives, with faults of the line alone, so that its memory can be watched.
+
+>>> SoakSettings(stations=2, hours=1.0).rounds
+6
+"""
+
+import asyncio
+import json
+import math
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from xiaod.domain.timegrid import NS_PER_S
+from xiaod.replay import Faults, ReplayConfig, ReplayServer
+from xiaod.storage.pick_store import PickStore
+from xiaod.tools.bench.daemon import BenchError, DaemonProcess, sums
+from xiaod.tools.soak.outcome import Outcome, Sample
+from xiaod.tools.soak.rounds import GAP_S, ROUND_S, Key, expected, write_round
+
+SCHEDULE = Faults(duplicate_every=997, reorder_every=1009, garbage_every=5003)
+"""Always there: packets twice, out of order, and of no meaning."""
+NEAR_WRAP = 0xFFFF00
+"""The first sequence number, so that numbers wrap early."""
+QUICK = {
+    "connect_timeout_s": 5.0,
+    "network_timeout_s": 3.0,
+    "keepalive_s": 1.0,
+    "reconnect_min_s": 0.1,
+    "reconnect_max_s": 0.5,
+}
+POLL_S = 0.2
+SAMPLE_S = 1.0
+SETTLING_S = 2.0
+REFUSED_S = 1.5
+FROZEN_S = 4.0
+"""Longer than the time limit of a silent connection."""
+STOPPED_S = 1.0
+HARD_PART = 0.25
+"""Part of the run in which the daemon itself is killed and stopped."""
+WARM_PART = 0.35
+"""From here on memory is watched."""
+HARD = ("kill -9", "stop", "freeze", "cut", "reload", "refuse")
+SOFT = ("cut", "freeze", "sleep", "refuse", "reload")
+GRACE_S = 35.0
+STALL_S = 300.0
+SETTLED_S = 120.0
+
+
+@dataclass(frozen=True)
+class SoakSettings:
+    """How long, how much."""
+
+    stations: int = 50
+    hours: float = 72.0
+    hop_s: float = 2.5
+    """Between windows: a fifth of the usual work, so that days go by in minutes."""
+    model: str = "micro"
+    faults: int = 48
+    """How many, one after the other, spread evenly."""
+
+    @property
+    def rounds(self) -> int:
+        """Whole rounds to be played."""
+        return math.ceil(self.hours * 3600 / ROUND_S)
+
+
+@dataclass
+class _Progress:
+    """What has been seen so far."""
+
+    faults: Counter[str] = field(default_factory=Counter)
+    samples: list[Sample] = field(default_factory=list)
+
+
+async def soak(settings: SoakSettings, folder: Path, say: Callable[[str], None]) -> Outcome:
+    """Run one soak in a folder, where the daemon's files stay.
+
+    Raises:
+        BenchError: when the daemon ends by itself, or nothing moves any more.
+    """
+    data = folder / "round.mseed"
+    one_round = await asyncio.to_thread(_offline, data, settings)
+    config = ReplayConfig(
+        inputs=(data,),
+        port=0,
+        speed="max",
+        loop=True,
+        loop_gap_s=GAP_S,
+        copies=settings.stations,
+        first_sequence=NEAR_WRAP,
+        faults=SCHEDULE,
+    )
+    begun = time.monotonic()
+    async with ReplayServer(config) as server:
+        run = _Run(settings, folder, server, say)
+        try:
+            await run.drive()
+            text = await run.drained()
+            status = await asyncio.to_thread(run.daemon.stop)
+        finally:
+            if run.daemon.process.poll() is None:
+                run.daemon.process.kill()
+    stored = PickStore(folder / "state" / "picks.sqlite")
+    keys = [
+        _key(pick.channel.instrument.station_text, pick.phase, pick.time_ns)
+        for pick in stored.between(None, None)
+    ]
+    stored_ids = {pick.id for pick in stored.between(None, None)}
+    stored.close()
+    # With one station its own name is kept.
+    stations = {f"{status.network}.{status.station}" for status in server.streams()}
+    wanted = expected(one_round, stations, settings.rounds)
+    end_ns = min((key[2] for key in wanted), default=0) + (settings.rounds * ROUND_S - GAP_S) * NS_PER_S
+    found = Counter(key for key in keys if key[2] < end_ns)
+    received, accounted = _account(text)
+    return Outcome(
+        stations=settings.stations,
+        hours=settings.hours,
+        wall_s=round(time.monotonic() - begun, 1),
+        faults=dict(run.progress.faults),
+        samples=run.progress.samples,
+        packets=received,
+        accounted=accounted,
+        expected_picks=len(wanted),
+        missing=len(wanted - found.keys()),
+        unexpected=len(found.keys() - wanted),
+        twice=sum(found.values()) - len(found),
+        sink_missing=len(stored_ids - _sunk(folder / "picks.jsonl")),
+        status=status,
+    )
+
+
+class _Run:
+    """The daemon, the server and the faults of one soak."""
+
+    def __init__(
+        self, settings: SoakSettings, folder: Path, server: ReplayServer, say: Callable[[str], None]
+    ) -> None:
+        self._settings = settings
+        self._folder = folder
+        self._server = server
+        self._say = say
+        self._begun = time.monotonic()
+        self.progress = _Progress()
+        self.daemon = self._start()
+
+    async def drive(self) -> None:
+        """Until all is played: look at the daemon, and make the faults that are due."""
+        end_s = self._settings.rounds * ROUND_S
+        due = [(number + 0.5) / self._settings.faults for number in range(self._settings.faults)]
+        hard, soft = cycle(HARD), cycle(SOFT)
+        moved_s, newest_s, sampled_s = time.monotonic(), -1.0, -SAMPLE_S
+        while (data_s := await asyncio.to_thread(self._data_s)) < end_s:
+            self.daemon.check("the end of the data")
+            if data_s > newest_s:
+                moved_s, newest_s = time.monotonic(), data_s
+            elif time.monotonic() - moved_s > STALL_S:
+                raise BenchError(f"nothing has moved for {STALL_S:g} s at {data_s:.0f} s of data")
+            part = data_s / end_s
+            if part >= WARM_PART and time.monotonic() - sampled_s >= SAMPLE_S:
+                sampled_s = time.monotonic()
+                self.progress.samples.append(await asyncio.to_thread(self._sample, data_s))
+            if due and part >= due[0]:
+                due.pop(0)
+                kind = next(hard if part < HARD_PART else soft)
+                self._say(f"{data_s / 3600:6.1f} h of data, {time.monotonic() - self._begun:6.0f} s: {kind}")
+                self.progress.faults[kind] += 1
+                await self._make(kind)
+            await asyncio.sleep(POLL_S)
+
+    async def drained(self) -> str:
+        """The daemon's metrics when nothing comes any more and nothing waits."""
+        await self._server.set_faults(replace(SCHEDULE, refuse_connections=True))
+        before, until = "", time.monotonic() + SETTLED_S
+        while time.monotonic() < until:
+            text = await asyncio.to_thread(self.daemon.text)
+            moving = [
+                line for line in text.splitlines() if line.startswith(("xiaod_packets", "xiaod_windows"))
+            ]
+            depth = sums(text).get("xiaod_queue_depth", 0.0)
+            if depth == 0 and "".join(moving) == before:
+                return text
+            before = "".join(moving)
+            await asyncio.sleep(SETTLING_S)
+        raise BenchError(f"still busy {SETTLED_S:g} s after the last packet")
+
+    async def _make(self, kind: str) -> None:
+        process = self.daemon.process
+        if kind == "kill -9":
+            process.kill()
+            process.wait()
+            self.daemon = self._start()
+        elif kind == "stop":
+            status = await asyncio.to_thread(self.daemon.stop)
+            if status:
+                raise BenchError(f"an orderly stop ended with status {status}")
+            self.daemon = self._start()
+        elif kind == "reload":
+            process.send_signal(signal.SIGHUP)
+        elif kind == "sleep":
+            process.send_signal(signal.SIGSTOP)
+            await asyncio.sleep(STOPPED_S)
+            process.send_signal(signal.SIGCONT)
+        elif kind == "cut":
+            await self._server.set_faults(replace(SCHEDULE, cut_after_packets=1, cut_connections=1))
+        elif kind == "freeze":
+            await self._server.set_faults(replace(SCHEDULE, freeze_after_packets=0))
+            await asyncio.sleep(FROZEN_S)
+            await self._server.set_faults(SCHEDULE)
+        else:
+            await self._server.set_faults(replace(SCHEDULE, refuse_connections=True))
+            await asyncio.sleep(REFUSED_S)
+            await self._server.set_faults(SCHEDULE)
+
+    def _start(self) -> DaemonProcess:
+        return DaemonProcess(
+            self._folder,
+            {
+                "sources": [{"name": "soak", "server": self._server.address, "begin": "resume", **QUICK}],
+                "windows": {"hop_s": self._settings.hop_s},
+                "engine": {"model": self._settings.model},
+                "sinks": [{"kind": "jsonl", "path": str(self._folder / "picks.jsonl"), "rotate": "none"}],
+                "state": {"folder": str(self._folder / "state"), "save_interval_s": 2.0, "keep_days": 0.0},
+                "buffer": {"max_future_s": None},
+                "logs": {"format": "json"},
+                # As fast as the CPU goes, much waits in the queues; on a busy machine that takes a while.
+                "grace_s": GRACE_S,
+            },
+        )
+
+    def _data_s(self) -> float:
+        """Seconds of data that the slowest station has sent."""
+        text = self.daemon.text()
+        delays = [
+            sample.value
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+            if sample.name == "xiaod_data_delay_seconds"
+        ]
+        if len(delays) < self._settings.stations:
+            return 0.0
+        return time.time() - max(delays) - self._server.playback.play.first_ns / NS_PER_S
+
+    def _sample(self, data_s: float) -> Sample:
+        status = Path(f"/proc/{self.daemon.process.pid}/status").read_text(encoding="ascii")
+        values = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)
+        files = sum(1 for _ in Path(f"/proc/{self.daemon.process.pid}/fd").iterdir())
+        return Sample(
+            wall_s=round(time.monotonic() - self._begun, 1),
+            data_s=round(data_s, 1),
+            resident_mb=round(int(values["VmRSS"].split()[0]) * 1024 / 1e6, 2),
+            files=files,
+            threads=int(values["Threads"]),
+        )
+
+
+def _key(station: str, phase: str, time_ns: int) -> Key:
+    # The store keeps microseconds.
+    return station, phase, round(time_ns / 1000) * 1000
+
+
+def _offline(data: Path, settings: SoakSettings) -> list[tuple[str, int]]:
+    """Phase and time of the picks of one round, by ``xiaod pick``'s own pipeline."""
+    from xiaod.config import Config
+    from xiaod.inference.errors import ModelError
+    from xiaod.pipeline.offline import picks_of
+
+    data.parent.mkdir(parents=True, exist_ok=True)
+    write_round(data)
+    config = Config.model_validate(
+        {
+            "sources": [{"server": "localhost"}],
+            "windows": {"hop_s": settings.hop_s},
+            "engine": {"model": settings.model},
+        }
+    )
+    try:
+        picks = picks_of([data], config)
+    except ModelError as error:
+        raise BenchError(str(error)) from error
+    return [_key("", pick.phase, pick.time_ns)[1:] for pick in picks]
+
+
+def _account(text: str) -> tuple[int, dict[str, int]]:
+    """Packets that came, and what became of them."""
+    received = 0
+    reasons: Counter[str] = Counter()
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            labels: dict[str, Any] = sample.labels
+            if sample.name == "xiaod_packets_total" and labels["outcome"] == "received":
+                received += int(sample.value)
+            elif sample.name == "xiaod_packets_total":
+                reasons[labels["outcome"]] += int(sample.value)
+            elif sample.name == "xiaod_records_total":
+                reasons[labels["verdict"]] += int(sample.value)
+            elif sample.name == "xiaod_bad_records_total" and labels["reason"] != "framing":
+                reasons[f"bad: {labels['reason']}"] += int(sample.value)
+    return received, dict(reasons)
+
+
+def _sunk(path: Path) -> set[str]:
+    """Identifiers of all picks in a file of JSON Lines."""
+    if not path.exists():
+        return set()
+    with path.open(encoding="utf-8") as file:
+        return {json.loads(line)["id"] for line in file}

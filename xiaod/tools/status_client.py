@@ -1,0 +1,154 @@
+"""``xiaod status``: ask a running daemon over HTTP how its stations are, and why nothing was picked.
+
+In: addresses of daemons. Out: the answers of ``/api/stations``, and their text for a person. Codes of stations come from the
+network: what is not printable is shown as ``?``.
+
+>>> from xiaod.config import Config
+>>> urls_of(Config.model_validate({"sources": [{"server": "a"}], "http": {"host": "::"}}))
+['http://[::1]:9808']
+>>> ask("http://127.0.0.1:1", timeout_s=5.0)
+Traceback (most recent call last):
+xiaod.tools.status_client.InquiryError: http://127.0.0.1:1: Connection refused; is the daemon running, and does it listen there? ...
+"""
+
+import json
+import re
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from http.client import HTTPException
+from typing import Any
+from urllib.parse import urlsplit
+
+from xiaod.config import Config
+from xiaod.domain.timegrid import NS_PER_S, ns_from_iso
+
+PATH = "/api/stations"
+MAX_ANSWER_BYTES = 50_000_000
+"""Some 50,000 stations; what answers with more is no daemon of ours."""
+SCHEMES = ("http://", "https://")
+_ODD = re.compile(r"[\s\x00-\x1f\x7f]")
+HEADS = ("STATION", "STATE", "DELAY", "GAPS", "PICKS", "LAST PICK", "WHY NO PICK")
+TIME_LENGTH = len("2026-01-31T12:00:00")
+
+Answer = Mapping[str, Any]
+
+
+class InquiryError(Exception):
+    """A daemon that could not be asked; the message names the address, what happened, and what helps."""
+
+
+def urls_of(config: Config) -> list[str]:
+    """Where a daemon with this configuration listens; with several shards and none chosen, where each of them does.
+
+    Raises:
+        ValueError: when the configuration does not say.
+    """
+    http, shard = config.http, config.shard
+    if not http.enabled:
+        raise ValueError("http.enabled is false: a daemon with this configuration cannot be asked")
+    if http.port == 0:
+        raise ValueError(
+            "http.port is 0: any free port; the daemon's log names it (web.listening): give it with --url"
+        )
+    shards = range(shard.count) if shard.index is None and shard.count > 1 else range(1)
+    return [http.url(http.port + index) for index in shards]
+
+
+def ask(url: str, timeout_s: float) -> Answer:
+    """The answer of one daemon.
+
+    Raises:
+        ValueError: when the address is none.
+        InquiryError: when it cannot be reached, or what answers is not a daemon that tells of its stations.
+    """
+    if not _is_address(url):
+        raise ValueError(f"--url: {url!r}: must be such as http://127.0.0.1:9808")
+    # What listens on this machine is not asked through a proxy.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(url.rstrip("/") + PATH, timeout=timeout_s) as answer:
+            found = json.loads(answer.read(MAX_ANSWER_BYTES))
+    except urllib.error.HTTPError as error:
+        raise InquiryError(f"{url}: {_refused(error)}") from error
+    except OSError as error:
+        reason = getattr(error, "reason", error)
+        said = getattr(reason, "strerror", None) or str(reason) or type(reason).__name__
+        raise InquiryError(
+            f"{url}: {said}; is the daemon running, and does it listen there? --url names another address"
+        ) from error
+    except (ValueError, HTTPException) as error:
+        raise InquiryError(
+            f"{url}: what listens there is not xiaod: {str(error).strip() or type(error).__name__}"
+        ) from error
+    if not isinstance(found, dict) or not isinstance(found.get("stations"), list):
+        raise InquiryError(f"{url}: what listens there is not xiaod: its answer has no stations")
+    return found
+
+
+def report(answer: Answer) -> str:
+    """An answer as a table, with a line for what was seen of P and one for S where they differ."""
+    stations = answer["stations"]
+    live = sum(station["state"] == "live" for station in stations)
+    up_s = (ns_from_iso(answer["time"]) - ns_from_iso(answer["started"])) / NS_PER_S
+    sources = ", ".join(f"{name} {state}" for name, state in answer["sources"].items())
+    lines = [
+        f"xiaod {answer['version']}, {answer['model']}, up {_span(up_s)}; sources: {sources}",
+        f"{live} of {len(stations)} stations live",
+    ]
+    rows = [row for station in sorted(stations, key=lambda one: str(one["id"])) for row in _rows(station)]
+    if rows:
+        table = [HEADS, *rows]
+        widths = [max(len(row[column]) for row in table) for column in range(len(HEADS) - 1)]
+        lines.append("")
+        lines += [
+            "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]])
+            for row in table
+        ]
+    return "\n".join(_printable(line).rstrip() for line in lines)
+
+
+def _rows(station: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    pick, phases = station["last_pick"], station["phases"]
+    reasons = [f"{phase}: {told['text']}" for phase, told in phases.items()]
+    if len({told["text"] for told in phases.values()}) == 1:
+        reasons = [next(iter(phases.values()))["text"]]
+    yield (
+        station["id"],
+        station["state"],
+        "" if station["delay_s"] is None else _span(station["delay_s"]),
+        str(station["gaps"]),
+        str(station["picks"]),
+        "" if pick is None else f"{pick['phase']} {pick['time'][:TIME_LENGTH]}",
+        reasons[0],
+    )
+    for reason in reasons[1:]:
+        yield (*[""] * (len(HEADS) - 1), reason)
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return url.startswith(SCHEMES) and bool(parts.hostname) and parts.port != 0 and not _ODD.search(url)
+    except ValueError:
+        return False
+
+
+def _refused(error: urllib.error.HTTPError) -> str:
+    if error.code == 404:
+        return "it does not tell of its stations: http.page is false there, or it is not xiaod"
+    try:
+        return f"HTTP {error.code}: {json.loads(error.read(MAX_ANSWER_BYTES))['error']}"
+    except (OSError, ValueError, KeyError, TypeError):
+        return f"HTTP {error.code}: {error.reason}"
+
+
+def _span(seconds: float) -> str:
+    for unit_s, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
+        if abs(seconds) >= 2 * unit_s:
+            return f"{seconds / unit_s:.0f} {unit}"
+    return f"{seconds:.1f} s"
+
+
+def _printable(text: str) -> str:
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
