@@ -1,13 +1,13 @@
 """``python -m xiaod``: the same as the ``xiaod`` command.
 
->>> from xiaod.cli import build_parser
+>>> from xiaod.cli.main import build_parser
 >>> build_parser().prog
 'xiaod'
 """
 
 import sys
 
-from xiaod.cli import main
+from xiaod.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -26,6 +26,6 @@ def tell_of_imports(path: Path) -> None:
 if __name__ == "__main__":
     tell_of_imports(Path(os.environ["IMPORTS_FILE"]))
 
-    from xiaod.cli import main
+    from xiaod.cli.main import main
 
     sys.exit(main())

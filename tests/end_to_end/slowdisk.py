@@ -30,6 +30,6 @@ def hang_while(there: Path) -> None:
 if __name__ == "__main__":
     hang_while(Path(os.environ["HANG_FILE"]))
 
-    from xiaod.cli import main
+    from xiaod.cli.main import main
 
     sys.exit(main())

@@ -23,6 +23,6 @@ def move_the_clock(offset: Path) -> None:
 if __name__ == "__main__":
     move_the_clock(Path(os.environ["CLOCK_OFFSET_FILE"]))
 
-    from xiaod.cli import main
+    from xiaod.cli.main import main
 
     sys.exit(main())

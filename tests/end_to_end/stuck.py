@@ -41,6 +41,6 @@ def hang_loop_while(there: Path) -> None:
 if __name__ == "__main__":
     (hang_loop_while if "HANG_LOOP" in os.environ else hang_while)(Path(os.environ["HANG_FILE"]))
 
-    from xiaod.cli import main
+    from xiaod.cli.main import main
 
     sys.exit(main())

@@ -14,7 +14,7 @@ import pytest
 
 from tests.archives import MIDNIGHT, RECORD_BYTES, sds_path, write_archive
 from tests.end_to_end.harness import wait_until
-from xiaod.cli import main
+from xiaod.cli.main import main
 from xiaod.domain.timegrid import ns_from_iso
 from xiaod.pipeline.offline import offline_config, pick_files
 from xiaod.tools.archive.cluster import Cluster

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.end_to_end.harness import write_event
-from xiaod.cli import main
+from xiaod.cli.main import main
 
 CASES = Path(__file__).parents[1] / "cases"
 Onset = tuple[str, float]

@@ -120,9 +120,7 @@ def test_a_broker_that_does_not_let_us_in_is_named_with_what_to_check(
 def test_a_package_that_is_missing_is_named_with_the_extra(tmp_path: Path) -> None:
     config = tmp_path / "config.yaml"
     config.write_text("sources: [{server: localhost}]\nsinks: [{kind: mqtt, server: broker}]\n")
-    without = (
-        "import sys; sys.modules['paho'] = None; from xiaod.cli import main; sys.exit(main(sys.argv[1:]))"
-    )
+    without = "import sys; sys.modules['paho'] = None; from xiaod.cli.main import main; sys.exit(main(sys.argv[1:]))"
     done = subprocess.run(
         [sys.executable, "-c", without, "--config", str(config)],
         capture_output=True,

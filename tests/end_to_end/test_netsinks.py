@@ -120,7 +120,7 @@ def test_without_the_extra_it_is_told_what_to_install(tmp_path: Path, command: l
     }
     path = tmp_path / "config.yaml"
     path.write_text(json.dumps(config), encoding="utf-8")
-    hidden = "import sys; sys.modules['nats'] = None; from xiaod.cli import main; sys.exit(main())"
+    hidden = "import sys; sys.modules['nats'] = None; from xiaod.cli.main import main; sys.exit(main())"
     done = subprocess.run(
         [sys.executable, "-c", hidden, *command, "--config", str(path)],
         capture_output=True,

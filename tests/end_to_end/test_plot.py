@@ -11,7 +11,7 @@ from matplotlib.image import imread
 
 from tests.end_to_end.harness import Server
 from xiaod.acquisition.miniseed_files import FileSource
-from xiaod.cli import main
+from xiaod.cli.main import main
 from xiaod.config import Config
 from xiaod.domain.timegrid import NS_PER_S, ns_from_iso
 from xiaod.domain.types import Instrument

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from tests.everysink import EverySink
-from xiaod.cli import main
+from xiaod.cli.main import main
 from xiaod.domain.document import schema
 
 TIMEOUT_S = 8.0

@@ -14,7 +14,7 @@ import pytest
 from pymseed import nslc2sourceid
 
 from tests.end_to_end.harness import Daemon, ServerProcess, wait_until
-from xiaod.cli import main
+from xiaod.cli.main import main
 from xiaod.config.loader import load_config
 from xiaod.replay.example import COUNTS_PER_UNIT, QUALITY
 from xiaod.replay.repack import Run, repack

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import distill.cli
-import xiaod.cli
+import xiaod.cli.main
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [
@@ -19,7 +19,7 @@ DOCUMENTS = [
         if path.parts[-2] in {"deploy", "systemd", "docs"}
     ),
 ]
-PARSERS = {"xiaod": xiaod.cli.build_parser, "xiao-distill": distill.cli.build_parser}
+PARSERS = {"xiaod": xiaod.cli.main.build_parser, "xiao-distill": distill.cli.build_parser}
 BLOCK = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
 NOT_OURS = {"journalctl", "systemctl", "docker", "ln"}
 """Programs whose argument may be the name of ours."""

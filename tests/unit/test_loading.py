@@ -33,6 +33,6 @@ open_sinks(config)
 
 
 def test_help_loads_next_to_nothing() -> None:
-    assert not loaded_after("from xiaod.cli import build_parser; build_parser().format_help()") & {
+    assert not loaded_after("from xiaod.cli.main import build_parser; build_parser().format_help()") & {
         "numpy", "obspy", "onnxruntime", "aiohttp", "pydantic", "yaml",
     }  # fmt: skip

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.end_to_end.harness import Daemon
-from xiaod.cli import main
+from xiaod.cli.main import main
 from xiaod.config.exposed_secrets import exposed_files
 from xiaod.config.loader import load_config
 from xiaod.domain.sharding import ALONE

@@ -13,7 +13,7 @@ from pydantic.fields import FieldInfo
 
 from tests.unit.sinks.test_jsonl import files_end_at
 from tests.unit.storage.test_pick_store import pick_of
-from xiaod.cli import main
+from xiaod.cli.main import main
 from xiaod.config import Config, Origin, SinkConfig
 from xiaod.config.loader import ConfigError
 from xiaod.config.per_shard import TEMPLATES, WRITTEN, chosen_shard, load_placed, load_placed_anew

@@ -9,7 +9,7 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from tests.unit.config.test_loader import models_of
-from xiaod.cli import main
+from xiaod.cli.main import main
 from xiaod.config import Config
 from xiaod.config.schema import schema_text
 

@@ -15,7 +15,7 @@ import yaml
 
 from tests.contract.test_sinks import AGENCY, NOW_NS, pick
 from tests.unit.sinks.test_scml import children
-from xiaod.commands import options
+from xiaod.cli.commands import options
 from xiaod.config import AnssConfig, ScmlConfig, TableConfig, TableStyle
 from xiaod.config.inventory import Coordinates, Epoch, Stations
 from xiaod.domain.document import pick_document, pick_from_document

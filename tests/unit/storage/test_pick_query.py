@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.storage.test_pick_store import INSTRUMENT, pick_of
-from xiaod.cli import main
+from xiaod.cli.main import main
 from xiaod.domain.timegrid import NS_PER_S
 from xiaod.process.exit_status import ExitCode
 from xiaod.storage.pick_query import stored_picks

@@ -8,7 +8,7 @@ import pytest
 
 from tests.end_to_end.harness import Server
 from xiaod.acquisition.patterns import matcher
-from xiaod.cli import main
+from xiaod.cli.main import main
 from xiaod.config import Config
 from xiaod.config.loader import load_config, parse_config
 from xiaod.domain.types import Channel

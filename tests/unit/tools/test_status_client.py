@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from tests.endpoint import RawEndpoint
-from xiaod.cli import main
+from xiaod.cli.main import main
 from xiaod.config import Config
 from xiaod.process.exit_status import ExitCode
 from xiaod.tools.status_client import InquiryError, ask, report, urls_of

@@ -10,7 +10,7 @@
 import argparse
 import sys
 
-from xiaod.commands.options import DEFAULT_CONFIG, add_config, add_shard, refuse
+from xiaod.cli.commands.options import DEFAULT_CONFIG, add_config, add_shard, refuse
 
 HELP = "validate a configuration: exit status 0, or 2 with every problem"
 

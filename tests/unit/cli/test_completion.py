@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from xiaod.cli import main
-from xiaod.commands.completion import SHELLS
+from xiaod.cli.commands.completion import SHELLS
+from xiaod.cli.main import main
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(params=SHELLS)

@@ -9,11 +9,11 @@ from pathlib import Path
 import obspy
 import pytest
 
-from xiaod.cli import main
-from xiaod.commands import COMMANDS
+from xiaod.cli.commands import COMMANDS
+from xiaod.cli.main import main
 from xiaod.process.exit_status import ExitCode
 
-README = Path(__file__).parents[2] / "README.md"
+README = Path(__file__).parents[3] / "README.md"
 
 REFUSED: dict[str, list[tuple[list[str], str]]] = {
     "": [([], "usage:"), (["--config", "/no.yaml"], "/no.yaml"), (["fly"], "fly"), (["--fly"], "COMMAND|--fly")],

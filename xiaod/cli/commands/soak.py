@@ -11,7 +11,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from xiaod.commands.options import (
+from xiaod.cli.commands.options import (
     above_zero,
     end_on_sigterm,
     one_or_more,

@@ -11,7 +11,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from xiaod.commands.options import above_zero, end_on_sigterm, refuse, require_writable
+from xiaod.cli.commands.options import above_zero, end_on_sigterm, refuse, require_writable
 
 HELP = "measure what the program costs on this machine"
 

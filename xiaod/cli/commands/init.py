@@ -13,7 +13,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from xiaod.commands.options import DEFAULT_CONFIG, above_zero, refuse
+from xiaod.cli.commands.options import DEFAULT_CONFIG, above_zero, refuse
 
 HELP = "write a first configuration from what a server has"
 MAX_STATIONS = 100

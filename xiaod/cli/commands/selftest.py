@@ -11,7 +11,7 @@ import argparse
 import os
 import sys
 
-from xiaod.commands.options import DEFAULT_CONFIG, above_zero, add_config, add_shard, refuse
+from xiaod.cli.commands.options import DEFAULT_CONFIG, above_zero, add_config, add_shard, refuse
 
 HELP = "push a real event through source, engine and every configured sink, and say what arrived where"
 DEFAULT_TIMEOUT_S = 30.0

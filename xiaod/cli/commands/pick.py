@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from xiaod.commands.options import add_config, add_format, moment, one_or_more, refuse
+from xiaod.cli.commands.options import add_config, add_format, moment, one_or_more, refuse
 from xiaod.process.exit_status import ExitCode
 
 if TYPE_CHECKING:

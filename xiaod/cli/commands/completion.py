@@ -17,7 +17,7 @@ def run(options: argparse.Namespace) -> int:
     """Print the script."""
     import shtab
 
-    from xiaod.cli import build_parser
+    from xiaod.cli.main import build_parser
     from xiaod.process.exit_status import ExitCode
 
     parser = build_parser()

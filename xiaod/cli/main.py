@@ -1,4 +1,4 @@
-"""The command line: ``xiaod --config FILE`` runs the daemon; what else there is, is in :mod:`xiaod.commands`.
+"""The command line: ``xiaod --config FILE`` runs the daemon; what else there is, is in :mod:`xiaod.cli.commands`.
 
 >>> build_parser().parse_args(["pick", "day.mseed", "--format", "csv"]).format
 'csv'
@@ -11,7 +11,7 @@ from importlib import import_module
 from pathlib import Path
 
 from xiaod import __version__
-from xiaod.commands import COMMANDS
+from xiaod.cli.commands import COMMANDS
 from xiaod.process.exit_status import ExitCode, summary
 from xiaod.process.stdout import flush, is_full, leave_quietly, unread
 
@@ -35,7 +35,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"xiaod {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     for name in COMMANDS:
-        module = import_module(f"xiaod.commands.{name}")
+        module = import_module(f"xiaod.cli.commands.{name}")
         command = commands.add_parser(name, help=module.HELP)
         module.arguments(command)
         command.set_defaults(run=module.run)
@@ -77,6 +77,6 @@ def _run(arguments: Sequence[str] | None) -> int:
     if options.config is None:
         parser.print_help()
         return ExitCode.CONFIGURATION
-    from xiaod.commands.run import run
+    from xiaod.cli.commands.run import run
 
     return run(options)

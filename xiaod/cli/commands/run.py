@@ -6,7 +6,7 @@
 
 import argparse
 
-from xiaod.commands.options import refuse
+from xiaod.cli.commands.options import refuse
 
 
 def end_in_spite_of_threads(status: int) -> None:

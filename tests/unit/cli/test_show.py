@@ -10,14 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from xiaod.cli import main
+from xiaod.cli.main import main
 from xiaod.config import Config, Model, SinkConfig
 from xiaod.config.loader import load_config, parse_config, yaml_text
 from xiaod.config.redact import MASK, mask
 from xiaod.sinks import SINKS
 
 HUSH = b64encode(b"hunter2" * 4).decode()
-REFERENCE = Path(__file__).parents[2] / "config.yaml"
+REFERENCE = Path(__file__).parents[3] / "config.yaml"
 
 
 def test_the_reference_comes_back_whole(capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,7 +9,7 @@
 
 import argparse
 
-from xiaod.commands.options import DEFAULT_CONFIG, add_config, add_shard, refuse
+from xiaod.cli.commands.options import DEFAULT_CONFIG, add_config, add_shard, refuse
 
 HELP = "print the configuration as it takes effect, defaults included, secrets masked"
 

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from xiaod.commands.options import above_zero, add_config, moment, refuse
+from xiaod.cli.commands.options import above_zero, add_config, moment, refuse
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,7 +9,7 @@
 
 import argparse
 
-from xiaod.commands.options import above_zero, one_or_more, refuse
+from xiaod.cli.commands.options import above_zero, one_or_more, refuse
 
 HELP = "serve miniSEED files or folders over SeedLink"
 

@@ -10,7 +10,7 @@
 import argparse
 import sys
 
-from xiaod.commands.options import DEFAULT_CONFIG, above_zero, add_config, add_shard, one_or_more, refuse
+from xiaod.cli.commands.options import DEFAULT_CONFIG, above_zero, add_config, add_shard, one_or_more, refuse
 
 HELP = "ask the servers what they have and say what the configuration selects"
 

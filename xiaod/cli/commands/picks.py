@@ -9,7 +9,7 @@
 
 import argparse
 
-from xiaod.commands.options import DEFAULT_CONFIG, add_config, add_format, add_shard, moment, refuse
+from xiaod.cli.commands.options import DEFAULT_CONFIG, add_config, add_format, add_shard, moment, refuse
 
 HELP = "print the picks that the daemon has stored"
 

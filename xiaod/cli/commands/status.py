@@ -10,7 +10,7 @@
 import argparse
 import sys
 
-from xiaod.commands.options import DEFAULT_CONFIG, above_zero, add_config, add_shard, refuse
+from xiaod.cli.commands.options import DEFAULT_CONFIG, above_zero, add_config, add_shard, refuse
 from xiaod.process.exit_status import ExitCode
 
 HELP = "ask the running daemon how its stations are, and why nothing was picked"
