@@ -32,7 +32,7 @@ from models.weights import weights_path
 from tests.conftest import Recording
 from xiaod.config import WindowConfig
 
-SHIPPED_CONFIG = Path(__file__).parents[2] / "distill" / "micro.yaml"
+SHIPPED_CONFIG = Path(__file__).parents[3] / "distill" / "micro.yaml"
 
 
 def test_the_shipped_configuration_loads_and_made_the_shipped_weights() -> None:

@@ -32,7 +32,7 @@ from models.small_phasenet import PRESETS, fresh_net
 from models.spec import ModelSpec
 from tests.conftest import Recording
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 TINY = TrainConfig(
     name="tiny",
     version="0.0.1",

@@ -10,7 +10,7 @@ import pytest
 import distill.cli
 import xiaod.cli.main
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 DOCUMENTS = [
     "README.md",
     *(

@@ -12,7 +12,7 @@ import yaml
 
 from xiaod.config.loader import load_config
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 DEPLOY = ROOT / "deploy"
 INSTALL = DEPLOY / "install.sh"
 

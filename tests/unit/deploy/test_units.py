@@ -10,7 +10,7 @@ import pytest
 from xiaod.config import Config
 from xiaod.process.exit_status import ExitCode
 
-SYSTEMD = Path(__file__).parents[2] / "systemd"
+SYSTEMD = Path(__file__).parents[3] / "systemd"
 UNITS = ["xiaod.service", "xiaod@.service"]
 EXPOSURE = 2.0
 """Highest exposure level, of 10, that ``systemd-analyze security`` may find."""

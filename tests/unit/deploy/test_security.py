@@ -19,7 +19,7 @@ from xiaod.acquisition.seedlink.info import DiscoveryError, discover
 from xiaod.config import Config, HttpConfig
 from xiaod.replay import ReplayConfig
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 FORBIDDEN = {"pickle", "cPickle", "dill", "joblib", "shelve", "marshal", "cloudpickle"}
 FILES = [path for part in ("xiaod", "models", "distill") for path in sorted((ROOT / part).rglob("*.py"))]
 
