@@ -1,5 +1,5 @@
 # make run   installs the daemon into .venv and runs it with config.yaml; PYTHON=python3.12 takes another Python
-# make test  installs the rest and runs ruff, mypy and pytest
+# make test  installs the rest and runs ruff, mypy, import contracts and pytest
 # make generated  writes the JSON Schema of the configuration anew
 # make measurements  measures the shipped networks anew and writes all numbers of README, cards and docs (needs XIAO_SHARED, hours)
 # make texts puts the numbers that were measured into README, cards and docs
@@ -32,6 +32,7 @@ test: install-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 	$(BIN)/pytest
 
 # One that is there stays, unless its Python is gone or too old, or another one is asked for with PYTHON=.

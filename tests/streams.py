@@ -9,7 +9,7 @@ from xiaod.inference import Engine
 from xiaod.picking.picker import InstrumentPicker, PickerSettings
 from xiaod.picking.stream_picker import StreamPicker
 from xiaod.pipeline.pipeline import picker_settings
-from xiaod.waveform.buffer import ADVANCING, BufferSettings, InstrumentBuffer, pieces_of
+from xiaod.waveform.buffer import ADVANCING, BufferSettings, InstrumentBuffer
 
 OFFLINE = BufferSettings(length=2000)
 """Windows as the default configuration cuts them."""
@@ -20,7 +20,7 @@ def windows_of(segments: Iterable[Segment], settings: BufferSettings = OFFLINE) 
     buffer = InstrumentBuffer(settings)
     windows: list[Window] = []
     for segment in segments:
-        for piece in pieces_of(segment):
+        for piece in segment.pieces():
             if buffer.insert(piece, None) in ADVANCING:
                 windows += buffer.cut(None)[0]
     return [*windows, *buffer.finish(None)]

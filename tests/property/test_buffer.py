@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tests.conftest import Recording
 from tests.streams import windows_of
 from xiaod.domain.types import Channel, Segment, Window
-from xiaod.waveform.buffer import BufferSettings, InstrumentBuffer, pieces_of
+from xiaod.waveform.buffer import BufferSettings, InstrumentBuffer
 from xiaod.waveform.channel import Track, Verdict
 
 RELAXED = settings(
@@ -230,7 +230,7 @@ def test_headers_whose_rates_flutter_leave_no_gap_and_hide_none(
     track = Track(wait_ns=0, max_lead=3000)
     gaps = []
     for record in records:
-        for piece in pieces_of(record):
+        for piece in record.pieces():
             assert track.insert(piece, 0) is Verdict.GOOD
             gaps += track.release(None)
     gaps += track.release(None, final=True)

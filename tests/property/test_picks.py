@@ -15,7 +15,6 @@ from tests.streams import picks_of
 from xiaod.domain.types import Channel, Pick, Segment
 from xiaod.inference.onnx import OnnxEngine
 from xiaod.inference.stateful import StatefulEngine
-from xiaod.waveform.buffer import pieces_of
 
 P_S, S_S = 4.73, 5.71
 """Where PhaseNet puts the onsets of the recording, seconds after its start."""
@@ -42,7 +41,7 @@ def with_noise_before(recording: Recording, seconds: int, shift_samples: int = 0
 def in_step(segments: list[Segment]) -> list[Segment]:
     """Records of ten seconds, in order of time."""
     return sorted(
-        [piece for segment in segments for piece in pieces_of(segment)], key=lambda piece: piece.start_ns
+        [piece for segment in segments for piece in segment.pieces()], key=lambda piece: piece.start_ns
     )
 
 
@@ -108,7 +107,7 @@ def test_an_onset_has_the_time_of_its_record_though_the_clock_drifts(
     rjob: Recording, engine: OnnxEngine, rate_error: float
 ) -> None:
     """Headers of 100 Hz, and records that begin ever earlier or later than it says."""
-    steady = in_step([piece for one in with_noise_before(rjob, 40) for piece in pieces_of(one)])
+    steady = in_step([piece for one in with_noise_before(rjob, 40) for piece in one.pieces()])
     begin_ns = min(one.start_ns for one in steady)
 
     def drifted(time_ns: int) -> int:

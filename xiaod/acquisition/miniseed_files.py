@@ -29,7 +29,6 @@ from xiaod.acquisition import Emit
 from xiaod.acquisition.miniseed import channel_of, decode, duration_s
 from xiaod.domain.types import BadRecord, Segment
 from xiaod.process.file_tree import files_below
-from xiaod.waveform.buffer import pieces_of
 
 MAX_OPEN_FILES = 128
 MAX_RECORD_BYTES = 65_536
@@ -266,7 +265,7 @@ class _Pieces:
 
     def take(self, segment: Segment) -> None:
         """Hand on the beginning of a record, and hold the rest."""
-        first, *others = pieces_of(segment)
+        first, *others = segment.pieces()
         self._emit(first)
         for piece in others:
             self._count += 1

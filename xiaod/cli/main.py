@@ -38,7 +38,7 @@ def build_parser() -> argparse.ArgumentParser:
         module = import_module(f"xiaod.cli.commands.{name}")
         command = commands.add_parser(name, help=module.HELP)
         module.arguments(command)
-        command.set_defaults(run=module.run)
+        command.set_defaults(run=module.run, parser=parser)
     return parser
 
 

@@ -2,11 +2,11 @@
 
 The document carries the version of its schema, ``pick.schema.json`` beside this file. Numbers that are not finite become null.
 
->>> from xiaod.config import AgencyConfig
+>>> from types import SimpleNamespace
 >>> from xiaod.domain.types import Channel, Pick
 >>> pick = Pick("20090824.002007.73-P-BW.RJOB..EH-micro-0.1.0", Channel("BW", "RJOB", "", "EHZ"), "P",
 ...     1_251_073_207_731_250_000, 0.1, 0.9, 5.0, 1200.0, "ZNE", "micro-0.1.0", "0" * 64)
->>> document = pick_document(pick, AgencyConfig())
+>>> document = pick_document(pick, SimpleNamespace(agency_id="XX", author="xiaod"))
 >>> document["time"], document["schema_version"], "latency_s" in document
 ('2009-08-24T00:20:07.731250Z', '1.0.0', False)
 >>> pick_from_document(document) == pick
@@ -18,9 +18,8 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from importlib.resources import files
 from json import dumps, loads
-from typing import Any
+from typing import Any, Protocol
 
-from xiaod.config import AgencyConfig
 from xiaod.domain.timegrid import iso_from_ns, ns_from_iso
 from xiaod.domain.types import Channel, Latency, Pick
 
@@ -29,7 +28,19 @@ DIGITS = 6
 """Decimals that are kept of seconds and probabilities."""
 
 
-def pick_document(pick: Pick, agency: AgencyConfig) -> dict[str, Any]:
+class Agency(Protocol):
+    """Who signs a pick."""
+
+    @property
+    def agency_id(self) -> str:
+        """Of the institution."""
+
+    @property
+    def author(self) -> str:
+        """Of the program, or whoever runs it."""
+
+
+def pick_document(pick: Pick, agency: Agency) -> dict[str, Any]:
     """The canonical document of a pick; ``created`` and the latencies only for a live one."""
     document: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
@@ -58,7 +69,7 @@ def pick_document(pick: Pick, agency: AgencyConfig) -> dict[str, Any]:
     return document
 
 
-def pick_json(pick: Pick, agency: AgencyConfig) -> str:
+def pick_json(pick: Pick, agency: Agency) -> str:
     """The document as JSON text in one line, without its end."""
     return dumps(pick_document(pick, agency), separators=(",", ":"), allow_nan=False)
 

@@ -12,8 +12,8 @@ Times are integer nanoseconds UTC (see :mod:`xiaod.domain.timegrid`); arrays are
 ('BW.RJOB..EHZ', 'Z', 'BW.RJOB..EH')
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
@@ -77,6 +77,10 @@ class Channel:
         return Instrument(self.network, self.station, self.location, self.channel[:-1])
 
 
+MAX_PIECE_S = 10.0
+"""Longer records are taken in pieces of this length, so that no record can outgrow the buffer."""
+
+
 @dataclass(frozen=True, slots=True)
 class Segment:
     """Samples of one channel without a gap: one decoded record."""
@@ -107,6 +111,21 @@ class Segment:
     def next_ns(self) -> int:
         """Time at which the sample after the last one is due."""
         return self.start_ns + round(self.samples.size * 1e9 / self.sampling_rate_hz)
+
+    def pieces(self) -> "Iterator[Segment]":
+        """Itself in pieces of at most :data:`MAX_PIECE_S`; a usual record passes as it is."""
+        most = max(1, int(MAX_PIECE_S * self.sampling_rate_hz))
+        if len(self.samples) <= most:
+            yield self
+            return
+        for begin in range(0, len(self.samples), most):
+            yield replace(
+                self,
+                start_ns=self.start_ns + round(begin * 1_000_000_000 / self.sampling_rate_hz),
+                samples=self.samples[begin : begin + most],
+                record_bytes=self.record_bytes if begin == 0 else 0,
+                continues=self.continues or begin > 0,
+            )
 
 
 @dataclass(frozen=True, slots=True)

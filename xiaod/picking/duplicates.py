@@ -8,8 +8,8 @@
 
 from collections.abc import Sequence
 
+from xiaod.domain.onsets import PHASES, sample_of
 from xiaod.domain.types import Pick
-from xiaod.picking.measure import PHASES, sample_of
 
 MEMORY = 12_000
 """Samples for which a pick is remembered, and longer by what a component may be late, to tell the same onset from a new one.

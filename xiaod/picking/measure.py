@@ -1,6 +1,6 @@
 """What is measured at an onset: time between samples, uncertainty, strength, and the identifier of the pick.
 
-**Timing.** The onset is the centroid of what stands above half height around the peak, within :data:`CENTROID_S`; it lies between
+**Timing.** The onset is the centroid of what stands above half height around the peak, within ``CENTROID_S``; it lies between
 samples. The time uncertainty is what the model's calibration expects of a peak of that probability and width; without one it is
 the standard deviation of a Gaussian of that width.
 
@@ -14,29 +14,21 @@ the standard deviation of a Gaussian of that width.
 ('19700101.000006.00-P-XX.A..HH-example-1.0.0', True, 0.1)
 """
 
-import re
-from datetime import UTC, datetime
-
 import numpy as np
 from numpy.typing import NDArray
 
 from models.calibration import Calibration
 from xiaod.domain.components import MISSING, live_components
-from xiaod.domain.timegrid import GRID_NS, GRID_RATE_HZ, grid_index, samples_from_s
-from xiaod.domain.types import Channel, Instrument, Pick, Window
+from xiaod.domain.onsets import CENTROID_S, SIGNAL_S, pick_id
+from xiaod.domain.timegrid import GRID_NS, GRID_RATE_HZ, samples_from_s
+from xiaod.domain.types import Channel, Pick, Window
 
-PHASES = ("P", "S")
-CENTROID_S = 0.2
 HALF_HEIGHT_SPREAD = 0.5047
 """Standard deviation of the part of a Gaussian above half height, in standard deviations of the whole."""
 NOISE_S = (3.0, 0.2)
 """Noise for the signal-to-noise ratio: from and to, seconds before the onset."""
-SIGNAL_S = 1.0
-"""Signal for the ratio and the amplitude: at most this much after the onset."""
 MIN_NOISE_SAMPLES = 20
 NO_CALIBRATION = Calibration()
-_PLACE = re.compile(r"(\d{4})(\d\d)(\d\d)\.(\d\d)(\d\d)(\d\d)\.(\d\d)-")
-"""How an identifier begins, see :func:`pick_id`."""
 
 
 def measure(
@@ -133,29 +125,3 @@ def _strength(trace: NDArray[np.float32], peak: int) -> tuple[float, float]:
     if noise_rms == 0.0:
         return float("inf") if amplitude else 0.0, amplitude
     return float(np.sqrt((signal**2).mean())) / noise_rms, amplitude
-
-
-def pick_id(index_ns: int, phase: str, instrument: Instrument, model: str) -> str:
-    """Identifier from the sample of the peak: rounding of the refined time cannot change it."""
-    moment = datetime.fromtimestamp(index_ns // 1_000_000_000, UTC)
-    hundredths = index_ns // GRID_NS % 100
-    return f"{moment:%Y%m%d.%H%M%S}.{hundredths:02d}-{phase}-{instrument}-{model}"
-
-
-def sample_of(pick: Pick) -> int:
-    """Grid index of the peak that a pick was made of, as its identifier tells; without such a one, the sample nearest to its time.
-
-    >>> from dataclasses import replace
-    >>> place = 125_107_320_773
-    >>> found = pick_id(place * GRID_NS, "P", Instrument("BW", "RJOB", "", "EH"), "micro-0.1.0")
-    >>> pick = Pick(found, Channel("BW", "RJOB", "", "EHZ"), "P", (place + 3) * GRID_NS, 0.1, 0.9, 5.0, 1.0, "ZNE", "micro-0.1.0", "")
-    >>> sample_of(pick) == place, sample_of(replace(pick, id="another")) == place + 3
-    (True, True)
-    """
-    found = _PLACE.match(pick.id)
-    if found is None:
-        return grid_index(pick.time_ns)
-    year, month, day, hour, minute, second, hundredths = map(int, found.groups())
-    # As for the identifier: whole seconds, exactly, of whatever century.
-    since = datetime(year, month, day, hour, minute, second, tzinfo=UTC) - datetime(1970, 1, 1, tzinfo=UTC)
-    return (since.days * 86_400 + since.seconds) * round(GRID_RATE_HZ) + hundredths

@@ -42,11 +42,12 @@ from scipy.signal import find_peaks
 
 from models.calibration import Calibration
 from xiaod.domain.components import MISSING, live_components
+from xiaod.domain.onsets import PHASES
 from xiaod.domain.timegrid import samples_from_s
 from xiaod.domain.types import Pick, Probabilities, Window
 from xiaod.picking.diagnosis import Outcome, PhaseView
 from xiaod.picking.duplicates import Reported
-from xiaod.picking.measure import NO_CALIBRATION, PHASES, measure
+from xiaod.picking.measure import NO_CALIBRATION, measure
 
 BLIND_S = 0.25
 """Data after a sample below which a window's opinion of it is left out."""

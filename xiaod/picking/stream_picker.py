@@ -22,11 +22,12 @@ from numpy.typing import NDArray
 from scipy.ndimage import maximum_filter1d
 
 from xiaod.domain.components import live_components
+from xiaod.domain.onsets import PHASES
 from xiaod.domain.timegrid import samples_from_s
 from xiaod.domain.types import Pick, Probabilities
 from xiaod.picking.diagnosis import Outcome, PhaseView
 from xiaod.picking.duplicates import Reported
-from xiaod.picking.measure import PHASES, measure
+from xiaod.picking.measure import measure
 from xiaod.picking.picker import PickerSettings
 
 CONFIRM_S = 0.2

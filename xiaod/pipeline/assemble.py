@@ -35,7 +35,7 @@ from xiaod.pipeline.station_status import Board, StationEntry
 from xiaod.process.log_grouping import GroupedLog
 from xiaod.process.logs import get_logger
 from xiaod.process.metrics import Metrics
-from xiaod.waveform.buffer import ADVANCING, BufferSettings, InstrumentBuffer, pieces_of
+from xiaod.waveform.buffer import ADVANCING, BufferSettings, InstrumentBuffer
 from xiaod.waveform.channel import Gap, Verdict
 from xiaod.waveform.coverage import DataAccount
 from xiaod.waveform.delivery_clock import DeliveryClock
@@ -246,7 +246,7 @@ class Assembler:
         waited_ns = None if now_ns is None else self._delivered(segment, now_ns)
         windows: list[Window] = []
         verdict = Verdict.GOOD
-        for piece in pieces_of(segment):
+        for piece in segment.pieces():
             verdict = buffer.insert(piece, waited_ns)
             if verdict in ADVANCING:
                 windows += self._cut(instrument, waited_ns)

@@ -21,10 +21,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from xiaod.domain.onsets import PHASES
 from xiaod.domain.timegrid import grid_index
 from xiaod.domain.types import Instrument, Pick, Window
 from xiaod.picking.diagnosis import Condition, PhaseView, Reason, explain
-from xiaod.picking.measure import PHASES
 from xiaod.pipeline.assemble import Assembler
 from xiaod.pipeline.preview import Trace
 from xiaod.pipeline.station_status import Board, StationEntry

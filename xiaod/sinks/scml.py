@@ -24,9 +24,9 @@ from xiaod import __version__
 from xiaod.config import AgencyConfig, ScmlConfig, ScmlVersion
 from xiaod.domain.codes import safe
 from xiaod.domain.document import amplitude_number
+from xiaod.domain.onsets import SIGNAL_S
 from xiaod.domain.timegrid import NS_PER_S, iso_from_ns
 from xiaod.domain.types import Instrument, Pick
-from xiaod.picking.measure import SIGNAL_S
 from xiaod.sinks.folder import FolderSink
 
 NAMESPACES: dict[ScmlVersion, str] = {

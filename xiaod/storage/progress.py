@@ -17,9 +17,9 @@ the picks that are missing.
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 
+from xiaod.domain.onsets import CENTROID_S, sample_of
 from xiaod.domain.timegrid import GRID_NS, NS_PER_S, ns_from_s
 from xiaod.domain.types import Instrument, Pick, Positions
-from xiaod.picking.measure import CENTROID_S, sample_of
 from xiaod.storage.pick_store import Given, PickStore, Result
 
 REMEMBERED_S = 130

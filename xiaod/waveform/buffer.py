@@ -49,8 +49,6 @@ LEVEL_HELD = float(2**23)
 """Counts by which a component may move away from what is taken out of its samples, before something else is."""
 FOREVER_NS = 1 << 63
 """Host time that never comes."""
-MAX_PIECE_S = 10.0
-"""Longer records are taken in pieces of this length, so that no record can outgrow the buffer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -449,23 +447,3 @@ class InstrumentBuffer:
                 for lane in self._lanes:
                     lane.letters -= {letter}
         self._rows = self._rows_now()
-
-
-def pieces_of(segment: Segment) -> Iterator[Segment]:
-    """Cut a long record into pieces of at most :data:`MAX_PIECE_S`; a usual one passes as it is."""
-    most = max(1, int(MAX_PIECE_S * segment.sampling_rate_hz))
-    if len(segment.samples) <= most:
-        yield segment
-        return
-    for begin in range(0, len(segment.samples), most):
-        yield Segment(
-            segment.channel,
-            segment.start_ns + round(begin * NS_PER_S / segment.sampling_rate_hz),
-            segment.sampling_rate_hz,
-            segment.samples[begin : begin + most],
-            segment.source,
-            segment.arrived_ns,
-            segment.sequence,
-            segment.record_bytes if begin == 0 else 0,
-            segment.continues or begin > 0,
-        )

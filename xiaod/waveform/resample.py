@@ -40,7 +40,7 @@ KAISER_BETA = 6.76
 """Stop band 70 dB down: beta = 0.1102 (70 - 8.7)."""
 ROLL_OFF = 0.865
 """Cut-off relative to the lower Nyquist frequency, so that the stop band begins at it."""
-PHASES = 512
+KERNEL_POSITIONS = 512
 """Rows of the kernel table; between rows the kernel is interpolated linearly (error below 1e-6)."""
 GUARD = 1e-3
 """Part of a sample by which full support is asked for early, so that rounding cannot reach beyond what is held."""
@@ -145,7 +145,7 @@ class Interpolator:
         elapsed_ns = np.arange(count, dtype=np.int64) * GRID_NS + (first * GRID_NS - self._anchor_ns)
         position = elapsed_ns * (self._rate_hz / 1e9)
         whole = np.floor(position)
-        phase = (position - whole) * PHASES
+        phase = (position - whole) * KERNEL_POSITIONS
         row = phase.astype(np.int64)
         weight = (phase - row)[:, None]
         kernel = self._table[row] * (1 - weight) + self._table[row + 1] * weight
@@ -205,11 +205,11 @@ def converter_for(rate_hz: float, start_ns: int) -> Converter:
 
 @lru_cache(maxsize=32)
 def _kernel_table(rate_hz: float) -> NDArray[np.float64]:
-    """Kernel at ``PHASES + 1`` fractional positions, shape ``(PHASES + 1, 2 half)``; each row sums to one."""
+    """Kernel at ``KERNEL_POSITIONS + 1`` fractional positions, shape ``(KERNEL_POSITIONS + 1, 2 half)``; each row sums to one."""
     stretch = max(1.0, rate_hz / GRID_RATE_HZ)
     half = int(np.ceil(ZERO_CROSSINGS * stretch))
     cut_off = ROLL_OFF / stretch
-    fraction = np.arange(PHASES + 1)[:, None] / PHASES
+    fraction = np.arange(KERNEL_POSITIONS + 1)[:, None] / KERNEL_POSITIONS
     distance = np.arange(-half + 1, half + 1)[None, :] - fraction
     inside = np.clip(1 - (distance / half) ** 2, 0, None)
     table = np.sinc(cut_off * distance) * np.i0(KAISER_BETA * np.sqrt(inside))

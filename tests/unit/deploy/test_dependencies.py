@@ -54,8 +54,6 @@ def test_what_is_imported_is_declared(folder: str, extras: set[str]) -> None:
         allowed = set(declared)
         if path.name in OF_TRAINING:
             allowed |= names(EXTRAS["distill"])
-        if path.parent.name == "generated":
-            allowed |= names(EXTRAS["test"])
         for package in set(imports_of(path)) - sys.stdlib_module_names - OURS:
             found = {canonicalize_name(owner) for owner in owners.get(package, ["nobody"])}
             assert found & allowed, (

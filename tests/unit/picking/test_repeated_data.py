@@ -12,10 +12,10 @@ from models.weights import weights_path
 from tests.conftest import Recording
 from xiaod.acquisition import Emit
 from xiaod.config import Config
+from xiaod.domain.onsets import sample_of
 from xiaod.domain.timegrid import GRID_NS
 from xiaod.domain.types import Channel, Segment
 from xiaod.inference.onnx import OnnxEngine
-from xiaod.picking.measure import sample_of
 from xiaod.pipeline.pipeline import Pipeline
 from xiaod.process.metrics import Metrics
 from xiaod.storage.pick_store import PickStore

@@ -15,9 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.sinks.test_jsonl import files_end_at
+from xiaod.domain.onsets import pick_id
 from xiaod.domain.timegrid import GRID_NS, NS_PER_S
 from xiaod.domain.types import Channel, Instrument, Pick
-from xiaod.picking.measure import pick_id
 from xiaod.storage.backlog import StoredBacklog
 from xiaod.storage.pick_query import stored_picks
 from xiaod.storage.pick_store import AGE_STEP_S, NewerStoreError, PickStore, StoreDamagedError, StoreError

@@ -23,7 +23,7 @@ from xiaod.tools.bench.others import PHASENET_SAMPLES, phasenet_cost, sta_lta_co
 from xiaod.tools.bench.stages import PERIODS, time_stages
 from xiaod.tools.bench.station import station_records
 from xiaod.tools.bench.timer import median_us
-from xiaod.waveform.buffer import BufferSettings, InstrumentBuffer, pieces_of
+from xiaod.waveform.buffer import BufferSettings, InstrumentBuffer
 
 FACTOR = 4.0
 SPIN_US = 3000.0
@@ -91,7 +91,7 @@ def test_decoding_cutting_and_picking_cost_what_they_cost_here() -> None:
     def cut() -> list[Window]:
         buffer, windows = InstrumentBuffer(BufferSettings(length=LENGTH, hop=HOP)), []
         for segment in segments:
-            for piece in pieces_of(segment):
+            for piece in segment.pieces():
                 buffer.insert(piece, None)
                 windows += buffer.cut(None)[0]
         return windows

@@ -17,10 +17,9 @@ def run(options: argparse.Namespace) -> int:
     """Print the script."""
     import shtab
 
-    from xiaod.cli.main import build_parser
     from xiaod.process.exit_status import ExitCode
 
-    parser = build_parser()
+    parser = options.parser
     for action in _actions(parser):
         if action.type is Path or action.metavar == "PATH":
             action.complete = shtab.FILE  # type: ignore[attr-defined]

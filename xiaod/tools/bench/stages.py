@@ -26,7 +26,7 @@ from xiaod.picking.picker import InstrumentPicker, PickerSettings
 from xiaod.sinks.jsonl import json_line
 from xiaod.tools.bench.station import station_records
 from xiaod.tools.bench.timer import LEAST_S, median_us
-from xiaod.waveform.buffer import BufferSettings, InstrumentBuffer, pieces_of
+from xiaod.waveform.buffer import BufferSettings, InstrumentBuffer
 
 PERIODS = 2
 
@@ -131,7 +131,7 @@ def _windows(segments: Sequence[Segment], settings: BufferSettings) -> list[Wind
     buffer = InstrumentBuffer(settings)
     windows: list[Window] = []
     for segment in segments:
-        for piece in pieces_of(segment):
+        for piece in segment.pieces():
             buffer.insert(piece, None)
             windows += buffer.cut(None)[0]
     return [*windows, *buffer.finish(None)]

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from xiaod.domain.components import MISSING
+from xiaod.domain.onsets import PHASES
 from xiaod.domain.timegrid import GRID_RATE_HZ, NS_PER_S, iso_from_ns
 from xiaod.domain.types import Pick
-from xiaod.picking.measure import PHASES
 from xiaod.process.plugins import MissingExtraError, missing
 from xiaod.tools.plot.scene import Scene
 

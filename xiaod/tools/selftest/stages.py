@@ -17,10 +17,10 @@ from tempfile import TemporaryDirectory
 
 from xiaod.acquisition.seedlink.source import SeedLinkSource
 from xiaod.config import Config, SeedLinkConfig
+from xiaod.domain.onsets import PHASES
 from xiaod.domain.timegrid import iso_from_ns
 from xiaod.domain.types import Pick
 from xiaod.inference import Engine
-from xiaod.picking.measure import PHASES
 from xiaod.pipeline.offline import ListSink
 from xiaod.pipeline.pipeline import Pipeline
 from xiaod.process.metrics import Metrics

@@ -1,0 +1,43 @@
+"""The identifier of a pick and what it says, and the few facts about onsets that more than one room needs."""
+
+import re
+from datetime import UTC, datetime
+
+from xiaod.domain.timegrid import GRID_NS, GRID_RATE_HZ, grid_index
+from xiaod.domain.types import Instrument, Pick
+
+PHASES = ("P", "S")
+"""What is picked, in the order of a network's outputs."""
+CENTROID_S = 0.2
+"""An onset lies within this much of the peak of its probability."""
+SIGNAL_S = 1.0
+"""Signal for ratio and amplitude of a pick: at most this much after the onset."""
+_PLACE = re.compile(r"(\d{4})(\d\d)(\d\d)\.(\d\d)(\d\d)(\d\d)\.(\d\d)-")
+"""How an identifier begins, see :func:`pick_id`."""
+
+
+def pick_id(index_ns: int, phase: str, instrument: Instrument, model: str) -> str:
+    """Identifier from the sample of the peak: rounding of the refined time cannot change it."""
+    moment = datetime.fromtimestamp(index_ns // 1_000_000_000, UTC)
+    hundredths = index_ns // GRID_NS % 100
+    return f"{moment:%Y%m%d.%H%M%S}.{hundredths:02d}-{phase}-{instrument}-{model}"
+
+
+def sample_of(pick: Pick) -> int:
+    """Grid index of the peak that a pick was made of, as its identifier tells; without such a one, the sample nearest to its time.
+
+    >>> from dataclasses import replace
+    >>> from xiaod.domain.types import Channel
+    >>> place = 125_107_320_773
+    >>> found = pick_id(place * GRID_NS, "P", Instrument("BW", "RJOB", "", "EH"), "micro-0.1.0")
+    >>> pick = Pick(found, Channel("BW", "RJOB", "", "EHZ"), "P", (place + 3) * GRID_NS, 0.1, 0.9, 5.0, 1.0, "ZNE", "micro-0.1.0", "")
+    >>> sample_of(pick) == place, sample_of(replace(pick, id="another")) == place + 3
+    (True, True)
+    """
+    found = _PLACE.match(pick.id)
+    if found is None:
+        return grid_index(pick.time_ns)
+    year, month, day, hour, minute, second, hundredths = map(int, found.groups())
+    # As for the identifier: whole seconds, exactly, of whatever century.
+    since = datetime(year, month, day, hour, minute, second, tzinfo=UTC) - datetime(1970, 1, 1, tzinfo=UTC)
+    return (since.days * 86_400 + since.seconds) * round(GRID_RATE_HZ) + hundredths
