@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -243,7 +244,12 @@ def _resume(folder: Path, trainee: Trainee, optimiser: torch.optim.Optimizer, st
     path = folder / CHECKPOINT
     if not path.exists():
         return
-    tensors, plain = load(path)
+    try:
+        tensors, plain = load(path)
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise ConfigError(
+            f"{path}: is no checkpoint ({error}); move it away, and the run begins anew"
+        ) from error
     trainee.net.load_state_dict(tensors["net"])
     if trainee.regressor is not None:
         trainee.regressor.load_state_dict(tensors["regressor"])

@@ -70,7 +70,10 @@ def load_model(name: str, cache: Path | None) -> Any:
         local = Path(f"{path}.json").is_file() or path.with_suffix(".json").is_file()
         model = found.load(path) if local else found.from_pretrained(weights)
     except Exception as error:
-        raise ConfigError(f"teacher.model: {name!r}: cannot be loaded: {error}") from error
+        raise ConfigError(
+            f"teacher.model: {name!r}: cannot be loaded: {error}; where there is no Internet, teacher.cache_root names a folder "
+            "that holds SeisBench's cache, and kind: onnx a file, a shipped network for example"
+        ) from error
     if not {"P", "S"} <= set(model.labels):
         raise ConfigError(f"teacher.model: {name!r}: gives {model.labels}; P and S are needed")
     model.eval()

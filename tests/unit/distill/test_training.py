@@ -10,7 +10,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from distill.config import LabelSection, NetSection, OptimiserSection, SamplingSection, TrainConfig
+from distill.config import (
+    ConfigError,
+    LabelSection,
+    NetSection,
+    OptimiserSection,
+    SamplingSection,
+    TrainConfig,
+)
 from distill.corpus import Corpus, Record, label_record
 from distill.examples import Examples
 from distill.runs import WEIGHTS
@@ -101,6 +108,14 @@ def test_what_a_run_leaves_is_on_the_disk_before_it_has_its_name(
             assert done[place - 1] == ("fsync", done[place][1])
             assert done[place + 1] == ("fsync", folder.name)
     assert not list(folder.glob("*.partial*"))
+
+
+@pytest.mark.parametrize("content", [b"", b"junk", b"\2\0\0\0\0\0\0\0{}"])
+def test_a_damaged_checkpoint_is_named(content: bytes, corpus: Corpus, tmp_path: Path) -> None:
+    folder = train(TINY, corpus, tmp_path, stop_at=1)
+    (folder / CHECKPOINT).write_bytes(content)
+    with pytest.raises(ConfigError, match=r"checkpoint\.safetensors: is no checkpoint"):
+        train(TINY, corpus, tmp_path, stop_at=2)
 
 
 def test_another_seed_gives_other_examples_and_the_same_seed_the_same(corpus: Corpus) -> None:
