@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 MIDNIGHT = obspy.UTCDateTime(2020, 3, 1)
 ONSET_S = 4.73
 """P in the example."""
+ONSETS_OF_A_DAY_S = (-0.5, 60.0, 270.0)
+"""Where that P is put, seconds from each midnight: before it with S behind it, and behind a gap."""
 QUIET_SAMPLES = 400
 RECORD_BYTES = 512
 
@@ -19,9 +21,10 @@ def write_archive(folder: Path, days: int = 3) -> None:
         for midnight in range(days - 1):
             begin = MIDNIGHT + midnight * 86_400
             # P before midnight, S after it; long enough that filters and windows forget how it began.
-            _write(folder, station, rate_hz, begin - 200, 400, [begin - 0.5, begin + 60])
+            around, later, behind_gap = (begin + onset_s for onset_s in ONSETS_OF_A_DAY_S)
+            _write(folder, station, rate_hz, begin - 200, 400, [around, later])
             # Behind a gap of 40 s.
-            _write(folder, station, rate_hz, begin + 240, 60, [begin + 270])
+            _write(folder, station, rate_hz, begin + 240, 60, [behind_gap])
         # What is there twice, cut in records otherwise.
         _write(
             folder,
@@ -31,7 +34,7 @@ def write_archive(folder: Path, days: int = 3) -> None:
             25,
             [],
             only="Z",
-            of=(MIDNIGHT - 200, 400, [MIDNIGHT - 0.5, MIDNIGHT + 60]),
+            of=(MIDNIGHT - 200, 400, [MIDNIGHT + onset_s for onset_s in ONSETS_OF_A_DAY_S[:2]]),
         )
     damaged = sds_path(folder, "RJOB", "EHN", MIDNIGHT + 1)
     content = damaged.read_bytes()

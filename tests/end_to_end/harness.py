@@ -13,6 +13,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Self
 
@@ -21,6 +22,7 @@ import obspy
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.conftest import ONSET_TOLERANCE_S, ONSETS_S
 from xiaod.replay import Faults, ReplayConfig, ReplayServer
 
 LIMIT_S = 60.0
@@ -285,6 +287,24 @@ def write_event(path: Path, station: str = "RJOB", shift_s: float = 0.0, quiet_s
         trace.stats.starttime += shift_s
     stream.write(str(path), format="MSEED", reclen=512, encoding="STEIM2")
     return path.stat().st_size // 512
+
+
+def assert_event_picked(picks: Sequence[Mapping[str, Any]], quiet_s: float = 15) -> None:
+    """Each station has one P and one S where the event of :func:`write_event` has them."""
+    begin = datetime(2009, 8, 24, 0, 20, 3, tzinfo=UTC) + timedelta(seconds=quiet_s)
+    stations = {pick["station"] for pick in picks}
+    assert stations
+    for station in stations:
+        for phase, onset_s in ONSETS_S.items():
+            late_s = [
+                (datetime.fromisoformat(pick["time"]) - begin).total_seconds() - onset_s
+                for pick in picks
+                if (pick["station"], pick["phase"]) == (station, phase)
+            ]
+            # Others are of the seam between the event and the quiet after it.
+            near_s = [one for one in late_s if abs(one) < 5]
+            assert len(near_s) == 1, (station, phase, late_s)
+            assert abs(near_s[0]) < ONSET_TOLERANCE_S, (station, phase, near_s)
 
 
 def offline_picks(path: Path, *arguments: str) -> list[dict[str, Any]]:

@@ -12,7 +12,15 @@ from typing import Any
 
 import pytest
 
-from tests.end_to_end.harness import LIMIT_S, Daemon, Server, comparable, wait_until, write_event
+from tests.end_to_end.harness import (
+    LIMIT_S,
+    Daemon,
+    Server,
+    assert_event_picked,
+    comparable,
+    wait_until,
+    write_event,
+)
 from tests.end_to_end.test_durability import at_rest
 from tests.end_to_end.test_faults import QUICK
 from tests.end_to_end.test_reload import hang_up
@@ -81,6 +89,7 @@ def expected(
         daemon.finish(event[1])
     picks = written(folder)
     assert len({pick["station"] for pick in picks}) == COPIES
+    assert_event_picked(picks)
     return picks
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.signal import resample_poly
 
 from models.weights import stateful_path, weights_path
-from tests.conftest import Recording
+from tests.conftest import ONSET_TOLERANCE_S, ONSETS_S, Recording
 from tests.streams import picks_of
 from xiaod.domain.types import Channel, Pick, Segment
 from xiaod.inference.onnx import OnnxEngine
@@ -57,7 +57,9 @@ def test_any_chopping_gives_the_same_picks(
         for segment in rjob.segments(component, lengths)
     ]
     chopped.sort(key=lambda segment: segment.start_ns)
-    assert {pick.phase for pick in whole} == {"P", "S"}
+    assert [pick.phase for pick in whole] == list(ONSETS_S)
+    for pick in whole:
+        assert abs((pick.time_ns - rjob.start_ns) / 1e9 - ONSETS_S[pick.phase]) < ONSET_TOLERANCE_S
     assert picks_of(chopped, engine) == whole
 
 
