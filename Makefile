@@ -3,6 +3,7 @@
 # make generated  writes the JSON Schema of the configuration anew
 # make measurements  measures the shipped networks anew and writes all numbers of README, cards and docs (needs XIAO_SHARED, hours)
 # make texts puts the numbers that were measured into README, cards and docs
+# make pictures takes those of the README anew (needs chromium)
 # make audit asks a public database for known holes in all that is installed
 
 PYTHON ?= python3
@@ -16,7 +17,7 @@ WHICH := import sys; print(sys.base_prefix, *sys.version_info[:2])
 # Where the package python3-venv is missing, a part of the environment stands nevertheless: it must not pass for a whole one the next time.
 .DELETE_ON_ERROR:
 
-.PHONY: run install environment anew test install-test generated measurements texts audit clean
+.PHONY: pictures run install environment anew test install-test generated measurements texts audit clean
 
 run: install
 	$(BIN)/xiaod --config config.yaml
@@ -66,6 +67,9 @@ measurements: install-test
 
 texts: install-test
 	$(BIN)/python -m distill.measurements --texts
+
+pictures: install-test
+	$(BIN)/python -m tests.pictures
 
 # In an environment of its own: what audits is not among what is audited.
 audit: install

@@ -1,4 +1,4 @@
-"""The exit statuses of ``xiaod``, in one place: README and manual page list these.
+"""The exit statuses of ``xiaod``, in one place: ``docs/commands.md`` and ``--help`` list these.
 
 >>> ExitCode.CONFIGURATION.value
 2

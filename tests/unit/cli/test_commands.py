@@ -1,4 +1,4 @@
-"""Every command says what is wrong with its arguments, and ends with the status that README gives."""
+"""Every command says what is wrong with its arguments, and ends with the status that ``docs/commands.md`` gives."""
 
 import os
 import re
@@ -141,5 +141,9 @@ def test_a_full_disk_is_said_in_one_line(command: str, unbuffered: str) -> None:
 
 
 def test_the_readme_gives_the_statuses() -> None:
-    rows = re.findall(r"^\| (\d+) \| ([^|]+) \|$", README.read_text(encoding="utf-8"), re.MULTILINE)
+    rows = re.findall(
+        r"^\| (\d+) \| ([^|]+) \|$",
+        (README.parent / "docs" / "commands.md").read_text(encoding="utf-8"),
+        re.MULTILINE,
+    )
     assert rows == [(str(code.value), code.meaning.replace("grace_s", "`grace_s`")) for code in ExitCode]

@@ -45,7 +45,7 @@ def test_tables_are_read(tmp_path: Path, text: str) -> None:
     assert stations.find(Channel("BW", "OTHER", "", "EHZ"), NOW_NS) is None
 
 
-EPOCHS_XML = (Path(__file__).parents[1] / "cases" / "epochs.xml").read_text(encoding="utf-8")
+EPOCHS_XML = (Path(__file__).parents[2] / "cases" / "epochs.xml").read_text(encoding="utf-8")
 EPOCHS_TEXT = (
     "#Network | Station | Latitude | Longitude | Elevation | SiteName | StartTime | EndTime\n"
     "BW|RJOB|47.9|12.9|900.0|moved|2015-01-01T00:00:00|2599-12-31T23:59:59\n"

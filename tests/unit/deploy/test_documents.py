@@ -13,6 +13,7 @@ import xiaod.cli.main
 ROOT = Path(__file__).parents[3]
 DOCUMENTS = [
     "README.md",
+    "CONTRIBUTING.md",
     *(
         str(path.relative_to(ROOT))
         for path in sorted(ROOT.glob("*/*.md"))
@@ -68,7 +69,7 @@ def test_commands_in_documents_are_accepted(program: str, document: str) -> None
 
 
 def test_the_documents_show_the_commands() -> None:
-    assert ["check", "--config", "config.yaml"] in commands_of("README.md", "xiaod")
+    assert ["check", "--config", "my.yaml"] in commands_of("README.md", "xiaod")
     assert len(commands_of("deploy/RASPBERRY_SHAKE.md", "xiaod")) >= 5
     assert {arguments[0] for arguments in commands_of("docs/training.md", "xiao-distill")} >= {
         "init",

@@ -104,7 +104,7 @@ def test_pandas_reads_a_table_as_the_manual_says(tmp_path: Path, monkeypatch: py
         pick(2, channel=Channel("BW", "RJOB", "", "EHZ"), snr=math.nan, amplitude=math.nan),
     ]
     Path("picks.csv").write_bytes(render("csv", written, AGENCY))
-    manual = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
+    manual = (Path(__file__).parents[3] / "docs" / "sinks.md").read_text(encoding="utf-8")
     [call] = re.findall(r"^picks = (pandas\.read_csv\([^()]*keep_default_na[^()]*\))$", manual, re.MULTILINE)
     read = eval(call, {"pandas": pd, "str": str})  # noqa: S307  our own manual
     assert read.network.tolist() == ["NA", "BW"]

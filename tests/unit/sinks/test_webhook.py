@@ -85,12 +85,12 @@ def test_what_is_sent_and_how_it_is_signed(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_the_example_for_receivers_verifies() -> None:
-    text = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[3] / "docs" / "sinks.md").read_text(encoding="utf-8")
     [example] = [
         part for part in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "webhook-signature" in part
     ]
     names: dict[str, Any] = {}
-    exec(compile(example, "README.md", "exec"), names)  # noqa: S102  it is ours
+    exec(compile(example, "sinks.md", "exec"), names)  # noqa: S102  it is ours
     with Endpoint() as endpoint:
         made(endpoint.url, secret=SECRET_TEXT).deliver([pick(1)], NOW_NS)
     [request] = endpoint.requests
