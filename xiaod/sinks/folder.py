@@ -4,7 +4,8 @@ A file is written under a temporary name, synced and renamed, so a reader never 
 repeated delivery replaces it. Picks that wait for their interval to be over are :attr:`~FolderSink.held`.
 
 >>> from pathlib import Path
->>> FolderSink(FolderConfig(name="demo", folder=Path("picks")), lambda picks: b"").held
+>>> from xiaod.config import QuakeMLConfig
+>>> FolderSink(QuakeMLConfig(kind="quakeml", name="demo", folder=Path("picks")), lambda picks: b"").held
 0
 """
 

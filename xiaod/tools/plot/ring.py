@@ -5,7 +5,7 @@ channel has sent what lies behind, when nothing has come for :data:`QUIET_S`, or
 
 >>> fetch_ring("127.0.0.1:1", "BW.RJOB.*.*", 0, 1, timeout_s=2.0)
 Traceback (most recent call last):
-xiaod.acquisition.seedlink.info.DiscoveryError: 127.0.0.1:1: [Errno 111] Connection refused
+xiaod.acquisition.seedlink.info.UnreachableError: 127.0.0.1:1: [Errno 111] Connection refused
 """
 
 import threading
