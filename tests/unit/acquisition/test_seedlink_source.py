@@ -26,8 +26,10 @@ from xiaod.acquisition.seedlink.positions import NOTHING
 from xiaod.acquisition.seedlink.source import SeedLinkSource
 from xiaod.config import SeedLinkConfig
 from xiaod.domain.sharding import ALONE, Shard, shard_of
+from xiaod.domain.timegrid import NS_PER_S
 from xiaod.domain.types import BadRecord, LinkChange, Segment, SourceItem
 from xiaod.replay import Faults, ReplayConfig
+from xiaod.replay.faults import Silence
 from xiaod.replay.info import info_packets
 from xiaod.replay.records import load
 
@@ -643,6 +645,32 @@ def test_bytes_that_get_lost_on_the_way_are_asked_for_again(
         wait_until(lambda: len(set(contents(run.segments))) >= 3 * count, "all records")
         assert len(run.changes("disconnected")) == times
         assert all("asked for again" in change.detail for change in run.changes("disconnected"))
+
+
+def test_whole_packets_that_get_lost_among_those_of_others_are_asked_for_again(
+    event: tuple[Path, int],
+) -> None:
+    path, count = event
+    faults = Faults(lose_every=50, lose_bytes=520)
+    config = ReplayConfig(inputs=(path,), port=0, speed=40.0, copies=5, faults=faults)
+    with Server(config) as server, Run(source(server.port, streams=["BW.RJ00[024].*.??Z"])) as run:
+        wait_until(lambda: len(set(contents(run.segments))) >= count, "all records")
+        [change] = run.changes("disconnected")
+        assert "whose packets may be missing" in change.detail
+
+
+def test_a_gap_of_the_station_itself_costs_one_connection(tmp_path: Path) -> None:
+    path = tmp_path / "event.mseed"
+    count = write_event(path)
+    silences = [Silence("BW_*", 40.0, 55.0)]
+    config = ReplayConfig(inputs=(path,), port=0, speed=40.0, copies=5, faults=Faults(silences=silences))
+    with Server(config) as server, Run(source(server.port, streams=["BW.RJ00[024].*.??Z"])) as run:
+        wait_until(lambda: server.played, "the end")
+        wait_until(
+            lambda: run.segments and run.segments[-1].next_ns > 1_251_073_260 * NS_PER_S, "the last packets"
+        )
+        assert len(run.changes("disconnected")) <= 1
+    assert len(set(contents(run.segments))) < count
 
 
 def test_streams_that_were_not_asked_for_may_take_numbers(event: tuple[Path, int]) -> None:

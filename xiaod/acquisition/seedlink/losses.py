@@ -1,6 +1,6 @@
 """Whether something got lost on the way from a server, so that it is worth to connect anew and ask for it again.
 
-TCP loses nothing; tunnels, proxies and relays do. Two things show it:
+TCP loses nothing; tunnels, proxies and relays do. Three things show it:
 
 **Bytes between packets.** Then what stood there is gone, and the connection is given up, to go on behind the last packet. A server that
 sends something odd there by itself sends it again: what comes at the same place once more, or after a few packets again and again, is
@@ -12,6 +12,10 @@ been without one for long, those of the connection or those of a station, they c
 been lost. If it does not come when it is asked for, that was wrong, and twice as many have to be without a jump before the next question;
 so there are few of them in vain, whatever a server does. Numbers that go back are those of packets that come again, or are counted anew.
 
+**A gap in a channel** that had none, where numbers cannot be trusted and some have been left out since its last packet. Most gaps are
+the station's own, and a station that comes back is no reason to connect anew once for each of its neighbours: so after such a question
+there is none for ten minutes, and after each in vain for twice as long as before.
+
 >>> losses = Losses()
 >>> losses.begins(setup_s=0.1)
 >>> [losses.of_connection(number) for number in (*range(100), 102)][-2:]
@@ -20,11 +24,15 @@ so there are few of them in vain, whatever a server does. Numbers that go back a
 
 import time
 from dataclasses import dataclass
+from operator import gt
+
+from xiaod.domain.timegrid import NS_PER_S
+from xiaod.domain.types import Channel, Segment
 
 SEQUENCE_MODULUS = 1 << 24
 """Sequence numbers have six hexadecimal digits, and wrap (SeedLink 3)."""
 HALF_RANGE = SEQUENCE_MODULUS // 2
-TRUSTED = 50
+TRUSTED = 10
 """Numbers in a row after which one that is left out is taken to be lost."""
 MAX_BACK = 1 << 20
 """Numbers further back are counted anew."""
@@ -34,8 +42,14 @@ FEW = 5
 """After fewer packets than that ..."""
 IN_A_ROW = 3
 """... so many times in a row the server, or the way, is taken to be like that."""
+JOINED = 10
+"""Packets of a channel that have to follow each other before a gap behind them is odd."""
+GAP_SAMPLES = 1.5
+"""A packet that begins later than that behind the end of the one before does not follow it."""
+GAP_PAUSE_S, LONGEST_PAUSE_S = 600.0, 86_400.0
+"""Time between two questions for what a gap may hide; doubled by those in vain."""
 MAX_ROWS = 20_000
-"""Stations whose numbers are looked at; with more, it begins anew."""
+"""Stations and channels that are looked at; with more, it begins anew."""
 
 Station = tuple[str, str]
 """Network and station."""
@@ -51,6 +65,8 @@ class _Row:
     """Of what that was a part: only within it do numbers follow each other."""
     length: int = 0
     """How many have come one after the other up to it."""
+    jumps: int = 0
+    """How often any was left out."""
 
 
 class _Numbers:
@@ -78,6 +94,7 @@ class _Numbers:
                 self._rows[key] = _Row(sequence, part)
             return 0
         if ahead > 1 and row.part == part:
+            row.jumps += 1
             if row.length >= self._needed:
                 self._needed *= 2
                 self._asked = key, (row.last + 1) % SEQUENCE_MODULUS
@@ -89,6 +106,11 @@ class _Numbers:
         row.last, row.part = sequence, part
         return 0
 
+    def jumps(self, key: Station | None) -> int:
+        """How often a number was left out so far."""
+        row = self._rows.get(key)
+        return 0 if row is None else row.jumps
+
     def _answered(self, key: Station | None, sequence: int, row: _Row) -> None:
         """Look whether this is what was asked for again."""
         if self._asked is None or self._asked[0] != key:
@@ -99,6 +121,20 @@ class _Numbers:
             self._needed = row.length = TRUSTED
         if ahead < HALF_RANGE:
             self._asked = None
+
+
+@dataclass(slots=True)
+class _Flow:
+    """The packets of a channel."""
+
+    place: tuple[int, int]
+    """Number and start of the last one (ns), ..."""
+    next_ns: int
+    """... and the time at which the next one is due."""
+    jumps: tuple[int, int]
+    """How often a number had been left out by then, on the connection and of the station."""
+    length: int = 0
+    """How many have followed each other up to it."""
 
 
 class Losses:
@@ -118,6 +154,11 @@ class Losses:
         self._behind: tuple[int | None] | None = None
         """Number of the packet behind which bytes were missing last, in a tuple; there may have been none before."""
         self._in_a_row = 0
+        self._flows: dict[Channel, _Flow] = {}
+        self._gap: Channel | None = None
+        """Of which channel something has been asked for again."""
+        self._pause_s = GAP_PAUSE_S
+        self._next_s = 0.0
 
     def begins(self, setup_s: float) -> None:
         """A connection begins to send.
@@ -157,3 +198,36 @@ class Losses:
     def of_nobody(self) -> None:
         """The same packet, which does not tell whose it is: it may have taken a number of any station."""
         self._unknown += 1
+
+    def of_channel(self, packet: Segment) -> tuple[int, int] | None:
+        """The same packet, when it is wanted.
+
+        Returns:
+            number and start (ns) of a former packet of its channel, to go back to it, when others between them may be missing.
+        """
+        channel = packet.channel
+        place = packet.sequence or 0, packet.start_ns
+        jumps = (
+            self._of_connection.jumps(None),
+            self._of_stations.jumps((channel.network, channel.station)),
+        )
+        flow = self._flows.get(channel)
+        if flow is None:
+            if len(self._flows) >= MAX_ROWS:
+                self._flows.clear()
+            self._flows[channel] = _Flow(place, packet.next_ns, jumps)
+            return None
+        if packet.start_ns <= flow.place[1]:
+            return None
+        joins = packet.start_ns - flow.next_ns <= GAP_SAMPLES * NS_PER_S / packet.sampling_rate_hz
+        if self._gap == channel:
+            self._gap = None
+            self._pause_s = GAP_PAUSE_S if joins else min(2 * self._pause_s, LONGEST_PAUSE_S)
+        odd = not joins and flow.length >= JOINED and all(map(gt, jumps, flow.jumps))
+        if odd and time.monotonic() >= self._next_s:
+            self._gap, self._next_s = channel, time.monotonic() + self._pause_s
+            flow.length = 0
+            return flow.place
+        flow.place, flow.next_ns, flow.jumps = place, packet.next_ns, jumps
+        flow.length = flow.length + 1 if joins else 0
+        return None

@@ -285,6 +285,12 @@ class Places:
                 self._go_back(station, place)
             return bool(right)
 
+    def ask_from(self, station: Station, place: Place) -> None:
+        """The next :meth:`asked` goes back behind a packet of a station, and what then comes of that station is handed on again."""
+        with self._lock:
+            self._goes_back = True
+            self._go_back(station, place)
+
     def resumable(self, needed_ns: Mapping[Station, int]) -> dict[Station, Place]:
         """Packet of each station to go on behind so that everything that reaches beyond a time comes again.
 

@@ -431,6 +431,9 @@ class SeedLinkSource:
             if not wanted:
                 self._unselected += 1
                 return
+            if (place := self._losses.of_channel(item)) is not None:
+                self.places.ask_from(station, place)
+                raise LostError(f"a gap in {channel}, whose packets may be missing: they are asked for again")
             self._hand_on(item, arrived_ns, arrived_ns - steady_ns, emit)
         else:
             emit(item)
