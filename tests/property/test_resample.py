@@ -72,16 +72,21 @@ def test_an_onset_stays_within_five_milliseconds(rate: float) -> None:
 
 def test_a_drifting_clock_slips_one_sample_at_a_time_and_leaves_no_gap() -> None:
     aligner = Aligner(0)
-    total, seen = 0, []
+    total, seen, samples = 0, [], []
     for record in range(400):
         if record:
             aligner.advance(50_000)
         first, out = aligner.push(np.full(100, float(record)))
         seen.append(first)
+        samples.append(out)
         assert first == total
         assert abs(aligner.offset_ns) <= 6_050_000
         total += len(out)
     assert total == 400 * 100 + 2
+    # What is put in lies between its neighbours, of which the later one is the larger.
+    steps = np.diff(np.concatenate(samples))
+    assert steps.min() >= 0
+    assert steps.max() == 1
 
 
 @pytest.mark.parametrize("rate", [0.0, 1.0, 19.98, 500.3, 1000.0])

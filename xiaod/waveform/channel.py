@@ -199,10 +199,7 @@ class Track:
             return True
         if self.runs and len(self._pending) == 1:
             return False
-        first_ns = self._pending.first.start_ns
-        oldest_ns = self._next_ns if self.runs else first_ns
-        # A gap longer than the limit is not waited for, so what counts is the data behind it.
-        oldest_ns = max(oldest_ns, first_ns - self._max_lead * GRID_NS)
+        oldest_ns = self._next_ns if self.runs else self._pending.first.start_ns
         return self._pending.newest_ns - oldest_ns > self._max_lead * GRID_NS
 
     def _place(self, segment: Segment, now_ns: int) -> Verdict:

@@ -203,6 +203,18 @@ def test_a_station_that_sends_what_it_kept_during_an_outage_shows_no_silence_of_
         assert kept["XX", "LIVE"] == (NOTHING, 100_000 * NS_PER_S)
 
 
+def test_old_data_of_one_station_do_not_hide_the_silence_of_another() -> None:
+    places, last = shared(), 2 * round(USELESS_S / PERIOD_S)
+    with patch.object(time, "monotonic", return_value=5.0):
+        places.passed(packet("SILENT", 1, 0))
+        for number in range(2, last + 1):
+            places.passed(packet("GOES", number, number * PERIOD_S))
+        places.passed(packet("REFILLS", last + 1, -100_000))
+        picked_ns = last * PERIOD_S * NS_PER_S
+        kept = places.resumable({("XX", "GOES"): picked_ns, ("XX", "REFILLS"): picked_ns})
+        assert kept["XX", "SILENT"] == (NOTHING, 0)
+
+
 @pytest.mark.parametrize("numbered_together", [True, False])
 def test_many_small_packets_take_no_more_memory_and_hold_nobody_back(numbered_together: bool) -> None:
     places = Places({})

@@ -226,13 +226,16 @@ def test_memory_is_bounded_when_all_that_comes_is_torn() -> None:
     assert most <= 3 * 16_384
 
 
-def test_windows_carry_the_samples_before_them(rjob: Recording) -> None:
-    settings = BufferSettings()
+@pytest.mark.parametrize("pieces", [[], [90] * 33], ids=["at once", "piece by piece"])
+def test_windows_carry_the_samples_before_them(rjob: Recording, pieces: list[int]) -> None:
+    settings = BufferSettings(max_lead=500)
     buffer = InstrumentBuffer(settings)
-    for component in "ZNE":
-        [segment] = rjob.segments(component, [])
-        buffer.insert(segment, None)
-    windows = list(buffer.finish(None))
+    windows: list[Window] = []
+    for records in zip(*(rjob.segments(component, pieces) for component in "ZNE"), strict=True):
+        for segment in records:
+            buffer.insert(segment, None)
+        windows += buffer.cut(None)[0]
+    windows += buffer.finish(None)
     assert windows[0].history is not None
     assert windows[0].history.shape == (3, 0)
     for before, window in zip(windows, windows[2:], strict=False):
