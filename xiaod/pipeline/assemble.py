@@ -10,7 +10,7 @@ not make anybody wait.
 >>> segment = Segment(Channel("XX", "A", "", "HHZ"), 0, 100.0, np.ones(1000, np.int32), source="files")
 >>> assembler.take(segment, None)
 []
->>> [window.components for window in assembler.finish(None)]
+>>> [window.components for windows in assembler.finish(None) for window in windows]
 ['Z--']
 """
 
@@ -121,8 +121,12 @@ class Assembler:
             self._link_change(item, now_ns or 0)
         return []
 
-    def expire(self) -> Iterator[Window]:
-        """Windows of instruments whose wait for a slower component or a missing record is over; call it now and then."""
+    def expire(self) -> Iterator[Sequence[Window]]:
+        """Windows of instruments whose wait for a slower component or a missing record is over; call it now and then.
+
+        Here and below: cut as they are asked for, those of one instrument at a time, though there be none, so that who
+        asks can give way between.
+        """
         late = {
             source
             for source, clock in self._clocks.items()
@@ -137,10 +141,10 @@ class Assembler:
             if self._fed_by[instrument][0] in late and deadline_ns <= (time_ns := self._time_ns(instrument))
         ]
         for instrument, time_ns in due:
-            yield from self._cut(instrument, time_ns)
+            yield self._cut(instrument, time_ns)
 
-    def finish(self, now_ns: int | None) -> Iterator[Window]:
-        """No more will come: all windows that are left, cut as they are asked for, about in order of time."""
+    def finish(self, now_ns: int | None) -> Iterator[Sequence[Window]]:
+        """No more will come: all windows that are left, about in order of time."""
         return self._last(list(self._buffers.items()), now_ns)
 
     def leave(self, source: str, stays: Callable[[Instrument], bool] | None = None) -> None:
@@ -171,8 +175,8 @@ class Assembler:
             self._said.tell("warning", "station.forgotten", instrument.text, instrument=instrument.text)
         return bool(silent)
 
-    def depart(self, now_ns: int | None) -> Iterator[Window | Departed]:
-        """The last windows of instruments that depart, cut as they are asked for, and word that they have gone."""
+    def depart(self, now_ns: int | None) -> Iterator[Sequence[Window | Departed]]:
+        """The last windows of instruments that depart, and word that they have gone."""
         if not self._departing:
             return
         gone = frozenset(self._departing)
@@ -191,7 +195,7 @@ class Assembler:
             del self._clocks[source]
             self._looked_ns.pop(source, None)
         yield from self._last(buffers, now_ns)
-        yield Departed(gone)
+        yield [Departed(gone)]
 
     def condition(self, entry: StationEntry, now_ns: int) -> Condition:
         """What the data of an instrument on the board are like, at a time of the steady clock."""
@@ -219,7 +223,7 @@ class Assembler:
 
     def _last(
         self, buffers: Sequence[tuple[Instrument, InstrumentBuffer]], now_ns: int | None
-    ) -> Iterator[Window]:
+    ) -> Iterator[Sequence[Window]]:
         host_ns = self._clock()
         left = [
             (buffer.position, number, buffer.finish(now_ns, host_ns))
@@ -232,9 +236,10 @@ class Assembler:
             if window is None:
                 heappop(left)
                 self._close_account(*buffers[number])
+                yield []
             else:
                 heapreplace(left, (window.index, number, windows))
-                yield window
+                yield [window]
 
     def _segment(self, segment: Segment, now_ns: int | None) -> list[Window]:
         metrics = self._metrics

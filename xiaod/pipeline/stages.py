@@ -22,7 +22,7 @@ End(source='')
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
 from typing import Any
@@ -71,27 +71,22 @@ async def assemble(
                 inbox.detach()
                 left(item.source)
                 continue
-            for window in assembler.take(item, steady()):
-                await windows.put(window)
-            await turns.give_way()
-        for window in assembler.expire():
-            await windows.put(window)
-            await turns.give_way()
-        await _depart(assembler, windows, steady(), turns)
-    for window in assembler.finish(steady()):
-        await windows.put(window)
-        await turns.give_way()
+            await _pass_on([assembler.take(item, steady())], windows, turns)
+        await _pass_on(assembler.expire(), windows, turns)
+        await _pass_on(assembler.depart(steady()), windows, turns)
+    await _pass_on(assembler.finish(steady()), windows, turns)
     await windows.put(End())
 
 
-async def _depart(
-    assembler: Assembler,
+async def _pass_on(
+    pieces: Iterable[Sequence[Window | Departed]],
     windows: "asyncio.Queue[Window | Departed | End]",
-    now_ns: int | None,
     turns: Turns,
 ) -> None:
-    for one in assembler.depart(now_ns):
-        await windows.put(one)
+    """Pass windows on, and give way after each piece of the work that makes them."""
+    for piece in pieces:
+        for window in piece:
+            await windows.put(window)
         await turns.give_way()
 
 

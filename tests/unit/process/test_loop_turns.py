@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -33,8 +34,15 @@ def long_records_of_many() -> Iterator[Segment]:
         yield Segment(Channel("XX", f"A{number}", "", "HHZ"), 0, 100.0, np.zeros(1000, np.int32), "here")
 
 
+def short_records_of_many() -> Iterator[Segment]:
+    """Too short for any window."""
+    for record in long_records_of_many():
+        yield replace(record, samples=record.samples[:100])
+
+
 @pytest.mark.parametrize(
-    ("records", "pieces"), [(small_gapped_records, RECORDS), (long_records_of_many, 200)]
+    ("records", "pieces"),
+    [(small_gapped_records, RECORDS), (long_records_of_many, 300), (short_records_of_many, 200)],
 )
 def test_a_stage_whose_input_is_always_ready_gives_way(
     monkeypatch: pytest.MonkeyPatch, records: Callable[[], Iterator[Segment]], pieces: int
@@ -60,7 +68,7 @@ def test_a_stage_whose_input_is_always_ready_gives_way(
         counting.cancel()
 
     asyncio.run(body())
-    # Once for each record, and each window that is left at the end.
+    # Once for each record, each window that is left at the end, and each instrument.
     assert count >= pieces
 
 

@@ -50,7 +50,7 @@ def cut(records: list[tuple[float, Segment]]) -> list[tuple[float, Window]]:
     windows: list[tuple[float, Window]] = []
     for at_s, segment in records:
         windows += [(at_s, window) for window in assembler.take(segment, round(at_s * 1e9))]
-        windows += [(at_s, window) for window in assembler.expire()]
+        windows += [(at_s, window) for some in assembler.expire() for window in some]
     return windows
 
 
@@ -188,6 +188,17 @@ def test_a_station_that_two_servers_hold_is_waited_for_by_the_one_that_brings_it
     # Until it is far behind it is waited for, and as long as is said.
     assert sum(wait_s > 4.0 for wait_s in waited_s) > 10
     assert max(waited_s) < 5.0 + 4 * 2.8
+
+
+def test_many_stations_whose_wait_is_over_are_cut_one_by_one() -> None:
+    assembler = Assembler(SETTINGS, Metrics(), Board(60 * NS_PER_S), lambda: NOW)
+    for number in range(100):
+        assembler.take(record(f"S{number}", "Z", 0.0, 2.0), 0)
+    for second in range(2, 10):
+        assembler.take(record("OTHER", "Z", second, 1.0), second * NS_PER_S)
+        pieces = list(assembler.expire())
+        assert len(pieces) == (100 if second == 6 else 0)
+    assert not any(assembler.finish(0))
 
 
 def test_a_record_of_the_future_does_not_stop_the_clock_for_long() -> None:
