@@ -324,7 +324,7 @@ class Pipeline:
         )
 
     def _counts(self) -> dict[str, dict[str, int]]:
-        return {name: bridge.counts() for name, bridge in self._bridges.items()}
+        return {name: bridge.counts() for name, bridge in list(self._bridges.items())}
 
     async def _finished(self, picking: "asyncio.Task[None]") -> None:
         await picking

@@ -73,7 +73,8 @@ class Board:
         """State of each source's link."""
 
     def __iter__(self) -> Iterator[StationEntry]:
-        return iter(self._entries.values())
+        # A copy: metrics are read in a thread.
+        return iter(list(self._entries.values()))
 
     def __len__(self) -> int:
         return len(self._entries)

@@ -27,7 +27,7 @@ class Open:
     def __init__(self, metrics: bytes = b"", api: StatusApi | None = None) -> None:
         self.refused: Counter[str] = Counter()
         self.server = WebServer(
-            "127.0.0.1", 0, lambda: metrics, lambda: (True, {}), api,
+            "127.0.0.1", 0, lambda: asyncio.sleep(0, metrics), lambda: (True, {}), api,
             refused=lambda reason: self.refused.update([reason]),
         )  # fmt: skip
 

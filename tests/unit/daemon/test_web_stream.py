@@ -43,7 +43,7 @@ class Served:
         self.api = StatusApi(
             settings, self.monitor, AgencyConfig, self.metrics, identity, lambda: {"source": "streaming"}, None
         )  # fmt: skip
-        self.server = WebServer(settings.host, 0, lambda: b"", lambda: (True, {}), self.api)
+        self.server = WebServer(settings.host, 0, lambda: asyncio.sleep(0, b""), lambda: (True, {}), self.api)
 
     def listeners(self) -> float:
         return self.metrics.registry.get_sample_value("xiaod_stream_clients") or 0.0

@@ -127,7 +127,7 @@ def test_a_request_with_a_large_body_is_refused() -> None:
     from xiaod.daemon.web import WebServer
 
     async def body() -> tuple[int, int]:
-        server = WebServer("127.0.0.1", 0, lambda: b"", lambda: (True, {}))
+        server = WebServer("127.0.0.1", 0, lambda: asyncio.sleep(0, b""), lambda: (True, {}))
         await server.start()
         try:
             async with ClientSession() as session:

@@ -13,7 +13,7 @@ Answers are JSON but for ``/metrics`` and the page. The server listens on loopba
 (True, {'ready': True, 'sources': {'a': 'streaming'}, 'stations_fresh': 1, 'stations_stale': ['XX.B..HH']})
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from xiaod.daemon.web.door import IDLE_S, KEPT, SPARE, Answering, Door, request_log
@@ -57,7 +57,7 @@ class WebServer:
         self,
         host: str,
         port: int,
-        metrics: Callable[[], bytes],
+        metrics: Callable[[], Awaitable[bytes]],
         ready: Callable[[], Readiness],
         api: "StatusApi | None" = None,
         listeners: int = 0,
@@ -138,7 +138,7 @@ class WebServer:
     async def _serve_metrics(self, _: "web.Request") -> "web.Response":
         from aiohttp import web
 
-        return web.Response(body=self._metrics(), headers={"Content-Type": EXPOSITION_TYPE})
+        return web.Response(body=await self._metrics(), headers={"Content-Type": EXPOSITION_TYPE})
 
     async def _serve_health(self, _: "web.Request") -> "web.Response":
         from aiohttp import web

@@ -5,9 +5,11 @@
 'open'
 """
 
+import asyncio
 import time
 from collections.abc import Callable, Collection
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xiaod import __version__
@@ -99,9 +101,13 @@ class Front:
     def _links(self) -> dict[str, str]:
         return {name: self._pipeline.board.links.get(name, "starting") for name in self._sources}
 
-    def _exposition(self) -> bytes:
+    async def _exposition(self) -> bytes:
         self._pipeline.observe()
-        self._metrics.room(self._config().state.folder)
+        # Those of a thousand stations take a tenth of a second, and a disk that hangs more: nobody is to wait for them.
+        return await asyncio.to_thread(self._rendered, self._config().state.folder)
+
+    def _rendered(self, folder: Path) -> bytes:
+        self._metrics.room(folder)
         return self._metrics.exposition()
 
     def _readiness(self) -> Readiness:
