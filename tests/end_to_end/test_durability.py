@@ -1,15 +1,19 @@
 """Whatever ends the daemon, and whenever: the picks are those of a run that nothing has disturbed, none lost, none twice."""
 
+import json
 import random
 import signal
+import socket
 import sqlite3
 import time
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from tests.end_to_end.harness import LIMIT_S, Daemon, Server, comparable, wait_until
+from tests.end_to_end.harness import LIMIT_S, Daemon, Server, comparable, wait_until, write_event
+from tests.scripted import Scripted
 from xiaod.replay import ReplayConfig
+from xiaod.replay.records import Record, load
 
 KILLS = 20
 SPEED = 8.0
@@ -114,3 +118,89 @@ def test_what_a_sink_holds_back_outlives_a_kill(
             assert daemon.stop() == 0
     written = "".join(file.read_text(encoding="utf-8") for file in (tmp_path / "quakeml").glob("*.xml"))
     assert all(pick["id"] in written for pick in expected)
+
+
+def test_killed_before_a_component_has_come_that_is_late(tmp_path: Path) -> None:
+    """The other one has been picked far beyond; what only this one shows is picked when it comes, which is in the next run."""
+    path = tmp_path / "event.mseed"
+    write_event(path, quiet_s=40)
+    records = sorted(load([path]).records, key=lambda record: record.end_ns)
+    begin_ns = min(record.start_ns for record in records)
+
+    def until(seconds: float, component: str) -> list[Record]:
+        found = [record for record in records if record.channel.endswith(component)]
+        return [record for record in found if record.end_ns <= begin_ns + seconds * 1e9]
+
+    # The vertical stops before the onsets, and comes when the horizontal is almost as far ahead as it is waited for.
+    first = until(44.2, "Z") + until(70.8, "N")
+    late = [record for record in until(70.8, "Z") if record not in first]
+    rest = [one for one in records if not one.channel.endswith("E") and one not in first + late]
+    frames = [b"SL%06X" % number + one.raw for number, one in enumerate([*first, *late, *rest], 1)]
+
+    def picked(folder: Path, killed: bool) -> list[str]:
+        sent = len(first) if killed else len(frames)
+
+        def send(sock: socket.socket) -> None:
+            asked = next(line for line in reversed(server.commands) if line.startswith(b"DATA")).split()[1:]
+            begin = int(asked[0], 16) - 1 if asked else 0
+            sock.sendall(b"".join(frames[begin:sent]))
+
+        with Scripted(send) as server:
+            daemon = Daemon(
+                folder,
+                sources=[
+                    {
+                        "name": "test",
+                        "server": f"127.0.0.1:{server.port}",
+                        "streams": ["BW.RJOB..EH?"],
+                        "begin": "resume",
+                    }
+                ],
+                # Nobody is waited for, so that windows are cut of the horizontal alone.
+                buffer={"max_component_wait_s": 0.0, "max_future_s": None},
+                state={"folder": str(folder / "state"), "save_interval_s": 0.2},
+            )
+            if killed:
+                with daemon:
+                    daemon.wait_for_records(len(first))
+                    wait_until(lambda: stored(folder), "what the horizontal shows")
+                    wait_until(lambda: is_written_down(folder), "how far it has been picked")
+                    daemon.process.send_signal(signal.SIGKILL)
+                    daemon.process.wait()
+                assert [(pick["phase"], pick["components"]) for pick in stored(folder)] == [("S", "-N-")]
+                sent = len(frames)
+            with daemon:
+                wait_until(
+                    lambda: ("P", "ZN-") in [(pick["phase"], pick["components"]) for pick in stored(folder)],
+                    "what the vertical shows",
+                )
+                wait_until(lambda: at_rest(daemon), "the end of the data")
+                assert daemon.stop() == 0
+            return sorted(pick["id"] for pick in stored(folder))
+
+    undisturbed = picked(tmp_path / "undisturbed", killed=False)
+    assert picked(tmp_path / "killed", killed=True) == undisturbed
+
+
+def stored(folder: Path) -> list[dict[str, Any]]:
+    """Picks that are in the store now."""
+    return [
+        json.loads(document) for (document,) in rows_of(folder, "SELECT document FROM picks ORDER BY time_ns")
+    ]
+
+
+def is_written_down(folder: Path) -> bool:
+    """Whether it is known how far everything has been picked for good, and nothing more has been for a second."""
+    question = "SELECT * FROM frontiers"
+    before = rows_of(folder, question)
+    time.sleep(1.0)
+    return bool(before) and before == rows_of(folder, question)
+
+
+def rows_of(folder: Path, question: str) -> list[tuple[Any, ...]]:
+    try:
+        with closing(sqlite3.connect(f"file:{folder / 'state' / 'picks.sqlite'}?mode=ro", uri=True)) as store:
+            return store.execute(question).fetchall()
+    except sqlite3.OperationalError:
+        # Not there yet.
+        return []
