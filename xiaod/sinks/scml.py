@@ -40,6 +40,8 @@ METHOD = "DL"
 MB_PERIOD_S = 1.0
 MAX_S_MINUS_P_S = 60.0
 """An S pick that comes later than this has no P pick: some 500 km."""
+MAX_INSTRUMENTS = 10_000
+"""Of more, the one that has not been picked for longest is forgotten."""
 REMEMBERED = 8
 """P picks of an instrument that are kept for the S picks to come."""
 
@@ -56,7 +58,11 @@ class PrecedingP:
     def see(self, picks: Sequence[Pick]) -> None:
         """Take note of P picks."""
         for pick in picks:
-            seen = self._seen.setdefault(pick.channel.instrument, deque(maxlen=REMEMBERED))
+            seen = self._seen.pop(pick.channel.instrument, None) or deque(maxlen=REMEMBERED)
+            # The one that was picked last stands last.
+            self._seen[pick.channel.instrument] = seen
+            if len(self._seen) > MAX_INSTRUMENTS:
+                del self._seen[next(iter(self._seen))]
             if pick.phase == "P" and (pick.time_ns, pick.id) not in seen:
                 seen.append((pick.time_ns, pick.id))
 

@@ -3,6 +3,7 @@
 import io
 import math
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from tests.contract.test_sinks import AGENCY, NOW_NS, pick
 from xiaod.config import AgencyConfig, ScmlConfig, ScmlVersion
 from xiaod.domain.timegrid import iso_from_ns
 from xiaod.domain.types import Channel, Pick
-from xiaod.sinks.scml import NAMESPACES, ScmlSink, scml_bytes
+from xiaod.sinks.scml import MAX_INSTRUMENTS, NAMESPACES, PrecedingP, ScmlSink, scml_bytes
 
 P = pick(1)
 S = pick(2, phase="S", time_ns=P.time_ns + 4_000_000_000, id="S-1", channel=Channel("BW", "RJOB", "", "EHN"))
@@ -111,6 +112,23 @@ def test_an_s_pick_refers_to_the_p_pick_before_it_on_its_instrument() -> None:
     }
     assert made["S-1"]["RefPickID"] == P.id
     assert "RefPickID" not in made["S-2"] | made["S-3"] | made[P.id]
+
+
+def test_of_many_instruments_the_p_picks_of_those_picked_last_are_kept() -> None:
+    preceding = PrecedingP()
+    for number in range(MAX_INSTRUMENTS):
+        preceding.see([replace(P, id=f"P-{number}", channel=Channel("XX", f"S{number}", "", "HHZ"))])
+    # One that is picked again stays, another gives way.
+    again = Channel("XX", "S0", "", "HHZ")
+    preceding.see([replace(P, id="again", channel=again, time_ns=P.time_ns + 1)])
+    preceding.see([replace(P, id="new", channel=Channel("XX", "NEW", "", "HHZ"))])
+    found = {
+        name: preceding.of(
+            replace(P, phase="S", channel=Channel("XX", name, "", "HHE"), time_ns=P.time_ns + 10)
+        )
+        for name in ("S0", "S1", "S2", "NEW")
+    }
+    assert found == {"S0": "again", "S1": None, "S2": "P-2", "NEW": "new"}
 
 
 def test_mb_amplitudes_can_be_left_out() -> None:
