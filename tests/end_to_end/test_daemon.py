@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import sys
+from collections import defaultdict
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -232,20 +233,17 @@ def test_a_resumed_run_goes_on_where_the_last_one_ended(tmp_path: Path, event: E
             assert daemon.stop() == 0
 
 
-def test_metrics_have_types_help_and_nothing_unexpected(tmp_path: Path, event: Event) -> None:
+def test_metrics_tell_what_has_come_and_been_picked(tmp_path: Path, event: Event) -> None:
     path, records, _ = event
     with streaming(tmp_path, ReplayConfig(inputs=(path,), port=0, speed="max")) as (_, daemon):
         daemon.wait_for_records(records)
         wait_until(lambda: daemon.metric("xiaod_picks_total") >= 2, "picks")
-        names = {name for name, _ in daemon.metrics() if name.startswith("xiaod_")}
-        expected = {
-            "xiaod_records_total", "xiaod_received_bytes_total", "xiaod_source_connected", "xiaod_data_latency_seconds",
-            "xiaod_data_delay_seconds", "xiaod_queue_depth", "xiaod_batch_windows_count", "xiaod_inference_seconds_sum",
-            "xiaod_windows_total", "xiaod_picks_total", "xiaod_pick_latency_seconds_bucket", "xiaod_sink_picks_total",
-            "xiaod_sink_backlog", "xiaod_build_info", "xiaod_model_info", "xiaod_station_stale", "xiaod_gaps_total",
-            "xiaod_overlaps_total", "xiaod_contradictions_total", "xiaod_buffer_bytes",
-        }  # fmt: skip
-        assert expected <= names
+        found: dict[str, float] = defaultdict(float)
+        for (name, _), value in daemon.metrics().items():
+            found[name] += value
+        picks = found["xiaod_picks_total"]
+        assert found["xiaod_pick_latency_seconds_count"] == found["xiaod_station_picks_total"] == picks
+        assert found["xiaod_batch_windows_sum"] == found["xiaod_windows_total"] > 0
         assert daemon.metric("xiaod_received_bytes_total", source="test") == records * 512
         assert daemon.stop() == 0
 

@@ -2,6 +2,7 @@
 
 import http
 import json
+import re
 import shutil
 import signal
 import socket
@@ -19,6 +20,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.end_to_end.harness import LIMIT_S, Daemon, wait_until
 from tests.monitoring import DEPLOY, alerts, metrics_of, queries
+
+ROOT = DEPLOY.parent
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +55,25 @@ def test_every_query_names_a_metric_that_there_is(daemon: Daemon) -> None:
     there = names_of(exposition)
     missing = {place: metrics_of(query) - there for place, query in queries().items()}
     assert {place: names for place, names in missing.items() if names} == {}
+
+
+METRIC = re.compile(r"^\| `(xiaod_\w+)` \| ([\w, ]*) \| (.*) \|$", re.MULTILINE)
+"""A line of the table: name, labels, meaning."""
+OF_THE_LIBRARY = re.compile(r"process_\w+|python_info|\w+_created")
+
+
+def test_what_is_exposed_is_what_is_documented(daemon: Daemon) -> None:
+    exposition = daemon.get("/metrics")[1].decode()
+    found = re.findall(r"^# HELP (\w+) (.*)$", exposition, re.MULTILINE)
+    documented = METRIC.findall((ROOT / "docs" / "api.md").read_text(encoding="utf-8"))
+    told = [(name, meaning) for name, _, meaning in documented]
+    assert told == sorted((name, meaning) for name, meaning in found if not OF_THE_LIBRARY.fullmatch(name))
+    # No series has another name or other labels; of what has not happened yet there is none.
+    labels_of = {name: set(filter(None, labels.split(", "))) for name, labels, _ in documented}
+    for name, labels in daemon.metrics():
+        if not OF_THE_LIBRARY.fullmatch(name):
+            family = re.sub(r"_(bucket|sum|count)$", "", name)
+            assert {label for label, _ in labels} - {"le"} == labels_of[family], name
 
 
 def test_series_are_there_before_anything_happens(daemon: Daemon) -> None:
