@@ -18,7 +18,7 @@ from distill.config import ConfigError, LabelSection, TeacherSection, TrainConfi
 from distill.corpus import Record, label_record
 from distill.evaluate import example_waves
 from distill.export import best_threshold
-from distill.rates import continuous_rates, student_picks
+from distill.rates import NEAR_S, continuous_rates, student_picks, unconfirmed
 from distill.runs import code_version
 from distill.scores import Found, score
 from distill.serving import false_rates, picks_per_hour, sample_of, windowed
@@ -267,6 +267,21 @@ def test_continuous_data_may_have_other_files_beside_them(tmp_path: Path) -> Non
     assert model.shown == ["BW.RJOB..EHE", "BW.RJOB..EHN", "BW.RJOB..EHZ"]
     assert found["event"]["micro"]["P"]["student"] == 1
     assert found["event"]["micro"]["P"]["student_unconfirmed"] == 1
+
+
+@given(
+    picks=st.lists(st.integers(0, 40), max_size=8),
+    others=st.lists(st.integers(0, 40), max_size=8),
+)
+def test_a_pick_is_confirmed_by_any_that_is_near(picks: list[int], others: list[int]) -> None:
+    alone = [one for one in picks if all(abs(one - other) / 4 > NEAR_S for other in others)]
+    assert unconfirmed([one / 4 for one in picks], [other / 4 for other in others]) == len(alone)
+
+
+@pytest.mark.parametrize("picks", [(300.0, 503.0, 700.0), (503.0, 700.0), (700.0, 503.0)])
+def test_the_pick_nearest_to_a_label_is_compared_with_it(picks: tuple[float, ...]) -> None:
+    found = score([Found("a", picks, 500.0)], tolerance_s=0.1)
+    assert (found["hits"], found["false"], found["residual_mean_s"]) == (1, len(picks) - 1, 0.03)
 
 
 def example_waveforms() -> obspy.Stream:

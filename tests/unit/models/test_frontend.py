@@ -1,12 +1,15 @@
 """The front end: what it promises about scale, offset, batches and bad input."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from scipy.signal import butter, lfilter
 
-from models.frontend import standardise
+from models.frontend import HIGH_PASS_HZ, MEMORY_S, RATE_HZ, prepare, standardise
 from tests.conftest import Recording
 
 
@@ -61,6 +64,30 @@ def test_a_component_without_signal_is_exactly_zero_and_leaves_the_others(
     out = standardise(windows)
     assert not out[:, 1].any()
     assert np.array_equal(out[:, [0, 2]], held[:, [0, 2]])
+
+
+def test_a_component_that_moves_in_its_last_digit_alone_is_one_without_signal(windows: np.ndarray) -> None:
+    flicker = np.random.default_rng(0).integers(0, 2, windows.shape[-1])
+    level = np.float32(2**28)
+    windows[:, 2] = level + flicker * np.spacing(level)
+    assert np.ptp(windows[0, 2]) > 0
+    assert not standardise(windows)[:, 2].any()
+
+
+def test_a_stream_is_prepared_as_its_formula_says(rjob: Recording) -> None:
+    """Sample by sample, from the first one on: high-pass, running power by its weights so far, compression."""
+    waves = np.stack([rjob.components[letter][:700] for letter in "ZNE"])
+    numerator, denominator = butter(2, HIGH_PASS_HZ, "highpass", fs=RATE_HZ)
+    # At rest at the first sample: as if that had been there always, which no high-pass lets through.
+    high = lfilter(numerator, denominator, waves - waves[:, :1])
+    keep = math.exp(-1 / (MEMORY_S * RATE_HZ))
+    expected = np.empty_like(high)
+    for sample in range(high.shape[1]):
+        weights = keep ** np.arange(sample, -1, -1)
+        power = (weights * (high[:, : sample + 1] ** 2).mean(axis=0)).sum() / weights.sum()
+        expected[:, sample] = np.arcsinh(high[:, sample] / math.sqrt(power)) if power else 0
+    prepared = prepare("stream-1", waves[None].astype(np.float32))[0]
+    np.testing.assert_allclose(prepared[:, 5:], expected[:, 5:], atol=2e-3)
 
 
 @settings(max_examples=200, deadline=None)

@@ -57,6 +57,25 @@ def test_two_onsets_that_stay_apart_are_two_picks() -> None:
     assert [round(pick.time_ns / 1e7) for pick in picks] == [500, 500 + SEPARATION]
 
 
+@pytest.mark.parametrize(("moved", "lasts"), [(2, [980]), (10, [980, 990])])
+def test_windows_are_placed_anew_by_an_onset_that_has_moved(moved: int, lasts: list[int]) -> None:
+    """The last of the windows that decide ends whole hops and what is looked ahead after the onset, wherever that is found to be."""
+    held = np.tile(np.arange(-500, LENGTH, dtype=np.float32), (3, 1))
+    window = Window(
+        Instrument("XX", "A", "", "HH"), 0, 0, held[:, 500:], "ZNE", fresh=True, history=held[:, :500]
+    )
+    ends: list[int] = []
+
+    def annotate(windows: NDArray[np.float32]) -> Curve:
+        ends.append(round(float(windows[:, 0, -1].max())) + 1)
+        return curve_of(windows[:, 0], [880 + moved])
+
+    picker = InstrumentPicker(SETTINGS)
+    [candidate] = picker.look(Probabilities(window, curve_of(held[0, 500:], [880])))
+    assert picker.decide(candidate, annotate) is not None
+    assert ends == lasts
+
+
 @pytest.mark.parametrize(("place", "outcome"), [(SETTLE - 1, Outcome.SETTLING), (SETTLE, Outcome.PICKED)])
 def test_an_onset_that_turns_out_to_lie_where_data_still_settle_is_none(place: int, outcome: Outcome) -> None:
     picks, picker = seen_and_decided([SETTLE + 10], [place])

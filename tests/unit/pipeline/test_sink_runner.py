@@ -177,6 +177,32 @@ def test_a_sink_that_works_only_now_and_then_is_left_alone_for_longer_each_time(
     assert [retry_s >= least_s for retry_s, least_s in zip(retries, (0.5, 1, 2), strict=True)] == [True] * 3
 
 
+def test_what_gathers_behind_a_pick_that_failed_is_delivered_together() -> None:
+    failed = threading.Event()
+
+    def once() -> None:
+        if not failed.is_set():
+            failed.set()
+            raise ConnectionResetError("just this one")
+
+    sink = Down(once)
+
+    async def body() -> None:
+        outlet = Outlet(sink, Metrics(), lambda: NOW_NS)
+        await outlet.put(pick(0))
+        delivery = asyncio.create_task(outlet.deliver())
+        await asyncio.to_thread(failed.wait)
+        for number in range(1, COUNT):
+            await outlet.put(pick(number))
+        await outlet.put(End())
+        await delivery
+
+    asyncio.run(body())
+    assert sink.taken == [pick(number).id for number in range(COUNT)]
+    # The one that failed comes alone again, then twice as many each time.
+    assert sink.calls < COUNT / 10
+
+
 def test_the_end_does_not_wait_for_a_sink_that_is_down_and_the_next_run_goes_on(tmp_path: Path) -> None:
     def down() -> None:
         raise ConnectionRefusedError("refused")

@@ -4,6 +4,7 @@ import io
 import math
 import sys
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import obspy
@@ -11,6 +12,7 @@ import pytest
 
 from tests.contract.test_sinks import AGENCY, NOW_NS, pick
 from xiaod.config import AgencyConfig, Config, QuakeMLConfig, SeedLinkConfig
+from xiaod.domain.timegrid import iso_from_ns
 from xiaod.domain.types import Channel, Pick
 from xiaod.pipeline.factory import open_sink
 from xiaod.sinks import SinkError
@@ -65,6 +67,12 @@ def test_reading_gives_what_was_written() -> None:
     assert event.amplitudes[0].type == "snr"
     assert event.amplitudes[0].generic_amplitude == 12.5
     assert not catalog_of([], AGENCY)
+
+
+@pytest.mark.parametrize("time_ns", [NOW_NS + 499, NOW_NS + 500, NOW_NS + 999_999_501, -1])
+def test_a_time_is_rounded_as_in_every_other_format(time_ns: int) -> None:
+    [event] = catalog_of([replace(pick(), time_ns=time_ns)], AGENCY)
+    assert str(event.picks[0].time) == iso_from_ns(time_ns)
 
 
 def test_it_converts_to_what_seiscomp_reads(tmp_path: Path) -> None:

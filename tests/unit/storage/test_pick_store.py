@@ -55,6 +55,16 @@ def test_everything_comes_back_in_another_life(path: Path) -> None:
     assert store.between(None, None, Instrument("BW", "OTHER", "", "EH")) == []
 
 
+def test_a_delivery_that_is_told_late_brings_nothing_back(path: Path) -> None:
+    store = PickStore(path)
+    store.begin("a")
+    store.add([pick_of(1), pick_of(2), pick_of(3)], {})
+    first, second, _ = (place for place, _ in store.waiting("a", 10))
+    store.delivered("a", second)
+    store.delivered("a", first)
+    assert [pick for _, pick in store.waiting("a", 10)] == [pick_of(3)]
+
+
 def test_a_sink_that_is_new_gets_what_comes_from_now_on(path: Path) -> None:
     store = PickStore(path)
     store.add([pick_of(1)], {})
