@@ -1,5 +1,6 @@
 """Which shard a process is, where it has its files, and what it says when that is not clear."""
 
+import fcntl
 import json
 import os
 import subprocess
@@ -245,6 +246,17 @@ def test_who_removes_the_file_lets_nobody_in(tmp_path: Path) -> None:
     assert holder(tmp_path) == Holder(os.getpid(), "1/3")
     lock.release()
     assert holder(tmp_path) is None
+
+
+def test_a_file_that_alone_is_locked_counts_too(tmp_path: Path) -> None:
+    """As on a file system that locks no folders, or by an earlier version."""
+    with (tmp_path / LOCK).open("w") as file:
+        file.write("4711 2/3\n")
+        file.flush()
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(LockedError, match="process 4711 uses this folder already"):
+            FolderLock(tmp_path, Shard(2, 3))
+        assert holder(tmp_path) == Holder(4711, "2/3")
 
 
 def test_a_lock_ends_with_its_process(tmp_path: Path) -> None:
