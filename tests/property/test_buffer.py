@@ -266,6 +266,9 @@ def test_what_comes_again_cut_otherwise_is_no_contradiction(
     part=st.floats(0.25, 1.0),
     which=st.integers(1, 3),
 )
+@example(
+    rate_hz=20.0, pieces=[50, 50, 501, 201], part=1.0, which=3
+)  # so far back that it is a step of the clock
 def test_a_header_with_a_wrong_time_is_a_contradiction(
     rjob: Recording, rate_hz: float, pieces: list[int], part: float, which: int
 ) -> None:

@@ -231,7 +231,11 @@ class InstrumentBuffer:
         return sorted(rows.items(), key=lambda item: item[1])
 
     def _start_anew(self) -> None:
-        self._tracks = {letter: self._track(letter) for letter in self._tracks}
+        before = self._tracks
+        self._tracks = {letter: self._track(letter) for letter in before}
+        for letter, track in self._tracks.items():
+            # What has been noticed and not been asked for yet is still to be said.
+            track.contradictions += before[letter].contradictions
         self._cursor = None
         self._beginning = BEFORE_ALL
         self._lanes = (_Lane(), _Lane())
