@@ -12,7 +12,6 @@ import pytest
 
 from tests.contract.test_sinks import AGENCY, NOW_NS, pick
 from xiaod.config import AgencyConfig, Config, QuakeMLConfig, SeedLinkConfig
-from xiaod.domain.document import pick_document
 from xiaod.domain.timegrid import iso_from_ns
 from xiaod.domain.types import Channel, Pick
 from xiaod.pipeline.factory import open_sink
@@ -56,15 +55,6 @@ def test_every_pick_makes_a_valid_document_without_a_warning(given: Pick) -> Non
         found.resource_id.id for found in event.picks
     }
     assert len(event.amplitudes) == 1 + math.isfinite(given.snr)
-
-
-@pytest.mark.parametrize("ns", [0, 499, 500, 999_999_999])
-def test_times_are_those_of_the_document(ns: int) -> None:
-    given = pick(time_ns=NOW_NS + ns, created_ns=NOW_NS + 3 + ns)
-    document = pick_document(given, AGENCY)
-    [event] = obspy.read_events(io.BytesIO(quakeml_bytes([given], AGENCY)))
-    assert str(event.picks[0].time) == document["time"]
-    assert str(event.picks[0].creation_info.creation_time) == document["created"]
 
 
 def test_reading_gives_what_was_written() -> None:
