@@ -379,7 +379,11 @@ def _events(lines: Iterable[str], below: str) -> Iterator[Event]:
         **dict.fromkeys(("unlink", "unlinkat", "rmdir"), lambda call: Removed(call.name())),
         **dict.fromkeys(("mkdir", "mkdirat"), lambda call: FolderMade(call.name())),
     }
+    speaker = ""
     for line in lines:
+        # Programs that a library starts, such as git, have a standard output of their own.
+        process = line.split(maxsplit=1)[0] if line else ""
+        speaker = speaker or process
         if (found := _CALL.fullmatch(line)) is None:
             continue
         call = _Call(found[2], int(found[3]))
@@ -388,7 +392,10 @@ def _events(lines: Iterable[str], below: str) -> Iterator[Event]:
             assert not any(map(concerned, touched)), f"not in this model: {line}"
             continue
         event = kinds[found[1]](call)
-        if event is not None and (isinstance(event, Said) or any(map(concerned, touched))):
+        if isinstance(event, Said):
+            if process == speaker:
+                yield event
+        elif event is not None and any(map(concerned, touched)):
             yield event
 
 

@@ -94,7 +94,7 @@ def test_a_reader_that_has_seen_enough_ends_it(tmp_path: Path) -> None:
             "neither a shipped model (micro, micro-stream, small) nor an existing .onnx file",
         ),
         (["FILE", "--config", "nowhere.yaml"], "nowhere.yaml: cannot be read"),
-        (["FILE", "--model", "broken.onnx"], "--model: broken.onnx: not an ONNX model"),
+        (["FILE", "--model", "broken.onnx"], "--model: broken.onnx: not a model that ONNX Runtime can load"),
     ],
 )
 def test_mistakes_are_told_in_a_line(tmp_path: Path, arguments: list[str], complaint: str) -> None:
