@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from xiaod.acquisition.seedlink.losses import HALF_RANGE
 from xiaod.acquisition.seedlink.positions import (
     GONE_S,
-    HALF_RANGE,
     HELD_S,
     NOTHING,
     SINGLE,

@@ -34,9 +34,9 @@ from obspy.clients.seedlink.seedlinkexception import SeedLinkException
 from xiaod.acquisition.patterns import Subscription
 from xiaod.acquisition.seedlink import greetings
 from xiaod.acquisition.seedlink.framing import ClosedError, Frame, Framing, LinkError
+from xiaod.acquisition.seedlink.losses import SEQUENCE_MODULUS
 from xiaod.domain.timegrid import NS_PER_S
 
-SEQUENCE_MODULUS = 1 << 24
 MULTI_STATION_VERSION = 2.5
 """First version of SeedLink with STATION."""
 SLICE_S = 0.25

@@ -32,6 +32,7 @@ from xiaod.domain.types import Channel, Segment
 SEQUENCE_MODULUS = 1 << 24
 """Sequence numbers have six hexadecimal digits, and wrap (SeedLink 3)."""
 HALF_RANGE = SEQUENCE_MODULUS // 2
+"""Of two numbers, the one less than this behind is the older."""
 TRUSTED = 10
 """Numbers in a row after which one that is left out is taken to be lost."""
 MAX_BACK = 1 << 20

@@ -42,6 +42,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from xiaod.acquisition.seedlink.losses import HALF_RANGE, SEQUENCE_MODULUS
 from xiaod.domain.timegrid import EARLIEST_NS, NS_PER_S, ns_from_s
 from xiaod.domain.types import Positions, Segment
 
@@ -63,8 +64,6 @@ NOTHING = -1
 """In place of a sequence number: nothing of the station has to come again. The time is that of its last packet."""
 SET_NS = NS_PER_S // 2
 """A change of the host's clock against the steady one that is more than the time between two looks at them."""
-HALF_RANGE = 1 << 23
-"""Sequence numbers wrap; of two, the one less than half the range behind is the older."""
 
 Station = tuple[str, str]
 """Network and station."""
@@ -482,7 +481,7 @@ def _place_of(packet: Segment) -> Place:
 
 def _before(packet: Segment) -> Place:
     """The place to go on behind so that a packet comes again."""
-    return ((packet.sequence or 0) - 1) % (2 * HALF_RANGE), packet.start_ns
+    return ((packet.sequence or 0) - 1) % SEQUENCE_MODULUS, packet.start_ns
 
 
 def _is_together(one: _Moment, other: _Moment, within_s: float) -> bool:
@@ -491,7 +490,7 @@ def _is_together(one: _Moment, other: _Moment, within_s: float) -> bool:
 
 def _is_after(sequence: int, other: int) -> bool:
     """Whether a sequence number comes after another one."""
-    return 0 < (sequence - other) % (2 * HALF_RANGE) <= HALF_RANGE
+    return 0 < (sequence - other) % SEQUENCE_MODULUS <= HALF_RANGE
 
 
 def _oldest(places: Iterable[Place]) -> Place | None:
