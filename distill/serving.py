@@ -79,7 +79,7 @@ def decisions(
             0,
             samples[:, start : start + length],
             "ZNE",
-            fresh=start == begin,
+            discontinuous=start == begin,
             history=samples[:, max(0, start - HISTORY) : start],
         )
         for candidate in picker.look(Probabilities(window, values[1:])):
@@ -94,7 +94,7 @@ def streamed(annotate: Annotate, delay_samples: int) -> Serve:
     def serve(waves: NDArray[np.generic], threshold: float) -> list[Pick]:
         samples = waves.astype(np.float32)
         picker = StreamPicker(PickerSettings((threshold, threshold), HOP, "evaluated", ""))
-        window = Window(NOWHERE, 0, 0, samples, "ZNE", fresh=True)
+        window = Window(NOWHERE, 0, 0, samples, "ZNE", discontinuous=True)
         known = max(0, samples.shape[1] - delay_samples)
         return picker.pick(Probabilities(window, annotate(samples[None])[0, 1:], valid=(0, known)))
 

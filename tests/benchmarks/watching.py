@@ -18,7 +18,7 @@ from xiaod.domain.types import Channel, Instrument, Window
 from xiaod.picking.diagnosis import PhaseView
 from xiaod.pipeline.assemble import Assembler
 from xiaod.pipeline.inspect import Monitor
-from xiaod.pipeline.station_status import Board
+from xiaod.pipeline.station_status import StationTable
 from xiaod.process.metrics import Metrics
 from xiaod.tools.bench.stages import _decode, _windows
 from xiaod.tools.bench.station import station_records
@@ -33,12 +33,12 @@ def main() -> None:
     """Measure and print."""
     windows = _windows(_decode(station_records(2)), BufferSettings(length=2000))
     curve = np.zeros((2, 400), np.float32)
-    board, metrics = Board(60 * 10**9), Metrics()
+    station_table, metrics = StationTable(60 * 10**9), Metrics()
     views = (PhaseView(), PhaseView())
     for view in views:
         view.saw(100, 0.3, 0.1)
-    assembler = Assembler(BufferSettings(), metrics, board, lambda: 0)
-    monitor = Monitor(board, assembler, lambda _: views, TRACES)
+    assembler = Assembler(BufferSettings(), metrics, station_table, lambda: 0)
+    monitor = Monitor(station_table, assembler, lambda _: views, TRACES)
     looked = views[0]
 
     def saw() -> None:
@@ -49,12 +49,12 @@ def main() -> None:
     print(f"a window while nobody looks: {_each(monitor, windows, curve):.2f} us")
     monitor.watch(windows[0].instrument)
     print(f"a window while somebody looks: {_each(monitor, windows, curve):.2f} us")
-    full = Monitor(board, assembler, lambda _: views, 0)
+    full = Monitor(station_table, assembler, lambda _: views, 0)
     print(f"a window of a station beyond http.traces: {_each(full, windows, curve):.2f} us")
 
     tracemalloc.start()
     before = tracemalloc.get_traced_memory()[0]
-    kept = Monitor(board, assembler, lambda _: views, TRACES)
+    kept = Monitor(station_table, assembler, lambda _: views, TRACES)
     for number in range(STATIONS):
         one = replace(windows[0], instrument=Instrument("XX", f"S{number}", "", "HH"))
         kept.followed(one, np.zeros((2, 2000), np.float32))
@@ -64,7 +64,7 @@ def main() -> None:
         f"{kept.trace_count} traces of {STATIONS} stations: {grown / 1e6:.1f} MB, {grown / kept.trace_count / 1e3:.1f} kB each"
     )
 
-    board.expect("load", [Channel("XX", f"S{number}", "", "HHZ") for number in range(STATIONS)], 0)
+    station_table.expect("load", [Channel("XX", f"S{number}", "", "HHZ") for number in range(STATIONS)], 0)
     documents: list[dict[str, object]] = []
 
     def describe() -> None:
@@ -78,7 +78,7 @@ def main() -> None:
 def _each(monitor: Monitor, windows: list[Window], curve: np.ndarray) -> float:
     def follow() -> None:
         for number, window in enumerate(windows):
-            monitor.followed(window if number else replace(window, fresh=False), curve)
+            monitor.followed(window if number else replace(window, discontinuous=False), curve)
 
     return _us(follow) / len(windows)
 

@@ -132,7 +132,7 @@ def test_codes_from_the_network_are_text_and_nothing_else(tmp_path: Path) -> Non
         assert PROGRAM is not None
         async with serving() as (served, _), browsing(PROGRAM, tmp_path) as tab:
             channel = Channel("XX", markup, "", "EHZ")
-            served.board.expect("other", [channel], 0)
+            served.station_table.expect("other", [channel], 0)
             await tab.open(f"http://127.0.0.1:{served.server.port}/")
             await tab.until(ROWS, lambda rows: rows == 3)
             served.monitor.picked(replace(PICK, channel=channel))

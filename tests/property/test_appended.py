@@ -78,7 +78,7 @@ class Disk:
 
 
 class World:
-    """A store, and a sink that gets from it what the outlet would give."""
+    """A store, and a sink that gets from it what the sink_runner would give."""
 
     def __init__(self, folder: Path, fsync: str) -> None:
         self.folder = folder

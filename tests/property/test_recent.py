@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from xiaod.domain.timegrid import NS_PER_S
 from xiaod.domain.types import Channel, Segment
 from xiaod.pipeline.assemble import Assembler
-from xiaod.pipeline.station_status import Board
+from xiaod.pipeline.station_status import StationTable
 from xiaod.process.metrics import Metrics
 from xiaod.waveform.buffer import BufferSettings
 from xiaod.waveform.recent_records import REMEMBERED, RecentRecords
@@ -41,8 +41,8 @@ def test_records_are_known_until_so_many_others_have_come(records: list[tuple[in
 
 def test_what_a_station_takes_is_bounded() -> None:
     """As long as all that is remembered takes to fill; what is measured is all that the first stage holds."""
-    board, now_ns = Board(60 * NS_PER_S), 0
-    assembler = Assembler(BufferSettings(length=2000), Metrics(), board, lambda: now_ns)
+    station_table, now_ns = StationTable(60 * NS_PER_S), 0
+    assembler = Assembler(BufferSettings(length=2000), Metrics(), station_table, lambda: now_ns)
     samples = np.zeros(300, np.int32)
 
     def take(station: int, number: int) -> None:
@@ -62,5 +62,5 @@ def test_what_a_station_takes_is_bounded() -> None:
     gc.collect()
     held_bytes, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert len(board) == STATIONS
+    assert len(station_table) == STATIONS
     assert (held_bytes - begun_bytes) / STATIONS < STATION_BYTES

@@ -88,7 +88,14 @@ def test_many_stations_in_one_call_do_not_mix(rjob: Recording, engine: StatefulE
     others = [Instrument("XX", f"S{number}", "", "HH") for number in range(40)]
     for window, wanted in zip(windows, alone, strict=True):
         noise = [
-            Window(other, window.index, 0, rng.normal(size=(3, 2000)).astype(np.float32), "ZNE", fresh=True)
+            Window(
+                other,
+                window.index,
+                0,
+                rng.normal(size=(3, 2000)).astype(np.float32),
+                "ZNE",
+                discontinuous=True,
+            )
             for other in others
         ]
         results = engine.follow([*noise[:20], window, *noise[20:]])
@@ -103,7 +110,7 @@ def test_a_station_that_is_forgotten_disturbs_no_other(rjob: Recording, engine: 
     small = engine.state_bytes
     for number, (window, wanted) in enumerate(zip(windows, alone, strict=True)):
         if others:
-            engine.follow([replace(window, instrument=other, fresh=True) for other in others])
+            engine.follow([replace(window, instrument=other, discontinuous=True) for other in others])
         np.testing.assert_allclose(engine.follow([window])[0].values, wanted, atol=1e-6)
         if number % 10 == 9:
             engine.forget(others[:12])
@@ -177,10 +184,10 @@ def test_overlapping_windows_give_the_same_picks_where_their_context_suffices(rj
 def test_a_fresh_window_begins_anew(rjob: Recording, engine: StatefulEngine) -> None:
     [first, *_] = windows_of(day(rjob, times=1))
     [wanted] = StatefulEngine(stateful_path(MODEL)).follow([first])
-    loud = Window(first.instrument, first.index - 100, 0, 1000 * first.samples, "ZNE", fresh=True)
+    loud = Window(first.instrument, first.index - 100, 0, 1000 * first.samples, "ZNE", discontinuous=True)
     engine.follow([loud])
     [given] = engine.follow([first])
-    assert first.fresh
+    assert first.discontinuous
     assert given.valid == wanted.valid
     np.testing.assert_allclose(given.values, wanted.values, atol=1e-6)
 
@@ -230,7 +237,7 @@ def test_the_stream_picker_does_not_care_how_a_stream_is_cut(
         picks = []
         for number, stop in enumerate(stops):
             first = max(0, stop - 2000)
-            window = Window(instrument, first, 0, samples[:, first:stop], "ZNE", fresh=number == 0)
+            window = Window(instrument, first, 0, samples[:, first:stop], "ZNE", discontinuous=number == 0)
             known = stop - first - 100
             held = values[:, first:stop].copy()
             held[:, known:] = 0

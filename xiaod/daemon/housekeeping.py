@@ -1,9 +1,9 @@
-"""The look around, every second: silent stations, a clock that was set, signs of life for the service manager, state to be saved.
+"""Every second: silent stations, a clock that was set, signs of life for the service manager, state to be saved.
 
 >>> from xiaod.config import Config, SeedLinkConfig
 >>> config = Config(sources=(SeedLinkConfig(server="localhost"),))
->>> watch = Watch(lambda: config, Notifier({}), Watchdog(10.0), Metrics(), lambda: asyncio.sleep(0))
->>> watch.heartbeat_s
+>>> housekeeping = Housekeeping(lambda: config, Notifier({}), Watchdog(10.0), Metrics(), lambda: asyncio.sleep(0))
+>>> housekeeping.heartbeat_s
 1.0
 """
 
@@ -29,7 +29,7 @@ CHANGES_PERIOD_S = 3600.0
 """So often within this time it is told of one instrument that it has fallen silent, and as often that it has come back."""
 
 
-class Watch:
+class Housekeeping:
     """Looks after one run of the daemon."""
 
     def __init__(
@@ -68,7 +68,7 @@ class Watch:
         while True:
             self._notifier.status(self._status(pipeline))
             await asyncio.sleep(self.heartbeat_s)
-            self.tell(pipeline.board.review(time.monotonic_ns()))
+            self.tell(pipeline.station_table.review(time.monotonic_ns()))
             self.flush_log()
             pipeline.flush_log()
             pipeline.tidy()
@@ -110,4 +110,4 @@ class Watch:
 
     def _status(self, pipeline: Pipeline) -> str:
         refused = "; the last reload was refused, see the log" if self.reload_refused else ""
-        return f"{pipeline.board.fresh()}/{len(pipeline.board)} stations fresh{refused}"
+        return f"{pipeline.station_table.fresh()}/{len(pipeline.station_table)} stations fresh{refused}"

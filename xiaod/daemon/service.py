@@ -26,8 +26,8 @@ from xiaod.config.diff import Reload, plan_reload
 from xiaod.config.exposed_secrets import exposed_files
 from xiaod.config.loader import ConfigError
 from xiaod.config.per_shard import load_placed_anew
-from xiaod.daemon.housekeeping import Watch
-from xiaod.daemon.source_factory import Intake
+from xiaod.daemon.housekeeping import Housekeeping
+from xiaod.daemon.source_factory import SourceFactory
 from xiaod.daemon.state_folder import State
 from xiaod.daemon.web.front import Front
 from xiaod.domain.sharding import Shard
@@ -90,7 +90,7 @@ class Service:
             self._metrics.longest_turn.set_function(lambda: meter.longest_s)
         self._metrics.accepted(time.time())
         self._state = State(lambda: self._config, self._shard, self._metrics)
-        self._watch = Watch(
+        self._housekeeping = Housekeeping(
             lambda: self._config,
             self._notifier,
             Watchdog.from_environment(os.environ),
@@ -101,7 +101,7 @@ class Service:
         self._stopping = asyncio.Event()
         self._changed = asyncio.Event()
         self._stack = AsyncExitStack()
-        self._intake = Intake(
+        self._source_factory = SourceFactory(
             self._state,
             self._shard,
             self._stack,
@@ -138,7 +138,7 @@ class Service:
             self._warn_of_exposed_files()
             self._state.open(stack)
             for source in self._config.sources:
-                self._sources[source.label] = await self._intake.source(source)
+                self._sources[source.label] = await self._source_factory.source(source)
             pipeline = Pipeline(
                 self._config,
                 self._engine,
@@ -147,7 +147,7 @@ class Service:
                 self._metrics,
                 time.time_ns,
                 self._state.store,
-                self._state.ledger,
+                self._state.progress,
                 shown=self._config.http.enabled and self._config.http.page,
             )
             if self._config.http.enabled:
@@ -174,7 +174,7 @@ class Service:
             model=f"{spec.name}-{spec.version}",
             model_sha256=self._engine.sha256[:16],
             sources=list(self._sources),
-            sinks=[outlet.name for outlet in pipeline.outlets],
+            sinks=[sink_runner.name for sink_runner in pipeline.sink_runners],
         )
         # All that has been loaded stays: who looks for garbage need not go through it, for a tenth of a second, again and again.
         gc.collect()
@@ -185,8 +185,8 @@ class Service:
             async with asyncio.TaskGroup() as group:
                 finished = pipeline.start(group)
                 watching = [
-                    group.create_task(self._watch.run(pipeline), name="watch"),
-                    group.create_task(self._watch.save_now_and_then(), name="save"),
+                    group.create_task(self._housekeeping.run(pipeline), name="housekeeping"),
+                    group.create_task(self._housekeeping.save_now_and_then(), name="save"),
                 ]
                 stopping = asyncio.create_task(self._stopping.wait(), name="stopping")
                 reloading = group.create_task(self._reload_when_told(pipeline), name="reload")
@@ -233,13 +233,13 @@ class Service:
             await self._changed.wait()
             self._changed.clear()
             self._notifier.send("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
-            self._watch.reload_refused = False
+            self._housekeeping.reload_refused = False
             try:
                 # Reading takes a second on a small computer.
                 plan = plan_reload(self._config, await asyncio.to_thread(self._reread))
                 await self._reload(plan, pipeline)
             except (ConfigError, StartError, SinkError, StoreError) as error:
-                self._watch.reload_refused = True
+                self._housekeeping.reload_refused = True
                 self._metrics.reloads.labels("refused").inc()
                 self._metrics.reload_successful.set(0)
                 self._log.error(
@@ -259,7 +259,7 @@ class Service:
         try:
             for source in config.sources:
                 if source.label in {*plan.sources.begun, *plan.sources.replaced}:
-                    opened[source.label] = await self._intake.source(source)
+                    opened[source.label] = await self._source_factory.source(source)
             sinks = {sink.name: sink for sink in config.sinks}
             made = [open_sink(config, sinks[name]) for name in (*plan.sinks.begun, *plan.sinks.replaced)]
             if self._state.store is not None:
@@ -267,7 +267,7 @@ class Service:
                     await self._state.store.off_loop(self._state.store.begin, sink.name)
         except BaseException:
             for begun in opened.values():
-                await self._intake.release(begun)
+                await self._source_factory.release(begun)
             raise
         return opened, made
 
@@ -288,7 +288,7 @@ class Service:
                     name, None if streams is None else partial(may_match, patterns=streams)
                 )
                 ended = self._sources.pop(name)
-                await self._intake.release(ended)
+                await self._source_factory.release(ended)
                 if name in opened and sources[name].server == old[name].server:
                     opened[name].continue_from(ended)
             for name, source in opened.items():
@@ -310,4 +310,4 @@ class Service:
 
 
 def _left(pipeline: Pipeline) -> dict[str, int]:
-    return {f"backlog_{outlet.name}": len(outlet) for outlet in pipeline.outlets}
+    return {f"backlog_{sink_runner.name}": len(sink_runner) for sink_runner in pipeline.sink_runners}

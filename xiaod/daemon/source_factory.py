@@ -8,8 +8,8 @@
 >>> config = Config(sources=(SeedLinkConfig(server="localhost:18000"),))
 >>> async def name():
 ...     async with AsyncExitStack() as stack:
-...         intake = Intake(State(lambda: config, ALONE, Metrics()), ALONE, stack, UNLIMITED)
-...         return (await intake.source(config.sources[0])).name
+...         factory = SourceFactory(State(lambda: config, ALONE, Metrics()), ALONE, stack, UNLIMITED)
+...         return (await factory.source(config.sources[0])).name
 >>> asyncio.run(name())
 'localhost:18000'
 """
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from xiaod.acquisition.seedlink.source import SeedLinkSource
 
 
-class Intake:
+class SourceFactory:
     """Makes the sources of one run of the daemon."""
 
     def __init__(self, state: State, shard: Shard, stack: AsyncExitStack, limits: TimeLimits) -> None:

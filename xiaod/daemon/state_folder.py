@@ -31,7 +31,7 @@ from xiaod.process.logs import get_logger
 from xiaod.process.metrics import Metrics
 from xiaod.storage.folder_lock import FolderLock, LockedError
 from xiaod.storage.pick_store import STORE, NewerStoreError, PickStore
-from xiaod.storage.progress import Ledger
+from xiaod.storage.progress import PickingProgress
 from xiaod.storage.shard_handover import OtherCountError, inherit, refuse_other_counts
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class State:
         self._log = get_logger("service")
         self.store: PickStore | None = None
         """The record of truth; None where there is no disk to write to."""
-        self.ledger: Ledger | None = None
+        self.progress: PickingProgress | None = None
 
     def lock(self, stack: AsyncExitStack | ExitStack) -> None:
         """Be the only one in the state folder: two daemons would take each other's picks for their own.
@@ -124,7 +124,7 @@ class State:
             self._inherit()
         self._metrics.store_available.set(1)
         resumed = any(source.begin == RESUME for source in config.sources)
-        self.ledger = Ledger(self.store, resumed, settled_s(config))
+        self.progress = PickingProgress(self.store, resumed, settled_s(config))
 
     def _inherit(self) -> None:
         """Go on where other shards have left stations that are picked here now."""
@@ -183,13 +183,13 @@ class State:
 
     def _saver(self, sources: Mapping[str, "SeedLinkSource"]) -> Callable[[], None]:
         """What saves how far everything has been picked now, and may take the disk's time."""
-        if self.ledger is None:
+        if self.progress is None:
             return lambda: None
         config = self._config()
         warm_ns = ns_from_s(self._warm_s)
-        needed = {station: time_ns - warm_ns for station, time_ns in self.ledger.resume_at().items()}
+        needed = {station: time_ns - warm_ns for station, time_ns in self.progress.resume_at().items()}
         positions = {name: source.resumable(needed) for name, source in sources.items()}
-        flush = self.ledger.flushing(positions)
+        flush = self.progress.flushing(positions)
         gone = {name: source.gone() for name, source in sources.items()}
 
         def save() -> None:

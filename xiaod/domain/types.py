@@ -199,10 +199,10 @@ class Window:
     """Shape ``(3, n)``, rows Z N E, read-only; a component that is missing is all zeros."""
     components: str
     """Component letters of the rows as recorded, ``-`` for a missing row, for example ``Z12`` or ``Z--``."""
-    lane: int = 0
+    revision: int = 0
     """0: cut in order of time. 1: cut again because a component came after the bounded wait."""
-    fresh: bool = False
-    """True when the previous window of the lane does not join on, or had fewer components: look at it whole."""
+    discontinuous: bool = False
+    """True when the previous window of the revision does not join on, or had fewer components: look at it whole."""
     arrival: Arrival | None = None
     """None in an offline run."""
     history: NDArray[np.float32] | None = None

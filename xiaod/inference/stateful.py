@@ -84,7 +84,7 @@ class StatefulEngine(LoadedModel):
             # One window of each stream at a time.
             chosen: dict[tuple[Instrument, int], int] = {}
             for number in waiting:
-                chosen.setdefault((windows[number].instrument, windows[number].lane), number)
+                chosen.setdefault((windows[number].instrument, windows[number].revision), number)
             streams = [self._stream(windows[number]) for number in chosen.values()]
             self._feed([windows[number] for number in chosen.values()], streams)
             for number, one in zip(chosen.values(), streams, strict=True):
@@ -112,12 +112,12 @@ class StatefulEngine(LoadedModel):
 
     def _stream(self, window: Window) -> _Stream:
         """Find the stream that a window goes on with, or begin it; its curve is moved to the window."""
-        key = (window.instrument, window.lane)
+        key = (window.instrument, window.revision)
         one = self._streams.get(key)
         chunk, length = self._spec.chunk_samples, window.samples.shape[1]
         joins = (
             one is not None
-            and not window.fresh
+            and not window.discontinuous
             and window.index <= one.fed <= window.stop + chunk
             and one.components == window.components
             and one.curve.shape[1] == length

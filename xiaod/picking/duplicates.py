@@ -14,7 +14,7 @@ from xiaod.domain.types import Pick
 MEMORY = 12_000
 """Samples for which a pick is remembered, and longer by what a component may be late, to tell the same onset from a new one.
 
-What comes again later than that is known by the store, see :meth:`xiaod.storage.progress.Ledger.store`.
+What comes again later than that is known by the store, see :meth:`xiaod.storage.progress.PickingProgress.store`.
 """
 
 

@@ -24,7 +24,7 @@ Time, uncertainty and strength of the onset are measured by :mod:`xiaod.picking.
 ...     curve = 0.9 * np.exp(-0.5 * ((np.arange(1000) - place) / 10) ** 2)
 ...     return np.stack([curve, 0 * curve], axis=1)
 >>> samples = np.tile(np.arange(1000, dtype=np.float32), (3, 1))
->>> window = Window(Instrument("XX", "A", "", "HH"), 0, 0, samples, "ZNE", fresh=True)
+>>> window = Window(Instrument("XX", "A", "", "HH"), 0, 0, samples, "ZNE", discontinuous=True)
 >>> settings = PickerSettings(thresholds=(0.3, 0.3), hop=50, model="example-1.0.0", model_sha256="0" * 64)
 >>> picker = InstrumentPicker(settings)
 >>> [candidate] = picker.look(Probabilities(window, annotate(samples[None])[0]))
@@ -128,7 +128,7 @@ class _Merger:
         self._index = window.index
         tail = weight[-self._span :]
         added = tail * values[:, -self._span :]
-        if window.fresh or added.shape != self._sum.shape or not 0 < step < self._span:
+        if window.discontinuous or added.shape != self._sum.shape or not 0 < step < self._span:
             self._sum, self._weight = added, tail.copy()
             return np.where(weight > 0, values, np.float32(0))
         self._sum[:, :-step] = self._sum[:, step:]
@@ -177,14 +177,14 @@ class InstrumentPicker:
         length = window.samples.shape[1]
         if (weight := self._weights.get(length)) is None:
             weight = self._weights[length] = window_weight(length, settings)
-        merged = self.curve = self._lanes[window.lane].add(probabilities, weight)
+        merged = self.curve = self._lanes[window.revision].add(probabilities, weight)
         left_out = length - merged.shape[1]
         stop = length - settings.lookahead + 1
         if window.until is not None:
             # What lies on the border may be seen on this side by the one and on that by the other.
             stop = min(stop, window.until - window.index + settings.settle + REACH)
         start = max(stop - settings.hop - samples_from_s(SECOND_LOOK_S), settings.settle, left_out)
-        if window.fresh:
+        if window.discontinuous:
             start = settings.settle
         stop = max(start, stop)
         components = live_components(window.components, window.samples)
@@ -256,7 +256,7 @@ class InstrumentPicker:
             return Outcome.BELOW
         if self._is_reported(phase, index):
             return Outcome.MERGED
-        if window.fresh and sample < settings.settle:
+        if window.discontinuous and sample < settings.settle:
             return Outcome.SETTLING
         return Outcome.PICKED
 

@@ -9,7 +9,7 @@ Nothing depends on how the stream was cut.
 >>> from xiaod.picking.picker import PickerSettings
 >>> picker = StreamPicker(PickerSettings(thresholds=(0.3, 0.3), hop=50, model="example-1.0.0", model_sha256=""))
 >>> curve = 0.9 * np.exp(-0.5 * ((np.arange(1000) - 600.25) / 10) ** 2)
->>> window = Window(Instrument("XX", "A", "", "HH"), 0, 0, np.ones((3, 1000), np.float32), "ZNE", fresh=True)
+>>> window = Window(Instrument("XX", "A", "", "HH"), 0, 0, np.ones((3, 1000), np.float32), "ZNE", discontinuous=True)
 >>> [pick] = picker.pick(Probabilities(window, np.stack([curve, 0 * curve]), valid=(0, 900)))
 >>> pick.phase, round(pick.time_ns / 1e9, 3)
 ('P', 6.002)
@@ -74,12 +74,12 @@ class StreamPicker:
             # The other window's stream may begin somewhat behind its first sample.
             final = min(final, window.until - window.index + settings.settle + settings.separation)
         # Where a stream begins nothing is settled yet; a window in the midst of one goes on where the last one ended.
-        start = first + settings.settle if first > 0 or window.fresh else 0
-        if (next_index := self._next.get(window.lane)) is not None and next_index < window.stop:
+        start = first + settings.settle if first > 0 or window.discontinuous else 0
+        if (next_index := self._next.get(window.revision)) is not None and next_index < window.stop:
             start = max(start, next_index - window.index)
         if final <= start:
             return []
-        self._next[window.lane] = window.index + final
+        self._next[window.revision] = window.index + final
         components = live_components(window.components, window.samples)
         found = []
         for phase, curve in enumerate(probabilities.values):

@@ -6,7 +6,7 @@ not make anybody wait.
 
 >>> import numpy as np
 >>> from xiaod.domain.types import Channel, Segment
->>> assembler = Assembler(BufferSettings(), Metrics(), Board(60_000_000_000), lambda: None)
+>>> assembler = Assembler(BufferSettings(), Metrics(), StationTable(60_000_000_000), lambda: None)
 >>> segment = Segment(Channel("XX", "A", "", "HHZ"), 0, 100.0, np.ones(1000, np.int32), source="files")
 >>> assembler.take(segment, None)
 []
@@ -31,7 +31,7 @@ from xiaod.domain.types import (
     Window,
 )
 from xiaod.picking.diagnosis import Condition
-from xiaod.pipeline.station_status import Board, StationEntry
+from xiaod.pipeline.station_status import StationEntry, StationTable
 from xiaod.process.log_grouping import GroupedLog
 from xiaod.process.logs import get_logger
 from xiaod.process.metrics import Metrics
@@ -68,7 +68,7 @@ class Assembler:
         self,
         settings: BufferSettings,
         metrics: Metrics,
-        board: Board,
+        station_table: StationTable,
         clock: Clock,
         letters: Mapping[Instrument, str] = NONE_BEFORE,
         account: DataAccount | None = None,
@@ -79,7 +79,7 @@ class Assembler:
         Args:
             settings: limits of the buffers.
             metrics: where records are counted.
-            board: told of what comes.
+            station_table: told of what comes.
             clock: the host's.
             letters: the components that instruments have shown before.
             account: what came of each instrument, for runs that end.
@@ -91,7 +91,7 @@ class Assembler:
         self._clock = clock
         self._settings = settings
         self._metrics = metrics
-        self._board = board
+        self._station_table = station_table
         self._buffers: dict[Instrument, InstrumentBuffer] = {}
         self._clocks: dict[str, DeliveryClock] = {}
         """Of each source."""
@@ -162,7 +162,7 @@ class Assembler:
                     self._departing.add(instrument)
 
     def forget_silent(self, now_ns: int, after_ns: int) -> bool:
-        """Instruments of which nothing has come for so long depart; those that no source expects leave the board too.
+        """Instruments of which nothing has come for so long depart; those that no source expects leave the station table too.
 
         Returns:
             whether there are any.
@@ -171,7 +171,7 @@ class Assembler:
             instrument for instrument, touched_ns in self._touched.items() if touched_ns < now_ns - after_ns
         ]
         self._departing.update(silent)
-        for instrument in self._board.drop(silent):
+        for instrument in self._station_table.drop(silent):
             self._said.tell("warning", "station.forgotten", instrument.text, instrument=instrument.text)
         return bool(silent)
 
@@ -198,7 +198,7 @@ class Assembler:
         yield [Departed(gone)]
 
     def condition(self, entry: StationEntry, now_ns: int) -> Condition:
-        """What the data of an instrument on the board are like, at a time of the steady clock."""
+        """What the data of an instrument in the station table are like, at a time of the steady clock."""
         buffer = self._buffers.get(entry.instrument)
         verdict = self._last_verdict.get(entry.instrument)
         return Condition(
@@ -260,12 +260,12 @@ class Assembler:
             metrics.records.labels(segment.source, verdict.value).inc()
         if verdict in ADVANCING:
             if now_ns is not None:
-                self._board.received(segment, now_ns, segment.arrived_ns or self._clock() or 0)
+                self._station_table.received(segment, now_ns, segment.arrived_ns or self._clock() or 0)
                 if segment.arrived_ns is not None:
                     metrics.packet_span.observe((segment.next_ns - segment.start_ns) / NS_PER_S)
                     metrics.feed_latency.observe((segment.arrived_ns - segment.last_ns) / NS_PER_S)
             if verdict is Verdict.OVERLAPPING:
-                self._board.entry(instrument, segment.source, now_ns or 0).overlaps += 1
+                self._station_table.entry(instrument, segment.source, now_ns or 0).overlaps += 1
         self._tell_verdict(segment, verdict)
         return windows
 
@@ -331,9 +331,9 @@ class Assembler:
         return True
 
     def _gap_since_departure(self, instrument: Instrument, segment: Segment) -> None:
-        """One that was silent until its buffer was let go, and stayed on the board, is back."""
-        if instrument in self._board:
-            newest_ns = self._board.entry(instrument, segment.source, 0).newest_ns
+        """One that was silent until its buffer was let go, and stayed in the station table, is back."""
+        if instrument in self._station_table:
+            newest_ns = self._station_table.entry(instrument, segment.source, 0).newest_ns
             if newest_ns is not None and segment.start_ns > newest_ns + self._settings.wait_ns:
                 self._gap(Gap(segment.channel, newest_ns, segment.start_ns))
 
@@ -362,7 +362,7 @@ class Assembler:
 
     def _contradictions(self, instrument: Instrument, buffer: InstrumentBuffer) -> None:
         for found in buffer.take_contradictions():
-            self._board.contradicted(instrument)
+            self._station_table.contradicted(instrument)
             stream, overlap_s = str(found.channel), round(found.overlap_s, 3)
             self._said.tell(
                 "warning",
@@ -389,7 +389,7 @@ class Assembler:
             if self._account is not None:
                 self._account.note("station.time_jump", stream, gap.start_ns, stop_ns=gap.stop_ns)
             return
-        self._board.gap(gap)
+        self._station_table.gap(gap)
         self._said.tell(
             "info",
             "station.gap",
@@ -416,12 +416,12 @@ class Assembler:
 
     def _link_change(self, change: LinkChange, now_ns: int) -> None:
         metrics = self._metrics
-        self._board.links[change.source] = change.state
+        self._station_table.links[change.source] = change.state
         metrics.connected.labels(change.source).set(change.state == "streaming")
         if change.state in {"disconnected", "refused"}:
             metrics.reconnects.labels(change.source).inc()
         if change.state == "streaming":
-            self._board.expect(change.source, change.channels, now_ns)
+            self._station_table.expect(change.source, change.channels, now_ns)
         retry = {} if change.retry_s is None else {"retry_s": round(change.retry_s, 2)}
         level = self._log.warning if change.state in {"disconnected", "refused"} else self._log.info
         level(

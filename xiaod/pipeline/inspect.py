@@ -6,10 +6,10 @@ picks, and traces of so many instruments, besides those that somebody watches.
 
 >>> from xiaod.process.metrics import Metrics
 >>> from xiaod.waveform.buffer import BufferSettings
->>> board = Board(60_000_000_000)
->>> monitor = Monitor(board, Assembler(BufferSettings(), Metrics(), board, lambda: 0), lambda _: None, traces=1)
+>>> station_table = StationTable(60_000_000_000)
+>>> monitor = Monitor(station_table, Assembler(BufferSettings(), Metrics(), station_table, lambda: 0), lambda _: None, traces=1)
 >>> from xiaod.domain.types import Channel
->>> board.expect("server", [Channel("BW", "RJOB", "", "EHZ")], now_ns=0)
+>>> station_table.expect("server", [Channel("BW", "RJOB", "", "EHZ")], now_ns=0)
 >>> [(str(status.entry.instrument), status.condition.state) for status in monitor.stations(0)]
 [('BW.RJOB..EH', 'waiting')]
 """
@@ -27,7 +27,7 @@ from xiaod.domain.types import Instrument, Pick, Window
 from xiaod.picking.diagnosis import Condition, PhaseView, Reason, explain
 from xiaod.pipeline.assemble import Assembler
 from xiaod.pipeline.preview import Trace
-from xiaod.pipeline.station_status import Board, StationEntry
+from xiaod.pipeline.station_status import StationEntry, StationTable
 
 RECENT_PICKS = 500
 """Picks that are held when there is no store to read them from."""
@@ -61,16 +61,16 @@ class StationStatus:
 class Monitor:
     """What the pick stage shows of itself."""
 
-    def __init__(self, board: Board, assembler: Assembler, views: Views, traces: int) -> None:
+    def __init__(self, station_table: StationTable, assembler: Assembler, views: Views, traces: int) -> None:
         """Begin.
 
         Args:
-            board: all instruments.
+            station_table: all instruments.
             assembler: what their data are like.
             views: what their pickers saw.
             traces: instruments whose last minute is kept though nobody watches them.
         """
-        self._board = board
+        self._station_table = station_table
         self._assembler = assembler
         self._views = views
         self._kept = traces
@@ -99,8 +99,10 @@ class Monitor:
         self.on_pick(pick)
 
     def find(self, text: str) -> Instrument | None:
-        """The instrument on the board with this identifier, ``NET.STA.LOC.BI``."""
-        return next((entry.instrument for entry in self._board if entry.instrument.text == text), None)
+        """The instrument in the station table with this identifier, ``NET.STA.LOC.BI``."""
+        return next(
+            (entry.instrument for entry in self._station_table if entry.instrument.text == text), None
+        )
 
     def trace(self, instrument: Instrument) -> Trace | None:
         """The last minute of an instrument, as far as there is any."""
@@ -119,8 +121,8 @@ class Monitor:
                 del self._traces[instrument]
 
     def tidy(self) -> None:
-        """Let go of traces of instruments that are no longer on the board."""
-        known = {entry.instrument for entry in self._board}
+        """Let go of traces of instruments that are no longer in the station table."""
+        known = {entry.instrument for entry in self._station_table}
         for instrument in [one for one in self._traces if one not in known and one not in self._watchers]:
             del self._traces[instrument]
 
@@ -130,8 +132,8 @@ class Monitor:
         return len(self._traces)
 
     def stations(self, now_ns: int) -> Iterator[StationStatus]:
-        """All instruments on the board, at a time of the steady clock."""
-        for entry in self._board:
+        """All instruments in the station table, at a time of the steady clock."""
+        for entry in self._station_table:
             condition = self._assembler.condition(entry, now_ns)
             views = self._views(entry.instrument)
             newest = grid_index(entry.newest_ns or 0)

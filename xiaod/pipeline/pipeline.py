@@ -26,14 +26,14 @@ from xiaod.inference import Engine
 from xiaod.picking.picker import SHIFTS, PickerSettings
 from xiaod.pipeline.assemble import NONE_BEFORE, Assembler
 from xiaod.pipeline.inspect import Monitor
-from xiaod.pipeline.sink_runner import Outlet
+from xiaod.pipeline.sink_runner import SinkRunner
 from xiaod.pipeline.stages import PickStage, assemble, depths, infer
-from xiaod.pipeline.station_status import Board, BoardCollector
+from xiaod.pipeline.station_status import StationCollector, StationTable
 from xiaod.process.metrics import Metrics, PacketCollector
 from xiaod.sinks import Sink
 from xiaod.storage.backlog import StoredBacklog
 from xiaod.storage.pick_store import PickStore
-from xiaod.storage.progress import Ledger
+from xiaod.storage.progress import PickingProgress
 from xiaod.waveform.buffer import BufferSettings
 from xiaod.waveform.coverage import DataAccount
 
@@ -102,7 +102,7 @@ class Pipeline:
         metrics: Metrics,
         clock: Clock,
         store: PickStore | None = None,
-        ledger: Ledger | None = None,
+        progress: PickingProgress | None = None,
         shown: bool = False,
         letters: Mapping[Instrument, str] = NONE_BEFORE,
         account: DataAccount | None = None,
@@ -112,7 +112,7 @@ class Pipeline:
         ``shown``: with a monitor for who looks. ``letters``, ``account``: see :class:`~xiaod.pipeline.assemble.Assembler`.
         """
         self.metrics = metrics
-        self.board = Board(ns_from_s(config.http.stale_after_s))
+        self.station_table = StationTable(ns_from_s(config.http.stale_after_s))
         self._config = config
         self._engine = engine
         self._clock = clock
@@ -121,8 +121,9 @@ class Pipeline:
         self._bridges = {source.name: SourceBridge(source, self._inbox) for source in sources}
         self._windows: asyncio.Queue[Any] = asyncio.Queue(WINDOWS_BOUND)
         self._probabilities: asyncio.Queue[Any] = asyncio.Queue(BATCHES_BOUND)
-        self.outlets = [
-            self._outlet(sink, None if store is None else StoredBacklog(store, sink.name)) for sink in sinks
+        self.sink_runners = [
+            self._sink_runner(sink, None if store is None else StoredBacklog(store, sink.name))
+            for sink in sinks
         ]
         self._leaving: dict[str, Callable[[Instrument], bool] | None] = {}
         """Sources that have been removed, and of which something may still wait."""
@@ -133,24 +134,26 @@ class Pipeline:
             engine,
             self._executor,
             metrics,
-            self.board,
+            self.station_table,
             clock,
-            ledger,
+            progress,
         )
         self.assembler = Assembler(
             buffer_settings(config),
             metrics,
-            self.board,
+            self.station_table,
             clock,
             letters,
             account,
             self._most_instruments,
         )
         if shown:
-            self._stage.monitor = Monitor(self.board, self.assembler, self._stage.views, config.http.traces)
+            self._stage.monitor = Monitor(
+                self.station_table, self.assembler, self._stage.views, config.http.traces
+            )
         for source in sources:
             metrics.expect_source(source.name)
-        metrics.registry.register(BoardCollector(self.board, lambda: clock() or 0))
+        metrics.registry.register(StationCollector(self.station_table, lambda: clock() or 0))
         metrics.registry.register(PacketCollector(self._counts))
         for name, bound in (("windows", WINDOWS_BOUND), ("batches", BATCHES_BOUND)):
             metrics.queue_limit.labels(name).set(bound)
@@ -181,17 +184,17 @@ class Pipeline:
             ),
             name="infer",
         )
-        picking = group.create_task(self._stage.run(self._probabilities, self.outlets), name="pick")
-        for outlet in self.outlets:
-            self._start_outlet(outlet)
+        picking = group.create_task(self._stage.run(self._probabilities, self.sink_runners), name="pick")
+        for sink_runner in self.sink_runners:
+            self._start_outlet(sink_runner)
         return group.create_task(self._finished(picking), name="finished")
 
     def stop_sources(self) -> None:
         """Ask all sources to end: the orderly way to stop, on which everything received is still picked."""
         for bridge in self._bridges.values():
             bridge.stop()
-        for outlet in self.outlets:
-            outlet.finish_within(SINK_PART * self._config.grace_s)
+        for sink_runner in self.sink_runners:
+            sink_runner.finish_within(SINK_PART * self._config.grace_s)
 
     def abandon(self) -> None:
         """Release the threads: sources that wait for room that no stage will make any more, and the engine's."""
@@ -230,14 +233,14 @@ class Pipeline:
         self._forget(name, stays)
 
     def _left(self, name: str) -> None:
-        """Everything of a source has been taken: what was still on its way has brought stations back to the board."""
+        """Everything of a source has been taken: what was still on its way has brought stations back to the station_table."""
         if name in self._leaving:
             stays = self._leaving.pop(name)
             self._forget(name, stays)
             self.assembler.leave(name, stays)
 
     def _forget(self, name: str, stays: Callable[[Instrument], bool] | None) -> None:
-        self.board.forget(name, stays)
+        self.station_table.forget(name, stays)
         if stays is None:
             self.metrics.forget_source(name)
 
@@ -245,23 +248,23 @@ class Pipeline:
         """One more sink, while running."""
         store = self._store
         backlog = None if store is None else await store.off_loop(StoredBacklog, store, sink.name)
-        outlet = self._outlet(sink, backlog)
-        self.outlets.append(outlet)
-        self._start_outlet(outlet)
+        sink_runner = self._sink_runner(sink, backlog)
+        self.sink_runners.append(sink_runner)
+        self._start_outlet(sink_runner)
 
     async def remove_sink(self, name: str) -> None:
         """End a sink, while running; what it has not got stays in the store."""
-        [outlet] = [outlet for outlet in self.outlets if outlet.name == name]
-        self.outlets.remove(outlet)
-        outlet.retire()
-        outlet.finish_within(SINK_PART * self._config.grace_s)
+        [sink_runner] = [sink_runner for sink_runner in self.sink_runners if sink_runner.name == name]
+        self.sink_runners.remove(sink_runner)
+        sink_runner.retire()
+        sink_runner.finish_within(SINK_PART * self._config.grace_s)
         await self._delivering.pop(name)
         self.metrics.forget_sink(name)
 
     def reconfigure(self, config: Config) -> None:
         """Take over thresholds and other settings that can change while running."""
         self._config = config
-        self.board.stale_after_ns = ns_from_s(config.http.stale_after_s)
+        self.station_table.stale_after_ns = ns_from_s(config.http.stale_after_s)
         self._stage.reconfigure()
 
     def observe(self) -> None:
@@ -271,7 +274,7 @@ class Pipeline:
             "windows": self._windows,
             "batches": self._probabilities,
         }
-        depths(queues, self.outlets, self.metrics)
+        depths(queues, self.sink_runners, self.metrics)
         self.metrics.queue_limit.labels("inbox").set(INBOX_BOUND * len(self._bridges))
         self.metrics.held_bytes.set(self.assembler.held_bytes)
 
@@ -310,17 +313,17 @@ class Pipeline:
         """A clock that nobody sets; None in an offline run."""
         return None if self._clock() is None else time.monotonic_ns()
 
-    def _outlet(self, sink: Sink, backlog: StoredBacklog | None) -> Outlet:
+    def _sink_runner(self, sink: Sink, backlog: StoredBacklog | None) -> SinkRunner:
         self.metrics.expect_sink(sink.name)
-        return Outlet(sink, self.metrics, self._clock, backlog)
+        return SinkRunner(sink, self.metrics, self._clock, backlog)
 
     def _start_bridge(self, bridge: SourceBridge) -> None:
         bridge.start()
         self._group.create_task(bridge.join(), name=f"join.{bridge.name}")
 
-    def _start_outlet(self, outlet: Outlet) -> None:
-        self._delivering[outlet.name] = self._group.create_task(
-            outlet.deliver(), name=f"deliver.{outlet.name}"
+    def _start_outlet(self, sink_runner: SinkRunner) -> None:
+        self._delivering[sink_runner.name] = self._group.create_task(
+            sink_runner.deliver(), name=f"deliver.{sink_runner.name}"
         )
 
     def _counts(self) -> dict[str, dict[str, int]]:

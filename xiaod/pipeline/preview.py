@@ -6,7 +6,7 @@ later still hold it. Memory is :data:`TRACE_BYTES` whatever the stream does. Bin
 
 >>> from xiaod.domain.types import Instrument
 >>> samples = np.tile(np.arange(2000, dtype=np.float32), (3, 1))
->>> window = Window(Instrument("XX", "A", "", "HH"), 0, 0, samples, "Z--", fresh=True)
+>>> window = Window(Instrument("XX", "A", "", "HH"), 0, 0, samples, "Z--", discontinuous=True)
 >>> trace = Trace()
 >>> trace.fold(window, np.zeros((2, 2000), np.float32), at_once=True)
 0
@@ -77,12 +77,12 @@ class Trace:
         Returns:
             the first bin that has changed, or None when nothing has.
         """
-        lane, stop = window.lane, window.stop // BIN
+        lane, stop = window.revision, window.stop // BIN
         first = max(-(-window.index // BIN), self._folded[lane])
-        if window.fresh or self._folded[lane] > stop:
+        if window.discontinuous or self._folded[lane] > stop:
             first = -(-window.index // BIN)
         first = max(first, stop - BINS)
-        if first >= stop or not (at_once or window.fresh or stop - first >= FOLD_BINS):
+        if first >= stop or not (at_once or window.discontinuous or stop - first >= FOLD_BINS):
             return None
         self._folded[lane] = stop
         if lane == 0:

@@ -5,10 +5,10 @@
 >>> from xiaod.sinks.console import ConsoleSink
 >>> async def nothing():
 ...     sink = ConsoleSink(ConsoleConfig(kind="console"), AgencyConfig())
-...     outlet = Outlet(sink, Metrics(), lambda: 0, MemoryBacklog(10))
-...     await outlet.put(End())
-...     await outlet.deliver()
-...     return len(outlet)
+...     sink_runner = SinkRunner(sink, Metrics(), lambda: 0, MemoryBacklog(10))
+...     await sink_runner.put(End())
+...     await sink_runner.deliver()
+...     return len(sink_runner)
 >>> asyncio.run(nothing())
 0
 """
@@ -46,7 +46,7 @@ class _FaultError(OSError):
     """A sink has raised what no sink should: a fault of the program, or of a library; ``__cause__`` has it."""
 
 
-class Outlet:
+class SinkRunner:
     """A sink with its backlog and its own thread, so that one that is down, slow or at fault stops nobody.
 
     A daemon's backlog is the store: nothing is dropped, and a sink that was down catches up, after a restart too. That of an offline

@@ -5,7 +5,7 @@
     inbox -> assemble -> [windows] -> infer -> [probabilities] -> pick -> [picks of each sink] -> deliver
 
 Every queue between them is bounded, and when one is full the stage before it waits, back to the sources' threads. Only
-the queues of the sinks are different: see :class:`~xiaod.pipeline.sink_runner.Outlet`. The end of the data is an item,
+the queues of the sinks are different: see :class:`~xiaod.pipeline.sink_runner.SinkRunner`. The end of the data is an item,
 :class:`~xiaod.acquisition.record_queue.End`, that each stage passes on after its own last item; there is no other orderly way to stop. A
 stage that finds everything ready gives way after some milliseconds all the same, see :mod:`xiaod.process.loop_turns`.
 
@@ -36,14 +36,14 @@ from xiaod.picking.picker import InstrumentPicker, PickerSettings
 from xiaod.picking.stream_picker import StreamPicker
 from xiaod.pipeline.assemble import STATION_LINES, STATION_PERIOD_S, Assembler
 from xiaod.pipeline.inspect import Monitor
-from xiaod.pipeline.sink_runner import Outlet
-from xiaod.pipeline.station_status import Board
+from xiaod.pipeline.sink_runner import SinkRunner
+from xiaod.pipeline.station_status import StationTable
 from xiaod.process.log_grouping import GroupedLog
 from xiaod.process.logs import get_logger
 from xiaod.process.loop_turns import Turns
 from xiaod.process.metrics import Metrics
 from xiaod.storage.pick_store import StoreError
-from xiaod.storage.progress import Ledger
+from xiaod.storage.progress import PickingProgress
 
 STORE_RETRY_S = 1.0
 
@@ -149,20 +149,20 @@ class PickStage:
         engine: Engine,
         executor: Executor,
         metrics: Metrics,
-        board: Board,
+        station_table: StationTable,
         clock: Clock,
-        ledger: Ledger | None = None,
+        progress: PickingProgress | None = None,
     ) -> None:
         self.monitor: Monitor | None = None
         """Who is shown what happens; None: nobody."""
-        self._ledger = ledger
+        self._progress = progress
         self._log = get_logger("pick")
         self._said = GroupedLog(self._log, STATION_LINES, STATION_PERIOD_S)
         self._settings_for = settings_for
         self._engine = engine
         self._executor = executor
         self._metrics = metrics
-        self._board = board
+        self._station_table = station_table
         self._clock = clock
         self._pickers: dict[Instrument, InstrumentPicker] = {}
         self._stream_pickers: dict[Instrument, StreamPicker] = {}
@@ -170,28 +170,30 @@ class PickStage:
         """Batches picked so far, and attempts to store picks on a disk that is full: who waits for the operator is not stuck."""
 
     async def run(
-        self, probabilities: "asyncio.Queue[list[Probabilities] | Departed | End]", outlets: Sequence[Outlet]
+        self,
+        probabilities: "asyncio.Queue[list[Probabilities] | Departed | End]",
+        sink_runners: Sequence[SinkRunner],
     ) -> None:
-        """Hand every pick to every outlet, until the end."""
+        """Hand every pick to every sink_runner, until the end."""
         turns = Turns()
         while not isinstance(results := await probabilities.get(), End):
             if isinstance(results, Departed):
                 self._forget(results.instruments)
             else:
-                await self._hand_on(results, outlets, turns)
+                await self._hand_on(results, sink_runners, turns)
                 self.steps += 1
             del results
-        for outlet in list(outlets):
-            await outlet.put(End())
+        for sink_runner in list(sink_runners):
+            await sink_runner.put(End())
 
     async def _hand_on(
-        self, results: Sequence[Probabilities], outlets: Sequence[Outlet], turns: Turns
+        self, results: Sequence[Probabilities], sink_runners: Sequence[SinkRunner], turns: Turns
     ) -> None:
         for result in results:
             for pick in await self._kept(await self._process(result)):
                 # A copy: a reload may change the list meanwhile.
-                for outlet in list(outlets):
-                    await outlet.put(pick)
+                for sink_runner in list(sink_runners):
+                    await sink_runner.put(pick)
             self._advance(result)
             self._show(result.window)
             await turns.give_way()
@@ -215,9 +217,9 @@ class PickStage:
         for instrument in instruments:
             self._pickers.pop(instrument, None)
             self._stream_pickers.pop(instrument, None)
-        if self._ledger is not None:
+        if self._progress is not None:
             # Where one that is only silent stands is known when it comes back.
-            self._ledger.forget([one for one in instruments if one not in self._board])
+            self._progress.forget([one for one in instruments if one not in self._station_table])
 
     def _picker(self, instrument: Instrument) -> InstrumentPicker | StreamPicker | None:
         return (self._stream_pickers if self._engine.stateful else self._pickers).get(instrument)
@@ -230,12 +232,12 @@ class PickStage:
     async def _kept(self, picks: Sequence[Pick]) -> list[Pick]:
         """Those that are new, stored; while the disk is full or gone everything waits, and the servers keep the data."""
         new = list(picks)
-        if self._ledger is not None and picks:
+        if self._progress is not None and picks:
             failures = 0
             separation = self._settings_for(picks[0].channel.instrument).separation
             while True:
                 try:
-                    new = await self._ledger.off_loop(self._ledger.store, picks, separation)
+                    new = await self._progress.off_loop(self._progress.store, picks, separation)
                     break
                 except StoreError as error:
                     if not failures:
@@ -252,7 +254,7 @@ class PickStage:
             self._metrics.picks.labels(pick.phase).inc()
             if pick.latency is not None:
                 self._metrics.pick_latency.labels(pick.phase).observe(pick.latency.total_s)
-                self._board.picked(pick)
+                self._station_table.picked(pick)
             if self.monitor is not None:
                 self.monitor.picked(pick)
         return new
@@ -262,17 +264,17 @@ class PickStage:
             self.monitor.followed(window, picker.curve)
 
     def _advance(self, result: Probabilities) -> None:
-        """Tell the ledger what has been picked for good: late components may still bring windows of what is newer."""
+        """Keep what has been picked for good: late components may still bring windows of what is newer."""
         window = result.window
-        if self._ledger is not None and window.lane == 0:
-            self._ledger.advance(window.instrument, window.stop * GRID_NS)
+        if self._progress is not None and window.revision == 0:
+            self._progress.advance(window.instrument, window.stop * GRID_NS)
 
     async def _known(self, window: Window) -> list[Pick]:
         """Picks of an earlier run; what lies between that run and this one is said and counted."""
-        if self._ledger is None:
+        if self._progress is None:
             return []
         start_ns = window.index * GRID_NS
-        if missing_ns := await self._ledger.off_loop(self._ledger.begin, window.instrument, start_ns):
+        if missing_ns := await self._progress.off_loop(self._progress.begin, window.instrument, start_ns):
             self._metrics.resume_gaps.inc()
             self._metrics.resume_gap_s.inc(missing_ns / NS_PER_S)
             self._said.tell(
@@ -284,7 +286,7 @@ class PickStage:
                 to_time=iso_from_ns(start_ns),
                 gap_s=round(missing_ns / NS_PER_S, 3),
             )
-        return await self._ledger.off_loop(self._ledger.known_since, window.instrument, start_ns)
+        return await self._progress.off_loop(self._progress.known_since, window.instrument, start_ns)
 
     async def _picked(self, result: Probabilities) -> list[Pick]:
         """Picks of a stream, whose probabilities are final."""
@@ -332,10 +334,10 @@ class PickStage:
 
 
 def depths(
-    queues: Mapping[str, "asyncio.Queue[Any] | Inbox"], outlets: Sequence[Outlet], metrics: Metrics
+    queues: Mapping[str, "asyncio.Queue[Any] | Inbox"], sink_runners: Sequence[SinkRunner], metrics: Metrics
 ) -> None:
     """Write the depth of every queue into its metric."""
     for name, queue in queues.items():
         metrics.queue_depth.labels(name).set(len(queue) if isinstance(queue, Inbox) else queue.qsize())
-    for outlet in outlets:
-        metrics.sink_backlog.labels(outlet.name).set(len(outlet))
+    for sink_runner in sink_runners:
+        metrics.sink_backlog.labels(sink_runner.name).set(len(sink_runner))

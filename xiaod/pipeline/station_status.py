@@ -1,15 +1,15 @@
-"""The station board: what is known of every instrument, and who has fallen silent.
+"""The station table: what is known of every instrument, and who has fallen silent.
 
-The field's first complaint is a client that stopped and nobody noticed, so every instrument that is subscribed is on the board
+The field's first complaint is a client that stopped and nobody noticed, so every instrument that is subscribed is in the station table
 from the start, and changes between fresh and stale are reported once each.
 
 Two words are kept apart, as SeisComP does: *latency* is the age of a record's last sample when it arrived; *delay* is the age of the
 newest sample now. How long a station has been silent is told by a steady clock: setting the host's makes nobody stale.
 
 >>> from xiaod.domain.types import Channel
->>> board = Board(stale_after_ns=60_000_000_000)
->>> board.expect("server", [Channel("BW", "RJOB", "", "EHZ")], now_ns=0)
->>> [change.stale for change in board.review(now_ns=61_000_000_000)]
+>>> station_table = StationTable(stale_after_ns=60_000_000_000)
+>>> station_table.expect("server", [Channel("BW", "RJOB", "", "EHZ")], now_ns=0)
+>>> [change.stale for change in station_table.review(now_ns=61_000_000_000)]
 [True]
 """
 
@@ -25,12 +25,12 @@ from xiaod.waveform.channel import Gap
 
 @dataclass(slots=True)
 class StationEntry:
-    """One instrument on the board."""
+    """One instrument in the station table."""
 
     instrument: Instrument
     source: str
     since_ns: int
-    """When it came onto the board, by the steady clock."""
+    """When it came into the station table, by the steady clock."""
     newest_ns: int | None = None
     """Time of the newest sample."""
     arrived_ns: int | None = None
@@ -63,7 +63,7 @@ class Change:
     silent_s: float
 
 
-class Board:
+class StationTable:
     """All instruments that are subscribed or have sent data."""
 
     def __init__(self, stale_after_ns: int) -> None:
@@ -171,15 +171,15 @@ class Board:
         return sum(not entry.stale and entry.arrived_ns is not None for entry in self._entries.values())
 
 
-class BoardCollector:
-    """Shows the board to Prometheus."""
+class StationCollector:
+    """Shows the station table to Prometheus."""
 
-    def __init__(self, board: Board, clock_ns: Callable[[], int]) -> None:
-        self._board = board
+    def __init__(self, station_table: StationTable, clock_ns: Callable[[], int]) -> None:
+        self._station_table = station_table
         self._clock_ns = clock_ns
 
     def collect(self) -> Iterable[Metric]:
-        """Metrics of all instruments on the board, with values as of now."""
+        """Metrics of all instruments in the station table, with values as of now."""
         now_ns = self._clock_ns()
         latency = GaugeMetricFamily(
             "xiaod_data_latency_seconds",
@@ -202,7 +202,7 @@ class BoardCollector:
             labels=["station"],
         )
         picks = CounterMetricFamily("xiaod_station_picks", "Picks made", labels=["station"])
-        for entry in self._board:
+        for entry in self._station_table:
             label = [entry.instrument.text]
             if entry.latency_s is not None and entry.newest_ns is not None:
                 latency.add_metric(label, entry.latency_s)

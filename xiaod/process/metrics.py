@@ -1,7 +1,7 @@
 """Every Prometheus metric of the program, in one list.
 
 Names follow Prometheus' conventions: base units, ``_total`` for counters. Labels are few: ``source``, ``sink``, ``phase``,
-``station`` (an instrument, ``NET.STA.LOC.BI``). What belongs to a station is collected from the station board when it is read,
+``station`` (an instrument, ``NET.STA.LOC.BI``). What belongs to a station is collected from the station station_table when it is read,
 so the series of a station that is no longer there disappear. Those of sources, sinks and phases are there from the start, with 0, so that
 an alert sees the first failure, and a source that has never sent anything.
 

@@ -7,11 +7,11 @@ the picks that are missing.
 >>> from tempfile import TemporaryDirectory
 >>> from pathlib import Path
 >>> with TemporaryDirectory() as folder:
-...     ledger = Ledger(PickStore(Path(folder) / "picks.sqlite"), resumed=True, settled_s=45)
+...     progress = PickingProgress(PickStore(Path(folder) / "picks.sqlite"), resumed=True, settled_s=45)
 ...     instrument = Instrument("XX", "A", "", "HH")
-...     ledger.advance(instrument, 100 * NS_PER_S)
-...     ledger.flush({})
-...     ledger.resume_at(), ledger.known_since(instrument, 20 * NS_PER_S)
+...     progress.advance(instrument, 100 * NS_PER_S)
+...     progress.flush({})
+...     progress.resume_at(), progress.known_since(instrument, 20 * NS_PER_S)
 ({('XX', 'A'): 55000000000}, [])
 """
 
@@ -30,7 +30,7 @@ ABANDONED_S = 600
 """An instrument that is so far behind the newest of its station holds nobody back."""
 
 
-class Ledger:
+class PickingProgress:
     """The store as the pick stage sees it.
 
     What reads or writes the store may wait for the disk: whoever has an event loop to turn calls :meth:`begin`, :meth:`known_since`,

@@ -19,7 +19,7 @@ changed in the stores of others.
 ...     inherit(base, Shard(1, 2), ["jsonl"])
 ...     mine.positions("demo")
 ...     mine.close()
-Inheritance(stations=1, undelivered=0, unreadable=())
+ShardHandover(stations=1, undelivered=0, unreadable=())
 {('BW', 'WETR'): (7, 100)}
 """
 
@@ -35,7 +35,7 @@ from xiaod.domain.sharding import Shard
 from xiaod.domain.timegrid import EARLIEST_NS
 from xiaod.storage.folder_lock import PATIENCE_S, RETRY_S, Holder, holder
 from xiaod.storage.pick_store import BUSY_S, STORE
-from xiaod.storage.shard_rows import ADOPTED, Station, read_estate, station_of, write_estate
+from xiaod.storage.shard_rows import ADOPTED, Station, read_rows, station_of, write_rows
 
 Progress = tuple[int, int]
 """How far a station has come: newest time until which an instrument has been picked, newest position; ns."""
@@ -47,7 +47,7 @@ class OtherCountError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Inheritance:
+class ShardHandover:
     """What has been taken over."""
 
     stations: int
@@ -84,7 +84,7 @@ def _other_count(base: Path, shard: Shard) -> tuple[Path, Holder] | None:
     return None
 
 
-def inherit(base: Path, shard: Shard, sinks: Sequence[str]) -> Inheritance:
+def inherit(base: Path, shard: Shard, sinks: Sequence[str]) -> ShardHandover:
     """Take over what belongs to a shard into its store, which is there already; all of a store or nothing of it.
 
     Args:
@@ -100,7 +100,7 @@ def inherit(base: Path, shard: Shard, sinks: Sequence[str]) -> Inheritance:
         folder for folder in (base, *shard_folders(base)) if folder != own and (folder / STORE).is_file()
     ]
     if not others:
-        return Inheritance(0, 0, ())
+        return ShardHandover(0, 0, ())
     undelivered = stations = 0
     unreadable: list[str] = []
     with closing(_open(own / STORE, "rw")) as mine:
@@ -115,15 +115,15 @@ def inherit(base: Path, shard: Shard, sinks: Sequence[str]) -> Inheritance:
                 continue
             try:
                 with closing(_open(folder / STORE, "ro")) as store:
-                    estate = read_estate(store, taken, shard, sinks if orphaned else (), adopted.get(name, 0))
+                    rows = read_rows(store, taken, shard, sinks if orphaned else (), adopted.get(name, 0))
             except sqlite3.Error as error:
                 unreadable.append(f"{folder / STORE}: {error}")
                 continue
             with mine:
                 mine.execute("BEGIN IMMEDIATE")
-                undelivered += write_estate(mine, name, estate)
+                undelivered += write_rows(mine, name, rows)
             stations += len(taken)
-    return Inheritance(stations, undelivered, tuple(unreadable))
+    return ShardHandover(stations, undelivered, tuple(unreadable))
 
 
 def _furthest(

@@ -8,9 +8,9 @@
 ...     store = PickStore(Path(folder) / STORE)
 ...     store.save({}, {"demo": {("BW", "WETR"): (7, 100), ("BW", "RJOB"): (8, 200)}})
 ...     with closing(sqlite3.connect(Path(folder) / STORE)) as rows:
-...         estate = read_estate(rows, {("BW", "WETR")}, Shard(1, 2), sinks=(), adopted=0)
+...         rows = read_rows(rows, {("BW", "WETR")}, Shard(1, 2), sinks=(), adopted=0)
 ...     store.close()
->>> estate.positions, estate.known
+>>> rows.positions, rows.known
 ([('demo', 'BW', 'WETR', 7, 100)], [])
 """
 
@@ -34,7 +34,7 @@ Station = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Estate:
+class ShardRows:
     """Rows of a store, for another one."""
 
     positions: list[tuple[str, str, str, int, int]]
@@ -49,9 +49,9 @@ class Estate:
     """Place of the newest pick."""
 
 
-def read_estate(
+def read_rows(
     store: sqlite3.Connection, taken: Collection[Station], shard: Shard, sinks: Sequence[str], adopted: int
-) -> Estate:
+) -> ShardRows:
     """Read what is to be taken over.
 
     Args:
@@ -99,11 +99,11 @@ def read_estate(
         else []
     )
     [newest] = store.execute("SELECT coalesce(max(place), 0) FROM picks").fetchone()
-    return Estate(positions, list(frontiers.items()), known, waiting, waited, newest)
+    return ShardRows(positions, list(frontiers.items()), known, waiting, waited, newest)
 
 
-def write_estate(mine: sqlite3.Connection, name: str, estate: Estate) -> int:
-    """Take an estate over, within the transaction of the caller; gives the number of picks that wait to be delivered.
+def write_rows(mine: sqlite3.Connection, name: str, rows: ShardRows) -> int:
+    """Take rows over, within the transaction of the caller; gives the number of picks that wait to be delivered.
 
     Raises:
         sqlite3.Error: when it cannot be written.
@@ -111,29 +111,29 @@ def write_estate(mine: sqlite3.Connection, name: str, estate: Estate) -> int:
     mine.executemany(
         "INSERT INTO positions VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
         " sequence = excluded.sequence, time_ns = excluded.time_ns",
-        estate.positions,
+        rows.positions,
     )
     mine.executemany(
         "INSERT INTO frontiers VALUES (?, ?) ON CONFLICT (instrument) DO UPDATE SET time_ns = excluded.time_ns",
-        estate.frontiers,
+        rows.frontiers,
     )
     undelivered = 0
-    if estate.sinks:
+    if rows.sinks:
         # A sink that is new here begins before what is taken over.
         mine.executemany(
             "INSERT OR IGNORE INTO cursors SELECT ?, coalesce(max(place), 0) FROM picks",
-            [(sink,) for sink in estate.sinks],
+            [(sink,) for sink in rows.sinks],
         )
-        undelivered = mine.executemany(f"{INSERT} VALUES (?, ?, ?, ?, ?)", estate.waiting).rowcount
+        undelivered = mine.executemany(f"{INSERT} VALUES (?, ?, ?, ?, ?)", rows.waiting).rowcount
         mine.execute(
             "INSERT INTO adopted VALUES (?, ?) ON CONFLICT (store) DO UPDATE SET place = max(place, excluded.place)",
-            (name, estate.newest),
+            (name, rows.newest),
         )
     # What is only to be known lies before every place that a sink can wait for.
     [first] = mine.execute("SELECT min(0, coalesce(min(place), 0)) FROM picks").fetchone()
     mine.executemany(
         f"{INSERT.replace('(', '(place, ')} VALUES (?, ?, ?, ?, ?, ?)",
-        [(first - number, *row) for number, row in enumerate(estate.known, 1)],
+        [(first - number, *row) for number, row in enumerate(rows.known, 1)],
     )
     return max(0, undelivered)
 

@@ -8,7 +8,7 @@ network: what is not printable is shown as ``?``.
 ['http://[::1]:9808']
 >>> ask("http://127.0.0.1:1", timeout_s=5.0)
 Traceback (most recent call last):
-xiaod.tools.status_client.InquiryError: http://127.0.0.1:1: Connection refused; is the daemon running, and does it listen there? ...
+xiaod.tools.status_client.StatusError: http://127.0.0.1:1: Connection refused; is the daemon running, and does it listen there? ...
 """
 
 import json
@@ -34,7 +34,7 @@ TIME_LENGTH = len("2026-01-31T12:00:00")
 Answer = Mapping[str, Any]
 
 
-class InquiryError(Exception):
+class StatusError(Exception):
     """A daemon that could not be asked; the message names the address, what happened, and what helps."""
 
 
@@ -60,7 +60,7 @@ def ask(url: str, timeout_s: float) -> Answer:
 
     Raises:
         ValueError: when the address is none.
-        InquiryError: when it cannot be reached, or what answers is not a daemon that tells of its stations.
+        StatusError: when it cannot be reached, or what answers is not a daemon that tells of its stations.
     """
     if not _is_address(url):
         raise ValueError(f"--url: {url!r}: must be such as http://127.0.0.1:9808")
@@ -70,19 +70,19 @@ def ask(url: str, timeout_s: float) -> Answer:
         with opener.open(url.rstrip("/") + PATH, timeout=timeout_s) as answer:
             found = json.loads(answer.read(MAX_ANSWER_BYTES))
     except urllib.error.HTTPError as error:
-        raise InquiryError(f"{url}: {_refused(error)}") from error
+        raise StatusError(f"{url}: {_refused(error)}") from error
     except OSError as error:
         reason = getattr(error, "reason", error)
         said = getattr(reason, "strerror", None) or str(reason) or type(reason).__name__
-        raise InquiryError(
+        raise StatusError(
             f"{url}: {said}; is the daemon running, and does it listen there? --url names another address"
         ) from error
     except (ValueError, HTTPException) as error:
-        raise InquiryError(
+        raise StatusError(
             f"{url}: what listens there is not xiaod: {str(error).strip() or type(error).__name__}"
         ) from error
     if not isinstance(found, dict) or not isinstance(found.get("stations"), list):
-        raise InquiryError(f"{url}: what listens there is not xiaod: its answer has no stations")
+        raise StatusError(f"{url}: what listens there is not xiaod: its answer has no stations")
     return found
 
 

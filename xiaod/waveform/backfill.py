@@ -4,10 +4,10 @@ Both begin alike, and at first a clock is blamed. But a stream that then goes on
 right: from there on it takes :data:`REFILL_S` of the past without anything new to believe it once more, so that what is new is
 not given up again and again for what is late.
 
->>> refill = Refill()
->>> refill.set_back({"Z": 5000})
->>> refill.goes_on("Z", start=5001, edge=1200)
->>> refill.explains(late_s=30.0, edge=5400), refill.explains(late_s=700.0, edge=5800)
+>>> backfill = Backfill()
+>>> backfill.set_back({"Z": 5000})
+>>> backfill.goes_on("Z", start=5001, edge=1200)
+>>> backfill.explains(late_s=30.0, edge=5400), backfill.explains(late_s=700.0, edge=5800)
 (True, False)
 """
 
@@ -20,7 +20,7 @@ REFILL_S = 600.0
 JOINS = samples_from_s(1.0)
 
 
-class Refill:
+class Backfill:
     """What is known of the past of one instrument; times are grid indices."""
 
     def __init__(self) -> None:

@@ -35,7 +35,7 @@ from xiaod.domain.components import KNOWN_LETTERS, MISSING, ROWS, rows_of
 from xiaod.domain.timegrid import BEFORE_ALL, GRID_NS, GRID_RATE_HZ, NS_PER_S, grid_index, samples_from_s
 from xiaod.domain.timeliness import UNLIMITED, TimeLimits
 from xiaod.domain.types import Arrival, Instrument, Segment, Window
-from xiaod.waveform.backfill import Refill
+from xiaod.waveform.backfill import Backfill
 from xiaod.waveform.channel import Contradiction, Gap, Track, Verdict
 from xiaod.waveform.coverage import Supply
 from xiaod.waveform.resample import usable_rate
@@ -96,7 +96,7 @@ class InstrumentBuffer:
         self._lanes = (_Lane(), _Lane())
         self._incomplete: deque[tuple[int, frozenset[str]]] = deque()
         self._leads: deque[tuple[int, int]] = deque()
-        self._refill = Refill()
+        self._backfill = Backfill()
         self._host_ns: int | None = None
 
     def insert(self, segment: Segment, now_ns: int | None) -> Verdict:
@@ -113,12 +113,12 @@ class InstrumentBuffer:
         if track is None:
             track = self._tracks[letter] = self._track(letter)
             self._rows = self._rows_now()
-        self._refill.goes_on(letter, grid_index(segment.start_ns), track.edge)
+        self._backfill.goes_on(letter, grid_index(segment.start_ns), track.edge)
         verdict = track.insert(segment, now_ns or 0)
-        if verdict is Verdict.CLOCK_STEP and self._refill.explains(track.late_ns / NS_PER_S, self.edge):
+        if verdict is Verdict.CLOCK_STEP and self._backfill.explains(track.late_ns / NS_PER_S, self.edge):
             verdict = Verdict.LATE
         if verdict is Verdict.CLOCK_STEP:
-            self._refill.set_back({one: other.edge for one, other in self._tracks.items()})
+            self._backfill.set_back({one: other.edge for one, other in self._tracks.items()})
             self._start_anew()
             track = self._tracks[letter]
             track.insert(segment, now_ns or 0)

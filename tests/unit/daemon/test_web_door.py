@@ -13,7 +13,7 @@ from xiaod.daemon.web.api import Identity, StatusApi
 from xiaod.domain.timegrid import NS_PER_S
 from xiaod.pipeline.assemble import Assembler
 from xiaod.pipeline.inspect import Monitor
-from xiaod.pipeline.station_status import Board
+from xiaod.pipeline.station_status import StationTable
 from xiaod.process.metrics import Metrics
 from xiaod.waveform.buffer import BufferSettings
 
@@ -90,8 +90,10 @@ class SlowApi(StatusApi):
     """The API with a disk that gives no picks until it is told to."""
 
     def __init__(self) -> None:
-        metrics, board = Metrics(), Board(60 * NS_PER_S)
-        monitor = Monitor(board, Assembler(BufferSettings(), metrics, board, lambda: 0), lambda _: None, 0)
+        metrics, station_table = Metrics(), StationTable(60 * NS_PER_S)
+        monitor = Monitor(
+            station_table, Assembler(BufferSettings(), metrics, station_table, lambda: 0), lambda _: None, 0
+        )
         identity = Identity("0", "micro", 0)
         super().__init__(HttpConfig(), monitor, AgencyConfig, metrics, identity, dict, None)
         self.asked = 0

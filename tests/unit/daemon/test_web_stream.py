@@ -19,7 +19,7 @@ from xiaod.daemon.web.stream import WAITING_BYTES, Listener
 from xiaod.domain.types import Channel, Instrument, Pick, Window
 from xiaod.pipeline.assemble import Assembler
 from xiaod.pipeline.inspect import RECENT_PICKS, Monitor
-from xiaod.pipeline.station_status import Board
+from xiaod.pipeline.station_status import StationTable
 from xiaod.process.metrics import Metrics
 from xiaod.waveform.buffer import BufferSettings
 
@@ -34,11 +34,11 @@ class Served:
 
     def __init__(self, **config: Any) -> None:
         self.metrics = Metrics()
-        self.board = Board(60 * 10**9)
-        assembler = Assembler(BufferSettings(), self.metrics, self.board, lambda: 0)
+        self.station_table = StationTable(60 * 10**9)
+        assembler = Assembler(BufferSettings(), self.metrics, self.station_table, lambda: 0)
         settings = HttpConfig(port=0, **config)
-        self.monitor = Monitor(self.board, assembler, lambda _: None, settings.traces)
-        self.board.expect("source", [RJOB, HOSTILE], 0)
+        self.monitor = Monitor(self.station_table, assembler, lambda _: None, settings.traces)
+        self.station_table.expect("source", [RJOB, HOSTILE], 0)
         identity = Identity("0", "micro", 0)
         self.api = StatusApi(
             settings, self.monitor, AgencyConfig, self.metrics, identity, lambda: {"source": "streaming"}, None
@@ -91,7 +91,7 @@ async def next_of(stream: AsyncIterator[tuple[str, Any]], wanted: str) -> Any:
 
 def window(index: int) -> Window:
     samples = np.tile(np.arange(index, index + 2000, dtype=np.float32), (3, 1))
-    return Window(RJOB.instrument, index, 0, samples, "ZNE", fresh=index == 0)
+    return Window(RJOB.instrument, index, 0, samples, "ZNE", discontinuous=index == 0)
 
 
 def test_nobody_listens_who_asks_for_the_head_alone() -> None:
@@ -124,12 +124,12 @@ def test_a_listener_hears_of_stations_picks_and_its_trace() -> None:
                 assert more["s"][-1] == 0.25
                 served.monitor.picked(PICK)
                 assert (await next_of(stream, "pick"))["id"] == PICK.id
-                served.board.picked(PICK)
+                served.station_table.picked(PICK)
                 changed = await next_of(stream, "stations")
                 assert not changed["complete"]
                 [station] = [one for one in changed["stations"] if one["id"] == "BW.RJOB..EH"]
                 assert station["last_pick"]["id"] == PICK.id
-                served.board.forget("source")
+                served.station_table.forget("source")
                 assert set((await next_of(stream, "stations"))["gone"]) == {
                     "BW.RJOB..EH",
                     HOSTILE.instrument.text,
@@ -204,7 +204,7 @@ def test_traces_are_kept_for_so_many_and_for_those_that_are_watched() -> None:
                 assert len((await next_of(stream, "trace"))["low"][0]) == 2048 // 4 - 13
                 assert served.monitor.trace_count == 2
             await until(lambda: served.monitor.trace_count == 1)
-            # An instrument that is not on the board does not keep its place.
+            # An instrument that is not in the station table does not keep its place.
             served.monitor.tidy()
             assert served.monitor.trace_count == 0
 

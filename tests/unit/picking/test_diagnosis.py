@@ -42,7 +42,7 @@ def look(picker: InstrumentPicker, *onsets: tuple[float, float], stop: int = 140
     made = 0
     for index in range(0, stop - 1000 + 1, 50):
         samples = np.tile(np.arange(index, index + 1000, dtype=np.float32), (3, 1))
-        window = Window(A, index, 0, samples, "ZNE", fresh=index == 0)
+        window = Window(A, index, 0, samples, "ZNE", discontinuous=index == 0)
         for candidate in picker.look(Probabilities(window, annotate(samples[None])[0])):
             made += picker.decide(candidate, annotate) is not None
     return made
@@ -77,7 +77,7 @@ def test_the_reason_never_contradicts_the_highest_probability(
     picker = InstrumentPicker(settings(threshold), before if known else [])
     for index in range(0, 12_000, 50):
         samples = np.tile(np.arange(index, index + 1000, dtype=np.float32), (3, 1))
-        window = Window(A, index, 0, samples, "ZNE", fresh=index == 0)
+        window = Window(A, index, 0, samples, "ZNE", discontinuous=index == 0)
         for candidate in picker.look(Probabilities(window, curves(samples[None], again=False)[0])):
             picker.decide(candidate, lambda windows: curves(windows, again=True))
         view = picker.views[0]
@@ -137,7 +137,7 @@ def test_a_picker_remembers_what_it_decided(
 def test_a_picker_of_streams_remembers_too() -> None:
     places = np.arange(1000, dtype=np.float64)
     picker = StreamPicker(settings())
-    window = Window(A, 0, 0, np.ones((3, 1000), np.float32), "ZNE", fresh=True)
+    window = Window(A, 0, 0, np.ones((3, 1000), np.float32), "ZNE", discontinuous=True)
     values = bumps(places, (600, 0.9), (660, 0.8))
     assert len(picker.pick(Probabilities(window, values, valid=(0, 900)))) == 1
     decision = picker.views[0].decision
@@ -152,9 +152,9 @@ def test_nothing_is_settled_where_a_stream_begins(before: bool) -> None:
     picker = StreamPicker(settings())
     places, samples = np.arange(1000, dtype=np.float64), np.ones((3, 1000), np.float32)
     if before:
-        quiet = Window(A, 0, 0, samples, "ZNE", fresh=True)
+        quiet = Window(A, 0, 0, samples, "ZNE", discontinuous=True)
         assert picker.pick(Probabilities(quiet, np.zeros((2, 1000), np.float32), valid=(0, 900))) == []
-    window = Window(A, 4800, 0, samples, "ZNE", fresh=True)
+    window = Window(A, 4800, 0, samples, "ZNE", discontinuous=True)
     values = bumps(places, (30, 0.9), (600, 0.9))
     picks = picker.pick(Probabilities(window, values, valid=(0, 900)))
     assert [round(pick.time_ns / 1e7) for pick in picks] == [5400]

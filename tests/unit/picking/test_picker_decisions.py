@@ -33,7 +33,7 @@ def curve_of(place: NDArray[np.float32], peaks: Sequence[int]) -> Curve:
 def seen_and_decided(seen: Sequence[int], decided: Sequence[int]) -> tuple[list[Pick], InstrumentPicker]:
     """Picks of a fresh window in which onsets are seen in one place, and in another when they are looked at again."""
     samples = np.tile(np.arange(LENGTH, dtype=np.float32), (3, 1))
-    window = Window(Instrument("XX", "A", "", "HH"), 0, 0, samples, "ZNE", fresh=True)
+    window = Window(Instrument("XX", "A", "", "HH"), 0, 0, samples, "ZNE", discontinuous=True)
     picker = InstrumentPicker(SETTINGS)
 
     def annotate(windows: NDArray[np.float32]) -> Curve:
@@ -62,7 +62,7 @@ def test_windows_are_placed_anew_by_an_onset_that_has_moved(moved: int, lasts: l
     """The last of the windows that decide ends whole hops and what is looked ahead after the onset, wherever that is found to be."""
     held = np.tile(np.arange(-500, LENGTH, dtype=np.float32), (3, 1))
     window = Window(
-        Instrument("XX", "A", "", "HH"), 0, 0, held[:, 500:], "ZNE", fresh=True, history=held[:, :500]
+        Instrument("XX", "A", "", "HH"), 0, 0, held[:, 500:], "ZNE", discontinuous=True, history=held[:, :500]
     )
     ends: list[int] = []
 
@@ -87,7 +87,7 @@ def test_an_onset_that_turns_out_to_lie_where_data_still_settle_is_none(place: i
 def of_a_stream(peaks: Sequence[int]) -> list[int]:
     """Samples of the picks that a stream with such peaks gives from its beginning."""
     samples = np.tile(np.arange(LENGTH, dtype=np.float32), (3, 1))
-    window = Window(Instrument("XX", "A", "", "HH"), 0, 0, samples, "ZNE", fresh=True)
+    window = Window(Instrument("XX", "A", "", "HH"), 0, 0, samples, "ZNE", discontinuous=True)
     picks = StreamPicker(SETTINGS).pick(Probabilities(window, curve_of(samples[0], peaks)))
     return [round(pick.time_ns / 1e7) for pick in picks]
 

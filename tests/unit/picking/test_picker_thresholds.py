@@ -20,7 +20,7 @@ def annotate(windows: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def probabilities_of(components: str) -> Probabilities:
     samples = np.tile(np.arange(1000, dtype=np.float32), (3, 1))
-    window = Window(Instrument("XX", "A", "", "HH"), 0, 0, samples, components, fresh=True)
+    window = Window(Instrument("XX", "A", "", "HH"), 0, 0, samples, components, discontinuous=True)
     return Probabilities(window, annotate(samples[None])[0])
 
 

@@ -19,7 +19,7 @@ from xiaod.inference.onnx import OnnxEngine
 from xiaod.pipeline.pipeline import Pipeline
 from xiaod.process.metrics import Metrics
 from xiaod.storage.pick_store import PickStore
-from xiaod.storage.progress import Ledger
+from xiaod.storage.progress import PickingProgress
 
 QUIET = 2000
 """Samples before the event: the clock is taken for set back after some of them, and a window has to fill."""
@@ -62,7 +62,7 @@ def picked(folder: Path, source: Repeating) -> list[tuple[str, int]]:
         config = Config.model_validate({"sources": [{"server": "localhost"}]})
         engine = OnnxEngine(weights_path("micro"))
         pipeline = Pipeline(
-            config, engine, [source], [], metrics, time.time_ns, store, Ledger(store, False, 55.0)
+            config, engine, [source], [], metrics, time.time_ns, store, PickingProgress(store, False, 55.0)
         )
         async with asyncio.timeout(60), asyncio.TaskGroup() as group:
             await pipeline.start(group)

@@ -9,7 +9,7 @@ import pytest
 from xiaod.domain.timegrid import NS_PER_S
 from xiaod.domain.types import BadRecord, Channel, Departed, Segment
 from xiaod.pipeline.assemble import STATION_LINES, Assembler
-from xiaod.pipeline.station_status import Board
+from xiaod.pipeline.station_status import StationTable
 from xiaod.process.logs import configure_logs
 from xiaod.process.metrics import Metrics
 from xiaod.waveform.buffer import BufferSettings
@@ -26,14 +26,14 @@ def segment(code: str, number: int, station: str = "RJOB") -> Segment:
 
 def test_a_station_that_falters_does_not_fill_the_log(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logs("info", "json")
-    board, metrics, now_ns = Board(60 * NS_PER_S), Metrics(), NS_PER_S
-    assembler = Assembler(BufferSettings(), metrics, board, lambda: now_ns)
+    station_table, metrics, now_ns = StationTable(60 * NS_PER_S), Metrics(), NS_PER_S
+    assembler = Assembler(BufferSettings(), metrics, station_table, lambda: now_ns)
     for number in range(RECORDS):
         now_ns += LENGTH_NS
         # Every other record is lost, and what comes between is from a component that has no row.
         assembler.take(segment("EHU" if number % 2 else "EHZ", number), now_ns)
         assert not any(assembler.expire())
-    [entry] = board
+    [entry] = station_table
     assert entry.gaps > 2 * STATION_LINES
     assembler.flush_log(everything=True)
     said = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
@@ -45,8 +45,8 @@ def test_a_station_that_falters_does_not_fill_the_log(capsys: pytest.CaptureFixt
 
 def test_a_gap_of_hundreds_of_stations_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logs("info", "json")
-    board, now_ns = Board(60 * NS_PER_S), NS_PER_S
-    assembler = Assembler(BufferSettings(), Metrics(), board, lambda: now_ns)
+    station_table, now_ns = StationTable(60 * NS_PER_S), NS_PER_S
+    assembler = Assembler(BufferSettings(), Metrics(), station_table, lambda: now_ns)
     stations = [f"S{number:03}" for number in range(300)]
     for number in (0, 3, 4, 5):
         for station in stations:
@@ -54,7 +54,7 @@ def test_a_gap_of_hundreds_of_stations_is_one_line(capsys: pytest.CaptureFixture
                 assembler.take(segment(code, number, station), now_ns)
         now_ns += LENGTH_NS
         assert not any(assembler.expire())
-    assert sum(entry.gaps for entry in board) == 900
+    assert sum(entry.gaps for entry in station_table) == 900
     assembler.flush_log(everything=True)
     [line] = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
     assert (line["event"], line["gap_s"]) == ("station.gap", 8.0)
@@ -66,7 +66,7 @@ def test_a_record_that_cannot_be_used_is_named_however_many_kinds_there_were(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     configure_logs("info", "json")
-    assembler = Assembler(BufferSettings(), Metrics(), Board(60 * NS_PER_S), lambda: 0)
+    assembler = Assembler(BufferSettings(), Metrics(), StationTable(60 * NS_PER_S), lambda: 0)
     for number in range(2000):
         assembler.take(BadRecord("here", "decode", "damaged", f"XX.S{number:04}..HHZ"), 0)
     assembler.flush_log(everything=True)
@@ -80,9 +80,9 @@ def test_a_record_that_cannot_be_used_is_named_however_many_kinds_there_were(
 
 def test_a_header_with_a_wrong_time_is_said_and_counted(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logs("info", "json")
-    board, now_ns = Board(60 * NS_PER_S), NS_PER_S
+    station_table, now_ns = StationTable(60 * NS_PER_S), NS_PER_S
     account = DataAccount()
-    assembler = Assembler(BufferSettings(), Metrics(), board, lambda: now_ns, account=account)
+    assembler = Assembler(BufferSettings(), Metrics(), station_table, lambda: now_ns, account=account)
     for number in range(6):
         came = segment("EHZ", number)
         # One of them is dated a second early; all are held back until the stream has begun.
@@ -91,7 +91,7 @@ def test_a_header_with_a_wrong_time_is_said_and_counted(capsys: pytest.CaptureFi
     for number in (6, 7):
         now_ns += LENGTH_NS
         assembler.take(segment("EHZ", number), now_ns)
-    [entry] = board
+    [entry] = station_table
     assert entry.contradictions == 1
     assembler.flush_log(everything=True)
     said = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
@@ -104,7 +104,9 @@ def test_a_header_with_a_wrong_time_is_said_and_counted(capsys: pytest.CaptureFi
 
 def test_an_account_knows_what_was_refused_and_what_gave_no_window() -> None:
     account = DataAccount()
-    assembler = Assembler(BufferSettings(), Metrics(), Board(60 * NS_PER_S), lambda: None, account=account)
+    assembler = Assembler(
+        BufferSettings(), Metrics(), StationTable(60 * NS_PER_S), lambda: None, account=account
+    )
     for number in range(3):
         assembler.take(replace(segment("LHZ", number), sampling_rate_hz=1.0), None)
         assembler.take(segment("EHZ", number, "FULL"), None)
@@ -120,12 +122,12 @@ def test_an_account_knows_what_was_refused_and_what_gave_no_window() -> None:
 
 def test_a_source_brings_so_many_instruments_at_one_time(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logs("info", "json")
-    board, metrics, now_ns = Board(60 * NS_PER_S), Metrics(), NS_PER_S
-    assembler = Assembler(BufferSettings(), metrics, board, lambda: now_ns, most={"here": 10}.get)
+    station_table, metrics, now_ns = StationTable(60 * NS_PER_S), Metrics(), NS_PER_S
+    assembler = Assembler(BufferSettings(), metrics, station_table, lambda: now_ns, most={"here": 10}.get)
     for number in range(2):
         for station in range(50):
             assembler.take(segment("EHZ", number, f"S{station}"), now_ns)
-    assert [entry.instrument.station for entry in board] == [f"S{station}" for station in range(10)]
+    assert [entry.instrument.station for entry in station_table] == [f"S{station}" for station in range(10)]
     labels = {"source": "here", "reason": "over_limit"}
     assert metrics.registry.get_sample_value("xiaod_bad_records_total", labels) == 80
     assembler.flush_log(everything=True)
@@ -136,27 +138,27 @@ def test_a_source_brings_so_many_instruments_at_one_time(capsys: pytest.CaptureF
     [*_, [departed]] = assembler.depart(now_ns)
     assert isinstance(departed, Departed)
     assert len(departed.instruments) == 10
-    assert (len(board), assembler.held_bytes) == (0, 0)
+    assert (len(station_table), assembler.held_bytes) == (0, 0)
     assembler.take(segment("EHZ", 3, "S49"), now_ns)
-    assert [entry.instrument.station for entry in board] == ["S49"]
+    assert [entry.instrument.station for entry in station_table] == ["S49"]
 
 
 def test_a_station_that_was_silent_until_it_was_forgotten_comes_back_with_its_gap() -> None:
-    board, now_ns = Board(60 * NS_PER_S), NS_PER_S
-    assembler = Assembler(BufferSettings(), Metrics(), board, lambda: now_ns)
-    board.expect("here", [Channel("BW", "RJOB", "", "EHZ")], now_ns)
+    station_table, now_ns = StationTable(60 * NS_PER_S), NS_PER_S
+    assembler = Assembler(BufferSettings(), Metrics(), station_table, lambda: now_ns)
+    station_table.expect("here", [Channel("BW", "RJOB", "", "EHZ")], now_ns)
     for number in (0, 1, 2, 50):
         assembler.take(segment("EHZ", number), now_ns)
         assembler.forget_silent(now_ns + NS_PER_S, 0 if number == 2 else NS_PER_S)
         list(assembler.depart(now_ns))
-    [entry] = board
+    [entry] = station_table
     assert (entry.gaps, round(entry.gap_s)) == (1, 47 * 4)
 
 
 @pytest.mark.parametrize("other", [False, True])
 def test_a_station_stays_while_another_source_brings_it(other: bool) -> None:
     now_ns = NS_PER_S
-    assembler = Assembler(BufferSettings(), Metrics(), Board(60 * NS_PER_S), lambda: now_ns)
+    assembler = Assembler(BufferSettings(), Metrics(), StationTable(60 * NS_PER_S), lambda: now_ns)
     assembler.take(segment("EHZ", 0), now_ns)
     if other:
         assembler.take(replace(segment("EHZ", 1), source="there"), now_ns)

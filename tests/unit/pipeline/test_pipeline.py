@@ -25,7 +25,7 @@ from xiaod.inference.stateful import StatefulEngine
 from xiaod.pipeline.pipeline import Pipeline
 from xiaod.process.metrics import Metrics
 from xiaod.storage.pick_store import PickStore
-from xiaod.storage.progress import Ledger
+from xiaod.storage.progress import PickingProgress
 
 RECORD_S, RECORDS = 10, 60
 """Enough for more windows than may wait for the engine."""
@@ -93,8 +93,8 @@ def test_stations_of_a_source_that_was_removed_do_not_come_back(
         return pipeline
 
     pipeline = asyncio.run(body())
-    assert [str(entry.instrument) for entry in pipeline.board] == expected
-    assert ("busy" in pipeline.board.links) == bool(expected)
+    assert [str(entry.instrument) for entry in pipeline.station_table] == expected
+    assert ("busy" in pipeline.station_table.links) == bool(expected)
     assert (b'xiaod_source_connected{source="busy"}' in pipeline.metrics.exposition()) == bool(expected)
 
 
@@ -104,10 +104,10 @@ class Held:
     def __init__(self, folder: Path, engine: Engine, **buffer: object) -> None:
         content = {"sources": [{"server": "localhost", "name": "busy"}], "buffer": buffer}
         self.source, self.store = Busy(), PickStore(folder / "picks.sqlite")
-        self.ledger = Ledger(self.store, resumed=True, settled_s=45.0)
+        self.progress = PickingProgress(self.store, resumed=True, settled_s=45.0)
         self.pipeline = Pipeline(
             Config.model_validate(content), engine, [self.source], [], Metrics(), time.time_ns,
-            self.store, self.ledger, shown=True,
+            self.store, self.progress, shown=True,
         )  # fmt: skip
 
     async def until(self, condition: Callable[[], bool]) -> None:
@@ -127,7 +127,7 @@ class Held:
     def gone(self, station: str) -> bool:
         """Whether all is, once it is written down where the station stands."""
         self.pipeline.tidy()
-        self.ledger.flush({})
+        self.progress.flush({})
         return not self.alive(station)
 
     async def picked(self) -> None:
@@ -182,7 +182,9 @@ def test_nothing_is_held_of_a_station_that_has_long_been_silent(
     async def body() -> None:
         async with held(tmp_path, engine(), forget_after_s=1.0) as found:
             # One that is subscribed is still shown as silent, but holds no samples.
-            found.pipeline.board.expect("busy", [Channel("XX", "STAYS", "", "HHZ")], time.monotonic_ns())
+            found.pipeline.station_table.expect(
+                "busy", [Channel("XX", "STAYS", "", "HHZ")], time.monotonic_ns()
+            )
             await found.picked()
             await found.until(lambda: found.gone("GOES"))
             assert found.shown() == {"STAYS"}

@@ -13,8 +13,10 @@ A = Instrument("XX", "A", "", "HH")
 NOTHING = np.zeros((2, 400), np.float32)
 
 
-def window(index: int, samples: NDArray[np.float32], fresh: bool = False, components: str = "ZNE") -> Window:
-    return Window(A, index, 0, samples, components, fresh=fresh)
+def window(
+    index: int, samples: NDArray[np.float32], discontinuous: bool = False, components: str = "ZNE"
+) -> Window:
+    return Window(A, index, 0, samples, components, discontinuous=discontinuous)
 
 
 def ramp(index: int, length: int = 1000) -> NDArray[np.float32]:
@@ -30,7 +32,7 @@ def test_bins_hold_the_lowest_and_highest_sample(rjob: Recording, at_once: bool)
     windows = list(buffer.finish(None))
     trace = Trace()
     for one in windows:
-        trace.fold(one, np.zeros((2, 1000 if one.fresh else 400), np.float32), at_once)
+        trace.fold(one, np.zeros((2, 1000 if one.discontinuous else 400), np.float32), at_once)
     part = trace.part()
     if at_once:
         assert trace.stop == windows[-1].stop // BIN
@@ -47,7 +49,7 @@ def test_bins_hold_the_lowest_and_highest_sample(rjob: Recording, at_once: bool)
 
 def test_probabilities_of_the_last_seconds_are_written_again() -> None:
     trace = Trace()
-    trace.fold(window(0, ramp(0), fresh=True), np.zeros((2, 1000), np.float32), at_once=True)
+    trace.fold(window(0, ramp(0), discontinuous=True), np.zeros((2, 1000), np.float32), at_once=True)
     curve = np.full((2, 400), 0.5, np.float32)
     first = trace.fold(window(50, ramp(50)), curve, at_once=True)
     assert first == 1000 // BIN - 37
@@ -58,16 +60,16 @@ def test_probabilities_of_the_last_seconds_are_written_again() -> None:
 
 def test_a_gap_is_empty_and_what_is_older_than_a_minute_goes() -> None:
     trace = Trace()
-    trace.fold(window(0, ramp(0), fresh=True), np.zeros((2, 1000), np.float32), at_once=True)
-    trace.fold(window(1400, ramp(1400), fresh=True), np.zeros((2, 1000), np.float32), at_once=True)
+    trace.fold(window(0, ramp(0), discontinuous=True), np.zeros((2, 1000), np.float32), at_once=True)
+    trace.fold(window(1400, ramp(1400), discontinuous=True), np.zeros((2, 1000), np.float32), at_once=True)
     part = trace.part()
     assert part.first == 0
     empty = np.isnan(part.low).all(axis=0)
     assert np.flatnonzero(empty).tolist() == list(range(250, 350))
     assert np.isnan(part.curves[:, 250:350]).all()
-    trace.fold(window(5000, ramp(5000), fresh=True), np.zeros((2, 1000), np.float32), at_once=True)
+    trace.fold(window(5000, ramp(5000), discontinuous=True), np.zeros((2, 1000), np.float32), at_once=True)
     assert trace.part().first == 0
-    trace.fold(window(5200, ramp(5200), fresh=True), np.zeros((2, 1000), np.float32), at_once=True)
+    trace.fold(window(5200, ramp(5200), discontinuous=True), np.zeros((2, 1000), np.float32), at_once=True)
     assert trace.part().first == 50
     assert trace.part().low.shape == (3, BINS)
 
@@ -75,8 +77,12 @@ def test_a_gap_is_empty_and_what_is_older_than_a_minute_goes() -> None:
 def test_a_clock_that_is_set_back_or_far_ahead_begins_anew() -> None:
     for index in (100_000_000, 1000):
         trace = Trace()
-        trace.fold(window(1_000_000, ramp(0), fresh=True), np.zeros((2, 1000), np.float32), at_once=True)
-        trace.fold(window(index, ramp(index), fresh=True), np.zeros((2, 1000), np.float32), at_once=True)
+        trace.fold(
+            window(1_000_000, ramp(0), discontinuous=True), np.zeros((2, 1000), np.float32), at_once=True
+        )
+        trace.fold(
+            window(index, ramp(index), discontinuous=True), np.zeros((2, 1000), np.float32), at_once=True
+        )
         part = trace.part()
         assert (part.first, part.low.shape[1]) == (index // BIN, 250)
         assert part.low[0, 0] == index
@@ -86,16 +92,20 @@ def test_a_late_component_is_filled_in() -> None:
     trace = Trace()
     blank = ramp(0)
     blank[2] = 0
-    trace.fold(window(0, blank, fresh=True, components="ZN-"), np.zeros((2, 1000), np.float32), at_once=True)
+    trace.fold(
+        window(0, blank, discontinuous=True, components="ZN-"), np.zeros((2, 1000), np.float32), at_once=True
+    )
     assert np.isnan(trace.part().low[2]).all()
-    late = Window(A, 0, 0, ramp(0), "ZNE", lane=1, fresh=True)
+    late = Window(A, 0, 0, ramp(0), "ZNE", revision=1, discontinuous=True)
     assert trace.fold(late, np.zeros((2, 1000), np.float32), at_once=True) == 0
     np.testing.assert_array_equal(trace.part().low[2], trace.part().low[0])
 
 
 def test_windows_longer_than_a_minute_fit() -> None:
     trace = Trace()
-    trace.fold(window(0, ramp(0, 12_000), fresh=True), np.zeros((2, 12_000), np.float32), at_once=True)
+    trace.fold(
+        window(0, ramp(0, 12_000), discontinuous=True), np.zeros((2, 12_000), np.float32), at_once=True
+    )
     assert trace.part().first == 12_000 // BIN - BINS
     assert trace.part().low[0, 0] == 6000
     assert trace.part().low.nbytes + trace.part().high.nbytes + trace.part().curves.nbytes == TRACE_BYTES

@@ -1,4 +1,4 @@
-"""What an outlet does with a sink that refuses, asks for time, is down at the end, or hangs."""
+"""What a sink_runner does with a sink that refuses, asks for time, is down at the end, or hangs."""
 
 import asyncio
 import json
@@ -11,7 +11,7 @@ import pytest
 
 from xiaod.acquisition.record_queue import End
 from xiaod.domain.types import Channel, Pick
-from xiaod.pipeline.sink_runner import Outlet
+from xiaod.pipeline.sink_runner import SinkRunner
 from xiaod.process.logs import configure_logs
 from xiaod.process.metrics import Metrics
 from xiaod.sinks import Refused, RetryLater, Sink
@@ -77,14 +77,14 @@ def stored(store: PickStore, count: int) -> None:
 
 async def delivered(
     sink: Sink, metrics: Metrics, backlog: Backlog | None, *, count: int = 0, clock: int | None = NOW_NS
-) -> Outlet:
-    outlet = Outlet(sink, metrics, lambda: clock, backlog)
-    outlet.finish_within(0.5)
+) -> SinkRunner:
+    sink_runner = SinkRunner(sink, metrics, lambda: clock, backlog)
+    sink_runner.finish_within(0.5)
     for number in range(count):
-        await outlet.put(pick(number))
-    await outlet.put(End())
-    await outlet.deliver()
-    return outlet
+        await sink_runner.put(pick(number))
+    await sink_runner.put(End())
+    await sink_runner.deliver()
+    return sink_runner
 
 
 def refusals(metrics: Metrics) -> float | None:
@@ -102,11 +102,11 @@ def test_picks_that_are_refused_are_passed_over_and_no_others(
     sink, metrics = Taker(refused, named=named), Metrics()
     for number in range(COUNT):
         backlog.append(pick(number))
-    outlet = asyncio.run(delivered(sink, metrics, backlog))
+    sink_runner = asyncio.run(delivered(sink, metrics, backlog))
     assert sink.taken == [pick(number).id for number in range(COUNT) if number not in refused]
     assert refusals(metrics) == len(refused)
     assert sink.calls < 30 * len(refused)
-    assert len(outlet) == store.backlog("taker") == 0
+    assert len(sink_runner) == store.backlog("taker") == 0
     said = capsys.readouterr()
     for number in refused:
         assert f"pick={pick(number).id}" in said.out + said.err
@@ -188,13 +188,13 @@ def test_what_gathers_behind_a_pick_that_failed_is_delivered_together() -> None:
     sink = Down(once)
 
     async def body() -> None:
-        outlet = Outlet(sink, Metrics(), lambda: NOW_NS)
-        await outlet.put(pick(0))
-        delivery = asyncio.create_task(outlet.deliver())
+        sink_runner = SinkRunner(sink, Metrics(), lambda: NOW_NS)
+        await sink_runner.put(pick(0))
+        delivery = asyncio.create_task(sink_runner.deliver())
         await asyncio.to_thread(failed.wait)
         for number in range(1, COUNT):
-            await outlet.put(pick(number))
-        await outlet.put(End())
+            await sink_runner.put(pick(number))
+        await sink_runner.put(End())
         await delivery
 
     asyncio.run(body())
@@ -213,8 +213,8 @@ def test_the_end_does_not_wait_for_a_sink_that_is_down_and_the_next_run_goes_on(
     for number in range(5):
         backlog.append(pick(number))
     sink = Down(down)
-    outlet = asyncio.run(delivered(sink, Metrics(), backlog))
-    assert (len(outlet), sink.calls) == (5, 1)
+    sink_runner = asyncio.run(delivered(sink, Metrics(), backlog))
+    assert (len(sink_runner), sink.calls) == (5, 1)
     good = Taker()
     asyncio.run(delivered(good, Metrics(), StoredBacklog(store, "taker")))
     assert good.taken == [pick(number).id for number in range(5)]
@@ -233,10 +233,10 @@ def test_the_end_does_not_wait_for_a_sink_that_hangs(tmp_path: Path) -> None:
         released.wait()
 
     try:
-        outlet = asyncio.run(delivered(Down(hang), Metrics(), backlog))
+        sink_runner = asyncio.run(delivered(Down(hang), Metrics(), backlog))
     finally:
         released.set()
-    assert len(outlet) == 5
+    assert len(sink_runner) == 5
     store.close()
 
 

@@ -12,7 +12,7 @@ from xiaod.domain.timegrid import NS_PER_S
 from xiaod.domain.types import Channel, Departed, Segment, Window
 from xiaod.pipeline.assemble import Assembler
 from xiaod.pipeline.stages import assemble
-from xiaod.pipeline.station_status import Board
+from xiaod.pipeline.station_status import StationTable
 from xiaod.process import loop_turns
 from xiaod.process.loop_turns import TurnMeter, new_loop
 from xiaod.process.metrics import Metrics
@@ -58,7 +58,7 @@ def test_a_stage_whose_input_is_always_ready_gives_way(
 
     async def body() -> None:
         inbox, windows = Inbox(bound=RECORDS + 1), asyncio.Queue[Window | Departed | End](10_000)
-        assembler = Assembler(BufferSettings(), Metrics(), Board(60 * NS_PER_S), lambda: None)
+        assembler = Assembler(BufferSettings(), Metrics(), StationTable(60 * NS_PER_S), lambda: None)
         inbox.attach()
         for record in records():
             inbox.put(record)

@@ -36,7 +36,7 @@ def made(server: str, **keys: object) -> MqttSink:
 
 
 def delivers(sink: MqttSink, picks: list[Pick]) -> bool:
-    """A delivery, as an outlet gives it; whether it went well."""
+    """A delivery, as a sink_runner gives it; whether it went well."""
     try:
         sink.deliver(picks, NOW_NS)
     except OSError:

@@ -123,7 +123,7 @@ def test_what_was_acknowledged_is_not_sent_again_however_late(server: NatsServer
         sink.deliver([pick(1), large, pick(3)], NOW_NS)
     assert told.value.picks == {large.id}
     time.sleep(0.5)
-    # As the outlet does it: those before, then those behind.
+    # As the sink_runner does it: those before, then those behind.
     sink.deliver([pick(1)], NOW_NS)
     sink.deliver([pick(3)], NOW_NS)
     with pytest.raises(Refused, match="larger than the server takes"):

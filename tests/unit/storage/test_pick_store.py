@@ -21,7 +21,7 @@ from xiaod.domain.types import Channel, Instrument, Pick
 from xiaod.storage.backlog import StoredBacklog
 from xiaod.storage.pick_query import stored_picks
 from xiaod.storage.pick_store import AGE_STEP_S, NewerStoreError, PickStore, StoreDamagedError, StoreError
-from xiaod.storage.progress import Ledger
+from xiaod.storage.progress import PickingProgress
 
 DAY_S = 86_400.0
 INSTRUMENT = Instrument("BW", "RJOB", "", "EH")
@@ -282,10 +282,10 @@ def test_damage_while_it_is_used_is_not_waited_out(path: Path) -> None:
         file.write(os.urandom(path.stat().st_size - 8192))
     # What is remembered of the file would hide it.
     store._connection.execute("PRAGMA shrink_memory")
-    ledger = Ledger(store, resumed=True, settled_s=10)
+    progress = PickingProgress(store, resumed=True, settled_s=10)
     for use in (
-        lambda: ledger.store([pick_of(400)], SEPARATION),
-        lambda: ledger.flush({"source": {("BW", "RJOB"): (1, 2)}}),
+        lambda: progress.store([pick_of(400)], SEPARATION),
+        lambda: progress.flush({"source": {("BW", "RJOB"): (1, 2)}}),
         lambda: backlog.waiting(5),
     ):
         # No OSError: those are tried again.
@@ -402,15 +402,17 @@ def test_a_store_is_opened_on_a_full_disk(path: Path, tmp_path: Path) -> None:
 
 def test_after_a_resumption_nothing_is_picked_that_was_picked_before(path: Path) -> None:
     store = PickStore(path)
-    ledger = Ledger(store, resumed=True, settled_s=10)
-    ledger.store([pick_of(80), pick_of(95)], SEPARATION)
-    ledger.advance(INSTRUMENT, 100 * NS_PER_S)
-    ledger.flush({})
-    later = Ledger(store, resumed=True, settled_s=10)
+    progress = PickingProgress(store, resumed=True, settled_s=10)
+    progress.store([pick_of(80), pick_of(95)], SEPARATION)
+    progress.advance(INSTRUMENT, 100 * NS_PER_S)
+    progress.flush({})
+    later = PickingProgress(store, resumed=True, settled_s=10)
     assert later.known_since(INSTRUMENT, 20 * NS_PER_S) == [pick_of(80), pick_of(95)]
     # Before 90 s everything had been decided; after it what is there is known by its identifier.
     assert later.store([pick_of(85), pick_of(95), pick_of(96)], SEPARATION) == [pick_of(96)]
-    assert Ledger(store, resumed=False, settled_s=10).store([pick_of(85)], SEPARATION) == [pick_of(85)]
+    assert PickingProgress(store, resumed=False, settled_s=10).store([pick_of(85)], SEPARATION) == [
+        pick_of(85)
+    ]
 
 
 def test_an_onset_that_only_the_store_remembers_is_not_picked_again(path: Path) -> None:
@@ -425,12 +427,12 @@ def test_an_onset_that_only_the_store_remembers_is_not_picked_again(path: Path) 
         time_ns = sample * GRID_NS + 190_000_000
         return replace(EXAMPLE, id=name, channel=channel, phase=phase, time_ns=time_ns, model=model)
 
-    ledger = Ledger(PickStore(path), resumed=False, settled_s=10)
+    progress = PickingProgress(PickStore(path), resumed=False, settled_s=10)
     first = found_at(place)
-    assert ledger.store([first], SEPARATION) == [first]
+    assert progress.store([first], SEPARATION) == [first]
     for sample in (place, place + 1, place - 1, place + SEPARATION - 1, place - SEPARATION + 1):
         early = replace(found_at(sample), time_ns=sample * GRID_NS - 190_000_000)
-        assert ledger.store([found_at(sample), early], SEPARATION) == []
+        assert progress.store([found_at(sample), early], SEPARATION) == []
     others = [
         found_at(place + SEPARATION),
         found_at(place - SEPARATION),
@@ -438,20 +440,20 @@ def test_an_onset_that_only_the_store_remembers_is_not_picked_again(path: Path) 
         found_at(place + 1, model="m-2.0.0"),
         found_at(place + 1, instrument=replace(INSTRUMENT, station="OTHER")),
     ]
-    assert ledger.store(others, SEPARATION) == others
+    assert progress.store(others, SEPARATION) == others
 
 
 def test_a_run_that_ends_before_it_meets_the_last_one_does_not_forget_how_far_that_was(path: Path) -> None:
     store = PickStore(path)
-    first = Ledger(store, resumed=True, settled_s=10)
+    first = PickingProgress(store, resumed=True, settled_s=10)
     first.advance(INSTRUMENT, 100 * NS_PER_S)
     first.flush({})
-    second = Ledger(store, resumed=True, settled_s=10)
+    second = PickingProgress(store, resumed=True, settled_s=10)
     second.begin(INSTRUMENT, 50 * NS_PER_S)
     second.advance(INSTRUMENT, 70 * NS_PER_S)
     second.flush({})
     assert second.resume_at() == {("BW", "RJOB"): 90 * NS_PER_S}
-    third = Ledger(store, resumed=True, settled_s=10)
+    third = PickingProgress(store, resumed=True, settled_s=10)
     third.begin(INSTRUMENT, 50 * NS_PER_S)
     # The first run has decided that there is nothing.
     assert third.store([pick_of(85)], SEPARATION) == []
@@ -460,23 +462,25 @@ def test_a_run_that_ends_before_it_meets_the_last_one_does_not_forget_how_far_th
 
 
 def test_picks_of_a_run_that_was_killed_before_it_saved_are_known(path: Path) -> None:
-    Ledger(PickStore(path), resumed=True, settled_s=10).store([pick_of(80), pick_of(5000)], SEPARATION)
-    later = Ledger(PickStore(path), resumed=True, settled_s=10)
+    PickingProgress(PickStore(path), resumed=True, settled_s=10).store(
+        [pick_of(80), pick_of(5000)], SEPARATION
+    )
+    later = PickingProgress(PickStore(path), resumed=True, settled_s=10)
     assert later.begin(INSTRUMENT, 70 * NS_PER_S) == 0
     assert later.known_since(INSTRUMENT, 70 * NS_PER_S) == [pick_of(80), pick_of(5000)]
     assert later.known_since(INSTRUMENT, 4990 * NS_PER_S) == [pick_of(5000)]
 
 
 def test_an_instrument_that_fell_silent_holds_nobody_back(path: Path) -> None:
-    ledger = Ledger(PickStore(path), resumed=True, settled_s=0)
+    progress = PickingProgress(PickStore(path), resumed=True, settled_s=0)
     other = replace(INSTRUMENT, band="HH")
-    ledger.advance(INSTRUMENT, 100 * NS_PER_S)
-    ledger.advance(other, 400 * NS_PER_S)
-    ledger.flush({})
-    assert ledger.resume_at() == {("BW", "RJOB"): 100 * NS_PER_S}
-    ledger.advance(other, 2000 * NS_PER_S)
-    ledger.flush({})
-    assert ledger.resume_at() == {("BW", "RJOB"): 2000 * NS_PER_S}
+    progress.advance(INSTRUMENT, 100 * NS_PER_S)
+    progress.advance(other, 400 * NS_PER_S)
+    progress.flush({})
+    assert progress.resume_at() == {("BW", "RJOB"): 100 * NS_PER_S}
+    progress.advance(other, 2000 * NS_PER_S)
+    progress.flush({})
+    assert progress.resume_at() == {("BW", "RJOB"): 2000 * NS_PER_S}
 
 
 def test_positions_come_back_and_only_changes_are_written(path: Path) -> None:
@@ -564,28 +568,28 @@ def test_a_store_of_the_first_version_is_taken_over(path: Path) -> None:
 
 def test_what_lies_between_two_runs_is_told(path: Path) -> None:
     store = PickStore(path)
-    first = Ledger(store, resumed=True, settled_s=45)
+    first = PickingProgress(store, resumed=True, settled_s=45)
     first.advance(INSTRUMENT, 1000 * NS_PER_S)
     first.flush({})
     # It had been picked up to 1000 s; 955 s are settled.
-    assert Ledger(store, True, 45).begin(INSTRUMENT, 990 * NS_PER_S) == 0
-    assert Ledger(store, True, 45).begin(INSTRUMENT, 1060 * NS_PER_S) == 60 * NS_PER_S
-    assert Ledger(store, False, 45).begin(INSTRUMENT, 1060 * NS_PER_S) == 0
-    assert Ledger(store, True, 45).begin(replace(INSTRUMENT, station="NEW"), 1060 * NS_PER_S) == 0
+    assert PickingProgress(store, True, 45).begin(INSTRUMENT, 990 * NS_PER_S) == 0
+    assert PickingProgress(store, True, 45).begin(INSTRUMENT, 1060 * NS_PER_S) == 60 * NS_PER_S
+    assert PickingProgress(store, False, 45).begin(INSTRUMENT, 1060 * NS_PER_S) == 0
+    assert PickingProgress(store, True, 45).begin(replace(INSTRUMENT, station="NEW"), 1060 * NS_PER_S) == 0
 
 
 def test_data_of_another_time_are_picked_and_a_clock_set_back_too(path: Path) -> None:
     store = PickStore(path)
-    first = Ledger(store, resumed=True, settled_s=45)
+    first = PickingProgress(store, resumed=True, settled_s=45)
     day = 86_400
     first.advance(INSTRUMENT, 10 * day * NS_PER_S)
     first.flush({})
     # A recording of days before, played through a configuration that resumes.
-    other = Ledger(store, True, 45)
+    other = PickingProgress(store, True, 45)
     other.begin(INSTRUMENT, 2 * day * NS_PER_S)
     assert other.store([pick_of(2 * day + 5)], SEPARATION)
     # A clock that is set back by an hour after the run has met the last one.
-    later = Ledger(store, True, 45)
+    later = PickingProgress(store, True, 45)
     later.begin(INSTRUMENT, (10 * day - 80) * NS_PER_S)
     assert not later.store([pick_of(10 * day - 75)], SEPARATION)
     later.advance(INSTRUMENT, (10 * day + 60) * NS_PER_S)

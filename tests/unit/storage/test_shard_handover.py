@@ -14,12 +14,12 @@ from xiaod.domain.types import Instrument, Pick
 from xiaod.storage.folder_lock import FolderLock
 from xiaod.storage.pick_store import STORE, PickStore
 from xiaod.storage.progress import REMEMBERED_S
-from xiaod.storage.shard_handover import Inheritance, OtherCountError, inherit, refuse_other_counts
+from xiaod.storage.shard_handover import OtherCountError, ShardHandover, inherit, refuse_other_counts
 
 NETWORK = "BW"
 STATIONS = ("RJOB", "MANZ", "WETR", "ROTZ", "BFO", "FUR")
 LATE = REMEMBERED_S + 100
-NOTHING = Inheritance(0, 0, ())
+NOTHING = ShardHandover(0, 0, ())
 
 
 def store_of(base: Path, shard: Shard) -> PickStore:
@@ -43,7 +43,7 @@ def deliver(store: PickStore, sink: str = "a") -> list[Pick]:
     return [pick for _, pick in found]
 
 
-def take_over(base: Path, shard: Shard, sinks: tuple[str, ...] = ("a",)) -> tuple[PickStore, Inheritance]:
+def take_over(base: Path, shard: Shard, sinks: tuple[str, ...] = ("a",)) -> tuple[PickStore, ShardHandover]:
     store = PickStore(state_folder(base, shard) / STORE)
     found = inherit(base, shard, sinks)
     store.begin("a")
@@ -142,7 +142,7 @@ def test_a_station_that_had_only_begun_moves_too(tmp_path: Path) -> None:
     alone.add([pick_of(3, station)], {})
     deliver(alone)
     store, found = take_over(tmp_path, Shard(0, 2))
-    assert found == Inheritance(1, 0, ())
+    assert found == ShardHandover(1, 0, ())
     assert store.positions("test") == {(NETWORK, station): (9, 4)}
     assert store.add([pick_of(3, station)], {}) == []
 
@@ -156,7 +156,7 @@ def test_a_station_before_1970_moves_too(tmp_path: Path) -> None:
     alone.save({}, {"test": {(NETWORK, station): (9, -LATE * NS_PER_S)}})
     deliver(alone)
     store, found = take_over(tmp_path, Shard(0, 2))
-    assert found == Inheritance(1, 0, ())
+    assert found == ShardHandover(1, 0, ())
     assert store.frontier(instrument) == -LATE * NS_PER_S
     assert store.between(None, None) == [known]
 

@@ -16,7 +16,7 @@ from tests.endpoint import RawEndpoint
 from xiaod.cli.main import main
 from xiaod.config import Config
 from xiaod.process.exit_status import ExitCode
-from xiaod.tools.status_client import InquiryError, ask, report, urls_of
+from xiaod.tools.status_client import StatusError, ask, report, urls_of
 
 PHASE = {"threshold": 0.7, "highest": 0.1, "reason": "below_threshold", "text": "below threshold"}
 STATION = {
@@ -101,7 +101,7 @@ def test_what_is_not_our_daemon_is_named(
     status: int, body: bytes, said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with answering(status, body) as url:
-        with pytest.raises(InquiryError, match=url):
+        with pytest.raises(StatusError, match=url):
             ask(url, 10.0)
         assert main(["status", "--url", url]) == ExitCode.FAILURE
     captured = capsys.readouterr()

@@ -53,15 +53,15 @@ def test_a_component_within_the_wait_is_waited_for() -> None:
     buffer = InstrumentBuffer(BufferSettings(wait_ns=3 * SECOND))
     cut = live(buffer, 40, {"Z": 0.0, "N": 2.0, "E": 1.0})
     assert {window.components for _, window in cut} == {"ZNE"}
-    assert all(window.lane == 0 for _, window in cut)
+    assert all(window.revision == 0 for _, window in cut)
     assert len(cut) > 50
 
 
 def test_a_slower_component_holds_nothing_up_and_is_looked_at_when_it_comes() -> None:
     buffer = InstrumentBuffer(BufferSettings(wait_ns=3 * SECOND))
     cut = live(buffer, 40, {"Z": 0.0, "N": 8.0, "E": 0.5})
-    leading = [(at_s, window) for at_s, window in cut if window.lane == 0]
-    following = [window for _, window in cut if window.lane == 1]
+    leading = [(at_s, window) for at_s, window in cut if window.revision == 0]
+    following = [window for _, window in cut if window.revision == 1]
     assert {window.components for _, window in leading[2:]} <= {"Z-E", "ZNE"}
     assert "Z-E" in {window.components for _, window in leading}
     assert {window.components for window in following} == {"ZNE"}
@@ -87,7 +87,7 @@ def test_what_a_late_component_brings_is_nothing_that_counts_as_picked_for_good(
     buffer = InstrumentBuffer(buffer_settings(config))
     newest, late = 0, []
     for _, window in live(buffer, 150, {"Z": 0.0, "N": 0.0, "E": late_s}):
-        if window.lane == 0:
+        if window.revision == 0:
             newest = max(newest, window.stop)
         else:
             late.append(newest - window.index)
@@ -150,7 +150,7 @@ def test_a_clock_set_back_by_an_hour_blinds_for_seconds_only() -> None:
         windows += buffer.cut(NOW)[0]
     assert verdicts.count(Verdict.CLOCK_STEP) == 1
     assert verdicts.index(Verdict.CLOCK_STEP) <= 11
-    assert windows[0].fresh
+    assert windows[0].discontinuous
     assert len(windows) > 30
 
 

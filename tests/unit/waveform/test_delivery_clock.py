@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from xiaod.domain.timegrid import NS_PER_S
 from xiaod.domain.types import Channel, Segment, Window
 from xiaod.pipeline.assemble import Assembler
-from xiaod.pipeline.station_status import Board
+from xiaod.pipeline.station_status import StationTable
 from xiaod.process.metrics import Metrics
 from xiaod.waveform.buffer import BufferSettings
 from xiaod.waveform.delivery_clock import DeliveryClock
@@ -45,8 +45,8 @@ def stream(
 
 def cut(records: list[tuple[float, Segment]]) -> list[tuple[float, Window]]:
     """Windows, and when they were cut."""
-    board = Board(60 * NS_PER_S)
-    assembler = Assembler(SETTINGS, Metrics(), board, lambda: NOW)
+    station_table = StationTable(60 * NS_PER_S)
+    assembler = Assembler(SETTINGS, Metrics(), station_table, lambda: NOW)
     windows: list[tuple[float, Window]] = []
     for at_s, segment in records:
         windows += [(at_s, window) for window in assembler.take(segment, round(at_s * 1e9))]
@@ -69,7 +69,7 @@ def stalled(
 
 def facts(windows: list[tuple[float, Window]]) -> set[tuple[str, int, int, str]]:
     return {
-        (window.instrument.station, window.index, window.lane, window.components) for _, window in windows
+        (window.instrument.station, window.index, window.revision, window.components) for _, window in windows
     }
 
 
@@ -191,7 +191,7 @@ def test_a_station_that_two_servers_hold_is_waited_for_by_the_one_that_brings_it
 
 
 def test_many_stations_whose_wait_is_over_are_cut_one_by_one() -> None:
-    assembler = Assembler(SETTINGS, Metrics(), Board(60 * NS_PER_S), lambda: NOW)
+    assembler = Assembler(SETTINGS, Metrics(), StationTable(60 * NS_PER_S), lambda: NOW)
     for number in range(100):
         assembler.take(record(f"S{number}", "Z", 0.0, 2.0), 0)
     for second in range(2, 10):

@@ -37,7 +37,7 @@ def run(options: argparse.Namespace) -> int:
 
     from xiaod.config.loader import ConfigError
     from xiaod.config.per_shard import load_named
-    from xiaod.tools.status_client import InquiryError, ask, report, urls_of
+    from xiaod.tools.status_client import StatusError, ask, report, urls_of
 
     status = ExitCode.OK
     try:
@@ -49,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
         for url in urls:
             try:
                 answer = ask(url, options.timeout)
-            except InquiryError as error:
+            except StatusError as error:
                 print(error, file=sys.stderr)
                 status = ExitCode.FAILURE
                 continue

@@ -190,7 +190,7 @@ def query_time(key: str, text: str | None) -> int | None:
 
 
 def query_instrument(text: str | None) -> Instrument | None:
-    """An instrument of a query, which need not be on the board any more.
+    """An instrument of a query, which need not be in the station table any more.
 
     Raises:
         QueryError: when it is none.

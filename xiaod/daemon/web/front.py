@@ -99,7 +99,7 @@ class Front:
         )
 
     def _links(self) -> dict[str, str]:
-        return {name: self._pipeline.board.links.get(name, "starting") for name in self._sources}
+        return {name: self._pipeline.station_table.links.get(name, "starting") for name in self._sources}
 
     async def _exposition(self) -> bytes:
         self._pipeline.observe()
@@ -111,9 +111,9 @@ class Front:
         return self._metrics.exposition()
 
     def _readiness(self) -> Readiness:
-        board = self._pipeline.board
+        station_table = self._pipeline.station_table
         return readiness(
             self._links(),
-            board.fresh(),
-            sorted(str(entry.instrument) for entry in board if entry.stale),
+            station_table.fresh(),
+            sorted(str(entry.instrument) for entry in station_table if entry.stale),
         )

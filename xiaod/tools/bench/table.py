@@ -1,7 +1,7 @@
 """What a benchmark has found, as Markdown that can be pasted anywhere.
 
->>> print(markdown({"hardware": {"model": "Board", "cores": 4}, "stages": [{"stage": "decode", "us_per_station_s": 15.0}]}))
-**Board**
+>>> print(markdown({"hardware": {"model": "StationTable", "cores": 4}, "stages": [{"stage": "decode", "us_per_station_s": 15.0}]}))
+**StationTable**
 <BLANKLINE>
 cores 4
 <BLANKLINE>

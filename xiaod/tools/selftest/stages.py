@@ -83,7 +83,7 @@ async def _run(config: Config, engine: Engine, address: str, timeout_s: float) -
         problem = f"{type(failures.exceptions[0]).__name__}: {failures.exceptions[0]}"
     finally:
         pipeline.abandon()
-    state = pipeline.board.links.get(NAME, "starting")
+    state = pipeline.station_table.links.get(NAME, "starting")
     packets = _packets(pipeline)
     spec = engine.spec
     return Picked(
