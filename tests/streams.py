@@ -8,7 +8,7 @@ from xiaod.domain.types import Instrument, Pick, Probabilities, Segment, Window
 from xiaod.inference import Engine
 from xiaod.picking.picker import InstrumentPicker, PickerSettings
 from xiaod.picking.stream_picker import StreamPicker
-from xiaod.pipeline.pipeline import picker_settings
+from xiaod.pipeline.settings import picker_settings
 from xiaod.waveform.buffer import ADVANCING, BufferSettings, InstrumentBuffer
 
 OFFLINE = BufferSettings(length=2000)

@@ -17,7 +17,7 @@ from xiaod.domain.timegrid import NS_PER_S, ns_from_iso
 from xiaod.domain.types import Instrument
 from xiaod.pipeline.factory import open_engine
 from xiaod.pipeline.offline import ListSink, offline_config, picks_of, run_offline
-from xiaod.pipeline.pipeline import picker_settings
+from xiaod.pipeline.settings import picker_settings
 from xiaod.replay import ReplayConfig
 from xiaod.tools.plot.album import BATCH, Shot, instruments_of, make_pictures
 from xiaod.tools.plot.scene import Scene

@@ -1,106 +1,127 @@
-"""What a changed configuration means for a daemon that runs: which sources and sinks begin, end or are replaced, and what has to wait.
+"""What a reload changes: the keys that may change while the daemon runs, and the plan of one reload.
 
-In: the configuration in use and the one that was read. Out: a :class:`Reload`. Sources and sinks that are the same in both are not
-touched. What the buffers, the engine and the listeners are built from cannot change while they run: it stays as it is, and is named.
+In: the configuration in use and the one that was read. Out: a :class:`ReloadPlan`. Sources and sinks that are the same in both are not
+touched. A key that is not in :data:`RELOADED` keeps its value until the next start, and the plan names it.
 
->>> from xiaod.config import Config
 >>> old = Config.model_validate({"sources": [{"server": "a"}, {"server": "b"}]})
 >>> new = Config.model_validate({"sources": [{"server": "a"}, {"server": "c"}], "windows": {"hop_s": 1.0}})
 >>> plan = plan_reload(old, new)
 >>> plan.sources, plan.needs_restart, plan.config.windows.hop_s
-(Difference(begun=('c:18000',), ended=('b:18000',), replaced=()), ('windows.hop_s',), 0.5)
+(Changes(added=('c:18000',), removed=('b:18000',), changed=()), ('windows.hop_s',), 0.5)
 """
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Protocol
 
-from xiaod.config import Config
+from xiaod.config import Config, Model
 
-RESTART = (
-    "config_version",
-    "buffer",
-    "windows",
-    "engine",
-    "http.enabled",
-    "http.host",
-    "http.port",
-    "http.page",
-    "http.traces",
-    "http.max_clients",
-    "state.folder",
-    "shard",
+RELOADED: Mapping[str, str] = MappingProxyType(
+    {
+        "sources": "those that are new, changed or gone start and stop; the others go on",
+        "picker": "holds from the next window on",
+        "sinks": "those that are new, changed or gone open and close; the others go on",
+        "http.stale_after_s": "holds at once",
+        "state.save_interval_s": "holds at once",
+        "state.keep_days": "holds from the next save on",
+        "logs": "holds at once",
+        "agency": "closes all sinks and opens them again, since each signs with it",
+        "grace_s": "holds for the next stop",
+    }
 )
-"""Keys, or whole parts, that only a restart changes."""
+"""Every key, or whole section, that a reload changes, and how. ``docs/commands.md`` shows this table; all other keys need a restart."""
+
+
+class Reconfigurable(Protocol):
+    """A part with settings that a reload changes.
+
+    There is one way for a part to learn of its configuration: it is built from it, and whoever has built it calls :meth:`reconfigure`
+    with the next one. No part asks for it. Sources and sinks do not have this method: they are replaced.
+    """
+
+    def reconfigure(self, config: Config) -> None:
+        """Use another configuration from now on; only keys in :data:`RELOADED` differ from the last one."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
-    """Names that are new, gone, or the same with other settings."""
+class Changes:
+    """Names of sources or sinks that differ between two configurations."""
 
-    begun: tuple[str, ...]
-    ended: tuple[str, ...]
-    replaced: tuple[str, ...]
+    added: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    """The same name with other settings."""
+
+    @property
+    def started(self) -> tuple[str, ...]:
+        """What a reload starts."""
+        return self.added + self.changed
+
+    @property
+    def stopped(self) -> tuple[str, ...]:
+        """What a reload stops."""
+        return self.removed + self.changed
 
 
 @dataclass(frozen=True, slots=True)
-class Reload:
-    """What a reload does."""
+class ReloadPlan:
+    """All that one reload does."""
 
     config: Config
-    """The new configuration, with the old values where only a restart changes them."""
-    sources: Difference
-    sinks: Difference
+    """The new configuration, with the old values of keys that need a restart."""
+    sources: Changes
+    sinks: Changes
+    continued: tuple[str, ...]
+    """Changed sources whose server is the same: each goes on behind the last packet of its predecessor."""
     needs_restart: tuple[str, ...]
     """Keys whose new values wait for a restart."""
 
 
-def plan_reload(old: Config, new: Config) -> Reload:
+def plan_reload(old: Config, new: Config) -> ReloadPlan:
     """Compare two configurations."""
-    before, after = old.model_dump(), new.model_dump()
-    waiting = tuple(
-        key
-        for key in _different(before, after)
-        if any(key == part or key.startswith(part + ".") for part in RESTART)
-    )
-    config = new.model_copy(
-        update={
-            "buffer": old.buffer,
-            "windows": old.windows,
-            "engine": old.engine,
-            "http": old.http.model_copy(update={"stale_after_s": new.http.stale_after_s}),
-            "shard": old.shard,
-            "state": new.state.model_copy(update={"folder": old.state.folder}),
-        }
-    )
-    # Every sink signs with the agency.
-    agencies = old.agency, new.agency
-    return Reload(
+    config = old.model_copy(update=_reloaded(old, new)).read_from(new.origin)
+    before, after = ({source.label: source for source in one.sources} for one in (old, new))
+    sources = _changes(before, after)
+    return ReloadPlan(
         config,
-        _difference({item.label: item for item in old.sources}, {item.label: item for item in new.sources}),
-        _difference(
-            {item.name: (item, agencies[0]) for item in old.sinks},
-            {item.name: (item, agencies[1]) for item in new.sinks},
+        sources,
+        # Every sink signs with the agency.
+        _changes(
+            {sink.name: (sink, old.agency) for sink in old.sinks},
+            {sink.name: (sink, new.agency) for sink in new.sinks},
         ),
-        waiting,
+        tuple(name for name in sources.changed if before[name].server == after[name].server),
+        tuple(_differing(config.model_dump(), new.model_dump())),
     )
 
 
-def _difference(old: Mapping[str, object], new: Mapping[str, object]) -> Difference:
-    return Difference(
+def _reloaded(old: Model, new: Model, section: str = "") -> dict[str, Any]:
+    """Values of the new configuration for :data:`RELOADED`, as an update of the old one."""
+    found: dict[str, Any] = {}
+    for key in type(new).model_fields:
+        before, after = getattr(old, key), getattr(new, key)
+        if section + key in RELOADED:
+            found[key] = after
+        elif isinstance(after, Model):
+            found[key] = before.model_copy(update=_reloaded(before, after, f"{section}{key}."))
+    return found
+
+
+def _changes(old: Mapping[str, object], new: Mapping[str, object]) -> Changes:
+    return Changes(
         tuple(name for name in new if name not in old),
         tuple(name for name in old if name not in new),
         tuple(name for name in new if name in old and old[name] != new[name]),
     )
 
 
-def _different(old: Mapping[str, Any], new: Mapping[str, Any], place: str = "") -> Iterator[str]:
-    for key in new:
-        if (
-            isinstance(old[key], Mapping)
-            and isinstance(new[key], Mapping)
-            and old[key].keys() == new[key].keys()
-        ):
-            yield from _different(old[key], new[key], f"{place}{key}.")
-        elif old[key] != new[key]:
-            yield f"{place}{key}"
+def _differing(old: Mapping[str, Any], new: Mapping[str, Any], section: str = "") -> Iterator[str]:
+    """Keys with other values, by their place in the file."""
+    for key, after in new.items():
+        before = old[key]
+        if isinstance(before, Mapping) and isinstance(after, Mapping) and before.keys() == after.keys():
+            yield from _differing(before, after, f"{section}{key}.")
+        elif before != after:
+            yield section + key

@@ -2,7 +2,7 @@
 
 >>> from xiaod.config import Config, SeedLinkConfig
 >>> config = Config(sources=(SeedLinkConfig(server="localhost"),))
->>> housekeeping = Housekeeping(lambda: config, Notifier({}), Watchdog(10.0), Metrics(), lambda: asyncio.sleep(0))
+>>> housekeeping = Housekeeping(config, Notifier({}), Watchdog(10.0), Metrics(), lambda: asyncio.sleep(0))
 >>> housekeeping.heartbeat_s
 1.0
 """
@@ -34,7 +34,7 @@ class Housekeeping:
 
     def __init__(
         self,
-        config: Callable[[], Config],
+        config: Config,
         notifier: Notifier,
         watchdog: Watchdog,
         metrics: Metrics,
@@ -43,13 +43,13 @@ class Housekeeping:
         """Set up.
 
         Args:
-            config: the configuration as it is now.
+            config: of the daemon.
             notifier: to the service manager.
             watchdog: how often that wants a sign of life.
             metrics: where steps of the clock are counted.
             save: called every ``state.save_interval_s``.
         """
-        self._config = config
+        self.reconfigure(config)
         self._notifier = notifier
         self._watchdog = watchdog
         self._metrics = metrics
@@ -61,34 +61,32 @@ class Housekeeping:
         self.reload_refused = False
         """Whether the status says so."""
 
+    def reconfigure(self, config: Config) -> None:
+        """Save at another interval from now on."""
+        self._save_interval_s = config.state.save_interval_s
+
     async def run(self, pipeline: Pipeline) -> None:
         """Look after stations, clock and the watchdog, for ever."""
-        worked = -1
         offset_ns = time.time_ns() - time.monotonic_ns()
         while True:
             self._notifier.status(self._status(pipeline))
             await asyncio.sleep(self.heartbeat_s)
-            self.tell(pipeline.station_table.review(time.monotonic_ns()))
+            self.tell(pipeline.review())
             self.flush_log()
-            pipeline.flush_log()
-            pipeline.tidy()
             step_ns = time.time_ns() - time.monotonic_ns() - offset_ns
             if abs(step_ns) > CLOCK_STEP_NS:
                 offset_ns += step_ns
                 self._metrics.clock_steps.inc()
                 self._log.warning("clock.stepped", step_s=round(step_ns / NS_PER_S, 3))
-            # Alive is who has nothing to do, or has done something since: a timer alone would prove nothing.
-            done = pipeline.work_done()
-            if self._watchdog.due(time.monotonic(), alive=not pipeline.pending() or done != worked):
+            if self._watchdog.due(time.monotonic(), alive=pipeline.is_alive()):
                 self._notifier.send("WATCHDOG=1")
-            worked = done
 
     async def save_now_and_then(self) -> None:
         """Save the state every ``state.save_interval_s``, for ever; beside the looks, which wait for no disk."""
         saved_s = time.monotonic()
         while True:
             await asyncio.sleep(self.heartbeat_s)
-            if time.monotonic() - saved_s >= self._config().state.save_interval_s:
+            if time.monotonic() - saved_s >= self._save_interval_s:
                 saved_s = time.monotonic()
                 await self._save()
 
@@ -110,4 +108,5 @@ class Housekeeping:
 
     def _status(self, pipeline: Pipeline) -> str:
         refused = "; the last reload was refused, see the log" if self.reload_refused else ""
-        return f"{pipeline.station_table.fresh()}/{len(pipeline.station_table)} stations fresh{refused}"
+        stations = pipeline.stations()
+        return f"{stations.fresh}/{stations.known} stations fresh{refused}"

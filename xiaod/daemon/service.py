@@ -1,12 +1,11 @@
-"""The daemon: builds the pipeline from the configuration, watches it, and stops it in order.
+"""The daemon: builds the pipeline from the configuration, watches it, reloads the configuration, and stops in order.
 
-SIGHUP rereads the configuration: stations, thresholds and sinks change, and what stays the same is not disturbed; a file that is not
-valid changes nothing. The first SIGTERM or SIGINT asks the sources to end; everything received is picked and delivered, then the
-process ends with status 0, or with 3 when that is not over within ``grace_s`` of the signal. A second signal ends it at once. A failure
-in any task ends the process with status 1: the service manager restarts it, and only reconnection and delivery heal themselves.
-
->>> Service.run.__name__
-'run'
+- SIGHUP reads the configuration again. What a reload changes stands in :mod:`xiaod.config.diff`; everything else goes on undisturbed. A
+  file that is not valid changes nothing.
+- The first SIGTERM or SIGINT stops the sources. Everything received is picked and delivered, then the process ends with status 0, or
+  with 3 when that takes longer than ``grace_s``. A second signal ends it at once.
+- A failure in any task ends the process with status 1, and the service manager restarts it. Only connections and deliveries recover by
+  themselves.
 """
 
 import asyncio
@@ -14,15 +13,14 @@ import gc
 import os
 import signal
 import time
+from collections.abc import Mapping
 from contextlib import AsyncExitStack, suppress
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xiaod import __version__
-from xiaod.acquisition.patterns import may_match
 from xiaod.config import Config
-from xiaod.config.diff import Reload, plan_reload
+from xiaod.config.diff import Reconfigurable, ReloadPlan, plan_reload
 from xiaod.config.exposed_secrets import exposed_files
 from xiaod.config.loader import ConfigError
 from xiaod.config.per_shard import load_placed_anew
@@ -34,7 +32,7 @@ from xiaod.domain.sharding import Shard
 from xiaod.domain.timeliness import TimeLimits
 from xiaod.inference import Engine
 from xiaod.pipeline.factory import open_sink, open_sinks
-from xiaod.pipeline.pipeline import Pipeline
+from xiaod.pipeline.pipeline import LiveRun, Pipeline
 from xiaod.process.exit_status import ExitCode, StartError
 from xiaod.process.grace import Grace
 from xiaod.process.logs import configure_logs, get_logger
@@ -89,9 +87,9 @@ class Service:
         if meter is not None:
             self._metrics.longest_turn.set_function(lambda: meter.longest_s)
         self._metrics.accepted(time.time())
-        self._state = State(lambda: self._config, self._shard, self._metrics)
+        self._state = State(config, self._shard, self._metrics)
         self._housekeeping = Housekeeping(
-            lambda: self._config,
+            config,
             self._notifier,
             Watchdog.from_environment(os.environ),
             self._metrics,
@@ -108,6 +106,8 @@ class Service:
             TimeLimits.from_s(config.buffer.max_age_s, config.buffer.max_future_s),
         )
         self._sources: dict[str, SeedLinkSource] = {}
+        self._reconfigured: list[Reconfigurable] = [self._state, self._housekeeping]
+        """Parts beside the pipeline that learn of a reload."""
 
     async def run(self) -> ExitCode:
         """Run until a signal comes or something fails.
@@ -145,22 +145,19 @@ class Service:
                 list(self._sources.values()),
                 sinks,
                 self._metrics,
-                time.time_ns,
-                self._state.store,
-                self._state.progress,
-                shown=self._config.http.enabled and self._config.http.page,
+                LiveRun(self._state.store, self._state.progress),
             )
             if self._config.http.enabled:
                 spec = self._engine.spec
                 front = Front(
-                    lambda: self._config,
+                    self._config,
                     pipeline,
                     f"{spec.name}-{spec.version}",
                     self._metrics,
                     self._state.store,
-                    self._sources.keys(),
                 )
                 await front.open(stack)
+                self._reconfigured.append(front)
             return await self._work(pipeline)
 
     async def _work(self, pipeline: Pipeline) -> ExitCode:
@@ -174,7 +171,7 @@ class Service:
             model=f"{spec.name}-{spec.version}",
             model_sha256=self._engine.sha256[:16],
             sources=list(self._sources),
-            sinks=[sink_runner.name for sink_runner in pipeline.sink_runners],
+            sinks=list(pipeline.backlogs()),
         )
         # All that has been loaded stays: who looks for garbage need not go through it, for a tenth of a second, again and again.
         gc.collect()
@@ -206,7 +203,7 @@ class Service:
                 for task in watching:
                     task.cancel()
         except* _CutShort:
-            self._log.error("service.cut_short", grace_s=self._config.grace_s, **_left(pipeline))
+            self._log.error("service.cut_short", grace_s=self._config.grace_s, **_left(pipeline.backlogs()))
             code = ExitCode.CUT_SHORT
         finally:
             pipeline.abandon()
@@ -252,62 +249,48 @@ class Service:
     def _reread(self) -> Config:
         return load_placed_anew(self._config_path, self._shard, self._shard_option)
 
-    async def _open(self, plan: Reload) -> tuple[dict[str, "SeedLinkSource"], list[Sink]]:
-        """Make what a reload begins; where one of it cannot be made none is left."""
+    async def _prepare(self, plan: ReloadPlan) -> tuple[dict[str, "SeedLinkSource"], list[Sink]]:
+        """Make the sources that a reload starts and the sinks that it opens; where one of them cannot be made none is left."""
         config = plan.config
-        opened: dict[str, SeedLinkSource] = {}
+        sources: dict[str, SeedLinkSource] = {}
         try:
             for source in config.sources:
-                if source.label in {*plan.sources.begun, *plan.sources.replaced}:
-                    opened[source.label] = await self._source_factory.source(source)
-            sinks = {sink.name: sink for sink in config.sinks}
-            made = [open_sink(config, sinks[name]) for name in (*plan.sinks.begun, *plan.sinks.replaced)]
+                if source.label in plan.sources.started:
+                    former = self._sources[source.label] if source.label in plan.continued else None
+                    sources[source.label] = await self._source_factory.source(source, former)
+            sinks = [open_sink(config, sink) for sink in config.sinks if sink.name in plan.sinks.started]
             if self._state.store is not None:
-                for sink in made:
+                for sink in sinks:
                     await self._state.store.off_loop(self._state.store.begin, sink.name)
         except BaseException:
-            for begun in opened.values():
-                await self._source_factory.release(begun)
+            for made in sources.values():
+                await self._source_factory.release(made)
             raise
-        return opened, made
+        return sources, sinks
 
-    async def _reload(self, plan: Reload, pipeline: Pipeline) -> None:
-        config = plan.config
-        sources = {source.label: source for source in config.sources}
+    async def _reload(self, plan: ReloadPlan, pipeline: Pipeline) -> None:
         # First what may be refused, before anything is changed.
-        opened, made = await self._open(plan)
-        old = {source.label: source for source in self._config.sources}
-        self._config = config
+        sources, sinks = await self._prepare(plan)
+        config = self._config = plan.config
         configure_logs(config.logs.level, config.logs.format)
-        pipeline.reconfigure(config)
-        pipeline.hold()
-        try:
-            for name in (*plan.sources.ended, *plan.sources.replaced):
-                streams = sources[name].streams if name in sources else None
-                await pipeline.remove_source(
-                    name, None if streams is None else partial(may_match, patterns=streams)
-                )
-                ended = self._sources.pop(name)
-                await self._source_factory.release(ended)
-                if name in opened and sources[name].server == old[name].server:
-                    opened[name].continue_from(ended)
-            for name, source in opened.items():
-                self._sources[name] = source
-                pipeline.add_source(source)
-        finally:
-            # A signal to stop may come meanwhile.
-            pipeline.release()
-        for name in (*plan.sinks.ended, *plan.sinks.replaced):
-            await pipeline.remove_sink(name)
-        for sink in made:
-            await pipeline.add_sink(sink)
+        for part in self._reconfigured:
+            part.reconfigure(config)
+        ended = [self._sources.pop(name) for name in plan.sources.stopped]
+        self._sources |= sources
+        await pipeline.apply(plan, list(sources.values()), sinks)
+        for source in ended:
+            await self._source_factory.release(source)
         self._metrics.reloads.labels("done").inc()
         self._metrics.accepted(time.time())
-        self._log.info("reload.done", sources=list(sources), sinks=[sink.name for sink in config.sinks])
+        self._log.info(
+            "reload.done",
+            sources=[source.label for source in config.sources],
+            sinks=[sink.name for sink in config.sinks],
+        )
         self._warn_of_exposed_files()
         if plan.needs_restart:
             self._log.warning("reload.needs_restart", keys=list(plan.needs_restart))
 
 
-def _left(pipeline: Pipeline) -> dict[str, int]:
-    return {f"backlog_{sink_runner.name}": len(sink_runner) for sink_runner in pipeline.sink_runners}
+def _left(backlogs: Mapping[str, int]) -> dict[str, int]:
+    return {f"backlog_{name}": waiting for name, waiting in backlogs.items()}

@@ -8,7 +8,7 @@
 >>> config = Config(sources=(SeedLinkConfig(server="localhost:18000"),))
 >>> async def name():
 ...     async with AsyncExitStack() as stack:
-...         factory = SourceFactory(State(lambda: config, ALONE, Metrics()), ALONE, stack, UNLIMITED)
+...         factory = SourceFactory(State(config, ALONE, Metrics()), ALONE, stack, UNLIMITED)
 ...         return (await factory.source(config.sources[0])).name
 >>> asyncio.run(name())
 'localhost:18000'
@@ -49,8 +49,14 @@ class SourceFactory:
         self._servers: dict[SeedLinkSource, AsyncExitStack] = {}
         stack.push_async_callback(self._release_all)
 
-    async def source(self, config: SeedLinkConfig) -> "SeedLinkSource":
+    async def source(
+        self, config: SeedLinkConfig, former: "SeedLinkSource | None" = None
+    ) -> "SeedLinkSource":
         """Make a source; it connects when it is run. Call :meth:`release` when it has ended.
+
+        Args:
+            config: of the source.
+            former: a source of the same server, behind whose last packet this one goes on. It has ended when this one is run.
 
         Raises:
             StartError: when an embedded server cannot be started.
@@ -69,6 +75,8 @@ class SourceFactory:
                 limits=self._limits,
                 lasting=self._state.store is not None,
             )
+            if former is not None:
+                source.continue_from(former)
             self._servers[source] = server.pop_all()
         return source
 

@@ -8,7 +8,7 @@ What cannot be written now is written later: a disk that is full or gone ends no
 >>> source = SeedLinkConfig(server="localhost", begin="resume")
 >>> with TemporaryDirectory() as folder, ExitStack() as stack:
 ...     config = Config(sources=(source,), state=StateConfig(folder=Path(folder)))
-...     state = State(lambda: config, Shard(0, 1), Metrics())
+...     state = State(config, Shard(0, 1), Metrics())
 ...     state.lock(stack)
 ...     state.open(stack)
 ...     state.begin_of(source)
@@ -59,11 +59,11 @@ def settled_s(config: Config) -> float:
 class State:
     """The state folder of one run of the daemon."""
 
-    def __init__(self, config: Callable[[], Config], shard: Shard, metrics: Metrics) -> None:
+    def __init__(self, config: Config, shard: Shard, metrics: Metrics) -> None:
         """Set up; nothing is opened before :meth:`lock` and :meth:`open`.
 
         Args:
-            config: the configuration as it is now.
+            config: of the daemon.
             shard: which of several processes this is.
             metrics: where failures are counted.
         """
@@ -75,13 +75,17 @@ class State:
         """The record of truth; None where there is no disk to write to."""
         self.progress: PickingProgress | None = None
 
+    def reconfigure(self, config: Config) -> None:
+        """Use another configuration from the next save on."""
+        self._config = config
+
     def lock(self, stack: AsyncExitStack | ExitStack) -> None:
         """Be the only one in the state folder: two daemons would take each other's picks for their own.
 
         Raises:
             StartError: when another daemon uses it, or one that counts shards otherwise runs beside it.
         """
-        folder = self._config().state.folder
+        folder = self._config.state.folder
         try:
             lock = FolderLock(folder, self._shard)
             stack.callback(lock.release)
@@ -105,7 +109,7 @@ class State:
         Raises:
             StartError: when a newer program has written the store, or what other shards have left cannot be taken over.
         """
-        config = self._config()
+        config = self._config
         try:
             self.store = PickStore(config.state.folder / STORE)
         except NewerStoreError as error:
@@ -128,7 +132,7 @@ class State:
 
     def _inherit(self) -> None:
         """Go on where other shards have left stations that are picked here now."""
-        config = self._config()
+        config = self._config
         base = base_folder(config.state.folder, self._shard)
         try:
             found = inherit(base, self._shard, [sink.name for sink in config.sinks])
@@ -165,7 +169,7 @@ class State:
         lost_ns = self.store.lost_ns
         if lost_ns is not None:
             # What was in the damaged store is behind what it was written last for.
-            lost_ns -= ns_from_s(self._warm_s + settled_s(self._config()))
+            lost_ns -= ns_from_s(self._warm_s + settled_s(self._config))
         return self.store.positions(source.label), lost_ns
 
     def remember(self, source: str, positions: Positions) -> None:
@@ -185,7 +189,7 @@ class State:
         """What saves how far everything has been picked now, and may take the disk's time."""
         if self.progress is None:
             return lambda: None
-        config = self._config()
+        config = self._config
         warm_ns = ns_from_s(self._warm_s)
         needed = {station: time_ns - warm_ns for station, time_ns in self.progress.resume_at().items()}
         positions = {name: source.resumable(needed) for name, source in sources.items()}
@@ -214,4 +218,4 @@ class State:
 
     @property
     def _warm_s(self) -> float:
-        return self._config().windows.length_s + WARM_UP_S
+        return self._config.windows.length_s + WARM_UP_S

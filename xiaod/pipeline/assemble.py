@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from heapq import heapify, heappop, heapreplace
 from types import MappingProxyType
 
+from xiaod.config import Config
 from xiaod.domain.timegrid import GRID_RATE_HZ, NS_PER_S
 from xiaod.domain.types import (
     BadRecord,
@@ -31,6 +32,7 @@ from xiaod.domain.types import (
     Window,
 )
 from xiaod.picking.diagnosis import Condition
+from xiaod.pipeline.settings import instrument_limits
 from xiaod.pipeline.station_status import StationEntry, StationTable
 from xiaod.process.log_grouping import GroupedLog
 from xiaod.process.logs import get_logger
@@ -51,6 +53,7 @@ BAD_PERIOD_S = 86_400.0
 """Records that cannot be used are told once within this time, for each reason and stream."""
 
 NONE_BEFORE: Mapping[Instrument, str] = MappingProxyType({})
+NO_LIMITS: Mapping[str, int] = MappingProxyType({})
 
 LOOK_NS = NS_PER_S // 10
 """How often waits of all instruments are looked at, by the clock of their source."""
@@ -72,7 +75,7 @@ class Assembler:
         clock: Clock,
         letters: Mapping[Instrument, str] = NONE_BEFORE,
         account: DataAccount | None = None,
-        most: Callable[[str], int | None] = lambda _: None,
+        most: Mapping[str, int] = NO_LIMITS,
     ) -> None:
         """Begin.
 
@@ -83,7 +86,7 @@ class Assembler:
             clock: the host's.
             letters: the components that instruments have shown before.
             account: what came of each instrument, for runs that end.
-            most: instruments that a source, by its name, may bring at one time; None: any number.
+            most: instruments that each source, by its name, may bring at one time; one that is not named: any number.
         """
         self._account = account
         self._letters = letters
@@ -110,6 +113,10 @@ class Assembler:
         self._log = get_logger("assemble")
         self._said = GroupedLog(self._log, STATION_LINES, STATION_PERIOD_S)
         self._bad_said = GroupedLog(self._log, 1, BAD_PERIOD_S)
+
+    def reconfigure(self, config: Config) -> None:
+        """Use other limits of instruments from now on."""
+        self._most = instrument_limits(config)
 
     def take(self, item: SourceItem, now_ns: int | None) -> list[Window]:
         """Take what a source yielded; windows that became ready."""
@@ -311,7 +318,7 @@ class Assembler:
         """Whether a record's instrument may have a buffer; it has one then."""
         source, sources = segment.source, self._sources.get(instrument)
         if sources is None or source not in sources:
-            most = self._most(source)
+            most = self._most.get(source)
             if most is not None and self._brought[source] >= most:
                 detail = f"{most} instruments of this source are picked already: see max_stations"
                 stream = str(segment.channel)

@@ -26,7 +26,7 @@ from xiaod.domain.types import Instrument, Pick
 from xiaod.inference import Engine
 from xiaod.pipeline.assemble import NONE_BEFORE
 from xiaod.pipeline.factory import open_engine
-from xiaod.pipeline.pipeline import Pipeline
+from xiaod.pipeline.pipeline import OfflineRun, Pipeline
 from xiaod.process.logs import configure_logs, get_logger
 from xiaod.process.metrics import Metrics
 from xiaod.process.stdout import leave_quietly
@@ -264,9 +264,7 @@ def run_offline(
             [source],
             [sink],
             metrics or Metrics(),
-            clock=lambda: None,
-            letters=letters,
-            account=account,
+            OfflineRun(letters, account),
         )
         try:
             async with asyncio.TaskGroup() as group:

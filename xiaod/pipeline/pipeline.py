@@ -1,93 +1,83 @@
-"""The pipeline of stages, wired: the same for the daemon and for offline runs.
+"""The pipeline: sources, stages and sinks of one run, wired; the same for the daemon and for offline runs.
 
-In: sources and sinks. Out: nothing; picks go to the sinks. What differs between live and offline is only the clock: live stages read the
-host's time, offline ones have none.
+In: sources and sinks. Out: nothing; picks go to the sinks. Live and offline runs differ in the clock alone: stages of a :class:`LiveRun`
+read the host's time, those of an :class:`OfflineRun` have none.
 
->>> from xiaod.config import Config
->>> config = Config.model_validate({"sources": [{"server": "localhost:18000"}]})
->>> buffer_settings(config) == BufferSettings(length=2000, limits=TimeLimits.from_s(None, 60.0))
-True
+The daemon sees :class:`Pipeline` and none of its parts. It starts and stops the pipeline, applies a reload (:meth:`Pipeline.apply`),
+calls :meth:`Pipeline.review` and :meth:`Pipeline.is_alive` once a second, and shows :meth:`Pipeline.links`, :meth:`Pipeline.stations`,
+:meth:`Pipeline.backlogs` and :attr:`Pipeline.monitor`.
 """
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
-from models.calibration import Calibration
 from xiaod.acquisition import Source
+from xiaod.acquisition.patterns import may_match
 from xiaod.acquisition.record_queue import Inbox, SourceBridge
 from xiaod.config import Config
-from xiaod.domain.timegrid import ns_from_s, samples_from_s
-from xiaod.domain.timeliness import TimeLimits
+from xiaod.config.diff import Reconfigurable, ReloadPlan
+from xiaod.domain.onsets import PHASES
+from xiaod.domain.timegrid import ns_from_s
 from xiaod.domain.types import Clock, Instrument
 from xiaod.inference import Engine
-from xiaod.picking.picker import SHIFTS, PickerSettings
-from xiaod.pipeline.assemble import NONE_BEFORE, Assembler
+from xiaod.pipeline.assemble import Assembler
 from xiaod.pipeline.inspect import Monitor
+from xiaod.pipeline.settings import buffer_settings, instrument_limits
 from xiaod.pipeline.sink_runner import SinkRunner
-from xiaod.pipeline.stages import PickStage, assemble, depths, infer
-from xiaod.pipeline.station_status import StationCollector, StationTable
+from xiaod.pipeline.stages import PickStage, assemble, infer
+from xiaod.pipeline.station_status import Change, StationCollector, StationTable
 from xiaod.process.metrics import Metrics, PacketCollector
 from xiaod.sinks import Sink
 from xiaod.storage.backlog import StoredBacklog
 from xiaod.storage.pick_store import PickStore
 from xiaod.storage.progress import PickingProgress
-from xiaod.waveform.buffer import BufferSettings
 from xiaod.waveform.coverage import DataAccount
 
 INBOX_BOUND = 4096
 """Records of a source that wait for the first stage: a minute of some 90 stations."""
-INSTRUMENTS_EACH = 4
-"""Instruments of a source for each station that it may have."""
 WINDOWS_BOUND = 512
+"""Windows that wait for the engine."""
 BATCHES_BOUND = 8
+"""Batches of probabilities that wait for the picker."""
 SINK_PART = 0.7
-"""Of the time for an orderly stop, what a call of a sink may hang before it is given up, then and when the sink is removed."""
+"""Part of ``grace_s`` after which a call of a sink that hangs is given up, at a stop and when a reload removes the sink."""
+
+Stays = Callable[[Instrument], bool] | None
+"""Which instruments of a source that has ended its successor goes on with; None: there is no successor."""
 
 
-def buffer_settings(config: Config) -> BufferSettings:
-    """Limits of the buffers from the configuration."""
-    buffer, hop = config.buffer, samples_from_s(config.windows.hop_s)
-    return BufferSettings(
-        length=samples_from_s(config.windows.length_s),
-        hop=hop,
-        wait_ns=ns_from_s(buffer.max_component_wait_s),
-        max_lead=samples_from_s(buffer.max_lead_s),
-        history=hop + SHIFTS[-1] + 1,
-        limits=TimeLimits.from_s(buffer.max_age_s, buffer.max_future_s),
-    )
+@dataclass(frozen=True, slots=True)
+class LiveRun:
+    """A run beside the host's clock."""
+
+    store: PickStore | None = None
+    """What sinks get picks from; None: from memory."""
+    progress: PickingProgress | None = None
+    """How far earlier runs have picked, and this one; None: nothing is known."""
 
 
-def picker_settings(config: Config, engine: Engine, instrument: Instrument) -> PickerSettings:
-    """How picks are made at an instrument: the station's thresholds, or the configuration's, or the model's own."""
-    station = config.picker.stations.get(instrument.station_text)
-    spec = engine.spec
+@dataclass(frozen=True, slots=True)
+class OfflineRun:
+    """A run without a clock, which ends with its data."""
 
-    def chosen(own: Mapping[str, float]) -> tuple[float, float]:
-        given = (
-            next(
-                value
-                for value in (getattr(station, key, None), getattr(config.picker, key), own[phase])
-                if value is not None
-            )
-            for key, phase in (("threshold_p", "P"), ("threshold_s", "S"))
-        )
-        return next(given), next(given)
+    letters: Mapping[Instrument, str] = field(default_factory=dict)
+    """Components that instruments have shown before."""
+    account: DataAccount | None = None
+    """Where it is written down what came of each instrument."""
 
-    return PickerSettings(
-        thresholds=chosen(spec.thresholds),
-        vertical_thresholds=chosen(spec.vertical_thresholds) if spec.vertical_thresholds else None,
-        hop=samples_from_s(config.windows.hop_s),
-        model=f"{spec.name}-{spec.version}",
-        model_sha256=engine.sha256,
-        lookahead=samples_from_s(config.picker.lookahead_s),
-        settle=samples_from_s(config.picker.settle_s),
-        separation=samples_from_s(config.picker.min_separation_s),
-        calibration=Calibration.from_spec(spec.calibration),
-        late=samples_from_s(config.buffer.max_lead_s),
-    )
+
+@dataclass(frozen=True, slots=True)
+class StationCounts:
+    """Instruments that are subscribed or have sent data."""
+
+    known: int
+    fresh: int
+    """Those that have sent data and are not stale."""
 
 
 class Pipeline:
@@ -100,78 +90,81 @@ class Pipeline:
         sources: Sequence[Source],
         sinks: Sequence[Sink],
         metrics: Metrics,
-        clock: Clock,
-        store: PickStore | None = None,
-        progress: PickingProgress | None = None,
-        shown: bool = False,
-        letters: Mapping[Instrument, str] = NONE_BEFORE,
-        account: DataAccount | None = None,
+        run: LiveRun | OfflineRun,
     ) -> None:
-        """Wire everything; must be called inside the event loop that runs it.
-
-        ``shown``: with a monitor for who looks. ``letters``, ``account``: see :class:`~xiaod.pipeline.assemble.Assembler`.
-        """
-        self.metrics = metrics
-        self.station_table = StationTable(ns_from_s(config.http.stale_after_s))
+        """Wire everything; must be called inside the event loop that runs it."""
+        live = run if isinstance(run, LiveRun) else None
+        offline = run if isinstance(run, OfflineRun) else OfflineRun()
+        self._metrics = metrics
         self._config = config
         self._engine = engine
-        self._clock = clock
-        self._store = store
+        self._clock: Clock = time.time_ns if live else _no_clock
+        self._steady_clock: Clock = time.monotonic_ns if live else _no_clock
+        self._store = store = live.store if live else None
         self._inbox = Inbox(INBOX_BOUND)
         self._bridges = {source.name: SourceBridge(source, self._inbox) for source in sources}
         self._windows: asyncio.Queue[Any] = asyncio.Queue(WINDOWS_BOUND)
         self._probabilities: asyncio.Queue[Any] = asyncio.Queue(BATCHES_BOUND)
-        self.sink_runners = [
+        self._sink_runners = [
             self._sink_runner(sink, None if store is None else StoredBacklog(store, sink.name))
             for sink in sinks
         ]
-        self._leaving: dict[str, Callable[[Instrument], bool] | None] = {}
-        """Sources that have been removed, and of which something may still wait."""
+        self._leaving: dict[str, Stays] = {}
+        """Sources that have ended, and of which something may still wait."""
         self._delivering: dict[str, asyncio.Task[None]] = {}
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="engine")
+        self._steps_reviewed = -1
+        self._station_table = StationTable(ns_from_s(config.http.stale_after_s))
         self._stage = PickStage(
-            lambda instrument: picker_settings(self._config, engine, instrument),
+            config,
             engine,
             self._executor,
             metrics,
-            self.station_table,
-            clock,
-            progress,
+            self._station_table,
+            self._clock,
+            live.progress if live else None,
         )
-        self.assembler = Assembler(
+        self._assembler = Assembler(
             buffer_settings(config),
             metrics,
-            self.station_table,
-            clock,
-            letters,
-            account,
-            self._most_instruments,
+            self._station_table,
+            self._clock,
+            offline.letters,
+            offline.account,
+            instrument_limits(config),
         )
-        if shown:
+        if live and config.http.enabled and config.http.page:
             self._stage.monitor = Monitor(
-                self.station_table, self.assembler, self._stage.views, config.http.traces
+                self._station_table, self._assembler, self._stage.views, config.http.traces
             )
+        self._expect(sources)
+
+    def _expect(self, sources: Sequence[Source]) -> None:
+        """Have every series of the metrics from the start."""
+        metrics, spec = self._metrics, self._engine.spec
         for source in sources:
             metrics.expect_source(source.name)
-        metrics.registry.register(StationCollector(self.station_table, lambda: clock() or 0))
-        metrics.registry.register(PacketCollector(self._counts))
+        for phase in PHASES:
+            metrics.expect_phase(phase)
+        metrics.registry.register(StationCollector(self._station_table, lambda: self._clock() or 0))
+        metrics.registry.register(PacketCollector(self._packets))
         for name, bound in (("windows", WINDOWS_BOUND), ("batches", BATCHES_BOUND)):
             metrics.queue_limit.labels(name).set(bound)
-        spec = engine.spec
-        metrics.model.info({"model": f"{spec.name}-{spec.version}", "sha256": engine.sha256})
+        metrics.model.info({"model": f"{spec.name}-{spec.version}", "sha256": self._engine.sha256})
 
     @property
     def monitor(self) -> Monitor | None:
-        """What is shown to who looks; None when nothing is."""
+        """What the status page shows; None without a page."""
         return self._stage.monitor
 
     def start(self, group: asyncio.TaskGroup) -> "asyncio.Task[None]":
-        """Start all tasks in a group; the task that is done when the last sink is closed."""
+        """Start all tasks in a group; gives the task that is done when the last sink is closed."""
         self._group = group
         for bridge in self._bridges.values():
             self._start_bridge(bridge)
         group.create_task(
-            assemble(self._inbox, self._windows, self.assembler, self._steady, self._left), name="assemble"
+            assemble(self._inbox, self._windows, self._assembler, self._steady_clock, self._source_drained),
+            name="assemble",
         )
         group.create_task(
             infer(
@@ -180,156 +173,179 @@ class Pipeline:
                 self._engine,
                 self._executor,
                 self._config.engine.max_batch,
-                self.metrics,
+                self._metrics,
             ),
             name="infer",
         )
-        picking = group.create_task(self._stage.run(self._probabilities, self.sink_runners), name="pick")
-        for sink_runner in self.sink_runners:
-            self._start_outlet(sink_runner)
+        picking = group.create_task(self._stage.run(self._probabilities, self._sink_runners), name="pick")
+        for sink_runner in self._sink_runners:
+            self._start_delivery(sink_runner)
         return group.create_task(self._finished(picking), name="finished")
 
     def stop_sources(self) -> None:
         """Ask all sources to end: the orderly way to stop, on which everything received is still picked."""
         for bridge in self._bridges.values():
             bridge.stop()
-        for sink_runner in self.sink_runners:
+        for sink_runner in self._sink_runners:
             sink_runner.finish_within(SINK_PART * self._config.grace_s)
 
     def abandon(self) -> None:
         """Release the threads: sources that wait for room that no stage will make any more, and the engine's."""
         self._inbox.close()
         self._executor.shutdown(wait=False, cancel_futures=True)
-        self.flush_log(everything=True)
+        self._flush_log(everything=True)
 
-    def hold(self) -> None:
-        """Until :meth:`release`, go on even when no source is left."""
-        self._inbox.attach()
-
-    def release(self) -> None:
-        """The opposite of :meth:`hold`."""
-        self._inbox.detach()
-
-    def add_source(self, source: Source) -> None:
-        """One more source, while running."""
-        if self._leaving.get(source.name) is None:
-            # One of that name that had ended for good is back.
-            self._leaving.pop(source.name, None)
-        bridge = self._bridges[source.name] = SourceBridge(source, self._inbox)
-        self.metrics.expect_source(source.name)
-        self._start_bridge(bridge)
-
-    async def remove_source(self, name: str, stays: Callable[[Instrument], bool] | None) -> None:
-        """End a source, while running; what it has received is still picked.
+    async def apply(self, plan: ReloadPlan, sources: Sequence[Source], sinks: Iterable[Sink]) -> None:
+        """Change what a reload changes, while everything else goes on.
 
         Args:
-            name: of the source.
-            stays: which of its stations another source of the same name goes on with; None: it does not come back.
+            plan: of the reload.
+            sources: those that the plan starts, made and not run.
+            sinks: those that the plan opens, made.
         """
-        self._leaving[name] = stays
-        bridge = self._bridges.pop(name)
-        bridge.stop()
-        await bridge.join()
-        self._forget(name, stays)
+        self._config = plan.config
+        parts: tuple[Reconfigurable, ...] = (self._station_table, self._assembler, self._stage)
+        for part in parts:
+            part.reconfigure(plan.config)
+        await self._change_sources(plan, sources)
+        for name in plan.sinks.stopped:
+            await self._remove_sink(name)
+        for sink in sinks:
+            await self._add_sink(sink)
 
-    def _left(self, name: str) -> None:
-        """Everything of a source has been taken: what was still on its way has brought stations back to the station_table."""
-        if name in self._leaving:
-            stays = self._leaving.pop(name)
-            self._forget(name, stays)
-            self.assembler.leave(name, stays)
+    def review(self) -> list[Change]:
+        """Bring up to date what goes by time alone; call it once a second.
 
-    def _forget(self, name: str, stays: Callable[[Instrument], bool] | None) -> None:
-        self.station_table.forget(name, stays)
-        if stays is None:
-            self.metrics.forget_source(name)
-
-    async def add_sink(self, sink: Sink) -> None:
-        """One more sink, while running."""
-        store = self._store
-        backlog = None if store is None else await store.off_loop(StoredBacklog, store, sink.name)
-        sink_runner = self._sink_runner(sink, backlog)
-        self.sink_runners.append(sink_runner)
-        self._start_outlet(sink_runner)
-
-    async def remove_sink(self, name: str) -> None:
-        """End a sink, while running; what it has not got stays in the store."""
-        [sink_runner] = [sink_runner for sink_runner in self.sink_runners if sink_runner.name == name]
-        self.sink_runners.remove(sink_runner)
-        sink_runner.retire()
-        sink_runner.finish_within(SINK_PART * self._config.grace_s)
-        await self._delivering.pop(name)
-        self.metrics.forget_sink(name)
-
-    def reconfigure(self, config: Config) -> None:
-        """Take over thresholds and other settings that can change while running."""
-        self._config = config
-        self.station_table.stale_after_ns = ns_from_s(config.http.stale_after_s)
-        self._stage.reconfigure()
-
-    def observe(self) -> None:
-        """Bring the metrics of queues and memory up to date."""
-        queues: dict[str, Inbox | asyncio.Queue[Any]] = {
-            "inbox": self._inbox,
-            "windows": self._windows,
-            "batches": self._probabilities,
-        }
-        depths(queues, self.sink_runners, self.metrics)
-        self.metrics.queue_limit.labels("inbox").set(INBOX_BOUND * len(self._bridges))
-        self.metrics.held_bytes.set(self.assembler.held_bytes)
-
-    def tidy(self) -> None:
-        """Let go of what has been silent for long, and of traces of what has gone."""
+        Returns:
+            instruments that have fallen silent or come back since the last call.
+        """
+        now_ns = time.monotonic_ns()
+        changes = self._station_table.review(now_ns)
+        self._flush_log()
         after_s = self._config.buffer.forget_after_s
-        if after_s is not None and self.assembler.forget_silent(time.monotonic_ns(), ns_from_s(after_s)):
+        if after_s is not None and self._assembler.forget_silent(now_ns, ns_from_s(after_s)):
             self._inbox.wake()
         if self.monitor is not None:
             self.monitor.tidy()
+        return changes
 
-    def flush_log(self, everything: bool = False) -> None:
-        """Write the lines about stations that have waited for others of their kind."""
-        self.assembler.flush_log(everything)
-        self._stage.flush_log(everything)
-
-    def work_done(self) -> int:
-        """A number that grows as long as something is done: see :attr:`~xiaod.pipeline.stages.PickStage.steps`."""
-        return self._stage.steps
+    def is_alive(self) -> bool:
+        """Whether anything was done since the last call, or nothing waits: a timer alone would prove nothing."""
+        before, self._steps_reviewed = self._steps_reviewed, self._stage.steps
+        return self._stage.steps != before or not self.pending()
 
     def pending(self) -> bool:
         """Whether anything waits to be worked on."""
         return bool(len(self._inbox) or not self._windows.empty() or not self._probabilities.empty())
 
-    def _most_instruments(self, name: str) -> int | None:
-        return next(
-            (
-                INSTRUMENTS_EACH * source.max_stations
-                for source in self._config.sources
-                if source.label == name
-            ),
-            None,
-        )
+    def links(self) -> dict[str, str]:
+        """State of each source's link; ``starting`` until the source says one."""
+        return {name: self._station_table.links.get(name, "starting") for name in self._bridges}
 
-    def _steady(self) -> int | None:
-        """A clock that nobody sets; None in an offline run."""
-        return None if self._clock() is None else time.monotonic_ns()
+    def stations(self) -> StationCounts:
+        """How many instruments there are, as of the last review."""
+        return StationCounts(len(self._station_table), self._station_table.fresh())
+
+    def stale_stations(self) -> list[str]:
+        """Instruments that are silent, as of the last review."""
+        return sorted(entry.instrument.text for entry in self._station_table if entry.stale)
+
+    def backlogs(self) -> dict[str, int]:
+        """Picks that wait for each sink."""
+        return {sink_runner.name: len(sink_runner) for sink_runner in self._sink_runners}
+
+    def update_metrics(self) -> None:
+        """Bring the metrics of queues and memory up to date."""
+        depth, metrics = self._metrics.queue_depth, self._metrics
+        depth.labels("inbox").set(len(self._inbox))
+        depth.labels("windows").set(self._windows.qsize())
+        depth.labels("batches").set(self._probabilities.qsize())
+        for name, backlog in self.backlogs().items():
+            metrics.sink_backlog.labels(name).set(backlog)
+        metrics.queue_limit.labels("inbox").set(INBOX_BOUND * len(self._bridges))
+        metrics.held_bytes.set(self._assembler.held_bytes)
+
+    async def _change_sources(self, plan: ReloadPlan, sources: Sequence[Source]) -> None:
+        """Stop sources and start others; what the former have received is still picked."""
+        streams = {source.label: source.streams for source in plan.config.sources}
+        # So that the run does not end while no source is left.
+        self._inbox.attach()
+        try:
+            ending: list[tuple[SourceBridge, Stays]] = []
+            for name in plan.sources.stopped:
+                kept = streams.get(name)
+                stays: Stays = None if kept is None else partial(may_match, patterns=kept)
+                bridge, self._leaving[name] = self._bridges.pop(name), stays
+                bridge.stop()
+                ending.append((bridge, stays))
+            for bridge, stays in ending:
+                await bridge.join()
+                self._forget(bridge.name, stays)
+            for source in sources:
+                if self._leaving.get(source.name) is None:
+                    # One of that name that had been removed is back.
+                    self._leaving.pop(source.name, None)
+                bridge = self._bridges[source.name] = SourceBridge(source, self._inbox)
+                self._metrics.expect_source(source.name)
+                self._start_bridge(bridge)
+        finally:
+            # A signal to stop may come meanwhile.
+            self._inbox.detach()
+
+    def _source_drained(self, name: str) -> None:
+        """All that a source has sent has been taken: what was still on its way has brought stations back to the station table."""
+        if name in self._leaving:
+            stays = self._leaving.pop(name)
+            self._forget(name, stays)
+            self._assembler.leave(name, stays)
+
+    def _forget(self, name: str, stays: Stays) -> None:
+        self._station_table.forget(name, stays)
+        if stays is None:
+            self._metrics.forget_source(name)
+
+    async def _add_sink(self, sink: Sink) -> None:
+        store = self._store
+        backlog = None if store is None else await store.off_loop(StoredBacklog, store, sink.name)
+        sink_runner = self._sink_runner(sink, backlog)
+        self._sink_runners.append(sink_runner)
+        self._start_delivery(sink_runner)
+
+    async def _remove_sink(self, name: str) -> None:
+        """Close a sink; what it has not got stays in the store."""
+        [sink_runner] = [sink_runner for sink_runner in self._sink_runners if sink_runner.name == name]
+        self._sink_runners.remove(sink_runner)
+        sink_runner.retire()
+        sink_runner.finish_within(SINK_PART * self._config.grace_s)
+        await self._delivering.pop(name)
+        self._metrics.forget_sink(name)
+
+    def _flush_log(self, everything: bool = False) -> None:
+        """Write the lines about stations that have waited for others of their kind."""
+        self._assembler.flush_log(everything)
+        self._stage.flush_log(everything)
 
     def _sink_runner(self, sink: Sink, backlog: StoredBacklog | None) -> SinkRunner:
-        self.metrics.expect_sink(sink.name)
-        return SinkRunner(sink, self.metrics, self._clock, backlog)
+        self._metrics.expect_sink(sink.name)
+        return SinkRunner(sink, self._metrics, self._clock, backlog)
 
     def _start_bridge(self, bridge: SourceBridge) -> None:
         bridge.start()
         self._group.create_task(bridge.join(), name=f"join.{bridge.name}")
 
-    def _start_outlet(self, sink_runner: SinkRunner) -> None:
+    def _start_delivery(self, sink_runner: SinkRunner) -> None:
         self._delivering[sink_runner.name] = self._group.create_task(
             sink_runner.deliver(), name=f"deliver.{sink_runner.name}"
         )
 
-    def _counts(self) -> dict[str, dict[str, int]]:
+    def _packets(self) -> dict[str, dict[str, int]]:
         return {name: bridge.counts() for name, bridge in list(self._bridges.items())}
 
     async def _finished(self, picking: "asyncio.Task[None]") -> None:
         await picking
         for task in list(self._delivering.values()):
             await task
+
+
+def _no_clock() -> None:
+    """The clock of an offline run."""

@@ -22,12 +22,12 @@ End(source='')
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
-from typing import Any
 
 from xiaod.acquisition.record_queue import End, Inbox
+from xiaod.config import Config
 from xiaod.domain.timegrid import GRID_NS, NS_PER_S, iso_from_ns
 from xiaod.domain.types import Clock, Departed, Instrument, Latency, Pick, Probabilities, Window
 from xiaod.inference import Engine
@@ -36,6 +36,7 @@ from xiaod.picking.picker import InstrumentPicker, PickerSettings
 from xiaod.picking.stream_picker import StreamPicker
 from xiaod.pipeline.assemble import STATION_LINES, STATION_PERIOD_S, Assembler
 from xiaod.pipeline.inspect import Monitor
+from xiaod.pipeline.settings import picker_settings
 from xiaod.pipeline.sink_runner import SinkRunner
 from xiaod.pipeline.station_status import StationTable
 from xiaod.process.log_grouping import GroupedLog
@@ -145,7 +146,7 @@ class PickStage:
 
     def __init__(
         self,
-        settings_for: Callable[[Instrument], PickerSettings],
+        config: Config,
         engine: Engine,
         executor: Executor,
         metrics: Metrics,
@@ -158,7 +159,7 @@ class PickStage:
         self._progress = progress
         self._log = get_logger("pick")
         self._said = GroupedLog(self._log, STATION_LINES, STATION_PERIOD_S)
-        self._settings_for = settings_for
+        self._config = config
         self._engine = engine
         self._executor = executor
         self._metrics = metrics
@@ -198,8 +199,9 @@ class PickStage:
             self._show(result.window)
             await turns.give_way()
 
-    def reconfigure(self) -> None:
-        """Ask for the settings of every instrument anew."""
+    def reconfigure(self, config: Config) -> None:
+        """Use other thresholds from now on."""
+        self._config = config
         for pickers in (self._pickers, self._stream_pickers):
             for instrument, picker in pickers.items():
                 picker.reconfigure(self._settings_for(instrument))
@@ -220,6 +222,9 @@ class PickStage:
         if self._progress is not None:
             # Where one that is only silent stands is known when it comes back.
             self._progress.forget([one for one in instruments if one not in self._station_table])
+
+    def _settings_for(self, instrument: Instrument) -> PickerSettings:
+        return picker_settings(self._config, self._engine, instrument)
 
     def _picker(self, instrument: Instrument) -> InstrumentPicker | StreamPicker | None:
         return (self._stream_pickers if self._engine.stateful else self._pickers).get(instrument)
@@ -331,13 +336,3 @@ class PickStage:
             processing_s=(now_ns - arrival.ready_ns) / NS_PER_S,
         )
         return replace(pick, created_ns=now_ns, latency=latency)
-
-
-def depths(
-    queues: Mapping[str, "asyncio.Queue[Any] | Inbox"], sink_runners: Sequence[SinkRunner], metrics: Metrics
-) -> None:
-    """Write the depth of every queue into its metric."""
-    for name, queue in queues.items():
-        metrics.queue_depth.labels(name).set(len(queue) if isinstance(queue, Inbox) else queue.qsize())
-    for sink_runner in sink_runners:
-        metrics.sink_backlog.labels(sink_runner.name).set(len(sink_runner))

@@ -18,7 +18,8 @@ from dataclasses import dataclass
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-from xiaod.domain.timegrid import NS_PER_S
+from xiaod.config import Config
+from xiaod.domain.timegrid import NS_PER_S, ns_from_s
 from xiaod.domain.types import Channel, Instrument, Pick, Segment
 from xiaod.waveform.channel import Gap
 
@@ -67,10 +68,14 @@ class StationTable:
     """All instruments that are subscribed or have sent data."""
 
     def __init__(self, stale_after_ns: int) -> None:
-        self.stale_after_ns = stale_after_ns
+        self._stale_after_ns = stale_after_ns
         self._entries: dict[Instrument, StationEntry] = {}
         self.links: dict[str, str] = {}
         """State of each source's link."""
+
+    def reconfigure(self, config: Config) -> None:
+        """Use another limit for silence from the next review on."""
+        self._stale_after_ns = ns_from_s(config.http.stale_after_s)
 
     def __iter__(self) -> Iterator[StationEntry]:
         # A copy: metrics are read in a thread.
@@ -160,7 +165,7 @@ class StationTable:
         changes = []
         for entry in self._entries.values():
             silent_s = entry.silent_s(now_ns)
-            stale = silent_s * NS_PER_S > self.stale_after_ns
+            stale = silent_s * NS_PER_S > self._stale_after_ns
             if stale != entry.stale:
                 entry.stale = stale
                 changes.append(Change(entry.instrument, stale, silent_s))

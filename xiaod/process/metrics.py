@@ -30,7 +30,6 @@ from prometheus_client import (
 )
 from prometheus_client.core import CounterMetricFamily, Metric
 
-PHASES = ("P", "S")
 RELOADS = ("done", "refused")
 HTTP_REFUSALS = ("full", "not_http")
 SPAN_BUCKETS_S = (0.25, 0.5, 1, 2, 3, 4, 5, 7.5, 10, 20, 40)
@@ -205,13 +204,15 @@ class Metrics:
             registry=registry,
         )
 
-        for phase in PHASES:
-            self.picks.labels(phase)
-            self.pick_latency.labels(phase)
         for result in RELOADS:
             self.reloads.labels(result)
         for reason in HTTP_REFUSALS:
             self.http_refused.labels(reason)
+
+    def expect_phase(self, phase: str) -> None:
+        """Picks of a phase may be made: its series are there, though none ever is."""
+        self.picks.labels(phase)
+        self.pick_latency.labels(phase)
 
     def expect_source(self, source: str) -> None:
         """A source has begun: its series are there, though it may never connect."""

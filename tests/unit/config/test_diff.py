@@ -1,20 +1,24 @@
 """What a changed configuration means while the daemon runs."""
 
+import re
+from operator import attrgetter
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from xiaod.config import Config
-from xiaod.config.diff import Difference, Reload, plan_reload
+from xiaod.config.diff import RELOADED, Changes, ReloadPlan, plan_reload
 
 OLD: dict[str, Any] = {
     "sources": [{"name": "a", "server": "a"}, {"name": "b", "server": "b"}],
     "sinks": [{"kind": "jsonl", "path": "x"}, {"kind": "console"}],
 }
-NOTHING = Difference((), (), ())
+NOTHING = Changes()
+COMMANDS = Path(__file__).parents[3] / "docs" / "commands.md"
 
 
-def plan(**changes: Any) -> Reload:
+def plan(**changes: Any) -> ReloadPlan:
     return plan_reload(Config.model_validate(OLD), Config.model_validate({**OLD, **changes}))
 
 
@@ -27,13 +31,15 @@ def test_nothing_has_changed() -> None:
 def test_sources_begin_end_and_change() -> None:
     sources = [{"name": "a", "server": "a", "streams": ["BW.*.*.*"]}, {"name": "c", "server": "c"}]
     found = plan(sources=sources)
-    assert found.sources == Difference(begun=("c",), ended=("b",), replaced=("a",))
+    assert found.sources == Changes(added=("c",), removed=("b",), changed=("a",))
     assert found.sinks == NOTHING
 
 
 def test_sinks_change_with_what_signs_them() -> None:
-    assert plan(agency={"author": "me"}).sinks == Difference((), (), ("jsonl", "console"))
-    assert plan(sinks=[{"kind": "jsonl", "path": "y"}]).sinks == Difference((), ("console",), ("jsonl",))
+    assert plan(agency={"author": "me"}).sinks == Changes(changed=("jsonl", "console"))
+    assert plan(sinks=[{"kind": "jsonl", "path": "y"}]).sinks == Changes(
+        removed=("console",), changed=("jsonl",)
+    )
 
 
 @pytest.mark.parametrize(
@@ -43,6 +49,7 @@ def test_sinks_change_with_what_signs_them() -> None:
         ({"engine": {"model": "small"}}, ("engine.model",)),
         ({"buffer": {"max_age_s": 5.0}}, ("buffer.max_age_s",)),
         ({"http": {"port": 1, "stale_after_s": 5.0}}, ("http.port",)),
+        ({"http": {"traces": 1, "page": False}}, ("http.page", "http.traces")),
         ({"state": {"folder": "elsewhere"}}, ("state.folder",)),
     ],
 )
@@ -66,3 +73,23 @@ def test_the_rest_changes_at_once() -> None:
     config = found.config
     assert (config.picker.threshold_p, config.http.stale_after_s, config.state.keep_days) == (0.9, 5.0, 1.0)
     assert config.grace_s == 3.0
+
+
+def test_a_source_with_the_same_server_goes_on_behind_its_last_packet() -> None:
+    sources = [{"name": "a", "server": "a", "streams": ["BW.*.*.*"]}, {"name": "b", "server": "elsewhere"}]
+    found = plan(sources=sources)
+    assert found.sources.changed == ("a", "b")
+    assert found.continued == ("a",)
+
+
+def test_the_documents_name_what_a_reload_changes_and_nothing_else() -> None:
+    [table] = re.findall(
+        r"\| key \| what a reload does \|\n\|---\|---\|\n((?:\|.*\n)+)", COMMANDS.read_text("utf-8")
+    )
+    assert table.splitlines() == [f"| `{key}` | {effect} |" for key, effect in RELOADED.items()]
+
+
+def test_every_key_that_a_reload_changes_exists() -> None:
+    config = Config.model_validate(OLD)
+    for key in RELOADED:
+        attrgetter(key)(config)

@@ -24,7 +24,7 @@ class Looking:
     def __init__(self, stations: int) -> None:
         config = Config(sources=(SeedLinkConfig(server="localhost"),))
         configure_logs("info", "json")
-        self.housekeeping = Housekeeping(lambda: config, Notifier({}), Watchdog(10.0), Metrics(), nothing)
+        self.housekeeping = Housekeeping(config, Notifier({}), Watchdog(10.0), Metrics(), nothing)
         self.station_table = StationTable(60 * NS_PER_S)
         self.channels = [Channel("XX", f"S{number:03}", "", "HHZ") for number in range(stations)]
         self.station_table.expect("server", self.channels, now_ns=0)

@@ -25,7 +25,7 @@ UNITS = sorted((Path(__file__).parents[3] / "systemd").glob("*.service"))
 def state_in(folder: Path, **keys: float) -> State:
     source = SeedLinkConfig(server="localhost", begin="resume")
     config = Config(sources=(source,), state=StateConfig(folder=folder, **keys))
-    return State(lambda: config, ALONE, Metrics())
+    return State(config, ALONE, Metrics())
 
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda path: path.name)

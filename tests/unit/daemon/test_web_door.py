@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 from aiohttp import web
 
-from xiaod.config import AgencyConfig, HttpConfig
+from xiaod.config import Config
 from xiaod.daemon.web import WebServer, door
 from xiaod.daemon.web.api import Identity, StatusApi
 from xiaod.domain.timegrid import NS_PER_S
@@ -95,7 +95,8 @@ class SlowApi(StatusApi):
             station_table, Assembler(BufferSettings(), metrics, station_table, lambda: 0), lambda _: None, 0
         )
         identity = Identity("0", "micro", 0)
-        super().__init__(HttpConfig(), monitor, AgencyConfig, metrics, identity, dict, None)
+        config = Config.model_validate({"sources": [{"server": "localhost"}]})
+        super().__init__(config, monitor, metrics, identity, dict, None)
         self.asked = 0
         self.answers = asyncio.Event()
 

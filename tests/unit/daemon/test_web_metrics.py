@@ -3,7 +3,6 @@
 import asyncio
 import socket
 import threading
-import time
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from models.weights import weights_path
 from xiaod.config import Config
 from xiaod.daemon.web.front import Front
 from xiaod.inference.onnx import OnnxEngine
-from xiaod.pipeline.pipeline import Pipeline
+from xiaod.pipeline.pipeline import LiveRun, Pipeline
 from xiaod.process.metrics import Metrics
 
 
@@ -35,8 +34,8 @@ def test_a_disk_that_hangs_holds_up_metrics_alone(monkeypatch: pytest.MonkeyPatc
             {"sources": [{"server": "localhost"}], "http": {"port": port, "page": False}}
         )
         metrics = Metrics()
-        pipeline = Pipeline(config, OnnxEngine(weights_path("micro")), [], [], metrics, time.time_ns)
-        front = Front(lambda: config, pipeline, "micro", metrics, None, [])
+        pipeline = Pipeline(config, OnnxEngine(weights_path("micro")), [], [], metrics, LiveRun())
+        front = Front(config, pipeline, "micro", metrics, None)
         async with AsyncExitStack() as stack, ClientSession() as session:
             await front.open(stack)
             slow = asyncio.create_task(session.get(f"{url}/metrics"))

@@ -12,7 +12,7 @@ import aiohttp
 import numpy as np
 import pytest
 
-from xiaod.config import AgencyConfig, HttpConfig
+from xiaod.config import Config
 from xiaod.daemon.web import WebServer
 from xiaod.daemon.web.api import Identity, StatusApi
 from xiaod.daemon.web.stream import WAITING_BYTES, Listener
@@ -36,14 +36,16 @@ class Served:
         self.metrics = Metrics()
         self.station_table = StationTable(60 * 10**9)
         assembler = Assembler(BufferSettings(), self.metrics, self.station_table, lambda: 0)
-        settings = HttpConfig(port=0, **config)
-        self.monitor = Monitor(self.station_table, assembler, lambda _: None, settings.traces)
+        settings = Config.model_validate(
+            {"sources": [{"server": "localhost"}], "http": {"port": 0, **config}}
+        )
+        self.monitor = Monitor(self.station_table, assembler, lambda _: None, settings.http.traces)
         self.station_table.expect("source", [RJOB, HOSTILE], 0)
         identity = Identity("0", "micro", 0)
         self.api = StatusApi(
-            settings, self.monitor, AgencyConfig, self.metrics, identity, lambda: {"source": "streaming"}, None
+            settings, self.monitor, self.metrics, identity, lambda: {"source": "streaming"}, None
         )  # fmt: skip
-        self.server = WebServer(settings.host, 0, lambda: asyncio.sleep(0, b""), lambda: (True, {}), self.api)
+        self.server = WebServer(settings.http.host, 0, lambda: asyncio.sleep(0, b""), lambda: (True, {}), self.api)
 
     def listeners(self) -> float:
         return self.metrics.registry.get_sample_value("xiaod_stream_clients") or 0.0

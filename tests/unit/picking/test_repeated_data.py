@@ -16,7 +16,7 @@ from xiaod.domain.onsets import sample_of
 from xiaod.domain.timegrid import GRID_NS
 from xiaod.domain.types import Channel, Segment
 from xiaod.inference.onnx import OnnxEngine
-from xiaod.pipeline.pipeline import Pipeline
+from xiaod.pipeline.pipeline import LiveRun, Pipeline
 from xiaod.process.metrics import Metrics
 from xiaod.storage.pick_store import PickStore
 from xiaod.storage.progress import PickingProgress
@@ -62,7 +62,7 @@ def picked(folder: Path, source: Repeating) -> list[tuple[str, int]]:
         config = Config.model_validate({"sources": [{"server": "localhost"}]})
         engine = OnnxEngine(weights_path("micro"))
         pipeline = Pipeline(
-            config, engine, [source], [], metrics, time.time_ns, store, PickingProgress(store, False, 55.0)
+            config, engine, [source], [], metrics, LiveRun(store, PickingProgress(store, False, 55.0))
         )
         async with asyncio.timeout(60), asyncio.TaskGroup() as group:
             await pipeline.start(group)

@@ -123,7 +123,7 @@ def test_an_account_knows_what_was_refused_and_what_gave_no_window() -> None:
 def test_a_source_brings_so_many_instruments_at_one_time(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logs("info", "json")
     station_table, metrics, now_ns = StationTable(60 * NS_PER_S), Metrics(), NS_PER_S
-    assembler = Assembler(BufferSettings(), metrics, station_table, lambda: now_ns, most={"here": 10}.get)
+    assembler = Assembler(BufferSettings(), metrics, station_table, lambda: now_ns, most={"here": 10})
     for number in range(2):
         for station in range(50):
             assembler.take(segment("EHZ", number, f"S{station}"), now_ns)

@@ -19,7 +19,7 @@ from xiaod.config import AgencyConfig, Config
 from xiaod.domain.document import pick_document
 from xiaod.domain.types import Channel, Pick, Segment
 from xiaod.inference.onnx import OnnxEngine
-from xiaod.pipeline.pipeline import Pipeline
+from xiaod.pipeline.pipeline import LiveRun, Pipeline
 from xiaod.process.metrics import Metrics
 
 WAIT_S, AGE_S = 0.3, 7.0
@@ -106,7 +106,7 @@ def event(rjob: Recording) -> tuple[Lame, list[dict[str, Any]]]:
 
     async def body() -> list[dict[str, Any]]:
         engine, sink = OnnxEngine(weights_path("micro")), Keeper()
-        pipeline = Pipeline(Config.model_validate(content), engine, [source], [sink], Metrics(), time.time_ns)
+        pipeline = Pipeline(Config.model_validate(content), engine, [source], [sink], Metrics(), LiveRun())
         async with asyncio.timeout(60), asyncio.TaskGroup() as group:
             finished = pipeline.start(group)
             await sink.filled.wait()

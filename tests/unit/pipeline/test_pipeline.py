@@ -1,4 +1,4 @@
-"""Sources of a pipeline come and go: while much waits, and while it is told to stop."""
+"""Reloads of a pipeline: while much waits, and while it is told to stop."""
 
 import asyncio
 import gc
@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,14 +16,13 @@ import pytest
 from models.weights import stateful_path, weights_path
 from xiaod.acquisition import Emit
 from xiaod.config import Config
-from xiaod.config.diff import plan_reload
-from xiaod.daemon.service import Service
+from xiaod.config.diff import ReloadPlan, plan_reload
 from xiaod.domain.timegrid import NS_PER_S
 from xiaod.domain.types import Channel, Instrument, LinkChange, Probabilities, Segment, Window
 from xiaod.inference import Engine
 from xiaod.inference.onnx import OnnxEngine
 from xiaod.inference.stateful import StatefulEngine
-from xiaod.pipeline.pipeline import Pipeline
+from xiaod.pipeline.pipeline import LiveRun, Pipeline
 from xiaod.process.metrics import Metrics
 from xiaod.storage.pick_store import PickStore
 from xiaod.storage.progress import PickingProgress
@@ -36,10 +36,13 @@ class Busy:
 
     name = "busy"
 
-    def __init__(self) -> None:
+    def __init__(self, subscribed: tuple[Channel, ...] = ()) -> None:
         self.said, self._stop = threading.Event(), threading.Event()
+        self._subscribed = subscribed
 
     def run(self, emit: Emit) -> None:
+        if self._subscribed:
+            emit(LinkChange(self.name, "streaming", time.time_ns(), channels=self._subscribed))
         begin_ns = time.time_ns() // NS_PER_S * NS_PER_S - 3600 * NS_PER_S
         noise = np.random.default_rng(1).integers(-100, 100, 100 * RECORD_S, dtype=np.int32)
         for number in range(RECORDS):
@@ -58,6 +61,20 @@ class Busy:
         self._stop.set()
 
 
+class Silent:
+    """A source that brings nothing until it is stopped."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._stop = threading.Event()
+
+    def run(self, emit: Emit) -> None:
+        self._stop.wait()
+
+    def stop(self) -> None:
+        self._stop.set()
+
+
 class Gated(OnnxEngine):
     """The engine, behind a gate."""
 
@@ -70,54 +87,81 @@ class Gated(OnnxEngine):
         return super().follow(windows)
 
 
-def stays(instrument: Instrument) -> bool:
-    return instrument.station == "STAYS"
+BUSY = {"server": "localhost", "name": "busy"}
 
 
-@pytest.mark.parametrize(("kept", "expected"), [(None, []), (stays, ["XX.STAYS..HH"])])
+def config_of(source: dict[str, Any], **sections: Any) -> Config:
+    return Config.model_validate({"sources": [source], **sections})
+
+
+def change_to(source: dict[str, Any]) -> ReloadPlan:
+    """A reload in which another source takes the place of the busy one."""
+    return plan_reload(config_of(BUSY), config_of(source))
+
+
+@pytest.mark.parametrize(
+    ("successor", "stations", "link"),
+    [
+        ({"server": "localhost", "name": "next"}, set(), "starting"),
+        ({**BUSY, "streams": ["XX.STAYS.*.*"]}, {"STAYS"}, "ended"),
+    ],
+)
 def test_stations_of_a_source_that_was_removed_do_not_come_back(
-    kept: Callable[[Instrument], bool] | None, expected: list[str]
+    successor: dict[str, Any], stations: set[str], link: str
 ) -> None:
-    async def body() -> Pipeline:
-        config = Config.model_validate({"sources": [{"server": "localhost"}]})
+    metrics = Metrics()
+
+    async def body() -> None:
         source, engine = Busy(), Gated()
-        pipeline = Pipeline(config, engine, [source], [], Metrics(), time.time_ns)
+        pipeline = Pipeline(config_of(BUSY), engine, [source], [], metrics, LiveRun())
         async with asyncio.TaskGroup() as group:
             finished = pipeline.start(group)
             await asyncio.to_thread(source.said.wait)
-            await pipeline.remove_source("busy", kept)
+            await pipeline.apply(change_to(successor), [Silent(successor["name"])], [])
             assert pipeline.pending()
             engine.gate.set()
+            pipeline.stop_sources()
             await finished
+        assert pipeline.links() == {successor["name"]: link}
         pipeline.abandon()
-        return pipeline
 
-    pipeline = asyncio.run(body())
-    assert [str(entry.instrument) for entry in pipeline.station_table] == expected
-    assert ("busy" in pipeline.station_table.links) == bool(expected)
-    assert (b'xiaod_source_connected{source="busy"}' in pipeline.metrics.exposition()) == bool(expected)
+    asyncio.run(body())
+    assert shown(metrics) == stations
+    assert (b'xiaod_source_connected{source="busy"}' in metrics.exposition()) == bool(stations)
+
+
+def shown(metrics: Metrics) -> set[str]:
+    """Stations with metrics."""
+    return set(re.findall(r'station="XX\.(\w+)', metrics.exposition().decode()))
 
 
 class Held:
     """A pipeline that runs with all that a daemon has, and what is held in this process of its stations."""
 
-    def __init__(self, folder: Path, engine: Engine, **buffer: object) -> None:
-        content = {"sources": [{"server": "localhost", "name": "busy"}], "buffer": buffer}
-        self.source, self.store = Busy(), PickStore(folder / "picks.sqlite")
+    def __init__(
+        self, folder: Path, engine: Engine, subscribed: tuple[Channel, ...], **buffer: float
+    ) -> None:
+        self.source, self.store = Busy(subscribed), PickStore(folder / "picks.sqlite")
         self.progress = PickingProgress(self.store, resumed=True, settled_s=45.0)
+        self.metrics = Metrics()
         self.pipeline = Pipeline(
-            Config.model_validate(content), engine, [self.source], [], Metrics(), time.time_ns,
-            self.store, self.progress, shown=True,
-        )  # fmt: skip
+            config_of(BUSY, buffer=buffer),
+            engine,
+            [self.source],
+            [],
+            self.metrics,
+            LiveRun(self.store, self.progress),
+        )
 
     async def until(self, condition: Callable[[], bool]) -> None:
         async with asyncio.timeout(60):
             while not condition():  # noqa: ASYNC110  counts, not events
                 await asyncio.sleep(0.01)
 
-    def shown(self) -> set[str]:
-        """Stations with metrics."""
-        return set(re.findall(r'station="XX\.(\w+)', self.pipeline.metrics.exposition().decode()))
+    def held_bytes(self) -> float | None:
+        """Memory of samples."""
+        self.pipeline.update_metrics()
+        return self.metrics.registry.get_sample_value("xiaod_buffer_bytes")
 
     def alive(self, station: str) -> int:
         """Instruments of a station that anything still holds."""
@@ -126,24 +170,24 @@ class Held:
 
     def gone(self, station: str) -> bool:
         """Whether all is, once it is written down where the station stands."""
-        self.pipeline.tidy()
+        self.pipeline.review()
         self.progress.flush({})
         return not self.alive(station)
 
     async def picked(self) -> None:
         """Wait until all that the source had to say has been picked."""
         await asyncio.to_thread(self.source.said.wait)
-        await self.until(lambda: len(self.shown()) == 2 and not self.pipeline.pending())
+        await self.until(lambda: len(shown(self.metrics)) == 2 and not self.pipeline.pending())
 
 
 @asynccontextmanager
-async def held(folder: Path, engine: Engine, **buffer: object) -> AsyncIterator[Held]:
-    found = Held(folder, engine, **buffer)
+async def held(
+    folder: Path, engine: Engine, subscribed: tuple[Channel, ...] = (), **buffer: float
+) -> AsyncIterator[Held]:
+    found = Held(folder, engine, subscribed, **buffer)
     async with asyncio.TaskGroup() as group:
         finished = found.pipeline.start(group)
-        found.pipeline.hold()
         yield found
-        found.pipeline.release()
         found.pipeline.stop_sources()
         await finished
     found.pipeline.abandon()
@@ -166,10 +210,11 @@ def test_nothing_is_held_of_a_station_that_a_reload_has_removed(
         async with held(tmp_path, engine()) as found:
             await found.picked()
             assert min(found.alive("GOES"), found.alive("STAYS")) > 0
-            await found.pipeline.remove_source("busy", stays)
+            plan = change_to({**BUSY, "streams": ["XX.STAYS.*.*"]})
+            await found.pipeline.apply(plan, [Silent("busy")], [])
             await found.until(lambda: found.gone("GOES"))
             assert found.alive("STAYS")
-            assert found.shown() == {"STAYS"}
+            assert shown(found.metrics) == {"STAYS"}
             assert found.store.frontier(Instrument("XX", "GOES", "", "HH")) is not None
 
     asyncio.run(body())
@@ -180,15 +225,13 @@ def test_nothing_is_held_of_a_station_that_has_long_been_silent(
     tmp_path: Path, engine: Callable[[], Engine]
 ) -> None:
     async def body() -> None:
-        async with held(tmp_path, engine(), forget_after_s=1.0) as found:
-            # One that is subscribed is still shown as silent, but holds no samples.
-            found.pipeline.station_table.expect(
-                "busy", [Channel("XX", "STAYS", "", "HHZ")], time.monotonic_ns()
-            )
+        # One that is subscribed is still shown as silent, but holds no samples.
+        subscribed = (Channel("XX", "STAYS", "", "HHZ"),)
+        async with held(tmp_path, engine(), subscribed, forget_after_s=1.0) as found:
             await found.picked()
             await found.until(lambda: found.gone("GOES"))
-            assert found.shown() == {"STAYS"}
-            await found.until(lambda: found.pipeline.assembler.held_bytes == 0)
+            assert shown(found.metrics) == {"STAYS"}
+            await found.until(lambda: found.held_bytes() == 0)
 
     asyncio.run(body())
 
@@ -209,17 +252,14 @@ class Slow:
 
 
 def test_a_stop_in_the_midst_of_a_reload_ends_everything() -> None:
-    def config(server: str) -> Config:
-        return Config.model_validate({"sources": [{"server": server}], "http": {"enabled": False}})
-
     async def body() -> None:
-        old, source, engine = config("slow"), Slow(), OnnxEngine(weights_path("micro"))
-        service = Service(old, engine, Path("config.yaml"))
-        service._sources = {source.name: source}  # type: ignore[dict-item]
-        pipeline = Pipeline(old, engine, [source], [], Metrics(), time.time_ns)
+        old = config_of({"server": "slow"})
+        plan = plan_reload(old, config_of({"server": "next"}))
+        source, engine = Slow(), OnnxEngine(weights_path("micro"))
+        pipeline = Pipeline(old, engine, [source], [], Metrics(), LiveRun())
         async with asyncio.timeout(60), asyncio.TaskGroup() as group:
             finished = pipeline.start(group)
-            reloading = asyncio.create_task(service._reload(plan_reload(old, config("next")), pipeline))
+            reloading = asyncio.create_task(pipeline.apply(plan, [Silent("next:18000")], []))
             await asyncio.to_thread(source.told.wait)
             reloading.cancel()
             pipeline.stop_sources()

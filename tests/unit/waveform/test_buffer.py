@@ -12,7 +12,7 @@ from xiaod.daemon.state_folder import settled_s
 from xiaod.domain.timegrid import GRID_NS, samples_from_s
 from xiaod.domain.timeliness import TimeLimits
 from xiaod.domain.types import Channel, Segment, Window
-from xiaod.pipeline.pipeline import buffer_settings
+from xiaod.pipeline.settings import buffer_settings
 from xiaod.waveform.buffer import BufferSettings, InstrumentBuffer
 from xiaod.waveform.channel import Verdict
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from xiaod.config import AgencyConfig, HttpConfig
+from xiaod.config import Config
 from xiaod.daemon.web.guard import refusal
 from xiaod.daemon.web.page import Page
 from xiaod.daemon.web.stream import Hub
@@ -56,9 +56,8 @@ class StatusApi:
 
     def __init__(
         self,
-        config: HttpConfig,
+        config: Config,
         monitor: Monitor,
-        agency: Callable[[], AgencyConfig],
         metrics: Metrics,
         identity: Identity,
         links: Callable[[], Mapping[str, str]],
@@ -67,22 +66,26 @@ class StatusApi:
         """Set up.
 
         Args:
-            config: of the server.
+            config: of the daemon.
             monitor: what may be known.
-            agency: who signs the picks.
             metrics: where listeners are counted.
             identity: who answers.
             links: state of each source.
             store: where picks are read from; None: those that the monitor remembers.
         """
         self._monitor = monitor
-        self._agency = agency
+        self._agency = config.agency
         self._metrics = metrics
         self._identity = identity
         self._links = links
         self._store = store
         self._page = Page.load()
-        self.hub = Hub(monitor, agency, metrics, config.max_clients)
+        self.hub = Hub(monitor, config, metrics)
+
+    def reconfigure(self, config: Config) -> None:
+        """Sign picks with another agency from now on."""
+        self._agency = config.agency
+        self.hub.reconfigure(config)
 
     def routes(self) -> "list[web.RouteDef]":
         """What is served."""
@@ -135,7 +138,7 @@ class StatusApi:
             picks = await asyncio.to_thread(self._picks, limit + 1, since_ns, until_ns, instrument)
         except StoreError as error:
             return refusal(503, str(error))
-        documents = [pick_document(pick, self._agency()) for pick in picks[-limit:]]
+        documents = [pick_document(pick, self._agency) for pick in picks[-limit:]]
         return web.json_response({"picks": documents, "truncated": len(picks) > limit})
 
     async def _serve_stream(self, request: "web.Request") -> "web.StreamResponse":

@@ -7,7 +7,6 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Collection
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,29 +29,32 @@ class Front:
 
     def __init__(
         self,
-        config: Callable[[], Config],
+        config: Config,
         pipeline: Pipeline,
         model: str,
         metrics: Metrics,
         store: PickStore | None,
-        sources: Collection[str],
     ) -> None:
         """Set up.
 
         Args:
-            config: the configuration as it is now.
+            config: of the daemon.
             pipeline: what is shown.
             model: its name and version.
             metrics: what ``/metrics`` gives.
             store: where picks are read from.
-            sources: names of the sources, as they are now.
         """
         self._config = config
         self._pipeline = pipeline
         self._model = model
         self._metrics = metrics
         self._store = store
-        self._sources = sources
+        self._api = self._status_api()
+
+    def reconfigure(self, config: Config) -> None:
+        """Sign picks with another agency from now on."""
+        if self._api is not None:
+            self._api.reconfigure(config)
 
     async def open(self, stack: AsyncExitStack) -> None:
         """Listen until the stack is left.
@@ -60,13 +62,13 @@ class Front:
         Raises:
             StartError: when it cannot.
         """
-        http = self._config().http
+        http = self._config.http
         web = WebServer(
             http.host,
             http.port,
             self._exposition,
             self._readiness,
-            self._api(),
+            self._api,
             http.max_clients,
             lambda reason: self._metrics.http_refused.labels(reason).inc(),
         )
@@ -82,38 +84,30 @@ class Front:
         shown = {} if self._pipeline.monitor is None else {"page": f"{http.url(web.port)}/"}
         get_logger("service").info("web.listening", host=http.host, port=web.port, **shown)
 
-    def _api(self) -> "StatusApi | None":
+    def _status_api(self) -> "StatusApi | None":
         """What is behind the status page, where there is one."""
         if self._pipeline.monitor is None:
             return None
         from xiaod.daemon.web.api import Identity, StatusApi
 
         return StatusApi(
-            self._config().http,
+            self._config,
             self._pipeline.monitor,
-            lambda: self._config().agency,
             self._metrics,
             Identity(__version__, self._model, time.time_ns()),
-            self._links,
+            self._pipeline.links,
             self._store,
         )
 
-    def _links(self) -> dict[str, str]:
-        return {name: self._pipeline.station_table.links.get(name, "starting") for name in self._sources}
-
     async def _exposition(self) -> bytes:
-        self._pipeline.observe()
+        self._pipeline.update_metrics()
         # Those of a thousand stations take a tenth of a second, and a disk that hangs more: nobody is to wait for them.
-        return await asyncio.to_thread(self._rendered, self._config().state.folder)
+        return await asyncio.to_thread(self._rendered, self._config.state.folder)
 
     def _rendered(self, folder: Path) -> bytes:
         self._metrics.room(folder)
         return self._metrics.exposition()
 
     def _readiness(self) -> Readiness:
-        station_table = self._pipeline.station_table
-        return readiness(
-            self._links(),
-            station_table.fresh(),
-            sorted(str(entry.instrument) for entry in station_table if entry.stale),
-        )
+        pipeline = self._pipeline
+        return readiness(pipeline.links(), pipeline.stations().fresh, pipeline.stale_stations())

@@ -13,10 +13,10 @@ b'event: pick\ndata: {"phase":"P"}\n\n'
 import asyncio
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from xiaod.config import AgencyConfig
+from xiaod.config import Config
 from xiaod.daemon.web.documents import station_document, trace_document
 from xiaod.domain.document import pick_document
 from xiaod.domain.timegrid import iso_from_ns
@@ -91,19 +91,21 @@ class Listener:
 class Hub:
     """All listeners, and what they are told."""
 
-    def __init__(
-        self, monitor: Monitor, agency: Callable[[], AgencyConfig], metrics: Metrics, most: int
-    ) -> None:
+    def __init__(self, monitor: Monitor, config: Config, metrics: Metrics) -> None:
         self._monitor = monitor
-        self._agency = agency
+        self._agency = config.agency
         self._metrics = metrics
-        self._most = most
+        self._most = config.http.max_clients
         self._listeners: dict[Listener, web.Request] = {}
         self._told: dict[str, dict[str, Any]] = {}
         self._reviewing: asyncio.Task[None] | None = None
         self._log = get_logger("web")
         monitor.on_pick = self._pick
         monitor.on_trace = self._trace
+
+    def reconfigure(self, config: Config) -> None:
+        """Sign picks with another agency from now on."""
+        self._agency = config.agency
 
     @property
     def full(self) -> bool:
@@ -181,7 +183,7 @@ class Hub:
 
     def _pick(self, pick: Pick) -> None:
         if self._listeners:
-            self._put(encode("pick", pick_document(pick, self._agency())))
+            self._put(encode("pick", pick_document(pick, self._agency)))
 
     def _trace(self, instrument: Instrument, first: int) -> None:
         if (trace := self._monitor.trace(instrument)) is not None:

@@ -21,7 +21,7 @@ from xiaod.domain.timegrid import GRID_NS, iso_from_ns, ns_from_s
 from xiaod.domain.types import Instrument, Pick
 from xiaod.inference import Engine
 from xiaod.pipeline.offline import ListSink, run_offline
-from xiaod.pipeline.pipeline import picker_settings
+from xiaod.pipeline.settings import picker_settings
 from xiaod.tools.plot.figure import draw
 from xiaod.tools.plot.scene import Scene
 from xiaod.tools.plot.tap import Tap

@@ -22,7 +22,7 @@ from xiaod.domain.timegrid import iso_from_ns
 from xiaod.domain.types import Pick
 from xiaod.inference import Engine
 from xiaod.pipeline.offline import ListSink
-from xiaod.pipeline.pipeline import Pipeline
+from xiaod.pipeline.pipeline import LiveRun, Pipeline
 from xiaod.process.metrics import Metrics
 from xiaod.replay import ReplayConfig, ReplayServer
 from xiaod.tools.selftest.outcome import Step
@@ -62,8 +62,8 @@ async def pick_event(config: Config, engine: Engine, timeout_s: float) -> Picked
 
 async def _run(config: Config, engine: Engine, address: str, timeout_s: float) -> Picked:
     source = SeedLinkSource(SeedLinkConfig(name=NAME, server=address, connect_timeout_s=timeout_s))
-    sink = ListSink()
-    pipeline = Pipeline(config, engine, [source], [sink], Metrics(), time.time_ns)
+    sink, metrics = ListSink(), Metrics()
+    pipeline = Pipeline(config, engine, [source], [sink], metrics, LiveRun())
     begun_s = time.monotonic()
     first_s: float | None = None
     problem = ""
@@ -71,10 +71,10 @@ async def _run(config: Config, engine: Engine, address: str, timeout_s: float) -
         async with asyncio.TaskGroup() as group:
             finished = pipeline.start(group)
             while not _whole(sink.picks) and time.monotonic() - begun_s < timeout_s:
-                if first_s is None and _packets(pipeline):
+                if first_s is None and _packets(metrics):
                     first_s = time.monotonic()
                 await asyncio.sleep(POLL_S)
-            first_s = first_s or (time.monotonic() if _packets(pipeline) else None)
+            first_s = first_s or (time.monotonic() if _packets(metrics) else None)
             picked_s = time.monotonic()
             pipeline.stop_sources()
             await finished
@@ -83,8 +83,8 @@ async def _run(config: Config, engine: Engine, address: str, timeout_s: float) -
         problem = f"{type(failures.exceptions[0]).__name__}: {failures.exceptions[0]}"
     finally:
         pipeline.abandon()
-    state = pipeline.station_table.links.get(NAME, "starting")
-    packets = _packets(pipeline)
+    state = pipeline.links()[NAME]
+    packets = _packets(metrics)
     spec = engine.spec
     return Picked(
         tuple(sink.picks),
@@ -107,9 +107,9 @@ async def _run(config: Config, engine: Engine, address: str, timeout_s: float) -
     )
 
 
-def _packets(pipeline: Pipeline) -> int:
+def _packets(metrics: Metrics) -> int:
     labels = {"source": NAME, "outcome": "received"}
-    return int(pipeline.metrics.registry.get_sample_value("xiaod_packets_total", labels) or 0)
+    return int(metrics.registry.get_sample_value("xiaod_packets_total", labels) or 0)
 
 
 def _whole(picks: Sequence[Pick]) -> bool:

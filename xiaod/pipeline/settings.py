@@ -1,0 +1,70 @@
+"""From the configuration to the settings of the parts of the pipeline.
+
+>>> config = Config.model_validate({"sources": [{"server": "localhost:18000"}]})
+>>> buffer_settings(config) == BufferSettings(length=2000, limits=TimeLimits.from_s(None, 60.0))
+True
+>>> instrument_limits(config)
+{'localhost:18000': 4000}
+"""
+
+from collections.abc import Mapping
+
+from models.calibration import Calibration
+from xiaod.config import Config
+from xiaod.domain.timegrid import ns_from_s, samples_from_s
+from xiaod.domain.timeliness import TimeLimits
+from xiaod.domain.types import Instrument
+from xiaod.inference import Engine
+from xiaod.picking.picker import SHIFTS, PickerSettings
+from xiaod.waveform.buffer import BufferSettings
+
+INSTRUMENTS_PER_STATION = 4
+"""Instruments of a source for each station that it may have."""
+
+
+def buffer_settings(config: Config) -> BufferSettings:
+    """Limits of the buffers from the configuration."""
+    buffer, hop = config.buffer, samples_from_s(config.windows.hop_s)
+    return BufferSettings(
+        length=samples_from_s(config.windows.length_s),
+        hop=hop,
+        wait_ns=ns_from_s(buffer.max_component_wait_s),
+        max_lead=samples_from_s(buffer.max_lead_s),
+        history=hop + SHIFTS[-1] + 1,
+        limits=TimeLimits.from_s(buffer.max_age_s, buffer.max_future_s),
+    )
+
+
+def picker_settings(config: Config, engine: Engine, instrument: Instrument) -> PickerSettings:
+    """How picks are made at an instrument: the station's thresholds, or the configuration's, or the model's own."""
+    station = config.picker.stations.get(instrument.station_text)
+    spec = engine.spec
+
+    def chosen(own: Mapping[str, float]) -> tuple[float, float]:
+        given = (
+            next(
+                value
+                for value in (getattr(station, key, None), getattr(config.picker, key), own[phase])
+                if value is not None
+            )
+            for key, phase in (("threshold_p", "P"), ("threshold_s", "S"))
+        )
+        return next(given), next(given)
+
+    return PickerSettings(
+        thresholds=chosen(spec.thresholds),
+        vertical_thresholds=chosen(spec.vertical_thresholds) if spec.vertical_thresholds else None,
+        hop=samples_from_s(config.windows.hop_s),
+        model=f"{spec.name}-{spec.version}",
+        model_sha256=engine.sha256,
+        lookahead=samples_from_s(config.picker.lookahead_s),
+        settle=samples_from_s(config.picker.settle_s),
+        separation=samples_from_s(config.picker.min_separation_s),
+        calibration=Calibration.from_spec(spec.calibration),
+        late=samples_from_s(config.buffer.max_lead_s),
+    )
+
+
+def instrument_limits(config: Config) -> dict[str, int]:
+    """Instruments that each source may bring, by its name."""
+    return {source.label: INSTRUMENTS_PER_STATION * source.max_stations for source in config.sources}
