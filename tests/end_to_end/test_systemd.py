@@ -18,11 +18,11 @@ from tests.end_to_end.manager import Manager
 from tests.end_to_end.test_faults import free_port, source_at
 from xiaod.process.exit_status import ExitCode
 from xiaod.process.logs import PRIORITIES
-from xiaod.process.systemd import PACE
+from xiaod.process.systemd import WATCHDOG_PART
 from xiaod.replay import ReplayConfig
 
 WATCHDOG_S = 3.0
-PACE_S = PACE * WATCHDOG_S
+PACE_S = WATCHDOG_PART * WATCHDOG_S
 SPEED = 20.0
 """Data come so many times faster than in real time."""
 

@@ -1,4 +1,4 @@
-"""Every second: silent stations, a clock that was set, signs of life for the service manager, state to be saved.
+"""What the daemon does once a second: log stations that fall silent, notice steps of the clock, feed the watchdog, save the state.
 
 >>> from xiaod.config import Config, SeedLinkConfig
 >>> config = Config(sources=(SeedLinkConfig(server="localhost"),))
@@ -20,17 +20,17 @@ from xiaod.process.logs import get_logger
 from xiaod.process.metrics import Metrics
 from xiaod.process.systemd import Notifier, Watchdog
 
-CLOCK_STEP_NS = NS_PER_S
-"""A change of the host's clock against the steady one that is more than drift."""
+HOST_CLOCK_STEP_NS = NS_PER_S
+"""A change of the host's clock against the monotonic one that is more than drift."""
 HEARTBEAT_S = 1.0
-"""How often stations, watchdog and state are looked at, at least."""
+"""Longest time between two rounds."""
 CHANGES = 30
 CHANGES_PERIOD_S = 3600.0
-"""So often within this time it is told of one instrument that it has fallen silent, and as often that it has come back."""
+"""Of one instrument the log says so many times within this period that it is silent, and as many times that it is back."""
 
 
 class Housekeeping:
-    """Looks after one run of the daemon."""
+    """Housekeeping of one run of the daemon."""
 
     def __init__(
         self,
@@ -44,9 +44,9 @@ class Housekeeping:
 
         Args:
             config: of the daemon.
-            notifier: to the service manager.
-            watchdog: how often that wants a sign of life.
-            metrics: where steps of the clock are counted.
+            notifier: sends messages to the service manager.
+            watchdog: of the service manager.
+            metrics: count steps of the clock.
             save: called every ``state.save_interval_s``.
         """
         self.reconfigure(config)
@@ -55,34 +55,34 @@ class Housekeeping:
         self._metrics = metrics
         self._save = save
         self._log = get_logger("service")
-        self._said = GroupedLog(self._log, CHANGES, CHANGES_PERIOD_S)
-        # Twice within the pace, so that a look that comes late does not miss it.
-        self.heartbeat_s = min(HEARTBEAT_S, (watchdog.pace_s or HEARTBEAT_S) / 2)
+        self._grouped = GroupedLog(self._log, CHANGES, CHANGES_PERIOD_S)
+        # Two rounds for each keep-alive, so that a late round misses none.
+        self.heartbeat_s = min(HEARTBEAT_S, (watchdog.keepalive_s or HEARTBEAT_S) / 2)
         self.reload_refused = False
-        """Whether the status says so."""
+        """Whether the last reload was refused, for the status."""
 
     def reconfigure(self, config: Config) -> None:
         """Save at another interval from now on."""
         self._save_interval_s = config.state.save_interval_s
 
     async def run(self, pipeline: Pipeline) -> None:
-        """Look after stations, clock and the watchdog, for ever."""
+        """Look after stations, clock and watchdog until cancelled."""
         offset_ns = time.time_ns() - time.monotonic_ns()
         while True:
             self._notifier.status(self._status(pipeline))
             await asyncio.sleep(self.heartbeat_s)
-            self.tell(pipeline.review())
+            self.log_changes(pipeline.review())
             self.flush_log()
             step_ns = time.time_ns() - time.monotonic_ns() - offset_ns
-            if abs(step_ns) > CLOCK_STEP_NS:
+            if abs(step_ns) > HOST_CLOCK_STEP_NS:
                 offset_ns += step_ns
                 self._metrics.clock_steps.inc()
                 self._log.warning("clock.stepped", step_s=round(step_ns / NS_PER_S, 3))
             if self._watchdog.due(time.monotonic(), alive=pipeline.is_alive()):
                 self._notifier.send("WATCHDOG=1")
 
-    async def save_now_and_then(self) -> None:
-        """Save the state every ``state.save_interval_s``, for ever; beside the looks, which wait for no disk."""
+    async def save_regularly(self) -> None:
+        """Save the state every ``state.save_interval_s`` until cancelled; a task of its own, since a disk may hang."""
         saved_s = time.monotonic()
         while True:
             await asyncio.sleep(self.heartbeat_s)
@@ -90,11 +90,11 @@ class Housekeeping:
                 saved_s = time.monotonic()
                 await self._save()
 
-    def tell(self, changes: Iterable[Change]) -> None:
-        """Say who has fallen silent or come back: a server that stops takes all its stations along."""
+    def log_changes(self, changes: Iterable[Change]) -> None:
+        """Log instruments that have fallen silent or come back, grouped: a server that stops silences all its stations."""
         for change in changes:
             instrument = change.instrument.text
-            self._said.tell(
+            self._grouped.tell(
                 "warning" if change.stale else "info",
                 "station.stale" if change.stale else "station.fresh",
                 instrument,
@@ -103,8 +103,8 @@ class Housekeeping:
             )
 
     def flush_log(self, everything: bool = False) -> None:
-        """Write the lines that have waited for others of their kind."""
-        self._said.flush(everything)
+        """Write log lines that have waited for others of their kind."""
+        self._grouped.flush(everything)
 
     def _status(self, pipeline: Pipeline) -> str:
         refused = "; the last reload was refused, see the log" if self.reload_refused else ""

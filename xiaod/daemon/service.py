@@ -27,14 +27,14 @@ from xiaod.config.per_shard import load_placed_anew
 from xiaod.daemon.housekeeping import Housekeeping
 from xiaod.daemon.source_factory import SourceFactory
 from xiaod.daemon.state_folder import State
-from xiaod.daemon.web.front import Front
+from xiaod.daemon.web.http_service import HttpService
 from xiaod.domain.sharding import Shard
 from xiaod.domain.timeliness import TimeLimits
 from xiaod.inference import Engine
 from xiaod.pipeline.factory import open_sink, open_sinks
 from xiaod.pipeline.pipeline import LiveRun, Pipeline
 from xiaod.process.exit_status import ExitCode, StartError
-from xiaod.process.grace import Grace
+from xiaod.process.grace_period import GracePeriod
 from xiaod.process.logs import configure_logs, get_logger
 from xiaod.process.loop_turns import TurnMeter
 from xiaod.process.metrics import Metrics
@@ -86,7 +86,7 @@ class Service:
         self._metrics.start_time.set(time.time())
         if meter is not None:
             self._metrics.longest_turn.set_function(lambda: meter.longest_s)
-        self._metrics.accepted(time.time())
+        self._metrics.config_accepted(time.time())
         self._state = State(config, self._shard, self._metrics)
         self._housekeeping = Housekeeping(
             config,
@@ -95,7 +95,7 @@ class Service:
             self._metrics,
             lambda: self._state.save_off_loop(self._sources),
         )
-        self._grace = Grace()
+        self._grace_period = GracePeriod()
         self._stopping = asyncio.Event()
         self._changed = asyncio.Event()
         self._stack = AsyncExitStack()
@@ -120,7 +120,7 @@ class Service:
 
         def told(number: int, _: object) -> None:
             # Not a handler of the loop: the time runs, though the loop may stand still.
-            self._grace.begin(self._config.grace_s)
+            self._grace_period.begin(self._config.grace_s)
             with suppress(RuntimeError):  # when the loop is closed it is over in any case
                 loop.call_soon_threadsafe(self._signalled, number)
 
@@ -149,15 +149,15 @@ class Service:
             )
             if self._config.http.enabled:
                 spec = self._engine.spec
-                front = Front(
+                http = HttpService(
                     self._config,
                     pipeline,
                     f"{spec.name}-{spec.version}",
                     self._metrics,
                     self._state.store,
                 )
-                await front.open(stack)
-                self._reconfigured.append(front)
+                await http.open(stack)
+                self._reconfigured.append(http)
             return await self._work(pipeline)
 
     async def _work(self, pipeline: Pipeline) -> ExitCode:
@@ -183,7 +183,7 @@ class Service:
                 finished = pipeline.start(group)
                 watching = [
                     group.create_task(self._housekeeping.run(pipeline), name="housekeeping"),
-                    group.create_task(self._housekeeping.save_now_and_then(), name="save"),
+                    group.create_task(self._housekeeping.save_regularly(), name="save"),
                 ]
                 stopping = asyncio.create_task(self._stopping.wait(), name="stopping")
                 reloading = group.create_task(self._reload_when_told(pipeline), name="reload")
@@ -194,9 +194,9 @@ class Service:
                     reloading.cancel()
                 self._notifier.send("STOPPING=1")
                 pipeline.stop_sources()
-                self._grace.begin(self._config.grace_s)
+                self._grace_period.begin(self._config.grace_s)
                 try:
-                    async with asyncio.timeout(ORDERLY * self._grace.left_s):
+                    async with asyncio.timeout(ORDERLY * self._grace_period.left_s):
                         await finished
                 except TimeoutError:
                     raise _CutShort from None
@@ -281,7 +281,7 @@ class Service:
         for source in ended:
             await self._source_factory.release(source)
         self._metrics.reloads.labels("done").inc()
-        self._metrics.accepted(time.time())
+        self._metrics.config_accepted(time.time())
         self._log.info(
             "reload.done",
             sources=[source.label for source in config.sources],

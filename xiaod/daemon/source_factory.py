@@ -1,4 +1,4 @@
-"""Making of sources: each goes on where the last run was, and one that plays a file gets a server of its own.
+"""Makes the sources: each goes on where the last run stopped, and one with ``replay:`` gets a replay server inside the process.
 
 >>> import asyncio
 >>> from xiaod.config import Config
@@ -38,10 +38,10 @@ class SourceFactory:
         """Set up.
 
         Args:
-            state: where sources went on from.
-            shard: which stations are picked here.
-            stack: what ends embedded servers at last.
-            limits: what the buffers refuse for its time.
+            state: knows where the last run stopped.
+            shard: which stations this process picks.
+            stack: closes embedded servers at the end.
+            limits: of the buffers, for the time of a record.
         """
         self._state = state
         self._limits = limits
@@ -60,7 +60,7 @@ class SourceFactory:
 
         Raises:
             StartError: when an embedded server cannot be started.
-            StoreError: when where it was cannot be read.
+            StoreError: when the positions of the last run cannot be read.
         """
         async with AsyncExitStack() as server:
             if config.replay_input is not None:
@@ -81,7 +81,7 @@ class SourceFactory:
         return source
 
     async def release(self, source: "SeedLinkSource") -> None:
-        """A source has ended, or will never be run: end what was started for it."""
+        """Close the embedded server of a source that has ended or will never be run."""
         await self._servers.pop(source).aclose()
 
     async def _release_all(self) -> None:
@@ -90,7 +90,7 @@ class SourceFactory:
 
 
 async def _embed_replay(config: SeedLinkConfig, played: str, stack: AsyncExitStack) -> SeedLinkConfig:
-    """Start a replay server in this process and point the source at it."""
+    """Start a replay server in this process, and make the source connect to it."""
     from xiaod.replay import ReplayConfig, ReplayError, ReplayServer
 
     try:

@@ -1,7 +1,7 @@
-"""All files below a folder, symbolic links followed: archives are spread over several disks by links to folders.
+"""All files below a folder. Symbolic links are followed, because archives use links to folders to spread over several disks.
 
-Each folder is visited once, however many ways lead to it, so a link to a folder above ends in no circle. What cannot be looked into
-(a link to a disk that is not mounted, a folder without permission) is given like a file: whoever opens it says why it cannot be read.
+Each folder is visited once, so a link to a folder above makes no endless loop. A folder that cannot be opened (a link to a disk that is
+not mounted, no permission) is listed like a file: the error comes when it is opened.
 
 >>> from tempfile import TemporaryDirectory
 >>> with TemporaryDirectory() as name:

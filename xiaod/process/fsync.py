@@ -1,6 +1,6 @@
-"""Making the name of a file survive a power cut.
+"""File names that survive a power cut.
 
-A synced file can still be missing after a power cut: its name stands in the folder, which is synced by itself (fsync(2), Linux).
+A file that was synced can still be missing after a power cut: its name is in the folder, which needs a sync of its own (fsync(2), Linux).
 
 >>> from tempfile import TemporaryDirectory
 >>> with TemporaryDirectory() as name:
@@ -13,15 +13,15 @@ import os
 from pathlib import Path
 
 PRIVATE = 0o750
-"""Permissions of a folder that only its owner and the group look into."""
+"""Permissions of a folder that only its owner and group may read."""
 
 
 def make_folder(folder: Path, mode: int = 0o777) -> None:
-    """Make a folder that is not there, and those above it; their names are on the disk then.
+    """Make a folder, and those above it, unless it exists; then their names are on the disk.
 
     Args:
         folder: the folder.
-        mode: its permissions if it is made here, less those that the process takes from all (umask).
+        mode: its permissions if it is made here, less the umask of the process.
 
     Raises:
         OSError: when that is not possible.
@@ -33,7 +33,7 @@ def make_folder(folder: Path, mode: int = 0o777) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Force new, renamed and removed names of a folder onto the disk.
+    """Write new, renamed and removed names of a folder to the disk.
 
     Raises:
         OSError: when that is not possible.

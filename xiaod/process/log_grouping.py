@@ -1,10 +1,10 @@
-"""Lines about stations: those of one kind that come together are one line, which says how many and names a few.
+"""Log lines about stations, grouped: facts of one kind that come close together are one line, with their number and a few names.
 
-A server that comes back leaves a gap in every channel of hundreds of stations within seconds; a hostile one names stations without
-end. So a line waits until nothing of its kind has come for :data:`QUIET_S`, at most :data:`LONGEST_S`. What came meanwhile is said fact by
-fact where it is little, and else in one line: the first of the facts, with ``together`` (how many they are), ``stations``, and ``some`` of
-the names. A kind has :data:`BURST` turns, then one each :data:`REFILL_S`: what comes meanwhile is told with the next. Of one subject only
-so many facts are told within a time (:class:`~xiaod.process.log_limit.Quota`).
+A server that reconnects leaves a gap in every channel of hundreds of stations within seconds, and a hostile one names stations without
+end. So a fact waits until no other of its kind has come for :data:`QUIET_S`, at most :data:`LONGEST_S`. Up to :data:`FEW` facts are then
+a line each. More are one line: the first fact, ``together`` (their number), ``stations`` (how many), and ``some`` of the names. Each kind
+is written :data:`BURST` times without delay, then once each :data:`REFILL_S`; the next line covers what has come between. One subject
+brings only so many facts within a period (:class:`~xiaod.process.log_rate_limit.LogRateLimit`).
 
 >>> from xiaod.process.logs import configure_logs, get_logger
 >>> configure_logs("info", "json")
@@ -18,27 +18,27 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from xiaod.process.log_limit import Quota
+from xiaod.process.log_rate_limit import LogRateLimit
 from xiaod.process.logs import Logger
 
 QUIET_S = 2.0
 LONGEST_S = 10.0
 FEW = 5
-"""So many facts are still said one by one; of more, so many are named."""
+"""Up to so many facts have a line each; of more, so many are named."""
 BURST = 10
 REFILL_S = 60.0
 MOST_STATIONS = 10_000
-"""Stations that are told apart in one line."""
+"""Stations that one line counts at most."""
 
 
 @dataclass(slots=True)
 class _Kind:
-    """What waits to be said of one kind, and how often it may still be said."""
+    """Facts of one kind that wait, and a token bucket for their lines."""
 
-    turns: float
-    """How often: whole ones count."""
-    turned_s: float
-    """When that was reckoned."""
+    tokens: float
+    """Lines that may be written now: whole ones count."""
+    filled_s: float
+    """When the tokens were counted last."""
     level: str = "info"
     since_s: float = 0.0
     last_s: float = 0.0
@@ -50,7 +50,7 @@ class _Kind:
 
 
 class GroupedLog:
-    """A log for facts that many stations may bring at the same time."""
+    """A log for facts that come of many stations at the same time."""
 
     def __init__(
         self, log: Logger, most: int, period_s: float, clock_s: Callable[[], float] = time.monotonic
@@ -59,13 +59,13 @@ class GroupedLog:
 
         Args:
             log: where lines go.
-            most: facts of one kind that one subject may bring within ``period_s``; more are counted, and told with the next (``unlogged``).
-            period_s: see there.
+            most: facts of one kind that one subject may bring within ``period_s``; the next line counts the rest (``unlogged``).
+            period_s: of ``most``.
             clock_s: a steady clock.
         """
         self._log = log
         self._clock_s = clock_s
-        self._quota = Quota(most, period_s, clock_s)
+        self._rate_limit = LogRateLimit(most, period_s, clock_s)
         self._kinds: dict[tuple[str, str], _Kind] = {}
         self._waiting = False
 
@@ -77,17 +77,17 @@ class GroupedLog:
         group: str = "",
         **facts: object,
     ) -> None:
-        """Say a fact, soon.
+        """Take a fact; it is written with others of its kind.
 
         Args:
             level: of the line.
             event: its name.
-            subject: what the quota is for, ``NET.STA`` and what follows; empty where that is not known.
-            group: facts of one event that are said apart, such as those of different sources.
+            subject: what the rate limit is for, ``NET.STA`` and what follows; empty where that is not known.
+            group: keeps facts of one event apart, such as those of different sources.
             facts: of the line; ``stream`` or ``instrument`` is what ``some`` names.
         """
         self.flush()
-        unlogged = self._quota.admit((event, group, subject))
+        unlogged = self._rate_limit.admit((event, group, subject))
         if unlogged is None:
             return
         now_s = self._clock_s()
@@ -105,31 +105,31 @@ class GroupedLog:
         self._waiting = True
 
     def flush(self, everything: bool = False) -> None:
-        """Write the lines that have waited long enough, or all; call it often, it costs nothing while nothing waits."""
+        """Write the facts that have waited long enough, or all; cheap while none waits."""
         if not self._waiting:
             return
         now_s = self._clock_s()
         for (event, _), kind in self._kinds.items():
             if kind.together and (everything or _is_due(kind, now_s)):
-                self._say(event, kind)
+                self._write(event, kind)
         self._waiting = any(kind.together for kind in self._kinds.values())
 
-    def _say(self, event: str, kind: _Kind) -> None:
-        say = getattr(self._log, kind.level)
+    def _write(self, event: str, kind: _Kind) -> None:
+        write = getattr(self._log, kind.level)
         if kind.together <= FEW:
             for facts in kind.first:
-                say(event, **facts)
+                write(event, **facts)
         else:
             some = [facts.get("stream") or facts.get("instrument") or "" for facts in kind.first]
-            told = {**kind.first[0], "together": kind.together, "stations": len(kind.stations), "some": some}
-            say(event, **(told | ({"unlogged": kind.unlogged} if kind.unlogged else {})))
-        kind.turns -= 1
+            line = {**kind.first[0], "together": kind.together, "stations": len(kind.stations), "some": some}
+            write(event, **(line | ({"unlogged": kind.unlogged} if kind.unlogged else {})))
+        kind.tokens -= 1
         kind.together = kind.unlogged = 0
         kind.first = []
         kind.stations.clear()
 
 
 def _is_due(kind: _Kind, now_s: float) -> bool:
-    kind.turns = min(BURST, kind.turns + (now_s - kind.turned_s) / REFILL_S)
-    kind.turned_s = now_s
-    return kind.turns >= 1 and (now_s - kind.last_s >= QUIET_S or now_s - kind.since_s >= LONGEST_S)
+    kind.tokens = min(BURST, kind.tokens + (now_s - kind.filled_s) / REFILL_S)
+    kind.filled_s = now_s
+    return kind.tokens >= 1 and (now_s - kind.last_s >= QUIET_S or now_s - kind.since_s >= LONGEST_S)

@@ -1,10 +1,10 @@
 """Logs: structlog on standard error, JSON unless a person watches.
 
-Events are names with fields, one for each fact: ``log.info("station.stale", instrument="BW.RJOB..EH", silent_s=61.2)``. No line is
-written per packet. Where standard error is systemd's journal, each line begins with its priority, as sd-daemon(3) has it, so that
-``journalctl -p warning`` chooses by level. What libraries say through Python's ``logging`` are lines of the same log
-(``library.message``), the same place in a library only so often. A log that cannot be written, because the disk is full or its reader has
-gone, ends nothing.
+An event is a name with fields, one for each fact: ``log.info("station.stale", instrument="BW.RJOB..EH", silent_s=61.2)``. No line is
+written per packet. If standard error is systemd's journal, each line begins with its priority (sd-daemon(3)), so that
+``journalctl -p warning`` selects by level. Messages of libraries through Python's ``logging`` become lines of the same log
+(``library.message``), at a limited rate for each place in a library. If the log cannot be written, because the disk is full or its reader
+has gone, the program goes on.
 
 >>> configure_logs("info", "json")
 >>> get_logger("example").debug("not.shown")
@@ -19,7 +19,7 @@ from typing import Any, Literal, TextIO, cast
 
 import structlog
 
-from xiaod.process.log_limit import Quota
+from xiaod.process.log_rate_limit import LogRateLimit
 
 Logger = structlog.typing.FilteringBoundLogger
 
@@ -27,12 +27,12 @@ PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
 """Level -> priority of syslog(3)."""
 LIBRARY_LINES = 10
 LIBRARY_PERIOD_S = 3600.0
-"""So many lines come from one place of a library within this time."""
+"""One place of a library writes so many lines within this time."""
 
 
 def configure_logs(level: str, style: Literal["auto", "json", "console"]) -> None:
     """Set up logging for the process; ``auto`` is ``console`` on a terminal and ``json`` elsewhere."""
-    # Without standard error there is none, and lines go to standard output.
+    # A process without standard error logs to standard output.
     terminal = sys.stderr is not None and sys.stderr.isatty()
     console = style == "console" or (style == "auto" and terminal)
     processors: list[structlog.typing.Processor] = [
@@ -41,7 +41,7 @@ def configure_logs(level: str, style: Literal["auto", "json", "console"]) -> Non
         structlog.processors.StackInfoRenderer(),
     ]
     if console:
-        # Where the package rich is installed, structlog would show all local variables, and with them what is secret.
+        # With the package rich structlog would show all local variables, and secrets with them.
         plain = structlog.dev.plain_traceback
         processors.append(structlog.dev.ConsoleRenderer(colors=terminal, exception_formatter=plain))
     else:
@@ -51,7 +51,9 @@ def configure_logs(level: str, style: Literal["auto", "json", "console"]) -> Non
     structlog.configure(
         processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        logger_factory=structlog.WriteLoggerFactory(file=cast(TextIO, _Enduring(sys.stderr or sys.stdout))),
+        logger_factory=structlog.WriteLoggerFactory(
+            file=cast(TextIO, _LossyStream(sys.stderr or sys.stdout))
+        ),
         cache_logger_on_first_use=False,
     )
     root = logging.getLogger()
@@ -74,7 +76,7 @@ def goes_to_journal(stream: TextIO | None, environment: Mapping[str, str]) -> bo
 
 
 def _with_priority(_: object, level: str, line: structlog.typing.EventDict) -> str:
-    """The last of the processors: what the renderer has made, with its priority."""
+    """The last processor: puts the priority before the rendered line."""
     return prioritised(str(line), level)
 
 
@@ -94,27 +96,27 @@ def get_logger(component: str) -> Logger:
 
 
 class LibraryHandler(logging.Handler):
-    """Puts what libraries say into the log."""
+    """Puts messages of libraries into the log."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
-        self._quota = Quota(LIBRARY_LINES, LIBRARY_PERIOD_S)
+        self._rate_limit = LogRateLimit(LIBRARY_LINES, LIBRARY_PERIOD_S)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write a line, unless this place has said enough."""
-        unsaid = self._quota.admit((record.name, record.pathname, record.lineno))
-        if unsaid is None:
+        """Write a line, unless this place is over its rate."""
+        unlogged = self._rate_limit.admit((record.name, record.pathname, record.lineno))
+        if unlogged is None:
             return
-        told: dict[str, Any] = {"exc_info": record.exc_info} if record.exc_info else {}
-        if unsaid:
-            told["unlogged"] = unsaid
+        fields: dict[str, Any] = {"exc_info": record.exc_info} if record.exc_info else {}
+        if unlogged:
+            fields["unlogged"] = unlogged
         log = get_logger("library")
-        say = log.error if record.levelno >= logging.ERROR else log.warning
-        say("library.message", library=record.name, text=record.getMessage(), **told)
+        write = log.error if record.levelno >= logging.ERROR else log.warning
+        write("library.message", library=record.name, text=record.getMessage(), **fields)
 
 
-class _Enduring:
-    """A stream whose failure is no reason to stop picking."""
+class _LossyStream:
+    """A stream that drops what it cannot write: a full disk is no reason to stop picking."""
 
     def __init__(self, stream: TextIO | None) -> None:
         self._stream = stream

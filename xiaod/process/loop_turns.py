@@ -1,7 +1,7 @@
-"""Turns of the event loop: a task that finds whatever it awaits ready never gives way, and nothing else runs, not even a health check.
+"""Turns of the event loop: a task for which everything is ready never gives way, and nothing else runs, not even a health check.
 
-:class:`Turns` lets such a task give way after :data:`TURN_S`. :class:`TurnMeter` measures how long the turns are in fact, whatever makes
-them so: it stands where the loop waits for input, so it costs two looks at a clock for each turn and wakes nobody.
+:class:`Turns` lets such a task give way after :data:`TURN_S`. :class:`TurnMeter` measures how long the turns of the loop are, whatever the
+cause. It measures where the loop waits for input, which costs two readings of a clock for each turn and wakes no task.
 
 >>> import asyncio
 >>> async def work() -> list[str]:
@@ -21,20 +21,20 @@ import time
 from collections.abc import Callable
 
 TURN_S = 0.01
-"""For so long a task goes on when everything is ready. Some tasks do so in one turn of the loop, which is to take 50 ms at most."""
+"""How long a task goes on while everything is ready. Several tasks do so in one turn of the loop, which may take 50 ms at most."""
 PERIOD_S = 60.0
-"""The longest turn is that of the last one to two times this, so that whoever looks each minute misses none."""
+"""The longest turn is that of the last one to two periods, so that a scrape each minute misses none."""
 
 
 class Turns:
-    """The share of one task in the turns of its loop."""
+    """Limits how long one task holds the event loop."""
 
     def __init__(self, clock_s: Callable[[], float] = time.perf_counter) -> None:
         self._clock_s = clock_s
         self._since_s = clock_s()
 
     async def give_way(self) -> None:
-        """Let others run when it is time; call it after each piece of work."""
+        """Let other tasks run if it is time; call it after each piece of work."""
         if self._clock_s() - self._since_s >= TURN_S:
             await asyncio.sleep(0)
             self._since_s = self._clock_s()

@@ -1,9 +1,9 @@
 """Every Prometheus metric of the program, in one list.
 
 Names follow Prometheus' conventions: base units, ``_total`` for counters. Labels are few: ``source``, ``sink``, ``phase``,
-``station`` (an instrument, ``NET.STA.LOC.BI``). What belongs to a station is collected from the station station_table when it is read,
-so the series of a station that is no longer there disappear. Those of sources, sinks and phases are there from the start, with 0, so that
-an alert sees the first failure, and a source that has never sent anything.
+``station`` (an instrument, ``NET.STA.LOC.BI``). Series of stations are collected from the station table when they are scraped, so they
+disappear with their station. Series of sources, sinks and phases exist from the start, with 0, so that an alert sees the first failure,
+and a source that never sends anything.
 
 >>> metrics = Metrics()
 >>> metrics.picks.labels("P").inc()
@@ -210,38 +210,38 @@ class Metrics:
             self.http_refused.labels(reason)
 
     def expect_phase(self, phase: str) -> None:
-        """Picks of a phase may be made: its series are there, though none ever is."""
+        """Have the series of a phase before its first pick."""
         self.picks.labels(phase)
         self.pick_latency.labels(phase)
 
     def expect_source(self, source: str) -> None:
-        """A source has begun: its series are there, though it may never connect."""
+        """Have the series of a source before it connects."""
         for series in (self.bytes, self.connected, self.reconnects, self.left_out):
             series.labels(source)
 
     def forget_source(self, source: str) -> None:
-        """A source has ended for good: it is neither connected nor disconnected."""
+        """Drop what is said of the state of a source: it has been removed."""
         self.connected.remove(source)
         self.left_out.remove(source)
 
     def expect_sink(self, sink: str) -> None:
-        """A sink has begun: its series are there, though it may never get a pick."""
+        """Have the series of a sink before its first pick."""
         for series in (
             self.sink_delivered, self.sink_errors, self.sink_refused, self.sink_backlog, self.sink_duration,
         ):  # fmt: skip
             series.labels(sink)
 
     def forget_sink(self, sink: str) -> None:
-        """A sink has ended for good: nothing waits for it any more."""
+        """Drop the backlog of a sink: it has been removed."""
         self.sink_backlog.remove(sink)
 
-    def accepted(self, now_s: float) -> None:
-        """A configuration was accepted, at a Unix time."""
+    def config_accepted(self, now_s: float) -> None:
+        """Note that a configuration was accepted, at a Unix time."""
         self.reload_successful.set(1)
         self.reload_time.set(now_s)
 
-    def room(self, folder: Path) -> None:
-        """Look at the disk of a folder; where that fails the last values stay, and what writes there says why."""
+    def update_disk(self, folder: Path) -> None:
+        """Update size and room of the disk of a folder; if that fails the last values stay."""
         try:
             usage = shutil.disk_usage(folder)
         except OSError:
@@ -255,7 +255,7 @@ class Metrics:
 
 
 class PacketCollector:
-    """Packets that sources have received, before they are records."""
+    """Packets that sources have received, before they become records."""
 
     def __init__(self, counts: Callable[[], Mapping[str, Mapping[str, int]]]) -> None:
         self._counts = counts
@@ -274,7 +274,7 @@ class PacketCollector:
 
 
 class ThreadCollector:
-    """CPU time of each thread that lives: where the time goes.
+    """CPU time of each running thread: where the time goes.
 
     Threads are named after their work: ``source.NAME`` receives and decodes, ``MainThread`` buffers, cuts, merges and picks, ``engine``
     infers, ``sink.NAME`` writes.
@@ -283,15 +283,15 @@ class ThreadCollector:
     def collect(self) -> Iterable[Metric]:
         """CPU time as of now."""
         family = CounterMetricFamily("xiaod_thread_cpu_seconds", "CPU time of a thread", labels=["thread"])
-        told: set[str] = set()
+        shown: set[str] = set()
         for thread in threading.enumerate():
             name = thread.name.removesuffix("_0")
-            # Event loops have threads of one name: the one that has lived longest is told, since a sum would sink when another ends.
-            if name in told or thread.ident is None or not thread.is_alive():
+            # Several threads may have one name: the oldest is shown, since a sum would fall when one of them ends.
+            if name in shown or thread.ident is None or not thread.is_alive():
                 continue
             # It may have ended just now.
             with contextlib.suppress(OSError):
                 clock = time.pthread_getcpuclockid(thread.ident)
                 family.add_metric([name], time.clock_gettime(clock))
-                told.add(name)
+                shown.add(name)
         return [family]

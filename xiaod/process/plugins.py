@@ -1,4 +1,4 @@
-"""From a table of kinds to a class: imports what a configuration asks for, when it asks, and says what installs it.
+"""Plug-ins: the class for a kind of source, engine or sink is imported when a configuration uses it; an error names the missing extra.
 
 >>> from xiaod.sinks import SINKS
 >>> load(SINKS, "console").__name__
@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import Any
 
 EXTRAS = {"distributed": "dask", "matplotlib": "plot", "nats": "nats", "paho": "mqtt", "torch": "distill"}
-"""Package that only an optional extra installs -> the name of the extra."""
+"""Package that only an extra installs -> the name of the extra."""
 
 
 class MissingExtraError(Exception):
@@ -20,7 +20,7 @@ class MissingExtraError(Exception):
 
 
 def missing(who: str, package: str, extra: str = "") -> str:
-    """What to say of a package that is not installed: who needs it, and what installs it into this environment, with its own pip.
+    """A message about a package that is not installed: what needs it, and the command that installs it into this environment.
 
     >>> missing("kind mqtt", "paho").replace(sys.executable, "PYTHON")
     "kind mqtt needs the package paho, which is not installed: PYTHON -m pip install 'xiaod[mqtt]'"
@@ -36,8 +36,8 @@ def load(table: Mapping[str, str], kind: str) -> Any:
     """The class that a table names for a kind.
 
     Raises:
-        KeyError: when the table has no such kind; the configuration has checked that before.
-        MissingExtraError: when a package that it needs is not installed.
+        KeyError: when the table has no such kind, which the configuration has ruled out.
+        MissingExtraError: when a package that the class needs is not installed.
     """
     module, _, name = table[kind].partition(":")
     try:

@@ -1,4 +1,4 @@
-"""Secrets of the configuration: read when they are needed, from a file or from the environment, and never told.
+"""Secrets of the configuration: read from a file or from the environment when they are needed, never logged.
 
 >>> import os
 >>> from pydantic import SecretStr
@@ -17,7 +17,7 @@ from pathlib import Path
 from pydantic import SecretStr
 
 MAX_BYTES = 65_536
-"""A longer file is no secret."""
+"""So much of a file is read; a secret is shorter."""
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 

@@ -1,4 +1,4 @@
-"""Standard output that nobody reads any more, as behind ``| head``, or whose disk is full.
+"""Standard output that has lost its reader, as in ``| head``, or whose disk is full.
 
 >>> unread()
 False
@@ -10,21 +10,21 @@ import select
 import sys
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
-"""What a write fails with when there is no room, or the disk is broken."""
+"""Errors of a write to a disk that is full or broken."""
 
 
 def flush() -> None:
-    """Write what is still held back; what is closed from the start holds nothing.
+    """Write out what is buffered, if there is a standard output.
 
     Raises:
-        OSError: when it cannot be written; Python would end with a status of its own.
+        OSError: when it cannot be written; at its exit Python would end with a status of its own.
     """
     if sys.stdout is not None and not sys.stdout.closed:
         sys.stdout.flush()
 
 
 def is_full(error: OSError) -> bool:
-    """Whether an error says that there is no room, and not where: files have names.
+    """Whether an error says that standard output is full: an error of another file has its name.
 
     >>> is_full(OSError(errno.ENOSPC, "No space left on device")), is_full(OSError(errno.ENOSPC, "No space left on device", "file"))
     (True, False)
@@ -33,14 +33,14 @@ def is_full(error: OSError) -> bool:
 
 
 def unread() -> bool:
-    """Whether the reader of standard output has gone: a pipe without one is in error (poll(2), Linux)."""
+    """Whether standard output has lost its reader: a pipe without one is in error (poll(2), Linux)."""
     try:
         sys.stdout.flush()
         descriptor = sys.stdout.fileno()
     except BrokenPipeError:
         return True
     except (AttributeError, OSError, ValueError):
-        # Closed from the start, or something that is no file.
+        # There is none, or it is no file.
         return False
     look = select.poll()
     look.register(descriptor, 0)
@@ -48,5 +48,5 @@ def unread() -> bool:
 
 
 def leave_quietly() -> None:
-    """Whoever read our output has seen enough; Python would complain again when it closes standard output."""
+    """Drop the rest of the output, for which there is no reader; else Python would complain when it closes standard output."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,8 +1,7 @@
-"""Telling systemd how the service is: READY, RELOADING, STOPPING, STATUS, WATCHDOG.
+"""The state of the service for systemd: READY, RELOADING, STOPPING, STATUS, WATCHDOG.
 
-The protocol is one datagram of ``KEY=VALUE`` lines to the socket named in ``NOTIFY_SOCKET`` (sd_notify(3)). Without that
-variable nothing is sent. The watchdog wants a sign of life within ``WATCHDOG_USEC``; one is given every half of that, as
-sd_watchdog_enabled(3) advises.
+The protocol is one datagram of ``KEY=VALUE`` lines to the socket named in ``NOTIFY_SOCKET`` (sd_notify(3)). Without that variable nothing
+is sent. The watchdog expects a keep-alive within ``WATCHDOG_USEC``; one is sent after half of that, as sd_watchdog_enabled(3) advises.
 
 >>> Notifier({}).send("READY=1")
 False
@@ -16,12 +15,12 @@ import socket
 from collections.abc import Mapping
 
 USEC_PER_S = 1_000_000
-PACE = 0.5
-"""Signs of life come after this part of the time within which one must come."""
+WATCHDOG_PART = 0.5
+"""Part of the watchdog's time after which a keep-alive is sent."""
 
 
 class Notifier:
-    """Speaks to the service manager, if there is one."""
+    """Sends messages to the service manager, if there is one."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._address = environment.get("NOTIFY_SOCKET", "")
@@ -31,7 +30,7 @@ class Notifier:
         self._status = ""
 
     def send(self, *lines: str) -> bool:
-        """Send lines; False when nobody listens."""
+        """Send lines; False when they reach no service manager."""
         if not self._address:
             return False
         try:
@@ -43,27 +42,27 @@ class Notifier:
         return True
 
     def status(self, text: str) -> None:
-        """Send what ``systemctl status`` shows, when it has changed."""
+        """Send the line that ``systemctl status`` shows, if it has changed."""
         if text != self._status and self.send(f"STATUS={text}"):
             self._status = text
 
 
 class Watchdog:
-    """When a sign of life has to be given: at the pace that the service manager wants, and only by who is alive."""
+    """When a keep-alive is due: at the interval of the service manager, and only from a program that is alive."""
 
     def __init__(self, interval_s: float | None) -> None:
-        """Take the time within which a sign must come, in seconds; None when nobody waits for one."""
-        self.pace_s = None if interval_s is None else PACE * interval_s
-        """Seconds between signs."""
+        """Take the time of the watchdog in seconds; None: there is no watchdog."""
+        self.keepalive_s = None if interval_s is None else WATCHDOG_PART * interval_s
+        """Seconds between keep-alives."""
         self._next_s: float | None = None
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "Watchdog":
         """The watchdog that systemd has announced to this process.
 
-        >>> Watchdog.from_environment({"WATCHDOG_USEC": "3000000"}).pace_s
+        >>> Watchdog.from_environment({"WATCHDOG_USEC": "3000000"}).keepalive_s
         1.5
-        >>> Watchdog.from_environment({"WATCHDOG_USEC": "3000000", "WATCHDOG_PID": "1"}).pace_s
+        >>> Watchdog.from_environment({"WATCHDOG_USEC": "3000000", "WATCHDOG_PID": "1"}).keepalive_s
         """
         interval = environment.get("WATCHDOG_USEC", "")
         meant = environment.get("WATCHDOG_PID", str(os.getpid()))
@@ -71,8 +70,8 @@ class Watchdog:
         return cls(int(interval) / USEC_PER_S if wanted else None)
 
     def due(self, now_s: float, *, alive: bool) -> bool:
-        """Whether to give a sign now, by the steady clock; who is not alive is asked again at the next look."""
-        if self.pace_s is None or not alive or (self._next_s is not None and now_s < self._next_s):
+        """Whether to send a keep-alive now, by the monotonic clock; while ``alive`` is False it stays due."""
+        if self.keepalive_s is None or not alive or (self._next_s is not None and now_s < self._next_s):
             return False
-        self._next_s = now_s + self.pace_s
+        self._next_s = now_s + self.keepalive_s
         return True

@@ -1,4 +1,4 @@
-"""What the look around says of stations."""
+"""What housekeeping logs of stations."""
 
 import json
 
@@ -36,7 +36,7 @@ def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, object]]:
 
 def test_a_server_that_falls_silent_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     looking = Looking(300)
-    looking.housekeeping.tell(looking.station_table.review(61 * NS_PER_S))
+    looking.housekeeping.log_changes(looking.station_table.review(61 * NS_PER_S))
     looking.housekeeping.flush_log(everything=True)
     [line] = lines(capsys)
     assert (line["event"], line["level"], line["silent_s"]) == ("station.stale", "warning", 61.0)
@@ -49,7 +49,7 @@ def test_a_station_that_comes_and_goes_does_not_fill_the_log(capsys: pytest.Capt
     for minute in range(4 * CHANGES):
         if minute % 2:
             entry.arrived_ns = 61 * minute * NS_PER_S
-        looking.housekeeping.tell(looking.station_table.review(61 * minute * NS_PER_S))
+        looking.housekeeping.log_changes(looking.station_table.review(61 * minute * NS_PER_S))
         looking.housekeeping.flush_log(everything=True)
     said = [line["event"] for line in lines(capsys)]
     assert {event: said.count(event) for event in said} == {

@@ -11,7 +11,7 @@ from aiohttp import ClientSession
 
 from models.weights import weights_path
 from xiaod.config import Config
-from xiaod.daemon.web.front import Front
+from xiaod.daemon.web.http_service import HttpService
 from xiaod.inference.onnx import OnnxEngine
 from xiaod.pipeline.pipeline import LiveRun, Pipeline
 from xiaod.process.metrics import Metrics
@@ -24,7 +24,7 @@ def test_a_disk_that_hangs_holds_up_metrics_alone(monkeypatch: pytest.MonkeyPatc
         asked.set()
         assert gate.wait(60)
 
-    monkeypatch.setattr(Metrics, "room", hanging)
+    monkeypatch.setattr(Metrics, "update_disk", hanging)
 
     async def body() -> tuple[int, int, str]:
         with socket.create_server(("127.0.0.1", 0)) as probe:
@@ -35,9 +35,9 @@ def test_a_disk_that_hangs_holds_up_metrics_alone(monkeypatch: pytest.MonkeyPatc
         )
         metrics = Metrics()
         pipeline = Pipeline(config, OnnxEngine(weights_path("micro")), [], [], metrics, LiveRun())
-        front = Front(config, pipeline, "micro", metrics, None)
+        http = HttpService(config, pipeline, "micro", metrics, None)
         async with AsyncExitStack() as stack, ClientSession() as session:
-            await front.open(stack)
+            await http.open(stack)
             slow = asyncio.create_task(session.get(f"{url}/metrics"))
             await asyncio.to_thread(asked.wait)
             async with session.get(f"{url}/healthz") as health:

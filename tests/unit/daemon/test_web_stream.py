@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from xiaod.config import Config
-from xiaod.daemon.web import WebServer
 from xiaod.daemon.web.api import Identity, StatusApi
 from xiaod.daemon.web.stream import WAITING_BYTES, Listener
+from xiaod.daemon.web.web_server import WebServer
 from xiaod.domain.types import Channel, Instrument, Pick, Window
 from xiaod.pipeline.assemble import Assembler
 from xiaod.pipeline.inspect import RECENT_PICKS, Monitor
@@ -45,7 +45,9 @@ class Served:
         self.api = StatusApi(
             settings, self.monitor, self.metrics, identity, lambda: {"source": "streaming"}, None
         )  # fmt: skip
-        self.server = WebServer(settings.http.host, 0, lambda: asyncio.sleep(0, b""), lambda: (True, {}), self.api)
+        self.server = WebServer(
+            settings.http.host, 0, lambda: asyncio.sleep(0, b""), lambda: (True, {}), self.api
+        )
 
     def listeners(self) -> float:
         return self.metrics.registry.get_sample_value("xiaod_stream_clients") or 0.0

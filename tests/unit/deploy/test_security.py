@@ -124,7 +124,7 @@ def test_a_request_with_a_large_body_is_refused() -> None:
 
     from aiohttp import ClientSession
 
-    from xiaod.daemon.web import WebServer
+    from xiaod.daemon.web.web_server import WebServer
 
     async def body() -> tuple[int, int]:
         server = WebServer("127.0.0.1", 0, lambda: asyncio.sleep(0, b""), lambda: (True, {}))

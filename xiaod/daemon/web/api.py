@@ -17,8 +17,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from xiaod.config import Config
-from xiaod.daemon.web.guard import refusal
+from xiaod.daemon.web.connection_limit import RETRY_AFTER_S
 from xiaod.daemon.web.page import Page
+from xiaod.daemon.web.security import error_response
 from xiaod.daemon.web.stream import Hub
 from xiaod.domain.document import pick_document
 from xiaod.domain.timegrid import iso_from_ns, ns_from_iso
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
 DEFAULT_PICKS = 200
 MOST_PICKS = 2000
 """Picks in one answer."""
-RETRY_S = 10
-"""When one who was refused for want of room may ask again."""
 
 
 class QueryError(ValueError):
@@ -44,7 +43,7 @@ class QueryError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who answers."""
+    """What answers."""
 
     version: str
     model: str
@@ -67,11 +66,11 @@ class StatusApi:
 
         Args:
             config: of the daemon.
-            monitor: what may be known.
-            metrics: where listeners are counted.
-            identity: who answers.
-            links: state of each source.
-            store: where picks are read from; None: those that the monitor remembers.
+            monitor: what is shown of the stations.
+            metrics: count listeners.
+            identity: version and model.
+            links: gives the state of each source's connection.
+            store: picks are read from it; None: from the monitor.
         """
         self._monitor = monitor
         self._agency = config.agency
@@ -88,14 +87,14 @@ class StatusApi:
         self.hub.reconfigure(config)
 
     def routes(self) -> "list[web.RouteDef]":
-        """What is served."""
+        """Routes of the page and the API."""
         from aiohttp import web
 
         return [
             web.get("/", self._serve_page),
             web.get("/api/stations", self._serve_stations),
             web.get("/api/picks", self._serve_picks),
-            # Whoever asks for its head alone would be sent a body without end.
+            # The answer to HEAD would have a body without end.
             web.get("/api/stream", self._serve_stream, allow_head=False),
         ]
 
@@ -132,12 +131,12 @@ class StatusApi:
             since_ns, until_ns = (query_time(key, query.get(key)) for key in ("since", "until"))
             instrument = query_instrument(query.get("station"))
         except QueryError as error:
-            return refusal(400, str(error))
+            return error_response(400, str(error))
         try:
-            # One more than asked for tells whether there are more.
+            # One more than the limit shows whether there are more.
             picks = await asyncio.to_thread(self._picks, limit + 1, since_ns, until_ns, instrument)
         except StoreError as error:
-            return refusal(503, str(error))
+            return error_response(503, str(error))
         documents = [pick_document(pick, self._agency) for pick in picks[-limit:]]
         return web.json_response({"picks": documents, "truncated": len(picks) > limit})
 
@@ -146,11 +145,11 @@ class StatusApi:
         if (station := request.query.get("station")) is not None:
             instrument = self._monitor.find(station)
             if instrument is None:
-                return refusal(404, f"station: {station!r}: no such station; /api/stations lists them")
+                return error_response(404, f"station: {station!r}: no such station; /api/stations lists them")
         if self.hub.full:
             self._metrics.stream_ended.labels("full").inc()
-            answer = refusal(503, "too many listeners; http.max_clients says how many there may be")
-            answer.headers["Retry-After"] = str(RETRY_S)
+            answer = error_response(503, "too many listeners; http.max_clients says how many there may be")
+            answer.headers["Retry-After"] = str(RETRY_AFTER_S)
             return answer
         return await self.hub.serve(request, instrument)
 
@@ -184,7 +183,7 @@ def query_time(key: str, text: str | None) -> int | None:
     """A time of a query, in nanoseconds.
 
     Raises:
-        QueryError: when it is none, or one that no store holds.
+        QueryError: when it is none, or out of range.
     """
     try:
         return None if text is None else ns_from_iso(text)
@@ -193,7 +192,7 @@ def query_time(key: str, text: str | None) -> int | None:
 
 
 def query_instrument(text: str | None) -> Instrument | None:
-    """An instrument of a query, which need not be in the station table any more.
+    """An instrument of a query; it need not be in the station table.
 
     Raises:
         QueryError: when it is none.

@@ -1,10 +1,9 @@
-"""Who is let in: so many connections at one time, and none that asks for nothing or reads nothing.
+"""The limit of HTTP connections, so that no client takes all file descriptors or keeps others out.
 
-Each connection costs a descriptor and the answer that waits in it. Without a bound whoever reaches the port could take all descriptors of
-the process, and with them those of sources, sinks and store. Where all places are taken, the connection that was opened first, of those
-whose question is not being answered just now, makes room for the new one, and is counted: who holds a connection and asks for nothing, or
-does not read, keeps nobody out. Some places are kept for questions about health and metrics: when the others are busy, the API says so.
-What is no HTTP is counted too: that is the asker's fault and no line of our log.
+Each connection costs a descriptor and memory for its answer; sources, sinks and store need descriptors too. When all places are taken, a
+new connection replaces the oldest one that has no request in progress, and the loss is counted: an idle client, or one that does not
+read, blocks nobody. Some places are reserved for health and metrics: while requests take all the others, the API answers 503. Data that
+are not HTTP are counted too, in place of a traceback in the log for each.
 
 >>> from aiohttp.http_exceptions import HttpProcessingError
 >>> log = request_log(lambda: print("counted"))
@@ -19,28 +18,28 @@ import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
-from xiaod.daemon.web.guard import UNGUARDED, refusal
+from xiaod.daemon.web.security import UNCHECKED_PATHS, error_response
 
 if TYPE_CHECKING:
     from aiohttp import web
     from aiohttp.typedefs import Handler, Middleware
 
-SPARE = 64
-"""Connections besides those of listeners to the stream."""
-KEPT = 16
-"""Of these, places in which the API is not answered: whoever asks for health and metrics finds room."""
-RETRY_S = 10
-"""When who found the API busy may ask again."""
+CONNECTIONS = 64
+"""Connections at one time, besides those of listeners to the stream."""
+RESERVED = 16
+"""Of these, places for health and metrics alone."""
+RETRY_AFTER_S = 10
+"""When a client may ask again that found the API busy."""
 BACKLOG = 16
-"""Connections that the kernel holds for us; asyncio lets as many in at once before anybody has counted them."""
+"""Connections that wait in the kernel; asyncio accepts as many at once before they are counted."""
 IDLE_S = 75.0
-"""A connection that asks for nothing for so long, or never ends its question, is closed; Prometheus asks each 15 to 60 s."""
+"""A connection without a complete request for so long is closed; Prometheus scrapes each 15 to 60 s."""
 UNREAD_MS = 60_000
 """An answer that is not read for so long ends its connection (tcp(7), ``TCP_USER_TIMEOUT``)."""
 
 
-class Answering:
-    """The connections whose question is being answered, and a middleware that keeps the account of them."""
+class ActiveRequests:
+    """The connections with a request in progress, and the middleware that counts them."""
 
     def __init__(self, most: int) -> None:
         self._busy: set[asyncio.BaseProtocol] = set()
@@ -50,14 +49,14 @@ class Answering:
         return protocol in self._busy
 
     def middleware(self) -> "Middleware":
-        """To stand around all handlers."""
+        """A middleware around all handlers."""
         from aiohttp import web
 
         @web.middleware
         async def counted(request: web.Request, handler: "Handler") -> web.StreamResponse:
-            if len(self._busy) >= self._most and request.path not in UNGUARDED:
-                answer = refusal(503, "too many questions at one time")
-                answer.headers["Retry-After"] = str(RETRY_S)
+            if len(self._busy) >= self._most and request.path not in UNCHECKED_PATHS:
+                answer = error_response(503, "too many requests at one time")
+                answer.headers["Retry-After"] = str(RETRY_AFTER_S)
                 return answer
             self._busy.add(request.protocol)
             try:
@@ -68,28 +67,28 @@ class Answering:
         return counted
 
 
-class Door:
-    """Makes what serves a connection; asyncio calls it for each one."""
+class ConnectionLimit:
+    """The protocol factory of the server; asyncio calls it for each new connection."""
 
     def __init__(
-        self, server: "web.Server", answering: Answering, most: int, refused: Callable[[], None]
+        self, server: "web.Server", active: ActiveRequests, most: int, refused: Callable[[], None]
     ) -> None:
         """Set up.
 
         Args:
-            server: what serves.
-            answering: whom it answers just now.
+            server: makes the protocol of a connection.
+            active: its requests in progress.
             most: connections at one time.
-            refused: called for each connection that is cut for want of room.
+            refused: called for each connection that is closed or replaced.
         """
         self._server = server
-        self._answering = answering
+        self._active = active
         self._most = most
         self._refused = refused
 
     def __call__(self) -> asyncio.Protocol:
-        """The server's own protocol, in the place of another where all are taken; or one that ends the connection, where all are busy."""
-        # In the order in which they were opened.
+        """The protocol of a new connection. When all places are taken it replaces an idle connection, or is closed if there is none."""
+        # Oldest first.
         living = [
             (protocol, protocol.transport)
             for protocol in self._server.connections
@@ -98,10 +97,10 @@ class Door:
         if len(living) < self._most:
             return self._server()
         self._refused()
-        idle = [transport for protocol, transport in living if protocol not in self._answering]
+        idle = [transport for protocol, transport in living if protocol not in self._active]
         if not idle:
             return _Closed()
-        # Rather one that has got all its answers than one that reads.
+        # One that has read all its answers goes before one that still reads.
         min(idle, key=lambda transport: transport.get_write_buffer_size() > 0).abort()
         return self._server()
 
@@ -113,30 +112,30 @@ class Door:
         """
         server = await asyncio.get_running_loop().create_server(self, host, port, backlog=BACKLOG)
         for listening in server.sockets:
-            # Connections inherit it.
+            # Accepted connections inherit it.
             listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_MS)
         return server
 
 
 class _Closed(asyncio.Protocol):
-    """Ends a connection."""
+    """Closes its connection."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         cast(asyncio.Transport, transport).abort()
 
 
 def request_log(refused: Callable[[], None]) -> logging.Logger:
-    """A logger for the server, which counts what is no HTTP where aiohttp would write a traceback for each."""
+    """The logger of the server: it calls ``refused`` for data that are not HTTP, for which aiohttp would log a traceback."""
     from aiohttp.http_exceptions import HttpProcessingError
 
-    def worth_a_line(record: logging.LogRecord) -> bool:
+    def is_logged(record: logging.LogRecord) -> bool:
         if record.exc_info and isinstance(record.exc_info[1], HttpProcessingError):
             refused()
             return False
         return True
 
-    # Of this server alone: another may count elsewhere. At the lowest level, for some of it aiohttp takes to be of no interest.
+    # A logger of this server alone. At the lowest level, since aiohttp reports some of it as debug messages.
     log = logging.Logger("aiohttp.server", logging.DEBUG)
     log.parent = logging.getLogger()
-    log.addFilter(worth_a_line)
+    log.addFilter(is_logged)
     return log

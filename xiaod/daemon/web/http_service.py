@@ -1,9 +1,4 @@
-"""What the web server is told of a running daemon: metrics, readiness, and what the page and its API show.
-
->>> from xiaod.daemon.web.front import Front
->>> Front.open.__name__
-'open'
-"""
+"""The HTTP service of a running daemon: the web server with the daemon's metrics, readiness, page and API."""
 
 import asyncio
 import time
@@ -13,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from xiaod import __version__
 from xiaod.config import Config
-from xiaod.daemon.web.app import Readiness, WebServer, readiness
+from xiaod.daemon.web.web_server import Readiness, WebServer, readiness
 from xiaod.pipeline.pipeline import Pipeline
 from xiaod.process.exit_status import ExitCode, StartError
 from xiaod.process.logs import get_logger
@@ -24,8 +19,8 @@ if TYPE_CHECKING:
     from xiaod.daemon.web.api import StatusApi
 
 
-class Front:
-    """The HTTP side of one run of the daemon."""
+class HttpService:
+    """The HTTP service of one run of the daemon."""
 
     def __init__(
         self,
@@ -39,10 +34,10 @@ class Front:
 
         Args:
             config: of the daemon.
-            pipeline: what is shown.
-            model: its name and version.
-            metrics: what ``/metrics`` gives.
-            store: where picks are read from.
+            pipeline: the pipeline whose state is served.
+            model: name and version of its model.
+            metrics: of the daemon.
+            store: the API reads picks from it; None: from memory.
         """
         self._config = config
         self._pipeline = pipeline
@@ -57,10 +52,10 @@ class Front:
             self._api.reconfigure(config)
 
     async def open(self, stack: AsyncExitStack) -> None:
-        """Listen until the stack is left.
+        """Listen until the stack is closed.
 
         Raises:
-            StartError: when it cannot.
+            StartError: when the address cannot be bound.
         """
         http = self._config.http
         web = WebServer(
@@ -85,7 +80,7 @@ class Front:
         get_logger("service").info("web.listening", host=http.host, port=web.port, **shown)
 
     def _status_api(self) -> "StatusApi | None":
-        """What is behind the status page, where there is one."""
+        """The page and its API; None: there is no page."""
         if self._pipeline.monitor is None:
             return None
         from xiaod.daemon.web.api import Identity, StatusApi
@@ -101,11 +96,11 @@ class Front:
 
     async def _exposition(self) -> bytes:
         self._pipeline.update_metrics()
-        # Those of a thousand stations take a tenth of a second, and a disk that hangs more: nobody is to wait for them.
+        # In a thread: metrics of a thousand stations take a tenth of a second, and a disk that hangs much longer.
         return await asyncio.to_thread(self._rendered, self._config.state.folder)
 
     def _rendered(self, folder: Path) -> bytes:
-        self._metrics.room(folder)
+        self._metrics.update_disk(folder)
         return self._metrics.exposition()
 
     def _readiness(self) -> Readiness:

@@ -1,13 +1,12 @@
-"""Metrics and health over HTTP.
+"""The HTTP server, with metrics and health.
 
 - ``/metrics``: Prometheus' text format.
 - ``/healthz``: 200 while the event loop turns.
-- ``/readyz``: 200 when every source is subscribed (or all its stations are with other shards) and data flow from at least one station;
-  503 otherwise, with what is missing. Stale stations are listed in either case, so that one that stopped is seen.
-
+- ``/readyz``: 200 when every source is subscribed (or other shards have all its stations) and at least one station sends data; 503
+  otherwise, with what is missing. Stale stations are listed in either case.
 - ``/`` and ``/api/...``: the status page, see :mod:`xiaod.daemon.web.api`.
 
-Answers are JSON but for ``/metrics`` and the page. The server listens on loopback unless the configuration says otherwise.
+Answers are JSON except ``/metrics`` and the page. The server listens on loopback unless the configuration says otherwise.
 
 >>> readiness({"a": "streaming"}, fresh=1, stale=["XX.B..HH"])
 (True, {'ready': True, 'sources': {'a': 'streaming'}, 'stations_fresh': 1, 'stations_stale': ['XX.B..HH']})
@@ -16,8 +15,15 @@ Answers are JSON but for ``/metrics`` and the page. The server listens on loopba
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from xiaod.daemon.web.door import IDLE_S, KEPT, SPARE, Answering, Door, request_log
-from xiaod.daemon.web.guard import add_headers, guard_of
+from xiaod.daemon.web.connection_limit import (
+    CONNECTIONS,
+    IDLE_S,
+    RESERVED,
+    ActiveRequests,
+    ConnectionLimit,
+    request_log,
+)
+from xiaod.daemon.web.security import add_headers, host_check
 
 if TYPE_CHECKING:
     import asyncio
@@ -39,7 +45,7 @@ def readiness(sources: Mapping[str, str], fresh: int, stale: Sequence[str]) -> R
         fresh: stations that send data.
         stale: stations that are subscribed and silent.
     """
-    # A source whose stations are all with other shards has nothing to wait for.
+    # An idle source waits for nothing: other shards have all its stations.
     waiting = [state for state in sources.values() if state != "idle"]
     ready = bool(sources) and all(state == "streaming" for state in waiting) and (fresh > 0 or not waiting)
     return ready, {
@@ -67,26 +73,26 @@ class WebServer:
 
         Args:
             host: to listen on.
-            port: 0 for a free one.
-            metrics: what ``/metrics`` says.
-            ready: what ``/readyz`` says.
-            api: what is behind the page, where there is one.
-            listeners: connections to its stream at one time; some more are let in for the rest.
-            refused: called with the reason for each connection that is refused, or cut to make room.
+            port: to listen on; 0: any free one.
+            metrics: gives the answer of ``/metrics``.
+            ready: gives the answer of ``/readyz``.
+            api: the page and its API; None: there is no page.
+            listeners: connections to the stream at one time, besides those for everything else.
+            refused: called with the reason for each connection that is refused or replaced.
         """
         self._host = host
         self._port = port
         self._metrics = metrics
         self._ready = ready
         self._api = api
-        self._most = listeners + SPARE
+        self._most = listeners + CONNECTIONS
         self._refused = refused
         self._runner: web.AppRunner | None = None
         self._listening: asyncio.Server | None = None
 
     @property
     def port(self) -> int:
-        """Port that is bound; the one asked for, or a free one when 0 was asked for."""
+        """The port that is bound."""
         return self._port
 
     async def start(self) -> None:
@@ -97,9 +103,9 @@ class WebServer:
         """
         from aiohttp import web
 
-        answering = Answering(self._most - KEPT)
+        active = ActiveRequests(self._most - RESERVED)
         application = web.Application(
-            client_max_size=1024, middlewares=[answering.middleware(), guard_of(self._host)]
+            client_max_size=1024, middlewares=[active.middleware(), host_check(self._host)]
         )
         application.on_response_prepare.append(add_headers)
         application.add_routes(
@@ -121,8 +127,8 @@ class WebServer:
         )
         await self._runner.setup()
         assert self._runner.server is not None  # noqa: S101  it has been set up
-        door = Door(self._runner.server, answering, self._most, lambda: self._refused("full"))
-        self._listening = await door.open(self._host, self._port)
+        limit = ConnectionLimit(self._runner.server, active, self._most, lambda: self._refused("full"))
+        self._listening = await limit.open(self._host, self._port)
         if self._port == 0:
             self._port = self._listening.sockets[0].getsockname()[1]
 

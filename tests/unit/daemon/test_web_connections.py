@@ -8,8 +8,10 @@ import pytest
 from aiohttp import web
 
 from xiaod.config import Config
-from xiaod.daemon.web import WebServer, door
+from xiaod.daemon.web import connection_limit
 from xiaod.daemon.web.api import Identity, StatusApi
+from xiaod.daemon.web.connection_limit import BACKLOG, CONNECTIONS, RESERVED
+from xiaod.daemon.web.web_server import WebServer
 from xiaod.domain.timegrid import NS_PER_S
 from xiaod.pipeline.assemble import Assembler
 from xiaod.pipeline.inspect import Monitor
@@ -66,7 +68,7 @@ def test_connections_that_ask_for_nothing_keep_nobody_out(question: bytes) -> No
                 held[-1][1].write(question)
             for path in (b"/healthz", b"/metrics", b"/readyz"):
                 assert await opened.ask(QUESTION.replace(b"/healthz", path)) == b"HTTP/1.1 200 OK\r\n"
-            assert IDLE - door.SPARE - door.BACKLOG <= opened.refused["full"] <= IDLE + 3 - door.SPARE
+            assert IDLE - CONNECTIONS - BACKLOG <= opened.refused["full"] <= IDLE + 3 - CONNECTIONS
             for _, writer in held:
                 writer.close()
 
@@ -76,7 +78,7 @@ def test_connections_that_ask_for_nothing_keep_nobody_out(question: bytes) -> No
 def test_who_reads_no_answer_keeps_nobody_out() -> None:
     async def body() -> None:
         async with asyncio.timeout(LIMIT_S), Open(metrics=bytes(4_000_000)) as opened:
-            held = [await opened.connect() for _ in range(2 * door.SPARE)]
+            held = [await opened.connect() for _ in range(2 * CONNECTIONS)]
             for _, writer in held:
                 writer.write(QUESTION.replace(b"healthz", b"metrics"))
             assert await opened.ask(QUESTION) == b"HTTP/1.1 200 OK\r\n"
@@ -114,10 +116,10 @@ def test_an_api_that_is_slow_leaves_room_for_health() -> None:
         api = SlowApi()
         async with asyncio.timeout(LIMIT_S), Open(api=api) as opened:
             picks = QUESTION.replace(b"/healthz", b"/api/picks")
-            waiting = [asyncio.create_task(opened.ask(picks)) for _ in range(door.SPARE - door.KEPT)]
+            waiting = [asyncio.create_task(opened.ask(picks)) for _ in range(CONNECTIONS - RESERVED)]
             while api.asked < len(waiting):  # noqa: ASYNC110  counts
                 await asyncio.sleep(0.01)
-            for _ in range(door.SPARE):
+            for _ in range(CONNECTIONS):
                 assert await opened.ask(picks) == b"HTTP/1.1 503 Service Unavailable\r\n"
                 assert await opened.ask(QUESTION) == b"HTTP/1.1 200 OK\r\n"
             api.answers.set()
@@ -130,7 +132,7 @@ def test_an_api_that_is_slow_leaves_room_for_health() -> None:
 def test_a_connection_that_asks_for_nothing_is_closed(
     question: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("xiaod.daemon.web.app.IDLE_S", 0.2)
+    monkeypatch.setattr("xiaod.daemon.web.web_server.IDLE_S", 0.2)
 
     async def body() -> None:
         async with asyncio.timeout(LIMIT_S), Open() as opened:
@@ -143,7 +145,7 @@ def test_a_connection_that_asks_for_nothing_is_closed(
 
 
 def test_an_answer_that_nobody_reads_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(door, "UNREAD_MS", 500)
+    monkeypatch.setattr(connection_limit, "UNREAD_MS", 500)
 
     async def body() -> None:
         async with asyncio.timeout(LIMIT_S), Open(metrics=bytes(20_000_000)) as opened:

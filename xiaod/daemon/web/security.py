@@ -1,8 +1,8 @@
-"""Who may ask for the page and its API, and what every answer of them says to the browser.
+"""Protection of the page and its API: the check of the ``Host`` header, and security headers of every answer.
 
-While the server listens on loopback only, a request must name this machine in its ``Host`` header: a page from elsewhere whose
-name has been made to point at 127.0.0.1 (DNS rebinding) names another. Requests that a browser sends on behalf of another site
-are refused too. Metrics and health are not guarded: scrapers name what they like.
+While the server listens on loopback only, the ``Host`` header of a request must name this machine. A page of another site that has made
+its name resolve to 127.0.0.1 (DNS rebinding) fails this check. Requests that a browser sends for a page of another site are refused too.
+Metrics and health are not checked: scrapers reach them under many names.
 
 >>> is_local("127.0.0.1"), is_local("::1"), is_local("localhost"), is_local("0.0.0.0")
 (True, True, True, False)
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from aiohttp import web
     from aiohttp.typedefs import Handler, Middleware
 
-UNGUARDED = frozenset({"/metrics", "/healthz", "/readyz"})
+UNCHECKED_PATHS = frozenset({"/metrics", "/healthz", "/readyz"})
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -28,7 +28,7 @@ HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
 }
-"""Headers of every answer; the page has a policy of its own."""
+"""Headers of every answer; the page has a content policy of its own."""
 
 
 def is_local(host: str) -> bool:
@@ -52,36 +52,36 @@ def host_is_ours(header: str, listening: str) -> bool:
     return is_local(name)
 
 
-def guard_of(listening: str) -> "Middleware":
-    """The middleware of a server that listens on an address."""
+def host_check(listening: str) -> "Middleware":
+    """The middleware that refuses foreign requests, for a server that listens on an address."""
     from aiohttp import web
 
     @web.middleware
-    async def guard(request: web.Request, handler: "Handler") -> web.StreamResponse:
-        if request.path in UNGUARDED:
+    async def check(request: web.Request, handler: "Handler") -> web.StreamResponse:
+        if request.path in UNCHECKED_PATHS:
             return await handler(request)
         if not host_is_ours(request.headers.get("Host", ""), listening):
-            return refusal(
+            return error_response(
                 403,
                 "this server listens on loopback and answers only requests for 127.0.0.1 or localhost; "
                 "behind a proxy, let it send such a Host header",
             )
         if request.headers.get("Sec-Fetch-Site") == "cross-site" and request.path != "/":
-            return refusal(403, "not for pages of other sites")
+            return error_response(403, "not for pages of other sites")
         return await handler(request)
 
-    return guard
+    return check
 
 
 async def add_headers(request: "web.Request", response: "web.StreamResponse") -> None:
-    """Put the headers on an answer that is about to be sent."""
-    if request.path not in UNGUARDED:
+    """Add the headers to an answer that is about to be sent."""
+    if request.path not in UNCHECKED_PATHS:
         for name, value in HEADERS.items():
             response.headers.setdefault(name, value)
 
 
-def refusal(status: int, message: str) -> "web.Response":
-    """An answer that says what is wrong."""
+def error_response(status: int, message: str) -> "web.Response":
+    """A JSON answer that says what is wrong."""
     from aiohttp import web
 
     return web.json_response({"error": message}, status=status)
