@@ -17,8 +17,8 @@ from xiaod.daemon.web.documents import station_document
 from xiaod.domain.types import Channel, Instrument, Window
 from xiaod.picking.diagnosis import PhaseView
 from xiaod.pipeline.assemble import Assembler
-from xiaod.pipeline.inspect import Monitor
-from xiaod.pipeline.station_status import StationTable
+from xiaod.pipeline.monitor import Monitor
+from xiaod.pipeline.station_table import StationTable
 from xiaod.process.metrics import Metrics
 from xiaod.tools.bench.stages import _decode, _windows
 from xiaod.tools.bench.station import station_records

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from xiaod.config import Config
 from xiaod.domain.timegrid import NS_PER_S
 from xiaod.pipeline.pipeline import Pipeline
-from xiaod.pipeline.station_status import Change
+from xiaod.pipeline.station_table import Change
 from xiaod.process.log_grouping import GroupedLog
 from xiaod.process.logs import get_logger
 from xiaod.process.metrics import Metrics

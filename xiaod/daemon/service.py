@@ -26,7 +26,7 @@ from xiaod.config.loader import ConfigError
 from xiaod.config.per_shard import load_placed_anew
 from xiaod.daemon.housekeeping import Housekeeping
 from xiaod.daemon.source_factory import SourceFactory
-from xiaod.daemon.state_folder import State
+from xiaod.daemon.state_folder import StateFolder
 from xiaod.daemon.web.http_service import HttpService
 from xiaod.domain.sharding import Shard
 from xiaod.domain.timeliness import TimeLimits
@@ -87,7 +87,7 @@ class Service:
         if meter is not None:
             self._metrics.longest_turn.set_function(lambda: meter.longest_s)
         self._metrics.config_accepted(time.time())
-        self._state = State(config, self._shard, self._metrics)
+        self._state = StateFolder(config, self._shard, self._metrics)
         self._housekeeping = Housekeeping(
             config,
             self._notifier,

@@ -8,7 +8,7 @@
 >>> config = Config(sources=(SeedLinkConfig(server="localhost:18000"),))
 >>> async def name():
 ...     async with AsyncExitStack() as stack:
-...         factory = SourceFactory(State(config, ALONE, Metrics()), ALONE, stack, UNLIMITED)
+...         factory = SourceFactory(StateFolder(config, ALONE, Metrics()), ALONE, stack, UNLIMITED)
 ...         return (await factory.source(config.sources[0])).name
 >>> asyncio.run(name())
 'localhost:18000'
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from xiaod.acquisition import SOURCES
 from xiaod.config import SeedLinkConfig
-from xiaod.daemon.state_folder import State
+from xiaod.daemon.state_folder import StateFolder
 from xiaod.domain.sharding import Shard
 from xiaod.domain.timeliness import TimeLimits
 from xiaod.process.exit_status import ExitCode, StartError
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 class SourceFactory:
     """Makes the sources of one run of the daemon."""
 
-    def __init__(self, state: State, shard: Shard, stack: AsyncExitStack, limits: TimeLimits) -> None:
+    def __init__(self, state: StateFolder, shard: Shard, stack: AsyncExitStack, limits: TimeLimits) -> None:
         """Set up.
 
         Args:

@@ -8,7 +8,7 @@ What cannot be written now is written later: a disk that is full or gone ends no
 >>> source = SeedLinkConfig(server="localhost", begin="resume")
 >>> with TemporaryDirectory() as folder, ExitStack() as stack:
 ...     config = Config(sources=(source,), state=StateConfig(folder=Path(folder)))
-...     state = State(config, Shard(0, 1), Metrics())
+...     state = StateFolder(config, Shard(0, 1), Metrics())
 ...     state.lock(stack)
 ...     state.open(stack)
 ...     state.begin_of(source)
@@ -56,7 +56,7 @@ def settled_s(config: Config) -> float:
     return config.buffer.max_lead_s + config.windows.length_s + SETTLE_S
 
 
-class State:
+class StateFolder:
     """The state folder of one run of the daemon."""
 
     def __init__(self, config: Config, shard: Shard, metrics: Metrics) -> None:

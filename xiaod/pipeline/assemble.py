@@ -33,7 +33,7 @@ from xiaod.domain.types import (
 )
 from xiaod.picking.diagnosis import Condition
 from xiaod.pipeline.settings import instrument_limits
-from xiaod.pipeline.station_status import StationEntry, StationTable
+from xiaod.pipeline.station_table import StationEntry, StationTable
 from xiaod.process.log_grouping import GroupedLog
 from xiaod.process.logs import get_logger
 from xiaod.process.metrics import Metrics

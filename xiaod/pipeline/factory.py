@@ -1,4 +1,4 @@
-"""What a configuration asks for, made: its engine with its model, and its sinks.
+"""Makes the engine and the sinks of a configuration.
 
 >>> from xiaod.config import SeedLinkConfig
 >>> config = Config(sources=(SeedLinkConfig(server="localhost"),))
@@ -85,7 +85,7 @@ def open_sink(config: Config, sink: SinkConfig) -> Sink:
     try:
         made: Sink = load(SINKS, sink.kind)(sink, config.agency)
     except (MissingExtraError, ImportError) as error:
-        # Also a library that is there and cannot be loaded: a reload that asks for it is refused, and ends nothing.
+        # ImportError: a library that is installed and cannot be loaded. A reload that needs it is then refused.
         raise SinkError(f"{_line_of(config, sink, 'kind')}{beginning}{error}") from error
     except SinkError as error:
         key = str(error).removeprefix(beginning).partition(":")[0]

@@ -26,11 +26,11 @@ from xiaod.domain.timegrid import ns_from_s
 from xiaod.domain.types import Clock, Instrument
 from xiaod.inference import Engine
 from xiaod.pipeline.assemble import Assembler
-from xiaod.pipeline.inspect import Monitor
+from xiaod.pipeline.monitor import Monitor
 from xiaod.pipeline.settings import buffer_settings, instrument_limits
 from xiaod.pipeline.sink_runner import SinkRunner
 from xiaod.pipeline.stages import PickStage, assemble, infer
-from xiaod.pipeline.station_status import Change, StationCollector, StationTable
+from xiaod.pipeline.station_table import Change, StationCollector, StationTable
 from xiaod.process.metrics import Metrics, PacketCollector
 from xiaod.sinks import Sink
 from xiaod.storage.backlog import StoredBacklog

@@ -1,8 +1,8 @@
-"""The last minute of one instrument, for a person who looks: lowest and highest sample and highest probability in each bin of 40 ms.
+"""The last minute of one instrument for the status page: lowest and highest sample and highest probability in each bin of 40 ms.
 
-Windows overlap, so only what is new is folded in, and while nobody looks only every :data:`FOLD_S`: the windows and averages that come
-later still hold it. Memory is :data:`TRACE_BYTES` whatever the stream does. Bins lie on the absolute grid: bin ``k`` begins at
-``k * 40 ms`` since 1970. Where there are no data bins are not a number.
+Windows overlap, so only new samples are folded in. Without a viewer that happens every :data:`FOLD_S`, as later windows and averages still
+hold the samples. Memory is :data:`TRACE_BYTES` for any stream. Bins lie on the absolute grid: bin ``k`` begins at ``k * 40 ms`` since
+1970. Bins without data are not a number.
 
 >>> from xiaod.domain.types import Instrument
 >>> samples = np.tile(np.arange(2000, dtype=np.float32), (3, 1))
@@ -30,14 +30,14 @@ BIN_S = BIN / GRID_RATE_HZ
 SPAN_S = 60.0
 BINS = samples_from_s(SPAN_S) // BIN
 FOLD_S = 2.0
-"""How often a trace that nobody looks at is brought up to date, by the data; what a picker averages is a little longer."""
+"""A trace without a viewer is updated after so many seconds of data; a picker averages over a little more."""
 REVISED_S = 1.5
-"""Probabilities of the last samples change with the windows that follow: so much of them is written again."""
+"""The last probabilities change with the windows that follow: so many seconds are written again."""
 FOLD_BINS, REVISED_BINS = samples_from_s(FOLD_S) // BIN, samples_from_s(REVISED_S) // BIN
 PHASE_ROWS = 2
 LOW, HIGH, SAMPLES = slice(0, ROWS), slice(ROWS, 2 * ROWS), slice(0, 2 * ROWS)
 CURVES = slice(2 * ROWS, 2 * ROWS + PHASE_ROWS)
-"""Where they stand in the ring."""
+"""Their rows in the ring."""
 TRACE_BYTES = (2 * ROWS + PHASE_ROWS) * BINS * 4
 
 
@@ -63,29 +63,29 @@ class Trace:
         self._rows = np.full((2 * ROWS + PHASE_ROWS, BINS), np.nan, np.float32)
         self._folded = [BEFORE_ALL, BEFORE_ALL]
         self.stop = 0
-        """Bin just after the newest; of no meaning while it is empty."""
+        """Bin after the newest; without meaning while there is none."""
         self.components = MISSING * ROWS
 
     def fold(self, window: Window, curve: NDArray[np.floating], at_once: bool) -> int | None:
-        """Take in what a window brings.
+        """Take the new samples and probabilities of a window.
 
         Args:
-            window: of this instrument, in order of time in each lane.
+            window: of this instrument, in order of time for each revision.
             curve: probability of P and S at the last samples of the window, shape ``(2, m)``.
-            at_once: do it now, however little it is.
+            at_once: fold now, even if it is less than :data:`FOLD_S`.
 
         Returns:
-            the first bin that has changed, or None when nothing has.
+            the first bin that has changed; None when nothing has.
         """
-        lane, stop = window.revision, window.stop // BIN
-        first = max(-(-window.index // BIN), self._folded[lane])
-        if window.discontinuous or self._folded[lane] > stop:
+        revision, stop = window.revision, window.stop // BIN
+        first = max(-(-window.index // BIN), self._folded[revision])
+        if window.discontinuous or self._folded[revision] > stop:
             first = -(-window.index // BIN)
         first = max(first, stop - BINS)
         if first >= stop or not (at_once or window.discontinuous or stop - first >= FOLD_BINS):
             return None
-        self._folded[lane] = stop
-        if lane == 0:
+        self._folded[revision] = stop
+        if revision == 0:
             self.components = window.components
             self._make_room(first, stop)
         elif stop <= self.stop - BINS or stop > self.stop:
@@ -120,7 +120,7 @@ class Trace:
         return self.stop - BINS + int(known.argmax()) if known.any() else self.stop
 
     def _put(self, rows: slice, first: int, values: NDArray[np.floating]) -> None:
-        """Write bins into the ring, in two parts where it begins anew."""
+        """Write bins into the ring, in two parts at its end."""
         begin, count = first % BINS, values.shape[1]
         until_end = min(count, BINS - begin)
         self._rows[rows, begin : begin + until_end] = values[:, :until_end]
@@ -128,9 +128,9 @@ class Trace:
             self._rows[rows, : count - until_end] = values[:, until_end:]
 
     def _make_room(self, first: int, stop: int) -> None:
-        """Move on to a newest bin; what is left out on the way is a gap."""
+        """Make ``stop`` the newest bin; bins that are left out are a gap."""
         if stop < self.stop or first - self.stop >= BINS:
-            # Set back, or moved on by more than a minute: nothing of what was there is left.
+            # Set back, or more than a minute later: the old bins are of no use.
             self._rows[:] = np.nan
         elif first > self.stop:
             self._rows[:, np.arange(self.stop, first) % BINS] = np.nan
@@ -138,6 +138,6 @@ class Trace:
 
 
 def _parts(values: NDArray[np.floating]) -> NDArray[np.floating]:
-    """First samples of all bins, second ones, ..., shape ``(BIN, rows, n)``: extremes along a short last axis would be slow."""
+    """First samples of all bins, then second ones, and so on, shape ``(BIN, rows, n)``: extremes along a short last axis are slow."""
     rows, samples = values.shape
     return np.ascontiguousarray(values.reshape(rows, samples // BIN, BIN).transpose(2, 0, 1))

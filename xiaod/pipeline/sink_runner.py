@@ -1,4 +1,4 @@
-"""A sink with its backlog: what lies between the pipeline and one place that picks go to.
+"""A sink runner: delivers the backlog of one sink in a thread of its own, and retries what fails.
 
 >>> import asyncio
 >>> from xiaod.config import AgencyConfig, ConsoleConfig
@@ -36,25 +36,24 @@ MAX_DELIVERY = 256
 RETRY_MIN_S = 0.5
 RETRY_MAX_S = 60.0
 HEALTHY_S = 60.0
-"""A sink that fails again sooner than this is waited for longer, though it worked in between."""
+"""A sink that fails again sooner than this is retried more and more slowly, though it worked in between."""
 RETRY_LATER_MAX_S = 3600.0
-"""However long a sink asks to be left alone."""
+"""Longest pause that a sink can ask for."""
 THREAD_PREFIX = "sink."
 
 
 class _FaultError(OSError):
-    """A sink has raised what no sink should: a fault of the program, or of a library; ``__cause__`` has it."""
+    """A sink has raised something else than ``OSError``: a fault of the program or of a library, in ``__cause__``."""
 
 
 class SinkRunner:
-    """A sink with its backlog and its own thread, so that one that is down, slow or at fault stops nobody.
+    """A sink with its backlog and its own thread, so that a sink that is down, slow or faulty does not affect the others.
 
-    A daemon's backlog is the store: nothing is dropped, and a sink that was down catches up, after a restart too. That of an offline
-    run is bounded memory, and the pipeline waits while it is full.
+    In a daemon the backlog is in the store: nothing is dropped, and a sink that was down catches up, after a restart too. In an offline
+    run it is in memory and bounded; the pipeline waits while it is full.
 
-    No exception of a sink ends a daemon: the picks are safe, ending would make no sink better, and it would hold up picking and all
-    other sinks. What is no ``OSError`` is logged with its traceback, and tried again with the same back-off. What ends a daemon
-    here is a store that is damaged.
+    No exception of a sink ends a daemon: the picks are safe, and a restart would hold up picking and all other sinks. What is no
+    ``OSError`` is logged with its traceback and retried with the same back-off. Only a damaged store ends a daemon here.
     """
 
     def __init__(self, sink: Sink, metrics: Metrics, clock: Clock, backlog: Backlog | None = None) -> None:
@@ -72,7 +71,7 @@ class SinkRunner:
         self._limit = self._most
         self._failures = 0
         self._tries = 0
-        """Failures since it last worked for a while: what the pauses go by."""
+        """Failures since it last worked for :data:`HEALTHY_S`; the pauses grow with them."""
         self._working_since_s = time.monotonic()
         self._jitter = Random()  # noqa: S311  spreads retries, guards nothing
         self._log = get_logger("sink").bind(sink=sink.name)
@@ -97,22 +96,22 @@ class SinkRunner:
         self._changed.set()
 
     def retire(self) -> None:
-        """End soon: what waits is delivered as long as that works, and what then is left stays in the store."""
+        """End soon: the backlog is delivered until a delivery fails; the rest stays in the store."""
         self._ended = self._retired = True
         self._changed.set()
 
     def finish_within(self, limit_s: float) -> None:
-        """From the end on, a call that hangs is given up after this time; what is left stays in the store."""
+        """Once it is to end, give up a call that hangs after this time; the rest stays in the store."""
         self._finish_by_s = time.monotonic() + limit_s
 
     async def deliver(self) -> None:
-        """Deliver until the end; a delivery that fails is repeated with back-off, one that is refused for good is passed over.
+        """Deliver until the end; a delivery that fails is retried with back-off, and a pick that is refused for good is skipped.
 
-        At the end what waits is delivered as long as that works; what the store keeps for the next run is then left in it.
+        At the end the backlog is delivered until a delivery fails; the store keeps the rest for the next run.
 
         Raises:
-            OSError: in an offline run, where there is nobody to wait for; there also whatever else the sink raises.
-            StoreDamagedError: when the store is no store any more.
+            OSError: in an offline run, which does not retry; there also anything else that the sink raises.
+            StoreDamagedError: when the store is damaged.
         """
         executor = ThreadPoolExecutor(1, thread_name_prefix=f"{THREAD_PREFIX}{self.name}")
         try:
@@ -125,7 +124,7 @@ class SinkRunner:
                 except OSError as error:
                     if self._clock() is None:
                         raise
-                    # A call that began before the end is followed by one try more.
+                    # A call that began before the end is followed by one more attempt.
                     if leaving or self._hangs:
                         self._log.warning(
                             "sink.left",
@@ -143,11 +142,11 @@ class SinkRunner:
                 if closed:
                     return
         finally:
-            # A thread that hangs in a call is not waited for.
+            # Do not wait for a thread that hangs in a call.
             executor.shutdown(wait=not self._hangs)
 
     async def _step(self, executor: ThreadPoolExecutor) -> bool:
-        """One delivery, tick, or the closing, which gives True."""
+        """One delivery or tick; or the closing, for which it gives True."""
         begun_s = time.perf_counter()
         batch = await self._backlog.off_loop(self._backlog.waiting, self._limit)
         closing = not batch and self._ended
@@ -162,7 +161,7 @@ class SinkRunner:
             await self._narrow(batch, refused)
             return False
         except OSError:
-            # The same picks again: whoever got them already can tell.
+            # Retry with the same picks, so that a receiver recognises the batch.
             self._limit = len(batch) or self._limit
             raise
         held = 0 if closing or not isinstance(self._sink, Holding) else self._sink.held
@@ -172,16 +171,16 @@ class SinkRunner:
         return closing
 
     async def _call(self, executor: ThreadPoolExecutor, work: Callable[..., None], *arguments: Any) -> None:
-        """Work in the sink's thread.
+        """Do work in the sink's thread.
 
         Raises:
-            OSError: what the sink raises, :class:`_FaultError` for what it should not; ``TimeoutError`` when it hangs at the end.
+            OSError: of the sink; :class:`_FaultError` for anything else; ``TimeoutError`` when it hangs at the end.
         """
         future = asyncio.get_running_loop().run_in_executor(executor, work, *arguments)
         self._hangs = True
         while not (await asyncio.wait({future}, timeout=SINK_TICK_S))[0]:
             if self._may_leave and self._finish_by_s is not None and time.monotonic() > self._finish_by_s:
-                # Nobody asks any more how it ends.
+                # Its result is not needed any more.
                 future.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
                 raise TimeoutError("hangs in a call, which is left alone")
         self._hangs = False
@@ -195,7 +194,7 @@ class SinkRunner:
             raise _FaultError(f"{type(error).__name__}: {error}") from error
 
     async def _narrow(self, batch: Sequence[Pick], refused: Refused) -> None:
-        """Come closer to the pick that is refused; once it is the first, pass it over."""
+        """Shorten the batch to come closer to the refused pick; skip that pick once it is the first."""
         first = next((place for place, pick in enumerate(batch) if pick.id in refused.picks), len(batch) // 2)
         if first:
             self._limit = first
@@ -217,8 +216,8 @@ class SinkRunner:
         if isinstance(error, RetryLater):
             retry_s = max(retry_s, min(error.retry_s, RETRY_LATER_MAX_S))
         self._metrics.sink_errors.labels(self.name).inc()
-        said = self._log.error if isinstance(error, _FaultError) else self._log.warning
-        said(
+        log = self._log.error if isinstance(error, _FaultError) else self._log.warning
+        log(
             "sink.failed",
             error=str(error),
             failures=self._failures,
@@ -230,7 +229,7 @@ class SinkRunner:
 
     @property
     def _may_leave(self) -> bool:
-        """Whether picks may be left undelivered: it is the end, and the next run finds them."""
+        """Whether picks may be left undelivered, because the run ends and the next one finds them."""
         return self._retired or (self._ended and self._backlog.lasting)
 
     def _count(self, batch: Sequence[Pick], duration_s: float) -> None:
@@ -241,7 +240,7 @@ class SinkRunner:
         self._metrics.sink_duration.labels(self.name).observe(duration_s)
 
     async def _pause(self, limit_s: float) -> None:
-        """Sleep, but not on after the end."""
+        """Sleep, at most until the end."""
         until_s = time.monotonic() + limit_s
         while not self._may_leave and (left_s := until_s - time.monotonic()) > 0:
             await self._wait(left_s)
@@ -256,5 +255,5 @@ class SinkRunner:
 
 
 def _traceback(error: OSError) -> BaseException | None:
-    """What is logged with its traceback: a fault, not a place that is down."""
+    """The exception behind a fault, for its traceback; None for a sink that is down."""
     return error.__cause__ if isinstance(error, _FaultError) else None

@@ -4,10 +4,10 @@
 
     inbox -> assemble -> [windows] -> infer -> [probabilities] -> pick -> [picks of each sink] -> deliver
 
-Every queue between them is bounded, and when one is full the stage before it waits, back to the sources' threads. Only
-the queues of the sinks are different: see :class:`~xiaod.pipeline.sink_runner.SinkRunner`. The end of the data is an item,
-:class:`~xiaod.acquisition.record_queue.End`, that each stage passes on after its own last item; there is no other orderly way to stop. A
-stage that finds everything ready gives way after some milliseconds all the same, see :mod:`xiaod.process.loop_turns`.
+Every queue between them is bounded. When one is full the stage before it waits, back to the threads of the sources. Only the backlogs of
+the sinks are different, see :class:`~xiaod.pipeline.sink_runner.SinkRunner`. The data end with an item,
+:class:`~xiaod.acquisition.record_queue.End`, which each stage passes on after its own last item; there is no other orderly way to stop. A
+stage whose input is always ready gives way after some milliseconds, see :mod:`xiaod.process.loop_turns`.
 
 >>> import asyncio
 >>> from xiaod.acquisition.record_queue import End
@@ -35,10 +35,10 @@ from xiaod.picking.diagnosis import PhaseView
 from xiaod.picking.picker import InstrumentPicker, PickerSettings
 from xiaod.picking.stream_picker import StreamPicker
 from xiaod.pipeline.assemble import STATION_LINES, STATION_PERIOD_S, Assembler
-from xiaod.pipeline.inspect import Monitor
+from xiaod.pipeline.monitor import Monitor
 from xiaod.pipeline.settings import picker_settings
 from xiaod.pipeline.sink_runner import SinkRunner
-from xiaod.pipeline.station_status import StationTable
+from xiaod.pipeline.station_table import StationTable
 from xiaod.process.log_grouping import GroupedLog
 from xiaod.process.logs import get_logger
 from xiaod.process.loop_turns import Turns
@@ -54,23 +54,23 @@ async def assemble(
     windows: "asyncio.Queue[Window | Departed | End]",
     assembler: Assembler,
     steady: Clock,
-    left: Callable[[str], None],
+    drained: Callable[[str], None],
 ) -> None:
-    """Turn what the sources yield into windows, until each source has ended.
+    """Make windows of what the sources bring, until all sources have ended.
 
     Args:
-        inbox: what the sources yield.
-        windows: where windows go.
+        inbox: records and other items of the sources.
+        windows: takes the windows.
         assembler: makes them.
-        steady: a clock that nobody sets.
-        left: called with the name of a source of which everything has been taken.
+        steady: the monotonic clock.
+        drained: called with the name of a source that has ended, after its last item.
     """
     turns = Turns()
     while not inbox.ended:
         for item in await inbox.take():
             if isinstance(item, End):
                 inbox.detach()
-                left(item.source)
+                drained(item.source)
                 continue
             await _pass_on([assembler.take(item, steady())], windows, turns)
         await _pass_on(assembler.expire(), windows, turns)
@@ -84,7 +84,7 @@ async def _pass_on(
     windows: "asyncio.Queue[Window | Departed | End]",
     turns: Turns,
 ) -> None:
-    """Pass windows on, and give way after each piece of the work that makes them."""
+    """Put windows into the queue, and give way after each piece of work."""
     for piece in pieces:
         for window in piece:
             await windows.put(window)
@@ -99,30 +99,30 @@ async def infer(
     max_batch: int,
     metrics: Metrics,
 ) -> None:
-    """Run the engine over all windows that are ready, of whatever stations, in the engine's thread."""
+    """Run the engine in its thread, over all windows that are ready, whatever their stations."""
     loop = asyncio.get_running_loop()
     ended = False
     while not ended:
-        batch, behind = await _batch(windows, max_batch)
+        batch, next_item = await _batch(windows, max_batch)
         if batch:
             results = await loop.run_in_executor(executor, _annotate, engine, batch)
             metrics.batch.observe(len(batch))
             metrics.windows.inc(len(batch))
             metrics.inference.observe(results[0].inference_s * len(batch))
             await probabilities.put(results)
-        if isinstance(behind, Departed):
-            await loop.run_in_executor(executor, engine.forget, behind.instruments)
-            await probabilities.put(behind)
-        ended = isinstance(behind, End)
-        # Who waits for the next windows holds none of these.
-        batch, behind, results = [], None, []
+        if isinstance(next_item, Departed):
+            await loop.run_in_executor(executor, engine.forget, next_item.instruments)
+            await probabilities.put(next_item)
+        ended = isinstance(next_item, End)
+        # Hold no windows while waiting for the next ones.
+        batch, next_item, results = [], None, []
     await probabilities.put(End())
 
 
 async def _batch(
     windows: "asyncio.Queue[Window | Departed | End]", most: int
 ) -> tuple[list[Window], Departed | End | None]:
-    """Windows that are ready, after waiting for the first, and what else follows them."""
+    """Windows that are ready, after waiting for the first, and the item behind them if it is no window."""
     batch: list[Window] = []
     item = await windows.get()
     while True:
@@ -155,10 +155,10 @@ class PickStage:
         progress: PickingProgress | None = None,
     ) -> None:
         self.monitor: Monitor | None = None
-        """Who is shown what happens; None: nobody."""
+        """Shown on the status page; None without one."""
         self._progress = progress
         self._log = get_logger("pick")
-        self._said = GroupedLog(self._log, STATION_LINES, STATION_PERIOD_S)
+        self._grouped = GroupedLog(self._log, STATION_LINES, STATION_PERIOD_S)
         self._config = config
         self._engine = engine
         self._executor = executor
@@ -168,35 +168,35 @@ class PickStage:
         self._pickers: dict[Instrument, InstrumentPicker] = {}
         self._stream_pickers: dict[Instrument, StreamPicker] = {}
         self.steps = 0
-        """Batches picked so far, and attempts to store picks on a disk that is full: who waits for the operator is not stuck."""
+        """Batches picked so far, and attempts to store picks on a full disk: a run that waits for the operator is not stuck."""
 
     async def run(
         self,
         probabilities: "asyncio.Queue[list[Probabilities] | Departed | End]",
         sink_runners: Sequence[SinkRunner],
     ) -> None:
-        """Hand every pick to every sink_runner, until the end."""
+        """Pick, and give every pick to every sink, until the end."""
         turns = Turns()
         while not isinstance(results := await probabilities.get(), End):
             if isinstance(results, Departed):
                 self._forget(results.instruments)
             else:
-                await self._hand_on(results, sink_runners, turns)
+                await self._deliver(results, sink_runners, turns)
                 self.steps += 1
             del results
         for sink_runner in list(sink_runners):
             await sink_runner.put(End())
 
-    async def _hand_on(
+    async def _deliver(
         self, results: Sequence[Probabilities], sink_runners: Sequence[SinkRunner], turns: Turns
     ) -> None:
         for result in results:
-            for pick in await self._kept(await self._process(result)):
-                # A copy: a reload may change the list meanwhile.
+            for pick in await self._store_new(await self._process(result)):
+                # A copy, because a reload may change the list.
                 for sink_runner in list(sink_runners):
                     await sink_runner.put(pick)
             self._advance(result)
-            self._show(result.window)
+            self._preview(result.window)
             await turns.give_way()
 
     def reconfigure(self, config: Config) -> None:
@@ -207,20 +207,20 @@ class PickStage:
                 picker.reconfigure(self._settings_for(instrument))
 
     def views(self, instrument: Instrument) -> tuple[PhaseView, PhaseView] | None:
-        """What the picker of an instrument saw of P and S; None before its first window."""
+        """What the picker of an instrument has seen of P and S; None before its first window."""
         picker = self._picker(instrument)
         return None if picker is None else picker.views
 
     def flush_log(self, everything: bool = False) -> None:
-        """Write the lines about stations that have waited for others of their kind."""
-        self._said.flush(everything)
+        """Write log lines that have waited for others of their kind."""
+        self._grouped.flush(everything)
 
     def _forget(self, instruments: Collection[Instrument]) -> None:
         for instrument in instruments:
             self._pickers.pop(instrument, None)
             self._stream_pickers.pop(instrument, None)
         if self._progress is not None:
-            # Where one that is only silent stands is known when it comes back.
+            # A silent instrument that stays in the station table goes on where it was.
             self._progress.forget([one for one in instruments if one not in self._station_table])
 
     def _settings_for(self, instrument: Instrument) -> PickerSettings:
@@ -230,12 +230,12 @@ class PickStage:
         return (self._stream_pickers if self._engine.stateful else self._pickers).get(instrument)
 
     async def _process(self, result: Probabilities) -> list[Pick]:
-        picked = self._picked if self._engine.stateful else self._looked_at_again
-        found = await picked(result)
-        return [self._stamp(pick, result.window) for pick in found]
+        pick = self._pick_stream if self._engine.stateful else self._pick_windows
+        found = await pick(result)
+        return [self._stamp(one, result.window) for one in found]
 
-    async def _kept(self, picks: Sequence[Pick]) -> list[Pick]:
-        """Those that are new, stored; while the disk is full or gone everything waits, and the servers keep the data."""
+    async def _store_new(self, picks: Sequence[Pick]) -> list[Pick]:
+        """Store picks; gives those that are new. While the disk is full or gone everything waits, and the servers keep the data."""
         new = list(picks)
         if self._progress is not None and picks:
             failures = 0
@@ -264,25 +264,25 @@ class PickStage:
                 self.monitor.picked(pick)
         return new
 
-    def _show(self, window: Window) -> None:
+    def _preview(self, window: Window) -> None:
         if self.monitor is not None and (picker := self._picker(window.instrument)) is not None:
             self.monitor.followed(window, picker.curve)
 
     def _advance(self, result: Probabilities) -> None:
-        """Keep what has been picked for good: late components may still bring windows of what is newer."""
+        """Note how far an instrument has been picked; windows of late components do not count."""
         window = result.window
         if self._progress is not None and window.revision == 0:
             self._progress.advance(window.instrument, window.stop * GRID_NS)
 
-    async def _known(self, window: Window) -> list[Pick]:
-        """Picks of an earlier run; what lies between that run and this one is said and counted."""
+    async def _earlier_picks(self, window: Window) -> list[Pick]:
+        """Picks of an earlier run, at the first window of an instrument; a gap between that run and this one is logged and counted."""
         if self._progress is None:
             return []
         start_ns = window.index * GRID_NS
         if missing_ns := await self._progress.off_loop(self._progress.begin, window.instrument, start_ns):
             self._metrics.resume_gaps.inc()
             self._metrics.resume_gap_s.inc(missing_ns / NS_PER_S)
-            self._said.tell(
+            self._grouped.tell(
                 "warning",
                 "resume.gap",
                 window.instrument.text,
@@ -293,22 +293,22 @@ class PickStage:
             )
         return await self._progress.off_loop(self._progress.known_since, window.instrument, start_ns)
 
-    async def _picked(self, result: Probabilities) -> list[Pick]:
+    async def _pick_stream(self, result: Probabilities) -> list[Pick]:
         """Picks of a stream, whose probabilities are final."""
         instrument = result.window.instrument
         picker = self._stream_pickers.get(instrument)
         if picker is None:
-            known = await self._known(result.window)
-            # After it: a reload may change the settings meanwhile.
+            known = await self._earlier_picks(result.window)
+            # Settings after the await: a reload may have changed them.
             picker = self._stream_pickers[instrument] = StreamPicker(self._settings_for(instrument), known)
         return picker.pick(result)
 
-    async def _looked_at_again(self, result: Probabilities) -> list[Pick]:
-        """Picks of overlapping windows: each onset that was noticed is looked at again."""
+    async def _pick_windows(self, result: Probabilities) -> list[Pick]:
+        """Picks of overlapping windows: each onset that was noticed is confirmed in windows of its own."""
         instrument = result.window.instrument
         picker = self._pickers.get(instrument)
         if picker is None:
-            known = await self._known(result.window)
+            known = await self._earlier_picks(result.window)
             picker = self._pickers[instrument] = InstrumentPicker(self._settings_for(instrument), known)
         picks = []
         for candidate in picker.look(result):
@@ -322,7 +322,7 @@ class PickStage:
         return picks
 
     def _stamp(self, pick: Pick, window: Window) -> Pick:
-        """Add the time of emission and the parts of the latency, in a live run."""
+        """Add the time of emission and the parts of the latency; only in a live run."""
         now_ns = self._clock()
         arrival = window.arrival
         if now_ns is None or arrival is None:

@@ -8,7 +8,7 @@ from xiaod.config import Config, SeedLinkConfig
 from xiaod.daemon.housekeeping import CHANGES, Housekeeping
 from xiaod.domain.timegrid import NS_PER_S
 from xiaod.domain.types import Channel
-from xiaod.pipeline.station_status import StationTable
+from xiaod.pipeline.station_table import StationTable
 from xiaod.process.logs import configure_logs
 from xiaod.process.metrics import Metrics
 from xiaod.process.systemd import Notifier, Watchdog

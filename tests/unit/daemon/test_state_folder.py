@@ -10,7 +10,7 @@ import pytest
 
 from tests.contract.test_sinks import pick
 from xiaod.config import Config, SeedLinkConfig, StateConfig
-from xiaod.daemon.state_folder import State
+from xiaod.daemon.state_folder import StateFolder
 from xiaod.domain.sharding import ALONE
 from xiaod.domain.timegrid import NS_PER_S
 from xiaod.process.exit_status import ExitCode, StartError
@@ -22,10 +22,10 @@ from xiaod.storage.pick_store import STORE, PickStore
 UNITS = sorted((Path(__file__).parents[3] / "systemd").glob("*.service"))
 
 
-def state_in(folder: Path, **keys: float) -> State:
+def state_in(folder: Path, **keys: float) -> StateFolder:
     source = SeedLinkConfig(server="localhost", begin="resume")
     config = Config(sources=(source,), state=StateConfig(folder=folder, **keys))
-    return State(config, ALONE, Metrics())
+    return StateFolder(config, ALONE, Metrics())
 
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda path: path.name)

@@ -14,8 +14,8 @@ from xiaod.daemon.web.connection_limit import BACKLOG, CONNECTIONS, RESERVED
 from xiaod.daemon.web.web_server import WebServer
 from xiaod.domain.timegrid import NS_PER_S
 from xiaod.pipeline.assemble import Assembler
-from xiaod.pipeline.inspect import Monitor
-from xiaod.pipeline.station_status import StationTable
+from xiaod.pipeline.monitor import Monitor
+from xiaod.pipeline.station_table import StationTable
 from xiaod.process.metrics import Metrics
 from xiaod.waveform.buffer import BufferSettings
 

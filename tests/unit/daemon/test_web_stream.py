@@ -18,8 +18,8 @@ from xiaod.daemon.web.stream import WAITING_BYTES, Listener
 from xiaod.daemon.web.web_server import WebServer
 from xiaod.domain.types import Channel, Instrument, Pick, Window
 from xiaod.pipeline.assemble import Assembler
-from xiaod.pipeline.inspect import RECENT_PICKS, Monitor
-from xiaod.pipeline.station_status import StationTable
+from xiaod.pipeline.monitor import RECENT_PICKS, Monitor
+from xiaod.pipeline.station_table import StationTable
 from xiaod.process.metrics import Metrics
 from xiaod.waveform.buffer import BufferSettings
 

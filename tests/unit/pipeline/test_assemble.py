@@ -9,7 +9,7 @@ import pytest
 from xiaod.domain.timegrid import NS_PER_S
 from xiaod.domain.types import BadRecord, Channel, Departed, Segment
 from xiaod.pipeline.assemble import STATION_LINES, Assembler
-from xiaod.pipeline.station_status import StationTable
+from xiaod.pipeline.station_table import StationTable
 from xiaod.process.logs import configure_logs
 from xiaod.process.metrics import Metrics
 from xiaod.waveform.buffer import BufferSettings

@@ -12,7 +12,7 @@ from xiaod.domain.timegrid import NS_PER_S
 from xiaod.domain.types import Channel, Departed, Segment, Window
 from xiaod.pipeline.assemble import Assembler
 from xiaod.pipeline.stages import assemble
-from xiaod.pipeline.station_status import StationTable
+from xiaod.pipeline.station_table import StationTable
 from xiaod.process import loop_turns
 from xiaod.process.loop_turns import TurnMeter, new_loop
 from xiaod.process.metrics import Metrics

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from xiaod.domain.timegrid import NS_PER_S
 from xiaod.domain.types import Channel, Segment, Window
 from xiaod.pipeline.assemble import Assembler
-from xiaod.pipeline.station_status import StationTable
+from xiaod.pipeline.station_table import StationTable
 from xiaod.process.metrics import Metrics
 from xiaod.waveform.buffer import BufferSettings
 from xiaod.waveform.delivery_clock import DeliveryClock

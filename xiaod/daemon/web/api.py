@@ -24,7 +24,7 @@ from xiaod.daemon.web.stream import Hub
 from xiaod.domain.document import pick_document
 from xiaod.domain.timegrid import iso_from_ns, ns_from_iso
 from xiaod.domain.types import Instrument, Pick
-from xiaod.pipeline.inspect import Monitor
+from xiaod.pipeline.monitor import Monitor
 from xiaod.process.metrics import Metrics
 from xiaod.storage.pick_query import stored_picks
 from xiaod.storage.pick_store import PickStore, StoreError

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xiaod.domain.timegrid import GRID_NS, NS_PER_S, iso_from_ns
-from xiaod.pipeline.inspect import PhaseStatus, StationStatus
+from xiaod.pipeline.monitor import PhaseStatus, StationStatus
 from xiaod.pipeline.preview import BIN, BIN_S, TracePart
 
 DIGITS = 4

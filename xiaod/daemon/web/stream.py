@@ -21,7 +21,7 @@ from xiaod.daemon.web.documents import station_document, trace_document
 from xiaod.domain.document import pick_document
 from xiaod.domain.timegrid import iso_from_ns
 from xiaod.domain.types import Instrument, Pick
-from xiaod.pipeline.inspect import Monitor
+from xiaod.pipeline.monitor import Monitor
 from xiaod.process.logs import get_logger
 from xiaod.process.metrics import Metrics
 

@@ -1,10 +1,10 @@
-"""The station table: what is known of every instrument, and who has fallen silent.
+"""The station table: what is known of every instrument, and which ones are silent.
 
-The field's first complaint is a client that stopped and nobody noticed, so every instrument that is subscribed is in the station table
-from the start, and changes between fresh and stale are reported once each.
+A client that stops unnoticed is the most common complaint of network operators. So every subscribed instrument is in the table from the
+start, and each change between fresh and stale is reported once.
 
-Two words are kept apart, as SeisComP does: *latency* is the age of a record's last sample when it arrived; *delay* is the age of the
-newest sample now. How long a station has been silent is told by a steady clock: setting the host's makes nobody stale.
+As in SeisComP, *latency* is the age of a record's last sample when it arrived, *delay* the age of the newest sample now. The time that a
+station is silent is measured by the monotonic clock: a step of the host's clock makes no station stale.
 
 >>> from xiaod.domain.types import Channel
 >>> station_table = StationTable(stale_after_ns=60_000_000_000)
@@ -31,11 +31,11 @@ class StationEntry:
     instrument: Instrument
     source: str
     since_ns: int
-    """When it came into the station table, by the steady clock."""
+    """When it came into the station table, by the monotonic clock."""
     newest_ns: int | None = None
     """Time of the newest sample."""
     arrived_ns: int | None = None
-    """When the last record that brought new samples came, by the steady clock."""
+    """When the last record with new samples came, by the monotonic clock."""
     latency_s: float | None = None
     records: int = 0
     gaps: int = 0
@@ -43,12 +43,12 @@ class StationEntry:
     last_gap_s: float | None = None
     overlaps: int = 0
     contradictions: int = 0
-    """Records with other samples for time that had come already."""
+    """Records whose samples differ from earlier ones of the same time."""
     picks: int = 0
     last_pick: Pick | None = None
     stale: bool = False
     expected: bool = False
-    """Whether a source has subscribed it, by the server's list."""
+    """Whether a source has subscribed it, by the list of the server."""
 
     def silent_s(self, now_ns: int) -> float:
         """Seconds without new samples."""
@@ -71,21 +71,21 @@ class StationTable:
         self._stale_after_ns = stale_after_ns
         self._entries: dict[Instrument, StationEntry] = {}
         self.links: dict[str, str] = {}
-        """State of each source's link."""
+        """State of each source's connection."""
 
     def reconfigure(self, config: Config) -> None:
         """Use another limit for silence from the next review on."""
         self._stale_after_ns = ns_from_s(config.http.stale_after_s)
 
     def __iter__(self) -> Iterator[StationEntry]:
-        # A copy: metrics are read in a thread.
+        # A copy, because metrics are collected in a thread.
         return iter(list(self._entries.values()))
 
     def __len__(self) -> int:
         return len(self._entries)
 
     def expect(self, source: str, channels: Collection[Channel], now_ns: int) -> None:
-        """A source has subscribed these channels; instruments of it that are not among them and are silent go."""
+        """A source has subscribed these channels; its other instruments are removed if they are silent."""
         wanted = {channel.instrument for channel in channels}
         for instrument in wanted:
             self.entry(instrument, source, now_ns).expected = True
@@ -97,7 +97,7 @@ class StationTable:
                         del self._entries[instrument]
 
     def received(self, segment: Segment, now_ns: int, host_ns: int) -> None:
-        """A record with new samples came, at a time of the steady clock and of the host's."""
+        """A record with new samples has come, at a time of the monotonic clock and of the host's."""
         entry = self.entry(segment.channel.instrument, segment.source, now_ns)
         entry.records += 1
         entry.arrived_ns = now_ns
@@ -114,29 +114,29 @@ class StationTable:
         return entry
 
     def picked(self, pick: Pick) -> None:
-        """A pick was made."""
+        """Note a pick."""
         if (entry := self._entries.get(pick.channel.instrument)) is not None:
             entry.picks += 1
             entry.last_pick = pick
 
     def gap(self, gap: Gap) -> None:
-        """A gap became a fact."""
+        """Note a gap."""
         if (entry := self._entries.get(gap.channel.instrument)) is not None:
             entry.gaps += 1
             entry.gap_s += gap.gap_s
             entry.last_gap_s = gap.gap_s
 
     def contradicted(self, instrument: Instrument) -> None:
-        """A record contradicts others."""
+        """Note a record that contradicts others."""
         if (entry := self._entries.get(instrument)) is not None:
             entry.contradictions += 1
 
     def forget(self, source: str, stays: Callable[[Instrument], bool] | None = None) -> None:
-        """A source has ended: its instruments go.
+        """Remove the instruments of a source that has ended.
 
         Args:
             source: its name.
-            stays: which of them another source of the same name goes on with; None: it has ended for good.
+            stays: which of them its successor brings; None: it has none.
         """
         if stays is None:
             self.links.pop(source, None)
@@ -147,7 +147,7 @@ class StationTable:
         }
 
     def drop(self, instruments: Iterable[Instrument]) -> list[Instrument]:
-        """Instruments are long silent: those that no source expects go; which ones that were."""
+        """Remove instruments that no source expects, of those given; gives the ones that were removed."""
         gone = [
             instrument
             for instrument in instruments
@@ -172,12 +172,12 @@ class StationTable:
         return changes
 
     def fresh(self) -> int:
-        """How many instruments have sent data and are not stale, as of the last review."""
+        """Number of instruments that have sent data and are not stale, as of the last review."""
         return sum(not entry.stale and entry.arrived_ns is not None for entry in self._entries.values())
 
 
 class StationCollector:
-    """Shows the station table to Prometheus."""
+    """Metrics of the station table, for Prometheus."""
 
     def __init__(self, station_table: StationTable, clock_ns: Callable[[], int]) -> None:
         self._station_table = station_table

@@ -1,8 +1,8 @@
-"""What a person who looks may know of a running daemon: picks of late, traces, and why no pick came.
+"""What the status page shows of a running daemon: recent picks, traces, and why a station has no pick.
 
-Filled by the pick stage: for each window one look into a dictionary and now and then a fold (:mod:`xiaod.pipeline.preview`), for each pick
-an entry in a ring. What is asked for rarely, the state of the stations, is put together when it is asked for. Memory is bounded: so many
-picks, and traces of so many instruments, besides those that somebody watches.
+The pick stage fills it: for each window a look-up in a dictionary, and every few windows a fold into the trace
+(:mod:`xiaod.pipeline.preview`); for each pick an entry in a ring. The state of the stations is computed on request. Memory is bounded: a
+number of picks, and of traces besides those that somebody watches.
 
 >>> from xiaod.process.metrics import Metrics
 >>> from xiaod.waveform.buffer import BufferSettings
@@ -27,20 +27,20 @@ from xiaod.domain.types import Instrument, Pick, Window
 from xiaod.picking.diagnosis import Condition, PhaseView, Reason, explain
 from xiaod.pipeline.assemble import Assembler
 from xiaod.pipeline.preview import Trace
-from xiaod.pipeline.station_status import StationEntry, StationTable
+from xiaod.pipeline.station_table import StationEntry, StationTable
 
 RECENT_PICKS = 500
-"""Picks that are held when there is no store to read them from."""
+"""Picks that are held for a daemon without a store."""
 
 Views = Callable[[Instrument], tuple[PhaseView, PhaseView] | None]
-"""What the picker of an instrument saw of P and S; None when it has not had a window yet."""
+"""What the picker of an instrument has seen of P and S; None before its first window."""
 TraceListener = Callable[[Instrument, int], None]
-"""Called with an instrument that is watched and the first bin of its trace that has changed."""
+"""Called with a watched instrument and the first bin of its trace that has changed."""
 
 
 @dataclass(frozen=True, slots=True)
 class PhaseStatus:
-    """What was seen of one phase of late, and why it was not picked."""
+    """What the picker has recently seen of one phase, and why it was not picked."""
 
     phase: str
     threshold: float | None
@@ -59,16 +59,16 @@ class StationStatus:
 
 
 class Monitor:
-    """What the pick stage shows of itself."""
+    """Recent picks and traces, and the state of all stations."""
 
     def __init__(self, station_table: StationTable, assembler: Assembler, views: Views, traces: int) -> None:
         """Begin.
 
         Args:
             station_table: all instruments.
-            assembler: what their data are like.
-            views: what their pickers saw.
-            traces: instruments whose last minute is kept though nobody watches them.
+            assembler: tells what their data are like.
+            views: gives what their pickers have seen.
+            traces: instruments whose last minute is kept without a viewer.
         """
         self._station_table = station_table
         self._assembler = assembler
@@ -81,7 +81,7 @@ class Monitor:
         self.on_trace: TraceListener = _ignore_trace
 
     def followed(self, window: Window, curve: NDArray[np.floating]) -> None:
-        """A window has been picked; ``curve`` is what the picker took for the probabilities at its end, shape ``(2, m)``."""
+        """Take a window that has been picked; ``curve`` is the picker's probabilities at its end, shape ``(2, m)``."""
         instrument = window.instrument
         watched = bool(self._watchers) and instrument in self._watchers
         trace = self._traces.get(instrument)
@@ -94,7 +94,7 @@ class Monitor:
             self.on_trace(instrument, first)
 
     def picked(self, pick: Pick) -> None:
-        """A pick was made."""
+        """Take a pick."""
         self.recent.append(pick)
         self.on_pick(pick)
 
@@ -105,15 +105,15 @@ class Monitor:
         )
 
     def trace(self, instrument: Instrument) -> Trace | None:
-        """The last minute of an instrument, as far as there is any."""
+        """The last minute of an instrument; None if it is not kept."""
         return self._traces.get(instrument)
 
     def watch(self, instrument: Instrument) -> None:
-        """Somebody looks: keep the trace, up to date with each window, until :meth:`unwatch`."""
+        """Keep the trace of an instrument, up to date with each window, until :meth:`unwatch`."""
         self._watchers[instrument] = self._watchers.get(instrument, 0) + 1
 
     def unwatch(self, instrument: Instrument) -> None:
-        """One who looked has gone."""
+        """One viewer of an instrument has left."""
         self._watchers[instrument] -= 1
         if not self._watchers[instrument]:
             del self._watchers[instrument]
@@ -121,18 +121,18 @@ class Monitor:
                 del self._traces[instrument]
 
     def tidy(self) -> None:
-        """Let go of traces of instruments that are no longer in the station table."""
+        """Drop traces of instruments that are no longer in the station table."""
         known = {entry.instrument for entry in self._station_table}
         for instrument in [one for one in self._traces if one not in known and one not in self._watchers]:
             del self._traces[instrument]
 
     @property
     def trace_count(self) -> int:
-        """Traces that are held."""
+        """Number of traces."""
         return len(self._traces)
 
     def stations(self, now_ns: int) -> Iterator[StationStatus]:
-        """All instruments in the station table, at a time of the steady clock."""
+        """All instruments in the station table, at a time of the monotonic clock."""
         for entry in self._station_table:
             condition = self._assembler.condition(entry, now_ns)
             views = self._views(entry.instrument)
