@@ -17,6 +17,7 @@ number of picks, and of traces besides those that somebody watches.
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,8 +35,6 @@ RECENT_PICKS = 500
 
 Views = Callable[[Instrument], tuple[PhaseView, PhaseView] | None]
 """What the picker of an instrument has seen of P and S; None before its first window."""
-TraceListener = Callable[[Instrument, int], None]
-"""Called with a watched instrument and the first bin of its trace that has changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +57,18 @@ class StationStatus:
     phases: tuple[PhaseStatus, ...]
 
 
+class MonitorListener(Protocol):
+    """Hears of picks and traces at once; the calls come from the event loop and must not block."""
+
+    def on_pick(self, pick: Pick) -> None:
+        """A pick was made."""
+        ...
+
+    def on_trace(self, instrument: Instrument, first: int) -> None:
+        """The trace of a watched instrument has changed, from bin ``first`` on."""
+        ...
+
+
 class Monitor:
     """Recent picks and traces, and the state of all stations."""
 
@@ -77,8 +88,11 @@ class Monitor:
         self._traces: dict[Instrument, Trace] = {}
         self._watchers: dict[Instrument, int] = {}
         self.recent: deque[Pick] = deque(maxlen=RECENT_PICKS)
-        self.on_pick: Callable[[Pick], None] = _ignore
-        self.on_trace: TraceListener = _ignore_trace
+        self._listeners: list[MonitorListener] = []
+
+    def subscribe(self, listener: MonitorListener) -> None:
+        """Tell a listener of picks and traces from now on."""
+        self._listeners.append(listener)
 
     def followed(self, window: Window, curve: NDArray[np.floating]) -> None:
         """Take a window that has been picked; ``curve`` is the picker's probabilities at its end, shape ``(2, m)``."""
@@ -91,12 +105,14 @@ class Monitor:
             trace = self._traces[instrument] = Trace()
         first = trace.fold(window, curve, at_once=watched)
         if watched and first is not None:
-            self.on_trace(instrument, first)
+            for listener in self._listeners:
+                listener.on_trace(instrument, first)
 
     def picked(self, pick: Pick) -> None:
         """Take a pick."""
         self.recent.append(pick)
-        self.on_pick(pick)
+        for listener in self._listeners:
+            listener.on_pick(pick)
 
     def find(self, text: str) -> Instrument | None:
         """The instrument in the station table with this identifier, ``NET.STA.LOC.BI``."""
@@ -154,11 +170,3 @@ def _phase(phase: str, view: PhaseView | None, condition: Condition, newest: int
         None if view is None or view.threshold is None else view.highest_at(newest),
         explain(condition, phase, view, newest),
     )
-
-
-def _ignore(_: Pick) -> None:
-    pass
-
-
-def _ignore_trace(_: Instrument, __: int) -> None:
-    pass

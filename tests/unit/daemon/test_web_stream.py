@@ -14,7 +14,7 @@ import pytest
 
 from xiaod.config import Config
 from xiaod.daemon.web.api import Identity, StatusApi
-from xiaod.daemon.web.stream import WAITING_BYTES, Listener
+from xiaod.daemon.web.event_stream import WAITING_BYTES, Listener
 from xiaod.daemon.web.web_server import WebServer
 from xiaod.domain.types import Channel, Instrument, Pick, Window
 from xiaod.pipeline.assemble import Assembler

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING
 
 from xiaod.config import Config
 from xiaod.daemon.web.connection_limit import RETRY_AFTER_S
+from xiaod.daemon.web.event_stream import EventStream
 from xiaod.daemon.web.page import Page
 from xiaod.daemon.web.security import error_response
-from xiaod.daemon.web.stream import Hub
 from xiaod.domain.document import pick_document
 from xiaod.domain.timegrid import iso_from_ns, ns_from_iso
 from xiaod.domain.types import Instrument, Pick
@@ -79,12 +79,12 @@ class StatusApi:
         self._links = links
         self._store = store
         self._page = Page.load()
-        self.hub = Hub(monitor, config, metrics)
+        self.stream = EventStream(monitor, config, metrics)
 
     def reconfigure(self, config: Config) -> None:
         """Sign picks with another agency from now on."""
         self._agency = config.agency
-        self.hub.reconfigure(config)
+        self.stream.reconfigure(config)
 
     def routes(self) -> "list[web.RouteDef]":
         """Routes of the page and the API."""
@@ -118,7 +118,7 @@ class StatusApi:
                 "model": self._identity.model,
                 "started": iso_from_ns(self._identity.started_ns),
                 "sources": dict(self._links()),
-                "stations": self.hub.stations(),
+                "stations": self.stream.stations(),
             }
         )
 
@@ -146,12 +146,12 @@ class StatusApi:
             instrument = self._monitor.find(station)
             if instrument is None:
                 return error_response(404, f"station: {station!r}: no such station; /api/stations lists them")
-        if self.hub.full:
+        if self.stream.full:
             self._metrics.stream_ended.labels("full").inc()
             answer = error_response(503, "too many listeners; http.max_clients says how many there may be")
             answer.headers["Retry-After"] = str(RETRY_AFTER_S)
             return answer
-        return await self.hub.serve(request, instrument)
+        return await self.stream.serve(request, instrument)
 
     def _picks(
         self, limit: int, since_ns: int | None, until_ns: int | None, instrument: Instrument | None

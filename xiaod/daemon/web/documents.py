@@ -1,4 +1,4 @@
-"""The JSON documents of the API, but for the pick, whose document is that of :mod:`xiaod.domain.document`.
+"""The JSON documents of the API. That of a pick is in :mod:`xiaod.domain.document`.
 
 >>> from xiaod.pipeline.preview import Trace
 >>> trace_document("BW.RJOB..EH", Trace().part(0))["p"]
@@ -16,11 +16,11 @@ from xiaod.pipeline.monitor import PhaseStatus, StationStatus
 from xiaod.pipeline.preview import BIN, BIN_S, TracePart
 
 DIGITS = 4
-"""Decimal digits of the range of samples that are told; those of probabilities."""
+"""Significant digits of samples, by their largest; decimal digits of probabilities."""
 
 
 def station_document(status: StationStatus, host_ns: int) -> dict[str, Any]:
-    """One station; ``host_ns`` is the time of the host's clock that ages are told by."""
+    """One station; ages are those at ``host_ns`` of the host's clock."""
     entry, condition = status.entry, status.condition
     instrument, pick = entry.instrument, entry.last_pick
     newest_ns = entry.newest_ns
@@ -82,7 +82,7 @@ def _phase_document(phase: PhaseStatus) -> dict[str, Any]:
 
 
 def _numbers(row: NDArray[np.floating], digits: int) -> list[float | None]:
-    # In double precision: what was rounded there is short in decimal.
+    # Rounded in double precision, so that the decimal text is short.
     values: list[float] = np.round(row.astype(np.float64), digits).tolist()
     number = int if digits <= 0 else float
     return [number(value) if math.isfinite(value) else None for value in values]

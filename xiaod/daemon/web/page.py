@@ -1,6 +1,6 @@
-"""The status page: one document put together from the files in ``static``.
+"""The status page: one document, assembled from the files in ``static``.
 
-Its policy lets nothing run but its own script and style.
+Its content security policy allows its own script and style only.
 
 >>> "script-src 'sha256-" in Page.load().policy
 True
@@ -15,7 +15,7 @@ from typing import Self
 
 FOLDER = "static"
 SCRIPTS = ("element.js", "trace.js", "picks.js", "stations.js", "page.js")
-"""In this order in one element."""
+"""Joined in this order, in one element."""
 STYLE_PLACE = "/* page.css */"
 SCRIPT_PLACE = "/* scripts */"
 POLICY = (

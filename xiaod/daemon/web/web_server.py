@@ -135,7 +135,7 @@ class WebServer:
     async def stop(self) -> None:
         """Close all connections."""
         if self._api is not None:
-            self._api.hub.close()
+            self._api.stream.close()
         if self._listening is not None:
             self._listening.close()
         if self._runner is not None:

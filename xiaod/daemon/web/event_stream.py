@@ -1,10 +1,12 @@
-r"""``/api/stream``: what happens, as server-sent events.
+r"""``/api/stream``: stations, picks and traces as server-sent events.
 
-``stations``: all stations at first (``complete``), then each second what has changed of those that have. ``pick``: a pick's document.
-``trace``, with ``?station=``: the last minute at first, then what is new. A comment every :data:`HEARTBEAT_S` keeps the connection alive.
+- ``stations``: at first all stations (``complete``), then once a second those that have changed, with their changes.
+- ``pick``: the document of a pick.
+- ``trace``, with ``?station=``: at first the last minute, then what is new.
+- A comment every :data:`HEARTBEAT_S` keeps the connection alive.
 
-What a listener has not read yet waits in memory, :data:`WAITING_BYTES` at most: one that is slower is cut off and counted, and
-may come again. Nothing of it makes the pipeline wait. While nobody listens nothing is made.
+Events that a listener has not read wait in memory, at most :data:`WAITING_BYTES`. A slower listener is disconnected and counted, and may
+connect again. The pipeline never waits for a listener. Without listeners no event is made.
 
 >>> encode("pick", {"phase": "P"})
 b'event: pick\ndata: {"phase":"P"}\n\n'
@@ -29,23 +31,23 @@ if TYPE_CHECKING:
     from aiohttp import web
 
 REVIEW_S = 1.0
-"""How often stations are compared with what was told of them."""
+"""How often stations are compared with their last event."""
 HEARTBEAT_S = 15.0
 WAITING_BYTES = 4_000_000
-"""Some seconds of what 500 stations that all have an event at the same moment bring."""
-UNTOLD = ("delay_s", "silent_s", "records")
-"""What changes all the time, and follows from the rest or matters little: no reason to tell of a station again."""
+"""Some seconds of 500 stations that all record an event at the same moment."""
+IGNORED = ("delay_s", "silent_s", "records")
+"""Keys that change all the time, and follow from the others or matter little: they alone bring no event."""
 HEARTBEAT = b": heartbeat\n\n"
 
 
 def encode(event: str, document: Mapping[str, Any]) -> bytes:
-    """One event on the wire; JSON has no line feeds of its own."""
+    """The bytes of one event; JSON text has no line feeds."""
     text = json.dumps(document, separators=(",", ":"), allow_nan=False)
     return f"event: {event}\ndata: {text}\n\n".encode()
 
 
 class Listener:
-    """One connection, with what waits for it."""
+    """One connection, with the events that wait for it."""
 
     def __init__(self, instrument: Instrument | None) -> None:
         self.instrument = instrument
@@ -56,7 +58,7 @@ class Listener:
         self._closed = False
 
     def put(self, message: bytes) -> None:
-        """Append a message, unless there is no room: then this listener is done with."""
+        """Append an event; if there is no room for it the listener is closed."""
         if self._size + len(message) > WAITING_BYTES:
             self.slow = True
             self.close()
@@ -66,13 +68,13 @@ class Listener:
         self._changed.set()
 
     def close(self) -> None:
-        """No more will come; what waits is let go."""
+        """End the stream and drop the events that wait."""
         self._closed = True
         self._waiting.clear()
         self._changed.set()
 
     async def take(self) -> bytes | None:
-        """What waits, or a heartbeat after a while without; None after the end."""
+        """The events that wait, or a heartbeat after a while without one; None after the end."""
         if not self._waiting and not self._closed:
             self._changed.clear()
             try:
@@ -88,8 +90,8 @@ class Listener:
         return message
 
 
-class Hub:
-    """All listeners, and what they are told."""
+class EventStream:
+    """All listeners, and the events for them; implements :class:`xiaod.pipeline.monitor.MonitorListener`."""
 
     def __init__(self, monitor: Monitor, config: Config, metrics: Metrics) -> None:
         self._monitor = monitor
@@ -97,11 +99,10 @@ class Hub:
         self._metrics = metrics
         self._most = config.http.max_clients
         self._listeners: dict[Listener, web.Request] = {}
-        self._told: dict[str, dict[str, Any]] = {}
+        self._sent: dict[str, dict[str, Any]] = {}
         self._reviewing: asyncio.Task[None] | None = None
         self._log = get_logger("web")
-        monitor.on_pick = self._pick
-        monitor.on_trace = self._trace
+        monitor.subscribe(self)
 
     def reconfigure(self, config: Config) -> None:
         """Sign picks with another agency from now on."""
@@ -109,11 +110,11 @@ class Hub:
 
     @property
     def full(self) -> bool:
-        """Whether there is no room for one more listener."""
+        """Whether there are as many listeners as there may be."""
         return len(self._listeners) >= self._most
 
     async def serve(self, request: "web.Request", instrument: Instrument | None) -> "web.StreamResponse":
-        """Tell one listener what happens until it goes."""
+        """Send events to one listener until it disconnects."""
         from aiohttp import web
 
         response = web.StreamResponse(
@@ -130,7 +131,7 @@ class Hub:
             while (message := await listener.take()) is not None:
                 await response.write(message)
         except ConnectionError:
-            # It has gone, or was cut off: how listeners usually end.
+            # It has disconnected or was dropped, as most listeners end.
             pass
         finally:
             self._remove(listener)
@@ -151,7 +152,7 @@ class Hub:
         self._metrics.stream_clients.set(len(self._listeners))
         documents = self.stations()
         if self._reviewing is None:
-            self._told = {document["id"]: _told_of(document) for document in documents}
+            self._sent = {document["id"]: _comparable(document) for document in documents}
             self._reviewing = asyncio.create_task(self._review(), name="web.review")
         listener.put(encode("stations", {"time": _now(), "complete": True, "stations": documents}))
         if listener.instrument is not None:
@@ -177,48 +178,54 @@ class Hub:
             if listener.slow:
                 self._metrics.stream_ended.labels("slow").inc()
                 self._log.warning("stream.dropped", client=request.remote, reason="does not read")
-                # It may wait in a write that will never end.
+                # Its task may wait in a write that never ends.
                 if request.transport is not None:
                     request.transport.abort()
 
-    def _pick(self, pick: Pick) -> None:
+    def on_pick(self, pick: Pick) -> None:
+        """Send a pick to all listeners."""
         if self._listeners:
             self._put(encode("pick", pick_document(pick, self._agency)))
 
-    def _trace(self, instrument: Instrument, first: int) -> None:
+    def on_trace(self, instrument: Instrument, first: int) -> None:
+        """Send bins of a trace to those who watch the instrument."""
         if (trace := self._monitor.trace(instrument)) is not None:
             self._put(encode("trace", trace_document(instrument.text, trace.part(first))), instrument)
 
     async def _review(self) -> None:
-        """Tell of stations that have changed, and of those that are gone."""
+        """Once a second, send stations that have changed and names of those that are gone."""
         while True:
             await asyncio.sleep(REVIEW_S)
             documents = self.stations()
-            told = {document["id"]: _told_of(document) for document in documents}
+            current = {document["id"]: _comparable(document) for document in documents}
             changed = [
-                {"id": document["id"], **news}
+                {"id": document["id"], **changes}
                 for document in documents
-                if (news := _news(document, told[document["id"]], self._told.get(document["id"], {})))
+                if (
+                    changes := _changes(document, current[document["id"]], self._sent.get(document["id"], {}))
+                )
             ]
-            gone = [name for name in self._told if name not in told]
-            self._told = told
+            gone = [name for name in self._sent if name not in current]
+            self._sent = current
             if changed or gone:
                 document = {"time": _now(), "complete": False, "stations": changed, "gone": gone}
                 self._put(encode("stations", document))
 
 
-def _told_of(document: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a document is worth telling when it changes: probabilities no finer than a person reads them."""
-    told = {key: value for key, value in document.items() if key not in UNTOLD}
-    told["phases"] = {
+def _comparable(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of a document whose changes are sent: probabilities only as finely as a person reads them."""
+    kept = {key: value for key, value in document.items() if key not in IGNORED}
+    kept["phases"] = {
         phase: (found["threshold"], found["reason"], found["text"], round(found["highest"] or 0.0, 2))
         for phase, found in document["phases"].items()
     }
-    return told
+    return kept
 
 
-def _news(document: Mapping[str, Any], told: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: document[key] for key, value in told.items() if key not in before or before[key] != value}
+def _changes(
+    document: Mapping[str, Any], current: Mapping[str, Any], before: Mapping[str, Any]
+) -> dict[str, Any]:
+    return {key: document[key] for key, value in current.items() if key not in before or before[key] != value}
 
 
 def _now() -> str:
