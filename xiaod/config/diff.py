@@ -15,7 +15,10 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Protocol
 
+from pydantic import ValidationError
+
 from xiaod.config import Config, Model
+from xiaod.config.loader import ConfigError
 
 RELOADED: Mapping[str, str] = MappingProxyType(
     {
@@ -80,8 +83,22 @@ class ReloadPlan:
 
 
 def plan_reload(old: Config, new: Config) -> ReloadPlan:
-    """Compare two configurations."""
+    """Compare two configurations.
+
+    Raises:
+        ConfigError: when new values do not fit old ones that only a restart changes.
+    """
     config = old.model_copy(update=_reloaded(old, new)).read_from(new.origin)
+    needs_restart = tuple(_differing(config.model_dump(), new.model_dump()))
+    try:
+        # What belongs together may be valid in each file and not in what a reload takes of both.
+        Config.model_validate(dict(config))
+    except ValidationError as error:
+        problem = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise ConfigError(
+            f"{new.origin.beginning()}{problem}; restart to use this file, "
+            f"since {', '.join(needs_restart)} keeps its value until then"
+        ) from error
     before, after = ({source.label: source for source in one.sources} for one in (old, new))
     sources = _changes(before, after)
     return ReloadPlan(
@@ -93,7 +110,7 @@ def plan_reload(old: Config, new: Config) -> ReloadPlan:
             {sink.name: (sink, new.agency) for sink in new.sinks},
         ),
         tuple(name for name in sources.changed if before[name].server == after[name].server),
-        tuple(_differing(config.model_dump(), new.model_dump())),
+        needs_restart,
     )
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from xiaod.config import Config
 from xiaod.config.diff import RELOADED, Changes, ReloadPlan, plan_reload
+from xiaod.config.loader import ConfigError
 
 OLD: dict[str, Any] = {
     "sources": [{"name": "a", "server": "a"}, {"name": "b", "server": "b"}],
@@ -73,6 +74,11 @@ def test_the_rest_changes_at_once() -> None:
     config = found.config
     assert (config.picker.threshold_p, config.http.stale_after_s, config.state.keep_days) == (0.9, 5.0, 1.0)
     assert config.grace_s == 3.0
+
+
+def test_new_values_that_do_not_fit_what_waits_for_a_restart_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"picker.lookahead_s .*restart .*windows.length_s keeps its value"):
+        plan(windows={"length_s": 40.0}, picker={"lookahead_s": 15.0})
 
 
 def test_a_source_with_the_same_server_goes_on_behind_its_last_packet() -> None:
