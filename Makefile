@@ -1,6 +1,6 @@
 # make run   installs the daemon into .venv and runs it with config.yaml; PYTHON=python3.12 takes another Python
 # make test  installs the rest and runs ruff, mypy, import contracts and pytest
-# make generated  writes the JSON Schema of the configuration anew
+# make generated  writes config.yaml and the JSON Schema from the models of the configuration
 # make measurements  measures the shipped networks anew and writes all numbers of README, cards and docs (needs XIAO_SHARED, hours)
 # make texts puts the numbers that were measured into README, cards and docs
 # make pictures takes those of the README anew (needs chromium)
@@ -61,6 +61,7 @@ $(VENV)/.installed-test: pyproject.toml $(CONSTRAINTS)
 
 generated: install-test
 	$(BIN)/xiaod schema > xiaod/config/config.schema.json
+	$(BIN)/python -m xiaod.tools.init.text > config.yaml
 
 measurements: install-test
 	$(BIN)/python -m distill.measurements --report runs/report

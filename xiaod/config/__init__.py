@@ -1,7 +1,8 @@
-"""The configuration: every key with its type, default, unit and limits.
+"""The configuration: every key with its type, default, unit, limits and meaning.
 
-The models are strict: a wrong type, a value out of range or an unknown key is an error. ``config.yaml`` at the top of the
-project shows every key with its default. Reading a file with line numbers in the errors is :mod:`xiaod.config.loader`.
+The models are strict: a wrong type, a value out of range or an unknown key is an error. The text under a key describes it in the JSON
+Schema and in ``config.yaml``, which are both generated from these models. :mod:`xiaod.config.loader` reads a file and names the line of
+each error.
 
 >>> config = Config.model_validate({"sources": [{"server": "rs.local:18000"}]})
 >>> config.sources[0].streams
@@ -28,17 +29,16 @@ from xiaod.config.filesink import (
     TableConfig,
     TableStyle,
 )
-from xiaod.config.model import Model, PositiveSeconds, Probability, Seconds
+from xiaod.config.model import MAX_PORT, Model, PositiveSeconds, Probability, Seconds
 from xiaod.config.nats import NatsConfig
 from xiaod.config.netsink import DiscoveryConfig, MqttConfig, TlsConfig
 from xiaod.config.origin import Origin
 from xiaod.config.shard import ShardConfig
 from xiaod.config.sink import ConsoleConfig, SinkConfig
-from xiaod.config.source import DEFAULT_SEEDLINK_PORT, REPLAY_PREFIX, SeedLinkConfig
+from xiaod.config.source import REPLAY_PREFIX, SeedLinkConfig
 from xiaod.config.webhook import WebhookConfig
 
 __all__ = [
-    "DEFAULT_SEEDLINK_PORT",
     "REPLAY_PREFIX",
     "AgencyConfig",
     "AnssConfig",
@@ -80,24 +80,25 @@ class BufferConfig(Model):
     """How records become continuous data."""
 
     max_component_wait_s: Seconds = 5.0
-    """Seconds that a window waits for a slower component or a missing record; then it goes without."""
+    """Seconds that a window waits for a slower component or a missing record; it then goes on without. The wait counts only while the
+    source delivers."""
     max_lead_s: Annotated[float, Field(ge=1, le=600)] = 30.0
-    """Seconds of data; a component that is further behind the newest data is not waited for."""
+    """Seconds of data; a component further behind the newest data is not waited for."""
     max_age_s: PositiveSeconds | None = None
-    """Seconds; records that ended longer ago are refused; null: none are."""
+    """Seconds; a record that ended longer ago is refused; null: no limit."""
     max_future_s: PositiveSeconds | None = 60.0
-    """Seconds; records that end later than now by more are refused; null: none are."""
+    """Seconds; a record that ends further in the future is refused; null: no limit."""
     forget_after_s: PositiveSeconds | None = 86_400.0
-    """Seconds without a record after which what is held of an instrument is let go: it begins anew when it comes back; null: never."""
+    """Seconds without a record after which the memory of an instrument is freed; it starts afresh when it comes back; null: never."""
 
 
 class WindowConfig(Model):
     """How continuous data are cut."""
 
     length_s: Annotated[float, Field(ge=5, le=120)] = 20.0
-    """Seconds of a window; the shipped models take 10 to 30."""
+    """Seconds of a window. The shipped models take 10 to 30: longer windows give fewer false picks and cost more."""
     hop_s: Annotated[float, Field(ge=0.05, le=30)] = 0.5
-    """Seconds between the begins of two windows; at most a quarter of ``length_s``."""
+    """Seconds between the starts of two windows, at most a quarter of ``length_s``. A shorter hop finds onsets sooner and costs more."""
 
     @model_validator(mode="after")
     def _consistent(self) -> "WindowConfig":
@@ -110,42 +111,42 @@ class EngineConfig(Model):
     """What computes probabilities."""
 
     kind: Literal["onnx", "stateful", "torch"] = "onnx"
-    """``onnx``: overlapping windows. ``stateful``: each sample once, for models that stream. ``torch`` needs the extra ``distill``."""
+    """onnx: overlapping windows. stateful: each sample computed once, for models that stream. torch: needs the extra distill."""
     model: str = "micro"
-    """Name of a shipped model, or path of an .onnx file."""
+    """A shipped model (micro, small; micro-stream with ``kind: stateful``), or the path of an .onnx file."""
     threads: Annotated[int, Field(ge=1, le=64)] = 1
     """Threads of one call."""
     max_batch: Annotated[int, Field(ge=1, le=4096)] = 16
-    """Windows in one call."""
+    """Windows in one call; more than the default no longer fit the cache of a small computer."""
 
 
 class StationConfig(Model):
-    """What differs at one station."""
+    """Thresholds of one station."""
 
     threshold_p: Probability | None = None
-    """Probability from which a peak is a P pick at this station; null: as everywhere."""
+    """Probability from which a peak is a P pick at this station; null: the value for all stations."""
     threshold_s: Probability | None = None
-    """Probability from which a peak is an S pick at this station; null: as everywhere."""
+    """Probability from which a peak is an S pick at this station; null: the value for all stations."""
 
 
 class PickerConfig(Model):
     """How probabilities become picks."""
 
     threshold_p: Probability | None = None
-    """Probability from which a peak is a P pick; null: the model's own."""
+    """Probability from which a peak is a P pick; null: the threshold of the model."""
     threshold_s: Probability | None = None
-    """Probability from which a peak is an S pick; null: the model's own."""
+    """Probability from which a peak is an S pick; null: the threshold of the model."""
     lookahead_s: Annotated[float, Field(ge=0.1, le=30)] = 0.5
     """Seconds of data after an onset before it is picked."""
     settle_s: Annotated[float, Field(ge=0, le=30)] = 0.5
-    """Seconds after a gap without picks."""
+    """Seconds after a gap in which nothing is picked."""
     min_separation_s: Annotated[float, Field(ge=0.1, le=10)] = 1.0
-    """Seconds; a peak of the same phase that is closer to a pick is the same onset."""
+    """Seconds; a peak of the same phase closer to a pick is the same onset."""
     stations: dict[str, StationConfig] = Field(
         default_factory=dict,
         json_schema_extra={"propertyNames": {"pattern": f"^{_STATION_PATTERN.pattern}$"}},
     )
-    """What differs at a station: NET.STA and its thresholds."""
+    """Thresholds of single stations, for example {AM.R0E05: {threshold_p: 0.5, threshold_s: 0.6}}."""
 
     @model_validator(mode="after")
     def _consistent(self) -> "PickerConfig":
@@ -162,19 +163,19 @@ class HttpConfig(Model):
     """Whether the daemon listens."""
     host: str = "127.0.0.1"
     """Address to listen on; 0.0.0.0 lets other machines read."""
-    port: Annotated[int, Field(ge=0, le=65535)] = 9808
-    """Port to listen on; 0: any free one, see the log."""
+    port: Annotated[int, Field(ge=0, le=MAX_PORT)] = 9808
+    """Port to listen on; 0: a free one, which the log names."""
     stale_after_s: PositiveSeconds = 60.0
-    """A station whose newest sample is older than this is stale."""
+    """Seconds without data after which a station is stale."""
     page: bool = True
-    """Whether the status page and ``/api`` are served beside metrics and health."""
+    """Whether the status page at / and its API under /api are served beside metrics and health."""
     traces: Annotated[int, Field(ge=0, le=10_000)] = 256
-    """Instruments whose last minute is kept for the page, 48 kB each, though nobody looks at them."""
+    """Instruments whose last minute is kept for the status page, 48 kB each, even while nobody looks."""
     max_clients: Annotated[int, Field(ge=1, le=1000)] = 32
-    """Listeners to ``/api/stream`` at one time; one more is refused."""
+    """Listeners to /api/stream at one time; one more is refused."""
 
     def url(self, port: int) -> str:
-        """Where this machine reaches what listens on a port: a server that listens on all addresses, or on another, is asked at one.
+        """Address at which this machine reaches its server on a port; one that listens on all addresses is reached through loopback.
 
         >>> HttpConfig(host="0.0.0.0").url(9808), HttpConfig(host="::").url(9808)
         ('http://127.0.0.1:9808', 'http://[::1]:9808')
@@ -191,20 +192,20 @@ class StateConfig(Model):
     """What survives a restart."""
 
     folder: Path = Field(default=Path("var/state"), strict=False)
-    """Folder of the store; relative to the working directory."""
+    """Folder of the store."""
     save_interval_s: PositiveSeconds = 30.0
-    """Seconds between saves; only what changed is written."""
+    """Seconds between saves; only what has changed is written."""
     keep_days: Annotated[float, Field(ge=0, le=36_500)] = 30.0
-    """Days for which picks stay in the store once all sinks have got them; 0: for ever."""
+    """Days that picks stay in the store (picks.sqlite) once all sinks have them. Only days on which the daemon runs count; 0: for ever."""
 
 
 class LogConfig(Model):
     """Logs on standard error."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
-    """Least important kind of line that is logged."""
+    """Lowest severity that is logged."""
     format: Literal["auto", "json", "console"] = "auto"
-    """``auto``: ``console`` on a terminal, ``json`` elsewhere."""
+    """auto: console on a terminal, json elsewhere."""
 
 
 class AgencyConfig(Model):
@@ -222,7 +223,7 @@ class Config(Model):
     config_version: Literal[1] = 1
     """Version of this format."""
     sources: Annotated[tuple[SeedLinkConfig, ...], Field(min_length=1, strict=False)]
-    """Where data come from: one or more servers."""
+    """Where data come from: one or more SeedLink servers."""
     buffer: BufferConfig = BufferConfig()
     """How records become continuous data."""
     windows: WindowConfig = WindowConfig()
@@ -232,28 +233,30 @@ class Config(Model):
     picker: PickerConfig = PickerConfig()
     """How probabilities become picks."""
     sinks: Annotated[tuple[SinkConfig, ...], Field(strict=False)] = ()
-    """Where picks go: any number of each kind."""
+    """Where picks go: any number of sinks of each kind. Paths are relative to the working directory."""
     http: HttpConfig = HttpConfig()
-    """Metrics and health over HTTP."""
+    """Over HTTP: /metrics (Prometheus), /healthz, /readyz, and the status page at / with its API under /api."""
     state: StateConfig = StateConfig()
     """What survives a restart."""
     shard: ShardConfig = ShardConfig()
-    """Which part of the stations this process picks."""
+    """Several processes or machines can share the stations: each picks those that a hash of NET.STA assigns to it; see docs/shards.md.
+    Where the index is not set here, give it with xiaod --shard INDEX[/COUNT] or XIAOD_SHARD=INDEX[/COUNT]. With more than one shard, state
+    lies in state.folder/shard-INDEX, http.port is raised by the index, and paths of sinks must contain {shard}."""
     logs: LogConfig = LogConfig()
     """Logs on standard error."""
     agency: AgencyConfig = AgencyConfig()
     """Who signs the picks."""
     grace_s: PositiveSeconds = 20.0
-    """Time for an orderly stop before it is cut short."""
+    """Seconds for an orderly stop before it is cut short."""
     _origin: Origin = PrivateAttr(default_factory=Origin)
 
     @property
     def origin(self) -> Origin:
-        """Where it was read from."""
+        """The file that it was read from."""
         return self._origin
 
     def read_from(self, origin: Origin) -> "Config":
-        """The same, read from somewhere else."""
+        """The same configuration with another origin."""
         moved = self.model_copy()
         moved._origin = origin
         return moved
@@ -275,7 +278,7 @@ class Config(Model):
         return self
 
     def _places_of_their_own(self) -> None:
-        """Two sinks would overwrite what the other has written, or set each other's file aside."""
+        """Refuse two sinks with one path: each would overwrite the output of the other, or set its file aside."""
         owners: dict[Path, str] = {}
         for sink in self.sinks:
             if isinstance(sink, AppendedConfig):
@@ -284,7 +287,7 @@ class Config(Model):
                 place = sink.folder.absolute()
             else:
                 continue
-            # Devices take from anybody.
+            # Several sinks may write to a device.
             other = sink.name if DEVICES in place.parents else owners.setdefault(place, sink.name)
             if other != sink.name:
                 raise ValueError(

@@ -1,7 +1,7 @@
-"""Which files with secrets everybody on this machine can read.
+"""Files with secrets that everybody on this machine can read.
 
-In: a configuration. Out: an :class:`Exposed` for each such file: the configuration itself where a secret is written in it, and what it
-names, such as ``password_file`` or ``tls.key_file``.
+In: a configuration. Out: an :class:`Exposed` for each such file: the configuration file where it contains a secret, and the files that
+it names, such as ``password_file`` or ``tls.key_file``.
 
 >>> from xiaod.config import Config
 >>> config = Config.model_validate({"sources": [{"server": "a"}], "sinks": [{"kind": "mqtt", "server": "b", "tls": {
@@ -29,13 +29,13 @@ class Exposed:
     """A file with a secret that everybody can read."""
 
     key: str
-    """``FILE:LINE: KEY`` that holds or names the secret."""
+    """``FILE:LINE: KEY`` that contains or names the secret."""
     file: Path
     mode: int
 
     @property
     def remedy(self) -> str:
-        """A command that helps."""
+        """A command that closes the file to others."""
         return f"chmod o= {shlex.quote(str(self.file))}"
 
     def __str__(self) -> str:
@@ -44,7 +44,7 @@ class Exposed:
 
 
 def exposed_files(config: Config) -> list[Exposed]:
-    """Files with secrets that everybody can read, each once; those that are not there, or cannot be looked at, are left out."""
+    """Files with secrets that everybody can read, each once; missing and inaccessible files are left out."""
     found: dict[Path, Exposed] = {}
     own = Path(config.origin.file) if config.origin.file else None
     for place, path in _secrets(config, ()):
@@ -60,7 +60,7 @@ def exposed_files(config: Config) -> list[Exposed]:
 
 
 def _secrets(value: object, place: Place) -> Iterator[tuple[Place, Path | None]]:
-    """Where secrets stand, each with the file that it is in; None: that of the configuration."""
+    """The places of secrets, each with its file; None: the configuration file."""
     if isinstance(value, BaseModel):
         for key, inner in value:
             yield from _secrets(inner, (*place, key))
@@ -78,7 +78,7 @@ def _secrets(value: object, place: Place) -> Iterator[tuple[Place, Path | None]]
 
 
 def _tells(text: str) -> bool:
-    """Whether a secret text is one: an address is only with a name or a question in it."""
+    """Whether a text is worth hiding: an address only with a user or a query in it."""
     if not text.startswith(("http://", "https://")):
         return bool(text)
     try:

@@ -1,4 +1,4 @@
-"""Files that picks go to: lines appended to one, or a folder of documents.
+"""Sinks that write files: lines appended to one file, or a folder of documents.
 
 >>> JsonLinesConfig(kind="jsonl", path="picks.jsonl").rotate
 'day'
@@ -7,7 +7,7 @@
 """
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -22,86 +22,97 @@ class AppendedConfig(Model):
     """A file that lines are appended to."""
 
     kind: str
-    """Which format; the first key of each sink, as people write it."""
+    """The format."""
     name: str = Field(pattern=NAME_PATTERN)
-    """Label in logs, metrics and store; another for each sink."""
+    """Label in logs, metrics and store; different for each sink."""
     path: Path = Field(strict=False)
-    """File; relative to the working directory."""
+    """File to append to."""
     rotate: Literal["none", "day", "size"] = "day"
     """When a new file is begun: never, every day (UTC), or at ``rotate_mb``."""
     rotate_mb: Annotated[float, Field(gt=0)] = 50.0
-    """Megabytes (10^6 bytes) after which a file is rotated, with ``rotate: size``."""
+    """Megabytes (10^6 bytes) at which a file is rotated with ``rotate: size``."""
     keep_files: Annotated[int, Field(ge=0)] = 0
-    """Rotated files kept; 0 keeps all."""
+    """Rotated files that are kept; 0: all."""
     fsync: Literal["always", "interval", "never"] = "interval"
-    """When lines are forced onto the disk."""
+    """When lines are synced to the disk."""
     fsync_interval_s: PositiveSeconds = 10.0
-    """Seconds between two of these, with ``fsync: interval``."""
+    """Seconds between two syncs with ``fsync: interval``."""
 
 
 class JsonLinesConfig(AppendedConfig):
     """Picks as JSON Lines."""
 
+    EXAMPLE: ClassVar = {"path": "var/picks.jsonl"}
+
     kind: Literal["jsonl"]
     """JSON Lines, appended to a file."""
     name: str = Field(default="jsonl", pattern=NAME_PATTERN)
-    """Label in logs, metrics and store; another for each sink."""
+    """Label in logs, metrics and store; different for each sink."""
 
 
 class AnssConfig(AppendedConfig):
     """Picks in the JSON of the ANSS."""
 
+    EXAMPLE: ClassVar = {"path": "var/picks.anss.jsonl"}
+
     kind: Literal["anss"]
-    """ANSS pick JSON, one a line, appended to a file."""
+    """ANSS pick JSON, one pick a line, appended to a file."""
     name: str = Field(default="anss", pattern=NAME_PATTERN)
-    """Label in logs, metrics and store; another for each sink."""
+    """Label in logs, metrics and store; different for each sink."""
     stations_file: Path | None = Field(default=None, strict=False)
-    """Coordinates of stations: CSV, FDSN text or StationXML; without it picks carry none."""
+    """Coordinates of stations: StationXML, FDSN text, or CSV with the columns network, station, latitude, longitude, elevation and perhaps
+    location, starttime, endtime; null: picks carry no coordinates."""
 
 
 class TableConfig(AppendedConfig):
     """Picks as a table with the columns that another program reads."""
 
+    EXAMPLE: ClassVar = {"path": "var/picks.csv"}
+
     kind: Literal["table"]
-    """CSV with the columns of a consumer, appended to a file."""
+    """CSV, appended to a file."""
     name: str = Field(default="table", pattern=NAME_PATTERN)
-    """Label in logs, metrics and store; another for each sink."""
+    """Label in logs, metrics and store; different for each sink."""
     style: TableStyle = "csv"
-    """Whose columns: all of ours, or those of an associator."""
+    """csv: all columns; the others: the columns of an associator."""
 
 
 class FolderConfig(Model):
     """A folder that documents are written into."""
 
     kind: str
-    """Which format; the first key of each sink, as people write it."""
+    """The format."""
     name: str = Field(pattern=NAME_PATTERN)
-    """Label in logs, metrics and store; another for each sink."""
+    """Label in logs, metrics and store; different for each sink."""
     folder: Path = Field(strict=False)
-    """Folder of the files; relative to the working directory."""
+    """Folder of the files."""
     interval_s: Seconds = 0.0
-    """0: a file for each pick; otherwise one file for the picks of that many seconds."""
+    """Seconds of picks in one file; 0: a file for each pick."""
 
 
 class QuakeMLConfig(FolderConfig):
     """Picks as QuakeML 1.2 files."""
 
+    EXAMPLE: ClassVar = {"folder": "var/quakeml"}
+
     kind: Literal["quakeml"]
-    """QuakeML 1.2, a file for each pick or for those of some seconds."""
+    """QuakeML 1.2 files."""
     name: str = Field(default="quakeml", pattern=NAME_PATTERN)
-    """Label in logs, metrics and store; another for each sink."""
+    """Label in logs, metrics and store; different for each sink."""
     authority: str = Field(default="local", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.~*-]{2,}$")
-    """Who names things in resource identifiers: smi:AUTHORITY/..."""
+    """The authority of resource identifiers, smi:AUTHORITY/..."""
 
 
 class ScmlConfig(FolderConfig):
     """Picks as SeisComP SCML files."""
 
+    EXAMPLE: ClassVar = {"folder": "var/scml"}
+
     kind: Literal["scml"]
-    """SeisComP SCML, a file for each pick or for those of some seconds."""
+    """SeisComP SCML files."""
     name: str = Field(default="scml", pattern=NAME_PATTERN)
-    """Label in logs, metrics and store; another for each sink."""
+    """Label in logs, metrics and store; different for each sink."""
     schema_version: ScmlVersion = "0.12"
-    """Version of the schema; a SeisComP reads its own and older ones."""
+    """Version of the schema; SeisComP reads its own version and older ones."""
     mb_amplitudes: bool = True
-    """Whether each pick has an amplitude of type mb (peak counts) too: scautoloc takes no pick without; it is no ground motion."""
+    """Whether each pick also has an amplitude of type mb, its peak in counts and no ground motion: scautoloc takes no pick without."""

@@ -1,9 +1,9 @@
-r"""Where stations stand: read from a CSV file, from the text format of FDSN station services, or from StationXML.
+r"""Coordinates of stations, from a CSV file, the text format of FDSN station services, or StationXML.
 
 A table has a header with ``network``, ``station``, ``latitude``, ``longitude`` (degrees), ``elevation`` (metres) and perhaps ``location``,
 ``starttime`` and ``endtime``, in any order, separated by commas or, as FDSN services do (FDSN Web Services 1.2, format=text), by ``|``.
 
-Stations are moved: each place has epochs, and the coordinates that are valid at the time of a pick count, or none.
+Stations are moved, so each has epochs: a pick gets the coordinates that are valid at its time, or none.
 
 >>> from tempfile import TemporaryDirectory
 >>> with TemporaryDirectory() as folder:
@@ -36,12 +36,12 @@ Place = tuple[str, str, str | None]
 
 
 class StationsError(ValueError):
-    """A file of stations cannot be used; the message names file, line and what is wrong."""
+    """A file of stations cannot be used; the message names file, line and problem."""
 
 
 @dataclass(frozen=True, slots=True)
 class Coordinates:
-    """Where a sensor stands."""
+    """Coordinates of a sensor."""
 
     latitude_deg: float
     longitude_deg: float
@@ -50,12 +50,12 @@ class Coordinates:
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
-    """Where a sensor stands from a time to a time."""
+    """Coordinates of a sensor during some time."""
 
     coordinates: Coordinates
     start_ns: int = EARLIEST_NS
     end_ns: int | None = None
-    """Of what is valid last; None: without an end."""
+    """Last valid time; None: without an end."""
 
     def holds(self, time_ns: int) -> bool:
         """Whether a time lies in it."""
@@ -69,7 +69,7 @@ class Stations:
         self._places: dict[Place, list[Epoch]] = {}
         for place, epoch in epochs:
             known = self._places.setdefault(place, [])
-            # Channels of one place mostly say the same.
+            # Most channels of one location have the same epochs.
             if epoch not in known:
                 known.append(epoch)
 
@@ -77,7 +77,7 @@ class Stations:
         return len(self._places)
 
     def find(self, channel: Channel, time_ns: int) -> Coordinates | None:
-        """Those of the channel's location at a time, or else of its station; None when they are not known."""
+        """Coordinates of the channel's location at a time, or else of its station; None when unknown."""
         for location in (channel.location, None):
             epochs = self._places.get((channel.network, channel.station, location), ())
             valid = [epoch for epoch in epochs if epoch.holds(time_ns)]
@@ -90,7 +90,7 @@ def read_stations(path: Path) -> Stations:
     """Read a file of stations.
 
     Raises:
-        StationsError: when it cannot be read, or has none.
+        StationsError: when it cannot be read, or contains no station.
     """
     try:
         content = path.read_bytes()
@@ -152,7 +152,7 @@ def _from_table(text: str, path: Path) -> Iterator[tuple[Place, Epoch]]:
 
 
 def _time(text: str, name: str, where: str) -> int | None:
-    """A time of a table; None for one that is not given, and for a year that stands for ever."""
+    """A time of a table; None for an empty field, and for a year that means for ever."""
     try:
         moment = (
             datetime.fromisoformat(f"{text}-01-01" if len(text) == YEAR_DIGITS else text) if text else None

@@ -1,11 +1,10 @@
 r"""Reading the configuration file: every problem at once, each with its line.
 
 In: a YAML file. Out: a :class:`~xiaod.config.Config`, or a :class:`ConfigError` whose lines read
-``FILE:LINE: KEY.PATH: what is wrong, what is allowed``. Lines come from PyYAML's nodes.
+``FILE:LINE: KEY.PATH: what is wrong, what is allowed``. The line numbers come from PyYAML's nodes.
 
-Only what the configuration needs of YAML is understood: text, numbers, ``true`` and ``false``, ``null``, lists and mappings. A time,
-``no``, ``0777`` or ``.inf`` is text, and tags are refused. Relative paths stay as they are given: they are relative to the working
-directory, not to the file.
+The reader accepts the part of YAML that a configuration needs: text, numbers, ``true`` and ``false``, ``null``, lists and mappings. A
+time, ``no``, ``0777`` or ``.inf`` is text, and tags are refused. Relative paths are relative to the working directory, not to the file.
 
 >>> parse_config("sources:\n- server: localhost\npicker:\n  treshold_p: 3\n", "config.yaml")
 Traceback (most recent call last):
@@ -14,28 +13,37 @@ xiaod.config.loader.ConfigError: config.yaml:4: picker.treshold_p: unknown key; 
 
 import difflib
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 
 from xiaod.config import Config
+from xiaod.config.annotations import (
+    constraints,
+    field_at,
+    has_secret,
+    is_nullable,
+    kinds_of,
+    model_at,
+    models_in,
+)
 from xiaod.config.model import MAX_S
 from xiaod.config.origin import Origin, Place, dotted
 
 MAX_BYTES = 200_000
-"""PyYAML reads some 100 kB in a second on a small computer."""
+"""PyYAML reads some 100 kB a second on a small computer."""
 MAX_NODES = 100_000
-"""Values in a file, aliases counted as often as they stand; more is a mistake or an attack."""
+"""Values in a file, an alias counted each time it is used; more is a mistake or an attack."""
 MAX_TEXT = 8192
-"""Letters of one text, or of a key: twice a path, more than any address or token; checks of longer ones could take minutes."""
+"""Characters of one text or key: twice a path, more than any address or token. Checking longer ones could take minutes."""
 MAX_PROBLEMS = 50
-"""Problems that are told of one file."""
+"""Problems that are reported for one file."""
 MAX_LINE = 1000
-"""Letters that one problem is told in."""
+"""Characters of one reported problem."""
 UNITS = {"_s": "seconds", "_mb": "megabytes", "_hz": "hertz"}
 QUOTES = "put text that begins with ! or * in quotes"
 LIMITS = (("gt", "above"), ("ge", "at least"), ("lt", "below"), ("le", "at most"))
@@ -51,7 +59,7 @@ _PLAIN = {
     ),
 }
 _UNWRITABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
-"""What can stand neither in a path nor in XML; only an escape such as ``\\0`` brings it into YAML."""
+"""Characters that neither a path nor XML can hold; only an escape such as ``\\0`` brings them into YAML."""
 _SCHEME = re.compile(r"\w{1,32}://")
 
 _QUOTE = re.compile(r"['\"]")
@@ -69,7 +77,7 @@ CURES = (
     ("could not find expected ':'", "write KEY: VALUE, with a blank behind the colon"),
     ("sequence entries are not allowed", "write each entry in a line of its own, or all of them as [A, B]"),
 )  # fmt: skip
-"""Words of PyYAML -> what helps whoever does not know YAML."""
+"""Words of PyYAML -> the remedy, for a reader who does not know YAML."""
 
 AnyModel = TypeVar("AnyModel", bound=BaseModel)
 
@@ -103,7 +111,7 @@ def parse_config(text: str, name: str) -> Config:
 
 
 def load_as(path: Path, root: type[AnyModel]) -> AnyModel:
-    """Read a YAML file that any other model describes.
+    """Read a YAML file that another model describes.
 
     Raises:
         ConfigError: with every problem in it.
@@ -112,7 +120,7 @@ def load_as(path: Path, root: type[AnyModel]) -> AnyModel:
 
 
 def parse_as(text: str, name: str, root: type[AnyModel]) -> AnyModel:
-    """Read what a model describes from text; ``name`` stands for the file in errors.
+    """Read text that another model describes; ``name`` stands for the file in errors.
 
     Raises:
         ConfigError: with every problem in it.
@@ -138,7 +146,7 @@ def _text(path: Path) -> str:
 
 
 def _parsed(text: str, name: str, root: type[AnyModel]) -> tuple[AnyModel, Mapping[Place, int]]:
-    """What is in a text, and the line of each value."""
+    """The content of a text, and the line of each value."""
     reader = _Reader(name, root)
     content = reader.read(text)
     if reader.problems:
@@ -147,7 +155,7 @@ def _parsed(text: str, name: str, root: type[AnyModel]) -> tuple[AnyModel, Mappi
         return root.model_validate(content), reader.lines
     except ValidationError as error:
         found = error.errors()
-        # A list whose entries are wrong is not said to be empty as well.
+        # A list whose entries are wrong is not also reported as empty.
         inner = {
             place[:length] for problem in found if (place := problem["loc"]) for length in range(len(place))
         }
@@ -167,7 +175,7 @@ def _error(name: str, problems: Iterable[tuple[int, str]]) -> ConfigError:
 
 
 class _Loader(yaml.SafeLoader):
-    """Resolves only what the configuration needs, whatever the first letter."""
+    """Resolves only the scalars of the configuration, whatever their first character."""
 
     yaml_implicit_resolvers: dict[Any, Any] = {None: list(_PLAIN.items())}  # noqa: RUF012 - as PyYAML declares it
 
@@ -213,20 +221,20 @@ class _Reader:
             shown = dotted((*known, place[-1]))
             said = "is missing"
         elif problem["type"] == "extra_forbidden":
-            said = _unknown(str(place[-1]), _model_at(self._root, place[:-1]))
+            said = _unknown(str(place[-1]), model_at(self._root, place[:-1]))
         else:
-            field, secret = _field_at(self._root, place), _secret_at(self._root, place)
+            field, secret = field_at(self._root, place), _is_secret(self._root, place)
             said = _said(problem, str(known[-1]) if known else "", field, secret)
             if problem["type"] == "union_tag_not_found":
                 shown = dotted((*known, "kind"))
             elif isinstance(problem["input"], Mapping):
-                # A check of several keys: the text begins with the one to look at.
+                # A check of several keys: the text begins with the one to change.
                 named = said.split(" ")[0].rstrip(":").split(".")
                 line = self.lines.get(self._known((*known, *named)), line)
         return line, f"{shown + ': ' if shown else ''}{said}"
 
     def _known(self, place: Place) -> Place:
-        """The place without what pydantic adds, such as the kind of a union, and without what is not in the file."""
+        """The place without the parts that pydantic adds, such as the kind of a union, or that are not in the file."""
         known: Place = ()
         for part in place:
             if (*known, part) in self.lines:
@@ -276,7 +284,7 @@ class _Reader:
         line = node.start_mark.line + 1
         kind = node.tag.removeprefix(_TAG)
         if len(text) > MAX_TEXT:
-            # Told without the text: it may be a secret.
+            # Reported without the text: it may be a secret.
             self.problems.append(
                 (line, f"{dotted(place)}: text of {len(text)} letters; at most {MAX_TEXT} are read")
             )
@@ -298,7 +306,7 @@ class _Reader:
         mark = getattr(error, "problem_mark", None)
         said = getattr(error, "problem", None) or str(error).replace("\n", " ") or type(error).__name__
         if ("end" in said and "stream" in said) or said.startswith("could not find expected"):
-            # What is not closed, or is no key, began before.
+            # The mark stands behind the bracket, quote or key that is at fault.
             mark = None
         mark = mark or getattr(error, "context_mark", None)
         line = 1 if mark is None else mark.line + 1
@@ -326,7 +334,7 @@ def _said(problem: Mapping[str, Any], key: str, field: FieldInfo | None, secret:
         said = str(context.get("error", problem["msg"]))
         return said if isinstance(given, Mapping) else f"{said}; got {_shown(given)}"
     if kind in {"union_tag_invalid", "union_tag_not_found"}:
-        kinds = [_kinds(model)[0] for model in _models_in(Config.model_fields["sinks"].annotation)]
+        kinds = [kinds_of(model)[0] for model in models_in(Config.model_fields["sinks"].annotation)]
         tag = f"; got {context['tag']!r}" if "tag" in context else ""
         return f"must be one of {', '.join(kinds)}{tag}"
     if kind == "literal_error":
@@ -354,29 +362,27 @@ def _said(problem: Mapping[str, Any], key: str, field: FieldInfo | None, secret:
     }.get(kind)
     if wanted is None:
         return f"{problem['msg']}; got {_shown(given)}"
-    constraints = [] if field is None else list(_constraints(field.annotation, field.metadata))
+    found = [] if field is None else list(constraints(field))
     limits = " and ".join(
         f"{word} {getattr(constraint, name):g}"
         for name, word in LIMITS
-        for constraint in constraints
+        for constraint in found
         if getattr(constraint, name, None) is not None
-        # A bound that nobody means to come near is told to who has passed it.
+        # A bound far from any sensible value is named only when it was passed.
         and (getattr(constraint, name) != MAX_S or kind == "less_than_equal")
     )
     if wanted.endswith("number"):
         unit = next((f" {unit}" for ending, unit in UNITS.items() if key.endswith(ending)), "")
         wanted = f"{wanted} {limits}{unit}" if limits else f"{wanted}{' of' + unit if unit else ''}"
-    if field is not None and type(None) in get_args(field.annotation):
+    if field is not None and is_nullable(field):
         wanted += ", or null"
     return f"must be {wanted}; got {_shown(given)}"
 
 
-def _constraints(annotation: Any, metadata: Sequence[Any]) -> Iterator[Any]:
-    """The limits in an annotation, also those of a part of a union."""
-    for item in metadata:
-        yield from item.metadata if isinstance(item, FieldInfo) else (item,)
-    for part in get_args(annotation):
-        yield from _constraints(part, getattr(part, "__metadata__", ()))
+def _is_secret(root: type[BaseModel], place: Place) -> bool:
+    """Whether a place, or a part that contains it, holds a secret."""
+    fields = (field_at(root, place[: length + 1]) for length in range(len(place)))
+    return any(field is not None and has_secret(field) for field in fields)
 
 
 def _unknown(key: str, model: type[BaseModel] | None) -> str:
@@ -386,49 +392,8 @@ def _unknown(key: str, model: type[BaseModel] | None) -> str:
     return f"unknown key{hint} allowed here: {', '.join(allowed)}"
 
 
-def _model_at(root: type[BaseModel], place: Sequence[str | int]) -> type[BaseModel] | None:
-    """The model that a place in the configuration is checked by."""
-    model: type[BaseModel] | None = root
-    candidates: list[type[BaseModel]] = []
-    for part in place:
-        if candidates and isinstance(part, str):
-            # Within a union pydantic names the kind.
-            model = next((entry for entry in candidates if part in _kinds(entry)), None)
-            candidates = []
-        elif model is not None and isinstance(part, str) and part in model.model_fields:
-            found = _models_in(model.model_fields[part].annotation)
-            model = found[0] if len(found) == 1 else None
-            candidates = found if len(found) > 1 else []
-    return model
-
-
-def _field_at(root: type[BaseModel], place: Place) -> FieldInfo | None:
-    model = _model_at(root, place[:-1])
-    return None if model is None or not place else model.model_fields.get(str(place[-1]))
-
-
-def _secret_at(root: type[BaseModel], place: Place) -> bool:
-    """Whether a place, or what it lies in, holds a secret."""
-    fields = (_field_at(root, place[: length + 1]) for length in range(len(place)))
-    return any(field is not None and _is_secret(field.annotation) for field in fields)
-
-
-def _kinds(model: type[BaseModel]) -> tuple[str, ...]:
-    return get_args(model.model_fields["kind"].annotation)
-
-
-def _models_in(annotation: Any) -> list[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [model for part in get_args(annotation) for model in _models_in(part)]
-
-
-def _is_secret(annotation: Any) -> bool:
-    return annotation is SecretStr or any(_is_secret(part) for part in get_args(annotation))
-
-
 def _shown(value: object) -> str:
-    """A value as it would stand in the file, shortened; a secret is not shown."""
+    """A value as the file would show it, shortened; a secret is hidden."""
     if isinstance(value, SecretStr):
         return "something else"
     if value is None or isinstance(value, bool):
@@ -444,13 +409,13 @@ def _shortened(text: str, length: int) -> str:
 
 
 def _without_user(text: str) -> str:
-    """An address may have a password in it, wherever it was put: all before the last @ but the scheme is hidden."""
+    """Hide all before the last @ but the scheme: an address under any key may contain a password."""
     before, at, after = text.rpartition("@")
     scheme = _SCHEME.match(before)
     return f"{scheme.group() if scheme else ''}***@{after}" if at else text
 
 
 def yaml_text(document: Mapping[str, Any]) -> str:
-    """A configuration as the text of a file that :func:`parse_config` reads as the same."""
+    """A configuration as YAML that :func:`parse_config` reads as the same configuration."""
     text: str = yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=10_000)
     return text

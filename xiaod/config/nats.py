@@ -53,17 +53,17 @@ class StreamConfig(Model):
     """The stream that keeps the picks."""
 
     name: str = Field(default="XIAOD", pattern=_STREAM_PATTERN)
-    """Its name; a pick that would go into another one is an error."""
+    """Name of the stream; a pick that would go into another stream is an error."""
     create: bool = False
-    """Whether it is made when it is not there; one that is there is left as it is. The following is for a new one."""
+    """Whether a missing stream is made, on disk, with the settings below; one that exists is left as it is."""
     max_age_s: Seconds = 0.0
     """Seconds after which the server forgets a pick; 0: never."""
     max_bytes: Annotated[int, Field(ge=0)] = 0
     """Bytes after which the oldest picks go; 0: no limit."""
     replicas: Annotated[int, Field(ge=1, le=5)] = 1
-    """Servers of a cluster that keep it."""
+    """Servers of a cluster that keep the stream."""
     duplicates_s: PositiveSeconds = 3600.0
-    """Time for which the server knows a pick that comes again, and drops it."""
+    """Seconds for which the server recognizes a pick that is sent again, and drops it."""
 
     @model_validator(mode="after")
     def _consistent(self) -> "StreamConfig":
@@ -76,35 +76,35 @@ class NatsConfig(Model):
     """Picks into NATS JetStream."""
 
     kind: Literal["nats"]
-    """Messages in a stream of NATS JetStream; needs the extra ``nats``."""
+    """Messages in a stream of NATS JetStream; needs the extra nats."""
     name: str = Field(default="nats", pattern=NAME_PATTERN)
-    """Label in logs, metrics and store; another for each sink."""
+    """Label in logs, metrics and store; different for each sink."""
     servers: Annotated[
         tuple[Annotated[str, AfterValidator(_server)], ...], Field(min_length=1, strict=False)
     ] = ("nats://localhost:4222",)
-    """HOST or HOST:PORT of one or more servers of a cluster."""
+    """HOST or HOST:PORT of one or more servers of a cluster; the default port is 4222."""
     tls: TlsConfig | None = None
     """How the connection is encrypted; null: it is not, unless the server insists."""
     username: str | None = None
-    """Name to log in with."""
+    """User name; at most one of username, token, credentials_file and nkey_file."""
     password: SecretStr | None = None
-    """The password, or ``${NAME}`` for the environment variable of that name; better in a file."""
+    """The password, or "${NAME}" for the environment variable of that name; better in a file."""
     password_file: Path | None = Field(default=None, strict=False)
     """File with the password in its first line; read at each connection."""
     token: SecretStr | None = None
-    """Instead of a name: the token of the server, or ``${NAME}``."""
+    """Instead of a user name: the token, or "${NAME}"."""
     token_file: Path | None = Field(default=None, strict=False)
     """File with the token in its first line; read at each connection."""
     credentials_file: Path | None = Field(default=None, strict=False)
-    """Instead of a name: file with JWT and key, as ``nsc`` makes it."""
+    """Instead of a user name: file with JWT and key, as nsc writes it."""
     nkey_file: Path | None = Field(default=None, strict=False)
-    """Instead of a name: file with the seed of an NKey."""
+    """Instead of a user name: file with the seed of an NKey."""
     subject: Annotated[str, AfterValidator(_subject)] = "xiaod.picks.{network}.{station}.{phase}"
-    """Subject of a pick, made of its codes; what a subject cannot carry becomes ``_``, an empty location ``--``."""
+    """Subject of a pick; also {location}, {channel}, {shard}. What a subject cannot carry becomes _, an empty location --."""
     stream: StreamConfig = StreamConfig()
     """The stream of JetStream that keeps the picks."""
     timeout_s: PositiveSeconds = 10.0
-    """Longest wait for a connection, and for each acknowledgment."""
+    """Seconds; longest wait for the connection, and for each acknowledgment."""
 
     @model_validator(mode="after")
     def _consistent(self) -> "NatsConfig":

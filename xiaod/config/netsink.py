@@ -1,6 +1,6 @@
-"""Where picks go over the network: one model for each kind of sink, and what they have in common.
+"""The ``mqtt`` sink, and what the sinks of the network have in common.
 
-A secret is given by the name of a file, by the name of an environment variable, ``${NAME}``, or, least well, as it is.
+A secret is given as the name of a file, as the name of an environment variable, ``${NAME}``, or, least well, as it is.
 
 >>> config = MqttConfig(kind="mqtt", server="broker.local", tls=TlsConfig())
 >>> config.host, config.port, config.topic
@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 from string import Formatter
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, model_validator
@@ -89,16 +89,16 @@ def _client_id(text: str) -> str:
 
 
 class TlsConfig(Model):
-    """How a connection is encrypted; empty, ``{}``, trusts the authorities that the system trusts."""
+    """How a connection is encrypted; ``{}`` trusts the authorities that the system trusts."""
 
     ca_file: Path | None = Field(default=None, strict=False)
-    """PEM file with the authority that has signed the server's certificate; None: those of the system."""
+    """PEM file with the authority that signed the certificate of the server; null: the authorities that the system trusts."""
     cert_file: Path | None = Field(default=None, strict=False)
-    """PEM file with our own certificate, for a server that asks for one."""
+    """PEM file with a client certificate, for a server that requires one."""
     key_file: Path | None = Field(default=None, strict=False)
-    """PEM file with its key."""
+    """PEM file with the key of the client certificate."""
     insecure: bool = False
-    """Whether the server's certificate is not looked at: anybody can then read and answer. For trials only."""
+    """Whether the certificate of the server is not verified: anybody can then read and answer. For trials only."""
 
     @model_validator(mode="after")
     def _consistent(self) -> "TlsConfig":
@@ -113,44 +113,46 @@ class DiscoveryConfig(Model):
     """Home Assistant finds the stations by itself."""
 
     enabled: bool = False
-    """Whether Home Assistant is told of each station and phase."""
+    """Whether each station and phase is announced to Home Assistant."""
     prefix: Annotated[str, AfterValidator(_topic_of(()))] = "homeassistant"
-    """The discovery prefix of Home Assistant's MQTT integration."""
+    """Discovery prefix of the MQTT integration of Home Assistant."""
 
 
 class MqttConfig(Model):
     """Picks as MQTT messages."""
 
+    EXAMPLE: ClassVar = {"server": "broker.local"}
+
     kind: Literal["mqtt"]
-    """MQTT 5 messages; needs the extra ``mqtt``."""
+    """MQTT 5 messages; needs the extra mqtt."""
     name: str = Field(default="mqtt", pattern=NAME_PATTERN)
-    """Label in logs and metrics; the place in the store goes by it."""
+    """Label in logs, metrics and store; different for each sink."""
     server: Annotated[str, AfterValidator(_server)]
-    """HOST or HOST:PORT of a broker that speaks MQTT 5; without a port 1883, with ``tls`` 8883."""
+    """HOST or HOST:PORT of a broker that speaks MQTT 5; the default port is 1883, with tls 8883."""
     tls: TlsConfig | None = None
-    """Encryption; None: in the clear."""
+    """How the connection is encrypted; null: it is not; {}: with the authorities that the system trusts."""
     username: str | None = None
-    """User of the broker; None: none is named."""
+    """User name; null: none."""
     password: SecretStr | None = None
-    """The password, or ``${NAME}`` for the environment variable of that name; better in a file."""
+    """The password, or "${NAME}" for the environment variable of that name; better in a file."""
     password_file: Path | None = Field(default=None, strict=False)
     """File with the password in its first line; read at each connection."""
     client_id: Annotated[str, AfterValidator(_client_id)] = "xiaod-{host}-{name}-{shard}"
-    """Must differ between all clients of the broker: two with the same expel each other again and again."""
+    """Must differ between all clients of the broker: two with the same id expel each other again and again."""
     topic: Annotated[str, AfterValidator(_topic_of(TOPIC_FIELDS))] = "xiaod/{network}/{station}/{phase}"
-    """Topic of a pick, made of its codes; what a topic level cannot carry becomes ``_``, an empty location ``--``."""
+    """Topic of a pick; also {location}, {channel}, {shard}. What a topic level cannot carry becomes _, an empty location --."""
     qos: Literal[0, 1, 2] = 1
     """0: sent once, may be lost. 1: at least once. 2: exactly once between this program and the broker, per attempt."""
     retain: bool = False
-    """Whether the broker keeps the last pick of each topic for those who subscribe later."""
+    """Whether the broker keeps the last pick of each topic for later subscribers."""
     status_topic: Annotated[str, AfterValidator(_topic_of(STATUS_FIELDS))] | None = "xiaod/status/{client_id}"
-    """Where ``online`` and ``offline`` are published, retained; None: nowhere."""
+    """Topic of the retained messages online and offline; null: none are sent."""
     keepalive_s: Annotated[int, Field(ge=5, le=65535)] = 60
-    """Silence after which the broker is asked for a sign of life; after one and a half of it the broker gives us up."""
+    """Seconds of silence after which a ping is sent; after half as many more the broker closes the connection."""
     timeout_s: PositiveSeconds = 10.0
-    """Longest wait for a connection, and for the next acknowledgment."""
+    """Seconds; longest wait for the connection, and for the next acknowledgment."""
     discovery: DiscoveryConfig = DiscoveryConfig()
-    """What Home Assistant is told."""
+    """Home Assistant finds the stations by itself."""
 
     @model_validator(mode="after")
     def _consistent(self) -> "MqttConfig":

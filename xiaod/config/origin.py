@@ -1,4 +1,4 @@
-"""Where a configuration was read from, so that whoever finds a problem later can name file and line too.
+"""The file and lines that a configuration was read from, so that later checks can name them too.
 
 >>> origin = Origin("config.yaml", {("engine",): 7, ("engine", "model"): 8, ("sinks", 0): 12})
 >>> origin.where("engine", "model"), origin.where("sinks", 0, "path"), origin.where("windows", "hop_s")
@@ -18,26 +18,26 @@ Place = tuple[str | int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """File and lines of a configuration. All are equal: configurations with the same values are, wherever they stand."""
+    """File and lines of a configuration. All origins are equal, so that configurations with the same values are."""
 
     file: str = field(default="", compare=False)
     """Name of the file; empty when there is none."""
     lines: Mapping[Place, int] = field(default_factory=dict, compare=False)
     """Line, from 1 on, of each key and entry that stands in the file."""
     given: Mapping[Place, str] = field(default_factory=dict, compare=False)
-    """Options of the command line that stand for what the file says."""
+    """Options of the command line that replace values of the file."""
 
     def where(self, *place: str | int) -> str:
-        """``FILE:LINE: KEY`` of a value, with the line of the part that it belongs to when it is not in the file itself."""
+        """``FILE:LINE: KEY`` of a value; of one that is not in the file, the line of the part that it belongs to."""
         if place in self.given:
             return self.given[place]
         return f"{self.beginning(*place)}{dotted(place)}"
 
     def beginning(self, *place: str | int) -> str:
-        """``FILE:LINE: ``, without the line when nothing of the place is in the file, and nothing without a file."""
+        """``FILE:LINE: ``; without the line when the file has nothing of the place, and empty without a file."""
         if not self.file:
             return ""
-        # The top of the file is a place too, and its line says nothing.
+        # The top of the file is a place too, but its line tells nothing.
         known = next((place[:end] for end in range(len(place), 0, -1) if place[:end] in self.lines), None)
         return f"{self.file}: " if known is None else f"{self.file}:{self.lines[known]}: "
 

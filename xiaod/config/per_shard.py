@@ -1,11 +1,11 @@
-"""Where one of several processes has its files and its port: a configuration, as the shard that reads it uses it.
+"""The files and the port of one of several processes: a configuration as its shard uses it.
 
-Which shard it is, is said by ``--shard INDEX/COUNT``, by the environment (``XIAOD_SHARD``), and by ``shard`` in the file; the first that
-gives the index counts, and the first that gives the count. With more than one shard
+``--shard INDEX/COUNT``, the environment (``XIAOD_SHARD``) and ``shard`` in the file name the shard, in this order: the index is taken from
+the first that gives one, and so is the count. With more than one shard
 
-- state lies in ``STATE_FOLDER/shard-INDEX``;
-- ``{shard}`` in a path of a sink, in a topic, a subject or a client's name is the index, and where picks are written to files it must be
-  there: two processes that append to one file would destroy it;
+- state is kept in ``STATE_FOLDER/shard-INDEX``;
+- ``{shard}`` in a path of a sink, a topic, a subject or a client id becomes the index; paths that picks are written to must contain it,
+  because two processes that append to one file would destroy it;
 - HTTP listens on ``http.port`` plus the index.
 
 >>> from xiaod.config import Config
@@ -24,6 +24,7 @@ from typing import Any
 
 from xiaod.config import Config, Model, ShardConfig
 from xiaod.config.loader import ConfigError, load_config
+from xiaod.config.model import MAX_PORT
 from xiaod.config.shard import MAX_SHARDS
 from xiaod.domain.sharding import ALONE, Shard
 
@@ -31,12 +32,11 @@ OPTION = "--shard"
 VARIABLE = "XIAOD_SHARD"
 PLACEHOLDER = "{shard}"
 WRITTEN = ("path", "folder")
-"""Keys with these names say where something is written; paths that are read have names such as ``ca_file``."""
+"""Keys of paths that a sink writes to; paths that it reads have names such as ``ca_file``."""
 TEMPLATES = ("topic", "status_topic", "client_id", "subject")
-"""Keys of sinks whose texts are made of names in braces, ``{shard}`` among them; in any other text it is what it says."""
+"""Keys of sinks whose texts contain names in braces; ``{shard}`` in any other text stays as it is."""
 FOLDER = "shard-"
-"""How the folder of a shard's state begins; the index follows."""
-MAX_PORT = 65_535
+"""Name of a shard's state folder, before the index."""
 
 _GIVEN = re.compile(r"(\d{1,6})(?:/(\d{1,6}))?")
 
@@ -49,17 +49,17 @@ def load_placed(
     Args:
         path: the file.
         option: value of ``--shard``; None: not given.
-        environment: where ``XIAOD_SHARD`` may be; None: that of this process.
+        environment: variables, ``XIAOD_SHARD`` among them; None: those of this process.
 
     Raises:
-        ConfigError: when the file is wrong, or it does not become clear which shard this is, or two shards would write to one place.
+        ConfigError: when the file is wrong, no index is given, or two shards would write to one path.
     """
     config = load_config(path)
     return place(config, chosen_shard(config, option, environment))
 
 
 def load_named(path: Path, option: str | None = None) -> Config:
-    """Read a configuration as a shard that is named uses it, or as it stands in the file when none is, once it suits every shard.
+    """Read a configuration as the given shard uses it; where none is given, as the file has it, after a check that it suits every shard.
 
     Raises:
         ConfigError: as :func:`load_placed`.
@@ -73,7 +73,7 @@ def load_named(path: Path, option: str | None = None) -> Config:
 
 
 def load_placed_anew(path: Path, shard: Shard, option: str | None = None) -> Config:
-    """Read the configuration of a process that runs: its files stay those of its shard, ``shard`` is what it would be after a restart.
+    """Read the configuration of a running process anew: files stay those of its shard, ``shard`` is what a restart would make it.
 
     Raises:
         ConfigError: as :func:`load_placed`.
@@ -90,12 +90,12 @@ def chosen_shard(
     """Which shard this process is.
 
     Raises:
-        ConfigError: when it does not become clear, or is none of the shards.
+        ConfigError: when no index is given, or it is not below the count.
     """
     variable = (os.environ if environment is None else environment).get(VARIABLE)
     givers = [
         *((OPTION, *_parts(OPTION, text)) for text in (option,) if text is not None),
-        # An empty variable is one that is not set, as everywhere.
+        # An empty variable counts as unset.
         *((VARIABLE, *_parts(VARIABLE, text)) for text in (variable,) if text),
         (config.origin.where("shard"), config.shard.index, config.shard.count),
     ]
@@ -134,7 +134,7 @@ def place(config: Config, shard: Shard) -> Config:
     """The configuration with the files and the port of one shard.
 
     Raises:
-        ConfigError: when two shards would write to one place.
+        ConfigError: when two shards would write to one path.
     """
     updates: dict[str, Any] = {
         "sinks": tuple(_filled(sink, shard.index) for sink in config.sinks),
@@ -168,15 +168,15 @@ def _refuse_what_is_shared(config: Config, shard: Shard) -> None:
 
 
 def is_named(config: Config, option: str | None) -> bool:
-    """Whether option, environment or file say which shard is meant."""
+    """Whether option, environment or file give an index."""
     return option is not None or bool(os.environ.get(VARIABLE)) or config.shard.index is not None
 
 
 def state_folders(config: Config, option: str | None = None) -> list[Path]:
-    """Where state lies of a shard that is named, or of all that have run there, when none is.
+    """State folder of the given shard; where none is given, those of all shards that have run.
 
     Raises:
-        ConfigError: when the one that is named is none of the shards.
+        ConfigError: when the index is not below the count.
     """
     base = config.state.folder
     if is_named(config, option):
@@ -185,7 +185,7 @@ def state_folders(config: Config, option: str | None = None) -> list[Path]:
 
 
 def shard_folders(base: Path) -> list[Path]:
-    """Folders of shards that there are, by index."""
+    """Existing state folders of shards, ordered by index."""
     found = {
         int(path.name.removeprefix(FOLDER)): path
         for path in base.glob(FOLDER + "[0-9]*")
@@ -195,17 +195,17 @@ def shard_folders(base: Path) -> list[Path]:
 
 
 def state_folder(base: Path, shard: Shard) -> Path:
-    """Where a shard keeps its state, below what the configuration names."""
+    """Where a shard keeps its state, below the folder that the configuration names."""
     return base if shard.count == 1 else base / f"{FOLDER}{shard.index}"
 
 
 def base_folder(folder: Path, shard: Shard) -> Path:
-    """What the configuration names, from where a shard keeps its state."""
+    """The folder that the configuration names, from where a shard keeps its state."""
     return folder if shard.count == 1 else folder.parent
 
 
 def _filled(model: Model, index: int) -> Model:
-    """The same with the index in the place of every ``{shard}`` of a path or a template."""
+    """The same part with the index for every ``{shard}`` of a path or a template."""
     changed: dict[str, Any] = {}
     for key, value in model:
         if isinstance(value, Model):

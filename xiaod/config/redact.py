@@ -1,8 +1,8 @@
-"""The configuration as it may be shown: every key with its value, defaults included, and no secret.
+"""The configuration as it may be shown: every key with its value, defaults included, without secrets.
 
-In: a part of the configuration. Out: mappings, lists and plain values, which are a configuration again. Secret is what a model
-declares as such (pydantic's ``SecretStr``), text under a key that is named like one, and a password within an address. Of a secret address
-scheme, host and port are shown; the name of an environment variable, ``${NAME}``, is none.
+In: a part of the configuration. Out: mappings, lists and plain values, which are a valid configuration again. Secrets are texts that a
+model declares as such (pydantic's ``SecretStr``), texts under a key such as ``password``, and passwords in addresses. Of a secret address,
+scheme, host and port are shown. The name of an environment variable, ``${NAME}``, is no secret.
 
 >>> from pydantic import SecretStr
 >>> mask({"api_token": "abc", "url": "nats://me:abc@host", "token_file": "/run/token", "keepalive_s": 1.0})
@@ -23,9 +23,9 @@ MASK = "********"
 SECRET_WORDS = frozenset(
     {"password", "passphrase", "passwd", "token", "secret", "key", "nkey", "credentials"}
 )
-"""Words of a key, between underscores, whose text is secret."""
+"""A key with one of these words, between underscores, has a secret text."""
 NAMES_A_PLACE = frozenset({"file", "path", "folder", "env"})
-"""Last words of a key that says where a secret lies, and not the secret."""
+"""Last word of a key that names the place of a secret."""
 
 _USER_INFO = re.compile(r"(?<=://)[^/@\s]+(?=@)")
 _VARIABLE = re.compile(r"\$\{\w+\}")
@@ -38,7 +38,7 @@ def masked(part: BaseModel) -> dict[str, Any]:
 
 
 def mask(value: Any, key: str = "") -> Any:
-    """A value without secrets; ``key`` is the one that it stands under."""
+    """A value without secrets; ``key`` is its key."""
     if isinstance(value, Mapping):
         return {name: mask(inner, str(name)) for name, inner in value.items()}
     if isinstance(value, list | tuple):
@@ -55,7 +55,7 @@ def mask(value: Any, key: str = "") -> Any:
 
 
 def is_secret(key: str) -> bool:
-    """Whether a key has, or leads to, a secret.
+    """Whether the text under a key is, or names the place of, a secret.
 
     >>> [key for key in ("password", "ca_file", "key_file", "nkey_file", "keepalive_s") if is_secret(key)]
     ['password', 'key_file', 'nkey_file']
@@ -64,7 +64,7 @@ def is_secret(key: str) -> bool:
 
 
 def names_a_place(key: str) -> bool:
-    """Whether what stands under a key says where something is."""
+    """Whether the text under a key names a place."""
     return key.lower().split("_")[-1] in NAMES_A_PLACE
 
 
@@ -74,7 +74,7 @@ def is_variable(text: str) -> bool:
 
 
 def _hidden(secret: str) -> str:
-    """What may be shown of a secret."""
+    """The part of a secret that may be shown."""
     if is_variable(secret):
         return secret
     try:

@@ -1,7 +1,7 @@
-"""The JSON Schema of the configuration file: what editors complete and check while somebody types.
+"""The JSON Schema of the configuration file, with which editors complete and check it.
 
-In: the models of :mod:`xiaod.config`, whose docstrings become descriptions. Out: a JSON Schema, draft 2020-12. What needs several keys
-at once, such as ``hop_s`` below a quarter of ``length_s``, only ``xiaod check`` knows.
+In: the models of :mod:`xiaod.config`, whose docstrings become descriptions. Out: a JSON Schema, draft 2020-12. Rules about several keys,
+such as ``hop_s`` below a quarter of ``length_s``, are checked by ``xiaod check`` alone.
 
 >>> config_schema()["$defs"]["WindowConfig"]["properties"]["hop_s"]["maximum"]
 30
@@ -29,7 +29,7 @@ def schema_text() -> str:
 
 
 def _cleaned(part: Any) -> Any:
-    """The same without what is noise to a reader: titles made from keys, defaults that the parts themselves give, marks of code."""
+    """The same without noise: titles made from keys, defaults of whole parts, and marks of code."""
     if isinstance(part, list):
         return [_cleaned(item) for item in part]
     if not isinstance(part, dict):

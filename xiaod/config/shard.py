@@ -1,4 +1,4 @@
-"""Which part of the stations a process picks.
+"""The part of the stations that a process picks.
 
 >>> ShardConfig(index=1, count=4).index
 1
@@ -17,9 +17,9 @@ class ShardConfig(Model):
     """The stations are shared among ``count`` processes, each with an ``index`` of its own."""
 
     index: Annotated[int, Field(ge=0, lt=MAX_SHARDS)] | None = None
-    """0 to ``count`` - 1; null: given by ``--shard`` or the environment, and not needed when there is one process only."""
+    """Which shard this process is, 0 to count - 1; null: given by --shard or XIAOD_SHARD, or not needed with one process."""
     count: Annotated[int, Field(ge=1, le=MAX_SHARDS)] = 1
-    """Processes; all of them need the same number. 1: this one picks everything."""
+    """Processes in all, the same number for each; stop all of them before you change it."""
 
     @model_validator(mode="after")
     def _consistent(self) -> "ShardConfig":

@@ -1,4 +1,4 @@
-"""Where picks go: the kinds of sink.
+"""The kinds of sink.
 
 >>> ConsoleConfig(kind="console").name
 'console'
@@ -21,7 +21,7 @@ class ConsoleConfig(Model):
     kind: Literal["console"]
     """A line for each pick on standard output."""
     name: str = Field(default="console", pattern=NAME_PATTERN)
-    """Label in logs, metrics and store; another for each sink."""
+    """Label in logs, metrics and store; different for each sink."""
 
 
 SinkConfig = Annotated[

@@ -6,15 +6,15 @@
 
 import re
 from ipaddress import ip_address
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
-from xiaod.config.model import Model, PositiveSeconds, Seconds
+from xiaod.config.model import MAX_PORT, Model, PositiveSeconds, Seconds
+from xiaod.domain.seedlink import PORT
 from xiaod.domain.timegrid import ns_from_iso
 
 REPLAY_PREFIX = "replay:"
-DEFAULT_SEEDLINK_PORT = 18000
 
 _CODE = r"(?:[A-Z0-9*?-]|\[!?[A-Z0-9]+(?:-[A-Z0-9]+)*\])"
 _STREAM_PATTERN = re.compile(rf"{_CODE}+\.{_CODE}+\.{_CODE}*\.{_CODE}+")
@@ -34,18 +34,18 @@ def _server(text: str) -> str:
             raise ValueError("must name what to replay: 'replay:example' or 'replay:/path/to/miniseed'")
         return text
     bare = text.removeprefix("seedlink://").rstrip("/")
-    host, _, port = bare.rpartition(":") if ":" in bare else (bare, "", str(DEFAULT_SEEDLINK_PORT))
-    if not _is_host(host) or not port.isdigit() or not 0 < int(port) < 65536:
+    host, _, port = bare.rpartition(":") if ":" in bare else (bare, "", str(PORT))
+    if not _is_host(host) or not port.isdigit() or not 0 < int(port) <= MAX_PORT:
         raise ValueError("must be HOST, HOST:PORT, 'replay:example' or 'replay:/path/to/miniseed'")
     return f"{host}:{port}"
 
 
 def _is_host(text: str) -> bool:
-    """Whether a resolver can be asked for it: an IPv6 address stands in brackets."""
+    """Whether it is a host name or address; an IPv6 address needs brackets."""
     try:
         if text.startswith("["):
             return text.endswith("]") and ip_address(text[1:-1]).version == 6
-        # What cannot be written so would be an error of its own kind at each attempt to connect.
+        # A name that IDNA cannot encode would raise UnicodeError at each attempt to connect.
         text.encode("idna")
     except ValueError:
         return False
@@ -64,35 +64,39 @@ def _begin(text: str) -> str:
 class SeedLinkConfig(Model):
     """One SeedLink server."""
 
+    EXAMPLE: ClassVar = {"server": "replay:example", "name": "demo"}
+
     kind: Literal["seedlink"] = "seedlink"
     """A server that speaks SeedLink 3."""
-    name: str = Field(default="", pattern=r"^[A-Za-z0-9_-]{0,32}$")
-    """Label in logs and metrics; by default the server's address."""
     server: Annotated[str, AfterValidator(_server)]
-    """HOST, HOST:PORT, or ``replay:PATH`` for miniSEED played by this process (``replay:example``: ObsPy's example event)."""
+    """HOST or HOST:PORT (default port 18000): a Raspberry Shake (rs.local), a ringserver or SeisComP, or a public server such as
+    geofon.gfz.de. Or replay:PATH: this process plays miniSEED files, shifted to now (replay:example: ObsPy's example event)."""
+    name: str = Field(default="", pattern=r"^[A-Za-z0-9_-]{0,32}$")
+    """Label in logs, metrics and state; by default the address of the server."""
     streams: Annotated[
         tuple[Annotated[str, AfterValidator(_stream_pattern), _STREAM_SCHEMA], ...],
         Field(min_length=1, strict=False),
     ] = ("*.*.*.*",)
-    """Streams to subscribe to: NET.STA.LOC.CHA with * ? [..] wildcards."""
+    """Patterns NET.STA.LOC.CHA with * ? [..]; -- or * stands for an empty location. From a public server choose few, such as GE.APE.*.BH?.
+    Wildcards are expanded with the list of the server; a server without a list is asked for the patterns themselves."""
     begin: Annotated[str, AfterValidator(_begin)] = "now"
-    """``now``: what comes from now on. ``resume``: go on behind the last packet of the last run. Or a time such as 2026-01-31T12:00:00Z."""
+    """now: only new data. resume: go on behind the last packet of the last run. Or a time such as 2026-01-31T12:00:00Z."""
     max_catch_up_s: PositiveSeconds | None = None
-    """After an interruption, data that are older are not asked for; null: whatever the server still has."""
+    """Seconds; after an interruption older data are not requested; null: all that the server still has."""
     connect_timeout_s: PositiveSeconds = 10.0
-    """Seconds for opening the connection, and for each answer of the server."""
+    """Seconds for opening the connection, and for each reply of the server."""
     network_timeout_s: PositiveSeconds = 60.0
-    """Silence (data and keep-alive answers) after which the connection is given up."""
+    """Seconds without a byte after which the connection is closed and opened again."""
     keepalive_s: Seconds = 20.0
-    """Silence after which a keep-alive is sent; 0 sends none."""
+    """Seconds of silence after which a keep-alive is sent; 0: never."""
     reconnect_min_s: PositiveSeconds = 1.0
-    """Seconds before the first new attempt; doubled each time, ..."""
+    """Seconds before the first attempt to reconnect; doubled each time, ..."""
     reconnect_max_s: PositiveSeconds = 60.0
-    """... up to this; each is shortened at random."""
+    """... up to this; each delay is shortened at random."""
     max_stations: Annotated[int, Field(ge=1, le=100_000)] = 1000
-    """Stations of this server at most, and on the average four instruments of each; those beyond are not asked for, counted and named."""
+    """Stations of this server at most, those named by patterns first. The others are not requested; the log names them."""
     discover_s: Seconds = 3600.0
-    """Longest time between looks for new streams and for refused stations; 0: wildcards are expanded only when connecting."""
+    """Longest time in seconds between two searches for new streams and refused stations; 0: only when connecting."""
 
     @model_validator(mode="after")
     def _consistent(self) -> "SeedLinkConfig":

@@ -1,6 +1,6 @@
 """The ``webhook`` sink: picks to an HTTP endpoint.
 
-What may hold a password or a token (the address too) is a secret: it is shown neither in logs nor in complaints about the file.
+Values that may contain a password or a token, the address among them, are secrets: neither logs nor errors show them.
 
 >>> WebhookConfig(kind="webhook", url="https://example.org/picks?key=hush").url
 SecretStr('**********')
@@ -11,18 +11,18 @@ ValueError: must be http://HOST[:PORT]/PATH or https://...
 
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from xiaod.config.model import NAME_PATTERN, Model, PositiveSeconds
 from xiaod.config.netsink import TlsConfig
+from xiaod.config.redact import is_variable
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 """A token in the sense of HTTP (RFC 9110, 5.6.2)."""
 _OWN_HEADERS = {"host", "content-length", "content-type", "transfer-encoding", "connection", "user-agent"}
-_VARIABLE = re.compile(r"\$\{\w+\}")
 
 
 def _check_url(text: str) -> None:
@@ -37,7 +37,7 @@ def _check_url(text: str) -> None:
 
 def _url(secret: SecretStr) -> SecretStr:
     text = secret.get_secret_value()
-    if not _VARIABLE.fullmatch(text):
+    if not is_variable(text):
         _check_url(text)
     return secret
 
@@ -54,26 +54,29 @@ def _headers(headers: dict[str, SecretStr]) -> dict[str, SecretStr]:
 class WebhookConfig(Model):
     """Picks as HTTP requests."""
 
+    EXAMPLE: ClassVar = {"url": "https://example.org/picks"}
+
     kind: Literal["webhook"]
-    """One HTTP POST for each pick, or for some of them together."""
+    """One HTTP POST for each pick, or for several picks together."""
     name: str = Field(default="webhook", pattern=NAME_PATTERN)
-    """Label in logs, metrics and store; another for each sink."""
+    """Label in logs, metrics and store; different for each sink."""
     url: Annotated[SecretStr, AfterValidator(_url)]
-    """Where to POST, or ``${NAME}`` for the environment variable of that name; only scheme, host and port are ever logged."""
+    """Address, or "${NAME}" for the environment variable of that name; only scheme, host and port are ever logged."""
     headers: Annotated[dict[str, SecretStr], AfterValidator(_headers)] = Field(default_factory=dict)
-    """More headers, for example ``Authorization``; a value may be ``${NAME}``."""
+    """More headers, for example {Authorization: "${XIAOD_TOKEN}"}."""
     secret: SecretStr | None = None
-    """Signs each message: ``whsec_`` and 24 to 64 bytes in base64, or ``${NAME}``; several, separated by spaces, while one is replaced."""
+    """Signs each message (Standard Webhooks): whsec_ and 24 to 64 bytes in base64, or "${NAME}"; several, separated by blanks, while one is
+    replaced. To make one: echo whsec_$(openssl rand -base64 32)"""
     secret_file: Path | None = Field(default=None, strict=False)
     """File with the secret in its first line; read at each message."""
     batch: Annotated[int, Field(ge=1, le=256)] = 1
-    """Picks in one message at most. 1: the body is the pick itself; more: ``{"picks": [...]}``."""
+    """Picks in one message at most. 1: the body is the pick; more: {"picks": [...]}."""
     timeout_s: PositiveSeconds = 10.0
-    """Longest time for one message: connecting, sending, and the answer."""
+    """Seconds for one message at most: connecting, sending and the answer together."""
     retry_after_max_s: PositiveSeconds = 300.0
-    """Longest pause that an endpoint can ask for with ``Retry-After``."""
+    """Seconds; longest pause that the endpoint can ask for with Retry-After."""
     tls: TlsConfig = TlsConfig()
-    """With ``https``."""
+    """How the connection is encrypted with https."""
 
     @model_validator(mode="after")
     def _consistent(self) -> "WebhookConfig":
@@ -83,9 +86,9 @@ class WebhookConfig(Model):
 
     @staticmethod
     def check_url(text: str) -> None:
-        """Refuse what is no address.
+        """Refuse a text that is no HTTP address.
 
         Raises:
-            ValueError: which does not tell it.
+            ValueError: without the text, which may be secret.
         """
         _check_url(text)

@@ -12,6 +12,7 @@ from tests.unit.config.test_loader import models_of
 from xiaod.cli.main import main
 from xiaod.config import Config
 from xiaod.config.schema import schema_text
+from xiaod.tools.init.text import WIDTH, reference
 
 ROOT = Path(__file__).parents[3]
 SCHEMA = ROOT / "xiaod" / "config" / "config.schema.json"
@@ -21,6 +22,13 @@ def test_the_schema_is_current() -> None:
     assert SCHEMA.read_text(encoding="utf-8") == schema_text(), (
         "run 'make generated' and commit what it writes"
     )
+
+
+def test_the_reference_is_what_the_models_give() -> None:
+    assert (ROOT / "config.yaml").read_text(encoding="utf-8") == reference(), (
+        "change the models in xiaod/config, run 'make generated' and commit what it writes"
+    )
+    assert max(map(len, reference().splitlines())) <= WIDTH
 
 
 @pytest.mark.parametrize("model", models_of(Config), ids=lambda model: model.__name__)

@@ -1,27 +1,45 @@
-"""A configuration as commented YAML: what differs from the default stands there, everything else behind ``#`` with what it means.
+"""A configuration as commented YAML: each key with its value, and the description of the JSON Schema beside or above it.
 
-In: a :class:`~xiaod.config.Config`. Out: text. Descriptions are those of the JSON Schema. A key that is commented out has no blank after
-the ``#``: without it, it is what holds anyhow.
+:func:`commented` writes a given configuration: a key that has its default stands behind ``#``, without a blank, because that value holds
+in any case. :func:`reference` writes ``config.yaml``: every key with its default, and the sinks that it does not use behind ``#``.
 
 >>> config = Config.model_validate({"sources": [{"server": "rs.local"}], "windows": {"hop_s": 1.0}})
->>> [line.split("#")[0].rstrip() for line in commented(config).splitlines() if "hop_s" in line or line == "windows:"]
+>>> [line for line in commented(config).splitlines() if "hop_s:" in line or line == "windows:"]
 ['windows:', '  hop_s: 1.0']
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+import re
+import sys
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Literal, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 from xiaod.config import Config
+from xiaod.config.annotations import constraints, kinds_of, models_in, parts_of
+from xiaod.config.model import MAX_S, Model
 
 COLUMN = 34
-"""Where comments begin."""
+"""Where comments begin that stand beside a key."""
+WIDTH = 110
+"""Letters of a line."""
+USED = ("console", "jsonl", "quakeml")
+"""Kinds of sink that ``config.yaml`` uses."""
+HEAD = """\
+# yaml-language-server: $schema=xiaod/config/config.schema.json
+# Every key with its default, which is also that of a key that is left out, in the order in which data flow.
+# "make generated" writes this file from the models in xiaod/config. Copy it, and check your copy with
+#   xiaod check --config my.yaml
+# xiaod reads its configuration at the start, and again at SIGHUP (systemctl reload xiaod).
+# Server, name, streams, sinks, paths and addresses are examples. A key is explained where it occurs first.
+"""
 
 
 def commented(config: Config, notes: Mapping[str, str] | None = None) -> str:
-    """The whole configuration.
+    """A configuration, with the keys that have their defaults behind ``#``.
 
     Args:
         config: what to write.
@@ -30,46 +48,126 @@ def commented(config: Config, notes: Mapping[str, str] | None = None) -> str:
     lines: list[str] = []
     for key, field in Config.model_fields.items():
         value = getattr(config, key)
-        said = _said(field.description)
+        said = _said(field)
         if isinstance(value, BaseModel):
-            inner = list(_keys(value, "  ", notes or {}, given=()))
-            off = not value.model_fields_set or value == type(value)()
-            lines += ["", f"# {said}", f"{'#' if off else ''}{key}:", *inner]
+            off = value == type(value)()
+            lines += ["", *_comment("", said), f"{'#' if off else ''}{key}:", *_given_keys(value, "  ", {})]
         elif isinstance(value, tuple) and value:
-            lines += ["", f"# {said}", f"{key}:"]
+            lines += ["", *_comment("", said), f"{key}:"]
             for item in value:
-                lines += _entry(item, notes or {})
+                lines += _given_entry(item, notes or {})
         else:
-            lines += ["", *_plain("", key, value, field.default == value and key != "config_version", said)]
+            off = field.default == value and key != "config_version"
+            lines += ["", *_key("", f"{'#' if off else ''}{key}: {_scalar(value)}", said)]
     return "\n".join(lines).lstrip("\n") + "\n"
 
 
-def _entry(item: BaseModel, notes: Mapping[str, str]) -> Iterator[str]:
-    """An entry of a list; its first key is one that is set."""
-    lines = list(_keys(item, "    ", notes, given=("kind",)))
-    first = next(place for place, line in enumerate(lines) if not line.lstrip().startswith("#"))
-    yield "  - " + lines.pop(first)[4:]
-    yield from lines
+def _given_entry(item: BaseModel, notes: Mapping[str, str]) -> Iterator[str]:
+    """An entry of a list, beginning with its kind."""
+    kind, *others = _given_keys(item, "    ", notes)
+    yield "  - " + kind.lstrip(" #")
+    yield from others
 
 
-def _keys(model: BaseModel, indent: str, notes: Mapping[str, str], given: Sequence[str]) -> Iterator[str]:
-    """The keys of a part; those of ``given`` stand there in any case."""
+def _given_keys(model: BaseModel, indent: str, notes: Mapping[str, str]) -> Iterator[str]:
+    """The keys of a part."""
     for key, field in type(model).model_fields.items():
         value = getattr(model, key)
-        is_default = not field.is_required() and field.get_default(call_default_factory=True) == value
-        off = is_default and key not in given
+        off = not field.is_required() and _default(field) == value
         if isinstance(value, tuple) and not off:
-            yield f"{indent}{key}:".ljust(COLUMN) + f"# {_said(field.description)}"
+            yield from _key(indent, f"{indent}{key}:", _said(field))
             for item in value:
                 entry = f"{indent}  - {_scalar(item)}"
                 yield entry.ljust(COLUMN) + f"# {notes[item]}" if item in notes else entry
         else:
-            yield from _plain(indent, key, value, off, _said(field.description))
+            yield from _key(indent, f"{indent}{'#' if off else ''}{key}: {_scalar(value)}", _said(field))
 
 
-def _plain(indent: str, key: str, value: Any, off: bool, said: str) -> Iterator[str]:
-    text = f"{indent}{'#' if off else ''}{key}: {_scalar(value)}"
-    yield text.ljust(COLUMN - 1) + f" # {said}"
+def reference() -> str:
+    """The text of ``config.yaml``."""
+    return "\n".join([HEAD.rstrip("\n"), *_Reference().lines()]) + "\n"
+
+
+class _Reference:
+    """Every key of the models; a description stands where it occurs first."""
+
+    def __init__(self) -> None:
+        self._told: set[object] = set()
+
+    def lines(self) -> Iterator[str]:
+        for key, field in Config.model_fields.items():
+            yield ""
+            models = models_in(field.annotation)
+            if not models:
+                yield from _key("", f"{key}: {_scalar(field.default)}", _said(field))
+                continue
+            yield from _comment("", _said(field))
+            yield f"{key}:"
+            if isinstance(field.default, BaseModel):
+                yield from self._keys("  ", models[0], {})
+            else:
+                yield from self._entries(models)
+
+    def _entries(self, models: Sequence[type[BaseModel]]) -> Iterator[str]:
+        """A list with an entry for each kind."""
+        kinds = {kinds_of(model)[0]: model for model in models}
+        for kind in [kind for kind in USED if kind in kinds] or list(kinds):
+            yield from self._entry("  ", kinds.pop(kind))
+        for model in kinds.values():
+            yield "  #"
+            yield from self._entry("  # ", model)
+
+    def _entry(self, indent: str, model: type[BaseModel]) -> Iterator[str]:
+        """An entry of a list: the example of its model."""
+        assert issubclass(model, Model)  # noqa: S101  all parts are
+        given = {"kind": kinds_of(model)[0], **model.EXAMPLE}
+        first, *others = self._keys(f"{indent}  ", model, given)
+        yield f"{indent}- {first.removeprefix(f'{indent}  ')}"
+        yield from others
+
+    def _keys(self, indent: str, model: type[BaseModel], given: Mapping[str, Any]) -> Iterator[str]:
+        """The keys of a model, with the values given or else their defaults."""
+        for key, field in model.model_fields.items():
+            said = _said(field)
+            said = said if self._first((key, said)) else ""
+            value = given[key] if key in given else _default(field)
+            inner = models_in(field.annotation)
+            if isinstance(value, BaseModel):
+                yield from _key(indent, f"{indent}{key}:", said)
+                yield from self._keys(f"{indent}  ", type(value), {})
+                continue
+            yield from _key(indent, f"{indent}{key}: {_scalar(value)}", said)
+            if value is None and inner and self._first(inner[0]):
+                yield f"{indent}# {key}:"
+                yield from self._keys(f"{indent}#   ", inner[0], {})
+
+    def _first(self, told: object) -> bool:
+        if told in self._told:
+            return False
+        self._told.add(told)
+        return True
+
+
+def _key(indent: str, shown: str, said: str) -> Iterator[str]:
+    """A key, and what it means: beside it where there is room, above it otherwise."""
+    beside = f"{shown.ljust(COLUMN - 1)} # {said}"
+    if not said:
+        yield shown
+    elif len(beside) <= WIDTH:
+        yield beside
+    else:
+        yield from _comment(indent, said)
+        yield shown
+
+
+def _comment(indent: str, said: str) -> Iterable[str]:
+    return textwrap.wrap(
+        said, WIDTH, initial_indent=f"{indent}# ", subsequent_indent=f"{indent}# ", break_long_words=False
+    )
+
+
+def _default(field: FieldInfo) -> Any:
+    return field.get_default(call_default_factory=True)
 
 
 def _scalar(value: Any) -> str:
@@ -83,5 +181,30 @@ class _Box(BaseModel):
     value: Any
 
 
-def _said(description: str | None) -> str:
-    return " ".join((description or "").replace("``", "'").split())
+def _said(field: FieldInfo) -> str:
+    """What a key means, with its limits and choices."""
+    said = " ".join((field.description or "").replace("``", "'").split())
+    allowed = _allowed(field)
+    return f"{said.removesuffix('.')} ({allowed})." if allowed else said
+
+
+def _allowed(field: FieldInfo) -> str:
+    """The limits of a number that has both, or the choices of a text that the description does not name."""
+    low, high = (
+        next((getattr(limit, name) for limit in constraints(field) if hasattr(limit, name)), None)
+        for name in ("ge", "le")
+    )
+    if low is not None and high is not None and high != MAX_S:
+        return f"{low:g} to {high:g}"
+    choices = [
+        choice
+        for part in parts_of(field.annotation)
+        if get_origin(part) is Literal
+        for choice in get_args(part)
+    ]
+    named = all(re.search(rf"\b{re.escape(str(choice))}\b", field.description or "") for choice in choices)
+    return "" if named or len(choices) == 1 else ", ".join(map(str, choices))
+
+
+if __name__ == "__main__":
+    sys.stdout.write(reference())

@@ -1,0 +1,8 @@
+"""Numbers of SeedLink 3 that a client and a server share."""
+
+PORT = 18000
+"""Customary port of SeedLink in the clear."""
+RECORD_BYTES = 512
+"""Length of a record that does not state its own."""
+SEQUENCE_MODULUS = 1 << 24
+"""Sequence numbers have six hexadecimal digits, and wrap."""
