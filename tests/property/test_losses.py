@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xiaod.acquisition.seedlink.losses import FEW, IN_A_ROW, SEQUENCE_MODULUS, TRUSTED, Losses
+from xiaod.acquisition.seedlink.losses import FEW, IN_A_ROW, TRUSTED, Losses
+from xiaod.domain.seedlink import SEQUENCE_MODULUS
 from xiaod.domain.timegrid import NS_PER_S
 from xiaod.domain.types import Channel, Segment
 

@@ -13,9 +13,9 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
+from xiaod.domain.codes import EMPTY_LOCATION
 from xiaod.domain.types import Channel, Instrument
 
-EMPTY_LOCATION = "--"
 CODE_LENGTH = 3
 """Characters of a channel code in SeedLink 3."""
 DATA_TYPE = ".D"

@@ -6,6 +6,9 @@
 
 import re
 
+EMPTY_LOCATION = "--"
+"""How an empty location code is written where nothing cannot stand."""
+
 
 def safe(text: str) -> str:
     """Text with nothing that a resource identifier, a file name or a topic level could not carry."""

@@ -18,8 +18,8 @@ import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 
+from xiaod.domain.seedlink import RECORD_BYTES
 from xiaod.domain.timegrid import NS_PER_S
-from xiaod.replay.config import RECORD_BYTES
 from xiaod.replay.faults import Faults
 from xiaod.replay.header import BTIME, STATION, TICK_NS, btime_of
 from xiaod.replay.records import Archive, Record

@@ -16,16 +16,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from xiaod.domain.seedlink import PORT, RECORD_BYTES, SEQUENCE_MODULUS
 from xiaod.replay.faults import Faults
 
 EXAMPLE = "example"
 """The input that stands for ObsPy's shipped event."""
-DEFAULT_PORT = 18000
-"""SeedLink's customary port."""
-SEQUENCE_MODULUS = 1 << 24
-"""SeedLink v3 numbers packets with six hexadecimal digits."""
-RECORD_BYTES = 512
-"""Customary length of a record in SeedLink v3."""
 RECORD_LENGTHS = tuple(1 << power for power in range(8, 14))
 """Lengths of records that can be served."""
 MAX_COPIES = 36**3
@@ -67,7 +62,7 @@ class ReplayConfig:
 
     inputs: Sequence[str | Path]
     host: str = "127.0.0.1"
-    port: int = DEFAULT_PORT
+    port: int = PORT
     speed: Speed = 1.0
     shift_to_now: bool = False
     loop: bool = False

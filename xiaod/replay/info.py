@@ -21,8 +21,8 @@ from typing import NamedTuple
 
 from pymseed import DataEncoding, MS3Record
 
+from xiaod.domain.seedlink import RECORD_BYTES
 from xiaod.domain.timegrid import NS_PER_S
-from xiaod.replay.config import RECORD_BYTES
 
 CAPABILITIES = (
     "dialup",

@@ -16,8 +16,8 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from xiaod.domain.seedlink import SEQUENCE_MODULUS
 from xiaod.domain.timegrid import NS_PER_S, ns_from_iso
-from xiaod.replay.config import SEQUENCE_MODULUS
 
 MAX_LINE_BYTES = 255
 """Longest command accepted."""

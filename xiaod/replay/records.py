@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pymseed import MS3Record, sourceid2nslc
 
+from xiaod.domain.seedlink import RECORD_BYTES
 from xiaod.process.file_tree import files_below
-from xiaod.replay.config import EXAMPLE, RECORD_BYTES, ReplayError
+from xiaod.replay.config import EXAMPLE, ReplayError
 from xiaod.replay.header import BTIME, BTIME_BIG, btime_struct, ticks_of
 from xiaod.replay.repack import Run, repack
 

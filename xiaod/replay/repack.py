@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from pymseed import DataEncoding, MiniSEEDError, MS3Record
 
+from xiaod.domain.seedlink import RECORD_BYTES
 from xiaod.domain.timegrid import NS_PER_S
-from xiaod.replay.config import RECORD_BYTES
 
 JOIN_TOLERANCE_NS = 100_000
 """Records whose times fit better than this (the resolution of a version 2 header) are one run."""

@@ -20,9 +20,9 @@ resumes:
 
 from collections.abc import Sequence
 
+from xiaod.domain.seedlink import SEQUENCE_MODULUS
 from xiaod.domain.timegrid import NS_PER_S
 from xiaod.replay.clock import Play
-from xiaod.replay.config import SEQUENCE_MODULUS
 
 LOOKAHEAD_ROUNDS = 1000
 """At speed ``max``, how far ahead of all clients one may begin by asking for a time."""

@@ -34,7 +34,7 @@ from obspy.clients.seedlink.seedlinkexception import SeedLinkException
 from xiaod.acquisition.patterns import Subscription
 from xiaod.acquisition.seedlink import greetings
 from xiaod.acquisition.seedlink.framing import ClosedError, Frame, Framing, LinkError
-from xiaod.acquisition.seedlink.losses import SEQUENCE_MODULUS
+from xiaod.domain.seedlink import SEQUENCE_MODULUS
 from xiaod.domain.timegrid import NS_PER_S
 
 MULTI_STATION_VERSION = 2.5

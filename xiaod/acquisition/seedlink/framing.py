@@ -17,10 +17,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from xiaod.acquisition.miniseed import record_length
+from xiaod.domain.seedlink import RECORD_BYTES
 
 HEADER_BYTES = 8
-RECORD_BYTES = 512
-"""Length of a record that does not tell its own (SeedLink 3)."""
 RECORD_LENGTHS = range(64, (1 << 16) + 1)
 """Others are damage."""
 HEAD_BYTES = 64

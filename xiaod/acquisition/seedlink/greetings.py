@@ -8,8 +8,7 @@
 
 import re
 
-PLAIN_PORT = 18000
-"""Customary port of SeedLink in the clear."""
+from xiaod.domain import seedlink
 
 _HTTP = re.compile(rb"\s*(?:HTTP/|<!doctype html|<html)", re.IGNORECASE)
 _VERSION = re.compile(r"SeedLink v(\d+)", re.IGNORECASE)
@@ -19,7 +18,7 @@ _PROTOCOL = re.compile(r"SLPROTO:(\d+)")
 def foreign(words: bytes) -> str:
     """What it is that speaks so in place of SeedLink, and what to do; empty when that is not known."""
     if _HTTP.match(words):
-        return f"an HTTP server answers; SeedLink has a port of its own, {PLAIN_PORT} by custom"
+        return f"an HTTP server answers; SeedLink has a port of its own, {seedlink.PORT} by custom"
     return ""
 
 
@@ -27,10 +26,10 @@ def unheard(address: str, tls: bool) -> str:
     """What to do when nothing answers HELLO; ``tls``: whether a handshake of TLS is answered."""
     if tls:
         return (
-            f"{address} speaks TLS, and SeedLink is spoken in the clear here: take the server's plain port ({PLAIN_PORT} by custom), "
+            f"{address} speaks TLS, and SeedLink is spoken in the clear here: take the server's plain port ({seedlink.PORT} by custom), "
             "or let stunnel open the TLS connection and give its local end as server"
         )
-    return f"whatever listens at {address} does not speak SeedLink, which has port {PLAIN_PORT} by custom"
+    return f"whatever listens at {address} does not speak SeedLink, which has port {seedlink.PORT} by custom"
 
 
 def newer(greeting: str) -> str:

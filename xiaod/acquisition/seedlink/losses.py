@@ -26,11 +26,10 @@ import time
 from dataclasses import dataclass
 from operator import gt
 
+from xiaod.domain.seedlink import SEQUENCE_MODULUS
 from xiaod.domain.timegrid import NS_PER_S
 from xiaod.domain.types import Channel, Segment
 
-SEQUENCE_MODULUS = 1 << 24
-"""Sequence numbers have six hexadecimal digits, and wrap (SeedLink 3)."""
 HALF_RANGE = SEQUENCE_MODULUS // 2
 """Of two numbers, the one less than this behind is the older."""
 TRUSTED = 10

@@ -42,7 +42,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from xiaod.acquisition.seedlink.losses import HALF_RANGE, SEQUENCE_MODULUS
+from xiaod.acquisition.seedlink.losses import HALF_RANGE
+from xiaod.domain.seedlink import SEQUENCE_MODULUS
 from xiaod.domain.timegrid import EARLIEST_NS, NS_PER_S, ns_from_s
 from xiaod.domain.types import Positions, Segment
 

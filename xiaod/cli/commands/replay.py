@@ -10,6 +10,7 @@
 import argparse
 
 from xiaod.cli.commands.options import above_zero, one_or_more, refuse
+from xiaod.domain.seedlink import PORT
 
 HELP = "serve miniSEED files or folders over SeedLink"
 
@@ -24,7 +25,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument(
-        "--port", type=int, default=18000, help="port, 0 for a free one (default: %(default)s)"
+        "--port", type=int, default=PORT, help="port, 0 for a free one (default: %(default)s)"
     )
     parser.add_argument("--speed", type=_speed, default=1.0, help="times real time, or 'max' (default: 1)")
     parser.add_argument("--loop", action="store_true", help="play again and again, with a gap between")

@@ -9,10 +9,9 @@ True
 
 import numpy as np
 
+from xiaod.domain.seedlink import RECORD_BYTES
 from xiaod.replay.example import COUNTS_PER_UNIT, QUALITY
 from xiaod.replay.repack import Run, repack
-
-RECORD_BYTES = 512
 
 
 def station_records(periods: int) -> list[bytes]:

@@ -14,6 +14,7 @@ every pick twice.
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from xiaod.domain.codes import EMPTY_LOCATION
 from xiaod.domain.components import KNOWN_LETTERS, ROWS, rows_of
 from xiaod.domain.types import Channel, Instrument
 
@@ -21,7 +22,6 @@ BANDS = "HECDBS"
 """Band codes: broad band and short period above 80 Hz, then 250 Hz and more, then 10 to 80 Hz."""
 INSTRUMENTS = "HLPNG"
 """Instrument codes: seismometer of high gain, of low gain, geophone, accelerometer."""
-EMPTY_LOCATION = "--"
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
+from xiaod.domain.seedlink import RECORD_BYTES
 from xiaod.domain.timegrid import NS_PER_S
 from xiaod.replay.example import COUNTS_PER_UNIT, QUALITY
 from xiaod.replay.repack import Run, repack
-from xiaod.tools.bench.station import RECORD_BYTES
 
 ROUND_S = 600
 GAP_S = 5
