@@ -1,8 +1,8 @@
-"""The journal of a run: what is finished lies in a folder, so that a run that was ended goes on where it was.
+"""The journal of a run: finished pieces are kept in a folder, so that an interrupted run goes on where it was.
 
 Each finished piece is a file ``YYYY/DDD/NET.STA.LOC.BI.KEY.json``, written under another name, synced and renamed. The key is a
-hash of all that its picks depend on: program, model, settings, the piece, and path, size and time of change of its files. When one of
-these is another, the piece is picked again, and the old result is removed.
+hash of all that its picks depend on: the code that picks and its libraries, model, settings, the piece, and path, size and time of change
+of its files. When one of these changes, the piece is picked again, and the old result is removed.
 
 >>> from tempfile import TemporaryDirectory
 >>> from xiaod.tools.archive.piece import Outcome

@@ -20,7 +20,6 @@ from socket import gethostname
 from time import process_time
 from typing import TYPE_CHECKING
 
-from xiaod import __version__
 from xiaod.acquisition import Emit
 from xiaod.acquisition.miniseed import channel_of
 from xiaod.acquisition.miniseed_files import FileSource
@@ -36,6 +35,7 @@ from xiaod.pipeline.factory import open_engine
 from xiaod.pipeline.offline import ListSink, run_offline
 from xiaod.process.metrics import Metrics
 from xiaod.tools.archive.plan import DAY_NS, Piece
+from xiaod.tools.archive.program import program_fingerprint
 from xiaod.tools.archive.sds import sds_name
 from xiaod.waveform.coverage import DataAccount, Note
 
@@ -62,6 +62,8 @@ class Job:
 
     config: Config
     model_sha256: str
+    program: str = field(default_factory=program_fingerprint)
+    """The code and libraries with which the run was begun."""
 
     @property
     def fingerprint(self) -> str:
@@ -69,7 +71,7 @@ class Job:
         config = self.config.model_dump_json(
             include={"buffer": True, "windows": True, "picker": True, "engine": {"kind"}}
         )
-        return hashlib.sha256(f"{__version__} {self.model_sha256} {config}".encode()).hexdigest()
+        return hashlib.sha256(f"{self.program} {self.model_sha256} {config}".encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +111,7 @@ def pick_piece(job: Job, piece: Piece) -> Outcome:
     """Pick a piece in this process.
 
     Raises:
-        ModelError: when this machine's model is not the one of the run.
+        ModelError: when model or program of this machine are not those of the run.
     """
     begun_s = process_time()
     before_ns, after_ns = margins_ns(job.config)
@@ -200,6 +202,11 @@ def _engine(job: Job) -> Engine:
     """The thread's own engine: one is called from one thread at a time, and loading takes longer than a short piece."""
     engine: Engine | None = getattr(_OWN, "engine", None)
     if engine is None or _OWN.fingerprint != job.fingerprint:
+        if program_fingerprint() != job.program:
+            raise ModelError(
+                f"{gethostname()}: the code of this program, or a library of it, differs from where the run was begun; "
+                "install the same version on all machines, and begin the run again"
+            )
         engine = open_engine(job.config)
         if engine.sha256 != job.model_sha256:
             raise ModelError(
