@@ -1,12 +1,8 @@
 """xiaod: a real-time seismic phase picker for small computers.
 
-The package is laid out along the flow of data: ``sources`` yield :class:`~xiaod.domain.types.Segment`, ``buffer`` and
-``windows`` turn them into :class:`~xiaod.domain.types.Window`, ``engines`` into :class:`~xiaod.domain.types.Probabilities`,
-``picker`` into :class:`~xiaod.domain.types.Pick`, which ``sinks`` write down.
-
->>> from xiaod import __version__
->>> __version__.count(".")
-2
+Data flow through the rooms of this package in one direction: ``acquisition`` yields :class:`~xiaod.domain.types.Segment`, ``waveform``
+:class:`~xiaod.domain.types.Window`, ``inference`` :class:`~xiaod.domain.types.Probabilities`, and ``picking``
+:class:`~xiaod.domain.types.Pick`, which ``storage`` keeps and ``sinks`` write. ``docs/architecture.md`` describes all rooms.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
