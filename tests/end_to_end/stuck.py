@@ -23,7 +23,7 @@ def hang_while(there: Path) -> None:
             time.sleep(POLL_S)
         return follow(self, windows)
 
-    OnnxEngine.follow = hanging  # type: ignore[assignment]
+    OnnxEngine.follow = hanging  # type: ignore[method-assign]
 
 
 def hang_loop_while(there: Path) -> None:

@@ -16,7 +16,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, PrivateAttr, model_validator
+from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from xiaod.config.filesink import (
     AnssConfig,
@@ -110,14 +110,21 @@ class WindowConfig(Model):
 class EngineConfig(Model):
     """What computes probabilities."""
 
-    kind: Literal["onnx", "stateful", "torch"] = "onnx"
-    """onnx: overlapping windows. stateful: each sample computed once, for models that stream. torch: needs the extra distill."""
+    kind: Literal["onnx", "stateful"] = "onnx"
+    """onnx: overlapping windows. stateful: each sample computed once, for models that stream."""
     model: str = "micro"
     """A shipped model (micro, small; micro-stream with ``kind: stateful``), or the path of an .onnx file."""
     threads: Annotated[int, Field(ge=1, le=64)] = 1
     """Threads of one call."""
     max_batch: Annotated[int, Field(ge=1, le=4096)] = 16
     """Windows in one call; more than the default no longer fit the cache of a small computer."""
+
+    @field_validator("kind", mode="before")
+    @classmethod
+    def _without_torch(cls, kind: object) -> object:
+        if kind == "torch":
+            raise ValueError("must be 'onnx' or 'stateful': 0.2.0 has no 'torch'; 'onnx' runs the same model")
+        return kind
 
 
 class StationConfig(Model):

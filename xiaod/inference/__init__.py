@@ -1,8 +1,4 @@
-"""What computes probabilities: the :class:`Engine` protocol and the table of engines.
-
->>> sorted(ENGINES)
-['onnx', 'stateful', 'torch']
-"""
+"""What computes probabilities: the :class:`Engine` protocol and the table of engines."""
 
 from collections.abc import Collection, Sequence
 from typing import Protocol
@@ -54,6 +50,5 @@ class Engine(Protocol):
 ENGINES: dict[str, str] = {
     "onnx": "xiaod.inference.onnx:OnnxEngine",
     "stateful": "xiaod.inference.stateful:StatefulEngine",
-    "torch": "xiaod.inference.torch:TorchEngine",
 }
 """Kind of engine -> where its class is; imported only when it is used."""

@@ -6,14 +6,8 @@
 """
 
 import hashlib
-from abc import ABC, abstractmethod
-from collections.abc import Collection, Sequence
-
-import numpy as np
-from numpy.typing import NDArray
 
 from models.spec import ModelSpec
-from xiaod.domain.types import Instrument, Probabilities, Window
 
 
 class LoadedModel:
@@ -35,22 +29,3 @@ class LoadedModel:
     def sha256(self) -> str:
         """Hash of the weights file."""
         return self._sha256
-
-
-class WindowModel(LoadedModel, ABC):
-    """A model that takes windows that stand alone."""
-
-    stateful = False
-
-    @abstractmethod
-    def annotate(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Probability of P and S; see :meth:`xiaod.inference.Engine.annotate`."""
-
-    def follow(self, windows: Sequence[Window]) -> list[Probabilities]:
-        """Probability of P and S, of all windows in one call."""
-        values = self.annotate(np.stack([window.samples for window in windows]))
-        values.flags.writeable = False
-        return [Probabilities(window, value) for window, value in zip(windows, values, strict=True)]
-
-    def forget(self, instruments: Collection[Instrument]) -> None:
-        """Nothing: windows that stand alone leave nothing behind."""

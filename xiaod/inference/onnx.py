@@ -10,18 +10,22 @@ specification that the weights file carries in its metadata.
 (2, 2)
 """
 
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.frontend import prepare
-from xiaod.inference.loaded import WindowModel
+from xiaod.domain.types import Instrument, Probabilities, Window
+from xiaod.inference.loaded import LoadedModel
 from xiaod.inference.session import open_session
 
 
-class OnnxEngine(WindowModel):
-    """A student in an ONNX file."""
+class OnnxEngine(LoadedModel):
+    """A student in an ONNX file; windows stand alone."""
+
+    stateful = False
 
     def __init__(self, path: Path, threads: int = 1) -> None:
         """Load a weights file.
@@ -42,3 +46,12 @@ class OnnxEngine(WindowModel):
         [values] = self._session.run(None, {self._input: prepare(self._spec.front_end, samples)})
         probabilities: NDArray[np.float32] = values[:, self._rows]
         return probabilities
+
+    def follow(self, windows: Sequence[Window]) -> list[Probabilities]:
+        """Probability of P and S, of all windows in one call."""
+        values = self.annotate(np.stack([window.samples for window in windows]))
+        values.flags.writeable = False
+        return [Probabilities(window, value) for window, value in zip(windows, values, strict=True)]
+
+    def forget(self, instruments: Collection[Instrument]) -> None:
+        """Nothing: windows that stand alone leave nothing behind."""

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
-EXTRAS = {"distributed": "dask", "matplotlib": "plot", "nats": "nats", "paho": "mqtt", "torch": "distill"}
+EXTRAS = {"distributed": "dask", "matplotlib": "plot", "nats": "nats", "paho": "mqtt"}
 """Package that only an extra installs -> the name of the extra."""
 
 

@@ -64,6 +64,7 @@ MINIMAL = "sources:\n  - server: localhost\n"
         (MINIMAL + "sinks:\n  - kind: jsonl\n    path: a\n    rotat: day\n", "f:6: sinks[0].rotat: unknown key; did you mean 'rotate'?"),
         (MINIMAL + "http: {port: 70000}\n", "f:3: http.port: must be a number at least 0 and at most 65535; got 70000"),
         (MINIMAL + "logs: {level: loud}\n", "f:3: logs.level: must be 'debug', 'info', 'warning' or 'error'; got 'loud'"),
+        (MINIMAL + "engine: {kind: torch}\n", "f:3: engine.kind: must be 'onnx' or 'stateful': 0.2.0 has no 'torch'; 'onnx'"),
         (MINIMAL + "logs: {}\nlogs: {}\n", "f:4: logs: given twice, first in line 3"),
         ("sources:\n  - server: 'a b'\n", "f:2: sources[0].server: must be HOST, HOST:PORT"),
         ("sources:\n  - server: rs..local\n", "f:2: sources[0].server: must be HOST, HOST:PORT"),

@@ -17,8 +17,8 @@ ROOT = Path(__file__).parents[3]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 OURS = {"xiaod", "models", "distill", "tests"}
-OF_TRAINING = {"small_phasenet.py", "streaming.py", "export.py", "torch.py", "others.py"}
-"""Outside of ``distill``, what uses its packages where they are installed: networks, the engine ``torch``, comparisons of ``bench``."""
+OF_TRAINING = {"small_phasenet.py", "streaming.py", "export.py", "others.py"}
+"""Outside of ``distill``, what uses its packages where they are installed: networks, comparisons of ``bench``."""
 
 TOOLS = {"pip", "setuptools", "wheel"}
 """What ``pip freeze`` leaves out."""
