@@ -21,7 +21,7 @@ class Scripted:
         self.held = b""
         """Packets for who asks for what is there already (ENDFETCH)."""
         self._then = then
-        self._answers = {
+        self.answers = {
             b"HELLO": b"SeedLink v3.1 (scripted) :: SLPROTO:3.1\r\ntest\r\n",
             b"INFO": b"ERROR\r\n",
             **(answers or {}),
@@ -68,8 +68,8 @@ class Scripted:
                         sock.close()
                         return
                     # What is told of a whole command counts more than what is told of its first word.
-                    whole = command.strip() in self._answers
-                    answer = self._answers.get(command.strip() if whole else word, b"OK\r\n")
+                    whole = command.strip() in self.answers
+                    answer = self.answers.get(command.strip() if whole else word, b"OK\r\n")
                     for part in (
                         [answer[index : index + 1] for index in range(len(answer))]
                         if self._piecewise

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import json
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.contract.test_sinks import AGENCY, NOW_NS, pick
+from tests.descriptors import open_in
 from tests.unit.sinks.test_jsonl import files_end_at
 from xiaod.config import JsonLinesConfig
 from xiaod.sinks.jsonl import JsonLinesSink
@@ -30,6 +32,8 @@ class Disk:
     """
 
     failing: bool = False
+    steady_s: float = 0.0
+    """What the clock that nobody sets says: syncs are due by it."""
     dirty: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
     durable: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
 
@@ -63,6 +67,7 @@ class Disk:
             patched.setattr(os, "write", watched_write)
             patched.setattr(os, "fsync", watched_fsync)
             patched.setattr(os, "ftruncate", watched_ftruncate)
+            patched.setattr(time, "monotonic", lambda: self.steady_s)
             yield
 
     def power_cut(self, folder: Path, luck: float) -> None:
@@ -113,7 +118,7 @@ class World:
     def deliver(self, limit: int, room: int | None = None, failing: bool = False, noted: bool = True) -> None:
         batch = self.backlog.waiting(limit)
         # What an earlier process has left to a disk that then does not answer is beyond us.
-        failing &= self.sink._descriptor is not None
+        failing &= bool(open_in(self.path.parent))
         size = self.path.stat().st_size if self.path.exists() else 0
         self.disk.failing = failing
         with contextlib.suppress(OSError):
@@ -125,8 +130,8 @@ class World:
 
     def kill(self) -> None:
         """End without a last word."""
-        if self.sink._descriptor is not None:
-            os.close(self.sink._descriptor)
+        for descriptor in open_in(self.path.parent):
+            os.close(descriptor)
         self.store.close()
 
     def stop(self) -> None:
@@ -170,7 +175,7 @@ def take(world: World, step: tuple[object, ...]) -> None:
         case ("failing", int(limit)):
             world.deliver(limit, failing=True)
         case ("due", bool(failing)):
-            world.sink._synced_s = -NEVER_S
+            world.disk.steady_s += 2 * NEVER_S
             world.deliver(0, failing=failing)
         case ("unnoted", int(limit), str(fsync)):
             world.deliver(limit, noted=False)

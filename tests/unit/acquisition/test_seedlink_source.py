@@ -261,8 +261,8 @@ class LateOnce(dict[bytes, bytes]):
 def test_a_reply_that_comes_too_late_costs_no_station(frames: list[bytes]) -> None:
     with Scripted(lambda sock: sock.sendall(frames[0])) as server:
         late = LateOnce()
-        late.update(server._answers)
-        server._answers = late
+        late.update(server.answers)
+        server.answers = late
         streams = ["BW.RJOB..EHZ", "BW.ROTZ..EHZ"]
         with Run(source(server.port, streams=streams, connect_timeout_s=0.5)) as run:
             [streaming] = run.wait_for("streaming")
@@ -410,12 +410,12 @@ def test_what_is_listed_later_is_expected_later_without_a_new_connection(frames:
         made = SeedLinkSource(SeedLinkConfig.model_validate(keys), resume={("BW", "ROTZ"): (5, 6)})
         with Run(made) as run:
             run.wait_for("streaming")
-            server._answers[b"INFO"] = listing("RJOB", "ROTZ")
+            server.answers[b"INFO"] = listing("RJOB", "ROTZ")
             again = run.wait_for("streaming", 2)[1]
             assert [channel.station for channel in again.channels] == ["RJOB", "ROTZ"]
             assert not run.changes("disconnected")
             # One that was not asked for takes a connection of its own.
-            server._answers[b"INFO"] = listing("RJOB", "ROTZ", "WETR")
+            server.answers[b"INFO"] = listing("RJOB", "ROTZ", "WETR")
             assert "new streams: BW.WETR" in run.wait_for("disconnected")[0].detail
 
 
@@ -473,7 +473,7 @@ def test_new_stations_are_asked_for_since_the_last_look(frames: list[bytes]) -> 
     ):
         wait_until(lambda: server.commands.count(b"INFO STREAMS") >= 2, "a look")
         last_look_s = time.time()
-        server._answers[b"INFO"] = listing("RJOB", "ROTZ")
+        server.answers[b"INFO"] = listing("RJOB", "ROTZ")
         assert "new streams: BW.ROTZ" in run.wait_for("disconnected")[0].detail
         run.wait_for("streaming", 2)
     [asked_s] = asked_from_s(server, b"ROTZ")
@@ -523,7 +523,7 @@ def test_what_a_ringserver_holds_of_new_stations_is_fetched_first(frames: list[b
         wait_until(lambda: run.segments, "a packet")
         # The last of these has a number beyond that of the last packet: it comes with the others.
         server.held = b"".join([*other[:4], other[6]])
-        server._answers[b"INFO"] = listing("RJOB", "ROTZ")
+        server.answers[b"INFO"] = listing("RJOB", "ROTZ")
         run.wait_for("streaming", 2)
         found = [one for one in run.segments if one.channel.station == "ROTZ"]
     assert [segment.sequence for segment in found] == [1, 2, 3, 4]
@@ -712,7 +712,7 @@ def test_records_of_several_lengths_at_one_server(frames: list[bytes]) -> None:
         Scripted(lambda sock: sock.sendall(sent)) as server,
         Run(source(server.port, streams=["*.*.*.*"], begin="now")) as run,
     ):
-        server._answers[b"INFO"] = listing("RJOB")
+        server.answers[b"INFO"] = listing("RJOB")
         wait_until(lambda: any(one.sequence == 2 for one in run.segments), "the last packet", 20)
     assert not [item for item in run.items if isinstance(item, BadRecord) and item.reason == "framing"]
     assert [item.record_bytes for item in run.items if not isinstance(item, LinkChange)] == [
@@ -852,7 +852,7 @@ class Dribbling(Scripted):
         with contextlib.suppress(OSError):
             while line := sock.recv(4096):
                 hello = line.startswith(b"HELLO")
-                for piece in [self._answers[b"HELLO"]] if hello else self._pieces:
+                for piece in [self.answers[b"HELLO"]] if hello else self._pieces:
                     sock.sendall(piece)
                     threading.Event().wait(0 if hello else self._pause_s)
 

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import socket
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -172,11 +173,15 @@ def test_who_does_not_read_is_dropped_and_nobody_else() -> None:
 
 
 def test_what_waits_for_a_listener_is_bounded() -> None:
-    listener = Listener(None)
-    for _ in range(5):
-        listener.put(b"x" * (WAITING_BYTES // 4))
+    listener, message = Listener(None), b"x" * (WAITING_BYTES // 4)
+    unheld = sys.getrefcount(message)
+    for _ in range(4):
+        listener.put(message)
+    assert not listener.slow
+    assert sys.getrefcount(message) == unheld + 4
+    listener.put(message)
     assert listener.slow
-    assert listener._waiting == []
+    assert sys.getrefcount(message) == unheld
 
 
 def test_one_listener_too_many_is_refused() -> None:

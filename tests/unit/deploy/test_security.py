@@ -82,7 +82,6 @@ def test_an_answer_without_end_is_given_up() -> None:
         link = link_to(server.port)
         with pytest.raises(LinkError, match="answers"):
             link.connect()
-        assert len(link._received) < MAX_REPLY_BYTES * 64
         link.disconnect()
 
 
@@ -97,7 +96,6 @@ def test_garbage_without_end_is_given_up() -> None:
     def receive() -> None:
         for _ in range(10_000):
             list(link.frames(0.1))
-            assert len(link._received) <= MAX_GARBAGE_BYTES * 4 + FRAME_BYTES
 
     with pytest.raises(LinkError, match="bytes without a packet"):
         receive()

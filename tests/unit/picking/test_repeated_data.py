@@ -34,7 +34,7 @@ class Repeating:
     name = "repeating"
 
     def __init__(self, recording: Recording, repeats: bool) -> None:
-        self._recording, self._repeats = recording, repeats
+        self._recording, self.repeats = recording, repeats
         self._stop = threading.Event()
 
     def run(self, emit: Emit) -> None:
@@ -43,7 +43,7 @@ class Repeating:
         for letter, data in self._recording.components.items():
             quiet = rng.normal(data[:400].mean(), data[:400].std(), QUIET)
             traces[letter] = np.concatenate([quiet, data])
-        for shift in (0, LATER, 1)[: 3 if self._repeats else 2]:
+        for shift in (0, LATER, 1)[: 3 if self.repeats else 2]:
             for begin in range(0, len(traces["Z"]), RECORD):
                 start_ns = self._recording.start_ns + (shift + begin) * GRID_NS
                 for letter, samples in traces.items():
@@ -73,7 +73,7 @@ def picked(folder: Path, source: Repeating) -> list[tuple[str, int]]:
     asyncio.run(body())
     found = sorted((pick.phase, sample_of(pick)) for pick in store.between(None, None))
     store.close()
-    if source._repeats:
+    if source.repeats:
         # It has been taken for new data, as it is where a clock was set back.
         exposed = metrics.exposition().decode()
         assert 'xiaod_records_total{source="repeating",verdict="clock_step"} 1.0' in exposed

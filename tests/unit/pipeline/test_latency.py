@@ -33,21 +33,21 @@ class Lame:
     name = "lame"
 
     def __init__(self, recording: Recording) -> None:
-        self._recording = recording
+        self.recording = recording
         self._stop = threading.Event()
         self.shift_ns = 0
         self.arrived_ns = 0
 
     def run(self, emit: Emit) -> None:
-        whole = [RECORD] * (len(self._recording.components["Z"]) // RECORD - 1)
-        end_ns = self._recording.segments("Z", whole)[-1].next_ns
+        whole = [RECORD] * (len(self.recording.components["Z"]) // RECORD - 1)
+        end_ns = self.recording.segments("Z", whole)[-1].next_ns
         # On a grid, so that the picks are those of the recording, but off that of the windows.
         self.shift_ns = (
             (time.time_ns() - end_ns) // 10_000_000 * 10_000_000 - round(AGE_S * 1e9) + OFF_GRID_NS
         )
         self.arrived_ns = time.time_ns()
         for component in "ENZ":
-            pieces = self._recording.segments(component, whole, self.shift_ns)
+            pieces = self.recording.segments(component, whole, self.shift_ns)
             for one in pieces[:1] if component == "E" else pieces:
                 emit(
                     Segment(
@@ -140,7 +140,7 @@ def test_each_part_is_what_it_is_called(event: tuple[Lame, list[dict[str, Any]]]
         # From the onset to the end of that window, from there to the end of its record, from there to the arrival.
         end_s = seconds(pick["time"]) + parts["lookahead_s"] + parts["record_fill_s"]
         assert end_s + parts["feed_s"] == pytest.approx(source.arrived_ns / 1e9, abs=1e-5)
-        begin_ns = source._recording.start_ns + source.shift_ns
+        begin_ns = source.recording.start_ns + source.shift_ns
         # The window ends with a sample.
         window_s = seconds(pick["time"]) + parts["lookahead_s"] - begin_ns / 1e9
         assert math.remainder(window_s, 0.01) == pytest.approx(0, abs=1e-5)

@@ -9,6 +9,7 @@ import sys
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -39,6 +40,25 @@ def pick_of(number: int, station: str = "RJOB") -> Pick:
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "state" / "picks.sqlite"
+
+
+def beside(path: Path) -> closing[sqlite3.Connection]:
+    """A connection of our own to a store."""
+    return closing(sqlite3.connect(path))
+
+
+@pytest.fixture
+def connections(monkeypatch: pytest.MonkeyPatch) -> list[sqlite3.Connection]:
+    """The connections that are opened from now on, for limits that SQLite has for each of them."""
+    opened: list[sqlite3.Connection] = []
+    connect = sqlite3.connect
+
+    def noted(*arguments: Any, **keys: Any) -> sqlite3.Connection:
+        opened.append(connect(*arguments, **keys))
+        return opened[-1]
+
+    monkeypatch.setattr(sqlite3, "connect", noted)
+    return opened
 
 
 def test_everything_comes_back_in_another_life(path: Path) -> None:
@@ -89,12 +109,14 @@ def test_only_what_all_have_got_is_forgotten(path: Path) -> None:
     assert [pick for _, pick in store.waiting("quick", 10)] == [pick_of(3)]
 
 
-def test_looking_for_what_is_old_does_not_go_through_all_picks(path: Path) -> None:
+def test_looking_for_what_is_old_does_not_go_through_all_picks(
+    path: Path, connections: list[sqlite3.Connection]
+) -> None:
     store = PickStore(path)
     store.add([pick_of(number) for number in range(5000)], {})
     store.prune(DAY_S, [])
     looks: list[int] = []
-    store._connection.set_progress_handler(lambda: looks.append(0), 100)
+    connections[0].set_progress_handler(lambda: looks.append(0), 100)
     assert store.prune(DAY_S, []) == 0
     assert len(looks) < 5
 
@@ -241,7 +263,8 @@ def test_after_an_end_that_was_not_in_order_a_damaged_page_is_found_at_once(
 ) -> None:
     store = PickStore(path)
     store.add([pick_of(number) for number in range(300)], {})
-    store._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    with beside(path) as connection:
+        assert connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone() == (0, 0, 0)
     store.add([pick_of(300)], {})
     # As a process that was killed leaves it.
     left = shutil.copytree(path.parent, tmp_path / "left") / path.name
@@ -271,7 +294,7 @@ def test_a_page_that_is_damaged_between_two_runs_is_found_when_it_is_read(path: 
     assert not list(path.parent.glob("*.suspected"))
 
 
-def test_damage_while_it_is_used_is_not_waited_out(path: Path) -> None:
+def test_damage_while_it_is_used_is_not_waited_out(path: Path, connections: list[sqlite3.Connection]) -> None:
     store = PickStore(path)
     store.add([pick_of(number) for number in range(300)], {})
     store.close()
@@ -281,7 +304,7 @@ def test_damage_while_it_is_used_is_not_waited_out(path: Path) -> None:
         file.seek(8192)
         file.write(os.urandom(path.stat().st_size - 8192))
     # What is remembered of the file would hide it.
-    store._connection.execute("PRAGMA shrink_memory")
+    connections[-1].execute("PRAGMA shrink_memory")
     progress = PickingProgress(store, resumed=True, settled_s=10)
     for use in (
         lambda: progress.store([pick_of(400)], SEPARATION),
@@ -309,12 +332,10 @@ def test_a_document_with_a_wrong_byte_holds_nobody_up(
     picks = [pick_of(number) for number in (1, 2, 3)]
     for pick in store.add(picks, {}):
         backlog.append(pick)
-    [document] = store._connection.execute(
-        "SELECT document FROM picks WHERE id = ?", (picks[1].id,)
-    ).fetchone()
-    content = bytearray(document.encode())
-    content[int(where * len(content))] = byte
-    with store._connection as connection:
+    with beside(path) as connection, connection:
+        [document] = connection.execute("SELECT document FROM picks WHERE id = ?", (picks[1].id,)).fetchone()
+        content = bytearray(document.encode())
+        content[int(where * len(content))] = byte
         connection.execute(
             "UPDATE picks SET document = CAST(? AS TEXT) WHERE id = ?", (bytes(content), picks[1].id)
         )
@@ -333,7 +354,7 @@ def test_a_document_with_a_wrong_byte_holds_nobody_up(
 
 
 def set_version(path: Path) -> None:
-    with closing(sqlite3.connect(path)) as connection, connection:
+    with beside(path) as connection, connection:
         connection.execute("PRAGMA user_version = 99")
 
 
@@ -368,16 +389,16 @@ def fill(store: PickStore) -> None:
         store.add([pick_of(number)], {})
 
 
-def test_a_full_disk_loses_nothing_that_was_there(path: Path) -> None:
+def test_a_full_disk_loses_nothing_that_was_there(path: Path, connections: list[sqlite3.Connection]) -> None:
     store = PickStore(path)
     store.add([pick_of(1)], {})
     # SQLite's own limit of pages stands for the end of the disk: it fails with the same error.
-    store._connection.execute("PRAGMA max_page_count = 12")
+    connections[0].execute("PRAGMA max_page_count = 12")
     with pytest.raises(StoreError, match="full"):
         fill(store)
     kept = store.between(None, None)
     assert pick_of(1) in kept
-    store._connection.execute("PRAGMA max_page_count = 100000")
+    connections[0].execute("PRAGMA max_page_count = 100000")
     assert store.add([pick_of(5000)], {}) == [pick_of(5000)]
     assert store.between(None, None) == [*kept, pick_of(5000)]
 
@@ -385,7 +406,6 @@ def test_a_full_disk_loses_nothing_that_was_there(path: Path) -> None:
 def test_a_store_is_opened_on_a_full_disk(path: Path, tmp_path: Path) -> None:
     store = PickStore(path)
     # As a process that was killed leaves it: all in the write-ahead log.
-    store._connection.execute("PRAGMA wal_autocheckpoint = 0")
     store.begin("sink")
     store.add([pick_of(1)], {INSTRUMENT: 7})
     left = shutil.copytree(path.parent, tmp_path / "left") / path.name
@@ -487,10 +507,12 @@ def test_positions_come_back_and_only_changes_are_written(path: Path) -> None:
     store = PickStore(path)
     places = {("BW", "RJOB"): (42, 1_251_073_203_000_000_000), ("GR", "FUR"): (0xFFFFFF, 0)}
     store.save({}, {"one": places, "[::1]:18000": {("BW", "RJOB"): (7, 8)}})
-    before = store._connection.total_changes
-    store.save({}, {"one": dict(places)})
-    assert store._connection.total_changes == before
-    store.save({INSTRUMENT: 5}, {"one": {**places, ("BW", "RJOB"): (43, 9)}})
+    with beside(path) as connection:
+        before = connection.execute("PRAGMA data_version").fetchone()
+        store.save({}, {"one": dict(places)})
+        assert connection.execute("PRAGMA data_version").fetchone() == before
+        store.save({INSTRUMENT: 5}, {"one": {**places, ("BW", "RJOB"): (43, 9)}})
+        assert connection.execute("PRAGMA data_version").fetchone() != before
     store.close()
     store = PickStore(path)
     assert store.positions("one") == {("BW", "RJOB"): (43, 9), ("GR", "FUR"): (0xFFFFFF, 0)}
@@ -502,7 +524,6 @@ def test_positions_come_back_and_only_changes_are_written(path: Path) -> None:
 def test_a_power_cut_at_any_moment_leaves_a_store_of_a_moment_before(path: Path, tmp_path: Path) -> None:
     """Whatever part of the write-ahead log has reached the disk: picks, frontiers and positions are those of one moment."""
     store = PickStore(path)
-    store._connection.execute("PRAGMA wal_autocheckpoint = 0")
     for number in range(1, 30):
         store.add([pick_of(number)], {INSTRUMENT: number})
         store.save({INSTRUMENT: number}, {"source": {("BW", "RJOB"): (number, number)}})
@@ -559,8 +580,9 @@ def test_a_process_that_is_killed_while_it_writes_leaves_a_whole_store(path: Pat
 def test_a_store_of_the_first_version_is_taken_over(path: Path) -> None:
     store = PickStore(path)
     store.add([pick_of(1)], {})
-    store._connection.executescript("DROP TABLE positions; PRAGMA user_version = 1;")
     store.close()
+    with beside(path) as connection:
+        connection.executescript("DROP TABLE positions; PRAGMA user_version = 1;")
     store = PickStore(path)
     store.save({}, {"source": {("BW", "RJOB"): (1, 2)}})
     assert store.between(None, None) == [pick_of(1)]
