@@ -2,9 +2,6 @@
 
 Relative paths of data and teacher are below the folder that ``--shared`` or the environment variable ``XIAO_SHARED`` names, or else below
 the working directory; runs and caches go below ``--runs``.
-
->>> build_parser().parse_args(["train", "--config", "distill/micro.yaml"]).command
-'train'
 """
 
 import argparse

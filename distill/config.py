@@ -1,8 +1,4 @@
-"""The configuration of a training run: all hyper-parameters, strict.
-
->>> TrainConfig(name="example", version="0.0.1").labels.sigma_samples
-10.0
-"""
+"""The configuration of a training run: all hyper-parameters, strict."""
 
 import hashlib
 from pathlib import Path

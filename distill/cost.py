@@ -3,11 +3,6 @@
 ``python -m distill.cost`` prints the table for PhaseNet (where its file is) and all students, shipped and preset, as overlapping
 windows and in the stateful form. How many times cheaper than PhaseNet a student is, is measured in pairs: one and the other by
 turns in one process, so that what else the machine does burdens both alike. Microseconds are of this machine in this hour.
-
->>> from models.weights import weights_path
->>> row = window_cost(weights_path("micro"), batch=1, runs=3)
->>> row["us_per_station_s"] > 0
-True
 """
 
 import argparse

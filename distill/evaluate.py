@@ -6,9 +6,6 @@ the corpus' noise without its horizontals. *Stability*: :mod:`distill.stability`
 :mod:`distill.report.evaluation`.
 
 Thresholds: the teacher's 0.3; the student's are those in its file, chosen on the training corpus.
-
->>> EARLY_S
-(0.25, 0.5, 1.0, 2.0, 4.0)
 """
 
 from collections.abc import Mapping, Sequence

@@ -3,13 +3,6 @@
 Feature matching (FitNets: Romero et al. 2015, arXiv:1412.6550, eq. 3): a 1x1 convolution brings the student's features at its
 coarsest level to those of a larger network of the same kind, a finished run's, and the mean square of what is left is part of the
 loss.
-
->>> import torch
->>> from distill.config import TrainConfig
->>> trainee = Trainee(TrainConfig(name="example", version="0.0.1"))
->>> labels = torch.softmax(torch.randn(2, 3, 640), dim=1)
->>> trainee(torch.randn(2, 3, 640), labels, shift=0).ndim
-0
 """
 
 from pathlib import Path

@@ -2,9 +2,6 @@
 
 Some of its builds keep a database of their use in the home folder unless this variable is set before the library is
 loaded. A variable that the user has set is left alone.
-
->>> onnx_runtime().__name__, TELEMETRY_SWITCH in os.environ
-('onnxruntime', True)
 """
 
 import os

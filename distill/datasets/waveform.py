@@ -1,9 +1,4 @@
-"""One waveform as a dataset gives it, before any teacher has seen it.
-
->>> import numpy as np
->>> Waveform("a", "XX.A", "event", np.zeros((3, 100), np.float32)).analyst
-(None, None)
-"""
+"""One waveform as a dataset gives it, before any teacher has seen it."""
 
 from dataclasses import dataclass
 

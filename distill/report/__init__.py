@@ -5,8 +5,4 @@ figures. The parts: :mod:`~distill.report.config` what is compared, :mod:`~disti
 :mod:`~distill.report.windows` what they look at, :mod:`~distill.report.scoring` accuracy, :mod:`~distill.report.trials`
 damaged data, close events and noise, :mod:`~distill.report.latency` accuracy against delay, :mod:`~distill.report.sizes`
 accuracy against size and cost, :mod:`~distill.report.figures` and :mod:`~distill.report.pages` what is written.
-
->>> from distill.report.config import ReportConfig
->>> ReportConfig().tolerances_s
-(0.05, 0.1, 0.2, 0.3, 0.5, 1.0)
 """

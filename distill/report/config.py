@@ -1,7 +1,5 @@
 """What an evaluation compares, and on what: the configuration of ``xiao-distill report``.
 
->>> ContenderSection(name="micro", kind="student", model="micro").kind
-'student'
 >>> ReportConfig(contenders=[{"name": "a", "kind": "run"}])
 Traceback (most recent call last):
 pydantic_core._pydantic_core.ValidationError: 1 validation error for ReportConfig

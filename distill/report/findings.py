@@ -1,8 +1,4 @@
-"""What the numbers say about the questions behind the project, in sentences made from them.
-
->>> findings(Outcome("nothing measured"))
-[]
-"""
+"""What the numbers say about the questions behind the project, in sentences made from them."""
 
 from distill.cost import REFERENCE
 from distill.report.outcome import Outcome

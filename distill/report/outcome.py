@@ -1,8 +1,4 @@
-"""Everything that an evaluation has found, before it is written down.
-
->>> Outcome("Title").numbers
-[]
-"""
+"""Everything that an evaluation has found, before it is written down."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

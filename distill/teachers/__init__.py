@@ -1,8 +1,4 @@
-"""Teachers: networks whose probabilities the student learns, each with its own native preprocessing.
-
->>> sorted(TEACHERS)
-['ensemble', 'onnx', 'seisbench']
-"""
+"""Teachers: networks whose probabilities the student learns, each with its own native preprocessing."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path

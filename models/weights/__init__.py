@@ -3,8 +3,6 @@
 Each model is ``NAME.onnx`` for the daemon, ``NAME.safetensors`` for training, and ``NAME.md``, its card; those that
 stream are ``NAME.stateful.onnx`` too.
 
->>> weights_path("micro").name
-'micro.onnx'
 >>> resolve("no-such-model")
 Traceback (most recent call last):
 FileNotFoundError: no-such-model: neither a shipped model (...micro...) nor an existing .onnx file

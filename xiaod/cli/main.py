@@ -1,8 +1,4 @@
-"""The command line: ``xiaod --config FILE`` runs the daemon; what else there is, is in :mod:`xiaod.cli.commands`.
-
->>> build_parser().parse_args(["pick", "day.mseed", "--format", "csv"]).format
-'csv'
-"""
+"""The command line: ``xiaod --config FILE`` runs the daemon; what else there is, is in :mod:`xiaod.cli.commands`."""
 
 import argparse
 import sys

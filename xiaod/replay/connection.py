@@ -2,9 +2,6 @@
 
 Two loops share the socket: the reader goes on answering INFO (clients send INFO ID as keep-alive) while the
 streamer sends packets in batches and waits for the client whenever its buffers are full.
-
->>> Want(begin=5).window_ns is None
-True
 """
 
 import asyncio

@@ -2,9 +2,6 @@
 
 Every reply and every batch of packets leaves in a single write, then waits until the client has read enough:
 a client that does not read holds up only itself.
-
->>> Trouble(Faults(cut_after_packets=5)).cuts_left
-1
 """
 
 import asyncio

@@ -1,9 +1,6 @@
 """The commands of ``xiaod``: a module each, with ``HELP``, ``arguments(parser)`` and ``run(options)``, which gives the exit status.
 
 Each imports what it needs when it runs, so that ``--help`` answers at once.
-
->>> "pick" in COMMANDS
-True
 """
 
 COMMANDS = (

@@ -1,11 +1,4 @@
-"""``xiaod check``: validate a configuration: exit status 0, or 2 with every problem.
-
->>> parser = argparse.ArgumentParser()
->>> arguments(parser)
->>> options = parser.parse_args(['--config', 'my.yaml'])
->>> str(options.config)
-'my.yaml'
-"""
+"""``xiaod check``: validate a configuration: exit status 0, or 2 with every problem."""
 
 import argparse
 import sys

@@ -1,11 +1,4 @@
-"""``xiaod init``: write a first configuration from what a server has.
-
->>> parser = argparse.ArgumentParser()
->>> arguments(parser)
->>> options = parser.parse_args(['rs.local:18000'])
->>> str(options.output)
-'config.yaml'
-"""
+"""``xiaod init``: write a first configuration from what a server has."""
 
 import argparse
 import os

@@ -1,11 +1,4 @@
-"""``xiaod pick``: pick miniSEED files and folders, as fast as the CPU goes.
-
->>> parser = argparse.ArgumentParser()
->>> arguments(parser)
->>> options = parser.parse_args(['day.mseed', '--format', 'csv'])
->>> options.format
-'csv'
-"""
+"""``xiaod pick``: pick miniSEED files and folders, as fast as the CPU goes."""
 
 import argparse
 import re

@@ -1,11 +1,4 @@
-"""``xiaod picks``: print the picks that the daemon has stored.
-
->>> parser = argparse.ArgumentParser()
->>> arguments(parser)
->>> options = parser.parse_args(['--since', '2026-01-31T12:00:00Z'])
->>> options.format
-'jsonl'
-"""
+"""``xiaod picks``: print the picks that the daemon has stored."""
 
 import argparse
 

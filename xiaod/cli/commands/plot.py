@@ -1,11 +1,4 @@
-"""``xiaod plot``: a PNG of waveform, probabilities and picks around a moment.
-
->>> parser = argparse.ArgumentParser()
->>> arguments(parser)
->>> options = parser.parse_args(['BW.RJOB..EH?', '2009-08-24T00:20:07Z', '--input', 'day.mseed'])
->>> options.before, options.after
-(10.0, 20.0)
-"""
+"""``xiaod plot``: a PNG of waveform, probabilities and picks around a moment."""
 
 import argparse
 import sys

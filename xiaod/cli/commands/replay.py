@@ -1,11 +1,4 @@
-"""``xiaod replay``: serve miniSEED files or folders over SeedLink.
-
->>> parser = argparse.ArgumentParser()
->>> arguments(parser)
->>> options = parser.parse_args(['example', '--speed', 'max'])
->>> options.speed
-'max'
-"""
+"""``xiaod replay``: serve miniSEED files or folders over SeedLink."""
 
 import argparse
 

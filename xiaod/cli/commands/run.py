@@ -1,8 +1,4 @@
-"""``xiaod --config FILE``: the daemon in the foreground.
-
->>> run.__name__
-'run'
-"""
+"""``xiaod --config FILE``: the daemon in the foreground."""
 
 import argparse
 

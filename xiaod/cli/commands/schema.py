@@ -1,11 +1,4 @@
-"""``xiaod schema``: print the JSON Schema of the configuration, for editors.
-
->>> parser = argparse.ArgumentParser()
->>> arguments(parser)
->>> options = parser.parse_args([])
->>> options
-Namespace()
-"""
+"""``xiaod schema``: print the JSON Schema of the configuration, for editors."""
 
 import argparse
 

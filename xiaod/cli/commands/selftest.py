@@ -1,11 +1,4 @@
-"""``xiaod selftest``: push a real event through source, engine and every configured sink.
-
->>> parser = argparse.ArgumentParser()
->>> arguments(parser)
->>> options = parser.parse_args(['--sink', 'jsonl', '--sink', 'quakeml'])
->>> options.sink
-['jsonl', 'quakeml']
-"""
+"""``xiaod selftest``: push a real event through source, engine and every configured sink."""
 
 import argparse
 import os

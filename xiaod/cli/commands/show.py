@@ -1,11 +1,4 @@
-"""``xiaod show``: print the configuration as it takes effect, defaults included, secrets masked.
-
->>> parser = argparse.ArgumentParser()
->>> arguments(parser)
->>> options = parser.parse_args(['--format', 'json'])
->>> options.format
-'json'
-"""
+"""``xiaod show``: print the configuration as it takes effect, defaults included, secrets masked."""
 
 import argparse
 

@@ -1,11 +1,4 @@
-"""``xiaod soak``: days of data at high speed with faults: nothing lost, nothing twice, memory flat.
-
->>> parser = argparse.ArgumentParser()
->>> arguments(parser)
->>> options = parser.parse_args(['--hours', '9'])
->>> options.stations
-50
-"""
+"""``xiaod soak``: days of data at high speed with faults: nothing lost, nothing twice, memory flat."""
 
 import argparse
 import sys

@@ -1,11 +1,4 @@
-"""``xiaod stations``: ask the servers what they have and say what the configuration selects.
-
->>> parser = argparse.ArgumentParser()
->>> arguments(parser)
->>> options = parser.parse_args(['--timeout', '5'])
->>> options.timeout
-5.0
-"""
+"""``xiaod stations``: ask the servers what they have and say what the configuration selects."""
 
 import argparse
 import sys

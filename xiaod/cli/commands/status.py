@@ -1,11 +1,4 @@
-"""``xiaod status``: ask the running daemon how its stations are, and why nothing was picked.
-
->>> parser = argparse.ArgumentParser()
->>> arguments(parser)
->>> options = parser.parse_args(['--url', 'http://127.0.0.1:9808', '--format', 'json'])
->>> options.url, options.format
-('http://127.0.0.1:9808', 'json')
-"""
+"""``xiaod status``: ask the running daemon how its stations are, and why nothing was picked."""
 
 import argparse
 import sys

@@ -1,11 +1,4 @@
-"""``xiaod version``: version of the program, its libraries and the shipped models.
-
->>> parser = argparse.ArgumentParser()
->>> arguments(parser)
->>> options = parser.parse_args([])
->>> options
-Namespace()
-"""
+"""``xiaod version``: version of the program, its libraries and the shipped models."""
 
 import argparse
 

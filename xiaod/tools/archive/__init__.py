@@ -3,8 +3,4 @@
 ::
 
     files -> plan -> pieces -> crew (this process, a pool, dask) -> journal -> merged in order of time -> output
-
->>> from xiaod.tools.archive.sds import sds_name
->>> sds_name("GE.APE..BHZ.D.2020.017").day
-18278
 """

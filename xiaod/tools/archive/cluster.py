@@ -2,9 +2,6 @@
 
 Every worker needs this program in the same version, the same model, and the archive under the same path. What a worker that dies was
 doing is given to another one; a piece that has ended several of them ends the run.
-
->>> Cluster.__name__
-'Cluster'
 """
 
 import logging

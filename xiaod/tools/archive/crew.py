@@ -2,9 +2,6 @@
 
 A crew takes numbered pieces and gives their outcomes as they are done, in any order. A process that is killed takes its piece with it:
 that is given to another one, a few times, because what kills one (too little memory, say) may kill all.
-
->>> sorted(kind.__name__ for kind in (Alone, Pool))
-['Alone', 'Pool']
 """
 
 import multiprocessing

@@ -2,9 +2,6 @@
 
 A pick is handed on when no later piece can bring an older one, so what is held are the picks of about a day. Where two pieces of an
 instrument meet, both may have made the same pick; the earlier piece's counts.
-
->>> list(Merger(separation_ns=10**9).finish())
-[]
 """
 
 import heapq

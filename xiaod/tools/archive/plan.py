@@ -6,9 +6,6 @@ picks do not either.
 
 A piece reads the files of its own day and of the days beside it, because records, windows and filters reach across midnight. Where
 there is no file for the day before or after, half of that day belongs to the piece too: records lie on both sides of a midnight.
-
->>> len(plan([], Stretch()).pieces)
-0
 """
 
 import re

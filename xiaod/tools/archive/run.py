@@ -2,9 +2,6 @@
 
 In: files and folders, and :class:`ArchiveOptions`. Out: picks in order of time, then identifier, the same whoever works and however often
 the run was interrupted. Memory holds the plan, and the picks of about a day.
-
->>> ArchiveOptions().workers
-1
 """
 
 import sys

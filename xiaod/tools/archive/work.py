@@ -1,10 +1,6 @@
 """Pieces to outcomes, in the order of the plan, whoever works on them: what the journal has is not done again.
 
 Pieces are given out ahead of the oldest one that is not done, as many as the crew says, so that all work and memory stays bounded.
-
->>> from xiaod.tools.archive.plan import Piece
->>> Work([], crew=None, journal=None).left
-0
 """
 
 from collections import Counter

@@ -1,8 +1,5 @@
 """The machine: model, processor, memory, system, and on a Raspberry Pi what ``vcgencmd`` says of heat, throttling and power.
 
->>> facts = describe()
->>> facts["cores"] >= 1, bool(facts["model"])
-(True, True)
 >>> throttled("throttled=0x50005")
 ['under-voltage now', 'throttled now', 'under-voltage since boot', 'throttled since boot']
 >>> watts({"EXT5V_V": 5.1, "VDD_CORE_V": 0.8, "VDD_CORE_A": 2.5})

@@ -1,10 +1,6 @@
 """Other pickers on the same machine, where they are installed: ObsPy's STA/LTA, PhaseNet through SeisBench.
 
 PhaseNet is built with random weights: what it costs does not depend on them.
-
->>> row = sta_lta_cost(least_s=0.01)
->>> row["us_per_station_s"] > 0
-True
 """
 
 from importlib.util import find_spec

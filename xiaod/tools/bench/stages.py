@@ -5,8 +5,6 @@ Input is that of :mod:`xiaod.tools.bench.station`.
 >>> rows = time_stages(engine_of("micro"), length=2000, hop=50, batches=(2,), least_s=0.01)
 >>> [row["stage"] for row in rows]
 ['decode', 'buffer and windows', 'network, batch 2', 'merge and pick', 'JSON line of a pick']
->>> all(row["us_per_station_s"] >= 0 for row in rows)
-True
 """
 
 import time

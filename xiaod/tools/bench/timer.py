@@ -1,9 +1,4 @@
-"""CPU time of a piece of work.
-
->>> us, calls = median_us(lambda: sum(range(1000)), least_s=0.001)
->>> us > 0, calls >= 2
-(True, True)
-"""
+"""CPU time of a piece of work."""
 
 import statistics
 import time

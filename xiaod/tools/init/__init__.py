@@ -4,8 +4,4 @@
 
     choice   what a server offers -> one instrument of each station
     text     a configuration -> commented YAML, with every key
-
->>> from xiaod.tools.init.choice import choose
->>> choose([])
-[]
 """

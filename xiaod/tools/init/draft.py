@@ -1,9 +1,4 @@
-"""The first configuration itself: sources from what was chosen, picks as JSON Lines and on standard output, everything else as it is.
-
->>> text = draft("replay:example", ["BW.RJOB.--.EH?"], {"BW.RJOB.--.EH?": "Z N E"})
->>> "begin: resume" in text
-True
-"""
+"""The first configuration itself: sources from what was chosen, picks as JSON Lines and on standard output, everything else as it is."""
 
 from collections.abc import Mapping, Sequence
 

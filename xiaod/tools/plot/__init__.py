@@ -7,8 +7,4 @@
     figure   a scene and its picks -> a PNG (matplotlib)
     ring     a server's ring -> the records around a moment
     album    files and what to show -> many PNGs
-
->>> from xiaod.tools.plot.scene import Scene
->>> Scene.__name__
-'Scene'
 """

@@ -1,8 +1,4 @@
-"""A scene as a PNG: the components, the probabilities of P and S with their thresholds, and the picks.
-
->>> COLOURS["P"]
-'tab:blue'
-"""
+"""A scene as a PNG: the components, the probabilities of P and S with their thresholds, and the picks."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,8 +1,4 @@
-"""An engine that lets scenes watch: it passes on what the real one says, and fills the scenes that a window lies over.
-
->>> Tap.__name__
-'Tap'
-"""
+"""An engine that lets scenes watch: it passes on what the real one says, and fills the scenes that a window lies over."""
 
 from collections.abc import Callable, Collection, Sequence
 from functools import lru_cache

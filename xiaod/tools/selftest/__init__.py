@@ -6,8 +6,4 @@
     stages               replay server -> socket -> source -> buffers -> engine -> picker: picks
     trials               the same picks to each configured sink, each in a thread of its own and for a limited time
     outcome              what a person or a program reads of it
-
->>> from xiaod.tools.selftest.outcome import Step
->>> Step("sink", "jsonl", "delivered", 0.01).ok
-True
 """
