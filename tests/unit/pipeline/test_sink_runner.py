@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import virtual
 from xiaod.acquisition.record_queue import End
 from xiaod.domain.types import Channel, Pick
 from xiaod.pipeline.sink_runner import SinkRunner
@@ -102,7 +103,7 @@ def test_picks_that_are_refused_are_passed_over_and_no_others(
     sink, metrics = Taker(refused, named=named), Metrics()
     for number in range(COUNT):
         backlog.append(pick(number))
-    sink_runner = asyncio.run(delivered(sink, metrics, backlog))
+    sink_runner = virtual.run(delivered(sink, metrics, backlog))
     assert sink.taken == [pick(number).id for number in range(COUNT) if number not in refused]
     assert refusals(metrics) == len(refused)
     assert sink.calls < 30 * len(refused)
@@ -134,7 +135,7 @@ def test_what_is_held_when_a_pick_is_refused_comes_again_after_a_crash(tmp_path:
 
 def test_an_offline_run_is_told() -> None:
     with pytest.raises(Refused, match="422"):
-        asyncio.run(delivered(Taker([1]), Metrics(), None, count=3, clock=None))
+        virtual.run(delivered(Taker([1]), Metrics(), None, count=3, clock=None))
 
 
 def test_a_sink_is_left_alone_as_long_as_it_asks_for() -> None:
@@ -147,7 +148,7 @@ def test_a_sink_is_left_alone_as_long_as_it_asks_for() -> None:
 
     # In memory nothing outlasts the end, so the end waits.
     sink = Down(later)
-    asyncio.run(delivered(sink, Metrics(), None, count=3))
+    virtual.run(delivered(sink, Metrics(), None, count=3))
     assert tried_s[1] - tried_s[0] >= 1.5
     assert sink.taken == ["000", "001", "002"]
 
@@ -168,7 +169,7 @@ def test_a_sink_that_works_only_now_and_then_is_left_alone_for_longer_each_time(
 
     configure_logs("info", "json")
     sink = OneByOne(every_other_time)
-    asyncio.run(delivered(sink, Metrics(), None, count=3))
+    virtual.run(delivered(sink, Metrics(), None, count=3))
     assert sink.taken == ["000", "001", "002"]
     lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
     retries = [line["retry_s"] for line in lines if line["event"] == "sink.failed"]
@@ -178,11 +179,11 @@ def test_a_sink_that_works_only_now_and_then_is_left_alone_for_longer_each_time(
 
 
 def test_what_gathers_behind_a_pick_that_failed_is_delivered_together() -> None:
-    failed = threading.Event()
+    failed: list[bool] = []
 
     def once() -> None:
-        if not failed.is_set():
-            failed.set()
+        if not failed:
+            failed.append(True)
             raise ConnectionResetError("just this one")
 
     sink = Down(once)
@@ -191,13 +192,14 @@ def test_what_gathers_behind_a_pick_that_failed_is_delivered_together() -> None:
         sink_runner = SinkRunner(sink, Metrics(), lambda: NOW_NS)
         await sink_runner.put(pick(0))
         delivery = asyncio.create_task(sink_runner.deliver())
-        await asyncio.to_thread(failed.wait)
+        while not failed:  # noqa: ASYNC110  the sink is no task
+            await asyncio.sleep(0.01)
         for number in range(1, COUNT):
             await sink_runner.put(pick(number))
         await sink_runner.put(End())
         await delivery
 
-    asyncio.run(body())
+    virtual.run(body())
     assert sink.taken == [pick(number).id for number in range(COUNT)]
     # The one that failed comes alone again, then twice as many each time.
     assert sink.calls < COUNT / 10
@@ -213,10 +215,10 @@ def test_the_end_does_not_wait_for_a_sink_that_is_down_and_the_next_run_goes_on(
     for number in range(5):
         backlog.append(pick(number))
     sink = Down(down)
-    sink_runner = asyncio.run(delivered(sink, Metrics(), backlog))
+    sink_runner = virtual.run(delivered(sink, Metrics(), backlog))
     assert (len(sink_runner), sink.calls) == (5, 1)
     good = Taker()
-    asyncio.run(delivered(good, Metrics(), StoredBacklog(store, "taker")))
+    virtual.run(delivered(good, Metrics(), StoredBacklog(store, "taker")))
     assert good.taken == [pick(number).id for number in range(5)]
     store.close()
 
@@ -250,7 +252,7 @@ def test_a_fault_of_a_sink_is_logged_counted_and_tried_again(capsys: pytest.Capt
     configure_logs("info", "json")
     sink, metrics = Down(at_fault), Metrics()
     # In memory nothing outlasts the end, so the end waits.
-    asyncio.run(delivered(sink, metrics, None, count=3))
+    virtual.run(delivered(sink, metrics, None, count=3))
     assert sink.taken == ["000", "001", "002"]
     assert metrics.registry.get_sample_value("xiaod_sink_errors_total", {"sink": "taker"}) == 2
     lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
@@ -277,10 +279,10 @@ def test_the_end_does_not_wait_for_a_sink_at_fault_and_the_next_run_goes_on(
     store = PickStore(tmp_path / "picks.sqlite")
     backlog = StoredBacklog(store, "taker")
     stored(store, 5)
-    asyncio.run(delivered(AtFault(), Metrics(), backlog))
+    virtual.run(delivered(AtFault(), Metrics(), backlog))
     assert "ZeroDivisionError" in capsys.readouterr().err
     good = Taker()
-    asyncio.run(delivered(good, Metrics(), StoredBacklog(store, "taker")))
+    virtual.run(delivered(good, Metrics(), StoredBacklog(store, "taker")))
     assert good.taken == ([pick(number).id for number in range(5)] if part == "deliver" else [])
     store.close()
 
@@ -290,7 +292,7 @@ def test_an_offline_run_ends_with_the_fault_of_a_sink() -> None:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        asyncio.run(delivered(Down(at_fault), Metrics(), None, count=3, clock=None))
+        virtual.run(delivered(Down(at_fault), Metrics(), None, count=3, clock=None))
 
 
 def test_a_store_that_is_damaged_is_no_fault_of_the_sink(tmp_path: Path) -> None:
@@ -300,5 +302,5 @@ def test_a_store_that_is_damaged_is_no_fault_of_the_sink(tmp_path: Path) -> None
 
     store = PickStore(tmp_path / "picks.sqlite")
     with pytest.raises(StoreDamagedError):
-        asyncio.run(delivered(Taker(), Metrics(), Damaged(store, "taker")))
+        virtual.run(delivered(Taker(), Metrics(), Damaged(store, "taker")))
     store.close()
