@@ -1,0 +1,122 @@
+"""Numbers that the documents and the descriptions of keys give are those of the code."""
+
+import re
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+import xiaod
+from distill import draft
+from distill.config import DataSection, OptimiserSection, load_train_config
+from distill.datasets import miniseed
+from xiaod.acquisition.seedlink import positions, source
+from xiaod.config import Config, HttpConfig, MqttConfig, NatsConfig, SeedLinkConfig, WebhookConfig
+from xiaod.config.nats import DEFAULT_PORT
+from xiaod.config.netsink import MQTT_PORT, MQTT_TLS_PORT
+from xiaod.daemon.state_folder import WARM_UP_S, settled_s
+from xiaod.daemon.web import api, connection_limit
+from xiaod.domain import seedlink
+from xiaod.domain.sharding import shard_of
+from xiaod.inference import model_file
+from xiaod.picking import diagnosis
+from xiaod.pipeline import preview
+from xiaod.pipeline.settings import INSTRUMENTS_PER_STATION
+from xiaod.replay.clock import Play
+from xiaod.replay.records import load
+from xiaod.sinks import brokerlink, webhook
+from xiaod.tools.archive import crew
+from xiaod.waveform import channel, resample
+
+ROOT = Path(__file__).parents[3]
+CONFIG = Config.model_validate({"sources": [{"server": "localhost"}]})
+WINDOWS, PICKER, HTTP = CONFIG.windows, CONFIG.picker, CONFIG.http
+EARLIEST_S, LATEST_S = PICKER.lookahead_s, PICKER.lookahead_s + WINDOWS.hop_s
+ADDRESS = f"http://{HTTP.host}:{HTTP.port}/"
+RATES = f"ates from {resample.MIN_RATE_HZ:g} to {resample.MAX_RATE_HZ:g} Hz"
+SECRET = f"{webhook.SECRET_BYTES.start} to {webhook.SECRET_BYTES.stop - 1} bytes in base64"
+STEPS = load_train_config(draft.RECIPE).optimiser.steps
+
+
+def plain(text: str) -> str:
+    return " ".join(text.split())
+
+
+@pytest.mark.parametrize(
+    ("document", "said"),
+    [
+        ("README.md", f"The first window takes {WINDOWS.length_s:g} s to fill"),
+        ("README.md", f"a pick needs {EARLIEST_S:g} to {LATEST_S:g} s of data after the onset"),
+        ("README.md", ADDRESS),
+        ("README.md", f"(port {seedlink.PORT} by custom)"),
+        ("docs/api.md", ADDRESS),
+        ("docs/api.md", f"the last {preview.SPAN_S:g} s of its components"),
+        ("docs/api.md", f"bins of {1000 * preview.BIN_S:g} ms"),
+        ("docs/api.md", f'"bin_s":{preview.BIN_S:g},'),
+        ("docs/api.md", f"of the last {diagnosis.HALF_S:g} to {2 * diagnosis.HALF_S:g} s"),
+        ("docs/api.md", f"`limit` ({api.DEFAULT_PICKS}; at most {api.MOST_PICKS})"),
+        ("docs/api.md", f"`http.max_clients` and {connection_limit.CONNECTIONS} more"),
+        ("docs/api.md", f"asks for nothing for {connection_limit.IDLE_S:g} s"),
+        ("docs/architecture.md", f"served on `{HTTP.host}:{HTTP.port}`"),
+        ("docs/architecture.md", f"R{RATES}, to {100 * resample.RATE_TOLERANCE:g} %"),
+        ("docs/architecture.md", f"more than {INSTRUMENTS_PER_STATION} instruments for each station"),
+        ("docs/architecture.md", f"{preview.TRACE_BYTES / 1000:g} kB for each of at most `http.traces` stations"),
+        ("docs/archives.md", f"done again up to {crew.MAX_LOSSES} times"),
+        ("docs/archives.md", f"up to {channel.DRIFT_SAMPLES:g} samples differently"),
+        ("docs/guarantees.md", f"({settled_s(CONFIG) + WINDOWS.length_s + WARM_UP_S:g} s with the defaults)"),
+        ("docs/guarantees.md", f"picked of for {positions.USELESS_S / 60:g} minutes only"),
+        ("docs/sinks.md", f"`lookahead_s` + `hop_s` ({EARLIEST_S:g} to {LATEST_S:g} s)"),
+        ("docs/sinks.md", f"in the first {WINDOWS.length_s:g} s after a start or a gap"),
+        ("docs/sinks.md", f"at most the {brokerlink.INFLIGHT} messages"),
+        ("docs/sinks.md", f"in time, {', '.join(map(str, sorted(webhook.WAIT)))} and 5xx"),
+        ("docs/sinks.md", f"configuration: {', '.join(map(str, webhook.MISCONFIGURED))}."),
+        ("docs/training.md", f"checkpoint every {OptimiserSection().checkpoint_steps:,} steps"),
+        ("docs/training.md", f"{draft.STEPS:,} steps are set; `micro` had {STEPS:,}"),
+        ("docs/training.md", f"of {miniseed.LEAST_S:g} to {miniseed.PIECE_S:g} s are cut from each instrument"),
+        ("docs/training.md", f"{100 * draft.LEAST_HELD_OUT:g} % by default"),
+        ("docs/training.md", f"windows of {WINDOWS.length_s:g} s, as the daemon does"),
+        ("CHANGELOG.md", f"R{RATES} are accepted to {100 * resample.RATE_TOLERANCE:g} %"),
+        ("CHANGELOG.md", f"More than {SeedLinkConfig(server='a').max_stations:,} stations at one source"),
+        ("CHANGELOG.md", f"above {model_file.MAX_BYTES / 1e6:g} MB, or that needs more than {model_file.MAX_MEMORY_BYTES / 1e6:g} MB"),
+        ("CHANGELOG.md", f"for {source.UNSERVED_S / 60:g} minutes is named"),
+    ],
+)  # fmt: skip
+def test_documents(document: str, said: str) -> None:
+    assert said in plain((ROOT / document).read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize(
+    ("model", "key", "said"),
+    [
+        (SeedLinkConfig, "server", f"port {seedlink.PORT}"),
+        (HttpConfig, "traces", f"{preview.TRACE_BYTES / 1000:g} kB each"),
+        (MqttConfig, "server", f"{MQTT_PORT}, with tls {MQTT_TLS_PORT}"),
+        (NatsConfig, "servers", f"port is {DEFAULT_PORT}"),
+        (WebhookConfig, "secret", f"{webhook.SECRET_PREFIX} and {SECRET}"),
+    ],
+)
+def test_descriptions_of_keys(model: type[Config], key: str, said: str) -> None:
+    assert said in plain(model.model_fields[key].description or "")
+
+
+def test_held_out_stations() -> None:
+    assert DataSection.model_fields["validation_fraction"].default == draft.LEAST_HELD_OUT
+
+
+def test_stations_of_four_shards() -> None:
+    [said] = re.findall(
+        r"Of 500 stations on 4 shards they get ([\d, and]+)", plain((ROOT / "docs/shards.md").read_text())
+    )
+    streams = Play(load(["example"]), copies=500).streams
+    stations = {(stream.network, stream.station) for stream in streams}
+    assert len(stations) == 500
+    counts = Counter(shard_of(*station, 4) for station in stations)
+    assert [int(number) for number in re.findall(r"\d+", said)] == [counts[index] for index in range(4)]
+
+
+def test_the_changes_are_those_of_this_version() -> None:
+    newest = re.search(r"^## (\S+) \((.+)\)$", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE)
+    assert newest
+    version, _, development = xiaod.__version__.partition(".dev")
+    assert newest[1] == version
+    assert (newest[2] == "unreleased") == bool(development)
