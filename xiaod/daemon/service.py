@@ -46,8 +46,8 @@ if TYPE_CHECKING:
     from xiaod.acquisition.seedlink.source import SeedLinkSource
 
 
-ORDERLY = 0.95
-"""Part of the time for a stop after which what is left undone stays so; the rest is for saving where everything stands."""
+STOP_PART = 0.95
+"""Part of ``grace_s`` for the sources, stages and sinks to end; the rest is for saving the state."""
 
 
 class _CutShort(Exception):  # noqa: N818  the orderly stop took too long; never leaves this file
@@ -68,11 +68,11 @@ class Service:
         """Set up; nothing is opened before :meth:`run`.
 
         Args:
-            config: as this shard uses it, see :mod:`xiaod.config.per_shard`.
-            engine: loaded.
-            config_path: the file, to be read again at SIGHUP.
-            shard_option: value of ``--shard``, for then.
-            meter: of the event loop that runs this.
+            config: of this shard, see :mod:`xiaod.config.per_shard`.
+            engine: with its model loaded.
+            config_path: the file, which SIGHUP reads again.
+            shard_option: value of ``--shard``, for the same purpose.
+            meter: of the event loop that runs the daemon.
         """
         self._config = config
         self._shard = Shard(config.shard.index or 0, config.shard.count)
@@ -97,7 +97,7 @@ class Service:
         )
         self._grace_period = GracePeriod()
         self._stopping = asyncio.Event()
-        self._changed = asyncio.Event()
+        self._hung_up = asyncio.Event()
         self._stack = AsyncExitStack()
         self._source_factory = SourceFactory(
             self._state,
@@ -107,27 +107,27 @@ class Service:
         )
         self._sources: dict[str, SeedLinkSource] = {}
         self._reconfigured: list[Reconfigurable] = [self._state, self._housekeeping]
-        """Parts beside the pipeline that learn of a reload."""
+        """Parts of the daemon with settings that a reload changes, besides the pipeline."""
 
     async def run(self) -> ExitCode:
         """Run until a signal comes or something fails.
 
         Raises:
-            StartError: when a listener or an embedded server cannot be started, a sink not made, or another daemon uses the state
-                folder.
+            StartError: when the HTTP server or a replay server cannot start, a sink cannot be made, or another daemon uses the
+                state folder.
         """
         loop = asyncio.get_running_loop()
 
-        def told(number: int, _: object) -> None:
-            # Not a handler of the loop: the time runs, though the loop may stand still.
+        def on_stop_signal(number: int, _: object) -> None:
+            # Not a handler of the loop: the time runs even if the loop stands still.
             self._grace_period.begin(self._config.grace_s)
-            with suppress(RuntimeError):  # when the loop is closed it is over in any case
-                loop.call_soon_threadsafe(self._signalled, number)
+            with suppress(RuntimeError):  # the loop is closed, and the process ends anyway
+                loop.call_soon_threadsafe(self._stop, number)
 
         for stop in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(stop, told)
-        loop.add_signal_handler(signal.SIGHUP, self._changed.set)
-        # Whoever has started this may have held it back until now.
+            signal.signal(stop, on_stop_signal)
+        loop.add_signal_handler(signal.SIGHUP, self._hung_up.set)
+        # The command line blocks SIGHUP until there is a handler.
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
         async with self._stack as stack:
             self._state.lock(stack)
@@ -173,7 +173,7 @@ class Service:
             sources=list(self._sources),
             sinks=list(pipeline.backlogs()),
         )
-        # All that has been loaded stays: who looks for garbage need not go through it, for a tenth of a second, again and again.
+        # Modules and model stay: to skip them saves a tenth of a second in each full garbage collection.
         gc.collect()
         gc.freeze()
         self._notifier.send("READY=1")
@@ -186,7 +186,7 @@ class Service:
                     group.create_task(self._housekeeping.save_regularly(), name="save"),
                 ]
                 stopping = asyncio.create_task(self._stopping.wait(), name="stopping")
-                reloading = group.create_task(self._reload_when_told(pipeline), name="reload")
+                reloading = group.create_task(self._reload_at_sighup(pipeline), name="reload")
                 try:
                     await asyncio.wait({finished, stopping}, return_when=asyncio.FIRST_COMPLETED)
                 finally:
@@ -196,7 +196,7 @@ class Service:
                 pipeline.stop_sources()
                 self._grace_period.begin(self._config.grace_s)
                 try:
-                    async with asyncio.timeout(ORDERLY * self._grace_period.left_s):
+                    async with asyncio.timeout(STOP_PART * self._grace_period.left_s):
                         await finished
                 except TimeoutError:
                     raise _CutShort from None
@@ -217,22 +217,22 @@ class Service:
                 "secret.exposed", key=one.key, file=str(one.file), mode=f"{one.mode:04o}", remedy=one.remedy
             )
 
-    def _signalled(self, number: int) -> None:
+    def _stop(self, number: int) -> None:
         if self._stopping.is_set():
             self._log.warning("service.second_signal", signal=signal.Signals(number).name)
             os._exit(ExitCode.SECOND_SIGNAL)
         self._log.info("service.stopping", signal=signal.Signals(number).name)
         self._stopping.set()
 
-    async def _reload_when_told(self, pipeline: Pipeline) -> None:
-        """Reread the configuration at each SIGHUP."""
+    async def _reload_at_sighup(self, pipeline: Pipeline) -> None:
+        """Read the configuration again at each SIGHUP, and apply what it changes."""
         while True:
-            await self._changed.wait()
-            self._changed.clear()
+            await self._hung_up.wait()
+            self._hung_up.clear()
             self._notifier.send("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
             self._housekeeping.reload_refused = False
             try:
-                # Reading takes a second on a small computer.
+                # In a thread: reading takes a second on a small computer.
                 plan = plan_reload(self._config, await asyncio.to_thread(self._reread))
                 await self._reload(plan, pipeline)
             except (ConfigError, StartError, SinkError, StoreError) as error:
@@ -250,7 +250,7 @@ class Service:
         return load_placed_anew(self._config_path, self._shard, self._shard_option)
 
     async def _prepare(self, plan: ReloadPlan) -> tuple[dict[str, "SeedLinkSource"], list[Sink]]:
-        """Make the sources that a reload starts and the sinks that it opens; where one of them cannot be made none is left."""
+        """Make the sources and sinks that a reload starts; if one cannot be made, those that have been made are released."""
         config = plan.config
         sources: dict[str, SeedLinkSource] = {}
         try:
@@ -269,7 +269,7 @@ class Service:
         return sources, sinks
 
     async def _reload(self, plan: ReloadPlan, pipeline: Pipeline) -> None:
-        # First what may be refused, before anything is changed.
+        # Whatever may fail comes before the first change.
         sources, sinks = await self._prepare(plan)
         config = self._config = plan.config
         configure_logs(config.logs.level, config.logs.format)

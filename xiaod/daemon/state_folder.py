@@ -1,6 +1,6 @@
-"""What a run leaves for the next one: a folder that is its alone, the store in it, and how far everything has been picked.
+"""The state folder, which a run leaves to the next one: its lock, the store, and how far every instrument has been picked.
 
-What cannot be written now is written later: a disk that is full or gone ends nothing.
+What cannot be written because the disk is full or gone is written later; the daemon goes on.
 
 >>> from pathlib import Path
 >>> from tempfile import TemporaryDirectory
@@ -65,14 +65,14 @@ class StateFolder:
         Args:
             config: of the daemon.
             shard: which of several processes this is.
-            metrics: where failures are counted.
+            metrics: count failures.
         """
         self._config = config
         self._shard = shard
         self._metrics = metrics
         self._log = get_logger("service")
         self.store: PickStore | None = None
-        """The record of truth; None where there is no disk to write to."""
+        """Picks and positions; None while the disk cannot be written."""
         self.progress: PickingProgress | None = None
 
     def reconfigure(self, config: Config) -> None:
@@ -80,10 +80,10 @@ class StateFolder:
         self._config = config
 
     def lock(self, stack: AsyncExitStack | ExitStack) -> None:
-        """Be the only one in the state folder: two daemons would take each other's picks for their own.
+        """Lock the state folder: two daemons in one folder would mix their picks.
 
         Raises:
-            StartError: when another daemon uses it, or one that counts shards otherwise runs beside it.
+            StartError: when another daemon uses it, or a daemon with another number of shards runs beside it.
         """
         folder = self._config.state.folder
         try:
@@ -93,21 +93,21 @@ class StateFolder:
         except LockedError as error:
             raise StartError(
                 f"state.folder: {error}; stop that one, or give this one a folder or a shard of its own",
-                # Once that one has ended, a restart mends it: a service manager tries again.
+                # A restart helps once that daemon has ended: the service manager tries again.
                 ExitCode.FAILURE,
             ) from error
         except OtherCountError as error:
-            # Once those have stopped, a restart mends it.
+            # A restart helps once those have stopped.
             raise StartError(f"shard.count: {error}", ExitCode.FAILURE) from error
         except OSError as error:
-            # Without a folder to write to there is nothing to share; the store will say so.
+            # A folder that cannot be written is not shared; opening the store logs the problem.
             self._log.warning("state.not_locked", folder=str(folder), error=error.strerror)
 
     def open(self, stack: AsyncExitStack | ExitStack) -> None:
-        """Open the record of truth; without a disk to write to, picks go to the sinks from memory, and the log says so.
+        """Open the store; if the disk cannot be written, picks go to the sinks from memory, and the log says so.
 
         Raises:
-            StartError: when a newer program has written the store, or what other shards have left cannot be taken over.
+            StartError: when a newer program has written the store, or the stores of other shards cannot be taken over.
         """
         config = self._config
         try:
@@ -124,14 +124,14 @@ class StateFolder:
             return
         stack.callback(self.store.close)
         if self.store.lost_ns is None:
-            # What others left long ago is no substitute for a store that was damaged.
+            # Stores that other shards left long ago cannot replace a store that was damaged.
             self._inherit()
         self._metrics.store_available.set(1)
         resumed = any(source.begin == RESUME for source in config.sources)
         self.progress = PickingProgress(self.store, resumed, settled_s(config))
 
     def _inherit(self) -> None:
-        """Go on where other shards have left stations that are picked here now."""
+        """Take over stations of other shards that this one picks now."""
         config = self._config
         base = base_folder(config.state.folder, self._shard)
         try:
@@ -157,36 +157,36 @@ class StateFolder:
             )
 
     async def begin_of_off_loop(self, source: SeedLinkConfig) -> tuple[Positions | None, int | None]:
-        """As :meth:`begin_of`, in the store's thread, while the event loop turns."""
+        """As :meth:`begin_of`, in the thread of the store."""
         return (
             self.begin_of(source) if self.store is None else await self.store.off_loop(self.begin_of, source)
         )
 
     def begin_of(self, source: SeedLinkConfig) -> tuple[Positions | None, int | None]:
-        """Where a source goes on, None: anew; and behind which time its data are wanted where the positions were lost with the store."""
+        """Positions to go on behind, None: from now on; and, if they were lost with the store, the time to go on from."""
         if source.begin != RESUME or self.store is None:
             return None, None
         lost_ns = self.store.lost_ns
         if lost_ns is not None:
-            # What was in the damaged store is behind what it was written last for.
+            # The damaged store was written last for data that are newer by so much.
             lost_ns -= ns_from_s(self._warm_s + settled_s(self._config))
         return self.store.positions(source.label), lost_ns
 
     def remember(self, source: str, positions: Positions) -> None:
-        """Keep where a source stands."""
+        """Save positions of a source."""
         self._saving(lambda store: store.save({}, {source: positions}))
 
     def save(self, sources: Mapping[str, "SeedLinkSource"]) -> None:
-        """Save how far everything has been picked, and forget what is old."""
+        """Save how far every instrument has been picked, and delete old picks."""
         self._saver(sources)()
 
     async def save_off_loop(self, sources: Mapping[str, "SeedLinkSource"]) -> None:
-        """The same for what is now, in the store's thread, while the event loop turns."""
+        """The same, with the disk's part in the thread of the store."""
         if self.store is not None:
             await self.store.off_loop(self._saver(sources))
 
     def _saver(self, sources: Mapping[str, "SeedLinkSource"]) -> Callable[[], None]:
-        """What saves how far everything has been picked now, and may take the disk's time."""
+        """Take the progress of now; gives the function that writes it, which may wait for the disk."""
         if self.progress is None:
             return lambda: None
         config = self._config
@@ -208,7 +208,7 @@ class StateFolder:
         return save
 
     def _saving(self, write: Callable[[PickStore], object]) -> None:
-        """Write to the store; what cannot be written now is written later."""
+        """Write to the store; a failure is logged, and the next save writes it."""
         try:
             if self.store is not None:
                 write(self.store)

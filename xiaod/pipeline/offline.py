@@ -1,7 +1,7 @@
-"""``xiaod pick``: miniSEED files through the daemon's own pipeline, without a clock.
+"""``xiaod pick``: miniSEED files through the pipeline of the daemon, without a clock.
 
-Buffers, windows, engine and picker are those of the live daemon; only the source reads files and the sink writes to one place. Live and
-offline runs over the same data give the same picks.
+Buffers, windows, engine and picker are those of the daemon; the source reads files and the sink writes to one stream. Live and offline
+runs over the same data give the same picks.
 
 >>> from io import StringIO
 >>> StreamSink("csv", StringIO()).name
@@ -39,9 +39,9 @@ if TYPE_CHECKING:
 
 NOWHERE: Mapping[Instrument, Mapping[str, object]] = MappingProxyType({})
 HOURS = "{percentage:3.0f}%|{bar}| {n:.2f} of {total:.2f} h of data [{elapsed}<{remaining}]"
-"""What a bar shows."""
+"""Text of the progress bar."""
 MAX_NAMED = 30
-"""Instruments, or streams of one kind of oddness, that are named; of more, how many they are."""
+"""Instruments, or streams with one kind of problem, that are named; the rest are counted."""
 
 
 class StreamSink:
@@ -73,7 +73,7 @@ class StreamSink:
             self._stream.write(b"".join(map(self._lines.line, picks)).decode())
 
     def close(self) -> None:
-        """Write the document, and out what is buffered."""
+        """Write the document, if the format is one, and flush the stream."""
         if self._lines is None:
             self._stream.write(render(self._style, self._held, self._agency).decode())
         self._stream.flush()
@@ -97,7 +97,7 @@ class ListSink:
 
 
 class KeepingSink:
-    """Passes picks on and keeps them in a list."""
+    """Passes picks on to another sink and keeps them in a list."""
 
     name = "keeping"
 
@@ -111,7 +111,7 @@ class KeepingSink:
         self._picks += picks
 
     def close(self) -> None:
-        """Close what they are passed on to."""
+        """Close the other sink."""
         self._sink.close()
 
 
@@ -125,17 +125,17 @@ def pick_files(
     keep: list[Pick] | None = None,
     stations_file: Path | None = None,
 ) -> int:
-    """Pick files and folders; gives the exit status: 0, or 1 when nothing in them could be read.
+    """Pick files and folders; gives the exit status: 0, or 1 when nothing could be read.
 
     Args:
         inputs: miniSEED files and folders.
         config_path: of the configuration; None: the defaults.
-        model: instead of the configuration's; None: that.
+        model: replaces that of the configuration; None: does not.
         style: format of the output.
-        output: where it goes; None: standard output.
-        progress: whether a bar shows how far it is.
-        keep: all picks are appended to it.
-        stations_file: coordinates for formats that carry them; None: none.
+        output: the file to write; None: standard output.
+        progress: whether to show a progress bar.
+        keep: gets all picks appended.
+        stations_file: coordinates, for formats that have them; None: there are none.
 
     Raises:
         ConfigError, ModelError, StationsError: when the configuration, the model or the file of stations is wrong.
@@ -168,7 +168,7 @@ def tell_unpicked(
     config: Config,
     places: Mapping[Instrument, Mapping[str, object]] = NOWHERE,
 ) -> None:
-    """Name instruments of which no window was full, and in what ``places``: a run that picks nothing says why."""
+    """Log instruments without a full window, with their ``places``, so that a run that picks nothing says why."""
     log = get_logger("pick")
     needed_s = config.windows.length_s + config.windows.hop_s
     for instrument in sorted(supplies)[:MAX_NAMED]:
@@ -187,7 +187,7 @@ def tell_unpicked(
 
 
 def used(records: int, inputs: Sequence[Path]) -> int:
-    """Exit status of a run that has used so many records: 0, or 1 when there was none, which is said."""
+    """Exit status of a run by the number of records it has used: 0, or 1 when there was none, which is logged."""
     if records:
         return 0
     get_logger("pick").error("pick.empty", inputs=list(map(str, inputs)), detail=why_nothing(inputs))
@@ -195,7 +195,7 @@ def used(records: int, inputs: Sequence[Path]) -> int:
 
 
 def offline_config(config_path: Path | None, model: str | None) -> Config:
-    """The configuration of an offline run: that of a file, or the defaults, with another model if one is named.
+    """The configuration of an offline run: a file or the defaults, with another model if one is given.
 
     Raises:
         ConfigError: when the file is wrong.
@@ -214,7 +214,7 @@ def output_stream(output: Path | None) -> AbstractContextManager[IO[str]]:
     """A file to write to, or standard output.
 
     Raises:
-        ValueError: when there are data in it: somebody has named an input.
+        ValueError: when the file holds miniSEED: it is an input given by mistake.
         OSError: when it cannot be written.
     """
     if output is None:
@@ -245,16 +245,16 @@ def run_offline(
     letters: Mapping[Instrument, str] = NONE_BEFORE,
     account: DataAccount | None = None,
 ) -> None:
-    """The pipeline without a clock, from a source into a sink.
+    """Run the pipeline without a clock, from a source into a sink.
 
     Args:
         config: windows, buffers, picker.
         engine: the loaded model.
         source: where records come from.
         sink: where picks go.
-        metrics: what is counted; None: for nobody.
-        letters: components that instruments have shown before.
-        account: what is said of the data at the end; None: nothing.
+        metrics: of the run; None: they are not needed.
+        letters: components that instruments have had before.
+        account: takes notes on the data of each instrument; None: they are not needed.
     """
 
     async def work() -> None:
@@ -275,7 +275,7 @@ def run_offline(
     try:
         asyncio.run(work())
     except ExceptionGroup as group:
-        # One task failed and the others were cancelled: what counts is why.
+        # One task failed and the others were cancelled: raise the cause.
         raise group.exceptions[0] from None
 
 
@@ -300,7 +300,7 @@ class _Bar:
             self._bar = tqdm(
                 total=total,
                 file=sys.stderr,
-                # In a log file a line now and then is enough.
+                # Fewer lines in a log file.
                 mininterval=0.1 if sys.stderr.isatty() else 10.0,
                 bar_format=HOURS,
             )
