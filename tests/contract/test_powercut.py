@@ -106,7 +106,7 @@ def test_a_store_outlives_a_power_cut_at_any_moment(tmp_path: Path) -> None:
         picks = len(store.between(None, None))
         [number, _] = store.positions("server").get(("BW", "RJOB"), (0, 0))
         # All of one moment: nothing is further on than the picks that are there.
-        assert (store.frontier(Instrument("BW", "RJOB", "", "EH")) or 0) == picks
+        assert (store.picked_until(Instrument("BW", "RJOB", "", "EH")) or 0) == picks
         assert picks - 1 <= number <= picks
         assert 0 <= store.backlog("sink") <= 1
         store.close()

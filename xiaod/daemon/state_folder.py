@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 
 from xiaod.config import Config, SeedLinkConfig
 from xiaod.config.per_shard import base_folder
+from xiaod.domain.resumption import settled_s, warm_up_s
 from xiaod.domain.sharding import Shard
 from xiaod.domain.timegrid import ns_from_s
 from xiaod.domain.types import Positions
@@ -37,23 +38,8 @@ from xiaod.storage.shard_handover import OtherCountError, inherit, refuse_other_
 if TYPE_CHECKING:
     from xiaod.acquisition.seedlink.source import SeedLinkSource
 
-SETTLE_S = 5.0
-"""What an onset that is looked at again may move, and more."""
-WARM_UP_S = 15.0
-"""With the length of a window, what must come again before that for windows, averages and filters to be as they were."""
 DAY_S = 86_400.0
 RESUME = "resume"
-
-
-def settled_s(config: Config) -> float:
-    """How far behind the newest window everything has been picked for good.
-
-    A component that comes as late as is waited for at all is looked at over a whole window.
-
-    >>> settled_s(Config(sources=(SeedLinkConfig(server="localhost"),)))
-    55.0
-    """
-    return config.buffer.max_lead_s + config.windows.length_s + SETTLE_S
 
 
 class StateFolder:
@@ -128,7 +114,9 @@ class StateFolder:
             self._inherit()
         self._metrics.store_available.set(1)
         resumed = any(source.begin == RESUME for source in config.sources)
-        self.progress = PickingProgress(self.store, resumed, settled_s(config))
+        self.progress = PickingProgress(
+            self.store, resumed, settled_s(config.windows.length_s, config.buffer.max_lead_s)
+        )
 
     def _inherit(self) -> None:
         """Take over stations of other shards that this one picks now."""
@@ -168,8 +156,9 @@ class StateFolder:
             return None, None
         lost_ns = self.store.lost_ns
         if lost_ns is not None:
-            # The damaged store was written last for data that are newer by so much.
-            lost_ns -= ns_from_s(self._warm_s + settled_s(self._config))
+            # What was in the damaged store is behind what it was written last for.
+            length_s, max_lead_s = self._config.windows.length_s, self._config.buffer.max_lead_s
+            lost_ns -= ns_from_s(warm_up_s(length_s) + settled_s(length_s, max_lead_s))
         return self.store.positions(source.label), lost_ns
 
     def remember(self, source: str, positions: Positions) -> None:
@@ -190,8 +179,8 @@ class StateFolder:
         if self.progress is None:
             return lambda: None
         config = self._config
-        warm_ns = ns_from_s(self._warm_s)
-        needed = {station: time_ns - warm_ns for station, time_ns in self.progress.resume_at().items()}
+        warm_up_ns = ns_from_s(warm_up_s(config.windows.length_s))
+        needed = {station: time_ns - warm_up_ns for station, time_ns in self.progress.picked_until().items()}
         positions = {name: source.resumable(needed) for name, source in sources.items()}
         flush = self.progress.flushing(positions)
         gone = {name: source.gone() for name, source in sources.items()}
@@ -215,7 +204,3 @@ class StateFolder:
         except OSError as error:
             self._metrics.state_errors.inc()
             self._log.warning("state.not_saved", error=str(error))
-
-    @property
-    def _warm_s(self) -> float:
-        return self._config.windows.length_s + WARM_UP_S

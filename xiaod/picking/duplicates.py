@@ -9,13 +9,9 @@
 from collections.abc import Sequence
 
 from xiaod.domain.onsets import PHASES, sample_of
+from xiaod.domain.resumption import PICKER_MEMORY_S
+from xiaod.domain.timegrid import samples_from_s
 from xiaod.domain.types import Pick
-
-MEMORY = 12_000
-"""Samples for which a pick is remembered, and longer by what a component may be late, to tell the same onset from a new one.
-
-What comes again later than that is known by the store, see :meth:`xiaod.storage.progress.PickingProgress.store`.
-"""
 
 
 class Reported:
@@ -28,7 +24,7 @@ class Reported:
             known: picks of an earlier run, which may lie far ahead of where this one begins.
             late: samples by which a component may come after the others: so far back windows are looked at once more.
         """
-        self._memory = MEMORY + late
+        self._memory = samples_from_s(PICKER_MEMORY_S) + late
         self._made: tuple[list[int], list[int]] = ([], [])
         self._known: tuple[list[int], list[int]] = ([], [])
         for pick in known:

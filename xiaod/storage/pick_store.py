@@ -177,7 +177,7 @@ class PickStore:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._executor, partial(work, *arguments, **named))
 
-    def add(self, picks: Sequence[Pick], frontiers: Mapping[Instrument, int]) -> list[Pick]:
+    def add(self, picks: Sequence[Pick], picked_until: Mapping[Instrument, int]) -> list[Pick]:
         """Store picks and how far instruments have been picked, together; gives the picks that were new.
 
         Raises:
@@ -193,10 +193,10 @@ class PickStore:
                 )
                 if cursor.rowcount:
                     new.append(pick)
-            self._advance(cursor, frontiers)
+            self._advance(cursor, picked_until)
         return new
 
-    def save(self, frontiers: Mapping[Instrument, int], positions: Mapping[str, Positions]) -> None:
+    def save(self, picked_until: Mapping[Instrument, int], positions: Mapping[str, Positions]) -> None:
         """Store how far instruments have been picked, and where each source has to begin again: both, or nothing.
 
         Raises:
@@ -208,10 +208,10 @@ class PickStore:
             for station, place in stations.items()
             if self._saved.get(source, {}).get(station) != place
         ]
-        if not frontiers and not moved:
+        if not picked_until and not moved:
             return
         with self._transaction() as cursor:
-            self._advance(cursor, frontiers)
+            self._advance(cursor, picked_until)
             cursor.executemany(
                 "INSERT INTO positions VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
                 " sequence = excluded.sequence, time_ns = excluded.time_ns",
@@ -291,7 +291,7 @@ class PickStore:
                 "INSERT OR IGNORE INTO cursors SELECT ?, coalesce(max(place), 0) FROM picks", (sink,)
             )
 
-    def frontier(self, instrument: Instrument) -> int | None:
+    def picked_until(self, instrument: Instrument) -> int | None:
         """Time until which an instrument has been picked; None when it never has."""
         with self._transaction() as cursor:
             row = cursor.execute(
@@ -375,10 +375,10 @@ class PickStore:
         return now_s
 
     @staticmethod
-    def _advance(cursor: sqlite3.Cursor, frontiers: Mapping[Instrument, int]) -> None:
+    def _advance(cursor: sqlite3.Cursor, picked_until: Mapping[Instrument, int]) -> None:
         cursor.executemany(
             "INSERT INTO frontiers VALUES (?, ?) ON CONFLICT (instrument) DO UPDATE SET time_ns = excluded.time_ns",
-            [(instrument.text, time_ns) for instrument, time_ns in frontiers.items()],
+            [(instrument.text, time_ns) for instrument, time_ns in picked_until.items()],
         )
 
     def _cursor_of(self, sink: str) -> int:

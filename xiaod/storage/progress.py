@@ -9,25 +9,19 @@ the picks that are missing.
 >>> with TemporaryDirectory() as folder:
 ...     progress = PickingProgress(PickStore(Path(folder) / "picks.sqlite"), resumed=True, settled_s=45)
 ...     instrument = Instrument("XX", "A", "", "HH")
-...     progress.advance(instrument, 100 * NS_PER_S)
+...     progress.advance(instrument, 100_000_000_000)
 ...     progress.flush({})
-...     progress.resume_at(), progress.known_since(instrument, 20 * NS_PER_S)
+...     progress.picked_until(), progress.known_since(instrument, 20_000_000_000)
 ({('XX', 'A'): 55000000000}, [])
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from xiaod.domain.onsets import CENTROID_S, sample_of
-from xiaod.domain.timegrid import GRID_NS, NS_PER_S, ns_from_s
+from xiaod.domain.resumption import is_abandoned, is_elsewhere, remembered_from_ns, station_picked_until_ns
+from xiaod.domain.timegrid import GRID_NS, ns_from_s
 from xiaod.domain.types import Instrument, Pick, Positions
 from xiaod.storage.pick_store import Given, PickStore, Result
-
-REMEMBERED_S = 130
-"""Picks of so long before the point of resumption are told to the pickers; older ones would not be made again in any case."""
-ELSEWHERE_S = 86_400
-"""A stream that begins so long before the point of resumption is another one."""
-ABANDONED_S = 600
-"""An instrument that is so far behind the newest of its station holds nobody back."""
 
 
 class PickingProgress:
@@ -43,12 +37,12 @@ class PickingProgress:
         Args:
             store: the store.
             resumed: whether the stream goes on where an earlier run stopped: then nothing is picked before that.
-            settled_s: behind the newest window, what is older is picked for good: see :func:`xiaod.daemon.state_folder.settled_s`.
+            settled_s: behind the newest window, what is older is picked for good: see :func:`xiaod.domain.resumption.settled_s`.
         """
         self._settled_ns = ns_from_s(settled_s)
         self._store = store
         self._resumed = resumed
-        self._frontiers: dict[Instrument, int] = {}
+        self._picked_until: dict[Instrument, int] = {}
         self._flushed: dict[Instrument, int] = {}
         self._begun: dict[Instrument, int | None] = {}
         self._departed: set[Instrument] = set()
@@ -68,22 +62,22 @@ class PickingProgress:
             were not asked for.
         """
         self._departed.discard(instrument)
-        frontier_ns = self._start_of(instrument)
-        if not self._resumed or frontier_ns is None:
+        picked_until_ns = self._begun_from(instrument)
+        if not self._resumed or picked_until_ns is None:
             return 0
-        if time_ns < frontier_ns - ELSEWHERE_S * NS_PER_S:
+        if is_elsewhere(time_ns, picked_until_ns):
             # Not where the last run stopped, but other data: they are picked.
             self._begun[instrument] = None
-        return max(0, time_ns - frontier_ns - self._settled_ns)
+        return max(0, time_ns - picked_until_ns - self._settled_ns)
 
     def known_since(self, instrument: Instrument, time_ns: int) -> list[Pick]:
         """Picks of an instrument that a picker should remember when its first window begins at a time.
 
         A run that ended before it wrote down how far it was may have left picks too.
         """
-        frontier_ns = self._start_of(instrument)
-        since_ns = time_ns if frontier_ns is None else frontier_ns
-        return self._store.between(since_ns - REMEMBERED_S * NS_PER_S, None, instrument)
+        picked_until_ns = self._begun_from(instrument)
+        from_ns = remembered_from_ns(time_ns if picked_until_ns is None else picked_until_ns)
+        return self._store.between(from_ns, None, instrument)
 
     def store(self, picks: Sequence[Pick], separation: int) -> list[Pick]:
         """Store picks; gives those that are new.
@@ -107,20 +101,20 @@ class PickingProgress:
         if (begun_ns := self._begun.get(instrument)) is not None:
             if self._resumed and time_ns <= begun_ns:
                 # Not met yet: what the last run has decided stays decided, should this one end here.
-                self._frontiers[instrument] = begun_ns
+                self._picked_until[instrument] = begun_ns
                 return
             # Met: from here on nothing is old.
             self._begun[instrument] = None
-        known_ns = self._frontiers.get(instrument, time_ns - 1)
+        known_ns = self._picked_until.get(instrument, time_ns - 1)
         # Far behind is a clock that was set back: then that is where it stands.
-        if time_ns > known_ns or time_ns < known_ns - ABANDONED_S * NS_PER_S:
-            self._frontiers[instrument] = time_ns
+        if time_ns > known_ns or is_abandoned(time_ns, known_ns):
+            self._picked_until[instrument] = time_ns
 
     def flush(self, positions: Mapping[str, Positions]) -> None:
         """Write down how far instruments have been picked, and where each source has to begin again.
 
         Args:
-            positions: by source, such as follow from :meth:`resume_at`.
+            positions: by source, such as follow from :meth:`picked_until`.
 
         Raises:
             StoreError: when it cannot be written.
@@ -129,12 +123,12 @@ class PickingProgress:
 
     def flushing(self, positions: Mapping[str, Positions]) -> Callable[[], None]:
         """What does the same for how far instruments have been picked now, later and in the store's thread."""
-        frontiers, departed = dict(self._frontiers), set(self._departed)
+        picked_until, departed = dict(self._picked_until), set(self._departed)
 
         def flush() -> None:
             changed = {
                 instrument: time_ns
-                for instrument, time_ns in frontiers.items()
+                for instrument, time_ns in picked_until.items()
                 if self._flushed.get(instrument) != time_ns
             }
             self._store.save(changed, positions)
@@ -143,7 +137,7 @@ class PickingProgress:
                 # Unless it has come back meanwhile.
                 if instrument in self._departed:
                     self._departed.discard(instrument)
-                    for known in (self._frontiers, self._flushed, self._begun):
+                    for known in (self._picked_until, self._flushed, self._begun):
                         known.pop(instrument, None)
 
         return flush
@@ -152,20 +146,17 @@ class PickingProgress:
         """Instruments have gone: should they come back, they are known from the store."""
         self._departed.update(instruments)
 
-    def resume_at(self) -> dict[tuple[str, str], int]:
-        """Time, for each station, from which a run that goes on must see everything again, less what warms it up."""
+    def picked_until(self) -> dict[tuple[str, str], int]:
+        """Time, for each station, until which it has been picked."""
         by_station: dict[tuple[str, str], list[int]] = {}
         # A copy, made at one go: in the store's thread those that have departed leave.
-        for instrument, time_ns in dict(self._frontiers).items():
+        for instrument, time_ns in dict(self._picked_until).items():
             by_station.setdefault((instrument.network, instrument.station), []).append(time_ns)
-        return {
-            station: min(time_ns for time_ns in times if time_ns >= max(times) - ABANDONED_S * NS_PER_S)
-            for station, times in by_station.items()
-        }
+        return {station: station_picked_until_ns(times) for station, times in by_station.items()}
 
     def _done(self, pick: Pick) -> bool:
-        frontier_ns = self._start_of(pick.channel.instrument)
-        return self._resumed and frontier_ns is not None and pick.time_ns < frontier_ns
+        picked_until_ns = self._begun_from(pick.channel.instrument)
+        return self._resumed and picked_until_ns is not None and pick.time_ns < picked_until_ns
 
     def _is_stored(self, pick: Pick, separation: int) -> bool:
         place, reach_ns = sample_of(pick), separation * GRID_NS + ns_from_s(2 * CENTROID_S)
@@ -176,7 +167,7 @@ class PickingProgress:
             for other in near
         )
 
-    def _start_of(self, instrument: Instrument) -> int | None:
+    def _begun_from(self, instrument: Instrument) -> int | None:
         if instrument not in self._begun:
-            self._begun[instrument] = self._store.frontier(instrument)
+            self._begun[instrument] = self._store.picked_until(instrument)
         return self._begun[instrument]

@@ -18,16 +18,15 @@ import sqlite3
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+from xiaod.domain.resumption import remembered_from_ns
 from xiaod.domain.sharding import Shard
-from xiaod.domain.timegrid import EARLIEST_NS, NS_PER_S
-from xiaod.storage.progress import REMEMBERED_S
+from xiaod.domain.timegrid import EARLIEST_NS
 
 ADOPTED = "CREATE TABLE IF NOT EXISTS adopted (store TEXT PRIMARY KEY, place INTEGER NOT NULL)"
 """In the store of a shard: how far the picks of each store without a daemon have been taken over."""
 
 PICKS = "SELECT id, instrument, time_ns, stored_ns, document FROM picks"
 INSERT = "INSERT OR IGNORE INTO picks (id, instrument, time_ns, stored_ns, document)"
-REMEMBERED_NS = REMEMBERED_S * NS_PER_S
 
 PickRow = tuple[str, str, int, int, str]
 Station = tuple[str, str]
@@ -38,7 +37,7 @@ class ShardRows:
     """Rows of a store, for another one."""
 
     positions: list[tuple[str, str, str, int, int]]
-    frontiers: list[tuple[str, int]]
+    picked_until: list[tuple[str, int]]
     known: list[PickRow]
     """Picks that are to be known, so that they are not made again."""
     waiting: list[PickRow]
@@ -69,19 +68,22 @@ def read_rows(
         for row in store.execute("SELECT source, network, station, sequence, time_ns FROM positions")
         if (row[1], row[2]) in taken
     ]
-    frontiers = {
+    picked_until = {
         instrument: time_ns
         for instrument, time_ns in store.execute("SELECT instrument, time_ns FROM frontiers")
         if station_of(instrument) in taken
     }
     # A station that had only begun has nothing but its picks.
-    begun_only = len({station_of(instrument) for instrument in frontiers}) < len(taken)
-    since_ns = EARLIEST_NS if begun_only or not frontiers else min(frontiers.values()) - REMEMBERED_NS
+    begun_only = len({station_of(instrument) for instrument in picked_until}) < len(taken)
+    since_ns = (
+        EARLIEST_NS if begun_only or not picked_until else remembered_from_ns(min(picked_until.values()))
+    )
     known = (
         [
             row
             for row in store.execute(f"{PICKS} WHERE time_ns >= ? ORDER BY place", (since_ns,))
-            if station_of(row[1]) in taken and row[2] >= frontiers.get(row[1], EARLIEST_NS) - REMEMBERED_NS
+            if station_of(row[1]) in taken
+            and row[2] >= remembered_from_ns(picked_until.get(row[1], EARLIEST_NS))
         ]
         if taken
         else []
@@ -99,7 +101,7 @@ def read_rows(
         else []
     )
     [newest] = store.execute("SELECT coalesce(max(place), 0) FROM picks").fetchone()
-    return ShardRows(positions, list(frontiers.items()), known, waiting, waited, newest)
+    return ShardRows(positions, list(picked_until.items()), known, waiting, waited, newest)
 
 
 def write_rows(mine: sqlite3.Connection, name: str, rows: ShardRows) -> int:
@@ -115,7 +117,7 @@ def write_rows(mine: sqlite3.Connection, name: str, rows: ShardRows) -> int:
     )
     mine.executemany(
         "INSERT INTO frontiers VALUES (?, ?) ON CONFLICT (instrument) DO UPDATE SET time_ns = excluded.time_ns",
-        rows.frontiers,
+        rows.picked_until,
     )
     undelivered = 0
     if rows.sinks:

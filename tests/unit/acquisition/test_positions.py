@@ -14,15 +14,14 @@ from hypothesis import strategies as st
 
 from xiaod.acquisition.seedlink.losses import HALF_RANGE
 from xiaod.acquisition.seedlink.positions import (
-    GONE_S,
     HELD_S,
     NOTHING,
     SINGLE,
-    USELESS_S,
     Place,
     Places,
     Station,
 )
+from xiaod.domain.resumption import ABANDONED_S, GONE_S
 from xiaod.domain.timegrid import NS_PER_S
 from xiaod.domain.timeliness import TimeLimits
 from xiaod.domain.types import Channel, Segment
@@ -143,7 +142,7 @@ class Killed:
             index
             for index, (name, period) in enumerate(self.sent[:stop])
             if (period + 1) * PERIOD_S > self.picked_s[name]
-            and (period + 1) * PERIOD_S >= furthest_s - USELESS_S
+            and (period + 1) * PERIOD_S >= furthest_s - ABANDONED_S
             and index in self.handed
         }
 
@@ -169,7 +168,7 @@ def test_runs_that_are_killed_again_and_again_lose_nothing_and_do_not_go_back_fo
             server.run(until + number * length, save_every)
     # What is needed, what is on its way, what was not saved, and who is silent, of whom a run finds out and the next one knows.
     needed_s = SETTLED_S + (2 + save_every) * PERIOD_S
-    assert max(server.went_back_s[1:]) <= needed_s + USELESS_S + 2 * length * PERIOD_S
+    assert max(server.went_back_s[1:]) <= needed_s + ABANDONED_S + 2 * length * PERIOD_S
 
 
 def test_a_station_that_fell_silent_does_not_hold_runs_of_five_minutes() -> None:
@@ -187,7 +186,7 @@ def test_the_clock_of_the_machine_lets_go_of_who_is_silent_too() -> None:
         steady.return_value = 0.0
         places.passed(packet("SILENT", 1, 0))
         for number in range(2, 5):
-            steady.return_value = number * USELESS_S
+            steady.return_value = number * ABANDONED_S
             # A station that sends the same time again and again shows no progress by itself.
             places.passed(packet("GOES", number, 0))
         places.passed(packet("GOES", 5, 1))
@@ -205,19 +204,19 @@ def test_a_station_that_sends_what_it_kept_during_an_outage_shows_no_silence_of_
         assert kept["XX", "LIVE"] == (0, 100_000 * NS_PER_S)
         # Later data show it, once they have been picked.
         for number, start_s in (
-            (500, 100_000 + USELESS_S),
-            (501, 100_010 + USELESS_S),
-            (502, 100_020 + USELESS_S),
+            (500, 100_000 + ABANDONED_S),
+            (501, 100_010 + ABANDONED_S),
+            (502, 100_020 + ABANDONED_S),
         ):
             places.passed(packet("REFILLS", number, start_s))
-        first, second = (round((100_000 + USELESS_S + seconds) * NS_PER_S) for seconds in (10, 20))
+        first, second = (round((100_000 + ABANDONED_S + seconds) * NS_PER_S) for seconds in (10, 20))
         assert places.resumable({("XX", "REFILLS"): first})["XX", "LIVE"] == (0, 100_000 * NS_PER_S)
         kept = places.resumable({("XX", "REFILLS"): second})
         assert kept["XX", "LIVE"] == (NOTHING, 100_000 * NS_PER_S)
 
 
 def test_old_data_of_one_station_do_not_hide_the_silence_of_another() -> None:
-    places, last = shared(), 2 * round(USELESS_S / PERIOD_S)
+    places, last = shared(), 2 * round(ABANDONED_S / PERIOD_S)
     with patch.object(time, "monotonic", return_value=5.0):
         places.passed(packet("SILENT", 1, 0))
         for number in range(2, last + 1):
@@ -264,7 +263,7 @@ def test_where_nobody_will_ask_nothing_is_kept() -> None:
         assert places.asks_again()
         begins, _ = places.asked(None)[0]["XX", "A"]
         assert begins is not None
-        assert USELESS_S <= (1071 - begins) * PERIOD_S < USELESS_S + HELD_S + 2 * PERIOD_S
+        assert ABANDONED_S <= (1071 - begins) * PERIOD_S < ABANDONED_S + HELD_S + 2 * PERIOD_S
 
 
 def test_a_server_that_counts_anew_sends_nothing_that_has_come() -> None:
@@ -274,7 +273,7 @@ def test_a_server_that_counts_anew_sends_nothing_that_has_come() -> None:
     assert not places.has_come(packet("A", 20, 5010))
     assert places.has_come(packet("A", 21, 4990))
     # Much later data under an older number cannot be what had that number.
-    assert not places.has_come(packet("A", 22, 5001 + USELESS_S))
+    assert not places.has_come(packet("A", 22, 5001 + ABANDONED_S))
     assert not places.has_come(packet("A", 23, 4990))
     places = shared({("XX", "A"): (1000, 5000 * NS_PER_S), ("XX", "B"): (900, 4000 * NS_PER_S)})
     places.asked(None)
@@ -458,7 +457,7 @@ def test_a_station_that_dates_its_data_2100_holds_nobody_back_for_long(numbered_
             oldest_s = kept["XX", "GOOD"][1] / NS_PER_S
             if numbered_together:
                 oldest_s = min(oldest_s, begun_s + kept["XX", "BROKEN"][0] // 2 * PERIOD_S)
-            assert clock.true_s - oldest_s <= USELESS_S + HELD_S + SETTLED_S + 4 * PERIOD_S
+            assert clock.true_s - oldest_s <= ABANDONED_S + HELD_S + SETTLED_S + 4 * PERIOD_S
         # And a record among good ones of its own station, neither.
         places.refused(packet("GOOD", 300, year_2100_s), 1, 0)
         for number in range(301, 301 + 90):
@@ -503,7 +502,7 @@ def test_a_station_that_is_neither_listed_nor_heard_of_is_forgotten_after_a_day(
         places = shared(resume)
 
         def kept_at(number: int) -> list[str]:
-            clock.steady_s += USELESS_S / 2 + 1
+            clock.steady_s += ABANDONED_S / 2 + 1
             places.passed(packet("GOES", number, clock.true_s - PERIOD_S))
             return sorted(station for _, station in places.resumable({}))
 

@@ -1015,7 +1015,7 @@ def test_a_station_that_cannot_be_picked_holds_nobody_back(
     needed = {picked: run.segments[event[1]].next_ns}
     places = found.resumable(needed)
     assert places[picked][0] > places[useless][0] + 10
-    monkeypatch.setattr("xiaod.acquisition.seedlink.positions.USELESS_S", 0.0)
+    monkeypatch.setattr("xiaod.acquisition.seedlink.positions.ABANDONED_S", 0.0)
     assert found.resumable(needed)[useless][0] in (NOTHING, *range(places[picked][0] - 2, 2**24))
 
 

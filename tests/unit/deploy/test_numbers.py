@@ -10,13 +10,12 @@ import xiaod
 from distill import draft
 from distill.config import DataSection, OptimiserSection, load_train_config
 from distill.datasets import miniseed
-from xiaod.acquisition.seedlink import positions, source
+from xiaod.acquisition.seedlink import source
 from xiaod.config import Config, HttpConfig, MqttConfig, NatsConfig, SeedLinkConfig, WebhookConfig
 from xiaod.config.nats import DEFAULT_PORT
 from xiaod.config.netsink import MQTT_PORT, MQTT_TLS_PORT
-from xiaod.daemon.state_folder import WARM_UP_S, settled_s
 from xiaod.daemon.web import api, connection_limit
-from xiaod.domain import seedlink
+from xiaod.domain import resumption, seedlink
 from xiaod.domain.sharding import shard_of
 from xiaod.inference import model_file
 from xiaod.picking import diagnosis
@@ -31,6 +30,7 @@ from xiaod.waveform import channel, resample
 ROOT = Path(__file__).parents[3]
 CONFIG = Config.model_validate({"sources": [{"server": "localhost"}]})
 WINDOWS, PICKER, HTTP = CONFIG.windows, CONFIG.picker, CONFIG.http
+SETTLED_S = resumption.settled_s(WINDOWS.length_s, CONFIG.buffer.max_lead_s)
 EARLIEST_S, LATEST_S = PICKER.lookahead_s, PICKER.lookahead_s + WINDOWS.hop_s
 ADDRESS = f"http://{HTTP.host}:{HTTP.port}/"
 RATES = f"ates from {resample.MIN_RATE_HZ:g} to {resample.MAX_RATE_HZ:g} Hz"
@@ -63,8 +63,8 @@ def plain(text: str) -> str:
         ("docs/architecture.md", f"{preview.TRACE_BYTES / 1000:g} kB for each of at most `http.traces` stations"),
         ("docs/archives.md", f"done again up to {crew.MAX_LOSSES} times"),
         ("docs/archives.md", f"up to {channel.DRIFT_SAMPLES:g} samples differently"),
-        ("docs/guarantees.md", f"({settled_s(CONFIG) + WINDOWS.length_s + WARM_UP_S:g} s with the defaults)"),
-        ("docs/guarantees.md", f"picked of for {positions.USELESS_S / 60:g} minutes only"),
+        ("docs/guarantees.md", f"({SETTLED_S + resumption.warm_up_s(WINDOWS.length_s):g} s with the defaults)"),
+        ("docs/guarantees.md", f"picked of for {resumption.ABANDONED_S / 60:g} minutes only"),
         ("docs/sinks.md", f"`lookahead_s` + `hop_s` ({EARLIEST_S:g} to {LATEST_S:g} s)"),
         ("docs/sinks.md", f"in the first {WINDOWS.length_s:g} s after a start or a gap"),
         ("docs/sinks.md", f"at most the {brokerlink.INFLIGHT} messages"),

@@ -4,11 +4,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tests.unit.storage.test_pick_store import pick_of
+from xiaod.domain.resumption import PICKER_MEMORY_S
+from xiaod.domain.timegrid import samples_from_s
 from xiaod.domain.types import Instrument, Probabilities, Window
-from xiaod.picking.duplicates import MEMORY, Reported
+from xiaod.picking.duplicates import Reported
 from xiaod.picking.picker import InstrumentPicker, PickerSettings
 
 SEPARATION = 100
+MEMORY = samples_from_s(PICKER_MEMORY_S)
 
 
 def test_picks_of_an_earlier_run_are_known_however_far_ahead_they_lie() -> None:

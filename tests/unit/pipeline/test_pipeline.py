@@ -215,7 +215,7 @@ def test_nothing_is_held_of_a_station_that_a_reload_has_removed(
             await found.until(lambda: found.gone("GOES"))
             assert found.alive("STAYS")
             assert shown(found.metrics) == {"STAYS"}
-            assert found.store.frontier(Instrument("XX", "GOES", "", "HH")) is not None
+            assert found.store.picked_until(Instrument("XX", "GOES", "", "HH")) is not None
 
     asyncio.run(body())
 

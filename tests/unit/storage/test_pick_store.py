@@ -70,7 +70,7 @@ def test_everything_comes_back_in_another_life(path: Path) -> None:
     store = PickStore(path)
     assert store.add([pick_of(2), pick_of(3)], {}) == [pick_of(3)]
     assert [pick for _, pick in store.waiting("a", 10)] == [pick_of(2), pick_of(3)]
-    assert (store.backlog("a"), store.frontier(INSTRUMENT)) == (2, 7)
+    assert (store.backlog("a"), store.picked_until(INSTRUMENT)) == (2, 7)
     assert store.between(2 * NS_PER_S, 3 * NS_PER_S) == [pick_of(2)]
     assert store.between(None, None, Instrument("BW", "OTHER", "", "EH")) == []
 
@@ -413,7 +413,7 @@ def test_a_store_is_opened_on_a_full_disk(path: Path, tmp_path: Path) -> None:
     with files_end_at(Path(f"{left}-wal").stat().st_size):
         store = PickStore(left)
         store.begin("sink")
-        assert (store.between(None, None), store.frontier(INSTRUMENT)) == ([pick_of(1)], 7)
+        assert (store.between(None, None), store.picked_until(INSTRUMENT)) == ([pick_of(1)], 7)
         with pytest.raises(StoreError):
             store.add([pick_of(2)], {})
     assert store.add([pick_of(2)], {}) == [pick_of(2)]
@@ -472,13 +472,13 @@ def test_a_run_that_ends_before_it_meets_the_last_one_does_not_forget_how_far_th
     second.begin(INSTRUMENT, 50 * NS_PER_S)
     second.advance(INSTRUMENT, 70 * NS_PER_S)
     second.flush({})
-    assert second.resume_at() == {("BW", "RJOB"): 90 * NS_PER_S}
+    assert second.picked_until() == {("BW", "RJOB"): 90 * NS_PER_S}
     third = PickingProgress(store, resumed=True, settled_s=10)
     third.begin(INSTRUMENT, 50 * NS_PER_S)
     # The first run has decided that there is nothing.
     assert third.store([pick_of(85)], SEPARATION) == []
     third.advance(INSTRUMENT, 130 * NS_PER_S)
-    assert third.resume_at() == {("BW", "RJOB"): 120 * NS_PER_S}
+    assert third.picked_until() == {("BW", "RJOB"): 120 * NS_PER_S}
 
 
 def test_picks_of_a_run_that_was_killed_before_it_saved_are_known(path: Path) -> None:
@@ -497,10 +497,10 @@ def test_an_instrument_that_fell_silent_holds_nobody_back(path: Path) -> None:
     progress.advance(INSTRUMENT, 100 * NS_PER_S)
     progress.advance(other, 400 * NS_PER_S)
     progress.flush({})
-    assert progress.resume_at() == {("BW", "RJOB"): 100 * NS_PER_S}
+    assert progress.picked_until() == {("BW", "RJOB"): 100 * NS_PER_S}
     progress.advance(other, 2000 * NS_PER_S)
     progress.flush({})
-    assert progress.resume_at() == {("BW", "RJOB"): 2000 * NS_PER_S}
+    assert progress.picked_until() == {("BW", "RJOB"): 2000 * NS_PER_S}
 
 
 def test_positions_come_back_and_only_changes_are_written(path: Path) -> None:
@@ -518,11 +518,11 @@ def test_positions_come_back_and_only_changes_are_written(path: Path) -> None:
     assert store.positions("one") == {("BW", "RJOB"): (43, 9), ("GR", "FUR"): (0xFFFFFF, 0)}
     assert store.positions("[::1]:18000") == {("BW", "RJOB"): (7, 8)}
     assert store.positions("nobody") == {}
-    assert store.frontier(INSTRUMENT) == 5
+    assert store.picked_until(INSTRUMENT) == 5
 
 
 def test_a_power_cut_at_any_moment_leaves_a_store_of_a_moment_before(path: Path, tmp_path: Path) -> None:
-    """Whatever part of the write-ahead log has reached the disk: picks, frontiers and positions are those of one moment."""
+    """Whatever part of the write-ahead log has reached the disk: picks, progress and positions are those of one moment."""
     store = PickStore(path)
     for number in range(1, 30):
         store.add([pick_of(number)], {INSTRUMENT: number})
@@ -542,7 +542,7 @@ def test_a_power_cut_at_any_moment_leaves_a_store_of_a_moment_before(path: Path,
             left = PickStore(copy)
             picks = len(left.between(None, None))
             place = left.positions("source").get(("BW", "RJOB"), (0, 0))[0]
-            assert (left.frontier(INSTRUMENT) or 0) == picks
+            assert (left.picked_until(INSTRUMENT) or 0) == picks
             # Never further on than the picks that are there.
             assert picks - 1 <= place <= picks
             moments.add(picks)
@@ -617,4 +617,4 @@ def test_data_of_another_time_are_picked_and_a_clock_set_back_too(path: Path) ->
     later.advance(INSTRUMENT, (10 * day + 60) * NS_PER_S)
     assert later.store([pick_of(10 * day - 3600)], SEPARATION)
     later.advance(INSTRUMENT, (10 * day - 3500) * NS_PER_S)
-    assert later.resume_at() == {("BW", "RJOB"): (10 * day - 3545) * NS_PER_S}
+    assert later.picked_until() == {("BW", "RJOB"): (10 * day - 3545) * NS_PER_S}

@@ -8,17 +8,17 @@ import pytest
 
 from tests.unit.storage.test_pick_store import EXAMPLE, pick_of
 from xiaod.config.per_shard import state_folder
+from xiaod.domain.resumption import REMEMBERED_S
 from xiaod.domain.sharding import ALONE, Shard, shard_of
 from xiaod.domain.timegrid import NS_PER_S
 from xiaod.domain.types import Instrument, Pick
 from xiaod.storage.folder_lock import FolderLock
 from xiaod.storage.pick_store import STORE, PickStore
-from xiaod.storage.progress import REMEMBERED_S
 from xiaod.storage.shard_handover import OtherCountError, ShardHandover, inherit, refuse_other_counts
 
 NETWORK = "BW"
 STATIONS = ("RJOB", "MANZ", "WETR", "ROTZ", "BFO", "FUR")
-LATE = REMEMBERED_S + 100
+LATE = round(REMEMBERED_S) + 100
 NOTHING = ShardHandover(0, 0, ())
 
 
@@ -72,7 +72,7 @@ def test_from_one_to_three_to_two_and_back(tmp_path: Path) -> None:
                 before = LATE + 1000 * (number - 2)
                 assert positions[NETWORK, station] == (number - 1, before * NS_PER_S - 5)
                 instrument = Instrument(NETWORK, station, "", "EH")
-                assert store.frontier(instrument) == before * NS_PER_S
+                assert store.picked_until(instrument) == before * NS_PER_S
                 # What was picked last is known, and is not picked again.
                 assert pick_of(before, station) in store.between(None, None, instrument)
                 assert store.add([pick_of(before, station)], {}) == []
@@ -157,7 +157,7 @@ def test_a_station_before_1970_moves_too(tmp_path: Path) -> None:
     deliver(alone)
     store, found = take_over(tmp_path, Shard(0, 2))
     assert found == ShardHandover(1, 0, ())
-    assert store.frontier(instrument) == -LATE * NS_PER_S
+    assert store.picked_until(instrument) == -LATE * NS_PER_S
     assert store.between(None, None) == [known]
 
 

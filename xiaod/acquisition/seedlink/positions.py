@@ -8,7 +8,7 @@ then comes of stations that are further on, up to where each of them is, has com
 right, and the clock wrong: it holds the place of its station
 
 - until the clock is set so that it would have been taken: then the source goes back to it and asks again (:meth:`Places.asks_again`);
-- or until packets that came :data:`USELESS_S` later have been picked for good: then the clock was right. So a station that dates its
+- or until packets that came :data:`ABANDONED_S` later have been picked for good: then the clock was right. So a station that dates its
   data 2100 holds a server, of which other stations are picked, for ten minutes; a wrong clock, under which nothing is picked, for as
   long as it is wrong.
 
@@ -43,6 +43,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from xiaod.acquisition.seedlink.losses import HALF_RANGE
+from xiaod.domain.resumption import ABANDONED_S, GONE_S
 from xiaod.domain.seedlink import SEQUENCE_MODULUS
 from xiaod.domain.timegrid import EARLIEST_NS, NS_PER_S, ns_from_s
 from xiaod.domain.types import Positions, Segment
@@ -56,11 +57,7 @@ TRAIL = 2000
 HELD_S = 60.0
 HELD = 30
 """What was refused because of the host's clock within so many seconds is remembered together, and so many of these: for longer
-than :data:`USELESS_S` and what is on its way to be picked take together."""
-USELESS_S = 600.0
-"""A packet that came so long before others that have been picked for good will give no pick any more."""
-GONE_S = 86_400.0
-"""A station that a server does not list any more, and whose data end so long before the newest of others, is forgotten."""
+than :data:`ABANDONED_S` and what is on its way to be picked take together."""
 NOTHING = -1
 """In place of a sequence number: nothing of the station has to come again. The time is that of its last packet."""
 SET_NS = NS_PER_S // 2
@@ -83,17 +80,17 @@ class _Moment:
     edge_ns: int
     """Time of the sample after its last one, but not later than the host's when it came."""
 
-    def is_useless(self, picked: "_Moment") -> bool:
+    def is_abandoned(self, picked: "_Moment") -> bool:
         """Whether it lies so long before one that has been picked for good that it will give no pick any more.
 
         What a station sends long after it was recorded streams faster than time goes: it tells of the silence of others
         only where it is later than their data.
         """
-        if self.came_s < picked.came_s - USELESS_S:
+        if self.came_s < picked.came_s - ABANDONED_S:
             return True
         return (
-            self.streamed_s < picked.streamed_s - USELESS_S
-            and self.edge_ns < picked.edge_ns - USELESS_S * NS_PER_S
+            self.streamed_s < picked.streamed_s - ABANDONED_S
+            and self.edge_ns < picked.edge_ns - ns_from_s(ABANDONED_S)
         )
 
     def or_later(self, other: "_Moment") -> "_Moment":
@@ -225,7 +222,7 @@ class Places:
                 return False
             if start_ns > had[1]:
                 # Not what had that number then. Much later, it shows that the server counts anew.
-                if start_ns > had[1] + USELESS_S * NS_PER_S:
+                if start_ns > had[1] + ns_from_s(ABANDONED_S):
                     del self._had[station]
                 return False
             self._last = sequence, start_ns
@@ -365,7 +362,7 @@ class Places:
         if self._begun_s is None:
             self._begun_s = now_s
         edge_ns, at_s = self._edges.get(station, (next_ns, self._streamed_s))
-        if next_ns < edge_ns - USELESS_S * NS_PER_S:
+        if next_ns < edge_ns - ns_from_s(ABANDONED_S):
             # Its clock was set back, or was wrong for a moment.
             edge_ns = start_ns
         if (new_ns := next_ns - max(edge_ns, start_ns)) > 0:
@@ -382,7 +379,7 @@ class Places:
             passed = trail.popleft()
             self._resumable[station] = passed.place
             picked = picked.or_later(passed.moment)
-        if trail and trail[0].moment.is_useless(trail[-1].moment):
+        if trail and trail[0].moment.is_abandoned(trail[-1].moment):
             # Packets in front that are not picked for good hold those behind, but for so long only.
             for passed in trail:
                 if passed.next_ns <= time_ns:
@@ -393,7 +390,7 @@ class Places:
         """Let go of what is useless, by when the newest packet came that has been picked for good."""
         for station in list(stations):
             held, trail = self._held.get(station), self._trails.get(station)
-            while held and held[0].moment.is_useless(picked):
+            while held and held[0].moment.is_abandoned(picked):
                 held.popleft()
                 if (
                     held
@@ -403,7 +400,9 @@ class Places:
                     self._resumable[station] = held[0].place
             if held is not None and not held:
                 del self._held[station]
-            while trail and trail[0].moment.is_useless(picked) and not self._is_held(station, trail[0].place):
+            while (
+                trail and trail[0].moment.is_abandoned(picked) and not self._is_held(station, trail[0].place)
+            ):
                 self._resumable[station] = trail.popleft().place
 
     def _is_held(self, station: Station, place: Place) -> bool:
@@ -430,7 +429,7 @@ class Places:
         """Forget who is not listed any more and has sent nothing for long: else it would be asked for at each start, for ever."""
         if not self._listed or self._begun_s is None:
             return
-        if max(time.monotonic() - self._begun_s, self._streamed_s) < USELESS_S:
+        if max(time.monotonic() - self._begun_s, self._streamed_s) < ABANDONED_S:
             return
         newest_ns = max(edge_ns for edge_ns, _ in self._edges.values())
         before_ns = min(newest_ns, time.time_ns()) - ns_from_s(GONE_S)

@@ -25,7 +25,7 @@ from xiaod.acquisition.miniseed import channel_of
 from xiaod.acquisition.miniseed_files import FileSource
 from xiaod.acquisition.patterns import matches
 from xiaod.config import Config
-from xiaod.daemon.state_folder import WARM_UP_S
+from xiaod.domain.resumption import warm_up_s
 from xiaod.domain.timegrid import ns_from_s
 from xiaod.domain.types import BadRecord, Pick, Segment, SourceItem
 from xiaod.inference import Engine
@@ -99,7 +99,7 @@ class Outcome:
 def margins_ns(config: Config) -> tuple[int, int]:
     """Data that are read before and after a piece."""
     length_s, lead_s = config.windows.length_s, config.buffer.max_lead_s
-    before_s = length_s + WARM_UP_S + lead_s + RECORDS_S
+    before_s = warm_up_s(length_s) + lead_s + RECORDS_S
     if config.engine.kind == "stateful":
         before_s += MEMORY_S
     # Two windows: what is cut at the very end is not looked at any more.

@@ -15,8 +15,8 @@ from xiaod.acquisition.miniseed import channel_of
 from xiaod.acquisition.miniseed_files import FileSource, Wanted
 from xiaod.acquisition.patterns import matches
 from xiaod.config import Config
-from xiaod.daemon.state_folder import WARM_UP_S
 from xiaod.domain.codes import safe
+from xiaod.domain.resumption import warm_up_s
 from xiaod.domain.timegrid import GRID_NS, iso_from_ns, ns_from_s
 from xiaod.domain.types import Instrument, Pick
 from xiaod.inference import Engine
@@ -159,7 +159,7 @@ def _fill(inputs: Sequence[Path], config: Config, engine: Engine, scenes: Sequen
 def margins_ns(config: Config) -> tuple[int, int]:
     """Data needed before and behind what is shown, so that all windows over it are whole."""
     length_s = config.windows.length_s
-    return ns_from_s(length_s + WARM_UP_S), ns_from_s(length_s)
+    return ns_from_s(warm_up_s(length_s)), ns_from_s(length_s)
 
 
 def _around(by_instrument: dict[Instrument, list[Scene]], config: Config) -> Wanted:
