@@ -21,7 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distill.progress import SILENT, Progress
-from distill.scores import RATE_HZ, Found, f1, hits_and_false
+from distill.scores import Found, f1, hits_and_false
+from models.conventions import RATE_HZ
 
 OFF_PART = 0.375
 """A trigger ends where the ratio falls below this part of what began it."""

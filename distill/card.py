@@ -13,7 +13,7 @@ from distill.annotators import onnx_annotator
 from distill.config import TrainConfig
 from distill.cost import REFERENCE, looks
 from distill.measurements import TOLERANCES, Measurements
-from distill.scores import RATE_HZ
+from models.conventions import PHASES, RATE_HZ
 from models.geometry import NetConfig
 from models.small_phasenet import SmallPhaseNet, parameter_count
 from models.spec import ModelSpec
@@ -25,7 +25,6 @@ PHASENET = (
     "PhaseNet, the original weights of Zhu & Beroza (2019, doi:10.1093/gji/ggy423; MIT licence), padded as in its\n"
     "training"
 )
-PHASES = ("P", "S")
 COLUMNS = tuple((phase, tolerance) for phase in PHASES for tolerance in TOLERANCES)
 """Scores that are shown."""
 HEAD = ("", *(f"{phase} {tolerance}" for phase, tolerance in COLUMNS))

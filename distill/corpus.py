@@ -22,9 +22,9 @@ from scipy.signal import find_peaks
 from distill.cache import TeacherCache
 from distill.config import LabelSection, SourceSection, TrainConfig
 from distill.datasets import open_dataset
-from distill.datasets.waveform import RATE_HZ
 from distill.progress import SILENT, Progress
 from distill.teachers import Teacher
+from models.conventions import RATE_HZ
 
 SEPARATION_SAMPLES = 50
 NEAR_SAMPLES = 100

@@ -15,7 +15,7 @@ import yaml
 from distill.config import ConfigError, TrainConfig, load_train_config
 from distill.datasets.miniseed import MiniSeedDataset
 from distill.progress import SILENT, Progress
-from distill.scores import RATE_HZ
+from models.conventions import RATE_HZ
 from models.weights import shipped, weights_path
 from xiaod.config import loader
 from xiaod.config.loader import parse_as

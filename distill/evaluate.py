@@ -21,12 +21,12 @@ from distill.baselines import Labelled
 from distill.calibration import calibration_error, coverage, reliability
 from distill.corpus import Corpus, Record, without_horizontals
 from distill.progress import SILENT, Progress
-from distill.scores import RATE_HZ
 from distill.serving import PHASE_ROWS, Serve, judged, picks_per_hour, streamed, windowed
 from distill.stability import agreement, sweep
 from distill.teachers import Teacher
 from distill.views import P_PLACE_30_S, Curves, Picker, ending, from_curves, placed_starts, table
 from models.calibration import Calibration
+from models.conventions import RATE_HZ
 from models.spec import ModelSpec
 from models.weights import STATEFUL_SUFFIX, SUFFIX
 

@@ -27,10 +27,9 @@ from distill.config import ConfigError, TrainConfig
 from distill.corpus import Record
 from distill.scenes import Scenes, centred, chances
 from distill.teachers import Teacher
+from models.conventions import RATE_HZ
 from models.frontend import prepare
-from models.spec import ModelSpec
 
-RATE_HZ = ModelSpec.sampling_rate_hz
 AGES = (0, 17, 53, 131, 251)
 """Steps ago that the scenes of a step were made, so that those of one step part again."""
 

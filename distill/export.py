@@ -24,10 +24,10 @@ from distill.corpus import Corpus, Record, onsets_of, without_horizontals
 from distill.progress import SILENT, Progress
 from distill.rates import TEACHER_THRESHOLD
 from distill.runs import WEIGHTS, code_version, training_facts
-from distill.scores import RATE_HZ
 from distill.serving import PHASE_ROWS, Serve, false_rates, judged, service_scores, streamed, windowed
 from distill.teachers import Teacher
 from distill.train import averaged_net
+from models.conventions import RATE_HZ
 from models.export import export_onnx, export_stateful
 from models.files import put_in_place
 from models.small_phasenet import SmallPhaseNet

@@ -31,8 +31,8 @@ from distill.report.config import ContenderSection, ReportConfig, load_report_co
 from distill.report.evaluation import run_evaluation
 from distill.report.outcome import Outcome
 from distill.report.scoring import Number
-from distill.scores import RATE_HZ
 from distill.teachers import open_teacher
+from models.conventions import RATE_HZ
 from models.weights import resolve
 from xiaod.process.logs import configure_logs
 

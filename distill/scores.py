@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from distill.bootstrap import Counts, interval
+from models.conventions import RATE_HZ
 
-RATE_HZ = 100.0
 OUTLIER_S = 0.3
 """Residuals further than this from their median are outliers."""
 

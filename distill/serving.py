@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from distill.annotators import HOP, WINDOW, Annotate
 from distill.calibration import NEAR_S, Judged
 from distill.corpus import Record
-from distill.scores import RATE_HZ, f1
+from distill.scores import f1
+from models.conventions import RATE_HZ
 from xiaod.domain.timegrid import GRID_NS
 from xiaod.domain.types import Instrument, Pick, Probabilities, Window
 from xiaod.picking.picker import InstrumentPicker, PickerSettings

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from distill.annotators import WINDOW, Annotate
 from distill.corpus import onsets_of
-from distill.scores import RATE_HZ
+from models.conventions import RATE_HZ
 
 EARLY_S = (0.5, 1.0)
 MIDDLE_S = (4.0, 6.0)

@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distill.corpus import Record, onsets_of
-from distill.scores import RATE_HZ, Found, score
+from distill.scores import Found, score
 from distill.serving import PHASE_ROWS
+from models.conventions import RATE_HZ
 
 WINDOWS_PER_RECORD = 4
 P_PLACE_30_S = (2.0, 15.0)

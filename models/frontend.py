@@ -25,11 +25,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import butter, lfilter, lfilter_zi
 
+from models.conventions import COMPONENTS, RATE_HZ
+
 RELATIVE_FLOOR = 1e-7
 """A component whose standard deviation is below this part of its level counts as constant: the resolution of
 float32."""
-RATE_HZ = 100.0
-COMPONENTS = 3
 HIGH_PASS_HZ = 0.5
 """Corner of the streaming front end's second-order Butterworth high-pass."""
 MEMORY_S = 10.0
@@ -120,14 +120,16 @@ def stream(
     level = np.abs(raw).max(axis=1)
     # What is subtracted first changes nothing but the digits that are left.
     raw -= after[:, FIRST, None]
-    memory = state[:, FILTER].reshape(rows, COMPONENTS, 2)
+    memory = state[:, FILTER].reshape(rows, len(COMPONENTS), 2)
     if begins:
         memory = np.where(new[:, None, None], at_rest * raw[..., :1], memory)
     high, memory = lfilter(numerator, denominator, raw, axis=-1, zi=memory)
     after[:, FILTER] = memory.reshape(rows, -1)
     power = np.einsum("ncm,ncm->nm", high, high)
     keep = float(np.exp(-1 / (MEMORY_S * RATE_HZ)))
-    average, last = lfilter([(1 - keep) / COMPONENTS], [1, -keep], power, axis=-1, zi=state[:, POWER, None])
+    average, last = lfilter(
+        [(1 - keep) / len(COMPONENTS)], [1, -keep], power, axis=-1, zi=state[:, POWER, None]
+    )
     after[:, POWER] = last[:, 0]
     after[:, COUNT] += samples
     fading = keep ** state[:, COUNT, None] * keep ** np.arange(1.0, samples + 1)

@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from models.calibration import Calibration
+from models.conventions import COMPONENTS, PHASES, RATE_HZ
 
 SPEC_VERSION = 3
 READ_VERSIONS = frozenset({1, 2, 3})
@@ -69,11 +70,11 @@ class ModelSpec:
     name: str
     version: str
     """Semantic version of the weights."""
-    sampling_rate_hz: float = 100.0
-    components: str = "ZNE"
+    sampling_rate_hz: float = RATE_HZ
+    components: str = COMPONENTS
     """Rows of the input."""
     window_samples: int = 1000
-    phases: tuple[str, ...] = ("N", "P", "S")
+    phases: tuple[str, ...] = ("N", *PHASES)
     """Rows of the output; ``N`` is noise."""
     front_end: str = "standardise-1"
     receptive_field_samples: int = 0
@@ -92,7 +93,7 @@ class ModelSpec:
     """Of the stateful form: numbers in one station's state."""
     calibration: Mapping[str, Any] = field(default_factory=dict)
     """What makes probabilities and time uncertainties honest, see :mod:`models.calibration`; empty: not calibrated."""
-    thresholds: Mapping[str, float] = field(default_factory=lambda: {"P": 0.3, "S": 0.3})
+    thresholds: Mapping[str, float] = field(default_factory=lambda: dict.fromkeys(PHASES, 0.3))
     """Probability above which a peak is a pick, for each phase, chosen on training data."""
     vertical_thresholds: Mapping[str, float] = field(default_factory=dict)
     """The same where both horizontals are missing; empty: no others."""
@@ -111,11 +112,11 @@ class ModelSpec:
             raise SpecError(
                 f"front end {self.front_end!r} is not known; known are {', '.join(sorted(FRONT_ENDS))}"
             )
-        if self.components != "ZNE" or self.sampling_rate_hz != 100.0:
+        if self.components != COMPONENTS or self.sampling_rate_hz != RATE_HZ:
             raise SpecError(
-                f"takes {self.components} at {self.sampling_rate_hz:g} Hz; only ZNE at 100 Hz can be served"
+                f"takes {self.components} at {self.sampling_rate_hz:g} Hz; only {COMPONENTS} at {RATE_HZ:g} Hz can be served"
             )
-        if len(self.phases) != 3 or set(map(str, self.phases)) != {"N", "P", "S"}:
+        if len(self.phases) != 3 or set(map(str, self.phases)) != {"N", *PHASES}:
             raise SpecError(f"gives phases {list(self.phases)}; needed are N, P and S in any order")
         if self.window_samples < 1 or self.receptive_field_samples < 0:
             raise SpecError(
@@ -127,7 +128,7 @@ class ModelSpec:
             ("thresholds", self.thresholds),
             ("vertical_thresholds", self.vertical_thresholds or self.thresholds),
         ):
-            if set(thresholds) != {"P", "S"} or not all(
+            if set(thresholds) != set(PHASES) or not all(
                 isinstance(value, int | float) and 0 < value < 1 for value in thresholds.values()
             ):
                 raise SpecError(f"{name} must be numbers between 0 and 1 for P and S; got {dict(thresholds)}")

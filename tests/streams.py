@@ -11,7 +11,7 @@ from xiaod.picking.stream_picker import StreamPicker
 from xiaod.pipeline.settings import picker_settings
 from xiaod.waveform.buffer import ADVANCING, BufferSettings, InstrumentBuffer
 
-OFFLINE = BufferSettings(length=2000)
+OFFLINE = BufferSettings()
 """Windows as the default configuration cuts them."""
 
 

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distill.config import ConfigError
-from distill.datasets.waveform import RATE_HZ, Waveform
+from distill.datasets.waveform import Waveform
+from models.conventions import RATE_HZ
 from xiaod.process.file_tree import files_below
 
 PIECE_S = 120.0

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from distill.config import ConfigError
-from distill.datasets.waveform import RATE_HZ, Waveform
+from distill.datasets.waveform import Waveform
+from models.conventions import RATE_HZ
 
 ARRIVALS: Mapping[str, tuple[str, ...]] = {
     "P": tuple(f"trace_{name}_arrival_sample" for name in ("p", "P", "Pg", "Pn", "P1", "pP")),

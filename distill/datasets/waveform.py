@@ -5,8 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-RATE_HZ = 100.0
-
 
 @dataclass(frozen=True)
 class Waveform:

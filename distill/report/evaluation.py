@@ -31,7 +31,6 @@ from distill.report.contenders import Bench, Contender, contenders_of
 from distill.report.latency import trade_off
 from distill.report.outcome import Example, Outcome
 from distill.report.scoring import (
-    PHASES,
     SPREAD_WITHIN_S,
     Looked,
     Number,
@@ -48,8 +47,9 @@ from distill.report.sizes import lengths_of, sizes_of
 from distill.report.trials import close_pairs, noise_rates, pair_recall, robustness
 from distill.report.windows import LabelledWindow, cut_windows, load_labelled
 from distill.runs import code_version
-from distill.scores import RATE_HZ, residuals_of
+from distill.scores import residuals_of
 from distill.teachers import open_teacher
+from models.conventions import PHASES, RATE_HZ
 from models.spec import SpecError
 from models.weights import STATEFUL_SUFFIX, SUFFIX, resolve
 from xiaod.tools.bench.hardware import describe

@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 
 from distill.report.outcome import Example, Outcome
-from distill.report.scoring import PHASES
-from distill.scores import RATE_HZ
+from models.conventions import PHASES, RATE_HZ
 
 DPI = 130
 WIDTH = 9.0

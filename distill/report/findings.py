@@ -2,7 +2,8 @@
 
 from distill.cost import REFERENCE
 from distill.report.outcome import Outcome
-from distill.report.scoring import PHASES, Number
+from distill.report.scoring import Number
+from models.conventions import PHASES
 
 TOLERANCE = "0.5 s"
 SHARP = "0.1 s"

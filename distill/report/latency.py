@@ -22,8 +22,9 @@ import numpy as np
 
 from distill.annotators import Annotate
 from distill.corpus import Record
-from distill.scores import RATE_HZ, Found, f1, hits_and_false
+from distill.scores import Found, f1, hits_and_false
 from distill.serving import PHASE_ROWS, decisions, sample_of
+from models.conventions import RATE_HZ
 from xiaod.picking.picker import PickerSettings
 
 BEFORE_S, AFTER_S = 5.0, 10.0

@@ -22,7 +22,6 @@ from distill.calibration import BINS, NEAR_S, Judged, calibration_error, reliabi
 from distill.report.contenders import Contender
 from distill.report.windows import LabelledWindow
 from distill.scores import (
-    RATE_HZ,
     Found,
     counts_of,
     f1,
@@ -32,8 +31,8 @@ from distill.scores import (
     score,
     spread,
 )
+from models.conventions import PHASES, RATE_HZ
 
-PHASES = ("P", "S")
 SPREAD_WITHIN_S = 1.0
 """Picks this near to a label count in median, deviation and outliers."""
 CURVE_TOLERANCES_S = (0.1, 0.5)

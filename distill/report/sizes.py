@@ -15,9 +15,10 @@ from distill.annotators import onnx_annotator
 from distill.cost import window_cost
 from distill.evaluate import Student
 from distill.report.contenders import LEVELS, Contender, network_peaks, windowed_curves
-from distill.report.scoring import PHASES, Looked, best_f1, f1_of, found_of, precision_recall
+from distill.report.scoring import Looked, best_f1, f1_of, found_of, precision_recall
 from distill.report.windows import LabelledWindow
-from distill.scores import RATE_HZ, score
+from distill.scores import score
+from models.conventions import PHASES, RATE_HZ
 from models.geometry import NetConfig
 from models.small_phasenet import SmallPhaseNet, parameter_count
 from models.spec import ModelSpec

@@ -13,7 +13,8 @@ from html import escape
 
 from distill.cost import REFERENCE, looks
 from distill.report.outcome import Outcome
-from distill.report.scoring import PHASES, Number
+from distill.report.scoring import Number
+from models.conventions import PHASES
 
 LATEX_SPECIALS = str.maketrans(
     {"&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "±": r"$\pm$", "µ": r"\textmu{}", "–": "--"}

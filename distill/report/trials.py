@@ -16,10 +16,10 @@ from scipy.signal import resample_poly
 
 from distill.corpus import Record
 from distill.report.contenders import Contender
-from distill.report.scoring import PHASES, Looked, Number, f1_of
+from distill.report.scoring import Looked, Number, f1_of
 from distill.report.windows import LabelledWindow
-from distill.scores import RATE_HZ
 from distill.serving import PHASE_ROWS, picks_per_hour
+from models.conventions import PHASES, RATE_HZ
 
 TOLERANCES_S = (0.1, 0.5)
 CLIP_AT = 0.2

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from distill.config import SourceSection
 from distill.corpus import Record
 from distill.datasets import open_dataset
-from distill.scores import RATE_HZ
 from distill.serving import PHASE_ROWS
 from distill.views import MARGIN, P_PLACE_30_S, placed_starts
+from models.conventions import RATE_HZ
 
 SNR_S = 1.0
 """Length of the noise before P and of the signal after it."""

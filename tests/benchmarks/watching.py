@@ -37,7 +37,7 @@ def main() -> None:
     views = (PhaseView(), PhaseView())
     for view in views:
         view.saw(100, 0.3, 0.1)
-    assembler = Assembler(BufferSettings(), metrics, station_table, lambda: 0)
+    assembler = Assembler(BufferSettings(length=1000), metrics, station_table, lambda: 0)
     monitor = Monitor(station_table, assembler, lambda _: views, TRACES)
     looked = views[0]
 

@@ -27,6 +27,10 @@ _CODE = re.compile(r"[A-Za-z0-9-]*")
 _INTEGRITY = re.compile(
     r"integrity check for Steim[12] failed, Last sample=(?P<summed>-?\d+), Xn=(?P<stored>-?\d+)"
 )
+RECORD_START = re.compile(rb"(?:[0-9 \0]{6}[DRQM][ \0]|MS\x03)")
+"""How a record of miniSEED 2 or 3 begins."""
+RECORD_LENGTHS = range(64, (1 << 16) + 1)
+"""Bytes of a record; other lengths are damage."""
 MAX_SAMPLES = 1_000_000
 """More in one record is taken for damage."""
 

@@ -14,7 +14,6 @@ FileNotFoundError: nowhere.mseed: no such file or folder
 
 import heapq
 import mmap
-import re
 import threading
 from array import array
 from collections import Counter
@@ -26,17 +25,11 @@ from typing import BinaryIO
 from pymseed import MS3Record, PymseedError
 
 from xiaod.acquisition import Emit
-from xiaod.acquisition.miniseed import channel_of, decode, duration_s
+from xiaod.acquisition.miniseed import RECORD_LENGTHS, RECORD_START, channel_of, decode, duration_s
 from xiaod.domain.types import BadRecord, Segment
 from xiaod.process.file_tree import files_below
 
 MAX_OPEN_FILES = 128
-MAX_RECORD_BYTES = 65_536
-"""The longest record that is looked for."""
-
-_HEADER = re.compile(rb"[0-9 \0]{6}[DRQM][ \0]|MS\x03")
-"""How a record of miniSEED 2 or 3 begins."""
-
 
 Extent = tuple[int, int]
 """Bytes of a file, from and to."""
@@ -54,7 +47,7 @@ def holds_records(path: Path) -> bool:
         OSError: when it cannot be read.
     """
     with path.open("rb") as file:
-        return _HEADER.match(file.read(8)) is not None
+        return RECORD_START.match(file.read(8)) is not None
 
 
 class FileSource:
@@ -241,12 +234,12 @@ def _headers(content: mmap.mmap, extent: Extent | None = None) -> Iterator[tuple
 
 def _piece(content: mmap.mmap, offset: int) -> bytes:
     """Enough bytes for any record at an offset; copied, because the map is closed sooner than libmseed's view of it."""
-    return content[offset : offset + MAX_RECORD_BYTES]
+    return content[offset : offset + RECORD_LENGTHS[-1]]
 
 
 def _next_record(content: mmap.mmap, offset: int) -> int | None:
     """Where something that looks like a record and can be parsed begins, from an offset on."""
-    for found in _HEADER.finditer(content, offset):
+    for found in RECORD_START.finditer(content, offset):
         try:
             MS3Record.parse(_piece(content, found.start()))
         except (PymseedError, ValueError):

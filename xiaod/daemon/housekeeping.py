@@ -15,13 +15,12 @@ from xiaod.config import Config
 from xiaod.domain.timegrid import NS_PER_S
 from xiaod.pipeline.pipeline import Pipeline
 from xiaod.pipeline.station_table import Change
+from xiaod.process import host_clock
 from xiaod.process.log_grouping import GroupedLog
 from xiaod.process.logs import get_logger
 from xiaod.process.metrics import Metrics
 from xiaod.process.systemd import Notifier, Watchdog
 
-HOST_CLOCK_STEP_NS = NS_PER_S
-"""A change of the host's clock against the monotonic one that is more than drift."""
 HEARTBEAT_S = 1.0
 """Longest time between two rounds."""
 CHANGES = 30
@@ -67,14 +66,14 @@ class Housekeeping:
 
     async def run(self, pipeline: Pipeline) -> None:
         """Look after stations, clock and watchdog until cancelled."""
-        offset_ns = time.time_ns() - time.monotonic_ns()
+        offset_ns = host_clock.offset_ns()
         while True:
             self._notifier.status(self._status(pipeline))
             await asyncio.sleep(self.heartbeat_s)
             self.log_changes(pipeline.review())
             self.flush_log()
-            step_ns = time.time_ns() - time.monotonic_ns() - offset_ns
-            if abs(step_ns) > HOST_CLOCK_STEP_NS:
+            step_ns = host_clock.offset_ns() - offset_ns
+            if abs(step_ns) > host_clock.STEP_NS:
                 offset_ns += step_ns
                 self._metrics.clock_steps.inc()
                 self._log.warning("clock.stepped", step_s=round(step_ns / NS_PER_S, 3))

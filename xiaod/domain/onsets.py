@@ -3,11 +3,14 @@
 import re
 from datetime import UTC, datetime
 
+from models import conventions
 from xiaod.domain.timegrid import GRID_NS, GRID_RATE_HZ, grid_index
 from xiaod.domain.types import Instrument, Pick
 
-PHASES = ("P", "S")
-"""What is picked, in the order of a network's outputs."""
+PHASES = conventions.PHASES
+"""What is picked: P and S, in the order of all arrays that have a row for each."""
+CONFIRM_SHIFT = 15
+"""Samples by which the windows that confirm an onset are shifted at most: so much more than a hop of data is kept before a window."""
 CENTROID_S = 0.2
 """An onset lies within this much of the peak of its probability."""
 SIGNAL_S = 1.0

@@ -6,3 +6,5 @@ RECORD_BYTES = 512
 """Length of a record that does not state its own."""
 SEQUENCE_MODULUS = 1 << 24
 """Sequence numbers have six hexadecimal digits, and wrap."""
+HALF_RANGE = SEQUENCE_MODULUS // 2
+"""Of two numbers, the one less than this behind is the older."""

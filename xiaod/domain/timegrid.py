@@ -14,14 +14,16 @@ grid: index ``k`` stands for the instant ``k * GRID_NS``, whatever the stream an
 
 from datetime import UTC, datetime
 
+from models.conventions import RATE_HZ
+
 NS_PER_S = 1_000_000_000
 EARLIEST_NS = -(1 << 63)
 """The first nanosecond that 64 bits can hold."""
 YEARS = range(1700, 2250)
 """Years whose nanoseconds, and those of what lies around, 64 bits can hold: the store counts with so many."""
-GRID_RATE_HZ = 100.0
-"""The working sampling rate; every model is fed at this rate."""
-GRID_NS = 10_000_000
+GRID_RATE_HZ = RATE_HZ
+"""The working sampling rate: that of every network."""
+GRID_NS = round(NS_PER_S / GRID_RATE_HZ)
 """Nanoseconds between two samples of the grid."""
 BEFORE_ALL = -(1 << 62)
 """A grid index before every time that can be told: where a stream stands of which nothing has come. Zero is a time."""

@@ -7,6 +7,7 @@
 
 import hashlib
 
+from models.conventions import PHASES
 from models.spec import ModelSpec
 
 
@@ -16,7 +17,7 @@ class LoadedModel:
     def __init__(self, spec: ModelSpec, content: bytes) -> None:
         self._spec = spec
         self._sha256 = hashlib.sha256(content).hexdigest()
-        rows = [spec.phases.index(phase) for phase in ("P", "S")]
+        rows = [spec.phases.index(phase) for phase in PHASES]
         # A slice where it can be one: it copies nothing.
         self._rows: slice | list[int] = slice(rows[0], rows[0] + 2) if rows[1] == rows[0] + 1 else rows
 

@@ -41,8 +41,9 @@ from numpy.typing import NDArray
 from scipy.signal import find_peaks
 
 from models.calibration import Calibration
+from xiaod.config import PickerConfig
 from xiaod.domain.components import MISSING, live_components
-from xiaod.domain.onsets import PHASES
+from xiaod.domain.onsets import CONFIRM_SHIFT, PHASES
 from xiaod.domain.timegrid import samples_from_s
 from xiaod.domain.types import Pick, Probabilities, Window
 from xiaod.picking.diagnosis import Outcome, PhaseView
@@ -55,7 +56,7 @@ SECOND_LOOK_S = 2.0
 """How long after the first look an onset may still be reported."""
 NOTICE = 0.7
 """Part of the threshold at which an onset is noticed: what is decided should not depend on what the grid made of it."""
-SHIFTS = (0, 2, 5, 7, 8, 10, 13, 15)
+SHIFTS = (0, 2, 5, 7, 8, 10, 13, CONFIRM_SHIFT)
 """Samples by which the windows that decide are shifted: every phase of a stride of four twice, spread evenly over four such strides."""
 STEADY = 2
 """Samples by which the onset may move in those windows without being looked at once more."""
@@ -69,16 +70,16 @@ NO_HORIZONTALS = 2 * MISSING
 
 @dataclass(frozen=True, slots=True)
 class PickerSettings:
-    """How picks are made at one instrument; samples are those of the 100 Hz grid."""
+    """How picks are made at one instrument; samples are those of the 100 Hz grid. The defaults are those of the configuration."""
 
     thresholds: tuple[float, float]
     """Probability above which a peak is a pick, for P and for S."""
     hop: int
     model: str
     model_sha256: str
-    lookahead: int = 50
-    settle: int = 50
-    separation: int = 100
+    lookahead: int = samples_from_s(PickerConfig().lookahead_s)
+    settle: int = samples_from_s(PickerConfig().settle_s)
+    separation: int = samples_from_s(PickerConfig().min_separation_s)
     calibration: Calibration = NO_CALIBRATION
     vertical_thresholds: tuple[float, float] | None = None
     """The same where both horizontals are missing; None: no others."""

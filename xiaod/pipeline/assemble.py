@@ -6,7 +6,7 @@ not make anybody wait.
 
 >>> import numpy as np
 >>> from xiaod.domain.types import Channel, Segment
->>> assembler = Assembler(BufferSettings(), Metrics(), StationTable(60_000_000_000), lambda: None)
+>>> assembler = Assembler(BufferSettings(length=1000), Metrics(), StationTable(60_000_000_000), lambda: None)
 >>> segment = Segment(Channel("XX", "A", "", "HHZ"), 0, 100.0, np.ones(1000, np.int32), source="files")
 >>> assembler.take(segment, None)
 []

@@ -1,7 +1,7 @@
 """From the configuration to the settings of the parts of the pipeline.
 
 >>> config = Config.model_validate({"sources": [{"server": "localhost:18000"}]})
->>> buffer_settings(config) == BufferSettings(length=2000, limits=TimeLimits.from_s(None, 60.0))
+>>> buffer_settings(config) == BufferSettings(limits=TimeLimits.from_s(None, 60.0))
 True
 >>> instrument_limits(config)
 {'localhost:18000': 4000}
@@ -15,7 +15,7 @@ from xiaod.domain.timegrid import ns_from_s, samples_from_s
 from xiaod.domain.timeliness import TimeLimits
 from xiaod.domain.types import Instrument
 from xiaod.inference import Engine
-from xiaod.picking.picker import SHIFTS, PickerSettings
+from xiaod.picking.picker import PickerSettings
 from xiaod.waveform.buffer import BufferSettings
 
 INSTRUMENTS_PER_STATION = 4
@@ -24,13 +24,12 @@ INSTRUMENTS_PER_STATION = 4
 
 def buffer_settings(config: Config) -> BufferSettings:
     """Limits of the buffers from the configuration."""
-    buffer, hop = config.buffer, samples_from_s(config.windows.hop_s)
+    buffer = config.buffer
     return BufferSettings(
         length=samples_from_s(config.windows.length_s),
-        hop=hop,
+        hop=samples_from_s(config.windows.hop_s),
         wait_ns=ns_from_s(buffer.max_component_wait_s),
         max_lead=samples_from_s(buffer.max_lead_s),
-        history=hop + SHIFTS[-1] + 1,
         limits=TimeLimits.from_s(buffer.max_age_s, buffer.max_future_s),
     )
 

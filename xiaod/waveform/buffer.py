@@ -31,8 +31,18 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from xiaod.config import BufferConfig, WindowConfig
 from xiaod.domain.components import KNOWN_LETTERS, MISSING, ROWS, rows_of
-from xiaod.domain.timegrid import BEFORE_ALL, GRID_NS, GRID_RATE_HZ, NS_PER_S, grid_index, samples_from_s
+from xiaod.domain.onsets import CONFIRM_SHIFT
+from xiaod.domain.timegrid import (
+    BEFORE_ALL,
+    GRID_NS,
+    GRID_RATE_HZ,
+    NS_PER_S,
+    grid_index,
+    ns_from_s,
+    samples_from_s,
+)
 from xiaod.domain.timeliness import UNLIMITED, TimeLimits
 from xiaod.domain.types import Arrival, Instrument, Segment, Window
 from xiaod.waveform.backfill import Backfill
@@ -53,16 +63,19 @@ FOREVER_NS = 1 << 63
 
 @dataclass(frozen=True, slots=True)
 class BufferSettings:
-    """Limits of a buffer; samples are those of the 100 Hz grid."""
+    """Limits of a buffer; samples are those of the 100 Hz grid. The defaults are those of the configuration."""
 
-    length: int = 1000
-    hop: int = 50
-    wait_ns: int = 5 * NS_PER_S
-    max_lead: int = 3000
-    history: int = 66
-    """Samples before a window that it carries along: a hop, and the shifts at which an onset is looked at again."""
+    length: int = samples_from_s(WindowConfig().length_s)
+    hop: int = samples_from_s(WindowConfig().hop_s)
+    wait_ns: int = ns_from_s(BufferConfig().max_component_wait_s)
+    max_lead: int = samples_from_s(BufferConfig().max_lead_s)
     limits: TimeLimits = UNLIMITED
     """What is refused for its time; in an offline run nothing is."""
+
+    @property
+    def history(self) -> int:
+        """Samples before a window that it carries along: a hop, and the shifts at which an onset is confirmed."""
+        return self.hop + CONFIRM_SHIFT + 1
 
 
 @dataclass(slots=True)

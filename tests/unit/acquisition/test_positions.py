@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xiaod.acquisition.seedlink.losses import HALF_RANGE
 from xiaod.acquisition.seedlink.positions import (
     HELD_S,
     NOTHING,
@@ -22,6 +21,7 @@ from xiaod.acquisition.seedlink.positions import (
     Station,
 )
 from xiaod.domain.resumption import ABANDONED_S, GONE_S
+from xiaod.domain.seedlink import HALF_RANGE
 from xiaod.domain.timegrid import NS_PER_S
 from xiaod.domain.timeliness import TimeLimits
 from xiaod.domain.types import Channel, Segment

@@ -95,7 +95,10 @@ class SlowApi(StatusApi):
     def __init__(self) -> None:
         metrics, station_table = Metrics(), StationTable(60 * NS_PER_S)
         monitor = Monitor(
-            station_table, Assembler(BufferSettings(), metrics, station_table, lambda: 0), lambda _: None, 0
+            station_table,
+            Assembler(BufferSettings(length=1000), metrics, station_table, lambda: 0),
+            lambda _: None,
+            0,
         )
         identity = Identity("0", "micro", 0)
         config = Config.model_validate({"sources": [{"server": "localhost"}]})

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy.signal import butter, lfilter
 
-from models.frontend import HIGH_PASS_HZ, MEMORY_S, RATE_HZ, prepare, standardise
+from models.conventions import RATE_HZ
+from models.frontend import HIGH_PASS_HZ, MEMORY_S, prepare, standardise
 from tests.conftest import Recording
 
 

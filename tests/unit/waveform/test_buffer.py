@@ -50,7 +50,7 @@ def live(buffer: InstrumentBuffer, seconds: int, delays_s: dict[str, float]) -> 
 
 
 def test_a_component_within_the_wait_is_waited_for() -> None:
-    buffer = InstrumentBuffer(BufferSettings(wait_ns=3 * SECOND))
+    buffer = InstrumentBuffer(BufferSettings(length=1000, wait_ns=3 * SECOND))
     cut = live(buffer, 40, {"Z": 0.0, "N": 2.0, "E": 1.0})
     assert {window.components for _, window in cut} == {"ZNE"}
     assert all(window.revision == 0 for _, window in cut)
@@ -58,7 +58,7 @@ def test_a_component_within_the_wait_is_waited_for() -> None:
 
 
 def test_a_slower_component_holds_nothing_up_and_is_looked_at_when_it_comes() -> None:
-    buffer = InstrumentBuffer(BufferSettings(wait_ns=3 * SECOND))
+    buffer = InstrumentBuffer(BufferSettings(length=1000, wait_ns=3 * SECOND))
     cut = live(buffer, 40, {"Z": 0.0, "N": 8.0, "E": 0.5})
     leading = [(at_s, window) for at_s, window in cut if window.revision == 0]
     following = [window for _, window in cut if window.revision == 1]
@@ -96,7 +96,7 @@ def test_what_a_late_component_brings_is_nothing_that_counts_as_picked_for_good(
 
 
 def test_a_component_whose_first_records_wait_is_not_slow() -> None:
-    buffer = InstrumentBuffer(BufferSettings(wait_ns=5 * SECOND))
+    buffer = InstrumentBuffer(BufferSettings(length=1000, wait_ns=5 * SECOND))
     found = []
     for number, component in enumerate("NZE"):
         for start in range(25):
@@ -107,7 +107,7 @@ def test_a_component_whose_first_records_wait_is_not_slow() -> None:
 
 
 def test_a_component_that_has_died_is_not_waited_for() -> None:
-    buffer = InstrumentBuffer(BufferSettings(wait_ns=3 * SECOND, max_lead=1000))
+    buffer = InstrumentBuffer(BufferSettings(length=1000, wait_ns=3 * SECOND, max_lead=1000))
     live(buffer, 20, {"Z": 0.0, "N": 0.0, "E": 0.0})
     for start in range(20, 60):
         buffer.insert(record("Z", start), NOW + (start + 1) * SECOND)
@@ -116,7 +116,7 @@ def test_a_component_that_has_died_is_not_waited_for() -> None:
 
 
 def test_old_and_future_records_are_refused() -> None:
-    buffer = InstrumentBuffer(BufferSettings(limits=TimeLimits.from_s(100.0, 10.0)))
+    buffer = InstrumentBuffer(BufferSettings(length=1000, limits=TimeLimits.from_s(100.0, 10.0)))
     assert buffer.insert(record("Z", -102), NOW) is Verdict.EXPIRED
     assert buffer.insert(record("Z", 10), NOW) is Verdict.FUTURE
     assert buffer.insert(record("Z", -100), NOW) is Verdict.GOOD
@@ -124,7 +124,7 @@ def test_old_and_future_records_are_refused() -> None:
 
 
 def test_a_host_clock_that_is_set_back_does_not_stop_a_stream() -> None:
-    buffer = InstrumentBuffer(BufferSettings(limits=TimeLimits.from_s(None, 10.0)))
+    buffer = InstrumentBuffer(BufferSettings(length=1000, limits=TimeLimits.from_s(None, 10.0)))
     assert buffer.insert(record("Z", 0), NOW) is Verdict.GOOD
     assert buffer.insert(record("Z", 30), NOW) is Verdict.FUTURE
     # An hour behind, each record lies an hour ahead, but where the last one ended.
@@ -133,14 +133,14 @@ def test_a_host_clock_that_is_set_back_does_not_stop_a_stream() -> None:
 
 
 def test_other_components_and_rates_are_refused() -> None:
-    buffer = InstrumentBuffer(BufferSettings())
+    buffer = InstrumentBuffer(BufferSettings(length=1000))
     assert buffer.insert(record("F", 0), NOW) is Verdict.COMPONENT
     assert buffer.insert(record("Z", 0, rate=1.0, seconds=10), NOW) is Verdict.RATE
     assert buffer.cut(NOW) == ([], [])
 
 
 def test_a_clock_set_back_by_an_hour_blinds_for_seconds_only() -> None:
-    buffer = InstrumentBuffer(BufferSettings(wait_ns=0))
+    buffer = InstrumentBuffer(BufferSettings(length=1000, wait_ns=0))
     for start in range(3600, 3630):
         buffer.insert(record("Z", start), NOW)
         buffer.cut(NOW)
@@ -156,7 +156,7 @@ def test_a_clock_set_back_by_an_hour_blinds_for_seconds_only() -> None:
 
 @pytest.mark.parametrize("times", [2, 12, 60])
 def test_what_a_datalogger_had_kept_does_not_blind_for_what_is_new(times: int) -> None:
-    buffer = InstrumentBuffer(BufferSettings(wait_ns=0))
+    buffer = InstrumentBuffer(BufferSettings(length=1000, wait_ns=0))
     kept = list(range(600, 2400))
     windows, verdicts = [], []
     for start in (*range(600), *range(2400, 3600)):
@@ -182,7 +182,7 @@ def test_what_a_datalogger_had_kept_does_not_blind_for_what_is_new(times: int) -
 
 
 def test_a_sensor_with_other_components_takes_the_rows_of_the_one_before() -> None:
-    buffer = InstrumentBuffer(BufferSettings(wait_ns=0))
+    buffer = InstrumentBuffer(BufferSettings(length=1000, wait_ns=0))
     found = []
     for start in range(0, 4000, 10):
         for component in "ZNE" if start < 100 else "Z12":
@@ -195,7 +195,7 @@ def test_a_sensor_with_other_components_takes_the_rows_of_the_one_before() -> No
 
 @pytest.mark.parametrize(("letters", "odd"), [("Z12", "N"), ("Z23", "1"), ("ZNE", "1")])
 def test_one_odd_record_of_another_component_takes_no_row(letters: str, odd: str) -> None:
-    buffer = InstrumentBuffer(BufferSettings(wait_ns=0))
+    buffer = InstrumentBuffer(BufferSettings(length=1000, wait_ns=0))
     found = []
     for start in range(0, 200, 2):
         for component in letters + odd if start == 60 else letters:
@@ -205,7 +205,7 @@ def test_one_odd_record_of_another_component_takes_no_row(letters: str, odd: str
 
 
 def test_memory_is_bounded_whatever_comes() -> None:
-    buffer = InstrumentBuffer(BufferSettings(wait_ns=3 * SECOND))
+    buffer = InstrumentBuffer(BufferSettings(length=1000, wait_ns=3 * SECOND))
     most = 0
     for start in range(600):
         for component in "ZN" if start > 200 else "ZNE":
@@ -228,7 +228,7 @@ def test_memory_is_bounded_when_all_that_comes_is_torn() -> None:
 
 @pytest.mark.parametrize("pieces", [[], [90] * 33], ids=["at once", "piece by piece"])
 def test_windows_carry_the_samples_before_them(rjob: Recording, pieces: list[int]) -> None:
-    settings = BufferSettings(max_lead=500)
+    settings = BufferSettings(length=1000, max_lead=500)
     buffer = InstrumentBuffer(settings)
     windows: list[Window] = []
     for records in zip(*(rjob.segments(component, pieces) for component in "ZNE"), strict=True):
@@ -262,7 +262,7 @@ def test_components_of_the_past_keep_the_rows_of_the_others() -> None:
 @pytest.mark.parametrize("now_ns", [None, NOW])
 def test_a_component_that_begins_where_another_ends(now_ns: int | None) -> None:
     """Two windows that follow each other have not one component in common."""
-    buffer = InstrumentBuffer(BufferSettings(wait_ns=0))
+    buffer = InstrumentBuffer(BufferSettings(length=1000, wait_ns=0))
     windows: list[Window] = []
     for component, start_s in (("E", 0.0), ("N", 0.5), ("N", 10.5)):
         samples = np.ones(1000, np.int32)

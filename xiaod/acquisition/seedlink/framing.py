@@ -16,12 +16,10 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from xiaod.acquisition.miniseed import record_length
+from xiaod.acquisition.miniseed import RECORD_LENGTHS, RECORD_START, record_length
 from xiaod.domain.seedlink import RECORD_BYTES
 
 HEADER_BYTES = 8
-RECORD_LENGTHS = range(64, (1 << 16) + 1)
-"""Others are damage."""
 HEAD_BYTES = 64
 """Enough of nearly every record to tell its length."""
 FRAME_BYTES = HEADER_BYTES + RECORD_BYTES
@@ -29,7 +27,7 @@ MAX_GARBAGE_BYTES = 64 * FRAME_BYTES
 """So many more bytes that are no packet than half of those that are: the connection is given up."""
 
 _HEADER = re.compile(rb"SL(?:[0-9A-Fa-f]{6}|INFO [ *])")
-_BEGINNING = re.compile(_HEADER.pattern + rb"(?:[0-9 \0]{6}[DRQM][ \0]|MS\x03)")
+_BEGINNING = re.compile(_HEADER.pattern + RECORD_START.pattern)
 """A packet: its header, and the first bytes of a record of miniSEED 2 or 3."""
 _BEGINNING_BYTES = 16
 

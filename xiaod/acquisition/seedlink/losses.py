@@ -26,12 +26,10 @@ import time
 from dataclasses import dataclass
 from operator import gt
 
-from xiaod.domain.seedlink import SEQUENCE_MODULUS
+from xiaod.domain.seedlink import HALF_RANGE, SEQUENCE_MODULUS
 from xiaod.domain.timegrid import NS_PER_S
 from xiaod.domain.types import Channel, Segment
 
-HALF_RANGE = SEQUENCE_MODULUS // 2
-"""Of two numbers, the one less than this behind is the older."""
 TRUSTED = 10
 """Numbers in a row after which one that is left out is taken to be lost."""
 MAX_BACK = 1 << 20

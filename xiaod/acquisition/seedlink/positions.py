@@ -42,11 +42,11 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from xiaod.acquisition.seedlink.losses import HALF_RANGE
 from xiaod.domain.resumption import ABANDONED_S, GONE_S
-from xiaod.domain.seedlink import SEQUENCE_MODULUS
+from xiaod.domain.seedlink import HALF_RANGE, SEQUENCE_MODULUS
 from xiaod.domain.timegrid import EARLIEST_NS, NS_PER_S, ns_from_s
 from xiaod.domain.types import Positions, Segment
+from xiaod.process import host_clock
 
 SINGLE = 128
 """Packets of a station that are remembered one by one, to go back to one of them: minutes of three channels."""
@@ -60,8 +60,6 @@ HELD = 30
 than :data:`ABANDONED_S` and what is on its way to be picked take together."""
 NOTHING = -1
 """In place of a sequence number: nothing of the station has to come again. The time is that of its last packet."""
-SET_NS = NS_PER_S // 2
-"""A change of the host's clock against the steady one that is more than the time between two looks at them."""
 
 Station = tuple[str, str]
 """Network and station."""
@@ -179,7 +177,7 @@ class Places:
         self._streamed_s = 0.0
         self._begun_s: float | None = None
         """When the first packet came."""
-        self._offset_ns = host_offset_ns()
+        self._offset_ns = host_clock.offset_ns()
         """Host time minus steady time, when last looked at."""
         self._listed: frozenset[Station] = frozenset()
         self._gone: set[Station] = set()
@@ -264,8 +262,8 @@ class Places:
 
         Then the next :meth:`asked` goes back to it.
         """
-        offset_ns = host_offset_ns()
-        if abs(offset_ns - self._offset_ns) < SET_NS:
+        offset_ns = host_clock.offset_ns()
+        if abs(offset_ns - self._offset_ns) < host_clock.SET_NS:
             return False
         with self._lock:
             self._offset_ns = offset_ns
@@ -445,7 +443,7 @@ class Places:
         """What lies behind the place of a station is not asked for, because it is too old by the host's clock."""
         place = self._newest[station]
         moment = _Moment(time.monotonic(), self._streamed_s, place[1])
-        self._hold(station, place, moment, host_offset_ns() + correction_ns, correction_ns > 0)
+        self._hold(station, place, moment, host_clock.offset_ns() + correction_ns, correction_ns > 0)
 
     def _hold(self, station: Station, place: Place, moment: _Moment, needed_ns: int, forth: bool) -> None:
         """Hold a station at a place, until the clock has been set at least to an offset, forth or back."""
@@ -500,8 +498,3 @@ def _oldest(places: Iterable[Place]) -> Place | None:
         if found is None or _is_after(found[0], place[0]):
             found = place
     return found
-
-
-def host_offset_ns() -> int:
-    """Host time minus steady time: it changes only when the host's clock is set."""
-    return time.time_ns() - time.monotonic_ns()

@@ -43,13 +43,13 @@ from xiaod.acquisition.patterns import (
 from xiaod.acquisition.seedlink.connection import SLICE_S, Link, Position, Stopped
 from xiaod.acquisition.seedlink.framing import EndOfDataError, LinkError
 from xiaod.acquisition.seedlink.info import DiscoveryError
-from xiaod.acquisition.seedlink.losses import HALF_RANGE, Losses
+from xiaod.acquisition.seedlink.losses import Losses
 from xiaod.acquisition.seedlink.offers import FIRST_LOOK_S, Offer, Offers
 from xiaod.acquisition.seedlink.positions import Places, Station
 from xiaod.acquisition.seedlink.refusals import Refusals
 from xiaod.acquisition.seedlink.waits import Waits
 from xiaod.config import SeedLinkConfig
-from xiaod.domain.seedlink import SEQUENCE_MODULUS
+from xiaod.domain.seedlink import HALF_RANGE, SEQUENCE_MODULUS
 from xiaod.domain.sharding import ALONE, Shard
 from xiaod.domain.timegrid import ns_from_iso, ns_from_s
 from xiaod.domain.timeliness import UNLIMITED, TimeLimits
