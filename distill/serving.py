@@ -83,8 +83,8 @@ def decisions(
             discontinuous=start == begin,
             history=samples[:, max(0, start - HISTORY) : start],
         )
-        for candidate in picker.look(Probabilities(window, values[1:])):
-            pick = picker.decide(candidate, lambda windows: annotate(windows)[:, 1:])
+        for candidate in picker.notice(Probabilities(window, values[1:])):
+            pick = picker.confirm(candidate, lambda windows: annotate(windows)[:, 1:])
             if pick is not None:
                 yield window.stop, pick
 

@@ -40,8 +40,8 @@ def picks_of(segments: Iterable[Segment], engine: Engine, settings: BufferSettin
     picker = InstrumentPicker(chosen)
     picks: list[Pick] = []
     for window in windows_of(segments, settings):
-        for candidate in picker.look(Probabilities(window, engine.annotate(window.samples[None])[0])):
-            pick = picker.decide(candidate, engine.annotate)
+        for candidate in picker.notice(Probabilities(window, engine.annotate(window.samples[None])[0])):
+            pick = picker.confirm(candidate, engine.annotate)
             picks += [] if pick is None else [pick]
     return picks
 

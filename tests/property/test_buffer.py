@@ -12,7 +12,7 @@ from tests.conftest import Recording
 from tests.streams import windows_of
 from xiaod.domain.types import Channel, Segment, Window
 from xiaod.waveform.buffer import BufferSettings, InstrumentBuffer
-from xiaod.waveform.channel import Track, Verdict
+from xiaod.waveform.channel import ChannelBuffer, RecordOutcome
 
 RELAXED = settings(
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -227,18 +227,18 @@ def test_headers_whose_rates_flutter_leave_no_gap_and_hide_none(
     ]
     if lost:
         del records[len(records) // 2]
-    track = Track(wait_ns=0, max_lead=3000)
+    buffered = ChannelBuffer(wait_ns=0, max_lead=3000)
     gaps = []
     for record in records:
         for piece in record.pieces():
-            assert track.insert(piece, 0) is Verdict.GOOD
-            gaps += track.release(None)
-    gaps += track.release(None, final=True)
+            assert buffered.insert(piece, 0) is RecordOutcome.GOOD
+            gaps += buffered.release(None)
+    gaps += buffered.release(None, final=True)
     assert len(gaps) == lost
-    assert len(track.runs) == 1 + lost
+    assert len(buffered.runs) == 1 + lost
     # A record's own rate tells where its samples lie; from record to record the clock does, to a quarter of a sample.
     far_s = (0.3 + length * max(map(abs, parts))) / rate_hz
-    for run in track.runs:
+    for run in buffered.runs:
         held = run.view(run.first, run.stop, level=0.0)
         at_s = (np.arange(run.first, run.stop) * 10_000_000 - start_ns + run.offset_at(run.stop)) / 1e9
         assert np.abs(held - 1000 * np.sin(np.pi * at_s)).max() < 1000 * np.pi * (far_s + 0.007) + 5

@@ -26,7 +26,7 @@ from xiaod.config.per_shard import base_folder
 from xiaod.domain.resumption import settled_s, warm_up_s
 from xiaod.domain.sharding import Shard
 from xiaod.domain.timegrid import ns_from_s
-from xiaod.domain.types import Positions
+from xiaod.domain.types import StationPositions
 from xiaod.process.exit_status import ExitCode, StartError
 from xiaod.process.logs import get_logger
 from xiaod.process.metrics import Metrics
@@ -144,14 +144,14 @@ class StateFolder:
                 undelivered=found.undelivered,
             )
 
-    async def begin_of_off_loop(self, source: SeedLinkConfig) -> tuple[Positions | None, int | None]:
-        """As :meth:`begin_of`, in the thread of the store."""
+    async def begin_of_off_loop(self, source: SeedLinkConfig) -> tuple[StationPositions | None, int | None]:
+        """As :meth:`begin_of`, in the store's thread, while the event loop turns."""
         return (
             self.begin_of(source) if self.store is None else await self.store.off_loop(self.begin_of, source)
         )
 
-    def begin_of(self, source: SeedLinkConfig) -> tuple[Positions | None, int | None]:
-        """Positions to go on behind, None: from now on; and, if they were lost with the store, the time to go on from."""
+    def begin_of(self, source: SeedLinkConfig) -> tuple[StationPositions | None, int | None]:
+        """Where a source goes on, None: anew; and behind which time its data are wanted where the positions were lost with the store."""
         if source.begin != RESUME or self.store is None:
             return None, None
         lost_ns = self.store.lost_ns
@@ -161,8 +161,8 @@ class StateFolder:
             lost_ns -= ns_from_s(warm_up_s(length_s) + settled_s(length_s, max_lead_s))
         return self.store.positions(source.label), lost_ns
 
-    def remember(self, source: str, positions: Positions) -> None:
-        """Save positions of a source."""
+    def remember(self, source: str, positions: StationPositions) -> None:
+        """Keep where a source stands."""
         self._saving(lambda store: store.save({}, {source: positions}))
 
     def save(self, sources: Mapping[str, "SeedLinkSource"]) -> None:

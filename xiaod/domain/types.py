@@ -20,7 +20,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-Positions = Mapping[tuple[str, str], tuple[int, int]]
+StationPositions = Mapping[tuple[str, str], tuple[int, int]]
 """Network and station -> sequence number and start time (ns) of a packet to go on behind."""
 
 Clock = Callable[[], int | None]

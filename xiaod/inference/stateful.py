@@ -1,7 +1,7 @@
 """The stateful form of a student in ONNX Runtime: each sample is computed once, not once for every window that holds it.
 
 Windows come in as for every engine, but only the samples that are new to a stream are computed, chunk by chunk, many
-stations in one call; a stream is one instrument in one lane. Chunks begin at multiples of their length on the grid, so that
+stations in one call; a stream is one instrument in one revision. Chunks begin at multiples of their length on the grid, so that
 a stream that was begun elsewhere gives the same once its memory has faded. A stream begins anew, from the first sample of
 the window, where the window is fresh, samples are missing between, or other components are there.
 

@@ -25,13 +25,13 @@ RECENT_S = 60.0
 """A decision is the reason for so long, counted by the data."""
 
 
-class Outcome(Enum):
+class OnsetOutcome(Enum):
     """What a picker decided of an onset; the first of several is the reason."""
 
     PICKED = "picked"
-    MERGED = "refractory"
+    DUPLICATE = "refractory"
     """Closer than ``min_separation_s`` to a pick of the same phase: the same onset."""
-    SETTLING = "settling"
+    BLINDED = "settling"
     """Closer than ``settle_s`` behind the beginning of the data."""
     BELOW = "below_threshold"
     """It was noticed, looked at again, and did not reach the threshold."""
@@ -41,7 +41,7 @@ class Outcome(Enum):
 class Decision:
     """The last decision of a phase."""
 
-    outcome: Outcome
+    outcome: OnsetOutcome
     index: int
     """Grid index of the onset."""
     probability: float
@@ -59,7 +59,7 @@ class PhaseView:
         self.threshold: float | None = None
         """The one in force at the last look; None before the first."""
         self.decision: Decision | None = None
-        self._decisions: dict[Outcome, Decision] = {}
+        self._decisions: dict[OnsetOutcome, Decision] = {}
         self._half = -1
         self._now = 0.0
         self._before = 0.0
@@ -74,13 +74,15 @@ class PhaseView:
             self._now = probability
         self.threshold = threshold
 
-    def decided(self, outcome: Outcome, index: int, probability: float, noticed: float | None = None) -> None:
+    def decided(
+        self, outcome: OnsetOutcome, index: int, probability: float, noticed: float | None = None
+    ) -> None:
         """An onset was decided; ``noticed`` is the probability before it was looked at again."""
         decision = Decision(outcome, index, probability, probability if noticed is None else noticed)
         self.decision = decision
         kept = self._decisions.get(outcome)
         if (
-            outcome is not Outcome.BELOW
+            outcome is not OnsetOutcome.BELOW
             or kept is None
             or not _is_recent(kept, index)
             or decision.noticed >= kept.noticed
@@ -89,7 +91,7 @@ class PhaseView:
 
     def telling(self, newest: int) -> Decision | None:
         """The decision of late that is the reason, or one that the highest probability is still of; None when nothing was decided."""
-        made = [self._decisions[outcome] for outcome in Outcome if outcome in self._decisions]
+        made = [self._decisions[outcome] for outcome in OnsetOutcome if outcome in self._decisions]
         recent = [decision for decision in made if _is_recent(decision, newest)]
         if self.threshold is None or self.highest_at(newest) < self.threshold:
             return recent[0] if recent else None
@@ -166,10 +168,11 @@ def explain(condition: Condition, phase: str, view: PhaseView | None, newest: in
     if highest >= view.threshold:
         # A pick of an earlier run, or an onset whose highest point has not come yet.
         return Reason(
-            Outcome.MERGED.value, f"same onset as a pick before, or still looked at: {highest:.2f} of late"
+            OnsetOutcome.DUPLICATE.value,
+            f"same onset as a pick before, or still looked at: {highest:.2f} of late",
         )
     return Reason(
-        Outcome.BELOW.value,
+        OnsetOutcome.BELOW.value,
         f"below threshold: at most {highest:.2f} of late, {view.threshold:.2f} is needed",
     )
 
@@ -204,10 +207,10 @@ def _of_the_decision(decision: Decision, phase: str, threshold: float) -> Reason
     time = iso_from_ns(decision.index * GRID_NS)[:-5] + "Z"
     onset = f"{phase} at {time} with {decision.probability:.2f}"
     text = {
-        Outcome.PICKED: f"picked: {onset}",
-        Outcome.BELOW: f"below threshold: {phase} at {time} with {_looks(decision)}, {threshold:.2f} is needed",
-        Outcome.MERGED: f"same onset as the pick before: {onset}",
-        Outcome.SETTLING: f"too close behind the beginning of the data: {onset}",
+        OnsetOutcome.PICKED: f"picked: {onset}",
+        OnsetOutcome.BELOW: f"below threshold: {phase} at {time} with {_looks(decision)}, {threshold:.2f} is needed",
+        OnsetOutcome.DUPLICATE: f"same onset as the pick before: {onset}",
+        OnsetOutcome.BLINDED: f"too close behind the beginning of the data: {onset}",
     }[decision.outcome]
     return Reason(decision.outcome.value, text)
 

@@ -1,14 +1,14 @@
 """Probabilities of overlapping windows become picks: one for each onset, early, between samples, and never revised.
 
 **Merging.** At each sample the probabilities of all windows that have covered it so far are averaged, weighted by how much of the
-data after it the window held: nothing below :data:`BLIND_S`, rising linearly to full weight at ``lookahead_s`` plus a hop. Each new
+data after it the window held: nothing below :data:`LEAST_AFTER_S`, rising linearly to full weight at ``lookahead_s`` plus a hop. Each new
 window therefore makes the average of its last seconds better informed.
 
-**Noticing** (:meth:`InstrumentPicker.look`). After each window, peaks of the average above :data:`NOTICE` times the threshold are looked
-for where at least ``lookahead_s`` of data follow and, in the next windows once more, up to :data:`SECOND_LOOK_S` later, for onsets
+**Noticing** (:meth:`InstrumentPicker.notice`). After each window, peaks of the average above :data:`NOTICE` times the threshold are looked
+for where at least ``lookahead_s`` of data follow and, in the next windows once more, up to :data:`LATE_NOTICE_S` later, for onsets
 that need more data to be sure. A peak is the highest point within ``min_separation_s``.
 
-**Deciding** (:meth:`InstrumentPicker.decide`). Where a window begins relative to an onset changes what a network with strides
+**Deciding** (:meth:`InstrumentPicker.confirm`). Where a window begins relative to an onset changes what a network with strides
 says of it, by some tens of milliseconds and hundredths of probability. So an onset that was noticed is looked at again in
 windows that are placed by the onset, not by the grid, the last ending ``lookahead_s`` (or whole hops more) after it;
 their average decides. If it reaches the threshold this is a pick, made with between ``lookahead_s`` and ``lookahead_s`` plus a hop
@@ -27,8 +27,8 @@ Time, uncertainty and strength of the onset are measured by :mod:`xiaod.picking.
 >>> window = Window(Instrument("XX", "A", "", "HH"), 0, 0, samples, "ZNE", discontinuous=True)
 >>> settings = PickerSettings(thresholds=(0.3, 0.3), hop=50, model="example-1.0.0", model_sha256="0" * 64)
 >>> picker = InstrumentPicker(settings)
->>> [candidate] = picker.look(Probabilities(window, annotate(samples[None])[0]))
->>> pick = picker.decide(candidate, annotate)
+>>> [candidate] = picker.notice(Probabilities(window, annotate(samples[None])[0]))
+>>> pick = picker.confirm(candidate, annotate)
 >>> pick.id, pick.phase, abs(pick.time_ns - 6_002_500_000) < 200_000
 ('19700101.000006.00-P-XX.A..HH-example-1.0.0', 'P', True)
 """
@@ -46,13 +46,13 @@ from xiaod.domain.components import MISSING, live_components
 from xiaod.domain.onsets import CONFIRM_SHIFT, PHASES
 from xiaod.domain.timegrid import samples_from_s
 from xiaod.domain.types import Pick, Probabilities, Window
-from xiaod.picking.diagnosis import Outcome, PhaseView
-from xiaod.picking.duplicates import Reported
+from xiaod.picking.diagnosis import OnsetOutcome, PhaseView
 from xiaod.picking.measure import NO_CALIBRATION, measure
+from xiaod.picking.recent_picks import RecentPicks
 
-BLIND_S = 0.25
+LEAST_AFTER_S = 0.25
 """Data after a sample below which a window's opinion of it is left out."""
-SECOND_LOOK_S = 2.0
+LATE_NOTICE_S = 2.0
 """How long after the first look an onset may still be reported."""
 NOTICE = 0.7
 """Part of the threshold at which an onset is noticed: what is decided should not depend on what the grid made of it."""
@@ -78,7 +78,7 @@ class PickerSettings:
     model: str
     model_sha256: str
     lookahead: int = samples_from_s(PickerConfig().lookahead_s)
-    settle: int = samples_from_s(PickerConfig().settle_s)
+    blinding: int = samples_from_s(PickerConfig().settle_s)
     separation: int = samples_from_s(PickerConfig().min_separation_s)
     calibration: Calibration = NO_CALIBRATION
     vertical_thresholds: tuple[float, float] | None = None
@@ -111,7 +111,7 @@ class Candidate:
 
 
 class _Merger:
-    """Weighted average of one lane's windows over their last ``span`` samples."""
+    """Weighted average of one revision's windows over their last ``span`` samples."""
 
     def __init__(self, span: int) -> None:
         self._span = span
@@ -153,8 +153,8 @@ class InstrumentPicker:
         """
         self._settings = settings
         span = _span(settings)
-        self._lanes = (_Merger(span), _Merger(span))
-        self._reported = Reported(known, settings.late)
+        self._revisions = (_Merger(span), _Merger(span))
+        self._recent = RecentPicks(known, settings.late)
         self._weights: dict[int, NDArray[np.float32]] = {}
         self.views = (PhaseView(), PhaseView())
         """What was seen of P and of S."""
@@ -167,26 +167,26 @@ class InstrumentPicker:
             return
         span = _span(settings)
         if span != _span(self._settings):
-            self._lanes = (_Merger(span), _Merger(span))
+            self._revisions = (_Merger(span), _Merger(span))
         self._settings = settings
         self._weights = {}
 
-    def look(self, probabilities: Probabilities) -> list[Candidate]:
+    def notice(self, probabilities: Probabilities) -> list[Candidate]:
         """Onsets that this window gives reason to look at again, in order of time."""
         window = probabilities.window
         settings = self._settings
         length = window.samples.shape[1]
         if (weight := self._weights.get(length)) is None:
             weight = self._weights[length] = window_weight(length, settings)
-        merged = self.curve = self._lanes[window.revision].add(probabilities, weight)
+        merged = self.curve = self._revisions[window.revision].add(probabilities, weight)
         left_out = length - merged.shape[1]
         stop = length - settings.lookahead + 1
         if window.until is not None:
             # What lies on the border may be seen on this side by the one and on that by the other.
-            stop = min(stop, window.until - window.index + settings.settle + REACH)
-        start = max(stop - settings.hop - samples_from_s(SECOND_LOOK_S), settings.settle, left_out)
+            stop = min(stop, window.until - window.index + settings.blinding + REACH)
+        start = max(stop - settings.hop - samples_from_s(LATE_NOTICE_S), settings.blinding, left_out)
         if window.discontinuous:
-            start = settings.settle
+            start = settings.blinding
         stop = max(start, stop)
         components = live_components(window.components, window.samples)
         found = []
@@ -202,14 +202,14 @@ class InstrumentPicker:
                 if not start <= peak + left_out < stop:
                     continue
                 index = window.index + peak + left_out
-                if self._is_reported(phase, index):
-                    if not self._is_reported(phase, index, REACH):
-                        self.views[phase].decided(Outcome.MERGED, index, float(curve[peak]))
+                if self._is_picked(phase, index):
+                    if not self._is_picked(phase, index, REACH):
+                        self.views[phase].decided(OnsetOutcome.DUPLICATE, index, float(curve[peak]))
                     continue
                 found.append(Candidate(window, phase, peak + left_out, float(curve[peak])))
         return sorted(found, key=lambda candidate: candidate.peak)
 
-    def decide(self, candidate: Candidate, annotate: Annotate) -> Pick | None:
+    def confirm(self, candidate: Candidate, annotate: Annotate) -> Pick | None:
         """Look at an onset again, in windows placed by itself; the pick, or None when it is none."""
         settings = self._settings
         window, phase = candidate.window, candidate.phase
@@ -235,9 +235,9 @@ class InstrumentPicker:
         index = window.index + peak - before
         outcome = self._outcome(candidate, float(curve[peak]), index, peak - before)
         self.views[phase].decided(outcome, index, float(curve[peak]), candidate.probability)
-        if outcome is not Outcome.PICKED:
+        if outcome is not OnsetOutcome.PICKED:
             return None
-        self._reported.add(phase, index)
+        self._recent.add(phase, index)
         return measure(
             window,
             held,
@@ -250,24 +250,24 @@ class InstrumentPicker:
             settings.calibration,
         )
 
-    def _outcome(self, candidate: Candidate, probability: float, index: int, sample: int) -> Outcome:
+    def _outcome(self, candidate: Candidate, probability: float, index: int, sample: int) -> OnsetOutcome:
         settings, window, phase = self._settings, candidate.window, candidate.phase
         components = live_components(window.components, window.samples)
         if probability < settings.threshold(phase, components):
-            return Outcome.BELOW
-        if self._is_reported(phase, index):
-            return Outcome.MERGED
-        if window.discontinuous and sample < settings.settle:
-            return Outcome.SETTLING
-        return Outcome.PICKED
+            return OnsetOutcome.BELOW
+        if self._is_picked(phase, index):
+            return OnsetOutcome.DUPLICATE
+        if window.discontinuous and sample < settings.blinding:
+            return OnsetOutcome.BLINDED
+        return OnsetOutcome.PICKED
 
-    def _is_reported(self, phase: int, index: int, within: int | None = None) -> bool:
-        return self._reported.holds(phase, index, self._settings.separation if within is None else within)
+    def _is_picked(self, phase: int, index: int, within: int | None = None) -> bool:
+        return self._recent.holds(phase, index, self._settings.separation if within is None else within)
 
 
 def _span(settings: PickerSettings) -> int:
     """What is looked at, and as much before it as decides which of two peaks is one."""
-    return settings.lookahead + settings.hop + samples_from_s(SECOND_LOOK_S) + settings.separation
+    return settings.lookahead + settings.hop + samples_from_s(LATE_NOTICE_S) + settings.separation
 
 
 def _average(
@@ -285,6 +285,6 @@ def _average(
 def window_weight(length: int, settings: PickerSettings) -> NDArray[np.float32]:
     """Weight of a window at each of its samples, by the data that follow the sample."""
     after = np.arange(length, 0, -1) - 1
-    blind = min(samples_from_s(BLIND_S), settings.lookahead // 2)
+    least = min(samples_from_s(LEAST_AFTER_S), settings.lookahead // 2)
     full = settings.lookahead + settings.hop
-    return np.clip((after - blind + 1) / (full - blind), 0.0, 1.0).astype(np.float32)
+    return np.clip((after - least + 1) / (full - least), 0.0, 1.0).astype(np.float32)

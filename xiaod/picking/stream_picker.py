@@ -1,6 +1,6 @@
 """From a stream of probabilities to picks: what a stateful engine gives is final, so each sample is looked at once.
 
-An onset is a sample whose probability reaches the threshold and is the highest within :data:`CONFIRM_S` on both sides; it is
+An onset is a sample whose probability reaches the threshold and is the highest within :data:`PEAK_S` on both sides; it is
 reported as soon as these are known. A further one of the same phase closer than ``min_separation_s`` after it is the same onset.
 Nothing depends on how the stream was cut.
 
@@ -25,12 +25,12 @@ from xiaod.domain.components import live_components
 from xiaod.domain.onsets import PHASES
 from xiaod.domain.timegrid import samples_from_s
 from xiaod.domain.types import Pick, Probabilities
-from xiaod.picking.diagnosis import Outcome, PhaseView
-from xiaod.picking.duplicates import Reported
+from xiaod.picking.diagnosis import OnsetOutcome, PhaseView
 from xiaod.picking.measure import measure
 from xiaod.picking.picker import PickerSettings
+from xiaod.picking.recent_picks import RecentPicks
 
-CONFIRM_S = 0.2
+PEAK_S = 0.2
 """Probabilities on both sides of a peak that must be known and lower; the centroid needs as much."""
 
 MEASURED_S = 2.8
@@ -43,7 +43,7 @@ def stream_window(delay: int, chunk: int, hop: int) -> int:
     >>> stream_window(delay=72, chunk=48, hop=50)
     490
     """
-    return delay + chunk + hop + 2 * samples_from_s(CONFIRM_S) + samples_from_s(MEASURED_S)
+    return delay + chunk + hop + 2 * samples_from_s(PEAK_S) + samples_from_s(MEASURED_S)
 
 
 class StreamPicker:
@@ -52,9 +52,9 @@ class StreamPicker:
     def __init__(self, settings: PickerSettings, known: Sequence[Pick] = ()) -> None:
         """Begin, see :class:`xiaod.picking.picker.InstrumentPicker`."""
         self._settings = settings
-        self._confirm = samples_from_s(CONFIRM_S)
+        self._confirm = samples_from_s(PEAK_S)
         self._next: dict[int, int] = {}
-        self._reported = Reported(known, settings.late)
+        self._recent = RecentPicks(known, settings.late)
         self.views = (PhaseView(), PhaseView())
         """What was seen of P and of S."""
         self.curve: NDArray[np.float32] = np.zeros((len(PHASES), 0), np.float32)
@@ -72,9 +72,9 @@ class StreamPicker:
         final = stop - self._confirm
         if window.until is not None:
             # The other window's stream may begin somewhat behind its first sample.
-            final = min(final, window.until - window.index + settings.settle + settings.separation)
+            final = min(final, window.until - window.index + settings.blinding + settings.separation)
         # Where a stream begins nothing is settled yet; a window in the midst of one goes on where the last one ended.
-        start = first + settings.settle if first > 0 or window.discontinuous else 0
+        start = first + settings.blinding if first > 0 or window.discontinuous else 0
         if (next_index := self._next.get(window.revision)) is not None and next_index < window.stop:
             start = max(start, next_index - window.index)
         if final <= start:
@@ -92,7 +92,9 @@ class StreamPicker:
         for peak, phase in sorted(found):
             index, probability = window.index + peak, float(probabilities.values[phase][peak])
             new = self._is_new(phase, index)
-            self.views[phase].decided(Outcome.PICKED if new else Outcome.MERGED, index, probability)
+            self.views[phase].decided(
+                OnsetOutcome.PICKED if new else OnsetOutcome.DUPLICATE, index, probability
+            )
             if new:
                 picks.append(
                     measure(
@@ -122,7 +124,7 @@ class StreamPicker:
 
     def _is_new(self, phase: int, index: int) -> bool:
         """Whether no pick of the phase is near; remembers it then."""
-        if self._reported.holds(phase, index, self._settings.separation):
+        if self._recent.holds(phase, index, self._settings.separation):
             return False
-        self._reported.add(phase, index)
+        self._recent.add(phase, index)
         return True

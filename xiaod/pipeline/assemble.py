@@ -38,12 +38,18 @@ from xiaod.process.log_grouping import GroupedLog
 from xiaod.process.logs import get_logger
 from xiaod.process.metrics import Metrics
 from xiaod.waveform.buffer import ADVANCING, BufferSettings, InstrumentBuffer
-from xiaod.waveform.channel import Gap, Verdict
-from xiaod.waveform.coverage import DataAccount
+from xiaod.waveform.channel import Gap, RecordOutcome
+from xiaod.waveform.data_account import DataAccount
 from xiaod.waveform.delivery_clock import DeliveryClock
 
-LOGGED_VERDICTS = frozenset(
-    {Verdict.EXPIRED, Verdict.FUTURE, Verdict.CLOCK_STEP, Verdict.RATE, Verdict.COMPONENT}
+LOGGED_OUTCOMES = frozenset(
+    {
+        RecordOutcome.EXPIRED,
+        RecordOutcome.FUTURE,
+        RecordOutcome.CLOCK_STEP,
+        RecordOutcome.RATE,
+        RecordOutcome.COMPONENT,
+    }
 )
 """What an operator should hear of, once for each instrument until something else happens to it."""
 STATION_LINES = 30
@@ -102,7 +108,7 @@ class Assembler:
         """Source of the last record, and what to add to its clock: that of an instrument never goes back."""
         self._deadlines: dict[Instrument, int] = {}
         self._looked_ns: dict[str, int] = {}
-        self._last_verdict: dict[Instrument, Verdict] = {}
+        self._last_outcome: dict[Instrument, RecordOutcome] = {}
         self._sources: dict[Instrument, set[str]] = {}
         """Who has brought an instrument."""
         self._brought: Counter[str] = Counter()
@@ -192,7 +198,7 @@ class Assembler:
         for instrument in gone:
             buffers.append((instrument, self._buffers.pop(instrument)))
             self._deadlines.pop(instrument, None)
-            self._last_verdict.pop(instrument, None)
+            self._last_outcome.pop(instrument, None)
             self._touched.pop(instrument, None)
             self._fed_by.pop(instrument, None)
             self._brought.subtract(self._sources.pop(instrument))
@@ -207,12 +213,12 @@ class Assembler:
     def condition(self, entry: StationEntry, now_ns: int) -> Condition:
         """What the data of an instrument in the station table are like, at a time of the steady clock."""
         buffer = self._buffers.get(entry.instrument)
-        verdict = self._last_verdict.get(entry.instrument)
+        outcome = self._last_outcome.get(entry.instrument)
         return Condition(
             arrived=entry.arrived_ns is not None,
             silent_s=entry.silent_s(now_ns),
             stale=entry.stale,
-            refused=verdict.value if verdict in LOGGED_VERDICTS - ADVANCING else "",
+            refused=outcome.value if outcome in LOGGED_OUTCOMES - ADVANCING else "",
             filled_s=min(0 if buffer is None else buffer.filled, self._settings.length) / GRID_RATE_HZ,
             window_s=self._settings.length / GRID_RATE_HZ,
             gap_s=entry.last_gap_s,
@@ -257,45 +263,45 @@ class Assembler:
         metrics.bytes.labels(segment.source).inc(segment.record_bytes)
         waited_ns = None if now_ns is None else self._delivered(segment, now_ns)
         windows: list[Window] = []
-        verdict = Verdict.GOOD
+        outcome = RecordOutcome.GOOD
         for piece in segment.pieces():
-            verdict = buffer.insert(piece, waited_ns)
-            if verdict in ADVANCING:
+            outcome = buffer.insert(piece, waited_ns)
+            if outcome in ADVANCING:
                 windows += self._cut(instrument, waited_ns)
         self._contradictions(instrument, buffer)
         if not segment.continues:
-            metrics.records.labels(segment.source, verdict.value).inc()
-        if verdict in ADVANCING:
+            metrics.records.labels(segment.source, outcome.value).inc()
+        if outcome in ADVANCING:
             if now_ns is not None:
                 self._station_table.received(segment, now_ns, segment.arrived_ns or self._clock() or 0)
                 if segment.arrived_ns is not None:
                     metrics.packet_span.observe((segment.next_ns - segment.start_ns) / NS_PER_S)
                     metrics.feed_latency.observe((segment.arrived_ns - segment.last_ns) / NS_PER_S)
-            if verdict is Verdict.OVERLAPPING:
+            if outcome is RecordOutcome.OVERLAPPING:
                 self._station_table.entry(instrument, segment.source, now_ns or 0).overlaps += 1
-        self._tell_verdict(segment, verdict)
+        self._tell_outcome(segment, outcome)
         return windows
 
-    def _tell_verdict(self, segment: Segment, verdict: Verdict) -> None:
+    def _tell_outcome(self, segment: Segment, outcome: RecordOutcome) -> None:
         """Say that records of an instrument are refused, once until something else happens to them."""
         instrument, stream = segment.channel.instrument, str(segment.channel)
-        if verdict in LOGGED_VERDICTS:
+        if outcome in LOGGED_OUTCOMES:
             rate_hz = segment.sampling_rate_hz
             if self._account is not None:
                 self._account.note(
-                    f"record.{verdict.value}", stream, segment.start_ns, sampling_rate_hz=rate_hz
+                    f"record.{outcome.value}", stream, segment.start_ns, sampling_rate_hz=rate_hz
                 )
-            if self._last_verdict.get(instrument) is not verdict:
+            if self._last_outcome.get(instrument) is not outcome:
                 self._said.tell(
                     "warning",
-                    f"record.{verdict.value}",
+                    f"record.{outcome.value}",
                     instrument.text,
                     stream=stream,
                     source=segment.source,
                     start_ns=segment.start_ns,
                     sampling_rate_hz=rate_hz,
                 )
-        self._last_verdict[instrument] = verdict
+        self._last_outcome[instrument] = outcome
 
     def _delivered(self, segment: Segment, now_ns: int) -> int:
         """A record has come: the time that its instrument's waits are counted by."""
@@ -364,8 +370,8 @@ class Assembler:
             return
         for gap in buffer.last_gaps:
             self._gap(gap)
-        if not buffer.windows and buffer.supply.data_s:
-            self._account.unpicked[instrument] = buffer.supply
+        if not buffer.windows and buffer.coverage.data_s:
+            self._account.unpicked[instrument] = buffer.coverage
 
     def _contradictions(self, instrument: Instrument, buffer: InstrumentBuffer) -> None:
         for found in buffer.take_contradictions():

@@ -32,7 +32,7 @@ from xiaod.process.metrics import Metrics
 from xiaod.process.stdout import leave_quietly
 from xiaod.sinks import Sink
 from xiaod.sinks.formats import line_format, render
-from xiaod.waveform.coverage import DataAccount, Supply
+from xiaod.waveform.data_account import Coverage, DataAccount
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -164,26 +164,26 @@ def pick_files(
 
 
 def tell_unpicked(
-    supplies: Mapping[Instrument, Supply],
+    coverages: Mapping[Instrument, Coverage],
     config: Config,
     places: Mapping[Instrument, Mapping[str, object]] = NOWHERE,
 ) -> None:
     """Log instruments without a full window, with their ``places``, so that a run that picks nothing says why."""
     log = get_logger("pick")
     needed_s = config.windows.length_s + config.windows.hop_s
-    for instrument in sorted(supplies)[:MAX_NAMED]:
-        supply = supplies[instrument]
+    for instrument in sorted(coverages)[:MAX_NAMED]:
+        coverage = coverages[instrument]
         log.error(
             "pick.too_little_data",
             instrument=str(instrument),
             **places.get(instrument, {}),
-            data_s=round(supply.data_s, 2),
-            longest_s=round(supply.longest_s, 2),
+            data_s=round(coverage.data_s, 2),
+            longest_s=round(coverage.longest_s, 2),
             needed_s=needed_s,
             consequence=f"not picked: a window needs {needed_s:g} s without a gap",
         )
-    if len(supplies) > MAX_NAMED:
-        log.error("pick.too_little_data", more_instruments=len(supplies) - MAX_NAMED)
+    if len(coverages) > MAX_NAMED:
+        log.error("pick.too_little_data", more_instruments=len(coverages) - MAX_NAMED)
 
 
 def used(records: int, inputs: Sequence[Path]) -> int:

@@ -36,7 +36,7 @@ from xiaod.sinks import Sink
 from xiaod.storage.backlog import StoredBacklog
 from xiaod.storage.pick_store import PickStore
 from xiaod.storage.progress import PickingProgress
-from xiaod.waveform.coverage import DataAccount
+from xiaod.waveform.data_account import DataAccount
 
 INBOX_BOUND = 4096
 """Records of a source that wait for the first stage: a minute of some 90 stations."""

@@ -311,9 +311,9 @@ class PickStage:
             known = await self._earlier_picks(result.window)
             picker = self._pickers[instrument] = InstrumentPicker(self._settings_for(instrument), known)
         picks = []
-        for candidate in picker.look(result):
+        for candidate in picker.notice(result):
             pick = await asyncio.get_running_loop().run_in_executor(
-                self._executor, picker.decide, candidate, self._engine.annotate
+                self._executor, picker.confirm, candidate, self._engine.annotate
             )
             if pick is None:
                 self._metrics.undecided.inc()

@@ -40,7 +40,7 @@ from typing import ParamSpec, TypeVar
 
 from xiaod.config import AgencyConfig
 from xiaod.domain.document import pick_document, pick_from_document
-from xiaod.domain.types import Instrument, Pick, Positions
+from xiaod.domain.types import Instrument, Pick, StationPositions
 from xiaod.process.fsync import PRIVATE, make_folder
 from xiaod.process.logs import get_logger
 
@@ -159,7 +159,7 @@ class PickStore:
         self._lock = threading.RLock()
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="store")
         self._log = get_logger("store")
-        self._saved: dict[str, Positions] = {}
+        self._saved: dict[str, StationPositions] = {}
         self.lost_ns: int | None = None
         """When the file that was damaged and moved aside had been written last; None when none was."""
         try:
@@ -196,7 +196,7 @@ class PickStore:
             self._advance(cursor, picked_until)
         return new
 
-    def save(self, picked_until: Mapping[Instrument, int], positions: Mapping[str, Positions]) -> None:
+    def save(self, picked_until: Mapping[Instrument, int], positions: Mapping[str, StationPositions]) -> None:
         """Store how far instruments have been picked, and where each source has to begin again: both, or nothing.
 
         Raises:

@@ -20,7 +20,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from xiaod.domain.onsets import CENTROID_S, sample_of
 from xiaod.domain.resumption import is_abandoned, is_elsewhere, remembered_from_ns, station_picked_until_ns
 from xiaod.domain.timegrid import GRID_NS, ns_from_s
-from xiaod.domain.types import Instrument, Pick, Positions
+from xiaod.domain.types import Instrument, Pick, StationPositions
 from xiaod.storage.pick_store import Given, PickStore, Result
 
 
@@ -110,7 +110,7 @@ class PickingProgress:
         if time_ns > known_ns or is_abandoned(time_ns, known_ns):
             self._picked_until[instrument] = time_ns
 
-    def flush(self, positions: Mapping[str, Positions]) -> None:
+    def flush(self, positions: Mapping[str, StationPositions]) -> None:
         """Write down how far instruments have been picked, and where each source has to begin again.
 
         Args:
@@ -121,7 +121,7 @@ class PickingProgress:
         """
         self.flushing(positions)()
 
-    def flushing(self, positions: Mapping[str, Positions]) -> Callable[[], None]:
+    def flushing(self, positions: Mapping[str, StationPositions]) -> Callable[[], None]:
         """What does the same for how far instruments have been picked now, later and in the store's thread."""
         picked_until, departed = dict(self._picked_until), set(self._departed)
 

@@ -1,7 +1,7 @@
 """Data of the past: a clock that was set back, or what a datalogger had kept during an outage and sends beside what is new.
 
 Both begin alike, and at first a clock is blamed. But a stream that then goes on where it was, behind a gap, proves that its clock is
-right: from there on it takes :data:`REFILL_S` of the past without anything new to believe it once more, so that what is new is
+right: from there on it takes :data:`BACKFILL_S` of the past without anything new to believe it once more, so that what is new is
 not given up again and again for what is late.
 
 >>> backfill = Backfill()
@@ -15,7 +15,7 @@ from collections.abc import Mapping
 
 from xiaod.domain.timegrid import GRID_RATE_HZ, samples_from_s
 
-REFILL_S = 600.0
+BACKFILL_S = 600.0
 """Seconds of the past without anything new, and of what is new without anything of the past, after which the proof has expired."""
 JOINS = samples_from_s(1.0)
 
@@ -42,7 +42,7 @@ class Backfill:
 
     def explains(self, late_s: float, edge: int) -> bool:
         """Whether so much of the past without anything new is no sign of a clock that was set back."""
-        if self._seen is None or max(late_s, (edge - self._seen) / GRID_RATE_HZ) > REFILL_S:
+        if self._seen is None or max(late_s, (edge - self._seen) / GRID_RATE_HZ) > BACKFILL_S:
             return False
         self._seen = edge
         return True

@@ -2,8 +2,8 @@
 
 A window is ``length`` samples long and begins at a multiple of ``hop``, so that windows lie alike however the stream was chopped
 and whenever it began. It holds a component only if that component covers it without a gap. It is cut as soon as every component
-that may still cover it does; a slower component is waited for ``wait_ns`` of host time, then the window is cut without it (lane 0),
-and once more when that component has come (lane 1). A component that lies more than ``max_lead`` samples behind the newest data is
+that may still cover it does; a slower component is waited for ``wait_ns`` of host time, then the window is cut without it (revision 0),
+and once more when that component has come (revision 1). A component that lies more than ``max_lead`` samples behind the newest data is
 not waited for: that bounds memory, to about ``4 (length + 2 max_lead)`` bytes for each component and as much again while growing
 (at the defaults 30 kB, 60 kB at most), and makes offline runs, which have no clock, decide as live ones do.
 
@@ -46,13 +46,13 @@ from xiaod.domain.timegrid import (
 from xiaod.domain.timeliness import UNLIMITED, TimeLimits
 from xiaod.domain.types import Arrival, Instrument, Segment, Window
 from xiaod.waveform.backfill import Backfill
-from xiaod.waveform.channel import Contradiction, Gap, Track, Verdict
-from xiaod.waveform.coverage import Supply
+from xiaod.waveform.channel import ChannelBuffer, Contradiction, Gap, RecordOutcome
+from xiaod.waveform.data_account import Coverage
 from xiaod.waveform.resample import usable_rate
 from xiaod.waveform.run import Run
 
-ADVANCING = frozenset({Verdict.GOOD, Verdict.OVERLAPPING, Verdict.CLOCK_STEP})
-"""Verdicts of records whose samples were used."""
+ADVANCING = frozenset({RecordOutcome.GOOD, RecordOutcome.OVERLAPPING, RecordOutcome.CLOCK_STEP})
+"""Outcomes of records whose samples were used."""
 RETIRED = samples_from_s(3600.0)
 """A component that is so far behind gives its row to one that has none: sensors are exchanged, and come back as Z12 instead of ZNE."""
 LEVEL_HELD = float(2**23)
@@ -79,7 +79,7 @@ class BufferSettings:
 
 
 @dataclass(slots=True)
-class _Lane:
+class _Revision:
     """Where a sequence of windows stands."""
 
     last: int | None = None
@@ -95,51 +95,53 @@ class InstrumentBuffer:
         """Begin; ``letters`` are components that the instrument has shown before: they count for the rows of the others."""
         self._settings = settings
         self._known = frozenset(letters)
-        self._supplies: dict[str, Supply] = {}
+        self._coverages: dict[str, Coverage] = {}
         self.windows = 0
         """Windows cut so far."""
         self.last_gaps: list[Gap] = []
         """Gaps that became facts because no more will come."""
-        self._tracks = {letter: self._track(letter) for letter in letters}
+        self._channels = {letter: self._new_channel(letter) for letter in letters}
         self._instrument = Instrument("", "", "", "")
         self._rows = self._rows_now()
         self._cursor: int | None = None
         self._beginning = BEFORE_ALL
         """First window since there was none before it: others of its components may be about to begin too."""
-        self._lanes = (_Lane(), _Lane())
+        self._revisions = (_Revision(), _Revision())
         self._incomplete: deque[tuple[int, frozenset[str]]] = deque()
         self._leads: deque[tuple[int, int]] = deque()
         self._backfill = Backfill()
         self._host_ns: int | None = None
 
-    def insert(self, segment: Segment, now_ns: int | None) -> Verdict:
+    def insert(self, segment: Segment, now_ns: int | None) -> RecordOutcome:
         """Take a record; ``now_ns``, of a steady clock, is None in an offline run. Call :meth:`cut` afterwards."""
         letter = segment.channel.component
         if letter not in KNOWN_LETTERS:
-            return Verdict.COMPONENT
+            return RecordOutcome.COMPONENT
         if not usable_rate(segment.sampling_rate_hz):
-            return Verdict.RATE
-        track = self._tracks.get(letter)
-        if (refused := self._untimely(segment, track)) is not None:
+            return RecordOutcome.RATE
+        channel = self._channels.get(letter)
+        if (refused := self._untimely(segment, channel)) is not None:
             return refused
         self._instrument = segment.channel.instrument
-        if track is None:
-            track = self._tracks[letter] = self._track(letter)
+        if channel is None:
+            channel = self._channels[letter] = self._new_channel(letter)
             self._rows = self._rows_now()
-        self._backfill.goes_on(letter, grid_index(segment.start_ns), track.edge)
-        verdict = track.insert(segment, now_ns or 0)
-        if verdict is Verdict.CLOCK_STEP and self._backfill.explains(track.late_ns / NS_PER_S, self.edge):
-            verdict = Verdict.LATE
-        if verdict is Verdict.CLOCK_STEP:
-            self._backfill.set_back({one: other.edge for one, other in self._tracks.items()})
+        self._backfill.goes_on(letter, grid_index(segment.start_ns), channel.edge)
+        outcome = channel.insert(segment, now_ns or 0)
+        if outcome is RecordOutcome.CLOCK_STEP and self._backfill.explains(
+            channel.late_ns / NS_PER_S, self.edge
+        ):
+            outcome = RecordOutcome.LATE
+        if outcome is RecordOutcome.CLOCK_STEP:
+            self._backfill.set_back({one: other.edge for one, other in self._channels.items()})
             self._start_anew()
-            track = self._tracks[letter]
-            track.insert(segment, now_ns or 0)
-        if verdict in ADVANCING and now_ns is not None:
-            edge = track.edge
+            channel = self._channels[letter]
+            channel.insert(segment, now_ns or 0)
+        if outcome in ADVANCING and now_ns is not None:
+            edge = channel.edge
             if not self._leads or edge > self._leads[-1][0]:
                 self._leads.append((edge, now_ns))
-        return verdict
+        return outcome
 
     def cut(self, now_ns: int | None, host_ns: int | None = None) -> tuple[list[Window], list[Gap]]:
         """Windows that are ready, in order, and gaps that became facts since; ``host_ns`` is the time that latencies are told by."""
@@ -148,10 +150,10 @@ class InstrumentBuffer:
         # Without a clock nothing but newer data ends a wait: what a component has held back counts before it is given up.
         gaps = [
             gap
-            for track in self._tracks.values()
-            for gap in track.release(now_ns, final=now_ns is None and self._left_behind(track, edge))
+            for channel in self._channels.values()
+            for gap in channel.release(now_ns, final=now_ns is None and self._left_behind(channel, edge))
         ]
-        if len(self._rows) < len(self._tracks):
+        if len(self._rows) < len(self._channels):
             self._retire(edge)
         windows = list(self._ready(now_ns, final=False))
         self._forget()
@@ -160,7 +162,9 @@ class InstrumentBuffer:
     def finish(self, now_ns: int | None, host_ns: int | None = None) -> Iterator[Window]:
         """No more data will come: all windows that are left, cut as they are asked for."""
         self._host_ns = now_ns if host_ns is None else host_ns
-        self.last_gaps = [gap for track in self._tracks.values() for gap in track.release(now_ns, final=True)]
+        self.last_gaps = [
+            gap for channel in self._channels.values() for gap in channel.release(now_ns, final=True)
+        ]
         yield from self._ready(now_ns, final=True)
         self._forget()
 
@@ -172,7 +176,7 @@ class InstrumentBuffer:
     @property
     def deadline_ns(self) -> int | None:
         """Host time at which :meth:`cut` should be called even if nothing comes; None when nothing waits."""
-        times = [due for track in self._tracks.values() if (due := track.release_ns) is not None]
+        times = [due for channel in self._channels.values() if (due := channel.release_ns) is not None]
         if self._cursor is not None and (covering := self._covering(self._cursor)):
             until_ns = self._waited_until_ns(self._cursor, covering, self.edge)
             if until_ns is not None and until_ns < FOREVER_NS:
@@ -182,36 +186,36 @@ class InstrumentBuffer:
     @property
     def edge(self) -> int:
         """Grid index just after the newest data of any component; :data:`BEFORE_ALL` when there are none."""
-        return max((track.edge for track in self._tracks.values()), default=BEFORE_ALL)
+        return max((channel.edge for channel in self._channels.values()), default=BEFORE_ALL)
 
     @property
     def filled(self) -> int:
         """Samples without a gap up to the newest one, of the component that has most; more than a window are not kept for long."""
-        runs = [track.runs[-1] for track in self._tracks.values() if track.runs]
+        runs = [channel.runs[-1] for channel in self._channels.values() if channel.runs]
         return max((run.stop - run.first for run in runs if run.started), default=0)
 
     @property
-    def supply(self) -> Supply:
+    def coverage(self) -> Coverage:
         """Data that came so far, of the component that has most; the longest stretch of any."""
-        supplies = self._supplies.values()
-        return Supply(
-            max((supply.data_s for supply in supplies), default=0.0),
-            max((supply.longest_s for supply in supplies), default=0.0),
+        coverages = self._coverages.values()
+        return Coverage(
+            max((coverage.data_s for coverage in coverages), default=0.0),
+            max((coverage.longest_s for coverage in coverages), default=0.0),
         )
 
     def take_contradictions(self) -> list[Contradiction]:
         """Records that contradict others, of those that came since this was asked."""
-        found = [one for track in self._tracks.values() for one in track.contradictions]
-        for track in self._tracks.values():
-            track.contradictions.clear()
+        found = [one for channel in self._channels.values() for one in channel.contradictions]
+        for channel in self._channels.values():
+            channel.contradictions.clear()
         return found
 
     @property
     def held_bytes(self) -> int:
         """Memory held by samples."""
-        return sum(run.held_bytes for track in self._tracks.values() for run in track.runs)
+        return sum(run.held_bytes for channel in self._channels.values() for run in channel.runs)
 
-    def _untimely(self, segment: Segment, track: Track | None) -> Verdict | None:
+    def _untimely(self, segment: Segment, channel: ChannelBuffer | None) -> RecordOutcome | None:
         """Whether a record is refused for its time, by the host's clock when it came."""
         if segment.arrived_ns is None:
             return None
@@ -219,24 +223,24 @@ class InstrumentBuffer:
             segment.start_ns,
             segment.next_ns,
             segment.arrived_ns,
-            None if track is None else track.edge * GRID_NS,
+            None if channel is None else channel.edge * GRID_NS,
         )
         if not correction_ns:
             return None
-        return Verdict.FUTURE if correction_ns > 0 else Verdict.EXPIRED
+        return RecordOutcome.FUTURE if correction_ns > 0 else RecordOutcome.EXPIRED
 
-    def _track(self, letter: str) -> Track:
-        settings, supply = self._settings, self._supplies.setdefault(letter, Supply())
-        return Track(settings.wait_ns, settings.max_lead, settings.length, supply)
+    def _new_channel(self, letter: str) -> ChannelBuffer:
+        settings, coverage = self._settings, self._coverages.setdefault(letter, Coverage())
+        return ChannelBuffer(settings.wait_ns, settings.max_lead, settings.length, coverage)
 
     def _rows_now(self) -> list[tuple[str, int]]:
         """Components and their rows; one odd record of another component moves none that has filled a window."""
-        rows, window_s = rows_of(self._tracks), self._settings.length / GRID_RATE_HZ
+        rows, window_s = rows_of(self._channels), self._settings.length / GRID_RATE_HZ
         proven = rows_of(
             [
                 letter
-                for letter in self._tracks
-                if letter in self._known or self._supplies[letter].data_s >= window_s
+                for letter in self._channels
+                if letter in self._known or self._coverages[letter].data_s >= window_s
             ]
         )
         if any(rows.get(letter) != row for letter, row in proven.items()):
@@ -244,14 +248,14 @@ class InstrumentBuffer:
         return sorted(rows.items(), key=lambda item: item[1])
 
     def _start_anew(self) -> None:
-        before = self._tracks
-        self._tracks = {letter: self._track(letter) for letter in before}
-        for letter, track in self._tracks.items():
+        before = self._channels
+        self._channels = {letter: self._new_channel(letter) for letter in before}
+        for letter, channel in self._channels.items():
             # What has been noticed and not been asked for yet is still to be said.
-            track.contradictions += before[letter].contradictions
+            channel.contradictions += before[letter].contradictions
         self._cursor = None
         self._beginning = BEFORE_ALL
-        self._lanes = (_Lane(), _Lane())
+        self._revisions = (_Revision(), _Revision())
         self._incomplete.clear()
         self._leads.clear()
 
@@ -292,20 +296,20 @@ class InstrumentBuffer:
 
     def _tail(self, now_ns: int | None) -> Iterator[Window]:
         """The window that ends where the data of the last window's components end."""
-        lane = self._lanes[0]
-        if lane.last is None or lane.last % self._settings.hop:
+        revision = self._revisions[0]
+        if revision.last is None or revision.last % self._settings.hop:
             return
         stops = [
             run.stop
-            for letter in lane.letters
-            for run in self._tracks[letter].runs
-            if run.started and run.first <= lane.last < run.stop
+            for letter in revision.letters
+            for run in self._channels[letter].runs
+            if run.started and run.first <= revision.last < run.stop
         ]
-        if stops and min(stops) - self._settings.length > lane.last:
+        if stops and min(stops) - self._settings.length > revision.last:
             start = min(stops) - self._settings.length
             yield self._window(
                 start,
-                {letter: run for letter, run in self._covering(start).items() if letter in lane.letters},
+                {letter: run for letter, run in self._covering(start).items() if letter in revision.letters},
                 0,
                 now_ns,
             )
@@ -314,14 +318,14 @@ class InstrumentBuffer:
         """Set the cursor to the first possible window from ``after`` on; False when there is no data for one."""
         starts = [
             max(after, run.first)
-            for track in self._tracks.values()
-            for run in track.runs
+            for channel in self._channels.values()
+            for run in channel.runs
             if run.started and run.stop > after
         ]
         if not starts:
             return False
         self._cursor = self._first_window(min(starts))
-        last = self._lanes[0].last
+        last = self._revisions[0].last
         if last is None or self._cursor - last > self._settings.hop:
             self._beginning = self._cursor
         return True
@@ -336,18 +340,18 @@ class InstrumentBuffer:
         return {
             letter: run
             for letter, _ in self._rows
-            for run in self._tracks[letter].runs
+            for run in self._channels[letter].runs
             if run.first <= start and run.stop >= stop and run.started
         }
 
     def _hopes(self, start: int, covering: Container[str], edge: int) -> bool:
         """Whether a component that does not cover a window may still come to."""
         for letter, _ in self._rows:
-            track = self._tracks[letter]
-            if letter in covering or self._left_behind(track, edge):
+            channel = self._channels[letter]
+            if letter in covering or self._left_behind(channel, edge):
                 continue
             # Only the open run grows, unless it has been overtaken by records that wait behind a hole.
-            if not track.runs or not track.runs[-1].started or track.runs[-1].first <= start:
+            if not channel.runs or not channel.runs[-1].started or channel.runs[-1].first <= start:
                 return True
         return False
 
@@ -357,12 +361,12 @@ class InstrumentBuffer:
         times = []
         if self._hopes(start, covering, edge):
             # First records that have come, and wait for those before them, are not slow.
-            begun = not any(track.begins for track in self._tracks.values())
+            begun = not any(channel.begins for channel in self._channels.values())
             times.append(self._led_ns(start + length) + wait_ns if begun else FOREVER_NS)
         times += [
             self._led_ns(first + length) + wait_ns
-            for first, run, track in self._beginners(start, covering)
-            if run.stop < first + length and run is track.runs[-1] and not self._left_behind(track, edge)
+            for first, run, channel in self._beginners(start, covering)
+            if run.stop < first + length and run is channel.runs[-1] and not self._left_behind(channel, edge)
         ]
         return max(times, default=None)
 
@@ -374,19 +378,19 @@ class InstrumentBuffer:
             default=None,
         )
 
-    def _beginners(self, start: int, covering: Container[str]) -> Iterator[tuple[int, Run, Track]]:
-        """Components that began after others, within a window: their first window, its run, and the track of that."""
+    def _beginners(self, start: int, covering: Container[str]) -> Iterator[tuple[int, Run, ChannelBuffer]]:
+        """Components that began after others, within a window: their first window, its run, and the channel of that."""
         for letter, _ in self._rows:
             if letter in covering:
                 continue
-            for run in self._tracks[letter].runs:
+            for run in self._channels[letter].runs:
                 first = self._first_window(run.began)
                 if run.started and start < first <= self._beginning + self._settings.length:
-                    yield first, run, self._tracks[letter]
+                    yield first, run, self._channels[letter]
 
-    def _left_behind(self, track: Track, edge: int) -> bool:
+    def _left_behind(self, channel: ChannelBuffer, edge: int) -> bool:
         """Whether a component is so far behind the newest data that it is not waited for."""
-        return edge - track.edge > self._settings.max_lead
+        return edge - channel.edge > self._settings.max_lead
 
     def _led_ns(self, stop: int) -> int:
         """Host time at which the fastest component had come up to a grid index; as far as it has come, when it has not."""
@@ -396,7 +400,7 @@ class InstrumentBuffer:
         return self._leads[min(place, len(self._leads) - 1)][1]
 
     def _window(
-        self, start: int, runs: dict[str, Run], lane_number: int, now_ns: int | None, until: int | None = None
+        self, start: int, runs: dict[str, Run], number: int, now_ns: int | None, until: int | None = None
     ) -> Window:
         stop = start + self._settings.length
         letters = frozenset(runs)
@@ -405,13 +409,17 @@ class InstrumentBuffer:
         samples = np.zeros((ROWS, stop - begin), np.float32)
         names = [MISSING] * ROWS
         arrived_ns, record_end_ns, offset_ns = 0, 0, None
-        lane = self._lanes[lane_number]
-        joins = lane.last is not None and start - lane.last <= self._settings.hop and start > lane.last
-        fresh = not joins or letters > lane.letters
+        revision = self._revisions[number]
+        joins = (
+            revision.last is not None
+            and start - revision.last <= self._settings.hop
+            and start > revision.last
+        )
+        fresh = not joins or letters > revision.letters
         levels = {letter: run.level(start, stop) for letter, run in runs.items()}
         if not fresh:
             # One that takes the place of another was not in the window before.
-            kept = {letter: lane.levels.get(letter, level) for letter, level in levels.items()}
+            kept = {letter: revision.levels.get(letter, level) for letter, level in levels.items()}
             # Who follows the stream would take a change for a step in the ground, unless it begins anew.
             fresh = any(abs(levels[letter] - kept[letter]) > LEVEL_HELD for letter in levels)
             levels = levels if fresh else kept
@@ -425,7 +433,7 @@ class InstrumentBuffer:
             if now_ns is not None:
                 arrived_ns, record_end_ns = max((arrived_ns, record_end_ns), run.arrival_of(stop - 1))
         samples.flags.writeable = False
-        lane.last, lane.letters, lane.levels = start, letters, levels
+        revision.last, revision.letters, revision.levels = start, letters, levels
         self.windows += 1
         return Window(
             self._instrument,
@@ -433,7 +441,7 @@ class InstrumentBuffer:
             offset_ns or 0,
             samples[:, start - begin :],
             "".join(names),
-            lane_number,
+            number,
             fresh,
             None if now_ns is None else Arrival(self._host_ns or 0, arrived_ns, record_end_ns),
             samples[:, : start - begin],
@@ -447,10 +455,10 @@ class InstrumentBuffer:
         needed = min(self._cursor, self._incomplete[0][0]) if self._incomplete else self._cursor
         # The tail window reaches back before the cursor, and each window's history before that.
         needed -= self._settings.hop + self._settings.history
-        for track in self._tracks.values():
-            while len(track.runs) > 1 and track.runs[0].stop <= needed:
-                del track.runs[0]
-            for run in track.runs:
+        for channel in self._channels.values():
+            while len(channel.runs) > 1 and channel.runs[0].stop <= needed:
+                del channel.runs[0]
+            for run in channel.runs:
                 if run.started:
                     run.trim(needed)
         while len(self._leads) > 1 and self._leads[0][0] < self._cursor + self._settings.length:
@@ -458,9 +466,9 @@ class InstrumentBuffer:
 
     def _retire(self, edge: int) -> None:
         shown = {letter for letter, _ in self._rows}
-        for letter, own in [(letter, track.edge) for letter, track in self._tracks.items()]:
+        for letter, own in [(letter, channel.edge) for letter, channel in self._channels.items()]:
             if edge - own > RETIRED and (letter in shown or own != BEFORE_ALL):
-                del self._tracks[letter]
-                for lane in self._lanes:
-                    lane.letters -= {letter}
+                del self._channels[letter]
+                for revision in self._revisions:
+                    revision.letters -= {letter}
         self._rows = self._rows_now()

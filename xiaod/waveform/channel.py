@@ -1,7 +1,7 @@
 """The track of one channel: records in any order become runs of gapless samples on the 100 Hz grid.
 
 Records are put in order of time. One that begins where the last one ended is appended; one that begins later waits for what is
-missing, until :meth:`Track.release` gives up and a gap is a fact; one that begins earlier is cut, or is a duplicate, or late. Where
+missing, until :meth:`ChannelBuffer.release` gives up and a gap is a fact; one that begins earlier is cut, or is a duplicate, or late. Where
 records contradict each other the first to come is kept.
 
 The first records of a run wait too, so that those that come out of order at the beginning find their place.
@@ -11,15 +11,15 @@ way to while the stream goes on where it was.
 
 >>> import numpy as np
 >>> from xiaod.domain.types import Channel, Segment
->>> track = Track(wait_ns=0, max_lead=3000)
+>>> buffer = ChannelBuffer(wait_ns=0, max_lead=3000)
 >>> channel = Channel("XX", "A", "", "HHZ")
->>> track.insert(Segment(channel, 0, 100.0, np.zeros(50, np.int32)), now_ns=1).value
+>>> buffer.insert(Segment(channel, 0, 100.0, np.zeros(50, np.int32)), now_ns=1).value
 'good'
->>> track.release(now_ns=1)
+>>> buffer.release(now_ns=1)
 []
->>> track.runs[-1].stop
+>>> buffer.runs[-1].stop
 50
->>> track.insert(Segment(channel, 0, 100.0, np.zeros(50, np.int32)), now_ns=2).value
+>>> buffer.insert(Segment(channel, 0, 100.0, np.zeros(50, np.int32)), now_ns=2).value
 'duplicate'
 """
 
@@ -31,9 +31,9 @@ import numpy as np
 
 from xiaod.domain.timegrid import BEFORE_ALL, GRID_NS, NS_PER_S, grid_index
 from xiaod.domain.types import Channel, SampleArray, Segment
-from xiaod.waveform.coverage import Supply
+from xiaod.waveform.data_account import Coverage
 from xiaod.waveform.recent_records import RecentRecords
-from xiaod.waveform.reorder import Waiting
+from xiaod.waveform.reorder import ReorderBuffer
 from xiaod.waveform.resample import RATE_TOLERANCE, converter_for, meant_rate
 from xiaod.waveform.run import Run
 
@@ -45,11 +45,11 @@ DRIFT_SAMPLES = 0.25
 """Drift against the time of the run's first sample at which the time is corrected."""
 MAX_WAITING = 4096
 """Records that wait at most, however small they are."""
-CLOCK_STEP_NS = 10 * NS_PER_S
+SET_BACK_NS = 10 * NS_PER_S
 """Data of the past that come without anything new, and join each other, for this long mean a clock that was set back."""
 
 
-class Verdict(Enum):
+class RecordOutcome(Enum):
     """What became of a record; the label under which it is counted."""
 
     GOOD = "good"
@@ -92,28 +92,28 @@ class Gap:
         return (self.stop_ns - self.start_ns) / NS_PER_S
 
 
-class Track:
+class ChannelBuffer:
     """Runs of one channel, oldest first; the last one is open."""
 
-    def __init__(self, wait_ns: int, max_lead: int, least: int = 0, supply: Supply | None = None) -> None:
+    def __init__(self, wait_ns: int, max_lead: int, least: int = 0, coverage: Coverage | None = None) -> None:
         """Begin.
 
         Args:
             wait_ns: host time for which what is missing is waited for,
             max_lead: or so many samples of later data.
             least: samples of which a run is of use; one that ends with fewer is forgotten at once.
-            supply: where the data that are used are counted.
+            coverage: where the data that are used are counted.
         """
         self.runs: list[Run] = []
         self.contradictions: list[Contradiction] = []
         """What has been found since somebody took them away."""
-        self._supply = Supply() if supply is None else supply
+        self._coverage = Coverage() if coverage is None else coverage
         self._last: Segment | None = None
         """The last record that was appended."""
         self._wait_ns = wait_ns
         self._max_lead = max_lead
         self._least = least
-        self._pending = Waiting()
+        self._pending = ReorderBuffer()
         self._seen = RecentRecords()
         self._rate_hz = 0.0
         self._next_ns = 0
@@ -159,7 +159,7 @@ class Track:
             return None
         return max(self._pending.since_ns, self._grown_ns) + self._wait_ns
 
-    def insert(self, segment: Segment, now_ns: int) -> Verdict:
+    def insert(self, segment: Segment, now_ns: int) -> RecordOutcome:
         """Take a record; ``now_ns`` counts the wait and stays 0 in an offline run.
 
         The sampling rate must be one that :func:`~xiaod.waveform.resample.converter_for` takes.
@@ -168,13 +168,13 @@ class Track:
         if (known := self._seen.content_of(segment.start_ns, len(segment.samples))) is not None:
             if content != known:
                 self._contradicted(segment, len(segment.samples))
-            return Verdict.DUPLICATE
+            return RecordOutcome.DUPLICATE
         self._arrived_ns = segment.arrived_ns or 0
-        verdict = self._place(segment, now_ns)
-        if verdict in (Verdict.GOOD, Verdict.OVERLAPPING):
+        outcome = self._place(segment, now_ns)
+        if outcome in (RecordOutcome.GOOD, RecordOutcome.OVERLAPPING):
             self._seen.add(segment.start_ns, len(segment.samples), content)
             self.late_ns = 0
-        return verdict
+        return outcome
 
     def release(self, now_ns: int | None, final: bool = False) -> list[Gap]:
         """Give up on what has been missing for too long; gaps that became facts.
@@ -202,20 +202,20 @@ class Track:
         oldest_ns = self._next_ns if self.runs else self._pending.first.start_ns
         return self._pending.newest_ns - oldest_ns > self._max_lead * GRID_NS
 
-    def _place(self, segment: Segment, now_ns: int) -> Verdict:
+    def _place(self, segment: Segment, now_ns: int) -> RecordOutcome:
         if not self.runs:
             self._pending.add(segment, now_ns)
-            return Verdict.GOOD
+            return RecordOutcome.GOOD
         same_rate, late_by = self._relation(segment)
         if late_by < -TOLERANCE_SAMPLES:
             self._pending.add(segment, now_ns)
-            return Verdict.GOOD
+            return RecordOutcome.GOOD
         if not same_rate:
             if late_by > TOLERANCE_SAMPLES:
                 return self._late(segment)
             self._open(segment)
             self._drain()
-            return Verdict.GOOD
+            return RecordOutcome.GOOD
         if late_by > TOLERANCE_SAMPLES:
             self._compare(segment)
         if round(late_by) >= len(segment.samples):
@@ -223,7 +223,7 @@ class Track:
         self._append(segment, late_by)
         self._grown_ns = now_ns
         self._drain()
-        return Verdict.OVERLAPPING if late_by > TOLERANCE_SAMPLES else Verdict.GOOD
+        return RecordOutcome.OVERLAPPING if late_by > TOLERANCE_SAMPLES else RecordOutcome.GOOD
 
     def _relation(self, segment: Segment) -> tuple[bool, float]:
         """Whether a record has the rate of the open run, and by how many samples it begins before that run's end.
@@ -262,7 +262,7 @@ class Track:
                 Contradiction(segment.channel, segment.start_ns, overlap / segment.sampling_rate_hz)
             )
 
-    def _late(self, segment: Segment) -> Verdict:
+    def _late(self, segment: Segment) -> RecordOutcome:
         joins = (
             self._late_next_ns is not None
             and abs(segment.start_ns - self._late_next_ns) * segment.sampling_rate_hz <= NS_PER_S
@@ -270,7 +270,7 @@ class Track:
         length_ns = segment.next_ns - segment.start_ns
         self.late_ns = self.late_ns + length_ns if joins else length_ns
         self._late_next_ns = segment.next_ns
-        return Verdict.CLOCK_STEP if self.late_ns > CLOCK_STEP_NS else Verdict.LATE
+        return RecordOutcome.CLOCK_STEP if self.late_ns > SET_BACK_NS else RecordOutcome.LATE
 
     def _drain(self) -> None:
         """Append what waited and now joins on; drop what has been overtaken."""
@@ -314,7 +314,7 @@ class Track:
         self._rates_hz = self._rates_with(segment)
         self._next_ns = segment.next_ns
         self._count += len(samples)
-        self._supply.add(len(samples) / self._rate_hz, self._count / self._rate_hz)
+        self._coverage.add(len(samples) / self._rate_hz, self._count / self._rate_hz)
         self._last = segment
 
 

@@ -1,11 +1,11 @@
-"""Records that wait for what lies before them, by time; in and out of :class:`xiaod.waveform.channel.Track`.
+"""Records that wait for what lies before them, by time; in and out of :class:`xiaod.waveform.channel.ChannelBuffer`.
 
 Thousands of records of one sample each may wait, and their extremes are asked for at every record: nothing here takes longer the more
 of them there are, but for the depth of a heap.
 
 >>> import numpy as np
 >>> from xiaod.domain.types import Channel
->>> waiting = Waiting()
+>>> waiting = ReorderBuffer()
 >>> record = Segment(Channel("BW", "RJOB", "", "EHZ"), 2_000_000_000, 1.0, np.zeros(3, np.int32))
 >>> waiting.add(record, now_ns=7)
 >>> waiting.newest_ns, waiting.since_ns, len(waiting)
@@ -23,7 +23,7 @@ STALE = 64
 """Ends of records that have left may stay in their heap until they are so many more than half of it."""
 
 
-class Waiting:
+class ReorderBuffer:
     """Records sorted by the time of their first sample, those of one time as they came."""
 
     def __init__(self) -> None:

@@ -25,7 +25,7 @@ from xiaod.domain.resumption import (
 )
 from xiaod.domain.timegrid import GRID_RATE_HZ, NS_PER_S
 from xiaod.picking.measure import NOISE_S
-from xiaod.picking.picker import REACH, ROUNDS, SECOND_LOOK_S
+from xiaod.picking.picker import LATE_NOTICE_S, REACH, ROUNDS
 
 
 def largest(model: type[Model], key: str) -> float:
@@ -41,11 +41,11 @@ SEPARATION_S = largest(PickerConfig, "min_separation_s")
 
 
 def test_an_onset_that_is_confirmed_moves_by_less_than_the_margin() -> None:
-    assert ROUNDS * REACH / GRID_RATE_HZ + SECOND_LOOK_S + CENTROID_S <= ONSET_MARGIN_S
+    assert ROUNDS * REACH / GRID_RATE_HZ + LATE_NOTICE_S + CENTROID_S <= ONSET_MARGIN_S
 
 
 def test_the_warm_up_covers_what_the_first_pick_looks_back_on() -> None:
-    assert SEPARATION_S + SECOND_LOOK_S + NOISE_S[0] <= WARM_UP_S
+    assert SEPARATION_S + LATE_NOTICE_S + NOISE_S[0] <= WARM_UP_S
 
 
 def test_a_picker_remembers_as_long_as_windows_come_again() -> None:

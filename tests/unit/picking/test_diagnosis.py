@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tests.conftest import Recording
 from tests.unit.storage.test_pick_store import EXAMPLE
 from xiaod.domain.types import Channel, Instrument, Probabilities, Window
-from xiaod.picking.diagnosis import Condition, Outcome, PhaseView, Reason, explain
+from xiaod.picking.diagnosis import Condition, OnsetOutcome, PhaseView, Reason, explain
 from xiaod.picking.picker import InstrumentPicker, PickerSettings
 from xiaod.picking.stream_picker import StreamPicker
 from xiaod.waveform.buffer import BufferSettings, InstrumentBuffer
@@ -43,8 +43,8 @@ def look(picker: InstrumentPicker, *onsets: tuple[float, float], stop: int = 140
     for index in range(0, stop - 1000 + 1, 50):
         samples = np.tile(np.arange(index, index + 1000, dtype=np.float32), (3, 1))
         window = Window(A, index, 0, samples, "ZNE", discontinuous=index == 0)
-        for candidate in picker.look(Probabilities(window, annotate(samples[None])[0])):
-            made += picker.decide(candidate, annotate) is not None
+        for candidate in picker.notice(Probabilities(window, annotate(samples[None])[0])):
+            made += picker.confirm(candidate, annotate) is not None
     return made
 
 
@@ -78,8 +78,8 @@ def test_the_reason_never_contradicts_the_highest_probability(
     for index in range(0, 12_000, 50):
         samples = np.tile(np.arange(index, index + 1000, dtype=np.float32), (3, 1))
         window = Window(A, index, 0, samples, "ZNE", discontinuous=index == 0)
-        for candidate in picker.look(Probabilities(window, curves(samples[None], again=False)[0])):
-            picker.decide(candidate, lambda windows: curves(windows, again=True))
+        for candidate in picker.notice(Probabilities(window, curves(samples[None], again=False)[0])):
+            picker.confirm(candidate, lambda windows: curves(windows, again=True))
         view = picker.views[0]
         reason = explain(condition(), "P", view, window.stop)
         if reason.code == "below_threshold":
@@ -93,8 +93,8 @@ def test_the_reason_never_contradicts_the_highest_probability(
 def test_a_pick_of_the_last_minute_is_the_reason_though_something_weaker_came_after_it() -> None:
     view = PhaseView()
     view.saw(2000, 0.7, 0.99)
-    view.decided(Outcome.PICKED, 1900, 0.99)
-    view.decided(Outcome.BELOW, 1950, 0.09, noticed=0.5)
+    view.decided(OnsetOutcome.PICKED, 1900, 0.99)
+    view.decided(OnsetOutcome.BELOW, 1950, 0.09, noticed=0.5)
     assert explain(condition(), "P", view, 2000) == Reason(
         "picked", "picked: P at 1970-01-01T00:00:19.00Z with 0.99"
     )
@@ -111,15 +111,15 @@ def condition(**changes: object) -> Condition:
 @pytest.mark.parametrize(
     ("onsets", "made", "outcome"),
     [
-        (((900, 0.9),), 1, Outcome.PICKED),
-        (((900, 0.27),), 0, Outcome.BELOW),
-        (((900, 0.7), (960, 0.9)), 1, Outcome.MERGED),
+        (((900, 0.9),), 1, OnsetOutcome.PICKED),
+        (((900, 0.27),), 0, OnsetOutcome.BELOW),
+        (((900, 0.7), (960, 0.9)), 1, OnsetOutcome.DUPLICATE),
         (((20, 0.9),), 0, None),
         (((900, 0.1),), 0, None),
     ],
 )
 def test_a_picker_remembers_what_it_decided(
-    onsets: tuple[tuple[float, float], ...], made: int, outcome: Outcome | None
+    onsets: tuple[tuple[float, float], ...], made: int, outcome: OnsetOutcome | None
 ) -> None:
     picker = InstrumentPicker(settings(separation=100))
     assert look(picker, *onsets) == made
@@ -142,7 +142,7 @@ def test_a_picker_of_streams_remembers_too() -> None:
     assert len(picker.pick(Probabilities(window, values, valid=(0, 900)))) == 1
     decision = picker.views[0].decision
     assert decision is not None
-    assert decision.outcome is Outcome.MERGED
+    assert decision.outcome is OnsetOutcome.DUPLICATE
     assert picker.views[0].highest == pytest.approx(0.9, abs=0.01)
     assert picker.curve is values
 
@@ -193,7 +193,7 @@ def test_what_was_decided_long_ago_is_no_reason_now() -> None:
     view = PhaseView()
     assert explain(condition(), "P", None, 0).code == "filling"
     view.saw(1000, 0.3, 0.9)
-    view.decided(Outcome.PICKED, 1000, 0.9)
+    view.decided(OnsetOutcome.PICKED, 1000, 0.9)
     assert explain(condition(), "P", view, 1500).code == "picked"
     assert explain(condition(), "P", view, 9000).code == "below_threshold"
 

@@ -15,12 +15,12 @@ from xiaod.domain.types import Instrument, Pick, Probabilities, Window
 from xiaod.inference import Engine
 from xiaod.inference.onnx import OnnxEngine
 from xiaod.inference.stateful import StatefulEngine
-from xiaod.picking.diagnosis import Outcome
+from xiaod.picking.diagnosis import OnsetOutcome
 from xiaod.picking.picker import InstrumentPicker, PickerSettings
 from xiaod.picking.stream_picker import StreamPicker
 
-LENGTH, SETTLE, SEPARATION = 1000, 50, 100
-SETTINGS = PickerSettings((0.3, 0.3), 50, "example-1.0.0", "0" * 64, settle=SETTLE, separation=SEPARATION)
+LENGTH, BLINDING, SEPARATION = 1000, 50, 100
+SETTINGS = PickerSettings((0.3, 0.3), 50, "example-1.0.0", "0" * 64, blinding=BLINDING, separation=SEPARATION)
 Curve = NDArray[np.float32]
 
 
@@ -39,9 +39,9 @@ def seen_and_decided(seen: Sequence[int], decided: Sequence[int]) -> tuple[list[
     def annotate(windows: NDArray[np.float32]) -> Curve:
         return curve_of(windows[:, 0], decided)
 
-    candidates = picker.look(Probabilities(window, curve_of(samples[0], seen)))
+    candidates = picker.notice(Probabilities(window, curve_of(samples[0], seen)))
     assert [candidate.peak for candidate in candidates] == list(seen)
-    made = [picker.decide(candidate, annotate) for candidate in candidates]
+    made = [picker.confirm(candidate, annotate) for candidate in candidates]
     return [pick for pick in made if pick is not None], picker
 
 
@@ -49,7 +49,7 @@ def test_two_onsets_that_turn_out_to_be_one_are_one_pick() -> None:
     picks, picker = seen_and_decided([500, 500 + SEPARATION + 10], [520, 520 + SEPARATION - 20])
     assert [round(pick.time_ns / 1e7) for pick in picks] == [520]
     assert picker.views[0].decision is not None
-    assert picker.views[0].decision.outcome is Outcome.MERGED
+    assert picker.views[0].decision.outcome is OnsetOutcome.DUPLICATE
 
 
 def test_two_onsets_that_stay_apart_are_two_picks() -> None:
@@ -71,15 +71,19 @@ def test_windows_are_placed_anew_by_an_onset_that_has_moved(moved: int, lasts: l
         return curve_of(windows[:, 0], [880 + moved])
 
     picker = InstrumentPicker(SETTINGS)
-    [candidate] = picker.look(Probabilities(window, curve_of(held[0, 500:], [880])))
-    assert picker.decide(candidate, annotate) is not None
+    [candidate] = picker.notice(Probabilities(window, curve_of(held[0, 500:], [880])))
+    assert picker.confirm(candidate, annotate) is not None
     assert ends == lasts
 
 
-@pytest.mark.parametrize(("place", "outcome"), [(SETTLE - 1, Outcome.SETTLING), (SETTLE, Outcome.PICKED)])
-def test_an_onset_that_turns_out_to_lie_where_data_still_settle_is_none(place: int, outcome: Outcome) -> None:
-    picks, picker = seen_and_decided([SETTLE + 10], [place])
-    assert len(picks) == (outcome is Outcome.PICKED)
+@pytest.mark.parametrize(
+    ("place", "outcome"), [(BLINDING - 1, OnsetOutcome.BLINDED), (BLINDING, OnsetOutcome.PICKED)]
+)
+def test_an_onset_that_turns_out_to_lie_where_data_still_settle_is_none(
+    place: int, outcome: OnsetOutcome
+) -> None:
+    picks, picker = seen_and_decided([BLINDING + 10], [place])
+    assert len(picks) == (outcome is OnsetOutcome.PICKED)
     assert picker.views[0].decision is not None
     assert picker.views[0].decision.outcome is outcome
 
@@ -95,8 +99,8 @@ def of_a_stream(peaks: Sequence[int]) -> list[int]:
 def test_a_stream_is_picked_by_the_same_rules() -> None:
     assert of_a_stream([500, 500 + SEPARATION - 1]) == [500]
     assert of_a_stream([500, 500 + SEPARATION]) == [500, 500 + SEPARATION]
-    assert of_a_stream([SETTLE - 1]) == []
-    assert of_a_stream([SETTLE]) == [SETTLE]
+    assert of_a_stream([BLINDING - 1]) == []
+    assert of_a_stream([BLINDING]) == [BLINDING]
 
 
 def honest_s(coefficients: tuple[float, float, float], pick: Pick, width_s: float) -> float:

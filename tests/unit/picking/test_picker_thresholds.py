@@ -28,8 +28,8 @@ def probabilities_of(components: str) -> Probabilities:
 def test_a_vertical_alone_has_thresholds_of_its_own(components: str, picked: int) -> None:
     probabilities = probabilities_of(components)
     picker = InstrumentPicker(SETTINGS)
-    candidates = picker.look(probabilities)
-    assert sum(picker.decide(candidate, annotate) is not None for candidate in candidates) == picked
+    candidates = picker.notice(probabilities)
+    assert sum(picker.confirm(candidate, annotate) is not None for candidate in candidates) == picked
     assert len(StreamPicker(SETTINGS).pick(probabilities)) == picked
 
 

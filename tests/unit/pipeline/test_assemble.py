@@ -13,7 +13,7 @@ from xiaod.pipeline.station_table import StationTable
 from xiaod.process.logs import configure_logs
 from xiaod.process.metrics import Metrics
 from xiaod.waveform.buffer import BufferSettings
-from xiaod.waveform.coverage import DataAccount
+from xiaod.waveform.data_account import DataAccount
 
 RECORDS = 10 * STATION_LINES
 LENGTH_NS = 4 * NS_PER_S
@@ -118,8 +118,8 @@ def test_an_account_knows_what_was_refused_and_what_gave_no_window() -> None:
     assert [
         (note.event, note.stream, note.count, note.facts["sampling_rate_hz"]) for note in account.notes
     ] == [("record.rate", "BW.RJOB..LHZ", 3, 1.0)]
-    [(instrument, supply)] = account.unpicked.items()
-    assert (instrument.station, supply.data_s, supply.longest_s) == ("HOLE", 8.0, 4.0)
+    [(instrument, coverage)] = account.unpicked.items()
+    assert (instrument.station, coverage.data_s, coverage.longest_s) == ("HOLE", 8.0, 4.0)
 
 
 def test_a_source_brings_so_many_instruments_at_one_time(capsys: pytest.CaptureFixture[str]) -> None:

@@ -101,7 +101,7 @@ def test_decoding_cutting_and_picking_cost_what_they_cost_here() -> None:
     def merge() -> None:
         picker = InstrumentPicker(PickerSettings((0.7, 0.4), HOP, "example-1.0.0", ""))
         for one in looked:
-            for _ in picker.look(one):
+            for _ in picker.notice(one):
                 pass
 
     for stage, work in (

@@ -14,7 +14,7 @@ from xiaod.domain.timeliness import TimeLimits
 from xiaod.domain.types import Channel, Segment, Window
 from xiaod.pipeline.settings import buffer_settings
 from xiaod.waveform.buffer import BufferSettings, InstrumentBuffer
-from xiaod.waveform.channel import Verdict
+from xiaod.waveform.channel import RecordOutcome
 
 SECOND = 1_000_000_000
 NOW = 1_700_000_000 * SECOND
@@ -43,7 +43,7 @@ def live(buffer: InstrumentBuffer, seconds: int, delays_s: dict[str, float]) -> 
 
     for at_s, component, start in arrivals:
         advance(at_s)
-        assert buffer.insert(record(component, start), NOW + round(at_s * SECOND)) is Verdict.GOOD
+        assert buffer.insert(record(component, start), NOW + round(at_s * SECOND)) is RecordOutcome.GOOD
         windows, _ = buffer.cut(NOW + round(at_s * SECOND))
         cut.extend((at_s, window) for window in windows)
     return cut
@@ -117,25 +117,25 @@ def test_a_component_that_has_died_is_not_waited_for() -> None:
 
 def test_old_and_future_records_are_refused() -> None:
     buffer = InstrumentBuffer(BufferSettings(length=1000, limits=TimeLimits.from_s(100.0, 10.0)))
-    assert buffer.insert(record("Z", -102), NOW) is Verdict.EXPIRED
-    assert buffer.insert(record("Z", 10), NOW) is Verdict.FUTURE
-    assert buffer.insert(record("Z", -100), NOW) is Verdict.GOOD
-    assert buffer.insert(replace(record("Z", -102), arrived_ns=None), None) is not Verdict.EXPIRED
+    assert buffer.insert(record("Z", -102), NOW) is RecordOutcome.EXPIRED
+    assert buffer.insert(record("Z", 10), NOW) is RecordOutcome.FUTURE
+    assert buffer.insert(record("Z", -100), NOW) is RecordOutcome.GOOD
+    assert buffer.insert(replace(record("Z", -102), arrived_ns=None), None) is not RecordOutcome.EXPIRED
 
 
 def test_a_host_clock_that_is_set_back_does_not_stop_a_stream() -> None:
     buffer = InstrumentBuffer(BufferSettings(length=1000, limits=TimeLimits.from_s(None, 10.0)))
-    assert buffer.insert(record("Z", 0), NOW) is Verdict.GOOD
-    assert buffer.insert(record("Z", 30), NOW) is Verdict.FUTURE
+    assert buffer.insert(record("Z", 0), NOW) is RecordOutcome.GOOD
+    assert buffer.insert(record("Z", 30), NOW) is RecordOutcome.FUTURE
     # An hour behind, each record lies an hour ahead, but where the last one ended.
     behind = [replace(record("Z", start), arrived_ns=NOW - 3600 * SECOND) for start in range(1, 60)]
-    assert {buffer.insert(segment, NOW) for segment in behind} == {Verdict.GOOD}
+    assert {buffer.insert(segment, NOW) for segment in behind} == {RecordOutcome.GOOD}
 
 
 def test_other_components_and_rates_are_refused() -> None:
     buffer = InstrumentBuffer(BufferSettings(length=1000))
-    assert buffer.insert(record("F", 0), NOW) is Verdict.COMPONENT
-    assert buffer.insert(record("Z", 0, rate=1.0, seconds=10), NOW) is Verdict.RATE
+    assert buffer.insert(record("F", 0), NOW) is RecordOutcome.COMPONENT
+    assert buffer.insert(record("Z", 0, rate=1.0, seconds=10), NOW) is RecordOutcome.RATE
     assert buffer.cut(NOW) == ([], [])
 
 
@@ -144,12 +144,12 @@ def test_a_clock_set_back_by_an_hour_blinds_for_seconds_only() -> None:
     for start in range(3600, 3630):
         buffer.insert(record("Z", start), NOW)
         buffer.cut(NOW)
-    verdicts, windows = [], []
+    outcomes, windows = [], []
     for start in range(40):
-        verdicts.append(buffer.insert(record("Z", start), NOW))
+        outcomes.append(buffer.insert(record("Z", start), NOW))
         windows += buffer.cut(NOW)[0]
-    assert verdicts.count(Verdict.CLOCK_STEP) == 1
-    assert verdicts.index(Verdict.CLOCK_STEP) <= 11
+    assert outcomes.count(RecordOutcome.CLOCK_STEP) == 1
+    assert outcomes.index(RecordOutcome.CLOCK_STEP) <= 11
     assert windows[0].discontinuous
     assert len(windows) > 30
 
@@ -158,27 +158,27 @@ def test_a_clock_set_back_by_an_hour_blinds_for_seconds_only() -> None:
 def test_what_a_datalogger_had_kept_does_not_blind_for_what_is_new(times: int) -> None:
     buffer = InstrumentBuffer(BufferSettings(length=1000, wait_ns=0))
     kept = list(range(600, 2400))
-    windows, verdicts = [], []
+    windows, outcomes = [], []
     for start in (*range(600), *range(2400, 3600)):
         sent = [start, *kept[:times]] if start >= 2400 else [start]
         del kept[: len(sent) - 1]
         for second in sent:
-            verdicts.append(buffer.insert(record("Z", second), NOW))
+            outcomes.append(buffer.insert(record("Z", second), NOW))
             windows += buffer.cut(NOW)[0]
     first = NOW // GRID_NS
     found = {window.index - first for window in windows}
     expected = set(range(240_000, 360_000 - 1000 + 1, 50))
     # It costs no more than the time to see that the clock has not been set back, and that of a window to fill.
     assert len(expected - found) <= 2 * (1000 + 100) // 50
-    assert verdicts.count(Verdict.CLOCK_STEP) <= 1
+    assert outcomes.count(RecordOutcome.CLOCK_STEP) <= 1
     # A clock that is set back, later, is seen as ever.
-    verdicts = []
+    outcomes = []
     for start in range(5000, 7000):
         buffer.insert(record("Z", start), NOW)
         buffer.cut(NOW)
     for start in range(6000, 6040):
-        verdicts.append(buffer.insert(record("Z", start), NOW))
-    assert verdicts.count(Verdict.CLOCK_STEP) == 1
+        outcomes.append(buffer.insert(record("Z", start), NOW))
+    assert outcomes.count(RecordOutcome.CLOCK_STEP) == 1
 
 
 def test_a_sensor_with_other_components_takes_the_rows_of_the_one_before() -> None:

@@ -1,4 +1,4 @@
-"""The track of one channel: verdicts, gaps, clocks, rates."""
+"""The buffered of one channel: outcomes, gaps, clocks, rates."""
 
 from dataclasses import replace
 
@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xiaod.domain.types import Channel, Segment
-from xiaod.waveform.channel import MAX_WAITING, Track, Verdict
-from xiaod.waveform.reorder import Waiting
+from xiaod.waveform.channel import MAX_WAITING, ChannelBuffer, RecordOutcome
+from xiaod.waveform.reorder import ReorderBuffer
 from xiaod.waveform.resample import converter_for
 from xiaod.waveform.run import Run
 
@@ -22,57 +22,57 @@ def record(start_s: float, seconds: float, rate: float = 100.0, value: int = 1) 
     return Segment(Z, round(start_s * 1e9), rate, np.full(round(seconds * rate), value, np.int32))
 
 
-def fed(*segments: Segment) -> tuple[Track, list[Verdict]]:
-    track = Track(WAIT_NS, max_lead=3000)
-    verdicts = [track.insert(segment, 0) for segment in segments]
-    return track, verdicts
+def fed(*segments: Segment) -> tuple[ChannelBuffer, list[RecordOutcome]]:
+    buffered = ChannelBuffer(WAIT_NS, max_lead=3000)
+    outcomes = [buffered.insert(segment, 0) for segment in segments]
+    return buffered, outcomes
 
 
 def test_a_hole_is_waited_for_and_then_a_gap() -> None:
-    track = Track(WAIT_NS, max_lead=3000)
-    track.insert(record(0, 4), now_ns=0)
-    assert track.release(now_ns=WAIT_NS - 1) == []
-    assert not track.runs
-    track.release(now_ns=WAIT_NS)
-    assert track.insert(record(6, 4), now_ns=WAIT_NS) is Verdict.GOOD
-    assert track.release_ns == 2 * WAIT_NS
-    assert track.release(2 * WAIT_NS - 1) == []
-    [gap] = track.release(2 * WAIT_NS)
+    buffered = ChannelBuffer(WAIT_NS, max_lead=3000)
+    buffered.insert(record(0, 4), now_ns=0)
+    assert buffered.release(now_ns=WAIT_NS - 1) == []
+    assert not buffered.runs
+    buffered.release(now_ns=WAIT_NS)
+    assert buffered.insert(record(6, 4), now_ns=WAIT_NS) is RecordOutcome.GOOD
+    assert buffered.release_ns == 2 * WAIT_NS
+    assert buffered.release(2 * WAIT_NS - 1) == []
+    [gap] = buffered.release(2 * WAIT_NS)
     assert (gap.start_ns, gap.gap_s) == (4 * SECOND, 2.0)
-    assert [(run.first, run.stop) for run in track.runs] == [(0, 400), (600, 1000)]
-    assert track.insert(record(4, 2), 2 * WAIT_NS) is Verdict.LATE
+    assert [(run.first, run.stop) for run in buffered.runs] == [(0, 400), (600, 1000)]
+    assert buffered.insert(record(4, 2), 2 * WAIT_NS) is RecordOutcome.LATE
 
 
 def test_a_missing_record_that_comes_in_time_leaves_no_gap() -> None:
-    track, verdicts = fed(record(0, 4), record(6, 4), record(4, 2))
-    assert verdicts == [Verdict.GOOD] * 3
-    assert track.release(None, final=True) == []
-    assert [(run.first, run.stop) for run in track.runs] == [(0, 1000)]
+    buffered, outcomes = fed(record(0, 4), record(6, 4), record(4, 2))
+    assert outcomes == [RecordOutcome.GOOD] * 3
+    assert buffered.release(None, final=True) == []
+    assert [(run.first, run.stop) for run in buffered.runs] == [(0, 1000)]
 
 
 def test_without_a_clock_later_data_decide() -> None:
-    track, _ = fed(record(0, 4))
-    assert track.release(None) == []
+    buffered, _ = fed(record(0, 4))
+    assert buffered.release(None) == []
     for start in range(6, 50, 4):
-        track.insert(record(start, 4), 0)
-    assert [gap.gap_s for gap in track.release(None)] == [2.0]
+        buffered.insert(record(start, 4), 0)
+    assert [gap.gap_s for gap in buffered.release(None)] == [2.0]
 
 
 def test_duplicates_overlaps_and_contradictions() -> None:
-    track, _ = fed(record(0, 4, value=1))
-    track.release(None, final=True)
-    assert track.insert(record(0, 4, value=1), 0) is Verdict.DUPLICATE
-    assert track.insert(record(0.5, 2, value=1), 0) is Verdict.LATE
-    assert track.contradictions == []
-    assert track.insert(record(3, 4, value=2), 0) is Verdict.OVERLAPPING
-    assert track.insert(record(3, 1, value=3), 0) is Verdict.LATE
-    assert track.insert(record(3, 4, value=4), 0) is Verdict.DUPLICATE
-    assert [(one.channel, one.start_ns, one.overlap_s) for one in track.contradictions] == [
+    buffered, _ = fed(record(0, 4, value=1))
+    buffered.release(None, final=True)
+    assert buffered.insert(record(0, 4, value=1), 0) is RecordOutcome.DUPLICATE
+    assert buffered.insert(record(0.5, 2, value=1), 0) is RecordOutcome.LATE
+    assert buffered.contradictions == []
+    assert buffered.insert(record(3, 4, value=2), 0) is RecordOutcome.OVERLAPPING
+    assert buffered.insert(record(3, 1, value=3), 0) is RecordOutcome.LATE
+    assert buffered.insert(record(3, 4, value=4), 0) is RecordOutcome.DUPLICATE
+    assert [(one.channel, one.start_ns, one.overlap_s) for one in buffered.contradictions] == [
         (Z, 3 * SECOND, 1.0),
         (Z, 3 * SECOND, 1.0),
         (Z, 3 * SECOND, 4.0),
     ]
-    run = track.runs[0]
+    run = buffered.runs[0]
     values = run.view(0, 700, level=0.0)
     assert values[:400].tolist() == [1.0] * 400
     assert values[400:].tolist() == [2.0] * 300
@@ -92,46 +92,46 @@ def test_samples_do_not_depend_on_where_a_run_began(level: int) -> None:
 
 
 def test_a_clock_set_back_is_noticed_and_a_second_server_is_not_mistaken_for_one() -> None:
-    track, _ = fed(record(3600, 4))
-    track.release(None, final=True)
-    verdicts = [track.insert(record(start, 4), 0) for start in (0, 4, 8)]
-    assert verdicts == [Verdict.LATE, Verdict.LATE, Verdict.CLOCK_STEP]
+    buffered, _ = fed(record(3600, 4))
+    buffered.release(None, final=True)
+    outcomes = [buffered.insert(record(start, 4), 0) for start in (0, 4, 8)]
+    assert outcomes == [RecordOutcome.LATE, RecordOutcome.LATE, RecordOutcome.CLOCK_STEP]
 
-    track, _ = fed(record(3600, 4))
-    track.release(None, final=True)
+    buffered, _ = fed(record(3600, 4))
+    buffered.release(None, final=True)
     for step in range(10):
         # The other server cuts its records elsewhere, and lags behind.
-        assert track.insert(record(3604 + 4 * step, 4), 0) is Verdict.GOOD
-        assert track.insert(record(3501 + 4 * step, 4), 0) is Verdict.LATE
+        assert buffered.insert(record(3604 + 4 * step, 4), 0) is RecordOutcome.GOOD
+        assert buffered.insert(record(3501 + 4 * step, 4), 0) is RecordOutcome.LATE
 
 
 def test_a_changed_rate_begins_a_new_run_without_a_gap() -> None:
-    track, _ = fed(record(0, 4))
-    track.release(None, final=True)
-    assert track.insert(record(4, 4, rate=50.0), 0) is Verdict.GOOD
-    assert track.release(None) == []
-    assert len(track.runs) == 2
-    assert track.insert(record(8, 4, rate=50.001), 0) is Verdict.GOOD
-    assert len(track.runs) == 2
+    buffered, _ = fed(record(0, 4))
+    buffered.release(None, final=True)
+    assert buffered.insert(record(4, 4, rate=50.0), 0) is RecordOutcome.GOOD
+    assert buffered.release(None) == []
+    assert len(buffered.runs) == 2
+    assert buffered.insert(record(8, 4, rate=50.001), 0) is RecordOutcome.GOOD
+    assert len(buffered.runs) == 2
 
 
 @pytest.mark.parametrize("true_rate", [99.998, 100.002])
 @pytest.mark.parametrize("header_rate", [None, 100.0])
 def test_a_rate_slightly_off_neither_gaps_nor_drifts(true_rate: float, header_rate: float | None) -> None:
     """Two hours of a clock that is 20 ppm off, with its rate in the header or with the nominal one."""
-    track = Track(WAIT_NS, max_lead=3000)
+    buffered = ChannelBuffer(WAIT_NS, max_lead=3000)
     start_ns = 1_300_000_000 * SECOND
     ramp = np.arange(0, 400, dtype=np.float64)
     for number in range(1800):
         begin_ns = start_ns + round(number * 400 / true_rate * 1e9)
         seconds = (number * 400 + ramp) / true_rate
         segment = Segment(Z, begin_ns, header_rate or true_rate, seconds)
-        assert track.insert(segment, 0) in {Verdict.GOOD, Verdict.OVERLAPPING}
-        assert track.release(None, final=number == 0) == []
-        run = track.runs[-1]
+        assert buffered.insert(segment, 0) in {RecordOutcome.GOOD, RecordOutcome.OVERLAPPING}
+        assert buffered.release(None, final=number == 0) == []
+        run = buffered.runs[-1]
         if run.stop - run.first > 6000:
             run.trim(run.stop - 3000)
-    [run] = track.runs
+    [run] = buffered.runs
     # The samples hold their own true time: the grid must agree with them.
     values = run.view(run.stop - 1000, run.stop, level=0.0).astype(np.float64)
     grid_s = (
@@ -162,7 +162,7 @@ class Counting(Segment):
     )
 )
 def test_what_waits_is_told_as_a_plain_list_would(records: list[tuple[int | None, int, int]]) -> None:
-    waiting, plain = Waiting(), list[tuple[int, int, int, Segment]]()
+    waiting, plain = ReorderBuffer(), list[tuple[int, int, int, Segment]]()
     now_ns = 0
     for number, (start, length, passed) in enumerate(records):
         now_ns += passed
@@ -181,7 +181,7 @@ def test_what_waits_is_told_as_a_plain_list_would(records: list[tuple[int | None
 
 
 def test_what_waits_costs_no_more_the_more_of_it_there_is() -> None:
-    waiting, count = Waiting(), 2000
+    waiting, count = ReorderBuffer(), 2000
     for number in range(count):
         waiting.add(Counting(Z, -number * SECOND, 1.0, np.zeros(1, np.int32)), now_ns=number)
     Counting.asked = 0
@@ -193,35 +193,35 @@ def test_what_waits_costs_no_more_the_more_of_it_there_is() -> None:
 
 
 def test_no_more_waits_than_a_track_can_bear() -> None:
-    track = Track(WAIT_NS, max_lead=1_000_000)
+    buffered = ChannelBuffer(WAIT_NS, max_lead=1_000_000)
     for number in range(2 * MAX_WAITING):
-        track.insert(Segment(Z, number * SECOND // 50, 100.0, np.zeros(1, np.int32)), now_ns=0)
-        track.release(now_ns=0)
+        buffered.insert(Segment(Z, number * SECOND // 50, 100.0, np.zeros(1, np.int32)), now_ns=0)
+        buffered.release(now_ns=0)
     # What is waited for is given up instead.
-    assert track.runs[-1].stop >= MAX_WAITING
+    assert buffered.runs[-1].stop >= MAX_WAITING
 
 
 def test_one_header_of_the_future_neither_ends_a_stream_nor_leads_it() -> None:
-    track, _ = fed(record(0, 4))
-    track.release(None, final=True)
+    buffered, _ = fed(record(0, 4))
+    buffered.release(None, final=True)
     ahead, gaps, now_ns = 45, [], 0
     for start in range(4, 44, 4):
         now_ns += 4 * SECOND
-        assert track.insert(record(start, 4), now_ns) is Verdict.GOOD
+        assert buffered.insert(record(start, 4), now_ns) is RecordOutcome.GOOD
         if start == 8:
-            assert track.insert(record(ahead, 4), now_ns) is Verdict.GOOD
-        gaps += track.release(now_ns)
-        assert track.edge == 100 * (start + 4)
+            assert buffered.insert(record(ahead, 4), now_ns) is RecordOutcome.GOOD
+        gaps += buffered.release(now_ns)
+        assert buffered.edge == 100 * (start + 4)
     assert gaps == []
-    assert len(track.runs) == 1
+    assert len(buffered.runs) == 1
     # Two of them are believed: it is the stream that has moved on.
-    track.insert(record(ahead + 4, 4), now_ns)
-    assert track.edge == 100 * (ahead + 8)
+    buffered.insert(record(ahead + 4, 4), now_ns)
+    assert buffered.edge == 100 * (ahead + 8)
 
 
 def test_when_data_came_is_not_told_by_a_clock_that_was_ahead_once() -> None:
-    track = Track(wait_ns=0, max_lead=3000)
+    buffered = ChannelBuffer(wait_ns=0, max_lead=3000)
     for number, arrived_s in enumerate([10, 7200, 20, 30]):
-        track.insert(replace(record(4 * number, 4), arrived_ns=arrived_s * SECOND), now_ns=number)
-        track.release(now_ns=number)
-    assert track.runs[-1].arrival_of(1599)[0] == 30 * SECOND
+        buffered.insert(replace(record(4 * number, 4), arrived_ns=arrived_s * SECOND), now_ns=number)
+        buffered.release(now_ns=number)
+    assert buffered.runs[-1].arrival_of(1599)[0] == 30 * SECOND

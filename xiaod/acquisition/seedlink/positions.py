@@ -45,7 +45,7 @@ from dataclasses import dataclass
 from xiaod.domain.resumption import ABANDONED_S, GONE_S
 from xiaod.domain.seedlink import HALF_RANGE, SEQUENCE_MODULUS
 from xiaod.domain.timegrid import EARLIEST_NS, NS_PER_S, ns_from_s
-from xiaod.domain.types import Positions, Segment
+from xiaod.domain.types import Segment, StationPositions
 from xiaod.process import host_clock
 
 SINGLE = 128
@@ -148,7 +148,7 @@ class _Held:
 class Places:
     """Places of all stations of one server; may be used from any thread."""
 
-    def __init__(self, resume: Positions, lasting: bool = True) -> None:
+    def __init__(self, resume: StationPositions, lasting: bool = True) -> None:
         """Begin where an earlier run has ended.
 
         Args:

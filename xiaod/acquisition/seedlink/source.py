@@ -40,11 +40,11 @@ from xiaod.acquisition.patterns import (
     needs_listing,
     selector_of,
 )
+from xiaod.acquisition.seedlink.catalogue import FIRST_LOOK_S, Offer, Offers
 from xiaod.acquisition.seedlink.connection import SLICE_S, Link, Position, Stopped
 from xiaod.acquisition.seedlink.framing import EndOfDataError, LinkError
 from xiaod.acquisition.seedlink.info import DiscoveryError
 from xiaod.acquisition.seedlink.losses import Losses
-from xiaod.acquisition.seedlink.offers import FIRST_LOOK_S, Offer, Offers
 from xiaod.acquisition.seedlink.positions import Places, Station
 from xiaod.acquisition.seedlink.refusals import Refusals
 from xiaod.acquisition.seedlink.waits import Waits
@@ -53,7 +53,7 @@ from xiaod.domain.seedlink import HALF_RANGE, SEQUENCE_MODULUS
 from xiaod.domain.sharding import ALONE, Shard
 from xiaod.domain.timegrid import ns_from_iso, ns_from_s
 from xiaod.domain.timeliness import UNLIMITED, TimeLimits
-from xiaod.domain.types import BadRecord, Channel, LinkChange, LinkState, Positions, Segment
+from xiaod.domain.types import BadRecord, Channel, LinkChange, LinkState, Segment, StationPositions
 
 HEALTHY_S = 30.0
 """A link that has streamed for so long makes the next delay short again."""
@@ -100,8 +100,8 @@ class SeedLinkSource:
     def __init__(
         self,
         config: SeedLinkConfig,
-        resume: Positions | None = None,
-        remember: Callable[[Positions], None] | None = None,
+        resume: StationPositions | None = None,
+        remember: Callable[[StationPositions], None] | None = None,
         lost_ns: int | None = None,
         shard: Shard = ALONE,
         limits: TimeLimits = UNLIMITED,

@@ -31,7 +31,7 @@ from xiaod.domain.timegrid import NS_PER_S
 from xiaod.domain.types import Channel, Pick
 from xiaod.tools.archive.piece import Outcome
 from xiaod.tools.archive.plan import Piece
-from xiaod.waveform.coverage import Note
+from xiaod.waveform.data_account import Anomaly
 
 KEY_LETTERS = 20
 
@@ -75,7 +75,7 @@ class Journal:
             content = json.loads(self._path(piece, key).read_bytes())
             picks = tuple(_pick(entry) for entry in content.pop("picks"))
             damaged = tuple((path, what) for path, what in content.pop("damaged"))
-            notes = tuple(Note(**note) for note in content.pop("notes"))
+            notes = tuple(Anomaly(**note) for note in content.pop("notes"))
             return Outcome(picks, damaged=damaged, notes=notes, **content)
         except (OSError, ValueError, TypeError, KeyError):
             return None

@@ -30,14 +30,14 @@ from xiaod.domain.timegrid import ns_from_s
 from xiaod.domain.types import BadRecord, Pick, Segment, SourceItem
 from xiaod.inference import Engine
 from xiaod.inference.errors import ModelError
-from xiaod.picking.picker import SECOND_LOOK_S
+from xiaod.picking.picker import LATE_NOTICE_S
 from xiaod.pipeline.factory import open_engine
 from xiaod.pipeline.offline import ListSink, run_offline
 from xiaod.process.metrics import Metrics
 from xiaod.tools.archive.plan import DAY_NS, Piece
 from xiaod.tools.archive.program import program_fingerprint
 from xiaod.tools.archive.sds import sds_name
-from xiaod.waveform.coverage import DataAccount, Note
+from xiaod.waveform.data_account import Anomaly, DataAccount
 
 if TYPE_CHECKING:
     from pymseed import MS3Record
@@ -90,7 +90,7 @@ class Outcome:
     """Data of the component that has most, the piece's own."""
     longest_s: float = 0.0
     """The longest stretch of data without a gap, where no window was full."""
-    notes: tuple[Note, ...] = ()
+    notes: tuple[Anomaly, ...] = ()
     """What was odd with streams."""
     misplaced: Mapping[str, int] = field(default_factory=dict)
     """Files, and how many of their records are not used because the name says another instrument or day."""
@@ -103,7 +103,7 @@ def margins_ns(config: Config) -> tuple[int, int]:
     if config.engine.kind == "stateful":
         before_s += MEMORY_S
     # Two windows: what is cut at the very end is not looked at any more.
-    after_s = 2 * length_s + config.windows.hop_s + lead_s + SECOND_LOOK_S + config.picker.lookahead_s
+    after_s = 2 * length_s + config.windows.hop_s + lead_s + LATE_NOTICE_S + config.picker.lookahead_s
     return ns_from_s(before_s), ns_from_s(after_s)
 
 
@@ -126,7 +126,7 @@ def pick_piece(job: Job, piece: Piece) -> Outcome:
         process_time() - begun_s,
         tuple(source.damaged),
         max(source.data_s.values(), default=0.0),
-        max((supply.longest_s for supply in account.unpicked.values()), default=0.0),
+        max((coverage.longest_s for coverage in account.unpicked.values()), default=0.0),
         tuple(account.notes),
         dict(source.misplaced),
     )

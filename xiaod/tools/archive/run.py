@@ -28,7 +28,7 @@ from xiaod.tools.archive.merge import Merger
 from xiaod.tools.archive.piece import Job, Outcome
 from xiaod.tools.archive.plan import DAY_NS, Piece, Stretch, plan
 from xiaod.tools.archive.work import Told, Work
-from xiaod.waveform.coverage import DataAccount, Note, Supply
+from xiaod.waveform.data_account import Anomaly, Coverage, DataAccount
 
 DELIVERED = 256
 """Picks that are handed to the output at once."""
@@ -114,7 +114,7 @@ class ArchiveRun:
         self._damaged: set[str] = set()
         self._misplaced: set[str] = set()
         self._notes = DataAccount()
-        self._unpicked: dict[Instrument, Supply] = {}
+        self._unpicked: dict[Instrument, Coverage] = {}
         self._unpicked_places: dict[Instrument, dict[str, Any]] = {}
         self._log = get_logger("archive")
         self.account = Account()
@@ -173,7 +173,7 @@ class ArchiveRun:
     def _supplied(self, piece: Piece, outcome: Outcome) -> None:
         """Take note of a piece of which no window was full."""
         if outcome.longest_s:
-            self._unpicked.setdefault(piece.instrument, Supply()).add(outcome.data_s, outcome.longest_s)
+            self._unpicked.setdefault(piece.instrument, Coverage()).add(outcome.data_s, outcome.longest_s)
             first = {"days": 0, "first_day": piece.day, "first_file": piece.files[0].path}
             self._unpicked_places.setdefault(piece.instrument, first)["days"] += 1
 
@@ -195,7 +195,7 @@ class ArchiveRun:
         """What an operator should know of the whole run."""
         if self._damaged:
             self._log.error("archive.damaged_files", files=len(self._damaged))
-        by_event: dict[str, list[Note]] = {}
+        by_event: dict[str, list[Anomaly]] = {}
         for note in self._notes.notes:
             by_event.setdefault(note.event, []).append(note)
         for event, notes in by_event.items():

@@ -93,8 +93,8 @@ def time_stages(
         picks.clear()
         picker = InstrumentPicker(chosen)
         for one in looked:
-            for candidate in picker.look(one):
-                made = picker.decide(candidate, annotate)
+            for candidate in picker.notice(one):
+                made = picker.confirm(candidate, annotate)
                 picks.extend([] if made is None else [made])
 
     whole_us, calls = median_us(pick, least_s)

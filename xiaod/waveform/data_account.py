@@ -8,7 +8,7 @@ it keeps them and tells them once.
 >>> account.note("record.rate", "XX.A..LHZ", 99, sampling_rate_hz=1.0)
 >>> account.note("record.rate", "XX.A..LHZ", 100, sampling_rate_hz=1.0)
 >>> account.notes
-[Note(event='record.rate', stream='XX.A..LHZ', count=2, facts={'start_ns': 5, 'sampling_rate_hz': 1.0})]
+[Anomaly(event='record.rate', stream='XX.A..LHZ', count=2, facts={'start_ns': 5, 'sampling_rate_hz': 1.0})]
 """
 
 from collections.abc import Iterable, Mapping
@@ -20,7 +20,7 @@ Fact = str | int | float
 
 
 @dataclass(slots=True)
-class Supply:
+class Coverage:
     """Data of one component or instrument."""
 
     data_s: float = 0.0
@@ -35,7 +35,7 @@ class Supply:
 
 
 @dataclass(frozen=True, slots=True)
-class Note:
+class Anomaly:
     """Something odd with a stream, so and so often."""
 
     event: str
@@ -46,26 +46,26 @@ class Note:
 
 
 class DataAccount:
-    """Notes and supplies of one run."""
+    """Notes and coverages of one run."""
 
     def __init__(self, within: tuple[int, int] | None = None) -> None:
         """Begin; what lies outside of ``within``, times in ns, is not noted: it belongs to another run."""
         self._within = within
-        self._notes: dict[tuple[str, str], Note] = {}
-        self.unpicked: dict[Instrument, Supply] = {}
+        self._notes: dict[tuple[str, str], Anomaly] = {}
+        self.unpicked: dict[Instrument, Coverage] = {}
         """Instruments with data of which no window was full."""
 
     @property
-    def notes(self) -> list[Note]:
+    def notes(self) -> list[Anomaly]:
         """All, in the order in which they came first."""
         return list(self._notes.values())
 
     def note(self, event: str, stream: str, start_ns: int, **facts: Fact) -> None:
         """Note something that begins at a time."""
         if self._within is None or self._within[0] <= start_ns < self._within[1]:
-            self.add([Note(event, stream, 1, {"start_ns": start_ns, **facts})])
+            self.add([Anomaly(event, stream, 1, {"start_ns": start_ns, **facts})])
 
-    def add(self, notes: Iterable[Note]) -> None:
+    def add(self, notes: Iterable[Anomaly]) -> None:
         """Add notes of another run."""
         for note in notes:
             known = self._notes.get((note.event, note.stream))

@@ -7,8 +7,8 @@ from tests.unit.storage.test_pick_store import pick_of
 from xiaod.domain.resumption import PICKER_MEMORY_S
 from xiaod.domain.timegrid import samples_from_s
 from xiaod.domain.types import Instrument, Probabilities, Window
-from xiaod.picking.duplicates import Reported
 from xiaod.picking.picker import InstrumentPicker, PickerSettings
+from xiaod.picking.recent_picks import RecentPicks
 
 SEPARATION = 100
 MEMORY = samples_from_s(PICKER_MEMORY_S)
@@ -17,22 +17,22 @@ MEMORY = samples_from_s(PICKER_MEMORY_S)
 def test_picks_of_an_earlier_run_are_known_however_far_ahead_they_lie() -> None:
     """A run that was killed before it saved begins where that one began, which may be long before its last picks."""
     last_s = 10_000
-    reported = Reported([pick_of(last_s)])
-    assert not reported.holds(0, 0, SEPARATION)
-    assert not reported.holds(0, 100 * last_s - SEPARATION, SEPARATION)
-    assert reported.holds(0, 100 * last_s - SEPARATION + 1, SEPARATION)
-    assert not reported.holds(1, 100 * last_s, SEPARATION)
+    recent = RecentPicks([pick_of(last_s)])
+    assert not recent.holds(0, 0, SEPARATION)
+    assert not recent.holds(0, 100 * last_s - SEPARATION, SEPARATION)
+    assert recent.holds(0, 100 * last_s - SEPARATION + 1, SEPARATION)
+    assert not recent.holds(1, 100 * last_s, SEPARATION)
     # Once it is long past nobody asks for it.
-    assert not reported.holds(0, 100 * last_s + MEMORY, SEPARATION)
-    assert not reported.holds(0, 100 * last_s, SEPARATION)
+    assert not recent.holds(0, 100 * last_s + MEMORY, SEPARATION)
+    assert not recent.holds(0, 100 * last_s, SEPARATION)
 
 
 def test_picks_of_this_run_are_forgotten_when_the_clock_of_a_station_was_set_back() -> None:
-    reported = Reported()
-    reported.add(0, 10 * MEMORY)
-    assert reported.holds(0, 10 * MEMORY - 1, SEPARATION)
-    assert not reported.holds(0, 8 * MEMORY, SEPARATION)
-    assert not reported.holds(0, 10 * MEMORY, SEPARATION)
+    recent = RecentPicks()
+    recent.add(0, 10 * MEMORY)
+    assert recent.holds(0, 10 * MEMORY - 1, SEPARATION)
+    assert not recent.holds(0, 8 * MEMORY, SEPARATION)
+    assert not recent.holds(0, 10 * MEMORY, SEPARATION)
 
 
 def test_a_component_that_is_late_by_minutes_brings_no_pick_a_second_time() -> None:
@@ -51,7 +51,7 @@ def test_a_component_that_is_late_by_minutes_brings_no_pick_a_second_time() -> N
         for index in range(0, late, hop):
             samples = np.tile(np.arange(index, index + length, dtype=np.float32), (3, 1))
             window = Window(Instrument("XX", "A", "", "HH"), index, 0, samples, components, lane, index == 0)
-            for candidate in picker.look(Probabilities(window, annotate(samples[None])[0])):
-                picks[lane] += picker.decide(candidate, annotate) is not None
+            for candidate in picker.notice(Probabilities(window, annotate(samples[None])[0])):
+                picks[lane] += picker.confirm(candidate, annotate) is not None
     assert picks[0] >= late // 1000
     assert picks[1] == 0

@@ -1,6 +1,6 @@
 """Onsets of one instrument that have been picked: an onset that was picked is not picked again.
 
->>> reported = Reported()
+>>> reported = RecentPicks()
 >>> reported.add(0, 1000)
 >>> reported.holds(0, 1050, within=100), reported.holds(0, 1100, within=100), reported.holds(1, 1000, within=100)
 (True, False, False)
@@ -14,7 +14,7 @@ from xiaod.domain.timegrid import samples_from_s
 from xiaod.domain.types import Pick
 
 
-class Reported:
+class RecentPicks:
     """Grid indices of the picks of P and of S."""
 
     def __init__(self, known: Sequence[Pick] = (), late: int = 0) -> None:
