@@ -13,9 +13,8 @@ from collections.abc import Callable, Collection, Sequence
 from fnmatch import fnmatchcase
 
 from xiaod.acquisition.patterns import Subscription, is_wild
+from xiaod.domain.types import Station
 
-Station = tuple[str, str]
-"""Network and station."""
 UNASKED, OVER_LIMIT, ELSEWHERE = "unasked", "over_limit", "elsewhere"
 
 
@@ -40,9 +39,9 @@ def within_limit(
     def order(station: Station) -> tuple[bool, bool, Station]:
         return station not in named, station not in known, station
 
-    stations = sorted({one.place for one in subscriptions if not is_wild(one)}, key=order)
+    stations = sorted({one.station_codes for one in subscriptions if not is_wild(one)}, key=order)
     left_out = set(stations[most:])
-    asked = tuple(one for one in subscriptions if one.place not in left_out)
+    asked = tuple(one for one in subscriptions if one.station_codes not in left_out)
     return asked, tuple(f"{network}.{station}" for network, station in stations[most:])
 
 
@@ -57,7 +56,7 @@ class Admission:
             most: stations, those that come by a wildcard included.
             holds: whether a station, by network and code, is picked by this process.
         """
-        self._stations = {one.place for one in asked if not is_wild(one)}
+        self._stations = {one.station_codes for one in asked if not is_wild(one)}
         self._wild = [one for one in asked if is_wild(one)]
         self._most = most
         self._holds = holds

@@ -13,8 +13,7 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from xiaod.domain.codes import EMPTY_LOCATION
-from xiaod.domain.types import Channel, Instrument
+from xiaod.domain.types import Channel, Instrument, Station
 
 CODE_LENGTH = 3
 """Characters of a channel code in SeedLink 3."""
@@ -39,7 +38,7 @@ class Subscription:
     selectors: tuple[str, ...]
 
     @property
-    def place(self) -> tuple[str, str]:
+    def station_codes(self) -> Station:
         """Network and station."""
         return self.network, self.station
 
@@ -73,14 +72,14 @@ def matcher(patterns: Iterable[str]) -> Callable[[Channel], bool]:
 
 def may_match(instrument: Instrument, patterns: Collection[str]) -> bool:
     """Whether any pattern matches a channel that an instrument could have."""
-    place = instrument.network, instrument.station, instrument.location
-    return any(matches(Channel(*place, instrument.band + letter), patterns) for letter in COMPONENTS)
+    codes = instrument.network, instrument.station, instrument.location
+    return any(matches(Channel(*codes, instrument.band + letter), patterns) for letter in COMPONENTS)
 
 
 def plan(
     patterns: Collection[str],
     offered: Collection[Channel],
-    known: Collection[tuple[str, str]] = (),
+    known: Collection[Station] = (),
     as_they_are: bool = False,
 ) -> tuple[Subscription, ...]:
     """What to ask a server for.
@@ -111,8 +110,8 @@ def plan(
             meant |= {one for one in known if fnmatchcase(one[0], network) and fnmatchcase(one[1], station)}
             if as_they_are:
                 meant.add((_CLASS.sub("?", network), _CLASS.sub("?", station)))
-        for place in meant:
-            wanted.setdefault(place, set()).add(_selector(location, channel_code))
+        for codes in meant:
+            wanted.setdefault(codes, set()).add(_selector(location, channel_code))
     return tuple(
         Subscription(
             network,
@@ -142,7 +141,7 @@ def means(pattern: str, subscription: Subscription) -> bool:
     """Whether a subscription is made for a pattern, too."""
     network, station, *_ = pattern.split(".")
     own = _CLASS.sub("?", network), _CLASS.sub("?", station)
-    return subscription.place == own or (
+    return subscription.station_codes == own or (
         fnmatchcase(subscription.network, network) and fnmatchcase(subscription.station, station)
     )
 
@@ -152,7 +151,7 @@ def needs_listing(patterns: Iterable[str]) -> bool:
     return any(_WILDCARD.search("".join(pattern.split(".")[:2])) for pattern in patterns)
 
 
-def _wildcards_first(item: tuple[tuple[str, str], set[str]]) -> tuple[bool, tuple[str, str]]:
+def _wildcards_first(item: tuple[tuple[str, str], set[str]]) -> tuple[bool, Station]:
     station, _ = item
     return _WILDCARD.search("".join(station)) is None, station
 
@@ -174,7 +173,7 @@ def _selector(location: str, channel_code: str) -> str:
         code = code.replace("*", "?" * (CODE_LENGTH + 1 - len(code)))
     elif "*" in code:
         code = "?" * CODE_LENGTH
-    place = _CLASS.sub("?", location)
+    where = _CLASS.sub("?", location)
     # A selector without a location takes every location; what is not wanted is dropped on arrival.
-    place = "" if "*" in place or place in {"", EMPTY_LOCATION} else place
-    return f"{place}{code}{DATA_TYPE}"
+    where = "" if "*" in where or where in {"", EMPTY_LOCATION} else where
+    return f"{where}{code}{DATA_TYPE}"

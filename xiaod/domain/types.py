@@ -20,8 +20,14 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-StationPositions = Mapping[tuple[str, str], tuple[int, int]]
-"""Network and station -> sequence number and start time (ns) of a packet to go on behind."""
+Station = tuple[str, str]
+"""Network and station code."""
+
+Position = tuple[int, int]
+"""Sequence number and start time (ns) of a packet: where to go on with a station."""
+
+StationPositions = Mapping[Station, Position]
+"""Position of each station of a source."""
 
 Clock = Callable[[], int | None]
 """A time in nanoseconds, or None in an offline run."""

@@ -40,7 +40,7 @@ from typing import ParamSpec, TypeVar
 
 from xiaod.config import AgencyConfig
 from xiaod.domain.document import pick_document, pick_from_document
-from xiaod.domain.types import Instrument, Pick, StationPositions
+from xiaod.domain.types import Instrument, Pick, Position, Station, StationPositions
 from xiaod.process.fsync import PRIVATE, make_folder
 from xiaod.process.logs import get_logger
 
@@ -203,10 +203,10 @@ class PickStore:
             StoreError: when it cannot be written.
         """
         moved = [
-            (source, *station, *place)
+            (source, *station, *position)
             for source, stations in positions.items()
-            for station, place in stations.items()
-            if self._saved.get(source, {}).get(station) != place
+            for station, position in stations.items()
+            if self._saved.get(source, {}).get(station) != position
         ]
         if not picked_until and not moved:
             return
@@ -220,7 +220,7 @@ class PickStore:
         for source, stations in positions.items():
             self._saved[source] = {**self._saved.get(source, {}), **stations}
 
-    def positions(self, source: str) -> dict[tuple[str, str], tuple[int, int]]:
+    def positions(self, source: str) -> dict[Station, Position]:
         """Where a source has to begin again, by network and station."""
         with self._transaction() as cursor:
             rows = cursor.execute(
@@ -228,7 +228,7 @@ class PickStore:
             ).fetchall()
         return {(network, station): (sequence, time_ns) for network, station, sequence, time_ns in rows}
 
-    def forget(self, source: str, stations: Collection[tuple[str, str]]) -> None:
+    def forget(self, source: str, stations: Collection[Station]) -> None:
         """Forget where a source was with stations that are gone.
 
         Raises:
@@ -240,7 +240,9 @@ class PickStore:
                 [(source, *station) for station in stations],
             )
         kept = self._saved.get(source, {})
-        self._saved[source] = {station: place for station, place in kept.items() if station not in stations}
+        self._saved[source] = {
+            station: position for station, position in kept.items() if station not in stations
+        }
 
     def waiting(self, sink: str, limit: int, after: int | None = None) -> list[tuple[int, Pick]]:
         """Picks that a sink has not got yet, the oldest first, each with its place.

@@ -20,7 +20,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from xiaod.domain.onsets import CENTROID_S, sample_of
 from xiaod.domain.resumption import is_abandoned, is_elsewhere, remembered_from_ns, station_picked_until_ns
 from xiaod.domain.timegrid import GRID_NS, ns_from_s
-from xiaod.domain.types import Instrument, Pick, StationPositions
+from xiaod.domain.types import Instrument, Pick, Station, StationPositions
 from xiaod.storage.pick_store import Given, PickStore, Result
 
 
@@ -146,9 +146,9 @@ class PickingProgress:
         """Instruments have gone: should they come back, they are known from the store."""
         self._departed.update(instruments)
 
-    def picked_until(self) -> dict[tuple[str, str], int]:
+    def picked_until(self) -> dict[Station, int]:
         """Time, for each station, until which it has been picked."""
-        by_station: dict[tuple[str, str], list[int]] = {}
+        by_station: dict[Station, list[int]] = {}
         # A copy, made at one go: in the store's thread those that have departed leave.
         for instrument, time_ns in dict(self._picked_until).items():
             by_station.setdefault((instrument.network, instrument.station), []).append(time_ns)

@@ -33,9 +33,10 @@ from pathlib import Path
 from xiaod.config.per_shard import FOLDER, shard_folders, state_folder
 from xiaod.domain.sharding import Shard
 from xiaod.domain.timegrid import EARLIEST_NS
+from xiaod.domain.types import Station
 from xiaod.storage.folder_lock import PATIENCE_S, RETRY_S, Holder, holder
 from xiaod.storage.pick_store import BUSY_S, STORE
-from xiaod.storage.shard_rows import ADOPTED, Station, read_rows, station_of, write_rows
+from xiaod.storage.shard_rows import ADOPTED, read_rows, station_of, write_rows
 
 Progress = tuple[int, int]
 """How far a station has come: newest time until which an instrument has been picked, newest position; ns."""

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from xiaod.domain.resumption import remembered_from_ns
 from xiaod.domain.sharding import Shard
 from xiaod.domain.timegrid import EARLIEST_NS
+from xiaod.domain.types import Station
 
 ADOPTED = "CREATE TABLE IF NOT EXISTS adopted (store TEXT PRIMARY KEY, place INTEGER NOT NULL)"
 """In the store of a shard: how far the picks of each store without a daemon have been taken over."""
@@ -29,7 +30,6 @@ PICKS = "SELECT id, instrument, time_ns, stored_ns, document FROM picks"
 INSERT = "INSERT OR IGNORE INTO picks (id, instrument, time_ns, stored_ns, document)"
 
 PickRow = tuple[str, str, int, int, str]
-Station = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)

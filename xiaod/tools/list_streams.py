@@ -47,7 +47,7 @@ def print_offers(
             status = 1
             continue
         channels = [item.channel for item in info.streams]
-        asked = {one.place for one in plan(source.streams, channels, info.stations)}
+        asked = {one.station_codes for one in plan(source.streams, channels, info.stations)}
         stations |= asked
         out.write(_report(source, info, shard, shown_shards))
         if not any(map(matcher(source.streams), channels)) and asked.isdisjoint(info.stations):
@@ -109,7 +109,7 @@ def _report(source: SeedLinkConfig, info: ServerInfo, shard: Shard, shown_shards
     asked = [
         one for one in plan(source.streams, channels, info.stations) if shard.holds(one.network, one.station)
     ]
-    places = {one.place for one in asked}
+    places = {one.station_codes for one in asked}
     lines += [
         f"  {'+' if station in places else ' '} {'.'.join(station)}: listed without streams" + place(*station)
         for station in info.stations
@@ -119,7 +119,7 @@ def _report(source: SeedLinkConfig, info: ServerInfo, shard: Shard, shown_shards
         f"  ? {subscription.network}.{subscription.station}: asked for by the configuration, not listed by the server"
         + place(subscription.network, subscription.station)
         for subscription in asked
-        if subscription.place not in listed
+        if subscription.station_codes not in listed
     ]
     lines += [f"  ! {remark}" for remark in info.remarks]
     where = "" if shard == ALONE else f" on shard {shard}"

@@ -9,7 +9,7 @@ from xiaod.replay.info import info_packets
 from xiaod.tools.list_streams import print_offers
 
 
-def offers(streams: tuple[str, ...], answers: dict[bytes, bytes]) -> tuple[int, list[str]]:
+def catalogue(streams: tuple[str, ...], answers: dict[bytes, bytes]) -> tuple[int, list[str]]:
     out = io.StringIO()
     with Scripted(lambda sock: None, answers) as server:
         source = SeedLinkConfig(server=f"127.0.0.1:{server.port}", name="here", streams=streams)
@@ -22,7 +22,7 @@ def test_stations_without_streams_and_what_cannot_be_read_are_shown() -> None:
     for name in ("RJOB", "ROTZ", "DAMAGED"):
         ElementTree.SubElement(root, "station", network="BW", name=name)
     listed = info_packets(root, failed=False).replace(b'"DAMAGED"', b'"DAM"<GED')
-    status, lines = offers(
+    status, lines = catalogue(
         ("BW.RJ*.*.EH?", "XX.A.*.*"), {b"INFO STREAMS": b"ERROR\r\n", b"INFO STATIONS": listed}
     )
     assert status == 0
@@ -34,7 +34,7 @@ def test_stations_without_streams_and_what_cannot_be_read_are_shown() -> None:
 
 
 def test_a_server_that_denies_everything_is_said_to() -> None:
-    status, [line] = offers(("BW.RJ*.*.EH?",), {})
+    status, [line] = catalogue(("BW.RJ*.*.EH?",), {})
     assert status == 1
     assert line.endswith(
         "INFO STREAMS is denied: the server says 'ERROR', INFO STATIONS is denied: the server says 'ERROR'"

@@ -22,7 +22,7 @@ from tests.property.test_miniseed import real_records
 from tests.scripted import Scripted
 from xiaod.acquisition.seedlink import greetings
 from xiaod.acquisition.seedlink.info import DiscoveryError, discover
-from xiaod.acquisition.seedlink.positions import NOTHING
+from xiaod.acquisition.seedlink.sequence import NOTHING
 from xiaod.acquisition.seedlink.source import SeedLinkSource
 from xiaod.config import SeedLinkConfig
 from xiaod.domain.sharding import ALONE, Shard, shard_of
@@ -969,15 +969,18 @@ def test_one_number_for_all_stations_of_a_server_that_numbers_them_together(even
     path, _ = event
     resume = {("BW", "RJOB"): (0xFFFFFE, 5), ("BW", "OTHER"): (3, 9)}
     found = SeedLinkSource(SeedLinkConfig(server="localhost"), resume=resume)
-    found.places.shared = True
+    found.positions.shared = True
     # The older one, though its number is larger: numbers wrap. Each with its own time, by which the server knows whose it is.
-    assert found.places.asked(None) == ({("BW", "RJOB"): (0xFFFFFE, 5), ("BW", "OTHER"): (0xFFFFFE, 9)}, [])
+    assert found.positions.asked(None) == (
+        {("BW", "RJOB"): (0xFFFFFE, 5), ("BW", "OTHER"): (0xFFFFFE, 9)},
+        [],
+    )
     with Server(ReplayConfig(inputs=(path,), port=0, speed="max")) as server:
         with Run(source(server.port)) as run:
             wait_until(lambda: len(run.segments) >= 10, "packets")
         last = run.segments[-1]
         # In the same run everything up to the last packet of all has come.
-        assert run.source.places.asked(None)[0] == {("BW", "RJOB"): (last.sequence, last.start_ns)}
+        assert run.source.positions.asked(None)[0] == {("BW", "RJOB"): (last.sequence, last.start_ns)}
 
 
 def test_a_station_that_is_silent_holds_nobody_back(event: tuple[Path, int]) -> None:
@@ -993,14 +996,14 @@ def test_a_station_that_is_silent_holds_nobody_back(event: tuple[Path, int]) -> 
     assert kept == {("BW", "RJOB"): (fourth.sequence, fourth.start_ns), ("BW", "DEAD"): (NOTHING, 5)}
     # A server that does not know the number any more goes by the oldest of the times.
     last = run.segments[-1]
-    assert found.places.asked(None)[0] == {
+    assert found.positions.asked(None)[0] == {
         ("BW", "RJOB"): (last.sequence, last.start_ns),
         ("BW", "DEAD"): (last.sequence, fourth.start_ns),
     }
     # And so it is in a later run.
     later = SeedLinkSource(config, resume=kept)
-    later.places.shared = True
-    assert later.places.asked(None)[0] == dict.fromkeys(kept, (fourth.sequence, fourth.start_ns))
+    later.positions.shared = True
+    assert later.positions.asked(None)[0] == dict.fromkeys(kept, (fourth.sequence, fourth.start_ns))
 
 
 def test_a_station_that_cannot_be_picked_holds_nobody_back(
@@ -1015,7 +1018,7 @@ def test_a_station_that_cannot_be_picked_holds_nobody_back(
     needed = {picked: run.segments[event[1]].next_ns}
     places = found.resumable(needed)
     assert places[picked][0] > places[useless][0] + 10
-    monkeypatch.setattr("xiaod.acquisition.seedlink.positions.ABANDONED_S", 0.0)
+    monkeypatch.setattr("xiaod.acquisition.seedlink.moments.ABANDONED_S", 0.0)
     assert found.resumable(needed)[useless][0] in (NOTHING, *range(places[picked][0] - 2, 2**24))
 
 
@@ -1092,7 +1095,7 @@ def test_where_a_station_of_another_shard_stood_is_not_gone_back_to() -> None:
     elsewhere, here = ("BW", "WETR"), ("BW", "RJOB")
     positions = {elsewhere: (3, 4), here: (8, 9)}
     one = SeedLinkSource(SeedLinkConfig(server="localhost"), resume=positions, shard=Shard(0, 2))
-    assert one.positions() == {here: (8, 9)}
+    assert one.newest_positions() == {here: (8, 9)}
     assert one.resumable({}) == {here: (8, 9)}
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from annotated_types import Le
 
-from xiaod.acquisition.seedlink import positions
+from xiaod.acquisition.seedlink import positions, untimely
 from xiaod.config import BufferConfig, PickerConfig, WindowConfig
 from xiaod.config.model import Model
 from xiaod.domain.onsets import CENTROID_S
@@ -66,8 +66,8 @@ def test_who_is_waited_for_is_not_abandoned_and_who_is_abandoned_is_not_elsewher
 
 def test_positions_are_kept_until_they_are_settled_or_abandoned() -> None:
     longest_s = ABANDONED_S + settled_s(LENGTH_S, LEAD_S) + warm_up_s(LENGTH_S)
-    assert longest_s <= (positions.TRAIL - positions.SINGLE) * positions.GROUP_S
-    assert longest_s <= positions.HELD * positions.HELD_S
+    assert longest_s <= (positions.GROUPS - positions.SINGLE_PACKETS) * positions.GROUP_S
+    assert longest_s <= untimely.GROUPS * untimely.GROUP_S
 
 
 @pytest.mark.parametrize("picked_until_ns", [0, -(10**18), 1_700_000_000 * NS_PER_S])

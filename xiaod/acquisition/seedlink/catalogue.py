@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from xiaod.acquisition.patterns import Subscription, plan
 from xiaod.acquisition.seedlink.info import DiscoveryError, UnreachableError, discover
 from xiaod.config import SeedLinkConfig
-from xiaod.domain.types import Channel
+from xiaod.domain.types import Channel, Station
 
 FIRST_LOOK_S = 60.0
 """After so long wildcards are expanded again for the first time, then after twice as long, until it is ``discover_s``."""
@@ -22,12 +22,9 @@ LOOK_SHARE = 60.0
 QUICK_S = 1.0
 """A question that is answered sooner costs nothing."""
 
-Station = tuple[str, str]
-"""Network and station."""
-
 
 @dataclass(frozen=True, slots=True)
-class Offer:
+class Catalogue:
     """What a server has of what is wanted."""
 
     channels: tuple[Channel, ...] = ()
@@ -45,7 +42,7 @@ class Offer:
         return plan(patterns, self.channels, {*known, *self.stations}, as_they_are=not self.told)
 
 
-class Offers:
+class CatalogueReader:
     """Asks one server, and remembers its last answer."""
 
     def __init__(
@@ -55,13 +52,13 @@ class Offers:
         self._config = config
         self._is_wanted = is_wanted
         self._stop = stop
-        self._last: Offer | None = None
+        self._last: Catalogue | None = None
         self._asked_s = 0.0
         self._took_s = 0.0
         self._next_look_s = 0.0
         self._look_s = 0.0
 
-    def at_connection(self, known: Collection[Station]) -> Offer:
+    def at_connection(self, known: Collection[Station]) -> Catalogue:
         """What to begin a connection with: the last answer while it is new and brings something, or another one.
 
         Where nothing was told that is asked again as well, unless it took long.
@@ -81,7 +78,7 @@ class Offers:
         self._next_look_s = time.monotonic() + self._look_s
         return last
 
-    def look_is_due(self) -> bool:
+    def is_due(self) -> bool:
         """Whether to look for more on a connection, now; then the next time is later."""
         now_s = time.monotonic()
         if not self._config.discover_s or now_s < self._next_look_s:
@@ -90,7 +87,7 @@ class Offers:
         self._next_look_s = now_s + self._look_s
         return True
 
-    def ask(self) -> Offer:
+    def ask(self) -> Catalogue:
         """Ask now.
 
         Raises:
@@ -103,14 +100,14 @@ class Offers:
         except UnreachableError:
             raise
         except DiscoveryError as error:
-            offer = Offer(told=False, remark=f"streams not listed: {error}", asked_ns=begun_ns)
+            catalogue = Catalogue(told=False, remark=f"streams not listed: {error}", asked_ns=begun_ns)
         else:
             channels = tuple(item.channel for item in info.streams)
-            offer = Offer(channels, info.stations, remark="; ".join(info.remarks), asked_ns=begun_ns)
+            catalogue = Catalogue(channels, info.stations, remark="; ".join(info.remarks), asked_ns=begun_ns)
         self._asked_s = time.monotonic()
         self._took_s = self._asked_s - begun_s
-        self._last = offer
-        return offer
+        self._last = catalogue
+        return catalogue
 
     def _shortest_s(self) -> float:
         """Time between two questions at least."""

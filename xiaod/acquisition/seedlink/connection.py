@@ -36,6 +36,7 @@ from xiaod.acquisition.seedlink import greetings
 from xiaod.acquisition.seedlink.framing import ClosedError, Frame, Framing, LinkError
 from xiaod.domain.seedlink import SEQUENCE_MODULUS
 from xiaod.domain.timegrid import NS_PER_S
+from xiaod.domain.types import Station
 
 MULTI_STATION_VERSION = 2.5
 """First version of SeedLink with STATION."""
@@ -48,7 +49,7 @@ LOOK_AGAIN_S = 1.0
 TCP_KEEPALIVE_S = (60, 20, 3)
 """Idle time, interval and number of TCP's own keep-alives."""
 
-Position = tuple[int | None, int]
+StartPosition = tuple[int | None, int]
 """Sequence number and start time (ns) of the last packet of a station; without a number: the time to begin at."""
 
 
@@ -104,7 +105,7 @@ class Link(SeedLinkConnection):  # type: ignore[misc]  # ObsPy is not typed
     def subscribe(
         self,
         subscriptions: Sequence[Subscription],
-        positions: Mapping[tuple[str, str], Position],
+        positions: Mapping[Station, StartPosition],
         begin_ns: int | None,
     ) -> None:
         """Ask for streams and start the flow of data.
@@ -120,7 +121,7 @@ class Link(SeedLinkConnection):  # type: ignore[misc]  # ObsPy is not typed
         self._start(b"END", subscriptions, positions, begin_ns)
 
     def fetch(
-        self, subscriptions: Sequence[Subscription], positions: Mapping[tuple[str, str], Position]
+        self, subscriptions: Sequence[Subscription], positions: Mapping[Station, StartPosition]
     ) -> None:
         """The same for what the server has now: then it says so, see :meth:`frames` (SeedLink 3, ENDFETCH)."""
         self._start(b"ENDFETCH", subscriptions, positions, None)
@@ -129,7 +130,7 @@ class Link(SeedLinkConnection):  # type: ignore[misc]  # ObsPy is not typed
         self,
         command: bytes,
         subscriptions: Sequence[Subscription],
-        positions: Mapping[tuple[str, str], Position],
+        positions: Mapping[Station, StartPosition],
         begin_ns: int | None,
     ) -> None:
         self.negotiate(subscriptions, positions, begin_ns)
@@ -140,7 +141,7 @@ class Link(SeedLinkConnection):  # type: ignore[misc]  # ObsPy is not typed
     def negotiate(
         self,
         subscriptions: Sequence[Subscription],
-        positions: Mapping[tuple[str, str], Position],
+        positions: Mapping[Station, StartPosition],
         begin_ns: int | None,
     ) -> None:
         """The same without the flow of data: what is accepted, refused and not resumed is known afterwards."""
@@ -149,7 +150,7 @@ class Link(SeedLinkConnection):  # type: ignore[misc]  # ObsPy is not typed
                 f"SeedLink {self.server_version} knows one station only; a server of version 3 is needed"
             )
         for item in subscriptions:
-            position = positions.get(item.place, None if begin_ns is None else (None, begin_ns))
+            position = positions.get(item.station_codes, None if begin_ns is None else (None, begin_ns))
             # The blanks are ObsPy's: servers are used to them.
             taken = self._command(f"STATION  {item.station} {item.network}") and sum(
                 self._command(f"SELECT {selector}") for selector in item.selectors
@@ -164,7 +165,7 @@ class Link(SeedLinkConnection):  # type: ignore[misc]  # ObsPy is not typed
             if not self._command("DATA"):
                 self.refused.append(item.name)
 
-    def _resumed(self, position: Position) -> bool:
+    def _resumed(self, position: StartPosition) -> bool:
         """Whether the server goes on behind a packet, or begins at a time (SeedLink 3, DATA and TIME)."""
         sequence, time_ns = position
         moment = _seedlink_time(time_ns)

@@ -26,9 +26,10 @@ import time
 from dataclasses import dataclass
 from operator import gt
 
+from xiaod.acquisition.seedlink.sequence import position_of
 from xiaod.domain.seedlink import HALF_RANGE, SEQUENCE_MODULUS
 from xiaod.domain.timegrid import NS_PER_S
-from xiaod.domain.types import Channel, Segment
+from xiaod.domain.types import Channel, Position, Segment, Station
 
 TRUSTED = 10
 """Numbers in a row after which one that is left out is taken to be lost."""
@@ -48,9 +49,6 @@ GAP_PAUSE_S, LONGEST_PAUSE_S = 600.0, 86_400.0
 """Time between two questions for what a gap may hide; doubled by those in vain."""
 MAX_ROWS = 20_000
 """Stations and channels that are looked at; with more, it begins anew."""
-
-Station = tuple[str, str]
-"""Network and station."""
 
 
 @dataclass(slots=True)
@@ -125,7 +123,7 @@ class _Numbers:
 class _Flow:
     """The packets of a channel."""
 
-    place: tuple[int, int]
+    position: Position
     """Number and start of the last one (ns), ..."""
     next_ns: int
     """... and the time at which the next one is due."""
@@ -197,14 +195,14 @@ class Losses:
         """The same packet, which does not tell whose it is: it may have taken a number of any station."""
         self._unknown += 1
 
-    def of_channel(self, packet: Segment) -> tuple[int, int] | None:
+    def of_channel(self, packet: Segment) -> Position | None:
         """The same packet, when it is wanted.
 
         Returns:
             number and start (ns) of a former packet of its channel, to go back to it, when others between them may be missing.
         """
         channel = packet.channel
-        place = packet.sequence or 0, packet.start_ns
+        position = position_of(packet)
         jumps = (
             self._of_connection.jumps(None),
             self._of_stations.jumps((channel.network, channel.station)),
@@ -213,9 +211,9 @@ class Losses:
         if flow is None:
             if len(self._flows) >= MAX_ROWS:
                 self._flows.clear()
-            self._flows[channel] = _Flow(place, packet.next_ns, jumps)
+            self._flows[channel] = _Flow(position, packet.next_ns, jumps)
             return None
-        if packet.start_ns <= flow.place[1]:
+        if packet.start_ns <= flow.position[1]:
             return None
         joins = packet.start_ns - flow.next_ns <= GAP_SAMPLES * NS_PER_S / packet.sampling_rate_hz
         if self._gap == channel:
@@ -225,7 +223,7 @@ class Losses:
         if odd and time.monotonic() >= self._next_s:
             self._gap, self._next_s = channel, time.monotonic() + self._pause_s
             flow.length = 0
-            return flow.place
-        flow.place, flow.next_ns, flow.jumps = place, packet.next_ns, jumps
+            return flow.position
+        flow.position, flow.next_ns, flow.jumps = position, packet.next_ns, jumps
         flow.length = flow.length + 1 if joins else 0
         return None

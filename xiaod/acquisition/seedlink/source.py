@@ -16,7 +16,7 @@ used, and every change of the link. What it promises:
 - :meth:`SeedLinkSource.stop` takes effect within a second, whatever the server does.
 
 >>> source = SeedLinkSource(SeedLinkConfig(server="localhost:18000", name="example"))
->>> source.name, source.positions()
+>>> source.name, source.newest_positions()
 ('example', {})
 """
 
@@ -40,12 +40,12 @@ from xiaod.acquisition.patterns import (
     needs_listing,
     selector_of,
 )
-from xiaod.acquisition.seedlink.catalogue import FIRST_LOOK_S, Offer, Offers
-from xiaod.acquisition.seedlink.connection import SLICE_S, Link, Position, Stopped
+from xiaod.acquisition.seedlink.catalogue import FIRST_LOOK_S, Catalogue, CatalogueReader
+from xiaod.acquisition.seedlink.connection import SLICE_S, Link, StartPosition, Stopped
 from xiaod.acquisition.seedlink.framing import EndOfDataError, LinkError
 from xiaod.acquisition.seedlink.info import DiscoveryError
 from xiaod.acquisition.seedlink.losses import Losses
-from xiaod.acquisition.seedlink.positions import Places, Station
+from xiaod.acquisition.seedlink.positions import Positions
 from xiaod.acquisition.seedlink.refusals import Refusals
 from xiaod.acquisition.seedlink.waits import Waits
 from xiaod.config import SeedLinkConfig
@@ -53,7 +53,16 @@ from xiaod.domain.seedlink import HALF_RANGE, SEQUENCE_MODULUS
 from xiaod.domain.sharding import ALONE, Shard
 from xiaod.domain.timegrid import ns_from_iso, ns_from_s
 from xiaod.domain.timeliness import UNLIMITED, TimeLimits
-from xiaod.domain.types import BadRecord, Channel, LinkChange, LinkState, Segment, StationPositions
+from xiaod.domain.types import (
+    BadRecord,
+    Channel,
+    LinkChange,
+    LinkState,
+    Position,
+    Segment,
+    Station,
+    StationPositions,
+)
 
 HEALTHY_S = 30.0
 """A link that has streamed for so long makes the next delay short again."""
@@ -82,7 +91,7 @@ class _Asked:
     """All that match, those of other shards too."""
     taken: tuple[Subscription, ...]
     """Of these, what was asked for."""
-    known: tuple[tuple[str, str], ...]
+    known: tuple[Station, ...]
     """Stations that had sent something before."""
     listed: tuple[Channel, ...]
     """Channels that the server has listed of it so far."""
@@ -129,10 +138,11 @@ class SeedLinkSource:
         self._config = config
         self._is_meant = matcher(config.streams)
         self._stop = threading.Event()
-        self._offers = Offers(config, self._is_meant, self._stop)
+        self._catalogue = CatalogueReader(config, self._is_meant, self._stop)
         # Where a station of another shard stood is old, and would lead far back.
-        self.places = Places(
-            {station: place for station, place in (resume or {}).items() if shard.holds(*station)}, lasting
+        self.positions = Positions(
+            {station: position for station, position in (resume or {}).items() if shard.holds(*station)},
+            lasting,
         )
         """Which packets have come."""
         self._losses = Losses()
@@ -160,13 +170,13 @@ class SeedLinkSource:
         """Name in the configuration."""
         return self._config.label
 
-    def positions(self) -> dict[tuple[str, str], tuple[int, int]]:
+    def newest_positions(self) -> dict[Station, Position]:
         """Last packet of each station that was handed on."""
-        return self.places.newest()
+        return self.positions.newest()
 
     def continue_from(self, former: "SeedLinkSource") -> None:
         """Go on where another source of the same server has ended; call it before :meth:`run`, and after the other's."""
-        self.places, self._edges = former.places, former._edges
+        self.positions, self._edges = former.positions, former._edges
 
     def counts(self) -> dict[str, int]:
         """Packets that came, those of them that no pattern of the configuration matches, and those that had come before."""
@@ -176,13 +186,13 @@ class SeedLinkSource:
             "repeated": self._repeated,
         }
 
-    def resumable(self, needed_ns: Mapping[tuple[str, str], int]) -> dict[tuple[str, str], tuple[int, int]]:
-        """Where a later run has to begin, see :meth:`xiaod.acquisition.seedlink.positions.Places.resumable`."""
-        return self.places.resumable(needed_ns)
+    def resumable(self, needed_ns: Mapping[Station, int]) -> dict[Station, Position]:
+        """Where a later run has to begin, see :meth:`xiaod.acquisition.seedlink.positions.Positions.resumable`."""
+        return self.positions.resumable(needed_ns)
 
-    def gone(self) -> set[tuple[str, str]]:
+    def gone(self) -> set[Station]:
         """Stations that have been forgotten since last asked: their positions are of no use any more."""
-        return self.places.gone()
+        return self.positions.gone()
 
     def stop(self) -> None:
         """Ask :meth:`run` to return."""
@@ -215,40 +225,40 @@ class SeedLinkSource:
         """One connection, from discovery to its end, which is an exception unless there was nothing to subscribe to."""
         config = self._config
         # A server that has just started lists little of what it will have.
-        known = tuple(self.positions())
-        offer = self._offers.at_connection(known)
-        matching = offer.plan(config.streams, known)
+        known = tuple(self.newest_positions())
+        catalogue = self._catalogue.at_connection(known)
+        matching = catalogue.plan(config.streams, known)
         if not matching:
             complaint = f"the server has no stream that matches {', '.join(config.streams)}"
-            raise DiscoveryError("; ".join(filter(None, (complaint, offer.remark))))
+            raise DiscoveryError("; ".join(filter(None, (complaint, catalogue.remark))))
         subscriptions, left_out = self._held(matching, known)
         if not subscriptions:
             self._idle(len(matching), emit)
             return
         self._admission = Admission(subscriptions, config.max_stations, self._shard.holds)
         self._wanted.clear()
-        self._look(offer, subscriptions)
+        self._look(catalogue, subscriptions)
         remarks = self._fetch(subscriptions, emit)
         link = self._link = Link(config.server, config.connect_timeout_s, self._stop)
         begun_s = time.monotonic()
         try:
             link.connect()
-            self.places.shared = any(word in link.greeting.lower() for word in SHARED_NUMBERS)
-            positions, skipped = self.places.asked(self._limit_ns())
+            self.positions.shared = any(word in link.greeting.lower() for word in SHARED_NUMBERS)
+            positions, skipped = self.positions.asked(self._limit_ns())
             asked_ns = time.time_ns()
             try:
-                if not (self.places.shared and positions):
+                if not (self.positions.shared and positions):
                     # Else the server would begin with all of them at the oldest time, should it not know the number.
                     positions = {**self._since(), **positions}
                 link.subscribe(subscriptions, positions, self._begin_ns())
             except LinkError as error:
-                raise LinkError("; ".join(filter(None, (str(error), offer.remark)))) from error
+                raise LinkError("; ".join(filter(None, (str(error), catalogue.remark)))) from error
             self._waits.asked(asked_ns)
             names = {one.name for one in subscriptions}
             self._refusals.note(names, link.refused)
             self._subscribed = names.difference(link.refused)
-            selected = self._selected(offer.channels)
-            remarks += [offer.remark] if offer.remark else []
+            selected = self._selected(catalogue.channels)
+            remarks += [catalogue.remark] if catalogue.remark else []
             remarks += [f"refused: {_some(link.refused)}"] if link.refused else []
             remarks += [f"not resumed, live from now: {_some(link.not_resumed)}"] if link.not_resumed else []
             remarks += [f"skipped, older than max_catch_up_s: {_some(skipped)}"] if skipped else []
@@ -261,15 +271,17 @@ class SeedLinkSource:
             self._link = None
             link.disconnect()
 
-    def _look(self, offer: Offer, subscriptions: Collection[Subscription]) -> None:
+    def _look(self, catalogue: Catalogue, subscriptions: Collection[Subscription]) -> None:
         """Take note of what is listed, and of stations that are asked for and have sent nothing."""
-        listed = {(channel.network, channel.station) for channel in offer.channels}
-        self.places.listed(listed.union(offer.stations) if offer.told else ())
-        heard = self.positions()
-        silent = [one.place for one in subscriptions if one.place not in heard and not is_wild(one)]
-        self._waits.look(silent, offer.asked_ns)
+        listed = {(channel.network, channel.station) for channel in catalogue.channels}
+        self.positions.listed(listed.union(catalogue.stations) if catalogue.told else ())
+        heard = self.newest_positions()
+        silent = [
+            one.station_codes for one in subscriptions if one.station_codes not in heard and not is_wild(one)
+        ]
+        self._waits.look(silent, catalogue.asked_ns)
 
-    def _since(self) -> dict[Station, Position]:
+    def _since(self) -> dict[Station, StartPosition]:
         """Where to begin with stations that have sent nothing, and have been waited for."""
         return {**self._waits.begins(self._limit_ns())} if self._begin_ns() is None else {}
 
@@ -283,9 +295,11 @@ class SeedLinkSource:
             remarks.
         """
         since = self._since()
-        silent = [one for one in subscriptions if one.place in since and one.name not in self._subscribed]
-        with self.places.apart() as last:
-            if not silent or last is None or not self.places.shared:
+        silent = [
+            one for one in subscriptions if one.station_codes in since and one.name not in self._subscribed
+        ]
+        with self.positions.apart() as last:
+            if not silent or last is None or not self.positions.shared:
                 return []
             link = self._link = Link(self._config.server, self._config.connect_timeout_s, self._stop)
             self._losses.begins(0.0)
@@ -349,10 +363,10 @@ class SeedLinkSource:
         return tuple(channel for channel in offered if self._wants(channel))
 
     def _held(
-        self, matching: Sequence[Subscription], known: Collection[tuple[str, str]]
+        self, matching: Sequence[Subscription], known: Collection[Station]
     ) -> tuple[tuple[Subscription, ...], tuple[str, ...]]:
         """Of what matches, what this process asks for, and the stations that are too many."""
-        held = [one for one in matching if is_wild(one) or self._shard.holds(*one.place)]
+        held = [one for one in matching if is_wild(one) or self._shard.holds(*one.station_codes)]
         return within_limit(held, self._config.max_stations, self._config.streams, known)
 
     def _wants(self, channel: Channel) -> bool:
@@ -389,7 +403,7 @@ class SeedLinkSource:
 
     def _see_to(self, asked: "_Asked", emit: Emit) -> "_Asked":
         """What is due now and then."""
-        if needs_listing(self._config.streams) and self._offers.look_is_due():
+        if needs_listing(self._config.streams) and self._catalogue.is_due():
             asked = self._look_for_more(asked, emit)
         if names := self._refusals.due():
             self._ask_refused(names, asked)
@@ -432,8 +446,8 @@ class SeedLinkSource:
             if not wanted:
                 self._unselected += 1
                 return
-            if (place := self._losses.of_channel(item)) is not None:
-                self.places.ask_from(station, place)
+            if (position := self._losses.of_channel(item)) is not None:
+                self.positions.ask_from(station, position)
                 raise LostError(f"a gap in {channel}, whose packets may be missing: they are asked for again")
             self._hand_on(item, arrived_ns, arrived_ns - steady_ns, emit)
         else:
@@ -442,23 +456,23 @@ class SeedLinkSource:
     def _hand_on(self, item: Segment, arrived_ns: int, offset_ns: int, emit: Emit) -> None:
         """Hand on what is wanted and has not come before, and take note of how far that is."""
         channel = item.channel
-        if self.places.has_come(item):
+        if self.positions.has_come(item):
             self._repeated += 1
             return
         station = channel.network, channel.station
-        if not self.places.knows(station):
-            place = self.places.begins(item)
+        if not self.positions.knows(station):
+            position = self.positions.begins(item)
             if self._remember is not None:
-                self._remember({station: place})
+                self._remember({station: position})
         edge_ns = self._edges.get(channel)
         correction_ns = self._limits.correction_ns(item.start_ns, item.next_ns, arrived_ns, edge_ns)
         if correction_ns:
             # Before it is handed on, which may take until the clock is set.
-            self.places.refused(item, correction_ns, offset_ns)
+            self.positions.refused(item, correction_ns, offset_ns)
             emit(item)
             return
         emit(item)
-        self.places.passed(item)
+        self.positions.passed(item)
         if len(self._edges) >= MAX_CHANNELS:
             self._edges.clear()
         self._edges[channel] = item.next_ns if edge_ns is None else max(edge_ns, item.next_ns)
@@ -472,27 +486,27 @@ class SeedLinkSource:
 
     def _ask_again(self) -> None:
         """Connect anew, to ask for what the host's clock has refused, when that was set and may have been wrong before."""
-        if self.places.asks_again():
+        if self.positions.asks_again():
             raise LinkError("the clock of this machine was set: what it had refused is asked for again")
 
     def _look_for_more(self, asked: "_Asked", emit: Emit) -> "_Asked":
         """Connect anew, without loss, when the server has got streams that are wanted and not subscribed."""
         try:
-            offer = self._offers.ask()
+            catalogue = self._catalogue.ask()
         except DiscoveryError:
             # What flows is worth more than the question.
             return asked
-        if not offer.told:
+        if not catalogue.told:
             return asked
         # Who is asked for already comes before who is new.
         subscriptions, left_out = self._held(
-            offer.plan(self._config.streams, asked.known), self._admission.stations.union(asked.known)
+            catalogue.plan(self._config.streams, asked.known), self._admission.stations.union(asked.known)
         )
-        self._look(offer, subscriptions)
+        self._look(catalogue, subscriptions)
         more = [one.name for one in subscriptions if one not in asked.taken]
         if more:
             raise LinkError(f"new streams: {_some(more)}")
-        selected = self._selected(offer.channels)
+        selected = self._selected(catalogue.channels)
         if not set(selected) <= set(asked.listed) or left_out != asked.left_out:
             remark = "more is listed of what was asked for"
             emit(self._change("streaming", remark, channels=selected, left_out=left_out))

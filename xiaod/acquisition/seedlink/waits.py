@@ -16,12 +16,10 @@ asked for, and sends nothing before the connection breaks, may send while there 
 from collections.abc import Collection
 
 from xiaod.domain.timegrid import NS_PER_S
+from xiaod.domain.types import Station
 
 LATENESS_NS = 60 * NS_PER_S
 """Data may be so much older than a list that they are not in."""
-
-Station = tuple[str, str]
-"""Network and station."""
 
 
 class Waits:
