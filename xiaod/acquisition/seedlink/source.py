@@ -24,29 +24,22 @@ import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from random import Random
 
 from obspy.clients.seedlink.seedlinkexception import SeedLinkException
 
 from xiaod.acquisition import Emit
 from xiaod.acquisition.admission import ELSEWHERE, OVER_LIMIT, UNASKED, Admission, within_limit
 from xiaod.acquisition.miniseed import channel_of, decode
-from xiaod.acquisition.patterns import (
-    Subscription,
-    is_wild,
-    matcher,
-    matches,
-    means,
-    needs_listing,
-    selector_of,
-)
+from xiaod.acquisition.patterns import Subscription, is_wild, matcher, needs_listing
 from xiaod.acquisition.seedlink.catalogue import FIRST_LOOK_S, Catalogue, CatalogueReader
 from xiaod.acquisition.seedlink.connection import SLICE_S, Link, StartPosition, Stopped
 from xiaod.acquisition.seedlink.framing import EndOfDataError, LinkError
 from xiaod.acquisition.seedlink.info import DiscoveryError
 from xiaod.acquisition.seedlink.losses import Losses
 from xiaod.acquisition.seedlink.positions import Positions
+from xiaod.acquisition.seedlink.reconnect import ReconnectDelay
 from xiaod.acquisition.seedlink.refusals import Refusals
+from xiaod.acquisition.seedlink.unserved import UNSERVED_S, UnservedPatterns
 from xiaod.acquisition.seedlink.waits import Waits
 from xiaod.config import SeedLinkConfig
 from xiaod.domain.seedlink import HALF_RANGE, SEQUENCE_MODULUS
@@ -64,8 +57,6 @@ from xiaod.domain.types import (
     StationPositions,
 )
 
-HEALTHY_S = 30.0
-"""A link that has streamed for so long makes the next delay short again."""
 MAX_CHANNELS = 50_000
 """Channels of which is remembered whether they are wanted."""
 REFUSALS = {
@@ -74,9 +65,6 @@ REFUSALS = {
 }
 IDLE_S = 3600.0
 """A source whose stations are all with other shards looks again after so long, where ``discover_s`` does not say it."""
-UNSERVED_S = 600.0
-"""After so long without a packet of a pattern that is said."""
-SHOWN_PATTERNS = 5
 SHOWN_STATIONS = 10
 """Stations that a line of the log names."""
 SHARED_NUMBERS = ("ringserver", "xiaod")
@@ -147,8 +135,7 @@ class SeedLinkSource:
         """Which packets have come."""
         self._losses = Losses()
         self._waits = Waits()
-        self._unserved: Sequence[str] = config.streams
-        """Patterns that have brought nothing, until that has been said."""
+        self._unserved = UnservedPatterns(config.streams)
         self._first_streaming_s: float | None = None
         self._subscribed: set[str] = set()
         """Stations that the server has accepted last."""
@@ -161,9 +148,8 @@ class SeedLinkSource:
         self._admission = Admission((), config.max_stations, shard.holds)
         """Of what the server was asked for last."""
         self._wanted: dict[Channel, bool] = {}
-        self._failures = 0
+        self._delay = ReconnectDelay(config.reconnect_min_s, config.reconnect_max_s)
         self._streaming_since_s: float | None = None
-        self._jitter = Random()  # noqa: S311  spreads reconnections, guards nothing
 
     @property
     def name(self) -> str:
@@ -215,8 +201,8 @@ class SeedLinkSource:
                 state: LinkState = "refused" if self._streaming_since_s is None else "disconnected"
                 if isinstance(error, LostError):
                     # It is there to be had, and the server has done nothing wrong.
-                    self._failures = 0
-                retry_s = self._delay_s()
+                    self._delay.forgive()
+                retry_s = self._delay.next_s(self._streaming_since_s)
                 emit(self._change(state, str(error), retry_s))
                 self._stop.wait(retry_s)
         emit(self._change("ended"))
@@ -321,28 +307,6 @@ class SeedLinkSource:
                 self._link = None
                 link.disconnect()
 
-    def _say_unserved(self, asked: "_Asked", emit: Emit) -> None:
-        """Say once which patterns bring nothing: some servers take selectors that they do not serve."""
-        unserved, self._unserved = self._unserved, []
-        complaints = []
-        for pattern in unserved:
-            meant = [one for one in asked.subscriptions if means(pattern, one)]
-            if meant and not any(one in asked.taken for one in meant):
-                # Other shards have all of it, or it is too much.
-                continue
-            listed = [str(channel) for channel in asked.listed if matches(channel, [pattern])]
-            complaints.append(
-                f"{pattern} (asked for as {selector_of(pattern)}), though the server lists {' '.join(listed[:3])}: "
-                "it may not serve such selectors, so name channels, or all of them (NET.STA.*.*)"
-                if listed
-                else f"{pattern} (asked for as {selector_of(pattern)}), and the server does not list it: see xiaod stations"
-            )
-        if complaints:
-            shown, more = complaints[:SHOWN_PATTERNS], len(complaints) - SHOWN_PATTERNS
-            text = f"nothing has come in {UNSERVED_S:.0f} s of {'; of '.join(shown)}"
-            text += f"; and of {more} more patterns" if more > 0 else ""
-            emit(self._change("streaming", text, channels=asked.listed, left_out=asked.left_out))
-
     def _ask_refused(self, names: Collection[str], asked: "_Asked") -> None:
         """Connect anew when a station that was refused is accepted now."""
         again = [one for one in asked.taken if one.name in names]
@@ -409,7 +373,10 @@ class SeedLinkSource:
             self._ask_refused(names, asked)
         now_s = time.monotonic()
         if self._unserved and now_s - (self._first_streaming_s or now_s) > UNSERVED_S:
-            self._say_unserved(asked, emit)
+            complaint = self._unserved.complaint(asked.subscriptions, asked.taken, asked.listed)
+            if complaint:
+                text = f"nothing has come in {UNSERVED_S:.0f} s of {complaint}"
+                emit(self._change("streaming", text, channels=asked.listed, left_out=asked.left_out))
         return asked
 
     def _missing(self, count: int, sequence: int, station: str = "") -> None:
@@ -442,7 +409,7 @@ class SeedLinkSource:
                 if len(self._wanted) >= MAX_CHANNELS:
                     self._wanted.clear()
                 wanted = self._wanted[channel] = self._wants(channel)
-                self._unserved = [one for one in self._unserved if not matches(channel, [one])]
+                self._unserved.brought(channel)
             if not wanted:
                 self._unselected += 1
                 return
@@ -521,16 +488,6 @@ class SeedLinkSource:
         if self._config.begin == "resume":
             return self._lost_ns
         return None if self._config.begin == "now" else ns_from_iso(self._config.begin)
-
-    def _delay_s(self) -> float:
-        since_s = self._streaming_since_s
-        if since_s is not None and time.monotonic() - since_s > HEALTHY_S:
-            self._failures = 0
-        longest = min(
-            self._config.reconnect_max_s, self._config.reconnect_min_s * 2 ** min(self._failures, 20)
-        )
-        self._failures += 1
-        return self._jitter.uniform(min(self._config.reconnect_min_s, longest) / 2, longest)
 
     def _change(
         self,

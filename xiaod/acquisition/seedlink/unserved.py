@@ -1,0 +1,63 @@
+"""Patterns of the configuration that bring no packet: some servers accept selectors that they do not serve, which is worth a line.
+
+>>> unserved = UnservedPatterns(["BW.RJOB..EHZ", "BW.RJOB..EHN"])
+>>> unserved.brought(Channel("BW", "RJOB", "", "EHZ"))
+>>> asked = [Subscription("BW", "RJOB", ("EHN.D", "EHZ.D"))]
+>>> unserved.complaint(asked, asked, listed=[])
+'BW.RJOB..EHN (asked for as EHN.D), and the server does not list it: see xiaod stations'
+"""
+
+from collections.abc import Collection, Sequence
+
+from xiaod.acquisition.patterns import Subscription, matches, means, selector_of
+from xiaod.domain.types import Channel
+
+UNSERVED_S = 600.0
+"""After so long without a packet of a pattern that is said."""
+SHOWN_PATTERNS = 5
+
+
+class UnservedPatterns:
+    """Those of one source, until they have been named once."""
+
+    def __init__(self, patterns: Sequence[str]) -> None:
+        self._patterns = list(patterns)
+
+    def __bool__(self) -> bool:
+        """Whether there may be something to say."""
+        return bool(self._patterns)
+
+    def brought(self, channel: Channel) -> None:
+        """A packet of a channel has come."""
+        self._patterns = [one for one in self._patterns if not matches(channel, [one])]
+
+    def complaint(
+        self,
+        matching: Collection[Subscription],
+        taken: Collection[Subscription],
+        listed: Collection[Channel],
+    ) -> str:
+        """What to say of them, once; empty when there is nothing.
+
+        Args:
+            matching: all subscriptions that match the patterns, those of other shards too.
+            taken: of these, what was asked for.
+            listed: channels that the server lists.
+        """
+        patterns, self._patterns = self._patterns, []
+        complaints = []
+        for pattern in patterns:
+            meant = [one for one in matching if means(pattern, one)]
+            if meant and not any(one in taken for one in meant):
+                # Other shards have all of it, or it is too much.
+                continue
+            found = [str(channel) for channel in listed if matches(channel, [pattern])]
+            complaints.append(
+                f"{pattern} (asked for as {selector_of(pattern)}), though the server lists {' '.join(found[:3])}: "
+                "it may not serve such selectors, so name channels, or all of them (NET.STA.*.*)"
+                if found
+                else f"{pattern} (asked for as {selector_of(pattern)}), and the server does not list it: see xiaod stations"
+            )
+        more = len(complaints) - SHOWN_PATTERNS
+        text = "; of ".join(complaints[:SHOWN_PATTERNS])
+        return f"{text}; and of {more} more patterns" if more > 0 else text
