@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
+from xiaod.domain.codes import EMPTY_LOCATION
 from xiaod.domain.types import Channel, Instrument, Station
 
 CODE_LENGTH = 3
@@ -151,7 +152,7 @@ def needs_listing(patterns: Iterable[str]) -> bool:
     return any(_WILDCARD.search("".join(pattern.split(".")[:2])) for pattern in patterns)
 
 
-def _wildcards_first(item: tuple[tuple[str, str], set[str]]) -> tuple[bool, Station]:
+def _wildcards_first(item: tuple[Station, set[str]]) -> tuple[bool, Station]:
     station, _ = item
     return _WILDCARD.search("".join(station)) is None, station
 

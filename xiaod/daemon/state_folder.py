@@ -145,24 +145,24 @@ class StateFolder:
             )
 
     async def begin_of_off_loop(self, source: SeedLinkConfig) -> tuple[StationPositions | None, int | None]:
-        """As :meth:`begin_of`, in the store's thread, while the event loop turns."""
+        """As :meth:`begin_of`, in the thread of the store."""
         return (
             self.begin_of(source) if self.store is None else await self.store.off_loop(self.begin_of, source)
         )
 
     def begin_of(self, source: SeedLinkConfig) -> tuple[StationPositions | None, int | None]:
-        """Where a source goes on, None: anew; and behind which time its data are wanted where the positions were lost with the store."""
+        """Positions to go on behind, None: from now on; and, if they were lost with the store, the time to go on from."""
         if source.begin != RESUME or self.store is None:
             return None, None
         lost_ns = self.store.lost_ns
         if lost_ns is not None:
-            # What was in the damaged store is behind what it was written last for.
+            # The damaged store was written last for data that are newer by so much.
             length_s, max_lead_s = self._config.windows.length_s, self._config.buffer.max_lead_s
             lost_ns -= ns_from_s(warm_up_s(length_s) + settled_s(length_s, max_lead_s))
         return self.store.positions(source.label), lost_ns
 
     def remember(self, source: str, positions: StationPositions) -> None:
-        """Keep where a source stands."""
+        """Save positions of a source."""
         self._saving(lambda store: store.save({}, {source: positions}))
 
     def save(self, sources: Mapping[str, "SeedLinkSource"]) -> None:

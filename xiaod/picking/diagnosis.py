@@ -1,9 +1,9 @@
-"""Why no pick came out of an instrument: what its data are like, and what was seen of each phase of late.
+"""Why an instrument gives no pick: the state of its data, and what the picker saw of each phase in the last minute.
 
-In: what a picker tells a :class:`PhaseView` at each look (two comparisons), and the :class:`Condition` of the data. Out: a :class:`Reason`
-for each phase, the first that holds: no data, stale, refused, gap, window not full yet, then what the picker decided of late: a pick, the
-same onset as one, one behind the beginning of the data, one below the threshold. What is said of the threshold never contradicts the
-highest probability that stands beside it.
+In: what a picker tells a :class:`PhaseView` with each window (two comparisons), and the :class:`Condition` of the data. Out: a
+:class:`Reason` for each phase, the first that applies: no data, stale, refused, gap, window not full yet; then the last decision of the
+picker: a pick, the same onset as a pick, an onset too close to the beginning of the data, one below the threshold. The reason never
+contradicts the highest probability shown beside it.
 
 >>> view = PhaseView()
 >>> view.saw(index=100_000, threshold=0.3, probability=0.12)
@@ -20,21 +20,21 @@ from enum import Enum
 from xiaod.domain.timegrid import GRID_NS, iso_from_ns, samples_from_s
 
 HALF_S = 30.0
-"""The highest probability is that of the last one to two times this."""
+"""The highest probability is that of the last one to two such spans."""
 RECENT_S = 60.0
-"""A decision is the reason for so long, counted by the data."""
+"""For so long a decision is the reason, counted in data."""
 
 
 class OnsetOutcome(Enum):
-    """What a picker decided of an onset; the first of several is the reason."""
+    """What a picker decided about an onset; of several, the first in this order is the reason."""
 
     PICKED = "picked"
     DUPLICATE = "refractory"
     """Closer than ``min_separation_s`` to a pick of the same phase: the same onset."""
     BLINDED = "settling"
-    """Closer than ``settle_s`` behind the beginning of the data."""
+    """Less than ``settle_s`` after the beginning of the data."""
     BELOW = "below_threshold"
-    """It was noticed, looked at again, and did not reach the threshold."""
+    """It was noticed, and did not reach the threshold when it was to be confirmed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,19 +45,19 @@ class Decision:
     index: int
     """Grid index of the onset."""
     probability: float
-    """What decided: that of the windows that are placed by the onset, where it was looked at again."""
+    """What decided: the probability when it was confirmed, where that was tried."""
     noticed: float
-    """That at which it was noticed."""
+    """The probability with which it was noticed."""
 
 
 class PhaseView:
-    """What was seen of one phase at one instrument; filled by its picker."""
+    """What the picker of one instrument saw of one phase."""
 
     __slots__ = ("_before", "_decisions", "_half", "_now", "decision", "threshold")
 
     def __init__(self) -> None:
         self.threshold: float | None = None
-        """The one in force at the last look; None before the first."""
+        """The one in force with the last window; None before the first."""
         self.decision: Decision | None = None
         self._decisions: dict[OnsetOutcome, Decision] = {}
         self._half = -1
@@ -65,7 +65,7 @@ class PhaseView:
         self._before = 0.0
 
     def saw(self, index: int, threshold: float, probability: float) -> None:
-        """The highest probability in what was looked at up to a grid index."""
+        """Take the highest probability of the samples that were searched, up to a grid index."""
         half = index // samples_from_s(HALF_S)
         if half != self._half:
             self._before = self._now if half == self._half + 1 else 0.0
@@ -77,7 +77,7 @@ class PhaseView:
     def decided(
         self, outcome: OnsetOutcome, index: int, probability: float, noticed: float | None = None
     ) -> None:
-        """An onset was decided; ``noticed`` is the probability before it was looked at again."""
+        """Take the decision about an onset; ``noticed`` is its probability before it was to be confirmed."""
         decision = Decision(outcome, index, probability, probability if noticed is None else noticed)
         self.decision = decision
         kept = self._decisions.get(outcome)
@@ -90,38 +90,38 @@ class PhaseView:
             self._decisions[outcome] = decision
 
     def telling(self, newest: int) -> Decision | None:
-        """The decision of late that is the reason, or one that the highest probability is still of; None when nothing was decided."""
+        """The recent decision that is the reason, or an older one to which the highest probability belongs; None when there is none."""
         made = [self._decisions[outcome] for outcome in OnsetOutcome if outcome in self._decisions]
         recent = [decision for decision in made if _is_recent(decision, newest)]
         if self.threshold is None or self.highest_at(newest) < self.threshold:
             return recent[0] if recent else None
-        # One below the threshold is no reason beside a probability above it that was another onset's.
+        # An onset below the threshold is no reason beside a probability above it, which belongs to another onset.
         reasons = [one for one in (recent or made) if max(one.noticed, one.probability) >= self.threshold]
         return reasons[0] if reasons else None
 
     @property
     def highest(self) -> float:
-        """Highest probability of late: of the last 30 to 60 s of what was looked at."""
+        """Highest probability of the last 30 to 60 s that were searched."""
         return max(self._now, self._before)
 
     def highest_at(self, newest: int) -> float:
-        """The same of the last 30 to 60 s of data, up to a grid index."""
+        """Highest probability of the last 30 to 60 s of data, up to a grid index."""
         passed = newest // samples_from_s(HALF_S) - self._half
         return 0.0 if passed > 1 else self._now if passed == 1 else self.highest
 
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """What the data of an instrument are like."""
+    """The state of the data of an instrument."""
 
     arrived: bool
-    """Whether it has sent anything that could be used."""
+    """Whether it has sent any usable data."""
     silent_s: float
     stale: bool
     refused: str
     """Why its last record was refused; empty when it was not."""
     filled_s: float
-    """Data without a gap up to the newest sample, at most a window."""
+    """Data without a gap up to the newest sample, a window at most."""
     window_s: float
     gap_s: float | None
     """Length of the last gap; None when there was none."""
@@ -166,7 +166,7 @@ def explain(condition: Condition, phase: str, view: PhaseView | None, newest: in
         return _of_the_decision(decision, phase, view.threshold)
     highest = view.highest_at(newest)
     if highest >= view.threshold:
-        # A pick of an earlier run, or an onset whose highest point has not come yet.
+        # A pick of an earlier run, or an onset that has not reached its highest point yet.
         return Reason(
             OnsetOutcome.DUPLICATE.value,
             f"same onset as a pick before, or still looked at: {highest:.2f} of late",
@@ -196,7 +196,7 @@ def _of_the_data(condition: Condition) -> Reason | None:
 
 
 def _spoken(duration_s: float) -> str:
-    """A duration in its largest unit: what is silent for long does not change each second."""
+    """A duration in its largest unit, so that the text does not change every second."""
     for unit_s, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
         if duration_s >= unit_s:
             return f"{duration_s // unit_s:.0f} {unit}"

@@ -1,8 +1,8 @@
-"""What is measured at an onset: time between samples, uncertainty, strength, and the identifier of the pick.
+"""What is measured at an onset: time, uncertainty, signal-to-noise ratio and amplitude.
 
-**Timing.** The onset is the centroid of what stands above half height around the peak, within ``CENTROID_S``; it lies between
-samples. The time uncertainty is what the model's calibration expects of a peak of that probability and width; without one it is
-the standard deviation of a Gaussian of that width.
+**Time.** The onset is the centroid of the part of the peak above half height, within ``CENTROID_S``; it lies between samples. Its
+uncertainty is what the model's calibration expects of a peak of that probability and width; without a calibration, the standard
+deviation of a Gaussian of that width.
 
 >>> import numpy as np
 >>> from xiaod.domain.types import Instrument, Window
@@ -26,7 +26,7 @@ from xiaod.domain.types import Channel, Pick, Window
 HALF_HEIGHT_SPREAD = 0.5047
 """Standard deviation of the part of a Gaussian above half height, in standard deviations of the whole."""
 NOISE_S = (3.0, 0.2)
-"""Noise for the signal-to-noise ratio: from and to, seconds before the onset."""
+"""Noise for the signal-to-noise ratio: begin and end, seconds before the onset."""
 MIN_NOISE_SAMPLES = 20
 NO_CALIBRATION = Calibration()
 
@@ -53,7 +53,7 @@ def measure(
         before: samples of ``held`` before the window.
         model: name and version of the model.
         model_sha256: hash of its file.
-        calibration: what makes the time uncertainty honest.
+        calibration: of the time uncertainty.
     """
     centre, spread = _centroid(curve, peak)
     components = live_components(window.components, window.samples)
@@ -87,14 +87,14 @@ def _centroid(curve: NDArray[np.floating], peak: int) -> tuple[float, float]:
     start, stop = max(0, peak - reach), min(len(curve), peak + reach + 1)
     above = curve[start:stop] >= curve[peak] / 2
     left = peak - start
-    # The part that hangs together with the peak.
+    # The part that is connected with the peak.
     while left > 0 and above[left - 1]:
         left -= 1
     right = peak - start
     while right + 1 < len(above) and above[right + 1]:
         right += 1
     position = np.arange(start + left, start + right + 1)
-    # What stands above half height: the weight falls to nothing at both ends, so no sample enters or leaves with a jump.
+    # The part above half height: the weight falls to zero at both ends, so no sample enters or leaves with a jump.
     weight = curve[position] - curve[peak] / 2
     centre = float((position * weight).sum() / weight.sum())
     spread = float(np.sqrt((weight * (position - centre) ** 2).sum() / weight.sum()))
@@ -102,9 +102,9 @@ def _centroid(curve: NDArray[np.floating], peak: int) -> tuple[float, float]:
 
 
 def _best_row(held: NDArray[np.float32], components: str, phase: str, peak: int) -> int:
-    """Row that the phase is best seen on: the vertical for P, the stronger horizontal for S; what there is otherwise."""
+    """Row that shows the phase best: the vertical for P, the stronger horizontal for S; otherwise whichever there is."""
     around = held[:, max(0, peak - samples_from_s(NOISE_S[0])) : peak + samples_from_s(SIGNAL_S) + 1]
-    # What has died meanwhile shows nothing.
+    # A component that has died meanwhile shows nothing.
     live = [row for row, letter in enumerate(live_components(components, around)) if letter != MISSING]
     horizontals = [row for row in live if row > 0]
     if phase == "S" and horizontals:
@@ -112,14 +112,14 @@ def _best_row(held: NDArray[np.float32], components: str, phase: str, peak: int)
     return live[0]
 
 
-def _strength(trace: NDArray[np.float32], peak: int) -> tuple[float, float]:
+def _strength(samples: NDArray[np.float32], peak: int) -> tuple[float, float]:
     """Signal-to-noise ratio (root mean squares) and peak absolute amplitude around an onset."""
     stop = peak + samples_from_s(SIGNAL_S) + 1
-    noise = trace[max(0, peak - samples_from_s(NOISE_S[0])) : max(0, peak - samples_from_s(NOISE_S[1]))]
+    noise = samples[max(0, peak - samples_from_s(NOISE_S[0])) : max(0, peak - samples_from_s(NOISE_S[1]))]
     if len(noise) < MIN_NOISE_SAMPLES:
-        noise = trace[: max(peak, 1)]
+        noise = samples[: max(peak, 1)]
     mean = float(noise.mean(dtype=np.float64))
-    signal = trace[peak:stop].astype(np.float64) - mean
+    signal = samples[peak:stop].astype(np.float64) - mean
     amplitude = float(np.abs(signal).max())
     noise_rms = float(noise.std(dtype=np.float64))
     if noise_rms == 0.0:

@@ -1,27 +1,26 @@
-"""Probabilities of overlapping windows become picks: one for each onset, early, between samples, and never revised.
+"""Probabilities of overlapping windows become picks: one for each onset, early, with a time between samples, never revised.
 
-**Merging.** At each sample the probabilities of all windows that have covered it so far are averaged, weighted by how much of the
-data after it the window held: nothing below :data:`LEAST_AFTER_S`, rising linearly to full weight at ``lookahead_s`` plus a hop. Each new
-window therefore makes the average of its last seconds better informed.
+**Merge.** The probabilities of all windows that cover a sample are averaged. A window counts by how much of its data lies after the
+sample: nothing below :data:`LEAST_AFTER_S`, rising linearly to full weight at ``lookahead_s`` plus a hop. So each new window improves the
+average of the last seconds.
 
-**Noticing** (:meth:`InstrumentPicker.notice`). After each window, peaks of the average above :data:`NOTICE` times the threshold are looked
-for where at least ``lookahead_s`` of data follow and, in the next windows once more, up to :data:`LATE_NOTICE_S` later, for onsets
-that need more data to be sure. A peak is the highest point within ``min_separation_s``.
+**Notice** (:meth:`InstrumentPicker.notice`). After each window, the average is searched for peaks above :data:`NOTICE` times the
+threshold that have at least ``lookahead_s`` of data after them. Onsets that need more data are found in later windows, up to
+:data:`LATE_NOTICE_S` later. A peak is the highest point within ``min_separation_s``.
 
-**Deciding** (:meth:`InstrumentPicker.confirm`). Where a window begins relative to an onset changes what a network with strides
-says of it, by some tens of milliseconds and hundredths of probability. So an onset that was noticed is looked at again in
-windows that are placed by the onset, not by the grid, the last ending ``lookahead_s`` (or whole hops more) after it;
-their average decides. If it reaches the threshold this is a pick, made with between ``lookahead_s`` and ``lookahead_s`` plus a hop
-of data after the onset when the network is sure by then. A further peak of the same phase closer than ``min_separation_s`` to a pick
-is the same onset and is not reported.
+**Confirm** (:meth:`InstrumentPicker.confirm`). Where a window begins relative to an onset changes the output of a network with
+strides, by some tens of milliseconds and hundredths of probability. So an onset that was noticed is computed again in windows placed by
+the onset instead of the grid. The last of them ends ``lookahead_s`` (or whole hops more) after it. If their average reaches the threshold,
+the onset is a pick; it is then made with ``lookahead_s`` to ``lookahead_s`` plus a hop of data after the onset, if the network is sure by
+then. Another peak of the same phase closer than ``min_separation_s`` to a pick is the same onset, and gives no pick.
 
-Time, uncertainty and strength of the onset are measured by :mod:`xiaod.picking.measure`.
+:mod:`xiaod.picking.measure` measures time, uncertainty and strength of the onset.
 
 >>> import numpy as np
 >>> from xiaod.domain.types import Instrument, Probabilities, Window
 >>> def annotate(windows):
-...     place = 600.25 - windows[:, 0, :1]  # these samples hold their own index
-...     curve = 0.9 * np.exp(-0.5 * ((np.arange(1000) - place) / 10) ** 2)
+...     peak = 600.25 - windows[:, 0, :1]  # these samples hold their own index
+...     curve = 0.9 * np.exp(-0.5 * ((np.arange(1000) - peak) / 10) ** 2)
 ...     return np.stack([curve, 0 * curve], axis=1)
 >>> samples = np.tile(np.arange(1000, dtype=np.float32), (3, 1))
 >>> window = Window(Instrument("XX", "A", "", "HH"), 0, 0, samples, "ZNE", discontinuous=True)
@@ -51,19 +50,19 @@ from xiaod.picking.measure import NO_CALIBRATION, measure
 from xiaod.picking.recent_picks import RecentPicks
 
 LEAST_AFTER_S = 0.25
-"""Data after a sample below which a window's opinion of it is left out."""
+"""Data after a sample below which a window says nothing about it."""
 LATE_NOTICE_S = 2.0
-"""How long after the first look an onset may still be reported."""
+"""How long after the first window that can show it an onset may still be noticed."""
 NOTICE = 0.7
-"""Part of the threshold at which an onset is noticed: what is decided should not depend on what the grid made of it."""
+"""Part of the threshold at which an onset is noticed: whether it is confirmed must not depend on where the grid lies."""
 SHIFTS = (0, 2, 5, 7, 8, 10, 13, CONFIRM_SHIFT)
-"""Samples by which the windows that decide are shifted: every phase of a stride of four twice, spread evenly over four such strides."""
+"""Samples by which the windows that confirm are shifted: every offset of a stride of four twice, spread evenly over four strides."""
 STEADY = 2
-"""Samples by which the onset may move in those windows without being looked at once more."""
+"""Samples by which the onset may move in those windows and count as found."""
 ROUNDS = 2
-"""How often the windows are placed anew by the onset that they have shown."""
+"""How often the windows are placed anew by the onset that they show."""
 REACH = 30
-"""Samples by which the onset may move when it is looked at again."""
+"""Samples by which the onset may move when it is confirmed."""
 NO_HORIZONTALS = 2 * MISSING
 """How the components of a window end that has no horizontals."""
 
@@ -84,7 +83,7 @@ class PickerSettings:
     vertical_thresholds: tuple[float, float] | None = None
     """The same where both horizontals are missing; None: no others."""
     late: int = 0
-    """By how much a component may come after the others."""
+    """Samples by which a component may come after the others."""
 
     def threshold(self, phase: int, components: str) -> float:
         """Threshold of a phase, by its index, in a window with these components."""
@@ -107,7 +106,7 @@ class Candidate:
     peak: int
     """Sample of the window."""
     probability: float
-    """At which it was noticed."""
+    """With which it was noticed."""
 
 
 class _Merger:
@@ -122,7 +121,7 @@ class _Merger:
     def add(self, probabilities: Probabilities, weight: NDArray[np.float32]) -> NDArray[np.floating]:
         """Add a window; the average at the last of its samples, shape ``(2, m)``, zero where nothing has weight.
 
-        ``m`` is the span, or the whole window when that is fresh or no longer than the span.
+        ``m`` is the span, or the length of the window when that is discontinuous or no longer than the span.
         """
         window, values = probabilities.window, probabilities.values
         step = window.index - self._index
@@ -142,7 +141,7 @@ class _Merger:
 
 
 class InstrumentPicker:
-    """Picks of one instrument; no clock, no input or output."""
+    """Picks of one instrument."""
 
     def __init__(self, settings: PickerSettings, known: Sequence[Pick] = ()) -> None:
         """Begin.
@@ -162,7 +161,7 @@ class InstrumentPicker:
         """The average at the last samples of the last window, shape ``(2, m)``."""
 
     def reconfigure(self, settings: PickerSettings) -> None:
-        """Go on with other settings, for what is looked at from now on."""
+        """Use other settings from the next window on."""
         if settings == self._settings:
             return
         span = _span(settings)
@@ -172,7 +171,7 @@ class InstrumentPicker:
         self._weights = {}
 
     def notice(self, probabilities: Probabilities) -> list[Candidate]:
-        """Onsets that this window gives reason to look at again, in order of time."""
+        """Onsets that this window shows and that have to be confirmed, in order of time."""
         window = probabilities.window
         settings = self._settings
         length = window.samples.shape[1]
@@ -182,7 +181,7 @@ class InstrumentPicker:
         left_out = length - merged.shape[1]
         stop = length - settings.lookahead + 1
         if window.until is not None:
-            # What lies on the border may be seen on this side by the one and on that by the other.
+            # An onset on the border may be seen on one side by this window, and on the other by the next.
             stop = min(stop, window.until - window.index + settings.blinding + REACH)
         start = max(stop - settings.hop - samples_from_s(LATE_NOTICE_S), settings.blinding, left_out)
         if window.discontinuous:
@@ -210,7 +209,7 @@ class InstrumentPicker:
         return sorted(found, key=lambda candidate: candidate.peak)
 
     def confirm(self, candidate: Candidate, annotate: Annotate) -> Pick | None:
-        """Look at an onset again, in windows placed by itself; the pick, or None when it is none."""
+        """Compute an onset again, in windows placed by the onset; the pick, or None when it is none."""
         settings = self._settings
         window, phase = candidate.window, candidate.phase
         length = window.samples.shape[1]
@@ -219,7 +218,7 @@ class InstrumentPicker:
             held = np.concatenate([window.history, window.samples], axis=1)
         before = held.shape[1] - length
         peak = candidate.peak + before
-        # Whole hops of data beyond the lookahead, the same whatever the grid; where it was noticed is not yet quite where it is.
+        # Whole hops of data beyond the lookahead, the same whatever the grid; the peak may still move.
         more = (held.shape[1] - peak - settings.lookahead - REACH // 2) // settings.hop * settings.hop
         curve = np.zeros(0)
         for _ in range(ROUNDS):
@@ -266,14 +265,14 @@ class InstrumentPicker:
 
 
 def _span(settings: PickerSettings) -> int:
-    """What is looked at, and as much before it as decides which of two peaks is one."""
+    """Samples that are searched, and as many before them as decide which of two peaks counts."""
     return settings.lookahead + settings.hop + samples_from_s(LATE_NOTICE_S) + settings.separation
 
 
 def _average(
     held: NDArray[np.float32], starts: Sequence[int], length: int, annotate: Annotate, phase: int
 ) -> NDArray[np.float64]:
-    """Mean probability of one phase over windows, at every sample that is held; zero where no window lies."""
+    """Mean probability of one phase over windows, at every sample of ``held``; zero where there is no window."""
     values = annotate(np.stack([held[:, start : start + length] for start in starts]))
     total, weight = np.zeros(held.shape[1]), np.zeros(held.shape[1])
     for start, value in zip(starts, values, strict=True):
@@ -283,7 +282,7 @@ def _average(
 
 
 def window_weight(length: int, settings: PickerSettings) -> NDArray[np.float32]:
-    """Weight of a window at each of its samples, by the data that follow the sample."""
+    """Weight of a window at each of its samples, by how much data follows the sample."""
     after = np.arange(length, 0, -1) - 1
     least = min(samples_from_s(LEAST_AFTER_S), settings.lookahead // 2)
     full = settings.lookahead + settings.hop

@@ -1,8 +1,11 @@
-"""Onsets of one instrument that have been picked: an onset that was picked is not picked again.
+"""The recent picks of one instrument, so that no onset is picked twice.
 
->>> reported = RecentPicks()
->>> reported.add(0, 1000)
->>> reported.holds(0, 1050, within=100), reported.holds(0, 1100, within=100), reported.holds(1, 1000, within=100)
+A picker remembers them for :data:`~xiaod.domain.resumption.PICKER_MEMORY_S`, and longer by the time that a component may be late. Older
+data that come again meet their picks in the store: see :meth:`xiaod.storage.progress.PickingProgress.store`.
+
+>>> recent = RecentPicks()
+>>> recent.add(0, 1000)
+>>> recent.holds(0, 1050, within=100), recent.holds(0, 1100, within=100), recent.holds(1, 1000, within=100)
 (True, False, False)
 """
 
@@ -21,8 +24,8 @@ class RecentPicks:
         """Begin.
 
         Args:
-            known: picks of an earlier run, which may lie far ahead of where this one begins.
-            late: samples by which a component may come after the others: so far back windows are looked at once more.
+            known: picks of an earlier run; they may lie far ahead of where this one begins.
+            late: samples by which a component may come after the others: windows that lie so far back come again.
         """
         self._memory = samples_from_s(PICKER_MEMORY_S) + late
         self._made: tuple[list[int], list[int]] = ([], [])
@@ -37,7 +40,7 @@ class RecentPicks:
     def holds(self, phase: int, index: int, within: int) -> bool:
         """Whether a pick of the phase is less than ``within`` samples away."""
         made, known = self._made[phase], self._known[phase]
-        # Old picks are forgotten, and of this run's those of a future that a clock set back has taken away.
+        # Old picks are forgotten; so are those of this run that lie in the future once a clock was set back.
         made[:] = [other for other in made if abs(other - index) < self._memory]
         known[:] = [other for other in known if index - other < self._memory]
         return any(abs(other - index) < within for other in (*made, *known))

@@ -1,8 +1,8 @@
-"""From a stream of probabilities to picks: what a stateful engine gives is final, so each sample is looked at once.
+"""Probabilities of a stateful engine become picks: they are final, so each sample is searched once.
 
-An onset is a sample whose probability reaches the threshold and is the highest within :data:`PEAK_S` on both sides; it is
-reported as soon as these are known. A further one of the same phase closer than ``min_separation_s`` after it is the same onset.
-Nothing depends on how the stream was cut.
+An onset is a sample whose probability reaches the threshold and is the highest within :data:`PEAK_S` on both sides. It is picked
+as soon as these are known. Another one of the same phase less than ``min_separation_s`` after it is the same onset. The picks do
+not depend on how the stream was cut into windows.
 
 >>> import numpy as np
 >>> from xiaod.domain.types import Instrument, Probabilities, Window
@@ -34,11 +34,11 @@ PEAK_S = 0.2
 """Probabilities on both sides of a peak that must be known and lower; the centroid needs as much."""
 
 MEASURED_S = 2.8
-"""Data before an onset that its strength is measured in, at least."""
+"""Data before an onset that the measurement of its strength needs at least."""
 
 
 def stream_window(delay: int, chunk: int, hop: int) -> int:
-    """Samples that windows need at least, so that what becomes certain with one of them still lies in it, with the noise before.
+    """Samples that a window must have, so that an onset that becomes certain with it lies in it, with the noise before.
 
     >>> stream_window(delay=72, chunk=48, hop=50)
     490
@@ -47,7 +47,7 @@ def stream_window(delay: int, chunk: int, hop: int) -> int:
 
 
 class StreamPicker:
-    """Picks of one instrument; no clock, no input or output."""
+    """Picks of one instrument."""
 
     def __init__(self, settings: PickerSettings, known: Sequence[Pick] = ()) -> None:
         """Begin, see :class:`xiaod.picking.picker.InstrumentPicker`."""
@@ -61,19 +61,19 @@ class StreamPicker:
         """Probabilities of the last window, shape ``(2, n)``, zero where they are not known yet."""
 
     def reconfigure(self, settings: PickerSettings) -> None:
-        """Go on with other settings, for what becomes certain from now on."""
+        """Use other settings from the next window on."""
         self._settings = settings
 
     def pick(self, probabilities: Probabilities) -> list[Pick]:
-        """Picks of the samples that have become certain, in order of time."""
+        """Picks of the samples that have become final, in order of time."""
         window, settings = probabilities.window, self._settings
         self.curve = probabilities.values
         first, stop = probabilities.valid or (0, window.samples.shape[1])
         final = stop - self._confirm
         if window.until is not None:
-            # The other window's stream may begin somewhat behind its first sample.
+            # The stream of the other window may begin somewhat after its first sample.
             final = min(final, window.until - window.index + settings.blinding + settings.separation)
-        # Where a stream begins nothing is settled yet; a window in the midst of one goes on where the last one ended.
+        # Where a stream begins nothing is picked yet; a window in the middle of one goes on where the last one ended.
         start = first + settings.blinding if first > 0 or window.discontinuous else 0
         if (next_index := self._next.get(window.revision)) is not None and next_index < window.stop:
             start = max(start, next_index - window.index)
@@ -123,7 +123,7 @@ class StreamPicker:
         return [int(peak) for peak in peaks]
 
     def _is_new(self, phase: int, index: int) -> bool:
-        """Whether no pick of the phase is near; remembers it then."""
+        """Whether no pick of the phase is near; if so, it is remembered."""
         if self._recent.holds(phase, index, self._settings.separation):
             return False
         self._recent.add(phase, index)

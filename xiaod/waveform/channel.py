@@ -1,13 +1,13 @@
-"""The track of one channel: records in any order become runs of gapless samples on the 100 Hz grid.
+"""The buffer of one channel: records in any order become runs of samples without a gap on the 100 Hz grid.
 
-Records are put in order of time. One that begins where the last one ended is appended; one that begins later waits for what is
-missing, until :meth:`ChannelBuffer.release` gives up and a gap is a fact; one that begins earlier is cut, or is a duplicate, or late. Where
-records contradict each other the first to come is kept.
+Records are sorted by time. A record that begins where the last one ended is appended. One that begins later waits for the missing data,
+until :meth:`ChannelBuffer.release` gives up and declares a gap. One that begins earlier is cut, or is a duplicate, or late. Where records
+contradict each other, the first that came is kept.
 
-The first records of a run wait too, so that those that come out of order at the beginning find their place.
+The first records of a run wait too, so that records out of order at the beginning are sorted as well.
 
-One header with a time of the future moves nothing: a record that lies ahead is believed when another one lies ahead too, and not given
-way to while the stream goes on where it was.
+A single header with a time in the future moves nothing: a record that lies ahead is believed when another one lies ahead too, and not
+while the stream continues where it was.
 
 >>> import numpy as np
 >>> from xiaod.domain.types import Channel, Segment
@@ -38,43 +38,43 @@ from xiaod.waveform.resample import RATE_TOLERANCE, converter_for, meant_rate
 from xiaod.waveform.run import Run
 
 TOLERANCE_SAMPLES = 0.5
-"""A record joins on when it begins within this of the predicted time; the customary tolerance of libmseed."""
+"""A record continues the run when it begins within this of the predicted time; the usual tolerance of libmseed."""
 PIECE_TOLERANCE_NS = 1000
-"""A piece of a record goes on where the piece before it ended, but for rounding."""
+"""A piece of a record begins where the piece before it ended, except for rounding."""
 DRIFT_SAMPLES = 0.25
-"""Drift against the time of the run's first sample at which the time is corrected."""
+"""Drift since the first sample of the run at which the time is corrected."""
 MAX_WAITING = 4096
-"""Records that wait at most, however small they are."""
+"""At most so many records wait, however small they are."""
 SET_BACK_NS = 10 * NS_PER_S
-"""Data of the past that come without anything new, and join each other, for this long mean a clock that was set back."""
+"""Contiguous data of the past, longer than this and without any new data, mean that the clock of the station was set back."""
 
 
 class RecordOutcome(Enum):
-    """What became of a record; the label under which it is counted."""
+    """What became of a record; the value is the label ``verdict`` of its metric."""
 
     GOOD = "good"
     DUPLICATE = "duplicate"
     OVERLAPPING = "overlapping"
-    """Its beginning was there already; the rest was used."""
+    """Its beginning had come already; the rest was used."""
     LATE = "late"
-    """Its time was there already with other samples, or had been given up as a gap."""
+    """Its time had come already with other samples, or was given up as a gap."""
     EXPIRED = "expired"
     FUTURE = "future"
     CLOCK_STEP = "clock_step"
-    """The clock was set back: the instrument starts anew with this record."""
+    """The clock of the station was set back: the instrument starts anew with this record."""
     RATE = "rate"
-    """The sampling rate is not one that can be used."""
+    """The sampling rate cannot be used."""
     COMPONENT = "component"
-    """The component letter is not one that has a row."""
+    """The component letter has no row."""
 
 
 @dataclass(frozen=True, slots=True)
 class Contradiction:
-    """A record covers time for which other samples had come: one of the two headers has a wrong time, or two sensors one name."""
+    """A record has other samples than those that came before for the same time: a header has a wrong time, or two sensors share a name."""
 
     channel: Channel
     start_ns: int
-    """Time of the record, of which the samples that had not come yet are used."""
+    """Time of the record; its samples for times that had not come yet are used."""
     overlap_s: float
 
 
@@ -99,14 +99,14 @@ class ChannelBuffer:
         """Begin.
 
         Args:
-            wait_ns: host time for which what is missing is waited for,
-            max_lead: or so many samples of later data.
-            least: samples of which a run is of use; one that ends with fewer is forgotten at once.
+            wait_ns: time after which missing data are given up,
+            max_lead: or so many samples of later data after which they are.
+            least: samples that a run must have; a shorter one is forgotten when it ends.
             coverage: where the data that are used are counted.
         """
         self.runs: list[Run] = []
         self.contradictions: list[Contradiction] = []
-        """What has been found since somebody took them away."""
+        """Found since the list was emptied last."""
         self._coverage = Coverage() if coverage is None else coverage
         self._last: Segment | None = None
         """The last record that was appended."""
@@ -119,31 +119,31 @@ class ChannelBuffer:
         self._next_ns = 0
         """Where the next record should begin, by the last record's own header."""
         self._record_ns = 0
-        """Time of the first sample of the last record, the whole of it, ..."""
+        """Time of the first sample of the last record, before it was cut, ..."""
         self._record_count = 0
         """... and how many it had."""
         self._rates_hz = (0.0, 0.0)
-        """Lowest and highest rate that headers of the open run have told, or meant."""
+        """Lowest and highest rate of the headers of the open run, as written or as meant."""
         self._anchor_ns = 0
         """Time of the run's first sample, corrected for drift; with the rate it predicts, as the converter does."""
         self._count = 0
         """Samples pushed into the open run."""
         self._arrived_ns = 0
-        """When the record that came last did, by the host's clock: what waited for it is complete since then."""
+        """When the last record came, by the host's clock: data that waited for it are complete since then."""
         self._grown_ns = 0
-        """Host time at which a record joined on last."""
+        """When a record was appended last."""
         self.late_ns = 0
-        """Length of the data of the past that have come since anything new, as far as they join each other."""
+        """Length of the contiguous data of the past that have come since the last new data."""
         self._late_next_ns: int | None = None
 
     @property
     def edge(self) -> int:
-        """Grid index just after the newest data that came, :data:`BEFORE_ALL` when none did; one record that lies ahead does not count."""
+        """Grid index just after the newest data, :data:`BEFORE_ALL` when there are none; a single record that lies ahead does not count."""
         ahead = len(self._pending) > (1 if self.runs else 0)
         edge = grid_index(self._pending.newest_ns) if ahead else BEFORE_ALL
         if self.runs:
             run = self.runs[-1]
-            # What a converter holds back for its first output has come too.
+            # Samples that the converter holds back for its first output have come too.
             edge = max(edge, run.stop if run.started else grid_index(self._next_ns))
         return edge
 
@@ -154,13 +154,13 @@ class ChannelBuffer:
 
     @property
     def release_ns(self) -> int | None:
-        """Host time at which :meth:`release` gives up on what is missing; None when nothing waits."""
+        """When :meth:`release` gives up missing data; None when nothing waits."""
         if not self._pending:
             return None
         return max(self._pending.since_ns, self._grown_ns) + self._wait_ns
 
     def insert(self, segment: Segment, now_ns: int) -> RecordOutcome:
-        """Take a record; ``now_ns`` counts the wait and stays 0 in an offline run.
+        """Take a record; waits are counted by ``now_ns``, which stays 0 in an offline run.
 
         The sampling rate must be one that :func:`~xiaod.waveform.resample.converter_for` takes.
         """
@@ -170,18 +170,18 @@ class ChannelBuffer:
                 self._contradicted(segment, len(segment.samples))
             return RecordOutcome.DUPLICATE
         self._arrived_ns = segment.arrived_ns or 0
-        outcome = self._place(segment, now_ns)
+        outcome = self._take(segment, now_ns)
         if outcome in (RecordOutcome.GOOD, RecordOutcome.OVERLAPPING):
             self._seen.add(segment.start_ns, len(segment.samples), content)
             self.late_ns = 0
         return outcome
 
     def release(self, now_ns: int | None, final: bool = False) -> list[Gap]:
-        """Give up on what has been missing for too long; gaps that became facts.
+        """Give up data that have been missing for too long; the gaps they leave.
 
         Args:
-            now_ns: host time, or None in an offline run, where only the amount of later data counts.
-            final: give up on everything: no more will come.
+            now_ns: the time by which waits are counted; None in an offline run, where only the amount of later data counts.
+            final: whether no more data will come: everything that is missing is given up.
         """
         gaps = []
         while self._pending and (final or self._is_due(now_ns)):
@@ -202,7 +202,7 @@ class ChannelBuffer:
         oldest_ns = self._next_ns if self.runs else self._pending.first.start_ns
         return self._pending.newest_ns - oldest_ns > self._max_lead * GRID_NS
 
-    def _place(self, segment: Segment, now_ns: int) -> RecordOutcome:
+    def _take(self, segment: Segment, now_ns: int) -> RecordOutcome:
         if not self.runs:
             self._pending.add(segment, now_ns)
             return RecordOutcome.GOOD
@@ -228,8 +228,8 @@ class ChannelBuffer:
     def _relation(self, segment: Segment) -> tuple[bool, float]:
         """Whether a record has the rate of the open run, and by how many samples it begins before that run's end.
 
-        Where headers tell different rates from record to record, the end of a long record is not known to half a sample: it
-        lies between what the lowest and what the highest of them make of it.
+        Where the rate in the headers differs from record to record, the end of a long record is not known to half a sample: it lies
+        between the ends by the lowest and by the highest rate.
         """
         same_rate = abs(segment.sampling_rate_hz / self._rate_hz - 1) < 2 * RATE_TOLERANCE
         lowest_hz, highest_hz = self._rates_with(segment) if same_rate else self._rates_hz
@@ -244,19 +244,19 @@ class ChannelBuffer:
         return min(lowest_hz, told_hz, meant_hz), max(highest_hz, told_hz, meant_hz)
 
     def _compare(self, segment: Segment) -> None:
-        """Note whether a record contradicts the last one where both have samples, however their times are rounded."""
+        """Find out whether a record contradicts the last one where both have samples, however their times are rounded."""
         last = self._last
         if last is None:
             return
-        place = round((segment.start_ns - last.start_ns) * segment.sampling_rate_hz / NS_PER_S)
-        overlap = min(place + len(segment.samples), len(last.samples)) - max(place, 0)
+        offset = round((segment.start_ns - last.start_ns) * segment.sampling_rate_hz / NS_PER_S)
+        overlap = min(offset + len(segment.samples), len(last.samples)) - max(offset, 0)
         if overlap > 0 and not any(
-            _agree(last.samples, segment.samples, place + jitter) for jitter in (0, 1, -1)
+            _agree(last.samples, segment.samples, offset + jitter) for jitter in (0, 1, -1)
         ):
             self._contradicted(segment, overlap)
 
     def _contradicted(self, segment: Segment, overlap: int) -> None:
-        # Pieces of a record that contradicts are no news.
+        # A record is told once, not once for each of its pieces.
         if not segment.continues:
             self.contradictions.append(
                 Contradiction(segment.channel, segment.start_ns, overlap / segment.sampling_rate_hz)
@@ -273,7 +273,7 @@ class ChannelBuffer:
         return RecordOutcome.CLOCK_STEP if self.late_ns > SET_BACK_NS else RecordOutcome.LATE
 
     def _drain(self) -> None:
-        """Append what waited and now joins on; drop what has been overtaken."""
+        """Append waiting records that now continue the run; drop those whose time has come meanwhile."""
         while self._pending:
             segment = self._pending.first
             same_rate, late_by = self._relation(segment)
@@ -318,8 +318,8 @@ class ChannelBuffer:
         self._last = segment
 
 
-def _agree(first: SampleArray, second: SampleArray, place: int) -> bool:
-    """Whether two arrays have the same samples where they overlap; the second begins at a place of the first, which may be negative."""
-    length = min(place + len(second), len(first)) - max(place, 0)
-    begin, other = max(place, 0), max(-place, 0)
+def _agree(first: SampleArray, second: SampleArray, offset: int) -> bool:
+    """Whether two arrays have the same samples where they overlap; the second begins at an offset in the first, which may be negative."""
+    length = min(offset + len(second), len(first)) - max(offset, 0)
+    begin, other = max(offset, 0), max(-offset, 0)
     return length <= 0 or np.array_equal(first[begin : begin + length], second[other : other + length])

@@ -1,9 +1,8 @@
-"""The clock that waits are counted by: it goes while a source delivers, and stands while that is silent.
+"""The clock by which waits are counted: it runs while a source delivers, and stops while the source is silent.
 
-What has not come from a server that is silent may still come: were its silence counted, a link that stalls would change picks. So the clock
-goes on by the host's time that has passed, but by no more than what has come is newer, and only when something newer has come. However a
-stream of records is held up on its way, it is never waited for longer than its own data are long; one that catches up makes nobody
-wait less.
+Data that a silent server has not sent may still come. If its silence counted, a link that stalls would change picks. So the clock
+advances only when newer data come: by the time that has passed, but by no more than the data are newer. However a stream is held up,
+nobody waits for it longer than its own data are long; and a stream that catches up shortens no wait.
 
 >>> clock = DeliveryClock()
 >>> for now_s, end_s in [(1000, 1), (1001, 2), (1001, 2), (1010, 3), (1010, 6), (1012, 9)]:
@@ -15,7 +14,7 @@ wait less.
 from xiaod.domain.timegrid import NS_PER_S
 
 STANDSTILL_NS = 10 * NS_PER_S
-"""What has come is compared with what came before only within this time: one record of the future does not stop the clock for longer."""
+"""Data are compared with those that came within this time: a record with a time in the future stops the clock for no longer."""
 
 
 class DeliveryClock:
@@ -24,7 +23,7 @@ class DeliveryClock:
     def __init__(self) -> None:
         self.time_ns = 0
         self._newest_ns: int | None = None
-        """Time just after the newest sample, since the clock stood still for long."""
+        """Time just after the newest sample since the clock stood still for :data:`STANDSTILL_NS`."""
         self._since_ns = 0
         """Time of the steady clock when that came."""
 

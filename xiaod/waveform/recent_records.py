@@ -1,7 +1,7 @@
-"""The records of one channel that came last, by time and length: for telling which of those that come have come before.
+"""The recent records of one channel, by time and length, to recognise those that come again.
 
-Numbers in arrays: in tuples of a dictionary the same takes ten times the memory, which with hundreds of stations is most of what their
-buffers take.
+They are numbers in arrays. Tuples in a dictionary would take ten times the memory, and with hundreds of stations most of what the buffers
+take.
 
 >>> recent = RecentRecords()
 >>> recent.add(start_ns=5, length=100, content=7)
@@ -16,7 +16,7 @@ REMEMBERED = 256
 
 
 class RecentRecords:
-    """So many records, the oldest of which gives way."""
+    """The last :data:`REMEMBERED` records."""
 
     __slots__ = ("_contents", "_lengths", "_newest_ns", "_oldest", "_starts_ns")
 
@@ -25,7 +25,7 @@ class RecentRecords:
         self._lengths = array("I")
         self._contents = array("I")
         self._oldest = 0
-        """Place of the one that gives way next."""
+        """Index of the one that is replaced next."""
         self._newest_ns: int | None = None
 
     def add(self, start_ns: int, length: int, content: int) -> None:
@@ -35,9 +35,9 @@ class RecentRecords:
             self._lengths.append(length)
             self._contents.append(content)
         else:
-            place = self._oldest
-            self._starts_ns[place], self._lengths[place], self._contents[place] = start_ns, length, content
-            self._oldest = (place + 1) % REMEMBERED
+            slot = self._oldest
+            self._starts_ns[slot], self._lengths[slot], self._contents[slot] = start_ns, length, content
+            self._oldest = (slot + 1) % REMEMBERED
         if self._newest_ns is None or start_ns > self._newest_ns:
             self._newest_ns = start_ns
 
@@ -46,11 +46,11 @@ class RecentRecords:
         # Nearly every record is the newest.
         if self._newest_ns is None or start_ns > self._newest_ns:
             return None
-        place = -1
+        slot = -1
         try:
             while True:
-                place = self._starts_ns.index(start_ns, place + 1)
-                if self._lengths[place] == length:
-                    return self._contents[place]
+                slot = self._starts_ns.index(start_ns, slot + 1)
+                if self._lengths[slot] == length:
+                    return self._contents[slot]
         except ValueError:
             return None

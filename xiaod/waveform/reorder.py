@@ -1,7 +1,7 @@
-"""Records that wait for what lies before them, by time; in and out of :class:`xiaod.waveform.channel.ChannelBuffer`.
+"""Records of a channel that wait for data before them, sorted by time.
 
-Thousands of records of one sample each may wait, and their extremes are asked for at every record: nothing here takes longer the more
-of them there are, but for the depth of a heap.
+Thousands of records of one sample each may wait, and oldest and newest are needed with every record. So everything here takes constant
+time, or that of a heap.
 
 >>> import numpy as np
 >>> from xiaod.domain.types import Channel
@@ -20,27 +20,27 @@ from heapq import heapify, heappop, heappush
 from xiaod.domain.types import Segment
 
 STALE = 64
-"""Ends of records that have left may stay in their heap until they are so many more than half of it."""
+"""So many entries of records that have left may stay in a heap or queue, besides half of it."""
 
 
 class ReorderBuffer:
-    """Records sorted by the time of their first sample, those of one time as they came."""
+    """Records sorted by the time of their first sample; those of one time in the order in which they came."""
 
     def __init__(self) -> None:
         self._added = 0
         self._by_start: list[tuple[int, int]] = []
-        """Heap of the time of the first sample and the number of a record, in order of arrival."""
+        """Heap: time of the first sample, and number of the record in order of arrival."""
         self._by_end: list[tuple[int, int]] = []
-        """Heap of the negative time just after the last sample and the number; records that have left may still be in it."""
+        """Heap: negative time just after the last sample, and number; records that have left may still be in it."""
         self._since: deque[tuple[int, int]] = deque()
-        """Number of each record and host time since when it waits, likewise."""
+        """Number of each record and time since which it waits, likewise."""
         self._records: dict[int, Segment] = {}
 
     def __len__(self) -> int:
         return len(self._records)
 
     def add(self, segment: Segment, now_ns: int) -> None:
-        """Take a record at host time ``now_ns``, which is never before that of another."""
+        """Take a record at a time that is not before that of any other."""
         self._added += 1
         self._records[self._added] = segment
         heappush(self._by_start, (segment.start_ns, self._added))
@@ -73,5 +73,5 @@ class ReorderBuffer:
 
     @property
     def since_ns(self) -> int:
-        """Host time since when the one that has waited longest does."""
+        """Time since which the record waits that has waited longest."""
         return self._since[0][1]

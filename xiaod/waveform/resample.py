@@ -1,16 +1,15 @@
-"""Any sampling rate to the absolute 100 Hz grid, in a stream.
+"""Resampling of a stream from any rate to the absolute 100 Hz grid.
 
 Two converters share one interface: samples of one channel without a gap go in, in any pieces; samples on the grid come out.
 
-- :class:`Aligner` serves streams of exactly 100 Hz. It changes no sample; it only says to which grid index each belongs. What
-  remains, at most half a sample, is :attr:`Aligner.offset_ns`, which is added to pick times.
-- :class:`Interpolator` serves every other rate from 20 to 500 Hz, 99.998 Hz and 19.998 Hz among them. It evaluates a windowed-sinc
+- :class:`Aligner` is for streams of exactly 100 Hz. It changes no sample, but assigns a grid index to each. The difference that remains,
+  at most half a sample, is :attr:`Aligner.offset_ns`, which is added to pick times.
+- :class:`Interpolator` is for every other rate from 20 to 500 Hz, such as 99.998 Hz or 19.998 Hz. It evaluates a windowed-sinc
   interpolant (Crochiere & Rabiner, Multirate Digital Signal Processing, 1983, ch. 2; Kaiser window with beta of Kaiser, 1974)
-  at the instants of the grid. The kernel is symmetric about each output instant, so there is no delay to correct: an onset
-  stays where it is. What it costs is a wait for :attr:`Interpolator.half` input samples beyond an output instant, and as many
-  at the beginning, where nothing is put out.
+  at the times of the grid. The kernel is symmetric about each output, so there is no delay to correct: an onset stays where it is.
+  Each output has to wait for :attr:`Interpolator.half` input samples after it, and the first so many inputs give no output.
 
-A stream whose header says one rate while its clock runs at another drifts against the prediction; :meth:`advance` takes that up.
+The clock of a stream may run at another rate than its header says. It then drifts against the prediction, which :meth:`advance` corrects.
 
 >>> import numpy as np
 >>> tone = np.sin(2 * np.pi * 5 * np.arange(1000) / 50.0)
@@ -31,7 +30,7 @@ from xiaod.domain.timegrid import GRID_NS, GRID_RATE_HZ, grid_index
 MIN_RATE_HZ = 20.0
 MAX_RATE_HZ = 500.0
 RATE_TOLERANCE = 5e-4
-"""Relative deviation of the rate in a header from the one that is meant: clocks differ, and headers write a rate as a ratio of integers."""
+"""Relative deviation of the rate in a header from the nominal one: clocks differ, and headers write a rate as a ratio of integers."""
 EXACT_RATE_TOLERANCE = 1e-7
 """Relative deviation from 100 Hz up to which samples pass unchanged: one sample in four months."""
 ZERO_CROSSINGS = 16
@@ -43,11 +42,11 @@ ROLL_OFF = 0.865
 KERNEL_POSITIONS = 512
 """Rows of the kernel table; between rows the kernel is interpolated linearly (error below 1e-6)."""
 GUARD = 1e-3
-"""Part of a sample by which full support is asked for early, so that rounding cannot reach beyond what is held."""
+"""Part of a sample by which the support of an output is larger than needed, so that rounding cannot leave what is held."""
 STEP_SAMPLES = 16
-"""Input samples held beyond what is needed, for a time that is corrected forwards."""
+"""Input samples held in excess, for corrections of the time forwards."""
 SLIP_NS = 6 * GRID_NS // 10
-"""Offset at which a drifting 100 Hz stream moves on by one grid index: beyond half a sample, so that it cannot flutter."""
+"""Offset at which a drifting 100 Hz stream moves by one grid index: more than half a sample, so that it does not move back and forth."""
 
 
 class Converter(Protocol):
@@ -68,7 +67,7 @@ class Converter(Protocol):
 
 
 class Aligner:
-    """Samples at exactly 100 Hz: nothing but a grid index and an offset."""
+    """For exactly 100 Hz: a grid index and an offset."""
 
     def __init__(self, start_ns: int) -> None:
         self._next = grid_index(start_ns)
@@ -145,14 +144,14 @@ class Interpolator:
         elapsed_ns = np.arange(count, dtype=np.int64) * GRID_NS + (first * GRID_NS - self._anchor_ns)
         position = elapsed_ns * (self._rate_hz / 1e9)
         whole = np.floor(position)
-        phase = (position - whole) * KERNEL_POSITIONS
-        row = phase.astype(np.int64)
-        weight = (phase - row)[:, None]
+        fraction = (position - whole) * KERNEL_POSITIONS
+        row = fraction.astype(np.int64)
+        weight = (fraction - row)[:, None]
         kernel = self._table[row] * (1 - weight) + self._table[row + 1] * weight
         begin = whole.astype(np.int64) - (self.half - 1) - self._held_from
-        # After a shift of the anchor the support of the first outputs may begin just before what is held.
+        # After a shift of the anchor, the support of the first outputs may begin just before the held samples.
         taps = np.clip(begin, 0, len(held) - 2 * self.half)[:, None] + np.arange(2 * self.half)
-        # Differences from a sample nearby: what does not move stays as it is to the last digit, however large it is.
+        # Differences from a sample nearby: a constant stays the same to the last digit, however large it is.
         support = held[taps]
         near = support[:, self.half - 1]
         out = near + ((support - near[:, None]) * kernel).sum(axis=1)
@@ -169,18 +168,18 @@ class Interpolator:
 
 
 def usable_rate(rate_hz: float) -> bool:
-    """Whether a rate is one from 20 to 500 Hz, as exactly as clocks and headers tell it.
+    """Whether a rate is 20 to 500 Hz, within the tolerance of clocks and headers.
 
     >>> usable_rate(19.99), usable_rate(500.01), usable_rate(19.9)
     (True, True, False)
     """
-    # The limits themselves are within, however floats round.
+    # The limits themselves are allowed, however floats round.
     tolerance = RATE_TOLERANCE + EXACT_RATE_TOLERANCE
     return MIN_RATE_HZ * (1 - tolerance) <= rate_hz <= MAX_RATE_HZ * (1 + tolerance)
 
 
 def meant_rate(rate_hz: float) -> float:
-    """The round rate that a header's rate stands for: in whole Hz, below 100 Hz in quarters; or else the rate itself.
+    """The nominal rate for the rate in a header: in whole Hz, below 100 Hz in quarters; the rate itself where none is near.
 
     >>> meant_rate(99.97), meant_rate(62.501), meant_rate(99.9)
     (100.0, 62.5, 99.9)

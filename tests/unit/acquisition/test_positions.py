@@ -40,6 +40,18 @@ def packet(station: str, sequence: int, start_s: float, arrived_ns: int | None =
     )
 
 
+def objects_in(positions: Positions) -> int:
+    """Objects that are kept of what has come."""
+    found: dict[int, object] = {}
+    waiting: list[object] = [positions]
+    while waiting:
+        one = waiting.pop()
+        if id(one) not in found and not isinstance(one, type):
+            found[id(one)] = one
+            waiting += gc.get_referents(one)
+    return len(found)
+
+
 def shared(resume: dict[Station, Position] | None = None) -> Positions:
     positions = Positions(resume or {})
     positions.shared = True
@@ -219,7 +231,9 @@ def test_many_small_packets_take_no_more_memory_and_hold_nobody_back(numbered_to
             # A hundred packets a second, each of ten seconds that overlap.
             steady.return_value = number / 100
             positions.passed(packet("A", number + 1, number / 100))
-        assert len(positions._passed["XX", "A"]) < SINGLE_PACKETS + 2 * 300
+            if number == SINGLE_PACKETS - 1:
+                singly = objects_in(positions)
+        assert objects_in(positions) < singly * (SINGLE_PACKETS + 2 * 300) / SINGLE_PACKETS
         sequence, start_ns = positions.resumable({("XX", "A"): 200 * NS_PER_S})["XX", "A"]
     assert 189 * NS_PER_S <= start_ns <= 190 * NS_PER_S
     assert start_ns == (sequence - 1) * NS_PER_S // 100
@@ -229,9 +243,11 @@ def test_where_nobody_will_ask_nothing_is_kept() -> None:
     with Clock(-3600.0) as clock:
         positions = Positions({}, lasting=False)
         positions.shared = True
+        held = []
         for number in range(1000):
             positions.passed(packet("A", number + 1, number * PERIOD_S))
-        assert not positions._passed
+            held.append(objects_in(positions))
+        assert held[500] == held[-1]
         assert positions.asked(None)[0] == {("XX", "A"): (1000, 9990 * NS_PER_S)}
         # What a wrong clock refuses is held here too, but not what came long before something else was used.
         for number in range(1001, 1071):

@@ -10,7 +10,7 @@ import xiaod
 from distill import draft
 from distill.config import DataSection, OptimiserSection, load_train_config
 from distill.datasets import miniseed
-from xiaod.acquisition.seedlink import source
+from xiaod.acquisition.seedlink import unserved
 from xiaod.config import Config, HttpConfig, MqttConfig, NatsConfig, SeedLinkConfig, WebhookConfig
 from xiaod.config.nats import DEFAULT_PORT
 from xiaod.config.netsink import MQTT_PORT, MQTT_TLS_PORT
@@ -78,7 +78,7 @@ def plain(text: str) -> str:
         ("CHANGELOG.md", f"R{RATES} are accepted to {100 * resample.RATE_TOLERANCE:g} %"),
         ("CHANGELOG.md", f"More than {SeedLinkConfig(server='a').max_stations:,} stations at one source"),
         ("CHANGELOG.md", f"above {model_file.MAX_BYTES / 1e6:g} MB, or that needs more than {model_file.MAX_MEMORY_BYTES / 1e6:g} MB"),
-        ("CHANGELOG.md", f"for {source.UNSERVED_S / 60:g} minutes is named"),
+        ("CHANGELOG.md", f"for {unserved.UNSERVED_S / 60:g} minutes is named"),
     ],
 )  # fmt: skip
 def test_documents(document: str, said: str) -> None:

@@ -100,7 +100,7 @@ def test_a_header_with_a_wrong_time_is_said_and_counted(capsys: pytest.CaptureFi
     [line] = [line for line in said if line["event"] == "record.contradicting"]
     expected = {"stream": "BW.RJOB..EHZ", "start_ns": 11 * NS_PER_S, "overlap_s": 1.0}
     assert {key: line[key] for key in expected} == expected
-    [note] = account.notes
+    [note] = account.anomalies
     assert (note.event, note.stream, note.count) == ("record.contradicting", "BW.RJOB..EHZ", 1)
 
 
@@ -116,7 +116,7 @@ def test_an_account_knows_what_was_refused_and_what_gave_no_window() -> None:
             assembler.take(segment("EHZ", number, "HOLE"), None)
     assert {window.instrument.station for some in assembler.finish(None) for window in some} == {"FULL"}
     assert [
-        (note.event, note.stream, note.count, note.facts["sampling_rate_hz"]) for note in account.notes
+        (note.event, note.stream, note.count, note.facts["sampling_rate_hz"]) for note in account.anomalies
     ] == [("record.rate", "BW.RJOB..LHZ", 3, 1.0)]
     [(instrument, coverage)] = account.unpicked.items()
     assert (instrument.station, coverage.data_s, coverage.longest_s) == ("HOLE", 8.0, 4.0)

@@ -1,4 +1,4 @@
-"""The buffer of one instrument, live: slow components, lanes, limits, memory."""
+"""The buffer of one instrument, live: slow components, revisions, limits, memory."""
 
 from dataclasses import replace
 from typing import Any

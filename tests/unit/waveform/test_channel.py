@@ -192,7 +192,7 @@ def test_what_waits_costs_no_more_the_more_of_it_there_is() -> None:
     assert Counting.asked <= count
 
 
-def test_no_more_waits_than_a_track_can_bear() -> None:
+def test_no_more_waits_than_a_channel_can_bear() -> None:
     buffered = ChannelBuffer(WAIT_NS, max_lead=1_000_000)
     for number in range(2 * MAX_WAITING):
         buffered.insert(Segment(Z, number * SECOND // 50, 100.0, np.zeros(1, np.int32)), now_ns=0)

@@ -85,7 +85,7 @@ def test_a_line_that_stalls_changes_no_window(
     records = stream({"Z": 0.0, "N": late_s, "E": 0.0}, stations)
     expected = facts(cut(records))
     assert {components for *_, components in expected} <= {"ZNE", "-N-", "-NE"}
-    assert {lane for _, _, lane, _ in expected} == {0}
+    assert {revision for _, _, revision, _ in expected} == {0}
     assert facts(cut(stalled(records, stalls))) == expected
 
 

@@ -127,7 +127,7 @@ def pick_piece(job: Job, piece: Piece) -> Outcome:
         tuple(source.damaged),
         max(source.data_s.values(), default=0.0),
         max((coverage.longest_s for coverage in account.unpicked.values()), default=0.0),
-        tuple(account.notes),
+        tuple(account.anomalies),
         dict(source.misplaced),
     )
 

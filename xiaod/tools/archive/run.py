@@ -196,7 +196,7 @@ class ArchiveRun:
         if self._damaged:
             self._log.error("archive.damaged_files", files=len(self._damaged))
         by_event: dict[str, list[Anomaly]] = {}
-        for note in self._notes.notes:
+        for note in self._notes.anomalies:
             by_event.setdefault(note.event, []).append(note)
         for event, notes in by_event.items():
             for note in notes[:MAX_NAMED]:
