@@ -42,7 +42,7 @@ NETWORKS = {
     "small": ("`small`", "the same", "where a core carries it: a little better"),
     "micro-stream": (
         "`micro-stream`",
-        "each sample once (`engine: {kind: stateful, model: micro-stream}`)",
+        "each sample once (with `engine.kind: stateful`)",
         "thousands of stations; less accurate, later",
     ),
 }

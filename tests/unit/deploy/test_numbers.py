@@ -64,7 +64,7 @@ def plain(text: str) -> str:
         ("docs/archives.md", f"done again up to {crew.MAX_LOSSES} times"),
         ("docs/archives.md", f"up to {channel.DRIFT_SAMPLES:g} samples differently"),
         ("docs/guarantees.md", f"({SETTLED_S + resumption.warm_up_s(WINDOWS.length_s):g} s with the defaults)"),
-        ("docs/guarantees.md", f"picked of for {resumption.ABANDONED_S / 60:g} minutes only"),
+        ("docs/guarantees.md", f"of its server for {resumption.ABANDONED_S / 60:g} minutes only"),
         ("docs/sinks.md", f"`lookahead_s` + `hop_s` ({EARLIEST_S:g} to {LATEST_S:g} s)"),
         ("docs/sinks.md", f"in the first {WINDOWS.length_s:g} s after a start or a gap"),
         ("docs/sinks.md", f"at most the {brokerlink.INFLIGHT} messages"),

@@ -1,4 +1,4 @@
-"""The first configuration itself: sources from what was chosen, picks as JSON Lines and on standard output, everything else as it is."""
+"""The text of a first configuration: the chosen streams, picks as JSON Lines and on standard output, and defaults for all else."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,22 +7,22 @@ from xiaod.config.loader import parse_config
 from xiaod.tools.init.text import commented
 
 HEAD = """\
-# Written by "xiaod init {server}". A key behind # has the value that holds anyhow: take the # away to change it, and also that
-# before the part that it belongs to. Check with "xiaod check"; "xiaod selftest" sends a real event through all of it.
+# Written by "xiaod init {server}". A key behind # has its default: to change it, remove the # before it, and the
+# one before the part that it belongs to. Check the file with "xiaod check"; "xiaod selftest" sends a real event through it.
 
 """
 
 
 def draft(server: str, streams: Sequence[str], notes: Mapping[str, str]) -> str:
-    """The text of the file; what is written has been read again and is the same.
+    """The text of the file, after a check that it is read as what it means.
 
     Args:
         server: as in the configuration.
         streams: patterns.
-        notes: what is behind a pattern.
+        notes: comments beside patterns.
 
     Raises:
-        ValueError: when server or patterns are none.
+        ValueError: when server or patterns are not valid.
     """
     config = Config.model_validate(
         {

@@ -43,7 +43,7 @@ def commented(config: Config, notes: Mapping[str, str] | None = None) -> str:
 
     Args:
         config: what to write.
-        notes: text beside an entry of a list of texts, such as what is behind a pattern of ``streams``.
+        notes: comments beside entries of lists, such as the components behind a pattern of ``streams``.
     """
     lines: list[str] = []
     for key, field in Config.model_fields.items():
@@ -64,8 +64,8 @@ def commented(config: Config, notes: Mapping[str, str] | None = None) -> str:
 
 def _given_entry(item: BaseModel, notes: Mapping[str, str]) -> Iterator[str]:
     """An entry of a list, beginning with its kind."""
-    kind, *others = _given_keys(item, "    ", notes)
-    yield "  - " + kind.lstrip(" #")
+    _, *others = _given_keys(item, "    ", notes)
+    yield from _key("    ", f"  - kind: {item.model_dump()['kind']}", _said(type(item).model_fields["kind"]))
     yield from others
 
 
