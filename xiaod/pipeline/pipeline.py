@@ -48,17 +48,17 @@ SINK_PART = 0.7
 """Part of ``grace_s`` after which a call of a sink that hangs is given up, at a stop and when a reload removes the sink."""
 
 Stays = Callable[[Instrument], bool] | None
-"""Which instruments of a source that has ended its successor goes on with; None: there is no successor."""
+"""Selects the instruments of a source that its successor brings; None: it has no successor."""
 
 
 @dataclass(frozen=True, slots=True)
 class LiveRun:
-    """A run beside the host's clock."""
+    """A run in real time, with the clock of the host."""
 
     store: PickStore | None = None
-    """What sinks get picks from; None: from memory."""
+    """Sinks get their picks from it; None: from memory."""
     progress: PickingProgress | None = None
-    """How far earlier runs have picked, and this one; None: nothing is known."""
+    """How far earlier runs and this one have picked; None: nobody keeps it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +66,9 @@ class OfflineRun:
     """A run without a clock, which ends with its data."""
 
     letters: Mapping[Instrument, str] = field(default_factory=dict)
-    """Components that instruments have shown before."""
+    """Components that instruments have had before."""
     account: DataAccount | None = None
-    """Where it is written down what came of each instrument."""
+    """Takes notes on the data of each instrument."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ class Pipeline:
         self._config = config
         self._engine = engine
         self._clock: Clock = time.time_ns if live else _no_clock
-        self._steady_clock: Clock = time.monotonic_ns if live else _no_clock
+        self._monotonic_clock: Clock = time.monotonic_ns if live else _no_clock
         self._store = store = live.store if live else None
         self._inbox = Inbox(INBOX_BOUND)
         self._bridges = {source.name: SourceBridge(source, self._inbox) for source in sources}
@@ -110,7 +110,7 @@ class Pipeline:
             for sink in sinks
         ]
         self._leaving: dict[str, Stays] = {}
-        """Sources that have ended, and of which something may still wait."""
+        """Sources that have been removed, and whose last records may still wait."""
         self._delivering: dict[str, asyncio.Task[None]] = {}
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="engine")
         self._steps_reviewed = -1
@@ -163,7 +163,9 @@ class Pipeline:
         for bridge in self._bridges.values():
             self._start_bridge(bridge)
         group.create_task(
-            assemble(self._inbox, self._windows, self._assembler, self._steady_clock, self._source_drained),
+            assemble(
+                self._inbox, self._windows, self._assembler, self._monotonic_clock, self._source_drained
+            ),
             name="assemble",
         )
         group.create_task(
@@ -268,28 +270,30 @@ class Pipeline:
     async def _change_sources(self, plan: ReloadPlan, sources: Sequence[Source]) -> None:
         """Stop sources and start others; what the former have received is still picked."""
         streams = {source.label: source.streams for source in plan.config.sources}
-        # So that the run does not end while no source is left.
+        # One more, so that the run does not end while there is no source.
         self._inbox.attach()
         try:
             ending: list[tuple[SourceBridge, Stays]] = []
             for name in plan.sources.stopped:
                 kept = streams.get(name)
                 stays: Stays = None if kept is None else partial(may_match, patterns=kept)
-                bridge, self._leaving[name] = self._bridges.pop(name), stays
+                bridge, self._leaving[name] = self._bridges[name], stays
                 bridge.stop()
                 ending.append((bridge, stays))
             for bridge, stays in ending:
                 await bridge.join()
                 self._forget(bridge.name, stays)
+                if stays is None:
+                    del self._bridges[bridge.name]
             for source in sources:
                 if self._leaving.get(source.name) is None:
-                    # One of that name that had been removed is back.
+                    # Removed by an earlier reload, and back before its last records were taken.
                     self._leaving.pop(source.name, None)
                 bridge = self._bridges[source.name] = SourceBridge(source, self._inbox)
                 self._metrics.expect_source(source.name)
                 self._start_bridge(bridge)
         finally:
-            # A signal to stop may come meanwhile.
+            # Also when a signal to stop has cancelled the reload.
             self._inbox.detach()
 
     def _source_drained(self, name: str) -> None:

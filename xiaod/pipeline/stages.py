@@ -53,7 +53,7 @@ async def assemble(
     inbox: Inbox,
     windows: "asyncio.Queue[Window | Departed | End]",
     assembler: Assembler,
-    steady: Clock,
+    monotonic: Clock,
     drained: Callable[[str], None],
 ) -> None:
     """Make windows of what the sources bring, until all sources have ended.
@@ -62,7 +62,7 @@ async def assemble(
         inbox: records and other items of the sources.
         windows: takes the windows.
         assembler: makes them.
-        steady: the monotonic clock.
+        monotonic: the monotonic clock; it gives None in an offline run.
         drained: called with the name of a source that has ended, after its last item.
     """
     turns = Turns()
@@ -72,10 +72,10 @@ async def assemble(
                 inbox.detach()
                 drained(item.source)
                 continue
-            await _pass_on([assembler.take(item, steady())], windows, turns)
+            await _pass_on([assembler.take(item, monotonic())], windows, turns)
         await _pass_on(assembler.expire(), windows, turns)
-        await _pass_on(assembler.depart(steady()), windows, turns)
-    await _pass_on(assembler.finish(steady()), windows, turns)
+        await _pass_on(assembler.depart(monotonic()), windows, turns)
+    await _pass_on(assembler.finish(monotonic()), windows, turns)
     await windows.put(End())
 
 

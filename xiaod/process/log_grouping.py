@@ -61,7 +61,7 @@ class GroupedLog:
             log: where lines go.
             most: facts of one kind that one subject may bring within ``period_s``; the next line counts the rest (``unlogged``).
             period_s: of ``most``.
-            clock_s: a steady clock.
+            clock_s: a monotonic clock.
         """
         self._log = log
         self._clock_s = clock_s

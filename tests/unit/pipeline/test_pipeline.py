@@ -268,3 +268,24 @@ def test_a_stop_in_the_midst_of_a_reload_ends_everything() -> None:
         pipeline.abandon()
 
     asyncio.run(body())
+
+
+def test_a_source_that_changes_is_never_missing_among_the_sources() -> None:
+    async def body() -> None:
+        old = config_of({"server": "slow"})
+        plan = plan_reload(old, config_of({"server": "slow", "network_timeout_s": 30.0}))
+        source, engine = Slow(), OnnxEngine(weights_path("micro"))
+        pipeline = Pipeline(old, engine, [source], [], Metrics(), LiveRun())
+        async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+            finished = pipeline.start(group)
+            reloading = asyncio.create_task(pipeline.apply(plan, [Silent(source.name)], []))
+            await asyncio.to_thread(source.told.wait)
+            assert list(pipeline.links()) == [source.name]
+            source.gate.set()
+            await reloading
+            assert list(pipeline.links()) == [source.name]
+            pipeline.stop_sources()
+            await finished
+        pipeline.abandon()
+
+    asyncio.run(body())
