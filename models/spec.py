@@ -150,6 +150,11 @@ class ModelSpec:
                 f"got {self.chunk_samples}, {self.state_size} and {self.delay_samples}"
             )
 
+    @property
+    def label(self) -> str:
+        """``NAME-VERSION``, as picks carry it."""
+        return f"{self.name}-{self.version}"
+
     def to_metadata(self) -> dict[str, str]:
         """Text for a weights file's metadata."""
         return {METADATA_KEY: json.dumps({"spec_version": SPEC_VERSION, **asdict(self)}, sort_keys=True)}

@@ -152,7 +152,7 @@ class Service:
                 http = HttpService(
                     self._config,
                     pipeline,
-                    f"{spec.name}-{spec.version}",
+                    spec.label,
                     self._metrics,
                     self._state.store,
                 )
@@ -168,7 +168,7 @@ class Service:
             config=str(self._config_path),
             pid=os.getpid(),
             shard=str(self._shard),
-            model=f"{spec.name}-{spec.version}",
+            model=spec.label,
             model_sha256=self._engine.sha256[:16],
             sources=list(self._sources),
             sinks=list(pipeline.backlogs()),

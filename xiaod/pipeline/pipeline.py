@@ -150,7 +150,7 @@ class Pipeline:
         metrics.registry.register(PacketCollector(self._packets))
         for name, bound in (("windows", WINDOWS_BOUND), ("batches", BATCHES_BOUND)):
             metrics.queue_limit.labels(name).set(bound)
-        metrics.model.info({"model": f"{spec.name}-{spec.version}", "sha256": self._engine.sha256})
+        metrics.model.info({"model": spec.label, "sha256": self._engine.sha256})
 
     @property
     def monitor(self) -> Monitor | None:

@@ -54,7 +54,7 @@ def picker_settings(config: Config, engine: Engine, instrument: Instrument) -> P
         thresholds=chosen(spec.thresholds),
         vertical_thresholds=chosen(spec.vertical_thresholds) if spec.vertical_thresholds else None,
         hop=samples_from_s(config.windows.hop_s),
-        model=f"{spec.name}-{spec.version}",
+        model=spec.label,
         model_sha256=engine.sha256,
         lookahead=samples_from_s(config.picker.lookahead_s),
         blinding=samples_from_s(config.picker.settle_s),

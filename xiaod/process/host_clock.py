@@ -1,13 +1,13 @@
-"""The host's clock, which somebody may set, against the steady one, which nobody can: how a change of it is noticed."""
+"""Steps of the host's clock, which can be set, measured against the monotonic clock, which cannot."""
 
 import time
 
 SET_NS = 500_000_000
-"""A change that is no drift between two looks some 0.25 s apart: what the clock had refused is asked for again."""
+"""Within 0.25 s a larger change is no drift: sources ask again for records that were refused by the clock."""
 STEP_NS = 1_000_000_000
-"""A change that the operator is told."""
+"""A larger change is logged and counted."""
 
 
 def offset_ns() -> int:
-    """Host time minus steady time, in nanoseconds: it changes only when the host's clock is set, or drifts."""
+    """Host time minus monotonic time, in nanoseconds: it changes only when the host's clock is set, or drifts."""
     return time.time_ns() - time.monotonic_ns()

@@ -33,6 +33,6 @@ def run(options: argparse.Namespace) -> int:
         print(one, file=sys.stderr)
     print(
         f"{options.config or DEFAULT_CONFIG}: valid; {len(config.sources)} source(s), {len(config.sinks)} sink(s), "
-        f"model {engine.spec.name}-{engine.spec.version}"
+        f"model {engine.spec.label}"
     )
     return 0

@@ -134,7 +134,7 @@ def _draw(options: argparse.Namespace, config: "Config", inputs: "Sequence[Path]
         )
     [instrument] = found
     path: Path = options.output or Path(f"{safe(f'{instrument}.{options.time}')}.png")
-    title = f"{instrument}  {engine.spec.name}-{engine.spec.version}"
+    title = f"{instrument}  {engine.spec.label}"
     shot = Shot(instrument, at_ns, title, path)
     if not make_pictures(inputs, config, engine, [shot], options.before, options.after):
         raise LookupError(

@@ -61,7 +61,7 @@ def run_bench(
     engine = engine_of(settings.model)
     load_s = time.perf_counter() - begun
     found["model"] = {
-        "name": f"{engine.spec.name}-{engine.spec.version}",
+        "name": engine.spec.label,
         "kB": round(path.stat().st_size / 1e3, 1),
         "loaded_in_s": round(load_s, 3),
     }

@@ -140,7 +140,7 @@ def _picker_settings(engine: Engine, hop: int) -> PickerSettings:
     return PickerSettings(
         (spec.thresholds["P"], spec.thresholds["S"]),
         hop,
-        f"{spec.name}-{spec.version}",
+        spec.label,
         engine.sha256,
         calibration=Calibration.from_spec(spec.calibration),
     )
