@@ -1,42 +1,215 @@
 """A sink of every kind with what it delivers to, all real, for tests that say "every sink".
 
->>> from xiaod.sinks import SINKS
->>> set(ARRIVED) | {"console"} == set(SINKS)
-True
+A kind that writes files needs nothing here: its example configuration says where. One that speaks to another program needs a
+:class:`Receiver` in :data:`RECEIVERS`.
 """
 
 import csv
+import io
 import json
-import re
-from collections.abc import Callable
-from contextlib import ExitStack
+import os
+import xml.etree.ElementTree as ElementTree
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any, Self
 
-from obspy import read_events
-
 from tests.endpoint import Answer, Endpoint
-from tests.mosquitto import Mosquitto
+from tests.mosquitto import LIMIT_S, Mosquitto
 from tests.natsserver import NatsServer
-from xiaod.sinks import SINKS
+from xiaod.config import Config
+from xiaod.config.sinks import SINKS
+from xiaod.config.sinks.kind import SinkModel
+from xiaod.pipeline.factory import open_sinks
+from xiaod.sinks import Sink
 
 TOPIC = "xiaod/+/+/+"
 
 
-class EverySink:
-    """Folders, files, a broker, a bus and an endpoint; without one of the programs the test is skipped."""
+class Receiver(ABC):
+    """What the sink of some kind delivers to; where a program is missing, the test is skipped."""
+
+    keys: dict[str, Any]
+    """Keys of the sink that delivers here, besides its kind."""
+
+    def __init__(self) -> None:
+        self.around = ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.around.close()
+
+    @abstractmethod
+    def arrived(self) -> list[str]:
+        """Identifiers of the picks here, as a reader finds them; standard output has a line for each instead."""
+
+    @abstractmethod
+    def hindered(self) -> AbstractContextManager[None]:
+        """While it is entered, nothing can be delivered."""
+
+
+class Files(Receiver):
+    """A file, or files in a folder, below a folder that the sink makes."""
+
+    def __init__(self, model: type[SinkModel], folder: Path) -> None:
+        super().__init__()
+        self._folder = folder
+        self._path = folder / Path(model.EXAMPLE[model.DESTINATION]).name
+        self.keys = {**model.EXAMPLE, model.DESTINATION: str(self._path)}
+
+    def arrived(self) -> list[str]:
+        files = sorted(self._path.iterdir()) if self._path.is_dir() else [self._path]
+        texts = [file.read_text(encoding="utf-8") for file in files if file.exists()]
+        return [found for text in texts for found in ids_in(text)]
+
+    @contextmanager
+    def hindered(self) -> Iterator[None]:
+        self._folder.write_text("a file where a folder should be")
+        yield
+        assert self._folder.read_text() == "a file where a folder should be"
+        self._folder.unlink()
+
+
+class StandardOutput(Receiver):
+    """That of this process."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.broker = Mosquitto(folder / "broker")
-        self.bus = NatsServer(folder / "bus", "-js")
-        self.endpoint = Endpoint([Answer(200)])
+        super().__init__()
+        self.keys = {}
+        self._shown = io.StringIO()
+
+    def __enter__(self) -> Self:
+        self.around.enter_context(redirect_stdout(self._shown))
+        return self
+
+    def arrived(self) -> list[str]:
+        return self._shown.getvalue().splitlines()
+
+    @contextmanager
+    def hindered(self) -> Iterator[None]:
+        reader, writer = os.pipe()
+        os.close(reader)
+        with (
+            io.TextIOWrapper(os.fdopen(writer, "wb", buffering=0), write_through=True) as gone,
+            redirect_stdout(gone),
+        ):
+            yield
+
+
+class Broker(Receiver):
+    """Mosquitto."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self._broker = Mosquitto(folder / "broker")
+        self.keys = {"server": self._broker.server, "timeout_s": LIMIT_S}
+        self._seen: list[str] = []
+
+    def __enter__(self) -> Self:
+        self.around.enter_context(self._broker)
+        self._broker.watch(TOPIC)
+        return self
+
+    def arrived(self) -> list[str]:
+        self._seen += [json.loads(text)["id"] for text in self._broker.drain(TOPIC)]
+        return self._seen
+
+    @contextmanager
+    def hindered(self) -> Iterator[None]:
+        self._broker.stop()
+        yield
+        self._broker.start()
+
+
+class Service(Receiver):
+    """An HTTP endpoint."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self._endpoint = Endpoint([Answer(200)])
+
+    def __enter__(self) -> Self:
+        self.around.enter_context(self._endpoint)
+        self.keys = {"url": self._endpoint.url, "timeout_s": LIMIT_S}
+        return self
+
+    def arrived(self) -> list[str]:
+        return self._endpoint.taken
+
+    @contextmanager
+    def hindered(self) -> Iterator[None]:
+        self._endpoint.answers = [Answer(503)]
+        yield
+        self._endpoint.answers = [Answer(200)]
+
+
+class Bus(Receiver):
+    """``nats-server``."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self._server = NatsServer(folder / "bus", "-js")
+        self.keys = {"servers": [self._server.server], "stream": {"create": True}, "timeout_s": LIMIT_S}
+
+    def __enter__(self) -> Self:
+        self.around.enter_context(self._server)
+        return self
+
+    def arrived(self) -> list[str]:
+        return self._server.ids()
+
+    @contextmanager
+    def hindered(self) -> Iterator[None]:
+        self._server.kill()
+        yield
+        self._server.start()
+
+
+RECEIVERS: dict[str, Callable[[Path], Receiver]] = {
+    "console": StandardOutput,
+    "mqtt": Broker,
+    "webhook": Service,
+    "nats": Bus,
+}
+"""Kind of sink -> what it delivers to, where that is no file."""
+
+
+def receiver_of(model: type[SinkModel], folder: Path) -> Receiver:
+    """What the sink of some kind delivers to."""
+    kind = model.kind_name()
+    return RECEIVERS[kind](folder) if kind in RECEIVERS else Files(model, folder)
+
+
+@contextmanager
+def delivering(model: type[SinkModel], folder: Path) -> Iterator[tuple[Sink, Receiver]]:
+    """The sink of some kind, as the daemon makes it, and what it delivers to; below ``folder``."""
+    with receiver_of(model, folder / "new") as receiver, ExitStack() as stack:
+        config = Config.model_validate(
+            {
+                "sources": [{"server": "localhost"}],
+                "sinks": [{"kind": model.kind_name(), **receiver.keys}],
+            }
+        )
+        [sink] = open_sinks(config)
+        stack.callback(sink.close)
+        yield sink, receiver
+
+
+class EverySink:
+    """What all kinds deliver to, at once; standard output is that of the daemon."""
+
+    def __init__(self, folder: Path) -> None:
+        self._receivers = {
+            model.kind_name(): receiver_of(model, folder) for model in SINKS if model.DESTINATION
+        }
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            for part in (self.broker, self.bus, self.endpoint):
-                stack.enter_context(part)
-            self.broker.watch(TOPIC)
+            for receiver in self._receivers.values():
+                stack.enter_context(receiver)
             self._stack = stack.pop_all()
         return self
 
@@ -44,57 +217,26 @@ class EverySink:
         self._stack.close()
 
     def configuration(self) -> list[dict[str, Any]]:
-        """One sink of each kind of the table, named as its kind; a kind that is new must be added here."""
-        keys: dict[str, dict[str, Any]] = {
-            "console": {},
-            "jsonl": {"path": str(self.folder / "picks.jsonl")},
-            "anss": {"path": str(self.folder / "picks.anss")},
-            "table": {"path": str(self.folder / "picks.csv")},
-            "quakeml": {"folder": str(self.folder / "quakeml")},
-            "scml": {"folder": str(self.folder / "scml")},
-            "mqtt": {"server": self.broker.server},
-            "webhook": {"url": self.endpoint.url},
-            "nats": {"servers": [self.bus.server], "stream": {"create": True}},
-        }
-        return [{"kind": kind, "name": kind, **keys[kind]} for kind in SINKS]
+        """One sink of each kind, named as its kind."""
+        keys = {kind: receiver.keys for kind, receiver in self._receivers.items()}
+        kinds = [model.kind_name() for model in SINKS]
+        return [{"kind": kind, "name": kind, **keys.get(kind, {})} for kind in kinds]
 
     def arrived(self) -> dict[str, list[str]]:
-        """Identifiers of the picks at each sink, as whoever reads there finds them; the console prints none."""
-        return {kind: sorted(found(self)) for kind, found in ARRIVED.items()}
+        """Identifiers of the picks at each receiver."""
+        return {kind: sorted(receiver.arrived()) for kind, receiver in self._receivers.items()}
 
 
-def _lines(name: str) -> Callable[[EverySink], list[str]]:
-    return lambda sinks: [
-        json.loads(line)["id"] for line in (sinks.folder / name).read_text(encoding="utf-8").splitlines()
-    ]
+def ids_in(text: str) -> list[str]:
+    """Identifiers of the picks in a file, by the form of its text.
 
-
-def _rows(sinks: EverySink) -> list[str]:
-    with (sinks.folder / "picks.csv").open(encoding="utf-8", newline="") as file:
-        return [row["id"] for row in csv.DictReader(file)]
-
-
-def _quakeml(sinks: EverySink) -> list[str]:
-    return [
-        pick.resource_id.id.removeprefix("smi:local/xiaod/pick/")
-        for file in (sinks.folder / "quakeml").iterdir()
-        for pick in read_events(str(file))[0].picks
-    ]
-
-
-def _scml(sinks: EverySink) -> list[str]:
-    files = (sinks.folder / "scml").iterdir()
-    return re.findall('<pick publicID="([^"]+)"', "".join(file.read_text(encoding="utf-8") for file in files))
-
-
-ARRIVED: dict[str, Callable[[EverySink], list[str]]] = {
-    "jsonl": _lines("picks.jsonl"),
-    "anss": _lines("picks.anss"),
-    "table": _rows,
-    "quakeml": _quakeml,
-    "scml": _scml,
-    "mqtt": lambda sinks: [json.loads(text)["id"] for text in sinks.broker.drain(TOPIC)],
-    "webhook": lambda sinks: sinks.endpoint.taken,
-    "nats": lambda sinks: sinks.bus.ids(),
-}
-"""Kind of sink -> what has arrived there."""
+    >>> ids_in('<a xmlns="b"><pick publicID="smi:local/xiaod/pick/1"><pickID>2</pickID></pick></a>'), ids_in("id,p\\n3,P\\n")
+    (['1'], ['3'])
+    """
+    if text.startswith("<"):
+        root = ElementTree.fromstring(text)  # noqa: S314  our own
+        picks = [element for element in root.iter() if element.tag.rpartition("}")[2] == "pick"]
+        return [pick.attrib["publicID"].rpartition("/")[2] for pick in picks]
+    if text.startswith("{"):
+        return [json.loads(line)["id"] for line in text.splitlines()]
+    return [row["id"] for row in csv.DictReader(io.StringIO(text))]

@@ -13,7 +13,7 @@ from tests.conftest import ONSETS_S, Recording
 from xiaod.inference import ENGINES
 from xiaod.inference.errors import ModelError
 from xiaod.inference.onnx import OnnxEngine
-from xiaod.process.plugins import load
+from xiaod.process.plugins import imported
 
 if TYPE_CHECKING:
     from models.small_phasenet import SmallPhaseNet
@@ -85,4 +85,4 @@ def test_files_that_are_no_models_are_refused_by_name(
     elif isinstance(content, bytes):
         path.write_bytes(content)
     with pytest.raises(ModelError, match="model"):
-        load(ENGINES, kind)(path)
+        imported(ENGINES[kind])(path)

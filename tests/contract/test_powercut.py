@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+import xml.etree.ElementTree as ElementTree
 from contextlib import closing
 from pathlib import Path
 from random import Random
@@ -10,6 +11,8 @@ import pytest
 
 from tests.contract.test_sinks import AGENCY, pick
 from tests.powercut import Event, Removed, Resized, Synced, Written, power_cuts, put, traced
+from xiaod.config.sinks import SINKS
+from xiaod.config.sinks.file import AppendedConfig, FolderConfig
 from xiaod.domain.document import pick_document
 from xiaod.domain.types import Instrument
 from xiaod.storage.pick_store import STORE, PickStore
@@ -17,14 +20,12 @@ from xiaod.storage.pick_store import STORE, PickStore
 PICKS = 4
 DELIVERIES = """
 import json, os, sys
-from pydantic import TypeAdapter
-from xiaod.config import AgencyConfig, SinkConfig
-from xiaod.sinks import SINKS
+from xiaod.config import Config
 from xiaod.domain.document import pick_from_document
-from xiaod.process.plugins import load
+from xiaod.pipeline.factory import open_sinks
 
 config, documents = json.loads(sys.argv[2]), json.loads(sys.argv[3])
-sink = load(SINKS, config["kind"])(TypeAdapter(SinkConfig).validate_python(config, strict=False), AgencyConfig())
+[sink] = open_sinks(Config.model_validate({"sources": [{"server": "a"}], "sinks": [config]}))
 picks = [pick_from_document(document) for document in documents]
 taken = []
 for number, pick in enumerate(picks):
@@ -38,17 +39,20 @@ sink.close()
 for safe in picks:
     os.write(1, safe.id.encode())
 """
-FOLDERS = ("quakeml", "scml")
-LINES = ("jsonl", "anss", "table")
 
 
-@pytest.mark.parametrize("kind", [*FOLDERS, *LINES])
+@pytest.mark.parametrize(
+    "kind", [model.kind_name() for model in SINKS if issubclass(model, AppendedConfig | FolderConfig)]
+)
 def test_a_pick_that_counts_as_delivered_outlives_a_power_cut(tmp_path: Path, kind: str) -> None:
     folder = tmp_path / "out"
     folder.mkdir()
-    place = {"folder": str(folder / "new")} if kind in FOLDERS else {"path": str(folder / "new" / "picks")}
+    [model] = [model for model in SINKS if model.kind_name() == kind]
+    appended = issubclass(model, AppendedConfig)
     documents = [pick_document(pick(number), AGENCY) for number in range(PICKS)]
-    config = {"kind": kind, **place, **({} if kind in FOLDERS else {"fsync": "always"})}
+    config = {"kind": kind, **model.EXAMPLE, model.DESTINATION: str(folder / "new" / "picks")}
+    if appended:
+        config["fsync"] = "always"
     events = traced(folder, DELIVERIES, str(folder), json.dumps(config), json.dumps(documents))
     cuts = 0
     for said, left in power_cuts(events, Random(1)):
@@ -57,10 +61,10 @@ def test_a_pick_that_counts_as_delivered_outlives_a_power_cut(tmp_path: Path, ki
         text = b"\n".join(whole.values()).decode(errors="replace")
         for identifier in said:
             assert identifier in text, (identifier, list(left))
-        if kind in FOLDERS:
-            for path, content in whole.items():
-                assert content.rstrip().endswith((b"</q:quakeml>", b"</seiscomp>")), path
-                assert b"\0" not in content, path
+        if not appended:
+            for content in whole.values():
+                # One that is cut, or has holes, is no XML.
+                ElementTree.fromstring(content)  # noqa: S314  our own
     assert {document["id"] for document in documents} == set(said)
     assert cuts > 20 * PICKS
 

@@ -1,15 +1,12 @@
-"""Every sink in the table keeps the same promises, on a real file system."""
+"""Every kind of sink keeps the same promises, with what it really delivers to."""
 
 import csv
 import io
 import json
 import math
 import os
-import re
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
@@ -17,37 +14,19 @@ import obspy
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import SecretStr
 
-from tests.endpoint import Answer, Endpoint
-from tests.mosquitto import LIMIT_S, Mosquitto
-from tests.natsserver import NatsServer
-from xiaod.config import (
-    AgencyConfig,
-    AnssConfig,
-    ConsoleConfig,
-    JsonLinesConfig,
-    MqttConfig,
-    NatsConfig,
-    QuakeMLConfig,
-    ScmlConfig,
-    TableConfig,
-    WebhookConfig,
-)
-from xiaod.config.nats import StreamConfig
+from tests.everysink import delivering
+from xiaod.config import AgencyConfig
+from xiaod.config.sinks import SINKS
+from xiaod.config.sinks.file import JsonLinesConfig, QuakeMLConfig
+from xiaod.config.sinks.kind import SinkModel
 from xiaod.domain.document import pick_document, pick_from_document, schema
+from xiaod.domain.timegrid import iso_from_ns
 from xiaod.domain.types import Channel, Latency, Pick
-from xiaod.process.plugins import load
-from xiaod.sinks import SINKS, Sink
-from xiaod.sinks.anss import AnssSink
-from xiaod.sinks.appended import AppendingSink
-from xiaod.sinks.console import ConsoleSink
-from xiaod.sinks.formats import render
-from xiaod.sinks.jsonl import JsonLinesSink
-from xiaod.sinks.quakeml import NOTICE, QuakeMLSink, quakeml_bytes
-from xiaod.sinks.scml import ScmlSink
-from xiaod.sinks.table import DOCUMENT_COLUMNS, TableSink
-from xiaod.sinks.webhook import WebhookSink
+from xiaod.sinks.file.formats import render
+from xiaod.sinks.file.jsonl import JsonLinesSink
+from xiaod.sinks.file.quakeml import NOTICE, QuakeMLSink, quakeml_bytes
+from xiaod.sinks.file.table import DOCUMENT_COLUMNS
 
 AGENCY = AgencyConfig(agency_id="TEST", author="tester")
 DAY_NS = 86_400_000_000_000
@@ -73,217 +52,60 @@ def pick(number: int = 0, **changes: object) -> Pick:
     return replace(made, **changes)  # type: ignore[arg-type]
 
 
-@dataclass
-class Place:
-    """A sink of some kind with what is around it."""
-
-    sink: Sink
-    written: Callable[[], list[str]]
-    """What has been written so far: a text for each pick."""
-    hindered: Callable[[], AbstractContextManager[None]]
-    """While this is entered nothing can be written."""
+every_kind = pytest.mark.parametrize("model", SINKS, ids=[model.kind_name() for model in SINKS])
 
 
-def in_the_way(path: Path) -> Callable[[], AbstractContextManager[None]]:
-    """A file where a folder should be."""
-
-    @contextmanager
-    def hindered() -> Iterator[None]:
-        path.write_text("a file where a folder should be")
-        yield
-        assert path.read_text() == "a file where a folder should be"
-        path.unlink()
-
-    return hindered
-
-
-def console(tmp_path: Path, request: pytest.FixtureRequest) -> Place:
-    capsys: pytest.CaptureFixture[str] = request.getfixturevalue("capsys")
-    monkeypatch: pytest.MonkeyPatch = request.getfixturevalue("monkeypatch")
-    seen: list[str] = []
-
-    def written() -> list[str]:
-        seen.append(capsys.readouterr().out)
-        return "".join(seen).splitlines()
-
-    @contextmanager
-    def hindered() -> Iterator[None]:
-        reader, writer = os.pipe()
-        os.close(reader)
-        with (
-            monkeypatch.context() as patched,
-            io.TextIOWrapper(os.fdopen(writer, "wb", buffering=0), write_through=True) as gone,
-        ):
-            patched.setattr(sys, "stdout", gone)
-            yield
-
-    return Place(ConsoleSink(ConsoleConfig(kind="console"), AGENCY), written, hindered)
+@every_kind
+def test_picks_are_written_once_each_and_ticks_write_nothing(model: type[SinkModel], tmp_path: Path) -> None:
+    with delivering(model, tmp_path) as (sink, receiver):
+        sink.deliver([], NOW_NS)
+        assert receiver.arrived() == []
+        sink.deliver([pick(1), pick(2)], NOW_NS)
+        sink.deliver([], NOW_NS)
+        sink.deliver([pick(3)], NOW_NS)
+        sink.close()
+        assert same(receiver.arrived(), [pick(1), pick(2), pick(3)])
+        assert sink.name == model.kind_name()
 
 
-def appended(sink: AppendingSink, tmp_path: Path, header: int = 0) -> Place:
-    def written() -> list[str]:
-        return path.read_text().splitlines()[header:] if path.exists() else []
-
-    path = tmp_path / "new" / "picks"
-    return Place(sink, written, in_the_way(tmp_path / "new"))
-
-
-def jsonl(tmp_path: Path, request: pytest.FixtureRequest) -> Place:
-    config = JsonLinesConfig(kind="jsonl", path=tmp_path / "new" / "picks")
-    return appended(JsonLinesSink(config, AGENCY), tmp_path)
-
-
-def anss(tmp_path: Path, request: pytest.FixtureRequest) -> Place:
-    return appended(AnssSink(AnssConfig(kind="anss", path=tmp_path / "new" / "picks"), AGENCY), tmp_path)
-
-
-def table(tmp_path: Path, request: pytest.FixtureRequest) -> Place:
-    config = TableConfig(kind="table", path=tmp_path / "new" / "picks")
-    return appended(TableSink(config, AGENCY), tmp_path, header=1)
+@every_kind
+def test_what_an_error_held_up_is_written_once_when_it_is_delivered_again(
+    model: type[SinkModel], tmp_path: Path
+) -> None:
+    with delivering(model, tmp_path) as (sink, receiver):
+        with receiver.hindered():
+            for _ in range(3):
+                with pytest.raises(
+                    OSError, match=r"exists|directory|Broken pipe|Connection refused|cannot connect|HTTP 503"
+                ):
+                    sink.deliver([pick(1), pick(2)], NOW_NS)
+        sink.deliver([pick(1), pick(2), pick(3)], NOW_NS)
+        sink.close()
+        sink.close()
+        assert same(receiver.arrived(), [pick(1), pick(2), pick(3)])
 
 
-def quakeml(tmp_path: Path, request: pytest.FixtureRequest) -> Place:
-    folder = tmp_path / "new" / "folder"
-
-    def written() -> list[str]:
-        files = sorted(folder.glob("*.xml"))
-        return [str(found.time) for file in files for found in obspy.read_events(file)[0].picks]
-
-    return Place(
-        QuakeMLSink(QuakeMLConfig(kind="quakeml", folder=folder), AGENCY),
-        written,
-        in_the_way(tmp_path / "new"),
-    )
+@every_kind
+def test_a_sink_without_picks_leaves_no_trace(model: type[SinkModel], tmp_path: Path) -> None:
+    with delivering(model, tmp_path) as (sink, receiver):
+        sink.deliver([], NOW_NS)
+        sink.close()
+        assert receiver.arrived() == []
 
 
-def scml(tmp_path: Path, request: pytest.FixtureRequest) -> Place:
-    folder = tmp_path / "new" / "folder"
-
-    def written() -> list[str]:
-        return re.findall("<pick .*?</pick>", "".join(map(Path.read_text, folder.glob("*.xml"))), re.DOTALL)
-
-    config = ScmlConfig(kind="scml", folder=folder)
-    return Place(ScmlSink(config, AGENCY), written, in_the_way(tmp_path / "new"))
-
-
-def mqtt(tmp_path: Path, request: pytest.FixtureRequest) -> Place:
-    broker = Mosquitto(tmp_path / "broker")
-    request.addfinalizer(broker.kill)
-    broker.start()
-    topic = "xiaod/+/+/+"
-    broker.watch(topic)
-    seen: list[str] = []
-
-    def written() -> list[str]:
-        seen.extend(broker.drain(topic))
-        return seen
-
-    @contextmanager
-    def hindered() -> Iterator[None]:
-        broker.stop()
-        yield
-        broker.start()
-
-    from xiaod.sinks.mqtt import MqttSink
-
-    config = MqttConfig(kind="mqtt", server=broker.server, timeout_s=LIMIT_S)
-    return Place(MqttSink(config, AGENCY), written, hindered)
-
-
-def webhook(tmp_path: Path, request: pytest.FixtureRequest) -> Place:
-    answers = [Answer(200)]
-    endpoint = Endpoint(answers)
-    endpoint.__enter__()
-    request.addfinalizer(endpoint.__exit__)
-
-    @contextmanager
-    def hindered() -> Iterator[None]:
-        endpoint.answers = [Answer(503)]
-        yield
-        endpoint.answers = [Answer(200)]
-
-    config = WebhookConfig(kind="webhook", url=SecretStr(endpoint.url), batch=256, timeout_s=LIMIT_S)
-    return Place(WebhookSink(config, AGENCY), lambda: endpoint.taken, hindered)
-
-
-def nats(tmp_path: Path, request: pytest.FixtureRequest) -> Place:
-    server = NatsServer(tmp_path / "nats", "-js")
-    request.addfinalizer(server.kill)
-    server.start()
-
-    @contextmanager
-    def hindered() -> Iterator[None]:
-        server.kill()
-        yield
-        server.start()
-
-    from xiaod.sinks.nats import NatsSink
-
-    config = NatsConfig(
-        kind="nats", servers=(server.server,), stream=StreamConfig(create=True), timeout_s=LIMIT_S
-    )
-    sink = NatsSink(config, AGENCY)
-    request.addfinalizer(sink.close)
-    return Place(sink, server.ids, hindered)
-
-
-PLACES: dict[str, Callable[[Path, pytest.FixtureRequest], Place]] = {
-    "console": console,
-    "jsonl": jsonl,
-    "quakeml": quakeml,
-    "scml": scml,
-    "anss": anss,
-    "table": table,
-    "mqtt": mqtt,
-    "webhook": webhook,
-    "nats": nats,
-}
-
-
-@pytest.fixture(params=sorted(SINKS))
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
-    """A sink of each kind in the table."""
-    made = PLACES[request.param](tmp_path, request)
-    assert isinstance(made.sink, load(SINKS, request.param))
-    return made
-
-
-def test_picks_are_written_once_each_and_ticks_write_nothing(place: Place) -> None:
-    sink = place.sink
-    sink.deliver([], NOW_NS)
-    assert place.written() == []
-    sink.deliver([pick(1), pick(2)], NOW_NS)
-    sink.deliver([], NOW_NS)
-    sink.deliver([pick(3)], NOW_NS)
-    sink.close()
-    assert len(place.written()) == 3
-    assert sink.name
-
-
-def test_what_an_error_held_up_is_written_once_when_it_is_delivered_again(place: Place) -> None:
-    with place.hindered():
-        for _ in range(3):
-            with pytest.raises(
-                OSError, match=r"exists|directory|Broken pipe|Connection refused|cannot connect|HTTP 503"
-            ):
-                place.sink.deliver([pick(1), pick(2)], NOW_NS)
-    place.sink.deliver([pick(1), pick(2), pick(3)], NOW_NS)
-    place.sink.close()
-    place.sink.close()
-    assert len(place.written()) == 3
-
-
-def test_a_sink_without_picks_leaves_no_trace(place: Place) -> None:
-    place.sink.deliver([], NOW_NS)
-    place.sink.close()
-    assert place.written() == []
-
-
-def test_any_code_of_a_damaged_record_can_be_written(place: Place) -> None:
+@every_kind
+def test_any_code_of_a_damaged_record_can_be_written(model: type[SinkModel], tmp_path: Path) -> None:
     damaged = Channel("B\x01", "\ud800é/+#", "<&", 'EH"')
-    place.sink.deliver([pick(1, channel=damaged, snr=math.inf)], NOW_NS)
-    place.sink.close()
-    assert len(place.written()) == 1
+    with delivering(model, tmp_path) as (sink, receiver):
+        sink.deliver([pick(1, channel=damaged, snr=math.inf)], NOW_NS)
+        sink.close()
+        assert same(receiver.arrived(), [pick(1)])
+
+
+def same(arrived: list[str], picks: list[Pick]) -> bool:
+    """Whether each pick has arrived once: by its identifier, or by the time in its line on standard output."""
+    told = sorted(text.split()[0] for text in arrived)
+    return told in (sorted(one.id for one in picks), sorted(iso_from_ns(one.time_ns) for one in picks))
 
 
 def test_the_document_fits_the_schema_and_comes_back() -> None:

@@ -7,8 +7,8 @@ from tests.contract.test_sinks import pick
 from tests.end_to_end.harness import Daemon, Server, wait_until
 from tests.end_to_end.test_faults import source_at
 from tests.everysink import EverySink
+from xiaod.config.sinks import SINKS
 from xiaod.replay import ReplayConfig
-from xiaod.sinks import SINKS
 from xiaod.storage.pick_store import STORE, PickStore
 
 STARTS = 3
@@ -20,8 +20,8 @@ WAITING = 3
 def leave_backlog(store_path: Path, start: int) -> None:
     """Picks that no sink has got, as a run that was killed leaves them."""
     store = PickStore(store_path)
-    for kind in SINKS:
-        store.begin(kind)
+    for model in SINKS:
+        store.begin(model.kind_name())
     store.add([pick(WAITING * start + number) for number in range(WAITING)], {})
     store.close()
 
@@ -47,7 +47,8 @@ def test_source_and_sinks_that_all_begin_cold_import_nothing_in_their_threads(
                 daemon.wait_for_records(1)
                 wait_until(
                     lambda: all(
-                        daemon.metric("xiaod_sink_picks_total", sink=kind) >= WAITING for kind in SINKS
+                        daemon.metric("xiaod_sink_picks_total", sink=model.kind_name()) >= WAITING
+                        for model in SINKS
                     ),
                     "the backlog at every sink",
                 )

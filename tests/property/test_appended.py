@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from tests.contract.test_sinks import AGENCY, NOW_NS, pick
 from tests.descriptors import open_in
-from tests.unit.sinks.test_jsonl import files_end_at
-from xiaod.config import JsonLinesConfig
-from xiaod.sinks.jsonl import JsonLinesSink
+from tests.unit.sinks.file.test_jsonl import files_end_at
+from xiaod.config.sinks.file import JsonLinesConfig
+from xiaod.sinks.file.jsonl import JsonLinesSink
 from xiaod.storage.backlog import StoredBacklog
 from xiaod.storage.pick_store import PickStore
 

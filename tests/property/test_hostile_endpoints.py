@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from tests.contract.test_sinks import AGENCY, NOW_NS, pick
-from xiaod.config import NatsConfig, WebhookConfig
-from xiaod.config.nats import StreamConfig
-from xiaod.sinks.nats import NatsSink
+from xiaod.config.sinks.nats import NatsConfig, StreamConfig
+from xiaod.config.sinks.webhook import WebhookConfig
+from xiaod.sinks.nats.sink import NatsSink
 from xiaod.sinks.webhook import WebhookSink
 
 INFO = b'INFO {"server_id":"x","version":"2.9.10","proto":1,"headers":true,"max_payload":1048576,"jetstream":true}\r\n'

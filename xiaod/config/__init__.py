@@ -18,57 +18,28 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PrivateAttr, field_validator, model_validator
 
-from xiaod.config.filesink import (
-    AnssConfig,
-    AppendedConfig,
-    FolderConfig,
-    JsonLinesConfig,
-    QuakeMLConfig,
-    ScmlConfig,
-    ScmlVersion,
-    TableConfig,
-    TableStyle,
-)
 from xiaod.config.model import MAX_PORT, Model, PositiveSeconds, Probability, Seconds
-from xiaod.config.nats import NatsConfig
-from xiaod.config.netsink import DiscoveryConfig, MqttConfig, TlsConfig
 from xiaod.config.origin import Origin
 from xiaod.config.shard import ShardConfig
-from xiaod.config.sink import ConsoleConfig, SinkConfig
+from xiaod.config.sinks import SinkConfig
 from xiaod.config.source import REPLAY_PREFIX, SeedLinkConfig
-from xiaod.config.webhook import WebhookConfig
 
 __all__ = [
     "REPLAY_PREFIX",
     "AgencyConfig",
-    "AnssConfig",
-    "AppendedConfig",
     "BufferConfig",
     "Config",
-    "ConsoleConfig",
-    "DiscoveryConfig",
     "EngineConfig",
-    "FolderConfig",
     "HttpConfig",
-    "JsonLinesConfig",
     "LogConfig",
     "Model",
-    "MqttConfig",
-    "NatsConfig",
     "Origin",
     "PickerConfig",
-    "QuakeMLConfig",
-    "ScmlConfig",
-    "ScmlVersion",
     "SeedLinkConfig",
     "ShardConfig",
     "SinkConfig",
     "StateConfig",
     "StationConfig",
-    "TableConfig",
-    "TableStyle",
-    "TlsConfig",
-    "WebhookConfig",
     "WindowConfig",
 ]
 
@@ -288,12 +259,9 @@ class Config(Model):
         """Refuse two sinks with one path: each would overwrite the output of the other, or set its file aside."""
         owners: dict[Path, str] = {}
         for sink in self.sinks:
-            if isinstance(sink, AppendedConfig):
-                place = sink.path.absolute()
-            elif isinstance(sink, FolderConfig):
-                place = sink.folder.absolute()
-            else:
+            if sink.written_to is None:
                 continue
+            place = sink.written_to.absolute()
             # Several sinks may write to a device.
             other = sink.name if DEVICES in place.parents else owners.setdefault(place, sink.name)
             if other != sink.name:

@@ -26,15 +26,12 @@ from xiaod.config import Config, Model, ShardConfig
 from xiaod.config.loader import ConfigError, load_config
 from xiaod.config.model import MAX_PORT
 from xiaod.config.shard import MAX_SHARDS
+from xiaod.config.sinks.kind import SHARD, SinkModel
 from xiaod.domain.sharding import ALONE, Shard
 
 OPTION = "--shard"
 VARIABLE = "XIAOD_SHARD"
-PLACEHOLDER = "{shard}"
-WRITTEN = ("path", "folder")
-"""Keys of paths that a sink writes to; paths that it reads have names such as ``ca_file``."""
-TEMPLATES = ("topic", "status_topic", "client_id", "subject")
-"""Keys of sinks whose texts contain names in braces; ``{shard}`` in any other text stays as it is."""
+PLACEHOLDER = f"{{{SHARD}}}"
 FOLDER = "shard-"
 """Name of a shard's state folder, before the index."""
 
@@ -153,11 +150,11 @@ def place(config: Config, shard: Shard) -> Config:
 def _refuse_what_is_shared(config: Config, shard: Shard) -> None:
     where = config.origin.where
     problems = [
-        f"{where('sinks', number, key)}: {value} would be written by each of the {shard.count} shards; put {PLACEHOLDER} into it, "
+        f"{where('sinks', number, sink.DESTINATION)}: {value} would be written by each of the {shard.count} shards; "
+        f"put {PLACEHOLDER} into it, "
         f"for example {_example(value)}"
         for number, sink in enumerate(config.sinks)
-        for key in WRITTEN
-        if isinstance(value := getattr(sink, key, None), Path) and PLACEHOLDER not in str(value)
+        if (value := sink.written_to) is not None and PLACEHOLDER not in str(value)
     ]
     if config.http.enabled and config.http.port + shard.index > MAX_PORT:
         problems.append(
@@ -207,10 +204,11 @@ def base_folder(folder: Path, shard: Shard) -> Path:
 def _filled(model: Model, index: int) -> Model:
     """The same part with the index for every ``{shard}`` of a path or a template."""
     changed: dict[str, Any] = {}
+    templates = model.TEMPLATES if isinstance(model, SinkModel) else ()
     for key, value in model:
         if isinstance(value, Model):
             changed[key] = _filled(value, index)
-        elif isinstance(value, Path) or (key in TEMPLATES and isinstance(value, str)):
+        elif isinstance(value, Path) or (key in templates and isinstance(value, str)):
             changed[key] = type(value)(str(value).replace(PLACEHOLDER, str(index)))
     return model.model_copy(update=changed) if changed else model
 

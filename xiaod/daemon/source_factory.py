@@ -25,7 +25,7 @@ from xiaod.domain.sharding import Shard
 from xiaod.domain.timeliness import TimeLimits
 from xiaod.process.exit_status import ExitCode, StartError
 from xiaod.process.logs import get_logger
-from xiaod.process.plugins import load
+from xiaod.process.plugins import imported
 
 if TYPE_CHECKING:
     from xiaod.acquisition.seedlink.source import SeedLinkSource
@@ -66,7 +66,7 @@ class SourceFactory:
             if config.replay_input is not None:
                 config = await _embed_replay(config, config.replay_input, server)
             resume, lost_ns = await self._state.begin_of_off_loop(config)
-            source: SeedLinkSource = load(SOURCES, config.kind)(
+            source: SeedLinkSource = imported(SOURCES[config.kind])(
                 config,
                 resume=resume,
                 remember=partial(self._state.remember, config.label),

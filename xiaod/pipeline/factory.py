@@ -12,8 +12,8 @@ from xiaod.domain.timegrid import samples_from_s
 from xiaod.inference import ENGINES, Engine
 from xiaod.inference.errors import ModelError
 from xiaod.picking.stream_picker import stream_window
-from xiaod.process.plugins import MissingExtraError, load
-from xiaod.sinks import SINKS, Sink, SinkError
+from xiaod.process.plugins import MissingExtraError, imported
+from xiaod.sinks import Sink, SinkError
 
 
 def open_engine(config: Config) -> Engine:
@@ -29,7 +29,7 @@ def open_engine(config: Config) -> Engine:
     except FileNotFoundError as error:
         raise ModelError(f"{where('engine', 'model')}: {error}") from error
     try:
-        engine: Engine = load(ENGINES, config.engine.kind)(path, threads=config.engine.threads)
+        engine: Engine = imported(ENGINES[config.engine.kind])(path, threads=config.engine.threads)
     except ModelError as error:
         raise ModelError(f"{where('engine', error.key)}: {error}", error.key) from error
     _fit(config, engine)
@@ -83,7 +83,7 @@ def open_sink(config: Config, sink: SinkConfig) -> Sink:
     """
     beginning = f"sinks: {sink.name}: "
     try:
-        made: Sink = load(SINKS, sink.kind)(sink, config.agency)
+        made: Sink = imported(sink.CODE, f"kind {sink.kind}", sink.EXTRA)(sink, config.agency)
     except (MissingExtraError, ImportError) as error:
         # ImportError: a library that is installed and cannot be loaded. A reload that needs it is then refused.
         raise SinkError(f"{_line_of(config, sink, 'kind')}{beginning}{error}") from error

@@ -31,7 +31,7 @@ from xiaod.process.logs import configure_logs, get_logger
 from xiaod.process.metrics import Metrics
 from xiaod.process.stdout import leave_quietly
 from xiaod.sinks import Sink
-from xiaod.sinks.formats import line_format, render
+from xiaod.sinks.file.formats import line_format, render
 from xiaod.waveform.data_account import Coverage, DataAccount
 
 if TYPE_CHECKING:

@@ -1,7 +1,8 @@
 """A sink runner: delivers the backlog of one sink in a thread of its own, and retries what fails.
 
 >>> import asyncio
->>> from xiaod.config import AgencyConfig, ConsoleConfig
+>>> from xiaod.config import AgencyConfig
+>>> from xiaod.config.sinks.console import ConsoleConfig
 >>> from xiaod.sinks.console import ConsoleSink
 >>> async def nothing():
 ...     sink = ConsoleSink(ConsoleConfig(kind="console"), AgencyConfig())

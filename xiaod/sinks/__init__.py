@@ -1,14 +1,13 @@
-"""Where picks go: the :class:`Sink` protocol and the table of kinds of sink.
+"""Where picks go: the :class:`Sink` protocol. Which kinds there are, :data:`xiaod.config.sinks.SINKS` lists.
 
-A sink is called from its own task, in a worker thread, one call at a time; it may block. It raises ``OSError`` when it could not
-deliver: the caller waits with back-off and delivers the same picks again, so a sink must take a repeated pick without harm. It raises
-:class:`Refused` when trying again can never help: that pick is passed over, counted and logged, and those behind it go on. What
-makes a sink unusable from the start (a missing package, a secret that cannot be read) is a :class:`SinkError` of its constructor.
+Each sink is called from its own task, in a worker thread, one call at a time; a call may block. ``OSError`` means that a delivery
+failed: the caller waits with back-off and delivers the same picks again, so a sink must take a repeated pick without harm.
+:class:`Refused` means that trying again can never help: that pick is passed over, counted and logged, and those behind it are delivered.
+What makes a sink unusable from the start (a missing package, a secret that cannot be read) is a :class:`SinkError` of its constructor.
 Any other exception is a fault of the program: it is logged with its traceback, and the same picks are delivered again.
-Everything it needs is imported with its file, in the main thread: two threads that import one package at once may each get half of it.
 
->>> {"console", "jsonl", "quakeml"} <= set(SINKS)
-True
+A sink imports everything it needs at the top of its file, in the main thread: when two threads import one package at once, each may get
+half of it.
 """
 
 from collections.abc import Collection, Sequence
@@ -86,17 +85,3 @@ class Portioned(Protocol):
     def portion(self) -> int:
         """How many."""
         ...
-
-
-SINKS: dict[str, str] = {
-    "jsonl": "xiaod.sinks.jsonl:JsonLinesSink",
-    "quakeml": "xiaod.sinks.quakeml:QuakeMLSink",
-    "console": "xiaod.sinks.console:ConsoleSink",
-    "mqtt": "xiaod.sinks.mqtt:MqttSink",
-    "webhook": "xiaod.sinks.webhook:WebhookSink",
-    "nats": "xiaod.sinks.nats:NatsSink",
-    "scml": "xiaod.sinks.scml:ScmlSink",
-    "anss": "xiaod.sinks.anss:AnssSink",
-    "table": "xiaod.sinks.table:TableSink",
-}
-"""Kind of sink -> where its class is; imported only when it is used."""

@@ -14,7 +14,8 @@ import sys
 from collections.abc import Sequence
 from typing import TextIO
 
-from xiaod.config import AgencyConfig, ConsoleConfig
+from xiaod.config import AgencyConfig
+from xiaod.config.sinks.console import ConsoleConfig
 from xiaod.domain.timegrid import iso_from_ns
 from xiaod.domain.types import Pick
 

@@ -1,13 +1,13 @@
 """How a connection is encrypted: from the configuration to what Python's ``ssl`` needs.
 
->>> from xiaod.config.netsink import TlsConfig
+>>> from xiaod.config.sinks.tls import TlsConfig
 >>> tls_context(TlsConfig()).verify_mode.name
 'CERT_REQUIRED'
 """
 
 import ssl
 
-from xiaod.config.netsink import TlsConfig
+from xiaod.config.sinks.tls import TlsConfig
 
 
 def tls_context(config: TlsConfig) -> ssl.SSLContext:

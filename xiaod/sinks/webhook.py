@@ -30,7 +30,8 @@ import aiohttp
 from yarl import URL
 
 from xiaod import __version__
-from xiaod.config import AgencyConfig, WebhookConfig
+from xiaod.config import AgencyConfig
+from xiaod.config.sinks.webhook import WebhookConfig
 from xiaod.domain.document import pick_json
 from xiaod.domain.types import Pick
 from xiaod.process.secret_file import credential

@@ -3,7 +3,7 @@
 import json
 from base64 import b64encode
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from xiaod.cli.main import main
-from xiaod.config import Config, Model, SinkConfig
+from xiaod.config import Config, Model
 from xiaod.config.loader import load_config, parse_config, yaml_text
 from xiaod.config.redact import MASK, mask
-from xiaod.sinks import SINKS
+from xiaod.config.sinks import SINKS
 
 HUSH = b64encode(b"hunter2" * 4).decode()
 REFERENCE = Path(__file__).parents[3] / "config.yaml"
@@ -88,15 +88,13 @@ def test_secrets_of_every_sink_are_masked_and_the_rest_is_a_configuration(
             {"kind": "webhook", "name": "signed", "url": "https://example.org", "secret": f"whsec_{HUSH}"},
             {"kind": "nats", "servers": ["nats://a"], "token": secret},
             {"kind": "nats", "name": "user", "servers": ["nats://a"], "username": "me", "password": secret},
-            *({"kind": kind, "path": f"picks.{kind}"} for kind in ("jsonl", "anss", "table")),
-            *({"kind": kind, "folder": kind} for kind in ("quakeml", "scml")),
-            {"kind": "console"},
         ],
     }  # fmt: skip
     given = {(sink["kind"], key) for sink in content["sinks"] for key in sink}
-    assert {kind for kind, _ in given} == set(SINKS)
-    for model in get_args(get_args(SinkConfig)[0]):
-        [kind] = get_args(model.model_fields["kind"].annotation)
+    for model in SINKS:
+        kind = model.kind_name()
+        if (kind, "kind") not in given:
+            content["sinks"].append({"kind": kind, **model.EXAMPLE})
         for key, field in model.model_fields.items():
             assert "SecretStr" not in repr(field.annotation) or (kind, key) in given
     path = tmp_path / "config.yaml"

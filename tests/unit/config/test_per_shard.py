@@ -9,15 +9,17 @@ from pathlib import Path
 from typing import Annotated, Any, get_args
 
 import pytest
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
-from tests.unit.sinks.test_jsonl import files_end_at
+from tests.unit.sinks.file.test_jsonl import files_end_at
 from tests.unit.storage.test_pick_store import pick_of
 from xiaod.cli.main import main
-from xiaod.config import Config, Origin, SinkConfig
+from xiaod.config import Config, Origin
 from xiaod.config.loader import ConfigError
-from xiaod.config.per_shard import TEMPLATES, WRITTEN, chosen_shard, load_placed, load_placed_anew
+from xiaod.config.per_shard import chosen_shard, load_placed, load_placed_anew
+from xiaod.config.sinks import SINKS
+from xiaod.config.sinks.kind import SinkModel
 from xiaod.domain.sharding import Shard
 from xiaod.storage.folder_lock import LOCK, FolderLock, Holder, LockedError, holder
 from xiaod.storage.pick_store import STORE, PickStore
@@ -135,14 +137,14 @@ def takes(field: FieldInfo, text: str) -> bool:
     return True
 
 
-def test_every_text_whose_braces_mean_something_is_known_as_a_template() -> None:
+@pytest.mark.parametrize("model", SINKS, ids=lambda model: model.kind_name())
+def test_every_text_whose_braces_mean_something_is_known_as_a_template(model: type[SinkModel]) -> None:
     found = {
         key
-        for model in get_args(get_args(SinkConfig)[0])
         for key, field in model.model_fields.items()
         if takes(field, "a-{shard}") and not takes(field, "a-{nothing}")
     }
-    assert found == set(TEMPLATES)
+    assert found == set(model.TEMPLATES)
 
 
 def test_a_free_port_stays_a_free_port(tmp_path: Path) -> None:
@@ -204,12 +206,11 @@ def test_picks_of_all_shards_or_of_one_are_printed(four: Path, capsys: pytest.Ca
         assert [json.loads(line)["id"] for line in lines] == [f"RJOB-{number}" for number in expected]
 
 
-def test_every_path_of_a_sink_is_known_as_written_or_read() -> None:
-    for model in get_args(get_args(SinkConfig)[0]):
-        assert issubclass(model, BaseModel)
-        for key, field in model.model_fields.items():
-            if field.annotation is Path or Path in get_args(field.annotation):
-                assert key in WRITTEN or key.endswith("_file"), (model, key)
+@pytest.mark.parametrize("model", SINKS, ids=lambda model: model.kind_name())
+def test_every_path_of_a_sink_is_known_as_written_or_read(model: type[SinkModel]) -> None:
+    for key, field in model.model_fields.items():
+        if field.annotation is Path or Path in get_args(field.annotation):
+            assert key == model.DESTINATION or key.endswith("_file"), key
 
 
 def test_a_folder_has_one_holder(tmp_path: Path) -> None:

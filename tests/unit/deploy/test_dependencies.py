@@ -13,6 +13,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from xiaod.config.sinks import SINKS
+
 ROOT = Path(__file__).parents[3]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS = PROJECT["optional-dependencies"]
@@ -41,7 +43,7 @@ def imports_of(path: Path) -> Iterator[str]:
 @pytest.mark.parametrize(
     ("folder", "extras"),
     [
-        ("xiaod", {"dask", "mqtt", "nats", "plot"}),
+        ("xiaod", {"dask", "plot"} | {model.EXTRA for model in SINKS if model.EXTRA}),
         ("models", set()),
         ("distill", {"distill"}),
         ("tests", {"distill", "test"}),

@@ -11,9 +11,10 @@ from distill import draft
 from distill.config import DataSection, OptimiserSection, load_train_config
 from distill.datasets import miniseed
 from xiaod.acquisition.seedlink import unserved
-from xiaod.config import Config, HttpConfig, MqttConfig, NatsConfig, SeedLinkConfig, WebhookConfig
-from xiaod.config.nats import DEFAULT_PORT
-from xiaod.config.netsink import MQTT_PORT, MQTT_TLS_PORT
+from xiaod.config import Config, HttpConfig, SeedLinkConfig
+from xiaod.config.sinks.mqtt import MQTT_PORT, MQTT_TLS_PORT, MqttConfig
+from xiaod.config.sinks.nats import DEFAULT_PORT, NatsConfig
+from xiaod.config.sinks.webhook import WebhookConfig
 from xiaod.daemon.web import api, connection_limit
 from xiaod.domain import resumption, seedlink
 from xiaod.domain.sharding import shard_of
@@ -23,7 +24,8 @@ from xiaod.pipeline import preview
 from xiaod.pipeline.settings import INSTRUMENTS_PER_STATION
 from xiaod.replay.clock import Play
 from xiaod.replay.records import load
-from xiaod.sinks import brokerlink, webhook
+from xiaod.sinks import webhook
+from xiaod.sinks.mqtt import connection
 from xiaod.tools.archive import crew
 from xiaod.waveform import channel, resample
 
@@ -67,7 +69,7 @@ def plain(text: str) -> str:
         ("docs/guarantees.md", f"of its server for {resumption.ABANDONED_S / 60:g} minutes only"),
         ("docs/sinks.md", f"`lookahead_s` + `hop_s` ({EARLIEST_S:g} to {LATEST_S:g} s)"),
         ("docs/sinks.md", f"in the first {WINDOWS.length_s:g} s after a start or a gap"),
-        ("docs/sinks.md", f"at most the {brokerlink.INFLIGHT} messages"),
+        ("docs/sinks.md", f"at most the {connection.INFLIGHT} messages"),
         ("docs/sinks.md", f"in time, {', '.join(map(str, sorted(webhook.WAIT)))} and 5xx"),
         ("docs/sinks.md", f"configuration: {', '.join(map(str, webhook.MISCONFIGURED))}."),
         ("docs/training.md", f"checkpoint every {OptimiserSection().checkpoint_steps:,} steps"),

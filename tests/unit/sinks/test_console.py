@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from tests.contract.test_sinks import AGENCY, NOW_NS, pick
-from xiaod.config import ConsoleConfig
+from xiaod.config.sinks.console import ConsoleConfig
 from xiaod.domain.types import Channel
 from xiaod.sinks.console import COLOURS, RESET, ConsoleSink
 

@@ -21,8 +21,8 @@ import pytest
 
 from tests.contract.test_sinks import AGENCY, NOW_NS, pick
 from tests.endpoint import Answer, Endpoint, RawEndpoint, Request
-from xiaod.config import WebhookConfig
 from xiaod.config.loader import ConfigError, parse_config
+from xiaod.config.sinks.webhook import WebhookConfig
 from xiaod.domain.document import pick_from_document
 from xiaod.sinks import Refused, RetryLater, SinkError
 from xiaod.sinks.webhook import WebhookSink

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.unit.sinks.test_jsonl import files_end_at
+from tests.unit.sinks.file.test_jsonl import files_end_at
 from xiaod.domain.onsets import pick_id
 from xiaod.domain.timegrid import GRID_NS, NS_PER_S
 from xiaod.domain.types import Channel, Instrument, Pick

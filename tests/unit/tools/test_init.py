@@ -11,6 +11,7 @@ from xiaod.acquisition.patterns import matcher
 from xiaod.cli.main import main
 from xiaod.config import Config
 from xiaod.config.loader import load_config, parse_config
+from xiaod.config.sinks import SINKS
 from xiaod.domain.types import Channel
 from xiaod.replay import ReplayConfig
 from xiaod.tools.init.choice import choose, largest_network
@@ -126,22 +127,9 @@ def test_the_advice_loses_no_station() -> None:
 
 
 def test_the_kind_of_a_sink_comes_first() -> None:
-    sinks = [
-        {"kind": kind, **needed}
-        for kind, needed in [
-            ("jsonl", {"path": "p"}),
-            ("anss", {"path": "q"}),
-            ("table", {"path": "r"}),
-            ("quakeml", {"folder": "s"}),
-            ("scml", {"folder": "t"}),
-            ("mqtt", {"server": "u"}),
-            ("webhook", {"url": "https://v"}),
-            ("nats", {}),
-            ("console", {}),
-        ]
-    ]
+    sinks = [{"kind": model.kind_name(), **model.EXAMPLE} for model in SINKS]
     config = Config.model_validate({"sources": [{"server": "a"}], "sinks": sinks})
-    assert [next(iter(sink.model_dump())) for sink in config.sinks] == ["kind"] * 9
+    assert [next(iter(sink.model_dump())) for sink in config.sinks] == ["kind"] * len(SINKS)
     text = commented(config)
     written = text[text.index("\nsinks:") : text.index("\n# Over HTTP")]
     assert re.findall(r"^  - (\w+): (\w+)", written, re.MULTILINE) == [

@@ -15,7 +15,7 @@ from xiaod.process.exit_status import ExitCode
 
 DEFAULT_CONFIG = Path("config.yaml")
 FORMATS = ("jsonl", "quakeml", "scml", "anss", "csv", "gamma", "pyocto", "quakeflow")
-"""The names of :data:`xiaod.sinks.formats.FORMATS`, here so that no command has to import what writes them."""
+"""The names of :data:`xiaod.sinks.file.formats.FORMATS`, here so that no command has to import what writes them."""
 
 
 def add_config(

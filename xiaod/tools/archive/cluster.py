@@ -36,7 +36,7 @@ class Cluster:
         try:
             from distributed import Client, as_completed
         except ModuleNotFoundError as error:
-            raise MissingExtraError(missing("--dask", "distributed")) from error
+            raise MissingExtraError(missing("--dask", "distributed", "dask")) from error
         self._scheduler = scheduler
         self._job = job
         self._run = uuid4().hex[:12]

@@ -21,7 +21,7 @@ from xiaod.domain.timegrid import GRID_RATE_HZ, NS_PER_S
 from xiaod.domain.types import Pick, Probabilities, Segment, Window
 from xiaod.inference import Engine
 from xiaod.picking.picker import InstrumentPicker, PickerSettings
-from xiaod.sinks.jsonl import json_line
+from xiaod.sinks.file.jsonl import json_line
 from xiaod.tools.bench.station import station_records
 from xiaod.tools.bench.timer import LEAST_S, median_us
 from xiaod.waveform.buffer import BufferSettings, InstrumentBuffer

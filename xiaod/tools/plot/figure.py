@@ -28,7 +28,7 @@ def require_matplotlib() -> None:
     try:
         import matplotlib.figure  # noqa: F401
     except ModuleNotFoundError as error:
-        raise MissingExtraError(missing("a plot", PACKAGE)) from error
+        raise MissingExtraError(missing("a plot", PACKAGE, "plot")) from error
 
 
 def draw(

@@ -3,8 +3,8 @@
 A sink is made as the daemon makes it, gets the picks once, and is closed, so that what it holds back is written. Nothing touches the
 daemon's store. One that hangs is left alone after a limited time.
 
->>> from xiaod.config import ConsoleConfig
->>> place_of(ConsoleConfig(kind="console"))
+>>> from xiaod.config.sinks.console import ConsoleConfig
+>>> destination_of(ConsoleConfig(kind="console"))
 'standard output'
 """
 
@@ -14,16 +14,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from xiaod.config import Config, MqttConfig, SinkConfig
+from xiaod.config import Config, SinkConfig
 from xiaod.config.redact import masked
 from xiaod.domain.timegrid import NS_PER_S
 from xiaod.domain.types import Pick
 from xiaod.pipeline.factory import open_sink
 from xiaod.tools.selftest.outcome import Step
 from xiaod.tools.selftest.stages import NAME
-
-PLACES = ("path", "folder", "url", "urls", "server", "servers", "address", "host")
-"""Keys of a sink that say where picks go, the most telling first."""
 
 
 def marked(picks: Sequence[Pick], now_ns: int) -> list[Pick]:
@@ -39,12 +36,13 @@ def signed(config: Config) -> Config:
     return config.model_copy(update={"agency": agency})
 
 
-def place_of(config: SinkConfig) -> str:
+def destination_of(config: SinkConfig) -> str:
     """Where a sink's picks go, for a person; without secrets."""
-    if config.kind == "console":
-        return "standard output"
-    shown = masked(config)
-    return next((f"{key} {shown[key]}" for key in PLACES if shown.get(key)), config.kind)
+    return (
+        f"{config.DESTINATION} {masked(config)[config.DESTINATION]}"
+        if config.DESTINATION
+        else "standard output"
+    )
 
 
 def try_sinks(
@@ -62,7 +60,7 @@ def try_sinks(
     def trial(sink: SinkConfig) -> Callable[[], None]:
         def work() -> None:
             # A connection of its own: the one of a daemon that runs is left alone.
-            made = open_sink(config, sink.for_trial() if isinstance(sink, MqttConfig) else sink)
+            made = open_sink(config, sink.for_trial())
             made.deliver(picks, time.time_ns())
             made.close()
 
@@ -73,7 +71,7 @@ def try_sinks(
     steps = []
     for sink, one in zip(sinks, trials, strict=True):
         result, took_s, reason = one.result(until_s)
-        detail = place_of(sink) + (f": {reason}" if reason else "")
+        detail = destination_of(sink) + (f": {reason}" if reason else "")
         steps.append(Step("sink", sink.name, result, took_s, detail))
     return steps
 

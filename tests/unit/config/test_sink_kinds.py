@@ -1,0 +1,49 @@
+"""What a kind of sink declares is where people look for it: in the manual, in the reference, and among the extras."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from xiaod.config.sinks import SINKS
+from xiaod.config.sinks.kind import SinkModel
+
+ROOT = Path(__file__).parents[3]
+MANUAL = (ROOT / "docs" / "sinks.md").read_text(encoding="utf-8")
+REFERENCE = (ROOT / "config.yaml").read_text(encoding="utf-8")
+EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"][
+    "optional-dependencies"
+]
+
+every_kind = pytest.mark.parametrize("model", SINKS, ids=[model.kind_name() for model in SINKS])
+
+
+def what(model: type[SinkModel]) -> str:
+    """What the description of ``kind`` says."""
+    said = model.model_fields["kind"].description
+    assert said, "write a docstring under kind"
+    return said.removesuffix(".")
+
+
+@every_kind
+def test_the_manual_has_its_row(model: type[SinkModel]) -> None:
+    cells = (f"`{model.kind_name()}`", what(model), model.READERS, model.DELIVERED, model.REPEATED)
+    assert f"| {' | '.join(cells)} |" in MANUAL.splitlines(), "put this row into the table of docs/sinks.md"
+
+
+@every_kind
+def test_the_reference_has_its_entry(model: type[SinkModel]) -> None:
+    assert re.search(rf"^  (# )?- kind: {model.kind_name()}\b", REFERENCE, re.MULTILINE)
+
+
+@every_kind
+def test_its_extra_exists_and_is_told(model: type[SinkModel]) -> None:
+    if model.EXTRA:
+        assert model.EXTRA in EXTRAS
+        assert f"extra {model.EXTRA}" in what(model)
+
+
+def test_no_two_kinds_have_one_name() -> None:
+    names = [model.kind_name() for model in SINKS]
+    assert len(set(names)) == len(names)

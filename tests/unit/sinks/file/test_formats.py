@@ -1,0 +1,247 @@
+"""Lines and tables as their consumers' own libraries read them."""
+
+import csv
+import io
+import json
+import math
+import re
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tests.contract.test_sinks import AGENCY, NOW_NS, pick
+from tests.unit.sinks.file.test_scml import children
+from xiaod.cli.commands import options
+from xiaod.config.inventory import Coordinates, Epoch, Stations
+from xiaod.config.sinks.file import AnssConfig, TableConfig, TableStyle
+from xiaod.domain.document import pick_document, pick_from_document
+from xiaod.domain.types import Channel, Pick
+from xiaod.sinks import SinkError
+from xiaod.sinks.file.anss import AnssLines, AnssSink, anss_document
+from xiaod.sinks.file.formats import FORMATS, line_format, render
+from xiaod.sinks.file.table import COLUMNS, TableSink
+
+STATIONS = Stations([(("BW", "RJOB", None), Epoch(Coordinates(47.7372, 12.7957, 860.0)))])
+STRANGE = [
+    pick(2, snr=math.inf, probability=math.nan, time_uncertainty_s=math.nan),
+    pick(3, amplitude=math.nan, created_ns=None, latency=None),
+    pick(4, channel=Channel("A\n", 'é"', "<", "\ud800,"), id='a,"\n\ud800é'),
+]
+
+
+def rows(content: bytes) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(content.decode("ascii"))))
+
+
+def test_commands_offer_all_formats() -> None:
+    assert sorted(options.FORMATS) == sorted(FORMATS)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_line_of_every_format_tells_its_pick(name: str) -> None:
+    lines = line_format(name, AGENCY, STATIONS)
+    if lines is None:
+        return
+    made = [lines.line(one) for one in [pick(1), *STRANGE]]
+    assert all(line.count(b"\n") == 1 and line.endswith(b"\n") for line in made)
+    assert len({lines.identity(line[:-1]) for line in made}) == len(made)
+    assert lines.identity(made[0][:-1]) == pick(1).id
+    with pytest.raises(ValueError, match=r"row|Unterminated|Expecting|delimiter"):
+        lines.identity(made[0][: len(made[0]) // 4])
+
+
+def test_tables_have_the_columns_that_are_read() -> None:
+    channel = Channel("BW", "RJOB", "10", "EHN")
+    one = pick(1, phase="S", channel=channel)
+    assert rows(render("pyocto", [one], AGENCY)) == [
+        {"station": "BW.RJOB.10", "phase": "S", "time": "1700000000.010123", "probability": "0.870000", "pick_id": one.id}
+    ]  # fmt: skip
+    assert rows(render("gamma", [one], AGENCY)) == [
+        {"id": "BW.RJOB.10.EH", "timestamp": "2023-11-14T22:13:20.010123", "type": "s", "prob": "0.870000", "pick_id": one.id}
+    ]  # fmt: skip
+    assert rows(render("quakeflow", [one], AGENCY)) == [
+        {"station_id": "BW.RJOB.10.EH", "phase_time": "2023-11-14T22:13:20.010123", "phase_type": "S", "phase_score": "0.870000",
+         "pick_id": one.id}
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("time_ns", "text"),
+    [
+        (-250_000_000, "-0.250000"),
+        (-1, "0.000000"),
+        (-1_000_001_000, "-1.000001"),
+        (1_500_000_000, "1.500000"),
+    ],
+)
+def test_seconds_before_1970_are_negative(time_ns: int, text: str) -> None:
+    [row] = rows(render("pyocto", [replace(pick(1), time_ns=time_ns)], AGENCY))
+    assert row["time"] == text
+
+
+def test_pandas_reads_a_table_as_the_manual_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Networks and locations look like what pandas takes for nothing, and for numbers."""
+    monkeypatch.chdir(tmp_path)
+    written = [
+        pick(1, channel=Channel("NA", "007", "00", "HHZ")),
+        pick(2, channel=Channel("BW", "RJOB", "", "EHZ"), snr=math.nan, amplitude=math.nan),
+    ]
+    Path("picks.csv").write_bytes(render("csv", written, AGENCY))
+    manual = (Path(__file__).parents[4] / "docs" / "sinks.md").read_text(encoding="utf-8")
+    [call] = re.findall(r"^picks = (pandas\.read_csv\([^()]*keep_default_na[^()]*\))$", manual, re.MULTILINE)
+    read = eval(call, {"pandas": pd, "str": str})  # noqa: S307  our own manual
+    assert read.network.tolist() == ["NA", "BW"]
+    assert read.station.tolist() == ["007", "RJOB"]
+    assert read.location.tolist() == ["00", ""]
+    assert read.snr.tolist()[0] == 12.5
+    assert read[["snr", "amplitude"]].isna().to_numpy().tolist() == [[False, False], [True, True]]
+    assert read.probability.dtype == float
+
+
+@pytest.mark.parametrize("amplitude", [0.0, 3e-38, 1.2345678e-9, 0.4321, 1.0, 4321.125, 1.5e13])
+def test_an_amplitude_keeps_its_digits_in_every_format(amplitude: float) -> None:
+    """Of samples in m/s too."""
+    one = pick(1, amplitude=amplitude)
+    told = [
+        json.loads(render("jsonl", [one], AGENCY))["amplitude"],
+        json.loads(render("anss", [one], AGENCY))["amplitudeInfo"]["amplitude"],
+        *(float(row["amplitude"]) for row in rows(render("csv", [one], AGENCY))),
+        *(
+            float(found.findtext("amplitude/value") or "nan")
+            for found in children(render("scml", [one], AGENCY))
+            if found.findtext("type") == "mb"
+        ),
+        pick_from_document(pick_document(one, AGENCY)).amplitude,
+    ]
+    assert told == pytest.approx([amplitude] * 5, rel=1e-3, abs=0.0)
+
+
+@pytest.mark.parametrize("style", COLUMNS)
+def test_a_table_has_one_header_and_each_pick_once(tmp_path: Path, style: TableStyle) -> None:
+    path = tmp_path / "picks.csv"
+    for count in (2, 4):
+        sink = TableSink(TableConfig(kind="table", path=path, style=style), AGENCY)
+        sink.deliver([pick(number) for number in range(count)], NOW_NS)
+        sink.close()
+    # A row that a power cut has left: even when only its last letters are missing, it is not taken for a whole one.
+    path.write_bytes(path.read_bytes()[:-2])
+    sink = TableSink(TableConfig(kind="table", path=path, style=style), AGENCY)
+    sink.deliver([pick(number) for number in range(5)], NOW_NS)
+    sink.close()
+    assert path.read_bytes() == render(style, [pick(number) for number in range(5)], AGENCY)
+
+
+def test_a_table_of_another_style_is_set_aside(tmp_path: Path) -> None:
+    path = tmp_path / "picks.csv"
+    path.write_bytes(before := render("gamma", [pick(1)], AGENCY))
+    sink = TableSink(TableConfig(kind="table", path=path, style="pyocto"), AGENCY)
+    sink.deliver([pick(2)], NOW_NS)
+    sink.close()
+    assert path.read_bytes() == render("pyocto", [pick(2)], AGENCY)
+    assert (tmp_path / "picks.20231114T221320.csv").read_bytes() == before
+
+
+def test_anss_s_own_library_reads_every_line() -> None:
+    from anssformats.pick import Pick as Formatted
+
+    lines = AnssLines(AGENCY, STATIONS)
+    read = [Formatted.model_validate_json(lines.line(one)) for one in (pick(1), *STRANGE[:2])]
+    first = read[0]
+    assert first.id == pick(1).id
+    assert first.time.replace(tzinfo=UTC) == datetime(2023, 11, 14, 22, 13, 20, 10123, UTC)
+    assert first.channel.geometry.coordinates == [12.7957, 47.7372, 860.0]
+    assert (first.channel.properties.network, first.channel.properties.location) == ("BW", "")
+    assert (first.phase, first.source.agencyID) == ("P", "TEST")
+    [prediction] = first.analyticsInfo.predictions
+    assert (prediction.probability, prediction.modelID, prediction.modelVersion) == (0.87, "micro", "0.1.0")
+    assert first.amplitudeInfo.snr == 12.5
+    assert read[1].amplitudeInfo.snr == 1e9
+
+
+def test_anss_documents_say_only_what_is_known() -> None:
+    known = json.loads(render("anss", [pick(1)], AGENCY, STATIONS))
+    assert known["channel"]["geometry"]["coordinates"] == [12.7957, 47.7372, 860.0]
+    bare = anss_document(pick(1, probability=math.nan, amplitude=math.nan), AGENCY, Stations())
+    assert "geometry" not in bare["channel"]
+    assert "polarity" not in bare
+    assert "probability" not in bare["analyticsInfo"]["predictions"][0]
+    assert "amplitude" not in bare["amplitudeInfo"]
+
+
+def test_stations_that_cannot_be_read_are_told_at_the_start(tmp_path: Path) -> None:
+    config = AnssConfig(kind="anss", path=tmp_path / "picks.jsonl", stations_file=tmp_path / "none.csv")
+    with pytest.raises(SinkError, match=r"sinks: anss: stations_file: .*none\.csv: cannot be read"):
+        AnssSink(config, AGENCY)
+
+
+class TestAssociation:
+    """Ten stations around an event at 8 km depth, in a half-space of 6 and 3.5 km/s."""
+
+    ORIGIN_S = 1_700_000_000.0
+    EVENT_KM = (12.0, -7.0, 8.0)
+    VP_KM_S, VS_KM_S = 6.0, 3.5
+    XY_KM = tuple((20 * math.cos(angle) + angle, 25 * math.sin(angle)) for angle in range(10))
+
+    def made_picks(self) -> list[Pick]:
+        picks = []
+        for number, (x, y) in enumerate(self.XY_KM):
+            distance = math.dist((x, y, 0.0), self.EVENT_KM)
+            for phase, channel, speed in (("P", "HHZ", self.VP_KM_S), ("S", "HHN", self.VS_KM_S)):
+                time_ns = round((self.ORIGIN_S + distance / speed) * 1e9)
+                picks.append(
+                    pick(
+                        id=f"{number}-{phase}",
+                        channel=Channel("XX", f"S{number}", "", channel),
+                        phase=phase,
+                        time_ns=time_ns,
+                    )
+                )
+        return sorted(picks, key=lambda one: one.time_ns)
+
+    def stations(self, name: str) -> pd.DataFrame:
+        return pd.DataFrame(
+            [{"id": name.format(n), "x": x, "y": y, "z": 0.0} for n, (x, y) in enumerate(self.XY_KM)]
+        )
+
+    def associator(self) -> "object":
+        import pyocto
+
+        return pyocto.OctoAssociator(
+            xlim=(-60.0, 60.0),
+            ylim=(-60.0, 60.0),
+            zlim=(0.0, 30.0),
+            time_before=60.0,
+            velocity_model=pyocto.VelocityModel0D(
+                p_velocity=self.VP_KM_S, s_velocity=self.VS_KM_S, tolerance=0.5
+            ),
+            n_picks=10,
+            n_p_picks=4,
+            n_s_picks=4,
+            n_p_and_s_picks=3,
+            n_threads=1,
+        )
+
+    def check(self, events: pd.DataFrame, assignments: pd.DataFrame) -> None:
+        assert len(events) == 1
+        found = events.iloc[0]
+        assert math.dist((found.x, found.y, found.z), self.EVENT_KM) < 3.0
+        assert abs(float(found.time) - self.ORIGIN_S) < 0.5
+        assert set(assignments.pick_id) == {one.id for one in self.made_picks()}
+
+    def test_pyocto_associates_its_table_into_the_event(self, tmp_path: Path) -> None:
+        path = tmp_path / "picks.csv"
+        sink = TableSink(TableConfig(kind="table", path=path, style="pyocto"), AGENCY)
+        sink.deliver(self.made_picks(), NOW_NS)
+        sink.close()
+        events, assignments = self.associator().associate(pd.read_csv(path), self.stations("XX.S{}."))  # type: ignore[attr-defined]
+        self.check(events, assignments)
+
+    def test_the_table_for_gamma_holds_the_same_event(self) -> None:
+        content = io.BytesIO(render("gamma", self.made_picks(), AGENCY))
+        picks = pd.read_csv(content, parse_dates=["timestamp"])
+        stations = self.stations("XX.S{}..HH").rename(columns={axis: f"{axis}(km)" for axis in "xyz"})
+        events, assignments = self.associator().associate_gamma(picks, stations)  # type: ignore[attr-defined]
+        self.check(events, assignments)

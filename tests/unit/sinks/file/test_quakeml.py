@@ -1,0 +1,137 @@
+"""QuakeML files as other programs read them."""
+
+import io
+import math
+import sys
+import warnings
+from dataclasses import replace
+from pathlib import Path
+
+import obspy
+import pytest
+
+from tests.contract.test_sinks import AGENCY, NOW_NS, pick
+from xiaod.config import AgencyConfig, Config, SeedLinkConfig
+from xiaod.config.sinks.file import QuakeMLConfig
+from xiaod.domain.timegrid import iso_from_ns
+from xiaod.domain.types import Channel, Pick
+from xiaod.pipeline.factory import open_sink
+from xiaod.sinks import SinkError
+from xiaod.sinks.file.quakeml import QuakeMLSink, catalog_of, quakeml_bytes
+
+INTERVAL_NS = 60_000_000_000
+
+
+def made(folder: Path, interval_s: float = 0.0) -> QuakeMLSink:
+    return QuakeMLSink(QuakeMLConfig(kind="quakeml", folder=folder, interval_s=interval_s), AGENCY)
+
+
+def counts(folder: Path) -> dict[str, int]:
+    return {file.name: len(obspy.read_events(str(file))[0].picks) for file in sorted(folder.iterdir())}
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        pick(),
+        pick(created_ns=None, latency=None),
+        pick(snr=math.inf),
+        pick(snr=math.nan, time_uncertainty_s=math.nan),
+        pick(channel=Channel("AM", "R0E05", "00", "EHZ"), phase="S"),
+        pick(channel=Channel("A\x01", "é<", "", "EH&")),
+    ],
+)
+def test_every_pick_makes_a_valid_document_without_a_warning(given: Pick) -> None:
+    from obspy.io.quakeml.core import _validate
+
+    author = AgencyConfig(agency_id="A" * 32, author="ü<&>" * 100)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        content = quakeml_bytes([given, pick(7)], author, "org.example-1")
+    assert _validate(io.BytesIO(content), verbose=True)
+    assert content == quakeml_bytes([given, pick(7)], author, "org.example-1")
+    [event] = obspy.read_events(io.BytesIO(content))
+    assert len(event.picks) == 2
+    assert {amplitude.pick_id.id for amplitude in event.amplitudes} <= {
+        found.resource_id.id for found in event.picks
+    }
+    assert len(event.amplitudes) == 1 + math.isfinite(given.snr)
+
+
+def test_reading_gives_what_was_written() -> None:
+    written = catalog_of([pick(1), pick(2)], AGENCY)
+    assert obspy.read_events(io.BytesIO(quakeml_bytes([pick(1), pick(2)], AGENCY))) == written
+    [event] = written
+    first, second = event.picks
+    assert (second.time - first.time) == pytest.approx(0.01)
+    assert first.resource_id != second.resource_id
+    assert event.amplitudes[0].type == "snr"
+    assert event.amplitudes[0].generic_amplitude == 12.5
+    assert not catalog_of([], AGENCY)
+
+
+@pytest.mark.parametrize("time_ns", [NOW_NS + 499, NOW_NS + 500, NOW_NS + 999_999_501, -1])
+def test_a_time_is_rounded_as_in_every_other_format(time_ns: int) -> None:
+    [event] = catalog_of([replace(pick(), time_ns=time_ns)], AGENCY)
+    assert str(event.picks[0].time) == iso_from_ns(time_ns)
+
+
+def test_it_converts_to_what_seiscomp_reads(tmp_path: Path) -> None:
+    path = tmp_path / "picks.scml"
+    catalog_of([pick(1), pick(2, phase="S")], AGENCY).write(str(path), format="SCML", validate=True)
+    text = path.read_text()
+    assert text.count("<pick ") == 2
+    assert "<text>0.870000</text>" in text
+
+
+def test_a_file_for_each_pick_and_a_retry_after_half_of_them(tmp_path: Path) -> None:
+    sink = made(tmp_path / "out")
+    # A folder stands where the second file must go.
+    blocking = tmp_path / "out" / f"{pick(2).id}.xml"
+    blocking.mkdir(parents=True)
+    for _ in range(2):
+        with pytest.raises(IsADirectoryError):
+            sink.deliver([pick(1), pick(2)], NOW_NS)
+    blocking.rmdir()
+    sink.deliver([pick(1), pick(2)], NOW_NS)
+    sink.close()
+    assert counts(tmp_path / "out") == {f"{pick(1).id}.xml": 1, f"{pick(2).id}.xml": 1}
+
+
+def test_an_interval_ends_with_a_tick_with_the_end_or_with_a_clock_set_back(tmp_path: Path) -> None:
+    sink = made(tmp_path, 60.0)
+    sink.deliver([pick(1)], NOW_NS)
+    sink.deliver([pick(1), pick(2)], NOW_NS + INTERVAL_NS - 1)
+    assert counts(tmp_path) == {}
+    sink.deliver([], NOW_NS + INTERVAL_NS)
+    assert counts(tmp_path) == {f"{pick(1).id}.xml": 2}
+    sink.deliver([pick(3)], NOW_NS + 5 * INTERVAL_NS)
+    sink.deliver([], NOW_NS + 4 * INTERVAL_NS)
+    assert counts(tmp_path)[f"{pick(3).id}.xml"] == 1
+    sink.deliver([pick(4)], NOW_NS + 6 * INTERVAL_NS)
+    sink.close()
+    sink.close()
+    assert counts(tmp_path) == {f"{pick(1).id}.xml": 2, f"{pick(3).id}.xml": 1, f"{pick(4).id}.xml": 1}
+
+
+def test_what_is_held_outlives_an_end_that_fails(tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    sink = made(folder, 60.0)
+    sink.deliver([pick(1)], NOW_NS)
+    folder.write_text("a file where the folder should be")
+    with pytest.raises(OSError, match="exists"):
+        sink.close()
+    folder.unlink()
+    sink.close()
+    assert counts(folder) == {f"{pick(1).id}.xml": 1}
+
+
+def test_a_library_that_cannot_be_loaded_is_a_sink_that_cannot_be_made(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delitem(sys.modules, "xiaod.sinks.file.quakeml", raising=False)
+    # As a shared library that is missing: the package is there, and its import fails.
+    monkeypatch.setitem(sys.modules, "obspy.io.quakeml.core", None)
+    sink = QuakeMLConfig(kind="quakeml", folder=Path("nowhere"))
+    with pytest.raises(SinkError, match=r"sinks: quakeml: .*obspy\.io\.quakeml\.core"):
+        open_sink(Config(sources=(SeedLinkConfig(server="localhost"),), sinks=(sink,)), sink)

@@ -1,0 +1,452 @@
+"""MQTT against a real broker: topics, refusals, certificates, connections that break, and what Home Assistant is told."""
+
+import gc
+import json
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.contract.test_sinks import AGENCY, NOW_NS, pick
+from tests.end_to_end.harness import wait_until
+from tests.mosquitto import LIMIT_S, Mosquitto, program
+from xiaod.config import Config
+from xiaod.config.loader import ConfigError, parse_config
+from xiaod.config.sinks.mqtt import MqttConfig
+from xiaod.domain.types import Channel, Pick
+from xiaod.sinks import Refused, SinkError
+from xiaod.sinks.mqtt.sink import MqttSink, topic_of
+from xiaod.tools.selftest.trials import try_sinks
+
+PICKS = "xiaod/+/+/+"
+STATUS = "xiaod/status/+"
+
+
+RIGHT = "right secret"
+VARIABLE = "${NOT_SET_HERE}"
+
+
+def made(server: str, **keys: object) -> MqttSink:
+    settings = {"kind": "mqtt", "server": server, "client_id": "tester", "timeout_s": LIMIT_S, **keys}
+    return MqttSink(MqttConfig.model_validate(settings), AGENCY)
+
+
+def delivers(sink: MqttSink, picks: list[Pick]) -> bool:
+    """A delivery, as a sink_runner gives it; whether it went well."""
+    try:
+        sink.deliver(picks, NOW_NS)
+    except OSError:
+        return False
+    return True
+
+
+def ticks(sink: MqttSink) -> bool:
+    """A tick; whether it went well."""
+    return delivers(sink, [])
+
+
+def ids(lines: list[str]) -> list[str]:
+    return [json.loads(line)["id"] for line in lines]
+
+
+RIGHTS = (
+    "user picker", "topic write xiaod/status/#", "topic write xiaod/BW/RJOB/P",
+    "user reader", "topic readwrite #",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mosquitto]:
+    """One that lets in ``picker`` and ``reader``; ``picker`` may write nothing but P of RJOB."""
+    made = Mosquitto(
+        tmp_path_factory.mktemp("broker"), "password_file {folder}/users", "acl_file {folder}/access"
+    )
+    made.user("picker", RIGHT)
+    made.user("reader", "other")
+    (made.folder / "access").write_text("\n".join(RIGHTS) + "\n")
+    made.options += ["-u", "reader", "-P", "other"]
+    with made:
+        yield made
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Iterator[Mosquitto]:
+    """One for a single test, that anybody may use."""
+    with Mosquitto(tmp_path / "broker") as made:
+        yield made
+
+
+@pytest.mark.parametrize(
+    ("template", "expected"),
+    [
+        ("xiaod/{network}/{station}/{phase}", "xiaod/BW/R_J_B/P"),
+        ("{network}.{station}.{location}.{channel}", "BW.R_J_B.--.EH_"),
+        ("picks", "picks"),
+    ],
+)
+def test_codes_never_change_the_levels_of_a_topic(template: str, expected: str) -> None:
+    assert topic_of(pick(channel=Channel("BW", "R/J+B", "", "EH#")), template) == expected
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ("server: 'broker:0'", "sinks[0].server: must be HOST or HOST:PORT, for example 'broker.local:1883'; got 'broker:0'"),
+        ("server: 'mqtt://broker'", "sinks[0].server: must be HOST or HOST:PORT"),
+        ("topic: 'a/{code}'", "sinks[0].topic: {code} is not known; allowed are {network}, {station}, {location}, {channel}, {phase}"),
+        ("topic: 'a/{phase'", "sinks[0].topic: expected '}' before end of string; allowed are {network}"),
+        ("topic: 'a/#'", "sinks[0].topic: must be a topic to publish to: 1 to 256 letters, without + and #"),
+        ("status_topic: '$SYS/x'", "sinks[0].status_topic: must be a topic to publish to"),
+        ("qos: 3", "sinks[0].qos: must be 0, 1 or 2; got 3"),
+        ("keepalive_s: 1", "sinks[0].keepalive_s: must be a number at least 5 and at most 65535 seconds"),
+        ("tls: {cert_file: a}", "sinks[0].tls: cert_file and key_file belong together"),
+        ("tls: {insecure: true, ca_file: a}", "sinks[0].tls: insecure: with a ca_file the certificate is looked at"),
+        ("username: me, password_file: a, password: hush", "sinks[0]: password_file and password are both given"),
+        ("password: hush", "sinks[0]: username is missing beside the password"),
+        ("username: me, password: 4711", "sinks[0].password: must be text (put it in quotes), or null; got something else"),
+        ("topic: a, discovery: {enabled: true}", "sinks[0]: topic must be made of {network}, {station} and {phase} alone"),
+    ],
+)  # fmt: skip
+def test_a_wrong_key_is_named(keys: str, said: str) -> None:
+    server = "" if keys.startswith("server") else "server: broker, "
+    with pytest.raises(ConfigError) as refused:
+        parse_config(f"sources:\n- server: a\nsinks:\n- {{kind: mqtt, {server}{keys}}}\n", "x.yaml")
+    assert refused.value.problems == [
+        problem for problem in refused.value.problems if f"x.yaml:4: {said}" in problem
+    ]
+    assert "hush" not in str(refused.value)
+    assert "4711" not in str(refused.value)
+
+
+def test_a_password_comes_from_a_file_or_the_environment(
+    broker: Mosquitto, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "password"
+    path.write_text("right secret\n")
+    monkeypatch.setenv("BROKER_PASSWORD", "right secret")
+    for keys in ({"password_file": path}, {"password": "${BROKER_PASSWORD}"}, {"password": "right secret"}):
+        sink = made(broker.server, username="picker", **keys)
+        sink.deliver([pick(1)], NOW_NS)
+        sink.close()
+
+
+def test_a_secret_that_cannot_be_read_is_told_at_once(tmp_path: Path) -> None:
+    with pytest.raises(SinkError, match=r"sinks: mqtt: password_file: .*/none: cannot be read: No such file"):
+        made("broker", username="a", password_file=tmp_path / "none")
+    (tmp_path / "empty").touch()
+    with pytest.raises(SinkError, match="the first line is empty"):
+        made("broker", username="a", password_file=tmp_path / "empty")
+    with pytest.raises(SinkError, match="the environment variable NOT_SET_HERE is not set"):
+        made("broker", username="a", password=VARIABLE)
+    with pytest.raises(SinkError, match=r"sinks: mqtt: tls.ca_file: .*/empty: cannot be used: .*must be PEM"):
+        made("broker", tls={"ca_file": tmp_path / "empty"})
+
+
+@pytest.mark.parametrize(
+    "user", [{}, {"username": "picker", "password": "wrong"}, {"username": "nobody", "password": "x"}]
+)
+def test_who_is_not_let_in_is_told_what_to_check(broker: Mosquitto, user: dict[str, str]) -> None:
+    sink = made(broker.server, **user)
+    for _ in range(2):
+        with pytest.raises(
+            OSError, match=r"127.0.0.1:\d+: connection refused: Not authorized; check username and password"
+        ):
+            sink.deliver([pick(1)], NOW_NS)
+    sink.close()
+
+
+def test_attempts_leave_neither_threads_nor_descriptors(broker: Mosquitto) -> None:
+    sink = made(broker.server)
+    gc.disable()
+    try:
+        assert not ticks(sink)
+        before = threading.active_count(), len(list(Path("/proc/self/fd").iterdir()))
+        for _ in range(5):
+            assert not ticks(sink)
+        assert (threading.active_count(), len(list(Path("/proc/self/fd").iterdir()))) == before
+    finally:
+        gc.enable()
+    sink.close()
+
+
+@pytest.mark.parametrize("qos", [1, 2])
+def test_a_topic_that_is_not_allowed_is_named_and_what_was_taken_is_not_sent_again(
+    broker: Mosquitto, qos: int
+) -> None:
+    broker.watch(PICKS)
+    sink = made(broker.server, username="picker", password=RIGHT, qos=qos)
+    picks = [pick(1), pick(2, phase="S", id="an S"), pick(3)]
+    with pytest.raises(
+        OSError, match=r"xiaod/BW/RJOB/S refused: Not authorized; the broker's access list must allow"
+    ) as refused:
+        sink.deliver(picks, NOW_NS)
+    # What an administrator can mend is waited for.
+    assert not isinstance(refused.value, Refused)
+    access = broker.folder / "access"
+    access.write_text("\n".join([*RIGHTS[:3], "topic write xiaod/BW/RJOB/S", *RIGHTS[3:]]) + "\n")
+    broker.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: delivers(sink, picks), "the new access list")
+    found = ids(broker.drain(PICKS))
+    assert found[:2] == [pick(1).id, "an S"] or found[:3] == [pick(1).id, pick(3).id, "an S"]
+    assert found.count(pick(1).id) == 1
+    assert found[-1] == pick(3).id
+    sink.close()
+    access.write_text("\n".join(RIGHTS) + "\n")
+    broker.process.send_signal(signal.SIGHUP)
+
+
+@pytest.mark.parametrize("qos", [1, 2])
+def test_everything_comes_in_order_and_once(own: Mosquitto, qos: int) -> None:
+    own.watch(PICKS)
+    sink = made(own.server, qos=qos)
+    picks = [pick(number) for number in range(70)]
+    sink.deliver(picks, NOW_NS)
+    sink.close()
+    assert ids(own.drain(PICKS)) == [made.id for made in picks]
+
+
+def test_a_broker_that_is_killed_and_comes_back_has_lost_nothing(own: Mosquitto) -> None:
+    own.watch(PICKS)
+    sink = made(own.server)
+    sink.deliver([pick(1), pick(2)], NOW_NS)
+    assert ids(own.drain(PICKS)) == [pick(1).id, pick(2).id]
+    own.stop()
+    own.start()
+    wait_until(lambda: ticks(sink), "a new connection")
+    sink.deliver([pick(3)], NOW_NS)
+    assert ids(own.drain(PICKS)) == [pick(3).id]
+    own.kill()
+    for _ in range(2):
+        with pytest.raises(OSError, match=r"Connection refused|connection lost"):
+            sink.deliver([pick(4), pick(5)], NOW_NS)
+    own.start()
+    # What a killed broker had been told by its watcher is gone with it.
+    own.drain(PICKS)
+    sink.deliver([pick(4), pick(5), pick(6)], NOW_NS)
+    assert ids(own.drain(PICKS)) == [pick(4).id, pick(5).id, pick(6).id]
+    assert own.retained(STATUS, 1) == {"xiaod/status/tester": "online"}
+    sink.close()
+    assert own.retained(STATUS, 1) == {"xiaod/status/tester": "offline"}
+
+
+def test_a_broker_that_hangs_is_given_up_and_the_farewell_is_bounded(own: Mosquitto) -> None:
+    sink = made(own.server, timeout_s=1.0)
+    sink.deliver([], NOW_NS)
+    os.kill(own.process.pid, signal.SIGSTOP)
+    try:
+        with pytest.raises(OSError, match="no acknowledgment for 1 s; 1 messages are not acknowledged"):
+            sink.deliver([pick(1)], NOW_NS)
+        with pytest.raises(OSError, match="no answer before it had let us in"):
+            sink.deliver([pick(1)], NOW_NS)
+        begun_s = time.monotonic()
+        sink.close()
+        assert time.monotonic() - begun_s < LIMIT_S / 2
+    finally:
+        os.kill(own.process.pid, signal.SIGCONT)
+    sink.deliver([pick(1)], NOW_NS)
+    os.kill(own.process.pid, signal.SIGSTOP)
+    begun_s = time.monotonic()
+    sink.close()
+    assert time.monotonic() - begun_s < LIMIT_S / 2
+    os.kill(own.process.pid, signal.SIGCONT)
+
+
+def test_two_with_the_same_client_id_are_told_of_each_other(own: Mosquitto) -> None:
+    first, second = made(own.server), made(own.server)
+    first.deliver([], NOW_NS)
+    second.deliver([], NOW_NS)
+    with pytest.raises(OSError, match="another client may have the client_id tester"):
+        wait_until(lambda: first.deliver([], NOW_NS), "the end of the first")
+    second.close()
+    wait_until(lambda: ticks(first), "a new connection")
+    first.close()
+
+
+def test_a_trial_disturbs_no_daemon_and_leaves_nothing_behind(own: Mosquitto) -> None:
+    config = MqttConfig.model_validate(
+        {
+            "kind": "mqtt",
+            "server": own.server,
+            "client_id": "tester",
+            "status_topic": "state",
+            "retain": True,
+            "discovery": {"enabled": True},
+        }
+    )
+    running = MqttSink(config, AGENCY)
+    running.deliver([], NOW_NS)
+    own.watch(PICKS)
+    whole = Config.model_validate({"sources": [{"server": "a"}]})
+    [step] = try_sinks(whole, [config], [pick(1)], LIMIT_S)
+    assert (step.result, step.detail) == ("delivered", f"server {own.server}")
+    running.deliver([], NOW_NS)
+    assert ids(own.drain(PICKS)) == [pick(1).id]
+    own.send("mark", "seen", "-r")
+    assert own.retained("#", 2) == {"state": "online", "mark": "seen"}
+    running.close()
+
+
+def test_what_is_too_large_for_the_broker_is_refused_for_good(tmp_path: Path) -> None:
+    with Mosquitto(tmp_path / "broker", "allow_anonymous true", "max_packet_size 700") as small:
+        small.watch(PICKS)
+        sink = made(small.server)
+        long = pick(2, model="m" * 700)
+        short = pick(1, created_ns=None, latency=None)
+        with pytest.raises(Refused, match="takes packets of at most 700 bytes") as refused:
+            sink.deliver([short, long], NOW_NS)
+        assert refused.value.picks == {long.id}
+        sink.deliver([short], NOW_NS)
+        sink.close()
+        assert ids(small.drain(PICKS)) == [short.id]
+
+
+def test_the_last_pick_is_kept_where_that_is_wished(own: Mosquitto) -> None:
+    for qos in (0, 1, 2):
+        sink = made(own.server, qos=qos, retain=True, topic="last/{channel}/{phase}")
+        sink.deliver([pick(qos), pick(10 + qos)], NOW_NS)
+        sink.close()
+        [(topic, text)] = own.retained("last/#", 1).items()
+        assert (topic, json.loads(text)["id"]) == ("last/EHZ/P", pick(10 + qos).id)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An authority, and certificates of a server at 127.0.0.1 and of a client that it has signed."""
+    folder = tmp_path_factory.mktemp("certificates")
+
+    def request(name: str, *arguments: str) -> None:
+        subprocess.run(
+            [
+                program("openssl"), "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+                "-days", "2", "-subj", f"/CN={name}", "-keyout", f"{name}.key", "-out", f"{name}.pem", *arguments,
+            ],
+            cwd=folder, check=True, capture_output=True,
+        )  # fmt: skip
+
+    signed = ("-CA", "authority.pem", "-CAkey", "authority.key")
+    request("authority")
+    request(
+        "server",
+        *signed,
+        "-addext",
+        "subjectAltName=IP:127.0.0.1",
+        "-addext",
+        "basicConstraints=CA:FALSE",
+    )
+    request("client", *signed, "-addext", "basicConstraints=CA:FALSE")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def secure(folder: Path) -> Iterator[Mosquitto]:
+    lines = [
+        f"cafile {folder}/authority.pem",
+        f"certfile {folder}/server.pem",
+        f"keyfile {folder}/server.key",
+    ]
+    made = Mosquitto(folder / "broker", "allow_anonymous true", *lines)
+    made.options += ["--cafile", f"{folder}/authority.pem"]
+    with made:
+        yield made
+
+
+def test_picks_go_to_a_broker_whose_authority_is_known(secure: Mosquitto, folder: Path) -> None:
+    secure.watch(PICKS)
+    for tls in ({"ca_file": folder / "authority.pem"}, {"insecure": True}):
+        sink = made(secure.server, tls=tls)
+        sink.deliver([pick(1)], NOW_NS)
+        sink.close()
+        assert ids(secure.drain(PICKS)) == [pick(1).id]
+
+
+def test_a_certificate_that_does_not_fit_is_refused(secure: Mosquitto, folder: Path) -> None:
+    with pytest.raises(
+        OSError,
+        match=r"certificate not accepted: .*; name its authority in tls.ca_file",
+    ):
+        made(secure.server, tls={}).deliver([], NOW_NS)
+    with pytest.raises(OSError, match=r"certificate not accepted: Hostname mismatch"):
+        made(f"localhost:{secure.port}", tls={"ca_file": folder / "authority.pem"}).deliver([], NOW_NS)
+
+
+def test_a_port_of_the_other_kind_is_named(secure: Mosquitto, own: Mosquitto) -> None:
+    with pytest.raises(OSError, match=r"before it had let us in; does this port expect TLS\?"):
+        made(secure.server).deliver([], NOW_NS)
+    with pytest.raises(OSError, match=r"does this port speak TLS\?"):
+        made(own.server, tls={}).deliver([], NOW_NS)
+
+
+def test_a_broker_may_ask_for_a_certificate(folder: Path) -> None:
+    lines = [
+        f"cafile {folder}/authority.pem",
+        f"certfile {folder}/server.pem",
+        f"keyfile {folder}/server.key",
+    ]
+    trusted = {"ca_file": folder / "authority.pem"}
+    own = {"cert_file": folder / "client.pem", "key_file": folder / "client.key"}
+    asking = Mosquitto(folder / "asking", "require_certificate true", "use_identity_as_username true", *lines)
+    with asking:
+        sink = made(asking.server, tls={**trusted, **own})
+        sink.deliver([pick(1)], NOW_NS)
+        sink.close()
+        with pytest.raises(
+            OSError, match=r"before it had let us in; does it ask for a tls.cert_file\?|TLS: "
+        ):
+            made(asking.server, tls=trusted).deliver([], NOW_NS)
+    with pytest.raises(SinkError, match=r"tls.cert_file, key_file: .*cannot be used"):
+        made("broker", tls={"cert_file": folder / "client.pem", "key_file": folder / "server.key"})
+
+
+def test_home_assistant_is_told_of_each_station_and_phase_before_its_first_pick(own: Mosquitto) -> None:
+    configs = "homeassistant/sensor/+/config"
+    own.watch(configs)
+    sink = made(own.server, discovery={"enabled": True})
+    sink.deliver([pick(1), pick(2), pick(3, phase="S")], NOW_NS)
+    sink.deliver([pick(4, phase="S")], NOW_NS)
+    found = own.retained(configs, 2)
+    assert sorted(found) == [f"homeassistant/sensor/xiaod_BW_RJOB_{phase}/config" for phase in "PS"]
+    told = json.loads(found["homeassistant/sensor/xiaod_BW_RJOB_S/config"])
+    assert told["device"].pop("sw_version")
+    assert told["origin"].pop("sw_version")
+    assert told == {
+        "name": "S",
+        "unique_id": "xiaod_BW_RJOB_S",
+        "device_class": "timestamp",
+        "icon": "mdi:pulse",
+        "qos": 1,
+        "state_topic": "xiaod/BW/RJOB/S",
+        "value_template": "{{ value_json.time }}",
+        "json_attributes_topic": "xiaod/BW/RJOB/S",
+        "availability_topic": "xiaod/status/tester",
+        "payload_available": "online",
+        "payload_not_available": "offline",
+        "device": {
+            "identifiers": ["xiaod_BW_RJOB"],
+            "name": "BW.RJOB",
+            "manufacturer": "xiaod",
+            "model": "seismic station",
+        },
+        "origin": {"name": "xiaod"},
+    }
+    assert len(own.drain(configs)) == 2
+    # Home Assistant starts: it is told again.
+    own.send("homeassistant/status", "offline")
+    own.send("homeassistant/status", "online")
+    until_s = time.monotonic() + LIMIT_S
+    again: list[str] = []
+    while len(again) < 2 and time.monotonic() < until_s:
+        sink.deliver([], NOW_NS)
+        again += own.drain(configs)
+    assert sorted(again) == sorted(found.values())
+    # A broker that has forgotten everything is told again.
+    own.kill()
+    (own.folder / "mosquitto.db").unlink(missing_ok=True)
+    own.start()
+    wait_until(lambda: ticks(sink), "a new connection")
+    assert own.retained(configs, 2) == found
+    sink.close()

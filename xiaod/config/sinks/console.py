@@ -1,0 +1,18 @@
+"""The ``console`` sink: a line for each pick on standard output."""
+
+from typing import Literal
+
+from xiaod.config.sinks.kind import SinkModel, SinkName
+
+
+class ConsoleConfig(SinkModel):
+    """A line for each pick on standard output, for a person watching."""
+
+    CODE = "xiaod.sinks.console:ConsoleSink"
+    READERS = "a person"
+    DELIVERED = "written to standard output"
+    REPEATED = "after a crash"
+
+    kind: Literal["console"]
+    """A line for each pick on standard output."""
+    name: SinkName = "console"

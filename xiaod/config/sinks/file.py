@@ -1,0 +1,124 @@
+"""Sinks that write files: lines appended to one file, or a folder of documents.
+
+>>> JsonLinesConfig(kind="jsonl", path="picks.jsonl").rotate
+'day'
+>>> ScmlConfig(kind="scml", folder="scml").schema_version
+'0.12'
+"""
+
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from xiaod.config.model import PositiveSeconds, Seconds
+from xiaod.config.sinks.kind import SinkModel, SinkName
+
+ScmlVersion = Literal["0.12", "0.13", "0.14"]
+"""Versions that ObsPy carries schemas for; 0.14 has a namespace of its own."""
+TableStyle = Literal["csv", "gamma", "pyocto", "quakeflow"]
+
+
+class AppendedConfig(SinkModel):
+    """A file that lines are appended to."""
+
+    DESTINATION = "path"
+    DELIVERED = "on the disk, within `fsync_interval_s`"
+    REPEATED = "never"
+
+    path: Path = Field(strict=False)
+    """File to append to."""
+    rotate: Literal["none", "day", "size"] = "day"
+    """When a new file is begun: never, every day (UTC), or at ``rotate_mb``."""
+    rotate_mb: Annotated[float, Field(gt=0)] = 50.0
+    """Megabytes (10^6 bytes) at which a file is rotated with ``rotate: size``."""
+    keep_files: Annotated[int, Field(ge=0)] = 0
+    """Rotated files that are kept; 0: all."""
+    fsync: Literal["always", "interval", "never"] = "interval"
+    """When lines are synced to the disk."""
+    fsync_interval_s: PositiveSeconds = 10.0
+    """Seconds between two syncs with ``fsync: interval``."""
+
+
+class JsonLinesConfig(AppendedConfig):
+    """Picks as JSON Lines."""
+
+    EXAMPLE: ClassVar = {"path": "var/picks.jsonl"}
+    CODE = "xiaod.sinks.file.jsonl:JsonLinesSink"
+    READERS = "whatever reads JSON"
+
+    kind: Literal["jsonl"]
+    """JSON Lines, appended to a file."""
+    name: SinkName = "jsonl"
+
+
+class AnssConfig(AppendedConfig):
+    """Picks in the JSON of the ANSS."""
+
+    EXAMPLE: ClassVar = {"path": "var/picks.anss.jsonl"}
+    CODE = "xiaod.sinks.file.anss:AnssSink"
+    READERS = "USGS's `anss-formats`"
+
+    kind: Literal["anss"]
+    """ANSS pick JSON, one pick a line, appended to a file."""
+    name: SinkName = "anss"
+    stations_file: Path | None = Field(default=None, strict=False)
+    """Coordinates of stations: StationXML, FDSN text, or CSV with the columns network, station, latitude, longitude, elevation and perhaps
+    location, starttime, endtime; null: picks carry no coordinates."""
+
+
+class TableConfig(AppendedConfig):
+    """Picks as a table with the columns that another program reads."""
+
+    EXAMPLE: ClassVar = {"path": "var/picks.csv"}
+    CODE = "xiaod.sinks.file.table:TableSink"
+    READERS = "spreadsheets; associators"
+
+    kind: Literal["table"]
+    """CSV, appended to a file."""
+    name: SinkName = "table"
+    style: TableStyle = "csv"
+    """csv: all columns; the others: the columns of an associator."""
+
+
+class FolderConfig(SinkModel):
+    """A folder that documents are written into."""
+
+    DESTINATION = "folder"
+    DELIVERED = "file synced and renamed"
+    REPEATED = "never: the same file again"
+
+    folder: Path = Field(strict=False)
+    """Folder of the files."""
+    interval_s: Seconds = 0.0
+    """Seconds of picks in one file; 0: a file for each pick."""
+
+
+class QuakeMLConfig(FolderConfig):
+    """Picks as QuakeML 1.2 files."""
+
+    EXAMPLE: ClassVar = {"folder": "var/quakeml"}
+    CODE = "xiaod.sinks.file.quakeml:QuakeMLSink"
+    READERS = "ObsPy and others"
+
+    kind: Literal["quakeml"]
+    """QuakeML 1.2 files."""
+    name: SinkName = "quakeml"
+    authority: str = Field(default="local", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.~*-]{2,}$")
+    """The authority of resource identifiers, smi:AUTHORITY/..."""
+
+
+class ScmlConfig(FolderConfig):
+    """Picks as SeisComP SCML files."""
+
+    EXAMPLE: ClassVar = {"folder": "var/scml"}
+    CODE = "xiaod.sinks.file.scml:ScmlSink"
+    READERS = "SeisComP: `scautoloc`, displays"
+
+    kind: Literal["scml"]
+    """SeisComP SCML files."""
+    name: SinkName = "scml"
+    schema_version: ScmlVersion = "0.12"
+    """Version of the schema; SeisComP reads its own version and older ones."""
+    mb_amplitudes: bool = True
+    """Whether each pick also has an amplitude of type mb, its peak in counts and no ground motion: scautoloc takes no pick without."""

@@ -1,0 +1,175 @@
+"""The ``mqtt`` sink: picks as MQTT messages, and the discovery of Home Assistant.
+
+A secret is given as the name of a file, as the name of an environment variable, ``${NAME}``, or, least well, as it is.
+
+>>> config = MqttConfig(kind="mqtt", server="broker.local", tls=TlsConfig())
+>>> config.host, config.port, config.topic
+('broker.local', 8883, 'xiaod/{network}/{station}/{phase}')
+>>> MqttConfig(kind="mqtt", server="broker.local", username="me", password="hush").password
+SecretStr('**********')
+"""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from string import Formatter
+from typing import Annotated, ClassVar, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, SecretStr, model_validator
+
+from xiaod.config.model import Model, PositiveSeconds
+from xiaod.config.sinks.kind import SHARD, TEMPLATE_FIELDS, SinkModel, SinkName
+from xiaod.config.sinks.tls import TlsConfig
+
+MQTT_PORT = 1883
+MQTT_TLS_PORT = 8883
+"""Ports registered for MQTT in the clear and over TLS."""
+CLIENT_FIELDS = ("host", "name", SHARD)
+STATUS_FIELDS = ("client_id", SHARD)
+SENSOR_FIELDS = {"network", "station", "phase"}
+"""What tells one sensor of Home Assistant from another."""
+MAX_TOPIC = 256
+"""Letters of a topic in the configuration; the protocol allows 65,535 bytes."""
+
+_HOST_PATTERN = re.compile(r"[A-Za-z0-9._:-]+")
+
+
+def _server(text: str) -> str:
+    try:
+        parts = urlsplit(f"//{text}")
+        good = parts.netloc == text and _HOST_PATTERN.fullmatch(parts.hostname or "") and parts.port != 0
+    except ValueError:
+        good = False
+    if not good or "@" in text:
+        raise ValueError("must be HOST or HOST:PORT, for example 'broker.local:1883'")
+    return text
+
+
+def _fields(template: str, allowed: tuple[str, ...]) -> set[str]:
+    """Names in braces.
+
+    Raises:
+        ValueError: when a brace stands alone, or a name is none of those allowed.
+    """
+    listed = ", ".join(f"{{{name}}}" for name in allowed)
+    try:
+        parts = list(Formatter().parse(template))
+    except ValueError as error:
+        raise ValueError(f"{error}; allowed are {listed}") from error
+    names = [(name, spec, conversion) for _, name, spec, conversion in parts if name is not None]
+    for name, spec, conversion in names:
+        if name not in allowed or spec or conversion:
+            raise ValueError(f"{{{name}}} is not known; allowed are {listed}")
+    return {name for name, _, _ in names}
+
+
+def _topic_of(allowed: tuple[str, ...]) -> Callable[[str], str]:
+    """A check of a topic to publish to, with the names that may stand in braces."""
+
+    def check(text: str) -> str:
+        _fields(text, allowed)
+        filled = re.sub(r"\{\w+\}", "x", text)
+        if not filled or len(text) > MAX_TOPIC or re.search(r"[+#\x00{}]", filled) or text.startswith("$"):
+            raise ValueError(
+                f"must be a topic to publish to: 1 to {MAX_TOPIC} letters, without + and #, not beginning with $"
+            )
+        return text
+
+    return check
+
+
+def _client_id(text: str) -> str:
+    _fields(text, CLIENT_FIELDS)
+    if not re.fullmatch(r"([A-Za-z0-9_.-]|\{\w+\}){1,64}", text):
+        raise ValueError("must be made of 1 to 64 letters, digits, _ . and -")
+    return text
+
+
+class DiscoveryConfig(Model):
+    """Home Assistant finds the stations by itself."""
+
+    enabled: bool = False
+    """Whether each station and phase is announced to Home Assistant."""
+    prefix: Annotated[str, AfterValidator(_topic_of(()))] = "homeassistant"
+    """Discovery prefix of the MQTT integration of Home Assistant."""
+
+
+class MqttConfig(SinkModel):
+    """Picks as MQTT messages."""
+
+    EXAMPLE: ClassVar = {"server": "broker.local"}
+    CODE = "xiaod.sinks.mqtt.sink:MqttSink"
+    EXTRA = "mqtt"
+    DESTINATION = "server"
+    TEMPLATES = ("topic", "status_topic", "client_id")
+    READERS = "brokers, Home Assistant"
+    DELIVERED = "acknowledged by the broker (`qos: 1`, `2`); sent, and possibly lost (`qos: 0`)"
+    REPEATED = "at most the 20 messages that were under way when the connection broke, and after a crash"
+
+    kind: Literal["mqtt"]
+    """MQTT 5 messages; needs the extra mqtt."""
+    name: SinkName = "mqtt"
+    server: Annotated[str, AfterValidator(_server)]
+    """HOST or HOST:PORT of a broker that speaks MQTT 5; the default port is 1883, with tls 8883."""
+    tls: TlsConfig | None = None
+    """How the connection is encrypted; null: it is not; {}: with the authorities that the system trusts."""
+    username: str | None = None
+    """User name; null: none."""
+    password: SecretStr | None = None
+    """The password, or "${NAME}" for the environment variable of that name; better in a file."""
+    password_file: Path | None = Field(default=None, strict=False)
+    """File with the password in its first line; read at each connection."""
+    client_id: Annotated[str, AfterValidator(_client_id)] = "xiaod-{host}-{name}-{shard}"
+    """Must differ between all clients of the broker: two with the same id expel each other again and again."""
+    topic: Annotated[str, AfterValidator(_topic_of(TEMPLATE_FIELDS))] = "xiaod/{network}/{station}/{phase}"
+    """Topic of a pick; also {location}, {channel}, {shard}. What a topic level cannot carry becomes _, an empty location --."""
+    qos: Literal[0, 1, 2] = 1
+    """0: sent once, may be lost. 1: at least once. 2: exactly once between this program and the broker, per attempt."""
+    retain: bool = False
+    """Whether the broker keeps the last pick of each topic for later subscribers."""
+    status_topic: Annotated[str, AfterValidator(_topic_of(STATUS_FIELDS))] | None = "xiaod/status/{client_id}"
+    """Topic of the retained messages online and offline; null: none are sent."""
+    keepalive_s: Annotated[int, Field(ge=5, le=65535)] = 60
+    """Seconds of silence after which a ping is sent; after half as many more the broker closes the connection."""
+    timeout_s: PositiveSeconds = 10.0
+    """Seconds; longest wait for the connection, and for the next acknowledgment."""
+    discovery: DiscoveryConfig = DiscoveryConfig()
+    """Home Assistant finds the stations by itself."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "MqttConfig":
+        if self.password is not None and self.password_file is not None:
+            raise ValueError("password_file and password are both given; give one")
+        if self.username is None and (self.password is not None or self.password_file is not None):
+            raise ValueError("username is missing beside the password")
+        if self.discovery.enabled and _fields(self.topic, TEMPLATE_FIELDS) - {SHARD} != SENSOR_FIELDS:
+            raise ValueError(
+                "topic must be made of {network}, {station} and {phase} alone while discovery.enabled is true: "
+                "each station and phase is one sensor"
+            )
+        return self
+
+    def for_trial(self) -> Self:
+        """The same with a client identifier of its own, so that it disconnects nobody, and leaving nothing behind at the broker.
+
+        >>> MqttConfig(kind="mqtt", server="broker", client_id="pi", retain=True).for_trial().client_id
+        'pi-trial'
+        """
+        changes = {
+            "client_id": f"{self.client_id}-trial",
+            "status_topic": None,
+            "retain": False,
+            "discovery": DiscoveryConfig(),
+        }
+        return self.model_copy(update=changes)
+
+    @property
+    def host(self) -> str:
+        """Name or address of the broker."""
+        return urlsplit(f"//{self.server}").hostname or ""
+
+    @property
+    def port(self) -> int:
+        """The port given, or the one of the protocol."""
+        return urlsplit(f"//{self.server}").port or (MQTT_PORT if self.tls is None else MQTT_TLS_PORT)

@@ -1,0 +1,138 @@
+"""The ``nats`` sink: picks into a stream of NATS JetStream.
+
+>>> config = NatsConfig(kind="nats", servers=["broker.local"])
+>>> config.servers, config.stream_subject
+(('nats://broker.local:4222',), 'xiaod.picks.*.*.*')
+"""
+
+import re
+from pathlib import Path
+from string import Formatter
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, SecretStr, model_validator
+
+from xiaod.config.model import Model, PositiveSeconds, Seconds
+from xiaod.config.sinks.kind import TEMPLATE_FIELDS, SinkModel, SinkName
+from xiaod.config.sinks.tls import TlsConfig
+
+DEFAULT_PORT = 4222
+_STREAM_PATTERN = r"^[A-Za-z0-9_-]{1,64}$"
+_SUBJECT = re.compile(r"[A-Za-z0-9_{}-]+(\.[A-Za-z0-9_{}-]+)*")
+
+
+def _server(text: str) -> str:
+    """The address in full."""
+    try:
+        parts = urlsplit(text if "://" in text else f"nats://{text}")
+        port = parts.port or DEFAULT_PORT
+    except ValueError:
+        raise ValueError("must be HOST or HOST:PORT, for example 'broker.local:4222'") from None
+    if "@" in text:
+        raise ValueError("must not hold a password: use username and password_file, or token_file")
+    if parts.scheme not in {"nats", "tls"} or not parts.hostname or parts.path.strip("/") or parts.query:
+        raise ValueError("must be HOST or HOST:PORT, for example 'broker.local:4222'")
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return f"{parts.scheme}://{host}:{port}"
+
+
+def _subject(template: str) -> str:
+    allowed = ", ".join(f"{{{name}}}" for name in TEMPLATE_FIELDS)
+    try:
+        names = [part for part in Formatter().parse(template) if part[1] is not None]
+    except ValueError as error:
+        raise ValueError(f"{error}; allowed are {allowed}") from error
+    if any(name not in TEMPLATE_FIELDS or spec or conversion for _, name, spec, conversion in names):
+        raise ValueError(f"only {allowed} can stand in braces")
+    if not _SUBJECT.fullmatch(template):
+        raise ValueError("must be words of letters, digits, _ and -, joined by full stops")
+    return template
+
+
+class StreamConfig(Model):
+    """The stream that keeps the picks."""
+
+    name: str = Field(default="XIAOD", pattern=_STREAM_PATTERN)
+    """Name of the stream; a pick that would go into another stream is an error."""
+    create: bool = False
+    """Whether a missing stream is made, on disk, with the settings below; one that exists is left as it is."""
+    max_age_s: Seconds = 0.0
+    """Seconds after which the server forgets a pick; 0: never."""
+    max_bytes: Annotated[int, Field(ge=0)] = 0
+    """Bytes after which the oldest picks go; 0: no limit."""
+    replicas: Annotated[int, Field(ge=1, le=5)] = 1
+    """Servers of a cluster that keep the stream."""
+    duplicates_s: PositiveSeconds = 3600.0
+    """Seconds for which the server recognizes a pick that is sent again, and drops it."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "StreamConfig":
+        if self.max_age_s and self.duplicates_s > self.max_age_s:
+            raise ValueError("duplicates_s must be at most max_age_s")
+        return self
+
+
+class NatsConfig(SinkModel):
+    """Picks into NATS JetStream."""
+
+    CODE = "xiaod.sinks.nats.sink:NatsSink"
+    EXTRA = "nats"
+    DESTINATION = "servers"
+    TEMPLATES = ("subject",)
+    READERS = "programs on a bus"
+    DELIVERED = "acknowledged by the stream"
+    REPEATED = "never within `duplicates_s`: `Nats-Msg-Id` is the `id`"
+
+    kind: Literal["nats"]
+    """Messages in a stream of NATS JetStream; needs the extra nats."""
+    name: SinkName = "nats"
+    servers: Annotated[
+        tuple[Annotated[str, AfterValidator(_server)], ...], Field(min_length=1, strict=False)
+    ] = ("nats://localhost:4222",)
+    """HOST or HOST:PORT of one or more servers of a cluster; the default port is 4222."""
+    tls: TlsConfig | None = None
+    """How the connection is encrypted; null: it is not, unless the server insists."""
+    username: str | None = None
+    """User name; at most one of username, token, credentials_file and nkey_file."""
+    password: SecretStr | None = None
+    """The password, or "${NAME}" for the environment variable of that name; better in a file."""
+    password_file: Path | None = Field(default=None, strict=False)
+    """File with the password in its first line; read at each connection."""
+    token: SecretStr | None = None
+    """Instead of a user name: the token, or "${NAME}"."""
+    token_file: Path | None = Field(default=None, strict=False)
+    """File with the token in its first line; read at each connection."""
+    credentials_file: Path | None = Field(default=None, strict=False)
+    """Instead of a user name: file with JWT and key, as nsc writes it."""
+    nkey_file: Path | None = Field(default=None, strict=False)
+    """Instead of a user name: file with the seed of an NKey."""
+    subject: Annotated[str, AfterValidator(_subject)] = "xiaod.picks.{network}.{station}.{phase}"
+    """Subject of a pick; also {location}, {channel}, {shard}. What a subject cannot carry becomes _, an empty location --."""
+    stream: StreamConfig = StreamConfig()
+    """The stream of JetStream that keeps the picks."""
+    timeout_s: PositiveSeconds = 10.0
+    """Seconds; longest wait for the connection, and for each acknowledgment."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "NatsConfig":
+        for key in ("password", "token"):
+            if getattr(self, key) is not None and getattr(self, f"{key}_file") is not None:
+                raise ValueError(f"{key}_file and {key} are both given; give one")
+        if (self.username is None) != (self.password is None and self.password_file is None):
+            raise ValueError("username and password belong together; give both or none")
+        ways = {
+            "username": self.username,
+            "token": self.token or self.token_file,
+            "credentials_file": self.credentials_file,
+            "nkey_file": self.nkey_file,
+        }
+        given = [key for key, value in ways.items() if value is not None]
+        if len(given) > 1:
+            raise ValueError(f"{given[1]} and {given[0]} are both given; there is one way to log in")
+        return self
+
+    @property
+    def stream_subject(self) -> str:
+        """What all subjects have in common."""
+        return ".".join("*" if "{" in word else word for word in self.subject.split("."))

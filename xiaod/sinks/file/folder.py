@@ -1,0 +1,90 @@
+"""A folder of documents, whatever their format: what QuakeML and SCML files have in common.
+
+A file is written under a temporary name, synced and renamed, so a reader never sees half of one; its name follows from its first pick, so a
+repeated delivery replaces it. Picks that wait for their interval to be over are :attr:`~FolderSink.held`.
+
+>>> from pathlib import Path
+>>> from xiaod.config.sinks.file import QuakeMLConfig
+>>> FolderSink(QuakeMLConfig(kind="quakeml", name="demo", folder=Path("picks")), lambda picks: b"").held
+0
+"""
+
+import contextlib
+import os
+from collections.abc import Callable, Sequence
+
+from xiaod.config.sinks.file import FolderConfig
+from xiaod.domain.codes import safe
+from xiaod.domain.timegrid import NS_PER_S
+from xiaod.domain.types import Pick
+from xiaod.process.fsync import make_folder, sync_folder
+
+
+class FolderSink:
+    """Writes files into a folder; implements :class:`xiaod.sinks.Sink` and :class:`xiaod.sinks.Holding`."""
+
+    def __init__(self, config: FolderConfig, document: Callable[[Sequence[Pick]], bytes]) -> None:
+        """Set up; ``document`` makes the content of a file from its picks."""
+        self._config = config
+        self._document = document
+        self._held: list[Pick] = []
+        self._held_since_ns = 0
+
+    @property
+    def name(self) -> str:
+        """Name in the configuration."""
+        return self._config.name
+
+    @property
+    def held(self) -> int:
+        """Picks that wait for their interval to be over."""
+        return len(self._held)
+
+    def deliver(self, picks: Sequence[Pick], now_ns: int) -> None:
+        """Write each pick to a file of its own, or hold picks until the interval is over.
+
+        Raises:
+            OSError: when a file cannot be written; what is not written is not lost.
+        """
+        if not self._config.interval_s:
+            for pick in picks:
+                self._write([pick])
+            return
+        known = {pick.id for pick in self._held}
+        if not self._held:
+            self._held_since_ns = now_ns
+        held = self._held + [pick for pick in picks if pick.id not in known]
+        age_ns = now_ns - self._held_since_ns
+        # Below zero: the clock was set back.
+        if held and not 0 <= age_ns < self._config.interval_s * NS_PER_S:
+            self._write(held)
+            held = []
+        self._held = held
+
+    def close(self) -> None:
+        """Write what is held.
+
+        Raises:
+            OSError: when it cannot be written; it is still held.
+        """
+        if self._held:
+            self._write(self._held)
+            self._held = []
+
+    def _write(self, picks: Sequence[Pick]) -> None:
+        folder = self._config.folder
+        make_folder(folder)
+        path = folder / f"{safe(picks[0].id)}.xml"
+        partial = path.with_suffix(".partial")
+        try:
+            with partial.open("wb") as file:
+                file.write(self._document(picks))
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(path)
+        except OSError:
+            # When the folder is no longer one, there is nothing to remove either.
+            with contextlib.suppress(OSError):
+                partial.unlink(missing_ok=True)
+            raise
+        sync_folder(folder)

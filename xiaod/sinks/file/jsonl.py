@@ -1,0 +1,67 @@
+"""Picks as JSON Lines: one document a line, appended (:mod:`xiaod.sinks.file.appended`).
+
+>>> from pathlib import Path
+>>> from tempfile import TemporaryDirectory
+>>> with TemporaryDirectory() as folder:
+...     sink = JsonLinesSink(JsonLinesConfig(kind="jsonl", path=Path(folder) / "picks.jsonl"), AgencyConfig())
+...     sink.deliver([], now_ns=0)
+...     sink.close()
+"""
+
+import json
+
+from xiaod.config import AgencyConfig
+from xiaod.config.sinks.file import JsonLinesConfig
+from xiaod.domain.document import pick_json
+from xiaod.domain.types import Pick
+from xiaod.sinks.file.appended import AppendingSink
+
+
+def json_line(pick: Pick, agency: AgencyConfig) -> str:
+    """A pick as one line, newline included."""
+    return pick_json(pick, agency) + "\n"
+
+
+def json_identity(line: bytes) -> str:
+    """The ``id`` of a document; empty when it has none.
+
+    >>> json_identity(b'{"id": "a"}'), json_identity(b'{"type": "Pick"}')
+    ('a', '')
+
+    Raises:
+        ValueError: when the line is not a JSON object.
+    """
+    document = json.loads(line)
+    if not isinstance(document, dict):
+        raise ValueError("not a JSON object")
+    return str(document.get("id", ""))
+
+
+class JsonLines:
+    """Lines of the canonical document; implements :class:`xiaod.sinks.file.tail.LineFormat`."""
+
+    header = b""
+    closed = True
+
+    def __init__(self, agency: AgencyConfig) -> None:
+        self._agency = agency
+
+    def line(self, pick: Pick) -> bytes:
+        """A pick as one line, newline included."""
+        return json_line(pick, self._agency).encode()
+
+    def identity(self, line: bytes) -> str:
+        """The pick's ``id``.
+
+        Raises:
+            ValueError: when it is not a whole line.
+        """
+        return json_identity(line)
+
+
+class JsonLinesSink(AppendingSink):
+    """Appends to a file; implements :class:`xiaod.sinks.Sink`."""
+
+    def __init__(self, config: JsonLinesConfig, agency: AgencyConfig) -> None:
+        """Set up; the file is opened when there is something to write."""
+        super().__init__(config, JsonLines(agency))

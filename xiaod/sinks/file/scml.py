@@ -1,0 +1,200 @@
+"""Picks as SeisComP SCML files.
+
+Picks and their amplitudes stand directly under EventParameters, without an event. Each pick carries the comments that SeisComP's
+deep-learning pickers write: ``dlmodel``, ``confidence`` (the probability), ``SNR``, and on an S pick ``RefPickID``, the identifier of the
+P pick before it (in the daemon: before it in the same run). Identifiers are those of the picks: deterministic, and without a slash.
+
+scautoloc takes a pick only when amplitudes of types ``snr`` and ``mb`` refer to it (``autoloc.amplTypeSNR``, ``autoloc.amplTypeAbs``). That
+of type ``mb`` is the peak in counts with a nominal period of 1 s: it compares picks of one station, is no ground motion, and its unit
+says so.
+
+Order of elements: SeisComP's schema, versions 0.12 to 0.14.
+
+>>> scml_bytes([], AgencyConfig()).splitlines()[-2]
+b'  <EventParameters />'
+"""
+
+import math
+import xml.etree.ElementTree as ElementTree
+from collections import deque
+from collections.abc import Sequence
+from typing import get_args
+
+from xiaod import __version__
+from xiaod.config import AgencyConfig
+from xiaod.config.sinks.file import ScmlConfig, ScmlVersion
+from xiaod.domain.codes import safe
+from xiaod.domain.document import amplitude_number
+from xiaod.domain.onsets import SIGNAL_S
+from xiaod.domain.timegrid import NS_PER_S, iso_from_ns
+from xiaod.domain.types import Instrument, Pick
+from xiaod.sinks.file.folder import FolderSink
+
+NAMESPACES: dict[ScmlVersion, str] = {
+    "0.12": "http://geofon.gfz-potsdam.de/ns/seiscomp3-schema/0.12",
+    "0.13": "http://geofon.gfz-potsdam.de/ns/seiscomp3-schema/0.13",
+    "0.14": "http://geofon.gfz.de/ns/seiscomp-schema/0.14",
+}
+DEFAULT_VERSION: ScmlVersion = get_args(ScmlVersion)[0]
+METHOD = "DL"
+"""What SeisComP's own deep-learning picker gives as method."""
+MB_PERIOD_S = 1.0
+MAX_S_MINUS_P_S = 60.0
+"""An S pick that comes later than this has no P pick: some 500 km."""
+MAX_INSTRUMENTS = 10_000
+"""Of more, the one that has not been picked for longest is forgotten."""
+REMEMBERED = 8
+"""P picks of an instrument that are kept for the S picks to come."""
+
+
+class PrecedingP:
+    """The P pick before an S pick of the same instrument, among the picks seen.
+
+    >>> PrecedingP().see([])
+    """
+
+    def __init__(self) -> None:
+        self._seen: dict[Instrument, deque[tuple[int, str]]] = {}
+
+    def see(self, picks: Sequence[Pick]) -> None:
+        """Take note of P picks."""
+        for pick in picks:
+            seen = self._seen.pop(pick.channel.instrument, None) or deque(maxlen=REMEMBERED)
+            # The one that was picked last stands last.
+            self._seen[pick.channel.instrument] = seen
+            if len(self._seen) > MAX_INSTRUMENTS:
+                del self._seen[next(iter(self._seen))]
+            if pick.phase == "P" and (pick.time_ns, pick.id) not in seen:
+                seen.append((pick.time_ns, pick.id))
+
+    def of(self, pick: Pick) -> str | None:
+        """Identifier of the P pick that an S pick belongs to; None when there is none."""
+        earliest_ns = pick.time_ns - MAX_S_MINUS_P_S * NS_PER_S
+        seen = self._seen.get(pick.channel.instrument, ())
+        before = [found for found in seen if earliest_ns <= found[0] < pick.time_ns]
+        return max(before)[1] if before and pick.phase == "S" else None
+
+
+class ScmlSink(FolderSink):
+    """Writes files into a folder; implements :class:`xiaod.sinks.Sink`."""
+
+    def __init__(self, config: ScmlConfig, agency: AgencyConfig) -> None:
+        super().__init__(
+            config,
+            lambda picks: scml_bytes(
+                picks, agency, config.schema_version, config.mb_amplitudes, self._before
+            ),
+        )
+        self._before = PrecedingP()
+
+    def deliver(self, picks: Sequence[Pick], now_ns: int) -> None:
+        """As any sink of a folder; P picks are remembered for the S picks to come.
+
+        Raises:
+            OSError: when a file cannot be written; what is not written is not lost.
+        """
+        self._before.see(picks)
+        super().deliver(picks, now_ns)
+
+
+def scml_bytes(
+    picks: Sequence[Pick],
+    agency: AgencyConfig,
+    version: ScmlVersion = DEFAULT_VERSION,
+    mb_amplitudes: bool = True,
+    before: PrecedingP | None = None,
+) -> bytes:
+    """Picks as one SCML document.
+
+    Args:
+        picks: what to write.
+        agency: who signs.
+        version: of the schema.
+        mb_amplitudes: whether picks get an amplitude of type mb.
+        before: where to look for P picks; None: among ``picks``.
+    """
+    if before is None:
+        before = PrecedingP()
+        before.see(picks)
+    root = ElementTree.Element("seiscomp", {"xmlns": NAMESPACES[version], "version": version})
+    parameters = ElementTree.SubElement(root, "EventParameters")
+    for pick in picks:
+        _pick(parameters, pick, agency, before.of(pick))
+    for pick in picks:
+        if math.isfinite(pick.snr):
+            _amplitude(parameters, pick, agency, "snr", f"{pick.snr:.3f}")
+        amplitude = amplitude_number(pick.amplitude)
+        if mb_amplitudes and amplitude is not None:
+            text = f"{amplitude:.3f}" if amplitude >= 1 else f"{amplitude:g}"
+            _amplitude(parameters, pick, agency, "mb", text)
+    ElementTree.indent(root)
+    content: bytes = ElementTree.tostring(root, encoding="UTF-8", xml_declaration=True)
+    return content + b"\n"
+
+
+def _pick(parent: ElementTree.Element, pick: Pick, agency: AgencyConfig, p_pick: str | None) -> None:
+    made = ElementTree.SubElement(parent, "pick", {"publicID": safe(pick.id)})
+    time = ElementTree.SubElement(made, "time")
+    _text(time, "value", iso_from_ns(pick.time_ns))
+    if math.isfinite(pick.time_uncertainty_s):
+        _text(time, "uncertainty", f"{pick.time_uncertainty_s:.6f}")
+    _waveform(made, pick)
+    _text(made, "methodID", METHOD)
+    _text(made, "phaseHint", pick.phase)
+    _text(made, "evaluationMode", "automatic")
+    _creation(made, pick, agency)
+    for key, text in (
+        ("dlmodel", pick.model),
+        ("confidence", f"{pick.probability:.3f}"),
+        ("SNR", f"{pick.snr:.3f}"),
+        ("RefPickID", None if p_pick is None else safe(p_pick)),
+    ):
+        if text is not None:
+            comment = ElementTree.SubElement(made, "comment")
+            _text(comment, "text", text)
+            _text(comment, "id", key)
+
+
+def _amplitude(parent: ElementTree.Element, pick: Pick, agency: AgencyConfig, kind: str, value: str) -> None:
+    made = ElementTree.SubElement(parent, "amplitude", {"publicID": f"{safe(pick.id)}.{kind}"})
+    _text(made, "type", kind)
+    _text(ElementTree.SubElement(made, "amplitude"), "value", value)
+    window = ElementTree.SubElement(made, "timeWindow")
+    _text(window, "reference", iso_from_ns(pick.time_ns))
+    # Begin and end in seconds from the reference.
+    _text(window, "begin", "0")
+    _text(window, "end", f"{SIGNAL_S:g}")
+    if kind == "mb":
+        _text(ElementTree.SubElement(made, "period"), "value", f"{MB_PERIOD_S:g}")
+    if math.isfinite(pick.snr):
+        _text(made, "snr", f"{pick.snr:.3f}")
+    if kind == "mb":
+        _text(made, "unit", "count")
+    _text(made, "pickID", safe(pick.id))
+    _waveform(made, pick)
+    _text(made, "evaluationMode", "automatic")
+    _creation(made, pick, agency)
+
+
+def _waveform(parent: ElementTree.Element, pick: Pick) -> None:
+    channel = pick.channel
+    codes = {
+        "networkCode": channel.network,
+        "stationCode": channel.station,
+        "locationCode": channel.location,
+        "channelCode": channel.channel,
+    }
+    ElementTree.SubElement(parent, "waveformID", {key: safe(code) for key, code in codes.items()})
+
+
+def _creation(parent: ElementTree.Element, pick: Pick, agency: AgencyConfig) -> None:
+    made = ElementTree.SubElement(parent, "creationInfo")
+    _text(made, "agencyID", agency.agency_id)
+    _text(made, "author", agency.author)
+    if pick.created_ns is not None:
+        _text(made, "creationTime", iso_from_ns(pick.created_ns))
+    _text(made, "version", __version__)
+
+
+def _text(parent: ElementTree.Element, tag: str, text: str) -> None:
+    ElementTree.SubElement(parent, tag).text = text

@@ -1,0 +1,127 @@
+"""Picks as CSV with the columns that another program reads, appended (:mod:`xiaod.sinks.file.appended`).
+
+=============  =================================================  ===========================================================
+style          columns                                            for
+=============  =================================================  ===========================================================
+``csv``        the keys of the JSON document                      spreadsheets, pandas
+``gamma``      id, timestamp, type, prob, pick_id                 GaMMA, without amplitudes: ours are counts, it wants m/s
+``pyocto``     station, phase, time, probability, pick_id         PyOcto
+``quakeflow``  station_id, phase_time, phase_type, phase_score,   QuakeFlow, and GaMMA after it
+               pick_id
+=============  =================================================  ===========================================================
+
+Stations are named ``NET.STA.LOC`` for PyOcto, as SeisBench names them, and ``NET.STA.LOC.BI`` (band and instrument) for the others; the
+consumer's table of stations must name them so. Times without a zone are UTC. A number that is not finite is an empty field.
+
+>>> from xiaod.domain.types import Channel
+>>> pick = Pick("20090824.002007.73-P-BW.RJOB..EH-micro-0.1.0", Channel("BW", "RJOB", "", "EHZ"), "P",
+...     1_251_073_207_731_250_000, 0.1, 0.9, 5.0, 1200.0, "ZNE", "micro-0.1.0", "0" * 64)
+>>> TableLines("pyocto", AgencyConfig()).line(pick)[:38]
+b'BW.RJOB.,P,1251073207.731250,0.900000,'
+"""
+
+import csv
+import io
+import math
+from collections.abc import Sequence
+
+from xiaod.config import AgencyConfig
+from xiaod.config.sinks.file import TableConfig, TableStyle
+from xiaod.domain.document import pick_document
+from xiaod.domain.timegrid import iso_from_ns
+from xiaod.domain.types import Pick
+from xiaod.sinks.file.appended import AppendingSink
+
+DOCUMENT_COLUMNS = (
+    "id",
+    "network",
+    "station",
+    "location",
+    "channel",
+    "phase",
+    "time",
+    "time_uncertainty_s",
+    "probability",
+    "snr",
+    "amplitude",
+    "components",
+    "model",
+    "model_sha256",
+    "agency_id",
+    "author",
+)
+"""All but the version of the document, and what only live picks have."""
+COLUMNS: dict[TableStyle, tuple[str, ...]] = {
+    "csv": DOCUMENT_COLUMNS,
+    "gamma": ("id", "timestamp", "type", "prob", "pick_id"),
+    "pyocto": ("station", "phase", "time", "probability", "pick_id"),
+    "quakeflow": ("station_id", "phase_time", "phase_type", "phase_score", "pick_id"),
+}
+
+
+class TableLines:
+    """Rows of a table; implements :class:`xiaod.sinks.file.tail.LineFormat`."""
+
+    closed = False
+    """A number that was cut is still a number."""
+
+    def __init__(self, style: TableStyle, agency: AgencyConfig) -> None:
+        self._style = style
+        self._agency = agency
+        columns = COLUMNS[style]
+        self.header = _row(columns)
+        self._width = len(columns)
+        self._identity = columns.index("id" if style == "csv" else "pick_id")
+
+    def line(self, pick: Pick) -> bytes:
+        """A pick as one row, newline included."""
+        channel, probability = pick.channel, _number(pick.probability)
+        instrument = channel.instrument.text
+        zoneless = iso_from_ns(pick.time_ns).removesuffix("Z")
+        if self._style == "gamma":
+            return _row((instrument, zoneless, pick.phase.lower(), probability, pick.id))
+        if self._style == "quakeflow":
+            return _row((instrument, zoneless, pick.phase, probability, pick.id))
+        if self._style == "pyocto":
+            station = f"{channel.network}.{channel.station}.{channel.location}"
+            return _row((station, pick.phase, _seconds(pick.time_ns), probability, pick.id))
+        document = pick_document(pick, self._agency)
+        return _row(["" if document[key] is None else str(document[key]) for key in DOCUMENT_COLUMNS])
+
+    def identity(self, line: bytes) -> str:
+        """The pick's ``id``.
+
+        Raises:
+            ValueError: when it is not a row of this table.
+        """
+        rows = list(csv.reader([line.decode("ascii")]))
+        if len(rows) != 1 or len(rows[0]) != self._width:
+            raise ValueError(f"not a row of {self._width} fields")
+        return rows[0][self._identity]
+
+
+class TableSink(AppendingSink):
+    """Appends to a file, with a header in each; implements :class:`xiaod.sinks.Sink`."""
+
+    def __init__(self, config: TableConfig, agency: AgencyConfig) -> None:
+        """Set up; the file is opened when there is something to write."""
+        super().__init__(config, TableLines(config.style, agency))
+
+
+def _row(fields: Sequence[str]) -> bytes:
+    text = io.StringIO()
+    # A damaged record can carry any code, also one that would begin a new line.
+    clean = ["".join(letter if letter.isprintable() else "_" for letter in field) for field in fields]
+    csv.writer(text, lineterminator="\n").writerow(clean)
+    return text.getvalue().encode("ascii", "backslashreplace")
+
+
+def _seconds(time_ns: int) -> str:
+    """Seconds since 1970 with six decimals; a float would not hold them all."""
+    microseconds = (time_ns + 500) // 1000
+    seconds, rest = divmod(abs(microseconds), 1_000_000)
+    return f"{'-' if microseconds < 0 else ''}{seconds}.{rest:06d}"
+
+
+def _number(value: float) -> str:
+    return f"{value:.6f}" if math.isfinite(value) else ""

@@ -1,0 +1,80 @@
+"""What Home Assistant is told so that it finds the stations by itself.
+
+For each station and phase one sensor, whose state is the time of the newest pick and whose attributes are its document; the sensors of a
+station are one device.
+
+Keys and topics are those of Home Assistant's MQTT discovery for a single component: ``PREFIX/sensor/UNIQUE_ID/config``, retained, with
+``device`` and ``origin``; see https://www.home-assistant.io/integrations/mqtt/#mqtt-discovery and /integrations/sensor.mqtt/.
+
+>>> topic, text = sensor_of("BW", "RJOB", "P", "xiaod/BW/RJOB/P", "xiaod/status/example", DiscoveryConfig())
+>>> topic
+'homeassistant/sensor/xiaod_BW_RJOB_P/config'
+>>> json.loads(text)["device_class"], json.loads(text)["value_template"]
+('timestamp', '{{ value_json.time }}')
+"""
+
+import json
+import re
+
+from xiaod import __version__
+from xiaod.config.sinks.mqtt import DiscoveryConfig
+
+ONLINE = "online"
+OFFLINE = "offline"
+"""Home Assistant's own words for availability, and for itself in ``PREFIX/status``."""
+
+
+QOS = 1
+"""Picks are to reach Home Assistant at least once, as far as they reach the broker so."""
+
+
+def birth_topic(config: DiscoveryConfig) -> str:
+    """Where Home Assistant says that it is there (its birth message) or gone, with its default settings."""
+    return f"{config.prefix}/status"
+
+
+def sensor_of(
+    network: str, station: str, phase: str, state_topic: str, status_topic: str, config: DiscoveryConfig
+) -> tuple[str, str]:
+    """Topic and payload that make one phase of a station a sensor.
+
+    Args:
+        network: code of the network.
+        station: code of the station.
+        phase: ``P`` or ``S``.
+        state_topic: where the picks are published.
+        status_topic: where ``online`` and ``offline`` are; empty: nowhere.
+        config: the prefix.
+    """
+    device = _identifier("xiaod", network, station)
+    unique_id = f"{device}_{_identifier(phase)}"
+    available = {
+        "availability_topic": status_topic,
+        "payload_available": ONLINE,
+        "payload_not_available": OFFLINE,
+    }
+    sensor = {
+        "name": phase,
+        "unique_id": unique_id,
+        "device_class": "timestamp",
+        "icon": "mdi:pulse",
+        "qos": QOS,
+        "state_topic": state_topic,
+        "value_template": "{{ value_json.time }}",
+        "json_attributes_topic": state_topic,
+        **(available if status_topic else {}),
+        "device": {
+            "identifiers": [device],
+            "name": f"{network}.{station}",
+            "manufacturer": "xiaod",
+            "model": "seismic station",
+            "sw_version": __version__,
+        },
+        "origin": {"name": "xiaod", "sw_version": __version__},
+    }
+    return f"{config.prefix}/sensor/{unique_id}/config", json.dumps(sensor, separators=(",", ":"))
+
+
+def _identifier(*parts: str) -> str:
+    """What an identifier in a discovery topic may hold: letters, digits, ``_`` and ``-``."""
+    return re.sub(r"[^A-Za-z0-9_-]", "_", "_".join(parts))

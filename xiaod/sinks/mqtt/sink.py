@@ -1,0 +1,191 @@
+"""Picks as MQTT 5 messages: the document of the JSON Lines, one message for each pick.
+
+Delivery: at least once with QoS 1 and 2, in order. :meth:`MqttSink.deliver` comes back only when the broker has acknowledged every
+message; otherwise it raises, the picks stay in the store, and what was not acknowledged is sent again, on a new connection where the old
+one is lost. What was under way then, 20 messages at most, may come twice, after a crash the whole batch: consumers compare ``id``. With
+QoS 0 a message that is sent counts as delivered, and may be lost.
+
+The session is clean: nothing waits in the client, everything in the store. The status topic is ``online``, retained, while connected;
+``offline`` comes with the orderly end, or from the broker as the last will.
+
+>>> sink = MqttSink(MqttConfig(kind="mqtt", server="127.0.0.1:9", timeout_s=1.0), AgencyConfig())
+>>> sink.deliver([], now_ns=0)
+Traceback (most recent call last):
+xiaod.sinks.mqtt.refusals.BrokerError: 127.0.0.1:9: Connection refused
+>>> sink.close()
+"""
+
+import socket
+from collections.abc import Sequence
+
+from xiaod.config import AgencyConfig
+from xiaod.config.sinks.mqtt import MqttConfig
+from xiaod.domain.codes import safe
+from xiaod.domain.document import pick_json
+from xiaod.domain.sharding import ALONE
+from xiaod.domain.types import Pick
+from xiaod.process.logs import get_logger
+from xiaod.process.secret_file import credential
+from xiaod.sinks import Refused, SinkError
+from xiaod.sinks.mqtt.client import Message
+from xiaod.sinks.mqtt.connection import BrokerLink
+from xiaod.sinks.mqtt.homeassistant import OFFLINE, ONLINE, birth_topic, sensor_of
+from xiaod.sinks.mqtt.refusals import BrokerError, MessageError
+from xiaod.sinks.tls import tls_context
+
+NO_LOCATION = "--"
+"""An empty location in a topic, as in stream patterns."""
+MAX_SENSORS = 10_000
+"""Sensors that Home Assistant is told of; a damaged record can carry any code."""
+
+
+def topic_of(pick: Pick, template: str) -> str:
+    """The topic of a pick; what a topic level cannot carry becomes ``_``."""
+    channel = pick.channel
+    return template.format(
+        network=safe(channel.network),
+        station=safe(channel.station),
+        location=safe(channel.location) or NO_LOCATION,
+        channel=safe(channel.channel),
+        phase=safe(pick.phase),
+        shard=ALONE.index,
+    )
+
+
+class MqttSink:
+    """Publishes to a broker; implements :class:`xiaod.sinks.Sink`."""
+
+    def __init__(self, config: MqttConfig, agency: AgencyConfig) -> None:
+        """Set up; the connection is opened with the first tick.
+
+        Raises:
+            SinkError: when the password or a certificate cannot be read.
+        """
+        self._config = config
+        self._agency = agency
+        self._client_id = config.client_id.format(
+            host=safe(socket.gethostname()), name=config.name, shard=ALONE.index
+        )
+        self._status_topic = (config.status_topic or "").format(client_id=self._client_id, shard=ALONE.index)
+        self._link: BrokerLink | None = None
+        self._sensors: dict[str, Message] = {}
+        self._taken: set[str] = set()
+        self._log = get_logger("mqtt").bind(sink=config.name)
+        try:
+            self._password()
+            if config.tls is not None:
+                tls_context(config.tls)
+        except OSError as error:
+            raise SinkError(f"sinks: {config.name}: {error}") from error
+
+    @property
+    def name(self) -> str:
+        """Name in the configuration."""
+        return self._config.name
+
+    def deliver(self, picks: Sequence[Pick], now_ns: int) -> None:
+        """Publish picks in order, and wait for the broker's acknowledgment of each.
+
+        Raises:
+            Refused: when the broker refuses some for good.
+            OSError: when not all are acknowledged; those that are come again.
+        """
+        del now_ns
+        link = self._connected()
+        # Home Assistant has started, and asks for everything.
+        messages = list(self._sensors.values()) if ONLINE in link.heard() else []
+        picks_at: dict[int, str] = {}
+        sensors = dict(self._sensors)
+        # What the broker has acknowledged of a batch that failed is not sent again with it.
+        for pick in (pick for pick in picks if pick.id not in self._taken):
+            state_topic = topic_of(pick, self._config.topic)
+            if self._announces and state_topic not in sensors and len(sensors) < MAX_SENSORS:
+                sensors[state_topic] = self._sensor(pick, state_topic)
+                messages.append(sensors[state_topic])
+            picks_at[len(messages)] = pick.id
+            text = pick_json(pick, self._agency)
+            messages.append(Message(state_topic, text, self._config.qos, self._config.retain))
+        try:
+            link.publish(messages)
+        except BrokerError as error:
+            self._taken.update(picks_at[place] for place in picks_at if place < link.taken)
+            if not link.alive:
+                self._drop()
+            if not isinstance(error, MessageError):
+                raise
+            refused = [picks_at[place] for place in sorted(error.refused) if place in picks_at]
+            raise (Refused(str(error), refused) if refused else error) from error
+        except BaseException:
+            # What is under way must not be taken for what is sent next.
+            self._drop()
+            raise
+        self._taken.difference_update(pick.id for pick in picks)
+        self._sensors = sensors
+
+    def close(self) -> None:
+        """Publish ``offline`` and disconnect, in bounded time; a broker that is down publishes the last will itself."""
+        if self._link is not None:
+            self._link.close(self._status(OFFLINE))
+            self._link = None
+
+    def _connected(self) -> BrokerLink:
+        """The connection; one that has been lost is told of once, then opened anew."""
+        if self._link is not None:
+            if self._link.alive:
+                return self._link
+            # Told, and tried again after a pause: two clients with one identifier would expel each other for ever.
+            lost = self._link.lost
+            self._drop()
+            raise BrokerError(
+                f"{self._config.host}:{self._config.port}: {lost}; when that comes again and again, "
+                f"another client may have the client_id {self._client_id}"
+            )
+        link = BrokerLink(self._config, self._client_id, self._password(), self._status(OFFLINE))
+        link.connect()
+        online = self._status(ONLINE)
+        try:
+            if self._announces:
+                link.listen(birth_topic(self._config.discovery))
+            # A broker that was restarted may have forgotten what it was to keep.
+            link.publish([*([online] if online else []), *self._sensors.values()])
+        except OSError:
+            link.close(None)
+            raise
+        self._link = link
+        self._log.info(
+            "mqtt.connected",
+            server=f"{self._config.host}:{self._config.port}",
+            tls=self._config.tls is not None,
+            client_id=self._client_id,
+            status_topic=self._status_topic,
+        )
+        if self._config.tls is not None and self._config.tls.insecure:
+            self._log.warning("mqtt.insecure", consequence="anybody on the way can read and answer")
+        return link
+
+    def _drop(self) -> None:
+        """Leave a connection that is lost."""
+        if self._link is not None:
+            self._link.abandon()
+            self._link = None
+
+    def _password(self) -> str | None:
+        return credential("password", self._config.password, self._config.password_file)
+
+    def _status(self, word: str) -> Message | None:
+        if not self._status_topic:
+            return None
+        # At least once whatever the picks are: it is said once in a long time.
+        return Message(self._status_topic, word, 1, retain=True)
+
+    @property
+    def _announces(self) -> bool:
+        return self._config.discovery.enabled
+
+    def _sensor(self, pick: Pick, state_topic: str) -> Message:
+        """What tells Home Assistant of a station and phase."""
+        channel, config = pick.channel, self._config.discovery
+        topic, payload = sensor_of(
+            channel.network, channel.station, pick.phase, state_topic, self._status_topic, config
+        )
+        return Message(topic, payload, 1, retain=True)

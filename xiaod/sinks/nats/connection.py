@@ -1,0 +1,270 @@
+"""A connection to NATS JetStream: opened when it is needed, used, and given up at the first failure, so that nothing of it comes later.
+
+In: subjects, messages and their identifiers. Out: nothing, once the stream has acknowledged; or an error that names the server, the
+reason and what helps. The client is nats-py; a server that complains is not waited for.
+
+>>> link = NatsLink(NatsConfig(kind="nats", servers=["127.0.0.1:9"], timeout_s=5.0))
+>>> asyncio.run(link.publish("xiaod.picks.BW.RJOB.P", b"{}", "id"))
+Traceback (most recent call last):
+xiaod.sinks.nats.connection.BusError: nats://127.0.0.1:9: cannot connect: Connect call failed ('127.0.0.1', 9); check servers and tls
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any
+
+import nkeys
+from nats.aio.client import Client
+from nats.errors import Error, MaxPayloadError, ProtocolError
+from nats.js import JetStreamContext
+from nats.js.api import Header, StorageType, StreamConfig
+from nats.js.errors import APIError, NoStreamResponseError, NotFoundError, ServiceUnavailableError
+from nats.protocol.parser import Parser
+
+from xiaod.config.sinks.nats import NatsConfig
+from xiaod.process.secret_file import credential
+from xiaod.sinks.tls import tls_context
+
+CLOSE_LIMIT_S = 2.0
+"""Longest time for a farewell."""
+TOO_LARGE = 10054
+"""JetStream's error code of a message larger than the stream takes."""
+OTHER_STREAM = 10060
+"""JetStream's error code of a subject that another stream takes."""
+CREDENTIALS = (b"BEGIN NATS USER JWT", b"BEGIN USER NKEY SEED")
+"""What a credentials file is made of."""
+MAX_CREDENTIALS_BYTES = 65_536
+MAX_INCOMING_BYTES = 1_000_000
+"""All that is listened for is acknowledgments and what the server is like; nats-py reads 32 kB at a time."""
+MAX_COMPLAINT = 200
+"""Letters of what a server says that are told on."""
+
+
+class BusError(OSError):
+    """The server cannot be reached, or does not take what is sent; the message names it, the reason and what helps."""
+
+
+class TooLargeError(BusError):
+    """A message will never be taken."""
+
+
+class _BoundedParser(Parser):
+    """nats-py's parser of what the server says, which by itself holds as much of a message as the server announces."""
+
+    async def parse(self, data: bytes = b"") -> None:
+        await super().parse(data)
+        if len(self.buf) > MAX_INCOMING_BYTES:
+            raise ProtocolError
+
+
+class NatsLink:
+    """A connection and its stream; all methods run in one event loop."""
+
+    def __init__(self, config: NatsConfig) -> None:
+        self._config = config
+        self._where = ", ".join(config.servers)
+        self._client: Client | None = None
+        self._stream: JetStreamContext | None = None
+        self._said: list[str] = []
+        """What the server said last, without being asked."""
+        self._complained = asyncio.Event()
+
+    @property
+    def opened(self) -> bool:
+        """Whether there is a connection, be it lost."""
+        return self._client is not None
+
+    async def publish(self, subject: str, content: bytes, identifier: str) -> None:
+        """Put a message into the stream.
+
+        Raises:
+            TooLargeError: when it is larger than the server or the stream takes.
+            BusError: when the server cannot be reached, refuses, or does not acknowledge in time.
+        """
+        try:
+            stream = await self._connected()
+            await self._publish(stream, subject, content, identifier)
+        except TooLargeError:
+            raise
+        except BusError:
+            await self.close()
+            raise
+        except Exception as error:
+            # Whatever a server sends and the client stumbles over, it is no reason for the daemon to end.
+            await self.close()
+            raise BusError(f"{self._where}: {type(error).__name__}: {error}") from error
+
+    async def close(self) -> None:
+        """Give the connection up."""
+        client, self._client, self._stream = self._client, None, None
+        if client is not None:
+            # Whatever it still has to say.
+            with contextlib.suppress(Error, OSError, asyncio.CancelledError):
+                async with asyncio.timeout(CLOSE_LIMIT_S):
+                    await client.close()
+
+    def login(self) -> dict[str, Any]:
+        """How to be let in; secrets are read anew for each connection.
+
+        Raises:
+            OSError: when a secret or a certificate cannot be read.
+        """
+        config = self._config
+        options: dict[str, Any] = {}
+        if config.tls is not None:
+            options["tls"] = tls_context(config.tls)
+        if config.username is not None:
+            options["user"] = config.username
+            options["password"] = credential("password", config.password, config.password_file)
+        if (token := credential("token", config.token, config.token_file)) is not None:
+            options["token"] = token
+        if (seed := credential("nkey", None, config.nkey_file)) is not None:
+            try:
+                nkeys.from_seed(bytearray(seed.encode()))
+            except (nkeys.NkeysError, ValueError):
+                raise OSError(f"nkey_file: {config.nkey_file}: must hold the seed of an NKey") from None
+            options["nkeys_seed_str"] = seed
+        if config.credentials_file is not None:
+            _check_credentials(config.credentials_file)
+            options["user_credentials"] = str(config.credentials_file)
+        return options
+
+    async def _publish(self, stream: JetStreamContext, subject: str, content: bytes, identifier: str) -> None:
+        name = self._config.stream.name
+        sending = stream.publish(
+            subject,
+            content,
+            timeout=self._config.timeout_s,
+            stream=name,
+            headers={Header.MSG_ID: identifier},
+        )
+        try:
+            await self._unless_told(sending, subject)
+        except MaxPayloadError as error:
+            raise TooLargeError(f"{subject}: larger than the server takes") from error
+        except NoStreamResponseError as error:
+            subjects = self._config.stream_subject
+            raise BusError(
+                f"{self._where}: no stream takes {subject}; make it with: nats stream add {name} --subjects '{subjects}', "
+                "or set stream.create: true"
+            ) from error
+        except APIError as error:
+            if error.err_code == TOO_LARGE:
+                raise TooLargeError(f"{subject}: larger than the stream takes") from error
+            elsewhere = f"; it goes to another stream than {name}: change stream.name or subject"
+            hint = elsewhere if error.err_code == OTHER_STREAM else ""
+            raise BusError(f"{self._where}: {subject}: {error.description}{hint}") from error
+        except (Error, TimeoutError, asyncio.CancelledError) as error:
+            raise BusError(f"{self._where}: {subject}: no acknowledgment{self._because()}") from error
+
+    async def _connected(self) -> JetStreamContext:
+        """The stream, over a connection that is opened when there is none."""
+        if self._client is not None and self._client.is_connected and self._stream is not None:
+            return self._stream
+        await self.close()
+        config = self._config
+        self._said = []
+        self._complained = asyncio.Event()
+        client = self._client = Client()
+        client._ps = _BoundedParser(client)
+        # What it stumbles over is told by our own error; nats-py would write a traceback into the log besides.
+        logging.getLogger("nats").setLevel(logging.CRITICAL)
+        try:
+            async with asyncio.timeout(config.timeout_s):
+                await client.connect(
+                    list(config.servers),
+                    error_cb=self._hear,
+                    closed_cb=self._lose,
+                    name=f"xiaod {config.name}",
+                    # A connection that is lost is opened anew at the next delivery.
+                    allow_reconnect=False,
+                    max_reconnect_attempts=1,
+                    reconnect_time_wait=0,
+                    connect_timeout=config.timeout_s,  # type: ignore[arg-type]
+                    **self.login(),
+                )
+                stream = client.jetstream(timeout=config.timeout_s)
+                self._complained.clear()
+                if config.stream.create:
+                    await self._unless_told(self._make_stream(stream), f"stream {config.stream.name}")
+        except BusError:
+            raise
+        except (Error, OSError, ValueError, nkeys.NkeysError) as error:
+            said = self._because() or (f": {error}" if str(error) else "")
+            raise BusError(f"{self._where}: cannot connect{said}{_remedy(said)}") from error
+        self._stream = stream
+        return stream
+
+    async def _make_stream(self, stream: JetStreamContext) -> None:
+        """Make the stream when it is not there."""
+        wanted = self._config.stream
+        try:
+            try:
+                await stream.stream_info(wanted.name)
+            except NotFoundError:
+                await stream.add_stream(
+                    StreamConfig(
+                        name=wanted.name,
+                        subjects=[self._config.stream_subject],
+                        storage=StorageType.FILE,
+                        max_age=wanted.max_age_s or None,
+                        max_bytes=wanted.max_bytes or -1,
+                        num_replicas=wanted.replicas,
+                        duplicate_window=wanted.duplicates_s,
+                    )
+                )
+        except ServiceUnavailableError as error:
+            raise BusError(
+                f"{self._where}: no JetStream there: {error.description or 'no answer'}; start nats-server with -js"
+            ) from error
+        except APIError as error:
+            raise BusError(
+                f"{self._where}: stream {wanted.name} cannot be made: {error.description}"
+            ) from error
+
+    async def _unless_told(self, work: Coroutine[Any, Any, Any], what: str) -> None:
+        """Do something, but not wait for its answer once the server complains or has gone."""
+        doing, told = asyncio.ensure_future(work), asyncio.ensure_future(self._complained.wait())
+        await asyncio.wait({doing, told}, return_when=asyncio.FIRST_COMPLETED)
+        told.cancel()
+        if not doing.done():
+            doing.cancel()
+            said = self._said[-1] if self._said else "connection lost"
+            raise BusError(f"{self._where}: {what}: {said}{_remedy(said)}")
+        doing.result()
+
+    async def _lose(self) -> None:
+        """The connection is closed."""
+        self._complained.set()
+
+    async def _hear(self, error: Exception) -> None:
+        """What the server says besides, such as that a subject is not allowed."""
+        text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        self._said = [*self._said[-3:], text.removeprefix("nats: ")[:MAX_COMPLAINT]]
+        self._complained.set()
+
+    def _because(self) -> str:
+        return f": {self._said[-1]}" if self._said else ""
+
+
+def _check_credentials(path: Path) -> None:
+    """Refuse what is no file of ``nsc``: nats-py would look for its parts for ever."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_CREDENTIALS_BYTES)
+    except OSError as error:
+        raise OSError(f"credentials_file: {path}: cannot be read: {error.strerror}") from error
+    if any(part not in content for part in CREDENTIALS):
+        raise OSError(f"credentials_file: {path}: must hold a user's JWT and key, as nsc makes it")
+
+
+def _remedy(said: str) -> str:
+    text = said.lower()
+    if "permissions violation" in text:
+        return "; the server must allow this user to publish there, to use $JS.API.> when stream.create is set, and to listen to _INBOX.>"
+    if "authorization" in text or "authentication" in text:
+        return "; check username and password, token, credentials_file or nkey_file"
+    return "; check servers and tls" if "connect" in text or "ssl" in text else ""

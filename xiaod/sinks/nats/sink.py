@@ -1,0 +1,112 @@
+"""Picks into a stream of NATS JetStream: the bus for networks that outgrow one machine.
+
+In: picks. Out: nothing, once the server has acknowledged each one: then it is in the stream. The identifier of the pick goes along as
+``Nats-Msg-Id``, by which the server drops what comes twice. Picks go one after the other, each after the acknowledgment of the one
+before, so that what is refused in the midst never changes their order. The connection lives in an event loop of the sink's own thread,
+and that loop runs only in calls of the sink: the tick each second answers the server's pings.
+
+>>> sink = NatsSink(NatsConfig(kind="nats", servers=["127.0.0.1:9"]), AgencyConfig())
+>>> sink.deliver([], now_ns=0)
+>>> subject_of("picks.{station}.{location}.{phase}", Channel("A B", "X.*", "", "EHZ"), "P")
+'picks.X__.--.P'
+"""
+
+import asyncio
+import hashlib
+import re
+from collections.abc import Sequence
+
+from xiaod.config import AgencyConfig
+from xiaod.config.sinks.nats import NatsConfig
+from xiaod.domain.codes import safe
+from xiaod.domain.document import pick_json
+from xiaod.domain.types import Channel, Pick
+from xiaod.sinks import Refused, SinkError
+from xiaod.sinks.nats.connection import NatsLink, TooLargeError
+
+BREATH_S = 0.005
+"""How long the connection is attended to in a tick, and before it is used again."""
+NO_LOCATION = "--"
+
+_ID = re.compile(r"[!-~]{1,200}")
+
+
+def subject_of(template: str, channel: Channel, phase: str) -> str:
+    """Subject of a pick: what a word of a subject cannot carry becomes ``_``."""
+    codes = {
+        "network": channel.network,
+        "station": channel.station,
+        "location": channel.location or NO_LOCATION,
+        "channel": channel.channel,
+        "phase": phase,
+    }
+    return template.format_map({key: safe(code).replace(".", "_") or "_" for key, code in codes.items()})
+
+
+def message_id(pick: Pick) -> str:
+    """The pick's identifier, or where a damaged code made one that no header carries, its hash."""
+    if _ID.fullmatch(pick.id):
+        return pick.id
+    return hashlib.sha256(pick.id.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+class NatsSink:
+    """Publishes picks; implements :class:`xiaod.sinks.Sink`."""
+
+    def __init__(self, config: NatsConfig, agency: AgencyConfig) -> None:
+        """Look whether all secrets can be read; nothing is opened.
+
+        Raises:
+            SinkError: when one cannot.
+        """
+        self._config = config
+        self._agency = agency
+        self._link = NatsLink(config)
+        self._runner: asyncio.Runner | None = None
+        self._acknowledged: set[str] = set()
+        """Picks of a delivery that then failed: not sent again, however long the server has been away."""
+        try:
+            self._link.login()
+        except OSError as error:
+            raise SinkError(f"sinks: {config.name}: {error}") from error
+
+    @property
+    def name(self) -> str:
+        """Name in the configuration."""
+        return self._config.name
+
+    def deliver(self, picks: Sequence[Pick], now_ns: int) -> None:
+        """Publish picks, each acknowledged; without any, attend to the connection.
+
+        Raises:
+            Refused: when one is larger than the server takes.
+            BusError: when the server cannot be reached, refuses, or does not acknowledge in time.
+        """
+        del now_ns
+        if not picks and not self._link.opened:
+            return
+        if self._runner is None:
+            self._runner = asyncio.Runner()
+        self._runner.run(self._publish(picks) if picks else asyncio.sleep(BREATH_S))
+
+    def close(self) -> None:
+        """Close the connection; nothing is held back."""
+        if self._runner is not None:
+            self._runner.run(self._link.close())
+            self._runner.close()
+            self._runner = None
+
+    async def _publish(self, picks: Sequence[Pick]) -> None:
+        if self._link.opened:
+            # Has it been lost meanwhile? Then a new one is opened before anything is sent.
+            await asyncio.sleep(BREATH_S)
+        for pick in picks:
+            if pick.id in self._acknowledged:
+                continue
+            subject = subject_of(self._config.subject, pick.channel, pick.phase)
+            try:
+                await self._link.publish(subject, pick_json(pick, self._agency).encode(), message_id(pick))
+            except TooLargeError as error:
+                raise Refused(str(error), [pick.id]) from error
+            self._acknowledged.add(pick.id)
+        self._acknowledged.clear()
