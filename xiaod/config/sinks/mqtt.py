@@ -13,10 +13,10 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 from string import Formatter
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, SecretStr, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 
 from xiaod.config.model import Model, PositiveSeconds
 from xiaod.config.sinks.kind import SHARD, TEMPLATE_FIELDS, SinkModel, SinkName
@@ -86,6 +86,17 @@ def _client_id(text: str) -> str:
     return text
 
 
+def _qos(value: Any) -> Any:
+    """Refuse QoS 2, which earlier versions took.
+
+    Raises:
+        ValueError: with what to write instead.
+    """
+    if value == 2:
+        raise ValueError("must be 0 or 1: write 1, which delivers every pick at least once, as 2 did")
+    return value
+
+
 class DiscoveryConfig(Model):
     """Home Assistant finds the stations by itself."""
 
@@ -104,7 +115,7 @@ class MqttConfig(SinkModel):
     DESTINATION = "server"
     TEMPLATES = ("topic", "status_topic", "client_id")
     READERS = "brokers, Home Assistant"
-    DELIVERED = "acknowledged by the broker (`qos: 1`, `2`); sent, and possibly lost (`qos: 0`)"
+    DELIVERED = "acknowledged by the broker (`qos: 1`); sent, and possibly lost (`qos: 0`)"
     REPEATED = "at most the 20 messages that were under way when the connection broke, and after a crash"
 
     kind: Literal["mqtt"]
@@ -124,8 +135,8 @@ class MqttConfig(SinkModel):
     """Must differ between all clients of the broker: two with the same id expel each other again and again."""
     topic: Annotated[str, AfterValidator(_topic_of(TEMPLATE_FIELDS))] = "xiaod/{network}/{station}/{phase}"
     """Topic of a pick; also {location}, {channel}, {shard}. What a topic level cannot carry becomes _, an empty location --."""
-    qos: Literal[0, 1, 2] = 1
-    """0: sent once, may be lost. 1: at least once. 2: exactly once between this program and the broker, per attempt."""
+    qos: Annotated[Literal[0, 1], BeforeValidator(_qos)] = 1
+    """0: sent once, may be lost. 1: at least once."""
     retain: bool = False
     """Whether the broker keeps the last pick of each topic for later subscribers."""
     status_topic: Annotated[str, AfterValidator(_topic_of(STATUS_FIELDS))] | None = "xiaod/status/{client_id}"

@@ -1,46 +1,62 @@
-"""One connection to an MQTT broker: opened, used, closed; a new one for each attempt, so that nothing of a failed one comes later.
+"""One connection to an MQTT broker: opened, used, closed. Each attempt gets a new one, so that nothing of a failed one arrives later.
 
-In: messages. Out: nothing, once the broker has acknowledged every one (PUBACK with QoS 1, PUBCOMP with QoS 2), or an ``OSError`` that names
-the broker, the reason and a remedy. MQTT 5 (OASIS, 2019), whose reason codes tell what a broker refuses; older versions lose it in silence.
-A thread of paho-mqtt reads and keeps the connection alive.
+In: messages. Out: nothing once the broker has acknowledged each one (PUBACK), or an ``OSError`` that names the broker, the reason and a
+remedy. MQTT 5 (OASIS, 2019): its reason codes say what a broker refuses, which older versions drop in silence. A clean session, no
+reconnection of its own. A thread of paho-mqtt reads and keeps the connection alive; it calls the methods ``_on_...``.
 
->>> link = BrokerLink(MqttConfig(kind="mqtt", server="127.0.0.1:9"), "example", None, None)
->>> link.connect()
+>>> from xiaod.config.sinks.mqtt import MqttConfig
+>>> BrokerConnection(MqttConfig(kind="mqtt", server="127.0.0.1:9"), "example", None, None).connect()
 Traceback (most recent call last):
 xiaod.sinks.mqtt.refusals.BrokerError: 127.0.0.1:9: Connection refused
 """
 
 import contextlib
+import socket
+import ssl
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any
 
 from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from xiaod.config.sinks.mqtt import MqttConfig
-from xiaod.sinks.mqtt.client import BrokerClient, Message
 from xiaod.sinks.mqtt.refusals import (
     CONNECT_REMEDIES,
-    FAILURE,
-    FOR_GOOD,
+    PERMANENT,
     PUBLISH_REMEDIES,
     BrokerError,
     MessageError,
-    acknowledgment,
     with_remedy,
 )
+from xiaod.sinks.tls import tls_context
 
 INFLIGHT = 20
 """Messages that are sent before the first of them is acknowledged."""
 CLOSE_LIMIT_S = 5.0
-"""Longest time for a farewell."""
+"""Longest time for an orderly end."""
+MAX_INCOMING_BYTES = 65_536
+"""Larger packets the broker does not send; all that is subscribed to is one word."""
+NO_TLS = "does this port speak TLS?"
 
 
-class BrokerLink:
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What is published."""
+
+    topic: str
+    payload: str
+    qos: int
+    retain: bool = False
+
+
+class BrokerConnection:
     """A connection; not to be used again once it is lost or closed."""
 
     def __init__(
@@ -52,12 +68,21 @@ class BrokerLink:
         self._answer: ReasonCode | None = None
         self._limits: Properties | None = None
         self._lost: str | None = None
-        self._acknowledged: dict[int, int] = {}
+        self._acknowledged: dict[int, ReasonCode] = {}
         self._progress_s = 0.0
         self._heard: list[str] = []
         self._taken = 0
-        client = BrokerClient(config, client_id, password, will)
-        client.refused = self._on_refused
+        client = Client(
+            CallbackAPIVersion.VERSION2,
+            client_id,
+            protocol=MQTTProtocolVersion.MQTTv5,
+            reconnect_on_failure=False,
+        )
+        client.connect_timeout = config.timeout_s
+        client.username = config.username
+        client.password = password
+        if will is not None:
+            client.will_set(will.topic, will.payload, will.qos, will.retain)
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_publish = self._on_publish
@@ -66,7 +91,7 @@ class BrokerLink:
 
     @property
     def alive(self) -> bool:
-        """Whether the broker has let us in and the connection has not been lost since."""
+        """Whether the broker has accepted the connection and it has not been lost since."""
         with self._changed:
             return self._answer is not None and self._lost is None
 
@@ -77,13 +102,13 @@ class BrokerLink:
             return self._lost
 
     def connect(self) -> None:
-        """Open the connection and be let in.
+        """Open the connection and wait until the broker accepts it.
 
         Raises:
-            BrokerError: with the reason.
+            BrokerError: with the reason, and what to check.
         """
         config = self._config
-        self._client.open()
+        self._open()
         self._client.loop_start()
         with self._changed:
             self._changed.wait_for(
@@ -100,21 +125,21 @@ class BrokerLink:
         hint = "; does it ask for a tls.cert_file?" if config.tls else "; does this port expect TLS?"
         raise BrokerError(f"{self._where}: {lost or 'no answer'} before it had let us in{hint}")
 
-    def listen(self, topic: str) -> None:
-        """Ask for the messages of a topic; see :meth:`heard`."""
+    def subscribe(self, topic: str) -> None:
+        """Receive the messages of a topic; see :meth:`heard`."""
         self._client.subscribe(topic, qos=1)
 
     def heard(self) -> list[str]:
-        """Messages that have come since the last call."""
+        """Messages received since the last call."""
         with self._changed:
             heard, self._heard = self._heard, []
         return heard
 
     def publish(self, messages: Sequence[Message]) -> None:
-        """Send messages in order; done when the broker has acknowledged all (QoS 0: when they are sent).
+        """Send messages in order; returns when the broker has acknowledged all (QoS 0: when they are sent).
 
         Raises:
-            MessageError: when the broker refuses some for good.
+            MessageError: when the broker will never take some of them.
             BrokerError: when it refuses some, or the connection is lost, or nothing is acknowledged for ``timeout_s``;
                 any of the messages may have arrived.
         """
@@ -132,7 +157,7 @@ class BrokerLink:
                 f"{self._where}: takes packets of at most {largest} bytes, {messages[too_large[0]].topic} needs more",
                 frozenset(too_large),
             )
-        best = getattr(self._limits, "MaximumQoS", 2)
+        best = getattr(self._limits, "MaximumQoS", 1)
         if any(message.qos > best for message in messages):
             raise BrokerError(f"{self._where}: takes QoS {best} at most; set qos: {best}")
         step = min(INFLIGHT, getattr(self._limits, "ReceiveMaximum", INFLIGHT))
@@ -145,7 +170,7 @@ class BrokerLink:
         return self._taken
 
     def close(self, farewell: Message | None) -> None:
-        """Say farewell and end the connection in order, in bounded time; without a complaint."""
+        """Publish a last message and disconnect, in bounded time; raises nothing."""
         until_s = time.monotonic() + min(CLOSE_LIMIT_S, self._config.timeout_s)
         if self.alive:
             with contextlib.suppress(OSError):
@@ -157,10 +182,45 @@ class BrokerLink:
         self.abandon()
 
     def abandon(self) -> None:
-        """End the connection as it is: the broker publishes the will."""
-        self._client.cut()
+        """Cut the connection: the broker publishes the will."""
+        client = self._client
+        opened = client.socket()
+        if opened is not None:
+            # Not the method of an encrypted socket, which would answer our thread in the clear.
+            with contextlib.suppress(OSError, ValueError):
+                socket.socket.shutdown(opened, socket.SHUT_RDWR)  # type: ignore[arg-type]
+        client.loop_stop()
+        # Without this circle of references its descriptors are closed at once, not when the collector runs.
+        client.on_connect = client.on_disconnect = client.on_publish = client.on_message = None
         with self._changed:
             self._lost = self._lost or "closed"
+
+    def _open(self) -> None:
+        """Connect, without waiting for the broker's answer.
+
+        Raises:
+            BrokerError: with the reason, and what to check.
+        """
+        config, client = self._config, self._client
+        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+        properties.MaximumPacketSize = MAX_INCOMING_BYTES
+        if config.tls is not None:
+            client.tls_set_context(tls_context(config.tls))
+            client.tls_insecure_set(config.tls.insecure)
+        try:
+            client.connect(
+                config.host, config.port, config.keepalive_s, clean_start=True, properties=properties
+            )
+        except ssl.SSLCertVerificationError as error:
+            raise BrokerError(
+                f"{self._where}: certificate not accepted: {error.verify_message}; name its authority in tls.ca_file, and "
+                "the broker as its certificate does in server"
+            ) from error
+        except ssl.SSLError as error:
+            raise BrokerError(f"{self._where}: TLS: {error.reason or error}; {NO_TLS}") from error
+        except (OSError, ValueError) as error:
+            hint = f"; {NO_TLS}" if config.tls and isinstance(error, ConnectionResetError) else ""
+            raise BrokerError(f"{self._where}: {getattr(error, 'strerror', None) or error}{hint}") from error
 
     def _publish(self, messages: Sequence[Message], first: int, until_s: float | None = None) -> None:
         with self._changed:
@@ -176,27 +236,28 @@ class BrokerLink:
                 if (left_s := limit_s - time.monotonic()) <= 0:
                     break
                 self._changed.wait(left_s)
-            codes = {place: self._acknowledged.get(mid) for mid, place in sent.items()}
+            answers = {place: self._acknowledged.get(mid) for mid, place in sent.items()}
             lost = self._lost
-        good = (code is not None and code < FAILURE for code in codes.values())
+        good = (answer is not None and not answer.is_failure for answer in answers.values())
         self._taken = first + sum(1 for _ in takewhile(bool, good))
-        refused = {place: code for place, code in codes.items() if code is not None and code >= FAILURE}
+        refused = {
+            place: str(answer)
+            for place, answer in answers.items()
+            if answer is not None and answer.is_failure
+        }
         if refused:
-            self._raise_refused({place: messages[place - first] for place in refused}, refused)
-        if None in codes.values():
+            place = next(iter(refused))
+            reason = with_remedy(refused[place], PUBLISH_REMEDIES)
+            said = f"{self._where}: {messages[place - first].topic} refused: {reason}"
+            permanent = frozenset(place for place, reason in refused.items() if reason in PERMANENT)
+            raise MessageError(said, permanent) if place in permanent else BrokerError(said)
+        if None in answers.values():
             if lost is None:
                 # What has been sent may still be acknowledged: then it must not count for what is sent again.
                 self.abandon()
-            missing = sum(code is None for code in codes.values())
+            missing = sum(answer is None for answer in answers.values())
             waited = f"no acknowledgment for {self._config.timeout_s:g} s"
             raise BrokerError(f"{self._where}: {lost or waited}; {missing} messages are not acknowledged")
-
-    def _raise_refused(self, messages: dict[int, Message], codes: dict[int, int]) -> None:
-        place, message = next(iter(messages.items()))
-        reasons = {place: acknowledgment(code) for place, code in codes.items()}
-        said = f"{self._where}: {message.topic} refused: {with_remedy(reasons[place], PUBLISH_REMEDIES)}"
-        for_good = frozenset(place for place, reason in reasons.items() if reason in FOR_GOOD)
-        raise MessageError(said, for_good) if place in for_good else BrokerError(said)
 
     def _on_connect(
         self,
@@ -230,15 +291,8 @@ class BrokerLink:
     def _on_publish(
         self, client: Client, data: Any, mid: int, reason: ReasonCode, properties: Properties | None
     ) -> None:
-        self._acknowledge(mid, reason.value)
-
-    def _on_refused(self, mid: int, code: int) -> None:
-        self._acknowledge(mid, code)
-
-    def _acknowledge(self, mid: int, code: int) -> None:
         with self._changed:
-            # A refusal stands, whatever follows it.
-            self._acknowledged[mid] = max(code, self._acknowledged.get(mid, 0))
+            self._acknowledged[mid] = reason
             self._progress_s = time.monotonic()
             self._changed.notify_all()
 

@@ -1,7 +1,7 @@
-"""What Home Assistant is told so that it finds the stations by itself.
+"""The messages of MQTT discovery, by which Home Assistant finds the stations by itself.
 
-For each station and phase one sensor, whose state is the time of the newest pick and whose attributes are its document; the sensors of a
-station are one device.
+Each station and phase is a sensor: its state is the time of the newest pick, its attributes are the pick's document. The sensors of a
+station form one device.
 
 Keys and topics are those of Home Assistant's MQTT discovery for a single component: ``PREFIX/sensor/UNIQUE_ID/config``, retained, with
 ``device`` and ``origin``; see https://www.home-assistant.io/integrations/mqtt/#mqtt-discovery and /integrations/sensor.mqtt/.
@@ -22,14 +22,12 @@ from xiaod.config.sinks.mqtt import DiscoveryConfig
 ONLINE = "online"
 OFFLINE = "offline"
 """Home Assistant's own words for availability, and for itself in ``PREFIX/status``."""
-
-
 QOS = 1
-"""Picks are to reach Home Assistant at least once, as far as they reach the broker so."""
+"""With which Home Assistant subscribes to picks."""
 
 
 def birth_topic(config: DiscoveryConfig) -> str:
-    """Where Home Assistant says that it is there (its birth message) or gone, with its default settings."""
+    """Where Home Assistant publishes that it is online (its birth message) or offline, with its default settings."""
     return f"{config.prefix}/status"
 
 
@@ -42,8 +40,8 @@ def sensor_of(
         network: code of the network.
         station: code of the station.
         phase: ``P`` or ``S``.
-        state_topic: where the picks are published.
-        status_topic: where ``online`` and ``offline`` are; empty: nowhere.
+        state_topic: topic of the picks.
+        status_topic: topic of ``online`` and ``offline``; empty: none.
         config: the prefix.
     """
     device = _identifier("xiaod", network, station)

@@ -1,19 +1,12 @@
-"""What an MQTT broker says when it does not want something, and what to check then.
+"""What an MQTT broker says when it refuses something, and what to check then.
 
 The names of reasons are those of MQTT 5 (OASIS, 2019), 2.4, as paho-mqtt gives them.
 
->>> with_remedy(acknowledgment(0x87), PUBLISH_REMEDIES)
+>>> with_remedy("Not authorized", PUBLISH_REMEDIES)
 "Not authorized; the broker's access list must allow this user to write to it"
->>> acknowledgment(0xFF)
-'reason code 255'
 """
 
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.reasoncodes import ReasonCode
-
-FAILURE = 0x80
-"""Reason codes from here on are failures (MQTT 5, 2.4)."""
-FOR_GOOD = {"Packet too large", "Topic name invalid", "Payload format invalid"}
+PERMANENT = {"Packet too large", "Topic name invalid", "Payload format invalid"}
 """Reasons to refuse a message that no waiting changes."""
 CONNECT_REMEDIES = {
     "Bad user name or password": "check username and password",
@@ -36,20 +29,11 @@ class BrokerError(OSError):
 
 
 class MessageError(BrokerError):
-    """The broker refuses messages for good; ``refused`` has their places in what was published."""
+    """The broker will never take some messages; ``refused`` has their places in what was published."""
 
     def __init__(self, reason: str, refused: frozenset[int]) -> None:
         super().__init__(reason)
         self.refused = refused
-
-
-def acknowledgment(code: int) -> str:
-    """Name of a reason code in an acknowledgment."""
-    try:
-        return str(ReasonCode(PacketTypes.PUBREC, identifier=code))
-    except (AssertionError, KeyError):
-        # One that the standard does not know here.
-        return f"reason code {code}"
 
 
 def with_remedy(reason: str, remedies: dict[str, str]) -> str:

@@ -1,12 +1,12 @@
 """Picks as MQTT 5 messages: the document of the JSON Lines, one message for each pick.
 
-Delivery: at least once with QoS 1 and 2, in order. :meth:`MqttSink.deliver` comes back only when the broker has acknowledged every
-message; otherwise it raises, the picks stay in the store, and what was not acknowledged is sent again, on a new connection where the old
-one is lost. What was under way then, 20 messages at most, may come twice, after a crash the whole batch: consumers compare ``id``. With
-QoS 0 a message that is sent counts as delivered, and may be lost.
+With QoS 1 each pick is delivered at least once, in order. :meth:`MqttSink.deliver` returns only when the broker has acknowledged every
+message. Otherwise it raises, the picks stay in the store, and what was not acknowledged is sent again, on a new connection if the old one
+is lost. The messages that were under way then, 20 at most, may arrive twice, after a crash the whole batch: consumers compare ``id``. With
+QoS 0 a message counts as delivered once it is sent, and may be lost.
 
 The session is clean: nothing waits in the client, everything in the store. The status topic is ``online``, retained, while connected;
-``offline`` comes with the orderly end, or from the broker as the last will.
+``offline`` follows at an orderly end, or from the broker as the last will.
 
 >>> sink = MqttSink(MqttConfig(kind="mqtt", server="127.0.0.1:9", timeout_s=1.0), AgencyConfig())
 >>> sink.deliver([], now_ns=0)
@@ -27,8 +27,7 @@ from xiaod.domain.types import Pick
 from xiaod.process.logs import get_logger
 from xiaod.process.secret_file import credential
 from xiaod.sinks import Refused, SinkError
-from xiaod.sinks.mqtt.client import Message
-from xiaod.sinks.mqtt.connection import BrokerLink
+from xiaod.sinks.mqtt.connection import BrokerConnection, Message
 from xiaod.sinks.mqtt.homeassistant import OFFLINE, ONLINE, birth_topic, sensor_of
 from xiaod.sinks.mqtt.refusals import BrokerError, MessageError
 from xiaod.sinks.tls import tls_context
@@ -36,11 +35,11 @@ from xiaod.sinks.tls import tls_context
 NO_LOCATION = "--"
 """An empty location in a topic, as in stream patterns."""
 MAX_SENSORS = 10_000
-"""Sensors that Home Assistant is told of; a damaged record can carry any code."""
+"""Sensors that are announced to Home Assistant at most; a damaged record can hold any code."""
 
 
 def topic_of(pick: Pick, template: str) -> str:
-    """The topic of a pick; what a topic level cannot carry becomes ``_``."""
+    """The topic of a pick; what a topic level cannot hold becomes ``_``."""
     channel = pick.channel
     return template.format(
         network=safe(channel.network),
@@ -67,7 +66,7 @@ class MqttSink:
             host=safe(socket.gethostname()), name=config.name, shard=ALONE.index
         )
         self._status_topic = (config.status_topic or "").format(client_id=self._client_id, shard=ALONE.index)
-        self._link: BrokerLink | None = None
+        self._connection: BrokerConnection | None = None
         self._sensors: dict[str, Message] = {}
         self._taken: set[str] = set()
         self._log = get_logger("mqtt").bind(sink=config.name)
@@ -87,16 +86,16 @@ class MqttSink:
         """Publish picks in order, and wait for the broker's acknowledgment of each.
 
         Raises:
-            Refused: when the broker refuses some for good.
-            OSError: when not all are acknowledged; those that are come again.
+            Refused: when the broker will never take some.
+            OSError: when not all are acknowledged.
         """
         del now_ns
-        link = self._connected()
-        # Home Assistant has started, and asks for everything.
-        messages = list(self._sensors.values()) if ONLINE in link.heard() else []
+        connection = self._connected()
+        # Home Assistant has started, and needs everything again.
+        messages = list(self._sensors.values()) if ONLINE in connection.heard() else []
         picks_at: dict[int, str] = {}
         sensors = dict(self._sensors)
-        # What the broker has acknowledged of a batch that failed is not sent again with it.
+        # What the broker acknowledged of a failed batch is not sent again with it.
         for pick in (pick for pick in picks if pick.id not in self._taken):
             state_topic = topic_of(pick, self._config.topic)
             if self._announces and state_topic not in sensors and len(sensors) < MAX_SENSORS:
@@ -106,52 +105,52 @@ class MqttSink:
             text = pick_json(pick, self._agency)
             messages.append(Message(state_topic, text, self._config.qos, self._config.retain))
         try:
-            link.publish(messages)
+            connection.publish(messages)
         except BrokerError as error:
-            self._taken.update(picks_at[place] for place in picks_at if place < link.taken)
-            if not link.alive:
+            self._taken.update(picks_at[place] for place in picks_at if place < connection.taken)
+            if not connection.alive:
                 self._drop()
             if not isinstance(error, MessageError):
                 raise
             refused = [picks_at[place] for place in sorted(error.refused) if place in picks_at]
             raise (Refused(str(error), refused) if refused else error) from error
         except BaseException:
-            # What is under way must not be taken for what is sent next.
+            # What is under way must not be mistaken for what is sent next.
             self._drop()
             raise
         self._taken.difference_update(pick.id for pick in picks)
         self._sensors = sensors
 
     def close(self) -> None:
-        """Publish ``offline`` and disconnect, in bounded time; a broker that is down publishes the last will itself."""
-        if self._link is not None:
-            self._link.close(self._status(OFFLINE))
-            self._link = None
+        """Publish ``offline`` and disconnect, in bounded time; without a connection the broker publishes the last will."""
+        if self._connection is not None:
+            self._connection.close(self._status(OFFLINE))
+            self._connection = None
 
-    def _connected(self) -> BrokerLink:
-        """The connection; one that has been lost is told of once, then opened anew."""
-        if self._link is not None:
-            if self._link.alive:
-                return self._link
-            # Told, and tried again after a pause: two clients with one identifier would expel each other for ever.
-            lost = self._link.lost
+    def _connected(self) -> BrokerConnection:
+        """The connection; a lost one is reported once, then opened anew."""
+        if self._connection is not None:
+            if self._connection.alive:
+                return self._connection
+            # Report it and pause: otherwise two clients with one identifier would disconnect each other without end.
+            lost = self._connection.lost
             self._drop()
             raise BrokerError(
                 f"{self._config.host}:{self._config.port}: {lost}; when that comes again and again, "
                 f"another client may have the client_id {self._client_id}"
             )
-        link = BrokerLink(self._config, self._client_id, self._password(), self._status(OFFLINE))
-        link.connect()
+        connection = BrokerConnection(self._config, self._client_id, self._password(), self._status(OFFLINE))
+        connection.connect()
         online = self._status(ONLINE)
         try:
             if self._announces:
-                link.listen(birth_topic(self._config.discovery))
-            # A broker that was restarted may have forgotten what it was to keep.
-            link.publish([*([online] if online else []), *self._sensors.values()])
+                connection.subscribe(birth_topic(self._config.discovery))
+            # A restarted broker may have lost its retained messages.
+            connection.publish([*([online] if online else []), *self._sensors.values()])
         except OSError:
-            link.close(None)
+            connection.close(None)
             raise
-        self._link = link
+        self._connection = connection
         self._log.info(
             "mqtt.connected",
             server=f"{self._config.host}:{self._config.port}",
@@ -161,13 +160,13 @@ class MqttSink:
         )
         if self._config.tls is not None and self._config.tls.insecure:
             self._log.warning("mqtt.insecure", consequence="anybody on the way can read and answer")
-        return link
+        return connection
 
     def _drop(self) -> None:
-        """Leave a connection that is lost."""
-        if self._link is not None:
-            self._link.abandon()
-            self._link = None
+        """Give up a lost connection."""
+        if self._connection is not None:
+            self._connection.abandon()
+            self._connection = None
 
     def _password(self) -> str | None:
         return credential("password", self._config.password, self._config.password_file)
@@ -175,7 +174,7 @@ class MqttSink:
     def _status(self, word: str) -> Message | None:
         if not self._status_topic:
             return None
-        # At least once whatever the picks are: it is said once in a long time.
+        # At least once, whatever the QoS of picks: it is published rarely.
         return Message(self._status_topic, word, 1, retain=True)
 
     @property
@@ -183,7 +182,7 @@ class MqttSink:
         return self._config.discovery.enabled
 
     def _sensor(self, pick: Pick, state_topic: str) -> Message:
-        """What tells Home Assistant of a station and phase."""
+        """The message that announces a station and phase to Home Assistant."""
         channel, config = pick.channel, self._config.discovery
         topic, payload = sensor_of(
             channel.network, channel.station, pick.phase, state_topic, self._status_topic, config

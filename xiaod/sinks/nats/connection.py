@@ -1,10 +1,10 @@
-"""A connection to NATS JetStream: opened when it is needed, used, and given up at the first failure, so that nothing of it comes later.
+"""A connection to NATS JetStream: opened when it is needed, and closed at the first failure, so that nothing of it arrives later.
 
-In: subjects, messages and their identifiers. Out: nothing, once the stream has acknowledged; or an error that names the server, the
-reason and what helps. The client is nats-py; a server that complains is not waited for.
+In: subjects, messages and their identifiers. Out: nothing once the stream has acknowledged, or an error that names the server, the
+reason and a remedy. The client is nats-py. Once the server reports an error, its acknowledgment is not waited for.
 
->>> link = NatsLink(NatsConfig(kind="nats", servers=["127.0.0.1:9"], timeout_s=5.0))
->>> asyncio.run(link.publish("xiaod.picks.BW.RJOB.P", b"{}", "id"))
+>>> connection = NatsConnection(NatsConfig(kind="nats", servers=["127.0.0.1:9"], timeout_s=5.0))
+>>> asyncio.run(connection.publish("xiaod.picks.BW.RJOB.P", b"{}", "id"))
 Traceback (most recent call last):
 xiaod.sinks.nats.connection.BusError: nats://127.0.0.1:9: cannot connect: Connect call failed ('127.0.0.1', 9); check servers and tls
 """
@@ -29,18 +29,18 @@ from xiaod.process.secret_file import credential
 from xiaod.sinks.tls import tls_context
 
 CLOSE_LIMIT_S = 2.0
-"""Longest time for a farewell."""
+"""Longest time for an orderly end."""
 TOO_LARGE = 10054
-"""JetStream's error code of a message larger than the stream takes."""
+"""JetStream's error code for a message larger than the stream takes."""
 OTHER_STREAM = 10060
-"""JetStream's error code of a subject that another stream takes."""
+"""JetStream's error code for a subject that belongs to another stream."""
 CREDENTIALS = (b"BEGIN NATS USER JWT", b"BEGIN USER NKEY SEED")
-"""What a credentials file is made of."""
+"""The parts of a credentials file."""
 MAX_CREDENTIALS_BYTES = 65_536
 MAX_INCOMING_BYTES = 1_000_000
-"""All that is listened for is acknowledgments and what the server is like; nats-py reads 32 kB at a time."""
-MAX_COMPLAINT = 200
-"""Letters of what a server says that are told on."""
+"""The server sends acknowledgments and its own description only; nats-py reads 32 kB at a time."""
+MAX_SAID = 200
+"""Letters of a server's error that are passed on."""
 
 
 class BusError(OSError):
@@ -52,7 +52,7 @@ class TooLargeError(BusError):
 
 
 class _BoundedParser(Parser):
-    """nats-py's parser of what the server says, which by itself holds as much of a message as the server announces."""
+    """nats-py's parser, which by itself buffers as much of a message as the server announces."""
 
     async def parse(self, data: bytes = b"") -> None:
         await super().parse(data)
@@ -60,7 +60,7 @@ class _BoundedParser(Parser):
             raise ProtocolError
 
 
-class NatsLink:
+class NatsConnection:
     """A connection and its stream; all methods run in one event loop."""
 
     def __init__(self, config: NatsConfig) -> None:
@@ -69,12 +69,12 @@ class NatsLink:
         self._client: Client | None = None
         self._stream: JetStreamContext | None = None
         self._said: list[str] = []
-        """What the server said last, without being asked."""
-        self._complained = asyncio.Event()
+        """The last errors that the server reported."""
+        self._failed = asyncio.Event()
 
     @property
     def opened(self) -> bool:
-        """Whether there is a connection, be it lost."""
+        """Whether there is a connection, lost or not."""
         return self._client is not None
 
     async def publish(self, subject: str, content: bytes, identifier: str) -> None:
@@ -93,21 +93,20 @@ class NatsLink:
             await self.close()
             raise
         except Exception as error:
-            # Whatever a server sends and the client stumbles over, it is no reason for the daemon to end.
+            # Whatever a server sends that the client cannot handle, the daemon goes on.
             await self.close()
             raise BusError(f"{self._where}: {type(error).__name__}: {error}") from error
 
     async def close(self) -> None:
-        """Give the connection up."""
+        """Close the connection."""
         client, self._client, self._stream = self._client, None, None
         if client is not None:
-            # Whatever it still has to say.
             with contextlib.suppress(Error, OSError, asyncio.CancelledError):
                 async with asyncio.timeout(CLOSE_LIMIT_S):
                     await client.close()
 
     def login(self) -> dict[str, Any]:
-        """How to be let in; secrets are read anew for each connection.
+        """The options to log in with; secrets are read anew for each connection.
 
         Raises:
             OSError: when a secret or a certificate cannot be read.
@@ -142,7 +141,7 @@ class NatsLink:
             headers={Header.MSG_ID: identifier},
         )
         try:
-            await self._unless_told(sending, subject)
+            await self._unless_failed(sending, subject)
         except MaxPayloadError as error:
             raise TooLargeError(f"{subject}: larger than the server takes") from error
         except NoStreamResponseError as error:
@@ -167,10 +166,10 @@ class NatsLink:
         await self.close()
         config = self._config
         self._said = []
-        self._complained = asyncio.Event()
+        self._failed = asyncio.Event()
         client = self._client = Client()
         client._ps = _BoundedParser(client)
-        # What it stumbles over is told by our own error; nats-py would write a traceback into the log besides.
+        # Our own error says what went wrong; nats-py would also write a traceback into the log.
         logging.getLogger("nats").setLevel(logging.CRITICAL)
         try:
             async with asyncio.timeout(config.timeout_s):
@@ -179,7 +178,7 @@ class NatsLink:
                     error_cb=self._hear,
                     closed_cb=self._lose,
                     name=f"xiaod {config.name}",
-                    # A connection that is lost is opened anew at the next delivery.
+                    # A lost connection is opened anew at the next delivery.
                     allow_reconnect=False,
                     max_reconnect_attempts=1,
                     reconnect_time_wait=0,
@@ -187,9 +186,9 @@ class NatsLink:
                     **self.login(),
                 )
                 stream = client.jetstream(timeout=config.timeout_s)
-                self._complained.clear()
+                self._failed.clear()
                 if config.stream.create:
-                    await self._unless_told(self._make_stream(stream), f"stream {config.stream.name}")
+                    await self._unless_failed(self._make_stream(stream), f"stream {config.stream.name}")
         except BusError:
             raise
         except (Error, OSError, ValueError, nkeys.NkeysError) as error:
@@ -199,7 +198,7 @@ class NatsLink:
         return stream
 
     async def _make_stream(self, stream: JetStreamContext) -> None:
-        """Make the stream when it is not there."""
+        """Make the stream if it is missing."""
         wanted = self._config.stream
         try:
             try:
@@ -225,11 +224,11 @@ class NatsLink:
                 f"{self._where}: stream {wanted.name} cannot be made: {error.description}"
             ) from error
 
-    async def _unless_told(self, work: Coroutine[Any, Any, Any], what: str) -> None:
-        """Do something, but not wait for its answer once the server complains or has gone."""
-        doing, told = asyncio.ensure_future(work), asyncio.ensure_future(self._complained.wait())
-        await asyncio.wait({doing, told}, return_when=asyncio.FIRST_COMPLETED)
-        told.cancel()
+    async def _unless_failed(self, work: Coroutine[Any, Any, Any], what: str) -> None:
+        """Do something, but do not wait for its answer once the server has reported an error or gone."""
+        doing, failed = asyncio.ensure_future(work), asyncio.ensure_future(self._failed.wait())
+        await asyncio.wait({doing, failed}, return_when=asyncio.FIRST_COMPLETED)
+        failed.cancel()
         if not doing.done():
             doing.cancel()
             said = self._said[-1] if self._said else "connection lost"
@@ -238,20 +237,20 @@ class NatsLink:
 
     async def _lose(self) -> None:
         """The connection is closed."""
-        self._complained.set()
+        self._failed.set()
 
     async def _hear(self, error: Exception) -> None:
-        """What the server says besides, such as that a subject is not allowed."""
+        """The server reports an error, such as a subject that is not allowed."""
         text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        self._said = [*self._said[-3:], text.removeprefix("nats: ")[:MAX_COMPLAINT]]
-        self._complained.set()
+        self._said = [*self._said[-3:], text.removeprefix("nats: ")[:MAX_SAID]]
+        self._failed.set()
 
     def _because(self) -> str:
         return f": {self._said[-1]}" if self._said else ""
 
 
 def _check_credentials(path: Path) -> None:
-    """Refuse what is no file of ``nsc``: nats-py would look for its parts for ever."""
+    """Refuse what is no file of ``nsc``: nats-py would search for its parts without end."""
     try:
         with path.open("rb") as file:
             content = file.read(MAX_CREDENTIALS_BYTES)

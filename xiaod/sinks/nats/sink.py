@@ -1,9 +1,9 @@
 """Picks into a stream of NATS JetStream: the bus for networks that outgrow one machine.
 
-In: picks. Out: nothing, once the server has acknowledged each one: then it is in the stream. The identifier of the pick goes along as
-``Nats-Msg-Id``, by which the server drops what comes twice. Picks go one after the other, each after the acknowledgment of the one
-before, so that what is refused in the midst never changes their order. The connection lives in an event loop of the sink's own thread,
-and that loop runs only in calls of the sink: the tick each second answers the server's pings.
+In: picks. Out: nothing once the server has acknowledged each one; it is then in the stream. The header ``Nats-Msg-Id`` holds the
+identifier of the pick, by which the server drops a repetition. Each pick is sent after the acknowledgment of the one before, so a refusal
+in the middle never changes their order. The connection lives in an event loop of the sink's own thread, which runs only during calls of
+the sink: the tick each second answers the server's pings.
 
 >>> sink = NatsSink(NatsConfig(kind="nats", servers=["127.0.0.1:9"]), AgencyConfig())
 >>> sink.deliver([], now_ns=0)
@@ -22,17 +22,17 @@ from xiaod.domain.codes import safe
 from xiaod.domain.document import pick_json
 from xiaod.domain.types import Channel, Pick
 from xiaod.sinks import Refused, SinkError
-from xiaod.sinks.nats.connection import NatsLink, TooLargeError
+from xiaod.sinks.nats.connection import NatsConnection, TooLargeError
 
-BREATH_S = 0.005
-"""How long the connection is attended to in a tick, and before it is used again."""
+SERVICE_S = 0.005
+"""How long the connection's own tasks run in a tick, and before it is used again."""
 NO_LOCATION = "--"
 
 _ID = re.compile(r"[!-~]{1,200}")
 
 
 def subject_of(template: str, channel: Channel, phase: str) -> str:
-    """Subject of a pick: what a word of a subject cannot carry becomes ``_``."""
+    """Subject of a pick; what a word of a subject cannot hold becomes ``_``."""
     codes = {
         "network": channel.network,
         "station": channel.station,
@@ -44,7 +44,7 @@ def subject_of(template: str, channel: Channel, phase: str) -> str:
 
 
 def message_id(pick: Pick) -> str:
-    """The pick's identifier, or where a damaged code made one that no header carries, its hash."""
+    """The pick's identifier, or its hash where a damaged code made one that no header can hold."""
     if _ID.fullmatch(pick.id):
         return pick.id
     return hashlib.sha256(pick.id.encode("utf-8", "surrogatepass")).hexdigest()
@@ -54,19 +54,19 @@ class NatsSink:
     """Publishes picks; implements :class:`xiaod.sinks.Sink`."""
 
     def __init__(self, config: NatsConfig, agency: AgencyConfig) -> None:
-        """Look whether all secrets can be read; nothing is opened.
+        """Check that all secrets can be read; nothing is opened.
 
         Raises:
             SinkError: when one cannot.
         """
         self._config = config
         self._agency = agency
-        self._link = NatsLink(config)
+        self._connection = NatsConnection(config)
         self._runner: asyncio.Runner | None = None
         self._acknowledged: set[str] = set()
-        """Picks of a delivery that then failed: not sent again, however long the server has been away."""
+        """Picks of a delivery that failed later: they are not sent again, however long the server was away."""
         try:
-            self._link.login()
+            self._connection.login()
         except OSError as error:
             raise SinkError(f"sinks: {config.name}: {error}") from error
 
@@ -76,36 +76,38 @@ class NatsSink:
         return self._config.name
 
     def deliver(self, picks: Sequence[Pick], now_ns: int) -> None:
-        """Publish picks, each acknowledged; without any, attend to the connection.
+        """Publish picks, each acknowledged; without picks, run the connection's own tasks.
 
         Raises:
             Refused: when one is larger than the server takes.
             BusError: when the server cannot be reached, refuses, or does not acknowledge in time.
         """
         del now_ns
-        if not picks and not self._link.opened:
+        if not picks and not self._connection.opened:
             return
         if self._runner is None:
             self._runner = asyncio.Runner()
-        self._runner.run(self._publish(picks) if picks else asyncio.sleep(BREATH_S))
+        self._runner.run(self._publish(picks) if picks else asyncio.sleep(SERVICE_S))
 
     def close(self) -> None:
         """Close the connection; nothing is held back."""
         if self._runner is not None:
-            self._runner.run(self._link.close())
+            self._runner.run(self._connection.close())
             self._runner.close()
             self._runner = None
 
     async def _publish(self, picks: Sequence[Pick]) -> None:
-        if self._link.opened:
-            # Has it been lost meanwhile? Then a new one is opened before anything is sent.
-            await asyncio.sleep(BREATH_S)
+        if self._connection.opened:
+            # If it was lost meanwhile, a new one is opened before anything is sent.
+            await asyncio.sleep(SERVICE_S)
         for pick in picks:
             if pick.id in self._acknowledged:
                 continue
             subject = subject_of(self._config.subject, pick.channel, pick.phase)
             try:
-                await self._link.publish(subject, pick_json(pick, self._agency).encode(), message_id(pick))
+                await self._connection.publish(
+                    subject, pick_json(pick, self._agency).encode(), message_id(pick)
+                )
             except TooLargeError as error:
                 raise Refused(str(error), [pick.id]) from error
             self._acknowledged.add(pick.id)
