@@ -63,6 +63,8 @@ MINIMAL = "sources:\n  - server: localhost\n"
         (MINIMAL + "sinks:\n  - kind: rss\n", "nats; got 'rss'"),
         (MINIMAL + "sinks:\n  - kind: jsonl\n", "f:4: sinks[0].path: is missing"),
         (MINIMAL + "sinks:\n  - kind: jsonl\n    path: a\n    rotat: day\n", "f:6: sinks[0].rotat: unknown key; did you mean 'rotate'?"),
+        (MINIMAL + "sinks:\n  - kind: scml\n    folder: a\n    schema_version: '0.13'\n",
+         "f:6: sinks[0]: schema_version is no key any more: remove it; version 0.12 is written, which newer SeisComP reads"),
         (MINIMAL + "http: {port: 70000}\n", "f:3: http.port: must be a number at least 0 and at most 65535; got 70000"),
         (MINIMAL + "logs: {level: loud}\n", "f:3: logs.level: must be 'debug', 'info', 'warning' or 'error'; got 'loud'"),
         (MINIMAL + "engine: {kind: torch}\n", "f:3: engine.kind: must be 'onnx' or 'stateful': 0.2.0 has no 'torch'; 'onnx'"),

@@ -2,20 +2,18 @@
 
 >>> JsonLinesConfig(kind="jsonl", path="picks.jsonl").rotate
 'day'
->>> ScmlConfig(kind="scml", folder="scml").schema_version
-'0.12'
 """
 
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from xiaod.config.model import PositiveSeconds, Seconds
 from xiaod.config.sinks.kind import SinkModel, SinkName
 
-ScmlVersion = Literal["0.12", "0.13", "0.14"]
-"""Versions that ObsPy carries schemas for; 0.14 has a namespace of its own."""
+SCML_VERSION = "0.12"
+"""Version of SeisComP's schema that is written; every newer SeisComP reads it."""
 TableStyle = Literal["csv", "gamma", "pyocto", "quakeflow"]
 
 
@@ -116,9 +114,17 @@ class ScmlConfig(FolderConfig):
     READERS = "SeisComP: `scautoloc`, displays"
 
     kind: Literal["scml"]
-    """SeisComP SCML files."""
+    """SeisComP SCML 0.12 files, which newer SeisComP reads too."""
     name: SinkName = "scml"
-    schema_version: ScmlVersion = "0.12"
-    """Version of the schema; SeisComP reads its own version and older ones."""
     mb_amplitudes: bool = True
     """Whether each pick also has an amplitude of type mb, its peak in counts and no ground motion: scautoloc takes no pick without."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_version(cls, keys: Any) -> Any:
+        """Refuse the choice of a version, which earlier versions of this program had."""
+        if isinstance(keys, dict) and "schema_version" in keys:
+            raise ValueError(
+                f"schema_version is no key any more: remove it; version {SCML_VERSION} is written, which newer SeisComP reads"
+            )
+        return keys

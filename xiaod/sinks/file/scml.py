@@ -8,7 +8,7 @@ scautoloc takes a pick only when amplitudes of types ``snr`` and ``mb`` refer to
 of type ``mb`` is the peak in counts with a nominal period of 1 s: it compares picks of one station, is no ground motion, and its unit
 says so.
 
-Order of elements: SeisComP's schema, versions 0.12 to 0.14.
+Order of elements: SeisComP's schema, version 0.12.
 
 >>> scml_bytes([], AgencyConfig()).splitlines()[-2]
 b'  <EventParameters />'
@@ -18,11 +18,10 @@ import math
 import xml.etree.ElementTree as ElementTree
 from collections import deque
 from collections.abc import Sequence
-from typing import get_args
 
 from xiaod import __version__
 from xiaod.config import AgencyConfig
-from xiaod.config.sinks.file import ScmlConfig, ScmlVersion
+from xiaod.config.sinks.file import SCML_VERSION, ScmlConfig
 from xiaod.domain.codes import safe
 from xiaod.domain.document import amplitude_number
 from xiaod.domain.onsets import SIGNAL_S
@@ -30,12 +29,7 @@ from xiaod.domain.timegrid import NS_PER_S, iso_from_ns
 from xiaod.domain.types import Instrument, Pick
 from xiaod.sinks.file.folder import FolderSink
 
-NAMESPACES: dict[ScmlVersion, str] = {
-    "0.12": "http://geofon.gfz-potsdam.de/ns/seiscomp3-schema/0.12",
-    "0.13": "http://geofon.gfz-potsdam.de/ns/seiscomp3-schema/0.13",
-    "0.14": "http://geofon.gfz.de/ns/seiscomp-schema/0.14",
-}
-DEFAULT_VERSION: ScmlVersion = get_args(ScmlVersion)[0]
+NAMESPACE = f"http://geofon.gfz-potsdam.de/ns/seiscomp3-schema/{SCML_VERSION}"
 METHOD = "DL"
 """What SeisComP's own deep-learning picker gives as method."""
 MB_PERIOD_S = 1.0
@@ -81,9 +75,7 @@ class ScmlSink(FolderSink):
     def __init__(self, config: ScmlConfig, agency: AgencyConfig) -> None:
         super().__init__(
             config,
-            lambda picks: scml_bytes(
-                picks, agency, config.schema_version, config.mb_amplitudes, self._before
-            ),
+            lambda picks: scml_bytes(picks, agency, config.mb_amplitudes, self._before),
         )
         self._before = PrecedingP()
 
@@ -100,7 +92,6 @@ class ScmlSink(FolderSink):
 def scml_bytes(
     picks: Sequence[Pick],
     agency: AgencyConfig,
-    version: ScmlVersion = DEFAULT_VERSION,
     mb_amplitudes: bool = True,
     before: PrecedingP | None = None,
 ) -> bytes:
@@ -109,14 +100,13 @@ def scml_bytes(
     Args:
         picks: what to write.
         agency: who signs.
-        version: of the schema.
         mb_amplitudes: whether picks get an amplitude of type mb.
         before: where to look for P picks; None: among ``picks``.
     """
     if before is None:
         before = PrecedingP()
         before.see(picks)
-    root = ElementTree.Element("seiscomp", {"xmlns": NAMESPACES[version], "version": version})
+    root = ElementTree.Element("seiscomp", {"xmlns": NAMESPACE, "version": SCML_VERSION})
     parameters = ElementTree.SubElement(root, "EventParameters")
     for pick in picks:
         _pick(parameters, pick, agency, before.of(pick))

@@ -8,15 +8,14 @@ from importlib.resources import files
 from pathlib import Path
 
 import obspy
-import pytest
 from lxml import etree  # type: ignore[import-untyped]
 
 from tests.contract.test_sinks import AGENCY, NOW_NS, pick
 from xiaod.config import AgencyConfig
-from xiaod.config.sinks.file import ScmlConfig, ScmlVersion
+from xiaod.config.sinks.file import SCML_VERSION, ScmlConfig
 from xiaod.domain.timegrid import iso_from_ns
 from xiaod.domain.types import Channel, Pick
-from xiaod.sinks.file.scml import MAX_INSTRUMENTS, NAMESPACES, PrecedingP, ScmlSink, scml_bytes
+from xiaod.sinks.file.scml import MAX_INSTRUMENTS, NAMESPACE, PrecedingP, ScmlSink, scml_bytes
 
 P = pick(1)
 S = pick(2, phase="S", time_ns=P.time_ns + 4_000_000_000, id="S-1", channel=Channel("BW", "RJOB", "", "EHN"))
@@ -32,11 +31,11 @@ STRANGE = [
 ]
 
 
-def children(content: bytes, version: ScmlVersion = "0.12") -> list[ElementTree.Element]:
+def children(content: bytes) -> list[ElementTree.Element]:
     """Elements under EventParameters; names are without their namespace."""
     root = ElementTree.fromstring(content)  # noqa: S314  our own
     for element in root.iter():
-        assert element.tag.startswith(f"{{{NAMESPACES[version]}}}")
+        assert element.tag.startswith(f"{{{NAMESPACE}}}")
         element.tag = element.tag.rpartition("}")[2]
     [parameters] = root
     return list(parameters)
@@ -46,15 +45,13 @@ def comments(element: ElementTree.Element) -> dict[str | None, str | None]:
     return {comment.findtext("id"): comment.findtext("text") for comment in element.findall("comment")}
 
 
-@pytest.mark.parametrize("version", NAMESPACES)
-def test_seiscomp_s_schema_takes_every_document(version: ScmlVersion) -> None:
-    data = files("obspy.io.seiscomp") / "data"
-    [schema] = [found for name in ("sc3ml", "scml") if (found := data / f"{name}_{version}.xsd").is_file()]
+def test_seiscomp_s_schema_takes_every_document() -> None:
+    schema = files("obspy.io.seiscomp") / "data" / f"sc3ml_{SCML_VERSION}.xsd"
     validator = etree.XMLSchema(etree.parse(str(schema)))
     author = AgencyConfig(agency_id="A", author="ü<&>")
     for picks in ([], [P, S], STRANGE):
-        validator.assertValid(etree.fromstring(scml_bytes(picks, author, version)))
-    wrong = scml_bytes([P], author, version).replace(b"phaseHint", b"phase")
+        validator.assertValid(etree.fromstring(scml_bytes(picks, author)))
+    wrong = scml_bytes([P], author).replace(b"phaseHint", b"phase")
     assert not validator.validate(etree.fromstring(wrong))
 
 
@@ -138,14 +135,14 @@ def test_mb_amplitudes_can_be_left_out() -> None:
 
 
 def test_the_p_pick_may_stand_in_another_file_and_a_retry_writes_the_same(tmp_path: Path) -> None:
-    sink = ScmlSink(ScmlConfig(kind="scml", folder=tmp_path, schema_version="0.14"), AGENCY)
+    sink = ScmlSink(ScmlConfig(kind="scml", folder=tmp_path), AGENCY)
     sink.deliver([P], NOW_NS)
     sink.deliver([S], NOW_NS)
     before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
     sink.deliver([P, S], NOW_NS)
     sink.close()
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
-    [made] = [one for one in children(before["S-1.xml"], "0.14") if one.tag == "pick"]
+    [made] = [one for one in children(before["S-1.xml"]) if one.tag == "pick"]
     assert comments(made)["RefPickID"] == P.id
 
 
