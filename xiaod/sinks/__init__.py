@@ -17,7 +17,7 @@ from xiaod.domain.types import Pick
 
 
 class SinkError(Exception):
-    """A sink cannot be made; the message names the sink, what is wrong and what helps."""
+    """A sink cannot be made; the message names the sink, the problem and a remedy."""
 
 
 class RetryLater(OSError):  # noqa: N818  not a failure, but an answer
@@ -33,16 +33,16 @@ class RetryLater(OSError):  # noqa: N818  not a failure, but an answer
 
 
 class Refused(OSError):  # noqa: N818  not a failure, but an answer
-    """Picks will never be taken, however often they are delivered.
+    """Some picks will never be accepted, however often they are delivered.
 
-    None of the call counts as delivered: the caller delivers those before and behind the refused ones again.
+    Nothing of the call counts as delivered: the caller delivers the picks before and after the refused ones again.
 
     >>> str(Refused("HTTP 422"))
     'HTTP 422'
     """
 
     def __init__(self, reason: str, picks: Collection[str] = ()) -> None:
-        """Say why, and the identifiers of the picks refused; none where the sink does not know which: the caller finds out."""
+        """Take the reason and the identifiers of the refused picks; none if the sink does not know which: the caller finds out."""
         super().__init__(reason)
         self.picks = frozenset(picks)
 
@@ -69,19 +69,19 @@ class Sink(Protocol):
 
 @runtime_checkable
 class Holding(Protocol):
-    """A sink that takes picks before they are safe: those are delivered again after a crash."""
+    """A sink that accepts picks before they are safe; these are delivered again after a crash."""
 
     @property
     def held(self) -> int:
-        """How many of the newest picks taken would be lost if the process, or the machine, ended now."""
+        """How many of the newest accepted picks would be lost if the process, or the machine, stopped now."""
         ...
 
 
 @runtime_checkable
 class Portioned(Protocol):
-    """A sink that takes only so many picks in one call."""
+    """A sink that limits the picks of one call."""
 
     @property
     def portion(self) -> int:
-        """How many."""
+        """Picks of one call at most."""
         ...

@@ -40,7 +40,7 @@ class ConsoleSink:
         """Write a line for each pick.
 
         Raises:
-            OSError: when standard output is closed, its reader has gone (``BrokenPipeError``), or its disk is full.
+            OSError: when standard output is closed, its reader has exited (``BrokenPipeError``), or its disk is full.
         """
         del now_ns
         if not picks:
@@ -51,7 +51,7 @@ class ConsoleSink:
             raise OSError(errno.EBADF, "standard output is closed")
         coloured = stream.isatty()
         text = "".join(_line(pick, coloured) for pick in picks)
-        # A damaged record can carry any code, standard output not any character.
+        # A damaged record can hold any code, but standard output does not take every character.
         stream.write(text.encode("ascii", "backslashreplace").decode())
         stream.flush()
 

@@ -1,4 +1,4 @@
-"""How a connection is encrypted: from the configuration to what Python's ``ssl`` needs.
+"""The encryption of a connection: from the configuration to an ``ssl.SSLContext``.
 
 >>> from xiaod.config.sinks.tls import TlsConfig
 >>> tls_context(TlsConfig()).verify_mode.name
@@ -11,7 +11,7 @@ from xiaod.config.sinks.tls import TlsConfig
 
 
 def tls_context(config: TlsConfig) -> ssl.SSLContext:
-    """What a connection is encrypted with.
+    """Settings of an encrypted connection.
 
     Raises:
         OSError: when a file cannot be used; the message names its key.

@@ -1,10 +1,10 @@
 """Picks to an HTTP endpoint: one POST for each delivery, signed as the Standard Webhooks specification 1.0.0 says.
 
-In: picks. Out: nothing, once the endpoint has answered 2xx. Delivery is at least once, in order: what is not answered with 2xx is sent
-again, with the same ``webhook-id``. Only what no waiting can change (400, 413, 422 and their like) is refused for good; a wrong address
-or password is a fault of the configuration, not of the pick, and costs none. Redirects are not followed. Of the answer only status and
-header are read; the whole exchange has one deadline, however slowly the other side speaks. aiohttp has such deadlines (``http.client``
-has them for each ``recv`` alone), limits what it reads of a header, and is there for ``/metrics`` anyway.
+In: picks. Out: nothing once the endpoint has answered 2xx. Each pick is delivered at least once, in order: after any other answer the
+message is sent again, with the same ``webhook-id``. Only a status that no waiting can change (400, 413, 422 and the like) refuses a pick;
+a wrong address or password is a fault of the configuration, and no pick is lost by it. Redirects are not followed. Only status and header
+of the answer are read, and one deadline covers the whole exchange, however slow the endpoint is. aiohttp has such a deadline
+(``http.client`` has one for each ``recv``), limits the length of a header, and serves ``/metrics`` anyway.
 
 >>> sink = WebhookSink(WebhookConfig(kind="webhook", url="http://me:hush@127.0.0.1:9/picks?key=hush"), AgencyConfig())
 >>> sink.deliver([], now_ns=0)
@@ -40,12 +40,12 @@ from xiaod.sinks.tls import tls_context
 
 SECRET_PREFIX = "whsec_"  # noqa: S105  how each begins
 SECRET_BYTES = range(24, 65)
-"""What the specification allows."""
+"""Lengths that the specification allows."""
 REMEDY = "make one with: echo whsec_$(openssl rand -base64 32)"
 MAX_HEADER_BYTES = 8190
 """A longer line of the answer's header is an error."""
 WAIT = {408, 425, 429}
-"""Statuses that say: later (RFC 9110, RFC 8470, RFC 6585)."""
+"""Statuses that ask for a later attempt (RFC 9110, RFC 8470, RFC 6585)."""
 MISCONFIGURED = {
     401: "check the password or token in url or headers",
     402: "ask who runs the endpoint",
@@ -58,7 +58,7 @@ MISCONFIGURED = {
     421: "check url",
     426: "check url: the endpoint asks for another protocol",
 }
-"""Statuses that are no fault of the pick -> what helps."""
+"""Statuses that are no fault of the pick -> the remedy."""
 
 _HEADER_VALUE = re.compile(r"[\x20-\x7e]*")
 
@@ -70,17 +70,17 @@ def signature(secret: bytes, message_id: str, timestamp_s: int, body: bytes) -> 
 
 
 def message_id(picks: Sequence[Pick]) -> str:
-    """The same for the same picks; without a full stop, which separates what is signed."""
-    # A damaged code can hold what is no character.
+    """Identifier of a message, the same for the same picks; without a full stop, which separates the signed parts."""
+    # A damaged code can hold a lone surrogate.
     content = "\n".join(pick.id for pick in picks).encode("utf-8", "surrogatepass")
     return "pick_" + hashlib.sha256(content).hexdigest()[:32]
 
 
 def secrets_of(text: str) -> list[bytes]:
-    """Secrets, separated by spaces: while one is replaced by another, messages are signed with both.
+    """Secrets, separated by spaces: while one replaces another, messages are signed with both.
 
     Raises:
-        ValueError: when one is not ``whsec_`` and 24 to 64 bytes in base64; the message does not tell it.
+        ValueError: when one is not ``whsec_`` and 24 to 64 bytes in base64; the message does not show it.
     """
     found = []
     for word in text.split():
@@ -98,7 +98,7 @@ class WebhookSink:
     """Posts picks; implements :class:`xiaod.sinks.Sink` and :class:`xiaod.sinks.Portioned`."""
 
     def __init__(self, config: WebhookConfig, agency: AgencyConfig) -> None:
-        """Look whether all secrets can be read; nothing is opened.
+        """Check that all secrets can be read; nothing is opened.
 
         Raises:
             SinkError: when one cannot.
@@ -127,8 +127,8 @@ class WebhookSink:
         """Post picks, in one message when there are no more than :attr:`portion`.
 
         Raises:
-            RetryLater: when the endpoint asks for time.
-            Refused: when it will never take this message.
+            RetryLater: when the endpoint asks for a pause.
+            Refused: when it will never accept this message.
             OSError: when it cannot be reached, does not answer in time, or not as it should.
         """
         del now_ns
@@ -143,7 +143,7 @@ class WebhookSink:
         """Nothing is held back, and no connection stays open."""
 
     def _post(self, identifier: str, body: bytes) -> tuple[int, Mapping[str, str]]:
-        """Status and header of the answer; secrets are read anew, so that they can be replaced while this runs."""
+        """Status and header of the answer; secrets are read anew, so that they can be replaced at run time."""
         url, tls = self._url(), self._tls()
         timestamp_s = int(time.time())
         headers = {
@@ -166,7 +166,7 @@ class WebhookSink:
             raise OSError(f"{where}: {_said(error)}") from None
 
     def _judge(self, status: int, header: Mapping[str, str]) -> None:
-        """Raise unless the message has been taken."""
+        """Raise unless the message was accepted."""
         if 200 <= status < 300:
             return
         url = self._url()
@@ -191,7 +191,7 @@ class WebhookSink:
         try:
             return URL(text, encoded=urlsplit(text).query != "")
         except ValueError:
-            # Its message may tell parts of the address.
+            # Its message may show parts of the address.
             raise OSError("url: HOST has characters that none can have") from None
 
     def _headers(self) -> dict[str, str]:
@@ -232,12 +232,12 @@ async def _exchange(
         ) as session,
         session.post(url, data=body, headers=headers, allow_redirects=False) as answer,
     ):
-        # Its text may be without end, may come drop by drop, and says nothing that is needed.
+        # The body may be endless or slow, and is not needed.
         return answer.status, answer.headers
 
 
 def _said(error: Exception) -> str:
-    """What went wrong, without what aiohttp tells besides: addresses with passwords in them."""
+    """What went wrong, without the addresses in aiohttp's messages, which may hold passwords."""
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         why = getattr(error.certificate_error, "verify_message", "invalid")
         return f"certificate not accepted: {why}; name its authority in tls.ca_file"

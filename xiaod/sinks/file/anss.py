@@ -1,8 +1,8 @@
 """Picks in the JSON of the ANSS, one a line, appended (:mod:`xiaod.sinks.file.appended`).
 
-The form is that of USGS's library ``anss-formats`` 0.1: a GeoJSON feature for the channel, with coordinates when a file of stations has
-them; the probability as a prediction. Times have six decimals (the library asks for a fraction and keeps milliseconds); amplitudes
-are in counts; the ratio ends at 10^9, the library's limit. Numbers that are not finite are left out, and so is the polarity, which is
+The format is that of USGS's library ``anss-formats`` 0.1: a GeoJSON feature for the channel, with coordinates if the file of stations
+has them; the probability is a prediction. Times have six decimals (the library requires a fraction and keeps milliseconds); amplitudes
+are in counts; the ratio is at most 10^9, the library's limit. Numbers that are not finite are omitted, and so is the polarity, which is
 not measured.
 
 >>> from xiaod.domain.types import Channel
@@ -32,7 +32,7 @@ AMPLITUDE_METHOD = "peak after the onset, mean of the noise removed"
 
 
 def anss_document(pick: Pick, agency: AgencyConfig, stations: Stations) -> dict[str, Any]:
-    """A pick as the ANSS's document."""
+    """A pick as an ANSS document."""
     channel = pick.channel
     feature: dict[str, Any] = {
         "type": "Feature",
@@ -77,7 +77,7 @@ def anss_document(pick: Pick, agency: AgencyConfig, stations: Stations) -> dict[
 
 
 class AnssLines:
-    """Lines of the ANSS's document; implements :class:`xiaod.sinks.file.tail.LineFormat`."""
+    """Lines of ANSS documents; implements :class:`xiaod.sinks.file.tail.LineFormat`."""
 
     header = b""
     closed = True

@@ -1,13 +1,13 @@
-"""Lines appended to a file, whatever their format: what JSON Lines, ANSS picks and tables have in common.
+"""Lines appended to a file in any format: the common part of JSON Lines, ANSS picks and tables.
 
-Every pick stands in the file once, whatever ends the process. A line is whole or not there: what a failed write or sync left behind is
-cut off again. A last line that was cut, as a power cut leaves it, is moved to ``NAME.partial`` when the file is opened. Picks are
-:attr:`~AppendingSink.held` until their lines are synced, so that they are delivered again after a crash; those that stand in the end of
-the file, or of those rotated last, are then skipped. Lines whose sync failed are written again before the next one, because
-the kernel may report success for pages that it has given up (fsync(2)).
+Every pick is in the file once, however the process ends. A line is complete or absent: the rest of a failed write or sync is cut off
+again. An incomplete last line, as a power cut leaves it, is moved to ``NAME.partial`` when the file is opened. Picks are
+:attr:`~AppendingSink.held` until their lines are synced, so that they are delivered again after a crash; those already at the end of
+the file, or of the files rotated last, are then skipped. Lines whose sync failed are written again before the next sync, because
+the kernel may report success for pages that it has dropped (fsync(2)).
 
-The file is opened anew when somebody has moved or deleted it. Rotation by UTC day or by size is looked at before each delivery; no file
-is overwritten. A file that begins with another header than ours is set aside in the same way.
+The file is opened anew when somebody has moved or deleted it. Rotation by UTC day or by size is checked before each delivery; no file
+is overwritten. A file that begins with another header is set aside in the same way.
 
 >>> from pathlib import Path
 >>> from tempfile import TemporaryDirectory
@@ -34,9 +34,9 @@ from xiaod.sinks.file.rotation import due_stamp, free_name, rotated_files, secon
 from xiaod.sinks.file.tail import TAIL_BYTES, LineFormat, begins_with, mend, picks_in
 
 MAX_UNSYNCED_BYTES = TAIL_BYTES // 4
-"""More than this never waits for a sync, whatever the interval: after a crash all of it is found in the end of the file."""
+"""More unsynced bytes are synced at once, whatever the interval: after a crash all of them are found at the end of the file."""
 MAX_KNOWN = 10_000
-"""Picks that are known to stand in the file; as many short lines as :data:`TAIL_BYTES` hold."""
+"""Picks known to be in the file, at most; as many short lines as :data:`TAIL_BYTES` hold."""
 
 
 class AppendingSink:
@@ -52,11 +52,11 @@ class AppendingSink:
         self._known: dict[str, None] = {}
         """Picks in the file, the oldest first."""
         self._unsynced: dict[str, bytes] = {}
-        """Lines that are not safe yet."""
+        """Lines that are not synced yet, by pick."""
         self._safe_size = 0
-        """Size of the file when it was safe."""
+        """Size of the file at the last sync."""
         self._doubtful = False
-        """Whether the lines that are not safe have to be written again."""
+        """Whether a sync has failed, so that the unsynced lines have to be written again."""
 
     @property
     def name(self) -> str:
@@ -65,14 +65,14 @@ class AppendingSink:
 
     @property
     def held(self) -> int:
-        """Picks appended since the last sync; none where nothing is ever synced."""
+        """Picks appended since the last sync; 0 if nothing is ever synced."""
         return len(self._unsynced)
 
     def deliver(self, picks: Sequence[Pick], now_ns: int) -> None:
-        """Append picks that are not there yet, all or none.
+        """Append the picks that are not in the file yet, all or none.
 
         Raises:
-            OSError: when they cannot be written, or cannot be synced when that is due.
+            OSError: when they cannot be written, or a due sync fails.
         """
         if not picks:
             self._sync(force=False)
@@ -94,7 +94,7 @@ class AppendingSink:
         """Sync and close.
 
         Raises:
-            OSError: when the file cannot be synced; it is still open, and closing can be tried again.
+            OSError: when the file cannot be synced; it stays open, and closing can be tried again.
         """
         if self._descriptor is not None:
             self._sync(force=True)
@@ -127,7 +127,7 @@ class AppendingSink:
             written += os.write(descriptor, content[written:])
 
     def _cut(self, descriptor: int, size: int) -> None:
-        """Undo a write; when even that fails, the file is looked at again when it is opened next."""
+        """Undo a write; if even that fails, the file is checked when it is opened next."""
         if not self._regular:
             return
         try:
@@ -137,7 +137,7 @@ class AppendingSink:
 
     def _sync(self, force: bool) -> None:
         config = self._config
-        # Without lines that wait: nothing to do, or a pipe or a device, which cannot be synced.
+        # No unsynced lines: nothing to do, or a pipe or a device, which cannot be synced.
         if self._descriptor is None or not self._unsynced:
             return
         waited_s = time.monotonic() - self._synced_s
@@ -153,10 +153,10 @@ class AppendingSink:
         self._safe(self._descriptor)
 
     def _write_again(self, descriptor: int) -> None:
-        """Put the lines that are not safe behind those that are."""
+        """Write the unsynced lines behind the synced ones."""
         size = os.fstat(descriptor).st_size
         header = 0 if self._safe_size else len(self._lines.header)
-        # Any other size: somebody else has written, or the file is another one.
+        # Any other size: somebody else has written to it, or it is another file.
         if size == self._safe_size + header + _size(self._unsynced):
             os.ftruncate(descriptor, self._safe_size)
             size = self._safe_size
@@ -167,18 +167,18 @@ class AppendingSink:
             raise
 
     def _safe(self, descriptor: int) -> None:
-        """Note that all of the file is on the disk."""
+        """Note that the whole file is on the disk."""
         self._synced_s = time.monotonic()
         self._safe_size = os.fstat(descriptor).st_size
         self._unsynced = {}
         self._doubtful = False
 
     def _drop(self) -> None:
-        """Close without a complaint; lines that could not be made safe go into the file that is opened next."""
+        """Close without an error; lines that could not be synced go into the file that is opened next."""
         if self._descriptor is None:
             return
         with contextlib.suppress(OSError):
-            # Not what a failed sync has left in doubt: this file is not the one to write to any more.
+            # Not after a failed sync: its lines are written to the next file.
             if self._unsynced and not self._doubtful:
                 os.fsync(self._descriptor)
                 self._safe(self._descriptor)
@@ -188,12 +188,12 @@ class AppendingSink:
         self._doubtful = bool(self._unsynced)
 
     def _opened(self, now_ns: int) -> int:
-        """The file's descriptor, opened anew when the file is not the one at its path any more."""
+        """The file's descriptor, opened anew when another file, or none, is at its path."""
         path = self._config.path
         if self._descriptor is not None:
             with contextlib.suppress(FileNotFoundError):
                 found = path.stat()
-                # A network file system may have given the open file up.
+                # On a network file system the open file may be stale.
                 with contextlib.suppress(OSError):
                     if os.path.samestat(found, os.fstat(self._descriptor)):
                         return self._descriptor
@@ -201,7 +201,7 @@ class AppendingSink:
         make_folder(path.parent)
         descriptor = self._open()
         if self._regular and not begins_with(descriptor, self._lines.header):
-            # Another header: a file of another format, or of another version of ours.
+            # A file of another format, or of another version of this program.
             os.close(descriptor)
             path.rename(free_name(path, second_stamp(now_ns)))
             descriptor = self._open()
@@ -209,7 +209,7 @@ class AppendingSink:
         return descriptor
 
     def _open(self) -> int:
-        """Open the file; what is in it is whole, safe and known afterwards."""
+        """Open the file; its lines are then complete, synced and known."""
         path = self._config.path
         new = not path.exists()
         descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -227,7 +227,7 @@ class AppendingSink:
 
     def _learn(self, descriptor: int) -> None:
         size = os.fstat(descriptor).st_size
-        # What was written just before a rotation stands in the file before.
+        # Lines written just before a rotation are in the file before.
         found = picks_in(descriptor, reversed(rotated_files(self._config.path)), self._lines)
         if size and self._config.fsync != "never":
             os.fsync(descriptor)
@@ -237,14 +237,14 @@ class AppendingSink:
         self._doubtful = bool(self._unsynced)
 
     def _rotate(self, stamp: str) -> None:
-        """Rename the file, whose day is over or whose size is reached."""
+        """Rename the file, because its day is over or its size is reached."""
         path = self._config.path
         self.close()
         if not path.stat().st_size:
             return
         made = path.rename(free_name(path, stamp))
         if self._config.keep_files:
-            # Names of a time when the clock was ahead sort behind this one: they must not push it out.
+            # Names from a time when the clock was ahead sort after this one: they must not push it out.
             counted = [file for file in rotated_files(path) if file.name <= made.name]
             for old in counted[: -self._config.keep_files]:
                 old.unlink(missing_ok=True)

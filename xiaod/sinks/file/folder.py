@@ -1,7 +1,7 @@
-"""A folder of documents, whatever their format: what QuakeML and SCML files have in common.
+"""Documents in a folder, in any format: the common part of QuakeML and SCML files.
 
-A file is written under a temporary name, synced and renamed, so a reader never sees half of one; its name follows from its first pick, so a
-repeated delivery replaces it. Picks that wait for their interval to be over are :attr:`~FolderSink.held`.
+A file is written under a temporary name, synced and renamed, so no reader ever sees an incomplete one. Its name follows from its first
+pick, so a repeated delivery replaces it. Picks that wait for the end of their interval are :attr:`~FolderSink.held`.
 
 >>> from pathlib import Path
 >>> from xiaod.config.sinks.file import QuakeMLConfig
@@ -37,14 +37,14 @@ class FolderSink:
 
     @property
     def held(self) -> int:
-        """Picks that wait for their interval to be over."""
+        """Picks that wait for the end of their interval."""
         return len(self._held)
 
     def deliver(self, picks: Sequence[Pick], now_ns: int) -> None:
         """Write each pick to a file of its own, or hold picks until the interval is over.
 
         Raises:
-            OSError: when a file cannot be written; what is not written is not lost.
+            OSError: when a file cannot be written; no pick is lost.
         """
         if not self._config.interval_s:
             for pick in picks:
@@ -65,7 +65,7 @@ class FolderSink:
         """Write what is held.
 
         Raises:
-            OSError: when it cannot be written; it is still held.
+            OSError: when it cannot be written; the picks are still held.
         """
         if self._held:
             self._write(self._held)
@@ -83,7 +83,7 @@ class FolderSink:
                 os.fsync(file.fileno())
             partial.replace(path)
         except OSError:
-            # When the folder is no longer one, there is nothing to remove either.
+            # If the folder is no folder any more, there is nothing to remove.
             with contextlib.suppress(OSError):
                 partial.unlink(missing_ok=True)
             raise

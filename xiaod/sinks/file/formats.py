@@ -1,4 +1,4 @@
-"""All formats by name: those of lines, which are written as picks come, and documents, which need all picks.
+"""All formats by name: lines, which are written pick by pick, and documents, which need all picks at once.
 
 >>> sorted(FORMATS)
 ['anss', 'csv', 'gamma', 'jsonl', 'pyocto', 'quakeflow', 'quakeml', 'scml']
@@ -29,7 +29,7 @@ FORMATS = ("jsonl", *DOCUMENTS, "anss", *TABLES)
 
 
 def line_format(name: str, agency: AgencyConfig, stations: Stations | None = None) -> LineFormat | None:
-    """What a pick's line looks like; None for a document.
+    """The lines of a format; None for a format of documents.
 
     Raises:
         KeyError: when there is no such format.

@@ -23,7 +23,7 @@ def json_line(pick: Pick, agency: AgencyConfig) -> str:
 
 
 def json_identity(line: bytes) -> str:
-    """The ``id`` of a document; empty when it has none.
+    """The ``id`` of a document; empty if it has none.
 
     >>> json_identity(b'{"id": "a"}'), json_identity(b'{"type": "Pick"}')
     ('a', '')

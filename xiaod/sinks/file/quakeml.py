@@ -1,9 +1,9 @@
 """Picks as QuakeML 1.2 files, through ObsPy.
 
-A pick cannot stand alone in QuakeML, so the picks of a file are wrapped in one event of type "not reported" without an origin.
-Each carries waveformID, time with uncertainty, phaseHint, methodID, evaluationMode ``automatic``, creationInfo, and comments as SeisComP's
-deep-learning pickers write them: ``confidence`` (the probability), ``SNR``, ``dlmodel``. The ratio also stands in an amplitude of type
-``snr`` that refers to the pick. Identifiers are deterministic.
+In QuakeML a pick needs an event, so the picks of a file are in one event of type "not reported" without an origin. Each has waveformID,
+time with uncertainty, phaseHint, methodID, evaluationMode ``automatic``, creationInfo, and the comments that SeisComP's deep-learning
+pickers write: ``confidence`` (the probability), ``SNR``, ``dlmodel``. The ratio is also an amplitude of type ``snr`` that refers to the
+pick. Identifiers are deterministic.
 
 >>> quakeml_bytes([], AgencyConfig())[:5]
 b'<?xml'
@@ -48,7 +48,7 @@ class QuakeMLSink(FolderSink):
 
 def quakeml_bytes(picks: Sequence[Pick], agency: AgencyConfig, authority: str = DEFAULT_AUTHORITY) -> bytes:
     """Picks as one QuakeML document."""
-    # Not Catalog.write, which looks for the writer among ObsPy's plug-ins and imports it in the sink's thread.
+    # Not Catalog.write, which imports the writer, one of ObsPy's plug-ins, in the sink's thread.
     content: bytes = Pickler().dumps(catalog_of(picks, agency, authority))
     return content
 
@@ -114,7 +114,7 @@ def _event_pick(pick: Pick, agency: AgencyConfig, prefix: str) -> EventPick:
 
 
 def _ratio(pick: Pick, prefix: str) -> Amplitude:
-    """The signal-to-noise ratio as an amplitude; SeisComP's locators ask for one of this type."""
+    """The signal-to-noise ratio as an amplitude; SeisComP's locators need one of this type."""
     return Amplitude(
         resource_id=ResourceIdentifier(f"{_public_id(pick, prefix)}.snr"),
         force_resource_id=False,
@@ -129,7 +129,7 @@ def _ratio(pick: Pick, prefix: str) -> Amplitude:
 
 
 def _waveform_id(pick: Pick) -> WaveformStreamID:
-    # A damaged record can carry any code, XML not any character.
+    # A damaged record can hold any code, but XML does not take every character.
     channel = pick.channel
     return WaveformStreamID(
         network_code=safe(channel.network),
@@ -140,7 +140,7 @@ def _waveform_id(pick: Pick) -> WaveformStreamID:
 
 
 def _moment(time_ns: int) -> UTCDateTime:
-    """An instant in microseconds (rounded half up), which is what QuakeML keeps."""
+    """A time in microseconds, as QuakeML keeps it, rounded half up."""
     return UTCDateTime(ns=(time_ns + 500) // 1000 * 1000)
 
 

@@ -21,7 +21,7 @@ DAY_S = 86_400
 
 
 def due_stamp(config: AppendedConfig, now_ns: int) -> str | None:
-    """What to put into the name of a file whose UTC day is over, or whose size is reached; None when it may grow on."""
+    """The time for the name of a file whose UTC day is over, or whose size is reached; None: no rotation is due."""
     path = config.path
     if config.rotate == "none" or not path.is_file():
         return None
@@ -36,7 +36,7 @@ def due_stamp(config: AppendedConfig, now_ns: int) -> str | None:
 
 
 def second_stamp(now_ns: int) -> str:
-    """A moment as it stands in the name of a file.
+    """A time as it is written in the name of a file.
 
     >>> second_stamp(1_000_000_000)
     '19700101T000001'
@@ -53,10 +53,10 @@ def rotated_files(path: Path) -> list[Path]:
 
 
 def free_name(path: Path, stamp: str) -> Path:
-    """A name that no file has yet."""
+    """A name that no file has."""
     number = 0
     while True:
-        # An underscore sorts behind the dot of the suffix.
+        # An underscore sorts after the dot of the suffix.
         extra = f"_{number:03d}" if number else ""
         candidate = path.with_name(f"{path.stem}.{stamp}{extra}{path.suffix}")
         if not os.path.lexists(candidate):

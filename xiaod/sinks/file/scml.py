@@ -1,12 +1,12 @@
 """Picks as SeisComP SCML files.
 
-Picks and their amplitudes stand directly under EventParameters, without an event. Each pick carries the comments that SeisComP's
+Picks and their amplitudes are directly under EventParameters, without an event. Each pick has the comments that SeisComP's
 deep-learning pickers write: ``dlmodel``, ``confidence`` (the probability), ``SNR``, and on an S pick ``RefPickID``, the identifier of the
 P pick before it (in the daemon: before it in the same run). Identifiers are those of the picks: deterministic, and without a slash.
 
-scautoloc takes a pick only when amplitudes of types ``snr`` and ``mb`` refer to it (``autoloc.amplTypeSNR``, ``autoloc.amplTypeAbs``). That
-of type ``mb`` is the peak in counts with a nominal period of 1 s: it compares picks of one station, is no ground motion, and its unit
-says so.
+scautoloc uses a pick only if amplitudes of types ``snr`` and ``mb`` refer to it (``autoloc.amplTypeSNR``, ``autoloc.amplTypeAbs``). The
+amplitude of type ``mb`` is the peak in counts with a nominal period of 1 s: it compares picks of one station, is no ground motion, and
+its unit says so.
 
 Order of elements: SeisComP's schema, version 0.12.
 
@@ -31,14 +31,14 @@ from xiaod.sinks.file.folder import FolderSink
 
 NAMESPACE = f"http://geofon.gfz-potsdam.de/ns/seiscomp3-schema/{SCML_VERSION}"
 METHOD = "DL"
-"""What SeisComP's own deep-learning picker gives as method."""
+"""The method that SeisComP's own deep-learning picker writes."""
 MB_PERIOD_S = 1.0
 MAX_S_MINUS_P_S = 60.0
-"""An S pick that comes later than this has no P pick: some 500 km."""
+"""An S pick later than this has no P pick: some 500 km."""
 MAX_INSTRUMENTS = 10_000
-"""Of more, the one that has not been picked for longest is forgotten."""
+"""Instruments in memory; the one picked longest ago is dropped for a new one."""
 REMEMBERED = 8
-"""P picks of an instrument that are kept for the S picks to come."""
+"""P picks of an instrument that are kept for later S picks."""
 
 
 class PrecedingP:
@@ -51,10 +51,10 @@ class PrecedingP:
         self._seen: dict[Instrument, deque[tuple[int, str]]] = {}
 
     def see(self, picks: Sequence[Pick]) -> None:
-        """Take note of P picks."""
+        """Remember P picks."""
         for pick in picks:
             seen = self._seen.pop(pick.channel.instrument, None) or deque(maxlen=REMEMBERED)
-            # The one that was picked last stands last.
+            # The instrument picked last is last.
             self._seen[pick.channel.instrument] = seen
             if len(self._seen) > MAX_INSTRUMENTS:
                 del self._seen[next(iter(self._seen))]
@@ -80,10 +80,10 @@ class ScmlSink(FolderSink):
         self._before = PrecedingP()
 
     def deliver(self, picks: Sequence[Pick], now_ns: int) -> None:
-        """As any sink of a folder; P picks are remembered for the S picks to come.
+        """As any sink of a folder; P picks are remembered for later S picks.
 
         Raises:
-            OSError: when a file cannot be written; what is not written is not lost.
+            OSError: when a file cannot be written; no pick is lost.
         """
         self._before.see(picks)
         super().deliver(picks, now_ns)
@@ -101,7 +101,7 @@ def scml_bytes(
         picks: what to write.
         agency: who signs.
         mb_amplitudes: whether picks get an amplitude of type mb.
-        before: where to look for P picks; None: among ``picks``.
+        before: the P picks seen; None: those among ``picks``.
     """
     if before is None:
         before = PrecedingP()

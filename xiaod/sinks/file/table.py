@@ -11,7 +11,7 @@ style          columns                                            for
 =============  =================================================  ===========================================================
 
 Stations are named ``NET.STA.LOC`` for PyOcto, as SeisBench names them, and ``NET.STA.LOC.BI`` (band and instrument) for the others; the
-consumer's table of stations must name them so. Times without a zone are UTC. A number that is not finite is an empty field.
+consumer's table of stations must use the same names. Times without a zone are UTC. A number that is not finite is an empty field.
 
 >>> from xiaod.domain.types import Channel
 >>> pick = Pick("20090824.002007.73-P-BW.RJOB..EH-micro-0.1.0", Channel("BW", "RJOB", "", "EHZ"), "P",
@@ -50,7 +50,7 @@ DOCUMENT_COLUMNS = (
     "agency_id",
     "author",
 )
-"""All but the version of the document, and what only live picks have."""
+"""All keys but the version of the document and those of live picks."""
 COLUMNS: dict[TableStyle, tuple[str, ...]] = {
     "csv": DOCUMENT_COLUMNS,
     "gamma": ("id", "timestamp", "type", "prob", "pick_id"),
@@ -63,7 +63,7 @@ class TableLines:
     """Rows of a table; implements :class:`xiaod.sinks.file.tail.LineFormat`."""
 
     closed = False
-    """A number that was cut is still a number."""
+    """A number that lost its last digits is still a number."""
 
     def __init__(self, style: TableStyle, agency: AgencyConfig) -> None:
         self._style = style
@@ -110,14 +110,14 @@ class TableSink(AppendingSink):
 
 def _row(fields: Sequence[str]) -> bytes:
     text = io.StringIO()
-    # A damaged record can carry any code, also one that would begin a new line.
+    # A damaged record can hold any code, even a line break.
     clean = ["".join(letter if letter.isprintable() else "_" for letter in field) for field in fields]
     csv.writer(text, lineterminator="\n").writerow(clean)
     return text.getvalue().encode("ascii", "backslashreplace")
 
 
 def _seconds(time_ns: int) -> str:
-    """Seconds since 1970 with six decimals; a float would not hold them all."""
+    """Seconds since 1970 with six decimals; a float cannot hold them all."""
     microseconds = (time_ns + 500) // 1000
     seconds, rest = divmod(abs(microseconds), 1_000_000)
     return f"{'-' if microseconds < 0 else ''}{seconds}.{rest:06d}"

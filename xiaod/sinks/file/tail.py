@@ -1,6 +1,6 @@
-r"""The end of a file of lines: mended when its last line was cut, and read for the picks that it holds.
+r"""The end of a file of lines: its last line is repaired if it is incomplete, and its picks are read.
 
-In: an open file and what its lines are. Out: the file with whole lines only, and what stands in them.
+In: an open file and the format of its lines. Out: the file with complete lines only, and the identities of its last picks.
 
 >>> from tempfile import TemporaryFile
 >>> with TemporaryFile() as file:
@@ -18,25 +18,24 @@ from typing import Protocol
 from xiaod.domain.types import Pick
 
 MAX_LINE_BYTES = 65_536
-"""A longer last line is none of ours and left alone."""
+"""A longer last line is not one of this program and left as it is."""
 TAIL_BYTES = 1_000_000
-"""How far back a file is read for picks that it holds; well above what waits for a sync at most."""
-
+"""How far back a file is read for its picks; well above the largest amount that waits for a sync."""
 MAX_ROTATED = 16
-"""Files before this one that are read at most, when all of them are small."""
+"""Rotated files that are read at most, if all of them are small."""
 
 
 class LineFormat(Protocol):
-    """How a pick becomes a line, and how a line tells its pick."""
+    """How a pick becomes a line, and how a line identifies its pick."""
 
     @property
     def header(self) -> bytes:
-        """First line of each file, newline included; empty when there is none."""
+        """First line of each file, newline included; empty for none."""
         ...
 
     @property
     def closed(self) -> bool:
-        """Whether a line that lacks only its newline can be told from one that was cut."""
+        """Whether a line that lacks only its newline can be told from an incomplete one."""
         ...
 
     def line(self, pick: Pick) -> bytes:
@@ -44,16 +43,16 @@ class LineFormat(Protocol):
         ...
 
     def identity(self, line: bytes) -> str:
-        """What tells the pick of a line (without newline) from all others.
+        """What identifies the pick of a line (without newline).
 
         Raises:
-            ValueError: when it is not a whole line of this format.
+            ValueError: when it is no complete line of this format.
         """
         ...
 
 
 def mend(descriptor: int, path: Path, lines: LineFormat) -> None:
-    """End a last line that lacks only its newline, and move one that was cut to ``NAME.partial``.
+    """Complete a last line that lacks only its newline, and move an incomplete one to ``NAME.partial``.
 
     Raises:
         OSError: when that is not possible.
@@ -80,12 +79,12 @@ def begins_with(descriptor: int, header: bytes) -> bool:
 
 
 def picks_in(descriptor: int, earlier: Iterable[Path], lines: LineFormat) -> dict[str, None]:
-    """What tells the picks in the end of a file and of those before it, the oldest first.
+    """Identities of the picks at the end of a file and of the files before it, the oldest first.
 
     Args:
         descriptor: of the file.
         earlier: the files before it, the newest first; as many are read as make up :data:`TAIL_BYTES`.
-        lines: what stands in them.
+        lines: their format.
     """
     found = [_identities(descriptor, lines)]
     left = TAIL_BYTES - os.fstat(descriptor).st_size
@@ -99,11 +98,11 @@ def picks_in(descriptor: int, earlier: Iterable[Path], lines: LineFormat) -> dic
 
 
 def last_lines(descriptor: int) -> list[bytes]:
-    """The whole lines in the last :data:`TAIL_BYTES` of a file."""
+    """The complete lines in the last :data:`TAIL_BYTES` of a file."""
     size = os.fstat(descriptor).st_size
     begin = max(0, size - TAIL_BYTES)
     found = os.pread(descriptor, size - begin, begin).split(b"\n")
-    # The first may have begun before, and nothing stands behind the last newline.
+    # The first may begin before, and nothing follows the last newline.
     return found[bool(begin) : -1]
 
 
@@ -116,5 +115,5 @@ def _identity(line: bytes, lines: LineFormat) -> str | None:
     try:
         return lines.identity(line)
     except (ValueError, RecursionError):
-        # Somebody else's line, or what a power cut made of ours.
+        # Somebody else's line, or one that a power cut destroyed.
         return None
