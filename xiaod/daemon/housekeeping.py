@@ -16,7 +16,7 @@ from xiaod.domain.timegrid import NS_PER_S
 from xiaod.pipeline.pipeline import Pipeline
 from xiaod.pipeline.station_table import Change
 from xiaod.process import host_clock
-from xiaod.process.log_grouping import GroupedLog
+from xiaod.process.grouped_log import GroupedLog
 from xiaod.process.logs import get_logger
 from xiaod.process.metrics import Metrics
 from xiaod.process.systemd import Notifier, Watchdog

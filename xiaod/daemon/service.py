@@ -148,27 +148,20 @@ class Service:
                 LiveRun(self._state.store, self._state.progress),
             )
             if self._config.http.enabled:
-                spec = self._engine.spec
-                http = HttpService(
-                    self._config,
-                    pipeline,
-                    spec.label,
-                    self._metrics,
-                    self._state.store,
-                )
+                model = self._engine.spec.label
+                http = HttpService(self._config, pipeline, model, self._metrics, self._state.store)
                 await http.open(stack)
                 self._reconfigured.append(http)
             return await self._work(pipeline)
 
     async def _work(self, pipeline: Pipeline) -> ExitCode:
-        spec = self._engine.spec
         self._log.info(
             "service.started",
             version=__version__,
             config=str(self._config_path),
             pid=os.getpid(),
             shard=str(self._shard),
-            model=spec.label,
+            model=self._engine.spec.label,
             model_sha256=self._engine.sha256[:16],
             sources=list(self._sources),
             sinks=list(pipeline.backlogs()),

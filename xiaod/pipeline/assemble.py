@@ -34,7 +34,7 @@ from xiaod.domain.types import (
 from xiaod.picking.diagnosis import Condition
 from xiaod.pipeline.settings import instrument_limits
 from xiaod.pipeline.station_table import StationEntry, StationTable
-from xiaod.process.log_grouping import GroupedLog
+from xiaod.process.grouped_log import GroupedLog
 from xiaod.process.logs import get_logger
 from xiaod.process.metrics import Metrics
 from xiaod.waveform.buffer import ADVANCING, BufferSettings, InstrumentBuffer
@@ -225,7 +225,7 @@ class Assembler:
         )
 
     def flush_log(self, everything: bool = False) -> None:
-        """Write the lines about stations that have waited for others of their kind, see :class:`~xiaod.process.log_grouping.GroupedLog`."""
+        """Write the lines about stations that have waited for others of their kind, see :class:`~xiaod.process.grouped_log.GroupedLog`."""
         self._said.flush(everything)
         self._bad_said.flush(everything)
 

@@ -1,7 +1,7 @@
 """What the status page shows of a running daemon: recent picks, traces, and why a station has no pick.
 
 The pick stage fills it: for each window a look-up in a dictionary, and every few windows a fold into the trace
-(:mod:`xiaod.pipeline.preview`); for each pick an entry in a ring. The state of the stations is computed on request. Memory is bounded: a
+(:mod:`xiaod.pipeline.trace`); for each pick an entry in a ring. The state of the stations is computed on request. Memory is bounded: a
 number of picks, and of traces besides those that somebody watches.
 
 >>> from xiaod.process.metrics import Metrics
@@ -27,8 +27,8 @@ from xiaod.domain.timegrid import grid_index
 from xiaod.domain.types import Instrument, Pick, Window
 from xiaod.picking.diagnosis import Condition, PhaseView, Reason, explain
 from xiaod.pipeline.assemble import Assembler
-from xiaod.pipeline.preview import Trace
 from xiaod.pipeline.station_table import StationEntry, StationTable
+from xiaod.pipeline.trace import Trace
 
 RECENT_PICKS = 500
 """Picks that are held for a daemon without a store."""

@@ -39,7 +39,7 @@ from xiaod.pipeline.monitor import Monitor
 from xiaod.pipeline.settings import picker_settings
 from xiaod.pipeline.sink_runner import SinkRunner
 from xiaod.pipeline.station_table import StationTable
-from xiaod.process.log_grouping import GroupedLog
+from xiaod.process.grouped_log import GroupedLog
 from xiaod.process.logs import get_logger
 from xiaod.process.loop_turns import Turns
 from xiaod.process.metrics import Metrics

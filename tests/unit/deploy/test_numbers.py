@@ -20,7 +20,7 @@ from xiaod.domain import resumption, seedlink
 from xiaod.domain.sharding import shard_of
 from xiaod.inference import model_file
 from xiaod.picking import diagnosis
-from xiaod.pipeline import preview
+from xiaod.pipeline import trace
 from xiaod.pipeline.settings import INSTRUMENTS_PER_STATION
 from xiaod.replay.clock import Play
 from xiaod.replay.records import load
@@ -52,9 +52,9 @@ def plain(text: str) -> str:
         ("README.md", ADDRESS),
         ("README.md", f"(port {seedlink.PORT} by custom)"),
         ("docs/api.md", ADDRESS),
-        ("docs/api.md", f"the last {preview.SPAN_S:g} s of its components"),
-        ("docs/api.md", f"bins of {1000 * preview.BIN_S:g} ms"),
-        ("docs/api.md", f'"bin_s":{preview.BIN_S:g},'),
+        ("docs/api.md", f"the last {trace.SPAN_S:g} s of its components"),
+        ("docs/api.md", f"bins of {1000 * trace.BIN_S:g} ms"),
+        ("docs/api.md", f'"bin_s":{trace.BIN_S:g},'),
         ("docs/api.md", f"of the last {diagnosis.HALF_S:g} to {2 * diagnosis.HALF_S:g} s"),
         ("docs/api.md", f"`limit` ({api.DEFAULT_PICKS}; at most {api.MOST_PICKS})"),
         ("docs/api.md", f"`http.max_clients` and {connection_limit.CONNECTIONS} more"),
@@ -62,7 +62,7 @@ def plain(text: str) -> str:
         ("docs/architecture.md", f"served on `{HTTP.host}:{HTTP.port}`"),
         ("docs/architecture.md", f"R{RATES}, to {100 * resample.RATE_TOLERANCE:g} %"),
         ("docs/architecture.md", f"more than {INSTRUMENTS_PER_STATION} instruments for each station"),
-        ("docs/architecture.md", f"{preview.TRACE_BYTES / 1000:g} kB for each of at most `http.traces` stations"),
+        ("docs/architecture.md", f"{trace.TRACE_BYTES / 1000:g} kB for each of at most `http.traces` stations"),
         ("docs/archives.md", f"done again up to {crew.MAX_LOSSES} times"),
         ("docs/archives.md", f"up to {channel.DRIFT_SAMPLES:g} samples differently"),
         ("docs/guarantees.md", f"({SETTLED_S + resumption.warm_up_s(WINDOWS.length_s):g} s with the defaults)"),
@@ -91,7 +91,7 @@ def test_documents(document: str, said: str) -> None:
     ("model", "key", "said"),
     [
         (SeedLinkConfig, "server", f"port {seedlink.PORT}"),
-        (HttpConfig, "traces", f"{preview.TRACE_BYTES / 1000:g} kB each"),
+        (HttpConfig, "traces", f"{trace.TRACE_BYTES / 1000:g} kB each"),
         (MqttConfig, "server", f"{MQTT_PORT}, with tls {MQTT_TLS_PORT}"),
         (NatsConfig, "servers", f"port is {DEFAULT_PORT}"),
         (WebhookConfig, "secret", f"{webhook.SECRET_PREFIX} and {SECRET}"),

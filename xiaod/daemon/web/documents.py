@@ -1,6 +1,6 @@
 """The JSON documents of the API. That of a pick is in :mod:`xiaod.domain.document`.
 
->>> from xiaod.pipeline.preview import Trace
+>>> from xiaod.pipeline.trace import Trace
 >>> trace_document("BW.RJOB..EH", Trace().part(0))["p"]
 []
 """
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from xiaod.domain.timegrid import GRID_NS, NS_PER_S, iso_from_ns
 from xiaod.pipeline.monitor import PhaseStatus, StationStatus
-from xiaod.pipeline.preview import BIN, BIN_S, TracePart
+from xiaod.pipeline.trace import BIN, BIN_S, TracePart
 
 DIGITS = 4
 """Significant digits of samples, by their largest; decimal digits of probabilities."""

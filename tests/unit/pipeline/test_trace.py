@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from tests.conftest import Recording
 from xiaod.domain.types import Instrument, Window
-from xiaod.pipeline.preview import BIN, BINS, FOLD_S, TRACE_BYTES, Trace
+from xiaod.pipeline.trace import BIN, BINS, FOLD_S, TRACE_BYTES, Trace
 from xiaod.waveform.buffer import BufferSettings, InstrumentBuffer
 
 A = Instrument("XX", "A", "", "HH")

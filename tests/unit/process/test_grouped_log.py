@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from xiaod.process.log_grouping import BURST, FEW, LONGEST_S, QUIET_S, REFILL_S, GroupedLog
+from xiaod.process.grouped_log import BURST, FEW, LONGEST_S, QUIET_S, REFILL_S, GroupedLog
 from xiaod.process.logs import configure_logs, get_logger
 
 
