@@ -1,4 +1,4 @@
-"""Codes as parts of names: a damaged record can carry any code, a name cannot.
+"""Codes as parts of identifiers, file names and topics. A damaged record may carry any code; a name must not.
 
 >>> safe("HH+/#")
 'HH___'
@@ -11,5 +11,5 @@ EMPTY_LOCATION = "--"
 
 
 def safe(text: str) -> str:
-    """Text with nothing that a resource identifier, a file name or a topic level could not carry."""
+    """Text with an underscore for each character that a resource identifier, a file name or a topic level must not have."""
     return re.sub(r"[^A-Za-z0-9._-]", "_", text)

@@ -1,6 +1,6 @@
-"""A pick as a JSON document: the one canonical form, of which every other format is a function.
+"""A pick as a JSON document: the canonical form, from which every other format is made.
 
-The document carries the version of its schema, ``pick.schema.json`` beside this file. Numbers that are not finite become null.
+The document has the version of its schema, ``pick.schema.json`` beside this file. Numbers that are not finite are null.
 
 >>> from types import SimpleNamespace
 >>> from xiaod.domain.types import Channel, Pick
@@ -25,7 +25,7 @@ from xiaod.domain.types import Channel, Latency, Pick
 
 SCHEMA_VERSION = "1.0.0"
 DIGITS = 6
-"""Decimals that are kept of seconds and probabilities."""
+"""Decimals of seconds and probabilities."""
 
 
 class Agency(Protocol):
@@ -37,11 +37,11 @@ class Agency(Protocol):
 
     @property
     def author(self) -> str:
-        """Of the program, or whoever runs it."""
+        """Of the program, or of the person who runs it."""
 
 
 def pick_document(pick: Pick, agency: Agency) -> dict[str, Any]:
-    """The canonical document of a pick; ``created`` and the latencies only for a live one."""
+    """The canonical document of a pick; ``created`` and latencies for a live one only."""
     document: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "id": pick.id,
@@ -70,12 +70,12 @@ def pick_document(pick: Pick, agency: Agency) -> dict[str, Any]:
 
 
 def pick_json(pick: Pick, agency: Agency) -> str:
-    """The document as JSON text in one line, without its end."""
+    """The document as one line of JSON, without a line end."""
     return dumps(pick_document(pick, agency), separators=(",", ":"), allow_nan=False)
 
 
 def pick_from_document(document: Mapping[str, Any]) -> Pick:
-    """The pick of a document, as exactly as the document tells it.
+    """The pick of a document, with the digits that the document has.
 
     Raises:
         KeyError, ValueError: when it is not a document of this version.
@@ -89,7 +89,7 @@ def pick_from_document(document: Mapping[str, Any]) -> Pick:
         time_ns=ns_from_iso(document["time"]),
         time_uncertainty_s=_value(document["time_uncertainty_s"]),
         probability=_value(document["probability"]),
-        # Without noise the ratio is infinite; elsewhere null stands for what is not a number.
+        # Without noise the ratio is infinite; elsewhere null means not a number.
         snr=_value(document["snr"], math.inf),
         amplitude=_value(document["amplitude"]),
         components=document["components"],
@@ -103,7 +103,7 @@ def pick_from_document(document: Mapping[str, Any]) -> Pick:
 
 
 def amplitude_number(value: float) -> float | None:
-    """An amplitude as formats tell it: three decimals, and below 1, as of samples in m/s, four significant digits; None when not finite.
+    """An amplitude as formats write it: three decimals; below 1, as for samples in m/s, four significant digits; None when not finite.
 
     >>> amplitude_number(1207.47512), amplitude_number(1.207475e-9), amplitude_number(0.0)
     (1207.475, 1.207e-09, 0.0)

@@ -1,4 +1,4 @@
-"""The identifier of a pick and what it says, and the few facts about onsets that more than one room needs."""
+"""The identifier of a pick, and facts about onsets that several rooms need."""
 
 import re
 from datetime import UTC, datetime
@@ -15,8 +15,8 @@ CENTROID_S = 0.2
 """An onset lies within this much of the peak of its probability."""
 SIGNAL_S = 1.0
 """Signal for ratio and amplitude of a pick: at most this much after the onset."""
-_PLACE = re.compile(r"(\d{4})(\d\d)(\d\d)\.(\d\d)(\d\d)(\d\d)\.(\d\d)-")
-"""How an identifier begins, see :func:`pick_id`."""
+_PEAK_TIME = re.compile(r"(\d{4})(\d\d)(\d\d)\.(\d\d)(\d\d)(\d\d)\.(\d\d)-")
+"""The beginning of an identifier, see :func:`pick_id`."""
 
 
 def pick_id(index_ns: int, phase: str, instrument: Instrument, model: str) -> str:
@@ -27,17 +27,17 @@ def pick_id(index_ns: int, phase: str, instrument: Instrument, model: str) -> st
 
 
 def sample_of(pick: Pick) -> int:
-    """Grid index of the peak that a pick was made of, as its identifier tells; without such a one, the sample nearest to its time.
+    """Grid index of the peak of a pick, from its identifier; of another kind of identifier, the sample nearest to the time of the pick.
 
     >>> from dataclasses import replace
     >>> from xiaod.domain.types import Channel
-    >>> place = 125_107_320_773
-    >>> found = pick_id(place * GRID_NS, "P", Instrument("BW", "RJOB", "", "EH"), "micro-0.1.0")
-    >>> pick = Pick(found, Channel("BW", "RJOB", "", "EHZ"), "P", (place + 3) * GRID_NS, 0.1, 0.9, 5.0, 1.0, "ZNE", "micro-0.1.0", "")
-    >>> sample_of(pick) == place, sample_of(replace(pick, id="another")) == place + 3
+    >>> peak = 125_107_320_773
+    >>> found = pick_id(peak * GRID_NS, "P", Instrument("BW", "RJOB", "", "EH"), "micro-0.1.0")
+    >>> pick = Pick(found, Channel("BW", "RJOB", "", "EHZ"), "P", (peak + 3) * GRID_NS, 0.1, 0.9, 5.0, 1.0, "ZNE", "micro-0.1.0", "")
+    >>> sample_of(pick) == peak, sample_of(replace(pick, id="another")) == peak + 3
     (True, True)
     """
-    found = _PLACE.match(pick.id)
+    found = _PEAK_TIME.match(pick.id)
     if found is None:
         return grid_index(pick.time_ns)
     year, month, day, hour, minute, second, hundredths = map(int, found.groups())

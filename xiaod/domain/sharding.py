@@ -1,9 +1,9 @@
 """Which of several processes picks a station: rendezvous hashing, also called highest random weight.
 
-Each shard has a weight for each station, a hash of both, and the heaviest takes it (Thaler and Ravishankar, "Using name-based mappings
-to increase hit rates", IEEE/ACM Transactions on Networking, 1998). Nobody has to be asked, and with one shard more only the stations that
-the new one takes change places: of n + 1 shards about 1 / (n + 1) of all stations. The hash is BLAKE2b over ``INDEX:NET.STA``, the same
-on every machine and in every version.
+For each station, every shard has a weight: a hash of both. The shard with the largest weight picks the station (Thaler and Ravishankar,
+"Using name-based mappings to increase hit rates", IEEE/ACM Transactions on Networking, 1998). The processes need not talk to each other.
+With one shard more, only the stations that the new one takes move: about 1 / (n + 1) of all stations of n + 1 shards. The hash is BLAKE2b
+of ``INDEX:NET.STA``, the same on every machine and in every version.
 
 >>> [shard_of("BW", "WETR", count) for count in (1, 2, 3, 4)]
 [0, 1, 2, 3]
@@ -16,11 +16,11 @@ from functools import lru_cache
 from hashlib import blake2b
 
 WEIGHT_BYTES = 8
-REMEMBERED = 65_536
+CACHED = 65_536
 """Stations whose shard is not computed again."""
 
 
-@lru_cache(maxsize=REMEMBERED)
+@lru_cache(maxsize=CACHED)
 def shard_of(network: str, station: str, count: int) -> int:
     """Index of the shard, 0 to ``count`` - 1, that picks a station; ``count`` is at least 1."""
     return max(range(count), key=lambda index: (_weight(index, network, station), index))

@@ -20,13 +20,13 @@ NS_PER_S = 1_000_000_000
 EARLIEST_NS = -(1 << 63)
 """The first nanosecond that 64 bits can hold."""
 YEARS = range(1700, 2250)
-"""Years whose nanoseconds, and those of what lies around, 64 bits can hold: the store counts with so many."""
+"""Years whose nanoseconds fit into the 64 bits of the store, with room around them."""
 GRID_RATE_HZ = RATE_HZ
 """The working sampling rate: that of every network."""
 GRID_NS = round(NS_PER_S / GRID_RATE_HZ)
 """Nanoseconds between two samples of the grid."""
 BEFORE_ALL = -(1 << 62)
-"""A grid index before every time that can be told: where a stream stands of which nothing has come. Zero is a time."""
+"""A grid index before all times: the end of a stream without data. Zero is a time."""
 
 
 def iso_from_ns(time_ns: int) -> str:
@@ -39,7 +39,7 @@ def ns_from_iso(text: str) -> int:
     """Read ISO 8601; a time without an offset is taken as UTC. Digits beyond microseconds are dropped.
 
     Raises:
-        ValueError: when the text is not an ISO 8601 date and time, or one that nobody means.
+        ValueError: when the text is not an ISO 8601 date and time, or outside of :data:`YEARS`.
     """
     moment = datetime.fromisoformat(text)
     if moment.year not in YEARS:

@@ -2,10 +2,10 @@
 
 ::
 
-    Segment --buffer, windows--> Window --engine--> Probabilities --picker--> Pick --> sinks
+    Segment --waveform--> Window --inference--> Probabilities --picking--> Pick --> sinks
 
-Times are integer nanoseconds UTC (see :mod:`xiaod.domain.timegrid`); arrays are read-only. A source yields, besides segments,
-:class:`BadRecord` for what it could not decode and :class:`LinkChange` when its connection changes.
+Times are integer nanoseconds UTC (see :mod:`xiaod.domain.timegrid`); arrays are read-only. Besides segments, a source yields a
+:class:`BadRecord` for each record that cannot be decoded, and a :class:`LinkChange` when its connection changes.
 
 >>> channel = Channel("BW", "RJOB", "", "EHZ")
 >>> str(channel), channel.component, str(channel.instrument)
@@ -84,7 +84,7 @@ class Channel:
 
 
 MAX_PIECE_S = 10.0
-"""Longer records are taken in pieces of this length, so that no record can outgrow the buffer."""
+"""Longer records are cut into pieces of this length, so that no record outgrows the buffer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,9 +104,9 @@ class Segment:
     sequence: int | None = None
     """SeedLink sequence number."""
     record_bytes: int = 0
-    """Size of the record on the wire."""
+    """Size of the record in bytes, as it came."""
     continues: bool = False
-    """Whether it is a further piece of a record, whose beginning counts for all of it."""
+    """Whether it is a later piece of a record that was cut; the first piece is counted as the record."""
 
     @property
     def last_ns(self) -> int:
@@ -119,7 +119,7 @@ class Segment:
         return self.start_ns + round(self.samples.size * 1e9 / self.sampling_rate_hz)
 
     def pieces(self) -> "Iterator[Segment]":
-        """Itself in pieces of at most :data:`MAX_PIECE_S`; a usual record passes as it is."""
+        """Itself in pieces of at most :data:`MAX_PIECE_S`; nearly all records are one piece."""
         most = max(1, int(MAX_PIECE_S * self.sampling_rate_hz))
         if len(self.samples) <= most:
             yield self
@@ -136,7 +136,7 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class BadRecord:
-    """A record that could not be used, with the reason under which it is counted."""
+    """A record that cannot be used, and the reason under which it is counted."""
 
     source: str
     reason: str
@@ -147,7 +147,7 @@ class BadRecord:
     """Stream identifier when it is known."""
     record_bytes: int = 0
     file: str = ""
-    """Where it was found, in an offline run."""
+    """The file it is in, in an offline run."""
 
 
 LinkState = Literal["connecting", "connected", "streaming", "disconnected", "refused", "idle", "ended"]
@@ -167,12 +167,12 @@ class LinkChange:
     channels: tuple[Channel, ...] = ()
     """With ``streaming``: the channels known to be subscribed (empty where the server does not list them)."""
     left_out: tuple[str, ...] = ()
-    """With ``streaming``: stations, ``NET.STA``, that are not asked for because they are too many."""
+    """With ``streaming``: stations, ``NET.STA``, beyond ``max_stations``, which are not subscribed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Departed:
-    """Instruments that have gone; it follows their last windows, and each stage lets go of what it holds of them."""
+    """Instruments that have gone. It follows their last windows; each stage then frees what it holds of them."""
 
     instruments: frozenset[Instrument]
 
@@ -182,7 +182,7 @@ SourceItem = Segment | BadRecord | LinkChange
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """When and with what a window became ready; carries the parts of the latency."""
+    """When a window became ready, and by which record; from it follow the parts of the latency."""
 
     ready_ns: int
     """Host time at which the window was cut."""
@@ -206,16 +206,16 @@ class Window:
     components: str
     """Component letters of the rows as recorded, ``-`` for a missing row, for example ``Z12`` or ``Z--``."""
     revision: int = 0
-    """0: cut in order of time. 1: cut again because a component came after the bounded wait."""
+    """0: cut in order of time. 1: cut again, because a component came after ``max_component_wait_s``."""
     discontinuous: bool = False
-    """True when the previous window of the revision does not join on, or had fewer components: look at it whole."""
+    """Whether the previous window of the revision does not reach this one, or had fewer components: then all of it is new."""
     arrival: Arrival | None = None
     """None in an offline run."""
     history: NDArray[np.float32] | None = None
-    """Shape ``(3, h)``: samples before the window, as many as there are up to a limit; for looking again at an onset."""
+    """Shape ``(3, h)``: samples before the window, as many as there are up to a limit, for the windows that confirm an onset."""
     until: int | None = None
-    """Grid index at which another window begins that shows a component more, which began after these: onsets that can be seen in that
-    are left to it. None: there is none."""
+    """Grid index at which a window with one more component begins, because that component began later. Onsets behind it are left to that
+    window. None: there is none."""
 
     @property
     def stop(self) -> int:
@@ -225,7 +225,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Probabilities:
-    """What the engine says of one window."""
+    """Output of the engine for one window."""
 
     window: Window
     values: NDArray[np.float32]
@@ -233,28 +233,28 @@ class Probabilities:
     inference_s: float = 0.0
     """Seconds that the batch with this window took, divided by the size of the batch."""
     valid: tuple[int, int] | None = None
-    """Of a stateful engine: first sample of the window, and the one after the last, for which values are known; what comes
-    after is zero and follows with a later window. None: all."""
+    """Of a stateful engine: the first sample of the window with a known value, and the sample after the last. Later values are zero, and
+    come with a later window. None: all are known."""
 
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """The parts of a pick's latency in seconds; they add up to :attr:`total_s`."""
+    """The parts of the latency of a pick in seconds; their sum is :attr:`total_s`."""
 
     lookahead_s: float
-    """Data after the onset that the deciding window held: lookahead and hop."""
+    """Data after the onset in the window that confirmed it: lookahead and hop."""
     record_fill_s: float
-    """Data in the record beyond the end of that window: the wait for the record to fill."""
+    """Data in the record after the end of that window: the wait until the record was full."""
     feed_s: float
-    """Arrival of the record minus the time of its last sample."""
+    """Arrival of the record minus time of its last sample."""
     component_wait_s: float
-    """Wait for a slower component after that."""
+    """Wait for slower components after that."""
     processing_s: float
     """Queues, inference and picking."""
 
     @property
     def total_s(self) -> float:
-        """Emission minus pick time."""
+        """Time of emission minus time of the pick."""
         return self.lookahead_s + self.record_fill_s + self.feed_s + self.component_wait_s + self.processing_s
 
 
@@ -265,7 +265,7 @@ class Pick:
     id: str
     """Deterministic: the same data and model give the same id."""
     channel: Channel
-    """The component that the phase is best seen on: the vertical for P, a horizontal for S."""
+    """The component that shows the phase best: the vertical for P, a horizontal for S."""
     phase: str
     """``P`` or ``S``."""
     time_ns: int
@@ -275,7 +275,7 @@ class Pick:
     snr: float
     """Root mean square after the onset divided by that before it, on ``channel``."""
     amplitude: float
-    """Peak absolute value around the onset, mean removed, on ``channel``; in the unit of the samples, mostly counts."""
+    """Peak absolute value around the onset, mean removed, on ``channel``; in the unit of the samples, usually counts."""
     components: str
     """As in :attr:`Window.components`."""
     model: str

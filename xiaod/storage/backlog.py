@@ -1,4 +1,4 @@
-"""What waits for a sink: in memory for an offline run, in the store for a daemon.
+"""The picks that wait for a sink: in memory for an offline run, in the store for a daemon.
 
 >>> backlog = MemoryBacklog(2)
 >>> backlog.full, len(backlog), backlog.waiting(5)
@@ -14,29 +14,29 @@ from xiaod.storage.pick_store import Given, PickStore, Result
 
 
 class Backlog(Protocol):
-    """Picks that a sink has not got yet, in order.
+    """Picks that have not been delivered to a sink, in order.
 
-    What may wait for a disk, :meth:`waiting`, :meth:`delivered` and :meth:`skipped`, is called through :meth:`off_loop`, one at a time.
+    :meth:`waiting`, :meth:`delivered` and :meth:`skipped` may wait for a disk: they are called through :meth:`off_loop`, one at a time.
     """
 
     async def off_loop(
         self, work: Callable[Given, Result], *arguments: Given.args, **named: Given.kwargs
     ) -> Result:
-        """Do one of those without holding up the event loop; gives what it gives."""
+        """Call one of those without blocking the event loop; its result."""
         ...
 
     @property
     def full(self) -> bool:
-        """Whether whoever appends should wait."""
+        """Whether the caller of :meth:`append` should wait."""
         ...
 
     @property
     def lasting(self) -> bool:
-        """Whether what is not delivered is still there in the next run."""
+        """Whether picks that were not delivered are there in the next run."""
         ...
 
     def append(self, pick: Pick) -> None:
-        """One more pick waits."""
+        """Add a pick."""
         ...
 
     def waiting(self, limit: int) -> list[Pick]:
@@ -44,15 +44,15 @@ class Backlog(Protocol):
         ...
 
     def delivered(self, held: int) -> None:
-        """What :meth:`waiting` gave last has been taken; may raise ``OSError``: it is then delivered again.
+        """The sink has taken the last result of :meth:`waiting`; may raise ``OSError``: they are then delivered again.
 
         Args:
-            held: how many of the newest picks taken so far would be lost if the process ended now.
+            held: how many of the newest picks that the sink has taken would be lost if the process ended now.
         """
         ...
 
     def skipped(self) -> None:
-        """What :meth:`waiting` gave last will never be taken; may raise ``OSError``: it is then tried again."""
+        """The sink will never take the last result of :meth:`waiting`; may raise ``OSError``: they are then tried again."""
         ...
 
     def __len__(self) -> int: ...
@@ -69,12 +69,12 @@ class MemoryBacklog:
     async def off_loop(
         self, work: Callable[Given, Result], *arguments: Given.args, **named: Given.kwargs
     ) -> Result:
-        """Do it here: memory makes nobody wait."""
+        """Call it here: memory blocks nobody."""
         return work(*arguments, **named)
 
     @property
     def full(self) -> bool:
-        """Whether whoever appends should wait."""
+        """Whether the caller of :meth:`append` should wait."""
         return len(self._picks) >= self._bound
 
     @property
@@ -92,13 +92,13 @@ class MemoryBacklog:
         return [self._picks[index] for index in range(self._given)]
 
     def delivered(self, held: int) -> None:
-        """Forget what was given last."""
+        """Delete the last result of :meth:`waiting`."""
         for _ in range(self._given):
             self._picks.popleft()
         self._given = 0
 
     def skipped(self) -> None:
-        """Forget what was given last."""
+        """Delete the last result of :meth:`waiting`."""
         self.delivered(0)
 
     def __len__(self) -> int:
@@ -106,7 +106,7 @@ class MemoryBacklog:
 
 
 class StoredBacklog:
-    """A sink's part of the store: picks are in it already when they are appended here."""
+    """The part of a sink in the store: picks are stored before they are appended here."""
 
     def __init__(self, store: PickStore, sink: str) -> None:
         store.begin(sink)
@@ -114,19 +114,19 @@ class StoredBacklog:
         self._sink = sink
         self._begun = store.backlog(sink)
         self._appended = 0
-        """Picks counted since; belongs to who appends."""
+        """Picks counted since; written by the caller of :meth:`append`."""
         self._gone = 0
-        """Picks that wait no more; belongs to who delivers, in another thread."""
+        """Picks that no longer wait; written by the thread that delivers."""
         self._given: list[int] = []
         self._held: list[int] = []
-        """Places of picks that the sink has taken and that are not safe there yet."""
+        """Places in the store of picks that the sink has taken, but not written yet."""
         self._passed: int | None = None
-        """Place of a pick passed over, with nothing taken behind it: the cursor gets there once what is held is safe."""
+        """Place of a pick that was skipped, with none taken behind it: the cursor moves there once the held picks are written."""
 
     async def off_loop(
         self, work: Callable[Given, Result], *arguments: Given.args, **named: Given.kwargs
     ) -> Result:
-        """Do it in the store's thread."""
+        """Call it in the thread of the store."""
         return await self._store.off_loop(work, *arguments, **named)
 
     @property
@@ -150,12 +150,12 @@ class StoredBacklog:
         found = self._store.waiting(self._sink, limit, after=behind if self._passed is None else self._passed)
         self._given = [place for place, _ in found]
         if limit and not found:
-            # A pick that was damaged in the store has left it.
+            # A damaged pick was deleted from the store.
             self._gone = counted
         return [pick for _, pick in found]
 
     def delivered(self, held: int) -> None:
-        """Move the cursor behind the last pick that is safe; after a crash those behind it are delivered again."""
+        """Move the cursor behind the last pick that is written; after a crash those behind it are delivered again."""
         taken = self._held + self._given
         safe = max(0, len(taken) - held)
         passed = None if self._given else self._passed
@@ -167,7 +167,7 @@ class StoredBacklog:
         self._passed = passed if self._held else None
 
     def skipped(self) -> None:
-        """Pass over what was given last; the cursor stays in front of what the sink still holds."""
+        """Skip the last result of :meth:`waiting`; the cursor stays before the picks that the sink still holds."""
         if not self._held:
             self._store.delivered(self._sink, self._given[-1])
         else:

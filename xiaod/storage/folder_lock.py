@@ -1,8 +1,8 @@
-"""One daemon for one state folder: a lock that ends with the process that holds it, however that ends (flock(2)).
+"""One daemon for one state folder: a lock that ends with its process, however that ends (flock(2)).
 
-Locked are the folder itself and a file in it. The file stays; what counts is the lock, not that it exists: whoever removes it lets nobody
-else in. In it stand the process and its shard, for the message of whoever comes second. A file system that locks no folders, such as NFS,
-leaves the lock of the file.
+Both the folder and a file in it are locked. The file stays when the lock is released, and removing the file does not release the lock. It
+names the process and its shard, for the error message of a second daemon. On a file system that cannot lock folders, such as NFS, the lock
+of the file remains.
 
 >>> from tempfile import TemporaryDirectory
 >>> with TemporaryDirectory() as folder:
@@ -27,13 +27,13 @@ from xiaod.process.fsync import PRIVATE, make_folder
 LOCK = "xiaod.lock"
 """Name of the lock in the state folder."""
 PATIENCE_S = 1.0
-"""Whoever looks who holds a lock holds it for an instant: a refusal counts after so long."""
+"""Asking for the holder locks for an instant: a lock counts as held after so long."""
 RETRY_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """Who holds a lock: its process, and which shard it is; 0 and nothing where that cannot be read."""
+    """The holder of a lock: its process and its shard; 0 and empty where that cannot be read."""
 
     pid: int
     shard: str
@@ -71,19 +71,19 @@ class FolderLock:
             self._held = opened.pop_all()
 
     def release(self) -> None:
-        """Let others have it."""
+        """Release the lock."""
         self._held.close()
 
     @staticmethod
     def _sign(descriptor: int, note: bytes) -> None:
-        """Say who holds it: over what the last one wrote, which needs no room; where there is none, it is held all the same."""
+        """Write who holds it, over the former note, which needs no space on the disk; on a full disk the lock holds all the same."""
         with contextlib.suppress(OSError):
             os.pwrite(descriptor, note, 0)
             os.ftruncate(descriptor, len(note))
 
 
 def holder(folder: Path) -> Holder | None:
-    """Who holds a folder; None when nobody does."""
+    """The holder of a folder; None when it is not locked."""
     with contextlib.ExitStack() as opened:
         for path in (folder, folder / LOCK):
             try:
@@ -102,7 +102,7 @@ def _open(path: Path, flags: int, opened: contextlib.ExitStack) -> int:
 
 
 def _locked(descriptor: int, kind: int) -> bool:
-    """Take a lock, or one that is held already; False when somebody else has it."""
+    """Take a lock, also one that this process holds; False when another process holds it."""
     try:
         fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
     except BlockingIOError:

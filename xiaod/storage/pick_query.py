@@ -1,7 +1,7 @@
-"""Picks of a store for those who only look: the page and ``xiaod picks``.
+"""Reading picks of a store, for the status page and ``xiaod picks``.
 
-They read on a connection of their own, so that no daemon waits for a long look, and change nothing: a file that they cannot read is not
-moved aside, because a daemon may be writing to it.
+A reader has its own connection, so that the daemon does not wait for a long query. It changes nothing: an illegible file is not moved
+aside, because a daemon may be writing to it.
 
 >>> from tempfile import TemporaryDirectory
 >>> from xiaod.domain.types import Channel
@@ -26,7 +26,7 @@ from xiaod.domain.types import Instrument, Pick
 from xiaod.storage.pick_store import BUSY_S, ILLEGIBLE, StoreError, known_version, legible, within
 
 ALL = -1
-"""A limit that is none (SQLite, SELECT, LIMIT clause)."""
+"""No limit (SQLite, SELECT, LIMIT clause)."""
 
 
 def stored_picks(
@@ -36,14 +36,14 @@ def stored_picks(
     instrument: Instrument | None = None,
     limit: int | None = None,
 ) -> list[Pick]:
-    """Picks of a time span, in order of time; one whose text is damaged is left out.
+    """Picks of a time span, in order of time; damaged ones are left out.
 
     Args:
         path: the store.
         since_ns: begin of the span; None: the oldest.
         until_ns: end of the span, not in it; None: the newest.
-        instrument: only this one's.
-        limit: only so many, the latest.
+        instrument: only its picks; None: those of all.
+        limit: at most so many, the latest; None: all.
 
     Raises:
         StoreError: when they cannot be read.

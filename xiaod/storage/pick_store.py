@@ -1,14 +1,15 @@
-"""The record of truth: every pick, once, before any sink sees it, and how far each sink has got.
+"""The store: every pick, once, before any sink gets it; and how far each sink, instrument and source has come.
 
-An SQLite file in write-ahead mode. A pick's identifier is its key, so a pick that is made again is not stored again; each sink has a
-cursor, moved after a delivery, so that one that was down goes on where it was, after a restart too: every sink gets every pick at
-least once, in the order in which they were made. How far each instrument has been picked, and the packet of each station from which a
-later run has to see everything again, go into the same file in one transaction. After an end that was not in order the whole file is
-looked through; one that is found damaged is moved aside and a new one begun: the daemon goes on. One that turns out damaged later ends it,
-and the next start looks through it. One that a newer program has written is left alone.
+It is an SQLite file in write-ahead mode. The identifier of a pick is its key, so a pick that is made again is not stored again. Each sink
+has a cursor, which moves after a delivery. A sink that was down goes on where it was, after a restart too: every sink gets every pick at
+least once, in the order in which they were made. The times until which instruments have been picked, and the packets behind which a later
+run must read, go into the same file in one transaction.
 
-Writes are not forced onto the disk one by one: after a power cut the file is whole, as it was a while before, and what it had not got yet
-is picked again from the server.
+After a crash the whole file is checked. A damaged file is moved aside, and the daemon goes on with a new one. If damage shows later, the
+daemon ends, and the next start checks the file. A file of a newer program is left alone.
+
+Writes are not forced onto the disk one by one. After a power cut the file is consistent, but some time old; later picks are made again
+from the data of the server.
 
 >>> from tempfile import TemporaryDirectory
 >>> from xiaod.domain.types import Channel
@@ -54,10 +55,10 @@ KNOWN_VERSIONS = (0, 1, 2)
 """Version 1 had no positions; they are added."""
 BUSY_S = 10.0
 ILLEGIBLE = (ValueError, KeyError, TypeError, AttributeError)
-"""What comes of a document in which a byte is wrong: SQLite sees only what holds documents together."""
+"""Errors of a document with a wrong byte: SQLite notices damage only between documents."""
 DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 PRUNED_AT_ONCE = 1000
-"""Picks that are forgotten in one transaction, so that none waits long."""
+"""Picks that one transaction deletes, so that others do not wait long."""
 TABLES = """
 CREATE TABLE IF NOT EXISTS picks (
     place INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, instrument TEXT NOT NULL, time_ns INTEGER NOT NULL,
@@ -72,23 +73,23 @@ CREATE TABLE IF NOT EXISTS positions (
 ) WITHOUT ROWID;
 """
 AGES = "CREATE TABLE IF NOT EXISTS ages (age_s INTEGER PRIMARY KEY, place INTEGER NOT NULL)"
-"""For how long daemons had run with this store, and the newest pick then. Made when it is needed: a full disk is no reason to go on
-without a store of an earlier program."""
+"""For how long daemons had run with this store, and the newest pick then. The table is made when it is needed: with a full disk, the store
+of an earlier program still opens."""
 AGE_STEP_S = 600.0
-"""How often that is noted, at most."""
+"""How often a row is added, at most."""
 AGE_STEPS = 10
-"""... and at least so many times while a pick is kept."""
+"""... and at least so many rows while a pick is kept."""
 UNSIGNED = AgencyConfig()
-"""Documents in the store: who signs is a matter of the sinks."""
+"""Agency of the documents in the store: sinks write their own."""
 
 
 def legible(text: bytes) -> str:
-    """A text of the store; what is no UTF-8 in it is replaced."""
+    """A text of the store; bytes that are not UTF-8 are replaced."""
     return text.decode(errors="replace")
 
 
 class UnknownVersionError(sqlite3.DatabaseError):
-    """A store is of a version that this program does not know."""
+    """The store has a version that this program does not know."""
 
 
 def known_version(connection: sqlite3.Connection) -> int:
@@ -96,7 +97,7 @@ def known_version(connection: sqlite3.Connection) -> int:
 
     Raises:
         UnknownVersionError: when this program does not know it.
-        sqlite3.DatabaseError: when the file is no store.
+        sqlite3.DatabaseError: when the file is not a store.
     """
     version: int
     [version] = connection.execute("PRAGMA user_version").fetchone()
@@ -108,7 +109,7 @@ def known_version(connection: sqlite3.Connection) -> int:
 def within(
     since_ns: int | None, until_ns: int | None, instrument: Instrument | None
 ) -> tuple[str, list[int | str]]:
-    """Condition on the table of picks, and its values: a time span without its end, of one instrument or, with None, of all.
+    """SQL condition on the table of picks, and its values: a time span without its end, of one instrument or, with None, of all.
 
     >>> within(None, 5, None)[0]
     'time_ns >= ? AND time_ns < ?'
@@ -123,21 +124,21 @@ def within(
 
 
 class StoreError(OSError):
-    """The store cannot be written or read now; what was in it is left as it was."""
+    """The store cannot be written or read now; its content is unchanged."""
 
 
 class StoreDamagedError(Exception):
-    """The file is no store any more: no waiting helps, and the next start moves it aside."""
+    """The file is damaged: waiting does not help, and the next start moves it aside."""
 
 
 class NewerStoreError(Exception):
-    """A newer program has written the store: what it holds is not ours to change, nor to do without."""
+    """A newer program has written the store: this one must not change it, nor run without it."""
 
 
 class PickStore:
     """All picks of one state folder; may be used from any thread.
 
-    A disk may take seconds, or not answer at all: whoever has an event loop to turn uses it through :meth:`off_loop`.
+    A disk may take seconds, or never answer: an event loop uses the store through :meth:`off_loop`.
     """
 
     def __init__(self, path: Path, steady_s: Callable[[], float] = time.monotonic) -> None:
@@ -145,23 +146,23 @@ class PickStore:
 
         Args:
             path: the file.
-            steady_s: a clock that nobody sets, by which picks grow old.
+            steady_s: a monotonic clock, by which picks grow old.
 
         Raises:
             NewerStoreError: when it is of a version that this program does not know.
-            StoreError: when it can neither be opened nor made, as on a read-only or full disk.
+            StoreError: when it can neither be opened nor created, as on a read-only or full disk.
         """
         self.path = path
         """The file."""
         self._steady_s = steady_s
         self._born_s: float | None = None
-        """When, by the steady clock, the store would have been new, had daemons always run since."""
+        """Monotonic time at which the store would have been new, had daemons run ever since."""
         self._lock = threading.RLock()
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="store")
         self._log = get_logger("store")
         self._saved: dict[str, StationPositions] = {}
         self.lost_ns: int | None = None
-        """When the file that was damaged and moved aside had been written last; None when none was."""
+        """When the damaged file that was moved aside was written last; None when there was none."""
         try:
             self._connection = self._open()
         except sqlite3.DatabaseError as error:
@@ -173,15 +174,15 @@ class PickStore:
     async def off_loop(
         self, work: Callable[Given, Result], *arguments: Given.args, **named: Given.kwargs
     ) -> Result:
-        """Do what needs the store in a thread of its own, one after the other, while the event loop turns; gives what it gives."""
+        """Call functions that use the store in its own thread, one after the other, so that the event loop goes on; the result."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._executor, partial(work, *arguments, **named))
 
     def add(self, picks: Sequence[Pick], picked_until: Mapping[Instrument, int]) -> list[Pick]:
-        """Store picks and how far instruments have been picked, together; gives the picks that were new.
+        """Store picks and the times until which instruments have been picked, together; the picks that were new.
 
         Raises:
-            StoreError: when nothing of it could be stored.
+            StoreError: when nothing could be stored.
         """
         new, now_ns = [], time.time_ns()
         with self._transaction() as cursor:
@@ -197,7 +198,7 @@ class PickStore:
         return new
 
     def save(self, picked_until: Mapping[Instrument, int], positions: Mapping[str, StationPositions]) -> None:
-        """Store how far instruments have been picked, and where each source has to begin again: both, or nothing.
+        """Store the times until which instruments have been picked, and where each source has to begin again: both, or nothing.
 
         Raises:
             StoreError: when it cannot be written.
@@ -229,7 +230,7 @@ class PickStore:
         return {(network, station): (sequence, time_ns) for network, station, sequence, time_ns in rows}
 
     def forget(self, source: str, stations: Collection[Station]) -> None:
-        """Forget where a source was with stations that are gone.
+        """Delete the positions of stations that have gone.
 
         Raises:
             StoreError: when it cannot be written.
@@ -245,7 +246,7 @@ class PickStore:
         }
 
     def waiting(self, sink: str, limit: int, after: int | None = None) -> list[tuple[int, Pick]]:
-        """Picks that a sink has not got yet, the oldest first, each with its place.
+        """Picks that have not been delivered to a sink, oldest first, each with its place in the store.
 
         Args:
             sink: its name.
@@ -262,7 +263,7 @@ class PickStore:
                     "SELECT place, id, document FROM picks WHERE place > ? ORDER BY place LIMIT ?",
                     (behind, limit),
                 ).fetchall()
-                # What cannot be read has gone: those behind it follow.
+                # Illegible rows are deleted: the rows after them follow.
                 if (found := self._legible(cursor, rows)) or not rows:
                     return found
 
@@ -270,7 +271,7 @@ class PickStore:
         """Move a sink's cursor behind a pick.
 
         Raises:
-            StoreError: when it cannot be written: the picks will be delivered again.
+            StoreError: when it cannot be written; the picks are then delivered again.
         """
         with self._transaction() as cursor:
             cursor.execute(
@@ -279,7 +280,7 @@ class PickStore:
             )
 
     def backlog(self, sink: str) -> int:
-        """Number of picks that a sink has not got yet."""
+        """Number of picks that have not been delivered to a sink."""
         with self._transaction() as cursor:
             [count] = cursor.execute(
                 "SELECT count(*) FROM picks WHERE place > ?", (self._cursor_of(sink),)
@@ -287,7 +288,7 @@ class PickStore:
         return int(count)
 
     def begin(self, sink: str) -> None:
-        """Know a sink: one that is new gets what comes from now on, one that is known goes on where it was."""
+        """Register a sink: a new one gets picks from now on, a known one goes on where it was."""
         with self._transaction() as cursor:
             cursor.execute(
                 "INSERT OR IGNORE INTO cursors SELECT ?, coalesce(max(place), 0) FROM picks", (sink,)
@@ -314,10 +315,10 @@ class PickStore:
             return [pick for _, pick in self._legible(cursor, rows)]
 
     def prune(self, keep_s: float, sinks: Sequence[str]) -> int:
-        """Forget picks that all these sinks have got, and that have been here for so long; gives their number.
+        """Delete picks that were delivered to all these sinks and are older than ``keep_s``; their number.
 
-        What counts is the time for which daemons have run with this store, by a clock that nobody sets: the host's may be wrong by years
-        at a start, and be set while this runs. So a pick is kept for longer where the daemon does not always run.
+        Their age is the time for which daemons have run with this store, by the monotonic clock: the host's clock may be wrong by years at
+        a start, and be set later. Where the daemon does not always run, picks are kept for longer.
 
         Raises:
             StoreError: when it cannot be written.
@@ -339,13 +340,13 @@ class PickStore:
             return int(cursor.rowcount)
 
     def suspect(self) -> None:
-        """Have the next start look through the file, which may be damaged."""
-        # What cannot be noted will be found once more.
+        """Make the next start check the file, which may be damaged."""
+        # If this fails, the damage will be found again.
         with suppress(OSError):
             self._suspected.touch()
 
     def close(self) -> None:
-        """Close the file; what is in it stays. What has been begun by :meth:`off_loop` is waited for."""
+        """Close the file, after calls of :meth:`off_loop` that have begun."""
         self._executor.shutdown()
         with self._lock:
             self._connection.close()
@@ -353,7 +354,7 @@ class PickStore:
     def _legible(
         self, cursor: sqlite3.Cursor, rows: Sequence[tuple[int, str, str]]
     ) -> list[tuple[int, Pick]]:
-        """Picks of rows, with their places; a row whose text is damaged goes, and into the log."""
+        """Picks of rows, with their places; a row with a damaged text is logged and deleted."""
         found = []
         for place, name, document in rows:
             try:
@@ -364,7 +365,7 @@ class PickStore:
         return found
 
     def _grown_older(self, cursor: sqlite3.Cursor, step_s: float) -> float:
-        """For how long daemons have run with this store, in seconds; noted once in a while."""
+        """For how long daemons have run with this store, in seconds; a row is added now and then."""
         cursor.execute(AGES)
         [noted_s] = cursor.execute("SELECT max(age_s) FROM ages").fetchone()
         if self._born_s is None:
@@ -403,7 +404,7 @@ class PickStore:
 
     def _open(self) -> sqlite3.Connection:
         make_folder(self.path.parent, PRIVATE)
-        # The last one to close a store in order leaves no log of writes behind (SQLite, Write-Ahead Logging, 6).
+        # An orderly close leaves no write-ahead log (SQLite, Write-Ahead Logging, 6).
         doubtful = self._suspected.exists() or self._beside("-wal").exists()
         connection = sqlite3.connect(self.path, timeout=BUSY_S, check_same_thread=False)
         connection.text_factory = legible
@@ -411,18 +412,18 @@ class PickStore:
             try:
                 version = known_version(connection)
             except UnknownVersionError as error:
-                # It may also be damage.
-                _look_through(connection)
+                # The version may be damaged, too.
+                _check(connection)
                 raise NewerStoreError(
                     f"{self.path}: {error}; go on with the newer xiaod that has written it, or choose another folder"
                 ) from error
             if doubtful:
-                _look_through(connection)
+                _check(connection)
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = NORMAL")
             connection.executescript(TABLES)
             if version != SCHEMA_VERSION:
-                # Nothing is written when nothing has changed: a disk that is full is no reason to go on without what is there.
+                # Nothing is written when nothing has changed: the store opens on a full disk too.
                 connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         except BaseException:
             connection.close()
@@ -436,11 +437,11 @@ class PickStore:
 
     @property
     def _suspected(self) -> Path:
-        """A file that is there when the store has been found damaged: closing it in order does not mend it."""
+        """A file that exists while the store is suspected of damage: an orderly close does not repair it."""
         return self.path.with_suffix(".suspected")
 
     def _move_aside(self, error: Exception) -> None:
-        """Keep a damaged file under another name, with what belongs to it."""
+        """Rename a damaged file, and the files that belong to it."""
         stamp = self.path.stat().st_mtime_ns
         self.lost_ns = stamp
         moved = self.path.with_suffix(f".bad-{stamp}")
@@ -451,8 +452,8 @@ class PickStore:
         self._log.error("store.damaged", file=str(self.path), moved_to=str(moved), error=str(error))
 
 
-def _look_through(connection: sqlite3.Connection) -> None:
-    """Read a whole store.
+def _check(connection: sqlite3.Connection) -> None:
+    """Check a whole store.
 
     Raises:
         sqlite3.DatabaseError: when it is damaged.

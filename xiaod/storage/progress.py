@@ -1,8 +1,7 @@
-"""What the pipeline writes into the store, and what it knows from it: picks once, and how far each instrument has been picked.
+"""The store as the pick stage sees it: each onset is stored once, and the time until which each instrument has been picked is kept.
 
-A pick that the store holds already is not made again, nor one of the same onset; after a resumption nothing is picked before the
-time until which the instrument had been picked. So a daemon that was killed and goes on far enough back in the stream makes exactly
-the picks that are missing.
+A pick whose onset is in the store is not stored again, and after a resumption nothing is picked before ``picked_until``. So a daemon that
+was killed makes exactly the picks that are missing: see the time-line in :mod:`xiaod.domain.resumption`.
 
 >>> from tempfile import TemporaryDirectory
 >>> from pathlib import Path
@@ -25,10 +24,10 @@ from xiaod.storage.pick_store import Given, PickStore, Result
 
 
 class PickingProgress:
-    """The store as the pick stage sees it.
+    """How far all instruments have been picked, and their picks.
 
-    What reads or writes the store may wait for the disk: whoever has an event loop to turn calls :meth:`begin`, :meth:`known_since`,
-    :meth:`store` and what :meth:`flushing` gives through :meth:`off_loop`, so that they follow one another, and the others as they are.
+    Reading and writing may wait for the disk. An event loop therefore calls :meth:`begin`, :meth:`known_since`, :meth:`store` and the
+    result of :meth:`flushing` through :meth:`off_loop`, where one follows the other; it calls the other methods directly.
     """
 
     def __init__(self, store: PickStore, resumed: bool, settled_s: float) -> None:
@@ -36,8 +35,8 @@ class PickingProgress:
 
         Args:
             store: the store.
-            resumed: whether the stream goes on where an earlier run stopped: then nothing is picked before that.
-            settled_s: behind the newest window, what is older is picked for good: see :func:`xiaod.domain.resumption.settled_s`.
+            resumed: whether sources go on where an earlier run stopped: then nothing is picked before that.
+            settled_s: how far behind the newest window picks are final: see :func:`xiaod.domain.resumption.settled_s`.
         """
         self._settled_ns = ns_from_s(settled_s)
         self._store = store
@@ -46,75 +45,74 @@ class PickingProgress:
         self._flushed: dict[Instrument, int] = {}
         self._begun: dict[Instrument, int | None] = {}
         self._departed: set[Instrument] = set()
-        """Gone, and forgotten when it is written down how far they have been picked."""
+        """Instruments that have gone; they are forgotten once their progress is in the store."""
 
     async def off_loop(
         self, work: Callable[Given, Result], *arguments: Given.args, **named: Given.kwargs
     ) -> Result:
-        """Do it in the store's thread, while the event loop turns; gives what it gives."""
+        """Call it in the thread of the store, so that the event loop goes on; its result."""
         return await self._store.off_loop(work, *arguments, **named)
 
     def begin(self, instrument: Instrument, time_ns: int) -> int:
-        """An instrument's first window begins at a time.
+        """The first window of an instrument begins at a time.
 
         Returns:
-            nanoseconds that neither an earlier run has seen nor this one will: the server did not hold them any more, or they
-            were not asked for.
+            nanoseconds of data that neither run sees: the server no longer had them, or was not asked for them.
         """
         self._departed.discard(instrument)
         picked_until_ns = self._begun_from(instrument)
         if not self._resumed or picked_until_ns is None:
             return 0
         if is_elsewhere(time_ns, picked_until_ns):
-            # Not where the last run stopped, but other data: they are picked.
+            # Other data than those of the last run: they are picked.
             self._begun[instrument] = None
         return max(0, time_ns - picked_until_ns - self._settled_ns)
 
     def known_since(self, instrument: Instrument, time_ns: int) -> list[Pick]:
-        """Picks of an instrument that a picker should remember when its first window begins at a time.
+        """Picks that the picker of an instrument must remember when its first window begins at a time.
 
-        A run that ended before it wrote down how far it was may have left picks too.
+        A run that ended before its first save left no ``picked_until``, but it may have left picks.
         """
         picked_until_ns = self._begun_from(instrument)
         from_ns = remembered_from_ns(time_ns if picked_until_ns is None else picked_until_ns)
         return self._store.between(from_ns, None, instrument)
 
     def store(self, picks: Sequence[Pick], separation: int) -> list[Pick]:
-        """Store picks; gives those that are new.
+        """Store picks; those that are new.
 
-        Pickers know what they have picked of late. A server that sends old data again, or a clock that was set back, brings onsets
-        that only the store remembers; looked at in other windows they may lie a sample beside where they were.
+        Pickers remember their recent picks. Where a server sends old data again, or a clock was set back, only the store knows the picks;
+        confirmed in other windows, their onsets may lie a sample beside the old ones.
 
         Args:
-            picks: of whatever instruments.
+            picks: of any instruments.
             separation: samples; a pick of the same phase and model that is closer to one in the store is the same onset.
 
         Raises:
-            StoreError: when nothing of it could be stored.
+            StoreError: when none could be stored.
         """
         wanted = [pick for pick in picks if not self._done(pick) and not self._is_stored(pick, separation)]
         return self._store.add(wanted, {}) if wanted else []
 
     def advance(self, instrument: Instrument, time_ns: int) -> None:
-        """Windows until a time have been picked, and what they gave has been stored."""
+        """Windows until a time have been picked, and their picks have been stored."""
         time_ns -= self._settled_ns
         if (begun_ns := self._begun.get(instrument)) is not None:
             if self._resumed and time_ns <= begun_ns:
-                # Not met yet: what the last run has decided stays decided, should this one end here.
+                # The last run was further: its decisions hold, should this one end here.
                 self._picked_until[instrument] = begun_ns
                 return
-            # Met: from here on nothing is old.
+            # This run has reached the last one: from here on everything is new.
             self._begun[instrument] = None
         known_ns = self._picked_until.get(instrument, time_ns - 1)
-        # Far behind is a clock that was set back: then that is where it stands.
+        # Far behind means that the clock of the station was set back: its new time counts.
         if time_ns > known_ns or is_abandoned(time_ns, known_ns):
             self._picked_until[instrument] = time_ns
 
     def flush(self, positions: Mapping[str, StationPositions]) -> None:
-        """Write down how far instruments have been picked, and where each source has to begin again.
+        """Save how far instruments have been picked, and where each source has to begin again.
 
         Args:
-            positions: by source, such as follow from :meth:`picked_until`.
+            positions: by source, for the times of :meth:`picked_until`.
 
         Raises:
             StoreError: when it cannot be written.
@@ -122,7 +120,7 @@ class PickingProgress:
         self.flushing(positions)()
 
     def flushing(self, positions: Mapping[str, StationPositions]) -> Callable[[], None]:
-        """What does the same for how far instruments have been picked now, later and in the store's thread."""
+        """A function that does the same, with the progress as it is now; to be called later, in the thread of the store."""
         picked_until, departed = dict(self._picked_until), set(self._departed)
 
         def flush() -> None:
@@ -134,7 +132,7 @@ class PickingProgress:
             self._store.save(changed, positions)
             self._flushed |= changed
             for instrument in departed:
-                # Unless it has come back meanwhile.
+                # It may have come back meanwhile.
                 if instrument in self._departed:
                     self._departed.discard(instrument)
                     for known in (self._picked_until, self._flushed, self._begun):
@@ -143,13 +141,13 @@ class PickingProgress:
         return flush
 
     def forget(self, instruments: Collection[Instrument]) -> None:
-        """Instruments have gone: should they come back, they are known from the store."""
+        """Instruments have gone; should they come back, the store knows them."""
         self._departed.update(instruments)
 
     def picked_until(self) -> dict[Station, int]:
         """Time, for each station, until which it has been picked."""
         by_station: dict[Station, list[int]] = {}
-        # A copy, made at one go: in the store's thread those that have departed leave.
+        # A copy: the thread of the store removes instruments that have gone.
         for instrument, time_ns in dict(self._picked_until).items():
             by_station.setdefault((instrument.network, instrument.station), []).append(time_ns)
         return {station: station_picked_until_ns(times) for station, times in by_station.items()}
@@ -159,11 +157,11 @@ class PickingProgress:
         return self._resumed and picked_until_ns is not None and pick.time_ns < picked_until_ns
 
     def _is_stored(self, pick: Pick, separation: int) -> bool:
-        place, reach_ns = sample_of(pick), separation * GRID_NS + ns_from_s(2 * CENTROID_S)
+        peak, reach_ns = sample_of(pick), separation * GRID_NS + ns_from_s(2 * CENTROID_S)
         near = self._store.between(pick.time_ns - reach_ns, pick.time_ns + reach_ns, pick.channel.instrument)
         return any(
             (other.phase, other.model) == (pick.phase, pick.model)
-            and abs(sample_of(other) - place) < separation
+            and abs(sample_of(other) - peak) < separation
             for other in near
         )
 

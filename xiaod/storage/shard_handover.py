@@ -1,12 +1,12 @@
-"""What a shard takes over from the stores of others when the number of shards has changed.
+"""What a shard takes over from the stores of others after the number of shards has changed.
 
-A station that has moved goes on where its former shard has left it: position in the stream, how far its instruments have been picked, and
-the newest of its picks, so that none is made twice. Of all stores below one state folder the one that is furthest on with a station counts.
-Picks that a store without a daemon, such as that of shard 3 of what now are 3, has not delivered to all sinks are delivered by the
-shards that have their stations now; a sink that had got some of them already gets those again.
+A station that has moved goes on where its former shard stopped. The shard takes its position in the stream, the times until which its
+instruments have been picked, and its newest picks, so that none is made twice. Of all stores below one state folder, the one that is
+furthest with a station counts. A store without a daemon, such as that of shard 3 when there are now three, may have picks that were not
+delivered to all sinks. The shards that pick their stations now deliver them; a sink that had some of them already gets those again.
 
-All shards are stopped before their number changes: :func:`refuse_other_counts`. Only what lies on the same disk is found; nothing is
-changed in the stores of others.
+All shards must be stopped before their number changes: :func:`refuse_other_counts`. Only stores on the same disk are found, and they are
+not changed.
 
 >>> from tempfile import TemporaryDirectory
 >>> from xiaod.storage.pick_store import PickStore
@@ -49,20 +49,20 @@ class OtherCountError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ShardHandover:
-    """What has been taken over."""
+    """How much was taken over."""
 
     stations: int
     undelivered: int
-    """Picks that had not been delivered."""
+    """Picks that were not delivered yet."""
     unreadable: tuple[str, ...]
-    """Stores that could not be read, with the reason."""
+    """Stores that cannot be read, each with the reason."""
 
 
 def refuse_other_counts(base: Path, shard: Shard) -> None:
     """Make sure that all daemons below one state folder share the stations in the same way.
 
     Raises:
-        OtherCountError: when one runs that counts otherwise: stations would be picked twice.
+        OtherCountError: when one runs with another count: stations would be picked twice.
     """
     until_s = time.monotonic() + PATIENCE_S
     while (found := _other_count(base, shard)) is not None:
@@ -72,7 +72,7 @@ def refuse_other_counts(base: Path, shard: Shard) -> None:
                 f"{folder}: process {other.pid} runs as shard {other.shard}, this one is {shard}; "
                 "stop all shards before their number changes"
             )
-        # One that has just begun holds its lock before it has said who it is.
+        # A daemon that has just started holds its lock before its name is in the file.
         time.sleep(RETRY_S)
 
 
@@ -86,12 +86,12 @@ def _other_count(base: Path, shard: Shard) -> tuple[Path, Holder] | None:
 
 
 def inherit(base: Path, shard: Shard, sinks: Sequence[str]) -> ShardHandover:
-    """Take over what belongs to a shard into its store, which is there already; all of a store or nothing of it.
+    """Take over the stations of a shard into its store, which must exist; all of another store, or nothing of it.
 
     Args:
         base: the state folder that all shards have in common.
         shard: which one this is.
-        sinks: names of the sinks that get what has not been delivered.
+        sinks: names of the sinks that get the picks that were not delivered.
 
     Raises:
         sqlite3.Error: when its own store cannot be written.
@@ -130,7 +130,7 @@ def inherit(base: Path, shard: Shard, sinks: Sequence[str]) -> ShardHandover:
 def _furthest(
     others: Sequence[Path], shard: Shard, best: dict[Station, Progress], unreadable: list[str]
 ) -> dict[Station, Path]:
-    """The store that is furthest on with a station, for stations of a shard of which it is not its own."""
+    """For each station of a shard that another store is further with than its own: that store."""
     chosen: dict[Station, Path] = {}
     for folder in others:
         try:
@@ -152,7 +152,7 @@ def _open(path: Path, mode: str) -> sqlite3.Connection:
 
 
 def _without_daemon(folder: Path, shard: Shard) -> bool:
-    """Whether no shard of this count has the folder."""
+    """Whether the folder belongs to none of the shards of this count."""
     index = folder.name.removeprefix(FOLDER)
     return shard.count == 1 or not index.isdigit() or int(index) >= shard.count
 

@@ -1,4 +1,4 @@
-"""What goes from the store of one shard into that of another: rows of stations that move, and picks that wait.
+"""Rows that go from the store of one shard into that of another: stations that move, and picks that wait for sinks.
 
 >>> from tempfile import TemporaryDirectory
 >>> from contextlib import closing
@@ -24,7 +24,7 @@ from xiaod.domain.timegrid import EARLIEST_NS
 from xiaod.domain.types import Station
 
 ADOPTED = "CREATE TABLE IF NOT EXISTS adopted (store TEXT PRIMARY KEY, place INTEGER NOT NULL)"
-"""In the store of a shard: how far the picks of each store without a daemon have been taken over."""
+"""In the store of a shard: the place up to which the picks of each store without a daemon have been taken over."""
 
 PICKS = "SELECT id, instrument, time_ns, stored_ns, document FROM picks"
 INSERT = "INSERT OR IGNORE INTO picks (id, instrument, time_ns, stored_ns, document)"
@@ -34,31 +34,31 @@ PickRow = tuple[str, str, int, int, str]
 
 @dataclass(frozen=True, slots=True)
 class ShardRows:
-    """Rows of a store, for another one."""
+    """Rows of a store for another store."""
 
     positions: list[tuple[str, str, str, int, int]]
     picked_until: list[tuple[str, int]]
     known: list[PickRow]
-    """Picks that are to be known, so that they are not made again."""
+    """Picks that the other store must know, so that they are not made again."""
     waiting: list[PickRow]
-    """Picks that some sink has not got."""
+    """Picks that have not been delivered to all sinks."""
     sinks: tuple[str, ...]
     """These sinks."""
     newest: int
-    """Place of the newest pick."""
+    """Place of the newest pick in the store."""
 
 
 def read_rows(
     store: sqlite3.Connection, taken: Collection[Station], shard: Shard, sinks: Sequence[str], adopted: int
 ) -> ShardRows:
-    """Read what is to be taken over.
+    """Read the rows for another store.
 
     Args:
-        store: the other store; nothing is changed in it.
+        store: the store to read; nothing is changed in it.
         taken: stations that move.
-        shard: which one takes over; it gets the picks that wait of all its stations.
-        sinks: names of those whose picks are taken over; none where a daemon of its own delivers them.
-        adopted: place up to which that has been done before.
+        shard: the one that takes over; it gets the waiting picks of all its stations.
+        sinks: names of those whose picks are taken over; none where another daemon delivers them.
+        adopted: place up to which picks have been taken over before.
 
     Raises:
         sqlite3.Error: when it cannot be read.
@@ -73,7 +73,7 @@ def read_rows(
         for instrument, time_ns in store.execute("SELECT instrument, time_ns FROM frontiers")
         if station_of(instrument) in taken
     }
-    # A station that had only begun has nothing but its picks.
+    # A station that has just begun has picks, but no progress yet.
     begun_only = len({station_of(instrument) for instrument in picked_until}) < len(taken)
     since_ns = (
         EARLIEST_NS if begun_only or not picked_until else remembered_from_ns(min(picked_until.values()))
@@ -105,7 +105,7 @@ def read_rows(
 
 
 def write_rows(mine: sqlite3.Connection, name: str, rows: ShardRows) -> int:
-    """Take rows over, within the transaction of the caller; gives the number of picks that wait to be delivered.
+    """Write the rows within the transaction of the caller; the number of picks that wait to be delivered.
 
     Raises:
         sqlite3.Error: when it cannot be written.
@@ -121,7 +121,7 @@ def write_rows(mine: sqlite3.Connection, name: str, rows: ShardRows) -> int:
     )
     undelivered = 0
     if rows.sinks:
-        # A sink that is new here begins before what is taken over.
+        # A sink that is new here begins before the picks that are taken over.
         mine.executemany(
             "INSERT OR IGNORE INTO cursors SELECT ?, coalesce(max(place), 0) FROM picks",
             [(sink,) for sink in rows.sinks],
@@ -131,7 +131,7 @@ def write_rows(mine: sqlite3.Connection, name: str, rows: ShardRows) -> int:
             "INSERT INTO adopted VALUES (?, ?) ON CONFLICT (store) DO UPDATE SET place = max(place, excluded.place)",
             (name, rows.newest),
         )
-    # What is only to be known lies before every place that a sink can wait for.
+    # Picks that only have to be known get places before those that any sink waits for.
     [first] = mine.execute("SELECT min(0, coalesce(min(place), 0)) FROM picks").fetchone()
     mine.executemany(
         f"{INSERT.replace('(', '(place, ')} VALUES (?, ?, ?, ?, ?, ?)",
