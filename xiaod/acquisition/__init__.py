@@ -1,11 +1,8 @@
-"""Where data come from: the :class:`Source` protocol and the table of kinds of source.
+"""Sources of data: the :class:`Source` protocol and the table of kinds of source.
 
-A source blocks in a thread of its own and hands what it receives to ``emit``; the bridge carries that into asyncio. It never
-touches metrics or logs: what happened to the link travels as :class:`~xiaod.domain.types.LinkChange` along the same way as the data.
-Everything it needs is imported with its file, in the main thread, as for sinks.
-
->>> sorted(SOURCES)
-['files', 'seedlink']
+A source blocks in its own thread and passes what it receives to ``emit``, from where a bridge carries it into asyncio. It writes no
+metrics and no logs: changes of its link are items of the same stream as the data (:class:`~xiaod.domain.types.LinkChange`). As with
+sinks, its file imports everything it needs, in the main thread.
 """
 
 from collections.abc import Callable
@@ -14,7 +11,7 @@ from typing import Protocol
 from xiaod.domain.types import SourceItem
 
 Emit = Callable[[SourceItem], None]
-"""Takes one item; may block while the queue behind it is full, which makes TCP slow the server down."""
+"""Takes one item; blocks while the queue behind it is full, so that TCP slows the server down."""
 
 
 class Source(Protocol):
@@ -38,4 +35,4 @@ SOURCES: dict[str, str] = {
     "seedlink": "xiaod.acquisition.seedlink.source:SeedLinkSource",
     "files": "xiaod.acquisition.miniseed_files:FileSource",
 }
-"""Kind of source -> where its class is; imported only when it is used."""
+"""Kind of source -> module and class, which is imported when it is used."""

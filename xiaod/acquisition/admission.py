@@ -1,7 +1,7 @@
-"""How many stations a source may have: which subscriptions are asked for, and whose packets are taken.
+"""The limit of stations of a source: which subscriptions are made, and whose packets are accepted.
 
-Codes come over the network, and what is kept of a station costs memory: a server that lists, or sends, codes without end must not take all
-of it. So at most ``most`` stations are asked for, and a packet is refused when its station was not asked for.
+Codes come over the network, and each station costs memory. A server that lists or sends codes without end must not exhaust it. So at most
+``most`` stations are subscribed, and packets of other stations are refused.
 
 >>> asked = (Subscription("BW", "RJOB", ("EH?.D",)), Subscription("XX", "R*", ("EH?.D",)))
 >>> admission = Admission(asked, most=2, holds=lambda network, station: True)
@@ -24,10 +24,10 @@ def within_limit(
     patterns: Collection[str],
     known: Collection[Station],
 ) -> tuple[tuple[Subscription, ...], tuple[str, ...]]:
-    """At most so many stations: those that a pattern names, then those that are known, then as their codes are sorted.
+    """At most ``most`` stations: first those that a pattern names, then known ones, then in the order of their codes.
 
     Returns:
-        what is asked for, in the order given, wildcards always among it, and the stations that are left out, ``NET.STA``.
+        the subscriptions to make, in the order given, always with wildcards; and the stations that are left out, ``NET.STA``.
 
     >>> plans = [Subscription("BW", name, ("EHZ.D",)) for name in ("A", "B", "C", "ZZZ")]
     >>> asked, left_out = within_limit(plans, 2, ["BW.*.*.EHZ", "BW.ZZZ.*.EHZ"], {("BW", "B")})
@@ -46,15 +46,15 @@ def within_limit(
 
 
 class Admission:
-    """Whose packets are taken on one connection."""
+    """Whose packets are accepted on one connection."""
 
     def __init__(self, asked: Collection[Subscription], most: int, holds: Callable[[str, str], bool]) -> None:
         """Set up.
 
         Args:
-            asked: what the server was asked for.
-            most: stations, those that come by a wildcard included.
-            holds: whether a station, by network and code, is picked by this process.
+            asked: the subscriptions of the connection.
+            most: limit of stations, those of wildcards included.
+            holds: whether this process picks a station, by network and code.
         """
         self._stations = {one.station_codes for one in asked if not is_wild(one)}
         self._wild = [one for one in asked if is_wild(one)]
@@ -66,11 +66,11 @@ class Admission:
 
     @property
     def stations(self) -> frozenset[Station]:
-        """Those that were asked for by their codes, or have come by a wildcard."""
+        """Stations that are subscribed by their codes, or have come by a wildcard."""
         return frozenset(self._stations)
 
     def refusal(self, station: Station) -> str:
-        """Why the packets of a station are refused; empty when they are not, and it has a place from now on."""
+        """Why the packets of a station are refused; empty when they are accepted, and the station counts from now on."""
         if station in self._stations:
             return ""
         if not (reason := self._judged(station)):

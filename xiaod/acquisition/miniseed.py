@@ -1,11 +1,11 @@
 """miniSEED record bytes to a :class:`~xiaod.domain.types.Segment`, through libmseed (pymseed).
 
 Versions 2 and 3, Steim 1 and 2, 16- and 32-bit integers, 32- and 64-bit floats, both byte orders, any record length. Whatever the
-bytes are, the answer is a segment or a :class:`~xiaod.domain.types.BadRecord` with the reason; nothing is raised.
+bytes, the result is a segment, or a :class:`~xiaod.domain.types.BadRecord` with the reason; nothing is raised.
 
-Steim frames hold the last sample twice: as the sum of all differences, and as it is. A record in which the two are not the same is
-damaged, and every sample behind the damage may be wrong by any amount: it is refused (``integrity``). Where the latter is zero the
-datalogger has left it out, and the record is used. Source: SEED Reference Manual 2.4, appendix B.
+Steim frames contain the last sample twice: as the sum of all differences, and as a value. If the two differ, the record is damaged, and
+any sample after the damage may be wrong by any amount: the record is refused (``integrity``). If the value is zero, the datalogger has left
+it out, and the record is used. Source: SEED Reference Manual 2.4, appendix B.
 
 >>> decode(b"not a record", source="example").reason
 'decode'
@@ -22,7 +22,7 @@ from xiaod.domain.types import BadRecord, Channel, Segment
 NUMERIC_TYPES = frozenset({"i", "f", "d"})
 """libmseed's sample types that are numbers: int32, float32, float64."""
 SANE_RATES_HZ = (1e-6, 1e6)
-"""Rates beyond are damage, and would make times that no integer holds."""
+"""Rates outside are damage; times would overflow."""
 _CODE = re.compile(r"[A-Za-z0-9-]*")
 _INTEGRITY = re.compile(
     r"integrity check for Steim[12] failed, Last sample=(?P<summed>-?\d+), Xn=(?P<stored>-?\d+)"
@@ -32,7 +32,7 @@ RECORD_START = re.compile(rb"(?:[0-9 \0]{6}[DRQM][ \0]|MS\x03)")
 RECORD_LENGTHS = range(64, (1 << 16) + 1)
 """Bytes of a record; other lengths are damage."""
 MAX_SAMPLES = 1_000_000
-"""More in one record is taken for damage."""
+"""More samples in one record are damage."""
 
 
 def decode(
@@ -67,7 +67,7 @@ def decode(
 
 
 def _wrong_header(parsed: MS3Record, size: int) -> tuple[str, str] | None:
-    """Reason and detail, when the header of a record of this size makes it useless."""
+    """Reason and detail, when a record of this size cannot be used because of its header."""
     if parsed.reclen != size:
         return "decode", f"{size} bytes, the header says {parsed.reclen}"
     if parsed.samplecnt == 0:
@@ -82,7 +82,7 @@ def _wrong_header(parsed: MS3Record, size: int) -> tuple[str, str] | None:
 
 
 def _wrong_samples(parsed: MS3Record) -> tuple[str, str] | None:
-    """Reason and detail, when the samples that have just been unpacked in this thread are useless."""
+    """Reason and detail, when the samples that this thread has just unpacked cannot be used."""
     if parsed.sampletype not in NUMERIC_TYPES:
         return "encoding", f"encoding {parsed.encoding} is not numbers"
     for message in get_error_messages():
@@ -98,7 +98,7 @@ def _wrong_samples(parsed: MS3Record) -> tuple[str, str] | None:
 
 
 def duration_s(header: MS3Record) -> float:
-    """Seconds of data in a record, by its header; 0 when that is odd."""
+    """Seconds of data in a record, by its header; 0 when the header is odd."""
     rate_hz = float(header.samprate)
     if not (SANE_RATES_HZ[0] <= rate_hz <= SANE_RATES_HZ[1] and 0 < header.samplecnt <= MAX_SAMPLES):
         return 0.0
@@ -106,7 +106,7 @@ def duration_s(header: MS3Record) -> float:
 
 
 def record_length(head: bytes) -> int:
-    r"""Length in bytes of the record that begins so: 0 when that takes more of it or cannot be told, below 0 when it is no miniSEED.
+    r"""Length in bytes of the record that begins so; 0 when more bytes are needed or it is unknown, negative when it is not miniSEED.
 
     Sources: SEED Reference Manual 2.4, blockette 1000; miniSEED 3, fixed header.
 

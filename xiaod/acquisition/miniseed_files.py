@@ -1,11 +1,11 @@
 """miniSEED files and folders as a source, in order of time, for offline runs.
 
-Headers are read first, so that records of all files can be merged by their start time while only those that overlap are in memory; an
-archive of many gigabytes costs some 80 bytes of memory for each record (40 in the index, the rest while it is sorted). What cannot be
-read is handed on as a :class:`~xiaod.domain.types.BadRecord` with the file's name.
+Headers are read first. So the records of all files are merged by start time, while only those that overlap are in memory. An archive of
+many gigabytes costs some 80 bytes of memory for each record (40 in the index, the rest while it is sorted). An illegible record becomes a
+:class:`~xiaod.domain.types.BadRecord` with the name of the file.
 
-Records of more than some seconds, as archives have them, are handed on piece by piece: otherwise one component would be a minute
-ahead of the others, which nobody waits for.
+Records in archives may be a minute long. They are passed on in pieces: otherwise one component would be a minute ahead of the others, and
+the buffers would not wait for those.
 
 >>> FileSource([Path("nowhere.mseed")]).run(print)
 Traceback (most recent call last):
@@ -32,12 +32,12 @@ from xiaod.process.file_tree import files_below
 MAX_OPEN_FILES = 128
 
 Extent = tuple[int, int]
-"""Bytes of a file, from and to."""
+"""First byte of a part of a file, and the byte after the last."""
 
 WHOLE: Mapping[Path, Extent] = MappingProxyType({})
 
 Wanted = Callable[[Path, MS3Record], bool]
-"""Whether a record of a file is used, by its header."""
+"""Whether to use a record of a file, by its header."""
 
 
 def holds_records(path: Path) -> bool:
@@ -65,10 +65,10 @@ class FileSource:
         """Set up; nothing is opened before :meth:`run`.
 
         Args:
-            inputs: miniSEED files, and folders that are searched to the bottom.
-            progress: called with the hours of data done and those in all; the components of an instrument together count once.
+            inputs: miniSEED files, and folders with such files at any depth.
+            progress: called with the hours of data that are done, and all hours; the components of an instrument count once together.
             wanted: which records are used; None: all.
-            extents: parts of files in which records are looked for; of others the whole.
+            extents: parts of files that are read; other files are read whole.
         """
         self._inputs = inputs
         self._progress = progress
@@ -76,7 +76,7 @@ class FileSource:
         self._extents = extents
         self._stop = threading.Event()
         self.records = 0
-        """Records that could be used."""
+        """Records used so far."""
 
     def stop(self) -> None:
         """Ask :meth:`run` to return."""
@@ -126,7 +126,7 @@ class FileSource:
 
 
 def files_of(inputs: Sequence[Path]) -> Iterator[Path]:
-    """Files, and those in folders and below in order of their names, see :mod:`xiaod.process.file_tree`.
+    """Files, and the files in folders at any depth, in order of their names: see :mod:`xiaod.process.file_tree`.
 
     Raises:
         FileNotFoundError: when an input does not exist.
@@ -141,7 +141,7 @@ def files_of(inputs: Sequence[Path]) -> Iterator[Path]:
 
 
 def why_nothing(inputs: Sequence[Path]) -> str:
-    """A sentence for who found no record of what was asked for.
+    """A sentence that says why no record was found.
 
     Raises:
         OSError: when an input is not there any more.
@@ -155,7 +155,7 @@ def why_nothing(inputs: Sequence[Path]) -> str:
 
 
 def headers_of(path: Path) -> Iterator[tuple[int, MS3Record | str]]:
-    """Where each record of a file is, and its header, or what is wrong there; behind damage, on where the next record begins.
+    """Offset of each record of a file, and its header or what is wrong there; reading goes on at the next record after damage.
 
     Raises:
         OSError: when the file cannot be read.
@@ -167,7 +167,7 @@ def headers_of(path: Path) -> Iterator[tuple[int, MS3Record | str]]:
 
 
 class _Index:
-    """Where every record is, when it begins and how long it is, as plain arrays: a record costs 40 bytes."""
+    """File, offset, length and start of every record, in plain arrays: 40 bytes a record."""
 
     def __init__(self, wanted: Wanted | None) -> None:
         self._wanted = wanted
@@ -181,7 +181,7 @@ class _Index:
         """Streams by their identifiers."""
 
     def hours(self) -> Callable[[int], float]:
-        """Hours of data that a record stands for: its own, shared by the components of its instrument."""
+        """Hours of data of a record, divided by the number of components of its instrument."""
         instruments = [
             name if (channel := channel_of(name)) is None else channel.instrument for name in self._numbers
         ]
@@ -190,7 +190,7 @@ class _Index:
         return lambda entry: self._seconds[entry] * shares[self._streams[entry]]
 
     def add(self, number: int, path: Path, emit: Emit, extent: Extent | None = None) -> None:
-        """Read the headers of a file; behind damage, go on where the next record begins."""
+        """Read the headers of a file, past damage."""
         try:
             if not path.stat().st_size:
                 return
@@ -233,12 +233,12 @@ def _headers(content: mmap.mmap, extent: Extent | None = None) -> Iterator[tuple
 
 
 def _piece(content: mmap.mmap, offset: int) -> bytes:
-    """Enough bytes for any record at an offset; copied, because the map is closed sooner than libmseed's view of it."""
+    """Enough bytes for any record at an offset; a copy, because libmseed may refer to it after the map is closed."""
     return content[offset : offset + RECORD_LENGTHS[-1]]
 
 
 def _next_record(content: mmap.mmap, offset: int) -> int | None:
-    """Where something that looks like a record and can be parsed begins, from an offset on."""
+    """Offset of the next record that can be parsed."""
     for found in RECORD_START.finditer(content, offset):
         try:
             MS3Record.parse(_piece(content, found.start()))
@@ -257,7 +257,7 @@ class _Pieces:
         self._count = 0
 
     def take(self, segment: Segment) -> None:
-        """Hand on the beginning of a record, and hold the rest."""
+        """Pass on the first piece of a record, and hold the others."""
         first, *others = segment.pieces()
         self._emit(first)
         for piece in others:
@@ -265,13 +265,13 @@ class _Pieces:
             heapq.heappush(self._held, (piece.start_ns, self._count, piece))
 
     def hand_on(self, until_ns: int | None = None) -> None:
-        """Hand on what begins up to a time, or all."""
+        """Pass on the pieces that begin up to a time, or all."""
         while self._held and (until_ns is None or self._held[0][0] <= until_ns):
             self._emit(heapq.heappop(self._held)[2])
 
 
 class _Handles:
-    """Open files, the most recently used ones."""
+    """The open files: those used most recently."""
 
     def __init__(self, files: Sequence[Path]) -> None:
         self._files = files

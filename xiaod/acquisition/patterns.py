@@ -1,4 +1,4 @@
-"""Stream patterns ``NET.STA.LOC.CHA`` with ``*``, ``?`` and ``[..]``: what they match, and how they are asked of a server.
+"""Stream patterns ``NET.STA.LOC.CHA`` with ``*``, ``?`` and ``[..]``: what they match, and which subscriptions they become.
 
 >>> from xiaod.domain.types import Channel
 >>> matches(Channel("BW", "RJOB", "", "EHZ"), ["BW.*.--.EH[ZNE]"])
@@ -19,9 +19,9 @@ from xiaod.domain.types import Channel, Instrument, Station
 CODE_LENGTH = 3
 """Characters of a channel code in SeedLink 3."""
 DATA_TYPE = ".D"
-"""SeedLink's type of data records, as opposed to logs and detections (SeedLink 3, SELECT)."""
+"""Type of data records in SeedLink, as opposed to logs and detections (SeedLink 3, SELECT)."""
 MAX_SELECTORS = 32
-"""More of them for one station are replaced by one that takes everything; what is not wanted is dropped on arrival."""
+"""If one station needs more, one selector takes everything instead, and unwanted records are dropped on arrival."""
 
 COMPONENTS = string.ascii_uppercase + string.digits
 """Letters that a channel can end with."""
@@ -32,7 +32,7 @@ _CLASS = re.compile(r"\[[^\]]*\]")
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """What is asked of a server for one station."""
+    """What to ask a server for at one station."""
 
     network: str
     station: str
@@ -55,7 +55,7 @@ def matches(channel: Channel, patterns: Iterable[str]) -> bool:
 
 
 def matcher(patterns: Iterable[str]) -> Callable[[Channel], bool]:
-    """The same for many channels: patterns that name their station are found at once, however many there are."""
+    """The same as a function for many channels: patterns that name their station are looked up, however many there are."""
     named: dict[tuple[str, str], list[str]] = {}
     others: list[str] = []
     for pattern in patterns:
@@ -83,19 +83,18 @@ def plan(
     known: Collection[Station] = (),
     as_they_are: bool = False,
 ) -> tuple[Subscription, ...]:
-    """What to ask a server for.
+    """The subscriptions for patterns.
 
-    Of each station is asked what the patterns mean, not what is listed: a server that has just started lists what has come, and other
-    components follow.
+    Their selectors follow from the patterns, not from the list of the server: a server that has just started lists the streams that have
+    come, and other components follow later.
 
     Args:
         patterns: of the configuration.
-        offered: channels that the server has, empty when it does not tell. Then only patterns that name network and station
-            can be asked for, and stations that are known.
-        known: network and station of those that have sent something that was wanted, and may do so again, or that are listed
-            without streams.
-        as_they_are: whether to ask for wildcards as well, of a server that does not tell what it has: ringserver and newer SeisComP
-            know them in STATION. They come first: what is asked for by name after them has the last word.
+        offered: channels that the server lists; empty when it lists none. Then only patterns that name network and station give
+            subscriptions, and known stations.
+        known: stations that have sent wanted data before, or are listed without streams.
+        as_they_are: whether to subscribe wildcards as well, for a server that lists nothing: ringserver and newer SeisComP accept them
+            in STATION. They come first, because later subscriptions by name override them.
 
     >>> [(one.network, one.station) for one in plan(["B[WX].R*.*.EHZ"], [], known=[("BW", "RJOB")], as_they_are=True)]
     [('B?', 'R*'), ('BW', 'RJOB')]
@@ -104,7 +103,7 @@ def plan(
     for pattern in patterns:
         network, station, location, channel_code = pattern.split(".")
         if not _WILDCARD.search(network + station):
-            # Asked for even when it is not listed: it may appear later.
+            # Subscribed even when it is not listed: it may appear later.
             meant = {(network, station)}
         else:
             meant = {(one.network, one.station) for one in offered if _matches(one, pattern)}
@@ -124,12 +123,12 @@ def plan(
 
 
 def is_wild(subscription: Subscription) -> bool:
-    """Whether more than one station may be meant."""
+    """Whether a subscription may be for more than one station."""
     return _WILDCARD.search(subscription.network + subscription.station) is not None
 
 
 def selector_of(pattern: str) -> str:
-    """How the channels of a pattern are asked for.
+    """The selector for the channels of a pattern.
 
     >>> selector_of("BW.RJOB.00.EH[ZNE]")
     '00EH?.D'
@@ -139,7 +138,7 @@ def selector_of(pattern: str) -> str:
 
 
 def means(pattern: str, subscription: Subscription) -> bool:
-    """Whether a subscription is made for a pattern, too."""
+    """Whether a subscription serves a pattern."""
     network, station, *_ = pattern.split(".")
     own = _CLASS.sub("?", network), _CLASS.sub("?", station)
     return subscription.station_codes == own or (
@@ -148,7 +147,7 @@ def means(pattern: str, subscription: Subscription) -> bool:
 
 
 def needs_listing(patterns: Iterable[str]) -> bool:
-    """Whether the server's list of streams is needed to know which stations are meant."""
+    """Whether the list of streams of the server is needed to expand patterns."""
     return any(_WILDCARD.search("".join(pattern.split(".")[:2])) for pattern in patterns)
 
 
@@ -175,6 +174,6 @@ def _selector(location: str, channel_code: str) -> str:
     elif "*" in code:
         code = "?" * CODE_LENGTH
     where = _CLASS.sub("?", location)
-    # A selector without a location takes every location; what is not wanted is dropped on arrival.
+    # A selector without a location takes every location; unwanted records are dropped on arrival.
     where = "" if "*" in where or where in {"", EMPTY_LOCATION} else where
     return f"{where}{code}{DATA_TYPE}"

@@ -1,11 +1,10 @@
 """From blocking source threads to asyncio, through one inbox with a bounded queue for each source.
 
-A full queue makes its thread wait, and with it its connection: TCP slows the server down and its ring keeps the data. Sources take
-turns, so one that catches up on hours does not hold up those that are live. Items cross in batches: waking the event loop costs more than
-an item, so it is woken only when it has nothing to do.
-The threads are daemon threads: one that hangs in a system call cannot keep the process alive.
+A full queue blocks its thread, and so its connection: TCP slows the server down, whose ring keeps the data. Sources take turns, so one
+that catches up on hours does not hold up live ones. Items are taken in batches: waking the event loop costs more than an item, so it is
+woken only when it is idle. The threads are daemon threads: one that hangs in a system call does not keep the process alive.
 
-When a source has returned, its last item is :class:`End`; when it has failed, :meth:`SourceBridge.join` raises what it raised.
+After a source has returned, its last item is :class:`End`. If it has failed, :meth:`SourceBridge.join` raises its exception.
 
 >>> import asyncio
 >>> from xiaod.domain.types import BadRecord
@@ -36,7 +35,7 @@ from xiaod.acquisition import Source
 from xiaod.domain.types import SourceItem
 
 MAX_TAKE = 256
-"""Items taken at once, so that other tasks get their turn."""
+"""Most items of one batch, so that other tasks get their turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +46,7 @@ class End:
 
 
 class Inbox:
-    """A bounded queue for each source: any number of threads put, one task of an event loop takes from all in turn."""
+    """A bounded queue for each source: any number of threads put, one task of the event loop takes from all in turn."""
 
     def __init__(self, bound: int) -> None:
         self._bound = bound
@@ -75,11 +74,11 @@ class Inbox:
 
     @property
     def ended(self) -> bool:
-        """Whether no source is left that puts anything."""
+        """Whether all sources have ended."""
         return self._attached <= 0
 
     def put(self, item: SourceItem | End) -> None:
-        """Append an item to its source's queue; called from a thread, blocks while that is full, drops once all is closed."""
+        """Append an item to the queue of its source, from a thread; blocks while that is full, drops the item once all is closed."""
         with self._changed:
             queue = self._queues.setdefault(item.source, deque())
             while len(queue) >= self._bound and not self._closed:
@@ -93,7 +92,7 @@ class Inbox:
         _call(self._loop, self._filled.set)
 
     async def take(self) -> list[SourceItem | End]:
-        """Items that there are, at most :data:`MAX_TAKE`, of each source an equal share; none only at the end, or after :meth:`wake`."""
+        """The next items, at most :data:`MAX_TAKE`, an equal share of each source; none only at the end, or after :meth:`wake`."""
         while True:
             with self._changed:
                 if taken := self._taken():
@@ -107,7 +106,7 @@ class Inbox:
             await self._filled.wait()
 
     def wake(self) -> None:
-        """Let who takes go on without an item: there is something else to do. From the event loop's thread."""
+        """Let :meth:`take` return without an item, because there is something else to do. From the thread of the event loop."""
         self._woken = True
         self._filled.set()
 
@@ -117,7 +116,7 @@ class Inbox:
         return [queue.popleft() for queue in waiting for _ in range(min(len(queue), share))]
 
     def close(self) -> None:
-        """Let threads that wait go on; what they put from now on is dropped."""
+        """Release threads that wait; items that they put from now on are dropped."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -139,7 +138,7 @@ class SourceBridge:
         return self._source.name
 
     def counts(self) -> dict[str, int]:
-        """What became of the source's packets before they were records, if it counts them."""
+        """The packets that the source has counted, by what became of them; empty if it counts none."""
         counted: Callable[[], dict[str, int]] | None = getattr(self._source, "counts", None)
         return {} if counted is None else counted()
 
@@ -153,7 +152,7 @@ class SourceBridge:
         self._source.stop()
 
     async def join(self) -> None:
-        """Wait until the source has ended; raises what ended it."""
+        """Wait until the source has ended; raises its exception."""
         await self._done
 
     def _run(self) -> None:

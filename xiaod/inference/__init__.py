@@ -1,4 +1,4 @@
-"""What computes probabilities: the :class:`Engine` protocol and the table of engines."""
+"""Engines, which compute probabilities: the :class:`Engine` protocol and the table of engines."""
 
 from collections.abc import Collection, Sequence
 from typing import Protocol
@@ -14,7 +14,7 @@ class Engine(Protocol):
     """A loaded model, called from one thread at a time."""
 
     stateful: bool
-    """Whether it remembers streams: then what it gives is final, and windows must come in order."""
+    """Whether it keeps a state for each stream: then its output is final, and windows must come in order."""
 
     @property
     def spec(self) -> ModelSpec:
@@ -43,7 +43,7 @@ class Engine(Protocol):
         ...
 
     def forget(self, instruments: Collection[Instrument]) -> None:
-        """Let go of what is remembered of the streams of instruments."""
+        """Free the states of instruments."""
         ...
 
 
@@ -51,4 +51,4 @@ ENGINES: dict[str, str] = {
     "onnx": "xiaod.inference.onnx:OnnxEngine",
     "stateful": "xiaod.inference.stateful:StatefulEngine",
 }
-"""Kind of engine -> where its class is; imported only when it is used."""
+"""Kind of engine -> module and class, which is imported when it is used."""

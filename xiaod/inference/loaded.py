@@ -1,4 +1,4 @@
-"""What every engine has when its model is loaded.
+"""What all engines have in common once a model is loaded.
 
 >>> from models.spec import ModelSpec
 >>> LoadedModel(ModelSpec(name="example", version="1.0.0"), b"").sha256[:8]
@@ -12,13 +12,13 @@ from models.spec import ModelSpec
 
 
 class LoadedModel:
-    """Specification and hash of a weights file, and where P and S stand in its output."""
+    """Specification and hash of a weights file, and the rows of P and S in its output."""
 
     def __init__(self, spec: ModelSpec, content: bytes) -> None:
         self._spec = spec
         self._sha256 = hashlib.sha256(content).hexdigest()
         rows = [spec.phases.index(phase) for phase in PHASES]
-        # A slice where it can be one: it copies nothing.
+        # A slice, where possible, copies nothing.
         self._rows: slice | list[int] = slice(rows[0], rows[0] + 2) if rows[1] == rows[0] + 1 else rows
 
     @property

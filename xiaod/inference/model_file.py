@@ -1,8 +1,8 @@
-"""Reading a model file with bounds: so many bytes, nothing outside of it, so much memory for one trial.
+"""Reading a model file within limits: its size, no other files, and the memory of a trial.
 
-An ONNX file can name other files for its tensors (``external_data``), which would be looked for in the working directory: what they hold
-is in no hash, and they may be changed at any time. So a model is one file, whose bytes are hashed and run. To find such names the file is
-walked as far as tensors can stand (onnx.proto, version 1.19), without the package that parses all of it.
+An ONNX file can name other files for its tensors (``external_data``), relative to the working directory. They are not part of the hash,
+and may change at any time. So a model must be one file, whose bytes are hashed and run. To find such names, all messages that can contain
+tensors are visited (onnx.proto, version 1.19), without the package that parses the whole file.
 
 >>> from models.weights import weights_path
 >>> content = read_model(weights_path("micro"))
@@ -21,16 +21,16 @@ from pathlib import Path
 from xiaod.inference.errors import ModelError
 
 MAX_BYTES = 50_000_000
-"""Bytes of a model file; the largest that is shipped has 300 kB, PhaseNet 1 MB."""
+"""Largest model file; the largest shipped one has 300 kB, PhaseNet 1 MB."""
 MAX_MEMORY_BYTES = 500_000_000
-"""Memory that loading a model and a first window may take; as much as the whole service is given."""
+"""Memory that loading a model and a first window may take."""
 
 STATM = Path("/proc/self/statm")
 DATA_PAGES = 5
-"""Place in it of the pages that RLIMIT_DATA bounds (proc_pid_statm(5), getrlimit(2))."""
+"""Index in it of the pages that RLIMIT_DATA limits (proc_pid_statm(5), getrlimit(2))."""
 
 _ONE_AT_A_TIME = threading.Lock()
-"""The bound is that of the process."""
+"""The limit is that of the process."""
 
 MESSAGES: Mapping[str, Mapping[int, str]] = {
     "ModelProto": {7: "GraphProto", 20: "TrainingInfoProto", 25: "FunctionProto"},
@@ -49,7 +49,7 @@ MESSAGES: Mapping[str, Mapping[int, str]] = {
     "SparseTensorProto": {1: "TensorProto", 2: "TensorProto"},
     "TensorProto": {},
 }
-"""Message -> number of a field -> message in it, for all that a tensor can stand in."""
+"""Message -> number of a field -> message in it, for all messages that can contain a tensor."""
 EXTERNAL = frozenset({13, 14})
 """Fields of a tensor: ``external_data``, and ``data_location``, which is 0 for data in the file."""
 
@@ -71,10 +71,10 @@ def read_model(path: Path) -> bytes:
 
 
 def names_other_files(content: bytes) -> bool:
-    """Whether any tensor of an ONNX file has its data elsewhere.
+    """Whether any tensor of an ONNX file has its data in another file.
 
     Raises:
-        ValueError: when the bytes are no ONNX file.
+        ValueError: when the bytes are not an ONNX file.
     """
     waiting = [("ModelProto", 0, len(content))]
     while waiting:
@@ -124,9 +124,9 @@ def _varint(content: bytes, position: int, stop: int) -> tuple[int, int]:
 
 @contextlib.contextmanager
 def bounded_memory() -> Iterator[None]:
-    """Let what is allocated meanwhile fail when it is too much, where the system can say how much there is.
+    """Limit the memory that can be allocated meanwhile, where the system supports it.
 
-    What fails raises what the library that asks makes of it, often a :class:`MemoryError`.
+    Beyond the limit the library that allocates fails in its own way, often with a :class:`MemoryError`.
     """
     with _ONE_AT_A_TIME:
         try:
@@ -139,7 +139,7 @@ def bounded_memory() -> Iterator[None]:
                 resource.RLIMIT_DATA, (bound if soft == resource.RLIM_INFINITY else min(bound, soft), hard)
             )
         except (ImportError, OSError, ValueError):
-            # Not Linux, or not allowed: a model is loaded without a bound.
+            # Not Linux, or not allowed: there is no limit.
             yield
             return
         try:

@@ -1,7 +1,7 @@
 """ONNX Runtime on the CPU: the default engine.
 
-In: raw counts of windows. Out: probabilities of P and S. The front end and the meaning of inputs and outputs come from the
-specification that the weights file carries in its metadata.
+In: raw counts of windows. Out: probabilities of P and S. The front end and the meaning of inputs and outputs follow from the
+specification in the metadata of the weights file.
 
 >>> from models.weights import weights_path
 >>> import numpy as np
@@ -35,7 +35,7 @@ class OnnxEngine(LoadedModel):
             threads: threads that one call may use.
 
         Raises:
-            ModelError: when the file cannot be read, is not an ONNX model, or does not carry a specification that fits it.
+            ModelError: when the file cannot be read, is not an ONNX model, or has no specification that fits it.
         """
         self._session, spec, content = open_session(path, "windows", threads)
         super().__init__(spec, content)

@@ -1,4 +1,4 @@
-"""Opening a model file in ONNX Runtime: the same care for all engines that use it.
+"""Opening a model file in ONNX Runtime, for all engines that use it.
 
 >>> from models.weights import weights_path
 >>> session, spec, content = open_session(weights_path("micro"), "windows", threads=1)
@@ -23,11 +23,11 @@ REMEDY = {
     "windows": "of the form for windows; engine.kind: stateful needs a file NAME.stateful.onnx, engine.kind: onnx runs this one",
     "stateful": "of the stateful form; engine.kind: stateful runs it",
 }
-"""Form of a model that another one is asked for -> what helps."""
+"""Form of a model that the engine cannot run -> remedy."""
 NO_MEMORY = ("allocate memory", "bad_alloc", "bad allocation")
-"""How ONNX Runtime says that there was none."""
+"""Words of ONNX Runtime when memory is exhausted."""
 SHOWN = 300
-"""Letters that are told of what a library says; it may tell a whole graph."""
+"""Characters of a library's message that are shown; it may contain a whole graph."""
 
 
 def open_session(path: Path, form: str, threads: int) -> "tuple[InferenceSession, ModelSpec, bytes]":
@@ -39,8 +39,8 @@ def open_session(path: Path, form: str, threads: int) -> "tuple[InferenceSession
         threads: threads that one call may use.
 
     Raises:
-        ModelError: when the file cannot be read, is not an ONNX model or has a part of it elsewhere, carries no specification or
-            one of another form, or does not give what that says with the memory there is.
+        ModelError: when the file cannot be read, is not an ONNX model or has data in other files, has no specification or one of
+            another form, or does not run as specified within the memory limit.
     """
     content = read_model(path)
     try:
@@ -52,7 +52,7 @@ def open_session(path: Path, form: str, threads: int) -> "tuple[InferenceSession
             f"{path}: has its data in other files, which no hash covers; save the model as one file "
             "(onnx.save with save_as_external_data=False)"
         )
-    # Without threads of its own: they would take memory of which the model has no need.
+    # With one thread: others would take memory that the model does not need.
     with bounded_memory():
         session, spec = _loaded(path, content)
         if spec.form != form:
@@ -76,7 +76,7 @@ def _loaded(path: Path, content: bytes) -> "tuple[InferenceSession, ModelSpec]":
 
 
 def _session(content: bytes, threads: int) -> "InferenceSession":
-    # Takes a tenth of a second to import.
+    # The import takes a tenth of a second.
     onnxruntime = onnx_runtime()
 
     options = onnxruntime.SessionOptions()
@@ -89,10 +89,10 @@ def _session(content: bytes, threads: int) -> "InferenceSession":
 
 
 def _try(session: "InferenceSession", spec: ModelSpec) -> None:
-    """Run a silent window, or chunk.
+    """Run a window, or chunk, of zeros.
 
     Raises:
-        ValueError: when the answer has another shape than the specification says.
+        ValueError: when the output has another shape than specified.
         Exception: whatever ONNX Runtime raises.
     """
     samples = spec.chunk_samples if spec.form == "stateful" else spec.window_samples

@@ -1,9 +1,9 @@
-"""The stateful form of a student in ONNX Runtime: each sample is computed once, not once for every window that holds it.
+"""The stateful form of a student in ONNX Runtime: each sample is computed once, instead of once for every window that holds it.
 
-Windows come in as for every engine, but only the samples that are new to a stream are computed, chunk by chunk, many
-stations in one call; a stream is one instrument in one revision. Chunks begin at multiples of their length on the grid, so that
-a stream that was begun elsewhere gives the same once its memory has faded. A stream begins anew, from the first sample of
-the window, where the window is fresh, samples are missing between, or other components are there.
+Windows come in as for every engine, but only samples that are new to a stream are computed, chunk by chunk, many stations in one call. A
+stream is one revision of one instrument. Chunks begin at multiples of their length on the grid, so that a stream that begins elsewhere
+gives the same values once its initial state has faded. A stream begins anew, with the first sample of the window, if the window is
+discontinuous, samples are missing in between, or the components are others.
 
 >>> from models.weights import stateful_path
 >>> engine = StatefulEngine(stateful_path("micro-stream"))
@@ -24,23 +24,23 @@ from xiaod.inference.loaded import LoadedModel
 from xiaod.inference.session import open_session
 
 FIRST_ROWS = 16
-"""Streams that there is room for at first."""
+"""Rows of the tables at first."""
 
 
 @dataclass
 class _Stream:
-    """Where one stream stands; its states are in a row of the engine's tables."""
+    """The progress of one stream; its states are in a row of the tables of the engine."""
 
     row: int
     begin: int
-    """Grid index of the first sample it was fed."""
+    """Grid index of the first sample that was computed."""
     fed: int
-    """Grid index of the next one."""
+    """Grid index of the next sample to compute."""
     components: str
     index: int
     """Grid index at which the curve begins."""
     curve: NDArray[np.float32]
-    """Probability of P and S from there on, zero where it is not known."""
+    """Probability of P and S from there on, zero where it is unknown."""
 
 
 class StatefulEngine(LoadedModel):
@@ -65,7 +65,7 @@ class StatefulEngine(LoadedModel):
         self._states = np.zeros((FIRST_ROWS, spec.state_size), np.float32)
 
     def annotate(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Probability of P and S in windows that stand alone; the last ``delay_samples`` and what fills no chunk stay zero."""
+        """Probability of P and S in independent windows; zero in the last ``delay_samples`` and in what fills no chunk."""
         rows, _, length = samples.shape
         chunk, late = self._spec.chunk_samples, self._spec.delay_samples
         filters, states = fresh_state(rows), np.zeros((rows, self._spec.state_size), np.float32)
@@ -77,7 +77,7 @@ class StatefulEngine(LoadedModel):
         return curve
 
     def follow(self, windows: Sequence[Window]) -> list[Probabilities]:
-        """Compute what is new in windows; those of one stream must come in order of time."""
+        """Compute the new samples of windows; those of one stream must come in order of time."""
         results: list[Probabilities | None] = [None] * len(windows)
         waiting = list(range(len(windows)))
         while waiting:
@@ -94,7 +94,7 @@ class StatefulEngine(LoadedModel):
         return [result for result in results if result is not None]
 
     def forget(self, instruments: Collection[Instrument]) -> None:
-        """Let go of the streams of instruments; the tables keep no room for them."""
+        """Free the streams of instruments, and their rows in the tables."""
         gone = frozenset(instruments)
         kept = {key: one for key, one in self._streams.items() if key[0] not in gone}
         if len(kept) == len(self._streams):
@@ -111,7 +111,7 @@ class StatefulEngine(LoadedModel):
         self._streams = kept
 
     def _stream(self, window: Window) -> _Stream:
-        """Find the stream that a window goes on with, or begin it; its curve is moved to the window."""
+        """The stream that a window continues, or a new one; its curve is moved to the window."""
         key = (window.instrument, window.revision)
         one = self._streams.get(key)
         chunk, length = self._spec.chunk_samples, window.samples.shape[1]
@@ -179,5 +179,5 @@ class StatefulEngine(LoadedModel):
 
     @property
     def state_bytes(self) -> int:
-        """Memory that the states of all streams take."""
+        """Memory of the states of all streams."""
         return int(self._states.nbytes + len(self._states) * STATE_SIZE * 8)

@@ -1,7 +1,7 @@
-"""What a server has of what is wanted, as far as it tells: asked for when that is due, and remembered from one connection to the next.
+"""The catalogue of wanted streams of a server: requested when that is due, and kept from one connection to the next.
 
-A list may have megabytes and take a minute, so it is not asked for again at every connection. Where nothing is told there are the
-stations that are known, and the patterns themselves, which some servers take.
+A list may have megabytes and take a minute, so it is not requested at every connection. If the server gives none, the known stations are
+subscribed, and the patterns themselves, which some servers accept.
 """
 
 import threading
@@ -15,40 +15,40 @@ from xiaod.config import SeedLinkConfig
 from xiaod.domain.types import Channel, Station
 
 FIRST_LOOK_S = 60.0
-"""After so long wildcards are expanded again for the first time, then after twice as long, until it is ``discover_s``."""
+"""Wildcards are expanded again after so long, then after twice as long, up to ``discover_s``."""
 LOOK_SHARE = 60.0
-"""... but not before so many times as long as the list took to come: meanwhile data wait in the socket."""
+"""... but at least after so many times the time that the list took, during which data wait in the socket."""
 
 QUICK_S = 1.0
-"""A question that is answered sooner costs nothing."""
+"""A request that is answered sooner costs nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """What a server has of what is wanted."""
+    """The wanted streams of a server."""
 
     channels: tuple[Channel, ...] = ()
     stations: tuple[Station, ...] = ()
-    """Those that it lists without streams."""
+    """Stations that it lists without streams."""
     told: bool = True
-    """Whether it tells anything."""
+    """Whether it gives a list."""
     remark: str = ""
-    """What of its answer could not be used."""
+    """What could not be used of its answer."""
     asked_ns: int = 0
-    """Host time when it was asked."""
+    """Host time of the request."""
 
     def plan(self, patterns: Collection[str], known: Collection[Station]) -> tuple[Subscription, ...]:
-        """What to ask for: of what is listed, of what has sent something before, and where nothing is told by the patterns as they are."""
+        """Subscriptions: of listed streams, of known stations, and, without a list, of the patterns as they are."""
         return plan(patterns, self.channels, {*known, *self.stations}, as_they_are=not self.told)
 
 
 class CatalogueReader:
-    """Asks one server, and remembers its last answer."""
+    """Requests the catalogue of one server, and keeps the last one."""
 
     def __init__(
         self, config: SeedLinkConfig, is_wanted: Callable[[Channel], bool], stop: threading.Event
     ) -> None:
-        """Set up; nothing is asked yet."""
+        """Set up; nothing is requested yet."""
         self._config = config
         self._is_wanted = is_wanted
         self._stop = stop
@@ -59,12 +59,12 @@ class CatalogueReader:
         self._look_s = 0.0
 
     def at_connection(self, known: Collection[Station]) -> Catalogue:
-        """What to begin a connection with: the last answer while it is new and brings something, or another one.
+        """The catalogue for a new connection: the last one while it is new and gives subscriptions, or another one.
 
-        Where nothing was told that is asked again as well, unless it took long.
+        A server that gave no list is asked again, unless that took long.
 
         Raises:
-            UnreachableError: when nobody answers.
+            UnreachableError: when no server answers.
         """
         last = self._last
         if (
@@ -79,7 +79,7 @@ class CatalogueReader:
         return last
 
     def is_due(self) -> bool:
-        """Whether to look for more on a connection, now; then the next time is later."""
+        """Whether to request the catalogue now, during a connection; if so, the next time is later."""
         now_s = time.monotonic()
         if not self._config.discover_s or now_s < self._next_look_s:
             return False
@@ -88,10 +88,10 @@ class CatalogueReader:
         return True
 
     def ask(self) -> Catalogue:
-        """Ask now.
+        """Request the catalogue now.
 
         Raises:
-            UnreachableError: when nobody answers.
+            UnreachableError: when no server answers.
         """
         config = self._config
         begun_s, begun_ns = time.monotonic(), time.time_ns()
@@ -110,6 +110,6 @@ class CatalogueReader:
         return catalogue
 
     def _shortest_s(self) -> float:
-        """Time between two questions at least."""
+        """Shortest time between two requests."""
         shortest_s = max(FIRST_LOOK_S, LOOK_SHARE * self._took_s)
         return min(shortest_s, self._config.discover_s) if self._config.discover_s else shortest_s

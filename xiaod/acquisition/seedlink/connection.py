@@ -1,16 +1,15 @@
 """One connection to a SeedLink 3 server: ObsPy's handshake on a socket that can be trusted.
 
-This file relies on ObsPy 1.5's ``SeedLinkConnection``: it uses ``say_hello``, ``send_info_request`` and ``check_version`` as they are,
-and puts its own in place of ``connect``, ``send_data``, ``config_link`` and ``disconnect``. It does not use ``collect``. What that
-guards against:
+This file builds on ``SeedLinkConnection`` of ObsPy 1.5: it uses ``say_hello``, ``send_info_request`` and ``check_version``, replaces
+``connect``, ``send_data``, ``config_link`` and ``disconnect``, and does not use ``collect``. The reasons, in ObsPy:
 
 - ``connect`` has no time-out unless told and knows only IPv4; ``select`` fails for descriptors of 1024 and above;
-- a reply that comes in two pieces, or with the first packets behind it, is taken for a wrong one;
-- an end of file is taken for "nothing yet", a blocking read cannot be interrupted, keep-alives are not sent meanwhile;
+- a reply that comes in two pieces, or with the first packets after it, counts as wrong;
+- an end of file counts as "nothing yet", a blocking read cannot be interrupted, and no keep-alive is sent meanwhile;
 - sequence numbers do not wrap in ``DATA``, and its time is text where bytes are wanted;
-- an odd reply to ``STATION`` costs all stations, and asking for very many takes a time that grows with their square;
+- an odd reply to ``STATION`` loses all stations, and the time to subscribe grows with the square of their number;
 - a state file is rewritten for every packet;
-- records are taken to have 512 bytes: :mod:`xiaod.acquisition.seedlink.framing` goes by their headers.
+- records have 512 bytes: :mod:`xiaod.acquisition.seedlink.framing` reads their headers.
 
 >>> Link("localhost:18000", 1.0, threading.Event()).sladdr
 'localhost:18000'
@@ -45,7 +44,7 @@ SLICE_S = 0.25
 READ_BYTES = 1 << 16
 MAX_REPLY_BYTES = 4096
 LOOK_AGAIN_S = 1.0
-"""Wait for what a server that does not know HELLO says to an empty line."""
+"""Wait for the answer of a server that does not know HELLO to an empty line."""
 TCP_KEEPALIVE_S = (60, 20, 3)
 """Idle time, interval and number of TCP's own keep-alives."""
 
@@ -54,7 +53,7 @@ StartPosition = tuple[int | None, int]
 
 
 class Stopped(Exception):  # noqa: N818  not an error
-    """A stop was asked for."""
+    """A stop was requested."""
 
 
 class Link(SeedLinkConnection):  # type: ignore[misc]  # ObsPy is not typed
@@ -73,9 +72,9 @@ class Link(SeedLinkConnection):  # type: ignore[misc]  # ObsPy is not typed
         self.heard_s = time.monotonic()
         """When anything was received last."""
         self.refused: list[str] = []
-        """Stations that the server did not accept."""
+        """Stations that the server has refused."""
         self.not_resumed: list[str] = []
-        """Stations whose position the server did not accept, and which go on from now."""
+        """Stations whose position the server has refused: they go on from now."""
         self.greeting = ""
         """The server's answer to HELLO."""
 
@@ -84,8 +83,8 @@ class Link(SeedLinkConnection):  # type: ignore[misc]  # ObsPy is not typed
 
         Raises:
             OSError: when the connection cannot be opened in time.
-            LinkError: when the name cannot be resolved, or what answers is no server of SeedLink 3; with what to do about it.
-            Stopped: when a stop was asked for meanwhile.
+            LinkError: when the name cannot be resolved, or no SeedLink 3 server answers; with a remedy.
+            Stopped: when a stop was requested meanwhile.
         """
         self._open()
         self.heard_s = time.monotonic()
@@ -108,11 +107,11 @@ class Link(SeedLinkConnection):  # type: ignore[misc]  # ObsPy is not typed
         positions: Mapping[Station, StartPosition],
         begin_ns: int | None,
     ) -> None:
-        """Ask for streams and start the flow of data.
+        """Subscribe streams, and start the flow of data.
 
         Args:
             subscriptions: stations and selectors.
-            positions: last packet known of each station, to go on behind it; may be empty.
+            positions: where to begin with each station; may be empty.
             begin_ns: for stations without a position: time to begin at, or None for now.
 
         Raises:
@@ -123,7 +122,7 @@ class Link(SeedLinkConnection):  # type: ignore[misc]  # ObsPy is not typed
     def fetch(
         self, subscriptions: Sequence[Subscription], positions: Mapping[Station, StartPosition]
     ) -> None:
-        """The same for what the server has now: then it says so, see :meth:`frames` (SeedLink 3, ENDFETCH)."""
+        """The same for the data that the server has now; :meth:`frames` tells their end (SeedLink 3, ENDFETCH)."""
         self._start(b"ENDFETCH", subscriptions, positions, None)
 
     def _start(
@@ -144,14 +143,14 @@ class Link(SeedLinkConnection):  # type: ignore[misc]  # ObsPy is not typed
         positions: Mapping[Station, StartPosition],
         begin_ns: int | None,
     ) -> None:
-        """The same without the flow of data: what is accepted, refused and not resumed is known afterwards."""
+        """The same without the flow of data: afterwards :attr:`refused` and :attr:`not_resumed` are known."""
         if self.check_version(MULTI_STATION_VERSION) < 0:
             raise LinkError(
                 f"SeedLink {self.server_version} knows one station only; a server of version 3 is needed"
             )
         for item in subscriptions:
             position = positions.get(item.station_codes, None if begin_ns is None else (None, begin_ns))
-            # The blanks are ObsPy's: servers are used to them.
+            # ObsPy sends these blanks: servers know them.
             taken = self._command(f"STATION  {item.station} {item.network}") and sum(
                 self._command(f"SELECT {selector}") for selector in item.selectors
             )
@@ -166,12 +165,12 @@ class Link(SeedLinkConnection):  # type: ignore[misc]  # ObsPy is not typed
                 self.refused.append(item.name)
 
     def _resumed(self, position: StartPosition) -> bool:
-        """Whether the server goes on behind a packet, or begins at a time (SeedLink 3, DATA and TIME)."""
+        """Whether the server accepts a position: behind a packet, or at a time (SeedLink 3, DATA and TIME)."""
         sequence, time_ns = position
         moment = _seedlink_time(time_ns)
         if sequence is not None:
             number = f"{(sequence + 1) % SEQUENCE_MODULUS:06X}"
-            # Some servers do not know the time behind the number.
+            # Some servers do not accept a time after the number.
             if self._command(f"DATA {number} {moment}") or self._command(f"DATA {number}"):
                 return True
         return self._command(f"TIME {moment}")
@@ -180,7 +179,7 @@ class Link(SeedLinkConnection):  # type: ignore[misc]  # ObsPy is not typed
         """Send a command and, if ``resplen`` is above 0, read its whole reply; called by ObsPy.
 
         Raises:
-            LinkError, Stopped, OSError: when the reply does not come. The connection is then of no use: a reply that comes late would be
+            LinkError, Stopped, OSError: when the reply does not come. The connection cannot be used any more: a late reply would be
                 taken for that of the next command.
         """
         del code
@@ -207,11 +206,11 @@ class Link(SeedLinkConnection):  # type: ignore[misc]  # ObsPy is not typed
             try:
                 sock.shutdown(socket.SHUT_RDWR)
             except OSError:
-                # Not connected any more: then nobody waits for it.
+                # It is not connected any more, so no thread waits.
                 return
 
     def keep_alive(self) -> None:
-        """Send INFO ID: its answer shows that the server lives, and keeps what lies between from forgetting us."""
+        """Send INFO ID: the answer shows that the server is alive, and keeps routers in between from dropping the connection."""
         self.send_info_request("ID", 3)
 
     def request(self, level: str) -> None:
@@ -222,9 +221,9 @@ class Link(SeedLinkConnection):  # type: ignore[misc]  # ObsPy is not typed
         """Frames that have come, after waiting for at most ``wait_s`` for the first bytes.
 
         Raises:
-            EndOfDataError: when the server has sent all that it was asked for.
+            EndOfDataError: when the server has sent everything.
             LinkError: when the server has closed the connection, or sends something else.
-            Stopped: when a stop was asked for.
+            Stopped: when a stop was requested.
         """
         heard = self._fill(wait_s)
         # Some may have come with the last reply.
@@ -232,14 +231,14 @@ class Link(SeedLinkConnection):  # type: ignore[misc]  # ObsPy is not typed
             heard = True
             yield frame
         if heard:
-            # Who takes them may have had to wait: silence counts from when it is listened for again.
+            # The consumer may have blocked: silence counts from the next read.
             self.heard_s = time.monotonic()
 
     def _is_tls(self) -> bool:
-        """Whether a handshake of TLS begins where HELLO has not been heard: most servers close such a connection without a word."""
+        """Whether the address that did not answer HELLO starts a TLS handshake: most TLS servers close such a connection silently."""
         self.disconnect()
         context = ssl.create_default_context()
-        # Nothing is sent or believed, so nobody has to prove anything.
+        # Nothing is sent or trusted, so no certificate is needed.
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         try:
             self._open()
@@ -247,7 +246,7 @@ class Link(SeedLinkConnection):  # type: ignore[misc]  # ObsPy is not typed
             with context.wrap_socket(self._opened()):
                 return True
         except ssl.SSLError as error:
-            # An alert is spoken in TLS as well; a text is not.
+            # An alert is TLS as well; a text is not.
             return error.reason != "WRONG_VERSION_NUMBER"
         except (OSError, LinkError):
             return False
@@ -309,7 +308,7 @@ class Link(SeedLinkConnection):  # type: ignore[misc]  # ObsPy is not typed
         return reply
 
     def _further_words(self) -> bytes:
-        """What came in place of an answer to HELLO, or comes when the line is ended as others end theirs."""
+        """Bytes that came instead of an answer to HELLO, or that come after the line end of another protocol."""
         with contextlib.suppress(OSError, LinkError):
             until_s = time.monotonic() + LOOK_AGAIN_S
             if not self._received and self.socket is not None:
@@ -319,7 +318,7 @@ class Link(SeedLinkConnection):  # type: ignore[misc]  # ObsPy is not typed
         return bytes(self._received)
 
     def _fill(self, wait_s: float) -> bool:
-        """Read what there is; False when nothing came in time."""
+        """Read what has come; False when nothing came in time."""
         poll = select.poll()
         poll.register(self._opened(), select.POLLIN)
         ready = poll.poll(min(wait_s, SLICE_S) * 1000)

@@ -1,11 +1,11 @@
 """Bytes of a SeedLink 3 connection into packets: 8 bytes of header, and a record of whatever length its own header says.
 
-Headers are ``SL`` and six hexadecimal digits, or ``SLINFO`` and a flag. SeedLink 3 was made for records of 512 bytes, and servers send
-what lies in their ring: 256 bytes for low latency, 1,024 or 4,096 from archives, miniSEED 3. The header of the packet does not say, so
-the record does: blockette 1000 in miniSEED 2, the fixed header in miniSEED 3. What does not say is taken to have 512.
+Headers are ``SL`` and six hexadecimal digits, or ``SLINFO`` and a flag. SeedLink 3 was made for records of 512 bytes, but servers send
+whatever is in their ring: 256 bytes for low latency, 1,024 or 4,096 from archives, miniSEED 3. The header of the packet does not give the
+length. The record does: blockette 1000 in miniSEED 2, the fixed header in miniSEED 3. A record without either has 512.
 
-Where bytes are missing, a packet ends too soon: the beginning of another stands within what it claims. Then that one goes on, and how
-much was passed over is told with it.
+Where bytes are missing, a packet ends too soon: another one begins within its length. Reading goes on with that one, which tells how
+many bytes were skipped.
 
 >>> framing = Framing(bytearray(b"SL00002A" + bytes(512)))
 >>> [frame.sequence for frame in framing.cut()]
@@ -21,10 +21,10 @@ from xiaod.domain.seedlink import RECORD_BYTES
 
 HEADER_BYTES = 8
 HEAD_BYTES = 64
-"""Enough of nearly every record to tell its length."""
+"""Enough bytes of nearly every record to know its length."""
 FRAME_BYTES = HEADER_BYTES + RECORD_BYTES
 MAX_GARBAGE_BYTES = 64 * FRAME_BYTES
-"""So many more bytes that are no packet than half of those that are: the connection is given up."""
+"""The connection is given up when bytes outside of packets exceed half of those in packets by so many."""
 
 _HEADER = re.compile(rb"SL(?:[0-9A-Fa-f]{6}|INFO [ *])")
 _BEGINNING = re.compile(_HEADER.pattern + RECORD_START.pattern)
@@ -33,7 +33,7 @@ _BEGINNING_BYTES = 16
 
 
 class LinkError(Exception):
-    """The connection is of no use any more; the message says why."""
+    """The connection cannot be used any more; the message says why."""
 
 
 class ClosedError(LinkError):
@@ -41,11 +41,11 @@ class ClosedError(LinkError):
 
 
 class SaidErrorError(LinkError):
-    """The server says ``ERROR`` in place of a packet."""
+    """The server sent ``ERROR`` instead of a packet."""
 
 
 class EndOfDataError(LinkError):
-    """The server has sent all that was asked for."""
+    """The server has sent everything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class Frame:
     header: bytes
     record: bytes
     skipped: int = 0
-    """Bytes right before it that are no packet: something has been lost, or does not belong there."""
+    """Bytes before it that are not a packet: something was lost, or does not belong there."""
 
     @property
     def is_info(self) -> bool:
@@ -64,7 +64,7 @@ class Frame:
 
     @property
     def is_last_info(self) -> bool:
-        """Whether it is the last piece: all others are marked with an asterisk."""
+        """Whether it is the last piece: all others have an asterisk."""
         return not self.header.endswith(b"*")
 
     @property
@@ -74,20 +74,20 @@ class Frame:
 
 
 class Framing:
-    """Cuts what has been received into packets."""
+    """Cuts received bytes into packets."""
 
     def __init__(self, received: bytearray) -> None:
-        """Work on a buffer that somebody else fills; what has been cut off is removed from it."""
+        """Cut packets off a buffer, which the caller fills."""
         self._received = received
         self._garbage = 0.0
         self._skipped = 0
 
     def cut(self) -> Iterator[Frame]:
-        """Whole packets that are there.
+        """The whole packets in the buffer.
 
         Raises:
-            EndOfDataError, SaidErrorError: when that is what the server says.
-            LinkError: when too much of what comes is no packet.
+            EndOfDataError, SaidErrorError: when the server says so.
+            LinkError: when too many bytes are not packets.
         """
         received = self._received
         begin = 0
@@ -115,7 +115,7 @@ class Framing:
             del received[:begin]
 
     def _length(self, at: int) -> int | None:
-        """Length of the record that begins at an offset; None: more of it is needed to tell."""
+        """Length of the record at an offset; None: more bytes are needed."""
         received = self._received
         # Blockette 1000 is nearly always the first.
         for head_bytes in (HEAD_BYTES, RECORD_BYTES):
@@ -128,14 +128,14 @@ class Framing:
         return RECORD_BYTES if len(head) == RECORD_BYTES else None
 
     def _heed(self, begin: int) -> None:
-        """Notice a word in place of a packet."""
+        """Raise when there is a word instead of a packet."""
         if self._received.startswith(b"END", begin):
             raise EndOfDataError("the server says 'END'")
         if self._received.startswith(b"ERROR\r", begin):
             raise SaidErrorError("the server says 'ERROR'")
 
     def _resynchronise(self, begin: int) -> int:
-        """Where the next packet may begin, behind bytes that are none."""
+        """Offset at which the next packet may begin, after bytes that are not a packet."""
         self._heed(begin)
         found = self._received.find(b"SL", begin + 1)
         return self._skip(begin, found if found >= 0 else max(begin + 1, len(self._received) - 1))

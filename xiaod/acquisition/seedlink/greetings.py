@@ -1,4 +1,4 @@
-"""What answers at an address when it is not the server that was meant: said so that the reader knows what to change.
+"""Advice for an address at which no SeedLink 3 server answers.
 
 >>> foreign(b"HTTP/1.1 400 Bad Request")
 'an HTTP server answers; SeedLink has a port of its own, 18000 by custom'
@@ -16,14 +16,14 @@ _PROTOCOL = re.compile(r"SLPROTO:(\d+)")
 
 
 def foreign(words: bytes) -> str:
-    """What it is that speaks so in place of SeedLink, and what to do; empty when that is not known."""
+    """What kind of server answers in these words instead, and what to do; empty when it is unknown."""
     if _HTTP.match(words):
         return f"an HTTP server answers; SeedLink has a port of its own, {seedlink.PORT} by custom"
     return ""
 
 
 def unheard(address: str, tls: bool) -> str:
-    """What to do when nothing answers HELLO; ``tls``: whether a handshake of TLS is answered."""
+    """What to do when HELLO is not answered; ``tls``: whether a TLS handshake is."""
     if tls:
         return (
             f"{address} speaks TLS, and SeedLink is spoken in the clear here: take the server's plain port ({seedlink.PORT} by custom), "
@@ -33,16 +33,16 @@ def unheard(address: str, tls: bool) -> str:
 
 
 def newer(greeting: str) -> str:
-    """What to do about a server that does not speak SeedLink 3, by its answer to HELLO; empty when it does.
+    """What to do about a server that does not speak SeedLink 3, from its answer to HELLO; empty when it does.
 
-    Source: SeedLink 4.0, HELLO: ``SeedLink v4.0 (...) :: SLPROTO:4.0 SLPROTO:3.1``, each protocol that is spoken.
+    Source: SeedLink 4.0, HELLO: ``SeedLink v4.0 (...) :: SLPROTO:4.0 SLPROTO:3.1``, all protocols of the server.
 
     >>> newer("SeedLink v4.0 (x) :: SLPROTO:4.0 SLPROTO:3.1"), "SeedLink 4" in newer("SeedLink v4.0 (x) :: SLPROTO:4.0 CAP")
     ('', True)
     """
     version = _VERSION.match(greeting)
     spoken = {int(number) for number in _PROTOCOL.findall(greeting)} or {int(version[1]) if version else 3}
-    # Version 2.5 and later have what is needed of 3.
+    # Version 2.5 has the commands of version 3 that are needed.
     if min(spoken) <= 3:
         return ""
     return (
@@ -53,7 +53,7 @@ def newer(greeting: str) -> str:
 
 
 def unresolved(host: str, reason: str) -> str:
-    """What to do about a name without an address.
+    """What to do about a name that cannot be resolved.
 
     >>> unresolved("rs.local", "Name or service not known").split(":")[0]
     'the name rs.local has no address here (Name or service not known)'

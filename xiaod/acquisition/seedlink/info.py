@@ -1,7 +1,7 @@
-"""What a SeedLink server has: INFO STREAMS, or INFO STATIONS where that is denied, on a connection of its own.
+"""The list of streams of a SeedLink server: INFO STREAMS, or INFO STATIONS where that is denied.
 
-ObsPy refuses INFO while data flow, and a long answer would hold them up, so the question is asked on a second connection. The answer is
-read as it comes (:mod:`xiaod.acquisition.seedlink.listing`).
+It is requested on a second connection: ObsPy refuses INFO while data flow, and a long answer would hold up the data. The answer is
+parsed as it comes (:mod:`xiaod.acquisition.seedlink.listing`).
 """
 
 import threading
@@ -18,21 +18,21 @@ from xiaod.domain.types import Channel
 MAX_INFO_BYTES = 64 * 1024 * 1024
 LEVELS = ("STREAMS", "STATIONS")
 WHOLE = 30
-"""Some servers list megabytes, and some links are slow; but who dribbles must not hold up the data for ever."""
+"""Some lists have megabytes, and some links are slow; but a server that dribbles must not hold up the data for ever."""
 REFUSED = "E_R_R"
-"""End of the source identifier of records with which INFO is denied (ringserver: channel ``ERR``)."""
+"""End of the source identifier of records that deny INFO (ringserver: channel ``ERR``)."""
 
 
 class DiscoveryError(Exception):
-    """The server cannot be asked, or its answer cannot be used; the message says why."""
+    """The server gives no list that can be used; the message says why."""
 
 
 class UnreachableError(DiscoveryError):
-    """There is no SeedLink server that could be asked for anything."""
+    """No SeedLink server answers at the address."""
 
 
 class DeniedError(DiscoveryError):
-    """The server does not answer this question; it may answer another one."""
+    """The server denies this request; it may answer another one."""
 
 
 def discover(
@@ -41,16 +41,16 @@ def discover(
     stop: threading.Event | None = None,
     is_wanted: Callable[[Channel], bool] = lambda _: True,
 ) -> ServerInfo:
-    """Ask a server for its streams, and for its stations alone where it does not tell the streams.
+    """Ask a server for its streams, or for its stations alone where it denies that.
 
     Args:
         address: ``HOST:PORT``.
         timeout_s: for the connection, and for each piece of the answer; :data:`WHOLE` times as much for all of it.
-        stop: when set, the question is given up.
-        is_wanted: streams that are not are left out.
+        stop: when set, the request is given up.
+        is_wanted: other streams are left out.
 
     Raises:
-        UnreachableError: when nobody answers there.
+        UnreachableError: when no server answers.
         DiscoveryError: when there is no usable answer in time.
         Stopped: when ``stop`` was set.
     """
@@ -104,7 +104,7 @@ def _answer(link: Link, level: str, timeout_s: float, listing: Listing) -> Serve
 
 
 def _text(record: bytes, level: str) -> bytes:
-    """Text of a record; nothing when it cannot be read: that costs the stations that it is about."""
+    """Text of a record; empty when it is illegible, which loses the stations in it."""
     try:
         parsed = MS3Record.parse(record, unpack_data=True)
         text = bytes(parsed.datasamples).rstrip(b"\0")

@@ -1,8 +1,7 @@
-"""The XML with which a server answers INFO STREAMS or INFO STATIONS, read station by station as it comes.
+"""Parser of the XML answer to INFO STREAMS or INFO STATIONS, station by station as it comes.
 
-An answer may have tens of megabytes, and may be damaged: a description in another encoding, a control character, an ampersand. So it is
-not read as one document: each station is cut out and parsed alone, and what cannot be read costs that station and no other. Nothing is
-kept of it but the codes and times of what is wanted, up to a limit.
+An answer may have tens of megabytes, and it may be damaged: a description in another encoding, a control character, an ampersand. So each
+station is cut out and parsed alone, and damage loses one station only. Only codes and times of wanted streams are kept, up to a limit.
 
 >>> listing = Listing()
 >>> listing.feed(b'<seedlink software="ringserver"><station name="RJOB" network="BW" description="Jochberg & more">'
@@ -21,9 +20,9 @@ from xiaod.acquisition.miniseed import channel_of
 from xiaod.domain.types import Channel
 
 MAX_STREAMS = 50_000
-"""Streams kept; each takes some 600 bytes."""
+"""Limit of streams; each takes some 600 bytes."""
 MAX_STATION_BYTES = 1 << 20
-"""Longest text of one station, or before the first: more is no list."""
+"""Longest text of one station, or before the first; longer text is not a list."""
 
 _STATION = re.compile(rb"<station(?=[\s/>])")
 _STATION_END = "</station>"
@@ -31,23 +30,23 @@ _MARK_BYTES = 9
 _DOCUMENT_TYPE = re.compile(rb"<!(?:DOCTYPE|ENTITY)")
 _END = re.compile(rb"</seedlink\s*>")
 _ROOT = re.compile(r"<seedlink\b[^>]*>")
-# What is not needed cannot be damaged: the text of a description ends where another attribute or the element does.
+# Descriptions are removed, so that they cannot do damage; one ends where another attribute, or the element, does.
 _DESCRIPTION = re.compile(r"""\sdescription="[^\n]{0,500}?"(?=\s+\w+="|\s*/?>)""")
 _TAG_CHARACTERS = 4096
-"""Longest beginning of a station in which a description is looked for."""
+"""A description is searched in so many characters of a station."""
 _ILLEGAL = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd]")
-"""Characters that XML 1.0 does not have."""
+"""Characters that XML 1.0 does not allow."""
 _BARE = re.compile(r"&(?!(?:amp|lt|gt|quot|apos|#\d+|#x[0-9A-Fa-f]+);)")
-"""An ampersand that means itself, or an entity that nobody has declared."""
+"""An ampersand that is meant as such, or an undeclared entity."""
 
 
 class ListingError(ValueError):
-    """The text is no list of streams; the message says why."""
+    """The text is not a list of streams; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class StreamInfo:
-    """A stream that a server has; times as the server writes them."""
+    """A stream of a server; times as the server writes them."""
 
     channel: Channel
     begin_time: str
@@ -56,20 +55,20 @@ class StreamInfo:
 
 @dataclass(frozen=True, slots=True)
 class ServerInfo:
-    """What a server says of itself."""
+    """The answer of a server."""
 
     software: str
     organization: str
     streams: tuple[StreamInfo, ...]
     """Sorted."""
     stations: tuple[tuple[str, str], ...] = ()
-    """Network and station of those that it lists without any stream, sorted."""
+    """Stations that are listed without streams, sorted."""
     remarks: tuple[str, ...] = ()
-    """What of its answer could not be used, in words."""
+    """What could not be used, in words."""
 
 
 class Listing:
-    """Takes the text in pieces of any length."""
+    """Parses the text in pieces of any length."""
 
     def __init__(self, is_wanted: Callable[[Channel], bool] = lambda _: True) -> None:
         """Begin; streams that are not wanted are left out."""
@@ -77,7 +76,7 @@ class Listing:
         self._text = bytearray()
         self._searched = 0
         self._head: str | None = None
-        """What stands before the first station."""
+        """The text before the first station."""
         self._streams: list[StreamInfo] = []
         self._bare: set[tuple[str, str]] = set()
         self._unread = 0
@@ -85,26 +84,26 @@ class Listing:
         self._left_out = 0
 
     def feed(self, piece: bytes) -> None:
-        """Read on.
+        """Parse the next piece.
 
         Raises:
-            ListingError: when this is no list of streams.
+            ListingError: when the text is not a list of streams.
         """
         self._text += piece
         while (found := _STATION.search(self._text, self._searched)) is not None:
             self._take(bytes(self._text[: found.start()]))
             del self._text[: found.start()]
-            # Behind the mark that this one begins with.
+            # After the tag with which this station begins.
             self._searched = 1
         self._searched = max(self._searched, len(self._text) - _MARK_BYTES)
         if len(self._text) > MAX_STATION_BYTES:
             raise ListingError(f"more than {MAX_STATION_BYTES} bytes of one station")
 
     def close(self) -> ServerInfo:
-        """Read the rest.
+        """Parse the rest.
 
         Raises:
-            ListingError: when this is no list of streams.
+            ListingError: when the text is not a list of streams.
         """
         end = _END.search(self._text)
         self._take(bytes(self._text[: end.start() if end else len(self._text)]))
@@ -125,18 +124,18 @@ class Listing:
         )
 
     def _take(self, content: bytes) -> None:
-        """Take what stands between the beginnings of two stations."""
-        # Codes are ASCII; of all other letters any reading will do, and this one has a meaning for every byte.
+        """Parse the text from one station tag to the next."""
+        # Codes are ASCII; all other text is dropped, and this encoding accepts every byte.
         text = content.decode("latin-1")
         if self._head is None:
-            # A document type is the way to entities that expand without end; the protocol has none.
+            # A document type allows entities that expand without end; the protocol has none.
             if _DOCUMENT_TYPE.search(content):
                 raise ListingError("XML with a document type is refused")
             if _ROOT.search(text) is None:
                 raise ListingError(f"no XML of a SeedLink server, it begins with {content[:40]!r}")
             self._head = text
             return
-        # Where the beginning of a station is damaged, it stands behind another one.
+        # A station whose tag is damaged follows within the text of another one.
         text, end, behind = text.partition(_STATION_END)
         if behind.strip():
             self._unreadable("no beginning", behind)
@@ -173,7 +172,7 @@ class Listing:
 
 
 def _channel(network: str, station: str, location: str, code: str) -> Channel | None:
-    """The same rule as for records: codes that no record can have are not asked for."""
+    """The channel, by the same rule as for records; None for codes that no record can have."""
     return channel_of("_".join((network, station, location, code[:1], code[1:2], code[2:])))
 
 
@@ -183,7 +182,7 @@ def _repaired(text: str) -> str:
 
 
 def _attributes(head: str) -> dict[str, str]:
-    """Attributes of the root element, none when they cannot be read."""
+    """Attributes of the root element; empty when they are illegible."""
     found = _ROOT.search(head)
     if found is None:
         return {}

@@ -1,20 +1,20 @@
-"""Whether something got lost on the way from a server, so that it is worth to connect anew and ask for it again.
+"""Whether packets were lost on the way from a server, so that the source should connect anew and request them again.
 
-TCP loses nothing; tunnels, proxies and relays do. Three things show it:
+TCP loses nothing, but tunnels, proxies and relays do. Three things show it:
 
-**Bytes between packets.** Then what stood there is gone, and the connection is given up, to go on behind the last packet. A server that
-sends something odd there by itself sends it again: what comes at the same place once more, or after a few packets again and again, is
-passed over, and counted.
+**Bytes between packets.** A packet was damaged: the source gives up the connection, and goes on behind the last packet. If the server
+itself sends odd bytes, it sends them again. So bytes after the same packet once more, or again and again after a few packets, are skipped
+and counted.
 
-**A jump in the numbers.** What it means depends on who numbers. A ringserver numbers the packets of all its stations together, SeisComP
-those of each station; streams that were not asked for take numbers in either. So a jump says nothing in itself. But where numbers have
-been without one for long, those of the connection or those of a station, they count what is sent here, and one that is left out has
-been lost. If it does not come when it is asked for, that was wrong, and twice as many have to be without a jump before the next question;
-so there are few of them in vain, whatever a server does. Numbers that go back are those of packets that come again, or are counted anew.
+**A jump in the sequence numbers.** A ringserver numbers the packets of all its stations together, SeisComP those of each station, and
+streams that were not subscribed take numbers in either. So a jump alone means nothing. But if the numbers of the connection, or of a
+station, had no jump for long, they count the packets sent here, and a missing number is a lost packet. If it does not come when it is
+requested, that was wrong, and twice as many numbers without a jump are needed before the next request: few requests are in vain, whatever
+a server does. Numbers that go back are those of packets that come again, or the server counts anew.
 
-**A gap in a channel** that had none, where numbers cannot be trusted and some have been left out since its last packet. Most gaps are
-the station's own, and a station that comes back is no reason to connect anew once for each of its neighbours: so after such a question
-there is none for ten minutes, and after each in vain for twice as long as before.
+**A gap in a channel** that had none, where numbers cannot be trusted and some were left out since its last packet. Most gaps are those
+of the station, and a station that comes back must not cause a new connection for each of its neighbours. So after such a request there is
+no other for ten minutes, and after each one in vain for twice as long as before.
 
 >>> losses = Losses()
 >>> losses.begins(setup_s=0.1)
@@ -32,23 +32,23 @@ from xiaod.domain.timegrid import NS_PER_S
 from xiaod.domain.types import Channel, Position, Segment, Station
 
 TRUSTED = 10
-"""Numbers in a row after which one that is left out is taken to be lost."""
+"""After so many numbers in a row, a missing number is a lost packet."""
 MAX_BACK = 1 << 20
-"""Numbers further back are counted anew."""
+"""If numbers go back further, the server counts anew."""
 SLOW_SETUP_S = 10.0
-"""Where it takes longer than that until data flow, less than half of the time goes into asking again."""
+"""If it takes longer than that until data flow, less than half of the time is spent on connecting anew."""
 FEW = 5
-"""After fewer packets than that ..."""
+"""After fewer packets ..."""
 IN_A_ROW = 3
-"""... so many times in a row the server, or the way, is taken to be like that."""
+"""... so many times in a row, odd bytes belong to the server, or to the way."""
 JOINED = 10
-"""Packets of a channel that have to follow each other before a gap behind them is odd."""
+"""So many packets of a channel must follow each other before a gap after them is odd."""
 GAP_SAMPLES = 1.5
-"""A packet that begins later than that behind the end of the one before does not follow it."""
+"""A packet that begins later after the end of the one before does not follow it."""
 GAP_PAUSE_S, LONGEST_PAUSE_S = 600.0, 86_400.0
-"""Time between two questions for what a gap may hide; doubled by those in vain."""
+"""Time between two requests because of a gap; doubled by those in vain."""
 MAX_ROWS = 20_000
-"""Stations and channels that are looked at; with more, it begins anew."""
+"""Limit of stations and channels; beyond it, counting begins anew."""
 
 
 @dataclass(slots=True)
@@ -56,13 +56,13 @@ class _Row:
     """The numbers of a connection, or of a station."""
 
     last: int
-    """The one that is furthest on."""
+    """The newest one."""
     part: tuple[int, int]
-    """Of what that was a part: only within it do numbers follow each other."""
+    """The part of the stream it belongs to: only within one part do numbers follow each other."""
     length: int = 0
-    """How many have come one after the other up to it."""
+    """How many numbers without a jump end with it."""
     jumps: int = 0
-    """How often any was left out."""
+    """How many jumps there were."""
 
 
 class _Numbers:
@@ -72,10 +72,10 @@ class _Numbers:
         self._rows: dict[Station | None, _Row] = {}
         self._needed = TRUSTED
         self._asked: tuple[Station | None, int] | None = None
-        """Whose packet has been asked for again, and its number."""
+        """Whose packet was requested again, and its number."""
 
     def missing(self, key: Station | None, sequence: int, part: tuple[int, int]) -> int:
-        """How many packets are missing before this one; 0 also where that cannot be told."""
+        """How many packets are missing before this one; 0 also where that is unknown."""
         row = self._rows.get(key)
         if row is None:
             if len(self._rows) >= MAX_ROWS:
@@ -85,7 +85,7 @@ class _Numbers:
         self._answered(key, sequence, row)
         ahead = (sequence - row.last) % SEQUENCE_MODULUS
         if not 0 < ahead < HALF_RANGE:
-            # It comes again, and others that came between them need not.
+            # It comes again; others that came in between need not.
             if (row.last - sequence) % SEQUENCE_MODULUS > MAX_BACK:
                 self._rows[key] = _Row(sequence, part)
             return 0
@@ -103,17 +103,17 @@ class _Numbers:
         return 0
 
     def jumps(self, key: Station | None) -> int:
-        """How often a number was left out so far."""
+        """How many jumps there were so far."""
         row = self._rows.get(key)
         return 0 if row is None else row.jumps
 
     def _answered(self, key: Station | None, sequence: int, row: _Row) -> None:
-        """Look whether this is what was asked for again."""
+        """Find out whether this is the packet that was requested again."""
         if self._asked is None or self._asked[0] != key:
             return
         ahead = (sequence - self._asked[1]) % SEQUENCE_MODULUS
         if ahead == 0:
-            # It was lost indeed: these numbers can be trusted.
+            # It was lost: these numbers can be trusted.
             self._needed = row.length = TRUSTED
         if ahead < HALF_RANGE:
             self._asked = None
@@ -128,13 +128,13 @@ class _Flow:
     next_ns: int
     """... and the time at which the next one is due."""
     jumps: tuple[int, int]
-    """How often a number had been left out by then, on the connection and of the station."""
+    """Jumps until then, of the connection and of the station."""
     length: int = 0
-    """How many have followed each other up to it."""
+    """How many packets that follow each other end with it."""
 
 
 class Losses:
-    """Looks at everything that comes of one server, on one connection after the other."""
+    """Examines all packets of one server, on one connection after the other."""
 
     def __init__(self) -> None:
         """Nothing has come yet."""
@@ -148,11 +148,11 @@ class Losses:
         self._whole = 0
         """Packets since the connection began, or since bytes were missing."""
         self._behind: tuple[int | None] | None = None
-        """Number of the packet behind which bytes were missing last, in a tuple; there may have been none before."""
+        """In a tuple, the number of the last packet before bytes that were not a packet; None if there was no packet."""
         self._in_a_row = 0
         self._flows: dict[Channel, _Flow] = {}
         self._gap: Channel | None = None
-        """Of which channel something has been asked for again."""
+        """The channel of which something was requested again."""
         self._pause_s = GAP_PAUSE_S
         self._next_s = 0.0
 
@@ -160,7 +160,7 @@ class Losses:
         """A connection begins to send.
 
         Args:
-            setup_s: how long it has taken to get there.
+            setup_s: seconds that it took until then.
         """
         self._connection += 1
         self._setup_s, self._begun_s = setup_s, time.monotonic()
@@ -168,7 +168,7 @@ class Losses:
         self._whole = 0
 
     def bytes_between(self) -> bool:
-        """Whether to ask again, because there were bytes between the last packet and the one that comes."""
+        """Whether to connect anew, because there were bytes between the last packet and this one."""
         behind, whole, self._whole = (self._last,), self._whole, 0
         slow = self._setup_s > SLOW_SETUP_S and time.monotonic() - self._begun_s < self._setup_s
         if whole >= FEW and not slow:
@@ -182,24 +182,24 @@ class Losses:
         return True
 
     def of_connection(self, sequence: int) -> int:
-        """A packet comes; how many are missing before it and are to be asked for again."""
+        """A packet has come; how many are missing before it and must be requested again."""
         self._last = sequence
         self._whole += 1
         return self._of_connection.missing(None, sequence, (self._connection, 0))
 
     def of_station(self, station: Station, sequence: int) -> int:
-        """The same packet, and whose it is; how many of this station are missing before it."""
+        """The same packet, with its station; how many of the station are missing before it."""
         return self._of_stations.missing(station, sequence, (self._connection, self._unknown))
 
     def of_nobody(self) -> None:
-        """The same packet, which does not tell whose it is: it may have taken a number of any station."""
+        """The same packet, whose station is unknown: it may have taken a number of any station."""
         self._unknown += 1
 
     def of_channel(self, packet: Segment) -> Position | None:
-        """The same packet, when it is wanted.
+        """The same packet, if it is wanted.
 
         Returns:
-            number and start (ns) of a former packet of its channel, to go back to it, when others between them may be missing.
+            position of an earlier packet of its channel to go back to, when packets in between may be missing.
         """
         channel = packet.channel
         position = position_of(packet)

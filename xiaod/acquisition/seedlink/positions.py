@@ -53,16 +53,16 @@ from xiaod.domain.types import Position, Segment, Station, StationPositions
 from xiaod.process import host_clock
 
 SINGLE_PACKETS = 128
-"""Packets of a station that are remembered one by one, to go back to one of them: minutes of three channels."""
+"""So many packets of a station are remembered one by one: minutes of three channels."""
 GROUP_S = 1.0
-"""Of more, those that come within this time are remembered together, so that no rate of packets takes more memory."""
+"""Of more, those that come within this time are one group, so that no rate of packets takes more memory."""
 GROUPS = 2000
 """At most so many packets and groups of a station: longer than a packet takes to be picked or abandoned."""
 
 
 @dataclass(slots=True)
 class _Passed:
-    """Packets of a station that were used, and came together."""
+    """Used packets of a station that came together."""
 
     position: Position
     """The last of them."""
@@ -80,25 +80,25 @@ class Positions:
 
         Args:
             resume: positions of that run.
-            lasting: whether a later run will be told where this one stood, by :meth:`resumable`; else nothing is kept for it.
+            lasting: whether a later run goes on behind this one (:meth:`resumable`); otherwise nothing is kept for it.
         """
         self.shared = False
         """Whether the server numbers all stations together."""
         self._lasting = lasting
         self._lock = threading.Lock()
         self._newest: dict[Station, Position] = dict(resume)
-        # What a later run may have to go back to.
+        # The positions for a later run.
         self._resumable = dict(self._newest)
         self._passed: dict[Station, deque[_Passed]] = {}
         self._untimely = UntimelyPackets()
         self._had: dict[Station, Position] = {}
-        """Stations of which what comes now, up to this packet, has come before."""
+        """Stations whose packets, up to this one, come again."""
         self._goes_back = False
-        """Whether the next connection begins before what has come."""
+        """Whether the next connection begins before packets that have come."""
         self._picked = NEVER
-        """When the newest packet came that has been picked for good."""
+        """When the newest packet came that has been picked."""
         self._last: Position | None = None
-        """The last packet of all that came, on the newest connection that brought any."""
+        """The last packet of any station, on the newest connection that brought one."""
         self._clock = StreamClock()
         self._offset_ns = host_clock.offset_ns()
         """Host time minus steady time, when last looked at."""
@@ -107,7 +107,7 @@ class Positions:
 
     @contextmanager
     def apart(self) -> Iterator[Position | None]:
-        """Packets that come meanwhile come on a connection of their own: gives the last packet of the other, which stays that."""
+        """Packets that come meanwhile are on another connection; yields the last packet of the main one, which does not change."""
         last = self._last
         try:
             yield last
@@ -125,14 +125,14 @@ class Positions:
         return station in self._resumable
 
     def begins(self, packet: Segment) -> Position:
-        """The first packet of a station has come and is not handed on yet; where a later run begins, so that it comes again."""
+        """The first packet of a station has come, and is not handed on yet; the position from which a later run gets it again."""
         position = before(packet)
         with self._lock:
             self._resumable[station_of(packet)] = position
         return position
 
     def has_come(self, packet: Segment) -> bool:
-        """Whether a packet has come before, and comes again only because others had to: it is not to be handed on."""
+        """Whether a packet has come before, and comes again only because those of others had to: it is not handed on."""
         station, (sequence, start_ns) = station_of(packet), position_of(packet)
         with self._lock:
             had = self._had.get(station)
@@ -142,7 +142,7 @@ class Positions:
                 del self._had[station]
                 return False
             if start_ns > had[1]:
-                # Not what had that number then. Much later, it shows that the server counts anew.
+                # Another packet than the one that had this number. Much later, it shows that the server counts anew.
                 if start_ns > had[1] + ns_from_s(ABANDONED_S):
                     del self._had[station]
                 return False
@@ -165,16 +165,16 @@ class Positions:
                 groups.append(_Passed(position_of(packet), packet.next_ns, moment))
 
     def refused(self, packet: Segment, correction_ns: int, offset_ns: int) -> None:
-        """A packet is about to be handed on that will be refused because of the host's clock.
+        """A packet that the host's clock refuses is about to be handed on.
 
         Args:
-            packet: it.
+            packet: the packet.
             correction_ns: see :meth:`xiaod.domain.timeliness.TimeLimits.correction_ns`.
             offset_ns: host time minus steady time when it came.
         """
         station = station_of(packet)
         with self._lock:
-            # A server takes a number only with the time of its packet, whosever that is.
+            # A server accepts a number only with the time of its packet, of whatever station that is.
             behind = self._last if self.shared else self._newest.get(station)
             if behind is None or behind[0] == NOTHING or not is_after(position_of(packet)[0], behind[0]):
                 behind = before(packet)
@@ -183,9 +183,9 @@ class Positions:
             )
 
     def asks_again(self) -> bool:
-        """Whether to connect anew, because the host's clock was set and something that it had refused may have been right.
+        """Whether to connect anew, because the host's clock was set, and packets that it had refused may be right.
 
-        Then the next :meth:`asked` goes back to it.
+        The next :meth:`asked` then goes back to them.
         """
         offset_ns = host_clock.offset_ns()
         if abs(offset_ns - self._offset_ns) < host_clock.SET_NS:
@@ -200,16 +200,16 @@ class Positions:
             return bool(right)
 
     def ask_from(self, station: Station, position: Position) -> None:
-        """The next :meth:`asked` goes back behind a packet of a station, and what then comes of that station is handed on again."""
+        """The next :meth:`asked` goes back behind a packet of a station, and packets of that station are handed on again."""
         with self._lock:
             self._goes_back = True
             self._go_back(station, position)
 
     def resumable(self, needed_ns: Mapping[Station, int]) -> dict[Station, Position]:
-        """Packet of each station to go on behind so that everything that reaches beyond a time comes again.
+        """Position of each station from which all packets that reach beyond a time come again.
 
         Args:
-            needed_ns: that time, for each station; a station that is not in it keeps what it had.
+            needed_ns: that time for each station; the position of other stations does not change.
         """
         with self._lock:
             for station, time_ns in needed_ns.items():
@@ -225,18 +225,18 @@ class Positions:
             return dict(self._resumable)
 
     def listed(self, stations: Collection[Station]) -> None:
-        """The server lists these stations; none: it does not tell."""
+        """The server lists these stations; empty: it gives no list."""
         with self._lock:
             self._listed = frozenset(stations)
 
     def gone(self) -> set[Station]:
-        """Stations that have been forgotten since last asked."""
+        """Stations that were forgotten since the last call."""
         with self._lock:
             gone, self._gone = self._gone, set()
             return gone
 
     def asked(self, limit_ns: int | None) -> tuple[dict[Station, tuple[int | None, int]], list[str]]:
-        """What to go on behind, and the stations of which something is left out because it is older than a time."""
+        """Where to begin with each station on a new connection, and the stations whose data older than a time are left out."""
         with self._lock:
             numbered = {
                 station: position for station, position in self._newest.items() if position[0] != NOTHING
@@ -248,7 +248,7 @@ class Positions:
             for station, (sequence, time_ns) in self._newest.items():
                 position: tuple[int | None, int] = (None if sequence == NOTHING else sequence, time_ns)
                 if shared is not None:
-                    # A server that does not know the number goes by the oldest time: not by that of who has long been silent.
+                    # A server that does not know the number begins at the oldest time: not at that of a station long silent.
                     number, needed_ns = self._resumable[station]
                     silent = number == NOTHING and needed
                     later_ns = max(time_ns, min(needed) if silent else needed_ns)
@@ -310,13 +310,13 @@ class Positions:
                 self._resumable[station] = groups.popleft().position
 
     def _mark_idle(self) -> None:
-        """Stations of which nothing that has come is on its way: nobody has to go back for them."""
+        """Mark stations without packets that wait to be picked: nothing of them has to come again."""
         if self._last is None:
             return
         last = self._last[0]
         on_their_way = {station for station, groups in self._passed.items() if groups}
         on_their_way.update(self._untimely.stations)
-        # A later run must begin before that, else what is on its way and has not come in this run is lost.
+        # A later run must begin before that; otherwise packets that have not come in this run would be lost.
         begins = [self._resumable[station][0] for station in on_their_way]
         if not any(number != NOTHING and not is_after(number, last) for number in begins):
             return
@@ -325,7 +325,7 @@ class Positions:
                 self._resumable[station] = NOTHING, self._newest.get(station, position)[1]
 
     def _forget(self) -> None:
-        """Forget who is not listed any more and has sent nothing for long: else it would be asked for at each start, for ever."""
+        """Forget stations that are not listed any more and have long been silent; else each start would subscribe them, for ever."""
         if not self._listed or self._clock.lasts_s() < ABANDONED_S:
             return
         before_ns = min(self._clock.newest_ns, time.time_ns()) - ns_from_s(GONE_S)
@@ -338,7 +338,7 @@ class Positions:
                 self._gone.add(station)
 
     def _skip(self, station: Station, correction_ns: int) -> None:
-        """What lies behind the place of a station is not asked for, because it is too old by the host's clock."""
+        """Packets of a station are not requested, because they are too old by the host's clock."""
         position = self._newest[station]
         moment = self._clock.now(position[1])
         self._untimely.add(

@@ -1,8 +1,8 @@
-"""Stations that a server has refused, and when to ask for them again: a server that does not know a station today may have it tomorrow.
+"""Stations that a server has refused, and when to try them again: a server may have tomorrow a station that it does not know today.
 
-While data flow nothing can be asked for, so the question is put on another connection, which asks for no data. Only when it is answered
-well the source connects anew. A server that accepts there and refuses again (there are limits for all stations together) is asked less
-and less often.
+While data flow, nothing can be subscribed. So the station is tried on another connection, without data; the source connects anew only if it
+is accepted there. A server may accept it there and refuse it again, because it limits all stations together; it is tried less and less
+often.
 
 >>> refusals = Refusals(first_s=0.0, longest_s=3600.0)
 >>> refusals.note(asked=["BW.RJOB", "BW.ROTZ"], refused=["BW.ROTZ"])
@@ -28,19 +28,19 @@ class Refusals:
     """Stations, by their names ``NET.STA``."""
 
     def __init__(self, first_s: float, longest_s: float) -> None:
-        """Ask again after ``first_s``, then after twice as long, up to ``longest_s``."""
+        """Try again after ``first_s``, then after twice as long, up to ``longest_s``."""
         self._first_s = first_s
         self._longest_s = longest_s
         self._refused: dict[str, _Refusal] = {}
 
     def note(self, asked: Collection[str], refused: Collection[str]) -> None:
-        """What became of a subscription: all others have been accepted, or are not asked for any more."""
+        """Take the result of a subscription: all other stations were accepted, or are not subscribed any more."""
         kept = {name: self._refused[name] for name in refused if name in asked and name in self._refused}
         self._refused = kept
         self._postpone(refused)
 
     def due(self) -> list[str]:
-        """Those to ask for now; after that they have to wait again."""
+        """Stations to try now; their next try is later."""
         now_s = time.monotonic()
         names = [name for name, refusal in self._refused.items() if refusal.next_s <= now_s]
         self._postpone(names)

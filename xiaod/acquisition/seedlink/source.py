@@ -1,18 +1,17 @@
-"""A SeedLink server as a source: one thread that connects, subscribes, reads, and comes back when the link breaks.
+"""A SeedLink server as a source: one thread that connects, subscribes, reads, and reconnects when the link breaks.
 
-In: a :class:`~xiaod.config.SeedLinkConfig`, and the positions of an earlier run. Out, through ``emit``: segments, records that could not be
-used, and every change of the link. What it promises:
+In: a :class:`~xiaod.config.SeedLinkConfig`, and the positions of an earlier run. Out, through ``emit``: segments, bad records, and
+every change of the link. It promises:
 
-- a server that closes is noticed at once, one that is silent after ``network_timeout_s``; quiet links carry a keep-alive every
-  ``keepalive_s``;
-- no refusal, garbage or silence ends :meth:`SeedLinkSource.run`; it tries again after a random part of a delay that doubles from
-  ``reconnect_min_s`` to ``reconnect_max_s`` (full jitter, so that many clients do not come back at once);
-- after a cut it goes on behind the last packet of each station, by sequence number and time; a later run goes on behind an earlier one
-  (:meth:`SeedLinkSource.resumable`), so that windows and filters are as they were. A ringserver numbers all stations together and
-  begins a resumed subscription at the newest valid number, so it is asked with one number for all: that of the last packet of
-  the connection, or of the oldest of an earlier run; what then comes twice of others is not handed on;
-- stations of other shards are not asked for, nor more than ``max_stations``; packets of stations that were not asked for are refused;
-- what lies further back than ``max_catch_up_s`` is not asked for;
+- A server that closes the connection is noticed at once, a silent one after ``network_timeout_s``; quiet links carry a keep-alive every
+  ``keepalive_s``.
+- No refusal, garbage or silence ends :meth:`SeedLinkSource.run`. It tries again after a delay
+  (:mod:`~xiaod.acquisition.seedlink.reconnect`).
+- After a cut it goes on behind the last packet of each station, by sequence number and time. A later run goes on behind an earlier one
+  (:meth:`SeedLinkSource.resumable`). A ringserver numbers the packets of all stations together: see
+  :mod:`~xiaod.acquisition.seedlink.positions`.
+- Stations of other shards are not subscribed, nor more than ``max_stations``; packets of other stations are refused.
+- Data older than ``max_catch_up_s`` are not requested.
 - :meth:`SeedLinkSource.stop` takes effect within a second, whatever the server does.
 
 >>> source = SeedLinkSource(SeedLinkConfig(server="localhost:18000", name="example"))
@@ -58,37 +57,37 @@ from xiaod.domain.types import (
 )
 
 MAX_CHANNELS = 50_000
-"""Channels of which is remembered whether they are wanted."""
+"""For so many channels it is remembered whether they are wanted."""
 REFUSALS = {
     UNASKED: "its station was not asked for",
     OVER_LIMIT: "there are max_stations already",
 }
 IDLE_S = 3600.0
-"""A source whose stations are all with other shards looks again after so long, where ``discover_s`` does not say it."""
+"""Seconds after which a source without stations of this shard looks again, if ``discover_s`` is 0."""
 SHOWN_STATIONS = 10
-"""Stations that a line of the log names."""
+"""Stations that one line of the log names."""
 SHARED_NUMBERS = ("ringserver", "xiaod")
-"""Servers, by their HELLO, that number the packets of all stations together."""
+"""Words in the answer to HELLO of servers that number the packets of all stations together."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """What a connection was asked for."""
+    """The subscriptions of a connection."""
 
     subscriptions: tuple[Subscription, ...]
-    """All that match, those of other shards too."""
+    """All that match the patterns, those of other shards too."""
     taken: tuple[Subscription, ...]
-    """Of these, what was asked for."""
+    """Those that were made."""
     known: tuple[Station, ...]
     """Stations that had sent something before."""
     listed: tuple[Channel, ...]
-    """Channels that the server has listed of it so far."""
+    """Channels of these that the server has listed so far."""
     left_out: tuple[str, ...]
-    """Stations that were too many."""
+    """Stations beyond ``max_stations``."""
 
 
 class LostError(LinkError):
-    """Something got lost on the way; a new connection brings it."""
+    """Packets were lost on the way; a new connection brings them."""
 
 
 class SeedLinkSource:
@@ -108,14 +107,13 @@ class SeedLinkSource:
 
         Args:
             config: server, streams and time limits.
-            resume: packets of an earlier run, to go on behind them.
-            remember: called, in the source's thread, before the first packet of a station is handed on, with what a later run
-                has to go on behind.
-            lost_ns: with ``begin: resume``, time from which to ask where there is nothing to go on behind, because it
-                was lost; None: from now on.
-            shard: which stations this process picks; others are not asked for.
-            limits: what the buffers refuse because of the host's clock: it comes again once the clock shows to have been wrong.
-            lasting: whether a later run will be told where this one stood.
+            resume: positions of an earlier run, to go on behind them.
+            remember: called in the thread of the source before the first packet of a station is handed on, with the position for a
+                later run.
+            lost_ns: with ``begin: resume``, the time to begin at without a position, because positions were lost; None: now.
+            shard: which stations this process picks; others are not subscribed.
+            limits: by which buffers refuse records because of the host's clock; they are requested again if the clock was wrong.
+            lasting: whether a later run goes on behind this one.
         """
         self._limits = limits
         self._edges: dict[Channel, int] = {}
@@ -127,18 +125,18 @@ class SeedLinkSource:
         self._is_meant = matcher(config.streams)
         self._stop = threading.Event()
         self._catalogue = CatalogueReader(config, self._is_meant, self._stop)
-        # Where a station of another shard stood is old, and would lead far back.
+        # The position of a station of another shard is old, and would lead far back.
         self.positions = Positions(
             {station: position for station, position in (resume or {}).items() if shard.holds(*station)},
             lasting,
         )
-        """Which packets have come."""
+        """Which packets have come, and where to go on."""
         self._losses = Losses()
         self._waits = Waits()
         self._unserved = UnservedPatterns(config.streams)
         self._first_streaming_s: float | None = None
         self._subscribed: set[str] = set()
-        """Stations that the server has accepted last."""
+        """Stations that the server accepted on the last connection."""
         longest_s = config.discover_s or IDLE_S
         self._refusals = Refusals(min(FIRST_LOOK_S, longest_s), longest_s)
         self._received = 0
@@ -146,7 +144,7 @@ class SeedLinkSource:
         self._repeated = 0
         self._link: Link | None = None
         self._admission = Admission((), config.max_stations, shard.holds)
-        """Of what the server was asked for last."""
+        """For the subscriptions of the last connection."""
         self._wanted: dict[Channel, bool] = {}
         self._delay = ReconnectDelay(config.reconnect_min_s, config.reconnect_max_s)
         self._streaming_since_s: float | None = None
@@ -161,11 +159,11 @@ class SeedLinkSource:
         return self.positions.newest()
 
     def continue_from(self, former: "SeedLinkSource") -> None:
-        """Go on where another source of the same server has ended; call it before :meth:`run`, and after the other's."""
+        """Go on where another source of the same server ended; called between its :meth:`run` and this one's."""
         self.positions, self._edges = former.positions, former._edges
 
     def counts(self) -> dict[str, int]:
-        """Packets that came, those of them that no pattern of the configuration matches, and those that had come before."""
+        """Packets that came; of these, those that no pattern matches, and those that had come before."""
         return {
             "received": self._received,
             "unselected": self._unselected,
@@ -173,11 +171,11 @@ class SeedLinkSource:
         }
 
     def resumable(self, needed_ns: Mapping[Station, int]) -> dict[Station, Position]:
-        """Where a later run has to begin, see :meth:`xiaod.acquisition.seedlink.positions.Positions.resumable`."""
+        """Where a later run has to begin: see :meth:`xiaod.acquisition.seedlink.positions.Positions.resumable`."""
         return self.positions.resumable(needed_ns)
 
     def gone(self) -> set[Station]:
-        """Stations that have been forgotten since last asked: their positions are of no use any more."""
+        """Stations that were forgotten since the last call, and whose positions are not needed any more."""
         return self.positions.gone()
 
     def stop(self) -> None:
@@ -200,7 +198,7 @@ class SeedLinkSource:
                     break
                 state: LinkState = "refused" if self._streaming_since_s is None else "disconnected"
                 if isinstance(error, LostError):
-                    # It is there to be had, and the server has done nothing wrong.
+                    # The packets are there, and the server has done nothing wrong.
                     self._delay.forgive()
                 retry_s = self._delay.next_s(self._streaming_since_s)
                 emit(self._change(state, str(error), retry_s))
@@ -208,16 +206,16 @@ class SeedLinkSource:
         emit(self._change("ended"))
 
     def _session(self, emit: Emit) -> None:
-        """One connection, from discovery to its end, which is an exception unless there was nothing to subscribe to."""
+        """One connection, from discovery to its end: an exception, unless there was nothing to subscribe."""
         config = self._config
-        # A server that has just started lists little of what it will have.
+        # A server that has just started lists only a part of its streams.
         known = tuple(self.newest_positions())
         catalogue = self._catalogue.at_connection(known)
         matching = catalogue.plan(config.streams, known)
         if not matching:
             complaint = f"the server has no stream that matches {', '.join(config.streams)}"
             raise DiscoveryError("; ".join(filter(None, (complaint, catalogue.remark))))
-        subscriptions, left_out = self._held(matching, known)
+        subscriptions, left_out = self._chosen(matching, known)
         if not subscriptions:
             self._idle(len(matching), emit)
             return
@@ -234,7 +232,7 @@ class SeedLinkSource:
             asked_ns = time.time_ns()
             try:
                 if not (self.positions.shared and positions):
-                    # Else the server would begin with all of them at the oldest time, should it not know the number.
+                    # Otherwise the server would begin all of them at the oldest time, should it not know the number.
                     positions = {**self._since(), **positions}
                 link.subscribe(subscriptions, positions, self._begin_ns())
             except LinkError as error:
@@ -258,7 +256,7 @@ class SeedLinkSource:
             link.disconnect()
 
     def _look(self, catalogue: Catalogue, subscriptions: Collection[Subscription]) -> None:
-        """Take note of what is listed, and of stations that are asked for and have sent nothing."""
+        """Note listed stations, and subscribed stations that have sent nothing."""
         listed = {(channel.network, channel.station) for channel in catalogue.channels}
         self.positions.listed(listed.union(catalogue.stations) if catalogue.told else ())
         heard = self.newest_positions()
@@ -268,14 +266,14 @@ class SeedLinkSource:
         self._waits.look(silent, catalogue.asked_ns)
 
     def _since(self) -> dict[Station, StartPosition]:
-        """Where to begin with stations that have sent nothing, and have been waited for."""
+        """Where to begin with stations that have sent nothing and are waited for."""
         return {**self._waits.begins(self._limit_ns())} if self._begin_ns() is None else {}
 
     def _fetch(self, subscriptions: Collection[Subscription], emit: Emit) -> list[str]:
-        """Take what a server that numbers all stations together has of those that have sent nothing yet.
+        """Fetch the data of stations that have sent nothing yet from a server that numbers all stations together.
 
-        It begins with all stations at one number, that of the last packet: what had come before that of those who were not asked for
-        on the last connection would not be sent.
+        Such a server begins all stations at one number, that of the last packet. Earlier data of stations that were not subscribed on the
+        last connection would not come.
 
         Returns:
             remarks.
@@ -295,7 +293,7 @@ class SeedLinkSource:
                 while time.monotonic() - link.heard_s < self._config.connect_timeout_s:
                     for frame in link.frames(SLICE_S):
                         if 0 < (frame.sequence - last[0]) % SEQUENCE_MODULUS < HALF_RANGE:
-                            # It comes again with those of the others.
+                            # From here on it comes with the other stations.
                             return []
                         self._packet(frame.record, frame.sequence, emit)
                 return ["no end of what has come of new stations"]
@@ -315,7 +313,7 @@ class SeedLinkSource:
             link.connect()
             link.negotiate(again, {}, None)
         except (OSError, LinkError):
-            # What flows is worth more than the question.
+            # The data that flow are worth more than this.
             return
         finally:
             link.disconnect()
@@ -326,10 +324,10 @@ class SeedLinkSource:
     def _selected(self, offered: Sequence[Channel]) -> tuple[Channel, ...]:
         return tuple(channel for channel in offered if self._wants(channel))
 
-    def _held(
+    def _chosen(
         self, matching: Sequence[Subscription], known: Collection[Station]
     ) -> tuple[tuple[Subscription, ...], tuple[str, ...]]:
-        """Of what matches, what this process asks for, and the stations that are too many."""
+        """Of the matching subscriptions, those that this process makes, and the stations beyond the limit."""
         held = [one for one in matching if is_wild(one) or self._shard.holds(*one.station_codes)]
         return within_limit(held, self._config.max_stations, self._config.streams, known)
 
@@ -338,7 +336,7 @@ class SeedLinkSource:
         return (channel.network, channel.station) in self._admission and self._is_meant(channel)
 
     def _idle(self, stations: int, emit: Emit) -> None:
-        """All stations are with other shards: look again when there may be new ones."""
+        """All stations belong to other shards: look again when there may be new ones."""
         emit(self._change("idle", f"none of {stations} stations is on shard {self._shard}"))
         self._stop.wait(self._config.discover_s or IDLE_S)
 
@@ -366,7 +364,7 @@ class SeedLinkSource:
             asked = self._see_to(asked, emit)
 
     def _see_to(self, asked: "_Asked", emit: Emit) -> "_Asked":
-        """What is due now and then."""
+        """Do what is due from time to time."""
         if needs_listing(self._config.streams) and self._catalogue.is_due():
             asked = self._look_for_more(asked, emit)
         if names := self._refusals.due():
@@ -380,7 +378,7 @@ class SeedLinkSource:
         return asked
 
     def _missing(self, count: int, sequence: int, station: str = "") -> None:
-        """Connect anew when packets are missing before one, which is not taken: then they come, and it comes again."""
+        """Connect anew when packets are missing before this one, which is not handed on: all of them come then."""
         if count:
             raise LostError(
                 f"{count} packets are missing before number {sequence:06X}{station}: they are asked for again"
@@ -421,7 +419,7 @@ class SeedLinkSource:
             emit(item)
 
     def _hand_on(self, item: Segment, arrived_ns: int, offset_ns: int, emit: Emit) -> None:
-        """Hand on what is wanted and has not come before, and take note of how far that is."""
+        """Hand on a wanted packet that has not come before, and note its position."""
         channel = item.channel
         if self.positions.has_come(item):
             self._repeated += 1
@@ -434,7 +432,7 @@ class SeedLinkSource:
         edge_ns = self._edges.get(channel)
         correction_ns = self._limits.correction_ns(item.start_ns, item.next_ns, arrived_ns, edge_ns)
         if correction_ns:
-            # Before it is handed on, which may take until the clock is set.
+            # Before it is handed on, which may block until the clock is set.
             self.positions.refused(item, correction_ns, offset_ns)
             emit(item)
             return
@@ -445,28 +443,28 @@ class SeedLinkSource:
         self._edges[channel] = item.next_ns if edge_ns is None else max(edge_ns, item.next_ns)
 
     def _refused(self, segment: Segment, reason: str, emit: Emit) -> None:
-        """Count a packet whose station has no place here; what is another shard's is nobody's fault."""
+        """Count a packet of a station that is not subscribed; one of another shard is no fault."""
         if reason == ELSEWHERE:
             self._unselected += 1
             return
         emit(BadRecord(self.name, reason, REFUSALS[reason], str(segment.channel), segment.record_bytes))
 
     def _ask_again(self) -> None:
-        """Connect anew, to ask for what the host's clock has refused, when that was set and may have been wrong before."""
+        """Connect anew for packets that the host's clock had refused, when it was set and may have been wrong."""
         if self.positions.asks_again():
             raise LinkError("the clock of this machine was set: what it had refused is asked for again")
 
     def _look_for_more(self, asked: "_Asked", emit: Emit) -> "_Asked":
-        """Connect anew, without loss, when the server has got streams that are wanted and not subscribed."""
+        """Connect anew, without loss, when the server has wanted streams that are not subscribed."""
         try:
             catalogue = self._catalogue.ask()
         except DiscoveryError:
-            # What flows is worth more than the question.
+            # The data that flow are worth more than this.
             return asked
         if not catalogue.told:
             return asked
-        # Who is asked for already comes before who is new.
-        subscriptions, left_out = self._held(
+        # Stations that are subscribed already come before new ones.
+        subscriptions, left_out = self._chosen(
             catalogue.plan(self._config.streams, asked.known), self._admission.stations.union(asked.known)
         )
         self._look(catalogue, subscriptions)
@@ -480,7 +478,7 @@ class SeedLinkSource:
         return replace(asked, listed=selected, left_out=left_out)
 
     def _limit_ns(self) -> int | None:
-        """What is older is not asked for."""
+        """Older data are not requested."""
         limit_s = self._config.max_catch_up_s
         return None if limit_s is None else time.time_ns() - ns_from_s(limit_s)
 

@@ -1,7 +1,7 @@
-"""Since when each station is waited for of which nothing has come: from there on it is asked for, not from now.
+"""Since when each station without data is waited for: it is requested from that time on, instead of from now.
 
-A station that is new in the list of a server has sent everything that is there of it since the list was looked at before. One that is
-asked for, and sends nothing before the connection breaks, may send while there is none.
+A station that is new in the list of a server has sent all its data since the list before. A station that is subscribed, and sends nothing
+before the connection breaks, may send while there is no connection.
 
 >>> waits = Waits()
 >>> waits.look([("BW", "RJOB")], at_ns=1_000_000_000_000)
@@ -19,36 +19,36 @@ from xiaod.domain.timegrid import NS_PER_S
 from xiaod.domain.types import Station
 
 LATENESS_NS = 60 * NS_PER_S
-"""Data may be so much older than a list that they are not in."""
+"""Data may be so much older than a list that does not show them."""
 
 
 class Waits:
     """Stations of one server."""
 
     def __init__(self) -> None:
-        """Nothing has been looked at."""
+        """No list has come yet."""
         self._since_ns: dict[Station, int | None] = {}
         self._looked_ns: int | None = None
 
     def look(self, silent: Collection[Station], at_ns: int) -> None:
-        """The list was looked at.
+        """A list has come.
 
         Args:
-            silent: stations that are wanted, as far as is known now, and have sent nothing.
-            at_ns: host time of that look.
+            silent: wanted stations that have sent nothing.
+            at_ns: host time of the request.
         """
         begin_ns = None if self._looked_ns is None else self._looked_ns - LATENESS_NS
         self._since_ns = {station: self._since_ns.get(station, begin_ns) for station in silent}
         self._looked_ns = at_ns
 
     def asked(self, at_ns: int) -> None:
-        """All of them have been asked for; those of which nothing was known before, from now on."""
+        """All of them have been subscribed; those without an earlier time, from now on."""
         self._since_ns = {
             station: at_ns if since_ns is None else since_ns for station, since_ns in self._since_ns.items()
         }
 
     def begins(self, limit_ns: int | None) -> dict[Station, tuple[None, int]]:
-        """Times to ask from, as positions without a number; nothing is asked for that is older than a limit."""
+        """Times to begin at, as positions without a number, but not before a limit."""
         return {
             station: (None, since_ns if limit_ns is None else max(since_ns, limit_ns))
             for station, since_ns in self._since_ns.items()
