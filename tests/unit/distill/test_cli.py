@@ -29,6 +29,9 @@ def test_train_export_evaluate_show(
     config.write_text(CONFIG, encoding="utf-8")
     monkeypatch.setenv("XIAO_SHARED", str(shared))
     monkeypatch.setattr("distill.report.evaluation.COST_RUNS", 1)
+    monkeypatch.setattr("distill.cost.LEAST_S", 0.0)
+    monkeypatch.setattr("distill.baselines.STA_S", (0.5, 1.0))
+    monkeypatch.setattr("distill.baselines.BANDS_HZ", ((2.0, 15.0),))
     common = ["--config", str(config), "--runs", str(runs)]
     export = ["export", *common, "--output", str(output)]
     assert main(export) == 2

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -187,23 +188,27 @@ PROCESS = """
 import sys
 from pathlib import Path
 import numpy as np
-import obspy
 from distill.config import LabelSection, NetSection, OptimiserSection, TrainConfig
 from distill.corpus import Corpus, label_record
 from distill.train import train
-stream = obspy.read()
-event = (np.stack([stream.select(component=letter)[0].data for letter in "ZNE"]) * 100).astype(np.int32)
-silent = np.zeros(event.shape, np.float16)
-records = [label_record(n, n, "event", event, silent, (473.0, 571.0), LabelSection()) for n in ("XX.A", "XX.B")]
-config = TrainConfig(name="tiny", version="0.0.1", net=NetSection(widths=(4, 6)),
-                     optimiser=OptimiserSection(steps=12, batch=8, checkpoint_steps=6))
-train(config, Corpus((records[0],), (records[1],), "0" * 64), Path(sys.argv[1]))
+
+def run(event_path, folder):
+    event = np.load(event_path)
+    silent = np.zeros(event.shape, np.float16)
+    records = [label_record(n, n, "event", event, silent, (473.0, 571.0), LabelSection()) for n in ("XX.A", "XX.B")]
+    config = TrainConfig(name="tiny", version="0.0.1", net=NetSection(widths=(4, 6)),
+                         optimiser=OptimiserSection(steps=12, batch=8, checkpoint_steps=6))
+    train(config, Corpus((records[0],), (records[1],), "0" * 64), Path(folder))
+
+if __name__ == "__main__":
+    run(*sys.argv[1:])
 """
 
 
-def test_two_processes_train_one_student(tmp_path: Path) -> None:
-    script = tmp_path / "run.py"
+def test_two_processes_train_one_student(rjob: Recording, tmp_path: Path) -> None:
+    script, event = tmp_path / "run.py", tmp_path / "event.npy"
     script.write_text(PROCESS, encoding="utf-8")
+    np.save(event, (np.stack([rjob.components[letter] for letter in "ZNE"]) * 100).astype(np.int32))
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     launch = [
         "-m",
@@ -214,8 +219,9 @@ def test_two_processes_train_one_student(tmp_path: Path) -> None:
         "--nproc-per-node",
         "2",
     ]
-    for arguments in ([*launch, str(script), str(tmp_path / "two")], [str(script), str(tmp_path / "one")]):
-        subprocess.run([sys.executable, *arguments], check=True, env=environment, timeout=120, cwd=tmp_path)
+    command = [sys.executable, *launch, str(script), str(event), str(tmp_path / "two")]
+    subprocess.run(command, check=True, env=environment, timeout=120, cwd=tmp_path)
+    runpy.run_path(str(script))["run"](event, tmp_path / "one")
     [two], [one] = ([*(tmp_path / name).iterdir()] for name in ("two", "one"))
     assert shown(two)["processes"] == 2
     first, second = load_file(two / WEIGHTS), load_file(one / WEIGHTS)

@@ -63,6 +63,9 @@ def test_a_report_is_a_folder_that_needs_nothing_beside_it(
 ) -> None:
     monkeypatch.setenv("XIAO_SHARED", str(shared))
     monkeypatch.setattr("distill.report.evaluation.COST_RUNS", 1)
+    monkeypatch.setattr("distill.cost.LEAST_S", 0.0)
+    monkeypatch.setattr("distill.baselines.STA_S", (0.5, 1.0))
+    monkeypatch.setattr("distill.baselines.BANDS_HZ", ((2.0, 15.0),))
     (tmp_path / "training.yaml").write_text(TRAINING)
     (tmp_path / "report.yaml").write_text(CONFIG)
     output = tmp_path / "out"

@@ -59,9 +59,9 @@ def folder(tmp_path: Path) -> Path:
     return made
 
 
-def shortened(text: str) -> str:
-    """The same recipe, for a test."""
-    for key, value in (("steps", 120), ("batch", 16), ("per_step", 2), ("checkpoint_steps", 60)):
+def shortened(text: str, **values: int) -> str:
+    """The same recipe with less to do."""
+    for key, value in values.items():
         text, count = re.subn(rf"^  {key}: \d+$", f"  {key}: {value}", text, flags=re.MULTILINE)
         assert count == 1, key
     return text
@@ -82,7 +82,8 @@ def test_from_a_folder_to_picks(
     assert config.service_samples in config.lengths
     assert main(["init", str(folder), "--teacher", "small"]) == 2
     assert "is there already" in capsys.readouterr().err
-    path.write_text(shortened(path.read_text(encoding="utf-8")), encoding="utf-8")
+    text = shortened(path.read_text(encoding="utf-8"), steps=120, batch=16, per_step=2, checkpoint_steps=60)
+    path.write_text(text, encoding="utf-8")
     # The commands that it names, in their order.
     for command in re.findall(r"^  xiao-distill (.*)$", said, re.MULTILINE):
         assert main(command.split()) == 0
@@ -151,16 +152,11 @@ def test_what_cannot_be_learnt_from_is_named(
 def test_an_interrupted_training_says_how_it_goes_on(folder: Path, tmp_path: Path) -> None:
     config = tmp_path / "mine.yaml"
     assert main(["init", str(folder), "--teacher", "small", "--name", "mine", "--output", str(config)]) == 0
-    command = [
-        sys.executable,
-        "-m",
-        "distill.cli",
-        "train",
-        "--config",
-        str(config),
-        "--runs",
-        str(tmp_path / "runs"),
-    ]
+    # Short steps: a signal is heard between them.
+    text = shortened(config.read_text(encoding="utf-8"), batch=4, per_step=1)
+    config.write_text(text, encoding="utf-8")
+    command = [sys.executable, "-m", "distill.cli", "train"]
+    command += ["--config", str(config), "--runs", str(tmp_path / "runs")]
     with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:
         assert process.stderr is not None
         said = b""
