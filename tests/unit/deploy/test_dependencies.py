@@ -26,6 +26,17 @@ TOOLS = {"pip", "setuptools", "wheel"}
 """What ``pip freeze`` leaves out."""
 
 
+def texts(extras: Iterable[str]) -> Iterator[str]:
+    """What extras install, those that they name themselves included."""
+    for extra in extras:
+        for text in EXTRAS[extra]:
+            one = Requirement(text)
+            if one.name == PROJECT["name"]:
+                yield from texts(one.extras)
+            else:
+                yield text
+
+
 def names(requirements: Iterable[str]) -> set[str]:
     read = [Requirement(text) for text in requirements]
     # nats-py[nkeys] brings nkeys.
@@ -50,7 +61,7 @@ def imports_of(path: Path) -> Iterator[str]:
     ],
 )
 def test_what_is_imported_is_declared(folder: str, extras: set[str]) -> None:
-    declared = names(PROJECT["dependencies"]) | names(text for extra in extras for text in EXTRAS[extra])
+    declared = names(PROJECT["dependencies"]) | names(texts(extras))
     owners = packages_distributions()
     for path in sorted((ROOT / folder).rglob("*.py")):
         allowed = set(declared)
@@ -71,7 +82,7 @@ def test_what_the_tests_run_with_is_pinned() -> None:
             name, version = re.fullmatch(r"([A-Za-z0-9._-]+)==(\S+)", line).groups()  # type: ignore[union-attr]
             pins[canonicalize_name(name)] = version
     waiting = [Requirement(text) for text in PROJECT["dependencies"]]
-    waiting += [Requirement(text) for requirements in EXTRAS.values() for text in requirements]
+    waiting += [Requirement(text) for text in texts(EXTRAS)]
     seen: set[tuple[str, str]] = set()
     while waiting:
         wanted = waiting.pop()
