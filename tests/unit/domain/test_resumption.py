@@ -1,12 +1,10 @@
 """The constants of resumption fit each other, and what the parts of a run keep of the past."""
 
-from typing import Any
-
 import pytest
-from annotated_types import Le
 
 from xiaod.acquisition.seedlink import positions, untimely
 from xiaod.config import BufferConfig, PickerConfig, WindowConfig
+from xiaod.config.annotations import constraints
 from xiaod.config.model import Model
 from xiaod.domain.onsets import CENTROID_S
 from xiaod.domain.resumption import (
@@ -30,8 +28,7 @@ from xiaod.picking.picker import LATE_NOTICE_S, REACH, ROUNDS
 
 def largest(model: type[Model], key: str) -> float:
     """The most that a key of the configuration may be."""
-    [limit] = [one for one in model.model_fields[key].metadata if isinstance(one, Le)]
-    most: Any = limit.le
+    [most] = [limit.le for limit in constraints(model.model_fields[key]) if hasattr(limit, "le")]
     return float(most)
 
 
