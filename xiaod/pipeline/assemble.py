@@ -1,8 +1,8 @@
-"""Records become windows: one buffer for each instrument, and the account of what came.
+"""Records become windows: a buffer for each instrument, with metrics, log lines and station table.
 
-This is the synchronous heart of the first stage. A steady clock comes as an argument, None in an offline run; waits are counted by it
-while the source of an instrument delivers (:mod:`xiaod.waveform.delivery_clock`), latencies by the host's, so that one that is set does
-not make anybody wait.
+This is the synchronous part of the first stage. Waits are counted by the monotonic clock, while the source of an instrument delivers
+(:mod:`xiaod.waveform.delivery_clock`); latencies by the host's clock. So a host's clock that is set changes no wait. The monotonic time
+is an argument, None in an offline run.
 
 >>> import numpy as np
 >>> from xiaod.domain.types import Channel, Segment
@@ -51,27 +51,27 @@ LOGGED_OUTCOMES = frozenset(
         RecordOutcome.COMPONENT,
     }
 )
-"""What an operator should hear of, once for each instrument until something else happens to it."""
+"""Outcomes that are logged, once for each instrument until another one follows."""
 STATION_LINES = 30
 STATION_PERIOD_S = 3600.0
-"""So many gaps, and so many odd records of each kind, of an instrument are told within this time; all of them are counted."""
+"""At most so many gaps, and odd records of each kind, of one instrument are logged within this time; all are counted."""
 BAD_PERIOD_S = 86_400.0
-"""Records that cannot be used are told once within this time, for each reason and stream."""
+"""Bad records are logged once within this time, for each reason and stream."""
 
 NONE_BEFORE: Mapping[Instrument, str] = MappingProxyType({})
 NO_LIMITS: Mapping[str, int] = MappingProxyType({})
 
-LOOK_NS = NS_PER_S // 10
-"""How often waits of all instruments are looked at, by the clock of their source."""
+CHECK_NS = NS_PER_S // 10
+"""How often the waits of all instruments are checked, by the clock of their source."""
 
 SOME = 5
-"""Stations that a line names."""
+"""Stations that one line of the log names."""
 MAX_GAP_S = 30 * 86_400.0
-"""Longer is no gap, but a clock that was wrong."""
+"""A longer one is no gap: the clock of the station was wrong."""
 
 
 class Assembler:
-    """Buffers of all instruments."""
+    """The buffers of all instruments."""
 
     def __init__(
         self,
@@ -88,11 +88,11 @@ class Assembler:
         Args:
             settings: limits of the buffers.
             metrics: where records are counted.
-            station_table: told of what comes.
+            station_table: the state of every instrument, which is updated here.
             clock: the host's.
-            letters: the components that instruments have shown before.
-            account: what came of each instrument, for runs that end.
-            most: instruments that each source, by its name, may bring at one time; one that is not named: any number.
+            letters: components that instruments have sent before.
+            account: of the data of each instrument, in a run that ends.
+            most: limit of instruments of each source, by its name; a source that is not in it has none.
         """
         self._account = account
         self._letters = letters
@@ -105,27 +105,27 @@ class Assembler:
         self._clocks: dict[str, DeliveryClock] = {}
         """Of each source."""
         self._fed_by: dict[Instrument, tuple[str, int]] = {}
-        """Source of the last record, and what to add to its clock: that of an instrument never goes back."""
+        """Source of the last record, and what to add to its clock: the time of an instrument never goes back."""
         self._deadlines: dict[Instrument, int] = {}
-        self._looked_ns: dict[str, int] = {}
+        self._checked_ns: dict[str, int] = {}
         self._last_outcome: dict[Instrument, RecordOutcome] = {}
         self._sources: dict[Instrument, set[str]] = {}
-        """Who has brought an instrument."""
+        """Sources of an instrument."""
         self._brought: Counter[str] = Counter()
-        """Instruments that a source has brought."""
+        """Number of instruments of a source."""
         self._touched: dict[Instrument, int] = {}
-        """When something of an instrument came last, by the steady clock."""
+        """Monotonic time of the last record of an instrument."""
         self._departing: set[Instrument] = set()
         self._log = get_logger("assemble")
-        self._said = GroupedLog(self._log, STATION_LINES, STATION_PERIOD_S)
-        self._bad_said = GroupedLog(self._log, 1, BAD_PERIOD_S)
+        self._grouped_log = GroupedLog(self._log, STATION_LINES, STATION_PERIOD_S)
+        self._bad_log = GroupedLog(self._log, 1, BAD_PERIOD_S)
 
     def reconfigure(self, config: Config) -> None:
-        """Use other limits of instruments from now on."""
+        """Use other limits from now on."""
         self._most = instrument_limits(config)
 
     def take(self, item: SourceItem, now_ns: int | None) -> list[Window]:
-        """Take what a source yielded; windows that became ready."""
+        """Take an item of a source; the windows that became ready."""
         if isinstance(item, Segment):
             return self._segment(item, now_ns)
         if isinstance(item, BadRecord):
@@ -135,19 +135,19 @@ class Assembler:
         return []
 
     def expire(self) -> Iterator[Sequence[Window]]:
-        """Windows of instruments whose wait for a slower component or a missing record is over; call it now and then.
+        """Windows of instruments whose wait for a slower component or a missing record is over; to be called from time to time.
 
-        Here and below: cut as they are asked for, those of one instrument at a time, though there be none, so that who
-        asks can give way between.
+        Here and below, windows are cut as they are consumed, and each item is of one instrument, even if it is empty, so that the caller
+        can yield to other tasks in between.
         """
         late = {
             source
             for source, clock in self._clocks.items()
-            if clock.time_ns - self._looked_ns.get(source, 0) >= LOOK_NS
+            if clock.time_ns - self._checked_ns.get(source, 0) >= CHECK_NS
         }
         if not late:
             return
-        self._looked_ns |= {source: self._clocks[source].time_ns for source in late}
+        self._checked_ns |= {source: self._clocks[source].time_ns for source in late}
         due = [
             (instrument, time_ns)
             for instrument, deadline_ns in self._deadlines.items()
@@ -157,15 +157,15 @@ class Assembler:
             yield self._cut(instrument, time_ns)
 
     def finish(self, now_ns: int | None) -> Iterator[Sequence[Window]]:
-        """No more will come: all windows that are left, about in order of time."""
+        """All windows that are left at the end, about in order of time."""
         return self._last(list(self._buffers.items()), now_ns)
 
     def leave(self, source: str, stays: Callable[[Instrument], bool] | None = None) -> None:
-        """A source has ended: instruments that no other brings depart.
+        """A source has ended: instruments without another source depart.
 
         Args:
             source: its name.
-            stays: which of them another source of the same name goes on with; None: none.
+            stays: instruments with which another source of the same name goes on; None: none.
         """
         for instrument, sources in self._sources.items():
             if source in sources and (stays is None or not stays(instrument)):
@@ -175,7 +175,7 @@ class Assembler:
                     self._departing.add(instrument)
 
     def forget_silent(self, now_ns: int, after_ns: int) -> bool:
-        """Instruments of which nothing has come for so long depart; those that no source expects leave the station table too.
+        """Instruments that have been silent for ``after_ns`` depart; those that no source expects leave the station table too.
 
         Returns:
             whether there are any.
@@ -185,11 +185,13 @@ class Assembler:
         ]
         self._departing.update(silent)
         for instrument in self._station_table.drop(silent):
-            self._said.tell("warning", "station.forgotten", instrument.text, instrument=instrument.text)
+            self._grouped_log.tell(
+                "warning", "station.forgotten", instrument.text, instrument=instrument.text
+            )
         return bool(silent)
 
     def depart(self, now_ns: int | None) -> Iterator[Sequence[Window | Departed]]:
-        """The last windows of instruments that depart, and word that they have gone."""
+        """The last windows of instruments that depart, and then their departure."""
         if not self._departing:
             return
         gone = frozenset(self._departing)
@@ -206,12 +208,12 @@ class Assembler:
         needed = {source for source, _ in self._fed_by.values()}
         for source in self._clocks.keys() - needed:
             del self._clocks[source]
-            self._looked_ns.pop(source, None)
+            self._checked_ns.pop(source, None)
         yield from self._last(buffers, now_ns)
         yield [Departed(gone)]
 
     def condition(self, entry: StationEntry, now_ns: int) -> Condition:
-        """What the data of an instrument in the station table are like, at a time of the steady clock."""
+        """The state of the data of an instrument in the station table, at a monotonic time."""
         buffer = self._buffers.get(entry.instrument)
         outcome = self._last_outcome.get(entry.instrument)
         return Condition(
@@ -225,13 +227,13 @@ class Assembler:
         )
 
     def flush_log(self, everything: bool = False) -> None:
-        """Write the lines about stations that have waited for others of their kind, see :class:`~xiaod.process.grouped_log.GroupedLog`."""
-        self._said.flush(everything)
-        self._bad_said.flush(everything)
+        """Write waiting lines about stations: see :class:`~xiaod.process.grouped_log.GroupedLog`."""
+        self._grouped_log.flush(everything)
+        self._bad_log.flush(everything)
 
     @property
     def held_bytes(self) -> int:
-        """Memory held by samples of all instruments."""
+        """Memory of the samples of all instruments."""
         return sum(buffer.held_bytes for buffer in self._buffers.values())
 
     def _last(
@@ -279,11 +281,11 @@ class Assembler:
                     metrics.feed_latency.observe((segment.arrived_ns - segment.last_ns) / NS_PER_S)
             if outcome is RecordOutcome.OVERLAPPING:
                 self._station_table.entry(instrument, segment.source, now_ns or 0).overlaps += 1
-        self._tell_outcome(segment, outcome)
+        self._log_outcome(segment, outcome)
         return windows
 
-    def _tell_outcome(self, segment: Segment, outcome: RecordOutcome) -> None:
-        """Say that records of an instrument are refused, once until something else happens to them."""
+    def _log_outcome(self, segment: Segment, outcome: RecordOutcome) -> None:
+        """Log that records of an instrument are refused, once until another outcome follows."""
         instrument, stream = segment.channel.instrument, str(segment.channel)
         if outcome in LOGGED_OUTCOMES:
             rate_hz = segment.sampling_rate_hz
@@ -292,7 +294,7 @@ class Assembler:
                     f"record.{outcome.value}", stream, segment.start_ns, sampling_rate_hz=rate_hz
                 )
             if self._last_outcome.get(instrument) is not outcome:
-                self._said.tell(
+                self._grouped_log.tell(
                     "warning",
                     f"record.{outcome.value}",
                     instrument.text,
@@ -304,7 +306,7 @@ class Assembler:
         self._last_outcome[instrument] = outcome
 
     def _delivered(self, segment: Segment, now_ns: int) -> int:
-        """A record has come: the time that its instrument's waits are counted by."""
+        """A record has come; the time by which the waits of its instrument are counted."""
         instrument, source = segment.channel.instrument, segment.source
         clock = self._clocks.get(source)
         if clock is None:
@@ -321,7 +323,7 @@ class Assembler:
         return self._clocks[source].time_ns + offset_ns
 
     def _admits(self, instrument: Instrument, segment: Segment, now_ns: int | None) -> bool:
-        """Whether a record's instrument may have a buffer; it has one then."""
+        """Whether the instrument of a record has a buffer, or gets one within the limit of its source."""
         source, sources = segment.source, self._sources.get(instrument)
         if sources is None or source not in sources:
             most = self._most.get(source)
@@ -344,7 +346,7 @@ class Assembler:
         return True
 
     def _gap_since_departure(self, instrument: Instrument, segment: Segment) -> None:
-        """One that was silent until its buffer was let go, and stayed in the station table, is back."""
+        """Report the gap of an instrument that departed when it was silent, stayed in the station table, and is back."""
         if instrument in self._station_table:
             newest_ns = self._station_table.entry(instrument, segment.source, 0).newest_ns
             if newest_ns is not None and segment.start_ns > newest_ns + self._settings.wait_ns:
@@ -377,7 +379,7 @@ class Assembler:
         for found in buffer.take_contradictions():
             self._station_table.contradicted(instrument)
             stream, overlap_s = str(found.channel), round(found.overlap_s, 3)
-            self._said.tell(
+            self._grouped_log.tell(
                 "warning",
                 "record.contradicting",
                 instrument.text,
@@ -391,7 +393,7 @@ class Assembler:
     def _gap(self, gap: Gap) -> None:
         stream, instrument = str(gap.channel), gap.channel.instrument.text
         if gap.gap_s > MAX_GAP_S:
-            self._said.tell(
+            self._grouped_log.tell(
                 "warning",
                 "station.time_jump",
                 instrument,
@@ -403,7 +405,7 @@ class Assembler:
                 self._account.note("station.time_jump", stream, gap.start_ns, stop_ns=gap.stop_ns)
             return
         self._station_table.gap(gap)
-        self._said.tell(
+        self._grouped_log.tell(
             "info",
             "station.gap",
             instrument,
@@ -415,10 +417,10 @@ class Assembler:
     def _bad_record(self, record: BadRecord) -> None:
         self._metrics.bad_records.labels(record.source, record.reason).inc()
         self._metrics.bytes.labels(record.source).inc(record.record_bytes)
-        self._bad_said.tell(
+        self._bad_log.tell(
             "warning",
             "record.bad",
-            # Of files each damaged one is told.
+            # Each damaged file is logged.
             record.file or record.stream,
             f"{record.source} {record.reason}",
             source=record.source,
