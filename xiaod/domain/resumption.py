@@ -13,12 +13,12 @@ which the next run must read. All of it follows from the end of the newest windo
           └───── read again, nothing is picked ──────┤                              │
                                                      ├── picked again; a pick that is in the store is not stored twice
     ◀──────────── remembered, 130 s ─────────────────┤
-     older picks are not told to the pickers         │
+     older picks are not given to the pickers         │
 
 - *settled*: behind this nothing changes any more. A late component may bring windows again that end ``max_lead`` behind the newest,
   and an onset may lie anywhere in them.
 - *warm up*: what windows, merged probabilities and noise need in front of the first onset that is picked.
-- *first packet*: the one that holds ``resume_from``; packets are asked for whole.
+- *first packet*: the one that holds ``resume_from``; packets come whole.
 - *remembered*: picks from here on are given to the picker that begins again.
 
 The store holds all this as it was at the last save, at most ``state.save_interval_s`` before the end. After ``kill -9`` the new run
@@ -46,7 +46,7 @@ ONSET_MARGIN_S = 5.0
 PICKER_MEMORY_S = 120.0
 """How long a picker remembers its picks, besides ``max_lead``: the longest window there may be."""
 REMEMBERED_S = 130.0
-"""How long before ``picked_until`` picks are told to the next run: the picker's memory and the 10 s in which a pick suppresses another."""
+"""How long before ``picked_until`` picks are given to the next run: the picker's memory and the 10 s in which a pick suppresses another."""
 ABANDONED_S = 600.0
 """How far behind others something may lie before it no longer holds them back; a component may lie as far behind (``max_lead``)."""
 ELSEWHERE_S = 86_400.0
@@ -74,7 +74,7 @@ def warm_up_s(length_s: float) -> float:
 
 
 def remembered_from_ns(picked_until_ns: int) -> int:
-    """Time of the oldest pick that the picker of an instrument is told."""
+    """Time of the oldest pick that the picker of an instrument gets."""
     return picked_until_ns - ns_from_s(REMEMBERED_S)
 
 

@@ -17,8 +17,8 @@ from datetime import UTC, datetime
 from models.conventions import RATE_HZ
 
 NS_PER_S = 1_000_000_000
-EARLIEST_NS = -(1 << 63)
-"""The first nanosecond that 64 bits can hold."""
+EARLIEST_NS, LATEST_NS = -(1 << 63), (1 << 63) - 1
+"""The first and last nanosecond that 64 bits can hold."""
 YEARS = range(1700, 2250)
 """Years whose nanoseconds fit into the 64 bits of the store, with room around them."""
 GRID_RATE_HZ = RATE_HZ

@@ -22,18 +22,18 @@ from numpy.typing import NDArray
 from scipy.ndimage import maximum_filter1d
 
 from xiaod.domain.components import live_components
-from xiaod.domain.onsets import PHASES
+from xiaod.domain.onsets import CENTROID_S, PHASES
 from xiaod.domain.timegrid import samples_from_s
 from xiaod.domain.types import Pick, Probabilities
 from xiaod.picking.diagnosis import OnsetOutcome, PhaseView
-from xiaod.picking.measure import measure
+from xiaod.picking.measure import NOISE_S, measure
 from xiaod.picking.picker import PickerSettings
 from xiaod.picking.recent_picks import RecentPicks
 
-PEAK_S = 0.2
+PEAK_S = CENTROID_S
 """Probabilities on both sides of a peak that must be known and lower; the centroid needs as much."""
 
-MEASURED_S = 2.8
+MEASURED_S = NOISE_S[0] - NOISE_S[1]
 """Data before an onset that the measurement of its strength needs at least."""
 
 
@@ -52,7 +52,7 @@ class StreamPicker:
     def __init__(self, settings: PickerSettings, known: Sequence[Pick] = ()) -> None:
         """Begin, see :class:`xiaod.picking.picker.InstrumentPicker`."""
         self._settings = settings
-        self._confirm = samples_from_s(PEAK_S)
+        self._reach = samples_from_s(PEAK_S)
         self._next: dict[int, int] = {}
         self._recent = RecentPicks(known, settings.late)
         self.views = (PhaseView(), PhaseView())
@@ -69,7 +69,7 @@ class StreamPicker:
         window, settings = probabilities.window, self._settings
         self.curve = probabilities.values
         first, stop = probabilities.valid or (0, window.samples.shape[1])
-        final = stop - self._confirm
+        final = stop - self._reach
         if window.until is not None:
             # The stream of the other window may begin somewhat after its first sample.
             final = min(final, window.until - window.index + settings.blinding + settings.separation)
@@ -115,8 +115,8 @@ class StreamPicker:
         self, curve: NDArray[np.float32], threshold: float, start: int, final: int, stop: int
     ) -> list[int]:
         part = curve[start:final]
-        low = max(0, start - self._confirm)
-        highest = maximum_filter1d(curve[low:stop], 2 * self._confirm + 1, mode="constant")[
+        low = max(0, start - self._reach)
+        highest = maximum_filter1d(curve[low:stop], 2 * self._reach + 1, mode="constant")[
             start - low : final - low
         ]
         peaks = np.flatnonzero((part == highest) & (part >= threshold)) + start

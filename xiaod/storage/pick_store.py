@@ -41,6 +41,7 @@ from typing import ParamSpec, TypeVar
 
 from xiaod.config import AgencyConfig
 from xiaod.domain.document import pick_document, pick_from_document
+from xiaod.domain.timegrid import EARLIEST_NS, LATEST_NS
 from xiaod.domain.types import Instrument, Pick, Position, Station, StationPositions
 from xiaod.process.fsync import PRIVATE, make_folder
 from xiaod.process.logs import get_logger
@@ -115,8 +116,8 @@ def within(
     'time_ns >= ? AND time_ns < ?'
     """
     values: list[int | str] = [
-        -(2**63) if since_ns is None else since_ns,
-        2**63 - 1 if until_ns is None else until_ns,
+        EARLIEST_NS if since_ns is None else since_ns,
+        LATEST_NS if until_ns is None else until_ns,
     ]
     if instrument is None:
         return "time_ns >= ? AND time_ns < ?", values

@@ -256,7 +256,7 @@ class ChannelBuffer:
             self._contradicted(segment, overlap)
 
     def _contradicted(self, segment: Segment, overlap: int) -> None:
-        # A record is told once, not once for each of its pieces.
+        # A record counts once, not once for each of its pieces.
         if not segment.continues:
             self.contradictions.append(
                 Contradiction(segment.channel, segment.start_ns, overlap / segment.sampling_rate_hz)

@@ -25,10 +25,10 @@ class DeliveryClock:
         self._newest_ns: int | None = None
         """Time just after the newest sample since the clock stood still for :data:`STANDSTILL_NS`."""
         self._since_ns = 0
-        """Time of the steady clock when that came."""
+        """Time of the monotonic clock when that came."""
 
     def delivered(self, end_ns: int, now_ns: int) -> None:
-        """A record whose samples end at a time has come, at a time of the steady clock."""
+        """A record whose samples end at a time has come, at a time of the monotonic clock."""
         passed_ns = now_ns - self._since_ns
         if self._newest_ns is None or passed_ns > STANDSTILL_NS:
             newer_ns = 0

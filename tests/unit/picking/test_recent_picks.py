@@ -47,11 +47,13 @@ def test_a_component_that_is_late_by_minutes_brings_no_pick_a_second_time() -> N
     settings = PickerSettings((0.3, 0.3), hop, model="example-1.0.0", model_sha256="0" * 64, late=late)
     picker = InstrumentPicker(settings)
     picks = [0, 0]
-    for lane, components in enumerate(("ZN-", "ZNE")):
+    for revision, components in enumerate(("ZN-", "ZNE")):
         for index in range(0, late, hop):
             samples = np.tile(np.arange(index, index + length, dtype=np.float32), (3, 1))
-            window = Window(Instrument("XX", "A", "", "HH"), index, 0, samples, components, lane, index == 0)
+            window = Window(
+                Instrument("XX", "A", "", "HH"), index, 0, samples, components, revision, index == 0
+            )
             for candidate in picker.notice(Probabilities(window, annotate(samples[None])[0])):
-                picks[lane] += picker.confirm(candidate, annotate) is not None
+                picks[revision] += picker.confirm(candidate, annotate) is not None
     assert picks[0] >= late // 1000
     assert picks[1] == 0

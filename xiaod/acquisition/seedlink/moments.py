@@ -1,7 +1,7 @@
-"""When a packet came, by three clocks: the steady one, the data themselves, and the time of its last sample.
+"""When a packet came: by the monotonic clock, by the amount of data so far, and by the time of its last sample.
 
-Whether a packet is abandoned, or a station silent, is told by the steady clock or by the data, whichever is sooner: a run of a few
-minutes that catches up on hours of data gets there too. Its data streams faster than time goes.
+A packet is abandoned, or a station silent, by the monotonic clock or by the amount of data, whichever is sooner. So a run of a few minutes
+that catches up on hours of data abandons them too: its data come faster than real time.
 """
 
 import time
@@ -18,17 +18,17 @@ class Moment:
     """When a packet came."""
 
     came_s: float
-    """By the steady clock."""
+    """By the monotonic clock."""
     streamed_s: float
-    """By the stream: seconds of new data since this run began, of the station that had most."""
+    """By the amount of data: seconds of new data since this run began, of the station that had most."""
     edge_ns: int
     """Time of the sample after its last one, but not later than the host's when it came."""
 
     def is_abandoned(self, picked: "Moment") -> bool:
-        """Whether it lies so far before a packet that has been picked that it gives no pick any more.
+        """Whether it lies so far before a packet that has been picked that it will give no pick.
 
-        A station may send data long after they were recorded. They stream faster than time goes, and show that others are silent only
-        where they are later than the data of those.
+        A station may send data long after they were recorded, faster than real time. They show that others are silent only if they are
+        later than the data of those.
         """
         if self.came_s < picked.came_s - ABANDONED_S:
             return True
@@ -54,24 +54,24 @@ NEVER = Moment(float("-inf"), float("-inf"), EARLIEST_NS)
 
 
 class StreamClock:
-    """Tells moments: how long this run lasts, by the steady clock and by the data that have come."""
+    """Counts how long this run lasts, by the monotonic clock and by the amount of data."""
 
     def __init__(self) -> None:
         self._streamed_s = 0.0
         self._begun_s: float | None = None
         """When the first packet came."""
         self._edges: dict[Station, tuple[int, float]] = {}
-        """Of each station that has sent something: how far its data reach, and when that came by the stream."""
+        """Of each station that has sent data: how far they reach, and the amount of data at which they came."""
 
     def moment(self, packet: Segment) -> Moment:
-        """When a packet comes; the clock of the stream goes on by it."""
+        """When a packet comes; its data are counted."""
         station, now_s = station_of(packet), time.monotonic()
         start_ns, next_ns, arrived_ns = packet.start_ns, packet.next_ns, packet.arrived_ns
         if self._begun_s is None:
             self._begun_s = now_s
         edge_ns, at_s = self._edges.get(station, (next_ns, self._streamed_s))
         if next_ns < edge_ns - ns_from_s(ABANDONED_S):
-            # Its clock was set back, or was wrong for a moment.
+            # The clock of the station was set back, or was wrong for a moment.
             edge_ns = start_ns
         if (new_ns := next_ns - max(edge_ns, start_ns)) > 0:
             # New data take at least as long as they are, whatever gap lies before them.
@@ -84,7 +84,7 @@ class StreamClock:
         return Moment(time.monotonic(), self._streamed_s, edge_ns)
 
     def lasts_s(self) -> float:
-        """For how long packets have come, by the clock that is further on; 0 before the first."""
+        """For how long packets have come, by the clock that is further; 0 before the first."""
         return 0.0 if self._begun_s is None else max(time.monotonic() - self._begun_s, self._streamed_s)
 
     def has_sent(self, station: Station) -> bool:

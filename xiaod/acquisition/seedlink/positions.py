@@ -5,7 +5,7 @@ After a cut that is the last packet. A later run needs more again: see :meth:`Po
 newest valid number. They are asked with one number for all stations: the oldest. What then comes again of stations that are further
 on is not handed on.
 
-**What moves a position on.** Only a packet that was used, or refused for good. A packet that the host's clock refused may be right, and
+**What moves a position on.** Only a packet that was used, or refused finally. A packet that the host's clock refused may be right, and
 the clock wrong. So it holds the position of its station
 
 - until the clock is set so that the packet would have been taken: the source goes back to it and asks again
@@ -101,7 +101,7 @@ class Positions:
         """The last packet of any station, on the newest connection that brought one."""
         self._clock = StreamClock()
         self._offset_ns = host_clock.offset_ns()
-        """Host time minus steady time, when last looked at."""
+        """Host time minus monotonic time, when last looked at."""
         self._listed: frozenset[Station] = frozenset()
         self._gone: set[Station] = set()
 
@@ -151,7 +151,7 @@ class Positions:
             return True
 
     def passed(self, packet: Segment) -> None:
-        """A packet has been handed on, and will be used or refused for good."""
+        """A packet has been handed on, and will be used or refused finally."""
         with self._lock:
             moment = self._came(packet)
             if not self._lasting:
@@ -170,7 +170,7 @@ class Positions:
         Args:
             packet: the packet.
             correction_ns: see :meth:`xiaod.domain.timeliness.TimeLimits.correction_ns`.
-            offset_ns: host time minus steady time when it came.
+            offset_ns: host time minus monotonic time when it came.
         """
         station = station_of(packet)
         with self._lock:

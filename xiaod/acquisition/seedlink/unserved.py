@@ -13,7 +13,7 @@ from xiaod.acquisition.patterns import Subscription, matches, means, selector_of
 from xiaod.domain.types import Channel
 
 UNSERVED_S = 600.0
-"""After so long without a packet of a pattern that is said."""
+"""After so long without a packet, a pattern is named."""
 SHOWN_PATTERNS = 5
 
 
@@ -24,7 +24,7 @@ class UnservedPatterns:
         self._patterns = list(patterns)
 
     def __bool__(self) -> bool:
-        """Whether there may be something to say."""
+        """Whether there are any."""
         return bool(self._patterns)
 
     def brought(self, channel: Channel) -> None:
@@ -37,11 +37,11 @@ class UnservedPatterns:
         taken: Collection[Subscription],
         listed: Collection[Channel],
     ) -> str:
-        """What to say of them, once; empty when there is nothing.
+        """A complaint that names them, once; empty when there is none.
 
         Args:
             matching: all subscriptions that match the patterns, those of other shards too.
-            taken: of these, what was asked for.
+            taken: those of them that were made.
             listed: channels that the server lists.
         """
         patterns, self._patterns = self._patterns, []

@@ -18,7 +18,7 @@ GROUPS = 30
 
 @dataclass(slots=True)
 class _Group:
-    """Refused packets of a station that came together. An offset is host time minus steady time."""
+    """Refused packets of a station that came together. An offset is host time minus monotonic time."""
 
     position: Position
     """To go on behind, so that all of them come again."""
