@@ -27,18 +27,17 @@ from dataclasses import dataclass, replace
 from obspy.clients.seedlink.seedlinkexception import SeedLinkException
 
 from xiaod.acquisition import Emit
-from xiaod.acquisition.admission import ELSEWHERE, OVER_LIMIT, UNASKED, Admission, within_limit
-from xiaod.acquisition.miniseed import channel_of, decode
-from xiaod.acquisition.patterns import Subscription, is_wild, matcher, needs_listing
+from xiaod.acquisition.admission import within_limit
+from xiaod.acquisition.patterns import Subscription, is_wild, needs_listing
 from xiaod.acquisition.seedlink.catalogue import FIRST_LOOK_S, Catalogue, CatalogueReader
 from xiaod.acquisition.seedlink.connection import SLICE_S, Link, StartPosition, Stopped
 from xiaod.acquisition.seedlink.framing import EndOfDataError, LinkError
 from xiaod.acquisition.seedlink.info import DiscoveryError
-from xiaod.acquisition.seedlink.losses import Losses
 from xiaod.acquisition.seedlink.positions import Positions
+from xiaod.acquisition.seedlink.receiver import LostError, Receiver
 from xiaod.acquisition.seedlink.reconnect import ReconnectDelay
 from xiaod.acquisition.seedlink.refusals import Refusals
-from xiaod.acquisition.seedlink.unserved import UNSERVED_S, UnservedPatterns
+from xiaod.acquisition.seedlink.unserved import UNSERVED_S
 from xiaod.acquisition.seedlink.waits import Waits
 from xiaod.config import SeedLinkConfig
 from xiaod.domain.seedlink import HALF_RANGE, SEQUENCE_MODULUS
@@ -46,22 +45,14 @@ from xiaod.domain.sharding import ALONE, Shard
 from xiaod.domain.timegrid import ns_from_iso, ns_from_s
 from xiaod.domain.timeliness import UNLIMITED, TimeLimits
 from xiaod.domain.types import (
-    BadRecord,
     Channel,
     LinkChange,
     LinkState,
     Position,
-    Segment,
     Station,
     StationPositions,
 )
 
-MAX_CHANNELS = 50_000
-"""For so many channels it is remembered whether they are wanted."""
-REFUSALS = {
-    UNASKED: "its station was not asked for",
-    OVER_LIMIT: "there are max_stations already",
-}
 IDLE_S = 3600.0
 """Seconds after which a source without stations of this shard looks again, if ``discover_s`` is 0."""
 SHOWN_STATIONS = 10
@@ -84,10 +75,6 @@ class _Asked:
     """Channels of these that the server has listed so far."""
     left_out: tuple[str, ...]
     """Stations beyond ``max_stations``."""
-
-
-class LostError(LinkError):
-    """Packets were lost on the way; a new connection brings them."""
 
 
 class SeedLinkSource:
@@ -115,37 +102,21 @@ class SeedLinkSource:
             limits: by which buffers refuse records because of the host's clock; they are requested again if the clock was wrong.
             lasting: whether a later run goes on behind this one.
         """
-        self._limits = limits
-        self._edges: dict[Channel, int] = {}
-        """Of each channel, the time of the sample after the newest that was not refused."""
-        self._remember = remember
         self._shard = shard
         self._lost_ns = lost_ns
         self._config = config
-        self._is_meant = matcher(config.streams)
         self._stop = threading.Event()
-        self._catalogue = CatalogueReader(config, self._is_meant, self._stop)
         # The position of a station of another shard is old, and would lead far back.
-        self.positions = Positions(
-            {station: position for station, position in (resume or {}).items() if shard.holds(*station)},
-            lasting,
-        )
-        """Which packets have come, and where to go on."""
-        self._losses = Losses()
+        held = {station: position for station, position in (resume or {}).items() if shard.holds(*station)}
+        self._receiver = Receiver(config, shard, Positions(held, lasting), remember, limits)
+        self._catalogue = CatalogueReader(config, self._receiver.is_meant, self._stop)
         self._waits = Waits()
-        self._unserved = UnservedPatterns(config.streams)
         self._first_streaming_s: float | None = None
         self._subscribed: set[str] = set()
         """Stations that the server accepted on the last connection."""
         longest_s = config.discover_s or IDLE_S
         self._refusals = Refusals(min(FIRST_LOOK_S, longest_s), longest_s)
-        self._received = 0
-        self._unselected = 0
-        self._repeated = 0
         self._link: Link | None = None
-        self._admission = Admission((), config.max_stations, shard.holds)
-        """For the subscriptions of the last connection."""
-        self._wanted: dict[Channel, bool] = {}
         self._delay = ReconnectDelay(config.reconnect_min_s, config.reconnect_max_s)
         self._streaming_since_s: float | None = None
 
@@ -154,21 +125,22 @@ class SeedLinkSource:
         """Name in the configuration."""
         return self._config.label
 
+    @property
+    def positions(self) -> Positions:
+        """Which packets have come, and where to go on."""
+        return self._receiver.positions
+
     def newest_positions(self) -> dict[Station, Position]:
         """Last packet of each station that was handed on."""
         return self.positions.newest()
 
     def continue_from(self, former: "SeedLinkSource") -> None:
         """Go on where another source of the same server ended; called between its :meth:`run` and this one's."""
-        self.positions, self._edges = former.positions, former._edges
+        self._receiver.continue_from(former._receiver)
 
     def counts(self) -> dict[str, int]:
         """Packets that came; of these, those that no pattern matches, and those that had come before."""
-        return {
-            "received": self._received,
-            "unselected": self._unselected,
-            "repeated": self._repeated,
-        }
+        return self._receiver.counts()
 
     def resumable(self, needed_ns: Mapping[Station, int]) -> dict[Station, Position]:
         """Where a later run has to begin: see :meth:`xiaod.acquisition.seedlink.positions.Positions.resumable`."""
@@ -219,8 +191,7 @@ class SeedLinkSource:
         if not subscriptions:
             self._idle(len(matching), emit)
             return
-        self._admission = Admission(subscriptions, config.max_stations, self._shard.holds)
-        self._wanted.clear()
+        self._receiver.begin(subscriptions)
         self._look(catalogue, subscriptions)
         remarks = self._fetch(subscriptions, emit)
         link = self._link = Link(config.server, config.connect_timeout_s, self._stop)
@@ -249,7 +220,7 @@ class SeedLinkSource:
             emit(self._change("streaming", "; ".join(remarks), channels=selected, left_out=left_out))
             self._streaming_since_s = time.monotonic()
             self._first_streaming_s = self._first_streaming_s or self._streaming_since_s
-            self._losses.begins(self._streaming_since_s - begun_s)
+            self._receiver.losses.begins(self._streaming_since_s - begun_s)
             self._read(link, emit, _Asked(matching, subscriptions, known, selected, left_out))
         finally:
             self._link = None
@@ -286,7 +257,7 @@ class SeedLinkSource:
             if not silent or last is None or not self.positions.shared:
                 return []
             link = self._link = Link(self._config.server, self._config.connect_timeout_s, self._stop)
-            self._losses.begins(0.0)
+            self._receiver.losses.begins(0.0)
             try:
                 link.connect()
                 link.fetch(silent, since)
@@ -295,7 +266,7 @@ class SeedLinkSource:
                         if 0 < (frame.sequence - last[0]) % SEQUENCE_MODULUS < HALF_RANGE:
                             # From here on it comes with the other stations.
                             return []
-                        self._packet(frame.record, frame.sequence, emit)
+                        self._receiver.packet(frame.record, frame.sequence, emit)
                 return ["no end of what has come of new stations"]
             except EndOfDataError:
                 return []
@@ -322,7 +293,7 @@ class SeedLinkSource:
             raise LinkError(f"refused before, accepted now: {_some(accepted)}")
 
     def _selected(self, offered: Sequence[Channel]) -> tuple[Channel, ...]:
-        return tuple(channel for channel in offered if self._wants(channel))
+        return tuple(channel for channel in offered if self._receiver.wants(channel))
 
     def _chosen(
         self, matching: Sequence[Subscription], known: Collection[Station]
@@ -330,10 +301,6 @@ class SeedLinkSource:
         """Of the matching subscriptions, those that this process makes, and the stations beyond the limit."""
         held = [one for one in matching if is_wild(one) or self._shard.holds(*one.station_codes)]
         return within_limit(held, self._config.max_stations, self._config.streams, known)
-
-    def _wants(self, channel: Channel) -> bool:
-        """Whether a channel is picked here."""
-        return (channel.network, channel.station) in self._admission and self._is_meant(channel)
 
     def _idle(self, stations: int, emit: Emit) -> None:
         """All stations belong to other shards: look again when there may be new ones."""
@@ -345,15 +312,8 @@ class SeedLinkSource:
         asked_s = time.monotonic()
         while True:
             for frame in link.frames(SLICE_S):
-                if frame.skipped:
-                    complaint = f"{frame.skipped} bytes between packets"
-                    emit(BadRecord(self.name, "framing", complaint))
-                    if self._losses.bytes_between():
-                        raise LostError(f"{complaint}: what is missing is asked for again")
-                if not frame.is_info:
-                    self._missing(self._losses.of_connection(frame.sequence), frame.sequence)
-                    self._packet(frame.record, frame.sequence, emit)
-            self._ask_again()
+                self._receiver.frame(frame, emit)
+            self._receiver.check_clock()
             now_s = time.monotonic()
             silent_s = now_s - link.heard_s
             if silent_s > config.network_timeout_s:
@@ -370,89 +330,13 @@ class SeedLinkSource:
         if names := self._refusals.due():
             self._ask_refused(names, asked)
         now_s = time.monotonic()
-        if self._unserved and now_s - (self._first_streaming_s or now_s) > UNSERVED_S:
-            complaint = self._unserved.complaint(asked.subscriptions, asked.taken, asked.listed)
+        unserved = self._receiver.unserved
+        if unserved and now_s - (self._first_streaming_s or now_s) > UNSERVED_S:
+            complaint = unserved.complaint(asked.subscriptions, asked.taken, asked.listed)
             if complaint:
                 text = f"nothing has come in {UNSERVED_S:.0f} s of {complaint}"
                 emit(self._change("streaming", text, channels=asked.listed, left_out=asked.left_out))
         return asked
-
-    def _missing(self, count: int, sequence: int, station: str = "") -> None:
-        """Connect anew when packets are missing before this one, which is not handed on: all of them come then."""
-        if count:
-            raise LostError(
-                f"{count} packets are missing before number {sequence:06X}{station}: they are asked for again"
-            )
-
-    def _packet(self, record: bytes, sequence: int, emit: Emit) -> None:
-        # Before anything newer is handed on.
-        self._ask_again()
-        self._received += 1
-        arrived_ns, steady_ns = time.time_ns(), time.monotonic_ns()
-        item = decode(record, self.name, arrived_ns, sequence)
-        channel = channel_of(item.stream) if isinstance(item, BadRecord) else item.channel
-        if channel is None:
-            self._losses.of_nobody()
-        else:
-            missing = self._losses.of_station((channel.network, channel.station), sequence)
-            self._missing(missing, sequence, f" of {channel.network}.{channel.station}")
-        if isinstance(item, Segment):
-            channel = item.channel
-            station = channel.network, channel.station
-            if refusal := self._admission.refusal(station):
-                self._refused(item, refusal, emit)
-                return
-            wanted = self._wanted.get(channel)
-            if wanted is None:
-                if len(self._wanted) >= MAX_CHANNELS:
-                    self._wanted.clear()
-                wanted = self._wanted[channel] = self._wants(channel)
-                self._unserved.brought(channel)
-            if not wanted:
-                self._unselected += 1
-                return
-            if (position := self._losses.of_channel(item)) is not None:
-                self.positions.ask_from(station, position)
-                raise LostError(f"a gap in {channel}, whose packets may be missing: they are asked for again")
-            self._hand_on(item, arrived_ns, arrived_ns - steady_ns, emit)
-        else:
-            emit(item)
-
-    def _hand_on(self, item: Segment, arrived_ns: int, offset_ns: int, emit: Emit) -> None:
-        """Hand on a wanted packet that has not come before, and note its position."""
-        channel = item.channel
-        if self.positions.has_come(item):
-            self._repeated += 1
-            return
-        station = channel.network, channel.station
-        if not self.positions.knows(station):
-            position = self.positions.begins(item)
-            if self._remember is not None:
-                self._remember({station: position})
-        edge_ns = self._edges.get(channel)
-        correction_ns = self._limits.correction_ns(item.start_ns, item.next_ns, arrived_ns, edge_ns)
-        if correction_ns:
-            # Before it is handed on, which may block until the clock is set.
-            self.positions.refused(item, correction_ns, offset_ns)
-            emit(item)
-            return
-        emit(item)
-        self.positions.passed(item)
-        if len(self._edges) >= MAX_CHANNELS:
-            self._edges.clear()
-        self._edges[channel] = item.next_ns if edge_ns is None else max(edge_ns, item.next_ns)
-
-    def _refused(self, segment: Segment, reason: str, emit: Emit) -> None:
-        """Count a packet of a station that is not subscribed; one of another shard is no fault."""
-        if reason == ELSEWHERE:
-            self._unselected += 1
-            return
-        emit(BadRecord(self.name, reason, REFUSALS[reason], str(segment.channel), segment.record_bytes))
-
-    def _ask_again(self) -> None:
-        """Connect anew for packets that the host's clock had refused, when it was set and may have been wrong."""
-        if self.positions.asks_again():
-            raise LinkError("the clock of this machine was set: what it had refused is asked for again")
 
     def _look_for_more(self, asked: "_Asked", emit: Emit) -> "_Asked":
         """Connect anew, without loss, when the server has wanted streams that are not subscribed."""
@@ -465,7 +349,7 @@ class SeedLinkSource:
             return asked
         # Stations that are subscribed already come before new ones.
         subscriptions, left_out = self._chosen(
-            catalogue.plan(self._config.streams, asked.known), self._admission.stations.union(asked.known)
+            catalogue.plan(self._config.streams, asked.known), self._receiver.stations.union(asked.known)
         )
         self._look(catalogue, subscriptions)
         more = [one.name for one in subscriptions if one not in asked.taken]

@@ -1,0 +1,200 @@
+"""Packets of a SeedLink server become segments: decoded, admitted, wanted, complete, new, and noted as positions.
+
+When packets are missing, or the host's clock was set, an exception asks for a new connection, which brings them.
+"""
+
+import time
+from collections.abc import Callable, Collection, Mapping
+
+from xiaod.acquisition import Emit
+from xiaod.acquisition.admission import ELSEWHERE, OVER_LIMIT, UNASKED, Admission
+from xiaod.acquisition.miniseed import channel_of, decode
+from xiaod.acquisition.patterns import Subscription, matcher
+from xiaod.acquisition.seedlink.framing import Frame, LinkError
+from xiaod.acquisition.seedlink.losses import Losses
+from xiaod.acquisition.seedlink.positions import Positions
+from xiaod.acquisition.seedlink.sequence import station_of
+from xiaod.acquisition.seedlink.unserved import UnservedPatterns
+from xiaod.config import SeedLinkConfig
+from xiaod.domain.sharding import Shard
+from xiaod.domain.timeliness import TimeLimits
+from xiaod.domain.types import BadRecord, Channel, Segment, Station, StationPositions
+
+MAX_CHANNELS = 50_000
+"""For so many channels it is remembered whether they are wanted."""
+REFUSALS: Mapping[str, str] = {
+    UNASKED: "its station was not asked for",
+    OVER_LIMIT: "there are max_stations already",
+}
+
+
+class LostError(LinkError):
+    """Packets were lost on the way; a new connection brings them."""
+
+
+class Receiver:
+    """Takes the packets of one server, on one connection after the other."""
+
+    def __init__(
+        self,
+        config: SeedLinkConfig,
+        shard: Shard,
+        positions: Positions,
+        remember: Callable[[StationPositions], None] | None,
+        limits: TimeLimits,
+    ) -> None:
+        """Set up.
+
+        Args:
+            config: of the source.
+            shard: which stations this process picks.
+            positions: where packets are noted.
+            remember: called before the first packet of a station is handed on, with the position for a later run.
+            limits: by which buffers refuse records because of the host's clock.
+        """
+        self.positions = positions
+        self.losses = Losses()
+        self.unserved = UnservedPatterns(config.streams)
+        self.is_meant = matcher(config.streams)
+        """Whether a pattern of the configuration matches a channel."""
+        self._source = config.label
+        self._max_stations = config.max_stations
+        self._shard = shard
+        self._remember = remember
+        self._limits = limits
+        self._edges: dict[Channel, int] = {}
+        """Of each channel, the time of the sample after the newest that was not refused."""
+        self._admission = Admission((), config.max_stations, shard.holds)
+        self._wanted: dict[Channel, bool] = {}
+        self._received = 0
+        self._unselected = 0
+        self._repeated = 0
+
+    def continue_from(self, former: "Receiver") -> None:
+        """Go on with the positions of another one."""
+        self.positions, self._edges = former.positions, former._edges
+
+    def begin(self, subscriptions: Collection[Subscription]) -> None:
+        """A connection with these subscriptions begins."""
+        self._admission = Admission(subscriptions, self._max_stations, self._shard.holds)
+        self._wanted.clear()
+
+    @property
+    def stations(self) -> frozenset[Station]:
+        """Stations that are subscribed on the connection, or have come by a wildcard."""
+        return self._admission.stations
+
+    def wants(self, channel: Channel) -> bool:
+        """Whether a channel is picked here."""
+        return (channel.network, channel.station) in self._admission and self.is_meant(channel)
+
+    def counts(self) -> dict[str, int]:
+        """Packets that came; of these, those that no pattern matches, and those that had come before."""
+        return {
+            "received": self._received,
+            "unselected": self._unselected,
+            "repeated": self._repeated,
+        }
+
+    def check_clock(self) -> None:
+        """Connect anew for packets that the host's clock had refused, when it was set and may have been wrong.
+
+        Raises:
+            LinkError: then.
+        """
+        if self.positions.asks_again():
+            raise LinkError("the clock of this machine was set: what it had refused is asked for again")
+
+    def frame(self, frame: Frame, emit: Emit) -> None:
+        """Take the next frame of a connection.
+
+        Raises:
+            LostError: when packets before it are missing: it is not handed on, and comes again with them.
+            LinkError: when packets that the host's clock had refused have to come again.
+        """
+        if frame.skipped:
+            complaint = f"{frame.skipped} bytes between packets"
+            emit(BadRecord(self._source, "framing", complaint))
+            if self.losses.bytes_between():
+                raise LostError(f"{complaint}: what is missing is asked for again")
+        if not frame.is_info:
+            _refuse_missing(self.losses.of_connection(frame.sequence), frame.sequence)
+            self.packet(frame.record, frame.sequence, emit)
+
+    def packet(self, record: bytes, sequence: int, emit: Emit) -> None:
+        """Take a packet whose number need not follow that of the one before.
+
+        Raises:
+            LostError, LinkError: as :meth:`frame`.
+        """
+        # Before anything newer is handed on.
+        self.check_clock()
+        self._received += 1
+        arrived_ns, steady_ns = time.time_ns(), time.monotonic_ns()
+        item = decode(record, self._source, arrived_ns, sequence)
+        channel = channel_of(item.stream) if isinstance(item, BadRecord) else item.channel
+        if channel is None:
+            self.losses.of_nobody()
+        else:
+            missing = self.losses.of_station((channel.network, channel.station), sequence)
+            _refuse_missing(missing, sequence, f" of {channel.network}.{channel.station}")
+        if not isinstance(item, Segment):
+            emit(item)
+        elif refusal := self._admission.refusal(station_of(item)):
+            self._refuse(item, refusal, emit)
+        elif not self._is_wanted(item.channel):
+            self._unselected += 1
+        elif (position := self.losses.of_channel(item)) is not None:
+            self.positions.ask_from(station_of(item), position)
+            raise LostError(
+                f"a gap in {item.channel}, whose packets may be missing: they are asked for again"
+            )
+        else:
+            self._hand_on(item, arrived_ns, arrived_ns - steady_ns, emit)
+
+    def _is_wanted(self, channel: Channel) -> bool:
+        wanted = self._wanted.get(channel)
+        if wanted is None:
+            if len(self._wanted) >= MAX_CHANNELS:
+                self._wanted.clear()
+            wanted = self._wanted[channel] = self.wants(channel)
+            self.unserved.brought(channel)
+        return wanted
+
+    def _refuse(self, segment: Segment, reason: str, emit: Emit) -> None:
+        """Count a packet of a station that is not subscribed; one of another shard is no fault."""
+        if reason == ELSEWHERE:
+            self._unselected += 1
+            return
+        emit(BadRecord(self._source, reason, REFUSALS[reason], str(segment.channel), segment.record_bytes))
+
+    def _hand_on(self, item: Segment, arrived_ns: int, offset_ns: int, emit: Emit) -> None:
+        """Hand on a wanted packet that has not come before, and note its position."""
+        channel = item.channel
+        if self.positions.has_come(item):
+            self._repeated += 1
+            return
+        station = station_of(item)
+        if not self.positions.knows(station):
+            position = self.positions.begins(item)
+            if self._remember is not None:
+                self._remember({station: position})
+        edge_ns = self._edges.get(channel)
+        correction_ns = self._limits.correction_ns(item.start_ns, item.next_ns, arrived_ns, edge_ns)
+        if correction_ns:
+            # Before it is handed on, which may block until the clock is set.
+            self.positions.refused(item, correction_ns, offset_ns)
+            emit(item)
+            return
+        emit(item)
+        self.positions.passed(item)
+        if len(self._edges) >= MAX_CHANNELS:
+            self._edges.clear()
+        self._edges[channel] = item.next_ns if edge_ns is None else max(edge_ns, item.next_ns)
+
+
+def _refuse_missing(count: int, sequence: int, station: str = "") -> None:
+    if count:
+        raise LostError(
+            f"{count} packets are missing before number {sequence:06X}{station}: they are asked for again"
+        )
