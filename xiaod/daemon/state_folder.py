@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 from xiaod.config import Config, SeedLinkConfig
 from xiaod.config.per_shard import base_folder
-from xiaod.domain.resumption import settled_s, warm_up_s
+from xiaod.domain.resumption import resume_from_ns, settled_s
 from xiaod.domain.sharding import Shard
 from xiaod.domain.timegrid import ns_from_s
 from xiaod.domain.types import StationPositions
@@ -158,7 +158,7 @@ class StateFolder:
         if lost_ns is not None:
             # The damaged store was written last for data that are newer by so much.
             length_s, max_lead_s = self._config.windows.length_s, self._config.buffer.max_lead_s
-            lost_ns -= ns_from_s(warm_up_s(length_s) + settled_s(length_s, max_lead_s))
+            lost_ns = resume_from_ns(lost_ns - ns_from_s(settled_s(length_s, max_lead_s)), length_s)
         return self.store.positions(source.label), lost_ns
 
     def remember(self, source: str, positions: StationPositions) -> None:
@@ -179,8 +179,10 @@ class StateFolder:
         if self.progress is None:
             return lambda: None
         config = self._config
-        warm_up_ns = ns_from_s(warm_up_s(config.windows.length_s))
-        needed = {station: time_ns - warm_up_ns for station, time_ns in self.progress.picked_until().items()}
+        needed = {
+            station: resume_from_ns(time_ns, config.windows.length_s)
+            for station, time_ns in self.progress.picked_until().items()
+        }
         positions = {name: source.resumable(needed) for name, source in sources.items()}
         flush = self.progress.flushing(positions)
         gone = {name: source.gone() for name, source in sources.items()}

@@ -13,7 +13,7 @@ which the next run must read. All of it follows from the end of the newest windo
           └───── read again, nothing is picked ──────┤                              │
                                                      ├── picked again; a pick that is in the store is not stored twice
     ◀──────────── remembered, 130 s ─────────────────┤
-     older picks are not given to the pickers         │
+     older picks are not given to the pickers        │
 
 - *settled*: behind this nothing changes any more. A late component may bring windows again that end ``max_lead`` behind the newest,
   and an onset may lie anywhere in them.
@@ -31,7 +31,8 @@ Three limits keep one stream from holding up others, or from being taken for ano
 - *elsewhere*: a stream that begins more than :data:`ELSEWHERE_S` before ``picked_until`` is another recording, and is picked.
 - *gone*: a station that its server no longer lists, with data :data:`GONE_S` older than those of others, is forgotten.
 
-What this needs from the server, at most: ``save_interval + settled + warm_up`` before the end of the last run, and the time since.
+So the server must still have the data since the end of the last run, and ``save_interval + settled + warm_up`` and a packet before it;
+while an instrument or a station is behind the others, up to :data:`ABANDONED_S` more.
 """
 
 from collections.abc import Collection
@@ -71,6 +72,15 @@ def warm_up_s(length_s: float) -> float:
     35.0
     """
     return length_s + WARM_UP_S
+
+
+def resume_from_ns(picked_until_ns: int, length_s: float) -> int:
+    """Time from which a run must read everything again that has been picked until a time.
+
+    >>> resume_from_ns(100_000_000_000, length_s=20)
+    65000000000
+    """
+    return picked_until_ns - ns_from_s(warm_up_s(length_s))
 
 
 def remembered_from_ns(picked_until_ns: int) -> int:
