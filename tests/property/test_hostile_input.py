@@ -14,7 +14,7 @@ import pytest
 
 from xiaod.acquisition.miniseed import decode
 from xiaod.acquisition.miniseed_files import FileSource
-from xiaod.acquisition.seedlink.connection import Link
+from xiaod.acquisition.seedlink.connection import Connection
 from xiaod.acquisition.seedlink.framing import LinkError
 from xiaod.domain.types import BadRecord, Segment
 from xiaod.replay.records import load
@@ -85,7 +85,7 @@ def test_ten_thousand_damaged_packets_on_a_socket(inputs: list[bytes]) -> None:
 def frames_of(sock: socket.socket) -> Iterator[bytes]:
     """Records that a link makes of what comes, until the end."""
     sock.setblocking(False)
-    link = Link("localhost:1", 1.0, threading.Event())
+    link = Connection("localhost:1", 1.0, threading.Event())
     link.socket = sock
     closed = False
     while not closed:

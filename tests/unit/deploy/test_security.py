@@ -13,7 +13,7 @@ import pytest
 from models.runtime import TELEMETRY_SWITCH
 from tests.scripted import Scripted
 from xiaod.acquisition.seedlink import info as discovery
-from xiaod.acquisition.seedlink.connection import MAX_REPLY_BYTES, Link
+from xiaod.acquisition.seedlink.connection import MAX_REPLY_BYTES, Connection
 from xiaod.acquisition.seedlink.framing import FRAME_BYTES, MAX_GARBAGE_BYTES, LinkError
 from xiaod.acquisition.seedlink.info import DiscoveryError, discover
 from xiaod.config import Config, HttpConfig
@@ -73,8 +73,8 @@ def test_onnx_runtime_keeps_no_account_of_its_use(tmp_path: Path) -> None:
     assert loading == ["runtime.py"], "models.runtime.onnx_runtime() loads it"
 
 
-def link_to(port: int) -> Link:
-    return Link(f"127.0.0.1:{port}", 2.0, threading.Event())
+def link_to(port: int) -> Connection:
+    return Connection(f"127.0.0.1:{port}", 2.0, threading.Event())
 
 
 def test_an_answer_without_end_is_given_up() -> None:

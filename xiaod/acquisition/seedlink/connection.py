@@ -10,9 +10,6 @@ This file builds on ``SeedLinkConnection`` of ObsPy 1.5: it uses ``say_hello``, 
 - an odd reply to ``STATION`` loses all stations, and the time to subscribe grows with the square of their number;
 - a state file is rewritten for every packet;
 - records have 512 bytes: :mod:`xiaod.acquisition.seedlink.framing` reads their headers.
-
->>> Link("localhost:18000", 1.0, threading.Event()).sladdr
-'localhost:18000'
 """
 
 import contextlib
@@ -56,7 +53,7 @@ class Stopped(Exception):  # noqa: N818  not an error
     """A stop was requested."""
 
 
-class Link(SeedLinkConnection):  # type: ignore[misc]  # ObsPy is not typed
+class Connection(SeedLinkConnection):  # type: ignore[misc]  # ObsPy is not typed
     """A connection that notices its end, keeps its time limits, and can be stopped from another thread."""
 
     def __init__(self, address: str, connect_timeout_s: float, stop: threading.Event) -> None:

@@ -40,7 +40,7 @@ class ClosedError(LinkError):
     """The server has closed the connection."""
 
 
-class SaidErrorError(LinkError):
+class ErrorReplyError(LinkError):
     """The server sent ``ERROR`` instead of a packet."""
 
 
@@ -86,7 +86,7 @@ class Framing:
         """The whole packets in the buffer.
 
         Raises:
-            EndOfDataError, SaidErrorError: when the server says so.
+            EndOfDataError, ErrorReplyError: when the server says so.
             LinkError: when too many bytes are not packets.
         """
         received = self._received
@@ -132,7 +132,7 @@ class Framing:
         if self._received.startswith(b"END", begin):
             raise EndOfDataError("the server says 'END'")
         if self._received.startswith(b"ERROR\r", begin):
-            raise SaidErrorError("the server says 'ERROR'")
+            raise ErrorReplyError("the server says 'ERROR'")
 
     def _resynchronise(self, begin: int) -> int:
         """Offset at which the next packet may begin, after bytes that are not a packet."""

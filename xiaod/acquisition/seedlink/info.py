@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 from pymseed import MS3Record, PymseedError
 
-from xiaod.acquisition.seedlink.connection import SLICE_S, Link
-from xiaod.acquisition.seedlink.framing import ClosedError, LinkError, SaidErrorError
+from xiaod.acquisition.seedlink.connection import SLICE_S, Connection
+from xiaod.acquisition.seedlink.framing import ClosedError, ErrorReplyError, LinkError
 from xiaod.acquisition.seedlink.listing import Listing, ListingError, ServerInfo
 from xiaod.domain.types import Channel
 
@@ -56,7 +56,7 @@ def discover(
     """
     denials = []
     for level in LEVELS:
-        link = Link(address, timeout_s, stop or threading.Event())
+        link = Connection(address, timeout_s, stop or threading.Event())
         try:
             _connect(link)
             link.request(level)
@@ -72,14 +72,14 @@ def discover(
     raise DiscoveryError(f"{address}: {', '.join(denials)}")
 
 
-def _connect(link: Link) -> None:
+def _connect(link: Connection) -> None:
     try:
         link.connect()
     except (OSError, LinkError) as error:
         raise UnreachableError(f"{link.sladdr}: {error}") from error
 
 
-def _answer(link: Link, level: str, timeout_s: float, listing: Listing) -> ServerInfo:
+def _answer(link: Connection, level: str, timeout_s: float, listing: Listing) -> ServerInfo:
     size = 0
     until_s = time.monotonic() + WHOLE * timeout_s
     while (now_s := time.monotonic()) < until_s and now_s < link.heard_s + timeout_s:
@@ -94,7 +94,7 @@ def _answer(link: Link, level: str, timeout_s: float, listing: Listing) -> Serve
                     raise DiscoveryError(f"INFO {level}: answer longer than {MAX_INFO_BYTES} bytes")
                 if frame.is_last_info:
                     return listing.close()
-        except (SaidErrorError, ClosedError) as error:
+        except (ErrorReplyError, ClosedError) as error:
             raise DeniedError(f"INFO {level} is denied: {error}") from error
         except ListingError as error:
             raise DeniedError(f"INFO {level}: {error}") from error

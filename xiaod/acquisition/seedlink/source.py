@@ -30,13 +30,13 @@ from xiaod.acquisition import Emit
 from xiaod.acquisition.admission import within_limit
 from xiaod.acquisition.patterns import Subscription, is_wild, needs_listing
 from xiaod.acquisition.seedlink.catalogue import FIRST_LOOK_S, Catalogue, CatalogueReader
-from xiaod.acquisition.seedlink.connection import SLICE_S, Link, StartPosition, Stopped
+from xiaod.acquisition.seedlink.connection import SLICE_S, Connection, StartPosition, Stopped
 from xiaod.acquisition.seedlink.framing import EndOfDataError, LinkError
 from xiaod.acquisition.seedlink.info import DiscoveryError
 from xiaod.acquisition.seedlink.positions import Positions
 from xiaod.acquisition.seedlink.receiver import LostError, Receiver
 from xiaod.acquisition.seedlink.reconnect import ReconnectDelay
-from xiaod.acquisition.seedlink.refusals import Refusals
+from xiaod.acquisition.seedlink.refused_stations import RefusedStations
 from xiaod.acquisition.seedlink.unserved import UNSERVED_S
 from xiaod.acquisition.seedlink.waits import Waits
 from xiaod.config import SeedLinkConfig
@@ -115,8 +115,8 @@ class SeedLinkSource:
         self._subscribed: set[str] = set()
         """Stations that the server accepted on the last connection."""
         longest_s = config.discover_s or IDLE_S
-        self._refusals = Refusals(min(FIRST_LOOK_S, longest_s), longest_s)
-        self._link: Link | None = None
+        self._refusals = RefusedStations(min(FIRST_LOOK_S, longest_s), longest_s)
+        self._link: Connection | None = None
         self._delay = ReconnectDelay(config.reconnect_min_s, config.reconnect_max_s)
         self._streaming_since_s: float | None = None
 
@@ -194,7 +194,7 @@ class SeedLinkSource:
         self._receiver.begin(subscriptions)
         self._look(catalogue, subscriptions)
         remarks = self._fetch(subscriptions, emit)
-        link = self._link = Link(config.server, config.connect_timeout_s, self._stop)
+        link = self._link = Connection(config.server, config.connect_timeout_s, self._stop)
         begun_s = time.monotonic()
         try:
             link.connect()
@@ -256,7 +256,7 @@ class SeedLinkSource:
         with self.positions.apart() as last:
             if not silent or last is None or not self.positions.shared:
                 return []
-            link = self._link = Link(self._config.server, self._config.connect_timeout_s, self._stop)
+            link = self._link = Connection(self._config.server, self._config.connect_timeout_s, self._stop)
             self._receiver.losses.begins(0.0)
             try:
                 link.connect()
@@ -279,7 +279,7 @@ class SeedLinkSource:
     def _ask_refused(self, names: Collection[str], asked: "_Asked") -> None:
         """Connect anew when a station that was refused is accepted now."""
         again = [one for one in asked.taken if one.name in names]
-        link = Link(self._config.server, self._config.connect_timeout_s, self._stop)
+        link = Connection(self._config.server, self._config.connect_timeout_s, self._stop)
         try:
             link.connect()
             link.negotiate(again, {}, None)
@@ -307,7 +307,7 @@ class SeedLinkSource:
         emit(self._change("idle", f"none of {stations} stations is on shard {self._shard}"))
         self._stop.wait(self._config.discover_s or IDLE_S)
 
-    def _read(self, link: Link, emit: Emit, asked: "_Asked") -> None:
+    def _read(self, link: Connection, emit: Emit, asked: "_Asked") -> None:
         config = self._config
         asked_s = time.monotonic()
         while True:

@@ -35,7 +35,7 @@ def fetch_ring(server: str, pattern: str, start_ns: int, stop_ns: int, timeout_s
     """
     from pymseed import MS3Record, PymseedError
 
-    from xiaod.acquisition.seedlink.connection import SLICE_S, Link
+    from xiaod.acquisition.seedlink.connection import SLICE_S, Connection
 
     until_s = time.monotonic() + timeout_s
     offered = [item.channel for item in discover(server, timeout_s).streams]
@@ -44,7 +44,7 @@ def fetch_ring(server: str, pattern: str, start_ns: int, stop_ns: int, timeout_s
         raise DiscoveryError(f"{server}: has no stream that matches {pattern}")
     reached_ns: dict[Channel, int] = dict.fromkeys(channels, 0)
     kept: list[bytes] = []
-    link = Link(server, timeout_s, threading.Event())
+    link = Connection(server, timeout_s, threading.Event())
     try:
         link.connect()
         link.subscribe(plan([pattern], channels), {}, start_ns)

@@ -4,7 +4,7 @@ While data flow, nothing can be subscribed. So the station is tried on another c
 is accepted there. A server may accept it there and refuse it again, because it limits all stations together; it is tried less and less
 often.
 
->>> refusals = Refusals(first_s=0.0, longest_s=3600.0)
+>>> refusals = RefusedStations(first_s=0.0, longest_s=3600.0)
 >>> refusals.note(asked=["BW.RJOB", "BW.ROTZ"], refused=["BW.ROTZ"])
 >>> refusals.due()
 ['BW.ROTZ']
@@ -24,7 +24,7 @@ class _Refusal:
     next_s: float
 
 
-class Refusals:
+class RefusedStations:
     """Stations, by their names ``NET.STA``."""
 
     def __init__(self, first_s: float, longest_s: float) -> None:

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from xiaod.acquisition.seedlink.refusals import Refusals
+from xiaod.acquisition.seedlink.refused_stations import RefusedStations
 
 
 def test_it_is_asked_less_and_less_often_also_when_it_is_accepted_in_vain(
@@ -12,9 +12,9 @@ def test_it_is_asked_less_and_less_often_also_when_it_is_accepted_in_vain(
 ) -> None:
     clock = SimpleNamespace(now_s=0.0)
     monkeypatch.setattr(
-        "xiaod.acquisition.seedlink.refusals.time", SimpleNamespace(monotonic=lambda: clock.now_s)
+        "xiaod.acquisition.seedlink.refused_stations.time", SimpleNamespace(monotonic=lambda: clock.now_s)
     )
-    refusals = Refusals(first_s=60.0, longest_s=3600.0)
+    refusals = RefusedStations(first_s=60.0, longest_s=3600.0)
     refusals.note(["BW.A", "BW.B"], ["BW.A"])
     asked_s = []
     for second in range(20_000):
@@ -30,7 +30,7 @@ def test_it_is_asked_less_and_less_often_also_when_it_is_accepted_in_vain(
 
 
 def test_what_is_accepted_or_not_asked_for_any_more_is_forgotten() -> None:
-    refusals = Refusals(first_s=0.0, longest_s=0.0)
+    refusals = RefusedStations(first_s=0.0, longest_s=0.0)
     refusals.note(["BW.A", "BW.B"], ["BW.A", "BW.B"])
     assert refusals.due() == ["BW.A", "BW.B"]
     refusals.note(["BW.A"], ["BW.A"])
