@@ -32,7 +32,7 @@ from xiaod.replay import Faults, ReplayConfig
 from xiaod.tools.bench.station import station_records
 
 RECORD_BYTES = 512
-SPEED = 30.0
+SPEED = 50.0
 WATCHDOG_S = 2.0
 QUEUES = ("inbox", "windows", "batches")
 QUICK = {
@@ -418,7 +418,7 @@ def test_a_sink_that_hangs_holds_nobody_up_and_gets_everything_later(tmp_path: P
 def test_what_the_server_has_lost_is_told_and_the_rest_is_picked(tmp_path: Path, busy: Busy) -> None:
     path, expected = busy
     # Again and again, so that there is something behind the gap however long a daemon takes to start.
-    config = ReplayConfig(inputs=(path,), port=0, speed=SPEED, ring_packets=12, loop=True)
+    config = ReplayConfig(inputs=(path,), port=0, speed=SPEED, ring_packets=20, loop=True)
     with Server(config) as server:
         source = source_at(server.port, begin="resume")
         with Daemon(tmp_path, sources=[source]) as daemon:
@@ -426,7 +426,7 @@ def test_what_the_server_has_lost_is_told_and_the_rest_is_picked(tmp_path: Path,
             assert daemon.stop() == 0
             last = max(event["created"] for event in daemon.picks())
         assert last
-        # A minute and a half of data, of which the ring keeps the last quarter.
+        # A minute and a half of data, of which the ring keeps the last third.
         time.sleep(90 / SPEED)
         with Daemon(tmp_path, sources=[source]) as daemon:
             [gap, *_] = daemon.wait_for("resume.gap")
