@@ -19,7 +19,7 @@ from xiaod.tools.archive.program import ROOMS, program_fingerprint
 ROOT = Path(__file__).parents[3]
 CONFIG = Config.model_validate({"sources": [{"server": "localhost"}]})
 PIECE = Piece(Instrument("BW", "RJOB", "", "EH"), 0, 86_400_000_000_000, ())
-WITHOUT_PICKS = {"process", "sinks", "storage", "daemon"}
+WITHOUT_PICKS = {"process", "sinks", "storage"}
 """Rooms that the work on a piece loads, and that change no pick: it has no sink but a list, and no store."""
 
 
