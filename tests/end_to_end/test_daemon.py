@@ -274,6 +274,7 @@ def test_a_stop_that_takes_too_long_is_cut_short(tmp_path: Path, event: Event) -
         assert daemon.stop() == 3
         [event_cut] = daemon.events("service.cut_short")
         assert event_cut["backlog_jsonl"] >= 2
+        assert event_cut["records"] == 0
 
 
 @pytest.mark.parametrize("part", ["engine", "loop"])

@@ -196,7 +196,12 @@ class Service:
                 for task in watching:
                     task.cancel()
         except* _CutShort:
-            self._log.error("service.cut_short", grace_s=self._config.grace_s, **_left(pipeline.backlogs()))
+            self._log.error(
+                "service.cut_short",
+                grace_s=self._config.grace_s,
+                records=pipeline.records_waiting(),
+                **_left(pipeline.backlogs()),
+            )
             code = ExitCode.CUT_SHORT
         finally:
             pipeline.abandon()

@@ -240,6 +240,10 @@ class Pipeline:
         """Whether anything waits to be worked on."""
         return bool(len(self._inbox) or not self._windows.empty() or not self._probabilities.empty())
 
+    def records_waiting(self) -> int:
+        """Records that have come and are not in windows yet."""
+        return len(self._inbox)
+
     def links(self) -> dict[str, str]:
         """State of each source's link; ``starting`` until the source says one."""
         return {name: self._station_table.links.get(name, "starting") for name in self._bridges}
