@@ -20,7 +20,7 @@ import obspy
 from numpy.typing import NDArray
 
 from tests.archives import RECORD_BYTES, sds_path
-from xiaod.tools.soak.rounds import ROUND_S
+from xiaod.tools.soak.data import CYCLE_S
 
 BEGIN = obspy.UTCDateTime(2020, 1, 1)
 RATE_HZ = 100
@@ -92,7 +92,7 @@ def _day(trace: obspy.Trace, hours: float) -> NDArray[np.int32]:
     """The example event and its own quiet beginning, forwards and backwards, every ten minutes."""
     event = np.round(trace.data * 10).astype(np.int32)
     quiet = event[:400]
-    rest = np.resize(np.concatenate([quiet[::-1], quiet]), ROUND_S * RATE_HZ - event.size)
+    rest = np.resize(np.concatenate([quiet[::-1], quiet]), CYCLE_S * RATE_HZ - event.size)
     return np.resize(np.concatenate([event, rest]), round(hours * 3600 * RATE_HZ))
 
 

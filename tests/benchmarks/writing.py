@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 
 from xiaod.replay import ReplayConfig, ReplayServer
 from xiaod.tools.bench.daemon import DaemonProcess
-from xiaod.tools.soak.rounds import ROUND_S, quiet_records
+from xiaod.tools.soak.data import CYCLE_S, quiet_records
 
 DAY_S = 86_400.0
 BEGIN_S = 60.0
@@ -24,7 +24,7 @@ BEGIN_S = 60.0
 async def written(stations: int, seconds: float, folder: Path) -> dict[str, float]:
     """Run one daemon with so many quiet stations."""
     data = folder / "quiet.mseed"
-    records = quiet_records(round((BEGIN_S + seconds) / ROUND_S) + 1)
+    records = quiet_records(round((BEGIN_S + seconds) / CYCLE_S) + 1)
     await asyncio.to_thread(data.write_bytes, b"".join(records))
     async with ReplayServer(
         ReplayConfig(inputs=(data,), port=0, shift_to_now=True, copies=stations)

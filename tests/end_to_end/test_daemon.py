@@ -26,7 +26,7 @@ from tests.end_to_end.harness import (
 )
 from tests.everysink import EverySink
 from xiaod.domain.document import schema
-from xiaod.replay import Faults, ReplayConfig, Silence
+from xiaod.replay import Faults, Outage, ReplayConfig
 from xiaod.storage.pick_store import PickStore
 
 
@@ -150,7 +150,7 @@ def test_a_station_that_stops_is_seen(tmp_path: Path, event: Event) -> None:
     other = tmp_path / "other.mseed"
     write_event(other, station="RTWO")
     config = ReplayConfig(
-        inputs=(path, other), port=0, shift_to_now=True, faults=Faults(silences=(Silence("BW_RTWO_*"),))
+        inputs=(path, other), port=0, shift_to_now=True, faults=Faults(outages=(Outage("BW_RTWO_*"),))
     )
     with streaming(tmp_path, config, http={"port": 0, "stale_after_s": 6.0}) as (_, daemon):
         [stale] = daemon.wait_for("station.stale")[:1]

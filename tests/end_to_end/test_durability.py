@@ -13,7 +13,8 @@ from typing import Any
 from tests.end_to_end.harness import LIMIT_S, Daemon, Server, comparable, wait_until, write_event
 from tests.scripted import Scripted
 from xiaod.replay import ReplayConfig
-from xiaod.replay.records import Record, load
+from xiaod.replay.packet import Record
+from xiaod.replay.records import load
 
 KILLS = 12
 """A fault that every fifth kill shows is seen in 93 of 100 runs."""

@@ -17,7 +17,7 @@ from tests.end_to_end.harness import Daemon, ServerProcess, wait_until
 from xiaod.cli.main import main
 from xiaod.config.loader import load_config
 from xiaod.replay.example import COUNTS_PER_UNIT, QUALITY
-from xiaod.replay.repack import Run, repack
+from xiaod.replay.repack import TraceSegment, repack
 
 STATION = "R1A2B"
 MODELS = {"RS1D": "EHZ", "RS3D": "EHZ EHN EHE", "RS4D": "EHZ ENZ ENN ENE"}
@@ -32,7 +32,7 @@ def shake(folder: Path, model: str) -> Path:
         counts = np.round(trace.data * COUNTS_PER_UNIT).astype(np.int32)
         source = nslc2sourceid("AM", STATION, "00", code)
         start_ns = int(trace.stats.starttime.ns)
-        records += b"".join(repack(Run(source, start_ns, 100.0, QUALITY, "i", (counts,), 0)))
+        records += b"".join(repack(TraceSegment(source, start_ns, 100.0, QUALITY, "i", (counts,), 0)))
     path = folder / f"{model}.mseed"
     path.write_bytes(records)
     return path

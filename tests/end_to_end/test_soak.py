@@ -13,7 +13,7 @@ import pytest
 
 from tests.end_to_end.harness import wait_until
 from xiaod.process.exit_status import ExitCode
-from xiaod.tools.soak.outcome import Outcome, Sample
+from xiaod.tools.soak.report import Sample, SoakReport
 from xiaod.tools.soak.run import HARD, SOFT, SoakSettings, soak
 
 
@@ -61,7 +61,7 @@ def test_what_it_has_started_ends_with_it(tmp_path: Path) -> None:
 
 
 SAMPLES = [Sample(float(at), at * 86_400.0, 200.0 + 0.1 * at, 15, 8) for at in range(5)]
-GOOD = Outcome(
+GOOD = SoakReport(
     stations=1, hours=1.0, wall_s=1.0, faults=Counter(cut=1), samples=SAMPLES, packets=10, accounted={"good": 9, "late": 1},
     expected_picks=4, missing=0, unexpected=0, twice=0, sink_missing=0, status=0,
 )  # fmt: skip
@@ -88,6 +88,6 @@ GOOD = Outcome(
         (replace(GOOD, samples=[replace(s, threads=8 + int(s.wall_s)) for s in SAMPLES]), "threads grew"),
     ],
 )
-def test_what_is_not_as_promised_is_said(worse: Outcome, complaint: str) -> None:
+def test_what_is_not_as_promised_is_said(worse: SoakReport, complaint: str) -> None:
     assert GOOD.failures == []
     assert any(complaint in failure for failure in worse.failures)

@@ -85,7 +85,7 @@ def test_a_session_answers_anything_and_goes_on(lines: list[bytes]) -> None:
             assert reply == b""
     assert streams <= 1
     request = session.request()
-    assert request.wants("BW", "RJOB", "", "EHZ", "D") in (None, *range(len(request.stations)))
+    assert request.match("BW", "RJOB", "", "EHZ", "D") in (None, *range(len(request.stations)))
 
 
 @given(st.binary(max_size=100))

@@ -1,17 +1,17 @@
 r"""SeedLink v3 replay server: miniSEED files become a station network that real clients accept.
 
 In: miniSEED files or folders, or the word ``example`` (the event shipped with ObsPy). Out: a SeedLink v3.1
-server on a TCP port, serving records (of 512 bytes unless told otherwise) at the pace at which a datalogger would have filled them,
+server on a TCP port. It serves records (of 512 bytes by default) at the pace at which a datalogger fills them,
 faster, or as fast as the clients read. Used for demonstrations, tests, soak runs and throughput measurements.
 
 The signal path, one file each::
 
     records  example  repack  header     miniSEED in any shape -> version 2 records of one length
-    schedule  clock                      streams and order of one round; which record is packet k, when is it due
-    ring  playback                       numbers, back-data, resumption; the running clock
-    protocol  selection  session  info   bytes from a client -> commands -> what it asks for; replies
+    packet  cycle  schedule              streams and packets of one cycle; which record packet k carries, when it is due
+    ring  playback                       sequence numbers, back-data, resumption; the running clock
+    protocol  selection  session  info   bytes from a client -> commands -> requests; replies
     link  connection  server             sockets
-    config  faults                       what to play, and what trouble to make
+    config  faults                       settings, and faults made on purpose
 
 >>> import asyncio
 >>> async def hello() -> bytes:
@@ -26,7 +26,7 @@ The signal path, one file each::
 """
 
 from xiaod.replay.config import ReplayConfig, ReplayError
-from xiaod.replay.faults import Faults, Silence
+from xiaod.replay.faults import Faults, Outage
 from xiaod.replay.server import ReplayServer, serve
 
-__all__ = ["Faults", "ReplayConfig", "ReplayError", "ReplayServer", "Silence", "serve"]
+__all__ = ["Faults", "Outage", "ReplayConfig", "ReplayError", "ReplayServer", "serve"]

@@ -1,4 +1,4 @@
-"""What a replay server plays, how fast, and to whom: one frozen dataclass that refuses nonsense at birth.
+"""Settings of a replay server: one frozen dataclass that checks its values.
 
 >>> ReplayConfig(inputs=("example",), speed=10).clock_waits_for_client
 True
@@ -18,11 +18,11 @@ from typing import Literal
 
 from xiaod.domain.seedlink import PORT, RECORD_BYTES, SEQUENCE_MODULUS
 from xiaod.replay.faults import Faults
+from xiaod.replay.packet import RECORD_LENGTHS
 
 EXAMPLE = "example"
 """The input that stands for ObsPy's shipped event."""
-RECORD_LENGTHS = tuple(1 << power for power in range(8, 14))
-"""Lengths of records that can be served."""
+"""SeedLink's customary port."""
 MAX_COPIES = 36**3
 """Synthetic station codes end in three characters of base 36."""
 
@@ -42,22 +42,22 @@ class ReplayConfig:
         host: address to listen on.
         port: TCP port; 0 takes any free one.
         speed: seconds of data per second of clock, or ``max``: as fast as each client reads, nothing dropped.
-        shift_to_now: move all data by whole seconds so that the first sample lies at the start of the play.
-        loop: play again and again, each round later than the one before by the span of the data, rounded up
+        shift_to_now: move all data by whole seconds so that the first sample lies at the start of the replay.
+        loop: repeat the data in cycles, each later than the one before by the span of the data, rounded up
             to whole seconds, plus ``loop_gap_s``, rounded up likewise.
-        loop_gap_s: silence between two rounds (s). It is a real gap: joining the ends would invent
+        loop_gap_s: gap between two cycles (s). It is a real gap: joining the ends would invent
             continuity.
         copies: above 1, serve that many copies of every station under synthetic five-character codes.
         start_when_client: start the clock when the first client asks for data, so that it sees everything;
             ``None`` means yes unless ``shift_to_now``.
         ring_packets: number of newest packets a client may still ask for. Not applied at speed ``max``, where
-            every client has the whole play to itself.
+            every client has the whole replay to itself.
         record_bytes: length of the records served, a power of two. Clients that know 512 bytes alone are many, and
             servers that send others as well: a ringserver sends what lies in its ring.
         first_sequence: number of the first packet, 0 to 0xFFFFFF.
         max_clients: connections served at once; more are closed at once.
         organization: text in the HELLO and INFO replies.
-        faults: trouble to make, for tests.
+        faults: faults to make, for tests.
     """
 
     inputs: Sequence[str | Path]
@@ -99,5 +99,5 @@ class ReplayConfig:
 
     @property
     def clock_waits_for_client(self) -> bool:
-        """Whether the play begins with the first request for data instead of with the server."""
+        """Whether the replay begins with the first request for data instead of with the server."""
         return not self.shift_to_now if self.start_when_client is None else self.start_when_client

@@ -1,4 +1,4 @@
-"""One client: reads its commands, answers them, and streams what it has asked for until it leaves.
+"""One client: reads and answers its commands, and sends the requested packets until it leaves.
 
 Two loops share the socket: the reader goes on answering INFO (clients send INFO ID as keep-alive) while the
 streamer sends packets in batches and waits for the client whenever its buffers are full.
@@ -8,27 +8,51 @@ import asyncio
 import contextlib
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from xiaod.replay.info import ConnectionStatus
-from xiaod.replay.link import Link
+from xiaod.replay.link import Link, LinkFaults
+from xiaod.replay.playback import Playback
 from xiaod.replay.protocol import LineSplitter, LineTooLongError
 from xiaod.replay.session import Action, Request, Session, StationRequest
-
-if TYPE_CHECKING:
-    from xiaod.replay.server import ReplayServer
 
 BATCH_PACKETS = 256
 """Packets in one write: 133 kB."""
 READ_BYTES = 4096
 
 
-@dataclass(frozen=True)
-class Want:
-    """What a client wants of one stream.
+class Server(Protocol):
+    """What a connection needs of its server.
 
     Attributes:
-        begin: first packet of the play.
+        hello: the two lines that answer HELLO.
+        link_faults: shared by all connections.
+        playback: the running replay.
+        sent_packets: packets handed to sockets so far.
+        overrun_packets: packets that left the ring before a slow client had read them.
+    """
+
+    hello: bytes
+    link_faults: LinkFaults
+    playback: Playback
+    sent_packets: int
+    overrun_packets: int
+
+    def info(self, level: str) -> bytes:
+        """Packets that answer INFO."""
+        ...
+
+    def catalogue(self) -> bytes:
+        """Text that answers CAT."""
+        ...
+
+
+@dataclass(frozen=True)
+class StreamRequest:
+    """What a client requests of one stream.
+
+    Attributes:
+        begin: first packet of the replay.
         window_ns: begin and end of a time window; the end may be open.
     """
 
@@ -44,14 +68,12 @@ class Connection:
         reader, writer: the socket.
     """
 
-    def __init__(
-        self, server: "ReplayServer", reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
+    def __init__(self, server: Server, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._server = server
         self._reader = reader
         self._writer = writer
-        self._link = Link(writer, server.trouble)
-        self._session = Session(server.hello, server.trouble.refuses)
+        self._link = Link(writer, server.link_faults)
+        self._session = Session(server.hello, server.link_faults.refuses)
         self._streamer: asyncio.Task[None] | None = None
         self._since_ns = time.time_ns()
         self._peer = writer.get_extra_info("peername") or ("", 0)
@@ -64,7 +86,7 @@ class Connection:
         return ConnectionStatus(self._peer[0], self._peer[1], self._since_ns, self._link.sent, sequence)
 
     async def run(self) -> None:
-        """Serve until the client or the server ends the connection; only programming errors get out."""
+        """Serve until the client or the server ends the connection; raises programming errors only."""
         splitter = LineSplitter()
         try:
             while received := await self._reader.read(READ_BYTES):
@@ -76,7 +98,7 @@ class Connection:
                 with contextlib.suppress(ConnectionError):
                     await self._link.reply(b"ERROR\r\n")
         except ConnectionError:
-            pass  # the client has gone: nothing is left to be done for it
+            pass  # the client has gone
         finally:
             await self._finish()
 
@@ -95,16 +117,16 @@ class Connection:
 
     async def _answer(self, line: bytes) -> bool:
         """Carry out one command; False ends the connection."""
-        outcome = self._session.handle(line)
-        if outcome.action is Action.CLOSE:
+        response = self._session.handle(line)
+        if response.action is Action.CLOSE:
             return False
-        if outcome.action is Action.INFO:
-            await self._link.reply(self._server.info(outcome.level))
-        elif outcome.action is Action.CAT:
+        if response.action is Action.INFO:
+            await self._link.reply(self._server.info(response.level))
+        elif response.action is Action.CAT:
             await self._link.reply(self._server.catalogue())
-        elif outcome.reply:
-            await self._link.reply(outcome.reply)
-        if outcome.action is Action.STREAM:
+        elif response.reply:
+            await self._link.reply(response.reply)
+        if response.action is Action.STREAM:
             self._server.playback.begin()
             self._streamer = asyncio.create_task(
                 self._stream(self._session.request()), name="replay-streamer"
@@ -113,41 +135,42 @@ class Connection:
 
     async def _stream(self, request: Request) -> None:
         try:
-            await self._send_all(self._wanted(request), request)
+            await self._send_all(self._requested(request), request)
             await self._link.reply(b"END")
         except ConnectionError:
             pass  # cut on purpose or by the client
         finally:
             self._writer.close()  # the reader sees the end and finishes
 
-    def _wanted(self, request: Request) -> dict[int, Want]:
-        """Streams asked for, and where each begins: no station loses packets because another is ahead."""
-        ring, streams = self._server.playback.ring, self._server.playback.play.streams
+    def _requested(self, request: Request) -> dict[int, StreamRequest]:
+        """Requested streams, and where each begins: no station loses packets because another is ahead."""
+        ring, streams = self._server.playback.ring, self._server.playback.schedule.streams
         begins = [ring.start_for(item.sequence, item.begin_ns) for item in request.stations]
-        if self._server.trouble.faults.resume_at_newest:
+        if self._server.link_faults.faults.resume_at_newest:
             asked = [(item.sequence, item.begin_ns) for item in request.stations]
             begins = [ring.common_start(asked)] * len(begins)
-        wants: dict[int, Want] = {}
+        requests: dict[int, StreamRequest] = {}
         for index, stream in enumerate(streams):
-            taken = request.wants(
+            taken = request.match(
                 stream.network, stream.station, stream.location, stream.channel, stream.kind
             )
             if taken is not None:
-                wants[index] = Want(begins[taken], _window(request.stations[taken]))
-        return wants
+                requests[index] = StreamRequest(begins[taken], _window(request.stations[taken]))
+        return requests
 
-    async def _send_all(self, wants: dict[int, Want], request: Request) -> None:
+    async def _send_all(self, requests: dict[int, StreamRequest], request: Request) -> None:
         """Send packets in order; return when END is due: dial-up or a time window, and no more to come."""
         playback = self._server.playback
-        ring, play = playback.ring, playback.play
+        ring, schedule = playback.ring, playback.schedule
         limit = playback.dialup_limit() if request.dialup else None
         ending = request.dialup or (
-            bool(wants) and all(want.window_ns and want.window_ns[1] for want in wants.values())
+            bool(requests)
+            and all(requested.window_ns and requested.window_ns[1] for requested in requests.values())
         )
-        plain = len(wants) == len(play.streams) and len(set(wants.values())) == 1 and not ending
-        plain = plain and all(want.window_ns is None for want in wants.values())
-        open_streams = set(wants)
-        self._cursor = min((want.begin for want in wants.values()), default=ring.next)
+        plain = len(requests) == len(schedule.streams) and len(set(requests.values())) == 1 and not ending
+        plain = plain and all(requested.window_ns is None for requested in requests.values())
+        open_streams = set(requests)
+        self._cursor = min((requested.begin for requested in requests.values()), default=ring.next)
         while limit is None or self._cursor < limit:
             stop = playback.available(self._cursor, BATCH_PACKETS)
             if limit is not None:
@@ -158,9 +181,9 @@ class Connection:
             packets: list[bytes] = []
             reached = self._cursor
             offset = ring.sequence_of(0)
-            for index, stream, body in play.payloads(self._cursor, stop, play.shift_ns):
+            for index, stream, body in schedule.payloads(self._cursor, stop, schedule.shift_ns):
                 reached = index + 1
-                if plain or self._passes(index, stream, wants, open_streams):
+                if plain or self._passes(index, stream, requests, open_streams):
                     packets.append(b"SL%06X" % ((index + offset) & 0xFFFFFF) + body)
             if reached == self._cursor:
                 if ending and (not open_streams or playback.over(self._cursor)):
@@ -174,17 +197,18 @@ class Connection:
                 await self._link.send(packets)
             if ending and not request.dialup and not open_streams:
                 return
-            # With nothing to write, or an unhurried socket, drain() does not yield: the others get their
-            # turn here.
+            # With nothing to write, or room in the socket, drain() does not yield: other tasks run here.
             await asyncio.sleep(0)
 
-    def _passes(self, index: int, stream: int, wants: dict[int, Want], open_streams: set[int]) -> bool:
-        want = wants.get(stream)
-        if want is None or index < want.begin:
+    def _passes(
+        self, index: int, stream: int, requests: dict[int, StreamRequest], open_streams: set[int]
+    ) -> bool:
+        requested = requests.get(stream)
+        if requested is None or index < requested.begin:
             return False
-        if want.window_ns is None:
+        if requested.window_ns is None:
             return True
-        begin_ns, end_ns = want.window_ns
+        begin_ns, end_ns = requested.window_ns
         first_ns, last_ns = (
             self._server.playback.ring.start_ns(index),
             self._server.playback.ring.end_ns(index),

@@ -17,7 +17,7 @@ import numpy as np
 from obspy import read
 from pymseed import nslc2sourceid
 
-from xiaod.replay.repack import Run, repack
+from xiaod.replay.repack import TraceSegment, repack
 
 COUNTS_PER_UNIT = 10.0
 """Factor from ObsPy's float64 samples to the integers served."""
@@ -34,5 +34,7 @@ def example_records() -> bytes:
         source = nslc2sourceid(stats.network, stats.station, stats.location, stats.channel)
         counts = np.round(trace.data * COUNTS_PER_UNIT).astype(np.int32)
         start_ns = int(stats.starttime.ns)
-        packed.extend(repack(Run(source, start_ns, float(stats.sampling_rate), QUALITY, "i", (counts,), 0)))
+        packed.extend(
+            repack(TraceSegment(source, start_ns, float(stats.sampling_rate), QUALITY, "i", (counts,), 0))
+        )
     return b"".join(packed)

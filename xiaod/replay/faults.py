@@ -1,9 +1,9 @@
-"""Trouble a replay server can make on purpose, so that tests need no patched parts.
+"""Faults that a replay server makes on purpose, so that tests need no patched parts.
 
-Two kinds in one frozen dataclass. Trouble before the server (records lost, doubled, late, out of order,
-damaged, a silent station) changes the *schedule*: `Faults.disturb` is called once per round of the play, and
-such packets are numbered like any others. Trouble on the line (cut, freeze, refusal, numbers starting afresh)
-changes the *link*: it can be switched while the server runs (`ReplayServer.set_faults`).
+Two kinds in one frozen dataclass. Faults before the server (records lost, repeated, late, out of order or
+damaged, a station with an outage) change the *schedule*: `Faults.disturb` is called once per cycle of the replay,
+and such packets are numbered like all others. Faults of the *link* (cut, freeze, refusal, reset sequence
+numbers) can be switched while the server runs (`ReplayServer.set_faults`).
 
 >>> faults = Faults(delays_s={"BW_RJOB__EHN": 2.0})
 >>> faults.delay_ns("BW_RJOB__EHN"), faults.delay_ns("BW_RJOB__EHZ")
@@ -15,12 +15,9 @@ changes the *link*: it can be switched while the server runs (`ReplayServer.set_
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING
 
 from xiaod.domain.timegrid import ns_from_s
-
-if TYPE_CHECKING:
-    from xiaod.replay.schedule import Slot
+from xiaod.replay.packet import Packet
 
 LINK_FIELDS = frozenset(
     (
@@ -43,13 +40,13 @@ LINK_FIELDS = frozenset(
 
 
 @dataclass(frozen=True)
-class Silence:
+class Outage:
     """Streams that send nothing for a while.
 
     Attributes:
         stream: ``NET_STA_LOC_CHA`` with ``?`` and ``*``.
-        begin_s: seconds of data after the start of the play.
-        end_s: the same; ``None`` means for ever.
+        begin_s: seconds of data after the start of the replay.
+        end_s: the same; ``None``: it does not end.
     """
 
     stream: str
@@ -57,7 +54,7 @@ class Silence:
     end_s: float | None = None
 
     def covers(self, stream: str, at_ns: int) -> bool:
-        """Tell whether a stream is silent at an instant (ns of data since the start of the play)."""
+        """Whether a stream sends nothing at an instant (ns of data since the start of the replay)."""
         if at_ns < ns_from_s(self.begin_s) or (self.end_s is not None and at_ns >= ns_from_s(self.end_s)):
             return False
         return fnmatchcase(stream, self.stream)
@@ -67,7 +64,7 @@ class Silence:
 class Faults:
     """What goes wrong; the default is nothing.
 
-    ``every`` counts the records of the whole play, the first being 1.
+    ``every`` counts the records of the whole replay, the first being 1.
 
     Attributes:
         delays_s: extra delay by stream pattern (``NET_STA_LOC_CHA``): components out of step.
@@ -75,20 +72,20 @@ class Faults:
         duplicate_every: each n-th record is sent twice, with two numbers.
         reorder_every: each n-th record is sent after its successor of the same stream.
         garbage_every: a packet of proper length and header with meaningless bytes follows each n-th record.
-        silences: streams that send nothing for a while.
+        outages: streams that send nothing for a while.
         cut_after_packets: close a connection in the middle of a record after this many whole packets.
         cut_connections: how many connections are cut in this way.
         freeze_after_packets: send nothing more, replies included, after this many packets; the connection
             stays open.
-        freeze_s: how long it stays frozen; ``None`` means for ever.
-        lose_every: from each n-th packet of a connection on bytes vanish on the way, as in a bad tunnel; 0 for none.
+        freeze_s: how long it stays frozen; ``None``: until the faults change.
+        lose_every: bytes are lost from each n-th packet of a connection on, as in a bad tunnel; 0 for none.
         lose_bytes: how many.
-        lose_from: how many bytes of that packet still come before.
+        lose_from: how many bytes of that packet arrive first.
         lose_times: how often this happens, on all connections together.
         refuse_connections: do not listen; connections are closed.
         refuse_stations: stations (``NET_STA`` with ``?`` and ``*``) whose STATION is answered with ERROR.
-        deny_info: do not tell stations and streams, by INFO or CAT.
-        reset_sequence_to: number the next packet so, as a server does that lost its ring.
+        deny_info: refuse INFO and CAT for stations and streams.
+        reset_sequence_to: number of the next packet, as after a server lost its ring.
         resume_at_newest: begin all stations of a request at the newest packet that any of them names by number
             and time, as ringserver does.
     """
@@ -98,7 +95,7 @@ class Faults:
     duplicate_every: int = 0
     reorder_every: int = 0
     garbage_every: int = 0
-    silences: Sequence[Silence] = ()
+    outages: Sequence[Outage] = ()
     cut_after_packets: int | None = None
     cut_connections: int = 1
     freeze_after_packets: int | None = None
@@ -115,17 +112,17 @@ class Faults:
 
     @property
     def disturbs(self) -> bool:
-        """Whether rounds of the play differ from the plain schedule."""
+        """Whether cycles of the replay differ from the plain schedule."""
         every = (self.drop_every, self.duplicate_every, self.reorder_every, self.garbage_every)
-        return any(every) or bool(self.silences)
+        return any(every) or bool(self.outages)
 
     @property
     def last_change_ns(self) -> int:
-        """When the last silence has begun and the last of those that end has ended (ns of data)."""
-        return ns_from_s(max((max(item.begin_s, item.end_s or 0.0) for item in self.silences), default=0.0))
+        """When the last outage has begun, and the last that ends has ended (ns of data)."""
+        return ns_from_s(max((max(item.begin_s, item.end_s or 0.0) for item in self.outages), default=0.0))
 
     def same_schedule(self, other: "Faults") -> bool:
-        """Tell whether two sets of faults differ in nothing but the link."""
+        """Whether two sets of faults differ only in the link."""
         names = (item.name for item in fields(self) if item.name not in LINK_FIELDS)
         return all(getattr(self, name) == getattr(other, name) for name in names)
 
@@ -135,38 +132,38 @@ class Faults:
         return ns_from_s(max(found, default=0.0))
 
     def disturb(
-        self, slots: Iterable["Slot"], *, names: Sequence[str], ordinal: int, round_ns: int
-    ) -> tuple["Slot", ...]:
-        """Apply the schedule's faults to one round.
+        self, packets: Iterable[Packet], *, names: Sequence[str], ordinal: int, cycle_ns: int
+    ) -> tuple[Packet, ...]:
+        """Apply the schedule's faults to one cycle.
 
         Args:
-            slots: the plain round, in order of ``due_ns``.
+            packets: the plain cycle, in order of ``due_ns``.
             names: stream names ``NET_STA_LOC_CHA`` by stream index.
-            ordinal: records of the play before this round.
-            round_ns: begin of this round in ns of data since the start of the play.
+            ordinal: records of the replay before this cycle.
+            cycle_ns: begin of this cycle in ns of data since the start of the replay.
 
         Returns:
-            the round as it will be sent, in order of ``due_ns``.
+            the cycle as it will be sent, in order of ``due_ns``.
         """
-        sent: list[Slot] = []
-        held: dict[int, Slot] = {}
-        for number, slot in enumerate(slots, ordinal + 1):
-            silent = any(item.covers(names[slot.stream], round_ns + slot.due_ns) for item in self.silences)
+        sent: list[Packet] = []
+        held: dict[int, Packet] = {}
+        for number, packet in enumerate(packets, ordinal + 1):
+            silent = any(item.covers(names[packet.stream], cycle_ns + packet.due_ns) for item in self.outages)
             if silent or _hits(self.drop_every, number):
                 continue
-            if _hits(self.reorder_every, number) and slot.stream not in held:
-                held[slot.stream] = slot
+            if _hits(self.reorder_every, number) and packet.stream not in held:
+                held[packet.stream] = packet
                 continue
-            sent.append(slot)
-            if (late := held.pop(slot.stream, None)) is not None:
-                sent.append(late._replace(due_ns=slot.due_ns))
+            sent.append(packet)
+            if (late := held.pop(packet.stream, None)) is not None:
+                sent.append(late._replace(due_ns=packet.due_ns))
             if _hits(self.duplicate_every, number):
-                sent.append(slot)
+                sent.append(packet)
             if _hits(self.garbage_every, number):
-                sent.append(slot._replace(record=None))
-        # A record held at the end of the round has no successor there: it comes last instead of being lost.
+                sent.append(packet._replace(record=None))
+        # A record held at the end of the cycle has no successor there: it comes last instead of being lost.
         last_ns = sent[-1].due_ns if sent else 0
-        sent.extend(slot._replace(due_ns=max(slot.due_ns, last_ns)) for slot in held.values())
+        sent.extend(packet._replace(due_ns=max(packet.due_ns, last_ns)) for packet in held.values())
         return tuple(sent)
 
 

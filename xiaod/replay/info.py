@@ -38,13 +38,13 @@ CAPABILITIES = (
 
 @dataclass(frozen=True)
 class StreamStatus:
-    """One stream and what can be had of it.
+    """One stream and what is available of it.
 
     Attributes:
         network, station, location, channel: codes without padding.
         kind: SeedLink type, ``D`` or ``L``.
-        begin_ns: first sample that can be had; before anything is available, the first to come.
-        end_ns: last sample that can be had; before anything is available, equal to ``begin_ns``.
+        begin_ns: first available sample; before anything is available, the first one to come.
+        end_ns: last available sample; before anything is available, equal to ``begin_ns``.
     """
 
     network: str

@@ -1,4 +1,4 @@
-"""The one way from a connection to its socket, where line faults act: cut in the middle of a record, freeze.
+"""The sending side of a connection, where link faults act: a cut in the middle of a record, a freeze, lost bytes.
 
 Every reply and every batch of packets leaves in a single write, then waits until the client has read enough:
 a client that does not read holds up only itself.
@@ -15,8 +15,8 @@ class LinkCutError(ConnectionError):
     """The connection has been cut on purpose."""
 
 
-class Trouble:
-    """Line faults of the whole server, shared by its connections.
+class LinkFaults:
+    """Link faults of the whole server, shared by its connections.
 
     Args:
         faults: the first set; `change` replaces it.
@@ -29,11 +29,11 @@ class Trouble:
         self.changed = asyncio.Event()
 
     def refuses(self, network: str, station: str) -> bool:
-        """Tell whether a station, with codes as a client writes them, is refused."""
+        """Whether a station, with codes as a client writes them, is refused."""
         return any(fnmatchcase(f"{network}_{station}", pattern) for pattern in self.faults.refuse_stations)
 
     def change(self, faults: Faults) -> None:
-        """Put other faults into force and wake what is frozen."""
+        """Replace the faults, and wake frozen connections."""
         self.faults = faults
         self.cuts_left = faults.cut_connections
         self.losses_left = faults.lose_times
@@ -48,10 +48,10 @@ class Link:
         sent: whole packets handed to the socket.
     """
 
-    def __init__(self, writer: asyncio.StreamWriter, trouble: Trouble) -> None:
+    def __init__(self, writer: asyncio.StreamWriter, link_faults: LinkFaults) -> None:
         self.sent = 0
         self._writer = writer
-        self._trouble = trouble
+        self._link_faults = link_faults
         self._thawed = False
         self._vanishing_bytes = 0
 
@@ -66,7 +66,7 @@ class Link:
         await self._writer.drain()
 
     async def send(self, packets: Sequence[bytes]) -> None:
-        """Send whole packets, as far as the faults in force allow.
+        """Send whole packets, as far as the faults allow.
 
         Raises:
             LinkCutError: after cutting the connection on purpose.
@@ -74,11 +74,11 @@ class Link:
         """
         while packets:
             await self._frozen()
-            faults = self._trouble.faults
+            faults = self._link_faults.faults
             room = len(packets)
             if faults.freeze_after_packets is not None and not self._thawed:
                 room = min(room, faults.freeze_after_packets - self.sent)
-            if faults.cut_after_packets is not None and self._trouble.cuts_left > 0:
+            if faults.cut_after_packets is not None and self._link_faults.cuts_left > 0:
                 whole = max(0, faults.cut_after_packets - self.sent)
                 if whole < room:
                     await self._cut(packets[: whole + 1])
@@ -88,12 +88,12 @@ class Link:
             await self._writer.drain()
 
     def _losing(self, packets: Sequence[bytes]) -> Iterator[bytes]:
-        """Packets without the bytes that get lost on the way."""
-        faults = self._trouble.faults
+        """Packets without the bytes that are lost on the way."""
+        faults = self._link_faults.faults
         for number, packet in enumerate(packets, self.sent + 1):
             kept, rest = b"", packet
-            if faults.lose_every and number % faults.lose_every == 0 and self._trouble.losses_left > 0:
-                self._trouble.losses_left -= 1
+            if faults.lose_every and number % faults.lose_every == 0 and self._link_faults.losses_left > 0:
+                self._link_faults.losses_left -= 1
                 kept, rest = packet[: faults.lose_from], packet[faults.lose_from :]
                 self._vanishing_bytes += faults.lose_bytes
             gone = min(self._vanishing_bytes, len(rest))
@@ -101,7 +101,7 @@ class Link:
             yield kept + rest[gone:]
 
     async def _cut(self, packets: Sequence[bytes]) -> None:
-        self._trouble.cuts_left -= 1
+        self._link_faults.cuts_left -= 1
         half = packets[-1][: len(packets[-1]) // 2]
         self._writer.write(b"".join([*packets[:-1], half]))
         self.sent += len(packets) - 1
@@ -111,10 +111,10 @@ class Link:
     async def _frozen(self) -> None:
         """Wait while the connection is frozen: for the time set, or until the faults change."""
         while not self._thawed:
-            faults = self._trouble.faults
+            faults = self._link_faults.faults
             if faults.freeze_after_packets is None or self.sent < faults.freeze_after_packets:
                 return
             try:
-                await asyncio.wait_for(self._trouble.changed.wait(), faults.freeze_s)
+                await asyncio.wait_for(self._link_faults.changed.wait(), faults.freeze_s)
             except TimeoutError:
                 self._thawed = True

@@ -1,7 +1,7 @@
-"""The running play: its clock, and what is available at this moment.
+"""The running replay: its clock, and what is available at this moment.
 
 Before `Playback.begin` nothing is available. Then packets become available as the clock passes the moments at
-which their last samples were recorded, and whoever waits is woken. At speed ``max`` there is no clock:
+which their last samples were recorded, and waiting connections are woken. At speed ``max`` there is no clock:
 everything is available at once to each client.
 
 >>> from xiaod.replay.records import load
@@ -15,32 +15,32 @@ import contextlib
 import time
 
 from xiaod.domain.timegrid import NS_PER_S
-from xiaod.replay.clock import Play
 from xiaod.replay.config import ReplayConfig
 from xiaod.replay.info import StreamStatus
 from xiaod.replay.records import Archive
 from xiaod.replay.ring import Ring
+from xiaod.replay.schedule import Schedule
 
 
 class Playback:
-    """A play under way.
+    """A replay under way.
 
     Args:
         config: speed, shift, loop, faults.
-        archive: what to play.
+        archive: the records to replay.
 
     Attributes:
-        play: all packets.
+        schedule: all packets.
         ring: those available, and their numbers.
         played: set when the last packet has become available (never if looped; at speed ``max``, when the
-            play begins).
+            replay begins).
 
     Raises:
         ReplayError: if the codes for copies of stations do not suffice.
     """
 
     def __init__(self, config: ReplayConfig, archive: Archive) -> None:
-        self.play = Play(
+        self.schedule = Schedule(
             archive,
             copies=config.copies,
             loop=config.loop,
@@ -48,7 +48,7 @@ class Playback:
             faults=config.faults,
         )
         self.ring = Ring(
-            self.play,
+            self.schedule,
             capacity=config.ring_packets,
             first_sequence=config.first_sequence,
             whole=config.speed == "max",
@@ -60,15 +60,15 @@ class Playback:
         self._clock: asyncio.Task[None] | None = None
 
     def begin(self) -> None:
-        """Start the clock of the play, unless it runs."""
+        """Start the clock of the replay, unless it runs."""
         if self._origin_s is not None:
             return
         now_ns = time.time_ns()
         late_ns = 0
         if self._config.shift_to_now:
             # Whole seconds keep the sampling grid; the first sample then lies less than a second ago.
-            self.play.shift_ns = (now_ns - self.play.first_ns) // NS_PER_S * NS_PER_S
-            late_ns = now_ns - self.play.first_ns - self.play.shift_ns
+            self.schedule.shift_ns = (now_ns - self.schedule.first_ns) // NS_PER_S * NS_PER_S
+            late_ns = now_ns - self.schedule.first_ns - self.schedule.shift_ns
         self._origin_s = asyncio.get_running_loop().time() - late_ns / NS_PER_S
         if self._config.speed == "max":
             self.played.set()
@@ -84,12 +84,12 @@ class Playback:
 
     def over(self, cursor: int) -> bool:
         """Whether no packet will ever come at ``cursor``."""
-        total = self.play.total()
+        total = self.schedule.total()
         return total is not None and cursor >= total
 
     def dialup_limit(self) -> int:
-        """Where a dial-up transfer ends: at what is there now; at speed ``max``, after one round."""
-        return len(self.play.round(0).slots) if self.ring.whole else self.ring.next
+        """Where a dial-up transfer ends: at what is there now; at speed ``max``, after one cycle."""
+        return len(self.schedule.cycle(0).packets) if self.ring.whole else self.ring.next
 
     async def wait_beyond(self, cursor: int) -> None:
         """Return when the packet at ``cursor`` has become available: never, if there is none to come."""
@@ -98,20 +98,20 @@ class Playback:
             await self._news.wait()
 
     def note_sent(self, reached: int) -> None:
-        """Take note of how far a client has come: at speed ``max`` numbers are counted from there."""
+        """Note how far a client has come: at speed ``max`` numbers are counted from there."""
         if self.ring.whole:
             self.ring.advance(reached)
 
     def streams(self) -> tuple[StreamStatus, ...]:
-        """All streams and what can be had of them now."""
+        """All streams and what is available of each."""
         statuses = []
-        newest = self.play.total() if self.ring.whole and not self.play.loop else self.ring.next
-        for index, stream in enumerate(self.play.streams):
-            first = self.play.first_of(index, self.ring.oldest)
-            last = self.play.last_of(index, (newest or 0) - 1)
+        newest = self.schedule.total() if self.ring.whole and not self.schedule.loop else self.ring.next
+        for index, stream in enumerate(self.schedule.streams):
+            first = self.schedule.first_of(index, self.ring.oldest)
+            last = self.schedule.last_of(index, (newest or 0) - 1)
             begin_ns = None if first is None else self.ring.start_ns(first)
             if begin_ns is None:
-                begin_ns = self.play.first_ns + self.play.shift_ns
+                begin_ns = self.schedule.first_ns + self.schedule.shift_ns
             end_ns = None if last is None else self.ring.end_ns(last)
             end_ns = begin_ns if end_ns is None else end_ns
             codes = (stream.network, stream.station, stream.location, stream.channel, stream.kind)
@@ -126,14 +126,14 @@ class Playback:
                 await self._clock
 
     async def _run_clock(self, origin_s: float, speed: float) -> None:
-        loop, ring, play = asyncio.get_running_loop(), self.ring, self.play
+        loop, ring, schedule = asyncio.get_running_loop(), self.ring, self.schedule
         while True:
-            if (due_ns := play.due_ns(ring.next)) is None:
+            if (due_ns := schedule.due_ns(ring.next)) is None:
                 break
             due_s = due_ns / NS_PER_S / speed
             await asyncio.sleep(max(0.0, origin_s + due_s - loop.time()))
             elapsed_ns = int((loop.time() - origin_s) * speed * NS_PER_S)
-            ring.advance(play.first_due_after(ring.next, elapsed_ns, inclusive=False))
+            ring.advance(schedule.first_due_after(ring.next, elapsed_ns, inclusive=False))
             self._tell()
         self.played.set()
         self._tell()
@@ -144,7 +144,7 @@ class Playback:
 
 
 def report_death(task: asyncio.Task[None]) -> None:
-    """Tell the loop of a task that died of an error: it must not look like a quiet network."""
+    """Report a task that died of an error to the loop: it must not look like a quiet network."""
     if not task.cancelled() and (error := task.exception()) is not None:
         task.get_loop().call_exception_handler(
             {"message": f"{task.get_name()} died", "exception": error, "task": task}

@@ -1,7 +1,7 @@
 r"""Bytes from a client into commands; times and numbers as SeedLink v3 writes them.
 
-A command ends with CR, LF or both; words are divided by any run of blanks. Lines are bounded, and whatever
-else arrives becomes a command nobody knows, which is answered with ERROR.
+A command ends with CR, LF or both; words are separated by blanks. The length of a line is limited. Anything else
+becomes an unknown command, which is answered with ERROR.
 
 >>> splitter = LineSplitter()
 >>> splitter.feed(b"STATION  RJOB BW\rSELECT BH?\r\nEN") + splitter.feed(b"D\n")
@@ -28,11 +28,11 @@ _TIME = re.compile(r"(\d{4})((?:,\d{1,2}){2,5})(?:\.(\d{1,9}))?")
 
 
 class ProtocolError(ValueError):
-    """A word of a command that is not what it should be."""
+    """A command has a wrong word."""
 
 
 class LineTooLongError(ProtocolError):
-    """No terminator within `MAX_LINE_BYTES`: this is no SeedLink client."""
+    """No terminator within `MAX_LINE_BYTES`: not a SeedLink client."""
 
 
 @dataclass(frozen=True)

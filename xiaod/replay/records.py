@@ -16,7 +16,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from pymseed import MS3Record, sourceid2nslc
 
@@ -24,10 +24,8 @@ from xiaod.domain.seedlink import RECORD_BYTES
 from xiaod.process.file_tree import files_below
 from xiaod.replay.config import EXAMPLE, ReplayError
 from xiaod.replay.header import BTIME, BTIME_BIG, btime_struct, ticks_of
-from xiaod.replay.repack import Run, repack
-
-if TYPE_CHECKING:
-    from struct import Struct
+from xiaod.replay.packet import Record
+from xiaod.replay.repack import TraceSegment, repack
 
 DATA_TYPE, LOG_TYPE = "D", "L"
 """SeedLink's one-letter types of packets."""
@@ -58,39 +56,8 @@ class Problem:
 
 
 @dataclass(frozen=True)
-class Record:
-    """One miniSEED version 2 record and what the server needs to know of it.
-
-    Attributes:
-        network, station, location, channel: codes without padding.
-        kind: SeedLink type, ``D`` for data, ``L`` for text.
-        start_ns: time of the first sample.
-        end_ns: time of the last sample.
-        raw: the record.
-        ticks: start time as written in its header (0.0001 s), without the microseconds of blockette 1001.
-        order: byte order of the header.
-    """
-
-    network: str
-    station: str
-    location: str
-    channel: str
-    kind: str
-    start_ns: int
-    end_ns: int
-    raw: bytes
-    ticks: int
-    order: "Struct"
-
-    @property
-    def stream(self) -> str:
-        """``NET_STA_LOC_CHA``."""
-        return f"{self.network}_{self.station}_{self.location}_{self.channel}"
-
-
-@dataclass(frozen=True)
 class Archive:
-    """All that can be played.
+    """The records to replay.
 
     Attributes:
         records: in order of their last sample.
@@ -139,8 +106,8 @@ def _contents(inputs: Sequence[str | Path], problems: list[Problem]) -> Iterator
 
 
 def _read(path: str, content: bytes, record_bytes: int, problems: list[Problem]) -> Iterator[Record]:
-    """Yield the records of one file; runs to be repacked are gathered, so that new records are full."""
-    pending: Run | None = None
+    """Yield the records of one file; segments to repack are joined, so that new records are full."""
+    pending: TraceSegment | None = None
     for offset, parsed in _parsed(path, content, problems):
         raw = content[offset : offset + parsed.reclen]
         if _fit_to_serve(parsed, raw, record_bytes):
@@ -152,29 +119,31 @@ def _read(path: str, content: bytes, record_bytes: int, problems: list[Problem])
             problems.append(Problem(path, offset, f"holds no samples and is no {record_bytes}-byte record"))
             continue
         try:
-            run = Run.unpack(raw + content[:_HEADER_BYTES], offset)
+            segment = TraceSegment.unpack(raw + content[:_HEADER_BYTES], offset)
         except RuntimeError as error:
             problems.append(Problem(path, offset, f"samples cannot be decoded: {error}"))
             continue
-        if pending is not None and pending.continued_by(run):
-            pending = pending.joined(run)
+        if pending is not None and pending.continued_by(segment):
+            pending = pending.joined(segment)
         else:
             yield from _flush(path, pending, record_bytes, problems)
-            pending = run
+            pending = segment
     yield from _flush(path, pending, record_bytes, problems)
 
 
-def _flush(path: str, run: Run | None, record_bytes: int, problems: list[Problem]) -> Iterator[Record]:
-    if run is None:
+def _flush(
+    path: str, segment: TraceSegment | None, record_bytes: int, problems: list[Problem]
+) -> Iterator[Record]:
+    if segment is None:
         return
     try:
-        packed = repack(run, record_bytes)
+        packed = repack(segment, record_bytes)
     except RuntimeError as error:
         problems.append(
-            Problem(path, run.offset, f"cannot become {record_bytes}-byte miniSEED 2 records: {error}")
+            Problem(path, segment.offset, f"cannot become {record_bytes}-byte miniSEED 2 records: {error}")
         )
         return
-    yield from _described(packed, path, run.offset, problems)
+    yield from _described(packed, path, segment.offset, problems)
 
 
 def _parsed(path: str, content: bytes, problems: list[Problem]) -> Iterator[tuple[int, Any]]:

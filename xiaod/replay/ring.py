@@ -1,18 +1,18 @@
 """Which packets a client can have now, and under which numbers: sequence numbers, back-data, resumption.
 
-The server counts packets of the play from 0 without end; SeedLink v3 shows only the lowest 24 bits, as six
-hexadecimal digits. A number sent by a client therefore names the newest packet that bears it. Where a client
+The server counts packets of the replay from 0 without end; SeedLink v3 shows only the lowest 24 bits, as six
+hexadecimal digits. A number sent by a client therefore means the newest packet with that number. Where a client
 resumes:
 
-* number known: at that packet. If it also gives the start time of its last packet and the packet before does
-  not begin in that second, the numbers have started afresh since, and the time alone counts;
-* number older than the ring, no time: at the oldest packet kept, since that loses least;
-* number never given out, no time: at the next new packet, as ringserver does;
+* number known: at that packet. If the client also gives the start time of its last packet, and the packet
+  before does not begin in that second, the numbers were reset in between: the time alone counts;
+* number older than the ring, no time: at the oldest packet kept, which loses least;
+* number not used yet, no time: at the next new packet, as ringserver does;
 * time only: at the first packet that ends at that time or later.
 
->>> from xiaod.replay.clock import Play
+>>> from xiaod.replay.schedule import Schedule
 >>> from xiaod.replay.records import load
->>> ring = Ring(Play(load(["example"])), capacity=10, first_sequence=0xFFFFFE, whole=False)
+>>> ring = Ring(Schedule(load(["example"])), capacity=10, first_sequence=0xFFFFFE, whole=False)
 >>> ring.advance(12)
 >>> ring.oldest, ring.next, f"{ring.sequence_of(2):06X}", ring.index_of(3), ring.index_of(0xFFFFFF)
 (2, 12, '000000', 5, None)
@@ -22,35 +22,35 @@ from collections.abc import Sequence
 
 from xiaod.domain.seedlink import SEQUENCE_MODULUS
 from xiaod.domain.timegrid import NS_PER_S
-from xiaod.replay.clock import Play
+from xiaod.replay.schedule import Schedule
 
-LOOKAHEAD_ROUNDS = 1000
-"""At speed ``max``, how far ahead of all clients one may begin by asking for a time."""
+LOOKAHEAD_CYCLES = 1000
+"""At speed ``max``, how far ahead of all clients one may begin by time."""
 HALF = SEQUENCE_MODULUS // 2
-"""A number less than this far behind the newest is old; any other has not been given out."""
+"""A number less than this far behind the newest is old; any other has not been used yet."""
 
 
 class Ring:
-    """Window of available packets over a play.
+    """Window of available packets over a replay.
 
     Args:
-        play: all packets.
-        capacity: newest packets that can still be had.
+        schedule: all packets.
+        capacity: how many of the newest packets stay available.
         first_sequence: number of packet 0.
-        whole: every client has the whole play to itself (speed ``max``): nothing ever leaves.
+        whole: every client has the whole replay to itself (speed ``max``): nothing ever leaves.
     """
 
-    def __init__(self, play: Play, *, capacity: int, first_sequence: int, whole: bool) -> None:
-        self.play = play
+    def __init__(self, schedule: Schedule, *, capacity: int, first_sequence: int, whole: bool) -> None:
+        self.schedule = schedule
         self.capacity = capacity
         self.whole = whole
         self.next = 0
         self._offset = first_sequence
-        self._floor = 0  # packets before this one bear numbers that no longer count
+        self._floor = 0  # packets before this one have numbers that are no longer valid
 
     @property
     def oldest(self) -> int:
-        """First packet that can be had."""
+        """First available packet."""
         return 0 if self.whole else max(0, self.next - self.capacity)
 
     def advance(self, index: int) -> None:
@@ -58,7 +58,7 @@ class Ring:
         self.next = max(self.next, index)
 
     def renumber(self, sequence: int) -> None:
-        """Let the next packet bear this number; numbers given out before mean nothing from now on."""
+        """Let the next packet have this number; earlier numbers are invalid from now on."""
         self._offset = (sequence - self.next) % SEQUENCE_MODULUS
         self._floor = self.next
 
@@ -67,7 +67,7 @@ class Ring:
         return (index + self._offset) % SEQUENCE_MODULUS
 
     def index_of(self, sequence: int) -> int | None:
-        """Packet a number stands for: one that can be had, or the next one; else ``None``."""
+        """Packet that a number means: an available one, or the next one; else ``None``."""
         behind = (self.next + self._offset - sequence) % SEQUENCE_MODULUS
         index = self.next - behind
         if self.whole and behind > HALF and index + SEQUENCE_MODULUS > 0:
@@ -78,7 +78,7 @@ class Ring:
         )
 
     def start_for(self, sequence: int | None, time_ns: int | None) -> int:
-        """First packet for a client that asks with a number, a time, both or neither."""
+        """First packet for a client that gives a sequence number, a time, both or neither."""
         if sequence is None:
             return self._after(time_ns) if time_ns is not None else self._newest()
         if (index := self.named(sequence, time_ns)) is not None:
@@ -89,14 +89,14 @@ class Ring:
         return self.oldest if behind < HALF or sequence == 0 else self._newest()
 
     def named(self, sequence: int, time_ns: int | None) -> int | None:
-        """Packet that a client asks for with a number, and the start time of the packet before; None when there is no such one."""
+        """Packet that a client names by its number and the start time of the packet before; None if there is none."""
         index = self.index_of(sequence)
         return index if index is None or time_ns is None or self._fits(index - 1, time_ns) else None
 
     def common_start(self, asked: Sequence[tuple[int | None, int | None]]) -> int:
-        """First packet for a client whose stations ask with numbers and times, as a ringserver finds it.
+        """First packet for a client whose stations give numbers and times, found as ringserver does.
 
-        That is the newest that any of them names; where they name none, the first after the oldest of the times.
+        The newest packet that any station names by number; if none does, the first after the oldest of the times.
         (ringserver 4.5.3, ``SLHandleCmd`` in ``slclient.c``.)
         """
         named = [self.named(sequence, time_ns) for sequence, time_ns in asked if sequence is not None]
@@ -107,21 +107,27 @@ class Ring:
 
     def start_ns(self, index: int) -> int | None:
         """Start time of a packet as served; ``None`` for garbage or no such packet."""
-        found = self.play.locate(index)
+        found = self.schedule.locate(index)
         if found is None:
             return None
-        record = self.play.slot(index).record
+        record = self.schedule.packet(index).record
         return (
-            None if record is None else record.start_ns + self.play.shift_ns + found[0] * self.play.period_ns
+            None
+            if record is None
+            else record.start_ns + self.schedule.shift_ns + found[0] * self.schedule.period_ns
         )
 
     def end_ns(self, index: int) -> int | None:
         """Time of the last sample of a packet as served; ``None`` for garbage or no such packet."""
-        found = self.play.locate(index)
+        found = self.schedule.locate(index)
         if found is None:
             return None
-        record = self.play.slot(index).record
-        return None if record is None else record.end_ns + self.play.shift_ns + found[0] * self.play.period_ns
+        record = self.schedule.packet(index).record
+        return (
+            None
+            if record is None
+            else record.end_ns + self.schedule.shift_ns + found[0] * self.schedule.period_ns
+        )
 
     def _newest(self) -> int:
         # Without a clock everything is available at once, so "the next packet" is the first.
@@ -133,6 +139,6 @@ class Ring:
         return start_ns is None or start_ns // NS_PER_S == time_ns // NS_PER_S
 
     def _after(self, time_ns: int) -> int:
-        at_ns = time_ns - self.play.shift_ns - self.play.first_ns
-        limit = self.next + LOOKAHEAD_ROUNDS * self.play.size if self.whole else self.next
-        return self.play.first_due_after(self.oldest, at_ns, inclusive=True, limit=limit)
+        at_ns = time_ns - self.schedule.shift_ns - self.schedule.first_ns
+        limit = self.next + LOOKAHEAD_CYCLES * self.schedule.size if self.whole else self.next
+        return self.schedule.first_due_after(self.oldest, at_ns, inclusive=True, limit=limit)

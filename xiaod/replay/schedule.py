@@ -1,130 +1,244 @@
-"""One round of the play: streams, and the order in which their records are filled.
+"""The schedule of a replay: which record packet ``k`` carries, when it is due, and which time is written into it.
 
-In: an archive of records, how many copies of each station, delays by stream. Out: the streams as served, and all
-packets of a round in order of the moment at which their last sample is recorded.
+A record becomes available when its last sample has been recorded, as in a datalogger: components come at
+different moments. The data are replayed once, or in cycles (``loop``). All cycles are known in advance, so no packet
+is stored: packet ``k`` is computed when a client needs it. ``due_ns`` counts nanoseconds of data since the first
+sample of a cycle.
 
 >>> from xiaod.replay.records import load
->>> streams, slots = plain_round(load(["example"]), 2, Faults())
->>> [stream.name for stream in streams][:3], len(slots)
-(['BW_RJ000__EHE', 'BW_RJ000__EHN', 'BW_RJ000__EHZ'], 62)
->>> slots[0].due_ns <= slots[1].due_ns
-True
+>>> schedule = Schedule(load(["example"]), copies=2, loop=True, loop_gap_s=5.0)
+>>> [stream.name for stream in schedule.streams][:3]
+['BW_RJ000__EHE', 'BW_RJ000__EHN', 'BW_RJ000__EHZ']
+>>> schedule.period_ns // 10**9
+35
+>>> schedule.packet(schedule.size) == schedule.packet(0), schedule.cycle_of(schedule.size)
+(True, 1)
 """
 
-from dataclasses import dataclass
-from typing import NamedTuple
+import math
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
 
-from xiaod.replay.config import MAX_COPIES, ReplayError
+from xiaod.domain.seedlink import RECORD_BYTES
+from xiaod.domain.timegrid import NS_PER_S
+from xiaod.replay.cycle import Cycle, indexed, plain_cycle
 from xiaod.replay.faults import Faults
-from xiaod.replay.records import Archive, Record
+from xiaod.replay.header import BTIME, STATION, TICK_NS, btime_of
+from xiaod.replay.packet import Packet, Record
+from xiaod.replay.records import Archive
 
-_BASE36 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-
-
-class Slot(NamedTuple):
-    """One packet of a round.
-
-    Attributes:
-        due_ns: when its last sample is recorded, since the first sample of the round.
-        stream: index of its stream.
-        record: what to send; ``None`` for garbage.
-    """
-
-    due_ns: int
-    stream: int
-    record: Record | None
+GARBAGE = bytes((7 * i + 3) % 251 for i in range(RECORD_BYTES))
+"""The meaningless record sent by `Faults.garbage_every`."""
+LAST_NS = 4_102_444_800 * NS_PER_S
+"""2100-01-01: readers of miniSEED 2 take later years for the wrong byte order, so no cycle goes beyond."""
+_KEPT_CYCLES = 4
 
 
-@dataclass(frozen=True)
-class Stream:
-    """One stream as served.
-
-    Attributes:
-        network, station, location, channel: codes without padding; the station's may be synthetic.
-        kind: SeedLink type, ``D`` or ``L``.
-        code: station code to write into records, padded to five bytes; ``None`` if it stays.
-    """
-
-    network: str
-    station: str
-    location: str
-    channel: str
-    kind: str
-    code: bytes | None
-
-    @property
-    def name(self) -> str:
-        """``NET_STA_LOC_CHA``."""
-        return f"{self.network}_{self.station}_{self.location}_{self.channel}"
-
-
-class Round(NamedTuple):
-    """One playing of the whole archive: its packets, their due times, and which belong to each stream."""
-
-    slots: tuple[Slot, ...]
-    dues: list[int]
-    of_stream: dict[int, list[int]]
-
-
-def indexed(slots: tuple[Slot, ...]) -> Round:
-    """Add to the packets of a round what is looked up often."""
-    of_stream: dict[int, list[int]] = {}
-    for place, slot in enumerate(slots):
-        of_stream.setdefault(slot.stream, []).append(place)
-    return Round(slots, [slot.due_ns for slot in slots], of_stream)
-
-
-def plain_round(archive: Archive, copies: int, faults: Faults) -> tuple[tuple[Stream, ...], tuple[Slot, ...]]:
-    """Lay out a round without faults other than delays.
+class Schedule:
+    """All packets of a replay, in order; if looped, until the data would reach the year 2100.
 
     Args:
-        archive: the records; times count from the first sample of the earliest.
+        archive: the records of one cycle.
         copies: above 1, so many copies of each station under synthetic codes.
-        faults: their delays by stream.
+        loop: whether cycles follow one another.
+        loop_gap_s: gap between cycles (s); it and the span are rounded up to whole seconds.
+        faults: lost, repeated, late or damaged packets.
 
-    Returns:
-        the streams, and the packets in order of ``due_ns``.
+    Attributes:
+        shift_ns: by how much the first cycle is moved in time; set when the replay begins.
 
     Raises:
         ReplayError: if the synthetic codes do not suffice.
     """
-    first_ns = min(record.start_ns for record in archive.records)
-    kinds = {record.stream: record for record in archive.records}
-    stations = sorted({(record.network, record.station) for record in archive.records})
-    used: dict[tuple[str, str], int] = {}
-    streams: list[Stream] = []
-    slots: list[Slot] = []
-    for _ in range(copies):
-        named = {key: _synthetic(*key, used) if copies > 1 else None for key in stations}
-        index_of: dict[str, int] = {}
-        delay_ns: dict[str, int] = {}
-        for name, record in sorted(kinds.items()):
-            code = named[record.network, record.station]
-            stream = Stream(
-                record.network,
-                code or record.station,
-                record.location,
-                record.channel,
-                record.kind,
-                code.encode("ascii").ljust(5) if code else None,
+
+    def __init__(
+        self,
+        archive: Archive,
+        *,
+        copies: int = 1,
+        loop: bool = False,
+        loop_gap_s: float = 5.0,
+        faults: Faults | None = None,
+    ) -> None:
+        self.loop = loop
+        self.shift_ns = 0
+        self.first_ns = min(record.start_ns for record in archive.records)
+        span_ns = max(record.end_ns for record in archive.records) - self.first_ns
+        # Cycles move by whole seconds, so that every sampling grid anchored to a second stays as it is.
+        self.period_ns = (span_ns // NS_PER_S + 1 + math.ceil(loop_gap_s)) * NS_PER_S
+        self.streams, plain = plain_cycle(archive, copies, faults or Faults())
+        self._faults = faults or Faults()
+        self._names = [stream.name for stream in self.streams]
+        self._base = indexed(plain)
+        self._first_index = [0]  # of each cycle known so far; used only when faults make cycles differ
+        self._ended = False  # there are no cycles beyond those known
+        self._kept: dict[int, Cycle] = {}
+
+    @property
+    def size(self) -> int:
+        """Packets of a cycle without faults."""
+        return len(self._base.packets)
+
+    def total(self) -> int | None:
+        """Number of packets; ``None`` if looped."""
+        return None if self.loop else len(self.cycle(0).packets)
+
+    def cycle(self, number: int) -> Cycle:
+        """Packets of one cycle."""
+        if not self._faults.disturbs:
+            return self._base
+        if number not in self._kept:
+            while len(self._kept) >= _KEPT_CYCLES:
+                self._kept.pop(next(iter(self._kept)))
+            packets = self._faults.disturb(
+                self._base.packets,
+                names=self._names,
+                ordinal=number * self.size,
+                cycle_ns=number * self.period_ns,
             )
-            index_of[name] = len(streams)
-            delay_ns[name] = faults.delay_ns(stream.name)
-            streams.append(stream)
-        slots.extend(
-            Slot(record.end_ns - first_ns + delay_ns[name], index_of[name], record)
-            for record in archive.records
-            for name in (record.stream,)
+            self._kept[number] = indexed(packets)
+        return self._kept[number]
+
+    def locate(self, index: int) -> tuple[int, int] | None:
+        """Cycle and position of packet ``index``; ``None`` if there is no such packet."""
+        if not self._faults.disturbs:
+            number, place = divmod(index, self.size)
+            return (number, place) if self._exists(number) else None
+        firsts = self._first_index
+        while index >= firsts[-1] and not self._ended:
+            self._count_next_cycle()
+        number = bisect_right(firsts, index) - 1
+        return (number, index - firsts[number]) if number < len(firsts) - 1 else None
+
+    def _count_next_cycle(self) -> None:
+        """Count the packets of the first cycle that has not been counted."""
+        firsts = self._first_index
+        number = len(firsts) - 1
+        if not self._exists(number) or self._silent_from(number):
+            self._ended = True
+        else:
+            firsts.append(firsts[-1] + len(self.cycle(number).packets))
+
+    def _first_in(self, number: int, limit: int | None) -> int:
+        """First packet of a cycle, or of the last cycle there is, or of the first one beyond ``limit``."""
+        if not self._faults.disturbs:
+            return number * self.size
+        firsts = self._first_index
+        while len(firsts) <= number and not self._ended and (limit is None or firsts[-1] < limit):
+            self._count_next_cycle()
+        return firsts[min(number, len(firsts) - 1)]
+
+    def _exists(self, number: int) -> bool:
+        end_ns = self.first_ns + self.shift_ns + (number + 1) * self.period_ns
+        return number == 0 or (self.loop and end_ns <= LAST_NS)
+
+    def _silent_from(self, number: int) -> bool:
+        """Whether no packet will ever follow: no outage will end, and two cycles are empty."""
+        if number * self.period_ns <= self._faults.last_change_ns:
+            return False
+        return not self.cycle(number).packets and not self.cycle(number + 1).packets
+
+    def cycle_of(self, index: int) -> int:
+        """Cycle of a packet.
+
+        Raises:
+            IndexError: if there is no such packet.
+        """
+        return self._found(index)[0]
+
+    def packet(self, index: int) -> Packet:
+        """Packet ``index``.
+
+        Raises:
+            IndexError: if there is no such packet.
+        """
+        number, place = self._found(index)
+        return self.cycle(number).packets[place]
+
+    def due_ns(self, index: int) -> int | None:
+        """When packet ``index`` is due (ns of data since the start of the replay), or ``None``."""
+        found = self.locate(index)
+        return None if found is None else found[0] * self.period_ns + self.cycle(found[0]).dues[found[1]]
+
+    def first_due_after(self, index: int, at_ns: int, *, inclusive: bool, limit: int | None = None) -> int:
+        """Find the first packet from ``index`` on due after an instant, or at it if ``inclusive``.
+
+        Args:
+            index: where to begin.
+            at_ns: the instant, in ns of data since the start of the replay.
+            inclusive: whether a packet due at that very instant will do.
+            limit: where the search ends: a client may name any year.
+
+        Returns:
+            its index, or ``limit``, or the number of packets if the replay ends before.
+        """
+        bisect = bisect_left if inclusive else bisect_right
+        if self.loop and self.size:
+            # Whole cycles are skipped. A delay may reach into later cycles; faults make nothing later than that.
+            number = at_ns // self.period_ns - self._base.dues[-1] // self.period_ns
+            index = max(index, self._first_in(max(0, number), limit))
+        while (limit is None or index < limit) and (found := self.locate(index)) is not None:
+            number, place = found
+            dues = self.cycle(number).dues
+            reached = bisect(dues, at_ns - number * self.period_ns, place)
+            index += reached - place
+            if reached < len(dues):
+                break
+        return index if limit is None else min(index, limit)
+
+    def first_of(self, stream: int, index: int) -> int | None:
+        """Packet of a stream at ``index`` or after, in this cycle or the next, or ``None``."""
+        found = self.locate(index)
+        while found is not None:
+            number, place = found
+            places = self.cycle(number).of_stream.get(stream, [])
+            if (nearest := bisect_left(places, place)) < len(places):
+                return index + places[nearest] - place
+            index += len(self.cycle(number).packets) - place
+            found = self.locate(index) if place else None
+        return None
+
+    def last_of(self, stream: int, index: int) -> int | None:
+        """Packet of a stream at ``index`` or before, in this cycle or the one before, or ``None``."""
+        found = self.locate(index) if index >= 0 else None
+        for _ in range(2):
+            if found is None:
+                break
+            number, place = found
+            places = self.cycle(number).of_stream.get(stream, [])
+            if nearest := bisect_right(places, place):
+                return index + places[nearest - 1] - place
+            index -= place + 1
+            found = self.locate(index) if index >= 0 else None
+        return None
+
+    def payloads(self, begin: int, end: int, shift_ns: int) -> Iterator[tuple[int, int, bytes]]:
+        """Yield index, stream and record of packets ``begin`` to ``end``, moved by ``shift_ns``."""
+        while begin < end and (found := self.locate(begin)) is not None:
+            number, place = found
+            packets = self.cycle(number).packets[place : place + end - begin]
+            ticks = (shift_ns + number * self.period_ns) // TICK_NS
+            for index, (_, stream, record) in enumerate(packets, begin):
+                yield index, stream, self._body(stream, record, ticks)
+            begin += len(packets)
+
+    def _body(self, stream: int, record: Record | None, ticks: int) -> bytes:
+        if record is None:
+            return GARBAGE
+        raw = record.raw
+        code = self.streams[stream].code
+        if not ticks and code is None:
+            return raw
+        btime = btime_of(record.ticks + ticks, record.order)
+        head = (
+            raw[: BTIME.start]
+            if code is None
+            else raw[: STATION.start] + code + raw[STATION.stop : BTIME.start]
         )
-    slots.sort(key=lambda slot: slot.due_ns)
-    return tuple(streams), tuple(slots)
+        return head + btime + raw[BTIME.stop :]
 
-
-def _synthetic(network: str, station: str, used: dict[tuple[str, str], int]) -> str:
-    """Next unused code of the network: two characters of the original, three of base 36."""
-    prefix = station[:2].ljust(2, "X")
-    number = used.get((network, prefix), 0)
-    if number >= MAX_COPIES:
-        raise ReplayError(f"{network}.{station}: more than {MAX_COPIES} copies of {prefix}...; ask for fewer")
-    used[network, prefix] = number + 1
-    return prefix + _BASE36[number // 1296] + _BASE36[number // 36 % 36] + _BASE36[number % 36]
+    def _found(self, index: int) -> tuple[int, int]:
+        found = self.locate(index)
+        if found is None:
+            raise IndexError(f"the replay has no packet {index}")
+        return found

@@ -1,6 +1,6 @@
-"""The replay server: binds a port, starts the play, and hands each client to a `Connection`.
+"""The replay server: binds a port, starts the replay, and hands each client to a `Connection`.
 
-Runs in the asyncio loop of whoever starts it: the daemon for its demonstration, a test, or `serve` for the
+Runs in the asyncio loop of its caller: the daemon for its demonstration, a test, or `serve` for the
 command line.
 
 >>> import asyncio
@@ -22,7 +22,7 @@ from xiaod.replay import info
 from xiaod.replay.config import EXAMPLE, ReplayConfig, ReplayError
 from xiaod.replay.connection import Connection
 from xiaod.replay.faults import Faults
-from xiaod.replay.link import Trouble
+from xiaod.replay.link import LinkFaults
 from xiaod.replay.playback import Playback, report_death
 from xiaod.replay.records import Problem, load
 
@@ -34,13 +34,13 @@ class ReplayServer:
     """SeedLink v3 server over miniSEED files.
 
     Args:
-        config: what to play and how.
+        config: what to replay and how.
 
     Attributes:
         port: TCP port in use, once started.
         problems: files and records that could not be read, once started.
         played: set when the last packet has become available (never if looped; at speed ``max``, with the
-            play's begin).
+            replay begins).
         sent_packets: packets handed to sockets so far.
         overrun_packets: packets that left the ring before a slow client had read them.
     """
@@ -51,7 +51,7 @@ class ReplayServer:
         self.problems: tuple[Problem, ...] = ()
         self.sent_packets = 0
         self.overrun_packets = 0
-        self.trouble = Trouble(config.faults)
+        self.link_faults = LinkFaults(config.faults)
         organization = " ".join(config.organization.split()).encode("ascii", "replace")
         self.hello = SOFTWARE.encode() + b"\r\n" + organization + b"\r\n"
         self.playback: Playback
@@ -92,13 +92,13 @@ class ReplayServer:
         """Read the inputs and listen.
 
         Raises:
-            ReplayError: if nothing can be played, or the address cannot be had.
+            ReplayError: if nothing can be replayed, or the address is not available.
         """
         config = self.config
         if EXAMPLE in config.inputs:
             from xiaod.replay.example import example_records
 
-            # In this thread, because ObsPy imports much as it reads; kept for the one that loads.
+            # In the main thread, because ObsPy imports plug-ins as it reads; cached for the thread that loads.
             example_records()
         archive = await asyncio.to_thread(load, config.inputs, config.record_bytes)
         self.problems = archive.problems
@@ -116,16 +116,16 @@ class ReplayServer:
             await self.playback.stop()
 
     async def set_faults(self, faults: Faults) -> None:
-        """Switch line faults while running.
+        """Switch link faults while running.
 
         Raises:
             ReplayError: if faults of the schedule differ: those are fixed when the server starts.
         """
         if not faults.same_schedule(self.config.faults):
             raise ReplayError(
-                "only line faults can change while the server runs; give the others in ReplayConfig.faults"
+                "only link faults can change while the server runs; give the others in ReplayConfig.faults"
             )
-        self.trouble.change(faults)
+        self.link_faults.change(faults)
         if faults.reset_sequence_to is not None:
             self.playback.ring.renumber(faults.reset_sequence_to)
         if faults.refuse_connections:
@@ -139,7 +139,7 @@ class ReplayServer:
             connection.abort()
 
     def streams(self) -> tuple[info.StreamStatus, ...]:
-        """All streams and what can be had of them now."""
+        """All streams and what is available of each."""
         return self.playback.streams()
 
     # What connections need.
@@ -152,7 +152,7 @@ class ReplayServer:
             self.playback.ring.sequence_of(max(self.playback.ring.next - 1, 0)),
         )
         failed = False
-        denied = self.trouble.faults.deny_info and level in {"STATIONS", "STREAMS"}
+        denied = self.link_faults.faults.deny_info and level in {"STATIONS", "STREAMS"}
         match "" if denied else level:
             case "ID":
                 pass
@@ -169,9 +169,9 @@ class ReplayServer:
 
     def catalogue(self) -> bytes:
         """Text that answers CAT: one station a line, then END."""
-        if self.trouble.faults.deny_info:
+        if self.link_faults.faults.deny_info:
             return b"ERROR\r\n"
-        stations = sorted({(stream.network, stream.station) for stream in self.playback.play.streams})
+        stations = sorted({(stream.network, stream.station) for stream in self.playback.schedule.streams})
         lines = [f"{network:<2} {station:<5} replayed\r\n" for network, station in stations]
         return "".join([*lines, "END"]).encode("ascii", "replace")
 
@@ -212,15 +212,15 @@ class ReplayServer:
 
 
 async def serve(config: ReplayConfig, announce: Callable[[str, int], None], stop: asyncio.Event) -> None:
-    """Run a server until told to stop.
+    """TraceSegment a server until told to stop.
 
     Args:
-        config: what to play and how.
+        config: what to replay and how.
         announce: called with host and port once clients can connect.
         stop: set by the caller to end.
 
     Raises:
-        ReplayError: if nothing can be played, or the address cannot be had.
+        ReplayError: if nothing can be replayed, or the address is not available.
     """
     async with ReplayServer(config) as server:
         announce(config.host, server.port)

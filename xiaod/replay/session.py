@@ -1,4 +1,4 @@
-r"""The negotiation: from commands to what a client wants to receive. No sockets here.
+r"""The negotiation: from commands to what a client requests. No sockets here.
 
 Source: SeedLink v3.1 as implemented by ringserver and libslink. STATION opens a station's request, SELECT
 refines it, DATA, FETCH or TIME closes it; END starts the transfer. Without any STATION, DATA, FETCH or TIME
@@ -8,7 +8,7 @@ A command that cannot be carried out is answered with ERROR, with a reason after
 >>> session = Session(hello=b"SeedLink v3.1\r\nhere\r\n")
 >>> [session.handle(line).reply for line in (b"STATION RJ* BW", b"SELECT ??Z", b"DATA", b"FROB")]
 [b'OK\r\n', b'OK\r\n', b'OK\r\n', b'ERROR\r\n']
->>> session.handle(b"END").action, session.request().wants("BW", "RJOB", "", "EHZ", "D")
+>>> session.handle(b"END").action, session.request().match("BW", "RJOB", "", "EHZ", "D")
 (<Action.STREAM: 2>, 0)
 """
 
@@ -37,7 +37,7 @@ class Action(Enum):
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Response:
     """Reply to a command and what follows; ``level`` is the word after INFO."""
 
     reply: bytes = b""
@@ -72,13 +72,13 @@ class StationRequest:
 
 @dataclass(frozen=True)
 class Request:
-    """All a client wants: requests by station, and whether to end when there is nothing more (dial-up)."""
+    """Everything a client requests, by station, and whether to end after the last packet (dial-up)."""
 
     stations: tuple[StationRequest, ...]
     dialup: bool
 
-    def wants(self, network: str, station: str, location: str, channel: str, kind: str) -> int | None:
-        """Index of the last request that takes a stream, or ``None``: what is asked for later counts more."""
+    def match(self, network: str, station: str, location: str, channel: str, kind: str) -> int | None:
+        """Index of the last request that matches a stream, or ``None``: a later request replaces an earlier one."""
         for index in reversed(range(len(self.stations))):
             item = self.stations[index]
             fits = fnmatchcase(network, item.network) and fnmatchcase(station, item.station)
@@ -109,18 +109,18 @@ class Session:
         self.streaming = False
 
     def request(self) -> Request:
-        """Return what has been asked for so far."""
+        """What has been requested so far."""
         return Request(tuple(self._stations) or (self._all,), self._dialup)
 
-    def handle(self, line: bytes) -> Outcome:
+    def handle(self, line: bytes) -> Response:
         """Carry out one command; never raises on what a client sends."""
         command = parse_command(line)
         if command.verb == "BYE":
-            return Outcome(action=Action.CLOSE)
+            return Response(action=Action.CLOSE)
         if command.verb == "INFO":
-            return Outcome(action=Action.INFO, level=command.words[0].upper() if command.words else "")
-        if self.streaming:  # a reply amid packets would be taken for one
-            return Outcome()
+            return Response(action=Action.INFO, level=command.words[0].upper() if command.words else "")
+        if self.streaming:  # a reply between packets would be read as a packet
+            return Response()
         try:
             return self._negotiate(command)
         except SelectorError as error:
@@ -128,15 +128,15 @@ class Session:
         except ProtocolError as error:
             return self._refused("ARGUMENTS", str(error))
 
-    def _negotiate(self, command: Command) -> Outcome:
+    def _negotiate(self, command: Command) -> Response:
         match command.verb:
             case "HELLO":
-                return Outcome(self._hello)
+                return Response(self._hello)
             case "CAT":
-                return Outcome(action=Action.CAT)
+                return Response(action=Action.CAT)
             case "BATCH":
                 self._batch = True
-                return Outcome(_OK)
+                return Response(_OK)
             case "CAPABILITIES":
                 self._extended = self._extended or "EXTREPLY" in (word.upper() for word in command.words)
                 return self._accepted()
@@ -151,7 +151,7 @@ class Session:
                 return self._stream()
         return self._refused("UNSUPPORTED", f"unknown command {command.verb[:20]!a}")
 
-    def _station(self, command: Command) -> Outcome:
+    def _station(self, command: Command) -> Response:
         if not 1 <= len(command.words) <= 2:
             raise ProtocolError("STATION takes a station code and a network code")
         if len(self._stations) >= MAX_STATIONS:
@@ -166,7 +166,7 @@ class Session:
             self._stations.append(self._open)
         return self._accepted()
 
-    def _select(self, command: Command) -> Outcome:
+    def _select(self, command: Command) -> Response:
         request = self._open or self._all
         if not command.words:
             request.selectors.clear()
@@ -176,13 +176,13 @@ class Session:
         request.selectors.extend([parse_selector(word) for word in command.words])
         return self._accepted()
 
-    def _begin(self, command: Command) -> Outcome:
+    def _begin(self, command: Command) -> Response:
         words = command.words
         if len(words) > 2 or (command.verb == "TIME" and not words):
             raise ProtocolError(
                 f"{command.verb} takes {'1 to 2' if command.verb == 'TIME' else 'up to 2'} arguments"
             )
-        # Everything is read before anything is changed: a refused command leaves no trace.
+        # Everything is parsed before anything changes: a refused command has no effect.
         sequence: int | None = None
         begin_ns: int | None = None
         end_ns: int | None = None
@@ -200,16 +200,16 @@ class Session:
         self._open = None
         return self._accepted()
 
-    def _stream(self) -> Outcome:
+    def _stream(self) -> Response:
         self.streaming = True
-        return Outcome(action=Action.STREAM)
+        return Response(action=Action.STREAM)
 
-    def _accepted(self) -> Outcome:
-        return Outcome(b"" if self._batch else _OK)
+    def _accepted(self) -> Response:
+        return Response(b"" if self._batch else _OK)
 
-    def _refused(self, code: str, reason: str) -> Outcome:
+    def _refused(self, code: str, reason: str) -> Response:
         if self._batch:
-            return Outcome()
+            return Response()
         if self._extended:
-            return Outcome(f"ERROR\r{code} {reason}\r\n".encode("ascii", "backslashreplace"))
-        return Outcome(b"ERROR\r\n")
+            return Response(f"ERROR\r{code} {reason}\r\n".encode("ascii", "backslashreplace"))
+        return Response(b"ERROR\r\n")

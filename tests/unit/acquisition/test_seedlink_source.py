@@ -29,7 +29,7 @@ from xiaod.domain.sharding import ALONE, Shard, shard_of
 from xiaod.domain.timegrid import NS_PER_S
 from xiaod.domain.types import BadRecord, LinkChange, Segment, SourceItem
 from xiaod.replay import Faults, ReplayConfig
-from xiaod.replay.faults import Silence
+from xiaod.replay.faults import Outage
 from xiaod.replay.info import info_packets
 from xiaod.replay.records import load
 
@@ -662,8 +662,8 @@ def test_whole_packets_that_get_lost_among_those_of_others_are_asked_for_again(
 def test_a_gap_of_the_station_itself_costs_one_connection(tmp_path: Path) -> None:
     path = tmp_path / "event.mseed"
     count = write_event(path)
-    silences = [Silence("BW_*", 40.0, 55.0)]
-    config = ReplayConfig(inputs=(path,), port=0, speed=40.0, copies=5, faults=Faults(silences=silences))
+    outages = [Outage("BW_*", 40.0, 55.0)]
+    config = ReplayConfig(inputs=(path,), port=0, speed=40.0, copies=5, faults=Faults(outages=outages))
     with Server(config) as server, Run(source(server.port, streams=["BW.RJ00[024].*.??Z"])) as run:
         wait_until(lambda: server.played, "the end")
         wait_until(

@@ -9,8 +9,8 @@ import pytest
 
 from tests.unit.replay.test_server import START_NS, collect, fetched
 from tests.unit.replay.test_wire import PACKETS, TIMEOUT_S, Client, Packet, play, whole
-from xiaod.replay import Faults, ReplayConfig, ReplayError, ReplayServer, Silence
-from xiaod.replay.clock import GARBAGE
+from xiaod.replay import Faults, Outage, ReplayConfig, ReplayError, ReplayServer
+from xiaod.replay.schedule import GARBAGE
 
 QUIET_S = 0.3
 """How long nothing must arrive to call it silence."""
@@ -20,15 +20,15 @@ async def all_packets(server: ReplayServer) -> list[Packet]:
     return await fetched(server, ("* *", "FETCH 1"))
 
 
-def round_of(**faults: object) -> list[Packet]:
+def cycle_of(**faults: object) -> list[Packet]:
     return play(all_packets, whole(faults=Faults(**faults)))  # type: ignore[arg-type]
 
 
-PLAIN = [packet.key for packet in round_of()]
+PLAIN = [packet.key for packet in cycle_of()]
 
 
 def test_records_are_lost() -> None:
-    packets = round_of(drop_every=5)
+    packets = cycle_of(drop_every=5)
     assert [packet.key for packet in packets] == [key for number, key in enumerate(PLAIN, 1) if number % 5]
     assert [packet.sequence for packet in packets] == list(
         range(1, len(packets) + 1)
@@ -36,12 +36,12 @@ def test_records_are_lost() -> None:
 
 
 def test_records_are_doubled() -> None:
-    counts = Counter(packet.key for packet in round_of(duplicate_every=4))
+    counts = Counter(packet.key for packet in cycle_of(duplicate_every=4))
     assert counts == {key: 2 if number % 4 == 0 else 1 for number, key in enumerate(PLAIN, 1)}
 
 
 def test_records_change_places_within_their_stream() -> None:
-    packets = round_of(reorder_every=7)
+    packets = cycle_of(reorder_every=7)
     assert sorted(packet.key for packet in packets) == sorted(PLAIN)
     backwards = 0
     for stream in {packet.stream for packet in packets}:
@@ -51,7 +51,7 @@ def test_records_change_places_within_their_stream() -> None:
 
 
 def test_components_get_out_of_step() -> None:
-    packets = round_of(delays_s={"*_EHN": 4.0, "BW_RJOB__EH?": 1.0})
+    packets = cycle_of(delays_s={"*_EHN": 4.0, "BW_RJOB__EH?": 1.0})
     assert sorted(packet.key for packet in packets) == sorted(PLAIN)
     assert [packet.key for packet in packets] != PLAIN
     place = {packet.key: index for index, packet in enumerate(packets)}
@@ -73,8 +73,8 @@ def test_obspy_survives_garbage() -> None:
 
 
 def test_a_stream_falls_silent_and_comes_back() -> None:
-    silence = Silence("BW_RJOB__EHZ", begin_s=10.0, end_s=20.0)
-    keys = [packet.key for packet in round_of(silences=(silence,))]
+    outage = Outage("BW_RJOB__EHZ", begin_s=10.0, end_s=20.0)
+    keys = [packet.key for packet in cycle_of(outages=(outage,))]
     missing = [key for key in PLAIN if key not in keys]
     assert missing
     assert all(stream.endswith("Z") for stream, _ in missing)
@@ -94,7 +94,7 @@ def test_all_streams_silent_for_ever_is_no_end_and_no_busy_loop(speed: float | s
             root, _ = await client.info("STREAMS")
             assert len(root[0]) == 3
 
-    play(body, whole(speed=speed, loop=True, faults=Faults(silences=(Silence("*", begin_s=30.0),))))
+    play(body, whole(speed=speed, loop=True, faults=Faults(outages=(Outage("*", begin_s=30.0),))))
 
 
 def test_one_connection_is_cut_within_a_record() -> None:
@@ -195,7 +195,7 @@ def test_numbers_start_afresh_and_time_saves_the_client() -> None:
 
 def test_faults_of_the_schedule_cannot_change_while_running() -> None:
     async def body(server: ReplayServer) -> None:
-        with pytest.raises(ReplayError, match="only line faults"):
+        with pytest.raises(ReplayError, match="only link faults"):
             await server.set_faults(Faults(drop_every=2))
 
     play(body, whole())

@@ -8,11 +8,11 @@ import obspy
 import pytest
 from pymseed import DataEncoding, MS3Record
 
-from xiaod.replay.clock import Play
 from xiaod.replay.config import ReplayError
 from xiaod.replay.example import COUNTS_PER_UNIT
 from xiaod.replay.header import rename_station, shift_record
 from xiaod.replay.records import Archive, load
+from xiaod.replay.schedule import Schedule
 
 MSEED = Path(obspy.__file__).parent / "io" / "mseed" / "tests" / "data"
 START_NS = 1_700_000_000_123_456_000
@@ -195,24 +195,24 @@ def test_shift_finer_than_the_header_is_refused() -> None:
 
 
 def test_a_loop_ends_before_the_years_of_miniseed_2() -> None:
-    play = Play(load(["example"]), loop=True)
-    rounds = (4_102_444_800_000_000_000 - play.first_ns) // play.period_ns
-    last = rounds * play.size - 1
-    ((_, _, body),) = play.payloads(last, last + 10, 0)
+    schedule = Schedule(load(["example"]), loop=True)
+    cycles = (4_102_444_800_000_000_000 - schedule.first_ns) // schedule.period_ns
+    last = cycles * schedule.size - 1
+    ((_, _, body),) = schedule.payloads(last, last + 10, 0)
     assert MS3Record.parse(body).starttime // 1_000_000_000 > 4_102_444_800 - 2 * 35
-    assert play.due_ns(last + 1) is None
+    assert schedule.due_ns(last + 1) is None
 
 
-def test_play_serves_what_shift_and_rename_would_write() -> None:
+def test_a_schedule_serves_what_shift_and_rename_would_write() -> None:
     archive = load(["example"])
-    play = Play(archive, copies=40, loop=True)
-    assert len({stream.name for stream in play.streams}) == 3 * 40
+    schedule = Schedule(archive, copies=40, loop=True)
+    assert len({stream.name for stream in schedule.streams}) == 3 * 40
     shift_ns = 123_000_000_000
-    begin = play.size - 50  # across the end of a round
-    for index, stream, body in play.payloads(begin, begin + 100, shift_ns):
-        record = play.slot(index).record
+    begin = schedule.size - 50  # across the end of a cycle
+    for index, stream, body in schedule.payloads(begin, begin + 100, shift_ns):
+        record = schedule.packet(index).record
         assert record is not None
-        moved = shift_record(record.raw, shift_ns + play.round_of(index) * play.period_ns)
-        assert body == rename_station(moved, play.streams[stream].station)
-    assert play.period_ns == 35_000_000_000
-    assert play.due_ns(play.size) == play.period_ns + (play.due_ns(0) or 0)
+        moved = shift_record(record.raw, shift_ns + schedule.cycle_of(index) * schedule.period_ns)
+        assert body == rename_station(moved, schedule.streams[stream].station)
+    assert schedule.period_ns == 35_000_000_000
+    assert schedule.due_ns(schedule.size) == schedule.period_ns + (schedule.due_ns(0) or 0)

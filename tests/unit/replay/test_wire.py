@@ -13,7 +13,7 @@ from xiaod.replay import Faults, ReplayConfig, ReplayServer
 
 TIMEOUT_S = 30.0
 PACKETS = 31
-"""Packets of one round of the example."""
+"""Packets of one cycle of the example."""
 T = TypeVar("T")
 
 

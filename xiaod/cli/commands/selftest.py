@@ -1,4 +1,4 @@
-"""``xiaod selftest``: push a real event through source, engine and every configured sink."""
+"""``xiaod selftest``: send a real event through source, engine and every configured sink."""
 
 import argparse
 import os
@@ -6,7 +6,7 @@ import sys
 
 from xiaod.cli.commands.options import DEFAULT_CONFIG, above_zero, add_config, add_shard, refuse
 
-HELP = "push a real event through source, engine and every configured sink, and say what arrived where"
+HELP = "send a real event through source, engine and every configured sink, and report what arrived where"
 DEFAULT_TIMEOUT_S = 30.0
 
 
@@ -49,13 +49,11 @@ def run(options: argparse.Namespace) -> int:
     except (ConfigError, ModelError, ValueError) as error:
         return refuse(error)
     configure_logs("error", config.logs.format)
-    outcome = selftest(config, engine, sinks, options.timeout)
-    print(
-        json.dumps(outcome.document(), indent=2) if options.format == "json" else outcome.text(), flush=True
-    )
-    status = ExitCode.OK if outcome.ok else ExitCode.FAILURE
-    if any(step.result == "hung" for step in outcome.steps):
-        # What hangs may have threads of its own, which would keep the program from ending.
+    report = selftest(config, engine, sinks, options.timeout)
+    print(json.dumps(report.document(), indent=2) if options.format == "json" else report.text(), flush=True)
+    status = ExitCode.OK if report.ok else ExitCode.FAILURE
+    if any(step.result == "hung" for step in report.steps):
+        # A hanging sink may have threads that would keep the program from ending.
         sys.stderr.flush()
         os._exit(status)
     return status

@@ -1,4 +1,4 @@
-r"""``xiaod --config`` as a process of its own, started with a configuration and asked through its metrics.
+r"""Runs ``xiaod --config`` as a process of its own, and reads its metrics.
 
 >>> sums('# TYPE a counter\na_total{x="1"} 2\na_total{x="2"} 3\n')
 {'a_total': 5.0}

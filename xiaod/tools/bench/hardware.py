@@ -1,4 +1,4 @@
-"""The machine: model, processor, memory, system, and on a Raspberry Pi what ``vcgencmd`` says of heat, throttling and power.
+"""The machine: model, processor, memory, system, and on a Raspberry Pi what ``vcgencmd`` reports about heat, throttling and power.
 
 >>> throttled("throttled=0x50005")
 ['under-voltage now', 'throttled now', 'under-voltage since boot', 'throttled since boot']

@@ -1,7 +1,7 @@
-"""The daemon under load: a replay server with more and more stations on one side of a real socket, ``xiaod --config`` on the other.
+"""The daemon under load: a replay server with more and more stations at one end of a real socket, ``xiaod --config`` at the other.
 
-All stations play the same at the same moment (:mod:`xiaod.tools.bench.station`): the worst case, as work comes in bursts.
-Latencies are those that the picks carry; memory and CPU time those that the daemon itself exports.
+All stations send the same data at the same moment (:mod:`xiaod.tools.bench.station`): the worst case, as work comes in bursts.
+Latencies are those of the picks; memory and CPU time those that the daemon exports.
 
 >>> spread([1.0, 2.0, 3.0])
 {'count': 3, 'median': 2.0, 'p95': 2.9, 'max': 3.0}

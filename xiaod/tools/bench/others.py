@@ -1,6 +1,6 @@
-"""Other pickers on the same machine, where they are installed: ObsPy's STA/LTA, PhaseNet through SeisBench.
+"""Other pickers on the same machine, if installed: ObsPy's STA/LTA, PhaseNet through SeisBench.
 
-PhaseNet is built with random weights: what it costs does not depend on them.
+PhaseNet has random weights: its cost does not depend on them.
 """
 
 from importlib.util import find_spec

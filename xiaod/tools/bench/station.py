@@ -1,4 +1,4 @@
-"""A busy station to measure with: ObsPy's example event forwards, then backwards, again and again without a gap.
+"""Data of a busy station: ObsPy's example event forwards, then backwards, repeated without a gap.
 
 >>> from xiaod.acquisition.miniseed import decode
 >>> records = station_records(periods=2)
@@ -11,7 +11,7 @@ import numpy as np
 
 from xiaod.domain.seedlink import RECORD_BYTES
 from xiaod.replay.example import COUNTS_PER_UNIT, QUALITY
-from xiaod.replay.repack import Run, repack
+from xiaod.replay.repack import TraceSegment, repack
 
 
 def station_records(periods: int) -> list[bytes]:
@@ -25,8 +25,10 @@ def station_records(periods: int) -> list[bytes]:
         source = nslc2sourceid(stats.network, stats.station, stats.location, stats.channel)
         counts = np.round(trace.data * COUNTS_PER_UNIT).astype(np.int32)
         whole = np.tile(np.concatenate([counts, counts[::-1]]), periods)
-        run = Run(source, int(stats.starttime.ns), float(stats.sampling_rate), QUALITY, "i", (whole,), 0)
-        for packed in repack(run):
+        segment = TraceSegment(
+            source, int(stats.starttime.ns), float(stats.sampling_rate), QUALITY, "i", (whole,), 0
+        )
+        for packed in repack(segment):
             records += [
                 (int(MS3Record.parse(one).endtime), one)
                 for start in range(0, len(packed), RECORD_BYTES)

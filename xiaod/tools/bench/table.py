@@ -1,4 +1,4 @@
-"""What a benchmark has found, as Markdown that can be pasted anywhere.
+"""The results of a benchmark as Markdown.
 
 >>> print(markdown({"hardware": {"model": "StationTable", "cores": 4}, "stages": [{"stage": "decode", "us_per_station_s": 15.0}]}))
 **StationTable**

@@ -1,9 +1,10 @@
-"""``xiaod selftest``: a real event through source, engine and every sink of a configuration, and what arrived where.
+"""``xiaod selftest``: a real event through source, engine and every sink of a configuration, and a report of what arrived where.
 
 ::
 
-    rounds of the soak   ObsPy's example event, and quiet behind it
-    stages               replay server -> socket -> source -> buffers -> engine -> picker: picks
-    trials               the same picks to each configured sink, each in a thread of its own and for a limited time
-    outcome              what a person or a program reads of it
+    soak.data   ObsPy's example event, followed by quiet data
+    event       replay server -> socket -> source -> buffers -> engine -> picker: picks
+    sinks       the same picks to each configured sink, each in its own thread, with a time limit
+    report      the result, for people and programs
+
 """

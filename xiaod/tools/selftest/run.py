@@ -11,9 +11,9 @@ from collections.abc import Sequence
 
 from xiaod.config import Config, SinkConfig
 from xiaod.inference import Engine
-from xiaod.tools.selftest.outcome import Outcome
-from xiaod.tools.selftest.stages import pick_event
-from xiaod.tools.selftest.trials import marked, signed, try_sinks
+from xiaod.tools.selftest.event import pick_event
+from xiaod.tools.selftest.report import SelftestReport
+from xiaod.tools.selftest.sinks import marked, signed, try_sinks
 
 
 def chosen_sinks(config: Config, names: Sequence[str] | None) -> tuple[SinkConfig, ...]:
@@ -29,10 +29,10 @@ def chosen_sinks(config: Config, names: Sequence[str] | None) -> tuple[SinkConfi
     return tuple(sink for sink in config.sinks if names is None or sink.name in names)
 
 
-def selftest(config: Config, engine: Engine, sinks: Sequence[SinkConfig], timeout_s: float) -> Outcome:
-    """Push the event through; ``timeout_s`` for the picking, and again for the sinks."""
+def selftest(config: Config, engine: Engine, sinks: Sequence[SinkConfig], timeout_s: float) -> SelftestReport:
+    """Run the test; ``timeout_s`` for picking, and again for the sinks."""
     picked = asyncio.run(pick_event(config, engine, timeout_s))
     if not all(step.ok for step in picked.steps):
-        return Outcome(picked.steps)
+        return SelftestReport(picked.steps)
     picks = marked(picked.picks, time.time_ns())
-    return Outcome((*picked.steps, *try_sinks(signed(config), sinks, picks, timeout_s)))
+    return SelftestReport((*picked.steps, *try_sinks(signed(config), sinks, picks, timeout_s)))

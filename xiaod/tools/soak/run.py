@@ -3,7 +3,7 @@
 In the first part the daemon is killed, stopped in order, frozen, told to reload, while the line is cut, frozen and refused; in the rest
 the daemon lives, with faults of the line alone, so that its memory can be watched.
 
->>> SoakSettings(stations=2, hours=1.0).rounds
+>>> SoakSettings(stations=2, hours=1.0).cycles
 6
 """
 
@@ -25,11 +25,11 @@ from xiaod.domain.timegrid import NS_PER_S
 from xiaod.replay import Faults, ReplayConfig, ReplayServer
 from xiaod.storage.pick_store import PickStore
 from xiaod.tools.bench.daemon import BenchError, DaemonProcess, sums
-from xiaod.tools.soak.outcome import Outcome, Sample
-from xiaod.tools.soak.rounds import GAP_S, ROUND_S, Key, expected, write_round
+from xiaod.tools.soak.data import CYCLE_S, GAP_S, Key, expected, write_cycle
+from xiaod.tools.soak.report import Sample, SoakReport
 
 SCHEDULE = Faults(duplicate_every=997, reorder_every=1009, garbage_every=5003)
-"""Always there: packets twice, out of order, and of no meaning."""
+"""Active all the time: packets twice, out of order, and meaningless."""
 NEAR_WRAP = 0xFFFF00
 """The first sequence number, so that numbers wrap early."""
 QUICK = {
@@ -67,30 +67,30 @@ class SoakSettings:
     """Between windows: a fifth of the usual work, so that days go by in minutes."""
     model: str = "micro"
     faults: int = 48
-    """How many, one after the other, spread evenly."""
+    """Number of faults, evenly spread."""
 
     @property
-    def rounds(self) -> int:
-        """Whole rounds to be played."""
-        return math.ceil(self.hours * 3600 / ROUND_S)
+    def cycles(self) -> int:
+        """Whole cycles to be played."""
+        return math.ceil(self.hours * 3600 / CYCLE_S)
 
 
 @dataclass
 class _Progress:
-    """What has been seen so far."""
+    """What has been measured so far."""
 
     faults: Counter[str] = field(default_factory=Counter)
     samples: list[Sample] = field(default_factory=list)
 
 
-async def soak(settings: SoakSettings, folder: Path, say: Callable[[str], None]) -> Outcome:
+async def soak(settings: SoakSettings, folder: Path, say: Callable[[str], None]) -> SoakReport:
     """Run one soak in a folder, where the daemon's files stay.
 
     Raises:
-        BenchError: when the daemon ends by itself, or nothing moves any more.
+        BenchError: when the daemon ends by itself, or makes no progress.
     """
-    data = folder / "round.mseed"
-    one_round = await asyncio.to_thread(_offline, data, settings)
+    data = folder / "cycle.mseed"
+    one_cycle = await asyncio.to_thread(_offline, data, settings)
     config = ReplayConfig(
         inputs=(data,),
         port=0,
@@ -103,7 +103,7 @@ async def soak(settings: SoakSettings, folder: Path, say: Callable[[str], None])
     )
     begun = time.monotonic()
     async with ReplayServer(config) as server:
-        run = _Run(settings, folder, server, say)
+        run = _SoakRun(settings, folder, server, say)
         try:
             await run.drive()
             text = await run.drained()
@@ -120,11 +120,11 @@ async def soak(settings: SoakSettings, folder: Path, say: Callable[[str], None])
     stored.close()
     # With one station its own name is kept.
     stations = {f"{status.network}.{status.station}" for status in server.streams()}
-    wanted = expected(one_round, stations, settings.rounds)
-    end_ns = min((key[2] for key in wanted), default=0) + (settings.rounds * ROUND_S - GAP_S) * NS_PER_S
+    wanted = expected(one_cycle, stations, settings.cycles)
+    end_ns = min((key[2] for key in wanted), default=0) + (settings.cycles * CYCLE_S - GAP_S) * NS_PER_S
     found = Counter(key for key in keys if key[2] < end_ns)
-    received, accounted = _account(text)
-    return Outcome(
+    received, accounted = _packet_counts(text)
+    return SoakReport(
         stations=settings.stations,
         hours=settings.hours,
         wall_s=round(time.monotonic() - begun, 1),
@@ -141,7 +141,7 @@ async def soak(settings: SoakSettings, folder: Path, say: Callable[[str], None])
     )
 
 
-class _Run:
+class _SoakRun:
     """The daemon, the server and the faults of one soak."""
 
     def __init__(
@@ -156,8 +156,8 @@ class _Run:
         self.daemon = self._start()
 
     async def drive(self) -> None:
-        """Until all is played: look at the daemon, and make the faults that are due."""
-        end_s = self._settings.rounds * ROUND_S
+        """Until the end of the data: watch the daemon, and make the faults that are due."""
+        end_s = self._settings.cycles * CYCLE_S
         due = [(number + 0.5) / self._settings.faults for number in range(self._settings.faults)]
         hard, soft = cycle(HARD), cycle(SOFT)
         moved_s, newest_s, sampled_s = time.monotonic(), -1.0, -SAMPLE_S
@@ -180,7 +180,7 @@ class _Run:
             await asyncio.sleep(POLL_S)
 
     async def drained(self) -> str:
-        """The daemon's metrics when nothing comes any more and nothing waits."""
+        """The daemon's metrics after the last packet, when no queue holds anything."""
         await self._server.set_faults(replace(SCHEDULE, refuse_connections=True))
         before, until = "", time.monotonic() + SETTLED_S
         while time.monotonic() < until:
@@ -234,7 +234,7 @@ class _Run:
                 "state": {"folder": str(self._folder / "state"), "save_interval_s": 2.0, "keep_days": 0.0},
                 "buffer": {"max_future_s": None},
                 "logs": {"format": "json"},
-                # As fast as the CPU goes, much waits in the queues; on a busy machine that takes a while.
+                # At full speed the queues are full at the stop; on a busy machine it takes a while to empty them.
                 "grace_s": GRACE_S,
             },
         )
@@ -250,7 +250,7 @@ class _Run:
         ]
         if len(delays) < self._settings.stations:
             return 0.0
-        return time.time() - max(delays) - self._server.playback.play.first_ns / NS_PER_S
+        return time.time() - max(delays) - self._server.playback.schedule.first_ns / NS_PER_S
 
     def _sample(self, data_s: float) -> Sample:
         status = Path(f"/proc/{self.daemon.process.pid}/status").read_text(encoding="ascii")
@@ -271,13 +271,13 @@ def _key(station: str, phase: str, time_ns: int) -> Key:
 
 
 def _offline(data: Path, settings: SoakSettings) -> list[tuple[str, int]]:
-    """Phase and time of the picks of one round, by ``xiaod pick``'s own pipeline."""
+    """Phase and time of the picks of one cycle, by ``xiaod pick``'s own pipeline."""
     from xiaod.config import Config
     from xiaod.inference.errors import ModelError
     from xiaod.pipeline.offline import picks_of
 
     data.parent.mkdir(parents=True, exist_ok=True)
-    write_round(data)
+    write_cycle(data)
     config = Config.model_validate(
         {
             "sources": [{"server": "localhost"}],
@@ -292,8 +292,8 @@ def _offline(data: Path, settings: SoakSettings) -> list[tuple[str, int]]:
     return [_key("", pick.phase, pick.time_ns)[1:] for pick in picks]
 
 
-def _account(text: str) -> tuple[int, dict[str, int]]:
-    """Packets that came, and what became of them."""
+def _packet_counts(text: str) -> tuple[int, dict[str, int]]:
+    """Number of received packets, and packets by their result."""
     received = 0
     reasons: Counter[str] = Counter()
     for family in text_string_to_metric_families(text):

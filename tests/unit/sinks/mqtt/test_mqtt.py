@@ -21,7 +21,7 @@ from xiaod.config.sinks.mqtt import MqttConfig
 from xiaod.domain.types import Channel, Pick
 from xiaod.sinks import Refused, SinkError
 from xiaod.sinks.mqtt.sink import MqttSink, topic_of
-from xiaod.tools.selftest.trials import try_sinks
+from xiaod.tools.selftest.sinks import try_sinks
 
 PICKS = "xiaod/+/+/+"
 STATUS = "xiaod/status/+"

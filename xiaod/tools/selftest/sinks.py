@@ -1,7 +1,7 @@
-"""The second half of a self-test: the same picks to each configured sink, all at once, each in a thread of its own.
+"""Second half of a self-test: the same picks to each configured sink, all at the same time, each in its own thread.
 
-A sink is made as the daemon makes it, gets the picks once, and is closed, so that what it holds back is written. Nothing touches the
-daemon's store. One that hangs is left alone after a limited time.
+A sink is opened as in the daemon, gets the picks once, and is closed, so that it writes what it buffers. The daemon's store is not
+touched. A sink that hangs is abandoned after a time limit.
 
 >>> from xiaod.config.sinks.console import ConsoleConfig
 >>> destination_of(ConsoleConfig(kind="console"))
@@ -19,19 +19,19 @@ from xiaod.config.redact import masked
 from xiaod.domain.timegrid import NS_PER_S
 from xiaod.domain.types import Pick
 from xiaod.pipeline.factory import open_sink
-from xiaod.tools.selftest.outcome import Step
-from xiaod.tools.selftest.stages import NAME
+from xiaod.tools.selftest.event import NAME
+from xiaod.tools.selftest.report import Step
 
 
 def marked(picks: Sequence[Pick], now_ns: int) -> list[Pick]:
-    """Picks that nobody mistakes for others: their identifier ends in ``-selftest-`` and the time of the test."""
+    """Picks marked as a test: their identifier ends in ``-selftest-`` and the time of the test."""
     stamp = datetime.fromtimestamp(now_ns // NS_PER_S, UTC).strftime("%Y%m%dT%H%M%SZ")
-    # Of an event of long ago a latency has no meaning.
+    # The latency of an old event has no meaning.
     return [replace(pick, id=f"{pick.id}-{NAME}-{stamp}", created_ns=now_ns, latency=None) for pick in picks]
 
 
 def signed(config: Config) -> Config:
-    """The configuration whose author says that it is a test."""
+    """The configuration with an author that says it is a test."""
     agency = config.agency.model_copy(update={"author": f"{config.agency.author}-{NAME}"})
     return config.model_copy(update={"agency": agency})
 
@@ -51,39 +51,39 @@ def try_sinks(
     """Deliver picks to sinks.
 
     Args:
-        config: the configuration that signs them.
+        config: the configuration, with the author of the picks.
         sinks: those to try.
-        picks: what each gets.
-        timeout_s: after which a sink is given up.
+        picks: delivered to each.
+        timeout_s: after which a sink is abandoned.
     """
 
-    def trial(sink: SinkConfig) -> Callable[[], None]:
+    def delivery(sink: SinkConfig) -> Callable[[], None]:
         def work() -> None:
-            # A connection of its own: the one of a daemon that runs is left alone.
+            # A connection of its own: that of a running daemon stays untouched.
             made = open_sink(config, sink.for_trial())
             made.deliver(picks, time.time_ns())
             made.close()
 
         return work
 
-    trials = [_Trial(sink.name, trial(sink)) for sink in sinks]
+    threads = [_SinkThread(sink.name, delivery(sink)) for sink in sinks]
     until_s = time.monotonic() + timeout_s
     steps = []
-    for sink, one in zip(sinks, trials, strict=True):
+    for sink, one in zip(sinks, threads, strict=True):
         result, took_s, reason = one.result(until_s)
         detail = destination_of(sink) + (f": {reason}" if reason else "")
         steps.append(Step("sink", sink.name, result, took_s, detail))
     return steps
 
 
-class _Trial:
+class _SinkThread:
     """One sink's thread."""
 
     def __init__(self, name: str, work: Callable[[], None]) -> None:
         self._work = work
         self._begun_s = time.monotonic()
         self._ended: tuple[str, float, str] | None = None
-        # Nobody waits for a daemon thread when the program ends.
+        # The program can end while a daemon thread still runs.
         self._thread = threading.Thread(target=self._run, name=f"{NAME}.{name}", daemon=True)
         self._thread.start()
 
@@ -96,7 +96,7 @@ class _Trial:
         result, reason = "delivered", ""
         try:
             self._work()
-        except Exception as error:  # noqa: BLE001  whatever a sink raises is what the test is to tell
+        except Exception as error:  # noqa: BLE001  the test reports whatever a sink raises
             result = "refused"
             reason = (
                 str(error)

@@ -1,7 +1,7 @@
-"""What a soak plays: rounds of ten minutes of one station, an event and then quiet, and the picks that each round must give.
+"""Data of a soak: cycles of ten minutes of one station, an event and then quiet, and the picks that each cycle must give.
 
-All stations play the same under other names, and each round follows the one before by :data:`ROUND_S`, a multiple of every hop, so the
-picks of all stations and rounds follow from an offline run over one round of one station.
+All stations play the same under other names, and each cycle follows the one before by :data:`CYCLE_S`, a multiple of every hop, so the
+picks of all stations and cycles follow from an offline run over one cycle of one station.
 """
 
 from collections.abc import Iterable
@@ -12,11 +12,11 @@ import numpy as np
 from xiaod.domain.seedlink import RECORD_BYTES
 from xiaod.domain.timegrid import NS_PER_S
 from xiaod.replay.example import COUNTS_PER_UNIT, QUALITY
-from xiaod.replay.repack import Run, repack
+from xiaod.replay.repack import TraceSegment, repack
 
-ROUND_S = 600
+CYCLE_S = 600
 GAP_S = 5
-"""Between two rounds: a real gap."""
+"""Between two cycles: a real gap."""
 QUIET_SAMPLES = 400
 """Of the recording, before the event."""
 
@@ -24,9 +24,9 @@ Key = tuple[str, str, int]
 """Station, phase and time (ns) of a pick."""
 
 
-def round_records() -> list[bytes]:
-    """512-byte Steim2 records of one round: ObsPy's example event, then its own quiet beginning again and again."""
-    return event_records(ROUND_S - GAP_S)
+def cycle_records() -> list[bytes]:
+    """512-byte Steim2 records of one cycle: ObsPy's example event, then its quiet beginning repeated."""
+    return event_records(CYCLE_S - GAP_S)
 
 
 def event_records(seconds: int) -> list[bytes]:
@@ -34,9 +34,9 @@ def event_records(seconds: int) -> list[bytes]:
     return _records(seconds, with_event=True)
 
 
-def quiet_records(rounds: int) -> list[bytes]:
-    """The same without an event and without a gap, for so many rounds."""
-    return _records(rounds * ROUND_S, with_event=False)
+def quiet_records(cycles: int) -> list[bytes]:
+    """The same without an event and without a gap, for so many cycles."""
+    return _records(cycles * CYCLE_S, with_event=False)
 
 
 def _records(seconds: int, with_event: bool) -> list[bytes]:
@@ -53,31 +53,33 @@ def _records(seconds: int, with_event: bool) -> list[bytes]:
         samples = int(seconds * stats.sampling_rate)
         whole = np.concatenate([first, np.resize(np.concatenate([quiet[::-1], quiet]), samples - first.size)])
         source = nslc2sourceid(stats.network, stats.station, stats.location, stats.channel)
-        run = Run(source, int(stats.starttime.ns), float(stats.sampling_rate), QUALITY, "i", (whole,), 0)
-        for packed in repack(run):
+        segment = TraceSegment(
+            source, int(stats.starttime.ns), float(stats.sampling_rate), QUALITY, "i", (whole,), 0
+        )
+        for packed in repack(segment):
             for start in range(0, len(packed), RECORD_BYTES):
                 one = packed[start : start + RECORD_BYTES]
                 records.append((int(MS3Record.parse(one).endtime), one))
     return [record for _, record in sorted(records, key=lambda entry: entry[0])]
 
 
-def write_round(path: Path) -> None:
-    """Write one round to a file."""
-    path.write_bytes(b"".join(round_records()))
+def write_cycle(path: Path) -> None:
+    """Write one cycle to a file."""
+    path.write_bytes(b"".join(cycle_records()))
 
 
-def expected(one_round: Iterable[tuple[str, int]], stations: Iterable[str], rounds: int) -> set[Key]:
-    """The picks of whole rounds.
+def expected(one_cycle: Iterable[tuple[str, int]], stations: Iterable[str], cycles: int) -> set[Key]:
+    """The picks of whole cycles.
 
     Args:
-        one_round: phase and time (ns) of each pick of the first round.
+        one_cycle: phase and time (ns) of each pick of the first cycle.
         stations: ``NET.STA`` of all.
-        rounds: how many.
+        cycles: how many.
     """
-    picks = list(one_round)
+    picks = list(one_cycle)
     return {
-        (station, phase, time_ns + number * ROUND_S * NS_PER_S)
+        (station, phase, time_ns + number * CYCLE_S * NS_PER_S)
         for station in stations
-        for number in range(rounds)
+        for number in range(cycles)
         for phase, time_ns in picks
     }

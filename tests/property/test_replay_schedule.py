@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pymseed import MS3Record
 
-from xiaod.replay.clock import Play
-from xiaod.replay.faults import Faults, Silence
+from xiaod.replay.faults import Faults, Outage
 from xiaod.replay.header import TICK_NS, shift_record
 from xiaod.replay.records import Archive, load
 from xiaod.replay.ring import Ring
+from xiaod.replay.schedule import Schedule
 
 MSEED = Path(obspy.__file__).parent / "io" / "mseed" / "tests" / "data"
 YEARS_60_TICKS = 60 * 365 * 86_400 * 10_000
@@ -58,42 +58,42 @@ FAULTS = st.builds(
     reorder_every=st.integers(0, 9),
     garbage_every=st.integers(0, 9),
     delays_s=st.dictionaries(st.sampled_from(["*_EHZ", "*_EHN"]), st.floats(0, 10)),
-    silences=st.lists(
-        st.builds(Silence, st.sampled_from(["*", "*_EHE"]), st.floats(0, 60), st.floats(60, 100)), max_size=2
+    outages=st.lists(
+        st.builds(Outage, st.sampled_from(["*", "*_EHE"]), st.floats(0, 60), st.floats(60, 100)), max_size=2
     ),
 )
 
 
 @settings(max_examples=60)
 @given(FAULTS, st.booleans(), st.integers(0, 80), st.integers(1, 60))
-def test_a_play_is_the_same_in_pieces(faults: Faults, loop: bool, begin: int, step: int) -> None:
-    play = Play(archive(), loop=loop, faults=faults)
-    whole = list(play.payloads(0, 150, 0))
+def test_a_schedule_is_the_same_in_pieces(faults: Faults, loop: bool, begin: int, step: int) -> None:
+    schedule = Schedule(archive(), loop=loop, faults=faults)
+    whole = list(schedule.payloads(0, 150, 0))
     assert [index for index, _, _ in whole] == list(range(len(whole)))
     pieces = [
-        item for start in range(0, 150, step) for item in play.payloads(start, min(start + step, 150), 0)
+        item for start in range(0, 150, step) for item in schedule.payloads(start, min(start + step, 150), 0)
     ]
     assert pieces == whole
-    dues = [play.due_ns(index) for index, _, _ in whole]
+    dues = [schedule.due_ns(index) for index, _, _ in whole]
     known = [due for due in dues if due is not None]
     assert len(known) == len(dues)
-    if not faults.delays_s:  # a delay may reach into the next round
+    if not faults.delays_s:  # a delay may reach into the next cycle
         assert known == sorted(known)
-    assert play.total() == (None if loop else len(whole))
+    assert schedule.total() == (None if loop else len(whole))
     if begin < len(known) and not faults.delays_s:
-        assert play.first_due_after(0, known[begin], inclusive=True) == known.index(known[begin])
-        assert play.first_due_after(0, known[begin] - 1, inclusive=False) == known.index(known[begin])
+        assert schedule.first_due_after(0, known[begin], inclusive=True) == known.index(known[begin])
+        assert schedule.first_due_after(0, known[begin] - 1, inclusive=False) == known.index(known[begin])
 
 
 @settings(max_examples=60)
 @given(FAULTS, st.integers(0, 120), st.integers(0, 2))
 def test_newest_and_oldest_packet_of_a_stream(faults: Faults, index: int, stream: int) -> None:
-    play = Play(archive(), loop=False, faults=faults)
-    places = [place for place, owner, _ in play.payloads(0, 200, 0) if owner == stream]
-    last = play.last_of(stream, index)
-    if index < (play.total() or 0):
+    schedule = Schedule(archive(), loop=False, faults=faults)
+    places = [place for place, owner, _ in schedule.payloads(0, 200, 0) if owner == stream]
+    last = schedule.last_of(stream, index)
+    if index < (schedule.total() or 0):
         assert last == max((place for place in places if place <= index), default=None)
-        assert play.first_of(stream, index) == min(
+        assert schedule.first_of(stream, index) == min(
             (place for place in places if place >= index), default=None
         )
 
@@ -102,7 +102,7 @@ def test_newest_and_oldest_packet_of_a_stream(faults: Faults, index: int, stream
 def test_every_number_in_the_ring_means_its_packet(
     first: int, newest: int, capacity: int, data: st.DataObject
 ) -> None:
-    ring = Ring(Play(archive(), loop=True), capacity=capacity, first_sequence=first, whole=False)
+    ring = Ring(Schedule(archive(), loop=True), capacity=capacity, first_sequence=first, whole=False)
     ring.advance(newest)
     index = data.draw(st.integers(ring.oldest, newest))
     assert ring.index_of(ring.sequence_of(index)) == index

@@ -1,4 +1,4 @@
-"""What a soak has found, and whether it is what was promised.
+"""The report of a soak: what was measured, and whether it meets the guarantees.
 
 >>> slope_of([Sample(0.0, 0.0, 100.0, 8, 9), Sample(60.0, 172800.0, 103.0, 8, 9)])
 1.5
@@ -12,7 +12,7 @@ import numpy as np
 
 DAY_S = 86_400.0
 MAX_GROWTH_MB = 8.0
-"""Growth of resident memory over the whole measured time that is still flat: what an allocator keeps back."""
+"""Growth of resident memory over the whole measured time that counts as flat: an allocator keeps some."""
 MAX_MORE_FILES = 3
 """Descriptors that come and go with a connection or a file being written."""
 MAX_MORE_THREADS = 1
@@ -31,7 +31,7 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class SoakReport:
     """Everything a soak measured."""
 
     stations: int
@@ -39,22 +39,22 @@ class Outcome:
     wall_s: float
     faults: Mapping[str, int]
     samples: Sequence[Sample]
-    """Of the last process, from when it was warm."""
+    """Of the last process, after its start-up."""
     packets: int
     accounted: Mapping[str, int]
-    """What became of the packets of the last process, by reason."""
+    """Packets of the last process by their result."""
     expected_picks: int
     missing: int
     unexpected: int
     twice: int
     sink_missing: int
-    """Picks of the store that never came to the sink."""
+    """Picks of the store that did not reach the sink."""
     status: int
     """Exit status of the daemon at the end."""
 
     @property
     def failures(self) -> list[str]:
-        """What was not as promised; empty when all was."""
+        """Broken guarantees; empty if there are none."""
         samples = self.samples
         found = []
         if not samples:

@@ -1,7 +1,7 @@
-"""The first half of a self-test: ObsPy's example event, over a socket, through the configured buffers, engine and picker.
+"""First half of a self-test: ObsPy's example event, over a socket, through the configured buffers, engine and picker.
 
-In: a configuration and its engine. Out: the picks as they leave the picker, and a step for the source and for the engine. The event keeps
-its own time, 24 August 2009, so that nobody takes its picks for news; its station is BW.RJOB.
+In: a configuration and its engine. Out: the picks as they leave the picker, and the steps of source and engine. The event keeps its own
+time, 24 August 2009, so that its picks do not look new; its station is BW.RJOB.
 
 >>> padded_s(20.0), padded_s(120.0)
 (60, 360)
@@ -25,20 +25,20 @@ from xiaod.pipeline.offline import ListSink
 from xiaod.pipeline.pipeline import LiveRun, Pipeline
 from xiaod.process.metrics import Metrics
 from xiaod.replay import ReplayConfig, ReplayServer
-from xiaod.tools.selftest.outcome import Step
-from xiaod.tools.soak.rounds import event_records
+from xiaod.tools.selftest.report import Step
+from xiaod.tools.soak.data import event_records
 
 NAME = "selftest"
-"""Of the source, and the mark of picks."""
+"""Name of the source, and the mark of the picks."""
 LEAST_S = 60
 WINDOWS = 3
-"""The event is followed by quiet data for so many windows in all."""
+"""Event and quiet data together fill so many windows."""
 POLL_S = 0.02
 
 
 @dataclass(frozen=True, slots=True)
-class Picked:
-    """What came out of the picker."""
+class PickedEvent:
+    """Picks of the event, and the steps that made them."""
 
     picks: tuple[Pick, ...]
     steps: tuple[Step, ...]
@@ -49,18 +49,18 @@ def padded_s(length_s: float) -> int:
     return max(LEAST_S, math.ceil(WINDOWS * length_s))
 
 
-async def pick_event(config: Config, engine: Engine, timeout_s: float) -> Picked:
-    """Serve the event and pick it; given up after ``timeout_s``."""
+async def pick_event(config: Config, engine: Engine, timeout_s: float) -> PickedEvent:
+    """Serve the event and pick it; ends after ``timeout_s`` at the latest."""
     with TemporaryDirectory(prefix="xiaod-selftest-") as folder:
         path = Path(folder) / "event.mseed"
         path.write_bytes(b"".join(event_records(padded_s(config.windows.length_s))))
-        # As fast as the reader reads; whatever the configuration says of old data, this is meant to be picked.
+        # As fast as the reader reads. The event is old: limits of age do not apply.
         async with ReplayServer(ReplayConfig(inputs=(path,), port=0, speed="max")) as server:
             buffer = config.buffer.model_copy(update={"max_age_s": None, "max_future_s": None})
             return await _run(config.model_copy(update={"buffer": buffer}), engine, server.address, timeout_s)
 
 
-async def _run(config: Config, engine: Engine, address: str, timeout_s: float) -> Picked:
+async def _run(config: Config, engine: Engine, address: str, timeout_s: float) -> PickedEvent:
     source = SeedLinkSource(SeedLinkConfig(name=NAME, server=address, connect_timeout_s=timeout_s))
     sink, metrics = ListSink(), Metrics()
     pipeline = Pipeline(config, engine, [source], [sink], metrics, LiveRun())
@@ -86,7 +86,7 @@ async def _run(config: Config, engine: Engine, address: str, timeout_s: float) -
     state = pipeline.links()[NAME]
     packets = _packets(metrics)
     spec = engine.spec
-    return Picked(
+    return PickedEvent(
         tuple(sink.picks),
         (
             Step(

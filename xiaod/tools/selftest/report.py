@@ -1,9 +1,10 @@
-"""What a self-test found: a step for the source, one for the engine, one for each sink.
+"""The report of a self-test: a step for the source, one for the engine, one for each sink.
 
->>> outcome = Outcome((Step("source", "seedlink", "streaming", 0.2, "60 packets"), Step("sink", "jsonl", "hung", 30.0, "picks.jsonl")))
->>> outcome.ok
+>>> steps = Step("source", "seedlink", "streaming", 0.2, "60 packets"), Step("sink", "jsonl", "hung", 30.0, "picks.jsonl")
+>>> report = SelftestReport(steps)
+>>> report.ok
 False
->>> print(outcome.text())
+>>> print(report.text())
 source  seedlink  streaming    0.20 s  60 packets
 sink    jsonl     hung        30.00 s  picks.jsonl
 failed: jsonl
@@ -13,12 +14,12 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 GOOD = frozenset({"streaming", "picked", "delivered"})
-"""Results with which all is well; the others are ``failed``, ``refused`` and ``hung``."""
+"""Good results; the others are ``failed``, ``refused`` and ``hung``."""
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One part of the program and how it did."""
+    """One part of the program and its result."""
 
     part: str
     """``source``, ``engine`` or ``sink``."""
@@ -30,12 +31,12 @@ class Step:
 
     @property
     def ok(self) -> bool:
-        """Whether it did what it is for."""
+        """Whether the result is good."""
         return self.result in GOOD
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class SelftestReport:
     """All steps, in the order of the data flow."""
 
     steps: tuple[Step, ...]
@@ -51,7 +52,7 @@ class Outcome:
         return {"ok": self.ok, "steps": steps}
 
     def text(self) -> str:
-        """As a table, and a last line that says it in one word."""
+        """As a table, with a last line that sums it up."""
         widths = [max(len(getattr(step, key)) for step in self.steps) for key in ("part", "name", "result")]
         lines = []
         for step in self.steps:
