@@ -13,16 +13,16 @@ from tests.end_to_end.harness import Server
 from xiaod.acquisition.miniseed_files import FileSource
 from xiaod.cli.main import main
 from xiaod.config import Config
+from xiaod.domain.figure import PHASE_STYLES
 from xiaod.domain.timegrid import NS_PER_S, ns_from_iso
 from xiaod.domain.types import Instrument
 from xiaod.pipeline.factory import open_engine
 from xiaod.pipeline.offline import ListSink, offline_config, picks_of, run_offline
 from xiaod.pipeline.settings import picker_settings
 from xiaod.replay import ReplayConfig
-from xiaod.tools.plot.album import BATCH, Shot, instruments_of, make_pictures
-from xiaod.tools.plot.scene import Scene
-from xiaod.tools.plot.tap import Tap
-from xiaod.tools.soak.rounds import event_records
+from xiaod.tools.plot.plots import BATCH, PlotRequest, instruments_of, make_plots
+from xiaod.tools.plot.recording import RecordedSpan, RecordingEngine
+from xiaod.tools.soak.data import event_records
 
 ONSET = "2009-08-24T00:20:07.7Z"
 RJOB = Instrument("BW", "RJOB", "", "EH")
@@ -44,7 +44,7 @@ def colours(path: Path) -> set[tuple[int, ...]]:
     return {tuple(value) for value, count in zip(values.tolist(), counts, strict=True) if count > 50}
 
 
-BLUE, RED = (31, 119, 180), (214, 39, 40)
+BLUE, ORANGE = (tuple(bytes.fromhex(PHASE_STYLES[phase].colour[1:])) for phase in "PS")
 
 
 def test_plot_draws_both_picks(event: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -53,7 +53,7 @@ def test_plot_draws_both_picks(event: Path, tmp_path: Path, capsys: pytest.Captu
     assert main(arguments) == 0
     assert capsys.readouterr().out.strip() == str(path)
     assert path.read_bytes().startswith(b"\x89PNG")
-    assert {BLUE, RED, (0, 0, 0)} <= colours(path)
+    assert {BLUE, ORANGE, (0, 0, 0)} <= colours(path)
 
 
 def test_what_cannot_be_drawn_is_said(
@@ -72,32 +72,32 @@ def test_a_ring_is_asked(event: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     with Server(ReplayConfig(inputs=(event / "2009",), port=0, speed="max")) as server:
         common = ["--server", f"127.0.0.1:{server.port}", "--output", str(path)]
         assert main(["plot", "BW.*.*.EH?", ONSET, "--after", "8", *common]) == 0
-        assert {BLUE, RED, (0, 0, 0)} <= colours(path)
+        assert {BLUE, ORANGE, (0, 0, 0)} <= colours(path)
         assert main(["plot", "XX.*.*.*", ONSET, *common]) == 1
         assert "has no stream that matches XX.*.*.*" in capsys.readouterr().err
     assert main(["plot", "BW.*.*.EH?", ONSET, *common]) == 1
     assert "Connection refused" in capsys.readouterr().err
 
 
-def test_scenes_hold_what_the_engine_says_and_the_files_hold(event: Path) -> None:
+def test_spans_hold_what_the_engine_says_and_the_files_hold(event: Path) -> None:
     config: Config = offline_config(None, None)
     engine = open_engine(config)
     begin_ns = ns_from_iso(ONSET)
-    scene = Scene(RJOB, begin_ns - 3 * NS_PER_S, begin_ns + 5 * NS_PER_S)
-    tap = Tap(
+    span = RecordedSpan(RJOB, begin_ns - 3 * NS_PER_S, begin_ns + 5 * NS_PER_S)
+    recording = RecordingEngine(
         engine,
         picker_settings(config, engine, RJOB),
-        lambda instrument: [scene] if instrument == RJOB else [],
+        lambda instrument: [span] if instrument == RJOB else [],
     )
     sink = ListSink()
-    run_offline(config, tap, FileSource([event]), sink)
-    # A tap changes nothing.
+    run_offline(config, recording, FileSource([event]), sink)
+    # Recording changes nothing.
     assert sink.picks == picks_of([event], config)
-    assert scene.letters == "ZNE"
-    assert np.isfinite(scene.samples).all()
+    assert span.components == "ZNE"
+    assert np.isfinite(span.samples).all()
     for row, pick in enumerate(sorted(sink.picks, key=lambda pick: pick.time_ns)):
-        place = round((pick.time_ns - scene.start_ns) / (NS_PER_S / 100))
-        curve = scene.probabilities[row]
+        place = round((pick.time_ns - span.start_ns) / (NS_PER_S / 100))
+        curve = span.waveforms.probabilities[row]
         assert abs(int(np.nanargmax(curve)) - place) <= 5
         assert abs(float(np.nanmax(curve)) - pick.probability) < 0.15
 
@@ -124,16 +124,17 @@ def test_every_pick_has_a_plot(event: Path, tmp_path: Path) -> None:
 def test_more_than_a_batch_and_what_has_no_data(
     event: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("xiaod.tools.plot.album.BATCH", 2)
+    monkeypatch.setattr("xiaod.tools.plot.plots.BATCH", 2)
     assert BATCH > 2
     config = offline_config(None, "micro")
     at_ns = ns_from_iso(ONSET)
-    shots = [
-        Shot(RJOB, at_ns + number * NS_PER_S, str(number), tmp_path / f"{number}.png") for number in range(3)
+    requests = [
+        PlotRequest(RJOB, at_ns + number * NS_PER_S, str(number), tmp_path / f"{number}.png")
+        for number in range(3)
     ]
-    shots.append(Shot(Instrument("XX", "NONE", "", "HH"), at_ns, "none", tmp_path / "none.png"))
-    made = make_pictures([event], config, open_engine(config), shots)
-    assert made == shots[:3]
+    requests.append(PlotRequest(Instrument("XX", "NONE", "", "HH"), at_ns, "none", tmp_path / "none.png"))
+    made = make_plots([event], config, open_engine(config), requests)
+    assert made == requests[:3]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["0.png", "1.png", "2.png"]
     assert instruments_of([event], "BW.RJOB..EHZ", at_ns) == [RJOB]
 

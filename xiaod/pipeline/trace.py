@@ -11,22 +11,20 @@ hold the samples. Memory is :data:`TRACE_BYTES` for any stream. Bins lie on the 
 >>> trace.fold(window, np.zeros((2, 2000), np.float32), at_once=True)
 0
 >>> part = trace.part(first=498)
->>> part.low[0].tolist(), part.high[0].tolist(), bool(np.isnan(part.low[1]).all()), part.curves[0].tolist()
+>>> part.low[0].tolist(), part.high[0].tolist(), bool(np.isnan(part.low[1]).all()), part.probabilities[0].tolist()
 ([1992.0, 1996.0], [1995.0, 1999.0], True, [0.0, 0.0])
 """
-
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from xiaod.domain.components import MISSING, ROWS
-from xiaod.domain.timegrid import BEFORE_ALL, GRID_RATE_HZ, samples_from_s
+from xiaod.domain.figure import Waveforms
+from xiaod.domain.timegrid import BEFORE_ALL, samples_from_s
 from xiaod.domain.types import Window
 
 BIN = 4
 """Samples of the grid in a bin."""
-BIN_S = BIN / GRID_RATE_HZ
 SPAN_S = 60.0
 BINS = samples_from_s(SPAN_S) // BIN
 FOLD_S = 2.0
@@ -39,21 +37,6 @@ LOW, HIGH, SAMPLES = slice(0, ROWS), slice(ROWS, 2 * ROWS), slice(0, 2 * ROWS)
 CURVES = slice(2 * ROWS, 2 * ROWS + PHASE_ROWS)
 """Their rows in the ring."""
 TRACE_BYTES = (2 * ROWS + PHASE_ROWS) * BINS * 4
-
-
-@dataclass(frozen=True, slots=True)
-class TracePart:
-    """Bins of a trace, from ``first`` to its newest."""
-
-    first: int
-    low: NDArray[np.float32]
-    """Shape ``(3, n)``, rows as the components: lowest sample, counts less a constant."""
-    high: NDArray[np.float32]
-    """Shape ``(3, n)``: highest sample."""
-    curves: NDArray[np.float32]
-    """Shape ``(2, n)``: highest probability of P and of S."""
-    components: str
-    """As in :attr:`xiaod.domain.types.Window.components`."""
 
 
 class Trace:
@@ -107,11 +90,11 @@ class Trace:
         self._put(CURVES, revised, np.maximum.reduce(_parts(known)))
         return max(min(first, revised), self.stop - BINS)
 
-    def part(self, first: int | None = None) -> TracePart:
+    def part(self, first: int | None = None) -> Waveforms:
         """Bins from ``first`` on; None: from the oldest with data."""
         start = self._oldest if first is None else max(first, self.stop - BINS)
         rows = self._rows[:, np.arange(start, self.stop) % BINS]
-        return TracePart(start, rows[LOW], rows[HIGH], rows[CURVES], self.components)
+        return Waveforms(start, BIN, rows[LOW], rows[HIGH], rows[CURVES], self.components)
 
     @property
     def _oldest(self) -> int:

@@ -44,7 +44,7 @@ def test_bins_hold_the_lowest_and_highest_sample(rjob: Recording, at_once: bool)
     binned = whole[:, begin : begin + count * BIN].reshape(3, count, BIN)
     np.testing.assert_array_equal(part.low[:, :count], binned.min(axis=2))
     np.testing.assert_array_equal(part.high[:, :count], binned.max(axis=2))
-    assert np.isfinite(part.curves).all()
+    assert np.isfinite(part.probabilities).all()
 
 
 def test_probabilities_of_the_last_seconds_are_written_again() -> None:
@@ -54,8 +54,8 @@ def test_probabilities_of_the_last_seconds_are_written_again() -> None:
     first = trace.fold(window(50, ramp(50)), curve, at_once=True)
     assert first == 1000 // BIN - 37
     part = trace.part(first)
-    assert (part.curves == 0.5).all()
-    assert (trace.part().curves[:, : first - 1] == 0).all()
+    assert (part.probabilities == 0.5).all()
+    assert (trace.part().probabilities[:, : first - 1] == 0).all()
 
 
 def test_a_gap_is_empty_and_what_is_older_than_a_minute_goes() -> None:
@@ -66,7 +66,7 @@ def test_a_gap_is_empty_and_what_is_older_than_a_minute_goes() -> None:
     assert part.first == 0
     empty = np.isnan(part.low).all(axis=0)
     assert np.flatnonzero(empty).tolist() == list(range(250, 350))
-    assert np.isnan(part.curves[:, 250:350]).all()
+    assert np.isnan(part.probabilities[:, 250:350]).all()
     trace.fold(window(5000, ramp(5000), discontinuous=True), np.zeros((2, 1000), np.float32), at_once=True)
     assert trace.part().first == 0
     trace.fold(window(5200, ramp(5200), discontinuous=True), np.zeros((2, 1000), np.float32), at_once=True)
@@ -108,4 +108,6 @@ def test_windows_longer_than_a_minute_fit() -> None:
     )
     assert trace.part().first == 12_000 // BIN - BINS
     assert trace.part().low[0, 0] == 6000
-    assert trace.part().low.nbytes + trace.part().high.nbytes + trace.part().curves.nbytes == TRACE_BYTES
+    assert (
+        trace.part().low.nbytes + trace.part().high.nbytes + trace.part().probabilities.nbytes == TRACE_BYTES
+    )

@@ -65,7 +65,7 @@ def run(options: argparse.Namespace) -> int:
     from xiaod.process.exit_status import ExitCode
     from xiaod.process.logs import configure_logs
     from xiaod.process.plugins import MissingExtraError
-    from xiaod.tools.plot.figure import require_matplotlib
+    from xiaod.tools.plot.png import require_matplotlib
 
     try:
         at_ns = moment("TIME", options.time)
@@ -91,8 +91,8 @@ def _inputs(options: argparse.Namespace, config: "Config", at_ns: int) -> "Itera
 
     from xiaod.config import SeedLinkConfig
     from xiaod.domain.timegrid import ns_from_s
-    from xiaod.tools.plot.album import margins_ns
-    from xiaod.tools.plot.ring import fetch_ring
+    from xiaod.tools.plot.plots import margins_ns
+    from xiaod.tools.plot.server_records import fetch_records
 
     if options.server is None:
         yield options.input
@@ -110,7 +110,7 @@ def _inputs(options: argparse.Namespace, config: "Config", at_ns: int) -> "Itera
     stop_ns = at_ns + ns_from_s(options.after) + after_ns
     with TemporaryDirectory(prefix="xiaod-plot-") as folder:
         path = Path(folder) / "ring.mseed"
-        path.write_bytes(fetch_ring(source.server, options.stream, start_ns, stop_ns, options.timeout))
+        path.write_bytes(fetch_records(source.server, options.stream, start_ns, stop_ns, options.timeout))
         yield [path]
 
 
@@ -123,7 +123,7 @@ def _draw(options: argparse.Namespace, config: "Config", inputs: "Sequence[Path]
     from xiaod.acquisition.miniseed_files import why_nothing
     from xiaod.domain.codes import safe
     from xiaod.pipeline.factory import open_engine
-    from xiaod.tools.plot.album import Shot, instruments_of, make_pictures
+    from xiaod.tools.plot.plots import PlotRequest, instruments_of, make_plots
 
     engine = open_engine(config)
     found = instruments_of(inputs, options.stream, at_ns, options.before, options.after)
@@ -135,8 +135,8 @@ def _draw(options: argparse.Namespace, config: "Config", inputs: "Sequence[Path]
     [instrument] = found
     path: Path = options.output or Path(f"{safe(f'{instrument}.{options.time}')}.png")
     title = f"{instrument}  {engine.spec.label}"
-    shot = Shot(instrument, at_ns, title, path)
-    if not make_pictures(inputs, config, engine, [shot], options.before, options.after):
+    request = PlotRequest(instrument, at_ns, title, path)
+    if not make_plots(inputs, config, engine, [request], options.before, options.after):
         raise LookupError(
             f"{instrument}: less than a window of {config.windows.length_s:g} s without a gap around {options.time}"
         )

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xiaod.domain.timegrid import GRID_NS, NS_PER_S, iso_from_ns
+from xiaod.domain.figure import Waveforms
+from xiaod.domain.timegrid import NS_PER_S, iso_from_ns
 from xiaod.pipeline.monitor import PhaseStatus, StationStatus
-from xiaod.pipeline.trace import BIN, BIN_S, TracePart
 
 DIGITS = 4
 """Significant digits of samples, by their largest; decimal digits of probabilities."""
@@ -53,7 +53,7 @@ def station_document(status: StationStatus, host_ns: int) -> dict[str, Any]:
     }
 
 
-def trace_document(station: str, part: TracePart) -> dict[str, Any]:
+def trace_document(station: str, part: Waveforms) -> dict[str, Any]:
     """Bins of a trace, null where there are no data; bin ``first`` begins ``first * bin_s`` seconds after 1970."""
     values = np.concatenate([part.low, part.high])
     finite = np.abs(values[np.isfinite(values)])
@@ -63,12 +63,12 @@ def trace_document(station: str, part: TracePart) -> dict[str, Any]:
         "station": station,
         "components": part.components,
         "first": part.first,
-        "bin_s": BIN_S,
-        "start": iso_from_ns(part.first * BIN * GRID_NS),
+        "bin_s": part.bin_s,
+        "start": iso_from_ns(part.start_ns),
         "low": [_numbers(row, digits) for row in part.low],
         "high": [_numbers(row, digits) for row in part.high],
-        "p": _numbers(part.curves[0], DIGITS),
-        "s": _numbers(part.curves[1], DIGITS),
+        "p": _numbers(part.probabilities[0], DIGITS),
+        "s": _numbers(part.probabilities[1], DIGITS),
     }
 
 

@@ -13,11 +13,15 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Self
 
+from xiaod.domain.figure import PHASE_STYLES
+
 FOLDER = "static"
 SCRIPTS = ("element.js", "trace.js", "picks.js", "stations.js", "page.js")
 """Joined in this order, in one element."""
 STYLE_PLACE = "/* page.css */"
 SCRIPT_PLACE = "/* scripts */"
+COLOUR_PLACES = ("/* phases */", "/* phases, dark */")
+"""In the style, for a light and a dark background."""
 POLICY = (
     "default-src 'none'; script-src {script}; style-src {style}; connect-src 'self'; img-src data:; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -34,9 +38,21 @@ class Page:
     @classmethod
     def load(cls) -> Self:
         """Read the files; the policy names the hashes of the one script and the one style."""
-        text = _read("page.html").replace(STYLE_PLACE, _read("page.css"))
+        style = _read("page.css")
+        for dark, place in enumerate(COLOUR_PLACES):
+            style = style.replace(place, _phase_properties(dark=bool(dark)))
+        text = _read("page.html").replace(STYLE_PLACE, style)
         text = text.replace(SCRIPT_PLACE, '"use strict";\n' + "\n".join(map(_read, SCRIPTS)))
         return cls(text, POLICY.format(script=_hash_of("script", text), style=_hash_of("style", text)))
+
+
+def _phase_properties(*, dark: bool) -> str:
+    """Colour and dash of each phase as custom properties: ``--p: #0072b2; --p-dash: ;``."""
+    return " ".join(
+        f"--{phase.lower()}: {style.dark_colour if dark else style.colour}; "
+        f"--{phase.lower()}-dash: {' '.join(map(str, style.dash))};"
+        for phase, style in PHASE_STYLES.items()
+    )
 
 
 def _read(name: str) -> str:

@@ -1,10 +1,9 @@
-"""Pictures of what the picker sees: waveforms, probabilities and picks, as PNG.
+"""PNG of waveforms, probabilities and picks.
 
 ::
 
-    scene    a span of one instrument: samples and merged probabilities, as the windows bring them
-    tap      an engine that lets scenes watch
-    figure   a scene and its picks -> a PNG (matplotlib)
-    ring     a server's ring -> the records around a moment
-    album    files and what to show -> many PNGs
+    server_records   a server's ring -> the records around a moment
+    recording        samples and merged probabilities of a span of time, recorded from the engine
+    plots            files and requests -> figures -> PNGs
+    png              a figure (:class:`xiaod.domain.figure.OnsetFigure`) -> matplotlib
 """

@@ -81,6 +81,9 @@ class Trace {
   /* Value of a row at an absolute bin. */
   at(row, bin) { return this.rows[row][bin % BINS]; }
 
+  /* Lengths of line and gap of a phase. */
+  dash(name) { return this.colour(`${name}-dash`).split(" ").filter(Boolean).map(Number); }
+
   paintGaps(pen, area) {
     pen.fillStyle = this.colour("gap");
     let start = null;
@@ -147,7 +150,7 @@ class Trace {
     const y = (value) => top + tall - value * tall * 0.92;
     pen.strokeStyle = this.colour("line");
     pen.strokeRect(area.left, y(1), area.right - area.left, y(0) - y(1));
-    [["p", 6, []], ["s", 7, [5, 3]]].forEach(([name, row, dash]) => {
+    [["p", 6], ["s", 7]].forEach(([name, row]) => {
       const threshold = this.thresholds[name];
       pen.strokeStyle = this.colour(name);
       if (threshold) {
@@ -159,7 +162,7 @@ class Trace {
         pen.stroke();
       }
       pen.lineWidth = 2;
-      pen.setLineDash(dash);
+      pen.setLineDash(this.dash(name));
       pen.beginPath();
       let drawing = false;
       for (let bin = this.stop - BINS; bin < this.stop; bin++) {
@@ -183,7 +186,7 @@ class Trace {
       const x = this.x(bin), text = `${pick.phase} ${pick.probability.toFixed(2)}`;
       pen.strokeStyle = pen.fillStyle = this.colour(pick.phase.toLowerCase());
       pen.lineWidth = 1.5;
-      pen.setLineDash(pick.phase === "S" ? [5, 3] : []);
+      pen.setLineDash(this.dash(pick.phase.toLowerCase()));
       pen.beginPath();
       pen.moveTo(x, area.top - 0.1 * em);
       pen.lineTo(x, area.bottom);

@@ -1,9 +1,9 @@
-"""Records around a moment out of the ring of a SeedLink server, which holds the last minutes to days.
+"""Reads the records around a moment from a SeedLink server, whose ring holds the last minutes to days.
 
-In: address, stream pattern, from and to. Out: the records as they came, one behind the other: a miniSEED file. Reading ends when each
-channel has sent what lies behind, when nothing has come for :data:`QUIET_S`, or when the time is up.
+In: address, stream pattern, begin and end. Out: the records in the order received, as a miniSEED file. Reading ends when each
+channel has sent a record beyond the end, when nothing has arrived for :data:`QUIET_S`, or at the time-out.
 
->>> fetch_ring("127.0.0.1:1", "BW.RJOB.*.*", 0, 1, timeout_s=2.0)
+>>> fetch_records("127.0.0.1:1", "BW.RJOB.*.*", 0, 1, timeout_s=2.0)
 Traceback (most recent call last):
 xiaod.acquisition.seedlink.info.UnreachableError: 127.0.0.1:1: [Errno 111] Connection refused
 """
@@ -19,18 +19,18 @@ from xiaod.domain.types import Channel
 QUIET_S = 5.0
 
 
-def fetch_ring(server: str, pattern: str, start_ns: int, stop_ns: int, timeout_s: float) -> bytes:
-    """Ask for records that overlap a span of time.
+def fetch_records(server: str, pattern: str, start_ns: int, stop_ns: int, timeout_s: float) -> bytes:
+    """Fetch the records that overlap a span of time.
 
     Args:
         server: ``HOST:PORT``.
         pattern: ``NET.STA.LOC.CHA`` with wildcards.
         start_ns: beginning of the span.
         stop_ns: its end.
-        timeout_s: for all of it.
+        timeout_s: for everything.
 
     Raises:
-        DiscoveryError: when the server cannot be asked, or has no such stream.
+        DiscoveryError: when the server does not answer, or has no such stream.
         LinkError, OSError: when the connection breaks.
     """
     from pymseed import MS3Record, PymseedError

@@ -1,0 +1,134 @@
+"""Records what an engine computes over spans of time, for figures.
+
+Samples are those that the network gets, on the 100 Hz grid. Probabilities are averaged over windows as in the picker
+(:func:`xiaod.picking.picker.window_weight`); those of a stateful engine are final and recorded as they are.
+
+>>> from xiaod.domain.types import Instrument, Window
+>>> span = RecordedSpan(Instrument("XX", "A", "", "HH"), 0, 2_000_000_000)
+>>> window = Window(span.instrument, 100, 0, np.ones((3, 2000), np.float32), "Z--")
+>>> span.add(Probabilities(window, np.full((2, 2000), 0.25, np.float32)), np.ones(2000, np.float32))
+>>> span.waveforms.probabilities[:, [99, 100]].tolist(), span.components
+([[nan, 0.25], [nan, 0.25]], 'Z--')
+"""
+
+from collections.abc import Callable, Collection, Sequence
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.spec import ModelSpec
+from xiaod.domain.components import MISSING, ROWS
+from xiaod.domain.figure import Waveforms
+from xiaod.domain.timegrid import GRID_NS, grid_index
+from xiaod.domain.types import Instrument, Probabilities, Window
+from xiaod.inference import Engine
+from xiaod.picking.picker import PickerSettings, window_weight
+
+
+class RecordedSpan:
+    """Samples and probabilities of one instrument in a span of time."""
+
+    def __init__(self, instrument: Instrument, start_ns: int, stop_ns: int) -> None:
+        self.instrument = instrument
+        self.first = grid_index(start_ns)
+        """Grid index of the first sample."""
+        self.stop = max(grid_index(stop_ns), self.first + 1)
+        """Grid index just after the last one."""
+        length = self.stop - self.first
+        self.samples = np.full((ROWS, length), np.nan, np.float32)
+        """Shape ``(3, n)``; NaN where there are no data."""
+        self.components = MISSING * ROWS
+        self._sum = np.zeros((2, length), np.float32)
+        self._weight = np.zeros(length, np.float32)
+
+    @property
+    def start_ns(self) -> int:
+        """Time of the first sample."""
+        return self.first * GRID_NS
+
+    @property
+    def stop_ns(self) -> int:
+        """Time just after the last one."""
+        return self.stop * GRID_NS
+
+    @property
+    def empty(self) -> bool:
+        """Whether no window overlapped it."""
+        return self.components == MISSING * ROWS
+
+    @property
+    def waveforms(self) -> Waveforms:
+        """What was recorded; probabilities are NaN where no window reaches."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            probabilities = np.where(self._weight > 0, self._sum / self._weight, np.float32(np.nan))
+        return Waveforms(self.first, 1, self.samples, self.samples, probabilities, self.components)
+
+    def add(self, result: Probabilities, weight: NDArray[np.float32]) -> None:
+        """Add a window; ``weight`` has the shape ``(length,)`` of its samples."""
+        window = result.window
+        start, stop = max(self.first, window.index), min(self.stop, window.stop)
+        if start >= stop:
+            return
+        here, there = (
+            slice(start - self.first, stop - self.first),
+            slice(start - window.index, stop - window.index),
+        )
+        for row, letter in enumerate(window.components):
+            if letter != MISSING:
+                self.samples[row, here] = window.samples[row, there]
+                self.components = self.components[:row] + letter + self.components[row + 1 :]
+        if result.valid is not None:
+            weight = np.zeros_like(weight)
+            weight[slice(*result.valid)] = 1
+        self._sum[:, here] += weight[there] * result.values[:, there]
+        self._weight[here] += weight[there]
+
+
+class RecordingEngine:
+    """Implements :class:`xiaod.inference.Engine` around another one, and records its results."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        settings: PickerSettings,
+        spans_of: Callable[[Instrument], Sequence[RecordedSpan]],
+    ) -> None:
+        """Set up.
+
+        Args:
+            engine: computes the probabilities.
+            settings: of the picker: they give the weights of windows.
+            spans_of: the spans of an instrument.
+        """
+        self._engine = engine
+        self._spans_of = spans_of
+        self.stateful = engine.stateful
+        self._weight = lru_cache(maxsize=4)(lambda length: window_weight(length, settings))
+
+    @property
+    def spec(self) -> ModelSpec:
+        """That of the engine."""
+        return self._engine.spec
+
+    @property
+    def sha256(self) -> str:
+        """That of the engine."""
+        return self._engine.sha256
+
+    def annotate(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        """As the engine does."""
+        return self._engine.annotate(samples)
+
+    def follow(self, windows: Sequence[Window]) -> list[Probabilities]:
+        """As the engine does; results are recorded."""
+        results = self._engine.follow(windows)
+        for result in results:
+            weight = self._weight(result.window.samples.shape[1])
+            for span in self._spans_of(result.window.instrument):
+                span.add(result, weight)
+        return results
+
+    def forget(self, instruments: Collection[Instrument]) -> None:
+        """As the engine does."""
+        self._engine.forget(instruments)
