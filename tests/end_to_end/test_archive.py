@@ -19,11 +19,11 @@ from tests.end_to_end.harness import wait_until
 from xiaod.cli.main import main
 from xiaod.domain.timegrid import ns_from_iso
 from xiaod.pipeline.offline import offline_config, pick_files
-from xiaod.tools.archive.cluster import Cluster
-from xiaod.tools.archive.crew import CrewError
-from xiaod.tools.archive.piece import Job
-from xiaod.tools.archive.plan import Stretch, patterns_of
+from xiaod.tools.archive.chunk import Job
+from xiaod.tools.archive.dask_cluster import DaskCluster
+from xiaod.tools.archive.plan import Selection, patterns_of
 from xiaod.tools.archive.run import ArchiveOptions, pick_archive
+from xiaod.tools.archive.workers import WorkerError
 
 PIECES = 6
 """Two stations, three days."""
@@ -87,7 +87,7 @@ def workers_of(process: int) -> list[int]:
 
 
 def results(folder: Path) -> dict[Path, int]:
-    """Finished pieces and when they were written."""
+    """Finished chunks and when they were written."""
     return {path: path.stat().st_mtime_ns for path in folder.rglob("*.json")}
 
 
@@ -120,8 +120,8 @@ def test_dask_gives_it_too(archive: Path, expected: bytes, tmp_path: Path) -> No
     ) as cluster:  # fmt: skip
         options = ArchiveOptions(scheduler=cluster.scheduler_address)
         assert picked([archive], options, tmp_path) == expected
-    with pytest.raises(CrewError, match=r"--dask tcp://127.0.0.1:1: cannot connect"):
-        Cluster(Job(CONFIG, ""), "tcp://127.0.0.1:1", connect_s=0.5)
+    with pytest.raises(WorkerError, match=r"--dask tcp://127.0.0.1:1: cannot connect"):
+        DaskCluster(Job(CONFIG, ""), "tcp://127.0.0.1:1", connect_s=0.5)
 
 
 @pytest.mark.timeout(3 * LIMIT_S)
@@ -130,7 +130,7 @@ def test_a_killed_run_goes_on_where_it_was(archive: Path, expected: bytes, tmp_p
     arguments = command(archive, "--workers", "2", "--resume", journal, "--output", output)
     process = subprocess.Popen(arguments, stderr=subprocess.DEVNULL)
     try:
-        wait_until(lambda: results(journal), "a finished piece", LIMIT_S)
+        wait_until(lambda: results(journal), "a finished chunk", LIMIT_S)
         workers = workers_of(process.pid)
     finally:
         process.kill()
@@ -151,7 +151,7 @@ def test_a_killed_run_goes_on_where_it_was(archive: Path, expected: bytes, tmp_p
 def test_only_what_has_changed_is_done_again(archive: Path, tmp_path: Path) -> None:
     changed, journal = tmp_path / "changed", tmp_path / "journal"
     shutil.copytree(archive, changed)
-    options = ArchiveOptions(Stretch(patterns=patterns_of("BW.SLOW")), journal=journal)
+    options = ArchiveOptions(Selection(patterns=patterns_of("BW.SLOW")), journal=journal)
     picked([changed], options, tmp_path)
     first = results(journal)
     assert len(first) == PIECES // 2
@@ -181,12 +181,12 @@ def test_a_worker_that_is_killed_is_replaced(archive: Path, expected: bytes, tmp
 
 def test_a_part_is_that_part_of_the_whole(archive: Path, expected: bytes, tmp_path: Path) -> None:
     def part(since: str | None, until: str | None, stations: str = "*.*") -> bytes:
-        stretch = Stretch(
+        selection = Selection(
             None if since is None else ns_from_iso(since),
             None if until is None else ns_from_iso(until),
             patterns_of(stations),
         )
-        return picked([archive], ArchiveOptions(stretch), tmp_path)
+        return picked([archive], ArchiveOptions(selection), tmp_path)
 
     lines = expected.splitlines(keepends=True)
     # From between P and S of an event up to another day, at one station.

@@ -22,16 +22,17 @@ from xiaod.inference import model_file
 from xiaod.picking import diagnosis
 from xiaod.pipeline import trace
 from xiaod.pipeline.settings import INSTRUMENTS_PER_STATION
-from xiaod.replay.clock import Play
 from xiaod.replay.records import load
+from xiaod.replay.schedule import Schedule
 from xiaod.sinks import webhook
 from xiaod.sinks.mqtt import connection
-from xiaod.tools.archive import crew
+from xiaod.tools.archive import workers
 from xiaod.waveform import channel, resample
 
 ROOT = Path(__file__).parents[3]
 CONFIG = Config.model_validate({"sources": [{"server": "localhost"}]})
 WINDOWS, PICKER, HTTP = CONFIG.windows, CONFIG.picker, CONFIG.http
+BIN_S = trace.Trace().part(0).bin_s
 SETTLED_S = resumption.settled_s(WINDOWS.length_s, CONFIG.buffer.max_lead_s)
 EARLIEST_S, LATEST_S = PICKER.lookahead_s, PICKER.lookahead_s + WINDOWS.hop_s
 ADDRESS = f"http://{HTTP.host}:{HTTP.port}/"
@@ -53,8 +54,8 @@ def plain(text: str) -> str:
         ("README.md", f"(port {seedlink.PORT} by custom)"),
         ("docs/api.md", ADDRESS),
         ("docs/api.md", f"the last {trace.SPAN_S:g} s of its components"),
-        ("docs/api.md", f"bins of {1000 * trace.BIN_S:g} ms"),
-        ("docs/api.md", f'"bin_s":{trace.BIN_S:g},'),
+        ("docs/api.md", f"bins of {1000 * BIN_S:g} ms"),
+        ("docs/api.md", f'"bin_s":{BIN_S:g},'),
         ("docs/api.md", f"of the last {diagnosis.HALF_S:g} to {2 * diagnosis.HALF_S:g} s"),
         ("docs/api.md", f"`limit` ({api.DEFAULT_PICKS}; at most {api.MOST_PICKS})"),
         ("docs/api.md", f"`http.max_clients` and {connection_limit.CONNECTIONS} more"),
@@ -63,7 +64,7 @@ def plain(text: str) -> str:
         ("docs/architecture.md", f"R{RATES}, to {100 * resample.RATE_TOLERANCE:g} %"),
         ("docs/architecture.md", f"more than {INSTRUMENTS_PER_STATION} instruments for each station"),
         ("docs/architecture.md", f"{trace.TRACE_BYTES / 1000:g} kB for each of at most `http.traces` stations"),
-        ("docs/archives.md", f"done again up to {crew.MAX_LOSSES} times"),
+        ("docs/archives.md", f"picked again up to {workers.MAX_LOSSES} times"),
         ("docs/archives.md", f"up to {channel.DRIFT_SAMPLES:g} samples differently"),
         ("docs/guarantees.md", f"({SETTLED_S + resumption.warm_up_s(WINDOWS.length_s):g} s with the defaults)"),
         ("docs/guarantees.md", f"of its server for {resumption.ABANDONED_S / 60:g} minutes only"),
@@ -109,7 +110,7 @@ def test_stations_of_four_shards() -> None:
     [said] = re.findall(
         r"Of 500 stations on 4 shards they get ([\d, and]+)", plain((ROOT / "docs/shards.md").read_text())
     )
-    streams = Play(load(["example"]), copies=500).streams
+    streams = Schedule(load(["example"]), copies=500).streams
     stations = {(stream.network, stream.station) for stream in streams}
     assert len(stations) == 500
     counts = Counter(shard_of(*station, 4) for station in stations)

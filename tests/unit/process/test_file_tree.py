@@ -11,7 +11,7 @@ from xiaod.acquisition.miniseed_files import FileSource
 from xiaod.domain.types import BadRecord, Segment, SourceItem
 from xiaod.process.file_tree import files_below
 from xiaod.replay.records import load
-from xiaod.tools.archive.plan import Stretch, plan
+from xiaod.tools.archive.plan import Selection, plan
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def test_every_reader_of_folders_follows_links(archive: Path) -> None:
     items: list[SourceItem] = []
     FileSource([archive]).run(items.append)
     assert {type(item) for item in items} == {Segment}
-    assert len(plan([archive], Stretch()).pieces) == 1
+    assert len(plan([archive], Selection()).chunks) == 1
     served = load([archive])
     assert len(served.records) == len(items)
     assert not served.problems
@@ -57,11 +57,11 @@ def test_what_cannot_be_looked_into_is_named(archive: Path) -> None:
     FileSource([archive]).run(items.append)
     [bad] = [item for item in items if isinstance(item, BadRecord)]
     assert f"{archive}/2010" in bad.detail
-    assert str(archive / "2010") in plan([archive], Stretch()).damaged
+    assert str(archive / "2010") in plan([archive], Selection()).damaged
     assert [problem.path for problem in load([archive]).problems] == [str(archive / "2010")]
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="nothing is forbidden to root")
 def test_a_forbidden_folder_is_named(archive: Path) -> None:
     (archive / "lost+found").mkdir(mode=0)
-    assert str(archive / "lost+found") in plan([archive], Stretch()).damaged
+    assert str(archive / "lost+found") in plan([archive], Selection()).damaged

@@ -10,9 +10,9 @@ import pytest
 from tests.archives import MIDNIGHT, sds_path, write_archive
 from tests.contract.test_sinks import pick
 from xiaod.domain.types import Channel, Instrument
-from xiaod.tools.archive.merge import Merger
-from xiaod.tools.archive.piece import EDGE_NS
-from xiaod.tools.archive.plan import DAY_NS, Piece, Stretch, patterns_of, plan
+from xiaod.tools.archive.chunk import EDGE_NS
+from xiaod.tools.archive.merger import Merger
+from xiaod.tools.archive.plan import DAY_NS, Chunk, Selection, patterns_of, plan
 from xiaod.tools.archive.sds import sds_name
 
 SECOND_NS = 1_000_000_000
@@ -58,17 +58,17 @@ def test_other_names(name: str) -> None:
 
 
 def test_each_moment_of_an_instrument_belongs_to_one_piece(archive: Path) -> None:
-    pieces = plan([archive], Stretch()).pieces
-    assert [piece.start_ns for piece in pieces] == sorted(piece.start_ns for piece in pieces)
+    chunks = plan([archive], Selection()).chunks
+    assert [chunk.start_ns for chunk in chunks] == sorted(chunk.start_ns for chunk in chunks)
     for station in ("RJOB", "SLOW"):
-        own = [piece for piece in pieces if piece.instrument.station == station]
-        assert [piece.stop_ns for piece in own[:-1]] == [piece.start_ns for piece in own[1:]]
+        own = [chunk for chunk in chunks if chunk.instrument.station == station]
+        assert [chunk.stop_ns for chunk in own[:-1]] == [chunk.start_ns for chunk in own[1:]]
         # Half a day more at both ends, for records that lie across midnight.
         assert own[0].start_ns == FIRST_DAY * DAY_NS - DAY_NS // 2
         assert own[-1].stop_ns == (FIRST_DAY + 3) * DAY_NS + DAY_NS // 2
-        assert [len(piece.files) for piece in own] == [6, 9, 6]
-        assert [piece.letters for piece in own] == ["", "ENZ", "ENZ"]
-    assert pieces[1:3] == [pieces[1], pieces[2]]
+        assert [len(chunk.files) for chunk in own] == [6, 9, 6]
+        assert [chunk.letters for chunk in own] == ["", "ENZ", "ENZ"]
+    assert chunks[1:3] == [chunks[1], chunks[2]]
 
 
 def test_a_day_before_1970_is_a_day(tmp_path: Path) -> None:
@@ -77,17 +77,17 @@ def test_a_day_before_1970_is_a_day(tmp_path: Path) -> None:
         [trace] = obspy.read().select(component=letter)
         trace.stats.starttime = obspy.UTCDateTime(year, 1, 1, 12)
         trace.write(str(tmp_path / f"{year}.mseed"), format="MSEED")
-    pieces = plan([tmp_path], Stretch()).pieces
-    assert [piece.label[-10:-6] for piece in pieces] == ["1961", "1969", "1970", "2009"]
-    assert [piece.letters for piece in pieces] == ["", "Z", "ZN", "ZNE"]
+    chunks = plan([tmp_path], Selection()).chunks
+    assert [chunk.label[-10:-6] for chunk in chunks] == ["1961", "1969", "1970", "2009"]
+    assert [chunk.letters for chunk in chunks] == ["", "Z", "ZN", "ZNE"]
 
 
 def test_a_part_needs_only_files_of_that_part(archive: Path) -> None:
     since_ns = (FIRST_DAY + 2) * DAY_NS + 5
-    pieces = plan([archive], Stretch(since_ns, since_ns + SECOND_NS, patterns_of("BW.SLOW"))).pieces
-    [piece] = pieces
-    assert (piece.start_ns, piece.stop_ns) == (since_ns, since_ns + SECOND_NS)
-    assert {Path(part.path).name[:7] for part in piece.files} == {"BW.SLOW"}
+    chunks = plan([archive], Selection(since_ns, since_ns + SECOND_NS, patterns_of("BW.SLOW"))).chunks
+    [chunk] = chunks
+    assert (chunk.start_ns, chunk.stop_ns) == (since_ns, since_ns + SECOND_NS)
+    assert {Path(part.path).name[:7] for part in chunk.files} == {"BW.SLOW"}
 
 
 def test_of_a_file_with_everything_a_piece_reads_a_part(archive: Path, tmp_path: Path) -> None:
@@ -95,10 +95,10 @@ def test_of_a_file_with_everything_a_piece_reads_a_part(archive: Path, tmp_path:
     with path.open("wb") as file:
         for name in sorted(archive.rglob("BW.*")):
             file.write(name.read_bytes())
-    pieces = plan([tmp_path], Stretch()).pieces
-    assert len(pieces) == 6
-    for piece in pieces:
-        [part] = piece.files
+    chunks = plan([tmp_path], Selection()).chunks
+    assert len(chunks) == 6
+    for chunk in chunks:
+        [part] = chunk.files
         assert part.stop is not None
         assert part.stop - part.begin < path.stat().st_size * 2 / 3
 
@@ -107,8 +107,8 @@ def test_a_name_that_lies_is_not_believed(archive: Path, tmp_path: Path) -> None
     lies = sds_path(tmp_path, "OTHER", "HHZ", MIDNIGHT)
     lies.parent.mkdir(parents=True)
     shutil.copy(sds_path(archive, "RJOB", "EHZ", MIDNIGHT), lies)
-    found = plan([tmp_path], Stretch())
-    assert {str(piece.instrument) for piece in found.pieces} == {"BW.RJOB..EH"}
+    found = plan([tmp_path], Selection())
+    assert {str(chunk.instrument) for chunk in found.chunks} == {"BW.RJOB..EH"}
     assert not found.damaged
 
 
@@ -128,14 +128,14 @@ def test_picks_come_in_order_of_time_and_once_where_pieces_meet() -> None:
 
     merger = Merger(SECOND_NS)
     given = []
-    for piece, picks in [
-        (Piece(instrument, 0, DAY_NS, ()), [at(DAY_NS - 1000, "a"), at(7, "b")]),
-        (Piece(other, 0, DAY_NS, ()), [at(5, "c"), at(DAY_NS - SECOND_NS, "d")]),
+    for chunk, picks in [
+        (Chunk(instrument, 0, DAY_NS, ()), [at(DAY_NS - 1000, "a"), at(7, "b")]),
+        (Chunk(other, 0, DAY_NS, ()), [at(5, "c"), at(DAY_NS - SECOND_NS, "d")]),
         # The same onset once more, on this side of midnight; and another one.
-        (Piece(instrument, DAY_NS, 2 * DAY_NS, ()), [at(DAY_NS + 1000, "e"), at(DAY_NS + SECOND_NS, "f")]),
+        (Chunk(instrument, DAY_NS, 2 * DAY_NS, ()), [at(DAY_NS + 1000, "e"), at(DAY_NS + SECOND_NS, "f")]),
         # Only this side has seen it.
-        (Piece(other, DAY_NS, 2 * DAY_NS, ()), [at(DAY_NS - EDGE_NS // 2, "g")]),
+        (Chunk(other, DAY_NS, 2 * DAY_NS, ()), [at(DAY_NS - EDGE_NS // 2, "g")]),
     ]:
-        given += [found.id for found in merger.add(piece, picks)]  # type: ignore[arg-type]
+        given += [found.id for found in merger.add(chunk, picks)]  # type: ignore[arg-type]
     assert given == ["c", "b", "d"]
     assert [found.id for found in merger.finish()] == ["g", "a", "f"]

@@ -11,16 +11,16 @@ import pytest
 from xiaod.config import Config
 from xiaod.domain.types import Instrument
 from xiaod.inference.errors import ModelError
+from xiaod.tools.archive.chunk import Job, pick_chunk
 from xiaod.tools.archive.journal import Journal
-from xiaod.tools.archive.piece import Job, pick_piece
-from xiaod.tools.archive.plan import Piece
+from xiaod.tools.archive.plan import Chunk
 from xiaod.tools.archive.program import ROOMS, program_fingerprint
 
 ROOT = Path(__file__).parents[3]
 CONFIG = Config.model_validate({"sources": [{"server": "localhost"}]})
-PIECE = Piece(Instrument("BW", "RJOB", "", "EH"), 0, 86_400_000_000_000, ())
+CHUNK = Chunk(Instrument("BW", "RJOB", "", "EH"), 0, 86_400_000_000_000, ())
 WITHOUT_PICKS = {"process", "sinks", "storage"}
-"""Rooms that the work on a piece loads, and that change no pick: it has no sink but a list, and no store."""
+"""Rooms that the work on a chunk loads, and that change no pick: it has no sink but a list, and no store."""
 
 
 def fingerprint_of(home: Path) -> str:
@@ -51,7 +51,7 @@ def test_code_that_picks_makes_another_program(tmp_path: Path) -> None:
 
 
 def test_no_room_that_makes_picks_is_forgotten() -> None:
-    code = "import sys, xiaod.tools.archive.piece; print(*sys.modules)"
+    code = "import sys, xiaod.tools.archive.chunk; print(*sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )
@@ -67,9 +67,9 @@ def test_another_program_picks_again(tmp_path: Path) -> None:
         Journal(tmp_path, Job(CONFIG, "model", program).fingerprint)
         for program in (program_fingerprint(), "another")
     ]
-    assert len({journal.key(PIECE) for journal in journals}) == 2
+    assert len({journal.key(CHUNK) for journal in journals}) == 2
 
 
 def test_a_worker_with_another_program_refuses() -> None:
     with pytest.raises(ModelError, match=r"the code of this program, or a library of it, differs"):
-        pick_piece(Job(CONFIG, "model", "another"), PIECE)
+        pick_chunk(Job(CONFIG, "model", "another"), CHUNK)

@@ -14,7 +14,7 @@ from xiaod.config.loader import load_config, parse_config
 from xiaod.config.sinks import SINKS
 from xiaod.domain.types import Channel
 from xiaod.replay import ReplayConfig
-from xiaod.tools.init.choice import choose, largest_network
+from xiaod.tools.init.instruments import choose_instruments, largest_network
 from xiaod.tools.init.text import commented
 
 OFF = re.compile(r"^(\s*)#(?=\w+:)", re.MULTILINE)
@@ -38,14 +38,14 @@ OFF = re.compile(r"^(\s*)#(?=\w+:)", re.MULTILINE)
 )
 def test_one_instrument_of_a_station_is_chosen(codes: str, expected: str) -> None:
     offered = [Channel("XX", "ABC", *code.split(".")) for code in codes.split()]
-    chosen = [(choice.pattern.split(".")[3], choice.components) for choice in choose(offered)]
+    chosen = [(choice.pattern.split(".")[3], choice.components) for choice in choose_instruments(offered)]
     assert " ".join(" ".join(one) for one in chosen) == expected
 
 
 def test_the_first_location_is_chosen_and_named() -> None:
     offered = [Channel("XX", "A", location, "HHZ") for location in ("10", "00", "")]
     offered += [Channel("XX", "B", "20", "HHZ")]
-    assert [choice.pattern for choice in choose(offered)] == ["XX.A.--.HH?", "XX.B.20.HH?"]
+    assert [choice.pattern for choice in choose_instruments(offered)] == ["XX.A.--.HH?", "XX.B.20.HH?"]
 
 
 def test_everything_is_written_and_what_is_off_is_the_default() -> None:
@@ -117,7 +117,7 @@ def test_the_advice_loses_no_station() -> None:
         Channel("GE", f"B{number}", "10" if number % 2 else "", code + "Z")
         for number, code in enumerate(["BH", "HH", "EH", "HN", "BH"])
     ]
-    choices = choose(offered)
+    choices = choose_instruments(offered)
     assert len(choices) == 8
     network, count, patterns = largest_network(choices)
     assert (network, count) == ("GE", 5)

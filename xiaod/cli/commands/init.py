@@ -1,4 +1,4 @@
-"""``xiaod init``: write a first configuration from what a server has."""
+"""``xiaod init``: write a first configuration from the streams of a server."""
 
 import argparse
 import os
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from xiaod.cli.commands.options import DEFAULT_CONFIG, above_zero, refuse
 
-HELP = "write a first configuration from what a server has"
+HELP = "write a first configuration from the streams of a server"
 MAX_STATIONS = 100
 """More are subscribed to only when somebody says so."""
 
@@ -45,7 +45,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Ask, choose, write."""
+    """Query the server, choose instruments, write the file."""
     from pydantic import ValidationError
 
     from xiaod.acquisition.patterns import matches
@@ -53,8 +53,8 @@ def run(options: argparse.Namespace) -> int:
     from xiaod.config import SeedLinkConfig
     from xiaod.process.exit_status import ExitCode
     from xiaod.replay import ReplayError
-    from xiaod.tools.init.choice import choose, largest_network
     from xiaod.tools.init.draft import draft
+    from xiaod.tools.init.instruments import choose_instruments, largest_network
     from xiaod.tools.list_streams import ask
 
     if options.output.exists() and not options.force:
@@ -76,7 +76,7 @@ def run(options: argparse.Namespace) -> int:
         print(error, file=sys.stderr)
         return ExitCode.FAILURE
     offered = [item.channel for item in info.streams if matches(item.channel, source.streams)]
-    choices = choose(offered)
+    choices = choose_instruments(offered)
     notes = {choice.pattern: " ".join(choice.components) for choice in choices}
     if not choices:
         what = ", ".join(str(item.channel) for item in info.streams[:10]) or "nothing"

@@ -1,4 +1,4 @@
-"""``xiaod pick``: pick miniSEED files and folders, as fast as the CPU goes."""
+"""``xiaod pick``: pick miniSEED files and folders, as fast as the CPU allows."""
 
 import argparse
 import re
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from xiaod.tools.archive.run import ArchiveOptions
 
 _SCHEDULER = re.compile(r"([a-z]+://)?\S+:[0-9]+/?")
-HELP = "pick miniSEED files and folders, as fast as the CPU goes"
+HELP = "pick miniSEED files and folders, as fast as the CPU allows"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -89,10 +89,10 @@ def _pick_and_plot(options: argparse.Namespace, archive: "ArchiveOptions | None"
     """Pick files, then draw each pick.
 
     Raises:
-        ValueError: when an archive is meant.
+        ValueError: when options of an archive are given too.
     """
     from xiaod.pipeline.offline import pick_files
-    from xiaod.tools.plot.figure import require_matplotlib
+    from xiaod.tools.plot.png import require_matplotlib
 
     if archive is not None:
         raise ValueError(
@@ -119,7 +119,7 @@ def _plot(options: argparse.Namespace, picks: "Sequence[Pick]") -> None:
     from xiaod.pipeline.factory import open_engine
     from xiaod.pipeline.offline import offline_config
     from xiaod.process.logs import configure_logs
-    from xiaod.tools.plot.album import plot_picks
+    from xiaod.tools.plot.plots import plot_picks
 
     config = offline_config(options.config, options.model)
     # What is wrong with the files has been said.
@@ -129,12 +129,12 @@ def _plot(options: argparse.Namespace, picks: "Sequence[Pick]") -> None:
 
 
 def _archive(options: argparse.Namespace) -> "ArchiveOptions | None":
-    """How an archive is worked on; None when nothing is said of that.
+    """Options of an archive; None if none is given.
 
     Raises:
-        ValueError: when what is said is wrong.
+        ValueError: when an option is wrong.
     """
-    from xiaod.tools.archive.plan import EVERYTHING, Stretch, patterns_of
+    from xiaod.tools.archive.plan import EVERYTHING, Selection, patterns_of
     from xiaod.tools.archive.run import ArchiveOptions
 
     given = (
@@ -154,5 +154,5 @@ def _archive(options: argparse.Namespace) -> "ArchiveOptions | None":
     if options.workers is not None and options.dask is not None:
         raise ValueError("--workers and --dask: only one of them; dask's own workers are as many as it has")
     patterns = EVERYTHING if options.stations is None else patterns_of(options.stations)
-    stretch = Stretch(moment("--since", options.since), moment("--until", options.until), patterns)
-    return ArchiveOptions(stretch, options.workers or 1, options.dask, options.resume)
+    selection = Selection(moment("--since", options.since), moment("--until", options.until), patterns)
+    return ArchiveOptions(selection, options.workers or 1, options.dask, options.resume)

@@ -1,6 +1,7 @@
-"""Archives: years of data, cut into pieces that are picked by many processes or machines, and kept as they are finished.
+"""Archives: years of data, cut into chunks. Many processes or machines pick them; finished chunks are kept.
 
 ::
 
-    files -> plan -> pieces -> crew (this process, a pool, dask) -> journal -> merged in order of time -> output
+    files -> plan -> chunks -> workers (this process, a pool, dask) -> journal -> merger: in order of time -> output
+
 """

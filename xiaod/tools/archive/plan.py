@@ -1,11 +1,11 @@
-"""The plan: an archive cut into pieces, each one instrument and one day of UTC.
+"""The plan: an archive cut into chunks, each of one instrument and one day of UTC.
 
-In: files and folders. Out: pieces in order of time. Files with names of SDS (:mod:`xiaod.tools.archive.sds`) are taken by their names when
-their first record agrees; of all others the headers are read. The plan depends on the archive alone, not on who works on it, so the
-picks do not either.
+In: files and folders. Out: chunks in order of time. If a file has an SDS name (:mod:`xiaod.tools.archive.sds`)
+that agrees with its first record, the name says what it holds; of all other files the headers are read. The plan depends on the archive
+alone, not on the workers, and so do the picks.
 
-A piece reads the files of its own day and of the days beside it, because records, windows and filters reach across midnight. Where
-there is no file for the day before or after, half of that day belongs to the piece too: records lie on both sides of a midnight.
+A chunk reads the files of its own day and of the days before and after it, because records, windows and filters reach across midnight.
+If there is no file for the day before or after, half of that day belongs to the chunk too, because a record may lie across midnight.
 """
 
 import re
@@ -30,14 +30,14 @@ if TYPE_CHECKING:
 DAY_NS = 86_400 * NS_PER_S
 EVERYTHING = ("*.*.*.*",)
 MAX_RECORD_DAYS = 3
-"""A record that claims to be longer is not believed."""
+"""A record that claims to be longer counts as damaged."""
 
 _STATION_PATTERN = re.compile(r"[^.\s]+\.[^.\s]+(\.[^.\s]*\.[^.\s]+)?")
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
-    """What of an archive is wanted."""
+class Selection:
+    """The part of an archive to pick."""
 
     since_ns: int | None = None
     until_ns: int | None = None
@@ -46,9 +46,9 @@ class Stretch:
     """``NET.STA.LOC.CHA`` with ``*``, ``?`` and ``[..]``."""
 
     def holds(self, time_ns: int) -> bool:
-        """Whether a time lies in it.
+        """Whether a time is selected.
 
-        >>> Stretch(since_ns=5).holds(5), Stretch(until_ns=5).holds(5)
+        >>> Selection(since_ns=5).holds(5), Selection(until_ns=5).holds(5)
         (True, False)
         """
         return (self.since_ns is None or time_ns >= self.since_ns) and (
@@ -56,8 +56,8 @@ class Stretch:
         )
 
 
-class Part(NamedTuple):
-    """Some bytes of a file."""
+class FileRange(NamedTuple):
+    """A range of bytes of a file."""
 
     path: str
     begin: int = 0
@@ -66,24 +66,24 @@ class Part(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
-    """What is picked at once: one instrument, for some time, from some files."""
+class Chunk:
+    """What is picked at once: a span of time of one instrument, from some files."""
 
     instrument: Instrument
     start_ns: int
-    """Picks from here on belong to it ..."""
+    """Picks from this time on belong to it ..."""
     stop_ns: int
-    """... up to here."""
-    files: tuple[Part, ...]
+    """... up to this time, exclusive."""
+    files: tuple[FileRange, ...]
     patterns: tuple[str, ...] = EVERYTHING
     letters: str = ""
-    """Components that the instrument has shown on days before."""
+    """Components that the instrument had on days before."""
 
     @property
     def label(self) -> str:
         """Instrument and day, for people.
 
-        >>> Piece(Instrument("BW", "RJOB", "", "EH"), 0, DAY_NS, ()).label
+        >>> Chunk(Instrument("BW", "RJOB", "", "EH"), 0, DAY_NS, ()).label
         'BW.RJOB..EH 1970-01-01'
         """
         return f"{self.instrument} {self.day}"
@@ -96,22 +96,22 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All pieces, in order of their start."""
+    """All chunks, in order of their start."""
 
-    pieces: Sequence[Piece]
+    chunks: Sequence[Chunk]
     damaged: Mapping[str, str]
-    """Files of which something could not be read, and what."""
+    """Files with parts that could not be read, and why."""
     files: int = 0
 
 
 @dataclass(slots=True)
 class _Day:
-    """Where a day of an instrument is."""
+    """Where the data of a day of an instrument are."""
 
     parts: dict[int, Extent | None] = field(default_factory=dict)
-    """File by its number -> bytes from and to; None: the whole of it."""
+    """Number of a file -> bytes from and to; None: the whole file."""
     letters: str = ""
-    """Components on it."""
+    """Components on that day."""
 
     def add(self, number: int, extent: Extent | None) -> None:
         known = self.parts.get(number, extent)
@@ -121,17 +121,17 @@ class _Day:
 
 
 _Listing = dict[Instrument, dict[int, _Day]]
-"""Instrument -> day since 1970 -> where it is."""
+"""Instrument -> days since 1970 -> where the data are."""
 
 
 def patterns_of(text: str) -> tuple[str, ...]:
-    """Patterns as they are given to ``--stations``: ``NET.STA`` or ``NET.STA.LOC.CHA``, with commas between.
+    """Patterns of ``--stations``: ``NET.STA`` or ``NET.STA.LOC.CHA``, separated by commas.
 
     >>> patterns_of("BW.RJOB,GE.*")
     ('BW.RJOB.*.*', 'GE.*.*.*')
 
     Raises:
-        ValueError: when one is not of that form.
+        ValueError: when one has another form.
     """
     patterns = []
     for part in text.split(","):
@@ -143,12 +143,14 @@ def patterns_of(text: str) -> tuple[str, ...]:
     return tuple(patterns)
 
 
-def plan(inputs: Sequence[Path], stretch: Stretch, seen: Callable[[int], None] = lambda files: None) -> Plan:
-    """Cut an archive into pieces.
+def plan(
+    inputs: Sequence[Path], selection: Selection, seen: Callable[[int], None] = lambda files: None
+) -> Plan:
+    """Cut an archive into chunks.
 
     Args:
         inputs: files and folders.
-        stretch: what of them is wanted.
+        selection: the part of them to pick.
         seen: called with the number of files looked at.
 
     Raises:
@@ -160,10 +162,10 @@ def plan(inputs: Sequence[Path], stretch: Stretch, seen: Callable[[int], None] =
     for number, path in enumerate(dict.fromkeys(files_of(inputs))):
         files.append(str(path))
         try:
-            for found in _contents(path, stretch):
+            for found in _contents(path, selection):
                 if isinstance(found, str):
                     damaged.setdefault(str(path), found)
-                elif matches(found.channel, stretch.patterns):
+                elif matches(found.channel, selection.patterns):
                     day = listing[found.channel.instrument][found.day]
                     if found.channel.component not in day.letters:
                         day.letters += found.channel.component
@@ -171,22 +173,22 @@ def plan(inputs: Sequence[Path], stretch: Stretch, seen: Callable[[int], None] =
         except OSError as error:
             damaged.setdefault(str(path), str(error.strerror or error))
         seen(number + 1)
-    return Plan(_Pieces(listing, files, stretch), damaged)
+    return Plan(_Chunks(listing, files, selection), damaged)
 
 
-class _Content(NamedTuple):
-    """What a file, or a part of it, holds."""
+class _ChannelDay(NamedTuple):
+    """A day of a channel that a file, or a part of it, holds."""
 
     channel: Channel
     day: int
     extent: Extent | None
 
 
-def _contents(path: Path, stretch: Stretch) -> Iterator[_Content | str]:
-    """What a file holds, and what is wrong with it."""
+def _contents(path: Path, selection: Selection) -> Iterator[_ChannelDay | str]:
+    """Days of channels that a file holds, and what is wrong with it."""
     named = sds_name(path.name)
     if named is not None:
-        if not _may_hold(named.day, stretch):
+        if not _may_hold(named.day, selection):
             return
         _, first = next(headers_of(path), (0, ""))
         if (
@@ -194,7 +196,7 @@ def _contents(path: Path, stretch: Stretch) -> Iterator[_Content | str]:
             and channel_of(first.sourceid) == named.channel
             and abs(_middle_ns(first) // DAY_NS - named.day) <= 1
         ):
-            yield _Content(named.channel, named.day, None)
+            yield _ChannelDay(named.channel, named.day, None)
             return
     for offset, header in headers_of(path):
         if isinstance(header, str):
@@ -206,7 +208,7 @@ def _contents(path: Path, stretch: Stretch) -> Iterator[_Content | str]:
             yield f"byte {offset}: {header.sourceid}, {(last_day - first_day)} days: not believed"
             continue
         for day in range(first_day, last_day + 1):
-            yield _Content(channel, day, (offset, offset + header.reclen))
+            yield _ChannelDay(channel, day, (offset, offset + header.reclen))
 
 
 def _middle_ns(header: "MS3Record") -> int:
@@ -214,20 +216,20 @@ def _middle_ns(header: "MS3Record") -> int:
     return middle_ns
 
 
-def _may_hold(day: int, stretch: Stretch) -> bool:
-    """Whether a file of a day is of any use."""
-    return (stretch.since_ns is None or (day + 2) * DAY_NS > stretch.since_ns) and (
-        stretch.until_ns is None or (day - 1) * DAY_NS < stretch.until_ns
+def _may_hold(day: int, selection: Selection) -> bool:
+    """Whether the file of a day can hold selected data."""
+    return (selection.since_ns is None or (day + 2) * DAY_NS > selection.since_ns) and (
+        selection.until_ns is None or (day - 1) * DAY_NS < selection.until_ns
     )
 
 
-class _Pieces(Sequence[Piece]):
-    """The pieces of a listing, each made when it is asked for: a million of them would not fit small memory."""
+class _Chunks(Sequence[Chunk]):
+    """The chunks of a listing, each made on access: a million of them would not fit into small memory."""
 
-    def __init__(self, listing: _Listing, files: Sequence[str], stretch: Stretch) -> None:
+    def __init__(self, listing: _Listing, files: Sequence[str], selection: Selection) -> None:
         self._listing = listing
         self._files = files
-        self._stretch = stretch
+        self._selection = selection
         self._letters: dict[Instrument, list[tuple[int, str]]] = {}
         order = []
         for instrument, days in listing.items():
@@ -246,11 +248,11 @@ class _Pieces(Sequence[Piece]):
         return len(self._order)
 
     @overload
-    def __getitem__(self, number: int) -> Piece: ...
+    def __getitem__(self, number: int) -> Chunk: ...
     @overload
-    def __getitem__(self, number: slice) -> Sequence[Piece]: ...
-    def __getitem__(self, number: int | slice) -> Piece | Sequence[Piece]:
-        """A piece, or some."""
+    def __getitem__(self, number: slice) -> Sequence[Chunk]: ...
+    def __getitem__(self, number: int | slice) -> Chunk | Sequence[Chunk]:
+        """A chunk, or some."""
         if isinstance(number, slice):
             return [self[one] for one in range(*number.indices(len(self)))]
         start_ns, stop_ns, instrument, day = self._order[number]
@@ -259,20 +261,20 @@ class _Pieces(Sequence[Piece]):
             for file, extent in days[near].parts.items() if near in days else ():
                 beside.add(file, extent)
         parts = tuple(
-            Part(self._files[file]) if extent is None else Part(self._files[file], *extent)
+            FileRange(self._files[file]) if extent is None else FileRange(self._files[file], *extent)
             for file, extent in sorted(beside.parts.items())
         )
         # The first change stands at the first day.
         changes = self._letters[instrument]
         _, letters = changes[bisect_right(changes, day, key=lambda change: change[0]) - 1]
-        return Piece(instrument, start_ns, stop_ns, parts, self._stretch.patterns, letters)
+        return Chunk(instrument, start_ns, stop_ns, parts, self._selection.patterns, letters)
 
     def _bounds(self, days: Mapping[int, _Day], day: int) -> tuple[int, int]:
-        """Where the piece of a day begins and ends."""
-        stretch = self._stretch
+        """Where the chunk of a day begins and ends."""
+        selection = self._selection
         start_ns = day * DAY_NS - (0 if day - 1 in days else DAY_NS // 2)
         stop_ns = (day + 1) * DAY_NS + (0 if day + 1 in days else DAY_NS // 2)
         return (
-            start_ns if stretch.since_ns is None else max(start_ns, stretch.since_ns),
-            stop_ns if stretch.until_ns is None else min(stop_ns, stretch.until_ns),
+            start_ns if selection.since_ns is None else max(start_ns, selection.since_ns),
+            stop_ns if selection.until_ns is None else min(stop_ns, selection.until_ns),
         )

@@ -1,6 +1,6 @@
-"""``xiaod pick`` over an archive: plan, crew, journal and output together.
+"""``xiaod pick`` over an archive: plan, workers, journal and output.
 
-In: files and folders, and :class:`ArchiveOptions`. Out: picks in order of time, then identifier, the same whoever works and however often
+In: files and folders, and :class:`ArchiveOptions`. Out: picks in order of time, then identifier, the same for any workers and however often
 the run was interrupted. Memory holds the plan, and the picks of about a day.
 """
 
@@ -22,36 +22,36 @@ from xiaod.pipeline.factory import open_engine
 from xiaod.pipeline.offline import MAX_NAMED, StreamSink, output_stream, tell_unpicked, used
 from xiaod.process.logs import get_logger
 from xiaod.process.stdout import leave_quietly
-from xiaod.tools.archive.crew import Alone, Crew, CrewError, Pool, quiet
+from xiaod.tools.archive.chunk import ChunkResult, Job
+from xiaod.tools.archive.chunk_runner import ChunkRunner, OnResult
 from xiaod.tools.archive.journal import Journal
-from xiaod.tools.archive.merge import Merger
-from xiaod.tools.archive.piece import Job, Outcome
-from xiaod.tools.archive.plan import DAY_NS, Piece, Stretch, plan
-from xiaod.tools.archive.work import Told, Work
+from xiaod.tools.archive.merger import Merger
+from xiaod.tools.archive.plan import DAY_NS, Chunk, Selection, plan
+from xiaod.tools.archive.workers import InProcess, ProcessPool, WorkerError, WorkerPool, quiet
 from xiaod.waveform.data_account import Anomaly, Coverage, DataAccount
 
 DELIVERED = 256
-"""Picks that are handed to the output at once."""
+"""Picks written to the output at once."""
 DAY_S = DAY_NS / NS_PER_S
 
 
 @dataclass(frozen=True, slots=True)
 class ArchiveOptions:
-    """How an archive is worked on."""
+    """How an archive is picked."""
 
-    stretch: Stretch = field(default_factory=Stretch)
+    selection: Selection = field(default_factory=Selection)
     workers: int = 1
     scheduler: str | None = None
     """Address of a dask scheduler; None: processes on this machine."""
     journal: Path | None = None
-    """Folder in which finished pieces are kept."""
+    """Folder in which finished chunks are kept."""
 
 
 @dataclass
-class Account:
-    """What came of a run."""
+class Totals:
+    """Totals of a run."""
 
-    pieces: int = 0
+    chunks: int = 0
     picks: int = 0
     records: int = 0
     windows_s: float = 0.0
@@ -67,11 +67,11 @@ def pick_archive(
     progress: bool,
     stations_file: Path | None = None,
 ) -> int:
-    """Pick an archive; gives the exit status: 0, or 1 when nothing in it could be read or nobody is left to work.
+    """Pick an archive. Returns the exit status: 0, or 1 when nothing in it could be read or no worker is left.
 
     Raises:
         ModelError, StationsError: when the model or the file of stations is wrong.
-        MissingExtraError: when dask is asked for and not installed.
+        MissingExtraError: when dask is needed and not installed.
         OSError: when an input cannot be read or something cannot be written.
     """
     quiet()
@@ -92,7 +92,7 @@ def pick_archive(
             sink.close()
     except BrokenPipeError:
         leave_quietly()
-    except CrewError as error:
+    except WorkerError as error:
         kept = (
             ""
             if options.journal is None
@@ -100,7 +100,7 @@ def pick_archive(
         )
         tqdm.write(f"{error}{kept}", file=sys.stderr)
         return 1
-    return used(run.account.records, inputs)
+    return used(run.totals.records, inputs)
 
 
 class ArchiveRun:
@@ -117,48 +117,48 @@ class ArchiveRun:
         self._unpicked: dict[Instrument, Coverage] = {}
         self._unpicked_places: dict[Instrument, dict[str, Any]] = {}
         self._log = get_logger("archive")
-        self.account = Account()
+        self.totals = Totals()
 
     def picks(self, inputs: Sequence[Path]) -> Iterator[Pick]:
         """All picks in order of time, then identifier.
 
         Raises:
-            CrewError: when nobody is left to work.
+            WorkerError: when no worker is left.
             ModelError, MissingExtraError, OSError: see :func:`pick_archive`.
         """
-        crew = self._crew()
+        workers = self._workers()
         try:
-            pieces = self._plan(inputs)
+            chunks = self._plan(inputs)
             folder = self._options.journal
             journal = None if folder is None else Journal(folder, self._job.fingerprint)
-            with _Bar(len(pieces), self._progress) as told:
-                for pick in self._merged(Work(pieces, crew, journal, told)):
-                    if self._options.stretch.holds(pick.time_ns):
-                        self.account.picks += 1
+            with _ProgressBar(len(chunks), self._progress) as on_result:
+                for pick in self._merged(ChunkRunner(chunks, workers, journal, on_result)):
+                    if self._options.selection.holds(pick.time_ns):
+                        self.totals.picks += 1
                         yield pick
         finally:
-            crew.close()
+            workers.close()
         self._summary()
 
-    def _plan(self, inputs: Sequence[Path]) -> Sequence[Piece]:
+    def _plan(self, inputs: Sequence[Path]) -> Sequence[Chunk]:
         with tqdm(unit=" files", desc="plan", disable=not self._progress, file=sys.stderr) as bar:
-            found = plan(inputs, self._options.stretch, lambda files: _advance(bar, files))
+            found = plan(inputs, self._options.selection, lambda files: _advance(bar, files))
         for path, what in found.damaged.items():
             self._damage(path, what)
-        self.account.pieces = len(found.pieces)
-        return found.pieces
+        self.totals.chunks = len(found.chunks)
+        return found.chunks
 
-    def _merged(self, work: Work) -> Iterator[Pick]:
+    def _merged(self, runner: ChunkRunner) -> Iterator[Pick]:
         merger = Merger(ns_from_s(self._config.picker.min_separation_s))
-        for piece, outcome in work.outcomes():
-            self.account.records += outcome.records
-            self.account.windows_s += outcome.windows_s
-            self.account.cpu_s += outcome.cpu_s
-            self._notes.add(outcome.notes)
-            self._supplied(piece, outcome)
-            for path, what in outcome.damaged:
+        for chunk, result in runner.results():
+            self.totals.records += result.records
+            self.totals.windows_s += result.windows_s
+            self.totals.cpu_s += result.cpu_s
+            self._notes.add(result.notes)
+            self._supplied(chunk, result)
+            for path, what in result.damaged:
                 self._damage(path, what)
-            for path, count in outcome.misplaced.items():
+            for path, count in result.misplaced.items():
                 if path not in self._misplaced:
                     self._misplaced.add(path)
                     self._log.error(
@@ -167,32 +167,32 @@ class ArchiveRun:
                         records=count,
                         consequence="not of the instrument or day in the file's name: not picked",
                     )
-            yield from merger.add(piece, outcome.picks)
+            yield from merger.add(chunk, result.picks)
         yield from merger.finish()
 
-    def _supplied(self, piece: Piece, outcome: Outcome) -> None:
-        """Take note of a piece of which no window was full."""
-        if outcome.longest_s:
-            self._unpicked.setdefault(piece.instrument, Coverage()).add(outcome.data_s, outcome.longest_s)
-            first = {"days": 0, "first_day": piece.day, "first_file": piece.files[0].path}
-            self._unpicked_places.setdefault(piece.instrument, first)["days"] += 1
+    def _supplied(self, chunk: Chunk, result: ChunkResult) -> None:
+        """Note a chunk in which no window was full."""
+        if result.longest_s:
+            self._unpicked.setdefault(chunk.instrument, Coverage()).add(result.data_s, result.longest_s)
+            first = {"days": 0, "first_day": chunk.day, "first_file": chunk.files[0].path}
+            self._unpicked_places.setdefault(chunk.instrument, first)["days"] += 1
 
-    def _crew(self) -> Crew:
+    def _workers(self) -> WorkerPool:
         options = self._options
         if options.scheduler is not None:
-            from xiaod.tools.archive.cluster import Cluster
+            from xiaod.tools.archive.dask_cluster import DaskCluster
 
-            return Cluster(self._job, options.scheduler)
-        return Alone(self._job) if options.workers == 1 else Pool(self._job, options.workers)
+            return DaskCluster(self._job, options.scheduler)
+        return InProcess(self._job) if options.workers == 1 else ProcessPool(self._job, options.workers)
 
     def _damage(self, path: str, what: str) -> None:
-        """Name a damaged file once."""
+        """Log a damaged file, once."""
         if path not in self._damaged:
             self._damaged.add(path)
             self._log.error("archive.damaged", file=path, detail=what)
 
     def _summary(self) -> None:
-        """What an operator should know of the whole run."""
+        """Log the summary of the run."""
         if self._damaged:
             self._log.error("archive.damaged_files", files=len(self._damaged))
         by_event: dict[str, list[Anomaly]] = {}
@@ -206,14 +206,14 @@ class ArchiveRun:
         tell_unpicked(self._unpicked, self._config, self._unpicked_places)
 
 
-class _Bar:
-    """A progress bar over pieces, with the hours of data and data-days a minute; tqdm tells the time that is left."""
+class _ProgressBar:
+    """A progress bar over chunks, with hours of data and data-days per minute; tqdm shows the time left."""
 
     def __init__(self, total: int, shown: bool) -> None:
         interval_s = 0.1 if sys.stderr.isatty() else 10.0
         self._bar = tqdm(
             total=total,
-            unit=" pieces",
+            unit=" chunks",
             desc="pick",
             disable=not shown,
             file=sys.stderr,
@@ -222,17 +222,17 @@ class _Bar:
         self._begun_s = monotonic()
         self._data_s = 0.0
 
-    def __enter__(self) -> Told:
-        return self._told
+    def __enter__(self) -> OnResult:
+        return self._on_result
 
     def __exit__(self, *_: object) -> None:
         self._bar.close()
 
-    def _told(self, outcome: Outcome, found: bool) -> None:
+    def _on_result(self, result: ChunkResult, found: bool) -> None:
         if found and not self._bar.disable:
-            # What was there already says nothing about the speed.
+            # Chunks from the journal say nothing about the speed.
             self._bar.initial += 1
-        self._data_s += 0.0 if found else outcome.windows_s
+        self._data_s += 0.0 if found else result.windows_s
         days_min = self._data_s / DAY_S / max(monotonic() - self._begun_s, 1e-3) * 60
         hours = self._data_s / 3600
         self._bar.set_postfix_str(f"{hours:.1f} h of data, {days_min:.2f} data-days/min", refresh=False)

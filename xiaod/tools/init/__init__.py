@@ -1,7 +1,8 @@
-"""``xiaod init``: a first configuration, from what a server has.
+"""``xiaod init``: a first configuration, from the streams of a server.
 
 ::
 
-    choice   what a server offers -> one instrument of each station
-    text     a configuration -> commented YAML, with every key
+    instruments   channels of a server -> one instrument of each station
+    draft         its streams -> a configuration
+    text          a configuration -> commented YAML, with every key
 """

@@ -31,5 +31,5 @@ def draft(server: str, streams: Sequence[str], notes: Mapping[str, str]) -> str:
         }
     )
     text = HEAD.format(server=server) + commented(config, notes)
-    assert parse_config(text, "draft") == config  # noqa: S101  what we write we must be able to read
+    assert parse_config(text, "draft") == config  # noqa: S101  the text must be readable
     return text

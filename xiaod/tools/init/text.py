@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
 from pydantic.fields import FieldInfo
 
 from xiaod.config import Config
@@ -172,13 +172,9 @@ def _default(field: FieldInfo) -> Any:
 
 def _scalar(value: Any) -> str:
     """A value on one line."""
-    plain = BaseModel.model_dump(_Box(value=value), mode="json")["value"]
+    plain = TypeAdapter(Any).dump_python(value, mode="json")
     text: str = yaml.safe_dump(plain, default_flow_style=True, width=10_000, allow_unicode=True)
     return text.removesuffix("...\n").strip()
-
-
-class _Box(BaseModel):
-    value: Any
 
 
 def _said(field: FieldInfo) -> str:

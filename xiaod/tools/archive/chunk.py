@@ -1,8 +1,8 @@
-"""Picking one piece: enough data before and after it that its picks are those of a run over everything.
+"""Picking one chunk, with enough data before and after it that its picks are those of a run over everything.
 
-In: a :class:`~xiaod.tools.archive.plan.Piece`. Out: its picks, and an account of what was read. The pipeline is that of ``xiaod pick``;
-what a run over everything remembers from before (filters, windows, components that are late) has settled after
-:func:`margins_ns`. A file that is damaged is named in the account, and the rest of it is used.
+In: a :class:`~xiaod.tools.archive.plan.Chunk`. Out: a :class:`ChunkResult`. The pipeline is that of ``xiaod pick``;
+the state that a run over everything carries on (filters, windows, late components) has settled after
+:func:`margins_ns`. A damaged file is named in the result, and the rest of it is used.
 
 >>> from xiaod.config import SeedLinkConfig
 >>> before_ns, after_ns = margins_ns(Config(sources=(SeedLinkConfig(server="localhost"),)))
@@ -34,7 +34,7 @@ from xiaod.picking.picker import LATE_NOTICE_S
 from xiaod.pipeline.factory import open_engine
 from xiaod.pipeline.offline import ListSink, run_offline
 from xiaod.process.metrics import Metrics
-from xiaod.tools.archive.plan import DAY_NS, Piece
+from xiaod.tools.archive.plan import DAY_NS, Chunk
 from xiaod.tools.archive.program import program_fingerprint
 from xiaod.tools.archive.sds import sds_name
 from xiaod.waveform.data_account import Anomaly, DataAccount
@@ -43,13 +43,13 @@ if TYPE_CHECKING:
     from pymseed import MS3Record
 
 EDGE_NS = 50_000_000
-"""Picks that lie so little before a piece are given too: where a stream's clock drifts, two pieces may disagree on the side of midnight."""
+"""Picks up to this much before a chunk are in its result too: with a drifting clock, two chunks may disagree on the side of midnight."""
 RECORDS_S = 65.0
-"""Longest record that is reckoned with: 4096 bytes at 20 Hz."""
+"""Longest record expected: 4096 bytes at 20 Hz."""
 MEMORY_S = 400.0
 """What a stateful engine's running power needs, with a time constant of 10 s, to forget all digits of float64 (37 constants) and some."""
 MAX_DAMAGE = 100
-"""Places of damage that are told of one piece."""
+"""Reported places of damage in one chunk."""
 HARMLESS = frozenset({"empty", "log"})
 """Reasons for which a record without samples is no damage."""
 
@@ -58,7 +58,7 @@ _OWN = threading.local()
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What is the same for all pieces of a run."""
+    """Settings common to all chunks of a run."""
 
     config: Config
     model_sha256: str
@@ -67,7 +67,7 @@ class Job:
 
     @property
     def fingerprint(self) -> str:
-        """What the picks of a piece depend on besides its data."""
+        """What the picks of a chunk depend on besides its data."""
         config = self.config.model_dump_json(
             include={"buffer": True, "windows": True, "picker": True, "engine": {"kind"}}
         )
@@ -75,52 +75,52 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """What came of a piece."""
+class ChunkResult:
+    """Picks of a chunk, and what was read."""
 
     picks: tuple[Pick, ...]
     records: int = 0
-    """Records that could be decoded, those beside the piece included."""
+    """Decoded records, those in the margins included."""
     windows_s: float = 0.0
-    """Data that windows covered, seconds."""
+    """Data covered by windows, seconds."""
     cpu_s: float = 0.0
     damaged: tuple[tuple[str, str], ...] = ()
-    """Files, and what is wrong in them where."""
+    """Files, and what is wrong in them and where."""
     data_s: float = 0.0
-    """Data of the component that has most, the piece's own."""
+    """Data within the chunk of the component that has most, seconds."""
     longest_s: float = 0.0
-    """The longest stretch of data without a gap, where no window was full."""
+    """If no window was full: the longest data without a gap, seconds."""
     notes: tuple[Anomaly, ...] = ()
-    """What was odd with streams."""
+    """Irregularities of streams."""
     misplaced: Mapping[str, int] = field(default_factory=dict)
-    """Files, and how many of their records are not used because the name says another instrument or day."""
+    """Files, and how many of their records are not used because the file name says another instrument or day."""
 
 
 def margins_ns(config: Config) -> tuple[int, int]:
-    """Data that are read before and after a piece."""
+    """Data read before and after a chunk, ns."""
     length_s, lead_s = config.windows.length_s, config.buffer.max_lead_s
     before_s = warm_up_s(length_s) + lead_s + RECORDS_S
     if config.engine.kind == "stateful":
         before_s += MEMORY_S
-    # Two windows: what is cut at the very end is not looked at any more.
+    # Two windows: the last, cut one is not picked any more.
     after_s = 2 * length_s + config.windows.hop_s + lead_s + LATE_NOTICE_S + config.picker.lookahead_s
     return ns_from_s(before_s), ns_from_s(after_s)
 
 
-def pick_piece(job: Job, piece: Piece) -> Outcome:
-    """Pick a piece in this process.
+def pick_chunk(job: Job, chunk: Chunk) -> ChunkResult:
+    """Pick a chunk in this process.
 
     Raises:
         ModelError: when model or program of this machine are not those of the run.
     """
     begun_s = process_time()
     before_ns, after_ns = margins_ns(job.config)
-    source = _Records(piece, piece.start_ns - before_ns, piece.stop_ns + after_ns)
-    sink, metrics, account = ListSink(), Metrics(), DataAccount((piece.start_ns, piece.stop_ns))
-    run_offline(job.config, _engine(job), source, sink, metrics, {piece.instrument: piece.letters}, account)
+    source = _ChunkSource(chunk, chunk.start_ns - before_ns, chunk.stop_ns + after_ns)
+    sink, metrics, account = ListSink(), Metrics(), DataAccount((chunk.start_ns, chunk.stop_ns))
+    run_offline(job.config, _engine(job), source, sink, metrics, {chunk.instrument: chunk.letters}, account)
     windows = metrics.registry.get_sample_value("xiaod_windows_total") or 0.0
-    return Outcome(
-        tuple(pick for pick in sink.picks if piece.start_ns - EDGE_NS <= pick.time_ns < piece.stop_ns),
+    return ChunkResult(
+        tuple(pick for pick in sink.picks if chunk.start_ns - EDGE_NS <= pick.time_ns < chunk.stop_ns),
         source.records,
         windows * job.config.windows.hop_s,
         process_time() - begun_s,
@@ -132,22 +132,22 @@ def pick_piece(job: Job, piece: Piece) -> Outcome:
     )
 
 
-class _Records:
-    """The records of a piece as a source; what is wrong with them is kept instead of being logged."""
+class _ChunkSource:
+    """The records of a chunk as a source; damage is collected instead of being logged."""
 
     name = FileSource.name
 
-    def __init__(self, piece: Piece, from_ns: int, to_ns: int) -> None:
-        self._piece = piece
+    def __init__(self, chunk: Chunk, from_ns: int, to_ns: int) -> None:
+        self._chunk = chunk
         self._from_ns = from_ns
         self._to_ns = to_ns
         self.damaged: list[tuple[str, str]] = []
         self.misplaced: Counter[str] = Counter()
         self.data_s: defaultdict[str, float] = defaultdict(float)
-        """Seconds of data of each component that belong to the piece."""
+        """Seconds of data of each component within the chunk."""
         files = []
         extents = {}
-        for name, begin, stop in piece.files:
+        for name, begin, stop in chunk.files:
             if not (path := Path(name)).is_file():
                 self.damaged.append((name, "is gone"))
                 continue
@@ -166,11 +166,11 @@ class _Records:
         self._source.stop()
 
     def run(self, emit: Emit) -> None:
-        """Yield the records of the piece in order of start time."""
+        """Yield the records of the chunk in order of start time."""
 
         def pass_on(item: SourceItem) -> None:
             if not isinstance(item, BadRecord):
-                if isinstance(item, Segment) and self._piece.start_ns <= item.start_ns < self._piece.stop_ns:
+                if isinstance(item, Segment) and self._chunk.start_ns <= item.start_ns < self._chunk.stop_ns:
                     self.data_s[item.channel.component] += len(item.samples) / item.sampling_rate_hz
                 emit(item)
             elif item.reason not in HARMLESS and len(self.damaged) < MAX_DAMAGE:
@@ -181,25 +181,25 @@ class _Records:
 
     def _wanted(self, path: Path, header: "MS3Record") -> bool:
         channel = channel_of(header.sourceid)
-        piece = self._piece
+        chunk = self._chunk
         named = sds_name(path.name)
-        if named is not None and named.channel.instrument == piece.instrument:
+        if named is not None and named.channel.instrument == chunk.instrument:
             day = (header.starttime + header.endtime) // 2 // DAY_NS
             # Another channel of the same instrument is used like the one in the name.
-            foreign = channel is None or channel.instrument != piece.instrument
+            foreign = channel is None or channel.instrument != chunk.instrument
             if foreign or abs(day - named.day) > 1:
                 self.misplaced[str(path)] += 1
         return (
             channel is not None
-            and channel.instrument == piece.instrument
+            and channel.instrument == chunk.instrument
             and header.endtime >= self._from_ns
             and header.starttime < self._to_ns
-            and matches(channel, piece.patterns)
+            and matches(channel, chunk.patterns)
         )
 
 
 def _engine(job: Job) -> Engine:
-    """The thread's own engine: one is called from one thread at a time, and loading takes longer than a short piece."""
+    """The thread's own engine: an engine serves one thread at a time, and loading takes longer than a short chunk."""
     engine: Engine | None = getattr(_OWN, "engine", None)
     if engine is None or _OWN.fingerprint != job.fingerprint:
         if program_fingerprint() != job.program:

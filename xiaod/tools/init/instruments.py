@@ -1,13 +1,13 @@
-"""Which streams of a server are worth picking: of each station the one instrument that a picker is best served by.
+"""Chooses the streams of a server to pick: of each station the instrument that suits a picker best.
 
-In: the channels that the server lists. Out: a :class:`Choice` for each station that has one. An instrument needs a vertical component and a
-band code of 10 Hz or more (SEED manual, appendix A); a high-gain seismometer goes before a low-gain one and before an accelerometer, one
-with three components before one with less, and then a faster one before a slower one. A second instrument of a station would give
-every pick twice.
+In: the channels that the server lists. Out: a :class:`ChosenInstrument` for each station that has a suitable one. An instrument needs a
+vertical component and a band code of 10 Hz or more (SEED manual, appendix A); a high-gain seismometer is better than a low-gain one or an
+accelerometer, then three components better than fewer, then a higher rate better than a lower one. A second instrument of a station would
+give every pick twice.
 
 >>> from xiaod.domain.types import Channel
 >>> offered = [Channel("AM", "R1", "00", code) for code in ("EHZ", "ENZ", "ENN", "ENE", "HDF", "LHZ")]
->>> [(choice.pattern, choice.components) for choice in choose(offered)]
+>>> [(choice.pattern, choice.components) for choice in choose_instruments(offered)]
 [('AM.R1.00.EH?', 'Z')]
 """
 
@@ -25,53 +25,53 @@ INSTRUMENTS = "HLPNG"
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class ChosenInstrument:
     """One instrument to subscribe to."""
 
     instrument: Instrument
     components: str
-    """Letters that the server has, in the order of a window's rows."""
+    """Component letters that the server has, in the order of a window's rows."""
 
     @property
     def pattern(self) -> str:
-        """For ``streams``."""
+        """Pattern for the key ``streams``."""
         chosen = self.instrument
         return f"{chosen.network}.{chosen.station}.{chosen.location or EMPTY_LOCATION}.{chosen.band}?"
 
 
-def choose(offered: Iterable[Channel]) -> list[Choice]:
+def choose_instruments(offered: Iterable[Channel]) -> list[ChosenInstrument]:
     """The best instrument of each station, in order of their names."""
     letters: dict[Instrument, set[str]] = {}
     for channel in offered:
         if len(channel.channel) == ROWS and channel.component in KNOWN_LETTERS:
             letters.setdefault(channel.instrument, set()).add(channel.component)
-    best: dict[str, Choice] = {}
+    best: dict[str, ChosenInstrument] = {}
     for instrument, found in sorted(letters.items()):
         rows = rows_of(found)
         band, kind = instrument.band[0], instrument.band[1]
         if 0 not in rows.values() or band not in BANDS or kind not in INSTRUMENTS:
             continue
-        choice = Choice(instrument, "".join(sorted(rows, key=rows.__getitem__)))
+        choice = ChosenInstrument(instrument, "".join(sorted(rows, key=rows.__getitem__)))
         known = best.get(instrument.station_text)
         if known is None or _rank(choice) < _rank(known):
             best[instrument.station_text] = choice
     return [best[station] for station in sorted(best)]
 
 
-def largest_network(choices: Iterable[Choice]) -> tuple[str, int, list[str]]:
+def largest_network(choices: Iterable[ChosenInstrument]) -> tuple[str, int, list[str]]:
     """The network with most of the stations, how many it has, and patterns that match all that was chosen there.
 
     Raises:
         ValueError: when nothing was chosen.
     """
-    members: dict[str, list[Choice]] = {}
+    members: dict[str, list[ChosenInstrument]] = {}
     for choice in choices:
         members.setdefault(choice.instrument.network, []).append(choice)
     network, chosen = max(members.items(), key=lambda member: len(member[1]))
     return network, len(chosen), sorted({f"{network}.*.*.{choice.instrument.band}?" for choice in chosen})
 
 
-def _rank(choice: Choice) -> tuple[int, int, int]:
+def _rank(choice: ChosenInstrument) -> tuple[int, int, int]:
     """Lower is better."""
     band, kind = choice.instrument.band[0], choice.instrument.band[1]
     return INSTRUMENTS.index(kind), -len(choice.components), BANDS.index(band)

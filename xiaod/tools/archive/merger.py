@@ -1,19 +1,19 @@
-"""Outcomes of pieces, in order of their start, become picks in order of time.
+"""Merges the results of chunks, in order of their start, into picks in order of time.
 
-A pick is handed on when no later piece can bring an older one, so what is held are the picks of about a day. Where two pieces of an
-instrument meet, both may have made the same pick; the earlier piece's counts.
+A pick is passed on when no later chunk can hold an older one, so about a day of picks is held. Where two chunks of an
+instrument meet, both may have made the same pick; that of the earlier chunk counts.
 """
 
 import heapq
 from collections.abc import Iterator, Sequence
 
 from xiaod.domain.types import Instrument, Pick
-from xiaod.tools.archive.piece import EDGE_NS
-from xiaod.tools.archive.plan import Piece
+from xiaod.tools.archive.chunk import EDGE_NS
+from xiaod.tools.archive.plan import Chunk
 
 
 class Merger:
-    """Puts the picks of pieces in order."""
+    """Puts the picks of chunks in order."""
 
     def __init__(self, separation_ns: int) -> None:
         """Set up; picks of a phase at an instrument that are closer than the separation are one."""
@@ -21,20 +21,20 @@ class Merger:
         self._held: list[tuple[int, str, Pick]] = []
         self._last_ns: dict[tuple[Instrument, str], int] = {}
 
-    def add(self, piece: Piece, picks: Sequence[Pick]) -> Iterator[Pick]:
-        """Take the picks of the next piece; those that are ready now."""
-        yield from self._before(piece.start_ns - EDGE_NS)
+    def add(self, chunk: Chunk, picks: Sequence[Pick]) -> Iterator[Pick]:
+        """Add the picks of the next chunk; yields those that are ready."""
+        yield from self._before(chunk.start_ns - EDGE_NS)
         newest: dict[str, int] = {}
         for pick in picks:
-            last_ns = self._last_ns.get((piece.instrument, pick.phase))
+            last_ns = self._last_ns.get((chunk.instrument, pick.phase))
             if last_ns is None or pick.time_ns >= last_ns + self._separation_ns - EDGE_NS:
                 heapq.heappush(self._held, (pick.time_ns, pick.id, pick))
                 newest[pick.phase] = max(pick.time_ns, newest.get(pick.phase, pick.time_ns))
         for phase, time_ns in newest.items():
-            self._last_ns[piece.instrument, phase] = time_ns
+            self._last_ns[chunk.instrument, phase] = time_ns
 
     def finish(self) -> Iterator[Pick]:
-        """All that are left."""
+        """The remaining picks."""
         while self._held:
             yield heapq.heappop(self._held)[2]
 
