@@ -64,10 +64,10 @@ generated: install-test
 	$(BIN)/python -m xiaod.tools.init.text > config.yaml
 
 measurements: install-test
-	$(BIN)/python -m distill.measurements --report runs/report
+	$(BIN)/python -m distill.measure --report runs/report
 
 texts: install-test
-	$(BIN)/python -m distill.measurements --texts
+	$(BIN)/python -m distill.measure --texts
 
 pictures: install-test
 	$(BIN)/python -m tests.pictures

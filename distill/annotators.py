@@ -1,4 +1,4 @@
-"""What gives probabilities in an evaluation: a student's raw windows in, N, P, S out.
+"""Opens an exported student for evaluation: raw windows in, probabilities of N, P, S out.
 
 >>> import numpy as np
 >>> from models.small_phasenet import PRESETS, fresh_net

@@ -1,8 +1,8 @@
 """Augmentations, each with its probability in the configuration.
 
-Two kinds. What changes the ground motion or the sensor (superposition, stretch, band, rotation, gain, polarity) comes
-before the teacher, when it labels scenes anew, so that labels follow. What only the student has to bear (lost components,
-gaps, spikes, clipping, noise of the digitiser, drift) comes after.
+Two kinds. Those that change the ground motion or the sensor (superposition, stretch, band, rotation, gain, polarity) come
+before the teacher, which labels the augmented scene. Those that only the student must tolerate (lost components, gaps, spikes,
+clipping, noise of the digitiser, drift) come after.
 
 In and out: waves ``(3, n)`` float64, Z N E, at 100 Hz.
 

@@ -1,4 +1,4 @@
-"""The floor: classic pickers of ObsPy on the same windows, with what can be tuned tuned on training records.
+"""The baselines: classic pickers of ObsPy on the same windows, their parameters tuned on training records.
 
 *Recursive* and *classic STA/LTA* (Withers et al. 1998, doi:10.1785/BSSA0880010095) and the *Z-detector* (the same, p. 99),
 on the vertical for P and the louder horizontal for S; *AR-AIC*: ObsPy's ``ar_pick`` (after Sleeman & van Eck 1999,

@@ -1,7 +1,7 @@
-"""Bootstrap by event: how far a score could be off because other earthquakes might have been in the data.
+"""Bootstrap by event: how much a score would vary with other earthquakes in the data.
 
-Events are drawn with replacement (Efron 1979, doi:10.1214/aos/1176344552), with all their records and windows, so what belongs
-together stays together.
+Events are drawn with replacement (Efron 1979, doi:10.1214/aos/1176344552), with all their records and windows, so that
+dependent windows stay together.
 
 >>> import numpy as np
 >>> counts = {"a": (9, 1, 10), "b": (5, 5, 10), "c": (10, 0, 10)}

@@ -1,7 +1,7 @@
-"""What a teacher said, kept on disk: one file for each dataset and teacher.
+"""Caches the output of a teacher on disk: one file for each dataset and teacher.
 
-The name is a hash of the data, of the teacher's weights and of how it looks at a record, so that nothing stale is ever read.
-The file is replaced as a whole, now and then, so that a run that is cut off goes on where it was.
+The file name is a hash of the data, of the teacher's weights and of its preprocessing, so stale output is never read.
+The file is replaced as a whole from time to time, so that an interrupted run continues where it was.
 
 >>> import numpy as np
 >>> from tempfile import TemporaryDirectory

@@ -1,14 +1,14 @@
-"""Calibration: a probability of 0.8 is to be right eight times of ten, and an uncertainty of 0.1 s two times of three.
+"""Calibration: picks of probability 0.8 are right eight times of ten, and an uncertainty of 0.1 s holds two times of three.
 
-Fitted on the training corpus alone, on what the daemon's picker gives there. A pick is right when an onset of its phase, the
+Fitted on the training corpus alone, on the output of the daemon's picker. A pick is right when an onset of its phase, the
 analyst's or the teacher's, lies within :data:`NEAR_S`.
 
 Probabilities: ``logit p' = a logit p + b`` for each phase (Platt 1999; for networks Guo et al. 2017, arXiv:1706.04599,
 sec. 4.2). Where one phase and noise share a sample, that is a linear map of the logits, so it is folded into the last
 convolution: every form and engine gives calibrated probabilities, and thresholds are in their unit.
 
-Times: see :class:`models.calibration.Calibration`; residuals against the teacher's onsets on held-out stations, plus what the teacher
-is off from analysts' picks on training records; least misfit under a Student distribution, scaled so that
+Times: see :class:`models.calibration.Calibration`; residuals against the teacher's onsets on held-out stations, plus the error of
+the teacher against analysts' picks on training records; least misfit under a Student distribution, scaled so that
 :data:`ONE_SIGMA` of the residuals lie within one standard deviation.
 
 >>> import numpy as np

@@ -1,4 +1,4 @@
-"""The model card: what a student is, from its file, its training configuration and the measurements.
+"""The model card of a student, made from its file, its training configuration and the measurements.
 
 >>> row("a", 1, 0.5)
 '| a | 1 | 0.5 |'

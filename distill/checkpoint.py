@@ -1,4 +1,4 @@
-"""A training's state in one file of safetensors: tensors by name, everything else as JSON in its header; no pickle is involved.
+"""The state of a training in one safetensors file: tensors by name, everything else as JSON in its header; no pickle.
 
 >>> from tempfile import TemporaryDirectory
 >>> with TemporaryDirectory() as folder:

@@ -1,7 +1,7 @@
-"""``xiao-distill``: train a student, evaluate it, export it, show what a run or a weights file is.
+"""``xiao-distill``: train a student, evaluate it, export it, and show a run or a weights file.
 
-Relative paths of data and teacher are below the folder that ``--shared`` or the environment variable ``XIAO_SHARED`` names, or else below
-the working directory; runs and caches go below ``--runs``.
+Relative paths of data and teacher are below the folder of ``--shared`` or of the environment variable ``XIAO_SHARED``, by default
+below the working directory; runs and caches are below ``--runs``.
 """
 
 import argparse
@@ -215,9 +215,9 @@ def _report(options: argparse.Namespace) -> int:
     command = f"{SHARED_VARIABLE}=... xiao-distill report --config {options.config} --output FOLDER"
     if options.data:
         command += f" --data {options.data}"
-    outcome = run_evaluation(config, options.config, shared, options.runs / "cache", command, progress)
+    result = run_evaluation(config, options.config, shared, options.runs / "cache", command, progress)
     progress.say("drawing")
-    print(write_report(outcome, options.output))
+    print(write_report(result, options.output))
     return 0
 
 
@@ -225,7 +225,7 @@ def _measured(
     model: Path, config: "TrainConfig", options: argparse.Namespace, shared: Path, progress: "Progress"
 ) -> "Measurements":
     from distill.annotators import onnx_annotator
-    from distill.measurements import measure, student_alone
+    from distill.measure import measure, student_alone
 
     _quiet()
     onnx_annotator(model)

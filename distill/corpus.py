@@ -1,7 +1,7 @@
 """The training corpus: waveforms, soft labels, onsets and stations, with the teacher's output cached on disk.
 
-Records are those of the configured datasets (:mod:`distill.datasets`). Labels are the teacher's probabilities;
-near an analyst's pick a Gaussian at the pick takes the greater part. Stations are held out whole.
+Records come from the configured datasets (:mod:`distill.datasets`). Labels are the teacher's probabilities; near an analyst's
+pick, a Gaussian at the pick has the greater weight. A station is held out with all its records.
 
 >>> import numpy as np
 >>> curve = np.zeros(300); curve[[100, 200]] = 0.5, 0.9

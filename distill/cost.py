@@ -1,8 +1,8 @@
-"""What a picker costs: CPU time of a station's second of data, one thread, ONNX Runtime, front end included.
+"""The cost of a picker: CPU time for one second of data of one station, one thread, ONNX Runtime, front end included.
 
-``python -m distill.cost`` prints the table for PhaseNet (where its file is) and all students, shipped and preset, as overlapping
-windows and in the stateful form. How many times cheaper than PhaseNet a student is, is measured in pairs: one and the other by
-turns in one process, so that what else the machine does burdens both alike. Microseconds are of this machine in this hour.
+``python -m distill.cost`` prints the table for PhaseNet (if its file is there) and all students, shipped and preset, as overlapping
+windows and in the stateful form. How many times cheaper than PhaseNet a student is, is measured in pairs, in turns in one process:
+other load on the machine affects both alike. Microseconds hold for this machine at this time only.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Curves of a run as a picture: losses and learning rate over the steps.
+"""Plots the log of a run: losses and learning rate over the steps.
 
 >>> from tempfile import TemporaryDirectory
 >>> rows = [{"step": 1.0, "loss": 0.5, "validation_loss": 0.4}, {"step": 2.0, "loss": 0.3, "validation_loss": 0.35}]

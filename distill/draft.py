@@ -1,6 +1,6 @@
-"""The first training configuration for data of one's own: the recipe of ``micro``, with data, teacher and name exchanged.
+"""The first training configuration for your own data: the recipe of ``micro`` with other data, teacher and name.
 
-What is written is read again before it is handed out. A student made with it takes windows as long as those of the daemon.
+The text is parsed again before it is returned. The student takes windows as long as those of the daemon.
 """
 
 import math

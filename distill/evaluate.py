@@ -1,8 +1,8 @@
-"""An exported student in depth: what only the student itself is asked.
+"""Evaluates an exported student in depth: measurements that make sense for students only.
 
 *Early*: windows of the length it serves with, which end a given time after the onset; *full* has the onset in the middle; its teacher
 beside it in windows of 30 s. *Calibration*: on the training corpus' held-out stations and on the evaluation data. *Vertical alone*:
-the corpus' noise without its horizontals. *Stability*: :mod:`distill.stability`. How it compares with other pickers:
+the corpus' noise without its horizontals. *Stability*: :mod:`distill.stability`. The comparison with other pickers is in
 :mod:`distill.report.evaluation`.
 
 Thresholds: the teacher's 0.3; the student's are those in its file, chosen on the training corpus.

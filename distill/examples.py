@@ -1,10 +1,9 @@
-"""Which windows the student sees: drawn by station, near onsets or anywhere, often ending soon after one.
+"""The training windows: drawn by station, near onsets or anywhere, often ending soon after one.
 
 Windows are cut from records that the teacher has labelled once, or from scenes: pieces of records that are augmented
-and then labelled by the teacher as they are (``scenes.relabel``). A scene serves a few steps, with other windows each.
+and then labelled by the teacher (``scenes.relabel``). A scene serves a few steps, each with other windows.
 
-The examples of a step depend on nothing but the seed and the step, so a run that is resumed goes on as if it
-had not stopped.
+The examples of a step depend on the seed and the step only, so a resumed run continues as if it had not stopped.
 
 >>> import numpy as np
 >>> from distill.corpus import Record

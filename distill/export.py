@@ -1,8 +1,8 @@
-"""From a run to the files that are shipped.
+"""Exports a run: the files that are shipped.
 
 Thresholds are chosen on the training corpus alone, through the daemon's own picker: of those that give at
 most so many picks per station-hour of its noise, the middle one of those whose F1 against the teacher's
-onsets and the analysts' picks, each station counting alike, is within :data:`LEVEL` of the best.
+onsets and the analysts' picks, each station weighted alike, is within :data:`LEVEL` of the best.
 
 >>> best_threshold({0.2: 0.8, 0.4: 0.795, 0.6: 0.8, 0.8: 0.7}, {0.2: 9.0, 0.4: 0.4, 0.6: 0.1, 0.8: 0.0}, 0.5)
 0.4

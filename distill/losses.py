@@ -1,4 +1,4 @@
-"""What the student minimises: a sum of terms, each with its weight in the configuration.
+"""The loss of the student: a sum of terms, each with its weight in the configuration.
 
 >>> import torch
 >>> target = torch.tensor([[[0.0], [1.0], [0.0]]])

@@ -1,4 +1,4 @@
-"""One process or several: what ``torchrun`` says of them, and how a network learns in all of them at once.
+"""Training in one process or several: the settings of ``torchrun``, and the network that all processes train together.
 
 Each process draws its share of a step's examples, gradients are averaged (``DistributedDataParallel``, Li et al. 2020,
 doi:10.14778/3415478.3415530), and only the first one writes. Batch normalisation takes its statistics from each process' own

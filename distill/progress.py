@@ -1,4 +1,4 @@
-"""What a long command says while it works, on standard error: the stage, and a bar where it can be counted.
+"""The progress of a long command on standard error: the stage, and a bar if steps can be counted.
 
 >>> Progress(shown=False).counted(str.upper, 2, "letters")("a")
 'A'

@@ -1,7 +1,7 @@
-"""What pickers pick on continuous data.
+"""Picks on continuous data.
 
-MiniSEED through the daemon's own offline run, and through SeisBench's ``classify``; earthquakes are in it, so a student's picks are held
-against those that the teacher makes with a low threshold.
+MiniSEED through the daemon's own offline run, and through SeisBench's ``classify``. The data contain earthquakes, so a student's picks
+are compared with those of the teacher at a low threshold.
 
 >>> unconfirmed([10.0, 50.0], [10.3, 90.0])
 1

@@ -1,7 +1,7 @@
-"""The folder of a run, ``RUNS/NAME-VERSION-HASH``: what was asked for, with what, how it went, and the weights.
+"""The folder of a run, ``RUNS/NAME-VERSION-HASH``: configuration, environment, log and weights.
 
-``config.yaml`` the configuration, ``run.json`` code, data and environment, ``log.csv`` losses, ``curves.png`` the same drawn,
-``checkpoint.safetensors`` to go on from, ``metrics.json`` and ``weights.safetensors`` when it is finished. The hash is that of the
+``config.yaml`` the configuration, ``run.json`` code, data and environment, ``log.csv`` losses, ``curves.png`` their plot,
+``checkpoint.safetensors`` to resume from, ``metrics.json`` and ``weights.safetensors`` of a finished run. The hash is that of the
 configuration.
 
 >>> run_folder(Path("runs"), TrainConfig(name="example", version="0.0.1", seed=3)).name

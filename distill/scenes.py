@@ -1,6 +1,6 @@
-"""Scenes: pieces of records, augmented, and then labelled by the teacher as they are.
+"""Scenes: pieces of records, augmented, and then labelled by the teacher.
 
-A scene is a :class:`~distill.corpus.Record`. Those of a step depend on nothing but the seed and the step.
+A scene is a :class:`~distill.corpus.Record`. The scenes of a step depend on the seed and the step only.
 
 >>> import numpy as np
 >>> from distill.config import TrainConfig

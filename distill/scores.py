@@ -1,7 +1,7 @@
 """Scores of picks against labels.
 
-Every peak above the threshold and at least 0.5 s from a higher one is a pick; a label is matched by the
-nearest within the tolerance; every other peak counts as false.
+A pick is a peak above the threshold, at least 0.5 s from a higher one. A label matches the nearest pick within the
+tolerance; every other pick is false.
 
 >>> found = [Found("a", (500,), 502.0), Found("b", (), 300.0), Found("c", (10, 20), None)]
 >>> values = score(found, tolerance_s=0.1)

@@ -1,4 +1,4 @@
-"""The serving view: a record through the daemon's own pickers, in overlapping windows or as a stream.
+"""Runs a record through the daemon's own pickers, in overlapping windows or as a stream.
 
 >>> import numpy as np
 >>> def annotate(windows):

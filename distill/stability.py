@@ -1,7 +1,7 @@
-"""Whether one onset is the same pick, whatever window it is seen in.
+"""Stability: whether an onset gives the same pick in every window.
 
-Windows that end 0.5 to 1.0 s after an onset, sample by sample, are held against windows that have it in their
-middle. A student that moves its pick as data arrive gives picks that depend on the grid of windows.
+Windows that end 0.5 to 1.0 s after an onset, sample by sample, are compared with windows that have it in their
+middle. If a student moves its pick as data arrive, its picks depend on the grid of windows.
 
 >>> import numpy as np
 >>> def annotate(windows):

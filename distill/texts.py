@@ -1,6 +1,6 @@
-r"""The texts that show measurements: README, cards, ``docs``.
+r"""Fills the texts that show measurements: README, cards, ``docs``.
 
-In README and ``docs`` a part that stands between ``<!-- measured: NAME -->`` and ``<!-- end -->`` is filled; a card is written whole.
+In README and ``docs`` a part between ``<!-- measured: NAME -->`` and ``<!-- end -->`` is filled; a card is written as a whole.
 
 >>> print(filled("a\n<!-- measured: x -->\n<!-- end -->\nb", {"x": "1"}))
 a

@@ -1,4 +1,4 @@
-"""The training loop: seeded, checkpointed, resumed exactly, and written down in a folder of its own (:mod:`distill.runs`).
+"""The training loop: seeded, checkpointed, resumed exactly, with a folder for each run (:mod:`distill.runs`).
 
 The weights are an exponential average over the steps (Polyak & Juditsky 1992, doi:10.1137/0330046); the learning
 rate follows one cycle (Smith & Topin 2019, arXiv:1708.07120). In several processes: :mod:`distill.processes`.

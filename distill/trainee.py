@@ -1,8 +1,8 @@
-"""The student while it learns: the network, and what is learnt beside it and thrown away.
+"""The student in training: the network, and the layers that only training needs.
 
-Feature matching (FitNets: Romero et al. 2015, arXiv:1412.6550, eq. 3): a 1x1 convolution brings the student's features at its
-coarsest level to those of a larger network of the same kind, a finished run's, and the mean square of what is left is part of the
-loss.
+Feature matching (FitNets: Romero et al. 2015, arXiv:1412.6550, eq. 3): a 1x1 convolution maps the student's features at its
+coarsest level to those of a larger network of the same kind, a finished run's, and the mean square of the difference is part of
+the loss.
 """
 
 from pathlib import Path

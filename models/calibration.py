@@ -1,4 +1,4 @@
-"""What makes a time uncertainty honest: the residual to be expected of a pick, from its probability and the width of its peak.
+"""Time uncertainty: the expected residual of a pick, from its probability and the width of its peak.
 
 ``ln sigma = a + b ln(p / (1 - p)) + c ln(width)``, for each phase, fitted on training data and kept in the model's
 specification. (Probabilities need no such correction in service: theirs is part of the weights,

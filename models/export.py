@@ -1,8 +1,8 @@
-"""From torch to ONNX, with the specification in the file.
+"""Exports a network from torch to ONNX, with the specification in the file.
 
 Two forms. *Windows*: prepared waves ``wave (n, 3, L)`` in, probabilities ``prob (n, 3, L)`` out; ``n`` and ``L`` are free.
 *Stateful* (:mod:`models.streaming`): ``wave (n, 3, chunk_samples)`` and ``state (n, state_size)`` in, ``prob`` and
-``next_state`` out. A file is refused when ONNX Runtime does not give what torch gives.
+``next_state`` out. A file is refused if ONNX Runtime and torch give different results.
 
 >>> from pathlib import Path
 >>> from tempfile import TemporaryDirectory

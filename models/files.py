@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, after a power cut too.
+"""Writes files atomically: complete or not at all, after a power cut too.
 
 >>> from tempfile import TemporaryDirectory
 >>> with TemporaryDirectory() as folder:

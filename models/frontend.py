@@ -1,11 +1,11 @@
-"""The front ends: how raw counts are prepared for a network, the same code for training and for serving.
+"""The front ends: they prepare raw counts for a network, with the same code in training and in service.
 
 ``standardise-1``, for windows: each component of each window loses its mean and is divided by its standard deviation, as
-in Zhu & Beroza (2019, doi:10.1093/gji/ggy423). A component without signal, such as one that is missing, stays
-zero. What a window gives does not depend on the batch it is in.
+in Zhu & Beroza (2019, doi:10.1093/gji/ggy423). A component without signal, such as a missing one, stays zero. The result for a
+window does not depend on the batch.
 
 ``stream-1``, for streams and windows alike: a causal high-pass, division by the running root mean square of all three
-components, and a compression, so that a sample depends on nothing after it. In pieces it gives what it gives at once.
+components, and a compression, so that a sample depends on nothing after it. The result is the same in pieces and at once.
 
 >>> import numpy as np
 >>> out = standardise(np.array([[[5, 7], [3, 3], [0, 0]]], np.float32))

@@ -1,6 +1,6 @@
-"""The geometry of the student: sizes, padding, and what follows from them: receptive field and lookahead.
+"""The geometry of the student: sizes and padding, and from them receptive field and lookahead.
 
-No torch is needed to know how much data a network looks at.
+Does not need torch.
 
 >>> NetConfig(widths=(8, 12), kernels=(9, 5, 5), strides=(4, 4), lookahead=(1, 0)).lookahead_samples
 23

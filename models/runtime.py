@@ -1,7 +1,7 @@
-"""ONNX Runtime, imported when it is needed, and without its telemetry.
+"""Imports ONNX Runtime on first use, without its telemetry.
 
 Some of its builds keep a database of their use in the home folder unless this variable is set before the library is
-loaded. A variable that the user has set is left alone.
+loaded. If the user has set the variable, it is left alone.
 """
 
 import os

@@ -1,10 +1,10 @@
 """SmallPhaseNet: the student, a lean U-Net for P and S.
 
-After PhaseNet (Zhu & Beroza 2019, doi:10.1093/gji/ggy423), with what costs most on a small computer left out:
-the first convolution already brings 100 Hz to 25 Hz, everything else works there or below, skips are added
+After PhaseNet (Zhu & Beroza 2019, doi:10.1093/gji/ggy423), without the parts that are expensive on a small computer:
+the first convolution already goes from 100 Hz to 25 Hz, everything else works there or below, skips are added
 and not concatenated, upsampling is nearest neighbour after a 1x1 convolution, and the head gives four samples
 for each of its steps ("pixel shuffle", Shi et al. 2016, doi:10.1109/CVPR.2016.207). There is no global
-operation: an output sample depends on a bounded piece of the input, and how much of that lies after it, the
+operation: an output sample depends on a bounded piece of the input. How much of that lies after it, the
 lookahead, follows from the padding.
 
 ::

@@ -1,7 +1,7 @@
-"""The specification of a model: what goes in, what comes out, and how it was made.
+"""The specification of a model: input, output, and provenance.
 
-It travels in the metadata of the weights file, so that a file says by itself how it must be fed. The version
-of the specification is in it too; a reader refuses one that it does not know.
+It is stored in the metadata of the weights file, so that the file describes its own input. It carries a version;
+a reader refuses unknown versions.
 
 >>> spec = ModelSpec(name="example", version="1.0.0")
 >>> ModelSpec.from_metadata(spec.to_metadata()) == spec

@@ -1,15 +1,15 @@
 """The stateful form of the student: each sample is computed once, chunk by chunk, for many stations at a time.
 
-Every convolution keeps the last inputs that its next output needs, and every skip waits for the coarser levels; all of it is
-one row of numbers for each station, the state, which is handed in and comes back. The output is that of the one-shot form,
-``delay_samples`` late: what depends on data that are not there yet comes with a later chunk. A chunk holds a whole number of
+Every convolution keeps the last inputs that its next output needs, and every skip waits for the coarser levels. All of it is
+one row of numbers for each station, the state: an input and an output of each call. The output is that of the one-shot form,
+``delay_samples`` late: outputs that depend on later data come with a later chunk. A chunk holds a whole number of
 steps of the coarsest level.
 
-A chunk has few steps, and a convolution over few steps costs mostly what surrounds it. So a stage is one matrix product
-here: steps that were kept and new ones side by side in a row, ``(step, channel)``, times a banded matrix in which the kernel
-stands once for each output step (a Toeplitz matrix). The file holds these matrices, mostly zeros.
+A chunk has few steps, and for few steps the overhead of a convolution dominates. So a stage is one matrix product
+here: kept and new steps side by side in a row, ``(step, channel)``, times a banded matrix that holds the kernel
+once for each output step (a Toeplitz matrix). The file holds these matrices, mostly zeros.
 
-State beside the net and chunks equal to the whole as the test are after encodec and moshi (Défossez et al. 2022,
+State beside the net, and the test that chunks equal the whole, are after encodec and moshi (Défossez et al. 2022,
 arXiv:2210.13438, sec. 3.1; 2024, arXiv:2410.00037).
 
 >>> import torch

@@ -1,4 +1,4 @@
-"""Where waveforms come from: a corpus, a SeisBench dataset, a folder of miniSEED."""
+"""Datasets of waveforms: a corpus, a SeisBench dataset, a folder of miniSEED."""
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path

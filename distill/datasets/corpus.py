@@ -1,7 +1,7 @@
 """A corpus in one table and one HDF5 file, in SeisBench's format, read directly.
 
-``metadata.csv`` has the columns ``trace_name``, ``network``, ``station``, ``kind``, ``p_sample``, ``s_sample`` and perhaps ``event``;
-``waveforms.hdf5`` holds ``data/TRACE_NAME``, rows Z N E or Z alone, at 100 Hz.
+``metadata.csv`` has the columns ``trace_name``, ``network``, ``station``, ``kind``, ``p_sample``, ``s_sample`` and optionally
+``event``; ``waveforms.hdf5`` holds ``data/TRACE_NAME``, rows Z N E or Z alone, at 100 Hz.
 
 >>> CorpusDataset(Path("nowhere"))
 Traceback (most recent call last):

@@ -1,6 +1,6 @@
-"""ObsPy's example event (BW.RJOB, 2009), after 24 s of its own noise: a dataset of one record for a first look.
+"""ObsPy's example event (BW.RJOB, 2009), after 24 s of its own noise: a dataset of one record, to try things out.
 
-Its onsets are where PhaseNet puts them: nobody's picks to measure accuracy by.
+Its onsets are those of PhaseNet, not of an analyst: they do not measure accuracy.
 
 >>> [waveform] = ExampleDataset()
 >>> waveform.waves.shape, waveform.analyst

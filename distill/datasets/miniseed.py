@@ -1,7 +1,7 @@
-"""A folder of miniSEED files, continuous or of events, in any tree; labelled by QuakeML where there is any.
+"""A folder of miniSEED files, continuous or of events, in any tree; labelled by QuakeML if there is any.
 
 Gapless pieces of at most :data:`PIECE_S` of each instrument become waveforms. A pick labels the piece of its network and station
-that holds its time, the earliest of each phase; pieces without a pick are left to the teacher.
+that holds its time, the earliest of each phase; the teacher labels pieces without a pick.
 
 >>> phase_of("Pn"), phase_of("s"), phase_of("AML")
 ('P', 'S', None)

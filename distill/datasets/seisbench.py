@@ -1,6 +1,6 @@
 """A SeisBench dataset, by name or by path.
 
-SeisBench brings traces to 100 Hz and to the order Z N E; what components are missing is zeros.
+SeisBench resamples traces to 100 Hz and orders them Z N E; missing components are zeros.
 
 >>> first_column({"trace_Pg_arrival_sample": 1.0}, "P")
 'trace_Pg_arrival_sample'

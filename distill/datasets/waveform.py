@@ -1,4 +1,4 @@
-"""One waveform as a dataset gives it, before any teacher has seen it."""
+"""One waveform of a dataset, before the teacher labels it."""
 
 from dataclasses import dataclass
 

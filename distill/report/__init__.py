@@ -1,8 +1,9 @@
-"""The evaluation suite: pickers side by side on the same data, as a folder that a paper can be written from.
+"""The evaluation suite: pickers side by side on the same data, as a folder with everything for a paper.
 
 ``xiao-distill report --config distill/evaluation.yaml --output FOLDER`` writes ``report.html``, ``numbers.csv``, LaTeX tables and
-figures. The parts: :mod:`~distill.report.config` what is compared, :mod:`~distill.report.contenders` the pickers,
-:mod:`~distill.report.windows` what they look at, :mod:`~distill.report.scoring` accuracy, :mod:`~distill.report.trials`
+figures. The parts: :mod:`~distill.report.config` the configuration, :mod:`~distill.report.contenders` the pickers,
+:mod:`~distill.report.windows` the windows, :mod:`~distill.report.scoring` accuracy, :mod:`~distill.report.trials`
 damaged data, close events and noise, :mod:`~distill.report.latency` accuracy against delay, :mod:`~distill.report.sizes`
-accuracy against size and cost, :mod:`~distill.report.figures` and :mod:`~distill.report.pages` what is written.
+accuracy against size and cost, :mod:`~distill.report.figures` and :mod:`~distill.report.pages` the output.
+
 """

@@ -1,4 +1,4 @@
-"""What an evaluation compares, and on what: the configuration of ``xiao-distill report``.
+"""The configuration of ``xiao-distill report``: pickers and data to compare.
 
 >>> ReportConfig(contenders=[{"name": "a", "kind": "run"}])
 Traceback (most recent call last):

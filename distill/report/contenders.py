@@ -1,4 +1,4 @@
-"""The pickers of an evaluation, all made alike: a window in, a curve for P and one for S out, and picks where a curve is high.
+"""The pickers of an evaluation, all with one interface: a window in, a curve for P and one for S out, and picks from a curve.
 
 >>> from distill.report.config import ContenderSection
 >>> [one] = contenders_of(ContenderSection(name="micro", kind="student", model="micro"), Bench(Path(), Path(), ()))

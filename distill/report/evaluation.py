@@ -1,6 +1,6 @@
-"""From a configuration to everything that the report says: looks at all windows with all contenders, once each.
+"""Runs an evaluation: every picker on every window once, and all numbers of the report.
 
-What networks that are not students said is kept on disk, by the hash of data and network.
+The output of networks other than students is cached on disk, by the hash of data and network.
 
 >>> ranked([0.3, None, -0.01, 0.02])
 {'best': 2, 'median': 0, 'worst': 1}
@@ -8,7 +8,7 @@ What networks that are not students said is kept on disk, by the hash of data an
 
 import os
 import platform
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -29,7 +29,7 @@ from distill.progress import SILENT, Progress
 from distill.report.config import ReportConfig
 from distill.report.contenders import Bench, Contender, contenders_of
 from distill.report.latency import trade_off
-from distill.report.outcome import Example, Outcome
+from distill.report.result import EvaluationResult
 from distill.report.scoring import (
     SPREAD_WITHIN_S,
     Looked,
@@ -52,6 +52,7 @@ from distill.teachers import open_teacher
 from models.conventions import PHASES, RATE_HZ
 from models.spec import SpecError
 from models.weights import STATEFUL_SUFFIX, SUFFIX, resolve
+from xiaod.domain.figure import OnsetFigure, PickLine, Waveforms
 from xiaod.tools.bench.hardware import describe
 
 MICRO = Path(__file__).parents[1] / "micro.yaml"
@@ -91,7 +92,7 @@ def run_evaluation(
     cache: Path,
     command: str,
     progress: Progress = SILENT,
-) -> Outcome:
+) -> EvaluationResult:
     """Do everything.
 
     Args:
@@ -105,16 +106,16 @@ def run_evaluation(
     Raises:
         ConfigError, FileNotFoundError, SpecError: when something is not there or not what it should be.
     """
-    outcome = Outcome(config.title)
-    material = gather(config, training_of(config, source), shared, cache, outcome, progress)
-    contenders = compare(config, material, shared, source.parent, cache, outcome, progress)
-    _continuous(config, contenders, shared, outcome, progress)
-    _research(config, source, material, outcome, progress)
-    outcome.costs = costs(_costed(contenders, shared), COST_BATCHES, COST_RUNS, progress)
-    outcome.provenance = _provenance(command, material, contenders)
+    result = EvaluationResult(config.title)
+    material = gather(config, training_of(config, source), shared, cache, result, progress)
+    contenders = compare(config, material, shared, source.parent, cache, result, progress)
+    _continuous(config, contenders, shared, result, progress)
+    _research(config, source, material, result, progress)
+    result.costs = costs(_costed(contenders, shared), COST_BATCHES, COST_RUNS, progress)
+    result.provenance = _provenance(command, material, contenders)
     if hasattr(os, "getloadavg"):
-        outcome.provenance["load"] = f"{os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
-    return outcome
+        result.provenance["load"] = f"{os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
+    return result
 
 
 def training_of(config: ReportConfig, source: Path) -> TrainConfig:
@@ -127,7 +128,7 @@ def gather(
     training: TrainConfig,
     shared: Path,
     cache: Path,
-    outcome: Outcome,
+    result: EvaluationResult,
     progress: Progress = SILENT,
 ) -> Material:
     """Read what pickers are compared on.
@@ -146,7 +147,7 @@ def gather(
         raise FileNotFoundError(
             f"{config.data.path or config.data.name}: holds no labelled record as long as a window"
         )
-    corpus = _corpus(training, config.threads, shared, cache, outcome, progress)
+    corpus = _corpus(training, config.threads, shared, cache, result, progress)
     return Material(records, data_sha256, windows, corpus)
 
 
@@ -156,7 +157,7 @@ def compare(
     shared: Path,
     base: Path,
     cache: Path,
-    outcome: Outcome,
+    result: EvaluationResult,
     progress: Progress = SILENT,
 ) -> list[Contender]:
     """Look at all windows, and at the noise, with every contender; gives the contenders.
@@ -167,20 +168,20 @@ def compare(
         shared: folder of data and teachers.
         base: folder that relative paths of runs are below.
         cache: where the teachers' output is kept.
-        outcome: numbers are put into it.
+        result: numbers are put into it.
         progress: told what is being done.
     """
     windows, noise = material.windows, material.noise
     bench = Bench(shared, base, training_windows(material.corpus), config.threads, progress)
-    contenders = _contenders(config, bench, outcome)
-    outcome.contenders = {one.name: one.described for one in contenders}
-    outcome.reference = config.reference or contenders[0].name
+    contenders = _contenders(config, bench, result)
+    result.contenders = {one.name: one.described for one in contenders}
+    result.reference = config.reference or contenders[0].name
     pairs = close_pairs(windows)
     counts: dict[str, dict[tuple[str, str], Counts]] = {}
     for one in contenders:
         looked = look(one, windows, material.data_sha256, cache, progress)
         progress.say(f"{one.name}: scores, damaged windows, close events, noise")
-        outcome.numbers += [
+        result.numbers += [
             *accuracy(one, looked, config.tolerances_s),
             *calibration(one, looked),
             *by_condition(one, looked),
@@ -190,16 +191,16 @@ def compare(
         ]
         counts[one.name] = counts_by_tolerance(one, looked, config.tolerances_s)
         curves = precision_recall(one, looked)
-        outcome.curves += curves
-        outcome.numbers += _best(curves, looked)
+        result.curves += curves
+        result.numbers += _best(curves, looked)
         for phase in PHASES:
             found = found_of(one, looked, phase, one.thresholds[phase])
-            outcome.residuals_s[one.name, phase] = residuals_of(found, SPREAD_WITHIN_S)
+            result.residuals_s[one.name, phase] = residuals_of(found, SPREAD_WITHIN_S)
         if one.probabilistic:
-            outcome.examples += _examples(one, looked)
+            result.examples |= _examples(one, looked)
     for name, own in counts.items():
-        if name != outcome.reference:
-            outcome.numbers += differences(name, own, counts[outcome.reference])
+        if name != result.reference:
+            result.numbers += differences(name, own, counts[result.reference])
     return contenders
 
 
@@ -249,18 +250,23 @@ def _distance(residual: float | None) -> float:
 
 
 def _corpus(
-    training: TrainConfig, threads: int, shared: Path, cache: Path, outcome: Outcome, progress: Progress
+    training: TrainConfig,
+    threads: int,
+    shared: Path,
+    cache: Path,
+    result: EvaluationResult,
+    progress: Progress,
 ) -> Corpus:
     """The training corpus: classic pickers are tuned on it and noise comes from it; empty where it is not there."""
     try:
         teacher = open_teacher(training.teacher, shared, threads)
         return load_corpus(shared, training, teacher, cache, progress)
     except (ConfigError, FileNotFoundError) as error:
-        outcome.skipped.append(f"classic pickers and noise, which need the training data: {error}")
+        result.skipped.append(f"classic pickers and noise, which need the training data: {error}")
         return Corpus((), (), "")
 
 
-def _contenders(config: ReportConfig, bench: Bench, outcome: Outcome) -> list[Contender]:
+def _contenders(config: ReportConfig, bench: Bench, result: EvaluationResult) -> list[Contender]:
     """All that can be had; the rest is left out, with the reason.
 
     Raises:
@@ -273,9 +279,9 @@ def _contenders(config: ReportConfig, bench: Bench, outcome: Outcome) -> list[Co
         try:
             found += contenders_of(section, bench)
         except (ConfigError, SpecError, FileNotFoundError) as error:
-            outcome.skipped.append(f"{section.name}: {error}")
+            result.skipped.append(f"{section.name}: {error}")
     if not found:
-        raise ConfigError("contenders: none that can be had: " + "; ".join(outcome.skipped))
+        raise ConfigError("contenders: none that can be had: " + "; ".join(result.skipped))
     return found
 
 
@@ -290,9 +296,10 @@ def _best(curves: Sequence[Any], looked: Looked) -> Iterator[Number]:
         )
 
 
-def _examples(contender: Contender, looked: Looked) -> list[Example]:
+def _examples(contender: Contender, looked: Looked) -> dict[tuple[str, str], OnsetFigure]:
+    """Figures of the windows with the best, median and worst residual of P."""
     residuals: list[float | None] = []
-    kept = []
+    windows = []
     for window, curves in zip(looked.windows, looked.curves, strict=True):
         label = window.labels["P"]
         if window.number or label is None:
@@ -305,27 +312,43 @@ def _examples(contender: Contender, looked: Looked) -> list[Example]:
             (pick - label) / RATE_HZ for pick in picks["P"] if abs(pick - label) <= SPREAD_WITHIN_S * RATE_HZ
         ]
         residuals.append(min(near, key=abs, default=None))
-        kept.append((window, curves, picks))
-    return [
-        Example(
-            contender.name,
-            rank,
-            kept[place][0].record,
-            kept[place][0].waves,
-            kept[place][1],
-            kept[place][0].labels,
-            kept[place][2],
-            residuals[place],
-        )
+        windows.append((window, curves, picks))
+    return {
+        (contender.name, rank): _example(contender, rank, *windows[place], residuals[place])
         for rank, place in ranked(residuals).items()
+    }
+
+
+def _example(
+    contender: Contender,
+    rank: str,
+    window: LabelledWindow,
+    curves: NDArray[np.floating],
+    picks: Mapping[str, Sequence[float]],
+    residual_s: float | None,
+) -> OnsetFigure:
+    found = "no P picked within 1 s" if residual_s is None else f"P {residual_s:+.3f} s"
+    analyst = [
+        PickLine(phase, label / RATE_HZ, analyst=True)
+        for phase, label in window.labels.items()
+        if label is not None
     ]
+    picked = [PickLine(phase, pick / RATE_HZ) for phase in PHASES for pick in picks[phase]]
+    waves = window.waves.astype(np.float64)
+    return OnsetFigure(
+        f"{contender.name}, {rank}: {window.record}, {found} (dotted: analyst)",
+        Waveforms(0, 1, waves, waves, curves[:, : waves.shape[1]], "ZNE"),
+        [*analyst, *picked],
+        contender.thresholds,
+        curve_label="probability" if contender.probabilistic else "curve",
+    )
 
 
 def _continuous(
     config: ReportConfig,
     contenders: Sequence[Contender],
     shared: Path,
-    outcome: Outcome,
+    result: EvaluationResult,
     progress: Progress,
 ) -> None:
     """Picks per station-hour of continuous data: students through the daemon's offline run, PhaseNet through SeisBench."""
@@ -341,7 +364,7 @@ def _continuous(
     if not config.continuous or not students:
         return
     if not (root / "index.csv").is_file() or not (shared / "teacher" / "models").is_dir():
-        outcome.skipped.append(
+        result.skipped.append(
             f"continuous data: {root / 'index.csv'} or {shared / 'teacher' / 'models'} is not there"
         )
         return
@@ -356,7 +379,7 @@ def _continuous(
             for phase in PHASES:
                 values = found[phase]
                 for metric in ("student", "teacher", "student_unconfirmed", "teacher_not_picked_by_student"):
-                    outcome.numbers.append(
+                    result.numbers.append(
                         Number(
                             "continuous",
                             name,
@@ -370,7 +393,7 @@ def _continuous(
 
 
 def _research(
-    config: ReportConfig, source: Path, material: Material, outcome: Outcome, progress: Progress
+    config: ReportConfig, source: Path, material: Material, result: EvaluationResult, progress: Progress
 ) -> None:
     """Accuracy against delay, size and length of window."""
     latency = config.latency
@@ -379,7 +402,7 @@ def _research(
         thresholds = (student.spec.thresholds["P"], student.spec.thresholds["S"])
         settings = list(product(latency.hops_s, latency.lookaheads_s))
         for hop_s, lookahead_s in progress.over(settings, "delay", len(settings)):
-            outcome.trade_offs += trade_off(
+            result.trade_offs += trade_off(
                 student.annotate,
                 material.records,
                 student.spec.window_samples,
@@ -390,11 +413,11 @@ def _research(
     folder = source.parent / config.sizes if config.sizes else Path(__file__).parents[1] / SIZES
     if config.sizes is not None and folder.is_dir():
         progress.say("sizes")
-        outcome.sizes = sizes_of(folder, material.windows, config.threads)
+        result.sizes = sizes_of(folder, material.windows, config.threads)
     if config.lengths_of:
         progress.say("lengths of window")
         fitting = [length for length in config.lengths_samples if length <= config.window_samples]
-        outcome.lengths = lengths_of(resolve(config.lengths_of), material.windows, fitting, config.threads)
+        result.lengths = lengths_of(resolve(config.lengths_of), material.windows, fitting, config.threads)
 
 
 def _provenance(command: str, material: Material, contenders: Sequence[Contender]) -> dict[str, Any]:

@@ -1,9 +1,9 @@
 """The figures of the report, each as PNG and PDF.
 
 >>> from tempfile import TemporaryDirectory
->>> outcome = Outcome("Example", residuals_s={("a", "P"): [0.01, -0.02, 0.0], ("a", "S"): [0.1]})
+>>> result = EvaluationResult("Example", residuals_s={("a", "P"): [0.01, -0.02, 0.0], ("a", "S"): [0.1]})
 >>> with TemporaryDirectory() as folder:
-...     [path.name for path in draw_all(outcome, Path(folder))]
+...     [path.name for path in draw_all(result, Path(folder))]
 ['residuals.png']
 """
 
@@ -13,43 +13,41 @@ from typing import Any
 
 import numpy as np
 
-from distill.report.outcome import Example, Outcome
-from models.conventions import PHASES, RATE_HZ
+from distill.report.result import EvaluationResult
+from models.conventions import PHASES
+from xiaod.domain.figure import PHASE_STYLES
+from xiaod.tools.plot.png import drawn
 
 DPI = 130
 WIDTH = 9.0
 BINS_S = np.arange(-0.5, 0.5001, 0.02)
-PHASE_COLOURS = {"P": "#1f5fbf", "S": "#c2410c"}
 TOLERANCE_TICKS_S = (0.05, 0.1, 0.2, 0.5, 1.0)
 DELAY_TICKS_S = (0.25, 0.5, 1.0, 2.0, 4.0)
-NAMED = ("Z", "N", "E")
 
 
-def draw_all(outcome: Outcome, folder: Path) -> list[Path]:
+def draw_all(result: EvaluationResult, folder: Path) -> list[Path]:
     """Draw what there is; gives the PNG files."""
-    drawings: Mapping[str, tuple[bool, Callable[[Outcome], Any]]] = {
-        "residuals": (bool(outcome.residuals_s), _residuals),
-        "tolerance": (_has(outcome, "accuracy"), _tolerance),
-        "precision_recall": (bool(outcome.curves), _precision_recall),
-        "calibration": (_has(outcome, "calibration"), _calibration),
-        "snr": (_has(outcome, "snr"), lambda found: _conditions(found, "snr", "signal-to-noise ratio")),
-        "s_minus_p": (_has(outcome, "s_minus_p"), lambda found: _conditions(found, "s_minus_p", "S minus P")),
-        "latency": (bool(outcome.trade_offs), _latency),
-        "sizes": (bool(outcome.sizes), _sizes),
-        "lengths": (bool(outcome.lengths), _lengths),
-        "costs": (bool(outcome.costs), _costs),
+    drawings: Mapping[str, tuple[bool, Callable[[EvaluationResult], Any]]] = {
+        "residuals": (bool(result.residuals_s), _residuals),
+        "tolerance": (_has(result, "accuracy"), _tolerance),
+        "precision_recall": (bool(result.curves), _precision_recall),
+        "calibration": (_has(result, "calibration"), _calibration),
+        "snr": (_has(result, "snr"), lambda found: _conditions(found, "snr", "signal-to-noise ratio")),
+        "s_minus_p": (_has(result, "s_minus_p"), lambda found: _conditions(found, "s_minus_p", "S minus P")),
+        "latency": (bool(result.trade_offs), _latency),
+        "sizes": (bool(result.sizes), _sizes),
+        "lengths": (bool(result.lengths), _lengths),
+        "costs": (bool(result.costs), _costs),
     }
-    paths = [
-        _save(draw(outcome), folder / f"{name}.png") for name, (there, draw) in drawings.items() if there
-    ]
-    for example in outcome.examples:
-        name = "".join(letter if letter.isalnum() else "_" for letter in example.contender)
-        paths.append(_save(_example(example), folder / f"example_{name}_{example.rank}.png"))
+    paths = [_save(draw(result), folder / f"{name}.png") for name, (there, draw) in drawings.items() if there]
+    for (contender, rank), figure in result.examples.items():
+        name = "".join(letter if letter.isalnum() else "_" for letter in contender)
+        paths.append(_save(drawn(figure), folder / f"example_{name}_{rank}.png"))
     return paths
 
 
-def _has(outcome: Outcome, table: str) -> bool:
-    return any(number.table == table for number in outcome.numbers)
+def _has(result: EvaluationResult, table: str) -> bool:
+    return any(number.table == table for number in result.numbers)
 
 
 def _figure(rows: int, columns: int, height: float) -> tuple[Any, Any]:
@@ -79,14 +77,14 @@ def _save(figure: Any, path: Path) -> Path:
     return path
 
 
-def _residuals(outcome: Outcome) -> Any:
-    names = list(dict.fromkeys(name for name, _ in outcome.residuals_s))
+def _residuals(result: EvaluationResult) -> Any:
+    names = list(dict.fromkeys(name for name, _ in result.residuals_s))
     figure, axes = _figure(len(names), 2, 1.5 * len(names) + 0.6)
     for row, name in enumerate(names):
         for column, phase in enumerate(PHASES):
-            values = np.asarray(outcome.residuals_s.get((name, phase), []))
+            values = np.asarray(result.residuals_s.get((name, phase), []))
             one = axes[row, column]
-            one.hist(values, bins=BINS_S, color=PHASE_COLOURS[phase])
+            one.hist(values, bins=BINS_S, color=PHASE_STYLES[phase].colour)
             one.axvline(0, color="black", linewidth=0.8)
             near = values[np.abs(values) <= 0.5]
             said = f"{name}, {phase}: n = {len(near)}"
@@ -99,13 +97,13 @@ def _residuals(outcome: Outcome) -> Any:
     return figure
 
 
-def _tolerance(outcome: Outcome) -> Any:
+def _tolerance(result: EvaluationResult) -> Any:
     figure, axes = _figure(1, 2, 4.0)
     for column, phase in enumerate(PHASES):
-        for name in outcome.contenders:
+        for name in result.contenders:
             points = [
                 (float(number.condition.split()[0]), number)
-                for number in outcome.numbers
+                for number in result.numbers
                 if (number.table, number.contender, number.phase, number.metric)
                 == ("accuracy", name, phase, "f1")
             ]
@@ -127,13 +125,13 @@ def _tolerance(outcome: Outcome) -> Any:
     return figure
 
 
-def _precision_recall(outcome: Outcome) -> Any:
-    tolerances = sorted({curve.tolerance_s for curve in outcome.curves})
+def _precision_recall(result: EvaluationResult) -> Any:
+    tolerances = sorted({curve.tolerance_s for curve in result.curves})
     figure, axes = _figure(len(tolerances), 2, 3.8 * len(tolerances))
     for row, tolerance_s in enumerate(tolerances):
         for column, phase in enumerate(PHASES):
             one = axes[row, column]
-            for curve in outcome.curves:
+            for curve in result.curves:
                 if (curve.phase, curve.tolerance_s) != (phase, tolerance_s):
                     continue
                 kept = [point for point in zip(curve.recall, curve.precision, strict=True) if point[0] > 0]
@@ -156,15 +154,15 @@ def _precision_recall(outcome: Outcome) -> Any:
     return figure
 
 
-def _calibration(outcome: Outcome) -> Any:
+def _calibration(result: EvaluationResult) -> Any:
     figure, axes = _figure(1, 2, 4.0)
     for column, phase in enumerate(PHASES):
         one = axes[0, column]
         one.plot((0, 1), (0, 1), color="grey", linewidth=0.8)
-        for name in outcome.contenders:
+        for name in result.contenders:
             points = [
                 (sum(float(edge) for edge in number.condition.split(" to ")) / 2, number.value)
-                for number in outcome.numbers
+                for number in result.numbers
                 if (number.table, number.contender, number.phase, number.metric)
                 == ("calibration", name, phase, "right")
             ]
@@ -175,22 +173,22 @@ def _calibration(outcome: Outcome) -> Any:
     return figure
 
 
-def _conditions(outcome: Outcome, table: str, label: str) -> Any:
+def _conditions(result: EvaluationResult, table: str, label: str) -> Any:
     figure, axes = _figure(1, 2, 4.0)
     for column, phase in enumerate(PHASES):
         one = axes[0, column]
         bins = list(
             dict.fromkeys(
                 (number.condition, number.count)
-                for number in outcome.numbers
+                for number in result.numbers
                 if number.table == table and number.phase == phase
             )
         )
         names = [condition for condition, _ in bins]
-        for name in outcome.contenders:
+        for name in result.contenders:
             points = [
                 (names.index(number.condition), number.value)
-                for number in outcome.numbers
+                for number in result.numbers
                 if (number.table, number.contender, number.phase, number.metric) == (table, name, phase, "f1")
             ]
             if points:
@@ -201,12 +199,12 @@ def _conditions(outcome: Outcome, table: str, label: str) -> Any:
     return figure
 
 
-def _latency(outcome: Outcome) -> Any:
+def _latency(result: EvaluationResult) -> Any:
     figure, axes = _figure(1, 2, 4.0)
     for column, phase in enumerate(PHASES):
         one = axes[0, column]
-        for hop_s in sorted({point.hop_s for point in outcome.trade_offs}):
-            points = [point for point in outcome.trade_offs if (point.phase, point.hop_s) == (phase, hop_s)]
+        for hop_s in sorted({point.hop_s for point in result.trade_offs}):
+            points = [point for point in result.trade_offs if (point.phase, point.hop_s) == (phase, hop_s)]
             [line] = one.plot(
                 [point.delay_median_s for point in points],
                 [point.f1_05 for point in points],
@@ -233,26 +231,26 @@ def _latency(outcome: Outcome) -> Any:
     return figure
 
 
-def _sizes(outcome: Outcome) -> Any:
+def _sizes(result: EvaluationResult) -> Any:
     figure, axes = _figure(2, 2, 7.0)
     floors = {
         number.contender: number.value
-        for number in outcome.numbers
+        for number in result.numbers
         if (number.table, number.phase, number.condition, number.metric) == ("accuracy", "P", "0.5 s", "f1")
         and "STA/LTA" in number.contender
     }
     scales: list[tuple[str, list[float]]] = [
-        ("parameters", [float(size.parameters) for size in outcome.sizes]),
-        ("µs per window of 20 s", [size.us_per_window for size in outcome.sizes]),
+        ("parameters", [float(size.parameters) for size in result.sizes]),
+        ("µs per window of 20 s", [size.us_per_window for size in result.sizes]),
     ]
     for column, (label, values) in enumerate(scales):
         for row, phase in enumerate(PHASES):
             one = axes[row, column]
             for tolerance in ("0.1 s", "0.5 s"):
-                scores = [size.best_f1[f"{phase} {tolerance}"] for size in outcome.sizes]
+                scores = [size.best_f1[f"{phase} {tolerance}"] for size in result.sizes]
                 one.plot(values, scores, "o", markersize=5, label=tolerance)
             if column == 0:
-                for size, at in zip(outcome.sizes, values, strict=True):
+                for size, at in zip(result.sizes, values, strict=True):
                     one.annotate(
                         size.name, (at, size.best_f1[f"{phase} 0.5 s"]), fontsize=6, xytext=(2, 4),
                         textcoords="offset points",
@@ -266,13 +264,13 @@ def _sizes(outcome: Outcome) -> Any:
     return figure
 
 
-def _lengths(outcome: Outcome) -> Any:
+def _lengths(result: EvaluationResult) -> Any:
     figure, axes = _figure(1, 2, 3.6)
     for column, phase in enumerate(PHASES):
         for tolerance in ("0.1 s", "0.5 s"):
             axes[0, column].plot(
-                [length.window_s for length in outcome.lengths],
-                [length.f1[f"{phase} {tolerance}"] for length in outcome.lengths],
+                [length.window_s for length in result.lengths],
+                [length.f1[f"{phase} {tolerance}"] for length in result.lengths],
                 "o-",
                 label=tolerance,
             )
@@ -281,45 +279,17 @@ def _lengths(outcome: Outcome) -> Any:
     return figure
 
 
-def _costs(outcome: Outcome) -> Any:
+def _costs(result: EvaluationResult) -> Any:
     figure, axes = _figure(1, 1, 3.8)
     one = axes[0, 0]
-    batches = sorted({row["batch"] for row in outcome.costs})
-    names = list(dict.fromkeys(row["model"] for row in outcome.costs))
+    batches = sorted({row["batch"] for row in result.costs})
+    names = list(dict.fromkeys(row["model"] for row in result.costs))
     for number, batch in enumerate(batches):
-        values = {row["model"]: row["us_per_station_s"] for row in outcome.costs if row["batch"] == batch}
+        values = {row["model"]: row["us_per_station_s"] for row in result.costs if row["batch"] == batch}
         places = [names.index(name) + 0.25 * (number - (len(batches) - 1) / 2) for name in values]
         one.barh(places, list(values.values()), height=0.22, label=f"batch {batch}")
     one.set_yticks(range(len(names)), names, fontsize=7)
     one.invert_yaxis()
     one.set(xlabel="CPU time per second of data of one station, µs", xscale="log")
     one.legend(fontsize=7)
-    return figure
-
-
-def _example(example: Example) -> Any:
-    figure, axes = _figure(4, 1, 5.2)
-    seconds = np.arange(example.waves.shape[1]) / RATE_HZ
-    for row, letter in enumerate(NAMED):
-        wave = example.waves[row].astype(np.float64)
-        axes[row, 0].plot(seconds, wave - wave.mean(), color="black", linewidth=0.5)
-        axes[row, 0].set_ylabel(letter)
-        axes[row, 0].set_xticklabels([])
-    for row, phase in enumerate(PHASES):
-        axes[3, 0].plot(seconds, example.curves[row][: len(seconds)], color=PHASE_COLOURS[phase], label=phase)
-    axes[3, 0].set(xlabel="s", ylabel="curve")
-    axes[3, 0].legend(fontsize=7, loc="upper right")
-    for one in axes[:, 0]:
-        one.set_xlim(0, seconds[-1])
-        for phase in PHASES:
-            label = example.labels[phase]
-            if label is not None:
-                one.axvline(label / RATE_HZ, color=PHASE_COLOURS[phase], linestyle="--", linewidth=1)
-            for pick in example.picks[phase]:
-                one.axvline(pick / RATE_HZ, color=PHASE_COLOURS[phase], linewidth=0.8)
-    said = "no P picked within 1 s" if example.residual_s is None else f"P {example.residual_s:+.3f} s"
-    figure.suptitle(
-        f"{example.contender}, {example.rank}: {example.record}, {said} (dashed: analyst, full: picks)",
-        fontsize=9,
-    )
     return figure

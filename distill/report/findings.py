@@ -1,7 +1,7 @@
-"""What the numbers say about the questions behind the project, in sentences made from them."""
+"""The main findings of a report, as sentences made from the numbers."""
 
 from distill.cost import REFERENCE
-from distill.report.outcome import Outcome
+from distill.report.result import EvaluationResult
 from distill.report.scoring import Number
 from models.conventions import PHASES
 
@@ -9,27 +9,27 @@ TOLERANCE = "0.5 s"
 SHARP = "0.1 s"
 
 
-def findings(outcome: Outcome) -> list[tuple[str, list[str]]]:
+def findings(result: EvaluationResult) -> list[tuple[str, list[str]]]:
     """Titles and paragraphs, of those questions that there are numbers for."""
     made = [
-        ("Who picks best?", _ranking(outcome)),
-        ("How small can a picker be and still beat STA/LTA?", _smallest(outcome)),
-        ("How long should a window be?", _length(outcome)),
-        ("What does distillation do to temporal precision?", _precision(outcome)),
-        ("What does accuracy cost?", _cost(outcome)),
-        ("How soon can a pick be out?", _delay(outcome)),
+        ("Who picks best?", _ranking(result)),
+        ("How small can a picker be and still beat STA/LTA?", _smallest(result)),
+        ("How long should a window be?", _length(result)),
+        ("What does distillation do to temporal precision?", _precision(result)),
+        ("What does accuracy cost?", _cost(result)),
+        ("How soon can a pick be out?", _delay(result)),
     ]
     return [(title, text) for title, text in made if text]
 
 
-def _ranking(outcome: Outcome) -> list[str]:
+def _ranking(result: EvaluationResult) -> list[str]:
     sentences = []
     for phase in PHASES:
         for tolerance in (SHARP, TOLERANCE):
             numbers = [
                 number
-                for name in outcome.contenders
-                if (number := outcome.value("accuracy", name, phase, tolerance, "f1")) is not None
+                for name in result.contenders
+                if (number := result.value("accuracy", name, phase, tolerance, "f1")) is not None
             ]
             if len(numbers) > 1:
                 order = sorted(numbers, key=lambda number: -number.value)
@@ -53,14 +53,14 @@ def _with_interval(number: Number) -> str:
     return text
 
 
-def _smallest(outcome: Outcome) -> list[str]:
-    if not outcome.sizes:
+def _smallest(result: EvaluationResult) -> list[str]:
+    if not result.sizes:
         return []
     paragraphs = []
     for phase in PHASES:
         floors = [
             number
-            for number in outcome.numbers
+            for number in result.numbers
             if (number.table, number.phase, number.condition, number.metric)
             == ("best threshold", phase, TOLERANCE, "f1")
             and "STA/LTA" in number.contender
@@ -68,7 +68,7 @@ def _smallest(outcome: Outcome) -> list[str]:
         if not floors:
             continue
         floor = max(floors, key=lambda number: number.value)
-        better = [size for size in outcome.sizes if size.best_f1[f"{phase} {TOLERANCE}"] > floor.value]
+        better = [size for size in result.sizes if size.best_f1[f"{phase} {TOLERANCE}"] > floor.value]
         said = (
             f"{phase}: the best of the STA/LTA ratios, {floor.contender}, reaches an F1 of {floor.value:.3f} at {TOLERANCE} "
             f"with the threshold that suits these data best ({floor.count} labels). "
@@ -85,31 +85,31 @@ def _smallest(outcome: Outcome) -> list[str]:
     return paragraphs
 
 
-def _length(outcome: Outcome) -> list[str]:
-    if not outcome.lengths:
+def _length(result: EvaluationResult) -> list[str]:
+    if not result.lengths:
         return []
     sentences = []
     for phase in PHASES:
         for tolerance in (SHARP, TOLERANCE):
             key = f"{phase} {tolerance}"
-            values = ", ".join(f"{one.f1[key]:.3f} with {one.window_s:g} s" for one in outcome.lengths)
+            values = ", ".join(f"{one.f1[key]:.3f} with {one.window_s:g} s" for one in result.lengths)
             sentences.append(
-                f"{phase} within {tolerance}: {values} ({outcome.lengths[0].labels[key]} labels)."
+                f"{phase} within {tolerance}: {values} ({result.lengths[0].labels[key]} labels)."
             )
     return [" ".join(sentences)]
 
 
-def _precision(outcome: Outcome) -> list[str]:
+def _precision(result: EvaluationResult) -> list[str]:
     sentences = []
     for phase in PHASES:
         scatter = [
             f"{number.contender} {number.value * 1e3:.0f} ms ({number.count})"
-            for name in outcome.contenders
-            if (number := outcome.value("accuracy", name, phase, TOLERANCE, "residual_std_s")) is not None
+            for name in result.contenders
+            if (number := result.value("accuracy", name, phase, TOLERANCE, "residual_std_s")) is not None
         ]
         if scatter:
             sentences.append(f"Scatter of {phase} residuals within {TOLERANCE}: {', '.join(scatter)}.")
-    trained = [size for size in outcome.sizes if size.note]
+    trained = [size for size in result.sizes if size.note]
     alike = [size for size in trained if sum(other.parameters == size.parameters for other in trained) > 1]
     if alike:
         rows = "; ".join(
@@ -121,17 +121,17 @@ def _precision(outcome: Outcome) -> list[str]:
     return [" ".join(sentences)] if sentences else []
 
 
-def _cost(outcome: Outcome) -> list[str]:
+def _cost(result: EvaluationResult) -> list[str]:
     sentences = [
         f"{row['model']}, batch {row['batch']}: {row['times_cheaper']:g} times cheaper than {REFERENCE}"
-        for row in outcome.costs
+        for row in result.costs
         if "times_cheaper" in row and row["model"] != REFERENCE
     ]
     return ["; ".join(sentences) + "."] if sentences else []
 
 
-def _delay(outcome: Outcome) -> list[str]:
-    points = [one for one in outcome.trade_offs if one.phase == "P"]
+def _delay(result: EvaluationResult) -> list[str]:
+    points = [one for one in result.trade_offs if one.phase == "P"]
     if not points:
         return []
     best = max(points, key=lambda one: one.f1_05)

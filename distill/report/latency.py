@@ -1,8 +1,8 @@
 """Accuracy against delay: a student through the daemon's own picker, for each lookahead and hop.
 
-The delay of a pick is the time in the data from the labelled onset to the end of the window that decided: what the feed, the records'
-length and the machine add comes on top. Onsets stand at the same sample in many records, so the grid of windows is placed at
-random in each (seed: CRC-32 of the record's name).
+The delay of a pick is the time in the data from the labelled onset to the end of the window that decided; delays of the feed, the
+length of records and the machine are added to it. Onsets are at the same sample in many records, so the grid of windows is shifted
+at random in each (seed: CRC-32 of the record's name).
 
 >>> def annotate(windows):
 ...     curve = np.exp(-0.5 * ((windows[:, :1] - 2500) / 10) ** 2)  # these samples hold their own index

@@ -1,4 +1,4 @@
-"""Any picker in an ONNX file: its layout, order of components and rows as the configuration says.
+"""Any picker in an ONNX file: layout, order of components and rows are configured.
 
 A second output ``time`` gives the sample of each row of the first; without it, rows are spread evenly over the input.
 

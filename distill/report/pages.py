@@ -1,8 +1,8 @@
-"""The folder that a report is: one HTML page that needs nothing beside it, CSV, LaTeX, figures.
+"""Writes the folder of a report: one self-contained HTML page, CSV, LaTeX, figures.
 
 >>> from tempfile import TemporaryDirectory
 >>> with TemporaryDirectory() as folder:
-...     page = write_report(Outcome("An example"), Path(folder) / "report")
+...     page = write_report(EvaluationResult("An example"), Path(folder) / "report")
 ...     page.name, "<title>An example</title>" in page.read_text(encoding="utf-8")
 ('report.html', True)
 """
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from distill.report.figures import draw_all
 from distill.report.findings import findings
-from distill.report.outcome import Outcome
+from distill.report.result import EvaluationResult
 from distill.report.tables import Table, html, latex, tables_of
 
 PAGE = "report.html"
@@ -43,28 +43,28 @@ figure { margin: 1.2rem 0 } figcaption { font-size: 13px; opacity: .8; margin-bo
 """
 
 
-def write_report(outcome: Outcome, folder: Path) -> Path:
+def write_report(result: EvaluationResult, folder: Path) -> Path:
     """Write everything into a folder, which is made if need be; gives the page."""
     for part in (FIGURES, LATEX, CSV):
         (folder / part).mkdir(parents=True, exist_ok=True)
-    tables = tables_of(outcome)
+    tables = tables_of(result)
     for table in tables:
         (folder / LATEX / f"{table.name}.tex").write_text(latex(table), encoding="utf-8")
         _write_rows(folder / CSV / f"{table.name}.csv", [table.head, *table.rows])
-    _write_numbers(outcome, folder)
-    (folder / PROVENANCE).write_text(json.dumps(outcome.provenance, indent=2) + "\n", encoding="utf-8")
-    figures = draw_all(outcome, folder / FIGURES)
+    _write_numbers(result, folder)
+    (folder / PROVENANCE).write_text(json.dumps(result.provenance, indent=2) + "\n", encoding="utf-8")
+    figures = draw_all(result, folder / FIGURES)
     page = folder / PAGE
-    page.write_text(_page(outcome, tables, figures), encoding="utf-8")
+    page.write_text(_page(result, tables, figures), encoding="utf-8")
     return page
 
 
-def _write_numbers(outcome: Outcome, folder: Path) -> None:
+def _write_numbers(result: EvaluationResult, folder: Path) -> None:
     head = ("table", "contender", "phase", "condition", "metric", "value", "count", "low", "high")
-    _write_rows(folder / NUMBERS, [head, *([getattr(one, key) for key in head] for one in outcome.numbers)])
+    _write_rows(folder / NUMBERS, [head, *([getattr(one, key) for key in head] for one in result.numbers)])
     points = [
         (curve.contender, curve.phase, curve.tolerance_s, threshold, round(precision, 4), round(recall, 4))
-        for curve in outcome.curves
+        for curve in result.curves
         for threshold, precision, recall in zip(curve.thresholds, curve.precision, curve.recall, strict=True)
     ]
     _write_rows(
@@ -77,10 +77,10 @@ def _write_rows(path: Path, rows: list[object]) -> None:
         csv.writer(file).writerows(rows)  # type: ignore[arg-type]  # rows of anything that has a text
 
 
-def _page(outcome: Outcome, tables: list[Table], figures: list[Path]) -> str:
+def _page(result: EvaluationResult, tables: list[Table], figures: list[Path]) -> str:
     by_name = {table.name: table for table in tables}
     drawn = {path.stem: path for path in figures}
-    parts = [f"<h1>{escape(outcome.title)}</h1>", _contenders(outcome), *_findings(outcome)]
+    parts = [f"<h1>{escape(result.title)}</h1>", _contenders(result), *_findings(result)]
     for title, names, pictures in SECTIONS:
         inside = [html(by_name[name]) for name in names if name in by_name]
         inside += [_picture(drawn[name]) for name in pictures if name in drawn]
@@ -89,23 +89,23 @@ def _page(outcome: Outcome, tables: list[Table], figures: list[Path]) -> str:
     examples = [path for name, path in drawn.items() if name.startswith("example_")]
     if examples:
         parts += ["<h2>Examples: best, median, worst</h2>", *map(_picture, examples)]
-    parts.append(_provenance(outcome))
+    parts.append(_provenance(result))
     body = "\n".join(parts)
     return (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(outcome.title)}</title>\n'
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(result.title)}</title>\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<style>{STYLE}</style></head>\n<body>\n{body}\n</body></html>\n"
     )
 
 
-def _contenders(outcome: Outcome) -> str:
-    rows = [[name, said] for name, said in outcome.contenders.items()]
+def _contenders(result: EvaluationResult) -> str:
+    rows = [[name, said] for name, said in result.contenders.items()]
     return html(Table("contenders", "What is compared", ["picker", "what it is"], rows)) if rows else ""
 
 
-def _findings(outcome: Outcome) -> list[str]:
+def _findings(result: EvaluationResult) -> list[str]:
     parts = []
-    for title, text in findings(outcome):
+    for title, text in findings(result):
         parts += [f"<h2>{escape(title)}</h2>", *(f"<p>{escape(paragraph)}</p>" for paragraph in text)]
     return parts
 
@@ -115,10 +115,10 @@ def _picture(path: Path) -> str:
     return f'<figure><img alt="{escape(path.stem)}" src="data:image/png;base64,{content}"></figure>'
 
 
-def _provenance(outcome: Outcome) -> str:
-    lines = [f"<li>{escape(line)}</li>" for line in outcome.skipped]
+def _provenance(result: EvaluationResult) -> str:
+    lines = [f"<li>{escape(line)}</li>" for line in result.skipped]
     skipped = f"<p>Left out:</p><ul>{''.join(lines)}</ul>" if lines else ""
     return (
         "<h2>How this was made</h2>\n"
-        f"<pre>{escape(json.dumps(outcome.provenance, indent=2, ensure_ascii=False))}</pre>{skipped}"
+        f"<pre>{escape(json.dumps(result.provenance, indent=2, ensure_ascii=False))}</pre>{skipped}"
     )

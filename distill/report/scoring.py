@@ -1,4 +1,4 @@
-"""Accuracy of a picker on labelled windows: every number with its count, and its interval where events are drawn anew.
+"""Accuracy of a picker on labelled windows: every number with its count, and its interval by bootstrap over events.
 
 >>> from distill.report.contenders import LEVELS, Contender, network_peaks
 >>> bell = lambda place: np.exp(-0.5 * ((np.arange(3000) - place) / 10) ** 2)

@@ -1,4 +1,4 @@
-"""How accuracy goes with size, cost and length of window: students of several sizes, trained alike.
+"""Accuracy against size, cost and length of window: students of several sizes with the same training.
 
 >>> multiplications(SmallPhaseNet(config=NetConfig(widths=(6, 10, 16))))
 31283

@@ -1,4 +1,4 @@
-r"""Tables of the report, once for HTML and once for LaTeX.
+r"""Tables of the report, for HTML and for LaTeX.
 
 >>> table = Table("t", "Example", ("picker", "F1"), (("micro", "0.93"),))
 >>> latex(table).splitlines()[4]
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from html import escape
 
 from distill.cost import REFERENCE, looks
-from distill.report.outcome import Outcome
+from distill.report.result import EvaluationResult
 from distill.report.scoring import Number
 from models.conventions import PHASES
 
@@ -59,42 +59,40 @@ def latex(table: Table) -> str:
     )
 
 
-def tables_of(outcome: Outcome) -> list[Table]:
+def tables_of(result: EvaluationResult) -> list[Table]:
     """All tables that there are numbers for."""
     made = [
-        _accuracy(outcome),
-        _detail(outcome),
-        _spread(outcome),
+        _accuracy(result),
+        _detail(result),
+        _spread(result),
         _matrix(
-            outcome,
+            result,
             "best_threshold",
             "best threshold",
             "f1",
             "F1 at the best threshold on these very data: an upper limit",
         ),
         _matrix(
-            outcome, "noise", "noise", "picks_per_hour", "Picks per station-hour of noise (number of picks)"
+            result, "noise", "noise", "picks_per_hour", "Picks per station-hour of noise (number of picks)"
         ),
-        _continuous(outcome),
+        _continuous(result),
+        _matrix(result, "calibration", "calibration", "expected_error", "Expected calibration error (picks)"),
+        _matrix(result, "snr", "snr", "f1", "F1 at 0.5 s by signal-to-noise ratio of the vertical (labels)"),
         _matrix(
-            outcome, "calibration", "calibration", "expected_error", "Expected calibration error (picks)"
+            result, "s_minus_p", "s_minus_p", "f1", "F1 at 0.5 s by S minus P, where both are known (labels)"
         ),
-        _matrix(outcome, "snr", "snr", "f1", "F1 at 0.5 s by signal-to-noise ratio of the vertical (labels)"),
+        _matrix(result, "robustness", "robustness", "f1", "F1 on damaged windows (labels)"),
         _matrix(
-            outcome, "s_minus_p", "s_minus_p", "f1", "F1 at 0.5 s by S minus P, where both are known (labels)"
-        ),
-        _matrix(outcome, "robustness", "robustness", "f1", "F1 on damaged windows (labels)"),
-        _matrix(
-            outcome,
+            result,
             "close_events",
             "close events",
             "both",
             "Part of pairs of events of which both P are picked (pairs)",
         ),
-        _latency(outcome),
-        _sizes(outcome),
-        _lengths(outcome),
-        _costs(outcome),
+        _latency(result),
+        _sizes(result),
+        _lengths(result),
+        _costs(result),
     ]
     return [table for table in made if table.rows]
 
@@ -108,15 +106,15 @@ def _value(number: Number | None, interval: bool = False) -> str:
     return text
 
 
-def _accuracy(outcome: Outcome) -> Table:
+def _accuracy(result: EvaluationResult) -> Table:
     columns = [(phase, tolerance) for phase in PHASES for tolerance in ("0.1 s", "0.5 s")]
     rows = []
-    for name in outcome.contenders:
-        found = [outcome.value("accuracy", name, *column, "f1") for column in columns]
+    for name in result.contenders:
+        found = [result.value("accuracy", name, *column, "f1") for column in columns]
         if any(found):
             rows.append([name, *(_value(number, interval=True) for number in found)])
-    first = next(iter(outcome.contenders), "")
-    counts = [outcome.value("accuracy", first, *column, "f1") for column in columns]
+    first = next(iter(result.contenders), "")
+    counts = [result.value("accuracy", first, *column, "f1") for column in columns]
     if rows and all(counts):
         rows.append(["labels", *(str(number.count) for number in counts if number is not None)])
     head = ["F1 (95 % interval)", *(f"{phase}, {tolerance}" for phase, tolerance in columns)]
@@ -125,16 +123,16 @@ def _accuracy(outcome: Outcome) -> Table:
     )
 
 
-def _detail(outcome: Outcome) -> Table:
+def _detail(result: EvaluationResult) -> Table:
     rows = []
     tolerances = list(
-        dict.fromkeys(number.condition for number in outcome.numbers if number.table == "accuracy")
+        dict.fromkeys(number.condition for number in result.numbers if number.table == "accuracy")
     )
-    for name in outcome.contenders:
+    for name in result.contenders:
         for phase in PHASES:
             for tolerance in tolerances:
                 found = [
-                    outcome.value("accuracy", name, phase, tolerance, metric)
+                    result.value("accuracy", name, phase, tolerance, metric)
                     for metric in ("precision", "recall", "f1", "residual_mean_s", "residual_std_s")
                 ]
                 if found[0] is not None and found[1] is not None:
@@ -168,12 +166,12 @@ def _detail(outcome: Outcome) -> Table:
     )
 
 
-def _spread(outcome: Outcome) -> Table:
+def _spread(result: EvaluationResult) -> Table:
     rows = []
-    for name in outcome.contenders:
+    for name in result.contenders:
         for phase in PHASES:
             found = [
-                outcome.value("residuals", name, phase, "1 s", metric)
+                result.value("residuals", name, phase, "1 s", metric)
                 for metric in ("median_s", "mad_s", "outliers_percent")
             ]
             if found[0] is not None:
@@ -185,21 +183,21 @@ def _spread(outcome: Outcome) -> Table:
     return Table("residuals", caption, head, rows)
 
 
-def _matrix(outcome: Outcome, name: str, table: str, metric: str, caption: str) -> Table:
+def _matrix(result: EvaluationResult, name: str, table: str, metric: str, caption: str) -> Table:
     """One row for each contender and phase, one column for each condition."""
-    numbers = [one for one in outcome.numbers if (one.table, one.metric) == (table, metric)]
+    numbers = [one for one in result.numbers if (one.table, one.metric) == (table, metric)]
     conditions = list(dict.fromkeys(one.condition for one in numbers))
     rows = []
-    for contender in outcome.contenders:
+    for contender in result.contenders:
         for phase in PHASES:
-            found = [outcome.value(table, contender, phase, condition, metric) for condition in conditions]
+            found = [result.value(table, contender, phase, condition, metric) for condition in conditions]
             if any(one is not None for one in found):
                 cells = ["" if one is None else f"{one.value:.3g} ({one.count})" for one in found]
                 rows.append([contender, phase, *cells])
     return Table(name, caption, ["picker", "phase", *conditions], rows)
 
 
-def _continuous(outcome: Outcome) -> Table:
+def _continuous(result: EvaluationResult) -> Table:
     metrics = (
         "student_per_hour",
         "teacher_per_hour",
@@ -207,11 +205,11 @@ def _continuous(outcome: Outcome) -> Table:
         "teacher_not_picked_by_student_per_hour",
     )
     keys = dict.fromkeys(
-        (one.contender, one.condition, one.phase) for one in outcome.numbers if one.table == "continuous"
+        (one.contender, one.condition, one.phase) for one in result.numbers if one.table == "continuous"
     )
     rows = []
     for contender, condition, phase in keys:
-        found = [outcome.value("continuous", contender, phase, condition, metric) for metric in metrics]
+        found = [result.value("continuous", contender, phase, condition, metric) for metric in metrics]
         rows.append(
             [
                 contender,
@@ -228,7 +226,7 @@ def _continuous(outcome: Outcome) -> Table:
     return Table("continuous", caption, head, rows)
 
 
-def _latency(outcome: Outcome) -> Table:
+def _latency(result: EvaluationResult) -> Table:
     rows = [
         [
             one.phase,
@@ -241,7 +239,7 @@ def _latency(outcome: Outcome) -> Table:
             f"{one.delay_p95_s:.2f}",
             str(one.picked),
         ]
-        for one in outcome.trade_offs
+        for one in result.trade_offs
     ]
     head = [
         "phase",
@@ -257,7 +255,7 @@ def _latency(outcome: Outcome) -> Table:
     return Table("latency", "Accuracy against delay: data after the onset when the pick is out", head, rows)
 
 
-def _sizes(outcome: Outcome) -> Table:
+def _sizes(result: EvaluationResult) -> Table:
     columns = [f"{phase} {tolerance}" for phase in PHASES for tolerance in ("0.1 s", "0.5 s")]
     rows = [
         [
@@ -269,7 +267,7 @@ def _sizes(outcome: Outcome) -> Table:
             *(f"{one.residual_std_s[phase] * 1e3:.0f} ({one.labels[phase]})" for phase in PHASES),
             one.note,
         ]
-        for one in outcome.sizes
+        for one in result.sizes
     ]
     head = [
         "student",
@@ -288,7 +286,7 @@ def _sizes(outcome: Outcome) -> Table:
     )
 
 
-def _lengths(outcome: Outcome) -> Table:
+def _lengths(result: EvaluationResult) -> Table:
     columns = [f"{phase} {tolerance}" for phase in PHASES for tolerance in ("0.1 s", "0.5 s")]
     rows = [
         [
@@ -296,13 +294,13 @@ def _lengths(outcome: Outcome) -> Table:
             *(f"{one.f1[column]:.3f} ({one.labels[column]})" for column in columns),
             f"{one.us_per_station_s:.0f}",
         ]
-        for one in outcome.lengths
+        for one in result.lengths
     ]
     head = ["window s", *(f"{column[0]}, {column[2:]}" for column in columns), "µs per station-second"]
     return Table("lengths", "Length of overlapping windows, a window every 0.5 s (labels)", head, rows)
 
 
-def _costs(outcome: Outcome) -> Table:
+def _costs(result: EvaluationResult) -> Table:
     rows = [
         [
             row["model"],
@@ -311,7 +309,7 @@ def _costs(outcome: Outcome) -> Table:
             f"{row['us_per_station_s']:g}",
             f"{row['times_cheaper']:g}" if "times_cheaper" in row else "",
         ]
-        for row in outcome.costs
+        for row in result.costs
     ]
     head = ["model", "form", "batch", "µs per station-second", f"times cheaper than {REFERENCE}"]
     return Table(

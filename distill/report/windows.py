@@ -1,4 +1,4 @@
-"""What the pickers look at: the same windows for all of them, with labels and what is known of each.
+"""The labelled windows of an evaluation, the same for all pickers.
 
 >>> from distill.corpus import Record
 >>> waves = np.random.default_rng(0).normal(size=(3, 9000)); waves[:, 4000:4100] *= 10

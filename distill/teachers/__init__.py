@@ -2,39 +2,18 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Protocol
-
-import numpy as np
-from numpy.typing import NDArray
 
 from distill.config import TeacherSection
 from distill.teachers.ensemble import Ensemble
 from distill.teachers.onnx import OnnxTeacher
 from distill.teachers.seisbench import SeisBenchTeacher
+from distill.teachers.teacher import Teacher
 
 __all__ = ["TEACHERS", "Ensemble", "OnnxTeacher", "SeisBenchTeacher", "Teacher", "open_teacher"]
 
 
-class Teacher(Protocol):
-    """Annotates a record."""
-
-    @property
-    def fingerprint(self) -> str:
-        """Hash of its weights: with its section of the configuration it names its output."""
-        ...
-
-    @property
-    def description(self) -> str:
-        """What it is, for people."""
-        ...
-
-    def annotate(self, record: NDArray[np.float64]) -> NDArray[np.float32]:
-        """Probabilities of N, P, S, shape ``(3, n)``, of a record Z N E of the same shape at 100 Hz."""
-        ...
-
-
 def open_teacher(config: TeacherSection, shared: Path, threads: int) -> Teacher:
-    """Load the teacher that a configuration asks for.
+    """Load the teacher that a configuration names.
 
     Args:
         config: its section.
@@ -43,7 +22,7 @@ def open_teacher(config: TeacherSection, shared: Path, threads: int) -> Teacher:
 
     Raises:
         FileNotFoundError: when a file is not there.
-        ConfigError: when it cannot be had otherwise.
+        ConfigError: when it cannot be loaded for another reason.
     """
     return TEACHERS[config.kind](config, shared, threads)
 

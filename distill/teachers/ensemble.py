@@ -14,19 +14,17 @@
 
 import hashlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from distill.teachers import Teacher
+from distill.teachers.teacher import Teacher
 
 
 class Ensemble:
     """Mean of teachers (as in Hinton et al. 2015, arXiv:1503.02531, sec. 3: the labels of an ensemble)."""
 
-    def __init__(self, teachers: "Sequence[Teacher]", weights: Sequence[float]) -> None:
+    def __init__(self, teachers: Sequence[Teacher], weights: Sequence[float]) -> None:
         """Take at least one teacher, and a weight above zero for each."""
         self._teachers = tuple(teachers)
         self._weights = np.asarray(weights, np.float64) / np.sum(weights)

@@ -1,6 +1,6 @@
 """A teacher in an ONNX file: input ``wave`` ``(n, 3, window)``, E N Z, standardised; output ``prob``, N P S.
 
-A student of this project can teach too: its file says how it wants to be asked.
+A student of this project can teach too: its file specifies its input.
 
 >>> from models.weights import weights_path
 >>> section = TeacherSection(window_samples=1000, hop_samples=500)

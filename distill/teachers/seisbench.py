@@ -1,8 +1,8 @@
 """A teacher from SeisBench: any of its models that picks P and S, by name and weights, or with weights of your own.
 
-The model looks at a record through its own ``annotate``: its windows, its preprocessing, its way of putting them together. For
-``PhaseNet`` there is the form of its training beside (``aligned``): windows of 3,000 samples padded as TensorFlow pads ("same":
-``max((ceil(n / s) - 1) s + k - n, 0)`` samples, the odd one after), where SeisBench's own form on 3,001 is about 30 ms late.
+The model annotates a record by its own ``annotate``: its windows, its preprocessing, its merging. ``PhaseNet`` also has the form of
+its training (``aligned``): windows of 3,000 samples padded as in TensorFlow ("same":
+``max((ceil(n / s) - 1) s + k - n, 0)`` samples, the odd one after); SeisBench's own form on 3,001 is about 30 ms late.
 
 >>> split_name("PhaseNet/original")
 ('PhaseNet', 'original')

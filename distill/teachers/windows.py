@@ -1,4 +1,4 @@
-"""A record in overlapping windows: how teachers that take windows of one length look at all of it.
+"""Annotates a record in overlapping windows, for teachers with windows of one length.
 
 Where windows overlap, probabilities are averaged with triangular weights.
 

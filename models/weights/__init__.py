@@ -1,7 +1,7 @@
-"""The shipped weights: where they are and what they are called.
+"""The shipped weights: paths and names.
 
-Each model is ``NAME.onnx`` for the daemon, ``NAME.safetensors`` for training, and ``NAME.md``, its card; those that
-stream are ``NAME.stateful.onnx`` too.
+Each model is ``NAME.onnx`` for the daemon, ``NAME.safetensors`` for training, and ``NAME.md``, its card; streaming
+models also have ``NAME.stateful.onnx``.
 
 >>> resolve("no-such-model")
 Traceback (most recent call last):

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from distill.measurements import EVALUATION, TOLERANCES, Measurements
+from distill.measure import EVALUATION
+from distill.measurements import TOLERANCES, Measurements
 from distill.report.config import load_report_config
 from distill.report.contenders import Bench, contenders_of
 from distill.report.evaluation import SPARE_SAMPLES

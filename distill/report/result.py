@@ -1,34 +1,16 @@
-"""Everything that an evaluation has found, before it is written down."""
+"""Everything that an evaluation has measured, before the report is written."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from distill.report.latency import TradeOff
 from distill.report.scoring import Number, PrecisionRecall
 from distill.report.sizes import Length, Size
-
-
-@dataclass(frozen=True)
-class Example:
-    """A window to be drawn."""
-
-    contender: str
-    rank: str
-    """``best``, ``median`` or ``worst``, by the residual of P."""
-    record: str
-    waves: NDArray[np.generic]
-    curves: NDArray[np.floating]
-    labels: Mapping[str, float | None]
-    picks: Mapping[str, list[float]]
-    residual_s: float | None
+from xiaod.domain.figure import OnsetFigure
 
 
 @dataclass
-class Outcome:
+class EvaluationResult:
     """Filled step by step by :mod:`distill.report.evaluation`."""
 
     title: str
@@ -39,7 +21,8 @@ class Outcome:
     residuals_s: dict[tuple[str, str], list[float]] = field(default_factory=dict)
     """Contender and phase -> pick minus label within a second."""
     curves: list[PrecisionRecall] = field(default_factory=list)
-    examples: list[Example] = field(default_factory=list)
+    examples: dict[tuple[str, str], OnsetFigure] = field(default_factory=dict)
+    """Contender and rank (``best``, ``median``, ``worst`` by the residual of P) -> a window."""
     trade_offs: list[TradeOff] = field(default_factory=list)
     sizes: list[Size] = field(default_factory=list)
     lengths: list[Length] = field(default_factory=list)
@@ -47,7 +30,7 @@ class Outcome:
     provenance: dict[str, Any] = field(default_factory=dict)
     """Command, versions, hashes, machine, time."""
     skipped: list[str] = field(default_factory=list)
-    """What could not be done, and why."""
+    """What was skipped, and why."""
 
     def value(self, table: str, contender: str, phase: str, condition: str, metric: str) -> Number | None:
         """Look up one number."""

@@ -1,0 +1,242 @@
+"""Measures the shipped networks, writes ``measurements.json``, and fills the texts that show the numbers.
+
+``python -m distill.measure`` (``make measurements``) does what ``xiao-distill report`` does with ``evaluation.yaml``, evaluates every
+shipped student in depth, loads the daemon, writes ``measurements.json``, and puts the numbers into README, cards and ``docs``.
+``--texts`` (``make texts``) only does the last.
+"""
+
+import argparse
+import csv
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from distill.config import SourceSection, TrainConfig, load_train_config
+from distill.corpus import Corpus, Record, held_out_stations, load_corpus, load_records
+from distill.datasets.corpus import TABLE
+from distill.evaluate import Student, in_depth
+from distill.measurements import PATH, TOLERANCES, Measurements
+from distill.progress import SILENT, Progress
+from distill.report.config import ContenderSection, ReportConfig, load_report_config
+from distill.report.evaluation import run_evaluation
+from distill.report.pages import write_report
+from distill.report.result import EvaluationResult
+from distill.report.windows import load_labelled
+from distill.teachers import open_teacher
+from distill.texts import ROOT, texts_of
+from models.conventions import RATE_HZ
+from models.weights import resolve
+from xiaod.process.logs import configure_logs
+
+EVALUATION = Path(__file__).parent / "evaluation.yaml"
+KEPT = frozenset({"accuracy", "difference", "noise", "continuous"})
+"""Tables of the report that texts show; all others are in the report alone."""
+ATTRIBUTION = ("source", "licence", "data_attribution")
+EXAMPLE_START = "2009-08-24T00:20:03"
+"""Start of ObsPy's example event."""
+STATIONS = (1, 10, 100, 1000)
+
+
+def measure(
+    config: ReportConfig,
+    source: Path,
+    students: Mapping[str, TrainConfig],
+    shared: Path,
+    cache: Path,
+    command: str,
+    progress: Progress = SILENT,
+) -> tuple[EvaluationResult, Measurements]:
+    """Compare pickers, and ask some of them in depth.
+
+    Args:
+        config: what is compared, and on what.
+        source: file that it came from: its relative paths are below that folder.
+        students: those asked in depth, by their names among the contenders, and what each was trained with.
+        shared: folder of data and teachers.
+        cache: where the teachers' output is kept.
+        command: how this can be done again.
+        progress: told what is being done.
+
+    Raises:
+        ConfigError, FileNotFoundError, SpecError: when something is not there or not what it should be.
+    """
+    result = run_evaluation(config, source, shared, cache, command, progress)
+    asked = {}
+    for name, trained in students.items():
+        [section] = [one for one in config.contenders if one.name == name]
+        asked[name] = _asked(section, trained, config.data, shared, cache, progress)
+    labelled = [
+        record for record in _labelled(config, shared) if any(pick is not None for pick in record.analyst)
+    ]
+    return result, Measurements(
+        provenance=result.provenance | {"left out": result.skipped},
+        reference=result.reference,
+        pickers=result.contenders,
+        numbers=[
+            one
+            for one in result.numbers
+            if one.table in KEPT and (one.table in ("noise", "continuous") or one.condition in TOLERANCES)
+        ],
+        trade_offs=[asdict(one) for one in result.trade_offs if one.phase == "P"],
+        costs=[
+            {key: value for key, value in row.items() if key != "us_per_station_s"} for row in result.costs
+        ],
+        evaluation_data=_facts(labelled, (config.data,), shared),
+        students=asked,
+    )
+
+
+def student_alone(
+    model: Path, config: TrainConfig, source: Path, data: SourceSection, shared: Path
+) -> ReportConfig:
+    """What compares one student with its teacher, PhaseNet through SeisBench where it is, and the classic pickers."""
+    contenders = [
+        ContenderSection(name=config.name, kind="student", model=str(model)),
+        ContenderSection(name="teacher", kind="teacher", teacher=config.teacher),
+        ContenderSection(name="classic", kind="classic"),
+    ]
+    shipped = load_report_config(EVALUATION).contenders
+    if (shared / "teacher" / "models").is_dir():
+        contenders[2:2] = [one for one in shipped if one.teacher.kind == "seisbench"]
+    return ReportConfig.model_validate(
+        {
+            "data": data,
+            "training": str(source.resolve()),
+            "contenders": tuple(contenders),
+            "reference": "teacher",
+            "latency": {"model": ""},
+            "lengths_of": "",
+            "sizes": None,
+            "threads": config.threads,
+        }
+    )
+
+
+def _asked(
+    section: ContenderSection,
+    config: TrainConfig,
+    data: SourceSection,
+    shared: Path,
+    cache: Path,
+    progress: Progress,
+) -> dict[str, Any]:
+    teacher = open_teacher(config.teacher, shared, config.threads)
+    records, _ = load_records(data, shared, config, teacher, cache, progress)
+    corpus = load_corpus(shared, config, teacher, cache, progress)
+    student = Student.load(resolve(section.model), config.threads)
+    depth = in_depth(student, [one for one in records if one.labelled], corpus, teacher, progress)
+    return depth | {"training_data": _training_facts(corpus, config, shared)}
+
+
+def _labelled(config: ReportConfig, shared: Path) -> list[Record]:
+    return load_labelled(config.data, shared)[0]
+
+
+def _training_facts(corpus: Corpus, config: TrainConfig, shared: Path) -> dict[str, Any]:
+    records = [*corpus.training, *corpus.validation]
+    facts = _facts(records, config.data.all_sources, shared)
+    starts = [row.get("trace_start_time", "") for row in _rows(config.data.all_sources, shared)]
+    return facts | {
+        "sha256": corpus.sha256,
+        "held_out": len(held_out_stations({record.station for record in records}, config)),
+        "holds_example": any(start.startswith(EXAMPLE_START) for start in starts),
+    }
+
+
+def _facts(records: Sequence[Record], sources: Sequence[SourceSection], shared: Path) -> dict[str, Any]:
+    """How much there is, and where it comes from as far as the tables of the data say it."""
+    counts: dict[tuple[str, ...], int] = {}
+    names = {record.name for record in records}
+    for row in _rows(sources, shared):
+        if row.get("trace_name") in names and all(key in row for key in ATTRIBUTION):
+            found = tuple(row[key] for key in ATTRIBUTION)
+            counts[found] = counts.get(found, 0) + 1
+    return {
+        "records": len(records),
+        "hours": round(sum(record.waves.shape[1] for record in records) / RATE_HZ / 3600, 1),
+        "stations": len({record.station for record in records}),
+        "sources": [
+            [count, *found] for found, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+        ],
+    }
+
+
+def _rows(sources: Sequence[SourceSection], shared: Path) -> list[dict[str, str]]:
+    """Rows of the tables of those sources that are corpora."""
+    rows = []
+    for source in sources:
+        table = shared / source.path / TABLE
+        if source.kind == "corpus" and table.is_file():
+            with table.open(encoding="utf-8", newline="") as file:
+                rows += list(csv.DictReader(file))
+    return rows
+
+
+def _daemon(progress: Progress) -> list[dict[str, Any]]:
+    """Memory of the whole daemon with more and more stations."""
+    from xiaod.tools.bench.daemon import BenchError
+    from xiaod.tools.bench.load import LoadSettings, run_load
+
+    rows: list[dict[str, Any]] = []
+    for stations in progress.over(STATIONS, "daemon under load", len(STATIONS)):
+        try:
+            found = run_load(stations, LoadSettings())
+        except BenchError as error:
+            # More stations are no easier.
+            progress.say(f"{stations} stations: {error}")
+            break
+        rows.append({key: found[key] for key in ("stations", "resident_mb", "windows_of_due", "kept_up")})
+    return rows
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure everything, or only put the numbers into the texts again."""
+    parser = argparse.ArgumentParser(prog="python -m distill.measure", description=__doc__.split("\n\n")[0])
+    parser.add_argument("--texts", action="store_true", help="measure nothing; only fill the texts")
+    parser.add_argument(
+        "--shared",
+        type=Path,
+        default=os.environ.get("XIAO_SHARED", "."),
+        metavar="FOLDER",
+        help="folder of data and teachers (default: XIAO_SHARED)",
+    )
+    parser.add_argument(
+        "--runs", type=Path, default=Path("runs"), metavar="FOLDER", help="where caches are kept"
+    )
+    parser.add_argument("--report", type=Path, metavar="FOLDER", help="also write the whole report there")
+    options = parser.parse_args(arguments)
+    if not options.texts:
+        # The daemon's own code picks the data: what it logs of gaps in them is no news here.
+        configure_logs("error", "console")
+        config = load_report_config(EVALUATION)
+        students = {
+            one.name: load_train_config(EVALUATION.with_name(f"{one.model}.yaml"))
+            for one in config.contenders
+            if one.kind == "student"
+        }
+        progress = Progress()
+        result, found = measure(
+            config,
+            EVALUATION,
+            students,
+            options.shared,
+            options.runs / "cache",
+            "XIAO_SHARED=... make measurements",
+            progress,
+        )
+        # Kept before the daemon is loaded: that may fail for reasons of the machine.
+        PATH.write_text(found.text(), encoding="utf-8")
+        PATH.write_text(replace(found, daemon=_daemon(progress)).text(), encoding="utf-8")
+        if options.report:
+            print(write_report(result, options.report))
+    for path, text in texts_of(Measurements.load(), ROOT).items():
+        path.write_text(text, encoding="utf-8")
+        print(path)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
