@@ -15,7 +15,6 @@ What cannot be written because the disk is full or gone is written later; the da
 ({}, None)
 """
 
-import sqlite3
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack, ExitStack
 from functools import partial
@@ -31,7 +30,7 @@ from xiaod.process.exit_status import ExitCode, StartError
 from xiaod.process.logs import get_logger
 from xiaod.process.metrics import Metrics
 from xiaod.storage.folder_lock import FolderLock, LockedError
-from xiaod.storage.pick_store import STORE, NewerStoreError, PickStore
+from xiaod.storage.pick_store import STORE, NewerStoreError, PickStore, StoreError
 from xiaod.storage.progress import PickingProgress
 from xiaod.storage.shard_handover import OtherCountError, inherit, refuse_other_counts
 
@@ -124,7 +123,7 @@ class StateFolder:
         base = base_folder(config.state.folder, self._shard)
         try:
             found = inherit(base, self._shard, [sink.name for sink in config.sinks])
-        except sqlite3.Error as error:
+        except StoreError as error:
             if self.store is not None:
                 self.store.suspect()
             raise StartError(

@@ -35,7 +35,7 @@ from xiaod.domain.sharding import Shard
 from xiaod.domain.timegrid import EARLIEST_NS
 from xiaod.domain.types import Station
 from xiaod.storage.folder_lock import PATIENCE_S, RETRY_S, Holder, holder
-from xiaod.storage.pick_store import BUSY_S, STORE
+from xiaod.storage.pick_store import BUSY_S, STORE, StoreError
 from xiaod.storage.shard_rows import ADOPTED, read_rows, station_of, write_rows
 
 Progress = tuple[int, int]
@@ -94,7 +94,7 @@ def inherit(base: Path, shard: Shard, sinks: Sequence[str]) -> ShardHandover:
         sinks: names of the sinks that get the picks that were not delivered.
 
     Raises:
-        sqlite3.Error: when its own store cannot be written.
+        StoreError: when its own store cannot be written.
     """
     own = state_folder(base, shard)
     others = [
@@ -102,6 +102,15 @@ def inherit(base: Path, shard: Shard, sinks: Sequence[str]) -> ShardHandover:
     ]
     if not others:
         return ShardHandover(0, 0, ())
+    try:
+        return _take_over(base, shard, sinks, own, others)
+    except sqlite3.Error as error:
+        raise StoreError(str(error)) from error
+
+
+def _take_over(
+    base: Path, shard: Shard, sinks: Sequence[str], own: Path, others: Sequence[Path]
+) -> ShardHandover:
     undelivered = stations = 0
     unreadable: list[str] = []
     with closing(_open(own / STORE, "rw")) as mine:
