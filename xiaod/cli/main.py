@@ -1,4 +1,4 @@
-"""The command line: ``xiaod --config FILE`` runs the daemon; what else there is, is in :mod:`xiaod.cli.commands`."""
+"""The command line: ``xiaod --config FILE`` runs the daemon; the other commands are in :mod:`xiaod.cli.commands`."""
 
 import argparse
 import sys
@@ -39,7 +39,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; gives the exit status."""
+    """Run a command; returns the exit status."""
     try:
         status = _run(arguments)
         flush()

@@ -1,1 +1,1 @@
-"""What people use beside the daemon: archives, benchmarks, plots, self-test, soak, first configuration."""
+"""Tools beside the daemon: archives, benchmarks, plots, self-test, soak, first configuration."""

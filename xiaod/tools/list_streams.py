@@ -1,4 +1,4 @@
-r"""``xiaod stations``: what the configured servers have, and which of it the configuration selects.
+r"""``xiaod stations``: the streams of the configured servers, and which of them the configuration selects.
 
 >>> from io import StringIO
 >>> from xiaod.config import SeedLinkConfig

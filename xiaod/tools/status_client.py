@@ -1,7 +1,7 @@
-"""``xiaod status``: ask a running daemon over HTTP how its stations are, and why nothing was picked.
+"""``xiaod status``: asks a running daemon over HTTP for the state of its stations, and why there was no pick.
 
-In: addresses of daemons. Out: the answers of ``/api/stations``, and their text for a person. Codes of stations come from the
-network: what is not printable is shown as ``?``.
+In: addresses of daemons. Out: the answers of ``/api/stations``, and their text for a person. Station codes come from the
+network: characters that are not printable are shown as ``?``.
 
 >>> from xiaod.config import Config
 >>> urls_of(Config.model_validate({"sources": [{"server": "a"}], "http": {"host": "::"}}))

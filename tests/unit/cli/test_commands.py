@@ -1,14 +1,17 @@
 """Every command says what is wrong with its arguments, and ends with the status that ``docs/commands.md`` gives."""
 
+import contextlib
 import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import obspy
 import pytest
 
+from distill.cli import main as distill_main
 from xiaod.cli.commands import COMMANDS
 from xiaod.cli.main import main
 from xiaod.process.exit_status import ExitCode
@@ -140,10 +143,40 @@ def test_a_full_disk_is_said_in_one_line(command: str, unbuffered: str) -> None:
     assert (done.returncode, done.stderr) == (ExitCode.FAILURE, "standard output: No space left on device\n")
 
 
-def test_the_readme_gives_the_statuses() -> None:
+def test_the_statuses_are_documented() -> None:
     rows = re.findall(
         r"^\| (\d+) \| ([^|]+) \|$",
         (README.parent / "docs" / "commands.md").read_text(encoding="utf-8"),
         re.MULTILINE,
     )
     assert rows == [(str(code.value), code.meaning.replace("grace_s", "`grace_s`")) for code in ExitCode]
+
+
+def documented(program: str) -> dict[str, set[str]]:
+    """Command -> its options, as ``docs/commands.md`` gives them; "" is the program without a command."""
+    text = (README.parent / "docs" / "commands.md").read_text(encoding="utf-8")
+    found: dict[str, set[str]] = {}
+    for name, options in re.findall(
+        rf"^\| `{program}(?: ([a-z]+))?[^`]*` \| .+ \| (.*)\|$", text, re.MULTILINE
+    ):
+        found.setdefault(name, set()).update(re.findall(r"--[a-z-]+", options))
+    return found
+
+
+@pytest.mark.parametrize(("program", "run"), [("xiaod", main), ("xiao-distill", distill_main)])
+def test_every_command_and_option_is_documented_and_no_other(
+    program: str, run: Callable[[list[str]], int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    def options(command: list[str]) -> set[str]:
+        with contextlib.suppress(SystemExit):
+            run([*command, "--help"])
+        return set(re.findall(r"^  (?:-h, )?(--[a-z-]+)", capsys.readouterr().out, re.MULTILINE)) - {"--help"}
+
+    with contextlib.suppress(SystemExit):
+        run(["--help"])
+    commands = re.findall(r"^    ([a-z]+)  ", capsys.readouterr().out, re.MULTILINE)
+    offered = {name: options([name]) for name in commands}
+    if program == "xiaod":
+        assert set(commands) == set(COMMANDS)
+        offered[""] = options([])
+    assert documented(program) == offered

@@ -1,6 +1,6 @@
-"""The commands of ``xiaod``: a module each, with ``HELP``, ``arguments(parser)`` and ``run(options)``, which gives the exit status.
+"""The commands of ``xiaod``: one module each, with ``HELP``, ``arguments(parser)`` and ``run(options)``, which returns the exit status.
 
-Each imports what it needs when it runs, so that ``--help`` answers at once.
+A command imports its modules when it runs, so that ``--help`` is fast.
 """
 
 COMMANDS = (

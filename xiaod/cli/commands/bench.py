@@ -1,11 +1,4 @@
-"""``xiaod bench``: measure what the program costs on this machine.
-
->>> parser = argparse.ArgumentParser()
->>> arguments(parser)
->>> options = parser.parse_args(['--stations', '1,10'])
->>> options.stations
-(1, 10)
-"""
+"""``xiaod bench``: measure what the program costs on this machine."""
 
 import argparse
 import sys

@@ -1,4 +1,4 @@
-"""What several commands have in common: arguments, and how they refuse.
+"""Arguments that several commands share, and how they report errors.
 
 >>> moment("--since", "1970-01-01T00:00:01Z")
 1000000000
@@ -15,14 +15,14 @@ from xiaod.process.exit_status import ExitCode
 
 DEFAULT_CONFIG = Path("config.yaml")
 FORMATS = ("jsonl", "quakeml", "scml", "anss", "csv", "gamma", "pyocto", "quakeflow")
-"""The names of :data:`xiaod.sinks.file.formats.FORMATS`, here so that no command has to import what writes them."""
+"""The names of :data:`xiaod.sinks.file.formats.FORMATS`, here so that the parser does not import the writers."""
 
 
 def add_config(
     parser: argparse.ArgumentParser, help_text: str = "configuration (default: config.yaml)"
 ) -> None:
     """Add ``--config``."""
-    # Without a default of its own, so that it does not take away a --config that stands before the command.
+    # No default: it would replace a --config before the command.
     parser.add_argument("--config", type=Path, default=argparse.SUPPRESS, metavar="FILE", help=help_text)
 
 
@@ -53,7 +53,7 @@ def moment(option: str, text: str | None) -> int | None:
     """A time given as text, in nanoseconds.
 
     Raises:
-        ValueError: when it is none; the message names the option.
+        ValueError: when it is not a time; the message names the option.
     """
     from xiaod.domain.timegrid import ns_from_iso
 
@@ -89,7 +89,7 @@ def _at_least(least: int, text: str) -> int:
 
 
 def refuse(error: Exception) -> int:
-    """Say what is wrong on standard error; gives the exit status for wrong configuration, model or arguments."""
+    """Print an error; returns the exit status for wrong configuration, model or arguments."""
     from xiaod.process.logs import goes_to_journal, prioritised
 
     journal = goes_to_journal(sys.stderr, os.environ)
@@ -98,7 +98,7 @@ def refuse(error: Exception) -> int:
 
 
 def require_writable(path: Path | None) -> None:
-    """Refuse a file that cannot be written before hours of work end in it.
+    """Check before hours of work that a file can be written.
 
     Raises:
         OSError: when it cannot.
@@ -108,7 +108,7 @@ def require_writable(path: Path | None) -> None:
 
 
 def end_on_sigterm() -> None:
-    """Let SIGTERM end this program as Ctrl-C does, so that it ends the processes it has started."""
+    """Let SIGTERM end this program as Ctrl-C does, so that the processes it started end too."""
     import signal
 
     def end(*_: object) -> None:

@@ -1,10 +1,10 @@
-"""``xiaod show``: print the configuration as it takes effect, defaults included, secrets masked."""
+"""``xiaod show``: print the effective configuration, defaults included, secrets masked."""
 
 import argparse
 
 from xiaod.cli.commands.options import DEFAULT_CONFIG, add_config, add_shard, refuse
 
-HELP = "print the configuration as it takes effect, defaults included, secrets masked"
+HELP = "print the effective configuration, defaults included, secrets masked"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

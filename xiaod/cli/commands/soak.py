@@ -1,4 +1,4 @@
-"""``xiaod soak``: days of data at high speed with faults: nothing lost, nothing twice, memory flat."""
+"""``xiaod soak``: days of data at high speed with faults: no pick lost, none twice, memory flat."""
 
 import argparse
 import sys
@@ -13,7 +13,7 @@ from xiaod.cli.commands.options import (
     zero_or_more,
 )
 
-HELP = "days of data at high speed with faults: nothing lost, nothing twice, memory flat"
+HELP = "days of data at high speed with faults: no pick lost, none twice, memory flat"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

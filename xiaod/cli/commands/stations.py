@@ -1,11 +1,11 @@
-"""``xiaod stations``: ask the servers what they have and say what the configuration selects."""
+"""``xiaod stations``: list the streams of the servers, and which of them the configuration selects."""
 
 import argparse
 import sys
 
 from xiaod.cli.commands.options import DEFAULT_CONFIG, above_zero, add_config, add_shard, one_or_more, refuse
 
-HELP = "ask the servers what they have and say what the configuration selects"
+HELP = "list the streams of the servers, and which of them the configuration selects"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

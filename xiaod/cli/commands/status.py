@@ -1,4 +1,4 @@
-"""``xiaod status``: ask the running daemon how its stations are, and why nothing was picked."""
+"""``xiaod status``: ask the running daemon for the state of its stations, and why there was no pick."""
 
 import argparse
 import sys
@@ -6,7 +6,7 @@ import sys
 from xiaod.cli.commands.options import DEFAULT_CONFIG, above_zero, add_config, add_shard, refuse
 from xiaod.process.exit_status import ExitCode
 
-HELP = "ask the running daemon how its stations are, and why nothing was picked"
+HELP = "ask the running daemon for the state of its stations, and why there was no pick"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
