@@ -60,7 +60,7 @@ MINIMAL = "sources:\n  - server: localhost\n"
         (MINIMAL + "grace_s: !!int many\n", "f:3: grace_s: 'many' is not what !!int stands for"),
         (MINIMAL + "? [a]\n: 1\n", "f:3: a key must be a word"),
         (MINIMAL + "\tlogs: {}\n", "f:3: not valid YAML"),
-        (MINIMAL + "sinks:\n  - kind: rss\n", "nats; got 'rss'"),
+        (MINIMAL + "sinks:\n  - kind: rss\n", f"{SINKS[-1].kind_name()}; got 'rss'"),
         (MINIMAL + "sinks:\n  - kind: jsonl\n", "f:4: sinks[0].path: is missing"),
         (MINIMAL + "sinks:\n  - kind: jsonl\n    path: a\n    rotat: day\n", "f:6: sinks[0].rotat: unknown key; did you mean 'rotate'?"),
         (MINIMAL + "sinks:\n  - kind: scml\n    folder: a\n    schema_version: '0.13'\n",
