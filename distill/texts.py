@@ -105,7 +105,7 @@ def _accuracy(held: Measurements) -> str:
 
 
 def _different(held: Measurements) -> str:
-    """Which students are told from the reference, in words."""
+    """Which students differ from the reference, in words."""
     found = [
         f"`{name}` {phase} {tolerance}"
         for name in held.students

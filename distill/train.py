@@ -97,7 +97,7 @@ def train(
     examples = Examples(corpus.training, config, teacher=teacher)
     held_out = _held_out(config, corpus) if processes.first else []
     total, since, drawn, last = 0.0, time.monotonic(), -math.inf, time.monotonic()
-    # A run that has stopped early is finished: it does not go on when it is asked for again.
+    # A run that has stopped early is finished: it does not continue.
     stopped = 0 < settings.patience <= state.waited
     last_step = settings.steps if stop_at is None else min(stop_at, settings.steps)
     begin, end = state.step, state.step if stopped else last_step

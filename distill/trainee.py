@@ -46,7 +46,7 @@ class Trainee(nn.Module):  # type: ignore[misc]  # torch is not analysed
         Args:
             waves: ``(n, 3, L)``, prepared.
             labels: ``(n, 3, L)``, rows N P S.
-            shift: samples by which a second look is shifted, where consistency is asked for.
+            shift: samples by which a second view is shifted, for the loss of consistency.
         """
         features = self.net.encoded(waves)
         logits = self.net.decoded(features)[..., : waves.shape[-1]]

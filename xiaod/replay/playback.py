@@ -93,7 +93,7 @@ class Playback:
 
     async def wait_beyond(self, cursor: int) -> None:
         """Return when the packet at ``cursor`` has become available: never, if there is none to come."""
-        # At speed max what exists is available, so whoever waits has reached the end.
+        # At speed max what exists is available, so a waiting connection has reached the end.
         while self.ring.whole or self.ring.next <= cursor:
             await self._news.wait()
 

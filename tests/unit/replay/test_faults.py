@@ -1,4 +1,4 @@
-"""Trouble made on purpose is made as described, and a client that does the right thing loses nothing."""
+"""Faults made on purpose work as described, and a client that follows the protocol loses nothing."""
 
 import asyncio
 import contextlib

@@ -35,7 +35,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="draw each pick there, as PNG; not with the options of archives",
     )
     archive = parser.add_argument_group(
-        "archives", "with any of these, picks come in order of time, and the same whoever works"
+        "archives", "with any of these, picks come in order of time, and are the same for any workers"
     )
     archive.add_argument("--workers", type=one_or_more, metavar="N", help="processes on this machine")
     archive.add_argument(
