@@ -1,4 +1,4 @@
-"""HTTP endpoints for tests, over real sockets: one that answers as it is told, and one that does with the socket what it likes."""
+"""HTTP endpoints over real sockets: one with scripted answers, and one that hands each connection to the test."""
 
 import asyncio
 import contextlib

@@ -1,8 +1,4 @@
-"""A real mosquitto broker on a loopback port, and its own clients, for tests; where the package is not there they are skipped.
-
->>> MISSING.startswith("mosquitto")
-True
-"""
+"""A real mosquitto broker on a loopback port, and its own clients; tests are skipped where the package is missing."""
 
 import os
 import shutil
@@ -22,7 +18,7 @@ PROGRAMS = ("mosquitto", "mosquitto_sub", "mosquitto_pub", "mosquitto_passwd")
 
 
 def program(name: str) -> str:
-    """The path of one of its programs; skips the test where there is none."""
+    """The path of one of its programs; skips the test if it is missing."""
     found = shutil.which(name, path=SEARCHED)
     if found is None:
         pytest.skip(MISSING)
@@ -30,13 +26,13 @@ def program(name: str) -> str:
 
 
 def free_port() -> int:
-    """A port that nobody uses now."""
+    """A port that is free now."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         return int(server.getsockname()[1])
 
 
 class Mosquitto:
-    """A broker with a configuration of its own, to be stopped, killed and started again on its port; it keeps sessions in its folder."""
+    """A broker that a test can stop, kill and start again on the same port; sessions stay in its folder."""
 
     def __init__(self, folder: Path, *lines: str) -> None:
         for name in PROGRAMS:
@@ -116,11 +112,11 @@ class Mosquitto:
         return done.stdout
 
     def watch(self, topic: str, watcher: str = "watcher") -> None:
-        """From now on the broker keeps the messages of a topic for a watcher, also while the watcher is not there."""
+        """Subscribe a watcher: the broker keeps its messages while it is away."""
         self._client("mosquitto_sub", "-c", "-i", watcher, "-q", "1", "-t", topic, "-E")
 
     def drain(self, topic: str, watcher: str = "watcher") -> list[str]:
-        """What has been kept for a watcher since the last time, in order."""
+        """Messages for a watcher since the last call, in order."""
         end = f"end {uuid.uuid4()}"
         self.send(topic.replace("+", "end").replace("#", "end"), end)
         arguments = ["-c", "-i", watcher, "-q", "1", "-t", topic, "-W", str(int(LIMIT_S))]
@@ -153,7 +149,7 @@ class Mosquitto:
         self._client("mosquitto_pub", "-t", topic, "-m", payload, "-q", "1", *options)
 
     def user(self, name: str, password: str) -> None:
-        """A user in the password file ``users``; before the broker is started."""
+        """Add a user to the password file ``users``, before the broker starts."""
         path = self.folder / "users"
         flags = ["-b"] if path.exists() else ["-b", "-c"]
         subprocess.run([program("mosquitto_passwd"), *flags, str(path), name, password], check=True)

@@ -1,4 +1,4 @@
-"""A server that says what a test tells it to, over real sockets."""
+"""A SeedLink server with scripted answers, over real sockets."""
 
 import contextlib
 import socket
@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 
 class Scripted:
-    """A server that answers commands as told and then does what a test wants."""
+    """Answers each command from a table; ``then`` takes over the socket at END."""
 
     def __init__(
         self,
@@ -19,8 +19,9 @@ class Scripted:
         self.commands: list[bytes] = []
         self.connections = 0
         self.held = b""
-        """Packets for who asks for what is there already (ENDFETCH)."""
+        """Packets that ENDFETCH sends."""
         self._then = then
+        # By whole command or by its first word; a test may replace entries while the server runs.
         self.answers = {
             b"HELLO": b"SeedLink v3.1 (scripted) :: SLPROTO:3.1\r\ntest\r\n",
             b"INFO": b"ERROR\r\n",
@@ -67,7 +68,7 @@ class Scripted:
                         sock.sendall(self.held + b"END")
                         sock.close()
                         return
-                    # What is told of a whole command counts more than what is told of its first word.
+                    # The answer to a whole command comes before that to its first word.
                     whole = command.strip() in self.answers
                     answer = self.answers.get(command.strip() if whole else word, b"OK\r\n")
                     for part in (

@@ -1,4 +1,4 @@
-"""Driving buffer, engine and picker directly, as the stages do, for tests that need no event loop."""
+"""Buffer, engine and picker in one call each, for tests that need no event loop."""
 
 from collections.abc import Iterable
 from dataclasses import replace

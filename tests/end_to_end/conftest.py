@@ -38,7 +38,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
 
 @pytest.fixture
 def full_pipe(tmp_path: Path) -> Iterator[Path]:
-    """A pipe that nobody reads, full: who writes to it hangs."""
+    """A full pipe without a reader: a write to it hangs."""
     path = tmp_path / "pipe"
     os.mkfifo(path)
     descriptor = os.open(path, os.O_RDWR | os.O_NONBLOCK)

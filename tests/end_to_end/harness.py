@@ -32,7 +32,7 @@ PRIORITY = re.compile(r"^<\d>")
 
 
 def wait_until(condition: Callable[[], Any], what: str, limit_s: float = LIMIT_S) -> Any:
-    """The first true value of a condition, asked often; fails with ``what`` after the limit."""
+    """The first true value of a condition, polled; fails with ``what`` after the limit."""
     until_s = time.monotonic() + limit_s
     while time.monotonic() < until_s:
         if value := condition():
@@ -89,7 +89,7 @@ class Server:
 
 
 class ServerProcess:
-    """``xiaod replay`` as a process of its own, to be killed and stopped."""
+    """``xiaod replay`` as a subprocess, which a test can kill and stop."""
 
     def __init__(self, *arguments: object, port: int = 0) -> None:
         self._arguments = [str(argument) for argument in arguments]
@@ -116,8 +116,7 @@ class ServerProcess:
 class Daemon:
     """``xiaod --config`` in a folder of its own.
 
-    ``command`` stands in the place of ``python -m xiaod``, for a daemon that is to live in another world; ``environment`` is added
-    to that of the tests.
+    ``command`` replaces ``python -m xiaod``, for example to run it under a wrapper; ``environment`` is added to that of the tests.
     """
 
     def __init__(
@@ -181,7 +180,7 @@ class Daemon:
         return [event for event in events if name is None or event["event"] == name]
 
     def wait_for(self, name: str, count: int = 1) -> list[dict[str, Any]]:
-        """Events of a name, once there are so many."""
+        """Wait for ``count`` events of a name, and give all of them."""
 
         def enough() -> list[dict[str, Any]] | None:
             if self.process.poll() is not None:
@@ -225,7 +224,7 @@ class Daemon:
         )
 
     def wait_for_records(self, count: int, source: str | None = None) -> None:
-        """Wait until so many records have been received."""
+        """Wait until ``count`` records have been received."""
         labels = {} if source is None else {"source": source}
         wait_until(lambda: self.metric("xiaod_records_total", **labels) >= count, f"{count} records")
 
@@ -245,7 +244,7 @@ class Daemon:
         return [json.loads(line) for line in done.stdout.splitlines()]
 
     def finish(self, records: int) -> None:
-        """Wait until so many different records have been used, and end in order."""
+        """Wait until ``records`` different records have been used, and stop with status 0."""
         used = ("good", "overlapping", "clock_step")
         wait_until(
             lambda: sum(self.metric("xiaod_records_total", verdict=verdict) for verdict in used) >= records,
@@ -262,7 +261,7 @@ class Daemon:
 
 @contextmanager
 def streaming(folder: Path, config: ReplayConfig, **sections: Any) -> Iterator[tuple[Server, Daemon]]:
-    """A daemon that streams from a replay server."""
+    """A replay server, and a daemon that streams from it."""
     with Server(config) as server:
         source = {
             "name": "test",
@@ -276,7 +275,7 @@ def streaming(folder: Path, config: ReplayConfig, **sections: Any) -> Iterator[t
 
 
 def write_event(path: Path, station: str = "RJOB", shift_s: float = 0.0, quiet_s: int = 15) -> int:
-    """A real event after and before quiet time, as 512-byte Steim2 records; gives the number of records."""
+    """Write a real event between two quiet times as 512-byte Steim2 records; the number of records."""
     stream = obspy.read()
     for trace in stream:
         data = np.asarray(trace.data) * 10
@@ -290,7 +289,7 @@ def write_event(path: Path, station: str = "RJOB", shift_s: float = 0.0, quiet_s
 
 
 def assert_event_picked(picks: Sequence[Mapping[str, Any]], quiet_s: float = 15) -> None:
-    """Each station has one P and one S where the event of :func:`write_event` has them."""
+    """Check that each station has one P and one S where the event of :func:`write_event` has them."""
     begin = datetime(2009, 8, 24, 0, 20, 3, tzinfo=UTC) + timedelta(seconds=quiet_s)
     stations = {pick["station"] for pick in picks}
     assert stations
@@ -301,7 +300,7 @@ def assert_event_picked(picks: Sequence[Mapping[str, Any]], quiet_s: float = 15)
                 for pick in picks
                 if (pick["station"], pick["phase"]) == (station, phase)
             ]
-            # Others are of the seam between the event and the quiet after it.
+            # The seam between the event and the quiet time after it gives others.
             near_s = [one for one in late_s if abs(one) < 5]
             assert len(near_s) == 1, (station, phase, late_s)
             assert abs(near_s[0]) < ONSET_TOLERANCE_S, (station, phase, near_s)

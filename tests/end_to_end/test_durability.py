@@ -1,4 +1,4 @@
-"""Whatever ends the daemon, and whenever: the picks are those of a run that nothing has disturbed, none lost, none twice."""
+"""A daemon that is killed, or whose store is damaged, makes the picks of an undisturbed run, each once."""
 
 import json
 import random
@@ -40,7 +40,7 @@ def test_killed_at_any_moment_again_and_again(
         for number in range(KILLS):
             with Daemon(tmp_path, sources=[source], state=state) as daemon:
                 if not number:
-                    # What has come is not lost; what comes before the first packet has, is not known of.
+                    # Where to resume is known from the first packet on.
                     daemon.wait_for_records(1)
                 elif number % 4:
                     daemon.wait_for("source.streaming")
@@ -193,7 +193,7 @@ def stored(folder: Path) -> list[dict[str, Any]]:
 
 
 def is_written_down(folder: Path) -> bool:
-    """Whether it is known how far everything has been picked for good, and nothing more has been for a second."""
+    """Whether the store holds how far each instrument has been picked, unchanged for a second."""
     question = "SELECT * FROM frontiers"
     before = rows_of(folder, question)
     time.sleep(1.0)

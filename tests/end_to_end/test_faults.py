@@ -1,4 +1,4 @@
-"""What can go wrong around the daemon: each time the picks are those of an undisturbed run, and it is said what happened."""
+"""Faults around the daemon: the picks are those of an undisturbed run, and the log says what happened."""
 
 import contextlib
 import json
