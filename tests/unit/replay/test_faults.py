@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import pytest
 
+from tests import virtual
 from tests.unit.replay.test_server import START_NS, collect, fetched
 from tests.unit.replay.test_wire import PACKETS, TIMEOUT_S, Client, Packet, play, whole
 from xiaod.replay import Faults, Outage, ReplayConfig, ReplayError, ReplayServer
@@ -133,7 +134,7 @@ def test_a_frozen_server_keeps_the_connection_and_says_nothing() -> None:
             assert sum(frame[:6] == b"SLINFO" for frame in frames) == 1
             return packets + [Packet(0, frame[8:]) for frame in frames if frame[:6] != b"SLINFO"]
 
-    packets = play(body, whole(faults=Faults(freeze_after_packets=5)))
+    packets = play(body, whole(faults=Faults(freeze_after_packets=5)), virtual.run)
     assert [packet.key for packet in packets] == PLAIN
 
 
@@ -146,7 +147,7 @@ def test_frozen_from_the_start_and_for_a_while() -> None:
             await server.set_faults(Faults(freeze_after_packets=0, freeze_s=0.01))
             return (await asyncio.wait_for(client.reader.readline(), TIMEOUT_S)).decode()
 
-    assert play(body, whole(faults=Faults(freeze_after_packets=0))).startswith("SeedLink")
+    assert play(body, whole(faults=Faults(freeze_after_packets=0)), virtual.run).startswith("SeedLink")
 
 
 def test_a_server_that_refuses_comes_back_on_its_port() -> None:

@@ -2,9 +2,9 @@
 
 import asyncio
 import xml.etree.ElementTree as ET
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import pytest
 from pymseed import MS3Record
@@ -91,14 +91,18 @@ class Client:
         return await asyncio.wait_for(self.reader.read(), TIMEOUT_S)
 
 
-def play(body: Callable[[ReplayServer], Awaitable[T]], config: ReplayConfig) -> T:
-    """Run a test body against a server of its own."""
+def play(
+    body: Callable[[ReplayServer], Awaitable[T]],
+    config: ReplayConfig,
+    run_in: Callable[[Coroutine[Any, Any, T]], T] = asyncio.run,
+) -> T:
+    """Run a test body against a server of its own; ``run_in`` is the loop for both."""
 
     async def run() -> T:
         async with ReplayServer(config) as server:
             return await asyncio.wait_for(body(server), 2 * TIMEOUT_S)
 
-    return asyncio.run(run())
+    return run_in(run())
 
 
 def whole(**changes: object) -> ReplayConfig:
