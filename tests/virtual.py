@@ -24,7 +24,7 @@ class VirtualLoop(EventLoop):  # type: ignore[misc]  # it is not analysed
 
 
 def run(body: Coroutine[Any, Any, T]) -> T:
-    """Like :func:`asyncio.run`; the steady clock is the loop's meanwhile, and a microsecond further at each look."""
+    """Like :func:`asyncio.run`; the monotonic clock is the loop's meanwhile, and a microsecond further at each look."""
     looks = itertools.count()
     with asyncio.Runner(loop_factory=VirtualLoop) as runner, pytest.MonkeyPatch.context() as patched:
         loop = runner.get_loop()

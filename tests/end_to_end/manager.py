@@ -18,7 +18,7 @@ class Notice:
     """One datagram."""
 
     at_s: float
-    """By the steady clock."""
+    """By the monotonic clock."""
     lines: tuple[str, ...]
 
     def value(self, key: str) -> str | None:
@@ -62,7 +62,7 @@ class Manager:
         self._channel.close()
 
     def said(self, line: str, after_s: float = 0.0) -> list[Notice]:
-        """Notices with a line, or a key, since a time of the steady clock."""
+        """Notices with a line, or a key, since a time of the monotonic clock."""
         return [
             notice
             for notice in list(self.notices)

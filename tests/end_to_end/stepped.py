@@ -1,6 +1,6 @@
 """``xiaod`` in a world whose clock is set: the host's time is off by the seconds in a file, which may change at any moment.
 
-Only what the program takes for the host's time is moved; the steady clock and everything else is real.
+Only what the program takes for the host's time is moved; the monotonic clock and everything else is real.
 """
 
 import os

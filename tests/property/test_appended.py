@@ -32,7 +32,7 @@ class Disk:
     """
 
     failing: bool = False
-    steady_s: float = 0.0
+    monotonic_s: float = 0.0
     """What the clock that nobody sets says: syncs are due by it."""
     dirty: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
     durable: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
@@ -67,7 +67,7 @@ class Disk:
             patched.setattr(os, "write", watched_write)
             patched.setattr(os, "fsync", watched_fsync)
             patched.setattr(os, "ftruncate", watched_ftruncate)
-            patched.setattr(time, "monotonic", lambda: self.steady_s)
+            patched.setattr(time, "monotonic", lambda: self.monotonic_s)
             yield
 
     def power_cut(self, folder: Path, luck: float) -> None:
@@ -175,7 +175,7 @@ def take(world: World, step: tuple[object, ...]) -> None:
         case ("failing", int(limit)):
             world.deliver(limit, failing=True)
         case ("due", bool(failing)):
-            world.disk.steady_s += 2 * NEVER_S
+            world.disk.monotonic_s += 2 * NEVER_S
             world.deliver(0, failing=failing)
         case ("unnoted", int(limit), str(fsync)):
             world.deliver(limit, noted=False)

@@ -142,12 +142,12 @@ class PickStore:
     A disk may take seconds, or never answer: an event loop uses the store through :meth:`off_loop`.
     """
 
-    def __init__(self, path: Path, steady_s: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, path: Path, monotonic_s: Callable[[], float] = time.monotonic) -> None:
         """Open a store, and make it if it is not there.
 
         Args:
             path: the file.
-            steady_s: a monotonic clock, by which picks grow old.
+            monotonic_s: a monotonic clock, by which picks grow old.
 
         Raises:
             NewerStoreError: when it is of a version that this program does not know.
@@ -155,7 +155,7 @@ class PickStore:
         """
         self.path = path
         """The file."""
-        self._steady_s = steady_s
+        self._monotonic_s = monotonic_s
         self._born_s: float | None = None
         """Monotonic time at which the store would have been new, had daemons run ever since."""
         self._lock = threading.RLock()
@@ -370,8 +370,8 @@ class PickStore:
         cursor.execute(AGES)
         [noted_s] = cursor.execute("SELECT max(age_s) FROM ages").fetchone()
         if self._born_s is None:
-            self._born_s = self._steady_s() - (noted_s or 0)
-        now_s = self._steady_s() - self._born_s
+            self._born_s = self._monotonic_s() - (noted_s or 0)
+        now_s = self._monotonic_s() - self._born_s
         if noted_s is None or now_s - noted_s >= step_s:
             cursor.execute(
                 "INSERT OR REPLACE INTO ages SELECT ?, coalesce(max(place), 0) FROM picks", (int(now_s),)

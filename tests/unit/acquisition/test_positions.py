@@ -61,7 +61,7 @@ def shared(resume: dict[Station, Position] | None = None) -> Positions:
 class Killed:
     """A server that numbers all stations together, and runs of a daemon that are killed one after the other.
 
-    The steady clock stands still: what is reached in a run can only be told by the stream.
+    The monotonic clock stands still: what is reached in a run can only be told by the stream.
     """
 
     def __init__(self, silences: dict[str, tuple[int, int]], periods: int) -> None:
@@ -177,11 +177,11 @@ def test_a_station_that_fell_silent_does_not_hold_runs_of_five_minutes() -> None
 
 def test_the_clock_of_the_machine_lets_go_of_who_is_silent_too() -> None:
     positions = shared()
-    with patch.object(time, "monotonic") as steady:
-        steady.return_value = 0.0
+    with patch.object(time, "monotonic") as monotonic:
+        monotonic.return_value = 0.0
         positions.passed(packet("SILENT", 1, 0))
         for number in range(2, 5):
-            steady.return_value = number * ABANDONED_S
+            monotonic.return_value = number * ABANDONED_S
             # A station that sends the same time again and again shows no progress by itself.
             positions.passed(packet("GOES", number, 0))
         positions.passed(packet("GOES", 5, 1))
@@ -226,10 +226,10 @@ def test_old_data_of_one_station_do_not_hide_the_silence_of_another() -> None:
 def test_many_small_packets_take_no_more_memory_and_hold_nobody_back(numbered_together: bool) -> None:
     positions = Positions({})
     positions.shared = numbered_together
-    with patch.object(time, "monotonic") as steady:
+    with patch.object(time, "monotonic") as monotonic:
         for number in range(30_000):
             # A hundred packets a second, each of ten seconds that overlap.
-            steady.return_value = number / 100
+            monotonic.return_value = number / 100
             positions.passed(packet("A", number + 1, number / 100))
             if number == SINGLE_PACKETS - 1:
                 singly = objects_in(positions)
@@ -251,7 +251,7 @@ def test_where_nobody_will_ask_nothing_is_kept() -> None:
         assert positions.asked(None)[0] == {("XX", "A"): (1000, 9990 * NS_PER_S)}
         # What a wrong clock refuses is held here too, but not what came long before something else was used.
         for number in range(1001, 1071):
-            clock.steady_s += PERIOD_S
+            clock.monotonic_s += PERIOD_S
             assert not arrives(positions, clock, packet("A", number, clock.true_s - PERIOD_S))
         assert arrives(positions, clock, packet("LATE", 1071, clock.true_s - 3600))
         clock.off_s = 0
@@ -318,20 +318,22 @@ class Clock:
     """The clock of a machine, which is off by some seconds."""
 
     def __init__(self, off_s: float) -> None:
-        self.off_s, self.steady_s = off_s, 1000.0
+        self.off_s, self.monotonic_s = off_s, 1000.0
 
     @property
     def host_ns(self) -> int:
-        return round((1_700_000_000 + self.steady_s + self.off_s) * NS_PER_S)
+        return round((1_700_000_000 + self.monotonic_s + self.off_s) * NS_PER_S)
 
     @property
     def true_s(self) -> float:
-        return 1_700_000_000 + self.steady_s
+        return 1_700_000_000 + self.monotonic_s
 
     def __enter__(self) -> "Clock":
         self._stack = ExitStack()
-        self._stack.enter_context(patch.object(time, "monotonic", lambda: self.steady_s))
-        self._stack.enter_context(patch.object(time, "monotonic_ns", lambda: round(self.steady_s * NS_PER_S)))
+        self._stack.enter_context(patch.object(time, "monotonic", lambda: self.monotonic_s))
+        self._stack.enter_context(
+            patch.object(time, "monotonic_ns", lambda: round(self.monotonic_s * NS_PER_S))
+        )
         self._stack.enter_context(patch.object(time, "time_ns", lambda: self.host_ns))
         return self
 
@@ -346,7 +348,7 @@ def arrives(positions: Positions, clock: Clock, one: Segment) -> bool:
     """Hand a packet on as the source does; whether it is used."""
     correction_ns = LIMITS.correction_ns(one.start_ns, one.next_ns, clock.host_ns, None)
     if correction_ns:
-        positions.refused(one, correction_ns, clock.host_ns - round(clock.steady_s * NS_PER_S))
+        positions.refused(one, correction_ns, clock.host_ns - round(clock.monotonic_s * NS_PER_S))
         return False
     positions.passed(one)
     return True
@@ -361,7 +363,7 @@ def test_what_a_wrong_clock_refuses_comes_again_once_it_is_set(off_s: float, num
         positions.passed(packet("A", 7, clock.true_s - 20))
         begins_s = clock.true_s
         for number in range(8, 20):
-            clock.steady_s += PERIOD_S
+            clock.monotonic_s += PERIOD_S
             assert not arrives(positions, clock, packet("A", number, clock.true_s - PERIOD_S))
             assert not positions.asks_again()
             # A run that begins now gets everything again too, however far it is said to have come.
@@ -419,7 +421,7 @@ def test_others_are_not_gone_back_with_when_the_clock_is_set() -> None:
         positions = shared()
         # One is an hour late, and can be used all the time; it comes between.
         for number in range(1, 21, 2):
-            clock.steady_s += PERIOD_S
+            clock.monotonic_s += PERIOD_S
             assert not arrives(positions, clock, packet("LIVE", number, clock.true_s - PERIOD_S))
             assert arrives(positions, clock, packet("LATE", number + 1, clock.true_s - 3600))
         clock.off_s = 0
@@ -447,7 +449,7 @@ def test_a_station_that_dates_its_data_2100_holds_nobody_back_for_long(numbered_
         positions.shared = numbered_together
         begun_s = clock.true_s
         for number in range(1, 200, 2):
-            clock.steady_s += PERIOD_S
+            clock.monotonic_s += PERIOD_S
             assert not arrives(positions, clock, packet("BROKEN", number, year_2100_s + number))
             assert arrives(positions, clock, packet("GOOD", number + 1, clock.true_s - PERIOD_S))
             kept = positions.resumable({("XX", "GOOD"): round((clock.true_s - SETTLED_S) * NS_PER_S)})
@@ -458,7 +460,7 @@ def test_a_station_that_dates_its_data_2100_holds_nobody_back_for_long(numbered_
         # And a record among good ones of its own station, neither.
         positions.refused(packet("GOOD", 300, year_2100_s), 1, 0)
         for number in range(301, 301 + 90):
-            clock.steady_s += PERIOD_S
+            clock.monotonic_s += PERIOD_S
             assert arrives(positions, clock, packet("GOOD", number, clock.true_s - PERIOD_S))
             # Twice: what is let go of at one look has been passed at the next.
             for _ in range(2):
@@ -499,7 +501,7 @@ def test_a_station_that_is_neither_listed_nor_heard_of_is_forgotten_after_a_day(
         positions = shared(resume)
 
         def kept_at(number: int) -> list[str]:
-            clock.steady_s += ABANDONED_S / 2 + 1
+            clock.monotonic_s += ABANDONED_S / 2 + 1
             positions.passed(packet("GOES", number, clock.true_s - PERIOD_S))
             return sorted(station for _, station in positions.resumable({}))
 

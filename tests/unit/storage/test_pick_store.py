@@ -121,7 +121,7 @@ def test_looking_for_what_is_old_does_not_go_through_all_picks(
     assert len(looks) < 5
 
 
-class Steady:
+class MonotonicClock:
     """A clock that goes on when told to."""
 
     def __init__(self) -> None:
@@ -147,8 +147,8 @@ def test_a_pick_is_forgotten_once_daemons_have_run_for_so_long(
 ) -> None:
     keep_s = 4 * DAY_S
     path = tmp_path_factory.mktemp("store") / "picks.sqlite"
-    steady = Steady()
-    store = PickStore(path, steady)
+    monotonic = MonotonicClock()
+    store = PickStore(path, monotonic)
     store.prune(keep_s, [])
     stored_s: dict[str, float] = {}
     ran_s = lost_s = 0.0
@@ -158,12 +158,12 @@ def test_a_pick_is_forgotten_once_daemons_have_run_for_so_long(
             # What was not noted at the end is not counted.
             lost_s += AGE_STEP_S
             # Another start of the machine: its clock begins anew.
-            steady = Steady()
-            store = PickStore(path, steady)
+            monotonic = MonotonicClock()
+            store = PickStore(path, monotonic)
         else:
             # In steps, as the daemon does.
             for _ in range(100):
-                steady.now_s += step / 100
+                monotonic.now_s += step / 100
                 store.prune(keep_s, [])
             ran_s += step
         pick = pick_of(number)

@@ -130,7 +130,7 @@ class Receiver:
         # Before anything newer is handed on.
         self.check_clock()
         self._received += 1
-        arrived_ns, steady_ns = time.time_ns(), time.monotonic_ns()
+        arrived_ns, monotonic_ns = time.time_ns(), time.monotonic_ns()
         item = decode(record, self._source, arrived_ns, sequence)
         channel = channel_of(item.stream) if isinstance(item, BadRecord) else item.channel
         if channel is None:
@@ -150,7 +150,7 @@ class Receiver:
                 f"a gap in {item.channel}, whose packets may be missing: they are asked for again"
             )
         else:
-            self._hand_on(item, arrived_ns, arrived_ns - steady_ns, emit)
+            self._hand_on(item, arrived_ns, arrived_ns - monotonic_ns, emit)
 
     def _is_wanted(self, channel: Channel) -> bool:
         wanted = self._wanted.get(channel)

@@ -88,7 +88,7 @@ class _SinkThread:
         self._thread.start()
 
     def result(self, until_s: float) -> tuple[str, float, str]:
-        """Result, seconds and reason, at the latest at a moment of the steady clock."""
+        """Result, seconds and reason, at the latest at a moment of the monotonic clock."""
         self._thread.join(max(0.0, until_s - time.monotonic()))
         return self._ended or ("hung", time.monotonic() - self._begun_s, "gave up waiting")
 
