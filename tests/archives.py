@@ -6,13 +6,14 @@ import numpy as np
 import obspy
 from numpy.typing import NDArray
 
+from xiaod.domain.seedlink import RECORD_BYTES
+
 MIDNIGHT = obspy.UTCDateTime(2020, 3, 1)
 ONSET_S = 4.73
 """P in the example."""
 ONSETS_OF_A_DAY_S = (-0.5, 60.0, 270.0)
 """Where that P is put, seconds from each midnight: before it with S behind it, and behind a gap."""
 QUIET_SAMPLES = 400
-RECORD_BYTES = 512
 
 
 def write_archive(folder: Path, days: int = 3) -> None:

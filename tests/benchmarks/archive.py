@@ -19,7 +19,8 @@ import numpy as np
 import obspy
 from numpy.typing import NDArray
 
-from tests.archives import RECORD_BYTES, sds_path
+from tests.archives import sds_path
+from xiaod.domain.seedlink import RECORD_BYTES
 from xiaod.tools.soak.data import CYCLE_S
 
 BEGIN = obspy.UTCDateTime(2020, 1, 1)

@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 from obspy import UTCDateTime
 
-from tests.archives import MIDNIGHT, ONSET_S, ONSETS_OF_A_DAY_S, RECORD_BYTES, sds_path, write_archive
+from tests.archives import MIDNIGHT, ONSET_S, ONSETS_OF_A_DAY_S, sds_path, write_archive
 from tests.conftest import ONSET_TOLERANCE_S, ONSETS_S
 from tests.end_to_end.harness import wait_until
 from xiaod.cli.main import main
+from xiaod.domain.seedlink import RECORD_BYTES
 from xiaod.domain.timegrid import ns_from_iso
 from xiaod.pipeline.offline import offline_config, pick_files
 from xiaod.tools.archive.chunk import Job

@@ -8,10 +8,9 @@ from pathlib import Path
 from tests.end_to_end.conftest import Busy
 from tests.end_to_end.harness import Daemon, Server, comparable, wait_until
 from xiaod.acquisition.miniseed import decode
+from xiaod.domain.seedlink import RECORD_BYTES
 from xiaod.domain.types import Segment
 from xiaod.replay import ReplayConfig
-
-RECORD_BYTES = 512
 
 
 def test_a_clock_that_is_behind_at_the_start_loses_nothing(tmp_path: Path, busy: Busy) -> None:

@@ -28,10 +28,10 @@ from tests.end_to_end.harness import (
 )
 from tests.end_to_end.manager import Manager
 from tests.scripted import Scripted
+from xiaod.domain.seedlink import RECORD_BYTES
 from xiaod.replay import Faults, ReplayConfig
 from xiaod.tools.bench.station import station_records
 
-RECORD_BYTES = 512
 SPEED = 50.0
 WATCHDOG_S = 2.0
 QUEUES = ("inbox", "windows", "batches")

@@ -17,6 +17,7 @@ from functools import lru_cache
 import numpy as np
 from pymseed import MS3Record, PymseedError, clibmseed, ffi, get_error_messages
 
+from xiaod.domain.codes import EMPTY_LOCATION
 from xiaod.domain.types import BadRecord, Channel, Segment
 
 NUMERIC_TYPES = frozenset({"i", "f", "d"})
@@ -135,4 +136,4 @@ def channel_of(source_id: str) -> Channel | None:
         return None
     if not all(_CODE.fullmatch(code) for code in (network, station, location)):
         return None
-    return Channel(network, station, "" if location == "--" else location, channel)
+    return Channel(network, station, "" if location == EMPTY_LOCATION else location, channel)

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from xiaod.domain.codes import EMPTY_LOCATION
 from xiaod.domain.timegrid import EARLIEST_NS, YEARS, ns_from_iso
 from xiaod.domain.types import Channel
 
@@ -144,7 +145,7 @@ def _from_table(text: str, path: Path) -> Iterator[tuple[Place, Epoch]]:
         if len(fields) < len(names):
             raise StationsError(f"{where}: {len(fields)} fields, where the header has {len(names)}")
         row = dict(zip(names, map(str.strip, fields), strict=False))
-        location = row["location"].replace("--", "") if "location" in row else None
+        location = row["location"].replace(EMPTY_LOCATION, "") if "location" in row else None
         numbers = [_number(row[name], name, where) for name in LIMITS]
         start_ns, end_ns = (_time(row.get(name, ""), name, where) for name in TIMES)
         epoch = Epoch(Coordinates(*numbers), EARLIEST_NS if start_ns is None else start_ns, end_ns)

@@ -20,14 +20,12 @@ resumes:
 
 from collections.abc import Sequence
 
-from xiaod.domain.seedlink import SEQUENCE_MODULUS
+from xiaod.domain.seedlink import HALF_RANGE, SEQUENCE_MODULUS
 from xiaod.domain.timegrid import NS_PER_S
 from xiaod.replay.schedule import Schedule
 
 LOOKAHEAD_CYCLES = 1000
 """At speed ``max``, how far ahead of all clients one may begin by time."""
-HALF = SEQUENCE_MODULUS // 2
-"""A number less than this far behind the newest is old; any other has not been used yet."""
 
 
 class Ring:
@@ -70,7 +68,7 @@ class Ring:
         """Packet that a number means: an available one, or the next one; else ``None``."""
         behind = (self.next + self._offset - sequence) % SEQUENCE_MODULUS
         index = self.next - behind
-        if self.whole and behind > HALF and index + SEQUENCE_MODULUS > 0:
+        if self.whole and behind > HALF_RANGE and index + SEQUENCE_MODULUS > 0:
             # Without a clock a packet ahead of what has been sent is as good as any other.
             index += SEQUENCE_MODULUS
         return (
@@ -86,7 +84,7 @@ class Ring:
         if time_ns is not None:
             return self._after(time_ns)
         behind = (self.next + self._offset - sequence) % SEQUENCE_MODULUS
-        return self.oldest if behind < HALF or sequence == 0 else self._newest()
+        return self.oldest if behind < HALF_RANGE or sequence == 0 else self._newest()
 
     def named(self, sequence: int, time_ns: int | None) -> int | None:
         """Packet that a client names by its number and the start time of the packet before; None if there is none."""

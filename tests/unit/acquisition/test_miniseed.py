@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from pymseed import DataEncoding, MS3Record, PymseedError
 
 from xiaod.acquisition.miniseed import decode
+from xiaod.domain.seedlink import RECORD_BYTES
 from xiaod.domain.types import BadRecord, Channel, Segment
 
 OBSPY = Path(obspy.__file__).parent
-DEFAULT_LENGTH = 512
 MAX_RECORDS = 40
 """Records looked at in one file: the longest hold hundreds of the same kind."""
 NUMBER_OF_SAMPLES_AT = 30
@@ -202,7 +202,7 @@ def records(path: Path) -> Iterator[bytes]:
         try:
             length = MS3Record.parse(content[offset:]).reclen
         except (PymseedError, ValueError):
-            length = DEFAULT_LENGTH
+            length = RECORD_BYTES
         yield content[offset : offset + length]
         offset += length
 

@@ -13,12 +13,11 @@ import pytest
 from xiaod.acquisition import Source
 from xiaod.acquisition.miniseed import decode
 from xiaod.acquisition.miniseed_files import MAX_OPEN_FILES, FileSource
+from xiaod.domain.seedlink import RECORD_BYTES
 from xiaod.domain.types import BadRecord, Channel, Segment, SourceItem
 
-RECORD_LENGTH = 512
 
-
-def encoded(stream: obspy.Stream, record_bytes: int = RECORD_LENGTH) -> list[bytes]:
+def encoded(stream: obspy.Stream, record_bytes: int = RECORD_BYTES) -> list[bytes]:
     """A stream as records of miniSEED 2."""
     content = io.BytesIO()
     for trace in stream:
@@ -72,7 +71,7 @@ def test_channels_of_one_file_come_merged_by_time(tmp_path: Path, event: list[by
     assert starts == sorted(starts)
     assert [segment.channel.component for segment in segments[:3]] == ["Z", "N", "E"]
     assert {(one.source, one.arrived_ns, one.sequence, one.record_bytes) for one in segments} == {
-        ("files", None, None, RECORD_LENGTH)
+        ("files", None, None, RECORD_BYTES)
     }
     found = joined(segments)
     for trace in obspy.read():
@@ -173,13 +172,13 @@ def test_other_formats_are_refused_by_name_and_the_rest_is_read(tmp_path: Path, 
     ]
 
 
-@pytest.mark.parametrize("tail", [b"x", b"x" * RECORD_LENGTH, bytes(RECORD_LENGTH), b"000001D "])
+@pytest.mark.parametrize("tail", [b"x", b"x" * RECORD_BYTES, bytes(RECORD_BYTES), b"000001D "])
 def test_records_before_damage_are_used(tmp_path: Path, event: list[bytes], tail: bytes) -> None:
     path = write(tmp_path / "event.mseed", b"".join(event) + tail)
     segments, (bad,) = run(path)
     assert len(segments) == len(event)
     assert bad.reason == "decode"
-    assert f"{path}: byte {len(event) * RECORD_LENGTH}: " in bad.detail
+    assert f"{path}: byte {len(event) * RECORD_BYTES}: " in bad.detail
 
 
 def test_file_cut_in_the_middle_of_a_record(tmp_path: Path, event: list[bytes]) -> None:
@@ -195,8 +194,8 @@ def test_record_with_damaged_samples_costs_only_itself(tmp_path: Path, event: li
     path = write(tmp_path / "event.mseed", b"".join([event[0], bytes(damaged), *event[2:]]))
     segments, (bad,) = run(path)
     assert len(segments) == len(event) - 1
-    assert bad.detail.startswith(f"{path}: byte {RECORD_LENGTH}: ")
-    assert bad.record_bytes == RECORD_LENGTH
+    assert bad.detail.startswith(f"{path}: byte {RECORD_BYTES}: ")
+    assert bad.record_bytes == RECORD_BYTES
 
 
 def test_missing_input_is_an_error_that_names_it(tmp_path: Path) -> None:

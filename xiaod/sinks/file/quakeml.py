@@ -33,7 +33,7 @@ from xiaod.domain.codes import safe
 from xiaod.domain.types import Pick
 from xiaod.sinks.file.folder import FolderSink
 
-DEFAULT_AUTHORITY = "local"
+DEFAULT_AUTHORITY: str = QuakeMLConfig.model_fields["authority"].default
 NOTICE = "automatic, unreviewed, not for early warning"
 MAX_AUTHOR = 128
 """Letters that the schema of QuakeML 1.2 allows an author."""

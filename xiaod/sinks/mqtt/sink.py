@@ -20,7 +20,7 @@ from collections.abc import Sequence
 
 from xiaod.config import AgencyConfig
 from xiaod.config.sinks.mqtt import MqttConfig
-from xiaod.domain.codes import safe
+from xiaod.domain.codes import EMPTY_LOCATION, safe
 from xiaod.domain.document import pick_json
 from xiaod.domain.sharding import ALONE
 from xiaod.domain.types import Pick
@@ -32,8 +32,6 @@ from xiaod.sinks.mqtt.homeassistant import OFFLINE, ONLINE, birth_topic, sensor_
 from xiaod.sinks.mqtt.refusals import BrokerError, MessageError
 from xiaod.sinks.tls import tls_context
 
-NO_LOCATION = "--"
-"""An empty location in a topic, as in stream patterns."""
 MAX_SENSORS = 10_000
 """Sensors that are announced to Home Assistant at most; a damaged record can hold any code."""
 
@@ -44,7 +42,7 @@ def topic_of(pick: Pick, template: str) -> str:
     return template.format(
         network=safe(channel.network),
         station=safe(channel.station),
-        location=safe(channel.location) or NO_LOCATION,
+        location=safe(channel.location) or EMPTY_LOCATION,
         channel=safe(channel.channel),
         phase=safe(pick.phase),
         shard=ALONE.index,

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 
 from xiaod.config import AgencyConfig
 from xiaod.config.sinks.nats import NatsConfig
-from xiaod.domain.codes import safe
+from xiaod.domain.codes import EMPTY_LOCATION, safe
 from xiaod.domain.document import pick_json
 from xiaod.domain.types import Channel, Pick
 from xiaod.sinks import Refused, SinkError
@@ -26,7 +26,6 @@ from xiaod.sinks.nats.connection import NatsConnection, TooLargeError
 
 SERVICE_S = 0.005
 """How long the connection's own tasks run in a tick, and before it is used again."""
-NO_LOCATION = "--"
 
 _ID = re.compile(r"[!-~]{1,200}")
 
@@ -36,7 +35,7 @@ def subject_of(template: str, channel: Channel, phase: str) -> str:
     codes = {
         "network": channel.network,
         "station": channel.station,
-        "location": channel.location or NO_LOCATION,
+        "location": channel.location or EMPTY_LOCATION,
         "channel": channel.channel,
         "phase": phase,
     }

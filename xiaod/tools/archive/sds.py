@@ -13,6 +13,7 @@ import re
 from dataclasses import dataclass
 from datetime import date
 
+from xiaod.domain.codes import EMPTY_LOCATION
 from xiaod.domain.timegrid import YEARS
 from xiaod.domain.types import Channel
 
@@ -41,6 +42,6 @@ def sds_name(name: str) -> SdsName | None:
     if not (int(year) in YEARS and 1 <= int(day) <= 366):
         return None
     return SdsName(
-        Channel(network, station, "" if location == "--" else location, channel),
+        Channel(network, station, "" if location == EMPTY_LOCATION else location, channel),
         date(int(year), 1, 1).toordinal() - EPOCH.toordinal() + int(day) - 1,
     )
