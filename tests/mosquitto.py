@@ -144,6 +144,10 @@ class Mosquitto:
         assert len(lines) == count
         return dict(line.split(" ", 1) for line in lines)
 
+    def first(self, topic: str) -> str:
+        """The retained message of a topic; while there is none, the next one."""
+        return self._client("mosquitto_sub", "-t", topic, "-C", "1", "-W", str(int(LIMIT_S))).strip()
+
     def send(self, topic: str, payload: str, *options: str) -> None:
         """Publish something."""
         self._client("mosquitto_pub", "-t", topic, "-m", payload, "-q", "1", *options)

@@ -136,7 +136,7 @@ class MqttConfig(SinkModel):
     topic: Annotated[str, AfterValidator(_topic_of(TEMPLATE_FIELDS))] = "xiaod/{network}/{station}/{phase}"
     """Topic of a pick; also {location}, {channel}, {shard}. What a topic level cannot carry becomes _, an empty location --."""
     qos: Annotated[Literal[0, 1], BeforeValidator(_qos)] = 1
-    """0: sent once, may be lost. 1: at least once."""
+    """Of every message. 0: sent once, may be lost. 1: at least once."""
     retain: bool = False
     """Whether the broker keeps the last pick of each topic for later subscribers."""
     status_topic: Annotated[str, AfterValidator(_topic_of(STATUS_FIELDS))] | None = "xiaod/status/{client_id}"

@@ -14,6 +14,7 @@ CONNECT_REMEDIES = {
     "Unsupported protocol version": "the broker must speak MQTT 5",
     "Client identifier not valid": "choose another client_id",
     "Banned": "ask the broker's administrator",
+    "QoS not supported": "the broker takes QoS 0 alone; set qos: 0",
     "Session taken over": "another client has the same client_id; give each its own",
 }
 PUBLISH_REMEDIES = {

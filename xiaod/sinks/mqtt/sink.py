@@ -172,8 +172,8 @@ class MqttSink:
     def _status(self, word: str) -> Message | None:
         if not self._status_topic:
             return None
-        # At least once, whatever the QoS of picks: it is published rarely.
-        return Message(self._status_topic, word, 1, retain=True)
+        # Not QoS 1 in any case: some brokers know QoS 0 alone, and refuse a connection whose last will asks for more.
+        return Message(self._status_topic, word, self._config.qos, retain=True)
 
     @property
     def _announces(self) -> bool:
@@ -185,4 +185,4 @@ class MqttSink:
         topic, payload = sensor_of(
             channel.network, channel.station, pick.phase, state_topic, self._status_topic, config
         )
-        return Message(topic, payload, 1, retain=True)
+        return Message(topic, payload, self._config.qos, retain=True)

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -302,6 +303,23 @@ def test_what_is_too_large_for_the_broker_is_refused_for_good(tmp_path: Path) ->
         sink.deliver([short], NOW_NS)
         sink.close()
         assert ids(small.drain(PICKS)) == [short.id]
+
+
+@pytest.mark.parametrize("keys", [{}, {"status_topic": None}])
+def test_a_broker_that_takes_qos_0_alone_is_served_with_qos_0(tmp_path: Path, keys: dict[str, Any]) -> None:
+    with Mosquitto(tmp_path / "broker", "max_qos 0", "allow_anonymous true") as small:
+        with pytest.raises(OSError, match=r"QoS .*; set qos: 0\Z"):
+            made(small.server, **keys).deliver([pick(1)], NOW_NS)
+        sink = made(small.server, qos=0, retain=True, discovery={"enabled": True}, **keys)
+        sink.deliver([pick(1)], NOW_NS)
+        # Sent is not yet received.
+        assert json.loads(small.first("homeassistant/sensor/+/config"))["name"] == "P"
+        assert json.loads(small.first(PICKS))["id"] == pick(1).id
+        if "status_topic" not in keys:
+            assert small.first(STATUS) == "online"
+        sink.close()
+        if "status_topic" not in keys:
+            wait_until(lambda: small.first(STATUS) == "offline", "the farewell")
 
 
 def test_the_last_pick_is_kept_where_that_is_wished(own: Mosquitto) -> None:
