@@ -22,9 +22,9 @@ from distill.scores import f1
 from models.conventions import RATE_HZ
 from xiaod.domain.timegrid import GRID_NS
 from xiaod.domain.types import Instrument, Pick, Probabilities, Window
-from xiaod.picking.picker import InstrumentPicker, PickerSettings
+from xiaod.picking.picker import InstrumentPicker, PickerSettings, compute_again
 from xiaod.picking.stream_picker import StreamPicker
-from xiaod.waveform.buffer import BufferSettings
+from xiaod.waveform.instrument import BufferSettings
 
 NEAR = round(NEAR_S * RATE_HZ)
 """Samples within which a pick matches an onset."""
@@ -83,8 +83,9 @@ def decisions(
             discontinuous=start == begin,
             history=samples[:, max(0, start - HISTORY) : start],
         )
-        for candidate in picker.notice(Probabilities(window, values[1:])):
-            pick = picker.confirm(candidate, lambda windows: annotate(windows)[:, 1:])
+        candidates = picker.notice(Probabilities(window, values[1:]))
+        for onset in compute_again(candidates, lambda windows: annotate(windows)[:, 1:]):
+            pick = picker.confirm(onset)
             if pick is not None:
                 yield window.stop, pick
 

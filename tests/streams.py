@@ -1,29 +1,81 @@
 """Buffer, engine and picker in one call each, for tests that need no event loop."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from xiaod.config import Config, SeedLinkConfig
-from xiaod.domain.types import Instrument, Pick, Probabilities, Segment, Window
+from xiaod.domain.types import Instrument, Pick, Probabilities, Segment, Window, WindowBatch
 from xiaod.inference import Engine
-from xiaod.picking.picker import InstrumentPicker, PickerSettings
+from xiaod.picking.picker import Annotate, InstrumentPicker, PickerSettings, compute_again
 from xiaod.picking.stream_picker import StreamPicker
 from xiaod.pipeline.settings import picker_settings
-from xiaod.waveform.buffer import ADVANCING, BufferSettings, InstrumentBuffer
+from xiaod.waveform.batches import Batches
+from xiaod.waveform.channel import Gap, RecordOutcome
+from xiaod.waveform.instrument import ADVANCING, BufferSettings, InstrumentChannels
+from xiaod.waveform.rings import Rings
+from xiaod.waveform.schedule import WindowSchedule
 
 OFFLINE = BufferSettings()
 """Windows as the default configuration cuts them."""
 
 
-def windows_of(segments: Iterable[Segment], settings: BufferSettings = OFFLINE) -> list[Window]:
+class OneInstrument:
+    """Rings, channels and windows of one instrument, driven as the first stage does it."""
+
+    def __init__(
+        self, settings: BufferSettings = OFFLINE, letters: Collection[str] = (), phase: int = 0
+    ) -> None:
+        self.rings = Rings(settings.ring)
+        self.channels = InstrumentChannels(settings, self.rings, letters)
+        self.schedule = WindowSchedule(self.channels, phase)
+        self.batches = Batches(settings.history, settings.length, most=16)
+
+    def insert(self, segment: Segment, now_ns: int | None) -> RecordOutcome:
+        return self.channels.insert(segment, now_ns)
+
+    def cut(self, now_ns: int | None) -> tuple[list[Window], list[Gap]]:
+        """Windows that are ready, and gaps that became facts."""
+        gaps = self.channels.release(now_ns)
+        windows = list(self.schedule.cut(now_ns, now_ns, self.batches)) if self.schedule.is_due() else []
+        self.channels.forget(self.schedule.needed)
+        self.batches.take()
+        return windows, gaps
+
+    def finish(self, now_ns: int | None) -> list[Window]:
+        """All windows that are left."""
+        self.channels.release(now_ns, final=True)
+        return list(self.schedule.cut(now_ns, now_ns, self.batches, final=True))
+
+    @property
+    def deadline_ns(self) -> int | None:
+        times = (self.channels.release_ns, self.schedule.deadline_ns)
+        return min((time_ns for time_ns in times if time_ns is not None), default=None)
+
+
+def windows_of(
+    segments: Iterable[Segment], settings: BufferSettings = OFFLINE, phase: int = 0
+) -> list[Window]:
     """All windows of one instrument's records, offline."""
-    buffer = InstrumentBuffer(settings)
+    one = OneInstrument(settings, phase=phase)
     windows: list[Window] = []
     for segment in segments:
         for piece in segment.pieces():
-            if buffer.insert(piece, None) in ADVANCING:
-                windows += buffer.cut(None)[0]
-    return [*windows, *buffer.finish(None)]
+            if one.insert(piece, None) in ADVANCING:
+                windows += one.cut(None)[0]
+    return [*windows, *one.finish(None)]
+
+
+def batch_of(windows: Sequence[Window]) -> WindowBatch:
+    """Windows of one length as the engine takes them."""
+    return WindowBatch(tuple(windows), np.stack([window.samples for window in windows]))
+
+
+def picks_in(picker: InstrumentPicker, result: Probabilities, annotate: Annotate) -> list[Pick]:
+    """Picks of one window."""
+    onsets = compute_again(picker.notice(result), annotate)
+    return [pick for onset in onsets if (pick := picker.confirm(onset)) is not None]
 
 
 def picks_of(segments: Iterable[Segment], engine: Engine, settings: BufferSettings = OFFLINE) -> list[Pick]:
@@ -34,15 +86,14 @@ def picks_of(segments: Iterable[Segment], engine: Engine, settings: BufferSettin
         return [
             pick
             for window in windows_of(segments, settings)
-            for result in engine.follow([window])
+            for result in engine.follow(batch_of([window]))
             for pick in follower.pick(result)
         ]
     picker = InstrumentPicker(chosen)
     picks: list[Pick] = []
     for window in windows_of(segments, settings):
-        for candidate in picker.notice(Probabilities(window, engine.annotate(window.samples[None])[0])):
-            pick = picker.confirm(candidate, engine.annotate)
-            picks += [] if pick is None else [pick]
+        [result] = engine.follow(batch_of([window]))
+        picks += picks_in(picker, result, engine.annotate)
     return picks
 
 

@@ -22,7 +22,7 @@ from xiaod.pipeline.station_table import StationTable
 from xiaod.process.metrics import Metrics
 from xiaod.tools.bench.stages import _decode, _windows
 from xiaod.tools.bench.station import station_records
-from xiaod.waveform.buffer import BufferSettings
+from xiaod.waveform.instrument import BufferSettings
 
 STATIONS = 500
 TRACES = 256

@@ -4,10 +4,9 @@ loop; everything else is real."""
 import os
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
-from xiaod.domain.types import Probabilities, SourceItem, Window
+from xiaod.domain.types import Probabilities, SourceItem, WindowBatch
 from xiaod.inference.onnx import OnnxEngine
 from xiaod.pipeline.assemble import Assembler
 
@@ -18,10 +17,10 @@ def hang_while(there: Path) -> None:
     """From now on windows wait as long as the file is there."""
     follow = OnnxEngine.follow
 
-    def hanging(self: OnnxEngine, windows: Sequence[Window]) -> list[Probabilities]:
+    def hanging(self: OnnxEngine, batch: WindowBatch) -> list[Probabilities]:
         while there.exists():
             time.sleep(POLL_S)
-        return follow(self, windows)
+        return follow(self, batch)
 
     OnnxEngine.follow = hanging  # type: ignore[method-assign]
 
@@ -30,10 +29,10 @@ def hang_loop_while(there: Path) -> None:
     """From now on what has come waits as long as the file is there, and nothing else is done."""
     take = Assembler.take
 
-    def hanging(self: Assembler, item: SourceItem, now_ns: int | None) -> list[Window]:
+    def hanging(self: Assembler, item: SourceItem, now_ns: int | None) -> None:
         while there.exists():
             time.sleep(POLL_S)
-        return take(self, item, now_ns)
+        take(self, item, now_ns)
 
     Assembler.take = hanging  # type: ignore[method-assign]
 

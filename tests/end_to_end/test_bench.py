@@ -63,7 +63,11 @@ def test_the_table_and_the_document(tmp_path: Path) -> None:
     )
     found = json.loads(output.read_text(encoding="utf-8"))
     assert found["hardware"]["cores"] >= 1
-    assert {row["stage"].split(",")[0] for row in found["stages"]} > {"decode", "network", "merge and pick"}
+    assert {row["stage"].split(",")[0] for row in found["stages"]} > {
+        "decode",
+        "network",
+        "notice and confirm",
+    }
     assert found["load"] == []
     for row in [*found["stages"], *found["others"]]:
         assert f"| {row['us_per_station_s']} |" in done.stdout

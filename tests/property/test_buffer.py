@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from tests.conftest import Recording
-from tests.streams import windows_of
+from tests.streams import OneInstrument, windows_of
 from xiaod.domain.types import Channel, Segment, Window
-from xiaod.waveform.buffer import BufferSettings, InstrumentBuffer
 from xiaod.waveform.channel import ChannelBuffer, RecordOutcome
+from xiaod.waveform.instrument import BufferSettings
+from xiaod.waveform.rings import Rings
 
 RELAXED = settings(
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -227,7 +228,7 @@ def test_headers_whose_rates_flutter_leave_no_gap_and_hide_none(
     ]
     if lost:
         del records[len(records) // 2]
-    buffered = ChannelBuffer(wait_ns=0, max_lead=3000)
+    buffered = ChannelBuffer(Rings(8000), wait_ns=0, max_lead=3000)
     gaps = []
     for record in records:
         for piece in record.pieces():
@@ -235,11 +236,11 @@ def test_headers_whose_rates_flutter_leave_no_gap_and_hide_none(
             gaps += buffered.release(None)
     gaps += buffered.release(None, final=True)
     assert len(gaps) == lost
-    assert len(buffered.runs) == 1 + lost
+    assert len(buffered.stretches) == 1 + lost
     # A record's own rate tells where its samples lie; from record to record the clock does, to a quarter of a sample.
     far_s = (0.3 + length * max(map(abs, parts))) / rate_hz
-    for run in buffered.runs:
-        held = run.view(run.first, run.stop, level=0.0)
+    for run in buffered.stretches:
+        held = run.read(run.first, run.stop, level=0.0)
         at_s = (np.arange(run.first, run.stop) * 10_000_000 - start_ns + run.offset_at(run.stop)) / 1e9
         assert np.abs(held - 1000 * np.sin(np.pi * at_s)).max() < 1000 * np.pi * (far_s + 0.007) + 5
 
@@ -249,14 +250,14 @@ def test_headers_whose_rates_flutter_leave_no_gap_and_hide_none(
 def test_what_comes_again_cut_otherwise_is_no_contradiction(
     rjob: Recording, records: list[tuple[str, int, int]], jitter_ns: list[int]
 ) -> None:
-    buffer = InstrumentBuffer(BufferSettings(length=1000))
+    buffer = OneInstrument(BufferSettings(length=1000))
     for number, (component, begin, end) in enumerate(records):
         start_ns = rjob.start_ns + begin * 10_000_000 + jitter_ns[number % len(jitter_ns)]
         channel = Channel("BW", "RJOB", "", "EH" + component)
         buffer.insert(Segment(channel, start_ns, 100.0, rjob.components[component][begin:end]), None)
         buffer.cut(None)
     list(buffer.finish(None))
-    assert buffer.take_contradictions() == []
+    assert buffer.channels.take_contradictions() == []
 
 
 @RELAXED
@@ -282,10 +283,10 @@ def test_a_header_with_a_wrong_time_is_a_contradiction(
     ]
     early_ns = round(part * (segments[which].start_ns - segments[which - 1].start_ns))
     early = segments[which] = replace(segments[which], start_ns=segments[which].start_ns - early_ns)
-    buffer = InstrumentBuffer(BufferSettings(length=1000), "Z")
+    buffer = OneInstrument(BufferSettings(length=1000), "Z")
     for segment in segments:
         buffer.insert(segment, None)
         buffer.cut(None)
     list(buffer.finish(None))
-    assert [one.start_ns for one in buffer.take_contradictions()] == [early.start_ns]
-    assert buffer.take_contradictions() == []
+    assert [one.start_ns for one in buffer.channels.take_contradictions()] == [early.start_ns]
+    assert buffer.channels.take_contradictions() == []

@@ -13,10 +13,10 @@ from xiaod.domain.types import Channel, Segment
 from xiaod.pipeline.assemble import Assembler
 from xiaod.pipeline.station_table import StationTable
 from xiaod.process.metrics import Metrics
-from xiaod.waveform.buffer import BufferSettings
+from xiaod.waveform.instrument import BufferSettings
 from xiaod.waveform.recent_records import REMEMBERED, RecentRecords
 
-STATIONS = 2
+STATIONS = 16
 STATION_BYTES = 110_000
 """What a station may hold, whatever has come of it: half of it are samples."""
 
@@ -49,6 +49,7 @@ def test_what_a_station_takes_is_bounded() -> None:
         for code in ("HHZ", "HHN", "HHE"):
             channel = Channel("XX", f"S{station}", "", code)
             assembler.take(Segment(channel, number * 3 * NS_PER_S, 100.0, samples, "here"), now_ns)
+            assembler.batches.take(everything=True)
 
     tracemalloc.start()
     for number in range(REMEMBERED + 50):

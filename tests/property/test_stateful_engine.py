@@ -1,6 +1,7 @@
 """The stateful engine: new samples only, many stations at once, and yet the probabilities of the whole stream."""
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,13 +12,13 @@ from hypothesis import strategies as st
 
 from models.weights import stateful_path, weights_path
 from tests.conftest import Recording
-from tests.streams import OFFLINE, picker_settings_of, picks_of, windows_of
+from tests.streams import OFFLINE, batch_of, picker_settings_of, picks_of, windows_of
 from xiaod.domain.types import Channel, Instrument, Pick, Probabilities, Segment, Window
 from xiaod.inference.errors import ModelError
 from xiaod.inference.onnx import OnnxEngine
 from xiaod.inference.stateful import StatefulEngine
 from xiaod.picking.stream_picker import StreamPicker
-from xiaod.waveform.buffer import BufferSettings
+from xiaod.waveform.instrument import BufferSettings
 
 MODEL = "micro-stream"
 P_S, S_S = 4.73, 5.71
@@ -27,6 +28,10 @@ P_S, S_S = 4.73, 5.71
 @pytest.fixture
 def engine() -> StatefulEngine:
     return StatefulEngine(stateful_path(MODEL))
+
+
+def follow(engine: StatefulEngine, windows: Sequence[Window]) -> list[Probabilities]:
+    return engine.follow(batch_of(windows))
 
 
 def day(
@@ -55,7 +60,7 @@ def curve_of(windows: list[Window], engine: StatefulEngine) -> dict[int, np.ndar
     """Probabilities by grid index, as they become known."""
     found: dict[int, np.ndarray] = {}
     for window in windows:
-        [result] = engine.follow([window])
+        [result] = follow(engine, [window])
         assert result.valid is not None
         for place in range(*result.valid):
             found[window.index + place] = result.values[:, place]
@@ -82,7 +87,7 @@ def test_windows_of_a_stream_give_the_whole(hop: int, rjob: Recording, engine: S
 
 def test_many_stations_in_one_call_do_not_mix(rjob: Recording, engine: StatefulEngine) -> None:
     windows = windows_of(day(rjob, times=1))
-    alone = [engine.follow([window])[0].values for window in windows]
+    alone = [follow(engine, [window])[0].values for window in windows]
     engine = StatefulEngine(stateful_path(MODEL))
     rng = np.random.default_rng(0)
     others = [Instrument("XX", f"S{number}", "", "HH") for number in range(40)]
@@ -98,36 +103,36 @@ def test_many_stations_in_one_call_do_not_mix(rjob: Recording, engine: StatefulE
             )
             for other in others
         ]
-        results = engine.follow([*noise[:20], window, *noise[20:]])
+        results = follow(engine, [*noise[:20], window, *noise[20:]])
         np.testing.assert_allclose(results[20].values, wanted, atol=1e-6)
 
 
 def test_a_station_that_is_forgotten_disturbs_no_other(rjob: Recording, engine: StatefulEngine) -> None:
     windows = windows_of(day(rjob, times=1))
-    alone = [engine.follow([window])[0].values for window in windows]
+    alone = [follow(engine, [window])[0].values for window in windows]
     engine = StatefulEngine(stateful_path(MODEL))
     others = [Instrument("XX", f"S{number}", "", "HH") for number in range(40)]
     small = engine.state_bytes
     for number, (window, wanted) in enumerate(zip(windows, alone, strict=True)):
         if others:
-            engine.follow([replace(window, instrument=other, discontinuous=True) for other in others])
-        np.testing.assert_allclose(engine.follow([window])[0].values, wanted, atol=1e-6)
+            follow(engine, [replace(window, instrument=other, discontinuous=True) for other in others])
+        np.testing.assert_allclose(follow(engine, [window])[0].values, wanted, atol=1e-6)
         if number % 10 == 9:
             engine.forget(others[:12])
             del others[:12]
     assert not others
     assert engine.state_bytes == small
     engine.forget([windows[0].instrument])
-    begun_anew = StatefulEngine(stateful_path(MODEL)).follow([windows[5]])[0].values
-    np.testing.assert_allclose(engine.follow([windows[5]])[0].values, begun_anew, atol=1e-6)
+    begun_anew = follow(StatefulEngine(stateful_path(MODEL)), [windows[5]])[0].values
+    np.testing.assert_allclose(follow(engine, [windows[5]])[0].values, begun_anew, atol=1e-6)
 
 
 def test_windows_of_one_station_in_one_call_are_taken_in_order(
     rjob: Recording, engine: StatefulEngine
 ) -> None:
     windows = windows_of(day(rjob, times=1))
-    one_by_one = [engine.follow([window])[0] for window in windows]
-    together = StatefulEngine(stateful_path(MODEL)).follow(windows)
+    one_by_one = [follow(engine, [window])[0] for window in windows]
+    together = follow(StatefulEngine(stateful_path(MODEL)), windows)
     for left, right in zip(one_by_one, together, strict=True):
         assert left.valid == right.valid
         np.testing.assert_allclose(left.values, right.values, atol=1e-6)
@@ -183,10 +188,10 @@ def test_overlapping_windows_give_the_same_picks_where_their_context_suffices(rj
 
 def test_a_fresh_window_begins_anew(rjob: Recording, engine: StatefulEngine) -> None:
     [first, *_] = windows_of(day(rjob, times=1))
-    [wanted] = StatefulEngine(stateful_path(MODEL)).follow([first])
+    [wanted] = follow(StatefulEngine(stateful_path(MODEL)), [first])
     loud = Window(first.instrument, first.index - 100, 0, 1000 * first.samples, "ZNE", discontinuous=True)
-    engine.follow([loud])
-    [given] = engine.follow([first])
+    follow(engine, [loud])
+    [given] = follow(engine, [first])
     assert first.discontinuous
     assert given.valid == wanted.valid
     np.testing.assert_allclose(given.values, wanted.values, atol=1e-6)
@@ -195,12 +200,12 @@ def test_a_fresh_window_begins_anew(rjob: Recording, engine: StatefulEngine) -> 
 @pytest.mark.parametrize("change", ["hole", "components"])
 def test_what_does_not_join_on_begins_anew(change: str, rjob: Recording, engine: StatefulEngine) -> None:
     windows = windows_of(day(rjob, times=1))
-    engine.follow(windows[:10])
+    follow(engine, windows[:10])
     later = windows[10] if change == "components" else windows[80]
     components = "Z--" if change == "components" else "ZNE"
     window = Window(later.instrument, later.index, 0, later.samples, components)
-    [given] = engine.follow([window])
-    [wanted] = StatefulEngine(stateful_path(MODEL)).follow([window])
+    [given] = follow(engine, [window])
+    [wanted] = follow(StatefulEngine(stateful_path(MODEL)), [window])
     np.testing.assert_allclose(given.values, wanted.values, atol=1e-6)
 
 
@@ -208,7 +213,7 @@ def test_a_pick_near_the_end_of_what_is_known_waits(rjob: Recording, engine: Sta
     """No pick is made of a sample before the probabilities on both sides of it are known."""
     picker = StreamPicker(picker_settings_of(engine, OFFLINE))
     for window in windows_of(day(rjob, times=1)):
-        [result] = engine.follow([window])
+        [result] = follow(engine, [window])
         assert result.valid is not None
         for pick in picker.pick(result):
             place = pick.time_ns / 1e7 - window.index

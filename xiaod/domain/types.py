@@ -2,7 +2,7 @@
 
 ::
 
-    Segment --waveform--> Window --inference--> Probabilities --picking--> Pick --> sinks
+    Segment --waveform--> WindowBatch --inference--> Probabilities --picking--> Pick --> sinks
 
 Times are integer nanoseconds UTC (see :mod:`xiaod.domain.timegrid`); arrays are read-only. Besides segments, a source yields a
 :class:`BadRecord` for each record that cannot be decoded, and a :class:`LinkChange` when its connection changes.
@@ -235,6 +235,15 @@ class Probabilities:
     valid: tuple[int, int] | None = None
     """Of a stateful engine: the first sample of the window with a known value, and the sample after the last. Later values are zero, and
     come with a later window. None: all are known."""
+
+
+@dataclass(frozen=True, slots=True)
+class WindowBatch:
+    """Windows of any stations, side by side."""
+
+    windows: tuple[Window, ...]
+    samples: NDArray[np.float32]
+    """Shape ``(n, 3, length)``, read-only: the samples of the windows."""
 
 
 @dataclass(frozen=True, slots=True)

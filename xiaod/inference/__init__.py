@@ -1,13 +1,13 @@
 """Engines, which compute probabilities: the :class:`Engine` protocol and the table of engines."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.spec import ModelSpec
-from xiaod.domain.types import Instrument, Probabilities, Window
+from xiaod.domain.types import Instrument, Probabilities, WindowBatch
 
 
 class Engine(Protocol):
@@ -38,7 +38,7 @@ class Engine(Protocol):
         """
         ...
 
-    def follow(self, windows: Sequence[Window]) -> list[Probabilities]:
+    def follow(self, batch: WindowBatch) -> list[Probabilities]:
         """Probability of P and S in the windows of streams, in the order given."""
         ...
 

@@ -10,14 +10,14 @@ specification in the metadata of the weights file.
 (2, 2)
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.frontend import prepare
-from xiaod.domain.types import Instrument, Probabilities, Window
+from xiaod.domain.types import Instrument, Probabilities, WindowBatch
 from xiaod.inference.loaded import LoadedModel
 from xiaod.inference.session import open_session
 
@@ -47,11 +47,11 @@ class OnnxEngine(LoadedModel):
         probabilities: NDArray[np.float32] = values[:, self._rows]
         return probabilities
 
-    def follow(self, windows: Sequence[Window]) -> list[Probabilities]:
+    def follow(self, batch: WindowBatch) -> list[Probabilities]:
         """Probability of P and S, of all windows in one call."""
-        values = self.annotate(np.stack([window.samples for window in windows]))
+        values = self.annotate(batch.samples)
         values.flags.writeable = False
-        return [Probabilities(window, value) for window, value in zip(windows, values, strict=True)]
+        return [Probabilities(window, value) for window, value in zip(batch.windows, values, strict=True)]
 
     def forget(self, instruments: Collection[Instrument]) -> None:
         """Nothing: windows that stand alone leave nothing behind."""

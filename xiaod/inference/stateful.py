@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.frontend import STATE_SIZE, fresh_state, stream
-from xiaod.domain.types import Instrument, Probabilities, Window
+from xiaod.domain.types import Instrument, Probabilities, Window, WindowBatch
 from xiaod.inference.loaded import LoadedModel
 from xiaod.inference.session import open_session
 
@@ -76,8 +76,9 @@ class StatefulEngine(LoadedModel):
             curve[..., max(first, 0) : first + chunk] = found[..., max(0, -first) :] if first > -chunk else 0
         return curve
 
-    def follow(self, windows: Sequence[Window]) -> list[Probabilities]:
+    def follow(self, batch: WindowBatch) -> list[Probabilities]:
         """Compute the new samples of windows; those of one stream must come in order of time."""
+        windows = batch.windows
         results: list[Probabilities | None] = [None] * len(windows)
         waiting = list(range(len(windows)))
         while waiting:

@@ -1,4 +1,4 @@
-"""Records become windows: a buffer for each instrument, with metrics, log lines and station table.
+"""Records become batches of windows: channels and schedule of each instrument, with metrics, log lines and station table.
 
 This is the synchronous part of the first stage. Waits are counted by the monotonic clock, while the source of an instrument delivers
 (:mod:`xiaod.waveform.delivery_clock`); latencies by the host's clock. So a host's clock that is set changes no wait. The monotonic time
@@ -9,13 +9,15 @@ is an argument, None in an offline run.
 >>> assembler = Assembler(BufferSettings(length=1000), Metrics(), StationTable(60_000_000_000), lambda: None)
 >>> segment = Segment(Channel("XX", "A", "", "HHZ"), 0, 100.0, np.ones(1000, np.int32), source="files")
 >>> assembler.take(segment, None)
-[]
->>> [window.components for windows in assembler.finish(None) for window in windows]
+>>> for _ in assembler.finish(None):
+...     pass
+>>> [window.components for batch in assembler.batches.take(everything=True) for window in batch.windows]
 ['Z--']
 """
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from heapq import heapify, heappop, heapreplace
 from types import MappingProxyType
 
@@ -37,10 +39,13 @@ from xiaod.pipeline.station_table import StationEntry, StationTable
 from xiaod.process.grouped_log import GroupedLog
 from xiaod.process.logs import get_logger
 from xiaod.process.metrics import Metrics
-from xiaod.waveform.buffer import ADVANCING, BufferSettings, InstrumentBuffer
+from xiaod.waveform.batches import Batches
 from xiaod.waveform.channel import Gap, RecordOutcome
 from xiaod.waveform.data_account import DataAccount
 from xiaod.waveform.delivery_clock import DeliveryClock
+from xiaod.waveform.instrument import ADVANCING, BufferSettings, InstrumentChannels
+from xiaod.waveform.rings import Rings
+from xiaod.waveform.schedule import WindowSchedule
 
 LOGGED_OUTCOMES = frozenset(
     {
@@ -70,8 +75,16 @@ MAX_GAP_S = 30 * 86_400.0
 """A longer one is no gap: the clock of the station was wrong."""
 
 
+@dataclass(slots=True)
+class _Held:
+    """Channels of an instrument, and the schedule of its windows."""
+
+    channels: InstrumentChannels
+    schedule: WindowSchedule
+
+
 class Assembler:
-    """The buffers of all instruments."""
+    """Channels and window schedules of all instruments."""
 
     def __init__(
         self,
@@ -82,6 +95,7 @@ class Assembler:
         letters: Mapping[Instrument, str] = NONE_BEFORE,
         account: DataAccount | None = None,
         most: Mapping[str, int] = NO_LIMITS,
+        max_batch: int = 1,
     ) -> None:
         """Begin.
 
@@ -93,7 +107,11 @@ class Assembler:
             letters: components that instruments have sent before.
             account: of the data of each instrument, in a run that ends.
             most: limit of instruments of each source, by its name; a source that is not in it has none.
+            max_batch: windows of a batch.
         """
+        self.batches = Batches(settings.history, settings.length, max_batch)
+        """Where windows go."""
+        self._rings = Rings(settings.ring)
         self._account = account
         self._letters = letters
         self._most = most
@@ -101,7 +119,7 @@ class Assembler:
         self._settings = settings
         self._metrics = metrics
         self._station_table = station_table
-        self._buffers: dict[Instrument, InstrumentBuffer] = {}
+        self._held: dict[Instrument, _Held] = {}
         self._clocks: dict[str, DeliveryClock] = {}
         """Of each source."""
         self._fed_by: dict[Instrument, tuple[str, int]] = {}
@@ -124,21 +142,19 @@ class Assembler:
         """Use other limits from now on."""
         self._most = instrument_limits(config)
 
-    def take(self, item: SourceItem, now_ns: int | None) -> list[Window]:
-        """Take an item of a source; the windows that became ready."""
+    def take(self, item: SourceItem, now_ns: int | None) -> None:
+        """Take an item of a source; the windows that became ready go into the batches."""
         if isinstance(item, Segment):
-            return self._segment(item, now_ns)
-        if isinstance(item, BadRecord):
+            self._segment(item, now_ns)
+        elif isinstance(item, BadRecord):
             self._bad_record(item)
         else:
             self._link_change(item, now_ns or 0)
-        return []
 
-    def expire(self) -> Iterator[Sequence[Window]]:
-        """Windows of instruments whose wait for a slower component or a missing record is over; to be called from time to time.
+    def expire(self) -> Iterator[None]:
+        """Cut windows of instruments whose wait for a slower component or a missing record is over; to be called from time to time.
 
-        Here and below, windows are cut as they are consumed, and each item is of one instrument, even if it is empty, so that the caller
-        can yield to other tasks in between.
+        Here and below, each step is one of an instrument or a window, so that the caller can yield to other tasks in between.
         """
         late = {
             source
@@ -154,11 +170,12 @@ class Assembler:
             if self._fed_by[instrument][0] in late and deadline_ns <= (time_ns := self._time_ns(instrument))
         ]
         for instrument, time_ns in due:
-            yield self._cut(instrument, time_ns)
+            self._cut(instrument, self._held[instrument], time_ns)
+            yield
 
-    def finish(self, now_ns: int | None) -> Iterator[Sequence[Window]]:
-        """All windows that are left at the end, about in order of time."""
-        return self._last(list(self._buffers.items()), now_ns)
+    def finish(self, now_ns: int | None) -> Iterator[None]:
+        """Cut all windows that are left at the end, about in order of time."""
+        return self._last(list(self._held.items()), now_ns)
 
     def leave(self, source: str, stays: Callable[[Instrument], bool] | None = None) -> None:
         """A source has ended: instruments without another source depart.
@@ -190,15 +207,15 @@ class Assembler:
             )
         return bool(silent)
 
-    def depart(self, now_ns: int | None) -> Iterator[Sequence[Window | Departed]]:
-        """The last windows of instruments that depart, and then their departure."""
+    def depart(self, now_ns: int | None) -> Iterator[Departed | None]:
+        """Cut the last windows of instruments that depart; the last step is their departure."""
         if not self._departing:
             return
         gone = frozenset(self._departing)
         self._departing.clear()
-        buffers = []
+        held = []
         for instrument in gone:
-            buffers.append((instrument, self._buffers.pop(instrument)))
+            held.append((instrument, self._held.pop(instrument)))
             self._deadlines.pop(instrument, None)
             self._last_outcome.pop(instrument, None)
             self._touched.pop(instrument, None)
@@ -209,19 +226,19 @@ class Assembler:
         for source in self._clocks.keys() - needed:
             del self._clocks[source]
             self._checked_ns.pop(source, None)
-        yield from self._last(buffers, now_ns)
-        yield [Departed(gone)]
+        yield from self._last(held, now_ns)
+        yield Departed(gone)
 
     def condition(self, entry: StationEntry, now_ns: int) -> Condition:
         """The state of the data of an instrument in the station table, at a monotonic time."""
-        buffer = self._buffers.get(entry.instrument)
+        held = self._held.get(entry.instrument)
         outcome = self._last_outcome.get(entry.instrument)
         return Condition(
             arrived=entry.arrived_ns is not None,
             silent_s=entry.silent_s(now_ns),
             stale=entry.stale,
             refused=outcome.value if outcome in LOGGED_OUTCOMES - ADVANCING else "",
-            filled_s=min(0 if buffer is None else buffer.filled, self._settings.length) / GRID_RATE_HZ,
+            filled_s=min(0 if held is None else held.channels.filled, self._settings.length) / GRID_RATE_HZ,
             window_s=self._settings.length / GRID_RATE_HZ,
             gap_s=entry.last_gap_s,
         )
@@ -234,15 +251,11 @@ class Assembler:
     @property
     def held_bytes(self) -> int:
         """Memory of the samples of all instruments."""
-        return sum(buffer.held_bytes for buffer in self._buffers.values())
+        return self._rings.held_bytes
 
-    def _last(
-        self, buffers: Sequence[tuple[Instrument, InstrumentBuffer]], now_ns: int | None
-    ) -> Iterator[Sequence[Window]]:
-        host_ns = self._clock()
+    def _last(self, held: Sequence[tuple[Instrument, _Held]], now_ns: int | None) -> Iterator[None]:
         left = [
-            (buffer.position, number, buffer.finish(now_ns, host_ns))
-            for number, (_, buffer) in enumerate(buffers)
+            (one.schedule.position, number, self._rest(one, now_ns)) for number, (_, one) in enumerate(held)
         ]
         heapify(left)
         while left:
@@ -250,27 +263,33 @@ class Assembler:
             window = next(windows, None)
             if window is None:
                 heappop(left)
-                self._close_account(*buffers[number])
-                yield []
+                self._close_account(*held[number])
             else:
                 heapreplace(left, (window.index, number, windows))
-                yield [window]
+            yield
 
-    def _segment(self, segment: Segment, now_ns: int | None) -> list[Window]:
+    def _rest(self, held: _Held, now_ns: int | None) -> Iterator[Window]:
+        """The last windows of an instrument."""
+        for gap in held.channels.release(now_ns, final=True):
+            # What is missing at the end of a live run may come in the next one.
+            if self._account is not None:
+                self._gap(gap)
+        yield from held.schedule.cut(now_ns, self._clock(), self.batches, final=True)
+
+    def _segment(self, segment: Segment, now_ns: int | None) -> None:
         metrics = self._metrics
         instrument = segment.channel.instrument
         if not self._admits(instrument, segment, now_ns):
-            return []
-        buffer = self._buffers[instrument]
+            return
+        held = self._held[instrument]
         metrics.bytes.labels(segment.source).inc(segment.record_bytes)
         waited_ns = None if now_ns is None else self._delivered(segment, now_ns)
-        windows: list[Window] = []
         outcome = RecordOutcome.GOOD
         for piece in segment.pieces():
-            outcome = buffer.insert(piece, waited_ns)
+            outcome = held.channels.insert(piece, waited_ns)
             if outcome in ADVANCING:
-                windows += self._cut(instrument, waited_ns)
-        self._contradictions(instrument, buffer)
+                self._cut(instrument, held, waited_ns)
+        self._contradictions(instrument, held)
         if not segment.continues:
             metrics.records.labels(segment.source, outcome.value).inc()
         if outcome in ADVANCING:
@@ -282,7 +301,6 @@ class Assembler:
             if outcome is RecordOutcome.OVERLAPPING:
                 self._station_table.entry(instrument, segment.source, now_ns or 0).overlaps += 1
         self._log_outcome(segment, outcome)
-        return windows
 
     def _log_outcome(self, segment: Segment, outcome: RecordOutcome) -> None:
         """Log that records of an instrument are refused, once until another outcome follows."""
@@ -334,9 +352,8 @@ class Assembler:
                 return False
             if sources is None:
                 sources = self._sources[instrument] = set()
-                self._buffers[instrument] = InstrumentBuffer(
-                    self._settings, self._letters.get(instrument, "")
-                )
+                channels = InstrumentChannels(self._settings, self._rings, self._letters.get(instrument, ""))
+                self._held[instrument] = _Held(channels, WindowSchedule(channels))
                 self._gap_since_departure(instrument, segment)
             sources.add(source)
             self._brought[source] += 1
@@ -352,31 +369,30 @@ class Assembler:
             if newest_ns is not None and segment.start_ns > newest_ns + self._settings.wait_ns:
                 self._gap(Gap(segment.channel, newest_ns, segment.start_ns))
 
-    def _cut(self, instrument: Instrument, now_ns: int | None) -> list[Window]:
-        buffer = self._buffers[instrument]
-        windows, gaps = buffer.cut(now_ns, self._clock())
-        for gap in gaps:
+    def _cut(self, instrument: Instrument, held: _Held, now_ns: int | None) -> None:
+        channels, schedule = held.channels, held.schedule
+        for gap in channels.release(now_ns):
             self._gap(gap)
-        self._contradictions(instrument, buffer)
+        if schedule.is_due():
+            for _ in schedule.cut(now_ns, self._clock(), self.batches):
+                pass
+            channels.forget(schedule.needed)
+        self._contradictions(instrument, held)
         if now_ns is not None:
-            deadline_ns = buffer.deadline_ns
-            if deadline_ns is None:
-                self._deadlines.pop(instrument, None)
+            due = [due_ns for due_ns in (channels.release_ns, schedule.deadline_ns) if due_ns is not None]
+            if due:
+                self._deadlines[instrument] = min(due)
             else:
-                self._deadlines[instrument] = deadline_ns
-        return windows
+                self._deadlines.pop(instrument, None)
 
-    def _close_account(self, instrument: Instrument, buffer: InstrumentBuffer) -> None:
-        self._contradictions(instrument, buffer)
-        if self._account is None:
-            return
-        for gap in buffer.last_gaps:
-            self._gap(gap)
-        if not buffer.windows and buffer.coverage.data_s:
-            self._account.unpicked[instrument] = buffer.coverage
+    def _close_account(self, instrument: Instrument, held: _Held) -> None:
+        self._contradictions(instrument, held)
+        coverage = held.channels.coverage
+        if self._account is not None and not held.schedule.windows and coverage.data_s:
+            self._account.unpicked[instrument] = coverage
 
-    def _contradictions(self, instrument: Instrument, buffer: InstrumentBuffer) -> None:
-        for found in buffer.take_contradictions():
+    def _contradictions(self, instrument: Instrument, held: _Held) -> None:
+        for found in held.channels.take_contradictions():
             self._station_table.contradicted(instrument)
             stream, overlap_s = str(found.channel), round(found.overlap_s, 3)
             self._grouped_log.tell(

@@ -5,7 +5,7 @@ The pick stage fills it: for each window a look-up in a dictionary, and every fe
 number of picks, and of traces besides those that somebody watches.
 
 >>> from xiaod.process.metrics import Metrics
->>> from xiaod.waveform.buffer import BufferSettings
+>>> from xiaod.waveform.instrument import BufferSettings
 >>> station_table = StationTable(60_000_000_000)
 >>> monitor = Monitor(station_table, Assembler(BufferSettings(), Metrics(), station_table, lambda: 0), lambda _: None, traces=1)
 >>> from xiaod.domain.types import Channel

@@ -40,8 +40,8 @@ from xiaod.waveform.data_account import DataAccount
 
 INBOX_BOUND = 4096
 """Records of a source that wait for the first stage: a minute of some 90 stations."""
-WINDOWS_BOUND = 512
-"""Windows that wait for the engine."""
+WINDOWS_BOUND = 8
+"""Batches of windows that wait for the engine."""
 BATCHES_BOUND = 8
 """Batches of probabilities that wait for the picker."""
 SINK_PART = 0.7
@@ -132,6 +132,7 @@ class Pipeline:
             offline.letters,
             offline.account,
             instrument_limits(config),
+            config.engine.max_batch,
         )
         if live and config.http.enabled and config.http.page:
             self._stage.monitor = Monitor(
@@ -174,7 +175,6 @@ class Pipeline:
                 self._probabilities,
                 self._engine,
                 self._executor,
-                self._config.engine.max_batch,
                 self._metrics,
             ),
             name="infer",

@@ -16,7 +16,7 @@ from xiaod.domain.timeliness import TimeLimits
 from xiaod.domain.types import Instrument
 from xiaod.inference import Engine
 from xiaod.picking.picker import PickerSettings
-from xiaod.waveform.buffer import BufferSettings
+from xiaod.waveform.instrument import BufferSettings
 
 INSTRUMENTS_PER_STATION = 4
 """Instruments of a source for each station that it may have."""

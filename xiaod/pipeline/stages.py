@@ -2,7 +2,7 @@
 
 ::
 
-    inbox -> assemble -> [windows] -> infer -> [probabilities] -> pick -> [picks of each sink] -> deliver
+    inbox -> assemble -> [batches of windows] -> infer -> [probabilities] -> pick -> [picks of each sink] -> deliver
 
 Every queue between them is bounded. When one is full the stage before it waits, back to the threads of the sources. Only the backlogs of
 the sinks are different, see :class:`~xiaod.pipeline.sink_runner.SinkRunner`. The data end with an item,
@@ -14,7 +14,7 @@ stage whose input is always ready gives way after some milliseconds, see :mod:`x
 >>> async def nothing():
 ...     windows, probabilities = asyncio.Queue(4), asyncio.Queue(4)
 ...     await windows.put(End())
-...     await infer(windows, probabilities, engine=None, executor=None, max_batch=8, metrics=Metrics())
+...     await infer(windows, probabilities, engine=None, executor=None, metrics=Metrics())
 ...     return probabilities.get_nowait()
 >>> asyncio.run(nothing())
 End(source='')
@@ -22,17 +22,17 @@ End(source='')
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
 
 from xiaod.acquisition.record_queue import End, Inbox
 from xiaod.config import Config
 from xiaod.domain.timegrid import GRID_NS, NS_PER_S, iso_from_ns
-from xiaod.domain.types import Clock, Departed, Instrument, Latency, Pick, Probabilities, Window
+from xiaod.domain.types import Clock, Departed, Instrument, Latency, Pick, Probabilities, Window, WindowBatch
 from xiaod.inference import Engine
 from xiaod.picking.diagnosis import PhaseView
-from xiaod.picking.picker import InstrumentPicker, PickerSettings
+from xiaod.picking.picker import InstrumentPicker, PickerSettings, compute_again
 from xiaod.picking.stream_picker import StreamPicker
 from xiaod.pipeline.assemble import STATION_LINES, STATION_PERIOD_S, Assembler
 from xiaod.pipeline.monitor import Monitor
@@ -51,93 +51,81 @@ STORE_RETRY_S = 1.0
 
 async def assemble(
     inbox: Inbox,
-    windows: "asyncio.Queue[Window | Departed | End]",
+    windows: "asyncio.Queue[WindowBatch | Departed | End]",
     assembler: Assembler,
     monotonic: Clock,
     drained: Callable[[str], None],
 ) -> None:
-    """Make windows of what the sources bring, until all sources have ended.
+    """Make batches of windows of what the sources bring, until all sources have ended.
+
+    A batch is passed on when it is full, or when nothing else has come: while the engine is busy, batches fill.
 
     Args:
         inbox: records and other items of the sources.
-        windows: takes the windows.
+        windows: takes the batches.
         assembler: makes them.
         monotonic: the monotonic clock; it gives None in an offline run.
         drained: called with the name of a source that has ended, after its last item.
     """
     turns = Turns()
+
+    async def pass_on(everything: bool = False) -> None:
+        for batch in assembler.batches.take(everything):
+            await windows.put(batch)
+        await turns.give_way()
+
     while not inbox.ended:
         for item in await inbox.take():
             if isinstance(item, End):
                 inbox.detach()
                 drained(item.source)
-                continue
-            await _pass_on([assembler.take(item, monotonic())], windows, turns)
-        await _pass_on(assembler.expire(), windows, turns)
-        await _pass_on(assembler.depart(monotonic()), windows, turns)
-    await _pass_on(assembler.finish(monotonic()), windows, turns)
+            else:
+                assembler.take(item, monotonic())
+            await pass_on()
+        for _ in assembler.expire():
+            await pass_on()
+        for departed in assembler.depart(monotonic()):
+            await pass_on(everything=departed is not None)
+            if departed is not None:
+                await windows.put(departed)
+            # Hold none of them while waiting for the next records.
+            del departed
+        await pass_on(everything=not len(inbox))
+    for _ in assembler.finish(monotonic()):
+        await pass_on()
+    await pass_on(everything=True)
     await windows.put(End())
 
 
-async def _pass_on(
-    pieces: Iterable[Sequence[Window | Departed]],
-    windows: "asyncio.Queue[Window | Departed | End]",
-    turns: Turns,
-) -> None:
-    """Put windows into the queue, and give way after each piece of work."""
-    for piece in pieces:
-        for window in piece:
-            await windows.put(window)
-        await turns.give_way()
-
-
 async def infer(
-    windows: "asyncio.Queue[Window | Departed | End]",
+    windows: "asyncio.Queue[WindowBatch | Departed | End]",
     probabilities: "asyncio.Queue[list[Probabilities] | Departed | End]",
     engine: Engine,
     executor: Executor,
-    max_batch: int,
     metrics: Metrics,
 ) -> None:
-    """Run the engine in its thread, over all windows that are ready, whatever their stations."""
+    """Run the engine in its thread, over batches of windows, whatever their stations."""
     loop = asyncio.get_running_loop()
-    ended = False
-    while not ended:
-        batch, next_item = await _batch(windows, max_batch)
-        if batch:
+    while not isinstance(batch := await windows.get(), End):
+        if isinstance(batch, Departed):
+            await loop.run_in_executor(executor, engine.forget, batch.instruments)
+            await probabilities.put(batch)
+        else:
             results = await loop.run_in_executor(executor, _annotate, engine, batch)
-            metrics.batch.observe(len(batch))
-            metrics.windows.inc(len(batch))
-            metrics.inference.observe(results[0].inference_s * len(batch))
+            metrics.batch.observe(len(results))
+            metrics.windows.inc(len(results))
+            metrics.inference.observe(results[0].inference_s * len(results))
             await probabilities.put(results)
-        if isinstance(next_item, Departed):
-            await loop.run_in_executor(executor, engine.forget, next_item.instruments)
-            await probabilities.put(next_item)
-        ended = isinstance(next_item, End)
-        # Hold no windows while waiting for the next ones.
-        batch, next_item, results = [], None, []
+            # Hold no windows while waiting for the next ones.
+            del results
+        del batch
     await probabilities.put(End())
 
 
-async def _batch(
-    windows: "asyncio.Queue[Window | Departed | End]", most: int
-) -> tuple[list[Window], Departed | End | None]:
-    """Windows that are ready, after waiting for the first, and the item behind them if it is no window."""
-    batch: list[Window] = []
-    item = await windows.get()
-    while True:
-        if isinstance(item, Departed | End):
-            return batch, item
-        batch.append(item)
-        if len(batch) >= most or windows.empty():
-            return batch, None
-        item = windows.get_nowait()
-
-
-def _annotate(engine: Engine, batch: Sequence[Window]) -> list[Probabilities]:
+def _annotate(engine: Engine, batch: WindowBatch) -> list[Probabilities]:
     begun = time.perf_counter()
     results = engine.follow(batch)
-    each_s = (time.perf_counter() - begun) / len(batch)
+    each_s = (time.perf_counter() - begun) / len(results)
     return [replace(result, inference_s=each_s) for result in results]
 
 
@@ -190,14 +178,15 @@ class PickStage:
     async def _deliver(
         self, results: Sequence[Probabilities], sink_runners: Sequence[SinkRunner], turns: Turns
     ) -> None:
-        for result in results:
-            for pick in await self._store_new(await self._process(result)):
+        for some in _one_of_each(results):
+            for pick in await self._store_new(await self._pick(some)):
                 # A copy, because a reload may change the list.
                 for sink_runner in list(sink_runners):
                     await sink_runner.put(pick)
-            self._advance(result)
-            self._preview(result.window)
-            await turns.give_way()
+            for result in some:
+                self._advance(result)
+                self._preview(result.window)
+                await turns.give_way()
 
     def reconfigure(self, config: Config) -> None:
         """Use other thresholds from now on."""
@@ -229,10 +218,10 @@ class PickStage:
     def _picker(self, instrument: Instrument) -> InstrumentPicker | StreamPicker | None:
         return (self._stream_pickers if self._engine.stateful else self._pickers).get(instrument)
 
-    async def _process(self, result: Probabilities) -> list[Pick]:
-        pick = self._pick_stream if self._engine.stateful else self._pick_windows
-        found = await pick(result)
-        return [self._stamp(one, result.window) for one in found]
+    async def _pick(self, results: Sequence[Probabilities]) -> list[Pick]:
+        """Picks of windows of as many instruments."""
+        pick = self._pick_streams if self._engine.stateful else self._pick_windows
+        return [self._stamp(one, window) for window, one in await pick(results)]
 
     async def _store_new(self, picks: Sequence[Pick]) -> list[Pick]:
         """Store picks; gives those that are new. While the disk is full or gone everything waits, and the servers keep the data."""
@@ -293,32 +282,43 @@ class PickStage:
             )
         return await self._progress.off_loop(self._progress.known_since, window.instrument, start_ns)
 
-    async def _pick_stream(self, result: Probabilities) -> list[Pick]:
-        """Picks of a stream, whose probabilities are final."""
-        instrument = result.window.instrument
-        picker = self._stream_pickers.get(instrument)
-        if picker is None:
-            known = await self._earlier_picks(result.window)
-            # Settings after the await: a reload may have changed them.
-            picker = self._stream_pickers[instrument] = StreamPicker(self._settings_for(instrument), known)
-        return picker.pick(result)
-
-    async def _pick_windows(self, result: Probabilities) -> list[Pick]:
-        """Picks of overlapping windows: each onset that was noticed is confirmed in windows of its own."""
-        instrument = result.window.instrument
-        picker = self._pickers.get(instrument)
-        if picker is None:
-            known = await self._earlier_picks(result.window)
-            picker = self._pickers[instrument] = InstrumentPicker(self._settings_for(instrument), known)
+    async def _pick_streams(self, results: Sequence[Probabilities]) -> list[tuple[Window, Pick]]:
+        """Picks of streams, whose probabilities are final."""
         picks = []
-        for candidate in picker.notice(result):
-            pick = await asyncio.get_running_loop().run_in_executor(
-                self._executor, picker.confirm, candidate, self._engine.annotate
-            )
+        for result in results:
+            instrument = result.window.instrument
+            picker = self._stream_pickers.get(instrument)
+            if picker is None:
+                known = await self._earlier_picks(result.window)
+                # Settings after the await: a reload may have changed them.
+                settings = self._settings_for(instrument)
+                picker = self._stream_pickers[instrument] = StreamPicker(settings, known)
+            picks += [(result.window, pick) for pick in picker.pick(result)]
+        return picks
+
+    async def _pick_windows(self, results: Sequence[Probabilities]) -> list[tuple[Window, Pick]]:
+        """Picks of overlapping windows: onsets that were noticed are confirmed in windows of their own, all in one call."""
+        candidates = []
+        for result in results:
+            instrument = result.window.instrument
+            picker = self._pickers.get(instrument)
+            if picker is None:
+                known = await self._earlier_picks(result.window)
+                picker = self._pickers[instrument] = InstrumentPicker(self._settings_for(instrument), known)
+            candidates += picker.notice(result)
+        if not candidates:
+            return []
+        onsets = await asyncio.get_running_loop().run_in_executor(
+            self._executor, compute_again, candidates, self._engine.annotate
+        )
+        picks = []
+        for onset in onsets:
+            window = onset.candidate.window
+            pick = self._pickers[window.instrument].confirm(onset)
             if pick is None:
                 self._metrics.undecided.inc()
             else:
-                picks.append(pick)
+                picks.append((window, pick))
         return picks
 
     def _stamp(self, pick: Pick, window: Window) -> Pick:
@@ -336,3 +336,12 @@ class PickStage:
             processing_s=(now_ns - arrival.ready_ns) / NS_PER_S,
         )
         return replace(pick, created_ns=now_ns, latency=latency)
+
+
+def _one_of_each(results: Sequence[Probabilities]) -> Iterator[list[Probabilities]]:
+    """Windows in groups with at most one of each instrument, in order: what one decides counts for the next."""
+    left = list(results)
+    while left:
+        first: dict[Instrument, Probabilities] = {}
+        left = [one for one in left if first.setdefault(one.window.instrument, one) is not one]
+        yield list(first.values())

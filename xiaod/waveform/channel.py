@@ -1,23 +1,23 @@
-"""The buffer of one channel: records in any order become runs of samples without a gap on the 100 Hz grid.
+"""The buffer of one channel: records in any order become stretches of samples without a gap on the 100 Hz grid.
 
 Records are sorted by time. A record that begins where the last one ended is appended. One that begins later waits for the missing data,
 until :meth:`ChannelBuffer.release` gives up and declares a gap. One that begins earlier is cut, or is a duplicate, or late. Where records
 contradict each other, the first that came is kept.
 
-The first records of a run wait too, so that records out of order at the beginning are sorted as well.
+The first records of a stretch wait too, so that records out of order at the beginning are sorted as well.
 
 A single header with a time in the future moves nothing: a record that lies ahead is believed when another one lies ahead too, and not
 while the stream continues where it was.
 
 >>> import numpy as np
 >>> from xiaod.domain.types import Channel, Segment
->>> buffer = ChannelBuffer(wait_ns=0, max_lead=3000)
+>>> buffer = ChannelBuffer(Rings(length=6000), wait_ns=0, max_lead=3000)
 >>> channel = Channel("XX", "A", "", "HHZ")
 >>> buffer.insert(Segment(channel, 0, 100.0, np.zeros(50, np.int32)), now_ns=1).value
 'good'
 >>> buffer.release(now_ns=1)
 []
->>> buffer.runs[-1].stop
+>>> buffer.stretches[-1].stop
 50
 >>> buffer.insert(Segment(channel, 0, 100.0, np.zeros(50, np.int32)), now_ns=2).value
 'duplicate'
@@ -35,14 +35,15 @@ from xiaod.waveform.data_account import Coverage
 from xiaod.waveform.recent_records import RecentRecords
 from xiaod.waveform.reorder import ReorderBuffer
 from xiaod.waveform.resample import RATE_TOLERANCE, converter_for, meant_rate
-from xiaod.waveform.run import Run
+from xiaod.waveform.rings import Rings
+from xiaod.waveform.stretch import Stretch
 
 TOLERANCE_SAMPLES = 0.5
-"""A record continues the run when it begins within this of the predicted time; the usual tolerance of libmseed."""
+"""A record continues the stretch when it begins within this of the predicted time; the usual tolerance of libmseed."""
 PIECE_TOLERANCE_NS = 1000
 """A piece of a record begins where the piece before it ended, except for rounding."""
 DRIFT_SAMPLES = 0.25
-"""Drift since the first sample of the run at which the time is corrected."""
+"""Drift since the first sample of the stretch at which the time is corrected."""
 MAX_WAITING = 4096
 """At most so many records wait, however small they are."""
 SET_BACK_NS = 10 * NS_PER_S
@@ -93,23 +94,27 @@ class Gap:
 
 
 class ChannelBuffer:
-    """Runs of one channel, oldest first; the last one is open."""
+    """Stretches of one channel, oldest first; the last one is open."""
 
-    def __init__(self, wait_ns: int, max_lead: int, least: int = 0, coverage: Coverage | None = None) -> None:
+    def __init__(
+        self, rings: Rings, wait_ns: int, max_lead: int, least: int = 0, coverage: Coverage | None = None
+    ) -> None:
         """Begin.
 
         Args:
+            rings: where samples lie.
             wait_ns: time after which missing data are given up,
             max_lead: or so many samples of later data after which they are.
-            least: samples that a run must have; a shorter one is forgotten when it ends.
+            least: samples that a stretch must have; a shorter one is forgotten when it ends.
             coverage: where the data that are used are counted.
         """
-        self.runs: list[Run] = []
+        self.stretches: list[Stretch] = []
         self.contradictions: list[Contradiction] = []
         """Found since the list was emptied last."""
         self._coverage = Coverage() if coverage is None else coverage
         self._last: Segment | None = None
         """The last record that was appended."""
+        self._rings = rings
         self._wait_ns = wait_ns
         self._max_lead = max_lead
         self._least = least
@@ -123,11 +128,11 @@ class ChannelBuffer:
         self._record_count = 0
         """... and how many it had."""
         self._rates_hz = (0.0, 0.0)
-        """Lowest and highest rate of the headers of the open run, as written or as meant."""
+        """Lowest and highest rate of the headers of the open stretch, as written or as meant."""
         self._anchor_ns = 0
-        """Time of the run's first sample, corrected for drift; with the rate it predicts, as the converter does."""
+        """Time of the stretch's first sample, corrected for drift; with the rate it predicts, as the converter does."""
         self._count = 0
-        """Samples pushed into the open run."""
+        """Samples pushed into the open stretch."""
         self._arrived_ns = 0
         """When the last record came, by the host's clock: data that waited for it are complete since then."""
         self._grown_ns = 0
@@ -139,18 +144,23 @@ class ChannelBuffer:
     @property
     def edge(self) -> int:
         """Grid index just after the newest data, :data:`BEFORE_ALL` when there are none; a single record that lies ahead does not count."""
-        ahead = len(self._pending) > (1 if self.runs else 0)
+        ahead = len(self._pending) > (1 if self.stretches else 0)
         edge = grid_index(self._pending.newest_ns) if ahead else BEFORE_ALL
-        if self.runs:
-            run = self.runs[-1]
+        if self.stretches:
+            stretch = self.stretches[-1]
             # Samples that the converter holds back for its first output have come too.
-            edge = max(edge, run.stop if run.started else grid_index(self._next_ns))
+            edge = max(edge, stretch.stop if stretch.started else grid_index(self._next_ns))
         return edge
 
     @property
     def begins(self) -> bool:
         """Whether the first records have come, and still wait."""
-        return not self.runs and bool(self._pending)
+        return not self.stretches and bool(self._pending)
+
+    @property
+    def waits(self) -> bool:
+        """Whether records wait for what lies before them."""
+        return bool(self._pending)
 
     @property
     def release_ns(self) -> int | None:
@@ -186,7 +196,7 @@ class ChannelBuffer:
         gaps = []
         while self._pending and (final or self._is_due(now_ns)):
             first = self._pending.pop()
-            if self.runs and first.start_ns > self._next_ns:
+            if self.stretches and first.start_ns > self._next_ns:
                 gaps.append(Gap(first.channel, self._next_ns, first.start_ns))
             self._open(first)
             self._drain()
@@ -197,13 +207,13 @@ class ChannelBuffer:
             return True
         if len(self._pending) > MAX_WAITING:
             return True
-        if self.runs and len(self._pending) == 1:
+        if self.stretches and len(self._pending) == 1:
             return False
-        oldest_ns = self._next_ns if self.runs else self._pending.first.start_ns
+        oldest_ns = self._next_ns if self.stretches else self._pending.first.start_ns
         return self._pending.newest_ns - oldest_ns > self._max_lead * GRID_NS
 
     def _take(self, segment: Segment, now_ns: int) -> RecordOutcome:
-        if not self.runs:
+        if not self.stretches:
             self._pending.add(segment, now_ns)
             return RecordOutcome.GOOD
         same_rate, late_by = self._relation(segment)
@@ -226,7 +236,7 @@ class ChannelBuffer:
         return RecordOutcome.OVERLAPPING if late_by > TOLERANCE_SAMPLES else RecordOutcome.GOOD
 
     def _relation(self, segment: Segment) -> tuple[bool, float]:
-        """Whether a record has the rate of the open run, and by how many samples it begins before that run's end.
+        """Whether a record has the rate of the open stretch, and by how many samples it begins before that stretch's end.
 
         Where the rate in the headers differs from record to record, the end of a long record is not known to half a sample: it lies
         between the ends by the lowest and by the highest rate.
@@ -273,7 +283,7 @@ class ChannelBuffer:
         return RecordOutcome.CLOCK_STEP if self.late_ns > SET_BACK_NS else RecordOutcome.LATE
 
     def _drain(self) -> None:
-        """Append waiting records that now continue the run; drop those whose time has come meanwhile."""
+        """Append waiting records that now continue the stretch; drop those whose time has come meanwhile."""
         while self._pending:
             segment = self._pending.first
             same_rate, late_by = self._relation(segment)
@@ -288,9 +298,9 @@ class ChannelBuffer:
     def _open(self, segment: Segment) -> None:
         self._rate_hz = segment.sampling_rate_hz
         self._rates_hz = (segment.sampling_rate_hz, segment.sampling_rate_hz)
-        if self.runs and self.runs[-1].length < self._least:
-            self.runs.pop()
-        self.runs.append(Run(converter_for(segment.sampling_rate_hz, segment.start_ns)))
+        if self.stretches and self.stretches[-1].length < self._least:
+            self.stretches.pop()
+        self.stretches.append(Stretch(converter_for(segment.sampling_rate_hz, segment.start_ns), self._rings))
         self._next_ns = self._record_ns = self._anchor_ns = segment.start_ns
         self._count = self._record_count = 0
         self._append(segment, late_by=0.0)
@@ -302,12 +312,12 @@ class ChannelBuffer:
         if cut := max(0, round(late_by)):
             samples = samples[cut:]
             start_ns += round(cut * period_ns)
-        run = self.runs[-1]
+        stretch = self.stretches[-1]
         drift_ns = start_ns - self._anchor_ns - round(self._count * NS_PER_S / self._rate_hz)
         if abs(drift_ns) > DRIFT_SAMPLES * period_ns:
-            run.drift(drift_ns)
+            stretch.drift(drift_ns)
             self._anchor_ns += drift_ns
-        run.push(samples.astype(np.float64), self._arrived_ns, segment.last_ns)
+        stretch.push(samples.astype(np.float64), self._arrived_ns, segment.last_ns)
         if not segment.continues or abs(segment.start_ns - self._next_ns) > PIECE_TOLERANCE_NS:
             self._record_ns, self._record_count = segment.start_ns, 0
         self._record_count += len(segment.samples)

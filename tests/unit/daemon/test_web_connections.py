@@ -18,7 +18,7 @@ from xiaod.pipeline.assemble import Assembler
 from xiaod.pipeline.monitor import Monitor
 from xiaod.pipeline.station_table import StationTable
 from xiaod.process.metrics import Metrics
-from xiaod.waveform.buffer import BufferSettings
+from xiaod.waveform.instrument import BufferSettings
 
 LIMIT_S = 60.0
 QUESTION = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"

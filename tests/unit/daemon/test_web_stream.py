@@ -22,7 +22,7 @@ from xiaod.pipeline.assemble import Assembler
 from xiaod.pipeline.monitor import RECENT_PICKS, Monitor
 from xiaod.pipeline.station_table import StationTable
 from xiaod.process.metrics import Metrics
-from xiaod.waveform.buffer import BufferSettings
+from xiaod.waveform.instrument import BufferSettings
 
 LIMIT_S = 60.0
 RJOB = Channel("BW", "RJOB", "", "EHZ")

@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from tests.conftest import Recording
+from tests.streams import OneInstrument, picks_in
 from tests.unit.storage.test_pick_store import EXAMPLE
 from xiaod.domain.types import Channel, Instrument, Probabilities, Window
 from xiaod.picking.diagnosis import Condition, OnsetOutcome, PhaseView, Reason, explain
 from xiaod.picking.picker import InstrumentPicker, PickerSettings
 from xiaod.picking.stream_picker import StreamPicker
-from xiaod.waveform.buffer import BufferSettings, InstrumentBuffer
+from xiaod.waveform.instrument import BufferSettings
 
 A = Instrument("XX", "A", "", "HH")
 
@@ -43,8 +44,7 @@ def look(picker: InstrumentPicker, *onsets: tuple[float, float], stop: int = 140
     for index in range(0, stop - 1000 + 1, 50):
         samples = np.tile(np.arange(index, index + 1000, dtype=np.float32), (3, 1))
         window = Window(A, index, 0, samples, "ZNE", discontinuous=index == 0)
-        for candidate in picker.notice(Probabilities(window, annotate(samples[None])[0])):
-            made += picker.confirm(candidate, annotate) is not None
+        made += len(picks_in(picker, Probabilities(window, annotate(samples[None])[0]), annotate))
     return made
 
 
@@ -78,8 +78,8 @@ def test_the_reason_never_contradicts_the_highest_probability(
     for index in range(0, 12_000, 50):
         samples = np.tile(np.arange(index, index + 1000, dtype=np.float32), (3, 1))
         window = Window(A, index, 0, samples, "ZNE", discontinuous=index == 0)
-        for candidate in picker.notice(Probabilities(window, curves(samples[None], again=False)[0])):
-            picker.confirm(candidate, lambda windows: curves(windows, again=True))
+        first = Probabilities(window, curves(samples[None], again=False)[0])
+        picks_in(picker, first, lambda windows: curves(windows, again=True))
         view = picker.views[0]
         reason = explain(condition(), "P", view, window.stop)
         if reason.code == "below_threshold":
@@ -199,13 +199,13 @@ def test_what_was_decided_long_ago_is_no_reason_now() -> None:
 
 
 def test_a_buffer_says_how_far_a_window_is_filled(rjob: Recording) -> None:
-    buffer = InstrumentBuffer(BufferSettings(length=1000, hop=50))
-    assert buffer.filled == 0
+    buffer = OneInstrument(BufferSettings(length=1000, hop=50))
+    assert buffer.channels.filled == 0
     filled = []
     for second, segment in enumerate(rjob.segments("Z", [400, 400, 400, 400])):
         buffer.insert(segment, 10**9 * second)
         buffer.cut(10**9 * (second + 100))
-        filled.append(min(buffer.filled, 1000))
+        filled.append(min(buffer.channels.filled, 1000))
     assert filled[0] <= 400
     assert filled == sorted(filled)
     assert filled[-1] == 1000

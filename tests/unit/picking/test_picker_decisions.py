@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 from models.calibration import Calibration
 from models.weights import stateful_path, weights_path
 from tests.conftest import Recording
-from tests.streams import picks_of
+from tests.streams import picks_in, picks_of
 from xiaod.domain.types import Instrument, Pick, Probabilities, Window
 from xiaod.inference import Engine
 from xiaod.inference.onnx import OnnxEngine
 from xiaod.inference.stateful import StatefulEngine
 from xiaod.picking.diagnosis import OnsetOutcome
-from xiaod.picking.picker import InstrumentPicker, PickerSettings
+from xiaod.picking.picker import InstrumentPicker, PickerSettings, compute_again
 from xiaod.picking.stream_picker import StreamPicker
 
 LENGTH, BLINDING, SEPARATION = 1000, 50, 100
@@ -41,7 +41,7 @@ def seen_and_decided(seen: Sequence[int], decided: Sequence[int]) -> tuple[list[
 
     candidates = picker.notice(Probabilities(window, curve_of(samples[0], seen)))
     assert [candidate.peak for candidate in candidates] == list(seen)
-    made = [picker.confirm(candidate, annotate) for candidate in candidates]
+    made = [picker.confirm(onset) for onset in compute_again(candidates, annotate)]
     return [pick for pick in made if pick is not None], picker
 
 
@@ -71,8 +71,7 @@ def test_windows_are_placed_anew_by_an_onset_that_has_moved(moved: int, lasts: l
         return curve_of(windows[:, 0], [880 + moved])
 
     picker = InstrumentPicker(SETTINGS)
-    [candidate] = picker.notice(Probabilities(window, curve_of(held[0, 500:], [880])))
-    assert picker.confirm(candidate, annotate) is not None
+    [_] = picks_in(picker, Probabilities(window, curve_of(held[0, 500:], [880])), annotate)
     assert ends == lasts
 
 

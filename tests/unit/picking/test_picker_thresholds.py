@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from tests.streams import picks_in
 from xiaod.domain.types import Instrument, Probabilities, Window
 from xiaod.picking.picker import InstrumentPicker, PickerSettings
 from xiaod.picking.stream_picker import StreamPicker
@@ -28,8 +29,7 @@ def probabilities_of(components: str) -> Probabilities:
 def test_a_vertical_alone_has_thresholds_of_its_own(components: str, picked: int) -> None:
     probabilities = probabilities_of(components)
     picker = InstrumentPicker(SETTINGS)
-    candidates = picker.notice(probabilities)
-    assert sum(picker.confirm(candidate, annotate) is not None for candidate in candidates) == picked
+    assert len(picks_in(picker, probabilities, annotate)) == picked
     assert len(StreamPicker(SETTINGS).pick(probabilities)) == picked
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from tests.streams import picks_in
 from tests.unit.storage.test_pick_store import pick_of
 from xiaod.domain.resumption import PICKER_MEMORY_S
 from xiaod.domain.timegrid import samples_from_s
@@ -53,7 +54,8 @@ def test_a_component_that_is_late_by_minutes_brings_no_pick_a_second_time() -> N
             window = Window(
                 Instrument("XX", "A", "", "HH"), index, 0, samples, components, revision, index == 0
             )
-            for candidate in picker.notice(Probabilities(window, annotate(samples[None])[0])):
-                picks[revision] += picker.confirm(candidate, annotate) is not None
+            picks[revision] += len(
+                picks_in(picker, Probabilities(window, annotate(samples[None])[0]), annotate)
+            )
     assert picks[0] >= late // 1000
     assert picks[1] == 0

@@ -12,8 +12,8 @@ from xiaod.pipeline.assemble import STATION_LINES, Assembler
 from xiaod.pipeline.station_table import StationTable
 from xiaod.process.logs import configure_logs
 from xiaod.process.metrics import Metrics
-from xiaod.waveform.buffer import BufferSettings
 from xiaod.waveform.data_account import DataAccount
+from xiaod.waveform.instrument import BufferSettings
 
 RECORDS = 10 * STATION_LINES
 LENGTH_NS = 4 * NS_PER_S
@@ -114,7 +114,10 @@ def test_an_account_knows_what_was_refused_and_what_gave_no_window() -> None:
         assembler.take(segment("EHZ", number, "FULL"), None)
         if number != 1:
             assembler.take(segment("EHZ", number, "HOLE"), None)
-    assert {window.instrument.station for some in assembler.finish(None) for window in some} == {"FULL"}
+    for _ in assembler.finish(None):
+        pass
+    batches = assembler.batches.take(everything=True)
+    assert {window.instrument.station for batch in batches for window in batch.windows} == {"FULL"}
     assert [
         (note.event, note.stream, note.count, note.facts["sampling_rate_hz"]) for note in account.anomalies
     ] == [("record.rate", "BW.RJOB..LHZ", 3, 1.0)]
@@ -139,7 +142,7 @@ def test_a_source_brings_so_many_instruments_at_one_time(capsys: pytest.CaptureF
     assert (line["event"], line["reason"], line["together"]) == ("record.bad", "over_limit", 40)
     # Where some have gone there is room for others; another source has room of its own.
     assembler.forget_silent(now_ns + 1, 0)
-    [*_, [departed]] = assembler.depart(now_ns)
+    [*_, departed] = assembler.depart(now_ns)
     assert isinstance(departed, Departed)
     assert len(departed.instruments) == 10
     assert (len(station_table), assembler.held_bytes) == (0, 0)

@@ -5,7 +5,7 @@ import gc
 import re
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from xiaod.acquisition import Emit
 from xiaod.config import Config
 from xiaod.config.diff import ReloadPlan, plan_reload
 from xiaod.domain.timegrid import NS_PER_S
-from xiaod.domain.types import Channel, Instrument, LinkChange, Probabilities, Segment, Window
+from xiaod.domain.types import Channel, Instrument, LinkChange, Probabilities, Segment, WindowBatch
 from xiaod.inference import Engine
 from xiaod.inference.onnx import OnnxEngine
 from xiaod.inference.stateful import StatefulEngine
@@ -82,9 +82,9 @@ class Gated(OnnxEngine):
         super().__init__(weights_path("micro"))
         self.gate = threading.Event()
 
-    def follow(self, windows: Sequence[Window]) -> list[Probabilities]:
+    def follow(self, batch: WindowBatch) -> list[Probabilities]:
         self.gate.wait()
-        return super().follow(windows)
+        return super().follow(batch)
 
 
 BUSY = {"server": "localhost", "name": "busy"}

@@ -5,9 +5,10 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.conftest import Recording
+from tests.streams import OneInstrument
 from xiaod.domain.types import Instrument, Window
 from xiaod.pipeline.trace import BIN, BINS, FOLD_S, TRACE_BYTES, Trace
-from xiaod.waveform.buffer import BufferSettings, InstrumentBuffer
+from xiaod.waveform.instrument import BufferSettings
 
 A = Instrument("XX", "A", "", "HH")
 NOTHING = np.zeros((2, 400), np.float32)
@@ -25,7 +26,7 @@ def ramp(index: int, length: int = 1000) -> NDArray[np.float32]:
 
 @pytest.mark.parametrize("at_once", [True, False])
 def test_bins_hold_the_lowest_and_highest_sample(rjob: Recording, at_once: bool) -> None:
-    buffer = InstrumentBuffer(BufferSettings(length=1000, hop=50))
+    buffer = OneInstrument(BufferSettings(length=1000, hop=50))
     for letter in "ZNE":
         for segment in rjob.segments(letter, [700, 900]):
             buffer.insert(segment, None)

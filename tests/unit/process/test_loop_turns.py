@@ -9,14 +9,14 @@ import pytest
 
 from xiaod.acquisition.record_queue import End, Inbox
 from xiaod.domain.timegrid import NS_PER_S
-from xiaod.domain.types import Channel, Departed, Segment, Window
+from xiaod.domain.types import Channel, Departed, Segment, WindowBatch
 from xiaod.pipeline.assemble import Assembler
 from xiaod.pipeline.stages import assemble
 from xiaod.pipeline.station_table import StationTable
 from xiaod.process import loop_turns
 from xiaod.process.loop_turns import TurnMeter, new_loop
 from xiaod.process.metrics import Metrics
-from xiaod.waveform.buffer import BufferSettings
+from xiaod.waveform.instrument import BufferSettings
 
 RECORDS = 3000
 
@@ -57,7 +57,7 @@ def test_a_stage_whose_input_is_always_ready_gives_way(
             await asyncio.sleep(0)
 
     async def body() -> None:
-        inbox, windows = Inbox(bound=RECORDS + 1), asyncio.Queue[Window | Departed | End](10_000)
+        inbox, windows = Inbox(bound=RECORDS + 1), asyncio.Queue[WindowBatch | Departed | End](10_000)
         assembler = Assembler(
             BufferSettings(length=1000), Metrics(), StationTable(60 * NS_PER_S), lambda: None
         )

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from distill.cost import HOP_S, window_cost
 from models.weights import weights_path
+from tests.streams import OneInstrument
 from xiaod.acquisition.miniseed import decode
 from xiaod.domain.types import Probabilities, Segment, Window
 from xiaod.inference.onnx import OnnxEngine
@@ -23,7 +24,7 @@ from xiaod.tools.bench.others import PHASENET_SAMPLES, phasenet_cost, sta_lta_co
 from xiaod.tools.bench.stages import PERIODS, time_stages
 from xiaod.tools.bench.station import station_records
 from xiaod.tools.bench.timer import median_us
-from xiaod.waveform.buffer import BufferSettings, InstrumentBuffer
+from xiaod.waveform.instrument import BufferSettings
 
 FACTOR = 4.0
 SPIN_US = 3000.0
@@ -72,7 +73,7 @@ def test_stages_cost_what_their_work_costs() -> None:
     assert SPIN_US <= network["us_per_window"] < FACTOR * SPIN_US
     # Two windows in each second.
     assert network["us_per_station_s"] == pytest.approx(2 * network["us_per_window"], abs=0.2)
-    picking = rows["merge and pick"]
+    picking = rows["notice and confirm"]
     # Each pick has at least one window looked at again.
     assert picking["network_us_per_station_s"] * picking["seconds_per_pick"] >= SPIN_US
     assert picking["us_per_station_s"] < picking["network_us_per_station_s"]
@@ -89,7 +90,7 @@ def test_decoding_cutting_and_picking_cost_what_they_cost_here() -> None:
     segments = [found for record in records if isinstance(found := decode(record, ""), Segment)]
 
     def cut() -> list[Window]:
-        buffer, windows = InstrumentBuffer(BufferSettings(length=LENGTH, hop=HOP)), []
+        buffer, windows = OneInstrument(BufferSettings(length=LENGTH, hop=HOP)), []
         for segment in segments:
             for piece in segment.pieces():
                 buffer.insert(piece, None)
@@ -107,7 +108,7 @@ def test_decoding_cutting_and_picking_cost_what_they_cost_here() -> None:
     for stage, work in (
         ("decode", lambda: [decode(record, "") for record in records]),
         ("buffer and windows", cut),
-        ("merge and pick", merge),
+        ("notice and confirm", merge),
     ):
         wanted_us = cpu_us(work) / (PERIODS * MINUTE_S)
         assert wanted_us / FACTOR < rows[stage]["us_per_station_s"] < wanted_us * FACTOR, stage

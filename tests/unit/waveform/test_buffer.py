@@ -7,14 +7,15 @@ import numpy as np
 import pytest
 
 from tests.conftest import Recording
+from tests.streams import OneInstrument
 from xiaod.config import Config
 from xiaod.domain.resumption import settled_s
 from xiaod.domain.timegrid import GRID_NS, samples_from_s
 from xiaod.domain.timeliness import TimeLimits
 from xiaod.domain.types import Channel, Segment, Window
 from xiaod.pipeline.settings import buffer_settings
-from xiaod.waveform.buffer import BufferSettings, InstrumentBuffer
 from xiaod.waveform.channel import RecordOutcome
+from xiaod.waveform.instrument import BufferSettings
 
 SECOND = 1_000_000_000
 NOW = 1_700_000_000 * SECOND
@@ -27,7 +28,7 @@ def record(component: str, start_s: float, seconds: float = 1.0, rate: float = 1
     )
 
 
-def live(buffer: InstrumentBuffer, seconds: int, delays_s: dict[str, float]) -> list[tuple[float, Window]]:
+def live(buffer: OneInstrument, seconds: int, delays_s: dict[str, float]) -> list[tuple[float, Window]]:
     """One record a second of each component, each with its delay; what is cut, and when."""
     arrivals = sorted(
         (start + 1 + delay, component, start)
@@ -50,7 +51,7 @@ def live(buffer: InstrumentBuffer, seconds: int, delays_s: dict[str, float]) -> 
 
 
 def test_a_component_within_the_wait_is_waited_for() -> None:
-    buffer = InstrumentBuffer(BufferSettings(length=1000, wait_ns=3 * SECOND))
+    buffer = OneInstrument(BufferSettings(length=1000, wait_ns=3 * SECOND))
     cut = live(buffer, 40, {"Z": 0.0, "N": 2.0, "E": 1.0})
     assert {window.components for _, window in cut} == {"ZNE"}
     assert all(window.revision == 0 for _, window in cut)
@@ -58,7 +59,7 @@ def test_a_component_within_the_wait_is_waited_for() -> None:
 
 
 def test_a_slower_component_holds_nothing_up_and_is_looked_at_when_it_comes() -> None:
-    buffer = InstrumentBuffer(BufferSettings(length=1000, wait_ns=3 * SECOND))
+    buffer = OneInstrument(BufferSettings(length=1000, wait_ns=3 * SECOND))
     cut = live(buffer, 40, {"Z": 0.0, "N": 8.0, "E": 0.5})
     leading = [(at_s, window) for at_s, window in cut if window.revision == 0]
     following = [window for _, window in cut if window.revision == 1]
@@ -84,7 +85,7 @@ def test_what_a_late_component_brings_is_nothing_that_counts_as_picked_for_good(
 ) -> None:
     """A run that goes on makes no picks that are older than what counts so."""
     config = Config.model_validate({"sources": [{"server": "localhost"}], **keys})
-    buffer = InstrumentBuffer(buffer_settings(config))
+    buffer = OneInstrument(buffer_settings(config))
     newest, late = 0, []
     for _, window in live(buffer, 150, {"Z": 0.0, "N": 0.0, "E": late_s}):
         if window.revision == 0:
@@ -96,7 +97,7 @@ def test_what_a_late_component_brings_is_nothing_that_counts_as_picked_for_good(
 
 
 def test_a_component_whose_first_records_wait_is_not_slow() -> None:
-    buffer = InstrumentBuffer(BufferSettings(length=1000, wait_ns=5 * SECOND))
+    buffer = OneInstrument(BufferSettings(length=1000, wait_ns=5 * SECOND))
     found = []
     for number, component in enumerate("NZE"):
         for start in range(25):
@@ -107,7 +108,7 @@ def test_a_component_whose_first_records_wait_is_not_slow() -> None:
 
 
 def test_a_component_that_has_died_is_not_waited_for() -> None:
-    buffer = InstrumentBuffer(BufferSettings(length=1000, wait_ns=3 * SECOND, max_lead=1000))
+    buffer = OneInstrument(BufferSettings(length=1000, wait_ns=3 * SECOND, max_lead=1000))
     live(buffer, 20, {"Z": 0.0, "N": 0.0, "E": 0.0})
     for start in range(20, 60):
         buffer.insert(record("Z", start), NOW + (start + 1) * SECOND)
@@ -116,7 +117,7 @@ def test_a_component_that_has_died_is_not_waited_for() -> None:
 
 
 def test_old_and_future_records_are_refused() -> None:
-    buffer = InstrumentBuffer(BufferSettings(length=1000, limits=TimeLimits.from_s(100.0, 10.0)))
+    buffer = OneInstrument(BufferSettings(length=1000, limits=TimeLimits.from_s(100.0, 10.0)))
     assert buffer.insert(record("Z", -102), NOW) is RecordOutcome.EXPIRED
     assert buffer.insert(record("Z", 10), NOW) is RecordOutcome.FUTURE
     assert buffer.insert(record("Z", -100), NOW) is RecordOutcome.GOOD
@@ -124,7 +125,7 @@ def test_old_and_future_records_are_refused() -> None:
 
 
 def test_a_host_clock_that_is_set_back_does_not_stop_a_stream() -> None:
-    buffer = InstrumentBuffer(BufferSettings(length=1000, limits=TimeLimits.from_s(None, 10.0)))
+    buffer = OneInstrument(BufferSettings(length=1000, limits=TimeLimits.from_s(None, 10.0)))
     assert buffer.insert(record("Z", 0), NOW) is RecordOutcome.GOOD
     assert buffer.insert(record("Z", 30), NOW) is RecordOutcome.FUTURE
     # An hour behind, each record lies an hour ahead, but where the last one ended.
@@ -133,14 +134,14 @@ def test_a_host_clock_that_is_set_back_does_not_stop_a_stream() -> None:
 
 
 def test_other_components_and_rates_are_refused() -> None:
-    buffer = InstrumentBuffer(BufferSettings(length=1000))
+    buffer = OneInstrument(BufferSettings(length=1000))
     assert buffer.insert(record("F", 0), NOW) is RecordOutcome.COMPONENT
     assert buffer.insert(record("Z", 0, rate=1.0, seconds=10), NOW) is RecordOutcome.RATE
     assert buffer.cut(NOW) == ([], [])
 
 
 def test_a_clock_set_back_by_an_hour_blinds_for_seconds_only() -> None:
-    buffer = InstrumentBuffer(BufferSettings(length=1000, wait_ns=0))
+    buffer = OneInstrument(BufferSettings(length=1000, wait_ns=0))
     for start in range(3600, 3630):
         buffer.insert(record("Z", start), NOW)
         buffer.cut(NOW)
@@ -156,7 +157,7 @@ def test_a_clock_set_back_by_an_hour_blinds_for_seconds_only() -> None:
 
 @pytest.mark.parametrize("times", [2, 12, 60])
 def test_what_a_datalogger_had_kept_does_not_blind_for_what_is_new(times: int) -> None:
-    buffer = InstrumentBuffer(BufferSettings(length=1000, wait_ns=0))
+    buffer = OneInstrument(BufferSettings(length=1000, wait_ns=0))
     kept = list(range(600, 2400))
     windows, outcomes = [], []
     for start in (*range(600), *range(2400, 3600)):
@@ -182,7 +183,7 @@ def test_what_a_datalogger_had_kept_does_not_blind_for_what_is_new(times: int) -
 
 
 def test_a_sensor_with_other_components_takes_the_rows_of_the_one_before() -> None:
-    buffer = InstrumentBuffer(BufferSettings(length=1000, wait_ns=0))
+    buffer = OneInstrument(BufferSettings(length=1000, wait_ns=0))
     found = []
     for start in range(0, 4000, 10):
         for component in "ZNE" if start < 100 else "Z12":
@@ -195,7 +196,7 @@ def test_a_sensor_with_other_components_takes_the_rows_of_the_one_before() -> No
 
 @pytest.mark.parametrize(("letters", "odd"), [("Z12", "N"), ("Z23", "1"), ("ZNE", "1")])
 def test_one_odd_record_of_another_component_takes_no_row(letters: str, odd: str) -> None:
-    buffer = InstrumentBuffer(BufferSettings(length=1000, wait_ns=0))
+    buffer = OneInstrument(BufferSettings(length=1000, wait_ns=0))
     found = []
     for start in range(0, 200, 2):
         for component in letters + odd if start == 60 else letters:
@@ -205,36 +206,37 @@ def test_one_odd_record_of_another_component_takes_no_row(letters: str, odd: str
 
 
 def test_memory_is_bounded_whatever_comes() -> None:
-    buffer = InstrumentBuffer(BufferSettings(length=1000, wait_ns=3 * SECOND))
+    buffer = OneInstrument(BufferSettings(length=1000, wait_ns=3 * SECOND))
     most = 0
     for start in range(600):
         for component in "ZN" if start > 200 else "ZNE":
             buffer.insert(record(component, start), NOW + start * SECOND)
             buffer.cut(NOW + start * SECOND)
-        most = max(most, buffer.held_bytes)
-    assert most <= 3 * 65_536
+        most = max(most, buffer.rings.held_bytes)
+    assert most <= 3 * 4 * buffer.channels.settings.ring
 
 
 def test_memory_is_bounded_when_all_that_comes_is_torn() -> None:
     """Some seconds and a gap, again and again, of components that take turns: no window finds room."""
-    buffer = InstrumentBuffer(BufferSettings(length=2000, wait_ns=3 * SECOND))
+    buffer = OneInstrument(BufferSettings(length=2000, wait_ns=3 * SECOND))
     most = 0
     for start in range(0, 4000, 5):
         buffer.insert(record("ZNE"[start % 3], start, 4.5), NOW + start * SECOND)
         assert buffer.cut(NOW + start * SECOND)[0] == []
-        most = max(most, buffer.held_bytes)
-    assert most <= 3 * 16_384
+        most = max(most, buffer.rings.held_bytes)
+    assert most <= 3 * 4 * buffer.channels.settings.ring
 
 
 @pytest.mark.parametrize("pieces", [[], [90] * 33], ids=["at once", "piece by piece"])
 def test_windows_carry_the_samples_before_them(rjob: Recording, pieces: list[int]) -> None:
     settings = BufferSettings(length=1000, max_lead=500)
-    buffer = InstrumentBuffer(settings)
+    buffer = OneInstrument(settings)
     windows: list[Window] = []
     for records in zip(*(rjob.segments(component, pieces) for component in "ZNE"), strict=True):
-        for segment in records:
-            buffer.insert(segment, None)
-        windows += buffer.cut(None)[0]
+        for cut in zip(*(segment.pieces() for segment in records), strict=True):
+            for piece in cut:
+                buffer.insert(piece, None)
+            windows += buffer.cut(None)[0]
     windows += buffer.finish(None)
     assert windows[0].history is not None
     assert windows[0].history.shape == (3, 0)
@@ -249,7 +251,7 @@ def test_windows_carry_the_samples_before_them(rjob: Recording, pieces: list[int
 def test_components_of_the_past_keep_the_rows_of_the_others() -> None:
     """Of a Z23 sensor whose 3 is dead the 2 stays in row N; alone, it would be taken for that of a Z12."""
     for letters, expected in (("", "Z-2"), ("Z23", "Z2-"), ("ZNE12", "Z-2")):
-        buffer = InstrumentBuffer(BufferSettings(length=1000), letters)
+        buffer = OneInstrument(BufferSettings(length=1000), letters)
         for letter in "Z2":
             buffer.insert(
                 Segment(Channel("XX", "A", "", "HH" + letter), NOW, 100.0, np.ones(2000, np.int32)), None
@@ -262,7 +264,7 @@ def test_components_of_the_past_keep_the_rows_of_the_others() -> None:
 @pytest.mark.parametrize("now_ns", [None, NOW])
 def test_a_component_that_begins_where_another_ends(now_ns: int | None) -> None:
     """Two windows that follow each other have not one component in common."""
-    buffer = InstrumentBuffer(BufferSettings(length=1000, wait_ns=0))
+    buffer = OneInstrument(BufferSettings(length=1000, wait_ns=0))
     windows: list[Window] = []
     for component, start_s in (("E", 0.0), ("N", 0.5), ("N", 10.5)):
         samples = np.ones(1000, np.int32)

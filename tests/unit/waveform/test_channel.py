@@ -11,7 +11,8 @@ from xiaod.domain.types import Channel, Segment
 from xiaod.waveform.channel import MAX_WAITING, ChannelBuffer, RecordOutcome
 from xiaod.waveform.reorder import ReorderBuffer
 from xiaod.waveform.resample import converter_for
-from xiaod.waveform.run import Run
+from xiaod.waveform.rings import Rings
+from xiaod.waveform.stretch import Stretch
 
 Z = Channel("XX", "A", "", "HHZ")
 SECOND = 1_000_000_000
@@ -23,23 +24,23 @@ def record(start_s: float, seconds: float, rate: float = 100.0, value: int = 1) 
 
 
 def fed(*segments: Segment) -> tuple[ChannelBuffer, list[RecordOutcome]]:
-    buffered = ChannelBuffer(WAIT_NS, max_lead=3000)
+    buffered = ChannelBuffer(Rings(8000), WAIT_NS, max_lead=3000)
     outcomes = [buffered.insert(segment, 0) for segment in segments]
     return buffered, outcomes
 
 
 def test_a_hole_is_waited_for_and_then_a_gap() -> None:
-    buffered = ChannelBuffer(WAIT_NS, max_lead=3000)
+    buffered = ChannelBuffer(Rings(8000), WAIT_NS, max_lead=3000)
     buffered.insert(record(0, 4), now_ns=0)
     assert buffered.release(now_ns=WAIT_NS - 1) == []
-    assert not buffered.runs
+    assert not buffered.stretches
     buffered.release(now_ns=WAIT_NS)
     assert buffered.insert(record(6, 4), now_ns=WAIT_NS) is RecordOutcome.GOOD
     assert buffered.release_ns == 2 * WAIT_NS
     assert buffered.release(2 * WAIT_NS - 1) == []
     [gap] = buffered.release(2 * WAIT_NS)
     assert (gap.start_ns, gap.gap_s) == (4 * SECOND, 2.0)
-    assert [(run.first, run.stop) for run in buffered.runs] == [(0, 400), (600, 1000)]
+    assert [(run.first, run.stop) for run in buffered.stretches] == [(0, 400), (600, 1000)]
     assert buffered.insert(record(4, 2), 2 * WAIT_NS) is RecordOutcome.LATE
 
 
@@ -47,7 +48,7 @@ def test_a_missing_record_that_comes_in_time_leaves_no_gap() -> None:
     buffered, outcomes = fed(record(0, 4), record(6, 4), record(4, 2))
     assert outcomes == [RecordOutcome.GOOD] * 3
     assert buffered.release(None, final=True) == []
-    assert [(run.first, run.stop) for run in buffered.runs] == [(0, 1000)]
+    assert [(run.first, run.stop) for run in buffered.stretches] == [(0, 1000)]
 
 
 def test_without_a_clock_later_data_decide() -> None:
@@ -72,8 +73,8 @@ def test_duplicates_overlaps_and_contradictions() -> None:
         (Z, 3 * SECOND, 1.0),
         (Z, 3 * SECOND, 4.0),
     ]
-    run = buffered.runs[0]
-    values = run.view(0, 700, level=0.0)
+    run = buffered.stretches[0]
+    values = run.read(0, 700, level=0.0)
     assert values[:400].tolist() == [1.0] * 400
     assert values[400:].tolist() == [2.0] * 300
 
@@ -83,9 +84,9 @@ def test_samples_do_not_depend_on_where_a_run_began(level: int) -> None:
     samples = np.random.default_rng(1).integers(-1000, 1000, 4000) + level
     held = []
     for begin in (0, 1500):
-        run = Run(converter_for(50.0, begin * SECOND // 50))
+        run = Stretch(converter_for(50.0, begin * SECOND // 50), Rings(20_000))
         run.push(samples[begin:].astype(np.float64), 0, 0)
-        held.append(run.view(4000, 7900, run.level(4000, 7900)))
+        held.append(run.read(4000, 7900, run.level(4000, 7900)))
     assert np.array_equal(held[0], held[1])
     # Counts of a sensor with a large offset keep their digits.
     assert np.std(held[0], dtype=np.float64) == pytest.approx(np.std(samples), rel=0.15)
@@ -110,16 +111,16 @@ def test_a_changed_rate_begins_a_new_run_without_a_gap() -> None:
     buffered.release(None, final=True)
     assert buffered.insert(record(4, 4, rate=50.0), 0) is RecordOutcome.GOOD
     assert buffered.release(None) == []
-    assert len(buffered.runs) == 2
+    assert len(buffered.stretches) == 2
     assert buffered.insert(record(8, 4, rate=50.001), 0) is RecordOutcome.GOOD
-    assert len(buffered.runs) == 2
+    assert len(buffered.stretches) == 2
 
 
 @pytest.mark.parametrize("true_rate", [99.998, 100.002])
 @pytest.mark.parametrize("header_rate", [None, 100.0])
 def test_a_rate_slightly_off_neither_gaps_nor_drifts(true_rate: float, header_rate: float | None) -> None:
     """Two hours of a clock that is 20 ppm off, with its rate in the header or with the nominal one."""
-    buffered = ChannelBuffer(WAIT_NS, max_lead=3000)
+    buffered = ChannelBuffer(Rings(8000), WAIT_NS, max_lead=3000)
     start_ns = 1_300_000_000 * SECOND
     ramp = np.arange(0, 400, dtype=np.float64)
     for number in range(1800):
@@ -128,19 +129,17 @@ def test_a_rate_slightly_off_neither_gaps_nor_drifts(true_rate: float, header_ra
         segment = Segment(Z, begin_ns, header_rate or true_rate, seconds)
         assert buffered.insert(segment, 0) in {RecordOutcome.GOOD, RecordOutcome.OVERLAPPING}
         assert buffered.release(None, final=number == 0) == []
-        run = buffered.runs[-1]
-        if run.stop - run.first > 6000:
-            run.trim(run.stop - 3000)
-    [run] = buffered.runs
+        run = buffered.stretches[-1]
+    [run] = buffered.stretches
     # The samples hold their own true time: the grid must agree with them.
-    values = run.view(run.stop - 1000, run.stop, level=0.0).astype(np.float64)
+    values = run.read(run.stop - 1000, run.stop, level=0.0).astype(np.float64)
     grid_s = (
         np.arange(run.stop - 1000, run.stop) * 10_000_000 - start_ns + run.offset_at(run.stop - 1)
     ) / 1e9
     slope = np.polyfit(grid_s - grid_s[0], values - values[0], 1)[0]
     assert slope == pytest.approx(1.0, abs=2e-3)
     assert abs((values[-1] - values[0]) - (grid_s[-1] - grid_s[0])) < 0.011
-    first_value = run.view(run.first, run.first + 1, level=0.0)[0]
+    first_value = run.read(run.first, run.first + 1, level=0.0)[0]
     assert abs((values[-1] - first_value) - (run.stop - 1 - run.first) / 100) < 0.011
 
 
@@ -193,12 +192,12 @@ def test_what_waits_costs_no_more_the_more_of_it_there_is() -> None:
 
 
 def test_no_more_waits_than_a_channel_can_bear() -> None:
-    buffered = ChannelBuffer(WAIT_NS, max_lead=1_000_000)
+    buffered = ChannelBuffer(Rings(8000), WAIT_NS, max_lead=1_000_000)
     for number in range(2 * MAX_WAITING):
         buffered.insert(Segment(Z, number * SECOND // 50, 100.0, np.zeros(1, np.int32)), now_ns=0)
         buffered.release(now_ns=0)
     # What is waited for is given up instead.
-    assert buffered.runs[-1].stop >= MAX_WAITING
+    assert buffered.stretches[-1].stop >= MAX_WAITING
 
 
 def test_one_header_of_the_future_neither_ends_a_stream_nor_leads_it() -> None:
@@ -213,15 +212,15 @@ def test_one_header_of_the_future_neither_ends_a_stream_nor_leads_it() -> None:
         gaps += buffered.release(now_ns)
         assert buffered.edge == 100 * (start + 4)
     assert gaps == []
-    assert len(buffered.runs) == 1
+    assert len(buffered.stretches) == 1
     # Two of them are believed: it is the stream that has moved on.
     buffered.insert(record(ahead + 4, 4), now_ns)
     assert buffered.edge == 100 * (ahead + 8)
 
 
 def test_when_data_came_is_not_told_by_a_clock_that_was_ahead_once() -> None:
-    buffered = ChannelBuffer(wait_ns=0, max_lead=3000)
+    buffered = ChannelBuffer(Rings(8000), wait_ns=0, max_lead=3000)
     for number, arrived_s in enumerate([10, 7200, 20, 30]):
         buffered.insert(replace(record(4 * number, 4), arrived_ns=arrived_s * SECOND), now_ns=number)
         buffered.release(now_ns=number)
-    assert buffered.runs[-1].arrival_of(1599)[0] == 30 * SECOND
+    assert buffered.stretches[-1].arrival_of(1599)[0] == 30 * SECOND

@@ -13,8 +13,8 @@ from xiaod.domain.types import Channel, Segment, Window
 from xiaod.pipeline.assemble import Assembler
 from xiaod.pipeline.station_table import StationTable
 from xiaod.process.metrics import Metrics
-from xiaod.waveform.buffer import BufferSettings
 from xiaod.waveform.delivery_clock import DeliveryClock
+from xiaod.waveform.instrument import BufferSettings
 
 NOW = 1_700_000_000 * NS_PER_S
 SETTINGS = BufferSettings(length=1000, wait_ns=5 * NS_PER_S)
@@ -49,8 +49,11 @@ def cut(records: list[tuple[float, Segment]]) -> list[tuple[float, Window]]:
     assembler = Assembler(SETTINGS, Metrics(), station_table, lambda: NOW)
     windows: list[tuple[float, Window]] = []
     for at_s, segment in records:
-        windows += [(at_s, window) for window in assembler.take(segment, round(at_s * 1e9))]
-        windows += [(at_s, window) for some in assembler.expire() for window in some]
+        assembler.take(segment, round(at_s * 1e9))
+        for _ in assembler.expire():
+            pass
+        batches = assembler.batches.take(everything=True)
+        windows += [(at_s, window) for batch in batches for window in batch.windows]
     return windows
 
 

@@ -4,7 +4,7 @@ Input is that of :mod:`xiaod.tools.bench.station`.
 
 >>> rows = time_stages(engine_of("micro"), length=2000, hop=50, batches=(2,), least_s=0.01)
 >>> [row["stage"] for row in rows]
-['decode', 'buffer and windows', 'network, batch 2', 'merge and pick', 'JSON line of a pick']
+['decode', 'buffer and windows', 'network, batch 2', 'notice and confirm', 'JSON line of a pick']
 """
 
 import time
@@ -16,17 +16,21 @@ import numpy as np
 from models.calibration import Calibration
 from models.weights import resolve
 from xiaod.acquisition.miniseed import decode
-from xiaod.config import AgencyConfig
+from xiaod.config import AgencyConfig, EngineConfig
 from xiaod.domain.timegrid import GRID_RATE_HZ, NS_PER_S
 from xiaod.domain.types import Pick, Probabilities, Segment, Window
 from xiaod.inference import Engine
-from xiaod.picking.picker import InstrumentPicker, PickerSettings
+from xiaod.picking.picker import InstrumentPicker, PickerSettings, compute_again
 from xiaod.sinks.file.jsonl import json_line
 from xiaod.tools.bench.station import station_records
 from xiaod.tools.bench.timer import LEAST_S, median_us
-from xiaod.waveform.buffer import BufferSettings, InstrumentBuffer
+from xiaod.waveform.batches import Batches
+from xiaod.waveform.instrument import BufferSettings, InstrumentChannels
+from xiaod.waveform.rings import Rings
+from xiaod.waveform.schedule import WindowSchedule
 
 PERIODS = 2
+MAX_BATCH = EngineConfig().max_batch
 
 
 def engine_of(model: str, threads: int = 1) -> Engine:
@@ -93,8 +97,8 @@ def time_stages(
         picks.clear()
         picker = InstrumentPicker(chosen)
         for one in looked:
-            for candidate in picker.notice(one):
-                made = picker.confirm(candidate, annotate)
+            for onset in compute_again(picker.notice(one), annotate):
+                made = picker.confirm(onset)
                 picks.extend([] if made is None else [made])
 
     whole_us, calls = median_us(pick, least_s)
@@ -102,7 +106,7 @@ def time_stages(
     seconds = len(windows) * hop / GRID_RATE_HZ
     rows.append(
         {
-            "stage": "merge and pick",
+            "stage": "notice and confirm",
             "us_per_station_s": round(max(whole_us - network_us, 0.0) / seconds, 1),
             "network_us_per_station_s": round(network_us / seconds, 1),
             "seconds_per_pick": round(seconds / max(len(picks), 1), 1),
@@ -126,13 +130,19 @@ def _decode(records: Sequence[bytes]) -> list[Segment]:
 
 
 def _windows(segments: Sequence[Segment], settings: BufferSettings) -> list[Window]:
-    buffer = InstrumentBuffer(settings)
+    channels = InstrumentChannels(settings, Rings(settings.ring))
+    schedule, batches = WindowSchedule(channels), Batches(settings.history, settings.length, MAX_BATCH)
     windows: list[Window] = []
     for segment in segments:
         for piece in segment.pieces():
-            buffer.insert(piece, None)
-            windows += buffer.cut(None)[0]
-    return [*windows, *buffer.finish(None)]
+            channels.insert(piece, None)
+            channels.release(None)
+            if schedule.is_due():
+                windows += schedule.cut(None, None, batches)
+                channels.forget(schedule.needed)
+                batches.take()
+    channels.release(None, final=True)
+    return [*windows, *schedule.cut(None, None, batches, final=True)]
 
 
 def _picker_settings(engine: Engine, hop: int) -> PickerSettings:

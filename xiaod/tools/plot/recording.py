@@ -1,7 +1,7 @@
 """Records what an engine computes over spans of time, for figures.
 
-Samples are those that the network gets, on the 100 Hz grid. Probabilities are averaged over windows as in the picker
-(:func:`xiaod.picking.picker.window_weight`); those of a stateful engine are final and recorded as they are.
+Samples are those that the network gets, on the 100 Hz grid. Probabilities are averaged over windows; a window counts
+by how much of its data lies after a sample (:func:`window_weight`). Those of a stateful engine are final and recorded as they are.
 
 >>> from xiaod.domain.types import Instrument, Window
 >>> span = RecordedSpan(Instrument("XX", "A", "", "HH"), 0, 2_000_000_000)
@@ -20,10 +20,13 @@ from numpy.typing import NDArray
 from models.spec import ModelSpec
 from xiaod.domain.components import MISSING, ROWS
 from xiaod.domain.figure import Waveforms
-from xiaod.domain.timegrid import GRID_NS, grid_index
-from xiaod.domain.types import Instrument, Probabilities, Window
+from xiaod.domain.timegrid import GRID_NS, grid_index, samples_from_s
+from xiaod.domain.types import Instrument, Probabilities, WindowBatch
 from xiaod.inference import Engine
-from xiaod.picking.picker import PickerSettings, window_weight
+from xiaod.picking.picker import PickerSettings
+
+LEAST_AFTER_S = 0.25
+"""Data after a sample below which a window says nothing about it."""
 
 
 class RecordedSpan:
@@ -120,9 +123,9 @@ class RecordingEngine:
         """As the engine does."""
         return self._engine.annotate(samples)
 
-    def follow(self, windows: Sequence[Window]) -> list[Probabilities]:
+    def follow(self, batch: WindowBatch) -> list[Probabilities]:
         """As the engine does; results are recorded."""
-        results = self._engine.follow(windows)
+        results = self._engine.follow(batch)
         for result in results:
             weight = self._weight(result.window.samples.shape[1])
             for span in self._spans_of(result.window.instrument):
@@ -132,3 +135,14 @@ class RecordingEngine:
     def forget(self, instruments: Collection[Instrument]) -> None:
         """As the engine does."""
         self._engine.forget(instruments)
+
+
+def window_weight(length: int, settings: PickerSettings) -> NDArray[np.float32]:
+    """Weight of a window at each of its samples, by the data that follow the sample.
+
+    Nothing below :data:`LEAST_AFTER_S`, rising linearly to full weight at the lookahead and a hop.
+    """
+    after = np.arange(length, 0, -1) - 1
+    least = min(samples_from_s(LEAST_AFTER_S), settings.lookahead // 2)
+    full = settings.lookahead + settings.hop
+    return np.clip((after - least + 1) / (full - least), 0.0, 1.0).astype(np.float32)

@@ -1,0 +1,62 @@
+"""Windows of all stations side by side in one array, as a network takes them.
+
+>>> from xiaod.domain.types import Instrument
+>>> batches = Batches(history=2, length=3, most=8)
+>>> samples = batches.row()
+>>> samples[0] = [1, 2, 3, 4, 5]
+>>> batches.add(Window(Instrument("XX", "A", "", "HH"), 0, 0, samples[:, 2:], "Z--"))
+>>> [batch] = batches.take(everything=True)
+>>> batch.samples[0, 0].tolist(), batches.take(everything=True)
+([3.0, 4.0, 5.0], [])
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xiaod.domain.components import ROWS
+from xiaod.domain.types import Window, WindowBatch
+
+
+class Batches:
+    """Windows that wait until there are enough of them, or nothing else is left to be done before."""
+
+    def __init__(self, history: int, length: int, most: int) -> None:
+        """Make none yet.
+
+        Args:
+            history: samples before each window that it carries along.
+            length: samples of a window.
+            most: windows of a batch.
+        """
+        self._shape = (most, ROWS, history + length)
+        self._history = history
+        self._samples: NDArray[np.float32] | None = None
+        self._windows: list[Window] = []
+        self._full: list[WindowBatch] = []
+
+    def row(self) -> NDArray[np.float32]:
+        """Zeros, shape ``(3, history + length)``, for the samples of the next window; :meth:`add` says that they are there."""
+        if self._samples is None:
+            self._samples = np.zeros(self._shape, np.float32)
+        row: NDArray[np.float32] = self._samples[len(self._windows)]
+        return row
+
+    def add(self, window: Window) -> None:
+        """The window whose samples were written into the last :meth:`row`."""
+        self._windows.append(window)
+        if len(self._windows) == self._shape[0]:
+            self._close()
+
+    def take(self, everything: bool = False) -> list[WindowBatch]:
+        """Batches that are full, or all windows that wait."""
+        if everything and self._windows:
+            self._close()
+        full, self._full = self._full, []
+        return full
+
+    def _close(self) -> None:
+        if self._samples is not None:
+            held = self._samples[: len(self._windows)]
+            held.flags.writeable = False
+            self._full.append(WindowBatch(tuple(self._windows), held[:, :, self._history :]))
+        self._samples, self._windows = None, []

@@ -1,0 +1,268 @@
+"""The channels of one instrument: records of its components in any order become samples in rings.
+
+Each component has a buffer (:mod:`xiaod.waveform.channel`), and a row of the windows: Z, N, E, or what stands for them. A clock that is
+set back resets this instrument only. Windows are cut from it by schedules (:mod:`xiaod.waveform.schedule`).
+
+>>> import numpy as np
+>>> from xiaod.domain.types import Channel, Segment
+>>> channels = InstrumentChannels(settings := BufferSettings(), Rings(settings.ring))
+>>> channels.insert(Segment(Channel("XX", "A", "", "HHZ"), 0, 100.0, np.ones(100, np.int32)), now_ns=None).value
+'good'
+>>> channels.release(None, final=True)
+[]
+>>> channels.rows, channels.edge
+([('Z', 0)], 100)
+"""
+
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from xiaod.config import BufferConfig, WindowConfig
+from xiaod.domain.components import KNOWN_LETTERS, rows_of
+from xiaod.domain.onsets import CONFIRM_SHIFT
+from xiaod.domain.timegrid import (
+    BEFORE_ALL,
+    GRID_NS,
+    GRID_RATE_HZ,
+    NS_PER_S,
+    grid_index,
+    ns_from_s,
+    samples_from_s,
+)
+from xiaod.domain.timeliness import UNLIMITED, TimeLimits
+from xiaod.domain.types import MAX_PIECE_S, Instrument, Segment
+from xiaod.waveform.backfill import Backfill
+from xiaod.waveform.channel import ChannelBuffer, Contradiction, Gap, RecordOutcome
+from xiaod.waveform.data_account import Coverage
+from xiaod.waveform.resample import usable_rate
+from xiaod.waveform.rings import Rings
+
+ADVANCING = frozenset({RecordOutcome.GOOD, RecordOutcome.OVERLAPPING, RecordOutcome.CLOCK_STEP})
+"""RecordOutcomes of records whose samples were used."""
+RETIRED = samples_from_s(3600.0)
+"""A component that is so far behind gives its row to one that has none: sensors are exchanged, and come back as Z12 instead of ZNE."""
+
+
+@dataclass(frozen=True, slots=True)
+class BufferSettings:
+    """Limits of what is buffered of an instrument, and where its windows lie; samples are those of the 100 Hz grid.
+
+    The defaults are those of the configuration.
+    """
+
+    length: int = samples_from_s(WindowConfig().length_s)
+    """Of a window; a stretch that ends with fewer samples is of no use."""
+    hop: int = samples_from_s(WindowConfig().hop_s)
+    wait_ns: int = ns_from_s(BufferConfig().max_component_wait_s)
+    """Time for which missing data are waited for, ..."""
+    max_lead: int = samples_from_s(BufferConfig().max_lead_s)
+    """... or so many samples of later data."""
+    limits: TimeLimits = UNLIMITED
+    """What is refused for its time; in an offline run nothing is."""
+
+    @property
+    def history(self) -> int:
+        """Samples before a window that it carries along: a hop, and the shifts at which an onset is confirmed."""
+        return self.hop + CONFIRM_SHIFT + 1
+
+    @property
+    def ring(self) -> int:
+        """Samples that a ring must hold."""
+        # The last window before a gap reaches back before the next one, and a record is written before windows are cut.
+        return self.history + self.hop + self.length + self.max_lead + samples_from_s(MAX_PIECE_S)
+
+
+class Needed(NamedTuple):
+    """What windows will be cut from; grid indices."""
+
+    first: int
+    """The oldest sample."""
+    stop: int
+    """Where the next window ends."""
+
+
+class InstrumentChannels:
+    """ChannelBuffers and rows of one instrument; no clock of its own."""
+
+    def __init__(self, settings: BufferSettings, rings: Rings, letters: Collection[str] = ()) -> None:
+        """Begin.
+
+        Args:
+            settings: limits.
+            rings: where samples lie.
+            letters: components that the instrument has shown before: they count for the rows of the others.
+        """
+        self.settings = settings
+        self.instrument = Instrument("", "", "", "")
+        """Known with the first record."""
+        self.resets = 0
+        """How often the instrument began anew because its clock was set back."""
+        self._rings = rings
+        self._known = frozenset(letters)
+        self._coverages: dict[str, Coverage] = {}
+        self.channels = {letter: self._new_channel(letter) for letter in letters}
+        self.rows = self._rows_now()
+        """Components that have a row, and their rows, in the order of these."""
+        self.edge = BEFORE_ALL
+        """Grid index just after the newest data of any component; :data:`BEFORE_ALL` when there are none."""
+        self._edges: dict[str, int] = {}
+        """The same of each component."""
+        self._leads: deque[tuple[int, int]] = deque()
+        self._backfill = Backfill()
+
+    def insert(self, segment: Segment, now_ns: int | None) -> RecordOutcome:
+        """Take a record; ``now_ns``, of the monotonic clock, is None in an offline run. Call :meth:`release` afterwards."""
+        letter = segment.channel.component
+        if letter not in KNOWN_LETTERS:
+            return RecordOutcome.COMPONENT
+        if not usable_rate(segment.sampling_rate_hz):
+            return RecordOutcome.RATE
+        channel = self.channels.get(letter)
+        if (refused := self._untimely(segment, channel)) is not None:
+            return refused
+        self.instrument = segment.channel.instrument
+        if channel is None:
+            channel = self.channels[letter] = self._new_channel(letter)
+            self.rows = self._rows_now()
+        self._backfill.goes_on(letter, grid_index(segment.start_ns), self._edges.get(letter, BEFORE_ALL))
+        outcome = channel.insert(segment, now_ns or 0)
+        if outcome is RecordOutcome.CLOCK_STEP and self._backfill.explains(
+            channel.late_ns / NS_PER_S, self.edge
+        ):
+            outcome = RecordOutcome.LATE
+        if outcome is RecordOutcome.CLOCK_STEP:
+            self._backfill.set_back(dict(self._edges))
+            self._start_anew()
+            channel = self.channels[letter]
+            channel.insert(segment, now_ns or 0)
+        if outcome in ADVANCING:
+            self._moved(letter)
+            if now_ns is not None and (not self._leads or self._edges[letter] > self._leads[-1][0]):
+                self._leads.append((self._edges[letter], now_ns))
+        return outcome
+
+    def release(self, now_ns: int | None, final: bool = False) -> list[Gap]:
+        """Give up on what has been missing for too long, or on everything when no more will come; gaps that became facts."""
+        gaps = []
+        for letter, channel in self.channels.items():
+            if channel.waits:
+                # Without a clock nothing but newer data ends a wait: what a component has held back counts before it is given up.
+                behind = now_ns is None and self.left_behind(letter)
+                gaps += channel.release(now_ns, final or behind)
+                self._moved(letter)
+        if not final and len(self.rows) < len(self.channels):
+            self._retire()
+        return gaps
+
+    @property
+    def release_ns(self) -> int | None:
+        """Host time at which :meth:`release` should be called even if nothing comes; None when nothing waits."""
+        waiting = [due for channel in self.channels.values() if (due := channel.release_ns) is not None]
+        return min(waiting) if waiting else None
+
+    def left_behind(self, letter: str) -> bool:
+        """Whether a component is so far behind the newest data that it is not waited for.
+
+        A missing record holds a component where it is: rings need not hold more than what is waited for.
+        """
+        stretches = self.channels[letter].stretches
+        reached = (
+            stretches[-1].stop if stretches and stretches[-1].started else self._edges.get(letter, BEFORE_ALL)
+        )
+        return self.edge - reached > self.settings.max_lead
+
+    def led_ns(self, stop: int) -> int:
+        """Host time at which the fastest component had come up to a grid index; as far as it has come, when it has not."""
+        if not self._leads:
+            return 0
+        number = bisect_left(self._leads, stop, key=lambda lead: lead[0])
+        return self._leads[min(number, len(self._leads) - 1)][1]
+
+    def forget(self, needed: Needed) -> None:
+        """Forget what no window will need."""
+        for channel in self.channels.values():
+            while len(channel.stretches) > 1 and channel.stretches[0].stop <= needed.first:
+                del channel.stretches[0]
+        while len(self._leads) > 1 and self._leads[0][0] < needed.stop:
+            self._leads.popleft()
+
+    @property
+    def filled(self) -> int:
+        """Samples without a gap up to the newest one, of the component that has most; more than a window are not kept for long."""
+        stretches = [channel.stretches[-1] for channel in self.channels.values() if channel.stretches]
+        return max((one.stop - one.first for one in stretches if one.started), default=0)
+
+    @property
+    def coverage(self) -> Coverage:
+        """Data that came so far, of the component that has most; the longest stretch of any."""
+        coverages = self._coverages.values()
+        return Coverage(
+            max((coverage.data_s for coverage in coverages), default=0.0),
+            max((coverage.longest_s for coverage in coverages), default=0.0),
+        )
+
+    def take_contradictions(self) -> list[Contradiction]:
+        """Records that contradict others, of those that came since this was asked."""
+        found = [one for channel in self.channels.values() for one in channel.contradictions]
+        for channel in self.channels.values():
+            channel.contradictions.clear()
+        return found
+
+    def _untimely(self, segment: Segment, channel: ChannelBuffer | None) -> RecordOutcome | None:
+        """Whether a record is refused for its time, by the host's clock when it came."""
+        if segment.arrived_ns is None:
+            return None
+        correction_ns = self.settings.limits.correction_ns(
+            segment.start_ns,
+            segment.next_ns,
+            segment.arrived_ns,
+            None if channel is None else self._edges.get(segment.channel.component, BEFORE_ALL) * GRID_NS,
+        )
+        if not correction_ns:
+            return None
+        return RecordOutcome.FUTURE if correction_ns > 0 else RecordOutcome.EXPIRED
+
+    def _new_channel(self, letter: str) -> ChannelBuffer:
+        settings, coverage = self.settings, self._coverages.setdefault(letter, Coverage())
+        return ChannelBuffer(self._rings, settings.wait_ns, settings.max_lead, settings.length, coverage)
+
+    def _rows_now(self) -> list[tuple[str, int]]:
+        """Components and their rows; one odd record of another component moves none that has filled a window."""
+        rows, window_s = rows_of(self.channels), self.settings.length / GRID_RATE_HZ
+        proven = rows_of(
+            [
+                letter
+                for letter in self.channels
+                if letter in self._known or self._coverages[letter].data_s >= window_s
+            ]
+        )
+        if any(rows.get(letter) != row for letter, row in proven.items()):
+            rows = proven
+        return sorted(rows.items(), key=lambda item: item[1])
+
+    def _moved(self, letter: str) -> None:
+        self._edges[letter] = self.channels[letter].edge
+        self.edge = max(self._edges.values())
+
+    def _start_anew(self) -> None:
+        before = self.channels
+        self.channels = {letter: self._new_channel(letter) for letter in before}
+        for letter, channel in self.channels.items():
+            # What has been noticed and not been asked for yet is still to be said.
+            channel.contradictions += before[letter].contradictions
+        self._edges.clear()
+        self.edge = BEFORE_ALL
+        self._leads.clear()
+        self.resets += 1
+
+    def _retire(self) -> None:
+        shown = {letter for letter, _ in self.rows}
+        for letter in list(self.channels):
+            own = self._edges.get(letter, BEFORE_ALL)
+            if self.edge - own > RETIRED and (letter in shown or own != BEFORE_ALL):
+                del self.channels[letter]
+                self._edges.pop(letter, None)
+        self.rows = self._rows_now()

@@ -1,0 +1,187 @@
+"""A stretch: the samples of one channel on the 100 Hz grid without a gap; they lie in a ring of its own.
+
+Grows at its end, and loses its beginning as the ring is overwritten. Also remembers which record brought which sample, so that a
+window can say when it became complete.
+
+Samples are held in single precision, which has digits enough for them only near zero. So each part is held less a level of its own,
+and a sample that is far from the level of those before it begins another part: no reading, however odd, costs the digits of others.
+
+>>> import numpy as np
+>>> from xiaod.waveform.resample import converter_for
+>>> stretch = Stretch(converter_for(100.0, start_ns=0), Rings(length=1000))
+>>> stretch.push(np.arange(5.0), arrived_ns=7, record_end_ns=50_000_000)
+>>> stretch.first, stretch.stop, stretch.read(1, 4, level=0.0).tolist()
+(0, 5, [1.0, 2.0, 3.0])
+>>> stretch.push(np.array([2.0**31, 7.0]), arrived_ns=8, record_end_ns=70_000_000)
+>>> stretch.level(1, 7), stretch.read(4, 7, level=0.0).tolist()
+(0.0, [4.0, 2147483648.0, 7.0])
+>>> stretch.arrival_of(4)
+(7, 50000000)
+"""
+
+from bisect import bisect_right
+from collections import deque
+from itertools import islice
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xiaod.waveform.resample import Converter
+from xiaod.waveform.rings import Rings
+
+LEVEL_STEP = float(2**22)
+"""Counts; levels are multiples of it, so that they are the same wherever in a stream a stretch begins, and zero after most odd readings."""
+LEVEL_REACH = 0.75 * LEVEL_STEP
+"""A part reaches so far from its level: float32 holds integers and quarters there. Less than a step, so that what is near one level is
+never held by the next one, and more than half a step, so that nothing flutters between two."""
+MAX_PARTS = 256
+"""Parts held at most: samples that jump more often than that have no digits to lose."""
+
+
+class Stretch:
+    """Gapless samples of one channel, float32, each part less a level that is taken out before the precision is halved."""
+
+    __slots__ = (
+        "_arrivals",
+        "_converter",
+        "_levels",
+        "_offsets",
+        "_ring",
+        "_rings",
+        "began",
+        "length",
+        "started",
+        "stop",
+    )
+
+    def __init__(self, converter: Converter, rings: Rings) -> None:
+        """Begin without samples.
+
+        Args:
+            converter: from the rate of the channel to the grid.
+            rings: where samples lie; one of them is this stretch's as long as it lives.
+        """
+        self._converter = converter
+        self._rings = rings
+        self._ring = rings.open()
+        self.stop = 0
+        """Grid index just after the newest sample."""
+        self.began = 0
+        """Grid index of the first sample of all."""
+        self.length = 0
+        """Samples so far, those that are overwritten included."""
+        self.started = False
+        """Whether the converter has put out its first sample."""
+        self._levels: deque[tuple[int, float]] = deque()
+        """Grid index at which each part begins, and its level."""
+        self._offsets: deque[tuple[int, int]] = deque()
+        self._arrivals: deque[tuple[int, int, int]] = deque()
+
+    def __del__(self) -> None:
+        self._rings.close(self._ring)
+
+    @property
+    def first(self) -> int:
+        """Grid index of the oldest sample that is held."""
+        return max(self.began, self.stop - self._rings.length)
+
+    def push(self, samples: NDArray[np.float64], arrived_ns: int, record_end_ns: int) -> None:
+        """Append the samples of a record, shape ``(n,)``, at the rate of the channel."""
+        first, converted = self._converter.push(samples)
+        if not len(converted):
+            return
+        if not self.started:
+            self.started = True
+            self.stop = self.began = first
+            self._levels.append((first, _level_near(converted[0])))
+        self._hold(converted)
+        self.length += len(converted)
+        offset_ns = self._converter.offset_ns
+        if not self._offsets or self._offsets[-1][1] != offset_ns:
+            self._offsets.append((first, offset_ns))
+        self._arrivals.append((self.stop, arrived_ns, record_end_ns))
+        self._forget()
+
+    def drift(self, drift_ns: int) -> None:
+        """Take it that the next samples lie later than predicted (earlier when negative)."""
+        self._converter.advance(drift_ns)
+
+    def level(self, start: int, stop: int) -> float:
+        """Level of most samples from grid index ``start`` up to ``stop``, which must be held."""
+        parts = self._parts(start, stop)
+        if len(parts) == 1:
+            return parts[0][2]
+        samples: dict[float, int] = {}
+        for begin, end, level in parts:
+            samples[level] = samples.get(level, 0) + end - begin
+        return max(samples, key=samples.__getitem__)
+
+    def read(
+        self, start: int, stop: int, level: float, out: NDArray[np.float32] | None = None
+    ) -> NDArray[np.float32]:
+        """Samples from grid index ``start`` up to ``stop``, which must be held, less a level, into ``out`` if it is given."""
+        held = self._rings.read(self._ring, start, stop, out)
+        parts = self._parts(start, stop)
+        if not all(own == level for _, _, own in parts):
+            shift = np.repeat([own - level for _, _, own in parts], [end - begin for begin, end, _ in parts])
+            with np.errstate(over="ignore"):
+                held[:] = held + shift
+        return held
+
+    def offset_at(self, index: int) -> int:
+        """Offset of true time from grid time, in nanoseconds, for a sample."""
+        offset_ns = self._offsets[0][1]
+        for start, value in self._offsets:
+            if start > index:
+                break
+            offset_ns = value
+        return offset_ns
+
+    def arrival_of(self, index: int) -> tuple[int, int]:
+        """``(arrived_ns, record_end_ns)`` of the record that brought the sample at ``index``."""
+        place = bisect_right(self._arrivals, index, key=lambda entry: entry[0])
+        _, arrived_ns, record_end_ns = self._arrivals[min(place, len(self._arrivals) - 1)]
+        return arrived_ns, record_end_ns
+
+    def _forget(self) -> None:
+        """Forget what is known of samples that are overwritten."""
+        first = self.first
+        while len(self._arrivals) > 1 and self._arrivals[0][0] <= first:
+            self._arrivals.popleft()
+        while len(self._offsets) > 1 and self._offsets[1][0] <= first:
+            self._offsets.popleft()
+        while len(self._levels) > 1 and self._levels[1][0] <= first:
+            self._levels.popleft()
+
+    def _parts(self, start: int, stop: int) -> list[tuple[int, int, float]]:
+        """Begin, end and level of the parts between two grid indices."""
+        if self._levels[-1][0] <= start:
+            return [(start, stop, self._levels[-1][1])]
+        ends = [begin for begin, _ in islice(self._levels, 1, None)] + [stop]
+        return [
+            (max(begin, start), min(end, stop), level)
+            for (begin, level), end in zip(self._levels, ends, strict=True)
+            if begin < stop and end > start
+        ]
+
+    def _hold(self, samples: NDArray[np.float64]) -> None:
+        """Append samples in parts."""
+        begin = new = 0
+        while begin < len(samples):
+            left = samples[begin:] - self._levels[-1][1]
+            near = len(left)
+            if len(self._levels) < MAX_PARTS:
+                # What a part begins with belongs to it, though it be infinite.
+                far = np.flatnonzero(~(np.abs(left[new:]) < LEVEL_REACH))
+                near = new + int(far[0]) if len(far) else near
+            with np.errstate(over="ignore"):
+                self._rings.write(self._ring, self.stop, left[:near].astype(np.float32))
+            self.stop += near
+            begin += near
+            if begin < len(samples):
+                self._levels.append((self.stop, _level_near(samples[begin])))
+                new = 1
+
+
+def _level_near(sample: float) -> float:
+    return LEVEL_STEP * float(np.round(sample / LEVEL_STEP))
