@@ -272,6 +272,9 @@ def test_a_stop_that_takes_too_long_is_cut_short(tmp_path: Path, event: Event) -
         daemon.wait_for_records(records)
         daemon.wait_for("sink.failed")
         assert daemon.stop() == 3
+        [waiting] = daemon.events("service.waiting")
+        assert (waiting["sources"], waiting["records"], waiting["sinks"]) == ([], 0, ["jsonl"])
+        assert waiting["backlog_jsonl"] >= 2
         [event_cut] = daemon.events("service.cut_short")
         assert event_cut["backlog_jsonl"] >= 2
         assert event_cut["records"] == 0

@@ -137,6 +137,11 @@ class SourceBridge:
         """Name of the source."""
         return self._source.name
 
+    @property
+    def ended(self) -> bool:
+        """Whether the source has returned, or failed."""
+        return self._done.done()
+
     def counts(self) -> dict[str, int]:
         """The packets that the source has counted, by what became of them; empty if it counts none."""
         counted: Callable[[], dict[str, int]] | None = getattr(self._source, "counts", None)

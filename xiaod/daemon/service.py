@@ -50,6 +50,10 @@ STOP_PART = 0.95
 """Part of ``grace_s`` for the sources, stages and sinks to end; the rest is for saving the state."""
 
 
+SAID_PART = 0.25
+"""Part of ``grace_s`` after which the log says what the stop waits for."""
+
+
 class _CutShort(Exception):  # noqa: N818  the orderly stop took too long; never leaves this file
     pass
 
@@ -188,6 +192,7 @@ class Service:
                 self._notifier.send("STOPPING=1")
                 pipeline.stop_sources()
                 self._grace_period.begin(self._config.grace_s)
+                watching.append(group.create_task(self._say_what_is_waited_for(pipeline), name="waiting"))
                 try:
                     async with asyncio.timeout(STOP_PART * self._grace_period.left_s):
                         await finished
@@ -208,6 +213,18 @@ class Service:
             await self._state.save_off_loop(self._sources)
         self._log.info("service.stopped", status=int(code))
         return code
+
+    async def _say_what_is_waited_for(self, pipeline: Pipeline) -> None:
+        """Log it when the stop takes long."""
+        await asyncio.sleep(SAID_PART * self._config.grace_s)
+        self._log.info(
+            "service.waiting",
+            left_s=round(self._grace_period.left_s, 1),
+            sources=pipeline.sources_running(),
+            records=pipeline.records_waiting(),
+            sinks=pipeline.sinks_open(),
+            **_left(pipeline.backlogs()),
+        )
 
     def _warn_of_exposed_files(self) -> None:
         for one in exposed_files(self._config):

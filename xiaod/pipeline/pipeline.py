@@ -244,6 +244,14 @@ class Pipeline:
         """Records that have come and are not in windows yet."""
         return len(self._inbox)
 
+    def sources_running(self) -> list[str]:
+        """Sources that have not ended yet."""
+        return [name for name, bridge in self._bridges.items() if not bridge.ended]
+
+    def sinks_open(self) -> list[str]:
+        """Sinks that are not closed yet."""
+        return [name for name, task in self._delivering.items() if not task.done()]
+
     def links(self) -> dict[str, str]:
         """State of each source's link; ``starting`` until the source says one."""
         return {name: self._station_table.links.get(name, "starting") for name in self._bridges}
