@@ -11,6 +11,7 @@ each error.
 0.5
 """
 
+import math
 import re
 from ipaddress import ip_address
 from pathlib import Path
@@ -23,6 +24,7 @@ from xiaod.config.origin import Origin
 from xiaod.config.shard import ShardConfig
 from xiaod.config.sinks import SinkConfig
 from xiaod.config.source import REPLAY_PREFIX, SeedLinkConfig
+from xiaod.domain.resumption import needed_picks_s, resumable_age_s
 
 __all__ = [
     "REPLAY_PREFIX",
@@ -61,6 +63,20 @@ class BufferConfig(Model):
     """Seconds; a record that ends further in the future is refused; null: no limit."""
     forget_after_s: PositiveSeconds | None = 86_400.0
     """Seconds without a record after which the memory of an instrument is freed; it starts afresh when it comes back; null: never."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "BufferConfig":
+        if self.max_component_wait_s > self.max_lead_s:
+            raise ValueError(
+                f"max_component_wait_s is {self.max_component_wait_s:g} s, and nothing is waited for that is further than max_lead_s "
+                f"({self.max_lead_s:g} s) behind; shorten it, or raise max_lead_s"
+            )
+        if self.forget_after_s is not None and self.forget_after_s <= self.max_component_wait_s:
+            raise ValueError(
+                f"forget_after_s is {self.forget_after_s:g} s: an instrument would be forgotten while it is waited for; it must be "
+                f"above max_component_wait_s ({self.max_component_wait_s:g} s)"
+            )
+        return self
 
 
 class WindowConfig(Model):
@@ -176,6 +192,11 @@ class StateConfig(Model):
     keep_days: Annotated[float, Field(ge=0, le=36_500)] = 30.0
     """Days that picks stay in the store (picks.sqlite) once all sinks have them. Only days on which the daemon runs count; 0: for ever."""
 
+    @property
+    def keep_s(self) -> float:
+        """The same in seconds."""
+        return self.keep_days * 86_400.0
+
 
 class LogConfig(Model):
     """Logs on standard error."""
@@ -251,9 +272,38 @@ class Config(Model):
                     f"{what}: the name {twice[0]!r} is given twice; give each a 'name' of its own"
                 )
         self._places_of_their_own()
-        if self.picker.lookahead_s + self.windows.hop_s > self.windows.length_s / 2:
-            raise ValueError("picker.lookahead_s + windows.hop_s must be at most half of windows.length_s")
+        self._windows_have_something_to_pick()
+        self._resumption_finds_what_it_needs()
         return self
+
+    def _windows_have_something_to_pick(self) -> None:
+        """Refuse what leaves no sample of a window, or not every sample of continuous data, to be searched."""
+        picker, windows = self.picker, self.windows
+        if picker.lookahead_s + windows.hop_s > windows.length_s / 2:
+            raise ValueError("picker.lookahead_s + windows.hop_s must be at most half of windows.length_s")
+        most_s = round(windows.length_s - windows.hop_s - picker.lookahead_s, 6)
+        if picker.settle_s > most_s:
+            raise ValueError(
+                f"picker.settle_s is {picker.settle_s:g} s, which leaves nothing to pick in windows of {windows.length_s:g} s; it must be "
+                f"at most {most_s:g} s (windows.length_s - windows.hop_s - picker.lookahead_s)"
+            )
+
+    def _resumption_finds_what_it_needs(self) -> None:
+        """Refuse limits under which the next run would make picks twice, or would not get the data that it requests."""
+        length_s, max_lead_s, state = self.windows.length_s, self.buffer.max_lead_s, self.state
+        needed_s = needed_picks_s(length_s, max_lead_s, state.save_interval_s)
+        if 0 < state.keep_s < needed_s:
+            raise ValueError(
+                f"state.keep_days is {state.keep_days:g}, which is {state.keep_s:.0f} s: the next run must know the picks of "
+                f"{needed_s:.0f} s, or it makes them again; write at least {math.ceil(needed_s / 86.4) / 1000:g}, or 0 to keep all"
+            )
+        least_s, max_age_s = resumable_age_s(length_s, max_lead_s), self.buffer.max_age_s
+        resuming = [source.label for source in self.sources if source.begin == "resume"]
+        if max_age_s is not None and max_age_s < least_s and resuming:
+            raise ValueError(
+                f"buffer.max_age_s is {max_age_s:g} s, and {resuming[0]!r} has begin: resume, which requests data that are "
+                f"{least_s:g} s old and more; write null or at least {least_s:g}, or begin: now"
+            )
 
     def _places_of_their_own(self) -> None:
         """Refuse two sinks with one path: each would overwrite the output of the other, or set its file aside."""

@@ -37,7 +37,6 @@ from xiaod.storage.shard_handover import OtherCountError, inherit, refuse_other_
 if TYPE_CHECKING:
     from xiaod.acquisition.seedlink.source import SeedLinkSource
 
-DAY_S = 86_400.0
 RESUME = "resume"
 
 
@@ -192,8 +191,9 @@ class StateFolder:
                 if stations:
                     self._saving(partial(PickStore.forget, source=name, stations=stations))
             if config.state.keep_days:
-                keep_s = config.state.keep_days * DAY_S
-                self._saving(lambda store: store.prune(keep_s, [sink.name for sink in config.sinks]))
+                self._saving(
+                    lambda store: store.prune(config.state.keep_s, [sink.name for sink in config.sinks])
+                )
 
         return save
 

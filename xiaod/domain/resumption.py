@@ -74,6 +74,24 @@ def warm_up_s(length_s: float) -> float:
     return length_s + WARM_UP_S
 
 
+def resumable_age_s(length_s: float, max_lead_s: float) -> float:
+    """How old the data are, at least, that a run requests again when it begins the moment the last one ends.
+
+    >>> resumable_age_s(length_s=20, max_lead_s=30)
+    90.0
+    """
+    return settled_s(length_s, max_lead_s) + warm_up_s(length_s)
+
+
+def needed_picks_s(length_s: float, max_lead_s: float, save_interval_s: float) -> float:
+    """How long the store must keep picks, so that the next run knows all that it may make again.
+
+    >>> needed_picks_s(length_s=20, max_lead_s=30, save_interval_s=30)
+    815.0
+    """
+    return save_interval_s + ABANDONED_S + settled_s(length_s, max_lead_s) + REMEMBERED_S
+
+
 def resume_from_ns(picked_until_ns: int, length_s: float) -> int:
     """Time from which a run must read everything again that has been picked until a time.
 

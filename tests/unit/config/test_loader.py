@@ -37,6 +37,18 @@ MINIMAL = "sources:\n  - server: localhost\n"
         (MINIMAL + "windows: {hop_s: 9.0}\n", "f:3: windows: hop_s must be at most a quarter of length_s"),
         (MINIMAL + "windows:\n  length_s: 20.0\n  hop_s: 9.0\n", "f:5: windows: hop_s must be at most a quarter"),
         (MINIMAL + "windows: {hop_s: 5.0}\npicker:\n  lookahead_s: 6\n", "f:5: picker.lookahead_s + windows.hop_s must be"),
+        (MINIMAL + "picker:\n  settle_s: 19.5\n", ("f:4: picker.settle_s is 19.5 s, which leaves nothing to pick in windows of 20 s; "
+         "it must be at most 19 s (windows.length_s - windows.hop_s - picker.lookahead_s)")),
+        (MINIMAL + "windows: {length_s: 5.0}\npicker: {settle_s: 5}\n", "f:4: picker.settle_s is 5 s, which leaves nothing"),
+        (MINIMAL + "buffer:\n  max_component_wait_s: 40\n", ("f:4: buffer: max_component_wait_s is 40 s, and nothing is waited for that "
+         "is further than max_lead_s (30 s) behind; shorten it, or raise max_lead_s")),
+        (MINIMAL + "buffer:\n  forget_after_s: 5\n", ("f:4: buffer: forget_after_s is 5 s: an instrument would be forgotten while it is "
+         "waited for; it must be above max_component_wait_s (5 s)")),
+        (MINIMAL + "    begin: resume\nbuffer:\n  max_age_s: 89\n", ("f:5: buffer.max_age_s is 89 s, and 'localhost:18000' has begin: "
+         "resume, which requests data that are 90 s old and more; write null or at least 90, or begin: now")),
+        (MINIMAL + "state:\n  keep_days: 0.009\n", ("f:4: state.keep_days is 0.009, which is 778 s: the next run must know the picks of "
+         "815 s, or it makes them again; write at least 0.01, or 0 to keep all")),
+        (MINIMAL + "state: {save_interval_s: 86400, keep_days: 1}\n", "f:3: state.keep_days is 1, which is 86400 s: the next run"),
         (MINIMAL + "windows: {hop_s: .nan}\n", "f:3: windows.hop_s: must be a number at least 0.05 and at most 30 seconds; got '.nan'"),
         (MINIMAL + "grace_s: 1e999\n", "f:3: grace_s: must be a number above 0 seconds; got '1e999'"),
         (MINIMAL + "grace_s: yes\n", "f:3: grace_s: must be a number above 0 seconds; got 'yes'"),
@@ -87,6 +99,21 @@ def test_problems_are_named_with_their_line(text: str, expected: str) -> None:
     with pytest.raises(ConfigError) as caught:
         parse_config(text, "f")
     assert expected in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "picker: {settle_s: 19.0}\n",
+        "buffer: {max_component_wait_s: 30, forget_after_s: 31}\n",
+        "buffer: {max_age_s: 89}\n",
+        "    begin: resume\nbuffer: {max_age_s: 90}\n",
+        "state: {keep_days: 0.01}\n",
+        "state: {keep_days: 0, save_interval_s: 86400}\n",
+    ],
+)
+def test_what_just_fits_together_is_read(text: str) -> None:
+    parse_config(MINIMAL + text, "f")
 
 
 def test_all_problems_are_told_at_once() -> None:

@@ -227,7 +227,9 @@ def test_nothing_is_held_of_a_station_that_has_long_been_silent(
     async def body() -> None:
         # One that is subscribed is still shown as silent, but holds no samples.
         subscribed = (Channel("XX", "STAYS", "", "HHZ"),)
-        async with held(tmp_path, engine(), subscribed, forget_after_s=1.0) as found:
+        async with held(
+            tmp_path, engine(), subscribed, forget_after_s=1.0, max_component_wait_s=0.5
+        ) as found:
             await found.picked()
             await found.until(lambda: found.gone("GOES"))
             assert shown(found.metrics) == {"STAYS"}
