@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from distill.config import ConfigError, TrainConfig, load_train_config
 from distill.datasets.miniseed import MiniSeedDataset
 from distill.progress import SILENT, Progress
@@ -19,6 +17,7 @@ from models.conventions import RATE_HZ
 from models.weights import shipped, weights_path
 from xiaod.config import loader
 from xiaod.config.loader import parse_as
+from xiaod.tools.init.commented_yaml import comment_lines, scalar_text
 
 RECIPE = Path(__file__).parent / "micro.yaml"
 LEAST_STATIONS = 2
@@ -37,7 +36,7 @@ COMMENTS: Mapping[str, str] = {
     "name": "Letters, digits, - and _; it stands in every pick as NAME-VERSION. Raise the version when you train anew.",
     "threads": "Threads of torch. The student is small: more than one hardly helps.",
     "net": "Width of each level and length of its filters, those of micro. Wider learns more and costs more.",
-    "data": "What is learnt from. Picks of analysts count as far as there are any; the teacher labels everything else.\n"
+    "data": "What is learnt from. Picks of analysts count where there are any; the teacher labels everything else. "
     "validation_fraction: part of the stations that is held out. More sources can be listed: kind miniseed, seisbench or corpus.",
     "teacher": "Who labels. kind seisbench: SeisBench downloads the weights when they are first used; kind onnx: a file.",
     "labels": "Width of the label at an analyst's pick, and its weight beside what the teacher says there.",
@@ -138,15 +137,9 @@ def _teacher(named: str) -> dict[str, Any]:
 
 
 def _section(key: str, value: Any) -> str:
-    comment = "".join(f"# {line}\n" for line in COMMENTS.get(key, "").splitlines())
+    lines = comment_lines("", COMMENTS.get(key, ""))
     if isinstance(value, dict):
-        return f"{comment}{key}:\n" + "".join(f"  {name}: {_flow(entry)}\n" for name, entry in value.items())
-    return f"{comment}{key}: {_flow(value)}\n"
-
-
-def _flow(value: Any) -> str:
-    """A value on one line of YAML."""
-    text: str = yaml.safe_dump(
-        value, sort_keys=False, default_flow_style=True, width=math.inf, allow_unicode=True
-    )
-    return text.removesuffix("...\n").strip()
+        lines += [f"{key}:", *(f"  {name}: {scalar_text(entry)}" for name, entry in value.items())]
+    else:
+        lines.append(f"{key}: {scalar_text(value)}")
+    return "".join(f"{line}\n" for line in lines)

@@ -12,7 +12,8 @@ from tests.unit.config.test_loader import models_of
 from xiaod.cli.main import main
 from xiaod.config import Config
 from xiaod.config.schema import schema_text
-from xiaod.tools.init.text import WIDTH, reference
+from xiaod.tools.init.commented_yaml import WIDTH
+from xiaod.tools.init.text import reference
 
 ROOT = Path(__file__).parents[3]
 SCHEMA = ROOT / "xiaod" / "config" / "config.schema.json"

@@ -2,7 +2,8 @@
 
 ::
 
-    instruments   channels of a server -> one instrument of each station
-    draft         its streams -> a configuration
-    text          a configuration -> commented YAML, with every key
+    instruments     channels of a server -> one instrument of each station
+    draft           its streams -> a configuration
+    text            a configuration -> commented YAML, with every key
+    commented_yaml  keys, comments and values -> lines
 """

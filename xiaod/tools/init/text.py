@@ -10,22 +10,17 @@ in any case. :func:`reference` writes ``config.yaml``: every key with its defaul
 
 import re
 import sys
-import textwrap
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, get_args, get_origin
 
-import yaml
-from pydantic import BaseModel, TypeAdapter
+from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from xiaod.config import Config
 from xiaod.config.annotations import constraints, kinds_of, models_in, parts_of
 from xiaod.config.model import MAX_S, Model
+from xiaod.tools.init.commented_yaml import COLUMN, comment_lines, key_lines, scalar_text
 
-COLUMN = 34
-"""Where comments begin that stand beside a key."""
-WIDTH = 110
-"""Letters of a line."""
 USED = ("console", "jsonl", "quakeml")
 """Kinds of sink that ``config.yaml`` uses."""
 HEAD = """\
@@ -51,21 +46,28 @@ def commented(config: Config, notes: Mapping[str, str] | None = None) -> str:
         said = _said(field)
         if isinstance(value, BaseModel):
             off = value == type(value)()
-            lines += ["", *_comment("", said), f"{'#' if off else ''}{key}:", *_given_keys(value, "  ", {})]
+            lines += [
+                "",
+                *comment_lines("", said),
+                f"{'#' if off else ''}{key}:",
+                *_given_keys(value, "  ", {}),
+            ]
         elif isinstance(value, tuple) and value:
-            lines += ["", *_comment("", said), f"{key}:"]
+            lines += ["", *comment_lines("", said), f"{key}:"]
             for item in value:
                 lines += _given_entry(item, notes or {})
         else:
             off = field.default == value and key != "config_version"
-            lines += ["", *_key("", f"{'#' if off else ''}{key}: {_scalar(value)}", said)]
+            lines += ["", *key_lines("", f"{'#' if off else ''}{key}: {scalar_text(value)}", said)]
     return "\n".join(lines).lstrip("\n") + "\n"
 
 
 def _given_entry(item: BaseModel, notes: Mapping[str, str]) -> Iterator[str]:
     """An entry of a list, beginning with its kind."""
     _, *others = _given_keys(item, "    ", notes)
-    yield from _key("    ", f"  - kind: {item.model_dump()['kind']}", _said(type(item).model_fields["kind"]))
+    yield from key_lines(
+        "    ", f"  - kind: {item.model_dump()['kind']}", _said(type(item).model_fields["kind"])
+    )
     yield from others
 
 
@@ -75,12 +77,14 @@ def _given_keys(model: BaseModel, indent: str, notes: Mapping[str, str]) -> Iter
         value = getattr(model, key)
         off = not field.is_required() and _default(field) == value
         if isinstance(value, tuple) and not off:
-            yield from _key(indent, f"{indent}{key}:", _said(field))
+            yield from key_lines(indent, f"{indent}{key}:", _said(field))
             for item in value:
-                entry = f"{indent}  - {_scalar(item)}"
+                entry = f"{indent}  - {scalar_text(item)}"
                 yield entry.ljust(COLUMN) + f"# {notes[item]}" if item in notes else entry
         else:
-            yield from _key(indent, f"{indent}{'#' if off else ''}{key}: {_scalar(value)}", _said(field))
+            yield from key_lines(
+                indent, f"{indent}{'#' if off else ''}{key}: {scalar_text(value)}", _said(field)
+            )
 
 
 def reference() -> str:
@@ -99,9 +103,9 @@ class _Reference:
             yield ""
             models = models_in(field.annotation)
             if not models:
-                yield from _key("", f"{key}: {_scalar(field.default)}", _said(field))
+                yield from key_lines("", f"{key}: {scalar_text(field.default)}", _said(field))
                 continue
-            yield from _comment("", _said(field))
+            yield from comment_lines("", _said(field))
             yield f"{key}:"
             if isinstance(field.default, BaseModel):
                 yield from self._keys("  ", models[0], {})
@@ -133,10 +137,10 @@ class _Reference:
             value = given[key] if key in given else _default(field)
             inner = models_in(field.annotation)
             if isinstance(value, BaseModel):
-                yield from _key(indent, f"{indent}{key}:", said)
+                yield from key_lines(indent, f"{indent}{key}:", said)
                 yield from self._keys(f"{indent}  ", type(value), {})
                 continue
-            yield from _key(indent, f"{indent}{key}: {_scalar(value)}", said)
+            yield from key_lines(indent, f"{indent}{key}: {scalar_text(value)}", said)
             if value is None and inner and self._first(inner[0]):
                 yield f"{indent}# {key}:"
                 yield from self._keys(f"{indent}#   ", inner[0], {})
@@ -148,33 +152,8 @@ class _Reference:
         return True
 
 
-def _key(indent: str, shown: str, said: str) -> Iterator[str]:
-    """A key, and what it means: beside it where there is room, above it otherwise."""
-    beside = f"{shown.ljust(COLUMN - 1)} # {said}"
-    if not said:
-        yield shown
-    elif len(beside) <= WIDTH:
-        yield beside
-    else:
-        yield from _comment(indent, said)
-        yield shown
-
-
-def _comment(indent: str, said: str) -> Iterable[str]:
-    return textwrap.wrap(
-        said, WIDTH, initial_indent=f"{indent}# ", subsequent_indent=f"{indent}# ", break_long_words=False
-    )
-
-
 def _default(field: FieldInfo) -> Any:
     return field.get_default(call_default_factory=True)
-
-
-def _scalar(value: Any) -> str:
-    """A value on one line."""
-    plain = TypeAdapter(Any).dump_python(value, mode="json")
-    text: str = yaml.safe_dump(plain, default_flow_style=True, width=10_000, allow_unicode=True)
-    return text.removesuffix("...\n").strip()
 
 
 def _said(field: FieldInfo) -> str:

@@ -1,0 +1,47 @@
+"""Lines of commented YAML: a value on one line, a comment, a key with its comment.
+
+>>> list(key_lines("", "hop_s: 0.5", "Seconds."))
+['hop_s: 0.5                        # Seconds.']
+>>> scalar_text({"begin": "resume", "name": None})
+'{begin: resume, name: null}'
+"""
+
+import textwrap
+from collections.abc import Iterator
+from typing import Any
+
+import yaml
+from pydantic import TypeAdapter
+
+COLUMN = 34
+"""Where comments begin that stand beside a key."""
+WIDTH = 110
+"""Letters of a line."""
+
+
+def key_lines(indent: str, shown: str, said: str) -> Iterator[str]:
+    """A key, and what it means: beside it where there is room, above it otherwise."""
+    beside = f"{shown.ljust(COLUMN - 1)} # {said}"
+    if not said:
+        yield shown
+    elif len(beside) <= WIDTH:
+        yield beside
+    else:
+        yield from comment_lines(indent, said)
+        yield shown
+
+
+def comment_lines(indent: str, said: str) -> list[str]:
+    """A comment, on as many lines as it needs."""
+    return textwrap.wrap(
+        said, WIDTH, initial_indent=f"{indent}# ", subsequent_indent=f"{indent}# ", break_long_words=False
+    )
+
+
+def scalar_text(value: Any) -> str:
+    """A value on one line."""
+    plain = TypeAdapter(Any).dump_python(value, mode="json")
+    text: str = yaml.safe_dump(
+        plain, sort_keys=False, default_flow_style=True, width=1_000_000, allow_unicode=True
+    )
+    return text.removesuffix("...\n").strip()
