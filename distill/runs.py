@@ -47,15 +47,24 @@ def run_folder(runs: Path, config: TrainConfig) -> Path:
     return runs / f"{config.name}-{config.version}-{config.sha256[:8]}"
 
 
-def describe(folder: Path, config: TrainConfig, corpus: Corpus, processes: int) -> None:
-    """Write down what a run is before it begins."""
+def describe(
+    folder: Path, config: TrainConfig, corpus: Corpus, processes: int, step: int
+) -> list[dict[str, Any]]:
+    """Write down what a run is, before it begins or continues at a step.
+
+    Returns:
+        parts of the run so far, each with its first step (``from_step``) and the ``code`` that made it: a run continues by its
+        configuration alone, whatever became of the code. Two states of a ``-dirty`` code count as one.
+    """
     folder.mkdir(parents=True, exist_ok=True)
+    parts = _parts(folder, step)
     values = config.model_dump(mode="json")
     (folder / CONFIG).write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
     facts = {
         "config": values,
         "config_sha256": config.sha256,
-        "code": code_version(),
+        "code": parts[-1]["code"],
+        "parts": parts,
         "data_table_sha256": corpus.sha256,
         "records": {"training": len(corpus.training), "validation": len(corpus.validation)},
         "parameters": parameter_count(SmallPhaseNet(config=config.net.config())),
@@ -68,6 +77,18 @@ def describe(folder: Path, config: TrainConfig, corpus: Corpus, processes: int) 
         "machine": platform.machine(),
     }
     (folder / FACTS).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+    return parts
+
+
+def _parts(folder: Path, step: int) -> list[dict[str, Any]]:
+    """The parts that were made before a step, and the one that begins with it if its code is another."""
+    path, code, parts = folder / FACTS, code_version(), []
+    if path.exists():
+        facts = json.loads(path.read_text(encoding="utf-8"))
+        # A record of an earlier version names the last code alone.
+        known = facts.get("parts", [{"from_step": 0, "code": facts["code"]}])
+        parts = [part for part in known if part["from_step"] < step]
+    return parts if parts and parts[-1]["code"] == code else [*parts, {"from_step": step, "code": code}]
 
 
 def log(folder: Path, row: LogRow) -> None:
@@ -108,7 +129,8 @@ def read_log(folder: Path) -> list[dict[str, float]]:
 def training_facts(folder: Path) -> dict[str, Any]:
     """What the weights of a finished run should say of how they were made."""
     facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
-    kept = {key: facts[key] for key in ("code", "processes", "threads", "torch", "machine")}
+    names = ("code", "parts", "processes", "threads", "torch", "machine")
+    kept = {name: facts[name] for name in names if name in facts}
     return {"run": folder.name, "seconds": round(training_s(folder)), **kept}
 
 

@@ -84,8 +84,6 @@ def train(
     processes = Processes.from_environment(os.environ)
     processes.join(device)
     folder = run_folder(runs, config)
-    if processes.first:
-        describe(folder, config, corpus, processes.count)
     trainee = Trainee(config).to(device)
     settings = config.optimiser
     optimiser = torch.optim.AdamW(
@@ -93,6 +91,11 @@ def train(
     )
     state = State({key: value.clone() for key, value in trainee.net.state_dict().items()})
     _resume(folder, trainee, optimiser, state)
+    if processes.first:
+        parts = describe(folder, config, corpus, processes.count, state.step)
+        if len(parts) > 1:
+            made = "; ".join(f"from step {part['from_step']}: {part['code'] or 'unknown'}" for part in parts)
+            progress.say(f"{folder}: more than one version of the code has made this run: {made}")
     learner = processes.wrapped(trainee)
     examples = Examples(corpus.training, config, teacher=teacher)
     held_out = _held_out(config, corpus) if processes.first else []

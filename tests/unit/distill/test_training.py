@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from distill import runs
 from distill.config import (
     ConfigError,
     LabelSection,
@@ -20,7 +21,8 @@ from distill.config import (
 )
 from distill.corpus import Corpus, Record, label_record
 from distill.examples import Examples
-from distill.runs import WEIGHTS
+from distill.progress import Progress
+from distill.runs import WEIGHTS, training_facts
 from distill.train import CHECKPOINT, averaged_net, batch, train
 from tests.conftest import Recording
 
@@ -78,6 +80,21 @@ def test_training_learns_repeats_and_resumes(corpus: Corpus, tmp_path: Path) -> 
         assert not torch.equal(
             net(waves), averaged_net(TINY, {**first, "head.bias": first["head.bias"] + 1})(waves)
         )
+
+
+def test_a_run_names_the_code_of_each_part(
+    corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = TINY.model_copy(update={"optimiser": OptimiserSection(steps=4, batch=4, checkpoint_steps=1)})
+    for code, stop_at in (("old", 1), ("new", 2), ("new", 3), ("newest", 3), ("newest", None)):
+        monkeypatch.setattr(runs, "code_version", lambda code=code: code)
+        folder = train(config, corpus, tmp_path, Progress(), stop_at=stop_at)
+        facts = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        assert facts["code"] == code
+    expected = [(0, "old"), (1, "new"), (3, "newest")]
+    assert [(part["from_step"], part["code"]) for part in facts["parts"]] == expected
+    assert training_facts(folder)["parts"] == facts["parts"]
+    assert "from step 0: old; from step 1: new; from step 3: newest" in capsys.readouterr().err
 
 
 def test_what_a_run_leaves_is_on_the_disk_before_it_has_its_name(
