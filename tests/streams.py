@@ -32,21 +32,23 @@ class OneInstrument:
         self.schedule = WindowSchedule(self.channels, phase)
         self.batches = Batches(settings.history, settings.length, most=16)
 
-    def insert(self, segment: Segment, now_ns: int | None) -> RecordOutcome:
-        return self.channels.insert(segment, now_ns)
+    def insert(self, segment: Segment, delivery_ns: int | None) -> RecordOutcome:
+        return self.channels.insert(segment, delivery_ns)
 
-    def cut(self, now_ns: int | None) -> tuple[list[Window], list[Gap]]:
+    def cut(self, delivery_ns: int | None) -> tuple[list[Window], list[Gap]]:
         """Windows that are ready, and gaps that became facts."""
-        gaps = self.channels.release(now_ns)
-        windows = list(self.schedule.cut(now_ns, now_ns, self.batches)) if self.schedule.is_due() else []
+        gaps = self.channels.release(delivery_ns)
+        windows = (
+            list(self.schedule.cut(delivery_ns, delivery_ns, self.batches)) if self.schedule.is_due() else []
+        )
         self.channels.forget(self.schedule.needed)
         self.batches.take()
         return windows, gaps
 
-    def finish(self, now_ns: int | None) -> list[Window]:
+    def finish(self, delivery_ns: int | None) -> list[Window]:
         """All windows that are left."""
-        self.channels.release(now_ns, final=True)
-        return list(self.schedule.cut(now_ns, now_ns, self.batches, final=True))
+        self.channels.release(delivery_ns, final=True)
+        return list(self.schedule.cut(delivery_ns, delivery_ns, self.batches, final=True))
 
     @property
     def deadline_ns(self) -> int | None:

@@ -214,8 +214,8 @@ class Window:
     history: NDArray[np.float32] | None = None
     """Shape ``(3, h)``: samples before the window, as many as there are up to a limit, for the windows that confirm an onset."""
     until: int | None = None
-    """Grid index at which a window with one more component begins, because that component began later. Onsets behind it are left to that
-    window. None: there is none."""
+    """Where data begin, and one component later than the others: grid index of the first window that has it too. This window is searched
+    for onsets up to there, that one from there on. None: no component begins later."""
 
     @property
     def stop(self) -> int:

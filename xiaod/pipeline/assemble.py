@@ -1,15 +1,15 @@
 """Records become batches of windows: channels and schedule of each instrument, with metrics, log lines and station table.
 
-This is the synchronous part of the first stage. Waits are counted by the monotonic clock, while the source of an instrument delivers
-(:mod:`xiaod.waveform.delivery_clock`); latencies by the host's clock. So a host's clock that is set changes no wait. The monotonic time
-is an argument, None in an offline run.
+This is the synchronous part of the first stage. Waits are counted in delivery time: monotonic time, as long as the source of an instrument
+delivers (:mod:`xiaod.waveform.delivery_clock`). Latencies are counted by the host's clock. So setting the host's clock changes no wait. The
+monotonic time is an argument (``now_ns``), None in an offline run.
 
 >>> import numpy as np
 >>> from xiaod.domain.types import Channel, Segment
 >>> assembler = Assembler(BufferSettings(length=1000), Metrics(), StationTable(60_000_000_000), lambda: None)
 >>> segment = Segment(Channel("XX", "A", "", "HHZ"), 0, 100.0, np.ones(1000, np.int32), source="files")
 >>> assembler.take(segment, None)
->>> for _ in assembler.finish(None):
+>>> for _ in assembler.finish():
 ...     pass
 >>> [window.components for batch in assembler.batches.take(everything=True) for window in batch.windows]
 ['Z--']
@@ -67,7 +67,7 @@ NONE_BEFORE: Mapping[Instrument, str] = MappingProxyType({})
 NO_LIMITS: Mapping[str, int] = MappingProxyType({})
 
 CHECK_NS = NS_PER_S // 10
-"""How often the waits of all instruments are checked, by the clock of their source."""
+"""How often the waits of all instruments are checked, in delivery time of their source."""
 
 SOME = 5
 """Stations that one line of the log names."""
@@ -123,9 +123,11 @@ class Assembler:
         self._clocks: dict[str, DeliveryClock] = {}
         """Of each source."""
         self._fed_by: dict[Instrument, tuple[str, int]] = {}
-        """Source of the last record, and what to add to its clock: the time of an instrument never goes back."""
+        """Source of the last record, and what to add to its delivery time: that of an instrument never goes back."""
         self._deadlines: dict[Instrument, int] = {}
+        """Delivery time at which the wait of an instrument is over."""
         self._checked_ns: dict[str, int] = {}
+        """Delivery time of each source at which waits were checked last."""
         self._last_outcome: dict[Instrument, RecordOutcome] = {}
         self._sources: dict[Instrument, set[str]] = {}
         """Sources of an instrument."""
@@ -165,17 +167,18 @@ class Assembler:
             return
         self._checked_ns |= {source: self._clocks[source].time_ns for source in late}
         due = [
-            (instrument, time_ns)
+            (instrument, delivery_ns)
             for instrument, deadline_ns in self._deadlines.items()
-            if self._fed_by[instrument][0] in late and deadline_ns <= (time_ns := self._time_ns(instrument))
+            if self._fed_by[instrument][0] in late
+            and deadline_ns <= (delivery_ns := self._delivery_ns(instrument))
         ]
-        for instrument, time_ns in due:
-            self._cut(instrument, self._held[instrument], time_ns)
+        for instrument, delivery_ns in due:
+            self._cut(instrument, self._held[instrument], delivery_ns)
             yield
 
-    def finish(self, now_ns: int | None) -> Iterator[None]:
+    def finish(self) -> Iterator[None]:
         """Cut all windows that are left at the end, about in order of time."""
-        return self._last(list(self._held.items()), now_ns)
+        return self._last(list(self._held.items()))
 
     def leave(self, source: str, stays: Callable[[Instrument], bool] | None = None) -> None:
         """A source has ended: instruments without another source depart.
@@ -207,7 +210,7 @@ class Assembler:
             )
         return bool(silent)
 
-    def depart(self, now_ns: int | None) -> Iterator[Departed | None]:
+    def depart(self) -> Iterator[Departed | None]:
         """Cut the last windows of instruments that depart; the last step is their departure."""
         if not self._departing:
             return
@@ -226,7 +229,7 @@ class Assembler:
         for source in self._clocks.keys() - needed:
             del self._clocks[source]
             self._checked_ns.pop(source, None)
-        yield from self._last(held, now_ns)
+        yield from self._last(held)
         yield Departed(gone)
 
     def condition(self, entry: StationEntry, now_ns: int) -> Condition:
@@ -253,10 +256,8 @@ class Assembler:
         """Memory of the samples of all instruments."""
         return self._rings.held_bytes
 
-    def _last(self, held: Sequence[tuple[Instrument, _Held]], now_ns: int | None) -> Iterator[None]:
-        left = [
-            (one.schedule.position, number, self._rest(one, now_ns)) for number, (_, one) in enumerate(held)
-        ]
+    def _last(self, held: Sequence[tuple[Instrument, _Held]]) -> Iterator[None]:
+        left = [(one.schedule.position, number, self._rest(one)) for number, (_, one) in enumerate(held)]
         heapify(left)
         while left:
             _, number, windows = left[0]
@@ -268,13 +269,13 @@ class Assembler:
                 heapreplace(left, (window.index, number, windows))
             yield
 
-    def _rest(self, held: _Held, now_ns: int | None) -> Iterator[Window]:
+    def _rest(self, held: _Held) -> Iterator[Window]:
         """The last windows of an instrument."""
-        for gap in held.channels.release(now_ns, final=True):
+        for gap in held.channels.release(None, final=True):
             # What is missing at the end of a live run may come in the next one.
             if self._account is not None:
                 self._gap(gap)
-        yield from held.schedule.cut(now_ns, self._clock(), self.batches, final=True)
+        yield from held.schedule.cut(None, self._clock(), self.batches, final=True)
 
     def _segment(self, segment: Segment, now_ns: int | None) -> None:
         metrics = self._metrics
@@ -283,12 +284,12 @@ class Assembler:
             return
         held = self._held[instrument]
         metrics.bytes.labels(segment.source).inc(segment.record_bytes)
-        waited_ns = None if now_ns is None else self._delivered(segment, now_ns)
+        delivery_ns = None if now_ns is None else self._delivered(segment, now_ns)
         outcome = RecordOutcome.GOOD
         for piece in segment.pieces():
-            outcome = held.channels.insert(piece, waited_ns)
+            outcome = held.channels.insert(piece, delivery_ns)
             if outcome in ADVANCING:
-                self._cut(instrument, held, waited_ns)
+                self._cut(instrument, held, delivery_ns)
         self._contradictions(instrument, held)
         if not segment.continues:
             metrics.records.labels(segment.source, outcome.value).inc()
@@ -324,7 +325,7 @@ class Assembler:
         self._last_outcome[instrument] = outcome
 
     def _delivered(self, segment: Segment, now_ns: int) -> int:
-        """A record has come; the time by which the waits of its instrument are counted."""
+        """A record has come; the delivery time of its instrument."""
         instrument, source = segment.channel.instrument, segment.source
         clock = self._clocks.get(source)
         if clock is None:
@@ -333,10 +334,10 @@ class Assembler:
         if instrument not in self._fed_by:
             self._fed_by[instrument] = (source, 0)
         elif self._fed_by[instrument][0] != source:
-            self._fed_by[instrument] = (source, self._time_ns(instrument) - clock.time_ns)
-        return self._time_ns(instrument)
+            self._fed_by[instrument] = (source, self._delivery_ns(instrument) - clock.time_ns)
+        return self._delivery_ns(instrument)
 
-    def _time_ns(self, instrument: Instrument) -> int:
+    def _delivery_ns(self, instrument: Instrument) -> int:
         source, offset_ns = self._fed_by[instrument]
         return self._clocks[source].time_ns + offset_ns
 
@@ -369,16 +370,16 @@ class Assembler:
             if newest_ns is not None and segment.start_ns > newest_ns + self._settings.wait_ns:
                 self._gap(Gap(segment.channel, newest_ns, segment.start_ns))
 
-    def _cut(self, instrument: Instrument, held: _Held, now_ns: int | None) -> None:
+    def _cut(self, instrument: Instrument, held: _Held, delivery_ns: int | None) -> None:
         channels, schedule = held.channels, held.schedule
-        for gap in channels.release(now_ns):
+        for gap in channels.release(delivery_ns):
             self._gap(gap)
         if schedule.is_due():
-            for _ in schedule.cut(now_ns, self._clock(), self.batches):
+            for _ in schedule.cut(delivery_ns, self._clock(), self.batches):
                 pass
             channels.forget(schedule.needed)
         self._contradictions(instrument, held)
-        if now_ns is not None:
+        if delivery_ns is not None:
             due = [due_ns for due_ns in (channels.release_ns, schedule.deadline_ns) if due_ns is not None]
             if due:
                 self._deadlines[instrument] = min(due)

@@ -84,14 +84,14 @@ async def assemble(
             await pass_on()
         for _ in assembler.expire():
             await pass_on()
-        for departed in assembler.depart(monotonic()):
+        for departed in assembler.depart():
             await pass_on(everything=departed is not None)
             if departed is not None:
                 await windows.put(departed)
             # Hold none of them while waiting for the next records.
             del departed
         await pass_on(everything=not len(inbox))
-    for _ in assembler.finish(monotonic()):
+    for _ in assembler.finish():
         await pass_on()
     await pass_on(everything=True)
     await windows.put(End())

@@ -13,13 +13,13 @@ while the stream continues where it was.
 >>> from xiaod.domain.types import Channel, Segment
 >>> buffer = ChannelBuffer(Rings(length=6000), wait_ns=0, max_lead=3000)
 >>> channel = Channel("XX", "A", "", "HHZ")
->>> buffer.insert(Segment(channel, 0, 100.0, np.zeros(50, np.int32)), now_ns=1).value
+>>> buffer.insert(Segment(channel, 0, 100.0, np.zeros(50, np.int32)), delivery_ns=1).value
 'good'
->>> buffer.release(now_ns=1)
+>>> buffer.release(delivery_ns=1)
 []
 >>> buffer.stretches[-1].stop
 50
->>> buffer.insert(Segment(channel, 0, 100.0, np.zeros(50, np.int32)), now_ns=2).value
+>>> buffer.insert(Segment(channel, 0, 100.0, np.zeros(50, np.int32)), delivery_ns=2).value
 'duplicate'
 """
 
@@ -33,7 +33,7 @@ from xiaod.domain.timegrid import BEFORE_ALL, GRID_NS, NS_PER_S, grid_index
 from xiaod.domain.types import Channel, SampleArray, Segment
 from xiaod.waveform.data_account import Coverage
 from xiaod.waveform.recent_records import RecentRecords
-from xiaod.waveform.reorder import ReorderBuffer
+from xiaod.waveform.record_order import WaitingRecords
 from xiaod.waveform.resample import RATE_TOLERANCE, converter_for, meant_rate
 from xiaod.waveform.rings import Rings
 from xiaod.waveform.stretch import Stretch
@@ -118,7 +118,7 @@ class ChannelBuffer:
         self._wait_ns = wait_ns
         self._max_lead = max_lead
         self._least = least
-        self._pending = ReorderBuffer()
+        self._pending = WaitingRecords()
         self._seen = RecentRecords()
         self._rate_hz = 0.0
         self._next_ns = 0
@@ -136,7 +136,7 @@ class ChannelBuffer:
         self._arrived_ns = 0
         """When the last record came, by the host's clock: data that waited for it are complete since then."""
         self._grown_ns = 0
-        """When a record was appended last."""
+        """Delivery time at which a record was appended last."""
         self.late_ns = 0
         """Length of the contiguous data of the past that have come since the last new data."""
         self._late_next_ns: int | None = None
@@ -164,13 +164,13 @@ class ChannelBuffer:
 
     @property
     def release_ns(self) -> int | None:
-        """When :meth:`release` gives up missing data; None when nothing waits."""
+        """Delivery time at which :meth:`release` gives up missing data; None when nothing waits."""
         if not self._pending:
             return None
         return max(self._pending.since_ns, self._grown_ns) + self._wait_ns
 
-    def insert(self, segment: Segment, now_ns: int) -> RecordOutcome:
-        """Take a record; waits are counted by ``now_ns``, which stays 0 in an offline run.
+    def insert(self, segment: Segment, delivery_ns: int) -> RecordOutcome:
+        """Take a record at a delivery time (:mod:`xiaod.waveform.delivery_clock`), which stays 0 in an offline run.
 
         The sampling rate must be one that :func:`~xiaod.waveform.resample.converter_for` takes.
         """
@@ -180,21 +180,21 @@ class ChannelBuffer:
                 self._contradicted(segment, len(segment.samples))
             return RecordOutcome.DUPLICATE
         self._arrived_ns = segment.arrived_ns or 0
-        outcome = self._take(segment, now_ns)
+        outcome = self._take(segment, delivery_ns)
         if outcome in (RecordOutcome.GOOD, RecordOutcome.OVERLAPPING):
             self._seen.add(segment.start_ns, len(segment.samples), content)
             self.late_ns = 0
         return outcome
 
-    def release(self, now_ns: int | None, final: bool = False) -> list[Gap]:
+    def release(self, delivery_ns: int | None, final: bool = False) -> list[Gap]:
         """Give up data that have been missing for too long; the gaps they leave.
 
         Args:
-            now_ns: the time by which waits are counted; None in an offline run, where only the amount of later data counts.
+            delivery_ns: delivery time; None in an offline run, where only the amount of later data counts.
             final: whether no more data will come: everything that is missing is given up.
         """
         gaps = []
-        while self._pending and (final or self._is_due(now_ns)):
+        while self._pending and (final or self._is_due(delivery_ns)):
             first = self._pending.pop()
             if self.stretches and first.start_ns > self._next_ns:
                 gaps.append(Gap(first.channel, self._next_ns, first.start_ns))
@@ -202,8 +202,8 @@ class ChannelBuffer:
             self._drain()
         return gaps
 
-    def _is_due(self, now_ns: int | None) -> bool:
-        if now_ns is not None and (due_ns := self.release_ns) is not None and due_ns <= now_ns:
+    def _is_due(self, delivery_ns: int | None) -> bool:
+        if delivery_ns is not None and (due_ns := self.release_ns) is not None and due_ns <= delivery_ns:
             return True
         if len(self._pending) > MAX_WAITING:
             return True
@@ -212,13 +212,13 @@ class ChannelBuffer:
         oldest_ns = self._next_ns if self.stretches else self._pending.first.start_ns
         return self._pending.newest_ns - oldest_ns > self._max_lead * GRID_NS
 
-    def _take(self, segment: Segment, now_ns: int) -> RecordOutcome:
+    def _take(self, segment: Segment, delivery_ns: int) -> RecordOutcome:
         if not self.stretches:
-            self._pending.add(segment, now_ns)
+            self._pending.add(segment, delivery_ns)
             return RecordOutcome.GOOD
         same_rate, late_by = self._relation(segment)
         if late_by < -TOLERANCE_SAMPLES:
-            self._pending.add(segment, now_ns)
+            self._pending.add(segment, delivery_ns)
             return RecordOutcome.GOOD
         if not same_rate:
             if late_by > TOLERANCE_SAMPLES:
@@ -231,7 +231,7 @@ class ChannelBuffer:
         if round(late_by) >= len(segment.samples):
             return self._late(segment)
         self._append(segment, late_by)
-        self._grown_ns = now_ns
+        self._grown_ns = delivery_ns
         self._drain()
         return RecordOutcome.OVERLAPPING if late_by > TOLERANCE_SAMPLES else RecordOutcome.GOOD
 

@@ -6,7 +6,7 @@ set back resets this instrument only. Windows are cut from it by schedules (:mod
 >>> import numpy as np
 >>> from xiaod.domain.types import Channel, Segment
 >>> channels = InstrumentChannels(settings := BufferSettings(), Rings(settings.ring))
->>> channels.insert(Segment(Channel("XX", "A", "", "HHZ"), 0, 100.0, np.ones(100, np.int32)), now_ns=None).value
+>>> channels.insert(Segment(Channel("XX", "A", "", "HHZ"), 0, 100.0, np.ones(100, np.int32)), delivery_ns=None).value
 'good'
 >>> channels.release(None, final=True)
 []
@@ -34,14 +34,14 @@ from xiaod.domain.timegrid import (
 )
 from xiaod.domain.timeliness import UNLIMITED, TimeLimits
 from xiaod.domain.types import MAX_PIECE_S, Instrument, Segment
-from xiaod.waveform.backfill import Backfill
 from xiaod.waveform.channel import ChannelBuffer, Contradiction, Gap, RecordOutcome
+from xiaod.waveform.clock_set_back import SetBackClock
 from xiaod.waveform.data_account import Coverage
 from xiaod.waveform.resample import usable_rate
 from xiaod.waveform.rings import Rings
 
 ADVANCING = frozenset({RecordOutcome.GOOD, RecordOutcome.OVERLAPPING, RecordOutcome.CLOCK_STEP})
-"""RecordOutcomes of records whose samples were used."""
+"""Outcomes of records whose samples are used."""
 RETIRED = samples_from_s(3600.0)
 """A component that is so far behind gives its row to one that has none: sensors are exchanged, and come back as Z12 instead of ZNE."""
 
@@ -85,7 +85,10 @@ class Needed(NamedTuple):
 
 
 class InstrumentChannels:
-    """ChannelBuffers and rows of one instrument; no clock of its own."""
+    """Channels and rows of one instrument.
+
+    It reads no clock: waits are counted by the delivery time that its caller gives (:mod:`xiaod.waveform.delivery_clock`).
+    """
 
     def __init__(self, settings: BufferSettings, rings: Rings, letters: Collection[str] = ()) -> None:
         """Begin.
@@ -111,10 +114,11 @@ class InstrumentChannels:
         self._edges: dict[str, int] = {}
         """The same of each component."""
         self._leads: deque[tuple[int, int]] = deque()
-        self._backfill = Backfill()
+        """Grid indices that the fastest component reached, each with the delivery time at which it did."""
+        self._set_back = SetBackClock()
 
-    def insert(self, segment: Segment, now_ns: int | None) -> RecordOutcome:
-        """Take a record; ``now_ns``, of the monotonic clock, is None in an offline run. Call :meth:`release` afterwards."""
+    def insert(self, segment: Segment, delivery_ns: int | None) -> RecordOutcome:
+        """Take a record at a delivery time, None in an offline run. Call :meth:`release` afterwards."""
         letter = segment.channel.component
         if letter not in KNOWN_LETTERS:
             return RecordOutcome.COMPONENT
@@ -127,31 +131,31 @@ class InstrumentChannels:
         if channel is None:
             channel = self.channels[letter] = self._new_channel(letter)
             self.rows = self._rows_now()
-        self._backfill.goes_on(letter, grid_index(segment.start_ns), self._edges.get(letter, BEFORE_ALL))
-        outcome = channel.insert(segment, now_ns or 0)
-        if outcome is RecordOutcome.CLOCK_STEP and self._backfill.explains(
+        self._set_back.goes_on(letter, grid_index(segment.start_ns), self._edges.get(letter, BEFORE_ALL))
+        outcome = channel.insert(segment, delivery_ns or 0)
+        if outcome is RecordOutcome.CLOCK_STEP and self._set_back.explains(
             channel.late_ns / NS_PER_S, self.edge
         ):
             outcome = RecordOutcome.LATE
         if outcome is RecordOutcome.CLOCK_STEP:
-            self._backfill.set_back(dict(self._edges))
+            self._set_back.set_back(dict(self._edges))
             self._start_anew()
             channel = self.channels[letter]
-            channel.insert(segment, now_ns or 0)
+            channel.insert(segment, delivery_ns or 0)
         if outcome in ADVANCING:
             self._moved(letter)
-            if now_ns is not None and (not self._leads or self._edges[letter] > self._leads[-1][0]):
-                self._leads.append((self._edges[letter], now_ns))
+            if delivery_ns is not None and (not self._leads or self._edges[letter] > self._leads[-1][0]):
+                self._leads.append((self._edges[letter], delivery_ns))
         return outcome
 
-    def release(self, now_ns: int | None, final: bool = False) -> list[Gap]:
+    def release(self, delivery_ns: int | None, final: bool = False) -> list[Gap]:
         """Give up on what has been missing for too long, or on everything when no more will come; gaps that became facts."""
         gaps = []
         for letter, channel in self.channels.items():
             if channel.waits:
                 # Without a clock nothing but newer data ends a wait: what a component has held back counts before it is given up.
-                behind = now_ns is None and self.left_behind(letter)
-                gaps += channel.release(now_ns, final or behind)
+                behind = delivery_ns is None and self.left_behind(letter)
+                gaps += channel.release(delivery_ns, final or behind)
                 self._moved(letter)
         if not final and len(self.rows) < len(self.channels):
             self._retire()
@@ -159,7 +163,7 @@ class InstrumentChannels:
 
     @property
     def release_ns(self) -> int | None:
-        """Host time at which :meth:`release` should be called even if nothing comes; None when nothing waits."""
+        """Delivery time at which :meth:`release` should be called even if nothing comes; None when nothing waits."""
         waiting = [due for channel in self.channels.values() if (due := channel.release_ns) is not None]
         return min(waiting) if waiting else None
 
@@ -175,7 +179,7 @@ class InstrumentChannels:
         return self.edge - reached > self.settings.max_lead
 
     def led_ns(self, stop: int) -> int:
-        """Host time at which the fastest component had come up to a grid index; as far as it has come, when it has not."""
+        """Delivery time at which the fastest component reached a grid index; when it has not, at which its newest data came."""
         if not self._leads:
             return 0
         number = bisect_left(self._leads, stop, key=lambda lead: lead[0])

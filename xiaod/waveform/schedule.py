@@ -3,13 +3,13 @@
 A window is ``length`` samples long and begins at a multiple of ``hop`` and a phase, so that windows lie alike however the stream was
 chopped and whenever it began; the phases of stations differ, so that they are not all due at once. A window holds a component only if
 that component covers it without a gap. It is cut as soon as every component that may still cover it does; a slower component is waited
-for ``wait_ns`` of host time, then the window is cut without it (revision 0), and once more when that component has come (revision 1). A
-component that lies more than ``max_lead`` samples behind the newest data is not waited for: that bounds what rings must hold, and
-makes offline runs, which have no clock, decide as live ones do.
+for ``wait_ns`` of delivery time (:mod:`xiaod.waveform.delivery_clock`), then the window is cut without it (revision 0), and once more when
+that component has come (revision 1). A component that lies more than ``max_lead`` samples behind the newest data is not waited for: that
+bounds what rings must hold, and makes offline runs, which have no clock, decide as live ones do.
 
-Where data begin, components do so one after the other, as their first records do. Windows that lack those that begin later are waited for
-until the first window with these is full; they say where that begins (:attr:`~xiaod.domain.types.Window.until`), and what can be seen in it
-is left to it.
+Where data begin, the components begin one after the other, as their first records do. Windows that lack a component which begins later
+wait until the first window with that component is full, and carry the start of it (:attr:`~xiaod.domain.types.Window.until`): they are
+searched up to there only, and the fuller window from there on.
 
 Where data end, at a gap or at the end of the stream, one window more is cut, off the multiples of ``hop``, so that the last
 samples are looked at too. Stretches shorter than a window and a hop may give none.
@@ -22,7 +22,7 @@ samples are looked at too. Stretches shorter than a window and a hop may give no
 >>> channels = InstrumentChannels(settings, Rings(settings.ring))
 >>> for component in "ZNE":
 ...     channel = Channel("XX", "A", "", "HH" + component)
-...     _ = channels.insert(Segment(channel, 0, 100.0, np.ones(1100, np.int32)), now_ns=None)
+...     _ = channels.insert(Segment(channel, 0, 100.0, np.ones(1100, np.int32)), delivery_ns=None)
 >>> _ = channels.release(None, final=True)
 >>> schedule, batches = WindowSchedule(channels), Batches(settings.history, settings.length, most=8)
 >>> [(window.index, window.components) for window in schedule.cut(None, None, batches, final=True)]
@@ -41,9 +41,9 @@ from xiaod.waveform.instrument import InstrumentChannels, Needed
 from xiaod.waveform.stretch import Stretch
 
 LEVEL_HELD = float(2**23)
-"""Counts by which a component may move away from what is taken out of its samples, before something else is."""
+"""Counts by which the level of a component (its offset, which is subtracted) may change before a new level is subtracted."""
 FOREVER_NS = 1 << 63
-"""Host time that never comes."""
+"""Delivery time that never comes."""
 
 
 @dataclass(slots=True)
@@ -81,21 +81,21 @@ class WindowSchedule:
         return self._channels.edge >= self._cursor + self._settings.length or self._broken()
 
     def cut(
-        self, now_ns: int | None, host_ns: int | None, batches: Batches, final: bool = False
+        self, delivery_ns: int | None, host_ns: int | None, batches: Batches, final: bool = False
     ) -> Iterator[Window]:
         """Windows that are ready, in order; each is in the batches when it is given.
 
         Args:
-            now_ns: time of the monotonic clock, None in an offline run.
-            host_ns: the time that latencies are told by.
+            delivery_ns: delivery time, None in an offline run.
+            host_ns: host time, from which latencies are computed; None in an offline run.
             batches: where their samples go.
             final: no more data will come: all windows that are left.
         """
         if self._resets != self._channels.resets:
             self._resets = self._channels.resets
             self._start_anew()
-        for start, covering, revision, until in self._ready(now_ns, final):
-            yield self._window(start, covering, revision, until, now_ns, host_ns, batches)
+        for start, covering, revision, until in self._ready(delivery_ns, final):
+            yield self._window(start, covering, revision, until, host_ns, batches)
 
     @property
     def position(self) -> int:
@@ -114,7 +114,7 @@ class WindowSchedule:
 
     @property
     def deadline_ns(self) -> int | None:
-        """Host time at which :meth:`cut` should be called even if nothing comes; None when nothing waits."""
+        """Delivery time at which :meth:`cut` should be called even if nothing comes; None when nothing waits."""
         if self._cursor is None or self._channels.edge < self._cursor + self._settings.length:
             return None
         if not (covering := self._covering(self._cursor)):
@@ -130,7 +130,7 @@ class WindowSchedule:
         self._incomplete: deque[tuple[int, frozenset[str]]] = deque()
 
     def _broken(self) -> bool:
-        """Whether a component has begun behind a gap: then the windows before it may be the last."""
+        """Whether a component has begun again after a gap: then the windows before it may be the last."""
         cursor = self.position
         return any(
             channel.stretches and channel.stretches[-1].started and channel.stretches[-1].began > cursor
@@ -138,26 +138,26 @@ class WindowSchedule:
         )
 
     def _ready(
-        self, now_ns: int | None, final: bool
+        self, delivery_ns: int | None, final: bool
     ) -> Iterator[tuple[int, dict[str, Stretch], int, int | None]]:
         while self._cursor is not None or self._find_start():
             start = self._cursor
             if start is None:
                 break
             covering = self._covering(start)
-            hoping = not final and self._hopes(start, covering)
+            may_still_come = not final and self._may_still_cover(start, covering)
             if not covering:
-                if hoping:
+                if may_still_come:
                     break
                 yield from self._tail()
                 if not self._find_start(start + 1):
                     break
                 continue
             until_ns = None if final else self._waited_until_ns(start, covering)
-            if until_ns is not None and (now_ns is None or now_ns < until_ns):
+            if until_ns is not None and (delivery_ns is None or delivery_ns < until_ns):
                 break
             yield start, covering, 0, self._fuller(start, covering)
-            if hoping:
+            if may_still_come:
                 self._incomplete.append((start, frozenset(covering)))
             self._cursor = start + self._settings.hop
         yield from self._completed(final)
@@ -167,7 +167,7 @@ class WindowSchedule:
         while self._incomplete:
             start, had = self._incomplete[0]
             covering = self._covering(start)
-            if not final and self._hopes(start, covering):
+            if not final and self._may_still_cover(start, covering):
                 return
             self._incomplete.popleft()
             if covering.keys() > had:
@@ -215,7 +215,7 @@ class WindowSchedule:
         return True
 
     def _first_window(self, first: int) -> int:
-        """First window that may begin at or behind a sample."""
+        """First window that may begin at or after a sample."""
         return -(-(first - self._phase) // self._settings.hop) * self._settings.hop + self._phase
 
     def _covering(self, start: int) -> dict[str, Stretch]:
@@ -228,32 +228,32 @@ class WindowSchedule:
             if stretch.stop >= stop and stretch.first <= start and stretch.started
         }
 
-    def _hopes(self, start: int, covering: Container[str]) -> bool:
-        """Whether a component that does not cover a window may still come to."""
+    def _may_still_cover(self, start: int, covering: Container[str]) -> bool:
+        """Whether a component that does not cover a window yet may still come to cover it."""
         for letter, _ in self._channels.rows:
             if letter in covering:
                 continue
             channel = self._channels.channels[letter]
             if self._channels.left_behind(letter):
                 continue
-            # Only the open stretch grows, unless it has been overtaken by records that wait behind a hole.
+            # Only the open stretch grows, unless it has been overtaken by records that wait for missing data before them.
             open_one = channel.stretches[-1] if channel.stretches else None
             if open_one is None or not open_one.started or open_one.first <= start:
                 return True
         return False
 
     def _waited_until_ns(self, start: int, covering: Container[str]) -> int | None:
-        """Host time until which a window is waited for; None when nothing that it lacks may still come."""
+        """Delivery time until which a window is waited for; None when nothing that it lacks may still come."""
         channels, length = self._channels, self._settings.length
         wait_ns = channels.settings.wait_ns
         times = []
-        if self._hopes(start, covering):
+        if self._may_still_cover(start, covering):
             # First records that have come, and wait for those before them, are not slow.
             begun = not any(channel.begins for channel in channels.channels.values())
             times.append(channels.led_ns(start + length) + wait_ns if begun else FOREVER_NS)
         times += [
             channels.led_ns(first + length) + wait_ns
-            for first, stretch, letter in self._beginners(start, covering)
+            for first, stretch, letter in self._begun_later(start, covering)
             if stretch.stop < first + length
             and stretch is channels.channels[letter].stretches[-1]
             and not channels.left_behind(letter)
@@ -266,13 +266,13 @@ class WindowSchedule:
         return min(
             (
                 first
-                for first, stretch, _ in self._beginners(start, covering)
+                for first, stretch, _ in self._begun_later(start, covering)
                 if stretch.stop >= first + length
             ),
             default=None,
         )
 
-    def _beginners(self, start: int, covering: Container[str]) -> Iterator[tuple[int, Stretch, str]]:
+    def _begun_later(self, start: int, covering: Container[str]) -> Iterator[tuple[int, Stretch, str]]:
         """Components that began after others, within a window: their first window, its stretch, and the component."""
         if start > self._beginning + self._settings.length:
             return
@@ -290,7 +290,6 @@ class WindowSchedule:
         stretches: dict[str, Stretch],
         revision: int,
         until: int | None,
-        now_ns: int | None,
         host_ns: int | None,
         batches: Batches,
     ) -> Window:
@@ -316,7 +315,7 @@ class WindowSchedule:
             stretch.read(begin, stop, levels[letter], samples[row, begin - start + history :])
             names[row] = letter
             offset_ns = stretch.offset_at(stop - 1) if offset_ns is None else offset_ns
-            if now_ns is not None:
+            if host_ns is not None:
                 arrived_ns, record_end_ns = max((arrived_ns, record_end_ns), stretch.arrival_of(stop - 1))
         before.last, before.letters, before.levels = start, letters, levels
         self.windows += 1
@@ -328,7 +327,7 @@ class WindowSchedule:
             "".join(names),
             revision,
             discontinuous,
-            None if now_ns is None else Arrival(host_ns or 0, arrived_ns, record_end_ns),
+            None if host_ns is None else Arrival(host_ns, arrived_ns, record_end_ns),
             samples[:, begin - start + history : history],
             until,
         )

@@ -114,7 +114,7 @@ def test_an_account_knows_what_was_refused_and_what_gave_no_window() -> None:
         assembler.take(segment("EHZ", number, "FULL"), None)
         if number != 1:
             assembler.take(segment("EHZ", number, "HOLE"), None)
-    for _ in assembler.finish(None):
+    for _ in assembler.finish():
         pass
     batches = assembler.batches.take(everything=True)
     assert {window.instrument.station for batch in batches for window in batch.windows} == {"FULL"}
@@ -142,7 +142,7 @@ def test_a_source_brings_so_many_instruments_at_one_time(capsys: pytest.CaptureF
     assert (line["event"], line["reason"], line["together"]) == ("record.bad", "over_limit", 40)
     # Where some have gone there is room for others; another source has room of its own.
     assembler.forget_silent(now_ns + 1, 0)
-    [*_, departed] = assembler.depart(now_ns)
+    [*_, departed] = assembler.depart()
     assert isinstance(departed, Departed)
     assert len(departed.instruments) == 10
     assert (len(station_table), assembler.held_bytes) == (0, 0)
@@ -157,7 +157,7 @@ def test_a_station_that_was_silent_until_it_was_forgotten_comes_back_with_its_ga
     for number in (0, 1, 2, 50):
         assembler.take(segment("EHZ", number), now_ns)
         assembler.forget_silent(now_ns + NS_PER_S, 0 if number == 2 else NS_PER_S)
-        list(assembler.depart(now_ns))
+        list(assembler.depart())
     [entry] = station_table
     assert (entry.gaps, round(entry.gap_s)) == (1, 47 * 4)
 
@@ -170,6 +170,6 @@ def test_a_station_stays_while_another_source_brings_it(other: bool) -> None:
     if other:
         assembler.take(replace(segment("EHZ", 1), source="there"), now_ns)
     assembler.leave("here")
-    assert any(assembler.depart(now_ns)) is not other
+    assert any(assembler.depart()) is not other
     assembler.leave("there")
-    assert any(assembler.depart(now_ns)) is other
+    assert any(assembler.depart()) is other

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from xiaod.domain.types import Channel, Segment
 from xiaod.waveform.channel import MAX_WAITING, ChannelBuffer, RecordOutcome
-from xiaod.waveform.reorder import ReorderBuffer
+from xiaod.waveform.record_order import WaitingRecords
 from xiaod.waveform.resample import converter_for
 from xiaod.waveform.rings import Rings
 from xiaod.waveform.stretch import Stretch
@@ -31,11 +31,11 @@ def fed(*segments: Segment) -> tuple[ChannelBuffer, list[RecordOutcome]]:
 
 def test_a_hole_is_waited_for_and_then_a_gap() -> None:
     buffered = ChannelBuffer(Rings(8000), WAIT_NS, max_lead=3000)
-    buffered.insert(record(0, 4), now_ns=0)
-    assert buffered.release(now_ns=WAIT_NS - 1) == []
+    buffered.insert(record(0, 4), delivery_ns=0)
+    assert buffered.release(delivery_ns=WAIT_NS - 1) == []
     assert not buffered.stretches
-    buffered.release(now_ns=WAIT_NS)
-    assert buffered.insert(record(6, 4), now_ns=WAIT_NS) is RecordOutcome.GOOD
+    buffered.release(delivery_ns=WAIT_NS)
+    assert buffered.insert(record(6, 4), delivery_ns=WAIT_NS) is RecordOutcome.GOOD
     assert buffered.release_ns == 2 * WAIT_NS
     assert buffered.release(2 * WAIT_NS - 1) == []
     [gap] = buffered.release(2 * WAIT_NS)
@@ -161,18 +161,18 @@ class Counting(Segment):
     )
 )
 def test_what_waits_is_told_as_a_plain_list_would(records: list[tuple[int | None, int, int]]) -> None:
-    waiting, plain = ReorderBuffer(), list[tuple[int, int, int, Segment]]()
-    now_ns = 0
+    waiting, plain = WaitingRecords(), list[tuple[int, int, int, Segment]]()
+    delivery_ns = 0
     for number, (start, length, passed) in enumerate(records):
-        now_ns += passed
+        delivery_ns += passed
         if start is None and plain:
             plain.sort(key=lambda entry: entry[:2])
             assert waiting.first is plain[0][3]
             assert waiting.pop() is plain.pop(0)[3]
         else:
             segment = record(start or 0, length, rate=1.0)
-            waiting.add(segment, now_ns)
-            plain.append((segment.start_ns, number, now_ns, segment))
+            waiting.add(segment, delivery_ns)
+            plain.append((segment.start_ns, number, delivery_ns, segment))
         assert len(waiting) == len(plain)
         if plain:
             assert waiting.newest_ns == max(entry[3].next_ns for entry in plain)
@@ -180,9 +180,9 @@ def test_what_waits_is_told_as_a_plain_list_would(records: list[tuple[int | None
 
 
 def test_what_waits_costs_no_more_the_more_of_it_there_is() -> None:
-    waiting, count = ReorderBuffer(), 2000
+    waiting, count = WaitingRecords(), 2000
     for number in range(count):
-        waiting.add(Counting(Z, -number * SECOND, 1.0, np.zeros(1, np.int32)), now_ns=number)
+        waiting.add(Counting(Z, -number * SECOND, 1.0, np.zeros(1, np.int32)), delivery_ns=number)
     Counting.asked = 0
     while len(waiting) > 1:
         waiting.pop()
@@ -194,8 +194,8 @@ def test_what_waits_costs_no_more_the_more_of_it_there_is() -> None:
 def test_no_more_waits_than_a_channel_can_bear() -> None:
     buffered = ChannelBuffer(Rings(8000), WAIT_NS, max_lead=1_000_000)
     for number in range(2 * MAX_WAITING):
-        buffered.insert(Segment(Z, number * SECOND // 50, 100.0, np.zeros(1, np.int32)), now_ns=0)
-        buffered.release(now_ns=0)
+        buffered.insert(Segment(Z, number * SECOND // 50, 100.0, np.zeros(1, np.int32)), delivery_ns=0)
+        buffered.release(delivery_ns=0)
     # What is waited for is given up instead.
     assert buffered.stretches[-1].stop >= MAX_WAITING
 
@@ -203,24 +203,24 @@ def test_no_more_waits_than_a_channel_can_bear() -> None:
 def test_one_header_of_the_future_neither_ends_a_stream_nor_leads_it() -> None:
     buffered, _ = fed(record(0, 4))
     buffered.release(None, final=True)
-    ahead, gaps, now_ns = 45, [], 0
+    ahead, gaps, delivery_ns = 45, [], 0
     for start in range(4, 44, 4):
-        now_ns += 4 * SECOND
-        assert buffered.insert(record(start, 4), now_ns) is RecordOutcome.GOOD
+        delivery_ns += 4 * SECOND
+        assert buffered.insert(record(start, 4), delivery_ns) is RecordOutcome.GOOD
         if start == 8:
-            assert buffered.insert(record(ahead, 4), now_ns) is RecordOutcome.GOOD
-        gaps += buffered.release(now_ns)
+            assert buffered.insert(record(ahead, 4), delivery_ns) is RecordOutcome.GOOD
+        gaps += buffered.release(delivery_ns)
         assert buffered.edge == 100 * (start + 4)
     assert gaps == []
     assert len(buffered.stretches) == 1
     # Two of them are believed: it is the stream that has moved on.
-    buffered.insert(record(ahead + 4, 4), now_ns)
+    buffered.insert(record(ahead + 4, 4), delivery_ns)
     assert buffered.edge == 100 * (ahead + 8)
 
 
 def test_when_data_came_is_not_told_by_a_clock_that_was_ahead_once() -> None:
     buffered = ChannelBuffer(Rings(8000), wait_ns=0, max_lead=3000)
     for number, arrived_s in enumerate([10, 7200, 20, 30]):
-        buffered.insert(replace(record(4 * number, 4), arrived_ns=arrived_s * SECOND), now_ns=number)
-        buffered.release(now_ns=number)
+        buffered.insert(replace(record(4 * number, 4), arrived_ns=arrived_s * SECOND), delivery_ns=number)
+        buffered.release(delivery_ns=number)
     assert buffered.stretches[-1].arrival_of(1599)[0] == 30 * SECOND

@@ -201,7 +201,7 @@ def test_many_stations_whose_wait_is_over_are_cut_one_by_one() -> None:
         assembler.take(record("OTHER", "Z", second, 1.0), second * NS_PER_S)
         pieces = list(assembler.expire())
         assert len(pieces) == (100 if second == 6 else 0)
-    assert not any(assembler.finish(0))
+    assert not any(assembler.finish())
 
 
 def test_a_record_of_the_future_does_not_stop_the_clock_for_long() -> None:

@@ -1,13 +1,13 @@
-"""Records of a channel that wait for data before them, sorted by time.
+"""Records of one channel that wait for missing data before them, sorted by time.
 
-Thousands of records of one sample each may wait, and oldest and newest are needed with every record. So everything here takes constant
-time, or that of a heap.
+Thousands of records of one sample each may wait, and the oldest and the newest are needed with every record. So each operation takes
+constant time, or that of a heap.
 
 >>> import numpy as np
 >>> from xiaod.domain.types import Channel
->>> waiting = ReorderBuffer()
+>>> waiting = WaitingRecords()
 >>> record = Segment(Channel("BW", "RJOB", "", "EHZ"), 2_000_000_000, 1.0, np.zeros(3, np.int32))
->>> waiting.add(record, now_ns=7)
+>>> waiting.add(record, delivery_ns=7)
 >>> waiting.newest_ns, waiting.since_ns, len(waiting)
 (5000000000, 7, 1)
 >>> waiting.pop() is record, bool(waiting)
@@ -23,7 +23,7 @@ STALE = 64
 """So many entries of records that have left may stay in a heap or queue, besides half of it."""
 
 
-class ReorderBuffer:
+class WaitingRecords:
     """Records sorted by the time of their first sample; those of one time in the order in which they came."""
 
     def __init__(self) -> None:
@@ -33,19 +33,19 @@ class ReorderBuffer:
         self._by_end: list[tuple[int, int]] = []
         """Heap: negative time just after the last sample, and number; records that have left may still be in it."""
         self._since: deque[tuple[int, int]] = deque()
-        """Number of each record and time since which it waits, likewise."""
+        """Number of each record and the delivery time since which it waits, likewise."""
         self._records: dict[int, Segment] = {}
 
     def __len__(self) -> int:
         return len(self._records)
 
-    def add(self, segment: Segment, now_ns: int) -> None:
-        """Take a record at a time that is not before that of any other."""
+    def add(self, segment: Segment, delivery_ns: int) -> None:
+        """Take a record at a delivery time, which is not before that of any other."""
         self._added += 1
         self._records[self._added] = segment
         heappush(self._by_start, (segment.start_ns, self._added))
         heappush(self._by_end, (-segment.next_ns, self._added))
-        self._since.append((self._added, now_ns))
+        self._since.append((self._added, delivery_ns))
 
     @property
     def first(self) -> Segment:
@@ -73,5 +73,5 @@ class ReorderBuffer:
 
     @property
     def since_ns(self) -> int:
-        """Time since which the record waits that has waited longest."""
+        """Delivery time since which the record waits that has waited longest."""
         return self._since[0][1]
