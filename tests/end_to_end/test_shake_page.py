@@ -89,7 +89,9 @@ def test_from_init_to_picks(tmp_path: Path, xiaod: Xiaod) -> None:
         daemon = Daemon(tmp_path, command=["env", "-C", str(tmp_path), sys.executable, "-m", "xiaod"])
         daemon.config_path.write_text(text, encoding="utf-8")
         with daemon:
-            picks = wait_until(lambda: live_picks(tmp_path / "var" / "picks.jsonl"), "P and S of the Shake")
+            picks = wait_until(
+                lambda: live_picks(tmp_path / "var" / "config" / "picks.jsonl"), "P and S of the Shake"
+            )
             assert {pick["components"] for pick in picks} == {"ZNE"}
             assert json.loads(daemon.get("/readyz")[1])["stations_fresh"] == 1
             assert b"<html" in daemon.get("/")[1].lower()

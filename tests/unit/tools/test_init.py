@@ -2,12 +2,14 @@
 
 import re
 import shlex
+import sys
 from pathlib import Path
 
 import pytest
 
 from tests.end_to_end.harness import Server
 from xiaod.acquisition.patterns import matcher
+from xiaod.cli.commands.options import called
 from xiaod.cli.main import main
 from xiaod.config import Config
 from xiaod.config.loader import load_config, parse_config
@@ -17,6 +19,7 @@ from xiaod.replay import ReplayConfig
 from xiaod.tools.init.instruments import choose_instruments, largest_network
 from xiaod.tools.init.text import commented
 
+ROOT = Path(__file__).parents[3]
 OFF = re.compile(r"^(\s*)#(?=\w+:)", re.MULTILINE)
 """How a key is commented out."""
 
@@ -92,6 +95,62 @@ def test_a_real_server_is_asked(tmp_path: Path, capsys: pytest.CaptureFixture[st
         assert load_config(path).sources[0].streams == ("BW.*.*.EHZ",)
     assert main([*arguments, "--force", "--timeout", "30"]) == 1
     assert "Connection refused" in capsys.readouterr().err
+
+
+def test_two_configurations_share_neither_state_nor_picks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    demo = load_config(ROOT / "config.yaml")
+    monkeypatch.chdir(tmp_path)
+    places = {demo.state.folder, *(sink.written_to for sink in demo.sinks if sink.written_to is not None)}
+    for name in ("my.yaml", "other.yaml"):
+        assert main(["init", "replay:example", "--output", name]) == 0
+        own = load_config(Path(name))
+        mine = {own.state.folder, *(sink.written_to for sink in own.sinks if sink.written_to is not None)}
+        assert len(mine) == 2
+        assert mine.isdisjoint(places)
+        places |= mine
+    assert "next: xiaod check --config other.yaml; " in capsys.readouterr().out
+
+
+def test_a_file_that_cannot_be_written_is_told_before_the_server_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("config.yaml").touch()
+    for output, told in (
+        ([], "config.yaml: exists; --output my.yaml writes another file (--force overwrites this one)"),
+        (["--output", "."], ".: is a folder; name a file, such as --output my.yaml"),
+        (["--output", "no/x.yaml"], "no/x.yaml: there is no folder no; make it first"),
+    ):
+        # Nothing listens there, which would be said otherwise.
+        assert main(["init", "127.0.0.1:1", *output]) == 2
+        assert capsys.readouterr().err == f"{told}\n"
+    assert main(["init", "127.0.0.1:1", "--force", "--output", "."]) == 2
+
+
+@pytest.mark.parametrize(
+    ("program", "shown"),
+    [
+        (".venv/bin/xiaod", ".venv/bin/xiaod"),
+        ("/a b/xiaod", "'/a b/xiaod'"),
+        ("/x/xiaod/__main__.py", f"{shlex.quote(sys.executable)} -m xiaod"),
+        ("/usr/bin/pytest", "xiaod"),
+    ],
+)
+def test_advice_names_the_program_as_it_was_called(
+    program: str, shown: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", [program])
+    assert called() == shown
+
+
+def test_a_program_on_the_path_is_named_shortly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "xiaod"
+    program.touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(sys, "argv", [str(program)])
+    assert called() == "xiaod"
 
 
 def test_many_stations_are_not_taken_unasked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,7 +6,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from xiaod.cli.commands.options import DEFAULT_CONFIG, above_zero, refuse
+from xiaod.cli.commands.options import DEFAULT_CONFIG, above_zero, called, refuse
 
 HELP = "write a first configuration from the streams of a server"
 MAX_STATIONS = 100
@@ -57,9 +57,8 @@ def run(options: argparse.Namespace) -> int:
     from xiaod.tools.init.instruments import choose_instruments, largest_network
     from xiaod.tools.list_streams import ask
 
-    if options.output.exists() and not options.force:
-        return refuse(ValueError(f"{options.output}: exists; --force overwrites it, --output names another"))
     try:
+        _require_place(options.output, options.force)
         given = {"server": options.server, **({"streams": options.streams} if options.streams else {})}
         source = SeedLinkConfig.model_validate(given)
         info = ask(source, options.timeout)
@@ -70,7 +69,7 @@ def run(options: argparse.Namespace) -> int:
         return refuse(
             ValueError("\n".join(problem for problem in problems if "at least 1 item" not in problem))
         )
-    except ReplayError as error:
+    except (ReplayError, OSError) as error:
         return refuse(error)
     except DiscoveryError as error:
         print(error, file=sys.stderr)
@@ -94,7 +93,7 @@ def run(options: argparse.Namespace) -> int:
         )
         return ExitCode.CONFIGURATION
     patterns = options.streams or list(notes)
-    text = draft(source.server, patterns, notes)
+    text = draft(source.server, patterns, notes, Path("var") / options.output.stem)
     try:
         with open(options.output, "w" if options.force else "x", encoding="utf-8", opener=_private) as file:
             file.write(text)
@@ -103,10 +102,25 @@ def run(options: argparse.Namespace) -> int:
     print(
         f"{options.output}: {len(choices)} station(s) of {source.server} ({info.software.partition(' ::')[0] or 'unknown software'})"
     )
-    print(
-        f"next: xiaod check --config {options.output}; xiaod selftest --config {options.output}; xiaod --config {options.output}"
-    )
+    named = f"--config {shlex.quote(str(options.output))}"
+    print(f"next: {called()} check {named}; {called()} selftest {named}; {called()} {named}")
     return ExitCode.OK
+
+
+def _require_place(path: Path, overwrites: bool) -> None:
+    """Check before the server is asked that a file can be written.
+
+    Raises:
+        OSError: when it cannot; the message says what helps.
+    """
+    if path.is_dir():
+        raise IsADirectoryError(f"{path}: is a folder; name a file, such as --output {path / 'my.yaml'}")
+    if not path.parent.is_dir():
+        raise NotADirectoryError(f"{path}: there is no folder {path.parent}; make it first")
+    if path.exists() and not overwrites:
+        raise FileExistsError(
+            f"{path}: exists; --output my.yaml writes another file (--force overwrites this one)"
+        )
 
 
 def _named(place: tuple[int | str, ...]) -> str:

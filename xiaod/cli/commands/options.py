@@ -97,6 +97,19 @@ def refuse(error: Exception) -> int:
     return ExitCode.CONFIGURATION
 
 
+def called() -> str:
+    """How this program was called, for commands that are advised: ``xiaod`` is not on the path of everybody."""
+    import shlex
+    import shutil
+
+    path = Path(sys.argv[0])
+    if path.parts[-2:] == ("xiaod", "__main__.py"):
+        return f"{shlex.quote(sys.executable)} -m xiaod"
+    if path.name != "xiaod" or shutil.which("xiaod") == str(path):
+        return "xiaod"
+    return shlex.quote(str(path))
+
+
 def require_writable(path: Path | None) -> None:
     """Check before hours of work that a file can be written.
 

@@ -1,6 +1,7 @@
 """The text of a first configuration: the chosen streams, picks as JSON Lines and on standard output, and defaults for all else."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from xiaod.config import Config
 from xiaod.config.loader import parse_config
@@ -13,13 +14,14 @@ HEAD = """\
 """
 
 
-def draft(server: str, streams: Sequence[str], notes: Mapping[str, str]) -> str:
+def draft(server: str, streams: Sequence[str], notes: Mapping[str, str], folder: Path) -> str:
     """The text of the file, after a check that it is read as what it means.
 
     Args:
         server: as in the configuration.
         streams: patterns.
         notes: comments beside patterns.
+        folder: for state and picks, which no other configuration may share.
 
     Raises:
         ValueError: when server or patterns are not valid.
@@ -27,7 +29,8 @@ def draft(server: str, streams: Sequence[str], notes: Mapping[str, str]) -> str:
     config = Config.model_validate(
         {
             "sources": [{"server": server, "streams": list(streams), "begin": "resume"}],
-            "sinks": [{"kind": "console"}, {"kind": "jsonl", "path": "var/picks.jsonl"}],
+            "sinks": [{"kind": "console"}, {"kind": "jsonl", "path": str(folder / "picks.jsonl")}],
+            "state": {"folder": str(folder / "state")},
         }
     )
     text = HEAD.format(server=server) + commented(config, notes)
