@@ -143,7 +143,7 @@ class SourceBridge:
         return self._done.done()
 
     def counts(self) -> dict[str, int]:
-        """The packets that the source has counted, by what became of them; empty if it counts none."""
+        """The packets that the source has counted, by result; empty if it counts none."""
         counted: Callable[[], dict[str, int]] | None = getattr(self._source, "counts", None)
         return {} if counted is None else counted()
 

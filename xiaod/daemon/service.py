@@ -257,7 +257,7 @@ class Service:
                 self._log.error(
                     "reload.refused",
                     problems=str(error).splitlines(),
-                    consequence="everything goes on as it was",
+                    consequence="the configuration in use stays",
                 )
             self._notifier.send("READY=1")
 

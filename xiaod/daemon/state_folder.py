@@ -132,7 +132,7 @@ class StateFolder:
             self._log.error(
                 "shard.not_inherited",
                 stores=found.unreadable,
-                consequence="stations that have come from there begin anew",
+                consequence="stations that were picked there start without their earlier state",
             )
         if found.stations or found.undelivered:
             self._log.info(

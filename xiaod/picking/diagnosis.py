@@ -9,7 +9,7 @@ contradicts the highest probability shown beside it.
 >>> view.saw(index=100_000, threshold=0.3, probability=0.12)
 >>> condition = Condition(arrived=True, silent_s=1.0, stale=False, refused="", filled_s=20.0, window_s=20.0, gap_s=None)
 >>> explain(condition, "P", view, newest=100_100)
-Reason(code='below_threshold', text='below threshold: at most 0.12 of late, 0.30 is needed')
+Reason(code='below_threshold', text='below threshold: at most 0.12 in the last minute, the threshold is 0.30')
 >>> condition.state
 'live'
 """
@@ -161,7 +161,7 @@ def explain(condition: Condition, phase: str, view: PhaseView | None, newest: in
     if (reason := _of_the_data(condition)) is not None:
         return reason
     if view is None or view.threshold is None:
-        return Reason("filling", "the first window has not been looked at yet")
+        return Reason("filling", "the first window is not computed yet")
     if (decision := view.telling(newest)) is not None:
         return _of_the_decision(decision, phase, view.threshold)
     highest = view.highest_at(newest)
@@ -169,11 +169,11 @@ def explain(condition: Condition, phase: str, view: PhaseView | None, newest: in
         # A pick of an earlier run, or an onset that has not reached its highest point yet.
         return Reason(
             OnsetOutcome.DUPLICATE.value,
-            f"same onset as a pick before, or still looked at: {highest:.2f} of late",
+            f"same onset as an earlier pick, or not decided yet: {highest:.2f} in the last minute",
         )
     return Reason(
         OnsetOutcome.BELOW.value,
-        f"below threshold: at most {highest:.2f} of late, {view.threshold:.2f} is needed",
+        f"below threshold: at most {highest:.2f} in the last minute, the threshold is {view.threshold:.2f}",
     )
 
 
@@ -186,10 +186,10 @@ def _of_the_data(condition: Condition) -> Reason | None:
     if state == "live":
         return None
     text = {
-        "refused": f"records come but are refused: {condition.refused}",
+        "refused": f"records arrive but are refused: {condition.refused}",
         "stale": f"stale: no new samples for {_spoken(condition.silent_s)}",
-        "waiting": f"subscribed, and nothing has come for {_spoken(condition.silent_s)}",
-        "gap": f"gap of {condition.gap_s or 0.0:.1f} s; {condition.filled_s:.1f} of {condition.window_s:g} s of a window since",
+        "waiting": f"subscribed, but no data for {_spoken(condition.silent_s)}",
+        "gap": f"gap of {condition.gap_s or 0.0:.1f} s; since then {condition.filled_s:.1f} of {condition.window_s:g} s of a window",
         "filling": f"window not full yet: {condition.filled_s:.1f} of {condition.window_s:g} s",
     }[state]
     return Reason(state, text)
@@ -208,13 +208,13 @@ def _of_the_decision(decision: Decision, phase: str, threshold: float) -> Reason
     onset = f"{phase} at {time} with {decision.probability:.2f}"
     text = {
         OnsetOutcome.PICKED: f"picked: {onset}",
-        OnsetOutcome.BELOW: f"below threshold: {phase} at {time} with {_looks(decision)}, {threshold:.2f} is needed",
-        OnsetOutcome.DUPLICATE: f"same onset as the pick before: {onset}",
-        OnsetOutcome.BLINDED: f"too close behind the beginning of the data: {onset}",
+        OnsetOutcome.BELOW: f"below threshold: {phase} at {time} with {_looks(decision)}, the threshold is {threshold:.2f}",
+        OnsetOutcome.DUPLICATE: f"same onset as the previous pick: {onset}",
+        OnsetOutcome.BLINDED: f"too soon after the beginning of the data: {onset}",
     }[decision.outcome]
     return Reason(decision.outcome.value, text)
 
 
 def _looks(decision: Decision) -> str:
     first, again = f"{decision.noticed:.2f}", f"{decision.probability:.2f}"
-    return again if first == again else f"{first} at first and {again} when looked at again"
+    return again if first == again else f"{first} when noticed and {again} when computed again"

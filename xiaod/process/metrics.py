@@ -50,7 +50,7 @@ class Metrics:
         self.model = Info("xiaod_model", "Model in use", registry=registry)
         self.records = Counter(
             "xiaod_records",
-            "Records received, by what became of them",
+            "Records received, by result",
             ["source", "verdict"],
             registry=registry,
         )
@@ -107,7 +107,7 @@ class Metrics:
         self.picks = Counter("xiaod_picks", "Picks made", ["phase"], registry=registry)
         self.undecided = Counter(
             "xiaod_onsets_rejected",
-            "Onsets that were noticed, looked at again, and did not reach the threshold",
+            "Onsets that were noticed, but did not reach the threshold when they were computed again",
             registry=registry,
         )
         self.pick_latency = Histogram(
@@ -124,7 +124,7 @@ class Metrics:
             "xiaod_sink_errors", "Deliveries that failed and are tried again", ["sink"], registry=registry
         )
         self.sink_refused = Counter(
-            "xiaod_sink_refused", "Picks that a sink refused for good", ["sink"], registry=registry
+            "xiaod_sink_refused", "Picks that a sink refused permanently", ["sink"], registry=registry
         )
         self.sink_backlog = Gauge(
             "xiaod_sink_backlog", "Picks waiting for a sink", ["sink"], registry=registry
@@ -146,7 +146,7 @@ class Metrics:
         )
         self.resume_gaps = Counter(
             "xiaod_resume_gaps",
-            "Instruments whose data between two runs could not be had any more",
+            "Instruments whose data between two runs were no longer available",
             registry=registry,
         )
         self.resume_gap_s = Counter(
@@ -154,7 +154,7 @@ class Metrics:
         )
         self.reloads = Counter(
             "xiaod_reloads",
-            "Reloads of the configuration, by what became of them",
+            "Reloads of the configuration, by result",
             ["result"],
             registry=registry,
         )

@@ -48,7 +48,7 @@ WAIT = {408, 425, 429}
 """Statuses that ask for a later attempt (RFC 9110, RFC 8470, RFC 6585)."""
 MISCONFIGURED = {
     401: "check the password or token in url or headers",
-    402: "ask who runs the endpoint",
+    402: "ask the operator of the endpoint",
     403: "check the password or token in url or headers, and the secret",
     404: "check url",
     405: "check url: this one takes no POST",

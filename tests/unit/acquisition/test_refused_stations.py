@@ -1,4 +1,4 @@
-"""When refused stations are asked for again."""
+"""When refused stations are requested again."""
 
 from types import SimpleNamespace
 

@@ -431,11 +431,11 @@ def test_patterns_that_bring_nothing_are_named_after_a_while(
         said = run.wait_for("streaming", 2)[1]
         wait_until(lambda: server.commands, "nothing more")
     assert [str(channel) for channel in said.channels] == ["BW.RJOB..EHZ"]
-    first, second = said.detail.split("; of ")
+    first, second = said.detail.split("; from ")
     assert first.startswith(
-        "nothing has come in 0 s of BW.RJOB..?HZ (asked for as ?HZ.D), though the server lists BW.RJOB..EHZ: "
+        "no data for 0 s from BW.RJOB..?HZ (requested as ?HZ.D), though the server lists BW.RJOB..EHZ: "
     )
-    assert second == "BW.R*.*.BH? (asked for as BH?.D), and the server does not list it: see xiaod stations"
+    assert second == "BW.R*.*.BH? (requested as BH?.D), and the server does not list it: see xiaod stations"
     assert len(run.changes("streaming")) == 2
 
 
@@ -623,7 +623,7 @@ def test_garbage_between_packets_is_asked_away_once_and_then_skipped(frames: lis
         bad = [item for item in run.items if isinstance(item, BadRecord)]
         assert [item.reason for item in bad] == ["framing", "framing", "decode"]
         [lost] = run.changes("disconnected")
-        assert lost.detail == f"{len(junk)} bytes between packets: what is missing is asked for again"
+        assert lost.detail == f"{len(junk)} bytes between packets: missing packets are requested again"
 
 
 @pytest.mark.parametrize(
@@ -644,7 +644,7 @@ def test_bytes_that_get_lost_on_the_way_are_asked_for_again(
     with Server(config) as server, Run(source(server.port, streams=["BW.*.*.*"])) as run:
         wait_until(lambda: len(set(contents(run.segments))) >= 3 * count, "all records")
         assert len(run.changes("disconnected")) == times
-        assert all("asked for again" in change.detail for change in run.changes("disconnected"))
+        assert all("requested again" in change.detail for change in run.changes("disconnected"))
 
 
 def test_whole_packets_that_get_lost_among_those_of_others_are_asked_for_again(

@@ -64,7 +64,7 @@ def look(picker: InstrumentPicker, *onsets: tuple[float, float], stop: int = 140
 def test_the_reason_never_contradicts_the_highest_probability(
     onsets: list[tuple[int, float, float]], known: bool
 ) -> None:
-    """What is noticed on the grid may be something else when it is looked at again, and may have been picked by an earlier run."""
+    """What is noticed on the grid may be something else when it is computed again, and may have been picked by an earlier run."""
 
     def curves(windows: NDArray[np.float32], again: bool) -> NDArray[np.float32]:
         told = [(onset, second if again else first) for onset, first, second in onsets]
@@ -86,7 +86,7 @@ def test_the_reason_never_contradicts_the_highest_probability(
             *told, needed = map(float, re.findall(r"(?<![\d:.])[01]\.\d\d(?!\d)", reason.text))
             assert needed == threshold
             assert view.highest < threshold or (
-                max(told) >= threshold and "when looked at again" in reason.text
+                max(told) >= threshold and "when computed again" in reason.text
             )
 
 
@@ -174,11 +174,11 @@ def test_the_highest_probability_is_forgotten_after_a_minute() -> None:
 @pytest.mark.parametrize(
     ("changes", "code", "said"),
     [
-        ({"arrived": False, "silent_s": 9.0, "filled_s": 0.0}, "waiting", "nothing has come for 9 s"),
+        ({"arrived": False, "silent_s": 9.0, "filled_s": 0.0}, "waiting", "no data for 9 s"),
         ({"stale": True, "silent_s": 75.0}, "stale", "no new samples for 1 min"),
         ({"stale": True, "refused": "future"}, "refused", "future"),
         ({"filled_s": 12.3}, "filling", "12.3 of 20 s"),
-        ({"filled_s": 12.3, "gap_s": 4.0}, "gap", "gap of 4.0 s; 12.3 of 20 s"),
+        ({"filled_s": 12.3, "gap_s": 4.0}, "gap", "gap of 4.0 s; since then 12.3 of 20 s"),
     ],
 )
 def test_the_state_of_the_data_comes_first(changes: dict[str, object], code: str, said: str) -> None:

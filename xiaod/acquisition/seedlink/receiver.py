@@ -103,7 +103,9 @@ class Receiver:
             LinkError: then.
         """
         if self.positions.asks_again():
-            raise LinkError("the clock of this machine was set: what it had refused is asked for again")
+            raise LinkError(
+                "the clock of this machine was set: packets refused because of it are requested again"
+            )
 
     def frame(self, frame: Frame, emit: Emit) -> None:
         """Take the next frame of a connection.
@@ -116,7 +118,7 @@ class Receiver:
             complaint = f"{frame.skipped} bytes between packets"
             emit(BadRecord(self._source, "framing", complaint))
             if self.losses.bytes_between():
-                raise LostError(f"{complaint}: what is missing is asked for again")
+                raise LostError(f"{complaint}: missing packets are requested again")
         if not frame.is_info:
             _refuse_missing(self.losses.of_connection(frame.sequence), frame.sequence)
             self.packet(frame.record, frame.sequence, emit)
@@ -147,7 +149,7 @@ class Receiver:
         elif (position := self.losses.of_channel(item)) is not None:
             self.positions.ask_from(station_of(item), position)
             raise LostError(
-                f"a gap in {item.channel}, whose packets may be missing: they are asked for again"
+                f"a gap in {item.channel}, whose packets may be missing: they are requested again"
             )
         else:
             self._hand_on(item, arrived_ns, arrived_ns - monotonic_ns, emit)
@@ -196,5 +198,5 @@ class Receiver:
 def _refuse_missing(count: int, sequence: int, station: str = "") -> None:
     if count:
         raise LostError(
-            f"{count} packets are missing before number {sequence:06X}{station}: they are asked for again"
+            f"{count} packets are missing before number {sequence:06X}{station}: they are requested again"
         )

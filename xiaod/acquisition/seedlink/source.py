@@ -334,7 +334,7 @@ class SeedLinkSource:
         if unserved and now_s - (self._first_streaming_s or now_s) > UNSERVED_S:
             complaint = unserved.complaint(asked.subscriptions, asked.taken, asked.listed)
             if complaint:
-                text = f"nothing has come in {UNSERVED_S:.0f} s of {complaint}"
+                text = f"no data for {UNSERVED_S:.0f} s from {complaint}"
                 emit(self._change("streaming", text, channels=asked.listed, left_out=asked.left_out))
         return asked
 

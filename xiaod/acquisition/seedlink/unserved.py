@@ -4,7 +4,7 @@
 >>> unserved.brought(Channel("BW", "RJOB", "", "EHZ"))
 >>> asked = [Subscription("BW", "RJOB", ("EHN.D", "EHZ.D"))]
 >>> unserved.complaint(asked, asked, listed=[])
-'BW.RJOB..EHN (asked for as EHN.D), and the server does not list it: see xiaod stations'
+'BW.RJOB..EHN (requested as EHN.D), and the server does not list it: see xiaod stations'
 """
 
 from collections.abc import Collection, Sequence
@@ -53,11 +53,11 @@ class UnservedPatterns:
                 continue
             found = [str(channel) for channel in listed if matches(channel, [pattern])]
             complaints.append(
-                f"{pattern} (asked for as {selector_of(pattern)}), though the server lists {' '.join(found[:3])}: "
+                f"{pattern} (requested as {selector_of(pattern)}), though the server lists {' '.join(found[:3])}: "
                 "it may not serve such selectors, so name channels, or all of them (NET.STA.*.*)"
                 if found
-                else f"{pattern} (asked for as {selector_of(pattern)}), and the server does not list it: see xiaod stations"
+                else f"{pattern} (requested as {selector_of(pattern)}), and the server does not list it: see xiaod stations"
             )
         more = len(complaints) - SHOWN_PATTERNS
-        text = "; of ".join(complaints[:SHOWN_PATTERNS])
-        return f"{text}; and of {more} more patterns" if more > 0 else text
+        text = "; from ".join(complaints[:SHOWN_PATTERNS])
+        return f"{text}; and from {more} more patterns" if more > 0 else text

@@ -177,7 +177,7 @@ class EventStream:
             listener.put(message)
             if listener.slow:
                 self._metrics.stream_ended.labels("slow").inc()
-                self._log.warning("stream.dropped", client=request.remote, reason="does not read")
+                self._log.warning("stream.dropped", client=request.remote, reason="the client does not read")
                 # Its task may wait in a write that never ends.
                 if request.transport is not None:
                     request.transport.abort()

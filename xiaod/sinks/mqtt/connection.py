@@ -123,7 +123,7 @@ class BrokerConnection:
                 f"{self._where}: connection refused: {with_remedy(str(answer), CONNECT_REMEDIES)}"
             )
         hint = "; does it ask for a tls.cert_file?" if config.tls else "; does this port expect TLS?"
-        raise BrokerError(f"{self._where}: {lost or 'no answer'} before it had let us in{hint}")
+        raise BrokerError(f"{self._where}: {lost or 'no answer'} before the connection was accepted{hint}")
 
     def subscribe(self, topic: str) -> None:
         """Receive the messages of a topic; see :meth:`heard`."""

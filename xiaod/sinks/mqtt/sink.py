@@ -157,7 +157,10 @@ class MqttSink:
             status_topic=self._status_topic,
         )
         if self._config.tls is not None and self._config.tls.insecure:
-            self._log.warning("mqtt.insecure", consequence="anybody on the way can read and answer")
+            self._log.warning(
+                "mqtt.insecure",
+                consequence="the connection is not authenticated: anyone between can read and answer",
+            )
         return connection
 
     def _drop(self) -> None:

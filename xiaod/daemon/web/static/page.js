@@ -90,7 +90,7 @@ class Page {
       write(one("sources"), bad.map(([name, state]) => `source ${name}: ${state}`).join("; "));
       this.summarize();
     } catch {
-      write(one("picks-note"), "earlier picks could not be read");
+      write(one("picks-note"), "earlier picks could not be loaded");
     }
   }
 
