@@ -243,7 +243,7 @@ class Assembler:
             refused=outcome.value if outcome in LOGGED_OUTCOMES - ADVANCING else "",
             filled_s=min(0 if held is None else held.channels.filled, self._settings.length) / GRID_RATE_HZ,
             window_s=self._settings.length / GRID_RATE_HZ,
-            gap_s=entry.last_gap_s,
+            gap_s=entry.gaps.last_s,
         )
 
     def flush_log(self, everything: bool = False) -> None:

@@ -13,15 +13,53 @@ station is silent is measured by the monotonic clock: a step of the host's clock
 [True]
 """
 
+from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import Metric
 
 from xiaod.config import Config
 from xiaod.domain.timegrid import NS_PER_S, ns_from_s
 from xiaod.domain.types import Channel, Instrument, Pick, Segment
+from xiaod.process.metrics import StationMetrics
 from xiaod.waveform.channel import Gap
+
+RECENT_GAPS = 32
+"""Gaps of an instrument with which later ones are compared: a component may report its own long after the others."""
+
+
+@dataclass(slots=True)
+class GapTotals:
+    """The gaps of one instrument; those of its components that overlap are one gap.
+
+    One that joins two gaps which were counted before changes their length, not their number, so that both totals only rise.
+
+    >>> totals = GapTotals()
+    >>> for letter, start_s, stop_s in [("Z", 10, 15), ("N", 10, 15), ("E", 11, 16), ("Z", 30, 31)]:
+    ...     totals.add(Gap(Channel("BW", "RJOB", "", f"EH{letter}"), start_s * NS_PER_S, stop_s * NS_PER_S))
+    >>> totals.count, totals.total_s, totals.last_s
+    (2, 7.0, 1.0)
+    """
+
+    count: int = 0
+    total_s: float = 0.0
+    """Time within them in which any component has no data."""
+    last_s: float | None = None
+    """Length of the one that was counted, or became longer, last."""
+    _recent: deque[tuple[int, int]] = field(default_factory=deque)
+    """Begin and end of gaps that do not overlap, in the order in which they were counted; at most :data:`RECENT_GAPS`."""
+
+    def add(self, gap: Gap) -> None:
+        """Count a gap of one component."""
+        same = [one for one in self._recent if one[0] < gap.stop_ns and gap.start_ns < one[1]]
+        start_ns = min([gap.start_ns, *(start_ns for start_ns, _ in same)])
+        stop_ns = max([gap.stop_ns, *(stop_ns for _, stop_ns in same)])
+        self.count += not same
+        self.last_s = (stop_ns - start_ns) / NS_PER_S
+        self.total_s += self.last_s - sum(stop_ns - start_ns for start_ns, stop_ns in same) / NS_PER_S
+        others = (one for one in self._recent if one not in same)
+        self._recent = deque((*others, (start_ns, stop_ns)), maxlen=RECENT_GAPS)
 
 
 @dataclass(slots=True)
@@ -38,9 +76,7 @@ class StationEntry:
     """When the last record with new samples came, by the monotonic clock."""
     latency_s: float | None = None
     records: int = 0
-    gaps: int = 0
-    gap_s: float = 0.0
-    last_gap_s: float | None = None
+    gaps: GapTotals = field(default_factory=GapTotals)
     overlaps: int = 0
     contradictions: int = 0
     """Records whose samples differ from earlier ones of the same time."""
@@ -120,11 +156,9 @@ class StationTable:
             entry.last_pick = pick
 
     def gap(self, gap: Gap) -> None:
-        """Note a gap."""
+        """Note a gap of a component."""
         if (entry := self._entries.get(gap.channel.instrument)) is not None:
-            entry.gaps += 1
-            entry.gap_s += gap.gap_s
-            entry.last_gap_s = gap.gap_s
+            entry.gaps.add(gap)
 
     def contradicted(self, instrument: Instrument) -> None:
         """Note a record that contradicts others."""
@@ -185,38 +219,17 @@ class StationCollector:
 
     def collect(self) -> Iterable[Metric]:
         """Metrics of all instruments in the station table, with values as of now."""
-        now_ns = self._clock_ns()
-        latency = GaugeMetricFamily(
-            "xiaod_data_latency_seconds",
-            "Age of the last record's last sample on arrival",
-            labels=["station"],
-        )
-        delay = GaugeMetricFamily(
-            "xiaod_data_delay_seconds", "Age of the newest sample now", labels=["station"]
-        )
-        stale = GaugeMetricFamily(
-            "xiaod_station_stale", "1 when a station has sent nothing for too long", labels=["station"]
-        )
-        records = CounterMetricFamily("xiaod_station_records", "Records with new samples", labels=["station"])
-        gaps = CounterMetricFamily("xiaod_gaps", "Gaps in the data", labels=["station"])
-        gap_s = CounterMetricFamily("xiaod_gap_seconds", "Time without data in gaps", labels=["station"])
-        overlaps = CounterMetricFamily("xiaod_overlaps", "Records that overlapped others", labels=["station"])
-        contradictions = CounterMetricFamily(
-            "xiaod_contradictions",
-            "Records with other samples for time that had come already",
-            labels=["station"],
-        )
-        picks = CounterMetricFamily("xiaod_station_picks", "Picks made", labels=["station"])
+        now_ns, metrics = self._clock_ns(), StationMetrics()
         for entry in self._station_table:
             label = [entry.instrument.text]
             if entry.latency_s is not None and entry.newest_ns is not None:
-                latency.add_metric(label, entry.latency_s)
-                delay.add_metric(label, (now_ns - entry.newest_ns) / NS_PER_S)
-            stale.add_metric(label, float(entry.stale))
-            records.add_metric(label, entry.records)
-            gaps.add_metric(label, entry.gaps)
-            gap_s.add_metric(label, entry.gap_s)
-            overlaps.add_metric(label, entry.overlaps)
-            contradictions.add_metric(label, entry.contradictions)
-            picks.add_metric(label, entry.picks)
-        return [latency, delay, stale, records, gaps, gap_s, overlaps, contradictions, picks]
+                metrics.latency.add_metric(label, entry.latency_s)
+                metrics.delay.add_metric(label, (now_ns - entry.newest_ns) / NS_PER_S)
+            metrics.stale.add_metric(label, float(entry.stale))
+            metrics.records.add_metric(label, entry.records)
+            metrics.gaps.add_metric(label, entry.gaps.count)
+            metrics.gap_s.add_metric(label, entry.gaps.total_s)
+            metrics.overlaps.add_metric(label, entry.overlaps)
+            metrics.contradictions.add_metric(label, entry.contradictions)
+            metrics.picks.add_metric(label, entry.picks)
+        return metrics.families()

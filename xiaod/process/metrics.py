@@ -1,9 +1,9 @@
-"""Every Prometheus metric of the program, in one list.
+"""Every Prometheus metric of the program: names, help and labels stand here alone.
 
 Names follow Prometheus' conventions: base units, ``_total`` for counters. Labels are few: ``source``, ``sink``, ``phase``,
-``station`` (an instrument, ``NET.STA.LOC.BI``). Series of stations are collected from the station table when they are scraped, so they
-disappear with their station. Series of sources, sinks and phases exist from the start, with 0, so that an alert sees the first failure,
-and a source that never sends anything.
+``station`` (an instrument, ``NET.STA.LOC.BI``). Series of stations (:class:`StationMetrics`) are filled from the station table at each
+scrape, so they disappear with their station. Series of sources, sinks and phases exist from the start, with 0, so that an alert sees the
+first failure, and a source that never sends anything.
 
 >>> metrics = Metrics()
 >>> metrics.picks.labels("P").inc()
@@ -28,7 +28,7 @@ from prometheus_client import (
     ProcessCollector,
     generate_latest,
 )
-from prometheus_client.core import CounterMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 RELOADS = ("done", "refused")
 HTTP_REFUSALS = ("full", "not_http")
@@ -252,6 +252,38 @@ class Metrics:
     def exposition(self) -> bytes:
         """All metrics in Prometheus' text format."""
         return generate_latest(self.registry)
+
+
+class StationMetrics:
+    """The metrics of stations, still without series: made and filled for each scrape."""
+
+    def __init__(self) -> None:
+        labels = ["station"]
+        self.latency = GaugeMetricFamily(
+            "xiaod_data_latency_seconds", "Age of the last record's last sample on arrival", labels=labels
+        )
+        self.delay = GaugeMetricFamily(
+            "xiaod_data_delay_seconds", "Age of the newest sample now", labels=labels
+        )
+        self.stale = GaugeMetricFamily(
+            "xiaod_station_stale", "1 when a station has sent nothing for too long", labels=labels
+        )
+        self.records = CounterMetricFamily("xiaod_station_records", "Records with new samples", labels=labels)
+        self.gaps = CounterMetricFamily(
+            "xiaod_gaps", "Gaps in the data; overlapping ones of several components are one", labels=labels
+        )
+        self.gap_s = CounterMetricFamily(
+            "xiaod_gap_seconds", "Time in these gaps, in which any component has no data", labels=labels
+        )
+        self.overlaps = CounterMetricFamily("xiaod_overlaps", "Records that overlapped others", labels=labels)
+        self.contradictions = CounterMetricFamily(
+            "xiaod_contradictions", "Records with other samples for time that had come already", labels=labels
+        )
+        self.picks = CounterMetricFamily("xiaod_station_picks", "Picks made", labels=labels)
+
+    def families(self) -> list[Metric]:
+        """All of them."""
+        return list(vars(self).values())
 
 
 class PacketCollector:

@@ -37,8 +37,8 @@ def station_document(status: StationStatus, host_ns: int) -> dict[str, Any]:
         "latency_s": None if entry.latency_s is None else round(entry.latency_s, 2),
         "silent_s": round(condition.silent_s, 1),
         "records": entry.records,
-        "gaps": entry.gaps,
-        "gap_s": round(entry.gap_s, 2),
+        "gaps": entry.gaps.count,
+        "gap_s": round(entry.gaps.total_s, 2),
         "overlaps": entry.overlaps,
         "picks": entry.picks,
         "last_pick": None
