@@ -270,8 +270,7 @@ def test_a_folder_without_data_gets_a_sentence(
         (folder / str(number)).write_bytes(text)
     for options in ([], ["--workers", "1"]):
         assert main(["pick", str(folder), "--no-progress", *options]) == 1
-        [line] = [json.loads(line) for line in capfd.readouterr().err.splitlines() if "pick.empty" in line]
-        assert (line["inputs"], line["detail"]) == ([str(folder)], said)
+        assert f"{folder}: {said}" in capfd.readouterr().err.splitlines()
     assert main(["plot", "BW.RJOB..EH?", "2009-08-24T00:20:07Z", "--input", str(folder)]) == 1
     assert said in capfd.readouterr().err
 
@@ -290,6 +289,9 @@ def test_nothing_that_could_be_read_is_a_failure(tmp_path: Path, capfd: pytest.C
     output = tmp_path / "out"
     assert pick_archive([tmp_path / "empty"], CONFIG, ArchiveOptions(), "csv", output, progress=False) == 1
     assert pick_files([tmp_path / "empty"], None, None, "csv", output, progress=False) == 1
+    text = tmp_path / "README.md"
+    text.write_text("# No data\n")
+    assert pick_files([text], None, None, "csv", output, progress=False) == 1
+    why = "none of 1 file(s) begins as miniSEED does"
     said = capfd.readouterr().err.splitlines()
-    assert len(said) == 2
-    assert all("pick.empty" in line and str(tmp_path / "empty") in line for line in said)
+    assert said == [f"{path}: {why}" for path in (tmp_path / "empty", tmp_path / "empty", text)]

@@ -2,8 +2,10 @@
 
 import json
 import os
+import re
 import signal
 import socket
+import subprocess
 import sys
 from collections import defaultdict
 from datetime import datetime
@@ -400,8 +402,20 @@ def test_a_port_that_is_taken_and_a_replay_of_nothing_are_told_in_a_line(tmp_pat
         with Daemon(tmp_path / "port", sources=[{"server": "replay:example"}], http=http) as daemon:
             assert daemon.process.wait(LIMIT_S) == 1
             [event] = daemon.events("service.cannot_start")
-            assert "change http.port" in event["error"]
-    with Daemon(tmp_path / "replay", sources=[{"server": "replay:/nowhere"}]) as daemon:
-        assert daemon.process.wait(LIMIT_S) == 2
-        [event] = daemon.events("service.cannot_start")
-        assert "/nowhere" in event["error"]
+            assert re.match(
+                rf"{daemon.config_path}:\d+: http.port: cannot listen .*change http.port", event["error"]
+            )
+            # Where no log is asked for, a person may be looking.
+            daemon.write_config(logs={"format": "auto"})
+            command = [sys.executable, "-m", "xiaod", "--config", str(daemon.config_path)]
+            done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S, check=False)
+            assert done.returncode == 1
+            assert done.stderr.splitlines()[-1] == event["error"]
+    (tmp_path / "empty").mkdir()
+    for played, told in (("/nowhere", "no such file or folder"), (str(tmp_path / "empty"), "no files found")):
+        with Daemon(tmp_path / "replay", sources=[{"server": f"replay:{played}"}]) as daemon:
+            assert daemon.process.wait(LIMIT_S) == 2
+            assert re.search(
+                rf"{daemon.config_path}:\d+: sources\[0\].server: .*{played}: {told}",
+                daemon.log_path.read_text(),
+            )

@@ -141,8 +141,9 @@ class Service:
                 raise StartError(str(error), ExitCode.CONFIGURATION) from error
             self._warn_of_exposed_files()
             self._state.open(stack)
-            for source in self._config.sources:
-                self._sources[source.label] = await self._source_factory.source(source)
+            for number, source in enumerate(self._config.sources):
+                where = self._config.origin.where("sources", number, "server")
+                self._sources[source.label] = await self._source_factory.source(source, where=where)
             pipeline = Pipeline(
                 self._config,
                 self._engine,
@@ -269,10 +270,11 @@ class Service:
         config = plan.config
         sources: dict[str, SeedLinkSource] = {}
         try:
-            for source in config.sources:
+            for number, source in enumerate(config.sources):
                 if source.label in plan.sources.started:
+                    where = config.origin.where("sources", number, "server")
                     former = self._sources[source.label] if source.label in plan.continued else None
-                    sources[source.label] = await self._source_factory.source(source, former)
+                    sources[source.label] = await self._source_factory.source(source, former, where)
             sinks = [open_sink(config, sink) for sink in config.sinks if sink.name in plan.sinks.started]
             if self._state.store is not None:
                 for sink in sinks:

@@ -50,13 +50,14 @@ class SourceFactory:
         stack.push_async_callback(self._release_all)
 
     async def source(
-        self, config: SeedLinkConfig, former: "SeedLinkSource | None" = None
+        self, config: SeedLinkConfig, former: "SeedLinkSource | None" = None, where: str = "server"
     ) -> "SeedLinkSource":
         """Make a source; it connects when it is run. Call :meth:`release` when it has ended.
 
         Args:
             config: of the source.
             former: a source of the same server, behind whose last packet this one goes on. It has ended when this one is run.
+            where: place of its server in the configuration, for errors.
 
         Raises:
             StartError: when an embedded server cannot be started.
@@ -64,7 +65,7 @@ class SourceFactory:
         """
         async with AsyncExitStack() as server:
             if config.replay_input is not None:
-                config = await _embed_replay(config, config.replay_input, server)
+                config = await _embed_replay(config, config.replay_input, server, where)
             resume, lost_ns = await self._state.begin_of_off_loop(config)
             source: SeedLinkSource = imported(SOURCES[config.kind])(
                 config,
@@ -89,7 +90,9 @@ class SourceFactory:
             await self.release(source)
 
 
-async def _embed_replay(config: SeedLinkConfig, played: str, stack: AsyncExitStack) -> SeedLinkConfig:
+async def _embed_replay(
+    config: SeedLinkConfig, played: str, stack: AsyncExitStack, where: str
+) -> SeedLinkConfig:
     """Start a replay server in this process, and make the source connect to it."""
     from xiaod.replay import ReplayConfig, ReplayError, ReplayServer
 
@@ -98,6 +101,6 @@ async def _embed_replay(config: SeedLinkConfig, played: str, stack: AsyncExitSta
             ReplayServer(ReplayConfig(inputs=(played,), port=0, shift_to_now=True, loop=True))
         )
     except ReplayError as error:
-        raise StartError(f"sources: {config.label}: {error}", ExitCode.CONFIGURATION) from error
+        raise StartError(f"{where}: {error}", ExitCode.CONFIGURATION) from error
     get_logger("service").info("replay.listening", host="127.0.0.1", port=server.port, plays=played)
     return config.model_copy(update={"name": config.label, "server": f"127.0.0.1:{server.port}"})

@@ -69,20 +69,20 @@ class StateFolder:
         Raises:
             StartError: when another daemon uses it, or a daemon with another number of shards runs beside it.
         """
-        folder = self._config.state.folder
+        folder, where = self._config.state.folder, self._config.origin.where
         try:
             lock = FolderLock(folder, self._shard)
             stack.callback(lock.release)
             refuse_other_counts(base_folder(folder, self._shard), self._shard)
         except LockedError as error:
             raise StartError(
-                f"state.folder: {error}; stop that one, or give this one a folder or a shard of its own",
+                f"{where('state', 'folder')}: {error}; stop that one, or give this one a folder or a shard of its own",
                 # A restart helps once that daemon has ended: the service manager tries again.
                 ExitCode.FAILURE,
             ) from error
         except OtherCountError as error:
             # A restart helps once those have stopped.
-            raise StartError(f"shard.count: {error}", ExitCode.FAILURE) from error
+            raise StartError(f"{where('shard', 'count')}: {error}", ExitCode.FAILURE) from error
         except OSError as error:
             # A folder that cannot be written is not shared; opening the store logs the problem.
             self._log.warning("state.not_locked", folder=str(folder), error=error.strerror)
@@ -97,7 +97,9 @@ class StateFolder:
         try:
             self.store = PickStore(config.state.folder / STORE)
         except NewerStoreError as error:
-            raise StartError(f"state.folder: {error}", ExitCode.CONFIGURATION) from error
+            raise StartError(
+                f"{config.origin.where('state', 'folder')}: {error}", ExitCode.CONFIGURATION
+            ) from error
         except OSError as error:
             self._metrics.store_errors.inc()
             self._log.error(
@@ -126,7 +128,8 @@ class StateFolder:
             if self.store is not None:
                 self.store.suspect()
             raise StartError(
-                f"state.folder: what other shards have left cannot be taken over: {error}", ExitCode.FAILURE
+                f"{config.origin.where('state', 'folder')}: what other shards have left cannot be taken over: {error}",
+                ExitCode.FAILURE,
             ) from error
         if found.unreadable:
             self._log.error(

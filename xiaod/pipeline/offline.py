@@ -18,7 +18,7 @@ from types import MappingProxyType
 from typing import IO, TYPE_CHECKING, NoReturn
 
 from xiaod.acquisition import Source
-from xiaod.acquisition.miniseed_files import FileSource, holds_records, why_nothing
+from xiaod.acquisition.miniseed_files import FileSource, headers_of, holds_records, why_nothing
 from xiaod.config import AgencyConfig, Config, EngineConfig, SeedLinkConfig
 from xiaod.config.inventory import Stations, read_stations
 from xiaod.config.loader import load_config
@@ -145,6 +145,8 @@ def pick_files(
     configure_logs("warning", config.logs.format)
     stations = None if stations_file is None else read_stations(stations_file)
     engine = open_engine(config)
+    if all(path.is_file() for path in inputs) and not any(map(_has_record, inputs)):
+        return used(0, inputs)
     try:
         with output_stream(output) as stream, _Bar(progress) as advance:
             source = FileSource(inputs, progress=advance)
@@ -187,11 +189,15 @@ def tell_unpicked(
 
 
 def used(records: int, inputs: Sequence[Path]) -> int:
-    """Exit status of a run by the number of records it has used: 0, or 1 when there was none, which is logged."""
+    """Exit status of a run by the number of records it has used: 0, or 1 when there was none, which is said."""
     if records:
         return 0
-    get_logger("pick").error("pick.empty", inputs=list(map(str, inputs)), detail=why_nothing(inputs))
+    print(f"{', '.join(map(str, inputs))}: {why_nothing(inputs)}", file=sys.stderr)  # noqa: T201  as all commands do
     return 1
+
+
+def _has_record(path: Path) -> bool:
+    return any(not isinstance(found, str) for _, found in headers_of(path))
 
 
 def offline_config(config_path: Path | None, model: str | None) -> Config:

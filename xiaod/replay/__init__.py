@@ -25,8 +25,8 @@ The signal path, one file each::
 [b'SeedLink', b'v3.1']
 """
 
-from xiaod.replay.config import ReplayConfig, ReplayError
+from xiaod.replay.config import AddressError, ReplayConfig, ReplayError
 from xiaod.replay.faults import Faults, Outage
 from xiaod.replay.server import ReplayServer, serve
 
-__all__ = ["Faults", "Outage", "ReplayConfig", "ReplayError", "ReplayServer", "serve"]
+__all__ = ["AddressError", "Faults", "Outage", "ReplayConfig", "ReplayError", "ReplayServer", "serve"]

@@ -33,6 +33,10 @@ class ReplayError(ValueError):
     """The replay cannot start; the text says which input or key is wrong and what to do."""
 
 
+class AddressError(ReplayError):
+    """Its address cannot be listened on now; later it may be free."""
+
+
 @dataclass(frozen=True)
 class ReplayConfig:
     """Settings of one replay server.

@@ -19,7 +19,7 @@ from typing import Self
 
 import xiaod
 from xiaod.replay import info
-from xiaod.replay.config import EXAMPLE, ReplayConfig, ReplayError
+from xiaod.replay.config import EXAMPLE, AddressError, ReplayConfig, ReplayError
 from xiaod.replay.connection import Connection
 from xiaod.replay.faults import Faults
 from xiaod.replay.link import LinkFaults
@@ -183,7 +183,7 @@ class ReplayServer:
                 self._accept, self.config.host, self.port, backlog=BACKLOG
             )
         except OSError as error:
-            raise ReplayError(
+            raise AddressError(
                 f"cannot listen on {self.address}: {error.strerror}; choose another --host or --port"
             ) from error
         self.port = self._listener.sockets[0].getsockname()[1]

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -180,3 +181,10 @@ def test_every_command_and_option_is_documented_and_no_other(
         assert set(commands) == set(COMMANDS)
         offered[""] = options([])
     assert documented(program) == offered
+
+
+def test_a_port_that_is_taken_may_be_free_later(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert main(["replay", "example", "--port", str(port)]) == ExitCode.FAILURE
+    assert f"cannot listen on 127.0.0.1:{port}: " in capsys.readouterr().err

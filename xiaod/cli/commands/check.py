@@ -18,17 +18,28 @@ def run(options: argparse.Namespace) -> int:
     """Validate a configuration, the model it names, and what its sinks need."""
     from xiaod.config.exposed_secrets import exposed_files
     from xiaod.config.loader import ConfigError
+    from xiaod.config.paths import path_problems
     from xiaod.config.per_shard import load_named
     from xiaod.inference.errors import ModelError
-    from xiaod.pipeline.factory import open_engine, open_sinks
+    from xiaod.pipeline.factory import open_engine, open_sink
     from xiaod.sinks import SinkError
 
     try:
         config = load_named(options.config or DEFAULT_CONFIG, options.shard)
-        engine = open_engine(config)
-        open_sinks(config)
-    except (ConfigError, ModelError, SinkError) as error:
+    except ConfigError as error:
         return refuse(error)
+    problems = path_problems(config)
+    try:
+        engine = open_engine(config)
+    except ModelError as error:
+        problems.append(str(error))
+    for sink in config.sinks:
+        try:
+            open_sink(config, sink)
+        except SinkError as error:
+            problems.append(str(error))
+    if problems:
+        return refuse(ConfigError("\n".join(problems)))
     for one in exposed_files(config):
         print(one, file=sys.stderr)
     print(

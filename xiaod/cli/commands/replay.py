@@ -37,7 +37,8 @@ def run(options: argparse.Namespace) -> int:
     import asyncio
     import signal
 
-    from xiaod.replay import ReplayConfig, serve
+    from xiaod.process.exit_status import ExitCode
+    from xiaod.replay import AddressError, ReplayConfig, serve
 
     async def work() -> None:
         stop = asyncio.Event()
@@ -56,9 +57,12 @@ def run(options: argparse.Namespace) -> int:
 
     try:
         asyncio.run(work())
+    except AddressError as error:
+        refuse(error)
+        return ExitCode.FAILURE
     except (ValueError, OSError) as error:
         return refuse(error)
-    return 0
+    return ExitCode.OK
 
 
 def _speed(text: str) -> float | str:

@@ -41,6 +41,7 @@ def _run(options: argparse.Namespace) -> int:
     import asyncio
 
     from xiaod.config.loader import ConfigError
+    from xiaod.config.paths import path_problems
     from xiaod.config.per_shard import load_placed
     from xiaod.daemon.service import Service
     from xiaod.inference.errors import ModelError
@@ -51,6 +52,8 @@ def _run(options: argparse.Namespace) -> int:
 
     try:
         config = load_placed(options.config, options.shard)
+        if problems := path_problems(config):
+            raise ConfigError("\n".join(problems))
         engine = open_engine(config)
     except (ConfigError, ModelError) as error:
         return refuse(error)
@@ -65,7 +68,10 @@ def _run(options: argparse.Namespace) -> int:
         with asyncio.Runner(loop_factory=lambda: new_loop(meter)) as runner:
             code = runner.run(serve())
     except StartError as error:
-        get_logger("service").error("service.cannot_start", error=str(error))
+        if config.logs.format == "json":
+            get_logger("service").error("service.cannot_start", error=str(error))
+        else:
+            refuse(error)
         return error.code
     except Exception:  # noqa: BLE001  whatever failed is logged, and the service manager told
         get_logger("service").exception("service.failed")

@@ -71,7 +71,7 @@ class HttpService:
             await web.start()
         except OSError as error:
             raise StartError(
-                f"http: cannot listen on {http.host}:{http.port}: {error.strerror}; "
+                f"{self._config.origin.where('http', 'port')}: cannot listen on {http.host}:{http.port}: {error.strerror}; "
                 "stop what uses it, or change http.port (0 takes a free one)",
                 ExitCode.FAILURE,
             ) from error
