@@ -28,11 +28,12 @@ from distill.serving import PHASE_ROWS, Serve, false_rates, judged, service_scor
 from distill.teachers import Teacher
 from distill.train import averaged_net
 from models.conventions import RATE_HZ
-from models.export import export_onnx, export_stateful
+from models.export import export_onnx, export_stateful, export_tail
 from models.files import put_in_place
 from models.small_phasenet import SmallPhaseNet
 from models.spec import ModelSpec
 from models.streaming import StreamingPhaseNet
+from models.weights import tail_path
 
 CANDIDATES = tuple(round(0.2 + 0.05 * step, 2) for step in range(13))
 RECORDS_EACH = 3
@@ -52,7 +53,9 @@ def export_run(
     output: Path,
     progress: Progress = SILENT,
 ) -> Path:
-    """Write ``NAME.onnx`` and ``NAME.safetensors`` from a finished run, and ``NAME.stateful.onnx`` if that is configured.
+    """Write ``NAME.onnx`` and ``NAME.safetensors`` from a finished run, and another form of the network beside them.
+
+    That is ``NAME.tail.onnx``, or ``NAME.stateful.onnx`` where it is configured.
 
     Raises:
         FileNotFoundError: when the run has not been finished.
@@ -114,7 +117,9 @@ def export_run(
     )
     output.mkdir(parents=True, exist_ok=True)
     path = export_onnx(net, spec, output / f"{config.name}.onnx")
-    if config.export.stateful:
+    if not config.export.stateful:
+        export_tail(net, spec, tail_path(path))
+    else:
         export_stateful(net, spec, output / f"{config.name}.stateful.onnx", config.export.chunk_samples)
     partial = output / f"{config.name}.partial.safetensors"
     save_file(weights, partial, metadata=spec.to_metadata())

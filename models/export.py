@@ -1,6 +1,7 @@
 """Exports a network from torch to ONNX, with the specification in the file.
 
-Two forms. *Windows*: prepared waves ``wave (n, 3, L)`` in, probabilities ``prob (n, 3, L)`` out; ``n`` and ``L`` are free.
+Three forms. *Windows*: prepared waves ``wave (n, 3, L)`` in, probabilities ``prob (n, 3, L)`` out; ``n`` and ``L`` are free. *Tail*: waves
+``wave (n, 3, window_samples)`` in, probabilities of their last samples ``prob (n, 3, tail_samples)`` out, the same numbers for less.
 *Stateful* (:mod:`models.streaming`): ``wave (n, 3, chunk_samples)`` and ``state (n, state_size)`` in, ``prob`` and
 ``next_state`` out. A file is refused if ONNX Runtime and torch give different results.
 
@@ -15,7 +16,10 @@ Two forms. *Windows*: prepared waves ``wave (n, 3, L)`` in, probabilities ``prob
 True
 """
 
+import argparse
+import sys
 import warnings
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,14 +28,18 @@ import torch
 from torch import Tensor, nn
 
 from models.files import put_in_place
+from models.geometry import NetConfig
 from models.runtime import onnx_runtime
 from models.small_phasenet import SmallPhaseNet
 from models.spec import ModelSpec
 from models.streaming import StreamingPhaseNet
+from models.weights import SUFFIX, tail_path
 
 MAX_BYTES = 1_000_000
 TOLERANCE = 1e-5
 OPSET = 17
+TAIL_SAMPLES = 400
+"""What a picker with the default configuration reads of a window that goes on where the last one was."""
 
 
 class ExportError(RuntimeError):
@@ -49,6 +57,37 @@ def export_onnx(net: SmallPhaseNet, spec: ModelSpec, path: Path) -> Path:
     trials = [(torch.randn(3, len(spec.components), length, generator=generator),) for length in lengths]
     axes = {"wave": {0: "n", 2: "samples"}, "prob": {0: "n", 2: "samples"}}
     return _export(net, spec, path, trials, ("wave",), ("prob",), axes)
+
+
+def export_tail(net: SmallPhaseNet, spec: ModelSpec, path: Path, tail_samples: int = TAIL_SAMPLES) -> Path:
+    """Write a network in evaluation mode as ONNX, in the tail form.
+
+    Args:
+        net: the network.
+        spec: that of the form for windows; the keys of this form are filled in.
+        path: file to write.
+        tail_samples: last samples of a window that it gives.
+
+    Raises:
+        ExportError: when the file is too large, or its output differs from the network's.
+    """
+    spec = replace(spec, form="tail", tail_samples=tail_samples)
+    generator = torch.Generator().manual_seed(0)
+    trial = torch.randn(3, len(spec.components), spec.window_samples, generator=generator)
+    axes = {"wave": {0: "n"}, "prob": {0: "n"}}
+    return _export(_Tail(net, tail_samples).eval(), spec, path, [(trial,)], ("wave",), ("prob",), axes)
+
+
+class _Tail(nn.Module):  # type: ignore[misc]  # torch is not analysed
+    """Gives the tail of a window."""
+
+    def __init__(self, net: SmallPhaseNet, samples: int) -> None:
+        super().__init__()
+        self.net, self.samples = net, samples
+
+    def forward(self, wave: Tensor) -> Tensor:
+        """``(n, 3, window_samples)`` -> ``(n, 3, tail_samples)``."""
+        return self.net.tail(wave, self.samples)
 
 
 def export_stateful(net: SmallPhaseNet, spec: ModelSpec, path: Path, chunk_samples: int = 0) -> Path:
@@ -134,3 +173,24 @@ def _export(
                 f"{path}: ONNX Runtime differs from torch by {difference:.1e}; at most {TOLERANCE:.0e} is allowed"
             )
     return put_in_place(partial, path)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Write the tail form beside each of some weights files."""
+    from safetensors import safe_open
+
+    parser = argparse.ArgumentParser(prog="python -m models.export", description=main.__doc__)
+    parser.add_argument("weights", type=Path, nargs="+", metavar="NAME.safetensors")
+    for path in parser.parse_args(arguments).weights:
+        with safe_open(path, "pt") as file:
+            spec = ModelSpec.from_metadata(file.metadata())
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  it is no mapping
+        config = NetConfig(**{key: tuple(value) for key, value in spec.net.items()})
+        net = SmallPhaseNet(window_len=spec.window_samples, config=config).eval()
+        net.load_state_dict(weights)
+        sys.stdout.write(f"{export_tail(net, spec, tail_path(path.with_suffix(SUFFIX)))}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

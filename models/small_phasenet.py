@@ -21,6 +21,8 @@ lookahead, follows from the padding.
 torch.Size([1, 3, 1000])
 """
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 
@@ -54,6 +56,13 @@ class ConvBlock(nn.Module):  # type: ignore[misc]  # torch is not analysed
         """Without padding."""
         kernel = nn.functional.conv1d(wave, self.conv.weight, stride=self.conv.stride)
         return torch.relu(self.norm(kernel))
+
+
+class _TailBegin(NamedTuple):
+    """Where the computation of a tail begins on one level, in its steps."""
+
+    needed: int
+    kept: int
 
 
 class SmallPhaseNet(nn.Module):  # type: ignore[misc]  # torch is not analysed
@@ -124,6 +133,43 @@ class SmallPhaseNet(nn.Module):  # type: ignore[misc]  # torch is not analysed
             wave = features[level] + stretch(self.up[level](wave), self.config.stride(level + 1))
             wave = self.decode[level](wave)
         return self.spread(self.head(wave))
+
+    def tail(self, wave: Tensor, samples: int) -> Tensor:
+        """Probabilities of the last samples of a window, as :meth:`forward` gives them.
+
+        The encoder sees the whole window; behind it, only the steps that the last samples depend on are computed.
+
+        Args:
+            wave: ``(n, in_channels, L)``, prepared by the front end.
+            samples: how many of its last samples, at most ``L``.
+
+        Returns:
+            ``(n, num_phases, samples)``.
+        """
+        features, stride = self.encoded(wave), self.config.stride(0)
+        begins = self._tail_begins((wave.shape[-1] - samples) // stride)
+        steps = features[-1][..., begins[-1].kept :]
+        for level in reversed(range(self.config.levels - 1)):
+            needed, kept = begins[level]
+            steps = features[level][..., needed:] + stretch(
+                self.up[level](steps), self.config.stride(level + 1)
+            )
+            # The first steps lack what lies before them.
+            steps = self.decode[level](steps)[..., kept - needed :]
+        first = begins[0].kept * stride
+        logits = self.spread(self.head(steps))[..., wave.shape[-1] - samples - first : wave.shape[-1] - first]
+        return nn.functional.softmax(logits, dim=1)
+
+    def _tail_begins(self, first: int) -> list["_TailBegin"]:
+        """Where the computation of a tail begins on each level, in its steps, when ``first`` is wanted of the finest."""
+        begins = []
+        for level in range(self.config.levels - 1):
+            stride = self.config.stride(level + 1)
+            before = max(0, first - self.config.padding(level)[0])
+            needed = before // stride * stride
+            begins.append(_TailBegin(needed, first))
+            first = needed // stride
+        return [*begins, _TailBegin(first, first)]
 
     def spread(self, steps: Tensor) -> Tensor:
         """Steps of the head ``(n, phases * stride, m)`` -> samples ``(n, phases, m * stride)``."""

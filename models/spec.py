@@ -22,7 +22,7 @@ from models.conventions import COMPONENTS, PHASES, RATE_HZ
 SPEC_VERSION = 3
 READ_VERSIONS = frozenset({1, 2, 3})
 """Version 2 added lengths, lookahead, form and what belongs to it, and calibration; version 3 vertical_thresholds."""
-FORMS = ("windows", "stateful")
+FORMS = ("windows", "tail", "stateful")
 METADATA_KEY = "xiao_spec"
 FRONT_ENDS = frozenset({"standardise-1", "stream-1"})
 """Front ends that :mod:`models.frontend` has; the number is raised when one changes what it gives."""
@@ -47,6 +47,7 @@ KINDS: Mapping[str, Any] = {
     "lookahead_samples": int,
     "lengths": tuple,
     "form": str,
+    "tail_samples": int,
     "chunk_samples": int,
     "delay_samples": int,
     "state_size": int,
@@ -84,7 +85,10 @@ class ModelSpec:
     lengths: tuple[int, ...] = ()
     """Lengths of windows it was trained for; empty: ``window_samples`` alone."""
     form: str = "windows"
-    """``windows``: takes windows that stand alone. ``stateful``: takes chunks and state, see :mod:`models.streaming`."""
+    """``windows``: takes windows that stand alone. ``tail``: takes the same windows, and gives their last samples alone.
+    ``stateful``: takes chunks and state, see :mod:`models.streaming`."""
+    tail_samples: int = 0
+    """Of the form ``tail``: last samples of a window that it gives."""
     chunk_samples: int = 0
     """Of the stateful form: samples that it takes at a time."""
     delay_samples: int = 0
@@ -142,6 +146,10 @@ class ModelSpec:
             raise SpecError(f"lengths must be whole numbers above 0; got {list(self.lengths)}")
         if self.form not in FORMS:
             raise SpecError(f"form {self.form!r} is not known; known are {', '.join(FORMS)}")
+        if self.form == "tail" and not 0 < self.tail_samples <= self.window_samples:
+            raise SpecError(
+                f"the form tail needs tail_samples from 1 to window_samples; got {self.tail_samples} of {self.window_samples}"
+            )
         if self.form == "stateful" and not (
             self.chunk_samples > 0 and self.state_size > 0 and self.delay_samples >= 0
         ):

@@ -71,7 +71,8 @@ def windows_of(
 
 def batch_of(windows: Sequence[Window]) -> WindowBatch:
     """Windows of one length as the engine takes them."""
-    return WindowBatch(tuple(windows), np.stack([window.samples for window in windows]))
+    samples = np.stack([window.samples for window in windows])
+    return WindowBatch(tuple(windows), samples, read=samples.shape[2])
 
 
 def picks_in(picker: InstrumentPicker, result: Probabilities, annotate: Annotate) -> list[Pick]:

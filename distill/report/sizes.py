@@ -22,6 +22,7 @@ from models.conventions import PHASES, RATE_HZ
 from models.geometry import NetConfig
 from models.small_phasenet import SmallPhaseNet, parameter_count
 from models.spec import ModelSpec
+from models.weights import OTHER_FORMS, SUFFIX
 
 COUNTED_SAMPLES = 3000
 COST_BATCH = 16
@@ -61,9 +62,14 @@ def multiplications(net: SmallPhaseNet) -> int:
     return round(total / (COUNTED_SAMPLES / RATE_HZ))
 
 
+def students_in(folder: Path) -> list[Path]:
+    """Files of students for windows in a folder; other forms of them are not counted again."""
+    return sorted(path for path in folder.glob(f"*{SUFFIX}") if not path.name.endswith(OTHER_FORMS))
+
+
 def sizes_of(folder: Path, windows: Sequence[LabelledWindow], threads: int) -> list[Size]:
     """Measure every student of a folder, the smallest first."""
-    found = [_measure(path, windows, threads) for path in sorted(folder.glob("*.onnx"))]
+    found = [_measure(path, windows, threads) for path in students_in(folder)]
     return sorted(found, key=lambda size: size.parameters)
 
 

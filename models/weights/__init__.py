@@ -1,7 +1,7 @@
 """The shipped weights: paths and names.
 
-Each model is ``NAME.onnx`` for the daemon, ``NAME.safetensors`` for training, and ``NAME.md``, its card; streaming
-models also have ``NAME.stateful.onnx``.
+Each model is ``NAME.onnx`` for the daemon, ``NAME.safetensors`` for training, and ``NAME.md``, its card. Models for windows also have
+``NAME.tail.onnx``, which gives the end of a window for less; streaming models have ``NAME.stateful.onnx``.
 
 >>> resolve("no-such-model")
 Traceback (most recent call last):
@@ -13,6 +13,9 @@ from pathlib import Path
 
 SUFFIX = ".onnx"
 STATEFUL_SUFFIX = ".stateful.onnx"
+TAIL_SUFFIX = ".tail.onnx"
+OTHER_FORMS = (STATEFUL_SUFFIX, TAIL_SUFFIX)
+"""Endings of files with another form of a model for windows."""
 
 
 def weights_path(name: str) -> Path:
@@ -25,13 +28,18 @@ def stateful_path(name: str) -> Path:
     return Path(__file__).parent / f"{name}{STATEFUL_SUFFIX}"
 
 
+def tail_path(path: Path) -> Path:
+    """Path of the file with the tail form of a model for windows; it need not exist."""
+    return path.with_name(path.name.removesuffix(SUFFIX) + TAIL_SUFFIX)
+
+
 def shipped(stateful: bool = False) -> dict[str, str]:
     """Names of the shipped models, or of those with a stateful form, with the SHA-256 of their files."""
     suffix = STATEFUL_SUFFIX if stateful else SUFFIX
     hashes = {
         path.name.removesuffix(suffix): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in Path(__file__).parent.glob(f"*{suffix}")
-        if stateful or not path.name.endswith(STATEFUL_SUFFIX)
+        if stateful or not path.name.endswith(OTHER_FORMS)
     }
     return dict(sorted(hashes.items()))
 

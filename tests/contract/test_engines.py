@@ -1,5 +1,6 @@
 """The engine in ONNX Runtime gives the numbers of the network in torch; no engine takes a file that is no model."""
 
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,15 +9,21 @@ import pytest
 
 from models.frontend import prepare
 from models.spec import ModelSpec
-from models.weights import weights_path
+from models.weights import tail_path, weights_path
 from tests.conftest import ONSETS_S, Recording
+from xiaod.config import Config, SeedLinkConfig
+from xiaod.domain.types import Instrument, Probabilities, Window, WindowBatch
 from xiaod.inference import ENGINES
 from xiaod.inference.errors import ModelError
 from xiaod.inference.onnx import OnnxEngine
+from xiaod.pipeline.settings import read_samples
 from xiaod.process.plugins import imported
 
 if TYPE_CHECKING:
     from models.small_phasenet import SmallPhaseNet
+
+
+INSTRUMENT = Instrument("BW", "RJOB", "", "EH")
 
 
 def windows(recording: Recording) -> np.ndarray:
@@ -39,6 +46,48 @@ def network(path: Path) -> tuple["SmallPhaseNet", ModelSpec]:
     net = SmallPhaseNet(spec.window_samples, config=NetConfig.from_dict(dict(spec.net)))
     net.load_state_dict(load_file(weights))
     return net.eval(), spec
+
+
+def followed(engine: OnnxEngine, recording: Recording, read: int) -> list[Probabilities]:
+    """Windows of the length the model was made for, every third of them discontinuous."""
+    samples = np.stack([recording.components[component] for component in "ZNE"]).astype(np.float32)
+    length = engine.spec.window_samples
+    batch = [
+        Window(
+            INSTRUMENT, start, 0, samples[:, start : start + length], "ZNE", discontinuous=start % 300 == 0
+        )
+        for start in range(0, samples.shape[1] - length + 1, 100)
+    ]
+    return engine.follow(WindowBatch(tuple(batch), np.stack([one.samples for one in batch]), read))
+
+
+@pytest.mark.parametrize("model", ["micro", "small"])
+def test_the_end_of_a_window_is_that_of_the_whole(model: str, rjob: Recording) -> None:
+    """The shipped file of the tail form gives what the whole window gives, where a picker reads it."""
+    engine = OnnxEngine(weights_path(model))
+    whole, tails = (
+        followed(engine, rjob, engine.spec.window_samples),
+        followed(engine, rjob, read_samples(Config(sources=(SeedLinkConfig(server="localhost"),)))),
+    )
+    assert len(tails) == len(whole) == 11
+    assert any(result.values[0].max() > 0.9 for result in whole)
+    for wanted, given in zip(whole, tails, strict=True):
+        assert wanted.valid is None
+        assert given.window.index == wanted.window.index
+        assert (given.valid is None) == given.window.discontinuous
+        np.testing.assert_allclose(given.known, wanted.values[:, -given.known.shape[1] :], atol=1e-6)
+        assert given.known.shape[1] >= 400
+
+
+def test_what_is_read_beyond_the_tail_is_computed(rjob: Recording, engine: OnnxEngine) -> None:
+    assert all(result.valid is None for result in followed(engine, rjob, 401))
+
+
+def test_the_tail_of_another_model_is_refused(tmp_path: Path) -> None:
+    shutil.copy(weights_path("micro"), tmp_path / "mine.onnx")
+    shutil.copy(tail_path(weights_path("small")), tmp_path / "mine.tail.onnx")
+    with pytest.raises(ModelError, match=r"mine\.tail\.onnx: not of the model in mine\.onnx"):
+        OnnxEngine(tmp_path / "mine.onnx")
 
 
 @pytest.fixture

@@ -12,9 +12,12 @@ from scipy.signal import resample_poly
 from models.weights import stateful_path, weights_path
 from tests.conftest import ONSET_TOLERANCE_S, ONSETS_S, Recording
 from tests.streams import picks_of
+from xiaod.acquisition import Emit
+from xiaod.config import Config
 from xiaod.domain.types import Channel, Pick, Segment
 from xiaod.inference.onnx import OnnxEngine
 from xiaod.inference.stateful import StatefulEngine
+from xiaod.pipeline.offline import ListSink, run_offline
 
 P_S, S_S = 4.73, 5.71
 """Where PhaseNet puts the onsets of the recording, seconds after its start."""
@@ -331,3 +334,32 @@ def test_a_component_that_has_died_before_the_onset_measures_nothing(
     assert {pick.phase for pick in picks} == {"P", "S"}
     assert {pick.channel.component for pick in picks} == {"Z"}
     assert all(1 < pick.snr < 1000 for pick in picks)
+
+
+def test_picks_come_in_one_order_however_windows_are_batched(rjob: Recording, engine: OnnxEngine) -> None:
+    """Three stations, in batches of one, of five, and of as many as there are."""
+
+    class Stations:
+        name = "stations"
+
+        def run(self, emit: Emit) -> None:
+            for station in ("A", "B", "C"):
+                for segment in in_step(with_noise_before(rjob, 60)):
+                    emit(
+                        replace(segment, channel=replace(segment.channel, station=station), source=self.name)
+                    )
+
+        def stop(self) -> None: ...
+
+    def picked(max_batch: int) -> list[Pick]:
+        config = Config.model_validate(
+            {"sources": [{"server": "localhost"}], "engine": {"max_batch": max_batch}}
+        )
+        sink = ListSink()
+        run_offline(config, engine, Stations(), sink)
+        return sink.picks
+
+    alone = picked(1)
+    assert len(alone) >= 6
+    for max_batch in (5, 4096):
+        assert [pick.id for pick in picked(max_batch)] == [pick.id for pick in alone]

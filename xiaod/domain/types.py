@@ -233,8 +233,13 @@ class Probabilities:
     inference_s: float = 0.0
     """Seconds that the batch with this window took, divided by the size of the batch."""
     valid: tuple[int, int] | None = None
-    """Of a stateful engine: the first sample of the window with a known value, and the sample after the last. Later values are zero, and
-    come with a later window. None: all are known."""
+    """First sample of the window with a known value, and the sample after the last; other values are zero. Those of a stateful engine that
+    are not known yet come with a later window. None: all are known."""
+
+    @property
+    def known(self) -> NDArray[np.float32]:
+        """Values at the end of the window, shape ``(2, m)``: from the first that is known."""
+        return self.values if self.valid is None else self.values[:, self.valid[0] :]
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,6 +249,8 @@ class WindowBatch:
     windows: tuple[Window, ...]
     samples: NDArray[np.float32]
     """Shape ``(n, 3, length)``, read-only: the samples of the windows."""
+    read: int
+    """Samples at the end of a window of which the probabilities are read, unless the window is discontinuous."""
 
 
 @dataclass(frozen=True, slots=True)

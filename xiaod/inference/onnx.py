@@ -10,14 +10,17 @@ specification in the metadata of the weights file.
 (2, 2)
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from models.conventions import PHASES
 from models.frontend import prepare
-from xiaod.domain.types import Instrument, Probabilities, WindowBatch
+from models.weights import tail_path
+from xiaod.domain.types import Instrument, Probabilities, Window, WindowBatch
+from xiaod.inference.errors import ModelError
 from xiaod.inference.loaded import LoadedModel
 from xiaod.inference.session import open_session
 
@@ -35,11 +38,20 @@ class OnnxEngine(LoadedModel):
             threads: threads that one call may use.
 
         Raises:
-            ModelError: when the file cannot be read, is not an ONNX model, or has no specification that fits it.
+            ModelError: when the file, or that of the tail form beside it, cannot be read, is not an ONNX model, or has no
+                specification that fits it.
         """
         self._session, spec, content = open_session(path, "windows", threads)
         super().__init__(spec, content)
         self._input = self._session.get_inputs()[0].name
+        self._tail, self._tail_samples = None, 0
+        if (beside := tail_path(path)).is_file():
+            self._tail, tail_spec, _ = open_session(beside, "tail", threads)
+            self._tail_samples = tail_spec.tail_samples
+            if (tail_spec.label, tail_spec.provenance) != (spec.label, spec.provenance):
+                raise ModelError(
+                    f"{beside}: not of the model in {path.name}; export both again, or remove this one"
+                )
 
     def annotate(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
         """Probability of P and S; see :meth:`xiaod.inference.Engine.annotate`."""
@@ -48,10 +60,31 @@ class OnnxEngine(LoadedModel):
         return probabilities
 
     def follow(self, batch: WindowBatch) -> list[Probabilities]:
-        """Probability of P and S, of all windows in one call."""
-        values = self.annotate(batch.samples)
+        """Probability of P and S, of all windows in one call; of a window that is not discontinuous maybe those that are read alone."""
+        length = batch.samples.shape[2]
+        if self._tail is None or batch.read > self._tail_samples or length != self._spec.window_samples:
+            return self._whole(batch.windows, batch.samples)
+        whole = [number for number, window in enumerate(batch.windows) if window.discontinuous]
+        rest = [number for number, window in enumerate(batch.windows) if not window.discontinuous]
+        results: dict[int, Probabilities] = {}
+        if whole:
+            windows = [batch.windows[number] for number in whole]
+            results |= zip(whole, self._whole(windows, batch.samples[whole]), strict=True)
+        if rest:
+            samples = batch.samples[rest] if whole else batch.samples
+            [tails] = self._tail.run(None, {"wave": prepare(self._spec.front_end, samples)})
+            values = np.zeros((len(rest), len(PHASES), length), np.float32)
+            valid = (length - self._tail_samples, length)
+            values[:, :, valid[0] :] = tails[:, self._rows]
+            values.flags.writeable = False
+            for number, value in zip(rest, values, strict=True):
+                results[number] = Probabilities(batch.windows[number], value, valid=valid)
+        return [results[number] for number in range(len(batch.windows))]
+
+    def _whole(self, windows: Sequence[Window], samples: NDArray[np.float32]) -> list[Probabilities]:
+        values = self.annotate(samples)
         values.flags.writeable = False
-        return [Probabilities(window, value) for window, value in zip(batch.windows, values, strict=True)]
+        return [Probabilities(window, value) for window, value in zip(windows, values, strict=True)]
 
     def forget(self, instruments: Collection[Instrument]) -> None:
         """Nothing: windows that stand alone leave nothing behind."""

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 REMEDY = {
     "windows": "of the form for windows; engine.kind: stateful needs a file NAME.stateful.onnx, engine.kind: onnx runs this one",
+    "tail": "of the tail form, which is used beside NAME.onnx",
     "stateful": "of the stateful form; engine.kind: stateful runs it",
 }
 """Form of a model that the engine cannot run -> remedy."""
@@ -35,7 +36,7 @@ def open_session(path: Path, form: str, threads: int) -> "tuple[InferenceSession
 
     Args:
         path: an ONNX file.
-        form: ``windows`` or ``stateful``.
+        form: ``windows``, ``tail`` or ``stateful``.
         threads: threads that one call may use.
 
     Raises:
@@ -97,7 +98,7 @@ def _try(session: "InferenceSession", spec: ModelSpec) -> None:
     """
     samples = spec.chunk_samples if spec.form == "stateful" else spec.window_samples
     wave = np.zeros((1, len(spec.components), samples), np.float32)
-    wanted: list[tuple[int, ...]] = [(1, len(spec.phases), samples)]
+    wanted: list[tuple[int, ...]] = [(1, len(spec.phases), spec.tail_samples or samples)]
     given = {session.get_inputs()[0].name: wave}
     if spec.form == "stateful":
         given = {"wave": wave, "state": np.zeros((1, spec.state_size), np.float32)}

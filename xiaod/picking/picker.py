@@ -147,8 +147,6 @@ class InstrumentPicker:
         self._recent = RecentPicks(known, settings.late)
         self.views = (PhaseView(), PhaseView())
         """What was seen of P and of S."""
-        self.curve: NDArray[np.floating] = np.zeros((len(PHASES), 0), np.float32)
-        """Probabilities of the last window, shape ``(2, n)``."""
 
     def reconfigure(self, settings: PickerSettings) -> None:
         """Use other settings from the next window on."""
@@ -157,12 +155,12 @@ class InstrumentPicker:
     def notice(self, probabilities: Probabilities) -> list[Candidate]:
         """Onsets that this window shows and that have to be confirmed, in order of time."""
         window, settings = probabilities.window, self._settings
-        self.curve = probabilities.values
+        values = probabilities.values
         start, stop = _searched(window, settings)
         components = live_components(window.components, window.samples)
-        highest = self.curve[:, start:stop].max(axis=1, initial=0.0).tolist()
+        highest = values[:, start:stop].max(axis=1, initial=0.0).tolist()
         found = []
-        for phase, curve in enumerate(self.curve):
+        for phase, curve in enumerate(values):
             needed = settings.threshold(phase, components)
             self.views[phase].saw(window.stop, needed, highest[phase])
             if highest[phase] < NOTICE * needed:

@@ -57,8 +57,6 @@ class StreamPicker:
         self._recent = RecentPicks(known, settings.late)
         self.views = (PhaseView(), PhaseView())
         """What was seen of P and of S."""
-        self.curve: NDArray[np.float32] = np.zeros((len(PHASES), 0), np.float32)
-        """Probabilities of the last window, shape ``(2, n)``, zero where they are not known yet."""
 
     def reconfigure(self, settings: PickerSettings) -> None:
         """Use other settings from the next window on."""
@@ -67,7 +65,6 @@ class StreamPicker:
     def pick(self, probabilities: Probabilities) -> list[Pick]:
         """Picks of the samples that have become final, in order of time."""
         window, settings = probabilities.window, self._settings
-        self.curve = probabilities.values
         first, stop = probabilities.valid or (0, window.samples.shape[1])
         final = stop - self._reach
         if window.until is not None:

@@ -34,7 +34,7 @@ from xiaod.domain.types import (
     Window,
 )
 from xiaod.picking.diagnosis import Condition
-from xiaod.pipeline.settings import instrument_limits
+from xiaod.pipeline.settings import instrument_limits, read_samples
 from xiaod.pipeline.station_table import StationEntry, StationTable
 from xiaod.process.grouped_log import GroupedLog
 from xiaod.process.logs import get_logger
@@ -96,6 +96,7 @@ class Assembler:
         account: DataAccount | None = None,
         most: Mapping[str, int] = NO_LIMITS,
         max_batch: int = 1,
+        read: int | None = None,
     ) -> None:
         """Begin.
 
@@ -108,8 +109,9 @@ class Assembler:
             account: of the data of each instrument, in a run that ends.
             most: limit of instruments of each source, by its name; a source that is not in it has none.
             max_batch: windows of a batch.
+            read: samples at the end of a window of which the probabilities are read; None: all.
         """
-        self.batches = Batches(settings.history, settings.length, max_batch)
+        self.batches = Batches(settings.history, settings.length, max_batch, read)
         """Where windows go."""
         self._rings = Rings(settings.ring)
         self._account = account
@@ -143,6 +145,7 @@ class Assembler:
     def reconfigure(self, config: Config) -> None:
         """Use other limits from now on."""
         self._most = instrument_limits(config)
+        self.batches.read = read_samples(config)
 
     def take(self, item: SourceItem, now_ns: int | None) -> None:
         """Take an item of a source; the windows that became ready go into the batches."""

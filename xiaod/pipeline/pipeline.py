@@ -27,7 +27,7 @@ from xiaod.domain.types import Clock, Instrument
 from xiaod.inference import Engine
 from xiaod.pipeline.assemble import Assembler
 from xiaod.pipeline.monitor import Monitor
-from xiaod.pipeline.settings import buffer_settings, instrument_limits
+from xiaod.pipeline.settings import buffer_settings, instrument_limits, read_samples
 from xiaod.pipeline.sink_runner import SinkRunner
 from xiaod.pipeline.stages import PickStage, assemble, infer
 from xiaod.pipeline.station_table import Change, StationCollector, StationTable
@@ -40,7 +40,7 @@ from xiaod.waveform.data_account import DataAccount
 
 INBOX_BOUND = 4096
 """Records of a source that wait for the first stage: a minute of some 90 stations."""
-WINDOWS_BOUND = 8
+WINDOWS_BOUND = 32
 """Batches of windows that wait for the engine."""
 BATCHES_BOUND = 8
 """Batches of probabilities that wait for the picker."""
@@ -133,6 +133,7 @@ class Pipeline:
             offline.account,
             instrument_limits(config),
             config.engine.max_batch,
+            read_samples(config),
         )
         if live and config.http.enabled and config.http.page:
             self._stage.monitor = Monitor(
@@ -176,6 +177,7 @@ class Pipeline:
                 self._engine,
                 self._executor,
                 self._metrics,
+                self._inbox.wake,
             ),
             name="infer",
         )

@@ -15,7 +15,7 @@ from xiaod.domain.timegrid import ns_from_s, samples_from_s
 from xiaod.domain.timeliness import TimeLimits
 from xiaod.domain.types import Instrument
 from xiaod.inference import Engine
-from xiaod.picking.picker import PickerSettings
+from xiaod.picking.picker import LATE_NOTICE_S, PickerSettings
 from xiaod.waveform.instrument import BufferSettings
 
 INSTRUMENTS_PER_STATION = 4
@@ -62,6 +62,13 @@ def picker_settings(config: Config, engine: Engine, instrument: Instrument) -> P
         calibration=Calibration.from_spec(spec.calibration),
         late=samples_from_s(config.buffer.max_lead_s),
     )
+
+
+def read_samples(config: Config) -> int:
+    """Samples at the end of a window that a picker reads, unless the window is discontinuous."""
+    picker = config.picker
+    spans_s = (picker.lookahead_s, config.windows.hop_s, LATE_NOTICE_S, picker.min_separation_s)
+    return sum(samples_from_s(span_s) for span_s in spans_s)
 
 
 def instrument_limits(config: Config) -> dict[str, int]:

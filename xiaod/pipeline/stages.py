@@ -14,7 +14,7 @@ stage whose input is always ready gives way after some milliseconds, see :mod:`x
 >>> async def nothing():
 ...     windows, probabilities = asyncio.Queue(4), asyncio.Queue(4)
 ...     await windows.put(End())
-...     await infer(windows, probabilities, engine=None, executor=None, metrics=Metrics())
+...     await infer(windows, probabilities, engine=None, executor=None, metrics=Metrics(), idle=lambda: None)
 ...     return probabilities.get_nowait()
 >>> asyncio.run(nothing())
 End(source='')
@@ -58,7 +58,7 @@ async def assemble(
 ) -> None:
     """Make batches of windows of what the sources bring, until all sources have ended.
 
-    A batch is passed on when it is full, or when nothing else has come: while the engine is busy, batches fill.
+    A batch is passed on when it is full, or when the engine has nothing else to do: while it is busy, batches fill.
 
     Args:
         inbox: records and other items of the sources.
@@ -90,7 +90,7 @@ async def assemble(
                 await windows.put(departed)
             # Hold none of them while waiting for the next records.
             del departed
-        await pass_on(everything=not len(inbox))
+        await pass_on(everything=windows.empty())
     for _ in assembler.finish():
         await pass_on()
     await pass_on(everything=True)
@@ -103,10 +103,16 @@ async def infer(
     engine: Engine,
     executor: Executor,
     metrics: Metrics,
+    idle: Callable[[], None],
 ) -> None:
-    """Run the engine in its thread, over batches of windows, whatever their stations."""
+    """Run the engine in its thread, over batches of windows, whatever their stations.
+
+    ``idle`` is called when no further batch waits: the next one need not be full.
+    """
     loop = asyncio.get_running_loop()
     while not isinstance(batch := await windows.get(), End):
+        if windows.empty():
+            idle()
         if isinstance(batch, Departed):
             await loop.run_in_executor(executor, engine.forget, batch.instruments)
             await probabilities.put(batch)
@@ -178,15 +184,21 @@ class PickStage:
     async def _deliver(
         self, results: Sequence[Probabilities], sink_runners: Sequence[SinkRunner], turns: Turns
     ) -> None:
+        picks: dict[int, list[Pick]] = {id(result.window): [] for result in results}
         for some in _one_of_each(results):
-            for pick in await self._store_new(await self._pick(some)):
-                # A copy, because a reload may change the list.
-                for sink_runner in list(sink_runners):
-                    await sink_runner.put(pick)
-            for result in some:
-                self._advance(result)
-                self._preview(result.window)
-                await turns.give_way()
+            for window, pick in await self._pick(some):
+                picks[id(window)].append(pick)
+            await turns.give_way()
+        # In the order of the windows, however they were grouped.
+        for pick in await self._store_new([pick for own in picks.values() for pick in own]):
+            # A copy, because a reload may change the list.
+            for sink_runner in list(sink_runners):
+                await sink_runner.put(pick)
+        for result in results:
+            self._advance(result)
+            if self.monitor is not None:
+                self.monitor.followed(result.window, result.known)
+            await turns.give_way()
 
     def reconfigure(self, config: Config) -> None:
         """Use other thresholds from now on."""
@@ -218,10 +230,10 @@ class PickStage:
     def _picker(self, instrument: Instrument) -> InstrumentPicker | StreamPicker | None:
         return (self._stream_pickers if self._engine.stateful else self._pickers).get(instrument)
 
-    async def _pick(self, results: Sequence[Probabilities]) -> list[Pick]:
+    async def _pick(self, results: Sequence[Probabilities]) -> list[tuple[Window, Pick]]:
         """Picks of windows of as many instruments."""
         pick = self._pick_streams if self._engine.stateful else self._pick_windows
-        return [self._stamp(one, window) for window, one in await pick(results)]
+        return [(window, self._stamp(one, window)) for window, one in await pick(results)]
 
     async def _store_new(self, picks: Sequence[Pick]) -> list[Pick]:
         """Store picks; gives those that are new. While the disk is full or gone everything waits, and the servers keep the data."""
@@ -252,10 +264,6 @@ class PickStage:
             if self.monitor is not None:
                 self.monitor.picked(pick)
         return new
-
-    def _preview(self, window: Window) -> None:
-        if self.monitor is not None and (picker := self._picker(window.instrument)) is not None:
-            self.monitor.followed(window, picker.curve)
 
     def _advance(self, result: Probabilities) -> None:
         """Note how far an instrument has been picked; windows of late components do not count."""

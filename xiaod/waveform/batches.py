@@ -20,14 +20,17 @@ from xiaod.domain.types import Window, WindowBatch
 class Batches:
     """Windows that wait until there are enough of them, or nothing else is left to be done before."""
 
-    def __init__(self, history: int, length: int, most: int) -> None:
+    def __init__(self, history: int, length: int, most: int, read: int | None = None) -> None:
         """Make none yet.
 
         Args:
             history: samples before each window that it carries along.
             length: samples of a window.
             most: windows of a batch.
+            read: samples at the end of a window of which the probabilities are read; None: all.
         """
+        self.read = length if read is None else read
+        """See :attr:`xiaod.domain.types.WindowBatch.read`; may be changed."""
         self._shape = (most, ROWS, history + length)
         self._history = history
         self._samples: NDArray[np.float32] | None = None
@@ -58,5 +61,5 @@ class Batches:
         if self._samples is not None:
             held = self._samples[: len(self._windows)]
             held.flags.writeable = False
-            self._full.append(WindowBatch(tuple(self._windows), held[:, :, self._history :]))
+            self._full.append(WindowBatch(tuple(self._windows), held[:, :, self._history :], self.read))
         self._samples, self._windows = None, []

@@ -82,8 +82,9 @@ class RecordedSpan:
                 self.samples[row, here] = window.samples[row, there]
                 self.components = self.components[:row] + letter + self.components[row + 1 :]
         if result.valid is not None:
-            weight = np.zeros_like(weight)
-            weight[slice(*result.valid)] = 1
+            known = np.zeros(len(weight), bool)
+            known[slice(*result.valid)] = True
+            weight = np.where(known, weight, np.float32(0))
         self._sum[:, here] += weight[there] * result.values[:, there]
         self._weight[here] += weight[there]
 
