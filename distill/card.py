@@ -31,19 +31,19 @@ HEAD = ("", *(f"{phase} {tolerance}" for phase, tolerance in COLUMNS))
 
 TEMPLATE = """# {name} {version}
 
-A small U-Net (`models/small_phasenet.py`) that gives the probability of noise, P and S at each sample of three components
-(Z N E, 100 Hz). It is for local and regional earthquakes, as `xiaod` runs it.
+A small U-Net (`models/small_phasenet.py`). It gives the probabilities of noise, P and S at each sample of three components
+(Z N E, 100 Hz). `xiaod` uses it for local and regional earthquakes.
 
 | | |
 |---|---|
 | Parameters | {parameters} (widths {widths}, kernels {kernels}) |
-| Receptive field, of it after a sample | {receptive_field_samples} samples, {lookahead_samples} |
+| Receptive field; its part after the sample | {receptive_field_samples} samples, {lookahead_samples} |
 | Front end | `{front_end}` |
 | Windows in service | {window_s:g} s; trained on {lengths} s |
 | Thresholds | P {threshold_p:g}, S {threshold_s:g}{vertical} |
 | Files | ONNX {bytes} bytes{stateful} |
 | SHA-256 of the ONNX file | `{sha256}` |
-| Configuration | `{config}`; SHA-256 of what it says beside the defaults, `export` left out: `{config_sha256}` |
+| Configuration | `{config}`; SHA-256 of its keys that are not defaults, without `export`: `{config_sha256}` |
 | Code at export | {code} |
 | Created | {created} |
 | Training | {steps} steps of {batch} windows of {nominal_s:g} s; {training} |
@@ -56,90 +56,90 @@ XIAO_SHARED=... xiao-distill export --config {config} --output {folder}
 ## Teacher
 
 {teacher}, SHA-256 `{teacher_sha256}`.
-{taught} Within a second of an analyst's pick {analyst:.0%} of the label is a Gaussian there.
+{taught} Within a second of an analyst's pick, {analyst:.0%} of the label is a Gaussian at that pick.
 
 ## Data
 
-{records} records of {hours:.1f} h from {stations} stations (table SHA-256 `{data_sha256}`), noise and unlabelled
-continuous records included; {held_out} stations were held out to choose thresholds and to calibrate. Waveforms are not distributed
-with the weights.
+{records} records with {hours:.1f} h of data from {stations} stations (table SHA-256 `{data_sha256}`), including noise and continuous
+records without labels. {held_out} stations were held out, to choose thresholds and to calibrate. The weights are distributed without
+waveforms.
 {sources}
 ## Figures
 
-Measured on {evaluated} labelled records of {evaluated_stations} stations{where}, windows of
-{window} with P placed at random 2 to 15 s from the start. Thresholds of the student were chosen on the training corpus, those of other
-networks are 0.3; settings of the classic pickers were tuned on training records ({classic}).
-Command, code, libraries: {measured}.
+Measured on {evaluated} labelled records of {evaluated_stations} stations{where}, in windows of
+{window}. P lies at a random place 2 to 15 s after the start of the window. The thresholds of the student were chosen on the training
+corpus, and those of other networks are 0.3. The settings of the classic pickers were tuned on training records ({classic}).
+Command, date, code, libraries: {measured}.
 
-F1, tolerance behind the phase, with 95 % intervals (bootstrap by event):
+F1 for each phase and tolerance, with 95 % intervals (bootstrap over events):
 
 {scores}
 
-Difference of F1 to {reference} (95 % intervals, same draws of events):
+F1 of the other pickers minus that of {reference} (95 % intervals, same draws of events):
 
 {differences}
 
-Residuals (pick minus analyst) of those within 0.5 s, precision and recall:
+Residuals (pick minus analyst) of picks within 0.5 s; precision and recall:
 
 {residuals}
 {early}{noise}{continuous}
 ### Calibration
 
-Of picks whose probability lies in a bin, the part that an onset is near (0.5 s), on the evaluation data. Labels there are not
-complete, so what is not near a label need not be wrong.
+For each bin of probability, the fraction of picks that have a label within 0.5 s, on the evaluation data. Some onsets there have no
+label, so a pick without a label is not always wrong.
 
 {reliability}
 
-Expected calibration error: {errors}. Residuals within one and two standard deviations of the time uncertainty given with
-the pick (0.683 and 0.954 are wanted): {coverage}.
+Expected calibration error: {errors}. Fraction of residuals within one and two times the time uncertainty of the pick (ideally 0.683
+and 0.954): {coverage}.
 {stability}{cost}
 ## Limits
 
-- Taught on {hours:.0f} h of data, a good part of them from a few stations.
-- Not looked at: teleseisms, regional events whose S comes long after P, explosions, clipped strong motion.
-- False picks were counted on a few hours of noise only, chosen automatically; months of it will hold other noise.
-- A component that is missing must be zeros. Horizontals that are not oriented north and east are taken as if they were.
-- The teacher's own mistakes are learned with the rest.
+- Trained on {hours:.0f} h of data, much of it from a few stations.
+- Not tested on teleseisms, regional events whose S comes long after P, explosions and clipped strong motion.
+- False picks were counted on a few hours of noise that were chosen automatically. Months of data contain other noise.
+- A missing component must be zeros. Horizontal components are treated as north and east, whatever their orientation.
+- The student also learns the mistakes of the teacher.
 """
 SOURCES = """
 {table}
 """
 EARLY = """
-F1 (labels) when only so much data after the onset are there, windows of {window_s:g} s, the teacher's of 30 s, all on the same onsets:
+F1 (number of labels) with only so much data after the onset, on the same onsets. Windows have {window_s:g} s, those of the teacher 30 s:
 
 {table}
 """
 NOISE = """
 ### False picks
 
-Picks per station-hour (and number of picks) on {hours} of noise, students through the daemon's picker, other networks by the
-peaks of their curves. These records belong to the training corpus.
+Picks per station-hour (and number of picks) on {hours} of noise. Students pick with the daemon's picker, other networks by the
+peaks of their probabilities. These records are part of the training corpus.
 
 {table}
 """
 CONTINUOUS = """
-Continuous data, which hold earthquakes (and share stations with the training data): picks per station-hour of the student through
-the daemon's offline run and of PhaseNet through SeisBench's `classify` at 0.3; *not confirmed*: picks of the student that PhaseNet
-does not have within 0.5 s even at 0.1; *not picked*: the reverse, PhaseNet at 0.3.
+Picks per station-hour on continuous data with earthquakes, from stations that are also in the training data. The student picks in an
+offline run of the daemon, PhaseNet with SeisBench's `classify` at 0.3. *Not confirmed*: picks of the student without one of PhaseNet
+within 0.5 s, even at 0.1. *Not picked*: picks of PhaseNet at 0.3 without one of the student.
 
 {table}
 """
 STABILITY = """
 ### Stability
 
-Windows of 10 s that end 0.5 to 1.0 s after an onset against windows that have it in their middle:
+Windows of 10 s that end 0.5 to 1.0 s after an onset, compared with windows that have the onset in the middle:
 
 {table}
 
-ObsPy's example event (BW.RJOB), {trained}seen in all windows of 10 s that end 0.5 to 4.0 s after the onset:
+Results for ObsPy's example event (BW.RJOB{trained}) in all windows of 10 s that end 0.5 to 4.0 s after the onset:
 
 {example}
 """
 COST = """
 ### Cost
 
-How many times less CPU time than {reference} in windows of 30 s, one thread, ONNX Runtime, front end included, windows every 0.5 s; both
-were measured by turns in one process:
+CPU time of {reference} in windows of 30 s, divided by that of this network: one thread, ONNX Runtime, front end included, a window every
+0.5 s, both measured in turn in one process:
 
 {table}
 """
@@ -266,39 +266,36 @@ def _tabulate(table: Mapping[str, Mapping[str, Any]]) -> str:
 def _code(described: str) -> str:
     """The commit; ``git describe`` marks what had changes that were not in it."""
     commit, mark, _ = described.partition("-dirty")
-    return (f"{commit} with changes that no commit holds" if mark else commit) or "unknown"
+    return (f"{commit} with uncommitted changes" if mark else commit) or "unknown"
 
 
 def _training(facts: Mapping[str, Any]) -> str:
     if not facts:
-        return "how long it took was not recorded"
+        return "duration not recorded"
     return (
-        f"{facts['seconds'] / 60:.0f} minutes in {facts['processes']} process of {facts['threads']} thread on "
+        f"{facts['seconds'] / 60:.0f} minutes with processes: {facts['processes']}, threads of each: {facts['threads']}, on "
         f"{facts['machine']}, torch {facts['torch']}"
     )
 
 
 def _vertical(spec: ModelSpec) -> str:
     thresholds = spec.vertical_thresholds
-    return (
-        f"; where both horizontals are missing P {thresholds['P']:g}, S {thresholds['S']:g}"
-        if thresholds
-        else ""
-    )
+    return f"; without horizontals P {thresholds['P']:g}, S {thresholds['S']:g}" if thresholds else ""
 
 
 def _taught(config: TrainConfig) -> str:
     sampling = config.sampling
     ends = (
-        f"in {sampling.ends_after_onset:.0%} of the cases it ended {sampling.ends_after_s[0]:g} to "
+        f"{sampling.ends_after_onset:.0%} of these windows end {sampling.ends_after_s[0]:g} to "
         f"{sampling.ends_after_s[1]:g} s after an onset"
     )
     hard = config.loss.hard_weight
     if hard:
-        ends += f"; {hard:.0%} of each label is a Gaussian at each onset that its curve has"
+        ends += f". {hard:.0%} of each label is a Gaussian at each onset of the teacher's curve"
     if config.scenes.relabel:
-        return f"It labelled augmented scenes of {config.scenes.samples / RATE_HZ:g} s; the student saw windows cut from them; {ends}."
-    return f"It labelled whole records in windows of 30 s; the student saw only its own window; {ends}."
+        scenes_s = config.scenes.samples / RATE_HZ
+        return f"It labelled augmented scenes of {scenes_s:g} s, and the student saw windows of these scenes; {ends}."
+    return f"It labelled whole records in windows of 30 s, and the student saw only its own window; {ends}."
 
 
 def score(held: Measurements, picker: str, phase: str, tolerance: str) -> str:
@@ -454,16 +451,16 @@ def _stability(facts: Mapping[str, Any], trained: bool) -> str:
         return ""
     return STABILITY.format(
         table=_tabulate(facts["stability"]),
-        trained="which is among the training records, " if trained else "",
+        trained=", one of the training records" if trained else "",
         example="\n".join(f"- {phase}: {_seen(found)}" for phase, found in facts["example"].items()),
     )
 
 
 def _seen(found: Mapping[str, Any]) -> str:
     if not found["seen"]:
-        return "in none"
+        return "picked in no window"
     return (
-        f"in {found['seen']:.0%} of them, its time within a range of {found['time_range_s']:g} s and its probability "
+        f"picked in {found['seen']:.0%} of the windows, with times in a range of {found['time_range_s']:g} s and probabilities of "
         f"at least {found['probability_min']:g}"
     )
 

@@ -39,7 +39,7 @@ MEMORY_ALERT = re.compile(r"process_resident_memory_bytes\S* > (\S+)")
 """The limit that the alert rules set, in bytes."""
 NETWORKS = {
     "micro": ("`micro`, the default", "windows of 20 s, one every 0.5 s", "everything"),
-    "small": ("`small`", "the same", "where a core carries it: a little better"),
+    "small": ("`small`", "the same", "where there is CPU time for it; a little more accurate"),
     "micro-stream": (
         "`micro-stream`",
         "each sample once (with `engine.kind: stateful`)",
@@ -79,7 +79,7 @@ def _networks(held: Measurements) -> str:
         body.append(
             [called, f"{parameters_of(spec):,}", f"{served.stat().st_size / 1e3:.0f} kB", look, purpose]
         )
-    return rows(["", "parameters", "file", "how it looks", "for"], body)
+    return rows(["", "parameters", "file", "input", "for"], body)
 
 
 def _accuracy(held: Measurements) -> str:
@@ -115,7 +115,7 @@ def _different(held: Measurements) -> str:
     ]
     said = ", ".join(found) if found else "none of them"
     return (
-        f"Students whose F1 differs from that of {held.reference} by more than other earthquakes could explain "
+        f"Students whose F1 differs from that of {held.reference} by more than the choice of earthquakes explains "
         f"(95 % interval of the\ndifference, same draws of events): {said}."
     )
 
@@ -124,10 +124,10 @@ def _delay(held: Measurements) -> str:
     ours = next(one for one in held.trade_offs if (one["lookahead_s"], one["hop_s"]) == (LOOKAHEAD_S, HOP_S))
     best = max(held.trade_offs, key=lambda one: one["f1_05"])
     return (
-        f"P: with the default lookahead and hop `micro` picks {ours['delay_median_s']:.2f} s after the onset in the median, "
-        f"{ours['delay_p95_s']:.2f} s\nat most in 95 of 100 cases, with an F1 of {ours['f1_05']:.3f} at 0.5 s; the best in the table "
-        f"of the report is {best['f1_05']:.3f} after {best['delay_median_s']:.2f} s\n({best['labels']} labels). These are seconds of "
-        "data after the onset, not of waiting for a computer."
+        f"With the default lookahead and hop, `micro` picks P {ours['delay_median_s']:.2f} s after the onset (median; 95 % within "
+        f"{ours['delay_p95_s']:.2f} s),\nwith an F1 of {ours['f1_05']:.3f} at 0.5 s. The best F1 in the table of the report is "
+        f"{best['f1_05']:.3f}, after {best['delay_median_s']:.2f} s ({best['labels']} labels).\nThese are seconds of data after the "
+        "onset, without the time of computing."
     )
 
 
@@ -140,16 +140,16 @@ def _costs(held: Measurements) -> str:
         body.append([f"`{model}`, {look}", *(f"{found[batch]['times_cheaper']:g}" for batch in batches)])
     table = rows(["times cheaper than PhaseNet", *(f"batch {batch}" for batch in batches)], body)
     load = held.provenance.get("load")
-    return table if load is None else f"{table}\n\nThe load average was {load} meanwhile."
+    return table if load is None else f"{table}\n\nThe load average was {load}."
 
 
 def _daemon(held: Measurements) -> str:
     [limit] = MEMORY_ALERT.findall((ROOT / "deploy/prometheus/alerts.yaml").read_text(encoding="utf-8"))
     body = []
     for one in held.daemon:
-        notes = [] if one["kept_up"] else ["it fell behind meanwhile"]
+        notes = [] if one["kept_up"] else ["fell behind"]
         if one["resident_mb"] * 1e6 > float(limit):
-            notes.append("above the limit of the shipped alert: raise it, and those of the unit")
+            notes.append("above the limit of the shipped alert: raise that limit and those of the unit")
         body.append([f"{one['stations']:,}", one["resident_mb"], "; ".join(notes)])
     return rows(["stations", "resident MB", ""], body)
 
