@@ -89,7 +89,7 @@ class PhaseView:
         ):
             self._decisions[outcome] = decision
 
-    def telling(self, newest: int) -> Decision | None:
+    def deciding(self, newest: int) -> Decision | None:
         """The recent decision that is the reason, or an older one to which the highest probability belongs; None when there is none."""
         made = [self._decisions[outcome] for outcome in OnsetOutcome if outcome in self._decisions]
         recent = [decision for decision in made if _is_recent(decision, newest)]
@@ -162,7 +162,7 @@ def explain(condition: Condition, phase: str, view: PhaseView | None, newest: in
         return reason
     if view is None or view.threshold is None:
         return Reason("filling", "the first window is not computed yet")
-    if (decision := view.telling(newest)) is not None:
+    if (decision := view.deciding(newest)) is not None:
         return _of_the_decision(decision, phase, view.threshold)
     highest = view.highest_at(newest)
     if highest >= view.threshold:

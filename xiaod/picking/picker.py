@@ -1,15 +1,15 @@
 """Probabilities of windows become picks: one for each onset, with a time between samples, never revised.
 
-**Notice** (:meth:`InstrumentPicker.notice`). Each window is searched for peaks above :data:`NOTICE` times the threshold that have at least
-``lookahead_s`` of data after them. Onsets that need more data are found in later windows, up to :data:`LATE_NOTICE_S` later. A peak is the
-highest point within ``min_separation_s``.
+**Notice** (:meth:`InstrumentPicker.notice`). Each window is searched for peaks of at least :data:`NOTICE` times the threshold, with at
+least ``lookahead_s`` of data after them. Such a peak is a :class:`Candidate`. One that needs more data is found in later windows, up to
+:data:`LATE_NOTICE_S` later. A peak is the highest point within ``min_separation_s``.
 
 **Confirm** (:func:`compute_again`, :meth:`InstrumentPicker.confirm`). Where a window begins relative to an onset changes the output of a
-network with strides, by some tens of milliseconds and hundredths of probability. So an onset that was noticed is computed again in windows
-placed by the onset, not by the grid. The last of them ends ``lookahead_s`` (or whole hops more) after it. If their average reaches the
-threshold, the onset is a pick; it is then made with ``lookahead_s`` to ``lookahead_s`` plus a hop of data after it, if the network is
-sure by then. Another peak of the same phase closer than ``min_separation_s`` to a pick is the same onset, and gives no pick. The windows
-of all onsets of a batch are computed together.
+network with strides, by some tens of milliseconds and hundredths of probability. So each candidate is computed again in windows placed by
+its peak, not by the grid; the result is an :class:`Onset`. The last of these windows ends ``lookahead_s`` (or whole hops more) after the
+peak. If their average reaches the threshold, the onset is a pick; it is then made with ``lookahead_s`` to ``lookahead_s`` plus a hop of
+data after it, if the network is sure by then. Another peak of the same phase closer than ``min_separation_s`` to a pick is the same onset,
+and gives no pick. The candidates of a batch are computed together.
 
 :mod:`xiaod.picking.measure` measures time, uncertainty and strength of the onset.
 
@@ -70,7 +70,7 @@ class PickerSettings:
     """How picks are made at one instrument; samples are those of the 100 Hz grid. The defaults are those of the configuration."""
 
     thresholds: tuple[float, float]
-    """Probability above which a peak is a pick, for P and for S."""
+    """Probability from which a peak is a pick, for P and for S."""
     hop: int
     model: str
     model_sha256: str
@@ -96,7 +96,7 @@ Annotate = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """An onset that was noticed."""
+    """A peak that was noticed in a window on the grid: to be computed again."""
 
     window: Window
     phase: int
@@ -104,15 +104,15 @@ class Candidate:
     peak: int
     """Sample of the window."""
     probability: float
-    """With which it was noticed."""
+    """Of the peak, when it was noticed."""
     lookahead: int
-    """Samples after the onset that the windows hold at least in which it is computed again."""
+    """Samples after the peak, at least, in the windows in which it is computed again."""
     hop: int
 
 
 @dataclass(frozen=True, slots=True)
 class Onset:
-    """An onset that was computed again."""
+    """A candidate that was computed again in windows placed by its peak: a pick, if it reaches the threshold."""
 
     candidate: Candidate
     peak: int
@@ -153,7 +153,7 @@ class InstrumentPicker:
         self._settings = settings
 
     def notice(self, probabilities: Probabilities) -> list[Candidate]:
-        """Onsets that this window shows and that have to be confirmed, in order of time."""
+        """Candidates that this window shows, in order of time."""
         window, settings = probabilities.window, self._settings
         values = probabilities.values
         start, stop = _searched(window, settings)
@@ -178,7 +178,7 @@ class InstrumentPicker:
         return sorted(found, key=lambda candidate: candidate.peak)
 
     def confirm(self, onset: Onset) -> Pick | None:
-        """The pick of an onset, or None when it is none."""
+        """The pick that an onset becomes, or None when it becomes none."""
         settings, candidate = self._settings, onset.candidate
         window, phase = candidate.window, candidate.phase
         index = window.index + onset.peak
@@ -223,10 +223,10 @@ class InstrumentPicker:
 
 
 def compute_again(candidates: Sequence[Candidate], annotate: Annotate) -> list[Onset]:
-    """Compute onsets again, all together, in windows placed by the onsets.
+    """Compute candidates again, all together, in windows placed by their peaks.
 
     Args:
-        candidates: onsets of whatever instruments.
+        candidates: of any instruments.
         annotate: the network.
 
     Returns:

@@ -41,7 +41,7 @@ from xiaod.waveform.instrument import InstrumentChannels, Needed
 from xiaod.waveform.stretch import Stretch
 
 LEVEL_HELD = float(2**23)
-"""Counts by which the level of a component (its offset, which is subtracted) may change before a new level is subtracted."""
+"""Counts by which the level of a component (see :mod:`xiaod.waveform.stretch`) may change before a new one is subtracted."""
 FOREVER_NS = 1 << 63
 """Delivery time that never comes."""
 

@@ -1,10 +1,11 @@
 """A stretch: the samples of one channel on the 100 Hz grid without a gap; they lie in a ring of its own.
 
-Grows at its end, and loses its beginning as the ring is overwritten. Also remembers which record brought which sample, so that a
-window can say when it became complete.
+It grows at its end and loses its beginning as the ring is overwritten. It also remembers which record brought which sample, so that a
+window knows when it became complete.
 
-Samples are held in single precision, which has digits enough for them only near zero. So each part is held less a level of its own,
-and a sample that is far from the level of those before it begins another part: no reading, however odd, costs the digits of others.
+Samples are held as float32, which keeps quarters of a count only near zero. So a *level* near them is subtracted first: a multiple of
+:data:`LEVEL_STEP` counts. A sample far from the level begins another part with a level of its own: no reading, however odd, costs the
+precision of others.
 
 >>> import numpy as np
 >>> from xiaod.waveform.resample import converter_for
@@ -30,16 +31,16 @@ from xiaod.waveform.resample import Converter
 from xiaod.waveform.rings import Rings
 
 LEVEL_STEP = float(2**22)
-"""Counts; levels are multiples of it, so that they are the same wherever in a stream a stretch begins, and zero after most odd readings."""
+"""Counts. Levels are multiples of it, so they do not depend on where a stretch begins, and are zero for most sensors."""
 LEVEL_REACH = 0.75 * LEVEL_STEP
-"""A part reaches so far from its level: float32 holds integers and quarters there. Less than a step, so that what is near one level is
-never held by the next one, and more than half a step, so that nothing flutters between two."""
+"""Counts that a sample may lie from the level of its part: there float32 holds integers and quarters. Less than a step, so that samples
+near one level are never held with the next, and more than half a step, so that none alternate between two."""
 MAX_PARTS = 256
 """Parts held at most: samples that jump more often than that have no digits to lose."""
 
 
 class Stretch:
-    """Gapless samples of one channel, float32, each part less a level that is taken out before the precision is halved."""
+    """Gapless samples of one channel, float32, in parts from each of which a level is subtracted before the precision is halved."""
 
     __slots__ = (
         "_arrivals",
@@ -103,7 +104,7 @@ class Stretch:
         self._forget()
 
     def drift(self, drift_ns: int) -> None:
-        """Take it that the next samples lie later than predicted (earlier when negative)."""
+        """The next samples lie later than predicted by ``drift_ns``; earlier when it is negative."""
         self._converter.advance(drift_ns)
 
     def level(self, start: int, stop: int) -> float:
