@@ -320,7 +320,7 @@ def test_a_sink_that_is_down_at_the_end_gets_the_rest_after_a_restart(tmp_path: 
         daemon.wait_for_records(records)
         daemon.wait_for("sink.failed")
         assert daemon.stop() == 0
-        [left] = daemon.events("sink.left")
+        [left] = daemon.events("sink.undelivered")
         assert left["backlog"] == len(offline)
         blocked.unlink()
         with daemon:
@@ -346,7 +346,7 @@ def test_a_sink_that_hangs_at_the_end_does_not_hold_it_up(tmp_path: Path, event:
         daemon.wait_for_records(records)
         wait_until(lambda: daemon.metric("xiaod_sink_backlog", sink="jsonl") >= 2, "picks")
         assert daemon.stop() == 0
-        [left] = daemon.events("sink.left")
+        [left] = daemon.events("sink.undelivered")
         assert left["backlog"] == len(offline)
         assert "hangs" in left["error"]
     os.close(end)

@@ -91,7 +91,7 @@ def test_a_stop_while_the_broker_is_down_is_bounded_and_the_next_run_delivers(
         begun_s = time.monotonic()
         assert running.stop() == 0
         assert time.monotonic() - begun_s < LIMIT_S / 2
-        left = running.events("sink.left")
+        left = running.events("sink.undelivered")
         assert [event["sink"] for event in left] == ["mqtt"]
         assert left[0]["backlog"] == len(running.picks())
     broker.start()

@@ -51,7 +51,7 @@ def test_a_webhook_that_is_down_then_slow_then_failing_then_fine(
             daemon.wait_for("sink.failed")
             poison.append(daemon.picks()[len(expected) // 2]["id"])
             assert daemon.stop() == 0
-            left = daemon.events("sink.left")
+            left = daemon.events("sink.undelivered")
             assert [(event["sink"], event["backlog"]) for event in left] == [("webhook", len(expected))]
             first_log = daemon.log_path.read_text()
         said = comparable(daemon.picks())

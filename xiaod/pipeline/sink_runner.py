@@ -128,7 +128,7 @@ class SinkRunner:
                     # A call that began before the end is followed by one more attempt.
                     if leaving or self._hangs:
                         self._log.warning(
-                            "sink.left",
+                            "sink.undelivered",
                             error=str(error),
                             backlog=len(self._backlog),
                             exc_info=_traceback(error),
