@@ -4,7 +4,7 @@
 # make measurements  measures the shipped networks anew and writes all numbers of README, cards and docs (needs XIAO_SHARED, hours)
 # make texts puts the numbers that were measured into README, cards and docs
 # make pictures takes those of the README anew (needs chromium)
-# make audit asks a public database for known holes in all that is installed
+# make audit asks a public database for known vulnerabilities in all that is installed
 
 PYTHON ?= python3
 VENV := .venv

@@ -32,7 +32,7 @@ _CLASS = re.compile(r"\[[^\]]*\]")
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """What to ask a server for at one station."""
+    """What to ask a server for: a station, or several where its codes hold wildcards (:func:`is_wild`), and selectors."""
 
     network: str
     station: str
@@ -55,7 +55,7 @@ def matches(channel: Channel, patterns: Iterable[str]) -> bool:
 
 
 def matcher(patterns: Iterable[str]) -> Callable[[Channel], bool]:
-    """The same as a function for many channels: patterns that name their station are looked up, however many there are."""
+    """:func:`matches`, prepared for many channels: patterns that name their station are looked up, however many there are."""
     named: dict[tuple[str, str], list[str]] = {}
     others: list[str] = []
     for pattern in patterns:
@@ -81,7 +81,7 @@ def plan(
     patterns: Collection[str],
     offered: Collection[Channel],
     known: Collection[Station] = (),
-    as_they_are: bool = False,
+    with_wildcards: bool = False,
 ) -> tuple[Subscription, ...]:
     """The subscriptions for patterns.
 
@@ -93,10 +93,10 @@ def plan(
         offered: channels that the server lists; empty when it lists none. Then only patterns that name network and station give
             subscriptions, and known stations.
         known: stations that have sent wanted data before, or are listed without streams.
-        as_they_are: whether to subscribe wildcards as well, for a server that lists nothing: ringserver and newer SeisComP accept them
+        with_wildcards: whether to subscribe wildcards as well, for a server that lists nothing: ringserver and newer SeisComP accept them
             in STATION. They come first, because later subscriptions by name override them.
 
-    >>> [(one.network, one.station) for one in plan(["B[WX].R*.*.EHZ"], [], known=[("BW", "RJOB")], as_they_are=True)]
+    >>> [(one.network, one.station) for one in plan(["B[WX].R*.*.EHZ"], [], known=[("BW", "RJOB")], with_wildcards=True)]
     [('B?', 'R*'), ('BW', 'RJOB')]
     """
     wanted: dict[tuple[str, str], set[str]] = {}
@@ -104,13 +104,15 @@ def plan(
         network, station, location, channel_code = pattern.split(".")
         if not _WILDCARD.search(network + station):
             # Subscribed even when it is not listed: it may appear later.
-            meant = {(network, station)}
+            stations = {(network, station)}
         else:
-            meant = {(one.network, one.station) for one in offered if _matches(one, pattern)}
-            meant |= {one for one in known if fnmatchcase(one[0], network) and fnmatchcase(one[1], station)}
-            if as_they_are:
-                meant.add((_CLASS.sub("?", network), _CLASS.sub("?", station)))
-        for codes in meant:
+            stations = {(one.network, one.station) for one in offered if _matches(one, pattern)}
+            stations |= {
+                one for one in known if fnmatchcase(one[0], network) and fnmatchcase(one[1], station)
+            }
+            if with_wildcards:
+                stations.add((_CLASS.sub("?", network), _CLASS.sub("?", station)))
+        for codes in stations:
             wanted.setdefault(codes, set()).add(_selector(location, channel_code))
     return tuple(
         Subscription(
@@ -137,7 +139,7 @@ def selector_of(pattern: str) -> str:
     return _selector(location, channel_code)
 
 
-def means(pattern: str, subscription: Subscription) -> bool:
+def serves(subscription: Subscription, pattern: str) -> bool:
     """Whether a subscription serves a pattern."""
     network, station, *_ = pattern.split(".")
     own = _CLASS.sub("?", network), _CLASS.sub("?", station)

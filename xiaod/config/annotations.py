@@ -40,7 +40,7 @@ def is_nullable(field: FieldInfo) -> bool:
 
 
 def has_secret(field: FieldInfo) -> bool:
-    """Whether a secret stands in it."""
+    """Whether it holds a secret."""
     return SecretStr in parts_of(field.annotation)
 
 

@@ -26,8 +26,8 @@ therefore starts that much earlier, and makes the picks in between again; the st
 
 Three limits keep one stream from holding up others, or from being taken for another one:
 
-- *abandoned*: whatever lies :data:`ABANDONED_S` behind others that are picked does not hold them back: an instrument its station, a
-  silent station or a refused packet its server.
+- *abandoned*: what lies more than :data:`ABANDONED_S` behind others that are picked no longer holds them back: an instrument does not hold
+  back its station, nor a silent station or refused packet its server.
 - *elsewhere*: a stream that begins more than :data:`ELSEWHERE_S` before ``picked_until`` is another recording, and is picked.
 - *gone*: a station that its server no longer lists, with data :data:`GONE_S` older than those of others, is forgotten.
 

@@ -58,7 +58,7 @@ class StationStatus:
 
 
 class MonitorListener(Protocol):
-    """Hears of picks and traces at once; the calls come from the event loop and must not block."""
+    """Is told at once of picks and traces; the calls come from the event loop and must not block."""
 
     def on_pick(self, pick: Pick) -> None:
         """A pick was made."""

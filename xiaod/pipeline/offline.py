@@ -146,7 +146,7 @@ def pick_files(
     stations = None if stations_file is None else read_stations(stations_file)
     engine = open_engine(config)
     if all(path.is_file() for path in inputs) and not any(map(_has_record, inputs)):
-        return used(0, inputs)
+        return exit_status(0, inputs)
     try:
         with output_stream(output) as stream, _Bar(progress) as advance:
             source = FileSource(inputs, progress=advance)
@@ -162,7 +162,7 @@ def pick_files(
     except BrokenPipeError:
         leave_quietly()
     tell_unpicked(account.unpicked, config)
-    return used(source.records, inputs)
+    return exit_status(source.records, inputs)
 
 
 def tell_unpicked(
@@ -188,8 +188,8 @@ def tell_unpicked(
         log.error("pick.too_little_data", more_instruments=len(coverages) - MAX_NAMED)
 
 
-def used(records: int, inputs: Sequence[Path]) -> int:
-    """Exit status of a run by the number of records it has used: 0, or 1 when there was none, which is said."""
+def exit_status(records: int, inputs: Sequence[Path]) -> int:
+    """Exit status of a run by the number of records it has used: 0, or 1 when there was none, with a line on standard error."""
     if records:
         return 0
     print(f"{', '.join(map(str, inputs))}: {why_nothing(inputs)}", file=sys.stderr)  # noqa: T201  as all commands do

@@ -27,7 +27,7 @@ class ExitCode(IntEnum):
     OK = 0, "done, or stopped in order"
     FAILURE = (
         1,
-        "a failure that a restart may mend, or a question answered with no; log or standard error say what",
+        "a failure that a restart may mend, or a check that failed; log or standard error say what",
     )
     CONFIGURATION = 2, "wrong configuration, model or arguments; a restart does not help"
     CUT_SHORT = 3, "the orderly stop took longer than grace_s"

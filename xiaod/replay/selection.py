@@ -28,7 +28,7 @@ _TYPES = "DECOTL"
 
 
 class SelectorError(ValueError):
-    """A selector or code that is no such thing."""
+    """A selector or code that is not valid."""
 
 
 @dataclass(frozen=True)

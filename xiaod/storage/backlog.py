@@ -106,7 +106,7 @@ class MemoryBacklog:
 
 
 class StoredBacklog:
-    """The part of a sink in the store: picks are stored before they are appended here."""
+    """A sink's waiting picks, read from the store: each is stored before it is added here."""
 
     def __init__(self, store: PickStore, sink: str) -> None:
         store.begin(sink)

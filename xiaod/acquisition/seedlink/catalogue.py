@@ -39,7 +39,7 @@ class Catalogue:
 
     def plan(self, patterns: Collection[str], known: Collection[Station]) -> tuple[Subscription, ...]:
         """Subscriptions: of listed streams, of known stations, and, without a list, of the patterns as they are."""
-        return plan(patterns, self.channels, {*known, *self.stations}, as_they_are=not self.told)
+        return plan(patterns, self.channels, {*known, *self.stations}, with_wildcards=not self.told)
 
 
 class CatalogueReader:

@@ -106,7 +106,7 @@ class Positions:
         self._gone: set[Station] = set()
 
     @contextmanager
-    def apart(self) -> Iterator[Position | None]:
+    def on_second_connection(self) -> Iterator[Position | None]:
         """Packets that come meanwhile are on another connection; yields the last packet of the main one, which does not change."""
         last = self._last
         try:

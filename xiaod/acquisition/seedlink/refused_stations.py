@@ -1,4 +1,4 @@
-"""Stations that a server has refused, and when to try them again: a server may have tomorrow a station that it does not know today.
+"""Stations that a server has refused, and when to try them again: a server may later accept a station it refuses now.
 
 While data flow, nothing can be subscribed. So the station is tried on another connection, without data; the source connects anew only if it
 is accepted there. A server may accept it there and refuse it again, because it limits all stations together; it is tried less and less

@@ -253,7 +253,7 @@ class SeedLinkSource:
         silent = [
             one for one in subscriptions if one.station_codes in since and one.name not in self._subscribed
         ]
-        with self.positions.apart() as last:
+        with self.positions.on_second_connection() as last:
             if not silent or last is None or not self.positions.shared:
                 return []
             link = self._link = Connection(self._config.server, self._config.connect_timeout_s, self._stop)

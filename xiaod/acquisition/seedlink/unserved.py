@@ -1,4 +1,4 @@
-"""Patterns of the configuration that bring no packet: some servers accept selectors that they do not serve, which is worth a line.
+"""Unserved patterns: those of the configuration that bring no packet, since some servers accept selectors that they do not serve.
 
 >>> unserved = UnservedPatterns(["BW.RJOB..EHZ", "BW.RJOB..EHN"])
 >>> unserved.brought(Channel("BW", "RJOB", "", "EHZ"))
@@ -9,16 +9,16 @@
 
 from collections.abc import Collection, Sequence
 
-from xiaod.acquisition.patterns import Subscription, matches, means, selector_of
+from xiaod.acquisition.patterns import Subscription, matches, selector_of, serves
 from xiaod.domain.types import Channel
 
 UNSERVED_S = 600.0
-"""After so long without a packet, a pattern is named."""
+"""A pattern without a packet for so long is named in the log."""
 SHOWN_PATTERNS = 5
 
 
 class UnservedPatterns:
-    """Those of one source, until they have been named once."""
+    """The patterns of one source that have brought no packet yet, until they have been named once."""
 
     def __init__(self, patterns: Sequence[str]) -> None:
         self._patterns = list(patterns)
@@ -47,8 +47,8 @@ class UnservedPatterns:
         patterns, self._patterns = self._patterns, []
         complaints = []
         for pattern in patterns:
-            meant = [one for one in matching if means(pattern, one)]
-            if meant and not any(one in taken for one in meant):
+            serving = [one for one in matching if serves(one, pattern)]
+            if serving and not any(one in taken for one in serving):
                 # Other shards have all of it, or it is too much.
                 continue
             found = [str(channel) for channel in listed if matches(channel, [pattern])]

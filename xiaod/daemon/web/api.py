@@ -43,7 +43,7 @@ class QueryError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What answers."""
+    """Version, model and start time."""
 
     version: str
     model: str

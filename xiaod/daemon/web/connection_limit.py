@@ -29,7 +29,7 @@ CONNECTIONS = 64
 RESERVED = 16
 """Of these, places for health and metrics alone."""
 RETRY_AFTER_S = 10
-"""When a client may ask again that found the API busy."""
+"""Seconds after which a client that found the API busy may ask again."""
 BACKLOG = 16
 """Connections that wait in the kernel; asyncio accepts as many at once before they are counted."""
 IDLE_S = 75.0

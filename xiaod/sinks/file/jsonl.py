@@ -42,6 +42,7 @@ class JsonLines:
 
     header = b""
     closed = True
+    """A line that lacks only its newline is whole JSON, an incomplete one is not."""
 
     def __init__(self, agency: AgencyConfig) -> None:
         self._agency = agency

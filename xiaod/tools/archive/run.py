@@ -19,7 +19,7 @@ from xiaod.domain.timegrid import NS_PER_S, ns_from_s
 from xiaod.domain.types import Instrument, Pick
 from xiaod.inference import Engine
 from xiaod.pipeline.factory import open_engine
-from xiaod.pipeline.offline import MAX_NAMED, StreamSink, output_stream, tell_unpicked, used
+from xiaod.pipeline.offline import MAX_NAMED, StreamSink, exit_status, output_stream, tell_unpicked
 from xiaod.process.logs import get_logger
 from xiaod.process.stdout import leave_quietly
 from xiaod.tools.archive.chunk import ChunkResult, Job
@@ -100,7 +100,7 @@ def pick_archive(
         )
         tqdm.write(f"{error}{kept}", file=sys.stderr)
         return 1
-    return used(run.totals.records, inputs)
+    return exit_status(run.totals.records, inputs)
 
 
 class ArchiveRun:
