@@ -25,7 +25,7 @@ WINDOW = ModelSpec.window_samples
 HOP = 50
 """Samples between overlapping windows."""
 BLIND, FULL = 25, 100
-"""Samples of data after a sample below which a window's opinion has no weight, and from which it has all."""
+"""Samples of data after a sample, below which a window has no weight there, and from which it has full weight."""
 
 Annotate = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 """Raw windows ``(n, 3, L)``, Z N E -> probabilities ``(n, 3, L)``, N P S."""
@@ -43,11 +43,11 @@ def net_annotator(net: SmallPhaseNet, front_end: str = ModelSpec.front_end) -> A
 
 
 def onnx_annotator(path: Path, threads: int = 1) -> tuple[Annotate, ModelSpec]:
-    """Annotate with an exported student, as the daemon does; and what the file says of itself.
+    """An annotator of an exported student, as in the daemon, and the specification in its file.
 
     Raises:
-        FileNotFoundError: when there is no such file.
-        SpecError: when it is no model, or carries no specification.
+        FileNotFoundError: when the file does not exist.
+        SpecError: when it is not a model, or has no specification.
     """
     onnxruntime = onnx_runtime()
     # Behind the line before: an import of its own would load the library with its telemetry.
@@ -73,11 +73,11 @@ def onnx_annotator(path: Path, threads: int = 1) -> tuple[Annotate, ModelSpec]:
 
 
 def overlapped(record: NDArray[np.floating], annotate: Annotate, length: int = WINDOW) -> NDArray[np.float64]:
-    """Average of overlapping windows of a record, each weighted by the data it holds after a sample.
+    """Average of overlapping windows of a record, each weighted by the amount of its data after a sample.
 
     Args:
         record: shape ``(3, n)``, at least one window long.
-        annotate: what annotates the windows.
+        annotate: annotates the windows.
         length: samples of a window.
 
     Returns:

@@ -33,7 +33,7 @@ CLIP_PART = (0.15, 0.9)
 SITE_SAMPLES = (10, 120)
 """Length of a site's response."""
 SITE_LEVEL = (-1.3, -0.1)
-"""Logarithm of the size of what follows the direct wave in it."""
+"""Logarithm of the size of the waves after the direct wave."""
 GAP_SAMPLES = (10, 300)
 MAX_SPIKES = 4
 SPIKE_DEVIATIONS = (5.0, 40.0)
@@ -86,10 +86,10 @@ def superpose(
         labels: ``(3, n)``, N P S.
         other: waves of another record, without mean.
         other_labels: its labels.
-        rng: where chance comes from.
+        rng: source of random numbers.
 
     Returns:
-        The sum, and labels that hold for it as far as they can be had without asking the teacher again.
+        The sum, and its labels, as far as they are known without running the teacher again.
     """
     ratio = (waves.std() + 1e-9) / (other.std() + 1e-9)
     if other_labels[1:].max() < QUIET:
@@ -121,7 +121,7 @@ def shape_band(waves: Waves, rng: Generator) -> Waves:
 
 
 def reverberate(waves: Waves, rng: Generator) -> Waves:
-    """Convolve with the made-up response of a site: the direct wave, and a decaying random train after it."""
+    """Convolve with a synthetic site response: the direct wave, then decaying random waves."""
     length = int(rng.integers(*SITE_SAMPLES))
     decay = np.exp(-3 * np.arange(1, length + 1) / length)
     trains = rng.normal(0, 1, (len(waves), length)) * decay
@@ -160,7 +160,7 @@ def clip(waves: Waves, rng: Generator) -> Waves:
 
 
 def coloured(shape: tuple[int, ...], rng: Generator) -> Waves:
-    """Noise of deviation one with more of its power at low or at high frequencies."""
+    """Noise of standard deviation 1 with more power at low or at high frequencies."""
     noise = lfilter([1.0], [1.0, rng.uniform(*SLOPES)], rng.normal(0, 1, shape))
     return np.asarray(noise / noise.std(axis=-1, keepdims=True))
 

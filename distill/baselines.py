@@ -25,7 +25,7 @@ from distill.scores import Found, f1, hits_and_false
 from models.conventions import RATE_HZ
 
 OFF_PART = 0.375
-"""A trigger ends where the ratio falls below this part of what began it."""
+"""A trigger ends where the ratio falls below this fraction of the value that began it."""
 CORNERS = 4
 BANDS_HZ = ((1.0, 20.0), (2.0, 15.0), (5.0, 20.0))
 STA_S = (0.3, 0.5, 1.0)
@@ -40,9 +40,9 @@ AR_WINDOWS_S = {"lta_p": 1.0, "sta_p": 0.1, "lta_s": 4.0, "sta_s": 1.0}
 AR_ORDERS = {"m_p": 2, "m_s": 8}
 AR_VARIANCE_S = {"l_p": 0.1, "l_s": 0.2}
 AR_BEFORE_P_S = 0.2
-"""Before P, from where on a window is not quiet any more."""
+"""Time before P after which a window no longer counts as quiet."""
 AR_LEAST_QUIET = 20
-"""Samples of quiet that are enough to put before a window."""
+"""Fewest quiet samples that can be put before a window."""
 TUNED_AT_S = 0.5
 
 Picker = Callable[[NDArray[np.generic]], Mapping[str, Sequence[float]]]
@@ -53,7 +53,7 @@ Labelled = Sequence[tuple[NDArray[np.floating], Mapping[str, float | None]]]
 
 @dataclass(frozen=True)
 class TriggerSetting:
-    """What a trigger looks at."""
+    """Settings of a trigger."""
 
     method: str
     band_hz: tuple[float, float]
@@ -64,7 +64,7 @@ class TriggerSetting:
 
 @dataclass(frozen=True)
 class Tuned:
-    """A classic picker with the setting that training records have chosen."""
+    """A classic picker with the settings that are best on training records."""
 
     name: str
     described: str
@@ -76,7 +76,7 @@ class Tuned:
 
 
 def characteristic(window: NDArray[np.generic], setting: TriggerSetting) -> NDArray[np.float64]:
-    """What a trigger looks at, for P and for S, shape ``(2, n)``."""
+    """Input of a trigger for P and for S, shape ``(2, n)``."""
     from obspy.signal.filter import bandpass
 
     waves = np.asarray(window, np.float64)
@@ -109,10 +109,10 @@ def triggers(curve: NDArray[np.floating], on: float) -> list[float]:
 
 
 def ar_aic(window: NDArray[np.generic], band_hz: tuple[float, float]) -> dict[str, list[float]]:
-    """One P and one S, where it finds them.
+    """At most one P and one S.
 
-    With P less than ``lta_s`` behind the beginning ObsPy reads memory before its own, and S is what happens to lie there. Such a
-    window is looked at again for S, with its quiet part, back and forth, put before it.
+    If P is less than ``lta_s`` after the beginning, ObsPy reads memory before its array, and its S is meaningless. The S of such a window
+    is picked again, after the quiet part of the window, back and forth, is put before it.
     """
     waves = np.asarray(window, np.float64)
     waves = waves - waves.mean(axis=1, keepdims=True)

@@ -1,4 +1,4 @@
-"""Bootstrap by event: how much a score would vary with other earthquakes in the data.
+"""Bootstrap by event: how much a score varies with the choice of earthquakes.
 
 Events are drawn with replacement (Efron 1979, doi:10.1214/aos/1176344552), with all their records and windows, so that
 dependent windows stay together.

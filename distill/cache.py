@@ -1,7 +1,7 @@
 """Caches the output of a teacher on disk: one file for each dataset and teacher.
 
 The file name is a hash of the data, of the teacher's weights and of its preprocessing, so stale output is never read.
-The file is replaced as a whole from time to time, so that an interrupted run continues where it was.
+The file is replaced as a whole from time to time, so that an interrupted run continues where it stopped.
 
 >>> import numpy as np
 >>> from tempfile import TemporaryDirectory
@@ -30,13 +30,13 @@ class TeacherCache:
     """Probabilities by the name of the record."""
 
     def __init__(self, folder: Path, data: str, teacher: str, settings: str) -> None:
-        """Open a cache, which need not exist.
+        """Open a cache, or begin one.
 
         Args:
             folder: of all caches.
             data: fingerprint of the dataset.
             teacher: fingerprint of the teacher.
-            settings: how it looks at a record.
+            settings: how it annotates a record.
         """
         key = hashlib.sha256("\n".join((data, teacher, settings)).encode()).hexdigest()
         self.path = folder / f"teacher-{key[:16]}.npz"
@@ -54,18 +54,18 @@ class TeacherCache:
         return len(self._known)
 
     def get(self, name: str) -> NDArray[np.float16] | None:
-        """What is known of a record."""
+        """The output for a record; None when there is none."""
         return self._known.get(name)
 
     def put(self, name: str, values: NDArray[np.float16]) -> None:
-        """Keep what was said of a record; saved after a while."""
+        """Keep the output for a record; it is saved some time later."""
         self._known[name] = values
         self._changed = True
         if time.monotonic() - self._saved > SAVE_EVERY_S:
             self.save()
 
     def save(self) -> None:
-        """Write what is new."""
+        """Write new output to the disk."""
         if not self._changed:
             return
         self.path.parent.mkdir(parents=True, exist_ok=True)

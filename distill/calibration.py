@@ -1,4 +1,4 @@
-"""Calibration: picks of probability 0.8 are right eight times of ten, and an uncertainty of 0.1 s holds two times of three.
+"""Calibration: of picks with probability 0.8, 80 % are right; of picks with an uncertainty of 0.1 s, 68 % are within it.
 
 Fitted on the training corpus alone, on the output of the daemon's picker. A pick is right when an onset of its phase, the
 analyst's or the teacher's, lies within :data:`NEAR_S`.
@@ -37,28 +37,28 @@ from models.geometry import NetConfig
 NEAR_S = 0.5
 ONE_SIGMA = 0.6827
 FREEDOM = 4.0
-"""Degrees of freedom of the Student distribution: residuals have tails that a Gaussian would follow."""
+"""Degrees of freedom of the Student distribution: a Gaussian would be too sensitive to the tails of the residuals."""
 CAUTION = 4.0
-"""Weight of staying near what the network says: as much as so many picks."""
+"""Weight of the output of the network itself, as a number of picks."""
 SEED = 5
 DRAWS = 8
-"""Times that a residual is taken, each with another one added."""
+"""How often a residual is used, each time with another error added."""
 BINS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 
 
 @dataclass(frozen=True)
 class Judged:
-    """A pick and what became of it."""
+    """A pick, and its distance to the nearest onset."""
 
     phase: str
     probability: float
     width_s: float
     residual_s: float | None
-    """Pick minus onset; None when there was none near."""
+    """Pick minus onset; None when no onset is near."""
 
 
 def fit_probability(probability: NDArray[np.floating], right: NDArray[np.bool_]) -> tuple[float, float]:
-    """Slope and constant of the logit, by maximum likelihood with a little caution; (1, 0) without data."""
+    """Slope and constant of the logit, by maximum likelihood with weak regularisation; (1, 0) without data."""
     if not len(probability):
         return 1.0, 0.0
     odds = _logit(probability)
@@ -134,9 +134,9 @@ def fit_times(judged: Sequence[Judged]) -> Calibration:
 
 
 def convolved(judged: Sequence[Judged], beyond_s: Mapping[str, Sequence[float]]) -> list[Judged]:
-    """Add to each residual what the onsets themselves are off, drawn from another sample, by phase.
+    """Add the error of the onsets to each residual, drawn from another sample, by phase.
 
-    Onsets of held-out stations are the teacher's; what it is off from analysts' picks comes on top.
+    Onsets of held-out stations are the teacher's, so that its own error must be added.
     """
     rng = np.random.default_rng(SEED)
     added = []
@@ -177,7 +177,7 @@ def reliability(judged: Sequence[Judged]) -> list[dict[str, Any]]:
 
 
 def calibration_error(judged: Sequence[Judged], phase: str) -> float | None:
-    """Expected calibration error: mean distance between probability and part that is right, weighted by picks.
+    """Expected calibration error: mean difference of probability and fraction of right picks, weighted by the number of picks.
 
     Naeini et al. 2015, doi:10.1609/aaai.v29i1.9602, with the bins :data:`BINS`; None without picks.
     """
@@ -190,7 +190,7 @@ def calibration_error(judged: Sequence[Judged], phase: str) -> float | None:
 
 
 def coverage(judged: Sequence[Judged], calibration: Calibration, phase: str) -> dict[str, float]:
-    """Part of the residuals within one and two standard deviations."""
+    """Fraction of the residuals within one and two standard deviations."""
     ratios = [
         abs(one.residual_s) / calibration.uncertainty_s(phase, one.probability, one.width_s)
         for one in judged

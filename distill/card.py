@@ -150,13 +150,13 @@ def card(model: Path, config: TrainConfig, source: str, held: Measurements, name
 
     Args:
         model: the exported file.
-        config: what it was trained with.
-        source: where the configuration is, for people.
+        config: of its training.
+        source: path of the configuration, as the card shows it.
         held: the measurements.
-        name: of the student among the pickers.
+        name: of the student in the measurements.
 
     Raises:
-        FileNotFoundError, SpecError: when there is no such file, or it is no model.
+        FileNotFoundError, SpecError: when the file does not exist, or is not a model.
     """
     _, spec = onnx_annotator(model)
     facts, provenance = held.students[name], spec.provenance
@@ -237,13 +237,13 @@ def parameters_of(spec: ModelSpec) -> int:
 
 
 def measured_by(held: Measurements) -> str:
-    """What the measurements were made with, for people."""
+    """How the measurements were made: command, date, code, libraries."""
     made = held.provenance
     return f"`{made['command']}`, {made['made'][:10]}, {made['code']}, {made['libraries']}"
 
 
 def sources_table(facts: Mapping[str, Any]) -> str:
-    """Where data come from."""
+    """Table of the sources of data."""
     return rows(["Records", "Found at", "Licence there", "Network, DOI"], facts["sources"])
 
 
@@ -264,7 +264,7 @@ def _tabulate(table: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def _code(described: str) -> str:
-    """The commit; ``git describe`` marks what had changes that were not in it."""
+    """The commit, and whether there were uncommitted changes, which ``git describe`` marks."""
     commit, mark, _ = described.partition("-dirty")
     return (f"{commit} with uncommitted changes" if mark else commit) or "unknown"
 
@@ -307,7 +307,7 @@ def score(held: Measurements, picker: str, phase: str, tolerance: str) -> str:
 
 
 def labels(held: Measurements) -> list[object]:
-    """How many labels each column stands on."""
+    """Number of labels of each column."""
     found = [held.number("accuracy", held.reference, *column, "f1") for column in COLUMNS]
     return ["" if number is None else number.count for number in found]
 

@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 from models.files import put_in_place
 
 SEPARATOR = "/"
-"""Between the keys on the way to a tensor; names of parameters have dots."""
+"""Between the keys that lead to a tensor; names of parameters contain dots."""
 HEADER = "plain"
 
 
@@ -31,7 +31,7 @@ def save(path: Path, tensors: Mapping[str, Any], plain: Mapping[str, Any]) -> No
     Args:
         path: of the file.
         tensors: nested mappings whose leaves are tensors.
-        plain: what JSON can hold.
+        plain: everything else, as JSON can hold it.
     """
     # Clones: safetensors refuses tensors that share memory.
     flat = {name: value.detach().cpu().clone().contiguous() for name, value in _flat(tensors)}
@@ -44,7 +44,7 @@ def load(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Read a checkpoint: the tensors as they were nested, all keys as text, and the rest.
 
     Raises:
-        safetensors.SafetensorError: when the file is no checkpoint.
+        safetensors.SafetensorError: when the file is not a checkpoint.
     """
     nested: dict[str, Any] = {}
     with safe_open(path, framework="pt") as file:

@@ -17,7 +17,7 @@ from xiaod.process.plugins import missing
 SHARED_VARIABLE = "XIAO_SHARED"
 EVALUATION_DATA = "data/dev_eval"
 EXTRA = frozenset({"torch", "seisbench", "onnx", "safetensors", "h5py", "pandas", "matplotlib"})
-"""Packages of the extra ``distill``, which the daemon does without."""
+"""Packages of the extra ``distill``, which the daemon does not need."""
 FAILED, WRONG, INTERRUPTED = 1, 2, 130
 """Exit statuses, those of ``xiaod``."""
 
@@ -103,7 +103,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; gives the exit status: 0; 2 when something it was given is wrong; 130 when it was interrupted."""
+    """Run a command. Exit status: 0; 2 for wrong input; 130 when it is interrupted."""
     options = build_parser().parse_args(arguments)
     try:
         return _run(options)
@@ -268,7 +268,7 @@ def _shared(options: argparse.Namespace) -> Path:
 
 
 def _check(paths: Mapping[str, str], shared: Path) -> None:
-    """See that all is there before anything long begins."""
+    """Check that all files exist before the long work begins."""
     for key, path in paths.items():
         if path and not (shared / path).exists():
             where = (
@@ -288,7 +288,7 @@ def _progress(options: argparse.Namespace) -> "Progress":
 
 
 def _quiet() -> None:
-    """The daemon's own code picks the data: what it logs of gaps in them is no news here."""
+    """The daemon's own code picks the data; its log lines about gaps are not shown."""
     from xiaod.process.logs import configure_logs
 
     configure_logs("error", "console")

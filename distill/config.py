@@ -19,7 +19,7 @@ class ConfigError(ValueError):
 
 
 class Model(BaseModel):
-    """Base of all parts."""
+    """Base of all sections."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -44,7 +44,7 @@ class NetSection(Model):
         return self
 
     def config(self) -> NetConfig:
-        """As the network takes them."""
+        """The same as the network's type."""
         return NetConfig(self.widths, self.kernels, self.strides, self.lookahead)
 
 
@@ -57,7 +57,7 @@ class SourceSection(Model):
     name: str = ""
     """With ``seisbench``: a dataset by its name in ``seisbench.data``, such as ``ETHZ``, in place of a path."""
     split: Literal["", "train", "dev", "test"] = ""
-    """With ``seisbench``: that part alone."""
+    """With ``seisbench``: this split alone."""
     quakeml: str = ""
     """With ``miniseed``: file or folder of picks; empty: QuakeML files in the folder itself."""
     weight: Annotated[float, Field(gt=0)] = 1.0
@@ -71,32 +71,32 @@ class SourceSection(Model):
 
 
 class DataSection(Model):
-    """What is learnt from."""
+    """The training data."""
 
     folder: str = "data/train"
-    """A corpus below the folder that ``XIAO_SHARED`` names, where no sources are given."""
+    """A corpus below the folder that ``XIAO_SHARED`` names, if no sources are given."""
     sources: Annotated[tuple[SourceSection, ...], Field(strict=False)] = ()
     validation_fraction: Fraction = 0.1
-    """Part of the stations held out."""
+    """Fraction of the stations that is held out."""
     split_events: bool = False
-    """Whether earthquakes that held-out stations have recorded are taken out of training."""
+    """Whether earthquakes that held-out stations recorded are excluded from training."""
     label_boost: Annotated[float, Field(gt=0)] = 3.0
     """How much more often records with analyst picks are drawn."""
 
     @property
     def all_sources(self) -> tuple[SourceSection, ...]:
-        """The sources, or the folder as one."""
+        """The sources; without any, the folder as the only one."""
         return self.sources or (SourceSection(path=self.folder),)
 
 
 class TeacherSection(Model):
-    """The teacher and how it looks at a record."""
+    """The teacher, and how it annotates a record."""
 
     kind: Literal["onnx", "seisbench", "ensemble"] = "onnx"
     onnx: str = "teacher/phasenet_aligned.onnx"
     """With ``onnx``: file below the folder that ``XIAO_SHARED`` names: input ``wave`` E N Z, output ``prob`` N, P, S."""
     model: str = ""
-    """With ``seisbench``: ``MODEL/WEIGHTS``, such as ``PhaseNet/original``, or ``MODEL/PATH`` of weights of your own."""
+    """With ``seisbench``: ``MODEL/WEIGHTS``, such as ``PhaseNet/original``, or ``MODEL/PATH`` of your own weights."""
     cache_root: str = "teacher"
     """With ``seisbench``: its cache below the folder that ``XIAO_SHARED`` names; empty: SeisBench's own."""
     aligned: bool = False
@@ -118,7 +118,7 @@ class TeacherSection(Model):
         return self
 
     def paths(self, key: str) -> dict[str, str]:
-        """Files and folders that it needs, by their keys below the given one."""
+        """Files and folders that it needs, by their keys below a given one."""
         if self.kind == "ensemble":
             return {
                 name: path
@@ -129,20 +129,20 @@ class TeacherSection(Model):
 
 
 class LabelSection(Model):
-    """What the student is to learn near an analyst's pick."""
+    """Labels near an analyst's pick."""
 
     sigma_samples: Annotated[float, Field(gt=0)] = 10.0
     """Standard deviation of the Gaussian at an analyst's pick."""
     analyst_weight: Fraction = 0.7
-    """Its weight; the rest is the teacher's."""
+    """Weight of this Gaussian; the teacher has the rest."""
     onset_threshold: Fraction = 0.3
     """Teacher's probability above which a peak is an onset to cut windows around."""
 
 
 class SceneSection(Model):
-    """Scenes: pieces of records that are augmented, and then labelled by the teacher as they are.
+    """Scenes: pieces of records that are augmented and then labelled by the teacher.
 
-    A student that is to imitate a teacher learns most from many different inputs that both have seen alike (Beyer et al.
+    A student learns most from a teacher when both see the same input, and many different inputs (Beyer et al.
     2022, doi:10.1109/CVPR52688.2022.01065).
     """
 
@@ -154,7 +154,7 @@ class SceneSection(Model):
     uses: Whole = 3
     """Steps that see a scene."""
     event: Fraction = 0.7
-    """Part of scenes placed by an onset; the rest is cut anywhere."""
+    """Fraction of scenes around an onset; the others are cut anywhere."""
 
 
 class SamplingSection(Model):
@@ -165,13 +165,13 @@ class SamplingSection(Model):
     """Samples of the windows of a step, drawn anew for each step; none given: ``window_samples`` and the length in service.
     A step has as many samples whatever the length."""
     ends_after_onset: Fraction = 0.4
-    """Part of windows that end soon after an onset: the teacher saw what followed, the student does not."""
+    """Fraction of windows that end soon after an onset: the teacher sees the data after that, the student does not."""
     ends_after_s: Range = (0.2, 5.0)
     soon_s: Range = (0.2, 1.2)
     soon: Fraction = 0.5
-    """Part of those that end within ``soon_s``."""
+    """Fraction of these that ends within ``soon_s``."""
     holds_onset: Fraction = 0.3
-    """Part of windows with an onset anywhere; the rest is cut anywhere."""
+    """Fraction of windows with an onset anywhere in them; the others are cut anywhere."""
     front_end: Literal["standardise-1", "stream-1"] = "standardise-1"
     """How the student's input is prepared, see :mod:`models.frontend`."""
 
@@ -184,7 +184,7 @@ class AugmentSection(Model):
     """In time; only where the teacher labels scenes."""
     band: Fraction = 0.0
     site: Fraction = 0.0
-    """Made-up response of a site; only where the teacher labels scenes."""
+    """Synthetic site response; only where the teacher labels scenes."""
     flip: Fraction = 0.5
     gain: Fraction = 0.3
     rotate: Fraction = 0.1
@@ -213,7 +213,7 @@ class OptimiserSection(Model):
     patience: Annotated[int, Field(ge=0)] = 0
     """Checkpoints without a better validation loss after which training stops, with the best weights; 0: never."""
     clip_norm: Annotated[float, Field(ge=0)] = 0.0
-    """Largest norm of the gradient; 0: any."""
+    """Largest norm of the gradient; 0: no limit."""
     device: Literal["cpu", "cuda"] = "cpu"
 
 
@@ -223,7 +223,7 @@ class LossSection(Model):
     temperature: Annotated[float, Field(gt=0)] = 1.0
     onset_weight: Annotated[float, Field(ge=0)] = 2.0
     hard_weight: Fraction = 0.0
-    """Part of hard labels, Gaussians at the onsets; 1: no distillation."""
+    """Fraction of hard labels, Gaussians at the onsets; 1: no distillation."""
     logit_weight: Annotated[float, Field(ge=0)] = 0.0
     consistency_weight: Annotated[float, Field(ge=0)] = 0.0
     feature_weight: Annotated[float, Field(ge=0)] = 0.0
@@ -232,19 +232,18 @@ class LossSection(Model):
 
 
 class ExportSection(Model):
-    """What is made of the trained weights; it has no part in the hash of a run."""
+    """The export of the trained weights; not part of the hash of a run."""
 
     window_samples: Annotated[int, Field(ge=0)] = 0
     """Length of the windows in service; 0: the daemon's own, :data:`SERVICE_SAMPLES`."""
     stateful: bool = False
-    """Whether the stateful form is written too."""
+    """Whether the stateful form is also written."""
     chunk_samples: Annotated[int, Field(ge=0)] = 0
     """Of the stateful form; 0: one step of the coarsest level."""
     note: str = ""
-    """What is special about this run, for people: it goes into the file's provenance."""
+    """A remark on this run for the provenance of the file."""
     max_false_per_hour: dict[Literal["P", "S"], Annotated[float, Field(gt=0)]] = {"P": 1.0, "S": 0.5}
-    """Picks that thresholds may allow on a station-hour of the corpus's noise: no more than PhaseNet makes there through
-    SeisBench at 0.3."""
+    """Most picks per station-hour on the noise of the corpus: as many as PhaseNet makes there with SeisBench at 0.3."""
 
 
 class TrainConfig(Model):
@@ -278,7 +277,7 @@ class TrainConfig(Model):
 
     @property
     def paths(self) -> dict[str, str]:
-        """Files and folders that must be there, by their keys; relative ones are below the folder of data and teachers."""
+        """Files and folders that must exist, by their keys; relative ones are below the folder of data and teachers."""
         found = self.teacher.paths("teacher")
         if not self.data.sources:
             return {"data.folder": self.data.folder} | found
@@ -289,10 +288,9 @@ class TrainConfig(Model):
 
     @property
     def sha256(self) -> str:
-        """Hash of the values that differ from their defaults, whatever the file looked like.
+        """Hash of the values that differ from their defaults, independent of the form of the file.
 
-        A key that is new, with a default that leaves training as it was, so does not rename older runs; hence the
-        default of a key is never changed.
+        A new key whose default does not change training therefore does not rename older runs. The default of a key must never change.
         """
         sampling = self.sampling.model_copy(update={"lengths": self.lengths})
         resolved = self.model_copy(update={"sampling": sampling})

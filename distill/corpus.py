@@ -28,9 +28,9 @@ from models.conventions import RATE_HZ
 
 SEPARATION_SAMPLES = 50
 NEAR_SAMPLES = 100
-"""An onset of the teacher this close to an analyst's pick of the same phase is the same onset."""
+"""An onset of the teacher within this time of an analyst's pick of the same phase is the same onset."""
 SPLIT_SEED = 7
-"""Which stations are held out does not change with the seed of a run."""
+"""Seed of the choice of held-out stations, whatever the seed of a run."""
 
 
 @dataclass(frozen=True)
@@ -49,13 +49,13 @@ class Record:
     analyst: tuple[float | None, float | None]
     """Sample of the analyst's P and S."""
     event: str = ""
-    """What earthquake it holds, as far as that is known."""
+    """Its earthquake, if known."""
     weight: float = 1.0
     """How much more often than others it is drawn."""
 
     @property
     def labelled(self) -> bool:
-        """Whether an analyst has picked it."""
+        """Whether an analyst picked it."""
         return any(pick is not None for pick in self.analyst)
 
 
@@ -66,7 +66,7 @@ class Corpus:
     training: tuple[Record, ...]
     validation: tuple[Record, ...]
     sha256: str
-    """Hash of the data table: with the teacher's it names what was learnt from."""
+    """Hash of the data table; with the teacher's hash it identifies the training data."""
 
 
 def load_corpus(
@@ -74,11 +74,10 @@ def load_corpus(
 ) -> Corpus:
     """Read the data, annotate them with the teacher (or take its cached output), and split them by station.
 
-    With ``data.split_events`` no earthquake is in both parts either: what the held-out stations have recorded is taken out of
-    training.
+    With ``data.split_events`` no earthquake is in both parts either: those that held-out stations recorded are excluded from training.
 
     Raises:
-        FileNotFoundError, ConfigError: when the data are not there.
+        FileNotFoundError, ConfigError: when the data do not exist.
     """
     records, hashes = [], []
     for source in config.data.all_sources:
@@ -188,7 +187,7 @@ def label_record(
 
 
 def without_horizontals(record: Record) -> Record:
-    """A record as a station with a vertical component alone would have made it; labels stay."""
+    """The record of a station that has only a vertical component; labels stay."""
     waves = record.waves.copy()
     waves[1:] = 0
     return replace(record, waves=waves)

@@ -1,8 +1,8 @@
 """The cost of a picker: CPU time for one second of data of one station, one thread, ONNX Runtime, front end included.
 
 ``python -m distill.cost`` prints the table for PhaseNet (if its file is there) and all students, shipped and preset, as overlapping
-windows and in the stateful form. How many times cheaper than PhaseNet a student is, is measured in pairs, in turns in one process:
-other load on the machine affects both alike. Microseconds hold for this machine at this time only.
+windows and in the stateful form. The ratio to PhaseNet is measured in pairs, in turn in one process, so that other load on the machine
+affects both alike. Times in microseconds are valid for this machine and moment only.
 """
 
 import argparse
@@ -30,13 +30,13 @@ HOP_S = 0.5
 BATCHES = (1, 16, 128)
 RUNS = 40
 FEW_RUNS = 10
-"""From so many runs on, each model is measured for a least time too."""
+"""From this number of runs on, each model is also measured for a least time."""
 LEAST_S = 0.3
-"""CPU time to measure for, at least."""
+"""Least CPU time of a measurement."""
 TEACHER_WINDOW = 3000
 UNTRAINED_SAMPLES = 2000
 REFERENCE = "PhaseNet"
-"""Name of the model that others are compared with."""
+"""Name of the model to which others are compared."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def costs(
     runs: int = RUNS,
     progress: Progress = SILENT,
 ) -> list[dict[str, Any]]:
-    """Cost of every model in every batch; beside :data:`REFERENCE`, where that is among them, ``times_cheaper``."""
+    """Cost of every model in every batch, with ``times_cheaper`` where :data:`REFERENCE` is among the models."""
     reference = models.get(REFERENCE)
     rows = []
     for batch in batches:
@@ -87,9 +87,9 @@ def costs(
 
 
 def paired(work: Work, base: Work, runs: int) -> tuple[float, float]:
-    """CPU time of a station's second in microseconds, and how many times the base's it is cheaper.
+    """CPU time per second of data of a station in microseconds, and the ratio of the base's CPU time to it.
 
-    Each turn is one call of the base and as many of the other as take about as long; the median of the turns' ratios is taken.
+    Each turn is one call of the base, and as many of the other as take about as long. The result is the median of the ratios.
     """
     calls = max(1, round(_median_us(base.call, 3) / _median_us(work.call, 3)))
     ours_us, times = [], []
@@ -143,14 +143,14 @@ def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def looks(row: Mapping[str, Any]) -> str:
-    """How a model looks at the data, for people."""
+    """How a model reads the data, as tables show it."""
     return (
         f"windows of {row['window_s']:g} s" if row["form"] == "windows" else f"chunks of {row['chunk_s']:g} s"
     )
 
 
 def _median_us(run: Callable[[], None], runs: int) -> float:
-    """Median CPU time; a run is repeated until it is long against the clock's step."""
+    """Median CPU time; a run is repeated until it is much longer than a step of the clock."""
     run()
     times: list[float] = []
     begun = time.process_time()
@@ -160,7 +160,7 @@ def _median_us(run: Callable[[], None], runs: int) -> float:
 
 
 def _cpu_us(call: Callable[[], None], calls: int) -> float:
-    """CPU time of a call, averaged over some."""
+    """CPU time of a call, averaged over several."""
     begun = time.process_time_ns()
     for _ in range(calls):
         call()
@@ -178,7 +178,7 @@ def _open(path: Path) -> tuple[Any, ModelSpec | None]:
 
 
 def known_models(teacher: Path | None, scratch: Path | None = None) -> dict[str, Path]:
-    """All shipped students, and PhaseNet where its file is; with a folder for them, presets that are not shipped, untrained."""
+    """All shipped students, and PhaseNet if its file exists; with a folder for their files, also untrained presets."""
     models = {} if teacher is None or not teacher.is_file() else {REFERENCE: teacher}
     models |= {name: weights_path(name) for name in shipped()}
     if scratch is not None:

@@ -16,7 +16,7 @@ DPI = 110
 
 
 def draw_curves(rows: Sequence[Mapping[str, float]], path: Path) -> Path:
-    """Draw the lines of a log."""
+    """Plot a log."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

@@ -1,6 +1,6 @@
-"""The first training configuration for your own data: the recipe of ``micro`` with other data, teacher and name.
+"""A first training configuration for your own data: the settings of ``micro`` with other data, teacher and name.
 
-The text is parsed again before it is returned. The student takes windows as long as those of the daemon.
+The text is parsed again before it is returned. The windows of the student are as long as those of the daemon.
 """
 
 import math
@@ -36,7 +36,7 @@ COMMENTS: Mapping[str, str] = {
     "name": "Letters, digits, - and _; it stands in every pick as NAME-VERSION. Raise the version when you train anew.",
     "threads": "Threads of torch. The student is small: more than one hardly helps.",
     "net": "Width of each level and length of its filters, those of micro. Wider learns more and costs more.",
-    "data": "What is learnt from. Picks of analysts count where there are any; the teacher labels everything else. "
+    "data": "The training data. Picks of analysts count where there are any; the teacher labels everything else. "
     "validation_fraction: part of the stations that is held out. More sources can be listed: kind miniseed, seisbench or corpus.",
     "teacher": "Who labels. kind seisbench: SeisBench downloads the weights when they are first used; kind onnx: a file.",
     "labels": "Width of the label at an analyst's pick, and its weight beside what the teacher says there.",
@@ -51,7 +51,7 @@ COMMENTS: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class Draft:
-    """A configuration, its text, and what was found in the data."""
+    """A configuration, its text, and a summary of the data."""
 
     config: TrainConfig
     text: str
@@ -61,18 +61,18 @@ class Draft:
 def draft(
     folder: Path, quakeml: Path | None, teacher: str, name: str | None, progress: Progress = SILENT
 ) -> Draft:
-    """Look into a folder and write a configuration for it.
+    """Read a folder and draft a configuration for it.
 
     Args:
         folder: of miniSEED files, in any tree.
         quakeml: file or folder of picks; None: QuakeML files in the folder.
         teacher: ``MODEL/WEIGHTS`` of SeisBench, a shipped student by its name, or a path that ends in ``.onnx``.
-        name: of the student; None: the folder's, as far as its letters may stand in a name.
-        progress: told what is being done.
+        name: of the student; None: the folder's name, without letters that are not allowed.
+        progress: shows the stage.
 
     Raises:
-        ConfigError: when there is no such folder, it holds no miniSEED, or too few stations; when the name is none.
-        FileNotFoundError: when there is no such teacher.
+        ConfigError: when the folder does not exist, has no miniSEED or too few stations, or when the name is not valid.
+        FileNotFoundError: when the file of the teacher does not exist.
     """
     progress.say(f"reading {folder}")
     dataset = MiniSeedDataset(folder, quakeml)

@@ -1,9 +1,9 @@
-"""Evaluates an exported student in depth: measurements that make sense for students only.
+"""Evaluates an exported student in depth: measurements for students only.
 
-*Early*: windows of the length it serves with, which end a given time after the onset; *full* has the onset in the middle; its teacher
-beside it in windows of 30 s. *Calibration*: on the training corpus' held-out stations and on the evaluation data. *Vertical alone*:
-the corpus' noise without its horizontals. *Stability*: :mod:`distill.stability`. The comparison with other pickers is in
-:mod:`distill.report.evaluation`.
+*Early*: windows of the length in service that end a given time after the onset; *full* has the onset in the middle. The teacher is
+measured beside it in windows of 30 s. *Calibration*: on the held-out stations of the training corpus and on the evaluation data.
+*Vertical alone*: on the noise of the corpus, without horizontals. *Stability*: :mod:`distill.stability`. The comparison with other
+pickers is in :mod:`distill.report.evaluation`.
 
 Thresholds: the teacher's 0.3; the student's are those in its file, chosen on the training corpus.
 """
@@ -32,11 +32,11 @@ from models.weights import STATEFUL_SUFFIX, SUFFIX
 
 EARLY_S = (0.25, 0.5, 1.0, 2.0, 4.0)
 LEAST_JUDGED = 0.2
-"""Picks below are left out of the reliability table."""
+"""Picks with a lower probability are left out of the reliability table."""
 TEACHER_THRESHOLDS = {"P": 0.3, "S": 0.3}
 TEACHER_WINDOW = 3000
 EXAMPLE_ONSETS = (473, 571)
-"""Samples at which PhaseNet puts P and S of ObsPy's example event, BW.RJOB."""
+"""Samples at which PhaseNet picks P and S of ObsPy's example event, BW.RJOB."""
 EXAMPLE_OFFSET = 1200
 """Samples put before it."""
 EXAMPLE_ENDS_S = (0.5, 4.0)
@@ -44,7 +44,7 @@ EXAMPLE_ENDS_S = (0.5, 4.0)
 
 @dataclass(frozen=True)
 class Student:
-    """An exported student and how it is served."""
+    """An exported student, and how it is served."""
 
     path: Path
     spec: ModelSpec
@@ -53,11 +53,11 @@ class Student:
 
     @classmethod
     def load(cls, path: Path, threads: int) -> "Student":
-        """Open a file; with its stateful form beside it, that is how it is served.
+        """Open a file; if its stateful form is beside it, that form is served.
 
         Raises:
-            FileNotFoundError: when there is no such file.
-            SpecError: when it is no model, or carries no specification.
+            FileNotFoundError: when the file does not exist.
+            SpecError: when it is not a model, or has no specification.
         """
         annotate, spec = onnx_annotator(path, threads)
         beside = _stateful(path)
@@ -68,7 +68,7 @@ class Student:
 
     @property
     def streams(self) -> bool:
-        """Whether it was made to stream."""
+        """Whether its front end is that of a stream."""
         return self.spec.front_end.startswith("stream")
 
     def curves(self, window: NDArray[np.generic]) -> NDArray[np.floating]:
@@ -84,14 +84,14 @@ def in_depth(
     teacher: Teacher,
     progress: Progress = SILENT,
 ) -> dict[str, Any]:
-    """Ask a student what only it is asked.
+    """Make the measurements for students only.
 
     Args:
         student: an exported one.
-        records: labelled ones of stations that it has not seen.
-        corpus: what it was trained on.
+        records: with labels, of stations that are not in its training.
+        corpus: of its training.
         teacher: its teacher.
-        progress: told what is being done.
+        progress: shows the stage.
     """
     noise = [record for record in corpus.training + corpus.validation if record.kind == "noise"]
     thresholds = dict(student.spec.vertical_thresholds) or dict(student.spec.thresholds)
@@ -118,12 +118,12 @@ def example_waves() -> NDArray[np.float64]:
 
 
 def _stateful(model: Path) -> Path:
-    """Where the stateful form of a file lies, if there is one."""
+    """Path of the stateful form of a file, if there is one."""
     return model.with_name(model.name.removesuffix(SUFFIX) + STATEFUL_SUFFIX)
 
 
 def training_windows(corpus: Corpus) -> Labelled:
-    """One window of each training record that an analyst has picked."""
+    """One window of each training record that an analyst picked."""
     windows: list[tuple[NDArray[np.floating], Mapping[str, float | None]]] = []
     for record in (*corpus.training, *corpus.validation):
         p_pick, samples = record.analyst[0], record.waves.shape[1]
@@ -155,7 +155,7 @@ def _early(student: Student, records: Sequence[Record], teach: Curves) -> dict[s
 
 
 def _calibration(student: Student, corpus: Corpus, records: Sequence[Record]) -> dict[str, Any]:
-    """Reliability of probabilities, and part of the residuals within the uncertainty that is given with them."""
+    """Reliability of probabilities, and fraction of the residuals within their uncertainty."""
     calibration = Calibration.from_spec(student.spec.calibration)
     labelled = [record for record in records if record.labelled]
     result: dict[str, Any] = {}

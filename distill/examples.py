@@ -1,9 +1,9 @@
 """The training windows: drawn by station, near onsets or anywhere, often ending soon after one.
 
 Windows are cut from records that the teacher has labelled once, or from scenes: pieces of records that are augmented
-and then labelled by the teacher (``scenes.relabel``). A scene serves a few steps, each with other windows.
+and then labelled by the teacher (``scenes.relabel``). A scene is used for a few steps, with different windows in each.
 
-The examples of a step depend on the seed and the step only, so a resumed run continues as if it had not stopped.
+The examples of a step depend on the seed and the step only, so a resumed run gives the same weights as one without a stop.
 
 >>> import numpy as np
 >>> from distill.corpus import Record
@@ -30,7 +30,7 @@ from models.conventions import RATE_HZ
 from models.frontend import prepare
 
 AGES = (0, 17, 53, 131, 251)
-"""Steps ago that the scenes of a step were made, so that those of one step part again."""
+"""Ages of the scenes of a step, in steps. Their differences are distinct, so that two sets of scenes meet in one step only."""
 
 Example = tuple[NDArray[np.float64], NDArray[np.float32]]
 
@@ -49,7 +49,7 @@ class Examples:
         augmented: bool = True,
         teacher: Teacher | None = None,
     ) -> None:
-        """Take records and, where scenes are to be labelled anew, the teacher; without one, windows of the records serve."""
+        """Take records and, if scenes are labelled, the teacher; without a teacher, windows are cut from the records."""
         self._config = config
         self._augmented = augmented
         self._lengths = config.lengths if augmented else (config.sampling.window_samples,)
@@ -79,7 +79,7 @@ class Examples:
 
         Args:
             step: number of the step.
-            share: the examples wanted, of all of the step's; each has random numbers of its own.
+            share: the wanted examples of the step; each has its own random numbers.
         """
         config = self._config
         rng = np.random.default_rng([config.seed, step])

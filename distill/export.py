@@ -38,11 +38,11 @@ from models.weights import tail_path
 CANDIDATES = tuple(round(0.2 + 0.05 * step, 2) for step in range(13))
 RECORDS_EACH = 3
 LEAST_PROBABILITY = 0.1
-"""Picks below are not looked at for calibration."""
+"""Picks with a lower probability are not used for calibration."""
 WEIGHTS_MODE = 0o644
-"""The library writes files that only their owner may read."""
+"""The library writes files that only their owner can read."""
 LEVEL = 0.01
-"""Differences of F1 below this are taken for chance: a few stations are held out."""
+"""Smaller differences of F1 count as chance, since few stations are held out."""
 
 
 def export_run(
@@ -58,8 +58,8 @@ def export_run(
     That is ``NAME.tail.onnx``, or ``NAME.stateful.onnx`` where it is configured.
 
     Raises:
-        FileNotFoundError: when the run has not been finished.
-        ExportError: when an exported file does not give what the network gives.
+        FileNotFoundError: when the run is not complete.
+        ExportError: when the output of an exported file differs from that of the network.
     """
     if not (folder / WEIGHTS).exists():
         raise FileNotFoundError(
@@ -139,13 +139,13 @@ def chosen_thresholds(config: TrainConfig, serve: Serve, corpus: Corpus) -> dict
 def vertical_thresholds(
     config: TrainConfig, serve: Serve, corpus: Corpus, thresholds: Mapping[str, float]
 ) -> dict[str, float]:
-    """Thresholds where both horizontals are missing: chosen like the others, and with less to see never below them."""
+    """Thresholds without horizontals: chosen like the others, and never below them."""
     alone = chosen_thresholds(config, serve, vertical_alone(corpus))
     return {phase: max(value, thresholds[phase]) for phase, value in alone.items()}
 
 
 def vertical_alone(corpus: Corpus) -> Corpus:
-    """The corpus as stations without horizontals would have recorded it."""
+    """The corpus without horizontals."""
     return replace(
         corpus,
         training=tuple(map(without_horizontals, corpus.training)),
@@ -154,7 +154,7 @@ def vertical_alone(corpus: Corpus) -> Corpus:
 
 
 def some_of_each(records: Sequence[Record]) -> list[Record]:
-    """The first records of each station: few stations are held out, too few to tell thresholds apart by them alone."""
+    """The first records of each station: the held-out stations alone are too few to choose thresholds."""
     chosen: dict[str, list[Record]] = {}
     for record in records:
         if len(found := chosen.setdefault(record.station, [])) < RECORDS_EACH:
@@ -172,12 +172,12 @@ def serving(config: TrainConfig, net: SmallPhaseNet) -> Serve:
 
 
 def noise_of(corpus: Corpus) -> list[Record]:
-    """Records that hold noise, of both parts."""
+    """Records of noise, of both parts."""
     return [record for record in corpus.training + corpus.validation if record.kind == "noise"]
 
 
 def teacher_residuals(teacher: Teacher, records: Iterable[Record]) -> dict[str, list[float]]:
-    """Seconds by which the teacher is off an analyst's picks, where it is near them."""
+    """Pick of the teacher minus pick of the analyst, in seconds, where they are near."""
     found: dict[str, list[float]] = {"P": [], "S": []}
     for record in records:
         if not record.labelled:
@@ -202,9 +202,9 @@ def _platt(found: Sequence[Judged]) -> tuple[float, float]:
 def best_threshold(
     scores: Mapping[float, float], rates: Mapping[float, float], most_per_hour: float
 ) -> float:
-    """Choose the middle one of the thresholds that are as good as any whose rate of false picks is allowed.
+    """Choose the middle one of the best thresholds whose rate of false picks is allowed.
 
-    Where none is allowed, the one with the lowest rate.
+    If none is allowed, the one with the lowest rate.
     """
     allowed = [threshold for threshold in scores if rates[threshold] <= most_per_hour]
     if not allowed:

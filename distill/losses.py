@@ -22,11 +22,11 @@ HARD_SEPARATION = 25
 """Samples on both sides in which a peak must be the highest."""
 HARD_REACH = 40
 LEAST_PROBABILITY = 1e-4
-"""Below, a logarithm says more of rounding than of the teacher."""
+"""Smaller probabilities are mostly rounding errors."""
 
 
 def objective(logits: Tensor, target: Tensor, config: LossSection) -> Tensor:
-    """All terms that need nothing but logits and labels, ``(n, 3, L)`` each, rows N P S."""
+    """All terms that need only logits and labels, ``(n, 3, L)`` each, rows N P S."""
     if config.hard_weight:
         target = (1 - config.hard_weight) * target + config.hard_weight * hard_labels(target)
     loss = soft_cross_entropy(logits, target, config.temperature, config.onset_weight)
@@ -41,7 +41,7 @@ def soft_cross_entropy(logits: Tensor, target: Tensor, temperature: float, onset
     ``L = T^2 mean_t w_t (- sum_c q_c(t) log p_c(t))`` with ``q`` proportional to ``target^(1/T)``,
     ``p = softmax(logits / T)``, and ``w_t = 1 + onset_weight`` where P and S together exceed
     :data:`ONSET_PROBABILITY`, 1 elsewhere: onsets fill few samples. It differs from the Kullback-Leibler divergence by the
-    entropy of the labels, which no weight can change.
+    entropy of the labels, which does not depend on the weights.
 
     Shape:
         logits and target ``(n, 3, L)``, rows N P S; the result is a scalar.
@@ -55,7 +55,7 @@ def soft_cross_entropy(logits: Tensor, target: Tensor, temperature: float, onset
 
 
 def hard_labels(target: Tensor) -> Tensor:
-    """Labels as an analyst's picks would give them: a Gaussian of height one at each onset of the labels.
+    """Labels like those of an analyst's picks: a Gaussian of height one at each onset of the labels.
 
     Shape:
         ``(n, 3, L)`` -> ``(n, 3, L)``, rows N P S, summing to one.
@@ -74,7 +74,7 @@ def hard_labels(target: Tensor) -> Tensor:
 def logit_matching(logits: Tensor, target: Tensor) -> Tensor:
     """Mean square of the difference of logits (Ba & Caruana 2014, arXiv:1312.6184, eq. 1).
 
-    The teacher's are known but for a constant at each sample, so both are taken about their mean over the phases.
+    The teacher's logits are known except for a constant at each sample, so the mean over the phases is removed from both.
     """
     taught = torch.log(target.clamp_min(LEAST_PROBABILITY))
     ours = torch.log_softmax(logits, dim=1).clamp_min(math.log(LEAST_PROBABILITY))
@@ -82,7 +82,7 @@ def logit_matching(logits: Tensor, target: Tensor) -> Tensor:
 
 
 def consistency(first: Tensor, second: Tensor, shift: int) -> Tensor:
-    """Mean square difference of the probabilities that a window and the same without its first samples give.
+    """Mean square difference of the probabilities of a window and of the same window without its first samples.
 
     Shape:
         first ``(n, 3, L)``, second ``(n, 3, L - shift)``; logits.

@@ -33,7 +33,7 @@ from xiaod.process.logs import configure_logs
 
 EVALUATION = Path(__file__).parent / "evaluation.yaml"
 KEPT = frozenset({"accuracy", "difference", "noise", "continuous"})
-"""Tables of the report that texts show; all others are in the report alone."""
+"""Tables of the report that the texts use."""
 ATTRIBUTION = ("source", "licence", "data_attribution")
 EXAMPLE_START = "2009-08-24T00:20:03"
 """Start of ObsPy's example event."""
@@ -49,19 +49,19 @@ def measure(
     command: str,
     progress: Progress = SILENT,
 ) -> tuple[EvaluationResult, Measurements]:
-    """Compare pickers, and ask some of them in depth.
+    """Compare pickers, and measure some of them in depth.
 
     Args:
-        config: what is compared, and on what.
-        source: file that it came from: its relative paths are below that folder.
-        students: those asked in depth, by their names among the contenders, and what each was trained with.
+        config: pickers and data to compare.
+        source: file of the configuration; relative paths are below its folder.
+        students: those measured in depth, by their names among the contenders, with the configurations of their training.
         shared: folder of data and teachers.
-        cache: where the teachers' output is kept.
-        command: how this can be done again.
-        progress: told what is being done.
+        cache: folder of the teachers' output.
+        command: with which to repeat it.
+        progress: shows the stage.
 
     Raises:
-        ConfigError, FileNotFoundError, SpecError: when something is not there or not what it should be.
+        ConfigError, FileNotFoundError, SpecError: when something does not exist or is not valid.
     """
     result = run_evaluation(config, source, shared, cache, command, progress)
     asked = {}
@@ -92,7 +92,7 @@ def measure(
 def student_alone(
     model: Path, config: TrainConfig, source: Path, data: SourceSection, shared: Path
 ) -> ReportConfig:
-    """What compares one student with its teacher, PhaseNet through SeisBench where it is, and the classic pickers."""
+    """The comparison of one student with its teacher, PhaseNet in SeisBench if it is available, and the classic pickers."""
     contenders = [
         ContenderSection(name=config.name, kind="student", model=str(model)),
         ContenderSection(name="teacher", kind="teacher", teacher=config.teacher),
@@ -147,7 +147,7 @@ def _training_facts(corpus: Corpus, config: TrainConfig, shared: Path) -> dict[s
 
 
 def _facts(records: Sequence[Record], sources: Sequence[SourceSection], shared: Path) -> dict[str, Any]:
-    """How much there is, and where it comes from as far as the tables of the data say it."""
+    """Amount and sources of the data, as far as their tables name them."""
     counts: dict[tuple[str, ...], int] = {}
     names = {record.name for record in records}
     for row in _rows(sources, shared):
@@ -165,7 +165,7 @@ def _facts(records: Sequence[Record], sources: Sequence[SourceSection], shared: 
 
 
 def _rows(sources: Sequence[SourceSection], shared: Path) -> list[dict[str, str]]:
-    """Rows of the tables of those sources that are corpora."""
+    """Rows of the tables of the corpora among the sources."""
     rows = []
     for source in sources:
         table = shared / source.path / TABLE
@@ -193,7 +193,7 @@ def _daemon(progress: Progress) -> list[dict[str, Any]]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure everything, or only put the numbers into the texts again."""
+    """Measure everything, or only write the numbers into the texts."""
     parser = argparse.ArgumentParser(prog="python -m distill.measure", description=__doc__.split("\n\n")[0])
     parser.add_argument("--texts", action="store_true", help="measure nothing; only fill the texts")
     parser.add_argument(
@@ -209,7 +209,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--report", type=Path, metavar="FOLDER", help="also write the whole report there")
     options = parser.parse_args(arguments)
     if not options.texts:
-        # The daemon's own code picks the data: what it logs of gaps in them is no news here.
+        # The daemon's own code picks the data; its log lines about gaps are not shown.
         configure_logs("error", "console")
         config = load_report_config(EVALUATION)
         students = {

@@ -1,10 +1,10 @@
 """The measurements of the shipped networks: one file, and every text that shows numbers is made from it.
 
-``measurements.json`` is written by :mod:`distill.measure`. A test checks that README, cards and ``docs`` are what the file gives, so no
+``measurements.json`` is written by :mod:`distill.measure`. A test checks README, cards and ``docs`` against the file, so that no
 number has two values.
 
-Times are not in it: they belong to one machine in one hour. The cost of a network is how many times cheaper it is than PhaseNet,
-measured in turns in one process.
+It contains no times, which depend on the machine and its load. The cost of a network is given relative to PhaseNet, both measured in
+turn in one process.
 
 >>> held = Measurements({}, "a", {"a": "first"}, [Number("accuracy", "a", "P", "0.1 s", "f1", 0.9, 10, 0.8, 0.95)])
 >>> Measurements.parsed(held.text()).text() == held.text()
@@ -29,9 +29,9 @@ class Measurements:
 
     provenance: Mapping[str, Any]
     reference: str
-    """The picker that others are compared with."""
+    """The picker to which others are compared."""
     pickers: Mapping[str, str]
-    """Name -> what it is."""
+    """Name -> description."""
     numbers: Sequence[Number] = ()
     trade_offs: Sequence[Mapping[str, Any]] = ()
     """Of P: F1 and delay by lookahead and hop."""
@@ -56,7 +56,7 @@ class Measurements:
         )
 
     def text(self) -> str:
-        """As JSON, one number on a line, so that a diff shows what changes."""
+        """As JSON, one number on a line, so that a diff shows changes."""
         parts = []
         for name in self.__dataclass_fields__:
             value = getattr(self, name)

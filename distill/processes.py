@@ -1,8 +1,8 @@
 """Training in one process or several: the settings of ``torchrun``, and the network that all processes train together.
 
 Each process draws its share of a step's examples, gradients are averaged (``DistributedDataParallel``, Li et al. 2020,
-doi:10.14778/3415478.3415530), and only the first one writes. Batch normalisation takes its statistics from each process' own
-share and keeps those of the first.
+doi:10.14778/3415478.3415530), and only the first one writes. Batch normalisation uses the statistics of the share of
+each process; those of the first process are kept.
 
 >>> Processes.from_environment({}).count
 1
@@ -19,7 +19,7 @@ from torch import nn
 
 @dataclass(frozen=True)
 class Processes:
-    """Which process this is."""
+    """Rank of this process, and number of processes."""
 
     rank: int = 0
     count: int = 1
@@ -40,22 +40,22 @@ class Processes:
         return slice(self.rank, None, self.count)
 
     def join(self, device: torch.device) -> None:
-        """Meet the others."""
+        """Join the group of processes."""
         if self.count > 1 and not torch.distributed.is_initialized():
             torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
 
     def leave(self) -> None:
-        """Part from the others."""
+        """Leave the group of processes."""
         if self.count > 1:
             torch.distributed.barrier()
             torch.distributed.destroy_process_group()
 
     def wrapped(self, module: nn.Module) -> nn.Module:
-        """The module, learning together with the others' if there are any."""
+        """The module, which averages its gradients with other processes if there are any."""
         return nn.parallel.DistributedDataParallel(module) if self.count > 1 else module
 
     def agreed(self, value: bool, device: torch.device) -> bool:
-        """What the first process has decided."""
+        """The decision of the first process."""
         if self.count == 1:
             return value
         flag = torch.tensor([float(value)], device=device)

@@ -17,7 +17,7 @@ Given = ParamSpec("Given")
 Made = TypeVar("Made")
 Item = TypeVar("Item")
 LOG_INTERVAL_S = 10.0
-"""Time between lines of a bar where nobody looks, as in a log file."""
+"""Time between lines of a bar in a log file."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Progress:
             tqdm.write(stage, file=sys.stderr)
 
     def over(self, items: Iterable[Item], stage: str, total: int | None = None) -> Iterator[Item]:
-        """Give the items one by one, with a bar."""
+        """Yield the items, with a bar."""
         yield from self.bar(items, stage, total)
 
     def counted(self, work: Callable[Given, Made], calls: int, stage: str) -> Callable[Given, Made]:

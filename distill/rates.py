@@ -1,6 +1,6 @@
 """Picks on continuous data.
 
-MiniSEED through the daemon's own offline run, and through SeisBench's ``classify``. The data contain earthquakes, so a student's picks
+MiniSEED is picked by an offline run of the daemon and by SeisBench's ``classify``. The data contain earthquakes, so a student's picks
 are compared with those of the teacher at a low threshold.
 
 >>> unconfirmed([10.0, 50.0], [10.3, 90.0])
@@ -22,14 +22,14 @@ from xiaod.process.file_tree import files_below
 NEAR_S = 0.5
 TEACHER_THRESHOLD = 0.3
 LOW_THRESHOLD = 0.1
-"""From which probability the teacher confirms."""
+"""Probability from which a pick of the teacher confirms one of the student."""
 
 Timed = Mapping[tuple[str, str], Sequence[tuple[float, float]]]
 """Station and phase -> seconds since 1970 and probability of each pick."""
 
 
 def unconfirmed(picks_s: Sequence[float], others_s: Sequence[float]) -> int:
-    """Count picks that none of the others is near."""
+    """Count picks without one of the others nearby."""
     others = np.sort(np.asarray(others_s, np.float64))
     if not len(others):
         return len(picks_s)
@@ -64,7 +64,7 @@ def teacher_picks(folder: Path, model: Any) -> Timed:
 
 
 def compared(student: Timed, teacher: Timed, station_hours: float) -> dict[str, Any]:
-    """Rates of both, and how much each has that the other has not."""
+    """Rates of both, and of picks that the other does not have."""
     result: dict[str, Any] = {"station_hours": round(station_hours, 2)}
     for phase in ("P", "S"):
         stations = {station for station, of in [*student, *teacher] if of == phase}
@@ -96,7 +96,7 @@ def continuous_rates(
     """Compare students with a SeisBench model on every folder that ``index.csv`` lists.
 
     Raises:
-        FileNotFoundError: when there is no index.
+        FileNotFoundError: when the index does not exist.
     """
     with (root / "index.csv").open(encoding="utf-8", newline="") as file:
         entries = list(csv.DictReader(file))

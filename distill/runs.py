@@ -50,11 +50,11 @@ def run_folder(runs: Path, config: TrainConfig) -> Path:
 def describe(
     folder: Path, config: TrainConfig, corpus: Corpus, processes: int, step: int
 ) -> list[dict[str, Any]]:
-    """Write down what a run is, before it begins or continues at a step.
+    """Write the facts of a run before it begins, or continues at a step.
 
     Returns:
         parts of the run so far, each with its first step (``from_step``) and the ``code`` that made it: a run continues by its
-        configuration alone, whatever became of the code. Two states of a ``-dirty`` code count as one.
+        configuration alone, also with other code. Two states of a ``-dirty`` code count as one.
     """
     folder.mkdir(parents=True, exist_ok=True)
     parts = _parts(folder, step)
@@ -92,7 +92,7 @@ def _parts(folder: Path, step: int) -> list[dict[str, Any]]:
 
 
 def log(folder: Path, row: LogRow) -> None:
-    """Append a line; a log begun with fewer columns keeps them."""
+    """Append a line; a log that began with fewer columns keeps its columns."""
     path = folder / LOG
     columns = list(COLUMNS)
     if path.exists():
@@ -127,7 +127,7 @@ def read_log(folder: Path) -> list[dict[str, float]]:
 
 
 def training_facts(folder: Path) -> dict[str, Any]:
-    """What the weights of a finished run should say of how they were made."""
+    """Facts about a finished run for the provenance of its weights."""
     facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
     names = ("code", "parts", "processes", "threads", "torch", "machine")
     kept = {name: facts[name] for name in names if name in facts}
@@ -135,7 +135,7 @@ def training_facts(folder: Path) -> dict[str, Any]:
 
 
 def training_s(folder: Path) -> float:
-    """Seconds that a run took, with all its continuations."""
+    """Duration of a run in seconds, with all its continuations."""
     total, last = 0.0, 0.0
     for row in read_log(folder):
         seconds = row["seconds_since_start"]
@@ -146,7 +146,7 @@ def training_s(folder: Path) -> float:
 
 
 def finish(folder: Path, step: int, loss: float, best: float, stopped_early: bool) -> None:
-    """Write down how a run ended."""
+    """Write the results of a finished run."""
     metrics = {
         "steps": step,
         "validation_loss": round(loss, 6),
@@ -157,10 +157,10 @@ def finish(folder: Path, step: int, loss: float, best: float, stopped_early: boo
 
 
 def shown(folder: Path) -> dict[str, Any]:
-    """What a run is and how far it has come.
+    """Facts and progress of a run.
 
     Raises:
-        FileNotFoundError: when the folder is no run's.
+        FileNotFoundError: when the folder is not that of a run.
     """
     if not (folder / FACTS).exists():
         raise FileNotFoundError(f"{folder}: not the folder of a run: it holds no {FACTS}")
@@ -174,7 +174,7 @@ def shown(folder: Path) -> dict[str, Any]:
 
 
 CODE = (":(top,glob)**/*.py", ":(top,glob)**/*.yaml", ":(top)pyproject.toml")
-"""What a run depends on: weights, cards and measurements that a run has written do not make the code another."""
+"""The files on which a run depends; weights, cards and measurements that a run writes do not count."""
 
 
 def code_version(folder: Path = Path(__file__).parent) -> str:

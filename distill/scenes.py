@@ -27,16 +27,16 @@ from distill.corpus import Record, label_record
 from distill.teachers import Teacher
 
 STREAM = 1
-"""Tells the random numbers of scenes from those of windows."""
+"""Separates the random numbers of scenes from those of windows."""
 KEPT_STEPS = 256
-"""Steps whose scenes are kept in memory."""
+"""Number of steps whose scenes are kept in memory."""
 NOISE_LEVEL = (-2.0, -0.1)
 EVENT_LEVEL = (-1.2, 1.2)
-"""Logarithm of the size of what is superposed, noise or another event, relative to the scene."""
+"""Logarithm of the size of superposed noise or events, relative to the scene."""
 MARGIN = 50
-"""Samples beyond the ends that a stretch needs."""
+"""Samples beyond both ends that stretching needs."""
 EDGE = 0.05
-"""Part of a scene at its ends where no onset is placed."""
+"""Fraction of a scene at each end where no onset is placed."""
 
 
 class Scenes:
@@ -46,7 +46,7 @@ class Scenes:
         """Take records; those shorter than a scene are left out.
 
         Raises:
-            ConfigError: when no other one has an onset.
+            ConfigError: when none of the others has an onset.
         """
         self._records = tuple(record for record in records if record.waves.shape[1] >= config.scenes.samples)
         self._config = config
@@ -62,7 +62,7 @@ class Scenes:
         self._kept: dict[int, list[Record]] = {}
 
     def of(self, step: int) -> Sequence[Record]:
-        """Give the scenes made for a step; steps before the first have scenes too."""
+        """Scenes for a step; steps before the first also have scenes."""
         if step not in self._kept:
             # A negative number cannot seed; no step is ever so late.
             rng = np.random.default_rng([self._config.seed, STREAM, step % 2**32])
@@ -139,7 +139,7 @@ def centred(waves: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def chances(records: tuple[Record, ...], label_boost: float) -> NDArray[np.float64]:
-    """Chance of each record: by the square root of its station's share, so that busy stations do not rule."""
+    """Chance of each record: by the square root of its station's share, so that busy stations do not dominate."""
     counts: dict[str, int] = {}
     for record in records:
         counts[record.station] = counts.get(record.station, 0) + 1

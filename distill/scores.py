@@ -24,10 +24,10 @@ OUTLIER_S = 0.3
 
 @dataclass(frozen=True)
 class Found:
-    """What was picked in one window."""
+    """Picks and label of one window."""
 
     event: str
-    """What the window belongs to when events are drawn anew."""
+    """Event of the window, for the bootstrap."""
     picks: tuple[float, ...]
     """Samples of the picks."""
     label: float | None
@@ -72,12 +72,12 @@ def spread(residuals: Sequence[float]) -> dict[str, float | int]:
 
 
 def residuals_of(found: Sequence[Found], tolerance_s: float) -> list[float]:
-    """Seconds of pick minus label, of the labels that have one within the tolerance."""
+    """Seconds of pick minus label, of labels with a pick within the tolerance."""
     return [residual for one in found if (residual := _residual(one, tolerance_s)) is not None]
 
 
 def hits_and_false(found: Sequence[Found], tolerance_s: float) -> tuple[int, int]:
-    """Labels that have a pick, and picks that are no label's."""
+    """Labels with a pick, and picks without a label."""
     hits = len(residuals_of(found, tolerance_s))
     return hits, sum(len(one.picks) for one in found) - hits
 

@@ -29,7 +29,7 @@ from xiaod.waveform.instrument import BufferSettings
 NEAR = round(NEAR_S * RATE_HZ)
 """Samples within which a pick matches an onset."""
 HISTORY = BufferSettings().history
-"""Samples before a window that the picker may look at again."""
+"""Samples before a window that the picker may use again."""
 PHASE_ROWS = ((1, "P"), (2, "S"))
 NOWHERE = Instrument("", "", "", "")
 
@@ -55,7 +55,7 @@ def decisions(
     first: int = 0,
     last: int | None = None,
 ) -> Iterator[tuple[int, Pick]]:
-    """Picks of a record in overlapping windows, and the sample at which each was decided.
+    """Picks of a record in overlapping windows, and the sample at which each is decided.
 
     Args:
         annotate: the student.
@@ -63,7 +63,7 @@ def decisions(
         length: samples of a window.
         settings: of the daemon's picker.
         first: sample before which no window begins.
-        last: sample behind which none ends.
+        last: sample after which none ends.
     """
     samples, hop = waves.astype(np.float32), settings.hop
     begin = -(-max(first, 0) // hop) * hop
@@ -91,7 +91,7 @@ def decisions(
 
 
 def streamed(annotate: Annotate, delay_samples: int) -> Serve:
-    """Pick as the daemon does with the stateful form, which gives what the one-shot form gives."""
+    """Pick as the daemon does with the stateful form, whose output is that of the one-shot form."""
 
     def serve(waves: NDArray[np.generic], threshold: float) -> list[Pick]:
         samples = waves.astype(np.float32)
@@ -109,7 +109,7 @@ def sample_of(pick: Pick) -> float:
 
 
 def judged(serve: Serve, records: Sequence[Record], threshold: float) -> list[Judged]:
-    """Picks of records and what became of them: an onset of the phase is near, or none is."""
+    """Picks of records, with the nearest onset of the phase, if any is near."""
     found = []
     for record in records:
         for pick in serve(record.waves, threshold):
@@ -129,7 +129,7 @@ def judged(serve: Serve, records: Sequence[Record], threshold: float) -> list[Ju
 
 
 def _exact(record: Record, onset: int, row: int) -> float:
-    """The analyst's pick between samples where the onset is his."""
+    """Exact time of an onset: the analyst's pick, if the onset is one."""
     pick = record.analyst[row - 1]
     return pick if pick is not None and round(pick) == onset else float(onset)
 
@@ -166,7 +166,7 @@ def service_scores(
 def picks_per_hour(
     serve: Serve, records: Sequence[Record], thresholds: Mapping[str, float]
 ) -> dict[str, float]:
-    """Count picks per station-hour of records that hold noise: all of them are taken for false."""
+    """Count picks per station-hour of records of noise: all of them count as false."""
     rates = false_rates(serve, records, sorted(set(thresholds.values())))
     result: dict[str, float] = {"hours": round(_hours(records), 2), "records": len(records)}
     return result | {phase: rates[phase][threshold] for phase, threshold in thresholds.items()}

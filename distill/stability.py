@@ -1,7 +1,7 @@
 """Stability: whether an onset gives the same pick in every window.
 
 Windows that end 0.5 to 1.0 s after an onset, sample by sample, are compared with windows that have it in their
-middle. If a student moves its pick as data arrive, its picks depend on the grid of windows.
+middle. If picks of a student move as data arrive, they depend on the grid of windows.
 
 >>> import numpy as np
 >>> def annotate(windows):
@@ -37,14 +37,14 @@ def sweep(
     annotate: Annotate,
     threshold: float,
 ) -> dict[str, Any]:
-    """Look at an onset in all windows whose end lies between two times after it.
+    """Measure an onset in all windows that end between two times after it.
 
     Returns:
         Number of windows; share of them in which exactly one peak near the onset reaches the threshold;
         mean of its time relative to ``onset``; range of its time; least probability near the onset.
 
     Raises:
-        ValueError: when the record does not hold these windows.
+        ValueError: when the record is too short for these windows.
     """
     ends = range(onset + round(ends_s[0] * RATE_HZ), onset + round(ends_s[1] * RATE_HZ) + 1)
     if ends[0] < WINDOW or ends[-1] > waves.shape[1]:
@@ -71,7 +71,7 @@ def sweep(
 def agreement(
     onsets: list[tuple[NDArray[np.generic], int, int]], annotate: Annotate, threshold: float
 ) -> dict[str, float]:
-    """Early picks against those in mid-window, over onsets ``(waves, sample, row)``.
+    """Early picks compared with those in mid-window, for onsets ``(waves, sample, row)``.
 
     Returns:
         Number of onsets, and of those seen in all windows of both kinds; share of these whose early mean time

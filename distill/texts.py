@@ -32,11 +32,11 @@ from distill.measurements import Measurements
 from models.weights import shipped, stateful_path, weights_path
 
 ROOT = Path(__file__).parents[1]
-"""Of the checkout: an installed package has no texts."""
+"""Root of the checkout; an installed package has no texts."""
 FILLED = ("README.md", "docs/benchmarks.md", "docs/training.md")
 PART = re.compile(r"(<!-- measured: (\w+) -->\n)(?:.*?\n)??(<!-- end -->)", re.DOTALL)
 MEMORY_ALERT = re.compile(r"process_resident_memory_bytes\S* > (\S+)")
-"""The limit that the alert rules set, in bytes."""
+"""The limit of the alert rules, in bytes."""
 NETWORKS = {
     "micro": ("`micro`, the default", "windows of 20 s, one every 0.5 s", "everything"),
     "small": ("`small`", "the same", "where there is CPU time for it; a little more accurate"),
@@ -47,11 +47,11 @@ NETWORKS = {
     ),
 }
 LOOKAHEAD_S = HOP_S = 0.5
-"""Of the daemon, where its configuration says nothing else."""
+"""Defaults of the daemon."""
 
 
 def texts_of(held: Measurements, root: Path) -> dict[Path, str]:
-    """All texts as they should be."""
+    """All texts, filled with the measurements."""
     parts = {name: part(held) for name, part in PARTS.items()}
     texts = {root / name: filled((root / name).read_text(encoding="utf-8"), parts) for name in FILLED}
     for name in shipped():
@@ -62,10 +62,10 @@ def texts_of(held: Measurements, root: Path) -> dict[Path, str]:
 
 
 def filled(text: str, parts: Mapping[str, str]) -> str:
-    """A text with its parts.
+    """A text with its parts filled.
 
     Raises:
-        KeyError: when it asks for one that there is not.
+        KeyError: when a part does not exist.
     """
     return PART.sub(lambda found: f"{found[1]}{parts[found[2]]}\n{found[3]}", text)
 
@@ -105,7 +105,7 @@ def _accuracy(held: Measurements) -> str:
 
 
 def _different(held: Measurements) -> str:
-    """Which students differ from the reference, in words."""
+    """A sentence on the students that differ from the reference."""
     found = [
         f"`{name}` {phase} {tolerance}"
         for name in held.students

@@ -35,19 +35,19 @@ from models.files import put_in_place
 from models.small_phasenet import SmallPhaseNet
 
 VALIDATION_STEPS = 8
-"""Batches of the validation loss, the same at every look."""
+"""Batches of the validation loss, always the same ones."""
 START_FRACTION = 0.04
 """Learning rate at the beginning, relative to its peak."""
 CHECKPOINT = "checkpoint.safetensors"
 SHIFT_STREAM = 2
-"""Tells the random numbers of shifts from those of examples."""
+"""Separates the random numbers of shifts from those of examples."""
 MAX_SHIFT = 8
 DRAW_EVERY_S = 60.0
 
 
 @dataclass
 class State:
-    """What changes from step to step beside the weights."""
+    """What changes from step to step, besides the weights."""
 
     average: dict[str, Tensor]
     step: int = 0
@@ -65,18 +65,18 @@ def train(
     stop_at: int | None = None,
     teacher: Teacher | None = None,
 ) -> Path:
-    """Train, or go on where a run was stopped; gives the run's folder.
+    """Train, or continue a run that was stopped; returns the folder of the run.
 
     Args:
         config: hyper-parameters.
-        corpus: what to learn from.
+        corpus: the training data.
         runs: folder of all runs.
-        progress: told how far it is.
-        stop_at: stop with a checkpoint at this step, to go on another time; None trains to the end.
-        teacher: who labels scenes, where the configuration asks for them.
+        progress: shows the steps.
+        stop_at: stop with a checkpoint at this step; None: train to the end.
+        teacher: labels the scenes, if the configuration has them.
 
     Raises:
-        ConfigError: when the configuration asks for what is not there.
+        ConfigError: when something that the configuration names does not exist.
     """
     torch.set_num_threads(config.threads)
     torch.use_deterministic_algorithms(True)
@@ -142,13 +142,13 @@ def train(
 
 
 def batch(examples: Examples, step: int, share: slice = slice(None)) -> tuple[Tensor, Tensor]:
-    """Give a step's batch, or a share of it, as tensors."""
+    """The batch of a step, or a share of it, as tensors."""
     waves, labels = examples.batch(step, share)
     return torch.from_numpy(waves), torch.from_numpy(labels)
 
 
 def learning_rate(step: int, steps: int, peak: float, warm_up: float) -> float:
-    """Cosine up to the peak over the first part of the steps, cosine down to nothing over the rest."""
+    """A cosine up to the peak over the first part of the steps, then a cosine down to zero."""
     turn = max(1.0, warm_up * steps)
     if step < turn:
         share = 0.5 - 0.5 * math.cos(math.pi * step / turn)
@@ -173,7 +173,7 @@ def _learn(
     step: int,
     device: torch.device,
 ) -> float:
-    """One step; gives its loss."""
+    """Make one step; returns its loss."""
     waves, labels = (part.to(device) for part in example)
     shift = int(np.random.default_rng([config.seed, SHIFT_STREAM, step]).integers(1, MAX_SHIFT + 1))
     loss = learner(waves, labels, shift)
@@ -220,7 +220,7 @@ def _validation_loss(
 
 
 def _remember(state: State, validation: float, patience: int) -> bool:
-    """Keep the best weights where early stopping is on; whether to stop."""
+    """Keep the best weights if early stopping is on; returns whether to stop."""
     if validation < state.best:
         state.best, state.waited = validation, 0
         if patience:
@@ -265,7 +265,7 @@ def _resume(folder: Path, trainee: Trainee, optimiser: torch.optim.Optimizer, st
 
 
 def _finish(folder: Path, config: TrainConfig, state: State, stopped: bool) -> None:
-    """Draw the curves; write the weights if the run has come to its end."""
+    """Draw the curves; write the weights if the run is complete."""
     rows = read_log(folder)
     draw_curves(rows, folder / CURVES)
     if stopped or state.step == config.optimiser.steps:

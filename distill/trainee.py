@@ -1,7 +1,7 @@
 """The student in training: the network, and the layers that only training needs.
 
 Feature matching (FitNets: Romero et al. 2015, arXiv:1412.6550, eq. 3): a 1x1 convolution maps the student's features at its
-coarsest level to those of a larger network of the same kind, a finished run's, and the mean square of the difference is part of
+coarsest level to those of a larger network of the same kind from a finished run, and the mean square of the difference is part of
 the loss.
 """
 
@@ -18,7 +18,7 @@ from models.spec import ModelSpec, SpecError
 
 
 class Trainee(nn.Module):  # type: ignore[misc]  # torch is not analysed
-    """Gives the loss of a batch, so that several processes can learn through one call."""
+    """Computes the loss of a batch in one call, as training in several processes needs it."""
 
     def __init__(self, config: TrainConfig) -> None:
         """Build the student from its seed.
@@ -68,8 +68,8 @@ def read_spec(path: Path) -> ModelSpec:
     """Read the specification in a ``.safetensors`` file.
 
     Raises:
-        FileNotFoundError: when there is no such file.
-        SpecError: when it is no such file, or carries no specification.
+        FileNotFoundError: when the file does not exist.
+        SpecError: when it is not such a file, or has no specification.
     """
     from safetensors import SafetensorError, safe_open
 

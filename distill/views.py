@@ -1,4 +1,4 @@
-"""The windows on which pickers are compared, the same for all of them.
+"""The windows for comparing pickers, the same for all.
 
 *Placed*: windows with P at random 2 to 15 s from the start (seed: CRC-32 of the record's name), four a record. *Ending*: one
 window for each analyst's pick, which ends a given time after it.
@@ -21,7 +21,7 @@ from models.conventions import RATE_HZ
 
 WINDOWS_PER_RECORD = 4
 P_PLACE_30_S = (2.0, 15.0)
-"""Where the P of a window may stand."""
+"""Where the P of a window may be."""
 MARGIN = 30
 """Samples at a window's ends in which a label does not count."""
 TOLERANCES_S = (0.1, 0.5)
@@ -32,7 +32,7 @@ Picker = Callable[[NDArray[np.generic]], Picks]
 Curves = Callable[[NDArray[np.generic]], NDArray[np.floating]]
 """A window ``(3, n)``, Z N E, counts -> probabilities of N, P, S."""
 Views = dict[str, list[Found]]
-"""Phase -> what was picked."""
+"""Phase -> its picks."""
 
 
 def from_curves(curves: Curves, thresholds: Mapping[str, float]) -> Picker:
@@ -69,11 +69,11 @@ def ending(
 
     Args:
         records: waveforms and labels.
-        picker: what picks a window.
+        picker: picks a window.
         window: samples.
         after_s: data after the onset.
-        events: event of each record, by its name; the name itself where there is none.
-        room: samples that a record must have before and after the onset, so that other windows are on the same onsets.
+        events: event of each record, by its name; otherwise the name itself.
+        room: samples that a record must have before and after the onset, so that all windows have the same onsets.
     """
     found: Views = {phase: [] for _, phase in PHASE_ROWS}
     for record in records:

@@ -19,7 +19,7 @@ class Dataset(Protocol):
 
     @property
     def fingerprint(self) -> str:
-        """Hash of what is in it."""
+        """Hash of its content."""
         ...
 
     def __len__(self) -> int: ...
@@ -28,10 +28,10 @@ class Dataset(Protocol):
 
 
 def open_dataset(source: SourceSection, shared: Path) -> Dataset:
-    """Open what a configuration names; its paths are below ``shared`` unless they are absolute.
+    """Open the dataset of a configuration; its paths are below ``shared`` unless they are absolute.
 
     Raises:
-        ConfigError, FileNotFoundError: when it is not there.
+        ConfigError, FileNotFoundError: when it does not exist.
     """
     return DATASETS[source.kind](source, shared)
 
@@ -58,4 +58,4 @@ DATASETS: Mapping[str, Callable[[SourceSection, Path], Dataset]] = {
     "seisbench": _seisbench,
     "miniseed": _miniseed,
 }
-"""Kind of source -> what opens it."""
+"""Kind of source -> function that opens it."""

@@ -26,7 +26,7 @@ class CorpusDataset:
         """Read the table.
 
         Raises:
-            FileNotFoundError: when a file is not there.
+            FileNotFoundError: when a file does not exist.
         """
         import pandas as pd
 

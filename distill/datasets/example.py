@@ -1,4 +1,4 @@
-"""ObsPy's example event (BW.RJOB, 2009), after 24 s of its own noise: a dataset of one record, to try things out.
+"""ObsPy's example event (BW.RJOB, 2009), after 24 s of its own noise: a dataset of one record, for trials.
 
 Its onsets are those of PhaseNet, not of an analyst: they do not measure accuracy.
 

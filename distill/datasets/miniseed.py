@@ -1,4 +1,4 @@
-"""A folder of miniSEED files, continuous or of events, in any tree; labelled by QuakeML if there is any.
+"""A folder of miniSEED files, continuous or of events, in any tree; with labels from QuakeML, if there is any.
 
 Gapless pieces of at most :data:`PIECE_S` of each instrument become waveforms. A pick labels the piece of its network and station
 that holds its time, the earliest of each phase; the teacher labels pieces without a pick.
@@ -22,7 +22,7 @@ from xiaod.process.file_tree import files_below
 
 PIECE_S = 120.0
 LEAST_S = 30.0
-"""Pieces below are left out."""
+"""Shorter pieces are left out."""
 ROWS = {"Z": 0, "3": 0, "N": 1, "1": 1, "E": 2, "2": 2}
 """Component letter -> row."""
 QUAKEML_SUFFIXES = (".xml", ".quakeml", ".qml")
@@ -44,11 +44,11 @@ class MiniSeedDataset:
         """List files and read picks.
 
         Args:
-            folder: of miniSEED files, in any tree; other files in it are left alone.
+            folder: of miniSEED files, in any tree; other files in it are ignored.
             quakeml: file or folder with picks; None: QuakeML files in the folder itself.
 
         Raises:
-            ConfigError: when the folder is not there, or the QuakeML cannot be read.
+            ConfigError: when the folder does not exist, or the QuakeML cannot be read.
         """
         if not folder.is_dir():
             raise ConfigError(f"data.sources: {folder}: no such folder")
@@ -73,7 +73,7 @@ class MiniSeedDataset:
 
     @property
     def pick_count(self) -> int:
-        """P and S picks that were read, whether waveforms hold them or not."""
+        """Number of P and S picks read, with and without a waveform."""
         return sum(map(len, self._picks.values()))
 
     def __len__(self) -> int:
@@ -140,7 +140,7 @@ class MiniSeedDataset:
 
 
 def read_miniseed(paths: Iterable[Path]) -> Any:
-    """ObsPy's stream of all files that are miniSEED; other files are left alone."""
+    """ObsPy's stream of all miniSEED files; other files are ignored."""
     import obspy
 
     stream = obspy.Stream()
@@ -156,7 +156,7 @@ def read_picks(papers: Sequence[Path]) -> dict[str, list[Pick]]:
     """Read P and S picks of QuakeML files, by ``NET.STA``.
 
     Raises:
-        ConfigError: when a file is not there or is no QuakeML.
+        ConfigError: when a file does not exist or is not QuakeML.
     """
     import obspy
 
@@ -177,7 +177,7 @@ def read_picks(papers: Sequence[Path]) -> dict[str, list[Pick]]:
 
 
 def _rows(traces: Any, start: Any, length: int) -> NDArray[np.float32]:
-    """Three components from a time on; a component that is not there all the time is zeros."""
+    """Three components from a time on; a component that does not cover all of it is zeros."""
     waves = np.zeros((3, length), np.float32)
     for trace in traces:
         offset = round((start - trace.stats.starttime) * RATE_HZ)

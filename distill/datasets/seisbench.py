@@ -41,12 +41,12 @@ class SeisBenchDataset:
         """Open a dataset.
 
         Args:
-            name: of a class in ``seisbench.data``; empty: the folder's own.
-            folder: of a dataset in SeisBench's format, where no name is given.
+            name: of a class in ``seisbench.data``; empty: the dataset in ``folder``.
+            folder: of a dataset in SeisBench's format, if no name is given.
             split: ``train``, ``dev`` or ``test``; empty: all.
 
         Raises:
-            ConfigError: when there is no such dataset.
+            ConfigError: when the dataset does not exist.
         """
         import seisbench.data
 

@@ -21,4 +21,4 @@ class Waveform:
     analyst: tuple[float | None, float | None] = (None, None)
     """Sample of the analyst's P and S."""
     event: str = ""
-    """What earthquake it holds, as far as that is known."""
+    """Its earthquake, if known."""

@@ -1,4 +1,4 @@
-"""The evaluation suite: pickers side by side on the same data, as a folder with everything for a paper.
+"""The evaluation suite: compares pickers on the same data, and writes tables and figures for a paper.
 
 ``xiao-distill report --config distill/evaluation.yaml --output FOLDER`` writes ``report.html``, ``numbers.csv``, LaTeX tables and
 figures. The parts: :mod:`~distill.report.config` the configuration, :mod:`~distill.report.contenders` the pickers,

@@ -30,7 +30,7 @@ class ContenderSection(Model):
     teacher: TeacherSection = TeacherSection()
     """With ``teacher``: a SeisBench model, an ONNX file or an ensemble, as in a training configuration."""
     overlapping: bool = True
-    """With ``student`` and ``run``: whether it looks in overlapping windows, as in service, or at the window as a whole."""
+    """With ``student`` and ``run``: whether it computes overlapping windows, as in service, or the window as a whole."""
     window_samples: Annotated[int, Field(ge=0)] = 0
     """Length of those windows, 0: its own; with ``onnx``: samples of the input, 0: any number."""
     threshold_p: Level | None = None
@@ -41,7 +41,7 @@ class ContenderSection(Model):
     components: Literal["ZNE", "ENZ"] = "ENZ"
     """With ``onnx``: order of the input."""
     normalise: Literal["standard", "none"] = "standard"
-    """With ``onnx``: each component without its mean, divided by its standard deviation; or counts as they are."""
+    """With ``onnx``: each component minus its mean, divided by its standard deviation; or counts without change."""
     pad_samples: Annotated[int, Field(ge=0)] = 0
     """With ``onnx``: the input is continued with its mean up to this length."""
     phases: Annotated[str, Field(pattern="^[NPS-]+$")] = "NPS"
@@ -72,11 +72,11 @@ class ReportConfig(Model):
     data: SourceSection = SourceSection(path="data/dev_eval")
     """Labelled records, below the folder that ``XIAO_SHARED`` names."""
     training: str = ""
-    """Training configuration that says which records classic pickers are tuned on and which of them are noise; a path relative to
+    """Training configuration that names the records for tuning classic pickers, and the noise; a path relative to
     this file, empty: ``micro.yaml`` beside the package."""
     contenders: Annotated[tuple[ContenderSection, ...], Items] = ()
     reference: str = ""
-    """Name of the contender that others are compared with; empty: the first."""
+    """Name of the contender to which others are compared; empty: the first."""
     window_samples: Whole = 3000
     """Windows have P at a random 2 to 15 s from their start; four a record, seeded by its name."""
     tolerances_s: Seconds = (0.05, 0.1, 0.2, 0.3, 0.5, 1.0)

@@ -40,11 +40,11 @@ from models.small_phasenet import SmallPhaseNet, parameter_count
 from models.weights import resolve
 
 THRESHOLD = 0.3
-"""Of networks that do not bring their own, SeisBench's usual one."""
+"""SeisBench's default, for networks without a threshold of their own."""
 LEVELS = tuple(round(0.02 * step, 2) for step in range(1, 50))
 """Thresholds of precision-recall curves."""
 SPARE = 10
-"""Samples by which a window may be longer than a network's own: they are left out rather than looked at in a second window."""
+"""Samples by which a window may be longer than a network's own; they are left out, without a second window."""
 
 Curves = Callable[[NDArray[np.generic]], NDArray[np.floating]]
 """A window ``(3, n)``, Z N E, counts -> curves of P and S ``(2, n)``."""
@@ -54,17 +54,17 @@ Peaks = Callable[[NDArray[np.floating], float], list[float]]
 
 @dataclass(frozen=True)
 class Bench:
-    """What contenders are made from."""
+    """What contenders need."""
 
     shared: Path
     """Folder of data and teachers."""
     base: Path
-    """Folder that relative paths of runs are below."""
+    """Base of relative paths of runs."""
     training: Labelled
-    """Windows that classic pickers are tuned on."""
+    """Windows for tuning classic pickers."""
     threads: int = 1
     progress: Progress = SILENT
-    """Told what takes long."""
+    """Shows long stages."""
 
 
 @dataclass(frozen=True)
@@ -73,19 +73,19 @@ class Contender:
 
     name: str
     described: str
-    """What it is and with which setting, for people."""
+    """Description, with its settings."""
     curves: Curves
     peaks: Peaks
     thresholds: Mapping[str, float]
     levels: tuple[float, ...]
     """Thresholds of its precision-recall curve; one: it has no curve."""
     fingerprint: str
-    """Hash of what it is: with the data it names what it said."""
+    """Hash of the picker; with that of the data it identifies the output."""
     probabilistic: bool = True
     """Whether its curves are probabilities."""
     parameters: int | None = None
     path: Path | None = None
-    """File of the network, if there is one."""
+    """File of the network, if any."""
     serve: Serve | None = None
     """The daemon's own picker, for students."""
     facts: Mapping[str, Any] = field(default_factory=dict)
@@ -97,10 +97,10 @@ class Contender:
 
 
 def contenders_of(section: ContenderSection, bench: Bench) -> list[Contender]:
-    """Make what a section asks for: one contender, or all classic ones.
+    """Make the contenders of a section: one, or all classic ones.
 
     Raises:
-        ConfigError, FileNotFoundError, SpecError: when something is not there or not what it should be.
+        ConfigError, FileNotFoundError, SpecError: when something does not exist or is not valid.
     """
     return {"student": _student, "run": _run, "teacher": _teacher, "onnx": _onnx, "classic": _classic}[
         section.kind

@@ -1,6 +1,6 @@
 """Runs an evaluation: every picker on every window once, and all numbers of the report.
 
-The output of networks other than students is cached on disk, by the hash of data and network.
+The output of networks that are not students is cached on disk, by the hash of data and network.
 
 >>> ranked([0.3, None, -0.01, 0.02])
 {'best': 2, 'median': 0, 'worst': 1}
@@ -62,24 +62,24 @@ COST_BATCHES = (1, 16, 128)
 COST_RUNS = 10
 PHASENET = "teacher/phasenet_aligned.onnx"
 SPARE_SAMPLES = 1
-"""SeisBench's PhaseNet looks at one sample more than the window."""
+"""SeisBench's PhaseNet takes one sample more than the window."""
 
 
 @dataclass(frozen=True)
 class Material:
-    """What pickers are compared on."""
+    """The data for a comparison."""
 
     records: Sequence[Record]
-    """Labelled ones."""
+    """Records with labels."""
     data_sha256: str
     windows: Sequence[LabelledWindow]
     """Of these records."""
     corpus: Corpus
-    """What students were trained on; empty where it is not there."""
+    """The training data of the students; empty if they are not available."""
 
     @property
     def noise(self) -> list[Record]:
-        """Records of the corpus that hold noise."""
+        """Records of noise in the corpus."""
         return [
             record for record in (*self.corpus.training, *self.corpus.validation) if record.kind == "noise"
         ]
@@ -93,18 +93,18 @@ def run_evaluation(
     command: str,
     progress: Progress = SILENT,
 ) -> EvaluationResult:
-    """Do everything.
+    """Make all measurements.
 
     Args:
-        config: what is asked for.
-        source: file that the configuration came from: its relative paths are below that folder.
+        config: of the report.
+        source: file of the configuration; relative paths are below its folder.
         shared: folder of data and teachers.
-        cache: where the teachers' output is kept.
-        command: how this can be done again, for the report.
-        progress: told what is being done.
+        cache: folder of the teachers' output.
+        command: with which to repeat it, for the report.
+        progress: shows the stage.
 
     Raises:
-        ConfigError, FileNotFoundError, SpecError: when something is not there or not what it should be.
+        ConfigError, FileNotFoundError, SpecError: when something does not exist or is not valid.
     """
     result = EvaluationResult(config.title)
     material = gather(config, training_of(config, source), shared, cache, result, progress)
@@ -119,7 +119,7 @@ def run_evaluation(
 
 
 def training_of(config: ReportConfig, source: Path) -> TrainConfig:
-    """The training configuration that a comparison names."""
+    """The training configuration of a comparison."""
     return load_train_config(source.parent / config.training if config.training else MICRO)
 
 
@@ -131,10 +131,10 @@ def gather(
     result: EvaluationResult,
     progress: Progress = SILENT,
 ) -> Material:
-    """Read what pickers are compared on.
+    """Read the data for a comparison.
 
     Raises:
-        ConfigError, FileNotFoundError: when there are no labelled data, or none as long as a window.
+        ConfigError, FileNotFoundError: when no labelled record is as long as a window.
     """
     progress.say("reading the labelled data")
     records, data_sha256 = load_labelled(config.data, shared)
@@ -160,16 +160,16 @@ def compare(
     result: EvaluationResult,
     progress: Progress = SILENT,
 ) -> list[Contender]:
-    """Look at all windows, and at the noise, with every contender; gives the contenders.
+    """Run every contender on all windows and on the noise; returns the contenders.
 
     Args:
-        config: who and how.
-        material: what is looked at.
+        config: contenders and settings.
+        material: windows and noise.
         shared: folder of data and teachers.
-        base: folder that relative paths of runs are below.
-        cache: where the teachers' output is kept.
-        result: numbers are put into it.
-        progress: told what is being done.
+        base: folder below which relative paths of runs are.
+        cache: folder of the teachers' output.
+        result: receives the numbers.
+        progress: shows the stage.
     """
     windows, noise = material.windows, material.noise
     bench = Bench(shared, base, training_windows(material.corpus), config.threads, progress)
@@ -205,7 +205,7 @@ def compare(
 
 
 def _costed(contenders: Sequence[Contender], shared: Path) -> dict[str, Path]:
-    """Files of PhaseNet, where it is, and of the students as they are served."""
+    """Files of PhaseNet, if available, and of the students as they are served."""
     teacher = shared / PHASENET
     models = {REFERENCE: teacher} if teacher.is_file() else {}
     for one in contenders:
@@ -222,7 +222,7 @@ def look(
     cache: Path,
     progress: Progress = SILENT,
 ) -> Looked:
-    """Curves of all windows, from the cache where a network that is no student has been asked before."""
+    """Curves of all windows; those of networks that are not students come from the cache if they are there."""
     said = progress.over(windows, contender.name, len(windows))
     if contender.serve is not None or not contender.probabilistic:
         return Looked(windows, [contender.curves(window.waves) for window in said])
@@ -240,7 +240,7 @@ def look(
 
 
 def ranked(residuals: Sequence[float | None]) -> dict[str, int]:
-    """Places of the best, the median and the worst; what was not picked at all is the worst."""
+    """Indices of the best, the median and the worst; a window without a pick is the worst."""
     order = sorted(range(len(residuals)), key=lambda place: _distance(residuals[place]))
     return {"best": order[0], "median": order[len(order) // 2], "worst": order[-1]} if order else {}
 
@@ -257,7 +257,7 @@ def _corpus(
     result: EvaluationResult,
     progress: Progress,
 ) -> Corpus:
-    """The training corpus: classic pickers are tuned on it and noise comes from it; empty where it is not there."""
+    """The training corpus, for tuning classic pickers and as noise; empty if it is not available."""
     try:
         teacher = open_teacher(training.teacher, shared, threads)
         return load_corpus(shared, training, teacher, cache, progress)
@@ -267,10 +267,10 @@ def _corpus(
 
 
 def _contenders(config: ReportConfig, bench: Bench, result: EvaluationResult) -> list[Contender]:
-    """All that can be had; the rest is left out, with the reason.
+    """All contenders that are available; the others are left out, with the reason.
 
     Raises:
-        ConfigError: when there is none.
+        ConfigError: when there are none.
     """
     found: list[Contender] = []
     for section in config.contenders:
@@ -351,7 +351,7 @@ def _continuous(
     result: EvaluationResult,
     progress: Progress,
 ) -> None:
-    """Picks per station-hour of continuous data: students through the daemon's offline run, PhaseNet through SeisBench."""
+    """Picks per station-hour of continuous data: students in an offline run of the daemon, PhaseNet in SeisBench."""
     from distill.rates import continuous_rates, student_picks
     from distill.teachers.seisbench import load_model
 

@@ -26,7 +26,7 @@ DELAY_TICKS_S = (0.25, 0.5, 1.0, 2.0, 4.0)
 
 
 def draw_all(result: EvaluationResult, folder: Path) -> list[Path]:
-    """Draw what there is; gives the PNG files."""
+    """Draw all figures that have data; returns the PNG files."""
     drawings: Mapping[str, tuple[bool, Callable[[EvaluationResult], Any]]] = {
         "residuals": (bool(result.residuals_s), _residuals),
         "tolerance": (_has(result, "accuracy"), _tolerance),
@@ -63,7 +63,7 @@ def _figure(rows: int, columns: int, height: float) -> tuple[Any, Any]:
 
 
 def _plain_log(axes: Any, ticks: Sequence[float]) -> None:
-    """A logarithmic axis with numbers that people write."""
+    """A logarithmic axis with plain numbers."""
     from matplotlib.ticker import NullLocator
 
     axes.set_xscale("log")

@@ -10,7 +10,7 @@ SHARP = "0.1 s"
 
 
 def findings(result: EvaluationResult) -> list[tuple[str, list[str]]]:
-    """Titles and paragraphs, of those questions that there are numbers for."""
+    """Titles and paragraphs of the questions that the numbers answer."""
     made = [
         ("Who picks best?", _ranking(result)),
         ("How small can a picker be and still beat STA/LTA?", _smallest(result)),

@@ -1,4 +1,4 @@
-"""Accuracy against delay: a student through the daemon's own picker, for each lookahead and hop.
+"""Accuracy against delay: a student with the daemon's own picker, for each lookahead and hop.
 
 The delay of a pick is the time in the data from the labelled onset to the end of the window that decided; delays of the feed, the
 length of records and the machine are added to it. Onsets are at the same sample in many records, so the grid of windows is shifted
@@ -28,7 +28,7 @@ from models.conventions import RATE_HZ
 from xiaod.picking.picker import PickerSettings
 
 BEFORE_S, AFTER_S = 5.0, 10.0
-"""Time around a label that is looked at; picks there that are no label's count as false."""
+"""Time around a label that counts; picks in it without a label are false."""
 MATCH_S = 0.5
 
 

@@ -20,13 +20,13 @@ from distill.teachers.windows import standardised
 
 
 class OnnxPicker:
-    """Curves of P and S of a network that others have made."""
+    """Curves of P and S of any network."""
 
     def __init__(self, path: Path, section: ContenderSection, threads: int) -> None:
         """Load a file.
 
         Raises:
-            FileNotFoundError, ConfigError: when there is none, or it is no model.
+            FileNotFoundError, ConfigError: when it does not exist, or is not a model.
         """
         self._session = open_session(path, threads)
         self._input = self._session.get_inputs()[0].name
@@ -34,7 +34,7 @@ class OnnxPicker:
         self._rows = [section.phases.index(phase) for phase in "PS"]
 
     def curves(self, waves: NDArray[np.generic]) -> NDArray[np.floating]:
-        """Curves ``(2, n)`` of a window ``(3, n)``, Z N E, counts; one longer than the input is looked at piece by piece."""
+        """Curves ``(2, n)`` of a window ``(3, n)``, Z N E, counts; one longer than the input is computed in pieces."""
         length = self._section.window_samples or waves.shape[1]
         pieces = [self._piece(waves[:, start : start + length]) for start in range(0, waves.shape[1], length)]
         return np.concatenate(pieces, axis=1)

@@ -44,7 +44,7 @@ figure { margin: 1.2rem 0 } figcaption { font-size: 13px; opacity: .8; margin-bo
 
 
 def write_report(result: EvaluationResult, folder: Path) -> Path:
-    """Write everything into a folder, which is made if need be; gives the page."""
+    """Write everything into a folder; returns the path of the page."""
     for part in (FIGURES, LATEX, CSV):
         (folder / part).mkdir(parents=True, exist_ok=True)
     tables = tables_of(result)

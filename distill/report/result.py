@@ -1,4 +1,4 @@
-"""Everything that an evaluation has measured, before the report is written."""
+"""The results of an evaluation, from which the report is written."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,7 +15,7 @@ class EvaluationResult:
 
     title: str
     contenders: dict[str, str] = field(default_factory=dict)
-    """Name -> what it is."""
+    """Name -> description."""
     reference: str = ""
     numbers: list[Number] = field(default_factory=list)
     residuals_s: dict[tuple[str, str], list[float]] = field(default_factory=dict)
@@ -30,7 +30,7 @@ class EvaluationResult:
     provenance: dict[str, Any] = field(default_factory=dict)
     """Command, versions, hashes, machine, time."""
     skipped: list[str] = field(default_factory=list)
-    """What was skipped, and why."""
+    """What was left out, and why."""
 
     def value(self, table: str, contender: str, phase: str, condition: str, metric: str) -> Number | None:
         """Look up one number."""

@@ -34,7 +34,7 @@ from distill.scores import (
 from models.conventions import PHASES, RATE_HZ
 
 SPREAD_WITHIN_S = 1.0
-"""Picks this near to a label count in median, deviation and outliers."""
+"""Picks within this time of a label count for median, deviation and outliers."""
 CURVE_TOLERANCES_S = (0.1, 0.5)
 BINNED_AT_S = 0.5
 SNR_EDGES_DB = (-100.0, 3.0, 10.0, 20.0, 30.0, 200.0)
@@ -43,7 +43,7 @@ S_MINUS_P_EDGES_S = (0.0, 1.0, 2.0, 5.0, 10.0, 1000.0)
 
 @dataclass(frozen=True)
 class Looked:
-    """What a contender said of windows."""
+    """The output of a contender for windows."""
 
     windows: Sequence[LabelledWindow]
     curves: Sequence[NDArray[np.floating]]
@@ -61,9 +61,9 @@ class Number:
     metric: str
     value: float
     count: int
-    """Of labels, picks or onsets that it stands on."""
+    """Number of labels, picks or onsets behind it."""
     low: float | None = None
-    """95 % interval, where there is one."""
+    """95 % interval, if there is one."""
     high: float | None = None
 
 
@@ -87,7 +87,7 @@ def found_of(
     phase: str,
     threshold: float,
 ) -> list[Found]:
-    """Picks in the windows that hold a label of the phase."""
+    """Picks in the windows with a label of the phase."""
     row = PHASES.index(phase)
     return [
         Found(window.event, tuple(contender.peaks(curves[row], threshold)), label)
@@ -170,7 +170,7 @@ def precision_recall(contender: Contender, looked: Looked) -> list[PrecisionReca
 
 
 def best_f1(curve: PrecisionRecall) -> tuple[float, float]:
-    """Best F1 on a curve, and its threshold; chosen on the very data, so an upper limit only."""
+    """Best F1 on a curve, and its threshold; chosen on the same data, so only an upper limit."""
     values = [
         2 * precision * recall / max(precision + recall, 1e-9)
         for precision, recall in zip(curve.precision, curve.recall, strict=True)
@@ -180,7 +180,7 @@ def best_f1(curve: PrecisionRecall) -> tuple[float, float]:
 
 
 def calibration(contender: Contender, looked: Looked) -> Iterator[Number]:
-    """Of picks whose probability lies in a bin, the part that a label is near (0.5 s)."""
+    """For each bin of probability, the fraction of picks with a label within 0.5 s."""
     if not contender.probabilistic:
         return
     found = []

@@ -30,13 +30,13 @@ COST_BATCH = 16
 
 @dataclass(frozen=True)
 class Size:
-    """One student: what it costs, and how good it can be."""
+    """Cost and best accuracy of one student."""
 
     name: str
     note: str
     parameters: int
     multiplications_per_s: int
-    """Of a second of data, at a window as a whole."""
+    """Per second of data, for a window as a whole."""
     us_per_window: float
     """CPU time of a window of 20 s, in a batch of 16."""
     best_f1: dict[str, float]
@@ -63,7 +63,7 @@ def multiplications(net: SmallPhaseNet) -> int:
 
 
 def students_in(folder: Path) -> list[Path]:
-    """Files of students for windows in a folder; other forms of them are not counted again."""
+    """Files of students for windows in a folder, without their other forms."""
     return sorted(path for path in folder.glob(f"*{SUFFIX}") if not path.name.endswith(OTHER_FORMS))
 
 

@@ -60,7 +60,7 @@ def latex(table: Table) -> str:
 
 
 def tables_of(result: EvaluationResult) -> list[Table]:
-    """All tables that there are numbers for."""
+    """All tables that have numbers."""
     made = [
         _accuracy(result),
         _detail(result),

@@ -33,7 +33,7 @@ Damage = Callable[[NDArray[np.floating], float], NDArray[np.floating]]
 
 
 def _gap(waves: NDArray[np.floating], onset: float) -> NDArray[np.floating]:
-    """Samples are missing before P; the last value stands in their place."""
+    """Samples before P are missing; the last value replaces them."""
     stop = round(onset - GAP_BEFORE_S * RATE_HZ)
     start = max(0, stop - round(GAP_S * RATE_HZ))
     damaged = waves.copy()
@@ -119,7 +119,7 @@ def close_pairs(
 ) -> dict[float, list[tuple[NDArray[np.float64], tuple[float, float]]]]:
     """Windows in which a second event follows the first, by their distance in seconds, with the samples of both P.
 
-    The second is another record's, drawn by the name of the first, brought to the same peak.
+    The second event is from another record, drawn by the name of the first, and scaled to the same peak.
     """
     chosen = [window for window in windows if window.number == 0 and window.labels["P"] is not None]
     pairs: dict[float, list[tuple[NDArray[np.float64], tuple[float, float]]]] = {}
@@ -144,7 +144,7 @@ def close_pairs(
 def pair_recall(
     contender: Contender, pairs: Mapping[float, Sequence[tuple[NDArray[np.float64], tuple[float, float]]]]
 ) -> Iterator[Number]:
-    """Part of pairs of which the first P, the second P, and both are picked."""
+    """Fraction of pairs of which the first P, the second P, and both are picked."""
     for distance_s, members in pairs.items():
         hits = []
         for waves, places in members:
@@ -168,7 +168,7 @@ def pair_recall(
 
 
 def noise_rates(contender: Contender, records: Sequence[Record]) -> Iterator[Number]:
-    """Picks per station-hour of records that hold noise, students through the daemon's picker."""
+    """Picks per station-hour of records of noise; students use the daemon's picker."""
     hours = sum(record.waves.shape[1] for record in records) / RATE_HZ / 3600
     if not hours:
         return
@@ -198,7 +198,7 @@ def _centred(waves: NDArray[np.generic]) -> NDArray[np.float64]:
 
 
 def _shifted(waves: NDArray[np.float64], samples: int) -> NDArray[np.float64]:
-    """Later by so many samples; what comes in at an end is zero."""
+    """Shifted by a number of samples; new samples are zero."""
     shifted = np.zeros_like(waves)
     if samples >= 0:
         shifted[:, samples:] = waves[:, : waves.shape[1] - samples]

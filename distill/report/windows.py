@@ -36,21 +36,21 @@ class LabelledWindow:
     record: str
     event: str
     number: int
-    """Which of the record's windows it is."""
+    """Index among the record's windows."""
     waves: NDArray[np.generic]
     """Shape ``(3, n)``, Z N E, counts."""
     labels: Mapping[str, float | None]
-    """Sample of each phase in this window; None: no label, or too near its ends."""
+    """Sample of each phase in this window; None: no label, or too close to its ends."""
     snr_db: float
-    """Vertical, after P against before it."""
+    """Of the vertical component, after P and before it."""
     s_minus_p_s: float | None
 
 
 def load_labelled(source: SourceSection, shared: Path) -> tuple[list[Record], str]:
-    """Records of a dataset that analysts have picked, and its hash; no teacher is asked.
+    """Records of a dataset that analysts picked, and its hash; no teacher is needed.
 
     Raises:
-        ConfigError, FileNotFoundError: when it is not there, or holds none.
+        ConfigError, FileNotFoundError: when it does not exist, or has none.
     """
     dataset = open_dataset(source, shared)
     nothing = np.zeros((3, 0), np.float16)

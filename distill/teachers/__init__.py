@@ -13,16 +13,16 @@ __all__ = ["TEACHERS", "Ensemble", "OnnxTeacher", "SeisBenchTeacher", "Teacher",
 
 
 def open_teacher(config: TeacherSection, shared: Path, threads: int) -> Teacher:
-    """Load the teacher that a configuration names.
+    """Load the teacher of a configuration.
 
     Args:
         config: its section.
-        shared: folder that its paths are below.
+        shared: folder below which its paths are.
         threads: threads that it may use.
 
     Raises:
-        FileNotFoundError: when a file is not there.
-        ConfigError: when it cannot be loaded for another reason.
+        FileNotFoundError: when a file does not exist.
+        ConfigError: when it cannot be loaded.
     """
     return TEACHERS[config.kind](config, shared, threads)
 
@@ -45,4 +45,4 @@ TEACHERS: Mapping[str, Callable[[TeacherSection, Path, int], Teacher]] = {
     "seisbench": _seisbench,
     "ensemble": _ensemble,
 }
-"""Kind of teacher -> what makes it."""
+"""Kind of teacher -> function that loads it."""

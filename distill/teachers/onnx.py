@@ -1,6 +1,6 @@
 """A teacher in an ONNX file: input ``wave`` ``(n, 3, window)``, E N Z, standardised; output ``prob``, N P S.
 
-A student of this project can teach too: its file specifies its input.
+A student of this project can also teach: its file specifies its input.
 
 >>> from models.weights import weights_path
 >>> section = TeacherSection(window_samples=1000, hop_samples=500)
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
 
 def open_session(path: Path, threads: int) -> "InferenceSession":
-    """Open a network that others have made.
+    """Open the file of a network.
 
     Raises:
-        FileNotFoundError: when there is no such file.
-        ConfigError: when it is no model.
+        FileNotFoundError: when the file does not exist.
+        ConfigError: when it is not a model.
     """
     onnxruntime = onnx_runtime()
 
@@ -52,7 +52,7 @@ class OnnxTeacher:
         """Load a file.
 
         Raises:
-            FileNotFoundError, ConfigError: when there is none, or it is no model.
+            FileNotFoundError, ConfigError: when it does not exist, or is not a model.
         """
         self._session = open_session(path, threads)
         found = self._session.get_modelmeta().custom_metadata_map

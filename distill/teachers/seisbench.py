@@ -1,7 +1,7 @@
-"""A teacher from SeisBench: any of its models that picks P and S, by name and weights, or with weights of your own.
+"""A teacher from SeisBench: any of its models that picks P and S, by name and weights, or with your own weights.
 
-The model annotates a record by its own ``annotate``: its windows, its preprocessing, its merging. ``PhaseNet`` also has the form of
-its training (``aligned``): windows of 3,000 samples padded as in TensorFlow ("same":
+The model annotates a record with its own ``annotate``: windows, preprocessing, merging. ``PhaseNet`` also has the form of its
+training (``aligned``): windows of 3,000 samples padded as in TensorFlow ("same":
 ``max((ceil(n / s) - 1) s + k - n, 0)`` samples, the odd one after); SeisBench's own form on 3,001 is about 30 ms late.
 
 >>> split_name("PhaseNet/original")
@@ -45,11 +45,11 @@ def load_model(name: str, cache: Path | None) -> Any:
     """Load a SeisBench model.
 
     Args:
-        name: ``MODEL/WEIGHTS`` for pretrained weights, or ``MODEL/PATH`` for what the model's ``save`` has written.
+        name: ``MODEL/WEIGHTS`` for pretrained weights, or ``MODEL/PATH`` for a file of the model's ``save``.
         cache: SeisBench's cache folder; None: SeisBench's own.
 
     Raises:
-        ConfigError: when there is no such model or no such weights.
+        ConfigError: when the model or the weights do not exist.
     """
     kind, weights = split_name(name)
     if cache is not None and not cache.is_dir():
@@ -81,13 +81,13 @@ def load_model(name: str, cache: Path | None) -> Any:
 
 
 class SeisBenchTeacher:
-    """A SeisBench model through its ``annotate``, or PhaseNet as it was trained."""
+    """A SeisBench model with its ``annotate``, or PhaseNet in the form of its training."""
 
     def __init__(self, config: TeacherSection, cache: Path | None, threads: int) -> None:
         """Load the model.
 
         Raises:
-            ConfigError: when it cannot be had.
+            ConfigError: when it is not available.
         """
         import torch
 

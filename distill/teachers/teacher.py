@@ -1,4 +1,4 @@
-"""What a teacher is: a network that annotates a record."""
+"""The interface of a teacher: a network that annotates a record."""
 
 from typing import Protocol
 
@@ -11,12 +11,12 @@ class Teacher(Protocol):
 
     @property
     def fingerprint(self) -> str:
-        """Hash of its weights: with its section of the configuration it names its output."""
+        """Hash of its weights; with its section of the configuration it identifies its output."""
         ...
 
     @property
     def description(self) -> str:
-        """What it is, for people."""
+        """Description."""
         ...
 
     def annotate(self, record: NDArray[np.float64]) -> NDArray[np.float32]:

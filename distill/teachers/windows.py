@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 BATCH = 32
 EDGE_WEIGHT = 0.02
-"""Least weight of a window's opinion, at its edges, so that the ends of a record have one too."""
+"""Least weight of a window, at its edges, so that the ends of a record also have one."""
 
 
 def annotate_windows(
@@ -29,7 +29,7 @@ def annotate_windows(
     """Probabilities of a whole record.
 
     Args:
-        record: shape ``(3, n)``, Z N E; one that is shorter than a window is continued with its last samples.
+        record: shape ``(3, n)``, Z N E; a record shorter than a window is padded with its last samples.
         window: samples of a window.
         hop: samples between windows.
         run: windows ``(k, 3, window)``, Z N E, as recorded -> probabilities of N, P, S of the same shape.
@@ -52,7 +52,7 @@ def annotate_windows(
 
 
 def starts_of(length: int, window: int, hop: int) -> list[int]:
-    """Give the starts of windows that cover a record, the last one flush with its end."""
+    """Starts of windows that cover a record; the last one ends with it."""
     starts = list(range(0, length - window + 1, hop))
     if starts[-1] != length - window:
         starts.append(length - window)
@@ -60,7 +60,7 @@ def starts_of(length: int, window: int, hop: int) -> list[int]:
 
 
 def standardised(waves: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Without mean, divided by the standard deviation, component by component (Zhu & Beroza 2019, sec. 2)."""
+    """Each component minus its mean, divided by its standard deviation (Zhu & Beroza 2019, sec. 2)."""
     waves = waves - waves.mean(axis=-1, keepdims=True)
     deviation = waves.std(axis=-1, keepdims=True)
     return np.asarray(waves / np.where(deviation > 0, deviation, 1), np.float32)

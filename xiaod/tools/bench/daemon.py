@@ -1,4 +1,4 @@
-r"""Runs ``xiaod --config`` as a process of its own, and reads its metrics.
+r"""Runs ``xiaod --config`` as a process, and reads its metrics.
 
 >>> sums('# TYPE a counter\na_total{x="1"} 2\na_total{x="2"} 3\n')
 {'a_total': 5.0}
@@ -23,11 +23,11 @@ POLL_S = 0.02
 
 
 class BenchError(RuntimeError):
-    """The daemon or the server did not do what the measurement needs."""
+    """The daemon or the server failed during the measurement."""
 
 
 class DaemonProcess:
-    """One daemon in a folder, where its configuration and its log are."""
+    """One daemon, with its configuration and log in a folder."""
 
     def __init__(self, folder: Path, config: Mapping[str, Any]) -> None:
         """Write the configuration and start.
@@ -54,17 +54,17 @@ class DaemonProcess:
         """Port of its HTTP server, once it listens.
 
         Raises:
-            BenchError: when it does not in time.
+            BenchError: when it does not listen in time.
         """
         if self._port is None:
             self._port = self.until(self._listening, "its HTTP server")
         return self._port
 
     def text(self) -> str:
-        """Its metrics as it shows them.
+        """Its metrics as text.
 
         Raises:
-            BenchError: when it has ended, or does not answer.
+            BenchError: when it has ended or does not answer.
         """
         try:
             with urllib.request.urlopen(
@@ -81,7 +81,7 @@ class DaemonProcess:
         return sums(self.text())
 
     def until(self, found: Callable[[], Any], what: str, limit_s: float = START_LIMIT_S) -> Any:
-        """The first true value.
+        """The first true value of a condition.
 
         Raises:
             BenchError: when there is none in time, or the daemon has ended.
@@ -95,7 +95,7 @@ class DaemonProcess:
         raise BenchError(f"waited {limit_s:g} s in vain for {what}")
 
     def check(self, what: str) -> None:
-        """See that it lives.
+        """Check that it runs.
 
         Raises:
             BenchError: when it has ended.
@@ -106,7 +106,7 @@ class DaemonProcess:
             )
 
     def stop(self) -> int:
-        """SIGTERM, and SIGKILL if that does not help; the exit status."""
+        """Send SIGTERM, then SIGKILL if it does not end; returns the exit status."""
         return stop(self.process)
 
     def _listening(self) -> int | None:
@@ -128,7 +128,7 @@ def sums(text: str) -> dict[str, float]:
 
 
 def stop(process: "subprocess.Popen[Any]") -> int:
-    """SIGTERM, and SIGKILL if that does not help; the exit status."""
+    """Send SIGTERM, then SIGKILL if it does not end; returns the exit status."""
     if process.poll() is None:
         process.terminate()
     try:

@@ -1,4 +1,4 @@
-"""The machine: model, processor, memory, system, and on a Raspberry Pi what ``vcgencmd`` reports about heat, throttling and power.
+"""The machine: model, processor, memory, system, and on a Raspberry Pi what ``vcgencmd`` reports on temperature, throttling and power.
 
 >>> throttled("throttled=0x50005")
 ['under-voltage now', 'throttled now', 'under-voltage since boot', 'throttled since boot']
@@ -36,7 +36,7 @@ THROTTLED_BITS = {
 
 
 def describe() -> dict[str, Any]:
-    """What the machine is."""
+    """Model, processor, memory and system."""
     processor = _named(CPU_INFO, ("model name", "Model")) or platform.processor() or platform.machine()
     total_kb = _named(MEMORY_INFO, ("MemTotal",)).split()
     return {
@@ -53,7 +53,7 @@ def describe() -> dict[str, Any]:
 
 
 def condition() -> dict[str, Any]:
-    """Heat, throttling and power as of now; empty where nothing tells them."""
+    """Temperature, throttling and power now; empty if the machine does not report them."""
     found: dict[str, Any] = {}
     if (millidegrees := _text(THERMAL).strip()).lstrip("-").isdigit():
         found["temperature_c"] = round(int(millidegrees) / 1000, 1)
@@ -75,7 +75,7 @@ def condition() -> dict[str, Any]:
 
 
 def throttled(answer: str) -> list[str]:
-    """What the bits of ``get_throttled`` say."""
+    """Meaning of the bits of ``get_throttled``."""
     _, _, value = answer.strip().partition("=")
     try:
         bits = int(value, 16)
@@ -85,7 +85,7 @@ def throttled(answer: str) -> list[str]:
 
 
 def watts(rails: Mapping[str, float]) -> float:
-    """Power of all rails of ``pmic_read_adc`` that give both voltage and current; losses before them are not in it."""
+    """Power of all rails of ``pmic_read_adc`` that give both voltage and current; losses before the rails are not included."""
     names = {name[:-2] for name in rails if name.endswith("_A")}
     return round(sum(rails[f"{name}_A"] * rails.get(f"{name}_V", 0.0) for name in names), 2)
 

@@ -1,7 +1,7 @@
-"""The daemon under load: a replay server with more and more stations at one end of a real socket, ``xiaod --config`` at the other.
+"""The daemon under load: a replay server with an increasing number of stations, and ``xiaod --config``, connected by a real socket.
 
-All stations send the same data at the same moment (:mod:`xiaod.tools.bench.station`): the worst case, as work comes in bursts.
-Latencies are those of the picks; memory and CPU time those that the daemon exports.
+All stations send the same data at the same moment (:mod:`xiaod.tools.bench.station`): the worst case, since all work comes at once.
+Latencies are those in the picks; memory and CPU time are those in the metrics.
 
 >>> spread([1.0, 2.0, 3.0])
 {'count': 3, 'median': 2.0, 'p95': 2.9, 'max': 3.0}
@@ -26,7 +26,7 @@ from xiaod.tools.bench.station import station_records
 OWN_WORK = ("component_wait_s", "processing_s")
 """Parts of the latency that are the daemon's own."""
 RECORD_S = 8.0
-"""Data that come at once with a record, at most: so many windows may be missing when counting stops."""
+"""Most data of one record: the windows of so much may be missing when counting stops."""
 KEPT_UP_S = 5.0
 """Own latency of a pick, at the 95th percentile, above which the daemon has not kept up."""
 
@@ -40,16 +40,16 @@ class LoadSettings:
     window_s: float = 20.0
     hop_s: float = 0.5
     seconds: float = 60.0
-    """Measured after everything runs."""
+    """Duration of the measurement, after all stations are running."""
     warm_up_s: float = 30.0
-    """After the first windows."""
+    """Wait after the first windows."""
 
 
 def run_load(stations: int, settings: LoadSettings) -> dict[str, Any]:
-    """Run one daemon with so many stations.
+    """Run one daemon with a number of stations.
 
     Raises:
-        BenchError: when it does not start, or ends by itself.
+        BenchError: when it does not start, or ends.
     """
     with TemporaryDirectory() as scratch:
         folder, data = Path(scratch), Path(scratch) / "station.mseed"
@@ -84,7 +84,7 @@ def spread(values: Sequence[float]) -> dict[str, float]:
 
 
 def _periods(settings: LoadSettings) -> int:
-    """Minutes of data, so that nothing is played twice."""
+    """Minutes of data that are needed, so that nothing is played twice."""
     return math.ceil((START_LIMIT_S + settings.warm_up_s + settings.seconds) / 60) + 1
 
 
@@ -131,15 +131,15 @@ def summary(
     hop_s: float,
     picks: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
-    """What the metrics before and after, and the picks in between, say.
+    """Results from the metrics before and after, and from the picks between.
 
     Args:
         before: sum of all samples of each metric's name.
         after: the same, ``spent_s`` later.
         spent_s: time between them.
-        stations: that the daemon is loaded with.
+        stations: number of stations.
         hop_s: time between windows of a station.
-        picks: documents of the picks that were made between them.
+        picks: documents of the picks made in this time.
     """
     used = {key: value - before.get(key, 0.0) for key, value in after.items()}
     windows = used["xiaod_windows_total"]

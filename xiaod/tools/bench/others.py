@@ -1,4 +1,4 @@
-"""Other pickers on the same machine, if installed: ObsPy's STA/LTA, PhaseNet through SeisBench.
+"""Other pickers on the same machine, if installed: ObsPy's STA/LTA, PhaseNet in SeisBench.
 
 PhaseNet has random weights: its cost does not depend on them.
 """

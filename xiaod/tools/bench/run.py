@@ -1,4 +1,4 @@
-"""One benchmark from beginning to end.
+"""Runs one benchmark.
 
 >>> from xiaod.tools.bench.load import LoadSettings
 >>> found = run_bench((), LoadSettings(), batches=(1,), others=False, least_s=0.01)
@@ -39,15 +39,15 @@ def run_bench(
     """Measure everything.
 
     Args:
-        stations: numbers of stations that the daemon is loaded with, one after the other.
-        settings: how.
+        stations: numbers of stations of the loads, one after the other.
+        settings: of the loads.
         batches: windows in one call of the network.
-        others: whether STA/LTA and PhaseNet are timed too.
-        least_s: CPU time that each part is timed for.
-        say: told what is being done.
+        others: whether STA/LTA and PhaseNet are also timed.
+        least_s: least CPU time of each measurement.
+        say: called with each stage.
 
     Raises:
-        BenchError: when the daemon does not run.
+        BenchError: when the daemon fails.
         ModelError, FileNotFoundError: when the model cannot be used.
     """
     found: dict[str, Any] = {
@@ -88,7 +88,7 @@ def run_bench(
 
 
 def stations_per_core(load: Sequence[Mapping[str, Any]]) -> int:
-    """How many stations one core carries, by the CPU time that a station takes in the largest load.
+    """Number of stations for one core, by the CPU time of a station in the largest load.
 
     >>> stations_per_core([{"stations": 1, "us_per_station_s": 9000.0}, {"stations": 100, "us_per_station_s": 500.0}])
     2000
@@ -98,7 +98,7 @@ def stations_per_core(load: Sequence[Mapping[str, Any]]) -> int:
 
 
 def _cold_start() -> float:
-    """Seconds from nothing to the end of ``xiaod version``, in a process of its own."""
+    """Duration of ``xiaod version`` in a new process, in seconds."""
     begun = time.perf_counter()
     subprocess.run([sys.executable, "-m", "xiaod", "version"], capture_output=True, check=True)
     return round(time.perf_counter() - begun, 2)

@@ -1,6 +1,6 @@
-"""CPU time of each part of the daemon alone, for a second of data of one three-component station at 100 Hz.
+"""CPU time of each part of the daemon, for one second of data of a three-component station at 100 Hz.
 
-Input is that of :mod:`xiaod.tools.bench.station`.
+The data are those of :mod:`xiaod.tools.bench.station`.
 
 >>> rows = time_stages(engine_of("micro"), length=2000, hop=50, batches=(2,), least_s=0.01)
 >>> [row["stage"] for row in rows]
@@ -50,10 +50,10 @@ def time_stages(
         length: samples of a window.
         hop: samples between windows.
         batches: windows in one call of the network.
-        least_s: CPU time to measure each of them for.
+        least_s: least CPU time of each measurement.
 
     Returns:
-        Rows with ``stage`` and ``us_per_station_s``; the network's with ``us_per_window`` too.
+        Rows with ``stage`` and ``us_per_station_s``; those of the network also with ``us_per_window``.
     """
     records = station_records(PERIODS)
     segments = _decode(records)

@@ -17,7 +17,7 @@ HARDWARE = ("processor", "architecture", "cores", "usable_cores", "memory_mb", "
 
 
 def markdown(found: Mapping[str, Any]) -> str:
-    """All that is there."""
+    """All parts of the results."""
     hardware = found.get("hardware", {})
     facts = [f"{key} {hardware[key]}" for key in HARDWARE if hardware.get(key) is not None]
     parts = [f"**{hardware.get('model', 'machine unknown')}**", ", ".join(facts)]

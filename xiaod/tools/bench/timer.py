@@ -5,11 +5,11 @@ import time
 from collections.abc import Callable
 
 LEAST_S = 0.5
-"""CPU time that a piece is timed for."""
+"""Least CPU time of a measurement."""
 
 
 def median_us(work: Callable[[], object], least_s: float = LEAST_S) -> tuple[float, int]:
-    """Median CPU time of a call in microseconds, and the number of calls, the first one included, which is not timed."""
+    """Median CPU time of a call in microseconds, and the number of calls. The first call is counted, but not timed."""
     work()
     times: list[float] = []
     begun = time.process_time()
