@@ -42,7 +42,11 @@ def test_train_export_evaluate_show(
     # Nothing that takes long is silent.
     said = capsys.readouterr().err
     assert all(stage in said for stage in ("data/train", "calibration", "thresholds", "time uncertainty"))
-    assert sorted(path.name for path in output.iterdir()) == ["tiny.onnx", "tiny.safetensors"]
+    assert sorted(path.name for path in output.iterdir()) == [
+        "tiny.onnx",
+        "tiny.safetensors",
+        "tiny.tail.onnx",
+    ]
     capsys.readouterr()
     assert main(["evaluate", *common, "--model", str(output / "tiny.onnx")]) == 0
     results = json.loads(capsys.readouterr().out)
