@@ -113,7 +113,7 @@ class World:
         new = [pick(len(self.made) + number) for number in range(count)]
         self.made += [made.id for made in new]
         for made in self.store.add(new, {}):
-            self.backlog.append(made)
+            self.backlog.noted(made)
 
     def deliver(self, limit: int, room: int | None = None, failing: bool = False, noted: bool = True) -> None:
         batch = self.backlog.waiting(limit)

@@ -15,9 +15,9 @@ What cannot be written because the disk is full or gone is written later; the da
 ({}, None)
 """
 
-from collections.abc import Callable, Mapping
-from contextlib import AsyncExitStack, ExitStack
-from functools import partial
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import AsyncExitStack, ExitStack, contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from xiaod.config import Config, SeedLinkConfig
@@ -25,19 +25,33 @@ from xiaod.config.per_shard import base_folder
 from xiaod.domain.resumption import resume_from_ns, settled_s
 from xiaod.domain.sharding import Shard
 from xiaod.domain.timegrid import ns_from_s
-from xiaod.domain.types import StationPositions
+from xiaod.domain.types import Station, StationPositions
 from xiaod.process.exit_status import ExitCode, StartError
 from xiaod.process.logs import get_logger
 from xiaod.process.metrics import Metrics
 from xiaod.storage.folder_lock import FolderLock, LockedError
 from xiaod.storage.pick_store import STORE, NewerStoreError, PickStore, StoreError
-from xiaod.storage.progress import PickingProgress
+from xiaod.storage.progress import PickingProgress, ProgressSnapshot
 from xiaod.storage.shard_handover import OtherCountError, inherit, refuse_other_counts
 
 if TYPE_CHECKING:
     from xiaod.acquisition.seedlink.source import SeedLinkSource
 
 RESUME = "resume"
+
+
+@dataclass(frozen=True, slots=True)
+class _Snapshot:
+    """What one save writes, as it was when the save began."""
+
+    store: PickStore
+    progress: PickingProgress
+    positions: Mapping[str, StationPositions]
+    """Where a later run begins, by source."""
+    picked: ProgressSnapshot
+    gone: Mapping[str, Collection[Station]]
+    """Stations that no longer exist, by source."""
+    config: Config
 
 
 class StateFolder:
@@ -164,47 +178,56 @@ class StateFolder:
 
     def remember(self, source: str, positions: StationPositions) -> None:
         """Save positions of a source."""
-        self._saving(lambda store: store.save({}, {source: positions}))
+        if self.store is not None:
+            with self._failure_logged():
+                self.store.save({}, {source: positions})
 
     def save(self, sources: Mapping[str, "SeedLinkSource"]) -> None:
         """Save how far every instrument has been picked, and delete old picks."""
-        self._saver(sources)()
+        if (snapshot := self._snapshot(sources)) is not None:
+            self._write(snapshot)
 
     async def save_off_loop(self, sources: Mapping[str, "SeedLinkSource"]) -> None:
-        """The same, with the disk's part in the thread of the store."""
-        if self.store is not None:
-            await self.store.off_loop(self._saver(sources))
+        """As :meth:`save`; the disk is written in the thread of the store."""
+        if (snapshot := self._snapshot(sources)) is not None:
+            await snapshot.store.off_loop(self._write, snapshot)
 
-    def _saver(self, sources: Mapping[str, "SeedLinkSource"]) -> Callable[[], None]:
-        """Take the progress of now; gives the function that writes it, which may wait for the disk."""
-        if self.progress is None:
-            return lambda: None
+    def _snapshot(self, sources: Mapping[str, "SeedLinkSource"]) -> _Snapshot | None:
+        """The state to be saved, as it is now; None while the disk cannot be written."""
+        if self.store is None or self.progress is None:
+            return None
         config = self._config
         needed = {
             station: resume_from_ns(time_ns, config.windows.length_s)
             for station, time_ns in self.progress.picked_until().items()
         }
-        positions = {name: source.resumable(needed) for name, source in sources.items()}
-        flush = self.progress.flushing(positions)
-        gone = {name: source.gone() for name, source in sources.items()}
+        return _Snapshot(
+            self.store,
+            self.progress,
+            {name: source.resumable(needed) for name, source in sources.items()},
+            self.progress.snapshot(),
+            {name: source.gone() for name, source in sources.items()},
+            config,
+        )
 
-        def save() -> None:
-            self._saving(lambda _: flush())
-            for name, stations in gone.items():
-                if stations:
-                    self._saving(partial(PickStore.forget, source=name, stations=stations))
-            if config.state.keep_days:
-                self._saving(
-                    lambda store: store.prune(config.state.keep_s, [sink.name for sink in config.sinks])
-                )
+    def _write(self, snapshot: _Snapshot) -> None:
+        """Write a snapshot; this may wait for the disk."""
+        store, config = snapshot.store, snapshot.config
+        with self._failure_logged():
+            snapshot.progress.write(snapshot.picked, snapshot.positions)
+        for source, stations in snapshot.gone.items():
+            if stations:
+                with self._failure_logged():
+                    store.forget(source, stations)
+        if config.state.keep_days:
+            with self._failure_logged():
+                store.prune(config.state.keep_s, [sink.name for sink in config.sinks])
 
-        return save
-
-    def _saving(self, write: Callable[[PickStore], object]) -> None:
-        """Write to the store; a failure is logged, and the next save writes it."""
+    @contextmanager
+    def _failure_logged(self) -> Iterator[None]:
+        """Log that the store could not be written; the next save writes it."""
         try:
-            if self.store is not None:
-                write(self.store)
+            yield
         except OSError as error:
             self._metrics.state_errors.inc()
             self._log.warning("state.not_saved", error=str(error))

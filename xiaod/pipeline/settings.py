@@ -10,7 +10,7 @@ True
 from collections.abc import Mapping
 
 from models.calibration import Calibration
-from xiaod.config import Config
+from xiaod.config import Config, StationConfig
 from xiaod.domain.timegrid import ns_from_s, samples_from_s
 from xiaod.domain.timeliness import TimeLimits
 from xiaod.domain.types import Instrument
@@ -36,19 +36,14 @@ def buffer_settings(config: Config) -> BufferSettings:
 
 def picker_settings(config: Config, engine: Engine, instrument: Instrument) -> PickerSettings:
     """How picks are made at an instrument: the station's thresholds, or the configuration's, or the model's own."""
-    station = config.picker.stations.get(instrument.station_text)
+    station = config.picker.stations.get(instrument.station_text, StationConfig())
     spec = engine.spec
 
     def chosen(own: Mapping[str, float]) -> tuple[float, float]:
-        given = (
-            next(
-                value
-                for value in (getattr(station, key, None), getattr(config.picker, key), own[phase])
-                if value is not None
-            )
-            for key, phase in (("threshold_p", "P"), ("threshold_s", "S"))
+        return (
+            _first_given(station.threshold_p, config.picker.threshold_p, own["P"]),
+            _first_given(station.threshold_s, config.picker.threshold_s, own["S"]),
         )
-        return next(given), next(given)
 
     return PickerSettings(
         thresholds=chosen(spec.thresholds),
@@ -69,6 +64,12 @@ def read_samples(config: Config) -> int:
     picker = config.picker
     spans_s = (picker.lookahead_s, config.windows.hop_s, LATE_NOTICE_S, picker.min_separation_s)
     return sum(samples_from_s(span_s) for span_s in spans_s)
+
+
+def _first_given(of_station: float | None, of_all: float | None, of_model: float) -> float:
+    if of_station is not None:
+        return of_station
+    return of_model if of_all is None else of_all
 
 
 def instrument_limits(config: Config) -> dict[str, int]:

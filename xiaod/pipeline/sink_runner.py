@@ -93,7 +93,7 @@ class SinkRunner:
             while self._backlog.full:
                 self._taken.clear()
                 await self._taken.wait()
-            self._backlog.append(item)
+            self._backlog.noted(item)
         self._changed.set()
 
     def retire(self) -> None:

@@ -27,7 +27,7 @@ class Backlog(Protocol):
 
     @property
     def full(self) -> bool:
-        """Whether the caller of :meth:`append` should wait."""
+        """Whether the caller of :meth:`noted` should wait."""
         ...
 
     @property
@@ -35,8 +35,8 @@ class Backlog(Protocol):
         """Whether picks that were not delivered are there in the next run."""
         ...
 
-    def append(self, pick: Pick) -> None:
-        """Add a pick."""
+    def noted(self, pick: Pick) -> None:
+        """A pick waits from now on."""
         ...
 
     def waiting(self, limit: int) -> list[Pick]:
@@ -74,7 +74,7 @@ class MemoryBacklog:
 
     @property
     def full(self) -> bool:
-        """Whether the caller of :meth:`append` should wait."""
+        """Whether the caller of :meth:`noted` should wait."""
         return len(self._picks) >= self._bound
 
     @property
@@ -82,8 +82,8 @@ class MemoryBacklog:
         """Never."""
         return False
 
-    def append(self, pick: Pick) -> None:
-        """Append a pick."""
+    def noted(self, pick: Pick) -> None:
+        """Keep a pick."""
         self._picks.append(pick)
 
     def waiting(self, limit: int) -> list[Pick]:
@@ -106,15 +106,15 @@ class MemoryBacklog:
 
 
 class StoredBacklog:
-    """A sink's waiting picks, read from the store: each is stored before it is added here."""
+    """A sink's waiting picks, read from the store: each is stored before it is noted here."""
 
     def __init__(self, store: PickStore, sink: str) -> None:
         store.begin(sink)
         self._store = store
         self._sink = sink
         self._begun = store.backlog(sink)
-        self._appended = 0
-        """Picks counted since; written by the caller of :meth:`append`."""
+        self._noted = 0
+        """Picks counted since; written by the caller of :meth:`noted`."""
         self._gone = 0
         """Picks that no longer wait; written by the thread that delivers."""
         self._given: list[int] = []
@@ -139,13 +139,13 @@ class StoredBacklog:
         """Always."""
         return True
 
-    def append(self, pick: Pick) -> None:
-        """Count a pick that has been stored."""
-        self._appended += 1
+    def noted(self, pick: Pick) -> None:
+        """Count a pick: it is in the store already, from where :meth:`waiting` reads it."""
+        self._noted += 1
 
     def waiting(self, limit: int) -> list[Pick]:
         """The oldest picks that the sink has neither taken nor refused."""
-        counted = self._begun + self._appended
+        counted = self._begun + self._noted
         behind = self._held[-1] if self._held else None
         found = self._store.waiting(self._sink, limit, after=behind if self._passed is None else self._passed)
         self._given = [place for place, _ in found]
@@ -176,4 +176,4 @@ class StoredBacklog:
         self._given = []
 
     def __len__(self) -> int:
-        return max(0, self._begun + self._appended - self._gone)
+        return max(0, self._begun + self._noted - self._gone)

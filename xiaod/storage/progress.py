@@ -9,12 +9,13 @@ was killed makes exactly the picks that are missing: see the time-line in :mod:`
 ...     progress = PickingProgress(PickStore(Path(folder) / "picks.sqlite"), resumed=True, settled_s=45)
 ...     instrument = Instrument("XX", "A", "", "HH")
 ...     progress.advance(instrument, 100_000_000_000)
-...     progress.flush({})
+...     progress.write(progress.snapshot(), {})
 ...     progress.picked_until(), progress.known_since(instrument, 20_000_000_000)
 ({('XX', 'A'): 55000000000}, [])
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 
 from xiaod.domain.onsets import CENTROID_S, sample_of
 from xiaod.domain.resumption import is_abandoned, is_elsewhere, remembered_from_ns, station_picked_until_ns
@@ -23,11 +24,19 @@ from xiaod.domain.types import Instrument, Pick, Station, StationPositions
 from xiaod.storage.pick_store import Given, PickStore, Result
 
 
+@dataclass(frozen=True, slots=True)
+class ProgressSnapshot:
+    """The progress of one moment, to be written in the thread of the store while picking goes on."""
+
+    picked_until: Mapping[Instrument, int]
+    departed: frozenset[Instrument]
+
+
 class PickingProgress:
     """How far all instruments have been picked, and their picks.
 
-    Reading and writing may wait for the disk. An event loop therefore calls :meth:`begin`, :meth:`known_since`, :meth:`store` and the
-    result of :meth:`flushing` through :meth:`off_loop`, where one follows the other; it calls the other methods directly.
+    Reading and writing may wait for the disk. An event loop therefore calls :meth:`begin`, :meth:`known_since`, :meth:`store` and
+    :meth:`write` through :meth:`off_loop`, where one follows the other; it calls the other methods directly.
     """
 
     def __init__(self, store: PickStore, resumed: bool, settled_s: float) -> None:
@@ -42,7 +51,7 @@ class PickingProgress:
         self._store = store
         self._resumed = resumed
         self._picked_until: dict[Instrument, int] = {}
-        self._flushed: dict[Instrument, int] = {}
+        self._saved: dict[Instrument, int] = {}
         self._begun: dict[Instrument, int | None] = {}
         self._departed: set[Instrument] = set()
         """Instruments that have gone; they are forgotten once their progress is in the store."""
@@ -108,37 +117,33 @@ class PickingProgress:
         if time_ns > known_ns or is_abandoned(time_ns, known_ns):
             self._picked_until[instrument] = time_ns
 
-    def flush(self, positions: Mapping[str, StationPositions]) -> None:
-        """Save how far instruments have been picked, and where each source has to begin again.
+    def snapshot(self) -> ProgressSnapshot:
+        """The progress as it is now, for :meth:`write`."""
+        return ProgressSnapshot(dict(self._picked_until), frozenset(self._departed))
+
+    def write(self, snapshot: ProgressSnapshot, positions: Mapping[str, StationPositions]) -> None:
+        """Save how far instruments had been picked, and where each source has to begin again.
 
         Args:
-            positions: by source, for the times of :meth:`picked_until`.
+            snapshot: the progress.
+            positions: by source, for the times of :meth:`picked_until` when the snapshot was taken.
 
         Raises:
             StoreError: when it cannot be written.
         """
-        self.flushing(positions)()
-
-    def flushing(self, positions: Mapping[str, StationPositions]) -> Callable[[], None]:
-        """A function that does the same, with the progress as it is now; to be called later, in the thread of the store."""
-        picked_until, departed = dict(self._picked_until), set(self._departed)
-
-        def flush() -> None:
-            changed = {
-                instrument: time_ns
-                for instrument, time_ns in picked_until.items()
-                if self._flushed.get(instrument) != time_ns
-            }
-            self._store.save(changed, positions)
-            self._flushed |= changed
-            for instrument in departed:
-                # It may have come back meanwhile.
-                if instrument in self._departed:
-                    self._departed.discard(instrument)
-                    for known in (self._picked_until, self._flushed, self._begun):
-                        known.pop(instrument, None)
-
-        return flush
+        changed = {
+            instrument: time_ns
+            for instrument, time_ns in snapshot.picked_until.items()
+            if self._saved.get(instrument) != time_ns
+        }
+        self._store.save(changed, positions)
+        self._saved |= changed
+        for instrument in snapshot.departed:
+            # It may have come back meanwhile.
+            if instrument in self._departed:
+                self._departed.discard(instrument)
+                for known in (self._picked_until, self._saved, self._begun):
+                    known.pop(instrument, None)
 
     def forget(self, instruments: Collection[Instrument]) -> None:
         """Instruments have gone; should they come back, the store knows them."""

@@ -171,7 +171,7 @@ class Held:
     def gone(self, station: str) -> bool:
         """Whether all is, once it is written down where the station stands."""
         self.pipeline.review()
-        self.progress.flush({})
+        self.progress.write(self.progress.snapshot(), {})
         return not self.alive(station)
 
     async def picked(self) -> None:

@@ -102,7 +102,7 @@ def test_picks_that_are_refused_are_passed_over_and_no_others(
     stored(store, COUNT)
     sink, metrics = Taker(refused, named=named), Metrics()
     for number in range(COUNT):
-        backlog.append(pick(number))
+        backlog.noted(pick(number))
     sink_runner = virtual.run(delivered(sink, metrics, backlog))
     assert sink.taken == [pick(number).id for number in range(COUNT) if number not in refused]
     assert refusals(metrics) == len(refused)
@@ -213,7 +213,7 @@ def test_the_end_does_not_wait_for_a_sink_that_is_down_and_the_next_run_goes_on(
     backlog = StoredBacklog(store, "taker")
     stored(store, 5)
     for number in range(5):
-        backlog.append(pick(number))
+        backlog.noted(pick(number))
     sink = Down(down)
     sink_runner = virtual.run(delivered(sink, Metrics(), backlog))
     assert (len(sink_runner), sink.calls) == (5, 1)
@@ -229,7 +229,7 @@ def test_the_end_does_not_wait_for_a_sink_that_hangs(tmp_path: Path) -> None:
     backlog = StoredBacklog(store, "taker")
     stored(store, 5)
     for number in range(5):
-        backlog.append(pick(number))
+        backlog.noted(pick(number))
 
     def hang() -> None:
         released.wait()

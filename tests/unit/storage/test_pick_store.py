@@ -197,7 +197,7 @@ def test_what_a_sink_holds_back_comes_again_after_a_crash(
             for _ in range(count):
                 pick = pick_of(len(made))
                 store.add([pick], {})
-                backlog.append(pick)
+                backlog.noted(pick)
                 made.append(pick.id)
         elif step == "deliver":
             held += [pick.id for pick in backlog.waiting(count)]
@@ -308,7 +308,7 @@ def test_damage_while_it_is_used_is_not_waited_out(path: Path, connections: list
     progress = PickingProgress(store, resumed=True, settled_s=10)
     for use in (
         lambda: progress.store([pick_of(400)], SEPARATION),
-        lambda: progress.flush({"source": {("BW", "RJOB"): (1, 2)}}),
+        lambda: progress.write(progress.snapshot(), {"source": {("BW", "RJOB"): (1, 2)}}),
         lambda: backlog.waiting(5),
     ):
         # No OSError: those are tried again.
@@ -331,7 +331,7 @@ def test_a_document_with_a_wrong_byte_holds_nobody_up(
     backlog = StoredBacklog(store, "sink")
     picks = [pick_of(number) for number in (1, 2, 3)]
     for pick in store.add(picks, {}):
-        backlog.append(pick)
+        backlog.noted(pick)
     with beside(path) as connection, connection:
         [document] = connection.execute("SELECT document FROM picks WHERE id = ?", (picks[1].id,)).fetchone()
         content = bytearray(document.encode())
@@ -425,7 +425,7 @@ def test_after_a_resumption_nothing_is_picked_that_was_picked_before(path: Path)
     progress = PickingProgress(store, resumed=True, settled_s=10)
     progress.store([pick_of(80), pick_of(95)], SEPARATION)
     progress.advance(INSTRUMENT, 100 * NS_PER_S)
-    progress.flush({})
+    progress.write(progress.snapshot(), {})
     later = PickingProgress(store, resumed=True, settled_s=10)
     assert later.known_since(INSTRUMENT, 20 * NS_PER_S) == [pick_of(80), pick_of(95)]
     # Before 90 s everything had been decided; after it what is there is known by its identifier.
@@ -467,11 +467,11 @@ def test_a_run_that_ends_before_it_meets_the_last_one_does_not_forget_how_far_th
     store = PickStore(path)
     first = PickingProgress(store, resumed=True, settled_s=10)
     first.advance(INSTRUMENT, 100 * NS_PER_S)
-    first.flush({})
+    first.write(first.snapshot(), {})
     second = PickingProgress(store, resumed=True, settled_s=10)
     second.begin(INSTRUMENT, 50 * NS_PER_S)
     second.advance(INSTRUMENT, 70 * NS_PER_S)
-    second.flush({})
+    second.write(second.snapshot(), {})
     assert second.picked_until() == {("BW", "RJOB"): 90 * NS_PER_S}
     third = PickingProgress(store, resumed=True, settled_s=10)
     third.begin(INSTRUMENT, 50 * NS_PER_S)
@@ -496,10 +496,10 @@ def test_an_instrument_that_fell_silent_holds_nobody_back(path: Path) -> None:
     other = replace(INSTRUMENT, band="HH")
     progress.advance(INSTRUMENT, 100 * NS_PER_S)
     progress.advance(other, 400 * NS_PER_S)
-    progress.flush({})
+    progress.write(progress.snapshot(), {})
     assert progress.picked_until() == {("BW", "RJOB"): 100 * NS_PER_S}
     progress.advance(other, 2000 * NS_PER_S)
-    progress.flush({})
+    progress.write(progress.snapshot(), {})
     assert progress.picked_until() == {("BW", "RJOB"): 2000 * NS_PER_S}
 
 
@@ -592,7 +592,7 @@ def test_what_lies_between_two_runs_is_told(path: Path) -> None:
     store = PickStore(path)
     first = PickingProgress(store, resumed=True, settled_s=45)
     first.advance(INSTRUMENT, 1000 * NS_PER_S)
-    first.flush({})
+    first.write(first.snapshot(), {})
     # It had been picked up to 1000 s; 955 s are settled.
     assert PickingProgress(store, True, 45).begin(INSTRUMENT, 990 * NS_PER_S) == 0
     assert PickingProgress(store, True, 45).begin(INSTRUMENT, 1060 * NS_PER_S) == 60 * NS_PER_S
@@ -605,7 +605,7 @@ def test_data_of_another_time_are_picked_and_a_clock_set_back_too(path: Path) ->
     first = PickingProgress(store, resumed=True, settled_s=45)
     day = 86_400
     first.advance(INSTRUMENT, 10 * day * NS_PER_S)
-    first.flush({})
+    first.write(first.snapshot(), {})
     # A recording of days before, played through a configuration that resumes.
     other = PickingProgress(store, True, 45)
     other.begin(INSTRUMENT, 2 * day * NS_PER_S)
