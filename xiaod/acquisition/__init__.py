@@ -11,7 +11,7 @@ from typing import Protocol
 from xiaod.domain.types import SourceItem
 
 Emit = Callable[[SourceItem], None]
-"""Takes one item; blocks while the queue behind it is full, so that TCP slows the server down."""
+"""Takes one item; blocks while the next queue is full, so that TCP slows the server down."""
 
 
 class Source(Protocol):

@@ -77,7 +77,7 @@ class ReloadPlan:
     sources: Changes
     sinks: Changes
     continued: tuple[str, ...]
-    """Changed sources whose server is the same: each goes on behind the last packet of its predecessor."""
+    """Changed sources whose server is the same: each goes on after the last packet of its predecessor."""
     needs_restart: tuple[str, ...]
     """Keys whose new values wait for a restart."""
 

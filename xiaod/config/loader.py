@@ -74,7 +74,7 @@ CURES = (
     ("unknown escape character", "a backslash in double quotes begins an escape: use single quotes"),
     ("mapping values are not allowed", "put text with ': ' in quotes, and let the keys of one part begin in one column"),
     ("<block end>", "let the keys or entries of one part begin in one column, and put text that begins with [ or { in quotes"),
-    ("could not find expected ':'", "write KEY: VALUE, with a blank behind the colon"),
+    ("could not find expected ':'", "write KEY: VALUE, with a blank after the colon"),
     ("sequence entries are not allowed", "write each entry in a line of its own, or all of them as [A, B]"),
 )  # fmt: skip
 """Words of PyYAML -> the remedy, for a reader who does not know YAML."""
@@ -306,7 +306,7 @@ class _Reader:
         mark = getattr(error, "problem_mark", None)
         said = getattr(error, "problem", None) or str(error).replace("\n", " ") or type(error).__name__
         if ("end" in said and "stream" in said) or said.startswith("could not find expected"):
-            # The mark stands behind the bracket, quote or key that is at fault.
+            # The mark stands after the bracket, quote or key that is at fault.
             mark = None
         mark = mark or getattr(error, "context_mark", None)
         line = 1 if mark is None else mark.line + 1

@@ -80,7 +80,7 @@ class SeedLinkConfig(Model):
     """Patterns NET.STA.LOC.CHA with * ? [..]; -- or * stands for an empty location. From a public server choose few, such as GE.APE.*.BH?.
     Wildcards are expanded with the list of the server; a server without a list is asked for the patterns themselves."""
     begin: Annotated[str, AfterValidator(_begin)] = "now"
-    """now: only new data. resume: go on behind the last packet of the last run. Or a time such as 2026-01-31T12:00:00Z."""
+    """now: only new data. resume: go on after the last packet of the last run. Or a time such as 2026-01-31T12:00:00Z."""
     max_catch_up_s: PositiveSeconds | None = None
     """Seconds; after an interruption older data are not requested; null: all that the server still has."""
     connect_timeout_s: PositiveSeconds = 10.0

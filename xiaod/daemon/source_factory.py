@@ -56,7 +56,7 @@ class SourceFactory:
 
         Args:
             config: of the source.
-            former: a source of the same server, behind whose last packet this one goes on. It has ended when this one is run.
+            former: a source of the same server, after whose last packet this one goes on. It has ended when this one is run.
             where: place of its server in the configuration, for errors.
 
         Raises:

@@ -166,7 +166,7 @@ class StateFolder:
         )
 
     def begin_of(self, source: SeedLinkConfig) -> tuple[StationPositions | None, int | None]:
-        """Positions to go on behind, None: from now on; and, if they were lost with the store, the time to go on from."""
+        """Positions to go on after, None: from now on; and, if they were lost with the store, the time to go on from."""
         if source.begin != RESUME or self.store is None:
             return None, None
         lost_ns = self.store.lost_ns

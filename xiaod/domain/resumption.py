@@ -15,7 +15,7 @@ which the next run must read. All of it follows from the end of the newest windo
     ◀──────────── remembered, 130 s ─────────────────┤
      older picks are not given to the pickers        │
 
-- *settled*: behind this nothing changes any more. A late component may bring windows again that end ``max_lead`` behind the newest,
+- *settled*: before this nothing changes any more. A late component may bring windows again that end ``max_lead`` before the newest,
   and an onset may lie anywhere in them.
 - *warm up*: what windows, merged probabilities and noise need in front of the first onset that is picked.
 - *first packet*: the one that holds ``resume_from``; packets come whole.

@@ -2,7 +2,7 @@
 
 Each sink is called from its own task, in a worker thread, one call at a time; a call may block. ``OSError`` means that a delivery
 failed: the caller waits with back-off and delivers the same picks again, so a sink must take a repeated pick without harm.
-:class:`Refused` means that trying again can never help: that pick is passed over, counted and logged, and those behind it are delivered.
+:class:`Refused` means that trying again can never help: that pick is passed over, counted and logged, and those after it are delivered.
 What makes a sink unusable from the start (a missing package, a secret that cannot be read) is a :class:`SinkError` of its constructor.
 Any other exception is a fault of the program: it is logged with its traceback, and the same picks are delivered again.
 

@@ -121,7 +121,7 @@ class StoredBacklog:
         self._held: list[int] = []
         """Places in the store of picks that the sink has taken, but not written yet."""
         self._passed: int | None = None
-        """Place of a pick that was skipped, with none taken behind it: the cursor moves there once the held picks are written."""
+        """Place of a pick that was skipped, with none taken after it: the cursor moves there once the held picks are written."""
 
     async def off_loop(
         self, work: Callable[Given, Result], *arguments: Given.args, **named: Given.kwargs
@@ -146,8 +146,8 @@ class StoredBacklog:
     def waiting(self, limit: int) -> list[Pick]:
         """The oldest picks that the sink has neither taken nor refused."""
         counted = self._begun + self._noted
-        behind = self._held[-1] if self._held else None
-        found = self._store.waiting(self._sink, limit, after=behind if self._passed is None else self._passed)
+        taken = self._held[-1] if self._held else None
+        found = self._store.waiting(self._sink, limit, after=taken if self._passed is None else self._passed)
         self._given = [place for place, _ in found]
         if limit and not found:
             # A damaged pick was deleted from the store.
@@ -155,7 +155,7 @@ class StoredBacklog:
         return [pick for _, pick in found]
 
     def delivered(self, held: int) -> None:
-        """Move the cursor behind the last pick that is written; after a crash those behind it are delivered again."""
+        """Move the cursor past the last pick that is written; after a crash those after it are delivered again."""
         taken = self._held + self._given
         safe = max(0, len(taken) - held)
         passed = None if self._given else self._passed

@@ -2,7 +2,7 @@
 
 It is an SQLite file in write-ahead mode. The identifier of a pick is its key, so a pick that is made again is not stored again. Each sink
 has a cursor, which moves after a delivery. A sink that was down goes on where it was, after a restart too: every sink gets every pick at
-least once, in the order in which they were made. The times until which instruments have been picked, and the packets behind which a later
+least once, in the order in which they were made. The times until which instruments have been picked, and the packets after which a later
 run must read, go into the same file in one transaction.
 
 After a crash the whole file is checked. A damaged file is moved aside, and the daemon goes on with a new one. If damage shows later, the
@@ -252,24 +252,24 @@ class PickStore:
         Args:
             sink: its name.
             limit: how many at most.
-            after: only those behind this place; None: those behind the sink's cursor.
+            after: only those after this place; None: those after the sink's cursor.
 
         Raises:
             StoreError: when they cannot be read.
         """
         with self._transaction() as cursor:
-            behind = self._cursor_of(sink) if after is None else after
+            position = self._cursor_of(sink) if after is None else after
             while True:
                 rows = cursor.execute(
                     "SELECT place, id, document FROM picks WHERE place > ? ORDER BY place LIMIT ?",
-                    (behind, limit),
+                    (position, limit),
                 ).fetchall()
                 # Illegible rows are deleted: the rows after them follow.
                 if (found := self._legible(cursor, rows)) or not rows:
                     return found
 
     def delivered(self, sink: str, place: int) -> None:
-        """Move a sink's cursor behind a pick.
+        """Move a sink's cursor past a pick.
 
         Raises:
             StoreError: when it cannot be written; the picks are then delivered again.

@@ -534,7 +534,7 @@ def test_what_a_ringserver_holds_of_new_stations_is_fetched_first(frames: list[b
         b"SELECT",
         b"TIME",
     ]
-    # All go on behind the last packet of the connection, not of what has been fetched.
+    # All go on after the last packet of the connection, not of what has been fetched.
     begun = [line for line in server.commands[fetch:] if line.startswith(b"DATA")][:2]
     assert [line.split()[1] for line in begun] == [b"000006", b"000006"]
 

@@ -162,7 +162,7 @@ class Connection(SeedLinkConnection):  # type: ignore[misc]  # ObsPy is not type
                 self.refused.append(item.name)
 
     def _resumed(self, position: StartPosition) -> bool:
-        """Whether the server accepts a position: behind a packet, or at a time (SeedLink 3, DATA and TIME)."""
+        """Whether the server accepts a position: after a packet, or at a time (SeedLink 3, DATA and TIME)."""
         sequence, time_ns = position
         moment = _seedlink_time(time_ns)
         if sequence is not None:

@@ -136,9 +136,9 @@ class Listing:
             self._head = text
             return
         # A station whose tag is damaged follows within the text of another one.
-        text, end, behind = text.partition(_STATION_END)
-        if behind.strip():
-            self._unreadable("no beginning", behind)
+        text, end, rest = text.partition(_STATION_END)
+        if rest.strip():
+            self._unreadable("no beginning", rest)
         try:
             station = ElementTree.fromstring(_repaired(text + end))  # noqa: S314  without a document type there are no entities
         except (ElementTree.ParseError, ValueError) as error:

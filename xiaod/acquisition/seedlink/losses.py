@@ -2,7 +2,7 @@
 
 TCP loses nothing, but tunnels, proxies and relays do. Three things show it:
 
-**Bytes between packets.** A packet was damaged: the source gives up the connection, and goes on behind the last packet. If the server
+**Bytes between packets.** A packet was damaged: the source gives up the connection, and goes on after the last packet. If the server
 itself sends odd bytes, it sends them again. So bytes after the same packet once more, or again and again after a few packets, are skipped
 and counted.
 
@@ -147,7 +147,7 @@ class Losses:
         self._last: int | None = None
         self._whole = 0
         """Packets since the connection began, or since bytes were missing."""
-        self._behind: tuple[int | None] | None = None
+        self._after: tuple[int | None] | None = None
         """In a tuple, the number of the last packet before bytes that were not a packet; None if there was no packet."""
         self._in_a_row = 0
         self._flows: dict[Channel, _Flow] = {}
@@ -169,15 +169,15 @@ class Losses:
 
     def bytes_between(self) -> bool:
         """Whether to connect anew, because there were bytes between the last packet and this one."""
-        behind, whole, self._whole = (self._last,), self._whole, 0
+        after, whole, self._whole = (self._last,), self._whole, 0
         slow = self._setup_s > SLOW_SETUP_S and time.monotonic() - self._begun_s < self._setup_s
         if whole >= FEW and not slow:
             self._in_a_row = 0
-        if self._in_a_row >= IN_A_ROW or behind == self._behind:
+        if self._in_a_row >= IN_A_ROW or after == self._after:
             # Its numbers do not go on either.
             self._connection += 1
             return False
-        self._behind = behind
+        self._after = after
         self._in_a_row += 1
         return True
 

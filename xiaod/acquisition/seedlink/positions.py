@@ -1,4 +1,4 @@
-"""Which packets of a SeedLink server have come, and behind which packet of each station to go on: after a cut, and in a later run.
+"""Which packets of a SeedLink server have come, and after which packet of each station to go on: after a cut, and in a later run.
 
 After a cut that is the last packet. A later run needs more again: see :meth:`Positions.resumable`, and the time-line in
 :mod:`xiaod.domain.resumption`. Some servers number the packets of all stations together, and begin a resumed subscription at the
@@ -80,7 +80,7 @@ class Positions:
 
         Args:
             resume: positions of that run.
-            lasting: whether a later run goes on behind this one (:meth:`resumable`); otherwise nothing is kept for it.
+            lasting: whether a later run goes on after this one (:meth:`resumable`); otherwise nothing is kept for it.
         """
         self.shared = False
         """Whether the server numbers all stations together."""
@@ -175,11 +175,11 @@ class Positions:
         station = station_of(packet)
         with self._lock:
             # A server accepts a number only with the time of its packet, of whatever station that is.
-            behind = self._last if self.shared else self._newest.get(station)
-            if behind is None or behind[0] == NOTHING or not is_after(position_of(packet)[0], behind[0]):
-                behind = before(packet)
+            last = self._last if self.shared else self._newest.get(station)
+            if last is None or last[0] == NOTHING or not is_after(position_of(packet)[0], last[0]):
+                last = before(packet)
             self._untimely.add(
-                station, behind, self._came(packet), offset_ns + correction_ns, correction_ns > 0
+                station, last, self._came(packet), offset_ns + correction_ns, correction_ns > 0
             )
 
     def asks_again(self) -> bool:
@@ -200,7 +200,7 @@ class Positions:
             return bool(right)
 
     def ask_from(self, station: Station, position: Position) -> None:
-        """The next :meth:`asked` goes back behind a packet of a station, and packets of that station are handed on again."""
+        """The next :meth:`asked` goes back to the time after a packet of a station, and packets of that station are handed on again."""
         with self._lock:
             self._goes_back = True
             self._go_back(station, position)
@@ -287,7 +287,7 @@ class Positions:
             self._resumable[station] = passed.position
             picked = picked.or_later(passed.moment)
         if groups and groups[0].moment.is_abandoned(groups[-1].moment):
-            # Packets in front that are not picked hold those behind, but only for so long.
+            # Packets in front that are not picked hold back those after them, but only for so long.
             for passed in groups:
                 if passed.next_ns <= time_ns:
                     picked = picked.or_later(passed.moment)
@@ -346,7 +346,7 @@ class Positions:
         )
 
     def _go_back(self, station: Station, position: Position) -> None:
-        """The next connection begins again behind a packet of a station."""
+        """The next connection begins again after a packet of a station."""
         self._newest[station] = position
         groups = self._passed.get(station)
         while groups and (position[0] == NOTHING or is_after(groups[-1].position[0], position[0])):

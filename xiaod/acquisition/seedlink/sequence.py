@@ -1,4 +1,4 @@
-"""Sequence numbers of packets, which wrap: order, and positions to go on behind.
+"""Sequence numbers of packets, which wrap: order, and positions to go on after.
 
 >>> is_after(0, 0xFFFFFF), is_after(0xFFFFFF, 0), oldest([(2, 70), (0xFFFFFE, 60)])
 (True, False, (16777214, 60))
@@ -24,7 +24,7 @@ def position_of(packet: Segment) -> Position:
 
 
 def before(packet: Segment) -> Position:
-    """The position to go on behind so that a packet comes again."""
+    """The position to go on after so that a packet comes again."""
     return ((packet.sequence or 0) - 1) % SEQUENCE_MODULUS, packet.start_ns
 
 

@@ -7,7 +7,7 @@ every change of the link. It promises:
   ``keepalive_s``.
 - No refusal, garbage or silence ends :meth:`SeedLinkSource.run`. It tries again after a delay
   (:mod:`~xiaod.acquisition.seedlink.reconnect`).
-- After a cut it goes on behind the last packet of each station, by sequence number and time. A later run goes on behind an earlier one
+- After a cut it goes on after the last packet of each station, by sequence number and time. A later run goes on after an earlier one
   (:meth:`SeedLinkSource.resumable`). A ringserver numbers the packets of all stations together: see
   :mod:`~xiaod.acquisition.seedlink.positions`.
 - Stations of other shards are not subscribed, nor more than ``max_stations``; packets of other stations are refused.
@@ -94,13 +94,13 @@ class SeedLinkSource:
 
         Args:
             config: server, streams and time limits.
-            resume: positions of an earlier run, to go on behind them.
+            resume: positions of an earlier run, to go on after them.
             remember: called in the thread of the source before the first packet of a station is handed on, with the position for a
                 later run.
             lost_ns: with ``begin: resume``, the time to begin at without a position, because positions were lost; None: now.
             shard: which stations this process picks; others are not subscribed.
             limits: by which buffers refuse records because of the host's clock; they are requested again if the clock was wrong.
-            lasting: whether a later run goes on behind this one.
+            lasting: whether a later run goes on after this one.
         """
         self._shard = shard
         self._lost_ns = lost_ns

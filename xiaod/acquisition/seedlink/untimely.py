@@ -21,7 +21,7 @@ class _Group:
     """Refused packets of a station that came together. An offset is host time minus monotonic time."""
 
     position: Position
-    """To go on behind, so that all of them come again."""
+    """To go on after, so that all of them come again."""
     begun: Moment
     """When the first came."""
     moment: Moment
@@ -58,7 +58,7 @@ class UntimelyPackets:
         return self._groups.keys()
 
     def add(self, station: Station, position: Position, moment: Moment, needed_ns: int, forth: bool) -> None:
-        """Packets behind a position are refused until the clock is set at least to an offset, forth or back."""
+        """Packets after a position are refused until the clock is set at least to an offset, forth or back."""
         offsets = (needed_ns, None) if forth else (None, needed_ns)
         groups = self._groups.setdefault(station, deque())
         if groups and groups[-1].begun.is_together(moment, GROUP_S):
@@ -72,7 +72,7 @@ class UntimelyPackets:
             groups[0] = first
 
     def hold(self, station: Station, position: Position) -> bool:
-        """Whether a station must not be gone on with behind a packet."""
+        """Whether a station must not go on after a packet."""
         if (groups := self._groups.get(station)) is None:
             return False
         return groups[0].position[0] == NOTHING or is_after(position[0], groups[0].position[0])

@@ -153,7 +153,7 @@ class AppendingSink:
         self._safe(self._descriptor)
 
     def _write_again(self, descriptor: int) -> None:
-        """Write the unsynced lines behind the synced ones."""
+        """Write the unsynced lines after the synced ones."""
         size = os.fstat(descriptor).st_size
         header = 0 if self._safe_size else len(self._lines.header)
         # Any other size: somebody else has written to it, or it is another file.
