@@ -76,7 +76,7 @@ GOOD = SoakReport(
         (replace(GOOD, sink_missing=3), "sink"),
         (replace(GOOD, status=3), "status 3"),
         (replace(GOOD, packets=11), "11 packets received, 10 accounted for"),
-        (replace(GOOD, samples=[]), "too short"),
+        (replace(GOOD, samples=[], missing=1), "1 picks are missing"),
         (
             replace(GOOD, samples=[replace(s, resident_mb=200 + 3 * s.wall_s) for s in SAMPLES]),
             "grew by 12.0 MB",
@@ -91,3 +91,12 @@ GOOD = SoakReport(
 def test_what_is_not_as_promised_is_said(worse: SoakReport, complaint: str) -> None:
     assert GOOD.failures == []
     assert any(complaint in failure for failure in worse.failures)
+
+
+def test_a_short_run_without_failures_is_not_decided() -> None:
+    short = replace(GOOD, samples=[], faults=Counter())
+    assert (short.failures, short.decided, GOOD.decided) == ([], False, True)
+    first, *_, last = short.text().splitlines()
+    assert first.endswith(" min: no faults")
+    assert last.startswith("not decided: too short to measure memory")
+    assert GOOD.text().splitlines()[-1] == "as promised"

@@ -1,10 +1,12 @@
 """The command line: ``xiaod --config FILE`` runs the daemon; the other commands are in :mod:`xiaod.cli.commands`."""
 
 import argparse
+import re
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
+from typing import NoReturn
 
 from xiaod import __version__
 from xiaod.cli.commands import COMMANDS
@@ -12,11 +14,20 @@ from xiaod.process.exit_status import ExitCode, summary
 from xiaod.process.stdout import flush, is_full, leave_quietly, unread
 
 
+class _Parser(argparse.ArgumentParser):
+    """Names the option for a configuration that was given without it."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print usage and message, and end with the status of wrong arguments."""
+        named = re.search(r"^unrecognized arguments:.*?(\S+\.ya?ml)\b", message)
+        super().error(f"{message}; a configuration is given as --config {named[1]}" if named else message)
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The parser of all commands."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="xiaod",
-        description="Real-time seismic phase picker: SeedLink in, P and S picks out. Without a command it runs the daemon.",
+        description="Real-time seismic phase picker: SeedLink in, P and S picks out. xiaod --config FILE runs the daemon.",
         epilog=summary(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -71,7 +82,10 @@ def _run(arguments: Sequence[str] | None) -> int:
         status: int = options.run(options)
         return status
     if options.config is None:
-        parser.print_help()
+        print(  # noqa: T201  as argparse does
+            "xiaod: give a command, or --config FILE, which runs the daemon; --help lists them",
+            file=sys.stderr,
+        )
         return ExitCode.CONFIGURATION
     from xiaod.cli.commands.run import run
 

@@ -41,7 +41,10 @@ def ns_from_iso(text: str) -> int:
     Raises:
         ValueError: when the text is not an ISO 8601 date and time, or outside of :data:`YEARS`.
     """
-    moment = datetime.fromisoformat(text)
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise ValueError("must be a time such as 2026-01-31T12:00:00Z") from error
     if moment.year not in YEARS:
         raise ValueError(f"year {moment.year}: must be {YEARS[0]} to {YEARS[-1]}")
     if moment.tzinfo is None:

@@ -207,7 +207,7 @@ def _of_the_decision(decision: Decision, phase: str, threshold: float) -> Reason
     time = iso_from_ns(decision.index * GRID_NS)[:-5] + "Z"
     onset = f"{phase} at {time} with {decision.probability:.2f}"
     text = {
-        OnsetOutcome.PICKED: f"picked: {onset}",
+        OnsetOutcome.PICKED: f"picked at {time}, {decision.probability:.2f}",
         OnsetOutcome.BELOW: f"below threshold: {phase} at {time} with {_looks(decision)}, the threshold is {threshold:.2f}",
         OnsetOutcome.DUPLICATE: f"same onset as the previous pick: {onset}",
         OnsetOutcome.BLINDED: f"too soon after the beginning of the data: {onset}",

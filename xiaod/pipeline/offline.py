@@ -306,8 +306,6 @@ class _Bar:
             self._bar = tqdm(
                 total=total,
                 file=sys.stderr,
-                # Fewer lines in a log file.
-                mininterval=0.1 if sys.stderr.isatty() else 10.0,
                 bar_format=HOURS,
             )
         self._bar.update(done - self._bar.n)

@@ -10,6 +10,7 @@ True
 """
 
 import asyncio
+import re
 from collections import Counter
 from collections.abc import Collection
 from typing import TextIO
@@ -88,6 +89,15 @@ def ask(source: SeedLinkConfig, timeout_s: float) -> ServerInfo:
     return asyncio.run(embedded())
 
 
+def _iso(time: str) -> str:
+    """A time of a server as ISO 8601; SeedLink 3 leaves the form open.
+
+    >>> _iso("2026/11/30 03:52:46.8496"), _iso("2026-11-30T03:52:46Z")
+    ('2026-11-30T03:52:46.8496Z', '2026-11-30T03:52:46Z')
+    """
+    return re.sub(r"^(\d{4})/(\d\d)/(\d\d) ([\d:.]+)$", r"\1-\2-\3T\4Z", time)
+
+
 def _report(source: SeedLinkConfig, info: ServerInfo, shard: Shard, shown_shards: int) -> str:
     channels = [item.channel for item in info.streams]
     is_meant = matcher(source.streams)
@@ -102,7 +112,7 @@ def _report(source: SeedLinkConfig, info: ServerInfo, shard: Shard, shown_shards
         f"{source.label}: {info.software or 'unknown software'}, {info.organization or 'unknown organization'}"
     ]
     lines += [
-        f"  {'+' if item.channel in selected else ' '} {item.channel!s:<20} {item.begin_time} to {item.end_time}"
+        f"  {'+' if item.channel in selected else ' '} {item.channel!s:<20} {_iso(item.begin_time)} to {_iso(item.end_time)}"
         + place(item.channel.network, item.channel.station)
         for item in info.streams
     ]

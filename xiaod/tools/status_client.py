@@ -28,7 +28,7 @@ MAX_ANSWER_BYTES = 50_000_000
 """Some 50,000 stations; what answers with more is no daemon of ours."""
 SCHEMES = ("http://", "https://")
 _ODD = re.compile(r"[\s\x00-\x1f\x7f]")
-HEADS = ("STATION", "STATE", "DELAY", "GAPS", "PICKS", "LAST PICK", "WHY NO PICK")
+HEADS = ("STATION", "STATE", "DELAY", "GAPS", "PICKS", "LAST PICK", "LAST DECISION")
 TIME_LENGTH = len("2026-01-31T12:00:00")
 
 Answer = Mapping[str, Any]

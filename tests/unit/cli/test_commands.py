@@ -16,20 +16,24 @@ from distill.cli import main as distill_main
 from xiaod.cli.commands import COMMANDS
 from xiaod.cli.main import main
 from xiaod.process.exit_status import ExitCode
+from xiaod.storage.pick_store import STORE, PickStore
 
 README = Path(__file__).parents[3] / "README.md"
 
 REFUSED: dict[str, list[tuple[list[str], str]]] = {
-    "": [([], "usage:"), (["--config", "/no.yaml"], "/no.yaml"), (["fly"], "fly"), (["--fly"], "COMMAND|--fly")],
+    "": [([], r"^xiaod: give a command, or --config FILE, which runs the daemon.*\n$"), (["--config", "/no.yaml"], "/no.yaml"),
+         (["fly"], "fly"), (["--fly"], "COMMAND|--fly")],
     "init": [([], "SERVER"), (["a b"], "SERVER: must be HOST"), (["localhost", "--streams", "BW"], "--streams: must be NET"),
              (["localhost", "--timeout", "0"], "--timeout"), (["replay:/nowhere"], "/nowhere"),
              (["localhost", "--output", str(README)], "exists"), (["replay:example", "--output", "/no/c.yaml"], "/no/c.yaml")],
-    "check": [(["--config", "/no.yaml"], "/no.yaml"), (["more"], "more")],
+    "check": [(["--config", "/no.yaml"], "/no.yaml"), (["more"], "more"),
+              (["my.yaml"], "arguments: my.yaml; a configuration is given as --config my.yaml")],
     "show": [(["--config", "/no.yaml"], "/no.yaml"), (["--format", "toml"], "--format")],
     "pick": [([], "INPUT"), (["/nowhere"], "/nowhere"), (["/", "--format", "xml"], "--format"),
              (["/", "--model", "huge"], "huge"), (["/", "--config", "/no.yaml"], "/no.yaml"),
-             (["/", "--workers", "0"], "--workers"), (["/", "--since", "noon"], "--since"),
-             (["/", "--until", "9999-12-31T00:00:00Z"], "--until"), (["/", "--stations", "RJOB"], "--stations"),
+             (["/", "--workers", "0"], "--workers"), (["/", "--since", "noon"], "--since: 'noon': must be a time such as"),
+             (["/", "--until", "9999-12-31T00:00:00Z"], "--until: .* year 9999: must be 1700 to 2249"),
+             (["/", "--stations", "RJOB"], "--stations"),
              (["/", "--dask", "scheduler"], "--dask scheduler"),
              (["/", "--workers", "2", "--dask", "tcp://127.0.0.1:1"], "--dask"), (["/", "--workers", "2", "--plots", "p"], "--plots")],
     "plot": [([], "STREAM"), (["A.B.C.D", "T"], "--input"), (["A.B.C.D", "now", "--input", "/"], "TIME: 'now'"),
@@ -104,7 +108,12 @@ def test_a_server_that_cannot_be_asked_does_not_keep_the_others_from_being_asked
     assert main(["stations", "--config", str(path)]) == ExitCode.FAILURE
     first, second, *rest = capsys.readouterr().out.splitlines()
     assert "/nowhere" in first
-    assert "127.0.0.1:1: " in second
+    assert second.startswith(
+        "127.0.0.1:1: Connection refused: nothing listens on 127.0.0.1:1; is the server running?"
+    )
+    assert re.search(r" 2\d{3}-\d\d-\d\dT[\d:.]+Z to 2\d{3}-\d\d-\d\dT[\d:.]+Z$", rest[1], re.MULTILINE), (
+        rest[1]
+    )
     assert "3 of 3 streams selected" in rest[-1]
 
 
@@ -188,3 +197,59 @@ def test_a_port_that_is_taken_may_be_free_later(capsys: pytest.CaptureFixture[st
         port = taken.getsockname()[1]
         assert main(["replay", "example", "--port", str(port)]) == ExitCode.FAILURE
     assert f"cannot listen on 127.0.0.1:{port}: " in capsys.readouterr().err
+
+
+def test_one_shard_has_all_stations(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text("sources: [{server: 'replay:example'}]\n", encoding="utf-8")
+    for options, said in (
+        (["--shards"], "--shards: one shard has all stations"),
+        (["--shards", "2"], ""),
+        ([], ""),
+    ):
+        assert main(["stations", "--config", str(path), *options]) == ExitCode.OK
+        told = capsys.readouterr()
+        assert told.err.startswith(said)
+        assert bool(told.err) is bool(said)
+        assert ("shard 0/2: " in told.out) is (options[1:] == ["2"])
+
+
+def test_whoever_has_no_data_picks_the_example(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for options in ([], ["--workers", "1"]):
+        assert main(["pick", "example", "--format", "csv", *options]) == ExitCode.OK
+        told = capsys.readouterr()
+        assert re.findall(r"^.*BW.*2009-08-24T00:20:0[78].*$", told.out, re.MULTILINE)
+        # Standard error is no terminal: no bar.
+        assert told.err == ""
+    Path("example").touch()
+    assert main(["pick", "example"]) == ExitCode.FAILURE
+
+
+def test_no_picks_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = PickStore(tmp_path / "state" / STORE)
+    store.close()
+    path = tmp_path / "config.yaml"
+    path.write_text(
+        f"sources: [{{server: localhost}}]\nstate: {{folder: {tmp_path / 'state'}}}\n", encoding="utf-8"
+    )
+    assert main(["picks", "--config", str(path)]) == ExitCode.OK
+    assert capsys.readouterr() == ("", f"0 picks in {tmp_path / 'state'}\n")
+
+
+@pytest.mark.parametrize(
+    ("stream", "time", "had"),
+    [
+        ("BW.RJOB..HH?", "2009-08-24T00:20:07Z", "nothing; there is BW.RJOB..EH"),
+        ("BW.RJOB..EH?", "2019-08-24T00:20:07Z", "nothing; there is, at other times, BW.RJOB..EH"),
+    ],
+)
+def test_a_stream_that_is_not_there_is_told_with_those_that_are(
+    tmp_path: Path, stream: str, time: str, had: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "day.mseed"
+    obspy.read().write(str(path), format="MSEED")
+    assert main(["plot", stream, time, "--input", str(path)]) == ExitCode.FAILURE
+    assert capsys.readouterr().err.endswith(f"; it matches {had}\n")

@@ -96,7 +96,7 @@ def test_a_pick_of_the_last_minute_is_the_reason_though_something_weaker_came_af
     view.decided(OnsetOutcome.PICKED, 1900, 0.99)
     view.decided(OnsetOutcome.BELOW, 1950, 0.09, noticed=0.5)
     assert explain(condition(), "P", view, 2000) == Reason(
-        "picked", "picked: P at 1970-01-01T00:00:19.00Z with 0.99"
+        "picked", "picked at 1970-01-01T00:00:19.00Z, 0.99"
     )
     assert explain(condition(), "P", view, 7940).code == "below_threshold"
 

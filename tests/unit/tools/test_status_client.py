@@ -137,7 +137,7 @@ def test_a_table_for_a_person_and_json_for_a_program(capsys: pytest.CaptureFixtu
     assert lines[1] == "1 of 1 stations live"
     assert lines[4].split("  ")[-1] == "P: below threshold"
     assert lines[5].strip() == "S: other"
-    assert lines[5].index("S: other") == lines[4].index("P: below") == lines[3].index("WHY NO PICK")
+    assert lines[5].index("S: other") == lines[4].index("P: below") == lines[3].index("LAST DECISION")
 
 
 def test_codes_from_the_network_cannot_speak_to_the_terminal() -> None:

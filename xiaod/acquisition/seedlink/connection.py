@@ -80,7 +80,7 @@ class Connection(SeedLinkConnection):  # type: ignore[misc]  # ObsPy is not type
 
         Raises:
             OSError: when the connection cannot be opened in time.
-            LinkError: when the name cannot be resolved, or no SeedLink 3 server answers; with a remedy.
+            LinkError: when the name cannot be resolved, nothing listens there, or no SeedLink 3 server answers; with a remedy.
             Stopped: when a stop was requested meanwhile.
         """
         self._open()
@@ -278,6 +278,8 @@ class Connection(SeedLinkConnection):  # type: ignore[misc]  # ObsPy is not type
                 raise
             sock.close()
             self.socket = None
+        if isinstance(problem, ConnectionRefusedError):
+            raise LinkError(greetings.nothing_listens(self.sladdr)) from problem
         raise problem
 
     def _opened(self) -> socket.socket:

@@ -52,6 +52,11 @@ def newer(greeting: str) -> str:
     )
 
 
+def nothing_listens(address: str) -> str:
+    """What to do about a port that refuses connections."""
+    return f"Connection refused: nothing listens on {address}; is the server running? SeedLink's usual port is {seedlink.PORT}"
+
+
 def unresolved(host: str, reason: str) -> str:
     """What to do about a name that cannot be resolved.
 

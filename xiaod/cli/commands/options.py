@@ -59,8 +59,8 @@ def moment(option: str, text: str | None) -> int | None:
 
     try:
         return None if text is None else ns_from_iso(text)
-    except ValueError:
-        raise ValueError(f"{option}: {text!r}: must be a time such as 2026-01-31T12:00:00Z") from None
+    except ValueError as error:
+        raise ValueError(f"{option}: {text!r}: {error}") from None
 
 
 def above_zero(text: str) -> float:

@@ -3,6 +3,7 @@
 import argparse
 import re
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,18 +11,25 @@ from xiaod.cli.commands.options import add_config, add_format, moment, one_or_mo
 from xiaod.process.exit_status import ExitCode
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from xiaod.domain.types import Pick
     from xiaod.tools.archive.run import ArchiveOptions
 
 _SCHEDULER = re.compile(r"([a-z]+://)?\S+:[0-9]+/?")
+EXAMPLE = Path("example")
 HELP = "pick miniSEED files and folders, as fast as the CPU allows"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add its arguments."""
-    parser.add_argument("inputs", nargs="+", type=Path, metavar="INPUT", help="miniSEED file or folder")
+    parser.add_argument(
+        "inputs",
+        nargs="+",
+        type=Path,
+        metavar="INPUT",
+        help="miniSEED file or folder, or 'example': ObsPy's example event",
+    )
     add_config(
         parser, help_text="windows, engine and picker as in this configuration (default: the defaults)"
     )
@@ -60,22 +68,28 @@ def run(options: argparse.Namespace) -> int:
     from xiaod.process.plugins import MissingExtraError
     from xiaod.tools.archive.run import pick_archive
 
-    output = options.format, options.output, not options.no_progress
+    options.progress = not options.no_progress and sys.stderr.isatty()
+    output = options.format, options.output, options.progress
     try:
         archive = _archive(options)
-        if options.plots is not None:
-            return _pick_and_plot(options, archive)
-        if archive is None:
-            return pick_files(
-                options.inputs, options.config, options.model, *output, stations_file=options.stations_file
+        with _files(options.inputs) as options.inputs:
+            if options.plots is not None:
+                return _pick_and_plot(options, archive)
+            if archive is None:
+                return pick_files(
+                    options.inputs,
+                    options.config,
+                    options.model,
+                    *output,
+                    stations_file=options.stations_file,
+                )
+            return pick_archive(
+                options.inputs,
+                offline_config(options.config, options.model),
+                archive,
+                *output,
+                stations_file=options.stations_file,
             )
-        return pick_archive(
-            options.inputs,
-            offline_config(options.config, options.model),
-            archive,
-            *output,
-            stations_file=options.stations_file,
-        )
     except (ConfigError, ModelError, MissingExtraError, OSError, ValueError) as error:
         return refuse(error)
     except KeyboardInterrupt:
@@ -83,6 +97,22 @@ def run(options: argparse.Namespace) -> int:
             raise
         print(f"stopped; the same command goes on from {options.resume}", file=sys.stderr)
         return ExitCode.SECOND_SIGNAL
+
+
+@contextmanager
+def _files(inputs: "Sequence[Path]") -> "Iterator[Sequence[Path]]":
+    """The inputs, with a file of the event for ``example``, unless there is a file of this name."""
+    if EXAMPLE not in inputs or EXAMPLE.exists():
+        yield inputs
+        return
+    from tempfile import TemporaryDirectory
+
+    from xiaod.replay.example import example_records
+
+    with TemporaryDirectory(prefix="xiaod-pick-") as folder:
+        path = Path(folder) / "example.mseed"
+        path.write_bytes(example_records())
+        yield [path if one == EXAMPLE else one for one in inputs]
 
 
 def _pick_and_plot(options: argparse.Namespace, archive: "ArchiveOptions | None") -> int:
@@ -107,7 +137,7 @@ def _pick_and_plot(options: argparse.Namespace, archive: "ArchiveOptions | None"
         options.model,
         options.format,
         options.output,
-        not options.no_progress,
+        options.progress,
         picks,
         options.stations_file,
     )

@@ -1,6 +1,7 @@
 """``xiaod picks``: print the picks that the daemon has stored."""
 
 import argparse
+import sys
 
 from xiaod.cli.commands.options import DEFAULT_CONFIG, add_config, add_format, add_shard, moment, refuse
 
@@ -42,6 +43,8 @@ def run(options: argparse.Namespace) -> int:
             found.update({pick.id: pick for pick in stored_picks(one, since_ns, until_ns)})
     except (ConfigError, OSError, ValueError) as error:
         return refuse(error)
+    if not found:
+        print(f"0 picks in {', '.join(str(one.parent) for one in stores)}", file=sys.stderr)
     sink = StreamSink(options.format, None, config.agency, stations)
     sink.deliver(sorted(found.values(), key=lambda pick: pick.time_ns), 0)
     sink.close()

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 HELP = "draw waveform, probabilities and picks around a moment, as PNG"
 DEFAULT_TIMEOUT_S = 30.0
+EVER_S = 1e10
+MAX_NAMED = 20
+"""Instruments that an error names."""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -114,13 +117,26 @@ def _inputs(options: argparse.Namespace, config: "Config", at_ns: int) -> "Itera
         yield [path]
 
 
+def _what_there_is(inputs: "Sequence[Path]", at_ns: int, options: argparse.Namespace) -> str:
+    """What could have been asked for instead."""
+    from xiaod.acquisition.miniseed_files import why_nothing
+    from xiaod.tools.plot.plots import instruments_of
+
+    near = instruments_of(inputs, "*.*.*.*", at_ns, options.before, options.after)
+    found = near or instruments_of(inputs, "*.*.*.*", at_ns, EVER_S, EVER_S)
+    if not found:
+        return f": {why_nothing(inputs)}"
+    more = f" and {len(found) - MAX_NAMED} more" if len(found) > MAX_NAMED else ""
+    named = ", ".join(map(str, found[:MAX_NAMED]))
+    return f"; there {'is' if near else 'is, at other times,'} {named}{more}"
+
+
 def _draw(options: argparse.Namespace, config: "Config", inputs: "Sequence[Path]", at_ns: int) -> Path:
     """Draw the picture; gives its path.
 
     Raises:
         LookupError: when there is nothing to draw, or more than one instrument.
     """
-    from xiaod.acquisition.miniseed_files import why_nothing
     from xiaod.domain.codes import safe
     from xiaod.pipeline.factory import open_engine
     from xiaod.tools.plot.plots import PlotRequest, instruments_of, make_plots
@@ -128,7 +144,7 @@ def _draw(options: argparse.Namespace, config: "Config", inputs: "Sequence[Path]
     engine = open_engine(config)
     found = instruments_of(inputs, options.stream, at_ns, options.before, options.after)
     if len(found) != 1:
-        had = ", ".join(map(str, found)) or f"nothing: {why_nothing(inputs)}"
+        had = ", ".join(map(str, found)) or f"nothing{_what_there_is(inputs, at_ns, options)}"
         raise LookupError(
             f"{options.stream}: must match one instrument with data around {options.time}; it matches {had}"
         )

@@ -34,11 +34,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Days of data with faults; 0 when all was as promised."""
+    """Days of data with faults; 0 when all was as promised, 2 when it was too short to say."""
     import asyncio
     import json
     from tempfile import TemporaryDirectory
 
+    from xiaod.process.exit_status import ExitCode
     from xiaod.tools.bench.daemon import BenchError
     from xiaod.tools.soak.run import SoakSettings
     from xiaod.tools.soak.run import soak as run_soak
@@ -63,7 +64,9 @@ def run(options: argparse.Namespace) -> int:
     if options.output is not None:
         options.output.write_text(json.dumps(found.document(), indent=2) + "\n", encoding="utf-8")
     print(found.text())
-    return 1 if found.failures else 0
+    if found.failures:
+        return ExitCode.FAILURE
+    return ExitCode.OK if found.decided else ExitCode.CONFIGURATION
 
 
 def _hop(text: str) -> float:

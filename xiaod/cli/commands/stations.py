@@ -48,4 +48,9 @@ def run(options: argparse.Namespace) -> int:
             shard, shards = chosen_shard(config, options.shard), 1
     except (ConfigError, ValueError) as error:
         return refuse(error)
+    if options.shards is not None and shards == 1:
+        print(
+            "--shards: one shard has all stations; --shards 4 shows how four would share them",
+            file=sys.stderr,
+        )
     return print_offers(config, options.timeout, sys.stdout, shard, shards)

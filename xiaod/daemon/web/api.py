@@ -7,7 +7,7 @@ Traceback (most recent call last):
 xiaod.daemon.web.api.QueryError: limit: '0': must be a whole number from 1 to 1000
 >>> query_time("until", "9999-12-31T00:00:00Z")
 Traceback (most recent call last):
-xiaod.daemon.web.api.QueryError: until: '9999-12-31T00:00:00Z': must be a time such as 2026-01-31T12:00:00Z
+xiaod.daemon.web.api.QueryError: until: '9999-12-31T00:00:00Z': year 9999: must be 1700 to 2249
 """
 
 import asyncio
@@ -187,8 +187,8 @@ def query_time(key: str, text: str | None) -> int | None:
     """
     try:
         return None if text is None else ns_from_iso(text)
-    except ValueError:
-        raise QueryError(f"{key}: {text!r}: must be a time such as 2026-01-31T12:00:00Z") from None
+    except ValueError as error:
+        raise QueryError(f"{key}: {text!r}: {error}") from None
 
 
 def query_instrument(text: str | None) -> Instrument | None:

@@ -210,14 +210,12 @@ class _ProgressBar:
     """A progress bar over chunks, with hours of data and data-days per minute; tqdm shows the time left."""
 
     def __init__(self, total: int, shown: bool) -> None:
-        interval_s = 0.1 if sys.stderr.isatty() else 10.0
         self._bar = tqdm(
             total=total,
             unit=" chunks",
             desc="pick",
             disable=not shown,
             file=sys.stderr,
-            mininterval=interval_s,
         )
         self._begun_s = monotonic()
         self._data_s = 0.0

@@ -57,15 +57,14 @@ class SoakReport:
         """Broken guarantees; empty if there are none."""
         samples = self.samples
         found = []
-        if not samples:
-            return ["too short to measure memory"]
-        growth_mb = slope_of(samples) * (samples[-1].data_s - samples[0].data_s) / DAY_S
-        if growth_mb > MAX_GROWTH_MB:
-            found.append(f"resident memory grew by {growth_mb:.1f} MB; at most {MAX_GROWTH_MB:g} is flat")
-        for name, most in (("files", MAX_MORE_FILES), ("threads", MAX_MORE_THREADS)):
-            values = [int(getattr(sample, name)) for sample in samples]
-            if values[-1] - values[0] > most:
-                found.append(f"{name} grew from {values[0]} to {values[-1]}")
+        if samples:
+            growth_mb = slope_of(samples) * (samples[-1].data_s - samples[0].data_s) / DAY_S
+            if growth_mb > MAX_GROWTH_MB:
+                found.append(f"resident memory grew by {growth_mb:.1f} MB; at most {MAX_GROWTH_MB:g} is flat")
+            for name, most in (("files", MAX_MORE_FILES), ("threads", MAX_MORE_THREADS)):
+                values = [int(getattr(sample, name)) for sample in samples]
+                if values[-1] - values[0] > most:
+                    found.append(f"{name} grew from {values[0]} to {values[-1]}")
         if (counted := sum(self.accounted.values())) != self.packets:
             found.append(f"{self.packets} packets received, {counted} accounted for")
         for count, what in (
@@ -80,12 +79,18 @@ class SoakReport:
             found.append(f"the daemon ended with status {self.status}")
         return found
 
+    @property
+    def decided(self) -> bool:
+        """Whether memory was measured: without it nothing is promised of a run that has no failures."""
+        return bool(self.samples)
+
     def document(self) -> dict[str, Any]:
         """As JSON."""
         return {
             **asdict(self),
             "slope_mb_per_day_of_data": round(slope_of(self.samples), 3) if self.samples else None,
             "failures": self.failures,
+            "decided": self.decided,
         }
 
     def text(self) -> str:
@@ -93,7 +98,7 @@ class SoakReport:
         faults = ", ".join(f"{count} x {name}" for name, count in sorted(self.faults.items()))
         reasons = ", ".join(f"{count} {name}" for name, count in sorted(self.accounted.items()) if count)
         lines = [
-            f"{self.hours:g} h of {self.stations} stations in {self.wall_s / 60:.1f} min: {faults}",
+            f"{self.hours:g} h of {self.stations} stations in {self.wall_s / 60:.1f} min: {faults or 'no faults'}",
         ]
         if self.samples:
             first, last = self.samples[0], self.samples[-1]
@@ -110,9 +115,16 @@ class SoakReport:
                 f"picks expected {self.expected_picks}, missing {self.missing}, unexpected {self.unexpected}, twice {self.twice}; "
                 f"not at the sink {self.sink_missing}"
             ),
-            "as promised" if not self.failures else "NOT AS PROMISED: " + "; ".join(self.failures),
+            self._verdict(),
         ]
         return "\n".join(lines)
+
+    def _verdict(self) -> str:
+        if self.failures:
+            return "NOT AS PROMISED: " + "; ".join(self.failures)
+        return (
+            "as promised" if self.decided else "not decided: too short to measure memory; give more --hours"
+        )
 
 
 def slope_of(samples: Sequence[Sample]) -> float:
