@@ -53,8 +53,8 @@ class BufferConfig(Model):
     """How records become continuous data."""
 
     max_component_wait_s: Seconds = 5.0
-    """Seconds that a window waits for a slower component or a missing record; it then goes on without. The wait counts only while the
-    source delivers."""
+    """Seconds that a window waits for a slower component or a missing record, at most ``max_lead_s``; it then goes on
+    without. The wait counts only while the source delivers."""
     max_lead_s: Annotated[float, Field(ge=1, le=600)] = 30.0
     """Seconds of data; a component further behind the newest data is not waited for."""
     max_age_s: PositiveSeconds | None = None
@@ -133,7 +133,7 @@ class PickerConfig(Model):
     lookahead_s: Annotated[float, Field(ge=0.1, le=30)] = 0.5
     """Seconds of data after an onset before it is picked."""
     settle_s: Annotated[float, Field(ge=0, le=30)] = 0.5
-    """Seconds after a gap in which nothing is picked."""
+    """Seconds after a gap in which nothing is picked; with ``lookahead_s`` and ``hop_s`` at most ``length_s``."""
     min_separation_s: Annotated[float, Field(ge=0.1, le=10)] = 1.0
     """Seconds; a peak of the same phase closer to a pick is the same onset."""
     stations: dict[str, StationConfig] = Field(

@@ -71,7 +71,7 @@ class Metrics:
         )
         self.left_out = Gauge(
             "xiaod_stations_left_out",
-            "Stations of a source that are not asked for: more than max_stations",
+            "Stations of a source that are not requested: more than max_stations",
             ["source"],
             registry=registry,
         )
