@@ -172,7 +172,7 @@ def test_not_ready_without_data_and_a_server_that_comes_later(tmp_path: Path, ev
         port = probe.getsockname()[1]
     config = ReplayConfig(inputs=(path,), port=port, speed="max", faults=Faults(refuse_connections=True))
     with streaming(tmp_path, config) as (server, daemon):
-        daemon.wait_for("source.refused", 3)
+        daemon.wait_for("source.connect_failed", 3)
         assert daemon.get("/readyz")[0] == 503
         assert daemon.get("/healthz")[0] == 200
         server.set_faults(Faults())

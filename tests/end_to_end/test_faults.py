@@ -127,7 +127,7 @@ def test_a_server_that_refuses_until_another_takes_its_place(
         daemon = Daemon(tmp_path, sources=[source_at(bad.port)])
         daemon.__enter__()
         with ended_on_failure(daemon):
-            refused = daemon.wait_for("source.refused", 2)
+            refused = daemon.wait_for("source.connect_failed", 2)
             assert complaint in refused[0]["detail"]
             assert daemon.get("/healthz")[0] == 200
             assert daemon.get("/readyz")[0] == 503

@@ -210,7 +210,7 @@ class Service:
             )
             code = ExitCode.CUT_SHORT
         finally:
-            pipeline.abandon()
+            pipeline.release_threads()
             await self._state.save_off_loop(self._sources)
         self._log.info("service.stopped", status=int(code))
         return code

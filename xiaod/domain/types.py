@@ -150,8 +150,8 @@ class BadRecord:
     """The file it is in, in an offline run."""
 
 
-LinkState = Literal["connecting", "connected", "streaming", "disconnected", "refused", "idle", "ended"]
-"""``idle``: the server has nothing that this process picks."""
+LinkState = Literal["connecting", "connected", "streaming", "disconnected", "connect_failed", "idle", "ended"]
+"""``connect_failed``: the server was not reached, or accepted no subscription. ``idle``: it has nothing that this process picks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +163,7 @@ class LinkChange:
     at_ns: int
     detail: str = ""
     retry_s: float | None = None
-    """Seconds until the next attempt, for ``disconnected`` and ``refused``."""
+    """Seconds until the next attempt, for ``disconnected`` and ``connect_failed``."""
     channels: tuple[Channel, ...] = ()
     """With ``streaming``: the channels known to be subscribed (empty where the server does not list them)."""
     left_out: tuple[str, ...] = ()

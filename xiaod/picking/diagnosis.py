@@ -29,9 +29,9 @@ class OnsetOutcome(Enum):
     """What a picker decided about an onset; of several, the first in this order is the reason."""
 
     PICKED = "picked"
-    DUPLICATE = "refractory"
+    REFRACTORY = "refractory"
     """Closer than ``min_separation_s`` to a pick of the same phase: the same onset."""
-    BLINDED = "settling"
+    SETTLING = "settling"
     """Less than ``settle_s`` after the beginning of the data."""
     BELOW = "below_threshold"
     """It was noticed, and did not reach the threshold when it was to be confirmed."""
@@ -168,7 +168,7 @@ def explain(condition: Condition, phase: str, view: PhaseView | None, newest: in
     if highest >= view.threshold:
         # A pick of an earlier run, or an onset that has not reached its highest point yet.
         return Reason(
-            OnsetOutcome.DUPLICATE.value,
+            OnsetOutcome.REFRACTORY.value,
             f"same onset as an earlier pick, or not decided yet: {highest:.2f} in the last minute",
         )
     return Reason(
@@ -209,8 +209,8 @@ def _of_the_decision(decision: Decision, phase: str, threshold: float) -> Reason
     text = {
         OnsetOutcome.PICKED: f"picked at {time}, {decision.probability:.2f}",
         OnsetOutcome.BELOW: f"below threshold: {phase} at {time} with {_looks(decision)}, the threshold is {threshold:.2f}",
-        OnsetOutcome.DUPLICATE: f"same onset as the previous pick: {onset}",
-        OnsetOutcome.BLINDED: f"too soon after the beginning of the data: {onset}",
+        OnsetOutcome.REFRACTORY: f"same onset as the previous pick: {onset}",
+        OnsetOutcome.SETTLING: f"too soon after the beginning of the data: {onset}",
     }[decision.outcome]
     return Reason(decision.outcome.value, text)
 

@@ -75,7 +75,7 @@ class PickerSettings:
     model: str
     model_sha256: str
     lookahead: int = samples_from_s(PickerConfig().lookahead_s)
-    blinding: int = samples_from_s(PickerConfig().settle_s)
+    settle: int = samples_from_s(PickerConfig().settle_s)
     separation: int = samples_from_s(PickerConfig().min_separation_s)
     calibration: Calibration = NO_CALIBRATION
     vertical_thresholds: tuple[float, float] | None = None
@@ -170,7 +170,7 @@ class InstrumentPicker:
                 if not start <= peak < stop:
                     continue
                 if self._is_picked(phase, window.index + peak):
-                    self._see_duplicate(phase, window.index + peak, float(curve[peak]))
+                    self._see_refractory(phase, window.index + peak, float(curve[peak]))
                     continue
                 found.append(
                     Candidate(window, phase, peak, float(curve[peak]), settings.lookahead, settings.hop)
@@ -183,8 +183,8 @@ class InstrumentPicker:
         window, phase = candidate.window, candidate.phase
         index = window.index + onset.peak
         outcome = self._outcome(onset, index)
-        if outcome is OnsetOutcome.DUPLICATE:
-            self._see_duplicate(phase, index, onset.probability)
+        if outcome is OnsetOutcome.REFRACTORY:
+            self._see_refractory(phase, index, onset.probability)
         else:
             self.views[phase].decided(outcome, index, onset.probability, candidate.probability)
         if outcome is not OnsetOutcome.PICKED:
@@ -208,15 +208,15 @@ class InstrumentPicker:
         if onset.probability < settings.threshold(phase, components):
             return OnsetOutcome.BELOW
         if self._is_picked(phase, index):
-            return OnsetOutcome.DUPLICATE
-        if window.discontinuous and onset.peak < settings.blinding:
-            return OnsetOutcome.BLINDED
+            return OnsetOutcome.REFRACTORY
+        if window.discontinuous and onset.peak < settings.settle:
+            return OnsetOutcome.SETTLING
         return OnsetOutcome.PICKED
 
-    def _see_duplicate(self, phase: int, index: int, probability: float) -> None:
+    def _see_refractory(self, phase: int, index: int, probability: float) -> None:
         """Note an onset beside a pick; the pick itself is seen again in the next windows, and that is no news."""
         if not self._is_picked(phase, index, REACH):
-            self.views[phase].decided(OnsetOutcome.DUPLICATE, index, probability)
+            self.views[phase].decided(OnsetOutcome.REFRACTORY, index, probability)
 
     def _is_picked(self, phase: int, index: int, within: int | None = None) -> bool:
         return self._recent.holds(phase, index, self._settings.separation if within is None else within)
@@ -294,8 +294,8 @@ def _searched(window: Window, settings: PickerSettings) -> tuple[int, int]:
     stop = window.samples.shape[1] - settings.lookahead + 1
     if window.until is not None:
         # An onset on the border may be seen on one side by this window, and on the other by the next.
-        stop = min(stop, window.until - window.index + settings.blinding + REACH)
-    start = settings.blinding
+        stop = min(stop, window.until - window.index + settings.settle + REACH)
+    start = settings.settle
     if not window.discontinuous:
         start = max(start, stop - settings.hop - samples_from_s(LATE_NOTICE_S))
     return start, max(start, stop)

@@ -69,9 +69,9 @@ class StreamPicker:
         final = stop - self._reach
         if window.until is not None:
             # The stream of the other window may begin somewhat after its first sample.
-            final = min(final, window.until - window.index + settings.blinding + settings.separation)
+            final = min(final, window.until - window.index + settings.settle + settings.separation)
         # Where a stream begins nothing is picked yet; a window in the middle of one goes on where the last one ended.
-        start = first + settings.blinding if first > 0 or window.discontinuous else 0
+        start = first + settings.settle if first > 0 or window.discontinuous else 0
         if (next_index := self._next.get(window.revision)) is not None and next_index < window.stop:
             start = max(start, next_index - window.index)
         if final <= start:
@@ -90,7 +90,7 @@ class StreamPicker:
             index, probability = window.index + peak, float(probabilities.values[phase][peak])
             new = self._is_new(phase, index)
             self.views[phase].decided(
-                OnsetOutcome.PICKED if new else OnsetOutcome.DUPLICATE, index, probability
+                OnsetOutcome.PICKED if new else OnsetOutcome.REFRACTORY, index, probability
             )
             if new:
                 picks.append(

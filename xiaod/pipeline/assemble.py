@@ -453,12 +453,12 @@ class Assembler:
         metrics = self._metrics
         self._station_table.links[change.source] = change.state
         metrics.connected.labels(change.source).set(change.state == "streaming")
-        if change.state in {"disconnected", "refused"}:
+        if change.state in {"disconnected", "connect_failed"}:
             metrics.reconnects.labels(change.source).inc()
         if change.state == "streaming":
             self._station_table.expect(change.source, change.channels, now_ns)
         retry = {} if change.retry_s is None else {"retry_s": round(change.retry_s, 2)}
-        level = self._log.warning if change.state in {"disconnected", "refused"} else self._log.info
+        level = self._log.warning if change.state in {"disconnected", "connect_failed"} else self._log.info
         level(
             f"source.{change.state}",
             source=change.source,

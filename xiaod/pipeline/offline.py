@@ -276,7 +276,7 @@ def run_offline(
             async with asyncio.TaskGroup() as group:
                 pipeline.start(group)
         finally:
-            pipeline.abandon()
+            pipeline.release_threads()
 
     try:
         asyncio.run(work())

@@ -193,8 +193,8 @@ class Pipeline:
         for sink_runner in self._sink_runners:
             sink_runner.finish_within(SINK_PART * self._config.grace_s)
 
-    def abandon(self) -> None:
-        """Release the threads: sources that wait for room that no stage will make any more, and the engine's."""
+    def release_threads(self) -> None:
+        """End threads that nothing ends any more: of sources that wait for room in the queue, and of the engine."""
         self._inbox.close()
         self._executor.shutdown(wait=False, cancel_futures=True)
         self._flush_log(everything=True)

@@ -52,7 +52,7 @@ def picker_settings(config: Config, engine: Engine, instrument: Instrument) -> P
         model=spec.label,
         model_sha256=engine.sha256,
         lookahead=samples_from_s(config.picker.lookahead_s),
-        blinding=samples_from_s(config.picker.settle_s),
+        settle=samples_from_s(config.picker.settle_s),
         separation=samples_from_s(config.picker.min_separation_s),
         calibration=Calibration.from_spec(spec.calibration),
         late=samples_from_s(config.buffer.max_lead_s),

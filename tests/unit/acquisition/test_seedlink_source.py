@@ -128,7 +128,7 @@ def test_nothing_that_matches_is_refused_and_asked_again(event: tuple[Path, int]
         Server(ReplayConfig(inputs=(event[0],), port=0)) as server,
         Run(source(server.port, streams=["XX.*.*.*"])) as run,
     ):
-        assert "no stream that matches XX" in run.wait_for("refused", 2)[0].detail
+        assert "no stream that matches XX" in run.wait_for("connect_failed", 2)[0].detail
 
 
 @pytest.mark.parametrize("at_newest", [False, True])
@@ -169,7 +169,7 @@ def test_refusals_do_not_end_it_and_delays_grow() -> None:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     with Run(source(port, reconnect_max_s=1.0)) as run:
-        changes = run.wait_for("refused", 5)
+        changes = run.wait_for("connect_failed", 5)
         assert all("refused" in change.detail for change in changes)
         delays = [change.retry_s or 0 for change in changes]
         assert all(0 < delay <= 1.0 for delay in delays)
@@ -226,7 +226,7 @@ def test_a_stop_is_heard_in_a_long_pause() -> None:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     with Run(source(port, reconnect_min_s=500.0, reconnect_max_s=600.0)) as run:
-        run.wait_for("refused")
+        run.wait_for("connect_failed")
 
 
 def test_a_station_that_is_not_accepted_is_named_and_others_go_on(event: tuple[Path, int]) -> None:
@@ -239,7 +239,7 @@ def test_a_station_that_is_not_accepted_is_named_and_others_go_on(event: tuple[P
         Scripted(lambda sock: None, {b"STATION": b"ERROR\r\n"}) as scripted,
         Run(source(scripted.port)) as run,
     ):
-        assert "no stations accepted" in run.wait_for("refused", 2)[0].detail
+        assert "no stations accepted" in run.wait_for("connect_failed", 2)[0].detail
 
 
 class LateOnce(dict[bytes, bytes]):
@@ -267,7 +267,7 @@ def test_a_reply_that_comes_too_late_costs_no_station(frames: list[bytes]) -> No
         with Run(source(server.port, streams=streams, connect_timeout_s=0.5)) as run:
             [streaming] = run.wait_for("streaming")
             assert "refused" not in streaming.detail
-            assert "no answer to 'SELECT EHZ.D'" in run.changes("refused")[0].detail
+            assert "no answer to 'SELECT EHZ.D'" in run.changes("connect_failed")[0].detail
 
 
 def test_a_server_that_has_just_started_is_asked_for_more_than_it_lists(frames: list[bytes]) -> None:
@@ -299,7 +299,7 @@ def test_a_server_that_does_not_list_its_streams_is_asked_for_what_is_known(fram
         keys = {"server": f"127.0.0.1:{server.port}", "streams": ["BW.*.*.EH?"], "discover_s": 0.1}
         config = SeedLinkConfig.model_validate(keys)
         with Run(SeedLinkSource(config)) as run:
-            detail = run.wait_for("refused")[0].detail
+            detail = run.wait_for("connect_failed")[0].detail
             assert detail.startswith("subscription failed: no stations accepted; streams not listed: ")
             assert "INFO STREAMS is denied" in detail
         with Run(SeedLinkSource(config, resume={("BW", "RJOB"): (5, 6)})) as run:
@@ -727,7 +727,7 @@ def test_a_server_that_sends_anything_but_seedlink_is_left() -> None:
 
 def refusal_of(**keys: object) -> str:
     with Run(source(0, ALONE, **keys)) as run:
-        return run.wait_for("refused")[0].detail
+        return run.wait_for("connect_failed")[0].detail
 
 
 class TestNoSeedLinkThree:

@@ -46,7 +46,7 @@ def test_a_disk_that_hangs_holds_up_metrics_alone(monkeypatch: pytest.MonkeyPatc
             gate.set()
             answer = await slow
             found = alive, answer.status, (await answer.text())
-        pipeline.abandon()
+        pipeline.release_threads()
         return found
 
     alive, status, text = asyncio.run(body())

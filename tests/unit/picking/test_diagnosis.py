@@ -113,7 +113,7 @@ def condition(**changes: object) -> Condition:
     [
         (((900, 0.9),), 1, OnsetOutcome.PICKED),
         (((900, 0.27),), 0, OnsetOutcome.BELOW),
-        (((900, 0.7), (960, 0.9)), 1, OnsetOutcome.DUPLICATE),
+        (((900, 0.7), (960, 0.9)), 1, OnsetOutcome.REFRACTORY),
         (((20, 0.9),), 0, None),
         (((900, 0.1),), 0, None),
     ],
@@ -142,7 +142,7 @@ def test_a_picker_of_streams_remembers_too() -> None:
     assert len(picker.pick(Probabilities(window, values, valid=(0, 900)))) == 1
     decision = picker.views[0].decision
     assert decision is not None
-    assert decision.outcome is OnsetOutcome.DUPLICATE
+    assert decision.outcome is OnsetOutcome.REFRACTORY
     assert picker.views[0].highest == pytest.approx(0.9, abs=0.01)
 
 

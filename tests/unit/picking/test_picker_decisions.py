@@ -19,8 +19,8 @@ from xiaod.picking.diagnosis import OnsetOutcome
 from xiaod.picking.picker import InstrumentPicker, PickerSettings, compute_again
 from xiaod.picking.stream_picker import StreamPicker
 
-LENGTH, BLINDING, SEPARATION = 1000, 50, 100
-SETTINGS = PickerSettings((0.3, 0.3), 50, "example-1.0.0", "0" * 64, blinding=BLINDING, separation=SEPARATION)
+LENGTH, SETTLE, SEPARATION = 1000, 50, 100
+SETTINGS = PickerSettings((0.3, 0.3), 50, "example-1.0.0", "0" * 64, settle=SETTLE, separation=SEPARATION)
 Curve = NDArray[np.float32]
 
 
@@ -49,7 +49,7 @@ def test_two_onsets_that_turn_out_to_be_one_are_one_pick() -> None:
     picks, picker = seen_and_decided([500, 500 + SEPARATION + 10], [520, 520 + SEPARATION - 20])
     assert [round(pick.time_ns / 1e7) for pick in picks] == [520]
     assert picker.views[0].decision is not None
-    assert picker.views[0].decision.outcome is OnsetOutcome.DUPLICATE
+    assert picker.views[0].decision.outcome is OnsetOutcome.REFRACTORY
 
 
 def test_two_onsets_that_stay_apart_are_two_picks() -> None:
@@ -76,12 +76,12 @@ def test_windows_are_placed_anew_by_an_onset_that_has_moved(moved: int, lasts: l
 
 
 @pytest.mark.parametrize(
-    ("place", "outcome"), [(BLINDING - 1, OnsetOutcome.BLINDED), (BLINDING, OnsetOutcome.PICKED)]
+    ("place", "outcome"), [(SETTLE - 1, OnsetOutcome.SETTLING), (SETTLE, OnsetOutcome.PICKED)]
 )
 def test_an_onset_that_turns_out_to_lie_where_data_still_settle_is_none(
     place: int, outcome: OnsetOutcome
 ) -> None:
-    picks, picker = seen_and_decided([BLINDING + 10], [place])
+    picks, picker = seen_and_decided([SETTLE + 10], [place])
     assert len(picks) == (outcome is OnsetOutcome.PICKED)
     assert picker.views[0].decision is not None
     assert picker.views[0].decision.outcome is outcome
@@ -98,8 +98,8 @@ def of_a_stream(peaks: Sequence[int]) -> list[int]:
 def test_a_stream_is_picked_by_the_same_rules() -> None:
     assert of_a_stream([500, 500 + SEPARATION - 1]) == [500]
     assert of_a_stream([500, 500 + SEPARATION]) == [500, 500 + SEPARATION]
-    assert of_a_stream([BLINDING - 1]) == []
-    assert of_a_stream([BLINDING]) == [BLINDING]
+    assert of_a_stream([SETTLE - 1]) == []
+    assert of_a_stream([SETTLE]) == [SETTLE]
 
 
 def honest_s(coefficients: tuple[float, float, float], pick: Pick, width_s: float) -> float:

@@ -66,7 +66,7 @@ def picked(folder: Path, source: Repeating) -> list[tuple[str, int]]:
         )
         async with asyncio.timeout(60), asyncio.TaskGroup() as group:
             await pipeline.start(group)
-        pipeline.abandon()
+        pipeline.release_threads()
 
     metrics = Metrics()
     store = PickStore(folder / "picks.sqlite")

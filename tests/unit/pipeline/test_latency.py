@@ -113,7 +113,7 @@ def event(rjob: Recording) -> tuple[Lame, list[dict[str, Any]]]:
             made = list(sink.documents)
             pipeline.stop_sources()
             await finished
-        pipeline.abandon()
+        pipeline.release_threads()
         return made
 
     return source, asyncio.run(body())

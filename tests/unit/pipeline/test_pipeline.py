@@ -123,7 +123,7 @@ def test_stations_of_a_source_that_was_removed_do_not_come_back(
             pipeline.stop_sources()
             await finished
         assert pipeline.links() == {successor["name"]: link}
-        pipeline.abandon()
+        pipeline.release_threads()
 
     asyncio.run(body())
     assert shown(metrics) == stations
@@ -190,7 +190,7 @@ async def held(
         yield found
         found.pipeline.stop_sources()
         await finished
-    found.pipeline.abandon()
+    found.pipeline.release_threads()
     found.store.close()
 
 
@@ -267,7 +267,7 @@ def test_a_stop_in_the_midst_of_a_reload_ends_everything() -> None:
             pipeline.stop_sources()
             source.gate.set()
             await finished
-        pipeline.abandon()
+        pipeline.release_threads()
 
     asyncio.run(body())
 
@@ -288,6 +288,6 @@ def test_a_source_that_changes_is_never_missing_among_the_sources() -> None:
             assert list(pipeline.links()) == [source.name]
             pipeline.stop_sources()
             await finished
-        pipeline.abandon()
+        pipeline.release_threads()
 
     asyncio.run(body())

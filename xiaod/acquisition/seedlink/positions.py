@@ -297,7 +297,7 @@ class Positions:
         """Forget packets that are abandoned, by when the newest packet came that has been picked."""
         for station in list(stations):
             groups = self._passed.get(station)
-            for position in self._untimely.abandon(station, picked):
+            for position in self._untimely.forget_abandoned(station, picked):
                 if position[0] != NOTHING and not (
                     groups and not self._untimely.hold(station, groups[0].position)
                 ):

@@ -168,7 +168,7 @@ class SeedLinkSource:
             except (OSError, LinkError, DiscoveryError, SeedLinkException) as error:
                 if self._stop.is_set():
                     break
-                state: LinkState = "refused" if self._streaming_since_s is None else "disconnected"
+                state: LinkState = "connect_failed" if self._streaming_since_s is None else "disconnected"
                 if isinstance(error, LostError):
                     # The packets are there, and the server has done nothing wrong.
                     self._delay.forgive()

@@ -77,7 +77,7 @@ class UntimelyPackets:
             return False
         return groups[0].position[0] == NOTHING or is_after(position[0], groups[0].position[0])
 
-    def abandon(self, station: Station, picked: Moment) -> Iterator[Position]:
+    def forget_abandoned(self, station: Station, picked: Moment) -> Iterator[Position]:
         """Forget groups that lie too far before a packet that has been picked; after each of them, the position of the next group."""
         groups = self._groups.get(station)
         while groups and groups[0].moment.is_abandoned(picked):

@@ -117,7 +117,7 @@ class BrokerConnection:
             answer, lost = self._answer, self._lost
         if answer is not None and not answer.is_failure and lost is None:
             return
-        self.abandon()
+        self.cut()
         if answer is not None and answer.is_failure:
             raise BrokerError(
                 f"{self._where}: connection refused: {with_remedy(str(answer), CONNECT_REMEDIES)}"
@@ -179,9 +179,9 @@ class BrokerConnection:
             self._client.disconnect()
             with self._changed:
                 self._changed.wait_for(lambda: self._lost is not None, max(0.0, until_s - time.monotonic()))
-        self.abandon()
+        self.cut()
 
-    def abandon(self) -> None:
+    def cut(self) -> None:
         """Cut the connection: the broker publishes the will."""
         client = self._client
         opened = client.socket()
@@ -254,7 +254,7 @@ class BrokerConnection:
         if None in answers.values():
             if lost is None:
                 # What has been sent may still be acknowledged: then it must not count for what is sent again.
-                self.abandon()
+                self.cut()
             missing = sum(answer is None for answer in answers.values())
             waited = f"no acknowledgment for {self._config.timeout_s:g} s"
             raise BrokerError(f"{self._where}: {lost or waited}; {missing} messages are not acknowledged")

@@ -166,7 +166,7 @@ class MqttSink:
     def _drop(self) -> None:
         """Give up a lost connection."""
         if self._connection is not None:
-            self._connection.abandon()
+            self._connection.cut()
             self._connection = None
 
     def _password(self) -> str | None:

@@ -82,7 +82,7 @@ async def _run(config: Config, engine: Engine, address: str, timeout_s: float) -
         picked_s = time.monotonic()
         problem = f"{type(failures.exceptions[0]).__name__}: {failures.exceptions[0]}"
     finally:
-        pipeline.abandon()
+        pipeline.release_threads()
     state = pipeline.links()[NAME]
     packets = _packets(metrics)
     spec = engine.spec
