@@ -1,8 +1,8 @@
 """Sources of data: the :class:`Source` protocol and the table of kinds of source.
 
-A source blocks in its own thread and passes what it receives to ``emit``, from where a bridge carries it into asyncio. It writes no
-metrics and no logs: changes of its link are items of the same stream as the data (:class:`~xiaod.domain.types.LinkChange`). As with
-sinks, its file imports everything it needs, in the main thread.
+A source runs in a thread of its own, where it may block, and passes what it receives to ``emit``; a bridge carries that into asyncio. It
+writes no metrics and no logs: changes of its connection are items among the data (:class:`~xiaod.domain.types.LinkChange`). As with
+sinks, its file imports everything it needs at the top, in the main thread.
 """
 
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from typing import Protocol
 from xiaod.domain.types import SourceItem
 
 Emit = Callable[[SourceItem], None]
-"""Takes one item; blocks while the next queue is full, so that TCP slows the server down."""
+"""Takes one item; blocks while the next queue is full, so that TCP slows down the server."""
 
 
 class Source(Protocol):

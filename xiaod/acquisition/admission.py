@@ -1,7 +1,7 @@
-"""The limit of stations of a source: which subscriptions are made, and whose packets are accepted.
+"""Limits the stations of a source: which are subscribed, and whose packets are accepted.
 
-Codes come over the network, and each station costs memory. A server that lists or sends codes without end must not exhaust it. So at most
-``most`` stations are subscribed, and packets of other stations are refused.
+Station codes come from the network, and each station costs memory. A server that lists or sends ever new codes must not exhaust it. So at
+most ``most`` stations are subscribed, and packets of all others are refused.
 
 >>> asked = (Subscription("BW", "RJOB", ("EH?.D",)), Subscription("XX", "R*", ("EH?.D",)))
 >>> admission = Admission(asked, most=2, holds=lambda network, station: True)

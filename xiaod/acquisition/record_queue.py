@@ -1,8 +1,8 @@
-"""From blocking source threads to asyncio, through one inbox with a bounded queue for each source.
+"""Carries items from the threads of sources into asyncio: an inbox with a bounded queue for each source.
 
-A full queue blocks its thread, and so its connection: TCP slows the server down, whose ring keeps the data. Sources take turns, so one
-that catches up on hours does not hold up live ones. Items are taken in batches: waking the event loop costs more than an item, so it is
-woken only when it is idle. The threads are daemon threads: one that hangs in a system call does not keep the process alive.
+A full queue blocks the thread of its source, and so the connection: TCP slows down the server, whose ring keeps the data. Sources take
+turns, so one that catches up on hours does not delay live ones. Items are taken in batches: waking the event loop costs more than an
+item, so it is woken only when it is idle. The threads are daemon threads: one that hangs in a system call does not keep the process alive.
 
 After a source has returned, its last item is :class:`End`. If it has failed, :meth:`SourceBridge.join` raises its exception.
 

@@ -48,7 +48,7 @@ SINK_PART = 0.7
 """Part of ``grace_s`` after which a call of a sink that hangs is given up, at a stop and when a reload removes the sink."""
 
 Stays = Callable[[Instrument], bool] | None
-"""Selects the instruments of a source that its successor brings; None: it has no successor."""
+"""Selects the instruments of a source that the source in its stead also has; None: there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class LiveRun:
     store: PickStore | None = None
     """Sinks get their picks from it; None: from memory."""
     progress: PickingProgress | None = None
-    """How far earlier runs and this one have picked; None: nobody keeps it."""
+    """How far earlier runs and this one have picked; None: it is not kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +187,7 @@ class Pipeline:
         return group.create_task(self._finished(picking), name="finished")
 
     def stop_sources(self) -> None:
-        """Ask all sources to end: the orderly way to stop, on which everything received is still picked."""
+        """Ask all sources to end: a clean shutdown, in which everything that was received is still picked."""
         for bridge in self._bridges.values():
             bridge.stop()
         for sink_runner in self._sink_runners:
@@ -218,7 +218,7 @@ class Pipeline:
             await self._add_sink(sink)
 
     def review(self) -> list[Change]:
-        """Bring up to date what goes by time alone; call it once a second.
+        """Update what depends on time alone; call it once a second.
 
         Returns:
             instruments that have fallen silent or come back since the last call.
@@ -243,7 +243,7 @@ class Pipeline:
         return bool(len(self._inbox) or not self._windows.empty() or not self._probabilities.empty())
 
     def records_waiting(self) -> int:
-        """Records that have come and are not in windows yet."""
+        """Records that have been received and are not in windows yet."""
         return len(self._inbox)
 
     def sources_running(self) -> list[str]:
@@ -311,7 +311,7 @@ class Pipeline:
             self._inbox.detach()
 
     def _source_drained(self, name: str) -> None:
-        """All that a source has sent has been taken: what was still on its way has brought stations back to the station table."""
+        """All items of a removed source have been taken; the last ones may have put stations back into the station table."""
         if name in self._leaving:
             stays = self._leaving.pop(name)
             self._forget(name, stays)
@@ -330,7 +330,7 @@ class Pipeline:
         self._start_delivery(sink_runner)
 
     async def _remove_sink(self, name: str) -> None:
-        """Close a sink; what it has not got stays in the store."""
+        """Close a sink; picks that it has not taken stay in the store."""
         [sink_runner] = [sink_runner for sink_runner in self._sink_runners if sink_runner.name == name]
         self._sink_runners.remove(sink_runner)
         sink_runner.retire()

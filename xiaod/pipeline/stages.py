@@ -56,7 +56,7 @@ async def assemble(
     monotonic: Clock,
     drained: Callable[[str], None],
 ) -> None:
-    """Make batches of windows of what the sources bring, until all sources have ended.
+    """Make batches of windows of the items of the sources, until all sources have ended.
 
     A batch is passed on when it is full, or when the engine has nothing else to do: while it is busy, batches fill.
 
@@ -201,7 +201,7 @@ class PickStage:
             await turns.give_way()
 
     def reconfigure(self, config: Config) -> None:
-        """Use other thresholds from now on."""
+        """Use other settings from now on."""
         self._config = config
         for pickers in (self._pickers, self._stream_pickers):
             for instrument, picker in pickers.items():

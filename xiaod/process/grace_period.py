@@ -1,6 +1,6 @@
-"""The time limit of an orderly stop: it begins with the signal, and when it is over the process ends, whatever hangs.
+"""The time limit of a clean shutdown: it begins with the signal, and when it is over the process ends, whatever hangs.
 
-A thread of its own ends the process, because the event loop may stand still, and because Python waits at its exit for threads that hang
+A thread of its own ends the process, because the event loop may be blocked, and because Python waits at its exit for threads that hang
 in a call. As with ``kill -9``, nothing is lost that is in the store.
 
 >>> from threading import Event
@@ -20,7 +20,7 @@ from xiaod.process.exit_status import ExitCode
 from xiaod.process.logs import get_logger
 
 LOG_S = 0.5
-"""How long the end waits for its line in the log, which may hang like everything else."""
+"""Seconds to wait for the last log line, whose writing may hang too."""
 
 
 def cut_short() -> None:

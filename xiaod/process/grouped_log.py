@@ -1,10 +1,10 @@
-"""Log lines about stations, grouped: facts of one kind that come close together are one line, with their number and a few names.
+"""Log lines about stations, grouped: facts of one kind that occur close together become one line, with their number and a few names.
 
 A server that reconnects leaves a gap in every channel of hundreds of stations within seconds, and a hostile one names stations without
 end. So a fact waits until no other of its kind has come for :data:`QUIET_S`, at most :data:`LONGEST_S`. Up to :data:`FEW` facts are then
 a line each. More are one line: the first fact, ``together`` (their number), ``stations`` (how many), and ``some`` of the names. Each kind
-is written :data:`BURST` times without delay, then once each :data:`REFILL_S`; the next line covers what has come between. One subject
-brings only so many facts within a period (:class:`~xiaod.process.log_rate_limit.LogRateLimit`).
+is written :data:`BURST` times without delay, then once each :data:`REFILL_S`; the next line covers the facts in between. One subject
+may bring only so many facts within a period (:class:`~xiaod.process.log_rate_limit.LogRateLimit`).
 
 >>> from xiaod.process.logs import configure_logs, get_logger
 >>> configure_logs("info", "json")
@@ -24,7 +24,7 @@ from xiaod.process.logs import Logger
 QUIET_S = 2.0
 LONGEST_S = 10.0
 FEW = 5
-"""Up to so many facts have a line each; of more, so many are named."""
+"""Up to this number of facts, each has a line; of more, this number is named."""
 BURST = 10
 REFILL_S = 60.0
 MOST_STATIONS = 10_000
@@ -50,7 +50,7 @@ class _Kind:
 
 
 class GroupedLog:
-    """A log for facts that come of many stations at the same time."""
+    """A log for facts about many stations at the same time."""
 
     def __init__(
         self, log: Logger, most: int, period_s: float, clock_s: Callable[[], float] = time.monotonic
@@ -59,7 +59,7 @@ class GroupedLog:
 
         Args:
             log: where lines go.
-            most: facts of one kind that one subject may bring within ``period_s``; the next line counts the rest (``unlogged``).
+            most: facts of one kind about one subject that are logged within ``period_s``; the next line counts the rest (``unlogged``).
             period_s: of ``most``.
             clock_s: a monotonic clock.
         """

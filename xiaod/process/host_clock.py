@@ -3,7 +3,7 @@
 import time
 
 SET_NS = 500_000_000
-"""Within 0.25 s a larger change is no drift: sources ask again for records that were refused by the clock."""
+"""A larger change within 0.25 s is no drift: sources request the records again that the clock had refused."""
 STEP_NS = 1_000_000_000
 """A larger change is logged and counted."""
 

@@ -1,4 +1,4 @@
-"""A rate limit for log lines: at most so many of one kind in a period. The next line then tells how many were left out.
+"""A rate limit for log lines: at most so many of one kind in a period. The next line says how many were left out.
 
 A station with a bad link, or a library that repeats a complaint, would fill a small disk within months and hide the rest of the log.
 
@@ -12,7 +12,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 
 MAX_KEYS = 10_000
-"""Kinds that are counted at most; the one whose period began first is forgotten first."""
+"""Most kinds that are counted; the one whose period began first is forgotten first."""
 
 
 @dataclass(slots=True)

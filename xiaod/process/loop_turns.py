@@ -1,7 +1,8 @@
-"""Turns of the event loop: a task for which everything is ready never gives way, and nothing else runs, not even a health check.
+"""Turns of the event loop: how long a task may keep the loop, and how long the longest turn was.
 
-:class:`Turns` lets such a task give way after :data:`TURN_S`. :class:`TurnMeter` measures how long the turns of the loop are, whatever the
-cause. It measures where the loop waits for input, which costs two readings of a clock for each turn and wakes no task.
+A task whose input is always ready never gives way by itself, and then nothing else runs, not even a health check. With :class:`Turns` it
+gives way after :data:`TURN_S`. :class:`TurnMeter` measures all turns, whatever their cause, where the loop waits for input: that costs
+two readings of a clock a turn and wakes no task.
 
 >>> import asyncio
 >>> async def work() -> list[str]:
@@ -21,7 +22,7 @@ import time
 from collections.abc import Callable
 
 TURN_S = 0.01
-"""How long a task goes on while everything is ready. Several tasks do so in one turn of the loop, which may take 50 ms at most."""
+"""How long a task keeps the loop. Several tasks may do so in one turn, which should take 50 ms at most."""
 PERIOD_S = 60.0
 """The longest turn is that of the last one to two periods, so that a scrape each minute misses none."""
 

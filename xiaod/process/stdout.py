@@ -1,4 +1,4 @@
-"""Standard output that has lost its reader, as in ``| head``, or whose disk is full.
+"""Standard output: whether its reader is gone, as after ``| head``, or its disk is full.
 
 >>> unread()
 False

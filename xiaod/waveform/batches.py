@@ -18,10 +18,10 @@ from xiaod.domain.types import Window, WindowBatch
 
 
 class Batches:
-    """Windows that wait until there are enough of them, or nothing else is left to be done before."""
+    """Windows that wait until a batch is full, or until there is nothing else to do first."""
 
     def __init__(self, history: int, length: int, most: int, read: int | None = None) -> None:
-        """Make none yet.
+        """Begin without windows.
 
         Args:
             history: samples before each window that it carries along.

@@ -1,7 +1,6 @@
 """The recent records of one channel, by time and length, to recognise those that come again.
 
-They are numbers in arrays. Tuples in a dictionary would take ten times the memory, and with hundreds of stations most of what the buffers
-take.
+They are numbers in arrays: tuples in a dictionary would take ten times the memory.
 
 >>> recent = RecentRecords()
 >>> recent.add(start_ns=5, length=100, content=7)
@@ -25,7 +24,7 @@ class RecentRecords:
         self._lengths = array("I")
         self._contents = array("I")
         self._oldest = 0
-        """Index of the one that is replaced next."""
+        """Index of the record that is replaced next."""
         self._newest_ns: int | None = None
 
     def add(self, start_ns: int, length: int, content: int) -> None:

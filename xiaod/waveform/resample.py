@@ -44,7 +44,7 @@ KERNEL_POSITIONS = 512
 GUARD = 1e-3
 """Part of a sample by which the support of an output is larger than needed, so that rounding cannot leave what is held."""
 STEP_SAMPLES = 16
-"""Input samples held in excess, for corrections of the time forwards."""
+"""Input samples held in addition, for corrections of the time forwards."""
 SLIP_NS = 6 * GRID_NS // 10
 """Offset at which a drifting 100 Hz stream moves by one grid index: more than half a sample, so that it does not move back and forth."""
 

@@ -24,10 +24,10 @@ BLOCK = 48
 
 
 class Rings:
-    """Rings of one length; a ring is known by a number."""
+    """Rings of one length; each has a number."""
 
     def __init__(self, length: int) -> None:
-        """Make none yet; ``length`` is in samples."""
+        """Begin without rings; ``length`` is that of each, in samples."""
         self.length = length
         self._blocks: dict[int, NDArray[np.float32]] = {}
         self._used: Counter[int] = Counter()
@@ -35,7 +35,7 @@ class Rings:
         self._rings: dict[int, NDArray[np.float32]] = {}
 
     def open(self) -> int:
-        """Number of a ring that nobody uses; what it holds is undefined."""
+        """Number of a free ring; what it holds is undefined."""
         if not self._free:
             block = next(number for number in range(len(self._blocks) + 1) if number not in self._blocks)
             self._blocks[block] = np.empty((BLOCK, self.length), np.float32)
@@ -46,7 +46,7 @@ class Rings:
         return ring
 
     def close(self, ring: int) -> None:
-        """Give a ring back; a block without any is let go."""
+        """Give a ring back; a block without rings in use is freed."""
         del self._rings[ring]
         self._free.append(ring)
         block = ring // BLOCK

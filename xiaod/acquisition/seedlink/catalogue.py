@@ -1,7 +1,7 @@
-"""The catalogue of wanted streams of a server: requested when that is due, and kept from one connection to the next.
+"""The catalogue: the wanted streams that a server lists, requested from time to time and kept across connections.
 
 A list may have megabytes and take a minute, so it is not requested at every connection. If the server gives none, the known stations are
-subscribed, and the patterns themselves, which some servers accept.
+subscribed, and the patterns with their wildcards, which some servers accept.
 """
 
 import threading
@@ -38,7 +38,7 @@ class Catalogue:
     """Host time of the request."""
 
     def plan(self, patterns: Collection[str], known: Collection[Station]) -> tuple[Subscription, ...]:
-        """Subscriptions: of listed streams, of known stations, and, without a list, of the patterns as they are."""
+        """Subscriptions: of listed streams, of known stations, and, without a list, of the patterns with their wildcards."""
         return plan(patterns, self.channels, {*known, *self.stations}, with_wildcards=not self.told)
 
 

@@ -1,11 +1,11 @@
-"""Bytes of a SeedLink 3 connection into packets: 8 bytes of header, and a record of whatever length its own header says.
+"""Cuts the bytes of a SeedLink 3 connection into packets: a header of 8 bytes, and a record as long as its own header says.
 
 Headers are ``SL`` and six hexadecimal digits, or ``SLINFO`` and a flag. SeedLink 3 was made for records of 512 bytes, but servers send
 whatever is in their ring: 256 bytes for low latency, 1,024 or 4,096 from archives, miniSEED 3. The header of the packet does not give the
 length. The record does: blockette 1000 in miniSEED 2, the fixed header in miniSEED 3. A record without either has 512.
 
-Where bytes are missing, a packet ends too soon: another one begins within its length. Reading goes on with that one, which tells how
-many bytes were skipped.
+Where bytes are missing, another packet begins within the length of the damaged one. Reading goes on with it, and its frame says how many
+bytes were skipped.
 
 >>> framing = Framing(bytearray(b"SL00002A" + bytes(512)))
 >>> [frame.sequence for frame in framing.cut()]
@@ -24,7 +24,7 @@ HEAD_BYTES = 64
 """Enough bytes of nearly every record to know its length."""
 FRAME_BYTES = HEADER_BYTES + RECORD_BYTES
 MAX_GARBAGE_BYTES = 64 * FRAME_BYTES
-"""The connection is given up when bytes outside of packets exceed half of those in packets by so many."""
+"""The connection is closed when the bytes outside of packets exceed half of those in packets by more than this."""
 
 _HEADER = re.compile(rb"SL(?:[0-9A-Fa-f]{6}|INFO [ *])")
 _BEGINNING = re.compile(_HEADER.pattern + RECORD_START.pattern)
@@ -50,12 +50,12 @@ class EndOfDataError(LinkError):
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One packet as it came."""
+    """One packet as it was received."""
 
     header: bytes
     record: bytes
     skipped: int = 0
-    """Bytes before it that are not a packet: something was lost, or does not belong there."""
+    """Bytes before it that belong to no packet."""
 
     @property
     def is_info(self) -> bool:

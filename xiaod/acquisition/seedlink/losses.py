@@ -2,19 +2,19 @@
 
 TCP loses nothing, but tunnels, proxies and relays do. Three things show it:
 
-**Bytes between packets.** A packet was damaged: the source gives up the connection, and goes on after the last packet. If the server
-itself sends odd bytes, it sends them again. So bytes after the same packet once more, or again and again after a few packets, are skipped
-and counted.
+**Bytes between packets.** A packet was damaged: the source closes the connection and goes on after the last packet. If the server itself
+sends odd bytes, it sends them again. So bytes that follow the same packet a second time, or several times in a row after only a few
+packets, are skipped and counted.
 
 **A jump in the sequence numbers.** A ringserver numbers the packets of all its stations together, SeisComP those of each station, and
-streams that were not subscribed take numbers in either. So a jump alone means nothing. But if the numbers of the connection, or of a
-station, had no jump for long, they count the packets sent here, and a missing number is a lost packet. If it does not come when it is
-requested, that was wrong, and twice as many numbers without a jump are needed before the next request: few requests are in vain, whatever
-a server does. Numbers that go back are those of packets that come again, or the server counts anew.
+streams that were not subscribed use up numbers in either. So a jump alone means nothing. But if the numbers of the connection, or of a
+station, had no jump for long, they count exactly the packets sent here, and a missing number is a lost packet. If it does not come when it
+is requested, that conclusion was wrong, and twice as many numbers without a jump are needed before the next request: so few requests are
+in vain, whatever a server does. Lower numbers are packets that come again, or the server has begun to count anew.
 
-**A gap in a channel** that had none, where numbers cannot be trusted and some were left out since its last packet. Most gaps are those
-of the station, and a station that comes back must not cause a new connection for each of its neighbours. So after such a request there is
-no other for ten minutes, and after each one in vain for twice as long as before.
+**A gap in a channel** that had none, where numbers cannot be trusted and some are missing since its last packet. Most gaps arise at the
+station, and a station that comes back must not interrupt its neighbours again and again. So after such a request there is no other for ten
+minutes, and after each one in vain for twice as long.
 
 >>> losses = Losses()
 >>> losses.begins(setup_s=0.1)
@@ -40,9 +40,9 @@ SLOW_SETUP_S = 10.0
 FEW = 5
 """After fewer packets ..."""
 IN_A_ROW = 3
-"""... so many times in a row, odd bytes belong to the server, or to the way."""
+"""... so many times in a row, odd bytes are not a loss: the server or a relay always sends them."""
 JOINED = 10
-"""So many packets of a channel must follow each other before a gap after them is odd."""
+"""So many packets of a channel must join before a gap after them may be a loss."""
 GAP_SAMPLES = 1.5
 """A packet that begins later after the end of the one before does not follow it."""
 GAP_PAUSE_S, LONGEST_PAUSE_S = 600.0, 86_400.0
@@ -137,7 +137,7 @@ class Losses:
     """Examines all packets of one server, on one connection after the other."""
 
     def __init__(self) -> None:
-        """Nothing has come yet."""
+        """Begin without packets."""
         self._connection = 0
         self._unknown = 0
         self._of_connection = _Numbers()
@@ -192,7 +192,7 @@ class Losses:
         return self._of_stations.missing(station, sequence, (self._connection, self._unknown))
 
     def of_nobody(self) -> None:
-        """The same packet, whose station is unknown: it may have taken a number of any station."""
+        """The same packet, whose station is unknown: it may have used up a number of any station."""
         self._unknown += 1
 
     def of_channel(self, packet: Segment) -> Position | None:

@@ -1,6 +1,7 @@
-"""Packets of a SeedLink server become segments: decoded, admitted, wanted, complete, new, and noted as positions.
+"""Packets of a SeedLink server become segments: each is decoded, checked for losses before it, filtered, and noted as a position.
 
-When packets are missing, or the host's clock was set, an exception asks for a new connection, which brings them.
+Packets of stations or channels that are not wanted, and packets that have come before, go no further. When packets are missing, or the
+host's clock was set, an exception asks for a new connection, on which they are requested again.
 """
 
 import time
@@ -21,7 +22,7 @@ from xiaod.domain.timeliness import TimeLimits
 from xiaod.domain.types import BadRecord, Channel, Segment, Station, StationPositions
 
 MAX_CHANNELS = 50_000
-"""For so many channels it is remembered whether they are wanted."""
+"""Most channels for which it is remembered whether they are wanted."""
 REFUSALS: Mapping[str, str] = {
     UNASKED: "its station was not asked for",
     OVER_LIMIT: "there are max_stations already",
@@ -50,7 +51,7 @@ class Receiver:
             shard: which stations this process picks.
             positions: where packets are noted.
             remember: called before the first packet of a station is handed on, with the position for a later run.
-            limits: by which buffers refuse records because of the host's clock.
+            limits: of the times of records, compared with the host's clock; beyond them channels refuse a record.
         """
         self.positions = positions
         self.losses = Losses()
@@ -97,7 +98,7 @@ class Receiver:
         }
 
     def check_clock(self) -> None:
-        """Connect anew for packets that the host's clock had refused, when it was set and may have been wrong.
+        """Connect anew when the host's clock was set, for packets that it had refused.
 
         Raises:
             LinkError: then.

@@ -4,7 +4,7 @@ import time
 from random import Random
 
 HEALTHY_S = 30.0
-"""A link that has streamed for so long makes the next delay short again."""
+"""After a connection that streamed for longer, the next delay is short again."""
 
 
 class ReconnectDelay:
@@ -22,7 +22,7 @@ class ReconnectDelay:
         self._failures = 0
 
     def next_s(self, streaming_since_s: float | None) -> float:
-        """Seconds to wait now; ``streaming_since_s``: since when the last link streamed, by the monotonic clock, None: it never did."""
+        """Seconds to wait now; ``streaming_since_s``: monotonic time at which the last connection began to stream; None: it never did."""
         if streaming_since_s is not None and time.monotonic() - streaming_since_s > HEALTHY_S:
             self._failures = 0
         longest_s = min(self._max_s, self._min_s * 2 ** min(self._failures, 20))

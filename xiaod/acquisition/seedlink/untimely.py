@@ -1,6 +1,7 @@
-"""Packets that were refused for their time by the host's clock, which may be wrong: where to go back to, once it is set.
+"""Untimely packets: those refused because the host's clock, which may be wrong, shows another time. Where to go back to once it is set.
 
-They hold the position of their station. Packets that come within :data:`GROUP_S` are one group, so that no rate takes more memory.
+They hold back the position of their station. Packets that come within :data:`GROUP_S` are one group, so that a high rate of them takes no
+more memory.
 """
 
 from collections import deque
@@ -27,9 +28,9 @@ class _Group:
     moment: Moment
     """When the last came."""
     forth_ns: int | None = None
-    """From this offset on some of them would have been taken, ..."""
+    """At this offset or a greater one, some of them would have been accepted, ..."""
     back_ns: int | None = None
-    """... and some up to this one."""
+    """... and some at this one or a smaller one."""
 
     def add(self, moment: Moment, forth_ns: int | None, back_ns: int | None) -> None:
         """Take more of them."""
@@ -40,7 +41,7 @@ class _Group:
             self.back_ns = back_ns if self.back_ns is None else max(back_ns, self.back_ns)
 
     def is_right_at(self, offset_ns: int) -> bool:
-        """Whether some of them would have been taken at this offset."""
+        """Whether some of them would have been accepted at this offset."""
         return (self.forth_ns is not None and offset_ns >= self.forth_ns) or (
             self.back_ns is not None and offset_ns <= self.back_ns
         )
@@ -54,11 +55,11 @@ class UntimelyPackets:
 
     @property
     def stations(self) -> Collection[Station]:
-        """Those whose position is held."""
+        """Stations whose position is held back."""
         return self._groups.keys()
 
     def add(self, station: Station, position: Position, moment: Moment, needed_ns: int, forth: bool) -> None:
-        """Packets after a position are refused until the clock is set at least to an offset, forth or back."""
+        """Packets after a position are refused until the clock is set to an offset or further, forward or back."""
         offsets = (needed_ns, None) if forth else (None, needed_ns)
         groups = self._groups.setdefault(station, deque())
         if groups and groups[-1].begun.is_together(moment, GROUP_S):
@@ -66,13 +67,13 @@ class UntimelyPackets:
             return
         groups.append(_Group(position, moment, moment, *offsets))
         if len(groups) > GROUPS:
-            # Those in front came so long ago that they hold nobody once anything is picked.
+            # The first ones came so long ago that they hold nothing back once anything is picked.
             first, second = groups.popleft(), groups[0]
             first.add(second.moment, second.forth_ns, second.back_ns)
             groups[0] = first
 
     def hold(self, station: Station, position: Position) -> bool:
-        """Whether a station must not go on after a packet."""
+        """Whether the position of a station must stay before a packet."""
         if (groups := self._groups.get(station)) is None:
             return False
         return groups[0].position[0] == NOTHING or is_after(position[0], groups[0].position[0])
@@ -88,7 +89,7 @@ class UntimelyPackets:
             del self._groups[station]
 
     def take_right(self, offset_ns: int) -> dict[Station, Position]:
-        """Stations of which something would be taken at this offset, and where to go back to; they are held no longer."""
+        """Stations of which some packets would be accepted at this offset, and where to go back to; they are no longer held back."""
         right = {
             station: group.position
             for station, groups in self._groups.items()

@@ -1,7 +1,7 @@
-"""Since when each station without data is waited for: it is requested from that time on, instead of from now.
+"""For each station that has sent no data yet, the time from which its data are requested, instead of from now.
 
-A station that is new in the list of a server has sent all its data since the list before. A station that is subscribed, and sends nothing
-before the connection breaks, may send while there is no connection.
+A station that is new in the list of a server began to send after the list before. A station that is subscribed, and sends nothing before
+the connection breaks, may send while there is no connection.
 
 >>> waits = Waits()
 >>> waits.look([("BW", "RJOB")], at_ns=1_000_000_000_000)
@@ -19,14 +19,14 @@ from xiaod.domain.timegrid import NS_PER_S
 from xiaod.domain.types import Station
 
 LATENESS_NS = 60 * NS_PER_S
-"""Data may be so much older than a list that does not show them."""
+"""How much older than a list data may be that it does not show yet."""
 
 
 class Waits:
-    """Stations of one server."""
+    """The stations of one server that have sent no data yet."""
 
     def __init__(self) -> None:
-        """No list has come yet."""
+        """Begin without a list."""
         self._since_ns: dict[Station, int | None] = {}
         self._looked_ns: int | None = None
 
@@ -48,7 +48,7 @@ class Waits:
         }
 
     def begins(self, limit_ns: int | None) -> dict[Station, tuple[None, int]]:
-        """Times to begin at, as positions without a number, but not before a limit."""
+        """Times to request data from, as positions without a number; none is before the limit."""
         return {
             station: (None, since_ns if limit_ns is None else max(since_ns, limit_ns))
             for station, since_ns in self._since_ns.items()
