@@ -313,7 +313,7 @@ def test_a_stop_while_something_hangs_is_over_in_time_and_says_so(
 def test_a_sink_that_is_down_at_the_end_gets_the_rest_after_a_restart(tmp_path: Path, event: Event) -> None:
     path, records, offline = event
     blocked = tmp_path / "blocked"
-    blocked.write_text("a file where a folder should be")
+    blocked.symlink_to(tmp_path / "a disk that is not mounted")
     sinks = [{"kind": "jsonl", "path": str(blocked / "picks.jsonl")}]
     config = ReplayConfig(inputs=(path,), port=0, speed="max")
     with streaming(tmp_path, config, sinks=sinks) as (_, daemon):
@@ -355,7 +355,7 @@ def test_a_sink_that_hangs_at_the_end_does_not_hold_it_up(tmp_path: Path, event:
 def test_a_sink_that_fails_stops_nobody_and_gets_everything_later(tmp_path: Path, event: Event) -> None:
     path, records, offline = event
     blocked = tmp_path / "blocked"
-    blocked.write_text("a file where a folder should be")
+    blocked.symlink_to(tmp_path / "a disk that is not mounted")
     sinks = [
         {"kind": "jsonl", "name": "blocked", "path": str(blocked / "picks.jsonl")},
         {"kind": "jsonl", "name": "free", "path": str(tmp_path / "picks.jsonl")},
