@@ -128,5 +128,5 @@ def test_a_package_that_is_missing_is_named_with_the_extra(tmp_path: Path) -> No
         timeout=LIMIT_S,
     )
     assert done.returncode == 2
-    assert "sinks: mqtt: kind mqtt needs the package paho" in done.stderr
+    assert "sinks[0].kind: kind mqtt needs the package paho" in done.stderr
     assert f"{sys.executable} -m pip install 'xiaod[mqtt]'" in done.stderr

@@ -130,6 +130,6 @@ def test_without_the_extra_it_is_told_what_to_install(tmp_path: Path, command: l
         cwd=tmp_path,
     )
     assert done.returncode == 2
-    assert "sinks: nats: kind nats needs the package nats, which is not installed" in done.stderr
+    assert "sinks[0].kind: kind nats needs the package nats, which is not installed" in done.stderr
     assert f"{sys.executable} -m pip install 'xiaod[nats]'" in done.stderr
     assert "Traceback" not in done.stderr

@@ -146,7 +146,9 @@ class PickerConfig(Model):
     def _consistent(self) -> "PickerConfig":
         for key in self.stations:
             if _STATION_PATTERN.fullmatch(key) is None:
-                raise ValueError(f"stations: {key!r} must be NET.STA, for example 'AM.R0E05'")
+                upper = _STATION_PATTERN.fullmatch(key.upper())
+                remedy = f"in upper case: {key.upper()}" if upper else "NET.STA, for example AM.R0E05"
+                raise ValueError(f"stations.{repr(key)[1:-1]}: must be {remedy}")
         return self
 
 

@@ -62,6 +62,7 @@ _UNWRITABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
 """Characters that neither a path nor XML can hold; only an escape such as ``\\0`` brings them into YAML."""
 _SCHEME = re.compile(r"\w{1,32}://")
 
+_NO_BLANK = re.compile(r"[a-z_]+:\S")
 _QUOTE = re.compile(r"['\"]")
 CURES = (
     ("found character '\\t'", "a tab stands where YAML takes blanks only"),
@@ -72,7 +73,8 @@ CURES = (
     ("found unexpected end of stream", "the quote that begins here is not closed"),
     ("'<stream end>'", "the bracket that begins here is not closed"),
     ("unknown escape character", "a backslash in double quotes begins an escape: use single quotes"),
-    ("mapping values are not allowed", "put text with ': ' in quotes, and let the keys of one part begin in one column"),
+    ("mapping values are not allowed",
+     "put text with ': ' in quotes, let the keys of one part begin in one column, and put a blank behind each colon"),
     ("<block end>", "let the keys or entries of one part begin in one column, and put text that begins with [ or { in quotes"),
     ("could not find expected ':'", "write KEY: VALUE, with a blank after the colon"),
     ("sequence entries are not allowed", "write each entry in a line of its own, or all of them as [A, B]"),
@@ -97,7 +99,7 @@ def load_config(path: Path) -> Config:
     Raises:
         ConfigError: with every problem in it.
     """
-    return parse_config(_text(path), str(path))
+    return parse_config(_text(path, "; give a file; xiaod init SERVER writes one"), str(path))
 
 
 def parse_config(text: str, name: str) -> Config:
@@ -128,13 +130,16 @@ def parse_as(text: str, name: str, root: type[AnyModel]) -> AnyModel:
     return _parsed(text, name, root)[0]
 
 
-def _text(path: Path) -> str:
+def _text(path: Path, advice: str = "") -> str:
+    """The content of a file; ``advice`` says what helps where there is none."""
     try:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
     except (OSError, ValueError) as error:
         # ValueError: a NUL in the path.
-        raise ConfigError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
+        remedy = advice if isinstance(error, FileNotFoundError | IsADirectoryError) else ""
+        said = getattr(error, "strerror", None) or error
+        raise ConfigError(f"{path}: cannot be read: {said}{remedy}") from error
     if len(content) > MAX_BYTES:
         raise ConfigError(f"{path}: more than {MAX_BYTES} bytes: not a configuration of this program")
     try:
@@ -219,7 +224,8 @@ class _Reader:
         shown = dotted(known)
         if problem["type"] == "missing":
             shown = dotted((*known, place[-1]))
-            said = "is missing"
+            example = getattr(model_at(self._root, place[:-1]), "EXAMPLE", {}).get(place[-1])
+            said = "is missing" if example is None else f"is missing; for example {place[-1]}: {example}"
         elif problem["type"] == "extra_forbidden":
             said = _unknown(str(place[-1]), model_at(self._root, place[:-1]))
         else:
@@ -230,7 +236,12 @@ class _Reader:
             elif isinstance(problem["input"], Mapping):
                 # A check of several keys: the text begins with the one to change.
                 named = said.split(" ")[0].rstrip(":").split(".")
-                line = self.lines.get(self._known((*known, *named)), line)
+                # The key of a station has a dot within.
+                places = ((*known, *named), (*known, named[0], ".".join(named[1:])))
+                line = self.lines.get(max(map(self._known, places), key=len), line)
+                model = model_at(self._root, place)
+                if known and model is not None and named[0] in model.model_fields:
+                    return line, f"{shown}.{said}"
         return line, f"{shown + ': ' if shown else ''}{said}"
 
     def _known(self, place: Place) -> Place:
@@ -376,7 +387,23 @@ def _said(problem: Mapping[str, Any], key: str, field: FieldInfo | None, secret:
         wanted = f"{wanted} {limits}{unit}" if limits else f"{wanted}{' of' + unit if unit else ''}"
     if field is not None and is_nullable(field):
         wanted += ", or null"
-    return f"must be {wanted}; got {_shown(given)}"
+    return f"must be {wanted}; got {_shown(given)}{_remedy(wanted, given, field)}"
+
+
+def _remedy(wanted: str, given: object, field: FieldInfo | None) -> str:
+    """What to write where the mistake can be seen; empty elsewhere."""
+    text = given if isinstance(given, str) else ""
+    # Without quotes it would not be text.
+    quoted = {kind.removeprefix(_TAG) for kind, form in _PLAIN.items() if form.match(text)}
+    if ("number" in wanted and quoted & {"int", "float"}) or (wanted == "true or false" and "bool" in quoted):
+        return "; remove the quotes"
+    if wanted == "a list" and field is not None and models_in(field.annotation):
+        return '; begin each entry with "- "'
+    if wanted == "a list" and text:
+        return f"; write [{_shown(text)}]"
+    if wanted == "a mapping of keys" and _NO_BLANK.match(text):
+        return "; put a blank behind the colon"
+    return ""
 
 
 def _is_secret(root: type[BaseModel], place: Place) -> bool:

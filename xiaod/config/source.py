@@ -24,6 +24,8 @@ _STREAM_SCHEMA = WithJsonSchema({"type": "string", "pattern": f"^{_STREAM_PATTER
 
 def _stream_pattern(text: str) -> str:
     if _STREAM_PATTERN.fullmatch(text) is None:
+        if _STREAM_PATTERN.fullmatch(text.upper()):
+            raise ValueError(f"must be in upper case: {text.upper()!r}")
         raise ValueError("must be NET.STA.LOC.CHA with * ? [..] wildcards, for example 'AM.R0E05.00.EH?'")
     return text
 
@@ -35,7 +37,9 @@ def _server(text: str) -> str:
         return text
     bare = text.removeprefix("seedlink://").rstrip("/")
     host, _, port = bare.rpartition(":") if ":" in bare else (bare, "", str(PORT))
-    if not _is_host(host) or not port.isdigit() or not 0 < int(port) <= MAX_PORT:
+    if _is_host(host) and port.isdigit() and not 0 < int(port) <= MAX_PORT:
+        raise ValueError(f"the port must be 1 to {MAX_PORT}")
+    if not _is_host(host) or not port.isdigit():
         raise ValueError("must be HOST, HOST:PORT, 'replay:example' or 'replay:/path/to/miniseed'")
     return f"{host}:{port}"
 

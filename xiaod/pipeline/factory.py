@@ -81,18 +81,20 @@ def open_sink(config: Config, sink: SinkConfig) -> Sink:
         SinkError: when a package is missing or cannot be loaded, or a secret cannot be read; the message begins with file and line of
             the configuration.
     """
-    beginning = f"sinks: {sink.name}: "
     try:
         made: Sink = imported(sink.CODE, f"kind {sink.kind}", sink.EXTRA)(sink, config.agency)
     except (MissingExtraError, ImportError) as error:
         # ImportError: a library that is installed and cannot be loaded. A reload that needs it is then refused.
-        raise SinkError(f"{_line_of(config, sink, 'kind')}{beginning}{error}") from error
+        raise SinkError(f"{_place_of(config, sink, 'kind')}: {error}") from error
     except SinkError as error:
-        key = str(error).removeprefix(beginning).partition(":")[0]
-        raise SinkError(f"{_line_of(config, sink, key)}{error}") from error
+        said = str(error).removeprefix(f"sinks: {sink.name}: ")
+        key, _, rest = said.partition(": ")
+        if key.partition(".")[0] not in type(sink).model_fields:
+            key, rest = "kind", said
+        raise SinkError(f"{_place_of(config, sink, key)}: {rest}") from error
     return made
 
 
-def _line_of(config: Config, sink: SinkConfig, key: str) -> str:
-    number = next((number for number, one in enumerate(config.sinks) if one.name == sink.name), None)
-    return "" if number is None else config.origin.beginning("sinks", number, *key.split("."))
+def _place_of(config: Config, sink: SinkConfig, key: str) -> str:
+    number = next((number for number, one in enumerate(config.sinks) if one.name == sink.name), 0)
+    return config.origin.where("sinks", number, *key.split("."))

@@ -34,15 +34,15 @@ MINIMAL = "sources:\n  - server: localhost\n"
         (MINIMAL + "picker:\n  threshold_p: 2\n", "f:4: picker.threshold_p: must be a number above 0 and below 1, or null; got 2"),
         (MINIMAL + "picker:\n  lookahead_s: fast\n", "f:4: picker.lookahead_s: must be a number at least 0.1 and at most 30 seconds"),
         (MINIMAL + "engine: {threads: 1.5}\n", "f:3: engine.threads: must be"),
-        (MINIMAL + "windows: {hop_s: 9.0}\n", "f:3: windows: hop_s must be at most a quarter of length_s"),
-        (MINIMAL + "windows:\n  length_s: 20.0\n  hop_s: 9.0\n", "f:5: windows: hop_s must be at most a quarter"),
+        (MINIMAL + "windows: {hop_s: 9.0}\n", "f:3: windows.hop_s must be at most a quarter of length_s"),
+        (MINIMAL + "windows:\n  length_s: 20.0\n  hop_s: 9.0\n", "f:5: windows.hop_s must be at most a quarter"),
         (MINIMAL + "windows: {hop_s: 5.0}\npicker:\n  lookahead_s: 6\n", "f:5: picker.lookahead_s + windows.hop_s must be"),
         (MINIMAL + "picker:\n  settle_s: 19.5\n", ("f:4: picker.settle_s is 19.5 s, which leaves nothing to pick in windows of 20 s; "
          "it must be at most 19 s (windows.length_s - windows.hop_s - picker.lookahead_s)")),
         (MINIMAL + "windows: {length_s: 5.0}\npicker: {settle_s: 5}\n", "f:4: picker.settle_s is 5 s, which leaves nothing"),
-        (MINIMAL + "buffer:\n  max_component_wait_s: 40\n", ("f:4: buffer: max_component_wait_s is 40 s, and nothing is waited for that "
+        (MINIMAL + "buffer:\n  max_component_wait_s: 40\n", ("f:4: buffer.max_component_wait_s is 40 s, and nothing is waited for that "
          "is further than max_lead_s (30 s) behind; shorten it, or raise max_lead_s")),
-        (MINIMAL + "buffer:\n  forget_after_s: 5\n", ("f:4: buffer: forget_after_s is 5 s: an instrument would be forgotten while it is "
+        (MINIMAL + "buffer:\n  forget_after_s: 5\n", ("f:4: buffer.forget_after_s is 5 s: an instrument would be forgotten while it is "
          "waited for; it must be above max_component_wait_s (5 s)")),
         (MINIMAL + "    begin: resume\nbuffer:\n  max_age_s: 89\n", ("f:5: buffer.max_age_s is 89 s, and 'localhost:18000' has begin: "
          "resume, which requests data that are 90 s old and more; write null or at least 90, or begin: now")),
@@ -73,7 +73,7 @@ MINIMAL = "sources:\n  - server: localhost\n"
         (MINIMAL + "? [a]\n: 1\n", "f:3: a key must be a word"),
         (MINIMAL + "\tlogs: {}\n", "f:3: not valid YAML"),
         (MINIMAL + "sinks:\n  - kind: rss\n", f"{SINKS[-1].kind_name()}; got 'rss'"),
-        (MINIMAL + "sinks:\n  - kind: jsonl\n", "f:4: sinks[0].path: is missing"),
+        (MINIMAL + "sinks:\n  - kind: jsonl\n", "f:4: sinks[0].path: is missing; for example path: var/picks.jsonl"),
         (MINIMAL + "sinks:\n  - kind: jsonl\n    path: a\n    rotat: day\n", "f:6: sinks[0].rotat: unknown key; did you mean 'rotate'?"),
         (MINIMAL + "sinks:\n  - kind: scml\n    folder: a\n    schema_version: '0.13'\n",
          "f:6: sinks[0]: schema_version is no key any more: remove it; version 0.12 is written, which newer SeisComP reads"),
@@ -92,7 +92,18 @@ MINIMAL = "sources:\n  - server: localhost\n"
         (MINIMAL + "    connect_timeout_s: 1.0e10\n", "f:3: sources[0].connect_timeout_s: must be a number above 0 and at most 1e+09"),
         (MINIMAL + "    max_catch_up_s: 1.0e10\n", "f:3: sources[0].max_catch_up_s: must be a number above 0 and at most 1e+09"),
         ("a: &a [1]\nb: *b\n", "f:2: not valid YAML: found undefined alias"),
-        (MINIMAL + "picker: {stations: {RJOB: {threshold_p: 0.5}}}\n", "'RJOB' must be NET.STA"),
+        (MINIMAL + "picker: {stations: {RJOB: {threshold_p: 0.5}}}\n", "f:3: picker.stations.RJOB: must be NET.STA, for example AM.R0E05"),
+        (MINIMAL + "picker:\n  stations:\n    AM.R1: {}\n    am.r2: {}\n", "f:6: picker.stations.am.r2: must be in upper case: AM.R2"),
+        (MINIMAL + 'picker:\n  stations: {"A\\nB": {}}\n', r"f:4: picker.stations.A\nB: must be NET.STA"),
+        (MINIMAL + "grace_s: '0.5'\n", "f:3: grace_s: must be a number above 0 seconds; got '0.5'; remove the quotes"),
+        (MINIMAL + "engine: {threads: '2'}\n", "got '2'; remove the quotes"),
+        (MINIMAL + "http: {enabled: 'true'}\n", "f:3: http.enabled: must be true or false; got 'true'; remove the quotes"),
+        (MINIMAL + "    streams: A.B.C.D\n", "f:3: sources[0].streams: must be a list; got 'A.B.C.D'; write ['A.B.C.D']"),
+        ("sources:\n  server: localhost\n", "f:1: sources: must be a list; got a mapping; begin each entry with \"- \""),
+        ("sources:\n  - server:localhost\n", ("f:2: sources[0]: must be a mapping of keys; got 'server:localhost'; "
+         "put a blank behind the colon")),
+        (MINIMAL + "    streams: [am.r1.00.ehz]\n", "f:3: sources[0].streams[0]: must be in upper case: 'AM.R1.00.EHZ'"),
+        ("sources:\n  - server: a:99999\n", "f:2: sources[0].server: the port must be 1 to 65535; got 'a:99999'"),
     ],
 )  # fmt: skip
 def test_problems_are_named_with_their_line(text: str, expected: str) -> None:
@@ -156,6 +167,7 @@ def test_hostile_files_are_refused(tmp_path: Path, content: bytes, expected: str
         ("    streams:\n    - [AB].B..EHZ\n", r"f:4: .*; .* put text that begins with \[ or \{ in quotes"),
         ("    name: @a\n", r"f:3: .*; put text that begins with it in quotes"),
         ("    name: a: b\n", r"f:3: .*; put text with ': ' in quotes"),
+        ("  - server:b\n    name: a\n", r"f:4: .* put a blank behind each colon"),
         ("    name: 'a\nhttp: {}\n", r"f:3: .*; the quote that begins here is not closed"),
         ("http: {port: 1\nlogs: {}\n", r"f:[34]: .*"),
         ("logs: {level: info\n", r"f:3: .*; the bracket that begins here is not closed"),
@@ -224,7 +236,9 @@ def test_problems_are_told_up_to_a_limit() -> None:
 
 
 def test_what_is_no_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r": cannot be read: Is a directory"):
+    with pytest.raises(
+        ConfigError, match=r": cannot be read: Is a directory; give a file; xiaod init SERVER writes one\Z"
+    ):
         load_config(tmp_path)
     with pytest.raises(ConfigError, match=r": cannot be read: embedded null"):
         load_config(tmp_path / "a\0b")
@@ -237,7 +251,10 @@ def test_relative_paths_stay_as_they_are_and_a_byte_order_mark_does_no_harm(tmp_
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"nowhere\.yaml: cannot be read: No such file"):
+    with pytest.raises(
+        ConfigError,
+        match=r"nowhere\.yaml: cannot be read: No such file or directory; give a file; xiaod init ",
+    ):
         load_config(tmp_path / "nowhere.yaml")
 
 

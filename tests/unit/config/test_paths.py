@@ -62,8 +62,8 @@ def test_check_tells_all_problems_and_the_daemon_those_of_paths(capsys: pytest.C
         ["f", "2", " sources[0].server"],
         ["f", "5", " sinks[0].path"],
         ["f", "3", " engine.model"],
-        ["f", "6", " sinks"],
-        ["f", "7", " sinks"],
+        ["f", "6", " sinks[1].stations_file"],
+        ["f", "7", " sinks[2].secret_file"],
     ]
     assert main(["--config", "f"]) == 2
     assert capsys.readouterr().err.splitlines() == told[:2]

@@ -57,10 +57,10 @@ def test_a_model_of_the_command_line_is_told_by_its_option(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("  - kind: mqtt\n    server: a\n    username: b\n    password_file: /none\n", "f:7: sinks: mqtt: password_file: /none: cannot"),
-        ("  - kind: mqtt\n    server: a\n    tls:\n      ca_file: /none\n", "f:7: sinks: mqtt: tls.ca_file: /none: cannot"),
-        ("  - kind: anss\n    path: a\n    stations_file: /none\n", "f:6: sinks: anss: stations_file: /none"),
-        ("  - kind: webhook\n    url: https://a\n    headers: {A: '${NONE}'}\n", "f:6: sinks: webhook: headers"),
+        ("  - kind: mqtt\n    server: a\n    username: b\n    password_file: /none\n", "f:7: sinks[0].password_file: /none: cannot"),
+        ("  - kind: mqtt\n    server: a\n    tls:\n      ca_file: /none\n", "f:7: sinks[0].tls.ca_file: /none: cannot"),
+        ("  - kind: anss\n    path: a\n    stations_file: /none\n", "f:6: sinks[0].stations_file: /none"),
+        ("  - kind: webhook\n    url: https://a\n    headers: {A: '${NONE}'}\n", "f:6: sinks[0].headers"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_with_a_sink_has_its_line(text: str, said: str) -> None:

@@ -133,5 +133,5 @@ def test_a_library_that_cannot_be_loaded_is_a_sink_that_cannot_be_made(
     # As a shared library that is missing: the package is there, and its import fails.
     monkeypatch.setitem(sys.modules, "obspy.io.quakeml.core", None)
     sink = QuakeMLConfig(kind="quakeml", folder=Path("nowhere"))
-    with pytest.raises(SinkError, match=r"sinks: quakeml: .*obspy\.io\.quakeml\.core"):
+    with pytest.raises(SinkError, match=r"sinks\[0\]\.kind: .*obspy\.io\.quakeml\.core"):
         open_sink(Config(sources=(SeedLinkConfig(server="localhost"),), sinks=(sink,)), sink)

@@ -106,12 +106,12 @@ def test_codes_never_change_the_levels_of_a_topic(template: str, expected: str) 
         ("qos: 3", "sinks[0].qos: must be 0 or 1; got 3"),
         ("qos: 2", "sinks[0].qos: must be 0 or 1: write 1, which delivers every pick at least once, as 2 did; got 2"),
         ("keepalive_s: 1", "sinks[0].keepalive_s: must be a number at least 5 and at most 65535 seconds"),
-        ("tls: {cert_file: a}", "sinks[0].tls: cert_file and key_file belong together"),
-        ("tls: {insecure: true, ca_file: a}", "sinks[0].tls: insecure: with a ca_file the certificate is looked at"),
-        ("username: me, password_file: a, password: hush", "sinks[0]: password_file and password are both given"),
-        ("password: hush", "sinks[0]: username is missing beside the password"),
+        ("tls: {cert_file: a}", "sinks[0].tls.cert_file and key_file belong together"),
+        ("tls: {insecure: true, ca_file: a}", "sinks[0].tls.insecure: with a ca_file the certificate is looked at"),
+        ("username: me, password_file: a, password: hush", "sinks[0].password_file and password are both given"),
+        ("password: hush", "sinks[0].username is missing beside the password"),
         ("username: me, password: 4711", "sinks[0].password: must be text (put it in quotes), or null; got something else"),
-        ("topic: a, discovery: {enabled: true}", "sinks[0]: topic must be made of {network}, {station} and {phase} alone"),
+        ("topic: a, discovery: {enabled: true}", "sinks[0].topic must be made of {network}, {station} and {phase} alone"),
     ],
 )  # fmt: skip
 def test_a_wrong_key_is_named(keys: str, said: str) -> None:
