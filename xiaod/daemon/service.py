@@ -97,7 +97,7 @@ class Service:
             self._notifier,
             Watchdog.from_environment(os.environ),
             self._metrics,
-            lambda: self._state.save_off_loop(self._sources),
+            lambda: self._state.save_in_thread(self._sources),
         )
         self._grace_period = GracePeriod()
         self._stopping = asyncio.Event()
@@ -211,7 +211,7 @@ class Service:
             code = ExitCode.CUT_SHORT
         finally:
             pipeline.release_threads()
-            await self._state.save_off_loop(self._sources)
+            await self._state.save_in_thread(self._sources)
         self._log.info("service.stopped", status=int(code))
         return code
 
@@ -278,7 +278,7 @@ class Service:
             sinks = [open_sink(config, sink) for sink in config.sinks if sink.name in plan.sinks.started]
             if self._state.store is not None:
                 for sink in sinks:
-                    await self._state.store.off_loop(self._state.store.begin, sink.name)
+                    await self._state.store.run_in_thread(self._state.store.begin, sink.name)
         except BaseException:
             for made in sources.values():
                 await self._source_factory.release(made)

@@ -66,7 +66,7 @@ class SourceFactory:
         async with AsyncExitStack() as server:
             if config.replay_input is not None:
                 config = await _embed_replay(config, config.replay_input, server, where)
-            resume, lost_ns = await self._state.begin_of_off_loop(config)
+            resume, lost_ns = await self._state.begin_of_in_thread(config)
             source: SeedLinkSource = imported(SOURCES[config.kind])(
                 config,
                 resume=resume,

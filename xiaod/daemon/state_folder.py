@@ -159,10 +159,12 @@ class StateFolder:
                 undelivered=found.undelivered,
             )
 
-    async def begin_of_off_loop(self, source: SeedLinkConfig) -> tuple[StationPositions | None, int | None]:
+    async def begin_of_in_thread(self, source: SeedLinkConfig) -> tuple[StationPositions | None, int | None]:
         """As :meth:`begin_of`, in the thread of the store."""
         return (
-            self.begin_of(source) if self.store is None else await self.store.off_loop(self.begin_of, source)
+            self.begin_of(source)
+            if self.store is None
+            else await self.store.run_in_thread(self.begin_of, source)
         )
 
     def begin_of(self, source: SeedLinkConfig) -> tuple[StationPositions | None, int | None]:
@@ -187,10 +189,10 @@ class StateFolder:
         if (snapshot := self._snapshot(sources)) is not None:
             self._write(snapshot)
 
-    async def save_off_loop(self, sources: Mapping[str, "SeedLinkSource"]) -> None:
+    async def save_in_thread(self, sources: Mapping[str, "SeedLinkSource"]) -> None:
         """As :meth:`save`; the disk is written in the thread of the store."""
         if (snapshot := self._snapshot(sources)) is not None:
-            await snapshot.store.off_loop(self._write, snapshot)
+            await snapshot.store.run_in_thread(self._write, snapshot)
 
     def _snapshot(self, sources: Mapping[str, "SeedLinkSource"]) -> _Snapshot | None:
         """The state to be saved, as it is now; None while the disk cannot be written."""

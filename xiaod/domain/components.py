@@ -50,7 +50,7 @@ def rows_of(letters: Collection[str]) -> dict[str, int]:
     return rows
 
 
-def live_components(components: str, samples: NDArray[np.floating]) -> str:
+def moving_components(components: str, samples: NDArray[np.floating]) -> str:
     """Components of a window without constant ones: a sensor that is dead or not plugged in counts as missing.
 
     Args:
@@ -60,14 +60,14 @@ def live_components(components: str, samples: NDArray[np.floating]) -> str:
     Returns:
         ``components`` with :data:`MISSING` for constant rows; unchanged where all rows are constant.
 
-    >>> live_components("ZNE", np.array([[1, 2, 1], [5, 5, 5], [0, 0, 0]], np.float32))
+    >>> moving_components("ZNE", np.array([[1, 2, 1], [5, 5, 5], [0, 0, 0]], np.float32))
     'Z--'
     """
-    live = "".join(
+    moving = "".join(
         letter if letter == MISSING or _moves(samples[row]) else MISSING
         for row, letter in enumerate(components)
     )
-    return components if live == MISSING * ROWS else live
+    return components if moving == MISSING * ROWS else moving
 
 
 def _moves(samples: NDArray[np.floating]) -> bool:

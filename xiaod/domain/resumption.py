@@ -24,11 +24,11 @@ which the next run must read. All of it follows from the end of the newest windo
 The store holds all this as it was at the last save, at most ``state.save_interval_s`` before the end. After ``kill -9`` the new run
 therefore starts that much earlier, and makes the picks in between again; the store knows them by their ids and times.
 
-Three limits keep one stream from holding up others, or from being taken for another one:
+Three limits keep one instrument or station from holding up others, or from being taken for another recording:
 
 - *abandoned*: what lies more than :data:`ABANDONED_S` behind others that are picked no longer holds them back: an instrument does not hold
   back its station, nor a silent station or refused packet its server.
-- *elsewhere*: a stream that begins more than :data:`ELSEWHERE_S` before ``picked_until`` is another recording, and is picked.
+- *elsewhere*: an instrument whose data begin more than :data:`ELSEWHERE_S` before ``picked_until`` is another recording, and is picked.
 - *gone*: a station that its server no longer lists, with data :data:`GONE_S` older than those of others, is forgotten.
 
 So the server must still have the data since the end of the last run, and ``save_interval + settled + warm_up`` and a packet before it;
@@ -51,7 +51,7 @@ REMEMBERED_S = 130.0
 ABANDONED_S = 600.0
 """How far behind others something may lie before it no longer holds them back; a component may lie as far behind (``max_lead``)."""
 ELSEWHERE_S = 86_400.0
-"""How far before ``picked_until`` a stream may begin and still be the same one."""
+"""How far before ``picked_until`` the data of an instrument may begin and still be the same recording."""
 GONE_S = 86_400.0
 """How old the data of a station that is not listed must be for it to be forgotten."""
 
@@ -107,7 +107,7 @@ def remembered_from_ns(picked_until_ns: int) -> int:
 
 
 def is_elsewhere(begin_ns: int, picked_until_ns: int) -> bool:
-    """Whether a stream that begins at a time is not the one that has been picked until another."""
+    """Whether data that begin at a time are another recording than the one that has been picked until ``picked_until_ns``."""
     return begin_ns < picked_until_ns - ns_from_s(ELSEWHERE_S)
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.calibration import Calibration
-from xiaod.domain.components import MISSING, live_components
+from xiaod.domain.components import MISSING, moving_components
 from xiaod.domain.onsets import CENTROID_S, SIGNAL_S, pick_id
 from xiaod.domain.timegrid import GRID_NS, GRID_RATE_HZ, samples_from_s
 from xiaod.domain.types import Channel, Pick, Window
@@ -33,7 +33,7 @@ NO_CALIBRATION = Calibration()
 
 def measure(
     window: Window,
-    held: NDArray[np.float32],
+    samples: NDArray[np.float32],
     phase: str,
     curve: NDArray[np.floating],
     peak: int,
@@ -46,19 +46,19 @@ def measure(
 
     Args:
         window: the window it was seen in.
-        held: samples around it, shape ``(3, n)``, beginning ``before`` samples before the window.
+        samples: samples around it, shape ``(3, n)``, beginning ``before`` samples before the window.
         phase: ``P`` or ``S``.
         curve: probability of the phase at each of these samples.
-        peak: sample of ``held`` with the highest probability.
-        before: samples of ``held`` before the window.
+        peak: sample of ``samples`` with the highest probability.
+        before: samples of ``samples`` before the window.
         model: name and version of the model.
         model_sha256: hash of its file.
         calibration: of the time uncertainty.
     """
     centre, spread = _centroid(curve, peak)
-    components = live_components(window.components, window.samples)
-    row = _best_row(held, components, phase, peak)
-    snr, amplitude = _strength(held[row], peak)
+    components = moving_components(window.components, window.samples)
+    row = _best_row(samples, components, phase, peak)
+    snr, amplitude = _strength(samples[row], peak)
     instrument = window.instrument
     first = window.index - before
     return Pick(
@@ -101,15 +101,15 @@ def _centroid(curve: NDArray[np.floating], peak: int) -> tuple[float, float]:
     return centre, spread / HALF_HEIGHT_SPREAD
 
 
-def _best_row(held: NDArray[np.float32], components: str, phase: str, peak: int) -> int:
+def _best_row(samples: NDArray[np.float32], components: str, phase: str, peak: int) -> int:
     """Row that shows the phase best: the vertical for P, the stronger horizontal for S; otherwise whichever there is."""
-    around = held[:, max(0, peak - samples_from_s(NOISE_S[0])) : peak + samples_from_s(SIGNAL_S) + 1]
+    around = samples[:, max(0, peak - samples_from_s(NOISE_S[0])) : peak + samples_from_s(SIGNAL_S) + 1]
     # A component that has died meanwhile shows nothing.
-    live = [row for row, letter in enumerate(live_components(components, around)) if letter != MISSING]
-    horizontals = [row for row in live if row > 0]
+    moving = [row for row, letter in enumerate(moving_components(components, around)) if letter != MISSING]
+    horizontals = [row for row in moving if row > 0]
     if phase == "S" and horizontals:
-        return max(horizontals, key=lambda row: _strength(held[row], peak)[1])
-    return live[0]
+        return max(horizontals, key=lambda row: _strength(samples[row], peak)[1])
+    return moving[0]
 
 
 def _strength(samples: NDArray[np.float32], peak: int) -> tuple[float, float]:

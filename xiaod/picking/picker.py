@@ -39,7 +39,7 @@ from scipy.signal import find_peaks
 
 from models.calibration import Calibration
 from xiaod.config import PickerConfig
-from xiaod.domain.components import MISSING, live_components
+from xiaod.domain.components import MISSING, moving_components
 from xiaod.domain.onsets import CONFIRM_SHIFT, PHASES
 from xiaod.domain.timegrid import samples_from_s
 from xiaod.domain.types import Pick, Probabilities, Window
@@ -117,15 +117,15 @@ class Onset:
     candidate: Candidate
     peak: int
     """Sample of the window; negative before its first sample."""
-    held: NDArray[np.float32]
+    samples: NDArray[np.float32]
     """Samples before the window and in it, shape ``(3, n)``."""
     curve: NDArray[np.float64]
     """Probability of the phase at each of these, shape ``(n,)``."""
 
     @property
     def before(self) -> int:
-        """Samples that are held before the window."""
-        return int(self.held.shape[1] - self.candidate.window.samples.shape[1])
+        """How many of the samples lie before the window."""
+        return int(self.samples.shape[1] - self.candidate.window.samples.shape[1])
 
     @property
     def probability(self) -> float:
@@ -157,7 +157,7 @@ class InstrumentPicker:
         window, settings = probabilities.window, self._settings
         values = probabilities.values
         start, stop = _searched(window, settings)
-        components = live_components(window.components, window.samples)
+        components = moving_components(window.components, window.samples)
         highest = values[:, start:stop].max(axis=1, initial=0.0).tolist()
         found = []
         for phase, curve in enumerate(values):
@@ -192,7 +192,7 @@ class InstrumentPicker:
         self._recent.add(phase, index)
         return measure(
             window,
-            onset.held,
+            onset.samples,
             PHASES[phase],
             onset.curve,
             onset.peak + onset.before,
@@ -204,7 +204,7 @@ class InstrumentPicker:
 
     def _outcome(self, onset: Onset, index: int) -> OnsetOutcome:
         settings, window, phase = self._settings, onset.candidate.window, onset.candidate.phase
-        components = live_components(window.components, window.samples)
+        components = moving_components(window.components, window.samples)
         if onset.probability < settings.threshold(phase, components):
             return OnsetOutcome.BELOW
         if self._is_picked(phase, index):
@@ -258,26 +258,26 @@ def _computing(candidate: Candidate) -> Generator[NDArray[np.float32], NDArray[n
     """Yields windows, is sent their probabilities, and returns the onset."""
     window, lookahead, hop = candidate.window, candidate.lookahead, candidate.hop
     length = window.samples.shape[1]
-    held = window.samples
+    samples = window.samples
     if window.history is not None and window.history.shape[1]:
-        held = np.concatenate([window.history, window.samples], axis=1)
-    before = held.shape[1] - length
+        samples = np.concatenate([window.history, window.samples], axis=1)
+    before = samples.shape[1] - length
     peak = candidate.peak + before
     # Whole hops of data beyond the lookahead, the same whatever the grid; the peak may still move.
-    more = (held.shape[1] - peak - lookahead - REACH // 2) // hop * hop
+    more = (samples.shape[1] - peak - lookahead - REACH // 2) // hop * hop
     curve = np.zeros(0)
     for _ in range(ROUNDS):
-        last = min(peak + lookahead + max(more, 0), held.shape[1]) - length
+        last = min(peak + lookahead + max(more, 0), samples.shape[1]) - length
         starts = sorted({max(0, last - shift) for shift in SHIFTS})
-        values = yield np.stack([held[:, start : start + length] for start in starts])
-        curve = _average(values[:, candidate.phase], starts, held.shape[1])
+        values = yield np.stack([samples[:, start : start + length] for start in starts])
+        curve = _average(values[:, candidate.phase], starts, samples.shape[1])
         low = max(0, peak - REACH)
         moved = low + int(curve[low : peak + REACH + 1].argmax())
         steady = abs(moved - peak) <= STEADY
         peak = moved
         if steady:
             break
-    return Onset(candidate, peak - before, held, curve)
+    return Onset(candidate, peak - before, samples, curve)
 
 
 def _average(values: NDArray[np.float32], starts: Sequence[int], samples: int) -> NDArray[np.float64]:

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import maximum_filter1d
 
-from xiaod.domain.components import live_components
+from xiaod.domain.components import moving_components
 from xiaod.domain.onsets import CENTROID_S, PHASES
 from xiaod.domain.timegrid import samples_from_s
 from xiaod.domain.types import Pick, Probabilities
@@ -77,7 +77,7 @@ class StreamPicker:
         if final <= start:
             return []
         self._next[window.revision] = window.index + final
-        components = live_components(window.components, window.samples)
+        components = moving_components(window.components, window.samples)
         found = []
         for phase, curve in enumerate(probabilities.values):
             threshold = settings.threshold(phase, components)

@@ -76,7 +76,7 @@ MAX_GAP_S = 30 * 86_400.0
 
 
 @dataclass(slots=True)
-class _Held:
+class _Parts:
     """Channels of an instrument, and the schedule of its windows."""
 
     channels: InstrumentChannels
@@ -121,7 +121,7 @@ class Assembler:
         self._settings = settings
         self._metrics = metrics
         self._station_table = station_table
-        self._held: dict[Instrument, _Held] = {}
+        self._instruments: dict[Instrument, _Parts] = {}
         self._clocks: dict[str, DeliveryClock] = {}
         """Of each source."""
         self._fed_by: dict[Instrument, tuple[str, int]] = {}
@@ -176,12 +176,12 @@ class Assembler:
             and deadline_ns <= (delivery_ns := self._delivery_ns(instrument))
         ]
         for instrument, delivery_ns in due:
-            self._cut(instrument, self._held[instrument], delivery_ns)
+            self._cut(instrument, self._instruments[instrument], delivery_ns)
             yield
 
     def finish(self) -> Iterator[None]:
         """Cut all windows that are left at the end, about in order of time."""
-        return self._last(list(self._held.items()))
+        return self._last(list(self._instruments.items()))
 
     def leave(self, source: str, stays: Callable[[Instrument], bool] | None = None) -> None:
         """A source has ended: instruments without another source depart.
@@ -219,9 +219,9 @@ class Assembler:
             return
         gone = frozenset(self._departing)
         self._departing.clear()
-        held = []
+        gone_parts = []
         for instrument in gone:
-            held.append((instrument, self._held.pop(instrument)))
+            gone_parts.append((instrument, self._instruments.pop(instrument)))
             self._deadlines.pop(instrument, None)
             self._last_outcome.pop(instrument, None)
             self._touched.pop(instrument, None)
@@ -232,19 +232,19 @@ class Assembler:
         for source in self._clocks.keys() - needed:
             del self._clocks[source]
             self._checked_ns.pop(source, None)
-        yield from self._last(held)
+        yield from self._last(gone_parts)
         yield Departed(gone)
 
     def condition(self, entry: StationEntry, now_ns: int) -> Condition:
         """The state of the data of an instrument in the station table, at a monotonic time."""
-        held = self._held.get(entry.instrument)
+        parts = self._instruments.get(entry.instrument)
         outcome = self._last_outcome.get(entry.instrument)
         return Condition(
             arrived=entry.arrived_ns is not None,
             silent_s=entry.silent_s(now_ns),
             stale=entry.stale,
             refused=outcome.value if outcome in LOGGED_OUTCOMES - ADVANCING else "",
-            filled_s=min(0 if held is None else held.channels.filled, self._settings.length) / GRID_RATE_HZ,
+            filled_s=min(0 if parts is None else parts.channels.filled, self._settings.length) / GRID_RATE_HZ,
             window_s=self._settings.length / GRID_RATE_HZ,
             gap_s=entry.gaps.last_s,
         )
@@ -259,41 +259,43 @@ class Assembler:
         """Memory of the samples of all instruments."""
         return self._rings.held_bytes
 
-    def _last(self, held: Sequence[tuple[Instrument, _Held]]) -> Iterator[None]:
-        left = [(one.schedule.position, number, self._rest(one)) for number, (_, one) in enumerate(held)]
+    def _last(self, instruments: Sequence[tuple[Instrument, _Parts]]) -> Iterator[None]:
+        left = [
+            (one.schedule.position, number, self._rest(one)) for number, (_, one) in enumerate(instruments)
+        ]
         heapify(left)
         while left:
             _, number, windows = left[0]
             window = next(windows, None)
             if window is None:
                 heappop(left)
-                self._close_account(*held[number])
+                self._close_account(*instruments[number])
             else:
                 heapreplace(left, (window.index, number, windows))
             yield
 
-    def _rest(self, held: _Held) -> Iterator[Window]:
+    def _rest(self, parts: _Parts) -> Iterator[Window]:
         """The last windows of an instrument."""
-        for gap in held.channels.release(None, final=True):
+        for gap in parts.channels.release(None, final=True):
             # What is missing at the end of a live run may come in the next one.
             if self._account is not None:
                 self._gap(gap)
-        yield from held.schedule.cut(None, self._clock(), self.batches, final=True)
+        yield from parts.schedule.cut(None, self._clock(), self.batches, final=True)
 
     def _segment(self, segment: Segment, now_ns: int | None) -> None:
         metrics = self._metrics
         instrument = segment.channel.instrument
         if not self._admits(instrument, segment, now_ns):
             return
-        held = self._held[instrument]
+        parts = self._instruments[instrument]
         metrics.bytes.labels(segment.source).inc(segment.record_bytes)
         delivery_ns = None if now_ns is None else self._delivered(segment, now_ns)
         outcome = RecordOutcome.GOOD
         for piece in segment.pieces():
-            outcome = held.channels.insert(piece, delivery_ns)
+            outcome = parts.channels.insert(piece, delivery_ns)
             if outcome in ADVANCING:
-                self._cut(instrument, held, delivery_ns)
-        self._contradictions(instrument, held)
+                self._cut(instrument, parts, delivery_ns)
+        self._contradictions(instrument, parts)
         if not segment.continues:
             metrics.records.labels(segment.source, outcome.value).inc()
         if outcome in ADVANCING:
@@ -357,7 +359,7 @@ class Assembler:
             if sources is None:
                 sources = self._sources[instrument] = set()
                 channels = InstrumentChannels(self._settings, self._rings, self._letters.get(instrument, ""))
-                self._held[instrument] = _Held(channels, WindowSchedule(channels))
+                self._instruments[instrument] = _Parts(channels, WindowSchedule(channels))
                 self._gap_since_departure(instrument, segment)
             sources.add(source)
             self._brought[source] += 1
@@ -373,15 +375,15 @@ class Assembler:
             if newest_ns is not None and segment.start_ns > newest_ns + self._settings.wait_ns:
                 self._gap(Gap(segment.channel, newest_ns, segment.start_ns))
 
-    def _cut(self, instrument: Instrument, held: _Held, delivery_ns: int | None) -> None:
-        channels, schedule = held.channels, held.schedule
+    def _cut(self, instrument: Instrument, parts: _Parts, delivery_ns: int | None) -> None:
+        channels, schedule = parts.channels, parts.schedule
         for gap in channels.release(delivery_ns):
             self._gap(gap)
         if schedule.is_due():
             for _ in schedule.cut(delivery_ns, self._clock(), self.batches):
                 pass
             channels.forget(schedule.needed)
-        self._contradictions(instrument, held)
+        self._contradictions(instrument, parts)
         if delivery_ns is not None:
             due = [due_ns for due_ns in (channels.release_ns, schedule.deadline_ns) if due_ns is not None]
             if due:
@@ -389,14 +391,14 @@ class Assembler:
             else:
                 self._deadlines.pop(instrument, None)
 
-    def _close_account(self, instrument: Instrument, held: _Held) -> None:
-        self._contradictions(instrument, held)
-        coverage = held.channels.coverage
-        if self._account is not None and not held.schedule.windows and coverage.data_s:
+    def _close_account(self, instrument: Instrument, parts: _Parts) -> None:
+        self._contradictions(instrument, parts)
+        coverage = parts.channels.coverage
+        if self._account is not None and not parts.schedule.windows and coverage.data_s:
             self._account.unpicked[instrument] = coverage
 
-    def _contradictions(self, instrument: Instrument, held: _Held) -> None:
-        for found in held.channels.take_contradictions():
+    def _contradictions(self, instrument: Instrument, parts: _Parts) -> None:
+        for found in parts.channels.take_contradictions():
             self._station_table.contradicted(instrument)
             stream, overlap_s = str(found.channel), round(found.overlap_s, 3)
             self._grouped_log.tell(

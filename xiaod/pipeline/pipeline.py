@@ -324,7 +324,7 @@ class Pipeline:
 
     async def _add_sink(self, sink: Sink) -> None:
         store = self._store
-        backlog = None if store is None else await store.off_loop(StoredBacklog, store, sink.name)
+        backlog = None if store is None else await store.run_in_thread(StoredBacklog, store, sink.name)
         sink_runner = self._sink_runner(sink, backlog)
         self._sink_runners.append(sink_runner)
         self._start_delivery(sink_runner)

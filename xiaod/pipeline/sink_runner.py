@@ -149,7 +149,7 @@ class SinkRunner:
     async def _step(self, executor: ThreadPoolExecutor) -> bool:
         """One delivery or tick; or the closing, for which it gives True."""
         begun_s = time.perf_counter()
-        batch = await self._backlog.off_loop(self._backlog.waiting, self._limit)
+        batch = await self._backlog.run_in_thread(self._backlog.waiting, self._limit)
         closing = not batch and self._ended
         try:
             if closing:
@@ -166,7 +166,7 @@ class SinkRunner:
             self._limit = len(batch) or self._limit
             raise
         held = 0 if closing or not isinstance(self._sink, Holding) else self._sink.held
-        await self._backlog.off_loop(self._backlog.delivered, held)
+        await self._backlog.run_in_thread(self._backlog.delivered, held)
         self._limit = min(self._most, 2 * self._limit)
         self._count(batch, time.perf_counter() - begun_s)
         return closing
@@ -196,13 +196,15 @@ class SinkRunner:
 
     async def _narrow(self, batch: Sequence[Pick], refused: Refused) -> None:
         """Shorten the batch to come closer to the refused pick; skip that pick once it is the first."""
-        first = next((place for place, pick in enumerate(batch) if pick.id in refused.picks), len(batch) // 2)
+        first = next(
+            (number for number, pick in enumerate(batch) if pick.id in refused.picks), len(batch) // 2
+        )
         if first:
             self._limit = first
             return
         if len(batch) > 1:
-            await self._backlog.off_loop(self._backlog.waiting, 1)
-        await self._backlog.off_loop(self._backlog.skipped)
+            await self._backlog.run_in_thread(self._backlog.waiting, 1)
+        await self._backlog.run_in_thread(self._backlog.skipped)
         self._taken.set()
         self._limit = self._most
         self._metrics.sink_refused.labels(self.name).inc()

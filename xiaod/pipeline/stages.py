@@ -243,7 +243,7 @@ class PickStage:
             separation = self._settings_for(picks[0].channel.instrument).separation
             while True:
                 try:
-                    new = await self._progress.off_loop(self._progress.store, picks, separation)
+                    new = await self._progress.run_in_thread(self._progress.store, picks, separation)
                     break
                 except StoreError as error:
                     if not failures:
@@ -276,7 +276,9 @@ class PickStage:
         if self._progress is None:
             return []
         start_ns = window.index * GRID_NS
-        if missing_ns := await self._progress.off_loop(self._progress.begin, window.instrument, start_ns):
+        if missing_ns := await self._progress.run_in_thread(
+            self._progress.begin, window.instrument, start_ns
+        ):
             self._metrics.resume_gaps.inc()
             self._metrics.resume_gap_s.inc(missing_ns / NS_PER_S)
             self._grouped.tell(
@@ -288,7 +290,7 @@ class PickStage:
                 to_time=iso_from_ns(start_ns),
                 gap_s=round(missing_ns / NS_PER_S, 3),
             )
-        return await self._progress.off_loop(self._progress.known_since, window.instrument, start_ns)
+        return await self._progress.run_in_thread(self._progress.known_since, window.instrument, start_ns)
 
     async def _pick_streams(self, results: Sequence[Probabilities]) -> list[tuple[Window, Pick]]:
         """Picks of streams, whose probabilities are final."""

@@ -1,7 +1,7 @@
 """The last minute of one instrument for the status page: lowest and highest sample and highest probability in each bin of 40 ms.
 
 Windows overlap, so only new samples are folded in. Without a viewer that happens every :data:`FOLD_S`, as later windows and averages still
-hold the samples. Memory is :data:`TRACE_BYTES` for any stream. Bins lie on the absolute grid: bin ``k`` begins at ``k * 40 ms`` since
+hold the samples. Memory is :data:`TRACE_BYTES` for any instrument. Bins lie on the absolute grid: bin ``k`` begins at ``k * 40 ms`` since
 1970. Bins without data are not a number.
 
 >>> from xiaod.domain.types import Instrument

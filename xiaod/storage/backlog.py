@@ -16,10 +16,10 @@ from xiaod.storage.pick_store import Given, PickStore, Result
 class Backlog(Protocol):
     """Picks that have not been delivered to a sink, in order.
 
-    :meth:`waiting`, :meth:`delivered` and :meth:`skipped` may wait for a disk: they are called through :meth:`off_loop`, one at a time.
+    :meth:`waiting`, :meth:`delivered` and :meth:`skipped` may wait for a disk: call them through :meth:`run_in_thread`, one at a time.
     """
 
-    async def off_loop(
+    async def run_in_thread(
         self, work: Callable[Given, Result], *arguments: Given.args, **named: Given.kwargs
     ) -> Result:
         """Call one of those without blocking the event loop; its result."""
@@ -66,7 +66,7 @@ class MemoryBacklog:
         self._picks: deque[Pick] = deque()
         self._given = 0
 
-    async def off_loop(
+    async def run_in_thread(
         self, work: Callable[Given, Result], *arguments: Given.args, **named: Given.kwargs
     ) -> Result:
         """Call it here: memory blocks nobody."""
@@ -123,11 +123,11 @@ class StoredBacklog:
         self._passed: int | None = None
         """Place of a pick that was skipped, with none taken after it: the cursor moves there once the held picks are written."""
 
-    async def off_loop(
+    async def run_in_thread(
         self, work: Callable[Given, Result], *arguments: Given.args, **named: Given.kwargs
     ) -> Result:
         """Call it in the thread of the store."""
-        return await self._store.off_loop(work, *arguments, **named)
+        return await self._store.run_in_thread(work, *arguments, **named)
 
     @property
     def full(self) -> bool:

@@ -139,7 +139,7 @@ class NewerStoreError(Exception):
 class PickStore:
     """All picks of one state folder; may be used from any thread.
 
-    A disk may take seconds, or never answer: an event loop uses the store through :meth:`off_loop`.
+    A disk may take seconds, or never answer: an event loop uses the store through :meth:`run_in_thread`.
     """
 
     def __init__(self, path: Path, monotonic_s: Callable[[], float] = time.monotonic) -> None:
@@ -172,7 +172,7 @@ class PickStore:
             self._move_aside(error)
             self._connection = self._open()
 
-    async def off_loop(
+    async def run_in_thread(
         self, work: Callable[Given, Result], *arguments: Given.args, **named: Given.kwargs
     ) -> Result:
         """Call functions that use the store in its own thread, one after the other, so that the event loop goes on; the result."""
@@ -347,7 +347,7 @@ class PickStore:
             self._suspected.touch()
 
     def close(self) -> None:
-        """Close the file, after calls of :meth:`off_loop` that have begun."""
+        """Close the file, after calls of :meth:`run_in_thread` that have begun."""
         self._executor.shutdown()
         with self._lock:
             self._connection.close()

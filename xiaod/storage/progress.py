@@ -36,7 +36,7 @@ class PickingProgress:
     """How far all instruments have been picked, and their picks.
 
     Reading and writing may wait for the disk. An event loop therefore calls :meth:`begin`, :meth:`known_since`, :meth:`store` and
-    :meth:`write` through :meth:`off_loop`, where one follows the other; it calls the other methods directly.
+    :meth:`write` through :meth:`run_in_thread`, where one follows the other; it calls the other methods directly.
     """
 
     def __init__(self, store: PickStore, resumed: bool, settled_s: float) -> None:
@@ -56,11 +56,11 @@ class PickingProgress:
         self._departed: set[Instrument] = set()
         """Instruments that have gone; they are forgotten once their progress is in the store."""
 
-    async def off_loop(
+    async def run_in_thread(
         self, work: Callable[Given, Result], *arguments: Given.args, **named: Given.kwargs
     ) -> Result:
         """Call it in the thread of the store, so that the event loop goes on; its result."""
-        return await self._store.off_loop(work, *arguments, **named)
+        return await self._store.run_in_thread(work, *arguments, **named)
 
     def begin(self, instrument: Instrument, time_ns: int) -> int:
         """The first window of an instrument begins at a time.

@@ -1,9 +1,9 @@
 """The delivery clock, by which all waits for data are counted: it runs while a source delivers, and stops while the source is silent.
 
 Data that a silent server has not sent may still come. If its silence counted, a link that stalls would change picks. So the clock
-advances only when newer data come: by the monotonic time that has passed, but by no more than the data are newer. However long a stream
-is held up, no wait for it is longer than its own data; and a stream that catches up shortens no wait. What the clock shows is called
-*delivery time* everywhere, in arguments ``delivery_ns``.
+advances only when newer data come: by the monotonic time that has passed, but by no more than the data are newer. However long the data
+of a channel are held up, no wait for them is longer than they are; and a channel that catches up shortens no wait. What the clock shows
+is called *delivery time* everywhere, in arguments ``delivery_ns``.
 
 >>> clock = DeliveryClock()
 >>> for now_s, end_s in [(1000, 1), (1001, 2), (1001, 2), (1010, 3), (1010, 6), (1012, 9)]:

@@ -1,8 +1,8 @@
 """Which windows of one instrument are due: windows of one length on the absolute grid.
 
-A window is ``length`` samples long and begins at a multiple of ``hop`` and a phase, so that windows lie alike however the stream was
-chopped and whenever it began; the phases of stations differ, so that they are not all due at once. A window holds a component only if
-that component covers it without a gap. It is cut as soon as every component that may still cover it does; a slower component is waited
+A window is ``length`` samples long and begins at a multiple of ``hop`` and a phase, so that windows lie alike however the data were cut
+into records and whenever they began; the phases of stations differ, so that they are not all due at once. A window holds a component only
+if that component covers it without a gap. It is cut as soon as every component that may still cover it does; a slower component is waited
 for ``wait_ns`` of delivery time (:mod:`xiaod.waveform.delivery_clock`), then the window is cut without it (revision 0), and once more when
 that component has come (revision 1). A component that lies more than ``max_lead`` samples behind the newest data is not waited for: that
 bounds what rings must hold, and makes offline runs, which have no clock, decide as live ones do.
@@ -76,9 +76,9 @@ class WindowSchedule:
 
     def is_due(self) -> bool:
         """Whether anything may be cut: a look that costs little, after every record."""
-        if self._cursor is None or self._incomplete or self._resets != self._channels.resets:
+        if self._next is None or self._incomplete or self._resets != self._channels.resets:
             return True
-        return self._channels.edge >= self._cursor + self._settings.length or self._broken()
+        return self._channels.edge >= self._next + self._settings.length or self._broken()
 
     def cut(
         self, delivery_ns: int | None, host_ns: int | None, batches: Batches, final: bool = False
@@ -100,30 +100,30 @@ class WindowSchedule:
     @property
     def position(self) -> int:
         """Grid index of the next window; :data:`BEFORE_ALL` before the first."""
-        return BEFORE_ALL if self._cursor is None else self._cursor
+        return BEFORE_ALL if self._next is None else self._next
 
     @property
     def needed(self) -> Needed:
         """What the next windows need."""
-        if self._cursor is None:
+        if self._next is None:
             return Needed(BEFORE_ALL, BEFORE_ALL)
-        first = min(self._cursor, self._incomplete[0][0]) if self._incomplete else self._cursor
+        first = min(self._next, self._incomplete[0][0]) if self._incomplete else self._next
         # The tail window reaches back before the next one, and each window's history before that.
         first -= self._settings.hop + self._settings.history
-        return Needed(first, self._cursor + self._settings.length)
+        return Needed(first, self._next + self._settings.length)
 
     @property
     def deadline_ns(self) -> int | None:
         """Delivery time at which :meth:`cut` should be called even if nothing comes; None when nothing waits."""
-        if self._cursor is None or self._channels.edge < self._cursor + self._settings.length:
+        if self._next is None or self._channels.edge < self._next + self._settings.length:
             return None
-        if not (covering := self._covering(self._cursor)):
+        if not (covering := self._covering(self._next)):
             return None
-        until_ns = self._waited_until_ns(self._cursor, covering)
+        until_ns = self._waited_until_ns(self._next, covering)
         return until_ns if until_ns is not None and until_ns < FOREVER_NS else None
 
     def _start_anew(self) -> None:
-        self._cursor: int | None = None
+        self._next: int | None = None
         self._beginning = BEFORE_ALL
         """First window since there was none before it: others of its components may be about to begin too."""
         self._revisions = (_Revision(), _Revision())
@@ -131,17 +131,17 @@ class WindowSchedule:
 
     def _broken(self) -> bool:
         """Whether a component has begun again after a gap: then the windows before it may be the last."""
-        cursor = self.position
+        next_window = self.position
         return any(
-            channel.stretches and channel.stretches[-1].started and channel.stretches[-1].began > cursor
+            channel.stretches and channel.stretches[-1].started and channel.stretches[-1].began > next_window
             for channel in self._channels.channels.values()
         )
 
     def _ready(
         self, delivery_ns: int | None, final: bool
     ) -> Iterator[tuple[int, dict[str, Stretch], int, int | None]]:
-        while self._cursor is not None or self._find_start():
-            start = self._cursor
+        while self._next is not None or self._find_start():
+            start = self._next
             if start is None:
                 break
             covering = self._covering(start)
@@ -159,7 +159,7 @@ class WindowSchedule:
             yield start, covering, 0, self._fuller(start, covering)
             if may_still_come:
                 self._incomplete.append((start, frozenset(covering)))
-            self._cursor = start + self._settings.hop
+            self._next = start + self._settings.hop
         yield from self._completed(final)
 
     def _completed(self, final: bool) -> Iterator[tuple[int, dict[str, Stretch], int, int | None]]:
@@ -199,7 +199,7 @@ class WindowSchedule:
             )
 
     def _find_start(self, after: int = BEFORE_ALL) -> bool:
-        """Set the cursor to the first possible window from ``after`` on; False when there is no data for one."""
+        """Make the first possible window the next one, from ``after`` on; False when there is no data for one."""
         starts = [
             max(after, stretch.first)
             for channel in self._channels.channels.values()
@@ -208,10 +208,10 @@ class WindowSchedule:
         ]
         if not starts:
             return False
-        self._cursor = self._first_window(min(starts))
+        self._next = self._first_window(min(starts))
         last = self._revisions[0].last
-        if last is None or self._cursor - last > self._settings.hop:
-            self._beginning = self._cursor
+        if last is None or self._next - last > self._settings.hop:
+            self._beginning = self._next
         return True
 
     def _first_window(self, first: int) -> int:

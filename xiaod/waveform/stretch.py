@@ -140,8 +140,8 @@ class Stretch:
 
     def arrival_of(self, index: int) -> tuple[int, int]:
         """``(arrived_ns, record_end_ns)`` of the record that brought the sample at ``index``."""
-        place = bisect_right(self._arrivals, index, key=lambda entry: entry[0])
-        _, arrived_ns, record_end_ns = self._arrivals[min(place, len(self._arrivals) - 1)]
+        number = bisect_right(self._arrivals, index, key=lambda entry: entry[0])
+        _, arrived_ns, record_end_ns = self._arrivals[min(number, len(self._arrivals) - 1)]
         return arrived_ns, record_end_ns
 
     def _forget(self) -> None:

@@ -1,8 +1,8 @@
 """The limit of HTTP connections, so that no client takes all file descriptors or keeps others out.
 
-Each connection costs a descriptor and memory for its answer; sources, sinks and store need descriptors too. When all places are taken, a
+Each connection costs a descriptor and memory for its answer; sources, sinks and store need descriptors too. When all slots are taken, a
 new connection replaces the oldest one that has no request in progress, and the loss is counted: an idle client, or one that does not
-read, blocks nobody. Some places are reserved for health and metrics: while requests take all the others, the API answers 503. Data that
+read, blocks nobody. Some slots are reserved for health and metrics: while requests take all the others, the API answers 503. Data that
 are not HTTP are counted too, in place of a traceback in the log for each.
 
 >>> from aiohttp.http_exceptions import HttpProcessingError
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from aiohttp.typedefs import Handler, Middleware
 
 CONNECTIONS = 64
-"""Connections at one time, besides those of listeners to the stream."""
+"""Connections at one time, besides those of listeners to the event stream."""
 RESERVED = 16
-"""Of these, places for health and metrics alone."""
+"""Of these, slots for health and metrics alone."""
 RETRY_AFTER_S = 10
 """Seconds after which a client that found the API busy may ask again."""
 BACKLOG = 16
@@ -87,7 +87,7 @@ class ConnectionLimit:
         self._refused = refused
 
     def __call__(self) -> asyncio.Protocol:
-        """The protocol of a new connection. When all places are taken it replaces an idle connection, or is closed if there is none."""
+        """The protocol of a new connection. When all slots are taken it replaces an idle connection, or is closed if there is none."""
         # Oldest first.
         living = [
             (protocol, protocol.transport)

@@ -68,7 +68,7 @@ class Listener:
         self._changed.set()
 
     def close(self) -> None:
-        """End the stream and drop the events that wait."""
+        """End the event stream and drop the events that wait."""
         self._closed = True
         self._waiting.clear()
         self._changed.set()

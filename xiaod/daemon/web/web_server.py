@@ -77,7 +77,7 @@ class WebServer:
             metrics: gives the answer of ``/metrics``.
             ready: gives the answer of ``/readyz``.
             api: the page and its API; None: there is no page.
-            listeners: connections to the stream at one time, besides those for everything else.
+            listeners: connections to the event stream at one time, besides those for everything else.
             refused: called with the reason for each connection that is refused or replaced.
         """
         self._host = host

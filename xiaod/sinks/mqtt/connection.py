@@ -147,8 +147,8 @@ class BrokerConnection:
         largest = getattr(self._limits, "MaximumPacketSize", None)
         # Topic, lengths, identifier and properties take less than this.
         too_large = [
-            place
-            for place, message in enumerate(messages)
+            number
+            for number, message in enumerate(messages)
             if largest is not None
             and len(message.payload.encode()) + len(message.topic.encode()) + 32 > largest
         ]
@@ -227,30 +227,30 @@ class BrokerConnection:
             self._acknowledged.clear()
             self._progress_s = time.monotonic()
         sent: dict[int, int] = {}
-        for place, message in enumerate(messages, first):
+        for number, message in enumerate(messages, first):
             info = self._client.publish(message.topic, message.payload, message.qos, message.retain)
-            sent[info.mid] = place
+            sent[info.mid] = number
         with self._changed:
             while self._lost is None and not sent.keys() <= self._acknowledged.keys():
                 limit_s = until_s or self._progress_s + self._config.timeout_s
                 if (left_s := limit_s - time.monotonic()) <= 0:
                     break
                 self._changed.wait(left_s)
-            answers = {place: self._acknowledged.get(mid) for mid, place in sent.items()}
+            answers = {number: self._acknowledged.get(mid) for mid, number in sent.items()}
             lost = self._lost
         good = (answer is not None and not answer.is_failure for answer in answers.values())
         self._taken = first + sum(1 for _ in takewhile(bool, good))
         refused = {
-            place: str(answer)
-            for place, answer in answers.items()
+            number: str(answer)
+            for number, answer in answers.items()
             if answer is not None and answer.is_failure
         }
         if refused:
-            place = next(iter(refused))
-            reason = with_remedy(refused[place], PUBLISH_REMEDIES)
-            said = f"{self._where}: {messages[place - first].topic} refused: {reason}"
-            permanent = frozenset(place for place, reason in refused.items() if reason in PERMANENT)
-            raise MessageError(said, permanent) if place in permanent else BrokerError(said)
+            number = next(iter(refused))
+            reason = with_remedy(refused[number], PUBLISH_REMEDIES)
+            said = f"{self._where}: {messages[number - first].topic} refused: {reason}"
+            permanent = frozenset(number for number, reason in refused.items() if reason in PERMANENT)
+            raise MessageError(said, permanent) if number in permanent else BrokerError(said)
         if None in answers.values():
             if lost is None:
                 # What has been sent may still be acknowledged: then it must not count for what is sent again.

@@ -30,7 +30,7 @@ class BrokerError(OSError):
 
 
 class MessageError(BrokerError):
-    """The broker will never take some messages; ``refused`` has their places in what was published."""
+    """The broker will never take some messages; ``refused`` has their numbers in what was published."""
 
     def __init__(self, reason: str, refused: frozenset[int]) -> None:
         super().__init__(reason)

@@ -105,12 +105,12 @@ class MqttSink:
         try:
             connection.publish(messages)
         except BrokerError as error:
-            self._taken.update(picks_at[place] for place in picks_at if place < connection.taken)
+            self._taken.update(picks_at[number] for number in picks_at if number < connection.taken)
             if not connection.alive:
                 self._drop()
             if not isinstance(error, MessageError):
                 raise
-            refused = [picks_at[place] for place in sorted(error.refused) if place in picks_at]
+            refused = [picks_at[number] for number in sorted(error.refused) if number in picks_at]
             raise (Refused(str(error), refused) if refused else error) from error
         except BaseException:
             # What is under way must not be mistaken for what is sent next.
