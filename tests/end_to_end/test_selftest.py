@@ -108,6 +108,15 @@ def test_sinks_that_refuse_or_hang_are_named(
     assert "stuck" not in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    "sink", [{"kind": "mqtt", "server": "127.0.0.1:1"}, {"kind": "webhook", "url": "http://127.0.0.1:1/"}]
+)
+def test_a_server_that_does_not_run_is_told_with_what_helps(tmp_path: Path, sink: dict[str, str]) -> None:
+    done = selftest(write(tmp_path, [sink]), "--timeout", "100")
+    assert done.returncode == 1
+    assert "; is the server running, and does it listen there?" in done.stdout
+
+
 def test_what_the_engine_does_not_pick_no_sink_gets(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -22,6 +22,9 @@ from xiaod.pipeline.factory import open_sink
 from xiaod.tools.selftest.event import NAME
 from xiaod.tools.selftest.report import Step
 
+UNREACHED = ("Connection refused", "Connect call failed")
+"""What the system, and asyncio instead, say of a port at which nothing listens."""
+
 
 def marked(picks: Sequence[Pick], now_ns: int) -> list[Pick]:
     """Picks marked as a test: their identifier ends in ``-selftest-`` and the time of the test."""
@@ -103,4 +106,6 @@ class _SinkThread:
                 if isinstance(error, OSError) and str(error)
                 else f"{type(error).__name__}: {error}"
             )
+            if any(words in reason for words in UNREACHED):
+                reason += "; is the server running, and does it listen there?"
         self._ended = result, time.monotonic() - self._begun_s, reason
