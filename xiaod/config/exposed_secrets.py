@@ -1,4 +1,4 @@
-"""Files with secrets that everybody on this machine can read.
+"""Finds files with secrets that every user of this machine can read.
 
 In: a configuration. Out: an :class:`Exposed` for each such file: the configuration file where it contains a secret, and the files that
 it names, such as ``password_file`` or ``tls.key_file``.

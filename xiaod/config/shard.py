@@ -1,4 +1,4 @@
-"""The part of the stations that a process picks.
+"""Which share of the stations this process picks, among several processes.
 
 >>> ShardConfig(index=1, count=4).index
 1

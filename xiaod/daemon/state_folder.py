@@ -1,6 +1,6 @@
-"""The state folder, which a run leaves to the next one: its lock, the store, and how far every instrument has been picked.
+"""The state folder, which one run leaves to the next: its lock, the store, and how far every instrument has been picked.
 
-What cannot be written because the disk is full or gone is written later; the daemon goes on.
+If the disk is full or gone, the daemon goes on and writes later.
 
 >>> from pathlib import Path
 >>> from tempfile import TemporaryDirectory
@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 from xiaod.config import Config, SeedLinkConfig
 from xiaod.config.per_shard import base_folder
-from xiaod.domain.resumption import resume_from_ns, settled_s
+from xiaod.domain.resumption import not_final_s, resume_from_ns
 from xiaod.domain.sharding import Shard
 from xiaod.domain.timegrid import ns_from_s
 from xiaod.domain.types import Station, StationPositions
@@ -129,7 +129,7 @@ class StateFolder:
         self._metrics.store_available.set(1)
         resumed = any(source.begin == RESUME for source in config.sources)
         self.progress = PickingProgress(
-            self.store, resumed, settled_s(config.windows.length_s, config.buffer.max_lead_s)
+            self.store, resumed, not_final_s(config.windows.length_s, config.buffer.max_lead_s)
         )
 
     def _inherit(self) -> None:
@@ -175,7 +175,7 @@ class StateFolder:
         if lost_ns is not None:
             # The damaged store was written last for data that are newer by so much.
             length_s, max_lead_s = self._config.windows.length_s, self._config.buffer.max_lead_s
-            lost_ns = resume_from_ns(lost_ns - ns_from_s(settled_s(length_s, max_lead_s)), length_s)
+            lost_ns = resume_from_ns(lost_ns - ns_from_s(not_final_s(length_s, max_lead_s)), length_s)
         return self.store.positions(source.label), lost_ns
 
     def remember(self, source: str, positions: StationPositions) -> None:

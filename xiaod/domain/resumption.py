@@ -7,7 +7,7 @@ which the next run must read. All of it follows from the end of the newest windo
      first packet   resume_from                 picked_until                  newest window     newest sample
           │              │                           │                              │                 │
     ──────┴──────────────┴───────────────────────────┴──────────────────────────────┴─────────────────┴──▶ time
-                         │◀──────── warm_up ────────▶│◀────────── settled ─────────▶│
+                         │◀──────── warm_up ────────▶│◀───────── not final ────────▶│
                          │       length + 15 s       │   max_lead + length + 5 s    │
                          │                           │                              │
           └───── read again, nothing is picked ──────┤                              │
@@ -15,7 +15,7 @@ which the next run must read. All of it follows from the end of the newest windo
     ◀──────────── remembered, 130 s ─────────────────┤
      older picks are not given to the pickers        │
 
-- *settled*: before this nothing changes any more. A late component may bring windows again that end ``max_lead`` before the newest,
+- *not final*: in this part picks may still change. A late component may bring windows again that end ``max_lead`` before the newest,
   and an onset may lie anywhere in them.
 - *warm up*: what windows, merged probabilities and noise need in front of the first onset that is picked.
 - *first packet*: the one that holds ``resume_from``; packets come whole.
@@ -31,7 +31,7 @@ Three limits keep one instrument or station from holding up others, or from bein
 - *elsewhere*: an instrument whose data begin more than :data:`ELSEWHERE_S` before ``picked_until`` is another recording, and is picked.
 - *gone*: a station that its server no longer lists, with data :data:`GONE_S` older than those of others, is forgotten.
 
-So the server must still have the data since the end of the last run, and ``save_interval + settled + warm_up`` and a packet before it;
+So the server must still have the data since the end of the last run, and ``save_interval + not_final + warm_up`` and a packet before it;
 while an instrument or a station is behind the others, up to :data:`ABANDONED_S` more.
 """
 
@@ -56,10 +56,10 @@ GONE_S = 86_400.0
 """How old the data of a station that is not listed must be for it to be forgotten."""
 
 
-def settled_s(length_s: float, max_lead_s: float) -> float:
+def not_final_s(length_s: float, max_lead_s: float) -> float:
     """How far behind the end of the newest window all picks are final.
 
-    >>> settled_s(length_s=20, max_lead_s=30)
+    >>> not_final_s(length_s=20, max_lead_s=30)
     55.0
     """
     return max_lead_s + length_s + ONSET_MARGIN_S
@@ -80,7 +80,7 @@ def resumable_age_s(length_s: float, max_lead_s: float) -> float:
     >>> resumable_age_s(length_s=20, max_lead_s=30)
     90.0
     """
-    return settled_s(length_s, max_lead_s) + warm_up_s(length_s)
+    return not_final_s(length_s, max_lead_s) + warm_up_s(length_s)
 
 
 def needed_picks_s(length_s: float, max_lead_s: float, save_interval_s: float) -> float:
@@ -89,7 +89,7 @@ def needed_picks_s(length_s: float, max_lead_s: float, save_interval_s: float) -
     >>> needed_picks_s(length_s=20, max_lead_s=30, save_interval_s=30)
     815.0
     """
-    return save_interval_s + ABANDONED_S + settled_s(length_s, max_lead_s) + REMEMBERED_S
+    return save_interval_s + ABANDONED_S + not_final_s(length_s, max_lead_s) + REMEMBERED_S
 
 
 def resume_from_ns(picked_until_ns: int, length_s: float) -> int:

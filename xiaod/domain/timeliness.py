@@ -1,4 +1,4 @@
-"""Whether a record is refused for its time: too old, or in the future, by the host's clock when it came.
+"""Whether a record is refused because its time is too old or in the future, by the host's clock on arrival.
 
 The host's clock may be wrong, most of all when a small computer starts. So a refusal comes with the change of the clock that would make
 the record acceptable. When the clock is set later, this shows whether the record or the clock was wrong.

@@ -2,7 +2,7 @@
 
 An onset is a sample whose probability reaches the threshold and is the highest within :data:`PEAK_S` on both sides. It is picked
 as soon as these are known. Another one of the same phase less than ``min_separation_s`` after it is the same onset. The picks do
-not depend on how the stream was cut into windows.
+not depend on how the data were cut into windows.
 
 >>> import numpy as np
 >>> from xiaod.domain.types import Instrument, Probabilities, Window

@@ -1,4 +1,4 @@
-"""The pipeline: sources, stages and sinks of one run, wired; the same for the daemon and for offline runs.
+"""The pipeline: sources, stages and sinks of one run, connected; the same for the daemon and for offline runs.
 
 In: sources and sinks. Out: nothing; picks go to the sinks. Live and offline runs differ in the clock alone: stages of a :class:`LiveRun`
 read the host's time, those of an :class:`OfflineRun` have none.

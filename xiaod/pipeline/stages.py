@@ -6,7 +6,7 @@
 
 Every queue between them is bounded. When one is full the stage before it waits, back to the threads of the sources. Only the backlogs of
 the sinks are different, see :class:`~xiaod.pipeline.sink_runner.SinkRunner`. The data end with an item,
-:class:`~xiaod.acquisition.record_queue.End`, which each stage passes on after its own last item; there is no other orderly way to stop. A
+:class:`~xiaod.acquisition.record_queue.End`, which each stage passes on after its own last item; a clean shutdown takes no other way. A
 stage whose input is always ready gives way after some milliseconds, see :mod:`xiaod.process.loop_turns`.
 
 >>> import asyncio

@@ -23,7 +23,7 @@ _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
 class CredentialError(OSError):
-    """A secret cannot be read; the message names key and place, never the secret."""
+    """A secret cannot be read; the message names its key and its file or variable, never the secret."""
 
 
 def credential(key: str, value: SecretStr | None, path: Path | None) -> str | None:

@@ -1,4 +1,4 @@
-"""One client: reads and answers its commands, and sends the requested packets until it leaves.
+"""One client: reads and answers its commands, and sends the requested packets until it disconnects.
 
 Two loops share the socket: the reader goes on answering INFO (clients send INFO ID as keep-alive) while the
 streamer sends packets in batches and waits for the client whenever its buffers are full.

@@ -56,8 +56,8 @@ class Cycle(NamedTuple):
 def indexed(packets: tuple[Packet, ...]) -> Cycle:
     """Index the packets of a cycle by due time and stream."""
     of_stream: dict[int, list[int]] = {}
-    for place, packet in enumerate(packets):
-        of_stream.setdefault(packet.stream, []).append(place)
+    for number, packet in enumerate(packets):
+        of_stream.setdefault(packet.stream, []).append(number)
     return Cycle(packets, [packet.due_ns for packet in packets], of_stream)
 
 

@@ -1,4 +1,4 @@
-"""A line for each pick, for a person watching.
+"""A line for each pick on standard output, for a person who watches.
 
 >>> from io import StringIO
 >>> from xiaod.domain.types import Channel, Pick

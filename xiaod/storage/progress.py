@@ -6,7 +6,7 @@ was killed makes exactly the picks that are missing: see the time-line in :mod:`
 >>> from tempfile import TemporaryDirectory
 >>> from pathlib import Path
 >>> with TemporaryDirectory() as folder:
-...     progress = PickingProgress(PickStore(Path(folder) / "picks.sqlite"), resumed=True, settled_s=45)
+...     progress = PickingProgress(PickStore(Path(folder) / "picks.sqlite"), resumed=True, not_final_s=45)
 ...     instrument = Instrument("XX", "A", "", "HH")
 ...     progress.advance(instrument, 100_000_000_000)
 ...     progress.write(progress.snapshot(), {})
@@ -39,15 +39,15 @@ class PickingProgress:
     :meth:`write` through :meth:`run_in_thread`, where one follows the other; it calls the other methods directly.
     """
 
-    def __init__(self, store: PickStore, resumed: bool, settled_s: float) -> None:
+    def __init__(self, store: PickStore, resumed: bool, not_final_s: float) -> None:
         """Begin.
 
         Args:
             store: the store.
             resumed: whether sources go on where an earlier run stopped: then nothing is picked before that.
-            settled_s: how far behind the newest window picks are final: see :func:`xiaod.domain.resumption.settled_s`.
+            not_final_s: how far behind the newest window picks are final: see :func:`xiaod.domain.resumption.not_final_s`.
         """
-        self._settled_ns = ns_from_s(settled_s)
+        self._not_final_ns = ns_from_s(not_final_s)
         self._store = store
         self._resumed = resumed
         self._picked_until: dict[Instrument, int] = {}
@@ -75,7 +75,7 @@ class PickingProgress:
         if is_elsewhere(time_ns, picked_until_ns):
             # Other data than those of the last run: they are picked.
             self._begun[instrument] = None
-        return max(0, time_ns - picked_until_ns - self._settled_ns)
+        return max(0, time_ns - picked_until_ns - self._not_final_ns)
 
     def known_since(self, instrument: Instrument, time_ns: int) -> list[Pick]:
         """Picks that the picker of an instrument must remember when its first window begins at a time.
@@ -104,7 +104,7 @@ class PickingProgress:
 
     def advance(self, instrument: Instrument, time_ns: int) -> None:
         """Windows until a time have been picked, and their picks have been stored."""
-        time_ns -= self._settled_ns
+        time_ns -= self._not_final_ns
         if (begun_ns := self._begun.get(instrument)) is not None:
             if self._resumed and time_ns <= begun_ns:
                 # The last run was further: its decisions hold, should this one end here.

@@ -23,7 +23,7 @@ from xiaod.domain.types import Channel, Position, Segment, Station
 
 PERIOD_S = 10
 SAMPLES = np.zeros(PERIOD_S * 100, np.int32)
-SETTLED_S = 90
+NOT_FINAL_S = 90
 """So far behind its newest data a station is picked for good, and warmed up."""
 FIRST = 2 * HALF_RANGE - 40
 """Numbers wrap soon."""
@@ -106,7 +106,7 @@ class Killed:
             newest[name] = (period + 1) * PERIOD_S
             if index % save_every == 0:
                 for station, next_s in newest.items():
-                    self.picked_s[station] = max(self.picked_s[station], next_s - SETTLED_S)
+                    self.picked_s[station] = max(self.picked_s[station], next_s - NOT_FINAL_S)
                 self.stored |= positions.resumable(
                     {("XX", station): self.picked_s[station] * NS_PER_S for station in newest}
                 )
@@ -162,7 +162,7 @@ def test_runs_that_are_killed_again_and_again_lose_nothing_and_do_not_go_back_fo
         for number in range(1, 8):
             server.run(until + number * length, save_every)
     # What is needed, what is on its way, what was not saved, and who is silent, of whom a run finds out and the next one knows.
-    needed_s = SETTLED_S + (2 + save_every) * PERIOD_S
+    needed_s = NOT_FINAL_S + (2 + save_every) * PERIOD_S
     assert max(server.went_back_s[1:]) <= needed_s + ABANDONED_S + 2 * length * PERIOD_S
 
 
@@ -172,7 +172,7 @@ def test_a_station_that_fell_silent_does_not_hold_runs_of_five_minutes() -> None
         for until in range(30, 481, 30):
             server.run(until, save_every=3)
     # It went back 4,700 of 4,800 s.
-    assert server.went_back_s[-1] <= 300 + SETTLED_S + 2 * PERIOD_S
+    assert server.went_back_s[-1] <= 300 + NOT_FINAL_S + 2 * PERIOD_S
 
 
 def test_the_clock_of_the_machine_lets_go_of_who_is_silent_too() -> None:
@@ -452,11 +452,11 @@ def test_a_station_that_dates_its_data_2100_holds_nobody_back_for_long(numbered_
             clock.monotonic_s += PERIOD_S
             assert not arrives(positions, clock, packet("BROKEN", number, year_2100_s + number))
             assert arrives(positions, clock, packet("GOOD", number + 1, clock.true_s - PERIOD_S))
-            kept = positions.resumable({("XX", "GOOD"): round((clock.true_s - SETTLED_S) * NS_PER_S)})
+            kept = positions.resumable({("XX", "GOOD"): round((clock.true_s - NOT_FINAL_S) * NS_PER_S)})
             oldest_s = kept["XX", "GOOD"][1] / NS_PER_S
             if numbered_together:
                 oldest_s = min(oldest_s, begun_s + kept["XX", "BROKEN"][0] // 2 * PERIOD_S)
-            assert clock.true_s - oldest_s <= ABANDONED_S + GROUP_S + SETTLED_S + 4 * PERIOD_S
+            assert clock.true_s - oldest_s <= ABANDONED_S + GROUP_S + NOT_FINAL_S + 4 * PERIOD_S
         # And a record among good ones of its own station, neither.
         positions.refused(packet("GOOD", 300, year_2100_s), 1, 0)
         for number in range(301, 301 + 90):
@@ -464,8 +464,8 @@ def test_a_station_that_dates_its_data_2100_holds_nobody_back_for_long(numbered_
             assert arrives(positions, clock, packet("GOOD", number, clock.true_s - PERIOD_S))
             # Twice: what is let go of at one look has been passed at the next.
             for _ in range(2):
-                kept = positions.resumable({("XX", "GOOD"): round((clock.true_s - SETTLED_S) * NS_PER_S)})
-        assert clock.true_s - kept["XX", "GOOD"][1] / NS_PER_S <= SETTLED_S + 3 * PERIOD_S
+                kept = positions.resumable({("XX", "GOOD"): round((clock.true_s - NOT_FINAL_S) * NS_PER_S)})
+        assert clock.true_s - kept["XX", "GOOD"][1] / NS_PER_S <= NOT_FINAL_S + 3 * PERIOD_S
         # The clock is right: being set by a little brings nothing again.
         clock.off_s = 30.0
         assert not positions.asks_again()

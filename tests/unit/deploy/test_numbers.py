@@ -33,7 +33,7 @@ ROOT = Path(__file__).parents[3]
 CONFIG = Config.model_validate({"sources": [{"server": "localhost"}]})
 WINDOWS, PICKER, HTTP = CONFIG.windows, CONFIG.picker, CONFIG.http
 BIN_S = trace.Trace().part(0).bin_s
-SETTLED_S = resumption.settled_s(WINDOWS.length_s, CONFIG.buffer.max_lead_s)
+NOT_FINAL_S = resumption.not_final_s(WINDOWS.length_s, CONFIG.buffer.max_lead_s)
 EARLIEST_S, LATEST_S = PICKER.lookahead_s, PICKER.lookahead_s + WINDOWS.hop_s
 ADDRESS = f"http://{HTTP.host}:{HTTP.port}/"
 RATES = f"ates from {resample.MIN_RATE_HZ:g} to {resample.MAX_RATE_HZ:g} Hz"
@@ -66,7 +66,7 @@ def plain(text: str) -> str:
         ("docs/architecture.md", f"{trace.TRACE_BYTES / 1000:g} kB for each of at most `http.traces` stations"),
         ("docs/archives.md", f"picked again up to {workers.MAX_LOSSES} times"),
         ("docs/archives.md", f"up to {channel.DRIFT_SAMPLES:g} samples differently"),
-        ("docs/guarantees.md", f"({SETTLED_S + resumption.warm_up_s(WINDOWS.length_s):g} s with the defaults)"),
+        ("docs/guarantees.md", f"({NOT_FINAL_S + resumption.warm_up_s(WINDOWS.length_s):g} s with the defaults)"),
         ("docs/guarantees.md", f"of its server for {resumption.ABANDONED_S / 60:g} minutes only"),
         ("docs/sinks.md", f"`lookahead_s` + `hop_s` ({EARLIEST_S:g} to {LATEST_S:g} s)"),
         ("docs/sinks.md", f"in the first {WINDOWS.length_s:g} s after a start or a gap"),

@@ -16,8 +16,8 @@ from xiaod.domain.resumption import (
     WARM_UP_S,
     is_abandoned,
     is_elsewhere,
+    not_final_s,
     remembered_from_ns,
-    settled_s,
     station_picked_until_ns,
     warm_up_s,
 )
@@ -47,7 +47,7 @@ def test_the_warm_up_covers_what_the_first_pick_looks_back_on() -> None:
 
 def test_a_picker_remembers_as_long_as_windows_come_again() -> None:
     """Its memory is longer by ``max_lead``: a late component brings windows again that end so far behind."""
-    assert settled_s(LENGTH_S, LEAD_S) - ONSET_MARGIN_S <= PICKER_MEMORY_S + LEAD_S
+    assert not_final_s(LENGTH_S, LEAD_S) - ONSET_MARGIN_S <= PICKER_MEMORY_S + LEAD_S
 
 
 def test_what_is_remembered_covers_what_can_suppress_a_pick() -> None:
@@ -58,11 +58,11 @@ def test_what_is_remembered_covers_what_can_suppress_a_pick() -> None:
 
 def test_who_is_waited_for_is_not_abandoned_and_who_is_abandoned_is_not_elsewhere() -> None:
     assert LEAD_S <= ABANDONED_S
-    assert ABANDONED_S + settled_s(LENGTH_S, LEAD_S) + warm_up_s(LENGTH_S) < ELSEWHERE_S
+    assert ABANDONED_S + not_final_s(LENGTH_S, LEAD_S) + warm_up_s(LENGTH_S) < ELSEWHERE_S
 
 
 def test_positions_are_kept_until_they_are_settled_or_abandoned() -> None:
-    longest_s = ABANDONED_S + settled_s(LENGTH_S, LEAD_S) + warm_up_s(LENGTH_S)
+    longest_s = ABANDONED_S + not_final_s(LENGTH_S, LEAD_S) + warm_up_s(LENGTH_S)
     assert longest_s <= (positions.GROUPS - positions.SINGLE_PACKETS) * positions.GROUP_S
     assert longest_s <= untimely.GROUPS * untimely.GROUP_S
 

@@ -142,7 +142,7 @@ class Held:
         self, folder: Path, engine: Engine, subscribed: tuple[Channel, ...], **buffer: float
     ) -> None:
         self.source, self.store = Busy(subscribed), PickStore(folder / "picks.sqlite")
-        self.progress = PickingProgress(self.store, resumed=True, settled_s=45.0)
+        self.progress = PickingProgress(self.store, resumed=True, not_final_s=45.0)
         self.metrics = Metrics()
         self.pipeline = Pipeline(
             config_of(BUSY, buffer=buffer),

@@ -305,7 +305,7 @@ def test_damage_while_it_is_used_is_not_waited_out(path: Path, connections: list
         file.write(os.urandom(path.stat().st_size - 8192))
     # What is remembered of the file would hide it.
     connections[-1].execute("PRAGMA shrink_memory")
-    progress = PickingProgress(store, resumed=True, settled_s=10)
+    progress = PickingProgress(store, resumed=True, not_final_s=10)
     for use in (
         lambda: progress.store([pick_of(400)], SEPARATION),
         lambda: progress.write(progress.snapshot(), {"source": {("BW", "RJOB"): (1, 2)}}),
@@ -422,15 +422,15 @@ def test_a_store_is_opened_on_a_full_disk(path: Path, tmp_path: Path) -> None:
 
 def test_after_a_resumption_nothing_is_picked_that_was_picked_before(path: Path) -> None:
     store = PickStore(path)
-    progress = PickingProgress(store, resumed=True, settled_s=10)
+    progress = PickingProgress(store, resumed=True, not_final_s=10)
     progress.store([pick_of(80), pick_of(95)], SEPARATION)
     progress.advance(INSTRUMENT, 100 * NS_PER_S)
     progress.write(progress.snapshot(), {})
-    later = PickingProgress(store, resumed=True, settled_s=10)
+    later = PickingProgress(store, resumed=True, not_final_s=10)
     assert later.known_since(INSTRUMENT, 20 * NS_PER_S) == [pick_of(80), pick_of(95)]
     # Before 90 s everything had been decided; after it what is there is known by its identifier.
     assert later.store([pick_of(85), pick_of(95), pick_of(96)], SEPARATION) == [pick_of(96)]
-    assert PickingProgress(store, resumed=False, settled_s=10).store([pick_of(85)], SEPARATION) == [
+    assert PickingProgress(store, resumed=False, not_final_s=10).store([pick_of(85)], SEPARATION) == [
         pick_of(85)
     ]
 
@@ -447,7 +447,7 @@ def test_an_onset_that_only_the_store_remembers_is_not_picked_again(path: Path) 
         time_ns = sample * GRID_NS + 190_000_000
         return replace(EXAMPLE, id=name, channel=channel, phase=phase, time_ns=time_ns, model=model)
 
-    progress = PickingProgress(PickStore(path), resumed=False, settled_s=10)
+    progress = PickingProgress(PickStore(path), resumed=False, not_final_s=10)
     first = found_at(place)
     assert progress.store([first], SEPARATION) == [first]
     for sample in (place, place + 1, place - 1, place + SEPARATION - 1, place - SEPARATION + 1):
@@ -465,15 +465,15 @@ def test_an_onset_that_only_the_store_remembers_is_not_picked_again(path: Path) 
 
 def test_a_run_that_ends_before_it_meets_the_last_one_does_not_forget_how_far_that_was(path: Path) -> None:
     store = PickStore(path)
-    first = PickingProgress(store, resumed=True, settled_s=10)
+    first = PickingProgress(store, resumed=True, not_final_s=10)
     first.advance(INSTRUMENT, 100 * NS_PER_S)
     first.write(first.snapshot(), {})
-    second = PickingProgress(store, resumed=True, settled_s=10)
+    second = PickingProgress(store, resumed=True, not_final_s=10)
     second.begin(INSTRUMENT, 50 * NS_PER_S)
     second.advance(INSTRUMENT, 70 * NS_PER_S)
     second.write(second.snapshot(), {})
     assert second.picked_until() == {("BW", "RJOB"): 90 * NS_PER_S}
-    third = PickingProgress(store, resumed=True, settled_s=10)
+    third = PickingProgress(store, resumed=True, not_final_s=10)
     third.begin(INSTRUMENT, 50 * NS_PER_S)
     # The first run has decided that there is nothing.
     assert third.store([pick_of(85)], SEPARATION) == []
@@ -482,17 +482,17 @@ def test_a_run_that_ends_before_it_meets_the_last_one_does_not_forget_how_far_th
 
 
 def test_picks_of_a_run_that_was_killed_before_it_saved_are_known(path: Path) -> None:
-    PickingProgress(PickStore(path), resumed=True, settled_s=10).store(
+    PickingProgress(PickStore(path), resumed=True, not_final_s=10).store(
         [pick_of(80), pick_of(5000)], SEPARATION
     )
-    later = PickingProgress(PickStore(path), resumed=True, settled_s=10)
+    later = PickingProgress(PickStore(path), resumed=True, not_final_s=10)
     assert later.begin(INSTRUMENT, 70 * NS_PER_S) == 0
     assert later.known_since(INSTRUMENT, 70 * NS_PER_S) == [pick_of(80), pick_of(5000)]
     assert later.known_since(INSTRUMENT, 4990 * NS_PER_S) == [pick_of(5000)]
 
 
 def test_an_instrument_that_fell_silent_holds_nobody_back(path: Path) -> None:
-    progress = PickingProgress(PickStore(path), resumed=True, settled_s=0)
+    progress = PickingProgress(PickStore(path), resumed=True, not_final_s=0)
     other = replace(INSTRUMENT, band="HH")
     progress.advance(INSTRUMENT, 100 * NS_PER_S)
     progress.advance(other, 400 * NS_PER_S)
@@ -590,10 +590,10 @@ def test_a_store_of_the_first_version_is_taken_over(path: Path) -> None:
 
 def test_what_lies_between_two_runs_is_told(path: Path) -> None:
     store = PickStore(path)
-    first = PickingProgress(store, resumed=True, settled_s=45)
+    first = PickingProgress(store, resumed=True, not_final_s=45)
     first.advance(INSTRUMENT, 1000 * NS_PER_S)
     first.write(first.snapshot(), {})
-    # It had been picked up to 1000 s; 955 s are settled.
+    # It had been picked up to 1000 s; 955 s are final.
     assert PickingProgress(store, True, 45).begin(INSTRUMENT, 990 * NS_PER_S) == 0
     assert PickingProgress(store, True, 45).begin(INSTRUMENT, 1060 * NS_PER_S) == 60 * NS_PER_S
     assert PickingProgress(store, False, 45).begin(INSTRUMENT, 1060 * NS_PER_S) == 0
@@ -602,7 +602,7 @@ def test_what_lies_between_two_runs_is_told(path: Path) -> None:
 
 def test_data_of_another_time_are_picked_and_a_clock_set_back_too(path: Path) -> None:
     store = PickStore(path)
-    first = PickingProgress(store, resumed=True, settled_s=45)
+    first = PickingProgress(store, resumed=True, not_final_s=45)
     day = 86_400
     first.advance(INSTRUMENT, 10 * day * NS_PER_S)
     first.write(first.snapshot(), {})

@@ -9,7 +9,7 @@ import pytest
 from tests.conftest import Recording
 from tests.streams import OneInstrument
 from xiaod.config import Config
-from xiaod.domain.resumption import settled_s
+from xiaod.domain.resumption import not_final_s
 from xiaod.domain.timegrid import GRID_NS, samples_from_s
 from xiaod.domain.timeliness import TimeLimits
 from xiaod.domain.types import Channel, Segment, Window
@@ -93,7 +93,7 @@ def test_what_a_late_component_brings_is_nothing_that_counts_as_picked_for_good(
         else:
             late.append(newest - window.index)
     assert late
-    assert max(late) <= samples_from_s(settled_s(config.windows.length_s, config.buffer.max_lead_s))
+    assert max(late) <= samples_from_s(not_final_s(config.windows.length_s, config.buffer.max_lead_s))
 
 
 def test_a_component_whose_first_records_wait_is_not_slow() -> None:

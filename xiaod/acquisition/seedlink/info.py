@@ -1,7 +1,7 @@
 """The list of streams of a SeedLink server: INFO STREAMS, or INFO STATIONS where that is denied.
 
-It is requested on a second connection: ObsPy refuses INFO while data flow, and a long answer would hold up the data. The answer is
-parsed as it comes (:mod:`xiaod.acquisition.seedlink.listing`).
+It is requested on a second connection: ObsPy refuses INFO while data flow, and a long answer would delay the data. The answer is
+parsed while it arrives (:mod:`xiaod.acquisition.seedlink.listing`).
 """
 
 import threading

@@ -1,4 +1,4 @@
-"""Parser of the XML answer to INFO STREAMS or INFO STATIONS, station by station as it comes.
+"""Parser of the XML answer to INFO STREAMS or INFO STATIONS, station by station while it arrives.
 
 An answer may have tens of megabytes, and it may be damaged: a description in another encoding, a control character, an ampersand. So each
 station is cut out and parsed alone, and damage loses one station only. Only codes and times of wanted streams are kept, up to a limit.

@@ -1,21 +1,20 @@
-"""Which packets of a SeedLink server have come, and after which packet of each station to go on: after a cut, and in a later run.
+"""Which packets of a SeedLink server have come, and after which packet of each station to go on after a cut or in a later run.
 
-After a cut that is the last packet. A later run needs more again: see :meth:`Positions.resumable`, and the time-line in
-:mod:`xiaod.domain.resumption`. Some servers number the packets of all stations together, and begin a resumed subscription at the
-newest valid number. They are asked with one number for all stations: the oldest. What then comes again of stations that are further
-on is not handed on.
+After a cut of the connection that is the last packet. A later run needs earlier packets again: see :meth:`Positions.resumable`, and the
+time-line in :mod:`xiaod.domain.resumption`. Some servers number the packets of all stations together, and begin all resumed subscriptions
+at the newest of the numbers. They get one number for all stations, the oldest; packets that then come a second time are dropped.
 
-**What moves a position on.** Only a packet that was used, or refused finally. A packet that the host's clock refused may be right, and
-the clock wrong. So it holds the position of its station
+**A position moves on** only with a packet that was used, or refused permanently. A packet that the host's clock refused may be right, and
+the clock wrong. So it holds back the position of its station
 
-- until the clock is set so that the packet would have been taken: the source goes back to it and asks again
+- until the clock is set so that the packet would have been accepted: the source goes back to it and requests it again
   (:meth:`Positions.asks_again`);
 - or until packets that came :data:`~xiaod.domain.resumption.ABANDONED_S` later have been picked: then the clock was right. A station
-  that dates its data 2100 thus holds its server for ten minutes. A wrong clock, under which nothing is picked, holds it as long as it
-  is wrong.
+  that dates its data 2100 thus holds back its server for ten minutes. A wrong clock of the host, under which nothing is picked, holds it
+  back as long as it is wrong.
 
-**A silent station** holds nobody back for longer than that either (:mod:`xiaod.acquisition.seedlink.moments`). The store keeps what was
-reached: the next run begins with the position of each station, and without those of which nothing has to come again
+**A silent station** holds nothing back for longer than that either (:mod:`xiaod.acquisition.seedlink.moments`). The store keeps these
+positions: the next run begins with that of each station, except stations of which nothing has to come again
 (:data:`~xiaod.acquisition.seedlink.sequence.NOTHING`).
 
 >>> import numpy as np
@@ -151,7 +150,7 @@ class Positions:
             return True
 
     def passed(self, packet: Segment) -> None:
-        """A packet has been handed on, and will be used or refused finally."""
+        """A packet has been handed on, and will be used or refused permanently."""
         with self._lock:
             moment = self._came(packet)
             if not self._lasting:

@@ -40,9 +40,9 @@ from xiaod.sinks.tls import tls_context
 INFLIGHT = 20
 """Messages that are sent before the first of them is acknowledged."""
 CLOSE_LIMIT_S = 5.0
-"""Longest time for an orderly end."""
+"""Longest time for a clean disconnection."""
 MAX_INCOMING_BYTES = 65_536
-"""Larger packets the broker does not send; all that is subscribed to is one word."""
+"""The broker is asked to send no larger packets: what is subscribed to is one word."""
 NO_TLS = "does this port speak TLS?"
 
 

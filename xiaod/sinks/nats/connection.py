@@ -29,7 +29,7 @@ from xiaod.process.secret_file import credential
 from xiaod.sinks.tls import tls_context
 
 CLOSE_LIMIT_S = 2.0
-"""Longest time for an orderly end."""
+"""Longest time for a clean disconnection."""
 TOO_LARGE = 10054
 """JetStream's error code for a message larger than the stream takes."""
 OTHER_STREAM = 10060

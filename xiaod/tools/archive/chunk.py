@@ -1,8 +1,8 @@
 """Picking one chunk, with enough data before and after it that its picks are those of a run over everything.
 
-In: a :class:`~xiaod.tools.archive.plan.Chunk`. Out: a :class:`ChunkResult`. The pipeline is that of ``xiaod pick``;
-the state that a run over everything carries on (filters, windows, late components) has settled after
-:func:`margins_ns`. A damaged file is named in the result, and the rest of it is used.
+In: a :class:`~xiaod.tools.archive.plan.Chunk`. Out: a :class:`ChunkResult`. The pipeline is that of ``xiaod pick``; filters, windows and
+late components are those of a run over everything after :func:`margins_ns` of data. A damaged file is named in the result, and the rest of
+it is used.
 
 >>> from xiaod.config import SeedLinkConfig
 >>> before_ns, after_ns = margins_ns(Config(sources=(SeedLinkConfig(server="localhost"),)))

@@ -54,7 +54,7 @@ HARD = ("kill -9", "stop", "freeze", "cut", "reload", "refuse")
 SOFT = ("cut", "freeze", "sleep", "refuse", "reload")
 GRACE_S = 35.0
 STALL_S = 300.0
-SETTLED_S = 120.0
+NOT_FINAL_S = 120.0
 
 
 @dataclass(frozen=True)
@@ -182,7 +182,7 @@ class _SoakRun:
     async def drained(self) -> str:
         """The daemon's metrics after the last packet, when no queue holds anything."""
         await self._server.set_faults(replace(SCHEDULE, refuse_connections=True))
-        before, until = "", time.monotonic() + SETTLED_S
+        before, until = "", time.monotonic() + NOT_FINAL_S
         while time.monotonic() < until:
             text = await asyncio.to_thread(self.daemon.text)
             moving = [
@@ -193,7 +193,7 @@ class _SoakRun:
                 return text
             before = "".join(moving)
             await asyncio.sleep(SETTLING_S)
-        raise BenchError(f"still busy {SETTLED_S:g} s after the last packet")
+        raise BenchError(f"still busy {NOT_FINAL_S:g} s after the last packet")
 
     async def _make(self, kind: str) -> None:
         process = self.daemon.process
