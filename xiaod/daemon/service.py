@@ -1,4 +1,4 @@
-"""The daemon: builds the pipeline from the configuration, watches it, reloads the configuration, and stops in order.
+"""The daemon: builds the pipeline from the configuration, watches it, reloads the configuration, and shuts down cleanly.
 
 - SIGHUP reads the configuration again. What a reload changes stands in :mod:`xiaod.config.diff`; everything else goes on undisturbed. A
   file that is not valid changes nothing.

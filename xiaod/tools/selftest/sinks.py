@@ -1,7 +1,7 @@
 """Second half of a self-test: the same picks to each configured sink, all at the same time, each in its own thread.
 
 A sink is opened as in the daemon, gets the picks once, and is closed, so that it writes what it buffers. The daemon's store is not
-touched. A sink that hangs is abandoned after a time limit.
+touched. A sink that hangs is left alone after a time limit.
 
 >>> from xiaod.config.sinks.console import ConsoleConfig
 >>> destination_of(ConsoleConfig(kind="console"))
@@ -57,7 +57,7 @@ def try_sinks(
         config: the configuration, with the author of the picks.
         sinks: those to try.
         picks: delivered to each.
-        timeout_s: after which a sink is abandoned.
+        timeout_s: after which a sink that hangs is left alone.
     """
 
     def delivery(sink: SinkConfig) -> Callable[[], None]:
