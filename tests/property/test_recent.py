@@ -17,8 +17,8 @@ from xiaod.waveform.instrument import BufferSettings
 from xiaod.waveform.recent_records import REMEMBERED, RecentRecords
 
 STATIONS = 16
-STATION_BYTES = 110_000
-"""What a station may hold, whatever has come of it: half of it are samples."""
+STATION_BYTES = 150_000
+"""What a station may hold, whatever has come of it: three quarters of it are rings."""
 
 
 @given(

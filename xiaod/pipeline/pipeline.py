@@ -29,7 +29,7 @@ from xiaod.pipeline.assemble import Assembler
 from xiaod.pipeline.monitor import Monitor
 from xiaod.pipeline.settings import buffer_settings, instrument_limits, read_samples
 from xiaod.pipeline.sink_runner import SinkRunner
-from xiaod.pipeline.stages import PickStage, assemble, infer
+from xiaod.pipeline.stages import PickStage, WindowQueue, assemble, infer
 from xiaod.pipeline.station_table import Change, StationCollector, StationTable
 from xiaod.process.metrics import Metrics, PacketCollector
 from xiaod.sinks import Sink
@@ -40,7 +40,7 @@ from xiaod.waveform.data_account import DataAccount
 
 INBOX_BOUND = 4096
 """Records of a source that wait for the first stage: a minute of some 90 stations."""
-WINDOWS_BOUND = 32
+WINDOW_BATCHES_BOUND = 32
 """Batches of windows that wait for the engine."""
 BATCHES_BOUND = 8
 """Batches of probabilities that wait for the picker."""
@@ -103,7 +103,7 @@ class Pipeline:
         self._store = store = live.store if live else None
         self._inbox = Inbox(INBOX_BOUND)
         self._bridges = {source.name: SourceBridge(source, self._inbox) for source in sources}
-        self._windows: asyncio.Queue[Any] = asyncio.Queue(WINDOWS_BOUND)
+        self._windows = WindowQueue(WINDOW_BATCHES_BOUND)
         self._probabilities: asyncio.Queue[Any] = asyncio.Queue(BATCHES_BOUND)
         self._sink_runners = [
             self._sink_runner(sink, None if store is None else StoredBacklog(store, sink.name))
@@ -150,7 +150,10 @@ class Pipeline:
             metrics.expect_phase(phase)
         metrics.registry.register(StationCollector(self._station_table, lambda: self._clock() or 0))
         metrics.registry.register(PacketCollector(self._packets))
-        for name, bound in (("windows", WINDOWS_BOUND), ("batches", BATCHES_BOUND)):
+        for name, bound in (
+            ("windows", WINDOW_BATCHES_BOUND * self._config.engine.max_batch),
+            ("batches", BATCHES_BOUND),
+        ):
             metrics.queue_limit.labels(name).set(bound)
         metrics.model.info({"model": spec.label, "sha256": self._engine.sha256})
 
@@ -274,7 +277,7 @@ class Pipeline:
         """Bring the metrics of queues and memory up to date."""
         depth, metrics = self._metrics.queue_depth, self._metrics
         depth.labels("inbox").set(len(self._inbox))
-        depth.labels("windows").set(self._windows.qsize())
+        depth.labels("windows").set(self._windows.windows)
         depth.labels("batches").set(self._probabilities.qsize())
         for name, backlog in self.backlogs().items():
             metrics.sink_backlog.labels(name).set(backlog)

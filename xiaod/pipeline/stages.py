@@ -49,6 +49,23 @@ from xiaod.storage.progress import PickingProgress
 STORE_RETRY_S = 1.0
 
 
+class WindowQueue(asyncio.Queue[WindowBatch | Departed | End]):
+    """Batches of windows that wait for the engine, and how many windows these are."""
+
+    windows = 0
+
+    def _put(self, item: WindowBatch | Departed | End) -> None:
+        super()._put(item)
+        if isinstance(item, WindowBatch):
+            self.windows += len(item.windows)
+
+    def _get(self) -> WindowBatch | Departed | End:
+        item: WindowBatch | Departed | End = super()._get()
+        if isinstance(item, WindowBatch):
+            self.windows -= len(item.windows)
+        return item
+
+
 async def assemble(
     inbox: Inbox,
     windows: "asyncio.Queue[WindowBatch | Departed | End]",

@@ -71,8 +71,9 @@ class BufferSettings:
     @property
     def ring(self) -> int:
         """Samples that a ring must hold."""
-        # The last window before a gap reaches back before the next one, and a record is written before windows are cut.
-        return self.history + self.hop + self.length + self.max_lead + samples_from_s(MAX_PIECE_S)
+        # A component may be behind by max_lead, and its missing data may hold back as much again. The last window before a gap reaches
+        # back before the next one, and a record is written before windows are cut.
+        return self.history + self.hop + self.length + 2 * self.max_lead + samples_from_s(MAX_PIECE_S)
 
 
 class Needed(NamedTuple):
@@ -168,15 +169,8 @@ class InstrumentChannels:
         return min(waiting) if waiting else None
 
     def left_behind(self, letter: str) -> bool:
-        """Whether a component is so far behind the newest data that it is not waited for.
-
-        A missing record holds a component where it is: rings need not hold more than what is waited for.
-        """
-        stretches = self.channels[letter].stretches
-        reached = (
-            stretches[-1].stop if stretches and stretches[-1].started else self._edges.get(letter, BEFORE_ALL)
-        )
-        return self.edge - reached > self.settings.max_lead
+        """Whether a component is so far behind the newest data that it is not waited for; records that wait for missing data count."""
+        return self.edge - self._edges.get(letter, BEFORE_ALL) > self.settings.max_lead
 
     def led_ns(self, stop: int) -> int:
         """Delivery time at which the fastest component reached a grid index; when it has not, at which its newest data came."""

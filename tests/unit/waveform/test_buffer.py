@@ -274,3 +274,18 @@ def test_a_component_that_begins_where_another_ends(now_ns: int | None) -> None:
     windows += buffer.finish(now_ns)
     assert [window.components for window in windows[:3]] == ["--E", "-N-", "-N-"]
     assert [window.index - NOW // 10_000_000 for window in windows[:3]] == [0, 50, 100]
+
+
+@pytest.mark.parametrize("delivery_ns", [None, NOW])
+def test_components_that_begin_again_after_a_gap_wait_for_each_other(delivery_ns: int | None) -> None:
+    """The gap of the first one is declared while records of the others still wait for what is missing before them."""
+    buffer = OneInstrument(BufferSettings(length=1000, wait_ns=3600 * SECOND))
+    windows: list[Window] = []
+    for start in (*range(40), *range(45, 100)):
+        for component in "ENZ":
+            buffer.insert(record(component, start), delivery_ns)
+            windows += buffer.cut(delivery_ns)[0]
+    windows += buffer.finish(delivery_ns)
+    assert {window.components for window in windows} == {"ZNE"}
+    # One more is the last before the gap.
+    assert len(windows) >= (40 - 10) * 2 + (55 - 10) * 2
