@@ -465,7 +465,9 @@ def test_ten_times_more_data_than_can_be_picked(tmp_path: Path, busy: Busy) -> N
             daemon.wait_for_records(2000)
             resident = daemon.metric("process_resident_memory_bytes")
             wait_until(lambda: server.overrun_packets > 5000, "packets that the server could not keep")
-            wait_until(lambda: daemon.metric("xiaod_gaps_total") > 100, "gaps where they are missing")
+            # A gap of all components is one gap, so a hundred take three times as long as a hundred of channels.
+            missing = "gaps where they are missing"
+            wait_until(lambda: daemon.metric("xiaod_gaps_total") > 100, missing, 3 * LIMIT_S)
             queues = daemon.metrics()
             for name in QUEUES:
                 label = (("queue", name),)
