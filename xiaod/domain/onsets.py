@@ -1,11 +1,12 @@
 """The identifier of a pick, and facts about onsets that several rooms need."""
 
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from models import conventions
 from xiaod.domain.timegrid import GRID_NS, GRID_RATE_HZ, grid_index
-from xiaod.domain.types import Instrument, Pick
+from xiaod.domain.types import Instrument, Pick, Stage
 
 PHASES = conventions.PHASES
 """What is picked: P and S, in the order of all arrays that have a row for each."""
@@ -19,11 +20,24 @@ _PEAK_TIME = re.compile(r"(\d{4})(\d\d)(\d\d)\.(\d\d)(\d\d)(\d\d)\.(\d\d)-")
 """The beginning of an identifier, see :func:`pick_id`."""
 
 
-def pick_id(index_ns: int, phase: str, instrument: Instrument, model: str) -> str:
-    """Identifier from the sample of the peak: rounding of the refined time cannot change it."""
+def pick_id(index_ns: int, phase: str, instrument: Instrument, model: str, stage: Stage = "final") -> str:
+    """Identifier from the sample of the peak: rounding of the refined time cannot change it; an early pick says that it is one."""
     moment = datetime.fromtimestamp(index_ns // 1_000_000_000, UTC)
     hundredths = index_ns // GRID_NS % 100
-    return f"{moment:%Y%m%d.%H%M%S}.{hundredths:02d}-{phase}-{instrument}-{model}"
+    early = "-early" if stage == "early" else ""
+    return f"{moment:%Y%m%d.%H%M%S}.{hundredths:02d}-{phase}-{instrument}-{model}{early}"
+
+
+def withdrawal(early: Pick) -> Pick:
+    """The document that withdraws an early pick, because no final one followed; its identifier follows from that of the early pick."""
+    return replace(
+        early,
+        id=f"{early.id}-withdrawn",
+        early_id=early.id,
+        outcome="withdrawn",
+        created_ns=None,
+        latency=None,
+    )
 
 
 def sample_of(pick: Pick) -> int:

@@ -253,6 +253,14 @@ class WindowBatch:
     """Samples at the end of a window of which the probabilities are read, unless the window is discontinuous."""
 
 
+Stage = Literal["early", "final"]
+"""When a pick is made. ``early``: within a second of the onset. ``final``: with some seconds of data after it; it does not depend on the
+early one."""
+
+Outcome = Literal["confirmed", "revised", "withdrawn"]
+"""How an early pick turned out: a final pick followed at the same time, or at another time, or none did."""
+
+
 @dataclass(frozen=True, slots=True)
 class Latency:
     """The parts of the latency of a pick in seconds; their sum is :attr:`total_s`."""
@@ -301,3 +309,10 @@ class Pick:
     """Host time of emission; None in an offline run."""
     latency: Latency | None = None
     """None in an offline run."""
+    stage: Stage = "final"
+    early_id: str | None = None
+    """Of a final pick: the early pick of the same onset, if there was one. Of one that is withdrawn: the early pick that is."""
+    outcome: Outcome | None = None
+    """With :attr:`early_id`: how that early pick turned out. A withdrawal is of stage ``early`` and has an identifier of its own."""
+    moved_s: float | None = None
+    """Of a final pick with :attr:`early_id`: its time minus that of the early pick."""
