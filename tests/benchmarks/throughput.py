@@ -70,7 +70,11 @@ def measure(
     spent = {key: value - before.get(key, 0.0) for key, value in after.items()}
     windows = spent["xiaod_windows_total", ()]
     station_s = windows * HOP_S
-    picks = sum(value for (name, _), value in spent.items() if name == "xiaod_picks_total")
+    picks = sum(
+        value
+        for (name, labels), value in spent.items()
+        if name == "xiaod_picks_total" and ("stage", "final") in labels
+    )
     print(
         f"{station_s:.0f} station-seconds, {windows:.0f} windows, {picks:.0f} picks ({station_s / max(picks, 1):.0f} s a pick)"
     )

@@ -432,7 +432,7 @@ def test_what_the_server_has_lost_is_told_and_the_rest_is_picked(tmp_path: Path,
             [gap, *_] = daemon.wait_for("resume.gap")
             assert gap["gap_s"] > 30
             assert daemon.metric("xiaod_resume_gap_seconds_total") == pytest.approx(gap["gap_s"], abs=0.01)
-            wait_until(lambda: daemon.metric("xiaod_picks_total") >= 2, "picks behind the gap")
+            wait_until(lambda: daemon.metric("xiaod_picks_total", stage="final") >= 2, "picks behind the gap")
             assert daemon.stop() == 0
     picked = {pick["time"] for pick in daemon.stored()}
     missed = [pick for pick in expected if gap["from_time"] < pick["time"] < gap["to_time"]]

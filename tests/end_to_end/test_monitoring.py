@@ -85,7 +85,12 @@ def test_series_are_there_before_anything_happens(daemon: Daemon) -> None:
         ("xiaod_sink_refused_total", {"sink": "jsonl"}),
         ("xiaod_sink_backlog", {"sink": "jsonl"}),
         ("xiaod_reloads_total", {"result": "refused"}),
-        ("xiaod_picks_total", {"phase": "S"}),
+        ("xiaod_picks_total", {"phase": "S", "stage": "early"}),
+        ("xiaod_picks_total", {"phase": "S", "stage": "final"}),
+        ("xiaod_pick_latency_seconds_count", {"phase": "S", "stage": "early"}),
+        ("xiaod_pick_latency_seconds_count", {"phase": "S", "stage": "final"}),
+        ("xiaod_pick_revision_seconds_count", {"phase": "S"}),
+        ("xiaod_picks_withdrawn_total", {"phase": "S"}),
         ("xiaod_store_errors_total", {}),
     ):
         assert found[name, tuple(sorted(labels.items()))] == 0

@@ -112,10 +112,10 @@ def test_thresholds_change_from_now_on(tmp_path: Path, busy: Busy) -> None:
         Server(ReplayConfig(inputs=(path,), port=0, speed=SPEED)) as server,
         Daemon(tmp_path, sources=[source_at(server.port)]) as daemon,
     ):
-        wait_until(lambda: daemon.metric("xiaod_picks_total") >= 2, "picks")
+        wait_until(lambda: daemon.metric("xiaod_picks_total", stage="final") >= 2, "picks")
         daemon.write_config(picker={"stations": {"BW.RJOB": {"threshold_p": 0.999, "threshold_s": 0.999}}})
         hang_up(daemon, "reload.done")
-        before = daemon.metric("xiaod_picks_total")
+        before = daemon.metric("xiaod_picks_total", stage="final")
         daemon.finish(records_in(path))
     picks = daemon.stored()
     assert {pick["id"] for pick in picks} < {pick["id"] for pick in expected}

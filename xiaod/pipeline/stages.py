@@ -274,10 +274,8 @@ class PickStage:
             if failures:
                 self._log.info("store.recovered", failures=failures)
         for pick in new:
-            self._metrics.picks.labels(pick.phase).inc()
-            if pick.latency is not None:
-                self._metrics.pick_latency.labels(pick.phase).observe(pick.latency.total_s)
-                self._station_table.picked(pick)
+            count(pick, self._metrics)
+            self._station_table.picked(pick)
             if self.monitor is not None:
                 self.monitor.picked(pick)
         return new
@@ -363,6 +361,18 @@ class PickStage:
             processing_s=(now_ns - arrival.ready_ns) / NS_PER_S,
         )
         return replace(pick, created_ns=now_ns, latency=latency)
+
+
+def count(pick: Pick, metrics: Metrics) -> None:
+    """Count a new pick, or the withdrawal of an early one."""
+    if pick.outcome == "withdrawn":
+        metrics.withdrawn.labels(pick.phase).inc()
+        return
+    metrics.picks.labels(pick.phase, pick.stage).inc()
+    if pick.latency is not None:
+        metrics.pick_latency.labels(pick.phase, pick.stage).observe(pick.latency.total_s)
+    if pick.moved_s is not None:
+        metrics.revision.labels(pick.phase).observe(abs(pick.moved_s))
 
 
 def _one_of_each(results: Sequence[Probabilities]) -> Iterator[list[Probabilities]]:

@@ -81,7 +81,12 @@ class StationEntry:
     contradictions: int = 0
     """Records whose samples differ from earlier ones of the same time."""
     picks: int = 0
+    """Final ones."""
     last_pick: Pick | None = None
+    """The last final one: an early one may be withdrawn."""
+    early_picks: int = 0
+    withdrawn_picks: int = 0
+    """Early ones that no final one followed."""
     stale: bool = False
     expected: bool = False
     """Whether a source has subscribed it, by the list of the server."""
@@ -150,8 +155,14 @@ class StationTable:
         return entry
 
     def picked(self, pick: Pick) -> None:
-        """Note a pick."""
-        if (entry := self._entries.get(pick.channel.instrument)) is not None:
+        """Note a pick, or that an early one was withdrawn."""
+        if (entry := self._entries.get(pick.channel.instrument)) is None:
+            return
+        if pick.outcome == "withdrawn":
+            entry.withdrawn_picks += 1
+        elif pick.stage == "early":
+            entry.early_picks += 1
+        else:
             entry.picks += 1
             entry.last_pick = pick
 

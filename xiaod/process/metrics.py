@@ -6,8 +6,8 @@ scrape, so they disappear with their station. Series of sources, sinks and phase
 first failure, and a source that never sends anything.
 
 >>> metrics = Metrics()
->>> metrics.picks.labels("P").inc()
->>> b'xiaod_picks_total{phase="P"} 1.0' in metrics.exposition()
+>>> metrics.picks.labels("P", "final").inc()
+>>> b'xiaod_picks_total{phase="P",stage="final"} 1.0' in metrics.exposition()
 True
 """
 
@@ -30,10 +30,14 @@ from prometheus_client import (
 )
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
+STAGES = ("early", "final")
+"""Of picks: made within a second of the onset, and made with some seconds of data after it."""
 RELOADS = ("done", "refused")
 HTTP_REFUSALS = ("full", "not_http")
 SPAN_BUCKETS_S = (0.25, 0.5, 1, 2, 3, 4, 5, 7.5, 10, 20, 40)
-LATENCY_BUCKETS_S = (0.1, 0.25, 0.5, 1, 2, 3, 4, 5, 7.5, 10, 15, 20, 30, 60, 300, 3600)
+LATENCY_BUCKETS_S = (0.1, 0.25, 0.5, 0.75, 1, 1.5, 2, 3, 4, 5, 6, 7.5, 10, 15, 20, 25, 30, 60, 300, 3600)
+REVISION_BUCKETS_S = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1, 2)
+"""Of these, 0.1 s parts what confirms an early pick from what revises it."""
 WORK_BUCKETS_S = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1)
 BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 
@@ -104,7 +108,25 @@ class Metrics:
             registry=registry,
             buckets=WORK_BUCKETS_S,
         )
-        self.picks = Counter("xiaod_picks", "Picks made", ["phase"], registry=registry)
+        self.picks = Counter(
+            "xiaod_picks",
+            "Picks made; an onset can have one of each stage, early and final",
+            ["phase", "stage"],
+            registry=registry,
+        )
+        self.withdrawn = Counter(
+            "xiaod_picks_withdrawn",
+            "Early picks that were withdrawn: no final pick followed",
+            ["phase"],
+            registry=registry,
+        )
+        self.revision = Histogram(
+            "xiaod_pick_revision_seconds",
+            "How far final picks lie from the early ones of the same onsets, without sign",
+            ["phase"],
+            registry=registry,
+            buckets=REVISION_BUCKETS_S,
+        )
         self.undecided = Counter(
             "xiaod_onsets_rejected",
             "Onsets that were noticed, but did not reach the threshold when they were computed again",
@@ -112,8 +134,8 @@ class Metrics:
         )
         self.pick_latency = Histogram(
             "xiaod_pick_latency_seconds",
-            "Emission of a pick minus its time",
-            ["phase"],
+            "Emission of a pick minus its time; final ones wait for data after the onset",
+            ["phase", "stage"],
             registry=registry,
             buckets=LATENCY_BUCKETS_S,
         )
@@ -211,8 +233,11 @@ class Metrics:
 
     def expect_phase(self, phase: str) -> None:
         """Have the series of a phase before its first pick."""
-        self.picks.labels(phase)
-        self.pick_latency.labels(phase)
+        for stage in STAGES:
+            self.picks.labels(phase, stage)
+            self.pick_latency.labels(phase, stage)
+        self.withdrawn.labels(phase)
+        self.revision.labels(phase)
 
     def expect_source(self, source: str) -> None:
         """Have the series of a source before it connects."""
@@ -279,7 +304,7 @@ class StationMetrics:
         self.contradictions = CounterMetricFamily(
             "xiaod_contradictions", "Records with other samples for time that had come already", labels=labels
         )
-        self.picks = CounterMetricFamily("xiaod_station_picks", "Picks made", labels=labels)
+        self.picks = CounterMetricFamily("xiaod_station_picks", "Final picks made", labels=labels)
 
     def families(self) -> list[Metric]:
         """All of them."""
