@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from models import conventions
 from xiaod.domain.timegrid import GRID_NS, GRID_RATE_HZ, grid_index
-from xiaod.domain.types import Instrument, Pick, Stage
+from xiaod.domain.types import Instrument, Pick, Stage, Stages
 
 PHASES = conventions.PHASES
 """What is picked: P and S, in the order of all arrays that have a row for each."""
@@ -38,6 +38,11 @@ def withdrawal(early: Pick) -> Pick:
         created_ns=None,
         latency=None,
     )
+
+
+def is_of(pick: Pick, stages: Stages) -> bool:
+    """Whether a pick is for a sink that takes these stages; a withdrawal goes where the early pick went."""
+    return stages in ("all", pick.stage)
 
 
 def sample_of(pick: Pick) -> int:

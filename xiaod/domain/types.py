@@ -257,6 +257,9 @@ Stage = Literal["early", "final"]
 """When a pick is made. ``early``: within a second of the onset. ``final``: with some seconds of data after it; it does not depend on the
 early one."""
 
+Stages = Literal["final", "early", "all"]
+"""The picks that a sink takes: final ones; early ones and what withdraws them; all."""
+
 Outcome = Literal["confirmed", "revised", "withdrawn"]
 """How an early pick turned out: a final pick followed at the same time, or at another time, or none did."""
 

@@ -22,7 +22,7 @@ from xiaod.acquisition.miniseed_files import FileSource, headers_of, holds_recor
 from xiaod.config import AgencyConfig, Config, EngineConfig, SeedLinkConfig
 from xiaod.config.inventory import Stations, read_stations
 from xiaod.config.loader import load_config
-from xiaod.domain.types import Instrument, Pick
+from xiaod.domain.types import Instrument, Pick, Stages
 from xiaod.inference import Engine
 from xiaod.pipeline.assemble import NONE_BEFORE
 from xiaod.pipeline.factory import open_engine
@@ -48,6 +48,7 @@ class StreamSink:
     """Picks onto one stream in one format; a format of documents is written at the end."""
 
     name = "output"
+    stages: Stages = "all"
 
     def __init__(
         self,
@@ -83,6 +84,7 @@ class ListSink:
     """Picks in a list."""
 
     name = "list"
+    stages: Stages = "all"
 
     def __init__(self) -> None:
         self.picks: list[Pick] = []
@@ -100,6 +102,7 @@ class KeepingSink:
     """Passes picks on to another sink and keeps them in a list."""
 
     name = "keeping"
+    stages: Stages = "all"
 
     def __init__(self, sink: Sink, picks: list[Pick]) -> None:
         self._sink = sink

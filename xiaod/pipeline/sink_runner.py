@@ -22,6 +22,7 @@ from random import Random
 from typing import Any
 
 from xiaod.acquisition.record_queue import End
+from xiaod.domain.onsets import is_of
 from xiaod.domain.types import Clock, Pick
 from xiaod.process.logs import get_logger
 from xiaod.process.metrics import Metrics
@@ -86,10 +87,10 @@ class SinkRunner:
         return len(self._backlog)
 
     async def put(self, item: Pick | End) -> None:
-        """Append a pick, or the end."""
+        """Append a pick, unless it is of a stage that the sink does not take; or the end."""
         if isinstance(item, End):
             self._ended = True
-        else:
+        elif is_of(item, self._sink.stages):
             while self._backlog.full:
                 self._taken.clear()
                 await self._taken.wait()

@@ -13,7 +13,7 @@ half of it.
 from collections.abc import Collection, Sequence
 from typing import Protocol, runtime_checkable
 
-from xiaod.domain.types import Pick
+from xiaod.domain.types import Pick, Stages
 
 
 class SinkError(Exception):
@@ -53,6 +53,11 @@ class Sink(Protocol):
     @property
     def name(self) -> str:
         """Name in the configuration; the ``sink`` label of logs and metrics."""
+        ...
+
+    @property
+    def stages(self) -> Stages:
+        """The picks that it takes; others are not delivered to it."""
         ...
 
     def deliver(self, picks: Sequence[Pick], now_ns: int) -> None:

@@ -1,7 +1,7 @@
 """A line for each pick on standard output, for a person who watches.
 
 >>> from io import StringIO
->>> from xiaod.domain.types import Channel, Pick
+>>> from xiaod.domain.types import Channel, Pick, Stages
 >>> out = StringIO()
 >>> ConsoleSink(ConsoleConfig(kind="console"), AgencyConfig(), out).deliver([Pick("id", Channel("BW", "RJOB", "", "EHZ"), "P",
 ...     1_251_073_207_731_250_000, 0.1, 0.93, 5.0, 1200.0, "ZNE", "micro-0.1.0", "0" * 64)], now_ns=0)
@@ -17,7 +17,7 @@ from typing import TextIO
 from xiaod.config import AgencyConfig
 from xiaod.config.sinks.console import ConsoleConfig
 from xiaod.domain.timegrid import iso_from_ns
-from xiaod.domain.types import Pick
+from xiaod.domain.types import Pick, Stages
 
 COLOURS = {"P": "\033[1;34m", "S": "\033[1;31m"}
 RESET = "\033[0m"
@@ -35,6 +35,11 @@ class ConsoleSink:
     def name(self) -> str:
         """Name in the configuration."""
         return self._config.name
+
+    @property
+    def stages(self) -> Stages:
+        """The picks that it takes."""
+        return self._config.stage
 
     def deliver(self, picks: Sequence[Pick], now_ns: int) -> None:
         """Write a line for each pick.

@@ -33,7 +33,7 @@ from xiaod import __version__
 from xiaod.config import AgencyConfig
 from xiaod.config.sinks.webhook import WebhookConfig
 from xiaod.domain.document import pick_json
-from xiaod.domain.types import Pick
+from xiaod.domain.types import Pick, Stages
 from xiaod.process.secret_file import credential
 from xiaod.sinks import Refused, RetryLater, SinkError
 from xiaod.sinks.tls import tls_context
@@ -117,6 +117,11 @@ class WebhookSink:
     def name(self) -> str:
         """Name in the configuration."""
         return self._config.name
+
+    @property
+    def stages(self) -> Stages:
+        """The picks that it takes."""
+        return self._config.stage
 
     @property
     def portion(self) -> int:

@@ -47,3 +47,15 @@ def test_its_extra_exists_and_is_told(model: type[SinkModel]) -> None:
 def test_no_two_kinds_have_one_name() -> None:
     names = [model.kind_name() for model in SINKS]
     assert len(set(names)) == len(names)
+
+
+def test_files_take_final_picks_and_what_is_watched_takes_all() -> None:
+    defaults = {model.kind_name(): model.model_fields["stage"].default for model in SINKS}
+    final = {"jsonl", "anss", "table", "quakeml", "scml"}
+    assert {kind for kind, stages in defaults.items() if stages == "final"} == final
+    assert {kind for kind, stages in defaults.items() if stages == "all"} == {
+        "console",
+        "mqtt",
+        "nats",
+        "webhook",
+    }

@@ -17,7 +17,7 @@ from tests.conftest import Recording
 from xiaod.acquisition import Emit
 from xiaod.config import AgencyConfig, Config
 from xiaod.domain.document import pick_document
-from xiaod.domain.types import Channel, Pick, Segment
+from xiaod.domain.types import Channel, Pick, Segment, Stages
 from xiaod.inference.onnx import OnnxEngine
 from xiaod.pipeline.pipeline import LiveRun, Pipeline
 from xiaod.process.metrics import Metrics
@@ -83,6 +83,7 @@ class Keeper:
     """A sink that keeps the documents of picks, and says when there are some."""
 
     name = "keeper"
+    stages: Stages = "all"
 
     def __init__(self) -> None:
         self.documents: list[dict[str, Any]] = []

@@ -5,13 +5,15 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests import virtual
 from xiaod.acquisition.record_queue import End
-from xiaod.domain.types import Channel, Pick
+from xiaod.domain.onsets import withdrawal
+from xiaod.domain.types import Channel, Pick, Stages
 from xiaod.pipeline.sink_runner import SinkRunner
 from xiaod.process.logs import configure_logs
 from xiaod.process.metrics import Metrics
@@ -35,6 +37,7 @@ class Taker:
     """A sink that keeps what it takes, and does not take everything."""
 
     name = "taker"
+    stages: Stages = "all"
 
     def __init__(self, refused: Iterable[int] = (), *, named: bool = False, keeps: int = 0) -> None:
         self._refused = {pick(number).id for number in refused}
@@ -176,6 +179,30 @@ def test_a_sink_that_works_only_now_and_then_is_left_alone_for_longer_each_time(
     assert [line["failures"] for line in lines if line["event"] == "sink.recovered"] == [1, 1, 1]
     # At least half of 1, 2 and 4 s.
     assert [retry_s >= least_s for retry_s, least_s in zip(retries, (0.5, 1, 2), strict=True)] == [True] * 3
+
+
+@pytest.mark.parametrize(
+    ("stages", "expected"),
+    [
+        ("final", ["001"]),
+        ("early", ["000-early", "000-early-withdrawn", "001-early"]),
+        ("all", ["000-early", "000-early-withdrawn", "001-early", "001"]),
+    ],
+)
+def test_a_sink_gets_the_picks_of_its_stages(stages: Stages, expected: list[str]) -> None:
+    wrong, right = (replace(pick(number), id=f"{pick(number).id}-early", stage="early") for number in (0, 1))
+    found = replace(pick(1), early_id=right.id, outcome="confirmed", moved_s=0.0)
+    sink = Taker()
+    sink.stages = stages
+
+    async def body() -> None:
+        sink_runner = SinkRunner(sink, Metrics(), lambda: None)
+        for item in (wrong, withdrawal(wrong), right, found, End()):
+            await sink_runner.put(item)
+        await sink_runner.deliver()
+
+    virtual.run(body())
+    assert sink.taken == expected
 
 
 def test_what_gathers_behind_a_pick_that_failed_is_delivered_together() -> None:

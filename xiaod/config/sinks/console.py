@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from xiaod.config.sinks.kind import SinkModel, SinkName
+from xiaod.config.sinks.kind import SinkModel, SinkName, SinkStages
 
 
 class ConsoleConfig(SinkModel):
@@ -16,3 +16,4 @@ class ConsoleConfig(SinkModel):
     kind: Literal["console"]
     """A line for each pick on standard output."""
     name: SinkName = "console"
+    stage: SinkStages = "all"

@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from xiaod.config.model import PositiveSeconds, Seconds
-from xiaod.config.sinks.kind import SinkModel, SinkName
+from xiaod.config.sinks.kind import SinkModel, SinkName, SinkStages
 
 SCML_VERSION = "0.12"
 """Version of SeisComP's schema that is written; every newer SeisComP reads it."""
@@ -24,6 +24,7 @@ class AppendedConfig(SinkModel):
     DELIVERED = "on the disk, within `fsync_interval_s`"
     REPEATED = "never"
 
+    stage: SinkStages = "final"
     path: Path = Field(strict=False)
     """File to append to."""
     rotate: Literal["none", "day", "size"] = "day"
@@ -86,6 +87,7 @@ class FolderConfig(SinkModel):
     DELIVERED = "file synced and renamed"
     REPEATED = "never: the same file again"
 
+    stage: SinkStages = "final"
     folder: Path = Field(strict=False)
     """Folder of the files."""
     interval_s: Seconds = 0.0

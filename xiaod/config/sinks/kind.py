@@ -9,6 +9,7 @@ A kind is a model derived from :class:`SinkModel`. Everything else that treats k
 ...     CODE = "xiaod.sinks.pigeon:PigeonSink"
 ...     kind: Literal["pigeon"]
 ...     name: SinkName = "pigeon"
+...     stage: SinkStages = "all"
 >>> PigeonConfig.kind_name(), PigeonConfig(kind="pigeon").written_to
 ('pigeon', None)
 """
@@ -20,6 +21,7 @@ from pydantic import Field
 
 from xiaod.config.annotations import kinds_of
 from xiaod.config.model import NAME_PATTERN, Model
+from xiaod.domain.types import Stages
 
 SHARD = "shard"
 """Name, between braces in a path or a template, of the index of this process among several."""
@@ -30,6 +32,11 @@ SinkName = Annotated[
     str,
     Field(pattern=NAME_PATTERN, description="Label in logs, metrics and store; different for each sink."),
 ]
+SinkStages = Annotated[
+    Stages,
+    Field(description="Which picks it takes: final ones, early ones and what withdraws them, or all."),
+]
+"""Each kind has its default: files, which are read later, take final picks; what people and programs watch takes all."""
 
 
 class SinkModel(Model):
@@ -54,6 +61,7 @@ class SinkModel(Model):
     kind: str
     """Which kind of sink; the first key, as people write it."""
     name: SinkName
+    stage: SinkStages
 
     @classmethod
     def kind_name(cls) -> str:

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 
 from xiaod.config.model import Model, PositiveSeconds
-from xiaod.config.sinks.kind import SHARD, TEMPLATE_FIELDS, SinkModel, SinkName
+from xiaod.config.sinks.kind import SHARD, TEMPLATE_FIELDS, SinkModel, SinkName, SinkStages
 from xiaod.config.sinks.tls import TlsConfig
 
 MQTT_PORT = 1883
@@ -121,6 +121,7 @@ class MqttConfig(SinkModel):
     kind: Literal["mqtt"]
     """MQTT 5 messages; needs the extra mqtt."""
     name: SinkName = "mqtt"
+    stage: SinkStages = "all"
     server: Annotated[str, AfterValidator(_server)]
     """HOST or HOST:PORT of a broker that speaks MQTT 5; the default port is 1883, with tls 8883."""
     tls: TlsConfig | None = None

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from xiaod.config.model import Model, PositiveSeconds, Seconds
-from xiaod.config.sinks.kind import TEMPLATE_FIELDS, SinkModel, SinkName
+from xiaod.config.sinks.kind import TEMPLATE_FIELDS, SinkModel, SinkName, SinkStages
 from xiaod.config.sinks.tls import TlsConfig
 
 DEFAULT_PORT = 4222
@@ -87,6 +87,7 @@ class NatsConfig(SinkModel):
     kind: Literal["nats"]
     """Messages in a stream of NATS JetStream; needs the extra nats."""
     name: SinkName = "nats"
+    stage: SinkStages = "all"
     servers: Annotated[
         tuple[Annotated[str, AfterValidator(_server)], ...], Field(min_length=1, strict=False)
     ] = ("nats://localhost:4222",)

@@ -18,7 +18,7 @@ from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from xiaod.config.model import PositiveSeconds
 from xiaod.config.redact import is_variable
-from xiaod.config.sinks.kind import SinkModel, SinkName
+from xiaod.config.sinks.kind import SinkModel, SinkName, SinkStages
 from xiaod.config.sinks.tls import TlsConfig
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -65,6 +65,7 @@ class WebhookConfig(SinkModel):
     kind: Literal["webhook"]
     """One HTTP POST for each pick, or for several picks together."""
     name: SinkName = "webhook"
+    stage: SinkStages = "all"
     url: Annotated[SecretStr, AfterValidator(_url)]
     """Address, or "${NAME}" for the environment variable of that name; only scheme, host and port are ever logged."""
     headers: Annotated[dict[str, SecretStr], AfterValidator(_headers)] = Field(default_factory=dict)

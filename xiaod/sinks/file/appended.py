@@ -28,7 +28,7 @@ import time
 from collections.abc import Mapping, Sequence
 
 from xiaod.config.sinks.file import AppendedConfig
-from xiaod.domain.types import Pick
+from xiaod.domain.types import Pick, Stages
 from xiaod.process.fsync import make_folder, sync_folder
 from xiaod.sinks.file.rotation import due_stamp, free_name, rotated_files, second_stamp
 from xiaod.sinks.file.tail import TAIL_BYTES, LineFormat, begins_with, mend, picks_in
@@ -62,6 +62,11 @@ class AppendingSink:
     def name(self) -> str:
         """Name in the configuration."""
         return self._config.name
+
+    @property
+    def stages(self) -> Stages:
+        """The picks that it takes."""
+        return self._config.stage
 
     @property
     def held(self) -> int:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from xiaod.config.sinks.file import FolderConfig
 from xiaod.domain.codes import safe
 from xiaod.domain.timegrid import NS_PER_S
-from xiaod.domain.types import Pick
+from xiaod.domain.types import Pick, Stages
 from xiaod.process.fsync import make_folder, sync_folder
 
 
@@ -34,6 +34,11 @@ class FolderSink:
     def name(self) -> str:
         """Name in the configuration."""
         return self._config.name
+
+    @property
+    def stages(self) -> Stages:
+        """The picks that it takes."""
+        return self._config.stage
 
     @property
     def held(self) -> int:

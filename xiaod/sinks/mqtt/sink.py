@@ -23,7 +23,7 @@ from xiaod.config.sinks.mqtt import MqttConfig
 from xiaod.domain.codes import EMPTY_LOCATION, safe
 from xiaod.domain.document import pick_json
 from xiaod.domain.sharding import ALONE
-from xiaod.domain.types import Pick
+from xiaod.domain.types import Pick, Stages
 from xiaod.process.logs import get_logger
 from xiaod.process.secret_file import credential
 from xiaod.sinks import Refused, SinkError
@@ -79,6 +79,11 @@ class MqttSink:
     def name(self) -> str:
         """Name in the configuration."""
         return self._config.name
+
+    @property
+    def stages(self) -> Stages:
+        """The picks that it takes."""
+        return self._config.stage
 
     def deliver(self, picks: Sequence[Pick], now_ns: int) -> None:
         """Publish picks in order, and wait for the broker's acknowledgment of each.

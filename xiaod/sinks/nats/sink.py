@@ -20,7 +20,7 @@ from xiaod.config import AgencyConfig
 from xiaod.config.sinks.nats import NatsConfig
 from xiaod.domain.codes import EMPTY_LOCATION, safe
 from xiaod.domain.document import pick_json
-from xiaod.domain.types import Channel, Pick
+from xiaod.domain.types import Channel, Pick, Stages
 from xiaod.sinks import Refused, SinkError
 from xiaod.sinks.nats.connection import NatsConnection, TooLargeError
 
@@ -73,6 +73,11 @@ class NatsSink:
     def name(self) -> str:
         """Name in the configuration."""
         return self._config.name
+
+    @property
+    def stages(self) -> Stages:
+        """The picks that it takes."""
+        return self._config.stage
 
     def deliver(self, picks: Sequence[Pick], now_ns: int) -> None:
         """Publish picks, each acknowledged; without picks, run the connection's own tasks.
