@@ -176,15 +176,17 @@ def _work(options: argparse.Namespace) -> int:
     from distill.runs import run_folder
     from distill.teachers import open_teacher
     from distill.train import train
-    from models.weights import weights_path
+    from models.weights import STATEFUL_SUFFIX, SUFFIX, stateful_path, weights_path
 
     cache = options.runs / "cache"
     if options.command == "evaluate":
-        model = options.model or weights_path(config.name)
+        shipped = stateful_path if config.export.stateful else weights_path
+        model = options.model or shipped(config.name)
         print(json.dumps(asdict(_measured(model, config, options, shared, progress)), indent=2))
         return 0
     if options.command == "card":
-        model = options.output / f"{config.name}.onnx"
+        suffix = STATEFUL_SUFFIX if config.export.stateful else SUFFIX
+        model = options.output / f"{config.name}{suffix}"
         print(_write_card(model, config, options, _measured(model, config, options, shared, progress)))
         return 0
     teacher = open_teacher(config.teacher, shared, config.threads)
@@ -244,7 +246,7 @@ def _write_card(
 ) -> Path:
     from distill.card import card
 
-    path = model.with_suffix(".md")
+    path = model.with_name(f"{config.name}.md")
     path.write_text(card(model, config, str(options.config), held, config.name), encoding="utf-8")
     return path
 

@@ -237,13 +237,15 @@ class ExportSection(Model):
     window_samples: Annotated[int, Field(ge=0)] = 0
     """Length of the windows in service; 0: the daemon's own, :data:`SERVICE_SAMPLES`."""
     stateful: bool = False
-    """Whether the stateful form is also written."""
+    """Whether it streams: then it notices onsets for others to decide, and the stateful form alone is written."""
     chunk_samples: Annotated[int, Field(ge=0)] = 0
     """Of the stateful form; 0: one step of the coarsest level."""
     note: str = ""
     """A remark on this run for the provenance of the file."""
     max_false_per_hour: dict[Literal["P", "S"], Annotated[float, Field(gt=0)]] = {"P": 1.0, "S": 0.5}
     """Most picks per station-hour on the noise of the corpus: as many as PhaseNet makes there with SeisBench at 0.3."""
+    max_candidates_per_hour: dict[Literal["P", "S"], Annotated[float, Field(gt=0)]] = {"P": 10.0, "S": 10.0}
+    """The same for candidates of a network that streams: each costs a few windows of another network."""
 
 
 class TrainConfig(Model):

@@ -1,4 +1,4 @@
-"""Evaluates an exported student in depth: measurements for students only.
+"""Evaluates an exported student that picks in depth: measurements for such students only.
 
 *Early*: windows of the length in service that end a given time after the onset; *full* has the onset in the middle. The teacher is
 measured beside it in windows of 30 s. *Calibration*: on the held-out stations of the training corpus and on the evaluation data.
@@ -21,14 +21,13 @@ from distill.baselines import Labelled
 from distill.calibration import calibration_error, coverage, reliability
 from distill.corpus import Corpus, Record, without_horizontals
 from distill.progress import SILENT, Progress
-from distill.serving import PHASE_ROWS, Serve, judged, picks_per_hour, streamed, windowed
+from distill.serving import PHASE_ROWS, Serve, judged, picks_per_hour, windowed
 from distill.stability import agreement, sweep
 from distill.teachers import Teacher
 from distill.views import P_PLACE_30_S, Curves, Picker, ending, from_curves, placed_starts, table
 from models.calibration import Calibration
 from models.conventions import RATE_HZ
-from models.spec import ModelSpec
-from models.weights import STATEFUL_SUFFIX, SUFFIX
+from models.spec import ModelSpec, SpecError
 
 EARLY_S = (0.25, 0.5, 1.0, 2.0, 4.0)
 LEAST_JUDGED = 0.2
@@ -53,23 +52,16 @@ class Student:
 
     @classmethod
     def load(cls, path: Path, threads: int) -> "Student":
-        """Open a file; if its stateful form is beside it, that form is served.
+        """Open a file.
 
         Raises:
             FileNotFoundError: when the file does not exist.
-            SpecError: when it is not a model, or has no specification.
+            SpecError: when it is not a model, has no specification, or is one that streams.
         """
         annotate, spec = onnx_annotator(path, threads)
-        beside = _stateful(path)
-        if beside.exists():
-            _, stateful = onnx_annotator(beside, threads)
-            return cls(path, spec, annotate, streamed(annotate, stateful.delay_samples))
+        if spec.front_end.startswith("stream"):
+            raise SpecError(f"{path}: streams, so it notices onsets and picks none")
         return cls(path, spec, annotate, windowed(annotate, spec.window_samples))
-
-    @property
-    def streams(self) -> bool:
-        """Whether its front end is that of a stream."""
-        return self.spec.front_end.startswith("stream")
 
     def curves(self, window: NDArray[np.generic]) -> NDArray[np.floating]:
         """Probabilities of N, P, S of a window as a whole."""
@@ -99,12 +91,10 @@ def in_depth(
     alone = picks_per_hour(student.serve, list(map(without_horizontals, noise)), thresholds)
     progress.say(f"{student.spec.name}: calibration")
     result = {"vertical_alone": alone, "calibration": _calibration(student, corpus, records)}
-    if not student.streams:
-        progress.say(f"{student.spec.name}: windows that end soon after an onset")
-        result |= _early(student, records, lambda window: teacher.annotate(window.astype(np.float64)))
-        progress.say(f"{student.spec.name}: stability")
-        result |= _stability(student, records)
-    return result
+    progress.say(f"{student.spec.name}: windows that end soon after an onset")
+    result |= _early(student, records, lambda window: teacher.annotate(window.astype(np.float64)))
+    progress.say(f"{student.spec.name}: stability")
+    return result | _stability(student, records)
 
 
 def example_waves() -> NDArray[np.float64]:
@@ -115,11 +105,6 @@ def example_waves() -> NDArray[np.float64]:
     waves = np.stack([stream.select(component=letter)[0].data for letter in "ZNE"])
     quiet = waves[:, :400]
     return np.concatenate([quiet[:, ::-1], quiet, quiet[:, ::-1], waves], axis=1)
-
-
-def _stateful(model: Path) -> Path:
-    """Path of the stateful form of a file, if there is one."""
-    return model.with_name(model.name.removesuffix(SUFFIX) + STATEFUL_SUFFIX)
 
 
 def training_windows(corpus: Corpus) -> Labelled:

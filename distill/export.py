@@ -4,12 +4,15 @@ Thresholds are chosen on the training corpus alone, through the daemon's own pic
 most so many picks per station-hour of its noise, the middle one of those whose F1 against the teacher's
 onsets and the analysts' picks, each station weighted alike, is within :data:`LEVEL` of the best.
 
+A network that streams notices onsets and picks none: it has the lowest thresholds that give at most so many candidates per station-hour of
+noise.
+
 >>> best_threshold({0.2: 0.8, 0.4: 0.795, 0.6: 0.8, 0.8: 0.7}, {0.2: 9.0, 0.4: 0.4, 0.6: 0.1, 0.8: 0.0}, 0.5)
 0.4
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,21 +24,25 @@ from distill.annotators import net_annotator
 from distill.calibration import NEAR_S, Judged, convolved, fit_probability, fit_times, fold
 from distill.config import TrainConfig
 from distill.corpus import Corpus, Record, onsets_of, without_horizontals
+from distill.noticing import Scout, candidates_per_hour, scout_in_training
 from distill.progress import SILENT, Progress
 from distill.rates import TEACHER_THRESHOLD
 from distill.runs import WEIGHTS, code_version, training_facts
-from distill.serving import PHASE_ROWS, Serve, false_rates, judged, service_scores, streamed, windowed
+from distill.serving import PHASE_ROWS, Serve, false_rates, judged, service_scores, windowed
 from distill.teachers import Teacher
 from distill.train import averaged_net
-from models.conventions import RATE_HZ
+from models.calibration import Calibration
+from models.conventions import PHASES, RATE_HZ
 from models.export import export_onnx, export_stateful, export_tail
 from models.files import put_in_place
 from models.small_phasenet import SmallPhaseNet
 from models.spec import ModelSpec
 from models.streaming import StreamingPhaseNet
-from models.weights import tail_path
+from models.weights import STATEFUL_SUFFIX, SUFFIX, tail_path
 
 CANDIDATES = tuple(round(0.2 + 0.05 * step, 2) for step in range(13))
+NOTICING = (0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5)
+"""Thresholds of a network that notices onsets, from which one is chosen."""
 RECORDS_EACH = 3
 LEAST_PROBABILITY = 0.1
 """Picks with a lower probability are not used for calibration."""
@@ -43,6 +50,18 @@ WEIGHTS_MODE = 0o644
 """The library writes files that only their owner can read."""
 LEVEL = 0.01
 """Smaller differences of F1 count as chance, since few stations are held out."""
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A trained network, and what was chosen for it on the training corpus."""
+
+    weights: dict[str, torch.Tensor]
+    thresholds: Mapping[str, float]
+    vertical_thresholds: Mapping[str, float]
+    calibration: Calibration
+    slopes: Mapping[str, tuple[float, float]]
+    """Of the calibration of each phase's probability, which is part of the weights; empty: none."""
 
 
 def export_run(
@@ -53,9 +72,12 @@ def export_run(
     output: Path,
     progress: Progress = SILENT,
 ) -> Path:
-    """Write ``NAME.onnx`` and ``NAME.safetensors`` from a finished run, and another form of the network beside them.
+    """Write ``NAME.onnx``, ``NAME.tail.onnx`` and ``NAME.safetensors`` from a finished run.
 
-    That is ``NAME.tail.onnx``, or ``NAME.stateful.onnx`` where it is configured.
+    Of a network that streams, ``NAME.stateful.onnx`` and ``NAME.safetensors``.
+
+    Returns:
+        The first of these.
 
     Raises:
         FileNotFoundError: when the run is not complete.
@@ -66,14 +88,65 @@ def export_run(
             f"{folder / WEIGHTS}: the run is not finished; 'xiao-distill train' goes on with it"
         )
     torch.set_num_threads(config.threads)
-    weights = load_file(folder / WEIGHTS)
+    fit = _fitted_scout if config.export.stateful else _fitted
+    fitted = fit(config, load_file(folder / WEIGHTS), corpus, teacher, progress)
+    net = averaged_net(config, fitted.weights)
+    progress.say("writing the files")
+    spec = ModelSpec(
+        name=config.name,
+        version=config.version,
+        window_samples=config.service_samples,
+        receptive_field_samples=net.receptive_field_samples,
+        lookahead_samples=net.config.lookahead_samples,
+        lengths=tuple(sorted({config.sampling.window_samples, *config.lengths, config.service_samples})),
+        front_end=config.sampling.front_end,
+        thresholds=fitted.thresholds,
+        vertical_thresholds=fitted.vertical_thresholds,
+        calibration=fitted.calibration.to_spec(),
+        net=net.config.to_dict(),
+        provenance={
+            "teacher": teacher.description,
+            "teacher_sha256": teacher.fingerprint,
+            "data": ", ".join(source.path or source.name for source in config.data.all_sources),
+            "data_table_sha256": corpus.sha256,
+            "config_sha256": config.sha256,
+            "calibration": {
+                phase: [round(value, 4) for value in values] for phase, values in fitted.slopes.items()
+            },
+            "training": training_facts(folder),
+            "note": config.export.note,
+            "code": code_version(),
+            "created": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
+        },
+    )
+    output.mkdir(parents=True, exist_ok=True)
+    if config.export.stateful:
+        path = output / f"{config.name}{STATEFUL_SUFFIX}"
+        export_stateful(net, spec, path, config.export.chunk_samples)
+    else:
+        path = export_onnx(net, spec, output / f"{config.name}{SUFFIX}")
+        export_tail(net, spec, tail_path(path))
+    partial = output / f"{config.name}.partial.safetensors"
+    save_file(fitted.weights, partial, metadata=spec.to_metadata())
+    partial.chmod(WEIGHTS_MODE)
+    put_in_place(partial, output / f"{config.name}.safetensors")
+    return path
+
+
+def _fitted(
+    config: TrainConfig,
+    weights: dict[str, torch.Tensor],
+    corpus: Corpus,
+    teacher: Teacher,
+    progress: Progress,
+) -> Fitted:
+    """Calibrate a student that picks, and choose its thresholds."""
     held_out = len(corpus.validation)
     serve = progress.counted(serving(config, averaged_net(config, weights)), held_out, "calibration")
     raw = judged(serve, corpus.validation, LEAST_PROBABILITY)
-    slopes = {phase: _platt([one for one in raw if one.phase == phase]) for phase in ("P", "S")}
+    slopes = {phase: _platt([one for one in raw if one.phase == phase]) for phase in PHASES}
     weights = fold(weights, config.net.config(), slopes)
-    net = averaged_net(config, weights)
-    serve = serving(config, net)
+    serve = serving(config, averaged_net(config, weights))
     looks = held_out + len(some_of_each(corpus.training)) + len(noise_of(corpus))
     thresholds = chosen_thresholds(config, progress.counted(serve, looks, "thresholds"), corpus)
     vertical = vertical_thresholds(
@@ -88,44 +161,40 @@ def export_run(
     ]
     labelled = [record for record in corpus.training if record.labelled]
     off = teacher_residuals(teacher, progress.over(labelled, "residuals of the teacher", len(labelled)))
-    times = fit_times(convolved(sure, off))
-    progress.say("writing the files")
-    spec = ModelSpec(
-        name=config.name,
-        version=config.version,
-        window_samples=config.service_samples,
-        receptive_field_samples=net.receptive_field_samples,
-        lookahead_samples=net.config.lookahead_samples,
-        lengths=tuple(sorted({config.sampling.window_samples, *config.lengths, config.service_samples})),
-        front_end=config.sampling.front_end,
-        thresholds=thresholds,
-        vertical_thresholds=vertical,
-        calibration=times.to_spec(),
-        net=net.config.to_dict(),
-        provenance={
-            "teacher": teacher.description,
-            "teacher_sha256": teacher.fingerprint,
-            "data": ", ".join(source.path or source.name for source in config.data.all_sources),
-            "data_table_sha256": corpus.sha256,
-            "config_sha256": config.sha256,
-            "calibration": {phase: [round(value, 4) for value in values] for phase, values in slopes.items()},
-            "training": training_facts(folder),
-            "note": config.export.note,
-            "code": code_version(),
-            "created": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
-        },
-    )
-    output.mkdir(parents=True, exist_ok=True)
-    path = export_onnx(net, spec, output / f"{config.name}.onnx")
-    if not config.export.stateful:
-        export_tail(net, spec, tail_path(path))
-    else:
-        export_stateful(net, spec, output / f"{config.name}.stateful.onnx", config.export.chunk_samples)
-    partial = output / f"{config.name}.partial.safetensors"
-    save_file(weights, partial, metadata=spec.to_metadata())
-    partial.chmod(WEIGHTS_MODE)
-    put_in_place(partial, output / f"{config.name}.safetensors")
-    return path
+    return Fitted(weights, thresholds, vertical, fit_times(convolved(sure, off)), slopes)
+
+
+def _fitted_scout(
+    config: TrainConfig,
+    weights: dict[str, torch.Tensor],
+    corpus: Corpus,
+    teacher: Teacher,
+    progress: Progress,
+) -> Fitted:
+    """Choose the thresholds of a student that notices onsets; its probabilities are compared with nothing else."""
+    del teacher
+    net = averaged_net(config, weights)
+    chunk = config.export.chunk_samples or net.config.steps[-1]
+    late = StreamingPhaseNet(net, chunk).delay_samples
+    scout = scout_in_training(config.name, net_annotator(net, config.sampling.front_end), late, chunk)
+    progress.say("thresholds")
+    thresholds = noticing_thresholds(config, scout, noise_of(corpus))
+    progress.say("thresholds of a vertical alone")
+    alone = noticing_thresholds(config, scout, list(map(without_horizontals, noise_of(corpus))))
+    vertical = {phase: max(value, thresholds[phase]) for phase, value in alone.items()}
+    return Fitted(weights, thresholds, vertical, Calibration(), {})
+
+
+def noticing_thresholds(config: TrainConfig, scout: Scout, noise: Sequence[Record]) -> dict[str, float]:
+    """The lowest thresholds with which a scout calls seldom enough in noise, for each phase."""
+    rates = candidates_per_hour(scout, noise, NOTICING)
+    most = config.export.max_candidates_per_hour
+    return {
+        phase: next(
+            (threshold for threshold in NOTICING if rates[phase][threshold] <= most[phase]), NOTICING[-1]
+        )
+        for phase in ("P", "S")
+    }
 
 
 def chosen_thresholds(config: TrainConfig, serve: Serve, corpus: Corpus) -> dict[str, float]:
@@ -163,12 +232,8 @@ def some_of_each(records: Sequence[Record]) -> list[Record]:
 
 
 def serving(config: TrainConfig, net: SmallPhaseNet) -> Serve:
-    """Serve a student as the daemon will: as a stream if it has a stateful form, else in overlapping windows."""
-    annotate = net_annotator(net, config.sampling.front_end)
-    if config.export.stateful:
-        streaming = StreamingPhaseNet(net, config.export.chunk_samples or net.config.steps[-1])
-        return streamed(annotate, streaming.delay_samples)
-    return windowed(annotate, config.service_samples)
+    """Serve a student as the daemon will."""
+    return windowed(net_annotator(net, config.sampling.front_end), config.service_samples)
 
 
 def noise_of(corpus: Corpus) -> list[Record]:

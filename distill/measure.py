@@ -32,8 +32,10 @@ from models.weights import resolve
 from xiaod.process.logs import configure_logs
 
 EVALUATION = Path(__file__).parent / "evaluation.yaml"
-KEPT = frozenset({"accuracy", "difference", "noise", "continuous"})
+KEPT = frozenset({"accuracy", "difference", "noise", "continuous", "noticing"})
 """Tables of the report that the texts use."""
+BY_TOLERANCE = frozenset({"accuracy", "difference"})
+"""Those that have a row for each tolerance."""
 ATTRIBUTION = ("source", "licence", "data_attribution")
 EXAMPLE_START = "2009-08-24T00:20:03"
 """Start of ObsPy's example event."""
@@ -54,7 +56,8 @@ def measure(
     Args:
         config: pickers and data to compare.
         source: file of the configuration; relative paths are below its folder.
-        students: those measured in depth, by their names among the contenders, with the configurations of their training.
+        students: with the configurations of their training, by their names among the contenders, or as they stream. Those that are
+            contenders are measured in depth.
         shared: folder of data and teachers.
         cache: folder of the teachers' output.
         command: with which to repeat it.
@@ -66,8 +69,8 @@ def measure(
     result = run_evaluation(config, source, shared, cache, command, progress)
     asked = {}
     for name, trained in students.items():
-        [section] = [one for one in config.contenders if one.name == name]
-        asked[name] = _asked(section, trained, config.data, shared, cache, progress)
+        sections = [one for one in config.contenders if one.name == name]
+        asked[name] = _asked(sections, trained, config.data, shared, cache, progress)
     labelled = [
         record for record in _labelled(config, shared) if any(pick is not None for pick in record.analyst)
     ]
@@ -78,7 +81,7 @@ def measure(
         numbers=[
             one
             for one in result.numbers
-            if one.table in KEPT and (one.table in ("noise", "continuous") or one.condition in TOLERANCES)
+            if one.table in KEPT and (one.table not in BY_TOLERANCE or one.condition in TOLERANCES)
         ],
         trade_offs=[asdict(one) for one in result.trade_offs if one.phase == "P"],
         costs=[
@@ -92,21 +95,28 @@ def measure(
 def student_alone(
     model: Path, config: TrainConfig, source: Path, data: SourceSection, shared: Path
 ) -> ReportConfig:
-    """The comparison of one student with its teacher, PhaseNet in SeisBench if it is available, and the classic pickers."""
-    contenders = [
-        ContenderSection(name=config.name, kind="student", model=str(model)),
-        ContenderSection(name="teacher", kind="teacher", teacher=config.teacher),
-        ContenderSection(name="classic", kind="classic"),
-    ]
-    shipped = load_report_config(EVALUATION).contenders
-    if (shared / "teacher" / "models").is_dir():
-        contenders[2:2] = [one for one in shipped if one.teacher.kind == "seisbench"]
+    """The comparison of one student with its teacher, PhaseNet in SeisBench if it is available, and the classic pickers.
+
+    One that streams is not compared: it picks nothing.
+    """
+    teacher = ContenderSection(name="teacher", kind="teacher", teacher=config.teacher)
+    contenders = [teacher]
+    if not config.export.stateful:
+        contenders = [
+            ContenderSection(name=config.name, kind="student", model=str(model)),
+            teacher,
+            ContenderSection(name="classic", kind="classic"),
+        ]
+        shipped = load_report_config(EVALUATION).contenders
+        if (shared / "teacher" / "models").is_dir():
+            contenders[2:2] = [one for one in shipped if one.teacher.kind == "seisbench"]
     return ReportConfig.model_validate(
         {
             "data": data,
             "training": str(source.resolve()),
             "contenders": tuple(contenders),
             "reference": "teacher",
+            "noticing": {"models": (str(model),) if config.export.stateful else ()},
             "latency": {"model": ""},
             "lengths_of": "",
             "sizes": None,
@@ -116,7 +126,7 @@ def student_alone(
 
 
 def _asked(
-    section: ContenderSection,
+    sections: Sequence[ContenderSection],
     config: TrainConfig,
     data: SourceSection,
     shared: Path,
@@ -124,11 +134,13 @@ def _asked(
     progress: Progress,
 ) -> dict[str, Any]:
     teacher = open_teacher(config.teacher, shared, config.threads)
-    records, _ = load_records(data, shared, config, teacher, cache, progress)
     corpus = load_corpus(shared, config, teacher, cache, progress)
-    student = Student.load(resolve(section.model), config.threads)
-    depth = in_depth(student, [one for one in records if one.labelled], corpus, teacher, progress)
-    return depth | {"training_data": _training_facts(corpus, config, shared)}
+    found: dict[str, Any] = {"training_data": _training_facts(corpus, config, shared)}
+    for section in sections:
+        records, _ = load_records(data, shared, config, teacher, cache, progress)
+        student = Student.load(resolve(section.model), config.threads)
+        found |= in_depth(student, [one for one in records if one.labelled], corpus, teacher, progress)
+    return found
 
 
 def _labelled(config: ReportConfig, shared: Path) -> list[Record]:
@@ -213,9 +225,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         configure_logs("error", "console")
         config = load_report_config(EVALUATION)
         students = {
-            one.name: load_train_config(EVALUATION.with_name(f"{one.model}.yaml"))
-            for one in config.contenders
-            if one.kind == "student"
+            name: load_train_config(EVALUATION.with_name(f"{name}.yaml"))
+            for name in (
+                *(one.model for one in config.contenders if one.kind == "student"),
+                *config.noticing.models,
+            )
         }
         progress = Progress()
         result, found = measure(

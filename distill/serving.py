@@ -1,4 +1,4 @@
-"""Runs a record through the daemon's own pickers, in overlapping windows or as a stream.
+"""Runs a record through the daemon's own picker, in overlapping windows.
 
 >>> import numpy as np
 >>> def annotate(windows):
@@ -23,7 +23,6 @@ from models.conventions import RATE_HZ
 from xiaod.domain.timegrid import GRID_NS
 from xiaod.domain.types import Instrument, Pick, Probabilities, Window
 from xiaod.picking.picker import InstrumentPicker, PickerSettings, compute_again
-from xiaod.picking.stream_picker import StreamPicker
 from xiaod.waveform.instrument import BufferSettings
 
 NEAR = round(NEAR_S * RATE_HZ)
@@ -88,19 +87,6 @@ def decisions(
             pick = picker.confirm(onset)
             if pick is not None:
                 yield window.stop, pick
-
-
-def streamed(annotate: Annotate, delay_samples: int) -> Serve:
-    """Pick as the daemon does with the stateful form, whose output is that of the one-shot form."""
-
-    def serve(waves: NDArray[np.generic], threshold: float) -> list[Pick]:
-        samples = waves.astype(np.float32)
-        picker = StreamPicker(PickerSettings((threshold, threshold), HOP, "evaluated", ""))
-        window = Window(NOWHERE, 0, 0, samples, "ZNE", discontinuous=True)
-        known = max(0, samples.shape[1] - delay_samples)
-        return picker.pick(Probabilities(window, annotate(samples[None])[0, 1:], valid=(0, known)))
-
-    return serve
 
 
 def sample_of(pick: Pick) -> float:

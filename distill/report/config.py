@@ -65,6 +65,15 @@ class LatencySection(Model):
     hops_s: Seconds = (0.25, 0.5, 1.0)
 
 
+class NoticingSection(Model):
+    """Networks that stream: how many of the labelled onsets they notice, and how often they call in noise."""
+
+    models: Annotated[tuple[str, ...], Items] = ()
+    """Shipped ones by their names, or paths of ``.stateful.onnx`` files."""
+    data: Annotated[tuple[SourceSection, ...], Items] = ()
+    """More labelled records beside those of the report."""
+
+
 class ReportConfig(Model):
     """One evaluation."""
 
@@ -83,6 +92,7 @@ class ReportConfig(Model):
     continuous: str = "data/continuous_dev"
     """Folder of continuous miniSEED with an ``index.csv``; empty: left out."""
     latency: LatencySection = LatencySection()
+    noticing: NoticingSection = NoticingSection()
     lengths_of: str = "micro"
     """The student whose accuracy is measured against the length of its windows; empty: left out."""
     lengths_samples: Annotated[tuple[int, ...], Items] = (1000, 1500, 2000, 2500, 3000)

@@ -117,7 +117,7 @@ def _student(section: ContenderSection, bench: Bench) -> list[Contender]:
     student = Student.load(path, bench.threads)
     spec = student.spec
     length = section.window_samples or spec.window_samples
-    inside = section.overlapping and not student.streams
+    inside = section.overlapping
     net = SmallPhaseNet(config=NetConfig.from_dict(dict(spec.net)))
     look = f"windows of {length / 100:g} s every 0.5 s" if inside else "the window as a whole"
     return [
@@ -131,7 +131,7 @@ def _student(section: ContenderSection, bench: Bench) -> list[Contender]:
             f"{_sha256(path)}-{length if inside else 0}",
             parameters=parameter_count(net),
             path=path,
-            serve=student.serve if student.streams else windowed(student.annotate, length),
+            serve=windowed(student.annotate, length),
         )
     ]
 

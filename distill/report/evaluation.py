@@ -21,10 +21,11 @@ from numpy.typing import NDArray
 
 from distill.bootstrap import Counts
 from distill.cache import TeacherCache
-from distill.config import ConfigError, TrainConfig, load_train_config
+from distill.config import ConfigError, SourceSection, TrainConfig, load_train_config
 from distill.corpus import Corpus, Record, load_corpus
 from distill.cost import REFERENCE, costs
 from distill.evaluate import Student, training_windows
+from distill.noticing import open_scout
 from distill.progress import SILENT, Progress
 from distill.report.config import ReportConfig
 from distill.report.contenders import Bench, Contender, contenders_of
@@ -43,6 +44,7 @@ from distill.report.scoring import (
     found_of,
     precision_recall,
 )
+from distill.report.scouts import scout_numbers
 from distill.report.sizes import lengths_of, sizes_of
 from distill.report.trials import close_pairs, noise_rates, pair_recall, robustness
 from distill.report.windows import LabelledWindow, cut_windows, load_labelled
@@ -51,7 +53,7 @@ from distill.scores import residuals_of
 from distill.teachers import open_teacher
 from models.conventions import PHASES, RATE_HZ
 from models.spec import SpecError
-from models.weights import STATEFUL_SUFFIX, SUFFIX, resolve
+from models.weights import SUFFIX, resolve
 from xiaod.domain.figure import OnsetFigure, PickLine, Waveforms
 from xiaod.tools.bench.hardware import describe
 
@@ -110,8 +112,9 @@ def run_evaluation(
     material = gather(config, training_of(config, source), shared, cache, result, progress)
     contenders = compare(config, material, shared, source.parent, cache, result, progress)
     _continuous(config, contenders, shared, result, progress)
+    scouts = _noticing(config, material, shared, result, progress)
     _research(config, source, material, result, progress)
-    result.costs = costs(_costed(contenders, shared), COST_BATCHES, COST_RUNS, progress)
+    result.costs = costs(_costed(contenders, shared) | scouts, COST_BATCHES, COST_RUNS, progress)
     result.provenance = _provenance(command, material, contenders)
     if hasattr(os, "getloadavg"):
         result.provenance["load"] = f"{os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
@@ -210,8 +213,7 @@ def _costed(contenders: Sequence[Contender], shared: Path) -> dict[str, Path]:
     models = {REFERENCE: teacher} if teacher.is_file() else {}
     for one in contenders:
         if one.serve is not None and one.path is not None and one.path.suffix == SUFFIX:
-            beside = one.path.with_name(one.path.name.removesuffix(SUFFIX) + STATEFUL_SUFFIX)
-            models[one.name] = beside if beside.exists() else one.path
+            models[one.name] = one.path
     return models
 
 
@@ -369,9 +371,7 @@ def _continuous(
         )
         return
     served = {
-        name: (lambda folder, path=path: student_picks(folder, path))
-        for name, path in students.items()
-        if not path.with_name(f"{path.stem}.stateful.onnx").exists()
+        name: (lambda folder, path=path: student_picks(folder, path)) for name, path in students.items()
     }
     phasenet = load_model("PhaseNet/original", shared / "teacher")
     for folder, by_student in continuous_rates(root, served, phasenet, progress).items():
@@ -390,6 +390,36 @@ def _continuous(
                             values[metric],
                         )
                     )
+
+
+def _noticing(
+    config: ReportConfig,
+    material: Material,
+    shared: Path,
+    result: EvaluationResult,
+    progress: Progress,
+) -> dict[str, Path]:
+    """What networks that stream notice; returns their files by their names."""
+    if not config.noticing.models:
+        return {}
+    labelled = {_data_name(config.data): material.records}
+    for source in config.noticing.data:
+        try:
+            labelled[_data_name(source)] = load_labelled(source, shared)[0]
+        except FileNotFoundError as error:
+            result.skipped.append(f"noticing: {error}")
+    files = {}
+    for model in config.noticing.models:
+        path = resolve(model, stateful=True)
+        scout, spec = open_scout(path, config.threads)
+        progress.say(f"{scout.name}: onsets noticed")
+        result.numbers += scout_numbers(scout, spec.thresholds, labelled, material.noise)
+        files[scout.name] = path
+    return files
+
+
+def _data_name(source: SourceSection) -> str:
+    return Path(source.path).name or source.name or source.kind
 
 
 def _research(

@@ -89,6 +89,7 @@ def tables_of(result: EvaluationResult) -> list[Table]:
             "both",
             "Part of pairs of events of which both P are picked (pairs)",
         ),
+        _noticing(result),
         _latency(result),
         _sizes(result),
         _lengths(result),
@@ -224,6 +225,30 @@ def _continuous(result: EvaluationResult) -> Table:
         "SeisBench at 0.3; student's picks that PhaseNet does not have within 0.5 s even at 0.1; PhaseNet's that the student has not"
     )
     return Table("continuous", caption, head, rows)
+
+
+def _noticing(result: EvaluationResult) -> Table:
+    """One row for each network and phase; noticed with its delay, or candidates an hour."""
+    numbers = [one for one in result.numbers if one.table == "noticing"]
+    conditions = list(dict.fromkeys(one.condition for one in numbers))
+    rows = []
+    for name, phase in dict.fromkeys((one.contender, one.phase) for one in numbers):
+        cells = []
+        for condition in conditions:
+            share, delay, rate = (
+                result.value("noticing", name, phase, condition, metric)
+                for metric in ("noticed", "delay_median_s", "candidates_per_hour")
+            )
+            if share is not None and delay is not None:
+                cells.append(f"{share.value:.3f} of {share.count}, {delay.value:.2f} s")
+            else:
+                cells.append("" if rate is None else f"{rate.value:g} ({rate.count})")
+        rows.append([name, phase, *cells])
+    caption = (
+        "Networks that stream: part of the labelled onsets noticed within 1 s, with the median of the delay; candidates an hour "
+        "of noise (their number)"
+    )
+    return Table("noticing", caption, ["network", "phase", *conditions], rows)
 
 
 def _latency(result: EvaluationResult) -> Table:

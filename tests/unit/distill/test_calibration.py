@@ -21,7 +21,7 @@ from distill.calibration import (
 from distill.config import LabelSection, TrainConfig
 from distill.corpus import Corpus, Record, label_record
 from distill.export import chosen_thresholds, vertical_alone, vertical_thresholds
-from distill.serving import judged, streamed, windowed
+from distill.serving import judged, windowed
 from models.calibration import LIMITS_S, Calibration
 from models.small_phasenet import PRESETS, fresh_net
 from tests.conftest import Recording
@@ -160,7 +160,7 @@ def test_picks_are_judged_by_the_onsets_of_their_phase(rjob: Recording) -> None:
         curve = sum(0.9 * np.exp(-0.5 * ((position - place) / 10) ** 2) for place in (3003.25, 4700))
         return np.concatenate([1 - curve, curve, 0 * curve], axis=1).astype(np.float32)
 
-    for serve in (windowed(annotate), windowed(annotate, 2000), streamed(annotate, 70)):
+    for serve in (windowed(annotate), windowed(annotate, 2000)):
         found = judged(serve, [record], 0.5)
         assert [one.phase for one in found] == ["P", "P"]
         assert found[0].residual_s == pytest.approx(0.03, abs=0.002)

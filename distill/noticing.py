@@ -1,0 +1,173 @@
+"""How well a network that streams notices onsets: it decides nothing, so it must miss few, soon, and call seldom in quiet data.
+
+An onset is *noticed* when the probability of its phase reaches the threshold within :data:`NEAR_S` of it, in output that is there
+:data:`WITHIN_S` after it. Output comes with the chunk that completes it, ``delay_samples`` late; where a chunk begins relative to an onset
+is drawn from the name of the record, since onsets lie at the same sample in many records.
+
+A *candidate* is a sample that reaches the threshold when none of the same phase did for :data:`APART_S` before.
+
+>>> curves = np.zeros((2, 1000), np.float32)
+>>> curves[0, 495:520] = 0.4
+>>> scout = Scout("example", lambda waves: curves, delay_samples=43, chunk_samples=32)
+>>> record = Record("a", "XX.A", "event", np.zeros((3, 1000), np.int32), np.zeros((3, 0), np.float16), (), (500.0, None))
+>>> found = noticed(scout, [record], {"P": 0.05, "S": 0.05})["P"]
+>>> found.labels, found.share, 0.38 < found.delay_median_s < 0.72
+(1, 1.0, True)
+>>> candidates(curves[0], 0.05)
+[495]
+"""
+
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from distill.annotators import Annotate
+from distill.corpus import Record
+from models.conventions import PHASES, RATE_HZ
+from models.frontend import fresh_state, stream
+from models.runtime import onnx_runtime
+from models.spec import ModelSpec, SpecError
+
+WITHIN_S = 1.0
+"""Data after an onset until which it must be noticed."""
+NEAR_S = 0.5
+APART_S = 0.5
+
+Curves = Callable[[NDArray[np.generic]], NDArray[np.floating]]
+"""A record ``(3, n)``, Z N E, counts -> probabilities of P and S ``(2, n)``; zero where the record ends before they are known."""
+
+
+@dataclass(frozen=True)
+class Scout:
+    """A network that streams, and how late its output is."""
+
+    name: str
+    curves: Curves
+    delay_samples: int
+    chunk_samples: int
+
+    def known_at(self, sample: int, record: str) -> int:
+        """First sample of a record that is not needed for the output of another one."""
+        begins = zlib.crc32(record.encode()) % self.chunk_samples
+        chunks = -(-(sample + self.delay_samples + 1 - begins) // self.chunk_samples)
+        return begins + chunks * self.chunk_samples
+
+
+@dataclass(frozen=True)
+class Noticed:
+    """What was noticed of the labelled onsets of a phase."""
+
+    labels: int
+    delays_s: tuple[float, ...]
+    """Data after the onset when it was noticed, of each one that was."""
+
+    @property
+    def share(self) -> float:
+        """Part of the labels that was noticed in time."""
+        return round(len(self.delays_s) / max(self.labels, 1), 3)
+
+    @property
+    def delay_median_s(self) -> float:
+        """Median of the delays; zero without any."""
+        return round(float(np.median(self.delays_s)), 2) if self.delays_s else 0.0
+
+
+def open_scout(path: Path, threads: int = 1) -> tuple[Scout, ModelSpec]:
+    """Open a file of the stateful form.
+
+    Raises:
+        FileNotFoundError: when it does not exist.
+        SpecError: when it is not a model of that form.
+    """
+    onnxruntime = onnx_runtime()
+    from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidGraph, InvalidProtobuf
+
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    try:
+        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    except (Fail, InvalidGraph, InvalidProtobuf) as error:
+        raise SpecError(f"{path}: not a model that ONNX Runtime can load: {error}") from error
+    spec = ModelSpec.from_metadata(session.get_modelmeta().custom_metadata_map)
+    if spec.form != "stateful":
+        raise SpecError(f"{path}: of the form {spec.form}; only a stateful one notices onsets")
+    order = [spec.phases.index(phase) for phase in PHASES]
+    chunk, late = spec.chunk_samples, spec.delay_samples
+
+    def curves(waves: NDArray[np.generic]) -> NDArray[np.floating]:
+        samples = waves.shape[1]
+        prepared, _ = stream(waves[None].astype(np.float32), fresh_state(1))
+        state, pieces = np.zeros((1, spec.state_size), np.float32), []
+        for begin in range(0, samples - chunk + 1, chunk):
+            piece, state = session.run(None, {"wave": prepared[..., begin : begin + chunk], "state": state})
+            pieces.append(piece[0, order])
+        given = np.concatenate(pieces, axis=1)[:, late:] if pieces else np.zeros((len(order), 0))
+        return np.pad(given, ((0, 0), (0, samples - given.shape[1])))
+
+    return Scout(spec.name, curves, late, chunk), spec
+
+
+def scout_in_training(name: str, annotate: Annotate, delay_samples: int, chunk_samples: int) -> Scout:
+    """A network as it will stream: its stateful form gives the output of the one-shot form, later."""
+
+    def curves(waves: NDArray[np.generic]) -> NDArray[np.floating]:
+        values: NDArray[np.floating] = annotate(waves[None].astype(np.float32))[0, 1:]
+        values[:, max(0, waves.shape[1] - delay_samples) :] = 0.0
+        return values
+
+    return Scout(name, curves, delay_samples, chunk_samples)
+
+
+def noticed(scout: Scout, records: Sequence[Record], thresholds: Mapping[str, float]) -> dict[str, Noticed]:
+    """How many of the analysts' picks were noticed in time, for each phase.
+
+    Picks so near the end of their record that they could not be noticed are left out.
+    """
+    labels, delays = dict.fromkeys(PHASES, 0), {phase: list[float]() for phase in PHASES}
+    near, within = round(NEAR_S * RATE_HZ), round(WITHIN_S * RATE_HZ)
+    for record in records:
+        if not record.labelled:
+            continue
+        curves = scout.curves(record.waves)
+        for row, phase in enumerate(PHASES):
+            pick = record.analyst[row]
+            if pick is None or pick + within > record.waves.shape[1]:
+                continue
+            labels[phase] += 1
+            begin = max(0, round(pick) - near)
+            reached = np.flatnonzero(curves[row, begin : round(pick) + near + 1] >= thresholds[phase])
+            if len(reached):
+                delay_s = (scout.known_at(begin + int(reached[0]), record.name) - pick) / RATE_HZ
+                if delay_s <= WITHIN_S:
+                    delays[phase].append(delay_s)
+    return {phase: Noticed(labels[phase], tuple(delays[phase])) for phase in PHASES}
+
+
+def candidates(curve: NDArray[np.floating], threshold: float) -> list[int]:
+    """Samples at which a curve calls."""
+    reached = np.flatnonzero(curve >= threshold)
+    apart = round(APART_S * RATE_HZ)
+    first = np.diff(reached, prepend=-apart - 1) > apart
+    return [int(sample) for sample in reached[first]]
+
+
+def candidates_per_hour(
+    scout: Scout, records: Sequence[Record], thresholds: Sequence[float]
+) -> dict[str, dict[float, float]]:
+    """Candidates per station-hour of records of noise, for each phase and threshold."""
+    counts = {phase: dict.fromkeys(thresholds, 0) for phase in PHASES}
+    for record in records:
+        for phase, curve in zip(PHASES, scout.curves(record.waves), strict=True):
+            for threshold in thresholds:
+                counts[phase][threshold] += len(candidates(curve, threshold))
+    hours = sum(record.waves.shape[1] for record in records) / RATE_HZ / 3600 or 1.0
+    return {
+        phase: {threshold: round(count / hours, 2) for threshold, count in found.items()}
+        for phase, found in counts.items()
+    }
