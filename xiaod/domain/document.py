@@ -1,6 +1,7 @@
 """A pick as a JSON document: the canonical form, from which every other format is made.
 
-The document has the version of its schema, ``pick.schema.json`` beside this file. Numbers that are not finite are null.
+The document has the version of its schema, ``pick.schema.json`` beside this file. Numbers that are not finite are null. Documents of
+version 1, which had no stage, can be read: they are final picks.
 
 >>> from types import SimpleNamespace
 >>> from xiaod.domain.types import Channel, Pick
@@ -8,8 +9,11 @@ The document has the version of its schema, ``pick.schema.json`` beside this fil
 ...     1_251_073_207_731_250_000, 0.1, 0.9, 5.0, 1200.0, "ZNE", "micro-0.1.0", "0" * 64)
 >>> document = pick_document(pick, SimpleNamespace(agency_id="XX", author="xiaod"))
 >>> document["time"], document["schema_version"], "latency_s" in document
-('2009-08-24T00:20:07.731250Z', '1.0.0', False)
+('2009-08-24T00:20:07.731250Z', '2.0.0', False)
 >>> pick_from_document(document) == pick
+True
+>>> del document["stage"]
+>>> pick_from_document({**document, "schema_version": "1.0.0"}) == pick
 True
 """
 
@@ -18,12 +22,14 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from importlib.resources import files
 from json import dumps, loads
-from typing import Any, Protocol
+from typing import Any, Protocol, get_args
 
 from xiaod.domain.timegrid import iso_from_ns, ns_from_iso
-from xiaod.domain.types import Channel, Latency, Pick
+from xiaod.domain.types import Channel, Latency, Outcome, Pick, Stage
 
-SCHEMA_VERSION = "1.0.0"
+SCHEMA_VERSION = "2.0.0"
+READABLE = ("1", "2")
+"""Major versions that can be read."""
 DIGITS = 6
 """Decimals of seconds and probabilities."""
 
@@ -41,7 +47,7 @@ class Agency(Protocol):
 
 
 def pick_document(pick: Pick, agency: Agency) -> dict[str, Any]:
-    """The canonical document of a pick; ``created`` and latencies for a live one only."""
+    """The canonical document of a pick: ``created`` and latencies for a live one only, what became of an early one where it applies."""
     document: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "id": pick.id,
@@ -50,6 +56,7 @@ def pick_document(pick: Pick, agency: Agency) -> dict[str, Any]:
         "location": pick.channel.location,
         "channel": pick.channel.channel,
         "phase": pick.phase,
+        "stage": pick.stage,
         "time": iso_from_ns(pick.time_ns),
         "time_uncertainty_s": _number(pick.time_uncertainty_s),
         "probability": _number(pick.probability),
@@ -61,6 +68,12 @@ def pick_document(pick: Pick, agency: Agency) -> dict[str, Any]:
         "agency_id": agency.agency_id,
         "author": agency.author,
     }
+    if pick.early_id is not None:
+        document["early_id"] = pick.early_id
+    if pick.outcome is not None:
+        document["outcome"] = pick.outcome
+    if pick.moved_s is not None:
+        document["moved_s"] = _number(pick.moved_s)
     if pick.created_ns is not None:
         document["created"] = iso_from_ns(pick.created_ns)
     if pick.latency is not None:
@@ -78,10 +91,17 @@ def pick_from_document(document: Mapping[str, Any]) -> Pick:
     """The pick of a document, with the digits that the document has.
 
     Raises:
-        KeyError, ValueError: when it is not a document of this version.
+        KeyError, ValueError: when it is not a document of a version that can be read.
     """
-    if document["schema_version"].split(".")[0] != SCHEMA_VERSION.split(".")[0]:
-        raise ValueError(f"schema_version {document['schema_version']}; {SCHEMA_VERSION} can be read")
+    version = document["schema_version"].split(".")[0]
+    if version not in READABLE:
+        raise ValueError(
+            f"schema_version {document['schema_version']}; versions {' and '.join(READABLE)} can be read"
+        )
+    stage: Any = "final" if version == "1" else document["stage"]
+    outcome = document.get("outcome")
+    if stage not in get_args(Stage) or outcome not in (None, *get_args(Outcome)):
+        raise ValueError(f"no pick has stage {stage!r} and outcome {outcome!r}")
     return Pick(
         id=document["id"],
         channel=Channel(document["network"], document["station"], document["location"], document["channel"]),
@@ -99,6 +119,10 @@ def pick_from_document(document: Mapping[str, Any]) -> Pick:
         latency=Latency(**{key: _value(value) for key, value in document["latency"].items()})
         if "latency" in document
         else None,
+        stage=stage,
+        early_id=document.get("early_id"),
+        outcome=outcome,
+        moved_s=_value(document["moved_s"]) if "moved_s" in document else None,
     )
 
 

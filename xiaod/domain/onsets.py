@@ -1,6 +1,7 @@
 """The identifier of a pick, and facts about onsets that several rooms need."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -38,6 +39,22 @@ def withdrawal(early: Pick) -> Pick:
         created_ns=None,
         latency=None,
     )
+
+
+def unresolved_early(picks: Iterable[Pick]) -> list[Pick]:
+    """The early picks that are neither withdrawn nor named by a final pick, in their order.
+
+    >>> from xiaod.domain.types import Channel
+    >>> early = Pick("a-early", Channel("BW", "RJOB", "", "EHZ"), "P", 0, 0.1, 0.9, 5.0, 1.0, "ZNE", "micro-0.1.0", "", stage="early")
+    >>> final = replace(early, id="a", stage="final", early_id="a-early", outcome="confirmed", moved_s=0.0)
+    >>> unresolved_early([early]) == [early], unresolved_early([early, final]), unresolved_early([early, withdrawal(early)])
+    (True, [], [])
+    """
+    picks = list(picks)
+    resolved = {pick.early_id for pick in picks}
+    return [
+        pick for pick in picks if pick.stage == "early" and pick.outcome is None and pick.id not in resolved
+    ]
 
 
 def is_of(pick: Pick, stages: Stages) -> bool:
