@@ -14,14 +14,15 @@ models.spec.SpecError: carries no 'xiao_spec': not a model of this project, ...
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from typing import Any, Literal
 
 from models.calibration import Calibration
 from models.conventions import COMPONENTS, PHASES, RATE_HZ
 
-SPEC_VERSION = 3
-READ_VERSIONS = frozenset({1, 2, 3})
-"""Version 2 added lengths, lookahead, form and what belongs to it, and calibration; version 3 vertical_thresholds."""
+SPEC_VERSION = 4
+READ_VERSIONS = frozenset({1, 2, 3, 4})
+"""Version 2 added lengths, lookahead, form and what belongs to it, and calibration; version 3 vertical_thresholds; version 4
+early_thresholds and early_vertical_thresholds."""
 FORMS = ("windows", "tail", "stateful")
 METADATA_KEY = "xiao_spec"
 FRONT_ENDS = frozenset({"standardise-1", "stream-1"})
@@ -54,6 +55,8 @@ KINDS: Mapping[str, Any] = {
     "calibration": Mapping,
     "thresholds": Mapping,
     "vertical_thresholds": Mapping,
+    "early_thresholds": Mapping,
+    "early_vertical_thresholds": Mapping,
     "net": Mapping,
     "provenance": Mapping,
 }
@@ -98,9 +101,15 @@ class ModelSpec:
     calibration: Mapping[str, Any] = field(default_factory=dict)
     """What makes probabilities and time uncertainties honest, see :mod:`models.calibration`; empty: not calibrated."""
     thresholds: Mapping[str, float] = field(default_factory=lambda: dict.fromkeys(PHASES, 0.3))
-    """Probability above which a peak is a pick, for each phase, chosen on training data."""
+    """Probability above which a peak is a final pick, with 4 s or more of data after it, for each phase, chosen on training data. Of
+    the stateful form: from which an onset is noticed."""
     vertical_thresholds: Mapping[str, float] = field(default_factory=dict)
     """The same where both horizontals are missing; empty: no others."""
+    early_thresholds: Mapping[str, float] = field(default_factory=dict)
+    """The same as ``thresholds`` for an early pick, with 0.5 s of data after it; empty: those of final picks, here and without
+    horizontals."""
+    early_vertical_thresholds: Mapping[str, float] = field(default_factory=dict)
+    """Those of early picks where both horizontals are missing; empty: no others."""
     net: Mapping[str, Any] = field(default_factory=dict)
     """Hyper-parameters of the network."""
     provenance: Mapping[str, Any] = field(default_factory=dict)
@@ -131,6 +140,8 @@ class ModelSpec:
         for name, thresholds in (
             ("thresholds", self.thresholds),
             ("vertical_thresholds", self.vertical_thresholds or self.thresholds),
+            ("early_thresholds", self.early_thresholds or self.thresholds),
+            ("early_vertical_thresholds", self.early_vertical_thresholds or self.thresholds),
         ):
             if set(thresholds) != set(PHASES) or not all(
                 isinstance(value, int | float) and 0 < value < 1 for value in thresholds.values()
@@ -157,6 +168,19 @@ class ModelSpec:
                 f"a stateful form needs chunk_samples, state_size and delay_samples; "
                 f"got {self.chunk_samples}, {self.state_size} and {self.delay_samples}"
             )
+
+    def thresholds_of(
+        self, stage: Literal["early", "final"], vertical_alone: bool = False
+    ) -> Mapping[str, float]:
+        """Thresholds of P and S for picks of a stage.
+
+        >>> spec = ModelSpec("example", "1.0.0", thresholds={"P": 0.3, "S": 0.4}, early_thresholds={"P": 0.5, "S": 0.7})
+        >>> spec.thresholds_of("early"), spec.thresholds_of("final")["S"]
+        ({'P': 0.5, 'S': 0.7}, 0.4)
+        """
+        if stage == "early" and self.early_thresholds:
+            return (vertical_alone and self.early_vertical_thresholds) or self.early_thresholds
+        return (vertical_alone and self.vertical_thresholds) or self.thresholds
 
     @property
     def label(self) -> str:
