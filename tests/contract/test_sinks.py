@@ -21,6 +21,7 @@ from xiaod.config.sinks import SINKS
 from xiaod.config.sinks.file import JsonLinesConfig, QuakeMLConfig
 from xiaod.config.sinks.kind import SinkModel
 from xiaod.domain.document import pick_document, pick_from_document, schema
+from xiaod.domain.onsets import withdrawal
 from xiaod.domain.timegrid import iso_from_ns
 from xiaod.domain.types import Channel, Latency, Pick
 from xiaod.sinks.file.formats import render
@@ -50,6 +51,22 @@ def pick(number: int = 0, **changes: object) -> Pick:
         latency=Latency(0.75, 1.25, 0.5, 0.0, 0.5),
     )
     return replace(made, **changes)  # type: ignore[arg-type]
+
+
+def early(number: int) -> Pick:
+    one = pick(number)
+    return replace(one, id=f"{one.id}-early", stage="early", latency=Latency(0.5, 0.25, 0.1, 0.0, 0.1))
+
+
+def final(number: int, moved_s: float) -> Pick:
+    """The final pick of the onset of an early one."""
+    outcome = "confirmed" if abs(moved_s) <= 0.1 else "revised"
+    time_ns = early(number).time_ns + round(moved_s * 1e9)
+    return pick(number, time_ns=time_ns, early_id=early(number).id, outcome=outcome, moved_s=moved_s)
+
+
+STAGES = [early(1), early(2), early(3), final(1, 0.03), final(2, -0.25), withdrawal(early(3)), pick(4)]
+"""Early picks; one is confirmed, one revised, one withdrawn; and a final pick that no early one came before."""
 
 
 every_kind = pytest.mark.parametrize("model", SINKS, ids=[model.kind_name() for model in SINKS])

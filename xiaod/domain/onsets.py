@@ -41,6 +41,13 @@ def withdrawal(early: Pick) -> Pick:
     )
 
 
+def standing(picks: Iterable[Pick]) -> list[Pick]:
+    """Picks of different onsets: an early pick gives way to its final pick, or to what withdraws it, where that is among them."""
+    picks = list(picks)
+    gone = {pick.early_id for pick in picks}
+    return [pick for pick in picks if pick.id not in gone]
+
+
 def unresolved_early(picks: Iterable[Pick]) -> list[Pick]:
     """The early picks that are neither withdrawn nor named by a final pick, in their order.
 
@@ -50,11 +57,7 @@ def unresolved_early(picks: Iterable[Pick]) -> list[Pick]:
     >>> unresolved_early([early]) == [early], unresolved_early([early, final]), unresolved_early([early, withdrawal(early)])
     (True, [], [])
     """
-    picks = list(picks)
-    resolved = {pick.early_id for pick in picks}
-    return [
-        pick for pick in picks if pick.stage == "early" and pick.outcome is None and pick.id not in resolved
-    ]
+    return [pick for pick in standing(picks) if pick.stage == "early" and pick.outcome is None]
 
 
 def is_of(pick: Pick, stages: Stages) -> bool:

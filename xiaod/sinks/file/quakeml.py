@@ -1,9 +1,13 @@
 """Picks as QuakeML 1.2 files, through ObsPy.
 
 In QuakeML a pick needs an event, so the picks of a file are in one event of type "not reported" without an origin. Each has waveformID,
-time with uncertainty, phaseHint, methodID, evaluationMode ``automatic``, creationInfo, and the comments that SeisComP's deep-learning
-pickers write: ``confidence`` (the probability), ``SNR``, ``dlmodel``. The ratio is also an amplitude of type ``snr`` that refers to the
-pick. Identifiers are deterministic.
+time with uncertainty, phaseHint, methodID, evaluationMode ``automatic``, evaluationStatus, creationInfo, and the comments that SeisComP's
+deep-learning pickers write: ``confidence`` (the probability), ``SNR``, ``dlmodel``. The ratio is also an amplitude of type ``snr`` that
+refers to the pick. Identifiers are deterministic.
+
+An early pick is ``preliminary``, a final one ``confirmed``, with the comments ``early_id``, ``outcome`` and ``moved_s`` if there was an
+early one. What withdraws an early pick is that pick again, with its publicID, and ``rejected``. No file has two picks of one onset: the
+later one stands.
 
 >>> quakeml_bytes([], AgencyConfig())[:5]
 b'<?xml'
@@ -30,7 +34,9 @@ from xiaod import __version__
 from xiaod.config import AgencyConfig
 from xiaod.config.sinks.file import QuakeMLConfig
 from xiaod.domain.codes import safe
+from xiaod.domain.onsets import standing
 from xiaod.domain.types import Pick
+from xiaod.sinks.file.evaluation import MODE, stage_comments, status_of, subject_id
 from xiaod.sinks.file.folder import FolderSink
 
 DEFAULT_AUTHORITY: str = QuakeMLConfig.model_fields["authority"].default
@@ -55,6 +61,7 @@ def quakeml_bytes(picks: Sequence[Pick], agency: AgencyConfig, authority: str = 
 
 def catalog_of(picks: Sequence[Pick], agency: AgencyConfig, authority: str = DEFAULT_AUTHORITY) -> Catalog:
     """Picks as an ObsPy catalog with one event, or none when there are no picks."""
+    picks = standing(picks)
     prefix = f"smi:{authority}/xiaod"
     last = safe(picks[0].id) if picks else "none"
     catalog = Catalog(resource_id=ResourceIdentifier(f"{prefix}/catalog/{last}"))
@@ -72,13 +79,15 @@ def catalog_of(picks: Sequence[Pick], agency: AgencyConfig, authority: str = DEF
             )
         )
         event.picks.extend(_event_pick(pick, agency, prefix) for pick in picks)
-        event.amplitudes.extend(_ratio(pick, prefix) for pick in picks if math.isfinite(pick.snr))
+        event.amplitudes.extend(
+            _ratio(pick, prefix) for pick in picks if math.isfinite(pick.snr) and pick.outcome != "withdrawn"
+        )
         catalog.append(event)
     return catalog
 
 
 def _event_pick(pick: Pick, agency: AgencyConfig, prefix: str) -> EventPick:
-    public_id = _public_id(pick, prefix)
+    public_id = _public_id(subject_id(pick), prefix)
     comments = [
         Comment(text=text, resource_id=ResourceIdentifier(f"{public_id}/{name}"), force_resource_id=False)
         for name, text in (
@@ -87,6 +96,7 @@ def _event_pick(pick: Pick, agency: AgencyConfig, prefix: str) -> EventPick:
             ("dlmodel", pick.model),
             ("components", pick.components),
             ("notice", NOTICE),
+            *stage_comments(pick, _public_id(pick.early_id or "", prefix)),
         )
     ]
     # XML has no number that is not finite.
@@ -101,8 +111,8 @@ def _event_pick(pick: Pick, agency: AgencyConfig, prefix: str) -> EventPick:
         method_id=ResourceIdentifier(f"{prefix}/model/{safe(pick.model)}/{pick.model_sha256[:16]}"),
         phase_hint=pick.phase,
         polarity="undecidable",
-        evaluation_mode="automatic",
-        evaluation_status="preliminary",
+        evaluation_mode=MODE,
+        evaluation_status=status_of(pick),
         comments=comments,
         creation_info=CreationInfo(
             agency_id=agency.agency_id,
@@ -116,15 +126,15 @@ def _event_pick(pick: Pick, agency: AgencyConfig, prefix: str) -> EventPick:
 def _ratio(pick: Pick, prefix: str) -> Amplitude:
     """The signal-to-noise ratio as an amplitude; SeisComP's locators need one of this type."""
     return Amplitude(
-        resource_id=ResourceIdentifier(f"{_public_id(pick, prefix)}.snr"),
+        resource_id=ResourceIdentifier(f"{_public_id(pick.id, prefix)}.snr"),
         force_resource_id=False,
         generic_amplitude=round(pick.snr, 3),
         type="snr",
         unit="dimensionless",
         snr=round(pick.snr, 3),
-        pick_id=ResourceIdentifier(_public_id(pick, prefix)),
+        pick_id=ResourceIdentifier(_public_id(pick.id, prefix)),
         waveform_id=_waveform_id(pick),
-        evaluation_mode="automatic",
+        evaluation_mode=MODE,
     )
 
 
@@ -144,5 +154,5 @@ def _moment(time_ns: int) -> UTCDateTime:
     return UTCDateTime(ns=(time_ns + 500) // 1000 * 1000)
 
 
-def _public_id(pick: Pick, prefix: str) -> str:
-    return f"{prefix}/pick/{safe(pick.id)}"
+def _public_id(pick_id: str, prefix: str) -> str:
+    return f"{prefix}/pick/{safe(pick_id)}"

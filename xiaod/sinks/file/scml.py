@@ -6,7 +6,10 @@ P pick before it (in the daemon: before it in the same run). Identifiers are tho
 
 scautoloc uses a pick only if amplitudes of types ``snr`` and ``mb`` refer to it (``autoloc.amplTypeSNR``, ``autoloc.amplTypeAbs``). The
 amplitude of type ``mb`` is the peak in counts with a nominal period of 1 s: it compares picks of one station, is no ground motion, and
-its unit says so.
+its unit says so. It leaves out a pick that is ``rejected`` when it comes, and looks at no pick twice (AutolocApp::addObject,
+Autoloc::feed): what withdraws an early pick reaches the database and displays, and not an association that has been made.
+
+Early and final picks, and what withdraws them, stand as in :mod:`xiaod.sinks.file.evaluation`; no file has two picks of one onset.
 
 Order of elements: SeisComP's schema, version 0.12.
 
@@ -24,9 +27,10 @@ from xiaod.config import AgencyConfig
 from xiaod.config.sinks.file import SCML_VERSION, ScmlConfig
 from xiaod.domain.codes import safe
 from xiaod.domain.document import amplitude_number
-from xiaod.domain.onsets import SIGNAL_S
+from xiaod.domain.onsets import SIGNAL_S, standing
 from xiaod.domain.timegrid import NS_PER_S, iso_from_ns
-from xiaod.domain.types import Instrument, Pick
+from xiaod.domain.types import Instrument, Pick, Stage
+from xiaod.sinks.file.evaluation import MODE, stage_comments, status_of, subject_id
 from xiaod.sinks.file.folder import FolderSink
 
 NAMESPACE = f"http://geofon.gfz-potsdam.de/ns/seiscomp3-schema/{SCML_VERSION}"
@@ -44,29 +48,41 @@ REMEMBERED = 8
 class PrecedingP:
     """The P pick before an S pick of the same instrument, among the picks seen.
 
+    Of an early S pick it may be an early or a final one. Of a final S pick it is a final one: final picks do not depend on early ones.
+
     >>> PrecedingP().see([])
     """
 
     def __init__(self) -> None:
-        self._seen: dict[Instrument, deque[tuple[int, str]]] = {}
+        self._seen: dict[Instrument, dict[Stage, deque[tuple[int, str]]]] = {}
 
     def see(self, picks: Sequence[Pick]) -> None:
-        """Remember P picks."""
+        """Remember P picks; one that is early, until a final one or what withdraws it is seen."""
         for pick in picks:
-            seen = self._seen.pop(pick.channel.instrument, None) or deque(maxlen=REMEMBERED)
+            seen = self._seen.pop(pick.channel.instrument, None) or {
+                "early": deque(maxlen=REMEMBERED),
+                "final": deque(maxlen=REMEMBERED),
+            }
             # The instrument picked last is last.
             self._seen[pick.channel.instrument] = seen
             if len(self._seen) > MAX_INSTRUMENTS:
                 del self._seen[next(iter(self._seen))]
-            if pick.phase == "P" and (pick.time_ns, pick.id) not in seen:
-                seen.append((pick.time_ns, pick.id))
+            if pick.early_id is not None:
+                others = [found for found in seen["early"] if found[1] != pick.early_id]
+                seen["early"] = deque(others, maxlen=REMEMBERED)
+            known = seen[pick.stage]
+            if pick.phase == "P" and pick.outcome != "withdrawn" and (pick.time_ns, pick.id) not in known:
+                known.append((pick.time_ns, pick.id))
 
     def of(self, pick: Pick) -> str | None:
         """Identifier of the P pick that an S pick belongs to; None when there is none."""
         earliest_ns = pick.time_ns - MAX_S_MINUS_P_S * NS_PER_S
-        seen = self._seen.get(pick.channel.instrument, ())
-        before = [found for found in seen if earliest_ns <= found[0] < pick.time_ns]
-        return max(before)[1] if before and pick.phase == "S" else None
+        seen = self._seen.get(pick.channel.instrument)
+        if pick.phase != "S" or seen is None:
+            return None
+        known = [*seen["final"], *(seen["early"] if pick.stage == "early" else ())]
+        before = [found for found in known if earliest_ns <= found[0] < pick.time_ns]
+        return max(before)[1] if before else None
 
 
 class ScmlSink(FolderSink):
@@ -103,6 +119,7 @@ def scml_bytes(
         mb_amplitudes: whether picks get an amplitude of type mb.
         before: the P picks seen; None: those among ``picks``.
     """
+    picks = standing(picks)
     if before is None:
         before = PrecedingP()
         before.see(picks)
@@ -111,6 +128,8 @@ def scml_bytes(
     for pick in picks:
         _pick(parameters, pick, agency, before.of(pick))
     for pick in picks:
+        if pick.outcome == "withdrawn":
+            continue
         if math.isfinite(pick.snr):
             _amplitude(parameters, pick, agency, "snr", f"{pick.snr:.3f}")
         amplitude = amplitude_number(pick.amplitude)
@@ -123,7 +142,7 @@ def scml_bytes(
 
 
 def _pick(parent: ElementTree.Element, pick: Pick, agency: AgencyConfig, p_pick: str | None) -> None:
-    made = ElementTree.SubElement(parent, "pick", {"publicID": safe(pick.id)})
+    made = ElementTree.SubElement(parent, "pick", {"publicID": safe(subject_id(pick))})
     time = ElementTree.SubElement(made, "time")
     _text(time, "value", iso_from_ns(pick.time_ns))
     if math.isfinite(pick.time_uncertainty_s):
@@ -131,13 +150,15 @@ def _pick(parent: ElementTree.Element, pick: Pick, agency: AgencyConfig, p_pick:
     _waveform(made, pick)
     _text(made, "methodID", METHOD)
     _text(made, "phaseHint", pick.phase)
-    _text(made, "evaluationMode", "automatic")
+    _text(made, "evaluationMode", MODE)
+    _text(made, "evaluationStatus", status_of(pick))
     _creation(made, pick, agency)
     for key, text in (
         ("dlmodel", pick.model),
         ("confidence", f"{pick.probability:.3f}"),
         ("SNR", f"{pick.snr:.3f}"),
         ("RefPickID", None if p_pick is None else safe(p_pick)),
+        *stage_comments(pick, safe(pick.early_id or "")),
     ):
         if text is not None:
             comment = ElementTree.SubElement(made, "comment")
@@ -162,7 +183,7 @@ def _amplitude(parent: ElementTree.Element, pick: Pick, agency: AgencyConfig, ki
         _text(made, "unit", "count")
     _text(made, "pickID", safe(pick.id))
     _waveform(made, pick)
-    _text(made, "evaluationMode", "automatic")
+    _text(made, "evaluationMode", MODE)
     _creation(made, pick, agency)
 
 

@@ -10,9 +10,10 @@ from pathlib import Path
 import obspy
 import pytest
 
-from tests.contract.test_sinks import AGENCY, NOW_NS, pick
+from tests.contract.test_sinks import AGENCY, NOW_NS, STAGES, early, final, pick
 from xiaod.config import AgencyConfig, Config, SeedLinkConfig
 from xiaod.config.sinks.file import QuakeMLConfig
+from xiaod.domain.onsets import withdrawal
 from xiaod.domain.timegrid import iso_from_ns
 from xiaod.domain.types import Channel, Pick
 from xiaod.pipeline.factory import open_sink
@@ -74,6 +75,68 @@ def test_reading_gives_what_was_written() -> None:
 def test_a_time_is_rounded_as_in_every_other_format(time_ns: int) -> None:
     [event] = catalog_of([replace(pick(), time_ns=time_ns)], AGENCY)
     assert str(event.picks[0].time) == iso_from_ns(time_ns)
+
+
+def statuses(content: bytes) -> dict[str, str]:
+    """Last part of the publicID of each pick -> its status."""
+    [event] = obspy.read_events(io.BytesIO(content))
+    found = [(one.resource_id.id.rpartition("/")[2], str(one.evaluation_status)) for one in event.picks]
+    assert len(dict(found)) == len(found)
+    assert {one.evaluation_mode for one in event.picks} == {"automatic"}
+    return dict(found)
+
+
+def test_of_one_onset_the_later_pick_stands_in_a_file() -> None:
+    from obspy.io.quakeml.core import _validate
+
+    content = quakeml_bytes(STAGES, AGENCY)
+    assert _validate(io.BytesIO(content), verbose=True)
+    assert statuses(content) == {
+        final(1, 0.03).id: "confirmed",
+        final(2, -0.25).id: "confirmed",
+        early(3).id: "rejected",
+        pick(4).id: "confirmed",
+    }
+    assert statuses(quakeml_bytes(STAGES[:4], AGENCY)) == {
+        early(2).id: "preliminary",
+        early(3).id: "preliminary",
+        final(1, 0.03).id: "confirmed",
+    }
+
+
+def test_a_final_pick_names_the_early_one() -> None:
+    [event] = catalog_of([early(2)], AGENCY)
+    [revised] = catalog_of([final(2, -0.25)], AGENCY)
+    texts = {one.resource_id.id.rpartition("/")[2]: one.text for one in revised.picks[0].comments}
+    assert texts["early_id"] == event.picks[0].resource_id.id
+    assert (texts["outcome"], texts["moved_s"]) == ("revised", "-0.250000")
+    assert {one.resource_id.id.rpartition("/")[2] for one in event.picks[0].comments} == {
+        "confidence", "SNR", "dlmodel", "components", "notice",
+    }  # fmt: skip
+
+
+def test_what_withdraws_a_pick_changes_the_pick_that_a_reader_has(tmp_path: Path) -> None:
+    sink = made(tmp_path)
+    sink.deliver([early(3)], NOW_NS)
+    sink.deliver([withdrawal(early(3))], NOW_NS)
+    [one], [other] = (obspy.read_events(str(file))[0].picks for file in sorted(tmp_path.iterdir()))
+    assert (one.resource_id, one.time) == (other.resource_id, other.time)
+    assert sorted([str(one.evaluation_status), str(other.evaluation_status)]) == ["preliminary", "rejected"]
+
+
+def test_an_interval_with_an_early_pick_and_its_final_one_has_one_and_loses_none(tmp_path: Path) -> None:
+    sink = made(tmp_path, 60.0)
+    sink.deliver([pick(4), early(1), early(3)], NOW_NS)
+    sink.deliver([final(1, 0.03), withdrawal(early(3))], NOW_NS + 1)
+    # As many as a crash would lose: the place in the store must not move past the first.
+    assert sink.held == 5
+    sink.close()
+    [file] = tmp_path.iterdir()
+    assert statuses(file.read_bytes()) == {
+        pick(4).id: "confirmed",
+        final(1, 0.03).id: "confirmed",
+        early(3).id: "rejected",
+    }
 
 
 def test_it_converts_to_what_seiscomp_reads(tmp_path: Path) -> None:

@@ -10,9 +10,10 @@ from pathlib import Path
 import obspy
 from lxml import etree  # type: ignore[import-untyped]
 
-from tests.contract.test_sinks import AGENCY, NOW_NS, pick
+from tests.contract.test_sinks import AGENCY, NOW_NS, STAGES, early, final, pick
 from xiaod.config import AgencyConfig
 from xiaod.config.sinks.file import SCML_VERSION, ScmlConfig
+from xiaod.domain.onsets import withdrawal
 from xiaod.domain.timegrid import iso_from_ns
 from xiaod.domain.types import Channel, Pick
 from xiaod.sinks.file.scml import MAX_INSTRUMENTS, NAMESPACE, PrecedingP, ScmlSink, scml_bytes
@@ -49,7 +50,7 @@ def test_seiscomp_s_schema_takes_every_document() -> None:
     schema = files("obspy.io.seiscomp") / "data" / f"sc3ml_{SCML_VERSION}.xsd"
     validator = etree.XMLSchema(etree.parse(str(schema)))
     author = AgencyConfig(agency_id="A", author="ü<&>")
-    for picks in ([], [P, S], STRANGE):
+    for picks in ([], [P, S], STRANGE, STAGES, [withdrawal(early(1))]):
         validator.assertValid(etree.fromstring(scml_bytes(picks, author)))
     wrong = scml_bytes([P], author).replace(b"phaseHint", b"phase")
     assert not validator.validate(etree.fromstring(wrong))
@@ -110,6 +111,39 @@ def test_an_s_pick_refers_to_the_p_pick_before_it_on_its_instrument() -> None:
     }
     assert made["S-1"]["RefPickID"] == P.id
     assert "RefPickID" not in made["S-2"] | made["S-3"] | made[P.id]
+
+
+def test_of_one_onset_the_later_pick_stands_and_scautoloc_sees_what_is_rejected() -> None:
+    made = children(scml_bytes(STAGES, AGENCY))
+    picks = {one.get("publicID"): one for one in made if one.tag == "pick"}
+    assert {key: one.findtext("evaluationStatus") for key, one in picks.items()} == {
+        final(1, 0.03).id: "confirmed",
+        final(2, -0.25).id: "confirmed",
+        early(3).id: "rejected",
+        pick(4).id: "confirmed",
+    }
+    told = comments(picks[final(2, -0.25).id])
+    assert (told["early_id"], told["outcome"], told["moved_s"]) == (early(2).id, "revised", "-0.250000")
+    assert comments(picks[early(3).id])["outcome"] == "withdrawn"
+    # Without amplitudes no locator takes it, whatever it thinks of the status.
+    assert early(3).id not in {one.findtext("pickID") for one in made}
+    [one] = [one for one in children(scml_bytes([early(3)], AGENCY)) if one.tag == "pick"]
+    assert (one.get("publicID"), one.findtext("evaluationStatus")) == (early(3).id, "preliminary")
+
+
+def test_a_final_s_pick_refers_to_a_final_p_pick_with_early_ones_or_without() -> None:
+    early_p, final_p = early(1), final(1, 0.03)
+    early_s = replace(S, id="S-early", stage="early")
+    final_s = replace(S, early_id="S-early", outcome="confirmed", moved_s=0.0)
+    noise = replace(early(2), time_ns=S.time_ns - 1_000_000_000)
+    preceding = PrecedingP()
+    preceding.see([early_p])
+    assert preceding.of(early_s) == early_p.id
+    assert preceding.of(final_s) is None
+    preceding.see([noise])
+    assert preceding.of(early_s) == noise.id
+    preceding.see([withdrawal(noise), final_p, early_s, final_s])
+    assert preceding.of(early_s) == preceding.of(final_s) == final_p.id
 
 
 def test_of_many_instruments_the_p_picks_of_those_picked_last_are_kept() -> None:

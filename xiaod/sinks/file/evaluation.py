@@ -1,0 +1,40 @@
+"""How the stage of a pick stands in QuakeML and SCML, which share their terms.
+
+=====================  ====================  ==========================================================================
+pick                   evaluationStatus      publicID
+=====================  ====================  ==========================================================================
+early                  ``preliminary``       its own
+final                  ``confirmed``         its own; its comments name the early pick of the same onset, if there was one
+early, withdrawn       ``rejected``          that of the early pick, so that a reader changes the pick that it has
+=====================  ====================  ==========================================================================
+
+Terms: EvaluationStatus of QuakeML-BED 1.2 and of SeisComP's schema.
+"""
+
+from xiaod.domain.types import Pick
+
+MODE = "automatic"
+
+
+def status_of(pick: Pick) -> str:
+    """The evaluationStatus."""
+    if pick.outcome == "withdrawn":
+        return "rejected"
+    return "confirmed" if pick.stage == "final" else "preliminary"
+
+
+def subject_id(pick: Pick) -> str:
+    """Identifier of the pick that a pick element describes."""
+    return pick.early_id if pick.outcome == "withdrawn" and pick.early_id else pick.id
+
+
+def stage_comments(pick: Pick, early_public_id: str) -> list[tuple[str, str]]:
+    """Names and texts of the comments on the early pick; the names are those of the JSON document."""
+    comments = []
+    if pick.stage == "final" and pick.early_id is not None:
+        comments.append(("early_id", early_public_id))
+    if pick.outcome is not None:
+        comments.append(("outcome", pick.outcome))
+    if pick.moved_s is not None:
+        comments.append(("moved_s", f"{pick.moved_s:.6f}"))
+    return comments
