@@ -184,13 +184,13 @@ def receiver_of(model: type[SinkModel], folder: Path) -> Receiver:
 
 
 @contextmanager
-def delivering(model: type[SinkModel], folder: Path) -> Iterator[tuple[Sink, Receiver]]:
-    """The sink of some kind, as the daemon makes it, and what it delivers to; below ``folder``."""
+def delivering(model: type[SinkModel], folder: Path, **keys: object) -> Iterator[tuple[Sink, Receiver]]:
+    """The sink of some kind with further keys, as the daemon makes it, and what it delivers to; below ``folder``."""
     with receiver_of(model, folder / "new") as receiver, ExitStack() as stack:
         config = Config.model_validate(
             {
                 "sources": [{"server": "localhost"}],
-                "sinks": [{"kind": model.kind_name(), **receiver.keys}],
+                "sinks": [{"kind": model.kind_name(), **receiver.keys, **keys}],
             }
         )
         [sink] = open_sinks(config)

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from tests.everysink import delivering
 from xiaod.config import AgencyConfig
 from xiaod.config.sinks import SINKS
-from xiaod.config.sinks.file import JsonLinesConfig, QuakeMLConfig
+from xiaod.config.sinks.file import AnssConfig, FolderConfig, JsonLinesConfig, QuakeMLConfig
 from xiaod.config.sinks.kind import SinkModel
 from xiaod.domain.document import pick_document, pick_from_document, schema
 from xiaod.domain.onsets import withdrawal
@@ -111,6 +111,25 @@ def test_a_sink_without_picks_leaves_no_trace(model: type[SinkModel], tmp_path: 
 
 
 @every_kind
+def test_early_final_and_withdrawn_picks_arrive_as_what_they_are(
+    model: type[SinkModel], tmp_path: Path
+) -> None:
+    expected = STAGES
+    if issubclass(model, AnssConfig):
+        # The format cannot say that a pick is withdrawn.
+        expected = [one for one in STAGES if one.outcome != "withdrawn"]
+    elif issubclass(model, FolderConfig):
+        # A file of its own, with the early pick in it again.
+        expected = [early(3) if one.outcome == "withdrawn" else one for one in STAGES]
+    with delivering(model, tmp_path, stage="all") as (sink, receiver):
+        assert sink.stages == "all"
+        for begin in range(0, len(STAGES), 2):
+            sink.deliver(STAGES[begin : begin + 2], NOW_NS)
+        sink.close()
+        assert same(receiver.arrived(), expected)
+
+
+@every_kind
 def test_any_code_of_a_damaged_record_can_be_written(model: type[SinkModel], tmp_path: Path) -> None:
     damaged = Channel("B\x01", "\ud800é/+#", "<&", 'EH"')
     with delivering(model, tmp_path) as (sink, receiver):
@@ -163,7 +182,7 @@ def test_csv_has_the_document_s_columns() -> None:
     [row] = csv.DictReader(io.StringIO(render("csv", [pick()], AGENCY).decode()))
     document = pick_document(pick(), AGENCY)
     assert tuple(row) == DOCUMENT_COLUMNS
-    assert row == {key: str(document[key]) for key in DOCUMENT_COLUMNS}
+    assert row == {key: str(document.get(key, "")) for key in DOCUMENT_COLUMNS}
 
 
 class TestJsonLines:

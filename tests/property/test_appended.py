@@ -13,11 +13,14 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tests.contract.test_sinks import AGENCY, NOW_NS, pick
+from tests.contract.test_sinks import AGENCY, NOW_NS, early, pick
 from tests.descriptors import open_in
 from tests.unit.sinks.file.test_jsonl import files_end_at
-from xiaod.config.sinks.file import JsonLinesConfig
-from xiaod.sinks.file.jsonl import JsonLinesSink
+from xiaod.config.sinks.file import AnssConfig, JsonLinesConfig
+from xiaod.domain.onsets import withdrawal
+from xiaod.domain.types import Pick
+from xiaod.process.plugins import imported
+from xiaod.sinks.file.appended import AppendingSink
 from xiaod.storage.backlog import StoredBacklog
 from xiaod.storage.pick_store import PickStore
 
@@ -85,6 +88,8 @@ class Disk:
 class World:
     """A store, and a sink that gets from it what the sink_runner would give."""
 
+    model: type[JsonLinesConfig] | type[AnssConfig] = JsonLinesConfig
+
     def __init__(self, folder: Path, fsync: str) -> None:
         self.folder = folder
         self.path = folder / "out" / "picks.jsonl"
@@ -95,22 +100,21 @@ class World:
     def start(self, fsync: str) -> None:
         self.store = PickStore(self.folder / "picks.sqlite")
         self.backlog = StoredBacklog(self.store, "jsonl")
-        self.sink = JsonLinesSink(
-            JsonLinesConfig.model_validate(
-                {
-                    "kind": "jsonl",
-                    "path": self.path,
-                    "rotate": "size",
-                    "rotate_mb": 0.003,
-                    "fsync": fsync,
-                    "fsync_interval_s": NEVER_S,
-                }
-            ),
-            AGENCY,
-        )
+        keys = {
+            "kind": self.model.kind_name(),
+            "stage": "all",
+            "path": self.path,
+            "rotate": "size",
+            "rotate_mb": 0.003,
+            "fsync": fsync,
+            "fsync_interval_s": NEVER_S,
+        }
+        self.sink: AppendingSink = imported(self.model.CODE)(self.model.model_validate(keys), AGENCY)
 
     def make(self, count: int) -> None:
-        new = [pick(len(self.made) + number) for number in range(count)]
+        self.add([pick(len(self.made) + number) for number in range(count)])
+
+    def add(self, new: list[Pick]) -> None:
         self.made += [made.id for made in new]
         for made in self.store.add(new, {}):
             self.backlog.noted(made)
@@ -148,6 +152,18 @@ class World:
             for path in sorted(self.path.parent.glob("*.jsonl"))
             for line in path.read_text().splitlines()
         ]
+
+
+class WithoutPlace(World):
+    """The same with a format that has no place for every other pick."""
+
+    model = AnssConfig
+
+    def add(self, new: list[Pick]) -> None:
+        begun = len(self.made)
+        both = [(one, withdrawal(early(begun + number))) for number, one in enumerate(new)]
+        super().add([one for pair in both for one in pair])
+        self.made[begun:] = [one.id for one in new]
 
 
 MODES = st.sampled_from(["always", "interval"])
@@ -211,7 +227,23 @@ def take(world: World, step: tuple[object, ...]) -> None:
 def test_every_pick_is_written_once(
     tmp_path_factory: pytest.TempPathFactory, fsync: str, steps: list[tuple[object, ...]], luck: float
 ) -> None:
-    world = World(tmp_path_factory.mktemp("world"), fsync)
+    every_pick_once(World(tmp_path_factory.mktemp("world"), fsync), steps, luck)
+
+
+@settings(max_examples=40, deadline=None)
+@example(
+    fsync="interval",
+    steps=[("make", 3), ("deliver", 4), ("power", 0.0, "always")],
+    luck=0.0,
+)
+@given(fsync=MODES, steps=st.lists(STEPS, max_size=30), luck=st.floats(0, 1))
+def test_picks_that_the_format_has_no_place_for_push_none_out(
+    tmp_path_factory: pytest.TempPathFactory, fsync: str, steps: list[tuple[object, ...]], luck: float
+) -> None:
+    every_pick_once(WithoutPlace(tmp_path_factory.mktemp("world"), fsync), steps, luck)
+
+
+def every_pick_once(world: World, steps: list[tuple[object, ...]], luck: float) -> None:
     with world.disk.watched():
         for step in steps:
             take(world, step)

@@ -77,7 +77,16 @@ class TableConfig(AppendedConfig):
     """CSV, appended to a file."""
     name: SinkName = "table"
     style: TableStyle = "csv"
-    """csv: all columns; the others: the columns of an associator."""
+    """csv: all columns; the others: the columns of an associator, with 'stage: final' only."""
+
+    @model_validator(mode="after")
+    def _each_onset_once(self) -> "TableConfig":
+        if self.style != "csv" and self.stage != "final":
+            raise ValueError(
+                f"stage must be final with style: {self.style}, whose readers take each row for an onset of its own; "
+                "write stage: final, or style: csv, which has a column stage"
+            )
+        return self
 
 
 class FolderConfig(SinkModel):

@@ -5,6 +5,10 @@ has them; the probability is a prediction. Times have six decimals (the library 
 are in counts; the ratio is at most 10^9, the library's limit. Numbers that are not finite are omitted, and so is the polarity, which is
 not measured.
 
+The format knows neither stages nor picks that are withdrawn (its ``Retraction`` is that of a detection). ``analyticsInfo.extensions`` has
+the stage, and for a final pick the identifier of the early one, its outcome and the shift in seconds; what withdraws an early pick is left
+out.
+
 >>> from xiaod.domain.types import Channel
 >>> pick = Pick("20090824.002007.73-P-BW.RJOB..EH-micro-0.1.0", Channel("BW", "RJOB", "", "EHZ"), "P",
 ...     1_251_073_207_731_250_000, 0.1, 0.9, 5.0, 1200.0, "ZNE", "micro-0.1.0", "0" * 64)
@@ -71,7 +75,13 @@ def anss_document(pick: Pick, agency: AgencyConfig, stations: Stations) -> dict[
         },
         "analyticsInfo": {
             "predictions": [prediction],
-            "extensions": {"components": pick.components, "modelSHA256": pick.model_sha256},
+            "extensions": {
+                "components": pick.components,
+                "modelSHA256": pick.model_sha256,
+                "stage": pick.stage,
+                **({} if pick.early_id is None else {"earlyID": pick.early_id, "outcome": pick.outcome}),
+                **({} if pick.moved_s is None else _finite(moved=pick.moved_s)),
+            },
         },
     }
 
@@ -87,7 +97,9 @@ class AnssLines:
         self._stations = stations
 
     def line(self, pick: Pick) -> bytes:
-        """A pick as one line, newline included."""
+        """A pick as one line, newline included; nothing for what withdraws one."""
+        if pick.outcome == "withdrawn":
+            return b""
         document = anss_document(pick, self._agency, self._stations)
         return json.dumps(document, separators=(",", ":"), allow_nan=False).encode() + b"\n"
 

@@ -84,8 +84,9 @@ class AppendingSink:
             return
         stamp = due_stamp(self._config, now_ns)
         descriptor = self._opened(now_ns)
-        made = (self._lines.line(pick) for pick in picks)
-        keyed = {self._lines.identity(line[:-1]): line for line in made}
+        # A pick without a line is held like the others, so that those before it in the store stay held.
+        made = ((pick.id, self._lines.line(pick)) for pick in picks)
+        keyed = {self._lines.identity(line[:-1]) if line else key: line for key, line in made}
         new = {key: line for key, line in keyed.items() if key not in self._known}
         if stamp is not None and new:
             self._rotate(stamp)

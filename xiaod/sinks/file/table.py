@@ -13,6 +13,8 @@ style          columns                                            for
 Stations are named ``NET.STA.LOC`` for PyOcto, as SeisBench names them, and ``NET.STA.LOC.BI`` (band and instrument) for the others; the
 consumer's table of stations must use the same names. Times without a zone are UTC. A number that is not finite is an empty field.
 
+``csv`` has a row for each document. An associator takes each row for an onset of its own, so its styles have final picks only.
+
 >>> from xiaod.domain.types import Channel
 >>> pick = Pick("20090824.002007.73-P-BW.RJOB..EH-micro-0.1.0", Channel("BW", "RJOB", "", "EHZ"), "P",
 ...     1_251_073_207_731_250_000, 0.1, 0.9, 5.0, 1200.0, "ZNE", "micro-0.1.0", "0" * 64)
@@ -49,8 +51,12 @@ DOCUMENT_COLUMNS = (
     "model_sha256",
     "agency_id",
     "author",
+    "stage",
+    "early_id",
+    "outcome",
+    "moved_s",
 )
-"""All keys but the version of the document and those of live picks."""
+"""All keys but the version of the document and those of live picks; new ones stand at the end."""
 COLUMNS: dict[TableStyle, tuple[str, ...]] = {
     "csv": DOCUMENT_COLUMNS,
     "gamma": ("id", "timestamp", "type", "prob", "pick_id"),
@@ -74,7 +80,9 @@ class TableLines:
         self._identity = columns.index("id" if style == "csv" else "pick_id")
 
     def line(self, pick: Pick) -> bytes:
-        """A pick as one row, newline included."""
+        """A pick as one row, newline included; nothing for a pick that is not final, in a style for associators."""
+        if self._style != "csv" and pick.stage != "final":
+            return b""
         channel, probability = pick.channel, _number(pick.probability)
         instrument = channel.instrument.text
         zoneless = iso_from_ns(pick.time_ns).removesuffix("Z")
@@ -86,7 +94,8 @@ class TableLines:
             station = f"{channel.network}.{channel.station}.{channel.location}"
             return _row((station, pick.phase, _seconds(pick.time_ns), probability, pick.id))
         document = pick_document(pick, self._agency)
-        return _row(["" if document[key] is None else str(document[key]) for key in DOCUMENT_COLUMNS])
+        values = map(document.get, DOCUMENT_COLUMNS)
+        return _row(["" if value is None else str(value) for value in values])
 
     def identity(self, line: bytes) -> str:
         """The pick's ``id``.

@@ -39,7 +39,7 @@ class LineFormat(Protocol):
         ...
 
     def line(self, pick: Pick) -> bytes:
-        """A pick as one line, newline included."""
+        """A pick as one line, newline included; empty for a pick that the format has no place for."""
         ...
 
     def identity(self, line: bytes) -> str:

@@ -12,12 +12,14 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tests.contract.test_sinks import AGENCY, NOW_NS, pick
+from tests.contract.test_sinks import AGENCY, NOW_NS, STAGES, early, final, pick
 from tests.unit.sinks.file.test_scml import children
 from xiaod.cli.commands import options
 from xiaod.config.inventory import Coordinates, Epoch, Stations
+from xiaod.config.loader import ConfigError, parse_config
 from xiaod.config.sinks.file import AnssConfig, TableConfig, TableStyle
 from xiaod.domain.document import pick_document, pick_from_document
+from xiaod.domain.onsets import withdrawal
 from xiaod.domain.types import Channel, Pick
 from xiaod.sinks import SinkError
 from xiaod.sinks.file.anss import AnssLines, AnssSink, anss_document
@@ -66,6 +68,46 @@ def test_tables_have_the_columns_that_are_read() -> None:
         {"station_id": "BW.RJOB.10.EH", "phase_time": "2023-11-14T22:13:20.010123", "phase_type": "S", "phase_score": "0.870000",
          "pick_id": one.id}
     ]  # fmt: skip
+
+
+def test_a_table_of_all_columns_tells_the_stages() -> None:
+    found = {row["id"]: row for row in rows(render("csv", STAGES, AGENCY))}
+    columns = ("stage", "early_id", "outcome", "moved_s")
+    assert COLUMNS["csv"][-4:] == columns
+    withdrawn = withdrawal(early(3))
+    assert {key: tuple(row[column] for column in columns) for key, row in found.items()} == {
+        **{early(number).id: ("early", "", "", "") for number in (1, 2, 3)},
+        final(1, 0.03).id: ("final", early(1).id, "confirmed", "0.03"),
+        final(2, -0.25).id: ("final", early(2).id, "revised", "-0.25"),
+        withdrawn.id: ("early", early(3).id, "withdrawn", ""),
+        pick(4).id: ("final", "", "", ""),
+    }
+
+
+@pytest.mark.parametrize("style", ["gamma", "pyocto", "quakeflow"])
+def test_an_associator_gets_each_onset_once(style: str) -> None:
+    final_ones = [one for one in STAGES if one.stage == "final"]
+    assert render(style, STAGES, AGENCY) == render(style, final_ones, AGENCY)
+    for stage in ("early", "all"):
+        with pytest.raises(ConfigError) as refused:
+            parse_config(
+                f"sources:\n- server: a\nsinks:\n- {{kind: table, path: a, style: {style}, stage: {stage}}}\n",
+                "f",
+            )
+        [problem] = refused.value.problems
+        assert problem.startswith(f"f:4: sinks[0].stage must be final with style: {style}, ")
+        assert "; write stage: final, or style: csv" in problem
+
+
+def test_a_table_that_was_begun_without_stages_is_set_aside(tmp_path: Path) -> None:
+    path = tmp_path / "picks.csv"
+    old = [line.rsplit(b",", 4)[0] + b"\n" for line in render("csv", [pick(1)], AGENCY).splitlines()]
+    path.write_bytes(b"".join(old))
+    sink = TableSink(TableConfig(kind="table", path=path, stage="all"), AGENCY)
+    sink.deliver([early(2), final(2, 0.01)], NOW_NS)
+    sink.close()
+    assert path.read_bytes() == render("csv", [early(2), final(2, 0.01)], AGENCY)
+    assert (tmp_path / "picks.20231114T221320.csv").read_bytes() == b"".join(old)
 
 
 @pytest.mark.parametrize(
@@ -159,6 +201,20 @@ def test_anss_s_own_library_reads_every_line() -> None:
     assert (prediction.probability, prediction.modelID, prediction.modelVersion) == (0.87, "micro", "0.1.0")
     assert first.amplitudeInfo.snr == 12.5
     assert read[1].amplitudeInfo.snr == 1e9
+
+
+def test_anss_tells_the_stage_where_its_library_keeps_it_and_no_withdrawal() -> None:
+    from anssformats.pick import Pick as Formatted
+
+    lines = render("anss", STAGES, AGENCY).splitlines()
+    read = {one.id: one.analyticsInfo.extensions for one in map(Formatted.model_validate_json, lines)}
+    assert list(read) == [one.id for one in STAGES if one.outcome != "withdrawn"]
+    assert read[early(2).id]["stage"] == "early"
+    told = read[final(2, -0.25).id]
+    assert {key: told[key] for key in ("stage", "earlyID", "outcome", "moved")} == {
+        "stage": "final", "earlyID": early(2).id, "outcome": "revised", "moved": -0.25,
+    }  # fmt: skip
+    assert read[pick(4).id].keys() == {"components", "modelSHA256", "stage"}
 
 
 def test_anss_documents_say_only_what_is_known() -> None:
