@@ -8,12 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.end_to_end.browser import Tab, browsing, chromium
 from tests.end_to_end.harness import Daemon, streaming
-from tests.unit.daemon.test_web_stream import PICK, serving
-from xiaod.domain.types import Channel
+from tests.unit.daemon.test_web_stream import PICK, RJOB, serving
+from xiaod.domain.onsets import withdrawal
+from xiaod.domain.types import Channel, Latency, Window
 from xiaod.replay import ReplayConfig
 
 STATION = "BW.RJOB..EH"
@@ -145,6 +147,70 @@ def test_codes_from_the_network_are_text_and_nothing_else(tmp_path: Path) -> Non
             )
             await tab.until("document.getElementById('trace-title').textContent", lambda text: text == name)
             assert await tab.value("document.querySelectorAll('img').length") == 0
+            assert tab.complaints == []
+
+    asyncio.run(body())
+
+
+def test_an_early_pick_is_hollow_until_the_final_one_replaces_it_or_it_is_withdrawn(tmp_path: Path) -> None:
+    early = replace(PICK, id="1-early", stage="early", latency=Latency(0.5, 0.0, 0.2, 0.0, 0.1))
+    final = replace(
+        early, id="1", stage="final", early_id=early.id, outcome="revised", moved_s=-0.5, time_ns=early.time_ns - 500_000_000,
+        latency=Latency(5.0, 0.0, 0.2, 0.0, 0.1), probability=0.99,
+    )  # fmt: skip
+    false = replace(early, id="2-early", time_ns=early.time_ns + 3 * 10**9)
+    # Nothing is probable: what is drawn in the colour of P are picks.
+    begin = early.time_ns // 10_000_000 - 1000
+    samples = np.tile(np.arange(2000, dtype=np.float32) % 100, (3, 1))
+    window = Window(RJOB.instrument, begin, 0, samples, "ZNE", discontinuous=True)
+    rows = "[...document.querySelectorAll('#pick-rows tr')].map((row) => row.className.replace(' new', ''))"
+    cells = "[...document.querySelectorAll('#pick-rows tr:last-child td')].map((cell) => cell.textContent)"
+
+    async def body() -> None:
+        assert PROGRAM is not None
+        async with serving() as (served, _), browsing(PROGRAM, tmp_path) as tab:
+            served.monitor.followed(window, np.zeros((2, 2000), np.float32))
+            await tab.open(f"http://127.0.0.1:{served.server.port}/#{STATION}", width=1920)
+
+            async def drawn() -> int:
+                """Pixels in the colour of P, once what was taken in is drawn."""
+                await tab.value(
+                    "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+                )
+                return int((await tab.value(COLOURS))[1])
+
+            await tab.until(COLOURS, lambda counts: counts[0] > 50)
+            without = await drawn()
+            served.monitor.picked(early)
+            await tab.until(rows, lambda now: now == ["early"])
+            hollow = await drawn()
+            # The final one stands in its place, at its own time, and the latency of both is told.
+            served.monitor.picked(final)
+            await tab.until(rows, lambda now: now == ["final"])
+            assert await tab.value(cells) == [
+                "00:20:07.23", "P", "BW.RJOB..EHZ", "0.99", "0.10", "5.0", "0.8", "5.3"
+            ]  # fmt: skip
+            full = await drawn()
+            assert without < hollow < full
+            served.monitor.picked(false)
+            await tab.until(rows, lambda now: now == ["early", "final"])
+            assert await drawn() > full
+            served.monitor.picked(withdrawal(false))
+            await tab.until(rows, lambda now: now == ["withdrawn", "final"])
+            assert await drawn() == full
+            struck = "getComputedStyle(document.querySelector('tr.withdrawn td')).textDecorationLine"
+            assert await tab.value(struck) == "line-through"
+            # The station's last pick never was the early one.
+            last = f"document.querySelector('tr[data-id=\"{STATION}\"]').textContent"
+            assert "P 00:20:07" in await tab.value(last)
+            note = await tab.value("document.getElementById('picks-note').textContent")
+            assert note == "1 latest; automatic, unreviewed; median latency: early 0.8 s, final 5.3 s"
+            # Who comes later reads the same from what is kept.
+            await tab.call("Page.reload")
+            await tab.until(rows, lambda now: now == ["withdrawn", "final"])
+            assert await tab.value(cells) == [
+                "00:20:07.23", "P", "BW.RJOB..EHZ", "0.99", "0.10", "5.0", "0.8", "5.3"
+            ]  # fmt: skip
             assert tab.complaints == []
 
     asyncio.run(body())

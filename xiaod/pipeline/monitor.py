@@ -30,8 +30,8 @@ from xiaod.pipeline.assemble import Assembler
 from xiaod.pipeline.station_table import StationEntry, StationTable
 from xiaod.pipeline.trace import Trace
 
-RECENT_PICKS = 500
-"""Picks that are held for a daemon without a store."""
+RECENT_PICKS = 1000
+"""Picks, early, final and withdrawn, that are held for a daemon without a store."""
 
 Views = Callable[[Instrument], tuple[PhaseView, PhaseView] | None]
 """What the picker of an instrument has seen of P and S; None before its first window."""
@@ -61,7 +61,7 @@ class MonitorListener(Protocol):
     """Is told at once of picks and traces; the calls come from the event loop and must not block."""
 
     def on_pick(self, pick: Pick) -> None:
-        """A pick was made."""
+        """A pick was made, or an early one was withdrawn."""
         ...
 
     def on_trace(self, instrument: Instrument, first: int) -> None:
@@ -109,7 +109,7 @@ class Monitor:
                 listener.on_trace(instrument, first)
 
     def picked(self, pick: Pick) -> None:
-        """Take a pick."""
+        """Take a pick, or that an early one was withdrawn."""
         self.recent.append(pick)
         for listener in self._listeners:
             listener.on_pick(pick)

@@ -87,6 +87,8 @@ class StationEntry:
     early_picks: int = 0
     withdrawn_picks: int = 0
     """Early ones that no final one followed."""
+    early_latency_s: float | None = None
+    """Of the last early one: from its time to its emission."""
     stale: bool = False
     expected: bool = False
     """Whether a source has subscribed it, by the list of the server."""
@@ -162,6 +164,7 @@ class StationTable:
             entry.withdrawn_picks += 1
         elif pick.stage == "early":
             entry.early_picks += 1
+            entry.early_latency_s = None if pick.latency is None else pick.latency.total_s
         else:
             entry.picks += 1
             entry.last_pick = pick

@@ -15,7 +15,7 @@ import json
 import re
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from http.client import HTTPException
 from typing import Any
 from urllib.parse import urlsplit
@@ -28,7 +28,9 @@ MAX_ANSWER_BYTES = 50_000_000
 """Some 50,000 stations; what answers with more is no daemon of ours."""
 SCHEMES = ("http://", "https://")
 _ODD = re.compile(r"[\s\x00-\x1f\x7f]")
-HEADS = ("STATION", "STATE", "DELAY", "GAPS", "PICKS", "LAST PICK", "LAST DECISION")
+HEADS = (
+    "STATION", "STATE", "DELAY", "GAPS", "PICKS", "EARLY", "WITHDRAWN", "LAST PICK", "LATENCY", "LAST DECISION",
+)  # fmt: skip
 TIME_LENGTH = len("2026-01-31T12:00:00")
 
 Answer = Mapping[str, Any]
@@ -94,7 +96,7 @@ def report(answer: Answer) -> str:
     sources = ", ".join(f"{name} {state}" for name, state in answer["sources"].items())
     lines = [
         f"xiaod {answer['version']}, {answer['model']}, up {_span(up_s)}; sources: {sources}",
-        f"{live} of {len(stations)} stations live",
+        f"{live} of {len(stations)} stations live{_counts(stations)}",
     ]
     rows = [row for station in sorted(stations, key=lambda one: str(one["id"])) for row in _rows(station)]
     if rows:
@@ -108,6 +110,14 @@ def report(answer: Answer) -> str:
     return "\n".join(_printable(line).rstrip() for line in lines)
 
 
+def _counts(stations: Sequence[Mapping[str, Any]]) -> str:
+    final, early, withdrawn = (
+        sum(station.get(key, 0) for station in stations)
+        for key in ("picks", "early_picks", "withdrawn_picks")
+    )
+    return f"; picks: {final} final, {early} early, of which {withdrawn} withdrawn" if final or early else ""
+
+
 def _rows(station: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
     pick, phases = station["last_pick"], station["phases"]
     reasons = [f"{phase}: {told['text']}" for phase, told in phases.items()]
@@ -119,7 +129,15 @@ def _rows(station: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
         "" if station["delay_s"] is None else _span(station["delay_s"]),
         str(station["gaps"]),
         str(station["picks"]),
+        # A daemon of an earlier version has none.
+        str(station.get("early_picks", 0)),
+        str(station.get("withdrawn_picks", 0)),
         "" if pick is None else f"{pick['phase']} {pick['time'][:TIME_LENGTH]}",
+        ", ".join(
+            f"{_span(latency_s)} {stage}"
+            for stage, latency_s in station.get("pick_latency_s", {}).items()
+            if latency_s is not None
+        ),
         reasons[0],
     )
     for reason in reasons[1:]:

@@ -17,7 +17,8 @@ from xiaod.config import Config
 from xiaod.daemon.web.api import Identity, StatusApi
 from xiaod.daemon.web.event_stream import WAITING_BYTES, Listener
 from xiaod.daemon.web.web_server import WebServer
-from xiaod.domain.types import Channel, Instrument, Pick, Window
+from xiaod.domain.onsets import withdrawal
+from xiaod.domain.types import Channel, Instrument, Latency, Pick, Window
 from xiaod.pipeline.assemble import Assembler
 from xiaod.pipeline.monitor import RECENT_PICKS, Monitor
 from xiaod.pipeline.station_table import StationTable
@@ -276,6 +277,54 @@ def test_the_page_runs_nothing_but_its_own() -> None:
             assert "innerHTML" not in text
             assert "http://" not in text.replace("http://www.w3.org/", "")
             assert "https://" not in text
+
+    asyncio.run(body())
+
+
+EARLY = replace(PICK, id="id-0-early", stage="early", latency=Latency(0.5, 0.0, 0.2, 0.0, 0.1))
+FINAL = replace(PICK, latency=Latency(5.0, 0.0, 0.2, 0.0, 0.1), early_id=EARLY.id, outcome="confirmed", moved_s=0.0)  # fmt: skip
+FALSE = replace(EARLY, id="id-1-early", time_ns=PICK.time_ns + 10**9)
+MADE = (EARLY, FINAL, FALSE, withdrawal(FALSE))
+
+
+def test_a_listener_hears_of_early_final_and_withdrawn_picks() -> None:
+    async def body() -> None:
+        async with serving() as (served, session), session.get("/api/stream") as answer:
+            stream = events(answer)
+            await next_of(stream, "stations")
+            for pick in MADE:
+                served.monitor.picked(pick)
+                served.station_table.picked(pick)
+            heard = [await next_of(stream, "pick") for _ in MADE]
+            assert [(one["id"], one["stage"], one.get("outcome"), one.get("early_id")) for one in heard] == [
+                (pick.id, pick.stage, pick.outcome, pick.early_id) for pick in MADE
+            ]
+            [station] = (await next_of(stream, "stations"))["stations"]
+            assert (station["picks"], station["early_picks"], station["withdrawn_picks"]) == (1, 2, 1)
+            assert station["last_pick"]["id"] == FINAL.id
+            assert station["pick_latency_s"] == {"early": 0.8, "final": 5.3}
+
+    asyncio.run(body())
+
+
+def test_picks_are_the_final_ones_unless_others_are_asked_for() -> None:
+    async def body() -> None:
+        async with serving() as (served, session):
+            for pick in MADE:
+                served.monitor.picked(pick)
+
+            async def told(query: str) -> list[str]:
+                async with session.get(f"/api/picks{query}") as answer:
+                    return [pick["id"] for pick in (await answer.json())["picks"]]
+
+            assert await told("") == await told("?stage=final") == [FINAL.id]
+            assert await told("?stage=early") == [EARLY.id, FALSE.id, withdrawal(FALSE).id]
+            assert set(await told("?stage=all")) == {pick.id for pick in MADE}
+            # What is left out does not count for the limit.
+            assert await told("?stage=final&limit=1") == [FINAL.id]
+            async with session.get("/api/picks?stage=late") as answer:
+                assert answer.status == 400
+                assert (await answer.json())["error"] == "stage: 'late': must be early, final or all"
 
     asyncio.run(body())
 

@@ -16,12 +16,13 @@ from tests.endpoint import RawEndpoint
 from xiaod.cli.main import main
 from xiaod.config import Config
 from xiaod.process.exit_status import ExitCode
-from xiaod.tools.status_client import StatusError, ask, report, urls_of
+from xiaod.tools.status_client import HEADS, StatusError, ask, report, urls_of
 
 PHASE = {"threshold": 0.7, "highest": 0.1, "reason": "below_threshold", "text": "below threshold"}
 STATION = {
     "id": "BW.RJOB..EH", "state": "live", "delay_s": 0.3, "gaps": 2, "picks": 1, "phases": {"P": PHASE, "S": {**PHASE, "text": "other"}},
-    "last_pick": {"phase": "S", "time": "2026-11-25T19:57:05.685664Z"},
+    "last_pick": {"phase": "S", "time": "2026-11-25T19:57:05.685664Z"}, "early_picks": 3, "withdrawn_picks": 2,
+    "pick_latency_s": {"early": 0.82, "final": 5.14},
 }  # fmt: skip
 ANSWER = {
     "time": "2026-11-25T20:00:00.000000Z", "started": "2026-11-25T19:00:00.000000Z", "version": "0.1.0", "model": "micro-1.1.0",
@@ -134,10 +135,25 @@ def test_a_table_for_a_person_and_json_for_a_program(capsys: pytest.CaptureFixtu
         assert main(["status", "--url", url, "--format", "json"]) == ExitCode.OK
     assert json.loads(capsys.readouterr().out) == ANSWER
     assert lines[0] == "xiaod 0.1.0, micro-1.1.0, up 60 min; sources: demo streaming"
-    assert lines[1] == "1 of 1 stations live"
+    assert lines[1] == "1 of 1 stations live; picks: 1 final, 3 early, of which 2 withdrawn"
+    cells = {head: lines[4][lines[3].index(head) :].split("  ")[0] for head in HEADS}
+    assert (cells["PICKS"], cells["EARLY"], cells["WITHDRAWN"]) == ("1", "3", "2")
+    assert cells["LAST PICK"] == "S 2026-11-25T19:57:05"
+    assert cells["LATENCY"] == "0.8 s early, 5.1 s final"
     assert lines[4].split("  ")[-1] == "P: below threshold"
     assert lines[5].strip() == "S: other"
     assert lines[5].index("S: other") == lines[4].index("P: below") == lines[3].index("LAST DECISION")
+
+
+def test_a_daemon_of_an_earlier_version_has_final_picks_alone() -> None:
+    older = {
+        key: value
+        for key, value in STATION.items()
+        if key not in {"early_picks", "withdrawn_picks", "pick_latency_s"}
+    }
+    text = report({**ANSWER, "stations": [older]})
+    assert "picks: 1 final, 0 early, of which 0 withdrawn" in text
+    assert "below threshold" in text
 
 
 def test_codes_from_the_network_cannot_speak_to_the_terminal() -> None:

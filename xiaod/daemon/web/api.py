@@ -22,8 +22,9 @@ from xiaod.daemon.web.event_stream import EventStream
 from xiaod.daemon.web.page import Page
 from xiaod.daemon.web.security import error_response
 from xiaod.domain.document import pick_document
+from xiaod.domain.onsets import is_of
 from xiaod.domain.timegrid import iso_from_ns, ns_from_iso
-from xiaod.domain.types import Instrument, Pick
+from xiaod.domain.types import Instrument, Pick, Stages
 from xiaod.pipeline.monitor import Monitor
 from xiaod.process.metrics import Metrics
 from xiaod.storage.pick_query import stored_picks
@@ -130,11 +131,12 @@ class StatusApi:
             limit = query_number("limit", query.get("limit", str(DEFAULT_PICKS)), 1, MOST_PICKS)
             since_ns, until_ns = (query_time(key, query.get(key)) for key in ("since", "until"))
             instrument = query_instrument(query.get("station"))
+            stages = query_stages(query.get("stage"))
         except QueryError as error:
             return error_response(400, str(error))
         try:
             # One more than the limit shows whether there are more.
-            picks = await asyncio.to_thread(self._picks, limit + 1, since_ns, until_ns, instrument)
+            picks = await asyncio.to_thread(self._picks, limit + 1, since_ns, until_ns, instrument, stages)
         except StoreError as error:
             return error_response(503, str(error))
         documents = [pick_document(pick, self._agency) for pick in picks[-limit:]]
@@ -154,7 +156,12 @@ class StatusApi:
         return await self.stream.serve(request, instrument)
 
     def _picks(
-        self, limit: int, since_ns: int | None, until_ns: int | None, instrument: Instrument | None
+        self,
+        limit: int,
+        since_ns: int | None,
+        until_ns: int | None,
+        instrument: Instrument | None,
+        stages: Stages,
     ) -> list[Pick]:
         if self._store is not None:
             return stored_picks(self._store.path, since_ns, until_ns, instrument, limit)
@@ -164,6 +171,7 @@ class StatusApi:
             if (since_ns is None or pick.time_ns >= since_ns)
             and (until_ns is None or pick.time_ns < until_ns)
             and instrument in {None, pick.channel.instrument}
+            and is_of(pick, stages)
         ]
         return sorted(found, key=lambda pick: pick.time_ns)[-limit:]
 
@@ -189,6 +197,20 @@ def query_time(key: str, text: str | None) -> int | None:
         return None if text is None else ns_from_iso(text)
     except ValueError as error:
         raise QueryError(f"{key}: {text!r}: {error}") from None
+
+
+def query_stages(text: str | None) -> Stages:
+    """Which picks a query asks for: final ones, unless it says otherwise; withdrawals come with early ones.
+
+    Raises:
+        QueryError: when there is no such stage.
+    """
+    match text:
+        case None:
+            return "final"
+        case "early" | "final" | "all":
+            return text
+    raise QueryError(f"stage: {text!r}: must be early, final or all")
 
 
 def query_instrument(text: str | None) -> Instrument | None:

@@ -41,6 +41,12 @@ def station_document(status: StationStatus, host_ns: int) -> dict[str, Any]:
         "gap_s": round(entry.gaps.total_s, 2),
         "overlaps": entry.overlaps,
         "picks": entry.picks,
+        "early_picks": entry.early_picks,
+        "withdrawn_picks": entry.withdrawn_picks,
+        "pick_latency_s": {
+            "early": None if entry.early_latency_s is None else round(entry.early_latency_s, 2),
+            "final": None if pick is None or pick.latency is None else round(pick.latency.total_s, 2),
+        },
         "last_pick": None
         if pick is None
         else {

@@ -1,7 +1,7 @@
 r"""``/api/stream``: stations, picks and traces as server-sent events.
 
 - ``stations``: at first all stations (``complete``), then once a second those that have changed, with their changes.
-- ``pick``: the document of a pick.
+- ``pick``: the document of a pick, early or final, or of the withdrawal of an early one.
 - ``trace``, with ``?station=``: at first the last minute, then what is new.
 - A comment every :data:`HEARTBEAT_S` keeps the connection alive.
 

@@ -3,7 +3,7 @@
 const QUIET_S = 20;
 const RETRY_S = [1, 2, 5, 10, 30];
 const FOLLOW_S = 5;
-const MOST_MARKS = 100;
+const SETTLED_S = 10;
 const one = (id) => document.getElementById(id);
 
 /* What the API answers. */
@@ -81,10 +81,10 @@ class Page {
   async load() {
     try {
       const chosen = this.chosen;
-      const own = chosen ? `/api/picks?limit=50&station=${encodeURIComponent(chosen)}` : null;
-      const [picks, all, marks] = await Promise.all(["/api/picks?limit=200", "/api/stations", own].map(ask));
-      this.takePicks(picks.picks, false);
-      if (marks && chosen === this.chosen) marks.picks.forEach((pick) => this.mark(pick));
+      const own = chosen ? `/api/picks?stage=all&limit=100&station=${encodeURIComponent(chosen)}` : null;
+      const [picks, all, marks] = await Promise.all(["/api/picks?stage=all&limit=400", "/api/stations", own].map(ask));
+      this.takePicks(Page.whole(picks), false);
+      if (marks && chosen === this.chosen) Page.whole(marks).forEach((pick) => this.mark(pick));
       this.about = `${all.version}, ${all.model}`;
       const bad = Object.entries(all.sources).filter(([, state]) => state !== "streaming");
       write(one("sources"), bad.map(([name, state]) => `source ${name}: ${state}`).join("; "));
@@ -92,6 +92,12 @@ class Page {
     } catch {
       write(one("picks-note"), "earlier picks could not be loaded");
     }
+  }
+
+  /* Picks of an answer; of the oldest early ones in a full answer, what became of them may have been left out. */
+  static whole({ picks, truncated }) {
+    const from = truncated ? secondsOf(picks[0].time) + SETTLED_S : -Infinity;
+    return picks.filter((pick) => pick.stage === "final" || secondsOf(pick.time) >= from);
   }
 
   takeStations(told) {
@@ -109,16 +115,14 @@ class Page {
 
   /* A pick of the chosen station belongs into its trace. */
   mark(pick) {
-    if (Picks.station(pick) !== this.chosen || this.trace.picks.some((other) => other.id === pick.id)) return;
-    this.trace.picks = [...this.trace.picks.slice(-MOST_MARKS), { ...pick, seconds: secondsOf(pick.time) }];
-    this.trace.draw();
+    if (Picks.station(pick) === this.chosen) this.trace.mark(pick);
   }
 
   takePicks(documents, live) {
     for (const pick of this.picks.add(documents, live)) {
-      this.stations.picked(Picks.station(pick), pick);
+      if (pick.stage === "final") this.stations.picked(Picks.station(pick), pick);
       this.mark(pick);
-      if (live && one("follow").checked && Date.now() - this.followed > FOLLOW_S * 1000) {
+      if (live && stageOf(pick) !== "withdrawn" && one("follow").checked && Date.now() - this.followed > FOLLOW_S * 1000) {
         this.followed = Date.now();
         this.choose(Picks.station(pick));
       }

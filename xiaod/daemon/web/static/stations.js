@@ -9,8 +9,8 @@ const COLUMNS = [
   { key: "delay", title: "Delay", name: "number", hint: "age of the newest sample, now", of: (one, now) => one.newest ? now - secondsOf(one.newest) : Infinity },
   { key: "latency", title: "Latency", name: "number wide", hint: "age of the last record's last sample when it arrived", of: (one) => one.latency_s ?? Infinity },
   { key: "gaps", title: "Gaps", name: "number", hint: "gaps since the start; those of several components at one time are one", of: (one) => one.gaps },
-  { key: "pick", title: "Last pick", of: (one) => one.last_pick ? secondsOf(one.last_pick.time) : EARLY },
-  { key: "count", title: "Picks", name: "number wide more", hint: "picks since the start", of: (one) => one.picks },
+  { key: "pick", title: "Last pick", hint: "the last final one", of: (one) => one.last_pick ? secondsOf(one.last_pick.time) : EARLY },
+  { key: "count", title: "Picks", name: "number wide more", hint: "final picks since the start", of: (one) => one.picks },
   { key: "reason", title: "Why no pick", name: "reason", of: (one) => one.phases.P.reason },
 ];
 
@@ -140,6 +140,7 @@ class Stations {
     write(cells.pick, pick ? `${pick.phase} ${clockOf(pick.time).slice(0, 8)}` : "");
     cells.pick.title = pick ? `${pick.time}, probability ${pick.probability.toFixed(2)}` : "";
     write(cells.count, String(data.picks));
+    cells.count.title = `${data.picks} final, ${data.early_picks} early, of which ${data.withdrawn_picks} withdrawn`;
     const { P, S } = data.phases;
     write(cells.reason, P.text === S.text ? P.text : `P ${Stations.brief(P)}, S ${Stations.brief(S)}`);
     cells.reason.title = `P ${P.text}; S ${S.text}`;

@@ -1,6 +1,7 @@
-/* The last minute of one station on a canvas: three components, the probabilities of P and S, and the picks. */
+/* The last minute of one station on a canvas: three components, the probabilities of P and S, and the picks, early ones hollow. */
 
 const BINS = 1500;
+const MOST_MARKS = 100;
 const LABELS = "ZNE";
 
 class Trace {
@@ -63,7 +64,7 @@ class Trace {
     pen.setTransform(ratio, 0, 0, ratio, 0, 0);
     pen.clearRect(0, 0, box.width, box.height);
     pen.font = `${0.82 * em}px system-ui, sans-serif`;
-    const area = { left: 0.8 * em, right: box.width - 0.8 * em, top: 1.5 * em, bottom: box.height - 1.6 * em };
+    const area = { left: 0.8 * em, right: box.width - 0.8 * em, top: 2.1 * em, bottom: box.height - 1.6 * em };
     const tall = (area.bottom - area.top) / 3.9;
     if (!this.stop) {
       pen.fillStyle = this.colour("quiet");
@@ -178,23 +179,39 @@ class Trace {
     this.label(pen, "P, S", "probability 0 to 1", area.left, y(1) + em);
   }
 
+  /* Show a pick, or what became of it. */
+  mark(pick) {
+    const known = this.picks.find((other) => onsetOf(other) === onsetOf(pick));
+    if (!replaces(pick, known)) return;
+    const others = this.picks.filter((other) => other !== known);
+    this.picks = [...others.slice(-MOST_MARKS), { ...pick, seconds: secondsOf(pick.time) }];
+    this.draw();
+  }
+
   paintPicks(pen, area, em) {
     let edge = -Infinity;
+    const radius = 0.3 * em, head = area.top - 0.2 * em;
     for (const pick of [...this.picks].sort((a, b) => a.seconds - b.seconds)) {
-      const bin = pick.seconds / this.bin_s;
-      if (bin < this.stop - BINS || bin > this.stop) continue;
+      const bin = pick.seconds / this.bin_s, stage = stageOf(pick), name = pick.phase.toLowerCase();
+      if (stage === "withdrawn" || bin < this.stop - BINS || bin > this.stop) continue;
       const x = this.x(bin), text = `${pick.phase} ${pick.probability.toFixed(2)}`;
-      pen.strokeStyle = pen.fillStyle = this.colour(pick.phase.toLowerCase());
+      pen.strokeStyle = pen.fillStyle = this.colour(name);
       pen.lineWidth = 1.5;
-      pen.setLineDash(this.dash(pick.phase.toLowerCase()));
+      pen.globalAlpha = stage === "early" ? 0.6 : 1;
+      pen.setLineDash(this.dash(name));
       pen.beginPath();
-      pen.moveTo(x, area.top - 0.1 * em);
+      pen.moveTo(x, head + radius);
       pen.lineTo(x, area.bottom);
       pen.stroke();
+      pen.globalAlpha = 1;
       pen.setLineDash([]);
+      pen.beginPath();
+      pen.arc(x, head, radius, 0, 2 * Math.PI);
+      if (stage === "final") pen.fill();
+      pen.stroke();
       const wide = pen.measureText(text).width;
       const left = Math.min(Math.max(x - wide / 2, edge + 0.4 * em, area.left), area.right - wide);
-      pen.fillText(text, left, area.top - 0.45 * em);
+      pen.fillText(text, left, head - radius - 0.35 * em);
       edge = left + wide;
     }
   }
