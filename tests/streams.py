@@ -103,4 +103,6 @@ def picks_of(segments: Iterable[Segment], engine: Engine, settings: BufferSettin
 def picker_settings_of(engine: Engine, settings: BufferSettings) -> PickerSettings:
     """The daemon's own settings by default, at any instrument."""
     config = Config(sources=(SeedLinkConfig(server="localhost"),))
-    return replace(picker_settings(config, engine, Instrument("XX", "A", "", "HH")), hop=settings.hop)
+    return replace(
+        picker_settings(config, engine, Instrument("XX", "A", "", "HH"), "early"), hop=settings.hop
+    )

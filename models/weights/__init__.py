@@ -44,13 +44,9 @@ def shipped(stateful: bool = False) -> dict[str, str]:
     return dict(sorted(hashes.items()))
 
 
-def stateful_twin(model: str) -> str | None:
-    """What names the stateful form of a model that is named so too; None when there is none."""
-    path = Path(model)
-    if path.suffix == SUFFIX:
-        twin = path.with_suffix(STATEFUL_SUFFIX)
-        return str(twin) if twin.is_file() else None
-    return model if path.name == model and stateful_path(model).is_file() else None
+def streams(path: Path) -> bool:
+    """Whether the file of a model has its stateful form beside it: that of a model that streams."""
+    return path.with_suffix(STATEFUL_SUFFIX).is_file()
 
 
 def resolve(model: str, stateful: bool = False) -> Path:
@@ -68,9 +64,7 @@ def resolve(model: str, stateful: bool = False) -> Path:
             return wanted
         if stateful and weights_path(model).is_file():
             having = ", ".join(shipped(stateful=True))
-            raise FileNotFoundError(
-                f"{model}: has no stateful form, as {having} has; engine.kind: onnx runs it"
-            )
+            raise FileNotFoundError(f"{model}: has no stateful form, as {having} has")
     names = ", ".join(shipped(stateful)) or "none"
     if stateful:
         names += ": those with a stateful form"

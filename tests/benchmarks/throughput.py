@@ -4,7 +4,7 @@ Starts ``xiaod replay PATH --speed max --loop --copies N`` and ``xiaod --config`
 
     python -m tests.benchmarks.throughput PATH --copies 200 --seconds 30 --core 0
 
-A station-second is one second of three components of one instrument at 100 Hz; windows are cut every ``hop_s``, so their number
+A station-second is one second of three components of one instrument at 100 Hz; windows are cut every ``early_hop_s``, so their number
 tells how many went through.
 """
 
@@ -30,7 +30,6 @@ def main() -> None:
     parser.add_argument("path", nargs="?", default="example", help="miniSEED of one station, or 'example'")
     parser.add_argument("--copies", type=int, default=200)
     parser.add_argument("--seconds", type=float, default=30.0)
-    parser.add_argument("--engine", default="onnx", help="engine.kind of the configuration")
     parser.add_argument("--model", default="micro", help="engine.model of the configuration")
     parser.add_argument(
         "--core", type=int, default=None, help="keep the daemon on this core, the server off it"
@@ -45,7 +44,7 @@ def main() -> None:
         assert replay.stdout is not None
         port = int(replay.stdout.readline().rsplit(":", 1)[1])
         with tempfile.TemporaryDirectory() as folder:
-            engine = {"kind": options.engine, "model": options.model}
+            engine = {"model": options.model}
             measure(Path(folder), port, options.seconds, options.core, replay.pid, engine)
     finally:
         replay.terminate()

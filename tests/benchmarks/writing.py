@@ -35,7 +35,9 @@ async def written(stations: int, seconds: float, folder: Path) -> dict[str, floa
                 "sources": [{"name": "quiet", "server": server.address, "begin": "resume"}],
                 "sinks": [{"kind": "jsonl", "path": str(folder / "picks.jsonl")}],
                 "state": {"folder": str(folder / "state")},
-                "picker": {"threshold_p": 0.999, "threshold_s": 0.999},
+                "picker": dict.fromkeys(
+                    ("threshold_p", "threshold_s", "early_threshold_p", "early_threshold_s"), 0.999
+                ),
             },
         )
         try:

@@ -102,16 +102,6 @@ def test_one_process_gives_what_a_run_over_everything_gives(
     assert "byte 2048" in said
 
 
-def test_a_model_that_streams_gives_it_too(archive: Path, tmp_path: Path) -> None:
-    path = tmp_path / "config.yaml"
-    path.write_text("sources: [{server: localhost}]\nengine: {kind: stateful, model: micro-stream}\n")
-    config = offline_config(path, None)
-    output = tmp_path / "picks.jsonl"
-    pick_archive([archive], config, ArchiveOptions(), "jsonl", output, progress=False)
-    assert output.read_bytes() == in_order(archive, config=path)
-    assert output.stat().st_size
-
-
 @pytest.mark.timeout(LIMIT_S)
 def test_dask_gives_it_too(archive: Path, expected: bytes, tmp_path: Path) -> None:
     distributed = pytest.importorskip("distributed")

@@ -85,23 +85,6 @@ def test_live_equals_offline(tmp_path: Path, event: Event, faults: Faults, speed
             assert len(daemon.events("source.disconnected")) >= 2
 
 
-def test_the_stateful_engine_live_equals_offline(tmp_path: Path) -> None:
-    """Each sample computed once: the picks are those of an offline run, and of the event."""
-    path = tmp_path / "event.mseed"
-    records = write_event(path, quiet_s=40)
-    engine = {"kind": "stateful", "model": "micro-stream"}
-    config = tmp_path / "offline.yaml"
-    config.write_text(f"sources: [{{server: localhost}}]\nengine: {json.dumps(engine)}\n", encoding="utf-8")
-    offline = offline_picks(path, "--config", str(config))
-    assert_event_picked(offline, quiet_s=40)
-    assert all(pick["model"].startswith("micro-stream-") for pick in offline)
-    replay = ReplayConfig(inputs=(path,), port=0, speed=20.0)
-    with streaming(tmp_path, replay, engine=engine) as (_, daemon):
-        daemon.wait_for_records(records)
-        assert daemon.stop() == 0
-        assert comparable(daemon.picks()) == comparable(offline)
-
-
 def test_two_servers_and_every_sink(tmp_path: Path, event: Event) -> None:
     import jsonschema
 

@@ -454,7 +454,9 @@ def test_ten_times_more_data_than_can_be_picked(tmp_path: Path, busy: Busy) -> N
     # Some 28,000 seconds of data in a second; a core picks 2,000 to 3,000.
     flood = ReplayConfig(inputs=(long,), port=0, speed=280.0, copies=100, ring_packets=2000)
     sections: dict[str, Any] = {
-        "picker": {"threshold_p": 0.9, "threshold_s": 0.9},
+        "picker": dict.fromkeys(
+            ("threshold_p", "threshold_s", "early_threshold_p", "early_threshold_s"), 0.9
+        ),
         "buffer": {"max_future_s": None, "max_component_wait_s": 0.5},
     }
     with Server(flood) as server:

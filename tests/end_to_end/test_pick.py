@@ -66,7 +66,9 @@ def test_every_format_says_the_same(tmp_path: Path) -> None:
     [event] = obspy.read_events(io.BytesIO(run("--format", "quakeml")))
     assert {str(pick.time) for pick in event.picks} == {pick["time"] for pick in picks}
     config = tmp_path / "config.yaml"
-    config.write_text("sources: [{server: localhost}]\npicker: {threshold_s: 0.99}\n")
+    config.write_text(
+        "sources: [{server: localhost}]\npicker: {threshold_s: 0.99, early_threshold_s: 0.99}\n"
+    )
     strict = csv.DictReader(io.StringIO(run("--format", "csv", "--config", str(config)).decode()))
     assert {row["phase"] for row in strict} == {"P"}
     output = tmp_path / "picks.jsonl"

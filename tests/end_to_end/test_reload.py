@@ -113,7 +113,8 @@ def test_thresholds_change_from_now_on(tmp_path: Path, busy: Busy) -> None:
         Daemon(tmp_path, sources=[source_at(server.port)]) as daemon,
     ):
         wait_until(lambda: daemon.metric("xiaod_picks_total", stage="final") >= 2, "picks")
-        daemon.write_config(picker={"stations": {"BW.RJOB": {"threshold_p": 0.999, "threshold_s": 0.999}}})
+        keys = ("threshold_p", "threshold_s", "early_threshold_p", "early_threshold_s")
+        daemon.write_config(picker={"stations": {"BW.RJOB": dict.fromkeys(keys, 0.999)}})
         hang_up(daemon, "reload.done")
         before = daemon.metric("xiaod_picks_total", stage="final")
         daemon.finish(records_in(path))
@@ -141,13 +142,13 @@ def test_a_file_that_is_not_valid_leaves_everything_as_it_was(tmp_path: Path, bu
             daemon.write_config(sources=[{"name": "new", "server": "replay:/nowhere"}], sinks=[])
             hang_up(daemon, "reload.refused", 4)
             daemon.write_config(sources=[source], sinks=[{"kind": "jsonl", "path": str(daemon.picks_path)}])
-            daemon.write_config(windows={"hop_s": 1.0})
+            daemon.write_config(windows={"early_hop_s": 1.0})
             waits = hang_up(daemon, "reload.needs_restart")
-            assert waits["keys"] == ["windows.hop_s"]
+            assert waits["keys"] == ["windows.early_hop_s"]
             assert daemon.metric("xiaod_reconnects_total") == 0
             assert daemon.metric("xiaod_reloads_total", result="refused") == 4
             daemon.finish(records_in(path))
-    daemon.write_config(windows={"hop_s": 0.5})
+    daemon.write_config(windows={"early_hop_s": 0.5})
     assert comparable(daemon.picks()) == comparable(expected)
 
 

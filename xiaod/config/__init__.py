@@ -7,8 +7,8 @@ each error.
 >>> config = Config.model_validate({"sources": [{"server": "rs.local:18000"}]})
 >>> config.sources[0].streams
 ('*.*.*.*',)
->>> config.windows.hop_s
-0.5
+>>> config.windows.final_hop_s, config.windows.early_hop_s
+(4.0, 0.5)
 """
 
 import math
@@ -17,7 +17,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, PrivateAttr, field_validator, model_validator
+from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
 
 from xiaod.config.model import MAX_PORT, Model, PositiveSeconds, Probability, Seconds
 from xiaod.config.origin import Origin
@@ -47,6 +47,14 @@ __all__ = [
 
 DEVICES = Path("/dev")
 _STATION_PATTERN = re.compile(r"[A-Z0-9-]{1,8}\.[A-Z0-9-]{1,8}")
+Early = Literal["scout", "windows", "off"]
+
+
+def _early(given: object) -> object:
+    """What is written for ``off`` and ``on`` when YAML reads them as truth values, as YAML 1.1 does."""
+    if given is True or given == "on":
+        raise ValueError("must be 'scout' or 'windows', or 'off'")
+    return "off" if given is False else given
 
 
 class BufferConfig(Model):
@@ -84,56 +92,64 @@ class WindowConfig(Model):
 
     length_s: Annotated[float, Field(ge=5, le=120)] = 20.0
     """Seconds of a window. The shipped models take 10 to 30: longer windows give fewer false picks and cost more."""
-    hop_s: Annotated[float, Field(ge=0.05, le=30)] = 0.5
-    """Seconds between the starts of two windows, at most a quarter of ``length_s``. A shorter hop finds onsets sooner and costs more."""
+    final_hop_s: Annotated[float, Field(ge=0.5, le=30)] = 4.0
+    """Seconds between the starts of two windows for final picks, at most a quarter of ``length_s``. A longer hop costs less."""
+    early_hop_s: Annotated[float, Field(ge=0.05, le=30)] = 0.5
+    """The same for early picks with ``early: windows``. A shorter hop finds onsets sooner and costs more."""
 
     @model_validator(mode="after")
     def _consistent(self) -> "WindowConfig":
-        if self.hop_s > self.length_s / 4:
-            raise ValueError("hop_s must be at most a quarter of length_s, so that windows overlap")
+        for key, hop_s in (("final_hop_s", self.final_hop_s), ("early_hop_s", self.early_hop_s)):
+            if hop_s > self.length_s / 4:
+                raise ValueError(
+                    f"{key} must be at most a quarter of length_s, {self.length_s / 4:g} s, so that windows overlap; it is {hop_s:g} s"
+                )
         return self
 
 
 class EngineConfig(Model):
     """What computes probabilities."""
 
-    kind: Literal["onnx", "stateful"] = "onnx"
-    """onnx: overlapping windows. stateful: each sample computed once, for models that stream."""
     model: str = "micro"
-    """A shipped model (micro, small; micro-stream with ``kind: stateful``), or the path of an .onnx file."""
+    """The model that picks: a shipped one (micro, small), or the path of an .onnx file."""
+    scout: str = "micro-stream"
+    """The model that notices onsets with ``early: scout``: a shipped one (micro-stream), or the path of a .stateful.onnx file."""
     threads: Annotated[int, Field(ge=1, le=64)] = 1
     """Threads of one call."""
     max_batch: Annotated[int, Field(ge=1, le=4096)] = 16
     """Windows in one call; more than the default no longer fit the cache of a small computer."""
-
-    @field_validator("kind", mode="before")
-    @classmethod
-    def _without_torch(cls, kind: object) -> object:
-        if kind == "torch":
-            raise ValueError("must be 'onnx' or 'stateful': 0.2.0 has no 'torch'; 'onnx' runs the same model")
-        return kind
 
 
 class StationConfig(Model):
     """Thresholds of one station."""
 
     threshold_p: Probability | None = None
-    """Probability from which a peak is a P pick at this station; null: the value for all stations."""
+    """Probability from which a peak is a final P pick at this station; null: the value for all stations."""
     threshold_s: Probability | None = None
-    """Probability from which a peak is an S pick at this station; null: the value for all stations."""
+    """Probability from which a peak is a final S pick at this station; null: the value for all stations."""
+    early_threshold_p: Probability | None = None
+    """Probability from which a peak is an early P pick at this station; null: the value for all stations."""
+    early_threshold_s: Probability | None = None
+    """Probability from which a peak is an early S pick at this station; null: the value for all stations."""
 
 
 class PickerConfig(Model):
     """How probabilities become picks."""
 
     threshold_p: Probability | None = None
-    """Probability from which a peak is a P pick; null: the threshold of the model."""
+    """Probability from which a peak is a final P pick; null: the threshold of the model."""
     threshold_s: Probability | None = None
-    """Probability from which a peak is an S pick; null: the threshold of the model."""
-    lookahead_s: Annotated[float, Field(ge=0.1, le=30)] = 0.5
-    """Seconds of data after an onset before it is picked."""
+    """Probability from which a peak is a final S pick; null: the threshold of the model."""
+    final_lookahead_s: Annotated[float, Field(ge=0.1, le=30)] = 4.0
+    """Seconds of data after an onset before it is picked for good; with ``final_hop_s`` at most half of ``length_s``."""
+    early_threshold_p: Probability | None = None
+    """Probability from which a peak is an early P pick; null: the threshold of the model."""
+    early_threshold_s: Probability | None = None
+    """Probability from which a peak is an early S pick; null: the threshold of the model."""
+    early_lookahead_s: Annotated[float, Field(ge=0.1, le=30)] = 0.5
+    """Seconds of data after an onset before it is picked early; with ``early_hop_s`` at most ``final_lookahead_s``."""
     settle_s: Annotated[float, Field(ge=0, le=30)] = 0.5
-    """Seconds after a gap in which nothing is picked; with ``lookahead_s`` and ``hop_s`` at most ``length_s``."""
+    """Seconds after a gap in which nothing is picked; with the lookahead and the hop of each stage at most ``length_s``."""
     min_separation_s: Annotated[float, Field(ge=0.1, le=10)] = 1.0
     """Seconds; a peak of the same phase closer to a pick is the same onset."""
     stations: dict[str, StationConfig] = Field(
@@ -221,12 +237,15 @@ class AgencyConfig(Model):
 class Config(Model):
     """The whole configuration."""
 
-    config_version: Literal[1] = 1
+    config_version: Literal[2] = 2
     """Version of this format."""
     sources: Annotated[tuple[SeedLinkConfig, ...], Field(min_length=1, strict=False)]
     """Where data come from: one or more SeedLink servers."""
     buffer: BufferConfig = BufferConfig()
     """How records become continuous data."""
+    early: Annotated[Early, BeforeValidator(_early)] = "windows"
+    """What early picks are made by: soon after the onset, and later confirmed, revised or withdrawn by the final picks, which are the same
+    with and without them. scout: a small net that streams notices onsets. windows: windows every ``early_hop_s``. off: there are none."""
     windows: WindowConfig = WindowConfig()
     """How continuous data are cut."""
     engine: EngineConfig = EngineConfig()
@@ -281,13 +300,26 @@ class Config(Model):
     def _windows_have_something_to_pick(self) -> None:
         """Refuse what leaves no sample of a window, or not every sample of continuous data, to be searched."""
         picker, windows = self.picker, self.windows
-        if picker.lookahead_s + windows.hop_s > windows.length_s / 2:
-            raise ValueError("picker.lookahead_s + windows.hop_s must be at most half of windows.length_s")
-        most_s = round(windows.length_s - windows.hop_s - picker.lookahead_s, 6)
-        if picker.settle_s > most_s:
+        for stage, lookahead_s, hop_s in (
+            ("final", picker.final_lookahead_s, windows.final_hop_s),
+            ("early", picker.early_lookahead_s, windows.early_hop_s),
+        ):
+            if lookahead_s + hop_s > windows.length_s / 2:
+                raise ValueError(
+                    f"picker.{stage}_lookahead_s + windows.{stage}_hop_s must be at most half of windows.length_s; "
+                    f"{lookahead_s:g} + {hop_s:g} s is more than {windows.length_s / 2:g} s"
+                )
+            most_s = round(windows.length_s - hop_s - lookahead_s, 6)
+            if picker.settle_s > most_s:
+                raise ValueError(
+                    f"picker.settle_s is {picker.settle_s:g} s, which leaves nothing to pick in windows of {windows.length_s:g} s; it "
+                    f"must be at most {most_s:g} s (windows.length_s - windows.{stage}_hop_s - picker.{stage}_lookahead_s)"
+                )
+        early_s = picker.early_lookahead_s + windows.early_hop_s
+        if self.early != "off" and early_s > picker.final_lookahead_s:
             raise ValueError(
-                f"picker.settle_s is {picker.settle_s:g} s, which leaves nothing to pick in windows of {windows.length_s:g} s; it must be "
-                f"at most {most_s:g} s (windows.length_s - windows.hop_s - picker.lookahead_s)"
+                f"picker.early_lookahead_s + windows.early_hop_s, {early_s:g} s, must be at most picker.final_lookahead_s, "
+                f"{picker.final_lookahead_s:g} s, or early picks come after the final ones; shorten them, or write early: off"
             )
 
     def _resumption_finds_what_it_needs(self) -> None:

@@ -3,7 +3,7 @@
 >>> from xiaod.config import Config, WindowConfig
 >>> models_in(Config.model_fields["windows"].annotation) == [WindowConfig]
 True
->>> field = field_at(Config, ("windows", "hop_s"))
+>>> field = field_at(Config, ("windows", "early_hop_s"))
 >>> [limit.le for limit in constraints(field) if hasattr(limit, "le")]
 [30]
 """

@@ -4,10 +4,10 @@ In: the configuration in use and the one that was read. Out: a :class:`ReloadPla
 touched. A key that is not in :data:`RELOADED` keeps its value until the next start, and the plan names it.
 
 >>> old = Config.model_validate({"sources": [{"server": "a"}, {"server": "b"}]})
->>> new = Config.model_validate({"sources": [{"server": "a"}, {"server": "c"}], "windows": {"hop_s": 1.0}})
+>>> new = Config.model_validate({"sources": [{"server": "a"}, {"server": "c"}], "windows": {"early_hop_s": 1.0}})
 >>> plan = plan_reload(old, new)
->>> plan.sources, plan.needs_restart, plan.config.windows.hop_s
-(Changes(added=('c:18000',), removed=('b:18000',), changed=()), ('windows.hop_s',), 0.5)
+>>> plan.sources, plan.needs_restart, plan.config.windows.early_hop_s
+(Changes(added=('c:18000',), removed=('b:18000',), changed=()), ('windows.early_hop_s',), 0.5)
 """
 
 from collections.abc import Iterator, Mapping

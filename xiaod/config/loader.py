@@ -33,6 +33,7 @@ from xiaod.config.annotations import (
 )
 from xiaod.config.model import MAX_S
 from xiaod.config.origin import Origin, Place, dotted
+from xiaod.config.version_1 import upgraded
 
 MAX_BYTES = 200_000
 """PyYAML reads some 100 kB a second on a small computer."""
@@ -156,8 +157,9 @@ def _parsed(text: str, name: str, root: type[AnyModel]) -> tuple[AnyModel, Mappi
     content = reader.read(text)
     if reader.problems:
         raise _error(name, reader.problems)
+    changes = upgraded(content, reader.lines) if root is Config else []
     try:
-        return root.model_validate(content), reader.lines
+        model = root.model_validate(content)
     except ValidationError as error:
         found = error.errors()
         # A list whose entries are wrong is not also reported as empty.
@@ -169,7 +171,10 @@ def _parsed(text: str, name: str, root: type[AnyModel]) -> tuple[AnyModel, Mappi
             for problem in found
             if problem["type"] != "too_short" or problem["loc"] not in inner
         }
-        raise _error(name, problems) from error
+        raise _error(name, problems.union(changes)) from error
+    if changes:
+        raise _error(name, changes)
+    return model, reader.lines
 
 
 def _error(name: str, problems: Iterable[tuple[int, str]]) -> ConfigError:

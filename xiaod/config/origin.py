@@ -1,8 +1,8 @@
 """The file and lines that a configuration was read from, so that later checks can name them too.
 
 >>> origin = Origin("config.yaml", {("engine",): 7, ("engine", "model"): 8, ("sinks", 0): 12})
->>> origin.where("engine", "model"), origin.where("sinks", 0, "path"), origin.where("windows", "hop_s")
-('config.yaml:8: engine.model', 'config.yaml:12: sinks[0].path', 'config.yaml: windows.hop_s')
+>>> origin.where("engine", "model"), origin.where("sinks", 0, "path"), origin.where("windows", "early_hop_s")
+('config.yaml:8: engine.model', 'config.yaml:12: sinks[0].path', 'config.yaml: windows.early_hop_s')
 >>> Origin().where("engine", "model")
 'engine.model'
 >>> Origin(given={("engine", "model"): "--model"}).where("engine", "model")

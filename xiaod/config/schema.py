@@ -1,9 +1,9 @@
 """The JSON Schema of the configuration file, with which editors complete and check it.
 
 In: the models of :mod:`xiaod.config`, whose docstrings become descriptions. Out: a JSON Schema, draft 2020-12. Rules about several keys,
-such as ``hop_s`` below a quarter of ``length_s``, are checked by ``xiaod check`` alone.
+such as ``early_hop_s`` at most a quarter of ``length_s``, are checked by ``xiaod check`` alone.
 
->>> config_schema()["$defs"]["WindowConfig"]["properties"]["hop_s"]["maximum"]
+>>> config_schema()["$defs"]["WindowConfig"]["properties"]["early_hop_s"]["maximum"]
 30
 """
 

@@ -1,4 +1,4 @@
-"""Engines, which compute probabilities: the :class:`Engine` protocol and the table of engines."""
+"""Engines, which compute probabilities: the :class:`Engine` protocol."""
 
 from collections.abc import Collection
 from typing import Protocol
@@ -45,10 +45,3 @@ class Engine(Protocol):
     def forget(self, instruments: Collection[Instrument]) -> None:
         """Free the states of instruments."""
         ...
-
-
-ENGINES: dict[str, str] = {
-    "onnx": "xiaod.inference.onnx:OnnxEngine",
-    "stateful": "xiaod.inference.stateful:StatefulEngine",
-}
-"""Kind of engine -> module and class, which is imported when it is used."""

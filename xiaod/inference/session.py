@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
 REMEDY = {
-    "windows": "of the form for windows; engine.kind: stateful needs a file NAME.stateful.onnx, engine.kind: onnx runs this one",
+    "windows": "of the form for windows, which picks; a model that streams has a file NAME.stateful.onnx",
     "tail": "of the tail form, which is used beside NAME.onnx",
-    "stateful": "of the stateful form; engine.kind: stateful runs it",
+    "stateful": "of the stateful form, which notices onsets and does not pick; engine.scout takes it",
 }
 """Form of a model that the engine cannot run -> remedy."""
 NO_MEMORY = ("allocate memory", "bad_alloc", "bad allocation")
@@ -57,7 +57,7 @@ def open_session(path: Path, form: str, threads: int) -> "tuple[InferenceSession
     with bounded_memory():
         session, spec = _loaded(path, content)
         if spec.form != form:
-            raise ModelError(f"{path}: {REMEDY[spec.form]}", "kind")
+            raise ModelError(f"{path}: {REMEDY[spec.form]}")
         try:
             _try(session, spec)
         except Exception as error:

@@ -145,7 +145,7 @@ class Assembler:
     def reconfigure(self, config: Config) -> None:
         """Use other limits from now on."""
         self._most = instrument_limits(config)
-        self.batches.read = read_samples(config)
+        self.batches.read = read_samples(config, "early")
 
     def take(self, item: SourceItem, now_ns: int | None) -> None:
         """Take an item of a source; the windows that became ready go into the batches."""

@@ -6,32 +6,33 @@
 ('micro', [])
 """
 
-from models.weights import resolve, stateful_twin
+from models.weights import resolve, streams
 from xiaod.config import Config, SinkConfig
 from xiaod.domain.timegrid import samples_from_s
-from xiaod.inference import ENGINES, Engine
+from xiaod.inference import Engine
 from xiaod.inference.errors import ModelError
-from xiaod.picking.stream_picker import stream_window
+from xiaod.inference.onnx import OnnxEngine
 from xiaod.process.plugins import MissingExtraError, imported
 from xiaod.sinks import Sink, SinkError
 
 
 def open_engine(config: Config) -> Engine:
-    """Load the configured engine and model.
+    """Load the configured model.
 
     Raises:
         ModelError: when the model cannot be used, or does not fit the configured windows; the message begins with the place in the
             configuration.
     """
-    where = config.origin.where
+    where = config.origin.where("engine", "model")
     try:
-        path = resolve(config.engine.model, stateful=config.engine.kind == "stateful")
-    except FileNotFoundError as error:
-        raise ModelError(f"{where('engine', 'model')}: {error}") from error
-    try:
-        engine: Engine = imported(ENGINES[config.engine.kind])(path, threads=config.engine.threads)
-    except ModelError as error:
-        raise ModelError(f"{where('engine', error.key)}: {error}", error.key) from error
+        path = resolve(config.engine.model)
+        if streams(path):
+            raise ModelError(
+                f"{config.engine.model}: a model that streams notices onsets and does not pick; engine.scout takes it"
+            )
+        engine = OnnxEngine(path, threads=config.engine.threads)
+    except (FileNotFoundError, ModelError) as error:
+        raise ModelError(f"{where}: {error}") from error
     _fit(config, engine)
     return engine
 
@@ -40,24 +41,11 @@ def _fit(config: Config, engine: Engine) -> None:
     """Refuse windows of a length that the model cannot use."""
     length, spec = samples_from_s(config.windows.length_s), engine.spec
     rate_hz = spec.sampling_rate_hz
-    where = config.origin.where("windows", "length_s")
-    if engine.stateful:
-        needed = stream_window(spec.delay_samples, spec.chunk_samples, samples_from_s(config.windows.hop_s))
-        if length < needed:
-            raise ModelError(
-                f"{where}: {config.windows.length_s:g} s; model {spec.name}, which is "
-                f"{spec.delay_samples / rate_hz:g} s late, needs at least {needed / rate_hz:g} s"
-            )
-        return
     lengths = sorted({spec.window_samples, *spec.lengths})
     if lengths[0] <= length <= lengths[-1]:
         return
+    where = config.origin.where("windows", "length_s")
     taken = " to ".join(f"{samples / rate_hz:g}" for samples in dict.fromkeys((lengths[0], lengths[-1])))
-    if (twin := stateful_twin(config.engine.model)) is not None:
-        raise ModelError(
-            f"{config.origin.where('engine', 'kind')}: {config.engine.kind}; model {spec.name} is one that streams: "
-            f"engine: {{kind: stateful, model: {twin}}} runs it (in windows it takes only those of {taken} s)"
-        )
     nearest = min(max(length, lengths[0]), lengths[-1]) / rate_hz
     raise ModelError(
         f"{where}: {config.windows.length_s:g} s; model {spec.name} takes windows of {taken} s, as it was trained: "

@@ -175,7 +175,7 @@ def tell_unpicked(
 ) -> None:
     """Log instruments without a full window, with their ``places``, so that a run that picks nothing says why."""
     log = get_logger("pick")
-    needed_s = config.windows.length_s + config.windows.hop_s
+    needed_s = config.windows.length_s + config.windows.early_hop_s
     for instrument in sorted(coverages)[:MAX_NAMED]:
         coverage = coverages[instrument]
         log.error(

@@ -125,7 +125,7 @@ class Pipeline:
             live.progress if live else None,
         )
         self._assembler = Assembler(
-            buffer_settings(config),
+            buffer_settings(config, "early"),
             metrics,
             self._station_table,
             self._clock,
@@ -133,7 +133,7 @@ class Pipeline:
             offline.account,
             instrument_limits(config),
             config.engine.max_batch,
-            read_samples(config),
+            read_samples(config, "early"),
         )
         if live and config.http.enabled and config.http.page:
             self._stage.monitor = Monitor(

@@ -1,7 +1,7 @@
 """From the configuration to the settings of the parts of the pipeline.
 
 >>> config = Config.model_validate({"sources": [{"server": "localhost:18000"}]})
->>> buffer_settings(config) == BufferSettings(limits=TimeLimits.from_s(None, 60.0))
+>>> buffer_settings(config, "early") == BufferSettings(limits=TimeLimits.from_s(None, 60.0))
 True
 >>> instrument_limits(config)
 {'localhost:18000': 4000}
@@ -10,10 +10,10 @@ True
 from collections.abc import Mapping
 
 from models.calibration import Calibration
-from xiaod.config import Config, StationConfig
+from xiaod.config import Config, PickerConfig, StationConfig
 from xiaod.domain.timegrid import ns_from_s, samples_from_s
 from xiaod.domain.timeliness import TimeLimits
-from xiaod.domain.types import Instrument
+from xiaod.domain.types import Instrument, Stage
 from xiaod.inference import Engine
 from xiaod.picking.picker import LATE_NOTICE_S, PickerSettings
 from xiaod.waveform.instrument import BufferSettings
@@ -22,36 +22,48 @@ INSTRUMENTS_PER_STATION = 4
 """Instruments of a source for each station that it may have."""
 
 
-def buffer_settings(config: Config) -> BufferSettings:
-    """Limits of the buffers from the configuration."""
+def hop_s(config: Config, stage: Stage) -> float:
+    """Seconds between the windows of a stage."""
+    return config.windows.early_hop_s if stage == "early" else config.windows.final_hop_s
+
+
+def lookahead_s(config: Config, stage: Stage) -> float:
+    """Seconds of data after an onset before it is picked in a stage."""
+    return config.picker.early_lookahead_s if stage == "early" else config.picker.final_lookahead_s
+
+
+def buffer_settings(config: Config, stage: Stage) -> BufferSettings:
+    """Limits of the buffers from the configuration, with the windows of a stage."""
     buffer = config.buffer
     return BufferSettings(
         length=samples_from_s(config.windows.length_s),
-        hop=samples_from_s(config.windows.hop_s),
+        hop=samples_from_s(hop_s(config, stage)),
         wait_ns=ns_from_s(buffer.max_component_wait_s),
         max_lead=samples_from_s(buffer.max_lead_s),
         limits=TimeLimits.from_s(buffer.max_age_s, buffer.max_future_s),
     )
 
 
-def picker_settings(config: Config, engine: Engine, instrument: Instrument) -> PickerSettings:
-    """How picks are made at an instrument: the station's thresholds, or the configuration's, or the model's own."""
+def picker_settings(config: Config, engine: Engine, instrument: Instrument, stage: Stage) -> PickerSettings:
+    """How picks of a stage are made at an instrument: the station's thresholds, or the configuration's, or the model's own."""
     station = config.picker.stations.get(instrument.station_text, StationConfig())
     spec = engine.spec
 
+    of_station, of_all = _thresholds(station, stage), _thresholds(config.picker, stage)
+
     def chosen(own: Mapping[str, float]) -> tuple[float, float]:
         return (
-            _first_given(station.threshold_p, config.picker.threshold_p, own["P"]),
-            _first_given(station.threshold_s, config.picker.threshold_s, own["S"]),
+            _first_given(of_station[0], of_all[0], own["P"]),
+            _first_given(of_station[1], of_all[1], own["S"]),
         )
 
     return PickerSettings(
-        thresholds=chosen(spec.thresholds),
-        vertical_thresholds=chosen(spec.vertical_thresholds) if spec.vertical_thresholds else None,
-        hop=samples_from_s(config.windows.hop_s),
+        thresholds=chosen(spec.thresholds_of(stage)),
+        vertical_thresholds=chosen(spec.thresholds_of(stage, vertical_alone=True)),
+        hop=samples_from_s(hop_s(config, stage)),
         model=spec.label,
         model_sha256=engine.sha256,
-        lookahead=samples_from_s(config.picker.lookahead_s),
+        lookahead=samples_from_s(lookahead_s(config, stage)),
         settle=samples_from_s(config.picker.settle_s),
         separation=samples_from_s(config.picker.min_separation_s),
         calibration=Calibration.from_spec(spec.calibration),
@@ -59,11 +71,22 @@ def picker_settings(config: Config, engine: Engine, instrument: Instrument) -> P
     )
 
 
-def read_samples(config: Config) -> int:
-    """Samples at the end of a window that a picker reads, unless the window is discontinuous."""
-    picker = config.picker
-    spans_s = (picker.lookahead_s, config.windows.hop_s, LATE_NOTICE_S, picker.min_separation_s)
+def read_samples(config: Config, stage: Stage) -> int:
+    """Samples at the end of a window of a stage that its picker reads, unless the window is discontinuous."""
+    spans_s = (
+        lookahead_s(config, stage),
+        hop_s(config, stage),
+        LATE_NOTICE_S,
+        config.picker.min_separation_s,
+    )
     return sum(samples_from_s(span_s) for span_s in spans_s)
+
+
+def _thresholds(part: PickerConfig | StationConfig, stage: Stage) -> tuple[float | None, float | None]:
+    """Thresholds of a stage for P and S, as far as they are given."""
+    if stage == "early":
+        return part.early_threshold_p, part.early_threshold_s
+    return part.threshold_p, part.threshold_s
 
 
 def _first_given(of_station: float | None, of_all: float | None, of_model: float) -> float:

@@ -242,7 +242,7 @@ class PickStage:
             self._progress.forget([one for one in instruments if one not in self._station_table])
 
     def _settings_for(self, instrument: Instrument) -> PickerSettings:
-        return picker_settings(self._config, self._engine, instrument)
+        return picker_settings(self._config, self._engine, instrument, "early")
 
     def _picker(self, instrument: Instrument) -> InstrumentPicker | StreamPicker | None:
         return (self._stream_pickers if self._engine.stateful else self._pickers).get(instrument)

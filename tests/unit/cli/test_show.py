@@ -27,7 +27,7 @@ def test_the_reference_comes_back_whole(capsys: pytest.CaptureFixture[str]) -> N
     assert main(["show", "--config", str(REFERENCE), "--format", "json"]) == 0
     shown = json.loads(capsys.readouterr().out)
     assert Config.model_validate(shown) == config
-    assert shown["windows"] == {"length_s": 20.0, "hop_s": 0.5}
+    assert shown["windows"] == {"length_s": 20.0, "final_hop_s": 4.0, "early_hop_s": 0.5}
 
 
 def test_what_a_short_file_leaves_out_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -46,8 +46,13 @@ def test_sinks_change_with_what_signs_them() -> None:
 @pytest.mark.parametrize(
     ("changes", "keys"),
     [
-        ({"windows": {"length_s": 10.0}}, ("windows.length_s",)),
-        ({"engine": {"model": "small"}}, ("engine.model",)),
+        ({"windows": {"length_s": 25.0}}, ("windows.length_s",)),
+        (
+            {"windows": {"final_hop_s": 2.0, "early_hop_s": 1.0}},
+            ("windows.final_hop_s", "windows.early_hop_s"),
+        ),
+        ({"early": "off"}, ("early",)),
+        ({"engine": {"model": "small", "scout": "a"}}, ("engine.model", "engine.scout")),
         ({"buffer": {"max_age_s": 5.0}}, ("buffer.max_age_s",)),
         ({"http": {"port": 1, "stale_after_s": 5.0}}, ("http.port",)),
         ({"http": {"traces": 1, "page": False}}, ("http.page", "http.traces")),
@@ -58,27 +63,30 @@ def test_what_waits_for_a_restart_is_named_and_stays(changes: dict[str, Any], ke
     found = plan(**changes)
     assert found.needs_restart == keys
     old = Config.model_validate(OLD)
-    assert (found.config.windows, found.config.engine, found.config.buffer) == (
-        old.windows,
-        old.engine,
-        old.buffer,
-    )
+    for section in ("early", "windows", "engine", "buffer"):
+        assert getattr(found.config, section) == getattr(old, section)
     assert (found.config.http.port, found.config.state.folder) == (old.http.port, old.state.folder)
 
 
 def test_the_rest_changes_at_once() -> None:
     found = plan(
-        picker={"threshold_p": 0.9}, http={"stale_after_s": 5.0}, state={"keep_days": 1.0}, grace_s=3.0
+        picker={"threshold_p": 0.9, "early_threshold_p": 0.8},
+        http={"stale_after_s": 5.0},
+        state={"keep_days": 1.0},
+        grace_s=3.0,
     )
     assert found.needs_restart == ()
     config = found.config
-    assert (config.picker.threshold_p, config.http.stale_after_s, config.state.keep_days) == (0.9, 5.0, 1.0)
+    assert (config.picker.threshold_p, config.picker.early_threshold_p) == (0.9, 0.8)
+    assert (config.http.stale_after_s, config.state.keep_days) == (5.0, 1.0)
     assert config.grace_s == 3.0
 
 
 def test_new_values_that_do_not_fit_what_waits_for_a_restart_are_refused() -> None:
-    with pytest.raises(ConfigError, match=r"picker.lookahead_s .*restart .*windows.length_s keeps its value"):
-        plan(windows={"length_s": 40.0}, picker={"lookahead_s": 15.0})
+    with pytest.raises(
+        ConfigError, match=r"picker.final_lookahead_s .*restart .*windows.length_s keeps its value"
+    ):
+        plan(windows={"length_s": 40.0}, picker={"final_lookahead_s": 15.0})
 
 
 def test_a_source_with_the_same_server_goes_on_behind_its_last_packet() -> None:

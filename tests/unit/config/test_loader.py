@@ -32,14 +32,21 @@ MINIMAL = "sources:\n  - server: localhost\n"
         ("logs: {}", "f:1: sources: is missing"),
         (MINIMAL + "picker:\n  treshold_p: 0.5\n", "f:4: picker.treshold_p: unknown key; did you mean 'threshold_p'?"),
         (MINIMAL + "picker:\n  threshold_p: 2\n", "f:4: picker.threshold_p: must be a number above 0 and below 1, or null; got 2"),
-        (MINIMAL + "picker:\n  lookahead_s: fast\n", "f:4: picker.lookahead_s: must be a number at least 0.1 and at most 30 seconds"),
+        (MINIMAL + "picker:\n  early_lookahead_s: fast\n", "f:4: picker.early_lookahead_s: must be a number at least 0.1 and"),
         (MINIMAL + "engine: {threads: 1.5}\n", "f:3: engine.threads: must be"),
-        (MINIMAL + "windows: {hop_s: 9.0}\n", "f:3: windows.hop_s must be at most a quarter of length_s"),
-        (MINIMAL + "windows:\n  length_s: 20.0\n  hop_s: 9.0\n", "f:5: windows.hop_s must be at most a quarter"),
-        (MINIMAL + "windows: {hop_s: 5.0}\npicker:\n  lookahead_s: 6\n", "f:5: picker.lookahead_s + windows.hop_s must be"),
+        (MINIMAL + "windows: {early_hop_s: 9.0}\n", "f:3: windows.early_hop_s must be at most a quarter of length_s, 5 s, "),
+        (MINIMAL + "windows:\n  length_s: 15.0\n  final_hop_s: 4.0\n", "f:5: windows.final_hop_s must be at most a quarter"),
+        (MINIMAL + "windows: {final_hop_s: 5.0}\npicker:\n  final_lookahead_s: 6\n", ("f:5: picker.final_lookahead_s + windows.final_hop_s "
+         "must be at most half of windows.length_s; 6 + 5 s is more than 10 s")),
         (MINIMAL + "picker:\n  settle_s: 19.5\n", ("f:4: picker.settle_s is 19.5 s, which leaves nothing to pick in windows of 20 s; "
-         "it must be at most 19 s (windows.length_s - windows.hop_s - picker.lookahead_s)")),
-        (MINIMAL + "windows: {length_s: 5.0}\npicker: {settle_s: 5}\n", "f:4: picker.settle_s is 5 s, which leaves nothing"),
+         "it must be at most 12 s (windows.length_s - windows.final_hop_s - picker.final_lookahead_s)")),
+        (MINIMAL + "windows: {early_hop_s: 4.0}\npicker:\n  early_lookahead_s: 4\n", ("f:5: picker.early_lookahead_s + "
+         "windows.early_hop_s, 8 s, must be at most picker.final_lookahead_s, 4 s, or early picks come after the final ones; shorten")),
+        (MINIMAL + "early: no\n", "f:3: early: must be 'scout', 'windows' or 'off'; got 'no'"),
+        (MINIMAL + "early: on\n", "f:3: early: must be 'scout' or 'windows', or 'off'; got 'on'"),
+        (MINIMAL + "early: true\n", "f:3: early: must be 'scout' or 'windows', or 'off'; got true"),
+        (MINIMAL + "config_version: 3\n", "f:3: config_version: must be 2; got 3"),
+        (MINIMAL + "windows: {length_s: 10.0, final_hop_s: 1}\npicker: {settle_s: 6}\n", "f:4: picker.settle_s is 6 s, which leaves"),
         (MINIMAL + "buffer:\n  max_component_wait_s: 40\n", ("f:4: buffer.max_component_wait_s is 40 s, and nothing is waited for that "
          "is further than max_lead_s (30 s) behind; shorten it, or raise max_lead_s")),
         (MINIMAL + "buffer:\n  forget_after_s: 5\n", ("f:4: buffer.forget_after_s is 5 s: an instrument would be forgotten while it is "
@@ -49,7 +56,8 @@ MINIMAL = "sources:\n  - server: localhost\n"
         (MINIMAL + "state:\n  keep_days: 0.009\n", ("f:4: state.keep_days is 0.009, which is 778 s: the next run must know the picks of "
          "815 s, or it makes them again; write at least 0.01, or 0 to keep all")),
         (MINIMAL + "state: {save_interval_s: 86400, keep_days: 1}\n", "f:3: state.keep_days is 1, which is 86400 s: the next run"),
-        (MINIMAL + "windows: {hop_s: .nan}\n", "f:3: windows.hop_s: must be a number at least 0.05 and at most 30 seconds; got '.nan'"),
+        (MINIMAL + "windows: {early_hop_s: .nan}\n",
+         "f:3: windows.early_hop_s: must be a number at least 0.05 and at most 30 seconds; got '.nan'"),
         (MINIMAL + "grace_s: 1e999\n", "f:3: grace_s: must be a number above 0 seconds; got '1e999'"),
         (MINIMAL + "grace_s: yes\n", "f:3: grace_s: must be a number above 0 seconds; got 'yes'"),
         (MINIMAL + "grace_s: true\n", "f:3: grace_s: must be a number above 0 seconds; got true"),
@@ -79,7 +87,6 @@ MINIMAL = "sources:\n  - server: localhost\n"
          "f:6: sinks[0]: schema_version is no key any more: remove it; version 0.12 is written, which newer SeisComP reads"),
         (MINIMAL + "http: {port: 70000}\n", "f:3: http.port: must be a number at least 0 and at most 65535; got 70000"),
         (MINIMAL + "logs: {level: loud}\n", "f:3: logs.level: must be 'debug', 'info', 'warning' or 'error'; got 'loud'"),
-        (MINIMAL + "engine: {kind: torch}\n", "f:3: engine.kind: must be 'onnx' or 'stateful': 0.2.0 has no 'torch'; 'onnx'"),
         (MINIMAL + "logs: {}\nlogs: {}\n", "f:4: logs: given twice, first in line 3"),
         ("sources:\n  - server: 'a b'\n", "f:2: sources[0].server: must be HOST, HOST:PORT"),
         ("sources:\n  - server: rs..local\n", "f:2: sources[0].server: must be HOST, HOST:PORT"),
@@ -115,7 +122,9 @@ def test_problems_are_named_with_their_line(text: str, expected: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "picker: {settle_s: 19.0}\n",
+        "picker: {settle_s: 12.0}\n",
+        "windows: {length_s: 16.0, early_hop_s: 3.5}\n",
+        "early: off\nwindows: {early_hop_s: 4.0}\n",
         "buffer: {max_component_wait_s: 30, forget_after_s: 31}\n",
         "buffer: {max_age_s: 89}\n",
         "    begin: resume\nbuffer: {max_age_s: 90}\n",

@@ -34,7 +34,7 @@ CONFIG = Config.model_validate({"sources": [{"server": "localhost"}]})
 WINDOWS, PICKER, HTTP = CONFIG.windows, CONFIG.picker, CONFIG.http
 BIN_S = trace.Trace().part(0).bin_s
 NOT_FINAL_S = resumption.not_final_s(WINDOWS.length_s, CONFIG.buffer.max_lead_s)
-EARLIEST_S, LATEST_S = PICKER.lookahead_s, PICKER.lookahead_s + WINDOWS.hop_s
+EARLIEST_S, LATEST_S = PICKER.early_lookahead_s, PICKER.early_lookahead_s + WINDOWS.early_hop_s
 ADDRESS = f"http://{HTTP.host}:{HTTP.port}/"
 RATES = f"ates from {resample.MIN_RATE_HZ:g} to {resample.MAX_RATE_HZ:g} Hz"
 SECRET = f"{webhook.SECRET_BYTES.start} to {webhook.SECRET_BYTES.stop - 1} bytes in base64"
@@ -68,7 +68,7 @@ def plain(text: str) -> str:
         ("docs/archives.md", f"up to {channel.DRIFT_SAMPLES:g} samples differently"),
         ("docs/guarantees.md", f"({NOT_FINAL_S + resumption.warm_up_s(WINDOWS.length_s):g} s with the defaults)"),
         ("docs/guarantees.md", f"of its server for {resumption.ABANDONED_S / 60:g} minutes only"),
-        ("docs/sinks.md", f"`lookahead_s` + `hop_s` ({EARLIEST_S:g} to {LATEST_S:g} s)"),
+        ("docs/sinks.md", f"`early_lookahead_s` + `early_hop_s` ({EARLIEST_S:g} to {LATEST_S:g} s)"),
         ("docs/sinks.md", f"in the first {WINDOWS.length_s:g} s after a start or a gap"),
         ("docs/sinks.md", f"at most the {connection.INFLIGHT} messages"),
         ("docs/sinks.md", f"in time, {', '.join(map(str, sorted(webhook.WAIT)))} and 5xx"),

@@ -18,16 +18,13 @@ SOURCES = "sources:\n  - server: localhost\n"
     ("text", "said"),
     [
         ("engine:\n  model: none.onnx\n", "f:4: engine.model: none.onnx: neither a shipped model"),
-        ("engine:\n  model: micro-stream\n",
-         "f:3: engine.kind: onnx; model micro-stream is one that streams: engine: {kind: stateful, model: micro-stream} runs it"),
-        (f"engine:\n  model: {weights_path('micro-stream')}\n", f"model: {stateful_path('micro-stream')}}} runs it"),
-        ("engine:\n  kind: stateful\n", "f:3: engine.model: micro: has no stateful form, as micro-stream has; engine.kind: onnx"),
-        (f"engine:\n  threads: 1\n  model: {stateful_path('micro-stream')}\n", "f:3: engine.kind: "),
-        (f"engine:\n  kind: stateful\n  model: {weights_path('micro')}\n", "f:4: engine.kind: "),
-        ("windows:\n  hop_s: 0.5\n  length_s: 60.0\n",
+        (f"engine:\n  model: {weights_path('micro-stream')}\n", ("f:4: engine.model: " + str(weights_path("micro-stream")) +
+         ": a model that streams notices onsets and does not pick; engine.scout takes it")),
+        (f"engine:\n  threads: 1\n  model: {stateful_path('micro-stream')}\n", "notices onsets and does not pick; engine.scout takes it"),
+        ("windows:\n  early_hop_s: 0.5\n  length_s: 60.0\n",
          "f:5: windows.length_s: 60 s; model micro takes windows of 10 to 30 s, as it was trained: windows: {length_s: 30.0} uses it"),
-        ("windows:\n  length_s: 5.0\n", "f:4: windows.length_s: 5 s; model micro takes windows of 10 to 30 s"),
-        ("engine: {kind: stateful, model: micro-stream}\nwindows: {length_s: 5.0}\n", "f:4: windows.length_s: 5 s; model micro-stream"),
+        ("windows:\n  length_s: 8.0\n  final_hop_s: 1.0\npicker: {final_lookahead_s: 3}\n",
+         "f:4: windows.length_s: 8 s; model micro takes windows of 10 to 30 s"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_with_a_model_has_its_line(text: str, said: str) -> None:
@@ -52,6 +49,8 @@ def test_a_model_of_the_command_line_is_told_by_its_option(tmp_path: Path) -> No
     for config_path in (path, None):
         with pytest.raises(ModelError, match=r"\A--model: none: neither a shipped model"):
             open_engine(offline_config(config_path, "none"))
+        with pytest.raises(ModelError, match=r"\A--model: micro-stream: a model that streams notices"):
+            open_engine(offline_config(config_path, "micro-stream"))
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ def test_everything_is_written_and_what_is_off_is_the_default() -> None:
     given = {
         "sources": [{"server": "a", "streams": ["XX.A.--.HH?", "XX.B.*.*"]}, {"server": "b"}],
         "sinks": [{"kind": "jsonl", "path": "p", "rotate": "size"}, {"kind": "quakeml", "folder": "f"}],
-        "picker": {"stations": {"AM.R1": {"threshold_p": 0.5}}, "lookahead_s": 1.0},
+        "picker": {"stations": {"AM.R1": {"threshold_p": 0.5}}, "final_lookahead_s": 5.0},
         "grace_s": 5.0,
     }
     config = Config.model_validate(given)

@@ -24,9 +24,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model", default="micro", metavar="NAME", help="shipped model or path (default: %(default)s)"
     )
-    parser.add_argument(
-        "--engine", choices=["onnx", "stateful"], default="onnx", help="engine.kind of the loads"
-    )
     parser.add_argument("--output", type=Path, metavar="FILE", help="write everything as JSON here too")
 
 
@@ -45,7 +42,7 @@ def run(options: argparse.Namespace) -> int:
     except OSError as error:
         return refuse(error)
     end_on_sigterm()
-    settings = LoadSettings(options.model, options.engine, seconds=options.seconds)
+    settings = LoadSettings(options.model, seconds=options.seconds)
     try:
         found = run_bench(
             options.stations, settings, say=lambda text: print(text, file=sys.stderr, flush=True)

@@ -75,6 +75,6 @@ def _hop(text: str) -> float:
     from xiaod.config import WindowConfig
 
     try:
-        return WindowConfig(hop_s=float(text)).hop_s
+        return WindowConfig(early_hop_s=float(text)).early_hop_s
     except ValidationError as error:
         raise argparse.ArgumentTypeError(f"{error.errors()[0]['msg']}; got {text!r}") from None

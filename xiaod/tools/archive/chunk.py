@@ -46,8 +46,6 @@ EDGE_NS = 50_000_000
 """Picks up to this much before a chunk are in its result too: with a drifting clock, two chunks may disagree on the side of midnight."""
 RECORDS_S = 65.0
 """Longest record expected: 4096 bytes at 20 Hz."""
-MEMORY_S = 400.0
-"""What a stateful engine's running power needs, with a time constant of 10 s, to forget all digits of float64 (37 constants) and some."""
 MAX_DAMAGE = 100
 """Reported places of damage in one chunk."""
 HARMLESS = frozenset({"empty", "log"})
@@ -68,9 +66,7 @@ class Job:
     @property
     def fingerprint(self) -> str:
         """What the picks of a chunk depend on besides its data."""
-        config = self.config.model_dump_json(
-            include={"buffer": True, "windows": True, "picker": True, "engine": {"kind"}}
-        )
+        config = self.config.model_dump_json(include={"buffer", "early", "windows", "picker"})
         return hashlib.sha256(f"{self.program} {self.model_sha256} {config}".encode()).hexdigest()
 
 
@@ -100,10 +96,10 @@ def margins_ns(config: Config) -> tuple[int, int]:
     """Data read before and after a chunk, ns."""
     length_s, lead_s = config.windows.length_s, config.buffer.max_lead_s
     before_s = warm_up_s(length_s) + lead_s + RECORDS_S
-    if config.engine.kind == "stateful":
-        before_s += MEMORY_S
     # Two windows: the last, cut one is not picked any more.
-    after_s = 2 * length_s + config.windows.hop_s + lead_s + LATE_NOTICE_S + config.picker.lookahead_s
+    after_s = (
+        2 * length_s + config.windows.early_hop_s + lead_s + LATE_NOTICE_S + config.picker.early_lookahead_s
+    )
     return ns_from_s(before_s), ns_from_s(after_s)
 
 
@@ -122,7 +118,7 @@ def pick_chunk(job: Job, chunk: Chunk) -> ChunkResult:
     return ChunkResult(
         tuple(pick for pick in sink.picks if chunk.start_ns - EDGE_NS <= pick.time_ns < chunk.stop_ns),
         source.records,
-        windows * job.config.windows.hop_s,
+        windows * job.config.windows.early_hop_s,
         process_time() - begun_s,
         tuple(source.damaged),
         max(source.data_s.values(), default=0.0),

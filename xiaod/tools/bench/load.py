@@ -36,7 +36,6 @@ class LoadSettings:
     """How the daemon is loaded."""
 
     model: str = "micro"
-    kind: str = "onnx"
     window_s: float = 20.0
     hop_s: float = 0.5
     seconds: float = 60.0
@@ -93,8 +92,8 @@ def _start(folder: Path, port: int, settings: LoadSettings) -> DaemonProcess:
         folder,
         {
             "sources": [{"name": "load", "server": f"127.0.0.1:{port}"}],
-            "windows": {"length_s": settings.window_s, "hop_s": settings.hop_s},
-            "engine": {"kind": settings.kind, "model": settings.model},
+            "windows": {"length_s": settings.window_s, "early_hop_s": settings.hop_s},
+            "engine": {"model": settings.model},
             "sinks": [{"kind": "jsonl", "path": str(folder / "picks.jsonl")}],
             "state": {"folder": str(folder / "state")},
             "buffer": {"max_future_s": None},

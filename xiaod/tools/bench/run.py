@@ -55,8 +55,7 @@ def run_bench(
         "versions": {"xiaod": __version__, **{name: version(name) for name in PACKAGES}},
         "condition": {"before": condition()},
     }
-    stateful = settings.kind == "stateful"
-    path = resolve(settings.model, stateful)
+    path = resolve(settings.model)
     begun = time.perf_counter()
     engine = engine_of(settings.model)
     load_s = time.perf_counter() - begun

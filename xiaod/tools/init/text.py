@@ -3,9 +3,9 @@
 :func:`commented` writes a given configuration: a key that has its default stands behind ``#``, without a blank, because that value holds
 in any case. :func:`reference` writes ``config.yaml``: every key with its default, and the sinks that it does not use behind ``#``.
 
->>> config = Config.model_validate({"sources": [{"server": "rs.local"}], "windows": {"hop_s": 1.0}})
->>> [line for line in commented(config).splitlines() if "hop_s:" in line or line == "windows:"]
-['windows:', '  hop_s: 1.0']
+>>> config = Config.model_validate({"sources": [{"server": "rs.local"}], "windows": {"early_hop_s": 1.0}})
+>>> [line for line in commented(config).splitlines() if "early_hop_s:" in line or line == "windows:"]
+['windows:', '  early_hop_s: 1.0']
 """
 
 import re

@@ -98,7 +98,7 @@ async def _run(config: Config, engine: Engine, address: str, timeout_s: float) -
             ),
             Step(
                 "engine",
-                f"{config.engine.kind} {spec.label}",
+                spec.label,
                 "picked" if _whole(sink.picks) else "failed",
                 picked_s - (first_s or picked_s),
                 problem or _said(sink.picks, timeout_s),

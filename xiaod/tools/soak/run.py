@@ -228,7 +228,7 @@ class _SoakRun:
             self._folder,
             {
                 "sources": [{"name": "soak", "server": self._server.address, "begin": "resume", **QUICK}],
-                "windows": {"hop_s": self._settings.hop_s},
+                "windows": {"early_hop_s": self._settings.hop_s},
                 "engine": {"model": self._settings.model},
                 "sinks": [{"kind": "jsonl", "path": str(self._folder / "picks.jsonl"), "rotate": "none"}],
                 "state": {"folder": str(self._folder / "state"), "save_interval_s": 2.0, "keep_days": 0.0},
@@ -281,7 +281,7 @@ def _offline(data: Path, settings: SoakSettings) -> list[tuple[str, int]]:
     config = Config.model_validate(
         {
             "sources": [{"server": "localhost"}],
-            "windows": {"hop_s": settings.hop_s},
+            "windows": {"early_hop_s": settings.hop_s},
             "engine": {"model": settings.model},
         }
     )
