@@ -21,10 +21,11 @@ from tests.natsserver import NatsServer
 from xiaod.config import Config
 from xiaod.config.sinks import SINKS
 from xiaod.config.sinks.kind import SinkModel
+from xiaod.domain.types import Stages
 from xiaod.pipeline.factory import open_sinks
 from xiaod.sinks import Sink
 
-TOPIC = "xiaod/+/+/+"
+TOPIC = "xiaod/+/+/+/+"
 
 
 class Receiver(ABC):
@@ -216,11 +217,11 @@ class EverySink:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def configuration(self) -> list[dict[str, Any]]:
-        """One sink of each kind, named as its kind."""
+    def configuration(self, stage: Stages = "final") -> list[dict[str, Any]]:
+        """One sink of each kind, named as its kind; all take the same picks."""
         keys = {kind: receiver.keys for kind, receiver in self._receivers.items()}
         kinds = [model.kind_name() for model in SINKS]
-        return [{"kind": kind, "name": kind, **keys.get(kind, {})} for kind in kinds]
+        return [{"kind": kind, "name": kind, "stage": stage, **keys.get(kind, {})} for kind in kinds]
 
     def arrived(self) -> dict[str, list[str]]:
         """Identifiers of the picks at each receiver."""

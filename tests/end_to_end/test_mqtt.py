@@ -14,7 +14,7 @@ from tests.end_to_end.harness import LIMIT_S, Daemon, Server, wait_until, write_
 from tests.mosquitto import Mosquitto
 from xiaod.replay import ReplayConfig
 
-PICKS = "xiaod/+/+/+"
+PICKS = "xiaod/+/+/+/+"
 STATUS = "xiaod/status/+"
 PASSWORD = "hush-4711"  # noqa: S105  of a broker that lives for a test
 
@@ -42,7 +42,8 @@ def broker(tmp_path: Path) -> Iterator[Mosquitto]:
 
 def daemon(folder: Path, server: Server, broker: Mosquitto, **keys: Any) -> Daemon:
     source = {"name": "test", "server": f"127.0.0.1:{server.port}", "reconnect_min_s": 0.1}
-    mqtt = {"kind": "mqtt", "server": broker.server, "username": "xiaod", "client_id": "tester", **keys}
+    mqtt = {"kind": "mqtt", "stage": "final", "server": broker.server, "username": "xiaod", **keys}
+    mqtt["client_id"] = "tester"
     jsonl = {"kind": "jsonl", "path": str(folder / "picks.jsonl")}
     logs = {"format": "json", "level": "debug"}
     return Daemon(folder, sources=[source], sinks=[jsonl, mqtt], logs=logs)

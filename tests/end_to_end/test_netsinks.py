@@ -35,6 +35,7 @@ def test_a_webhook_that_is_down_then_slow_then_failing_then_fine(
 
     hook = {
         "kind": "webhook",
+        "stage": "final",
         "url": f"http://me:{HUSH}@127.0.0.1:{port}/{HUSH}?key={HUSH}",
         "headers": {"Authorization-Too": f"Bearer {HUSH}"},
         "secret": "${XIAOD_WEBHOOK_SECRET}",
@@ -89,7 +90,7 @@ def test_a_bus_that_is_killed_meanwhile_has_each_pick_once(tmp_path: Path, busy:
     path, expected = busy
     with NatsServer(tmp_path / "nats", "-js") as bus:
         sinks = [
-            {"kind": "nats", "servers": [bus.server], "stream": {"create": True}},
+            {"kind": "nats", "stage": "final", "servers": [bus.server], "stream": {"create": True}},
             {"kind": "jsonl", "path": str(tmp_path / "picks.jsonl")},
         ]
         with (
@@ -106,8 +107,8 @@ def test_a_bus_that_is_killed_meanwhile_has_each_pick_once(tmp_path: Path, busy:
             daemon.finish(records_in(path))
         assert comparable([content for _, content in bus.messages()]) == comparable(expected)
         assert {subject for subject, _ in bus.messages()} == {
-            "xiaod.picks.BW.RJOB.P",
-            "xiaod.picks.BW.RJOB.S",
+            "xiaod.picks.BW.RJOB.P.final",
+            "xiaod.picks.BW.RJOB.S.final",
         }
 
 

@@ -138,7 +138,7 @@ def started(
     """All shards of a count; where there is a bus, their picks go there too."""
     sections: dict[str, Any] = {"source": {"begin": "resume"}}
     if bus is not None:
-        shared = {"kind": "nats", "servers": [bus.server], "stream": {"create": True}}
+        shared = {"kind": "nats", "stage": "final", "servers": [bus.server], "stream": {"create": True}}
         sections["sinks"] = [written_by_each(folder), shared]
     return [
         stack.enter_context(daemon_of(folder, port, f"{index}/{count}", **dict(sections)))

@@ -25,7 +25,7 @@ from xiaod.domain.types import Stages
 
 SHARD = "shard"
 """Name, between braces in a path or a template, of the index of this process among several."""
-TEMPLATE_FIELDS = ("network", "station", "location", "channel", "phase", SHARD)
+TEMPLATE_FIELDS = ("network", "station", "location", "channel", "phase", "stage", SHARD)
 """Names that can stand between braces in the topic or subject of a pick."""
 
 SinkName = Annotated[

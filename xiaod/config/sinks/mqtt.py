@@ -4,7 +4,7 @@ A secret is given as the name of a file, as the name of an environment variable,
 
 >>> config = MqttConfig(kind="mqtt", server="broker.local", tls=TlsConfig())
 >>> config.host, config.port, config.topic
-('broker.local', 8883, 'xiaod/{network}/{station}/{phase}')
+('broker.local', 8883, 'xiaod/{network}/{station}/{phase}/{stage}')
 >>> MqttConfig(kind="mqtt", server="broker.local", username="me", password="hush").password
 SecretStr('**********')
 """
@@ -28,7 +28,7 @@ MQTT_TLS_PORT = 8883
 CLIENT_FIELDS = ("host", "name", SHARD)
 STATUS_FIELDS = ("client_id", SHARD)
 SENSOR_FIELDS = {"network", "station", "phase"}
-"""What tells one sensor of Home Assistant from another."""
+"""What tells one sensor of Home Assistant from another, besides the stage."""
 MAX_TOPIC = 256
 """Letters of a topic in the configuration; the protocol allows 65,535 bytes."""
 
@@ -134,8 +134,11 @@ class MqttConfig(SinkModel):
     """File with the password in its first line; read at each connection."""
     client_id: Annotated[str, AfterValidator(_client_id)] = "xiaod-{host}-{name}-{shard}"
     """Must differ between all clients of the broker: two with the same id expel each other again and again."""
-    topic: Annotated[str, AfterValidator(_topic_of(TEMPLATE_FIELDS))] = "xiaod/{network}/{station}/{phase}"
-    """Topic of a pick; also {location}, {channel}, {shard}. What a topic level cannot carry becomes _, an empty location --."""
+    topic: Annotated[str, AfterValidator(_topic_of(TEMPLATE_FIELDS))] = (
+        "xiaod/{network}/{station}/{phase}/{stage}"
+    )
+    """Topic of a pick; also {location}, {channel}, {shard}; {stage} is final or early. What a topic level cannot
+    carry becomes _, an empty location --."""
     qos: Annotated[Literal[0, 1], BeforeValidator(_qos)] = 1
     """Of every message. 0: sent once, may be lost. 1: at least once."""
     retain: bool = False
@@ -155,11 +158,18 @@ class MqttConfig(SinkModel):
             raise ValueError("password_file and password are both given; give one")
         if self.username is None and (self.password is not None or self.password_file is not None):
             raise ValueError("username is missing beside the password")
-        if self.discovery.enabled and _fields(self.topic, TEMPLATE_FIELDS) - {SHARD} != SENSOR_FIELDS:
-            raise ValueError(
-                "topic must be made of {network}, {station} and {phase} alone while discovery.enabled is true: "
-                "each station and phase is one sensor"
-            )
+        if self.discovery.enabled:
+            fields = _fields(self.topic, TEMPLATE_FIELDS)
+            if fields - {SHARD, "stage"} != SENSOR_FIELDS:
+                raise ValueError(
+                    "topic must be made of {network}, {station}, {phase} and {stage} alone while discovery.enabled is true: "
+                    "each station and phase is one sensor"
+                )
+            if self.stage == "all" and "stage" not in fields:
+                raise ValueError(
+                    "topic must have {stage} while discovery.enabled is true: a sensor shows final picks or early ones; "
+                    "add it, or write stage: final"
+                )
         return self
 
     def for_trial(self) -> Self:

@@ -2,7 +2,7 @@
 
 >>> config = NatsConfig(kind="nats", servers=["broker.local"])
 >>> config.servers, config.stream_subject
-(('nats://broker.local:4222',), 'xiaod.picks.*.*.*')
+(('nats://broker.local:4222',), 'xiaod.picks.*.*.*.*')
 """
 
 import re
@@ -108,8 +108,9 @@ class NatsConfig(SinkModel):
     """Instead of a user name: file with JWT and key, as nsc writes it."""
     nkey_file: Path | None = Field(default=None, strict=False)
     """Instead of a user name: file with the seed of an NKey."""
-    subject: Annotated[str, AfterValidator(_subject)] = "xiaod.picks.{network}.{station}.{phase}"
-    """Subject of a pick; also {location}, {channel}, {shard}. What a subject cannot carry becomes _, an empty location --."""
+    subject: Annotated[str, AfterValidator(_subject)] = "xiaod.picks.{network}.{station}.{phase}.{stage}"
+    """Subject of a pick; also {location}, {channel}, {shard}; {stage} is final or early. What a subject cannot
+    carry becomes _, an empty location --."""
     stream: StreamConfig = StreamConfig()
     """The stream of JetStream that keeps the picks."""
     timeout_s: PositiveSeconds = 10.0

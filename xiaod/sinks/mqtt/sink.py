@@ -45,6 +45,7 @@ def topic_of(pick: Pick, template: str) -> str:
         location=safe(channel.location) or EMPTY_LOCATION,
         channel=safe(channel.channel),
         phase=safe(pick.phase),
+        stage=pick.stage,
         shard=ALONE.index,
     )
 
@@ -188,9 +189,9 @@ class MqttSink:
         return self._config.discovery.enabled
 
     def _sensor(self, pick: Pick, state_topic: str) -> Message:
-        """The message that announces a station and phase to Home Assistant."""
+        """The message that announces a station, phase and stage to Home Assistant."""
         channel, config = pick.channel, self._config.discovery
         topic, payload = sensor_of(
-            channel.network, channel.station, pick.phase, state_topic, self._status_topic, config
+            channel.network, channel.station, pick.phase, pick.stage, state_topic, self._status_topic, config
         )
         return Message(topic, payload, self._config.qos, retain=True)

@@ -148,7 +148,7 @@ class NatsConnection:
             subjects = self._config.stream_subject
             raise BusError(
                 f"{self._where}: no stream takes {subject}; make it with: nats stream add {name} --subjects '{subjects}', "
-                "or set stream.create: true"
+                f"or set stream.create: true; if {name} is there, give it that subject with nats stream edit"
             ) from error
         except APIError as error:
             if error.err_code == TOO_LARGE:

@@ -7,8 +7,8 @@ the sink: the tick each second answers the server's pings.
 
 >>> sink = NatsSink(NatsConfig(kind="nats", servers=["127.0.0.1:9"]), AgencyConfig())
 >>> sink.deliver([], now_ns=0)
->>> subject_of("picks.{station}.{location}.{phase}", Channel("A B", "X.*", "", "EHZ"), "P")
-'picks.X__.--.P'
+>>> subject_of("picks.{station}.{location}.{phase}.{stage}", Channel("A B", "X.*", "", "EHZ"), "P", "final")
+'picks.X__.--.P.final'
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from xiaod.config import AgencyConfig
 from xiaod.config.sinks.nats import NatsConfig
 from xiaod.domain.codes import EMPTY_LOCATION, safe
 from xiaod.domain.document import pick_json
-from xiaod.domain.types import Channel, Pick, Stages
+from xiaod.domain.types import Channel, Pick, Stage, Stages
 from xiaod.sinks import Refused, SinkError
 from xiaod.sinks.nats.connection import NatsConnection, TooLargeError
 
@@ -30,7 +30,7 @@ SERVICE_S = 0.005
 _ID = re.compile(r"[!-~]{1,200}")
 
 
-def subject_of(template: str, channel: Channel, phase: str) -> str:
+def subject_of(template: str, channel: Channel, phase: str, stage: Stage) -> str:
     """Subject of a pick; what a word of a subject cannot hold becomes ``_``."""
     codes = {
         "network": channel.network,
@@ -38,6 +38,7 @@ def subject_of(template: str, channel: Channel, phase: str) -> str:
         "location": channel.location or EMPTY_LOCATION,
         "channel": channel.channel,
         "phase": phase,
+        "stage": stage,
     }
     return template.format_map({key: safe(code).replace(".", "_") or "_" for key, code in codes.items()})
 
@@ -107,7 +108,7 @@ class NatsSink:
         for pick in picks:
             if pick.id in self._acknowledged:
                 continue
-            subject = subject_of(self._config.subject, pick.channel, pick.phase)
+            subject = subject_of(self._config.subject, pick.channel, pick.phase, pick.stage)
             try:
                 await self._connection.publish(
                     subject, pick_json(pick, self._agency).encode(), message_id(pick)

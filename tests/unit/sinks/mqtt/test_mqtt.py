@@ -11,20 +11,24 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jinja2
 import pytest
 
-from tests.contract.test_sinks import AGENCY, NOW_NS, pick
+from tests.contract.test_sinks import AGENCY, NOW_NS, STAGES, early, final, pick
 from tests.end_to_end.harness import wait_until
 from tests.mosquitto import LIMIT_S, Mosquitto, program
 from xiaod.config import Config
 from xiaod.config.loader import ConfigError, parse_config
 from xiaod.config.sinks.mqtt import MqttConfig
+from xiaod.domain.document import pick_document
+from xiaod.domain.onsets import withdrawal
+from xiaod.domain.timegrid import iso_from_ns
 from xiaod.domain.types import Channel, Pick
 from xiaod.sinks import Refused, SinkError
 from xiaod.sinks.mqtt.sink import MqttSink, topic_of
 from xiaod.tools.selftest.sinks import try_sinks
 
-PICKS = "xiaod/+/+/+"
+PICKS = "xiaod/+/+/+/+"
 STATUS = "xiaod/status/+"
 
 
@@ -56,7 +60,7 @@ def ids(lines: list[str]) -> list[str]:
 
 
 RIGHTS = (
-    "user picker", "topic write xiaod/status/#", "topic write xiaod/BW/RJOB/P",
+    "user picker", "topic write xiaod/status/#", "topic write xiaod/BW/RJOB/P/final",
     "user reader", "topic readwrite #",
 )  # fmt: skip
 
@@ -85,7 +89,7 @@ def own(tmp_path: Path) -> Iterator[Mosquitto]:
 @pytest.mark.parametrize(
     ("template", "expected"),
     [
-        ("xiaod/{network}/{station}/{phase}", "xiaod/BW/R_J_B/P"),
+        ("xiaod/{network}/{station}/{phase}/{stage}", "xiaod/BW/R_J_B/P/final"),
         ("{network}.{station}.{location}.{channel}", "BW.R_J_B.--.EH_"),
         ("picks", "picks"),
     ],
@@ -111,7 +115,11 @@ def test_codes_never_change_the_levels_of_a_topic(template: str, expected: str) 
         ("username: me, password_file: a, password: hush", "sinks[0].password_file and password are both given"),
         ("password: hush", "sinks[0].username is missing beside the password"),
         ("username: me, password: 4711", "sinks[0].password: must be text (put it in quotes), or null; got something else"),
-        ("topic: a, discovery: {enabled: true}", "sinks[0].topic must be made of {network}, {station} and {phase} alone"),
+        ("topic: a, discovery: {enabled: true}", "sinks[0].topic must be made of {network}, {station}, {phase} and {stage} alone"),
+        (
+            "topic: 'a/{network}/{station}/{phase}', discovery: {enabled: true}",
+            "sinks[0].topic must have {stage} while discovery.enabled is true: a sensor shows final picks or early ones",
+        ),
     ],
 )  # fmt: skip
 def test_a_wrong_key_is_named(keys: str, said: str) -> None:
@@ -183,13 +191,13 @@ def test_a_topic_that_is_not_allowed_is_named_and_what_was_taken_is_not_sent_aga
     sink = made(broker.server, username="picker", password=RIGHT)
     picks = [pick(1), pick(2, phase="S", id="an S"), pick(3)]
     with pytest.raises(
-        OSError, match=r"xiaod/BW/RJOB/S refused: Not authorized; the broker's access list must allow"
+        OSError, match=r"xiaod/BW/RJOB/S/final refused: Not authorized; the broker's access list must allow"
     ) as refused:
         sink.deliver(picks, NOW_NS)
     # What an administrator can mend is waited for.
     assert not isinstance(refused.value, Refused)
     access = broker.folder / "access"
-    access.write_text("\n".join([*RIGHTS[:3], "topic write xiaod/BW/RJOB/S", *RIGHTS[3:]]) + "\n")
+    access.write_text("\n".join([*RIGHTS[:3], "topic write xiaod/BW/RJOB/S/final", *RIGHTS[3:]]) + "\n")
     broker.process.send_signal(signal.SIGHUP)
     wait_until(lambda: delivers(sink, picks), "the new access list")
     found = ids(broker.drain(PICKS))
@@ -436,9 +444,9 @@ def test_home_assistant_is_told_of_each_station_and_phase_before_its_first_pick(
         "device_class": "timestamp",
         "icon": "mdi:pulse",
         "qos": 1,
-        "state_topic": "xiaod/BW/RJOB/S",
+        "state_topic": "xiaod/BW/RJOB/S/final",
         "value_template": "{{ value_json.time }}",
-        "json_attributes_topic": "xiaod/BW/RJOB/S",
+        "json_attributes_topic": "xiaod/BW/RJOB/S/final",
         "availability_topic": "xiaod/status/tester",
         "payload_available": "online",
         "payload_not_available": "offline",
@@ -466,4 +474,43 @@ def test_home_assistant_is_told_of_each_station_and_phase_before_its_first_pick(
     own.start()
     wait_until(lambda: ticks(sink), "a new connection")
     assert own.retained(configs, 2) == found
+    sink.close()
+
+
+def test_early_picks_have_topics_and_sensors_of_their_own(own: Mosquitto) -> None:
+    configs = "homeassistant/sensor/+/config"
+    sink = made(own.server, discovery={"enabled": True}, retain=True)
+    sink.deliver([early(1), final(1, 0.03), early(3)], NOW_NS)
+    sink.deliver([withdrawal(early(3))], NOW_NS)
+    found = own.retained(configs, 2)
+    assert {json.loads(text)["name"]: topic for topic, text in found.items()} == {
+        "P": "homeassistant/sensor/xiaod_BW_RJOB_P/config",
+        "P early": "homeassistant/sensor/xiaod_BW_RJOB_P_early/config",
+    }
+    # The last final pick is not touched by early ones and what withdraws them.
+    last = {topic: json.loads(text) for topic, text in own.retained("xiaod/BW/#", 2).items()}
+    assert {topic: document["id"] for topic, document in last.items()} == {
+        "xiaod/BW/RJOB/P/final": final(1, 0.03).id,
+        "xiaod/BW/RJOB/P/early": withdrawal(early(3)).id,
+    }
+    states = {}
+    for text in found.values():
+        sensor = json.loads(text)
+        template = jinja2.Template(sensor["value_template"])
+        states[sensor["name"]] = template.render(value_json=last[sensor["state_topic"]])
+    # Home Assistant makes None unknown.
+    assert states == {"P": iso_from_ns(final(1, 0.03).time_ns), "P early": "None"}
+    sensor = json.loads(found["homeassistant/sensor/xiaod_BW_RJOB_P_early/config"])
+    shown = jinja2.Template(sensor["value_template"]).render(value_json=pick_document(early(1), AGENCY))
+    assert shown == iso_from_ns(early(1).time_ns)
+    sink.close()
+
+
+@pytest.mark.parametrize(("stage", "name"), [("final", "P"), ("early", "P early")])
+def test_a_sink_of_one_stage_needs_no_stage_in_its_topic(own: Mosquitto, stage: str, name: str) -> None:
+    topic = "a/{network}/{station}/{phase}"
+    sink = made(own.server, discovery={"enabled": True}, stage=stage, topic=topic)
+    sink.deliver([one for one in STAGES if one.stage == stage], NOW_NS)
+    [told] = own.retained("homeassistant/sensor/+/config", 1).values()
+    assert (json.loads(told)["name"], json.loads(told)["state_topic"]) == (name, "a/BW/RJOB/P")
     sink.close()

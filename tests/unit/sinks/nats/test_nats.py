@@ -14,7 +14,7 @@ import pytest
 from nats.aio.client import Client
 from nats.js.api import StreamConfig
 
-from tests.contract.test_sinks import AGENCY, NOW_NS, pick
+from tests.contract.test_sinks import AGENCY, NOW_NS, STAGES, pick
 from tests.end_to_end.harness import wait_until
 from tests.natsserver import NatsServer
 from xiaod.config.loader import ConfigError, parse_config
@@ -60,17 +60,34 @@ def test_what_is_in_the_stream(server: NatsServer) -> None:
     sink.close()
     found = server.messages()
     assert [subject for subject, _ in found] == [
-        "xiaod.picks.BW.RJOB.P", "xiaod.picks.BW.RJOB.S", "xiaod.picks.B_.__X.P",
+        "xiaod.picks.BW.RJOB.P.final", "xiaod.picks.BW.RJOB.S.final", "xiaod.picks.B_.__X.P.final",
     ]  # fmt: skip
     assert pick_from_document(found[0][1]) == pick(1)
     config = server.info().config
     assert (config.max_age, config.max_bytes, config.duplicate_window) == (86400.0, 1_000_000, 60.0)
-    assert (config.subjects, config.num_replicas) == (["xiaod.picks.*.*.*"], 1)
+    assert (config.subjects, config.num_replicas) == (["xiaod.picks.*.*.*.*"], 1)
+
+
+def test_early_picks_have_a_subject_of_their_own(server: NatsServer) -> None:
+    sink = made(server.server)
+    sink.deliver(STAGES, NOW_NS)
+    sink.close()
+    assert [(subject, document["id"]) for subject, document in server.messages()] == [
+        (f"xiaod.picks.BW.RJOB.P.{one.stage}", one.id) for one in STAGES
+    ]
+
+
+def test_a_stream_that_was_made_without_stages_is_told_with_what_helps(server: NatsServer) -> None:
+    sent(server.server, pick(1), subject="xiaod.picks.{network}.{station}.{phase}")
+    sink = made(server.server)
+    with pytest.raises(OSError, match=r"if XIAOD is there, give it that subject with nats stream edit"):
+        sink.deliver([pick(2)], NOW_NS)
+    sink.close()
 
 
 @pytest.mark.parametrize("channel", [Channel("B\r\nX", "\ud800é", "<&", 'E"'), Channel("", "", "", "")])
 def test_any_code_makes_a_subject(channel: Channel) -> None:
-    words = subject_of("a.{network}.{station}-{location}.{channel}.{phase}", channel, "P").split(".")
+    words = subject_of("a.{network}.{station}-{location}.{channel}.{phase}", channel, "P", "final").split(".")
     assert len(words) == 5
     assert all(word.replace("_", "").replace("-", "").isalnum() or set(word) <= {"_", "-"} for word in words)
 
@@ -151,7 +168,8 @@ def test_ticks_keep_a_quiet_connection_alive(tmp_path: Path) -> None:
 def test_no_stream_and_another_stream_are_told_with_what_helps(server: NatsServer) -> None:
     sink = made(server.server, stream={"name": "PICKS"})
     with pytest.raises(
-        OSError, match=r"no stream takes xiaod\.picks\.BW\.RJOB\.P; make it with: nats stream add PICKS"
+        OSError,
+        match=r"no stream takes xiaod\.picks\.BW\.RJOB\.P\.final; make it with: nats stream add PICKS",
     ):
         sink.deliver([pick(1)], NOW_NS)
 
