@@ -1,12 +1,15 @@
 """A line for each pick on standard output, for a person who watches.
 
+A word says what has become of the onset: ``early``; ``confirmed`` or ``revised``, a final pick after an early one, with the shift;
+``final``, without an early one; ``withdrawn``, an early pick that no final one followed, at its time.
+
 >>> from io import StringIO
 >>> from xiaod.domain.types import Channel, Pick, Stages
 >>> out = StringIO()
 >>> ConsoleSink(ConsoleConfig(kind="console"), AgencyConfig(), out).deliver([Pick("id", Channel("BW", "RJOB", "", "EHZ"), "P",
 ...     1_251_073_207_731_250_000, 0.1, 0.93, 5.0, 1200.0, "ZNE", "micro-0.1.0", "0" * 64)], now_ns=0)
 >>> out.getvalue().rstrip()
-'2009-08-24T00:20:07.731250Z  P  BW.RJOB..EHZ      probability 0.93  +-0.10 s  snr    5.0'
+'2009-08-24T00:20:07.731250Z  P  BW.RJOB..EHZ      final      probability 0.93  +-0.10 s  snr    5.0'
 """
 
 import errno
@@ -20,6 +23,8 @@ from xiaod.domain.timegrid import iso_from_ns
 from xiaod.domain.types import Pick, Stages
 
 COLOURS = {"P": "\033[1;34m", "S": "\033[1;31m"}
+EARLY_COLOURS = {"P": "\033[34m", "S": "\033[31m"}
+"""The same, not bold."""
 RESET = "\033[0m"
 
 
@@ -65,9 +70,15 @@ class ConsoleSink:
 
 
 def _line(pick: Pick, coloured: bool) -> str:
-    phase = f"{COLOURS.get(pick.phase, '')}{pick.phase}{RESET}" if coloured else pick.phase
+    colour = EARLY_COLOURS if pick.stage == "early" else COLOURS
+    phase = f"{colour.get(pick.phase, '')}{pick.phase}{RESET}" if coloured else pick.phase
     late = "" if pick.latency is None else f"  latency {pick.latency.total_s:5.2f} s"
+    about = f"{iso_from_ns(pick.time_ns)}  {phase}  {pick.channel!s:<16}  {pick.outcome or pick.stage:<9}"
+    if pick.outcome == "withdrawn":
+        return f"{about}\n"
+    # Plus zero: -0.001 s is written as +0.00.
+    moved = "" if pick.moved_s is None else f"  moved {round(pick.moved_s, 2) + 0.0:+.2f} s"
     return (
-        f"{iso_from_ns(pick.time_ns)}  {phase}  {pick.channel!s:<16}  probability {pick.probability:.2f}  "
-        f"+-{pick.time_uncertainty_s:.2f} s  snr {pick.snr:6.1f}{late}\n"
+        f"{about}  probability {pick.probability:.2f}  +-{pick.time_uncertainty_s:.2f} s  "
+        f"snr {pick.snr:6.1f}{late}{moved}\n"
     )
