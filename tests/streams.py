@@ -9,7 +9,6 @@ from xiaod.config import Config, SeedLinkConfig
 from xiaod.domain.types import Instrument, Pick, Probabilities, Segment, Window, WindowBatch
 from xiaod.inference import Engine
 from xiaod.picking.picker import Annotate, InstrumentPicker, PickerSettings, compute_again
-from xiaod.picking.stream_picker import StreamPicker
 from xiaod.pipeline.settings import picker_settings
 from xiaod.waveform.batches import Batches
 from xiaod.waveform.channel import Gap, RecordOutcome
@@ -83,16 +82,7 @@ def picks_in(picker: InstrumentPicker, result: Probabilities, annotate: Annotate
 
 def picks_of(segments: Iterable[Segment], engine: Engine, settings: BufferSettings = OFFLINE) -> list[Pick]:
     """All picks of one instrument's records, offline, with the model's own thresholds."""
-    chosen = picker_settings_of(engine, settings)
-    if engine.stateful:
-        follower = StreamPicker(chosen)
-        return [
-            pick
-            for window in windows_of(segments, settings)
-            for result in engine.follow(batch_of([window]))
-            for pick in follower.pick(result)
-        ]
-    picker = InstrumentPicker(chosen)
+    picker = InstrumentPicker(picker_settings_of(engine, settings))
     picks: list[Pick] = []
     for window in windows_of(segments, settings):
         [result] = engine.follow(batch_of([window]))

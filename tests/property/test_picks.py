@@ -9,14 +9,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy.signal import resample_poly
 
-from models.weights import stateful_path, weights_path
+from models.weights import weights_path
 from tests.conftest import ONSET_TOLERANCE_S, ONSETS_S, Recording
 from tests.streams import picks_of
 from xiaod.acquisition import Emit
 from xiaod.config import Config
 from xiaod.domain.types import Channel, Pick, Segment
 from xiaod.inference.onnx import OnnxEngine
-from xiaod.inference.stateful import StatefulEngine
 from xiaod.pipeline.offline import ListSink, run_offline
 
 P_S, S_S = 4.73, 5.71
@@ -175,19 +174,17 @@ def test_picks_stay_within_five_milliseconds_at_other_rates(
 
 
 @pytest.mark.parametrize("order", ["NEZ", "ZNE", "EZN"])
-@pytest.mark.parametrize("form", ["windows", "stateful"])
 def test_components_that_begin_one_after_the_other_are_picked_together(
-    rjob: Recording, engine: OnnxEngine, order: str, form: str
+    rjob: Recording, engine: OnnxEngine, order: str
 ) -> None:
     """As after a start or a gap: the first record of each begins when it was full."""
-    chosen = engine if form == "windows" else StatefulEngine(stateful_path("micro-stream"))
     whole = with_noise_before(rjob, 12)
 
     def begun(after_s: dict[str, float]) -> list[Segment]:
         return in_step([behind(one, after_s[one.channel.component]) for one in whole])
 
-    picks = picks_of(begun(dict(zip(order, (0.0, 2.3, 6.1), strict=True))), chosen)
-    expected = picks_of(begun(dict.fromkeys("ZNE", 6.1)), chosen)
+    picks = picks_of(begun(dict(zip(order, (0.0, 2.3, 6.1), strict=True))), engine)
+    expected = picks_of(begun(dict.fromkeys("ZNE", 6.1)), engine)
     assert {pick.phase for pick in expected} == {"P", "S"}
     settled_ns = whole[0].start_ns + 8_000_000_000
     assert [pick for pick in picks if pick.time_ns > settled_ns] == expected
@@ -284,7 +281,6 @@ def test_nothing_is_picked_while_a_new_run_settles(rjob: Recording, engine: Onnx
         assert pick.time_ns >= segments[0].start_ns + 450_000_000
 
 
-@pytest.mark.parametrize("streaming", [False, True])
 @pytest.mark.parametrize(
     ("dead", "rate_hz", "reading"),
     [
@@ -296,10 +292,9 @@ def test_nothing_is_picked_while_a_new_run_settles(rjob: Recording, engine: Onnx
     ],
 )
 def test_a_component_that_never_moves_is_as_one_that_is_not_there(
-    rjob: Recording, engine: OnnxEngine, streaming: bool, dead: str, rate_hz: float, reading: float
+    rjob: Recording, engine: OnnxEngine, dead: str, rate_hz: float, reading: float
 ) -> None:
     """Not plugged in, broken, or at its stop."""
-    chosen = StatefulEngine(stateful_path("micro-stream")) if streaming else engine
     quicker = [
         replace(
             segment,
@@ -314,23 +309,21 @@ def test_a_component_that_never_moves_is_as_one_that_is_not_there(
         for segment in quicker
         if segment.channel.component in dead
     ]
-    expected = picks_of(in_step(there), chosen) if there else []
+    expected = picks_of(in_step(there), engine) if there else []
     assert bool(expected) == bool(there)
-    assert picks_of(in_step(there + constant), chosen) == expected
+    assert picks_of(in_step(there + constant), engine) == expected
 
 
-@pytest.mark.parametrize("streaming", [False, True])
 def test_a_component_that_has_died_before_the_onset_measures_nothing(
-    rjob: Recording, engine: OnnxEngine, streaming: bool
+    rjob: Recording, engine: OnnxEngine
 ) -> None:
-    chosen = StatefulEngine(stateful_path("micro-stream")) if streaming else engine
     segments = []
     for segment in with_noise_before(rjob, 20):
         samples = segment.samples.copy()
         if segment.channel.component != "Z":
             samples[2000:] = samples[2000]
         segments.append(replace(segment, samples=samples))
-    picks = picks_of(in_step(segments), chosen)
+    picks = picks_of(in_step(segments), engine)
     assert {pick.phase for pick in picks} == {"P", "S"}
     assert {pick.channel.component for pick in picks} == {"Z"}
     assert all(1 < pick.snr < 1000 for pick in picks)

@@ -12,12 +12,11 @@ from hypothesis import strategies as st
 
 from models.weights import stateful_path, weights_path
 from tests.conftest import Recording
-from tests.streams import OFFLINE, batch_of, picker_settings_of, picks_of, windows_of
-from xiaod.domain.types import Channel, Instrument, Pick, Probabilities, Segment, Window
+from tests.streams import batch_of, picks_of, windows_of
+from xiaod.domain.types import Channel, Instrument, Probabilities, Segment, Window
 from xiaod.inference.errors import ModelError
 from xiaod.inference.onnx import OnnxEngine
 from xiaod.inference.stateful import StatefulEngine
-from xiaod.picking.stream_picker import StreamPicker
 from xiaod.waveform.instrument import BufferSettings
 
 MODEL = "micro-stream"
@@ -138,52 +137,59 @@ def test_windows_of_one_station_in_one_call_are_taken_in_order(
         np.testing.assert_allclose(left.values, right.values, atol=1e-6)
 
 
-def near(picks: list[Pick], recording: Recording, seconds: int, shift: int = 0) -> dict[str, list[float]]:
-    """Seconds after the onset at which each phase was picked, for the first time the event comes."""
-    found: dict[str, list[float]] = {"P": [], "S": []}
-    for pick in picks:
-        place = (pick.time_ns - recording.start_ns) / 1e9 - seconds - shift / 100
-        onset = P_S if pick.phase == "P" else S_S
-        if abs(place - onset) < 2:
-            found[pick.phase].append(place - onset)
-    return found
+def highest_s(
+    segments: list[Segment], recording: Recording, seconds: int, shift: int = 0
+) -> list[tuple[float, float]]:
+    """Of P and S: seconds after the onset of the first event at which the probability near it is highest, and how high it is."""
+    found = curve_of(windows_of(segments), StatefulEngine(stateful_path(MODEL)))
+    start = round(recording.start_ns / 1e7) + 100 * seconds + shift
+    highest = []
+    for phase, onset_s in enumerate((P_S, S_S)):
+        onset = start + round(100 * onset_s)
+        heights = [float(found[place][phase]) for place in range(onset - 50, onset + 50)]
+        height = max(heights)
+        highest.append(((onset - 50 + heights.index(height) - start) / 100 - onset_s, height))
+    return highest
 
 
-def test_the_event_is_picked_once_wherever_it_falls_between_chunks(rjob: Recording) -> None:
-    times: dict[str, list[float]] = {"P": [], "S": []}
+def test_the_event_is_noticed_wherever_it_falls_between_chunks(rjob: Recording) -> None:
     for shift in range(0, 48, 3):
-        engine = StatefulEngine(stateful_path(MODEL))
-        found = near(picks_of(day(rjob, times=1, shift=shift), engine), rjob, 40, shift)
-        assert len(found["P"]) == 1, (shift, found)
-        assert len(found["S"]) == 1, (shift, found)
-        for phase in times:
-            times[phase] += found[phase]
-    assert max(map(abs, times["P"])) < 0.15
-    assert max(map(abs, times["S"])) < 0.2
+        (p_s, p_height), (s_s, s_height) = highest_s(day(rjob, times=1, shift=shift), rjob, 40, shift)
+        assert abs(p_s) < 0.15
+        assert abs(s_s) < 0.2
+        assert min(p_height, s_height) > 0.5
 
 
 @pytest.fixture(scope="module")
-def unchopped(rjob: Recording) -> list[Pick]:
-    """Picks of the event in records of one length."""
-    return picks_of(day(rjob, times=1), StatefulEngine(stateful_path(MODEL)))
+def unchopped(rjob: Recording) -> dict[int, np.ndarray]:
+    """Probabilities of the event in records of one length."""
+    return curve_of(windows_of(day(rjob, times=1)), StatefulEngine(stateful_path(MODEL)))
 
 
 @settings(max_examples=10, deadline=None)
 @given(cuts=st.lists(st.integers(1, 1500), min_size=1, max_size=40))
-def test_any_chopping_gives_the_same_picks(cuts: list[int], rjob: Recording, unchopped: list[Pick]) -> None:
-    chopped = day(rjob, times=1, cuts=tuple(cuts))
-    assert {pick.phase for pick in unchopped} == {"P", "S"}
-    assert picks_of(chopped, StatefulEngine(stateful_path(MODEL))) == unchopped
+def test_any_chopping_gives_the_same_probabilities(
+    cuts: list[int], rjob: Recording, unchopped: dict[int, np.ndarray]
+) -> None:
+    chopped = windows_of(day(rjob, times=1, cuts=tuple(cuts)))
+    found = curve_of(chopped, StatefulEngine(stateful_path(MODEL)))
+    assert found.keys() == unchopped.keys()
+    for place, values in found.items():
+        assert np.array_equal(values, unchopped[place])
 
 
-def test_overlapping_windows_give_the_same_picks_where_their_context_suffices(rjob: Recording) -> None:
+def test_overlapping_windows_pick_what_the_stream_notices_where_their_context_suffices(
+    rjob: Recording,
+) -> None:
     """Windows of 30 s hold all that the network looks at; only the front end's memory is shorter in them."""
     stream = day(rjob)
-    streamed = near(picks_of(stream, StatefulEngine(stateful_path(MODEL))), rjob, 40)
-    windowed = near(picks_of(stream, OnnxEngine(weights_path(MODEL)), BufferSettings(length=3000)), rjob, 40)
-    for phase in ("P", "S"):
-        assert len(streamed[phase]) == len(windowed[phase]) == 1
-        assert abs(streamed[phase][0] - windowed[phase][0]) < 0.1
+    picks = picks_of(stream, OnnxEngine(weights_path(MODEL)), BufferSettings(length=3000))
+    for phase, onset_s, (moved_s, _) in zip("PS", (P_S, S_S), highest_s(stream, rjob, 40), strict=True):
+        onset_ns = rjob.start_ns + (40 + onset_s) * 1e9
+        [near] = [
+            pick for pick in picks if pick.phase == phase and abs(pick.time_ns - onset_ns) < 2_000_000_000
+        ]
+        assert abs((near.time_ns - onset_ns) / 1e9 - moved_s) < 0.1
 
 
 def test_a_fresh_window_begins_anew(rjob: Recording, engine: StatefulEngine) -> None:
@@ -209,57 +215,8 @@ def test_what_does_not_join_on_begins_anew(change: str, rjob: Recording, engine:
     np.testing.assert_allclose(given.values, wanted.values, atol=1e-6)
 
 
-def test_a_pick_near_the_end_of_what_is_known_waits(rjob: Recording, engine: StatefulEngine) -> None:
-    """No pick is made of a sample before the probabilities on both sides of it are known."""
-    picker = StreamPicker(picker_settings_of(engine, OFFLINE))
-    for window in windows_of(day(rjob, times=1)):
-        [result] = follow(engine, [window])
-        assert result.valid is not None
-        for pick in picker.pick(result):
-            place = pick.time_ns / 1e7 - window.index
-            assert place < result.valid[1] - 10
-
-
-@settings(max_examples=60, deadline=None)
-@given(
-    peaks=st.lists(st.tuples(st.integers(300, 5600), st.floats(0.1, 1.0)), max_size=8),
-    steps=st.lists(st.integers(1, 300), min_size=1, max_size=20),
-)
-def test_the_stream_picker_does_not_care_how_a_stream_is_cut(
-    peaks: list[tuple[int, float]], steps: list[int]
-) -> None:
-    place = np.arange(6000)
-    curve = np.zeros(6000)
-    for centre, height in peaks:
-        curve = np.maximum(curve, height * np.exp(-0.5 * ((place - centre) / 10) ** 2))
-    values = np.stack([curve, np.roll(curve, 50)]).astype(np.float32)
-    samples = np.random.default_rng(0).normal(size=(3, 6000)).astype(np.float32)
-    instrument = Instrument("XX", "A", "", "HH")
-
-    def picked(stops: list[int]) -> list[tuple[str, int]]:
-        engine_settings = picker_settings_of(StatefulEngine(stateful_path(MODEL)), OFFLINE)
-        picker = StreamPicker(engine_settings)
-        picks = []
-        for number, stop in enumerate(stops):
-            first = max(0, stop - 2000)
-            window = Window(instrument, first, 0, samples[:, first:stop], "ZNE", discontinuous=number == 0)
-            known = stop - first - 100
-            held = values[:, first:stop].copy()
-            held[:, known:] = 0
-            picks += picker.pick(Probabilities(window, held, valid=(0, known)))
-        return [(pick.phase, round(pick.time_ns / 1e7)) for pick in picks]
-
-    stops = [2000]
-    for number in range(10_000):
-        if stops[-1] >= 6000:
-            break
-        stops.append(min(6000, stops[-1] + steps[number % len(steps)]))
-    fine = [*range(2000, 6000, 10), 6000]
-    assert sorted(picked(stops)) == sorted(picked(fine))
-
-
 def test_the_wrong_form_is_refused_with_the_remedy(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"NAME\.stateful\.onnx"):
         StatefulEngine(weights_path("micro"))
-    with pytest.raises(ModelError, match=r"engine\.kind: stateful runs it"):
+    with pytest.raises(ModelError, match=r"engine\.scout takes it"):
         OnnxEngine(stateful_path(MODEL))

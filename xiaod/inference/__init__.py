@@ -13,9 +13,6 @@ from xiaod.domain.types import Instrument, Probabilities, WindowBatch
 class Engine(Protocol):
     """A loaded model, called from one thread at a time."""
 
-    stateful: bool
-    """Whether it keeps a state for each stream: then its output is final, and windows must come in order."""
-
     @property
     def spec(self) -> ModelSpec:
         """What the model expects and gives."""

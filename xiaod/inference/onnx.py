@@ -28,8 +28,6 @@ from xiaod.inference.session import open_session
 class OnnxEngine(LoadedModel):
     """A student in an ONNX file; windows stand alone."""
 
-    stateful = False
-
     def __init__(self, path: Path, threads: int = 1) -> None:
         """Load a weights file.
 

@@ -46,8 +46,6 @@ class _Stream:
 class StatefulEngine(LoadedModel):
     """A student in a stateful ONNX file."""
 
-    stateful = True
-
     def __init__(self, path: Path, threads: int = 1) -> None:
         """Load a weights file.
 

@@ -33,7 +33,6 @@ from xiaod.domain.types import Clock, Departed, Instrument, Latency, Pick, Proba
 from xiaod.inference import Engine
 from xiaod.picking.diagnosis import PhaseView
 from xiaod.picking.picker import InstrumentPicker, PickerSettings, compute_again
-from xiaod.picking.stream_picker import StreamPicker
 from xiaod.pipeline.assemble import STATION_LINES, STATION_PERIOD_S, Assembler
 from xiaod.pipeline.monitor import Monitor
 from xiaod.pipeline.settings import picker_settings
@@ -177,7 +176,6 @@ class PickStage:
         self._station_table = station_table
         self._clock = clock
         self._pickers: dict[Instrument, InstrumentPicker] = {}
-        self._stream_pickers: dict[Instrument, StreamPicker] = {}
         self.steps = 0
         """Batches picked so far, and attempts to store picks on a full disk: a run that waits for the operator is not stuck."""
 
@@ -220,13 +218,12 @@ class PickStage:
     def reconfigure(self, config: Config) -> None:
         """Use other settings from now on."""
         self._config = config
-        for pickers in (self._pickers, self._stream_pickers):
-            for instrument, picker in pickers.items():
-                picker.reconfigure(self._settings_for(instrument))
+        for instrument, picker in self._pickers.items():
+            picker.reconfigure(self._settings_for(instrument))
 
     def views(self, instrument: Instrument) -> tuple[PhaseView, PhaseView] | None:
         """What the picker of an instrument has seen of P and S; None before its first window."""
-        picker = self._picker(instrument)
+        picker = self._pickers.get(instrument)
         return None if picker is None else picker.views
 
     def flush_log(self, everything: bool = False) -> None:
@@ -236,7 +233,6 @@ class PickStage:
     def _forget(self, instruments: Collection[Instrument]) -> None:
         for instrument in instruments:
             self._pickers.pop(instrument, None)
-            self._stream_pickers.pop(instrument, None)
         if self._progress is not None:
             # A silent instrument that stays in the station table goes on where it was.
             self._progress.forget([one for one in instruments if one not in self._station_table])
@@ -244,13 +240,9 @@ class PickStage:
     def _settings_for(self, instrument: Instrument) -> PickerSettings:
         return picker_settings(self._config, self._engine, instrument, "early")
 
-    def _picker(self, instrument: Instrument) -> InstrumentPicker | StreamPicker | None:
-        return (self._stream_pickers if self._engine.stateful else self._pickers).get(instrument)
-
     async def _pick(self, results: Sequence[Probabilities]) -> list[tuple[Window, Pick]]:
         """Picks of windows of as many instruments."""
-        pick = self._pick_streams if self._engine.stateful else self._pick_windows
-        return [(window, self._stamp(one, window)) for window, one in await pick(results)]
+        return [(window, self._stamp(one, window)) for window, one in await self._pick_windows(results)]
 
     async def _store_new(self, picks: Sequence[Pick]) -> list[Pick]:
         """Store picks; gives those that are new. While the disk is full or gone everything waits, and the servers keep the data."""
@@ -306,20 +298,6 @@ class PickStage:
                 gap_s=round(missing_ns / NS_PER_S, 3),
             )
         return await self._progress.run_in_thread(self._progress.known_since, window.instrument, start_ns)
-
-    async def _pick_streams(self, results: Sequence[Probabilities]) -> list[tuple[Window, Pick]]:
-        """Picks of streams, whose probabilities are final."""
-        picks = []
-        for result in results:
-            instrument = result.window.instrument
-            picker = self._stream_pickers.get(instrument)
-            if picker is None:
-                known = await self._earlier_picks(result.window)
-                # Settings after the await: a reload may have changed them.
-                settings = self._settings_for(instrument)
-                picker = self._stream_pickers[instrument] = StreamPicker(settings, known)
-            picks += [(result.window, pick) for pick in picker.pick(result)]
-        return picks
 
     async def _pick_windows(self, results: Sequence[Probabilities]) -> list[tuple[Window, Pick]]:
         """Picks of overlapping windows: onsets that were noticed are confirmed in windows of their own, all in one call."""

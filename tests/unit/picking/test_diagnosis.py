@@ -16,7 +16,6 @@ from tests.unit.storage.test_pick_store import EXAMPLE
 from xiaod.domain.types import Channel, Instrument, Probabilities, Window
 from xiaod.picking.diagnosis import Condition, OnsetOutcome, PhaseView, Reason, explain
 from xiaod.picking.picker import InstrumentPicker, PickerSettings
-from xiaod.picking.stream_picker import StreamPicker
 from xiaod.waveform.instrument import BufferSettings
 
 A = Instrument("XX", "A", "", "HH")
@@ -132,31 +131,6 @@ def test_a_picker_remembers_what_it_decided(
     assert picker.views[1].decision is None
     if onsets[0][0] == 900:
         assert picker.views[0].highest == pytest.approx(max(height for _, height in onsets), abs=0.05)
-
-
-def test_a_picker_of_streams_remembers_too() -> None:
-    places = np.arange(1000, dtype=np.float64)
-    picker = StreamPicker(settings())
-    window = Window(A, 0, 0, np.ones((3, 1000), np.float32), "ZNE", discontinuous=True)
-    values = bumps(places, (600, 0.9), (660, 0.8))
-    assert len(picker.pick(Probabilities(window, values, valid=(0, 900)))) == 1
-    decision = picker.views[0].decision
-    assert decision is not None
-    assert decision.outcome is OnsetOutcome.REFRACTORY
-    assert picker.views[0].highest == pytest.approx(0.9, abs=0.01)
-
-
-@pytest.mark.parametrize("before", [False, True], ids=["at the beginning", "behind a gap"])
-def test_nothing_is_settled_where_a_stream_begins(before: bool) -> None:
-    picker = StreamPicker(settings())
-    places, samples = np.arange(1000, dtype=np.float64), np.ones((3, 1000), np.float32)
-    if before:
-        quiet = Window(A, 0, 0, samples, "ZNE", discontinuous=True)
-        assert picker.pick(Probabilities(quiet, np.zeros((2, 1000), np.float32), valid=(0, 900))) == []
-    window = Window(A, 4800, 0, samples, "ZNE", discontinuous=True)
-    values = bumps(places, (30, 0.9), (600, 0.9))
-    picks = picker.pick(Probabilities(window, values, valid=(0, 900)))
-    assert [round(pick.time_ns / 1e7) for pick in picks] == [5400]
 
 
 def test_the_highest_probability_is_forgotten_after_a_minute() -> None:

@@ -1,23 +1,20 @@
 """What a picker decides of an onset that it looks at again, and what it says of its time."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from models.calibration import Calibration
-from models.weights import stateful_path, weights_path
+from models.weights import weights_path
 from tests.conftest import Recording
 from tests.streams import picks_in, picks_of
 from xiaod.domain.types import Instrument, Pick, Probabilities, Window
-from xiaod.inference import Engine
 from xiaod.inference.onnx import OnnxEngine
-from xiaod.inference.stateful import StatefulEngine
 from xiaod.picking.diagnosis import OnsetOutcome
 from xiaod.picking.picker import InstrumentPicker, PickerSettings, compute_again
-from xiaod.picking.stream_picker import StreamPicker
 
 LENGTH, SETTLE, SEPARATION = 1000, 50, 100
 SETTINGS = PickerSettings((0.3, 0.3), 50, "example-1.0.0", "0" * 64, settle=SETTLE, separation=SEPARATION)
@@ -87,21 +84,6 @@ def test_an_onset_that_turns_out_to_lie_where_data_still_settle_is_none(
     assert picker.views[0].decision.outcome is outcome
 
 
-def of_a_stream(peaks: Sequence[int]) -> list[int]:
-    """Samples of the picks that a stream with such peaks gives from its beginning."""
-    samples = np.tile(np.arange(LENGTH, dtype=np.float32), (3, 1))
-    window = Window(Instrument("XX", "A", "", "HH"), 0, 0, samples, "ZNE", discontinuous=True)
-    picks = StreamPicker(SETTINGS).pick(Probabilities(window, curve_of(samples[0], peaks)))
-    return [round(pick.time_ns / 1e7) for pick in picks]
-
-
-def test_a_stream_is_picked_by_the_same_rules() -> None:
-    assert of_a_stream([500, 500 + SEPARATION - 1]) == [500]
-    assert of_a_stream([500, 500 + SEPARATION]) == [500, 500 + SEPARATION]
-    assert of_a_stream([SETTLE - 1]) == []
-    assert of_a_stream([SETTLE]) == [SETTLE]
-
-
 def honest_s(coefficients: tuple[float, float, float], pick: Pick, width_s: float) -> float:
     """What the formula of :mod:`models.calibration` gives, written once more."""
     constant, by_odds, by_width = coefficients
@@ -109,19 +91,16 @@ def honest_s(coefficients: tuple[float, float, float], pick: Pick, width_s: floa
     return float(math.exp(constant + by_width * math.log(width_s)) * odds**by_odds)
 
 
-@pytest.mark.parametrize(
-    "make",
-    [lambda: OnnxEngine(weights_path("micro")), lambda: StatefulEngine(stateful_path("micro-stream"))],
-    ids=["windows", "stream"],
-)
 def test_the_uncertainty_of_a_pick_is_what_the_model_was_calibrated_to(
-    rjob: Recording, make: Callable[[], Engine], monkeypatch: pytest.MonkeyPatch
+    rjob: Recording, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    engine = OnnxEngine(weights_path("micro"))
+
     def picks() -> list[Pick]:
-        found = picks_of([one for name in "ZNE" for one in rjob.segments(name, [])], make())
+        found = picks_of([one for name in "ZNE" for one in rjob.segments(name, [])], engine)
         return [pick for pick in found if pick.probability < 0.99]
 
-    coefficients = make().spec.calibration["time"]
+    coefficients = engine.spec.calibration["time"]
     calibrated = picks()
     # Without a calibration the uncertainty is the width of the peak.
     monkeypatch.setattr(Calibration, "from_spec", lambda _: Calibration())

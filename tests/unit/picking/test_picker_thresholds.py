@@ -7,7 +7,6 @@ from numpy.typing import NDArray
 from tests.streams import picks_in
 from xiaod.domain.types import Instrument, Probabilities, Window
 from xiaod.picking.picker import InstrumentPicker, PickerSettings
-from xiaod.picking.stream_picker import StreamPicker
 
 SETTINGS = PickerSettings((0.3, 0.3), 50, "example-1.0.0", "", vertical_thresholds=(0.6, 0.6))
 HEIGHT = 0.5
@@ -30,9 +29,8 @@ def test_a_vertical_alone_has_thresholds_of_its_own(components: str, picked: int
     probabilities = probabilities_of(components)
     picker = InstrumentPicker(SETTINGS)
     assert len(picks_in(picker, probabilities, annotate)) == picked
-    assert len(StreamPicker(SETTINGS).pick(probabilities)) == picked
 
 
 def test_without_them_nothing_is_different() -> None:
     settings = PickerSettings((0.3, 0.3), 50, "example-1.0.0", "")
-    assert len(StreamPicker(settings).pick(probabilities_of("Z--"))) == 1
+    assert len(picks_in(InstrumentPicker(settings), probabilities_of("Z--"), annotate)) == 1

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.weights import stateful_path, weights_path
+from models.weights import weights_path
 from xiaod.acquisition import Emit
 from xiaod.config import Config
 from xiaod.config.diff import ReloadPlan, plan_reload
@@ -21,7 +21,6 @@ from xiaod.domain.timegrid import NS_PER_S
 from xiaod.domain.types import Channel, Instrument, LinkChange, Probabilities, Segment, WindowBatch
 from xiaod.inference import Engine
 from xiaod.inference.onnx import OnnxEngine
-from xiaod.inference.stateful import StatefulEngine
 from xiaod.pipeline.pipeline import LiveRun, Pipeline
 from xiaod.process.metrics import Metrics
 from xiaod.storage.pick_store import PickStore
@@ -194,20 +193,9 @@ async def held(
     found.store.close()
 
 
-def windows_engine() -> Engine:
-    return OnnxEngine(weights_path("micro"))
-
-
-def stateful_engine() -> Engine:
-    return StatefulEngine(stateful_path("micro-stream"))
-
-
-@pytest.mark.parametrize("engine", [windows_engine, stateful_engine])
-def test_nothing_is_held_of_a_station_that_a_reload_has_removed(
-    tmp_path: Path, engine: Callable[[], Engine]
-) -> None:
+def test_nothing_is_held_of_a_station_that_a_reload_has_removed(tmp_path: Path) -> None:
     async def body() -> None:
-        async with held(tmp_path, engine()) as found:
+        async with held(tmp_path, OnnxEngine(weights_path("micro"))) as found:
             await found.picked()
             assert min(found.alive("GOES"), found.alive("STAYS")) > 0
             plan = change_to({**BUSY, "streams": ["XX.STAYS.*.*"]})
@@ -220,15 +208,16 @@ def test_nothing_is_held_of_a_station_that_a_reload_has_removed(
     asyncio.run(body())
 
 
-@pytest.mark.parametrize("engine", [windows_engine, stateful_engine])
-def test_nothing_is_held_of_a_station_that_has_long_been_silent(
-    tmp_path: Path, engine: Callable[[], Engine]
-) -> None:
+def test_nothing_is_held_of_a_station_that_has_long_been_silent(tmp_path: Path) -> None:
     async def body() -> None:
         # One that is subscribed is still shown as silent, but holds no samples.
         subscribed = (Channel("XX", "STAYS", "", "HHZ"),)
         async with held(
-            tmp_path, engine(), subscribed, forget_after_s=1.0, max_component_wait_s=0.5
+            tmp_path,
+            OnnxEngine(weights_path("micro")),
+            subscribed,
+            forget_after_s=1.0,
+            max_component_wait_s=0.5,
         ) as found:
             await found.picked()
             await found.until(lambda: found.gone("GOES"))

@@ -1,7 +1,7 @@
 """Records what an engine computes over spans of time, for figures.
 
 Samples are those that the network gets, on the 100 Hz grid. Probabilities are averaged over windows; a window counts
-by how much of its data lies after a sample (:func:`window_weight`). Those of a stateful engine are final and recorded as they are.
+by how much of its data lies after a sample (:func:`window_weight`).
 
 >>> from xiaod.domain.types import Instrument, Window
 >>> span = RecordedSpan(Instrument("XX", "A", "", "HH"), 0, 2_000_000_000)
@@ -107,7 +107,6 @@ class RecordingEngine:
         """
         self._engine = engine
         self._spans_of = spans_of
-        self.stateful = engine.stateful
         self._weight = lru_cache(maxsize=4)(lambda length: window_weight(length, settings))
 
     @property
