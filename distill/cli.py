@@ -57,6 +57,7 @@ def build_parser() -> argparse.ArgumentParser:
         ("label", "let the teacher label the data, to be kept, and say what it found"),
         ("train", "train a student, or go on where its run was stopped"),
         ("export", "write a run's student as ONNX and safetensors"),
+        ("thresholds", "choose the thresholds of an exported student anew, and write them into its files"),
         ("evaluate", "score an exported student beside its teacher, as JSON"),
         ("card", "evaluate an exported student and write its card beside it"),
         ("report", "compare pickers: a folder with a page, tables and figures"),
@@ -78,11 +79,11 @@ def build_parser() -> argparse.ArgumentParser:
             command.add_argument(
                 "--stop-at", type=int, metavar="STEP", help="stop there, to go on another time"
             )
-        if name in ("export", "card", "report"):
+        if name in ("export", "thresholds", "card", "report"):
             lies = (
                 "where report.html and the rest are written"
                 if name == "report"
-                else "where NAME.onnx and NAME.md lie"
+                else "where the student's files lie"
             )
             command.add_argument("--output", type=Path, required=True, metavar="FOLDER", help=lies)
         if name == "evaluate":
@@ -172,7 +173,7 @@ def _work(options: argparse.Namespace) -> int:
     from dataclasses import asdict
 
     from distill.corpus import load_corpus, summary
-    from distill.export import export_run
+    from distill.export import export_run, rethreshold
     from distill.runs import run_folder
     from distill.teachers import open_teacher
     from distill.train import train
@@ -195,6 +196,10 @@ def _work(options: argparse.Namespace) -> int:
         print(json.dumps(summary(corpus), indent=2))
     elif options.command == "train":
         print(train(config, corpus, options.runs, progress, options.stop_at, teacher))
+    elif options.command == "thresholds":
+        for path, spec in rethreshold(config, options.output, corpus, progress).items():
+            stages = {"final": spec.thresholds, "early": spec.early_thresholds}
+            print(path, json.dumps({stage: values for stage, values in stages.items() if values}))
     else:
         print(export_run(config, run_folder(options.runs, config), corpus, teacher, options.output, progress))
     return 0

@@ -1,8 +1,8 @@
 """Exports a run: the files that are shipped.
 
-Thresholds are chosen on the training corpus alone, through the daemon's own picker: of those that give at
-most so many picks per station-hour of its noise, the middle one of those whose F1 against the teacher's
-onsets and the analysts' picks, each station weighted alike, is within :data:`LEVEL` of the best.
+Thresholds are chosen on the training corpus alone, through the daemon's own picker as it makes final picks, and as it makes early ones:
+of those that give at most so many picks per station-hour of its noise, the middle one of those whose F1 against the teacher's onsets and
+the analysts' picks, each station weighted alike, is within :data:`LEVEL` of the best.
 
 A network that streams notices onsets and picks none: it has the lowest thresholds that give at most so many candidates per station-hour of
 noise.
@@ -12,33 +12,41 @@ noise.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
-from distill.annotators import net_annotator
+from distill.annotators import Annotate, net_annotator, onnx_annotator
 from distill.calibration import NEAR_S, Judged, convolved, fit_probability, fit_times, fold
 from distill.config import TrainConfig
 from distill.corpus import Corpus, Record, onsets_of, without_horizontals
-from distill.noticing import Scout, candidates_per_hour, scout_in_training
+from distill.noticing import Scout, candidates_per_hour, open_scout, scout_in_training
 from distill.progress import SILENT, Progress
 from distill.rates import TEACHER_THRESHOLD
 from distill.runs import WEIGHTS, code_version, training_facts
-from distill.serving import PHASE_ROWS, Serve, false_rates, judged, service_scores, windowed
+from distill.serving import (
+    EARLY,
+    FINAL,
+    PHASE_ROWS,
+    Serve,
+    Serving,
+    false_rates,
+    judged,
+    service_scores,
+    windowed,
+)
 from distill.teachers import Teacher
 from distill.train import averaged_net
 from models.calibration import Calibration
 from models.conventions import PHASES, RATE_HZ
-from models.export import export_onnx, export_stateful, export_tail
-from models.files import put_in_place
-from models.small_phasenet import SmallPhaseNet
+from models.export import WEIGHTS_SUFFIX, export_onnx, export_stateful, export_tail, respecify, write_weights
 from models.spec import ModelSpec
 from models.streaming import StreamingPhaseNet
-from models.weights import STATEFUL_SUFFIX, SUFFIX, tail_path
+from models.weights import OTHER_FORMS, STATEFUL_SUFFIX, SUFFIX, tail_path
 
 CANDIDATES = tuple(round(0.2 + 0.05 * step, 2) for step in range(13))
 NOTICING = (0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5)
@@ -46,10 +54,19 @@ NOTICING = (0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5)
 RECORDS_EACH = 3
 LEAST_PROBABILITY = 0.1
 """Picks with a lower probability are not used for calibration."""
-WEIGHTS_MODE = 0o644
-"""The library writes files that only their owner can read."""
 LEVEL = 0.01
 """Smaller differences of F1 count as chance, since few stations are held out."""
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """Of P and S, for each stage; those of early picks are empty where a network makes none."""
+
+    final: Mapping[str, float]
+    final_vertical: Mapping[str, float]
+    """Without horizontals."""
+    early: Mapping[str, float] = field(default_factory=dict)
+    early_vertical: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -57,8 +74,7 @@ class Fitted:
     """A trained network, and what was chosen for it on the training corpus."""
 
     weights: dict[str, torch.Tensor]
-    thresholds: Mapping[str, float]
-    vertical_thresholds: Mapping[str, float]
+    thresholds: Thresholds
     calibration: Calibration
     slopes: Mapping[str, tuple[float, float]]
     """Of the calibration of each phase's probability, which is part of the weights; empty: none."""
@@ -100,8 +116,10 @@ def export_run(
         lookahead_samples=net.config.lookahead_samples,
         lengths=tuple(sorted({config.sampling.window_samples, *config.lengths, config.service_samples})),
         front_end=config.sampling.front_end,
-        thresholds=fitted.thresholds,
-        vertical_thresholds=fitted.vertical_thresholds,
+        thresholds=fitted.thresholds.final,
+        vertical_thresholds=fitted.thresholds.final_vertical,
+        early_thresholds=fitted.thresholds.early,
+        early_vertical_thresholds=fitted.thresholds.early_vertical,
         calibration=fitted.calibration.to_spec(),
         net=net.config.to_dict(),
         provenance={
@@ -126,11 +144,48 @@ def export_run(
     else:
         path = export_onnx(net, spec, output / f"{config.name}{SUFFIX}")
         export_tail(net, spec, tail_path(path))
-    partial = output / f"{config.name}.partial.safetensors"
-    save_file(fitted.weights, partial, metadata=spec.to_metadata())
-    partial.chmod(WEIGHTS_MODE)
-    put_in_place(partial, output / f"{config.name}.safetensors")
+    write_weights(fitted.weights, spec, output / f"{config.name}{WEIGHTS_SUFFIX}")
     return path
+
+
+def rethreshold(
+    config: TrainConfig, folder: Path, corpus: Corpus, progress: Progress = SILENT
+) -> dict[Path, ModelSpec]:
+    """Choose the thresholds of an exported student anew and write them into all its files; its numbers stay.
+
+    Args:
+        config: of its training.
+        folder: where its files lie.
+        corpus: of its training.
+        progress: shows the stage.
+
+    Returns:
+        The files, with what they say now.
+
+    Raises:
+        FileNotFoundError, SpecError: when there is no such student, or its files are damaged.
+    """
+    if config.export.stateful:
+        scout, _ = open_scout(folder / f"{config.name}{STATEFUL_SUFFIX}", config.threads)
+        chosen = scout_thresholds(config, scout, corpus, progress)
+    else:
+        annotate, _ = onnx_annotator(folder / f"{config.name}{SUFFIX}", config.threads)
+        chosen = stage_thresholds(config, annotate, corpus, progress)
+    made = {"code": code_version(), "chosen": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"}
+
+    def changed(spec: ModelSpec) -> ModelSpec:
+        return replace(
+            spec,
+            thresholds=chosen.final,
+            vertical_thresholds=chosen.final_vertical,
+            early_thresholds=chosen.early,
+            early_vertical_thresholds=chosen.early_vertical,
+            provenance={**spec.provenance, "thresholds": made},
+        )
+
+    suffixes = (SUFFIX, *OTHER_FORMS, WEIGHTS_SUFFIX)
+    files = [folder / f"{config.name}{suffix}" for suffix in suffixes]
+    return {path: respecify(path, changed) for path in files if path.is_file()}
 
 
 def _fitted(
@@ -142,26 +197,42 @@ def _fitted(
 ) -> Fitted:
     """Calibrate a student that picks, and choose its thresholds."""
     held_out = len(corpus.validation)
-    serve = progress.counted(serving(config, averaged_net(config, weights)), held_out, "calibration")
-    raw = judged(serve, corpus.validation, LEAST_PROBABILITY)
+    annotate = net_annotator(averaged_net(config, weights), config.sampling.front_end)
+    serve = windowed(annotate, config.service_samples, FINAL)
+    raw = judged(progress.counted(serve, held_out, "calibration"), corpus.validation, LEAST_PROBABILITY)
     slopes = {phase: _platt([one for one in raw if one.phase == phase]) for phase in PHASES}
     weights = fold(weights, config.net.config(), slopes)
-    serve = serving(config, averaged_net(config, weights))
-    looks = held_out + len(some_of_each(corpus.training)) + len(noise_of(corpus))
-    thresholds = chosen_thresholds(config, progress.counted(serve, looks, "thresholds"), corpus)
-    vertical = vertical_thresholds(
-        config, progress.counted(serve, looks, "thresholds of a vertical alone"), corpus, thresholds
-    )
+    annotate = net_annotator(averaged_net(config, weights), config.sampling.front_end)
+    chosen = stage_thresholds(config, annotate, corpus, progress)
+    serve = windowed(annotate, config.service_samples, FINAL)
     sure = [
         one
         for one in judged(
-            progress.counted(serve, held_out, "time uncertainty"), corpus.validation, min(thresholds.values())
+            progress.counted(serve, held_out, "time uncertainty"),
+            corpus.validation,
+            min(chosen.final.values()),
         )
-        if one.probability >= thresholds[one.phase]
+        if one.probability >= chosen.final[one.phase]
     ]
     labelled = [record for record in corpus.training if record.labelled]
     off = teacher_residuals(teacher, progress.over(labelled, "residuals of the teacher", len(labelled)))
-    return Fitted(weights, thresholds, vertical, fit_times(convolved(sure, off)), slopes)
+    return Fitted(weights, chosen, fit_times(convolved(sure, off)), slopes)
+
+
+def stage_thresholds(
+    config: TrainConfig, annotate: Annotate, corpus: Corpus, progress: Progress = SILENT
+) -> Thresholds:
+    """Thresholds of a student that picks, for both stages, with and without horizontals."""
+    records = len(corpus.validation) + len(some_of_each(corpus.training)) + len(noise_of(corpus))
+    chosen = []
+    for stage in (FINAL, EARLY):
+        serve = windowed(annotate, config.service_samples, stage)
+        looks, said = records * len(CANDIDATES), f"thresholds of {stage.stage} picks"
+        thresholds = chosen_thresholds(config, progress.counted(serve, looks, said), corpus, stage)
+        said += ", a vertical alone"
+        counted = progress.counted(serve, looks, said)
+        chosen += [thresholds, vertical_thresholds(config, counted, corpus, thresholds, stage)]
+    return Thresholds(*chosen)
 
 
 def _fitted_scout(
@@ -177,12 +248,19 @@ def _fitted_scout(
     chunk = config.export.chunk_samples or net.config.steps[-1]
     late = StreamingPhaseNet(net, chunk).delay_samples
     scout = scout_in_training(config.name, net_annotator(net, config.sampling.front_end), late, chunk)
+    return Fitted(weights, scout_thresholds(config, scout, corpus, progress), Calibration(), {})
+
+
+def scout_thresholds(
+    config: TrainConfig, scout: Scout, corpus: Corpus, progress: Progress = SILENT
+) -> Thresholds:
+    """Thresholds of a student that notices onsets, with and without horizontals."""
     progress.say("thresholds")
     thresholds = noticing_thresholds(config, scout, noise_of(corpus))
     progress.say("thresholds of a vertical alone")
     alone = noticing_thresholds(config, scout, list(map(without_horizontals, noise_of(corpus))))
     vertical = {phase: max(value, thresholds[phase]) for phase, value in alone.items()}
-    return Fitted(weights, thresholds, vertical, Calibration(), {})
+    return Thresholds(thresholds, vertical)
 
 
 def noticing_thresholds(config: TrainConfig, scout: Scout, noise: Sequence[Record]) -> dict[str, float]:
@@ -197,19 +275,26 @@ def noticing_thresholds(config: TrainConfig, scout: Scout, noise: Sequence[Recor
     }
 
 
-def chosen_thresholds(config: TrainConfig, serve: Serve, corpus: Corpus) -> dict[str, float]:
-    """Thresholds of both phases, see the module."""
-    scores = service_scores(serve, [*corpus.validation, *some_of_each(corpus.training)], CANDIDATES)
+def chosen_thresholds(
+    config: TrainConfig, serve: Serve, corpus: Corpus, stage: Serving = FINAL
+) -> dict[str, float]:
+    """Thresholds of both phases for picks of a stage, see the module."""
+    records = [*corpus.validation, *some_of_each(corpus.training)]
+    scores = service_scores(serve, records, CANDIDATES, stage)
     rates = false_rates(serve, noise_of(corpus), CANDIDATES)
     limits = config.export.max_false_per_hour
     return {phase: best_threshold(scores[phase], rates[phase], limits[phase]) for phase in ("P", "S")}
 
 
 def vertical_thresholds(
-    config: TrainConfig, serve: Serve, corpus: Corpus, thresholds: Mapping[str, float]
+    config: TrainConfig,
+    serve: Serve,
+    corpus: Corpus,
+    thresholds: Mapping[str, float],
+    stage: Serving = FINAL,
 ) -> dict[str, float]:
     """Thresholds without horizontals: chosen like the others, and never below them."""
-    alone = chosen_thresholds(config, serve, vertical_alone(corpus))
+    alone = chosen_thresholds(config, serve, vertical_alone(corpus), stage)
     return {phase: max(value, thresholds[phase]) for phase, value in alone.items()}
 
 
@@ -229,11 +314,6 @@ def some_of_each(records: Sequence[Record]) -> list[Record]:
         if len(found := chosen.setdefault(record.station, [])) < RECORDS_EACH:
             found.append(record)
     return [record for found in chosen.values() for record in found]
-
-
-def serving(config: TrainConfig, net: SmallPhaseNet) -> Serve:
-    """Serve a student as the daemon will."""
-    return windowed(net_annotator(net, config.sampling.front_end), config.service_samples)
 
 
 def noise_of(corpus: Corpus) -> list[Record]:

@@ -1,4 +1,4 @@
-"""Runs a record through the daemon's own picker, in overlapping windows.
+"""Runs a record through the daemon's own picker, in overlapping windows, as it makes early picks or final ones.
 
 >>> import numpy as np
 >>> def annotate(windows):
@@ -11,37 +11,66 @@
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from distill.annotators import HOP, WINDOW, Annotate
+from distill.annotators import WINDOW, Annotate
 from distill.calibration import NEAR_S, Judged
-from distill.corpus import Record
+from distill.corpus import Record, onsets_of
 from distill.scores import f1
 from models.conventions import RATE_HZ
 from xiaod.domain.timegrid import GRID_NS
 from xiaod.domain.types import Instrument, Pick, Probabilities, Window
-from xiaod.picking.picker import InstrumentPicker, PickerSettings, compute_again
+from xiaod.picking.picker import Candidate, InstrumentPicker, Onset, PickerSettings, compute_again
 from xiaod.waveform.instrument import BufferSettings
 
 NEAR = round(NEAR_S * RATE_HZ)
 """Samples within which a pick matches an onset."""
+DOUBTFUL = 0.1
+"""Probability of the teacher from which it does not contradict a pick; from its own threshold on there is an onset."""
 HISTORY = BufferSettings().history
 """Samples before a window that the picker may use again."""
 PHASE_ROWS = ((1, "P"), (2, "S"))
 NOWHERE = Instrument("", "", "", "")
 
+
+@dataclass(frozen=True)
+class Serving:
+    """How picks of a stage are made; the daemon's defaults."""
+
+    stage: Literal["early", "final"]
+    lookahead: int
+    """Samples after an onset that are needed."""
+    hop: int
+    """Samples between windows."""
+
+    def settings(self, thresholds: tuple[float, float]) -> PickerSettings:
+        """Of the daemon's picker."""
+        return PickerSettings(thresholds, self.hop, "evaluated", "", lookahead=self.lookahead)
+
+
+FINAL = Serving("final", lookahead=4 * round(RATE_HZ), hop=4 * round(RATE_HZ))
+EARLY = Serving("early", lookahead=round(RATE_HZ) // 2, hop=round(RATE_HZ) // 2)
+
 Serve = Callable[[NDArray[np.generic], float], list[Pick]]
 """A record ``(3, n)``, Z N E, that begins at time zero, and a threshold for both phases -> picks."""
 
 
-def windowed(annotate: Annotate, length: int = WINDOW) -> Serve:
-    """Pick as the daemon does in overlapping windows."""
+def windowed(annotate: Annotate, length: int = WINDOW, serving: Serving = FINAL) -> Serve:
+    """Pick as the daemon does in overlapping windows.
+
+    What the network says of the last record is kept: to pick it with another threshold costs little.
+    """
+    last: list[_Computed] = []
 
     def serve(waves: NDArray[np.generic], threshold: float) -> list[Pick]:
-        settings = PickerSettings((threshold, threshold), HOP, "evaluated", "")
-        return [pick for _, pick in decisions(annotate, waves, length, settings)]
+        if not last or last[0].waves is not waves:
+            last[:] = [_Computed(annotate, waves, length, serving.hop)]
+        settings = serving.settings((threshold, threshold))
+        return [pick for _, pick in _decisions(last[0], settings)]
 
     return serve
 
@@ -56,6 +85,8 @@ def decisions(
 ) -> Iterator[tuple[int, Pick]]:
     """Picks of a record in overlapping windows, and the sample at which each is decided.
 
+    As when the data of a station end, the last window ends with the record.
+
     Args:
         annotate: the student.
         waves: record ``(3, n)``, Z N E, that begins at time zero.
@@ -64,29 +95,63 @@ def decisions(
         first: sample before which no window begins.
         last: sample after which none ends.
     """
-    samples, hop = waves.astype(np.float32), settings.hop
-    begin = -(-max(first, 0) // hop) * hop
-    stop = samples.shape[1] if last is None else min(last, samples.shape[1])
-    starts = range(begin, stop - length + 1, hop)
-    if not starts:
-        return
+    return _decisions(_Computed(annotate, waves, length, settings.hop, first, last), settings)
+
+
+class _Computed:
+    """What a student says of a record, in windows on the grid and in those that confirm."""
+
+    def __init__(
+        self,
+        annotate: Annotate,
+        waves: NDArray[np.generic],
+        length: int,
+        hop: int,
+        first: int = 0,
+        last: int | None = None,
+    ) -> None:
+        self.waves = waves
+        self._annotate = annotate
+        self._onsets: dict[tuple[int, int, int], Onset] = {}
+        samples = waves.astype(np.float32)
+        begin = -(-max(first, 0) // hop) * hop
+        stop = samples.shape[1] if last is None else min(last, samples.shape[1])
+        starts = list(range(begin, stop - length + 1, hop))
+        if last is None and starts and starts[-1] + length < stop:
+            starts.append(stop - length)
+        self.probabilities = []
+        if not starts:
+            return
+        given = annotate(np.stack([samples[:, start : start + length] for start in starts]))
+        for start, values in zip(starts, given, strict=True):
+            window = Window(
+                NOWHERE,
+                start,
+                0,
+                samples[:, start : start + length],
+                "ZNE",
+                discontinuous=start == begin,
+                history=samples[:, max(0, start - HISTORY) : start],
+            )
+            self.probabilities.append(Probabilities(window, values[1:]))
+
+    def onsets(self, candidates: Sequence[Candidate]) -> list[Onset]:
+        """Candidates computed again, each once."""
+        keys = [(one.window.index, one.phase, one.peak) for one in candidates]
+        new = [one for key, one in zip(keys, candidates, strict=True) if key not in self._onsets]
+        for onset in compute_again(new, lambda windows: self._annotate(windows)[:, 1:]):
+            one = onset.candidate
+            self._onsets[one.window.index, one.phase, one.peak] = onset
+        return [self._onsets[key] for key in keys]
+
+
+def _decisions(computed: _Computed, settings: PickerSettings) -> Iterator[tuple[int, Pick]]:
     picker = InstrumentPicker(settings)
-    probabilities = annotate(np.stack([samples[:, start : start + length] for start in starts]))
-    for start, values in zip(starts, probabilities, strict=True):
-        window = Window(
-            NOWHERE,
-            start,
-            0,
-            samples[:, start : start + length],
-            "ZNE",
-            discontinuous=start == begin,
-            history=samples[:, max(0, start - HISTORY) : start],
-        )
-        candidates = picker.notice(Probabilities(window, values[1:]))
-        for onset in compute_again(candidates, lambda windows: annotate(windows)[:, 1:]):
+    for result in computed.probabilities:
+        for onset in computed.onsets(picker.notice(result)):
             pick = picker.confirm(onset)
             if pick is not None:
-                yield window.stop, pick
+                yield result.window.stop, pick
 
 
 def sample_of(pick: Pick) -> float:
@@ -121,31 +186,40 @@ def _exact(record: Record, onset: int, row: int) -> float:
 
 
 def service_scores(
-    serve: Serve, records: Sequence[Record], thresholds: Sequence[float]
+    serve: Serve, records: Sequence[Record], thresholds: Sequence[float], serving: Serving = FINAL
 ) -> dict[str, dict[float, float]]:
     """F1 (0.5 s) against onsets, the teacher's and the analysts', for each phase and threshold.
 
+    A record is picked with each threshold anew: with a lower one an onset is picked sooner, on less data, with another probability.
+
+    A pick is neither right nor false where the teacher sees an onset too, but less than surely (:data:`DOUBTFUL`); and onsets with too
+    little data after them for a pick of the stage are left out.
+
     Every station has the same weight, whatever its number of onsets and picks: the rates are per onset there.
     """
-    found = [(record, serve(record.waves, min(thresholds))) for record in records]
-    scores: dict[str, dict[float, float]] = {"P": {}, "S": {}}
-    for row, phase in PHASE_ROWS:
+    counts: dict[tuple[str, float], dict[str, list[int]]] = {}
+    for record in records:
+        last = record.waves.shape[1] - serving.lookahead
+        onsets = {
+            phase: [onset for onset, onset_row in record.onsets if onset_row == row]
+            for row, phase in PHASE_ROWS
+        }
+        doubtful = {phase: onsets_of(record.labels[row], DOUBTFUL) for row, phase in PHASE_ROWS}
         for threshold in thresholds:
-            counts: dict[str, list[int]] = {}
-            for record, picked in found:
-                picks = [
-                    sample_of(pick)
-                    for pick in picked
-                    if pick.phase == phase and pick.probability >= threshold
-                ]
-                onsets = [onset for onset, onset_row in record.onsets if onset_row == row]
-                hits = sum(any(abs(pick - onset) <= NEAR for pick in picks) for onset in onsets)
-                false = sum(not any(abs(pick - onset) <= NEAR for onset in onsets) for pick in picks)
-                station = counts.setdefault(record.station, [0, 0, 0])
-                for index, count in enumerate((hits, false, len(onsets))):
+            picked = serve(record.waves, threshold)
+            for _, phase in PHASE_ROWS:
+                picks = [sample_of(pick) for pick in picked if pick.phase == phase]
+                wanted = [onset for onset in onsets[phase] if onset <= last]
+                known = [*onsets[phase], *doubtful[phase]]
+                hits = sum(any(abs(pick - onset) <= NEAR for pick in picks) for onset in wanted)
+                false = sum(not any(abs(pick - onset) <= NEAR for onset in known) for pick in picks)
+                station = counts.setdefault((phase, threshold), {}).setdefault(record.station, [0, 0, 0])
+                for index, count in enumerate((hits, false, len(wanted))):
                     station[index] += count
-            with_onsets = [f1(*count) for count in counts.values() if count[2]]
-            scores[phase][threshold] = float(np.mean(with_onsets)) if with_onsets else 0.0
+    scores: dict[str, dict[float, float]] = {"P": {}, "S": {}}
+    for (phase, threshold), stations in counts.items():
+        with_onsets = [f1(*count) for count in stations.values() if count[2]]
+        scores[phase][threshold] = float(np.mean(with_onsets)) if with_onsets else 0.0
     return scores
 
 
@@ -162,16 +236,15 @@ def false_rates(
     serve: Serve, records: Sequence[Record], thresholds: Sequence[float]
 ) -> dict[str, dict[float, float]]:
     """Count picks per station-hour of noise, for each phase and threshold."""
-    picked = [pick for record in records for pick in serve(record.waves, min(thresholds))]
+    counts = {phase: dict.fromkeys(thresholds, 0) for _, phase in PHASE_ROWS}
+    for record in records:
+        for threshold in thresholds:
+            for pick in serve(record.waves, threshold):
+                counts[pick.phase][threshold] += 1
     hours = _hours(records) or 1.0
     return {
-        phase: {
-            threshold: round(
-                sum(pick.phase == phase and pick.probability >= threshold for pick in picked) / hours, 2
-            )
-            for threshold in thresholds
-        }
-        for _, phase in PHASE_ROWS
+        phase: {threshold: round(count / hours, 2) for threshold, count in found.items()}
+        for phase, found in counts.items()
     }
 
 

@@ -19,7 +19,7 @@ True
 import argparse
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -38,6 +38,9 @@ from models.weights import SUFFIX, tail_path
 MAX_BYTES = 1_000_000
 TOLERANCE = 1e-5
 OPSET = 17
+WEIGHTS_SUFFIX = ".safetensors"
+WEIGHTS_MODE = 0o644
+"""The library of ``.safetensors`` writes files that only their owner can read."""
 TAIL_SAMPLES = 400
 """What a picker with the default configuration reads of a window that goes on where the last one was."""
 
@@ -175,16 +178,60 @@ def _export(
     return put_in_place(partial, path)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Write the tail form beside each of some weights files."""
+def write_weights(weights: dict[str, Tensor], spec: ModelSpec, path: Path) -> Path:
+    """Write the numbers of a network as ``.safetensors``."""
+    from safetensors.torch import save_file
+
+    partial = path.with_suffix(f".partial{WEIGHTS_SUFFIX}")
+    save_file(weights, partial, metadata=spec.to_metadata())
+    partial.chmod(WEIGHTS_MODE)
+    return put_in_place(partial, path)
+
+
+def respecify(path: Path, change: Callable[[ModelSpec], ModelSpec]) -> ModelSpec:
+    """Give a file another specification, and leave all numbers of its network as they are.
+
+    Args:
+        path: a ``.onnx`` or ``.safetensors`` file.
+        change: from the specification in the file to the new one.
+
+    Returns:
+        The new one.
+
+    Raises:
+        SpecError: when the file has no specification.
+    """
+    if path.suffix == WEIGHTS_SUFFIX:
+        weights, spec = _read_weights(path)
+        write_weights(weights, new := change(spec), path)
+        return new
+    import onnx
+
+    graph = onnx.load(path)
+    new = change(ModelSpec.from_metadata({prop.key: prop.value for prop in graph.metadata_props}))
+    for prop in graph.metadata_props:
+        prop.value = new.to_metadata().get(prop.key, prop.value)
+    partial = path.with_suffix(".partial.onnx")
+    onnx.save(graph, partial)
+    put_in_place(partial, path)
+    return new
+
+
+def _read_weights(path: Path) -> tuple[dict[str, Tensor], ModelSpec]:
     from safetensors import safe_open
 
+    with safe_open(path, "pt") as file:
+        # It is no mapping.
+        names = file.keys()
+        return {name: file.get_tensor(name) for name in names}, ModelSpec.from_metadata(file.metadata() or {})
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Write the tail form beside each of some weights files."""
     parser = argparse.ArgumentParser(prog="python -m models.export", description=main.__doc__)
     parser.add_argument("weights", type=Path, nargs="+", metavar="NAME.safetensors")
     for path in parser.parse_args(arguments).weights:
-        with safe_open(path, "pt") as file:
-            spec = ModelSpec.from_metadata(file.metadata())
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  it is no mapping
+        weights, spec = _read_weights(path)
         config = NetConfig(**{key: tuple(value) for key, value in spec.net.items()})
         net = SmallPhaseNet(window_len=spec.window_samples, config=config).eval()
         net.load_state_dict(weights)

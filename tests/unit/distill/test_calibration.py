@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from distill.annotators import Annotate
 from distill.calibration import (
     Judged,
     calibration_error,
@@ -21,7 +22,7 @@ from distill.calibration import (
 from distill.config import LabelSection, TrainConfig
 from distill.corpus import Corpus, Record, label_record
 from distill.export import chosen_thresholds, vertical_alone, vertical_thresholds
-from distill.serving import judged, windowed
+from distill.serving import EARLY, FINAL, judged, sample_of, service_scores, windowed
 from models.calibration import LIMITS_S, Calibration
 from models.small_phasenet import PRESETS, fresh_net
 from tests.conftest import Recording
@@ -194,3 +195,60 @@ def test_a_vertical_alone_is_never_easier_to_satisfy() -> None:
     assert vertical_thresholds(config, serve, corpus, thresholds)["P"] == thresholds["P"]
     # Where a vertical alone needs more, it gets more.
     assert vertical_thresholds(config, serve, corpus, {"P": 0.2, "S": 0.2})["P"] == alone["P"]
+
+
+def record_with(name: str, p_pick: float | None, teacher: np.ndarray) -> Record:
+    """Each sample of the waves holds its own index; the teacher sees a given curve of P."""
+    waves = np.tile(np.arange(6000.0), (3, 1)).astype(np.float32)
+    labels = np.stack([1 - teacher, teacher, 0 * teacher]).astype(np.float16)
+    return label_record(name, f"XX.{name}", "event", waves, labels, (p_pick, None), LabelSection())
+
+
+def bells(places: dict[float, float]) -> np.ndarray:
+    """A curve of peaks: sample -> probability."""
+    index = np.arange(6000.0)
+    return np.asarray(
+        sum(height * np.exp(-0.5 * ((index - at) / 10) ** 2) for at, height in places.items()) + 0 * index
+    )
+
+
+def seeing(curve: np.ndarray) -> Annotate:
+    def annotate(windows: np.ndarray) -> np.ndarray:
+        seen = curve[windows[:, :1].astype(int)]
+        return np.concatenate([1 - seen, seen, 0 * seen], axis=1).astype(np.float32)
+
+    return annotate
+
+
+def test_a_pick_that_the_teacher_doubts_is_neither_right_nor_false() -> None:
+    serve = windowed(seeing(bells({3000: 0.9, 4500: 0.5})))
+    for doubt, score in ((0.0, 0.667), (0.2, 1.0)):
+        record = record_with("A", 3000.0, bells({3000: 0.9, 4500: doubt}))
+        assert service_scores(serve, [record], (0.3, 0.7))["P"] == {0.3: score, 0.7: 1.0}
+
+
+def test_an_onset_without_the_data_of_its_stage_is_not_missed() -> None:
+    serve = {stage: windowed(seeing(bells({3000: 0.9, 5800: 0.9})), 1000, stage) for stage in (FINAL, EARLY)}
+    record = record_with("A", 3000.0, bells({3000: 0.9, 5800: 0.9}))
+    for stage in (FINAL, EARLY):
+        assert service_scores(serve[stage], [record], (0.3,), stage)["P"] == {0.3: 1.0}
+        picked = [round(sample_of(pick)) for pick in serve[stage](record.waves, 0.3)]
+        assert picked == ([3000] if stage is FINAL else [3000, 5800])
+
+
+def test_each_threshold_picks_anew() -> None:
+    """With a made-up annotator that is surer of an onset, and puts it elsewhere, when there are more data after it."""
+
+    def annotate(windows: np.ndarray) -> np.ndarray:
+        index, end = windows[:, :1], windows[:, :1, -1:]
+        sure = np.where(end >= 3150, 0.8, np.where(end >= 3000, 0.35, 0.0))
+        place = np.where(end >= 3150, 3020, 3000)
+        seen = sure * np.exp(-0.5 * ((index - place) / 10) ** 2)
+        return np.concatenate([1 - seen, seen, 0 * seen], axis=1).astype(np.float32)
+
+    serve, record = windowed(annotate, 1000, EARLY), record_with("A", 3000.0, bells({3000: 0.9}))
+    for threshold, sample, probability in ((0.3, 3000, 0.35), (0.7, 3020, 0.8)):
+        [pick] = serve(record.waves, threshold)
+        assert round(sample_of(pick)) == sample
+        assert pick.probability == pytest.approx(probability, abs=0.01)
+    assert service_scores(serve, [record], (0.3, 0.7), EARLY)["P"] == {0.3: 1.0, 0.7: 1.0}

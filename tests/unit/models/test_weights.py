@@ -1,14 +1,16 @@
 """The shipped weights: they say what they are, and pick a real event."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from models.export import respecify
 from models.frontend import prepare
 from models.geometry import PRESETS, NetConfig
 from models.spec import ModelSpec
-from models.weights import shipped, stateful_path, weights_path
+from models.weights import shipped, stateful_path, tail_path, weights_path
 from tests.conftest import Recording
 
 P_S, S_S = 4.73, 5.71
@@ -106,3 +108,26 @@ def test_one_p_and_one_s_of_a_real_event(model: Path, rjob: Recording) -> None:
             near = [peak for peak in peaks if abs(peak - expected) < 100]
             assert len(near) == 1, (phase, start, peaks)
             assert abs(near[0] - expected) <= 10, (phase, start, near)
+
+
+def test_another_specification_leaves_every_number_as_it_is(model: Path, tmp_path: Path) -> None:
+    import onnx
+    from safetensors import safe_open
+
+    for path in (model, tail_path(model), model.with_suffix(".safetensors")):
+        if not path.exists():
+            continue
+        copied = tmp_path / path.name
+        copied.write_bytes(path.read_bytes())
+        new = respecify(copied, lambda spec: replace(spec, early_thresholds={"P": 0.11, "S": 0.12}))
+        assert new.early_thresholds == {"P": 0.11, "S": 0.12}
+        if path.suffix == ".safetensors":
+            with safe_open(path, "numpy") as one, safe_open(copied, "numpy") as other:
+                assert ModelSpec.from_metadata(other.metadata()) == new
+                assert set(one.keys()) == set(other.keys())
+                for name in one.keys():  # noqa: SIM118  it is no mapping
+                    assert one.get_tensor(name).tobytes() == other.get_tensor(name).tobytes()
+            continue
+        before, after = onnx.load(path), onnx.load(copied)
+        assert before.graph.SerializeToString() == after.graph.SerializeToString()
+        assert ModelSpec.from_metadata({one.key: one.value for one in after.metadata_props}) == new
