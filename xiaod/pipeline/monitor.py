@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from xiaod.domain.onsets import PHASES
 from xiaod.domain.timegrid import grid_index
-from xiaod.domain.types import Instrument, Pick, Window
+from xiaod.domain.types import Instrument, Pick, Stage, Window
 from xiaod.picking.diagnosis import Condition, PhaseView, Reason, explain
 from xiaod.pipeline.assemble import Assembler
 from xiaod.pipeline.station_table import StationEntry, StationTable
@@ -94,8 +94,8 @@ class Monitor:
         """Tell a listener of picks and traces from now on."""
         self._listeners.append(listener)
 
-    def followed(self, window: Window, curve: NDArray[np.floating]) -> None:
-        """Take a window that has been picked; ``curve`` is the picker's probabilities at its end, shape ``(2, m)``."""
+    def followed(self, window: Window, curve: NDArray[np.floating], stage: Stage = "final") -> None:
+        """Take a window that has been picked, for a stage; ``curve`` is the picker's probabilities at its end, shape ``(2, m)``."""
         instrument = window.instrument
         watched = bool(self._watchers) and instrument in self._watchers
         trace = self._traces.get(instrument)
@@ -103,7 +103,7 @@ class Monitor:
             if not watched and len(self._traces) >= self._kept:
                 return
             trace = self._traces[instrument] = Trace()
-        first = trace.fold(window, curve, at_once=watched)
+        first = trace.fold(window, curve, watched, stage)
         if watched and first is not None:
             for listener in self._listeners:
                 listener.on_trace(instrument, first)

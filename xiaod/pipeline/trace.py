@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from xiaod.domain.components import MISSING, ROWS
 from xiaod.domain.figure import Waveforms
 from xiaod.domain.timegrid import BEFORE_ALL, samples_from_s
-from xiaod.domain.types import Window
+from xiaod.domain.types import Stage, Window
 
 BIN = 4
 """Samples of the grid in a bin."""
@@ -44,37 +44,46 @@ class Trace:
 
     def __init__(self) -> None:
         self._rows = np.full((2 * ROWS + PHASE_ROWS, BINS), np.nan, np.float32)
-        self._folded = [BEFORE_ALL, BEFORE_ALL]
+        self._folded: dict[tuple[Stage, int], int] = {}
+        """Bin after the last that windows of a stage and revision have brought."""
         self.stop = 0
         """Bin after the newest; without meaning while there is none."""
         self.components = MISSING * ROWS
 
-    def fold(self, window: Window, curve: NDArray[np.floating], at_once: bool) -> int | None:
+    def fold(
+        self, window: Window, curve: NDArray[np.floating], at_once: bool, stage: Stage = "final"
+    ) -> int | None:
         """Take the new samples and probabilities of a window.
 
         Args:
-            window: of this instrument, in order of time for each revision.
+            window: of this instrument, in order of time for each stage and revision.
             curve: probability of P and S at the last samples of the window, shape ``(2, m)``.
             at_once: fold now, even if it is less than :data:`FOLD_S`.
+            stage: of the picks that are made of the window. One for early picks may come before or after one for final picks that ends
+                earlier; it is of use to a viewer only, and changes nothing that a window for final picks has said.
 
         Returns:
             the first bin that has changed; None when nothing has.
         """
-        revision, stop = window.revision, window.stop // BIN
-        first = max(-(-window.index // BIN), self._folded[revision])
-        if window.discontinuous or self._folded[revision] > stop:
-            first = -(-window.index // BIN)
-        first = max(first, stop - BINS)
+        if stage == "early" and not at_once:
+            return None
+        key, begin, stop = (stage, window.revision), -(-window.index // BIN), window.stop // BIN
+        told = self._folded.get(("final", window.revision), BEFORE_ALL)
+        set_back = self._folded.get(key, BEFORE_ALL) > stop
+        anew = set_back or (window.discontinuous and stage == "final")
+        oldest = (stop if set_back else max(stop, self.stop)) - BINS
+        first = max(begin if anew else max(begin, told), oldest)
         if first >= stop or not (at_once or window.discontinuous or stop - first >= FOLD_BINS):
             return None
-        self._folded[revision] = stop
-        if revision == 0:
+        if window.revision == 0:
             self.components = window.components
-            self._make_room(first, stop)
+            self._make_room(first, stop, set_back)
         elif stop <= self.stop - BINS or stop > self.stop:
             return None
+        self._folded[key] = stop
         length = int(curve.shape[1])
-        revised = max(first - REVISED_BINS, -(-(window.stop - length) // BIN), stop - BINS)
+        again = first - REVISED_BINS if stage == "final" else first
+        revised = max(again, -(-(window.stop - length) // BIN), oldest)
         block = window.samples[:, first * BIN - window.index : stop * BIN - window.index]
         parts = _parts(block)
         binned = np.concatenate((np.minimum.reduce(parts), np.maximum.reduce(parts)))
@@ -83,12 +92,10 @@ class Trace:
                 if letter == MISSING:
                     binned[[row, ROWS + row]] = np.nan
         self._put(SAMPLES, first, binned)
-        if revised > first:
-            self._put(CURVES, first, np.full((PHASE_ROWS, stop - first), np.nan, np.float32))
-        begin = revised * BIN - (window.stop - length)
-        known = curve[:, begin : begin + (stop - revised) * BIN]
+        at = revised * BIN - (window.stop - length)
+        known = curve[:, at : at + (stop - revised) * BIN]
         self._put(CURVES, revised, np.maximum.reduce(_parts(known)))
-        return max(min(first, revised), self.stop - BINS)
+        return max(min(first, revised), oldest)
 
     def part(self, first: int | None = None) -> Waveforms:
         """Bins from ``first`` on; None: from the oldest with data."""
@@ -110,14 +117,16 @@ class Trace:
         if until_end < count:
             self._rows[rows, : count - until_end] = values[:, until_end:]
 
-    def _make_room(self, first: int, stop: int) -> None:
-        """Make ``stop`` the newest bin; bins that are left out are a gap."""
-        if stop < self.stop or first - self.stop >= BINS:
+    def _make_room(self, first: int, stop: int, set_back: bool) -> None:
+        """Make ``stop`` the newest bin, if it is; new bins are empty, and those that are left out remain so: a gap."""
+        if set_back or first - self.stop >= BINS:
             # Set back, or more than a minute later: the old bins are of no use.
             self._rows[:] = np.nan
-        elif first > self.stop:
-            self._rows[:, np.arange(self.stop, first) % BINS] = np.nan
-        self.stop = stop
+            self._folded.clear()
+            self.stop = stop
+        elif stop > self.stop:
+            self._rows[:, np.arange(self.stop, stop) % BINS] = np.nan
+            self.stop = stop
 
 
 def _parts(values: NDArray[np.floating]) -> NDArray[np.floating]:

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from tests.conftest import Recording
 from tests.streams import OneInstrument
-from xiaod.domain.types import Instrument, Window
+from xiaod.domain.types import Instrument, Stage, Window
 from xiaod.pipeline.trace import BIN, BINS, FOLD_S, TRACE_BYTES, Trace
 from xiaod.waveform.instrument import BufferSettings
 
@@ -100,6 +100,56 @@ def test_a_late_component_is_filled_in() -> None:
     late = Window(A, 0, 0, ramp(0), "ZNE", revision=1, discontinuous=True)
     assert trace.fold(late, np.zeros((2, 1000), np.float32), at_once=True) == 0
     np.testing.assert_array_equal(trace.part().low[2], trace.part().low[0])
+
+
+def flat(value: float, length: int = 1000) -> NDArray[np.float32]:
+    return np.full((2, length), value, np.float32)
+
+
+def test_early_windows_run_ahead_and_final_ones_have_the_last_word() -> None:
+    trace = Trace()
+    trace.fold(window(0, ramp(0), discontinuous=True), flat(0.1), at_once=True)
+    # Two early windows a second and two ahead: their samples are there at once, and their probabilities where no final window has been.
+    for index in (100, 200):
+        assert trace.fold(window(index, ramp(index)), flat(0.2), at_once=True, stage="early") == 250
+    assert trace.stop == 300
+    assert trace.part().low[0].tolist() == list(range(0, 1200, BIN))
+    assert set(trace.part().probabilities[0, :250]) == {np.float32(0.1)}
+    assert set(trace.part().probabilities[0, 250:]) == {np.float32(0.2)}
+    # A final window that ends before them, but is computed later, clears nothing.
+    trace.fold(window(100, ramp(100)), flat(0.3), at_once=True)
+    assert trace.stop == 300
+    assert trace.part().low[0].tolist() == list(range(0, 1200, BIN))
+    assert set(trace.part().probabilities[0, 250:275]) == {np.float32(0.3)}
+    assert set(trace.part().probabilities[0, 275:]) == {np.float32(0.2)}
+    # An early one that comes after the final one of the same data is no news.
+    assert trace.fold(window(100, ramp(100)), flat(0.4), at_once=False, stage="early") is None
+    trace.fold(window(300, ramp(300)), flat(0.5), at_once=True)
+    assert trace.fold(window(300, ramp(300)), flat(0.4), at_once=True, stage="early") is None
+    assert set(trace.part().probabilities[0, 275:]) == {np.float32(0.5)}
+
+
+def test_early_windows_after_a_pause_leave_what_final_ones_said() -> None:
+    trace = Trace()
+    for index in range(0, 2001, 400):
+        trace.fold(window(index, ramp(index), discontinuous=index == 0), flat(0.1), at_once=True)
+    # Its probabilities are known at the end only, and it follows no other early one.
+    early = window(2100, ramp(2100), discontinuous=True)
+    assert trace.fold(early, flat(0.9, 200), at_once=True, stage="early") == 750
+    part = trace.part()
+    assert np.isfinite(part.probabilities).all()
+    assert set(part.probabilities[0, :750]) == {np.float32(0.1)}
+    assert part.low[0].tolist() == list(range(0, 3100, BIN))
+
+
+@pytest.mark.parametrize("stage", ["early", "final"])
+def test_a_clock_that_is_set_back_clears_the_trace_with_the_first_window_of_any_stage(stage: Stage) -> None:
+    trace = Trace()
+    trace.fold(window(10_000, ramp(10_000), discontinuous=True), flat(0.1), at_once=True)
+    trace.fold(window(10_050, ramp(10_050)), flat(0.1), at_once=True, stage="early")
+    trace.fold(window(5_000, ramp(5_000), discontinuous=True), flat(0.2), at_once=True, stage=stage)
+    part = trace.part()
+    assert (part.first, part.low.shape[1], part.low[0, 0]) == (5_000 // BIN, 250, 5_000)
 
 
 def test_windows_longer_than_a_minute_fit() -> None:
