@@ -31,6 +31,7 @@ __all__ = [
     "AgencyConfig",
     "BufferConfig",
     "Config",
+    "Early",
     "EngineConfig",
     "HttpConfig",
     "LogConfig",

@@ -21,7 +21,7 @@ import yaml
 from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 
-from xiaod.config import Config
+from xiaod.config import Config, Early
 from xiaod.config.annotations import (
     constraints,
     field_at,
@@ -111,6 +111,21 @@ def parse_config(text: str, name: str) -> Config:
     """
     config, lines = _parsed(text, name, Config)
     return config.read_from(Origin(name, lines))
+
+
+def with_early(config: Config, early: Early) -> Config:
+    """The same configuration with early picks made in another way.
+
+    Raises:
+        ConfigError: when other values do not fit it.
+    """
+    changed = config.model_copy(update={"early": early}).read_from(config.origin)
+    try:
+        Config.model_validate(dict(changed))
+    except ValidationError as error:
+        said = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise ConfigError(f"{config.origin.beginning('early')}early: {early} does not fit: {said}") from error
+    return changed
 
 
 def load_as(path: Path, root: type[AnyModel]) -> AnyModel:

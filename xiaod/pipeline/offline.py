@@ -21,7 +21,7 @@ from xiaod.acquisition import Source
 from xiaod.acquisition.miniseed_files import FileSource, headers_of, holds_records, why_nothing
 from xiaod.config import AgencyConfig, Config, EngineConfig, SeedLinkConfig
 from xiaod.config.inventory import Stations, read_stations
-from xiaod.config.loader import load_config
+from xiaod.config.loader import load_config, with_early
 from xiaod.domain.types import Instrument, Pick, Stages
 from xiaod.inference import Engine
 from xiaod.pipeline.assemble import NONE_BEFORE
@@ -127,6 +127,7 @@ def pick_files(
     progress: bool,
     keep: list[Pick] | None = None,
     stations_file: Path | None = None,
+    early: bool = False,
 ) -> int:
     """Pick files and folders; gives the exit status: 0, or 1 when nothing could be read.
 
@@ -139,12 +140,13 @@ def pick_files(
         progress: whether to show a progress bar.
         keep: gets all picks appended.
         stations_file: coordinates, for formats that have them; None: there are none.
+        early: whether early picks are made too.
 
     Raises:
         ConfigError, ModelError, StationsError: when the configuration, the model or the file of stations is wrong.
         OSError: when an input cannot be read or the output cannot be written.
     """
-    config = offline_config(config_path, model)
+    config = offline_config(config_path, model, early)
     configure_logs("warning", config.logs.format)
     stations = None if stations_file is None else read_stations(stations_file)
     engine = open_engine(config)
@@ -203,15 +205,18 @@ def _has_record(path: Path) -> bool:
     return any(not isinstance(found, str) for _, found in headers_of(path))
 
 
-def offline_config(config_path: Path | None, model: str | None) -> Config:
+def offline_config(config_path: Path | None, model: str | None, early: bool = False) -> Config:
     """The configuration of an offline run: a file or the defaults, with another model if one is given.
 
+    Early picks are made as the configuration says, or in windows where it says ``off``; without ``early`` there are none.
+
     Raises:
-        ConfigError: when the file is wrong.
+        ConfigError: when the file is wrong, or its early picks would come after the final ones.
     """
     config = (
         load_config(config_path) if config_path else Config(sources=(SeedLinkConfig(server="localhost"),))
     )
+    config = with_early(config, (config.early if config.early != "off" else "windows") if early else "off")
     if model is None:
         return config
     engine = EngineConfig.model_validate({**config.engine.model_dump(), "model": model})

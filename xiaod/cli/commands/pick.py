@@ -34,6 +34,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         parser, help_text="windows, engine and picker as in this configuration (default: the defaults)"
     )
     parser.add_argument("--model", metavar="NAME", help="shipped model or path of an ONNX file")
+    parser.add_argument(
+        "--early",
+        action="store_true",
+        help="early picks too, as a daemon makes them, and which of them were withdrawn (default: final picks only)",
+    )
     add_format(parser)
     parser.add_argument("--output", type=Path, metavar="FILE", help="write here instead of standard output")
     parser.add_argument(
@@ -82,10 +87,11 @@ def run(options: argparse.Namespace) -> int:
                     options.model,
                     *output,
                     stations_file=options.stations_file,
+                    early=options.early,
                 )
             return pick_archive(
                 options.inputs,
-                offline_config(options.config, options.model),
+                offline_config(options.config, options.model, options.early),
                 archive,
                 *output,
                 stations_file=options.stations_file,
@@ -140,6 +146,7 @@ def _pick_and_plot(options: argparse.Namespace, archive: "ArchiveOptions | None"
         options.progress,
         picks,
         options.stations_file,
+        options.early,
     )
     _plot(options, picks)
     return status
@@ -151,7 +158,7 @@ def _plot(options: argparse.Namespace, picks: "Sequence[Pick]") -> None:
     from xiaod.process.logs import configure_logs
     from xiaod.tools.plot.plots import plot_picks
 
-    config = offline_config(options.config, options.model)
+    config = offline_config(options.config, options.model, options.early)
     # What is wrong with the files has been said.
     configure_logs("error", config.logs.format)
     made = plot_picks(options.inputs, config, open_engine(config), picks, options.plots)
