@@ -84,9 +84,9 @@ class ListSink:
     """Picks in a list."""
 
     name = "list"
-    stages: Stages = "all"
 
-    def __init__(self) -> None:
+    def __init__(self, stages: Stages = "all") -> None:
+        self.stages: Stages = stages
         self.picks: list[Pick] = []
 
     def deliver(self, picks: Sequence[Pick], now_ns: int) -> None:

@@ -62,7 +62,7 @@ async def pick_event(config: Config, engine: Engine, timeout_s: float) -> Picked
 
 async def _run(config: Config, engine: Engine, address: str, timeout_s: float) -> PickedEvent:
     source = SeedLinkSource(SeedLinkConfig(name=NAME, server=address, connect_timeout_s=timeout_s))
-    sink, metrics = ListSink(), Metrics()
+    sink, metrics = ListSink("final"), Metrics()
     pipeline = Pipeline(config, engine, [source], [sink], metrics, LiveRun())
     begun_s = time.monotonic()
     first_s: float | None = None

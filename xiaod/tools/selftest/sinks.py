@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 from xiaod.config import Config, SinkConfig
 from xiaod.config.redact import masked
@@ -29,8 +30,15 @@ UNREACHED = ("Connection refused", "Connect call failed")
 def marked(picks: Sequence[Pick], now_ns: int) -> list[Pick]:
     """Picks marked as a test: their identifier ends in ``-selftest-`` and the time of the test."""
     stamp = datetime.fromtimestamp(now_ns // NS_PER_S, UTC).strftime("%Y%m%dT%H%M%SZ")
-    # The latency of an old event has no meaning.
-    return [replace(pick, id=f"{pick.id}-{NAME}-{stamp}", created_ns=now_ns, latency=None) for pick in picks]
+    # The latency of an old event has no meaning, and early picks of it are not delivered.
+    changes: dict[str, Any] = {
+        "created_ns": now_ns,
+        "latency": None,
+        "early_id": None,
+        "outcome": None,
+        "moved_s": None,
+    }
+    return [replace(pick, id=f"{pick.id}-{NAME}-{stamp}", **changes) for pick in picks]
 
 
 def signed(config: Config) -> Config:
@@ -56,7 +64,7 @@ def try_sinks(
     Args:
         config: the configuration, with the author of the picks.
         sinks: those to try.
-        picks: delivered to each.
+        picks: final ones, delivered to each; to a sink that takes early picks alone, as such.
         timeout_s: after which a sink that hangs is left alone.
     """
 
@@ -64,7 +72,8 @@ def try_sinks(
         def work() -> None:
             # A connection of its own: that of a running daemon stays untouched.
             made = open_sink(config, sink.for_trial())
-            made.deliver(picks, time.time_ns())
+            taken = [replace(pick, stage="early") for pick in picks] if made.stages == "early" else picks
+            made.deliver(taken, time.time_ns())
             made.close()
 
         return work
