@@ -33,6 +33,14 @@ def test_the_manual_has_its_row(model: type[SinkModel]) -> None:
 
 
 @every_kind
+def test_the_manual_tells_its_stages(model: type[SinkModel]) -> None:
+    cells = (f"`{model.kind_name()}`", f"`{model.model_fields['stage'].default}`", model.TOLD_APART)
+    assert f"| {' | '.join(cells)} |" in MANUAL.splitlines(), (
+        "put this row into the second table of docs/sinks.md"
+    )
+
+
+@every_kind
 def test_the_reference_has_its_entry(model: type[SinkModel]) -> None:
     assert re.search(rf"^  (# )?- kind: {model.kind_name()}\b", REFERENCE, re.MULTILINE)
 

@@ -12,6 +12,7 @@ class ConsoleConfig(SinkModel):
     READERS = "a person"
     DELIVERED = "written to standard output"
     REPEATED = "after a crash"
+    TOLD_APART = "a word: `early`; `final`, or `confirmed` or `revised` with the shift; `withdrawn`"
 
     kind: Literal["console"]
     """A line for each pick on standard output."""

@@ -57,6 +57,9 @@ class AnssConfig(AppendedConfig):
     EXAMPLE: ClassVar = {"path": "var/picks.anss.jsonl"}
     CODE = "xiaod.sinks.file.anss:AnssSink"
     READERS = "USGS's `anss-formats`"
+    TOLD_APART = (
+        "`stage` in `analyticsInfo.extensions`; withdrawals are left out: the format has none for picks"
+    )
 
     kind: Literal["anss"]
     """ANSS pick JSON, one pick a line, appended to a file."""
@@ -72,6 +75,7 @@ class TableConfig(AppendedConfig):
     EXAMPLE: ClassVar = {"path": "var/picks.csv"}
     CODE = "xiaod.sinks.file.table:TableSink"
     READERS = "spreadsheets; associators"
+    TOLD_APART = "columns `stage` and `outcome` of `style: csv`; the other styles take final picks only"
 
     kind: Literal["table"]
     """CSV, appended to a file."""
@@ -95,6 +99,9 @@ class FolderConfig(SinkModel):
     DESTINATION = "folder"
     DELIVERED = "file synced and renamed"
     REPEATED = "never: the same file again"
+    TOLD_APART = (
+        "`evaluationStatus`: `preliminary`, `confirmed`; `rejected` with the `publicID` of the early pick"
+    )
 
     stage: SinkStages = "final"
     folder: Path = Field(strict=False)

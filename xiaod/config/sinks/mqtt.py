@@ -117,6 +117,7 @@ class MqttConfig(SinkModel):
     READERS = "brokers, Home Assistant"
     DELIVERED = "acknowledged by the broker (`qos: 1`); sent, and possibly lost (`qos: 0`)"
     REPEATED = "at most the 20 messages that were under way when the connection broke, and after a crash"
+    TOLD_APART = "`{stage}` of `topic`; `stage` and `outcome` of the document"
 
     kind: Literal["mqtt"]
     """MQTT 5 messages; needs the extra mqtt."""

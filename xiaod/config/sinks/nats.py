@@ -83,6 +83,7 @@ class NatsConfig(SinkModel):
     READERS = "programs on a bus"
     DELIVERED = "acknowledged by the stream"
     REPEATED = "never within `duplicates_s`: `Nats-Msg-Id` is the `id`"
+    TOLD_APART = "`{stage}` of `subject`; `stage` and `outcome` of the document"
 
     kind: Literal["nats"]
     """Messages in a stream of NATS JetStream; needs the extra nats."""
