@@ -42,8 +42,8 @@ NETWORKS = {
     "small": ("`small`", "the same", "where there is CPU time for it; a little more accurate"),
     "micro-stream": (
         "`micro-stream`",
-        "each sample once (with `engine.kind: stateful`)",
-        "thousands of stations; less accurate, later",
+        "each sample once (`engine.scout`)",
+        "noticing onsets early, which another one picks",
     ),
 }
 LOOKAHEAD_S = HOP_S = 0.5

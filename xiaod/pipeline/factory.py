@@ -1,9 +1,9 @@
-"""Makes the engine and the sinks of a configuration.
+"""Makes engine, scout and sinks of a configuration.
 
 >>> from xiaod.config import SeedLinkConfig
 >>> config = Config(sources=(SeedLinkConfig(server="localhost"),))
->>> open_engine(config).spec.name, open_sinks(config)
-('micro', [])
+>>> open_engine(config).spec.name, open_scout(config), open_sinks(config)
+('micro', None, [])
 """
 
 from models.weights import resolve, streams
@@ -12,6 +12,7 @@ from xiaod.domain.timegrid import samples_from_s
 from xiaod.inference import Engine
 from xiaod.inference.errors import ModelError
 from xiaod.inference.onnx import OnnxEngine
+from xiaod.inference.stateful import StatefulEngine
 from xiaod.process.plugins import MissingExtraError, imported
 from xiaod.sinks import Sink, SinkError
 
@@ -35,6 +36,20 @@ def open_engine(config: Config) -> Engine:
         raise ModelError(f"{where}: {error}") from error
     _fit(config, engine)
     return engine
+
+
+def open_scout(config: Config) -> StatefulEngine | None:
+    """Load the configured model that notices onsets; None where early picks are not made with it.
+
+    Raises:
+        ModelError: when it cannot be used; the message begins with the place in the configuration.
+    """
+    if config.early != "scout":
+        return None
+    try:
+        return StatefulEngine(resolve(config.engine.scout, stateful=True), threads=config.engine.threads)
+    except (FileNotFoundError, ModelError) as error:
+        raise ModelError(f"{config.origin.where('engine', 'scout')}: {error}") from error
 
 
 def _fit(config: Config, engine: Engine) -> None:

@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 from models.weights import stateful_path, weights_path
+from xiaod.cli.main import main
 from xiaod.config.loader import parse_config
 from xiaod.inference.errors import ModelError
-from xiaod.pipeline.factory import open_engine, open_sinks
+from xiaod.pipeline.factory import open_engine, open_scout, open_sinks
 from xiaod.pipeline.offline import offline_config
 from xiaod.sinks import SinkError
 
@@ -32,6 +33,41 @@ def test_what_is_wrong_with_a_model_has_its_line(text: str, said: str) -> None:
         open_engine(parse_config(SOURCES + text, "f"))
     assert str(told.value).startswith("f:")
     assert said in str(told.value)
+
+
+def scout(model: str) -> str:
+    return SOURCES + f"early: scout\nengine:\n  scout: {model}\n"
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        ("micro", "micro: has no stateful form, as "),
+        ("none", "none: neither a shipped model ("),
+        (str(weights_path("micro-stream")), "of the form for windows, which picks; a model that streams has a file NAME.stateful.onnx"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_a_scout_has_its_line(model: str, said: str) -> None:
+    with pytest.raises(ModelError) as told:
+        open_scout(parse_config(scout(model), "f"))
+    assert str(told.value).startswith("f:5: engine.scout: ")
+    assert said in str(told.value)
+    # Where it is not used, it is not looked at.
+    assert open_scout(parse_config(scout(model).replace("early: scout", "early: windows"), "f")) is None
+
+
+@pytest.mark.parametrize("model", ["micro-stream", str(stateful_path("micro-stream"))])
+def test_a_scout_is_named_or_a_file(model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = open_scout(parse_config(scout(model), "f"))
+    assert found is not None
+    assert found.spec.form == "stateful"
+    path = tmp_path / "config.yaml"
+    path.write_text(scout(model), "utf-8")
+    assert main(["check", "--config", str(path)]) == 0
+    assert f", scout {found.spec.label}\n" in capsys.readouterr().out
+    path.write_text(scout("none"), "utf-8")
+    assert main(["check", "--config", str(path)]) == 2
+    assert f"{path}:5: engine.scout: none: neither" in capsys.readouterr().err
 
 
 def test_a_file_that_is_no_model_has_the_line_that_names_it(tmp_path: Path) -> None:

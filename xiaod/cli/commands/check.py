@@ -15,13 +15,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Validate a configuration, the model it names, and what its sinks need."""
+    """Validate a configuration, the models it names, and what its sinks need."""
     from xiaod.config.exposed_secrets import exposed_files
     from xiaod.config.loader import ConfigError
     from xiaod.config.paths import path_problems
     from xiaod.config.per_shard import load_named
     from xiaod.inference.errors import ModelError
-    from xiaod.pipeline.factory import open_engine, open_sink
+    from xiaod.pipeline.factory import open_engine, open_scout, open_sink
     from xiaod.sinks import SinkError
 
     try:
@@ -31,6 +31,10 @@ def run(options: argparse.Namespace) -> int:
     problems = path_problems(config)
     try:
         engine = open_engine(config)
+    except ModelError as error:
+        problems.append(str(error))
+    try:
+        scout = open_scout(config)
     except ModelError as error:
         problems.append(str(error))
     for sink in config.sinks:
@@ -44,6 +48,6 @@ def run(options: argparse.Namespace) -> int:
         print(one, file=sys.stderr)
     print(
         f"{options.config or DEFAULT_CONFIG}: valid; {len(config.sources)} source(s), {len(config.sinks)} sink(s), "
-        f"model {engine.spec.label}"
+        f"model {engine.spec.label}{'' if scout is None else f', scout {scout.spec.label}'}"
     )
     return 0
