@@ -10,6 +10,20 @@ from hypothesis import strategies as st
 from xiaod.config.loader import ConfigError, load_config, parse_config
 
 REFERENCE = (Path(__file__).parents[2] / "config.yaml").read_bytes()
+VERSION_1 = b"""\
+config_version: 1
+sources:
+  - server: localhost
+windows:
+  hop_s: 0.5
+engine:
+  kind: stateful
+  model: micro-stream
+picker:
+  lookahead_s: 0.5
+  threshold_p: 0.3
+  stations: {AM.R1: {threshold_s: 0.4}}
+"""
 PAIR = re.compile(rb"^( *(?:- )?[a-z_]+: )([^#\n]+?)( *(?:#.*)?)$", re.MULTILINE)
 
 
@@ -48,9 +62,10 @@ def test_bytes_put_in_taken_out_or_changed(path: Path, data: st.DataObject) -> N
 
 @settings(max_examples=150, deadline=None)
 @given(data=st.data())
-def test_values_of_other_keys(path: Path, data: st.DataObject) -> None:
-    pairs = list(PAIR.finditer(REFERENCE))
-    assert len(pairs) > 40
+@pytest.mark.parametrize(("reference", "least"), [(REFERENCE, 40), (VERSION_1, 7)], ids=["now", "version 1"])
+def test_values_of_other_keys(path: Path, data: st.DataObject, reference: bytes, least: int) -> None:
+    pairs = list(PAIR.finditer(reference))
+    assert len(pairs) >= least
     chosen = data.draw(st.sampled_from(pairs))
     other = data.draw(
         st.sampled_from([pair.group(2) for pair in pairs])
@@ -71,7 +86,7 @@ def test_values_of_other_keys(path: Path, data: st.DataObject) -> None:
             ]
         )
     )
-    loads_or_is_refused(path, REFERENCE[: chosen.start(2)] + other + REFERENCE[chosen.end(2) :])
+    loads_or_is_refused(path, reference[: chosen.start(2)] + other + reference[chosen.end(2) :])
 
 
 @settings(max_examples=200, deadline=None)
