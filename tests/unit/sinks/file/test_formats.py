@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 from tests.contract.test_sinks import AGENCY, NOW_NS, STAGES, early, final, pick
+from tests.everysink import ids_in
 from tests.unit.sinks.file.test_scml import children
 from xiaod.cli.commands import options
 from xiaod.config.inventory import Coordinates, Epoch, Stations
@@ -23,7 +24,7 @@ from xiaod.domain.onsets import withdrawal
 from xiaod.domain.types import Channel, Pick
 from xiaod.sinks import SinkError
 from xiaod.sinks.file.anss import AnssLines, AnssSink, anss_document
-from xiaod.sinks.file.formats import FORMATS, line_format, render
+from xiaod.sinks.file.formats import DOCUMENTS, FORMATS, line_format, render
 from xiaod.sinks.file.table import COLUMNS, TableSink
 
 STATIONS = Stations([(("BW", "RJOB", None), Epoch(Coordinates(47.7372, 12.7957, 860.0)))])
@@ -68,6 +69,14 @@ def test_tables_have_the_columns_that_are_read() -> None:
         {"station_id": "BW.RJOB.10.EH", "phase_time": "2023-11-14T22:13:20.010123", "phase_type": "S", "phase_score": "0.870000",
          "pick_id": one.id}
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", sorted(DOCUMENTS))
+def test_no_document_of_a_command_has_an_onset_twice(name: str) -> None:
+    # As "xiaod picks" prints a store with all stages.
+    assert sorted(ids_in(render(name, STAGES, AGENCY).decode())) == sorted(
+        [final(1, 0.03).id, final(2, -0.25).id, early(3).id, pick(4).id]
+    )
 
 
 def test_a_table_of_all_columns_tells_the_stages() -> None:
