@@ -48,6 +48,8 @@ PICKER_MEMORY_S = 120.0
 """How long a picker remembers its picks, besides ``max_lead``: the longest window there may be."""
 REMEMBERED_S = 130.0
 """How long before ``picked_until`` picks are given to the next run: the picker's memory and the 10 s in which a pick suppresses another."""
+RESOLVED_S = 10.0
+"""How far a final pick may lie from the early one that it confirms or revises, and more (``min_separation_s`` at most)."""
 ABANDONED_S = 600.0
 """How far behind others something may lie before it no longer holds them back; a component may lie as far behind (``max_lead``)."""
 ELSEWHERE_S = 86_400.0
@@ -104,6 +106,11 @@ def resume_from_ns(picked_until_ns: int, length_s: float) -> int:
 def remembered_from_ns(picked_until_ns: int) -> int:
     """Time of the oldest pick that the picker of an instrument gets."""
     return picked_until_ns - ns_from_s(REMEMBERED_S)
+
+
+def resolved_from_ns(early_ns: int) -> int:
+    """Time from which on picks say what became of an early pick."""
+    return early_ns - ns_from_s(RESOLVED_S)
 
 
 def is_elsewhere(begin_ns: int, picked_until_ns: int) -> bool:

@@ -106,7 +106,7 @@ class Pipeline:
         self._windows = WindowQueue(WINDOW_BATCHES_BOUND)
         self._probabilities: asyncio.Queue[Any] = asyncio.Queue(BATCHES_BOUND)
         self._sink_runners = [
-            self._sink_runner(sink, None if store is None else StoredBacklog(store, sink.name))
+            self._sink_runner(sink, None if store is None else StoredBacklog(store, sink.name, sink.stages))
             for sink in sinks
         ]
         self._leaving: dict[str, Stays] = {}
@@ -327,7 +327,9 @@ class Pipeline:
 
     async def _add_sink(self, sink: Sink) -> None:
         store = self._store
-        backlog = None if store is None else await store.run_in_thread(StoredBacklog, store, sink.name)
+        backlog = (
+            None if store is None else await store.run_in_thread(StoredBacklog, store, sink.name, sink.stages)
+        )
         sink_runner = self._sink_runner(sink, backlog)
         self._sink_runners.append(sink_runner)
         self._start_delivery(sink_runner)

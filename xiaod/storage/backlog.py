@@ -9,12 +9,13 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
-from xiaod.domain.types import Pick
+from xiaod.domain.onsets import is_of
+from xiaod.domain.types import Pick, Stages
 from xiaod.storage.pick_store import Given, PickStore, Result
 
 
 class Backlog(Protocol):
-    """Picks that have not been delivered to a sink, in order.
+    """Picks of the stages of a sink that have not been delivered to it, in order.
 
     :meth:`waiting`, :meth:`delivered` and :meth:`skipped` may wait for a disk: call them through :meth:`run_in_thread`, one at a time.
     """
@@ -36,7 +37,7 @@ class Backlog(Protocol):
         ...
 
     def noted(self, pick: Pick) -> None:
-        """A pick waits from now on."""
+        """A pick waits from now on, if it is of the sink's stages."""
         ...
 
     def waiting(self, limit: int) -> list[Pick]:
@@ -61,8 +62,9 @@ class Backlog(Protocol):
 class MemoryBacklog:
     """Picks in memory, a bounded number of them."""
 
-    def __init__(self, bound: int) -> None:
+    def __init__(self, bound: int, stages: Stages = "all") -> None:
         self._bound = bound
+        self._stages = stages
         self._picks: deque[Pick] = deque()
         self._given = 0
 
@@ -83,8 +85,9 @@ class MemoryBacklog:
         return False
 
     def noted(self, pick: Pick) -> None:
-        """Keep a pick."""
-        self._picks.append(pick)
+        """Keep a pick, if it is of the sink's stages."""
+        if is_of(pick, self._stages):
+            self._picks.append(pick)
 
     def waiting(self, limit: int) -> list[Pick]:
         """The oldest picks."""
@@ -108,10 +111,11 @@ class MemoryBacklog:
 class StoredBacklog:
     """A sink's waiting picks, read from the store: each is stored before it is noted here."""
 
-    def __init__(self, store: PickStore, sink: str) -> None:
-        store.begin(sink)
+    def __init__(self, store: PickStore, sink: str, stages: Stages = "all") -> None:
+        store.begin(sink, stages)
         self._store = store
         self._sink = sink
+        self._stages = stages
         self._begun = store.backlog(sink)
         self._noted = 0
         """Picks counted since; written by the caller of :meth:`noted`."""
@@ -140,8 +144,8 @@ class StoredBacklog:
         return True
 
     def noted(self, pick: Pick) -> None:
-        """Count a pick: it is in the store already, from where :meth:`waiting` reads it."""
-        self._noted += 1
+        """Count a pick of the sink's stages: it is in the store already, from where :meth:`waiting` reads it."""
+        self._noted += is_of(pick, self._stages)
 
     def waiting(self, limit: int) -> list[Pick]:
         """The oldest picks that the sink has neither taken nor refused."""

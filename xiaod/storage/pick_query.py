@@ -22,8 +22,8 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 from xiaod.domain.document import pick_from_document
-from xiaod.domain.types import Instrument, Pick
-from xiaod.storage.pick_store import BUSY_S, ILLEGIBLE, StoreError, known_version, legible, within
+from xiaod.domain.types import Instrument, Pick, Stages
+from xiaod.storage.pick_store import ILLEGIBLE, StoreError, opened_to_read, within
 
 ALL = -1
 """No limit (SQLite, SELECT, LIMIT clause)."""
@@ -35,6 +35,7 @@ def stored_picks(
     until_ns: int | None = None,
     instrument: Instrument | None = None,
     limit: int | None = None,
+    stages: Stages = "all",
 ) -> list[Pick]:
     """Picks of a time span, in order of time; damaged ones are left out.
 
@@ -44,13 +45,14 @@ def stored_picks(
         until_ns: end of the span, not in it; None: the newest.
         instrument: only its picks; None: those of all.
         limit: at most so many, the latest; None: all.
+        stages: only those of these stages.
 
     Raises:
         StoreError: when they cannot be read.
     """
-    condition, values = within(since_ns, until_ns, instrument)
+    condition, values = within(since_ns, until_ns, instrument, stages)
     try:
-        with closing(_opened(path)) as store:
+        with closing(opened_to_read(path)) as store:
             rows = store.execute(
                 f"SELECT document FROM picks WHERE {condition} ORDER BY time_ns DESC, place DESC LIMIT ?",  # noqa: S608  see within
                 [*values, ALL if limit is None else limit],
@@ -62,14 +64,3 @@ def stored_picks(
         with suppress(*ILLEGIBLE):
             found.append(pick_from_document(json.loads(document)))
     return found
-
-
-def _opened(path: Path) -> sqlite3.Connection:
-    store = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_S)
-    store.text_factory = legible
-    try:
-        known_version(store)
-    except sqlite3.Error:
-        store.close()
-        raise
-    return store

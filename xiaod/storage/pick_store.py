@@ -1,12 +1,13 @@
 """The store: every pick, once, before any sink gets it; and how far each sink, instrument and source has come.
 
 It is an SQLite file in write-ahead mode. The identifier of a pick is its key, so a pick that is made again is not stored again. Each sink
-has a cursor, which moves after a delivery. A sink that was down goes on where it was, after a restart too: every sink gets every pick at
-least once, in the order in which they were made. The times until which instruments have been picked, and the packets after which a later
-run must read, go into the same file in one transaction.
+has a cursor, which moves after a delivery, and stages, early or final or all. A sink that was down goes on where it was, after a restart
+too: every sink gets every pick of its stages at least once, in the order in which they were made. The times until which instruments have
+been picked, and the packets after which a later run must read, go into the same file in one transaction.
 
 After a crash the whole file is checked. A damaged file is moved aside, and the daemon goes on with a new one. If damage shows later, the
-daemon ends, and the next start checks the file. A file of a newer program is left alone.
+daemon ends, and the next start checks the file. A file of an earlier program is upgraded in one transaction; one of a newer program is
+left alone.
 
 Writes are not forced onto the disk one by one. After a power cut the file is consistent, but some time old; later picks are made again
 from the data of the server.
@@ -42,7 +43,7 @@ from typing import ParamSpec, TypeVar
 from xiaod.config import AgencyConfig
 from xiaod.domain.document import pick_document, pick_from_document
 from xiaod.domain.timegrid import EARLIEST_NS, LATEST_NS
-from xiaod.domain.types import Instrument, Pick, Position, Station, StationPositions
+from xiaod.domain.types import Instrument, Pick, Position, Stages, Station, StationPositions
 from xiaod.process.fsync import PRIVATE, make_folder
 from xiaod.process.logs import get_logger
 
@@ -51,31 +52,42 @@ Result = TypeVar("Result")
 
 STORE = "picks.sqlite"
 """Name of the store in the state folder."""
-SCHEMA_VERSION = 2
-KNOWN_VERSIONS = (0, 1, 2)
-"""Version 1 had no positions; they are added."""
+SCHEMA_VERSION = 3
+KNOWN_VERSIONS = (0, 1, 2, 3)
+"""Version 1 had no positions, version 2 no stages; they are added. A store that has just been created is of version 0."""
 BUSY_S = 10.0
 ILLEGIBLE = (ValueError, KeyError, TypeError, AttributeError)
 """Errors of a document with a wrong byte: SQLite notices damage only between documents."""
 DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 PRUNED_AT_ONCE = 1000
 """Picks that one transaction deletes, so that others do not wait long."""
-TABLES = """
-CREATE TABLE IF NOT EXISTS picks (
-    place INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, instrument TEXT NOT NULL, time_ns INTEGER NOT NULL,
-    stored_ns INTEGER NOT NULL, document TEXT NOT NULL
-);
-CREATE INDEX IF NOT EXISTS picks_by_time ON picks (time_ns);
-CREATE TABLE IF NOT EXISTS cursors (sink TEXT PRIMARY KEY, place INTEGER NOT NULL);
-CREATE TABLE IF NOT EXISTS frontiers (instrument TEXT PRIMARY KEY, time_ns INTEGER NOT NULL);
-CREATE TABLE IF NOT EXISTS positions (
-    source TEXT NOT NULL, network TEXT NOT NULL, station TEXT NOT NULL, sequence INTEGER NOT NULL, time_ns INTEGER NOT NULL,
-    PRIMARY KEY (source, network, station)
-) WITHOUT ROWID;
+UPGRADE = (
+    """CREATE TABLE IF NOT EXISTS picks (
+        place INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, instrument TEXT NOT NULL, time_ns INTEGER NOT NULL,
+        stored_ns INTEGER NOT NULL, document TEXT NOT NULL
+    )""",
+    "CREATE INDEX IF NOT EXISTS picks_by_time ON picks (time_ns)",
+    "CREATE TABLE IF NOT EXISTS cursors (sink TEXT PRIMARY KEY, place INTEGER NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS frontiers (instrument TEXT PRIMARY KEY, time_ns INTEGER NOT NULL)",
+    """CREATE TABLE IF NOT EXISTS positions (
+        source TEXT NOT NULL, network TEXT NOT NULL, station TEXT NOT NULL, sequence INTEGER NOT NULL, time_ns INTEGER NOT NULL,
+        PRIMARY KEY (source, network, station)
+    ) WITHOUT ROWID""",
+    "CREATE TABLE IF NOT EXISTS ages (age_s INTEGER PRIMARY KEY, place INTEGER NOT NULL)",
+    # Up to here it is version 2. Every pick that was stored before is a final one.
+    "ALTER TABLE picks ADD COLUMN stage TEXT NOT NULL DEFAULT 'final'",
+    "ALTER TABLE cursors ADD COLUMN stages TEXT NOT NULL DEFAULT 'all'",
+    "CREATE INDEX picks_by_stage ON picks (stage)",
+    "CREATE INDEX picks_by_instrument ON picks (instrument, time_ns)",
+    f"PRAGMA user_version = {SCHEMA_VERSION}",
+)
+"""What makes a store of any earlier version, or of none, one of this version. ``ages`` has for how long daemons had run with this store,
+and the newest pick then."""
+EARLIER_SEEN = """
+CREATE TEMP VIEW picks AS SELECT *, 'final' AS stage FROM main.picks;
+CREATE TEMP VIEW cursors AS SELECT *, 'all' AS stages FROM main.cursors;
 """
-AGES = "CREATE TABLE IF NOT EXISTS ages (age_s INTEGER PRIMARY KEY, place INTEGER NOT NULL)"
-"""For how long daemons had run with this store, and the newest pick then. The table is made when it is needed: with a full disk, the store
-of an earlier program still opens."""
+"""A store of an earlier version, as one that must not change it sees it: as if it had been upgraded."""
 AGE_STEP_S = 600.0
 """How often a row is added, at most."""
 AGE_STEPS = 10
@@ -107,21 +119,68 @@ def known_version(connection: sqlite3.Connection) -> int:
     return version
 
 
+def opened_to_read(path: Path) -> sqlite3.Connection:
+    """A connection that changes nothing in a store; one of an earlier version is seen as if it had been upgraded.
+
+    Raises:
+        sqlite3.Error: when it cannot be read, or is of a version that this program does not know.
+    """
+    store = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_S)
+    store.text_factory = legible
+    try:
+        if known_version(store) != SCHEMA_VERSION:
+            store.executescript(EARLIER_SEEN)
+    except sqlite3.Error:
+        store.close()
+        raise
+    return store
+
+
 def within(
-    since_ns: int | None, until_ns: int | None, instrument: Instrument | None
+    since_ns: int | None, until_ns: int | None, instrument: Instrument | None, stages: Stages
 ) -> tuple[str, list[int | str]]:
     """SQL condition on the table of picks, and its values: a time span without its end, of one instrument or, with None, of all.
 
-    >>> within(None, 5, None)[0]
+    >>> within(None, 5, None, "all")[0]
     'time_ns >= ? AND time_ns < ?'
     """
+    condition = "time_ns >= ? AND time_ns < ?"
     values: list[int | str] = [
         EARLIEST_NS if since_ns is None else since_ns,
         LATEST_NS if until_ns is None else until_ns,
     ]
-    if instrument is None:
-        return "time_ns >= ? AND time_ns < ?", values
-    return "time_ns >= ? AND time_ns < ? AND instrument = ?", [*values, instrument.text]
+    if instrument is not None:
+        condition, values = f"{condition} AND instrument = ?", [*values, instrument.text]
+    if stages != "all":
+        # The sign keeps SQLite from going through all picks of a stage instead of those of the time span.
+        condition, values = f"{condition} AND +stage = ?", [*values, stages]
+    return condition, values
+
+
+def stored_after(place: int, stages: Stages) -> tuple[str, list[int | str]]:
+    """SQL condition on the table of picks, and its values: picks of these stages that were stored after a place.
+
+    >>> stored_after(7, "final")
+    ('place > ? AND stage = ?', [7, 'final'])
+    """
+    return ("place > ?", [place]) if stages == "all" else ("place > ? AND stage = ?", [place, stages])
+
+
+def cursor_of(store: sqlite3.Connection | sqlite3.Cursor, sink: str) -> tuple[int, Stages]:
+    """Place of the last pick that was delivered to a sink, and the stages of its picks; 0 and all for an unknown sink."""
+    row = store.execute("SELECT place, stages FROM cursors WHERE sink = ?", (sink,)).fetchone()
+    return (0, "all") if row is None else row
+
+
+def passed(store: sqlite3.Connection | sqlite3.Cursor, sink: str) -> int:
+    """Place up to which no pick waits for a sink: its cursor, or later where picks of other stages follow."""
+    place, stages = cursor_of(store, sink)
+    condition, values = stored_after(place, stages)
+    [first] = store.execute(f"SELECT min(place) FROM picks WHERE {condition}", values).fetchone()  # noqa: S608  see stored_after
+    if first is not None:
+        return int(first) - 1
+    [newest] = store.execute("SELECT coalesce(max(place), 0) FROM picks").fetchone()
+    return max(place, int(newest))
 
 
 class StoreError(OSError):
@@ -190,8 +249,8 @@ class PickStore:
             for pick in picks:
                 station, document = pick.channel.instrument.text, json.dumps(pick_document(pick, UNSIGNED))
                 cursor.execute(
-                    "INSERT OR IGNORE INTO picks (id, instrument, time_ns, stored_ns, document) VALUES (?, ?, ?, ?, ?)",
-                    (pick.id, station, pick.time_ns, now_ns, document),
+                    "INSERT OR IGNORE INTO picks (id, instrument, time_ns, stored_ns, document, stage) VALUES (?, ?, ?, ?, ?, ?)",
+                    (pick.id, station, pick.time_ns, now_ns, document, pick.stage),
                 )
                 if cursor.rowcount:
                     new.append(pick)
@@ -247,7 +306,7 @@ class PickStore:
         }
 
     def waiting(self, sink: str, limit: int, after: int | None = None) -> list[tuple[int, Pick]]:
-        """Picks that have not been delivered to a sink, oldest first, each with its place in the store.
+        """Picks of a sink's stages that have not been delivered to it, oldest first, each with its place in the store.
 
         Args:
             sink: its name.
@@ -258,11 +317,12 @@ class PickStore:
             StoreError: when they cannot be read.
         """
         with self._transaction() as cursor:
-            position = self._cursor_of(sink) if after is None else after
+            place, stages = cursor_of(cursor, sink)
+            condition, values = stored_after(place if after is None else after, stages)
             while True:
                 rows = cursor.execute(
-                    "SELECT place, id, document FROM picks WHERE place > ? ORDER BY place LIMIT ?",
-                    (position, limit),
+                    f"SELECT place, id, document FROM picks WHERE {condition} ORDER BY place LIMIT ?",  # noqa: S608  see stored_after
+                    [*values, limit],
                 ).fetchall()
                 # Illegible rows are deleted: the rows after them follow.
                 if (found := self._legible(cursor, rows)) or not rows:
@@ -276,23 +336,31 @@ class PickStore:
         """
         with self._transaction() as cursor:
             cursor.execute(
-                "INSERT INTO cursors VALUES (?, ?) ON CONFLICT (sink) DO UPDATE SET place = max(place, excluded.place)",
+                "INSERT INTO cursors (sink, place) VALUES (?, ?)"
+                " ON CONFLICT (sink) DO UPDATE SET place = max(place, excluded.place)",
                 (sink, place),
             )
 
     def backlog(self, sink: str) -> int:
-        """Number of picks that have not been delivered to a sink."""
+        """Number of picks of a sink's stages that have not been delivered to it."""
         with self._transaction() as cursor:
-            [count] = cursor.execute(
-                "SELECT count(*) FROM picks WHERE place > ?", (self._cursor_of(sink),)
-            ).fetchone()
+            condition, values = stored_after(*cursor_of(cursor, sink))
+            [count] = cursor.execute(f"SELECT count(*) FROM picks WHERE {condition}", values).fetchone()  # noqa: S608  see stored_after
         return int(count)
 
-    def begin(self, sink: str) -> None:
-        """Register a sink: a new one gets picks from now on, a known one goes on where it was."""
+    def begin(self, sink: str, stages: Stages = "all") -> None:
+        """Register a sink: a new one gets picks from now on, a known one goes on where it was.
+
+        Where its stages have changed, they hold from the first pick on that waits for it; without one, from now on.
+        """
         with self._transaction() as cursor:
             cursor.execute(
-                "INSERT OR IGNORE INTO cursors SELECT ?, coalesce(max(place), 0) FROM picks", (sink,)
+                "INSERT OR IGNORE INTO cursors (sink, place, stages) SELECT ?, coalesce(max(place), 0), ? FROM picks",
+                (sink, stages),
+            )
+            cursor.execute(
+                "UPDATE cursors SET place = ?, stages = ? WHERE sink = ? AND stages != ?",
+                (passed(cursor, sink), stages, sink, stages),
             )
 
     def picked_until(self, instrument: Instrument) -> int | None:
@@ -304,10 +372,14 @@ class PickStore:
         return None if row is None else int(row[0])
 
     def between(
-        self, since_ns: int | None, until_ns: int | None, instrument: Instrument | None = None
+        self,
+        since_ns: int | None,
+        until_ns: int | None,
+        instrument: Instrument | None = None,
+        stages: Stages = "all",
     ) -> list[Pick]:
         """Picks of a time span, in order of time."""
-        condition, values = within(since_ns, until_ns, instrument)
+        condition, values = within(since_ns, until_ns, instrument, stages)
         with self._transaction() as cursor:
             rows = cursor.execute(
                 f"SELECT place, id, document FROM picks WHERE {condition} ORDER BY time_ns, place",  # noqa: S608  see within
@@ -316,7 +388,9 @@ class PickStore:
             return [pick for _, pick in self._legible(cursor, rows)]
 
     def prune(self, keep_s: float, sinks: Sequence[str]) -> int:
-        """Delete picks that were delivered to all these sinks and are older than ``keep_s``; their number.
+        """Delete picks that wait for none of these sinks and are older than ``keep_s``; their number.
+
+        A sink holds back nothing that was stored before the first pick that waits for it.
 
         Their age is the time for which daemons have run with this store, by the monotonic clock: the host's clock may be wrong by years at
         a start, and be set later. Where the daemon does not always run, picks are kept for longer.
@@ -333,7 +407,7 @@ class PickStore:
             if old is None:
                 return 0
             cursor.execute("DELETE FROM ages WHERE age_s < ?", (old[0],))
-            last = min([old[1], *map(self._cursor_of, sinks)])
+            last = min([old[1], *(passed(cursor, sink) for sink in sinks)])
             cursor.execute(
                 "DELETE FROM picks WHERE place IN (SELECT place FROM picks WHERE place <= ? ORDER BY place LIMIT ?)",
                 (last, PRUNED_AT_ONCE),
@@ -367,7 +441,6 @@ class PickStore:
 
     def _grown_older(self, cursor: sqlite3.Cursor, step_s: float) -> float:
         """For how long daemons have run with this store, in seconds; a row is added now and then."""
-        cursor.execute(AGES)
         [noted_s] = cursor.execute("SELECT max(age_s) FROM ages").fetchone()
         if self._born_s is None:
             self._born_s = self._monotonic_s() - (noted_s or 0)
@@ -384,10 +457,6 @@ class PickStore:
             "INSERT INTO frontiers VALUES (?, ?) ON CONFLICT (instrument) DO UPDATE SET time_ns = excluded.time_ns",
             [(instrument.text, time_ns) for instrument, time_ns in picked_until.items()],
         )
-
-    def _cursor_of(self, sink: str) -> int:
-        row = self._connection.execute("SELECT place FROM cursors WHERE sink = ?", (sink,)).fetchone()
-        return 0 if row is None else int(row[0])
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Cursor]:
@@ -422,10 +491,12 @@ class PickStore:
                 _check(connection)
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = NORMAL")
-            connection.executescript(TABLES)
+            # Nothing is written when nothing has to change: the store opens on a full disk too.
             if version != SCHEMA_VERSION:
-                # Nothing is written when nothing has changed: the store opens on a full disk too.
-                connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+                with connection:
+                    connection.execute("BEGIN IMMEDIATE")
+                    for statement in UPGRADE:
+                        connection.execute(statement)
         except BaseException:
             connection.close()
             raise

@@ -1,4 +1,4 @@
-"""The store as the pick stage sees it: each onset is stored once, and the time until which each instrument has been picked is kept.
+"""The store as the pick stage sees it: each onset is stored once in each stage, and the time until which each instrument has been picked.
 
 A pick whose onset is in the store is not stored again, and after a resumption nothing is picked before ``picked_until``. So a daemon that
 was killed makes exactly the picks that are missing: see the time-line in :mod:`xiaod.domain.resumption`.
@@ -18,7 +18,13 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from xiaod.domain.onsets import CENTROID_S, sample_of
-from xiaod.domain.resumption import is_abandoned, is_elsewhere, remembered_from_ns, station_picked_until_ns
+from xiaod.domain.resumption import (
+    is_abandoned,
+    is_elsewhere,
+    remembered_from_ns,
+    resolved_from_ns,
+    station_picked_until_ns,
+)
 from xiaod.domain.timegrid import GRID_NS, ns_from_s
 from xiaod.domain.types import Instrument, Pick, Station, StationPositions
 from xiaod.storage.pick_store import Given, PickStore, Result
@@ -78,28 +84,40 @@ class PickingProgress:
         return max(0, time_ns - picked_until_ns - self._not_final_ns)
 
     def known_since(self, instrument: Instrument, time_ns: int) -> list[Pick]:
-        """Picks that the picker of an instrument must remember when its first window begins at a time.
+        """Picks that the picker of an instrument must remember when its first window begins at a time: final ones, early ones, withdrawals.
 
-        A run that ended before its first save left no ``picked_until``, but it may have left picks.
+        With each early pick comes what became of it. A run that ended before its first save left no ``picked_until``, but it may have left
+        picks.
         """
         picked_until_ns = self._begun_from(instrument)
         from_ns = remembered_from_ns(time_ns if picked_until_ns is None else picked_until_ns)
-        return self._store.between(from_ns, None, instrument)
+        found = self._store.between(resolved_from_ns(from_ns), None, instrument)
+        return [pick for pick in found if pick.time_ns >= from_ns or pick.early_id is not None]
 
     def store(self, picks: Sequence[Pick], separation: int) -> list[Pick]:
         """Store picks; those that are new.
 
         Pickers remember their recent picks. Where a server sends old data again, or a clock was set back, only the store knows the picks;
-        confirmed in other windows, their onsets may lie a sample beside the old ones.
+        confirmed in other windows, their onsets may lie a sample beside the old ones. A final pick is known by final ones alone; an early
+        pick also by them: once an onset has its final pick, an early one makes no sense. A withdrawal is known by its identifier, and gets
+        through whenever its early pick was made.
 
         Args:
-            picks: of any instruments.
+            picks: of any instruments, in the order in which they were made.
             separation: samples; a pick of the same phase and model that is closer to one in the store is the same onset.
 
         Raises:
             StoreError: when none could be stored.
         """
-        wanted = [pick for pick in picks if not self._done(pick) and not self._is_stored(pick, separation)]
+        wanted: list[Pick] = []
+        of_instrument: dict[Instrument, list[Pick]] = {}
+        for pick in picks:
+            before = of_instrument.setdefault(pick.channel.instrument, [])
+            if pick.outcome == "withdrawn" or not (
+                self._done(pick) or self._is_known(pick, before, separation)
+            ):
+                before.append(pick)
+                wanted.append(pick)
         return self._store.add(wanted, {}) if wanted else []
 
     def advance(self, instrument: Instrument, time_ns: int) -> None:
@@ -161,13 +179,20 @@ class PickingProgress:
         picked_until_ns = self._begun_from(pick.channel.instrument)
         return self._resumed and picked_until_ns is not None and pick.time_ns < picked_until_ns
 
-    def _is_stored(self, pick: Pick, separation: int) -> bool:
+    def _is_known(self, pick: Pick, before: Sequence[Pick], separation: int) -> bool:
+        """Whether the onset of a pick has one in the store, or among those before it that will be stored with it."""
         peak, reach_ns = sample_of(pick), separation * GRID_NS + ns_from_s(2 * CENTROID_S)
-        near = self._store.between(pick.time_ns - reach_ns, pick.time_ns + reach_ns, pick.channel.instrument)
+        near = self._store.between(
+            pick.time_ns - reach_ns,
+            pick.time_ns + reach_ns,
+            pick.channel.instrument,
+            "all" if pick.stage == "early" else "final",
+        )
         return any(
             (other.phase, other.model) == (pick.phase, pick.model)
             and abs(sample_of(other) - peak) < separation
-            for other in near
+            and (pick.stage == "early" or other.stage == "final")
+            for other in (*near, *before)
         )
 
     def _begun_from(self, instrument: Instrument) -> int | None:

@@ -35,7 +35,7 @@ from xiaod.domain.sharding import Shard
 from xiaod.domain.timegrid import EARLIEST_NS
 from xiaod.domain.types import Station
 from xiaod.storage.folder_lock import PATIENCE_S, RETRY_S, Holder, holder
-from xiaod.storage.pick_store import BUSY_S, STORE, StoreError
+from xiaod.storage.pick_store import BUSY_S, STORE, StoreError, opened_to_read
 from xiaod.storage.shard_rows import ADOPTED, read_rows, station_of, write_rows
 
 Progress = tuple[int, int]
@@ -113,7 +113,7 @@ def _take_over(
 ) -> ShardHandover:
     undelivered = stations = 0
     unreadable: list[str] = []
-    with closing(_open(own / STORE, "rw")) as mine:
+    with closing(_opened_to_write(own / STORE)) as mine:
         mine.execute(ADOPTED)
         chosen = _furthest(others, shard, _progress(mine), unreadable)
         adopted = dict(mine.execute("SELECT store, place FROM adopted").fetchall())
@@ -124,7 +124,7 @@ def _take_over(
             if not taken and not orphaned:
                 continue
             try:
-                with closing(_open(folder / STORE, "ro")) as store:
+                with closing(opened_to_read(folder / STORE)) as store:
                     rows = read_rows(store, taken, shard, sinks if orphaned else (), adopted.get(name, 0))
             except sqlite3.Error as error:
                 unreadable.append(f"{folder / STORE}: {error}")
@@ -143,7 +143,7 @@ def _furthest(
     chosen: dict[Station, Path] = {}
     for folder in others:
         try:
-            with closing(_open(folder / STORE, "ro")) as store:
+            with closing(opened_to_read(folder / STORE)) as store:
                 found = _progress(store)
         except sqlite3.Error as error:
             unreadable.append(f"{folder / STORE}: {error}")
@@ -154,9 +154,9 @@ def _furthest(
     return chosen
 
 
-def _open(path: Path, mode: str) -> sqlite3.Connection:
+def _opened_to_write(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(
-        f"{path.absolute().as_uri()}?mode={mode}", timeout=BUSY_S, uri=True, isolation_level=None
+        f"{path.absolute().as_uri()}?mode=rw", timeout=BUSY_S, uri=True, isolation_level=None
     )
 
 

@@ -18,18 +18,19 @@ import sqlite3
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from xiaod.domain.resumption import remembered_from_ns
+from xiaod.domain.resumption import remembered_from_ns, resolved_from_ns
 from xiaod.domain.sharding import Shard
 from xiaod.domain.timegrid import EARLIEST_NS
 from xiaod.domain.types import Station
+from xiaod.storage.pick_store import passed
 
 ADOPTED = "CREATE TABLE IF NOT EXISTS adopted (store TEXT PRIMARY KEY, place INTEGER NOT NULL)"
 """In the store of a shard: the place up to which the picks of each store without a daemon have been taken over."""
 
-PICKS = "SELECT id, instrument, time_ns, stored_ns, document FROM picks"
-INSERT = "INSERT OR IGNORE INTO picks (id, instrument, time_ns, stored_ns, document)"
+PICKS = "SELECT id, instrument, time_ns, stored_ns, document, stage FROM picks"
+INSERT = "INSERT OR IGNORE INTO picks (id, instrument, time_ns, stored_ns, document, stage)"
 
-PickRow = tuple[str, str, int, int, str]
+PickRow = tuple[str, str, int, int, str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,22 +76,19 @@ def read_rows(
     }
     # A station that has just begun has picks, but no progress yet.
     begun_only = len({station_of(instrument) for instrument in picked_until}) < len(taken)
-    since_ns = (
-        EARLIEST_NS if begun_only or not picked_until else remembered_from_ns(min(picked_until.values()))
-    )
+    since_ns = EARLIEST_NS if begun_only or not picked_until else _known_from_ns(min(picked_until.values()))
     known = (
         [
             row
             for row in store.execute(f"{PICKS} WHERE time_ns >= ? ORDER BY place", (since_ns,))
-            if station_of(row[1]) in taken
-            and row[2] >= remembered_from_ns(picked_until.get(row[1], EARLIEST_NS))
+            if station_of(row[1]) in taken and row[2] >= _known_from_ns(picked_until.get(row[1], EARLIEST_NS))
         ]
         if taken
         else []
     )
-    cursors = dict(store.execute("SELECT sink, place FROM cursors").fetchall())
-    waited = tuple(sink for sink in sinks if sink in cursors)
-    after = max(adopted, min((cursors[sink] for sink in waited), default=0))
+    known_sinks = {sink for (sink,) in store.execute("SELECT sink FROM cursors")}
+    waited = tuple(sink for sink in sinks if sink in known_sinks)
+    after = max(adopted, min((passed(store, sink) for sink in waited), default=0))
     waiting = (
         [
             row
@@ -123,10 +121,10 @@ def write_rows(mine: sqlite3.Connection, name: str, rows: ShardRows) -> int:
     if rows.sinks:
         # A sink that is new here begins before the picks that are taken over.
         mine.executemany(
-            "INSERT OR IGNORE INTO cursors SELECT ?, coalesce(max(place), 0) FROM picks",
+            "INSERT OR IGNORE INTO cursors (sink, place) SELECT ?, coalesce(max(place), 0) FROM picks",
             [(sink,) for sink in rows.sinks],
         )
-        undelivered = mine.executemany(f"{INSERT} VALUES (?, ?, ?, ?, ?)", rows.waiting).rowcount
+        undelivered = mine.executemany(f"{INSERT} VALUES (?, ?, ?, ?, ?, ?)", rows.waiting).rowcount
         mine.execute(
             "INSERT INTO adopted VALUES (?, ?) ON CONFLICT (store) DO UPDATE SET place = max(place, excluded.place)",
             (name, rows.newest),
@@ -134,10 +132,14 @@ def write_rows(mine: sqlite3.Connection, name: str, rows: ShardRows) -> int:
     # Picks that only have to be known get places before those that any sink waits for.
     [first] = mine.execute("SELECT min(0, coalesce(min(place), 0)) FROM picks").fetchone()
     mine.executemany(
-        f"{INSERT.replace('(', '(place, ')} VALUES (?, ?, ?, ?, ?, ?)",
-        [(first - number, *row) for number, row in enumerate(rows.known, 1)],
+        f"{INSERT.replace('(', '(place, ')} VALUES (?, ?, ?, ?, ?, ?, ?)",
+        [(first - number, *row) for number, row in enumerate(reversed(rows.known), 1)],
     )
     return max(0, undelivered)
+
+
+def _known_from_ns(picked_until_ns: int) -> int:
+    return resolved_from_ns(remembered_from_ns(picked_until_ns))
 
 
 def station_of(instrument: str) -> Station:

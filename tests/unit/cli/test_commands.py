@@ -236,7 +236,7 @@ def test_no_picks_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
         f"sources: [{{server: localhost}}]\nstate: {{folder: {tmp_path / 'state'}}}\n", encoding="utf-8"
     )
     assert main(["picks", "--config", str(path)]) == ExitCode.OK
-    assert capsys.readouterr() == ("", f"0 picks in {tmp_path / 'state'}\n")
+    assert capsys.readouterr() == ("", f"0 final picks in {tmp_path / 'state'}\n")
 
 
 @pytest.mark.parametrize(

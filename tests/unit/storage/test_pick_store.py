@@ -363,7 +363,7 @@ def test_a_store_of_a_later_version_is_refused_and_not_touched(path: Path) -> No
     set_version(path)
     before = path.read_bytes()
     for _ in range(2):
-        with pytest.raises(NewerStoreError, match=r"picks\.sqlite: store version 99; this program knows 2"):
+        with pytest.raises(NewerStoreError, match=r"picks\.sqlite: store version 99; this program knows 3"):
             PickStore(path)
     assert [(file.name, file.read_bytes()) for file in path.parent.iterdir()] == [(path.name, before)]
 
@@ -575,17 +575,6 @@ def test_a_process_that_is_killed_while_it_writes_leaves_a_whole_store(path: Pat
         (place,) = set(positions.values())
         assert place[0] == place[1] >= newest
     assert not list(path.parent.glob("*.bad*"))
-
-
-def test_a_store_of_the_first_version_is_taken_over(path: Path) -> None:
-    store = PickStore(path)
-    store.add([pick_of(1)], {})
-    store.close()
-    with beside(path) as connection:
-        connection.executescript("DROP TABLE positions; PRAGMA user_version = 1;")
-    store = PickStore(path)
-    store.save({}, {"source": {("BW", "RJOB"): (1, 2)}})
-    assert store.between(None, None) == [pick_of(1)]
 
 
 def test_what_lies_between_two_runs_is_told(path: Path) -> None:

@@ -16,6 +16,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--since", metavar="TIME", help="UTC, such as 2026-01-31T12:00:00Z (default: the oldest)"
     )
     parser.add_argument("--until", metavar="TIME", help="UTC (default: the newest)")
+    parser.add_argument(
+        "--stage",
+        choices=("final", "early", "all"),
+        default="final",
+        help="final picks, so that each onset comes once; early ones and what withdraws them; or all (default: final)",
+    )
     add_format(parser)
 
 
@@ -40,11 +46,14 @@ def run(options: argparse.Namespace) -> int:
         # A station that has changed its shard has some of its picks in both.
         found = {}
         for one in stores:
-            found.update({pick.id: pick for pick in stored_picks(one, since_ns, until_ns)})
+            found.update(
+                {pick.id: pick for pick in stored_picks(one, since_ns, until_ns, stages=options.stage)}
+            )
     except (ConfigError, OSError, ValueError) as error:
         return refuse(error)
     if not found:
-        print(f"0 picks in {', '.join(str(one.parent) for one in stores)}", file=sys.stderr)
+        kind = "" if options.stage == "all" else f"{options.stage} "
+        print(f"0 {kind}picks in {', '.join(str(one.parent) for one in stores)}", file=sys.stderr)
     sink = StreamSink(options.format, None, config.agency, stations)
     sink.deliver(sorted(found.values(), key=lambda pick: pick.time_ns), 0)
     sink.close()

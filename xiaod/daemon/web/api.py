@@ -164,7 +164,7 @@ class StatusApi:
         stages: Stages,
     ) -> list[Pick]:
         if self._store is not None:
-            return stored_picks(self._store.path, since_ns, until_ns, instrument, limit)
+            return stored_picks(self._store.path, since_ns, until_ns, instrument, limit, stages)
         found = [
             pick
             for pick in list(self._monitor.recent)
