@@ -112,12 +112,11 @@ async def soak(settings: SoakSettings, folder: Path, say: Callable[[str], None])
             if run.daemon.process.poll() is None:
                 run.daemon.process.kill()
     stored = PickStore(folder / "state" / "picks.sqlite")
-    keys = [
-        _key(pick.channel.instrument.station_text, pick.phase, pick.time_ns)
-        for pick in stored.between(None, None)
-    ]
-    stored_ids = {pick.id for pick in stored.between(None, None)}
+    # The stage of files, and of the offline run.
+    final = stored.between(None, None, stages="final")
     stored.close()
+    keys = [_key(pick.channel.instrument.station_text, pick.phase, pick.time_ns) for pick in final]
+    stored_ids = {pick.id for pick in final}
     # With one station its own name is kept.
     stations = {f"{status.network}.{status.station}" for status in server.streams()}
     wanted = expected(one_cycle, stations, settings.cycles)
