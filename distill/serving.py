@@ -31,6 +31,8 @@ NEAR = round(NEAR_S * RATE_HZ)
 """Samples within which a pick matches an onset."""
 DOUBTFUL = 0.1
 """Probability of the teacher from which it does not contradict a pick; from its own threshold on there is an onset."""
+SCORED_AT_S = (0.1, 0.5)
+"""Tolerances of the scores by which thresholds are chosen."""
 HISTORY = BufferSettings().history
 """Samples before a window that the picker may use again."""
 PHASE_ROWS = ((1, "P"), (2, "S"))
@@ -188,39 +190,77 @@ def _exact(record: Record, onset: int, row: int) -> float:
 def service_scores(
     serve: Serve, records: Sequence[Record], thresholds: Sequence[float], serving: Serving = FINAL
 ) -> dict[str, dict[float, float]]:
-    """F1 (0.5 s) against onsets, the teacher's and the analysts', for each phase and threshold.
+    """Mean of F1 at 0.1 and 0.5 s against onsets, the teacher's and the analysts', for each phase and threshold.
 
     A record is picked with each threshold anew: with a lower one an onset is picked sooner, on less data, with another probability.
 
-    A pick is neither right nor false where the teacher sees an onset too, but less than surely (:data:`DOUBTFUL`); and onsets with too
-    little data after them for a pick of the stage are left out.
+    An onset is met by the nearest pick; every other pick is false, but where the teacher sees another onset less than surely
+    (:data:`DOUBTFUL`). Onsets with too little data after them for a pick of the stage are left out.
 
     Every station has the same weight, whatever its number of onsets and picks: the rates are per onset there.
     """
-    counts: dict[tuple[str, float], dict[str, list[int]]] = {}
+    counts: dict[tuple[str, float, float], dict[str, list[int]]] = {}
     for record in records:
         last = record.waves.shape[1] - serving.lookahead
-        onsets = {
-            phase: [onset for onset, onset_row in record.onsets if onset_row == row]
+        judges = {
+            phase: _Judge.of([onset for onset, of in record.onsets if of == row], record.labels[row], last)
             for row, phase in PHASE_ROWS
         }
-        doubtful = {phase: onsets_of(record.labels[row], DOUBTFUL) for row, phase in PHASE_ROWS}
         for threshold in thresholds:
             picked = serve(record.waves, threshold)
-            for _, phase in PHASE_ROWS:
+            for phase, judge in judges.items():
                 picks = [sample_of(pick) for pick in picked if pick.phase == phase]
-                wanted = [onset for onset in onsets[phase] if onset <= last]
-                known = [*onsets[phase], *doubtful[phase]]
-                hits = sum(any(abs(pick - onset) <= NEAR for pick in picks) for onset in wanted)
-                false = sum(not any(abs(pick - onset) <= NEAR for onset in known) for pick in picks)
-                station = counts.setdefault((phase, threshold), {}).setdefault(record.station, [0, 0, 0])
-                for index, count in enumerate((hits, false, len(wanted))):
-                    station[index] += count
+                for tolerance_s in SCORED_AT_S:
+                    stations = counts.setdefault((phase, threshold, tolerance_s), {})
+                    station = stations.setdefault(record.station, [0, 0, 0])
+                    for index, count in enumerate(judge.counts(picks, tolerance_s)):
+                        station[index] += count
     scores: dict[str, dict[float, float]] = {"P": {}, "S": {}}
-    for (phase, threshold), stations in counts.items():
-        with_onsets = [f1(*count) for count in stations.values() if count[2]]
-        scores[phase][threshold] = float(np.mean(with_onsets)) if with_onsets else 0.0
+    for phase, threshold in dict.fromkeys((phase, threshold) for phase, threshold, _ in counts):
+        found = [
+            f1(*count)
+            for tolerance_s in SCORED_AT_S
+            for count in counts[phase, threshold, tolerance_s].values()
+            if count[2]
+        ]
+        scores[phase][threshold] = float(np.mean(found)) if found else 0.0
     return scores
+
+
+@dataclass(frozen=True)
+class _Judge:
+    """What is right, and what is neither right nor false, for one phase of a record."""
+
+    wanted: Sequence[int]
+    open: Sequence[int]
+
+    @classmethod
+    def of(cls, onsets: Sequence[int], curve: NDArray[np.floating], last: int) -> "_Judge":
+        """Sort the onsets, and those that the teacher doubts.
+
+        Args:
+            onsets: those that are sure.
+            curve: probabilities of the teacher.
+            last: sample after which an onset has too little data.
+        """
+        doubtful = [
+            peak for peak in onsets_of(curve, DOUBTFUL) if all(abs(peak - onset) > NEAR for onset in onsets)
+        ]
+        return cls(
+            [onset for onset in onsets if onset <= last],
+            [*doubtful, *(onset for onset in onsets if onset > last)],
+        )
+
+    def counts(self, picks: Sequence[float], tolerance_s: float) -> tuple[int, int, int]:
+        """Onsets met, false picks, onsets."""
+        rest, met = list(picks), 0
+        for onset in self.wanted:
+            nearest = min(rest, key=lambda pick: abs(pick - onset), default=None)
+            if nearest is not None and abs(nearest - onset) <= tolerance_s * RATE_HZ:
+                rest.remove(nearest)
+                met += 1
+        false = sum(not any(abs(pick - onset) <= NEAR for onset in self.open) for pick in rest)
+        return met, false, len(self.wanted)
 
 
 def picks_per_hour(

@@ -242,13 +242,25 @@ def test_each_threshold_picks_anew() -> None:
     def annotate(windows: np.ndarray) -> np.ndarray:
         index, end = windows[:, :1], windows[:, :1, -1:]
         sure = np.where(end >= 3150, 0.8, np.where(end >= 3000, 0.35, 0.0))
-        place = np.where(end >= 3150, 3020, 3000)
+        place = np.where(end >= 3150, 3008, 3000)
         seen = sure * np.exp(-0.5 * ((index - place) / 10) ** 2)
         return np.concatenate([1 - seen, seen, 0 * seen], axis=1).astype(np.float32)
 
     serve, record = windowed(annotate, 1000, EARLY), record_with("A", 3000.0, bells({3000: 0.9}))
-    for threshold, sample, probability in ((0.3, 3000, 0.35), (0.7, 3020, 0.8)):
+    for threshold, sample, probability in ((0.3, 3000, 0.35), (0.7, 3008, 0.8)):
         [pick] = serve(record.waves, threshold)
         assert round(sample_of(pick)) == sample
         assert pick.probability == pytest.approx(probability, abs=0.01)
     assert service_scores(serve, [record], (0.3, 0.7), EARLY)["P"] == {0.3: 1.0, 0.7: 1.0}
+
+
+def test_an_onset_is_met_by_one_pick_and_the_scores_ask_for_two_tolerances() -> None:
+    record = record_with("A", 3000.0, bells({3000: 0.9}))
+    for places, score in (
+        ((3000,), 1.0),
+        ((3030,), 0.5),  # within 0.5 s alone
+        ((2960, 3020), (0.0 + 2 / 3) / 2),  # the second is false at 0.5 s, both are at 0.1 s
+        ((3005, 3060), 2 / 3),
+    ):
+        serve = windowed(seeing(bells(dict.fromkeys(places, 0.9))))
+        assert service_scores(serve, [record], (0.3,))["P"][0.3] == pytest.approx(score, abs=0.001)
