@@ -22,7 +22,6 @@ from random import Random
 from typing import Any
 
 from xiaod.acquisition.record_queue import End
-from xiaod.domain.onsets import is_of
 from xiaod.domain.types import Clock, Pick
 from xiaod.process.logs import get_logger
 from xiaod.process.metrics import Metrics
@@ -62,7 +61,7 @@ class SinkRunner:
         self._sink = sink
         self._metrics = metrics
         self._clock = clock
-        self._backlog = MemoryBacklog(BOUND) if backlog is None else backlog
+        self._backlog = MemoryBacklog(BOUND, sink.stages) if backlog is None else backlog
         self._changed = asyncio.Event()
         self._taken = asyncio.Event()
         self._ended = False
@@ -87,10 +86,10 @@ class SinkRunner:
         return len(self._backlog)
 
     async def put(self, item: Pick | End) -> None:
-        """Append a pick, unless it is of a stage that the sink does not take; or the end."""
+        """Append a pick, which the backlog takes if it is of the sink's stages; or the end."""
         if isinstance(item, End):
             self._ended = True
-        elif is_of(item, self._sink.stages):
+        else:
             while self._backlog.full:
                 self._taken.clear()
                 await self._taken.wait()

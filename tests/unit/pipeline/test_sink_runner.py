@@ -189,20 +189,30 @@ def test_a_sink_that_works_only_now_and_then_is_left_alone_for_longer_each_time(
         ("all", ["000-early", "000-early-withdrawn", "001-early", "001"]),
     ],
 )
-def test_a_sink_gets_the_picks_of_its_stages(stages: Stages, expected: list[str]) -> None:
+@pytest.mark.parametrize("live", [False, True])
+def test_a_sink_gets_the_picks_of_its_stages(
+    tmp_path: Path, stages: Stages, expected: list[str], live: bool
+) -> None:
     wrong, right = (replace(pick(number), id=f"{pick(number).id}-early", stage="early") for number in (0, 1))
     found = replace(pick(1), early_id=right.id, outcome="confirmed", moved_s=0.0)
-    sink = Taker()
+    made = [wrong, withdrawal(wrong), right, found]
+    sink, store = Taker(), PickStore(tmp_path / "picks.sqlite")
     sink.stages = stages
+    backlog = StoredBacklog(store, "taker", stages) if live else None
+    store.add(made, {})
 
-    async def body() -> None:
-        sink_runner = SinkRunner(sink, Metrics(), lambda: None)
-        for item in (wrong, withdrawal(wrong), right, found, End()):
-            await sink_runner.put(item)
+    async def body() -> SinkRunner:
+        sink_runner = SinkRunner(sink, Metrics(), lambda: NOW_NS if live else None, backlog)
+        for one in made:
+            await sink_runner.put(one)
+        assert len(sink_runner) == len(expected)
+        await sink_runner.put(End())
         await sink_runner.deliver()
+        return sink_runner
 
-    virtual.run(body())
+    assert len(virtual.run(body())) == 0
     assert sink.taken == expected
+    store.close()
 
 
 def test_what_gathers_behind_a_pick_that_failed_is_delivered_together() -> None:
