@@ -254,13 +254,13 @@ def test_each_threshold_picks_anew() -> None:
     assert service_scores(serve, [record], (0.3, 0.7), EARLY)["P"] == {0.3: 1.0, 0.7: 1.0}
 
 
-def test_an_onset_is_met_by_one_pick_and_the_scores_ask_for_two_tolerances() -> None:
+def test_the_scores_ask_for_two_tolerances() -> None:
     record = record_with("A", 3000.0, bells({3000: 0.9}))
     for places, score in (
         ((3000,), 1.0),
         ((3030,), 0.5),  # within 0.5 s alone
-        ((2960, 3020), (0.0 + 2 / 3) / 2),  # the second is false at 0.5 s, both are at 0.1 s
-        ((3005, 3060), 2 / 3),
+        ((3005, 3200), 2 / 3),
+        ((2880, 3120), 0.0),
     ):
         serve = windowed(seeing(bells(dict.fromkeys(places, 0.9))))
         assert service_scores(serve, [record], (0.3,))["P"][0.3] == pytest.approx(score, abs=0.001)
