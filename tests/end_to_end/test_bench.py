@@ -23,7 +23,7 @@ esac
 
 
 def test_a_load_is_measured_and_kept_up_with() -> None:
-    settings = LoadSettings(window_s=10.0, seconds=10.0, warm_up_s=2.0)
+    settings = LoadSettings(window_s=16.0, seconds=10.0, warm_up_s=2.0)
     found = run_load(3, settings)
     assert found["stations"] == 3
     assert found["kept_up"]
