@@ -7,6 +7,7 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -23,6 +24,7 @@ from xiaod.pipeline.assemble import Assembler
 from xiaod.pipeline.monitor import RECENT_PICKS, Monitor
 from xiaod.pipeline.station_table import StationTable
 from xiaod.process.metrics import Metrics
+from xiaod.storage.pick_store import STORE, PickStore
 from xiaod.waveform.instrument import BufferSettings
 
 LIMIT_S = 60.0
@@ -34,7 +36,7 @@ PICK = Pick("id-0", RJOB, "P", 1_251_073_207_731_250_000, 0.1, 0.9, 5.0, 1200.0,
 class Served:
     """A server whose monitor the test fills."""
 
-    def __init__(self, **config: Any) -> None:
+    def __init__(self, store: PickStore | None = None, **config: Any) -> None:
         self.metrics = Metrics()
         self.station_table = StationTable(60 * 10**9)
         assembler = Assembler(BufferSettings(length=1000), self.metrics, self.station_table, lambda: 0)
@@ -45,7 +47,7 @@ class Served:
         self.station_table.expect("source", [RJOB, HOSTILE], 0)
         identity = Identity("0", "micro", 0)
         self.api = StatusApi(
-            settings, self.monitor, self.metrics, identity, lambda: {"source": "streaming"}, None
+            settings, self.monitor, self.metrics, identity, lambda: {"source": "streaming"}, store
         )  # fmt: skip
         self.server = WebServer(
             settings.http.host, 0, lambda: asyncio.sleep(0, b""), lambda: (True, {}), self.api
@@ -60,8 +62,10 @@ class Served:
 
 
 @asynccontextmanager
-async def serving(**config: Any) -> AsyncIterator[tuple[Served, aiohttp.ClientSession]]:
-    served = Served(**config)
+async def serving(
+    store: PickStore | None = None, **config: Any
+) -> AsyncIterator[tuple[Served, aiohttp.ClientSession]]:
+    served = Served(store, **config)
     await served.server.start()
     try:
         async with (
@@ -307,10 +311,14 @@ def test_a_listener_hears_of_early_final_and_withdrawn_picks() -> None:
     asyncio.run(body())
 
 
-def test_picks_are_the_final_ones_unless_others_are_asked_for() -> None:
+@pytest.mark.parametrize("stored", [True, False], ids=["stored", "in memory"])
+def test_picks_are_the_final_ones_unless_others_are_asked_for(stored: bool, tmp_path: Path) -> None:
     async def body() -> None:
-        async with serving() as (served, session):
-            for pick in MADE:
+        store = PickStore(tmp_path / STORE) if stored else None
+        if store is not None:
+            store.add(MADE, {})
+        async with serving(store) as (served, session):
+            for pick in () if stored else MADE:
                 served.monitor.picked(pick)
 
             async def told(query: str) -> list[str]:
@@ -321,10 +329,12 @@ def test_picks_are_the_final_ones_unless_others_are_asked_for() -> None:
             assert await told("?stage=early") == [EARLY.id, FALSE.id, withdrawal(FALSE).id]
             assert set(await told("?stage=all")) == {pick.id for pick in MADE}
             # What is left out does not count for the limit.
-            assert await told("?stage=final&limit=1") == [FINAL.id]
+            assert await told("?limit=1") == [FINAL.id]
             async with session.get("/api/picks?stage=late") as answer:
                 assert answer.status == 400
                 assert (await answer.json())["error"] == "stage: 'late': must be early, final or all"
+        if store is not None:
+            store.close()
 
     asyncio.run(body())
 
