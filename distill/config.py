@@ -244,8 +244,9 @@ class ExportSection(Model):
     """A remark on this run for the provenance of the file."""
     max_false_per_hour: dict[Literal["P", "S"], Annotated[float, Field(gt=0)]] = {"P": 1.0, "S": 0.5}
     """Most picks per station-hour on the noise of the corpus: as many as PhaseNet makes there with SeisBench at 0.3."""
-    max_candidates_per_hour: dict[Literal["P", "S"], Annotated[float, Field(gt=0)]] = {"P": 10.0, "S": 10.0}
-    """The same for candidates of a network that streams: each costs a few windows of another network."""
+    max_candidates_per_hour: dict[Literal["P", "S"], Annotated[float, Field(gt=0)]] = {"P": 20.0, "S": 10.0}
+    """The same for candidates of a network that streams: one that is missed costs an early pick, one too many a few windows of another
+    network."""
 
 
 class TrainConfig(Model):

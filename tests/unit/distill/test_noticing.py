@@ -76,9 +76,9 @@ def test_candidates_are_half_a_second_apart() -> None:
 
 def test_the_threshold_is_the_lowest_that_calls_seldom_enough() -> None:
     config = TrainConfig(name="made-up", version="0.0.1")
-    # Twelve candidates an hour of 0.12 and eight of 0.3.
+    # Sixteen candidates an hour of 0.12 and eight of 0.3.
     curve = np.zeros(360_000)
-    curve[1000:13_000:1000] = 0.12
+    curve[1000:17_000:1000] = 0.12
     curve[101_000:109_000:1000] = 0.3
     assert noticing_thresholds(config, scout(), [record_of(curve)])["P"] == 0.15
     assert noticing_thresholds(config, scout(), [record_of(0 * curve)])["P"] == 0.05
