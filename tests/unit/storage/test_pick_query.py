@@ -14,11 +14,6 @@ from xiaod.storage.pick_query import stored_picks
 from xiaod.storage.pick_store import PickStore
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "state" / "picks.sqlite"
-
-
 def contents(folder: Path) -> dict[str, bytes]:
     return {file.name: file.read_bytes() for file in folder.iterdir()}
 

@@ -9,7 +9,6 @@ import sys
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -37,28 +36,9 @@ def pick_of(number: int, station: str = "RJOB") -> Pick:
     return replace(EXAMPLE, id=f"{station}-{number}", channel=channel, time_ns=number * NS_PER_S)
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "state" / "picks.sqlite"
-
-
 def beside(path: Path) -> closing[sqlite3.Connection]:
     """A connection of our own to a store."""
     return closing(sqlite3.connect(path))
-
-
-@pytest.fixture
-def connections(monkeypatch: pytest.MonkeyPatch) -> list[sqlite3.Connection]:
-    """The connections that are opened from now on, for limits that SQLite has for each of them."""
-    opened: list[sqlite3.Connection] = []
-    connect = sqlite3.connect
-
-    def noted(*arguments: Any, **keys: Any) -> sqlite3.Connection:
-        opened.append(connect(*arguments, **keys))
-        return opened[-1]
-
-    monkeypatch.setattr(sqlite3, "connect", noted)
-    return opened
 
 
 def test_everything_comes_back_in_another_life(path: Path) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tests.unit.domain.test_document import VERSION_1, early_at, final_at
 from tests.unit.sinks.file.test_jsonl import files_end_at
-from tests.unit.storage.test_pick_store import EXAMPLE, INSTRUMENT, SEPARATION, beside, connections, path
+from tests.unit.storage.test_pick_store import INSTRUMENT, SEPARATION, beside
 from xiaod.cli.main import main
 from xiaod.domain.document import pick_from_document
 from xiaod.domain.onsets import is_of, unresolved_early, withdrawal
@@ -27,8 +27,6 @@ from xiaod.storage.pick_query import stored_picks
 from xiaod.storage.pick_store import SCHEMA_VERSION, STORE, PickStore, StoreError
 from xiaod.storage.progress import PickingProgress
 from xiaod.storage.shard_handover import inherit
-
-__all__ = ["connections", "path"]
 
 SAMPLES_PER_S = NS_PER_S // GRID_NS
 OLD = 2000
@@ -536,9 +534,3 @@ def test_the_command_prints_the_stage_that_is_asked_for(
     assert told() == told("--stage", "final") == ([(final_at(9).id, "final")], "")
     assert told("--stage", "early") == ([(early.id, "early"), withdrawn], "")
     assert told("--stage", "all") == ([(early.id, "early"), (final_at(9).id, "final"), withdrawn], "")
-
-
-def test_examples_are_of_one_instrument() -> None:
-    assert {pick.channel.instrument for pick in (EXAMPLE, early_at(1), final_at(1), old_pick(1))} == {
-        INSTRUMENT
-    }
