@@ -5,7 +5,8 @@ measured beside it in windows of 30 s. *Calibration*: on the held-out stations o
 *Vertical alone*: on the noise of the corpus, without horizontals. *Stability*: :mod:`distill.stability`. The comparison with other
 pickers is in :mod:`distill.report.evaluation`.
 
-Thresholds: the teacher's 0.3; the student's are those in its file, chosen on the training corpus.
+Thresholds: the teacher's 0.3; the student's are those in its file, chosen on the training corpus: of early picks where the windows end
+less than 4 s after the onset, else of final picks.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,7 +22,7 @@ from distill.baselines import Labelled
 from distill.calibration import calibration_error, coverage, reliability
 from distill.corpus import Corpus, Record, without_horizontals
 from distill.progress import SILENT, Progress
-from distill.serving import PHASE_ROWS, Serve, judged, picks_per_hour, windowed
+from distill.serving import EARLY, FINAL, PHASE_ROWS, Serve, judged, picks_per_hour, windowed
 from distill.stability import agreement, sweep
 from distill.teachers import Teacher
 from distill.views import P_PLACE_30_S, Curves, Picker, ending, from_curves, placed_starts, table
@@ -128,15 +129,21 @@ def _early(student: Student, records: Sequence[Record], teach: Curves) -> dict[s
     spec = student.spec
     window = spec.window_samples
     events = {record.name: record.event for record in records if record.event}
-    ours: Picker = from_curves(student.curves, dict(spec.thresholds))
     theirs: Picker = from_curves(teach, TEACHER_THRESHOLDS)
     full_s = window / RATE_HZ / 2
     room = max(window, TEACHER_WINDOW), round(max(full_s, *EARLY_S) * RATE_HZ)
     result: dict[str, Any] = {"early": {}, "early, teacher": {}}
     for name, after_s in [*((f"{early:g} s", early) for early in EARLY_S), ("full", full_s)]:
+        ours: Picker = from_curves(student.curves, thresholds_at(spec, after_s))
         result["early"][name] = table(ending(records, ours, window, after_s, events, room))
         result["early, teacher"][name] = table(ending(records, theirs, TEACHER_WINDOW, after_s, events, room))
     return result
+
+
+def thresholds_at(spec: ModelSpec, lookahead_s: float) -> dict[str, float]:
+    """Thresholds of picks with so much data after the onset: those of final picks, or of early ones."""
+    stage = FINAL if round(lookahead_s * RATE_HZ) >= FINAL.lookahead else EARLY
+    return dict(spec.thresholds_of(stage.stage))
 
 
 def _calibration(student: Student, corpus: Corpus, records: Sequence[Record]) -> dict[str, Any]:
@@ -156,16 +163,14 @@ def _calibration(student: Student, corpus: Corpus, records: Sequence[Record]) ->
 
 
 def _stability(student: Student, records: Sequence[Record]) -> dict[str, Any]:
-    thresholds, example = student.spec.thresholds, example_waves()
+    early, example = student.spec.thresholds_of("early"), example_waves()
     return {
         "stability": {
-            phase: agreement(_labelled(records, row), student.annotate, thresholds[phase])
+            phase: agreement(_labelled(records, row), student.annotate, early[phase])
             for row, phase in PHASE_ROWS
         },
         "example": {
-            phase: sweep(
-                example, EXAMPLE_OFFSET + onset, row, EXAMPLE_ENDS_S, student.annotate, thresholds[phase]
-            )
+            phase: sweep(example, EXAMPLE_OFFSET + onset, row, EXAMPLE_ENDS_S, student.annotate, early[phase])
             for (row, phase), onset in zip(PHASE_ROWS, EXAMPLE_ONSETS, strict=True)
         },
     }

@@ -2,7 +2,8 @@
 
 ``python -m distill.measure`` (``make measurements``) does what ``xiao-distill report`` does with ``evaluation.yaml``, evaluates every
 shipped student in depth, loads the daemon, writes ``measurements.json``, and puts the numbers into README, cards and ``docs``.
-``--texts`` (``make texts``) only does the last.
+``--texts`` (``make texts``) only does the last. ``--only NAME ...`` measures some students anew, and keeps what was measured of all other
+pickers, the costs and the daemon.
 """
 
 import argparse
@@ -14,13 +15,13 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from distill.config import SourceSection, TrainConfig, load_train_config
+from distill.config import ConfigError, SourceSection, TrainConfig, load_train_config
 from distill.corpus import Corpus, Record, held_out_stations, load_corpus, load_records
 from distill.datasets.corpus import TABLE
 from distill.evaluate import Student, in_depth
 from distill.measurements import PATH, TOLERANCES, Measurements
 from distill.progress import SILENT, Progress
-from distill.report.config import ContenderSection, ReportConfig, load_report_config
+from distill.report.config import ContenderSection, LatencySection, ReportConfig, load_report_config
 from distill.report.evaluation import run_evaluation
 from distill.report.pages import write_report
 from distill.report.result import EvaluationResult
@@ -204,6 +205,65 @@ def _daemon(progress: Progress) -> list[dict[str, Any]]:
     return rows
 
 
+def _keep(found: Measurements, progress: Progress) -> None:
+    """Write the measurements, and again with those of the daemon, which may fail for reasons of the machine."""
+    PATH.write_text(found.text(), encoding="utf-8")
+    PATH.write_text(replace(found, daemon=_daemon(progress)).text(), encoding="utf-8")
+
+
+def _with_only(config: ReportConfig, names: Sequence[str]) -> ReportConfig:
+    """The comparison of some students with the reference alone.
+
+    Raises:
+        ConfigError: when one is not in the configuration.
+    """
+    known = {one.name for one in config.contenders if one.kind == "student"} | set(config.noticing.models)
+    if not set(names) <= known:
+        raise ConfigError(
+            f"--only: {', '.join(sorted(set(names) - known))}: there are {', '.join(sorted(known))}"
+        )
+    kept = tuple(one for one in config.contenders if one.name in (*names, config.reference))
+    models = tuple(name for name in config.noticing.models if name in names)
+    changes = {"contenders": kept, "continuous": "", "sizes": None, "lengths_of": ""}
+    latency = config.latency if config.latency.model in names else LatencySection(model="")
+    noticing = config.noticing.model_copy(update={"models": models})
+    return config.model_copy(update={**changes, "latency": latency, "noticing": noticing})
+
+
+def renewed(held: Measurements, found: Measurements, names: Sequence[str]) -> Measurements:
+    """Measurements of which those of some students are new, and all others as they were; what is no student any more is left out."""
+    models = _students(load_report_config(EVALUATION))
+    gone = set(held.students) - set(models)
+    new = {(one.table, one.contender) for one in found.numbers if one.contender in names}
+    numbers = [
+        one for one in held.numbers if (one.table, one.contender) not in new and one.contender not in gone
+    ]
+    numbers += [one for one in found.numbers if one.contender in names]
+    costs = [one for one in held.costs if one["model"] not in {*gone, *(row["model"] for row in found.costs)}]
+    pickers = {name: said for name, said in held.pickers.items() if name not in gone}
+    return replace(
+        held,
+        provenance={
+            **held.provenance,
+            "renewed": {key: found.provenance[key] for key in ("command", "made", "code")},
+            "contenders": {
+                **{name: said for name, said in held.provenance["contenders"].items() if name not in gone},
+                **found.provenance["contenders"],
+            },
+        },
+        pickers=pickers | {name: said for name, said in found.pickers.items() if name in names},
+        numbers=numbers,
+        trade_offs=found.trade_offs or held.trade_offs,
+        costs=[*costs, *(row for row in found.costs if row["model"] in names)],
+        students={name: (found if name in names else held).students[name] for name in models},
+    )
+
+
+def _students(config: ReportConfig) -> list[str]:
+    """Names of the shipped students: those that pick, and those that notice onsets."""
+    return [*(one.model for one in config.contenders if one.kind == "student"), *config.noticing.models]
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure everything, or only write the numbers into the texts."""
     parser = argparse.ArgumentParser(prog="python -m distill.measure", description=__doc__.split("\n\n")[0])
@@ -218,18 +278,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--runs", type=Path, default=Path("runs"), metavar="FOLDER", help="where caches are kept"
     )
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="students to measure; the others are kept")
     parser.add_argument("--report", type=Path, metavar="FOLDER", help="also write the whole report there")
     options = parser.parse_args(arguments)
     if not options.texts:
         # The daemon's own code picks the data; its log lines about gaps are not shown.
         configure_logs("error", "console")
         config = load_report_config(EVALUATION)
+        command = "XIAO_SHARED=... make measurements"
+        if options.only:
+            config = _with_only(config, options.only)
+            command = f"XIAO_SHARED=... python -m distill.measure --only {' '.join(options.only)}"
         students = {
-            name: load_train_config(EVALUATION.with_name(f"{name}.yaml"))
-            for name in (
-                *(one.model for one in config.contenders if one.kind == "student"),
-                *config.noticing.models,
-            )
+            name: load_train_config(EVALUATION.with_name(f"{name}.yaml")) for name in _students(config)
         }
         progress = Progress()
         result, found = measure(
@@ -238,12 +299,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             students,
             options.shared,
             options.runs / "cache",
-            "XIAO_SHARED=... make measurements",
+            command,
             progress,
         )
-        # Kept before the daemon is loaded: that may fail for reasons of the machine.
-        PATH.write_text(found.text(), encoding="utf-8")
-        PATH.write_text(replace(found, daemon=_daemon(progress)).text(), encoding="utf-8")
+        if options.only:
+            found = renewed(Measurements.load(), found, options.only)
+            PATH.write_text(found.text(), encoding="utf-8")
+        else:
+            _keep(found, progress)
         if options.report:
             print(write_report(result, options.report))
     for path, text in texts_of(Measurements.load(), ROOT).items():

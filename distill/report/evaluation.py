@@ -24,7 +24,7 @@ from distill.cache import TeacherCache
 from distill.config import ConfigError, SourceSection, TrainConfig, load_train_config
 from distill.corpus import Corpus, Record, load_corpus
 from distill.cost import REFERENCE, costs
-from distill.evaluate import Student, training_windows
+from distill.evaluate import Student, thresholds_at, training_windows
 from distill.noticing import open_scout
 from distill.progress import SILENT, Progress
 from distill.report.config import ReportConfig
@@ -429,14 +429,14 @@ def _research(
     latency = config.latency
     if latency.model:
         student = Student.load(resolve(latency.model), config.threads)
-        thresholds = (student.spec.thresholds["P"], student.spec.thresholds["S"])
         settings = list(product(latency.hops_s, latency.lookaheads_s))
         for hop_s, lookahead_s in progress.over(settings, "delay", len(settings)):
+            own = thresholds_at(student.spec, lookahead_s)
             result.trade_offs += trade_off(
                 student.annotate,
                 material.records,
                 student.spec.window_samples,
-                thresholds,
+                (own["P"], own["S"]),
                 lookahead_s,
                 hop_s,
             )
