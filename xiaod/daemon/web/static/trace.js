@@ -189,15 +189,32 @@ class Trace {
   }
 
   paintPicks(pen, area, em) {
-    let edge = -Infinity;
-    const radius = 0.3 * em, head = area.top - 0.2 * em;
-    for (const pick of [...this.picks].sort((a, b) => a.seconds - b.seconds)) {
-      const bin = pick.seconds / this.bin_s, stage = stageOf(pick), name = pick.phase.toLowerCase();
-      if (stage === "withdrawn" || bin < this.stop - BINS || bin > this.stop) continue;
-      const x = this.x(bin), text = `${pick.phase} ${pick.probability.toFixed(2)}`;
+    const radius = 0.3 * em, head = area.top - 0.2 * em, gap = 0.4 * em;
+    const shown = this.picks
+      .filter((pick) => stageOf(pick) !== "withdrawn")
+      .map((pick) => ({ pick, bin: pick.seconds / this.bin_s, text: `${pick.phase} ${pick.probability.toFixed(2)}` }))
+      .filter(({ bin }) => bin >= this.stop - BINS && bin <= this.stop)
+      .sort((a, b) => a.bin - b.bin);
+    for (const one of shown) {
+      one.x = this.x(one.bin);
+      one.wide = pen.measureText(one.text).width;
+    }
+    // Texts stand above their marks, or as near as others leave room, from the left and then from the right: the newest is at the edge.
+    let edge = area.left - gap;
+    for (const one of shown) {
+      one.left = Math.max(one.x - one.wide / 2, edge + gap);
+      edge = one.left + one.wide;
+    }
+    edge = area.right + gap;
+    for (const one of [...shown].reverse()) {
+      one.left = Math.min(one.left, edge - gap - one.wide);
+      edge = one.left;
+    }
+    for (const { pick, x, text, left } of shown) {
+      const early = stageOf(pick) === "early", name = pick.phase.toLowerCase();
       pen.strokeStyle = pen.fillStyle = this.colour(name);
       pen.lineWidth = 1.5;
-      pen.globalAlpha = stage === "early" ? 0.6 : 1;
+      pen.globalAlpha = early ? 0.6 : 1;
       pen.setLineDash(this.dash(name));
       pen.beginPath();
       pen.moveTo(x, head + radius);
@@ -207,12 +224,9 @@ class Trace {
       pen.setLineDash([]);
       pen.beginPath();
       pen.arc(x, head, radius, 0, 2 * Math.PI);
-      if (stage === "final") pen.fill();
+      if (!early) pen.fill();
       pen.stroke();
-      const wide = pen.measureText(text).width;
-      const left = Math.min(Math.max(x - wide / 2, edge + 0.4 * em, area.left), area.right - wide);
       pen.fillText(text, left, head - radius - 0.35 * em);
-      edge = left + wide;
     }
   }
 
