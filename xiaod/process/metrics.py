@@ -140,7 +140,10 @@ class Metrics:
             buckets=LATENCY_BUCKETS_S,
         )
         self.sink_delivered = Counter(
-            "xiaod_sink_picks", "Picks delivered to a sink", ["sink"], registry=registry
+            "xiaod_sink_picks",
+            "Picks, of the stages that it takes, and withdrawals delivered to a sink",
+            ["sink"],
+            registry=registry,
         )
         self.sink_errors = Counter(
             "xiaod_sink_errors", "Deliveries that failed and are tried again", ["sink"], registry=registry
