@@ -17,7 +17,6 @@ from models.conventions import PHASES, RATE_HZ
 from models.geometry import NetConfig
 from models.small_phasenet import SmallPhaseNet, parameter_count
 from models.spec import ModelSpec
-from models.weights import STATEFUL_SUFFIX, SUFFIX
 
 PHASENET_SHA256 = "36f74477064039743fae3df779f4db0dd67dcd6b377e3bf7661068441a064feb"
 """Of the teacher of the shipped students."""
@@ -40,8 +39,9 @@ A small U-Net (`models/small_phasenet.py`). It gives the probabilities of noise,
 | Receptive field; its part after the sample | {receptive_field_samples} samples, {lookahead_samples} |
 | Front end | `{front_end}` |
 | Windows in service | {window_s:g} s; trained on {lengths} s |
-| Thresholds | P {threshold_p:g}, S {threshold_s:g}{vertical} |
-| Files | ONNX {bytes} bytes{stateful} |
+| Thresholds of final picks | P {threshold_p:g}, S {threshold_s:g}{vertical} |
+| Of early picks | {early_thresholds} |
+| File | {bytes} bytes |
 | SHA-256 of the ONNX file | `{sha256}` |
 | Configuration | `{config}`; SHA-256 of its keys that are not defaults, without `export`: `{config_sha256}` |
 | Code at export | {code} |
@@ -100,6 +100,57 @@ and 0.954): {coverage}.
 - False picks were counted on a few hours of noise that were chosen automatically. Months of data contain other noise.
 - A missing component must be zeros. Horizontal components are treated as north and east, whatever their orientation.
 - The student also learns the mistakes of the teacher.
+"""
+SCOUT = """# {name} {version}
+
+A small U-Net (`models/small_phasenet.py`) that streams: each sample is computed once. It gives the probabilities of noise, P and S at each
+sample of three components (Z N E, 100 Hz), {delay_s:g} s late, in chunks of {chunk_s:g} s. It *notices* onsets, which another network
+then picks or not (`engine.scout`): its probabilities are not calibrated, and its curves are not picks.
+
+| | |
+|---|---|
+| Parameters | {parameters} (widths {widths}, kernels {kernels}) |
+| Receptive field; its part after the sample | {receptive_field_samples} samples, {lookahead_samples} |
+| Front end | `{front_end}` |
+| Thresholds, from which it notices | P {threshold_p:g}, S {threshold_s:g}{vertical} |
+| File, of the stateful form | {bytes} bytes |
+| SHA-256 of the file | `{sha256}` |
+| Configuration | `{config}`; SHA-256 of its keys that are not defaults, without `export`: `{config_sha256}` |
+| Code at export | {code} |
+| Created | {created} |
+| Training | {steps} steps of {batch} windows of {nominal_s:g} s; {training} |
+
+```
+XIAO_SHARED=... xiao-distill train --config {config}
+XIAO_SHARED=... xiao-distill export --config {config} --output {folder}
+```
+
+## Teacher
+
+{teacher}, SHA-256 `{teacher_sha256}`.
+{taught} Within a second of an analyst's pick, {analyst:.0%} of the label is a Gaussian at that pick.
+
+## Data
+
+{records} records with {hours:.1f} h of data from {stations} stations (table SHA-256 `{data_sha256}`), including noise and continuous
+records without labels. {held_out} stations were held out. The weights are distributed without waveforms.
+{sources}
+## Figures
+
+Part of the analysts' picks that it notices: its curve reaches the threshold within 0.5 s of the pick, in output that is there at most 1 s
+after it. *Delay*: data after the pick by then, median. Candidates: how often it calls in an hour of noise (and how often it did). The data
+are from stations that are in no training data. The thresholds were chosen on the noise of the training corpus, the lowest that call
+there at most {most_p:g} times an hour for P and {most_s:g} for S.
+Command, date, code, libraries: {measured}.
+
+{noticed}
+{cost}
+## Limits
+
+- Trained on {hours:.0f} h of data, much of it from a few stations.
+- Not tested on teleseisms, regional events whose S comes long after P, explosions and clipped strong motion.
+- Candidates were counted on a few hours of noise that were chosen automatically. Restless stations call more often.
+- A missing component must be zeros. Horizontal components are treated as north and east, whatever their orientation.
 """
 SOURCES = """
 {table}
@@ -161,55 +212,68 @@ def card(model: Path, config: TrainConfig, source: str, held: Measurements, name
     _, spec = onnx_annotator(model)
     facts, provenance = held.students[name], spec.provenance
     trained, evaluated = facts["training_data"], held.evaluation_data
-    beside = model.with_name(model.name.removesuffix(SUFFIX) + STATEFUL_SUFFIX)
     others = [one for one in held.pickers if one == name or one not in held.students]
-    return TEMPLATE.format(
-        name=spec.name,
-        version=spec.version,
-        front_end=spec.front_end,
-        receptive_field_samples=spec.receptive_field_samples,
-        lookahead_samples=spec.lookahead_samples,
-        parameters=parameters_of(spec),
-        widths=" ".join(map(str, spec.net["widths"])),
-        kernels=" ".join(map(str, spec.net["kernels"])),
-        window_s=spec.window_samples / RATE_HZ,
-        lengths=", ".join(f"{length / RATE_HZ:g}" for length in spec.lengths),
-        threshold_p=spec.thresholds["P"],
-        threshold_s=spec.thresholds["S"],
-        vertical=_vertical(spec),
-        bytes=model.stat().st_size,
-        stateful=f", stateful form {beside.stat().st_size} bytes" if beside.exists() else "",
-        sha256=hashlib.sha256(model.read_bytes()).hexdigest(),
-        config=source,
-        config_sha256=provenance["config_sha256"],
-        folder="models/weights" if source.startswith("distill/") else "FOLDER",
-        code=_code(str(provenance["code"])),
-        created=provenance["created"],
-        teacher=PHASENET if provenance["teacher_sha256"] == PHASENET_SHA256 else provenance["teacher"],
-        teacher_sha256=provenance["teacher_sha256"],
-        taught=_taught(config),
-        data_sha256=provenance["data_table_sha256"],
-        steps=config.optimiser.steps,
-        batch=config.optimiser.batch,
-        nominal_s=config.sampling.window_samples / RATE_HZ,
-        training=_training(provenance.get("training", {})),
-        analyst=config.labels.analyst_weight,
-        records=trained["records"],
-        hours=trained["hours"],
-        stations=trained["stations"],
-        held_out=trained["held_out"],
-        sources=SOURCES.format(table=sources_table(trained)) if trained["sources"] else "",
-        evaluated=evaluated["records"],
-        evaluated_stations=evaluated["stations"],
-        where=" that are in no training data ([where they come from](../../docs/training.md#the-data-behind-the-shipped-networks))"
+    said = {
+        "name": spec.name,
+        "version": spec.version,
+        "front_end": spec.front_end,
+        "receptive_field_samples": spec.receptive_field_samples,
+        "lookahead_samples": spec.lookahead_samples,
+        "parameters": parameters_of(spec),
+        "widths": " ".join(map(str, spec.net["widths"])),
+        "kernels": " ".join(map(str, spec.net["kernels"])),
+        "window_s": spec.window_samples / RATE_HZ,
+        "lengths": ", ".join(f"{length / RATE_HZ:g}" for length in spec.lengths),
+        "threshold_p": spec.thresholds["P"],
+        "threshold_s": spec.thresholds["S"],
+        "vertical": _vertical(spec.vertical_thresholds),
+        "early_thresholds": _early_thresholds(spec),
+        "bytes": model.stat().st_size,
+        "sha256": hashlib.sha256(model.read_bytes()).hexdigest(),
+        "config": source,
+        "config_sha256": provenance["config_sha256"],
+        "folder": "models/weights" if source.startswith("distill/") else "FOLDER",
+        "code": _code(str(provenance["code"])),
+        "created": provenance["created"],
+        "teacher": PHASENET if provenance["teacher_sha256"] == PHASENET_SHA256 else provenance["teacher"],
+        "teacher_sha256": provenance["teacher_sha256"],
+        "taught": _taught(config),
+        "data_sha256": provenance["data_table_sha256"],
+        "steps": config.optimiser.steps,
+        "batch": config.optimiser.batch,
+        "nominal_s": config.sampling.window_samples / RATE_HZ,
+        "training": _training(provenance.get("training", {})),
+        "analyst": config.labels.analyst_weight,
+        "records": trained["records"],
+        "hours": trained["hours"],
+        "stations": trained["stations"],
+        "held_out": trained["held_out"],
+        "sources": SOURCES.format(table=sources_table(trained)) if trained["sources"] else "",
+        "evaluated": evaluated["records"],
+        "evaluated_stations": evaluated["stations"],
+        "where": " that are in no training data ([where they come from](../../docs/training.md#the-data-behind-the-shipped-networks))"
         if evaluated["sources"]
         else "",
-        window=f"{held.provenance['windows'].split(' of ')[1]}",
-        classic="; ".join(
+        "window": f"{held.provenance['windows'].split(' of ')[1]}",
+        "classic": "; ".join(
             f"{one}: {held.pickers[one]}" for one in others if held.pickers[one].startswith("band")
         )
         or "not run",
-        measured=measured_by(held),
+        "measured": measured_by(held),
+        "cost": _cost(held, name),
+    }
+    if spec.form == "stateful":
+        most = config.export.max_candidates_per_hour
+        return SCOUT.format(
+            **said,
+            delay_s=spec.delay_samples / RATE_HZ,
+            chunk_s=spec.chunk_samples / RATE_HZ,
+            most_p=most["P"],
+            most_s=most["S"],
+            noticed=_noticed(held, name),
+        )
+    return TEMPLATE.format(
+        **said,
         scores=_scores(held, others),
         reference=held.reference,
         differences=_differences(held, [one for one in others if one != held.reference]),
@@ -227,7 +291,6 @@ def card(model: Path, config: TrainConfig, source: str, held: Measurements, name
             ),
         ),
         stability=_stability(facts, trained["holds_example"]),
-        cost=_cost(held, name),
     )
 
 
@@ -239,7 +302,10 @@ def parameters_of(spec: ModelSpec) -> int:
 def measured_by(held: Measurements) -> str:
     """How the measurements were made: command, date, code, libraries."""
     made = held.provenance
-    return f"`{made['command']}`, {made['made'][:10]}, {made['code']}, {made['libraries']}"
+    said = f"`{made['command']}`, {made['made'][:10]}, {made['code']}, {made['libraries']}"
+    if again := made.get("renewed"):
+        said += f"; students again by `{again['command']}`, {again['made'][:10]}, {again['code']}"
+    return said
 
 
 def sources_table(facts: Mapping[str, Any]) -> str:
@@ -278,8 +344,14 @@ def _training(facts: Mapping[str, Any]) -> str:
     )
 
 
-def _vertical(spec: ModelSpec) -> str:
-    thresholds = spec.vertical_thresholds
+def _early_thresholds(spec: ModelSpec) -> str:
+    if not spec.early_thresholds:
+        return "the same"
+    own = spec.early_thresholds
+    return f"P {own['P']:g}, S {own['S']:g}{_vertical(spec.early_vertical_thresholds)}"
+
+
+def _vertical(thresholds: Mapping[str, float]) -> str:
     return f"; without horizontals P {thresholds['P']:g}, S {thresholds['S']:g}" if thresholds else ""
 
 
@@ -423,6 +495,23 @@ def _continuous(held: Measurements, name: str) -> str:
         return ""
     head = ["", "station-hours", "", "student", "PhaseNet", "not confirmed", "not picked"]
     return CONTINUOUS.format(table=rows(head, body))
+
+
+def _noticed(held: Measurements, name: str) -> str:
+    found = [one for one in held.numbers if (one.table, one.contender) == ("noticing", name)]
+    body = []
+    for condition in dict.fromkeys(one.condition for one in found):
+        for phase in PHASES:
+            values = {one.metric: one for one in found if (one.condition, one.phase) == (condition, phase)}
+            if "noticed" in values:
+                share, delay = values["noticed"], values["delay_median_s"]
+                body.append(
+                    [condition, phase, f"{share.value:.3f} of {share.count}", f"{delay.value:.2f} s", ""]
+                )
+            else:
+                rate = values["candidates_per_hour"]
+                body.append([condition, phase, "", "", f"{rate.value:.1f} ({rate.count})"])
+    return rows(["", "", "noticed", "delay", "candidates an hour"], body)
 
 
 def _reliability(table: Sequence[Mapping[str, Any]]) -> str:

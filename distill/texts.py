@@ -40,8 +40,8 @@ MEMORY_ALERT = re.compile(r"process_resident_memory_bytes\S* > (\S+)")
 NETWORKS = {
     "micro": ("`micro`, the default", "windows of 20 s, one every 0.5 s", "everything"),
     "small": ("`small`", "the same", "where there is CPU time for it; a little more accurate"),
-    "micro-stream": (
-        "`micro-stream`",
+    "scout": (
+        "`scout`",
         "each sample once (`engine.scout`)",
         "noticing onsets early, which another one picks",
     ),
@@ -58,6 +58,10 @@ def texts_of(held: Measurements, root: Path) -> dict[Path, str]:
         config = load_train_config(root / "distill" / f"{name}.yaml")
         path = weights_path(name)
         texts[path.with_suffix(".md")] = card(path, config, f"distill/{name}.yaml", held, name)
+    for name in shipped(stateful=True):
+        config = load_train_config(root / "distill" / f"{name}.yaml")
+        text = card(stateful_path(name), config, f"distill/{name}.yaml", held, name)
+        texts[weights_path(name).with_suffix(".md")] = text
     return texts
 
 
@@ -73,9 +77,8 @@ def filled(text: str, parts: Mapping[str, str]) -> str:
 def _networks(held: Measurements) -> str:
     body = []
     for name, (called, look, purpose) in NETWORKS.items():
-        path = weights_path(name)
-        _, spec = onnx_annotator(path)
-        served = stateful_path(name) if stateful_path(name).is_file() else path
+        served = stateful_path(name) if stateful_path(name).is_file() else weights_path(name)
+        _, spec = onnx_annotator(served)
         body.append(
             [called, f"{parameters_of(spec):,}", f"{served.stat().st_size / 1e3:.0f} kB", look, purpose]
         )

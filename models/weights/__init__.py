@@ -1,7 +1,7 @@
 """The shipped weights: paths and names.
 
-Each model is ``NAME.onnx`` for the daemon, ``NAME.safetensors`` for training, and ``NAME.md``, its card. Models for windows also have
-``NAME.tail.onnx``, which gives the end of a window for less; streaming models have ``NAME.stateful.onnx``.
+A model that picks is ``NAME.onnx`` for the daemon and ``NAME.tail.onnx``, which gives the end of a window for less; one that streams, and
+notices onsets, is ``NAME.stateful.onnx``. Each also has ``NAME.safetensors`` for training, and ``NAME.md``, its card.
 
 >>> resolve("no-such-model")
 Traceback (most recent call last):
@@ -34,7 +34,7 @@ def tail_path(path: Path) -> Path:
 
 
 def shipped(stateful: bool = False) -> dict[str, str]:
-    """Names of the shipped models, or of those with a stateful form, with the SHA-256 of their files."""
+    """Names of the shipped models that pick, or of those that notice onsets, with the SHA-256 of their files."""
     suffix = STATEFUL_SUFFIX if stateful else SUFFIX
     hashes = {
         path.name.removesuffix(suffix): hashlib.sha256(path.read_bytes()).hexdigest()
@@ -52,20 +52,29 @@ def streams(path: Path) -> bool:
 def resolve(model: str, stateful: bool = False) -> Path:
     """Path of a model given as the name of a shipped one or as the path of a file.
 
+    Args:
+        model: name or path.
+        stateful: whether it is one that notices onsets.
+
     Raises:
-        FileNotFoundError: when it is neither.
+        FileNotFoundError: when it is neither, or a shipped model of the other kind.
     """
     path = Path(model)
     if path.suffix == SUFFIX and path.is_file():
         return path
-    wanted = stateful_path(model) if stateful else weights_path(model)
+    wanted, other = weights_path(model), stateful_path(model)
+    if stateful:
+        wanted, other = other, wanted
+    names = ", ".join(shipped(stateful)) or "none"
     if path.name == model:
         if wanted.is_file():
             return wanted
-        if stateful and weights_path(model).is_file():
-            having = ", ".join(shipped(stateful=True))
-            raise FileNotFoundError(f"{model}: has no stateful form, as {having} has")
-    names = ", ".join(shipped(stateful)) or "none"
-    if stateful:
-        names += ": those with a stateful form"
+        if other.is_file() and stateful:
+            raise FileNotFoundError(
+                f"{model}: a model that picks; those that stream and notice onsets: {names}"
+            )
+        if other.is_file():
+            raise FileNotFoundError(
+                f"{model}: a model that streams notices onsets and does not pick; engine.scout takes it"
+            )
     raise FileNotFoundError(f"{model}: neither a shipped model ({names}) nor an existing {SUFFIX} file")

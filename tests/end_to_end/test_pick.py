@@ -93,7 +93,7 @@ def test_a_reader_that_has_seen_enough_ends_it(tmp_path: Path) -> None:
         (["nowhere.mseed"], "nowhere.mseed: no such file or folder"),
         (
             ["FILE", "--model", "nobody"],
-            "neither a shipped model (micro, micro-stream, small) nor an existing .onnx file",
+            "neither a shipped model (micro, small) nor an existing .onnx file",
         ),
         (["FILE", "--config", "nowhere.yaml"], "nowhere.yaml: cannot be read"),
         (["FILE", "--model", "broken.onnx"], "--model: broken.onnx: not a model that ONNX Runtime can load"),

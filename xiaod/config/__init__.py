@@ -113,8 +113,8 @@ class EngineConfig(Model):
 
     model: str = "micro"
     """The model that picks: a shipped one (micro, small), or the path of an .onnx file."""
-    scout: str = "micro-stream"
-    """The model that notices onsets with ``early: scout``: a shipped one (micro-stream), or the path of a .stateful.onnx file."""
+    scout: str = "scout"
+    """The model that notices onsets with ``early: scout``: a shipped one (scout), or the path of a .stateful.onnx file."""
     threads: Annotated[int, Field(ge=1, le=64)] = 1
     """Threads of one call."""
     max_batch: Annotated[int, Field(ge=1, le=4096)] = 16

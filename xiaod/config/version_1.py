@@ -18,7 +18,7 @@ each change. Without any, the file is of version 2.
 from collections.abc import Iterator, MutableMapping
 from typing import Any
 
-from xiaod.config import PickerConfig
+from xiaod.config import EngineConfig, PickerConfig
 from xiaod.config.origin import Place, dotted
 
 STAGED = (("windows", "hop_s", 0.0), ("picker", "lookahead_s", PickerConfig().final_lookahead_s))
@@ -28,7 +28,8 @@ EARLY_S = 2.0
 THRESHOLDS = ("threshold_p", "threshold_s")
 """Keys whose meaning is another one in version 2."""
 STREAMING = "micro-stream"
-"""The shipped model of version 1 that streams."""
+"""The shipped model of version 1 that streams; another one has taken its place."""
+NOTICING = EngineConfig().scout
 PICKING = "micro"
 """The model to pick with instead of one that streams."""
 
@@ -86,14 +87,18 @@ def _engine(content: MutableMapping[str, Any], lines: MutableMapping[Place, int]
         del part["kind"]
         yield lines[("engine", "kind")], "engine.kind: is of version 1; delete it"
     if "model" in part and (kind == "stateful" or part["model"] == STREAMING):
-        line = lines[("engine", "model")]
-        part.setdefault("scout", part["model"])
+        line, named = lines[("engine", "model")], part["model"]
+        part.setdefault("scout", NOTICING if part["model"] == STREAMING else part["model"])
         part["model"] = PICKING
         content.setdefault("early", "scout")
         for place in (("engine", "scout"), ("early",)):
             lines.setdefault(place, line)
-        said = "engine.model: a model that streams no longer picks, it notices onsets; move it to engine.scout, write early: scout at the"
-        yield line, f"{said} left edge, and engine.model: {PICKING}"
+        said = (
+            f"{STREAMING} has gone; engine.scout: {NOTICING}, the default, notices onsets in its place, write"
+            if named == STREAMING
+            else "a model that streams no longer picks, it notices onsets; move it to engine.scout, write"
+        )
+        yield line, f"engine.model: {said} early: scout at the left edge, and engine.model: {PICKING}"
 
 
 def _thresholds(content: MutableMapping[str, Any], lines: MutableMapping[Place, int]) -> Iterator[Change]:

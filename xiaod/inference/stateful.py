@@ -6,7 +6,7 @@ gives the same values once its initial state has faded. A stream begins anew, wi
 discontinuous, samples are missing in between, or the components are others.
 
 >>> from models.weights import stateful_path
->>> engine = StatefulEngine(stateful_path("micro-stream"))
+>>> engine = StatefulEngine(stateful_path("scout"))
 >>> engine.annotate(np.zeros((2, 3, 960), np.float32)).shape
 (2, 2, 960)
 """

@@ -29,7 +29,7 @@ windows:
   early_hop_s: 1.0
 engine:
   model: micro
-  scout: micro-stream
+  scout: scout
 picker:
   threshold_p: 0.4
   early_threshold_p: 0.4
@@ -38,6 +38,10 @@ picker:
 """
 STREAMS = (
     "a model that streams no longer picks, it notices onsets; move it to engine.scout, write early: scout at the left edge, and "
+    "engine.model: micro"
+)
+GONE = (
+    "micro-stream has gone; engine.scout: scout, the default, notices onsets in its place, write early: scout at the left edge, and "
     "engine.model: micro"
 )
 
@@ -62,7 +66,7 @@ def problems(text: str) -> list[str]:
         ("engine: {kind: onnx}\n", ["f:3: engine.kind: is of version 1; delete it"]),
         ("engine: {kind: torch, model: small}\n", ["f:3: engine.kind: is of version 1; delete it"]),
         ("engine: {kind: stateful}\n", ["f:3: engine.kind: is of version 1; delete it"]),
-        ("engine:\n  model: micro-stream\n", [f"f:4: engine.model: {STREAMS}"]),
+        ("engine:\n  model: micro-stream\n", [f"f:4: engine.model: {GONE}"]),
         ("engine:\n  kind: stateful\n  model: my.stateful.onnx\n",
          ["f:4: engine.kind: is of version 1; delete it", f"f:5: engine.model: {STREAMS}"]),
     ],
@@ -76,13 +80,13 @@ def test_all_changes_are_told_at_once_and_lead_to_a_file_that_is_read() -> None:
         "f:1: config_version: is 1, a file of an earlier xiaod; write config_version: 2 and change it as said here",
         "f:6: windows.hop_s: is of version 1; write windows.early_hop_s: 1.0",
         "f:8: engine.kind: is of version 1; delete it",
-        f"f:9: engine.model: {STREAMS}",
+        f"f:9: engine.model: {GONE}",
         "f:11: picker.threshold_p: holds for final picks only; write early_threshold_p beside it, for early picks",
         "f:12: picker.lookahead_s: is of version 1; write picker.final_lookahead_s: 6",
         "f:13: picker.stations.AM.R1.threshold_s: holds for final picks only; write early_threshold_s beside it, for early picks",
     ]
     config = parse_config(NEW, "f")
-    assert (config.early, config.engine.scout) == ("scout", "micro-stream")
+    assert (config.early, config.engine.scout) == ("scout", "scout")
 
 
 def test_other_mistakes_are_told_beside_them() -> None:

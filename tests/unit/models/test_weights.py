@@ -9,6 +9,7 @@ import pytest
 from models.export import respecify
 from models.frontend import prepare
 from models.geometry import PRESETS, NetConfig
+from models.small_phasenet import SmallPhaseNet
 from models.spec import ModelSpec
 from models.weights import shipped, stateful_path, tail_path, weights_path
 from tests.conftest import Recording
@@ -24,7 +25,7 @@ def model(request: pytest.FixtureRequest) -> Path:
 
 def test_the_default_model_is_shipped() -> None:
     assert {"micro", "small"} <= set(shipped())
-    assert set(shipped(stateful=True)) == {"micro-stream"}
+    assert set(shipped(stateful=True)) == {"scout"}
 
 
 @pytest.mark.parametrize("name", sorted(set(PRESETS) & set(shipped())))
@@ -37,22 +38,31 @@ def test_a_preset_with_the_name_of_a_shipped_model_is_that_network(name: str) ->
 
 
 @pytest.mark.parametrize("name", sorted(shipped(stateful=True)))
-def test_a_stateful_form_says_what_its_windows_form_says(name: str) -> None:
+def test_a_model_that_streams_is_two_files_and_a_card_that_tell_the_same(name: str) -> None:
     import onnxruntime
+    import torch
+    from safetensors import safe_open
+    from safetensors.torch import load_file
 
-    forms = [
-        onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-        for path in (weights_path(name), stateful_path(name))
-    ]
-    whole, stateful = (ModelSpec.from_metadata(form.get_modelmeta().custom_metadata_map) for form in forms)
+    session = onnxruntime.InferenceSession(stateful_path(name), providers=["CPUExecutionProvider"])
+    stateful = ModelSpec.from_metadata(session.get_modelmeta().custom_metadata_map)
+    weights = weights_path(name).with_suffix(".safetensors")
+    with safe_open(weights, "numpy") as file:
+        whole = ModelSpec.from_metadata(file.metadata())
     given = (stateful.name, stateful.version, stateful.thresholds, stateful.calibration, stateful.provenance)
     assert given == (whole.name, whole.version, whole.thresholds, whole.calibration, whole.provenance)
+    card = weights.with_suffix(".md").read_text(encoding="utf-8")
+    assert f"{stateful.name} {stateful.version}" in card
+    assert str(stateful.provenance["config_sha256"]) in card
+    net = SmallPhaseNet(config=NetConfig.from_dict(dict(whole.net))).eval()
+    net.load_state_dict(load_file(weights))
     chunk, late = stateful.chunk_samples, stateful.delay_samples
     waves = np.random.default_rng(1).normal(size=(2, 3, 40 * chunk)).astype(np.float32)
-    [wanted] = forms[0].run(None, {"wave": waves})
+    with torch.no_grad():
+        wanted = net(torch.from_numpy(waves)).numpy()
     state, pieces = np.zeros((2, stateful.state_size), np.float32), []
     for start in range(0, waves.shape[-1], chunk):
-        piece, state = forms[1].run(None, {"wave": waves[..., start : start + chunk], "state": state})
+        piece, state = session.run(None, {"wave": waves[..., start : start + chunk], "state": state})
         pieces.append(piece)
     found = np.concatenate(pieces, axis=-1)[..., late:]
     assert np.abs(found - wanted[..., : found.shape[-1]]).max() < 1e-5
@@ -68,8 +78,6 @@ def test_a_model_is_three_files_that_tell_the_same(model: Path) -> None:
     import torch
     from safetensors import safe_open
     from safetensors.torch import load_file
-
-    from models.small_phasenet import NetConfig, SmallPhaseNet
 
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     spec = ModelSpec.from_metadata(session.get_modelmeta().custom_metadata_map)

@@ -19,9 +19,9 @@ SOURCES = "sources:\n  - server: localhost\n"
     ("text", "said"),
     [
         ("engine:\n  model: none.onnx\n", "f:4: engine.model: none.onnx: neither a shipped model"),
-        (f"engine:\n  model: {weights_path('micro-stream')}\n", ("f:4: engine.model: " + str(weights_path("micro-stream")) +
-         ": a model that streams notices onsets and does not pick; engine.scout takes it")),
-        (f"engine:\n  threads: 1\n  model: {stateful_path('micro-stream')}\n", "notices onsets and does not pick; engine.scout takes it"),
+        ("engine:\n  model: scout\n",
+         "f:4: engine.model: scout: a model that streams notices onsets and does not pick; engine.scout takes it"),
+        (f"engine:\n  threads: 1\n  model: {stateful_path('scout')}\n", "notices onsets and does not pick; engine.scout takes it"),
         ("windows:\n  early_hop_s: 0.5\n  length_s: 60.0\n",
          "f:5: windows.length_s: 60 s; model micro takes windows of 10 to 30 s, as it was trained: windows: {length_s: 30.0} uses it"),
         ("windows:\n  length_s: 8.0\n  final_hop_s: 1.0\npicker: {final_lookahead_s: 3}\n",
@@ -42,9 +42,9 @@ def scout(model: str) -> str:
 @pytest.mark.parametrize(
     ("model", "said"),
     [
-        ("micro", "micro: has no stateful form, as "),
+        ("micro", "micro: a model that picks; those that stream and notice onsets: scout"),
         ("none", "none: neither a shipped model ("),
-        (str(weights_path("micro-stream")), "of the form for windows, which picks; a model that streams has a file NAME.stateful.onnx"),
+        (str(weights_path("micro")), "of the form for windows, which picks; a model that streams has a file NAME.stateful.onnx"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_with_a_scout_has_its_line(model: str, said: str) -> None:
@@ -56,7 +56,7 @@ def test_what_is_wrong_with_a_scout_has_its_line(model: str, said: str) -> None:
     assert open_scout(parse_config(scout(model).replace("early: scout", "early: windows"), "f")) is None
 
 
-@pytest.mark.parametrize("model", ["micro-stream", str(stateful_path("micro-stream"))])
+@pytest.mark.parametrize("model", ["scout", str(stateful_path("scout"))])
 def test_a_scout_is_named_or_a_file(model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = open_scout(parse_config(scout(model), "f"))
     assert found is not None
@@ -85,8 +85,8 @@ def test_a_model_of_the_command_line_is_told_by_its_option(tmp_path: Path) -> No
     for config_path in (path, None):
         with pytest.raises(ModelError, match=r"\A--model: none: neither a shipped model"):
             open_engine(offline_config(config_path, "none"))
-        with pytest.raises(ModelError, match=r"\A--model: micro-stream: a model that streams notices"):
-            open_engine(offline_config(config_path, "micro-stream"))
+        with pytest.raises(ModelError, match=r"\A--model: scout: a model that streams notices"):
+            open_engine(offline_config(config_path, "scout"))
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,6 @@ def run(_: argparse.Namespace) -> int:
     print(f"python {platform.python_version()} on {platform.machine()}")
     for package in ("obspy", "onnxruntime", "numpy", "pymseed"):
         print(f"{package} {version_of(package)}")
-    for name, sha256 in shipped().items():
+    for name, sha256 in (shipped() | shipped(stateful=True)).items():
         print(f"model {name} sha256:{sha256}")
     return 0
