@@ -48,7 +48,8 @@ from models.spec import ModelSpec
 from models.streaming import StreamingPhaseNet
 from models.weights import OTHER_FORMS, STATEFUL_SUFFIX, SUFFIX, tail_path
 
-CANDIDATES = tuple(round(0.2 + 0.05 * step, 2) for step in range(13))
+CANDIDATES = tuple(round(0.1 + 0.05 * step, 2) for step in range(15))
+"""Thresholds from which one is chosen. The lowest must score worse than :data:`LEVEL` allows: the middle would be that of a part."""
 NOTICING = (0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5)
 """Thresholds of a network that notices onsets, from which one is chosen."""
 RECORDS_EACH = 3
