@@ -303,8 +303,11 @@ def measured_by(held: Measurements) -> str:
     """How the measurements were made: command, date, code, libraries."""
     made = held.provenance
     said = f"`{made['command']}`, {made['made'][:10]}, {made['code']}, {made['libraries']}"
-    if again := made.get("renewed"):
-        said += f"; students again by `{again['command']}`, {again['made'][:10]}, {again['code']}"
+    again: dict[str, list[str]] = {}
+    for name, one in made.get("renewed", {}).items():
+        again.setdefault(f"{one['made'][:10]}, {one['code']}", []).append(name)
+    for when, names in again.items():
+        said += f"; again `python -m distill.measure --only {' '.join(names)}`, {when}"
     return said
 
 

@@ -245,7 +245,8 @@ def renewed(held: Measurements, found: Measurements, names: Sequence[str]) -> Me
         held,
         provenance={
             **held.provenance,
-            "renewed": {key: found.provenance[key] for key in ("command", "made", "code")},
+            "renewed": held.provenance.get("renewed", {})
+            | {name: {key: found.provenance[key] for key in ("made", "code")} for name in names},
             "contenders": {
                 **{name: said for name, said in held.provenance["contenders"].items() if name not in gone},
                 **found.provenance["contenders"],
