@@ -239,7 +239,7 @@ def renewed(held: Measurements, found: Measurements, names: Sequence[str]) -> Me
         one for one in held.numbers if (one.table, one.contender) not in new and one.contender not in gone
     ]
     numbers += [one for one in found.numbers if one.contender in names]
-    costs = [one for one in held.costs if one["model"] not in {*gone, *(row["model"] for row in found.costs)}]
+    costs = [one for one in held.costs if one["model"] not in {*gone, *names}]
     pickers = {name: said for name, said in held.pickers.items() if name not in gone}
     return replace(
         held,
