@@ -126,3 +126,37 @@ def test_help_loads_no_heavy_library() -> None:
         "sys.exit(bool({'torch', 'onnxruntime', 'pandas', 'obspy', 'numpy'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 0
+
+
+def test_thresholds_are_chosen_anew_and_a_scout_is_measured_by_what_it_notices(
+    shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XIAO_SHARED", str(shared))
+    monkeypatch.setattr("distill.report.evaluation.COST_RUNS", 1)
+    monkeypatch.setattr("distill.cost.LEAST_S", 0.0)
+    config, output = tmp_path / "caller.yaml", tmp_path / "weights"
+    text = CONFIG.replace("name: tiny", "name: caller") + "sampling: {front_end: stream-1}\n"
+    config.write_text(text + "export: {stateful: true}\n", encoding="utf-8")
+    common = ["--config", str(config), "--runs", str(tmp_path / "runs"), "--no-progress"]
+    assert main(["train", *common]) == 0
+    assert main(["export", *common, "--output", str(output)]) == 0
+    assert sorted(path.name for path in output.iterdir()) == ["caller.safetensors", "caller.stateful.onnx"]
+    capsys.readouterr()
+    assert main(["show", str(output / "caller.stateful.onnx")]) == 0
+    before = json.loads(capsys.readouterr().out)
+    assert main(["thresholds", *common, "--output", str(output)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [Path(line.partition(" ")[0]).name for line in lines] == [
+        "caller.stateful.onnx",
+        "caller.safetensors",
+    ]
+    assert main(["show", str(output / "caller.stateful.onnx")]) == 0
+    after = json.loads(capsys.readouterr().out)
+    assert set(after["provenance"].pop("thresholds")) == {"code", "chosen"}
+    assert after == before
+    assert main(["card", *common, "--output", str(output)]) == 0
+    card = (output / "caller.md").read_text(encoding="utf-8")
+    assert hashlib.sha256((output / "caller.stateful.onnx").read_bytes()).hexdigest() in card
+    assert "noticed" in card
+    assert "candidates an hour" in card
+    assert "F1" not in card
