@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from xiaod.config import Config, SeedLinkConfig
-from xiaod.domain.types import Instrument, Pick, Probabilities, Segment, Window, WindowBatch
+from xiaod.domain.types import Instrument, Pick, Probabilities, Segment, Stage, Window, WindowBatch
 from xiaod.inference import Engine
 from xiaod.picking.picker import Annotate, InstrumentPicker, PickerSettings, compute_again
 from xiaod.pipeline.settings import picker_settings
@@ -14,10 +14,10 @@ from xiaod.waveform.batches import Batches
 from xiaod.waveform.channel import Gap, RecordOutcome
 from xiaod.waveform.instrument import ADVANCING, BufferSettings, InstrumentChannels
 from xiaod.waveform.rings import Rings
-from xiaod.waveform.schedule import WindowSchedule
+from xiaod.waveform.schedule import Cutting, WindowSchedule
 
-OFFLINE = BufferSettings()
-"""Windows as the default configuration cuts them."""
+OFFLINE, EARLY = BufferSettings(hop=400), BufferSettings(hop=50)
+"""Windows of final and of early picks, as the default configuration cuts them."""
 
 
 class OneInstrument:
@@ -28,7 +28,8 @@ class OneInstrument:
     ) -> None:
         self.rings = Rings(settings.ring)
         self.channels = InstrumentChannels(settings, self.rings, letters)
-        self.schedule = WindowSchedule(self.channels, phase)
+        cutting = Cutting(settings.length, settings.hop, settings.history, to_end=settings.hop == OFFLINE.hop)
+        self.schedule = WindowSchedule(self.channels, cutting, phase)
         self.batches = Batches(settings.history, settings.length, most=16)
 
     def insert(self, segment: Segment, delivery_ns: int | None) -> RecordOutcome:
@@ -91,8 +92,7 @@ def picks_of(segments: Iterable[Segment], engine: Engine, settings: BufferSettin
 
 
 def picker_settings_of(engine: Engine, settings: BufferSettings) -> PickerSettings:
-    """The daemon's own settings by default, at any instrument."""
+    """The daemon's own settings by default, at any instrument, for windows of a stage."""
     config = Config(sources=(SeedLinkConfig(server="localhost"),))
-    return replace(
-        picker_settings(config, engine, Instrument("XX", "A", "", "HH"), "early"), hop=settings.hop
-    )
+    stage: Stage = "final" if settings.hop == OFFLINE.hop else "early"
+    return replace(picker_settings(config, engine, Instrument("XX", "A", "", "HH"), stage), hop=settings.hop)

@@ -15,7 +15,7 @@ from xiaod.config import Config, SeedLinkConfig
 from xiaod.domain.types import Instrument, Probabilities, Window, WindowBatch
 from xiaod.inference.errors import ModelError
 from xiaod.inference.onnx import OnnxEngine
-from xiaod.inference.stateful import StatefulEngine
+from xiaod.inference.scout import Scout
 from xiaod.pipeline.settings import read_samples
 
 if TYPE_CHECKING:
@@ -121,10 +121,10 @@ def test_missing_components_and_silence_give_numbers(engine: OnnxEngine, rjob: R
     assert engine.annotate(np.zeros((1, 3, 1000), np.float32)).max() < 0.5
 
 
-@pytest.mark.parametrize("kind", [OnnxEngine, StatefulEngine])
+@pytest.mark.parametrize("kind", [OnnxEngine, Scout])
 @pytest.mark.parametrize("content", [None, b"", b"not a model", "half"])
 def test_files_that_are_no_models_are_refused_by_name(
-    tmp_path: Path, kind: type[OnnxEngine | StatefulEngine], content: bytes | str | None
+    tmp_path: Path, kind: type[OnnxEngine | Scout], content: bytes | str | None
 ) -> None:
     path = tmp_path / "model.onnx"
     if content == "half":

@@ -49,7 +49,7 @@ def test_what_a_station_takes_is_bounded() -> None:
         for code in ("HHZ", "HHN", "HHE"):
             channel = Channel("XX", f"S{station}", "", code)
             assembler.take(Segment(channel, number * 3 * NS_PER_S, 100.0, samples, "here"), now_ns)
-            assembler.batches.take(everything=True)
+            assembler.final.take(everything=True)
 
     tracemalloc.start()
     for number in range(REMEMBERED + 50):

@@ -15,6 +15,7 @@ from xiaod.domain.timegrid import GRID_NS
 from xiaod.domain.types import Channel, Segment, Window, WindowBatch
 from xiaod.waveform.instrument import ADVANCING, BufferSettings
 from xiaod.waveform.rings import BLOCK, Rings
+from xiaod.waveform.schedule import FIRST_STEP
 
 RELAXED = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -135,7 +136,8 @@ def test_windows_are_where_all_records_together_have_no_gap(
             letters = "".join(letter if delivery.held[letter].issuperset(inside) else "-" for letter in "ZNE")
             if letters != "---":
                 expected[origin + start] = letters
-    on_grid = [window for window, _ in found if (window.index - phase) % hop == 0]
+    # The last window may come once more, to be searched to its end.
+    on_grid = [window for window, _ in found if (window.index - phase) % hop == 0 and not window.ends]
     assert {window.index: window.components for window in on_grid if window.revision == 0} == expected
     assert len(on_grid) == len(expected)
 
@@ -152,8 +154,35 @@ def test_windows_are_where_all_records_together_have_no_gap(
             whole = np.concatenate([window.history[number], row[number]]).astype(np.float64)
             plain = rjob.components[letter][begin : start + length]
             assert np.allclose(whole - whole[0], plain - plain[0], atol=1e-3)
-    # The windows off the grid end where a gap, or the end of the data, is.
-    for window, _ in found:
+    check_beginnings_and_ends([window for window, _ in found], delivery, origin, phase, hop)
+
+
+def check_beginnings_and_ends(
+    windows: list[Window], delivery: Delivery, origin: int, phase: int, hop: int
+) -> None:
+    length = windows[0].samples.shape[1] if windows else 0
+    # The windows off the grid begin where data begin, or end where a gap, or the end of the data, is.
+    step = min(hop, FIRST_STEP)
+    for window in windows:
         if (window.index - phase) % hop:
-            stop = window.index - origin + length
-            assert any(stop not in delivery.held[letter] for letter in window.components if letter != "-")
+            start, stop = window.index - origin, window.index - origin + length
+            shown = [letter for letter in window.components if letter != "-"]
+            ends = any(stop not in delivery.held[letter] for letter in shown)
+            begins = window.index % step == 0 and any(
+                not delivery.held[letter].issuperset(range(start - step, start)) for letter in shown
+            )
+            assert ends or begins
+            assert ends or not window.ends
+    # Where data begin none are left out, however long the hop is.
+    covered = {sample for window in windows for sample in range(window.index - origin, window.stop - origin)}
+    for held in delivery.held.values():
+        for begin, end in runs(held):
+            if end - begin >= length + step and hop < length:
+                assert covered.issuperset(range(begin + step - 1, begin + length))
+
+
+def runs(held: frozenset[int]) -> list[tuple[int, int]]:
+    """First sample of each gapless run, and the one after its last."""
+    first = sorted(sample for sample in held if sample - 1 not in held)
+    last = sorted(sample for sample in held if sample + 1 not in held)
+    return [(begin, end + 1) for begin, end in zip(first, last, strict=True)]

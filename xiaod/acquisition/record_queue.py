@@ -48,8 +48,15 @@ class End:
 class Inbox:
     """A bounded queue for each source: any number of threads put, one task of the event loop takes from all in turn."""
 
-    def __init__(self, bound: int) -> None:
+    def __init__(self, bound: int, gather_s: float = 0.0) -> None:
+        """Begin.
+
+        Args:
+            bound: items in the queue of a source.
+            gather_s: how long the first item waits for others, so that many small ones wake the event loop less often.
+        """
         self._bound = bound
+        self._gather_s = gather_s
         self._queues: dict[str, deque[SourceItem | End]] = {}
         self._attached = 0
         self._changed = threading.Condition()
@@ -89,7 +96,13 @@ class Inbox:
             if self._signalled:
                 return
             self._signalled = True
-        _call(self._loop, self._filled.set)
+        _call(self._loop, self._gather)
+
+    def _gather(self) -> None:
+        if self._gather_s:
+            self._loop.call_later(self._gather_s, self._filled.set)
+        else:
+            self._filled.set()
 
     async def take(self) -> list[SourceItem | End]:
         """The next items, at most :data:`MAX_TAKE`, an equal share of each source; none only at the end, or after :meth:`wake`."""

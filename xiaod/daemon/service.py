@@ -31,6 +31,7 @@ from xiaod.daemon.web.http_service import HttpService
 from xiaod.domain.sharding import Shard
 from xiaod.domain.timeliness import TimeLimits
 from xiaod.inference import Engine
+from xiaod.inference.scout import Scout
 from xiaod.pipeline.factory import open_sink, open_sinks
 from xiaod.pipeline.pipeline import LiveRun, Pipeline
 from xiaod.process.exit_status import ExitCode, StartError
@@ -68,6 +69,7 @@ class Service:
         config_path: Path,
         shard_option: str | None = None,
         meter: TurnMeter | None = None,
+        scout: Scout | None = None,
     ) -> None:
         """Set up; nothing is opened before :meth:`run`.
 
@@ -77,11 +79,13 @@ class Service:
             config_path: the file, which SIGHUP reads again.
             shard_option: value of ``--shard``, for the same purpose.
             meter: of the event loop that runs the daemon.
+            scout: the net that notices onsets, if the configuration has one.
         """
         self._config = config
         self._shard = Shard(config.shard.index or 0, config.shard.count)
         self._shard_option = shard_option
         self._engine = engine
+        self._scout = scout
         self._config_path = config_path
         self._log = get_logger("service")
         self._notifier = Notifier(os.environ)
@@ -151,6 +155,7 @@ class Service:
                 sinks,
                 self._metrics,
                 LiveRun(self._state.store, self._state.progress),
+                self._scout,
             )
             if self._config.http.enabled:
                 model = self._engine.spec.label

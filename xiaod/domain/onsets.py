@@ -6,8 +6,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from models import conventions
-from xiaod.domain.timegrid import GRID_NS, GRID_RATE_HZ, grid_index
-from xiaod.domain.types import Instrument, Pick, Stage, Stages
+from xiaod.domain.timegrid import GRID_NS, GRID_RATE_HZ, NS_PER_S, grid_index
+from xiaod.domain.types import Instrument, Outcome, Pick, Stage, Stages
 
 PHASES = conventions.PHASES
 """What is picked: P and S, in the order of all arrays that have a row for each."""
@@ -17,6 +17,8 @@ CENTROID_S = 0.2
 """An onset lies within this much of the peak of its probability."""
 SIGNAL_S = 1.0
 """Signal for ratio and amplitude of a pick: at most this much after the onset."""
+CONFIRMED_S = 0.1
+"""A final pick that lies so close to the early one confirms it; another one revises it."""
 _PEAK_TIME = re.compile(r"(\d{4})(\d\d)(\d\d)\.(\d\d)(\d\d)(\d\d)\.(\d\d)-")
 """The beginning of an identifier, see :func:`pick_id`."""
 
@@ -27,6 +29,13 @@ def pick_id(index_ns: int, phase: str, instrument: Instrument, model: str, stage
     hundredths = index_ns // GRID_NS % 100
     early = "-early" if stage == "early" else ""
     return f"{moment:%Y%m%d.%H%M%S}.{hundredths:02d}-{phase}-{instrument}-{model}{early}"
+
+
+def settled(final: Pick, early: Pick) -> Pick:
+    """A final pick that says how the early pick of the same onset turned out."""
+    moved_s = (final.time_ns - early.time_ns) / NS_PER_S
+    outcome: Outcome = "confirmed" if abs(moved_s) <= CONFIRMED_S else "revised"
+    return replace(final, early_id=early.id, outcome=outcome, moved_s=moved_s)
 
 
 def withdrawal(early: Pick) -> Pick:

@@ -192,6 +192,17 @@ class Arrival:
     """Time of the last sample of that record."""
 
 
+Stage = Literal["early", "final"]
+"""When a pick is made. ``early``: within a second of the onset. ``final``: with some seconds of data after it; it does not depend on the
+early one."""
+
+Stages = Literal["final", "early", "all"]
+"""The picks that a sink takes: final ones; early ones and what withdraws them; all."""
+
+Outcome = Literal["confirmed", "revised", "withdrawn"]
+"""How an early pick turned out: a final pick followed at the same time, or at another time, or none did."""
+
+
 @dataclass(frozen=True, slots=True)
 class Window:
     """Three components of one instrument on the 100 Hz grid, without a gap, ready for an engine."""
@@ -216,6 +227,10 @@ class Window:
     until: int | None = None
     """Where data begin, and one component later than the others: grid index of the first window that has it too. This window is searched
     for onsets up to there, that one from there on. None: no component begins later."""
+    ends: bool = False
+    """Whether data end with this window: nothing more comes that an onset in it could wait for."""
+    stage: Stage = "final"
+    """Of the picks that are made of it."""
 
     @property
     def stop(self) -> int:
@@ -253,15 +268,22 @@ class WindowBatch:
     """Samples at the end of a window of which the probabilities are read, unless the window is discontinuous."""
 
 
-Stage = Literal["early", "final"]
-"""When a pick is made. ``early``: within a second of the onset. ``final``: with some seconds of data after it; it does not depend on the
-early one."""
+@dataclass(frozen=True, slots=True)
+class StreamBatch:
+    """New samples of any stations, for a net that follows them: windows of different lengths, those of one instrument in order."""
 
-Stages = Literal["final", "early", "all"]
-"""The picks that a sink takes: final ones; early ones and what withdraws them; all."""
+    windows: tuple[Window, ...]
 
-Outcome = Literal["confirmed", "revised", "withdrawn"]
-"""How an early pick turned out: a final pick followed at the same time, or at another time, or none did."""
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """What a net that follows the stream of an instrument has noticed in new samples."""
+
+    instrument: Instrument
+    looked_until: int
+    """Grid index up to which it has looked: its output is a little late."""
+    spans: tuple[tuple[int, int], ...] = ()
+    """First and last grid index of what may be an onset, in order of time."""
 
 
 @dataclass(frozen=True, slots=True)

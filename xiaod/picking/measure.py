@@ -21,7 +21,7 @@ from models.calibration import Calibration
 from xiaod.domain.components import MISSING, moving_components
 from xiaod.domain.onsets import CENTROID_S, SIGNAL_S, pick_id
 from xiaod.domain.timegrid import GRID_NS, GRID_RATE_HZ, samples_from_s
-from xiaod.domain.types import Channel, Pick, Window
+from xiaod.domain.types import Channel, Pick, Stage, Window
 
 HALF_HEIGHT_SPREAD = 0.5047
 """Standard deviation of the part of a Gaussian above half height, in standard deviations of the whole."""
@@ -41,6 +41,7 @@ def measure(
     model: str,
     model_sha256: str,
     calibration: Calibration = NO_CALIBRATION,
+    stage: Stage = "final",
 ) -> Pick:
     """Make the pick of an onset.
 
@@ -54,6 +55,7 @@ def measure(
         model: name and version of the model.
         model_sha256: hash of its file.
         calibration: of the time uncertainty.
+        stage: of the pick.
     """
     centre, spread = _centroid(curve, peak)
     components = moving_components(window.components, window.samples)
@@ -62,7 +64,7 @@ def measure(
     instrument = window.instrument
     first = window.index - before
     return Pick(
-        id=pick_id((first + peak) * GRID_NS, phase, instrument, model),
+        id=pick_id((first + peak) * GRID_NS, phase, instrument, model, stage),
         channel=Channel(
             instrument.network,
             instrument.station,
@@ -78,6 +80,7 @@ def measure(
         components=components,
         model=model,
         model_sha256=model_sha256,
+        stage=stage,
     )
 
 

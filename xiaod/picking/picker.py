@@ -40,9 +40,9 @@ from scipy.signal import find_peaks
 from models.calibration import Calibration
 from xiaod.config import PickerConfig
 from xiaod.domain.components import MISSING, moving_components
-from xiaod.domain.onsets import CONFIRM_SHIFT, PHASES
+from xiaod.domain.onsets import CONFIRM_SHIFT, PHASES, sample_of
 from xiaod.domain.timegrid import samples_from_s
-from xiaod.domain.types import Pick, Probabilities, Window
+from xiaod.domain.types import Pick, Probabilities, Stage, Window
 from xiaod.picking.diagnosis import OnsetOutcome, PhaseView
 from xiaod.picking.measure import NO_CALIBRATION, measure
 from xiaod.picking.recent_picks import RecentPicks
@@ -53,6 +53,8 @@ NOTICE = 0.7
 """Part of the threshold at which an onset is noticed: whether it is confirmed must not depend on where the grid lies."""
 SHIFTS = (0, 2, 5, 7, 8, 10, 13, CONFIRM_SHIFT)
 """Samples by which the windows that confirm are shifted: every offset of a stride of four twice, spread evenly over four strides."""
+EARLY_SHIFTS = (0, 5, 10, CONFIRM_SHIFT)
+"""The same for early picks, which are confirmed while others wait: every offset of a stride of four once."""
 STEADY = 2
 """Samples by which the onset may move in those windows and count as found."""
 ROUNDS = 2
@@ -61,6 +63,8 @@ REACH = 30
 """Samples by which the onset may move when it is confirmed."""
 MOST_WINDOWS = 32
 """Windows of one call when onsets are computed again: what a call works on should stay in the cache of the processor."""
+AT_THE_END = samples_from_s(0.5)
+"""Where data end, at a gap, an onset is picked with so many samples after it, at least."""
 NO_HORIZONTALS = 2 * MISSING
 """How the components of a window end that has no horizontals."""
 
@@ -72,6 +76,7 @@ class PickerSettings:
     thresholds: tuple[float, float]
     """Probability from which a peak is a pick, for P and for S."""
     hop: int
+    """Between two windows."""
     model: str
     model_sha256: str
     lookahead: int = samples_from_s(PickerConfig().early_lookahead_s)
@@ -82,6 +87,9 @@ class PickerSettings:
     """The same where both horizontals are missing; None: no others."""
     late: int = 0
     """Samples by which a component may come after the others."""
+    stage: Stage = "final"
+    shifts: tuple[int, ...] = SHIFTS
+    """By how many samples the windows that confirm are shifted."""
 
     def threshold(self, phase: int, components: str) -> float:
         """Threshold of a phase, by its index, in a window with these components."""
@@ -108,6 +116,7 @@ class Candidate:
     lookahead: int
     """Samples after the peak, at least, in the windows in which it is computed again."""
     hop: int
+    shifts: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +182,15 @@ class InstrumentPicker:
                     self._see_refractory(phase, window.index + peak, float(curve[peak]))
                     continue
                 found.append(
-                    Candidate(window, phase, peak, float(curve[peak]), settings.lookahead, settings.hop)
+                    Candidate(
+                        window,
+                        phase,
+                        peak,
+                        float(curve[peak]),
+                        settings.lookahead,
+                        settings.hop,
+                        settings.shifts,
+                    )
                 )
         return sorted(found, key=lambda candidate: candidate.peak)
 
@@ -200,7 +217,17 @@ class InstrumentPicker:
             settings.model,
             settings.model_sha256,
             settings.calibration,
+            settings.stage,
         )
+
+    def searched_until(self, window: Window) -> int:
+        """Grid index up to which no pick will be made any more, once a window and those before it are done."""
+        stop = _searched(window, self._settings)[1]
+        return window.index + stop - samples_from_s(LATE_NOTICE_S)
+
+    def holds(self, pick: Pick) -> bool:
+        """Whether a pick of this stage is at the onset of another one."""
+        return self._is_picked(PHASES.index(pick.phase), sample_of(pick))
 
     def _outcome(self, onset: Onset, index: int) -> OnsetOutcome:
         settings, window, phase = self._settings, onset.candidate.window, onset.candidate.phase
@@ -268,7 +295,7 @@ def _computing(candidate: Candidate) -> Generator[NDArray[np.float32], NDArray[n
     curve = np.zeros(0)
     for _ in range(ROUNDS):
         last = min(peak + lookahead + max(more, 0), samples.shape[1]) - length
-        starts = sorted({max(0, last - shift) for shift in SHIFTS})
+        starts = sorted({max(0, last - shift) for shift in candidate.shifts})
         values = yield np.stack([samples[:, start : start + length] for start in starts])
         curve = _average(values[:, candidate.phase], starts, samples.shape[1])
         low = max(0, peak - REACH)
@@ -291,11 +318,14 @@ def _average(values: NDArray[np.float32], starts: Sequence[int], samples: int) -
 
 def _searched(window: Window, settings: PickerSettings) -> tuple[int, int]:
     """Samples of a window, from and to, that are searched for onsets."""
-    stop = window.samples.shape[1] - settings.lookahead + 1
-    if window.until is not None:
-        # An onset on the border may be seen on one side by this window, and on the other by the next.
-        stop = min(stop, window.until - window.index + settings.settle + REACH)
+    length = window.samples.shape[1]
+    # An onset on the border may be seen on one side by this window, and on the other by the next.
+    most = length if window.until is None else window.until - window.index + settings.settle + REACH
+    stop = min(length - settings.lookahead + 1, most)
     start = settings.settle
     if not window.discontinuous:
         start = max(start, stop - settings.hop - samples_from_s(LATE_NOTICE_S))
+    if window.ends:
+        # No more data will come.
+        stop = max(stop, min(length - AT_THE_END + 1, most))
     return start, max(start, stop)

@@ -1,4 +1,7 @@
-"""Records become batches of windows: channels and schedule of each instrument, with metrics, log lines and station table.
+"""Records become batches of windows: channels and schedules of each instrument, with metrics, log lines and station table.
+
+Windows of final picks are cut everywhere. Those of early picks are cut everywhere too, or only where a net that follows the stream has
+noticed something (:meth:`Assembler.noticed`); that net gets the new samples of each stream.
 
 This is the synchronous part of the first stage. Waits are counted in delivery time: monotonic time, as long as the source of an instrument
 delivers (:mod:`xiaod.waveform.delivery_clock`). Latencies are counted by the host's clock. So setting the host's clock changes no wait. The
@@ -11,7 +14,7 @@ monotonic time is an argument (``now_ns``), None in an offline run.
 >>> assembler.take(segment, None)
 >>> for _ in assembler.finish():
 ...     pass
->>> [window.components for batch in assembler.batches.take(everything=True) for window in batch.windows]
+>>> [window.components for batch in assembler.final.take(everything=True) for window in batch.windows]
 ['Z--']
 """
 
@@ -20,15 +23,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from heapq import heapify, heappop, heapreplace
 from types import MappingProxyType
+from zlib import crc32
 
 from xiaod.config import Config
-from xiaod.domain.timegrid import GRID_RATE_HZ, NS_PER_S
+from xiaod.domain.timegrid import GRID_RATE_HZ, NS_PER_S, samples_from_s
 from xiaod.domain.types import (
     BadRecord,
     Clock,
     Departed,
     Instrument,
     LinkChange,
+    Notice,
     Segment,
     SourceItem,
     Window,
@@ -39,13 +44,14 @@ from xiaod.pipeline.station_table import StationEntry, StationTable
 from xiaod.process.grouped_log import GroupedLog
 from xiaod.process.logs import get_logger
 from xiaod.process.metrics import Metrics
-from xiaod.waveform.batches import Batches
+from xiaod.waveform.awake import Awake
+from xiaod.waveform.batches import Batches, Streams
 from xiaod.waveform.channel import Gap, RecordOutcome
 from xiaod.waveform.data_account import DataAccount
 from xiaod.waveform.delivery_clock import DeliveryClock
-from xiaod.waveform.instrument import ADVANCING, BufferSettings, InstrumentChannels
+from xiaod.waveform.instrument import ADVANCING, BufferSettings, InstrumentChannels, Needed
 from xiaod.waveform.rings import Rings
-from xiaod.waveform.schedule import WindowSchedule
+from xiaod.waveform.schedule import Cutting, Cuttings, WindowSchedule
 
 LOGGED_OUTCOMES = frozenset(
     {
@@ -69,6 +75,10 @@ NO_LIMITS: Mapping[str, int] = MappingProxyType({})
 CHECK_NS = NS_PER_S // 10
 """How often the waits of all instruments are checked, in delivery time of their source."""
 
+STREAM_BATCH = 128
+"""Streams of which new samples are given to a net in one call."""
+AWAKE = samples_from_s(3.0)
+"""For how long early windows are cut after something was noticed."""
 SOME = 5
 """Stations that one line of the log names."""
 MAX_GAP_S = 30 * 86_400.0
@@ -77,10 +87,13 @@ MAX_GAP_S = 30 * 86_400.0
 
 @dataclass(slots=True)
 class _Parts:
-    """Channels of an instrument, and the schedule of its windows."""
+    """Channels of an instrument, and the schedules of its windows."""
 
     channels: InstrumentChannels
-    schedule: WindowSchedule
+    final: WindowSchedule
+    early: WindowSchedule | None = None
+    stream: WindowSchedule | None = None
+    awake: Awake | None = None
 
 
 class Assembler:
@@ -95,8 +108,7 @@ class Assembler:
         letters: Mapping[Instrument, str] = NONE_BEFORE,
         account: DataAccount | None = None,
         most: Mapping[str, int] = NO_LIMITS,
-        max_batch: int = 1,
-        read: int | None = None,
+        cuttings: Cuttings | None = None,
     ) -> None:
         """Begin.
 
@@ -108,11 +120,18 @@ class Assembler:
             letters: components that instruments have sent before.
             account: of the data of each instrument, in a run that ends.
             most: limit of instruments of each source, by its name; a source that is not in it has none.
-            max_batch: windows of a batch.
-            read: samples at the end of a window of which the probabilities are read; None: all.
+            cuttings: of the stages; None: final windows alone.
         """
-        self.batches = Batches(settings.history, settings.length, max_batch, read)
-        """Where windows go."""
+        if cuttings is None:
+            cuttings = Cuttings(Cutting(settings.length, settings.hop, settings.history))
+        final, early = cuttings.final, cuttings.early or cuttings.final
+        self.final = Batches(final.history, final.length, cuttings.max_batch)
+        """Where windows of final picks go."""
+        self.early = Batches(early.history, early.length, cuttings.max_batch, cuttings.read)
+        """Where windows of early picks go."""
+        self.streams = Streams(STREAM_BATCH)
+        """Where new samples go, for a net that follows them."""
+        self._cuttings = cuttings
         self._rings = Rings(settings.ring)
         self._account = account
         self._letters = letters
@@ -145,7 +164,7 @@ class Assembler:
     def reconfigure(self, config: Config) -> None:
         """Use other limits from now on."""
         self._most = instrument_limits(config)
-        self.batches.read = read_samples(config, "early")
+        self.early.read = read_samples(config, "early")
 
     def take(self, item: SourceItem, now_ns: int | None) -> None:
         """Take an item of a source; the windows that became ready go into the batches."""
@@ -182,6 +201,24 @@ class Assembler:
     def finish(self) -> Iterator[None]:
         """Cut all windows that are left at the end, about in order of time."""
         return self._last(list(self._instruments.items()))
+
+    def finish_streams(self) -> Iterator[None]:
+        """At the end, the last samples for a net that follows streams; early windows wait for what it notices. Call :meth:`finish` then."""
+        for parts in self._instruments.values():
+            parts.channels.release(None, final=True)
+            if parts.stream is not None:
+                for _ in parts.stream.cut(None, self._clock(), self.streams, final=True):
+                    yield
+
+    def noticed(self, notice: Notice) -> None:
+        """Cut the early windows of an instrument where a net has noticed something."""
+        parts = self._instruments.get(notice.instrument)
+        if parts is None or parts.awake is None or parts.early is None:
+            return
+        parts.awake.note(notice.looked_until, notice.spans)
+        if parts.awake:
+            live = notice.instrument in self._fed_by
+            self._cut_early(parts, self._delivery_ns(notice.instrument) if live else None)
 
     def leave(self, source: str, stays: Callable[[Instrument], bool] | None = None) -> None:
         """A source has ended: instruments without another source depart.
@@ -260,27 +297,32 @@ class Assembler:
         return self._rings.held_bytes
 
     def _last(self, instruments: Sequence[tuple[Instrument, _Parts]]) -> Iterator[None]:
-        left = [
-            (one.schedule.position, number, self._rest(one)) for number, (_, one) in enumerate(instruments)
-        ]
+        """The last windows of instruments, in order of time."""
+        left = []
+        for number, (_, parts) in enumerate(instruments):
+            for gap in parts.channels.release(None, final=True):
+                # What is missing at the end of a live run may come in the next one.
+                if self._account is not None:
+                    self._gap(gap)
+            if parts.early is not None:
+                left.append((parts.early.position, number, 0, self._rest(parts.early, self.early)))
+            left.append((parts.final.position, number, 1, self._rest(parts.final, self.final)))
         heapify(left)
         while left:
-            _, number, windows = left[0]
+            _, number, stage, windows = left[0]
             window = next(windows, None)
             if window is None:
                 heappop(left)
-                self._close_account(*instruments[number])
             else:
-                heapreplace(left, (window.index, number, windows))
+                heapreplace(left, (window.index, number, stage, windows))
             yield
+        for instrument, parts in instruments:
+            self._close_account(instrument, parts)
 
-    def _rest(self, parts: _Parts) -> Iterator[Window]:
-        """The last windows of an instrument."""
-        for gap in parts.channels.release(None, final=True):
-            # What is missing at the end of a live run may come in the next one.
-            if self._account is not None:
-                self._gap(gap)
-        yield from parts.schedule.cut(None, self._clock(), self.batches, final=True)
+    def _rest(self, schedule: WindowSchedule, batches: Batches) -> Iterator[Window]:
+        """The last windows of a stage of an instrument. Where a live run ends, data go on in the next one."""
+        ended = self._clock() is None
+        yield from schedule.cut(None, self._clock(), batches, final=True, ended=ended)
 
     def _segment(self, segment: Segment, now_ns: int | None) -> None:
         metrics = self._metrics
@@ -358,8 +400,7 @@ class Assembler:
                 return False
             if sources is None:
                 sources = self._sources[instrument] = set()
-                channels = InstrumentChannels(self._settings, self._rings, self._letters.get(instrument, ""))
-                self._instruments[instrument] = _Parts(channels, WindowSchedule(channels))
+                self._instruments[instrument] = self._new_parts(instrument)
                 self._gap_since_departure(instrument, segment)
             sources.add(source)
             self._brought[source] += 1
@@ -375,26 +416,69 @@ class Assembler:
             if newest_ns is not None and segment.start_ns > newest_ns + self._settings.wait_ns:
                 self._gap(Gap(segment.channel, newest_ns, segment.start_ns))
 
+    def _new_parts(self, instrument: Instrument) -> _Parts:
+        cuttings = self._cuttings
+        channels = InstrumentChannels(self._settings, self._rings, self._letters.get(instrument, ""))
+        # The same for every run: stations are not all due at once.
+        phase = crc32(instrument.text.encode()) % cuttings.final.hop
+        parts = _Parts(channels, WindowSchedule(channels, cuttings.final, phase))
+        if cuttings.early is not None:
+            if cuttings.stream is not None:
+                parts.stream = WindowSchedule(channels, cuttings.stream)
+                parts.awake = Awake(cuttings.ahead, AWAKE)
+            parts.early = WindowSchedule(channels, cuttings.early, awake=parts.awake)
+        return parts
+
     def _cut(self, instrument: Instrument, parts: _Parts, delivery_ns: int | None) -> None:
-        channels, schedule = parts.channels, parts.schedule
+        channels = parts.channels
         for gap in channels.release(delivery_ns):
             self._gap(gap)
-        if schedule.is_due():
-            for _ in schedule.cut(delivery_ns, self._clock(), self.batches):
-                pass
-            channels.forget(schedule.needed)
+        cut = False
+        for schedule, gathered in (
+            (parts.stream, self.streams),
+            (None if parts.awake is not None else parts.early, self.early),
+            (parts.final, self.final),
+        ):
+            if schedule is not None and schedule.is_due():
+                cut = True
+                for _ in schedule.cut(delivery_ns, self._clock(), gathered):
+                    pass
+        if cut:
+            channels.forget(self._needed(parts))
         self._contradictions(instrument, parts)
         if delivery_ns is not None:
-            due = [due_ns for due_ns in (channels.release_ns, schedule.deadline_ns) if due_ns is not None]
+            due = [due_ns for due_ns in (channels.release_ns, self._deadline_ns(parts)) if due_ns is not None]
             if due:
                 self._deadlines[instrument] = min(due)
             else:
                 self._deadlines.pop(instrument, None)
 
+    def _cut_early(self, parts: _Parts, delivery_ns: int | None) -> None:
+        """Cut the early windows that are wanted."""
+        if parts.early is not None and parts.early.is_due():
+            for _ in parts.early.cut(delivery_ns, self._clock(), self.early):
+                pass
+
+    @staticmethod
+    def _schedules(parts: _Parts) -> Iterator[WindowSchedule]:
+        yield parts.final
+        if parts.early is not None:
+            yield parts.early
+        if parts.stream is not None:
+            yield parts.stream
+
+    def _needed(self, parts: _Parts) -> Needed:
+        needed = [schedule.needed for schedule in self._schedules(parts)]
+        return Needed(min(one.first for one in needed), min(one.stop for one in needed))
+
+    def _deadline_ns(self, parts: _Parts) -> int | None:
+        deadlines = [schedule.deadline_ns for schedule in self._schedules(parts)]
+        return min((deadline for deadline in deadlines if deadline is not None), default=None)
+
     def _close_account(self, instrument: Instrument, parts: _Parts) -> None:
         self._contradictions(instrument, parts)
         coverage = parts.channels.coverage
-        if self._account is not None and not parts.schedule.windows and coverage.data_s:
+        if self._account is not None and not parts.final.windows and coverage.data_s:
             self._account.unpicked[instrument] = coverage
 
     def _contradictions(self, instrument: Instrument, parts: _Parts) -> None:

@@ -12,7 +12,7 @@ from xiaod.domain.timegrid import samples_from_s
 from xiaod.inference import Engine
 from xiaod.inference.errors import ModelError
 from xiaod.inference.onnx import OnnxEngine
-from xiaod.inference.stateful import StatefulEngine
+from xiaod.inference.scout import Scout
 from xiaod.process.plugins import MissingExtraError, imported
 from xiaod.sinks import Sink, SinkError
 
@@ -38,8 +38,8 @@ def open_engine(config: Config) -> Engine:
     return engine
 
 
-def open_scout(config: Config) -> StatefulEngine | None:
-    """Load the configured model that notices onsets; None where early picks are not made with it.
+def open_scout(config: Config) -> Scout | None:
+    """Load the configured net that notices onsets; None where none is needed.
 
     Raises:
         ModelError: when it cannot be used; the message begins with the place in the configuration.
@@ -47,7 +47,7 @@ def open_scout(config: Config) -> StatefulEngine | None:
     if config.early != "scout":
         return None
     try:
-        return StatefulEngine(resolve(config.engine.scout, stateful=True), threads=config.engine.threads)
+        return Scout(resolve(config.engine.scout, stateful=True), threads=config.engine.threads)
     except (FileNotFoundError, ModelError) as error:
         raise ModelError(f"{config.origin.where('engine', 'scout')}: {error}") from error
 

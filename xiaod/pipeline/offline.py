@@ -25,7 +25,7 @@ from xiaod.config.loader import load_config, with_early
 from xiaod.domain.types import Instrument, Pick, Stages
 from xiaod.inference import Engine
 from xiaod.pipeline.assemble import NONE_BEFORE
-from xiaod.pipeline.factory import open_engine
+from xiaod.pipeline.factory import open_engine, open_scout
 from xiaod.pipeline.pipeline import OfflineRun, Pipeline
 from xiaod.process.logs import configure_logs, get_logger
 from xiaod.process.metrics import Metrics
@@ -279,6 +279,7 @@ def run_offline(
             [sink],
             metrics or Metrics(),
             OfflineRun(letters, account),
+            open_scout(config),
         )
         try:
             async with asyncio.TaskGroup() as group:

@@ -25,11 +25,12 @@ from xiaod.domain.onsets import PHASES
 from xiaod.domain.timegrid import ns_from_s
 from xiaod.domain.types import Clock, Instrument
 from xiaod.inference import Engine
+from xiaod.inference.scout import Scout
 from xiaod.pipeline.assemble import Assembler
 from xiaod.pipeline.monitor import Monitor
-from xiaod.pipeline.settings import buffer_settings, instrument_limits, read_samples
+from xiaod.pipeline.settings import buffer_settings, cuttings, instrument_limits
 from xiaod.pipeline.sink_runner import SinkRunner
-from xiaod.pipeline.stages import PickStage, WindowQueue, assemble, infer
+from xiaod.pipeline.stages import Passing, PickStage, WindowQueue, assemble, infer
 from xiaod.pipeline.station_table import Change, StationCollector, StationTable
 from xiaod.process.metrics import Metrics, PacketCollector
 from xiaod.sinks import Sink
@@ -40,6 +41,8 @@ from xiaod.waveform.data_account import DataAccount
 
 INBOX_BOUND = 4096
 """Records of a source that wait for the first stage: a minute of some 90 stations."""
+GATHER_S = 0.01
+"""How long the first record waits for others, in a live run."""
 WINDOW_BATCHES_BOUND = 32
 """Batches of windows that wait for the engine."""
 BATCHES_BOUND = 8
@@ -91,17 +94,21 @@ class Pipeline:
         sinks: Sequence[Sink],
         metrics: Metrics,
         run: LiveRun | OfflineRun,
+        scout: Scout | None = None,
     ) -> None:
-        """Wire everything; must be called inside the event loop that runs it."""
+        """Wire everything; must be called inside the event loop that runs it.
+
+        ``scout`` is the net that notices onsets in streams; None: early windows are cut everywhere, if there are any.
+        """
         live = run if isinstance(run, LiveRun) else None
         offline = run if isinstance(run, OfflineRun) else OfflineRun()
         self._metrics = metrics
         self._config = config
-        self._engine = engine
+        self._engine, self._scout = engine, scout
         self._clock: Clock = time.time_ns if live else _no_clock
         self._monotonic_clock: Clock = time.monotonic_ns if live else _no_clock
         self._store = store = live.store if live else None
-        self._inbox = Inbox(INBOX_BOUND)
+        self._inbox = Inbox(INBOX_BOUND, GATHER_S if live else 0.0)
         self._bridges = {source.name: SourceBridge(source, self._inbox) for source in sources}
         self._windows = WindowQueue(WINDOW_BATCHES_BOUND)
         self._probabilities: asyncio.Queue[Any] = asyncio.Queue(BATCHES_BOUND)
@@ -117,7 +124,7 @@ class Pipeline:
         self._station_table = StationTable(ns_from_s(config.http.stale_after_s))
         self._stage = PickStage(
             config,
-            engine,
+            self._engine,
             self._executor,
             metrics,
             self._station_table,
@@ -125,16 +132,16 @@ class Pipeline:
             live.progress if live else None,
         )
         self._assembler = Assembler(
-            buffer_settings(config, "early"),
+            buffer_settings(config),
             metrics,
             self._station_table,
             self._clock,
             offline.letters,
             offline.account,
             instrument_limits(config),
-            config.engine.max_batch,
-            read_samples(config, "early"),
+            cuttings(config, None if self._scout is None else self._scout.spec),
         )
+        self._passing = Passing(self._windows, self._assembler, self._monotonic_clock, self._inbox.wake)
         if live and config.http.enabled and config.http.page:
             self._stage.monitor = Monitor(
                 self._station_table, self._assembler, self._stage.views, config.http.traces
@@ -168,9 +175,7 @@ class Pipeline:
         for bridge in self._bridges.values():
             self._start_bridge(bridge)
         group.create_task(
-            assemble(
-                self._inbox, self._windows, self._assembler, self._monotonic_clock, self._source_drained
-            ),
+            assemble(self._inbox, self._windows, self._assembler, self._passing, self._source_drained),
             name="assemble",
         )
         group.create_task(
@@ -178,9 +183,10 @@ class Pipeline:
                 self._windows,
                 self._probabilities,
                 self._engine,
+                self._scout,
                 self._executor,
                 self._metrics,
-                self._inbox.wake,
+                self._passing.noticed,
             ),
             name="infer",
         )

@@ -1,7 +1,7 @@
 """From the configuration to the settings of the parts of the pipeline.
 
 >>> config = Config.model_validate({"sources": [{"server": "localhost:18000"}]})
->>> buffer_settings(config, "early") == BufferSettings(limits=TimeLimits.from_s(None, 60.0))
+>>> buffer_settings(config) == BufferSettings(hop=400, limits=TimeLimits.from_s(None, 60.0))
 True
 >>> instrument_limits(config)
 {'localhost:18000': 4000}
@@ -10,14 +10,18 @@ True
 from collections.abc import Mapping
 
 from models.calibration import Calibration
+from models.spec import ModelSpec
 from xiaod.config import Config, PickerConfig, StationConfig
 from xiaod.domain.timegrid import ns_from_s, samples_from_s
 from xiaod.domain.timeliness import TimeLimits
 from xiaod.domain.types import Instrument, Stage
 from xiaod.inference import Engine
-from xiaod.picking.picker import LATE_NOTICE_S, PickerSettings
+from xiaod.picking.picker import EARLY_SHIFTS, LATE_NOTICE_S, SHIFTS, PickerSettings
 from xiaod.waveform.instrument import BufferSettings
+from xiaod.waveform.schedule import Cutting, Cuttings, history_of
 
+STREAM_S = 20.0
+"""Most new samples of a stream that a net gets at a time."""
 INSTRUMENTS_PER_STATION = 4
 """Instruments of a source for each station that it may have."""
 
@@ -32,15 +36,46 @@ def lookahead_s(config: Config, stage: Stage) -> float:
     return config.picker.early_lookahead_s if stage == "early" else config.picker.final_lookahead_s
 
 
-def buffer_settings(config: Config, stage: Stage) -> BufferSettings:
-    """Limits of the buffers from the configuration, with the windows of a stage."""
+def buffer_settings(config: Config) -> BufferSettings:
+    """Limits of the buffers from the configuration."""
     buffer = config.buffer
     return BufferSettings(
         length=samples_from_s(config.windows.length_s),
-        hop=samples_from_s(hop_s(config, stage)),
+        hop=samples_from_s(max(config.windows.final_hop_s, config.windows.early_hop_s)),
         wait_ns=ns_from_s(buffer.max_component_wait_s),
         max_lead=samples_from_s(buffer.max_lead_s),
         limits=TimeLimits.from_s(buffer.max_age_s, buffer.max_future_s),
+    )
+
+
+def cuttings(config: Config, scout: ModelSpec | None) -> Cuttings:
+    """How windows of the stages are cut; ``scout`` is the net that notices onsets in streams, if there is one."""
+    early, stream = None, None
+    if config.early != "off":
+        early = _cutting(config, "early")
+    if config.early == "scout" and scout is not None:
+        chunk = scout.chunk_samples
+        stream = Cutting(chunk, chunk, revised=False, most=max(1, samples_from_s(STREAM_S) // chunk))
+    return Cuttings(
+        _cutting(config, "final"),
+        early,
+        stream,
+        samples_from_s(config.picker.early_lookahead_s),
+        read_samples(config, "early"),
+        config.engine.max_batch,
+    )
+
+
+def _cutting(config: Config, stage: Stage) -> Cutting:
+    hop = samples_from_s(hop_s(config, stage))
+    return Cutting(
+        length=samples_from_s(config.windows.length_s),
+        hop=hop,
+        history=history_of(hop),
+        # What comes late is not early.
+        revised=stage == "final",
+        to_end=stage == "final",
+        stage=stage,
     )
 
 
@@ -68,6 +103,8 @@ def picker_settings(config: Config, engine: Engine, instrument: Instrument, stag
         separation=samples_from_s(config.picker.min_separation_s),
         calibration=Calibration.from_spec(spec.calibration),
         late=samples_from_s(config.buffer.max_lead_s),
+        stage=stage,
+        shifts=EARLY_SHIFTS if stage == "early" else SHIFTS,
     )
 
 

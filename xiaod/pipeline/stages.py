@@ -3,6 +3,8 @@
 ::
 
     inbox -> assemble -> [batches of windows] -> infer -> [probabilities] -> pick -> [picks of each sink] -> deliver
+                ^                                  |
+                +------- noticed in streams -------+
 
 Every queue between them is bounded. When one is full the stage before it waits, back to the threads of the sources. Only the backlogs of
 the sinks are different, see :class:`~xiaod.pipeline.sink_runner.SinkRunner`. The data end with an item,
@@ -12,9 +14,9 @@ stage whose input is always ready gives way after some milliseconds, see :mod:`x
 >>> import asyncio
 >>> from xiaod.acquisition.record_queue import End
 >>> async def nothing():
-...     windows, probabilities = asyncio.Queue(4), asyncio.Queue(4)
+...     windows, probabilities = WindowQueue(4), asyncio.Queue(4)
 ...     await windows.put(End())
-...     await infer(windows, probabilities, engine=None, executor=None, metrics=Metrics(), idle=lambda: None)
+...     await infer(windows, probabilities, None, None, None, Metrics(), lambda _: None)
 ...     return probabilities.get_nowait()
 >>> asyncio.run(nothing())
 End(source='')
@@ -24,13 +26,27 @@ import asyncio
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Executor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from xiaod.acquisition.record_queue import End, Inbox
 from xiaod.config import Config
-from xiaod.domain.timegrid import GRID_NS, NS_PER_S, iso_from_ns
-from xiaod.domain.types import Clock, Departed, Instrument, Latency, Pick, Probabilities, Window, WindowBatch
+from xiaod.domain.onsets import sample_of, settled, unresolved_early, withdrawal
+from xiaod.domain.timegrid import GRID_NS, NS_PER_S, iso_from_ns, ns_from_s
+from xiaod.domain.types import (
+    Clock,
+    Departed,
+    Instrument,
+    Latency,
+    Notice,
+    Pick,
+    Probabilities,
+    Stage,
+    StreamBatch,
+    Window,
+    WindowBatch,
+)
 from xiaod.inference import Engine
+from xiaod.inference.scout import Scout
 from xiaod.picking.diagnosis import PhaseView
 from xiaod.picking.picker import InstrumentPicker, PickerSettings, compute_again
 from xiaod.pipeline.assemble import STATION_LINES, STATION_PERIOD_S, Assembler
@@ -44,94 +60,192 @@ from xiaod.process.loop_turns import Turns
 from xiaod.process.metrics import Metrics
 from xiaod.storage.pick_store import StoreError
 from xiaod.storage.progress import PickingProgress
+from xiaod.waveform.batches import Batches, Streams
 
 STORE_RETRY_S = 1.0
 
 
-class WindowQueue(asyncio.Queue[WindowBatch | Departed | End]):
+STREAM_WAIT_S, EARLY_WAIT_S, FINAL_WAIT_S = 0.05, 0.02, 0.5
+"""How long new samples, early windows and final windows wait at most, in a live run, until a batch is full: it costs much less then."""
+
+Batch = WindowBatch | StreamBatch
+
+
+class WindowQueue(asyncio.Queue[Batch | Departed | End]):
     """Batches of windows that wait for the engine, and how many windows these are."""
 
     windows = 0
 
-    def _put(self, item: WindowBatch | Departed | End) -> None:
+    def _put(self, item: Batch | Departed | End) -> None:
         super()._put(item)
-        if isinstance(item, WindowBatch):
+        if isinstance(item, Batch):
             self.windows += len(item.windows)
 
-    def _get(self) -> WindowBatch | Departed | End:
-        item: WindowBatch | Departed | End = super()._get()
-        if isinstance(item, WindowBatch):
+    def _get(self) -> Batch | Departed | End:
+        item: Batch | Departed | End = super()._get()
+        if isinstance(item, Batch):
             self.windows -= len(item.windows)
         return item
 
 
+class Passing:
+    """Passes batches on: when they are full, or have waited long enough; in an offline run always in the same order."""
+
+    def __init__(
+        self, windows: WindowQueue, assembler: Assembler, monotonic: Clock, wake: Callable[[], None]
+    ) -> None:
+        """Begin.
+
+        Args:
+            windows: takes the batches.
+            assembler: makes them.
+            monotonic: the monotonic clock; it gives None in an offline run.
+            wake: makes the caller call :meth:`pass_on` again.
+        """
+        self._windows = windows
+        self._assembler = assembler
+        self._monotonic = monotonic
+        self._wake = wake
+        self._turns = Turns()
+        self._due_ns: dict[int, int] = {}
+        """Monotonic time at which the windows of a kind have waited long enough."""
+        self._streams_out = 0
+        self._looked = asyncio.Event()
+        """Set when a net has looked at all new samples that it was given."""
+        self._looked.set()
+
+    def now_ns(self) -> int | None:
+        """Monotonic time; None in an offline run."""
+        return self._monotonic()
+
+    async def pass_on(self, everything: bool = False) -> None:
+        """Pass on what is to be passed on now."""
+        assembler, now_ns = self._assembler, self._monotonic()
+        if now_ns is None:
+            await self._in_order(everything)
+        else:
+            kinds: tuple[tuple[Streams | Batches, float], ...] = (
+                (assembler.streams, STREAM_WAIT_S),
+                (assembler.early, EARLY_WAIT_S),
+                (assembler.final, FINAL_WAIT_S),
+            )
+            for number, (gathered, wait_s) in enumerate(kinds):
+                due = everything or self._is_due(number, bool(gathered), now_ns, wait_s)
+                for batch in gathered.take(due):
+                    await self._put(batch)
+        await self._turns.give_way()
+
+    def noticed(self, notices: Sequence[Notice]) -> None:
+        """A net has looked at a batch."""
+        for notice in notices:
+            self._assembler.noticed(notice)
+        self._streams_out -= 1
+        if not self._streams_out:
+            self._looked.set()
+        if self._assembler.early:
+            self._wake()
+
+    async def looked(self) -> None:
+        """Wait until the net has looked at all that was passed on."""
+        await self._looked.wait()
+
+    async def _in_order(self, everything: bool) -> None:
+        """Early windows before the final ones of the same data, whatever the net is busy with."""
+        assembler = self._assembler
+        full = assembler.final.take(everything)
+        for stream in assembler.streams.take(everything or bool(full)):
+            await self._put(stream)
+        await self.looked()
+        for batch in (*assembler.early.take(everything or bool(full)), *full):
+            await self._put(batch)
+
+    async def _put(self, batch: Batch) -> None:
+        if isinstance(batch, StreamBatch):
+            self._streams_out += 1
+            self._looked.clear()
+        await self._windows.put(batch)
+
+    def _is_due(self, number: int, waiting: bool, now_ns: int, wait_s: float) -> bool:
+        if not waiting:
+            self._due_ns.pop(number, None)
+            return False
+        if number not in self._due_ns:
+            self._due_ns[number] = now_ns + ns_from_s(wait_s)
+            asyncio.get_running_loop().call_later(wait_s, self._wake)
+        if now_ns < self._due_ns[number]:
+            return False
+        del self._due_ns[number]
+        return True
+
+
 async def assemble(
-    inbox: Inbox,
-    windows: "asyncio.Queue[WindowBatch | Departed | End]",
-    assembler: Assembler,
-    monotonic: Clock,
-    drained: Callable[[str], None],
+    inbox: Inbox, windows: WindowQueue, assembler: Assembler, passing: Passing, drained: Callable[[str], None]
 ) -> None:
     """Make batches of windows of the items of the sources, until all sources have ended.
-
-    A batch is passed on when it is full, or when the engine has nothing else to do: while it is busy, batches fill.
 
     Args:
         inbox: records and other items of the sources.
         windows: takes the batches.
         assembler: makes them.
-        monotonic: the monotonic clock; it gives None in an offline run.
+        passing: passes them on.
         drained: called with the name of a source that has ended, after its last item.
     """
-    turns = Turns()
-
-    async def pass_on(everything: bool = False) -> None:
-        for batch in assembler.batches.take(everything):
-            await windows.put(batch)
-        await turns.give_way()
-
     while not inbox.ended:
         for item in await inbox.take():
             if isinstance(item, End):
                 inbox.detach()
                 drained(item.source)
             else:
-                assembler.take(item, monotonic())
-            await pass_on()
+                assembler.take(item, passing.now_ns())
+            await passing.pass_on()
         for _ in assembler.expire():
-            await pass_on()
+            await passing.pass_on()
         for departed in assembler.depart():
-            await pass_on(everything=departed is not None)
+            await passing.pass_on(everything=departed is not None)
             if departed is not None:
                 await windows.put(departed)
             # Hold none of them while waiting for the next records.
             del departed
-        await pass_on(everything=windows.empty())
+        await passing.pass_on()
+    for _ in assembler.finish_streams():
+        await passing.pass_on()
+    await passing.pass_on(everything=True)
+    await passing.looked()
     for _ in assembler.finish():
-        await pass_on()
-    await pass_on(everything=True)
+        await passing.pass_on()
+    await passing.pass_on(everything=True)
     await windows.put(End())
 
 
 async def infer(
-    windows: "asyncio.Queue[WindowBatch | Departed | End]",
+    windows: WindowQueue,
     probabilities: "asyncio.Queue[list[Probabilities] | Departed | End]",
     engine: Engine,
+    scout: Scout | None,
     executor: Executor,
     metrics: Metrics,
-    idle: Callable[[], None],
+    noticed: Callable[[Sequence[Notice]], None],
 ) -> None:
-    """Run the engine in its thread, over batches of windows, whatever their stations.
+    """Run the engines in their thread, over batches of windows, whatever their stations.
 
-    ``idle`` is called when no further batch waits: the next one need not be full.
+    Args:
+        windows: batches.
+        probabilities: takes what the engine makes of them.
+        engine: of picks.
+        scout: notices onsets in streams; None: there is none.
+        executor: the thread.
+        metrics: of batches.
+        noticed: called with what the scout has noticed, after each batch of streams.
     """
     loop = asyncio.get_running_loop()
     while not isinstance(batch := await windows.get(), End):
-        if windows.empty():
-            idle()
         if isinstance(batch, Departed):
-            await loop.run_in_executor(executor, engine.forget, batch.instruments)
+            if scout is not None:
+                await loop.run_in_executor(executor, scout.forget, batch.instruments)
             await probabilities.put(batch)
+        elif isinstance(batch, StreamBatch):
+            if scout is not None:
+                noticed(await loop.run_in_executor(executor, scout.look, batch))
         else:
             results = await loop.run_in_executor(executor, _annotate, engine, batch)
             metrics.batch.observe(len(results))
@@ -151,8 +265,22 @@ def _annotate(engine: Engine, batch: WindowBatch) -> list[Probabilities]:
     return [replace(result, inference_s=each_s) for result in results]
 
 
+@dataclass(slots=True)
+class _Pickers:
+    """The pickers of one instrument."""
+
+    final: InstrumentPicker
+    early: InstrumentPicker
+    undecided: list[Pick]
+    """Early picks that no final one has followed yet."""
+
+
 class PickStage:
-    """Probabilities become picks: one picker for each instrument."""
+    """Probabilities become picks: two pickers for each instrument, one of each stage.
+
+    The final ones do not depend on the early ones. The final pick of the same onset *confirms* or *revises* an early pick; without one it
+    is *withdrawn* when the final picker has passed it.
+    """
 
     def __init__(
         self,
@@ -175,7 +303,7 @@ class PickStage:
         self._metrics = metrics
         self._station_table = station_table
         self._clock = clock
-        self._pickers: dict[Instrument, InstrumentPicker] = {}
+        self._pickers: dict[Instrument, _Pickers] = {}
         self.steps = 0
         """Batches picked so far, and attempts to store picks on a full disk: a run that waits for the operator is not stuck."""
 
@@ -188,68 +316,107 @@ class PickStage:
         turns = Turns()
         while not isinstance(results := await probabilities.get(), End):
             if isinstance(results, Departed):
-                self._forget(results.instruments)
+                await self._depart(results.instruments, sink_runners)
             else:
-                await self._deliver(results, sink_runners, turns)
+                await self._pick(results, sink_runners, turns)
                 self.steps += 1
             del results
         for sink_runner in list(sink_runners):
             await sink_runner.put(End())
 
-    async def _deliver(
+    async def _pick(
         self, results: Sequence[Probabilities], sink_runners: Sequence[SinkRunner], turns: Turns
     ) -> None:
         picks: dict[int, list[Pick]] = {id(result.window): [] for result in results}
         for some in _one_of_each(results):
-            for window, pick in await self._pick(some):
-                picks[id(window)].append(pick)
+            for window, pick in await self._pick_windows(some):
+                picks[id(window)].append(self._stamp(pick, window))
             await turns.give_way()
+        for result in results:
+            self._settle(result.window, picks[id(result.window)])
         # In the order of the windows, however they were grouped.
-        for pick in await self._store_new([pick for own in picks.values() for pick in own]):
-            # A copy, because a reload may change the list.
-            for sink_runner in list(sink_runners):
-                await sink_runner.put(pick)
+        for pick in await self._deliver([pick for own in picks.values() for pick in own], sink_runners):
+            if pick.stage == "early" and pick.outcome is None:
+                self._pickers[pick.channel.instrument].undecided.append(pick)
         for result in results:
             self._advance(result)
             if self.monitor is not None:
-                self.monitor.followed(result.window, result.known)
+                self.monitor.followed(result.window, result.known, result.window.stage)
             await turns.give_way()
+
+    async def _deliver(self, picks: Sequence[Pick], sink_runners: Sequence[SinkRunner]) -> list[Pick]:
+        """Store picks and give them to the sinks; those that are new."""
+        new = await self._store_new(picks)
+        for pick in new:
+            # A copy, because a reload may change the list.
+            for sink_runner in list(sink_runners):
+                await sink_runner.put(pick)
+        return new
 
     def reconfigure(self, config: Config) -> None:
         """Use other settings from now on."""
         self._config = config
-        for instrument, picker in self._pickers.items():
-            picker.reconfigure(self._settings_for(instrument))
+        for instrument, pickers in self._pickers.items():
+            pickers.final.reconfigure(self._settings_for(instrument, "final"))
+            pickers.early.reconfigure(self._settings_for(instrument, "early"))
 
     def views(self, instrument: Instrument) -> tuple[PhaseView, PhaseView] | None:
-        """What the picker of an instrument has seen of P and S; None before its first window."""
-        picker = self._pickers.get(instrument)
-        return None if picker is None else picker.views
+        """What the final picker of an instrument has seen of P and S; None before its first window."""
+        pickers = self._pickers.get(instrument)
+        return None if pickers is None else pickers.final.views
 
     def flush_log(self, everything: bool = False) -> None:
         """Write log lines that have waited for others of their kind."""
         self._grouped.flush(everything)
 
-    def _forget(self, instruments: Collection[Instrument]) -> None:
-        for instrument in instruments:
-            self._pickers.pop(instrument, None)
+    async def _depart(self, instruments: Collection[Instrument], sink_runners: Sequence[SinkRunner]) -> None:
+        """Instruments have gone: early picks without a final one are withdrawn."""
+        gone = [pickers for instrument in instruments if (pickers := self._pickers.pop(instrument, None))]
+        await self._deliver(
+            [self._emitted(withdrawal(pick)) for pickers in gone for pick in pickers.undecided], sink_runners
+        )
         if self._progress is not None:
             # A silent instrument that stays in the station table goes on where it was.
             self._progress.forget([one for one in instruments if one not in self._station_table])
 
-    def _settings_for(self, instrument: Instrument) -> PickerSettings:
-        return picker_settings(self._config, self._engine, instrument, "early")
+    def _settings_for(self, instrument: Instrument, stage: Stage) -> PickerSettings:
+        return picker_settings(self._config, self._engine, instrument, stage)
 
-    async def _pick(self, results: Sequence[Probabilities]) -> list[tuple[Window, Pick]]:
-        """Picks of windows of as many instruments."""
-        return [(window, self._stamp(one, window)) for window, one in await self._pick_windows(results)]
+    def _settle(self, window: Window, picks: list[Pick]) -> None:
+        """Say in final picks how early ones turned out, and withdraw those that have been passed; drop early ones that come after."""
+        pickers = self._pickers[window.instrument]
+        if window.stage == "early":
+            # One that the final picker has made already is no news.
+            picks[:] = [pick for pick in picks if not pickers.final.holds(pick)]
+            return
+        separation = self._settings_for(window.instrument, "final").separation
+        for number, pick in enumerate(picks):
+            index = sample_of(pick)
+            same = [
+                early
+                for early in pickers.undecided
+                if early.phase == pick.phase and abs(sample_of(early) - index) < separation
+            ]
+            if same:
+                early = min(same, key=lambda one: abs(sample_of(one) - index))
+                pickers.undecided.remove(early)
+                picks[number] = settled(pick, early)
+        if window.revision == 0 and pickers.undecided:
+            passed = pickers.final.searched_until(window) - separation
+            gone = [early for early in pickers.undecided if sample_of(early) < passed]
+            pickers.undecided = [early for early in pickers.undecided if early not in gone]
+            picks += [self._emitted(withdrawal(early)) for early in gone]
+
+    def _emitted(self, pick: Pick) -> Pick:
+        """With the time at which it is made, in a live run."""
+        return replace(pick, created_ns=self._clock())
 
     async def _store_new(self, picks: Sequence[Pick]) -> list[Pick]:
         """Store picks; gives those that are new. While the disk is full or gone everything waits, and the servers keep the data."""
         new = list(picks)
         if self._progress is not None and picks:
             failures = 0
-            separation = self._settings_for(picks[0].channel.instrument).separation
+            separation = self._settings_for(picks[0].channel.instrument, "final").separation
             while True:
                 try:
                     new = await self._progress.run_in_thread(self._progress.store, picks, separation)
@@ -275,7 +442,7 @@ class PickStage:
     def _advance(self, result: Probabilities) -> None:
         """Note how far an instrument has been picked; windows of late components do not count."""
         window = result.window
-        if self._progress is not None and window.revision == 0:
+        if self._progress is not None and window.revision == 0 and window.stage == "final":
             self._progress.advance(window.instrument, window.stop * GRID_NS)
 
     async def _earlier_picks(self, window: Window) -> list[Pick]:
@@ -299,15 +466,30 @@ class PickStage:
             )
         return await self._progress.run_in_thread(self._progress.known_since, window.instrument, start_ns)
 
+    async def _pickers_of(self, window: Window) -> _Pickers:
+        """The pickers of an instrument; at its first window they get the picks of an earlier run."""
+        instrument = window.instrument
+        if (pickers := self._pickers.get(instrument)) is None:
+            known = await self._earlier_picks(window)
+            # Settings after the await: a reload may have changed them.
+            pickers = self._pickers[instrument] = _Pickers(
+                self._picker(instrument, "final", known),
+                self._picker(instrument, "early", known),
+                unresolved_early(known),
+            )
+        return pickers
+
+    def _picker(self, instrument: Instrument, stage: Stage, known: Sequence[Pick]) -> InstrumentPicker:
+        return InstrumentPicker(
+            self._settings_for(instrument, stage), [one for one in known if one.stage == stage]
+        )
+
     async def _pick_windows(self, results: Sequence[Probabilities]) -> list[tuple[Window, Pick]]:
-        """Picks of overlapping windows: onsets that were noticed are confirmed in windows of their own, all in one call."""
+        """Picks of as many windows: onsets that were noticed are confirmed in windows of their own, all in one call."""
         candidates = []
         for result in results:
-            instrument = result.window.instrument
-            picker = self._pickers.get(instrument)
-            if picker is None:
-                known = await self._earlier_picks(result.window)
-                picker = self._pickers[instrument] = InstrumentPicker(self._settings_for(instrument), known)
+            pickers = await self._pickers_of(result.window)
+            picker = pickers.final if result.window.stage == "final" else pickers.early
             candidates += picker.notice(result)
         if not candidates:
             return []
@@ -317,7 +499,8 @@ class PickStage:
         picks = []
         for onset in onsets:
             window = onset.candidate.window
-            pick = self._pickers[window.instrument].confirm(onset)
+            pickers = self._pickers[window.instrument]
+            pick = (pickers.final if window.stage == "final" else pickers.early).confirm(onset)
             if pick is None:
                 self._metrics.undecided.inc()
             else:

@@ -1,8 +1,8 @@
-"""Windows of all stations side by side in one array, as a network takes them.
+"""Windows of all stations side by side, as a network takes them: in one array, or new samples of streams.
 
 >>> from xiaod.domain.types import Instrument
 >>> batches = Batches(history=2, length=3, most=8)
->>> samples = batches.row()
+>>> samples = batches.row(3)
 >>> samples[0] = [1, 2, 3, 4, 5]
 >>> batches.add(Window(Instrument("XX", "A", "", "HH"), 0, 0, samples[:, 2:], "Z--"))
 >>> [batch] = batches.take(everything=True)
@@ -10,11 +10,25 @@
 ([3.0, 4.0, 5.0], [])
 """
 
+from typing import Protocol
+
 import numpy as np
 from numpy.typing import NDArray
 
 from xiaod.domain.components import ROWS
-from xiaod.domain.types import Window, WindowBatch
+from xiaod.domain.types import StreamBatch, Window, WindowBatch
+
+
+class Gathered(Protocol):
+    """Where windows go that are cut."""
+
+    def row(self, length: int) -> NDArray[np.float32]:
+        """Zeros for the samples of the next window and those before it, shape ``(3, history + length)``."""
+        ...
+
+    def add(self, window: Window) -> None:
+        """The window whose samples were written into the last :meth:`row`."""
+        ...
 
 
 class Batches:
@@ -37,8 +51,9 @@ class Batches:
         self._windows: list[Window] = []
         self._full: list[WindowBatch] = []
 
-    def row(self) -> NDArray[np.float32]:
+    def row(self, length: int) -> NDArray[np.float32]:
         """Zeros, shape ``(3, history + length)``, for the samples of the next window; :meth:`add` says that they are there."""
+        del length
         if self._samples is None:
             self._samples = np.zeros(self._shape, np.float32)
         row: NDArray[np.float32] = self._samples[len(self._windows)]
@@ -57,9 +72,40 @@ class Batches:
         full, self._full = self._full, []
         return full
 
+    def __bool__(self) -> bool:
+        return bool(self._windows or self._full)
+
     def _close(self) -> None:
         if self._samples is not None:
             held = self._samples[: len(self._windows)]
             held.flags.writeable = False
             self._full.append(WindowBatch(tuple(self._windows), held[:, :, self._history :], self.read))
         self._samples, self._windows = None, []
+
+
+class Streams:
+    """New samples of streams, as they come."""
+
+    def __init__(self, most: int) -> None:
+        """Begin without any; ``most`` windows are a batch."""
+        self._most = most
+        self._windows: list[Window] = []
+
+    def row(self, length: int) -> NDArray[np.float32]:
+        """Zeros, shape ``(3, length)``."""
+        return np.zeros((ROWS, length), np.float32)
+
+    def add(self, window: Window) -> None:
+        """Take a window."""
+        self._windows.append(window)
+
+    def take(self, everything: bool = False) -> list[StreamBatch]:
+        """Batches that are full, or all windows that wait."""
+        batches = []
+        while len(self._windows) >= self._most or (everything and self._windows):
+            batches.append(StreamBatch(tuple(self._windows[: self._most])))
+            del self._windows[: self._most]
+        return batches
+
+    def __bool__(self) -> bool:
+        return bool(self._windows)

@@ -1,9 +1,10 @@
 """Which windows of one instrument are due: windows of one length on the absolute grid.
 
 A window is ``length`` samples long and begins at a multiple of ``hop`` and a phase, so that windows lie alike however the data were cut
-into records and whenever they began; the phases of stations differ, so that they are not all due at once. A window holds a component only
-if that component covers it without a gap. It is cut as soon as every component that may still cover it does; a slower component is waited
-for ``wait_ns`` of delivery time (:mod:`xiaod.waveform.delivery_clock`), then the window is cut without it (revision 0), and once more when
+into records and whenever they began; the phases of stations differ, so that they are not all due at once. Where data begin, the first
+window begins at a multiple of :data:`FIRST_STEP`, so that a long hop leaves out none of them. A window holds a component only if that
+component covers it without a gap. It is cut as soon as every component that may still cover it does; a slower component is waited for
+``wait_ns`` of delivery time (:mod:`xiaod.waveform.delivery_clock`), then the window is cut without it (revision 0), and once more when
 that component has come (revision 1). A component that lies more than ``max_lead`` samples behind the newest data is not waited for: that
 bounds what rings must hold, and makes offline runs, which have no clock, decide as live ones do.
 
@@ -12,10 +13,11 @@ wait until the first window with that component is full, and carry the start of 
 searched up to there only, and the fuller window from there on.
 
 Where data end, at a gap or at the end of the stream, one window more is cut, off the multiples of ``hop``, so that the last
-samples are looked at too. Stretches shorter than a window and a hop may give none.
+samples are looked at too. Stretches shorter than a window and a step may give none.
 
 >>> import numpy as np
 >>> from xiaod.domain.types import Channel, Segment
+>>> from xiaod.waveform.batches import Batches
 >>> from xiaod.waveform.instrument import BufferSettings
 >>> from xiaod.waveform.rings import Rings
 >>> settings = BufferSettings(length=1000, hop=50)
@@ -24,7 +26,8 @@ samples are looked at too. Stretches shorter than a window and a hop may give no
 ...     channel = Channel("XX", "A", "", "HH" + component)
 ...     _ = channels.insert(Segment(channel, 0, 100.0, np.ones(1100, np.int32)), delivery_ns=None)
 >>> _ = channels.release(None, final=True)
->>> schedule, batches = WindowSchedule(channels), Batches(settings.history, settings.length, most=8)
+>>> schedule = WindowSchedule(channels, Cutting(length=1000, hop=50))
+>>> batches = Batches(schedule.cutting.history, schedule.cutting.length, most=8)
 >>> [(window.index, window.components) for window in schedule.cut(None, None, batches, final=True)]
 [(0, 'ZNE'), (50, 'ZNE'), (100, 'ZNE')]
 """
@@ -32,11 +35,14 @@ samples are looked at too. Stretches shorter than a window and a hop may give no
 from collections import deque
 from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from xiaod.domain.components import MISSING, ROWS
-from xiaod.domain.timegrid import BEFORE_ALL
-from xiaod.domain.types import Arrival, Window
-from xiaod.waveform.batches import Batches
+from xiaod.domain.onsets import CONFIRM_SHIFT
+from xiaod.domain.timegrid import BEFORE_ALL, samples_from_s
+from xiaod.domain.types import Arrival, Stage, Window
+from xiaod.waveform.awake import Awake
+from xiaod.waveform.batches import Gathered
 from xiaod.waveform.instrument import InstrumentChannels, Needed
 from xiaod.waveform.stretch import Stretch
 
@@ -44,6 +50,50 @@ LEVEL_HELD = float(2**23)
 """Counts by which the level of a component (see :mod:`xiaod.waveform.stretch`) may change before a new one is subtracted."""
 FOREVER_NS = 1 << 63
 """Delivery time that never comes."""
+FIRST_STEP = samples_from_s(0.5)
+"""Where data begin, the first window begins at a multiple of it."""
+
+
+def history_of(hop: int) -> int:
+    """Samples before a window from which onsets are picked: a hop, and the shifts at which an onset is confirmed."""
+    return hop + CONFIRM_SHIFT + 1
+
+
+@dataclass(frozen=True, slots=True)
+class Cutting:
+    """How windows are cut, in samples."""
+
+    length: int
+    """Of a window."""
+    hop: int
+    """Between the beginnings of two windows."""
+    history: int = 0
+    """Samples before a window that it carries along."""
+    revised: bool = True
+    """Whether a window is cut again when a component has come late."""
+    to_end: bool = False
+    """Whether the last window before a gap is to be searched up to its end, although the one before it may end there too."""
+    most: int = 1
+    """Windows without an overlap that may come as one."""
+    stage: Stage = "final"
+    """Of the picks that are made of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cuttings:
+    """How windows are cut, and where in them probabilities are read."""
+
+    final: Cutting
+    early: Cutting | None = None
+    """None: there are no early picks."""
+    stream: Cutting | None = None
+    """For a net that follows streams: early windows are cut where it notices something. None: everywhere."""
+    ahead: int = 0
+    """Samples by which an early window ends after the onset that it is cut for, at least."""
+    read: int | None = None
+    """Samples at the end of an early window of which the probabilities are read; None: all."""
+    max_batch: int = 1
+    """Windows of a batch."""
 
 
 @dataclass(slots=True)
@@ -56,19 +106,40 @@ class _Revision:
     """What was taken out of the samples of each component."""
 
 
+class _Cut(NamedTuple):
+    """A window to be cut."""
+
+    start: int
+    stretches: dict[str, Stretch]
+    revision: int = 0
+    until: int | None = None
+    ends: bool = False
+    hops: int = 1
+
+
 class WindowSchedule:
     """Windows of one instrument."""
 
-    def __init__(self, channels: InstrumentChannels, phase: int = 0) -> None:
+    def __init__(
+        self,
+        channels: InstrumentChannels,
+        cutting: Cutting,
+        phase: int = 0,
+        awake: Awake | None = None,
+    ) -> None:
         """Begin.
 
         Args:
             channels: what windows are cut from.
+            cutting: how.
             phase: samples by which their beginnings differ from multiples of a hop.
+            awake: where windows are wanted; None: everywhere.
         """
-        self._settings = channels.settings
+        self.cutting = cutting
         self._channels = channels
         self._phase = phase
+        self._awake = awake
+        self._step = min(cutting.hop, FIRST_STEP)
         self.windows = 0
         """Windows cut so far."""
         self._resets = channels.resets
@@ -78,10 +149,15 @@ class WindowSchedule:
         """Whether anything may be cut: a look that costs little, after every record."""
         if self._next is None or self._incomplete or self._resets != self._channels.resets:
             return True
-        return self._channels.edge >= self._next + self._settings.length or self._broken()
+        return self._channels.edge >= self._next + self.cutting.length or self._broken()
 
     def cut(
-        self, delivery_ns: int | None, host_ns: int | None, batches: Batches, final: bool = False
+        self,
+        delivery_ns: int | None,
+        host_ns: int | None,
+        batches: Gathered,
+        final: bool = False,
+        ended: bool = True,
     ) -> Iterator[Window]:
         """Windows that are ready, in order; each is in the batches when it is given.
 
@@ -90,12 +166,13 @@ class WindowSchedule:
             host_ns: host time, from which latencies are computed; None in an offline run.
             batches: where their samples go.
             final: no more data will come: all windows that are left.
+            ended: with ``final``: whether the data end here, and not this run alone.
         """
         if self._resets != self._channels.resets:
             self._resets = self._channels.resets
             self._start_anew()
-        for start, covering, revision, until in self._ready(delivery_ns, final):
-            yield self._window(start, covering, revision, until, host_ns, batches)
+        for cut in self._ready(delivery_ns, final, ended):
+            yield self._window(cut, host_ns, batches)
 
     @property
     def position(self) -> int:
@@ -108,14 +185,16 @@ class WindowSchedule:
         if self._next is None:
             return Needed(BEFORE_ALL, BEFORE_ALL)
         first = min(self._next, self._incomplete[0][0]) if self._incomplete else self._next
+        if self._awake is not None:
+            first = max(first, self._awake.looked_until - self.cutting.length)
         # The tail window reaches back before the next one, and each window's history before that.
-        first -= self._settings.hop + self._settings.history
-        return Needed(first, self._next + self._settings.length)
+        first -= self.cutting.hop + self.cutting.history
+        return Needed(first, self._next + self.cutting.length)
 
     @property
     def deadline_ns(self) -> int | None:
         """Delivery time at which :meth:`cut` should be called even if nothing comes; None when nothing waits."""
-        if self._next is None or self._channels.edge < self._next + self._settings.length:
+        if self._next is None or self._channels.edge < self._next + self.cutting.length:
             return None
         if not (covering := self._covering(self._next)):
             return None
@@ -127,6 +206,10 @@ class WindowSchedule:
         self._beginning = BEFORE_ALL
         """First window since there was none before it: others of its components may be about to begin too."""
         self._revisions = (_Revision(), _Revision())
+        self._tail_cut = True
+        """Whether the window at the end of the data has been cut, or there is none."""
+        if self._awake is not None:
+            self._awake.forget()
         self._incomplete: deque[tuple[int, frozenset[str]]] = deque()
 
     def _broken(self) -> bool:
@@ -137,32 +220,47 @@ class WindowSchedule:
             for channel in self._channels.channels.values()
         )
 
-    def _ready(
-        self, delivery_ns: int | None, final: bool
-    ) -> Iterator[tuple[int, dict[str, Stretch], int, int | None]]:
+    def _ready(self, delivery_ns: int | None, final: bool, ended: bool) -> Iterator[_Cut]:
         while self._next is not None or self._find_start():
             start = self._next
-            if start is None:
+            if start is None or (start := self._first_wanted(start)) is None:
                 break
             covering = self._covering(start)
             may_still_come = not final and self._may_still_cover(start, covering)
             if not covering:
                 if may_still_come:
                     break
-                yield from self._tail()
+                yield from self._tail(ended or not final)
                 if not self._find_start(start + 1):
                     break
                 continue
             until_ns = None if final else self._waited_until_ns(start, covering)
             if until_ns is not None and (delivery_ns is None or delivery_ns < until_ns):
                 break
-            yield start, covering, 0, self._fuller(start, covering)
-            if may_still_come:
+            until = self._fuller(start, covering)
+            count = 1
+            if self.cutting.most > 1 and not may_still_come and until is None:
+                count += (min(one.stop for one in covering.values()) - start) // self.cutting.hop - 1
+                count = min(count, self.cutting.most)
+            yield _Cut(start, covering, until=until, hops=count)
+            if may_still_come and self.cutting.revised:
                 self._incomplete.append((start, frozenset(covering)))
-            self._next = start + self._settings.hop
+            self._tail_cut = False
+            following = self._grid(start + (count - 1) * self.cutting.hop + 1)
+            self._next = following if until is None else min(following, until)
         yield from self._completed(final)
 
-    def _completed(self, final: bool) -> Iterator[tuple[int, dict[str, Stretch], int, int | None]]:
+    def _first_wanted(self, start: int) -> int | None:
+        """Move on to the first window that is wanted, from ``start`` on; None when it is not known yet which is."""
+        if self._awake is None:
+            return start
+        length, looked_until = self.cutting.length, self._awake.looked_until
+        stop = self._awake.first_wanted(start + length)
+        # None of those that were looked at: go on after them.
+        self._next = max(start, self._grid((looked_until + 1 if stop is None else stop) - length))
+        return self._next if stop is not None and self._next + length <= looked_until else None
+
+    def _completed(self, final: bool) -> Iterator[_Cut]:
         """Windows that were cut without a component that has come since."""
         while self._incomplete:
             start, had = self._incomplete[0]
@@ -171,13 +269,14 @@ class WindowSchedule:
                 return
             self._incomplete.popleft()
             if covering.keys() > had:
-                yield start, covering, 1, None
+                yield _Cut(start, covering, revision=1)
 
-    def _tail(self) -> Iterator[tuple[int, dict[str, Stretch], int, int | None]]:
+    def _tail(self, ends: bool) -> Iterator[_Cut]:
         """The window that ends where the data of the last window's components end."""
-        before = self._revisions[0]
-        if before.last is None or (before.last - self._phase) % self._settings.hop:
+        before, length = self._revisions[0], self.cutting.length
+        if before.last is None or self._tail_cut or self._awake is not None:
             return
+        self._tail_cut = True
         stops = [
             stretch.stop
             for letter in before.letters
@@ -185,18 +284,16 @@ class WindowSchedule:
             for stretch in self._channels.channels[letter].stretches
             if stretch.started and stretch.first <= before.last < stretch.stop
         ]
-        if stops and min(stops) - self._settings.length > before.last:
-            start = min(stops) - self._settings.length
-            yield (
-                start,
-                {
-                    letter: stretch
-                    for letter, stretch in self._covering(start).items()
-                    if letter in before.letters
-                },
-                0,
-                None,
-            )
+        if not stops:
+            return
+        start = min(stops) - length
+        if start > before.last or (start == before.last and ends and self.cutting.to_end):
+            covering = {
+                letter: stretch
+                for letter, stretch in self._covering(start).items()
+                if letter in before.letters
+            }
+            yield _Cut(start, covering, ends=ends)
 
     def _find_start(self, after: int = BEFORE_ALL) -> bool:
         """Make the first possible window the next one, from ``after`` on; False when there is no data for one."""
@@ -210,17 +307,22 @@ class WindowSchedule:
             return False
         self._next = self._first_window(min(starts))
         last = self._revisions[0].last
-        if last is None or self._next - last > self._settings.hop:
+        if last is None or self._next - last > self.cutting.hop:
             self._beginning = self._next
         return True
 
     def _first_window(self, first: int) -> int:
-        """First window that may begin at or after a sample."""
-        return -(-(first - self._phase) // self._settings.hop) * self._settings.hop + self._phase
+        """First window of data that begin with a sample."""
+        return min(-(-first // self._step) * self._step, self._grid(first))
+
+    def _grid(self, first: int) -> int:
+        """First window on the grid that begins at or after a sample."""
+        hop = self.cutting.hop
+        return -(-(first - self._phase) // hop) * hop + self._phase
 
     def _covering(self, start: int) -> dict[str, Stretch]:
         """The stretches that cover a window, by component."""
-        stop = start + self._settings.length
+        stop = start + self.cutting.length
         return {
             letter: stretch
             for letter, _ in self._channels.rows
@@ -244,7 +346,7 @@ class WindowSchedule:
 
     def _waited_until_ns(self, start: int, covering: Container[str]) -> int | None:
         """Delivery time until which a window is waited for; None when nothing that it lacks may still come."""
-        channels, length = self._channels, self._settings.length
+        channels, length = self._channels, self.cutting.length
         wait_ns = channels.settings.wait_ns
         times = []
         if self._may_still_cover(start, covering):
@@ -262,7 +364,7 @@ class WindowSchedule:
 
     def _fuller(self, start: int, covering: Container[str]) -> int | None:
         """The first window that shows a component more than one at the beginning of the data, None when there is none."""
-        length = self._settings.length
+        length = self.cutting.length
         return min(
             (
                 first
@@ -274,30 +376,30 @@ class WindowSchedule:
 
     def _begun_later(self, start: int, covering: Container[str]) -> Iterator[tuple[int, Stretch, str]]:
         """Components that began after others, within a window: their first window, its stretch, and the component."""
-        if start > self._beginning + self._settings.length:
+        if start > self._beginning + self.cutting.length:
             return
         for letter, _ in self._channels.rows:
             if letter in covering:
                 continue
             for stretch in self._channels.channels[letter].stretches:
                 first = self._first_window(stretch.began)
-                if stretch.started and start < first <= self._beginning + self._settings.length:
+                if stretch.started and start < first <= self._beginning + self.cutting.length:
                     yield first, stretch, letter
 
-    def _window(
-        self,
-        start: int,
-        stretches: dict[str, Stretch],
-        revision: int,
-        until: int | None,
-        host_ns: int | None,
-        batches: Batches,
-    ) -> Window:
-        length, history = self._settings.length, self._settings.history
+    def _window(self, cut: _Cut, host_ns: int | None, batches: Gathered) -> Window:
+        start, stretches = cut.start, cut.stretches
+        length, history = self.cutting.length + (cut.hops - 1) * self.cutting.hop, self.cutting.history
         stop, letters = start + length, frozenset(stretches)
-        begin = max(start - history, min(max(one.first for one in stretches.values()), start))
-        before = self._revisions[revision]
-        joins = before.last is not None and start - before.last <= self._settings.hop and start > before.last
+        oldest = max(one.first for one in stretches.values())
+        begin = max(start - history, min(oldest, start))
+        before = self._revisions[cut.revision]
+        if self._awake is not None:
+            # What came before was looked at, without a window.
+            joins = oldest <= start - self.cutting.hop
+        else:
+            joins = (
+                before.last is not None and start - before.last <= self.cutting.hop and start >= before.last
+            )
         discontinuous = not joins or letters > before.letters
         levels = {letter: stretch.level(start, stop) for letter, stretch in stretches.items()}
         if not discontinuous:
@@ -306,7 +408,7 @@ class WindowSchedule:
             # A network that follows the stream would take a change for a step in the ground, unless it begins anew.
             discontinuous = any(abs(levels[letter] - kept[letter]) > LEVEL_HELD for letter in levels)
             levels = levels if discontinuous else kept
-        samples = batches.row()
+        samples = batches.row(length)
         names = [MISSING] * ROWS
         arrived_ns, record_end_ns, offset_ns = 0, 0, None
         for letter, row in self._channels.rows:
@@ -317,7 +419,8 @@ class WindowSchedule:
             offset_ns = stretch.offset_at(stop - 1) if offset_ns is None else offset_ns
             if host_ns is not None:
                 arrived_ns, record_end_ns = max((arrived_ns, record_end_ns), stretch.arrival_of(stop - 1))
-        before.last, before.letters, before.levels = start, letters, levels
+        # The hops of one window count as windows.
+        before.last, before.letters, before.levels = stop - self.cutting.length, letters, levels
         self.windows += 1
         window = Window(
             self._channels.instrument,
@@ -325,11 +428,13 @@ class WindowSchedule:
             offset_ns or 0,
             samples[:, history:],
             "".join(names),
-            revision,
+            cut.revision,
             discontinuous,
             None if host_ns is None else Arrival(host_ns, arrived_ns, record_end_ns),
             samples[:, begin - start + history : history],
-            until,
+            cut.until,
+            cut.ends,
+            self.cutting.stage,
         )
         batches.add(window)
         return window

@@ -117,7 +117,7 @@ def test_an_account_knows_what_was_refused_and_what_gave_no_window() -> None:
             assembler.take(segment("EHZ", number, "HOLE"), None)
     for _ in assembler.finish():
         pass
-    batches = assembler.batches.take(everything=True)
+    batches = assembler.final.take(everything=True)
     assert {window.instrument.station for batch in batches for window in batch.windows} == {"FULL"}
     assert [
         (note.event, note.stream, note.count, note.facts["sampling_rate_hz"]) for note in account.anomalies

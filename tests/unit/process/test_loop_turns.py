@@ -9,9 +9,9 @@ import pytest
 
 from xiaod.acquisition.record_queue import End, Inbox
 from xiaod.domain.timegrid import NS_PER_S
-from xiaod.domain.types import Channel, Departed, Segment, WindowBatch
+from xiaod.domain.types import Channel, Segment
 from xiaod.pipeline.assemble import Assembler
-from xiaod.pipeline.stages import assemble
+from xiaod.pipeline.stages import Passing, WindowQueue, assemble
 from xiaod.pipeline.station_table import StationTable
 from xiaod.process import loop_turns
 from xiaod.process.loop_turns import TurnMeter, new_loop
@@ -57,7 +57,7 @@ def test_a_stage_whose_input_is_always_ready_gives_way(
             await asyncio.sleep(0)
 
     async def body() -> None:
-        inbox, windows = Inbox(bound=RECORDS + 1), asyncio.Queue[WindowBatch | Departed | End](10_000)
+        inbox, windows = Inbox(bound=RECORDS + 1), WindowQueue(10_000)
         assembler = Assembler(
             BufferSettings(length=1000), Metrics(), StationTable(60 * NS_PER_S), lambda: None
         )
@@ -66,7 +66,8 @@ def test_a_stage_whose_input_is_always_ready_gives_way(
             inbox.put(record)
         inbox.put(End("here"))
         counting = asyncio.create_task(count_turns())
-        await assemble(inbox, windows, assembler, lambda: None, lambda _: None)
+        passing = Passing(windows, assembler, lambda: None, inbox.wake)
+        await assemble(inbox, windows, assembler, passing, lambda _: None)
         counting.cancel()
 
     asyncio.run(body())

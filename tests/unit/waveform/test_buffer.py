@@ -85,7 +85,7 @@ def test_what_a_late_component_brings_is_nothing_that_counts_as_picked_for_good(
 ) -> None:
     """A run that goes on makes no picks that are older than what counts so."""
     config = Config.model_validate({"sources": [{"server": "localhost"}], **keys})
-    buffer = OneInstrument(buffer_settings(config, "early"))
+    buffer = OneInstrument(buffer_settings(config))
     newest, late = 0, []
     for _, window in live(buffer, 150, {"Z": 0.0, "N": 0.0, "E": late_s}):
         if window.revision == 0:

@@ -52,7 +52,7 @@ def cut(records: list[tuple[float, Segment]]) -> list[tuple[float, Window]]:
         assembler.take(segment, round(at_s * 1e9))
         for _ in assembler.expire():
             pass
-        batches = assembler.batches.take(everything=True)
+        batches = assembler.final.take(everything=True)
         windows += [(at_s, window) for batch in batches for window in batch.windows]
     return windows
 

@@ -45,7 +45,7 @@ def _run(options: argparse.Namespace) -> int:
     from xiaod.config.per_shard import load_placed
     from xiaod.daemon.service import Service
     from xiaod.inference.errors import ModelError
-    from xiaod.pipeline.factory import open_engine
+    from xiaod.pipeline.factory import open_engine, open_scout
     from xiaod.process.exit_status import ExitCode, StartError
     from xiaod.process.logs import configure_logs, get_logger
     from xiaod.process.loop_turns import TurnMeter, new_loop
@@ -54,7 +54,7 @@ def _run(options: argparse.Namespace) -> int:
         config = load_placed(options.config, options.shard)
         if problems := path_problems(config):
             raise ConfigError("\n".join(problems))
-        engine = open_engine(config)
+        engine, scout = open_engine(config), open_scout(config)
     except (ConfigError, ModelError) as error:
         return refuse(error)
     configure_logs(config.logs.level, config.logs.format)
@@ -62,7 +62,7 @@ def _run(options: argparse.Namespace) -> int:
     meter = TurnMeter()
 
     async def serve() -> ExitCode:
-        return await Service(config, engine, options.config, options.shard, meter).run()
+        return await Service(config, engine, options.config, options.shard, meter, scout).run()
 
     try:
         with asyncio.Runner(loop_factory=lambda: new_loop(meter)) as runner:

@@ -27,7 +27,7 @@ from xiaod.tools.bench.timer import LEAST_S, median_us
 from xiaod.waveform.batches import Batches
 from xiaod.waveform.instrument import BufferSettings, InstrumentChannels
 from xiaod.waveform.rings import Rings
-from xiaod.waveform.schedule import WindowSchedule
+from xiaod.waveform.schedule import Cutting, WindowSchedule
 
 PERIODS = 2
 MAX_BATCH = EngineConfig().max_batch
@@ -131,7 +131,8 @@ def _decode(records: Sequence[bytes]) -> list[Segment]:
 
 def _windows(segments: Sequence[Segment], settings: BufferSettings) -> list[Window]:
     channels = InstrumentChannels(settings, Rings(settings.ring))
-    schedule, batches = WindowSchedule(channels), Batches(settings.history, settings.length, MAX_BATCH)
+    schedule = WindowSchedule(channels, Cutting(settings.length, settings.hop, settings.history))
+    batches = Batches(settings.history, settings.length, MAX_BATCH)
     windows: list[Window] = []
     for segment in segments:
         for piece in segment.pieces():
