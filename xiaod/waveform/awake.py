@@ -50,6 +50,12 @@ class Awake:
         """Whether any window may be wanted."""
         return bool(self._spans)
 
+    def noticed_in(self, start: int, stop: int) -> bool:
+        """Whether a window is wanted for anything that was noticed in it; what was wanted before it is forgotten."""
+        while self._spans and self._spans[0][1] < start:
+            self._spans.popleft()
+        return bool(self._spans) and self._spans[0][0] <= stop
+
     def first_wanted(self, stop: int) -> int | None:
         """End of the first window that is wanted, of those that end at ``stop`` or later; None: none of those that are known.
 

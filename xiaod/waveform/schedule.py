@@ -255,6 +255,13 @@ class WindowSchedule:
         if self._awake is None:
             return start
         length, looked_until = self.cutting.length, self._awake.looked_until
+        if start == self._beginning:
+            # The first window of data shows all that was noticed since they began.
+            if start + length > looked_until:
+                return None
+            if self._awake.noticed_in(start, start + length):
+                return start
+            start += 1
         stop = self._awake.first_wanted(start + length)
         # None of those that were looked at: go on after them.
         self._next = max(start, self._grid((looked_until + 1 if stop is None else stop) - length))
@@ -395,12 +402,10 @@ class WindowSchedule:
         before = self._revisions[cut.revision]
         if self._awake is not None:
             # What came before was looked at, without a window.
-            joins = oldest <= start - self.cutting.hop
+            discontinuous = oldest > start - self.cutting.hop
         else:
-            joins = (
-                before.last is not None and start - before.last <= self.cutting.hop and start >= before.last
-            )
-        discontinuous = not joins or letters > before.letters
+            joins = before.last is not None and before.last <= start <= before.last + self.cutting.hop
+            discontinuous = not joins or letters > before.letters
         levels = {letter: stretch.level(start, stop) for letter, stretch in stretches.items()}
         if not discontinuous:
             # One that takes the place of another was not in the window before.
