@@ -22,6 +22,7 @@ from xiaod.acquisition.miniseed_files import FileSource, headers_of, holds_recor
 from xiaod.config import AgencyConfig, Config, EngineConfig, SeedLinkConfig
 from xiaod.config.inventory import Stations, read_stations
 from xiaod.config.loader import load_config, with_early
+from xiaod.domain.timegrid import GRID_RATE_HZ
 from xiaod.domain.types import Instrument, Pick, Stages
 from xiaod.inference import Engine
 from xiaod.pipeline.assemble import NONE_BEFORE
@@ -33,6 +34,7 @@ from xiaod.process.stdout import leave_quietly
 from xiaod.sinks import Sink
 from xiaod.sinks.file.formats import line_format, render
 from xiaod.waveform.data_account import Coverage, DataAccount
+from xiaod.waveform.schedule import FIRST_STEP
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -177,7 +179,8 @@ def tell_unpicked(
 ) -> None:
     """Log instruments without a full window, with their ``places``, so that a run that picks nothing says why."""
     log = get_logger("pick")
-    needed_s = config.windows.length_s + config.windows.early_hop_s
+    # First windows begin at multiples of a step.
+    needed_s = config.windows.length_s + FIRST_STEP / GRID_RATE_HZ
     for instrument in sorted(coverages)[:MAX_NAMED]:
         coverage = coverages[instrument]
         log.error(
