@@ -86,7 +86,7 @@ def test_spans_hold_what_the_engine_says_and_the_files_hold(event: Path) -> None
     span = RecordedSpan(RJOB, begin_ns - 3 * NS_PER_S, begin_ns + 5 * NS_PER_S)
     recording = RecordingEngine(
         engine,
-        picker_settings(config, engine, RJOB, "early"),
+        picker_settings(config, engine, RJOB, "final"),
         lambda instrument: [span] if instrument == RJOB else [],
     )
     sink = ListSink()

@@ -118,7 +118,7 @@ def make_plots(
 def _figure(
     title: str, span: RecordedSpan, picks: Sequence[Pick], config: Config, engine: Engine
 ) -> OnsetFigure:
-    settings = picker_settings(config, engine, span.instrument, "early")
+    settings = picker_settings(config, engine, span.instrument, "final")
     return OnsetFigure(
         title,
         span.waveforms,
@@ -166,7 +166,7 @@ def _record(
     by_instrument: dict[Instrument, list[RecordedSpan]] = {}
     for span in spans:
         by_instrument.setdefault(span.instrument, []).append(span)
-    settings = picker_settings(config, engine, spans[0].instrument, "early")
+    settings = picker_settings(config, engine, spans[0].instrument, "final")
     recording = RecordingEngine(engine, settings, lambda instrument: by_instrument.get(instrument, ()))
     sink = ListSink()
     run_offline(config, recording, FileSource(inputs, wanted=_around(by_instrument, config)), sink)
