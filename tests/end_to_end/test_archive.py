@@ -17,6 +17,7 @@ from tests.archives import MIDNIGHT, ONSET_S, ONSETS_OF_A_DAY_S, sds_path, write
 from tests.conftest import ONSET_TOLERANCE_S, ONSETS_S
 from tests.end_to_end.harness import wait_until
 from xiaod.cli.main import main
+from xiaod.config import Config
 from xiaod.domain.seedlink import RECORD_BYTES
 from xiaod.domain.timegrid import ns_from_iso
 from xiaod.pipeline.offline import offline_config, pick_files
@@ -58,9 +59,11 @@ def expected(archive: Path) -> bytes:
     return found
 
 
-def in_order(folder: Path, model: str | None = None, config: Path | None = None) -> bytes:
+def in_order(
+    folder: Path, model: str | None = None, config: Path | None = None, early: bool = False
+) -> bytes:
     output = folder.parent / f"{folder.name}.whole.jsonl"
-    assert pick_files([folder], config, model, "jsonl", output, progress=False) == 0
+    assert pick_files([folder], config, model, "jsonl", output, progress=False, early=early) == 0
     lines: list[bytes] = output.read_bytes().splitlines(keepends=True)
     lines.sort(key=when)
     return b"".join(lines)
@@ -71,9 +74,9 @@ def when(line: bytes) -> tuple[str, str]:
     return pick["time"], pick["id"]
 
 
-def picked(inputs: Sequence[Path], options: ArchiveOptions, folder: Path) -> bytes:
+def picked(inputs: Sequence[Path], options: ArchiveOptions, folder: Path, config: Config = CONFIG) -> bytes:
     output = folder / "picks.jsonl"
-    assert pick_archive(inputs, CONFIG, options, "jsonl", output, progress=False) == 0
+    assert pick_archive(inputs, config, options, "jsonl", output, progress=False) == 0
     return output.read_bytes()
 
 
@@ -100,6 +103,25 @@ def test_one_process_gives_what_a_run_over_everything_gives(
     damaged = sds_path(archive, "RJOB", "EHN", MIDNIGHT + 1)
     assert said.count(f'"file": "{damaged}"') == 1
     assert "byte 2048" in said
+
+
+@pytest.mark.timeout(2 * LIMIT_S)
+@pytest.mark.parametrize("early", ["scout", "windows"])
+def test_early_picks_too_are_those_of_a_run_over_everything(
+    archive: Path, expected: bytes, tmp_path: Path, early: str
+) -> None:
+    file = tmp_path / "early.yaml"
+    file.write_text(f"config_version: 2\nsources: [{{server: localhost}}]\nearly: {early}\n")
+    wanted = in_order(archive, config=file, early=True)
+    documents = [json.loads(line) for line in wanted.splitlines()]
+    early_ids = {one["id"] for one in documents if one["stage"] == "early" and "outcome" not in one}
+    final = [one for one in documents if one["stage"] == "final"]
+    # Each early one is followed by one that says what became of it.
+    followed = [one["early_id"] for one in documents if one.get("early_id")]
+    assert sorted(followed) == sorted(early_ids)
+    assert len(early_ids) >= len(final) / 2
+    assert [one["id"] for one in final] == [json.loads(line)["id"] for line in expected.splitlines()]
+    assert picked([archive], ArchiveOptions(), tmp_path, offline_config(file, None, early=True)) == wanted
 
 
 @pytest.mark.timeout(LIMIT_S)

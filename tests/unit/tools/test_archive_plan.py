@@ -139,3 +139,14 @@ def test_picks_come_in_order_of_time_and_once_where_pieces_meet() -> None:
         given += [found.id for found in merger.add(chunk, picks)]  # type: ignore[arg-type]
     assert given == ["c", "b", "d"]
     assert [found.id for found in merger.finish()] == ["g", "a", "f"]
+
+
+def test_an_early_pick_on_one_side_of_midnight_does_not_hide_the_final_one_on_the_other() -> None:
+    instrument = Instrument("BW", "RJOB", "", "EH")
+    early = replace(pick(), time_ns=DAY_NS - 1000, id="a-early", stage="early")
+    final = replace(pick(), time_ns=DAY_NS + SECOND_NS // 5, id="a", early_id="a-early", outcome="revised")
+    merger = Merger(SECOND_NS)
+    given = list(merger.add(Chunk(instrument, 0, DAY_NS, ()), [early]))
+    # Once more, as it lies at the edge.
+    given += merger.add(Chunk(instrument, DAY_NS, 2 * DAY_NS, ()), [early, final])
+    assert [*given, *merger.finish()] == [early, final]

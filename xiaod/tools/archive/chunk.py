@@ -7,7 +7,7 @@ it is used.
 >>> from xiaod.config import SeedLinkConfig
 >>> before_ns, after_ns = margins_ns(Config(sources=(SeedLinkConfig(server="localhost"),)))
 >>> before_ns // 10**9, after_ns // 10**9
-(130, 73)
+(134, 61)
 """
 
 import hashlib
@@ -33,7 +33,6 @@ from xiaod.inference.errors import ModelError
 from xiaod.picking.picker import LATE_NOTICE_S
 from xiaod.pipeline.factory import open_engine
 from xiaod.pipeline.offline import ListSink, run_offline
-from xiaod.process.metrics import Metrics
 from xiaod.tools.archive.plan import DAY_NS, Chunk
 from xiaod.tools.archive.program import program_fingerprint
 from xiaod.tools.archive.sds import sds_name
@@ -77,8 +76,6 @@ class ChunkResult:
     picks: tuple[Pick, ...]
     records: int = 0
     """Decoded records, those in the margins included."""
-    windows_s: float = 0.0
-    """Data covered by windows, seconds."""
     cpu_s: float = 0.0
     damaged: tuple[tuple[str, str], ...] = ()
     """Files, and what is wrong in them and where."""
@@ -94,12 +91,12 @@ class ChunkResult:
 
 def margins_ns(config: Config) -> tuple[int, int]:
     """Data read before and after a chunk, ns."""
-    length_s, lead_s = config.windows.length_s, config.buffer.max_lead_s
-    before_s = warm_up_s(length_s) + lead_s + RECORDS_S
-    # Two windows: the last, cut one is not picked any more.
-    after_s = (
-        2 * length_s + config.windows.early_hop_s + lead_s + LATE_NOTICE_S + config.picker.early_lookahead_s
-    )
+    length_s, lead_s, picker = config.windows.length_s, config.buffer.max_lead_s, config.picker
+    hop_s = max(config.windows.final_hop_s, config.windows.early_hop_s)
+    # A window carries a hop of the data before it along.
+    before_s = warm_up_s(length_s) + hop_s + lead_s + RECORDS_S
+    # The last, cut window is searched to its end: it must begin after all that count. What withdraws an early pick comes later still.
+    after_s = length_s + picker.final_lookahead_s + hop_s + LATE_NOTICE_S + picker.min_separation_s + lead_s
     return ns_from_s(before_s), ns_from_s(after_s)
 
 
@@ -112,13 +109,13 @@ def pick_chunk(job: Job, chunk: Chunk) -> ChunkResult:
     begun_s = process_time()
     before_ns, after_ns = margins_ns(job.config)
     source = _ChunkSource(chunk, chunk.start_ns - before_ns, chunk.stop_ns + after_ns)
-    sink, metrics, account = ListSink(), Metrics(), DataAccount((chunk.start_ns, chunk.stop_ns))
-    run_offline(job.config, _engine(job), source, sink, metrics, {chunk.instrument: chunk.letters}, account)
-    windows = metrics.registry.get_sample_value("xiaod_windows_total") or 0.0
+    sink, account = ListSink(), DataAccount((chunk.start_ns, chunk.stop_ns))
+    run_offline(
+        job.config, _engine(job), source, sink, letters={chunk.instrument: chunk.letters}, account=account
+    )
     return ChunkResult(
         tuple(pick for pick in sink.picks if chunk.start_ns - EDGE_NS <= pick.time_ns < chunk.stop_ns),
         source.records,
-        windows * job.config.windows.early_hop_s,
         process_time() - begun_s,
         tuple(source.damaged),
         max(source.data_s.values(), default=0.0),

@@ -54,7 +54,6 @@ class Totals:
     chunks: int = 0
     picks: int = 0
     records: int = 0
-    windows_s: float = 0.0
     cpu_s: float = 0.0
 
 
@@ -152,7 +151,6 @@ class ArchiveRun:
         merger = Merger(ns_from_s(self._config.picker.min_separation_s))
         for chunk, result in runner.results():
             self.totals.records += result.records
-            self.totals.windows_s += result.windows_s
             self.totals.cpu_s += result.cpu_s
             self._notes.add(result.notes)
             self._supplied(chunk, result)
@@ -230,7 +228,7 @@ class _ProgressBar:
         if found and not self._bar.disable:
             # Chunks from the journal say nothing about the speed.
             self._bar.initial += 1
-        self._data_s += 0.0 if found else result.windows_s
+        self._data_s += 0.0 if found else result.data_s
         days_min = self._data_s / DAY_S / max(monotonic() - self._begun_s, 1e-3) * 60
         hours = self._data_s / 3600
         self._bar.set_postfix_str(f"{hours:.1f} h of data, {days_min:.2f} data-days/min", refresh=False)
