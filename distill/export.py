@@ -1,8 +1,9 @@
 """Exports a run: the files that are shipped.
 
 Thresholds are chosen on the training corpus alone, through the daemon's own picker as it makes final picks, and as it makes early ones:
-of those that give at most so many picks per station-hour of its noise, the middle one of those whose F1 against the teacher's onsets and
-the analysts' picks, each station weighted alike, is within :data:`LEVEL` of the best.
+of those that give at most so many picks per station-hour of its noise, the middle one of those whose F-measure against the teacher's
+onsets and the analysts' picks, each station weighted alike, is within :data:`LEVEL` of the best. For final picks that is F1; for early ones
+recall counts half (:attr:`distill.serving.Serving.beta`).
 
 A network that streams notices onsets and picks none: it has the lowest thresholds that give at most so many candidates per station-hour of
 noise.
@@ -56,7 +57,7 @@ RECORDS_EACH = 3
 LEAST_PROBABILITY = 0.1
 """Picks with a lower probability are not used for calibration."""
 LEVEL = 0.01
-"""Smaller differences of F1 count as chance, since few stations are held out."""
+"""Smaller differences of the F-measure count as chance, since few stations are held out."""
 
 
 @dataclass(frozen=True)

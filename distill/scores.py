@@ -116,4 +116,16 @@ def f1(hits: int, false: int, labels: int) -> float:
     >>> f1(hits=8, false=2, labels=10)
     0.8
     """
-    return round(2 * hits / max(hits + false + labels, 1), 3)
+    return f_measure(hits, false, labels, beta=1.0)
+
+
+def f_measure(hits: int, false: int, labels: int, beta: float) -> float:
+    """Weighted harmonic mean of precision and recall; recall counts ``beta`` times as much as precision.
+
+    Source: C. J. van Rijsbergen, Information Retrieval, 2nd ed., 1979, ch. 7.
+
+    >>> f_measure(hits=6, false=0, labels=10, beta=0.5), f_measure(hits=10, false=6, labels=10, beta=0.5)
+    (0.882, 0.676)
+    """
+    weight = beta**2
+    return round((1 + weight) * hits / max(weight * labels + hits + false, 1), 3)

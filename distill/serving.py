@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from distill.annotators import WINDOW, Annotate
 from distill.calibration import NEAR_S, Judged
 from distill.corpus import Record, onsets_of
-from distill.scores import f1
+from distill.scores import f_measure
 from models.conventions import RATE_HZ
 from xiaod.domain.timegrid import GRID_NS
 from xiaod.domain.types import Instrument, Pick, Probabilities, Window
@@ -48,14 +48,17 @@ class Serving:
     """Samples after an onset that are needed."""
     hop: int
     """Samples between windows."""
+    beta: float
+    """How much recall counts, in terms of precision, when thresholds are chosen; see :func:`distill.scores.f_measure`."""
 
     def settings(self, thresholds: tuple[float, float]) -> PickerSettings:
         """Of the daemon's picker."""
         return PickerSettings(thresholds, self.hop, "evaluated", "", lookahead=self.lookahead)
 
 
-FINAL = Serving("final", lookahead=4 * round(RATE_HZ), hop=4 * round(RATE_HZ))
-EARLY = Serving("early", lookahead=round(RATE_HZ) // 2, hop=round(RATE_HZ) // 2)
+FINAL = Serving("final", lookahead=4 * round(RATE_HZ), hop=4 * round(RATE_HZ), beta=1.0)
+EARLY = Serving("early", lookahead=round(RATE_HZ) // 2, hop=round(RATE_HZ) // 2, beta=0.5)
+"""An onset without an early pick has its final pick seconds later; a false early pick alarms and must be withdrawn: recall counts half."""
 
 Serve = Callable[[NDArray[np.generic], float], list[Pick]]
 """A record ``(3, n)``, Z N E, that begins at time zero, and a threshold for both phases -> picks."""
@@ -190,7 +193,9 @@ def _exact(record: Record, onset: int, row: int) -> float:
 def service_scores(
     serve: Serve, records: Sequence[Record], thresholds: Sequence[float], serving: Serving = FINAL
 ) -> dict[str, dict[float, float]]:
-    """Mean of F1 at 0.1 and 0.5 s against onsets, the teacher's and the analysts', for each phase and threshold.
+    """Mean of the F-measure at 0.1 and 0.5 s against onsets, the teacher's and the analysts', for each phase and threshold.
+
+    The stage says how much recall counts: :attr:`Serving.beta`.
 
     A record is picked with each threshold anew: with a lower one an onset is picked sooner, on less data, with another probability.
 
@@ -218,10 +223,10 @@ def service_scores(
     scores: dict[str, dict[float, float]] = {"P": {}, "S": {}}
     for phase, threshold in dict.fromkeys((phase, threshold) for phase, threshold, _ in counts):
         found = [
-            f1(*count)
+            f_measure(met, false, onsets, serving.beta)
             for tolerance_s in SCORED_AT_S
-            for count in counts[phase, threshold, tolerance_s].values()
-            if count[2]
+            for met, false, onsets in counts[phase, threshold, tolerance_s].values()
+            if onsets
         ]
         scores[phase][threshold] = float(np.mean(found)) if found else 0.0
     return scores

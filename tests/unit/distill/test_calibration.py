@@ -264,3 +264,19 @@ def test_the_scores_ask_for_two_tolerances() -> None:
     ):
         serve = windowed(seeing(bells(dict.fromkeys(places, 0.9))))
         assert service_scores(serve, [record], (0.3,))["P"][0.3] == pytest.approx(score, abs=0.001)
+
+
+def test_recall_counts_half_for_early_picks() -> None:
+    """With a low threshold both onsets are picked and a false one between them; with a high one, a single onset alone."""
+    teacher = bells({2000: 0.9, 4000: 0.9})
+    corpus = Corpus((record_with("A", 2000.0, teacher),), (), "")
+    annotate = seeing(bells({2000: 0.95, 3000: 0.6, 4000: 0.5}))
+    config = TrainConfig(name="made-up", version="0.0.1")
+    wanted = {FINAL: {0.3: 0.8, 0.7: 0.667}, EARLY: {0.3: 0.714, 0.7: 0.833}}
+    chosen = {}
+    for stage, scores in wanted.items():
+        serve = windowed(annotate, 1000, stage)
+        assert service_scores(serve, corpus.training, (0.3, 0.7), stage)["P"] == scores
+        chosen[stage] = chosen_thresholds(config, serve, corpus, stage)["P"]
+    assert chosen[FINAL] < 0.5
+    assert chosen[EARLY] > 0.6
