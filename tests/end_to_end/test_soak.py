@@ -11,20 +11,26 @@ from pathlib import Path
 
 import pytest
 
+from tests.contract.test_sinks import pick
 from tests.end_to_end.harness import wait_until
+from xiaod.domain.onsets import settled, withdrawal
+from xiaod.domain.timegrid import NS_PER_S
 from xiaod.process.exit_status import ExitCode
-from xiaod.tools.soak.report import Sample, SoakReport
+from xiaod.tools.soak.report import EarlyPicks, Sample, SoakReport, followed
 from xiaod.tools.soak.run import HARD, SOFT, SoakSettings, soak
 
 
 def test_hours_of_data_with_every_fault(tmp_path: Path) -> None:
-    settings = SoakSettings(stations=2, hours=9.0, hop_s=1.0, faults=18)
+    settings = SoakSettings(stations=2, hours=9.0, faults=18)
     said: list[str] = []
     found = asyncio.run(soak(settings, tmp_path / "soak", said.append))
     assert found.failures == [], found.text()
     assert found.expected_picks == 2 * 54 * 2
     assert sum(found.faults.values()) >= 12
     assert {"kill -9", "cut", "freeze", "refuse"} <= set(found.faults) <= {*HARD, *SOFT}
+    # An early P and an early S of each event, unless the final one was there before it.
+    assert found.early.picks > found.expected_picks / 2
+    assert found.early.confirmed + found.early.revised + found.early.withdrawn == found.early.picks
     assert found.accounted["good"] > 10_000
     assert found.accounted["duplicate"] > 0
     assert found.accounted["bad: decode"] > 0
@@ -75,6 +81,12 @@ GOOD = SoakReport(
         (replace(GOOD, twice=2), "twice"),
         (replace(GOOD, sink_missing=3), "sink"),
         (replace(GOOD, status=3), "status 3"),
+        (
+            replace(GOOD, early=EarlyPicks(9, unsettled=2)),
+            "2 early picks are neither confirmed, revised nor withdrawn, of 9",
+        ),
+        (replace(GOOD, early=EarlyPicks(9, twice=1)), "1 early picks have more than one outcome"),
+        (replace(GOOD, early=EarlyPicks(9, unknown=1)), "1 outcomes are of early picks that are not there"),
         (replace(GOOD, packets=11), "11 packets received, 10 accounted for"),
         (replace(GOOD, samples=[], missing=1), "1 picks are missing"),
         (
@@ -100,3 +112,19 @@ def test_a_short_run_without_failures_is_not_decided() -> None:
     assert first.endswith(" min: no faults")
     assert last.startswith("not decided: too short to measure memory")
     assert GOOD.text().splitlines()[-1] == "as promised"
+
+
+def test_what_became_of_each_early_pick_is_counted() -> None:
+    early = [
+        replace(pick(), id=f"{name}-early", time_ns=number * NS_PER_S, stage="early")
+        for number, name in enumerate("abcdef")
+    ]
+    a, b, c, d, e, _ = early
+    finals = [
+        settled(replace(one, id=one.id[0], stage="final"), one) for one in (a, c, d, replace(e, id="z-early"))
+    ]
+    finals[1] = settled(replace(finals[1], time_ns=c.time_ns + NS_PER_S // 2), c)
+    # Neither e, which is in time, nor f, which is not, is followed by anything; d by two, and one that is not there by one.
+    found = followed([*early, *finals, withdrawal(b), withdrawal(d)], until_ns=5 * NS_PER_S)
+    assert found == EarlyPicks(5, confirmed=2, revised=1, withdrawn=2, unsettled=1, twice=1, unknown=1)
+    assert len(found.failures) == 3

@@ -22,7 +22,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--stations", type=one_or_more, default=50, metavar="N", help="default: %(default)s")
     parser.add_argument("--faults", type=zero_or_more, default=48, metavar="N", help="default: %(default)s")
     parser.add_argument(
-        "--hop", type=_hop, default=2.5, metavar="SECONDS", help="between windows (default: %(default)s)"
+        "--early",
+        choices=("scout", "windows", "off"),
+        default="windows",
+        help="what early picks are made by (default: %(default)s; at full speed a scout is too late)",
     )
     parser.add_argument(
         "--folder",
@@ -50,7 +53,7 @@ def run(options: argparse.Namespace) -> int:
         return refuse(error)
     end_on_sigterm()
     settings = SoakSettings(
-        stations=options.stations, hours=options.hours, hop_s=options.hop, faults=options.faults
+        stations=options.stations, hours=options.hours, early=options.early, faults=options.faults
     )
     with TemporaryDirectory(prefix="xiaod-soak-") as scratch:
         folder = options.folder or Path(scratch)
@@ -67,14 +70,3 @@ def run(options: argparse.Namespace) -> int:
     if found.failures:
         return ExitCode.FAILURE
     return ExitCode.OK if found.decided else ExitCode.CONFIGURATION
-
-
-def _hop(text: str) -> float:
-    from pydantic import ValidationError
-
-    from xiaod.config import WindowConfig
-
-    try:
-        return WindowConfig(early_hop_s=float(text)).early_hop_s
-    except ValidationError as error:
-        raise argparse.ArgumentTypeError(f"{error.errors()[0]['msg']}; got {text!r}") from None

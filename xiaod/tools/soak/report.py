@@ -4,11 +4,14 @@
 1.5
 """
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+
+from xiaod.domain.types import Pick
 
 DAY_S = 86_400.0
 MAX_GROWTH_MB = 8.0
@@ -30,6 +33,58 @@ class Sample:
     threads: int
 
 
+@dataclass(frozen=True, slots=True)
+class EarlyPicks:
+    """What became of early picks: exactly one final pick, or one withdrawal, says it of each."""
+
+    picks: int = 0
+    confirmed: int = 0
+    revised: int = 0
+    withdrawn: int = 0
+    unsettled: int = 0
+    """Early picks of which nothing says it."""
+    twice: int = 0
+    """Those of which more than one does."""
+    unknown: int = 0
+    """What says it of an early pick that is not there."""
+
+    @property
+    def failures(self) -> list[str]:
+        """Broken guarantees; empty if there are none."""
+        return [
+            f"{count} {what}, of {self.picks}"
+            for count, what in (
+                (self.unsettled, "early picks are neither confirmed, revised nor withdrawn"),
+                (self.twice, "early picks have more than one outcome"),
+                (self.unknown, "outcomes are of early picks that are not there"),
+            )
+            if count
+        ]
+
+
+def followed(picks: Iterable[Pick], until_ns: int) -> EarlyPicks:
+    """What became of the early picks of a sink with a time before ``until_ns``.
+
+    Args:
+        picks: of all stages, each once.
+        until_ns: later ones may still be undecided.
+    """
+    picks = list(picks)
+    early = {pick.id for pick in picks if pick.stage == "early" and pick.outcome is None}
+    counted = {pick.id for pick in picks if pick.id in early and pick.time_ns < until_ns}
+    said = Counter(pick.early_id for pick in picks if pick.early_id is not None)
+    outcomes = Counter(pick.outcome for pick in picks if pick.early_id in counted)
+    return EarlyPicks(
+        len(counted),
+        outcomes["confirmed"],
+        outcomes["revised"],
+        outcomes["withdrawn"],
+        unsettled=len(counted - said.keys()),
+        twice=sum(said[one] > 1 for one in counted),
+        unknown=len(said.keys() - early),
+    )
+
+
 @dataclass(frozen=True)
 class SoakReport:
     """Everything a soak measured."""
@@ -48,9 +103,10 @@ class SoakReport:
     unexpected: int
     twice: int
     sink_missing: int
-    """Picks of the store that did not reach the sink."""
+    """Picks of the store, of any stage, that did not reach the sink."""
     status: int
     """Exit status of the daemon at the end."""
+    early: EarlyPicks = EarlyPicks()
 
     @property
     def failures(self) -> list[str]:
@@ -75,6 +131,7 @@ class SoakReport:
         ):
             if count:
                 found.append(f"{count} {what}, of {self.expected_picks}")
+        found += self.early.failures
         if self.status:
             found.append(f"the daemon ended with status {self.status}")
         return found
@@ -114,6 +171,10 @@ class SoakReport:
             (
                 f"picks expected {self.expected_picks}, missing {self.missing}, unexpected {self.unexpected}, twice {self.twice}; "
                 f"not at the sink {self.sink_missing}"
+            ),
+            (
+                f"early picks {self.early.picks}: confirmed {self.early.confirmed}, revised {self.early.revised}, "
+                f"withdrawn {self.early.withdrawn}"
             ),
             self._verdict(),
         ]

@@ -21,12 +21,15 @@ from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from xiaod.domain.timegrid import NS_PER_S
+from xiaod.config import Early
+from xiaod.domain.document import pick_from_document
+from xiaod.domain.timegrid import NS_PER_S, ns_from_s
+from xiaod.domain.types import Pick
 from xiaod.replay import Faults, ReplayConfig, ReplayServer
 from xiaod.storage.pick_store import PickStore
 from xiaod.tools.bench.daemon import BenchError, DaemonProcess, sums
 from xiaod.tools.soak.data import CYCLE_S, GAP_S, Key, expected, write_cycle
-from xiaod.tools.soak.report import Sample, SoakReport
+from xiaod.tools.soak.report import Sample, SoakReport, followed
 
 SCHEDULE = Faults(duplicate_every=997, reorder_every=1009, garbage_every=5003)
 """Active all the time: packets twice, out of order, and meaningless."""
@@ -52,9 +55,13 @@ WARM_PART = 0.35
 """From here on memory is watched."""
 HARD = ("kill -9", "stop", "freeze", "cut", "reload", "refuse")
 SOFT = ("cut", "freeze", "sleep", "refuse", "reload")
+EARLY_HOP_S = 2.5
+"""A fifth of the usual number of early windows, so that days go by in minutes."""
 GRACE_S = 35.0
 STALL_S = 300.0
 NOT_FINAL_S = 120.0
+UNDECIDED_S = 60.0
+"""Before the end of the data an early pick may still be without its final one."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +70,8 @@ class SoakSettings:
 
     stations: int = 50
     hours: float = 72.0
-    hop_s: float = 2.5
-    """Between windows: a fifth of the usual work, so that days go by in minutes."""
+    early: Early = "windows"
+    """What early picks are made by. At full speed final picks are made before a scout has noticed anything."""
     model: str = "micro"
     faults: int = 48
     """Number of faults, evenly spread."""
@@ -112,11 +119,14 @@ async def soak(settings: SoakSettings, folder: Path, say: Callable[[str], None])
             if run.daemon.process.poll() is None:
                 run.daemon.process.kill()
     stored = PickStore(folder / "state" / "picks.sqlite")
-    # The stage of files, and of the offline run.
-    final = stored.between(None, None, stages="final")
+    picks = stored.between(None, None)
     stored.close()
-    keys = [_key(pick.channel.instrument.station_text, pick.phase, pick.time_ns) for pick in final]
-    stored_ids = {pick.id for pick in final}
+    sunk = _sunk(folder / "picks.jsonl")
+    keys = [
+        _key(pick.channel.instrument.station_text, pick.phase, pick.time_ns)
+        for pick in picks
+        if pick.stage == "final"
+    ]
     # With one station its own name is kept.
     stations = {f"{status.network}.{status.station}" for status in server.streams()}
     wanted = expected(one_cycle, stations, settings.cycles)
@@ -135,7 +145,8 @@ async def soak(settings: SoakSettings, folder: Path, say: Callable[[str], None])
         missing=len(wanted - found.keys()),
         unexpected=len(found.keys() - wanted),
         twice=sum(found.values()) - len(found),
-        sink_missing=len(stored_ids - _sunk(folder / "picks.jsonl")),
+        sink_missing=len({pick.id for pick in picks} - sunk.keys()),
+        early=followed(sunk.values(), end_ns - ns_from_s(UNDECIDED_S)),
         status=status,
     )
 
@@ -227,9 +238,17 @@ class _SoakRun:
             self._folder,
             {
                 "sources": [{"name": "soak", "server": self._server.address, "begin": "resume", **QUICK}],
-                "windows": {"early_hop_s": self._settings.hop_s},
+                "early": self._settings.early,
+                "windows": {"early_hop_s": EARLY_HOP_S},
                 "engine": {"model": self._settings.model},
-                "sinks": [{"kind": "jsonl", "path": str(self._folder / "picks.jsonl"), "rotate": "none"}],
+                "sinks": [
+                    {
+                        "kind": "jsonl",
+                        "path": str(self._folder / "picks.jsonl"),
+                        "rotate": "none",
+                        "stage": "all",
+                    }
+                ],
                 "state": {"folder": str(self._folder / "state"), "save_interval_s": 2.0, "keep_days": 0.0},
                 "buffer": {"max_future_s": None},
                 "logs": {"format": "json"},
@@ -280,7 +299,7 @@ def _offline(data: Path, settings: SoakSettings) -> list[tuple[str, int]]:
     config = Config.model_validate(
         {
             "sources": [{"server": "localhost"}],
-            "windows": {"early_hop_s": settings.hop_s},
+            "early": "off",
             "engine": {"model": settings.model},
         }
     )
@@ -309,9 +328,10 @@ def _packet_counts(text: str) -> tuple[int, dict[str, int]]:
     return received, dict(reasons)
 
 
-def _sunk(path: Path) -> set[str]:
-    """Identifiers of all picks in a file of JSON Lines."""
+def _sunk(path: Path) -> dict[str, Pick]:
+    """All picks in a file of JSON Lines, by their identifiers."""
     if not path.exists():
-        return set()
+        return {}
     with path.open(encoding="utf-8") as file:
-        return {json.loads(line)["id"] for line in file}
+        picks = [pick_from_document(json.loads(line)) for line in file]
+    return {pick.id: pick for pick in picks}
