@@ -117,10 +117,10 @@ def test_early_final_and_withdrawn_picks_arrive_as_what_they_are(
     expected = STAGES
     if issubclass(model, AnssConfig):
         # The format cannot say that a pick is withdrawn.
-        expected = [one for one in STAGES if one.outcome != "withdrawn"]
+        expected = [one for one in STAGES if one.stage != "withdrawn"]
     elif issubclass(model, FolderConfig):
         # A file of its own, with the early pick in it again.
-        expected = [early(3) if one.outcome == "withdrawn" else one for one in STAGES]
+        expected = [early(3) if one.stage == "withdrawn" else one for one in STAGES]
     with delivering(model, tmp_path, stage="all") as (sink, receiver):
         assert sink.stages == "all"
         for begin in range(0, len(STAGES), 2):

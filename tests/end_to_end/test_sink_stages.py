@@ -46,9 +46,9 @@ def test_each_sink_gets_the_stored_picks_of_its_stages(tmp_path: Path, stages: S
         arrived = every.arrived()
     everything = [one.id for one in taken]
     # A file cannot say that a pick is withdrawn, or has the early pick again, or of one onset only the last.
-    not_withdrawn = [one.id for one in taken if one.outcome != "withdrawn"]
-    elements = [early(3).id if one.outcome == "withdrawn" else one.id for one in taken]
-    last = [early(3).id if one.outcome == "withdrawn" else one.id for one in standing(taken)]
+    not_withdrawn = [one.id for one in taken if one.stage != "withdrawn"]
+    elements = [early(3).id if one.stage == "withdrawn" else one.id for one in taken]
+    last = [early(3).id if one.stage == "withdrawn" else one.id for one in standing(taken)]
     expected = {
         **dict.fromkeys(arrived, everything),
         "anss": not_withdrawn,

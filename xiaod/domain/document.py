@@ -25,7 +25,7 @@ from json import dumps, loads
 from typing import Any, Protocol, get_args
 
 from xiaod.domain.timegrid import iso_from_ns, ns_from_iso
-from xiaod.domain.types import Channel, Latency, Outcome, Pick, Stage
+from xiaod.domain.types import Channel, DocumentStage, Latency, Outcome, Pick
 
 SCHEMA_VERSION = "2.0.0"
 READABLE = ("1", "2")
@@ -100,7 +100,7 @@ def pick_from_document(document: Mapping[str, Any]) -> Pick:
         )
     stage: Any = "final" if version == "1" else document["stage"]
     outcome = document.get("outcome")
-    if stage not in get_args(Stage) or outcome not in (None, *get_args(Outcome)):
+    if stage not in get_args(DocumentStage) or outcome not in (None, *get_args(Outcome)):
         raise ValueError(f"no pick has stage {stage!r} and outcome {outcome!r}")
     return Pick(
         id=document["id"],

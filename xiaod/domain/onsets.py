@@ -43,8 +43,8 @@ def withdrawal(early: Pick) -> Pick:
     return replace(
         early,
         id=f"{early.id}-withdrawn",
+        stage="withdrawn",
         early_id=early.id,
-        outcome="withdrawn",
         created_ns=None,
         latency=None,
     )
@@ -66,12 +66,12 @@ def unresolved_early(picks: Iterable[Pick]) -> list[Pick]:
     >>> unresolved_early([early]) == [early], unresolved_early([early, final]), unresolved_early([early, withdrawal(early)])
     (True, [], [])
     """
-    return [pick for pick in standing(picks) if pick.stage == "early" and pick.outcome is None]
+    return [pick for pick in standing(picks) if pick.stage == "early"]
 
 
 def is_of(pick: Pick, stages: Stages) -> bool:
     """Whether a pick is for a sink that takes these stages; a withdrawal goes where the early pick went."""
-    return stages in ("all", pick.stage)
+    return stages in ("all", "final" if pick.stage == "final" else "early")
 
 
 def sample_of(pick: Pick) -> int:

@@ -196,11 +196,14 @@ Stage = Literal["early", "final"]
 """When a pick is made. ``early``: within a second of the onset. ``final``: with some seconds of data after it; it does not depend on the
 early one."""
 
+DocumentStage = Literal["early", "final", "withdrawn"]
+"""What a document says of an onset: an early pick, a final one, or that there is none where an early pick was."""
+
 Stages = Literal["final", "early", "all"]
 """The picks that a sink takes: final ones; early ones and what withdraws them; all."""
 
-Outcome = Literal["confirmed", "revised", "withdrawn"]
-"""How an early pick turned out: a final pick followed at the same time, or at another time, or none did."""
+Outcome = Literal["confirmed", "revised"]
+"""How an early pick turned out that a final one followed: at the same time, or at another time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,10 +337,10 @@ class Pick:
     """Host time of emission; None in an offline run."""
     latency: Latency | None = None
     """None in an offline run."""
-    stage: Stage = "final"
+    stage: DocumentStage = "final"
     early_id: str | None = None
-    """Of a final pick: the early pick of the same onset, if there was one. Of one that is withdrawn: the early pick that is."""
+    """Of a final pick: the early pick of the same onset, if there was one. Of a withdrawal: the early pick that is withdrawn."""
     outcome: Outcome | None = None
-    """With :attr:`early_id`: how that early pick turned out. A withdrawal is of stage ``early`` and has an identifier of its own."""
+    """Of a final pick with :attr:`early_id`: how that early pick turned out."""
     moved_s: float | None = None
     """Of a final pick with :attr:`early_id`: its time minus that of the early pick."""

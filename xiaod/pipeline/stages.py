@@ -336,7 +336,7 @@ class PickStage:
             self._settle(result.window, picks[id(result.window)])
         # In the order of the windows, however they were grouped.
         for pick in await self._deliver([pick for own in picks.values() for pick in own], sink_runners):
-            if pick.stage == "early" and pick.outcome is None:
+            if pick.stage == "early":
                 self._pickers[pick.channel.instrument].undecided.append(pick)
         for result in results:
             self._advance(result)
@@ -526,7 +526,7 @@ class PickStage:
 
 def count(pick: Pick, metrics: Metrics) -> None:
     """Count a new pick, or the withdrawal of an early one."""
-    if pick.outcome == "withdrawn":
+    if pick.stage == "withdrawn":
         metrics.withdrawn.labels(pick.phase).inc()
         return
     metrics.picks.labels(pick.phase, pick.stage).inc()

@@ -160,7 +160,7 @@ class StationTable:
         """Note a pick, or that an early one was withdrawn."""
         if (entry := self._entries.get(pick.channel.instrument)) is None:
             return
-        if pick.outcome == "withdrawn":
+        if pick.stage == "withdrawn":
             entry.withdrawn_picks += 1
         elif pick.stage == "early":
             entry.early_picks += 1

@@ -70,11 +70,11 @@ class ConsoleSink:
 
 
 def _line(pick: Pick, coloured: bool) -> str:
-    colour = EARLY_COLOURS if pick.stage == "early" else COLOURS
+    colour = COLOURS if pick.stage == "final" else EARLY_COLOURS
     phase = f"{colour.get(pick.phase, '')}{pick.phase}{RESET}" if coloured else pick.phase
     late = "" if pick.latency is None else f"  latency {pick.latency.total_s:5.2f} s"
     about = f"{iso_from_ns(pick.time_ns)}  {phase}  {pick.channel!s:<16}  {pick.outcome or pick.stage:<9}"
-    if pick.outcome == "withdrawn":
+    if pick.stage == "withdrawn":
         return f"{about}\n"
     # Plus zero: -0.001 s is written as +0.00.
     moved = "" if pick.moved_s is None else f"  moved {round(pick.moved_s, 2) + 0.0:+.2f} s"

@@ -45,7 +45,7 @@ def stored_picks(
         until_ns: end of the span, not in it; None: the newest.
         instrument: only its picks; None: those of all.
         limit: at most so many, the latest; None: all.
-        stages: only those of these stages.
+        stages: only those of this stage, or all, withdrawals too.
 
     Raises:
         StoreError: when they cannot be read.

@@ -77,7 +77,7 @@ UPGRADE = (
     # Up to here it is version 2. Every pick that was stored before is a final one.
     "ALTER TABLE picks ADD COLUMN stage TEXT NOT NULL DEFAULT 'final'",
     "ALTER TABLE cursors ADD COLUMN stages TEXT NOT NULL DEFAULT 'all'",
-    "CREATE INDEX picks_by_stage ON picks (stage)",
+    "CREATE INDEX picks_final_or_not ON picks (stage = 'final')",
     "CREATE INDEX picks_by_instrument ON picks (instrument, time_ns)",
     f"PRAGMA user_version = {SCHEMA_VERSION}",
 )
@@ -141,6 +141,8 @@ def within(
 ) -> tuple[str, list[int | str]]:
     """SQL condition on the table of picks, and its values: a time span without its end, of one instrument or, with None, of all.
 
+    Those of ``early`` are early picks without what withdraws them, unlike for a sink.
+
     >>> within(None, 5, None, "all")[0]
     'time_ns >= ? AND time_ns < ?'
     """
@@ -158,12 +160,15 @@ def within(
 
 
 def stored_after(place: int, stages: Stages) -> tuple[str, list[int | str]]:
-    """SQL condition on the table of picks, and its values: picks of these stages that were stored after a place.
+    """SQL condition on the table of picks, and its values: what a sink of these stages takes and was stored after a place.
 
-    >>> stored_after(7, "final")
-    ('place > ? AND stage = ?', [7, 'final'])
+    >>> stored_after(7, "early")
+    ("place > ? AND (stage = 'final') = ?", [7, False])
     """
-    return ("place > ?", [place]) if stages == "all" else ("place > ? AND stage = ?", [place, stages])
+    if stages == "all":
+        return "place > ?", [place]
+    # As the index has it.
+    return "place > ? AND (stage = 'final') = ?", [place, stages == "final"]
 
 
 def cursor_of(store: sqlite3.Connection | sqlite3.Cursor, sink: str) -> tuple[int, Stages]:

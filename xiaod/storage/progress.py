@@ -113,7 +113,7 @@ class PickingProgress:
         of_instrument: dict[Instrument, list[Pick]] = {}
         for pick in picks:
             before = of_instrument.setdefault(pick.channel.instrument, [])
-            if pick.outcome == "withdrawn" or not (
+            if pick.stage == "withdrawn" or not (
                 self._done(pick) or self._is_known(pick, before, separation)
             ):
                 before.append(pick)

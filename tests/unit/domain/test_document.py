@@ -16,7 +16,7 @@ from xiaod.config import AgencyConfig
 from xiaod.domain.document import pick_document, pick_from_document, schema
 from xiaod.domain.onsets import is_of, pick_id, unresolved_early, withdrawal
 from xiaod.domain.timegrid import GRID_NS, NS_PER_S
-from xiaod.domain.types import Instrument, Outcome, Pick, Stage, Stages
+from xiaod.domain.types import DocumentStage, Instrument, Outcome, Pick, Stages
 
 ROOT = Path(__file__).parents[3]
 AGENCY = AgencyConfig(agency_id="TEST", author="tester")
@@ -65,11 +65,11 @@ def test_no_other_combination_fits_the_schema() -> None:
         ("final", "id", "confirmed", 0.05),
         ("final", "id", "revised", 0.5),
         ("early", None, None, None),
-        ("early", "id", "withdrawn", None),
+        ("withdrawn", "id", None, None),
     }
     validator = jsonschema.validators.validator_for(schema())(schema())
     for stage, early_id, outcome, moved_s in product(
-        get_args(Stage), (None, "id"), (None, *get_args(Outcome)), (None, 0.05, 0.5)
+        get_args(DocumentStage), (None, "id"), (None, *get_args(Outcome)), (None, 0.05, 0.5)
     ):
         pick = replace(EXAMPLE, stage=stage, early_id=early_id, outcome=outcome, moved_s=moved_s)
         fits = (stage, early_id, outcome, moved_s) in possible
@@ -103,6 +103,7 @@ def test_a_document_of_the_first_version_is_a_final_pick() -> None:
         ({"schema_version": "3.0.0"}, "schema_version 3.0.0; versions 1 and 2 can be read"),
         ({"stage": "middle"}, "no pick has stage 'middle' and outcome None"),
         ({"outcome": "lost"}, "no pick has stage 'final' and outcome 'lost'"),
+        ({"stage": "early", "outcome": "withdrawn"}, "no pick has stage 'early' and outcome 'withdrawn'"),
     ],
 )
 def test_a_document_that_no_pick_has_is_refused(changes: dict[str, object], said: str) -> None:
@@ -137,3 +138,5 @@ def test_a_withdrawal_comes_with_early_picks(stages: Stages) -> None:
     picks = [early, final_at(5, early), withdrawal(early)]
     kept = {"early": [picks[0], picks[2]], "final": [picks[1]], "all": picks}
     assert [pick for pick in picks if is_of(pick, stages)] == kept[stages]
+    # Who looks at the stage alone takes no withdrawal for a pick.
+    assert [pick.stage for pick in picks] == ["early", "final", "withdrawn"]

@@ -362,6 +362,26 @@ def test_looking_for_the_few_of_a_sink_does_not_go_through_those_of_others(
     store.close()
 
 
+@pytest.mark.parametrize("stages", ["early", "all"])
+def test_the_first_that_wait_are_found_without_going_through_all_that_wait(
+    path: Path, connections: list[sqlite3.Connection], stages: Stages
+) -> None:
+    store = PickStore(path)
+    store.begin("sink", stages)
+    made = [
+        one
+        for number in range(2000)
+        for one in (early_at(1000 * number), withdrawal(early_at(1000 * number)))
+    ]
+    store.add(made, {})
+    looks: list[int] = []
+    connections[0].set_progress_handler(lambda: looks.append(0), 100)
+    assert [pick for _, pick in store.waiting("sink", 10)] == made[:10]
+    assert len(looks) < 5
+    connections[0].set_progress_handler(None, 0)
+    store.close()
+
+
 def test_a_sink_whose_stage_has_nothing_holds_no_other_back(path: Path) -> None:
     store = PickStore(path)
     store.begin("final", "final")
@@ -488,12 +508,12 @@ def test_what_is_new_does_not_depend_on_how_picks_come_together(
     expected: list[Pick] = []
     for pick in picks:
         near = [other for other in expected if abs(other.time_ns - pick.time_ns) < SEPARATION * GRID_NS]
-        if pick.outcome == "withdrawn":
+        if pick.stage == "withdrawn":
             new_one = pick.id not in [other.id for other in expected]
         elif pick.stage == "early":
             new_one = not near
         else:
-            new_one = all(other.stage == "early" for other in near)
+            new_one = all(other.stage != "final" for other in near)
         expected += [pick] if new_one else []
     assert told[0] == [pick.id for pick in expected]
 
@@ -530,7 +550,7 @@ def test_the_command_prints_the_stage_that_is_asked_for(
         store.add([early], {})
         assert told() == ([], f"0 final picks in {path.parent}\n")
         store.add([final_at(9, early), withdrawal(early_at(3000))], {})
-    withdrawn = (withdrawal(early_at(3000)).id, "early")
+    withdrawn = (withdrawal(early_at(3000)).id, "withdrawn")
     assert told() == told("--stage", "final") == ([(final_at(9).id, "final")], "")
-    assert told("--stage", "early") == ([(early.id, "early"), withdrawn], "")
+    assert told("--stage", "early") == ([(early.id, "early")], "")
     assert told("--stage", "all") == ([(early.id, "early"), (final_at(9).id, "final"), withdrawn], "")

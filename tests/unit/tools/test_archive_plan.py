@@ -9,6 +9,7 @@ import pytest
 
 from tests.archives import MIDNIGHT, sds_path, write_archive
 from tests.contract.test_sinks import pick
+from xiaod.domain.onsets import withdrawal
 from xiaod.domain.types import Channel, Instrument
 from xiaod.tools.archive.chunk import EDGE_NS
 from xiaod.tools.archive.merger import Merger
@@ -150,3 +151,13 @@ def test_an_early_pick_on_one_side_of_midnight_does_not_hide_the_final_one_on_th
     # Once more, as it lies at the edge.
     given += merger.add(Chunk(instrument, DAY_NS, 2 * DAY_NS, ()), [early, final])
     assert [*given, *merger.finish()] == [early, final]
+
+
+def test_a_withdrawal_beside_midnight_comes_or_goes_with_its_early_pick() -> None:
+    instrument = Instrument("BW", "RJOB", "", "EH")
+    early = replace(pick(), time_ns=DAY_NS - 1000, id="a-early", stage="early")
+    again = replace(early, time_ns=DAY_NS + 1000, id="b-early")
+    merger = Merger(SECOND_NS)
+    given = list(merger.add(Chunk(instrument, 0, DAY_NS, ()), [early, withdrawal(early)]))
+    given += merger.add(Chunk(instrument, DAY_NS, 2 * DAY_NS, ()), [again, withdrawal(again)])
+    assert [*given, *merger.finish()] == [early, withdrawal(early)]

@@ -20,7 +20,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--stage",
         choices=("final", "early", "all"),
         default="final",
-        help="final picks, so that each onset comes once; early ones and what withdraws them; or all (default: final)",
+        help="final picks, so that each onset comes once; early ones; or all, withdrawals too (default: final)",
     )
     add_format(parser)
 

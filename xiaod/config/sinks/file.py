@@ -75,7 +75,7 @@ class TableConfig(AppendedConfig):
     EXAMPLE: ClassVar = {"path": "var/picks.csv"}
     CODE = "xiaod.sinks.file.table:TableSink"
     READERS = "spreadsheets; associators"
-    TOLD_APART = "columns `stage` and `outcome` of `style: csv`; the other styles take final picks only"
+    TOLD_APART = "column `stage` of `style: csv`; the other styles take final picks only"
 
     kind: Literal["table"]
     """CSV, appended to a file."""

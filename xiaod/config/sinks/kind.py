@@ -57,7 +57,7 @@ class SinkModel(Model):
     """When a pick counts as delivered, for the manual."""
     REPEATED: ClassVar[str]
     """When a pick arrives twice, for the manual."""
-    TOLD_APART: ClassVar[str] = "`stage` and `outcome` of the document"
+    TOLD_APART: ClassVar[str] = "`stage` of the document"
     """How a reader tells early picks, final ones and what withdraws an early one, for the manual."""
 
     kind: str

@@ -117,7 +117,7 @@ class MqttConfig(SinkModel):
     READERS = "brokers, Home Assistant"
     DELIVERED = "acknowledged by the broker (`qos: 1`); sent, and possibly lost (`qos: 0`)"
     REPEATED = "at most the 20 messages that were under way when the connection broke, and after a crash"
-    TOLD_APART = "`{stage}` of `topic`; `stage` and `outcome` of the document"
+    TOLD_APART = "`{stage}` of `topic`; `stage` of the document"
 
     kind: Literal["mqtt"]
     """MQTT 5 messages; needs the extra mqtt."""
@@ -138,7 +138,7 @@ class MqttConfig(SinkModel):
     topic: Annotated[str, AfterValidator(_topic_of(TEMPLATE_FIELDS))] = (
         "xiaod/{network}/{station}/{phase}/{stage}"
     )
-    """Topic of a pick; also {location}, {channel}, {shard}; {stage} is final or early. What a topic level cannot
+    """Topic of a pick; also {location}, {channel}, {shard}; {stage} is final, early or withdrawn. What a topic level cannot
     carry becomes _, an empty location --."""
     qos: Annotated[Literal[0, 1], BeforeValidator(_qos)] = 1
     """Of every message. 0: sent once, may be lost. 1: at least once."""

@@ -83,7 +83,7 @@ class NatsConfig(SinkModel):
     READERS = "programs on a bus"
     DELIVERED = "acknowledged by the stream"
     REPEATED = "never within `duplicates_s`: `Nats-Msg-Id` is the `id`"
-    TOLD_APART = "`{stage}` of `subject`; `stage` and `outcome` of the document"
+    TOLD_APART = "`{stage}` of `subject`; `stage` of the document"
 
     kind: Literal["nats"]
     """Messages in a stream of NATS JetStream; needs the extra nats."""
@@ -110,7 +110,7 @@ class NatsConfig(SinkModel):
     nkey_file: Path | None = Field(default=None, strict=False)
     """Instead of a user name: file with the seed of an NKey."""
     subject: Annotated[str, AfterValidator(_subject)] = "xiaod.picks.{network}.{station}.{phase}.{stage}"
-    """Subject of a pick; also {location}, {channel}, {shard}; {stage} is final or early. What a subject cannot
+    """Subject of a pick; also {location}, {channel}, {shard}; {stage} is final, early or withdrawn. What a subject cannot
     carry becomes _, an empty location --."""
     stream: StreamConfig = StreamConfig()
     """The stream of JetStream that keeps the picks."""

@@ -22,7 +22,6 @@ from xiaod.daemon.web.event_stream import EventStream
 from xiaod.daemon.web.page import Page
 from xiaod.daemon.web.security import error_response
 from xiaod.domain.document import pick_document
-from xiaod.domain.onsets import is_of
 from xiaod.domain.timegrid import iso_from_ns, ns_from_iso
 from xiaod.domain.types import Instrument, Pick, Stages
 from xiaod.pipeline.monitor import Monitor
@@ -171,7 +170,7 @@ class StatusApi:
             if (since_ns is None or pick.time_ns >= since_ns)
             and (until_ns is None or pick.time_ns < until_ns)
             and instrument in {None, pick.channel.instrument}
-            and is_of(pick, stages)
+            and stages in ("all", pick.stage)
         ]
         return sorted(found, key=lambda pick: pick.time_ns)[-limit:]
 
@@ -200,7 +199,7 @@ def query_time(key: str, text: str | None) -> int | None:
 
 
 def query_stages(text: str | None) -> Stages:
-    """Which picks a query asks for: final ones, unless it says otherwise; withdrawals come with early ones.
+    """Which picks a query asks for: final ones, unless it says otherwise; withdrawals come with all alone.
 
     Raises:
         QueryError: when there is no such stage.

@@ -98,7 +98,7 @@ class AnssLines:
 
     def line(self, pick: Pick) -> bytes:
         """A pick as one line, newline included; nothing for what withdraws one."""
-        if pick.outcome == "withdrawn":
+        if pick.stage == "withdrawn":
             return b""
         document = anss_document(pick, self._agency, self._stations)
         return json.dumps(document, separators=(",", ":"), allow_nan=False).encode() + b"\n"

@@ -5,27 +5,26 @@ pick                   evaluationStatus      publicID
 =====================  ====================  ==========================================================================
 early                  ``preliminary``       its own
 final                  ``confirmed``         its own; its comments name the early pick of the same onset, if there was one
-early, withdrawn       ``rejected``          that of the early pick, so that a reader changes the pick that it has
+withdrawn              ``rejected``          that of the early pick, so that a reader changes the pick that it has
 =====================  ====================  ==========================================================================
 
 Terms: EvaluationStatus of QuakeML-BED 1.2 and of SeisComP's schema.
 """
 
-from xiaod.domain.types import Pick
+from xiaod.domain.types import DocumentStage, Pick
 
 MODE = "automatic"
+STATUS: dict[DocumentStage, str] = {"early": "preliminary", "final": "confirmed", "withdrawn": "rejected"}
 
 
 def status_of(pick: Pick) -> str:
     """The evaluationStatus."""
-    if pick.outcome == "withdrawn":
-        return "rejected"
-    return "confirmed" if pick.stage == "final" else "preliminary"
+    return STATUS[pick.stage]
 
 
 def subject_id(pick: Pick) -> str:
     """Identifier of the pick that a pick element describes."""
-    return pick.early_id if pick.outcome == "withdrawn" and pick.early_id else pick.id
+    return pick.early_id if pick.stage == "withdrawn" and pick.early_id else pick.id
 
 
 def stage_comments(pick: Pick, early_public_id: str) -> list[tuple[str, str]]:

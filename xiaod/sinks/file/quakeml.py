@@ -80,7 +80,7 @@ def catalog_of(picks: Sequence[Pick], agency: AgencyConfig, authority: str = DEF
         )
         event.picks.extend(_event_pick(pick, agency, prefix) for pick in picks)
         event.amplitudes.extend(
-            _ratio(pick, prefix) for pick in picks if math.isfinite(pick.snr) and pick.outcome != "withdrawn"
+            _ratio(pick, prefix) for pick in picks if math.isfinite(pick.snr) and pick.stage != "withdrawn"
         )
         catalog.append(event)
     return catalog

@@ -70,8 +70,10 @@ class PrecedingP:
             if pick.early_id is not None:
                 others = [found for found in seen["early"] if found[1] != pick.early_id]
                 seen["early"] = deque(others, maxlen=REMEMBERED)
+            if pick.stage == "withdrawn" or pick.phase != "P":
+                continue
             known = seen[pick.stage]
-            if pick.phase == "P" and pick.outcome != "withdrawn" and (pick.time_ns, pick.id) not in known:
+            if (pick.time_ns, pick.id) not in known:
                 known.append((pick.time_ns, pick.id))
 
     def of(self, pick: Pick) -> str | None:
@@ -80,7 +82,7 @@ class PrecedingP:
         seen = self._seen.get(pick.channel.instrument)
         if pick.phase != "S" or seen is None:
             return None
-        known = [*seen["final"], *(seen["early"] if pick.stage == "early" else ())]
+        known = [*seen["final"], *(() if pick.stage == "final" else seen["early"])]
         before = [found for found in known if earliest_ns <= found[0] < pick.time_ns]
         return max(before)[1] if before else None
 
@@ -128,7 +130,7 @@ def scml_bytes(
     for pick in picks:
         _pick(parameters, pick, agency, before.of(pick))
     for pick in picks:
-        if pick.outcome == "withdrawn":
+        if pick.stage == "withdrawn":
             continue
         if math.isfinite(pick.snr):
             _amplitude(parameters, pick, agency, "snr", f"{pick.snr:.3f}")

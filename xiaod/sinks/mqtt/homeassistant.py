@@ -1,7 +1,8 @@
 """The messages of MQTT discovery, by which Home Assistant finds the stations by itself.
 
 Each station and phase is a sensor: its state is the time of the newest final pick, its attributes are the pick's document. Early picks have
-a sensor of their own; what withdraws one makes its state unknown, until the next. The sensors of a station form one device.
+a sensor of their own, and early picks that were withdrawn another one; where both have one topic, a withdrawal makes the state of the first
+unknown, until the next. The sensors of a station form one device.
 
 Keys and topics are those of Home Assistant's MQTT discovery for a single component: ``PREFIX/sensor/UNIQUE_ID/config``, retained, with
 ``device`` and ``origin``; see https://www.home-assistant.io/integrations/mqtt/#mqtt-discovery and /integrations/sensor.mqtt/. A template
@@ -19,16 +20,17 @@ import re
 
 from xiaod import __version__
 from xiaod.config.sinks.mqtt import DiscoveryConfig
-from xiaod.domain.types import Stage
+from xiaod.domain.types import DocumentStage
 
 ONLINE = "online"
 OFFLINE = "offline"
 """Home Assistant's own words for availability, and for itself in ``PREFIX/status``."""
 QOS = 1
 """With which Home Assistant subscribes to picks."""
-TEMPLATES: dict[Stage, str] = {
+TEMPLATES: dict[DocumentStage, str] = {
     "final": "{{ value_json.time }}",
-    "early": "{{ None if value_json.outcome == 'withdrawn' else value_json.time }}",
+    "early": "{{ None if value_json.stage == 'withdrawn' else value_json.time }}",
+    "withdrawn": "{{ value_json.time }}",
 }
 """What makes the state of a message."""
 
@@ -42,7 +44,7 @@ def sensor_of(
     network: str,
     station: str,
     phase: str,
-    stage: Stage,
+    stage: DocumentStage,
     state_topic: str,
     status_topic: str,
     config: DiscoveryConfig,
@@ -53,7 +55,7 @@ def sensor_of(
         network: code of the network.
         station: code of the station.
         phase: ``P`` or ``S``.
-        stage: of the picks.
+        stage: of the documents.
         state_topic: topic of the picks.
         status_topic: topic of ``online`` and ``offline``; empty: none.
         config: the prefix.

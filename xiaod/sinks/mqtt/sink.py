@@ -191,7 +191,11 @@ class MqttSink:
     def _sensor(self, pick: Pick, state_topic: str) -> Message:
         """The message that announces a station, phase and stage to Home Assistant."""
         channel, config = pick.channel, self._config.discovery
+        # Without {stage} withdrawals come in the topic of early picks.
+        stage = (
+            "early" if self._config.stage == "early" and "{stage}" not in self._config.topic else pick.stage
+        )
         topic, payload = sensor_of(
-            channel.network, channel.station, pick.phase, pick.stage, state_topic, self._status_topic, config
+            channel.network, channel.station, pick.phase, stage, state_topic, self._status_topic, config
         )
         return Message(topic, payload, self._config.qos, retain=True)

@@ -20,7 +20,7 @@ from xiaod.config import AgencyConfig
 from xiaod.config.sinks.nats import NatsConfig
 from xiaod.domain.codes import EMPTY_LOCATION, safe
 from xiaod.domain.document import pick_json
-from xiaod.domain.types import Channel, Pick, Stage, Stages
+from xiaod.domain.types import Channel, DocumentStage, Pick, Stages
 from xiaod.sinks import Refused, SinkError
 from xiaod.sinks.nats.connection import NatsConnection, TooLargeError
 
@@ -30,7 +30,7 @@ SERVICE_S = 0.005
 _ID = re.compile(r"[!-~]{1,200}")
 
 
-def subject_of(template: str, channel: Channel, phase: str, stage: Stage) -> str:
+def subject_of(template: str, channel: Channel, phase: str, stage: DocumentStage) -> str:
     """Subject of a pick; what a word of a subject cannot hold becomes ``_``."""
     codes = {
         "network": channel.network,

@@ -70,10 +70,10 @@ def followed(picks: Iterable[Pick], until_ns: int) -> EarlyPicks:
         until_ns: later ones may still be undecided.
     """
     picks = list(picks)
-    early = {pick.id for pick in picks if pick.stage == "early" and pick.outcome is None}
+    early = {pick.id for pick in picks if pick.stage == "early"}
     counted = {pick.id for pick in picks if pick.id in early and pick.time_ns < until_ns}
     said = Counter(pick.early_id for pick in picks if pick.early_id is not None)
-    outcomes = Counter(pick.outcome for pick in picks if pick.early_id in counted)
+    outcomes = Counter(pick.outcome or pick.stage for pick in picks if pick.early_id in counted)
     return EarlyPicks(
         len(counted),
         outcomes["confirmed"],

@@ -88,7 +88,7 @@ def test_a_table_of_all_columns_tells_the_stages() -> None:
         **{early(number).id: ("early", "", "", "") for number in (1, 2, 3)},
         final(1, 0.03).id: ("final", early(1).id, "confirmed", "0.03"),
         final(2, -0.25).id: ("final", early(2).id, "revised", "-0.25"),
-        withdrawn.id: ("early", early(3).id, "withdrawn", ""),
+        withdrawn.id: ("withdrawn", early(3).id, "", ""),
         pick(4).id: ("final", "", "", ""),
     }
 
@@ -217,7 +217,7 @@ def test_anss_tells_the_stage_where_its_library_keeps_it_and_no_withdrawal() -> 
 
     lines = render("anss", STAGES, AGENCY).splitlines()
     read = {one.id: one.analyticsInfo.extensions for one in map(Formatted.model_validate_json, lines)}
-    assert list(read) == [one.id for one in STAGES if one.outcome != "withdrawn"]
+    assert list(read) == [one.id for one in STAGES if one.stage != "withdrawn"]
     assert read[early(2).id]["stage"] == "early"
     told = read[final(2, -0.25).id]
     assert {key: told[key] for key in ("stage", "earlyID", "outcome", "moved")} == {

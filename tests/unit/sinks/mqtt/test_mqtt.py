@@ -21,9 +21,9 @@ from xiaod.config import Config
 from xiaod.config.loader import ConfigError, parse_config
 from xiaod.config.sinks.mqtt import MqttConfig
 from xiaod.domain.document import pick_document
-from xiaod.domain.onsets import withdrawal
+from xiaod.domain.onsets import is_of, withdrawal
 from xiaod.domain.timegrid import iso_from_ns
-from xiaod.domain.types import Channel, Pick
+from xiaod.domain.types import Channel, Pick, Stages
 from xiaod.sinks import Refused, SinkError
 from xiaod.sinks.mqtt.sink import MqttSink, topic_of
 from xiaod.tools.selftest.sinks import try_sinks
@@ -482,35 +482,45 @@ def test_early_picks_have_topics_and_sensors_of_their_own(own: Mosquitto) -> Non
     sink = made(own.server, discovery={"enabled": True}, retain=True)
     sink.deliver([early(1), final(1, 0.03), early(3)], NOW_NS)
     sink.deliver([withdrawal(early(3))], NOW_NS)
-    found = own.retained(configs, 2)
+    found = own.retained(configs, 3)
     assert {json.loads(text)["name"]: topic for topic, text in found.items()} == {
         "P": "homeassistant/sensor/xiaod_BW_RJOB_P/config",
         "P early": "homeassistant/sensor/xiaod_BW_RJOB_P_early/config",
+        "P withdrawn": "homeassistant/sensor/xiaod_BW_RJOB_P_withdrawn/config",
     }
     # The last final pick is not touched by early ones and what withdraws them.
-    last = {topic: json.loads(text) for topic, text in own.retained("xiaod/BW/#", 2).items()}
+    last = {topic: json.loads(text) for topic, text in own.retained("xiaod/BW/#", 3).items()}
     assert {topic: document["id"] for topic, document in last.items()} == {
         "xiaod/BW/RJOB/P/final": final(1, 0.03).id,
-        "xiaod/BW/RJOB/P/early": withdrawal(early(3)).id,
+        "xiaod/BW/RJOB/P/early": early(3).id,
+        "xiaod/BW/RJOB/P/withdrawn": withdrawal(early(3)).id,
     }
-    states = {}
-    for text in found.values():
-        sensor = json.loads(text)
-        template = jinja2.Template(sensor["value_template"])
-        states[sensor["name"]] = template.render(value_json=last[sensor["state_topic"]])
-    # Home Assistant makes None unknown.
-    assert states == {"P": iso_from_ns(final(1, 0.03).time_ns), "P early": "None"}
-    sensor = json.loads(found["homeassistant/sensor/xiaod_BW_RJOB_P_early/config"])
-    shown = jinja2.Template(sensor["value_template"]).render(value_json=pick_document(early(1), AGENCY))
-    assert shown == iso_from_ns(early(1).time_ns)
+    sensors = [json.loads(text) for text in found.values()]
+    assert {one["name"]: state_of(one, last[one["state_topic"]]) for one in sensors} == {
+        "P": iso_from_ns(final(1, 0.03).time_ns),
+        "P early": iso_from_ns(early(3).time_ns),
+        "P withdrawn": iso_from_ns(early(3).time_ns),
+    }
     sink.close()
 
 
+def state_of(sensor: dict[str, str], document: dict[str, object]) -> str:
+    """What Home Assistant shows when a document comes; it makes None unknown."""
+    shown: str = jinja2.Template(sensor["value_template"]).render(value_json=document)
+    return shown
+
+
 @pytest.mark.parametrize(("stage", "name"), [("final", "P"), ("early", "P early")])
-def test_a_sink_of_one_stage_needs_no_stage_in_its_topic(own: Mosquitto, stage: str, name: str) -> None:
+def test_a_sink_of_one_stage_needs_no_stage_in_its_topic(own: Mosquitto, stage: Stages, name: str) -> None:
     topic = "a/{network}/{station}/{phase}"
     sink = made(own.server, discovery={"enabled": True}, stage=stage, topic=topic)
-    sink.deliver([one for one in STAGES if one.stage == stage], NOW_NS)
+    # One that begins with a withdrawal, as after a restart, names the sensor no other way.
+    taken = [one for one in reversed(STAGES) if is_of(one, stage)]
+    sink.deliver(taken, NOW_NS)
     [told] = own.retained("homeassistant/sensor/+/config", 1).values()
-    assert (json.loads(told)["name"], json.loads(told)["state_topic"]) == (name, "a/BW/RJOB/P")
+    sensor = json.loads(told)
+    assert (sensor["name"], sensor["state_topic"]) == (name, "a/BW/RJOB/P")
+    assert [state_of(sensor, pick_document(one, AGENCY)) for one in taken] == [
+        "None" if one.stage == "withdrawn" else iso_from_ns(one.time_ns) for one in taken
+    ]
     sink.close()

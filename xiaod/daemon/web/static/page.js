@@ -122,7 +122,7 @@ class Page {
     for (const pick of this.picks.add(documents, live)) {
       if (pick.stage === "final") this.stations.picked(Picks.station(pick), pick);
       this.mark(pick);
-      if (live && stageOf(pick) !== "withdrawn" && one("follow").checked && Date.now() - this.followed > FOLLOW_S * 1000) {
+      if (live && pick.stage !== "withdrawn" && one("follow").checked && Date.now() - this.followed > FOLLOW_S * 1000) {
         this.followed = Date.now();
         this.choose(Picks.station(pick));
       }

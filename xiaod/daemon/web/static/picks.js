@@ -8,14 +8,11 @@ const MEANING = {
   final: "final: made with some seconds of data after the onset",
 };
 
-/* What a document says: an early pick, its withdrawal, or a final pick. */
-function stageOf(pick) { return pick.outcome === "withdrawn" ? "withdrawn" : pick.stage; }
-
 /* The same for an early pick and for what becomes of it. */
 function onsetOf(pick) { return pick.early_id ?? pick.id; }
 
 /* Whether a document replaces another one of the same onset; they come in any order. */
-function replaces(pick, other) { return !other || RANK[stageOf(pick)] > RANK[stageOf(other)]; }
+function replaces(pick, other) { return !other || RANK[pick.stage] > RANK[other.stage]; }
 
 function median(values) {
   const sorted = [...values].sort((a, b) => a - b), half = sorted.length >> 1;
@@ -48,7 +45,7 @@ class Picks {
   take(document, live) {
     const pick = { ...document, seconds: secondsOf(document.time), at: Picks.station(document) };
     const known = this.onsets.get(onsetOf(pick));
-    const early_s = stageOf(pick) === "early" ? pick.latency_s : known?.early_s;
+    const early_s = pick.stage === "early" ? pick.latency_s : known?.early_s;
     if (!replaces(pick, known?.pick)) {
       known.early_s = early_s;
       write(known.row.querySelector(".early-latency"), Picks.number(early_s, 1));
@@ -79,14 +76,14 @@ class Picks {
     const final = known(shown.filter((one) => one.pick.stage === "final").map((one) => one.pick.latency_s));
     const times = [["early", early], ["final", final]].filter(([, values]) => values.length);
     const took = times.map(([stage, values]) => `${stage} ${median(values).toFixed(1)} s`).join(", ");
-    const count = this.list.filter((pick) => stageOf(pick) !== "withdrawn").length;
+    const count = this.list.filter((pick) => pick.stage !== "withdrawn").length;
     write(this.note, count ? `${count} latest; automatic, unreviewed${took && `; median latency: ${took}`}` : "none yet");
   }
 
   static number(value, digits) { return value === null || value === undefined ? "" : value.toFixed(digits); }
 
   row(pick, early_s) {
-    const stage = stageOf(pick), row = element("tr", stage);
+    const stage = pick.stage, row = element("tr", stage);
     const day = element("td", "mono", clockOf(pick.time));
     day.title = pick.time;
     const station = element("td"), button = element("button", "", `${pick.network}.${pick.station}.${pick.location}.${pick.channel}`);

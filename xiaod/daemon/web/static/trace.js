@@ -191,7 +191,7 @@ class Trace {
   paintPicks(pen, area, em) {
     const radius = 0.3 * em, head = area.top - 0.2 * em, gap = 0.4 * em;
     const shown = this.picks
-      .filter((pick) => stageOf(pick) !== "withdrawn")
+      .filter((pick) => pick.stage !== "withdrawn")
       .map((pick) => ({ pick, bin: pick.seconds / this.bin_s, text: `${pick.phase} ${pick.probability.toFixed(2)}` }))
       .filter(({ bin }) => bin >= this.stop - BINS && bin <= this.stop)
       .sort((a, b) => a.bin - b.bin);
@@ -211,7 +211,7 @@ class Trace {
       edge = one.left;
     }
     for (const { pick, x, text, left } of shown) {
-      const early = stageOf(pick) === "early", name = pick.phase.toLowerCase();
+      const early = pick.stage === "early", name = pick.phase.toLowerCase();
       pen.strokeStyle = pen.fillStyle = this.colour(name);
       pen.lineWidth = 1.5;
       pen.globalAlpha = early ? 0.6 : 1;
