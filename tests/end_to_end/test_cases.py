@@ -53,13 +53,13 @@ EXPECTED = {
         archive_said=("pick.too_little_data", {"instrument": "XX.A01..EH", "first_day": "1961-08-24"}),
     ),
     "dash.mseed": Case(EVENT),
-    "dead.mseed": Case(components="Z--"),
+    # Without horizontals S is seen later.
+    "dead.mseed": Case([EVENT[0], ("S", 1208.75), *SEAM], components="Z--"),
     "flip.mseed": Case(
         said=("record.bad", {"reason": "integrity", "stream": "FDSN:XX_A01__E_H_Z"}),
         archive_said=("archive.damaged", {"file": str(CASES / "flip.mseed")}),
     ),
-    # Of the same samples with headers that say 20 Hz, S stays below the threshold too.
-    "flutter20.mseed": Case([("P", 1207.58), ("P", 1232.91)]),
+    "flutter20.mseed": Case([("P", 1207.58), ("S", 1208.55), ("P", 1232.91)]),
     "holes15.mseed": too_little(100.67, 13.81),
     "pre1970.mseed": Case(LATER),
     "r19.9998.mseed": Case([("P", 1207.58), ("S", 1208.55), ("P", 1232.91)]),

@@ -205,8 +205,8 @@ class Assembler:
     def finish_streams(self) -> Iterator[None]:
         """At the end, the last samples for a net that follows streams; early windows wait for what it notices. Call :meth:`finish` then."""
         for parts in self._instruments.values():
-            parts.channels.release(None, final=True)
             if parts.stream is not None:
+                self._release_rest(parts)
                 for _ in parts.stream.cut(None, self._clock(), self.streams, final=True):
                     yield
 
@@ -300,10 +300,7 @@ class Assembler:
         """The last windows of instruments, in order of time."""
         left = []
         for number, (_, parts) in enumerate(instruments):
-            for gap in parts.channels.release(None, final=True):
-                # What is missing at the end of a live run may come in the next one.
-                if self._account is not None:
-                    self._gap(gap)
+            self._release_rest(parts)
             if parts.early is not None:
                 left.append((parts.early.position, number, 0, self._rest(parts.early, self.early)))
             left.append((parts.final.position, number, 1, self._rest(parts.final, self.final)))
@@ -318,6 +315,12 @@ class Assembler:
             yield
         for instrument, parts in instruments:
             self._close_account(instrument, parts)
+
+    def _release_rest(self, parts: _Parts) -> None:
+        for gap in parts.channels.release(None, final=True):
+            # What is missing at the end of a live run may come in the next one.
+            if self._account is not None:
+                self._gap(gap)
 
     def _rest(self, schedule: WindowSchedule, batches: Batches) -> Iterator[Window]:
         """The last windows of a stage of an instrument. Where a live run ends, data go on in the next one."""
