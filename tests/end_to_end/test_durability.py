@@ -186,10 +186,9 @@ def test_killed_before_a_component_has_come_that_is_late(tmp_path: Path) -> None
 
 
 def stored(folder: Path) -> list[dict[str, Any]]:
-    """Picks that are in the store now."""
-    return [
-        json.loads(document) for (document,) in rows_of(folder, "SELECT document FROM picks ORDER BY time_ns")
-    ]
+    """Final picks that are in the store now."""
+    query = "SELECT document FROM picks WHERE stage = 'final' ORDER BY time_ns"
+    return [json.loads(document) for (document,) in rows_of(folder, query)]
 
 
 def is_written_down(folder: Path) -> bool:
