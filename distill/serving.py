@@ -25,7 +25,7 @@ from models.conventions import RATE_HZ
 from xiaod.domain.timegrid import GRID_NS
 from xiaod.domain.types import Instrument, Pick, Probabilities, Window
 from xiaod.picking.picker import Candidate, InstrumentPicker, Onset, PickerSettings, compute_again
-from xiaod.waveform.instrument import BufferSettings
+from xiaod.waveform.schedule import history_of
 
 NEAR = round(NEAR_S * RATE_HZ)
 """Samples within which a pick matches an onset."""
@@ -33,8 +33,6 @@ DOUBTFUL = 0.1
 """Probability of the teacher from which it does not contradict a pick; from its own threshold on there is an onset."""
 SCORED_AT_S = (0.1, 0.5)
 """Tolerances of the scores by which thresholds are chosen."""
-HISTORY = BufferSettings().history
-"""Samples before a window that the picker may use again."""
 PHASE_ROWS = ((1, "P"), (2, "S"))
 NOWHERE = Instrument("", "", "", "")
 
@@ -127,6 +125,7 @@ class _Computed:
         self.probabilities = []
         if not starts:
             return
+        history = history_of(hop)
         given = annotate(np.stack([samples[:, start : start + length] for start in starts]))
         for start, values in zip(starts, given, strict=True):
             window = Window(
@@ -136,7 +135,7 @@ class _Computed:
                 samples[:, start : start + length],
                 "ZNE",
                 discontinuous=start == begin,
-                history=samples[:, max(0, start - HISTORY) : start],
+                history=samples[:, max(0, start - history) : start],
             )
             self.probabilities.append(Probabilities(window, values[1:]))
 

@@ -88,7 +88,7 @@ def test_no_window_spans_a_gap_and_none_is_missing(
                     )
     segments.sort(key=lambda segment: segment.start_ns)
     origin = rjob.start_ns // 10_000_000
-    windows = windows_of(segments, BufferSettings(length=1000))
+    windows = windows_of(segments, BufferSettings(length=1000, hop=50))
     expected = [
         start
         for start in range(-(-origin // 50) * 50 - origin, 2001, 50)
@@ -250,7 +250,7 @@ def test_headers_whose_rates_flutter_leave_no_gap_and_hide_none(
 def test_what_comes_again_cut_otherwise_is_no_contradiction(
     rjob: Recording, records: list[tuple[str, int, int]], jitter_ns: list[int]
 ) -> None:
-    buffer = OneInstrument(BufferSettings(length=1000))
+    buffer = OneInstrument(BufferSettings(length=1000, hop=50))
     for number, (component, begin, end) in enumerate(records):
         start_ns = rjob.start_ns + begin * 10_000_000 + jitter_ns[number % len(jitter_ns)]
         channel = Channel("BW", "RJOB", "", "EH" + component)
@@ -283,7 +283,7 @@ def test_a_header_with_a_wrong_time_is_a_contradiction(
     ]
     early_ns = round(part * (segments[which].start_ns - segments[which - 1].start_ns))
     early = segments[which] = replace(segments[which], start_ns=segments[which].start_ns - early_ns)
-    buffer = OneInstrument(BufferSettings(length=1000), "Z")
+    buffer = OneInstrument(BufferSettings(length=1000, hop=50), "Z")
     for segment in segments:
         buffer.insert(segment, None)
         buffer.cut(None)

@@ -42,7 +42,7 @@ def test_records_are_known_until_so_many_others_have_come(records: list[tuple[in
 def test_what_a_station_takes_is_bounded() -> None:
     """As long as all that is remembered takes to fill; what is measured is all that the first stage holds."""
     station_table, now_ns = StationTable(60 * NS_PER_S), 0
-    assembler = Assembler(BufferSettings(length=2000), Metrics(), station_table, lambda: now_ns)
+    assembler = Assembler(BufferSettings(length=2000, hop=50), Metrics(), station_table, lambda: now_ns)
     samples = np.zeros(300, np.int32)
 
     def take(station: int, number: int) -> None:

@@ -79,7 +79,7 @@ class PickerSettings:
     """Between two windows."""
     model: str
     model_sha256: str
-    lookahead: int = samples_from_s(PickerConfig().early_lookahead_s)
+    lookahead: int = samples_from_s(PickerConfig().final_lookahead_s)
     settle: int = samples_from_s(PickerConfig().settle_s)
     separation: int = samples_from_s(PickerConfig().min_separation_s)
     calibration: Calibration = NO_CALIBRATION

@@ -1,7 +1,7 @@
 """From the configuration to the settings of the parts of the pipeline.
 
 >>> config = Config.model_validate({"sources": [{"server": "localhost:18000"}]})
->>> buffer_settings(config) == BufferSettings(hop=400, limits=TimeLimits.from_s(None, 60.0))
+>>> buffer_settings(config) == BufferSettings(limits=TimeLimits.from_s(None, 60.0))
 True
 >>> instrument_limits(config)
 {'localhost:18000': 4000}

@@ -55,7 +55,7 @@ class BufferSettings:
 
     length: int = samples_from_s(WindowConfig().length_s)
     """Of a window; a stretch that ends with fewer samples is of no use."""
-    hop: int = samples_from_s(WindowConfig().early_hop_s)
+    hop: int = samples_from_s(WindowConfig().final_hop_s)
     wait_ns: int = ns_from_s(BufferConfig().max_component_wait_s)
     """Time for which missing data are waited for, ..."""
     max_lead: int = samples_from_s(BufferConfig().max_lead_s)

@@ -96,7 +96,7 @@ class SlowApi(StatusApi):
         metrics, station_table = Metrics(), StationTable(60 * NS_PER_S)
         monitor = Monitor(
             station_table,
-            Assembler(BufferSettings(length=1000), metrics, station_table, lambda: 0),
+            Assembler(BufferSettings(length=1000, hop=50), metrics, station_table, lambda: 0),
             lambda _: None,
             0,
         )

@@ -39,7 +39,9 @@ class Served:
     def __init__(self, store: PickStore | None = None, **config: Any) -> None:
         self.metrics = Metrics()
         self.station_table = StationTable(60 * 10**9)
-        assembler = Assembler(BufferSettings(length=1000), self.metrics, self.station_table, lambda: 0)
+        assembler = Assembler(
+            BufferSettings(length=1000, hop=50), self.metrics, self.station_table, lambda: 0
+        )
         settings = Config.model_validate(
             {"sources": [{"server": "localhost"}], "http": {"port": 0, **config}}
         )

@@ -22,7 +22,9 @@ A = Instrument("XX", "A", "", "HH")
 
 
 def settings(threshold: float = 0.3, separation: int = 100) -> PickerSettings:
-    return PickerSettings((threshold, threshold), 50, "example-1.0.0", "0" * 64, separation=separation)
+    return PickerSettings(
+        (threshold, threshold), 50, "example-1.0.0", "0" * 64, lookahead=50, separation=separation
+    )
 
 
 def bumps(places: NDArray[np.floating], *onsets: tuple[float, float]) -> NDArray[np.float32]:

@@ -17,7 +17,9 @@ from xiaod.picking.diagnosis import OnsetOutcome
 from xiaod.picking.picker import InstrumentPicker, PickerSettings, compute_again
 
 LENGTH, SETTLE, SEPARATION = 1000, 50, 100
-SETTINGS = PickerSettings((0.3, 0.3), 50, "example-1.0.0", "0" * 64, settle=SETTLE, separation=SEPARATION)
+SETTINGS = PickerSettings(
+    (0.3, 0.3), 50, "example-1.0.0", "0" * 64, lookahead=50, settle=SETTLE, separation=SEPARATION
+)
 Curve = NDArray[np.float32]
 
 

@@ -8,7 +8,7 @@ from tests.streams import picks_in
 from xiaod.domain.types import Instrument, Probabilities, Window
 from xiaod.picking.picker import InstrumentPicker, PickerSettings
 
-SETTINGS = PickerSettings((0.3, 0.3), 50, "example-1.0.0", "", vertical_thresholds=(0.6, 0.6))
+SETTINGS = PickerSettings((0.3, 0.3), 50, "example-1.0.0", "", lookahead=50, vertical_thresholds=(0.6, 0.6))
 HEIGHT = 0.5
 
 
@@ -32,5 +32,5 @@ def test_a_vertical_alone_has_thresholds_of_its_own(components: str, picked: int
 
 
 def test_without_them_nothing_is_different() -> None:
-    settings = PickerSettings((0.3, 0.3), 50, "example-1.0.0", "")
+    settings = PickerSettings((0.3, 0.3), 50, "example-1.0.0", "", lookahead=50)
     assert len(picks_in(InstrumentPicker(settings), probabilities_of("Z--"), annotate)) == 1

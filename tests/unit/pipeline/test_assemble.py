@@ -27,7 +27,7 @@ def segment(code: str, number: int, station: str = "RJOB") -> Segment:
 def test_a_station_that_falters_does_not_fill_the_log(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logs("info", "json")
     station_table, metrics, now_ns = StationTable(60 * NS_PER_S), Metrics(), NS_PER_S
-    assembler = Assembler(BufferSettings(length=1000), metrics, station_table, lambda: now_ns)
+    assembler = Assembler(BufferSettings(length=1000, hop=50), metrics, station_table, lambda: now_ns)
     for number in range(RECORDS):
         now_ns += LENGTH_NS
         # Every other record is lost, and what comes between is from a component that has no row.
@@ -46,7 +46,7 @@ def test_a_station_that_falters_does_not_fill_the_log(capsys: pytest.CaptureFixt
 def test_a_gap_of_hundreds_of_stations_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logs("info", "json")
     station_table, now_ns = StationTable(60 * NS_PER_S), NS_PER_S
-    assembler = Assembler(BufferSettings(length=1000), Metrics(), station_table, lambda: now_ns)
+    assembler = Assembler(BufferSettings(length=1000, hop=50), Metrics(), station_table, lambda: now_ns)
     stations = [f"S{number:03}" for number in range(300)]
     for number in (0, 3, 4, 5):
         for station in stations:
@@ -67,7 +67,9 @@ def test_a_record_that_cannot_be_used_is_named_however_many_kinds_there_were(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     configure_logs("info", "json")
-    assembler = Assembler(BufferSettings(length=1000), Metrics(), StationTable(60 * NS_PER_S), lambda: 0)
+    assembler = Assembler(
+        BufferSettings(length=1000, hop=50), Metrics(), StationTable(60 * NS_PER_S), lambda: 0
+    )
     for number in range(2000):
         assembler.take(BadRecord("here", "decode", "damaged", f"XX.S{number:04}..HHZ"), 0)
     assembler.flush_log(everything=True)
@@ -84,7 +86,7 @@ def test_a_header_with_a_wrong_time_is_said_and_counted(capsys: pytest.CaptureFi
     station_table, now_ns = StationTable(60 * NS_PER_S), NS_PER_S
     account = DataAccount()
     assembler = Assembler(
-        BufferSettings(length=1000), Metrics(), station_table, lambda: now_ns, account=account
+        BufferSettings(length=1000, hop=50), Metrics(), station_table, lambda: now_ns, account=account
     )
     for number in range(6):
         came = segment("EHZ", number)
@@ -108,7 +110,11 @@ def test_a_header_with_a_wrong_time_is_said_and_counted(capsys: pytest.CaptureFi
 def test_an_account_knows_what_was_refused_and_what_gave_no_window() -> None:
     account = DataAccount()
     assembler = Assembler(
-        BufferSettings(length=1000), Metrics(), StationTable(60 * NS_PER_S), lambda: None, account=account
+        BufferSettings(length=1000, hop=50),
+        Metrics(),
+        StationTable(60 * NS_PER_S),
+        lambda: None,
+        account=account,
     )
     for number in range(3):
         assembler.take(replace(segment("LHZ", number), sampling_rate_hz=1.0), None)
@@ -130,7 +136,7 @@ def test_a_source_brings_so_many_instruments_at_one_time(capsys: pytest.CaptureF
     configure_logs("info", "json")
     station_table, metrics, now_ns = StationTable(60 * NS_PER_S), Metrics(), NS_PER_S
     assembler = Assembler(
-        BufferSettings(length=1000), metrics, station_table, lambda: now_ns, most={"here": 10}
+        BufferSettings(length=1000, hop=50), metrics, station_table, lambda: now_ns, most={"here": 10}
     )
     for number in range(2):
         for station in range(50):
@@ -153,7 +159,7 @@ def test_a_source_brings_so_many_instruments_at_one_time(capsys: pytest.CaptureF
 
 def test_a_station_that_was_silent_until_it_was_forgotten_comes_back_with_its_gap() -> None:
     station_table, now_ns = StationTable(60 * NS_PER_S), NS_PER_S
-    assembler = Assembler(BufferSettings(length=1000), Metrics(), station_table, lambda: now_ns)
+    assembler = Assembler(BufferSettings(length=1000, hop=50), Metrics(), station_table, lambda: now_ns)
     station_table.expect("here", [Channel("BW", "RJOB", "", "EHZ")], now_ns)
     for number in (0, 1, 2, 50):
         assembler.take(segment("EHZ", number), now_ns)
@@ -166,7 +172,9 @@ def test_a_station_that_was_silent_until_it_was_forgotten_comes_back_with_its_ga
 @pytest.mark.parametrize("other", [False, True])
 def test_a_station_stays_while_another_source_brings_it(other: bool) -> None:
     now_ns = NS_PER_S
-    assembler = Assembler(BufferSettings(length=1000), Metrics(), StationTable(60 * NS_PER_S), lambda: now_ns)
+    assembler = Assembler(
+        BufferSettings(length=1000, hop=50), Metrics(), StationTable(60 * NS_PER_S), lambda: now_ns
+    )
     assembler.take(segment("EHZ", 0), now_ns)
     if other:
         assembler.take(replace(segment("EHZ", 1), source="there"), now_ns)

@@ -59,7 +59,7 @@ def test_a_stage_whose_input_is_always_ready_gives_way(
     async def body() -> None:
         inbox, windows = Inbox(bound=RECORDS + 1), WindowQueue(10_000)
         assembler = Assembler(
-            BufferSettings(length=1000), Metrics(), StationTable(60 * NS_PER_S), lambda: None
+            BufferSettings(length=1000, hop=50), Metrics(), StationTable(60 * NS_PER_S), lambda: None
         )
         inbox.attach()
         for record in records():

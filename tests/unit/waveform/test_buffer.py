@@ -51,7 +51,7 @@ def live(buffer: OneInstrument, seconds: int, delays_s: dict[str, float]) -> lis
 
 
 def test_a_component_within_the_wait_is_waited_for() -> None:
-    buffer = OneInstrument(BufferSettings(length=1000, wait_ns=3 * SECOND))
+    buffer = OneInstrument(BufferSettings(length=1000, hop=50, wait_ns=3 * SECOND))
     cut = live(buffer, 40, {"Z": 0.0, "N": 2.0, "E": 1.0})
     assert {window.components for _, window in cut} == {"ZNE"}
     assert all(window.revision == 0 for _, window in cut)
@@ -59,7 +59,7 @@ def test_a_component_within_the_wait_is_waited_for() -> None:
 
 
 def test_a_slower_component_holds_nothing_up_and_is_looked_at_when_it_comes() -> None:
-    buffer = OneInstrument(BufferSettings(length=1000, wait_ns=3 * SECOND))
+    buffer = OneInstrument(BufferSettings(length=1000, hop=50, wait_ns=3 * SECOND))
     cut = live(buffer, 40, {"Z": 0.0, "N": 8.0, "E": 0.5})
     leading = [(at_s, window) for at_s, window in cut if window.revision == 0]
     following = [window for _, window in cut if window.revision == 1]
@@ -97,7 +97,7 @@ def test_what_a_late_component_brings_is_nothing_that_counts_as_picked_for_good(
 
 
 def test_a_component_whose_first_records_wait_is_not_slow() -> None:
-    buffer = OneInstrument(BufferSettings(length=1000, wait_ns=5 * SECOND))
+    buffer = OneInstrument(BufferSettings(length=1000, hop=50, wait_ns=5 * SECOND))
     found = []
     for number, component in enumerate("NZE"):
         for start in range(25):
@@ -108,7 +108,7 @@ def test_a_component_whose_first_records_wait_is_not_slow() -> None:
 
 
 def test_a_component_that_has_died_is_not_waited_for() -> None:
-    buffer = OneInstrument(BufferSettings(length=1000, wait_ns=3 * SECOND, max_lead=1000))
+    buffer = OneInstrument(BufferSettings(length=1000, hop=50, wait_ns=3 * SECOND, max_lead=1000))
     live(buffer, 20, {"Z": 0.0, "N": 0.0, "E": 0.0})
     for start in range(20, 60):
         buffer.insert(record("Z", start), NOW + (start + 1) * SECOND)
@@ -117,7 +117,7 @@ def test_a_component_that_has_died_is_not_waited_for() -> None:
 
 
 def test_old_and_future_records_are_refused() -> None:
-    buffer = OneInstrument(BufferSettings(length=1000, limits=TimeLimits.from_s(100.0, 10.0)))
+    buffer = OneInstrument(BufferSettings(length=1000, hop=50, limits=TimeLimits.from_s(100.0, 10.0)))
     assert buffer.insert(record("Z", -102), NOW) is RecordOutcome.EXPIRED
     assert buffer.insert(record("Z", 10), NOW) is RecordOutcome.FUTURE
     assert buffer.insert(record("Z", -100), NOW) is RecordOutcome.GOOD
@@ -125,7 +125,7 @@ def test_old_and_future_records_are_refused() -> None:
 
 
 def test_a_host_clock_that_is_set_back_does_not_stop_a_stream() -> None:
-    buffer = OneInstrument(BufferSettings(length=1000, limits=TimeLimits.from_s(None, 10.0)))
+    buffer = OneInstrument(BufferSettings(length=1000, hop=50, limits=TimeLimits.from_s(None, 10.0)))
     assert buffer.insert(record("Z", 0), NOW) is RecordOutcome.GOOD
     assert buffer.insert(record("Z", 30), NOW) is RecordOutcome.FUTURE
     # An hour behind, each record lies an hour ahead, but where the last one ended.
@@ -134,14 +134,14 @@ def test_a_host_clock_that_is_set_back_does_not_stop_a_stream() -> None:
 
 
 def test_other_components_and_rates_are_refused() -> None:
-    buffer = OneInstrument(BufferSettings(length=1000))
+    buffer = OneInstrument(BufferSettings(length=1000, hop=50))
     assert buffer.insert(record("F", 0), NOW) is RecordOutcome.COMPONENT
     assert buffer.insert(record("Z", 0, rate=1.0, seconds=10), NOW) is RecordOutcome.RATE
     assert buffer.cut(NOW) == ([], [])
 
 
 def test_a_clock_set_back_by_an_hour_blinds_for_seconds_only() -> None:
-    buffer = OneInstrument(BufferSettings(length=1000, wait_ns=0))
+    buffer = OneInstrument(BufferSettings(length=1000, hop=50, wait_ns=0))
     for start in range(3600, 3630):
         buffer.insert(record("Z", start), NOW)
         buffer.cut(NOW)
@@ -157,7 +157,7 @@ def test_a_clock_set_back_by_an_hour_blinds_for_seconds_only() -> None:
 
 @pytest.mark.parametrize("times", [2, 12, 60])
 def test_what_a_datalogger_had_kept_does_not_blind_for_what_is_new(times: int) -> None:
-    buffer = OneInstrument(BufferSettings(length=1000, wait_ns=0))
+    buffer = OneInstrument(BufferSettings(length=1000, hop=50, wait_ns=0))
     kept = list(range(600, 2400))
     windows, outcomes = [], []
     for start in (*range(600), *range(2400, 3600)):
@@ -183,7 +183,7 @@ def test_what_a_datalogger_had_kept_does_not_blind_for_what_is_new(times: int) -
 
 
 def test_a_sensor_with_other_components_takes_the_rows_of_the_one_before() -> None:
-    buffer = OneInstrument(BufferSettings(length=1000, wait_ns=0))
+    buffer = OneInstrument(BufferSettings(length=1000, hop=50, wait_ns=0))
     found = []
     for start in range(0, 4000, 10):
         for component in "ZNE" if start < 100 else "Z12":
@@ -196,7 +196,7 @@ def test_a_sensor_with_other_components_takes_the_rows_of_the_one_before() -> No
 
 @pytest.mark.parametrize(("letters", "odd"), [("Z12", "N"), ("Z23", "1"), ("ZNE", "1")])
 def test_one_odd_record_of_another_component_takes_no_row(letters: str, odd: str) -> None:
-    buffer = OneInstrument(BufferSettings(length=1000, wait_ns=0))
+    buffer = OneInstrument(BufferSettings(length=1000, hop=50, wait_ns=0))
     found = []
     for start in range(0, 200, 2):
         for component in letters + odd if start == 60 else letters:
@@ -206,7 +206,7 @@ def test_one_odd_record_of_another_component_takes_no_row(letters: str, odd: str
 
 
 def test_memory_is_bounded_whatever_comes() -> None:
-    buffer = OneInstrument(BufferSettings(length=1000, wait_ns=3 * SECOND))
+    buffer = OneInstrument(BufferSettings(length=1000, hop=50, wait_ns=3 * SECOND))
     most = 0
     for start in range(600):
         for component in "ZN" if start > 200 else "ZNE":
@@ -218,7 +218,7 @@ def test_memory_is_bounded_whatever_comes() -> None:
 
 def test_memory_is_bounded_when_all_that_comes_is_torn() -> None:
     """Some seconds and a gap, again and again, of components that take turns: no window finds room."""
-    buffer = OneInstrument(BufferSettings(length=2000, wait_ns=3 * SECOND))
+    buffer = OneInstrument(BufferSettings(length=2000, hop=50, wait_ns=3 * SECOND))
     most = 0
     for start in range(0, 4000, 5):
         buffer.insert(record("ZNE"[start % 3], start, 4.5), NOW + start * SECOND)
@@ -229,7 +229,7 @@ def test_memory_is_bounded_when_all_that_comes_is_torn() -> None:
 
 @pytest.mark.parametrize("pieces", [[], [90] * 33], ids=["at once", "piece by piece"])
 def test_windows_carry_the_samples_before_them(rjob: Recording, pieces: list[int]) -> None:
-    settings = BufferSettings(length=1000, max_lead=500)
+    settings = BufferSettings(length=1000, hop=50, max_lead=500)
     buffer = OneInstrument(settings)
     windows: list[Window] = []
     for records in zip(*(rjob.segments(component, pieces) for component in "ZNE"), strict=True):
@@ -251,7 +251,7 @@ def test_windows_carry_the_samples_before_them(rjob: Recording, pieces: list[int
 def test_components_of_the_past_keep_the_rows_of_the_others() -> None:
     """Of a Z23 sensor whose 3 is dead the 2 stays in row N; alone, it would be taken for that of a Z12."""
     for letters, expected in (("", "Z-2"), ("Z23", "Z2-"), ("ZNE12", "Z-2")):
-        buffer = OneInstrument(BufferSettings(length=1000), letters)
+        buffer = OneInstrument(BufferSettings(length=1000, hop=50), letters)
         for letter in "Z2":
             buffer.insert(
                 Segment(Channel("XX", "A", "", "HH" + letter), NOW, 100.0, np.ones(2000, np.int32)), None
@@ -264,7 +264,7 @@ def test_components_of_the_past_keep_the_rows_of_the_others() -> None:
 @pytest.mark.parametrize("now_ns", [None, NOW])
 def test_a_component_that_begins_where_another_ends(now_ns: int | None) -> None:
     """Two windows that follow each other have not one component in common."""
-    buffer = OneInstrument(BufferSettings(length=1000, wait_ns=0))
+    buffer = OneInstrument(BufferSettings(length=1000, hop=50, wait_ns=0))
     windows: list[Window] = []
     for component, start_s in (("E", 0.0), ("N", 0.5), ("N", 10.5)):
         samples = np.ones(1000, np.int32)
@@ -279,7 +279,7 @@ def test_a_component_that_begins_where_another_ends(now_ns: int | None) -> None:
 @pytest.mark.parametrize("delivery_ns", [None, NOW])
 def test_components_that_begin_again_after_a_gap_wait_for_each_other(delivery_ns: int | None) -> None:
     """The gap of the first one is declared while records of the others still wait for what is missing before them."""
-    buffer = OneInstrument(BufferSettings(length=1000, wait_ns=3600 * SECOND))
+    buffer = OneInstrument(BufferSettings(length=1000, hop=50, wait_ns=3600 * SECOND))
     windows: list[Window] = []
     for start in (*range(40), *range(45, 100)):
         for component in "ENZ":

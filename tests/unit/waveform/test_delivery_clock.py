@@ -17,7 +17,7 @@ from xiaod.waveform.delivery_clock import DeliveryClock
 from xiaod.waveform.instrument import BufferSettings
 
 NOW = 1_700_000_000 * NS_PER_S
-SETTINGS = BufferSettings(length=1000, wait_ns=5 * NS_PER_S)
+SETTINGS = BufferSettings(length=1000, hop=50, wait_ns=5 * NS_PER_S)
 
 
 def record(station: str, component: str, start_s: float, seconds: float, source: str = "server") -> Segment:
