@@ -1,8 +1,9 @@
 """What the status page shows of a running daemon: recent picks, traces, and why a station has no pick.
 
 The pick stage fills it: for each window a look-up in a dictionary, and every few windows a fold into the trace
-(:mod:`xiaod.pipeline.trace`); for each pick an entry in a ring. The state of the stations is computed on request. Memory is bounded: a
-number of picks, and of traces besides those that somebody watches.
+(:mod:`xiaod.pipeline.trace`); for each pick an entry in a ring. Where somebody watches, samples come from the streams too, before there is
+a window of them. The state of the stations is computed on request. Memory is bounded: a number of picks, and of traces besides those that
+somebody watches.
 
 >>> from xiaod.process.metrics import Metrics
 >>> from xiaod.waveform.instrument import BufferSettings
@@ -15,7 +16,7 @@ number of picks, and of traces besides those that somebody watches.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -30,6 +31,8 @@ from xiaod.pipeline.assemble import Assembler
 from xiaod.pipeline.station_table import StationEntry, StationTable
 from xiaod.pipeline.trace import Trace
 
+UNKNOWN = np.zeros((len(PHASES), 0), np.float32)
+"""Probabilities of new samples of a stream."""
 RECENT_PICKS = 1000
 """Picks, early, final and withdrawn, that are held for a daemon without a store."""
 
@@ -104,9 +107,16 @@ class Monitor:
                 return
             trace = self._traces[instrument] = Trace()
         first = trace.fold(window, curve, watched, stage)
-        if watched and first is not None:
-            for listener in self._listeners:
-                listener.on_trace(instrument, first)
+        if watched:
+            self._tell(instrument, first)
+
+    def streamed(self, windows: Iterable[Window]) -> None:
+        """Take new samples of streams; of use are those of watched instruments that have had a window."""
+        if not self._watchers:
+            return
+        for window in windows:
+            if window.instrument in self._watchers and (trace := self._traces.get(window.instrument)):
+                self._tell(window.instrument, trace.fold(window, UNKNOWN, at_once=True, stage="stream"))
 
     def picked(self, pick: Pick) -> None:
         """Take a pick, or that an early one was withdrawn."""
@@ -161,6 +171,12 @@ class Monitor:
                     for number, phase in enumerate(PHASES)
                 ),
             )
+
+    def _tell(self, instrument: Instrument, first: int | None) -> None:
+        """Tell listeners from which bin on a trace has changed, if it has."""
+        if first is not None:
+            for listener in self._listeners:
+                listener.on_trace(instrument, first)
 
 
 def _phase(phase: str, view: PhaseView | None, condition: Condition, newest: int) -> PhaseStatus:

@@ -102,6 +102,8 @@ class Passing:
             monotonic: the monotonic clock; it gives None in an offline run.
             wake: makes the caller call :meth:`pass_on` again.
         """
+        self.monitor: Monitor | None = None
+        """Gets new samples of streams, for those who watch them; None without a status page."""
         self._windows = windows
         self._assembler = assembler
         self._monotonic = monotonic
@@ -163,6 +165,8 @@ class Passing:
         if isinstance(batch, StreamBatch):
             self._streams_out += 1
             self._looked.clear()
+            if self.monitor is not None:
+                self.monitor.streamed(batch.windows)
         await self._windows.put(batch)
 
     def _is_due(self, number: int, waiting: bool, now_ns: int, wait_s: float) -> bool:

@@ -1,8 +1,9 @@
 """The last minute of one instrument for the status page: lowest and highest sample and highest probability in each bin of 40 ms.
 
 Windows overlap, so only new samples are folded in. Without a viewer that happens every :data:`FOLD_S`, as later windows and averages still
-hold the samples. Memory is :data:`TRACE_BYTES` for any instrument. Bins lie on the absolute grid: bin ``k`` begins at ``k * 40 ms`` since
-1970. Bins without data are not a number.
+hold the samples. With one, samples of a stream run ahead of the windows, which bring the probabilities later. Memory is
+:data:`TRACE_BYTES` for any instrument. Bins lie on the absolute grid: bin ``k`` begins at ``k * 40 ms`` since 1970. Bins without data are
+not a number.
 
 >>> from xiaod.domain.types import Instrument
 >>> samples = np.tile(np.arange(2000, dtype=np.float32), (3, 1))
@@ -14,6 +15,8 @@ hold the samples. Memory is :data:`TRACE_BYTES` for any instrument. Bins lie on 
 >>> part.low[0].tolist(), part.high[0].tolist(), bool(np.isnan(part.low[1]).all()), part.probabilities[0].tolist()
 ([1992.0, 1996.0], [1995.0, 1999.0], True, [0.0, 0.0])
 """
+
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,34 +41,38 @@ CURVES = slice(2 * ROWS, 2 * ROWS + PHASE_ROWS)
 """Their rows in the ring."""
 TRACE_BYTES = (2 * ROWS + PHASE_ROWS) * BINS * 4
 
+Bringer = Stage | Literal["stream"]
+"""What a window is cut for: picks of a stage, or a net that follows the stream."""
+
 
 class Trace:
     """Bins of the last minute in a ring."""
 
     def __init__(self) -> None:
         self._rows = np.full((2 * ROWS + PHASE_ROWS, BINS), np.nan, np.float32)
-        self._folded: dict[tuple[Stage, int], int] = {}
-        """Bin after the last that windows of a stage and revision have brought."""
+        self._folded: dict[tuple[Bringer, int], int] = {}
+        """Bin after the last that windows of a kind and revision have brought."""
         self.stop = 0
         """Bin after the newest; without meaning while there is none."""
         self.components = MISSING * ROWS
 
     def fold(
-        self, window: Window, curve: NDArray[np.floating], at_once: bool, stage: Stage = "final"
+        self, window: Window, curve: NDArray[np.floating], at_once: bool, stage: Bringer = "final"
     ) -> int | None:
         """Take the new samples and probabilities of a window.
 
         Args:
             window: of this instrument, in order of time for each stage and revision.
-            curve: probability of P and S at the last samples of the window, shape ``(2, m)``.
+            curve: probability of P and S at the last samples of the window, shape ``(2, m)``; nothing is known of a stream: ``(2, 0)``.
             at_once: fold now, even if it is less than :data:`FOLD_S`.
-            stage: of the picks that are made of the window. One for early picks may come before or after one for final picks that ends
-                earlier; it is of use to a viewer only, and changes nothing that a window for final picks has said.
+            stage: of the picks that are made of the window, or that it is a piece of a stream. One that is not for final picks may come
+                before or after one for final picks that ends earlier; it is of use to a viewer only, and changes nothing that a window
+                for final picks has said.
 
         Returns:
             the first bin that has changed; None when nothing has.
         """
-        if stage == "early" and not at_once:
+        if stage != "final" and not at_once:
             return None
         key, begin, stop = (stage, window.revision), -(-window.index // BIN), window.stop // BIN
         told = self._folded.get(("final", window.revision), BEFORE_ALL)

@@ -1,17 +1,31 @@
 """The last minute of an instrument: what is folded in from windows is what the data were."""
 
+import asyncio
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from tests.conftest import Recording
 from tests.streams import OneInstrument
-from xiaod.domain.types import Instrument, Stage, Window
-from xiaod.pipeline.trace import BIN, BINS, FOLD_S, TRACE_BYTES, Trace
+from xiaod.config.loader import parse_config
+from xiaod.domain.types import Channel, Instrument, Pick, Segment, Window, WindowBatch
+from xiaod.pipeline.assemble import Assembler
+from xiaod.pipeline.factory import open_scout
+from xiaod.pipeline.monitor import Monitor
+from xiaod.pipeline.settings import buffer_settings, cuttings
+from xiaod.pipeline.stages import Passing, WindowQueue
+from xiaod.pipeline.station_table import StationTable
+from xiaod.pipeline.trace import BIN, BINS, FOLD_S, TRACE_BYTES, Bringer, Trace
+from xiaod.process.metrics import Metrics
 from xiaod.waveform.instrument import BufferSettings
 
 A = Instrument("XX", "A", "", "HH")
 NOTHING = np.zeros((2, 400), np.float32)
+UNKNOWN = np.zeros((2, 0), np.float32)
 
 
 def window(
@@ -142,11 +156,12 @@ def test_early_windows_after_a_pause_leave_what_final_ones_said() -> None:
     assert part.low[0].tolist() == list(range(0, 3100, BIN))
 
 
-@pytest.mark.parametrize("stage", ["early", "final"])
-def test_a_clock_that_is_set_back_clears_the_trace_with_the_first_window_of_any_stage(stage: Stage) -> None:
+@pytest.mark.parametrize("stage", ["stream", "early", "final"])
+def test_a_clock_that_is_set_back_clears_the_trace_with_the_first_window_of_any_stage(stage: Bringer) -> None:
     trace = Trace()
     trace.fold(window(10_000, ramp(10_000), discontinuous=True), flat(0.1), at_once=True)
     trace.fold(window(10_050, ramp(10_050)), flat(0.1), at_once=True, stage="early")
+    trace.fold(window(11_008, ramp(11_008, 96)), UNKNOWN, at_once=True, stage="stream")
     trace.fold(window(5_000, ramp(5_000), discontinuous=True), flat(0.2), at_once=True, stage=stage)
     part = trace.part()
     assert (part.first, part.low.shape[1], part.low[0, 0]) == (5_000 // BIN, 250, 5_000)
@@ -162,3 +177,130 @@ def test_windows_longer_than_a_minute_fit() -> None:
     assert (
         trace.part().low.nbytes + trace.part().high.nbytes + trace.part().probabilities.nbytes == TRACE_BYTES
     )
+
+
+def test_a_stream_runs_ahead_without_probabilities() -> None:
+    trace = Trace()
+    trace.fold(window(0, ramp(0), discontinuous=True), flat(0.1), at_once=True)
+    assert trace.fold(window(1000, ramp(1000, 32)), UNKNOWN, at_once=True, stage="stream") == 250
+    # Nobody watches: the windows will bring it.
+    assert trace.fold(window(1032, ramp(1032, 32)), UNKNOWN, at_once=False, stage="stream") is None
+    assert trace.fold(window(1032, ramp(1032, 64)), UNKNOWN, at_once=True, stage="stream") == 258
+    part = trace.part()
+    assert part.low[0].tolist() == list(range(0, 1096, BIN))
+    assert part.probabilities.shape == (2, 274)
+    assert np.isnan(part.probabilities[:, 250:]).all()
+    # An early window that ends before them says what is probable up to there, and clears nothing.
+    trace.fold(window(50, ramp(50)), flat(0.2, 200), at_once=True, stage="early")
+    part = trace.part()
+    assert part.low[0].tolist() == list(range(0, 1096, BIN))
+    assert set(part.probabilities[0, 250:262]) == {np.float32(0.2)}
+    assert np.isnan(part.probabilities[:, 262:]).all()
+    # What the windows have passed already is no news.
+    trace.fold(window(100, ramp(100)), flat(0.3), at_once=True)
+    assert trace.fold(window(1032, ramp(1032, 64)), UNKNOWN, at_once=True, stage="stream") is None
+    assert np.isfinite(trace.part().probabilities).all()
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(["stream", "early"]), st.integers(0, 60)), max_size=40))
+def test_what_a_viewer_gets_ahead_changes_nothing_that_final_windows_say(
+    steps: list[tuple[str, int]],
+) -> None:
+    """Pieces of a stream and early windows between final windows, as far ahead and as late as they like."""
+    ahead, alone = Trace(), Trace()
+    fed = {"stream": 0, "early": 1000}
+    finals = list(range(0, 2001, 400))
+    for number, index in enumerate(finals):
+        for kind, chunks in steps[number :: len(finals)]:
+            length = 32 * (chunks + 1)
+            if kind == "stream":
+                piece = ramp(fed["stream"], length)
+                ahead.fold(window(fed["stream"], piece), UNKNOWN, at_once=True, stage="stream")
+                fed["stream"] += length
+            else:
+                fed["early"] += BIN * chunks
+                first = fed["early"] - 1000
+                ahead.fold(window(first, ramp(first)), flat(0.9, 200), at_once=True, stage="early")
+        one, curve = window(index, ramp(index), discontinuous=index == 0), flat(index / 4000)
+        ahead.fold(one, curve, at_once=True)
+        alone.fold(one, curve, at_once=True)
+        first = max(0, ahead.stop - BINS)
+        if first >= alone.stop:
+            # More than a minute ahead.
+            return
+        seen, expected, known = ahead.part(first), alone.part(first), alone.stop - first
+        for name in ("low", "high", "probabilities"):
+            np.testing.assert_array_equal(getattr(seen, name)[:, :known], getattr(expected, name))
+
+
+def second_of(station: str, second: int) -> list[Segment]:
+    samples = np.arange(second * 100, second * 100 + 100, dtype=np.int32)
+    return [
+        Segment(Channel("XX", station, "", f"HH{letter}"), second * 10**9, 100.0, samples) for letter in "ZNE"
+    ]
+
+
+class Told:
+    """Notes from which bin on the traces of instruments have changed."""
+
+    def __init__(self) -> None:
+        self.first: list[tuple[str, int]] = []
+
+    def on_pick(self, pick: Pick) -> None:
+        raise AssertionError(pick)
+
+    def on_trace(self, instrument: Instrument, first: int) -> None:
+        self.first.append((instrument.station, first))
+
+
+@pytest.mark.parametrize("early", ["scout", "off"])
+def test_a_trace_that_somebody_watches_moves_with_the_stream(early: str) -> None:
+    """Records of a second each. Final windows come every 4 s; with a scout, samples come as they are."""
+
+    async def body() -> dict[str, list[int]]:
+        config = parse_config(f"sources: [{{server: localhost}}]\nearly: {early}\n", "f")
+        scout = open_scout(config)
+        table = StationTable(10**11)
+        cut = cuttings(config, None if scout is None else scout.spec)
+        assembler = Assembler(buffer_settings(config), Metrics(), table, lambda: 0, cuttings=cut)
+        windows = WindowQueue(1000)
+        second = 0
+        passing = Passing(windows, assembler, lambda: second * 10**9, lambda: None)
+        monitor = passing.monitor = Monitor(table, assembler, lambda _: None, traces=2)
+        told = Told()
+        monitor.subscribe(told)
+        stops: dict[str, list[int]] = {"A": [], "B": []}
+        for second in range(60):
+            if second == 40:
+                monitor.watch(A)
+            for segment in (*second_of("A", second), *second_of("B", second)):
+                assembler.take(segment, second * 10**9)
+            await passing.pass_on(everything=True)
+            while not windows.empty():
+                batch = windows.get_nowait()
+                for one in batch.windows if isinstance(batch, WindowBatch) else ():
+                    monitor.followed(one, NOTHING)
+            if second >= 40:
+                for station, found in stops.items():
+                    trace = monitor.trace(replace(A, station=station))
+                    assert trace is not None
+                    found.append(trace.stop * BIN)
+        assert {station for station, _ in told.first} == {"A"}
+        watched = monitor.trace(A)
+        assert watched is not None
+        # No samples were left out, and none are wrong.
+        part = watched.part()
+        assert part.low[0].tolist() == [float(BIN * (part.first + bin_)) for bin_ in range(part.low.shape[1])]
+        return stops
+
+    stops = asyncio.run(body())
+    behind = [100 * (second + 1) - stop for second, stop in enumerate(stops["A"], 40)]
+    if early == "scout":
+        # The rest of a chunk of the scout.
+        assert max(behind) < 100
+        assert len(set(stops["A"])) == 20
+    else:
+        assert max(behind) > 300
+    # The trace of another station costs nothing more than before.
+    assert len(set(stops["B"])) <= 6
