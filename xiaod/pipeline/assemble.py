@@ -21,6 +21,7 @@ monotonic time is an argument (``now_ns``), None in an offline run.
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from heapq import heapify, heappop, heapreplace
 from types import MappingProxyType
 from zlib import crc32
@@ -157,6 +158,9 @@ class Assembler:
         self._touched: dict[Instrument, int] = {}
         """Monotonic time of the last record of an instrument."""
         self._departing: set[Instrument] = set()
+        self._bytes_of = cache(metrics.bytes.labels)
+        self._records_of = cache(lambda source, outcome: metrics.records.labels(source, outcome.value))
+        """Series of a source: looked up once."""
         self._log = get_logger("assemble")
         self._grouped_log = GroupedLog(self._log, STATION_LINES, STATION_PERIOD_S)
         self._bad_log = GroupedLog(self._log, 1, BAD_PERIOD_S)
@@ -195,7 +199,9 @@ class Assembler:
             and deadline_ns <= (delivery_ns := self._delivery_ns(instrument))
         ]
         for instrument, delivery_ns in due:
-            self._cut(instrument, self._instruments[instrument], delivery_ns)
+            parts = self._instruments[instrument]
+            self._cut(instrument, parts, delivery_ns)
+            self._contradictions(instrument, parts)
             yield
 
     def finish(self) -> Iterator[None]:
@@ -333,7 +339,7 @@ class Assembler:
         if not self._admits(instrument, segment, now_ns):
             return
         parts = self._instruments[instrument]
-        metrics.bytes.labels(segment.source).inc(segment.record_bytes)
+        self._bytes_of(segment.source).inc(segment.record_bytes)
         delivery_ns = None if now_ns is None else self._delivered(segment, now_ns)
         outcome = RecordOutcome.GOOD
         for piece in segment.pieces():
@@ -342,7 +348,7 @@ class Assembler:
                 self._cut(instrument, parts, delivery_ns)
         self._contradictions(instrument, parts)
         if not segment.continues:
-            metrics.records.labels(segment.source, outcome.value).inc()
+            self._records_of(segment.source, outcome).inc()
         if outcome in ADVANCING:
             if now_ns is not None:
                 self._station_table.received(segment, now_ns, segment.arrived_ns or self._clock() or 0)
@@ -355,9 +361,9 @@ class Assembler:
 
     def _log_outcome(self, segment: Segment, outcome: RecordOutcome) -> None:
         """Log that records of an instrument are refused, once until another outcome follows."""
-        instrument, stream = segment.channel.instrument, str(segment.channel)
+        instrument = segment.channel.instrument
         if outcome in LOGGED_OUTCOMES:
-            rate_hz = segment.sampling_rate_hz
+            stream, rate_hz = str(segment.channel), segment.sampling_rate_hz
             if self._account is not None:
                 self._account.note(
                     f"record.{outcome.value}", stream, segment.start_ns, sampling_rate_hz=rate_hz
@@ -436,19 +442,18 @@ class Assembler:
         channels = parts.channels
         for gap in channels.release(delivery_ns):
             self._gap(gap)
-        cut = False
-        for schedule, gathered in (
-            (parts.stream, self.streams),
-            (None if parts.awake is not None else parts.early, self.early),
-            (parts.final, self.final),
-        ):
-            if schedule is not None and schedule.is_due():
-                cut = True
-                for _ in schedule.cut(delivery_ns, self._clock(), gathered):
-                    pass
-        if cut:
-            channels.forget(self._needed(parts))
-        self._contradictions(instrument, parts)
+        if parts.stream is not None and parts.stream.is_due():
+            # Latencies are those of the windows that are picked.
+            for _ in parts.stream.cut(delivery_ns, None, self.streams):
+                pass
+        if parts.awake is None:
+            self._cut_early(parts, delivery_ns)
+        if parts.final.is_due():
+            windows = parts.final.windows
+            for _ in parts.final.cut(delivery_ns, self._clock(), self.final):
+                pass
+            if parts.final.windows != windows:
+                channels.forget(self._needed(parts))
         if delivery_ns is not None:
             due = [due_ns for due_ns in (channels.release_ns, self._deadline_ns(parts)) if due_ns is not None]
             if due:

@@ -204,9 +204,11 @@ class InstrumentChannels:
 
     def take_contradictions(self) -> list[Contradiction]:
         """Records that contradict others, of those that came since this was asked."""
-        found = [one for channel in self.channels.values() for one in channel.contradictions]
+        found: list[Contradiction] = []
         for channel in self.channels.values():
-            channel.contradictions.clear()
+            if channel.contradictions:
+                found += channel.contradictions
+                channel.contradictions.clear()
         return found
 
     def _untimely(self, segment: Segment, channel: ChannelBuffer | None) -> RecordOutcome | None:

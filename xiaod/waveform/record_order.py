@@ -39,6 +39,9 @@ class WaitingRecords:
     def __len__(self) -> int:
         return len(self._records)
 
+    def __bool__(self) -> bool:
+        return bool(self._records)
+
     def add(self, segment: Segment, delivery_ns: int) -> None:
         """Take a record at a delivery time, which is not before that of any other."""
         self._added += 1

@@ -142,6 +142,8 @@ class WindowSchedule:
         self._step = min(cutting.hop, FIRST_STEP)
         self.windows = 0
         """Windows cut so far."""
+        self._until_ns: int | None = None
+        """Delivery time until which the next window is waited for; None when it is not."""
         self._resets = channels.resets
         self._start_anew()
 
@@ -171,6 +173,12 @@ class WindowSchedule:
         if self._resets != self._channels.resets:
             self._resets = self._channels.resets
             self._start_anew()
+        self._until_ns = None
+        if not final and self._awake is None and not self._incomplete:
+            for cut in self._steady():
+                yield self._window(cut, host_ns, batches)
+            if self._lags(delivery_ns):
+                return
         for cut in self._ready(delivery_ns, final, ended):
             yield self._window(cut, host_ns, batches)
 
@@ -194,11 +202,7 @@ class WindowSchedule:
     @property
     def deadline_ns(self) -> int | None:
         """Delivery time at which :meth:`cut` should be called even if nothing comes; None when nothing waits."""
-        if self._next is None or self._channels.edge < self._next + self.cutting.length:
-            return None
-        if not (covering := self._covering(self._next)):
-            return None
-        until_ns = self._waited_until_ns(self._next, covering)
+        until_ns = self._until_ns
         return until_ns if until_ns is not None and until_ns < FOREVER_NS else None
 
     def _start_anew(self) -> None:
@@ -206,6 +210,7 @@ class WindowSchedule:
         self._beginning = BEFORE_ALL
         """First window since there was none before it: others of its components may be about to begin too."""
         self._revisions = (_Revision(), _Revision())
+        self._until_ns = None
         self._tail_cut = True
         """Whether the window at the end of the data has been cut, or there is none."""
         if self._awake is not None:
@@ -236,6 +241,7 @@ class WindowSchedule:
                 continue
             until_ns = None if final else self._waited_until_ns(start, covering)
             if until_ns is not None and (delivery_ns is None or delivery_ns < until_ns):
+                self._until_ns = until_ns
                 break
             until = self._fuller(start, covering)
             count = 1
@@ -249,6 +255,50 @@ class WindowSchedule:
             following = self._grid(start + (count - 1) * self.cutting.hop + 1)
             self._next = following if until is None else min(following, until)
         yield from self._completed(final)
+
+    def _steady(self) -> Iterator[_Cut]:
+        """Windows that all components cover, as it is nearly always: without looking at each in turn."""
+        newest = self._newest()
+        if newest is None or self._next is None or self._next <= self._beginning + self.cutting.length:
+            return
+        length, hop = self.cutting.length, self.cutting.hop
+        stop = min(stretch.stop for stretch in newest.values())
+        if self._next + length > stop or max(stretch.first for stretch in newest.values()) > self._next:
+            return
+        while self._next + length <= stop:
+            count = min(self.cutting.most, (stop - self._next) // hop) if self.cutting.most > 1 else 1
+            yield _Cut(self._next, newest, hops=count)
+            self._tail_cut = False
+            self._next = self._grid(self._next + (count - 1) * hop + 1)
+
+    def _lags(self, delivery_ns: int | None) -> bool:
+        """Whether a component that may still cover the next window is waited for: a quick answer for what is usual, or False."""
+        start, channels = self._next, self._channels
+        newest = self._newest()
+        if start is None or newest is None or start <= self._beginning + self.cutting.length:
+            return False
+        stops = [stretch.stop for stretch in newest.values()]
+        if max(stops) < start + self.cutting.length or min(stops) <= start:
+            return False
+        if max(stretch.first for stretch in newest.values()) > start:
+            return False
+        if channels.edge - min(stops) > channels.settings.max_lead:
+            return False
+        until_ns = channels.led_ns(start + self.cutting.length) + channels.settings.wait_ns
+        if delivery_ns is not None and delivery_ns >= until_ns:
+            return False
+        self._until_ns = until_ns
+        return True
+
+    def _newest(self) -> dict[str, Stretch] | None:
+        """The newest stretch of each component; None when one has none, or one that has not begun."""
+        newest = {}
+        for letter, _ in self._channels.rows:
+            stretches = self._channels.channels[letter].stretches
+            if not stretches or not stretches[-1].started:
+                return None
+            newest[letter] = stretches[-1]
+        return newest or None
 
     def _first_wanted(self, start: int) -> int | None:
         """Move on to the first window that is wanted, from ``start`` on; None when it is not known yet which is."""

@@ -20,7 +20,6 @@ precision of others.
 (7, 50000000)
 """
 
-from bisect import bisect_right
 from collections import deque
 from itertools import islice
 
@@ -109,6 +108,9 @@ class Stretch:
 
     def level(self, start: int, stop: int) -> float:
         """Level of most samples from grid index ``start`` up to ``stop``, which must be held."""
+        begin, newest = self._levels[-1]
+        if begin <= start:
+            return newest
         parts = self._parts(start, stop)
         if len(parts) == 1:
             return parts[0][2]
@@ -140,8 +142,12 @@ class Stretch:
 
     def arrival_of(self, index: int) -> tuple[int, int]:
         """``(arrived_ns, record_end_ns)`` of the record that brought the sample at ``index``."""
-        number = bisect_right(self._arrivals, index, key=lambda entry: entry[0])
-        _, arrived_ns, record_end_ns = self._arrivals[min(number, len(self._arrivals) - 1)]
+        _, arrived_ns, record_end_ns = self._arrivals[-1]
+        # Mostly one of the newest.
+        for stop, arrived, record_end in reversed(self._arrivals):
+            if stop <= index:
+                break
+            arrived_ns, record_end_ns = arrived, record_end
         return arrived_ns, record_end_ns
 
     def _forget(self) -> None:
@@ -167,6 +173,12 @@ class Stretch:
 
     def _hold(self, samples: NDArray[np.float64]) -> None:
         """Append samples in parts."""
+        above = samples - self._levels[-1][1]
+        # As nearly always; not a number is never near.
+        if above.min() > -LEVEL_REACH and above.max() < LEVEL_REACH:
+            self._rings.write(self._ring, self.stop, above.astype(np.float32))
+            self.stop += len(samples)
+            return
         begin = new = 0
         while begin < len(samples):
             left = samples[begin:] - self._levels[-1][1]
