@@ -2,8 +2,8 @@
 
 Thresholds are chosen on the training corpus alone, through the daemon's own picker as it makes final picks, and as it makes early ones:
 of those that give at most so many picks per station-hour of its noise, the middle one of those whose F-measure against the teacher's
-onsets and the analysts' picks, each station weighted alike, is within :data:`LEVEL` of the best. For final picks that is F1; for early ones
-recall counts half (:attr:`distill.serving.Serving.beta`).
+onsets and the analysts' picks is within :data:`LEVEL` of the best. For final picks that is F1, each station weighted alike; for early ones
+recall counts half, and all stations are counted together (:class:`distill.serving.Serving`).
 
 A network that streams notices onsets and picks none: it has the lowest thresholds that give at most so many candidates per station-hour of
 noise.

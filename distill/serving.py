@@ -48,15 +48,19 @@ class Serving:
     """Samples between windows."""
     beta: float
     """How much recall counts, in terms of precision, when thresholds are chosen; see :func:`distill.scores.f_measure`."""
+    pooled: bool
+    """Whether thresholds are chosen by the counts of all stations together; else each station has the same weight."""
 
     def settings(self, thresholds: tuple[float, float]) -> PickerSettings:
         """Of the daemon's picker."""
         return PickerSettings(thresholds, self.hop, "evaluated", "", lookahead=self.lookahead)
 
 
-FINAL = Serving("final", lookahead=4 * round(RATE_HZ), hop=4 * round(RATE_HZ), beta=1.0)
-EARLY = Serving("early", lookahead=round(RATE_HZ) // 2, hop=round(RATE_HZ) // 2, beta=0.5)
-"""An onset without an early pick has its final pick seconds later; a false early pick alarms and must be withdrawn: recall counts half."""
+FINAL = Serving("final", lookahead=4 * round(RATE_HZ), hop=4 * round(RATE_HZ), beta=1.0, pooled=False)
+EARLY = Serving("early", lookahead=round(RATE_HZ) // 2, hop=round(RATE_HZ) // 2, beta=0.5, pooled=True)
+"""An onset without an early pick has its final pick seconds later; a false early pick alarms and must be withdrawn: recall counts half.
+Each pick alarms once, whatever its station, so all stations are counted together; and of the few onsets of one station precision is hardly
+known."""
 
 Serve = Callable[[NDArray[np.generic], float], list[Pick]]
 """A record ``(3, n)``, Z N E, that begins at time zero, and a threshold for both phases -> picks."""
@@ -194,14 +198,14 @@ def service_scores(
 ) -> dict[str, dict[float, float]]:
     """Mean of the F-measure at 0.1 and 0.5 s against onsets, the teacher's and the analysts', for each phase and threshold.
 
-    The stage says how much recall counts: :attr:`Serving.beta`.
+    The stage says how much recall counts and how stations are counted: :attr:`Serving.beta`, :attr:`Serving.pooled`. In the mean over
+    stations, each has the same weight, whatever its number of onsets and picks, and those without onsets are left out; counts that are
+    pooled are those of all stations.
 
     A record is picked with each threshold anew: with a lower one an onset is picked sooner, on less data, with another probability.
 
     An onset is met by the nearest pick; every other pick is false, but where the teacher sees another onset less than surely
     (:data:`DOUBTFUL`). Onsets with too little data after them for a pick of the stage are left out.
-
-    Every station has the same weight, whatever its number of onsets and picks: the rates are per onset there.
     """
     counts: dict[tuple[str, float, float], dict[str, list[int]]] = {}
     for record in records:
@@ -221,12 +225,12 @@ def service_scores(
                         station[index] += count
     scores: dict[str, dict[float, float]] = {"P": {}, "S": {}}
     for phase, threshold in dict.fromkeys((phase, threshold) for phase, threshold, _ in counts):
-        found = [
-            f_measure(met, false, onsets, serving.beta)
-            for tolerance_s in SCORED_AT_S
-            for met, false, onsets in counts[phase, threshold, tolerance_s].values()
-            if onsets
-        ]
+        found: list[float] = []
+        for tolerance_s in SCORED_AT_S:
+            each = list(counts[phase, threshold, tolerance_s].values())
+            if serving.pooled:
+                each = [[sum(column) for column in zip(*each, strict=True)]]
+            found += [f_measure(met, false, onsets, serving.beta) for met, false, onsets in each if onsets]
         scores[phase][threshold] = float(np.mean(found)) if found else 0.0
     return scores
 

@@ -1,6 +1,7 @@
 """Calibration: what was put into made-up picks is found again, and folding changes probabilities as it says."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -273,6 +274,27 @@ def test_recall_counts_half_for_early_picks() -> None:
     annotate = seeing(bells({2000: 0.95, 3000: 0.6, 4000: 0.5}))
     config = TrainConfig(name="made-up", version="0.0.1")
     wanted = {FINAL: {0.3: 0.8, 0.7: 0.667}, EARLY: {0.3: 0.714, 0.7: 0.833}}
+    chosen = {}
+    for stage, scores in wanted.items():
+        serve = windowed(annotate, 1000, stage)
+        assert service_scores(serve, corpus.training, (0.3, 0.7), stage)["P"] == scores
+        chosen[stage] = chosen_thresholds(config, serve, corpus, stage)["P"]
+    assert chosen[FINAL] < 0.5
+    assert chosen[EARLY] > 0.6
+
+
+def test_an_early_pick_counts_once_whatever_its_station() -> None:
+    """With a low threshold the only onset of B is picked too, and there is a false pick at C, which has none."""
+    onsets = {"A": (1500.0, 2500.0, 3500.0), "B": (2500.0,), "C": ()}
+    seen = {"A": dict.fromkeys(onsets["A"], 0.95), "B": {2500.0: 0.5}, "C": {2500.0: 0.6}}
+    annotate = seeing(np.concatenate([bells(seen[name]) for name in onsets]))
+    records = []
+    for index, (name, places) in enumerate(onsets.items()):
+        record = record_with(name, None, bells(dict.fromkeys(places, 0.9)))
+        records.append(replace(record, waves=record.waves + 6000 * index))
+    corpus = Corpus(tuple(records), (), "")
+    config = TrainConfig(name="made-up", version="0.0.1")
+    wanted = {FINAL: {0.3: 1.0, 0.7: 0.5}, EARLY: {0.3: 0.833, 0.7: 0.938}}
     chosen = {}
     for stage, scores in wanted.items():
         serve = windowed(annotate, 1000, stage)
