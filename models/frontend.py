@@ -23,9 +23,9 @@ from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import butter, lfilter, lfilter_zi
 
 from models.conventions import COMPONENTS, RATE_HZ
+from models.recursive_filter import Coefficients, at_rest, high_pass, recursive_filter
 
 RELATIVE_FLOOR = 1e-7
 """A component whose standard deviation is below this part of its level counts as constant: the resolution of
@@ -108,7 +108,7 @@ def stream(
     rows, _, samples = waves.shape
     if samples == 0:
         return waves.astype(np.float32), state.copy()
-    numerator, denominator, at_rest = _high_pass()
+    numerator, denominator, rest = _high_pass()
     raw = waves.astype(np.float64)
     if not np.isfinite(raw).all():
         np.nan_to_num(raw, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
@@ -122,13 +122,14 @@ def stream(
     raw -= after[:, FIRST, None]
     memory = state[:, FILTER].reshape(rows, len(COMPONENTS), 2)
     if begins:
-        memory = np.where(new[:, None, None], at_rest * raw[..., :1], memory)
-    high, memory = lfilter(numerator, denominator, raw, axis=-1, zi=memory)
+        memory = np.where(new[:, None, None], rest * raw[..., :1], memory)
+    flat, memory = recursive_filter(numerator, denominator, raw.reshape(-1, samples), memory.reshape(-1, 2))
+    high = flat.reshape(raw.shape)
     after[:, FILTER] = memory.reshape(rows, -1)
     power = np.einsum("ncm,ncm->nm", high, high)
     keep = float(np.exp(-1 / (MEMORY_S * RATE_HZ)))
-    average, last = lfilter(
-        [(1 - keep) / len(COMPONENTS)], [1, -keep], power, axis=-1, zi=state[:, POWER, None]
+    average, last = recursive_filter(
+        ((1 - keep) / len(COMPONENTS),), (1.0, -keep), power, state[:, POWER, None]
     )
     after[:, POWER] = last[:, 0]
     after[:, COUNT] += samples
@@ -142,7 +143,7 @@ def stream(
 
 
 @cache
-def _high_pass() -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+def _high_pass() -> tuple[Coefficients, Coefficients, NDArray[np.float64]]:
     """Coefficients, and the state at rest for an input of one."""
-    numerator, denominator = butter(2, HIGH_PASS_HZ, "highpass", fs=RATE_HZ)
-    return numerator, denominator, lfilter_zi(numerator, denominator)
+    numerator, denominator = high_pass(HIGH_PASS_HZ, RATE_HZ)
+    return numerator, denominator, at_rest(numerator, denominator)

@@ -35,7 +35,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import find_peaks
 
 from models.calibration import Calibration
 from xiaod.config import PickerConfig
@@ -45,6 +44,7 @@ from xiaod.domain.timegrid import samples_from_s
 from xiaod.domain.types import Pick, Probabilities, Stage, Window
 from xiaod.picking.diagnosis import OnsetOutcome, PhaseView
 from xiaod.picking.measure import NO_CALIBRATION, measure
+from xiaod.picking.peaks import find_peaks
 from xiaod.picking.recent_picks import RecentPicks
 
 LATE_NOTICE_S = 2.0
@@ -174,8 +174,7 @@ class InstrumentPicker:
             self.views[phase].saw(window.stop, needed, highest[phase])
             if highest[phase] < NOTICE * needed:
                 continue
-            peaks, _ = find_peaks(curve, height=NOTICE * needed, distance=settings.separation)
-            for peak in peaks.tolist():
+            for peak in find_peaks(curve, NOTICE * needed, settings.separation):
                 if not start <= peak < stop:
                     continue
                 if self._is_picked(phase, window.index + peak):

@@ -1,0 +1,97 @@
+"""Recursive filters of order one and two in blocks, by matrices: what a stream needs of ``scipy.signal``, without its 70 MB of memory.
+
+A filter is linear. So what a block of samples and the memory before it give, and the memory after it, is one matrix, the same for every
+block of that length. It follows from the recursion itself, run over one unit at a time.
+
+>>> memory = np.zeros((1, 1))
+>>> values, memory = recursive_filter((0.5,), (1.0, -0.5), np.ones((1, 3)), memory)
+>>> values.tolist(), memory.tolist()
+([[0.5, 0.75, 0.875]], [[0.4375]])
+"""
+
+from functools import cache
+from math import pi, sqrt, tan
+
+import numpy as np
+from numpy.typing import NDArray
+
+BLOCK = 64
+"""Samples that one matrix takes at most."""
+ROWS = 64
+"""Rows of one product at most: it is not worth several threads then."""
+
+Coefficients = tuple[float, ...]
+
+
+def recursive_filter(
+    numerator: Coefficients,
+    denominator: Coefficients,
+    waves: NDArray[np.float64],
+    memory: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Filter along the last axis, as ``scipy.signal.lfilter`` does: direct form II, transposed.
+
+    Args:
+        numerator: coefficients, no more than the denominator has.
+        denominator: coefficients, the first of which is 1.
+        waves: shape ``(n, m)``.
+        memory: shape ``(n, order)``: zeros, or what the last call gave; it is not changed.
+
+    Returns:
+        Values of the shape of the waves, and the memory after them.
+    """
+    rows, samples = waves.shape
+    order = len(denominator) - 1
+    values = np.empty_like(waves)
+    after = memory.copy()
+    for begin in range(0, samples, BLOCK):
+        end = min(begin + BLOCK, samples)
+        matrix = _matrix(numerator, denominator, end - begin)
+        for first in range(0, rows, ROWS):
+            some = slice(first, first + ROWS)
+            given = np.concatenate([waves[some, begin:end], after[some]], axis=1) @ matrix
+            values[some, begin:end], after[some] = given[:, :-order], given[:, -order:]
+    return values, after
+
+
+def high_pass(corner_hz: float, rate_hz: float) -> tuple[Coefficients, Coefficients]:
+    """Coefficients of a Butterworth high-pass of order two (bilinear transform; Oppenheim & Schafer, Discrete-Time Signal Processing, 7.1).
+
+    >>> high_pass(25.0, 100.0)[1][0]
+    1.0
+    """
+    warped = tan(pi * corner_hz / rate_hz)
+    scale = 1 + sqrt(2) * warped + warped**2
+    return (1 / scale, -2 / scale, 1 / scale), (
+        1.0,
+        2 * (warped**2 - 1) / scale,
+        (1 - sqrt(2) * warped + warped**2) / scale,
+    )
+
+
+def at_rest(numerator: Coefficients, denominator: Coefficients) -> NDArray[np.float64]:
+    """Memory, shape ``(order,)``, after an input of one that has been there always."""
+    gain = sum(numerator) / sum(denominator)
+    order = len(denominator) - 1
+    steps = _padded(numerator, order)[1:] - gain * np.array(denominator[1:])
+    # Each holds what is still to come of all after it.
+    return np.cumsum(steps[::-1])[::-1]
+
+
+def _padded(numerator: Coefficients, order: int) -> NDArray[np.float64]:
+    return np.array([*numerator, *[0.0] * (order + 1 - len(numerator))])
+
+
+@cache
+def _matrix(numerator: Coefficients, denominator: Coefficients, samples: int) -> NDArray[np.float64]:
+    """Shape ``(samples + order, samples + order)``: from samples and memory, a row of both, to values and memory."""
+    order = len(denominator) - 1
+    forward, back = _padded(numerator, order), np.array(denominator)
+    units = np.eye(samples + order)
+    waves, memory = units[:, :samples], units[:, samples:].copy()
+    values = np.empty_like(waves)
+    for index in range(samples):
+        values[:, index] = forward[0] * waves[:, index] + memory[:, 0]
+        following = np.append(memory[:, 1:], np.zeros((len(units), 1)), axis=1)
+        memory = following + forward[1:] * waves[:, index, None] - back[1:] * values[:, index, None]
+    return np.concatenate([values, memory], axis=1)

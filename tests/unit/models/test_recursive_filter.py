@@ -1,0 +1,41 @@
+"""Recursive filters, against those of SciPy."""
+
+import numpy as np
+import pytest
+import scipy.signal
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models.recursive_filter import BLOCK, ROWS, at_rest, high_pass, recursive_filter
+
+
+@pytest.mark.parametrize("corner_hz", [0.05, 0.5, 2.0, 30.0])
+def test_coefficients_and_rest(corner_hz: float) -> None:
+    numerator, denominator = high_pass(corner_hz, 100.0)
+    wanted = scipy.signal.butter(2, corner_hz, "highpass", fs=100.0)
+    assert np.allclose((numerator, denominator), wanted, rtol=1e-12)
+    assert np.allclose(at_rest(numerator, denominator), scipy.signal.lfilter_zi(*wanted), rtol=1e-9)
+
+
+@settings(deadline=None)
+@given(
+    cuts=st.lists(st.integers(1, 3 * BLOCK), min_size=1, max_size=6),
+    rows=st.sampled_from([1, 3, ROWS + 5]),
+    offset=st.sampled_from([0.0, 1e6]),
+    order=st.sampled_from([1, 2]),
+)
+def test_pieces_give_what_scipy_gives_for_the_whole(
+    cuts: list[int], rows: int, offset: float, order: int
+) -> None:
+    waves = np.random.default_rng(1).normal(offset, 100.0, (rows, sum(cuts)))
+    coefficients = high_pass(0.5, 100.0) if order == 2 else ((0.01,), (1.0, -0.99))
+    memory = np.zeros((rows, order))
+    found, start = [], 0
+    for cut in cuts:
+        values, memory = recursive_filter(*coefficients, waves[:, start : start + cut], memory)
+        found.append(values)
+        start += cut
+    wanted, after = scipy.signal.lfilter(*coefficients, waves, axis=-1, zi=np.zeros((rows, order)))
+    scale = float(np.abs(waves).max())
+    assert np.allclose(np.concatenate(found, axis=1), wanted, rtol=1e-9, atol=1e-11 * scale)
+    assert np.allclose(memory, after, rtol=1e-9, atol=1e-10 * scale)
