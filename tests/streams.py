@@ -13,7 +13,6 @@ from xiaod.pipeline.settings import picker_settings
 from xiaod.waveform.batches import Batches
 from xiaod.waveform.channel import Gap, RecordOutcome
 from xiaod.waveform.instrument import ADVANCING, BufferSettings, InstrumentChannels
-from xiaod.waveform.rings import Rings
 from xiaod.waveform.schedule import Cutting, WindowSchedule
 
 OFFLINE, EARLY = BufferSettings(hop=400), BufferSettings(hop=50)
@@ -26,7 +25,7 @@ class OneInstrument:
     def __init__(
         self, settings: BufferSettings = OFFLINE, letters: Collection[str] = (), phase: int = 0
     ) -> None:
-        self.rings = Rings(settings.ring)
+        self.rings = settings.rings()
         self.channels = InstrumentChannels(settings, self.rings, letters)
         cutting = Cutting(settings.length, settings.hop, settings.history, to_end=settings.hop == OFFLINE.hop)
         self.schedule = WindowSchedule(self.channels, cutting, phase)

@@ -51,7 +51,6 @@ from xiaod.waveform.channel import Gap, RecordOutcome
 from xiaod.waveform.data_account import DataAccount
 from xiaod.waveform.delivery_clock import DeliveryClock
 from xiaod.waveform.instrument import ADVANCING, BufferSettings, InstrumentChannels, Needed
-from xiaod.waveform.rings import Rings
 from xiaod.waveform.schedule import Cutting, Cuttings, WindowSchedule
 
 LOGGED_OUTCOMES = frozenset(
@@ -133,7 +132,7 @@ class Assembler:
         self.streams = Streams(STREAM_BATCH)
         """Where new samples go, for a net that follows them."""
         self._cuttings = cuttings
-        self._rings = Rings(settings.ring)
+        self._rings = settings.rings()
         self._account = account
         self._letters = letters
         self._most = most

@@ -5,7 +5,7 @@ set back resets this instrument only. Windows are cut from it by schedules (:mod
 
 >>> import numpy as np
 >>> from xiaod.domain.types import Channel, Segment
->>> channels = InstrumentChannels(settings := BufferSettings(), Rings(settings.ring))
+>>> channels = InstrumentChannels(settings := BufferSettings(), settings.rings())
 >>> channels.insert(Segment(Channel("XX", "A", "", "HHZ"), 0, 100.0, np.ones(100, np.int32)), delivery_ns=None).value
 'good'
 >>> channels.release(None, final=True)
@@ -68,9 +68,15 @@ class BufferSettings:
         """Samples before a window that it carries along: a hop, and the shifts at which an onset is confirmed."""
         return self.hop + CONFIRM_SHIFT + 1
 
+    def rings(self) -> Rings:
+        """Rings for as many instruments as there are: usual ones, and longer ones for those of which a component lags."""
+        # The next window, what lies before it, and a record that is written before windows are cut.
+        usual = 2 * self.history + 2 * self.hop + self.length + samples_from_s(MAX_PIECE_S)
+        return Rings(usual, longer=Rings(self.ring)) if usual < self.ring else Rings(self.ring)
+
     @property
     def ring(self) -> int:
-        """Samples that a ring must hold."""
+        """Samples that a ring must hold at most."""
         # A component may be behind by max_lead, and its missing data may hold back as much again. The last window before a gap reaches
         # back before the next one, and a record is written before windows are cut.
         return self.history + self.hop + self.length + 2 * self.max_lead + samples_from_s(MAX_PIECE_S)
@@ -184,6 +190,8 @@ class InstrumentChannels:
         for channel in self.channels.values():
             while len(channel.stretches) > 1 and channel.stretches[0].stop <= needed.first:
                 del channel.stretches[0]
+            for stretch in channel.stretches:
+                stretch.forget_before(needed.first)
         while len(self._leads) > 1 and self._leads[0][0] < needed.stop:
             self._leads.popleft()
 

@@ -1,7 +1,8 @@
 """The samples of all channels: one ring for each gapless stretch, all of one length; samples are held nowhere else.
 
 A sample of the 100 Hz grid with index ``k`` lies in column ``k % length`` of its ring, so the newest ``length`` samples of a stretch are
-there and older ones are overwritten. Rings lie in blocks of :data:`BLOCK`: one more station moves nothing, and one that leaves makes
+there and older ones are overwritten. Where more samples are needed, because a component lags, a longer ring takes the place of one, see
+:class:`~xiaod.waveform.stretch.Stretch`. Rings lie in blocks of :data:`BLOCK`: one more station moves nothing, and one that leaves makes
 room for the next.
 
 >>> rings = Rings(length=8)
@@ -26,9 +27,15 @@ BLOCK = 48
 class Rings:
     """Rings of one length; each has a number."""
 
-    def __init__(self, length: int) -> None:
-        """Begin without rings; ``length`` is that of each, in samples."""
+    def __init__(self, length: int, longer: "Rings | None" = None) -> None:
+        """Begin without rings.
+
+        Args:
+            length: of each, in samples.
+            longer: others that can take the place of these; None: there are none.
+        """
         self.length = length
+        self.longer = longer
         self._blocks: dict[int, NDArray[np.float32]] = {}
         self._used: Counter[int] = Counter()
         self._free: list[int] = []
@@ -91,5 +98,6 @@ class Rings:
 
     @property
     def held_bytes(self) -> int:
-        """Memory of the rings that are used."""
-        return len(self._rings) * self.length * 4
+        """Memory of the rings that are used, and of longer ones."""
+        longer = 0 if self.longer is None else self.longer.held_bytes
+        return len(self._rings) * self.length * 4 + longer

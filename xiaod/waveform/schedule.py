@@ -21,7 +21,7 @@ samples are looked at too. Stretches shorter than a window and a step may give n
 >>> from xiaod.waveform.instrument import BufferSettings
 >>> from xiaod.waveform.rings import Rings
 >>> settings = BufferSettings(length=1000, hop=50)
->>> channels = InstrumentChannels(settings, Rings(settings.ring))
+>>> channels = InstrumentChannels(settings, settings.rings())
 >>> for component in "ZNE":
 ...     channel = Channel("XX", "A", "", "HH" + component)
 ...     _ = channels.insert(Segment(channel, 0, 100.0, np.ones(1100, np.int32)), delivery_ns=None)

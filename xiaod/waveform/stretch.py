@@ -26,6 +26,7 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
+from xiaod.domain.timegrid import BEFORE_ALL
 from xiaod.waveform.resample import Converter
 from xiaod.waveform.rings import Rings
 
@@ -44,12 +45,15 @@ class Stretch:
     __slots__ = (
         "_arrivals",
         "_converter",
+        "_held_from",
         "_levels",
         "_offsets",
         "_ring",
         "_rings",
+        "_usual",
         "began",
         "length",
+        "needed",
         "started",
         "stop",
     )
@@ -59,11 +63,15 @@ class Stretch:
 
         Args:
             converter: from the rate of the channel to the grid.
-            rings: where samples lie; one of them is this stretch's as long as it lives.
+            rings: where samples lie; one of them is this stretch's as long as it lives, or a longer one.
         """
         self._converter = converter
-        self._rings = rings
+        self._usual = self._rings = rings
         self._ring = rings.open()
+        self._held_from = BEFORE_ALL
+        """Grid index of the first sample that was moved into the ring."""
+        self.needed = BEFORE_ALL
+        """Grid index of the oldest sample that is still needed, see :meth:`forget_before`."""
         self.stop = 0
         """Grid index just after the newest sample."""
         self.began = 0
@@ -83,7 +91,7 @@ class Stretch:
     @property
     def first(self) -> int:
         """Grid index of the oldest sample that is held."""
-        return max(self.began, self.stop - self._rings.length)
+        return max(self.began, self._held_from, self.stop - self._rings.length)
 
     def push(self, samples: NDArray[np.float64], arrived_ns: int, record_end_ns: int) -> None:
         """Append the samples of a record, shape ``(n,)``, at the rate of the channel."""
@@ -94,6 +102,12 @@ class Stretch:
             self.started = True
             self.stop = self.began = first
             self._levels.append((first, _level_near(converted[0])))
+        longer = self._rings.longer
+        if (
+            longer is not None
+            and self.stop + len(converted) - max(self.needed, self.began) > self._rings.length
+        ):
+            self._move(longer)
         self._hold(converted)
         self.length += len(converted)
         offset_ns = self._converter.offset_ns
@@ -101,6 +115,15 @@ class Stretch:
             self._offsets.append((first, offset_ns))
         self._arrivals.append((self.stop, arrived_ns, record_end_ns))
         self._forget()
+
+    def forget_before(self, index: int) -> None:
+        """Samples before a grid index are not needed any more; the usual ring takes the place of a longer one that is not needed either."""
+        self.needed = index
+        if (
+            self._rings is not self._usual
+            and self.stop - max(index, self.began) <= self._usual.length * 3 // 4
+        ):
+            self._move(self._usual)
 
     def drift(self, drift_ns: int) -> None:
         """The next samples lie later than predicted by ``drift_ns``; earlier when it is negative."""
@@ -159,6 +182,14 @@ class Stretch:
             self._offsets.popleft()
         while len(self._levels) > 1 and self._levels[1][0] <= first:
             self._levels.popleft()
+
+    def _move(self, rings: Rings) -> None:
+        """Let other rings hold the newest samples."""
+        first = max(self.first, self.stop - rings.length)
+        ring = rings.open()
+        rings.write(ring, first, self._rings.read(self._ring, first, self.stop))
+        self._rings.close(self._ring)
+        self._rings, self._ring, self._held_from = rings, ring, first
 
     def _parts(self, start: int, stop: int) -> list[tuple[int, int, float]]:
         """Begin, end and level of the parts between two grid indices."""

@@ -224,3 +224,24 @@ def test_when_data_came_is_not_told_by_a_clock_that_was_ahead_once() -> None:
         buffered.insert(replace(record(4 * number, 4), arrived_ns=arrived_s * SECOND), delivery_ns=number)
         buffered.release(delivery_ns=number)
     assert buffered.stretches[-1].arrival_of(1599)[0] == 30 * SECOND
+
+
+def test_a_stretch_that_is_needed_for_longer_takes_a_longer_ring_and_gives_it_back() -> None:
+    """What is needed is there, always; what is not needed takes the usual memory."""
+    long = Rings(2000)
+    usual = Rings(500, longer=long)
+    stretch = Stretch(converter_for(100.0, 0), usual)
+
+    def push(count: int) -> None:
+        begin = stretch.stop
+        stretch.push(np.arange(begin, begin + count, dtype=np.float64), 0, 0)
+
+    for needed, stop, in_long in [(0, 500, False), (0, 1500, True), (1100, 1600, True), (1500, 1700, False)]:
+        while stretch.stop < stop:
+            push(50)
+        stretch.forget_before(needed)
+        assert (long.held_bytes > 0) == in_long
+        assert stretch.first <= needed
+        assert stretch.read(needed, stop, level=0.0).tolist() == list(range(needed, stop))
+    push(50)
+    assert usual.held_bytes == 500 * 4

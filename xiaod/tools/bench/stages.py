@@ -26,7 +26,6 @@ from xiaod.tools.bench.station import station_records
 from xiaod.tools.bench.timer import LEAST_S, median_us
 from xiaod.waveform.batches import Batches
 from xiaod.waveform.instrument import BufferSettings, InstrumentChannels
-from xiaod.waveform.rings import Rings
 from xiaod.waveform.schedule import Cutting, WindowSchedule
 
 PERIODS = 2
@@ -130,7 +129,7 @@ def _decode(records: Sequence[bytes]) -> list[Segment]:
 
 
 def _windows(segments: Sequence[Segment], settings: BufferSettings) -> list[Window]:
-    channels = InstrumentChannels(settings, Rings(settings.ring))
+    channels = InstrumentChannels(settings, settings.rings())
     schedule = WindowSchedule(channels, Cutting(settings.length, settings.hop, settings.history))
     batches = Batches(settings.history, settings.length, MAX_BATCH)
     windows: list[Window] = []
