@@ -4,8 +4,11 @@ CPU time, not time on the wall. Where it is measured twice, the two may differ b
 the same work. Work of a known length can only take longer.
 """
 
+import os
+import resource
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -16,13 +19,17 @@ from distill.cost import HOP_S, window_cost
 from models.weights import weights_path
 from tests.streams import OneInstrument, picks_in
 from xiaod.acquisition.miniseed import decode
+from xiaod.config import Early, PickerConfig
 from xiaod.domain.types import Probabilities, Segment, Window
 from xiaod.inference.onnx import OnnxEngine
 from xiaod.picking.picker import InstrumentPicker, PickerSettings
-from xiaod.tools.bench.load import summary
-from xiaod.tools.bench.others import PHASENET_SAMPLES, phasenet_cost, sta_lta_cost
+from xiaod.tools.bench.daemon import BenchError, Use, use_of
+from xiaod.tools.bench.early import data_until_early
+from xiaod.tools.bench.load import Moment, summary
+from xiaod.tools.bench.offline import PHASENET, XIAOD, offline_costs
+from xiaod.tools.bench.others import PHASENET_SAMPLES, has_phasenet, phasenet_cost, sta_lta_cost
 from xiaod.tools.bench.stages import PERIODS, time_stages
-from xiaod.tools.bench.station import station_records
+from xiaod.tools.bench.station import day_records, station_records
 from xiaod.tools.bench.timer import median_us
 from xiaod.waveform.instrument import BufferSettings
 
@@ -164,28 +171,132 @@ def test_a_window_of_a_student_costs_what_its_session_costs() -> None:
     assert found["us_per_station_s"] * HOP_S == pytest.approx(found["us_per_window"], abs=0.1)
 
 
-def test_a_load_is_summed_up_by_station_and_second() -> None:
-    before = {"xiaod_windows_total": 100.0, "process_cpu_seconds_total": 2.0}
-    after = {
-        "xiaod_windows_total": 1300.0,
-        "process_cpu_seconds_total": 5.0,
-        "process_resident_memory_bytes": 190e6,
-        "xiaod_batch_windows_count": 300.0,
+def moment(
+    at_s: float, cpu_s: float, windows: float, delay_s: float, calls: float, engine_s: float
+) -> Moment:
+    metrics = {
+        "xiaod_windows_total": windows,
+        "xiaod_batch_windows_count": calls,
+        "xiaod_data_delay_seconds": delay_s,
     }
+    return Moment(at_s, Use(cpu_s, 190.0, 195.5), metrics, {"engine": engine_s})
+
+
+def test_a_load_is_summed_up_by_station_and_second() -> None:
+    # Ten stations for a minute: 150 windows of final picks and 1,200 of early ones are due.
+    before, after = moment(100.0, 2.0, 100.0, 50.0, 10.0, 1.0), moment(160.0, 5.0, 1450.0, 60.0, 310.0, 2.5)
     picks: list[dict[str, Any]] = [
-        {"latency_s": 2.0 + own_s, "latency": {"component_wait_s": 0.1, "processing_s": own_s}}
+        {
+            "stage": "early",
+            "phase": "P",
+            "latency_s": 2.0 + own_s,
+            "latency": {"component_wait_s": 0.1, "processing_s": own_s},
+        }
         for own_s in (0.2, 0.4, 0.9)
     ]
-    found = summary(before, after, 60.0, 10, 0.5, picks)
+    final = {**picks[1], "stage": "final", "outcome": "confirmed", "early_id": "a", "latency_s": 6.0}
+    withdrawn = {"stage": "early", "phase": "P", "outcome": "withdrawn", "early_id": "b"}
+    found = summary(before, after, 10, "windows", [*picks, final, withdrawn])
     assert found == {
         "cpu_percent_of_a_core": 5.0,
         "us_per_station_s": 5000.0,
+        "threads_us_per_station_s": {"engine": 2500.0},
         "resident_mb": 190.0,
+        "peak_mb": 195.5,
+        "windows": 1350,
         "windows_of_due": 1.0,
+        "data_delay_s": 6.0,
         "kept_up": True,
-        "mean_batch": 4.0,
-        "picks": 3,
-        "latency_s": {"count": 3, "median": 2.4, "p95": 2.85, "max": 2.9},
-        "own_latency_s": {"count": 3, "median": 0.5, "p95": 0.95, "max": 1.0},
+        "mean_batch": 4.5,
+        "picks": 4,
+        "latency_s": {
+            "early P": {"count": 3, "median": 2.4, "p95": 2.85, "p99": 2.89, "max": 2.9},
+            "final P": {"count": 1, "median": 6.0, "p95": 6.0, "p99": 6.0, "max": 6.0},
+        },
+        "own_latency_s": {
+            "early P": {"count": 3, "median": 0.5, "p95": 0.95, "p99": 0.99, "max": 1.0},
+            "final P": {"count": 1, "median": 0.5, "p95": 0.5, "p99": 0.5, "max": 0.5},
+        },
     }
-    assert not summary(before, {**after, "xiaod_windows_total": 200.0}, 60.0, 10, 0.5, picks)["kept_up"]
+    # A scout's windows come on top of those of final picks.
+    assert summary(before, after, 10, "scout", [])["windows_of_due"] == 9.0
+
+
+@pytest.mark.parametrize(
+    "behind",
+    [
+        moment(160.0, 5.0, 1000.0, 60.0, 310.0, 2.5),
+        # Six seconds older than before, at each station.
+        moment(160.0, 5.0, 1450.0, 110.0, 310.0, 2.5),
+    ],
+)
+def test_a_daemon_that_falls_behind_is_seen(behind: Moment) -> None:
+    before = moment(100.0, 2.0, 100.0, 50.0, 10.0, 1.0)
+    assert not summary(before, behind, 10, "windows", [])["kept_up"]
+
+
+def test_a_daemon_that_is_slow_is_seen() -> None:
+    before, after = moment(100.0, 2.0, 100.0, 50.0, 10.0, 1.0), moment(160.0, 5.0, 1450.0, 60.0, 310.0, 2.5)
+    slow = {
+        "stage": "final",
+        "phase": "S",
+        "latency_s": 9.0,
+        "latency": {"component_wait_s": None, "processing_s": 5.1},
+    }
+    assert not summary(before, after, 10, "windows", [slow])["kept_up"]
+
+
+def test_what_a_process_uses_is_what_the_kernel_says() -> None:
+    before = use_of(os.getpid())
+    spin(50_000)
+    after = use_of(os.getpid())
+    assert after.cpu_s - before.cpu_s >= 0.03
+    assert 0 < after.resident_mb <= after.peak_mb
+    # Python's own view of the same process, in kB.
+    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+    assert after.peak_mb <= peak_mb * 1.01 + 1
+
+
+@pytest.mark.parametrize("early", ["scout", "windows"])
+def test_an_early_pick_needs_its_lookahead_and_not_much_more(early: Early) -> None:
+    found = data_until_early("micro", early, places=4)
+    assert found["data_s"]["count"] == 4
+    lookahead_s = PickerConfig().early_lookahead_s
+    # The time of a pick may lie a little before the peak of its probability.
+    assert lookahead_s - 0.1 < found["data_s"]["median"] <= found["data_s"]["max"]
+    assert found["data_s"]["max"] < lookahead_s + 2.0
+
+
+def test_records_of_a_day_hold_what_they_say() -> None:
+    hours, rate_hz = 0.1, 100
+    segments = [
+        found for record in day_records(hours, 60.0) if isinstance(found := decode(record, ""), Segment)
+    ]
+    whole = {letter: [one for one in segments if one.channel.component == letter] for letter in "ZNE"}
+    for own in whole.values():
+        counts = np.concatenate([one.samples for one in own])
+        assert counts.size == hours * 3600 * rate_hz
+        # The same each minute, and each record joins the one before it.
+        minutes = counts.reshape(-1, 60 * rate_hz)
+        assert (minutes == minutes[0]).all()
+        assert all(one.next_ns == two.start_ns for one, two in pairwise(own))
+    quiet = np.concatenate(
+        [
+            found.samples
+            for record in day_records(hours, None)
+            if isinstance(found := decode(record, ""), Segment)
+        ]
+    )
+    assert np.abs(quiet).max() < np.abs(np.concatenate([one.samples for one in segments])).max() / 5
+
+
+def test_an_hour_offline_is_picked_by_each_program() -> None:
+    rows = offline_costs(0.1, "micro")
+    ours = {row["data"]: row for row in rows if row["program"] == XIAOD}
+    # Three events of a P and an S.
+    assert ours["aftershocks"]["picks"] == 6
+    assert ours["quiet"]["picks"] == 0
+    assert {row["program"] for row in rows} == {XIAOD, *([PHASENET] if has_phasenet() else [])}
+    assert all(row["cpu_s"] > 0 and row["start_cpu_s"] > 0 for row in rows)
+    with pytest.raises(BenchError, match="ended with status 2"):
+        offline_costs(0.1, "no-such-model", others=False)

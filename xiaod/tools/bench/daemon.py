@@ -5,11 +5,13 @@ r"""Runs ``xiaod --config`` as a process, and reads its metrics.
 """
 
 import json
+import os
 import subprocess
 import sys
 import time
 import urllib.request
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +22,39 @@ START_LIMIT_S = 120.0
 STOP_LIMIT_S = 40.0
 ANSWER_LIMIT_S = 30.0
 POLL_S = 0.02
+KB_MB = 1024 / 1e6
 
 
 class BenchError(RuntimeError):
     """The daemon or the server failed during the measurement."""
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """What a process has used, as the kernel counts it (proc(5))."""
+
+    cpu_s: float
+    """CPU time of all its threads, in user and kernel mode."""
+    resident_mb: float
+    peak_mb: float
+    """Most of it since the start."""
+
+
+def use_of(pid: int) -> Use:
+    """What a process has used until now.
+
+    Raises:
+        OSError: when it has ended.
+    """
+    # The name in parentheses may hold anything.
+    values = (
+        Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+    )
+    ticks = int(values[11]) + int(values[12])
+    lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace").splitlines()
+    kb = {line.partition(":")[0]: line.split()[1] for line in lines if line.startswith(("VmRSS", "VmHWM"))}
+    resident_mb, peak_mb = (int(kb[key]) * KB_MB for key in ("VmRSS", "VmHWM"))
+    return Use(ticks / os.sysconf("SC_CLK_TCK"), round(resident_mb, 1), round(peak_mb, 1))
 
 
 class DaemonProcess:
@@ -79,6 +110,15 @@ class DaemonProcess:
     def metrics(self) -> dict[str, float]:
         """Sum of all samples of each name."""
         return sums(self.text())
+
+    def use(self) -> Use:
+        """What it has used until now.
+
+        Raises:
+            BenchError: when it has ended.
+        """
+        self.check("what it has used")
+        return use_of(self.process.pid)
 
     def until(self, found: Callable[[], Any], what: str, limit_s: float = START_LIMIT_S) -> Any:
         """The first true value of a condition.

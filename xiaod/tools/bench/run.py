@@ -1,7 +1,7 @@
 """Runs one benchmark.
 
 >>> from xiaod.tools.bench.load import LoadSettings
->>> found = run_bench((), LoadSettings(), batches=(1,), others=False, least_s=0.01)
+>>> found = run_bench((), LoadSettings(), hours=0, batches=(1,), others=False, least_s=0.01, places=1)
 >>> found["model"]["name"].startswith("micro"), found["load"]
 (True, [])
 """
@@ -10,19 +10,26 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from typing import Any
 
 from models.weights import resolve
 from xiaod import __version__
+from xiaod.config import WindowConfig
 from xiaod.domain.timegrid import samples_from_s
+from xiaod.tools.bench.early import PLACES, data_until_early
 from xiaod.tools.bench.hardware import condition, describe
-from xiaod.tools.bench.load import LoadSettings, run_load
+from xiaod.tools.bench.load import Data, LoadSettings, run_load
+from xiaod.tools.bench.offline import offline_costs
 from xiaod.tools.bench.others import phasenet_cost, sta_lta_cost
 from xiaod.tools.bench.stages import engine_of, time_stages
 from xiaod.tools.bench.timer import LEAST_S
 
 STATIONS = (1, 10, 100, 1000)
+KINDS: Sequence[Data] = ("quiet", "events")
+HOP_S = WindowConfig().final_hop_s
+"""Of the windows of final picks."""
 BATCHES = (1, 4, 16, 64, 128)
 OTHERS_BATCH = 16
 PACKAGES = ("numpy", "obspy", "onnxruntime")
@@ -31,19 +38,25 @@ PACKAGES = ("numpy", "obspy", "onnxruntime")
 def run_bench(
     stations: Sequence[int],
     settings: LoadSettings,
+    kinds: Sequence[Data] = KINDS,
+    hours: float = 24.0,
     batches: Sequence[int] = BATCHES,
     others: bool = True,
     least_s: float = LEAST_S,
+    places: int = PLACES,
     say: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
     """Measure everything.
 
     Args:
         stations: numbers of stations of the loads, one after the other.
-        settings: of the loads.
+        settings: of the loads. The daemon is stopped for ``stopped_s`` after the last of them alone.
+        kinds: data of the loads.
+        hours: data of one station that is picked offline; 0: none.
         batches: windows in one call of the network.
         others: whether STA/LTA and PhaseNet are also timed.
         least_s: least CPU time of each measurement.
+        places: events of which it is measured how much data an early pick needs.
         say: called with each stage.
 
     Raises:
@@ -68,21 +81,29 @@ def run_bench(
     found["start"] = {"xiaod version, s": _cold_start()}
     say("parts of the daemon")
     found["stages"] = time_stages(
-        engine, samples_from_s(settings.window_s), samples_from_s(settings.hop_s), batches, least_s
+        engine, samples_from_s(settings.window_s), samples_from_s(HOP_S), batches, least_s
     )
+    if settings.early != "off":
+        say("data that an early pick needs")
+        found["early"] = [data_until_early(settings.model, settings.early, places)]
     found["others"] = []
     if others:
         say("other pickers")
-        rows = [sta_lta_cost(least_s), phasenet_cost(settings.hop_s, OTHERS_BATCH, least_s)]
+        rows = [sta_lta_cost(least_s), phasenet_cost(HOP_S, OTHERS_BATCH, least_s)]
         found["others"] = [row for row in rows if row is not None]
+    found["offline"] = offline_costs(hours, settings.model, say, others) if hours else []
     found["load"] = []
-    for count in stations:
-        say(f"{count} station(s), {settings.warm_up_s + settings.seconds:g} s and more")
-        found["load"].append(run_load(count, settings))
+    loads = [(data, count) for data in kinds for count in stations]
+    for data, count in loads:
+        say(f"{count} station(s), {data}, {settings.warm_up_s + settings.seconds:g} s and more")
+        stopped_s = settings.stopped_s if (data, count) == loads[-1] else 0.0
+        found["load"].append(run_load(count, replace(settings, data=data, stopped_s=stopped_s)))
     found["condition"]["after"] = condition()
     if found["load"]:
         found["start"]["daemon ready, s"] = found["load"][0]["ready_s"]
-        found["stations_per_core"] = stations_per_core(found["load"])
+        found["stations_per_core"] = {
+            data: stations_per_core([row for row in found["load"] if row["data"] == data]) for data in kinds
+        }
     return found
 
 
