@@ -325,6 +325,9 @@ class PickStage:
                 await self._pick(results, sink_runners, turns)
                 self.steps += 1
             del results
+        if self._clock() is None:
+            # Data have ended; those of a live run go on in the next one.
+            await self._withdraw(list(self._pickers), sink_runners)
         for sink_runner in list(sink_runners):
             await sink_runner.put(End())
 
@@ -374,14 +377,20 @@ class PickStage:
         self._grouped.flush(everything)
 
     async def _depart(self, instruments: Collection[Instrument], sink_runners: Sequence[SinkRunner]) -> None:
-        """Instruments have gone: early picks without a final one are withdrawn."""
+        """Instruments have gone."""
+        await self._withdraw(instruments, sink_runners)
+        if self._progress is not None:
+            # A silent instrument that stays in the station table goes on where it was.
+            self._progress.forget([one for one in instruments if one not in self._station_table])
+
+    async def _withdraw(
+        self, instruments: Collection[Instrument], sink_runners: Sequence[SinkRunner]
+    ) -> None:
+        """No more data will come: early picks without a final one are withdrawn, and the pickers forgotten."""
         gone = [pickers for instrument in instruments if (pickers := self._pickers.pop(instrument, None))]
         await self._deliver(
             [self._emitted(withdrawal(pick)) for pickers in gone for pick in pickers.undecided], sink_runners
         )
-        if self._progress is not None:
-            # A silent instrument that stays in the station table goes on where it was.
-            self._progress.forget([one for one in instruments if one not in self._station_table])
 
     def _settings_for(self, instrument: Instrument, stage: Stage) -> PickerSettings:
         return picker_settings(self._config, self._engine, instrument, stage)
