@@ -96,7 +96,8 @@ class WindowConfig(Model):
     final_hop_s: Annotated[float, Field(ge=0.5, le=30)] = 4.0
     """Seconds between the starts of two windows for final picks, at most a quarter of ``length_s``. A longer hop costs less."""
     early_hop_s: Annotated[float, Field(ge=0.05, le=30)] = 0.5
-    """The same for early picks with ``early: windows``. A shorter hop finds onsets sooner and costs more."""
+    """The same for early picks: where ``early: scout`` has noticed something, and with ``early: windows`` everywhere. A shorter hop finds
+    onsets sooner and costs more."""
 
     @model_validator(mode="after")
     def _consistent(self) -> "WindowConfig":
@@ -244,9 +245,10 @@ class Config(Model):
     """Where data come from: one or more SeedLink servers."""
     buffer: BufferConfig = BufferConfig()
     """How records become continuous data."""
-    early: Annotated[Early, BeforeValidator(_early)] = "windows"
+    early: Annotated[Early, BeforeValidator(_early)] = "scout"
     """What early picks are made by: soon after the onset, and later confirmed, revised or withdrawn by the final picks, which are the same
-    with and without them. scout: a small net that streams notices onsets. windows: windows every ``early_hop_s``. off: there are none."""
+    with and without them. scout: windows every ``early_hop_s`` where a small net that streams has noticed something. windows: windows every
+    ``early_hop_s`` everywhere, which costs more. off: there are none."""
     windows: WindowConfig = WindowConfig()
     """How continuous data are cut."""
     engine: EngineConfig = EngineConfig()

@@ -90,15 +90,13 @@ def _engine(content: MutableMapping[str, Any], lines: MutableMapping[Place, int]
         line, named = lines[("engine", "model")], part["model"]
         part.setdefault("scout", NOTICING if part["model"] == STREAMING else part["model"])
         part["model"] = PICKING
-        content.setdefault("early", "scout")
-        for place in (("engine", "scout"), ("early",)):
-            lines.setdefault(place, line)
+        lines.setdefault(("engine", "scout"), line)
         said = (
-            f"{STREAMING} has gone; engine.scout: {NOTICING}, the default, notices onsets in its place, write"
+            f"{STREAMING} has gone; engine.scout: {NOTICING}, the default, notices onsets in its place; write"
             if named == STREAMING
-            else "a model that streams no longer picks, it notices onsets; move it to engine.scout, write"
+            else "a model that streams no longer picks, it notices onsets; move it to engine.scout, and write"
         )
-        yield line, f"engine.model: {said} early: scout at the left edge, and engine.model: {PICKING}"
+        yield line, f"engine.model: {said} engine.model: {PICKING}"
 
 
 def _thresholds(content: MutableMapping[str, Any], lines: MutableMapping[Place, int]) -> Iterator[Change]:

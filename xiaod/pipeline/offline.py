@@ -211,7 +211,7 @@ def _has_record(path: Path) -> bool:
 def offline_config(config_path: Path | None, model: str | None, early: bool = False) -> Config:
     """The configuration of an offline run: a file or the defaults, with another model if one is given.
 
-    Early picks are made as the configuration says, or in windows where it says ``off``; without ``early`` there are none.
+    Early picks are made as the configuration says, or with a scout where it says ``off``; without ``early`` there are none.
 
     Raises:
         ConfigError: when the file is wrong, or its early picks would come after the final ones.
@@ -219,7 +219,7 @@ def offline_config(config_path: Path | None, model: str | None, early: bool = Fa
     config = (
         load_config(config_path) if config_path else Config(sources=(SeedLinkConfig(server="localhost"),))
     )
-    config = with_early(config, (config.early if config.early != "off" else "windows") if early else "off")
+    config = with_early(config, (config.early if config.early != "off" else "scout") if early else "off")
     if model is None:
         return config
     engine = EngineConfig.model_validate({**config.engine.model_dump(), "model": model})

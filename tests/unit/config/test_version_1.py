@@ -23,8 +23,7 @@ picker:
 """
 NEW = f"""\
 config_version: 2
-{MINIMAL}early: scout
-windows:
+{MINIMAL}windows:
   length_s: 20.0
   early_hop_s: 1.0
 engine:
@@ -36,14 +35,8 @@ picker:
   final_lookahead_s: 6
   stations: {{AM.R1: {{threshold_s: 0.6, early_threshold_s: 0.6}}}}
 """
-STREAMS = (
-    "a model that streams no longer picks, it notices onsets; move it to engine.scout, write early: scout at the left edge, and "
-    "engine.model: micro"
-)
-GONE = (
-    "micro-stream has gone; engine.scout: scout, the default, notices onsets in its place, write early: scout at the left edge, and "
-    "engine.model: micro"
-)
+STREAMS = "a model that streams no longer picks, it notices onsets; move it to engine.scout, and write engine.model: micro"
+GONE = "micro-stream has gone; engine.scout: scout, the default, notices onsets in its place; write engine.model: micro"
 
 
 def problems(text: str) -> list[str]:

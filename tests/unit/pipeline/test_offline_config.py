@@ -18,11 +18,11 @@ LATE = "early: off\npicker: {early_lookahead_s: 4.0}\n"
     ("text", "given", "early"),
     [
         ("", False, "off"),
-        ("", True, "windows"),
-        ("early: scout\n", False, "off"),
-        ("early: scout\n", True, "scout"),
+        ("", True, "scout"),
+        ("early: windows\n", False, "off"),
+        ("early: windows\n", True, "windows"),
         ("early: off\n", False, "off"),
-        ("early: off\n", True, "windows"),
+        ("early: off\n", True, "scout"),
         (LATE, False, "off"),
     ],
 )
@@ -38,14 +38,14 @@ def test_early_picks_are_made_when_they_are_asked_for(
 
 def test_without_a_file_there_are_final_picks_only() -> None:
     assert offline_config(None, None).early == "off"
-    assert offline_config(None, None, early=True).early == "windows"
+    assert offline_config(None, None, early=True).early == "scout"
 
 
 def test_early_picks_that_would_come_too_late_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     path.write_text(SOURCES + LATE, "utf-8")
     with pytest.raises(
-        ConfigError, match=rf"\A{path}:2: early: windows does not fit: picker.early_lookahead_s"
+        ConfigError, match=rf"\A{path}:2: early: scout does not fit: picker.early_lookahead_s"
     ):
         offline_config(path, None, early=True)
 
@@ -64,5 +64,5 @@ def test_the_option_is_heard_in_each_kind_of_run(
     assert main(command) == 0
     assert len(capsys.readouterr().out.splitlines()) >= 2
     assert main([*command, "--early"]) == 2
-    assert "early: windows does not fit" in capsys.readouterr().err
+    assert "early: scout does not fit" in capsys.readouterr().err
     assert main([*command[:2], *others, "--early"]) == 0
