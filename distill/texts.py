@@ -38,7 +38,7 @@ PART = re.compile(r"(<!-- measured: (\w+) -->\n)(?:.*?\n)??(<!-- end -->)", re.D
 MEMORY_ALERT = re.compile(r"process_resident_memory_bytes\S* > (\S+)")
 """The limit of the alert rules, in bytes."""
 NETWORKS = {
-    "micro": ("`micro`, the default", "windows of 20 s, one every 0.5 s", "everything"),
+    "micro": ("`micro`, the default", "windows of 20 s, one every 4 s, and for early picks", "everything"),
     "small": ("`small`", "the same", "where there is CPU time for it; a little more accurate"),
     "scout": (
         "`scout`",

@@ -35,6 +35,7 @@ WINDOWS, PICKER, HTTP = CONFIG.windows, CONFIG.picker, CONFIG.http
 BIN_S = trace.Trace().part(0).bin_s
 NOT_FINAL_S = resumption.not_final_s(WINDOWS.length_s, CONFIG.buffer.max_lead_s)
 EARLIEST_S, LATEST_S = PICKER.early_lookahead_s, PICKER.early_lookahead_s + WINDOWS.early_hop_s
+FINAL_S, FINAL_LATEST_S = PICKER.final_lookahead_s, PICKER.final_lookahead_s + WINDOWS.final_hop_s
 ADDRESS = f"http://{HTTP.host}:{HTTP.port}/"
 RATES = f"ates from {resample.MIN_RATE_HZ:g} to {resample.MAX_RATE_HZ:g} Hz"
 SECRET = f"{webhook.SECRET_BYTES.start} to {webhook.SECRET_BYTES.stop - 1} bytes in base64"
@@ -49,7 +50,8 @@ def plain(text: str) -> str:
     ("document", "said"),
     [
         ("README.md", f"The first window takes {WINDOWS.length_s:g} s to fill"),
-        ("README.md", f"a pick needs {EARLIEST_S:g} to {LATEST_S:g} s of data after the onset"),
+        ("README.md", f"an early pick needs {EARLIEST_S:g} to {LATEST_S:g} s of data after the onset"),
+        ("README.md", f"and the final one {FINAL_S:g} to {FINAL_LATEST_S:g} s"),
         ("README.md", ADDRESS),
         ("README.md", f"(port {seedlink.PORT} by custom)"),
         ("docs/api.md", ADDRESS),
