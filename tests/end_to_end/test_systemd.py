@@ -43,6 +43,8 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
             command=[sys.executable, "-m", "tests.end_to_end.stuck"],
             environment=environment,
             sources=[source_at(port, begin="now")],
+            # So many windows a second wait, whatever is in the data.
+            early="windows",
         ) as daemon:
             yield manager, daemon, port, hang
 

@@ -244,8 +244,8 @@ class Pipeline:
 
     def is_alive(self) -> bool:
         """Whether anything was done since the last call, or nothing waits: a timer alone would prove nothing."""
-        before, self._steps_reviewed = self._steps_reviewed, self._stage.steps
-        return self._stage.steps != before or not self.pending()
+        before, self._steps_reviewed = self._steps_reviewed, self._stage.steps + self._passing.looks
+        return self._steps_reviewed != before or not self.pending()
 
     def pending(self) -> bool:
         """Whether anything waits to be worked on."""

@@ -104,6 +104,8 @@ class Passing:
         """
         self.monitor: Monitor | None = None
         """Gets new samples of streams, for those who watch them; None without a status page."""
+        self.looks = 0
+        """Batches of new samples that a net has looked at so far."""
         self._windows = windows
         self._assembler = assembler
         self._monotonic = monotonic
@@ -141,6 +143,7 @@ class Passing:
         """A net has looked at a batch."""
         for notice in notices:
             self._assembler.noticed(notice)
+        self.looks += 1
         self._streams_out -= 1
         if not self._streams_out:
             self._looked.set()
