@@ -3,7 +3,7 @@
 ``python -m distill.measure`` (``make measurements``) does what ``xiao-distill report`` does with ``evaluation.yaml``, evaluates every
 shipped student in depth, loads the daemon, writes ``measurements.json``, and puts the numbers into README, cards and ``docs``.
 ``--texts`` (``make texts``) only does the last. ``--only NAME ...`` measures some students anew, and keeps what was measured of all other
-pickers, the costs and the daemon.
+pickers, the costs and the daemon. ``--daemon`` measures the daemon alone, about 20 minutes on an idle machine, and keeps all else.
 """
 
 import argparse
@@ -41,6 +41,22 @@ ATTRIBUTION = ("source", "licence", "data_attribution")
 EXAMPLE_START = "2009-08-24T00:20:03"
 """Start of ObsPy's example event."""
 STATIONS = (1, 10, 100, 1000)
+STOPPED_S = 60.0
+"""For so long the daemon is stopped after the largest load, and catches up."""
+DAY_H = 24.0
+OF_A_LOAD = (
+    "stations",
+    "data",
+    "early",
+    "us_per_station_s",
+    "resident_mb",
+    "windows_of_due",
+    "kept_up",
+    "own_latency_s",
+    "caught_up_s",
+    "catching_up_peak_mb",
+)
+"""What is kept of a load."""
 
 
 def measure(
@@ -188,27 +204,49 @@ def _rows(sources: Sequence[SourceSection], shared: Path) -> list[dict[str, str]
     return rows
 
 
-def _daemon(progress: Progress) -> list[dict[str, Any]]:
-    """Memory of the whole daemon with more and more stations."""
+def _daemon(found: Measurements, progress: Progress) -> Measurements:
+    """With what the daemon costs on this machine, and a station-day offline."""
     from xiaod.tools.bench.daemon import BenchError
+    from xiaod.tools.bench.early import data_until_early
+    from xiaod.tools.bench.hardware import describe
     from xiaod.tools.bench.load import LoadSettings, run_load
+    from xiaod.tools.bench.offline import offline_costs
+    from xiaod.tools.bench.run import KINDS
 
+    loads = [
+        *(LoadSettings(data=data) for data in KINDS),
+        LoadSettings(data="quiet", early="windows"),
+    ]
     rows: list[dict[str, Any]] = []
-    for stations in progress.over(STATIONS, "daemon under load", len(STATIONS)):
-        try:
-            found = run_load(stations, LoadSettings())
-        except BenchError as error:
-            # More stations are no easier.
-            progress.say(f"{stations} stations: {error}")
-            break
-        rows.append({key: found[key] for key in ("stations", "resident_mb", "windows_of_due", "kept_up")})
-    return rows
+    for settings in progress.over(loads, "daemon under load", len(loads)):
+        for stations in STATIONS if settings.early == "scout" else STATIONS[-1:]:
+            last = settings.data == "events" and stations == STATIONS[-1]
+            try:
+                load = run_load(stations, replace(settings, stopped_s=STOPPED_S if last else 0.0))
+            except BenchError as error:
+                # More stations are no easier.
+                progress.say(f"{stations} stations: {error}")
+                break
+            rows.append({key: load[key] for key in OF_A_LOAD if key in load})
+    try:
+        offline = offline_costs(DAY_H, LoadSettings().model, progress.say)
+    except BenchError as error:
+        progress.say(f"offline: {error}")
+        offline = []
+    hardware = describe()
+    return replace(
+        found,
+        machine={key: hardware[key] for key in ("model", "cores", "memory_mb", "python")},
+        daemon=rows,
+        offline=offline,
+        early=[data_until_early(LoadSettings().model, early) for early in ("scout", "windows")],
+    )
 
 
 def _keep(found: Measurements, progress: Progress) -> None:
     """Write the measurements, and again with those of the daemon, which may fail for reasons of the machine."""
     PATH.write_text(found.text(), encoding="utf-8")
-    PATH.write_text(replace(found, daemon=_daemon(progress)).text(), encoding="utf-8")
+    PATH.write_text(_daemon(found, progress).text(), encoding="utf-8")
 
 
 def _with_only(config: ReportConfig, names: Sequence[str]) -> ReportConfig:
@@ -280,9 +318,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--runs", type=Path, default=Path("runs"), metavar="FOLDER", help="where caches are kept"
     )
     parser.add_argument("--only", nargs="+", metavar="NAME", help="students to measure; the others are kept")
+    parser.add_argument("--daemon", action="store_true", help="measure the daemon alone; keep all else")
     parser.add_argument("--report", type=Path, metavar="FOLDER", help="also write the whole report there")
     options = parser.parse_args(arguments)
-    if not options.texts:
+    if options.daemon:
+        PATH.write_text(_daemon(Measurements.load(), Progress()).text(), encoding="utf-8")
+    elif not options.texts:
         # The daemon's own code picks the data; its log lines about gaps are not shown.
         configure_logs("error", "console")
         config = load_report_config(EVALUATION)

@@ -3,8 +3,8 @@
 ``measurements.json`` is written by :mod:`distill.measure`. A test checks README, cards and ``docs`` against the file, so that no
 number has two values.
 
-It contains no times, which depend on the machine and its load. The cost of a network is given relative to PhaseNet, both measured in
-turn in one process.
+The cost of a network is given relative to PhaseNet, both measured in turn in one process: times depend on the machine and its load. Those
+of the daemon and of a day offline are of the machine that is named beside them.
 
 >>> held = Measurements({}, "a", {"a": "first"}, [Number("accuracy", "a", "P", "0.1 s", "f1", 0.9, 10, 0.8, 0.95)])
 >>> Measurements.parsed(held.text()).text() == held.text()
@@ -41,7 +41,13 @@ class Measurements:
     students: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Name -> results measured for students only, and the training data."""
     daemon: Sequence[Mapping[str, Any]] = ()
-    """Stations, resident memory."""
+    """Loads: stations, data, what makes early picks, CPU time, memory, latencies; see :func:`xiaod.tools.bench.load.run_load`."""
+    offline: Sequence[Mapping[str, Any]] = ()
+    """A day of a station; see :func:`xiaod.tools.bench.offline.offline_costs`."""
+    early: Sequence[Mapping[str, Any]] = ()
+    """Data after an onset until it can be picked early; see :func:`xiaod.tools.bench.early.data_until_early`."""
+    machine: Mapping[str, Any] = field(default_factory=dict)
+    """On which these three were measured."""
 
     def number(self, table: str, picker: str, phase: str, condition: str, metric: str) -> Number | None:
         """Look up one number."""

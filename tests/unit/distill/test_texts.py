@@ -1,6 +1,7 @@
 """No number of README, cards and docs stands with two values: all of them are what the file of measurements gives."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -65,3 +66,33 @@ def test_measurements_survive_their_file(held: Measurements, tmp_path: Path) -> 
     path = tmp_path / "again.json"
     path.write_text(held.text(), encoding="utf-8")
     assert Measurements.load(path).text() == held.text()
+
+
+def test_the_daemon_is_shown_with_its_stages_and_its_machine(held: Measurements) -> None:
+    own = {
+        "early P": {"count": 9, "median": 0.312, "p99": 0.987},
+        "final P": {"count": 8, "median": 0.5, "p99": 1.25},
+    }
+    load = {
+        "stations": 1000, "data": "events", "early": "scout", "us_per_station_s": 150.5, "resident_mb": 320.0, "windows_of_due": 1.1,
+        "kept_up": True, "own_latency_s": own, "caught_up_s": 12.0, "catching_up_peak_mb": 400.5,
+    }  # fmt: skip
+    day = {
+        "program": "xiaod pick", "data": "quiet", "hours": 24.0, "cpu_s": 5.1, "start_cpu_s": 1.2, "wall_s": 6.0, "picks": 3,
+        "of_phasenet": 0.45,
+    }  # fmt: skip
+    shown = PARTS["daemon"](
+        replace(
+            held,
+            daemon=[load],
+            offline=[day, {**day, "program": "PhaseNet (SeisBench classify)", "of_phasenet": None}],
+            early=[{"early": "scout", "places": 16, "data_s": {"count": 16, "median": 0.8, "p95": 1.1}}],
+            machine={"model": "a processor", "cores": 2},
+        )
+    )
+    note = "after a stop caught up in 12 s, with 400.5 MB at most"
+    assert f"| 1,000 | events | scout | 150.5 | 320.0 | 0.31, 0.99 | 0.50, 1.25 | {note} |" in shown
+    assert "| xiaod pick | quiet | 24 | 5.1 | 1.2 | 3 | 45% |" in shown
+    assert "| PhaseNet (SeisBench classify) | quiet | 24 | 5.1 | 1.2 | 3 |  |" in shown
+    assert "`early: scout`, the example event at 16 places: 0.80 s (median; 95 %\nwithin 1.10 s)" in shown
+    assert shown.endswith("Machine: model a processor, cores 2.")
