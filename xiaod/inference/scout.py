@@ -159,7 +159,7 @@ class Scout(LoadedModel):
             waves, self._filters[rows], self._states[rows]
         )
         noticed = np.any(values >= self._thresholds, axis=1)
-        for number in np.unique(np.nonzero(noticed)[0]).tolist():
+        for number in np.flatnonzero(noticed.any(axis=1)).tolist():
             instrument, (one, _) = step[number]
             first = one.fed - self._spec.delay_samples
             found = [first + index for index in np.flatnonzero(noticed[number]).tolist()]
