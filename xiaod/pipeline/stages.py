@@ -72,20 +72,22 @@ Batch = WindowBatch | StreamBatch
 
 
 class WindowQueue(asyncio.Queue[Batch | Departed | End]):
-    """Batches of windows that wait for the engine, and how many windows these are."""
+    """Batches of windows that wait for the engine, and how many windows these are; a batch of new samples, however many, is one."""
 
     windows = 0
 
     def _put(self, item: Batch | Departed | End) -> None:
         super()._put(item)
-        if isinstance(item, Batch):
-            self.windows += len(item.windows)
+        self.windows += _windows_in(item)
 
     def _get(self) -> Batch | Departed | End:
         item: Batch | Departed | End = super()._get()
-        if isinstance(item, Batch):
-            self.windows -= len(item.windows)
+        self.windows -= _windows_in(item)
         return item
+
+
+def _windows_in(item: Batch | Departed | End) -> int:
+    return len(item.windows) if isinstance(item, WindowBatch) else int(isinstance(item, StreamBatch))
 
 
 class Passing:
