@@ -7,15 +7,17 @@ import obspy
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from scipy.signal import resample_poly
 
 from models.weights import weights_path
 from tests.conftest import ONSET_TOLERANCE_S, ONSETS_S, Recording
-from tests.streams import EARLY, OFFLINE, picks_of
+from tests.streams import EARLY, OFFLINE, batch_of, picker_settings_of, picks_of, windows_of
 from xiaod.acquisition import Emit
 from xiaod.config import Config
 from xiaod.domain.types import Channel, Pick, Segment
 from xiaod.inference.onnx import OnnxEngine
+from xiaod.picking.picker import InstrumentPicker, compute_again
 from xiaod.pipeline.offline import ListSink, run_offline
 from xiaod.waveform.instrument import BufferSettings
 
@@ -364,3 +366,40 @@ def test_picks_come_in_one_order_however_windows_are_batched(rjob: Recording, en
     assert len(alone) >= 6
     for max_batch in (5, 4096):
         assert [pick.id for pick in picked(max_batch)] == [pick.id for pick in alone]
+
+
+@pytest.mark.parametrize("wanted", [EARLY, OFFLINE])
+def test_onsets_are_the_same_when_only_the_ends_of_windows_are_computed(
+    rjob: Recording, engine: OnnxEngine, wanted: BufferSettings
+) -> None:
+    settings = picker_settings_of(engine, wanted)
+    whole, ends = InstrumentPicker(settings), InstrumentPicker(settings)
+    sizes = set()
+
+    def annotate_end(samples: NDArray[np.float32], read: int) -> NDArray[np.float32]:
+        values = engine.annotate_end(samples, read)
+        assert values.shape[2] >= read
+        sizes.add(values.shape[2])
+        return values
+
+    made = []
+    for window in windows_of(with_noise_before(rjob, 40), wanted):
+        [result] = engine.follow(batch_of([window]))
+        candidates = whole.notice(result)
+        assert ends.notice(result) == candidates
+        for one, other in zip(
+            compute_again(candidates, engine.annotate),
+            compute_again(candidates, engine.annotate, annotate_end),
+            strict=True,
+        ):
+            pick, same = whole.confirm(one), ends.confirm(other)
+            assert (pick is None) == (same is None)
+            if pick is not None and same is not None:
+                assert same.id == pick.id
+                # The last digits of a network depend on how much of a window it computes.
+                assert abs(same.time_ns - pick.time_ns) < 10_000
+                assert same.probability == pytest.approx(pick.probability, abs=1e-5)
+                made.append(pick)
+    assert made
+    # The tail is long enough for early picks, whose windows are not those in which data begin.
+    assert (400 in sizes) == (wanted is EARLY)

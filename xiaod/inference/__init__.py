@@ -35,6 +35,10 @@ class Engine(Protocol):
         """
         ...
 
+    def annotate_end(self, samples: NDArray[np.float32], read: int) -> NDArray[np.float32]:
+        """The same for the last samples of windows: at least ``read`` of each, shape ``(n, 2, m)``."""
+        ...
+
     def follow(self, batch: WindowBatch) -> list[Probabilities]:
         """Probability of P and S in the windows of streams, in the order given."""
         ...

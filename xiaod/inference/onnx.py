@@ -57,6 +57,14 @@ class OnnxEngine(LoadedModel):
         probabilities: NDArray[np.float32] = values[:, self._rows]
         return probabilities
 
+    def annotate_end(self, samples: NDArray[np.float32], read: int) -> NDArray[np.float32]:
+        """See :meth:`xiaod.inference.Engine.annotate_end`: by the tail form where that is enough."""
+        if self._tail is None or read > self._tail_samples or samples.shape[2] != self._spec.window_samples:
+            return self.annotate(samples)
+        [tails] = self._tail.run(None, {"wave": prepare(self._spec.front_end, samples)})
+        values: NDArray[np.float32] = tails[:, self._rows]
+        return values
+
     def follow(self, batch: WindowBatch) -> list[Probabilities]:
         """Probability of P and S, of all windows in one call; of a window that is not discontinuous maybe those that are read alone."""
         length = batch.samples.shape[2]
@@ -70,10 +78,9 @@ class OnnxEngine(LoadedModel):
             results |= zip(whole, self._whole(windows, batch.samples[whole]), strict=True)
         if rest:
             samples = batch.samples[rest] if whole else batch.samples
-            [tails] = self._tail.run(None, {"wave": prepare(self._spec.front_end, samples)})
             values = np.zeros((len(rest), len(PHASES), length), np.float32)
             valid = (length - self._tail_samples, length)
-            values[:, :, valid[0] :] = tails[:, self._rows]
+            values[:, :, valid[0] :] = self.annotate_end(samples, self._tail_samples)
             values.flags.writeable = False
             for number, value in zip(rest, values, strict=True):
                 results[number] = Probabilities(batch.windows[number], value, valid=valid)

@@ -35,6 +35,8 @@ and gives no pick. The candidates of a batch are computed together.
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,7 +44,7 @@ from numpy.typing import NDArray
 from models.calibration import Calibration
 from xiaod.config import PickerConfig
 from xiaod.domain.components import MISSING, moving_components
-from xiaod.domain.onsets import CONFIRM_SHIFT, PHASES, sample_of
+from xiaod.domain.onsets import CENTROID_S, CONFIRM_SHIFT, PHASES, sample_of
 from xiaod.domain.timegrid import samples_from_s
 from xiaod.domain.types import Pick, Probabilities, Stage, Window
 from xiaod.picking.diagnosis import OnsetOutcome, PhaseView
@@ -64,6 +66,9 @@ ROUNDS = 2
 """How often the windows are placed anew by the onset that they show."""
 REACH = 30
 """Samples by which the onset may move when it is confirmed."""
+READ_STEP = samples_from_s(4.0)
+"""Onsets are computed again together when the ends that they need are alike. How is chosen by each alone: a network that computes the end
+of a window may give other last digits than for the whole."""
 MOST_WINDOWS = 32
 """Windows of one call when onsets are computed again: what a call works on should stay in the cache of the processor."""
 AT_THE_END = samples_from_s(0.5)
@@ -105,6 +110,14 @@ Annotate = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 """Windows ``(n, 3, length)`` -> probabilities of P and S ``(n, 2, length)``; :meth:`xiaod.inference.Engine.annotate`."""
 
 
+class AnnotateEnd(Protocol):
+    """The same for the last samples of windows, at least ``read``; :meth:`xiaod.inference.Engine.annotate_end`."""
+
+    def __call__(self, samples: NDArray[np.float32], read: int) -> NDArray[np.float32]:
+        """Windows ``(n, 3, length)`` -> probabilities of P and S ``(n, 2, m)``."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """A peak that was noticed in a window on the grid: to be computed again."""
@@ -120,6 +133,13 @@ class Candidate:
     """Samples after the peak, at least, in the windows in which it is computed again."""
     hop: int
     shifts: tuple[int, ...]
+
+    @property
+    def read(self) -> int:
+        """Samples at the end of these windows of which the probabilities are needed, at least: a multiple of :data:`READ_STEP`."""
+        after = max(self.lookahead, int(self.window.samples.shape[1]) - self.peak)
+        needed = after + ROUNDS * REACH + CONFIRM_SHIFT + samples_from_s(CENTROID_S) + 1
+        return -(-needed // READ_STEP) * READ_STEP
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,16 +271,30 @@ class InstrumentPicker:
         return self._recent.holds(phase, index, self._settings.separation if within is None else within)
 
 
-def compute_again(candidates: Sequence[Candidate], annotate: Annotate) -> list[Onset]:
+def compute_again(
+    candidates: Sequence[Candidate], annotate: Annotate, annotate_end: AnnotateEnd | None = None
+) -> list[Onset]:
     """Compute candidates again, all together, in windows placed by their peaks.
 
     Args:
         candidates: of any instruments.
         annotate: the network.
+        annotate_end: the same for the end of windows, which costs less; None: there is none.
 
     Returns:
         The onsets in the same order.
     """
+    if annotate_end is None:
+        return _compute_alike(candidates, annotate)
+    onsets: dict[int, Onset] = {}
+    for read in sorted({one.read for one in candidates}):
+        numbers = [number for number, one in enumerate(candidates) if one.read == read]
+        alike = [candidates[number] for number in numbers]
+        onsets |= zip(numbers, _compute_alike(alike, partial(annotate_end, read=read)), strict=True)
+    return [onsets[number] for number in range(len(candidates))]
+
+
+def _compute_alike(candidates: Sequence[Candidate], annotate: Annotate) -> list[Onset]:
     found: dict[int, Onset] = {}
     computing = {number: _computing(one) for number, one in enumerate(candidates)}
     wanted = {number: next(one) for number, one in computing.items()}
@@ -284,7 +318,7 @@ def compute_again(candidates: Sequence[Candidate], annotate: Annotate) -> list[O
 
 
 def _computing(candidate: Candidate) -> Generator[NDArray[np.float32], NDArray[np.float32], Onset]:
-    """Yields windows, is sent their probabilities, and returns the onset."""
+    """Yields windows, is sent the probabilities at their ends, and returns the onset."""
     window, lookahead, hop = candidate.window, candidate.lookahead, candidate.hop
     length = window.samples.shape[1]
     samples = window.samples
@@ -299,7 +333,10 @@ def _computing(candidate: Candidate) -> Generator[NDArray[np.float32], NDArray[n
         last = min(peak + lookahead + max(more, 0), samples.shape[1]) - length
         starts = sorted({max(0, last - shift) for shift in candidate.shifts})
         values = yield np.stack([samples[:, start : start + length] for start in starts])
-        curve = _average(values[:, candidate.phase], starts, samples.shape[1])
+        known = values.shape[2]
+        curve = _average(
+            values[:, candidate.phase], [start + length - known for start in starts], samples.shape[1]
+        )
         low = max(0, peak - REACH)
         moved = low + int(curve[low : peak + REACH + 1].argmax())
         steady = abs(moved - peak) <= STEADY

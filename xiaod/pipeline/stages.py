@@ -512,7 +512,11 @@ class PickStage:
         if not candidates:
             return []
         onsets = await asyncio.get_running_loop().run_in_executor(
-            self._executor, compute_again, candidates, self._engine.annotate
+            self._executor,
+            compute_again,
+            candidates,
+            self._engine.annotate,
+            self._engine.annotate_end,
         )
         picks = []
         for onset in onsets:

@@ -123,6 +123,10 @@ class RecordingEngine:
         """As the engine does."""
         return self._engine.annotate(samples)
 
+    def annotate_end(self, samples: NDArray[np.float32], read: int) -> NDArray[np.float32]:
+        """As the engine does."""
+        return self._engine.annotate_end(samples, read)
+
     def follow(self, batch: WindowBatch) -> list[Probabilities]:
         """As the engine does; results are recorded."""
         results = self._engine.follow(batch)
