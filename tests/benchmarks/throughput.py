@@ -4,8 +4,8 @@ Starts ``xiaod replay PATH --speed max --loop --copies N`` and ``xiaod --config`
 
     python -m tests.benchmarks.throughput PATH --copies 200 --seconds 30 --core 0
 
-A station-second is one second of three components of one instrument at 100 Hz; windows are cut every ``early_hop_s``, so their number
-tells how many went through.
+A station-second is one second of three components of one instrument at 100 Hz; windows are cut everywhere, every ``final_hop_s`` and with
+``--early windows`` every ``early_hop_s`` too, so their number tells how many went through.
 """
 
 import argparse
@@ -15,10 +15,14 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from tests.end_to_end.harness import Daemon, wait_until
+from xiaod.config import WindowConfig
 
-HOP_S = 0.5
+EACH_S = {"off": 1 / WindowConfig().final_hop_s}
+EACH_S["windows"] = EACH_S["off"] + 1 / WindowConfig().early_hop_s
+"""Windows of a station in a second, by what makes early picks."""
 WARM_UP_S = 15.0
 
 
@@ -31,6 +35,7 @@ def main() -> None:
     parser.add_argument("--copies", type=int, default=200)
     parser.add_argument("--seconds", type=float, default=30.0)
     parser.add_argument("--model", default="micro", help="engine.model of the configuration")
+    parser.add_argument("--early", choices=tuple(EACH_S), default="off", help="what makes early picks")
     parser.add_argument(
         "--core", type=int, default=None, help="keep the daemon on this core, the server off it"
     )
@@ -44,18 +49,18 @@ def main() -> None:
         assert replay.stdout is not None
         port = int(replay.stdout.readline().rsplit(":", 1)[1])
         with tempfile.TemporaryDirectory() as folder:
-            engine = {"model": options.model}
-            measure(Path(folder), port, options.seconds, options.core, replay.pid, engine)
+            config = {"engine": {"model": options.model}, "early": options.early}
+            measure(Path(folder), port, options.seconds, options.core, replay.pid, config)
     finally:
         replay.terminate()
         replay.wait(30)
 
 
 def measure(
-    folder: Path, port: int, seconds: float, core: int | None, server_pid: int, engine: dict[str, str]
+    folder: Path, port: int, seconds: float, core: int | None, server_pid: int, config: dict[str, Any]
 ) -> None:
     """Run the daemon against a server and print what it cost."""
-    with Daemon(folder, sources=[{"name": "load", "server": f"127.0.0.1:{port}"}], engine=engine) as daemon:
+    with Daemon(folder, sources=[{"name": "load", "server": f"127.0.0.1:{port}"}], **config) as daemon:
         if core is not None:
             os.sched_setaffinity(server_pid, os.sched_getaffinity(0) - {core})
             os.sched_setaffinity(daemon.process.pid, {core})
@@ -68,7 +73,7 @@ def measure(
         daemon.process.kill()
     spent = {key: value - before.get(key, 0.0) for key, value in after.items()}
     windows = spent["xiaod_windows_total", ()]
-    station_s = windows * HOP_S
+    station_s = windows / EACH_S[config["early"]]
     picks = sum(
         value
         for (name, labels), value in spent.items()

@@ -2,7 +2,7 @@
 
     python -m tests.benchmarks.watching
 
-Windows are those of :mod:`xiaod.tools.bench.station`, 20 s long, one each 0.5 s; times are CPU time of this thread.
+Windows are those of :mod:`xiaod.tools.bench.station`, 20 s long, one each 4 s, as for final picks; times are CPU time of this thread.
 """
 
 import json
