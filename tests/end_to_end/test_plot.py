@@ -79,8 +79,9 @@ def test_a_ring_is_asked(event: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     assert "Connection refused" in capsys.readouterr().err
 
 
-def test_spans_hold_what_the_engine_says_and_the_files_hold(event: Path) -> None:
-    config: Config = offline_config(None, None)
+@pytest.mark.parametrize("early", [False, True])
+def test_spans_hold_what_the_engine_says_and_the_files_hold(event: Path, early: bool) -> None:
+    config: Config = offline_config(None, None, early)
     engine = open_engine(config)
     begin_ns = ns_from_iso(ONSET)
     span = RecordedSpan(RJOB, begin_ns - 3 * NS_PER_S, begin_ns + 5 * NS_PER_S)
@@ -95,11 +96,23 @@ def test_spans_hold_what_the_engine_says_and_the_files_hold(event: Path) -> None
     assert sink.picks == picks_of([event], config)
     assert span.components == "ZNE"
     assert np.isfinite(span.samples).all()
-    for row, pick in enumerate(sorted(sink.picks, key=lambda pick: pick.time_ns)):
+    assert early == any(pick.stage == "early" for pick in sink.picks)
+    final = [pick for pick in sink.picks if pick.stage == "final"]
+    for row, pick in enumerate(sorted(final, key=lambda pick: pick.time_ns)):
         place = round((pick.time_ns - span.start_ns) / (NS_PER_S / 100))
         curve = span.waveforms.probabilities[row]
         assert abs(int(np.nanargmax(curve)) - place) <= 5
         assert abs(float(np.nanmax(curve)) - pick.probability) < 0.15
+    if early:
+        alone = RecordedSpan(RJOB, span.start_ns, span.stop_ns)
+        run_offline(
+            offline_config(None, None),
+            RecordingEngine(engine, picker_settings(config, engine, RJOB, "final"), lambda _: [alone]),
+            FileSource([event]),
+            ListSink(),
+        )
+        # Those of early picks leave no trace in the curves.
+        assert np.array_equal(alone.waveforms.probabilities, span.waveforms.probabilities, equal_nan=True)
 
 
 def test_every_pick_has_a_plot(event: Path, tmp_path: Path) -> None:

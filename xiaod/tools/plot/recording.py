@@ -128,9 +128,11 @@ class RecordingEngine:
         return self._engine.annotate_end(samples, read)
 
     def follow(self, batch: WindowBatch) -> list[Probabilities]:
-        """As the engine does; results are recorded."""
+        """As the engine does; what it says of windows of final picks is recorded."""
         results = self._engine.follow(batch)
         for result in results:
+            if result.window.stage != "final":
+                continue
             weight = self._weight(result.window.samples.shape[1])
             for span in self._spans_of(result.window.instrument):
                 span.add(result, weight)
