@@ -30,6 +30,7 @@ from xiaod.tools.bench.offline import PHASENET, XIAOD, offline_costs
 from xiaod.tools.bench.others import PHASENET_SAMPLES, has_phasenet, phasenet_cost, sta_lta_cost
 from xiaod.tools.bench.stages import PERIODS, time_stages
 from xiaod.tools.bench.station import day_records, station_records
+from xiaod.tools.bench.table import markdown
 from xiaod.tools.bench.timer import median_us
 from xiaod.waveform.instrument import BufferSettings
 
@@ -298,5 +299,8 @@ def test_an_hour_offline_is_picked_by_each_program() -> None:
     assert ours["quiet"]["picks"] == 0
     assert {row["program"] for row in rows} == {XIAOD, *([PHASENET] if has_phasenet() else [])}
     assert all(row["cpu_s"] > 0 and row["start_cpu_s"] > 0 for row in rows)
+    shown = markdown({"offline": rows})
+    for row in rows:
+        assert f"| {row['program']} | {row['data']} | 0.1 | {row['cpu_s']} | {row['start_cpu_s']} |" in shown
     with pytest.raises(BenchError, match="ended with status 2"):
         offline_costs(0.1, "no-such-model", others=False)
