@@ -218,12 +218,14 @@ class Assembler:
     def noticed(self, notice: Notice) -> None:
         """Cut the early windows of an instrument where a net has noticed something."""
         parts = self._instruments.get(notice.instrument)
-        if parts is None or parts.awake is None or parts.early is None:
+        if parts is None or parts.awake is None or parts.stream is None:
+            return
+        if notice.looked_until > parts.stream.position + parts.stream.cutting.length:
+            # Of data that came before a clock was set back, or before the instrument departed.
             return
         parts.awake.note(notice.looked_until, notice.spans)
-        if parts.awake:
-            live = notice.instrument in self._fed_by
-            self._cut_early(parts, self._delivery_ns(notice.instrument) if live else None)
+        live = notice.instrument in self._fed_by
+        self._cut_early(parts, self._delivery_ns(notice.instrument) if live else None)
 
     def leave(self, source: str, stays: Callable[[Instrument], bool] | None = None) -> None:
         """A source has ended: instruments without another source depart.
@@ -445,8 +447,7 @@ class Assembler:
             # Latencies are those of the windows that are picked.
             for _ in parts.stream.cut(delivery_ns, None, self.streams):
                 pass
-        if parts.awake is None:
-            self._cut_early(parts, delivery_ns)
+        self._cut_early(parts, delivery_ns)
         if parts.final.is_due():
             windows = parts.final.windows
             for _ in parts.final.cut(delivery_ns, self._clock(), self.final):

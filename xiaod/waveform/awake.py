@@ -38,12 +38,17 @@ class Awake:
         self._spans: deque[tuple[int, int]] = deque()
 
     def note(self, looked_until: int, spans: Sequence[tuple[int, int]]) -> None:
-        """The net has looked up to a sample; in these spans, first and last sample, it has noticed something."""
+        """The net has looked up to a sample; in these spans, first and last sample, it has noticed something.
+
+        Spans that lie after what it has looked at are of data before a clock was set back: they are of no use.
+        """
         self.looked_until = looked_until + self._ahead
         for first, last in spans:
+            if last > looked_until:
+                continue
             begin, end = first + self._ahead, last + self._ahead + self._hold
             if self._spans and begin <= self._spans[-1][1]:
-                begin = self._spans.pop()[0]
+                begin = min(begin, self._spans.pop()[0])
             self._spans.append((begin, end))
 
     def __bool__(self) -> bool:

@@ -149,7 +149,11 @@ class WindowSchedule:
 
     def is_due(self) -> bool:
         """Whether anything may be cut: a look that costs little, after every record."""
-        if self._next is None or self._incomplete or self._resets != self._channels.resets:
+        if self._resets != self._channels.resets:
+            return True
+        if self._awake is not None and not self._awake:
+            return False
+        if self._next is None or self._incomplete:
             return True
         return self._channels.edge >= self._next + self.cutting.length or self._broken()
 
@@ -190,14 +194,16 @@ class WindowSchedule:
     @property
     def needed(self) -> Needed:
         """What the next windows need."""
-        if self._next is None:
+        following = self.position
+        if self._awake is not None and not self._awake:
+            # Nothing is wanted of what was looked at, however long ago the last window was.
+            following = max(following, self._awake.looked_until - self.cutting.length)
+        if following == BEFORE_ALL:
             return Needed(BEFORE_ALL, BEFORE_ALL)
-        first = min(self._next, self._incomplete[0][0]) if self._incomplete else self._next
-        if self._awake is not None:
-            first = max(first, self._awake.looked_until - self.cutting.length)
+        first = min(following, self._incomplete[0][0]) if self._incomplete else following
         # The tail window reaches back before the next one, and each window's history before that.
         first -= self.cutting.hop + self.cutting.history
-        return Needed(first, self._next + self.cutting.length)
+        return Needed(first, following + self.cutting.length)
 
     @property
     def deadline_ns(self) -> int | None:

@@ -7,16 +7,19 @@ import numpy as np
 import pytest
 
 from xiaod.domain.timegrid import NS_PER_S
-from xiaod.domain.types import BadRecord, Channel, Departed, Segment
+from xiaod.domain.types import BadRecord, Channel, Departed, Notice, Segment
 from xiaod.pipeline.assemble import STATION_LINES, Assembler
 from xiaod.pipeline.station_table import StationTable
 from xiaod.process.logs import configure_logs
 from xiaod.process.metrics import Metrics
 from xiaod.waveform.data_account import DataAccount
 from xiaod.waveform.instrument import BufferSettings
+from xiaod.waveform.schedule import Cutting, Cuttings, history_of
 
 RECORDS = 10 * STATION_LINES
 LENGTH_NS = 4 * NS_PER_S
+CHUNK, LATE = 32, 36
+"""Samples of a chunk, and by which a net that follows streams knows of them later."""
 
 
 def segment(code: str, number: int, station: str = "RJOB") -> Segment:
@@ -182,3 +185,71 @@ def test_a_station_stays_while_another_source_brings_it(other: bool) -> None:
     assert any(assembler.depart()) is not other
     assembler.leave("there")
     assert any(assembler.depart()) is other
+
+
+def following(early: bool) -> Assembler:
+    """An assembler with a net that follows streams, or with final windows alone."""
+    settings = BufferSettings(length=1000, hop=50)
+    cuttings = Cuttings(
+        Cutting(1000, 50, history_of(50)),
+        Cutting(1000, 50, history_of(50), revised=False, stage="early") if early else None,
+        Cutting(CHUNK, CHUNK, revised=False, most=20) if early else None,
+        ahead=50,
+        max_batch=4000,
+    )
+    return Assembler(settings, Metrics(), StationTable(60 * NS_PER_S), lambda: NS_PER_S, cuttings=cuttings)
+
+
+def looked(assembler: Assembler, spans: tuple[tuple[int, int], ...] = ()) -> None:
+    """A net has looked at all new samples of the one instrument, and has noticed these spans."""
+    for batch in assembler.streams.take(everything=True):
+        stop = batch.windows[-1].stop
+        assembler.noticed(Notice(batch.windows[-1].instrument, stop - LATE, spans))
+
+
+def test_a_station_where_nothing_is_noticed_takes_no_more_memory_with_gaps() -> None:
+    held = []
+    for early in (False, True):
+        assembler, now_ns = following(early), NS_PER_S
+        for number in range(120):
+            now_ns += LENGTH_NS
+            # Every tenth record is lost.
+            if number % 10:
+                assembler.take(segment("EHZ", number), now_ns)
+                looked(assembler)
+            list(assembler.expire())
+        held.append(assembler.held_bytes)
+    assert held[0] == held[1]
+
+
+def test_what_is_noticed_first_after_a_clock_was_set_back_has_its_windows() -> None:
+    assembler, now_ns = following(early=True), NS_PER_S
+    for number in (*range(1000, 1010), *range(20)):
+        now_ns += LENGTH_NS
+        assembler.take(segment("EHZ", number), now_ns)
+        if number == 1005:
+            # Wanted when the clock is set back.
+            looked(assembler, ((402_200, 402_210),))
+        elif number == 15:
+            looked(assembler, ((6_000, 6_010),))
+        else:
+            looked(assembler)
+    early = [window for batch in assembler.early.take(everything=True) for window in batch.windows]
+    assert [window.stop for window in early if window.stop < 400_000] == list(range(6_050, 6_351, 50))
+
+
+def test_a_notice_of_data_before_a_clock_was_set_back_is_of_no_use() -> None:
+    assembler, now_ns = following(early=True), NS_PER_S
+    for number in range(1000, 1010):
+        now_ns += LENGTH_NS
+        assembler.take(segment("EHZ", number), now_ns)
+    [late] = assembler.streams.take(everything=True)
+    for number in range(20):
+        now_ns += LENGTH_NS
+        assembler.take(segment("EHZ", number), now_ns)
+        looked(assembler, ((6_000, 6_010),) if number == 15 else ())
+        if number == 15:
+            stop = late.windows[-1].stop
+            assembler.noticed(Notice(late.windows[-1].instrument, stop - LATE, ((stop - 100, stop - 90),)))
+    early = [window for batch in assembler.early.take(everything=True) for window in batch.windows]
+    assert [window.stop for window in early] == list(range(6_050, 6_351, 50))
