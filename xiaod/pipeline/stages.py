@@ -31,7 +31,7 @@ from dataclasses import dataclass, replace
 from xiaod.acquisition.record_queue import End, Inbox
 from xiaod.config import Config
 from xiaod.domain.onsets import sample_of, settled, unresolved_early, withdrawal
-from xiaod.domain.timegrid import GRID_NS, NS_PER_S, iso_from_ns, ns_from_s
+from xiaod.domain.timegrid import BEFORE_ALL, GRID_NS, NS_PER_S, iso_from_ns, ns_from_s
 from xiaod.domain.types import (
     Clock,
     Departed,
@@ -282,6 +282,8 @@ class _Pickers:
     early: InstrumentPicker
     undecided: list[Pick]
     """Early picks that no final one has followed yet."""
+    newest: int = BEFORE_ALL
+    """Grid index of the last window of final picks."""
 
 
 class PickStage:
@@ -344,12 +346,16 @@ class PickStage:
             for window, pick in await self._pick_windows(some):
                 picks[id(window)].append(self._stamp(pick, window))
             await turns.give_way()
+        named: list[Pick] = []
         for result in results:
-            self._settle(result.window, picks[id(result.window)])
+            named += self._settle(result.window, picks[id(result.window)])
         # In the order of the windows, however they were grouped.
-        for pick in await self._deliver([pick for own in picks.values() for pick in own], sink_runners):
-            if pick.stage == "early":
-                self._pickers[pick.channel.instrument].undecided.append(pick)
+        new = await self._deliver([pick for own in picks.values() for pick in own], sink_runners)
+        told = {pick.early_id for pick in new}
+        # One that only a final pick names which the store knows already is still to be withdrawn.
+        unnamed = [early for early in named if early.id not in told]
+        for early in (*unnamed, *(pick for pick in new if pick.stage == "early")):
+            self._pickers[early.channel.instrument].undecided.append(early)
         for result in results:
             self._advance(result)
             if self.monitor is not None:
@@ -400,13 +406,17 @@ class PickStage:
     def _settings_for(self, instrument: Instrument, stage: Stage) -> PickerSettings:
         return picker_settings(self._config, self._engine, instrument, stage)
 
-    def _settle(self, window: Window, picks: list[Pick]) -> None:
-        """Say in final picks how early ones turned out, and withdraw those that have been passed; drop early ones that come after."""
-        pickers = self._pickers[window.instrument]
+    def _settle(self, window: Window, picks: list[Pick]) -> list[Pick]:
+        """Say in final picks how early ones turned out, and withdraw those that have been passed; drop early ones that come after.
+
+        Returns:
+            the early picks that the final ones name.
+        """
+        pickers, named = self._pickers[window.instrument], []
         if window.stage == "early":
             # One that the final picker has made already is no news.
             picks[:] = [pick for pick in picks if not pickers.final.holds(pick)]
-            return
+            return []
         separation = self._settings_for(window.instrument, "final").separation
         for number, pick in enumerate(picks):
             index = sample_of(pick)
@@ -419,11 +429,19 @@ class PickStage:
                 early = min(same, key=lambda one: abs(sample_of(one) - index))
                 pickers.undecided.remove(early)
                 picks[number] = settled(pick, early)
-        if window.revision == 0 and pickers.undecided:
+                named.append(early)
+        if window.revision == 0:
+            set_back, pickers.newest = window.index < pickers.newest, window.index
             passed = pickers.final.searched_until(window) - separation
-            gone = [early for early in pickers.undecided if sample_of(early) < passed]
+            gone = [
+                early
+                for early in pickers.undecided
+                # Of data before a clock was set back, too: it may be long until their time comes again.
+                if sample_of(early) < passed or (set_back and sample_of(early) >= window.stop)
+            ]
             pickers.undecided = [early for early in pickers.undecided if early not in gone]
             picks += [self._emitted(withdrawal(early)) for early in gone]
+        return named
 
     def _emitted(self, pick: Pick) -> Pick:
         """With the time at which it is made, in a live run."""
