@@ -342,8 +342,9 @@ class WindowSchedule:
         self._tail_cut = True
         stops = [
             stretch.stop
-            for letter in before.letters
-            if letter in self._channels.channels
+            # One that has given its row to another is in no window any more.
+            for letter, _ in self._channels.rows
+            if letter in before.letters
             for stretch in self._channels.channels[letter].stretches
             if stretch.started and stretch.first <= before.last < stretch.stop
         ]

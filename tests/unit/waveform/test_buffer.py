@@ -194,6 +194,16 @@ def test_a_sensor_with_other_components_takes_the_rows_of_the_one_before() -> No
     assert found[-1] == "Z12"
 
 
+def test_a_component_that_loses_its_row_ends_no_window() -> None:
+    buffer = OneInstrument(BufferSettings(length=1000, hop=50, wait_ns=0))
+    found = []
+    # Once Z, N and E have filled a window, a record of one more component gives them all rows.
+    for component, start, seconds in [("2", 0, 14.3), *((one, 5, 11) for one in "ZNE"), ("1", 5, 1)]:
+        buffer.insert(record(component, start, seconds), NOW)
+        found += [window.components for window in buffer.cut(NOW)[0]]
+    assert found == [*["--2"] * 9, *["ZNE"] * 3]
+
+
 @pytest.mark.parametrize(("letters", "odd"), [("Z12", "N"), ("Z23", "1"), ("ZNE", "1")])
 def test_one_odd_record_of_another_component_takes_no_row(letters: str, odd: str) -> None:
     buffer = OneInstrument(BufferSettings(length=1000, hop=50, wait_ns=0))
