@@ -16,7 +16,7 @@ stage whose input is always ready gives way after some milliseconds, see :mod:`x
 >>> async def nothing():
 ...     windows, probabilities = WindowQueue(4), asyncio.Queue(4)
 ...     await windows.put(End())
-...     await infer(windows, probabilities, None, None, None, Metrics(), lambda _: None)
+...     await infer(windows, probabilities, None, None, None, Metrics(), None)
 ...     return probabilities.get_nowait()
 >>> asyncio.run(nothing())
 End(source='')
@@ -24,7 +24,7 @@ End(source='')
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 
@@ -141,10 +141,12 @@ class Passing:
                     await self._put(batch)
         await self._turns.give_way()
 
-    def noticed(self, notices: Sequence[Notice]) -> None:
+    async def noticed(self, notices: Sequence[Notice]) -> None:
         """A net has looked at a batch."""
+        turns = Turns()
         for notice in notices:
             self._assembler.noticed(notice)
+            await turns.give_way()
         self.looks += 1
         self._streams_out -= 1
         if not self._streams_out:
@@ -233,7 +235,7 @@ async def infer(
     scout: Scout | None,
     executor: Executor,
     metrics: Metrics,
-    noticed: Callable[[Sequence[Notice]], None],
+    noticed: Callable[[Sequence[Notice]], Awaitable[None]],
 ) -> None:
     """Run the engines in their thread, over batches of windows, whatever their stations.
 
@@ -254,7 +256,7 @@ async def infer(
             await probabilities.put(batch)
         elif isinstance(batch, StreamBatch):
             if scout is not None:
-                noticed(await loop.run_in_executor(executor, scout.look, batch))
+                await noticed(await loop.run_in_executor(executor, scout.look, batch))
         else:
             results = await loop.run_in_executor(executor, _annotate, engine, batch)
             metrics.batch.observe(len(results))

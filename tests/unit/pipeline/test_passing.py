@@ -1,0 +1,67 @@
+"""Batches on their way: what a net has noticed at many stations leaves time for others."""
+
+import asyncio
+
+import numpy as np
+
+from models.weights import stateful_path
+from xiaod.config import Config
+from xiaod.domain.timegrid import NS_PER_S
+from xiaod.domain.types import Channel, Notice, Segment, StreamBatch, WindowBatch
+from xiaod.inference.scout import Scout
+from xiaod.pipeline.assemble import Assembler
+from xiaod.pipeline.settings import buffer_settings, cuttings
+from xiaod.pipeline.stages import Passing, WindowQueue
+from xiaod.pipeline.station_table import StationTable
+from xiaod.process.metrics import Metrics
+
+STATIONS, SECONDS = 64, 40
+
+
+def test_what_is_noticed_at_many_stations_at_once_leaves_time_for_others() -> None:
+    config = Config.model_validate({"sources": [{"server": "localhost:18000"}]})
+    spec = Scout(stateful_path("scout")).spec
+
+    async def work() -> tuple[int, int]:
+        assembler = Assembler(
+            buffer_settings(config),
+            Metrics(),
+            StationTable(60 * NS_PER_S),
+            lambda: SECONDS * NS_PER_S,
+            cuttings=cuttings(config, spec),
+        )
+        windows = WindowQueue(1000)
+        passing = Passing(windows, assembler, lambda: SECONDS * NS_PER_S, lambda: None)
+        samples = np.random.default_rng(0).integers(-100, 100, 100 * SECONDS).astype(np.int32)
+        for station in range(STATIONS):
+            for component in "ZNE":
+                channel = Channel("XX", f"S{station:03}", "", "HH" + component)
+                assembler.take(Segment(channel, 0, 100.0, samples, source="here"), SECONDS * NS_PER_S)
+        await passing.pass_on(everything=True)
+        streams = [one for one in queued(windows) if isinstance(one, StreamBatch)]
+        turns = 0
+
+        async def other() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await asyncio.sleep(0)
+
+        meanwhile = asyncio.create_task(other())
+        for batch in streams:
+            stops = {window.instrument: window.stop for window in batch.windows}
+            await passing.noticed([Notice(one, stop - 36, ((0, stop - 37),)) for one, stop in stops.items()])
+        meanwhile.cancel()
+        await passing.looked()
+        await passing.pass_on(everything=True)
+        early = [one for one in queued(windows) if isinstance(one, WindowBatch)]
+        return turns, sum(len(batch.windows) for batch in early)
+
+    turns, cut = asyncio.run(work())
+    assert cut > 30 * STATIONS
+    # None at all, if all were cut in one turn.
+    assert turns
+
+
+def queued(windows: WindowQueue) -> list[object]:
+    return [windows.get_nowait() for _ in range(windows.qsize())]
