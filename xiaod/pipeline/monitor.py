@@ -144,7 +144,8 @@ class Monitor:
         if not self._watchers[instrument]:
             del self._watchers[instrument]
             if len(self._traces) > self._kept:
-                del self._traces[instrument]
+                # One that has had no window yet has none.
+                self._traces.pop(instrument, None)
 
     def tidy(self) -> None:
         """Drop traces of instruments that are no longer in the station table."""

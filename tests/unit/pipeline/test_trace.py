@@ -304,3 +304,18 @@ def test_a_trace_that_somebody_watches_moves_with_the_stream(early: str) -> None
         assert max(behind) > 300
     # The trace of another station costs nothing more than before.
     assert len(set(stops["B"])) <= 6
+
+
+def test_whoever_watched_a_station_without_a_window_may_leave_while_another_is_watched() -> None:
+    table = StationTable(10**11)
+    assembler = Assembler(BufferSettings(), Metrics(), table, lambda: 0)
+    monitor = Monitor(table, assembler, lambda _: None, traces=0)
+    silent = Instrument("XX", "S", "", "HH")
+    monitor.watch(A)
+    monitor.watch(silent)
+    samples = np.zeros((3, 2000), np.float32)
+    monitor.followed(Window(A, 0, 0, samples, "ZNE", discontinuous=True), NOTHING)
+    monitor.unwatch(silent)
+    assert monitor.trace_count == 1
+    monitor.unwatch(A)
+    assert monitor.trace_count == 0
