@@ -139,7 +139,8 @@ class WindowSchedule:
         self._channels = channels
         self._phase = phase
         self._awake = awake
-        self._step = min(cutting.hop, FIRST_STEP)
+        # A stream is whole hops.
+        self._step = cutting.hop if cutting.most > 1 else min(cutting.hop, FIRST_STEP)
         self.windows = 0
         """Windows cut so far."""
         self._until_ns: int | None = None
