@@ -2,8 +2,8 @@
 
 >>> from xiaod.config import SeedLinkConfig
 >>> config = Config(sources=(SeedLinkConfig(server="localhost"),))
->>> open_engine(config).spec.name, open_scout(config), open_sinks(config)
-('micro', None, [])
+>>> open_engine(config).spec.name, open_sinks(config)
+('micro', [])
 """
 
 from models.weights import resolve, streams
