@@ -1,13 +1,12 @@
 """Engines, which compute probabilities: the :class:`Engine` protocol."""
 
-from collections.abc import Collection
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.spec import ModelSpec
-from xiaod.domain.types import Instrument, Probabilities, WindowBatch
+from xiaod.domain.types import Probabilities, WindowBatch
 
 
 class Engine(Protocol):
@@ -41,8 +40,4 @@ class Engine(Protocol):
 
     def follow(self, batch: WindowBatch) -> list[Probabilities]:
         """Probability of P and S in the windows of streams, in the order given."""
-        ...
-
-    def forget(self, instruments: Collection[Instrument]) -> None:
-        """Free the states of instruments."""
         ...

@@ -10,7 +10,7 @@ specification in the metadata of the weights file.
 (2, 2)
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from models.conventions import PHASES
 from models.frontend import prepare
 from models.weights import tail_path
-from xiaod.domain.types import Instrument, Probabilities, Window, WindowBatch
+from xiaod.domain.types import Probabilities, Window, WindowBatch
 from xiaod.inference.errors import ModelError
 from xiaod.inference.loaded import LoadedModel
 from xiaod.inference.session import open_session
@@ -90,6 +90,3 @@ class OnnxEngine(LoadedModel):
         values = self.annotate(samples)
         values.flags.writeable = False
         return [Probabilities(window, value) for window, value in zip(windows, values, strict=True)]
-
-    def forget(self, instruments: Collection[Instrument]) -> None:
-        """Nothing: windows that stand alone leave nothing behind."""

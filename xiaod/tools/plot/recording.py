@@ -11,7 +11,7 @@ by how much of its data lies after a sample (:func:`window_weight`).
 ([[nan, 0.25], [nan, 0.25]], 'Z--')
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -137,10 +137,6 @@ class RecordingEngine:
             for span in self._spans_of(result.window.instrument):
                 span.add(result, weight)
         return results
-
-    def forget(self, instruments: Collection[Instrument]) -> None:
-        """As the engine does."""
-        self._engine.forget(instruments)
 
 
 def window_weight(length: int, settings: PickerSettings) -> NDArray[np.float32]:
