@@ -25,7 +25,7 @@ from models.conventions import RATE_HZ
 from xiaod.domain.timegrid import GRID_NS
 from xiaod.domain.types import Instrument, Pick, Probabilities, Window
 from xiaod.picking.picker import Candidate, InstrumentPicker, Onset, PickerSettings, compute_again
-from xiaod.waveform.schedule import history_of
+from xiaod.waveform.instrument import history_of
 
 NEAR = round(NEAR_S * RATE_HZ)
 """Samples within which a pick matches an onset."""

@@ -17,8 +17,8 @@ from xiaod.domain.timeliness import TimeLimits
 from xiaod.domain.types import Instrument, Stage
 from xiaod.inference import Engine
 from xiaod.picking.picker import EARLY_SHIFTS, LATE_NOTICE_S, SHIFTS, PickerSettings
-from xiaod.waveform.instrument import BufferSettings
-from xiaod.waveform.schedule import Cutting, Cuttings, history_of
+from xiaod.waveform.instrument import BufferSettings, history_of
+from xiaod.waveform.schedule import Cutting, Cuttings
 
 STREAM_S = 20.0
 """Most new samples of a stream that a net gets at a time."""

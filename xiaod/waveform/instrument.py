@@ -46,6 +46,11 @@ RETIRED = samples_from_s(3600.0)
 """A component that is so far behind gives its row to one that has none: sensors are exchanged, and come back as Z12 instead of ZNE."""
 
 
+def history_of(hop: int) -> int:
+    """Samples before a window that it carries along: a hop, and the shifts at which an onset is confirmed."""
+    return hop + CONFIRM_SHIFT + 1
+
+
 @dataclass(frozen=True, slots=True)
 class BufferSettings:
     """Limits of what is buffered of an instrument, and where its windows lie; samples are those of the 100 Hz grid.
@@ -66,7 +71,7 @@ class BufferSettings:
     @property
     def history(self) -> int:
         """Samples before a window that it carries along: a hop, and the shifts at which an onset is confirmed."""
-        return self.hop + CONFIRM_SHIFT + 1
+        return history_of(self.hop)
 
     def rings(self) -> Rings:
         """Rings for as many instruments as there are: usual ones, and longer ones for those of which a component lags."""

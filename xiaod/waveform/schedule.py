@@ -38,7 +38,6 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from xiaod.domain.components import MISSING, ROWS
-from xiaod.domain.onsets import CONFIRM_SHIFT
 from xiaod.domain.timegrid import BEFORE_ALL, samples_from_s
 from xiaod.domain.types import Arrival, Stage, Window
 from xiaod.waveform.awake import Awake
@@ -52,11 +51,6 @@ FOREVER_NS = 1 << 63
 """Delivery time that never comes."""
 FIRST_STEP = samples_from_s(0.5)
 """Where data begin, the first window begins at a multiple of it."""
-
-
-def history_of(hop: int) -> int:
-    """Samples before a window from which onsets are picked: a hop, and the shifts at which an onset is confirmed."""
-    return hop + CONFIRM_SHIFT + 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,8 @@ from xiaod.pipeline.station_table import StationTable
 from xiaod.process.logs import configure_logs
 from xiaod.process.metrics import Metrics
 from xiaod.waveform.data_account import DataAccount
-from xiaod.waveform.instrument import BufferSettings
-from xiaod.waveform.schedule import Cutting, Cuttings, history_of
+from xiaod.waveform.instrument import BufferSettings, history_of
+from xiaod.waveform.schedule import Cutting, Cuttings
 
 RECORDS = 10 * STATION_LINES
 LENGTH_NS = 4 * NS_PER_S
