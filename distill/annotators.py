@@ -11,6 +11,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,8 +43,8 @@ def net_annotator(net: SmallPhaseNet, front_end: str = ModelSpec.front_end) -> A
     return annotate
 
 
-def onnx_annotator(path: Path, threads: int = 1) -> tuple[Annotate, ModelSpec]:
-    """An annotator of an exported student, as in the daemon, and the specification in its file.
+def open_session(path: Path, threads: int = 1) -> tuple[Any, ModelSpec]:
+    """A session of ONNX Runtime with an exported student of any form, and the specification in its file.
 
     Raises:
         FileNotFoundError: when the file does not exist.
@@ -62,6 +63,17 @@ def onnx_annotator(path: Path, threads: int = 1) -> tuple[Annotate, ModelSpec]:
     except (Fail, InvalidGraph, InvalidProtobuf) as error:
         raise SpecError(f"{path}: not a model that ONNX Runtime can load: {error}") from error
     spec = ModelSpec.from_metadata(session.get_modelmeta().custom_metadata_map)
+    return session, spec
+
+
+def onnx_annotator(path: Path, threads: int = 1) -> tuple[Annotate, ModelSpec]:
+    """An annotator of an exported student, as in the daemon, and the specification in its file.
+
+    Raises:
+        FileNotFoundError: when the file does not exist.
+        SpecError: when it is not a model, or has no specification.
+    """
+    session, spec = open_session(path, threads)
     order = [spec.phases.index(phase) for phase in "NPS"]
 
     def annotate(windows: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -25,11 +25,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from distill.annotators import Annotate
+from distill.annotators import Annotate, open_session
 from distill.corpus import Record
 from models.conventions import PHASES, RATE_HZ
 from models.frontend import fresh_state, stream
-from models.runtime import onnx_runtime
 from models.spec import ModelSpec, SpecError
 
 WITHIN_S = 1.0
@@ -83,18 +82,7 @@ def open_scout(path: Path, threads: int = 1) -> tuple[Scout, ModelSpec]:
         FileNotFoundError: when it does not exist.
         SpecError: when it is not a model of that form.
     """
-    onnxruntime = onnx_runtime()
-    from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidGraph, InvalidProtobuf
-
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file")
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    try:
-        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    except (Fail, InvalidGraph, InvalidProtobuf) as error:
-        raise SpecError(f"{path}: not a model that ONNX Runtime can load: {error}") from error
-    spec = ModelSpec.from_metadata(session.get_modelmeta().custom_metadata_map)
+    session, spec = open_session(path, threads)
     if spec.form != "stateful":
         raise SpecError(f"{path}: of the form {spec.form}; only a stateful one notices onsets")
     order = [spec.phases.index(phase) for phase in PHASES]
