@@ -1,6 +1,7 @@
 """Peaks of a curve: the highest points at least some distance apart.
 
-As ``scipy.signal.find_peaks`` with ``height`` and ``distance``, against which the tests compare it; that package takes 70 MB of memory.
+As ``scipy.signal.find_peaks`` with ``height`` and ``distance``, but for peaks of exactly one height that are too close: here the earlier
+one stays, SciPy leaves open which. The tests compare both wherever no two peaks are alike. SciPy's package takes 70 MB of memory.
 
 >>> find_peaks(np.array([0.0, 0.4, 0.1, 0.5, 0.2, 0.3, 0.3, 0.0]), height=0.25, distance=3)
 [3]
