@@ -279,6 +279,10 @@ class Assembler:
         yield from self._last(gone_parts)
         yield Departed(gone)
 
+    def __contains__(self, instrument: Instrument) -> bool:
+        """Whether an instrument has sent data, and has not departed."""
+        return instrument in self._instruments
+
     def condition(self, entry: StationEntry, now_ns: int) -> Condition:
         """The state of the data of an instrument in the station table, at a monotonic time."""
         parts = self._instruments.get(entry.instrument)

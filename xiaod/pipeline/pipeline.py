@@ -23,7 +23,7 @@ from xiaod.config import Config
 from xiaod.config.diff import Reconfigurable, ReloadPlan
 from xiaod.domain.onsets import PHASES
 from xiaod.domain.timegrid import ns_from_s
-from xiaod.domain.types import Clock, Instrument
+from xiaod.domain.types import Clock, Departed, Instrument
 from xiaod.inference import Engine
 from xiaod.inference.scout import Scout
 from xiaod.pipeline.assemble import Assembler
@@ -108,6 +108,9 @@ class Pipeline:
         self._clock: Clock = time.time_ns if live else _no_clock
         self._monotonic_clock: Clock = time.monotonic_ns if live else _no_clock
         self._store = store = live.store if live else None
+        self._progress = live.progress if live else None
+        self._begun_ns: int | None = None
+        """Monotonic time of the beginning; None before it, and once instruments that have not come back were looked for."""
         self._inbox = Inbox(INBOX_BOUND, GATHER_S if live else 0.0)
         self._bridges = {source.name: SourceBridge(source, self._inbox) for source in sources}
         self._windows = WindowQueue(WINDOW_BATCHES_BOUND)
@@ -129,7 +132,7 @@ class Pipeline:
             metrics,
             self._station_table,
             self._clock,
-            live.progress if live else None,
+            self._progress,
         )
         self._assembler = Assembler(
             buffer_settings(config),
@@ -172,6 +175,7 @@ class Pipeline:
     def start(self, group: asyncio.TaskGroup) -> "asyncio.Task[None]":
         """Start all tasks in a group; gives the task that is done when the last sink is closed."""
         self._group = group
+        self._begun_ns = time.monotonic_ns()
         for bridge in self._bridges.values():
             self._start_bridge(bridge)
         group.create_task(
@@ -236,8 +240,12 @@ class Pipeline:
         changes = self._station_table.review(now_ns)
         self._flush_log()
         after_s = self._config.buffer.forget_after_s
-        if after_s is not None and self._assembler.forget_silent(now_ns, ns_from_s(after_s)):
-            self._inbox.wake()
+        if after_s is not None:
+            if self._assembler.forget_silent(now_ns, ns_from_s(after_s)):
+                self._inbox.wake()
+            if self._begun_ns is not None and now_ns - self._begun_ns > ns_from_s(after_s):
+                self._begun_ns = None
+                self._group.create_task(self._forget_absent(), name="absent")
         if self.monitor is not None:
             self.monitor.tidy()
         return changes
@@ -318,6 +326,15 @@ class Pipeline:
         finally:
             # Also when a signal to stop has cancelled the reload.
             self._inbox.detach()
+
+    async def _forget_absent(self) -> None:
+        """Instruments of earlier runs that have not come back depart: their early picks wait for nothing."""
+        if self._progress is None:
+            return
+        known = await self._progress.run_in_thread(self._progress.instruments)
+        absent = frozenset(one for one in known if one not in self._assembler)
+        if absent:
+            await self._probabilities.put(Departed(absent))
 
     def _source_drained(self, name: str) -> None:
         """All items of a removed source have been taken; the last ones may have put stations back into the station table."""

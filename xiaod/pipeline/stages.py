@@ -30,7 +30,8 @@ from dataclasses import dataclass, replace
 
 from xiaod.acquisition.record_queue import End, Inbox
 from xiaod.config import Config
-from xiaod.domain.onsets import sample_of, settled, unresolved_early, withdrawal
+from xiaod.domain.onsets import sample_of, settled, withdrawal
+from xiaod.domain.resumption import is_elsewhere
 from xiaod.domain.timegrid import BEFORE_ALL, GRID_NS, NS_PER_S, iso_from_ns, ns_from_s
 from xiaod.domain.types import (
     Clock,
@@ -63,6 +64,8 @@ from xiaod.storage.progress import PickingProgress
 from xiaod.waveform.batches import Batches, Streams
 
 STORE_RETRY_S = 1.0
+WITHDRAWN_AT_ONCE = 50
+"""Early picks that are withdrawn before other tasks get their turn."""
 
 
 STREAM_WAIT_S, EARLY_WAIT_S, FINAL_WAIT_S = 0.05, 0.02, 0.5
@@ -400,10 +403,22 @@ class PickStage:
         self, instruments: Collection[Instrument], sink_runners: Sequence[SinkRunner]
     ) -> None:
         """No more data will come: early picks without a final one are withdrawn, and the pickers forgotten."""
-        gone = [pickers for instrument in instruments if (pickers := self._pickers.pop(instrument, None))]
-        await self._deliver(
-            [self._emitted(withdrawal(pick)) for pickers in gone for pick in pickers.undecided], sink_runners
-        )
+        gone = []
+        for instrument in instruments:
+            pickers = self._pickers.pop(instrument, None)
+            # One without a window in this run may have left some in an earlier one.
+            gone += await self._unresolved(instrument) if pickers is None else pickers.undecided
+        turns = Turns()
+        for begin in range(0, len(gone), WITHDRAWN_AT_ONCE):
+            some = gone[begin : begin + WITHDRAWN_AT_ONCE]
+            await self._deliver([self._emitted(withdrawal(pick)) for pick in some], sink_runners)
+            await turns.give_way()
+
+    async def _unresolved(self, instrument: Instrument) -> list[Pick]:
+        """Early picks of an instrument of which no earlier run has said what became of them."""
+        if self._progress is None:
+            return []
+        return await self._progress.run_in_thread(self._progress.unresolved, instrument)
 
     def _settings_for(self, instrument: Instrument, stage: Stage) -> PickerSettings:
         return picker_settings(self._config, self._engine, instrument, stage)
@@ -438,8 +453,10 @@ class PickStage:
             gone = [
                 early
                 for early in pickers.undecided
-                # Of data before a clock was set back, too: it may be long until their time comes again.
-                if sample_of(early) < passed or (set_back and sample_of(early) >= window.stop)
+                # Of data before a clock was set back, and of other recordings: it may be long until their time comes again.
+                if sample_of(early) < passed
+                or (set_back and sample_of(early) >= window.stop)
+                or is_elsewhere(window.stop * GRID_NS, early.time_ns)
             ]
             pickers.undecided = [early for early in pickers.undecided if early not in gone]
             picks += [self._emitted(withdrawal(early)) for early in gone]
@@ -509,11 +526,12 @@ class PickStage:
         instrument = window.instrument
         if (pickers := self._pickers.get(instrument)) is None:
             known = await self._earlier_picks(window)
+            undecided = await self._unresolved(instrument)
             # Settings after the await: a reload may have changed them.
             pickers = self._pickers[instrument] = _Pickers(
                 self._picker(instrument, "final", known),
                 self._picker(instrument, "early", known),
-                unresolved_early(known),
+                undecided,
             )
         return pickers
 

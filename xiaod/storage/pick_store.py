@@ -83,6 +83,13 @@ UPGRADE = (
 )
 """What makes a store of any earlier version, or of none, one of this version. ``ages`` has for how long daemons had run with this store,
 and the newest pick then."""
+INSTRUMENTS = """
+WITH RECURSIVE found (name) AS (
+    SELECT min(instrument) FROM picks
+    UNION ALL SELECT (SELECT min(instrument) FROM picks WHERE instrument > name) FROM found WHERE name IS NOT NULL
+) SELECT name FROM found WHERE name IS NOT NULL
+"""
+"""One search in the index for each instrument: going through all picks would read the whole file."""
 EARLIER_SEEN = """
 CREATE TEMP VIEW picks AS SELECT *, 'final' AS stage FROM main.picks;
 CREATE TEMP VIEW cursors AS SELECT *, 'all' AS stages FROM main.cursors;
@@ -391,6 +398,12 @@ class PickStore:
                 values,
             ).fetchall()
             return [pick for _, pick in self._legible(cursor, rows)]
+
+    def instruments(self) -> list[Instrument]:
+        """Instruments that have picks, in order; a damaged name is left out."""
+        with self._transaction() as cursor:
+            rows = cursor.execute(INSTRUMENTS).fetchall()
+        return [Instrument(*codes) for (text,) in rows if len(codes := text.split(".")) == 4]
 
     def prune(self, keep_s: float, sinks: Sequence[str]) -> int:
         """Delete picks that wait for none of these sinks and are older than ``keep_s``; their number.

@@ -17,7 +17,7 @@ was killed makes exactly the picks that are missing: see the time-line in :mod:`
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from xiaod.domain.onsets import CENTROID_S, sample_of
+from xiaod.domain.onsets import CENTROID_S, sample_of, unresolved_early
 from xiaod.domain.resumption import (
     is_abandoned,
     is_elsewhere,
@@ -41,8 +41,9 @@ class ProgressSnapshot:
 class PickingProgress:
     """How far all instruments have been picked, and their picks.
 
-    Reading and writing may wait for the disk. An event loop therefore calls :meth:`begin`, :meth:`known_since`, :meth:`store` and
-    :meth:`write` through :meth:`run_in_thread`, where one follows the other; it calls the other methods directly.
+    Reading and writing may wait for the disk. An event loop therefore calls :meth:`begin`, :meth:`known_since`, :meth:`unresolved`,
+    :meth:`instruments`, :meth:`store` and :meth:`write` through :meth:`run_in_thread`, where one follows the other; it calls the other
+    methods directly.
     """
 
     def __init__(self, store: PickStore, resumed: bool, not_final_s: float) -> None:
@@ -93,6 +94,19 @@ class PickingProgress:
         from_ns = remembered_from_ns(time_ns if picked_until_ns is None else picked_until_ns)
         found = self._store.between(resolved_from_ns(from_ns), None, instrument)
         return [pick for pick in found if pick.time_ns >= from_ns or pick.early_id is not None]
+
+    def unresolved(self, instrument: Instrument) -> list[Pick]:
+        """Early picks of an instrument whose outcome no run has said, however old they are.
+
+        Those of long before ``picked_until`` have one. Without it, as after a run that ended before its first save, none is sure to have.
+        """
+        saved_ns = self._store.picked_until(instrument)
+        from_ns = None if saved_ns is None else resolved_from_ns(remembered_from_ns(saved_ns))
+        return unresolved_early(self._store.between(from_ns, None, instrument))
+
+    def instruments(self) -> list[Instrument]:
+        """Instruments of which the store has picks."""
+        return self._store.instruments()
 
     def store(self, picks: Sequence[Pick], separation: int) -> list[Pick]:
         """Store picks; those that are new.

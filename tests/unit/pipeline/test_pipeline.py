@@ -18,7 +18,7 @@ from xiaod.acquisition import Emit
 from xiaod.config import Config
 from xiaod.config.diff import ReloadPlan, plan_reload
 from xiaod.domain.timegrid import NS_PER_S
-from xiaod.domain.types import Channel, Instrument, LinkChange, Probabilities, Segment, WindowBatch
+from xiaod.domain.types import Channel, Instrument, LinkChange, Pick, Probabilities, Segment, WindowBatch
 from xiaod.inference import Engine
 from xiaod.inference.onnx import OnnxEngine
 from xiaod.pipeline.pipeline import LiveRun, Pipeline
@@ -223,6 +223,31 @@ def test_nothing_is_held_of_a_station_that_has_long_been_silent(tmp_path: Path) 
             await found.until(lambda: found.gone("GOES"))
             assert shown(found.metrics) == {"STAYS"}
             await found.until(lambda: found.held_bytes() == 0)
+
+    asyncio.run(body())
+
+
+def test_an_early_pick_of_an_instrument_that_has_not_come_back_is_withdrawn(tmp_path: Path) -> None:
+    async def body() -> None:
+        engine = OnnxEngine(weights_path("micro"))
+        async with held(tmp_path, engine, forget_after_s=1.0, max_component_wait_s=0.5) as found:
+            early = Pick(
+                "19700101.000500.00-P-XX.ABSENT..HH-micro-0.1.0-early",
+                *(Channel("XX", "ABSENT", "", "HHZ"), "P", 300 * NS_PER_S, 0.1, 0.9, 5.0, 1.0, "ZNE"),
+                *("micro-0.1.0", "0" * 64),
+                stage="early",
+            )
+            found.store.add([early], {})
+            await found.picked()
+
+            def outcome() -> list[Pick]:
+                found.pipeline.review()
+                return found.store.between(None, None)[1:]
+
+            await found.until(lambda: bool(outcome()))
+            [withdrawn] = outcome()
+            assert (withdrawn.stage, withdrawn.early_id) == ("withdrawn", early.id)
+            assert found.metrics.registry.get_sample_value("xiaod_picks_withdrawn_total", {"phase": "P"}) == 1
 
     asyncio.run(body())
 

@@ -471,6 +471,17 @@ def test_picks_of_a_run_that_was_killed_before_it_saved_are_known(path: Path) ->
     assert later.known_since(INSTRUMENT, 4990 * NS_PER_S) == [pick_of(5000)]
 
 
+def test_instruments_that_have_picks(path: Path) -> None:
+    store = PickStore(path)
+    progress = PickingProgress(store, resumed=True, not_final_s=10)
+    assert progress.instruments() == []
+    channels = [Channel("XX", station, location, "HHZ") for station in "BA" for location in ("", "10")]
+    picks = [replace(pick_of(number), id=f"{number}", channel=channels[number % 4]) for number in range(12)]
+    store.add(picks, {})
+    assert progress.instruments() == sorted(channel.instrument for channel in channels)
+    store.close()
+
+
 def test_an_instrument_that_fell_silent_holds_nobody_back(path: Path) -> None:
     progress = PickingProgress(PickStore(path), resumed=True, not_final_s=0)
     other = replace(INSTRUMENT, band="HH")
