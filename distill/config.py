@@ -62,6 +62,8 @@ class SourceSection(Model):
     """With ``miniseed``: file or folder of picks; empty: QuakeML files in the folder itself."""
     weight: Annotated[float, Field(gt=0)] = 1.0
     """How much more often its records are drawn."""
+    noise_apart_h: Annotated[float, Field(ge=0)] = 0.0
+    """Hours without a known earthquake, of stations of which nothing is trained on: on them false picks are counted."""
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
@@ -77,7 +79,7 @@ class DataSection(Model):
     """A corpus below the folder that ``XIAO_SHARED`` names, if no sources are given."""
     sources: Annotated[tuple[SourceSection, ...], Field(strict=False)] = ()
     validation_fraction: Fraction = 0.1
-    """Fraction of the stations that is held out."""
+    """Fraction of the stations of each source that is held out."""
     split_events: bool = False
     """Whether earthquakes that held-out stations recorded are excluded from training."""
     label_boost: Annotated[float, Field(gt=0)] = 3.0
@@ -154,7 +156,9 @@ class SceneSection(Model):
     uses: Whole = 3
     """Steps that see a scene."""
     event: Fraction = 0.7
-    """Fraction of scenes around an onset; the others are cut anywhere."""
+    """Fraction of scenes around an onset; the others are cut anywhere, or around a false pick."""
+    false_pick: Fraction = 0.0
+    """Fraction of scenes around a pick of the network of ``optimiser.start`` where the teacher sees no onset."""
 
 
 class SamplingSection(Model):
@@ -165,7 +169,8 @@ class SamplingSection(Model):
     """Samples of the windows of a step, drawn anew for each step; none given: ``window_samples`` and the length in service.
     A step has as many samples whatever the length."""
     ends_after_onset: Fraction = 0.4
-    """Fraction of windows that end soon after an onset: the teacher sees the data after that, the student does not."""
+    """Fraction of windows that end soon after an onset: the teacher sees the data after that, the student does not.
+    A window as long as a scene ends with it, so that the teacher sees no more: scenes should be some seconds longer."""
     ends_after_s: Range = (0.2, 5.0)
     soon_s: Range = (0.2, 1.2)
     soon: Fraction = 0.5
@@ -187,10 +192,13 @@ class AugmentSection(Model):
     """Synthetic site response; only where the teacher labels scenes."""
     flip: Fraction = 0.5
     gain: Fraction = 0.3
+    """Of each component. With ``standardise-1``, which gives each component the same size again, it matters only where components are
+    mixed after it: ``rotate``, ``superpose``, ``clip``."""
     rotate: Fraction = 0.1
     swap: Fraction = 0.0
     """Of the horizontals."""
     drop_horizontals: Fraction = 0.12
+    """Where the teacher labels scenes, it sees the vertical alone too."""
     drop_one: Fraction = 0.04
     white_noise: Fraction = 0.1
     coloured_noise: Fraction = 0.0
@@ -203,6 +211,8 @@ class AugmentSection(Model):
 class OptimiserSection(Model):
     """AdamW with a one-cycle learning rate and an average of the weights."""
 
+    start: str = ""
+    """The ``.safetensors`` of an exported student of the same sizes whose weights are the first ones; none: drawn by the seed."""
     steps: Annotated[int, Field(gt=0)] = 100_000
     batch: Annotated[int, Field(gt=0)] = 64
     learning_rate: Annotated[float, Field(gt=0)] = 4e-3
@@ -211,7 +221,7 @@ class OptimiserSection(Model):
     average_decay: Fraction = 0.998
     checkpoint_steps: Annotated[int, Field(gt=0)] = 1000
     patience: Annotated[int, Field(ge=0)] = 0
-    """Checkpoints without a better validation loss after which training stops, with the best weights; 0: never."""
+    """Checkpoints without better picks on the stations held out after which training stops, with the best weights; 0: never."""
     clip_norm: Annotated[float, Field(ge=0)] = 0.0
     """Largest norm of the gradient; 0: no limit."""
     device: Literal["cpu", "cuda"] = "cpu"
@@ -266,6 +276,14 @@ class TrainConfig(Model):
     optimiser: OptimiserSection = OptimiserSection()
     loss: LossSection = LossSection()
     export: ExportSection = ExportSection()
+
+    @model_validator(mode="after")
+    def _whose_false_picks(self) -> Self:
+        if self.scenes.false_pick and not self.optimiser.start:
+            raise ValueError(
+                "scenes.false_pick needs optimiser.start: the network whose false picks are meant"
+            )
+        return self
 
     @property
     def service_samples(self) -> int:

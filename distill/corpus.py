@@ -1,7 +1,7 @@
 """The training corpus: waveforms, soft labels, onsets and stations, with the teacher's output cached on disk.
 
 Records come from the configured datasets (:mod:`distill.datasets`). Labels are the teacher's probabilities; near an analyst's
-pick, a Gaussian at the pick has the greater weight. A station is held out with all its records.
+pick, a Gaussian at the pick has the greater weight. A station is held out with all its records, and so is one whose noise is set apart.
 
 >>> import numpy as np
 >>> curve = np.zeros(300); curve[[100, 200]] = 0.5, 0.9
@@ -10,7 +10,7 @@ pick, a Gaussian at the pick has the greater weight. A station is held out with 
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from scipy.signal import find_peaks
 
 from distill.cache import TeacherCache
-from distill.config import LabelSection, SourceSection, TrainConfig
+from distill.config import ConfigError, LabelSection, SourceSection, TrainConfig
 from distill.datasets import open_dataset
 from distill.progress import SILENT, Progress
 from distill.teachers import Teacher
@@ -42,7 +42,7 @@ class Record:
     kind: str
     waves: NDArray[np.int32] | NDArray[np.float32]
     """Shape ``(3, n)``, Z N E, counts."""
-    labels: NDArray[np.float16]
+    labels: NDArray[np.floating]
     """Shape ``(3, n)``: N, P, S."""
     onsets: tuple[tuple[int, int], ...]
     """Sample and row (1 for P, 2 for S) of each onset."""
@@ -52,6 +52,10 @@ class Record:
     """Its earthquake, if known."""
     weight: float = 1.0
     """How much more often than others it is drawn."""
+    origin: str = ""
+    """Where it was published, if the dataset says so."""
+    false_picks: tuple[int, ...] = ()
+    """Samples at which a student picks what the teacher does not see."""
 
     @property
     def labelled(self) -> bool:
@@ -61,12 +65,14 @@ class Record:
 
 @dataclass(frozen=True)
 class Corpus:
-    """Records for training and for validation; no station is in both."""
+    """Records for training and for validation, and noise that is in neither; no station is in two of them."""
 
     training: tuple[Record, ...]
     validation: tuple[Record, ...]
     sha256: str
     """Hash of the data table; with the teacher's hash it identifies the training data."""
+    noise: tuple[Record, ...] = ()
+    """Without a known earthquake, of stations of which nothing is trained on; empty if none is set apart."""
 
 
 def load_corpus(
@@ -74,37 +80,44 @@ def load_corpus(
 ) -> Corpus:
     """Read the data, annotate them with the teacher (or take its cached output), and split them by station.
 
+    What a source adds leaves the stations of those before it where they are: in training, held out, or with their noise set apart.
     With ``data.split_events`` no earthquake is in both parts either: those that held-out stations recorded are excluded from training.
 
     Raises:
-        FileNotFoundError, ConfigError: when the data do not exist.
+        FileNotFoundError, ConfigError: when the data do not exist, or a source has less noise than is to be set apart.
     """
     records, hashes = [], []
+    known, held, apart = set[str](), set[str](), set[str]()
     for source in config.data.all_sources:
         found, fingerprint = load_records(source, shared, config, teacher, cache, progress)
+        new = {record.station for record in found} - known
+        held |= held_out_stations(new, config)
+        apart |= stations_apart([record for record in found if record.station in new - held], source)
+        known |= new
         records += found
         hashes.append(fingerprint)
-    held = held_out_stations({record.station for record in records}, config)
     validation = tuple(record for record in records if record.station in held)
     events = {record.event for record in validation if record.event} if config.data.split_events else set()
     training = tuple(
-        record for record in records if record.station not in held and record.event not in events
+        record for record in records if record.station not in held | apart and record.event not in events
     )
+    noise = tuple(record for record in records if record.station in apart and record.kind != "event")
     sha256 = hashes[0] if len(hashes) == 1 else hashlib.sha256("\n".join(hashes).encode()).hexdigest()
-    return Corpus(training, validation, sha256)
+    return Corpus(training, validation, sha256, noise)
 
 
 def summary(corpus: Corpus) -> dict[str, Any]:
     """Count records, hours and onsets of both parts, and of each station."""
     result: dict[str, Any] = {"data_sha256": corpus.sha256}
-    for name, records in (("training", corpus.training), ("held out", corpus.validation)):
+    parts = {"training": corpus.training, "held out": corpus.validation, "noise set apart": corpus.noise}
+    for name, records in parts.items():
         stations: dict[str, dict[str, Any]] = {}
         for record in records:
             row = stations.setdefault(
                 record.station, {"records": 0, "hours": 0.0, "P": 0, "S": 0, "analysts": 0}
             )
             row["records"] += 1
-            row["hours"] = round(row["hours"] + record.waves.shape[1] / RATE_HZ / 3600, 4)
+            row["hours"] = round(row["hours"] + hours_of([record]), 4)
             row["analysts"] += int(record.labelled)
             for _, phase in record.onsets:
                 row["NPS"[phase]] += 1
@@ -122,6 +135,44 @@ def held_out_stations(stations: Iterable[str], config: TrainConfig) -> frozenset
     count = round(len(names) * config.data.validation_fraction)
     chosen = np.random.default_rng(SPLIT_SEED).choice(names, count, replace=False)
     return frozenset(str(name) for name in chosen)
+
+
+def stations_apart(records: Sequence[Record], source: SourceSection) -> frozenset[str]:
+    """Draw the stations whose noise is set apart: of each origin the same part, but where it has one station alone.
+
+    Raises:
+        ConfigError: when there is less than is wanted.
+    """
+    if not source.noise_apart_h:
+        return frozenset()
+    hours: dict[str, dict[str, float]] = {}
+    for record in records:
+        if record.kind != "event":
+            of_origin = hours.setdefault(record.origin, {})
+            of_origin[record.station] = of_origin.get(record.station, 0.0) + hours_of([record])
+    hours = {origin: stations for origin, stations in sorted(hours.items()) if len(stations) > 1}
+    total = sum(sum(stations.values()) for stations in hours.values())
+    if total <= source.noise_apart_h:
+        raise ConfigError(
+            f"data.sources: {source.path or source.name}: noise_apart_h: {source.noise_apart_h:g}: stations that are neither held out "
+            f"nor the only one of their origin have {total:.1f} h without a known earthquake; at least some must be left to train on"
+        )
+    rng = np.random.default_rng(SPLIT_SEED)
+    chosen = set()
+    for stations in hours.values():
+        wanted_h = sum(stations.values()) * source.noise_apart_h / total
+        for station in rng.permutation(sorted(stations)):
+            if wanted_h <= 0:
+                break
+            chosen.add(str(station))
+            wanted_h -= stations[str(station)]
+    return frozenset(chosen)
+
+
+def hours_of(records: Iterable[Record]) -> float:
+    """Duration of all records."""
+    samples: int = sum(record.waves.shape[1] for record in records)
+    return samples / RATE_HZ / 3600
 
 
 def load_records(
@@ -153,7 +204,9 @@ def load_records(
             waveform.analyst,
             config.labels,
         )
-        records.append(replace(record, event=waveform.event, weight=source.weight))
+        records.append(
+            replace(record, event=waveform.event, weight=source.weight, origin=waveform.origin or what)
+        )
     known.save()
     return records, dataset.fingerprint
 
@@ -163,11 +216,11 @@ def label_record(
     station: str,
     kind: str,
     waves: NDArray[np.int32] | NDArray[np.float32],
-    taught: NDArray[np.float16],
+    taught: NDArray[np.floating],
     analyst: tuple[float | None, float | None],
     config: LabelSection,
 ) -> Record:
-    """Blend the teacher's probabilities with the analyst's picks and list the onsets."""
+    """Blend the teacher's probabilities with the analyst's picks and list the onsets; labels have the precision of the probabilities."""
     labels = taught.astype(np.float32)
     onsets = []
     position = np.arange(labels.shape[1])
@@ -183,7 +236,7 @@ def label_record(
     excess = np.maximum(labels[1:].sum(axis=0), 1)
     labels[1:] /= excess
     labels[0] = 1 - labels[1:].sum(axis=0)
-    return Record(name, station, kind, waves, labels.astype(np.float16), tuple(onsets), analyst)
+    return Record(name, station, kind, waves, labels.astype(taught.dtype), tuple(onsets), analyst)
 
 
 def without_horizontals(record: Record) -> Record:

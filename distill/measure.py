@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from distill.config import ConfigError, SourceSection, TrainConfig, load_train_config
-from distill.corpus import Corpus, Record, held_out_stations, load_corpus, load_records
+from distill.corpus import Corpus, Record, load_corpus, load_records
 from distill.datasets.corpus import TABLE
 from distill.evaluate import Student, in_depth
 from distill.measurements import PATH, TOLERANCES, Measurements
@@ -170,7 +170,7 @@ def _training_facts(corpus: Corpus, config: TrainConfig, shared: Path) -> dict[s
     starts = [row.get("trace_start_time", "") for row in _rows(config.data.all_sources, shared)]
     return facts | {
         "sha256": corpus.sha256,
-        "held_out": len(held_out_stations({record.station for record in records}, config)),
+        "held_out": len({record.station for record in corpus.validation}),
         "holds_example": any(start.startswith(EXAMPLE_START) for start in starts),
     }
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from distill.annotators import WINDOW, Annotate
 from distill.calibration import NEAR_S, Judged
-from distill.corpus import Record, onsets_of
+from distill.corpus import Record, hours_of, onsets_of
 from distill.scores import f_measure
 from models.conventions import RATE_HZ
 from xiaod.domain.timegrid import GRID_NS
@@ -276,7 +276,7 @@ def picks_per_hour(
 ) -> dict[str, float]:
     """Count picks per station-hour of records of noise: all of them count as false."""
     rates = false_rates(serve, records, sorted(set(thresholds.values())))
-    result: dict[str, float] = {"hours": round(_hours(records), 2), "records": len(records)}
+    result: dict[str, float] = {"hours": round(hours_of(records), 2), "records": len(records)}
     return result | {phase: rates[phase][threshold] for phase, threshold in thresholds.items()}
 
 
@@ -289,13 +289,8 @@ def false_rates(
         for threshold in thresholds:
             for pick in serve(record.waves, threshold):
                 counts[pick.phase][threshold] += 1
-    hours = _hours(records) or 1.0
+    hours = hours_of(records) or 1.0
     return {
         phase: {threshold: round(count / hours, 2) for threshold, count in found.items()}
         for phase, found in counts.items()
     }
-
-
-def _hours(records: Sequence[Record]) -> float:
-    samples: int = sum(record.waves.shape[1] for record in records)
-    return samples / RATE_HZ / 3600

@@ -60,4 +60,5 @@ class CorpusDataset:
                     waves,
                     (p_pick, s_pick),
                     str(row.get("event", "")),
+                    str(row.get("source", "")),
                 )

@@ -22,3 +22,5 @@ class Waveform:
     """Sample of the analyst's P and S."""
     event: str = ""
     """Its earthquake, if known."""
+    origin: str = ""
+    """Where it was published, if the dataset says so."""

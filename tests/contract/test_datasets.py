@@ -11,7 +11,7 @@ from obspy.core.event import Catalog, Event, Pick, WaveformStreamID
 
 from distill.cache import TeacherCache
 from distill.config import ConfigError, DataSection, SourceSection, TrainConfig
-from distill.corpus import load_corpus, summary
+from distill.corpus import Corpus, hours_of, load_corpus, summary
 from distill.datasets import DATASETS, Waveform, open_dataset
 from tests.conftest import Recording
 
@@ -199,6 +199,65 @@ def test_no_event_is_in_both_parts(tmp_path: Path) -> None:
         assert len(corpus.training) == wanted
         stations = [{record.station for record in part} for part in (corpus.training, corpus.validation)]
         assert not stations[0] & stations[1]
+
+
+def corpus_of(folder: Path, rows: list[tuple[str, str, str]]) -> SourceSection:
+    """A corpus of records of 36 s each: station, kind, and where it was published."""
+    folder.mkdir()
+    columns = ("station", "kind", "source")
+    with h5py.File(folder / "waveforms.hdf5", "w") as file:
+        for number in range(len(rows)):
+            file[f"data/t{number}"] = np.ones((3, 3600), np.int32)
+    table = pd.DataFrame([dict(zip(columns, row, strict=True)) for row in rows])
+    table["trace_name"] = [f"t{number}" for number in range(len(rows))]
+    table = table.assign(network="XX", p_sample="", s_sample="")
+    table.to_csv(folder / "metadata.csv", index=False)
+    return SourceSection(path=folder.name)
+
+
+def test_noise_is_set_apart_by_station_and_of_every_origin(tmp_path: Path) -> None:
+    quiet = [
+        (f"{origin}{number}", kind, origin)
+        for origin in "AB"
+        for number in range(10)
+        for kind in ("noise", "event")
+    ]
+    source = corpus_of(tmp_path / "many", [*quiet, ("ALONE", "noise", "C")])
+    teacher, cache = QuietTeacher(), tmp_path / "cache"
+
+    def loaded(*sources: SourceSection) -> Corpus:
+        data = DataSection(sources=sources, validation_fraction=0.2)
+        return load_corpus(tmp_path, TrainConfig(name="apart", version="0.0.1", data=data), teacher, cache)
+
+    corpus = loaded(source.model_copy(update={"noise_apart_h": 0.05}))
+    stations = [
+        {record.station for record in part} for part in (corpus.training, corpus.validation, corpus.noise)
+    ]
+    assert not stations[0] & stations[1] | stations[0] & stations[2] | stations[1] & stations[2]
+    assert {record.kind for record in corpus.noise} == {"noise"}
+    assert 0.05 <= hours_of(corpus.noise) <= 0.08
+    assert {record.origin for record in corpus.noise} == {"A", "B"}
+    assert summary(corpus)["noise set apart"]["records"] == len(corpus.noise)
+    with pytest.raises(ConfigError, match=r"noise_apart_h: 9: .* have 0\.\d h without a known earthquake"):
+        loaded(source.model_copy(update={"noise_apart_h": 9.0}))
+    assert loaded(source).noise == ()
+
+
+def test_another_source_leaves_the_stations_of_the_first_where_they_are(tmp_path: Path) -> None:
+    first = corpus_of(tmp_path / "first", [(f"A{number}", "event", "") for number in range(20)])
+    # A station of the first source has records in the second too.
+    second = corpus_of(
+        tmp_path / "second", [(f"B{number}", "event", "") for number in range(19)] + [("A3", "event", "")]
+    )
+    held = []
+    for sources in ((first,), (first, second)):
+        data = DataSection(sources=sources, validation_fraction=0.3)
+        config = TrainConfig(name="two", version="0.0.1", data=data)
+        corpus = load_corpus(tmp_path, config, QuietTeacher(), tmp_path / "cache")
+        held.append({record.station for record in corpus.validation})
+        assert not held[-1] & {record.station for record in corpus.training}
+    assert {station for station in held[1] if station.startswith("XX.A")} == held[0]
+    assert len(held[1]) == 12
 
 
 def test_a_damaged_cache_is_made_again(tmp_path: Path) -> None:
