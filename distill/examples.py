@@ -22,7 +22,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from distill.augment import augment_motion, augment_record, shape_band, superpose
-from distill.config import ConfigError, TrainConfig
+from distill.config import AugmentSection, ConfigError, TrainConfig
 from distill.corpus import Record
 from distill.scenes import Scenes, centred, chances
 from distill.teachers import Teacher
@@ -52,15 +52,23 @@ class Examples:
         """Take records and, if scenes are labelled, the teacher; without a teacher, windows are cut from the records."""
         self._config = config
         self._augmented = augmented
-        self._lengths = config.lengths if augmented else (config.sampling.window_samples,)
+        self._lengths = config.lengths if augmented else (config.service_samples,)
         longest = max(self._lengths)
         scenes = config.scenes.relabel and augmented and teacher is not None
+        # What is lost before the teacher labels a scene is not lost again.
+        self._augment: AugmentSection = (
+            config.augment.model_copy(update={"drop_horizontals": 0.0}) if scenes else config.augment
+        )
+        self._scenes: Scenes | None = None
         if scenes and longest > config.scenes.samples:
             raise ConfigError(
                 f"sampling.lengths: {longest} samples do not fit into scenes.samples: {config.scenes.samples}"
             )
         if config.scenes.uses > len(AGES):
             raise ConfigError(f"scenes.uses: {config.scenes.uses}: at most {len(AGES)}")
+        if scenes and teacher is not None:
+            self._scenes = Scenes(records, config, teacher)
+            return
         records = tuple(record for record in records if record.waves.shape[1] >= longest)
         self._records = records
         self._chance = chances(records, config.data.label_boost)
@@ -72,7 +80,6 @@ class Examples:
             )
         chance = self._chance[self._events]
         self._event_chance = chance / chance.sum()
-        self._scenes = Scenes(records, config, teacher) if scenes and teacher is not None else None
 
     def batch(self, step: int, share: slice = slice(None)) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Draw prepared waves and labels of a step, each ``(batch, 3, length)``.
@@ -84,15 +91,15 @@ class Examples:
         config = self._config
         rng = np.random.default_rng([config.seed, step])
         length = int(self._lengths[rng.integers(len(self._lengths))])
+        scenes = self._scenes_of(step)
+        if scenes and all(scene.waves.shape[1] < length for scene in scenes):
+            length = min(self._lengths)  # no scene is shorter
+        scenes = [scene for scene in scenes if scene.waves.shape[1] >= length]
         count = max(1, config.optimiser.batch * config.sampling.window_samples // length)
         seeds = rng.integers(0, 2**63, count)
         indices = range(count)[share]
-        scenes = self._scenes_of(step)
         pairs = [
-            self._example(np.random.default_rng(seeds[index]), length, scenes[index % len(scenes)])
-            if scenes
-            else self._example(np.random.default_rng(seeds[index]), length, None)
-            for index in indices
+            self._example(np.random.default_rng(seeds[index]), length, scenes, index) for index in indices
         ]
         waves = prepare(config.sampling.front_end, np.stack([waves for waves, _ in pairs]).astype(np.float32))
         return waves, np.stack([labels for _, labels in pairs]).astype(np.float32)
@@ -103,25 +110,25 @@ class Examples:
         ages = AGES[: self._config.scenes.uses]
         return [scene for age in ages for scene in self._scenes.of(step - age)]
 
-    def _example(self, rng: Generator, length: int, scene: Record | None) -> Example:
+    def _example(self, rng: Generator, length: int, scenes: Sequence[Record], index: int) -> Example:
         sampling = self._config.sampling
         chance = rng.random()
-        onsets = scene.onsets if scene is not None else None
-        if chance < sampling.ends_after_onset + sampling.holds_onset and onsets != ():
+        scene = scenes[index % len(scenes)] if scenes else None
+        record, stop = scene, None
+        if chance < sampling.ends_after_onset:
+            limits = sampling.soon_s if rng.random() < sampling.soon else sampling.ends_after_s
+            record, stop = self._soon_after(rng, scenes, length, limits)
+        elif chance < sampling.ends_after_onset + sampling.holds_onset and (scene is None or scene.onsets):
             record = scene or self._records[rng.choice(self._events, p=self._event_chance)]
-            onset = record.onsets[rng.integers(len(record.onsets))][0]
-            if chance >= sampling.ends_after_onset:
-                stop = onset + rng.integers(1, length)
-            else:
-                limits = sampling.soon_s if rng.random() < sampling.soon else sampling.ends_after_s
-                stop = onset + round(rng.uniform(*limits) * RATE_HZ)
-            waves, labels = _cut(record, int(stop) - length, length)
+            stop = record.onsets[rng.integers(len(record.onsets))][0] + int(rng.integers(1, length))
+        if record is not None and stop is not None:
+            waves, labels = _cut(record, stop - length, length)
         else:
-            waves, labels = self._anywhere(rng, length, scene)
+            waves, labels = self._anywhere(rng, length, record)
         if not self._augmented:
             return waves, labels
         waves = centred(waves)
-        augment = self._config.augment
+        augment = self._augment
         if scene is None:
             if rng.random() < augment.superpose:
                 other, other_labels = self._anywhere(rng, length, None)
@@ -130,6 +137,28 @@ class Examples:
             if rng.random() < augment.band:
                 waves = shape_band(waves, rng)
         return augment_record(waves, rng, augment), labels
+
+    def _soon_after(
+        self, rng: Generator, scenes: Sequence[Record], length: int, limits: tuple[float, float]
+    ) -> tuple[Record, int | None]:
+        """A record, and the sample at which a window ends soon after an onset; None if no scene has so much before and after one."""
+        earliest, latest = (round(limit * RATE_HZ) for limit in limits)
+        if not scenes:
+            record = self._records[rng.choice(self._events, p=self._event_chance)]
+            return record, record.onsets[rng.integers(len(record.onsets))][0] + int(
+                rng.integers(earliest, latest + 1)
+            )
+        ends: dict[int, list[tuple[int, int]]] = {}
+        for number, scene in enumerate(scenes):
+            for onset, _ in scene.onsets:
+                first, last = max(onset + earliest, length), min(onset + latest, scene.waves.shape[1])
+                if first <= last:
+                    ends.setdefault(number, []).append((first, last))
+        if not ends:
+            return scenes[int(rng.integers(len(scenes)))], None
+        number = list(ends)[int(rng.integers(len(ends)))]
+        first, last = ends[number][int(rng.integers(len(ends[number])))]
+        return scenes[number], int(rng.integers(first, last + 1))
 
     def _anywhere(self, rng: Generator, length: int, scene: Record | None) -> Example:
         record = scene or self._records[rng.choice(len(self._records), p=self._chance)]

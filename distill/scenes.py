@@ -15,16 +15,18 @@ A scene is a :class:`~distill.corpus.Record`. The scenes of a step depend on the
 (7, (3, 3000), (3, 3000))
 """
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from distill.augment import RATIOS, augment_motion, reverberate, shape_band, stretch
+from distill.augment import RATIOS, augment_motion, drop, reverberate, shape_band, stretch
 from distill.config import ConfigError, TrainConfig
-from distill.corpus import Record, label_record
+from distill.corpus import Record, label_record, onsets_of
 from distill.teachers import Teacher
+from models.conventions import RATE_HZ
 
 STREAM = 1
 """Separates the random numbers of scenes from those of windows."""
@@ -37,28 +39,42 @@ MARGIN = 50
 """Samples beyond both ends that stretching needs."""
 EDGE = 0.05
 """Fraction of a scene at each end where no onset is placed."""
+LATE = 0.5
+"""Fraction of the scenes around an onset that have enough before it for the longest window."""
+CONFIRMED_SAMPLES = 30
+"""An analyst's pick holds in a scene that was filtered or added to if the teacher sees an onset so near."""
+
+Chosen = tuple[NDArray[np.intp], NDArray[np.float64]]
+"""Indices of records, and the chance of each."""
 
 
 class Scenes:
     """Labelled scenes of each step."""
 
     def __init__(self, records: tuple[Record, ...], config: TrainConfig, teacher: Teacher) -> None:
-        """Take records; those shorter than a scene are left out.
+        """Take records; those shorter than the shortest window are left out. The scenes of short ones are as long as they are.
 
         Raises:
-            ConfigError: when none of the others has an onset.
+            ConfigError: when none of the others has an onset, or none is as long as the longest window.
         """
-        self._records = tuple(record for record in records if record.waves.shape[1] >= config.scenes.samples)
+        shortest, longest = min(config.lengths), max(config.lengths)
+        self._records = tuple(record for record in records if record.waves.shape[1] >= shortest)
+        if all(record.waves.shape[1] < longest for record in self._records):
+            raise ConfigError(f"sampling.lengths: none of {len(records)} records is {longest} samples long")
         self._config = config
         self._teacher = teacher
+        self._longest = longest
         self._chance = chances(self._records, config.data.label_boost)
-        self._events = [index for index, record in enumerate(self._records) if record.onsets]
-        if not self._events:
+        self._samples = np.array([record.waves.shape[1] for record in self._records])
+        self._three = np.array([bool(record.waves[1:].any(axis=1).all()) for record in self._records])
+        """Whether each has all three components."""
+        self._events = self._among([bool(record.onsets) for record in self._records])
+        self._false_picks = self._among([bool(record.false_picks) for record in self._records])
+        if not len(self._events[0]):
             raise ConfigError(
-                f"scenes.samples: none of {len(records)} records that has an onset is {config.scenes.samples} samples long"
+                f"none of {len(records)} records of at least {shortest} samples has an onset: "
+                "more data are needed, or another data.validation_fraction"
             )
-        chance = self._chance[self._events]
-        self._event_chance = chance / chance.sum()
         self._kept: dict[int, list[Record]] = {}
 
     def of(self, step: int) -> Sequence[Record]:
@@ -71,24 +87,32 @@ class Scenes:
                 del self._kept[old]
         return self._kept[step]
 
+    def _among(self, which: Sequence[bool] | NDArray[np.bool_]) -> Chosen:
+        """Some of the records, and the chance of each among them."""
+        indices = np.flatnonzero(which)
+        chance = self._chance[indices]
+        return indices, chance / chance.sum() if len(indices) else chance
+
     def _scene(self, rng: Generator) -> Record:
-        config, samples = self._config, self._config.scenes.samples
+        config = self._config
+        record, wanted_at = self._choose(rng)
+        available = record.waves.shape[1]
+        samples = wanted = min(config.scenes.samples, available)
         up, down = RATIOS[rng.integers(len(RATIOS))] if rng.random() < config.augment.stretch else (1, 1)
-        wanted = samples if up == down else -(-samples * down // up) + MARGIN
-        record, start = self._place(rng, wanted)
-        if up != down and record.waves.shape[1] < wanted:
-            up = down = 1
-            wanted = samples
-            start = min(start, record.waves.shape[1] - samples)
+        if up != down:
+            wanted = -(-samples * down // up) + MARGIN
+            if wanted > available:
+                up, down, wanted = 1, 1, samples
+        start = self._start(rng, record, wanted_at, wanted, up / down)
         waves = centred(record.waves[:, start : start + wanted].astype(np.float64))
         if up != down:
             waves = stretch(waves, up, down)[:, :samples]
-        picks = [None if pick is None else (pick - start) * up / down for pick in record.analyst]
         waves = augment_motion(waves, rng, config.augment)
-        band, site, both = rng.random(3) < (
+        band, site, both, vertical = rng.random(4) < (
             config.augment.band,
             config.augment.site,
             config.augment.superpose,
+            config.augment.drop_horizontals,
         )
         if band:
             waves = shape_band(waves, rng)
@@ -96,40 +120,81 @@ class Scenes:
             waves = reverberate(waves, rng)
         if both:
             waves = self._superpose(waves, rng)
-        # An analyst's pick holds for what was seen: no filter, nothing added.
-        kept = not (band or site or both)
-        analyst = [pick if kept and pick is not None and 0 <= pick < samples else None for pick in picks]
-        taught = self._teacher.annotate(waves).astype(np.float16)
+        if vertical:
+            waves = drop(waves, rng, horizontals=1.0, one=0.0)
+        taught = self._teacher.annotate(waves)
+        changed = band or site or both or vertical
+        picks = [None if pick is None else (pick - start) * up / down for pick in record.analyst]
+        p_pick, s_pick = (
+            pick
+            if pick is not None and 0 <= pick < samples and (not changed or self._confirms(taught[row], pick))
+            else None
+            for row, pick in zip((1, 2), picks, strict=True)
+        )
         return label_record(
             record.name,
             record.station,
             record.kind,
             waves.astype(np.float32),
             taught,
-            (analyst[0], analyst[1]),
+            (p_pick, s_pick),
             config.labels,
         )
 
-    def _place(self, rng: Generator, wanted: int) -> tuple[Record, int]:
-        """Choose a record and where the piece begins."""
-        if rng.random() < self._config.scenes.event:
-            record = self._records[rng.choice(self._events, p=self._event_chance)]
-            onset = record.onsets[rng.integers(len(record.onsets))][0]
-            start = int(onset - rng.uniform(EDGE, 1 - EDGE) * wanted)
-        else:
-            record = self._records[rng.choice(len(self._records), p=self._chance)]
-            start = int(rng.integers(0, max(1, record.waves.shape[1] - wanted + 1)))
-        return record, max(0, min(start, record.waves.shape[1] - wanted))
+    def _confirms(self, curve: NDArray[np.floating], pick: float) -> bool:
+        """Whether the teacher still sees what an analyst picked, after the scene was changed."""
+        onsets = onsets_of(curve, self._config.labels.onset_threshold)
+        return any(abs(onset - pick) <= CONFIRMED_SAMPLES for onset in onsets)
+
+    def _choose(self, rng: Generator) -> tuple[Record, tuple[int, bool] | None]:
+        """Choose a record and, unless the scene is cut anywhere, the sample that it holds and whether that is an onset."""
+        chance, scenes = rng.random(), self._config.scenes
+        if chance < scenes.event:
+            record = self._draw(rng, self._events)
+            return record, (record.onsets[rng.integers(len(record.onsets))][0], True)
+        if chance < scenes.event + scenes.false_pick and len(self._false_picks[0]):
+            record = self._draw(rng, self._false_picks)
+            return record, (record.false_picks[rng.integers(len(record.false_picks))], False)
+        return self._records[rng.choice(len(self._records), p=self._chance)], None
+
+    def _draw(self, rng: Generator, among: Chosen) -> Record:
+        indices, chance = among
+        return self._records[int(rng.choice(indices, p=chance))]
+
+    def _start(
+        self, rng: Generator, record: Record, at: tuple[int, bool] | None, wanted: int, stretched: float
+    ) -> int:
+        """Where in the record a scene begins that takes so many of its samples."""
+        available = record.waves.shape[1]
+        latest = available - wanted
+        if at is None:
+            return int(rng.integers(0, latest + 1))
+        sample, is_onset = at
+        before = rng.uniform(EDGE, 1 - EDGE) * wanted
+        if is_onset and rng.random() < LATE:
+            # The longest window can then end soon after the onset.
+            longest = min(self._longest, available)
+            before = (longest - rng.uniform(*self._config.sampling.ends_after_s) * RATE_HZ) / stretched
+        return int(max(0, min(sample - before, latest)))
 
     def _superpose(self, waves: NDArray[np.float64], rng: Generator) -> NDArray[np.float64]:
-        """Add noise of another record, or another event, at any signal-to-noise ratio."""
-        other = self._records[rng.choice(len(self._records), p=self._chance)]
-        start = int(rng.integers(0, other.waves.shape[1] - waves.shape[1] + 1))
-        stop = start + waves.shape[1]
-        added = centred(other.waves[:, start:stop].astype(np.float64))
-        quiet = not any(start <= onset < stop for onset, _ in other.onsets)
+        """Add noise of another record, or another event, at any signal-to-noise ratio.
+
+        Components that are missing stay so, and what is added has all that are there: no component holds another station's alone.
+        """
+        samples = waves.shape[1]
+        there: NDArray[np.bool_] = np.abs(waves).max(axis=1) > 0
+        long_enough = self._samples >= samples
+        indices, chance = self._among(long_enough & self._three if there[1:].any() else long_enough)
+        if not len(indices):
+            return waves
+        other = self._draw(rng, (indices, chance))
+        start = int(rng.integers(0, other.waves.shape[1] - samples + 1))
+        added = centred(other.waves[:, start : start + samples].astype(np.float64))
+        added[~there] = 0
+        quiet = not any(start <= onset < start + samples for onset, _ in other.onsets)
         level = 10 ** rng.uniform(*(NOISE_LEVEL if quiet else EVENT_LEVEL))
-        ratio = float((waves.std() + 1e-9) / (added.std() + 1e-9))
+        ratio = float((waves[there].std() + 1e-9) / (added[there].std() + 1e-9)) if there.any() else 0.0
         return np.asarray(waves + level * ratio * added)
 
 
@@ -139,13 +204,14 @@ def centred(waves: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def chances(records: tuple[Record, ...], label_boost: float) -> NDArray[np.float64]:
-    """Chance of each record: by the square root of its station's share, so that busy stations do not dominate."""
-    counts: dict[str, int] = {}
-    for record in records:
-        counts[record.station] = counts.get(record.station, 0) + 1
+    """Chance of each record: by the square roots of the shares of its station and of its event, so that none of them dominates."""
+    stations = Counter(record.station for record in records)
+    events = Counter(record.event for record in records if record.event)
     weights = np.array(
         [
-            counts[record.station] ** -0.5 * record.weight * (label_boost if record.labelled else 1.0)
+            (stations[record.station] * events.get(record.event, 1)) ** -0.5
+            * record.weight
+            * (label_boost if record.labelled else 1.0)
             for record in records
         ]
     )
