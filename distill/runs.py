@@ -9,6 +9,7 @@ configuration.
 """
 
 import csv
+import hashlib
 import json
 import platform
 import subprocess
@@ -25,7 +26,15 @@ from models.small_phasenet import SmallPhaseNet, parameter_count
 
 WEIGHTS = "weights.safetensors"
 CONFIG, FACTS, LOG, METRICS = "config.yaml", "run.json", "log.csv", "metrics.json"
-COLUMNS = ("step", "loss", "validation_loss", "seconds_since_start", "learning_rate", "steps_per_s")
+COLUMNS = (
+    "step",
+    "loss",
+    "validation_loss",
+    "validation_f1",
+    "seconds_since_start",
+    "learning_rate",
+    "steps_per_s",
+)
 LIBRARIES = ("torch", "numpy", "scipy", "onnx", "onnxruntime", "seisbench", "obspy")
 
 
@@ -36,6 +45,8 @@ class LogRow:
     step: int
     loss: float
     validation_loss: float
+    validation_f1: float
+    """Of the picks on windows held out, at the threshold that suits them best."""
     seconds: float
     """Since this process began, not the run."""
     learning_rate: float
@@ -66,7 +77,12 @@ def describe(
         "code": parts[-1]["code"],
         "parts": parts,
         "data_table_sha256": corpus.sha256,
-        "records": {"training": len(corpus.training), "validation": len(corpus.validation)},
+        "start_sha256": _start_sha256(config),
+        "records": {
+            "training": len(corpus.training),
+            "validation": len(corpus.validation),
+            "noise": len(corpus.noise),
+        },
         "parameters": parameter_count(SmallPhaseNet(config=config.net.config())),
         "processes": processes,
         "threads": config.threads,
@@ -105,6 +121,7 @@ def log(folder: Path, row: LogRow) -> None:
                 row.step,
                 f"{row.loss:.6f}",
                 f"{row.validation_loss:.6f}",
+                f"{row.validation_f1:.4f}",
                 f"{row.seconds:.1f}",
                 f"{row.learning_rate:.3e}",
                 f"{row.steps_per_s:.1f}",
@@ -129,7 +146,7 @@ def read_log(folder: Path) -> list[dict[str, float]]:
 def training_facts(folder: Path) -> dict[str, Any]:
     """Facts about a finished run for the provenance of its weights."""
     facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
-    names = ("code", "parts", "processes", "threads", "torch", "machine")
+    names = ("code", "parts", "start_sha256", "processes", "threads", "torch", "machine")
     kept = {name: facts[name] for name in names if name in facts}
     return {"run": folder.name, "seconds": round(training_s(folder)), **kept}
 
@@ -150,7 +167,7 @@ def finish(folder: Path, step: int, loss: float, best: float, stopped_early: boo
     metrics = {
         "steps": step,
         "validation_loss": round(loss, 6),
-        "best_validation_loss": round(best, 6),
+        "best_validation_f1": round(best, 4),
         "stopped_early": stopped_early,
     }
     (folder / METRICS).write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
@@ -190,6 +207,12 @@ def code_version(folder: Path = Path(__file__).parent) -> str:
     except OSError:
         return ""
     return commit.strip() + ("-dirty" if changed else "")
+
+
+def _start_sha256(config: TrainConfig) -> str:
+    """Hash of the file of the first weights: its path can hold others later."""
+    start = config.optimiser.start
+    return hashlib.sha256(Path(start).read_bytes()).hexdigest() if start else ""
 
 
 def _version(name: str) -> str:

@@ -14,10 +14,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from distill.bootstrap import Counts, interval
+from distill.corpus import onsets_of
 from models.conventions import RATE_HZ
 
+TOLERANCES_S = (0.1, 0.5)
+THRESHOLDS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 OUTLIER_S = 0.3
 """Residuals further than this from their median are outliers."""
 
@@ -108,6 +112,33 @@ def _residual(one: Found, tolerance_s: float) -> float | None:
         return None
     residual_s = min((pick - one.label for pick in one.picks), key=abs) / RATE_HZ
     return residual_s if abs(residual_s) <= tolerance_s else None
+
+
+def best_f1(ours: NDArray[np.floating], theirs: NDArray[np.floating], onset_threshold: float) -> float:
+    """F1 of the peaks of curves against those of the labels: mean of P and S and of two tolerances, each at its best threshold.
+
+    Args:
+        ours: shape ``(n, 3, L)``, probabilities of N, P, S in windows.
+        theirs: the labels, of the same shape.
+        onset_threshold: probability from which a peak of a label is an onset.
+    """
+    found = []
+    for row in (1, 2):
+        labels = [onsets_of(curve, onset_threshold) for curve in theirs[:, row]]
+        onsets = sum(map(len, labels))
+        for tolerance_s in TOLERANCES_S:
+            at = []
+            for threshold in THRESHOLDS:
+                hits = false = 0
+                for curve, known in zip(ours[:, row], labels, strict=True):
+                    picks = onsets_of(curve, threshold)
+                    met = sum(
+                        any(abs(pick - onset) <= tolerance_s * RATE_HZ for pick in picks) for onset in known
+                    )
+                    hits, false = hits + met, false + max(0, len(picks) - met)
+                at.append(f1(hits, false, onsets))
+            found.append(max(at))
+    return float(np.mean(found))
 
 
 def f1(hits: int, false: int, labels: int) -> float:

@@ -20,17 +20,20 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from distill.annotators import net_annotator
 from distill.checkpoint import load, optimiser_parts, restore_optimiser, save
 from distill.config import ConfigError, TrainConfig
-from distill.corpus import Corpus
+from distill.corpus import Corpus, Record
 from distill.curves import CURVES, draw_curves
 from distill.examples import Examples
+from distill.falsepicks import with_false_picks
 from distill.losses import soft_cross_entropy
 from distill.processes import Processes
 from distill.progress import SILENT, Progress
 from distill.runs import WEIGHTS, LogRow, describe, finish, log, read_log, run_folder
+from distill.scores import best_f1
 from distill.teachers import Teacher
-from distill.trainee import Trainee
+from distill.trainee import Trainee, exported_net
 from models.files import put_in_place
 from models.small_phasenet import SmallPhaseNet
 
@@ -51,7 +54,8 @@ class State:
 
     average: dict[str, Tensor]
     step: int = 0
-    best: float = math.inf
+    best: float = -math.inf
+    """Highest F1 of its picks on the stations held out."""
     best_average: dict[str, Tensor] | None = None
     waited: int = 0
     """Checkpoints since the best one."""
@@ -97,14 +101,14 @@ def train(
             made = "; ".join(f"from step {part['from_step']}: {part['code'] or 'unknown'}" for part in parts)
             progress.say(f"{folder}: more than one version of the code has made this run: {made}")
     learner = processes.wrapped(trainee)
-    examples = Examples(corpus.training, config, teacher=teacher)
+    said = progress if processes.first else SILENT
+    examples = Examples(_records(config, corpus, said), config, teacher=teacher)
     held_out = _held_out(config, corpus) if processes.first else []
     total, since, drawn, last = 0.0, time.monotonic(), -math.inf, time.monotonic()
     # A run that has stopped early is finished: it does not continue.
     stopped = 0 < settings.patience <= state.waited
     last_step = settings.steps if stop_at is None else min(stop_at, settings.steps)
     begin, end = state.step, state.step if stopped else last_step
-    said = progress if processes.first else SILENT
     steps = said.bar(range(begin, end), "training", settings.steps, begin)
     for step in steps:
         rate = learning_rate(step, settings.steps, settings.learning_rate, settings.warm_up)
@@ -118,15 +122,15 @@ def train(
         if (step + 1) % settings.checkpoint_steps == 0 or step + 1 == end:
             if processes.first:
                 count = step + 1 - max(begin, step - step % settings.checkpoint_steps)
-                validation = _validation_loss(config, state.average, held_out)
-                steps.set_postfix(loss=f"{total / count:.4f}", validation=f"{validation:.4f}")
+                validation, f1 = _validation(config, state.average, held_out)
+                steps.set_postfix(loss=f"{total / count:.4f}", validation=f"{validation:.4f}", f1=f"{f1:.3f}")
                 now = time.monotonic()
                 log(
                     folder,
-                    LogRow(step + 1, total / count, validation, now - since, rate, count / (now - last)),
+                    LogRow(step + 1, total / count, validation, f1, now - since, rate, count / (now - last)),
                 )
                 last = now
-                stopped = _remember(state, validation, settings.patience)
+                stopped = _remember(state, f1, settings.patience)
                 _checkpoint(folder, trainee, optimiser, state)
                 if now - drawn >= DRAW_EVERY_S:
                     draw_curves(read_log(folder), folder / CURVES)
@@ -194,6 +198,17 @@ def _device(name: str) -> torch.device:
     return torch.device("cpu")
 
 
+def _records(config: TrainConfig, corpus: Corpus, progress: Progress) -> tuple[Record, ...]:
+    """Records to learn from, with the false picks of the network that training begins with if scenes are cut around them."""
+    records = corpus.training
+    if not config.scenes.false_pick:
+        return records
+    start = net_annotator(exported_net("optimiser.start", config.optimiser.start), config.sampling.front_end)
+    return with_false_picks(
+        progress.over(records, "false picks", len(records)), start, config.service_samples
+    )
+
+
 def _held_out(config: TrainConfig, corpus: Corpus) -> list[tuple[Tensor, Tensor]]:
     examples = Examples(corpus.validation, config, augmented=False)
     return [batch(examples, step) for step in range(VALIDATION_STEPS)]
@@ -208,21 +223,26 @@ def _average(average: dict[str, Tensor], net: nn.Module, decay: float) -> None:
                 average[key].copy_(value)
 
 
-def _validation_loss(
+def _validation(
     config: TrainConfig, average: dict[str, Tensor], held_out: list[tuple[Tensor, Tensor]]
-) -> float:
+) -> tuple[float, float]:
+    """Cross-entropy on the windows held out, and F1 of their picks."""
     net = averaged_net(config, {key: value.cpu() for key, value in average.items()})
     with torch.no_grad():
-        losses = [
-            float(soft_cross_entropy(net.logits(waves), labels, 1.0, 0.0)) for waves, labels in held_out
-        ]
-    return sum(losses) / len(losses)
+        logits = [net.logits(waves) for waves, _ in held_out]
+    losses = [
+        float(soft_cross_entropy(ours, labels, 1.0, 0.0))
+        for ours, (_, labels) in zip(logits, held_out, strict=True)
+    ]
+    ours = torch.softmax(torch.cat(logits), dim=1).numpy()
+    theirs = torch.cat([labels for _, labels in held_out]).numpy()
+    return sum(losses) / len(losses), best_f1(ours, theirs, config.labels.onset_threshold)
 
 
-def _remember(state: State, validation: float, patience: int) -> bool:
+def _remember(state: State, f1: float, patience: int) -> bool:
     """Keep the best weights if early stopping is on; returns whether to stop."""
-    if validation < state.best:
-        state.best, state.waited = validation, 0
+    if f1 > state.best:
+        state.best, state.waited = f1, 0
         if patience:
             state.best_average = {key: value.clone() for key, value in state.average.items()}
         return False
@@ -239,7 +259,7 @@ def _checkpoint(folder: Path, trainee: Trainee, optimiser: torch.optim.Optimizer
         tensors["regressor"] = trainee.regressor.state_dict()
     # JSON has no infinity.
     best = None if math.isinf(state.best) else state.best
-    plain = {"step": state.step, "best": best, "waited": state.waited, "groups": groups}
+    plain = {"step": state.step, "best_f1": best, "waited": state.waited, "groups": groups}
     save(folder / CHECKPOINT, tensors, plain)
 
 
@@ -259,7 +279,9 @@ def _resume(folder: Path, trainee: Trainee, optimiser: torch.optim.Optimizer, st
     state.average.update(tensors["average"])
     restore_optimiser(optimiser, tensors.get("moments", {}), plain["groups"])
     state.step = int(plain["step"])
-    state.best = math.inf if plain["best"] is None else float(plain["best"])
+    # A checkpoint of an earlier version has the best loss instead.
+    best = plain.get("best_f1")
+    state.best = -math.inf if best is None else float(best)
     state.waited = int(plain["waited"])
     state.best_average = tensors.get("best_average")
 

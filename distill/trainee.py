@@ -24,16 +24,23 @@ class Trainee(nn.Module):  # type: ignore[misc]  # torch is not analysed
         """Build the student from its seed.
 
         Raises:
-            ConfigError: when the network whose features are to be matched cannot be read.
+            ConfigError: when the network whose features are to be matched, or with whose weights it begins, cannot be read.
         """
         super().__init__()
         self.loss = config.loss
         self.net = fresh_net(config.net.config(), config.seed, config.service_samples)
+        if config.optimiser.start:
+            start = exported_net("optimiser.start", config.optimiser.start)
+            if start.config != self.net.config:
+                raise ConfigError(
+                    f"optimiser.start: {config.optimiser.start} has other sizes than net: {start.config}, not {self.net.config}"
+                )
+            self.net.load_state_dict(start.state_dict())
         # Not a module of this one: it does not learn and is not written down.
         self._guide: list[SmallPhaseNet] = []
         self.regressor: nn.Conv1d | None = None
         if config.loss.feature_weight:
-            guide = load_guide(config.loss.feature_teacher)
+            guide = exported_net("loss.feature_teacher", config.loss.feature_teacher)
             self._guide.append(guide)
             widths = self.net.config.widths[-1], guide.config.widths[-1]
             with torch.random.fork_rng(devices=[]):
@@ -82,8 +89,12 @@ def read_spec(path: Path) -> ModelSpec:
         raise SpecError(f"{path}: not a safetensors file: {error}") from error
 
 
-def load_guide(path: str) -> SmallPhaseNet:
-    """Read an exported student whose features are to be matched.
+def exported_net(key: str, path: str) -> SmallPhaseNet:
+    """Read the network of an exported student, to be used as it is.
+
+    Args:
+        key: of the configuration that names it.
+        path: of its ``.safetensors``.
 
     Raises:
         ConfigError: when it cannot be read.
@@ -95,7 +106,7 @@ def load_guide(path: str) -> SmallPhaseNet:
         net.load_state_dict(load_file(path))
     except (OSError, ValueError, TypeError, RuntimeError) as error:
         raise ConfigError(
-            f"loss.feature_teacher: {path or 'nothing'}: not the .safetensors of an exported student: {error}"
+            f"{key}: {path or 'nothing'}: not the .safetensors of an exported student: {error}"
         ) from error
     net.eval()
     net.requires_grad_(requires_grad=False)

@@ -1,5 +1,6 @@
 """Terms of the loss, and what is learnt with them: hard labels, matching, early stopping, several processes."""
 
+import hashlib
 import json
 import math
 import os
@@ -22,11 +23,13 @@ from distill.config import (
     NetSection,
     OptimiserSection,
     SamplingSection,
+    SceneSection,
     TrainConfig,
 )
 from distill.corpus import Corpus, label_record
 from distill.losses import HARD_SIGMA, consistency, hard_labels, logit_matching, objective, soft_cross_entropy
 from distill.runs import WEIGHTS, read_log, shown
+from distill.scores import best_f1
 from distill.train import train
 from distill.trainee import Trainee
 from models.small_phasenet import PRESETS, fresh_net
@@ -126,6 +129,41 @@ def test_every_term_reaches_the_weights(term: str, tmp_path: Path) -> None:
     assert not torch.allclose(gradients[0], gradients[1])
 
 
+def test_training_begins_with_the_weights_of_another(corpus: Corpus, tmp_path: Path) -> None:
+    start = tmp_path / "start.safetensors"
+    net = fresh_net(PRESETS["nano"], seed=5).eval()
+    save_file(
+        net.state_dict(), start, metadata=ModelSpec("start", "1.0.0", net=net.config.to_dict()).to_metadata()
+    )
+    begun = TINY.optimiser.model_copy(update={"start": str(start), "steps": 1, "learning_rate": 1e-12})
+    same = NetSection(widths=net.config.widths, kernels=net.config.kernels)
+    folder = train(TINY.model_copy(update={"optimiser": begun, "net": same}), corpus, tmp_path)
+    trained = load_file(folder / WEIGHTS)
+    assert torch.allclose(trained["head.weight"], net.state_dict()["head.weight"], atol=1e-6)
+    assert shown(folder)["start_sha256"] == hashlib.sha256(start.read_bytes()).hexdigest()
+    with pytest.raises(ConfigError, match=r"optimiser\.start: .*start\.safetensors has other sizes than net"):
+        Trainee(TINY.model_copy(update={"optimiser": begun}))
+
+
+def test_false_picks_are_those_of_a_network_that_is_there() -> None:
+    with pytest.raises(ValueError, match=r"scenes\.false_pick needs optimiser\.start"):
+        TrainConfig(name="a", version="1.0.0", scenes=SceneSection(false_pick=0.1))
+
+
+def test_the_validation_measures_picks() -> None:
+    place = np.arange(1000)
+    labels = np.zeros((4, 3, 1000), np.float32)
+    labels[:2, 1] = np.exp(-0.5 * ((place - 300) / 10) ** 2)
+    labels[:2, 2] = np.exp(-0.5 * ((place - 600) / 10) ** 2)
+    assert best_f1(labels, labels, 0.3) == 1.0
+    assert best_f1(np.zeros_like(labels), labels, 0.3) == 0.0
+    late = np.roll(labels, 30, axis=-1)
+    assert best_f1(late, labels, 0.3) == 0.5  # right within 0.5 s, wrong within 0.1 s
+    false = labels.copy()
+    false[2:] = labels[:2]
+    assert 0.6 < best_f1(false, labels, 0.3) < 0.7  # as many false picks as right ones
+
+
 @pytest.mark.parametrize("content", [None, b"not weights"])
 def test_a_guide_that_cannot_be_read_is_named(content: bytes | None, tmp_path: Path) -> None:
     path = tmp_path / "guide.safetensors"
@@ -149,12 +187,12 @@ def test_training_stops_early_and_keeps_the_best_weights(corpus: Corpus, tmp_pat
     )
     folder = train(TINY.model_copy(update={"optimiser": wild}), corpus, tmp_path)
     rows = read_log(folder)
-    losses = [row["validation_loss"] for row in rows]
-    best = min(range(len(losses)), key=losses.__getitem__)
+    scores = [row["validation_f1"] for row in rows]
+    best = max(range(len(scores)), key=scores.__getitem__)
     assert len(rows) == best + 4 < 80
     metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
     assert metrics["stopped_early"]
-    assert math.isclose(metrics["best_validation_loss"], losses[best], abs_tol=1e-5)
+    assert math.isclose(metrics["best_validation_f1"], scores[best], abs_tol=1e-4)
     assert all(
         value.isfinite().all() for value in load_file(folder / WEIGHTS).values() if value.is_floating_point()
     )
