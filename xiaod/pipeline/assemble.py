@@ -19,7 +19,7 @@ monotonic time is an argument (``now_ns``), None in an offline run.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from heapq import heapify, heappop, heapreplace
@@ -205,11 +205,17 @@ class Assembler:
 
     def finish(self) -> Iterator[None]:
         """Cut all windows that are left at the end, about in order of time."""
-        return self._last(list(self._instruments.items()))
+        # Where a live run ends, data go on in the next one.
+        ended = self._instruments.keys() if self._clock() is None else ()
+        return self._last(list(self._instruments.items()), ended)
 
-    def finish_streams(self) -> Iterator[None]:
-        """At the end, the last samples for a net that follows streams; early windows wait for what it notices. Call :meth:`finish` then."""
-        for parts in self._instruments.values():
+    def finish_streams(self, instruments: Iterable[Instrument] | None = None) -> Iterator[None]:
+        """At the end, the last samples for a net that follows streams; early windows wait for what it notices.
+
+        Call :meth:`finish` then, or :meth:`depart` with the same instruments; None: all.
+        """
+        for instrument in self._instruments if instruments is None else instruments:
+            parts = self._instruments[instrument]
             if parts.stream is not None:
                 self._release_rest(parts)
                 for _ in parts.stream.cut(None, self._clock(), self.streams, final=True):
@@ -257,15 +263,20 @@ class Assembler:
             )
         return bool(silent)
 
-    def depart(self) -> Iterator[Departed | None]:
-        """Cut the last windows of instruments that depart; the last step is their departure."""
-        if not self._departing:
-            return
+    def take_departing(self) -> frozenset[Instrument]:
+        """Instruments that depart; they are given once. Call :meth:`finish_streams` and :meth:`depart` with them before any other item."""
         gone = frozenset(self._departing)
         self._departing.clear()
-        gone_parts = []
+        return gone
+
+    def depart(self, gone: frozenset[Instrument]) -> Iterator[Departed | None]:
+        """Cut the last windows of instruments that depart; the last step is their departure."""
+        gone_parts, ended = [], set()
         for instrument in gone:
             gone_parts.append((instrument, self._instruments.pop(instrument)))
+            if self._sources[instrument]:
+                # It has been silent for long, while its source goes on: its data end here, as at a gap.
+                ended.add(instrument)
             self._deadlines.pop(instrument, None)
             self._last_outcome.pop(instrument, None)
             self._touched.pop(instrument, None)
@@ -276,7 +287,7 @@ class Assembler:
         for source in self._clocks.keys() - needed:
             del self._clocks[source]
             self._checked_ns.pop(source, None)
-        yield from self._last(gone_parts)
+        yield from self._last(gone_parts, ended)
         yield Departed(gone)
 
     def __contains__(self, instrument: Instrument) -> bool:
@@ -307,14 +318,17 @@ class Assembler:
         """Memory of the samples of all instruments."""
         return self._rings.held_bytes
 
-    def _last(self, instruments: Sequence[tuple[Instrument, _Parts]]) -> Iterator[None]:
-        """The last windows of instruments, in order of time."""
+    def _last(
+        self, instruments: Sequence[tuple[Instrument, _Parts]], ended: Container[Instrument]
+    ) -> Iterator[None]:
+        """The last windows of instruments, in order of time; ``ended`` are those whose data end here, and not this run alone."""
         left = []
-        for number, (_, parts) in enumerate(instruments):
+        for number, (instrument, parts) in enumerate(instruments):
             self._release_rest(parts)
+            ends = instrument in ended
             if parts.early is not None:
-                left.append((parts.early.position, number, 0, self._rest(parts.early, self.early)))
-            left.append((parts.final.position, number, 1, self._rest(parts.final, self.final)))
+                left.append((parts.early.position, number, 0, self._rest(parts.early, self.early, ends)))
+            left.append((parts.final.position, number, 1, self._rest(parts.final, self.final, ends)))
         heapify(left)
         while left:
             _, number, stage, windows = left[0]
@@ -333,9 +347,8 @@ class Assembler:
             if self._account is not None:
                 self._gap(gap)
 
-    def _rest(self, schedule: WindowSchedule, batches: Batches) -> Iterator[Window]:
-        """The last windows of a stage of an instrument. Where a live run ends, data go on in the next one."""
-        ended = self._clock() is None
+    def _rest(self, schedule: WindowSchedule, batches: Batches, ended: bool) -> Iterator[Window]:
+        """The last windows of a stage of an instrument."""
         yield from schedule.cut(None, self._clock(), batches, final=True, ended=ended)
 
     def _segment(self, segment: Segment, now_ns: int | None) -> None:

@@ -24,7 +24,7 @@ End(source='')
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 
@@ -214,21 +214,31 @@ async def assemble(
             await passing.pass_on()
         for _ in assembler.expire():
             await passing.pass_on()
-        for departed in assembler.depart():
-            await passing.pass_on(everything=departed is not None)
-            if departed is not None:
-                await windows.put(departed)
-            # Hold none of them while waiting for the next records.
-            del departed
+        if gone := assembler.take_departing():
+            await _look_at_rest(assembler, passing, gone)
+            for departed in assembler.depart(gone):
+                await passing.pass_on(everything=departed is not None)
+                if departed is not None:
+                    await windows.put(departed)
+                # Hold none of them while waiting for the next records.
+                del departed
+        del gone
         await passing.pass_on()
-    for _ in assembler.finish_streams():
-        await passing.pass_on()
-    await passing.pass_on(everything=True)
-    await passing.looked()
+    await _look_at_rest(assembler, passing)
     for _ in assembler.finish():
         await passing.pass_on()
     await passing.pass_on(everything=True)
     await windows.put(End())
+
+
+async def _look_at_rest(
+    assembler: Assembler, passing: Passing, instruments: Iterable[Instrument] | None = None
+) -> None:
+    """Have the net that follows streams look at their last samples, before the last windows are cut; None: those of all instruments."""
+    for _ in assembler.finish_streams(instruments):
+        await passing.pass_on()
+    await passing.pass_on(everything=True)
+    await passing.looked()
 
 
 async def infer(

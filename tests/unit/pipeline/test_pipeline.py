@@ -14,13 +14,17 @@ import numpy as np
 import pytest
 
 from models.weights import weights_path
+from tests.conftest import ONSETS_S, Recording
 from xiaod.acquisition import Emit
 from xiaod.config import Config
 from xiaod.config.diff import ReloadPlan, plan_reload
+from xiaod.domain.onsets import unresolved_early
 from xiaod.domain.timegrid import NS_PER_S
 from xiaod.domain.types import Channel, Instrument, LinkChange, Pick, Probabilities, Segment, WindowBatch
 from xiaod.inference import Engine
 from xiaod.inference.onnx import OnnxEngine
+from xiaod.pipeline.factory import open_scout
+from xiaod.pipeline.offline import ListSink, run_offline
 from xiaod.pipeline.pipeline import LiveRun, Pipeline
 from xiaod.process.metrics import Metrics
 from xiaod.storage.pick_store import PickStore
@@ -250,6 +254,71 @@ def test_an_early_pick_of_an_instrument_that_has_not_come_back_is_withdrawn(tmp_
             assert found.metrics.registry.get_sample_value("xiaod_picks_withdrawn_total", {"phase": "P"}) == 1
 
     asyncio.run(body())
+
+
+class Event:
+    """A source of the example event after 40 s of noise, up to so many seconds after the P."""
+
+    name = "busy"
+
+    def __init__(self, recording: Recording, after_s: float, live: bool) -> None:
+        self.said = threading.Event()
+        self._recording, self._after_s, self._live = recording, after_s, live
+        self._stop = threading.Event()
+
+    def run(self, emit: Emit) -> None:
+        rng, count = np.random.default_rng(1), round((ONSETS_S["P"] + self._after_s) * 100)
+        for component, data in self._recording.components.items():
+            noise = rng.normal(data[:400].mean(), data[:400].std(), 4000)
+            samples = np.concatenate([noise, data[:count]]).astype(np.int32)
+            channel = Channel("BW", "RJOB", "", "EH" + component)
+            start_ns = self._recording.start_ns - 40 * NS_PER_S
+            arrived_ns = time.time_ns() if self._live else None
+            emit(Segment(channel, start_ns, 100.0, samples, self.name, arrived_ns))
+        self.said.set()
+        if self._live:
+            self._stop.wait()
+
+    def stop(self) -> None:
+        self._stop.set()
+
+
+async def departed(found: Pipeline, picks: list[Pick]) -> None:
+    """Wait until the early picks of a station that has gone have an outcome."""
+    async with asyncio.timeout(60):
+        while not picks or found.pending() or unresolved_early(picks):
+            found.review()
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("after_s", [1.0, 1.8, 3.0])
+@pytest.mark.parametrize("reload", [False, True])
+def test_the_last_samples_of_a_station_that_departs_are_looked_at_as_at_the_end_of_the_data(
+    rjob: Recording, after_s: float, reload: bool
+) -> None:
+    config = config_of(BUSY, buffer={"forget_after_s": 1.0, "max_component_wait_s": 0.5})
+    engine, sink, offline = OnnxEngine(weights_path("micro")), ListSink(), ListSink()
+
+    async def body() -> None:
+        source = Event(rjob, after_s, live=True)
+        pipeline = Pipeline(config, engine, [source], [sink], Metrics(), LiveRun(), open_scout(config))
+        async with asyncio.TaskGroup() as group:
+            finished = pipeline.start(group)
+            await asyncio.to_thread(source.said.wait)
+            if reload:
+                await pipeline.apply(change_to({"server": "localhost", "name": "next"}), [Silent("next")], [])
+            await departed(pipeline, sink.picks)
+            pipeline.stop_sources()
+            await finished
+        pipeline.release_threads()
+
+    asyncio.run(body())
+    run_offline(config, engine, Event(rjob, after_s, live=False), offline)
+    early, expected = ([pick.id for pick in one.picks if pick.stage == "early"] for one in (sink, offline))
+    assert early == expected != []
+    if not reload:
+        # Its data may go on in another run where a reload has removed it.
+        assert [pick.id for pick in sink.picks] == [pick.id for pick in offline.picks]
 
 
 class Slow:
