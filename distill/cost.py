@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distill.progress import SILENT, Progress
+from models.chunks import StatefulNet
 from models.frontend import fresh_state, prepare, standardise, stream
 from models.runtime import onnx_runtime
 from models.spec import METADATA_KEY, ModelSpec
@@ -120,10 +121,11 @@ def _chunks(path: Path, batch: int) -> Work:
     chunk = spec.chunk_samples
     waves = np.random.default_rng(0).normal(size=(batch, 3, chunk)).astype(np.float32)
     held: list[NDArray[Any]] = [fresh_state(batch), np.zeros((batch, spec.state_size), np.float32)]
+    net, one_each = StatefulNet(session), np.ones(batch, np.int64)
 
     def call() -> None:
         prepared, held[0] = stream(waves, held[0])
-        _, held[1] = session.run(None, {"wave": prepared, "state": held[1]})
+        _, held[1] = net(prepared, held[1], one_each)
 
     chunk_s = chunk / RATE_HZ
     return Work(call, batch * chunk_s, {"form": "stateful", "chunk_s": chunk_s, "batch": batch})

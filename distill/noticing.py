@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from distill.annotators import Annotate, open_session
 from distill.corpus import Record
+from models.chunks import StatefulNet, in_chunks
 from models.conventions import PHASES, RATE_HZ
 from models.frontend import fresh_state, stream
 from models.spec import ModelSpec, SpecError
@@ -35,6 +36,8 @@ WITHIN_S = 1.0
 """Data after an onset until which it must be noticed."""
 NEAR_S = 0.5
 APART_S = 0.5
+CHUNKS = 256
+"""Of one call."""
 
 Curves = Callable[[NDArray[np.generic]], NDArray[np.floating]]
 """A record ``(3, n)``, Z N E, counts -> probabilities of P and S ``(2, n)``; zero where the record ends before they are known."""
@@ -81,20 +84,23 @@ def open_scout(path: Path, threads: int = 1) -> tuple[Scout, ModelSpec]:
     Raises:
         FileNotFoundError: when it does not exist.
         SpecError: when it is not a model of that form.
+        ValueError: when it was written by another version.
     """
     session, spec = open_session(path, threads)
     if spec.form != "stateful":
         raise SpecError(f"{path}: of the form {spec.form}; only a stateful one notices onsets")
     order = [spec.phases.index(phase) for phase in PHASES]
-    chunk, late = spec.chunk_samples, spec.delay_samples
+    chunk, late, net = spec.chunk_samples, spec.delay_samples, StatefulNet(session)
 
     def curves(waves: NDArray[np.generic]) -> NDArray[np.floating]:
         samples = waves.shape[1]
         prepared, _ = stream(waves[None].astype(np.float32), fresh_state(1))
         state, pieces = np.zeros((1, spec.state_size), np.float32), []
-        for begin in range(0, samples - chunk + 1, chunk):
-            piece, state = session.run(None, {"wave": prepared[..., begin : begin + chunk], "state": state})
-            pieces.append(piece[0, order])
+        for begin in range(0, samples // chunk, CHUNKS):
+            end = min(begin + CHUNKS, samples // chunk)
+            some = in_chunks(prepared[0, :, begin * chunk : end * chunk], chunk)
+            values, state = net(some, state, np.array([len(some)]))
+            pieces.append(values[:, order].transpose(1, 0, 2).reshape(len(order), -1))
         given = np.concatenate(pieces, axis=1)[:, late:] if pieces else np.zeros((len(order), 0))
         return np.pad(given, ((0, 0), (0, samples - given.shape[1])))
 

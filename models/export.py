@@ -2,8 +2,8 @@
 
 Three forms. *Windows*: prepared waves ``wave (n, 3, L)`` in, probabilities ``prob (n, 3, L)`` out; ``n`` and ``L`` are free. *Tail*: waves
 ``wave (n, 3, window_samples)`` in, probabilities of their last samples ``prob (n, 3, tail_samples)`` out, the same numbers for less.
-*Stateful* (:mod:`models.streaming`): ``wave (n, 3, chunk_samples)`` and ``state (n, state_size)`` in, ``prob`` and
-``next_state`` out. A file is refused if ONNX Runtime and torch give different results.
+*Stateful* (:mod:`models.streaming`): chunks of streams ``wave (rows, 3, chunk_samples)``, ``state (n, state_size)`` and where
+they are (:mod:`models.chunks`) in, ``prob`` and ``next_state`` out. A file is refused if ONNX Runtime and torch give different results.
 
 >>> from pathlib import Path
 >>> from tempfile import TemporaryDirectory
@@ -22,21 +22,26 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from models.chunks import INPUTS, places
 from models.files import put_in_place
 from models.geometry import NetConfig
 from models.runtime import onnx_runtime
 from models.small_phasenet import SmallPhaseNet
 from models.spec import ModelSpec
 from models.streaming import StreamingPhaseNet
-from models.weights import SUFFIX, tail_path
+from models.weights import STATEFUL_SUFFIX, SUFFIX, streams, tail_path
 
 MAX_BYTES = 1_000_000
 TOLERANCE = 1e-5
+if TYPE_CHECKING:
+    import onnx
+
 OPSET = 17
 WEIGHTS_SUFFIX = ".safetensors"
 WEIGHTS_MODE = 0o644
@@ -118,13 +123,17 @@ def export_stateful(net: SmallPhaseNet, spec: ModelSpec, path: Path, chunk_sampl
     trials = []
     state = streaming.fresh_state(3)
     # Until the state is full, so that a fresh one and a full one are both tried.
-    for _ in range(2 + streaming.delay_samples // streaming.chunk_samples):
-        chunk = torch.randn(3, len(spec.components), streaming.chunk_samples, generator=generator)
-        trials.append((chunk, state))
+    for call in range(2 + streaming.delay_samples // streaming.chunk_samples):
+        counts = np.array([1 + call % 3, 1, 2])
+        wave = torch.randn(
+            int(counts.sum()), len(spec.components), streaming.chunk_samples, generator=generator
+        )
+        trials.append((wave, state, *map(torch.from_numpy, places(counts, streaming.depth))))
         with torch.no_grad():
-            _, state = streaming(chunk, state)
-    axes = {name: {0: "n"} for name in ("wave", "state", "prob", "next_state")}
-    return _export(streaming, spec, path, trials, ("wave", "state"), ("prob", "next_state"), axes)
+            _, state = streaming(*trials[-1])
+    axes = {name: {0: "rows"} for name in ("wave", "stream", "number", "before", "prob")}
+    axes |= {name: {0: "n"} for name in ("state", "chunks", "after", "next_state")}
+    return _export(streaming, spec, path, trials, INPUTS, ("prob", "next_state"), axes)
 
 
 def _export(
@@ -208,13 +217,17 @@ def respecify(path: Path, change: Callable[[ModelSpec], ModelSpec]) -> ModelSpec
     import onnx
 
     graph = onnx.load(path)
-    new = change(ModelSpec.from_metadata({prop.key: prop.value for prop in graph.metadata_props}))
+    new = change(_spec_of(graph))
     for prop in graph.metadata_props:
         prop.value = new.to_metadata().get(prop.key, prop.value)
     partial = path.with_suffix(".partial.onnx")
     onnx.save(graph, partial)
     put_in_place(partial, path)
     return new
+
+
+def _spec_of(graph: "onnx.ModelProto") -> ModelSpec:
+    return ModelSpec.from_metadata({prop.key: prop.value for prop in graph.metadata_props})
 
 
 def _read_weights(path: Path) -> tuple[dict[str, Tensor], ModelSpec]:
@@ -227,7 +240,9 @@ def _read_weights(path: Path) -> tuple[dict[str, Tensor], ModelSpec]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Write the tail form beside each of some weights files."""
+    """Write the tail form beside each of some weights files, or the stateful form of one that streams, in the place of that."""
+    import onnx
+
     parser = argparse.ArgumentParser(prog="python -m models.export", description=main.__doc__)
     parser.add_argument("weights", type=Path, nargs="+", metavar="NAME.safetensors")
     for path in parser.parse_args(arguments).weights:
@@ -235,7 +250,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         config = NetConfig(**{key: tuple(value) for key, value in spec.net.items()})
         net = SmallPhaseNet(window_len=spec.window_samples, config=config).eval()
         net.load_state_dict(weights)
-        sys.stdout.write(f"{export_tail(net, spec, tail_path(path.with_suffix(SUFFIX)))}\n")
+        if streams(path):
+            stateful = path.with_suffix(STATEFUL_SUFFIX)
+            written = export_stateful(net, spec, stateful, _spec_of(onnx.load(stateful)).chunk_samples)
+        else:
+            written = export_tail(net, spec, tail_path(path.with_suffix(SUFFIX)))
+        sys.stdout.write(f"{written}\n")
     return 0
 
 

@@ -19,13 +19,11 @@ components, and a compression, so that a sample depends on nothing after it. The
 True
 """
 
-from functools import cache
-
 import numpy as np
 from numpy.typing import NDArray
 
 from models.conventions import COMPONENTS, RATE_HZ
-from models.recursive_filter import Coefficients, at_rest, high_pass, recursive_filter
+from models.recursive_filter import high_pass, recursive_filter
 
 RELATIVE_FLOOR = 1e-7
 """A component whose standard deviation is below this part of its level counts as constant: the resolution of
@@ -89,7 +87,7 @@ def fresh_state(rows: int) -> NDArray[np.float64]:
 
 
 def stream(
-    waves: NDArray[np.float32], state: NDArray[np.float64]
+    waves: NDArray[np.float32], state: NDArray[np.float64], rows_of: NDArray[np.int64] | None = None
 ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
     """Prepare the next samples of streams.
 
@@ -99,51 +97,48 @@ def stream(
     sample on.
 
     Args:
-        waves: shape ``(n, 3, m)``, raw counts; samples that are not finite count as zero.
+        waves: shape ``(rows, 3, m)``, raw counts; samples that are not finite count as zero.
         state: shape ``(n, STATE_SIZE)``: :func:`fresh_state`, or what the last call gave; it is not changed.
+        rows_of: shape ``(n,)``: how many rows each stream has, one at least, which follow each other; None: one.
 
     Returns:
         Prepared waves, of the same shape, float32, and the state after them.
     """
-    rows, _, samples = waves.shape
+    samples = waves.shape[2]
     if samples == 0:
         return waves.astype(np.float32), state.copy()
-    numerator, denominator, rest = _high_pass()
-    raw = waves.astype(np.float64)
+    raw = waves.astype(np.float64, order="C")
     if not np.isfinite(raw).all():
         np.nan_to_num(raw, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
-    after = state.copy()
+    after, seen = state.copy(), state[:, COUNT]
+    begins = np.arange(len(state))
+    streams: NDArray[np.int64] | slice = slice(None)
+    if rows_of is not None and len(waves) == len(state):
+        rows_of = None
+    if rows_of is not None:
+        begins, streams = np.cumsum(rows_of) - rows_of, np.repeat(np.arange(len(state)), rows_of)
+        seen = seen[streams] + (np.arange(len(raw)) - begins[streams]) * samples
     new = state[:, COUNT] == 0
-    begins = bool(new.any())
-    if begins:
-        after[new, FIRST] = raw[new, :, 0]
-    level = np.abs(raw).max(axis=1)
-    # What is subtracted first changes nothing but the digits that are left.
-    raw -= after[:, FIRST, None]
-    memory = state[:, FILTER].reshape(rows, len(COMPONENTS), 2)
-    if begins:
-        memory = np.where(new[:, None, None], rest * raw[..., :1], memory)
-    flat, memory = recursive_filter(numerator, denominator, raw.reshape(-1, samples), memory.reshape(-1, 2))
-    high = flat.reshape(raw.shape)
-    after[:, FILTER] = memory.reshape(rows, -1)
+    if new.any():
+        after[new, FIRST] = raw[begins[new], :, 0]
+    sizes = np.abs(raw)
+    level = np.maximum(np.maximum(sizes[:, 0], sizes[:, 1]), sizes[:, 2])
+    # What is subtracted first changes nothing but the digits that are left. So the filter is at rest at the first sample.
+    raw -= after[streams, FIRST][:, :, None]
+    memory = state[:, FILTER].reshape(-1, len(COMPONENTS), 2)
+    high, memory = recursive_filter(*high_pass(HIGH_PASS_HZ, RATE_HZ), raw, memory, rows_of)
+    after[:, FILTER] = memory.reshape(len(state), -1)
     power = np.einsum("ncm,ncm->nm", high, high)
     keep = float(np.exp(-1 / (MEMORY_S * RATE_HZ)))
     average, last = recursive_filter(
-        ((1 - keep) / len(COMPONENTS),), (1.0, -keep), power, state[:, POWER, None]
+        ((1 - keep) / len(COMPONENTS),), (1.0, -keep), power, state[:, POWER, None], rows_of
     )
     after[:, POWER] = last[:, 0]
-    after[:, COUNT] += samples
-    fading = keep ** state[:, COUNT, None] * keep ** np.arange(1.0, samples + 1)
+    after[:, COUNT] += samples if rows_of is None else samples * rows_of
+    fading = keep ** seen[:, None] * keep ** np.arange(1.0, samples + 1)
     square = average / (1 - fading)
     # Without signal, zero. The level is that of the sample itself: the first one of a stream may be an odd one.
     least = np.maximum(RELATIVE_FLOOR * level, _TINY) ** 2
     square[square <= least] = np.inf
     high /= np.sqrt(square)[:, None]
     return np.arcsinh(high.astype(np.float32)), after
-
-
-@cache
-def _high_pass() -> tuple[Coefficients, Coefficients, NDArray[np.float64]]:
-    """Coefficients, and the state at rest for an input of one."""
-    numerator, denominator = high_pass(HIGH_PASS_HZ, RATE_HZ)
-    return numerator, denominator, at_rest(numerator, denominator)

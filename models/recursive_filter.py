@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 BLOCK = 64
 """Samples that one matrix takes at most."""
-ROWS = 64
-"""Rows of one product at most: it is not worth several threads then."""
+MOST = 2**18
+"""Multiplications of one product at most: it is not worth several threads then."""
 
 Coefficients = tuple[float, ...]
 
@@ -28,30 +28,46 @@ def recursive_filter(
     denominator: Coefficients,
     waves: NDArray[np.float64],
     memory: NDArray[np.float64],
+    rows_of: NDArray[np.int64] | None = None,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Filter along the last axis, as ``scipy.signal.lfilter`` does: direct form II, transposed.
 
     Args:
         numerator: coefficients, no more than the denominator has.
         denominator: coefficients, the first of which is 1.
-        waves: shape ``(n, m)``.
-        memory: shape ``(n, order)``: zeros, or what the last call gave; it is not changed.
+        waves: shape ``(rows, ..., m)``.
+        memory: shape ``(n, ..., order)``: zeros, or what the last call gave; it is not changed.
+        rows_of: shape ``(n,)``: how many rows each of ``n`` streams has, which follow each other; None: one.
 
     Returns:
         Values of the shape of the waves, and the memory after them.
     """
-    rows, samples = waves.shape
-    order = len(denominator) - 1
-    values = np.empty_like(waves)
+    samples, order = waves.shape[-1], memory.shape[-1]
     after = memory.copy()
+    if rows_of is None:
+        before = after
+    else:
+        # A filter is linear: what the waves of each row put into the memory, and what is left of the memory before it.
+        gives = _matrix(numerator, denominator, samples)[:, samples:]
+        left = gives[samples:]
+        before = (waves.reshape(-1, samples) @ gives[:samples]).reshape(*waves.shape[:-1], order)
+        first = np.cumsum(rows_of) - rows_of
+        for step in range(int(rows_of.max(initial=0))):
+            streams = np.flatnonzero(rows_of > step)
+            rows, held = first[streams] + step, after[streams]
+            after[streams] = before[rows] + (held.reshape(-1, order) @ left).reshape(held.shape)
+            before[rows] = held
+    flat, memories = waves.reshape(-1, samples), before.reshape(-1, order)
+    values = np.empty_like(flat)
     for begin in range(0, samples, BLOCK):
         end = min(begin + BLOCK, samples)
         matrix = _matrix(numerator, denominator, end - begin)
-        for first in range(0, rows, ROWS):
-            some = slice(first, first + ROWS)
-            given = np.concatenate([waves[some, begin:end], after[some]], axis=1) @ matrix
-            values[some, begin:end], after[some] = given[:, :-order], given[:, -order:]
-    return values, after
+        most = MOST // matrix.size
+        for start in range(0, len(flat), most):
+            some = slice(start, start + most)
+            given = np.concatenate([flat[some, begin:end], memories[some]], axis=1) @ matrix
+            values[some, begin:end], memories[some] = given[:, :-order], given[:, -order:]
+    return values.reshape(waves.shape), after
 
 
 def high_pass(corner_hz: float, rate_hz: float) -> tuple[Coefficients, Coefficients]:
@@ -67,15 +83,6 @@ def high_pass(corner_hz: float, rate_hz: float) -> tuple[Coefficients, Coefficie
         2 * (warped**2 - 1) / scale,
         (1 - sqrt(2) * warped + warped**2) / scale,
     )
-
-
-def at_rest(numerator: Coefficients, denominator: Coefficients) -> NDArray[np.float64]:
-    """Memory, shape ``(order,)``, after an input of one that has been there always."""
-    gain = sum(numerator) / sum(denominator)
-    order = len(denominator) - 1
-    steps = _padded(numerator, order)[1:] - gain * np.array(denominator[1:])
-    # Each holds what is still to come of all after it.
-    return np.cumsum(steps[::-1])[::-1]
 
 
 def _padded(numerator: Coefficients, order: int) -> NDArray[np.float64]:

@@ -1,9 +1,12 @@
-"""The stateful form of the student: each sample is computed once, chunk by chunk, for many stations at a time.
+"""The stateful form of the student: each sample is computed once, in chunks, for many stations at a time.
 
 Every convolution keeps the last inputs that its next output needs, and every skip waits for the coarser levels. All of it is
 one row of numbers for each station, the state: an input and an output of each call. The output is that of the one-shot form,
 ``delay_samples`` late: outputs that depend on later data come with a later chunk. A chunk holds a whole number of
 steps of the coarsest level.
+
+A call takes any number of chunks of each station, all side by side as rows. What comes before a chunk is in a row of the same call, or in
+the state: each convolution looks it up there (:func:`models.chunks.places`), so that it takes all rows in one product.
 
 A chunk has few steps, and for few steps the overhead of a convolution dominates. So a stage is one matrix product
 here: kept and new steps side by side in a row, ``(step, channel)``, times a banded matrix that holds the kernel
@@ -20,8 +23,8 @@ arXiv:2210.13438, sec. 3.1; 2024, arXiv:2410.00037).
 >>> wave = torch.randn(1, 3, 160)
 >>> state, pieces = streaming.fresh_state(1), []
 >>> with torch.no_grad():
-...     for chunk in wave.split(32, dim=-1):
-...         piece, state = streaming(chunk, state)
+...     for samples in wave.split([64, 32, 64], dim=-1):
+...         piece, state = streaming.advance(samples, state)
 ...         pieces.append(piece)
 ...     whole = net(wave)
 >>> late = streaming.delay_samples
@@ -31,9 +34,11 @@ True
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from models.chunks import places
 from models.small_phasenet import ConvBlock, SmallPhaseNet
 
 MOST_CHUNKS = float(2**20)
@@ -131,10 +136,14 @@ class StreamingPhaseNet(nn.Module):  # type: ignore[misc]  # torch is not analys
         self.delay_samples = delay * config.stride(0)
         """Samples by which the output is late."""
         self._kept = [(stage.channels, stage.kept) for stage in (*self._down, *self._encode)]
+        held = [(stage.kept, stage.inputs) for stage in (*self._down, *self._encode)]
         for level in self._wait:
-            wait = self._wait[level]
+            wait, decode = self._wait[level], self._decode[level]
             self._kept += [(wait.channels, wait.fine), (wait.channels, wait.coarse)]
-            self._kept.append((wait.channels, self._decode[level].kept))
+            self._kept.append((wait.channels, decode.kept))
+            held += [(steps, sizes[level]) for steps in (wait.fine, wait.coarse, decode.kept)]
+        self.depth = max(1, *(-(-steps // new) for steps, new in held))
+        """Chunks before one of which something is kept."""
         self.state_size = 1 + sum(channels * steps for channels, steps in self._kept)
         """Numbers in one station's state: the chunks seen so far, and what is kept."""
         stages = [*enumerate(self._down), *enumerate(self._encode), *self._decode.items()]
@@ -148,19 +157,30 @@ class StreamingPhaseNet(nn.Module):  # type: ignore[misc]  # torch is not analys
         """State of stations of which nothing has been seen, ``(rows, state_size)``: zeros."""
         return torch.zeros(rows, self.state_size)
 
-    def forward(self, chunk: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """Process the next chunk.
+    def forward(
+        self,
+        wave: Tensor,
+        state: Tensor,
+        stream: Tensor,
+        number: Tensor,
+        chunks: Tensor,
+        before: Tensor,
+        after: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """Process the next chunks of streams, any number of each; the result is that of one chunk after the other.
 
         Shape:
-            chunk ``(n, in_channels, chunk_samples)``, prepared by the front end, and state ``(n, state_size)`` ->
-            probabilities ``(n, num_phases, chunk_samples)`` of the samples ``delay_samples`` before the chunk's, and the
-            next state. What stands for samples before the first of a stream means nothing.
+            wave ``(rows, in_channels, chunk_samples)``, prepared by the front end, state ``(n, state_size)``, and what
+            :func:`models.chunks.places` says of them for :attr:`depth` -> probabilities ``(rows, num_phases, chunk_samples)`` of the
+            samples ``delay_samples`` before each chunk's, and the next state. What stands for samples before the first of a stream
+            means nothing.
         """
         seen, *kept = state.split([1, *(channels * steps for channels, steps in self._kept)], dim=1)
         levels = self.config.levels
-        after: list[Tensor] = [state[:, :0]] * len(kept)
-        row, skips = chunk.transpose(1, 2).flatten(1), []
-        earlies = self._earlies(seen)
+        new: list[Tensor] = [state[:, :0]] * len(kept)
+        row, skips = wave.transpose(1, 2).flatten(1), []
+        places = _Places(before, after)
+        earlies = self._earlies(seen[stream] + number[:, None])
         early: Tensor | None = None
         for level in range(levels):
             for name, stage, stride, place in (
@@ -168,23 +188,31 @@ class StreamingPhaseNet(nn.Module):  # type: ignore[misc]  # torch is not analys
                 ("encode", self._encode[level], 1, levels + level),
             ):
                 early = earlies.get((level, stage.delay))
-                row, after[place] = self._block(f"{name}{level}", stage, stride, row, kept[place], early)
+                row, new[place] = self._block(
+                    f"{name}{level}", stage, stride, row, kept[place], early, places
+                )
             skips.append(row)
         place = 2 * levels
         for level in reversed(range(levels - 1)):
-            wait, stage = self._wait[level], self._decode[level]
+            stage = self._decode[level]
             coarse = self._stretched(level, row, early)
-            new = wait.channels * self._sizes[level]
-            fine, after[place] = _delayed(skips[level], kept[place], wait.fine, new)
-            coarse, after[place + 1] = _delayed(coarse, kept[place + 1], wait.coarse, new)
+            fine, new[place] = places.delayed(skips[level], kept[place])
+            coarse, new[place + 1] = places.delayed(coarse, kept[place + 1])
             # What comes out last may be anything before the beginning.
             early = earlies.get((level, stage.delay)) if level else None
-            row, after[place + 2] = self._block(
-                f"decode{level}", stage, 1, fine + coarse, kept[place + 2], early
+            row, new[place + 2] = self._block(
+                f"decode{level}", stage, 1, fine + coarse, kept[place + 2], early, places
             )
             place += 3
-        count = (seen + 1).clamp_max(MOST_CHUNKS)
-        return self._probabilities(row), torch.cat([count, *after], dim=1)
+        count = (seen + chunks[:, None]).clamp_max(MOST_CHUNKS)
+        return self._probabilities(row), torch.cat([count, *new], dim=1)
+
+    def advance(self, wave: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """The same for as many chunks of each stream: wave ``(n, in_channels, chunks * chunk_samples)`` and probabilities likewise."""
+        chunks = np.full(len(wave), wave.shape[2] // self.chunk_samples)
+        rows = wave.unflatten(2, (-1, self.chunk_samples)).transpose(1, 2).flatten(0, 1)
+        values, state = self(rows, state, *map(torch.from_numpy, places(chunks, self.depth)))
+        return values.unflatten(0, (len(wave), -1)).transpose(1, 2).flatten(2), state
 
     def _hold(self, name: str, block: ConvBlock | nn.Conv1d) -> None:
         """Keep kernel ``(steps, in, out)`` and bias, batch normalisation in them."""
@@ -202,7 +230,7 @@ class StreamingPhaseNet(nn.Module):  # type: ignore[misc]  # torch is not analys
         return self.get_buffer(f"{name}_kernel"), self.get_buffer(f"{name}_bias")
 
     def _earlies(self, seen: Tensor) -> dict[tuple[int, int], Tensor]:
-        """By how many steps each step lies before the stream began, ``(n, steps)``, for each level and delay."""
+        """By how many steps each step lies before the stream began, ``(chunks, steps)``, for each level and delay."""
         if not self._lates:
             return {}
         early = torch.relu(self.get_buffer("_late") - seen * self.get_buffer("_passed"))
@@ -213,14 +241,19 @@ class StreamingPhaseNet(nn.Module):  # type: ignore[misc]  # torch is not analys
         )
 
     def _block(
-        self, name: str, stage: Stage, stride: int, row: Tensor, kept: Tensor, early: Tensor | None
+        self,
+        name: str,
+        stage: Stage,
+        stride: int,
+        row: Tensor,
+        kept: Tensor,
+        early: Tensor | None,
+        places: "_Places",
     ) -> tuple[Tensor, Tensor]:
         """A convolution with its rectifier, zero where the one-shot form pads: before the first step of the stream."""
         kernel, bias = self._held(name)
-        steps = stage.kept + stage.inputs
-        joined = torch.cat([kept, row], dim=1) if stage.kept else row
-        after = joined[:, stage.inputs * stage.channels :]
-        matrix = _banded(kernel, steps, stage.skip, stride, stage.outputs)
+        joined, after = places.joined(row, kept)
+        matrix = _banded(kernel, stage.kept + stage.inputs, stage.skip, stride, stage.outputs)
         if early is not None:
             joined = torch.cat([joined, early], dim=1)
             matrix = torch.cat([matrix, -NEVER * _spread(bias.new_ones(bias.shape), stage.outputs)])
@@ -231,20 +264,67 @@ class StreamingPhaseNet(nn.Module):  # type: ignore[misc]  # torch is not analys
         kernel, bias = self._held(f"up{level}")
         coarse, factor = self._sizes[level + 1], self.config.stride(level + 1)
         matrix = _banded(kernel, coarse, 0, 1, coarse)
-        biases = _spread(bias, coarse)
+        # Each step as often as the finer level has it.
+        matrix, biases = (
+            one.unflatten(1, (coarse, 1, -1)).expand(-1, -1, factor, -1).flatten(1)
+            for one in (matrix, _spread(bias, coarse))
+        )
         if early is None:
-            low = torch.addmm(bias.repeat(coarse), row, matrix)
-        else:
-            low = torch.cat([row, 1 - early.clamp(0, 1)], dim=1) @ torch.cat([matrix, biases])
-        return low.unflatten(1, (coarse, 1, -1)).expand(-1, -1, factor, -1).flatten(1)
+            return torch.addmm(bias.repeat(coarse * factor), row, matrix)
+        return torch.cat([row, 1 - early.clamp(0, 1)], dim=1) @ torch.cat([matrix, biases])
 
     def _probabilities(self, row: Tensor) -> Tensor:
         kernel, bias = self._held("head")
         # From (phase, sample of the step) to (sample, phase).
-        kernel = kernel[0].unflatten(1, (self.phases, -1)).transpose(1, 2).flatten(1)
-        bias = bias.unflatten(0, (self.phases, -1)).transpose(0, 1).flatten()
-        logits = row.unflatten(1, (self._sizes[0], -1)) @ kernel + bias
-        return torch.softmax(logits.unflatten(2, (-1, self.phases)).flatten(1, 2), dim=2).transpose(1, 2)
+        # (step, channel) to (phase, step, sample of the step).
+        steps = self._sizes[0]
+        matrix = (
+            _banded(kernel, steps, 0, 1, steps)
+            .unflatten(1, (steps, self.phases, -1))
+            .transpose(1, 2)
+            .flatten(1)
+        )
+        biases = bias.unflatten(0, (self.phases, -1))[:, None].expand(-1, steps, -1).flatten()
+        logits = torch.addmm(biases, row, matrix).reshape(-1, self.phases, self.chunk_samples)
+        raised = torch.exp(logits - logits.amax(dim=1, keepdim=True))
+        return raised / raised.sum(dim=1, keepdim=True)
+
+
+class _Places:
+    """Where what is kept before a chunk is found: in the chunks before it in the same call, or in the state."""
+
+    def __init__(self, before: Tensor, after: Tensor) -> None:
+        self._before, self._after = before, after
+        self._depth = int(before.shape[1])
+
+    def joined(self, row: Tensor, kept: Tensor) -> tuple[Tensor, Tensor]:
+        """What is kept before each chunk and the chunk, ``(rows, kept + new)``, and what is kept after the last ones."""
+        width, new = int(kept.shape[1]), int(row.shape[1])
+        if not width:
+            return row, kept
+        blocks = -(-width // new)
+        if blocks == 1:
+            held = torch.cat([row[:, new - width :] if width < new else row, kept])
+            return torch.cat([held[self._before[:, -1]], row], dim=1), held[self._after[:, -1]]
+        # In whole chunks, the newest first.
+        spare, skipped = blocks * new - width, self._depth - blocks
+        if spare:
+            kept = nn.functional.pad(kept, (spare, 0))
+        parts = [kept[:, start : start + new] for start in range((blocks - 1) * new, -1, -new)]
+        held = torch.cat([row, *parts])
+        before, after = (
+            held[index[:, skipped:] if skipped else index].flatten(1) for index in (self._before, self._after)
+        )
+        if spare:
+            before, after = before[:, spare:], after[:, spare:]
+        return torch.cat([before, row], dim=1), after
+
+    def delayed(self, row: Tensor, kept: Tensor) -> tuple[Tensor, Tensor]:
+        """What comes as late as the kept is long, ``(rows, new)``, and what is kept after the last ones."""
+        if not int(kept.shape[1]):
+            return row, kept
+        joined, after = self.joined(row, kept)
+        return joined[:, : int(row.shape[1])], after
 
 
 def _stage(channels: int, kernel: int, padding: tuple[int, int], delay: int, size: int) -> Stage:
@@ -274,10 +354,3 @@ def _banded(kernel: Tensor, steps: int, skip: int, stride: int, outputs: int) ->
 def _spread(values: Tensor, steps: int) -> Tensor:
     """``(steps, steps * channels)``: the values of all channels at each step."""
     return _banded(values[None, None], steps, 0, 1, steps)
-
-
-def _delayed(row: Tensor, kept: Tensor, steps: int, new: int) -> tuple[Tensor, Tensor]:
-    if not steps:
-        return row, kept
-    joined = torch.cat([kept, row], dim=1)
-    return joined[:, :new], joined[:, new:]

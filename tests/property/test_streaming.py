@@ -7,8 +7,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
-from models.export import export_stateful
+from models.chunks import StatefulNet, in_chunks, places
+from models.export import export_onnx, export_stateful
 from models.frontend import STATE_SIZE, fresh_state, prepare, stream
 from models.geometry import NetConfig
 from models.small_phasenet import SmallPhaseNet, fresh_net
@@ -50,17 +52,19 @@ nets = st.integers(1, 4).flatmap(
 
 
 @settings(max_examples=60, deadline=None)
-@given(nets, st.integers(1, 3), st.integers(0, 2**16))
-def test_chunks_give_what_the_whole_gives(config: NetConfig, multiple: int, seed: int) -> None:
+@given(nets, st.integers(1, 3), st.integers(0, 2**16), st.lists(st.integers(1, 5), min_size=1, max_size=4))
+def test_chunks_give_what_the_whole_gives(
+    config: NetConfig, multiple: int, seed: int, cuts: list[int]
+) -> None:
     net = worn_net(config, seed)
     streaming = StreamingPhaseNet(net, config.steps[-1] * multiple)
     late, chunk = streaming.delay_samples, streaming.chunk_samples
-    count = late // chunk + 4
-    wave = torch.randn(2, 3, count * chunk, generator=torch.Generator().manual_seed(seed))
+    chunks = [cuts[number % len(cuts)] for number in range(late // chunk + 4)]
+    wave = torch.randn(2, 3, sum(chunks) * chunk, generator=torch.Generator().manual_seed(seed))
     with torch.no_grad():
         state, pieces = streaming.fresh_state(2), []
-        for piece in wave.split(chunk, dim=-1):
-            probabilities, state = streaming(piece, state)
+        for piece in wave.split([count * chunk for count in chunks], dim=-1):
+            probabilities, state = streaming.advance(piece, state)
             pieces.append(probabilities)
         whole = net(wave)
     assert state.shape == (2, streaming.state_size)
@@ -68,6 +72,27 @@ def test_chunks_give_what_the_whole_gives(config: NetConfig, multiple: int, seed
     assert torch.allclose(found, whole[..., : found.shape[-1]], atol=TOLERANCE)
     # What is late waits for what the output depends on, and hardly longer.
     assert late <= config.lookahead_samples
+
+
+@settings(max_examples=40, deadline=None)
+@given(nets, st.integers(0, 2**16), st.lists(st.lists(st.integers(1, 9), min_size=3, max_size=3), max_size=5))
+def test_any_number_of_chunks_of_each_stream_gives_what_one_after_the_other_does(
+    config: NetConfig, seed: int, calls: list[list[int]]
+) -> None:
+    streaming = StreamingPhaseNet(worn_net(config, seed), config.steps[-1])
+    generator = torch.Generator().manual_seed(seed)
+    state = streaming.fresh_state(3)
+    alone = [streaming.fresh_state(1) for _ in range(3)]
+    for counts in calls:
+        waves = [torch.randn(count, 3, streaming.chunk_samples, generator=generator) for count in counts]
+        with torch.no_grad():
+            where = map(torch.from_numpy, places(np.array(counts), streaming.depth))
+            values, state = streaming(torch.cat(waves), state, *where)
+            for row, (wave, found) in enumerate(zip(waves, values.split(counts), strict=True)):
+                for chunk, wanted in zip(wave, found, strict=True):
+                    value, alone[row] = streaming.advance(chunk[None], alone[row])
+                    assert torch.allclose(value[0], wanted, atol=TOLERANCE)
+        assert torch.allclose(torch.cat(alone), state, atol=TOLERANCE)
 
 
 def test_one_station_can_be_reset_without_the_others() -> None:
@@ -80,7 +105,7 @@ def test_one_station_can_be_reset_without_the_others() -> None:
         for number, piece in enumerate(pieces):
             if number == 5:
                 state[1] = streaming.fresh_state(1)[0]
-            probabilities, state = streaming(piece, state)
+            probabilities, state = streaming.advance(piece, state)
             out.append(probabilities)
         whole, again = net(wave), net(wave[1:2, :, 5 * 48 :])
     late = streaming.delay_samples
@@ -98,15 +123,37 @@ def test_the_file_does_so_too_in_any_batch(tmp_path: Path) -> None:
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     spec = ModelSpec.from_metadata(session.get_modelmeta().custom_metadata_map)
     assert (spec.form, spec.chunk_samples) == ("stateful", 48)
+    stateful = StatefulNet(session)
     wave = torch.randn(5, 3, 48 * 20, generator=torch.Generator().manual_seed(2))
-    state, pieces = np.zeros((5, spec.state_size), np.float32), []
-    for piece in wave.split(48, dim=-1):
-        probabilities, state = session.run(None, {"wave": piece.numpy(), "state": state})
-        pieces.append(probabilities)
     with torch.no_grad():
         whole = net(wave).numpy()
-    found = np.concatenate(pieces, axis=-1)[..., spec.delay_samples :]
-    np.testing.assert_allclose(found, whole[..., : found.shape[-1]], atol=TOLERANCE)
+    state, found = np.zeros((5, spec.state_size), np.float32), [[whole[:0, 0]] for _ in range(5)]
+    fed = np.zeros(5, np.int64)
+    for step in range(8):
+        # Each stream at its own pace.
+        chunks = np.minimum(1 + (np.arange(5) + step) % 4, 20 - fed)
+        assert chunks.all()
+        rows = [
+            in_chunks(wave[row, :, 48 * begin : 48 * (begin + count)].numpy(), 48)
+            for row, (begin, count) in enumerate(zip(fed, chunks, strict=True))
+        ]
+        values, state = stateful(np.concatenate(rows), state, chunks)
+        for row, own in enumerate(np.split(values, np.cumsum(chunks)[:-1])):
+            found[row].append(own.transpose(1, 0, 2).reshape(3, -1))
+        fed += chunks
+    for row, pieces in enumerate(found):
+        joined = np.concatenate(pieces[1:], axis=-1)[..., spec.delay_samples :]
+        np.testing.assert_allclose(joined, whole[row, :, : joined.shape[-1]], atol=TOLERANCE)
+
+
+def test_a_file_of_another_version_is_refused_with_a_remedy(tmp_path: Path) -> None:
+    import onnxruntime
+
+    path = export_onnx(
+        fresh_net(NetConfig(widths=(4, 4)), 0).eval(), ModelSpec("old", "1.0.0"), tmp_path / "old.onnx"
+    )
+    with pytest.raises(ValueError, match="write it anew from its"):
+        StatefulNet(onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"]))
 
 
 def test_chunks_that_do_not_fit_are_refused() -> None:
@@ -129,6 +176,32 @@ def test_the_front_end_in_pieces_gives_the_whole(data: st.DataObject, seed: int,
     np.testing.assert_allclose(np.concatenate(pieces, axis=-1), whole, atol=1e-6)
     np.testing.assert_allclose(state, last, rtol=1e-6, atol=1e-9)
     assert state.shape == (2, STATE_SIZE)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(1, 9), st.integers(1, 9)), min_size=1, max_size=5), st.integers(0, 2**16)
+)
+def test_the_front_end_takes_any_number_of_rows_of_each_stream(
+    calls: list[tuple[int, int]], seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    waves = [(rng.normal(size=(3, 45 * 32)) * 100 + offset).astype(np.float32) for offset in (0, 1e5)]
+    found: list[list[NDArray[np.float32]]] = [[], []]
+    state, fed = fresh_state(2), [0, 0]
+    for counts in calls:
+        rows = [
+            in_chunks(wave[:, 32 * begin : 32 * (begin + count)], 32)
+            for wave, begin, count in zip(waves, fed, counts, strict=True)
+        ]
+        prepared, state = stream(np.concatenate(rows), state, np.array(counts))
+        for row, own in enumerate(np.split(prepared, [counts[0]])):
+            found[row].append(own.transpose(1, 0, 2).reshape(3, -1))
+            fed[row] += counts[row]
+    for row, wave in enumerate(waves):
+        whole, last = stream(wave[None, :, : 32 * fed[row]], fresh_state(1))
+        np.testing.assert_allclose(np.concatenate(found[row], axis=1), whole[0], atol=1e-6)
+        np.testing.assert_allclose(state[row], last[0], rtol=1e-6, atol=1e-9)
 
 
 def test_the_front_end_knows_nothing_of_what_comes(rjob: Recording) -> None:

@@ -13,14 +13,14 @@ faded. A stream begins anew if its window is discontinuous, samples are missing 
 (True, ())
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.conventions import PHASES
+from models.chunks import StatefulNet, in_chunks
 from models.frontend import STATE_SIZE, fresh_state, stream
 from xiaod.domain.types import Instrument, Notice, StreamBatch, Window
 from xiaod.inference.loaded import LoadedModel
@@ -28,18 +28,28 @@ from xiaod.inference.session import open_session
 
 FIRST_ROWS = 16
 """Rows of the tables at first."""
+MOST_CHUNKS = 512
+"""Of one call: what it works on should stay in the cache of the processor."""
 
 
 @dataclass(slots=True)
 class _Stream:
     """The progress of one stream; its states are in a row of the tables."""
 
+    instrument: Instrument
     row: int
     begin: int = 0
     """Grid index of the first sample that was computed."""
     fed: int = 0
     """Grid index of the next sample to compute."""
     components: str = ""
+    spans: tuple[tuple[int, int], ...] = ()
+    """What was noticed since it was asked last."""
+
+    def take_spans(self) -> tuple[tuple[int, int], ...]:
+        """What was noticed since the last call."""
+        spans, self.spans = self.spans, ()
+        return spans
 
 
 class Scout(LoadedModel):
@@ -56,14 +66,15 @@ class Scout(LoadedModel):
         Raises:
             ModelError: when the file cannot be read, is not a model, or is not of the stateful form.
         """
-        self._session, spec, content = open_session(path, "stateful", threads)
+        session, spec, content = open_session(path, "stateful", threads)
         super().__init__(spec, content)
+        self._net = StatefulNet(session)
         self._streams: dict[Instrument, _Stream] = {}
         self._free: list[int] = []
         self._filters = fresh_state(0)
         self._states = np.zeros((0, spec.state_size), np.float32)
         wanted = spec.thresholds if thresholds is None else thresholds
-        self._thresholds = np.array([wanted[phase] for phase in PHASES], np.float32)[:, None]
+        self._thresholds = np.array([wanted.get(phase, np.inf) for phase in spec.phases], np.float32)[:, None]
 
     def look(self, batch: StreamBatch) -> list[Notice]:
         """What is noticed in new samples: one notice for each instrument, in the order of their first windows.
@@ -71,24 +82,16 @@ class Scout(LoadedModel):
         Args:
             batch: windows of whole chunks, each beginning at a multiple of a chunk.
         """
-        pieces: dict[Instrument, Iterator[tuple[_Stream, NDArray[np.float32]]]] = {}
-        of_each: dict[Instrument, list[Window]] = {}
-        for window in batch.windows:
-            of_each.setdefault(window.instrument, []).append(window)
-        for instrument, windows in of_each.items():
-            pieces[instrument] = self._pieces(windows)
-        spans: dict[Instrument, list[tuple[int, int]]] = {instrument: [] for instrument in of_each}
-        while True:
-            step = [(one, piece) for one, own in pieces.items() if (piece := next(own, None)) is not None]
-            if not step:
-                break
-            for instrument, span in self._advance(step):
-                spans[instrument].append(span)
+        left = [(self._stream(window.instrument), window) for window in batch.windows]
+        streams = list({one.row: one for one, _ in left}.values())
+        while left:
+            # One window of each stream at a time: the next one may begin anew.
+            now: dict[int, tuple[_Stream, Window]] = {}
+            left = [pair for pair in left if now.setdefault(pair[0].row, pair) is not pair]
+            for some in self._calls(now.values()):
+                self._advance(some)
         late = self._spec.delay_samples
-        return [
-            Notice(instrument, self._streams[instrument].fed - late, tuple(spans[instrument]))
-            for instrument in of_each
-        ]
+        return [Notice(one.instrument, one.fed - late, one.take_spans()) for one in streams]
 
     def forget(self, instruments: Collection[Instrument]) -> None:
         """Free the streams of instruments."""
@@ -105,13 +108,13 @@ class Scout(LoadedModel):
         Returns:
             Shape ``(n, 2, length)``: sample ``k`` is what is known of sample ``k - delay_samples``.
         """
-        rows, _, length = samples.shape
-        chunk = self._spec.chunk_samples
-        filters, states = fresh_state(rows), np.zeros((rows, self._spec.state_size), np.float32)
+        streams, _, length = samples.shape
+        chunk, ones = self._spec.chunk_samples, np.ones(streams, np.int64)
+        filters, states = fresh_state(streams), np.zeros((streams, self._spec.state_size), np.float32)
         found = []
         for start in range(0, length, chunk):
-            values, filters, states = self._run(samples[..., start : start + chunk], filters, states)
-            found.append(values)
+            values, filters, states = self._run(samples[..., start : start + chunk], filters, states, ones)
+            found.append(values[:, self._rows])
         return np.concatenate(found, axis=2)
 
     @property
@@ -119,25 +122,24 @@ class Scout(LoadedModel):
         """Memory of the states of all streams."""
         return int(self._states.nbytes + len(self._states) * STATE_SIZE * 8)
 
-    def _pieces(self, windows: list[Window]) -> Iterator[tuple[_Stream, NDArray[np.float32]]]:
-        """Chunks of the windows of one instrument, with its stream as it is before each."""
-        chunk = self._spec.chunk_samples
-        for window in windows:
-            one = self._stream(window)
-            for start in range(0, window.samples.shape[1], chunk):
-                yield one, window.samples[:, start : start + chunk]
+    def _calls(self, pairs: Iterable[tuple[_Stream, Window]]) -> Iterator[list[tuple[_Stream, Window]]]:
+        """As many windows as one call takes."""
+        some: list[tuple[_Stream, Window]] = []
+        samples, most = 0, MOST_CHUNKS * self._spec.chunk_samples
+        for pair in pairs:
+            more = pair[1].samples.shape[1]
+            if some and samples + more > most:
+                yield some
+                some, samples = [], 0
+            some.append(pair)
+            samples += more
+        if some:
+            yield some
 
-    def _stream(self, window: Window) -> _Stream:
-        """The stream that a window continues; one that it does not continue begins anew."""
-        one = self._streams.get(window.instrument)
+    def _stream(self, instrument: Instrument) -> _Stream:
+        one = self._streams.get(instrument)
         if one is None:
-            one = self._streams[window.instrument] = _Stream(self._new_row())
-        elif not window.discontinuous and window.index == one.fed and one.components == window.components:
-            return one
-        one.begin = one.fed = window.index
-        one.components = window.components
-        self._filters[one.row] = 0
-        self._states[one.row] = 0
+            one = self._streams[instrument] = _Stream(instrument, self._new_row())
         return one
 
     def _new_row(self) -> int:
@@ -149,29 +151,44 @@ class Scout(LoadedModel):
             self._free = list(range(rows + more - 1, rows - 1, -1))
         return self._free.pop()
 
-    def _advance(
-        self, step: list[tuple[Instrument, tuple[_Stream, NDArray[np.float32]]]]
-    ) -> Iterator[tuple[Instrument, tuple[int, int]]]:
-        """Compute one chunk of each of these streams; spans of what is noticed."""
-        rows = [one.row for _, (one, _) in step]
-        waves = np.stack([piece for _, (_, piece) in step])
+    def _advance(self, pairs: Sequence[tuple[_Stream, Window]]) -> None:
+        """Compute the next samples of streams, all in one call, and note what is noticed."""
+        chunk, late = self._spec.chunk_samples, self._spec.delay_samples
+        for one, window in pairs:
+            if window.discontinuous or window.index != one.fed or window.components != one.components:
+                # It begins anew.
+                one.begin = one.fed = window.index
+                one.components = window.components
+                self._filters[one.row] = 0
+                self._states[one.row] = 0
+        rows = np.array([one.row for one, _ in pairs])
+        chunks = np.array([window.samples.shape[1] // chunk for _, window in pairs])
+        samples = np.concatenate([window.samples for _, window in pairs], axis=1)
         values, self._filters[rows], self._states[rows] = self._run(
-            waves, self._filters[rows], self._states[rows]
+            in_chunks(samples, chunk), self._filters[rows], self._states[rows], chunks
         )
-        noticed = np.any(values >= self._thresholds, axis=1)
-        for number in np.flatnonzero(noticed.any(axis=1)).tolist():
-            instrument, (one, _) = step[number]
-            first = one.fed - self._spec.delay_samples
-            found = [first + index for index in np.flatnonzero(noticed[number]).tolist()]
-            # Before its first sample a stream shows its initial state alone.
-            if found[-1] >= one.begin:
-                yield instrument, (max(found[0], one.begin), found[-1])
-        for _, (one, _) in step:
-            one.fed += self._spec.chunk_samples
+        noticed: NDArray[np.bool_] = np.any(values >= self._thresholds, axis=1)
+        if noticed.any():
+            firsts = np.cumsum(chunks) - chunks
+            for number in np.flatnonzero(noticed.any(axis=1)).tolist():
+                which = int(np.searchsorted(firsts, number, side="right")) - 1
+                one = pairs[which][0]
+                first = one.fed - late + (number - int(firsts[which])) * chunk
+                found = [first + index for index in np.flatnonzero(noticed[number]).tolist()]
+                # Before its first sample a stream shows its initial state alone.
+                if found[-1] >= one.begin:
+                    one.spans += ((max(found[0], one.begin), found[-1]),)
+        for one, window in pairs:
+            one.fed += window.samples.shape[1]
 
     def _run(
-        self, waves: NDArray[np.float32], filters: NDArray[np.float64], states: NDArray[np.float32]
+        self,
+        waves: NDArray[np.float32],
+        filters: NDArray[np.float64],
+        states: NDArray[np.float32],
+        chunks: NDArray[np.int64],
     ) -> tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.float32]]:
-        prepared, filters = stream(waves, filters)
-        values, states = self._session.run(None, {"wave": prepared, "state": states})
-        return values[:, self._rows], filters, states
+        """Probabilities of all phases of the network for chunks, and the states after them; ``chunks``: how many of each stream."""
+        prepared, filters = stream(waves, filters, chunks)
+        values, states = self._net(prepared, states, chunks)
+        return values, filters, states

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from models.chunks import StatefulNet
 from models.runtime import onnx_runtime
 from models.spec import ModelSpec, SpecError
 from xiaod.inference.errors import ModelError
@@ -99,11 +100,12 @@ def _try(session: "InferenceSession", spec: ModelSpec) -> None:
     samples = spec.chunk_samples if spec.form == "stateful" else spec.window_samples
     wave = np.zeros((1, len(spec.components), samples), np.float32)
     wanted: list[tuple[int, ...]] = [(1, len(spec.phases), spec.tail_samples or samples)]
-    given = {session.get_inputs()[0].name: wave}
     if spec.form == "stateful":
-        given = {"wave": wave, "state": np.zeros((1, spec.state_size), np.float32)}
-        wanted.append((1, spec.state_size))
-    shapes = [value.shape for value in session.run(None, given)]
+        state = np.zeros((1, spec.state_size), np.float32)
+        wanted.append(state.shape)
+        shapes = [value.shape for value in StatefulNet(session)(wave, state, np.ones(1, np.int64))]
+    else:
+        shapes = [value.shape for value in session.run(None, {session.get_inputs()[0].name: wave})]
     if shapes != wanted:
         raise ValueError(f"gives {shapes} for one window; {wanted} is needed")
 

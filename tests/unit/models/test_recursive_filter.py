@@ -6,21 +6,20 @@ import scipy.signal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.recursive_filter import BLOCK, ROWS, at_rest, high_pass, recursive_filter
+from models.recursive_filter import BLOCK, MOST, high_pass, recursive_filter
 
 
 @pytest.mark.parametrize("corner_hz", [0.05, 0.5, 2.0, 30.0])
-def test_coefficients_and_rest(corner_hz: float) -> None:
+def test_coefficients(corner_hz: float) -> None:
     numerator, denominator = high_pass(corner_hz, 100.0)
     wanted = scipy.signal.butter(2, corner_hz, "highpass", fs=100.0)
     assert np.allclose((numerator, denominator), wanted, rtol=1e-12)
-    assert np.allclose(at_rest(numerator, denominator), scipy.signal.lfilter_zi(*wanted), rtol=1e-9)
 
 
 @settings(deadline=None)
 @given(
     cuts=st.lists(st.integers(1, 3 * BLOCK), min_size=1, max_size=6),
-    rows=st.sampled_from([1, 3, ROWS + 5]),
+    rows=st.sampled_from([1, 3, MOST // BLOCK**2 + 5]),
     offset=st.sampled_from([0.0, 1e6]),
     order=st.sampled_from([1, 2]),
 )

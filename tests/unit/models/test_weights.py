@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from models.chunks import StatefulNet, in_chunks
 from models.export import respecify
 from models.frontend import prepare
 from models.geometry import PRESETS, NetConfig
@@ -61,9 +62,11 @@ def test_a_model_that_streams_is_two_files_and_a_card_that_tell_the_same(name: s
     with torch.no_grad():
         wanted = net(torch.from_numpy(waves)).numpy()
     state, pieces = np.zeros((2, stateful.state_size), np.float32), []
-    for start in range(0, waves.shape[-1], chunk):
-        piece, state = session.run(None, {"wave": waves[..., start : start + chunk], "state": state})
-        pieces.append(piece)
+    net_of_file = StatefulNet(session)
+    for start in range(0, waves.shape[-1], 5 * chunk):
+        rows = np.concatenate([in_chunks(wave[:, start : start + 5 * chunk], chunk) for wave in waves])
+        values, state = net_of_file(rows, state, np.array([5, 5]))
+        pieces.append(values.reshape(2, 5, 3, chunk).transpose(0, 2, 1, 3).reshape(2, 3, -1))
     found = np.concatenate(pieces, axis=-1)[..., late:]
     assert np.abs(found - wanted[..., : found.shape[-1]]).max() < 1e-5
     assert stateful_path(name).stat().st_size < 300_000
