@@ -197,7 +197,7 @@ def _work(options: argparse.Namespace) -> int:
     elif options.command == "train":
         print(train(config, corpus, options.runs, progress, options.stop_at, teacher))
     elif options.command == "thresholds":
-        for path, spec in rethreshold(config, options.output, corpus, progress).items():
+        for path, spec in rethreshold(config, options.output, corpus, teacher, progress).items():
             stages = {"final": spec.thresholds, "early": spec.early_thresholds}
             print(path, json.dumps({stage: values for stage, values in stages.items() if values}))
     else:

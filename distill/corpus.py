@@ -29,6 +29,8 @@ from models.conventions import RATE_HZ
 SEPARATION_SAMPLES = 50
 NEAR_SAMPLES = 100
 """An onset of the teacher within this time of an analyst's pick of the same phase is the same onset."""
+CONFIRMED_SAMPLES = 30
+"""The teacher confirms an analyst's pick if it sees an onset so near."""
 SPLIT_SEED = 7
 """Seed of the choice of held-out stations, whatever the seed of a run."""
 
@@ -239,11 +241,39 @@ def label_record(
     return Record(name, station, kind, waves, labels.astype(taught.dtype), tuple(onsets), analyst)
 
 
-def without_horizontals(record: Record) -> Record:
-    """The record of a station that has only a vertical component; labels stay."""
+def silenced(record: Record) -> Record:
+    """The record without its horizontals; labels stay."""
     waves = record.waves.copy()
     waves[1:] = 0
     return replace(record, waves=waves)
+
+
+def without_horizontals(record: Record, teacher: Teacher, config: LabelSection) -> Record:
+    """The record of a station that has only a vertical component, labelled by what the teacher sees in it.
+
+    An analyst's pick stays where the teacher sees it too.
+    """
+    alone = silenced(record)
+    taught = teacher.annotate(alone.waves.astype(np.float64))
+    p_pick, s_pick = (
+        pick if pick is not None and confirms(taught[row], pick, config.onset_threshold) else None
+        for row, pick in zip((1, 2), record.analyst, strict=True)
+    )
+    labelled = label_record(
+        record.name, record.station, record.kind, alone.waves, taught, (p_pick, s_pick), config
+    )
+    return replace(alone, labels=labelled.labels, onsets=labelled.onsets, analyst=labelled.analyst)
+
+
+def confirms(curve: NDArray[np.floating], pick: float, threshold: float) -> bool:
+    """Whether the teacher sees an onset near an analyst's pick, in a record that was changed after it was picked."""
+    return any(abs(onset - pick) <= CONFIRMED_SAMPLES for onset in onsets_of(curve, threshold))
+
+
+def noise_of(corpus: Corpus) -> list[Record]:
+    """Records of noise: of stations that are not trained on if noise is set apart, otherwise of all."""
+    records = (*corpus.noise, *corpus.validation) if corpus.noise else corpus.training + corpus.validation
+    return [record for record in records if record.kind == "noise"]
 
 
 def onsets_of(curve: NDArray[np.floating], threshold: float) -> list[int]:

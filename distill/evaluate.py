@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from distill.annotators import Annotate, onnx_annotator
 from distill.baselines import Labelled
 from distill.calibration import calibration_error, coverage, reliability
-from distill.corpus import Corpus, Record, without_horizontals
+from distill.corpus import Corpus, Record, noise_of, silenced
 from distill.progress import SILENT, Progress
 from distill.serving import EARLY, FINAL, PHASE_ROWS, Serve, judged, picks_per_hour, windowed
 from distill.stability import agreement, sweep
@@ -86,10 +86,10 @@ def in_depth(
         teacher: its teacher.
         progress: shows the stage.
     """
-    noise = [record for record in corpus.training + corpus.validation if record.kind == "noise"]
+    noise = noise_of(corpus)
     thresholds = dict(student.spec.vertical_thresholds) or dict(student.spec.thresholds)
     progress.say(f"{student.spec.name}: noise without horizontals")
-    alone = picks_per_hour(student.serve, list(map(without_horizontals, noise)), thresholds)
+    alone = picks_per_hour(student.serve, list(map(silenced, noise)), thresholds)
     progress.say(f"{student.spec.name}: calibration")
     result = {"vertical_alone": alone, "calibration": _calibration(student, corpus, records)}
     progress.say(f"{student.spec.name}: windows that end soon after an onset")

@@ -2,8 +2,9 @@
 
 Thresholds are chosen on the training corpus alone, through the daemon's own picker as it makes final picks, and as it makes early ones:
 of those that give at most so many picks per station-hour of its noise, the middle one of those whose F-measure against the teacher's
-onsets and the analysts' picks is within :data:`LEVEL` of the best. For final picks that is F1, each station weighted alike; for early ones
-recall counts half, and all stations are counted together (:class:`distill.serving.Serving`).
+onsets and the analysts' picks is within :data:`LEVEL` of the best. For final picks that is F1; for early ones recall counts half
+(:class:`distill.serving.Serving`). They are chosen as often as there are origins, each time without the records of one of them, and the
+middle one of these is taken: no origin decides alone.
 
 A network that streams notices onsets and picks none: it has the lowest thresholds that give at most so many candidates per station-hour of
 noise.
@@ -24,7 +25,7 @@ from safetensors.torch import load_file
 from distill.annotators import Annotate, net_annotator, onnx_annotator
 from distill.calibration import NEAR_S, Judged, convolved, fit_probability, fit_times, fold
 from distill.config import TrainConfig
-from distill.corpus import Corpus, Record, onsets_of, without_horizontals
+from distill.corpus import Corpus, Record, hours_of, noise_of, onsets_of, silenced, without_horizontals
 from distill.noticing import Scout, candidates_per_hour, open_scout, scout_in_training
 from distill.progress import SILENT, Progress
 from distill.rates import TEACHER_THRESHOLD
@@ -37,7 +38,8 @@ from distill.serving import (
     Serving,
     false_rates,
     judged,
-    service_scores,
+    scores_of,
+    service_counts,
     windowed,
 )
 from distill.teachers import Teacher
@@ -151,7 +153,7 @@ def export_run(
 
 
 def rethreshold(
-    config: TrainConfig, folder: Path, corpus: Corpus, progress: Progress = SILENT
+    config: TrainConfig, folder: Path, corpus: Corpus, teacher: Teacher, progress: Progress = SILENT
 ) -> dict[Path, ModelSpec]:
     """Choose the thresholds of an exported student anew and write them into all its files; its numbers stay.
 
@@ -159,6 +161,7 @@ def rethreshold(
         config: of its training.
         folder: where its files lie.
         corpus: of its training.
+        teacher: labels what is left of it without horizontals.
         progress: shows the stage.
 
     Returns:
@@ -172,7 +175,7 @@ def rethreshold(
         chosen = scout_thresholds(config, scout, corpus, progress)
     else:
         annotate, _ = onnx_annotator(folder / f"{config.name}{SUFFIX}", config.threads)
-        chosen = stage_thresholds(config, annotate, corpus, progress)
+        chosen = stage_thresholds(config, annotate, corpus, teacher, progress)
     made = {"code": code_version(), "chosen": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"}
 
     def changed(spec: ModelSpec) -> ModelSpec:
@@ -205,7 +208,7 @@ def _fitted(
     slopes = {phase: _platt([one for one in raw if one.phase == phase]) for phase in PHASES}
     weights = fold(weights, config.net.config(), slopes)
     annotate = net_annotator(averaged_net(config, weights), config.sampling.front_end)
-    chosen = stage_thresholds(config, annotate, corpus, progress)
+    chosen = stage_thresholds(config, annotate, corpus, teacher, progress)
     serve = windowed(annotate, config.service_samples, FINAL)
     sure = [
         one
@@ -222,10 +225,11 @@ def _fitted(
 
 
 def stage_thresholds(
-    config: TrainConfig, annotate: Annotate, corpus: Corpus, progress: Progress = SILENT
+    config: TrainConfig, annotate: Annotate, corpus: Corpus, teacher: Teacher, progress: Progress = SILENT
 ) -> Thresholds:
     """Thresholds of a student that picks, for both stages, with and without horizontals."""
     records = len(corpus.validation) + len(some_of_each(corpus.training)) + len(noise_of(corpus))
+    alone = vertical_alone(config, corpus, teacher, progress)
     chosen = []
     for stage in (FINAL, EARLY):
         serve = windowed(annotate, config.service_samples, stage)
@@ -233,7 +237,7 @@ def stage_thresholds(
         thresholds = chosen_thresholds(config, progress.counted(serve, looks, said), corpus, stage)
         said += ", a vertical alone"
         counted = progress.counted(serve, looks, said)
-        chosen += [thresholds, vertical_thresholds(config, counted, corpus, thresholds, stage)]
+        chosen += [thresholds, vertical_thresholds(config, counted, alone, thresholds, stage)]
     return Thresholds(*chosen)
 
 
@@ -260,9 +264,9 @@ def scout_thresholds(
     progress.say("thresholds")
     thresholds = noticing_thresholds(config, scout, noise_of(corpus))
     progress.say("thresholds of a vertical alone")
-    alone = noticing_thresholds(config, scout, list(map(without_horizontals, noise_of(corpus))))
-    vertical = {phase: max(value, thresholds[phase]) for phase, value in alone.items()}
-    return Thresholds(thresholds, vertical)
+    vertical = [silenced(record) for record in noise_of(corpus)]
+    alone = noticing_thresholds(config, scout, vertical)
+    return Thresholds(thresholds, {phase: max(value, thresholds[phase]) for phase, value in alone.items()})
 
 
 def noticing_thresholds(config: TrainConfig, scout: Scout, noise: Sequence[Record]) -> dict[str, float]:
@@ -282,10 +286,22 @@ def chosen_thresholds(
 ) -> dict[str, float]:
     """Thresholds of both phases for picks of a stage, see the module."""
     records = [*corpus.validation, *some_of_each(corpus.training)]
-    scores = service_scores(serve, records, CANDIDATES, stage)
-    rates = false_rates(serve, noise_of(corpus), CANDIDATES)
+    counts = service_counts(serve, records, CANDIDATES, stage)
+    noise = noise_of(corpus)
+    rates, taught = false_rates(serve, noise, CANDIDATES), teacher_rates(noise)
     limits = config.export.max_false_per_hour
-    return {phase: best_threshold(scores[phase], rates[phase], limits[phase]) for phase in ("P", "S")}
+    origins = sorted({record.origin for record in records})
+    # Without the only one there would be nothing left.
+    left_out: list[str | None] = [*origins] if len(origins) > 1 else [None]
+    chosen: dict[str, float] = {}
+    for phase in ("P", "S"):
+        most = max(limits[phase], taught[phase])
+        found = sorted(
+            best_threshold(scores_of(counts, stage.beta, origin)[phase], rates[phase], most)
+            for origin in left_out
+        )
+        chosen[phase] = found[(len(found) - 1) // 2]
+    return chosen
 
 
 def vertical_thresholds(
@@ -295,18 +311,33 @@ def vertical_thresholds(
     thresholds: Mapping[str, float],
     stage: Serving = FINAL,
 ) -> dict[str, float]:
-    """Thresholds without horizontals: chosen like the others, and never below them."""
-    alone = chosen_thresholds(config, serve, vertical_alone(corpus), stage)
+    """Thresholds without horizontals, on a corpus without them: chosen like the others, and never below them."""
+    alone = chosen_thresholds(config, serve, corpus, stage)
     return {phase: max(value, thresholds[phase]) for phase, value in alone.items()}
 
 
-def vertical_alone(corpus: Corpus) -> Corpus:
-    """The corpus without horizontals."""
-    return replace(
-        corpus,
-        training=tuple(map(without_horizontals, corpus.training)),
-        validation=tuple(map(without_horizontals, corpus.validation)),
+def vertical_alone(
+    config: TrainConfig, corpus: Corpus, teacher: Teacher, progress: Progress = SILENT
+) -> Corpus:
+    """The records by which thresholds are chosen, without horizontals, and with what the teacher sees and analysts picked then.
+
+    An analyst's pick stays where the teacher confirms it: what only the horizontals show is not missed.
+    """
+    wanted = {record.name for record in (*some_of_each(corpus.training), *noise_of(corpus))}
+    parts = [
+        [record for record in corpus.training if record.name in wanted],
+        list(corpus.validation),
+        list(corpus.noise),
+    ]
+    said = "the teacher on a vertical alone"
+    training, validation, noise = (
+        tuple(
+            without_horizontals(record, teacher, config.labels)
+            for record in progress.over(part, said, len(part))
+        )
+        for part in parts
     )
+    return replace(corpus, training=training, validation=validation, noise=noise)
 
 
 def some_of_each(records: Sequence[Record]) -> list[Record]:
@@ -318,9 +349,13 @@ def some_of_each(records: Sequence[Record]) -> list[Record]:
     return [record for found in chosen.values() for record in found]
 
 
-def noise_of(corpus: Corpus) -> list[Record]:
-    """Records of noise, of both parts."""
-    return [record for record in corpus.training + corpus.validation if record.kind == "noise"]
+def teacher_rates(noise: Sequence[Record]) -> dict[str, float]:
+    """Onsets per station-hour that the teacher sees in noise: a student may be as wrong as it is."""
+    hours = hours_of(noise) or 1.0
+    return {
+        phase: sum(of == row for record in noise for _, of in record.onsets) / hours
+        for row, phase in PHASE_ROWS
+    }
 
 
 def teacher_residuals(teacher: Teacher, records: Iterable[Record]) -> dict[str, list[float]]:

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from distill.augment import RATIOS, augment_motion, drop, reverberate, shape_band, stretch
 from distill.config import ConfigError, TrainConfig
-from distill.corpus import Record, label_record, onsets_of
+from distill.corpus import Record, confirms, label_record
 from distill.teachers import Teacher
 from models.conventions import RATE_HZ
 
@@ -41,8 +41,6 @@ EDGE = 0.05
 """Fraction of a scene at each end where no onset is placed."""
 LATE = 0.5
 """Fraction of the scenes around an onset that have enough before it for the longest window."""
-CONFIRMED_SAMPLES = 30
-"""An analyst's pick holds in a scene that was filtered or added to if the teacher sees an onset so near."""
 
 Chosen = tuple[NDArray[np.intp], NDArray[np.float64]]
 """Indices of records, and the chance of each."""
@@ -123,11 +121,13 @@ class Scenes:
         if vertical:
             waves = drop(waves, rng, horizontals=1.0, one=0.0)
         taught = self._teacher.annotate(waves)
-        changed = band or site or both or vertical
+        changed, threshold = band or site or both or vertical, config.labels.onset_threshold
         picks = [None if pick is None else (pick - start) * up / down for pick in record.analyst]
         p_pick, s_pick = (
             pick
-            if pick is not None and 0 <= pick < samples and (not changed or self._confirms(taught[row], pick))
+            if pick is not None
+            and 0 <= pick < samples
+            and (not changed or confirms(taught[row], pick, threshold))
             else None
             for row, pick in zip((1, 2), picks, strict=True)
         )
@@ -140,11 +140,6 @@ class Scenes:
             (p_pick, s_pick),
             config.labels,
         )
-
-    def _confirms(self, curve: NDArray[np.floating], pick: float) -> bool:
-        """Whether the teacher still sees what an analyst picked, after the scene was changed."""
-        onsets = onsets_of(curve, self._config.labels.onset_threshold)
-        return any(abs(onset - pick) <= CONFIRMED_SAMPLES for onset in onsets)
 
     def _choose(self, rng: Generator) -> tuple[Record, tuple[int, bool] | None]:
         """Choose a record and, unless the scene is cut anywhere, the sample that it holds and whether that is an onset."""

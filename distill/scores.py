@@ -150,8 +150,8 @@ def f1(hits: int, false: int, labels: int) -> float:
     return f_measure(hits, false, labels, beta=1.0)
 
 
-def f_measure(hits: int, false: int, labels: int, beta: float) -> float:
-    """Weighted harmonic mean of precision and recall; recall counts ``beta`` times as much as precision.
+def f_measure(hits: float, false: float, labels: float, beta: float) -> float:
+    """Weighted harmonic mean of precision and recall; recall counts ``beta`` times as much as precision. Counts may be weighted.
 
     Source: C. J. van Rijsbergen, Information Retrieval, 2nd ed., 1979, ch. 7.
 
@@ -159,4 +159,4 @@ def f_measure(hits: int, false: int, labels: int, beta: float) -> float:
     (0.882, 0.676)
     """
     weight = beta**2
-    return round((1 + weight) * hits / max(weight * labels + hits + false, 1), 3)
+    return round((1 + weight) * hits / ((weight * labels + hits + false) or 1), 3)

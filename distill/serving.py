@@ -10,6 +10,7 @@
 [(1234, 'P', 1.0)]
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -48,19 +49,17 @@ class Serving:
     """Samples between windows."""
     beta: float
     """How much recall counts, in terms of precision, when thresholds are chosen; see :func:`distill.scores.f_measure`."""
-    pooled: bool
-    """Whether thresholds are chosen by the counts of all stations together; else each station has the same weight."""
 
     def settings(self, thresholds: tuple[float, float]) -> PickerSettings:
         """Of the daemon's picker."""
-        return PickerSettings(thresholds, self.hop, "evaluated", "", lookahead=self.lookahead)
+        return PickerSettings(
+            thresholds, self.hop, "evaluated", "", lookahead=self.lookahead, stage=self.stage
+        )
 
 
-FINAL = Serving("final", lookahead=4 * round(RATE_HZ), hop=4 * round(RATE_HZ), beta=1.0, pooled=False)
-EARLY = Serving("early", lookahead=round(RATE_HZ) // 2, hop=round(RATE_HZ) // 2, beta=0.5, pooled=True)
-"""An onset without an early pick has its final pick seconds later; a false early pick alarms and must be withdrawn: recall counts half.
-Each pick alarms once, whatever its station, so all stations are counted together; and of the few onsets of one station precision is hardly
-known."""
+FINAL = Serving("final", lookahead=4 * round(RATE_HZ), hop=4 * round(RATE_HZ), beta=1.0)
+EARLY = Serving("early", lookahead=round(RATE_HZ) // 2, hop=round(RATE_HZ) // 2, beta=0.5)
+"""An onset without an early pick has its final pick seconds later; a false early pick alarms and must be withdrawn: recall counts half."""
 
 Serve = Callable[[NDArray[np.generic], float], list[Pick]]
 """A record ``(3, n)``, Z N E, that begins at time zero, and a threshold for both phases -> picks."""
@@ -193,22 +192,27 @@ def _exact(record: Record, onset: int, row: int) -> float:
     return pick if pick is not None and round(pick) == onset else float(onset)
 
 
-def service_scores(
-    serve: Serve, records: Sequence[Record], thresholds: Sequence[float], serving: Serving = FINAL
-) -> dict[str, dict[float, float]]:
-    """Mean of the F-measure at 0.1 and 0.5 s against onsets, the teacher's and the analysts', for each phase and threshold.
+Counted = Mapping[tuple[str, float], Mapping[str, NDArray[np.float64]]]
+"""Phase and threshold -> origin -> for each tolerance of :data:`SCORED_AT_S` onsets met, false picks, onsets; shape ``(2, 3)``."""
 
-    The stage says how much recall counts and how stations are counted: :attr:`Serving.beta`, :attr:`Serving.pooled`. In the mean over
-    stations, each has the same weight, whatever its number of onsets and picks, and those without onsets are left out; counts that are
-    pooled are those of all stations.
+
+def service_counts(
+    serve: Serve, records: Sequence[Record], thresholds: Sequence[float], serving: Serving = FINAL
+) -> Counted:
+    """Count picks against onsets, the teacher's and the analysts'.
 
     A record is picked with each threshold anew: with a lower one an onset is picked sooner, on less data, with another probability.
 
     An onset is met by the nearest pick; every other pick is false, but where the teacher sees another onset less than surely
     (:data:`DOUBTFUL`). Onsets with too little data after them for a pick of the stage are left out.
+
+    Records count by the square root of their station's share, as in training: a busy station does not rule, and false picks count
+    at stations without onsets too.
     """
-    counts: dict[tuple[str, float, float], dict[str, list[int]]] = {}
+    stations = Counter(record.station for record in records)
+    counts: dict[tuple[str, float], dict[str, NDArray[np.float64]]] = {}
     for record in records:
+        weight = stations[record.station] ** -0.5
         last = record.waves.shape[1] - serving.lookahead
         judges = {
             phase: _Judge.of([onset for onset, of in record.onsets if of == row], record.labels[row], last)
@@ -218,21 +222,34 @@ def service_scores(
             picked = serve(record.waves, threshold)
             for phase, judge in judges.items():
                 picks = [sample_of(pick) for pick in picked if pick.phase == phase]
-                for tolerance_s in SCORED_AT_S:
-                    stations = counts.setdefault((phase, threshold, tolerance_s), {})
-                    station = stations.setdefault(record.station, [0, 0, 0])
-                    for index, count in enumerate(judge.counts(picks, tolerance_s)):
-                        station[index] += count
+                of_origin = counts.setdefault((phase, threshold), {})
+                total = of_origin.setdefault(record.origin, np.zeros((len(SCORED_AT_S), 3)))
+                total += weight * np.array([judge.counts(picks, tolerance_s) for tolerance_s in SCORED_AT_S])
+    return counts
+
+
+def scores_of(counts: Counted, beta: float, without: str | None = None) -> dict[str, dict[float, float]]:
+    """F-measure at 0.1 and 0.5 s, their mean, for each phase and threshold.
+
+    Args:
+        counts: by origin.
+        beta: how much recall counts, :attr:`Serving.beta`.
+        without: origin that is left out.
+    """
     scores: dict[str, dict[float, float]] = {"P": {}, "S": {}}
-    for phase, threshold in dict.fromkeys((phase, threshold) for phase, threshold, _ in counts):
-        found: list[float] = []
-        for tolerance_s in SCORED_AT_S:
-            each = list(counts[phase, threshold, tolerance_s].values())
-            if serving.pooled:
-                each = [[sum(column) for column in zip(*each, strict=True)]]
-            found += [f_measure(met, false, onsets, serving.beta) for met, false, onsets in each if onsets]
-        scores[phase][threshold] = float(np.mean(found)) if found else 0.0
+    for (phase, threshold), origins in counts.items():
+        kept = [count for origin, count in origins.items() if origin != without]
+        total = np.sum(kept, axis=0) if kept else np.zeros((len(SCORED_AT_S), 3))
+        found = [f_measure(met, false, onsets, beta) for met, false, onsets in total if onsets]
+        scores[phase][threshold] = round(float(np.mean(found)), 4) if found else 0.0
     return scores
+
+
+def service_scores(
+    serve: Serve, records: Sequence[Record], thresholds: Sequence[float], serving: Serving = FINAL
+) -> dict[str, dict[float, float]]:
+    """F-measure of each phase and threshold on all records, see :func:`service_counts`; the stage says how much recall counts."""
+    return scores_of(service_counts(serve, records, thresholds, serving), serving.beta)
 
 
 @dataclass(frozen=True)

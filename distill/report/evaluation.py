@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from distill.bootstrap import Counts
 from distill.cache import TeacherCache
 from distill.config import ConfigError, SourceSection, TrainConfig, load_train_config
-from distill.corpus import Corpus, Record, load_corpus
+from distill.corpus import Corpus, Record, load_corpus, noise_of
 from distill.cost import REFERENCE, costs
 from distill.evaluate import Student, thresholds_at, training_windows
 from distill.noticing import open_scout
@@ -81,10 +81,8 @@ class Material:
 
     @property
     def noise(self) -> list[Record]:
-        """Records of noise in the corpus."""
-        return [
-            record for record in (*self.corpus.training, *self.corpus.validation) if record.kind == "noise"
-        ]
+        """Records of noise in the corpus; where some is set apart, that which no student was trained on."""
+        return noise_of(self.corpus)
 
 
 def run_evaluation(

@@ -33,7 +33,7 @@ and gives no pick. The candidates of a batch are computed together.
 ('19700101.000006.00-P-XX.A..HH-example-1.0.0', 'P', True)
 """
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
@@ -56,10 +56,12 @@ LATE_NOTICE_S = 2.0
 """How long after the first window that can show it an onset may still be noticed."""
 NOTICE = 0.7
 """Part of the threshold at which an onset is noticed: whether it is confirmed must not depend on where the grid lies."""
-SHIFTS = (0, 2, 5, 7, 8, 10, 13, CONFIRM_SHIFT)
-"""Samples by which the windows that confirm are shifted: every offset of a stride of four twice, spread evenly over four strides."""
-EARLY_SHIFTS = (0, 5, 10, CONFIRM_SHIFT)
-"""The same for early picks, which are confirmed while others wait: every offset of a stride of four once."""
+SHIFTS: Mapping[Stage, tuple[int, ...]] = {
+    "final": (0, 2, 5, 7, 8, 10, 13, CONFIRM_SHIFT),
+    "early": (0, 5, 10, CONFIRM_SHIFT),
+}
+"""Samples by which the windows that confirm are shifted: every offset of a stride of four twice, spread evenly over four strides; for early
+picks, which are confirmed while others wait, every offset once."""
 STEADY = 2
 """Samples by which the onset may move in those windows and count as found."""
 ROUNDS = 2
@@ -96,8 +98,11 @@ class PickerSettings:
     late: int = 0
     """Samples by which a component may come after the others."""
     stage: Stage = "final"
-    shifts: tuple[int, ...] = SHIFTS
-    """By how many samples the windows that confirm are shifted."""
+
+    @property
+    def shifts(self) -> tuple[int, ...]:
+        """By how many samples the windows that confirm are shifted."""
+        return SHIFTS[self.stage]
 
     def threshold(self, phase: int, components: str) -> float:
         """Threshold of a phase, by its index, in a window with these components."""

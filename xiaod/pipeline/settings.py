@@ -16,7 +16,7 @@ from xiaod.domain.timegrid import ns_from_s, samples_from_s
 from xiaod.domain.timeliness import TimeLimits
 from xiaod.domain.types import Instrument, Stage
 from xiaod.inference import Engine
-from xiaod.picking.picker import EARLY_SHIFTS, LATE_NOTICE_S, SHIFTS, PickerSettings
+from xiaod.picking.picker import LATE_NOTICE_S, PickerSettings
 from xiaod.waveform.instrument import BufferSettings, history_of
 from xiaod.waveform.schedule import Cutting, Cuttings
 
@@ -104,7 +104,6 @@ def picker_settings(config: Config, engine: Engine, instrument: Instrument, stag
         calibration=Calibration.from_spec(spec.calibration),
         late=samples_from_s(config.buffer.max_lead_s),
         stage=stage,
-        shifts=EARLY_SHIFTS if stage == "early" else SHIFTS,
     )
 
 

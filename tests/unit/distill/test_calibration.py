@@ -21,12 +21,27 @@ from distill.calibration import (
     reliability,
 )
 from distill.config import LabelSection, TrainConfig
-from distill.corpus import Corpus, Record, label_record
-from distill.export import chosen_thresholds, vertical_alone, vertical_thresholds
-from distill.serving import EARLY, FINAL, judged, sample_of, service_scores, windowed
+from distill.corpus import Corpus, Record, label_record, noise_of, without_horizontals
+from distill.export import (
+    chosen_thresholds,
+    teacher_rates,
+    vertical_alone,
+    vertical_thresholds,
+)
+from distill.serving import (
+    EARLY,
+    FINAL,
+    judged,
+    sample_of,
+    scores_of,
+    service_counts,
+    service_scores,
+    windowed,
+)
 from models.calibration import LIMITS_S, Calibration
 from models.small_phasenet import PRESETS, fresh_net
 from tests.conftest import Recording
+from xiaod.picking.picker import SHIFTS
 
 
 def logit(probability: np.ndarray) -> np.ndarray:
@@ -191,11 +206,36 @@ def test_a_vertical_alone_is_never_easier_to_satisfy() -> None:
     corpus = Corpus((record("A", "event", 3000.0), record("B", "noise", None)), (), "")
     serve = windowed(annotate)
     thresholds = chosen_thresholds(config, serve, corpus)
-    alone = chosen_thresholds(config, serve, vertical_alone(corpus))
+    silent = vertical_alone(config, corpus, IndexTeacher())
+    alone = chosen_thresholds(config, serve, silent)
     assert alone["P"] < 0.7 < thresholds["P"]
-    assert vertical_thresholds(config, serve, corpus, thresholds)["P"] == thresholds["P"]
+    assert vertical_thresholds(config, serve, silent, thresholds)["P"] == thresholds["P"]
     # Where a vertical alone needs more, it gets more.
-    assert vertical_thresholds(config, serve, corpus, {"P": 0.2, "S": 0.2})["P"] == alone["P"]
+    assert vertical_thresholds(config, serve, silent, {"P": 0.2, "S": 0.2})["P"] == alone["P"]
+
+
+class IndexTeacher:
+    """Sees a P at sample 3000 in the vertical, and an S at 4000 in the horizontals."""
+
+    fingerprint, description = "", "by the index of a sample"
+
+    def annotate(self, record: np.ndarray) -> np.ndarray:
+        p_curve = 0.9 * np.exp(-0.5 * ((record[0] - 3000) / 10) ** 2)
+        s_curve = 0.9 * np.exp(-0.5 * ((record[1] - 4000) / 10) ** 2)
+        return np.stack([1 - p_curve - s_curve, p_curve, s_curve]).astype(np.float32)
+
+
+def test_a_vertical_alone_is_judged_by_what_the_teacher_sees_in_it() -> None:
+    waves = np.tile(np.arange(6000.0), (3, 1)).astype(np.float32)
+    taught = IndexTeacher().annotate(waves)
+    whole = label_record("a", "XX.A", "event", waves, taught, (3004.0, 4004.0), LabelSection())
+    assert whole.onsets == ((3004, 1), (4004, 2))
+    alone = without_horizontals(replace(whole, origin="here"), IndexTeacher(), LabelSection())
+    assert alone.onsets == ((3004, 1),)
+    assert alone.analyst == (3004.0, None)
+    assert alone.labels[2].max() < 0.01
+    assert alone.origin == "here"
+    assert not alone.waves[1:].any()
 
 
 def record_with(name: str, p_pick: float | None, teacher: np.ndarray) -> Record:
@@ -283,8 +323,8 @@ def test_recall_counts_half_for_early_picks() -> None:
     assert chosen[EARLY] > 0.6
 
 
-def test_an_early_pick_counts_once_whatever_its_station() -> None:
-    """With a low threshold the only onset of B is picked too, and there is a false pick at C, which has none."""
+def test_a_false_pick_counts_at_a_station_without_onsets() -> None:
+    """With a low threshold the only onset of B is picked too, and there is a false pick at C, which has none: it counts in both stages."""
     onsets = {"A": (1500.0, 2500.0, 3500.0), "B": (2500.0,), "C": ()}
     seen = {"A": dict.fromkeys(onsets["A"], 0.95), "B": {2500.0: 0.5}, "C": {2500.0: 0.6}}
     annotate = seeing(np.concatenate([bells(seen[name]) for name in onsets]))
@@ -294,7 +334,7 @@ def test_an_early_pick_counts_once_whatever_its_station() -> None:
         records.append(replace(record, waves=record.waves + 6000 * index))
     corpus = Corpus(tuple(records), (), "")
     config = TrainConfig(name="made-up", version="0.0.1")
-    wanted = {FINAL: {0.3: 1.0, 0.7: 0.5}, EARLY: {0.3: 0.833, 0.7: 0.938}}
+    wanted = {FINAL: {0.3: 0.889, 0.7: 0.857}, EARLY: {0.3: 0.833, 0.7: 0.938}}
     chosen = {}
     for stage, scores in wanted.items():
         serve = windowed(annotate, 1000, stage)
@@ -302,3 +342,55 @@ def test_an_early_pick_counts_once_whatever_its_station() -> None:
         chosen[stage] = chosen_thresholds(config, serve, corpus, stage)["P"]
     assert chosen[FINAL] < 0.5
     assert chosen[EARLY] > 0.6
+
+
+def test_a_busy_station_counts_by_the_root_of_its_records() -> None:
+    """Four records of A are missed, the one of B is met: of three parts one is met, not one of five."""
+    missed, met = bells({2500: 0.9}), bells({2500: 0.9})
+    records = [record_with("A", 2500.0, missed) for _ in range(4)]
+    records.append(replace(record_with("B", 2500.0, met), waves=records[0].waves + 6000))
+    serve = windowed(seeing(np.concatenate([0 * missed, met])))
+    assert service_scores(serve, records, (0.3,))["P"][0.3] == pytest.approx(2 / 4, abs=0.001)
+
+
+def test_no_origin_decides_alone() -> None:
+    """All together ask for a low threshold, and so do B and C without A; without B, or without C, a high one is better."""
+    onsets = {"A": (1500.0, 2500.0, 3500.0, 4500.0), "B": (2000.0, 4000.0), "C": (2000.0, 4000.0)}
+    records, curves = [], []
+    for index, (name, places) in enumerate(onsets.items()):
+        record = record_with(name, None, bells(dict.fromkeys(places, 0.9)))
+        records.append(replace(record, waves=record.waves + 6000 * index, origin=name))
+        false = dict.fromkeys((1750.0, 2000.0, 2250.0, 2750.0, 3000.0), 0.6) if name == "A" else {}
+        curves.append(bells({**dict.fromkeys(places, 0.95 if name == "A" else 0.45), **false}))
+    serve = windowed(seeing(np.concatenate(curves)))
+    config, corpus = TrainConfig(name="made-up", version="0.0.1"), Corpus(tuple(records), (), "")
+    scores = scores_of(service_counts(serve, records, (0.3, 0.7)), beta=1.0)["P"]
+    assert scores[0.3] > scores[0.7]
+    assert chosen_thresholds(config, serve, corpus)["P"] > 0.6
+
+
+def test_false_picks_are_counted_where_nobody_trains() -> None:
+    quiet = replace(record_with("N", None, bells({3000: 0.4})), kind="noise")
+    trained, apart, held = (replace(quiet, station=f"XX.{name}") for name in "TAH")
+    assert noise_of(Corpus((trained,), (held,), "")) == [trained, held]
+    assert noise_of(Corpus((trained,), (held,), "", (apart, replace(apart, kind="continuous")))) == [
+        apart,
+        held,
+    ]
+    assert teacher_rates([apart, held]) == {"P": pytest.approx(60), "S": 0}
+
+
+def test_a_stage_is_judged_in_as_many_windows_as_the_daemon_confirms_it() -> None:
+    record = record_with("A", 2500.0, bells({2500: 0.9}))
+    for stage in (FINAL, EARLY):
+        asked: list[int] = []
+        seen = seeing(bells({2500: 0.9}))
+
+        def annotate(windows: np.ndarray, asked: list[int] = asked, seen: Annotate = seen) -> np.ndarray:
+            asked.append(len(windows))
+            return seen(windows)
+
+        assert len(windowed(annotate, 1000, stage)(record.waves, 0.3)) == 1
+        # The first call is that of all windows on the grid.
+        assert set(asked[1:]) == {len(SHIFTS[stage.stage])}
+    assert len(SHIFTS["early"]) < len(SHIFTS["final"])

@@ -33,7 +33,7 @@ from distill.config import (
     SceneSection,
     TrainConfig,
 )
-from distill.corpus import Record, label_record, without_horizontals
+from distill.corpus import Record, label_record, silenced
 from distill.examples import Examples
 from distill.scenes import Scenes, chances
 from tests.conftest import Recording
@@ -304,7 +304,7 @@ def test_without_horizontals_no_s_is_taught_that_only_they_show() -> None:
 
 
 def test_what_is_superposed_has_the_components_of_the_scene() -> None:
-    three, alone = pulses(2500), without_horizontals(pulses(3300))
+    three, alone = pulses(2500), silenced(pulses(3300))
     three, alone = replace(three, name="three"), replace(alone, name="alone", onsets=((3300, 1),))
     superposed = NEVER.model_copy(update={"superpose": 1.0})
     scenes = Scenes((three, alone), config(superposed), AmplitudeTeacher())
