@@ -1,4 +1,4 @@
-"""Bootstrap by event: how much a score varies with the choice of earthquakes.
+"""Bootstrap by event, and by origin and event: how much a score varies with the choice of earthquakes, and of where the data come from.
 
 Events are drawn with replacement (Efron 1979, doi:10.1214/aos/1176344552), with all their records and windows, so that
 dependent windows stay together.
@@ -12,7 +12,7 @@ True
 (0.0, 0.0)
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,18 @@ def interval(counts: Counts) -> tuple[float, float]:
     return _limits(_draws(counts, sorted(counts)))
 
 
+def interval_by_origin(origins: Sequence[Counts]) -> tuple[float, float]:
+    """Limits of F1 where origins of the data are drawn, and of each that is drawn its events: what new data of other origins may give."""
+    rng = np.random.default_rng(SEED)
+    total = np.zeros((DRAWS, 3))
+    times = rng.multinomial(len(origins), np.full(len(origins), 1 / len(origins)), DRAWS).T
+    for counts, drawn in zip(origins, times, strict=True):
+        table = np.array(list(counts.values()), np.float64)
+        # Drawn twice, an origin gives twice as many events.
+        total += rng.multinomial(drawn * len(table), np.full(len(table), 1 / len(table))) @ table
+    return _limits(_f1(total))
+
+
 def interval_of_difference(first: Counts, second: Counts) -> tuple[float, float]:
     """Limits of F1 of the first minus that of the second, on the same draws of events."""
     events = sorted(set(first) | set(second))
@@ -44,7 +56,11 @@ def _draws(counts: Counts, events: list[str]) -> NDArray[np.float64]:
     table = np.array([counts.get(event, (0, 0, 0)) for event in events], np.float64)
     rng = np.random.default_rng(SEED)
     times = rng.multinomial(len(events), np.full(len(events), 1 / len(events)), DRAWS)
-    hits, false, labels = (times @ table).T
+    return _f1(times @ table)
+
+
+def _f1(counts: NDArray[np.float64]) -> NDArray[np.float64]:
+    hits, false, labels = counts.T
     return np.asarray(2 * hits / np.maximum(hits + false + labels, 1))
 
 

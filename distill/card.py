@@ -78,7 +78,7 @@ F1 for each phase and tolerance, with 95 % intervals (bootstrap over events):
 F1 of the other pickers minus that of {reference} (95 % intervals, same draws of events):
 
 {differences}
-
+{origins}
 Residuals (pick minus analyst) of picks within 0.5 s; precision and recall:
 
 {residuals}
@@ -160,11 +160,17 @@ F1 (number of labels) with only so much data after the onset, on the same onsets
 
 {table}
 """
+ORIGINS = """
+F1 by where the records were published (labels), and without each of these parts. Of all together, the interval is by bootstrap over origins
+and events, otherwise over events:
+
+{table}
+"""
 NOISE = """
 ### False picks
 
 Picks per station-hour (and number of picks) on {hours} of noise. Students pick with the daemon's picker, other networks by the
-peaks of their probabilities. These records are part of the training corpus.
+peaks of their probabilities. {trained}
 
 {table}
 """
@@ -277,9 +283,10 @@ def card(model: Path, config: TrainConfig, source: str, held: Measurements, name
         scores=_scores(held, others),
         reference=held.reference,
         differences=_differences(held, [one for one in others if one != held.reference]),
+        origins=_origins(held, name),
         residuals=_residuals(held, others),
         early=_early(facts, spec.window_samples / RATE_HZ),
-        noise=_noise(held, others, name),
+        noise=_noise(held, others, name, config),
         continuous=_continuous(held, name),
         reliability=_reliability(facts["calibration"]["evaluation data"]["reliability"]),
         errors=_by_set(facts["calibration"], lambda found, phase: found["error"][phase]),
@@ -414,6 +421,23 @@ def _differences(held: Measurements, pickers: Sequence[str]) -> str:
     return rows(HEAD, body)
 
 
+def _origins(held: Measurements, name: str) -> str:
+    """Scores of the student and of the reference by origin; empty where the data have one origin alone."""
+    parts = dict.fromkeys(one.condition.rpartition(", ")[0] for one in held.numbers if one.table == "origin")
+    body = []
+    for part in parts:
+        for picker in (name, held.reference):
+            found = [held.number("origin", picker, phase, f"{part}, {at}", "f1") for phase, at in COLUMNS]
+            cells = [
+                "" if one is None else f"{one.value:.3f} ({one.low:.2f} to {one.high:.2f}; {one.count})"
+                for one in found
+            ]
+            if any(cells):
+                body.append([part, picker, *cells])
+    head = ["", "", *HEAD[1:]]
+    return ORIGINS.format(table=rows(head, body)) if body else ""
+
+
 def _residuals(held: Measurements, pickers: Sequence[str]) -> str:
     body = []
     for one in pickers:
@@ -461,7 +485,7 @@ def false_picks(held: Measurements, picker: str) -> list[str]:
     return ["" if number is None else f"{number.value:.2f} ({number.count})" for number in found]
 
 
-def _noise(held: Measurements, pickers: Sequence[str], name: str) -> str:
+def _noise(held: Measurements, pickers: Sequence[str], name: str, config: TrainConfig) -> str:
     hours = next((one.condition for one in held.numbers if one.table == "noise"), None)
     if hours is None:
         return ""
@@ -474,7 +498,13 @@ def _noise(held: Measurements, pickers: Sequence[str], name: str) -> str:
             *(f"{alone[phase]:.2f} ({round(alone[phase] * alone['hours'])})" for phase in PHASES),
         ],
     )
-    return NOISE.format(hours=hours, table=rows(["", "P", "S"], body))
+    apart = any(source.noise_apart_h for source in config.data.all_sources)
+    trained = (
+        "Nothing of their stations was trained on."
+        if apart
+        else "These records are part of the training corpus."
+    )
+    return NOISE.format(hours=hours, table=rows(["", "P", "S"], body), trained=trained)
 
 
 def _continuous(held: Measurements, name: str) -> str:

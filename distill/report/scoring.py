@@ -17,7 +17,7 @@ from itertools import pairwise, product
 import numpy as np
 from numpy.typing import NDArray
 
-from distill.bootstrap import Counts, interval_of_difference
+from distill.bootstrap import Counts, interval, interval_by_origin, interval_of_difference
 from distill.calibration import BINS, NEAR_S, Judged, calibration_error, reliability
 from distill.report.contenders import Contender
 from distill.report.windows import LabelledWindow
@@ -228,6 +228,46 @@ def by_condition(contender: Contender, looked: Looked) -> Iterator[Number]:
             values = score(found, BINNED_AT_S)
             for metric in ("recall", "f1"):
                 yield Number(table, contender.name, phase, condition, metric, values[metric], len(found))
+
+
+def by_origin(contender: Contender, looked: Looked) -> Iterator[Number]:
+    """F1 on the windows of each origin, and of all others; nothing where there is one origin alone.
+
+    The interval of all together is by origins and events, those of a part by events.
+    """
+    origins = sorted({window.origin for window in looked.windows})
+    if len(origins) < 2:
+        return
+    for phase, tolerance_s in product(PHASES, CURVE_TOLERANCES_S):
+        parts = {}
+        for origin in origins:
+            inside = [number for number, window in enumerate(looked.windows) if window.origin == origin]
+            part = Looked(
+                [looked.windows[number] for number in inside], [looked.curves[number] for number in inside]
+            )
+            if found := found_of(contender, part, phase, contender.thresholds[phase]):
+                parts[origin] = counts_of(found, tolerance_s)
+        if len(parts) < 2:
+            continue
+        views = {"all": list(parts.values())}
+        views |= {origin: [counts] for origin, counts in parts.items()}
+        views |= {
+            f"without {left_out}": [counts for origin, counts in parts.items() if origin != left_out]
+            for left_out in parts
+        }
+        for name, chosen in views.items():
+            # An event may have been published in two places.
+            events = {
+                f"{number} {event}": counts
+                for number, part_counts in enumerate(chosen)
+                for event, counts in part_counts.items()
+            }
+            low, high = interval_by_origin(chosen) if name == "all" else interval(events)
+            labels = sum(count[2] for count in events.values())
+            condition = f"{name}, {tolerance_s:g} s"
+            yield Number(
+                "origin", contender.name, phase, condition, "f1", f1_of_counts(events), labels, low, high
+            )
 
 
 def _snr(window: LabelledWindow) -> float | None:

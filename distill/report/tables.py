@@ -64,6 +64,7 @@ def tables_of(result: EvaluationResult) -> list[Table]:
     made = [
         _accuracy(result),
         _detail(result),
+        _origins(result),
         _spread(result),
         _matrix(
             result,
@@ -164,6 +165,36 @@ def _detail(result: EvaluationResult) -> Table:
     ]
     return Table(
         "detail", "Precision, recall, F1 and residuals (pick minus analyst) by tolerance", head, rows
+    )
+
+
+def _origins(result: EvaluationResult) -> Table:
+    """One row for each part of the data, contender and phase."""
+    numbers = [one for one in result.numbers if one.table == "origin"]
+    parts = list(dict.fromkeys(one.condition.rpartition(", ")[0] for one in numbers))
+    rows = []
+    for part in parts:
+        for name in result.contenders:
+            for phase in PHASES:
+                found = [
+                    result.value("origin", name, phase, f"{part}, {tolerance}", "f1")
+                    for tolerance in ("0.1 s", "0.5 s")
+                ]
+                if found[0] is not None:
+                    rows.append(
+                        [
+                            part,
+                            name,
+                            phase,
+                            *(_value(one, interval=True) for one in found),
+                            str(found[0].count),
+                        ]
+                    )
+    return Table(
+        "origin",
+        "F1 by where the records were published, and without each; intervals by bootstrap over events, of all over origins and events",
+        ["records", "picker", "phase", "F1, 0.1 s", "F1, 0.5 s", "labels"],
+        rows,
     )
 
 

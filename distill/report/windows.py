@@ -44,6 +44,8 @@ class LabelledWindow:
     snr_db: float
     """Of the vertical component, after P and before it."""
     s_minus_p_s: float | None
+    origin: str = ""
+    """Where its record was published."""
 
 
 def load_labelled(source: SourceSection, shared: Path) -> tuple[list[Record], str]:
@@ -55,7 +57,17 @@ def load_labelled(source: SourceSection, shared: Path) -> tuple[list[Record], st
     dataset = open_dataset(source, shared)
     nothing = np.zeros((3, 0), np.float16)
     records = [
-        Record(one.name, one.station, one.kind, one.waves, nothing, (), one.analyst, one.event)
+        Record(
+            one.name,
+            one.station,
+            one.kind,
+            one.waves,
+            nothing,
+            (),
+            one.analyst,
+            one.event,
+            origin=one.origin,
+        )
         for one in dataset
         if any(pick is not None for pick in one.analyst)
     ]
@@ -88,6 +100,7 @@ def cut_windows(records: Sequence[Record], events: Mapping[str, str], samples: i
                     },
                     signal_to_noise_db(record.waves[0], p_pick),
                     None if s_pick is None else (s_pick - p_pick) / RATE_HZ,
+                    record.origin,
                 )
             )
     return windows

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from distill.cli import main
 from distill.report.contenders import LEVELS, Contender, network_peaks
 from distill.report.latency import trade_off
-from distill.report.scoring import Looked, accuracy, best_f1, calibration, precision_recall
+from distill.report.scoring import Looked, accuracy, best_f1, by_origin, calibration, precision_recall
 from distill.report.trials import DAMAGES, close_pairs, pair_recall
 from distill.report.windows import LabelledWindow, signal_to_noise_db
 
@@ -140,6 +141,35 @@ def test_numbers_are_what_they_say() -> None:
     assert best_f1(curve)[0] == 0.857  # a threshold of 0.2 or less: three hits and a false pick
     right = {one.condition: one.value for one in calibration(CONTENDER, looked) if one.metric == "right"}
     assert right == {"0.2 to 0.3": 1.0, "0.6 to 0.7": 0.0, "0.9 to 1": 1.0}
+
+
+def test_origins_are_scored_alone_and_left_out() -> None:
+    """Right at 12 events of A, wrong at two of the three of B."""
+    windows, curves = [], []
+    for number in range(15):
+        origin = "A" if number < 12 else "B"
+        windows.append(replace(window_of(500, f"event {number}"), origin=origin))
+        curves.append(np.stack([bell(900 if number >= 13 else 500), bell(0, 0.0)]))
+    found = {one.condition: one for one in by_origin(CONTENDER, Looked(windows, curves)) if one.phase == "P"}
+    scores = {condition: (one.value, one.count) for condition, one in found.items()}
+    assert scores == {
+        f"{part}, {tolerance} s": score
+        for tolerance in (0.1, 0.5)
+        for part, score in {
+            "all": (0.867, 15),
+            "A": (1.0, 12),
+            "B": (0.333, 3),
+            "without A": (0.333, 3),
+            "without B": (1.0, 12),
+        }.items()
+    }
+    # What is known of other origins is less than what is known of other events of these two.
+    every = found["all, 0.5 s"]
+    assert every.low is not None
+    assert every.low <= 0.34
+    assert every.high == 1.0
+    alone = Looked(windows[:12], curves[:12])
+    assert not list(by_origin(CONTENDER, alone))
 
 
 def test_signal_to_noise_is_measured_around_the_onset() -> None:
