@@ -82,9 +82,10 @@ class BufferSettings:
     @property
     def ring(self) -> int:
         """Samples that a ring must hold at most."""
-        # A component may be behind by max_lead, and its missing data may hold back as much again. The last window before a gap reaches
-        # back before the next one, and a record is written before windows are cut.
-        return self.history + self.hop + self.length + 2 * self.max_lead + samples_from_s(MAX_PIECE_S)
+        # Where data begin, windows wait for a component that begins up to a window later, until it has filled one. It may be behind by
+        # max_lead, and its missing data may hold back as much again. The last window before a gap reaches back before the next one, and a
+        # record is written before windows are cut.
+        return self.history + self.hop + 2 * (self.length + self.max_lead) + samples_from_s(MAX_PIECE_S)
 
 
 class Needed(NamedTuple):
