@@ -55,7 +55,6 @@ CANDIDATES = tuple(round(0.1 + 0.05 * step, 2) for step in range(15))
 """Thresholds from which one is chosen. The lowest must score worse than :data:`LEVEL` allows: the middle would be that of a part."""
 NOTICING = (0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5)
 """Thresholds of a network that notices onsets, from which one is chosen."""
-RECORDS_EACH = 3
 LEAST_PROBABILITY = 0.1
 """Picks with a lower probability are not used for calibration."""
 LEVEL = 0.01
@@ -228,7 +227,7 @@ def stage_thresholds(
     config: TrainConfig, annotate: Annotate, corpus: Corpus, teacher: Teacher, progress: Progress = SILENT
 ) -> Thresholds:
     """Thresholds of a student that picks, for both stages, with and without horizontals."""
-    records = len(corpus.validation) + len(some_of_each(corpus.training)) + len(noise_of(corpus))
+    records = len(corpus.validation) + len(one_of_each(corpus.training)) + len(noise_of(corpus))
     alone = vertical_alone(config, corpus, teacher, progress)
     chosen = []
     for stage in (FINAL, EARLY):
@@ -285,7 +284,7 @@ def chosen_thresholds(
     config: TrainConfig, serve: Serve, corpus: Corpus, stage: Serving = FINAL
 ) -> dict[str, float]:
     """Thresholds of both phases for picks of a stage, see the module."""
-    records = [*corpus.validation, *some_of_each(corpus.training)]
+    records = [*corpus.validation, *one_of_each(corpus.training)]
     counts = service_counts(serve, records, CANDIDATES, stage)
     noise = noise_of(corpus)
     rates, taught = false_rates(serve, noise, CANDIDATES), teacher_rates(noise)
@@ -323,7 +322,7 @@ def vertical_alone(
 
     An analyst's pick stays where the teacher confirms it: what only the horizontals show is not missed.
     """
-    wanted = {record.name for record in (*some_of_each(corpus.training), *noise_of(corpus))}
+    wanted = {record.name for record in (*one_of_each(corpus.training), *noise_of(corpus))}
     parts = [
         [record for record in corpus.training if record.name in wanted],
         list(corpus.validation),
@@ -340,13 +339,13 @@ def vertical_alone(
     return replace(corpus, training=training, validation=validation, noise=noise)
 
 
-def some_of_each(records: Sequence[Record]) -> list[Record]:
-    """The first records of each station: the held-out stations alone are too few to choose thresholds."""
-    chosen: dict[str, list[Record]] = {}
+def one_of_each(records: Sequence[Record]) -> list[Record]:
+    """A record of each station, one that an analyst picked if there is one: the held-out stations alone can be too few."""
+    chosen: dict[str, Record] = {}
     for record in records:
-        if len(found := chosen.setdefault(record.station, [])) < RECORDS_EACH:
-            found.append(record)
-    return [record for found in chosen.values() for record in found]
+        if record.labelled > chosen.setdefault(record.station, record).labelled:
+            chosen[record.station] = record
+    return list(chosen.values())
 
 
 def teacher_rates(noise: Sequence[Record]) -> dict[str, float]:

@@ -24,6 +24,7 @@ from distill.config import LabelSection, TrainConfig
 from distill.corpus import Corpus, Record, label_record, noise_of, without_horizontals
 from distill.export import (
     chosen_thresholds,
+    one_of_each,
     teacher_rates,
     vertical_alone,
     vertical_thresholds,
@@ -394,3 +395,10 @@ def test_a_stage_is_judged_in_as_many_windows_as_the_daemon_confirms_it() -> Non
         # The first call is that of all windows on the grid.
         assert set(asked[1:]) == {len(SHIFTS[stage.stage])}
     assert len(SHIFTS["early"]) < len(SHIFTS["final"])
+
+
+def test_a_record_of_each_station_that_an_analyst_picked_if_there_is_one() -> None:
+    plain, picked = (record_with("A", pick, bells({2500: 0.9})) for pick in (None, 2500.0))
+    records = [replace(plain, name="1"), replace(picked, name="2"), replace(picked, name="3")]
+    records += [replace(plain, name="4", station="XX.B"), replace(plain, name="5", station="XX.B")]
+    assert [record.name for record in one_of_each(records)] == ["2", "4"]
