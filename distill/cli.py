@@ -180,6 +180,8 @@ def _work(options: argparse.Namespace) -> int:
     from models.weights import STATEFUL_SUFFIX, SUFFIX, stateful_path, weights_path
 
     cache = options.runs / "cache"
+    if options.command == "export":
+        _check_clean(options.output)
     if options.command == "evaluate":
         shipped = stateful_path if config.export.stateful else weights_path
         model = options.model or shipped(config.name)
@@ -286,6 +288,18 @@ def _check(paths: Mapping[str, str], shared: Path) -> None:
                 )
             )
             raise FileNotFoundError(f"{shared / path}: not there ({key}){where}")
+
+
+def _check_clean(output: Path) -> None:
+    """Weights that are shipped name the commit that made them: code that is in no commit makes none."""
+    from distill.config import ConfigError
+    from distill.runs import code_version
+    from models.weights import weights_path
+
+    if output.resolve() == weights_path("").parent and code_version().endswith("-dirty"):
+        raise ConfigError(
+            f"{output}: holds what is shipped, and the code was changed since its last commit: commit it, or export to another folder"
+        )
 
 
 def _progress(options: argparse.Namespace) -> "Progress":

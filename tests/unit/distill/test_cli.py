@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from distill import runs
 from distill.cli import main
 from models.weights import weights_path
 
@@ -95,6 +96,29 @@ def test_what_is_missing_is_named(
     config.write_text(CONFIG.replace("teacher.onnx", str(tmp_path / "pointer.onnx")), encoding="utf-8")
     assert main(["train", "--config", str(config), "--runs", str(tmp_path / "runs")]) == 2
     assert "pointer.onnx: not a model" in capsys.readouterr().err
+
+
+def test_what_is_shipped_is_made_by_a_commit(
+    shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "tiny.yaml"
+    config.write_text(CONFIG, encoding="utf-8")
+    monkeypatch.setenv("XIAO_SHARED", str(shared))
+    monkeypatch.setattr(runs, "code_version", lambda: "0123abc-dirty")
+    command = [
+        "export",
+        "--config",
+        str(config),
+        "--runs",
+        str(tmp_path / "runs"),
+        "--no-progress",
+        "--output",
+    ]
+    assert main([*command, str(weights_path("micro").parent)]) == 2
+    assert "commit it, or export to another folder" in capsys.readouterr().err
+    # Elsewhere it asks for a run, as always.
+    assert main([*command, str(tmp_path)]) == 2
+    assert "the run is not finished" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("package", ["torch", "safetensors"])
