@@ -286,7 +286,7 @@ def card(model: Path, config: TrainConfig, source: str, held: Measurements, name
         origins=_origins(held, name),
         residuals=_residuals(held, others),
         early=_early(facts, spec.window_samples / RATE_HZ),
-        noise=_noise(held, others, name, config),
+        noise=_noise(held, others, name),
         continuous=_continuous(held, name),
         reliability=_reliability(facts["calibration"]["evaluation data"]["reliability"]),
         errors=_by_set(facts["calibration"], lambda found, phase: found["error"][phase]),
@@ -485,7 +485,7 @@ def false_picks(held: Measurements, picker: str) -> list[str]:
     return ["" if number is None else f"{number.value:.2f} ({number.count})" for number in found]
 
 
-def _noise(held: Measurements, pickers: Sequence[str], name: str, config: TrainConfig) -> str:
+def _noise(held: Measurements, pickers: Sequence[str], name: str) -> str:
     hours = next((one.condition for one in held.numbers if one.table == "noise"), None)
     if hours is None:
         return ""
@@ -498,12 +498,8 @@ def _noise(held: Measurements, pickers: Sequence[str], name: str, config: TrainC
             *(f"{alone[phase]:.2f} ({round(alone[phase] * alone['hours'])})" for phase in PHASES),
         ],
     )
-    apart = any(source.noise_apart_h for source in config.data.all_sources)
-    trained = (
-        "Nothing of their stations was trained on."
-        if apart
-        else "These records are part of the training corpus."
-    )
+    unseen = held.provenance.get("noise")
+    trained = f"It is from {unseen}." if unseen else "These records are part of the training corpus."
     return NOISE.format(hours=hours, table=rows(["", "P", "S"], body), trained=trained)
 
 

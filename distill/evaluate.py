@@ -2,7 +2,7 @@
 
 *Early*: windows of the length in service that end a given time after the onset; *full* has the onset in the middle. The teacher is
 measured beside it in windows of 30 s. *Calibration*: on the held-out stations of the training corpus and on the evaluation data.
-*Vertical alone*: on the noise of the corpus, without horizontals. *Stability*: :mod:`distill.stability`. The comparison with other
+*Vertical alone*: on the noise of the comparison, without horizontals. *Stability*: :mod:`distill.stability`. The comparison with other
 pickers is in :mod:`distill.report.evaluation`.
 
 Thresholds: the teacher's 0.3; the student's are those in its file, chosen on the training corpus: of early picks where the windows end
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from distill.annotators import Annotate, onnx_annotator
 from distill.baselines import Labelled
 from distill.calibration import calibration_error, coverage, reliability
-from distill.corpus import Corpus, Record, noise_of, silenced
+from distill.corpus import Corpus, Record, silenced
 from distill.progress import SILENT, Progress
 from distill.serving import EARLY, FINAL, PHASE_ROWS, Serve, judged, picks_per_hour, windowed
 from distill.stability import agreement, sweep
@@ -74,6 +74,7 @@ def in_depth(
     student: Student,
     records: Sequence[Record],
     corpus: Corpus,
+    noise: Sequence[Record],
     teacher: Teacher,
     progress: Progress = SILENT,
 ) -> dict[str, Any]:
@@ -83,10 +84,10 @@ def in_depth(
         student: an exported one.
         records: with labels, of stations that are not in its training.
         corpus: of its training.
+        noise: on which false picks are counted.
         teacher: its teacher.
         progress: shows the stage.
     """
-    noise = noise_of(corpus)
     thresholds = dict(student.spec.vertical_thresholds) or dict(student.spec.thresholds)
     progress.say(f"{student.spec.name}: noise without horizontals")
     alone = picks_per_hour(student.serve, list(map(silenced, noise)), thresholds)

@@ -2,8 +2,8 @@
 
 ``python -m distill.measure`` (``make measurements``) does what ``xiao-distill report`` does with ``evaluation.yaml``, evaluates every
 shipped student in depth, loads the daemon, writes ``measurements.json``, and puts the numbers into README, cards and ``docs``.
-``--texts`` (``make texts``) only does the last. ``--only NAME ...`` measures some students anew, and keeps what was measured of all other
-pickers, the costs and the daemon. ``--daemon`` measures the daemon alone, about 20 minutes on an idle machine, and keeps all else.
+``--texts`` (``make texts``) only does the last. ``--only NAME ...`` measures some pickers anew, and keeps what was measured of all others
+and of the daemon. ``--daemon`` measures the daemon alone, about 20 minutes on an idle machine, and keeps all else.
 """
 
 import argparse
@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from distill.config import ConfigError, SourceSection, TrainConfig, load_train_config
-from distill.corpus import Corpus, Record, load_corpus, load_records
+from distill.corpus import Corpus, Record, load_corpus, load_records, noise_of
 from distill.datasets.corpus import TABLE
 from distill.evaluate import Student, in_depth
 from distill.measurements import PATH, TOLERANCES, Measurements
 from distill.progress import SILENT, Progress
 from distill.report.config import ContenderSection, LatencySection, ReportConfig, load_report_config
-from distill.report.evaluation import run_evaluation
+from distill.report.evaluation import run_evaluation, training_of
 from distill.report.pages import write_report
 from distill.report.result import EvaluationResult
 from distill.report.windows import load_labelled
@@ -85,9 +85,12 @@ def measure(
     """
     result = run_evaluation(config, source, shared, cache, command, progress)
     asked = {}
+    compared = training_of(config, source)
+    teacher = open_teacher(compared.teacher, shared, compared.threads)
+    noise = noise_of(load_corpus(shared, compared, teacher, cache, progress))
     for name, trained in students.items():
         sections = [one for one in config.contenders if one.name == name]
-        asked[name] = _asked(sections, trained, config.data, shared, cache, progress)
+        asked[name] = _asked(sections, trained, config.data, noise, shared, cache, progress)
     labelled = [
         record for record in _labelled(config, shared) if any(pick is not None for pick in record.analyst)
     ]
@@ -146,6 +149,7 @@ def _asked(
     sections: Sequence[ContenderSection],
     config: TrainConfig,
     data: SourceSection,
+    noise: Sequence[Record],
     shared: Path,
     cache: Path,
     progress: Progress,
@@ -156,7 +160,8 @@ def _asked(
     for section in sections:
         records, _ = load_records(data, shared, config, teacher, cache, progress)
         student = Student.load(resolve(section.model), config.threads)
-        found |= in_depth(student, [one for one in records if one.labelled], corpus, teacher, progress)
+        labelled = [one for one in records if one.labelled]
+        found |= in_depth(student, labelled, corpus, noise, teacher, progress)
     return found
 
 
@@ -250,12 +255,12 @@ def _keep(found: Measurements, progress: Progress) -> None:
 
 
 def _with_only(config: ReportConfig, names: Sequence[str]) -> ReportConfig:
-    """The comparison of some students with the reference alone.
+    """The comparison of some pickers with the reference alone.
 
     Raises:
         ConfigError: when one is not in the configuration.
     """
-    known = {one.name for one in config.contenders if one.kind == "student"} | set(config.noticing.models)
+    known = {one.name for one in config.contenders} | set(config.noticing.models)
     if not set(names) <= known:
         raise ConfigError(
             f"--only: {', '.join(sorted(set(names) - known))}: there are {', '.join(sorted(known))}"
@@ -269,20 +274,33 @@ def _with_only(config: ReportConfig, names: Sequence[str]) -> ReportConfig:
 
 
 def renewed(held: Measurements, found: Measurements, names: Sequence[str]) -> Measurements:
-    """Measurements of which those of some students are new, and all others as they were; what is no student any more is left out."""
+    """Measurements of which those of some pickers are new, and all others as they were; what is no student any more is left out.
+
+    Raises:
+        ConfigError: when the others were measured on other noise.
+    """
     models = _students(load_report_config(EVALUATION))
     gone = set(held.students) - set(models)
-    new = {(one.table, one.contender) for one in found.numbers if one.contender in names}
+    # The classic ones are several; the reference is always measured.
+    measured = {*names, *(name for name in found.pickers if name != found.reference)}
+    kept = [one for one in held.numbers if one.contender not in measured | gone]
+    new = {(one.table, one.contender) for one in found.numbers if one.contender in measured}
     numbers = [
         one for one in held.numbers if (one.table, one.contender) not in new and one.contender not in gone
     ]
-    numbers += [one for one in found.numbers if one.contender in names]
-    costs = [one for one in held.costs if one["model"] not in {*gone, *names}]
+    numbers += [one for one in found.numbers if one.contender in measured]
+    conditions = {one.condition for one in [*kept, *found.numbers] if one.table == "noise"}
+    if len(conditions) > 1:
+        raise ConfigError(
+            f"--only: the noise is {' and '.join(sorted(conditions))}: measure those too that have been measured on the other"
+        )
+    costs = [one for one in held.costs if one["model"] not in gone | measured]
     pickers = {name: said for name, said in held.pickers.items() if name not in gone}
     return replace(
         held,
         provenance={
             **held.provenance,
+            "noise": found.provenance.get("noise", ""),
             "renewed": held.provenance.get("renewed", {})
             | {name: {key: found.provenance[key] for key in ("made", "code")} for name in names},
             "contenders": {
@@ -290,10 +308,10 @@ def renewed(held: Measurements, found: Measurements, names: Sequence[str]) -> Me
                 **found.provenance["contenders"],
             },
         },
-        pickers=pickers | {name: said for name, said in found.pickers.items() if name in names},
+        pickers=pickers | {name: said for name, said in found.pickers.items() if name in measured},
         numbers=numbers,
         trade_offs=found.trade_offs or held.trade_offs,
-        costs=[*costs, *(row for row in found.costs if row["model"] in names)],
+        costs=[*costs, *(row for row in found.costs if row["model"] in measured)],
         students={name: (found if name in names else held).students[name] for name in models},
     )
 
@@ -317,7 +335,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--runs", type=Path, default=Path("runs"), metavar="FOLDER", help="where caches are kept"
     )
-    parser.add_argument("--only", nargs="+", metavar="NAME", help="students to measure; the others are kept")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="pickers to measure; the others are kept")
     parser.add_argument("--daemon", action="store_true", help="measure the daemon alone; keep all else")
     parser.add_argument("--report", type=Path, metavar="FOLDER", help="also write the whole report there")
     options = parser.parse_args(arguments)

@@ -97,6 +97,8 @@ def _accuracy(held: Measurements) -> str:
     head = ["", *(f"{phase}, {tolerance}" for phase, tolerance in COLUMNS), "noise: P", "S"]
     windows, data = held.provenance["windows"].replace(" of ", " windows of "), held.evaluation_data
     hours = next(one.condition for one in held.numbers if one.table == "noise")
+    if unseen := held.provenance.get("noise"):
+        hours += f" from {unseen}"
     return (
         f"F1 on analysts' picks of {data['records']} records from {data['stations']} stations that no student has seen, {windows};\n"
         "thresholds chosen on training data (other networks: 0.3); with 95 % intervals by bootstrap over events. Noise: picks per\n"

@@ -64,6 +64,8 @@ LIBRARIES = ("xiaod", "numpy", "scipy", "obspy", "torch", "seisbench", "onnxrunt
 COST_BATCHES = (1, 16, 128)
 COST_RUNS = 10
 PHASENET = "teacher/phasenet_aligned.onnx"
+UNSEEN = "stations that no network was trained on"
+"""Where the noise is from, if some is set apart."""
 SPARE_SAMPLES = 1
 """SeisBench's PhaseNet takes one sample more than the window."""
 
@@ -460,6 +462,7 @@ def _provenance(command: str, material: Material, contenders: Sequence[Contender
         "libraries": ", ".join(f"{name} {_version(name)}" for name in LIBRARIES),
         "data": f"SHA-256 of its table {material.data_sha256}",
         "training data": f"SHA-256 of its table {material.corpus.sha256}",
+        "noise": UNSEEN if material.corpus.noise else "",
         "windows": f"{len(windows)} of {windows[0].waves.shape[1]} samples",
         "labels": ", ".join(
             f"{sum(window.labels[phase] is not None for window in windows)} {phase} of "

@@ -1,5 +1,7 @@
 """What ``--only`` measures anew, and what it keeps."""
 
+from dataclasses import replace
+
 import pytest
 
 from distill.config import ConfigError
@@ -46,6 +48,25 @@ def test_what_is_measured_anew_replaces_itself_alone() -> None:
     }  # fmt: skip
 
 
+def test_all_pickers_are_measured_on_the_same_noise() -> None:
+    def counted(hours: float, names: tuple[str, ...]) -> Measurements:
+        numbers = [Number("noise", name, "P", f"{hours:.2f} h", "picks_per_hour", 1.0, 4) for name in names]
+        return replace(held(f"{hours}", 0.5, (*names, "scout")), numbers=numbers)
+
+    old = counted(4.0, ("small", "micro", "PhaseNet", "AR-AIC"))
+    with pytest.raises(ConfigError, match=r"the noise is 3\.00 h and 4\.00 h: measure those too"):
+        renewed(old, counted(3.0, ("small", "PhaseNet")), ["small"])
+    # The classic pickers have names of their own.
+    found = renewed(
+        old, counted(3.0, ("small", "micro", "PhaseNet", "AR-AIC")), ["small", "micro", "PhaseNet", "classic"]
+    )
+    assert {one.condition for one in found.numbers} == {"3.00 h"}
+    assert len(found.numbers) == 4
+
+
 def test_a_student_that_is_not_there_is_named_with_those_that_are() -> None:
-    with pytest.raises(ConfigError, match=r"--only: nobody: there are micro, scout, small"):
+    with pytest.raises(
+        ConfigError,
+        match=r"--only: nobody: there are PhaseNet, PhaseNet, SeisBench, classic, micro, scout, small",
+    ):
         main(["--only", "nobody"])
