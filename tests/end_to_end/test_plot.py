@@ -18,10 +18,10 @@ from xiaod.domain.timegrid import NS_PER_S, ns_from_iso
 from xiaod.domain.types import Instrument
 from xiaod.pipeline.factory import open_engine
 from xiaod.pipeline.offline import ListSink, offline_config, picks_of, run_offline
+from xiaod.pipeline.recording import RecordedSpan, RecordingEngine
 from xiaod.pipeline.settings import picker_settings
 from xiaod.replay import ReplayConfig
 from xiaod.tools.plot.plots import BATCH, PlotRequest, instruments_of, make_plots
-from xiaod.tools.plot.recording import RecordedSpan, RecordingEngine
 from xiaod.tools.soak.data import event_records
 
 ONSET = "2009-08-24T00:20:07.7Z"

@@ -23,9 +23,9 @@ from xiaod.domain.timegrid import NS_PER_S, iso_from_ns, ns_from_s
 from xiaod.domain.types import Instrument, Pick
 from xiaod.inference import Engine
 from xiaod.pipeline.offline import ListSink, run_offline
+from xiaod.pipeline.recording import RecordedSpan, RecordingEngine
 from xiaod.pipeline.settings import picker_settings
 from xiaod.tools.plot.png import write_png
-from xiaod.tools.plot.recording import RecordedSpan, RecordingEngine
 
 if TYPE_CHECKING:
     from pymseed import MS3Record

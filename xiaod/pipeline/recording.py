@@ -1,4 +1,4 @@
-"""Records what an engine computes over spans of time, for figures.
+"""Records what an engine computes over spans of time, for figures and for who wants probabilities.
 
 Samples are those that the network gets, on the 100 Hz grid. Probabilities are averaged over windows; a window counts
 by how much of its data lies after a sample (:func:`window_weight`).
@@ -21,7 +21,7 @@ from models.spec import ModelSpec
 from xiaod.domain.components import MISSING, ROWS
 from xiaod.domain.figure import Waveforms
 from xiaod.domain.timegrid import GRID_NS, grid_index, samples_from_s
-from xiaod.domain.types import Instrument, Probabilities, WindowBatch
+from xiaod.domain.types import Instrument, Probabilities, Window, WindowBatch
 from xiaod.inference import Engine
 from xiaod.picking.picker import PickerSettings
 
@@ -29,8 +29,8 @@ LEAST_AFTER_S = 0.25
 """Data after a sample below which a window says nothing about it."""
 
 
-class RecordedSpan:
-    """Samples and probabilities of one instrument in a span of time."""
+class ProbabilitySpan:
+    """Probabilities of one instrument in a span of time."""
 
     def __init__(self, instrument: Instrument, start_ns: int, stop_ns: int) -> None:
         self.instrument = instrument
@@ -38,12 +38,8 @@ class RecordedSpan:
         """Grid index of the first sample."""
         self.stop = max(grid_index(stop_ns), self.first + 1)
         """Grid index just after the last one."""
-        length = self.stop - self.first
-        self.samples = np.full((ROWS, length), np.nan, np.float32)
-        """Shape ``(3, n)``; NaN where there are no data."""
-        self.components = MISSING * ROWS
-        self._sum = np.zeros((2, length), np.float32)
-        self._weight = np.zeros(length, np.float32)
+        self._sum = np.zeros((2, self.stop - self.first), np.float32)
+        self._weight = np.zeros(self.stop - self.first, np.float32)
 
     @property
     def start_ns(self) -> int:
@@ -56,6 +52,41 @@ class RecordedSpan:
         return self.stop * GRID_NS
 
     @property
+    def probabilities(self) -> NDArray[np.float32]:
+        """Of P and S, shape ``(2, n)``; NaN where no window reaches."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.where(self._weight > 0, self._sum / self._weight, np.float32(np.nan))
+
+    def add(self, result: Probabilities, weight: NDArray[np.float32]) -> None:
+        """Add a window; ``weight`` has the shape ``(length,)`` of its samples."""
+        here, there = self._shared(result.window)
+        if result.valid is not None:
+            known = np.zeros(len(weight), bool)
+            known[slice(*result.valid)] = True
+            weight = np.where(known, weight, np.float32(0))
+        self._sum[:, here] += weight[there] * result.values[:, there]
+        self._weight[here] += weight[there]
+
+    def _shared(self, window: Window) -> tuple[slice, slice]:
+        """The samples that a window and the span share: where they lie in the span, and in the window."""
+        start = max(self.first, window.index)
+        stop = max(start, min(self.stop, window.stop))
+        return (
+            slice(start - self.first, stop - self.first),
+            slice(start - window.index, stop - window.index),
+        )
+
+
+class RecordedSpan(ProbabilitySpan):
+    """The same with the samples."""
+
+    def __init__(self, instrument: Instrument, start_ns: int, stop_ns: int) -> None:
+        super().__init__(instrument, start_ns, stop_ns)
+        self.samples = np.full((ROWS, self.stop - self.first), np.nan, np.float32)
+        """Shape ``(3, n)``; NaN where there are no data."""
+        self.components = MISSING * ROWS
+
+    @property
     def empty(self) -> bool:
         """Whether no window overlapped it."""
         return self.components == MISSING * ROWS
@@ -63,30 +94,19 @@ class RecordedSpan:
     @property
     def waveforms(self) -> Waveforms:
         """What was recorded; probabilities are NaN where no window reaches."""
-        with np.errstate(invalid="ignore", divide="ignore"):
-            probabilities = np.where(self._weight > 0, self._sum / self._weight, np.float32(np.nan))
-        return Waveforms(self.first, 1, self.samples, self.samples, probabilities, self.components)
+        return Waveforms(self.first, 1, self.samples, self.samples, self.probabilities, self.components)
 
     def add(self, result: Probabilities, weight: NDArray[np.float32]) -> None:
         """Add a window; ``weight`` has the shape ``(length,)`` of its samples."""
         window = result.window
-        start, stop = max(self.first, window.index), min(self.stop, window.stop)
-        if start >= stop:
+        here, there = self._shared(window)
+        if here.start == here.stop:
             return
-        here, there = (
-            slice(start - self.first, stop - self.first),
-            slice(start - window.index, stop - window.index),
-        )
         for row, letter in enumerate(window.components):
             if letter != MISSING:
                 self.samples[row, here] = window.samples[row, there]
                 self.components = self.components[:row] + letter + self.components[row + 1 :]
-        if result.valid is not None:
-            known = np.zeros(len(weight), bool)
-            known[slice(*result.valid)] = True
-            weight = np.where(known, weight, np.float32(0))
-        self._sum[:, here] += weight[there] * result.values[:, there]
-        self._weight[here] += weight[there]
+        super().add(result, weight)
 
 
 class RecordingEngine:
@@ -96,7 +116,7 @@ class RecordingEngine:
         self,
         engine: Engine,
         settings: PickerSettings,
-        spans_of: Callable[[Instrument], Sequence[RecordedSpan]],
+        spans_of: Callable[[Instrument], Sequence[ProbabilitySpan]],
     ) -> None:
         """Set up.
 
