@@ -36,3 +36,26 @@ def test_help_loads_next_to_nothing() -> None:
     assert not loaded_after("from xiaod.cli.main import build_parser; build_parser().format_help()") & {
         "numpy", "obspy", "onnxruntime", "aiohttp", "pydantic", "yaml",
     }  # fmt: skip
+
+
+def test_the_package_costs_nothing_until_its_library_is_asked_for() -> None:
+    assert {name.partition(".")[0] for name in loaded_after("import xiaod")} & {
+        "numpy", "scipy", "obspy", "onnxruntime", "pydantic", "structlog", "models", "asyncio",
+    } == set()  # fmt: skip
+    library = loaded_after("from xiaod import Picker; Picker('small')")
+    assert "xiaod.library" in library
+    assert not library & {"torch", "seisbench", "h5py", "pandas", "onnx", "matplotlib", "aiohttp"}
+
+
+def test_the_package_has_what_it_says() -> None:
+    code = """
+import xiaod
+assert {type(getattr(xiaod, name)).__name__ for name in xiaod.__all__} == {"type", "ABCMeta", "str"}
+try:
+    xiaod.Pickers
+except AttributeError as error:
+    assert str(error) == "module 'xiaod' has no attribute 'Pickers'"
+else:
+    raise AssertionError
+"""
+    loaded_after(code)

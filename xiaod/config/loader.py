@@ -128,6 +128,22 @@ def with_early(config: Config, early: Early) -> Config:
     return changed
 
 
+def with_thresholds(config: Config, thresholds: Mapping[str, float]) -> Config:
+    """The same configuration with other thresholds for all stations that have none of their own, by their keys in ``picker``.
+
+    Raises:
+        ConfigError: when one is wrong.
+    """
+    try:
+        picker = type(config.picker).model_validate({**config.picker.model_dump(), **thresholds})
+    except ValidationError as error:
+        problem = error.errors()[0]
+        [name] = problem["loc"]
+        said = _said(problem, str(name), field_at(Config, ("picker", name)), secret=False)
+        raise ConfigError(f"{name}: {said}") from error
+    return config.model_copy(update={"picker": picker}).read_from(config.origin)
+
+
 def load_as(path: Path, root: type[AnyModel]) -> AnyModel:
     """Read a YAML file that another model describes.
 

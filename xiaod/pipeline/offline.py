@@ -208,8 +208,10 @@ def _has_record(path: Path) -> bool:
     return any(not isinstance(found, str) for _, found in headers_of(path))
 
 
-def offline_config(config_path: Path | None, model: str | None, early: bool = False) -> Config:
-    """The configuration of an offline run: a file or the defaults, with another model if one is given.
+def offline_config(
+    config_path: Path | None, model: str | None, early: bool = False, model_from: str = "--model"
+) -> Config:
+    """The configuration of an offline run: a file or the defaults, with another model if one is given; errors say where it is from.
 
     Early picks are made as the configuration says, or with a scout where it says ``off``; without ``early`` there are none.
 
@@ -223,7 +225,7 @@ def offline_config(config_path: Path | None, model: str | None, early: bool = Fa
     if model is None:
         return config
     engine = EngineConfig.model_validate({**config.engine.model_dump(), "model": model})
-    origin = replace(config.origin, given={**config.origin.given, ("engine", "model"): "--model"})
+    origin = replace(config.origin, given={**config.origin.given, ("engine", "model"): model_from})
     return config.model_copy(update={"engine": engine}).read_from(origin)
 
 

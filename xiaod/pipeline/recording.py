@@ -38,6 +38,8 @@ class ProbabilitySpan:
         """Grid index of the first sample."""
         self.stop = max(grid_index(stop_ns), self.first + 1)
         """Grid index just after the last one."""
+        self.offset_ns = 0
+        """What to add to grid times to get true times, at the newest window that was added."""
         self._sum = np.zeros((2, self.stop - self.first), np.float32)
         self._weight = np.zeros(self.stop - self.first, np.float32)
 
@@ -60,6 +62,9 @@ class ProbabilitySpan:
     def add(self, result: Probabilities, weight: NDArray[np.float32]) -> None:
         """Add a window; ``weight`` has the shape ``(length,)`` of its samples."""
         here, there = self._shared(result.window)
+        if here.start == here.stop:
+            return
+        self.offset_ns = result.window.offset_ns
         if result.valid is not None:
             known = np.zeros(len(weight), bool)
             known[slice(*result.valid)] = True
@@ -100,10 +105,8 @@ class RecordedSpan(ProbabilitySpan):
         """Add a window; ``weight`` has the shape ``(length,)`` of its samples."""
         window = result.window
         here, there = self._shared(window)
-        if here.start == here.stop:
-            return
         for row, letter in enumerate(window.components):
-            if letter != MISSING:
+            if letter != MISSING and here.start < here.stop:
                 self.samples[row, here] = window.samples[row, there]
                 self.components = self.components[:row] + letter + self.components[row + 1 :]
         super().add(result, weight)

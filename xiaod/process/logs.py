@@ -61,6 +61,24 @@ def configure_logs(level: str, style: Literal["auto", "json", "console"]) -> Non
         root.addHandler(LibraryHandler())
 
 
+def log_through_python() -> None:
+    """Make warnings and errors messages of the logger ``xiaod`` of Python's ``logging``, for a program that uses this one as a library.
+
+    A process that has set up structlog keeps what it has.
+    """
+    if structlog.is_configured():
+        return
+    structlog.configure(
+        processors=[
+            structlog.processors.format_exc_info,
+            structlog.processors.LogfmtRenderer(key_order=["event"]),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+        logger_factory=lambda *_: logging.getLogger("xiaod"),
+        cache_logger_on_first_use=False,
+    )
+
+
 def goes_to_journal(stream: TextIO | None, environment: Mapping[str, str]) -> bool:
     """Whether a stream is the one to the journal that systemd names in ``JOURNAL_STREAM`` (systemd.exec(5)).
 
