@@ -166,6 +166,12 @@ and events, otherwise over events:
 
 {table}
 """
+STAGES = """
+F1 of whole records through the daemon's picker, final picks and early ones, each with its thresholds; every other pick from 5 s before P to
+3 s after S (8 s after P where there is no S) is false:
+
+{table}
+"""
 NOISE = """
 ### False picks
 
@@ -283,7 +289,7 @@ def card(model: Path, config: TrainConfig, source: str, held: Measurements, name
         scores=_scores(held, others),
         reference=held.reference,
         differences=_differences(held, [one for one in others if one != held.reference]),
-        origins=_origins(held, name),
+        origins=_origins(held, name) + _stages(held, name),
         residuals=_residuals(held, others),
         early=_early(facts, spec.window_samples / RATE_HZ),
         noise=_noise(held, others, name),
@@ -423,19 +429,30 @@ def _differences(held: Measurements, pickers: Sequence[str]) -> str:
 
 def _origins(held: Measurements, name: str) -> str:
     """Scores of the student and of the reference by origin; empty where the data have one origin alone."""
-    parts = dict.fromkeys(one.condition.rpartition(", ")[0] for one in held.numbers if one.table == "origin")
+    table = _parts(held, "origin", (name, held.reference))
+    return ORIGINS.format(table=table) if table else ""
+
+
+def _stages(held: Measurements, name: str) -> str:
+    """Scores of the picks of each stage."""
+    table = _parts(held, "stages", (name,))
+    return STAGES.format(table=table) if table else ""
+
+
+def _parts(held: Measurements, table: str, pickers: Sequence[str]) -> str:
+    """Table of the scores of some pickers on parts of the data; empty if there are none."""
+    parts = dict.fromkeys(one.condition.rpartition(", ")[0] for one in held.numbers if one.table == table)
     body = []
     for part in parts:
-        for picker in (name, held.reference):
-            found = [held.number("origin", picker, phase, f"{part}, {at}", "f1") for phase, at in COLUMNS]
+        for picker in pickers:
+            found = [held.number(table, picker, phase, f"{part}, {at}", "f1") for phase, at in COLUMNS]
             cells = [
                 "" if one is None else f"{one.value:.3f} ({one.low:.2f} to {one.high:.2f}; {one.count})"
                 for one in found
             ]
             if any(cells):
                 body.append([part, picker, *cells])
-    head = ["", "", *HEAD[1:]]
-    return ORIGINS.format(table=rows(head, body)) if body else ""
+    return rows(["", "", *HEAD[1:]], body) if body else ""
 
 
 def _residuals(held: Measurements, pickers: Sequence[str]) -> str:

@@ -33,7 +33,7 @@ from models.weights import resolve
 from xiaod.process.logs import configure_logs
 
 EVALUATION = Path(__file__).parent / "evaluation.yaml"
-KEPT = frozenset({"accuracy", "difference", "origin", "noise", "continuous", "noticing"})
+KEPT = frozenset({"accuracy", "difference", "origin", "stages", "noise", "continuous", "noticing"})
 """Tables of the report that the texts use."""
 BY_TOLERANCE = frozenset({"accuracy", "difference"})
 """Those that have a row for each tolerance."""

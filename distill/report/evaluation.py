@@ -47,6 +47,7 @@ from distill.report.scoring import (
 )
 from distill.report.scouts import scout_numbers
 from distill.report.sizes import lengths_of, sizes_of
+from distill.report.stages import stage_numbers
 from distill.report.trials import close_pairs, noise_rates, pair_recall, robustness
 from distill.report.windows import LabelledWindow, cut_windows, load_labelled
 from distill.runs import code_version
@@ -194,6 +195,9 @@ def compare(
             *pair_recall(one, pairs),
             *noise_rates(one, noise),
         ]
+        if one.serve is not None and one.path is not None and one.path.suffix == SUFFIX:
+            progress.say(f"{one.name}: final and early picks")
+            result.numbers += stage_numbers(one.name, one.path, material.records, config.threads)
         counts[one.name] = counts_by_tolerance(one, looked, config.tolerances_s)
         curves = precision_recall(one, looked)
         result.curves += curves

@@ -23,8 +23,9 @@ import numpy as np
 from distill.annotators import Annotate
 from distill.corpus import Record
 from distill.scores import Found, f1, hits_and_false
-from distill.serving import PHASE_ROWS, decisions, sample_of
+from distill.serving import FINAL, PHASE_ROWS, decisions, sample_of
 from models.conventions import RATE_HZ
+from xiaod.domain.types import Stage
 from xiaod.picking.picker import PickerSettings
 
 BEFORE_S, AFTER_S = 5.0, 10.0
@@ -58,7 +59,8 @@ def trade_off(
 ) -> list[TradeOff]:
     """Accuracy and delay on all labelled onsets that have a whole window before them and :data:`AFTER_S` after them."""
     hop, lookahead = round(hop_s * RATE_HZ), round(lookahead_s * RATE_HZ)
-    settings = PickerSettings(thresholds, hop, "evaluated", "", lookahead=lookahead)
+    stage: Stage = "final" if lookahead >= FINAL.lookahead else "early"
+    settings = PickerSettings(thresholds, hop, "evaluated", "", lookahead=lookahead, stage=stage)
     before, after = round(BEFORE_S * RATE_HZ), round(AFTER_S * RATE_HZ)
     found: dict[str, list[Found]] = {"P": [], "S": []}
     delays: dict[str, list[float]] = {"P": [], "S": []}

@@ -22,7 +22,11 @@ PAGE = "report.html"
 NUMBERS, CURVES, PROVENANCE = "numbers.csv", "precision_recall.csv", "provenance.json"
 FIGURES, LATEX, CSV = "figures", "latex", "csv"
 SECTIONS = (
-    ("Accuracy", ("accuracy", "origin", "detail", "best_threshold"), ("tolerance", "precision_recall")),
+    (
+        "Accuracy",
+        ("accuracy", "origin", "stages", "detail", "best_threshold"),
+        ("tolerance", "precision_recall"),
+    ),
     ("Residuals", ("residuals",), ("residuals",)),
     ("Signal-to-noise ratio, S minus P", ("snr", "s_minus_p"), ("snr", "s_minus_p")),
     ("Calibration of probability", ("calibration",), ("calibration",)),

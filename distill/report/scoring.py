@@ -231,43 +231,54 @@ def by_condition(contender: Contender, looked: Looked) -> Iterator[Number]:
 
 
 def by_origin(contender: Contender, looked: Looked) -> Iterator[Number]:
-    """F1 on the windows of each origin, and of all others; nothing where there is one origin alone.
-
-    The interval of all together is by origins and events, those of a part by events.
-    """
-    origins = sorted({window.origin for window in looked.windows})
-    if len(origins) < 2:
-        return
-    for phase, tolerance_s in product(PHASES, CURVE_TOLERANCES_S):
-        parts = {}
-        for origin in origins:
+    """F1 on the windows of each origin, and without each; nothing where there is one origin alone."""
+    for phase in PHASES:
+        parts: dict[str, list[Found]] = {}
+        for origin in sorted({window.origin for window in looked.windows}):
             inside = [number for number, window in enumerate(looked.windows) if window.origin == origin]
             part = Looked(
                 [looked.windows[number] for number in inside], [looked.curves[number] for number in inside]
             )
             if found := found_of(contender, part, phase, contender.thresholds[phase]):
-                parts[origin] = counts_of(found, tolerance_s)
-        if len(parts) < 2:
-            continue
-        views = {"all": list(parts.values())}
-        views |= {origin: [counts] for origin, counts in parts.items()}
-        views |= {
-            f"without {left_out}": [counts for origin, counts in parts.items() if origin != left_out]
-            for left_out in parts
-        }
-        for name, chosen in views.items():
+                parts[origin] = found
+        if len(parts) > 1:
+            yield from by_part("origin", contender.name, phase, parts)
+
+
+def by_part(
+    table: str, name: str, phase: str, parts: Mapping[str, Sequence[Found]], prefix: str = ""
+) -> Iterator[Number]:
+    """F1 at two tolerances of all parts together and, if there are several, of each and of all but each.
+
+    The interval of all together is by parts and events, those of the others by events: a part is where records were published.
+
+    Args:
+        table: of the report.
+        name: of the picker.
+        phase: P or S.
+        parts: name -> picks and labels.
+        prefix: before the name of a part.
+    """
+    for tolerance_s in CURVE_TOLERANCES_S:
+        counts = {part: counts_of(found, tolerance_s) for part, found in sorted(parts.items())}
+        views = {"all": list(counts.values())}
+        if len(counts) > 1:
+            views |= {part: [own] for part, own in counts.items()}
+            views |= {
+                f"without {left_out}": [own for part, own in counts.items() if part != left_out]
+                for left_out in counts
+            }
+        for view, chosen in views.items():
             # An event may have been published in two places.
             events = {
-                f"{number} {event}": counts
-                for number, part_counts in enumerate(chosen)
-                for event, counts in part_counts.items()
+                f"{number} {event}": own for number, part in enumerate(chosen) for event, own in part.items()
             }
-            low, high = interval_by_origin(chosen) if name == "all" else interval(events)
-            labels = sum(count[2] for count in events.values())
-            condition = f"{name}, {tolerance_s:g} s"
-            yield Number(
-                "origin", contender.name, phase, condition, "f1", f1_of_counts(events), labels, low, high
-            )
+            if not events:
+                continue
+            low, high = interval_by_origin(chosen) if view == "all" else interval(events)
+            labels = sum(own[2] for own in events.values())
+            condition = f"{prefix}{view}, {tolerance_s:g} s"
+            yield Number(table, name, phase, condition, "f1", f1_of_counts(events), labels, low, high)
 
 
 def _snr(window: LabelledWindow) -> float | None:

@@ -64,7 +64,16 @@ def tables_of(result: EvaluationResult) -> list[Table]:
     made = [
         _accuracy(result),
         _detail(result),
-        _origins(result),
+        _origins(
+            result,
+            "origin",
+            "F1 by where the records were published, and without each; intervals by bootstrap over events, of all over origins and events",
+        ),
+        _origins(
+            result,
+            "stages",
+            "F1 of final and early picks of whole records, through the daemon's picker, by where the records were published",
+        ),
         _spread(result),
         _matrix(
             result,
@@ -168,16 +177,16 @@ def _detail(result: EvaluationResult) -> Table:
     )
 
 
-def _origins(result: EvaluationResult) -> Table:
+def _origins(result: EvaluationResult, table: str, caption: str) -> Table:
     """One row for each part of the data, contender and phase."""
-    numbers = [one for one in result.numbers if one.table == "origin"]
+    numbers = [one for one in result.numbers if one.table == table]
     parts = list(dict.fromkeys(one.condition.rpartition(", ")[0] for one in numbers))
     rows = []
     for part in parts:
         for name in result.contenders:
             for phase in PHASES:
                 found = [
-                    result.value("origin", name, phase, f"{part}, {tolerance}", "f1")
+                    result.value(table, name, phase, f"{part}, {tolerance}", "f1")
                     for tolerance in ("0.1 s", "0.5 s")
                 ]
                 if found[0] is not None:
@@ -190,12 +199,7 @@ def _origins(result: EvaluationResult) -> Table:
                             str(found[0].count),
                         ]
                     )
-    return Table(
-        "origin",
-        "F1 by where the records were published, and without each; intervals by bootstrap over events, of all over origins and events",
-        ["records", "picker", "phase", "F1, 0.1 s", "F1, 0.5 s", "labels"],
-        rows,
-    )
+    return Table(table, caption, ["records", "picker", "phase", "F1, 0.1 s", "F1, 0.5 s", "labels"], rows)
 
 
 def _spread(result: EvaluationResult) -> Table:

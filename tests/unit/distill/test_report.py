@@ -11,11 +11,15 @@ import pytest
 from numpy.typing import NDArray
 
 from distill.cli import main
+from distill.corpus import Record
+from distill.evaluate import EXAMPLE_OFFSET, example_waves
 from distill.report.contenders import LEVELS, Contender, network_peaks
 from distill.report.latency import trade_off
 from distill.report.scoring import Looked, accuracy, best_f1, by_origin, calibration, precision_recall
+from distill.report.stages import stage_numbers
 from distill.report.trials import DAMAGES, close_pairs, pair_recall
 from distill.report.windows import LabelledWindow, signal_to_noise_db
+from models.weights import weights_path
 
 CONFIG = """
 title: A <small> comparison
@@ -172,6 +176,24 @@ def test_origins_are_scored_alone_and_left_out() -> None:
     assert not list(by_origin(CONTENDER, alone))
 
 
+def test_both_stages_are_scored_as_the_daemon_picks_them() -> None:
+    """ObsPy's example event, which micro picks, twice: the second label of P is 0.3 s from the onset."""
+    waves, none = example_waves().astype(np.float32), np.zeros((3, 0), np.float16)
+    onset, s_onset = EXAMPLE_OFFSET + 473.0, EXAMPLE_OFFSET + 571.0
+    right = Record("a", "XX.A", "event", waves, none, (), (onset, s_onset), "one", origin="here")
+    wrong = replace(right, name="b", analyst=(onset + 30, s_onset), event="two", origin="there")
+    found = {
+        (one.phase, one.condition): (one.value, one.count)
+        for one in stage_numbers("micro", weights_path("micro"), [right, wrong])
+    }
+    for stage in ("final", "early"):
+        assert found["P", f"{stage}, all, 0.1 s"] == (0.5, 2)
+        assert found["P", f"{stage}, all, 0.5 s"] == (1.0, 2)
+        assert found["P", f"{stage}, here, 0.1 s"] == found["P", f"{stage}, without there, 0.1 s"] == (1.0, 1)
+        assert found["P", f"{stage}, there, 0.1 s"] == (0.0, 1)
+    assert found["S", "final, all, 0.1 s"] == (1.0, 2)
+
+
 def test_signal_to_noise_is_measured_around_the_onset() -> None:
     rng = np.random.default_rng(1)
     wave = rng.normal(1000, 1, 3000)
@@ -208,8 +230,6 @@ def test_close_pairs_hold_both_events_where_they_say() -> None:
 
 
 def test_more_lookahead_is_more_delay() -> None:
-    from distill.corpus import Record
-
     def annotate(windows: NDArray[np.float32]) -> NDArray[np.float32]:
         curve = np.exp(-0.5 * ((windows[:, :1] - 3000) / 10) ** 2)  # these samples hold their own index
         return np.concatenate([1 - curve, curve, 0 * curve], axis=1)
@@ -226,8 +246,6 @@ def test_more_lookahead_is_more_delay() -> None:
 
 
 def test_delay_does_not_follow_where_records_begin() -> None:
-    from distill.corpus import Record
-
     def annotate(windows: NDArray[np.float32]) -> NDArray[np.float32]:
         curve = np.exp(-0.5 * ((windows[:, :1] - 3000) / 10) ** 2)  # these samples hold their own index
         return np.concatenate([1 - curve, curve, 0 * curve], axis=1)
