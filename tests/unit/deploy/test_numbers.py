@@ -18,6 +18,7 @@ from xiaod.config.sinks.webhook import WebhookConfig
 from xiaod.daemon.web import api, connection_limit
 from xiaod.domain import resumption, seedlink
 from xiaod.domain.sharding import shard_of
+from xiaod.domain.timegrid import GRID_RATE_HZ
 from xiaod.inference import model_file
 from xiaod.picking import diagnosis
 from xiaod.pipeline import trace
@@ -28,6 +29,7 @@ from xiaod.sinks import webhook
 from xiaod.sinks.mqtt import connection
 from xiaod.tools.archive import workers
 from xiaod.waveform import channel, resample
+from xiaod.waveform.schedule import FIRST_STEP
 
 ROOT = Path(__file__).parents[3]
 CONFIG = Config.model_validate({"sources": [{"server": "localhost"}]})
@@ -70,6 +72,9 @@ def plain(text: str) -> str:
         ("docs/archives.md", f"up to {channel.DRIFT_SAMPLES:g} samples differently"),
         ("docs/guarantees.md", f"({NOT_FINAL_S + resumption.warm_up_s(WINDOWS.length_s):g} s with the defaults)"),
         ("docs/guarantees.md", f"of its server for {resumption.ABANDONED_S / 60:g} minutes only"),
+        ("docs/library.md", f"R{RATES}, each trace its own"),
+        ("docs/library.md", f"Lengths from {WINDOWS.length_s + FIRST_STEP / GRID_RATE_HZ:g} s without a gap"),
+        ("docs/library.md", f"the network sees windows of {WINDOWS.length_s:g} s"),
         ("docs/sinks.md", f"`early_lookahead_s` + `early_hop_s` ({EARLIEST_S:g} to {LATEST_S:g} s)"),
         ("docs/sinks.md", f"in the first {WINDOWS.length_s:g} s after a start or a gap"),
         ("docs/sinks.md", f"at most the {connection.INFLIGHT} messages"),
