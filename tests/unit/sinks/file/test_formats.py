@@ -4,7 +4,6 @@ import csv
 import io
 import json
 import math
-import re
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -131,25 +130,6 @@ def test_a_table_that_was_begun_without_stages_is_set_aside(tmp_path: Path) -> N
 def test_seconds_before_1970_are_negative(time_ns: int, text: str) -> None:
     [row] = rows(render("pyocto", [replace(pick(1), time_ns=time_ns)], AGENCY))
     assert row["time"] == text
-
-
-def test_pandas_reads_a_table_as_the_manual_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Networks and locations look like what pandas takes for nothing, and for numbers."""
-    monkeypatch.chdir(tmp_path)
-    written = [
-        pick(1, channel=Channel("NA", "007", "00", "HHZ")),
-        pick(2, channel=Channel("BW", "RJOB", "", "EHZ"), snr=math.nan, amplitude=math.nan),
-    ]
-    Path("picks.csv").write_bytes(render("csv", written, AGENCY))
-    manual = (Path(__file__).parents[4] / "docs" / "sinks.md").read_text(encoding="utf-8")
-    [call] = re.findall(r"^picks = (pandas\.read_csv\([^()]*keep_default_na[^()]*\))$", manual, re.MULTILINE)
-    read = eval(call, {"pandas": pd, "str": str})  # noqa: S307  our own manual
-    assert read.network.tolist() == ["NA", "BW"]
-    assert read.station.tolist() == ["007", "RJOB"]
-    assert read.location.tolist() == ["00", ""]
-    assert read.snr.tolist()[0] == 12.5
-    assert read[["snr", "amplitude"]].isna().to_numpy().tolist() == [[False, False], [True, True]]
-    assert read.probability.dtype == float
 
 
 @pytest.mark.parametrize("amplitude", [0.0, 3e-38, 1.2345678e-9, 0.4321, 1.0, 4321.125, 1.5e13])
