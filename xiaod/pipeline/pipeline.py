@@ -22,6 +22,7 @@ from xiaod.acquisition.record_queue import Inbox, SourceBridge
 from xiaod.config import Config
 from xiaod.config.diff import Reconfigurable, ReloadPlan
 from xiaod.domain.onsets import PHASES
+from xiaod.domain.sharding import Shard
 from xiaod.domain.timegrid import ns_from_s
 from xiaod.domain.types import Clock, Departed, Instrument
 from xiaod.inference import Engine
@@ -328,11 +329,17 @@ class Pipeline:
             self._inbox.detach()
 
     async def _forget_absent(self) -> None:
-        """Instruments of earlier runs that have not come back depart: their early picks wait for nothing."""
+        """Instruments of earlier runs that have not come back depart: their early picks wait for nothing.
+
+        Not those that another shard has taken over, with their picks: it knows what becomes of them.
+        """
         if self._progress is None:
             return
+        shard = Shard(self._config.shard.index or 0, self._config.shard.count)
         known = await self._progress.run_in_thread(self._progress.instruments)
-        absent = frozenset(one for one in known if one not in self._assembler)
+        absent = frozenset(
+            one for one in known if one not in self._assembler and shard.holds(one.network, one.station)
+        )
         if absent:
             await self._probabilities.put(Departed(absent))
 
