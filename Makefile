@@ -4,6 +4,7 @@
 # make measurements  measures the shipped networks anew and writes all numbers of README, cards and docs (needs XIAO_SHARED, hours)
 # make texts puts the numbers that were measured into README, cards and docs
 # make pictures takes those of the README anew (needs chromium)
+# make notebook runs docs/library.ipynb and writes what its cells give into it
 # make audit asks a public database for known vulnerabilities in all that is installed
 
 PYTHON ?= python3
@@ -17,7 +18,7 @@ WHICH := import sys; print(sys.base_prefix, *sys.version_info[:2])
 # Where the package python3-venv is missing, a part of the environment stands nevertheless: it must not pass for a whole one the next time.
 .DELETE_ON_ERROR:
 
-.PHONY: pictures run install environment anew test install-test generated measurements texts audit clean
+.PHONY: pictures notebook run install environment anew test install-test generated measurements texts audit clean
 
 run: install
 	$(BIN)/xiaod --config config.yaml
@@ -71,6 +72,9 @@ texts: install-test
 
 pictures: install-test
 	$(BIN)/python -m tests.pictures
+
+notebook: install-test
+	MPLBACKEND=Agg $(BIN)/python -m tests.notebooks
 
 # In an environment of its own: what audits is not among what is audited.
 audit: install

@@ -1,6 +1,6 @@
 """Notebooks and examples in the documentation, run without a kernel.
 
-``python -m tests.notebooks`` writes the outputs of ``docs/library.ipynb`` into it.
+``make notebook`` writes the outputs of ``docs/library.ipynb`` into it.
 """
 
 import ast

@@ -22,7 +22,7 @@ def test_the_notebook_shows_what_its_cells_give(tmp_path: Path, monkeypatch: pyt
     for number, cell in enumerate(cells):
         printed, value = run("".join(cell["source"]), names)
         assert [masked(printed), masked(value)] == list(map(masked, shown(cell))), (
-            f"cell {number}; python -m tests.notebooks writes the outputs anew"
+            f"cell {number}; make notebook writes the outputs anew"
         )
 
 
