@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
+from weakref import WeakValueDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,8 +80,13 @@ class Channel:
 
     @cached_property
     def instrument(self) -> Instrument:
-        """The instrument that this channel belongs to."""
-        return Instrument(self.network, self.station, self.location, self.channel[:-1])
+        """The instrument that this channel belongs to: one object for all its channels, so that tables find it quickly."""
+        codes = self.network, self.station, self.location, self.channel[:-1]
+        return _INSTRUMENTS.setdefault(codes, Instrument(*codes))
+
+
+_INSTRUMENTS: WeakValueDictionary[tuple[str, str, str, str], Instrument] = WeakValueDictionary()
+"""Those that anything refers to."""
 
 
 MAX_PIECE_S = 10.0
