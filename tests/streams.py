@@ -38,7 +38,9 @@ class OneInstrument:
         """Windows that are ready, and gaps that became facts."""
         gaps = self.channels.release(delivery_ns)
         windows = (
-            list(self.schedule.cut(delivery_ns, delivery_ns, self.batches)) if self.schedule.is_due() else []
+            list(self.schedule.cut(delivery_ns, delivery_ns, self.batches))
+            if self.schedule.is_due(delivery_ns)
+            else []
         )
         self.channels.forget(self.schedule.needed)
         self.batches.take()

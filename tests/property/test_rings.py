@@ -106,7 +106,7 @@ def cut(
     for segment in segments:
         if one.channels.insert(segment, None) in ADVANCING:
             one.channels.release(None)
-            if one.schedule.is_due():
+            if one.schedule.is_due(None):
                 windows += one.schedule.cut(None, None, one.batches)
             one.channels.forget(one.schedule.needed)
             batches += one.batches.take()

@@ -171,7 +171,7 @@ def test_records_in_any_pieces_give_the_same_streams(rjob: Recording, cuts: list
                 channel = Channel("XX", "A", "", "HH" + letter)
                 one.insert(Segment(channel, start * 10_000_000, 100.0, row[start:stop]), None)
                 one.channels.release(None)
-                if schedule.is_due():
+                if schedule.is_due(None):
                     list(schedule.cut(None, None, streams))
             start, number = stop, number + 1
         one.channels.release(None, final=True)

@@ -20,7 +20,7 @@ monotonic time is an argument (``now_ns``), None in an offline run.
 
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from heapq import heapify, heappop, heapreplace
 from types import MappingProxyType
@@ -69,6 +69,9 @@ STATION_PERIOD_S = 3600.0
 BAD_PERIOD_S = 86_400.0
 """Bad records are logged once within this time, for each reason and stream."""
 
+FOREVER_NS = 1 << 63
+"""Delivery time that never comes."""
+
 NONE_BEFORE: Mapping[Instrument, str] = MappingProxyType({})
 NO_LIMITS: Mapping[str, int] = MappingProxyType({})
 
@@ -87,13 +90,25 @@ MAX_GAP_S = 30 * 86_400.0
 
 @dataclass(slots=True)
 class _Parts:
-    """Channels of an instrument, and the schedules of its windows."""
+    """Channels of an instrument, the schedules of its windows, and what is known of its records."""
 
     channels: InstrumentChannels
     final: WindowSchedule
     early: WindowSchedule | None = None
     stream: WindowSchedule | None = None
     awake: Awake | None = None
+    sources: set[str] = field(default_factory=set)
+    """Names of the sources that bring it."""
+    fed_by: str | None = None
+    """Source of the last record; None in an offline run."""
+    offset_ns: int = 0
+    """What to add to the delivery time of that source: that of an instrument never goes back."""
+    deadline_ns: int = FOREVER_NS
+    """Delivery time at which its wait is over."""
+    touched_ns: int | None = None
+    """Monotonic time of the last record; None in an offline run."""
+    outcome: RecordOutcome | None = None
+    """Of the last record."""
 
 
 class Assembler:
@@ -143,22 +158,13 @@ class Assembler:
         self._instruments: dict[Instrument, _Parts] = {}
         self._clocks: dict[str, DeliveryClock] = {}
         """Of each source."""
-        self._fed_by: dict[Instrument, tuple[str, int]] = {}
-        """Source of the last record, and what to add to its delivery time: that of an instrument never goes back."""
-        self._deadlines: dict[Instrument, int] = {}
-        """Delivery time at which the wait of an instrument is over."""
         self._checked_ns: dict[str, int] = {}
         """Delivery time of each source at which waits were checked last."""
-        self._last_outcome: dict[Instrument, RecordOutcome] = {}
-        self._sources: dict[Instrument, set[str]] = {}
-        """Sources of an instrument."""
         self._brought: Counter[str] = Counter()
         """Number of instruments of a source."""
-        self._touched: dict[Instrument, int] = {}
-        """Monotonic time of the last record of an instrument."""
         self._departing: set[Instrument] = set()
         self._bytes_of = cache(metrics.bytes.labels)
-        self._records_of = cache(lambda source, outcome: metrics.records.labels(source, outcome.value))
+        self._records_of = cache(lambda source, outcome: metrics.records.labels(source, outcome))
         """Series of a source: looked up once."""
         self._log = get_logger("assemble")
         self._grouped_log = GroupedLog(self._log, STATION_LINES, STATION_PERIOD_S)
@@ -178,28 +184,33 @@ class Assembler:
         else:
             self._link_change(item, now_ns or 0)
 
+    @property
+    def full(self) -> bool:
+        """Whether a batch is full."""
+        return self.final.full or self.streams.full or self.early.full
+
     def expire(self) -> Iterator[None]:
         """Cut windows of instruments whose wait for a slower component or a missing record is over; to be called from time to time.
 
         Here and below, each step is one of an instrument or a window, so that the caller can yield to other tasks in between.
         """
-        late = {
-            source
+        late_ns = {
+            source: clock.time_ns
             for source, clock in self._clocks.items()
             if clock.time_ns - self._checked_ns.get(source, 0) >= CHECK_NS
         }
-        if not late:
+        if not late_ns:
             return
-        self._checked_ns |= {source: self._clocks[source].time_ns for source in late}
+        self._checked_ns |= late_ns
         due = [
-            (instrument, delivery_ns)
-            for instrument, deadline_ns in self._deadlines.items()
-            if self._fed_by[instrument][0] in late
-            and deadline_ns <= (delivery_ns := self._delivery_ns(instrument))
+            (instrument, parts)
+            for instrument, parts in self._instruments.items()
+            if parts.deadline_ns < FOREVER_NS
+            and parts.fed_by in late_ns
+            and parts.deadline_ns <= late_ns[parts.fed_by] + parts.offset_ns
         ]
-        for instrument, delivery_ns in due:
-            parts = self._instruments[instrument]
-            self._cut(instrument, parts, delivery_ns)
+        for instrument, parts in due:
+            self._cut(parts, self._delivery_ns(parts))
             self._contradictions(instrument, parts)
             yield
 
@@ -230,8 +241,7 @@ class Assembler:
             # Of data that came before a clock was set back, or before the instrument departed.
             return
         parts.awake.note(notice.looked_until, notice.spans)
-        live = notice.instrument in self._fed_by
-        self._cut_early(parts, self._delivery_ns(notice.instrument) if live else None)
+        self._cut_early(parts, self._delivery_ns(parts))
 
     def leave(self, source: str, stays: Callable[[Instrument], bool] | None = None) -> None:
         """A source has ended: instruments without another source depart.
@@ -240,11 +250,11 @@ class Assembler:
             source: its name.
             stays: instruments with which another source of the same name goes on; None: none.
         """
-        for instrument, sources in self._sources.items():
-            if source in sources and (stays is None or not stays(instrument)):
-                sources.remove(source)
+        for instrument, parts in self._instruments.items():
+            if source in parts.sources and (stays is None or not stays(instrument)):
+                parts.sources.remove(source)
                 self._brought[source] -= 1
-                if not sources:
+                if not parts.sources:
                     self._departing.add(instrument)
 
     def forget_silent(self, now_ns: int, after_ns: int) -> bool:
@@ -254,7 +264,9 @@ class Assembler:
             whether there are any.
         """
         silent = [
-            instrument for instrument, touched_ns in self._touched.items() if touched_ns < now_ns - after_ns
+            instrument
+            for instrument, parts in self._instruments.items()
+            if parts.touched_ns is not None and parts.touched_ns < now_ns - after_ns
         ]
         self._departing.update(silent)
         for instrument in self._station_table.drop(silent):
@@ -273,17 +285,14 @@ class Assembler:
         """Cut the last windows of instruments that depart; the last step is their departure."""
         gone_parts, ended = [], set()
         for instrument in gone:
-            gone_parts.append((instrument, self._instruments.pop(instrument)))
-            if self._sources[instrument]:
+            parts = self._instruments.pop(instrument)
+            gone_parts.append((instrument, parts))
+            if parts.sources:
                 # It has been silent for long, while its source goes on: its data end here, as at a gap.
                 ended.add(instrument)
-            self._deadlines.pop(instrument, None)
-            self._last_outcome.pop(instrument, None)
-            self._touched.pop(instrument, None)
-            self._fed_by.pop(instrument, None)
-            self._brought.subtract(self._sources.pop(instrument))
+            self._brought.subtract(parts.sources)
         self._brought = +self._brought
-        needed = {source for source, _ in self._fed_by.values()}
+        needed = {parts.fed_by for parts in self._instruments.values()}
         for source in self._clocks.keys() - needed:
             del self._clocks[source]
             self._checked_ns.pop(source, None)
@@ -297,12 +306,12 @@ class Assembler:
     def condition(self, entry: StationEntry, now_ns: int) -> Condition:
         """The state of the data of an instrument in the station table, at a monotonic time."""
         parts = self._instruments.get(entry.instrument)
-        outcome = self._last_outcome.get(entry.instrument)
+        outcome = None if parts is None else parts.outcome
         return Condition(
             arrived=entry.arrived_ns is not None,
             silent_s=entry.silent_s(now_ns),
             stale=entry.stale,
-            refused=outcome.value if outcome in LOGGED_OUTCOMES - ADVANCING else "",
+            refused=outcome.value if outcome is not None and outcome in LOGGED_OUTCOMES - ADVANCING else "",
             filled_s=min(0 if parts is None else parts.channels.filled, self._settings.length) / GRID_RATE_HZ,
             window_s=self._settings.length / GRID_RATE_HZ,
             gap_s=entry.gaps.last_s,
@@ -352,89 +361,88 @@ class Assembler:
         yield from schedule.cut(None, self._clock(), batches, final=True, ended=ended)
 
     def _segment(self, segment: Segment, now_ns: int | None) -> None:
-        metrics = self._metrics
-        instrument = segment.channel.instrument
-        if not self._admits(instrument, segment, now_ns):
-            return
-        parts = self._instruments[instrument]
-        self._bytes_of(segment.source).inc(segment.record_bytes)
-        delivery_ns = None if now_ns is None else self._delivered(segment, now_ns)
+        instrument, source = segment.channel.instrument, segment.source
+        parts = self._instruments.get(instrument)
+        if parts is None or source not in parts.sources:
+            if not self._has_room(segment):
+                return
+            parts = self._admitted(segment, parts)
+        parts.touched_ns = now_ns
+        self._bytes_of(source).inc(segment.record_bytes)
+        delivery_ns = None if now_ns is None else self._delivered(parts, segment, now_ns)
         outcome = RecordOutcome.GOOD
         for piece in segment.pieces():
             outcome = parts.channels.insert(piece, delivery_ns)
             if outcome in ADVANCING:
-                self._cut(instrument, parts, delivery_ns)
+                self._cut(parts, delivery_ns)
         self._contradictions(instrument, parts)
         if not segment.continues:
-            self._records_of(segment.source, outcome).inc()
+            self._records_of(source, outcome).inc()
         if outcome in ADVANCING:
             if now_ns is not None:
                 self._station_table.received(segment, now_ns, segment.arrived_ns or self._clock() or 0)
                 if segment.arrived_ns is not None:
+                    metrics = self._metrics
                     metrics.packet_span.observe((segment.next_ns - segment.start_ns) / NS_PER_S)
                     metrics.feed_latency.observe((segment.arrived_ns - segment.last_ns) / NS_PER_S)
             if outcome is RecordOutcome.OVERLAPPING:
-                self._station_table.entry(instrument, segment.source, now_ns or 0).overlaps += 1
-        self._log_outcome(segment, outcome)
-
-    def _log_outcome(self, segment: Segment, outcome: RecordOutcome) -> None:
-        """Log that records of an instrument are refused, once until another outcome follows."""
-        instrument = segment.channel.instrument
+                self._station_table.entry(instrument, source, now_ns or 0).overlaps += 1
         if outcome in LOGGED_OUTCOMES:
-            stream, rate_hz = str(segment.channel), segment.sampling_rate_hz
-            if self._account is not None:
-                self._account.note(
-                    f"record.{outcome.value}", stream, segment.start_ns, sampling_rate_hz=rate_hz
-                )
-            if self._last_outcome.get(instrument) is not outcome:
-                self._grouped_log.tell(
-                    "warning",
-                    f"record.{outcome.value}",
-                    instrument.text,
-                    stream=stream,
-                    source=segment.source,
-                    start_ns=segment.start_ns,
-                    sampling_rate_hz=rate_hz,
-                )
-        self._last_outcome[instrument] = outcome
+            self._log_outcome(segment, outcome, again=outcome is parts.outcome)
+        parts.outcome = outcome
 
-    def _delivered(self, segment: Segment, now_ns: int) -> int:
+    def _log_outcome(self, segment: Segment, outcome: RecordOutcome, again: bool) -> None:
+        """Log that records of an instrument are refused, once until another outcome follows."""
+        stream, rate_hz = str(segment.channel), segment.sampling_rate_hz
+        if self._account is not None:
+            self._account.note(f"record.{outcome.value}", stream, segment.start_ns, sampling_rate_hz=rate_hz)
+        if not again:
+            self._grouped_log.tell(
+                "warning",
+                f"record.{outcome.value}",
+                segment.channel.instrument.text,
+                stream=stream,
+                source=segment.source,
+                start_ns=segment.start_ns,
+                sampling_rate_hz=rate_hz,
+            )
+
+    def _delivered(self, parts: _Parts, segment: Segment, now_ns: int) -> int:
         """A record has come; the delivery time of its instrument."""
-        instrument, source = segment.channel.instrument, segment.source
+        source = segment.source
         clock = self._clocks.get(source)
         if clock is None:
             clock = self._clocks[source] = DeliveryClock()
         clock.delivered(segment.next_ns, now_ns)
-        if instrument not in self._fed_by:
-            self._fed_by[instrument] = (source, 0)
-        elif self._fed_by[instrument][0] != source:
-            self._fed_by[instrument] = (source, self._delivery_ns(instrument) - clock.time_ns)
-        return self._delivery_ns(instrument)
+        if parts.fed_by != source:
+            if parts.fed_by is not None:
+                parts.offset_ns += self._clocks[parts.fed_by].time_ns - clock.time_ns
+            parts.fed_by = source
+        return clock.time_ns + parts.offset_ns
 
-    def _delivery_ns(self, instrument: Instrument) -> int:
-        source, offset_ns = self._fed_by[instrument]
-        return self._clocks[source].time_ns + offset_ns
+    def _delivery_ns(self, parts: _Parts) -> int | None:
+        """The delivery time of an instrument; None in an offline run."""
+        return None if parts.fed_by is None else self._clocks[parts.fed_by].time_ns + parts.offset_ns
 
-    def _admits(self, instrument: Instrument, segment: Segment, now_ns: int | None) -> bool:
-        """Whether the instrument of a record has a buffer, or gets one within the limit of its source."""
-        source, sources = segment.source, self._sources.get(instrument)
-        if sources is None or source not in sources:
-            most = self._most.get(source)
-            if most is not None and self._brought[source] >= most:
-                detail = f"{most} instruments of this source are picked already: see max_stations"
-                stream = str(segment.channel)
-                self._bad_record(BadRecord(source, "over_limit", detail, stream, segment.record_bytes))
-                return False
-            if sources is None:
-                sources = self._sources[instrument] = set()
-                self._instruments[instrument] = self._new_parts(instrument)
-                self._gap_since_departure(instrument, segment)
-            sources.add(source)
-            self._brought[source] += 1
-            self._departing.discard(instrument)
-        if now_ns is not None:
-            self._touched[instrument] = now_ns
-        return True
+    def _has_room(self, segment: Segment) -> bool:
+        """Whether the source of a record may bring one instrument more; else the record is counted as bad."""
+        source, most = segment.source, self._most.get(segment.source)
+        if most is None or self._brought[source] < most:
+            return True
+        detail = f"{most} instruments of this source are picked already: see max_stations"
+        self._bad_record(BadRecord(source, "over_limit", detail, str(segment.channel), segment.record_bytes))
+        return False
+
+    def _admitted(self, segment: Segment, parts: _Parts | None) -> _Parts:
+        """What is held of an instrument that a source brings for the first time; another source may have brought it before."""
+        instrument = segment.channel.instrument
+        if parts is None:
+            parts = self._instruments[instrument] = self._new_parts(instrument)
+            self._gap_since_departure(instrument, segment)
+        parts.sources.add(segment.source)
+        self._brought[segment.source] += 1
+        self._departing.discard(instrument)
+        return parts
 
     def _gap_since_departure(self, instrument: Instrument, segment: Segment) -> None:
         """Report the gap of an instrument that departed when it was silent, stayed in the station table, and is back."""
@@ -456,31 +464,27 @@ class Assembler:
             parts.early = WindowSchedule(channels, cuttings.early, awake=parts.awake)
         return parts
 
-    def _cut(self, instrument: Instrument, parts: _Parts, delivery_ns: int | None) -> None:
+    def _cut(self, parts: _Parts, delivery_ns: int | None) -> None:
         channels = parts.channels
         for gap in channels.release(delivery_ns):
             self._gap(gap)
-        if parts.stream is not None and parts.stream.is_due():
+        if parts.stream is not None and parts.stream.is_due(delivery_ns):
             # Latencies are those of the windows that are picked.
             for _ in parts.stream.cut(delivery_ns, None, self.streams):
                 pass
         self._cut_early(parts, delivery_ns)
-        if parts.final.is_due():
+        if parts.final.is_due(delivery_ns):
             windows = parts.final.windows
             for _ in parts.final.cut(delivery_ns, self._clock(), self.final):
                 pass
             if parts.final.windows != windows:
                 channels.forget(self._needed(parts))
         if delivery_ns is not None:
-            due = [due_ns for due_ns in (channels.release_ns, self._deadline_ns(parts)) if due_ns is not None]
-            if due:
-                self._deadlines[instrument] = min(due)
-            else:
-                self._deadlines.pop(instrument, None)
+            parts.deadline_ns = self._deadline_ns(parts)
 
     def _cut_early(self, parts: _Parts, delivery_ns: int | None) -> None:
         """Cut the early windows that are wanted."""
-        if parts.early is not None and parts.early.is_due():
+        if parts.early is not None and parts.early.is_due(delivery_ns):
             for _ in parts.early.cut(delivery_ns, self._clock(), self.early):
                 pass
 
@@ -496,9 +500,10 @@ class Assembler:
         needed = [schedule.needed for schedule in self._schedules(parts)]
         return Needed(min(one.first for one in needed), min(one.stop for one in needed))
 
-    def _deadline_ns(self, parts: _Parts) -> int | None:
+    def _deadline_ns(self, parts: _Parts) -> int:
         deadlines = [schedule.deadline_ns for schedule in self._schedules(parts)]
-        return min((deadline for deadline in deadlines if deadline is not None), default=None)
+        deadlines.append(parts.channels.release_ns)
+        return min((deadline for deadline in deadlines if deadline is not None), default=FOREVER_NS)
 
     def _close_account(self, instrument: Instrument, parts: _Parts) -> None:
         self._contradictions(instrument, parts)

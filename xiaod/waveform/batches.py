@@ -72,6 +72,11 @@ class Batches:
         full, self._full = self._full, []
         return full
 
+    @property
+    def full(self) -> bool:
+        """Whether a batch is full."""
+        return bool(self._full)
+
     def __bool__(self) -> bool:
         return bool(self._windows or self._full)
 
@@ -106,6 +111,11 @@ class Streams:
             batches.append(StreamBatch(tuple(self._windows[: self._most])))
             del self._windows[: self._most]
         return batches
+
+    @property
+    def full(self) -> bool:
+        """Whether a batch is full."""
+        return len(self._windows) >= self._most
 
     def __bool__(self) -> bool:
         return bool(self._windows)

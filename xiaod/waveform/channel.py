@@ -24,7 +24,7 @@ while the stream continues where it was.
 """
 
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 from zlib import crc32
 
 import numpy as np
@@ -50,7 +50,7 @@ SET_BACK_NS = 10 * NS_PER_S
 """Contiguous data of the past, longer than this and without any new data, mean that the clock of the station was set back."""
 
 
-class RecordOutcome(Enum):
+class RecordOutcome(StrEnum):
     """What became of a record; the value is the label ``verdict`` of its metric."""
 
     GOOD = "good"
@@ -127,6 +127,8 @@ class ChannelBuffer:
         """Time of the first sample of the last record, before it was cut, ..."""
         self._record_count = 0
         """... and how many it had."""
+        self._told_hz = 0.0
+        """The rate in the header of the last record."""
         self._rates_hz = (0.0, 0.0)
         """Lowest and highest rate of the headers of the open stretch, as written or as meant."""
         self._anchor_ns = 0
@@ -144,8 +146,9 @@ class ChannelBuffer:
     @property
     def edge(self) -> int:
         """Grid index just after the newest data, :data:`BEFORE_ALL` when there are none; a single record that lies ahead does not count."""
-        ahead = len(self._pending) > (1 if self.stretches else 0)
-        edge = grid_index(self._pending.newest_ns) if ahead else BEFORE_ALL
+        edge = BEFORE_ALL
+        if self._pending and (len(self._pending) > 1 or not self.stretches):
+            edge = grid_index(self._pending.newest_ns)
         if self.stretches:
             stretch = self.stretches[-1]
             # Samples that the converter holds back for its first output have come too.
@@ -232,7 +235,8 @@ class ChannelBuffer:
             return self._late(segment)
         self._append(segment, late_by)
         self._grown_ns = delivery_ns
-        self._drain()
+        if self._pending:
+            self._drain()
         return RecordOutcome.OVERLAPPING if late_by > TOLERANCE_SAMPLES else RecordOutcome.GOOD
 
     def _relation(self, segment: Segment) -> tuple[bool, float]:
@@ -243,13 +247,18 @@ class ChannelBuffer:
         """
         same_rate = abs(segment.sampling_rate_hz / self._rate_hz - 1) < 2 * RATE_TOLERANCE
         lowest_hz, highest_hz = self._rates_with(segment) if same_rate else self._rates_hz
-        first_ns = self._record_ns + round(self._record_count * NS_PER_S / highest_hz)
-        last_ns = self._record_ns + round(self._record_count * NS_PER_S / lowest_hz)
+        first_ns = last_ns = self._record_ns + round(self._record_count * NS_PER_S / highest_hz)
+        if lowest_hz != highest_hz:
+            last_ns = self._record_ns + round(self._record_count * NS_PER_S / lowest_hz)
         due_ns = min(max(segment.start_ns, first_ns), last_ns)
         return same_rate, (due_ns - segment.start_ns) * segment.sampling_rate_hz / NS_PER_S
 
     def _rates_with(self, segment: Segment) -> tuple[float, float]:
-        told_hz, meant_hz = segment.sampling_rate_hz, meant_rate(segment.sampling_rate_hz)
+        told_hz = segment.sampling_rate_hz
+        if told_hz == self._told_hz:
+            # As nearly always.
+            return self._rates_hz
+        meant_hz = meant_rate(told_hz)
         lowest_hz, highest_hz = self._rates_hz
         return min(lowest_hz, told_hz, meant_hz), max(highest_hz, told_hz, meant_hz)
 
@@ -297,6 +306,7 @@ class ChannelBuffer:
 
     def _open(self, segment: Segment) -> None:
         self._rate_hz = segment.sampling_rate_hz
+        self._told_hz = 0.0
         self._rates_hz = (segment.sampling_rate_hz, segment.sampling_rate_hz)
         if self.stretches and self.stretches[-1].length < self._least:
             self.stretches.pop()
@@ -322,6 +332,7 @@ class ChannelBuffer:
             self._record_ns, self._record_count = segment.start_ns, 0
         self._record_count += len(segment.samples)
         self._rates_hz = self._rates_with(segment)
+        self._told_hz = segment.sampling_rate_hz
         self._next_ns = segment.next_ns
         self._count += len(samples)
         self._coverage.add(len(samples) / self._rate_hz, self._count / self._rate_hz)

@@ -97,6 +97,17 @@ class Needed(NamedTuple):
     """Where the next window ends."""
 
 
+class Covered(NamedTuple):
+    """Where the newest data of the components of an instrument lie; grid indices."""
+
+    first: int
+    """First sample that all have."""
+    stop: int
+    """Just after the last one that all have."""
+    newest: int
+    """Just after the last one that any has."""
+
+
 class InstrumentChannels:
     """Channels and rows of one instrument.
 
@@ -124,8 +135,12 @@ class InstrumentChannels:
         """Components that have a row, and their rows, in the order of these."""
         self.edge = BEFORE_ALL
         """Grid index just after the newest data of any component; :data:`BEFORE_ALL` when there are none."""
+        self.covered: Covered | None = None
+        """What all components with a row cover without a gap, up to their newest data; None where one of them has none."""
+        self._waits = False
+        """Whether records of any component wait for what lies before them."""
         self._edges: dict[str, int] = {}
-        """The same of each component."""
+        """The same as :attr:`edge`, of each component."""
         self._leads: deque[tuple[int, int]] = deque()
         """Grid indices that the fastest component reached, each with the delivery time at which it did."""
         self._set_back = SetBackClock()
@@ -155,8 +170,10 @@ class InstrumentChannels:
             self._start_anew()
             channel = self.channels[letter]
             channel.insert(segment, delivery_ns or 0)
+        self._waits = self._waits or channel.waits
         if outcome in ADVANCING:
             self._moved(letter)
+            self.covered = self._covered_now()
             if delivery_ns is not None and (not self._leads or self._edges[letter] > self._leads[-1][0]):
                 self._leads.append((self._edges[letter], delivery_ns))
         return outcome
@@ -164,12 +181,15 @@ class InstrumentChannels:
     def release(self, delivery_ns: int | None, final: bool = False) -> list[Gap]:
         """Give up on what has been missing for too long, or on everything when no more will come; gaps that became facts."""
         gaps = []
-        for letter, channel in self.channels.items():
-            if channel.waits:
-                # Without a clock nothing but newer data ends a wait: what a component has held back counts before it is given up.
-                behind = delivery_ns is None and self.left_behind(letter)
-                gaps += channel.release(delivery_ns, final or behind)
-                self._moved(letter)
+        if self._waits:
+            for letter, channel in self.channels.items():
+                if channel.waits:
+                    # Without a clock nothing but newer data ends a wait: what a component has held back counts before it is given up.
+                    behind = delivery_ns is None and self.left_behind(letter)
+                    gaps += channel.release(delivery_ns, final or behind)
+                    self._moved(letter)
+            self._waits = any(channel.waits for channel in self.channels.values())
+            self.covered = self._covered_now()
         if not final and len(self.rows) < len(self.channels):
             self._retire()
         return gaps
@@ -177,6 +197,8 @@ class InstrumentChannels:
     @property
     def release_ns(self) -> int | None:
         """Delivery time at which :meth:`release` should be called even if nothing comes; None when nothing waits."""
+        if not self._waits:
+            return None
         waiting = [due for channel in self.channels.values() if (due := channel.release_ns) is not None]
         return min(waiting) if waiting else None
 
@@ -257,6 +279,18 @@ class InstrumentChannels:
             rows = proven
         return sorted(rows.items(), key=lambda item: item[1])
 
+    def _covered_now(self) -> Covered | None:
+        stretches = []
+        for letter, _ in self.rows:
+            own = self.channels[letter].stretches
+            if not own or not own[-1].started:
+                return None
+            stretches.append(own[-1])
+        if not stretches:
+            return None
+        stops = [stretch.stop for stretch in stretches]
+        return Covered(max([stretch.first for stretch in stretches]), min(stops), max(stops))
+
     def _moved(self, letter: str) -> None:
         self._edges[letter] = self.channels[letter].edge
         self.edge = max(self._edges.values())
@@ -269,6 +303,8 @@ class InstrumentChannels:
             channel.contradictions += before[letter].contradictions
         self._edges.clear()
         self.edge = BEFORE_ALL
+        self.covered = None
+        self._waits = False
         self._leads.clear()
         self.resets += 1
 
@@ -280,3 +316,4 @@ class InstrumentChannels:
                 del self.channels[letter]
                 self._edges.pop(letter, None)
         self.rows = self._rows_now()
+        self.covered = self._covered_now()

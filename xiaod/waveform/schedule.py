@@ -42,7 +42,7 @@ from xiaod.domain.timegrid import BEFORE_ALL, samples_from_s
 from xiaod.domain.types import Arrival, Stage, Window
 from xiaod.waveform.awake import Awake
 from xiaod.waveform.batches import Gathered
-from xiaod.waveform.instrument import InstrumentChannels, Needed
+from xiaod.waveform.instrument import Covered, InstrumentChannels, Needed
 from xiaod.waveform.stretch import Stretch
 
 LEVEL_HELD = float(2**23)
@@ -139,18 +139,30 @@ class WindowSchedule:
         """Windows cut so far."""
         self._until_ns: int | None = None
         """Delivery time until which the next window is waited for; None when it is not."""
+        self._lags = False
+        """Whether it is waited for because a component lags that had data where the window begins."""
         self._resets = channels.resets
         self._start_anew()
 
-    def is_due(self) -> bool:
-        """Whether anything may be cut: a look that costs little, after every record."""
+    def is_due(self, delivery_ns: int | None) -> bool:
+        """Whether anything may be cut at a delivery time, None in an offline run: a look that costs little, after every record."""
         if self._resets != self._channels.resets:
             return True
         if self._awake is not None and not self._awake:
             return False
         if self._next is None or self._incomplete:
             return True
-        return self._channels.edge >= self._next + self.cutting.length or self._broken()
+        stop = self._next + self.cutting.length
+        if (covered := self._steady()) is None:
+            return self._channels.edge >= stop or self._broken()
+        if covered.stop >= stop:
+            return True
+        if covered.newest < stop:
+            return self._until_ns is not None
+        # A component lags: nothing is due while it is known until when it is waited for.
+        if not self._lags or self._until_ns is None:
+            return True
+        return delivery_ns is not None and delivery_ns >= self._until_ns
 
     def cut(
         self,
@@ -172,11 +184,13 @@ class WindowSchedule:
         if self._resets != self._channels.resets:
             self._resets = self._channels.resets
             self._start_anew()
-        self._until_ns = None
-        if not final and self._awake is None and not self._incomplete:
-            for cut in self._steady():
+        self._until_ns, self._lags = None, False
+        if not final and (covered := self._steady()) is not None:
+            for cut in self._whole(covered.stop):
                 yield self._window(cut, host_ns, batches)
-            if self._lags(delivery_ns):
+            self._until_ns = self._lags_until_ns(covered)
+            self._lags = self._until_ns is not None
+            if not self.is_due(delivery_ns):
                 return
         for cut in self._ready(delivery_ns, final, ended):
             yield self._window(cut, host_ns, batches)
@@ -211,7 +225,7 @@ class WindowSchedule:
         self._beginning = BEFORE_ALL
         """First window since there was none before it: others of its components may be about to begin too."""
         self._revisions = (_Revision(), _Revision())
-        self._until_ns = None
+        self._until_ns, self._lags = None, False
         self._tail_cut = True
         """Whether the window at the end of the data has been cut, or there is none."""
         if self._awake is not None:
@@ -257,49 +271,42 @@ class WindowSchedule:
             self._next = following if until is None else min(following, until)
         yield from self._completed(final)
 
-    def _steady(self) -> Iterator[_Cut]:
-        """Windows that all components cover, as it is nearly always: without looking at each in turn."""
-        newest = self._newest()
-        if newest is None or self._next is None or self._next <= self._beginning + self.cutting.length:
-            return
+    def _steady(self) -> Covered | None:
+        """What the components cover, if all have data where the next window begins and none has been left behind; else None.
+
+        So it is nearly always. Then the next window needs no look at each of them in turn.
+        """
+        covered, start = self._channels.covered, self._next
+        if (
+            covered is None
+            or start is None
+            or covered.first > start
+            or start <= self._beginning + self.cutting.length
+            or self._channels.edge - covered.stop > self._channels.settings.max_lead
+            or self._awake is not None
+            or self._incomplete
+        ):
+            return None
+        return covered
+
+    def _whole(self, stop: int) -> Iterator[_Cut]:
+        """Windows up to a sample that all components cover."""
         length, hop = self.cutting.length, self.cutting.hop
-        stop = min(stretch.stop for stretch in newest.values())
-        if self._next + length > stop or max(stretch.first for stretch in newest.values()) > self._next:
+        if self._next is None or self._next + length > stop:
             return
+        newest = {letter: self._channels.channels[letter].stretches[-1] for letter, _ in self._channels.rows}
         while self._next + length <= stop:
             count = min(self.cutting.most, (stop - self._next) // hop) if self.cutting.most > 1 else 1
             yield _Cut(self._next, newest, hops=count)
             self._tail_cut = False
             self._next = self._grid(self._next + (count - 1) * hop + 1)
 
-    def _lags(self, delivery_ns: int | None) -> bool:
-        """Whether a component that may still cover the next window is waited for: a quick answer for what is usual, or False."""
-        start, channels = self._next, self._channels
-        newest = self._newest()
-        if start is None or newest is None or start <= self._beginning + self.cutting.length:
-            return False
-        stops = [stretch.stop for stretch in newest.values()]
-        if max(stops) < start + self.cutting.length or min(stops) <= start:
-            return False
-        if max(stretch.first for stretch in newest.values()) > start:
-            return False
-        if channels.edge - min(stops) > channels.settings.max_lead:
-            return False
-        until_ns = channels.led_ns(start + self.cutting.length) + channels.settings.wait_ns
-        if delivery_ns is not None and delivery_ns >= until_ns:
-            return False
-        self._until_ns = until_ns
-        return True
-
-    def _newest(self) -> dict[str, Stretch] | None:
-        """The newest stretch of each component; None when one has none, or one that has not begun."""
-        newest = {}
-        for letter, _ in self._channels.rows:
-            stretches = self._channels.channels[letter].stretches
-            if not stretches or not stretches[-1].started:
-                return None
-            newest[letter] = stretches[-1]
-        return newest or None
+    def _lags_until_ns(self, covered: Covered) -> int | None:
+        """Delivery time until which the next window waits for a component that lags; None when none has reached its end."""
+        stop = self.position + self.cutting.length
+        if covered.newest < stop:
+            return None
+        return self._channels.led_ns(stop) + self._channels.settings.wait_ns
 
     def _first_wanted(self, start: int) -> int | None:
         """Move on to the first window that is wanted, from ``start`` on; None when it is not known yet which is."""

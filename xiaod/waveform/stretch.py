@@ -45,13 +45,13 @@ class Stretch:
     __slots__ = (
         "_arrivals",
         "_converter",
-        "_held_from",
         "_levels",
         "_offsets",
         "_ring",
         "_rings",
         "_usual",
         "began",
+        "first",
         "length",
         "needed",
         "started",
@@ -68,14 +68,14 @@ class Stretch:
         self._converter = converter
         self._usual = self._rings = rings
         self._ring = rings.open()
-        self._held_from = BEFORE_ALL
-        """Grid index of the first sample that was moved into the ring."""
         self.needed = BEFORE_ALL
         """Grid index of the oldest sample that is still needed, see :meth:`forget_before`."""
         self.stop = 0
         """Grid index just after the newest sample."""
         self.began = 0
         """Grid index of the first sample of all."""
+        self.first = BEFORE_ALL
+        """Grid index of the oldest sample that is held."""
         self.length = 0
         """Samples so far, those that are overwritten included."""
         self.started = False
@@ -88,11 +88,6 @@ class Stretch:
     def __del__(self) -> None:
         self._rings.close(self._ring)
 
-    @property
-    def first(self) -> int:
-        """Grid index of the oldest sample that is held."""
-        return max(self.began, self._held_from, self.stop - self._rings.length)
-
     def push(self, samples: NDArray[np.float64], arrived_ns: int, record_end_ns: int) -> None:
         """Append the samples of a record, shape ``(n,)``, at the rate of the channel."""
         first, converted = self._converter.push(samples)
@@ -100,7 +95,7 @@ class Stretch:
             return
         if not self.started:
             self.started = True
-            self.stop = self.began = first
+            self.stop = self.began = self.first = first
             self._levels.append((first, _level_near(converted[0])))
         longer = self._rings.longer
         if (
@@ -114,6 +109,8 @@ class Stretch:
         if not self._offsets or self._offsets[-1][1] != offset_ns:
             self._offsets.append((first, offset_ns))
         self._arrivals.append((self.stop, arrived_ns, record_end_ns))
+        if self.stop - self._rings.length > self.first:
+            self.first = self.stop - self._rings.length
         self._forget()
 
     def forget_before(self, index: int) -> None:
@@ -189,7 +186,7 @@ class Stretch:
         ring = rings.open()
         rings.write(ring, first, self._rings.read(self._ring, first, self.stop))
         self._rings.close(self._ring)
-        self._rings, self._ring, self._held_from = rings, ring, first
+        self._rings, self._ring, self.first = rings, ring, first
 
     def _parts(self, start: int, stop: int) -> list[tuple[int, int, float]]:
         """Begin, end and level of the parts between two grid indices."""
@@ -206,7 +203,7 @@ class Stretch:
         """Append samples in parts."""
         above = samples - self._levels[-1][1]
         # As nearly always; not a number is never near.
-        if above.min() > -LEVEL_REACH and above.max() < LEVEL_REACH:
+        if np.minimum.reduce(above) > -LEVEL_REACH and np.maximum.reduce(above) < LEVEL_REACH:
             self._rings.write(self._ring, self.stop, above.astype(np.float32))
             self.stop += len(samples)
             return

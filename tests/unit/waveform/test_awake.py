@@ -38,7 +38,7 @@ def test_windows_are_cut_where_something_was_noticed_however_it_came(
         now = max(looked, fed - 40)
         awake.note(now, [(at, at) for at in sorted(noticed) if looked <= at < now])
         looked = now
-        if schedule.is_due():
+        if schedule.is_due(0):
             list(schedule.cut(0, 0, batches))
         one.channels.forget(schedule.needed)
     found = [window for batch in batches.take(everything=True) for window in batch.windows]

@@ -137,7 +137,7 @@ def _windows(segments: Sequence[Segment], settings: BufferSettings) -> list[Wind
         for piece in segment.pieces():
             channels.insert(piece, None)
             channels.release(None)
-            if schedule.is_due():
+            if schedule.is_due(None):
                 windows += schedule.cut(None, None, batches)
                 channels.forget(schedule.needed)
                 batches.take()
