@@ -39,6 +39,8 @@ MULTI_STATION_VERSION = 2.5
 SLICE_S = 0.25
 """Longest wait in one system call, so that a stop is noticed soon."""
 READ_BYTES = 1 << 16
+FEW_BYTES, GATHER_S = 1 << 12, 0.01
+"""When no more has come, the next read waits so long for more: one read of some packets costs less than a read for each."""
 MAX_REPLY_BYTES = 4096
 LOOK_AGAIN_S = 1.0
 """Wait for the answer of a server that does not know HELLO to an empty line."""
@@ -66,6 +68,8 @@ class Connection(SeedLinkConnection):  # type: ignore[misc]  # ObsPy is not type
         self._stop = stop
         self._received = bytearray()
         self._framing = Framing(self._received)
+        self._read_bytes = READ_BYTES
+        """How many bytes the last read brought."""
         self.heard_s = time.monotonic()
         """When anything was received last."""
         self.refused: list[str] = []
@@ -222,7 +226,7 @@ class Connection(SeedLinkConnection):  # type: ignore[misc]  # ObsPy is not type
             LinkError: when the server has closed the connection, or sends something else.
             Stopped: when a stop was requested.
         """
-        heard = self._fill(wait_s)
+        heard = self._fill(wait_s, gather=True)
         # Some may have come with the last reply.
         for frame in self._framing.cut():
             heard = True
@@ -316,11 +320,18 @@ class Connection(SeedLinkConnection):  # type: ignore[misc]  # ObsPy is not type
                 self._fill(SLICE_S)
         return bytes(self._received)
 
-    def _fill(self, wait_s: float) -> bool:
-        """Read what has come; False when nothing came in time."""
+    def _fill(self, wait_s: float, gather: bool = False) -> bool:
+        """Read what has come; False when nothing came in time.
+
+        Args:
+            wait_s: for the first bytes.
+            gather: whether to wait for some more where little came before.
+        """
         poll = select.poll()
         poll.register(self._opened(), select.POLLIN)
         ready = poll.poll(min(wait_s, SLICE_S) * 1000)
+        if ready and gather and self._read_bytes < FEW_BYTES:
+            time.sleep(GATHER_S)
         if self._stop.is_set():
             raise Stopped
         if not ready:
@@ -332,6 +343,7 @@ class Connection(SeedLinkConnection):  # type: ignore[misc]  # ObsPy is not type
         if not piece:
             raise ClosedError("the server closed the connection")
         self._received += piece
+        self._read_bytes = len(piece)
         self.heard_s = time.monotonic()
         return True
 
