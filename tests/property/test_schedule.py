@@ -29,7 +29,7 @@ class LookedAt(InstrumentChannels):
     """Never says what all components cover, so that each of them is looked at for every window."""
 
     @property
-    def covered(self) -> Covered | None:  # type: ignore[override]
+    def covered(self) -> Covered | None:
         """None."""
         return None
 
@@ -108,7 +108,9 @@ def test_a_quick_look_gives_the_same_windows(
 
 def facts(windows: list[Window]) -> list[tuple[object, ...]]:
     return [
-        (one.index, one.stop, one.components, one.revision, one.discontinuous, one.until, one.ends)
-        + (one.arrival, one.samples.tobytes())
+        (
+            *(one.index, one.stop, one.components, one.revision, one.discontinuous, one.until, one.ends),
+            *(one.arrival, one.samples.tobytes()),
+        )
         for one in windows
     ]

@@ -380,16 +380,20 @@ class Assembler:
             self._records_of(source, outcome).inc()
         if outcome in ADVANCING:
             if now_ns is not None:
-                self._station_table.received(segment, now_ns, segment.arrived_ns or self._clock() or 0)
-                if segment.arrived_ns is not None:
-                    metrics = self._metrics
-                    metrics.packet_span.observe((segment.next_ns - segment.start_ns) / NS_PER_S)
-                    metrics.feed_latency.observe((segment.arrived_ns - segment.last_ns) / NS_PER_S)
+                self._received(segment, now_ns)
             if outcome is RecordOutcome.OVERLAPPING:
                 self._station_table.entry(instrument, source, now_ns or 0).overlaps += 1
         if outcome in LOGGED_OUTCOMES:
             self._log_outcome(segment, outcome, again=outcome is parts.outcome)
         parts.outcome = outcome
+
+    def _received(self, segment: Segment, now_ns: int) -> None:
+        """Note that a record with new samples has come."""
+        arrived_ns = segment.arrived_ns
+        self._station_table.received(segment, now_ns, arrived_ns or self._clock() or 0)
+        if arrived_ns is not None:
+            self._metrics.packet_span.observe((segment.next_ns - segment.start_ns) / NS_PER_S)
+            self._metrics.feed_latency.observe((arrived_ns - segment.last_ns) / NS_PER_S)
 
     def _log_outcome(self, segment: Segment, outcome: RecordOutcome, again: bool) -> None:
         """Log that records of an instrument are refused, once until another outcome follows."""

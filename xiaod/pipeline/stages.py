@@ -451,7 +451,9 @@ class PickStage:
             # One that the final picker has made already is no news.
             picks[:] = [pick for pick in picks if not pickers.final.holds(pick)]
             return []
-        separation = self._settings_for(window.instrument, "final").separation
+        separation = 0
+        if picks or pickers.undecided:
+            separation = self._settings_for(window.instrument, "final").separation
         for number, pick in enumerate(picks):
             index = sample_of(pick)
             same = [
