@@ -97,6 +97,8 @@ class _Parts:
     early: WindowSchedule | None = None
     stream: WindowSchedule | None = None
     awake: Awake | None = None
+    schedules: tuple[WindowSchedule, ...] = ()
+    """All of them."""
     sources: set[str] = field(default_factory=set)
     """Names of the sources that bring it."""
     fed_by: str | None = None
@@ -466,6 +468,7 @@ class Assembler:
                 parts.stream = WindowSchedule(channels, cuttings.stream)
                 parts.awake = Awake(cuttings.ahead, AWAKE)
             parts.early = WindowSchedule(channels, cuttings.early, awake=parts.awake)
+        parts.schedules = tuple(one for one in (parts.final, parts.early, parts.stream) if one is not None)
         return parts
 
     def _cut(self, parts: _Parts, delivery_ns: int | None) -> None:
@@ -492,22 +495,19 @@ class Assembler:
             for _ in parts.early.cut(delivery_ns, self._clock(), self.early):
                 pass
 
-    @staticmethod
-    def _schedules(parts: _Parts) -> Iterator[WindowSchedule]:
-        yield parts.final
-        if parts.early is not None:
-            yield parts.early
-        if parts.stream is not None:
-            yield parts.stream
-
     def _needed(self, parts: _Parts) -> Needed:
-        needed = [schedule.needed for schedule in self._schedules(parts)]
-        return Needed(min(one.first for one in needed), min(one.stop for one in needed))
+        needed = [schedule.needed for schedule in parts.schedules]
+        return Needed(min([one.first for one in needed]), min([one.stop for one in needed]))
 
     def _deadline_ns(self, parts: _Parts) -> int:
-        deadlines = [schedule.deadline_ns for schedule in self._schedules(parts)]
-        deadlines.append(parts.channels.release_ns)
-        return min((deadline for deadline in deadlines if deadline is not None), default=FOREVER_NS)
+        first_ns = parts.channels.release_ns
+        if first_ns is None:
+            first_ns = FOREVER_NS
+        for schedule in parts.schedules:
+            until_ns = schedule.deadline_ns
+            if until_ns is not None and until_ns < first_ns:
+                first_ns = until_ns
+        return first_ns
 
     def _close_account(self, instrument: Instrument, parts: _Parts) -> None:
         self._contradictions(instrument, parts)

@@ -95,9 +95,8 @@ class _Revision:
     """Where a sequence of windows stands."""
 
     last: int | None = None
-    letters: frozenset[str] = frozenset()
     levels: Mapping[str, float] = field(default_factory=dict)
-    """What was taken out of the samples of each component."""
+    """What was taken out of the samples of each component of the last window."""
 
 
 class _Cut(NamedTuple):
@@ -346,7 +345,7 @@ class WindowSchedule:
             stretch.stop
             # One that has given its row to another is in no window any more.
             for letter, _ in self._channels.rows
-            if letter in before.letters
+            if letter in before.levels
             for stretch in self._channels.channels[letter].stretches
             if stretch.started and stretch.first <= before.last < stretch.stop
         ]
@@ -357,7 +356,7 @@ class WindowSchedule:
             covering = {
                 letter: stretch
                 for letter, stretch in self._covering(start).items()
-                if letter in before.letters
+                if letter in before.levels
             }
             yield _Cut(start, covering, ends=ends)
 
@@ -455,8 +454,8 @@ class WindowSchedule:
     def _window(self, cut: _Cut, host_ns: int | None, batches: Gathered) -> Window:
         start, stretches = cut.start, cut.stretches
         length, history = self.cutting.length + (cut.hops - 1) * self.cutting.hop, self.cutting.history
-        stop, letters = start + length, frozenset(stretches)
-        oldest = max(one.first for one in stretches.values())
+        stop = start + length
+        oldest = max([one.first for one in stretches.values()])
         begin = max(start - history, min(oldest, start))
         before = self._revisions[cut.revision]
         if self._awake is not None:
@@ -464,9 +463,9 @@ class WindowSchedule:
             discontinuous = oldest > start - self.cutting.hop
         else:
             joins = before.last is not None and before.last <= start <= before.last + self.cutting.hop
-            discontinuous = not joins or letters > before.letters
+            discontinuous = not joins or stretches.keys() > before.levels.keys()
         levels = {letter: stretch.level(start, stop) for letter, stretch in stretches.items()}
-        if not discontinuous:
+        if not discontinuous and levels != before.levels:
             # One that takes the place of another was not in the window before.
             kept = {letter: before.levels.get(letter, level) for letter, level in levels.items()}
             # A network that follows the stream would take a change for a step in the ground, unless it begins anew.
@@ -484,7 +483,7 @@ class WindowSchedule:
             if host_ns is not None:
                 arrived_ns, record_end_ns = max((arrived_ns, record_end_ns), stretch.arrival_of(stop - 1))
         # The hops of one window count as windows.
-        before.last, before.letters, before.levels = stop - self.cutting.length, letters, levels
+        before.last, before.levels = stop - self.cutting.length, levels
         self.windows += 1
         window = Window(
             self._channels.instrument,
