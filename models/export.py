@@ -1,7 +1,8 @@
 """Exports a network from torch to ONNX, with the specification in the file.
 
 Three forms. *Windows*: prepared waves ``wave (n, 3, L)`` in, probabilities ``prob (n, 3, L)`` out; ``n`` and ``L`` are free. *Tail*: waves
-``wave (n, 3, window_samples)`` in, probabilities of their last samples ``prob (n, 3, tail_samples)`` out, the same numbers for less.
+``wave (n, 3, window_samples)`` and a number of samples ``read`` in, probabilities of so many last ones ``prob (n, 3, read)`` out, the same
+numbers for less.
 *Stateful* (:mod:`models.streaming`): chunks of streams ``wave (rows, 3, chunk_samples)``, ``state (n, state_size)`` and where
 they are (:mod:`models.chunks`) in, ``prob`` and ``next_state`` out. A file is refused if ONNX Runtime and torch give different results.
 
@@ -46,8 +47,8 @@ OPSET = 17
 WEIGHTS_SUFFIX = ".safetensors"
 WEIGHTS_MODE = 0o644
 """The library of ``.safetensors`` writes files that only their owner can read."""
-TAIL_SAMPLES = 400
-"""What a picker with the default configuration reads of a window that goes on where the last one was."""
+TRIED = (1, 400, 601)
+"""Last samples of a window that are tried, and all."""
 
 
 class ExportError(RuntimeError):
@@ -67,35 +68,31 @@ def export_onnx(net: SmallPhaseNet, spec: ModelSpec, path: Path) -> Path:
     return _export(net, spec, path, trials, ("wave",), ("prob",), axes)
 
 
-def export_tail(net: SmallPhaseNet, spec: ModelSpec, path: Path, tail_samples: int = TAIL_SAMPLES) -> Path:
+def export_tail(net: SmallPhaseNet, spec: ModelSpec, path: Path) -> Path:
     """Write a network in evaluation mode as ONNX, in the tail form.
-
-    Args:
-        net: the network.
-        spec: that of the form for windows; the keys of this form are filled in.
-        path: file to write.
-        tail_samples: last samples of a window that it gives.
 
     Raises:
         ExportError: when the file is too large, or its output differs from the network's.
     """
-    spec = replace(spec, form="tail", tail_samples=tail_samples)
+    spec = replace(spec, form="tail", tail_samples=spec.window_samples)
     generator = torch.Generator().manual_seed(0)
-    trial = torch.randn(3, len(spec.components), spec.window_samples, generator=generator)
-    axes = {"wave": {0: "n"}, "prob": {0: "n"}}
-    return _export(_Tail(net, tail_samples).eval(), spec, path, [(trial,)], ("wave",), ("prob",), axes)
+    wave = torch.randn(3, len(spec.components), spec.window_samples, generator=generator)
+    reads = [min(read, spec.window_samples) for read in (*TRIED, spec.window_samples)]
+    trials = [(wave, torch.tensor(read)) for read in reads]
+    axes = {"wave": {0: "n"}, "prob": {0: "n", 2: "read"}}
+    return _export(_Tail(net).eval(), spec, path, trials, ("wave", "read"), ("prob",), axes)
 
 
 class _Tail(nn.Module):  # type: ignore[misc]  # torch is not analysed
     """Gives the tail of a window."""
 
-    def __init__(self, net: SmallPhaseNet, samples: int) -> None:
+    def __init__(self, net: SmallPhaseNet) -> None:
         super().__init__()
-        self.net, self.samples = net, samples
+        self.net = net
 
-    def forward(self, wave: Tensor) -> Tensor:
-        """``(n, 3, window_samples)`` -> ``(n, 3, tail_samples)``."""
-        return self.net.tail(wave, self.samples)
+    def forward(self, wave: Tensor, read: Tensor) -> Tensor:
+        """``(n, 3, window_samples)`` -> ``(n, 3, read)``."""
+        return self.net.tail(wave, read)
 
 
 def export_stateful(net: SmallPhaseNet, spec: ModelSpec, path: Path, chunk_samples: int = 0) -> Path:

@@ -134,20 +134,20 @@ class SmallPhaseNet(nn.Module):  # type: ignore[misc]  # torch is not analysed
             wave = self.decode[level](wave)
         return self.spread(self.head(wave))
 
-    def tail(self, wave: Tensor, samples: int) -> Tensor:
+    def tail(self, wave: Tensor, samples: Tensor) -> Tensor:
         """Probabilities of the last samples of a window, as :meth:`forward` gives them.
 
         The encoder sees the whole window; behind it, only the steps that the last samples depend on are computed.
 
         Args:
             wave: ``(n, in_channels, L)``, prepared by the front end.
-            samples: how many of its last samples, at most ``L``.
+            samples: how many of its last samples, from 1 to ``L``: a tensor without dimensions, of whole numbers.
 
         Returns:
             ``(n, num_phases, samples)``.
         """
-        features, stride = self.encoded(wave), self.config.stride(0)
-        begins = self._tail_begins((wave.shape[-1] - samples) // stride)
+        features, stride, length = self.encoded(wave), self.config.stride(0), int(wave.shape[-1])
+        begins = self._tail_begins(_whole_steps(length - samples, stride))
         steps = features[-1][..., begins[-1].kept :]
         for level in reversed(range(self.config.levels - 1)):
             needed, kept = begins[level]
@@ -156,19 +156,20 @@ class SmallPhaseNet(nn.Module):  # type: ignore[misc]  # torch is not analysed
             )
             # The first steps lack what lies before them.
             steps = self.decode[level](steps)[..., kept - needed :]
-        first = begins[0].kept * stride
-        logits = self.spread(self.head(steps))[..., wave.shape[-1] - samples - first : wave.shape[-1] - first]
+        first = length - begins[0].kept * stride
+        logits = self.spread(self.head(steps))[..., first - samples : first]
         return nn.functional.softmax(logits, dim=1)
 
-    def _tail_begins(self, first: int) -> list["_TailBegin"]:
+    def _tail_begins(self, first: Tensor) -> list["_TailBegin"]:
         """Where the computation of a tail begins on each level, in its steps, when ``first`` is wanted of the finest."""
         begins = []
         for level in range(self.config.levels - 1):
             stride = self.config.stride(level + 1)
-            before = max(0, first - self.config.padding(level)[0])
-            needed = before // stride * stride
+            before = (first - self.config.padding(level)[0]).clamp_min(0)
+            coarse = _whole_steps(before, stride)
+            needed = coarse * stride
             begins.append(_TailBegin(needed, first))
-            first = needed // stride
+            first = coarse
         return [*begins, _TailBegin(first, first)]
 
     def spread(self, steps: Tensor) -> Tensor:
@@ -181,6 +182,10 @@ class SmallPhaseNet(nn.Module):  # type: ignore[misc]  # torch is not analysed
         """Input samples from the first to the last that an output sample can depend on, at most."""
         before, after = self.config.reach
         return before + 1 + after
+
+
+def _whole_steps(samples: Tensor, stride: int) -> Tensor:
+    return torch.div(samples, stride, rounding_mode="trunc")
 
 
 def stretch(wave: Tensor, factor: int) -> Tensor:

@@ -88,10 +88,10 @@ class ModelSpec:
     lengths: tuple[int, ...] = ()
     """Lengths of windows it was trained for; empty: ``window_samples`` alone."""
     form: str = "windows"
-    """``windows``: takes windows that stand alone. ``tail``: takes the same windows, and gives their last samples alone.
+    """``windows``: takes windows that stand alone. ``tail``: takes the same windows, and gives as many of their last samples as are wanted.
     ``stateful``: takes chunks and state, see :mod:`models.streaming`."""
     tail_samples: int = 0
-    """Of the form ``tail``: last samples of a window that it gives."""
+    """Of the form ``tail``: last samples of a window that it gives, at most."""
     chunk_samples: int = 0
     """Of the stateful form: samples that it takes at a time."""
     delay_samples: int = 0

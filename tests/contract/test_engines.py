@@ -12,7 +12,7 @@ from models.spec import ModelSpec
 from models.weights import tail_path, weights_path
 from tests.conftest import ONSETS_S, Recording
 from xiaod.config import Config, SeedLinkConfig
-from xiaod.domain.types import Instrument, Probabilities, Window, WindowBatch
+from xiaod.domain.types import Instrument, Probabilities, Stage, Window, WindowBatch
 from xiaod.inference.errors import ModelError
 from xiaod.inference.onnx import OnnxEngine
 from xiaod.inference.scout import Scout
@@ -61,12 +61,14 @@ def followed(engine: OnnxEngine, recording: Recording, read: int) -> list[Probab
 
 
 @pytest.mark.parametrize("model", ["micro", "small"])
-def test_the_end_of_a_window_is_that_of_the_whole(model: str, rjob: Recording) -> None:
+@pytest.mark.parametrize("stage", ["early", "final"])
+def test_the_end_of_a_window_is_that_of_the_whole(model: str, stage: Stage, rjob: Recording) -> None:
     """The shipped file of the tail form gives what the whole window gives, where a picker reads it."""
     engine = OnnxEngine(weights_path(model))
+    read = read_samples(Config(sources=(SeedLinkConfig(server="localhost"),)), stage)
     whole, tails = (
         followed(engine, rjob, engine.spec.window_samples),
-        followed(engine, rjob, read_samples(Config(sources=(SeedLinkConfig(server="localhost"),)), "early")),
+        followed(engine, rjob, read),
     )
     assert len(tails) == len(whole) == 11
     assert any(result.values[0].max() > 0.9 for result in whole)
@@ -75,11 +77,24 @@ def test_the_end_of_a_window_is_that_of_the_whole(model: str, rjob: Recording) -
         assert given.window.index == wanted.window.index
         assert (given.valid is None) == given.window.discontinuous
         np.testing.assert_allclose(given.known, wanted.values[:, -given.known.shape[1] :], atol=1e-6)
-        assert given.known.shape[1] >= 400
+        assert given.window.discontinuous or given.known.shape[1] == read
 
 
-def test_what_is_read_beyond_the_tail_is_computed(rjob: Recording, engine: OnnxEngine) -> None:
-    assert all(result.valid is None for result in followed(engine, rjob, 401))
+@pytest.mark.parametrize("read", [1, 2, 255, 256, 257, 401, 1100, 1999])
+def test_as_many_of_the_last_samples_as_are_wanted(read: int, rjob: Recording, engine: OnnxEngine) -> None:
+    samples = np.stack([rjob.components[component] for component in "ZNE"])[None, :, :2000].astype(np.float32)
+    given = engine.annotate_end(samples, read)
+    assert given.shape == (1, 2, read)
+    np.testing.assert_allclose(given, engine.annotate(samples)[..., -read:], atol=1e-6)
+
+
+def test_windows_of_which_more_is_read_are_computed_whole(rjob: Recording, engine: OnnxEngine) -> None:
+    """All of one after which another component begins is searched."""
+    assert all(result.valid is None for result in followed(engine, rjob, engine.spec.window_samples))
+    samples = np.stack([rjob.components[component] for component in "ZNE"])[:, :2000].astype(np.float32)
+    window = Window(INSTRUMENT, 0, 0, samples, "Z--", until=100)
+    [result] = engine.follow(WindowBatch((window,), samples[None], 400))
+    assert result.valid is None
 
 
 def test_the_tail_of_another_model_is_refused(tmp_path: Path) -> None:

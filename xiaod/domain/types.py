@@ -274,7 +274,7 @@ class WindowBatch:
     samples: NDArray[np.float32]
     """Shape ``(n, 3, length)``, read-only: the samples of the windows."""
     read: int
-    """Samples at the end of a window of which the probabilities are read, unless the window is discontinuous."""
+    """Samples at the end of a window of which the probabilities are read, unless it is discontinuous or has an ``until``."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,10 +42,9 @@ class OnnxEngine(LoadedModel):
         self._session, spec, content = open_session(path, "windows", threads)
         super().__init__(spec, content)
         self._input = self._session.get_inputs()[0].name
-        self._tail, self._tail_samples = None, 0
+        self._tail = None
         if (beside := tail_path(path)).is_file():
             self._tail, tail_spec, _ = open_session(beside, "tail", threads)
-            self._tail_samples = tail_spec.tail_samples
             if (tail_spec.label, tail_spec.provenance) != (spec.label, spec.provenance):
                 raise ModelError(
                     f"{beside}: not of the model in {path.name}; export both again, or remove this one"
@@ -59,19 +58,22 @@ class OnnxEngine(LoadedModel):
 
     def annotate_end(self, samples: NDArray[np.float32], read: int) -> NDArray[np.float32]:
         """See :meth:`xiaod.inference.Engine.annotate_end`: by the tail form where that is enough."""
-        if self._tail is None or read > self._tail_samples or samples.shape[2] != self._spec.window_samples:
+        if self._tail is None or not self._has_tail(samples.shape[2], read):
             return self.annotate(samples)
-        [tails] = self._tail.run(None, {"wave": prepare(self._spec.front_end, samples)})
+        prepared = prepare(self._spec.front_end, samples)
+        [tails] = self._tail.run(None, {"wave": prepared, "read": np.array(read)})
         values: NDArray[np.float32] = tails[:, self._rows]
         return values
 
     def follow(self, batch: WindowBatch) -> list[Probabilities]:
         """Probability of P and S, of all windows in one call; of a window that is not discontinuous maybe those that are read alone."""
         length = batch.samples.shape[2]
-        if self._tail is None or batch.read > self._tail_samples or length != self._spec.window_samples:
+        if not self._has_tail(length, batch.read):
             return self._whole(batch.windows, batch.samples)
-        whole = [number for number, window in enumerate(batch.windows) if window.discontinuous]
-        rest = [number for number, window in enumerate(batch.windows) if not window.discontinuous]
+        whole: list[int] = []
+        rest: list[int] = []
+        for number, window in enumerate(batch.windows):
+            (whole if window.discontinuous or window.until is not None else rest).append(number)
         results: dict[int, Probabilities] = {}
         if whole:
             windows = [batch.windows[number] for number in whole]
@@ -79,12 +81,16 @@ class OnnxEngine(LoadedModel):
         if rest:
             samples = batch.samples[rest] if whole else batch.samples
             values = np.zeros((len(rest), len(PHASES), length), np.float32)
-            valid = (length - self._tail_samples, length)
-            values[:, :, valid[0] :] = self.annotate_end(samples, self._tail_samples)
+            valid = (length - batch.read, length)
+            values[:, :, valid[0] :] = self.annotate_end(samples, batch.read)
             values.flags.writeable = False
             for number, value in zip(rest, values, strict=True):
                 results[number] = Probabilities(batch.windows[number], value, valid=valid)
         return [results[number] for number in range(len(batch.windows))]
+
+    def _has_tail(self, length: int, read: int) -> bool:
+        """Whether the tail form gives so many of the last samples of windows of this length for less."""
+        return self._tail is not None and length == self._spec.window_samples and read < length
 
     def _whole(self, windows: Sequence[Window], samples: NDArray[np.float32]) -> list[Probabilities]:
         values = self.annotate(samples)

@@ -99,13 +99,16 @@ def _try(session: "InferenceSession", spec: ModelSpec) -> None:
     """
     samples = spec.chunk_samples if spec.form == "stateful" else spec.window_samples
     wave = np.zeros((1, len(spec.components), samples), np.float32)
-    wanted: list[tuple[int, ...]] = [(1, len(spec.phases), spec.tail_samples or samples)]
+    wanted: list[tuple[int, ...]] = [(1, len(spec.phases), samples)]
     if spec.form == "stateful":
         state = np.zeros((1, spec.state_size), np.float32)
         wanted.append(state.shape)
         shapes = [value.shape for value in StatefulNet(session)(wave, state, np.ones(1, np.int64))]
     else:
-        shapes = [value.shape for value in session.run(None, {session.get_inputs()[0].name: wave})]
+        given = {session.get_inputs()[0].name: wave}
+        if spec.form == "tail":
+            given["read"] = np.array(samples)
+        shapes = [value.shape for value in session.run(None, given)]
     if shapes != wanted:
         raise ValueError(f"gives {shapes} for one window; {wanted} is needed")
 

@@ -9,10 +9,11 @@ least ``lookahead_s`` of data after them. Such a peak is a :class:`Candidate`. O
 
 **Confirm** (:func:`compute_again`, :meth:`InstrumentPicker.confirm`). Where a window begins relative to an onset changes the output of a
 network with strides, by some tens of milliseconds and hundredths of probability. So each candidate is computed again in windows placed by
-its peak, not by the grid; the result is an :class:`Onset`. The last of these windows ends ``lookahead_s`` (or whole hops more) after the
-peak. If their average reaches the threshold, the onset is a pick; it is then made with ``lookahead_s`` to ``lookahead_s`` plus a hop of
-data after it, if the network is sure by then. Another peak of the same phase closer than ``min_separation_s`` to a pick is the same onset,
-and gives no pick. The candidates of a batch are computed together.
+its peak, not by the grid: in four, and in four more if their average is close to the threshold; the result is an :class:`Onset`. The
+last of these windows ends ``lookahead_s`` (or whole hops more) after the peak. If their average reaches the threshold, the onset is a
+pick; it is then made with ``lookahead_s`` to ``lookahead_s`` plus a hop of data after it, if the network is sure by then. Another peak of
+the same phase closer than ``min_separation_s`` to a pick is the same onset, and gives no pick. The candidates of a
+batch are computed together.
 
 :mod:`xiaod.picking.measure` measures time, uncertainty and strength of the onset.
 
@@ -33,7 +34,7 @@ and gives no pick. The candidates of a batch are computed together.
 ('19700101.000006.00-P-XX.A..HH-example-1.0.0', 'P', True)
 """
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
@@ -56,19 +57,19 @@ LATE_NOTICE_S = 2.0
 """How long after the first window that can show it an onset may still be noticed."""
 NOTICE = 0.7
 """Part of the threshold at which an onset is noticed: whether it is confirmed must not depend on where the grid lies."""
-SHIFTS: Mapping[Stage, tuple[int, ...]] = {
-    "final": (0, 2, 5, 7, 8, 10, 13, CONFIRM_SHIFT),
-    "early": (0, 5, 10, CONFIRM_SHIFT),
-}
-"""Samples by which the windows that confirm are shifted: every offset of a stride of four twice, spread evenly over four strides; for early
-picks, which are confirmed while others wait, every offset once."""
+SHIFTS = (0, 7, 10, 13)
+"""Samples by which the windows that confirm are shifted: every offset of a stride of four once, spread over four strides."""
+MORE_SHIFTS = (2, 5, 8, CONFIRM_SHIFT)
+"""The same once more, between those: where a decision is close."""
+CLOSE = 0.1
+"""A decision is close if the probability is so near the threshold, or nearer."""
 STEADY = 2
 """Samples by which the onset may move in those windows and count as found."""
 ROUNDS = 2
 """How often the windows are placed anew by the onset that they show."""
 REACH = 30
 """Samples by which the onset may move when it is confirmed."""
-READ_STEP = samples_from_s(4.0)
+READ_STEP = samples_from_s(1.0)
 """Onsets are computed again together when the ends that they need are alike. How is chosen by each alone: a network that computes the end
 of a window may give other last digits than for the whole."""
 MOST_WINDOWS = 32
@@ -98,11 +99,6 @@ class PickerSettings:
     late: int = 0
     """Samples by which a component may come after the others."""
     stage: Stage = "final"
-
-    @property
-    def shifts(self) -> tuple[int, ...]:
-        """By how many samples the windows that confirm are shifted."""
-        return SHIFTS[self.stage]
 
     def threshold(self, phase: int, components: str) -> float:
         """Threshold of a phase, by its index, in a window with these components."""
@@ -137,13 +133,27 @@ class Candidate:
     lookahead: int
     """Samples after the peak, at least, in the windows in which it is computed again."""
     hop: int
-    shifts: tuple[int, ...]
+    threshold: float
+    """Probability that it must reach then."""
+
+    @property
+    def before(self) -> int:
+        """Samples before the window that are known."""
+        return 0 if self.window.history is None else int(self.window.history.shape[1])
+
+    @property
+    def after(self) -> int:
+        """Samples after the peak in the last of these windows: ``lookahead`` and whole hops, the same whatever the grid."""
+        # The peak may still move.
+        spare = int(self.window.samples.shape[1]) - self.peak - self.lookahead - REACH // 2
+        return self.lookahead + max(0, spare // self.hop * self.hop)
 
     @property
     def read(self) -> int:
         """Samples at the end of these windows of which the probabilities are needed, at least: a multiple of :data:`READ_STEP`."""
-        after = max(self.lookahead, int(self.window.samples.shape[1]) - self.peak)
-        needed = after + ROUNDS * REACH + CONFIRM_SHIFT + samples_from_s(CENTROID_S) + 1
+        # A window does not begin before the first sample.
+        after = max(self.after, int(self.window.samples.shape[1]) - self.before - self.peak)
+        needed = after + ROUNDS * REACH + samples_from_s(CENTROID_S) + 1
         return -(-needed // READ_STEP) * READ_STEP
 
 
@@ -210,13 +220,7 @@ class InstrumentPicker:
                     continue
                 found.append(
                     Candidate(
-                        window,
-                        phase,
-                        peak,
-                        float(curve[peak]),
-                        settings.lookahead,
-                        settings.hop,
-                        settings.shifts,
+                        window, phase, peak, float(curve[peak]), settings.lookahead, settings.hop, needed
                     )
                 )
         return sorted(found, key=lambda candidate: candidate.peak)
@@ -322,39 +326,52 @@ def _compute_alike(candidates: Sequence[Candidate], annotate: Annotate) -> list[
     return [found[number] for number in range(len(candidates))]
 
 
+_Placing = Generator[NDArray[np.float32], NDArray[np.float32], list[tuple[int, NDArray[np.float32]]]]
+"""Yields windows, is sent the probabilities at their ends, and returns where each begins and what it is."""
+
+
 def _computing(candidate: Candidate) -> Generator[NDArray[np.float32], NDArray[np.float32], Onset]:
     """Yields windows, is sent the probabilities at their ends, and returns the onset."""
-    window, lookahead, hop = candidate.window, candidate.lookahead, candidate.hop
+    window, before, after = candidate.window, candidate.before, candidate.after
     length = window.samples.shape[1]
     samples = window.samples
-    if window.history is not None and window.history.shape[1]:
+    if window.history is not None and before:
         samples = np.concatenate([window.history, window.samples], axis=1)
-    before = samples.shape[1] - length
     peak = candidate.peak + before
-    # Whole hops of data beyond the lookahead, the same whatever the grid; the peak may still move.
-    more = (samples.shape[1] - peak - lookahead - REACH // 2) // hop * hop
-    curve = np.zeros(0)
-    for _ in range(ROUNDS):
-        last = min(peak + lookahead + max(more, 0), samples.shape[1]) - length
-        starts = sorted({max(0, last - shift) for shift in candidate.shifts})
+
+    def placed(last: int, shifts: Sequence[int]) -> _Placing:
+        starts = sorted({max(0, last - shift) for shift in shifts})
         values = yield np.stack([samples[:, start : start + length] for start in starts])
         known = values.shape[2]
-        curve = _average(
-            values[:, candidate.phase], [start + length - known for start in starts], samples.shape[1]
-        )
+        return [
+            (start + length - known, value)
+            for start, value in zip(starts, values[:, candidate.phase], strict=True)
+        ]
+
+    def highest(curve: NDArray[np.float64]) -> int:
         low = max(0, peak - REACH)
-        moved = low + int(curve[low : peak + REACH + 1].argmax())
-        steady = abs(moved - peak) <= STEADY
-        peak = moved
-        if steady:
+        return low + int(curve[low : peak + REACH + 1].argmax())
+
+    for left in reversed(range(ROUNDS)):
+        last = min(peak + after, samples.shape[1]) - length
+        found = yield from placed(last, SHIFTS)
+        curve = _average(found, samples.shape[1])
+        moved = highest(curve)
+        if not left or abs(moved - peak) <= STEADY:
+            if abs(curve[moved] - candidate.threshold) <= CLOSE:
+                found += yield from placed(last, MORE_SHIFTS)
+                curve = _average(found, samples.shape[1])
+                moved = highest(curve)
+            peak = moved
             break
+        peak = moved
     return Onset(candidate, peak - before, samples, curve)
 
 
-def _average(values: NDArray[np.float32], starts: Sequence[int], samples: int) -> NDArray[np.float64]:
-    """Mean probability of windows at every one of so many samples; zero where no window lies."""
+def _average(found: Sequence[tuple[int, NDArray[np.float32]]], samples: int) -> NDArray[np.float64]:
+    """Mean of probabilities that begin at a sample, at every one of so many samples; zero where there is none."""
     total, weight = np.zeros(samples), np.zeros(samples)
-    for start, value in zip(starts, values, strict=True):
+    for start, value in found:
         total[start : start + len(value)] += value
         weight[start : start + len(value)] += 1
     return total / np.maximum(weight, 1)

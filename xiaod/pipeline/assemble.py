@@ -142,9 +142,9 @@ class Assembler:
         if cuttings is None:
             cuttings = Cuttings(Cutting(settings.length, settings.hop, settings.history))
         final, early = cuttings.final, cuttings.early or cuttings.final
-        self.final = Batches(final.history, final.length, cuttings.max_batch)
+        self.final = Batches(final.history, final.length, cuttings.max_batch, final.read)
         """Where windows of final picks go."""
-        self.early = Batches(early.history, early.length, cuttings.max_batch, cuttings.read)
+        self.early = Batches(early.history, early.length, cuttings.max_batch, early.read)
         """Where windows of early picks go."""
         self.streams = Streams(STREAM_BATCH)
         """Where new samples go, for a net that follows them."""
@@ -175,6 +175,7 @@ class Assembler:
     def reconfigure(self, config: Config) -> None:
         """Use other limits from now on."""
         self._most = instrument_limits(config)
+        self.final.read = read_samples(config, "final")
         self.early.read = read_samples(config, "early")
 
     def take(self, item: SourceItem, now_ns: int | None) -> None:

@@ -61,7 +61,6 @@ def cuttings(config: Config, scout: ModelSpec | None) -> Cuttings:
         early,
         stream,
         samples_from_s(config.picker.early_lookahead_s),
-        read_samples(config, "early"),
         config.engine.max_batch,
     )
 
@@ -76,6 +75,7 @@ def _cutting(config: Config, stage: Stage) -> Cutting:
         revised=stage == "final",
         to_end=stage == "final",
         stage=stage,
+        read=read_samples(config, stage),
     )
 
 

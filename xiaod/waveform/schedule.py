@@ -71,6 +71,8 @@ class Cutting:
     """Windows without an overlap that may come as one."""
     stage: Stage = "final"
     """Of the picks that are made of them."""
+    read: int | None = None
+    """Samples at the end of a window of which the probabilities are read; None: all. See :class:`xiaod.domain.types.WindowBatch`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +86,6 @@ class Cuttings:
     """For a net that follows streams: early windows are cut where it notices something. None: everywhere."""
     ahead: int = 0
     """Samples by which an early window ends after the onset that it is cut for, at least."""
-    read: int | None = None
-    """Samples at the end of an early window of which the probabilities are read; None: all."""
     max_batch: int = 1
     """Windows of a batch."""
 

@@ -32,6 +32,7 @@ from distill.export import (
 from distill.serving import (
     EARLY,
     FINAL,
+    Serving,
     judged,
     sample_of,
     scores_of,
@@ -42,7 +43,7 @@ from distill.serving import (
 from models.calibration import LIMITS_S, Calibration
 from models.small_phasenet import PRESETS, fresh_net
 from tests.conftest import Recording
-from xiaod.picking.picker import SHIFTS
+from xiaod.picking.picker import MORE_SHIFTS, SHIFTS
 
 
 def logit(probability: np.ndarray) -> np.ndarray:
@@ -381,20 +382,24 @@ def test_false_picks_are_counted_where_nobody_trains() -> None:
     assert teacher_rates([apart, held]) == {"P": pytest.approx(60), "S": 0}
 
 
-def test_a_stage_is_judged_in_as_many_windows_as_the_daemon_confirms_it() -> None:
+@pytest.mark.parametrize("stage", [FINAL, EARLY], ids=["final", "early"])
+@pytest.mark.parametrize(
+    ("threshold", "windows"), [(0.3, [len(SHIFTS)]), (0.85, [len(SHIFTS), len(MORE_SHIFTS)])]
+)
+def test_an_onset_is_judged_in_as_many_windows_as_the_daemon_confirms_it(
+    stage: Serving, threshold: float, windows: list[int]
+) -> None:
     record = record_with("A", 2500.0, bells({2500: 0.9}))
-    for stage in (FINAL, EARLY):
-        asked: list[int] = []
-        seen = seeing(bells({2500: 0.9}))
+    asked: list[int] = []
+    seen = seeing(bells({2500: 0.9}))
 
-        def annotate(windows: np.ndarray, asked: list[int] = asked, seen: Annotate = seen) -> np.ndarray:
-            asked.append(len(windows))
-            return seen(windows)
+    def annotate(windows: np.ndarray) -> np.ndarray:
+        asked.append(len(windows))
+        return seen(windows)
 
-        assert len(windowed(annotate, 1000, stage)(record.waves, 0.3)) == 1
-        # The first call is that of all windows on the grid.
-        assert set(asked[1:]) == {len(SHIFTS[stage.stage])}
-    assert len(SHIFTS["early"]) < len(SHIFTS["final"])
+    assert len(windowed(annotate, 1000, stage)(record.waves, threshold)) == 1
+    # The first call is that of all windows on the grid.
+    assert asked[1:] == windows
 
 
 def test_a_record_of_each_station_that_an_analyst_picked_if_there_is_one() -> None:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -54,6 +55,27 @@ def test_two_onsets_that_turn_out_to_be_one_are_one_pick() -> None:
 def test_two_onsets_that_stay_apart_are_two_picks() -> None:
     picks, _ = seen_and_decided([500, 500 + SEPARATION + 10], [500, 500 + SEPARATION])
     assert [round(pick.time_ns / 1e7) for pick in picks] == [500, 500 + SEPARATION]
+
+
+@pytest.mark.parametrize(
+    ("threshold", "windows", "picked"), [(0.7, 4, True), (0.85, 8, True), (0.95, 8, False)]
+)
+def test_a_close_decision_is_made_in_more_windows(threshold: float, windows: int, picked: bool) -> None:
+    """The onset has a probability of 0.9."""
+    held = np.tile(np.arange(-500, LENGTH, dtype=np.float32), (3, 1))
+    window = Window(
+        Instrument("XX", "A", "", "HH"), 0, 0, held[:, 500:], "ZNE", discontinuous=True, history=held[:, :500]
+    )
+    starts: set[float] = set()
+
+    def annotate(windows: NDArray[np.float32]) -> Curve:
+        starts.update(windows[:, 0, 0].tolist())
+        return curve_of(windows[:, 0], [500])
+
+    picker = InstrumentPicker(replace(SETTINGS, thresholds=(threshold, threshold)))
+    picks = picks_in(picker, Probabilities(window, curve_of(held[0, 500:], [500])), annotate)
+    assert bool(picks) is picked
+    assert len(starts) == windows
 
 
 @pytest.mark.parametrize(("moved", "lasts"), [(2, [980]), (10, [980, 990])])
