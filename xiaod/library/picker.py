@@ -1,7 +1,7 @@
 """Picks and probabilities of an ObsPy stream, by the pipeline of ``xiaod pick``.
 
-Buffers, windows, engine, picker and their settings are those of the daemon and of ``xiaod pick``: the same data give the same picks, with
-the same identifiers and times.
+Buffers, windows, engine, picker and their settings are those of the daemon and of ``xiaod pick``: the same data give the same final
+picks, with the same identifiers and times.
 
 >>> from obspy import read
 >>> [(str(pick.channel), pick.phase, pick.stage) for pick in Picker("micro").classify(read())]
