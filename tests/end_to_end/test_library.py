@@ -87,7 +87,7 @@ def by_the_command(folder: Path, stream: Stream, *options: str) -> list[dict[str
     return sorted(map(json.loads, done.stdout.splitlines()), key=lambda one: one["id"])
 
 
-@pytest.mark.parametrize(("model", "early"), [("micro", False), ("micro", True), ("small", False)])
+@pytest.mark.parametrize(("model", "early"), [("micro", True), ("small", False)])
 def test_the_same_picks_as_the_command(tmp_path: Path, model: str, early: bool) -> None:
     stream = network()
     expected = by_the_command(tmp_path, stream, "--model", model, *(["--early"] if early else []))
