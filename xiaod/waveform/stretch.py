@@ -80,9 +80,10 @@ class Stretch:
         """Samples so far, those that are overwritten included."""
         self.started = False
         """Whether the converter has put out its first sample."""
-        self._levels: deque[tuple[int, float]] = deque()
+        self._levels: list[tuple[int, float]] = []
         """Grid index at which each part begins, and its level."""
-        self._offsets: deque[tuple[int, int]] = deque()
+        self._offsets: list[tuple[int, int]] = []
+        """Grid index from which each offset holds. Mostly there is one, as of levels: a list takes a sixth of a deque."""
         self._arrivals: deque[tuple[int, int, int]] = deque()
 
     def __del__(self) -> None:
@@ -179,9 +180,9 @@ class Stretch:
         while len(self._arrivals) > 1 and self._arrivals[0][0] <= first:
             self._arrivals.popleft()
         while len(self._offsets) > 1 and self._offsets[1][0] <= first:
-            self._offsets.popleft()
+            del self._offsets[0]
         while len(self._levels) > 1 and self._levels[1][0] <= first:
-            self._levels.popleft()
+            del self._levels[0]
 
     def _move(self, rings: Rings) -> None:
         """Let other rings hold the newest samples."""

@@ -5,6 +5,7 @@ import math
 import time
 from collections import defaultdict
 from contextlib import ExitStack
+from dataclasses import replace
 from unittest.mock import patch
 
 import numpy as np
@@ -237,6 +238,15 @@ def test_many_small_packets_take_no_more_memory_and_hold_nobody_back(numbered_to
         sequence, start_ns = positions.resumable({("XX", "A"): 200 * NS_PER_S})["XX", "A"]
     assert 189 * NS_PER_S <= start_ns <= 190 * NS_PER_S
     assert start_ns == (sequence - 1) * NS_PER_S // 100
+
+
+def test_a_record_that_claims_to_last_for_centuries_is_a_packet_like_others() -> None:
+    positions = shared()
+    slow = replace(packet("A", 7, 10.0), sampling_rate_hz=1e-6, samples=np.zeros(1_000_000, np.int32))
+    for one in (packet("A", 6, 0.0), slow, packet("A", 8, 20.0)):
+        positions.passed(one)
+    assert positions.newest()["XX", "A"][0] == 8
+    assert positions.resumable({("XX", "A"): 15 * NS_PER_S})["XX", "A"][0] == 6
 
 
 def test_where_nobody_will_ask_nothing_is_kept() -> None:

@@ -38,12 +38,11 @@ positions: the next run begins with that of each station, except stations of whi
 
 import threading
 import time
-from collections import deque
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from xiaod.acquisition.seedlink.moments import NEVER, Moment, StreamClock
+from xiaod.acquisition.seedlink.passed import Passed, PassedPackets
 from xiaod.acquisition.seedlink.sequence import NOTHING, before, is_after, oldest, position_of, station_of
 from xiaod.acquisition.seedlink.untimely import UntimelyPackets
 from xiaod.domain.resumption import ABANDONED_S, GONE_S
@@ -57,18 +56,6 @@ GROUP_S = 1.0
 """Of more, those that come within this time are one group, so that no rate of packets takes more memory."""
 GROUPS = 2000
 """At most so many packets and groups of a station: longer than a packet takes to be picked or abandoned."""
-
-
-@dataclass(slots=True)
-class _Passed:
-    """Used packets of a station that came together."""
-
-    position: Position
-    """The last of them."""
-    next_ns: int
-    """Time of the sample after their last one."""
-    moment: Moment
-    """When the first came."""
 
 
 class Positions:
@@ -88,7 +75,7 @@ class Positions:
         self._newest: dict[Station, Position] = dict(resume)
         # The positions for a later run.
         self._resumable = dict(self._newest)
-        self._passed: dict[Station, deque[_Passed]] = {}
+        self._passed: dict[Station, PassedPackets] = {}
         self._untimely = UntimelyPackets()
         self._had: dict[Station, Position] = {}
         """Stations whose packets, up to this one, come again."""
@@ -156,12 +143,13 @@ class Positions:
             if not self._lasting:
                 self._picked = self._picked.or_later(moment)
                 return
-            groups = self._passed.setdefault(station_of(packet), deque(maxlen=GROUPS))
+            station, next_ns = station_of(packet), packet.next_ns
+            if (groups := self._passed.get(station)) is None:
+                groups = self._passed[station] = PassedPackets(GROUPS)
             if len(groups) >= SINGLE_PACKETS and groups[-1].moment.is_together(moment, GROUP_S):
-                groups[-1].position = position_of(packet)
-                groups[-1].next_ns = max(groups[-1].next_ns, packet.next_ns)
-            else:
-                groups.append(_Passed(position_of(packet), packet.next_ns, moment))
+                last = groups.pop()
+                moment, next_ns = last.moment, max(last.next_ns, next_ns)
+            groups.append(Passed(position_of(packet), next_ns, moment))
 
     def refused(self, packet: Segment, correction_ns: int, offset_ns: int) -> None:
         """A packet that the host's clock refuses is about to be handed on.
