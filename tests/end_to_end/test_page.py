@@ -16,6 +16,7 @@ from tests.end_to_end.harness import Daemon, streaming
 from tests.unit.daemon.test_web_stream import PICK, RJOB, serving
 from xiaod.domain.onsets import withdrawal
 from xiaod.domain.types import Channel, Latency, Window
+from xiaod.pipeline.problems import Problem
 from xiaod.replay import ReplayConfig
 
 STATION = "BW.RJOB..EH"
@@ -212,6 +213,22 @@ def test_an_early_pick_is_hollow_until_the_final_one_replaces_it_or_it_is_withdr
                 "00:20:07.23", "P", "BW.RJOB..EHZ", "0.99", "0.10", "5.0", "0.8", "5.3"
             ]  # fmt: skip
             assert tab.complaints == []
+
+    asyncio.run(body())
+
+
+def test_what_is_wrong_stays_in_sight_until_it_is_right_again(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with serving(max_clients=2) as (served, _), browsing(PROGRAM or "", tmp_path) as tab:
+            await tab.open(f"http://127.0.0.1:{served.server.port}/")
+            await tab.until(ROWS, lambda rows: rows == 2)
+            banner = "document.getElementById('problems')"
+            assert await tab.value(f"{banner}.hidden")
+            served.problems = [Problem("overloaded", "windows wait 7 s, <b>so</b> picks are late")]
+            await tab.until(f"{banner}.offsetHeight", lambda height: height > 0)
+            assert await tab.value(f"{banner}.textContent") == "windows wait 7 s, <b>so</b> picks are late"
+            served.problems = []
+            await tab.until(f"{banner}.hidden")
 
     asyncio.run(body())
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from tests.end_to_end.harness import LIMIT_S, Daemon, wait_until
+from tests.end_to_end.harness import LIMIT_S, Daemon, ServerProcess, wait_until, write_event
 
 STATION = "BW.RJOB..EH"
 
@@ -63,7 +63,7 @@ def test_picks_are_those_of_the_sink_and_can_be_asked_for_by_time(watched: Daemo
 
 def test_the_stream_tells_picks_and_the_trace_of_a_station(watched: Daemon) -> None:
     port = watched.wait_for("web.listening")[0]["port"]
-    seen: dict[str, list[Any]] = {"stations": [], "pick": [], "trace": []}
+    seen: dict[str, list[Any]] = {"stations": [], "problems": [], "pick": [], "trace": []}
     url = f"http://127.0.0.1:{port}/api/stream?station={STATION}"
     wait_until(lambda: ask(watched, "/api/stations")["stations"], "the station")
     with urllib.request.urlopen(url, timeout=LIMIT_S) as answer:
@@ -101,6 +101,33 @@ def test_status_asks_the_daemon(watched: Daemon) -> None:
     assert any(reason in text for reason in ("P: picked at ", "gap of", "window not full", "below threshold"))
     lines = subprocess.run([*command, "--format", "json"], capture_output=True, timeout=LIMIT_S, check=True)
     assert [one["id"] for one in json.loads(lines.stdout)["stations"]] == [STATION]
+
+
+def test_a_server_that_dies_is_told_wherever_one_asks(tmp_path: Path) -> None:
+    write_event(tmp_path / "event.mseed")
+    with (
+        ServerProcess(tmp_path / "event.mseed", "--loop", "--shift-to-now") as server,
+        Daemon(
+            tmp_path / "daemon",
+            sources=[{"name": "test", "server": f"127.0.0.1:{server.port}", "reconnect_min_s": 0.1}],
+        ) as daemon,
+    ):
+        wait_until(lambda: daemon.get("/readyz")[0] == 200, "a daemon that is ready")
+        port = daemon.wait_for("web.listening")[0]["port"]
+        assert ask(daemon, "/api/stations")["problems"] == []
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/stream", timeout=LIMIT_S) as answer:
+            # A server that hangs is found out after network_timeout_s; one that dies at once.
+            server.process.kill()
+            told = (json.loads(line[6:]) for line in answer if line.startswith(b'data: {"time"'))
+            [problem] = next(event["problems"] for event in told if event.get("problems"))
+        assert problem["code"] == "source_down"
+        assert problem["text"].startswith("source test: no connection: ")
+        status, body = daemon.get("/readyz")
+        assert status == 503
+        assert [one["code"] for one in json.loads(body)["problems"]] == ["source_down"]
+        command = [sys.executable, "-m", "xiaod", "status", "--url", f"http://127.0.0.1:{port}"]
+        text = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S, check=True).stdout
+        assert "\nPROBLEM: source test: no connection: " in text
 
 
 def test_the_page_can_be_switched_off(tmp_path: Path) -> None:

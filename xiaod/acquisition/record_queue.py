@@ -69,6 +69,10 @@ class Inbox:
     def __len__(self) -> int:
         return sum(len(queue) for queue in list(self._queues.values()))
 
+    def filled(self) -> dict[str, float]:
+        """How full the queue of each source is, 0 to 1."""
+        return {source: len(queue) / self._bound for source, queue in list(self._queues.items())}
+
     def attach(self) -> None:
         """One more source will put items, the last of them :class:`End`."""
         self._attached += 1

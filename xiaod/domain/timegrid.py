@@ -74,3 +74,15 @@ def samples_from_s(seconds: float) -> int:
     50
     """
     return round(seconds * GRID_RATE_HZ)
+
+
+def span_text(span_s: float) -> str:
+    """A length of time for people.
+
+    >>> span_text(9.96), span_text(7200), span_text(-200_000)
+    ('10.0 s', '2 h', '-2 d')
+    """
+    for unit_s, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
+        if abs(span_s) >= 2 * unit_s:
+            return f"{span_s / unit_s:.0f} {unit}"
+    return f"{span_s:.1f} s"

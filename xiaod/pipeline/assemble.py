@@ -573,6 +573,10 @@ class Assembler:
     def _link_change(self, change: LinkChange, now_ns: int) -> None:
         metrics = self._metrics
         self._station_table.links[change.source] = change.state
+        if change.state in {"disconnected", "connect_failed"}:
+            self._station_table.failures[change.source] = change.detail or change.state
+        elif change.state != "connecting":
+            self._station_table.failures.pop(change.source, None)
         metrics.connected.labels(change.source).set(change.state == "streaming")
         if change.state in {"disconnected", "connect_failed"}:
             metrics.reconnects.labels(change.source).inc()

@@ -29,6 +29,7 @@ from xiaod.inference import Engine
 from xiaod.inference.scout import Scout
 from xiaod.pipeline.assemble import Assembler
 from xiaod.pipeline.monitor import Monitor
+from xiaod.pipeline.problems import Facts, Problem, problems_of
 from xiaod.pipeline.settings import buffer_settings, cuttings, instrument_limits
 from xiaod.pipeline.sink_runner import SinkRunner
 from xiaod.pipeline.stages import Passing, PickStage, WindowQueue, assemble, infer
@@ -283,6 +284,26 @@ class Pipeline:
     def stale_stations(self) -> list[str]:
         """Instruments that are silent, as of the last review."""
         return sorted(entry.instrument.text for entry in self._station_table if entry.stale)
+
+    def problems(self) -> list[Problem]:
+        """What is wrong now; stations are silent as of the last review."""
+        entries = list(self._station_table)
+        return problems_of(
+            Facts(
+                self.links(),
+                self._station_table.failures,
+                self._inbox.filled(),
+                self._windows.waiting_s,
+                {
+                    entry.instrument.text: entry.latency_s
+                    for entry in entries
+                    if entry.latency_s is not None and not entry.stale
+                },
+                sum(entry.stale for entry in entries),
+                {one.name: one.complaint for one in self._sink_runners if one.complaint},
+                self._stage.store_failure,
+            )
+        )
 
     def backlogs(self) -> dict[str, int]:
         """Picks that wait for each sink."""

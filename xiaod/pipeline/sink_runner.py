@@ -71,6 +71,8 @@ class SinkRunner:
         self._most = min(MAX_DELIVERY, sink.portion) if isinstance(sink, Portioned) else MAX_DELIVERY
         self._limit = self._most
         self._failures = 0
+        self._complaint = ""
+        """Why the last delivery failed."""
         self._tries = 0
         """Failures since it last worked for :data:`HEALTHY_S`; the pauses grow with them."""
         self._working_since_s = time.monotonic()
@@ -81,6 +83,11 @@ class SinkRunner:
     def name(self) -> str:
         """Name of the sink."""
         return self._sink.name
+
+    @property
+    def complaint(self) -> str:
+        """Why it does not take picks at present; empty: it does."""
+        return f"{len(self)} picks wait: {self._complaint}" if self._failures else ""
 
     def __len__(self) -> int:
         return len(self._backlog)
@@ -214,6 +221,7 @@ class SinkRunner:
         if not self._failures and time.monotonic() - self._working_since_s > HEALTHY_S:
             self._tries = 0
         self._failures += 1
+        self._complaint = str(error)
         self._tries += 1
         retry_s = self._jitter.uniform(0.5, 1) * min(RETRY_MAX_S, RETRY_MIN_S * 2 ** min(self._tries, 10))
         if isinstance(error, RetryLater):

@@ -24,6 +24,7 @@ End(source='')
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
@@ -79,12 +80,23 @@ class WindowQueue(asyncio.Queue[Batch | Departed | End]):
 
     windows = 0
 
+    def __init__(self, maxsize: int) -> None:
+        super().__init__(maxsize)
+        self._since_s: deque[float] = deque()
+
+    @property
+    def waiting_s(self) -> float:
+        """How long the first item has waited."""
+        return time.monotonic() - self._since_s[0] if self._since_s else 0.0
+
     def _put(self, item: Batch | Departed | End) -> None:
         super()._put(item)
+        self._since_s.append(time.monotonic())
         self.windows += _windows_in(item)
 
     def _get(self) -> Batch | Departed | End:
         item: Batch | Departed | End = super()._get()
+        self._since_s.popleft()
         self.windows -= _windows_in(item)
         return item
 
@@ -337,6 +349,8 @@ class PickStage:
         self._station_table = station_table
         self._clock = clock
         self._pickers: dict[Instrument, _Pickers] = {}
+        self.store_failure = ""
+        """Why picks cannot be stored; empty: they can."""
         self.steps = 0
         """Batches picked so far, and attempts to store picks on a full disk: a run that waits for the operator is not stuck."""
 
@@ -501,10 +515,12 @@ class PickStage:
                             "store.failed", error=str(error), remedy="free the disk; picking waits"
                         )
                     failures += 1
+                    self.store_failure = str(error)
                     self.steps += 1
                     self._metrics.store_errors.inc()
                     await asyncio.sleep(STORE_RETRY_S)
             if failures:
+                self.store_failure = ""
                 self._log.info("store.recovered", failures=failures)
         for pick in new:
             count(pick, self._metrics)

@@ -115,6 +115,8 @@ class StationTable:
         self._entries: dict[Instrument, StationEntry] = {}
         self.links: dict[str, str] = {}
         """State of each source's connection."""
+        self.failures: dict[str, str] = {}
+        """Why the last connection of a source ended, or the last attempt failed, until there is a new one."""
 
     def reconfigure(self, config: Config) -> None:
         """Use another limit for silence from the next review on."""
@@ -188,6 +190,7 @@ class StationTable:
         """
         if stays is None:
             self.links.pop(source, None)
+            self.failures.pop(source, None)
         self._entries = {
             instrument: entry
             for instrument, entry in self._entries.items()

@@ -21,7 +21,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from xiaod.config import Config
-from xiaod.domain.timegrid import NS_PER_S, ns_from_iso
+from xiaod.domain.timegrid import NS_PER_S, ns_from_iso, span_text
 
 PATH = "/api/stations"
 MAX_ANSWER_BYTES = 50_000_000
@@ -95,8 +95,10 @@ def report(answer: Answer) -> str:
     up_s = (ns_from_iso(answer["time"]) - ns_from_iso(answer["started"])) / NS_PER_S
     sources = ", ".join(f"{name} {state}" for name, state in answer["sources"].items())
     lines = [
-        f"xiaod {answer['version']}, {answer['model']}, up {_span(up_s)}; sources: {sources}",
+        f"xiaod {answer['version']}, {answer['model']}, up {span_text(up_s)}; sources: {sources}",
         f"{live} of {len(stations)} stations live{_counts(stations)}",
+        # A daemon of an earlier version tells of none.
+        *(f"PROBLEM: {problem['text']}" for problem in answer.get("problems", ())),
     ]
     rows = [row for station in sorted(stations, key=lambda one: str(one["id"])) for row in _rows(station)]
     if rows:
@@ -126,7 +128,7 @@ def _rows(station: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
     yield (
         station["id"],
         station["state"],
-        "" if station["delay_s"] is None else _span(station["delay_s"]),
+        "" if station["delay_s"] is None else span_text(station["delay_s"]),
         str(station["gaps"]),
         str(station["picks"]),
         # A daemon of an earlier version has none.
@@ -134,7 +136,7 @@ def _rows(station: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
         str(station.get("withdrawn_picks", 0)),
         "" if pick is None else f"{pick['phase']} {pick['time'][:TIME_LENGTH]}",
         ", ".join(
-            f"{_span(latency_s)} {stage}"
+            f"{span_text(latency_s)} {stage}"
             for stage, latency_s in station.get("pick_latency_s", {}).items()
             if latency_s is not None
         ),
@@ -159,13 +161,6 @@ def _refused(error: urllib.error.HTTPError) -> str:
         return f"HTTP {error.code}: {json.loads(error.read(MAX_ANSWER_BYTES))['error']}"
     except (OSError, ValueError, KeyError, TypeError):
         return f"HTTP {error.code}: {error.reason}"
-
-
-def _span(seconds: float) -> str:
-    for unit_s, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
-        if abs(seconds) >= 2 * unit_s:
-            return f"{seconds / unit_s:.0f} {unit}"
-    return f"{seconds:.1f} s"
 
 
 def _printable(text: str) -> str:

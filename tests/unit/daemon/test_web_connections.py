@@ -102,7 +102,7 @@ class SlowApi(StatusApi):
         )
         identity = Identity("0", "micro", 0)
         config = Config.model_validate({"sources": [{"server": "localhost"}]})
-        super().__init__(config, monitor, metrics, identity, dict, None)
+        super().__init__(config, monitor, metrics, identity, dict, list, None)
         self.asked = 0
         self.answers = asyncio.Event()
 

@@ -22,6 +22,7 @@ from xiaod.domain.onsets import withdrawal
 from xiaod.domain.types import Channel, Instrument, Latency, Pick, Window
 from xiaod.pipeline.assemble import Assembler
 from xiaod.pipeline.monitor import RECENT_PICKS, Monitor
+from xiaod.pipeline.problems import Problem
 from xiaod.pipeline.station_table import StationTable
 from xiaod.process.metrics import Metrics
 from xiaod.storage.pick_store import STORE, PickStore
@@ -48,9 +49,16 @@ class Served:
         self.monitor = Monitor(self.station_table, assembler, lambda _: None, settings.http.traces)
         self.station_table.expect("source", [RJOB, HOSTILE], 0)
         identity = Identity("0", "micro", 0)
+        self.problems: list[Problem] = []
         self.api = StatusApi(
-            settings, self.monitor, self.metrics, identity, lambda: {"source": "streaming"}, store
-        )  # fmt: skip
+            settings,
+            self.monitor,
+            self.metrics,
+            identity,
+            lambda: {"source": "streaming"},
+            lambda: self.problems,
+            store,
+        )
         self.server = WebServer(
             settings.http.host, 0, lambda: asyncio.sleep(0, b""), lambda: (True, {}), self.api
         )

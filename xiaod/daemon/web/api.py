@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from xiaod.config import Config
 from xiaod.daemon.web.connection_limit import RETRY_AFTER_S
+from xiaod.daemon.web.documents import problem_document
 from xiaod.daemon.web.event_stream import EventStream
 from xiaod.daemon.web.page import Page
 from xiaod.daemon.web.security import error_response
@@ -25,6 +26,7 @@ from xiaod.domain.document import pick_document
 from xiaod.domain.timegrid import iso_from_ns, ns_from_iso
 from xiaod.domain.types import Instrument, Pick, Stages
 from xiaod.pipeline.monitor import Monitor
+from xiaod.pipeline.problems import Problem
 from xiaod.process.metrics import Metrics
 from xiaod.storage.pick_query import stored_picks
 from xiaod.storage.pick_store import PickStore, StoreError
@@ -60,6 +62,7 @@ class StatusApi:
         metrics: Metrics,
         identity: Identity,
         links: Callable[[], Mapping[str, str]],
+        problems: Callable[[], list[Problem]],
         store: PickStore | None,
     ) -> None:
         """Set up.
@@ -70,6 +73,7 @@ class StatusApi:
             metrics: count listeners.
             identity: version and model.
             links: gives the state of each source's connection.
+            problems: gives what is wrong.
             store: picks are read from it; None: from the monitor.
         """
         self._monitor = monitor
@@ -77,9 +81,10 @@ class StatusApi:
         self._metrics = metrics
         self._identity = identity
         self._links = links
+        self._problems = problems
         self._store = store
         self._page = Page.load()
-        self.stream = EventStream(monitor, config, metrics)
+        self.stream = EventStream(monitor, config, metrics, problems)
 
     def reconfigure(self, config: Config) -> None:
         """Sign picks with another agency from now on."""
@@ -118,6 +123,7 @@ class StatusApi:
                 "model": self._identity.model,
                 "started": iso_from_ns(self._identity.started_ns),
                 "sources": dict(self._links()),
+                "problems": [problem_document(one) for one in self._problems()],
                 "stations": self.stream.stations(),
             }
         )

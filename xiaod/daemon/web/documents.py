@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from xiaod.domain.figure import Waveforms
 from xiaod.domain.timegrid import NS_PER_S, iso_from_ns
 from xiaod.pipeline.monitor import PhaseStatus, StationStatus
+from xiaod.pipeline.problems import Problem
 
 DIGITS = 4
 """Significant digits of samples, by their largest; decimal digits of probabilities."""
@@ -57,6 +58,11 @@ def station_document(status: StationStatus, host_ns: int) -> dict[str, Any]:
         },
         "phases": {phase.phase: _phase_document(phase) for phase in status.phases},
     }
+
+
+def problem_document(problem: Problem) -> dict[str, str]:
+    """Something that is wrong."""
+    return {"code": problem.code, "text": problem.text}
 
 
 def trace_document(station: str, part: Waveforms) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 r"""``/api/stream``: stations, picks and traces as server-sent events.
 
 - ``stations``: at first all stations (``complete``), then once a second those that have changed, with their changes.
+- ``problems``: at first, and when it has changed, all that is wrong with the daemon.
 - ``pick``: the document of a pick, early or final, or of the withdrawal of an early one.
 - ``trace``, with ``?station=``: at first the last minute, then what is new.
 - A comment every :data:`HEARTBEAT_S` keeps the connection alive.
@@ -15,15 +16,16 @@ b'event: pick\ndata: {"phase":"P"}\n\n'
 import asyncio
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from xiaod.config import Config
-from xiaod.daemon.web.documents import station_document, trace_document
+from xiaod.daemon.web.documents import problem_document, station_document, trace_document
 from xiaod.domain.document import pick_document
 from xiaod.domain.timegrid import iso_from_ns
 from xiaod.domain.types import Instrument, Pick
 from xiaod.pipeline.monitor import Monitor
+from xiaod.pipeline.problems import Problem
 from xiaod.process.logs import get_logger
 from xiaod.process.metrics import Metrics
 
@@ -93,13 +95,17 @@ class Listener:
 class EventStream:
     """All listeners, and the events for them; implements :class:`xiaod.pipeline.monitor.MonitorListener`."""
 
-    def __init__(self, monitor: Monitor, config: Config, metrics: Metrics) -> None:
+    def __init__(
+        self, monitor: Monitor, config: Config, metrics: Metrics, problems: Callable[[], list[Problem]]
+    ) -> None:
         self._monitor = monitor
+        self._problems = problems
         self._agency = config.agency
         self._metrics = metrics
         self._most = config.http.max_clients
         self._listeners: dict[Listener, web.Request] = {}
         self._sent: dict[str, dict[str, Any]] = {}
+        self._sent_problems: list[Problem] = []
         self._reviewing: asyncio.Task[None] | None = None
         self._log = get_logger("web")
         monitor.subscribe(self)
@@ -155,6 +161,7 @@ class EventStream:
             self._sent = {document["id"]: _comparable(document) for document in documents}
             self._reviewing = asyncio.create_task(self._review(), name="web.review")
         listener.put(encode("stations", {"time": _now(), "complete": True, "stations": documents}))
+        listener.put(self._problems_event(self._problems()))
         if listener.instrument is not None:
             self._monitor.watch(listener.instrument)
             trace = self._monitor.trace(listener.instrument)
@@ -210,6 +217,13 @@ class EventStream:
             if changed or gone:
                 document = {"time": _now(), "complete": False, "stations": changed, "gone": gone}
                 self._put(encode("stations", document))
+            if (problems := self._problems()) != self._sent_problems:
+                self._sent_problems = problems
+                self._put(self._problems_event(problems))
+
+    @staticmethod
+    def _problems_event(problems: Sequence[Problem]) -> bytes:
+        return encode("problems", {"time": _now(), "problems": [problem_document(one) for one in problems]})
 
 
 def _comparable(document: Mapping[str, Any]) -> dict[str, Any]:

@@ -91,6 +91,7 @@ class HttpService:
             self._metrics,
             Identity(__version__, self._model, time.time_ns()),
             self._pipeline.links,
+            self._pipeline.problems,
             self._store,
         )
 
@@ -105,4 +106,6 @@ class HttpService:
 
     def _readiness(self) -> Readiness:
         pipeline = self._pipeline
-        return readiness(pipeline.links(), pipeline.stations().fresh, pipeline.stale_stations())
+        return readiness(
+            pipeline.links(), pipeline.stations().fresh, pipeline.stale_stations(), pipeline.problems()
+        )

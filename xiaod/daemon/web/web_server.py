@@ -2,14 +2,14 @@
 
 - ``/metrics``: Prometheus' text format.
 - ``/healthz``: 200 while the event loop turns.
-- ``/readyz``: 200 when every source is subscribed (or other shards have all its stations) and at least one station sends data; 503
-  otherwise, with what is missing. Stale stations are listed in either case.
+- ``/readyz``: 200 when every source is subscribed (or other shards have all its stations), at least one station sends data, and nothing
+  hinders picking; 503 otherwise, with what is missing. Stale stations and problems are listed in either case.
 - ``/`` and ``/api/...``: the status page, see :mod:`xiaod.daemon.web.api`.
 
 Answers are JSON except ``/metrics`` and the page. The server listens on loopback unless the configuration says otherwise.
 
 >>> readiness({"a": "streaming"}, fresh=1, stale=["XX.B..HH"])
-(True, {'ready': True, 'sources': {'a': 'streaming'}, 'stations_fresh': 1, 'stations_stale': ['XX.B..HH']})
+(True, {'ready': True, 'sources': {'a': 'streaming'}, 'stations_fresh': 1, 'stations_stale': ['XX.B..HH'], 'problems': []})
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -23,7 +23,9 @@ from xiaod.daemon.web.connection_limit import (
     ConnectionLimit,
     request_log,
 )
+from xiaod.daemon.web.documents import problem_document
 from xiaod.daemon.web.security import add_headers, host_check
+from xiaod.pipeline.problems import HINDERING, Problem
 
 if TYPE_CHECKING:
     import asyncio
@@ -37,22 +39,27 @@ EXPOSITION_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 Readiness = tuple[bool, dict[str, Any]]
 
 
-def readiness(sources: Mapping[str, str], fresh: int, stale: Sequence[str]) -> Readiness:
+def readiness(
+    sources: Mapping[str, str], fresh: int, stale: Sequence[str], problems: Sequence[Problem] = ()
+) -> Readiness:
     """Whether the daemon is ready, and the facts behind it.
 
     Args:
         sources: state of each source's link.
         fresh: stations that send data.
         stale: stations that are subscribed and silent.
+        problems: what is wrong.
     """
     # An idle source waits for nothing: other shards have all its stations.
     waiting = [state for state in sources.values() if state != "idle"]
     ready = bool(sources) and all(state == "streaming" for state in waiting) and (fresh > 0 or not waiting)
+    ready = ready and not any(one.code in HINDERING for one in problems)
     return ready, {
         "ready": ready,
         "sources": dict(sources),
         "stations_fresh": fresh,
         "stations_stale": list(stale),
+        "problems": [problem_document(one) for one in problems],
     }
 
 

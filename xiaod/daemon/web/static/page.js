@@ -55,6 +55,7 @@ class Page {
       take(JSON.parse(event.data));
     });
     on("stations", (told) => this.takeStations(told));
+    on("problems", (told) => this.takeProblems(told.problems));
     on("pick", (pick) => this.takePicks([pick], true));
     on("trace", (part) => { if (part.station === this.chosen) this.trace.add(part); });
     source.onopen = () => { this.failures = 0; this.say("on", "live"); this.load(); };
@@ -86,8 +87,6 @@ class Page {
       this.takePicks(Page.whole(picks), false);
       if (marks && chosen === this.chosen) Page.whole(marks).forEach((pick) => this.mark(pick));
       this.about = `${all.version}, ${all.model}`;
-      const bad = Object.entries(all.sources).filter(([, state]) => state !== "streaming");
-      write(one("sources"), bad.map(([name, state]) => `source ${name}: ${state}`).join("; "));
       this.summarize();
     } catch {
       write(one("picks-note"), "earlier picks could not be loaded");
@@ -111,6 +110,13 @@ class Page {
     this.showChosen();
     this.summarize();
     this.tick();
+  }
+
+  /* What is wrong stays in sight until it is right again. */
+  takeProblems(problems) {
+    const list = one("problems");
+    list.replaceChildren(...problems.map((problem) => element("li", problem.code, problem.text)));
+    list.hidden = !problems.length;
   }
 
   /* A pick of the chosen station belongs into its trace. */
