@@ -110,6 +110,10 @@ class PhaseView:
         return 0.0 if passed > 1 else self._now if passed == 1 else self.highest
 
 
+STATES = ("refused", "stale", "waiting", "gap", "filling", "live")
+"""Of the data of an instrument, the worst first."""
+
+
 @dataclass(frozen=True, slots=True)
 class Condition:
     """The state of the data of an instrument."""
@@ -128,7 +132,10 @@ class Condition:
 
     @property
     def state(self) -> str:
-        """``refused``, ``waiting`` (nothing has come yet), ``stale``, ``gap`` or ``filling`` (the window is not full yet), or ``live``."""
+        """One of :data:`STATES`.
+
+        ``waiting``: nothing has come yet; ``gap`` or ``filling``: the window is not full yet.
+        """
         if self.refused and (self.stale or not self.arrived):
             return "refused"
         if self.stale:

@@ -15,13 +15,14 @@ import json
 import re
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from http.client import HTTPException
 from typing import Any
 from urllib.parse import urlsplit
 
 from xiaod.config import Config
 from xiaod.domain.timegrid import NS_PER_S, ns_from_iso, span_text
+from xiaod.picking.diagnosis import STATES
 
 PATH = "/api/stations"
 MAX_ANSWER_BYTES = 50_000_000
@@ -88,8 +89,24 @@ def ask(url: str, timeout_s: float) -> Answer:
     return found
 
 
-def report(answer: Answer) -> str:
-    """An answer as a table, with a line for what was seen of P and one for S where they differ."""
+SORTS: Mapping[str, Callable[[Mapping[str, Any]], tuple[Any, ...]]] = {
+    "station": lambda one: (str(one["id"]),),
+    "state": lambda one: (STATES.index(one["state"]) if one["state"] in STATES else -1, str(one["id"])),
+    "delay": lambda one: (-(one["delay_s"] or 0.0), str(one["id"])),
+    "gaps": lambda one: (-one["gaps"], str(one["id"])),
+    "picks": lambda one: (-one["picks"], str(one["id"])),
+}
+"""Orders of the table: by name, by how bad the state is, or what is most first."""
+
+
+def report(answer: Answer, states: Collection[str] = (), sort: str = "station") -> str:
+    """An answer as a table, with a line for each station.
+
+    Args:
+        answer: of a daemon.
+        states: only stations in these states are in the table; empty: all.
+        sort: order of the table, a key of :data:`SORTS`.
+    """
     stations = answer["stations"]
     live = sum(station["state"] == "live" for station in stations)
     up_s = (ns_from_iso(answer["time"]) - ns_from_iso(answer["started"])) / NS_PER_S
@@ -100,7 +117,8 @@ def report(answer: Answer) -> str:
         # A daemon of an earlier version tells of none.
         *(f"PROBLEM: {problem['text']}" for problem in answer.get("problems", ())),
     ]
-    rows = [row for station in sorted(stations, key=lambda one: str(one["id"])) for row in _rows(station)]
+    shown = [station for station in stations if not states or station["state"] in states]
+    rows = [_row(station) for station in sorted(shown, key=SORTS[sort])]
     if rows:
         table = [HEADS, *rows]
         widths = [max(len(row[column]) for row in table) for column in range(len(HEADS) - 1)]
@@ -120,12 +138,12 @@ def _counts(stations: Sequence[Mapping[str, Any]]) -> str:
     return f"; picks: {final} final, {early} early, of which {withdrawn} withdrawn" if final or early else ""
 
 
-def _rows(station: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+def _row(station: Mapping[str, Any]) -> tuple[str, ...]:
     pick, phases = station["last_pick"], station["phases"]
     reasons = [f"{phase}: {told['text']}" for phase, told in phases.items()]
     if len({told["text"] for told in phases.values()}) == 1:
         reasons = [next(iter(phases.values()))["text"]]
-    yield (
+    return (
         station["id"],
         station["state"],
         "" if station["delay_s"] is None else span_text(station["delay_s"]),
@@ -140,10 +158,8 @@ def _rows(station: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
             for stage, latency_s in station.get("pick_latency_s", {}).items()
             if latency_s is not None
         ),
-        reasons[0],
+        "; ".join(reasons),
     )
-    for reason in reasons[1:]:
-        yield (*[""] * (len(HEADS) - 1), reason)
 
 
 def _is_address(url: str) -> bool:

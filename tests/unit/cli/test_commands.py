@@ -50,6 +50,7 @@ REFUSED: dict[str, list[tuple[list[str], str]]] = {
                (["example", "--copies", "0"], "copies")],
     "stations": [(["--config", "/no.yaml"], "/no.yaml"), (["--timeout", "soon"], "--timeout"), (["--timeout", "0"], "--timeout")],
     "status": [(["--config", "/no.yaml"], "/no.yaml"), (["--timeout", "0"], "--timeout"), (["--format", "xml"], "--format"),
+               (["--state", "bad"], "--state"), (["--sort", "size"], "--sort"), (["--watch", "0"], "--watch"),
                (["--url", "ftp://a"], "--url: 'ftp://a'"), (["--url", "http://a:b"], "--url: 'http://a:b'"),
                (["--url", "http://[::1"], "--url"), (["--url", "http://a b"], "--url"), (["--url", "http://"], "--url")],
     "picks": [(["--config", "/no.yaml"], "/no.yaml"), (["--format", "xml"], "--format")],

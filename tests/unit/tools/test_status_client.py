@@ -1,7 +1,10 @@
 """``xiaod status``: what is asked where, what is said when it fails, and what a person reads."""
 
 import json
+import signal
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,10 +16,12 @@ import pytest
 import yaml
 
 from tests.endpoint import RawEndpoint
+from xiaod.cli.commands import status
 from xiaod.cli.main import main
 from xiaod.config import Config
+from xiaod.picking.diagnosis import STATES
 from xiaod.process.exit_status import ExitCode
-from xiaod.tools.status_client import HEADS, StatusError, ask, report, urls_of
+from xiaod.tools.status_client import HEADS, SORTS, StatusError, ask, report, urls_of
 
 PHASE = {"threshold": 0.7, "highest": 0.1, "reason": "below_threshold", "text": "below threshold"}
 STATION = {
@@ -140,9 +145,45 @@ def test_a_table_for_a_person_and_json_for_a_program(capsys: pytest.CaptureFixtu
     assert (cells["PICKS"], cells["EARLY"], cells["WITHDRAWN"]) == ("1", "3", "2")
     assert cells["LAST PICK"] == "S 2026-11-25T19:57:05"
     assert cells["LATENCY"] == "0.8 s early, 5.1 s final"
-    assert lines[4].split("  ")[-1] == "P: below threshold"
-    assert lines[5].strip() == "S: other"
-    assert lines[5].index("S: other") == lines[4].index("P: below") == lines[3].index("LAST DECISION")
+    assert lines[4].split("  ")[-1] == "P: below threshold; S: other"
+    assert lines[4].index("P: below") == lines[3].index("LAST DECISION")
+    assert len(lines) == 5
+
+
+def test_a_table_of_hundreds_is_sorted_and_filtered() -> None:
+    stations = [
+        {**STATION, "id": name, "state": state, "delay_s": delay_s, "gaps": gaps}
+        for name, state, delay_s, gaps in (
+            ("A", "live", 1.0, 5),
+            ("B", "stale", 90.0, 0),
+            ("C", "gap", None, 9),
+        )
+    ]
+
+    def shown(*states: str, sort: str = "station") -> str:
+        lines = report({**ANSWER, "stations": stations}, states, sort).splitlines()
+        assert lines[1].startswith("1 of 3 stations live")
+        return "".join(line[0] for line in lines[4:])
+
+    assert shown() == "ABC"
+    assert shown("stale", "gap") == "BC"
+    assert shown("waiting") == ""
+    assert (shown(sort="state"), shown(sort="delay"), shown(sort="gaps")) == ("BCA", "BAC", "CAB")
+    assert set(SORTS) == set(status.SORTS)
+    assert STATES == status.STATES
+
+
+def test_a_screen_is_filled_again_and_again_until_somebody_ends_it() -> None:
+    with answering(200, json.dumps(ANSWER).encode()) as url:
+        command = [sys.executable, "-m", "xiaod", "status", "--url", url, "--watch", "0.05"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            times = 0
+            while times < 3:
+                times += "\x1b[H\x1b[2Jxiaod 0.1.0" in process.stdout.readline()
+            process.send_signal(signal.SIGINT)
+            process.stdout.read()
+        assert process.returncode == ExitCode.OK
 
 
 def test_a_daemon_of_an_earlier_version_has_final_picks_alone() -> None:
