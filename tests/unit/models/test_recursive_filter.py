@@ -6,7 +6,7 @@ import scipy.signal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.recursive_filter import BLOCK, MOST, high_pass, recursive_filter
+from models.recursive_filter import BLOCK, MOST, band_pass, high_pass, recursive_filter
 
 
 @pytest.mark.parametrize("corner_hz", [0.05, 0.5, 2.0, 30.0])
@@ -14,6 +14,15 @@ def test_coefficients(corner_hz: float) -> None:
     numerator, denominator = high_pass(corner_hz, 100.0)
     wanted = scipy.signal.butter(2, corner_hz, "highpass", fs=100.0)
     assert np.allclose((numerator, denominator), wanted, rtol=1e-12)
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e6])
+def test_a_band_passes_as_a_high_pass_and_a_low_pass_of_scipy_do(offset: float) -> None:
+    waves = np.random.default_rng(2).normal(offset, 100.0, (3, 11 * BLOCK - 5))
+    sections = [scipy.signal.butter(4, *of, fs=100.0, output="sos") for of in ((2.0, "high"), (20.0, "low"))]
+    wanted = scipy.signal.sosfilt(np.concatenate(sections), waves)
+    values, _ = recursive_filter(*band_pass(2.0, 20.0, 100.0), waves, np.zeros((3, 8)))
+    assert np.allclose(values, wanted, rtol=0, atol=1e-9 * float(np.abs(waves).max()))
 
 
 @settings(deadline=None)
