@@ -49,6 +49,7 @@ def pick(number: int = 0, **changes: object) -> Pick:
         model_sha256="0" * 64,
         created_ns=NOW_NS + 3_000_000_000,
         latency=Latency(0.75, 1.25, 0.5, 0.0, 0.5),
+        raw_amplitude=5432.0,
     )
     return replace(made, **changes)  # type: ignore[arg-type]
 
@@ -167,6 +168,7 @@ def test_any_number_makes_valid_json(number: float, time_ns: int) -> None:
     made = pick(
         snr=abs(number),
         amplitude=abs(number),
+        raw_amplitude=abs(number),
         time_ns=time_ns,
         latency=Latency(number, 1.0, 1.0, 0.0, 0.0),
         probability=min(abs(number), 1.0) if math.isfinite(number) else number,

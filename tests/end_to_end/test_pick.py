@@ -4,6 +4,7 @@ import csv
 import io
 import subprocess
 import sys
+import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +50,32 @@ def test_records_behind_damage_are_used(tmp_path: Path) -> None:
     # Junk between records, of a length that is no record's.
     damaged.write_bytes(whole[: 512 * 7] + b"\0" * 777 + whole[512 * 7 :] + b"junk")
     assert comparable(offline_picks(damaged)) == comparable(offline_picks(path))
+
+
+def test_scautoloc_takes_the_p_picks_of_a_real_event(tmp_path: Path) -> None:
+    """Its rules, with its defaults: an automatic P that is not rejected, with both amplitudes, and a ratio that is not below minPickSNR."""
+    path = tmp_path / "event.mseed"
+    write_event(path)
+    command = [sys.executable, "-m", "xiaod", "pick", str(path), "--format", "scml"]
+    output = subprocess.run(command, check=True, capture_output=True, timeout=60).stdout
+    parameters = ElementTree.fromstring(output)[0]  # noqa: S314  our own
+    amplitudes: dict[str, dict[str, float]] = {}
+    for one in parameters.findall("{*}amplitude"):
+        of_pick = amplitudes.setdefault(one.findtext("{*}pickID", ""), {})
+        of_pick[one.findtext("{*}type", "")] = float(one.findtext("{*}amplitude/{*}value", ""))
+    found = [
+        pick.get("publicID", "")
+        for pick in parameters.findall("{*}pick")
+        if pick.findtext("{*}phaseHint") == "P"
+        and pick.findtext("{*}evaluationMode") == "automatic"
+        and pick.findtext("{*}evaluationStatus") != "rejected"
+    ]
+    picks = [pick for pick in offline_picks(path) if pick["phase"] == "P"]
+    assert found == [pick["id"] for pick in picks]
+    assert found
+    for name in found:
+        assert amplitudes[name].keys() == {"snr", "mb"}
+        assert amplitudes[name]["snr"] >= 3.0
 
 
 def test_every_format_says_the_same(tmp_path: Path) -> None:

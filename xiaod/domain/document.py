@@ -1,7 +1,7 @@
 """A pick as a JSON document: the canonical form, from which every other format is made.
 
 The document has the version of its schema, ``pick.schema.json`` beside this file. Numbers that are not finite are null. Documents of
-version 1, which had no stage, can be read: they are final picks.
+version 1, which had no stage, can be read: they are final picks. Their amplitude is of the samples as they are, and so is their ratio.
 
 >>> from types import SimpleNamespace
 >>> from xiaod.domain.types import Channel, Pick
@@ -13,8 +13,10 @@ version 1, which had no stage, can be read: they are final picks.
 >>> pick_from_document(document) == pick
 True
 >>> del document["stage"]
->>> pick_from_document({**document, "schema_version": "1.0.0"}) == pick
-True
+>>> del document["raw_amplitude"]
+>>> old = pick_from_document({**document, "schema_version": "1.0.0"})
+>>> old.stage, old.amplitude, old.raw_amplitude
+('final', nan, 1200.0)
 """
 
 import math
@@ -62,6 +64,7 @@ def pick_document(pick: Pick, agency: Agency) -> dict[str, Any]:
         "probability": _number(pick.probability),
         "snr": _number(pick.snr, 3),
         "amplitude": amplitude_number(pick.amplitude),
+        "raw_amplitude": amplitude_number(pick.raw_amplitude),
         "components": pick.components,
         "model": pick.model,
         "model_sha256": pick.model_sha256,
@@ -102,6 +105,7 @@ def pick_from_document(document: Mapping[str, Any]) -> Pick:
     outcome = document.get("outcome")
     if stage not in get_args(DocumentStage) or outcome not in (None, *get_args(Outcome)):
         raise ValueError(f"no pick has stage {stage!r} and outcome {outcome!r}")
+    in_band = "raw_amplitude" in document
     return Pick(
         id=document["id"],
         channel=Channel(document["network"], document["station"], document["location"], document["channel"]),
@@ -111,7 +115,7 @@ def pick_from_document(document: Mapping[str, Any]) -> Pick:
         probability=_value(document["probability"]),
         # Without noise the ratio is infinite; elsewhere null means not a number.
         snr=_value(document["snr"], math.inf),
-        amplitude=_value(document["amplitude"]),
+        amplitude=_value(document["amplitude"] if in_band else None),
         components=document["components"],
         model=document["model"],
         model_sha256=document["model_sha256"],
@@ -123,6 +127,7 @@ def pick_from_document(document: Mapping[str, Any]) -> Pick:
         early_id=document.get("early_id"),
         outcome=outcome,
         moved_s=_value(document["moved_s"]) if "moved_s" in document else None,
+        raw_amplitude=_value(document["raw_amplitude" if in_band else "amplitude"]),
     )
 
 

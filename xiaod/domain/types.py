@@ -12,6 +12,7 @@ Times are integer nanoseconds UTC (see :mod:`xiaod.domain.timegrid`); arrays are
 ('BW.RJOB..EHZ', 'Z', 'BW.RJOB..EH')
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -331,9 +332,9 @@ class Pick:
     """One standard deviation."""
     probability: float
     snr: float
-    """Root mean square after the onset divided by that before it, on ``channel``."""
+    """Root mean square after the onset divided by that before it, on ``channel``, in :data:`~xiaod.domain.onsets.BAND_HZ`."""
     amplitude: float
-    """Peak absolute value around the onset, mean removed, on ``channel``; in the unit of the samples, usually counts."""
+    """Peak absolute value after the onset in the same band, on ``channel``; in the unit of the samples, usually counts."""
     components: str
     """As in :attr:`Window.components`."""
     model: str
@@ -350,3 +351,5 @@ class Pick:
     """Of a final pick with :attr:`early_id`: how that early pick turned out."""
     moved_s: float | None = None
     """Of a final pick with :attr:`early_id`: its time minus that of the early pick."""
+    raw_amplitude: float = math.nan
+    """As :attr:`amplitude`, of the samples as they are, the mean of the noise removed."""

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 MOMENT = "time"
 """The column that holds a time, not a text or a number."""
-NUMBERS = frozenset({"time_uncertainty_s", "probability", "snr", "amplitude", "moved_s"})
+NUMBERS = frozenset({"time_uncertainty_s", "probability", "snr", "amplitude", "moved_s", "raw_amplitude"})
 """Columns of numbers: one that is not finite is NaN."""
 
 

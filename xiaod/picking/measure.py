@@ -4,6 +4,13 @@
 uncertainty is what the model's calibration expects of a peak of that probability and width; without a calibration, the standard
 deviation of a Gaussian of that width.
 
+**Ratio and amplitude.** They are measured in a band, :data:`~xiaod.domain.onsets.BAND_HZ`, because in a broadband record microseisms are
+larger than most local earthquakes: a causal Butterworth band-pass, a high-pass of order four and such a low-pass after it. It begins anew
+for each onset, at rest, :data:`RUN_IN_S` before the noise. So neither an offset nor anything before that changes the values, and they
+are the same whatever the window and however the data were cut. After that time it has settled: of a step less than a millionth is left.
+Nearer to the beginning of the data the run-in is shorter, and then the noise; an early pick has less signal than a final one. The raw
+amplitude is of the samples as they are.
+
 >>> import numpy as np
 >>> from xiaod.domain.types import Instrument, Window
 >>> curve = 0.9 * np.exp(-0.5 * ((np.arange(1000) - 600.25) / 10) ** 2)
@@ -14,12 +21,16 @@ deviation of a Gaussian of that width.
 ('19700101.000006.00-P-XX.A..HH-example-1.0.0', True, 0.1)
 """
 
+import math
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
 from models.calibration import Calibration
+from models.recursive_filter import band_pass, recursive_filter
 from xiaod.domain.components import MISSING, moving_components
-from xiaod.domain.onsets import CENTROID_S, SIGNAL_S, pick_id
+from xiaod.domain.onsets import BAND_HZ, CENTROID_S, SIGNAL_S, pick_id
 from xiaod.domain.timegrid import GRID_NS, GRID_RATE_HZ, samples_from_s
 from xiaod.domain.types import Channel, Pick, Stage, Window
 
@@ -28,6 +39,11 @@ HALF_HEIGHT_SPREAD = 0.5047
 NOISE_S = (3.0, 0.2)
 """Noise for the signal-to-noise ratio: begin and end, seconds before the onset."""
 MIN_NOISE_SAMPLES = 20
+SHORT_NOISE_S = 1.0
+"""So much noise is left where data begin just before the onset, if there is, at the cost of the run-in."""
+RUN_IN_S = 3.0
+"""Samples before the noise, in which the filter settles."""
+BAND = band_pass(*BAND_HZ, GRID_RATE_HZ)
 NO_CALIBRATION = Calibration()
 
 
@@ -59,8 +75,7 @@ def measure(
     """
     centre, spread = _centroid(curve, peak)
     components = moving_components(window.components, window.samples)
-    row = _best_row(samples, components, phase, peak)
-    snr, amplitude = _strength(samples[row], peak)
+    strength = _strength(samples, components, phase, peak)
     instrument = window.instrument
     first = window.index - before
     return Pick(
@@ -69,18 +84,19 @@ def measure(
             instrument.network,
             instrument.station,
             instrument.location,
-            instrument.band + components[row],
+            instrument.band + components[strength.row],
         ),
         phase=phase,
         time_ns=first * GRID_NS + round(centre * GRID_NS) + window.offset_ns,
         time_uncertainty_s=calibration.uncertainty_s(phase, float(curve[peak]), spread / GRID_RATE_HZ),
         probability=float(curve[peak]),
-        snr=snr,
-        amplitude=amplitude,
+        snr=strength.snr,
+        amplitude=strength.amplitude,
         components=components,
         model=model,
         model_sha256=model_sha256,
         stage=stage,
+        raw_amplitude=strength.raw_amplitude,
     )
 
 
@@ -104,27 +120,46 @@ def _centroid(curve: NDArray[np.floating], peak: int) -> tuple[float, float]:
     return centre, spread / HALF_HEIGHT_SPREAD
 
 
-def _best_row(samples: NDArray[np.float32], components: str, phase: str, peak: int) -> int:
-    """Row that shows the phase best: the vertical for P, the stronger horizontal for S; otherwise whichever there is."""
-    around = samples[:, max(0, peak - samples_from_s(NOISE_S[0])) : peak + samples_from_s(SIGNAL_S) + 1]
+@dataclass(frozen=True, slots=True)
+class _Strength:
+    """Of an onset, on the row that shows it best."""
+
+    row: int
+    snr: float
+    amplitude: float
+    raw_amplitude: float
+
+
+def _strength(samples: NDArray[np.float32], components: str, phase: str, peak: int) -> _Strength:
+    """Ratio and amplitudes; of ``samples``, shape ``(3, n)``, only those around the onset count, whatever a window holds besides."""
+    run_in, longest = samples_from_s(RUN_IN_S), samples_from_s(NOISE_S[0])
+    begin = max(0, peak - longest - run_in)
+    around = samples[:, begin : peak + samples_from_s(SIGNAL_S) + 1]
+    onset = peak - begin
+    stop = onset - samples_from_s(NOISE_S[1])
+    # Where data have just begun, the filter gets of its run-in what leaves enough noise.
+    start = max(0, onset - longest, min(run_in, stop - samples_from_s(SHORT_NOISE_S)))
+    noise = slice(start, stop) if stop - start >= MIN_NOISE_SAMPLES else slice(0, max(onset, 1))
+    rows = _rows(moving_components(components, around[:, noise.start :]), phase)
+    raw = around[rows].astype(np.float64)
+    # The filter is at rest at the first sample: no offset comes through.
+    band, _ = recursive_filter(*BAND, raw - raw[:, :1], np.zeros((len(rows), len(BAND[1]) - 1)))
+    amplitudes = np.abs(band[:, onset:]).max(axis=1)
+    best = int(amplitudes.argmax())
+    raw_noise = raw[best, noise]
+    raw_amplitude = float(np.abs(raw[best, onset:] - raw_noise.mean()).max())
+    if raw_noise.max() == raw_noise.min():
+        # What earlier samples have left in the filter is no noise.
+        snr = math.inf if raw_amplitude else 0.0
+    else:
+        power = np.square(band[best])
+        snr = math.sqrt(float(power[onset:].mean()) / float(power[noise].mean()))
+    return _Strength(rows[best], snr, float(amplitudes[best]), raw_amplitude)
+
+
+def _rows(components: str, phase: str) -> list[int]:
+    """Rows that show a phase: the vertical for P, the horizontals for S; otherwise whichever there is."""
     # A component that has died meanwhile shows nothing.
-    moving = [row for row, letter in enumerate(moving_components(components, around)) if letter != MISSING]
+    moving = [row for row, letter in enumerate(components) if letter != MISSING]
     horizontals = [row for row in moving if row > 0]
-    if phase == "S" and horizontals:
-        return max(horizontals, key=lambda row: _strength(samples[row], peak)[1])
-    return moving[0]
-
-
-def _strength(samples: NDArray[np.float32], peak: int) -> tuple[float, float]:
-    """Signal-to-noise ratio (root mean squares) and peak absolute amplitude around an onset."""
-    stop = peak + samples_from_s(SIGNAL_S) + 1
-    noise = samples[max(0, peak - samples_from_s(NOISE_S[0])) : max(0, peak - samples_from_s(NOISE_S[1]))]
-    if len(noise) < MIN_NOISE_SAMPLES:
-        noise = samples[: max(peak, 1)]
-    mean = float(noise.mean(dtype=np.float64))
-    signal = samples[peak:stop].astype(np.float64) - mean
-    amplitude = float(np.abs(signal).max())
-    noise_rms = float(noise.std(dtype=np.float64))
-    if noise_rms == 0.0:
-        return float("inf") if amplitude else 0.0, amplitude
-    return float(np.sqrt((signal**2).mean())) / noise_rms, amplitude
+    return horizontals if phase == "S" and horizontals else moving[:1]

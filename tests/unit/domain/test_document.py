@@ -94,7 +94,15 @@ def test_a_document_of_the_first_version_is_a_final_pick() -> None:
     assert (pick.stage, pick.early_id, pick.outcome, pick.moved_s) == ("final", None, None, None)
     document = json.loads(json.dumps(pick_document(pick, AgencyConfig())))
     jsonschema.validate(document, schema())
-    assert document == {**json.loads(VERSION_1), "schema_version": "2.0.0", "stage": "final"}
+    # Its amplitude was that of the raw samples.
+    assert document == {
+        **json.loads(VERSION_1),
+        "schema_version": "2.0.0",
+        "stage": "final",
+        "amplitude": None,
+        "raw_amplitude": 12053.489,
+    }
+    assert pick_from_document(document) == pick
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,8 @@
 
 The format is that of USGS's library ``anss-formats`` 0.1: a GeoJSON feature for the channel, with coordinates if the file of stations
 has them; the probability is a prediction. Times have six decimals (the library requires a fraction and keeps milliseconds); amplitudes
-are in counts; the ratio is at most 10^9, the library's limit. Numbers that are not finite are omitted, and so is the polarity, which is
-not measured.
+are in counts, in the band of the ratio, which is at most 10^9, the library's limit. Numbers that are not finite are omitted, and so is
+the polarity, which is not measured.
 
 The format knows neither stages nor picks that are withdrawn (its ``Retraction`` is that of a detection). ``analyticsInfo.extensions`` has
 the stage, and for a final pick the identifier of the early one, its outcome and the shift in seconds; what withdraws an early pick is left
@@ -25,6 +25,7 @@ from xiaod.config import AgencyConfig
 from xiaod.config.inventory import Stations, StationsError, read_stations
 from xiaod.config.sinks.file import AnssConfig
 from xiaod.domain.document import amplitude_number
+from xiaod.domain.onsets import BAND_HZ
 from xiaod.domain.timegrid import iso_from_ns
 from xiaod.domain.types import Pick
 from xiaod.sinks import SinkError
@@ -32,7 +33,7 @@ from xiaod.sinks.file.appended import AppendingSink
 from xiaod.sinks.file.jsonl import json_identity
 
 MAX_SNR = 1e9
-AMPLITUDE_METHOD = "peak after the onset, mean of the noise removed"
+AMPLITUDE_METHOD = f"peak after the onset in {BAND_HZ[0]:g} to {BAND_HZ[1]:g} Hz"
 
 
 def anss_document(pick: Pick, agency: AgencyConfig, stations: Stations) -> dict[str, Any]:

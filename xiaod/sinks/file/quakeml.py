@@ -3,7 +3,7 @@
 In QuakeML a pick needs an event, so the picks of a file are in one event of type "not reported" without an origin. Each has waveformID,
 time with uncertainty, phaseHint, methodID, evaluationMode ``automatic``, evaluationStatus, creationInfo, and the comments that SeisComP's
 deep-learning pickers write: ``confidence`` (the probability), ``SNR``, ``dlmodel``. The ratio is also an amplitude of type ``snr`` that
-refers to the pick. Identifiers are deterministic.
+refers to the pick; its filterID names the band. Identifiers are deterministic.
 
 An early pick is ``preliminary``, a final one ``confirmed``, with the comments ``early_id``, ``outcome`` and ``moved_s`` if there was an
 early one. What withdraws an early pick is that pick again, with its publicID, and ``rejected``. No file has two picks of one onset: the
@@ -34,12 +34,14 @@ from xiaod import __version__
 from xiaod.config import AgencyConfig
 from xiaod.config.sinks.file import QuakeMLConfig
 from xiaod.domain.codes import safe
-from xiaod.domain.onsets import standing
+from xiaod.domain.onsets import BAND_HZ, standing
 from xiaod.domain.types import Pick
 from xiaod.sinks.file.evaluation import MODE, stage_comments, status_of, subject_id
 from xiaod.sinks.file.folder import FolderSink
 
 DEFAULT_AUTHORITY: str = QuakeMLConfig.model_fields["authority"].default
+FILTER = f"butterworth-4-{BAND_HZ[0]:g}-{BAND_HZ[1]:g}-hz"
+"""The band of the ratio, in an identifier."""
 NOTICE = "automatic, unreviewed, not for early warning"
 MAX_AUTHOR = 128
 """Letters that the schema of QuakeML 1.2 allows an author."""
@@ -134,6 +136,7 @@ def _ratio(pick: Pick, prefix: str) -> Amplitude:
         snr=round(pick.snr, 3),
         pick_id=ResourceIdentifier(_public_id(pick.id, prefix)),
         waveform_id=_waveform_id(pick),
+        filter_id=ResourceIdentifier(f"{prefix}/filter/{FILTER}"),
         evaluation_mode=MODE,
     )
 

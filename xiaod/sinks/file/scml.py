@@ -4,10 +4,12 @@ Picks and their amplitudes are directly under EventParameters, without an event.
 deep-learning pickers write: ``dlmodel``, ``confidence`` (the probability), ``SNR``, and on an S pick ``RefPickID``, the identifier of the
 P pick before it (in the daemon: before it in the same run). Identifiers are those of the picks: deterministic, and without a slash.
 
-scautoloc uses a pick only if amplitudes of types ``snr`` and ``mb`` refer to it (``autoloc.amplTypeSNR``, ``autoloc.amplTypeAbs``). The
-amplitude of type ``mb`` is the peak in counts with a nominal period of 1 s: it compares picks of one station, is no ground motion, and
-its unit says so. It leaves out a pick that is ``rejected`` when it comes, and looks at no pick twice (AutolocApp::addObject,
-Autoloc::feed): what withdraws an early pick reaches the database and displays, and not an association that has been made.
+scautoloc uses a pick only if amplitudes of types ``snr`` and ``mb`` refer to it (``autoloc.amplTypeSNR``, ``autoloc.amplTypeAbs``), and
+only with a ratio of at least ``autoloc.minPickSNR`` (3; Autoloc3::_tooLowSNR). Both are measured in a band (:mod:`xiaod.picking.measure`),
+which ``filterID`` names. The amplitude of type ``mb`` is the peak in counts with a nominal period of 1 s: it compares picks of one
+station, is no ground motion, and its unit says so. scautoloc leaves out a pick that is ``rejected`` when it comes, and looks at no pick
+twice (AutolocApp::addObject, Autoloc::feed): what withdraws an early pick reaches the database and displays, and not an association that
+has been made.
 
 Early and final picks, and what withdraws them, stand as in :mod:`xiaod.sinks.file.evaluation`; no file has two picks of one onset.
 
@@ -27,7 +29,7 @@ from xiaod.config import AgencyConfig
 from xiaod.config.sinks.file import SCML_VERSION, ScmlConfig
 from xiaod.domain.codes import safe
 from xiaod.domain.document import amplitude_number
-from xiaod.domain.onsets import SIGNAL_S, standing
+from xiaod.domain.onsets import BAND_HZ, SIGNAL_S, standing
 from xiaod.domain.timegrid import NS_PER_S, iso_from_ns
 from xiaod.domain.types import Instrument, Pick, Stage
 from xiaod.sinks.file.evaluation import MODE, stage_comments, status_of, subject_id
@@ -36,6 +38,8 @@ from xiaod.sinks.file.folder import FolderSink
 NAMESPACE = f"http://geofon.gfz-potsdam.de/ns/seiscomp3-schema/{SCML_VERSION}"
 METHOD = "DL"
 """The method that SeisComP's own deep-learning picker writes."""
+FILTER = f"BW(4,{BAND_HZ[0]:g},{BAND_HZ[1]:g})"
+"""The band of ratio and amplitude, as SeisComP writes a filter."""
 MB_PERIOD_S = 1.0
 MAX_S_MINUS_P_S = 60.0
 """An S pick later than this has no P pick: some 500 km."""
@@ -185,6 +189,7 @@ def _amplitude(parent: ElementTree.Element, pick: Pick, agency: AgencyConfig, ki
         _text(made, "unit", "count")
     _text(made, "pickID", safe(pick.id))
     _waveform(made, pick)
+    _text(made, "filterID", FILTER)
     _text(made, "evaluationMode", MODE)
     _creation(made, pick, agency)
 

@@ -55,6 +55,7 @@ DOCUMENT_COLUMNS = (
     "early_id",
     "outcome",
     "moved_s",
+    "raw_amplitude",
 )
 """All keys but the version of the document and those of live picks; new ones stand at the end."""
 COLUMNS: dict[TableStyle, tuple[str, ...]] = {

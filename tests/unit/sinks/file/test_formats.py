@@ -81,7 +81,7 @@ def test_no_document_of_a_command_has_an_onset_twice(name: str) -> None:
 def test_a_table_of_all_columns_tells_the_stages() -> None:
     found = {row["id"]: row for row in rows(render("csv", STAGES, AGENCY))}
     columns = ("stage", "early_id", "outcome", "moved_s")
-    assert COLUMNS["csv"][-4:] == columns
+    assert COLUMNS["csv"][-5:] == (*columns, "raw_amplitude")
     withdrawn = withdrawal(early(3))
     assert {key: tuple(row[column] for column in columns) for key, row in found.items()} == {
         **{early(number).id: ("early", "", "", "") for number in (1, 2, 3)},

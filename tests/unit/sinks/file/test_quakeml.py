@@ -68,6 +68,7 @@ def test_reading_gives_what_was_written() -> None:
     assert first.resource_id != second.resource_id
     assert event.amplitudes[0].type == "snr"
     assert event.amplitudes[0].generic_amplitude == 12.5
+    assert event.amplitudes[0].filter_id.id.endswith("/filter/butterworth-4-2-20-hz")
     assert not catalog_of([], AGENCY)
 
 

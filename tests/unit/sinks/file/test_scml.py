@@ -101,6 +101,7 @@ def test_what_scautoloc_asks_for_is_there() -> None:
     assert of_first["mb"].findtext("amplitude/value") == "4321.000"
     assert of_first["mb"].findtext("period/value") == "1"
     assert of_first["mb"].findtext("unit") == "count"
+    assert {one.findtext("filterID") for one in amplitudes} == {"BW(4,2,20)"}
     assert b"agnitude" not in scml_bytes([P, S], AGENCY)
     assert "/" not in P.id
 
