@@ -244,7 +244,11 @@ class Assembler:
             # Of data that came before a clock was set back, or before the instrument departed.
             return
         parts.awake.note(notice.looked_until, notice.spans)
-        self._cut_early(parts, self._delivery_ns(parts))
+        delivery_ns = self._delivery_ns(parts)
+        self._cut_early(parts, delivery_ns)
+        if delivery_ns is not None:
+            # It may wait for a component that lags, of a station that sends nothing more.
+            parts.deadline_ns = self._deadline_ns(parts)
 
     def leave(self, source: str, stays: Callable[[Instrument], bool] | None = None) -> None:
         """A source has ended: instruments without another source depart.
@@ -278,15 +282,15 @@ class Assembler:
             )
         return bool(silent)
 
-    def take_departing(self) -> frozenset[Instrument]:
-        """Instruments that depart; they are given once. Call :meth:`finish_streams` and :meth:`depart` with them before any other item."""
-        gone = frozenset(self._departing)
-        self._departing.clear()
-        return gone
+    @property
+    def departing(self) -> frozenset[Instrument]:
+        """Instruments that depart. Call :meth:`finish_streams` and :meth:`depart` with them before any other item."""
+        return frozenset(self._departing)
 
     def depart(self, gone: frozenset[Instrument]) -> Iterator[Departed | None]:
         """Cut the last windows of instruments that depart; the last step is their departure."""
         gone_parts, ended = [], set()
+        self._departing -= gone
         for instrument in gone:
             parts = self._instruments.pop(instrument)
             gone_parts.append((instrument, parts))
@@ -370,6 +374,8 @@ class Assembler:
             if not self._has_room(segment):
                 return
             parts = self._admitted(segment, parts)
+        # One that was silent, and is back before it is gone, stays.
+        self._departing.discard(instrument)
         parts.touched_ns = now_ns
         self._bytes_of(source).inc(segment.record_bytes)
         delivery_ns = None if now_ns is None else self._delivered(parts, segment, now_ns)
@@ -448,7 +454,6 @@ class Assembler:
             self._gap_since_departure(instrument, segment)
         parts.sources.add(segment.source)
         self._brought[segment.source] += 1
-        self._departing.discard(instrument)
         return parts
 
     def _gap_since_departure(self, instrument: Instrument, segment: Segment) -> None:
@@ -482,10 +487,11 @@ class Assembler:
                 pass
         self._cut_early(parts, delivery_ns)
         if parts.final.is_due(delivery_ns):
-            windows = parts.final.windows
+            position = parts.final.position
             for _ in parts.final.cut(delivery_ns, self._clock(), self.final):
                 pass
-            if parts.final.windows != windows:
+            # It also moves on where data are too short for a window.
+            if parts.final.position != position:
                 channels.forget(self._needed(parts))
         if delivery_ns is not None:
             parts.deadline_ns = self._deadline_ns(parts)

@@ -233,7 +233,7 @@ async def assemble(
             await passing.pass_on_full()
         for _ in assembler.expire():
             await passing.pass_on()
-        if gone := assembler.take_departing():
+        if gone := assembler.departing:
             await _look_at_rest(assembler, passing, gone)
             for departed in assembler.depart(gone):
                 await passing.pass_on(everything=departed is not None)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from xiaod.domain.timegrid import NS_PER_S
-from xiaod.domain.types import BadRecord, Channel, Departed, Notice, Segment
+from xiaod.domain.types import BadRecord, Channel, Departed, Notice, Segment, Window
 from xiaod.pipeline.assemble import STATION_LINES, Assembler
 from xiaod.pipeline.station_table import StationTable
 from xiaod.process.logs import configure_logs
@@ -152,7 +152,7 @@ def test_a_source_brings_so_many_instruments_at_one_time(capsys: pytest.CaptureF
     assert (line["event"], line["reason"], line["together"]) == ("record.bad", "over_limit", 40)
     # Where some have gone there is room for others; another source has room of its own.
     assembler.forget_silent(now_ns + 1, 0)
-    [*_, departed] = assembler.depart(assembler.take_departing())
+    [*_, departed] = assembler.depart(assembler.departing)
     assert isinstance(departed, Departed)
     assert len(departed.instruments) == 10
     assert (len(station_table), assembler.held_bytes) == (0, 0)
@@ -167,7 +167,7 @@ def test_a_station_that_was_silent_until_it_was_forgotten_comes_back_with_its_ga
     for number in (0, 1, 2, 50):
         assembler.take(segment("EHZ", number), now_ns)
         assembler.forget_silent(now_ns + NS_PER_S, 0 if number == 2 else NS_PER_S)
-        list(assembler.depart(assembler.take_departing()))
+        list(assembler.depart(assembler.departing))
     [entry] = station_table
     assert (entry.gaps.count, round(entry.gaps.total_s)) == (1, 47 * 4)
 
@@ -182,9 +182,56 @@ def test_a_station_stays_while_another_source_brings_it(other: bool) -> None:
     if other:
         assembler.take(replace(segment("EHZ", 1), source="there"), now_ns)
     assembler.leave("here")
-    assert bool(assembler.take_departing()) is not other
+    assert bool(assembler.departing) is not other
     assembler.leave("there")
-    assert bool(assembler.take_departing()) is other
+    assert len(assembler.departing) == 1
+
+
+def test_a_station_that_is_found_silent_again_while_it_departs_goes_once() -> None:
+    now_ns = NS_PER_S
+    assembler = Assembler(
+        BufferSettings(length=1000, hop=50), Metrics(), StationTable(60 * NS_PER_S), lambda: now_ns
+    )
+    assembler.take(segment("EHZ", 0), now_ns)
+    assembler.forget_silent(now_ns + 1, 0)
+    gone = assembler.departing
+    # Its last samples are looked at meanwhile, which may take seconds.
+    assert list(assembler.finish_streams(gone)) == []
+    assembler.forget_silent(now_ns + 2, 0)
+    *_, departed = assembler.depart(gone)
+    assert departed == Departed(gone)
+    assert not assembler.departing
+
+
+def test_a_station_that_is_back_before_it_is_gone_stays() -> None:
+    now_ns = NS_PER_S
+    assembler = Assembler(
+        BufferSettings(length=1000, hop=50), Metrics(), StationTable(60 * NS_PER_S), lambda: now_ns
+    )
+    assembler.take(segment("EHZ", 0), now_ns)
+    assembler.forget_silent(now_ns + 1, 0)
+    assert len(assembler.departing) == 1
+    assembler.take(segment("EHZ", 1), now_ns + 1)
+    assert not assembler.departing
+
+
+@pytest.mark.parametrize("samples", [1, 900, 1010])
+def test_a_station_with_a_gap_before_each_window_is_full_takes_no_more_memory(samples: int) -> None:
+    """The longest pieces would hold a window if they began on the grid."""
+    now_ns = NS_PER_S
+    assembler = Assembler(
+        BufferSettings(length=1000, hop=400), Metrics(), StationTable(60 * NS_PER_S), lambda: now_ns
+    )
+    held = []
+    for number in range(40):
+        now_ns += 20 * NS_PER_S
+        start_ns = number * 20 * NS_PER_S + NS_PER_S // 10
+        wave = np.zeros(samples, np.int32)
+        assembler.take(replace(segment("EHZ", 0), start_ns=start_ns, samples=wave), now_ns)
+        list(assembler.expire())
+        held.append(assembler.held_bytes)
+    assert not assembler.final
+    assert max(held) == max(held[:5])
 
 
 def following(early: bool) -> Assembler:
@@ -253,3 +300,27 @@ def test_a_notice_of_data_before_a_clock_was_set_back_is_of_no_use() -> None:
             assembler.noticed(Notice(late.windows[-1].instrument, stop - LATE, ((stop - 100, stop - 90),)))
     early = [window for batch in assembler.early.take(everything=True) for window in batch.windows]
     assert [window.stop for window in early] == list(range(6_050, 6_351, 50))
+
+
+def test_an_early_window_that_is_noticed_last_waits_no_longer_for_a_component() -> None:
+    assembler, now_ns = following(early=True), NS_PER_S
+    for number in range(4):
+        now_ns += LENGTH_NS
+        for code in ("EHZ", "EHN"):
+            came = segment(code, number)
+            # The last record of one component is a little shorter, and then the station is gone.
+            last = {"EHZ": 360, "EHN": 340}[code] if number == 3 else 400
+            assembler.take(replace(came, samples=came.samples[:last]), now_ns)
+    looked(assembler, ((1_400, 1_499),))
+    assert [window.stop for window in early_windows(assembler)] == [1_450, 1_500]
+    for number in range(4, 8):
+        now_ns += LENGTH_NS
+        assembler.take(segment("EHZ", number, "OTHER"), now_ns)
+        list(assembler.expire())
+    assert [window.stop for window in early_windows(assembler) if window.instrument.station == "RJOB"] == [
+        1_550
+    ]
+
+
+def early_windows(assembler: Assembler) -> list[Window]:
+    return [window for batch in assembler.early.take(everything=True) for window in batch.windows]
