@@ -1,5 +1,6 @@
 """Records in any order, chopped anyhow, give the same windows as the whole."""
 
+import pickle
 from dataclasses import replace
 from itertools import pairwise
 
@@ -12,7 +13,7 @@ from tests.conftest import Recording
 from tests.streams import OneInstrument, windows_of
 from xiaod.domain.types import Channel, Segment, Window
 from xiaod.waveform.channel import ChannelBuffer, RecordOutcome
-from xiaod.waveform.instrument import BufferSettings
+from xiaod.waveform.instrument import BufferSettings, InstrumentChannels
 from xiaod.waveform.rings import Rings
 
 RELAXED = settings(
@@ -290,3 +291,18 @@ def test_a_header_with_a_wrong_time_is_a_contradiction(
     list(buffer.finish(None))
     assert [one.start_ns for one in buffer.channels.take_contradictions()] == [early.start_ns]
     assert buffer.channels.take_contradictions() == []
+
+
+def test_pieces_too_short_for_a_window_take_no_more_memory() -> None:
+    """Nothing is cut from them, so nothing says what is not needed any more."""
+    settings = BufferSettings(length=300, hop=50, max_lead=300)
+    channels = InstrumentChannels(settings, settings.rings())
+    sizes = []
+    for number in range(2000):
+        start_ns = number * 5_000_000_000
+        samples = np.zeros(100, np.int32)
+        channels.insert(Segment(Channel("XX", "A", "", "HHZ"), start_ns, 100.0, samples), start_ns)
+        channels.release(start_ns)
+        if number % 1000 == 999:
+            sizes.append(len(pickle.dumps(channels)))
+    assert sizes[1] - sizes[0] < 1000

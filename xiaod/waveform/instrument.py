@@ -128,6 +128,7 @@ class InstrumentChannels:
         self.resets = 0
         """How often the instrument began anew because its clock was set back."""
         self._rings = rings
+        self._ring = settings.ring
         self._known = frozenset(letters)
         self._coverages: dict[str, Coverage] = {}
         self.channels = {letter: self._new_channel(letter) for letter in letters}
@@ -176,6 +177,9 @@ class InstrumentChannels:
             self.covered = self._covered_now()
             if delivery_ns is not None and (not self._leads or self._edges[letter] > self._leads[-1][0]):
                 self._leads.append((self._edges[letter], delivery_ns))
+                # Nothing that lies further back is waited for, though no window has been cut.
+                while self._leads[0][0] < self.edge - self._ring:
+                    self._leads.popleft()
         return outcome
 
     def release(self, delivery_ns: int | None, final: bool = False) -> list[Gap]:
