@@ -1,0 +1,46 @@
+"""Freed memory is kept: it is not asked of the kernel again and again."""
+
+import ctypes
+import subprocess
+import sys
+
+import pytest
+
+PROGRAM = """
+import resource, sys
+import numpy as np
+from xiaod.process.allocator import keep_freed_memory
+
+if sys.argv[1] == "kept":
+    keep_freed_memory()
+
+def faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+def batches(count):
+    for _ in range(count):
+        held = [np.ones(1 << 20, np.uint8) for _ in range(4)]
+        del held
+
+batches(3)
+before = faults()
+batches(50)
+print(faults() - before)
+"""
+
+
+def faults(how: str) -> int:
+    """Page faults of 50 times four megabytes."""
+    found = subprocess.run(
+        [sys.executable, "-c", PROGRAM, how], capture_output=True, text=True, check=True, timeout=60
+    )
+    return int(found.stdout)
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="not glibc")
+def test_memory_of_a_batch_serves_the_next_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MALLOC_TRIM_THRESHOLD_", raising=False)
+    assert faults("kept") < 1000 < faults("given back")
+    # Who has set it knows why.
+    monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "65536")
+    assert faults("kept") > 1000
