@@ -18,6 +18,7 @@ from types import MappingProxyType
 from typing import IO, TYPE_CHECKING, NoReturn
 
 from xiaod.acquisition import Source
+from xiaod.acquisition.joined_records import JoinedSource
 from xiaod.acquisition.miniseed_files import FileSource, headers_of, holds_records, why_nothing
 from xiaod.config import AgencyConfig, Config, EngineConfig, SeedLinkConfig
 from xiaod.config.inventory import Stations, read_stations
@@ -280,7 +281,7 @@ def run_offline(
         pipeline = Pipeline(
             config,
             engine,
-            [source],
+            [JoinedSource(source)],
             [sink],
             metrics or Metrics(),
             OfflineRun(letters, account),
