@@ -178,7 +178,7 @@ class InstrumentChannels:
             if delivery_ns is not None and (not self._leads or self._edges[letter] > self._leads[-1][0]):
                 self._leads.append((self._edges[letter], delivery_ns))
                 # Nothing that lies further back is waited for, though no window has been cut.
-                while self._leads[0][0] < self.edge - self._ring:
+                while len(self._leads) > 1 and self._leads[0][0] < self.edge - self._ring:
                     self._leads.popleft()
         return outcome
 

@@ -299,3 +299,15 @@ def test_components_that_begin_again_after_a_gap_wait_for_each_other(delivery_ns
     assert {window.components for window in windows} == {"ZNE"}
     # One more is the last before the gap.
     assert len(windows) >= (40 - 10) * 2 + (55 - 10) * 2
+
+
+def test_a_component_may_go_on_far_behind_another_that_jumped_ahead() -> None:
+    buffer = OneInstrument(BufferSettings(wait_ns=2 * SECOND, max_lead=100))
+    for now_s, component, start_s in [(0, "Z", 0), (1, "Z", 1), (2, "Z", 5000)]:
+        assert buffer.insert(record(component, start_s), NOW + now_s * SECOND) is RecordOutcome.GOOD
+        buffer.cut(NOW + now_s * SECOND)
+    # The record that lies ahead is believed when nothing else has come for some time.
+    buffer.cut(NOW + 9 * SECOND)
+    assert buffer.channels.edge == NOW // GRID_NS + 500_100
+    for start_s in range(4):
+        assert buffer.insert(record("N", start_s), NOW + (9 + start_s) * SECOND) is RecordOutcome.GOOD
