@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from distill.config import ConfigError, SourceSection, TrainConfig, load_train_config
-from distill.corpus import Corpus, Record, load_corpus, load_records, noise_of
+from distill.corpus import Corpus, Record, load_corpus, load_records
 from distill.datasets.corpus import TABLE
 from distill.evaluate import Student, in_depth
 from distill.measurements import PATH, TOLERANCES, Measurements
 from distill.progress import SILENT, Progress
 from distill.report.config import ContenderSection, LatencySection, ReportConfig, load_report_config
-from distill.report.evaluation import run_evaluation, training_of
+from distill.report.evaluation import SPARE_SAMPLES, noise_of_windows, run_evaluation, training_of
 from distill.report.pages import write_report
 from distill.report.result import EvaluationResult
 from distill.report.windows import load_labelled
@@ -87,7 +87,9 @@ def measure(
     asked = {}
     compared = training_of(config, source)
     teacher = open_teacher(compared.teacher, shared, compared.threads)
-    noise = noise_of(load_corpus(shared, compared, teacher, cache, progress))
+    noise = noise_of_windows(
+        load_corpus(shared, compared, teacher, cache, progress), config.window_samples + SPARE_SAMPLES
+    )
     for name, trained in students.items():
         sections = [one for one in config.contenders if one.name == name]
         asked[name] = _asked(sections, trained, config.data, noise, shared, cache, progress)

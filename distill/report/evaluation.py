@@ -85,8 +85,13 @@ class Material:
 
     @property
     def noise(self) -> list[Record]:
-        """Records of noise in the corpus; where some is set apart, that which no student was trained on."""
-        return noise_of(self.corpus)
+        """Records of noise in the corpus, see :func:`noise_of_windows`."""
+        return noise_of_windows(self.corpus, self.windows[0].waves.shape[1])
+
+
+def noise_of_windows(corpus: Corpus, samples: int) -> list[Record]:
+    """Records of noise that hold a window of so many samples: some networks take no other. See :func:`distill.corpus.noise_of`."""
+    return [record for record in noise_of(corpus) if record.waves.shape[1] >= samples]
 
 
 def run_evaluation(

@@ -11,9 +11,10 @@ import pytest
 from numpy.typing import NDArray
 
 from distill.cli import main
-from distill.corpus import Record
+from distill.corpus import Corpus, Record
 from distill.evaluate import EXAMPLE_OFFSET, example_waves
 from distill.report.contenders import LEVELS, Contender, network_peaks
+from distill.report.evaluation import noise_of_windows
 from distill.report.latency import trade_off
 from distill.report.scoring import Looked, accuracy, best_f1, by_origin, calibration, precision_recall
 from distill.report.stages import stage_numbers
@@ -192,6 +193,15 @@ def test_both_stages_are_scored_as_the_daemon_picks_them() -> None:
         assert found["P", f"{stage}, here, 0.1 s"] == found["P", f"{stage}, without there, 0.1 s"] == (1.0, 1)
         assert found["P", f"{stage}, there, 0.1 s"] == (0.0, 1)
     assert found["S", "final, all, 0.1 s"] == (1.0, 2)
+
+
+def test_noise_too_short_for_a_network_is_left_out() -> None:
+    none = np.zeros((3, 0), np.float16)
+    long, short = (
+        Record(name, "XX.A", "noise", np.zeros((3, samples), np.float32), none, (), (None, None))
+        for name, samples in (("long", 3001), ("short", 2900))
+    )
+    assert noise_of_windows(Corpus((long, short), (), ""), 3001) == [long]
 
 
 def test_signal_to_noise_is_measured_around_the_onset() -> None:
