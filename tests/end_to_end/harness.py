@@ -328,6 +328,7 @@ def comparable(picks: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
         "probability",
         "snr",
         "amplitude",
+        "raw_amplitude",
         "time_uncertainty_s",
     )
     return sorted(tuple(pick[key] for key in keys) for pick in picks)

@@ -50,12 +50,14 @@ def in_step(segments: list[Segment]) -> list[Segment]:
     )
 
 
+@pytest.mark.parametrize("wanted", [OFFLINE, EARLY])
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(pieces=st.tuples(*[st.lists(st.integers(1, 500), min_size=1, max_size=30)] * 3))
 def test_any_chopping_gives_the_same_picks(
-    rjob: Recording, engine: OnnxEngine, pieces: tuple[list[int], ...]
+    rjob: Recording, engine: OnnxEngine, wanted: BufferSettings, pieces: tuple[list[int], ...]
 ) -> None:
-    whole = picks_of([segment for component in "ZNE" for segment in rjob.segments(component, [])], engine)
+    segments = [segment for component in "ZNE" for segment in rjob.segments(component, [])]
+    whole = picks_of(segments, engine, wanted)
     chopped = [
         segment
         for component, lengths in zip("ZNE", pieces, strict=True)
@@ -65,7 +67,7 @@ def test_any_chopping_gives_the_same_picks(
     assert [pick.phase for pick in whole] == list(ONSETS_S)
     for pick in whole:
         assert abs((pick.time_ns - rjob.start_ns) / 1e9 - ONSETS_S[pick.phase]) < ONSET_TOLERANCE_S
-    assert picks_of(chopped, engine) == whole
+    assert picks_of(chopped, engine, wanted) == whole
 
 
 @pytest.mark.parametrize(("wanted", "step"), [(EARLY, 1), (OFFLINE, 8)])
