@@ -74,12 +74,12 @@ class Joined:
         if run is not None:
             del self._open[channel]
             self._pass_on(run)
-        if start_ns < stop_ns:
-            # It is compared with what has come before, record by record.
+        following = _Run(item)
+        # What comes again is compared with what has come before, record by record; what is long is passed on as it comes.
+        if start_ns < stop_ns or following.samples >= following.most:
             self._emit(item)
         else:
-            run = self._open[channel] = _Run(item)
-            self._cut(channel, run)
+            self._open[channel] = following
 
     def finish(self) -> None:
         """Pass on the rest."""

@@ -118,6 +118,12 @@ def test_what_is_not_alike_is_not_joined() -> None:
     assert joined([first, other_rate, decimals, bad]) == [first, other_rate, bad, decimals]
 
 
+def test_what_is_long_is_passed_on_as_it_comes() -> None:
+    """Whatever comes next: how far one component is ahead of the others decides what is waited for."""
+    items = [segment(letter, 0, 4400) for letter in "ZNE"]
+    assert joined(items) == items
+
+
 def test_it_stops_with_its_source() -> None:
     listed = Listed([])
     source = JoinedSource(listed)
