@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
 from xiaod.acquisition import Source
 from xiaod.acquisition.patterns import may_match
@@ -32,7 +31,7 @@ from xiaod.pipeline.monitor import Monitor
 from xiaod.pipeline.problems import Facts, Problem, problems_of
 from xiaod.pipeline.settings import buffer_settings, cuttings, instrument_limits
 from xiaod.pipeline.sink_runner import SinkRunner
-from xiaod.pipeline.stages import Passing, PickStage, WindowQueue, assemble, infer
+from xiaod.pipeline.stages import Passing, PickStage, ResultQueue, WindowQueue, assemble, infer
 from xiaod.pipeline.station_table import Change, StationCollector, StationTable
 from xiaod.process.metrics import Metrics, PacketCollector
 from xiaod.sinks import Sink
@@ -115,8 +114,8 @@ class Pipeline:
         """Monotonic time of the beginning; None before it, and once instruments that have not come back were looked for."""
         self._inbox = Inbox(INBOX_BOUND, GATHER_S if live else 0.0)
         self._bridges = {source.name: SourceBridge(source, self._inbox) for source in sources}
-        self._windows = WindowQueue(WINDOW_BATCHES_BOUND)
-        self._probabilities: asyncio.Queue[Any] = asyncio.Queue(BATCHES_BOUND)
+        self._windows = WindowQueue(WINDOW_BATCHES_BOUND, overtaking=live is not None)
+        self._probabilities = ResultQueue(BATCHES_BOUND, overtaking=live is not None)
         self._sink_runners = [
             self._sink_runner(sink, None if store is None else StoredBacklog(store, sink.name, sink.stages))
             for sink in sinks
