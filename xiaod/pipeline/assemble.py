@@ -97,6 +97,8 @@ class _Parts:
     early: WindowSchedule | None = None
     stream: WindowSchedule | None = None
     awake: Awake | None = None
+    unseen: int = 0
+    """Samples that were cut for a net that follows streams, and that it has not looked at yet, about."""
     schedules: tuple[WindowSchedule, ...] = ()
     """All of them."""
     sources: set[str] = field(default_factory=set)
@@ -148,6 +150,11 @@ class Assembler:
         """Where windows of early picks go."""
         self.streams = Streams(STREAM_BATCH)
         """Where new samples go, for a net that follows them."""
+        self.behind = False
+        """Whether that net has much of a stream to look at. Early windows wait for it, and rings do not hold their samples for ever:
+        pass on its samples, wait until it has looked at them, and set this back."""
+        # Rings have room for this besides a window, a record, and what a component lags.
+        self._most_unseen = settings.length + settings.max_lead
         self._cuttings = cuttings
         self._rings = settings.rings()
         self._account = account
@@ -244,6 +251,7 @@ class Assembler:
             # Of data that came before a clock was set back, or before the instrument departed.
             return
         parts.awake.note(notice.looked_until, notice.spans)
+        parts.unseen = max(0, parts.stream.position - notice.looked_until)
         delivery_ns = self._delivery_ns(parts)
         self._cut_early(parts, delivery_ns)
         if delivery_ns is not None:
@@ -483,8 +491,9 @@ class Assembler:
             self._gap(gap)
         if parts.stream is not None and parts.stream.is_due(delivery_ns):
             # Latencies are those of the windows that are picked.
-            for _ in parts.stream.cut(delivery_ns, None, self.streams):
-                pass
+            for window in parts.stream.cut(delivery_ns, None, self.streams):
+                parts.unseen += window.stop - window.index
+            self.behind = self.behind or parts.unseen > self._most_unseen
         self._cut_early(parts, delivery_ns)
         if parts.final.is_due(delivery_ns):
             position = parts.final.position

@@ -220,8 +220,17 @@ class Passing:
         await self._turns.give_way()
 
     async def pass_on_full(self) -> None:
-        """Pass on batches that are full, if there are any; what waits is left to :meth:`pass_on`. It costs little, after every record."""
-        if self._assembler.full:
+        """Pass on batches that are full, if there are any; what waits is left to :meth:`pass_on`. It costs little, after every record.
+
+        A net that is behind is waited for.
+        """
+        assembler = self._assembler
+        if assembler.behind:
+            for stream in assembler.streams.take(everything=True):
+                await self._put(stream)
+            await self.looked()
+            assembler.behind = False
+        if assembler.full:
             await self.pass_on()
         else:
             await self._turns.give_way()

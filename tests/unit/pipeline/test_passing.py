@@ -3,15 +3,17 @@
 import asyncio
 
 import numpy as np
+import pytest
 
 from models.weights import stateful_path
+from xiaod.acquisition.record_queue import End, Inbox
 from xiaod.config import Config
 from xiaod.domain.timegrid import NS_PER_S
 from xiaod.domain.types import Channel, Notice, Segment, StreamBatch, WindowBatch
 from xiaod.inference.scout import Scout
 from xiaod.pipeline.assemble import Assembler
 from xiaod.pipeline.settings import buffer_settings, cuttings
-from xiaod.pipeline.stages import Passing, WindowQueue
+from xiaod.pipeline.stages import Passing, WindowQueue, assemble
 from xiaod.pipeline.station_table import StationTable
 from xiaod.process.metrics import Metrics
 
@@ -61,6 +63,58 @@ def test_what_is_noticed_at_many_stations_at_once_leaves_time_for_others() -> No
     assert cut > 30 * STATIONS
     # None at all, if all were cut in one turn.
     assert turns
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_a_net_that_is_slow_loses_no_early_windows(live: bool) -> None:
+    """Much more comes at once than rings hold."""
+    config = Config.model_validate(
+        {
+            "sources": [{"server": "localhost:18000"}],
+            "buffer": {"max_lead_s": 5},
+            "engine": {"max_batch": 200},
+        }
+    )
+    spec, seconds, record_s = Scout(stateful_path("scout")).spec, 600, 4
+
+    async def cut(turns: int) -> set[int]:
+        inbox, windows = Inbox(1000), WindowQueue(100)
+        now_ns = seconds * NS_PER_S if live else None
+        assembler = Assembler(
+            buffer_settings(config),
+            Metrics(),
+            StationTable(60 * NS_PER_S),
+            lambda: now_ns,
+            cuttings=cuttings(config, spec),
+        )
+        passing = Passing(windows, assembler, lambda: now_ns, inbox.wake)
+        inbox.attach()
+        for start_s in range(0, seconds, record_s):
+            samples = np.full(100 * record_s, start_s, np.int32)
+            inbox.put(
+                Segment(Channel("XX", "A", "", "HHZ"), start_s * NS_PER_S, 100.0, samples, source="here")
+            )
+        inbox.put(End("here"))
+        stops: set[int] = set()
+
+        async def look() -> None:
+            while not isinstance(batch := await windows.get(), End):
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+                if isinstance(batch, StreamBatch):
+                    first, last = batch.windows[0].index, batch.windows[-1].stop - spec.delay_samples - 1
+                    await passing.noticed([Notice(batch.windows[0].instrument, last + 1, ((first, last),))])
+                elif isinstance(batch, WindowBatch):
+                    stops.update(window.stop for window in batch.windows if window.stage == "early")
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(look())
+            group.create_task(assemble(inbox, windows, assembler, passing, lambda source: None))
+        return stops
+
+    stops = asyncio.run(cut(turns=2000))
+    assert len(stops) > 2 * (seconds - 40)
+    assert max(np.diff(sorted(stops))) <= 50
 
 
 def queued(windows: WindowQueue) -> list[object]:
