@@ -20,7 +20,7 @@ from xiaod.config import Config
 from xiaod.config.diff import ReloadPlan, plan_reload
 from xiaod.domain.onsets import unresolved_early
 from xiaod.domain.sharding import Shard
-from xiaod.domain.timegrid import NS_PER_S
+from xiaod.domain.timegrid import GRID_NS, NS_PER_S
 from xiaod.domain.types import Channel, Instrument, LinkChange, Pick, Probabilities, Segment, WindowBatch
 from xiaod.inference import Engine
 from xiaod.inference.onnx import OnnxEngine
@@ -273,13 +273,17 @@ class Event:
 
     def run(self, emit: Emit) -> None:
         rng, count = np.random.default_rng(1), round((ONSETS_S["P"] + self._after_s) * 100)
+        whole = {}
         for component, data in self._recording.components.items():
             noise = rng.normal(data[:400].mean(), data[:400].std(), 4000)
-            samples = np.concatenate([noise, data[:count]]).astype(np.int32)
-            channel = Channel("BW", "RJOB", "", "EH" + component)
-            start_ns = self._recording.start_ns - 40 * NS_PER_S
-            arrived_ns = time.time_ns() if self._live else None
-            emit(Segment(channel, start_ns, 100.0, samples, self.name, arrived_ns))
+            whole[component] = np.concatenate([noise, data[:count]]).astype(np.int32)
+        # In order of time, as sources give them.
+        for begin in range(0, 4000 + count, 400):
+            for component, samples in whole.items():
+                channel = Channel("BW", "RJOB", "", "EH" + component)
+                start_ns = self._recording.start_ns - 40 * NS_PER_S + begin * GRID_NS
+                arrived_ns = time.time_ns() if self._live else None
+                emit(Segment(channel, start_ns, 100.0, samples[begin : begin + 400], self.name, arrived_ns))
         self.said.set()
         if self._live:
             self._stop.wait()
