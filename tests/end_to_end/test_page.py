@@ -72,7 +72,7 @@ def test_picks_appear_and_traces_draw(watched: Daemon, tmp_path: Path) -> None:
             await tab.until(PICTURE, lambda now: now != picture)
             await tab.until(PICKS, lambda now: now > before)
             # It is one of those that the sink has written, or is about to write.
-            newest = "document.querySelector('#pick-rows td').title"
+            newest = "document.querySelector('#pick-rows td').title.split(';')[0]"
             await tab.until(newest, lambda time: time in {pick["time"] for pick in watched.picks()})
             await tab.until("document.getElementById('summary').textContent", lambda text: "micro-" in text)
             for scheme in (True, False):
@@ -189,7 +189,7 @@ def test_an_early_pick_is_hollow_until_the_final_one_replaces_it_or_it_is_withdr
             served.monitor.picked(final)
             await tab.until(rows, lambda now: now == ["final"])
             assert await tab.value(cells) == [
-                "00:20:07.23", "P", "BW.RJOB..EHZ", "0.99", "0.10", "5.0", "0.8", "5.3"
+                "08-24 00:20:07.23", "P", "BW.RJOB..EHZ", "0.99", "0.10", "5.0", "0.8", "5.3"
             ]  # fmt: skip
             full = await drawn()
             assert without < hollow < full
@@ -210,7 +210,7 @@ def test_an_early_pick_is_hollow_until_the_final_one_replaces_it_or_it_is_withdr
             await tab.call("Page.reload")
             await tab.until(rows, lambda now: now == ["withdrawn", "final"])
             assert await tab.value(cells) == [
-                "00:20:07.23", "P", "BW.RJOB..EHZ", "0.99", "0.10", "5.0", "0.8", "5.3"
+                "08-24 00:20:07.23", "P", "BW.RJOB..EHZ", "0.99", "0.10", "5.0", "0.8", "5.3"
             ]  # fmt: skip
             assert tab.complaints == []
 

@@ -23,4 +23,9 @@ function duration(seconds) {
 /* Seconds since 1970 of a time of the API. */
 function secondsOf(time) { return Date.parse(time) / 1000; }
 
+/* Month and day of a time of the API, where it is not of today, UTC. */
+function dayOf(time) {
+  return time.slice(0, 10) === new Date().toISOString().slice(0, 10) ? "" : `${time.slice(5, 10)} `;
+}
+
 function clockOf(time) { return time.slice(11, 22); }

@@ -173,6 +173,7 @@ class Page {
   }
 
   tick() {
+    one("clock").title = `UTC, by the clock of the daemon; local time: ${new Date(this.now() * 1000).toLocaleString()}`;
     write(one("clock"), `${new Date(this.now() * 1000).toISOString().slice(0, 19).replace("T", " ")} UTC`);
     this.stations.tick();
     // A line that is cut without a word is found out by asking.

@@ -84,8 +84,8 @@ class Picks {
 
   row(pick, early_s) {
     const stage = pick.stage, row = element("tr", stage);
-    const day = element("td", "mono", clockOf(pick.time));
-    day.title = pick.time;
+    const day = element("td", "mono", dayOf(pick.time) + clockOf(pick.time));
+    day.title = `${pick.time}; local time: ${new Date(pick.seconds * 1000).toLocaleString()}`;
     const station = element("td"), button = element("button", "", `${pick.network}.${pick.station}.${pick.location}.${pick.channel}`);
     button.addEventListener("click", () => this.choose(pick.at));
     station.append(button);

@@ -65,7 +65,9 @@ class Trace {
     pen.clearRect(0, 0, box.width, box.height);
     pen.font = `${0.82 * em}px system-ui, sans-serif`;
     const area = { left: 0.8 * em, right: box.width - 0.8 * em, top: 2.1 * em, bottom: box.height - 1.6 * em };
-    const tall = (area.bottom - area.top) / 3.9;
+    // Components that the station does not have take no room.
+    const there = [0, 1, 2].filter((row) => (this.components[row] ?? "-") !== "-"), shown = there.length ? there : [0, 1, 2];
+    const tall = (area.bottom - area.top) / (shown.length + 0.9);
     if (!this.stop) {
       pen.fillStyle = this.colour("quiet");
       pen.fillText("waiting for the next window of this station", area.left, area.top + em);
@@ -74,8 +76,8 @@ class Trace {
     this.x = (bin) => area.left + ((bin - this.stop + BINS) / BINS) * (area.right - area.left);
     this.paintGaps(pen, area);
     this.paintAxis(pen, area, em);
-    for (let row = 0; row < 3; row++) this.paintComponent(pen, area, row, area.top + row * tall, tall * 0.94, em);
-    this.paintCurves(pen, area, area.top + 3 * tall, tall * 0.9, em);
+    shown.forEach((row, place) => this.paintComponent(pen, area, row, area.top + place * tall, tall * 0.94, em));
+    this.paintCurves(pen, area, area.top + shown.length * tall, tall * 0.9, em);
     this.paintPicks(pen, area, em);
   }
 
@@ -143,7 +145,7 @@ class Trace {
       pen.stroke();
     }
     const known = letter && letter !== "-";
-    const size = high >= low ? `±${((high - low) / 2).toLocaleString("en", { maximumSignificantDigits: 3 })}` : "no data";
+    const size = high >= low ? `±${((high - low) / 2).toLocaleString("en", { maximumSignificantDigits: 3 })} counts` : "no data";
     this.label(pen, known ? letter : LABELS[row], known ? size : "missing", area.left, top + em);
   }
 
