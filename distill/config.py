@@ -62,6 +62,8 @@ class SourceSection(Model):
     """With ``miniseed``: file or folder of picks; empty: QuakeML files in the folder itself."""
     weight: Annotated[float, Field(gt=0)] = 1.0
     """How much more often its records are drawn."""
+    without: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    """Stations, ``NET.STA``, that are left out."""
     noise_apart_h: Annotated[float, Field(ge=0)] = 0.0
     """Hours without a known earthquake, of stations of which nothing is trained on: on them false picks are counted."""
 

@@ -191,8 +191,11 @@ def load_records(
     dataset = open_dataset(source, shared)
     settings = config.teacher.model_dump_json(exclude_defaults=True)
     known = TeacherCache(cache, dataset.fingerprint, teacher.fingerprint, settings)
-    records = []
+    records, left_out = [], set[str]()
     for waveform in progress.over(dataset, what, len(dataset)):
+        if waveform.station in source.without:
+            left_out.add(waveform.station)
+            continue
         taught = known.get(waveform.name)
         if taught is None:
             taught = teacher.annotate(waveform.waves.astype(np.float64)).astype(np.float16)
@@ -210,6 +213,8 @@ def load_records(
             replace(record, event=waveform.event, weight=source.weight, origin=waveform.origin or what)
         )
     known.save()
+    if unknown := set(source.without) - left_out:
+        raise ConfigError(f"data.sources: {what}: without: no such station: {', '.join(sorted(unknown))}")
     return records, dataset.fingerprint
 
 

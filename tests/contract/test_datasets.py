@@ -243,6 +243,21 @@ def test_noise_is_set_apart_by_station_and_of_every_origin(tmp_path: Path) -> No
     assert loaded(source).noise == ()
 
 
+def test_stations_can_be_left_out(tmp_path: Path) -> None:
+    source = corpus_of(tmp_path / "some", [(f"A{number}", "noise", "") for number in range(4)])
+    for without, wanted in (((), 4), (("XX.A1", "XX.A3"), 2)):
+        data = DataSection(sources=(source.model_copy(update={"without": without}),), validation_fraction=0.0)
+        config = TrainConfig(name="some", version="0.0.1", data=data)
+        corpus = load_corpus(tmp_path, config, QuietTeacher(), tmp_path / "cache")
+        assert len(corpus.training) == wanted
+        assert not {record.station for record in corpus.training} & set(without)
+    data = DataSection(sources=(source.model_copy(update={"without": ("XX.B",)}),))
+    with pytest.raises(ConfigError, match=r"some: without: no such station: XX\.B"):
+        load_corpus(
+            tmp_path, TrainConfig(name="some", version="0.0.1", data=data), QuietTeacher(), tmp_path / "cache"
+        )
+
+
 def test_another_source_leaves_the_stations_of_the_first_where_they_are(tmp_path: Path) -> None:
     first = corpus_of(tmp_path / "first", [(f"A{number}", "event", "") for number in range(20)])
     # A station of the first source has records in the second too.
