@@ -83,7 +83,7 @@ Queued = TypeVar("Queued")
 class EarlyFirst(asyncio.Queue[Queued]):
     """A queue of a live run: what makes early picks overtakes what makes final ones, which have waited for seconds anyway.
 
-    Nothing overtakes a departure or the end of the data.
+    Nothing overtakes a departure, or the end of the data, or what makes early picks and waits behind these.
     """
 
     def __init__(self, maxsize: int, overtaking: bool = True) -> None:
@@ -112,16 +112,25 @@ class EarlyFirst(asyncio.Queue[Queued]):
         )
 
     def _put(self, item: Queued) -> None:
-        self._place_of(item).append((time.monotonic(), item))
-        self._bars += isinstance(item, Departed | End)
+        place = self._place_of(item)
+        place.append((time.monotonic(), item))
+        if place is self._others:
+            self._bars += _is_bar(item)
 
     def _place_of(self, item: Queued) -> deque[tuple[float, Queued]]:
         return self._early if self._overtaking and not self._bars and _is_early(item) else self._others
 
     def _get(self) -> Queued:
-        _, item = (self._early or self._others).popleft()
-        self._bars -= isinstance(item, Departed | End)
+        place = self._early or self._others
+        _, item = place.popleft()
+        if place is self._others:
+            self._bars -= _is_bar(item)
         return item
+
+
+def _is_bar(item: object) -> bool:
+    """Whether nothing overtakes this one among the others."""
+    return isinstance(item, Departed | End) or _is_early(item)
 
 
 def _is_early(item: object) -> bool:

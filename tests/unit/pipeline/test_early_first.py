@@ -62,7 +62,13 @@ def test_nothing_overtakes_a_departure_or_the_end(bar: Departed | End) -> None:
         queue = WindowQueue(10)
         put = [final[0], early[0], bar, final[1], early[1]]
         assert await drained(queue, put) == [early[0], final[0], bar, final[1], early[1]]
-        # Once it has gone, the next ones come first again.
+        # What makes early picks and came behind it is not overtaken by the next ones either.
+        for item in (bar, final[0], early[0]):
+            await queue.put(item)
+        assert queue.get_nowait() is bar
+        await queue.put(early[1])
+        assert [queue.get_nowait() for _ in range(3)] == [final[0], early[0], early[1]]
+        # Once these have gone, the next ones come first again.
         assert await drained(queue, [final[0], early[2]]) == [early[2], final[0]]
 
     asyncio.run(body())
