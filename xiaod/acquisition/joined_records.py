@@ -19,6 +19,7 @@ from dataclasses import replace
 import numpy as np
 
 from xiaod.acquisition import Emit, Source
+from xiaod.domain.timegrid import EARLIEST_NS
 from xiaod.domain.types import MAX_PIECE_S, Channel, Segment, SourceItem
 
 MAX_PIECE_NS = round(MAX_PIECE_S * 1e9)
@@ -51,7 +52,7 @@ class Joined:
         """In order of their beginnings."""
         self._stops_ns: dict[Channel, int] = {}
         """Up to where each channel has come."""
-        self._oldest_ns = 0
+        self._oldest_ns = EARLIEST_NS
         """No open one begins earlier."""
 
     def take(self, item: SourceItem) -> None:

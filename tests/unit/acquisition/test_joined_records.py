@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -104,8 +105,9 @@ def test_no_component_comes_far_ahead_of_the_others() -> None:
         assert max(newest.values()) - min(newest.values()) <= 2 * MAX_PIECE_NS
 
 
-def test_a_component_that_ends_is_not_held() -> None:
-    items = [segment("N", 0, 200), *[segment("Z", number * 100, 100) for number in range(60)]]
+@pytest.mark.parametrize("begin", [0, -1_000_000_000], ids=["1970", "before 1970"])
+def test_a_component_that_ends_is_not_held(begin: int) -> None:
+    items = [segment("N", begin, 200), *[segment("Z", begin + number * 100, 100) for number in range(60)]]
     found = [one for one in joined(items) if isinstance(one, Segment)]
     assert [one.channel.component for one in found].index("N") <= 2
 
