@@ -20,7 +20,7 @@ monotonic time is an argument (``now_ns``), None in an offline run.
 
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from heapq import heapify, heappop, heapreplace
 from types import MappingProxyType
@@ -184,6 +184,11 @@ class Assembler:
         self._most = instrument_limits(config)
         self.final.read = read_samples(config, "final")
         self.early.read = read_samples(config, "early")
+        ahead = samples_from_s(config.picker.early_lookahead_s)
+        self._cuttings = replace(self._cuttings, ahead=ahead)
+        for parts in self._instruments.values():
+            if parts.awake is not None:
+                parts.awake.ahead = ahead
 
     def take(self, item: SourceItem, now_ns: int | None) -> None:
         """Take an item of a source; the windows that became ready go into the batches."""

@@ -27,7 +27,8 @@ class Awake:
             ahead: samples by which the end of a window lies after the onset that it is cut for, at least.
             hold: samples after that for which windows are wanted.
         """
-        self._ahead = ahead
+        self.ahead = ahead
+        """As above; may be changed."""
         self._hold = hold
         self.forget()
 
@@ -42,11 +43,11 @@ class Awake:
 
         Spans that lie after what it has looked at are of data before a clock was set back: they are of no use.
         """
-        self.looked_until = looked_until + self._ahead
+        self.looked_until = looked_until + self.ahead
         for first, last in spans:
             if last > looked_until:
                 continue
-            begin, end = first + self._ahead, last + self._ahead + self._hold
+            begin, end = first + self.ahead, last + self.ahead + self._hold
             if self._spans and begin <= self._spans[-1][1]:
                 begin = min(begin, self._spans.pop()[0])
             self._spans.append((begin, end))

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from xiaod.config import Config
 from xiaod.domain.timegrid import NS_PER_S
 from xiaod.domain.types import BadRecord, Channel, Departed, Notice, Segment, Window
 from xiaod.pipeline.assemble import STATION_LINES, Assembler
@@ -320,6 +321,27 @@ def test_an_early_window_that_is_noticed_last_waits_no_longer_for_a_component() 
     assert [window.stop for window in early_windows(assembler) if window.instrument.station == "RJOB"] == [
         1_550
     ]
+
+
+def test_early_windows_end_later_after_onsets_when_a_reload_asks_for_more_data() -> None:
+    assembler, now_ns = following(early=True), NS_PER_S
+    sources = {"sources": [{"server": "localhost:18000"}]}
+    for number in range(8):
+        now_ns += LENGTH_NS
+        if number == 4:
+            late = {"early_lookahead_s": 5.0, "final_lookahead_s": 6.0}
+            assembler.reconfigure(Config.model_validate({**sources, "picker": late}))
+        for station in ("RJOB", "OTHER") if number >= 4 else ("RJOB",):
+            assembler.take(segment("EHZ", number, station), now_ns)
+        for batch in assembler.streams.take(everything=True):
+            stops = {window.instrument: window.stop for window in batch.windows}
+            for instrument, stop in stops.items():
+                assembler.noticed(Notice(instrument, stop - LATE, ((2_000, 2_010),) if number == 7 else ()))
+    cut: dict[str, list[int]] = {"RJOB": [], "OTHER": []}
+    for window in early_windows(assembler):
+        cut[window.instrument.station].append(window.stop)
+    # The data of the other one begin a window before 2,600.
+    assert cut == {"RJOB": list(range(2_500, 2_801, 50)), "OTHER": list(range(2_600, 2_801, 50))}
 
 
 def early_windows(assembler: Assembler) -> list[Window]:
