@@ -159,9 +159,10 @@ class WindowSchedule:
         if covered.newest < stop:
             return self._until_ns is not None
         # A component lags: nothing is due while it is known until when it is waited for.
-        if not self._lags or self._until_ns is None:
+        until_ns = self.deadline_ns
+        if not self._lags or until_ns is None:
             return True
-        return delivery_ns is not None and delivery_ns >= self._until_ns
+        return delivery_ns is not None and delivery_ns >= until_ns
 
     def cut(
         self,
