@@ -79,6 +79,10 @@ def build_parser() -> argparse.ArgumentParser:
             command.add_argument(
                 "--stop-at", type=int, metavar="STEP", help="stop there, to go on another time"
             )
+        if name == "thresholds":
+            command.add_argument(
+                "--stage", choices=("final", "early"), help="of picks of this stage alone (default: of both)"
+            )
         if name in ("export", "thresholds", "card", "report"):
             lies = (
                 "where report.html and the rest are written"
@@ -175,6 +179,7 @@ def _work(options: argparse.Namespace) -> int:
     from distill.corpus import load_corpus, summary
     from distill.export import export_run, rethreshold
     from distill.runs import run_folder
+    from distill.serving import EARLY, FINAL
     from distill.teachers import open_teacher
     from distill.train import train
     from models.weights import STATEFUL_SUFFIX, SUFFIX, stateful_path, weights_path
@@ -199,9 +204,10 @@ def _work(options: argparse.Namespace) -> int:
     elif options.command == "train":
         print(train(config, corpus, options.runs, progress, options.stop_at, teacher))
     elif options.command == "thresholds":
-        for path, spec in rethreshold(config, options.output, corpus, teacher, progress).items():
-            stages = {"final": spec.thresholds, "early": spec.early_thresholds}
-            print(path, json.dumps({stage: values for stage, values in stages.items() if values}))
+        stages = [stage for stage in (FINAL, EARLY) if options.stage in (None, stage.stage)]
+        for path, spec in rethreshold(config, options.output, corpus, teacher, progress, stages).items():
+            found = {"final": spec.thresholds, "early": spec.early_thresholds}
+            print(path, json.dumps({stage: values for stage, values in found.items() if values}))
     else:
         print(export_run(config, run_folder(options.runs, config), corpus, teacher, options.output, progress))
     return 0

@@ -152,7 +152,12 @@ def export_run(
 
 
 def rethreshold(
-    config: TrainConfig, folder: Path, corpus: Corpus, teacher: Teacher, progress: Progress = SILENT
+    config: TrainConfig,
+    folder: Path,
+    corpus: Corpus,
+    teacher: Teacher,
+    progress: Progress = SILENT,
+    stages: Sequence[Serving] = (FINAL, EARLY),
 ) -> dict[Path, ModelSpec]:
     """Choose the thresholds of an exported student anew and write them into all its files; its numbers stay.
 
@@ -162,6 +167,7 @@ def rethreshold(
         corpus: of its training.
         teacher: labels what is left of it without horizontals.
         progress: shows the stage.
+        stages: of which thresholds are chosen, where a student picks; those of the other stay.
 
     Returns:
         The files, with what they say now.
@@ -174,16 +180,16 @@ def rethreshold(
         chosen = scout_thresholds(config, scout, corpus, progress)
     else:
         annotate, _ = onnx_annotator(folder / f"{config.name}{SUFFIX}", config.threads)
-        chosen = stage_thresholds(config, annotate, corpus, teacher, progress)
+        chosen = stage_thresholds(config, annotate, corpus, teacher, progress, stages)
     made = {"code": code_version(), "chosen": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"}
 
     def changed(spec: ModelSpec) -> ModelSpec:
         return replace(
             spec,
-            thresholds=chosen.final,
-            vertical_thresholds=chosen.final_vertical,
-            early_thresholds=chosen.early,
-            early_vertical_thresholds=chosen.early_vertical,
+            thresholds=chosen.final or spec.thresholds,
+            vertical_thresholds=chosen.final_vertical or spec.vertical_thresholds,
+            early_thresholds=chosen.early or spec.early_thresholds,
+            early_vertical_thresholds=chosen.early_vertical or spec.early_vertical_thresholds,
             provenance={**spec.provenance, "thresholds": made},
         )
 
@@ -224,20 +230,27 @@ def _fitted(
 
 
 def stage_thresholds(
-    config: TrainConfig, annotate: Annotate, corpus: Corpus, teacher: Teacher, progress: Progress = SILENT
+    config: TrainConfig,
+    annotate: Annotate,
+    corpus: Corpus,
+    teacher: Teacher,
+    progress: Progress = SILENT,
+    stages: Sequence[Serving] = (FINAL, EARLY),
 ) -> Thresholds:
-    """Thresholds of a student that picks, for both stages, with and without horizontals."""
+    """Thresholds of a student that picks, for some stages, with and without horizontals; empty for the others."""
     records = len(corpus.validation) + len(one_of_each(corpus.training)) + len(noise_of(corpus))
     alone = vertical_alone(config, corpus, teacher, progress)
-    chosen = []
-    for stage in (FINAL, EARLY):
+    chosen: dict[str, Mapping[str, float]] = {"final": {}, "early": {}}
+    vertical = dict(chosen)
+    for stage in stages:
         serve = windowed(annotate, config.service_samples, stage)
         looks, said = records * len(CANDIDATES), f"thresholds of {stage.stage} picks"
         thresholds = chosen_thresholds(config, progress.counted(serve, looks, said), corpus, stage)
+        chosen[stage.stage] = thresholds
         said += ", a vertical alone"
         counted = progress.counted(serve, looks, said)
-        chosen += [thresholds, vertical_thresholds(config, counted, alone, thresholds, stage)]
-    return Thresholds(*chosen)
+        vertical[stage.stage] = vertical_thresholds(config, counted, alone, thresholds, stage)
+    return Thresholds(chosen["final"], vertical["final"], chosen["early"], vertical["early"])
 
 
 def _fitted_scout(

@@ -25,6 +25,7 @@ from distill.corpus import Corpus, Record, label_record, noise_of, without_horiz
 from distill.export import (
     chosen_thresholds,
     one_of_each,
+    stage_thresholds,
     teacher_rates,
     vertical_alone,
     vertical_thresholds,
@@ -407,3 +408,14 @@ def test_a_record_of_each_station_that_an_analyst_picked_if_there_is_one() -> No
     records = [replace(plain, name="1"), replace(picked, name="2"), replace(picked, name="3")]
     records += [replace(plain, name="4", station="XX.B"), replace(plain, name="5", station="XX.B")]
     assert [record.name for record in one_of_each(records)] == ["2", "4"]
+
+
+def test_the_thresholds_of_a_stage_can_be_chosen_alone() -> None:
+    corpus = Corpus((record_with("A", 3000.0, bells({3000: 0.9})),), (), "")
+    config = TrainConfig(name="made-up", version="0.0.1")
+    for stage, other in ((FINAL, "early"), (EARLY, "final")):
+        annotate = seeing(bells({3000: 0.9}))
+        chosen = vars(stage_thresholds(config, annotate, corpus, IndexTeacher(), stages=(stage,)))
+        assert all(set(chosen[f"{stage.stage}{kind}"]) == {"P", "S"} for kind in ("", "_vertical"))
+        assert not chosen[other]
+        assert not chosen[f"{other}_vertical"]
