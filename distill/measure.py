@@ -22,7 +22,7 @@ from distill.evaluate import Student, in_depth
 from distill.measurements import PATH, TOLERANCES, Measurements
 from distill.progress import SILENT, Progress
 from distill.report.config import ContenderSection, LatencySection, ReportConfig, load_report_config
-from distill.report.evaluation import SPARE_SAMPLES, noise_of_windows, run_evaluation, training_of
+from distill.report.evaluation import noise_for, run_evaluation, training_of
 from distill.report.pages import write_report
 from distill.report.result import EvaluationResult
 from distill.report.windows import load_labelled
@@ -87,9 +87,7 @@ def measure(
     asked = {}
     compared = training_of(config, source)
     teacher = open_teacher(compared.teacher, shared, compared.threads)
-    noise = noise_of_windows(
-        load_corpus(shared, compared, teacher, cache, progress), config.window_samples + SPARE_SAMPLES
-    )
+    noise = noise_for(config, load_corpus(shared, compared, teacher, cache, progress))
     for name, trained in students.items():
         sections = [one for one in config.contenders if one.name == name]
         asked[name] = _asked(sections, trained, config.data, noise, shared, cache, progress)

@@ -83,15 +83,11 @@ class Material:
     corpus: Corpus
     """The training data of the students; empty if they are not available."""
 
-    @property
-    def noise(self) -> list[Record]:
-        """Records of noise in the corpus, see :func:`noise_of_windows`."""
-        return noise_of_windows(self.corpus, self.windows[0].waves.shape[1])
 
-
-def noise_of_windows(corpus: Corpus, samples: int) -> list[Record]:
-    """Records of noise that hold a window of so many samples: some networks take no other. See :func:`distill.corpus.noise_of`."""
-    return [record for record in noise_of(corpus) if record.waves.shape[1] >= samples]
+def noise_for(config: ReportConfig, corpus: Corpus) -> list[Record]:
+    """Records of noise that every contender can look at: some teachers take no shorter ones. See :func:`distill.corpus.noise_of`."""
+    least = max((one.teacher.window_samples for one in config.contenders if one.kind == "teacher"), default=0)
+    return [record for record in noise_of(corpus) if record.waves.shape[1] >= least]
 
 
 def run_evaluation(
@@ -181,7 +177,7 @@ def compare(
         result: receives the numbers.
         progress: shows the stage.
     """
-    windows, noise = material.windows, material.noise
+    windows, noise = material.windows, noise_for(config, material.corpus)
     bench = Bench(shared, base, training_windows(material.corpus), config.threads, progress)
     contenders = _contenders(config, bench, result)
     result.contenders = {one.name: one.described for one in contenders}
@@ -424,7 +420,7 @@ def _noticing(
         path = resolve(model, stateful=True)
         scout, spec = open_scout(path, config.threads)
         progress.say(f"{scout.name}: onsets noticed")
-        result.numbers += scout_numbers(scout, spec.thresholds, labelled, material.noise)
+        result.numbers += scout_numbers(scout, spec.thresholds, labelled, noise_for(config, material.corpus))
         files[scout.name] = path
     return files
 

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from distill.cli import main
 from distill.corpus import Corpus, Record
 from distill.evaluate import EXAMPLE_OFFSET, example_waves
+from distill.report.config import ReportConfig
 from distill.report.contenders import LEVELS, Contender, network_peaks
-from distill.report.evaluation import noise_of_windows
+from distill.report.evaluation import noise_for
 from distill.report.latency import trade_off
 from distill.report.scoring import Looked, accuracy, best_f1, by_origin, calibration, precision_recall
 from distill.report.stages import stage_numbers
@@ -201,7 +202,15 @@ def test_noise_too_short_for_a_network_is_left_out() -> None:
         Record(name, "XX.A", "noise", np.zeros((3, samples), np.float32), none, (), (None, None))
         for name, samples in (("long", 3001), ("short", 2900))
     )
-    assert noise_of_windows(Corpus((long, short), (), ""), 3001) == [long]
+    corpus = Corpus((long, short), (), "")
+    contenders = [
+        {"name": "a", "kind": "teacher", "teacher": {"window_samples": samples}} for samples in (2900, 3001)
+    ]
+    for count, wanted in ((0, [long, short]), (1, [long, short]), (2, [long])):
+        config = ReportConfig.model_validate(
+            {"contenders": [{**one, "name": str(at)} for at, one in enumerate(contenders[:count])]}
+        )
+        assert noise_for(config, corpus) == wanted
 
 
 def test_signal_to_noise_is_measured_around_the_onset() -> None:
