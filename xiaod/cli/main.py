@@ -10,7 +10,6 @@ from typing import NoReturn
 
 from xiaod import __version__
 from xiaod.cli.commands import COMMANDS
-from xiaod.process.allocator import keep_freed_memory
 from xiaod.process.exit_status import ExitCode, summary
 from xiaod.process.stdout import flush, is_full, leave_quietly, unread
 
@@ -52,7 +51,6 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit status."""
-    keep_freed_memory()
     try:
         status = _run(arguments)
         flush()

@@ -1,7 +1,8 @@
 """The allocator of the C library: memory that was freed is kept for what comes next.
 
 Every batch of windows takes some megabytes for some milliseconds. By default glibc gives such memory back to the kernel at once, which
-then clears each page anew: a fifth of the CPU time of an offline run. See mallopt(3).
+then clears each page anew: a fifth of the CPU time of an offline run. A daemon leaves it at that: what it keeps after a flood of data would
+stay for months. See mallopt(3).
 
 >>> keep_freed_memory()
 """
