@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from itertools import accumulate, pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.property.test_miniseed import real_records
@@ -56,6 +56,7 @@ def test_every_record_comes_whole_however_it_is_read(numbers: list[int], cuts: l
 
 @settings(deadline=None)
 @given(chosen, chosen, places, st.integers(0, 1 << 16), st.integers(1, 1 << 13))
+@example(before=[2], behind=[0], cuts=[264], at=63, missing=1)
 def test_missing_bytes_cost_only_the_packets_they_are_missing_from(
     before: list[int], behind: list[int], cuts: list[int], at: int, missing: int
 ) -> None:

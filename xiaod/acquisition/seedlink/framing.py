@@ -55,7 +55,7 @@ class Frame:
     header: bytes
     record: bytes
     skipped: int = 0
-    """Bytes before it that belong to no packet."""
+    """Bytes before it that belong to no packet; negative: its first bytes were taken for the end of the packet before, which lacks some."""
 
     @property
     def is_info(self) -> bool:
@@ -81,6 +81,8 @@ class Framing:
         self._received = received
         self._garbage = 0.0
         self._skipped = 0
+        self._end = b""
+        """The end of the last packet, where what follows it has not come far enough to show another one that begins before."""
 
     def cut(self) -> Iterator[Frame]:
         """The whole packets in the buffer.
@@ -94,7 +96,9 @@ class Framing:
         try:
             while len(received) - begin >= HEADER_BYTES:
                 if _HEADER.match(received, begin) is None:
-                    begin = self._resynchronise(begin)
+                    if self._end and len(received) - begin < _BEGINNING_BYTES:
+                        break
+                    begin = begin if self._take_back(begin) else self._resynchronise(begin)
                     continue
                 at = begin + HEADER_BYTES
                 length = self._length(at)
@@ -108,6 +112,8 @@ class Framing:
                 frame = Frame(bytes(received[begin:at]), bytes(received[at:stop]), self._skipped)
                 begin = stop
                 self._skipped = 0
+                seen = len(received) - stop >= _BEGINNING_BYTES
+                self._end = b"" if seen else frame.record[1 - _BEGINNING_BYTES :]
                 self._garbage = max(0.0, self._garbage - length / 2)
                 yield frame
             self._heed(begin)
@@ -139,6 +145,16 @@ class Framing:
         self._heed(begin)
         found = self._received.find(b"SL", begin + 1)
         return self._skip(begin, found if found >= 0 else max(begin + 1, len(self._received) - 1))
+
+    def _take_back(self, begin: int) -> bool:
+        """Put the bytes of a packet that begins in the end of the last one before what has come; whether there is such a packet."""
+        end, self._end = self._end, b""
+        found = _BEGINNING.search(end + bytes(self._received[begin : begin + _BEGINNING_BYTES]))
+        if found is None or found.start() >= len(end):
+            return False
+        self._received[begin:begin] = end[found.start() :]
+        self._skipped -= len(end) - found.start()
+        return True
 
     def _skip(self, begin: int, following: int) -> int:
         self._skipped += following - begin

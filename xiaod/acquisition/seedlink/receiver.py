@@ -116,7 +116,7 @@ class Receiver:
             LinkError: when packets that the host's clock had refused have to come again.
         """
         if frame.skipped:
-            complaint = f"{frame.skipped} bytes between packets"
+            complaint = f"{abs(frame.skipped)} bytes {'between packets' if frame.skipped > 0 else 'missing in a packet'}"
             emit(BadRecord(self._source, "framing", complaint))
             if self.losses.bytes_between():
                 raise LostError(f"{complaint}: missing packets are requested again")
