@@ -174,7 +174,7 @@ def test_nothing_is_lost_or_made_twice_when_the_number_changes(
             assert other.returncode == 1
             assert "stop all shards before their number changes" in other.stderr
             late = {pick["id"] for pick in sorted(expected, key=lambda pick: str(pick["time"]))[:-COPIES]}
-            wait_until(lambda: {pick["id"] for pick in written(tmp_path)} >= late, "picks")
+            wait_until(lambda: {pick["id"] for pick in written(tmp_path)} >= late, "picks", 3 * LIMIT_S)
             wait_until(lambda: all(map(at_rest, two)), "the end of the data")
             assert [daemon.stop() for daemon in two] == [0, 0]
         if bus is not None:
