@@ -51,7 +51,7 @@ from xiaod.waveform.channel import Gap, RecordOutcome
 from xiaod.waveform.data_account import DataAccount
 from xiaod.waveform.delivery_clock import DeliveryClock
 from xiaod.waveform.instrument import ADVANCING, BufferSettings, InstrumentChannels, Needed
-from xiaod.waveform.schedule import Cutting, Cuttings, WindowSchedule
+from xiaod.waveform.schedule import FOREVER_NS, Cutting, Cuttings, WindowSchedule
 
 LOGGED_OUTCOMES = frozenset(
     {
@@ -68,9 +68,6 @@ STATION_PERIOD_S = 3600.0
 """At most so many gaps, and odd records of each kind, of one instrument are logged within this time; all are counted."""
 BAD_PERIOD_S = 86_400.0
 """Bad records are logged once within this time, for each reason and stream."""
-
-FOREVER_NS = 1 << 63
-"""Delivery time that never comes."""
 
 NONE_BEFORE: Mapping[Instrument, str] = MappingProxyType({})
 NO_LIMITS: Mapping[str, int] = MappingProxyType({})
