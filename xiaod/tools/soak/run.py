@@ -43,7 +43,7 @@ QUICK = {
     "reconnect_max_s": 0.5,
 }
 POLL_S = 0.2
-SAMPLE_S = 1.0
+SAMPLE_S = 0.25
 SETTLING_S = 2.0
 REFUSED_S = 1.5
 FROZEN_S = 4.0
@@ -162,25 +162,39 @@ class _SoakRun:
         self._server = server
         self._say = say
         self._begun = time.monotonic()
+        self._end_s = settings.cycles * CYCLE_S
+        self._newest_s = -1.0
+        """Seconds of data that the slowest station had sent when they were asked for last."""
         self.progress = _Progress()
         self.daemon = self._start()
 
     async def drive(self) -> None:
         """Until the end of the data: watch the daemon, and make the faults that are due."""
-        end_s = self._settings.cycles * CYCLE_S
+        watching = asyncio.create_task(self._watch())
+        try:
+            await self._make_faults()
+        finally:
+            watching.cancel()
+
+    async def _watch(self) -> None:
+        """Measure memory and more from the warm part on: often, because it differs by some megabytes from batch to batch."""
+        while True:
+            if self._newest_s >= WARM_PART * self._end_s:
+                self.progress.samples.append(await asyncio.to_thread(self._sample, self._newest_s))
+            await asyncio.sleep(SAMPLE_S)
+
+    async def _make_faults(self) -> None:
+        end_s = self._end_s
         due = [(number + 0.5) / self._settings.faults for number in range(self._settings.faults)]
         hard, soft = cycle(HARD), cycle(SOFT)
-        moved_s, newest_s, sampled_s = time.monotonic(), -1.0, -SAMPLE_S
+        moved_s = time.monotonic()
         while (data_s := await asyncio.to_thread(self._data_s)) < end_s:
             self.daemon.check("the end of the data")
-            if data_s > newest_s:
-                moved_s, newest_s = time.monotonic(), data_s
+            if data_s > self._newest_s:
+                moved_s, self._newest_s = time.monotonic(), data_s
             elif time.monotonic() - moved_s > STALL_S:
                 raise BenchError(f"nothing has moved for {STALL_S:g} s at {data_s:.0f} s of data")
             part = data_s / end_s
-            if part >= WARM_PART and time.monotonic() - sampled_s >= SAMPLE_S:
-                sampled_s = time.monotonic()
-                self.progress.samples.append(await asyncio.to_thread(self._sample, data_s))
             if due and part >= due[0]:
                 due.pop(0)
                 kind = next(hard if part < HARD_PART else soft)
