@@ -146,10 +146,6 @@ def started(
     ]
 
 
-@pytest.mark.xfail(
-    reason="a known fault: after a restart the first window may place an onset one sample, 10 ms, from where others do",
-    strict=False,
-)
 @pytest.mark.timeout(400)  # six daemons, one after the other
 def test_nothing_is_lost_or_made_twice_when_the_number_changes(
     tmp_path: Path, event: tuple[Path, int], expected: list[dict[str, Any]]

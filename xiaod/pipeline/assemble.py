@@ -19,7 +19,7 @@ monotonic time is an argument (``now_ns``), None in an offline run.
 """
 
 from collections import Counter
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from heapq import heapify, heappop, heapreplace
@@ -227,10 +227,8 @@ class Assembler:
             yield
 
     def finish(self) -> Iterator[None]:
-        """Cut all windows that are left at the end, about in order of time."""
-        # Where a live run ends, data go on in the next one.
-        ended = self._instruments.keys() if self._clock() is None else ()
-        return self._last(list(self._instruments.items()), ended)
+        """Cut all windows that are left at the end of the data, about in order of time."""
+        return self._last(list(self._instruments.items()))
 
     def finish_streams(self, instruments: Iterable[Instrument] | None = None) -> Iterator[None]:
         """At the end, the last samples for a net that follows streams; early windows wait for what it notices.
@@ -299,21 +297,18 @@ class Assembler:
 
     def depart(self, gone: frozenset[Instrument]) -> Iterator[Departed | None]:
         """Cut the last windows of instruments that depart; the last step is their departure."""
-        gone_parts, ended = [], set()
+        gone_parts = []
         self._departing -= gone
         for instrument in gone:
             parts = self._instruments.pop(instrument)
             gone_parts.append((instrument, parts))
-            if parts.sources:
-                # It has been silent for long, while its source goes on: its data end here, as at a gap.
-                ended.add(instrument)
             self._brought.subtract(parts.sources)
         self._brought = +self._brought
         needed = {parts.fed_by for parts in self._instruments.values()}
         for source in self._clocks.keys() - needed:
             del self._clocks[source]
             self._checked_ns.pop(source, None)
-        yield from self._last(gone_parts, ended)
+        yield from self._last(gone_parts)
         yield Departed(gone)
 
     def __contains__(self, instrument: Instrument) -> bool:
@@ -344,17 +339,14 @@ class Assembler:
         """Memory of the samples of all instruments."""
         return self._rings.held_bytes
 
-    def _last(
-        self, instruments: Sequence[tuple[Instrument, _Parts]], ended: Container[Instrument]
-    ) -> Iterator[None]:
-        """The last windows of instruments, in order of time; ``ended`` are those whose data end here, and not this run alone."""
+    def _last(self, instruments: Sequence[tuple[Instrument, _Parts]]) -> Iterator[None]:
+        """The last windows of instruments whose data end, as at a gap, in order of time."""
         left = []
-        for number, (instrument, parts) in enumerate(instruments):
+        for number, (_, parts) in enumerate(instruments):
             self._release_rest(parts)
-            ends = instrument in ended
             if parts.early is not None:
-                left.append((parts.early.position, number, 0, self._rest(parts.early, self.early, ends)))
-            left.append((parts.final.position, number, 1, self._rest(parts.final, self.final, ends)))
+                left.append((parts.early.position, number, 0, self._rest(parts.early, self.early)))
+            left.append((parts.final.position, number, 1, self._rest(parts.final, self.final)))
         heapify(left)
         while left:
             _, number, stage, windows = left[0]
@@ -369,13 +361,13 @@ class Assembler:
 
     def _release_rest(self, parts: _Parts) -> None:
         for gap in parts.channels.release(None, final=True):
-            # What is missing at the end of a live run may come in the next one.
+            # A live instrument that departs is in no table any more.
             if self._account is not None:
                 self._gap(gap)
 
-    def _rest(self, schedule: WindowSchedule, batches: Batches, ended: bool) -> Iterator[Window]:
+    def _rest(self, schedule: WindowSchedule, batches: Batches) -> Iterator[Window]:
         """The last windows of a stage of an instrument."""
-        yield from schedule.cut(None, self._clock(), batches, final=True, ended=ended)
+        yield from schedule.cut(None, self._clock(), batches, final=True)
 
     def _segment(self, segment: Segment, now_ns: int | None) -> None:
         instrument, source = segment.channel.instrument, segment.source

@@ -170,7 +170,6 @@ class WindowSchedule:
         host_ns: int | None,
         batches: Gathered,
         final: bool = False,
-        ended: bool = True,
     ) -> Iterator[Window]:
         """Windows that are ready, in order; each is in the batches when it is given.
 
@@ -178,8 +177,7 @@ class WindowSchedule:
             delivery_ns: delivery time, None in an offline run.
             host_ns: host time, from which latencies are computed; None in an offline run.
             batches: where their samples go.
-            final: no more data will come: all windows that are left.
-            ended: with ``final``: whether the data end here, and not this run alone.
+            final: the data end here: all windows that are left.
         """
         if self._resets != self._channels.resets:
             self._resets = self._channels.resets
@@ -192,7 +190,7 @@ class WindowSchedule:
             self._lags = self._until_ns is not None
             if not self.is_due(delivery_ns):
                 return
-        for cut in self._ready(delivery_ns, final, ended):
+        for cut in self._ready(delivery_ns, final):
             yield self._window(cut, host_ns, batches)
 
     @property
@@ -240,7 +238,7 @@ class WindowSchedule:
             for channel in self._channels.channels.values()
         )
 
-    def _ready(self, delivery_ns: int | None, final: bool, ended: bool) -> Iterator[_Cut]:
+    def _ready(self, delivery_ns: int | None, final: bool) -> Iterator[_Cut]:
         while self._next is not None or self._find_start():
             start = self._next
             if start is None or (start := self._first_wanted(start)) is None:
@@ -250,7 +248,7 @@ class WindowSchedule:
             if not covering:
                 if may_still_come:
                     break
-                yield from self._tail(ended or not final)
+                yield from self._tail()
                 if not self._find_start(start + 1):
                     break
                 continue
@@ -336,7 +334,7 @@ class WindowSchedule:
             if covering.keys() > had:
                 yield _Cut(start, covering, revision=1)
 
-    def _tail(self, ends: bool) -> Iterator[_Cut]:
+    def _tail(self) -> Iterator[_Cut]:
         """The window that ends where the data of the last window's components end."""
         before, length = self._revisions[0], self.cutting.length
         if before.last is None or self._tail_cut or self._awake is not None:
@@ -353,13 +351,13 @@ class WindowSchedule:
         if not stops:
             return
         start = min(stops) - length
-        if start > before.last or (start == before.last and ends and self.cutting.to_end):
+        if start > before.last or (start == before.last and self.cutting.to_end):
             covering = {
                 letter: stretch
                 for letter, stretch in self._covering(start).items()
                 if letter in before.levels
             }
-            yield _Cut(start, covering, ends=ends)
+            yield _Cut(start, covering, ends=True)
 
     def _find_start(self, after: int = BEFORE_ALL) -> bool:
         """Make the first possible window the next one, from ``after`` on; False when there is no data for one."""
