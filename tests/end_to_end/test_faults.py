@@ -306,15 +306,15 @@ def test_a_full_disk_and_room_again(tmp_path: Path, busy: Busy) -> None:
             ),
             "all records",
         )
-        # Ending makes picks of the last windows: the folder is gone with the process, so it is read before.
-        daemon.process.send_signal(signal.SIGTERM)
+        wait_until((inside / "picks.jsonl").exists, "a pick")
         lines = last_lines(inside / "picks.jsonl", daemon)
     assert comparable(lines) == comparable(expected)
 
 
 def last_lines(path: Path, daemon: Daemon) -> list[dict[str, Any]]:
-    """What a file holds when the daemon ends, in whose world alone it exists."""
+    """What a file holds when the daemon has been told to end, in whose world alone it exists."""
     with path.open("rb") as file:
+        daemon.process.send_signal(signal.SIGTERM)
         assert daemon.process.wait(LIMIT_S) == 0
         return [json.loads(line) for line in file.read().splitlines()]
 
