@@ -40,7 +40,7 @@ from xiaod.domain.types import (
     Window,
 )
 from xiaod.picking.diagnosis import Condition
-from xiaod.pipeline.settings import instrument_limits, read_samples
+from xiaod.pipeline.settings import ahead_samples, instrument_limits, read_samples
 from xiaod.pipeline.station_table import StationEntry, StationTable
 from xiaod.process.grouped_log import GroupedLog
 from xiaod.process.logs import get_logger
@@ -181,7 +181,7 @@ class Assembler:
         self._most = instrument_limits(config)
         self.final.read = read_samples(config, "final")
         self.early.read = read_samples(config, "early")
-        ahead = samples_from_s(config.picker.early_lookahead_s)
+        ahead = ahead_samples(config)
         self._cuttings = replace(self._cuttings, ahead=ahead)
         for parts in self._instruments.values():
             if parts.awake is not None:

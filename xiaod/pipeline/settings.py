@@ -22,6 +22,8 @@ from xiaod.waveform.schedule import Cutting, Cuttings
 
 STREAM_S = 20.0
 """Most new samples of a stream that a net gets at a time."""
+NOTICED_BEFORE_S = 0.3
+"""So long before an onset, at most nearly always, is the first sample at which the scout notices it: one window is to show enough after it."""
 INSTRUMENTS_PER_STATION = 4
 """Instruments of a source for each station that it may have."""
 
@@ -60,9 +62,14 @@ def cuttings(config: Config, scout: ModelSpec | None) -> Cuttings:
         _cutting(config, "final"),
         early,
         stream,
-        samples_from_s(config.picker.early_lookahead_s),
+        ahead_samples(config),
         config.engine.max_batch,
     )
+
+
+def ahead_samples(config: Config) -> int:
+    """Samples by which the first early window ends after what a net that follows the stream has noticed."""
+    return samples_from_s(config.picker.early_lookahead_s + NOTICED_BEFORE_S)
 
 
 def _cutting(config: Config, stage: Stage) -> Cutting:

@@ -319,9 +319,13 @@ class WindowSchedule:
                 return start
             start += 1
         stop = self._awake.first_wanted(start + length)
-        # None of those that were looked at: go on after them.
-        self._next = max(start, self._grid((looked_until + 1 if stop is None else stop) - length))
-        return self._next if stop is not None and self._next + length <= looked_until else None
+        if stop is None:
+            # None of those that were looked at: go on after them.
+            self._next = max(start, self._grid(looked_until + 1 - length))
+            return None
+        # The first one of a span ends where the span begins, wherever the grid lies: it must not wait for the next hop.
+        self._next = max(start, stop - length)
+        return self._next if self._next + length <= looked_until else None
 
     def _completed(self, final: bool) -> Iterator[_Cut]:
         """Windows that were cut without a component that has come since."""

@@ -46,8 +46,15 @@ def test_windows_are_cut_where_something_was_noticed_however_it_came(
     known = looked + AHEAD
     candidates = [at for at in noticed if begin <= at < looked]
     first = -(-begin // HOP) * HOP
+    awake_until, placed = -1, set()
+    for at in sorted(candidates):
+        if at + AHEAD > awake_until:
+            # The first one ends just where it must.
+            placed.add(at + AHEAD - LENGTH)
+        awake_until = at + AHEAD + HOLD
+    on_grid = set(range(first, SAMPLES - LENGTH + 1, HOP))
     wanted = []
-    for start in range(first, SAMPLES - LENGTH + 1, HOP):
+    for start in sorted(on_grid | {one for one in placed if first < one <= SAMPLES - LENGTH}):
         stop = start + LENGTH
         if stop > known:
             break
