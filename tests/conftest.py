@@ -1,6 +1,7 @@
 """Shared parts of the tests: real waveforms, and how they are cut into records."""
 
 import logging
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -12,6 +13,12 @@ from structlog import reset_defaults
 
 from xiaod.domain.types import Channel, Segment
 from xiaod.process.logs import LibraryHandler
+
+
+def pytest_configure() -> None:
+    """Let the programs that tests start hear SIGINT: what a shell runs in the background ignores it, and so do its children."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

@@ -23,7 +23,7 @@ from xiaod.waveform.schedule import Cutting, Cuttings
 STREAM_S = 20.0
 """Most new samples of a stream that a net gets at a time."""
 NOTICED_BEFORE_S = 0.3
-"""So long before an onset, at most nearly always, is the first sample at which the scout notices it: one window is to show enough after it."""
+"""So long before an onset, hardly ever longer, the scout begins to notice it: one window is to show enough after it."""
 INSTRUMENTS_PER_STATION = 4
 """Instruments of a source for each station that it may have."""
 
