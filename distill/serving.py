@@ -13,7 +13,6 @@
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +23,7 @@ from distill.corpus import Record, hours_of, onsets_of
 from distill.scores import f_measure
 from models.conventions import RATE_HZ
 from xiaod.domain.timegrid import GRID_NS
-from xiaod.domain.types import Instrument, Pick, Probabilities, Window
+from xiaod.domain.types import Instrument, Pick, Probabilities, Stage, Window
 from xiaod.picking.picker import Candidate, InstrumentPicker, Onset, PickerSettings, compute_again
 from xiaod.waveform.instrument import history_of
 
@@ -42,7 +41,7 @@ NOWHERE = Instrument("", "", "", "")
 class Serving:
     """How picks of a stage are made; the daemon's defaults."""
 
-    stage: Literal["early", "final"]
+    stage: Stage
     lookahead: int
     """Samples after an onset that are needed."""
     hop: int
@@ -74,7 +73,7 @@ def windowed(annotate: Annotate, length: int = WINDOW, serving: Serving = FINAL)
 
     def serve(waves: NDArray[np.generic], threshold: float) -> list[Pick]:
         if not last or last[0].waves is not waves:
-            last[:] = [_Computed(annotate, waves, length, serving.hop)]
+            last[:] = [_Computed(annotate, waves, length, serving.hop, serving.stage)]
         settings = serving.settings((threshold, threshold))
         return [pick for _, pick in _decisions(last[0], settings)]
 
@@ -101,7 +100,7 @@ def decisions(
         first: sample before which no window begins.
         last: sample after which none ends.
     """
-    return _decisions(_Computed(annotate, waves, length, settings.hop, first, last), settings)
+    return _decisions(_Computed(annotate, waves, length, settings.hop, settings.stage, first, last), settings)
 
 
 class _Computed:
@@ -113,6 +112,7 @@ class _Computed:
         waves: NDArray[np.generic],
         length: int,
         hop: int,
+        stage: Stage,
         first: int = 0,
         last: int | None = None,
     ) -> None:
@@ -139,6 +139,7 @@ class _Computed:
                 "ZNE",
                 discontinuous=start == begin,
                 history=samples[:, max(0, start - history) : start],
+                stage=stage,
             )
             self.probabilities.append(Probabilities(window, values[1:]))
 

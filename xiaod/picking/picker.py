@@ -9,11 +9,11 @@ least ``lookahead_s`` of data after them. Such a peak is a :class:`Candidate`. O
 
 **Confirm** (:func:`compute_again`, :meth:`InstrumentPicker.confirm`). Where a window begins relative to an onset changes the output of a
 network with strides, by some tens of milliseconds and hundredths of probability. So each candidate is computed again in windows placed by
-its peak, not by the grid: in four, and in four more if their average is close to the threshold; the result is an :class:`Onset`. The
-last of these windows ends ``lookahead_s`` (or whole hops more) after the peak. If their average reaches the threshold, the onset is a
-pick; it is then made with ``lookahead_s`` to ``lookahead_s`` plus a hop of data after it, if the network is sure by then. Another peak of
-the same phase closer than ``min_separation_s`` to a pick is the same onset, and gives no pick. The candidates of a
-batch are computed together.
+its peak, not by the grid: in four, or two for an early pick, and in as many more if their average is close to the threshold; the result is
+an :class:`Onset`. The last of these windows ends ``lookahead_s`` (or whole hops more) after the peak. If their average reaches the
+threshold, the onset is a pick; it is then made with ``lookahead_s`` to ``lookahead_s`` plus a hop of data after it, if the network is sure
+by then. Another peak of the same phase closer than ``min_separation_s`` to a pick is the same onset, and gives no pick. The candidates of
+a batch are computed together.
 
 :mod:`xiaod.picking.measure` measures time, uncertainty and strength of the onset.
 
@@ -34,7 +34,7 @@ batch are computed together.
 ('19700101.000006.00-P-XX.A..HH-example-1.0.0', 'P', True)
 """
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
@@ -57,10 +57,11 @@ LATE_NOTICE_S = 2.0
 """How long after the first window that can show it an onset may still be noticed."""
 NOTICE = 0.7
 """Part of the threshold at which an onset is noticed: whether it is confirmed must not depend on where the grid lies."""
-SHIFTS = (0, 7, 10, 13)
-"""Samples by which the windows that confirm are shifted: every offset of a stride of four once, spread over four strides."""
-MORE_SHIFTS = (2, 5, 8, CONFIRM_SHIFT)
-"""The same once more, between those: where a decision is close."""
+SHIFTS: Mapping[Stage, tuple[int, ...]] = {"final": (0, 7, 10, 13), "early": (0, 10)}
+"""Samples by which the windows that confirm are shifted: every offset of a stride of four once, spread over four strides; for early picks,
+which hundreds of stations may want at once and final ones revise, every other one."""
+MORE_SHIFTS: Mapping[Stage, tuple[int, ...]] = {"final": (2, 5, 8, CONFIRM_SHIFT), "early": (7, 13)}
+"""Others, between those: where a decision is close."""
 CLOSE = 0.1
 """A decision is close if the probability is so near the threshold, or nearer."""
 STEADY = 2
@@ -354,12 +355,12 @@ def _computing(candidate: Candidate) -> Generator[NDArray[np.float32], NDArray[n
 
     for left in reversed(range(ROUNDS)):
         last = min(peak + after, samples.shape[1]) - length
-        found = yield from placed(last, SHIFTS)
+        found = yield from placed(last, SHIFTS[window.stage])
         curve = _average(found, samples.shape[1])
         moved = highest(curve)
         if not left or abs(moved - peak) <= STEADY:
             if abs(curve[moved] - candidate.threshold) <= CLOSE:
-                found += yield from placed(last, MORE_SHIFTS)
+                found += yield from placed(last, MORE_SHIFTS[window.stage])
                 curve = _average(found, samples.shape[1])
                 moved = highest(curve)
             peak = moved
