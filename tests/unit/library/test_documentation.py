@@ -30,7 +30,7 @@ def test_the_examples_show_what_they_print(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}
     found = examples((DOCS / "library.md").read_text(encoding="utf-8"))
-    assert sum(bool(output) for _, output in found) == 3
+    assert sum(bool(output) for _, output in found) == 4
     for code, output in found:
         printed, _ = run(code, names)
         assert not output or masked(printed) == masked(output), code
