@@ -25,7 +25,7 @@ from xiaod.tools.bench.station import station_records
 from xiaod.waveform.instrument import BufferSettings
 
 STATIONS = 500
-TRACES = 256
+TRACES = 128
 ROUNDS = 50
 
 

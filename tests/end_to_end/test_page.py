@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -212,6 +213,84 @@ def test_an_early_pick_is_hollow_until_the_final_one_replaces_it_or_it_is_withdr
             assert await tab.value(cells) == [
                 "08-24 00:20:07.23", "P", "BW.RJOB..EHZ", "0.99", "0.10", "5.0", "0.8", "5.3"
             ]  # fmt: skip
+            assert tab.complaints == []
+
+    asyncio.run(body())
+
+
+LABELS = """[...document.querySelectorAll('#labels li')].filter((one) => one.style.visibility !== 'hidden').map((one) => {
+  const box = one.getBoundingClientRect();
+  return [box.left, box.right, box.top, box.bottom, one.innerText];
+})"""
+SETTLED = "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+
+
+def test_labels_of_picks_say_everything_and_never_overlap(tmp_path: Path) -> None:
+    begin = PICK.time_ns // 10_000_000 - 1000
+    samples = np.tile(np.arange(2000, dtype=np.float32) % 100, (3, 1))
+    window = Window(RJOB.instrument, begin, 0, samples, "ZNE", discontinuous=True)
+
+    async def body() -> None:
+        async with serving() as (served, _), browsing(PROGRAM or "", tmp_path) as tab:
+            served.monitor.followed(window, np.zeros((2, 2000), np.float32))
+            await tab.open(f"http://127.0.0.1:{served.server.port}/#{STATION}", width=1440)
+            await tab.until(COLOURS, lambda counts: counts[0] > 50)
+            for number in range(40):
+                phase, time_ns = "PS"[number % 2], PICK.time_ns + number * 10**8
+                pick = replace(PICK, id=str(number), phase=phase, time_ns=time_ns)
+                served.monitor.picked(pick if number % 3 else replace(pick, stage="early"))
+                if number == 0:
+                    [first] = await tab.until(LABELS)
+                    assert first[4].split("\n") == ["P 00:20:07.73", "0.90  ±0.10 s", "snr 5.0  early"]
+            await tab.until(PICKS, lambda rows: rows == 40)
+            for width in (1440, 390, 2560):
+                await tab.look(width, 900)
+                await tab.value(SETTLED)
+                shown = await tab.value(LABELS)
+                assert len(shown) >= 10
+                for one, other in pairwise(sorted(shown)):
+                    assert one[1] <= other[0]
+                area = await tab.value(
+                    "(({ left, right, top }) => [left, right, top])(document.getElementById('canvas').getBoundingClientRect())"
+                )
+                assert shown[0][0] >= area[0]
+                assert shown[-1][1] <= area[1]
+                assert min(one[2] for one in shown) >= area[2]
+            assert tab.complaints == []
+
+    asyncio.run(body())
+
+
+def test_key_and_button_show_raw_samples_and_those_in_the_band(tmp_path: Path) -> None:
+    """A tone in the band on one a hundred times larger below it: only one of them can be seen at a time."""
+    begin, seconds = PICK.time_ns // 10_000_000 - 1000, np.arange(6000) / 100
+    slow, fast = 10_000 * np.sin(2 * np.pi * 0.1 * seconds), 100 * np.sin(2 * np.pi * 8 * seconds)
+    window = Window(
+        RJOB.instrument,
+        begin,
+        0,
+        np.tile((slow + fast).astype(np.float32), (3, 1)),
+        "Z--",
+        discontinuous=True,
+    )
+    pressed = "document.getElementById('band').getAttribute('aria-pressed')"
+
+    async def body() -> None:
+        async with serving() as (served, _), browsing(PROGRAM or "", tmp_path) as tab:
+            served.monitor.followed(window, np.zeros((2, 6000), np.float32))
+            await tab.open(f"http://127.0.0.1:{served.server.port}/#{STATION}")
+            # A tone of 8 Hz fills its panel; one of 0.1 Hz is a line.
+            [full, *_] = await tab.until(COLOURS, lambda counts: counts[0] > 50)
+            assert await tab.value(pressed) == "true"
+            await tab.press("f")
+            await tab.until(COLOURS, lambda counts: counts[0] < full / 3)
+            assert await tab.value(pressed) == "false"
+            await tab.value("document.getElementById('band').click()")
+            await tab.until(COLOURS, lambda counts: counts[0] > full * 0.9)
+            # In a field it is a letter.
+            await tab.value("document.getElementById('filter').focus()")
+            await tab.press("f")
+            assert await tab.value(pressed) == "true"
             assert tab.complaints == []
 
     asyncio.run(body())

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -13,15 +14,17 @@ from tests.end_to_end.harness import Server
 from xiaod.acquisition.miniseed_files import FileSource
 from xiaod.cli.main import main
 from xiaod.config import Config
-from xiaod.domain.figure import PHASE_STYLES
+from xiaod.domain.figure import PHASE_STYLES, OnsetFigure, PickLine, Waveforms
 from xiaod.domain.timegrid import NS_PER_S, ns_from_iso
 from xiaod.domain.types import Instrument
+from xiaod.picking.band import RUN_IN, SHORT_RUN_IN, band_passed
 from xiaod.pipeline.factory import open_engine
 from xiaod.pipeline.offline import ListSink, offline_config, picks_of, run_offline
 from xiaod.pipeline.recording import RecordedSpan, RecordingEngine
 from xiaod.pipeline.settings import picker_settings
 from xiaod.replay import ReplayConfig
-from xiaod.tools.plot.plots import BATCH, PlotRequest, instruments_of, make_plots
+from xiaod.tools.plot.plots import BATCH, PlotRequest, figure_of, instruments_of, make_plots
+from xiaod.tools.plot.png import drawn, write_png
 from xiaod.tools.soak.data import event_records
 
 ONSET = "2009-08-24T00:20:07.7Z"
@@ -54,6 +57,55 @@ def test_plot_draws_both_picks(event: Path, tmp_path: Path, capsys: pytest.Captu
     assert capsys.readouterr().out.strip() == str(path)
     assert path.read_bytes().startswith(b"\x89PNG")
     assert {BLUE, ORANGE, (0, 0, 0)} <= colours(path)
+
+
+def test_samples_are_drawn_in_the_band_of_onsets_or_raw(event: Path, tmp_path: Path) -> None:
+    config = offline_config(None, "micro")
+    engine, figures = open_engine(config), {}
+    for raw in (False, True):
+        span = RecordedSpan(RJOB, ns_from_iso(ONSET) - 8 * NS_PER_S, ns_from_iso(ONSET) + 5 * NS_PER_S)
+        spans = {RJOB: [span]}
+        recording = RecordingEngine(engine, picker_settings(config, engine, RJOB, "final"), spans.__getitem__)
+        run_offline(config, recording, FileSource([event]), sink := ListSink())
+        figures[raw] = figure_of("title", span, sink.picks, config, engine, raw)
+    waves = {raw: figure.waveforms.low for raw, figure in figures.items()}
+    np.testing.assert_array_equal(waves[True], span.samples[:, RUN_IN:])
+    # Data begin just before the onset: what there is is shown from a second later on.
+    begin = int(np.isfinite(span.samples[0]).argmax()) - RUN_IN
+    assert 0 <= begin < 400
+    assert np.isfinite(waves[False][:, begin + SHORT_RUN_IN :]).all()
+    assert np.isnan(waves[False][:, : begin + SHORT_RUN_IN]).all()
+    settled = slice(begin + RUN_IN, None)
+    np.testing.assert_array_equal(waves[False][:, settled], band_passed(span.samples)[:, RUN_IN:][:, settled])
+    assert [figure.unit for figure in figures.values()] == ["counts\n2–20 Hz", "counts, raw"]
+    assert [pick.phase for pick in figures[False].picks] == ["P", "S"]
+    assert figures[False].picks[0].at_s == pytest.approx(5.0, abs=0.2)
+    for raw in (False, True):
+        path = tmp_path / f"{raw}.png"
+        option = ["--raw"] if raw else []
+        assert main(["plot", "BW.*.*.EH?", ONSET, "--input", str(event), "--output", str(path), *option]) == 0
+        write_png(figures[raw], path)
+    assert not np.array_equal(imread(tmp_path / "False.png"), imread(tmp_path / "True.png"))
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 12, 40])
+def test_labels_of_picks_never_overlap_and_stay_inside(count: int) -> None:
+    waves = np.zeros((3, 3000))
+    picks = [
+        PickLine("PS"[n % 2], 12 + n / 10, 0.05, 0.98, time="00:20:07.73", snr=12.34, stage="final")
+        for n in range(count)
+    ]
+    picture = drawn(OnsetFigure("title", Waveforms(0, 1, waves, waves, np.zeros((2, 3000)), "Z--"), picks))
+    picture.draw_without_rendering()
+    texts = picture.axes[0].texts
+    assert len(texts) == count
+    boxes = [text.get_window_extent() for text in texts]
+    for left, right in pairwise(boxes):
+        assert left.x1 <= right.x0
+    assert boxes[0].x0 >= 0
+    assert boxes[-1].x1 <= picture.bbox.width
+    if count <= 7:
+        assert texts[0].get_text() == "P 00:20:07.73\n0.98  ±0.05 s\nsnr 12.3  final"
 
 
 def test_what_cannot_be_drawn_is_said(

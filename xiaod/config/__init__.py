@@ -183,8 +183,8 @@ class HttpConfig(Model):
     """Seconds without data after which a station is stale."""
     page: bool = True
     """Whether the status page at / and its API under /api are served beside metrics and health."""
-    traces: Annotated[int, Field(ge=0, le=10_000)] = 256
-    """Instruments whose last minute is kept for the status page, 48 kB each, even while nobody looks."""
+    traces: Annotated[int, Field(ge=0, le=10_000)] = 128
+    """Instruments whose last minute is kept for the status page, 87.6 kB each, even while nobody looks."""
     max_clients: Annotated[int, Field(ge=1, le=1000)] = 32
     """Listeners to /api/stream at one time; one more is refused."""
 

@@ -42,7 +42,7 @@ class Waveforms:
     """Bin ``k`` begins ``k * bin_samples`` samples of the grid after 1970."""
     bin_samples: int
     low: NDArray[np.floating]
-    """Shape ``(3, n)``, rows as the components: lowest sample of each bin, counts less a constant."""
+    """Shape ``(3, n)``, rows as the components: lowest sample of each bin, raw or in a band."""
     high: NDArray[np.floating]
     """Shape ``(3, n)``: highest sample of each bin."""
     probabilities: NDArray[np.floating]
@@ -71,6 +71,24 @@ class PickLine(NamedTuple):
     probability: float | None = None
     analyst: bool = False
     """Picked by an analyst, not by a program."""
+    time: str = ""
+    """Its time of day, UTC."""
+    snr: float | None = None
+    stage: str = ""
+    """``early`` or ``final``."""
+
+    @property
+    def lines(self) -> list[str]:
+        """What is written at the pick, the most important first.
+
+        >>> PickLine("P", 5.0, 0.05, 0.981, time="00:20:07.73", snr=12.34, stage="final").lines
+        ['P 00:20:07.73', '0.98  ±0.05 s', 'snr 12.3  final']
+        """
+        probability = "" if self.probability is None else f"{self.probability:.2f}  "
+        uncertainty = f"±{self.uncertainty_s:.2f} s" if self.uncertainty_s else ""
+        snr = "" if self.snr is None else f"snr {self.snr:.1f}  "
+        lines = f"{self.phase} {self.time}", probability + uncertainty, snr + self.stage
+        return [line.strip() for line in lines if line]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,5 +102,7 @@ class OnsetFigure:
     """By phase."""
     band: str = ""
     """Band and instrument code, written before a component letter."""
+    unit: str = "counts"
+    """Of the samples, and in which band they are."""
     time_label: str = "s"
     curve_label: str = "probability"

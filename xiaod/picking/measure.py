@@ -5,11 +5,10 @@ uncertainty is what the model's calibration expects of a peak of that probabilit
 deviation of a Gaussian of that width.
 
 **Ratio and amplitude.** They are measured in a band, :data:`~xiaod.domain.onsets.BAND_HZ`, because in a broadband record microseisms are
-larger than most local earthquakes: a causal Butterworth band-pass, a high-pass of order four and such a low-pass after it. It begins anew
-for each onset, at rest, :data:`RUN_IN_S` before the noise. So neither an offset nor anything before that changes the values, and they
-are the same whatever the window and however the data were cut. After that time it has settled: of a step less than a millionth is left.
-Nearer to the beginning of the data the run-in is shorter, and then the noise; an early pick has less signal than a final one. The raw
-amplitude is of the samples as they are.
+larger than most local earthquakes. The filter (:mod:`xiaod.picking.band`) begins anew for each onset, at rest,
+:data:`~xiaod.picking.band.RUN_IN_S` before the noise. So neither an offset nor anything before that changes the values, and they are the
+same whatever the window and however the data were cut. Nearer to the beginning of the data the run-in is shorter, and then the noise; an
+early pick has less signal than a final one. The raw amplitude is of the samples as they are.
 
 >>> import numpy as np
 >>> from xiaod.domain.types import Instrument, Window
@@ -28,11 +27,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.calibration import Calibration
-from models.recursive_filter import band_pass, recursive_filter
 from xiaod.domain.components import MISSING, moving_components
-from xiaod.domain.onsets import BAND_HZ, CENTROID_S, SIGNAL_S, pick_id
+from xiaod.domain.onsets import CENTROID_S, SIGNAL_S, pick_id
 from xiaod.domain.timegrid import GRID_NS, GRID_RATE_HZ, samples_from_s
 from xiaod.domain.types import Channel, Pick, Stage, Window
+from xiaod.picking.band import RUN_IN, from_rest
 
 HALF_HEIGHT_SPREAD = 0.5047
 """Standard deviation of the part of a Gaussian above half height, in standard deviations of the whole."""
@@ -41,9 +40,6 @@ NOISE_S = (3.0, 0.2)
 MIN_NOISE_SAMPLES = 20
 SHORT_NOISE_S = 1.0
 """So much noise is left where data begin just before the onset, if there is, at the cost of the run-in."""
-RUN_IN_S = 3.0
-"""Samples before the noise, in which the filter settles."""
-BAND = band_pass(*BAND_HZ, GRID_RATE_HZ)
 NO_CALIBRATION = Calibration()
 
 
@@ -132,18 +128,17 @@ class _Strength:
 
 def _strength(samples: NDArray[np.float32], components: str, phase: str, peak: int) -> _Strength:
     """Ratio and amplitudes; of ``samples``, shape ``(3, n)``, only those around the onset count, whatever a window holds besides."""
-    run_in, longest = samples_from_s(RUN_IN_S), samples_from_s(NOISE_S[0])
-    begin = max(0, peak - longest - run_in)
+    longest = samples_from_s(NOISE_S[0])
+    begin = max(0, peak - longest - RUN_IN)
     around = samples[:, begin : peak + samples_from_s(SIGNAL_S) + 1]
     onset = peak - begin
     stop = onset - samples_from_s(NOISE_S[1])
     # Where data have just begun, the filter gets of its run-in what leaves enough noise.
-    start = max(0, onset - longest, min(run_in, stop - samples_from_s(SHORT_NOISE_S)))
+    start = max(0, onset - longest, min(RUN_IN, stop - samples_from_s(SHORT_NOISE_S)))
     noise = slice(start, stop) if stop - start >= MIN_NOISE_SAMPLES else slice(0, max(onset, 1))
     rows = _rows(moving_components(components, around[:, noise.start :]), phase)
     raw = around[rows].astype(np.float64)
-    # The filter is at rest at the first sample: no offset comes through.
-    band, _ = recursive_filter(*BAND, raw - raw[:, :1], np.zeros((len(rows), len(BAND[1]) - 1)))
+    band = from_rest(raw)
     amplitudes = np.abs(band[:, onset:]).max(axis=1)
     best = int(amplitudes.argmax())
     raw_noise = raw[best, noise]

@@ -1,9 +1,10 @@
-"""The last minute of one instrument for the status page: lowest and highest sample and highest probability in each bin of 40 ms.
+"""The last minute of one instrument for the status page: samples, and the highest probability in each bin of 40 ms.
 
 Windows overlap, so only new samples are folded in. Without a viewer that happens every :data:`FOLD_S`, as later windows and averages still
 hold the samples. With one, samples of a stream run ahead of the windows, which bring the probabilities later. Memory is
 :data:`TRACE_BYTES` for any instrument. Bins lie on the absolute grid: bin ``k`` begins at ``k * 40 ms`` since 1970. Bins without data are
-not a number.
+not a number. A viewer gets the lowest and highest sample of each bin, raw and in the band of onsets (:mod:`xiaod.picking.band`), for whose
+filter some seconds more than the minute are held.
 
 >>> from xiaod.domain.types import Instrument
 >>> samples = np.tile(np.arange(2000, dtype=np.float32), (3, 1))
@@ -25,6 +26,7 @@ from xiaod.domain.components import MISSING, ROWS
 from xiaod.domain.figure import Waveforms
 from xiaod.domain.timegrid import BEFORE_ALL, samples_from_s
 from xiaod.domain.types import Stage, Window
+from xiaod.picking.band import RUN_IN, band_passed
 
 BIN = 4
 """Samples of the grid in a bin."""
@@ -36,10 +38,10 @@ REVISED_S = 1.5
 """The last probabilities change with the windows that follow: so many seconds are written again."""
 FOLD_BINS, REVISED_BINS = samples_from_s(FOLD_S) // BIN, samples_from_s(REVISED_S) // BIN
 PHASE_ROWS = 2
-LOW, HIGH, SAMPLES = slice(0, ROWS), slice(ROWS, 2 * ROWS), slice(0, 2 * ROWS)
-CURVES = slice(2 * ROWS, 2 * ROWS + PHASE_ROWS)
-"""Their rows in the ring."""
-TRACE_BYTES = (2 * ROWS + PHASE_ROWS) * BINS * 4
+RUN_IN_BINS = -(-RUN_IN // BIN)
+HELD = (BINS + RUN_IN_BINS) * BIN
+"""Samples that are held."""
+TRACE_BYTES = (ROWS * HELD + PHASE_ROWS * BINS) * 4
 
 Bringer = Stage | Literal["stream"]
 """What a window is cut for: picks of a stage, or a net that follows the stream."""
@@ -49,7 +51,8 @@ class Trace:
     """Bins of the last minute in a ring."""
 
     def __init__(self) -> None:
-        self._rows = np.full((2 * ROWS + PHASE_ROWS, BINS), np.nan, np.float32)
+        self._samples = np.full((ROWS, HELD), np.nan, np.float32)
+        self._curves = np.full((PHASE_ROWS, BINS), np.nan, np.float32)
         self._folded: dict[tuple[Bringer, int], int] = {}
         """Bin after the last that windows of a kind and revision have brought."""
         self.stop = 0
@@ -92,48 +95,63 @@ class Trace:
         again = first - REVISED_BINS if stage == "final" else first
         revised = max(again, -(-(window.stop - length) // BIN), oldest)
         block = window.samples[:, first * BIN - window.index : stop * BIN - window.index]
-        parts = _parts(block)
-        binned = np.concatenate((np.minimum.reduce(parts), np.maximum.reduce(parts)))
         if MISSING in window.components:
-            for row, letter in enumerate(window.components):
-                if letter == MISSING:
-                    binned[[row, ROWS + row]] = np.nan
-        self._put(SAMPLES, first, binned)
+            present = np.array([letter != MISSING for letter in window.components])
+            block = np.where(present[:, None], block, np.float32(np.nan))
+        _put(self._samples, first * BIN, block)
         at = revised * BIN - (window.stop - length)
         known = curve[:, at : at + (stop - revised) * BIN]
-        self._put(CURVES, revised, np.maximum.reduce(_parts(known)))
+        _put(self._curves, revised, np.maximum.reduce(_parts(known)))
         return max(min(first, revised), oldest)
 
-    def part(self, first: int | None = None) -> Waveforms:
-        """Bins from ``first`` on; None: from the oldest with data."""
+    def part(self, first: int | None = None, band: bool = False) -> Waveforms:
+        """Bins from ``first`` on; None: from the oldest with data. Samples are raw, or those in the band of onsets."""
         start = self._oldest if first is None else max(first, self.stop - BINS)
-        rows = self._rows[:, np.arange(start, self.stop) % BINS]
-        return Waveforms(start, BIN, rows[LOW], rows[HIGH], rows[CURVES], self.components)
+        earlier = RUN_IN_BINS if band else 0
+        held = self._held(start - earlier)
+        parts = _parts(band_passed(held)[:, earlier * BIN :] if band else held)
+        return Waveforms(
+            start,
+            BIN,
+            np.minimum.reduce(parts),
+            np.maximum.reduce(parts),
+            self._curves[:, np.arange(start, self.stop) % BINS],
+            self.components,
+        )
+
+    def _held(self, first: int) -> NDArray[np.float32]:
+        """Samples from a bin on."""
+        return self._samples[:, np.arange(first * BIN, self.stop * BIN) % HELD]
 
     @property
     def _oldest(self) -> int:
-        held = self._rows[:, np.arange(self.stop - BINS, self.stop) % BINS]
-        known = np.isfinite(held).any(axis=0)
+        """The oldest bin of the last minute with data."""
+        samples = np.isfinite(self._held(self.stop - BINS)).any(axis=0)
+        curves = np.isfinite(self._curves[:, np.arange(self.stop - BINS, self.stop) % BINS]).any(axis=0)
+        known = samples.reshape(BINS, BIN).any(axis=1) | curves
         return self.stop - BINS + int(known.argmax()) if known.any() else self.stop
-
-    def _put(self, rows: slice, first: int, values: NDArray[np.floating]) -> None:
-        """Write bins into the ring, in two parts at its end."""
-        begin, count = first % BINS, values.shape[1]
-        until_end = min(count, BINS - begin)
-        self._rows[rows, begin : begin + until_end] = values[:, :until_end]
-        if until_end < count:
-            self._rows[rows, : count - until_end] = values[:, until_end:]
 
     def _make_room(self, first: int, stop: int, set_back: bool) -> None:
         """Make ``stop`` the newest bin, if it is; new bins are empty, and those that are left out remain so: a gap."""
         if set_back or first - self.stop >= BINS:
             # Set back, or more than a minute later: the old bins are of no use.
-            self._rows[:] = np.nan
+            self._samples[:] = self._curves[:] = np.nan
             self._folded.clear()
             self.stop = stop
         elif stop > self.stop:
-            self._rows[:, np.arange(self.stop, stop) % BINS] = np.nan
+            self._samples[:, np.arange(self.stop * BIN, stop * BIN) % HELD] = np.nan
+            self._curves[:, np.arange(self.stop, stop) % BINS] = np.nan
             self.stop = stop
+
+
+def _put(ring: NDArray[np.floating], first: int, values: NDArray[np.floating]) -> None:
+    """Write columns into a ring, in two parts at its end."""
+    length, count = ring.shape[1], values.shape[1]
+    begin = first % length
+    until_end = min(count, length - begin)
+    ring[:, begin : begin + until_end] = values[:, :until_end]
+    if until_end < count:
+        ring[:, : count - until_end] = values[:, until_end:]
 
 
 def _parts(values: NDArray[np.floating]) -> NDArray[np.floating]:

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from models.recursive_filter import recursive_filter
 from xiaod.domain.types import Instrument, Pick, Window
-from xiaod.picking.measure import BAND, RUN_IN_S, measure
+from xiaod.picking.band import BAND, RUN_IN_S
+from xiaod.picking.measure import measure
 
 PEAK, LENGTH = 900, 1300
 RATE_HZ = 100.0

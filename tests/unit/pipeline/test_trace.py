@@ -1,6 +1,7 @@
 """The last minute of an instrument: what is folded in from windows is what the data were."""
 
 import asyncio
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -13,6 +14,7 @@ from tests.conftest import Recording
 from tests.streams import OneInstrument
 from xiaod.config.loader import parse_config
 from xiaod.domain.types import Channel, Instrument, Pick, Segment, Window, WindowBatch
+from xiaod.picking.band import band_passed
 from xiaod.pipeline.assemble import Assembler
 from xiaod.pipeline.factory import open_scout
 from xiaod.pipeline.monitor import Monitor
@@ -174,9 +176,55 @@ def test_windows_longer_than_a_minute_fit() -> None:
     )
     assert trace.part().first == 12_000 // BIN - BINS
     assert trace.part().low[0, 0] == 6000
-    assert (
-        trace.part().low.nbytes + trace.part().high.nbytes + trace.part().probabilities.nbytes == TRACE_BYTES
-    )
+
+
+def test_memory_is_what_is_said() -> None:
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    trace = Trace()
+    for index in range(0, 20_000, 400):
+        trace.fold(window(index, ramp(index), discontinuous=index == 0), NOTHING, at_once=True)
+    held = tracemalloc.get_traced_memory()[0] - before
+    tracemalloc.stop()
+    assert TRACE_BYTES <= held < TRACE_BYTES + 4000
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    hops=st.lists(st.sampled_from([32, 96, 400]), min_size=5, max_size=60),
+    gap=st.integers(0, 60),
+)
+def test_a_viewer_gets_the_band_of_the_whole_whatever_the_pieces(
+    seed: int, hops: list[int], gap: int
+) -> None:
+    """As the page does it: bins that come again take the place of those that were there."""
+    rng = np.random.default_rng(seed)
+    total = 2000 + sum(hops)
+    microseisms = 20_000 * np.sin(2 * np.pi * 0.2 * np.arange(total) / 100)
+    samples = (rng.normal(1e5, 100, (3, total)) + microseisms).astype(np.float32)
+    lost = 2000 + sum(hops[:gap]) if gap < len(hops) else None
+    trace, shown = Trace(), np.full((2, 3, total // BIN + 1), np.nan, np.float32)
+    begin, stop = 0, 0
+    for number, hop in enumerate([2000, *hops]):
+        stop += hop
+        if number and stop - hop == lost:
+            # What this window would have brought is missing.
+            samples[:, lost:stop] = np.nan
+            begin = stop
+            continue
+        first_index = max(begin, stop - 2000)
+        if stop - first_index < BIN:
+            continue
+        piece = window(first_index, samples[:, first_index:stop], discontinuous=first_index == begin)
+        first = trace.fold(piece, np.zeros((2, 0), np.float32), at_once=True)
+        assert first is not None
+        part = trace.part(first, band=True)
+        shown[:, :, part.first : trace.stop] = part.low, part.high
+    seen = slice(0, trace.stop)
+    whole = band_passed(samples[:, : trace.stop * BIN]).reshape(3, -1, BIN)
+    np.testing.assert_allclose(shown[0, :, seen], whole.min(axis=2), rtol=1e-5, atol=0.05)
+    np.testing.assert_allclose(shown[1, :, seen], whole.max(axis=2), rtol=1e-5, atol=0.05)
 
 
 def test_a_stream_runs_ahead_without_probabilities() -> None:

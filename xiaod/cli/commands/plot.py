@@ -42,6 +42,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--after", type=above_zero, default=20.0, metavar="SECONDS", help="default: %(default)s"
     )
+    parser.add_argument("--raw", action="store_true", help="samples as they are, not from 2 to 20 Hz")
     add_config(
         parser, help_text="windows, engine and picker as in this configuration (default: the defaults)"
     )
@@ -152,7 +153,7 @@ def _draw(options: argparse.Namespace, config: "Config", inputs: "Sequence[Path]
     path: Path = options.output or Path(f"{safe(f'{instrument}.{options.time}')}.png")
     title = f"{instrument}  {engine.spec.label}"
     request = PlotRequest(instrument, at_ns, title, path)
-    if not make_plots(inputs, config, engine, [request], options.before, options.after):
+    if not make_plots(inputs, config, engine, [request], options.before, options.after, raw=options.raw):
         raise LookupError(
             f"{instrument}: less than a window of {config.windows.length_s:g} s without a gap around {options.time}"
         )

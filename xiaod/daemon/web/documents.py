@@ -1,7 +1,7 @@
 """The JSON documents of the API. That of a pick is in :mod:`xiaod.domain.document`.
 
 >>> from xiaod.pipeline.trace import Trace
->>> trace_document("BW.RJOB..EH", Trace().part(0))["p"]
+>>> trace_document("BW.RJOB..EH", Trace(), 0)["p"]
 []
 """
 
@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xiaod.domain.figure import Waveforms
+from xiaod.domain.onsets import BAND_HZ
 from xiaod.domain.timegrid import NS_PER_S, iso_from_ns
 from xiaod.pipeline.monitor import PhaseStatus, StationStatus
 from xiaod.pipeline.problems import Problem
+from xiaod.pipeline.trace import Trace
 
 DIGITS = 4
 """Significant digits of samples, by their largest; decimal digits of probabilities."""
@@ -65,22 +66,29 @@ def problem_document(problem: Problem) -> dict[str, str]:
     return {"code": problem.code, "text": problem.text}
 
 
-def trace_document(station: str, part: Waveforms) -> dict[str, Any]:
-    """Bins of a trace, null where there are no data; bin ``first`` begins ``first * bin_s`` seconds after 1970."""
-    values = np.concatenate([part.low, part.high])
-    finite = np.abs(values[np.isfinite(values)])
-    largest = float(finite.max(initial=0.0))
-    digits = DIGITS - 1 - math.floor(math.log10(largest)) if largest > 0 else 0
+def trace_document(station: str, trace: Trace, first: int | None = None) -> dict[str, Any]:
+    """Bins of a trace, null where there are no data; bin ``first`` begins ``first * bin_s`` seconds after 1970.
+
+    Args:
+        station: identifier of the instrument.
+        trace: of it.
+        first: from this bin on; None: from the oldest with data.
+    """
+    raw = trace.part(first)
+    band = trace.part(raw.first, band=True)
     return {
         "station": station,
-        "components": part.components,
-        "first": part.first,
-        "bin_s": part.bin_s,
-        "start": iso_from_ns(part.start_ns),
-        "low": [_numbers(row, digits) for row in part.low],
-        "high": [_numbers(row, digits) for row in part.high],
-        "p": _numbers(part.probabilities[0], DIGITS),
-        "s": _numbers(part.probabilities[1], DIGITS),
+        "components": raw.components,
+        "first": raw.first,
+        "bin_s": raw.bin_s,
+        "start": iso_from_ns(raw.start_ns),
+        "low": _rows(raw.low),
+        "high": _rows(raw.high),
+        "band_hz": list(BAND_HZ),
+        "band_low": _rows(band.low),
+        "band_high": _rows(band.high),
+        "p": _numbers(raw.probabilities[0], DIGITS),
+        "s": _numbers(raw.probabilities[1], DIGITS),
     }
 
 
@@ -91,6 +99,12 @@ def _phase_document(phase: PhaseStatus) -> dict[str, Any]:
         "reason": phase.reason.code,
         "text": phase.reason.text,
     }
+
+
+def _rows(values: NDArray[np.floating]) -> list[list[float | None]]:
+    largest = float(np.abs(values[np.isfinite(values)]).max(initial=0.0))
+    digits = DIGITS - 1 - math.floor(math.log10(largest)) if largest > 0 else 0
+    return [_numbers(row, digits) for row in values]
 
 
 def _numbers(row: NDArray[np.floating], digits: int) -> list[float | None]:

@@ -166,7 +166,7 @@ class EventStream:
             self._monitor.watch(listener.instrument)
             trace = self._monitor.trace(listener.instrument)
             if trace is not None:
-                listener.put(encode("trace", trace_document(listener.instrument.text, trace.part())))
+                listener.put(encode("trace", trace_document(listener.instrument.text, trace)))
 
     def _remove(self, listener: Listener) -> None:
         del self._listeners[listener]
@@ -197,7 +197,7 @@ class EventStream:
     def on_trace(self, instrument: Instrument, first: int) -> None:
         """Send bins of a trace to those who watch the instrument."""
         if (trace := self._monitor.trace(instrument)) is not None:
-            self._put(encode("trace", trace_document(instrument.text, trace.part(first))), instrument)
+            self._put(encode("trace", trace_document(instrument.text, trace, first)), instrument)
 
     async def _review(self) -> None:
         """Once a second, send stations that have changed and names of those that are gone."""

@@ -11,17 +11,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from xiaod.acquisition.miniseed import channel_of
 from xiaod.acquisition.miniseed_files import FileSource, Wanted
 from xiaod.acquisition.patterns import matches
 from xiaod.config import Config
 from xiaod.domain.codes import safe
-from xiaod.domain.figure import OnsetFigure, PickLine
-from xiaod.domain.onsets import PHASES
+from xiaod.domain.figure import OnsetFigure, PickLine, Waveforms
+from xiaod.domain.onsets import BAND_HZ, PHASES
 from xiaod.domain.resumption import warm_up_s
 from xiaod.domain.timegrid import NS_PER_S, iso_from_ns, ns_from_s
 from xiaod.domain.types import Instrument, Pick
 from xiaod.inference import Engine
+from xiaod.picking.band import RUN_IN, RUN_IN_S, SHORT_RUN_IN, band_passed
 from xiaod.pipeline.offline import ListSink, run_offline
 from xiaod.pipeline.recording import RecordedSpan, RecordingEngine
 from xiaod.pipeline.settings import picker_settings
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
 BEFORE_S, AFTER_S = 10.0, 20.0
 """Shown around a moment by default."""
 DOTS = 3
+BAND_UNIT = f"counts\n{BAND_HZ[0]:g}–{BAND_HZ[1]:g} Hz"
 BATCH = 256
 """Plots for which the files are read once."""
 
@@ -87,6 +91,7 @@ def make_plots(
     before_s: float = BEFORE_S,
     after_s: float = AFTER_S,
     known: Sequence[Pick] | None = None,
+    raw: bool = False,
 ) -> list[PlotRequest]:
     """Draw plots; returns the requests for which there were data.
 
@@ -98,6 +103,7 @@ def make_plots(
         before_s: seconds shown before the moment of each.
         after_s: seconds after it.
         known: picks to draw; None: picks of the data around each request.
+        raw: draw samples as they are, not in the band of onsets.
 
     Raises:
         OSError: when a file cannot be read or written.
@@ -105,36 +111,50 @@ def make_plots(
     made = []
     for first in range(0, len(requests), BATCH):
         batch = requests[first : first + BATCH]
-        spans = [RecordedSpan(request.instrument, *request.span_ns(before_s, after_s)) for request in batch]
+        spans = [
+            RecordedSpan(request.instrument, *request.span_ns(before_s + RUN_IN_S, after_s))
+            for request in batch
+        ]
         found = _record(inputs, config, engine, spans)
         picks = found if known is None else known
         for request, span in zip(batch, spans, strict=True):
-            if not span.empty:
-                write_png(_figure(request.title, span, picks, config, engine), request.path)
+            if np.isfinite(span.samples[:, RUN_IN:]).any():
+                write_png(figure_of(request.title, span, picks, config, engine, raw), request.path)
                 made.append(request)
     return made
 
 
-def _figure(
-    title: str, span: RecordedSpan, picks: Sequence[Pick], config: Config, engine: Engine
+def figure_of(
+    title: str, span: RecordedSpan, picks: Sequence[Pick], config: Config, engine: Engine, raw: bool
 ) -> OnsetFigure:
+    """The figure of a span but for its first :data:`~xiaod.picking.band.RUN_IN_S`, which the filter needs."""
+    whole = span.waveforms
+    samples = (whole.low if raw else band_passed(whole.low, SHORT_RUN_IN))[:, RUN_IN:]
+    shown = Waveforms(
+        whole.first + RUN_IN, 1, samples, samples, whole.probabilities[:, RUN_IN:], whole.components
+    )
     settings = picker_settings(config, engine, span.instrument, "final")
+    start_ns = shown.start_ns
     return OnsetFigure(
         title,
-        span.waveforms,
+        shown,
         [
             PickLine(
                 pick.phase,
-                (pick.time_ns - span.start_ns) / NS_PER_S,
+                (pick.time_ns - start_ns) / NS_PER_S,
                 pick.time_uncertainty_s,
                 pick.probability,
+                time=iso_from_ns(pick.time_ns)[11:22],
+                snr=pick.snr,
+                stage=pick.stage,
             )
             for pick in picks
-            if pick.channel.instrument == span.instrument and span.start_ns <= pick.time_ns < span.stop_ns
+            if pick.channel.instrument == span.instrument and start_ns <= pick.time_ns < span.stop_ns
         ],
         {phase: settings.threshold(row, span.components) for row, phase in enumerate(PHASES)},
         span.instrument.band,
-        f"seconds after {iso_from_ns(span.start_ns)}",
+        "counts, raw" if raw else BAND_UNIT,
+        time_label=f"seconds after {iso_from_ns(start_ns)}",
     )
 
 

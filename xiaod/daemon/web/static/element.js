@@ -29,3 +29,25 @@ function dayOf(time) {
 }
 
 function clockOf(time) { return time.slice(11, 22); }
+
+/* An amplitude with its unit. */
+function counts(value) { return `${value.toLocaleString("en", { maximumSignificantDigits: 3 })} counts`; }
+
+/* Call when the scheme of colours has changed. */
+function onScheme(draw) { matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw); }
+
+/* A canvas made ready to be drawn on, in CSS pixels; null while it has no size. */
+function sheetOf(canvas) {
+  const box = canvas.getBoundingClientRect(), ratio = devicePixelRatio || 1;
+  const width = Math.round(box.width * ratio), height = Math.round(box.height * ratio);
+  if (!width || !height) return null;
+  if (canvas.width !== width || canvas.height !== height) {
+    canvas.width = width;
+    canvas.height = height;
+  }
+  const style = getComputedStyle(document.documentElement), pen = canvas.getContext("2d"), em = parseFloat(style.fontSize);
+  pen.setTransform(ratio, 0, 0, ratio, 0, 0);
+  pen.clearRect(0, 0, box.width, box.height);
+  pen.font = `${0.82 * em}px system-ui, sans-serif`;
+  return { pen, em, wide: box.width, high: box.height, colour: (name) => style.getPropertyValue(`--${name}`).trim() };
+}

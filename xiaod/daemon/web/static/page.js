@@ -22,7 +22,7 @@ class Page {
     this.heard = Date.now();
     this.followed = 0;
     const choose = (id) => this.choose(id);
-    this.trace = new Trace(one("canvas"));
+    this.trace = new Trace(one("canvas"), one("labels"));
     this.picks = new Picks(one("pick-rows"), one("picks-note"), choose);
     this.stations = new Stations(
       {
@@ -32,6 +32,8 @@ class Page {
       () => this.now(), choose,
     );
     addEventListener("hashchange", () => this.choose(this.wanted()));
+    one("band").addEventListener("click", () => this.filter());
+    addEventListener("keydown", (event) => this.key(event));
     setInterval(() => this.tick(), 1000);
     this.chosen = this.wanted();
     this.connect();
@@ -39,6 +41,19 @@ class Page {
 
   /* Seconds since 1970 by the daemon's clock. */
   now() { return Date.now() / 1000 + this.offset_s; }
+
+  /* Keys of the whole page; in a field they are text. */
+  key(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest?.("input, select")) return;
+    if (event.key === "f") this.filter();
+  }
+
+  /* Band-passed or raw samples. */
+  filter() {
+    this.trace.raw = !this.trace.raw;
+    one("band").setAttribute("aria-pressed", String(!this.trace.raw));
+    this.trace.draw();
+  }
 
   wanted() {
     try { return decodeURIComponent(location.hash.slice(1)) || null; } catch { return null; }

@@ -1,20 +1,27 @@
-/* The last minute of one station on a canvas: three components, the probabilities of P and S, and the picks, early ones hollow. */
+/* The last minute of one station on a canvas: three components, the probabilities of P and S, and the picks, early ones hollow. What is
+   known of a pick is written above it, in elements over the canvas. */
 
 const BINS = 1500;
 const MOST_MARKS = 100;
 const LABELS = "ZNE";
+const RAW = 0, P_ROW = 6, BAND = 8, ROWS = 14;
+/* How much is written at picks: all lines, the first one, the phase; the first of these that has room for all. */
+const AMOUNTS = ["whole", "short", "least"];
 
 class Trace {
-  constructor(canvas) {
+  constructor(canvas, labels) {
     this.canvas = canvas;
+    this.labels = labels;
+    this.raw = false;
+    this.written = new Map();
     this.clear();
     new ResizeObserver(() => this.draw()).observe(canvas);
-    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.draw());
+    onScheme(() => this.draw());
   }
 
   /* Forget everything: another station is chosen. */
   clear() {
-    this.rows = Array.from({ length: 8 }, () => new Float32Array(BINS).fill(NaN));
+    this.rows = Array.from({ length: ROWS }, () => new Float32Array(BINS).fill(NaN));
     this.stop = 0;
     this.components = "---";
     this.picks = [];
@@ -26,6 +33,7 @@ class Trace {
   add(part) {
     const count = part.p.length, stop = part.first + count;
     this.bin_s = part.bin_s;
+    this.band_hz = part.band_hz;
     this.components = part.components;
     // A part reaches up to the newest bin: one that ends earlier comes from a clock that was set back.
     if (!this.stop || stop < this.stop || part.first - this.stop > BINS) {
@@ -33,7 +41,7 @@ class Trace {
     } else {
       for (let bin = this.stop; bin < part.first; bin++) for (const row of this.rows) row[bin % BINS] = NaN;
     }
-    const values = [...part.low, ...part.high, part.p, part.s];
+    const values = [...part.low, ...part.high, part.p, part.s, ...part.band_low, ...part.band_high];
     values.forEach((from, number) => {
       const row = this.rows[number];
       for (let i = 0; i < count; i++) row[(part.first + i) % BINS] = from[i] ?? NaN;
@@ -50,27 +58,18 @@ class Trace {
   }
 
   paint() {
-    const box = this.canvas.getBoundingClientRect(), ratio = devicePixelRatio || 1;
-    const width = Math.round(box.width * ratio), height = Math.round(box.height * ratio);
-    if (!width || !height) return;
-    if (this.canvas.width !== width || this.canvas.height !== height) {
-      this.canvas.width = width;
-      this.canvas.height = height;
-    }
-    const style = getComputedStyle(document.documentElement);
-    const pen = this.canvas.getContext("2d");
-    const em = parseFloat(style.fontSize);
-    this.colour = (name) => style.getPropertyValue(`--${name}`).trim();
-    pen.setTransform(ratio, 0, 0, ratio, 0, 0);
-    pen.clearRect(0, 0, box.width, box.height);
-    pen.font = `${0.82 * em}px system-ui, sans-serif`;
-    const area = { left: 0.8 * em, right: box.width - 0.8 * em, top: 2.1 * em, bottom: box.height - 1.6 * em };
+    const sheet = sheetOf(this.canvas);
+    if (!sheet) return;
+    const { pen, em, wide, high } = sheet;
+    this.colour = sheet.colour;
+    const area = { left: 0.8 * em, right: wide - 0.8 * em, top: 4.6 * em, bottom: high - 1.6 * em };
     // Components that the station does not have take no room.
     const there = [0, 1, 2].filter((row) => (this.components[row] ?? "-") !== "-"), shown = there.length ? there : [0, 1, 2];
     const tall = (area.bottom - area.top) / (shown.length + 0.9);
     if (!this.stop) {
       pen.fillStyle = this.colour("quiet");
       pen.fillText("waiting for the next window of this station", area.left, area.top + em);
+      this.write([], area);
       return;
     }
     this.x = (bin) => area.left + ((bin - this.stop + BINS) / BINS) * (area.right - area.left);
@@ -118,8 +117,8 @@ class Trace {
     pen.textAlign = "left";
   }
 
-  paintComponent(pen, area, row, top, tall, em) {
-    const letter = this.components[row];
+  paintComponent(pen, area, component, top, tall, em) {
+    const letter = this.components[component], row = component + (this.raw ? RAW : BAND);
     let low = Infinity, high = -Infinity;
     for (let bin = this.stop - BINS; bin < this.stop; bin++) {
       const least = this.at(row, bin), most = this.at(row + 3, bin);
@@ -144,16 +143,16 @@ class Trace {
       }
       pen.stroke();
     }
-    const known = letter && letter !== "-";
-    const size = high >= low ? `±${((high - low) / 2).toLocaleString("en", { maximumSignificantDigits: 3 })} counts` : "no data";
-    this.label(pen, known ? letter : LABELS[row], known ? size : "missing", area.left, top + em);
+    const known = letter && letter !== "-", band = this.raw ? "raw" : `${this.band_hz.join("–")} Hz`;
+    const size = high >= low ? `±${counts((high - low) / 2)}, ${band}` : "no data";
+    this.label(pen, known ? letter : LABELS[component], known ? size : "missing", area.left, top + em);
   }
 
   paintCurves(pen, area, top, tall, em) {
     const y = (value) => top + tall - value * tall * 0.92;
     pen.strokeStyle = this.colour("line");
     pen.strokeRect(area.left, y(1), area.right - area.left, y(0) - y(1));
-    [["p", 6], ["s", 7]].forEach(([name, row]) => {
+    [["p", P_ROW], ["s", P_ROW + 1]].forEach(([name, row]) => {
       const threshold = this.thresholds[name];
       pen.strokeStyle = this.colour(name);
       if (threshold) {
@@ -191,28 +190,15 @@ class Trace {
   }
 
   paintPicks(pen, area, em) {
-    const radius = 0.3 * em, head = area.top - 0.2 * em, gap = 0.4 * em;
+    const radius = 0.3 * em, head = area.top - 0.2 * em;
     const shown = this.picks
       .filter((pick) => pick.stage !== "withdrawn")
-      .map((pick) => ({ pick, bin: pick.seconds / this.bin_s, text: `${pick.phase} ${pick.probability.toFixed(2)}` }))
+      .map((pick) => ({ pick, bin: pick.seconds / this.bin_s }))
       .filter(({ bin }) => bin >= this.stop - BINS && bin <= this.stop)
       .sort((a, b) => a.bin - b.bin);
-    for (const one of shown) {
-      one.x = this.x(one.bin);
-      one.wide = pen.measureText(one.text).width;
-    }
-    // Texts stand above their marks, or as near as others leave room, from the left and then from the right: the newest is at the edge.
-    let edge = area.left - gap;
-    for (const one of shown) {
-      one.left = Math.max(one.x - one.wide / 2, edge + gap);
-      edge = one.left + one.wide;
-    }
-    edge = area.right + gap;
-    for (const one of [...shown].reverse()) {
-      one.left = Math.min(one.left, edge - gap - one.wide);
-      edge = one.left;
-    }
-    for (const { pick, x, text, left } of shown) {
+    for (const one of shown) one.x = this.x(one.bin);
+    this.write(shown, area);
+    for (const { pick, x, label } of shown) {
       const early = pick.stage === "early", name = pick.phase.toLowerCase();
       pen.strokeStyle = pen.fillStyle = this.colour(name);
       pen.lineWidth = 1.5;
@@ -228,8 +214,63 @@ class Trace {
       pen.arc(x, head, radius, 0, 2 * Math.PI);
       if (!early) pen.fill();
       pen.stroke();
-      pen.fillText(text, left, head - radius - 0.35 * em);
+      if (!label) continue;
+      // From the label, which may stand aside, to the mark.
+      pen.lineWidth = 1;
+      pen.beginPath();
+      pen.moveTo(Math.min(Math.max(x, label.left), label.left + label.wide), label.foot);
+      pen.lineTo(x, head - radius);
+      pen.stroke();
     }
+  }
+
+  /* Write what is known of picks above their marks, or as near as others leave room; where not even the least of all has room, of the newest. */
+  write(shown, area) {
+    const before = this.written, gap = 10;
+    this.written = new Map();
+    for (const one of shown) {
+      const key = `${one.pick.id} ${one.pick.stage}`, known = before.get(key);
+      before.delete(key);
+      one.node = known ?? this.node(one.pick);
+      this.written.set(key, one.node);
+    }
+    for (const node of before.values()) node.remove();
+    const room = area.right - area.left, needed = () => shown.reduce((sum, { node }) => sum + node.offsetWidth + gap, -gap);
+    for (const amount of AMOUNTS) {
+      this.labels.dataset.amount = amount;
+      if (needed() <= room) break;
+    }
+    let left = room + gap;
+    const labelled = [...shown].reverse().filter(({ node }) => (left -= node.offsetWidth + gap) >= 0).reverse();
+    for (const one of shown) one.node.style.visibility = labelled.includes(one) ? "" : "hidden";
+    // From the left, and then from the right: the newest is at the edge.
+    let edge = area.left - gap;
+    for (const one of labelled) {
+      const wide = one.node.offsetWidth;
+      one.label = { wide, left: Math.max(one.x - wide / 2, edge + gap), foot: one.node.offsetHeight + this.labels.offsetTop };
+      edge = one.label.left + wide;
+    }
+    edge = area.right + gap;
+    for (const one of [...labelled].reverse()) {
+      one.label.left = Math.min(one.label.left, edge - gap - one.label.wide);
+      edge = one.label.left;
+      one.node.style.left = `${one.label.left}px`;
+    }
+  }
+
+  /* The label of a pick. */
+  node(pick) {
+    const node = element("li", `${pick.phase.toLowerCase()} ${pick.stage}`), first = element("b", "", pick.phase);
+    first.append(element("span", "time", ` ${clockOf(pick.time)}`));
+    const { snr, time_uncertainty_s: uncertainty_s } = pick;
+    node.append(
+      first,
+      element("span", "more", `${pick.probability.toFixed(2)}  ±${uncertainty_s.toFixed(2)} s`),
+      element("span", "more", `${snr === null ? "" : `snr ${snr.toFixed(1)}  `}${pick.stage}`),
+    );
+    node.title = `${pick.phase} ${pick.time}, probability ${pick.probability.toFixed(2)}, ± ${uncertainty_s.toFixed(2)} s, ${pick.stage}`;
+    this.labels.append(node);
+    return node;
   }
 
   label(pen, strong, text, x, y) {
