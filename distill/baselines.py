@@ -13,7 +13,7 @@ doi:10.1016/S0031-9201(99)00007-2), one P and one S a window.
 True
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -35,6 +35,7 @@ ON_SCORES = (0.25, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0)
 """Of the Z-detector, in standard deviations."""
 RECURSIVE, CLASSIC, Z_DETECT, AR_AIC = "recursive STA/LTA", "classic STA/LTA", "Z-detect", "AR-AIC"
 TRIGGERS = (RECURSIVE, CLASSIC, Z_DETECT)
+NAMES = (*TRIGGERS, AR_AIC)
 AR_BANDS_HZ = ((1.0, 20.0), (2.0, 15.0), (1.0, 40.0))
 AR_WINDOWS_S = {"lta_p": 1.0, "sta_p": 0.1, "lta_s": 4.0, "sta_s": 1.0}
 AR_ORDERS = {"m_p": 2, "m_s": 8}
@@ -144,26 +145,28 @@ def _ar_pick(waves: NDArray[np.float64], band_hz: tuple[float, float]) -> tuple[
     return found
 
 
-def tuned(windows: Labelled, progress: Progress = SILENT) -> dict[str, Tuned]:
+def tuned(windows: Labelled, progress: Progress = SILENT, names: Collection[str] = NAMES) -> dict[str, Tuned]:
     """Choose each picker's setting on training windows: best F1 at 0.5 s.
 
     Triggers: the sum of the best F1 of P and of S over :data:`BANDS_HZ`, :data:`STA_S`, :data:`LTA_S`, with a threshold for each phase
     from :data:`ONS`. AR-AIC: the sum over :data:`AR_BANDS_HZ`.
     """
-    found = {}
-    for method in TRIGGERS:
-        progress.say(f"tuning {method} on {len(windows)} records")
-        found[method] = _tuned_trigger(method, windows)
-    progress.say(f"tuning {AR_AIC}")
-    band = max(AR_BANDS_HZ, key=lambda value: _quality(lambda window: ar_aic(window, value), windows))
-    described = f"band {band[0]:g} to {band[1]:g} Hz"
-    return found | {AR_AIC: Tuned(AR_AIC, described, lambda window: ar_aic(window, band), None, {})}
+    found = {method: _tuned_trigger(method, windows, progress) for method in TRIGGERS if method in names}
+    if AR_AIC in names:
+        bands = progress.over(AR_BANDS_HZ, f"tuning {AR_AIC}", len(AR_BANDS_HZ))
+        band = max(bands, key=lambda value: _quality(lambda window: ar_aic(window, value), windows))
+        described = f"band {band[0]:g} to {band[1]:g} Hz"
+        found[AR_AIC] = Tuned(AR_AIC, described, lambda window: ar_aic(window, band), None, {})
+    return found
 
 
-def _tuned_trigger(method: str, windows: Labelled) -> Tuned:
+def _tuned_trigger(method: str, windows: Labelled, progress: Progress) -> Tuned:
     best: tuple[float, TriggerSetting, dict[str, float]] | None = None
     spans = LTA_S[:1] if method == Z_DETECT else LTA_S
-    for band_hz, sta_s, lta_s in product(BANDS_HZ, STA_S, spans):
+    settings = list(product(BANDS_HZ, STA_S, spans))
+    for band_hz, sta_s, lta_s in progress.over(
+        settings, f"tuning {method} on {len(windows)} records", len(settings)
+    ):
         setting = TriggerSetting(method, band_hz, sta_s, lta_s)
         curves = [characteristic(window, setting) for window, _ in windows]
         total, ons = 0.0, {}

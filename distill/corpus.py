@@ -188,7 +188,7 @@ def load_records(
     """All records of a source with labels, and the hash of its data."""
     what = source.path or source.name or source.kind
     progress.say(f"reading {what}")
-    dataset = open_dataset(source, shared)
+    dataset = open_dataset(source, shared, progress)
     settings = config.teacher.model_dump_json(exclude_defaults=True)
     known = TeacherCache(cache, dataset.fingerprint, teacher.fingerprint, settings)
     records, left_out = [], set[str]()

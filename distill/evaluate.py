@@ -89,14 +89,12 @@ def in_depth(
         progress: shows the stage.
     """
     thresholds = dict(student.spec.vertical_thresholds) or dict(student.spec.thresholds)
-    progress.say(f"{student.spec.name}: noise without horizontals")
-    alone = picks_per_hour(student.serve, list(map(silenced, noise)), thresholds)
-    progress.say(f"{student.spec.name}: calibration")
-    result = {"vertical_alone": alone, "calibration": _calibration(student, corpus, records)}
-    progress.say(f"{student.spec.name}: windows that end soon after an onset")
-    result |= _early(student, records, lambda window: teacher.annotate(window.astype(np.float64)))
-    progress.say(f"{student.spec.name}: stability")
-    return result | _stability(student, records)
+    name, looks = student.spec.name, len(noise) * len(set(thresholds.values()))
+    serve = progress.counted(student.serve, looks, f"{name}: noise without horizontals")
+    alone = picks_per_hour(serve, list(map(silenced, noise)), thresholds)
+    result = {"vertical_alone": alone, "calibration": _calibration(student, corpus, records, progress)}
+    result |= _early(student, records, lambda window: teacher.annotate(window.astype(np.float64)), progress)
+    return result | _stability(student, records, progress)
 
 
 def example_waves() -> NDArray[np.float64]:
@@ -125,7 +123,7 @@ def training_windows(corpus: Corpus) -> Labelled:
     return windows
 
 
-def _early(student: Student, records: Sequence[Record], teach: Curves) -> dict[str, Any]:
+def _early(student: Student, records: Sequence[Record], teach: Curves, progress: Progress) -> dict[str, Any]:
     """Scores by the data after the onset, all on the same onsets."""
     spec = student.spec
     window = spec.window_samples
@@ -134,7 +132,9 @@ def _early(student: Student, records: Sequence[Record], teach: Curves) -> dict[s
     full_s = window / RATE_HZ / 2
     room = max(window, TEACHER_WINDOW), round(max(full_s, *EARLY_S) * RATE_HZ)
     result: dict[str, Any] = {"early": {}, "early, teacher": {}}
-    for name, after_s in [*((f"{early:g} s", early) for early in EARLY_S), ("full", full_s)]:
+    ends = [*((f"{early:g} s", early) for early in EARLY_S), ("full", full_s)]
+    said = f"{spec.name}: windows that end soon after an onset"
+    for name, after_s in progress.over(ends, said, len(ends)):
         ours: Picker = from_curves(student.curves, thresholds_at(spec, after_s))
         result["early"][name] = table(ending(records, ours, window, after_s, events, room))
         result["early, teacher"][name] = table(ending(records, theirs, TEACHER_WINDOW, after_s, events, room))
@@ -147,13 +147,17 @@ def thresholds_at(spec: ModelSpec, lookahead_s: float) -> dict[str, float]:
     return dict(spec.thresholds_of(stage.stage))
 
 
-def _calibration(student: Student, corpus: Corpus, records: Sequence[Record]) -> dict[str, Any]:
+def _calibration(
+    student: Student, corpus: Corpus, records: Sequence[Record], progress: Progress
+) -> dict[str, Any]:
     """Reliability of probabilities, and fraction of the residuals within their uncertainty."""
     calibration = Calibration.from_spec(student.spec.calibration)
     labelled = [record for record in records if record.labelled]
+    looks = len(corpus.validation) + len(labelled)
+    serve = progress.counted(student.serve, looks, f"{student.spec.name}: calibration")
     result: dict[str, Any] = {}
     for name, chosen in (("stations held out", corpus.validation), ("evaluation data", labelled)):
-        found = judged(student.serve, chosen, LEAST_JUDGED)
+        found = judged(serve, chosen, LEAST_JUDGED)
         sure = [one for one in found if one.probability >= student.spec.thresholds[one.phase]]
         result[name] = {
             "reliability": reliability(found),
@@ -163,12 +167,16 @@ def _calibration(student: Student, corpus: Corpus, records: Sequence[Record]) ->
     return result
 
 
-def _stability(student: Student, records: Sequence[Record]) -> dict[str, Any]:
+def _stability(student: Student, records: Sequence[Record], progress: Progress) -> dict[str, Any]:
     early, example = student.spec.thresholds_of("early"), example_waves()
+    onsets = {phase: _labelled(records, row) for row, phase in PHASE_ROWS}
+    said = f"{student.spec.name}: stability of"
     return {
         "stability": {
-            phase: agreement(_labelled(records, row), student.annotate, early[phase])
-            for row, phase in PHASE_ROWS
+            phase: agreement(
+                progress.over(found, f"{said} {phase}", len(found)), student.annotate, early[phase]
+            )
+            for phase, found in onsets.items()
         },
         "example": {
             phase: sweep(example, EXAMPLE_OFFSET + onset, row, EXAMPLE_ENDS_S, student.annotate, early[phase])

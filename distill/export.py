@@ -273,11 +273,11 @@ def scout_thresholds(
     config: TrainConfig, scout: Scout, corpus: Corpus, progress: Progress = SILENT
 ) -> Thresholds:
     """Thresholds of a student that notices onsets, with and without horizontals."""
-    progress.say("thresholds")
-    thresholds = noticing_thresholds(config, scout, noise_of(corpus))
-    progress.say("thresholds of a vertical alone")
-    vertical = [silenced(record) for record in noise_of(corpus)]
-    alone = noticing_thresholds(config, scout, vertical)
+    noise = noise_of(corpus)
+    counted = progress.counted(scout.curves, 2 * len(noise), "thresholds, with and without horizontals")
+    scout = replace(scout, curves=counted)
+    thresholds = noticing_thresholds(config, scout, noise)
+    alone = noticing_thresholds(config, scout, list(map(silenced, noise)))
     return Thresholds(thresholds, {phase: max(value, thresholds[phase]) for phase, value in alone.items()})
 
 

@@ -368,7 +368,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             _keep(found, progress)
         if options.report:
-            print(write_report(result, options.report))
+            print(write_report(result, options.report, progress))
     for path, text in texts_of(Measurements.load(), ROOT).items():
         path.write_text(text, encoding="utf-8")
         print(path)

@@ -6,6 +6,7 @@
 [1, 2]
 """
 
+import resource
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from tqdm import tqdm
 Given = ParamSpec("Given")
 Made = TypeVar("Made")
 Item = TypeVar("Item")
+MAXRSS_MB = 1e-6 if sys.platform == "darwin" else 1.024e-3
+"""Unit of ``ru_maxrss``: bytes on macOS, kilobytes on Linux (getrusage(2))."""
 LOG_INTERVAL_S = 10.0
 """Time between lines of a bar in a log file."""
 
@@ -61,6 +64,15 @@ class Progress:
             # A stage is said when it begins, however long its first item takes.
             miniters=0,
         )
+
+
+def peak_memory_mb() -> float:
+    """Most memory that this process has held at a time, without its children.
+
+    >>> 10 < peak_memory_mb() < 100_000
+    True
+    """
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * MAXRSS_MB
 
 
 SILENT = Progress(shown=False)

@@ -12,6 +12,7 @@ middle. If picks of a student move as data arrive, they depend on the grid of wi
 {'windows': 51, 'seen': 1.0, 'time_mean_s': -0.03, 'time_range_s': 0.0, 'probability_min': 1.0}
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -69,7 +70,7 @@ def sweep(
 
 
 def agreement(
-    onsets: list[tuple[NDArray[np.generic], int, int]], annotate: Annotate, threshold: float
+    onsets: Iterable[tuple[NDArray[np.generic], int, int]], annotate: Annotate, threshold: float
 ) -> dict[str, float]:
     """Early picks compared with those in mid-window, for onsets ``(waves, sample, row)``.
 

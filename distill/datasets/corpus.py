@@ -17,6 +17,8 @@ import numpy as np
 from distill.datasets.waveform import Waveform
 
 TABLE, WAVEFORMS = "metadata.csv", "waveforms.hdf5"
+COLUMNS = frozenset({"trace_name", "network", "station", "kind", "p_sample", "s_sample"})
+"""Those that the table must have."""
 
 
 class CorpusDataset:

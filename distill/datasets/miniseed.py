@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from distill.config import ConfigError
 from distill.datasets.waveform import Waveform
+from distill.progress import SILENT, Progress
 from models.conventions import RATE_HZ
 from xiaod.process.file_tree import files_below
 
@@ -40,12 +41,13 @@ def phase_of(hint: str) -> str | None:
 class MiniSeedDataset:
     """Waveforms of a folder."""
 
-    def __init__(self, folder: Path, quakeml: Path | None) -> None:
+    def __init__(self, folder: Path, quakeml: Path | None, progress: Progress = SILENT) -> None:
         """List files and read picks.
 
         Args:
             folder: of miniSEED files, in any tree; other files in it are ignored.
             quakeml: file or folder with picks; None: QuakeML files in the folder itself.
+            progress: shows the stage.
 
         Raises:
             ConfigError: when the folder does not exist, or the QuakeML cannot be read.
@@ -60,9 +62,11 @@ class MiniSeedDataset:
             papers = [path for path in files_below(quakeml) if path.suffix.lower() in QUAKEML_SUFFIXES]
         else:
             papers = [quakeml]
-        self._picks = read_picks(papers)
+        self._progress, self._said = progress, str(folder)
+        self._picks = read_picks(progress.over(papers, f"{folder}: QuakeML", len(papers)))
         digest = hashlib.sha256()
-        for path in (*self._files, *papers):
+        contents = (*self._files, *papers)
+        for path in progress.over(contents, f"{folder}: hash of files", len(contents)):
             try:
                 content = path.read_bytes()
             except OSError as error:
@@ -84,7 +88,8 @@ class MiniSeedDataset:
 
     def _read(self) -> list[Waveform]:
         if self._waveforms is None:
-            stream = read_miniseed(self._files)
+            files = self._progress.over(self._files, f"{self._said}: files", len(self._files))
+            stream = read_miniseed(files)
             if not stream:
                 raise ConfigError(f"data.sources: none of {len(self._files)} files could be read as miniSEED")
             self._waveforms = list(self._pieces(stream))
@@ -97,7 +102,8 @@ class MiniSeedDataset:
             if stats.channel[-1:] in ROWS and stats.npts > 1:
                 key = (stats.network, stats.station, stats.location, stats.channel[:-1])
                 instruments.setdefault(key, []).append(trace)
-        for key, traces in sorted(instruments.items()):
+        said = f"{self._said}: instruments"
+        for key, traces in self._progress.over(sorted(instruments.items()), said, len(instruments)):
             yield from self._instrument(".".join(key), f"{key[0]}.{key[1]}", traces)
 
     def _instrument(self, code: str, station: str, traces: Sequence[Any]) -> Iterator[Waveform]:
@@ -152,7 +158,7 @@ def read_miniseed(paths: Iterable[Path]) -> Any:
     return stream
 
 
-def read_picks(papers: Sequence[Path]) -> dict[str, list[Pick]]:
+def read_picks(papers: Iterable[Path]) -> dict[str, list[Pick]]:
     """Read P and S picks of QuakeML files, by ``NET.STA``.
 
     Raises:

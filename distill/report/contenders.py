@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from distill.annotators import Annotate, net_annotator, overlapped
 from distill.baselines import (
+    NAMES,
     ON_SCORES,
     ONS,
     Z_DETECT,
@@ -212,12 +213,12 @@ def _onnx(section: ContenderSection, bench: Bench) -> list[Contender]:
 
 
 def _classic(section: ContenderSection, bench: Bench) -> list[Contender]:
-    found = tuned(bench.training, bench.progress)
-    if section.model and section.model not in found:
+    if section.model and section.model not in NAMES:
         raise ConfigError(
-            f"contenders: {section.name}: no classic picker {section.model!r}; there are {list(found)}"
+            f"contenders: {section.name}: no classic picker {section.model!r}; there are {list(NAMES)}"
         )
-    return [_classic_one(one) for name, one in found.items() if not section.model or name == section.model]
+    wanted = (section.model,) if section.model else NAMES
+    return [_classic_one(one) for one in tuned(bench.training, bench.progress, wanted).values()]
 
 
 def _classic_one(one: Tuned) -> Contender:

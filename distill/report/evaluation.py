@@ -8,6 +8,7 @@ The output of networks that are not students is cached on disk, by the hash of d
 
 import os
 import platform
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -26,7 +27,7 @@ from distill.corpus import Corpus, Record, load_corpus, noise_of
 from distill.cost import REFERENCE, costs
 from distill.evaluate import Student, thresholds_at, training_windows
 from distill.noticing import open_scout
-from distill.progress import SILENT, Progress
+from distill.progress import SILENT, Progress, peak_memory_mb
 from distill.report.config import ReportConfig
 from distill.report.contenders import Bench, Contender, contenders_of
 from distill.report.latency import trade_off
@@ -111,7 +112,7 @@ def run_evaluation(
     Raises:
         ConfigError, FileNotFoundError, SpecError: when something does not exist or is not valid.
     """
-    result = EvaluationResult(config.title)
+    result, began_s = EvaluationResult(config.title), time.monotonic()
     material = gather(config, training_of(config, source), shared, cache, result, progress)
     contenders = compare(config, material, shared, source.parent, cache, result, progress)
     _continuous(config, contenders, shared, result, progress)
@@ -121,6 +122,9 @@ def run_evaluation(
     result.provenance = _provenance(command, material, contenders)
     if hasattr(os, "getloadavg"):
         result.provenance["load"] = f"{os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
+    result.provenance["took"] = (
+        f"{time.monotonic() - began_s:.0f} s, at most {peak_memory_mb():.0f} MB of memory"
+    )
     return result
 
 
@@ -143,7 +147,7 @@ def gather(
         ConfigError, FileNotFoundError: when no labelled record is as long as a window.
     """
     progress.say("reading the labelled data")
-    records, data_sha256 = load_labelled(config.data, shared)
+    records, data_sha256 = load_labelled(config.data, shared, progress)
     windows = cut_windows(
         records,
         {record.name: record.event for record in records if record.event},
@@ -186,19 +190,17 @@ def compare(
     counts: dict[str, dict[tuple[str, str], Counts]] = {}
     for one in contenders:
         looked = look(one, windows, material.data_sha256, cache, progress)
-        progress.say(f"{one.name}: scores, damaged windows, close events, noise")
         result.numbers += [
             *accuracy(one, looked, config.tolerances_s),
             *calibration(one, looked),
             *by_condition(one, looked),
             *by_origin(one, looked),
-            *robustness(one, windows),
-            *pair_recall(one, pairs),
-            *noise_rates(one, noise),
+            *robustness(one, windows, progress),
+            *pair_recall(one, pairs, progress),
+            *noise_rates(one, noise, progress),
         ]
         if one.serve is not None and one.path is not None and one.path.suffix == SUFFIX:
-            progress.say(f"{one.name}: final and early picks")
-            result.numbers += stage_numbers(one.name, one.path, material.records, config.threads)
+            result.numbers += stage_numbers(one.name, one.path, material.records, config.threads, progress)
         counts[one.name] = counts_by_tolerance(one, looked, config.tolerances_s)
         curves = precision_recall(one, looked)
         result.curves += curves
@@ -412,15 +414,15 @@ def _noticing(
     labelled = {_data_name(config.data): material.records}
     for source in config.noticing.data:
         try:
-            labelled[_data_name(source)] = load_labelled(source, shared)[0]
+            labelled[_data_name(source)] = load_labelled(source, shared, progress)[0]
         except FileNotFoundError as error:
             result.skipped.append(f"noticing: {error}")
     files = {}
     for model in config.noticing.models:
         path = resolve(model, stateful=True)
         scout, spec = open_scout(path, config.threads)
-        progress.say(f"{scout.name}: onsets noticed")
-        result.numbers += scout_numbers(scout, spec.thresholds, labelled, noise_for(config, material.corpus))
+        noise = noise_for(config, material.corpus)
+        result.numbers += scout_numbers(scout, spec.thresholds, labelled, noise, progress)
         files[scout.name] = path
     return files
 
@@ -449,12 +451,12 @@ def _research(
             )
     folder = source.parent / config.sizes if config.sizes else Path(__file__).parents[1] / SIZES
     if config.sizes is not None and folder.is_dir():
-        progress.say("sizes")
-        result.sizes = sizes_of(folder, material.windows, config.threads)
+        result.sizes = sizes_of(folder, material.windows, config.threads, progress)
     if config.lengths_of:
-        progress.say("lengths of window")
         fitting = [length for length in config.lengths_samples if length <= config.window_samples]
-        result.lengths = lengths_of(resolve(config.lengths_of), material.windows, fitting, config.threads)
+        result.lengths = lengths_of(
+            resolve(config.lengths_of), material.windows, fitting, config.threads, progress
+        )
 
 
 def _provenance(command: str, material: Material, contenders: Sequence[Contender]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from distill.progress import SILENT, Progress
 from distill.report.result import EvaluationResult
 from models.conventions import PHASES
 from xiaod.domain.figure import PHASE_STYLES
@@ -25,7 +26,7 @@ TOLERANCE_TICKS_S = (0.05, 0.1, 0.2, 0.5, 1.0)
 DELAY_TICKS_S = (0.25, 0.5, 1.0, 2.0, 4.0)
 
 
-def draw_all(result: EvaluationResult, folder: Path) -> list[Path]:
+def draw_all(result: EvaluationResult, folder: Path, progress: Progress = SILENT) -> list[Path]:
     """Draw all figures that have data; returns the PNG files."""
     drawings: Mapping[str, tuple[bool, Callable[[EvaluationResult], Any]]] = {
         "residuals": (bool(result.residuals_s), _residuals),
@@ -39,11 +40,21 @@ def draw_all(result: EvaluationResult, folder: Path) -> list[Path]:
         "lengths": (bool(result.lengths), _lengths),
         "costs": (bool(result.costs), _costs),
     }
-    paths = [_save(draw(result), folder / f"{name}.png") for name, (there, draw) in drawings.items() if there]
-    for (contender, rank), figure in result.examples.items():
+    wanted = [(name, draw) for name, (there, draw) in drawings.items() if there]
+    paths = [
+        _save(draw(result), folder / f"{name}.png")
+        for name, draw in progress.over(wanted, "drawing", len(wanted))
+    ]
+    examples = result.examples.items()
+    for (contender, rank), figure in progress.over(examples, "drawing examples", len(examples)):
         name = "".join(letter if letter.isalnum() else "_" for letter in contender)
         paths.append(_save(drawn(figure), folder / f"example_{name}_{rank}.png"))
     return paths
+
+
+def draw_tolerance(result: EvaluationResult, path: Path) -> None:
+    """Draw F1 against tolerance alone, with its intervals, as PNG and PDF."""
+    _save(_tolerance(result), path)
 
 
 def _has(result: EvaluationResult, table: str) -> bool:

@@ -13,6 +13,7 @@ import json
 from html import escape
 from pathlib import Path
 
+from distill.progress import SILENT, Progress
 from distill.report.figures import draw_all
 from distill.report.findings import findings
 from distill.report.result import EvaluationResult
@@ -47,7 +48,7 @@ figure { margin: 1.2rem 0 } figcaption { font-size: 13px; opacity: .8; margin-bo
 """
 
 
-def write_report(result: EvaluationResult, folder: Path) -> Path:
+def write_report(result: EvaluationResult, folder: Path, progress: Progress = SILENT) -> Path:
     """Write everything into a folder; returns the path of the page."""
     for part in (FIGURES, LATEX, CSV):
         (folder / part).mkdir(parents=True, exist_ok=True)
@@ -57,7 +58,7 @@ def write_report(result: EvaluationResult, folder: Path) -> Path:
         _write_rows(folder / CSV / f"{table.name}.csv", [table.head, *table.rows])
     _write_numbers(result, folder)
     (folder / PROVENANCE).write_text(json.dumps(result.provenance, indent=2) + "\n", encoding="utf-8")
-    figures = draw_all(result, folder / FIGURES)
+    figures = draw_all(result, folder / FIGURES, progress)
     page = folder / PAGE
     page.write_text(_page(result, tables, figures), encoding="utf-8")
     return page

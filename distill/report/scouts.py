@@ -8,9 +8,11 @@
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from distill.corpus import Record
 from distill.noticing import Scout, candidates_per_hour, noticed
+from distill.progress import SILENT, Progress
 from distill.report.scoring import Number
 from models.conventions import PHASES, RATE_HZ
 
@@ -22,6 +24,7 @@ def scout_numbers(
     thresholds: Mapping[str, float],
     labelled: Mapping[str, Sequence[Record]],
     noise: Sequence[Record],
+    progress: Progress = SILENT,
 ) -> Iterator[Number]:
     """Part of the labelled onsets noticed in time, their delay, and candidates an hour of noise.
 
@@ -30,7 +33,10 @@ def scout_numbers(
         thresholds: from which it notices, for each phase.
         labelled: name of a data set -> its records.
         noise: records of noise.
+        progress: shows the stage.
     """
+    looks = sum(record.labelled for records in labelled.values() for record in records) + len(noise)
+    scout = replace(scout, curves=progress.counted(scout.curves, looks, f"{scout.name}: onsets noticed"))
     for name, records in labelled.items():
         for phase, found in noticed(scout, records, thresholds).items():
             for metric, value, count in (

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from distill.annotators import onnx_annotator
 from distill.cost import window_cost
 from distill.evaluate import Student
+from distill.progress import SILENT, Progress
 from distill.report.contenders import LEVELS, Contender, network_peaks, windowed_curves
 from distill.report.scoring import Looked, best_f1, f1_of, found_of, precision_recall
 from distill.report.windows import LabelledWindow
@@ -67,9 +68,12 @@ def students_in(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob(f"*{SUFFIX}") if not path.name.endswith(OTHER_FORMS))
 
 
-def sizes_of(folder: Path, windows: Sequence[LabelledWindow], threads: int) -> list[Size]:
+def sizes_of(
+    folder: Path, windows: Sequence[LabelledWindow], threads: int, progress: Progress = SILENT
+) -> list[Size]:
     """Measure every student of a folder, the smallest first."""
-    found = [_measure(path, windows, threads) for path in students_in(folder)]
+    paths = students_in(folder)
+    found = [_measure(path, windows, threads) for path in progress.over(paths, "sizes", len(paths))]
     return sorted(found, key=lambda size: size.parameters)
 
 
@@ -118,13 +122,17 @@ class Length:
 
 
 def lengths_of(
-    path: Path, windows: Sequence[LabelledWindow], lengths: Sequence[int], threads: int
+    path: Path,
+    windows: Sequence[LabelledWindow],
+    lengths: Sequence[int],
+    threads: int,
+    progress: Progress = SILENT,
 ) -> list[Length]:
     """Score a student in overlapping windows of several lengths."""
     student = Student.load(path, threads)
     spec: ModelSpec = student.spec
     result = []
-    for length in lengths:
+    for length in progress.over(lengths, "lengths of window", len(lengths)):
         contender = Contender(
             spec.name,
             "",

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from distill.annotators import onnx_annotator
 from distill.corpus import Record
+from distill.progress import SILENT, Progress
 from distill.report.scoring import Number, by_part
 from distill.scores import Found
 from distill.serving import EARLY, FINAL, PHASE_ROWS, Serve, sample_of, windowed
@@ -26,7 +27,9 @@ BEFORE_P_S, AFTER_S_S, AFTER_P_S = 5.0, 3.0, 8.0
 """Where a pick without a label is false."""
 
 
-def stage_numbers(name: str, path: Path, records: Sequence[Record], threads: int = 1) -> Iterator[Number]:
+def stage_numbers(
+    name: str, path: Path, records: Sequence[Record], threads: int = 1, progress: Progress = SILENT
+) -> Iterator[Number]:
     """F1 of the picks of each stage, of all records, of each origin and without each; see :func:`distill.report.scoring.by_part`.
 
     Args:
@@ -34,13 +37,14 @@ def stage_numbers(name: str, path: Path, records: Sequence[Record], threads: int
         path: of its ``.onnx`` file, which has the thresholds.
         records: those with an analyst's P count.
         threads: of the engine.
+        progress: shows the stage.
     """
     annotate, spec = onnx_annotator(path, threads)
     for stage in (FINAL, EARLY):
         serve = windowed(annotate, spec.window_samples, stage)
         thresholds = spec.thresholds_of(stage.stage)
         found: dict[str, dict[str, list[Found]]] = {phase: {} for _, phase in PHASE_ROWS}
-        for record in records:
+        for record in progress.over(records, f"{name}: {stage.stage} picks", len(records)):
             for row, phase in PHASE_ROWS:
                 label, p_pick = record.analyst[row - 1], record.analyst[0]
                 if label is not None and p_pick is not None:

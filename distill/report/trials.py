@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy.signal import resample_poly
 
 from distill.corpus import Record
+from distill.progress import SILENT, Progress
 from distill.report.contenders import Contender
 from distill.report.scoring import Looked, Number, f1_of
 from distill.report.windows import LabelledWindow
@@ -97,10 +98,12 @@ DAMAGES: Mapping[str, Damage] = {
 }
 
 
-def robustness(contender: Contender, windows: Sequence[LabelledWindow]) -> Iterator[Number]:
+def robustness(
+    contender: Contender, windows: Sequence[LabelledWindow], progress: Progress = SILENT
+) -> Iterator[Number]:
     """F1 on damaged windows, the first window of each record."""
     chosen = [window for window in windows if window.number == 0]
-    for name, damage in DAMAGES.items():
+    for name, damage in progress.over(DAMAGES.items(), f"{contender.name}: damaged windows", len(DAMAGES)):
         damaged = [
             replace(window, waves=damage(window.waves.astype(np.float64), window.labels["P"] or 0.0))
             for window in chosen
@@ -142,10 +145,12 @@ def close_pairs(
 
 
 def pair_recall(
-    contender: Contender, pairs: Mapping[float, Sequence[tuple[NDArray[np.float64], tuple[float, float]]]]
+    contender: Contender,
+    pairs: Mapping[float, Sequence[tuple[NDArray[np.float64], tuple[float, float]]]],
+    progress: Progress = SILENT,
 ) -> Iterator[Number]:
     """Fraction of pairs of which the first P, the second P, and both are picked."""
-    for distance_s, members in pairs.items():
+    for distance_s, members in progress.over(pairs.items(), f"{contender.name}: close events", len(pairs)):
         hits = []
         for waves, places in members:
             picks = contender.look(waves)["P"]
@@ -167,17 +172,22 @@ def pair_recall(
             )
 
 
-def noise_rates(contender: Contender, records: Sequence[Record]) -> Iterator[Number]:
+def noise_rates(
+    contender: Contender, records: Sequence[Record], progress: Progress = SILENT
+) -> Iterator[Number]:
     """Picks per station-hour of records of noise; students use the daemon's picker."""
     hours = sum(record.waves.shape[1] for record in records) / RATE_HZ / 3600
     if not hours:
         return
+    said = f"{contender.name}: noise"
     if contender.serve is not None:
-        rates = picks_per_hour(contender.serve, records, contender.thresholds)
+        looks = len(records) * len(set(contender.thresholds.values()))
+        serve = progress.counted(contender.serve, looks, said)
+        rates = picks_per_hour(serve, records, contender.thresholds)
         counts = {phase: round(rates[phase] * hours) for phase in PHASES}
     else:
         counts = dict.fromkeys(PHASES, 0)
-        for record in records:
+        for record in progress.over(records, said, len(records)):
             for phase, picks in contender.look(record.waves).items():
                 counts[phase] += len(picks)
     for _, phase in PHASE_ROWS:

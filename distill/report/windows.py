@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from distill.config import SourceSection
 from distill.corpus import Record
 from distill.datasets import open_dataset
+from distill.progress import SILENT, Progress
 from distill.serving import PHASE_ROWS
 from distill.views import MARGIN, P_PLACE_30_S, placed_starts
 from models.conventions import RATE_HZ
@@ -48,13 +49,15 @@ class LabelledWindow:
     """Where its record was published."""
 
 
-def load_labelled(source: SourceSection, shared: Path) -> tuple[list[Record], str]:
+def load_labelled(
+    source: SourceSection, shared: Path, progress: Progress = SILENT
+) -> tuple[list[Record], str]:
     """Records of a dataset that analysts picked, and its hash; no teacher is needed.
 
     Raises:
         ConfigError, FileNotFoundError: when it does not exist, or has none.
     """
-    dataset = open_dataset(source, shared)
+    dataset = open_dataset(source, shared, progress)
     nothing = np.zeros((3, 0), np.float16)
     records = [
         Record(
@@ -68,7 +71,7 @@ def load_labelled(source: SourceSection, shared: Path) -> tuple[list[Record], st
             one.event,
             origin=one.origin,
         )
-        for one in dataset
+        for one in progress.over(dataset, source.path or source.name or source.kind, len(dataset))
         if any(pick is not None for pick in one.analyst)
     ]
     if not records:
