@@ -7,15 +7,22 @@ below the working directory; runs and caches are below ``--runs``.
 import argparse
 import json
 import os
+import shlex
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from xiaod.process.plugins import missing
 
 SHARED_VARIABLE = "XIAO_SHARED"
 EVALUATION_DATA = "data/dev_eval"
+DEFAULT_DATA = {
+    "compare": "the training data that analysts picked, at the stations held out",
+    "report": "the configured ones",
+}
+"""Of commands that have no other: what they take, in words."""
 EXTRA = frozenset({"torch", "seisbench", "onnx", "safetensors", "h5py", "pandas", "matplotlib"})
 """Packages of the extra ``distill``, which the daemon does not need."""
 FAILED, WRONG, INTERRUPTED = 1, 2, 130
@@ -35,10 +42,12 @@ def build_parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     init = commands.add_parser(
-        "init", help="write a training configuration for a folder of miniSEED and QuakeML"
+        "init", help="write a training configuration for a folder of miniSEED and QuakeML, or for a dataset"
     )
     init.add_argument(
-        "folder", type=Path, help="of miniSEED files, in any tree; QuakeML files in it are read too"
+        "folder",
+        type=Path,
+        help="of miniSEED files, in any tree, with QuakeML files in it; or a dataset in SeisBench's format (metadata.csv, waveforms.hdf5)",
     )
     init.add_argument(
         "--quakeml", type=Path, metavar="PATH", help="file or folder of picks, if it is elsewhere"
@@ -60,6 +69,7 @@ def build_parser() -> argparse.ArgumentParser:
         ("thresholds", "choose the thresholds of an exported student anew, and write them into its files"),
         ("evaluate", "score an exported student beside its teacher, as JSON"),
         ("card", "evaluate an exported student and write its card beside it"),
+        ("compare", "your student beside a shipped one, the teacher and STA/LTA: one table and one picture"),
         ("report", "compare pickers: a folder with a page, tables and figures"),
     ):
         command = commands.add_parser(name, help=text)
@@ -83,24 +93,39 @@ def build_parser() -> argparse.ArgumentParser:
             command.add_argument(
                 "--stage", choices=("final", "early"), help="of picks of this stage alone (default: of both)"
             )
-        if name in ("export", "thresholds", "card", "report"):
-            lies = (
-                "where report.html and the rest are written"
-                if name == "report"
-                else "where the student's files lie"
-            )
+        if name in ("export", "thresholds", "card", "compare", "report"):
+            lies = {
+                "compare": "where comparison.md and comparison.png are written",
+                "report": "where report.html and the rest are written",
+            }.get(name, "where the student's files lie")
             command.add_argument("--output", type=Path, required=True, metavar="FOLDER", help=lies)
         if name == "evaluate":
             command.add_argument(
                 "--model", type=Path, metavar="FILE", help="exported student (default: the shipped one)"
             )
-        if name in ("evaluate", "card", "report"):
-            default = "the configured ones" if name == "report" else EVALUATION_DATA
+        if name == "compare":
+            command.add_argument(
+                "--model",
+                type=Path,
+                required=True,
+                metavar="FILE",
+                help="your exported student, an .onnx file",
+            )
+            command.add_argument(
+                "--beside",
+                nargs="+",
+                default=["small"],
+                metavar="MODEL",
+                help="shipped students or .onnx files (default: small)",
+            )
+        if name in ("evaluate", "card", "compare", "report"):
+            default = DEFAULT_DATA.get(name, EVALUATION_DATA)
             command.add_argument(
                 "--data",
                 metavar="DATA",
-                default=None if name == "report" else EVALUATION_DATA,
-                help=f"labelled data: a corpus, a folder of miniSEED with QuakeML, or 'example' (default: {default})",
+                default=None if name in DEFAULT_DATA else EVALUATION_DATA,
+                help="labelled data: a folder of miniSEED with QuakeML, a corpus, a dataset in SeisBench's format, or 'example' "
+                f"(default: {default})",
             )
     show = commands.add_parser("show", help="print what a run or a weights file is")
     show.add_argument("path", type=Path, help="folder of a run, or a .onnx or .safetensors file")
@@ -109,9 +134,18 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command. Exit status: 0; 2 for wrong input; 130 when it is interrupted."""
-    options = build_parser().parse_args(arguments)
+    options, began_s = build_parser().parse_args(arguments), time.monotonic()
     try:
-        return _run(options)
+        status = _run(options)
+        if status == 0 and options.command not in ("init", "show"):
+            from distill.progress import peak_memory_mb
+
+            minutes, seconds = divmod(round(time.monotonic() - began_s), 60)
+            said = (
+                f"{options.command}: {minutes} min {seconds} s, at most {peak_memory_mb():.0f} MB of memory"
+            )
+            _progress(options).say(said)
+        return status
     except KeyboardInterrupt:
         print(f"\nstopped{_goes_on(options)}", file=sys.stderr)
         return INTERRUPTED
@@ -134,7 +168,7 @@ def _run(options: argparse.Namespace) -> int:
     from models.export import ExportError
     from models.spec import SpecError
 
-    commands = {"init": _init, "show": _show, "report": _report}
+    commands = {"init": _init, "show": _show, "report": _report, "compare": _compare}
     try:
         return commands.get(options.command, _work)(options)
     except (ConfigError, SpecError, FileNotFoundError) as error:
@@ -155,12 +189,24 @@ def _init(options: argparse.Namespace) -> int:
     path.write_text(made.text, encoding="utf-8")
     print(made.said)
     print(f"{path} is written. Next:")
-    for command in (
-        f"train --config {path}",
-        f"export --config {path} --output weights",
-    ):
-        print(f"  xiao-distill {command}")
-    print(f"  xiaod pick DAY.mseed --model weights/{made.config.name}.onnx")
+    model = f"weights/{made.config.name}.onnx"
+    config = ("--config", str(path))
+    commands = [
+        ("xiao-distill", "train", *config),
+        ("xiao-distill", "export", *config, "--output", "weights"),
+        ("xiao-distill", "compare", *config, "--model", model, "--output", "compared"),
+        ("xiaod", "pick", str(options.folder), "--model", model),
+    ]
+    if not made.comparable:
+        del commands[2]
+    if made.config.data.all_sources[0].kind != "miniseed":
+        commands.pop()
+    for command in commands:
+        print(f"  {shlex.join(command)}")
+    if not made.comparable:
+        print(
+            "No analyst has picked at the stations held out: xiao-distill compare needs other labelled data (--data)."
+        )
     return 0
 
 
@@ -185,7 +231,7 @@ def _work(options: argparse.Namespace) -> int:
     from models.weights import STATEFUL_SUFFIX, SUFFIX, stateful_path, weights_path
 
     cache = options.runs / "cache"
-    if options.command == "export":
+    if options.command in ("export", "thresholds"):
         _check_clean(options.output)
     if options.command == "evaluate":
         shipped = stateful_path if config.export.stateful else weights_path
@@ -231,8 +277,28 @@ def _report(options: argparse.Namespace) -> int:
     if options.data:
         command += f" --data {options.data}"
     result = run_evaluation(config, options.config, shared, options.runs / "cache", command, progress)
+    print(write_report(result, options.output, progress))
+    return 0
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from distill.config import load_train_config
+
+    config = load_train_config(options.config)
+    shared = _shared(options)
+    data = None if options.data is None else _source(options.data, shared)
+    _check(config.paths | ({} if data is None else {"--data": data.path}), shared)
+    progress = _progress(options)
+    progress.say("starting")
+    from distill.report.comparison import run_comparison, write_comparison
+
+    _quiet()
+    comparison = run_comparison(
+        config, options.model, options.beside, data, shared, options.runs / "cache", progress
+    )
     progress.say("drawing")
-    print(write_report(result, options.output))
+    print(write_comparison(comparison, options.output), end="")
+    print(f"\nWritten to {options.output}.")
     return 0
 
 
@@ -265,16 +331,13 @@ def _write_card(
 
 
 def _source(data: str, shared: Path) -> "SourceSection":
-    """A dataset by its path: a corpus, miniSEED with QuakeML, or ``example``."""
+    """A dataset by its path: miniSEED with QuakeML, a corpus, SeisBench's format; or ``example``."""
     from distill.config import SourceSection
-    from distill.datasets.corpus import TABLE
+    from distill.datasets import kind_of
 
     if data == "example":
         return SourceSection(kind="example")
-    kind: Literal["corpus", "miniseed"] = (
-        "corpus" if (shared / data / TABLE).is_file() or not (shared / data).is_dir() else "miniseed"
-    )
-    return SourceSection(kind=kind, path=data)
+    return SourceSection(kind=kind_of(shared / data), path=data)
 
 
 def _shared(options: argparse.Namespace) -> Path:

@@ -1,18 +1,23 @@
 """A first training configuration for your own data: the settings of ``micro`` with other data, teacher and name.
 
+The data are a folder of any kind that :mod:`distill.datasets` reads: miniSEED with or without QuakeML, SeisBench's format, or a corpus.
+
 The text is parsed again before it is returned. The windows of the student are as long as those of the daemon.
 """
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from distill.config import ConfigError, TrainConfig, load_train_config
+from distill.config import ConfigError, SourceSection, TrainConfig, load_train_config
+from distill.corpus import held_out_stations
+from distill.datasets import Waveform, kind_of, open_dataset
 from distill.datasets.miniseed import MiniSeedDataset
 from distill.progress import SILENT, Progress
+from distill.report.config import ReportConfig
 from models.conventions import RATE_HZ
 from models.weights import shipped, weights_path
 from xiaod.config import loader
@@ -29,7 +34,7 @@ HEAD = """\
 #
 #   xiao-distill train --config {name}.yaml                       goes on where it was stopped; Ctrl-C stops it
 #   xiao-distill export --config {name}.yaml --output weights     chooses thresholds, calibrates, writes weights/{name}.onnx
-#   xiaod pick DAY.mseed --model weights/{name}.onnx              or engine: {{model: weights/{name}.onnx}} for the daemon
+#   xiaod pick FILES --model weights/{name}.onnx                  or engine: {{model: weights/{name}.onnx}} for the daemon
 
 """
 COMMENTS: Mapping[str, str] = {
@@ -56,6 +61,8 @@ class Draft:
     config: TrainConfig
     text: str
     said: str
+    comparable: bool
+    """Whether an analyst has picked at the stations that are held out, so that pickers can be compared there."""
 
 
 def draft(
@@ -64,36 +71,30 @@ def draft(
     """Read a folder and draft a configuration for it.
 
     Args:
-        folder: of miniSEED files, in any tree.
+        folder: of miniSEED files, in any tree; or a dataset in SeisBench's format, or a corpus.
         quakeml: file or folder of picks; None: QuakeML files in the folder.
         teacher: ``MODEL/WEIGHTS`` of SeisBench, a shipped student by its name, or a path that ends in ``.onnx``.
         name: of the student; None: the folder's name, without letters that are not allowed.
         progress: shows the stage.
 
     Raises:
-        ConfigError: when the folder does not exist, has no miniSEED or too few stations, or when the name is not valid.
+        ConfigError: when the folder does not exist, has no data or too few stations, or when the name is not valid.
         FileNotFoundError: when the file of the teacher does not exist.
     """
+    source = _source(folder, quakeml)
     progress.say(f"reading {folder}")
-    dataset = MiniSeedDataset(folder, quakeml)
+    dataset = open_dataset(source, Path(), progress)
     waveforms = list(progress.over(dataset, str(folder), len(dataset)))
     stations = {waveform.station for waveform in waveforms}
-    picks = [pick for waveform in waveforms for pick in waveform.analyst]
-    counts = [sum(pick is not None for pick in picks[row::2]) for row in range(2)]
-    hours = sum(waveform.waves.shape[1] for waveform in waveforms) / RATE_HZ / 3600
-    said = (
-        f"{len(waveforms)} pieces of 30 to 120 s without a gap, {hours:.2f} h, {len(stations)} stations; "
-        f"in them {counts[0]} P and {counts[1]} S of {dataset.pick_count} picks read"
-    )
+    said = _said(source, waveforms, len(stations))
+    if isinstance(dataset, MiniSeedDataset):
+        said += f" of {dataset.pick_count} picks read"
     if len(stations) < LEAST_STATIONS:
         raise ConfigError(
-            f"{folder}: {said}: at least {LEAST_STATIONS} stations are needed, one of which is held out of training; "
-            "pieces shorter than 30 s are left out"
+            f"{folder}: {said}: at least {LEAST_STATIONS} stations are needed, one of which is held out of training"
+            + ("; pieces shorter than 30 s are left out" if source.kind == "miniseed" else "")
         )
     fraction = max(LEAST_HELD_OUT, math.ceil(100 / len(stations)) / 100)
-    source = {"kind": "miniseed", "path": str(folder.resolve())}
-    if quakeml is not None:
-        source["quakeml"] = str(quakeml.resolve())
     recipe = load_train_config(RECIPE)
     values: dict[str, Any] = recipe.model_dump(mode="json", exclude_unset=True)
     called = name or re.sub("[^a-z0-9_-]+", "-", folder.resolve().name.lower()).strip("-")[:32] or "student"
@@ -101,7 +102,7 @@ def draft(
         "name": called,
         "version": "0.1.0",
         "data": {
-            "sources": [source],
+            "sources": [source.model_dump(exclude_unset=True)],
             "validation_fraction": fraction,
             "label_boost": values["data"]["label_boost"],
         },
@@ -115,7 +116,32 @@ def draft(
         config = parse_as(text, f"{called}.yaml", TrainConfig)
     except loader.ConfigError as error:
         raise ConfigError(str(error)) from error
-    return Draft(config, text, said)
+    held = held_out_stations(stations, config)
+    comparable = any(
+        one.station in held
+        and one.analyst[0] is not None
+        and one.waves.shape[1] > ReportConfig().window_samples
+        for one in waveforms
+    )
+    return Draft(config, text, said, comparable)
+
+
+def _source(folder: Path, quakeml: Path | None) -> SourceSection:
+    """The source of a folder, by what it holds."""
+    kind, path = kind_of(folder), str(folder.resolve())
+    if quakeml is None:
+        return SourceSection(kind=kind, path=path)
+    if kind != "miniseed":
+        raise ConfigError(f"--quakeml {quakeml}: only with miniSEED; the table in {folder} has the picks")
+    return SourceSection(kind=kind, path=path, quakeml=str(quakeml.resolve()))
+
+
+def _said(source: SourceSection, waveforms: Sequence[Waveform], stations: int) -> str:
+    """A summary of the data."""
+    what = "pieces of 30 to 120 s without a gap" if source.kind == "miniseed" else "records"
+    hours = sum(waveform.waves.shape[1] for waveform in waveforms) / RATE_HZ / 3600
+    counts = [sum(waveform.analyst[row] is not None for waveform in waveforms) for row in range(2)]
+    return f"{len(waveforms)} {what}, {hours:.2f} h, {stations} stations; in them {counts[0]} P and {counts[1]} S"
 
 
 def _teacher(named: str) -> dict[str, Any]:

@@ -66,6 +66,21 @@ class Number:
     """95 % interval, if there is one."""
     high: float | None = None
 
+    def text(self, interval: bool = False, signed: bool = False) -> str:
+        """The value with three decimals, and its interval with two.
+
+        >>> Number("accuracy", "a", "P", "0.1 s", "f1", 0.5, 9, 0.25, 0.75).text(interval=True)
+        '0.500 (0.25–0.75)'
+        >>> Number("difference", "a", "P", "0.1 s", "f1", 0.0214, 9, -0.01, 0.05).text(interval=True, signed=True)
+        '+0.021 (-0.01 to +0.05)'
+        """
+        sign = "+" if signed else ""
+        said = f"{self.value:{sign}.3f}"
+        if interval and self.low is not None and self.high is not None:
+            between = " to " if signed else "–"
+            said += f" ({self.low:{sign}.2f}{between}{self.high:{sign}.2f})"
+        return said
+
 
 @dataclass(frozen=True)
 class PrecisionRecall:

@@ -5,6 +5,10 @@ r"""Tables of the report, for HTML and for LaTeX.
 'picker & F1 \\\\'
 >>> "<td>micro</td>" in html(table)
 True
+>>> print(markdown(table))
+| picker | F1   |
+|--------|------|
+| micro  | 0.93 |
 """
 
 from collections.abc import Sequence
@@ -59,6 +63,17 @@ def latex(table: Table) -> str:
     )
 
 
+def markdown(table: Table) -> str:
+    """As Markdown, in columns."""
+    rows = [list(table.head), *(list(row) for row in table.rows)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(table.head))]
+    lines = [
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |"
+        for row in rows
+    ]
+    return "\n".join([lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]])
+
+
 def tables_of(result: EvaluationResult) -> list[Table]:
     """All tables that have numbers."""
     made = [
@@ -109,12 +124,7 @@ def tables_of(result: EvaluationResult) -> list[Table]:
 
 
 def _value(number: Number | None, interval: bool = False) -> str:
-    if number is None:
-        return ""
-    text = f"{number.value:.3f}"
-    if interval and number.low is not None and number.high is not None:
-        text += f" ({number.low:.2f}–{number.high:.2f})"
-    return text
+    return "" if number is None else number.text(interval)
 
 
 def _accuracy(result: EvaluationResult) -> Table:

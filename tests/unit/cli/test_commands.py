@@ -185,7 +185,7 @@ def test_every_command_and_option_is_documented_and_no_other(
 
     with contextlib.suppress(SystemExit):
         run(["--help"])
-    commands = re.findall(r"^    ([a-z]+)  ", capsys.readouterr().out, re.MULTILINE)
+    commands = re.findall(r"^    ([a-z]+)(?:  |$)", capsys.readouterr().out, re.MULTILINE)
     offered = {name: options([name]) for name in commands}
     if program == "xiaod":
         assert set(commands) == set(COMMANDS)

@@ -105,19 +105,12 @@ def test_what_is_shipped_is_made_by_a_commit(
     config.write_text(CONFIG, encoding="utf-8")
     monkeypatch.setenv("XIAO_SHARED", str(shared))
     monkeypatch.setattr(runs, "code_version", lambda: "0123abc-dirty")
-    command = [
-        "export",
-        "--config",
-        str(config),
-        "--runs",
-        str(tmp_path / "runs"),
-        "--no-progress",
-        "--output",
-    ]
-    assert main([*command, str(weights_path("micro").parent)]) == 2
-    assert "commit it, or export to another folder" in capsys.readouterr().err
+    options = ["--config", str(config), "--runs", str(tmp_path / "runs"), "--no-progress", "--output"]
+    for command in ("export", "thresholds"):
+        assert main([command, *options, str(weights_path("micro").parent)]) == 2
+        assert "commit it, or export to another folder" in capsys.readouterr().err
     # Elsewhere it asks for a run, as always.
-    assert main([*command, str(tmp_path)]) == 2
+    assert main(["export", *options, str(tmp_path)]) == 2
     assert "the run is not finished" in capsys.readouterr().err
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import numpy as np
 import obspy
 import pytest
 from obspy.core.event import Catalog, Event, Pick, WaveformStreamID
+from seisbench.data import WaveformDataWriter
 
 from distill.cli import main
 from distill.config import TrainConfig, load_train_config
@@ -85,17 +87,63 @@ def test_from_a_folder_to_picks(
     text = shortened(path.read_text(encoding="utf-8"), steps=120, batch=16, per_step=2, checkpoint_steps=60)
     path.write_text(text, encoding="utf-8")
     # The commands that it names, in their order.
-    for command in re.findall(r"^  xiao-distill (.*)$", said, re.MULTILINE):
-        assert main(command.split()) == 0
-    model = tmp_path / "weights" / "my-network.onnx"
+    commands = [shlex.split(line) for line in said.splitlines() if line.startswith("  ")]
+    assert [command[:2] for command in commands] == [
+        ["xiao-distill", "train"],
+        ["xiao-distill", "export"],
+        ["xiao-distill", "compare"],
+        ["xiaod", "pick"],
+    ]
+    for command in commands[:-1]:
+        assert main(command[1:]) == 0
+    compared = (tmp_path / "compared" / "comparison.md").read_text(encoding="utf-8")
+    assert all(f"| {name} " in compared for name in ("my-network", "small", "teacher", "recursive STA/LTA"))
     done = subprocess.run(
-        [sys.executable, "-m", "xiaod", "pick", str(folder / "AAA.1.mseed"), "--model", str(model)],
-        capture_output=True, text=True, timeout=120, check=True,
-    )  # fmt: skip
+        [sys.executable, "-m", *commands[-1]], capture_output=True, text=True, timeout=120, check=True
+    )
     picks = [json.loads(line) for line in done.stdout.splitlines()]
     assert {pick["model"] for pick in picks} == {"my-network-0.1.0"}
     onset = START + SPACING_S + (EXAMPLE_OFFSET + EXAMPLE_ONSETS[0]) / 100
     assert any(pick["phase"] == "P" and abs(obspy.UTCDateTime(pick["time"]) - onset) < 0.3 for pick in picks)
+
+
+def test_without_picks_no_command_is_named_that_cannot_run(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "picks.xml").unlink()
+    assert main(["init", str(folder), "--output", str(tmp_path / "mine.yaml")]) == 0
+    said = capsys.readouterr().out
+    assert "xiao-distill compare --" not in said
+    assert "No analyst has picked at the stations held out" in said
+
+
+@pytest.mark.parametrize("kind", ["corpus", "seisbench"])
+def test_datasets_are_known_by_what_they_hold(
+    kind: str, shared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = shared / "data" / "train"
+    if kind == "seisbench":
+        folder = tmp_path / "set"
+        folder.mkdir()
+        with WaveformDataWriter(folder / "metadata.csv", folder / "waveforms.hdf5") as writer:
+            writer.data_format = {"dimension_order": "CW", "component_order": "ZNE", "sampling_rate": 100}
+            for station in "ABCD":
+                row = {"station_network_code": "XX", "station_code": station, "source_id": "quake"}
+                picks = (
+                    {} if station == "C" else {"trace_P_arrival_sample": 1673, "trace_S_arrival_sample": 1771}
+                )
+                writer.add_trace(row | picks, example_waves().astype(np.float32))
+    output = tmp_path / "mine.yaml"
+    command = ["init", str(folder), "--name", "mine", "--output", str(output)]
+    assert main(command) == 0
+    said = capsys.readouterr().out
+    assert "4 records" in said
+    assert "4 stations; in them 3 P and 3 S\n" in said
+    [source] = load_train_config(output).data.sources
+    assert (source.kind, source.path) == (kind, str(folder))
+    assert "xiaod pick" not in said  # it reads miniSEED
+    assert main([*command, "--force", "--quakeml", str(folder)]) == 2
+    assert "--quakeml" in capsys.readouterr().err
 
 
 def test_every_part_of_what_is_written_is_explained(folder: Path, tmp_path: Path) -> None:
