@@ -27,7 +27,7 @@ from json import dumps, loads
 from typing import Any, Protocol, get_args
 
 from xiaod.domain.timegrid import iso_from_ns, ns_from_iso
-from xiaod.domain.types import Channel, DocumentStage, Latency, Outcome, Pick
+from xiaod.domain.types import Channel, DocumentStage, Latency, Outcome, Pick, Polarity
 
 SCHEMA_VERSION = "2.0.0"
 READABLE = ("1", "2")
@@ -65,6 +65,7 @@ def pick_document(pick: Pick, agency: Agency) -> dict[str, Any]:
         "snr": _number(pick.snr, 3),
         "amplitude": amplitude_number(pick.amplitude),
         "raw_amplitude": amplitude_number(pick.raw_amplitude),
+        **({} if pick.polarity is None else {"polarity": pick.polarity}),
         "components": pick.components,
         "model": pick.model,
         "model_sha256": pick.model_sha256,
@@ -105,6 +106,9 @@ def pick_from_document(document: Mapping[str, Any]) -> Pick:
     outcome = document.get("outcome")
     if stage not in get_args(DocumentStage) or outcome not in (None, *get_args(Outcome)):
         raise ValueError(f"no pick has stage {stage!r} and outcome {outcome!r}")
+    polarity = document.get("polarity")
+    if polarity not in (None, *get_args(Polarity)):
+        raise ValueError(f"no pick has polarity {polarity!r}; {', '.join(get_args(Polarity))} can be read")
     in_band = "raw_amplitude" in document
     return Pick(
         id=document["id"],
@@ -128,6 +132,7 @@ def pick_from_document(document: Mapping[str, Any]) -> Pick:
         outcome=outcome,
         moved_s=_value(document["moved_s"]) if "moved_s" in document else None,
         raw_amplitude=_value(document["raw_amplitude" if in_band else "amplitude"]),
+        polarity=polarity,
     )
 
 

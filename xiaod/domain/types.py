@@ -212,6 +212,9 @@ Stages = Literal["final", "early", "all"]
 Outcome = Literal["confirmed", "revised"]
 """How an early pick turned out that a final one followed: at the same time, or at another time."""
 
+Polarity = Literal["up", "down", "undecidable"]
+"""Sense of the first motion of a P, on the vertical as it was recorded: a sensor that is wired the wrong way gives the opposite."""
+
 
 @dataclass(frozen=True, slots=True)
 class Window:
@@ -353,3 +356,5 @@ class Pick:
     """Of a final pick with :attr:`early_id`: its time minus that of the early pick."""
     raw_amplitude: float = math.nan
     """As :attr:`amplitude`, of the samples as they are, the mean of the noise removed."""
+    polarity: Polarity | None = None
+    """First motion, of a final P pick on a vertical; None of any other pick."""

@@ -16,7 +16,7 @@ from xiaod.config import AgencyConfig
 from xiaod.domain.document import pick_document, pick_from_document, schema
 from xiaod.domain.onsets import is_of, pick_id, unresolved_early, withdrawal
 from xiaod.domain.timegrid import GRID_NS, NS_PER_S
-from xiaod.domain.types import DocumentStage, Instrument, Outcome, Pick, Stages
+from xiaod.domain.types import DocumentStage, Instrument, Outcome, Pick, Polarity, Stages
 
 ROOT = Path(__file__).parents[3]
 AGENCY = AgencyConfig(agency_id="TEST", author="tester")
@@ -52,11 +52,31 @@ def final_at(sample: int, early: Pick | None = None) -> Pick:
 @given(st.integers(0, 10**11), st.integers(-300, 300))
 def test_each_kind_of_pick_fits_the_schema_and_comes_back(sample: int, moved: int) -> None:
     early = early_at(sample)
-    for pick in (early, final_at(sample), final_at(sample + moved, early), withdrawal(early)):
+    motions = [replace(final_at(sample), polarity=polarity) for polarity in get_args(Polarity)]
+    for pick in (early, final_at(sample), *motions, final_at(sample + moved, early), withdrawal(early)):
         document = json.loads(json.dumps(pick_document(pick, AGENCY), allow_nan=False))
         jsonschema.validate(document, schema())
         assert pick_from_document(document) == pick
         assert document["schema_version"] == "2.0.0"
+
+
+@pytest.mark.parametrize("polarity", get_args(Polarity))
+def test_final_p_picks_alone_have_a_first_motion(polarity: Polarity) -> None:
+    validator = jsonschema.validators.validator_for(schema())(schema())
+    early, final = early_at(5), final_at(5, early_at(5))
+    fits = {
+        (pick.stage, pick.phase): validator.is_valid(pick_document(replace(pick, polarity=polarity), AGENCY))
+        for pick in (early, final, withdrawal(early), replace(final, phase="S"))
+    }
+    assert fits == {
+        ("early", "P"): False,
+        ("final", "P"): True,
+        ("withdrawn", "P"): False,
+        ("final", "S"): False,
+    }
+    # One that was made before it was measured says nothing.
+    assert "polarity" not in pick_document(final, AGENCY)
+    assert not validator.is_valid({**pick_document(final, AGENCY), "polarity": None})
 
 
 def test_no_other_combination_fits_the_schema() -> None:
@@ -111,6 +131,7 @@ def test_a_document_of_the_first_version_is_a_final_pick() -> None:
         ({"schema_version": "3.0.0"}, "schema_version 3.0.0; versions 1 and 2 can be read"),
         ({"stage": "middle"}, "no pick has stage 'middle' and outcome None"),
         ({"outcome": "lost"}, "no pick has stage 'final' and outcome 'lost'"),
+        ({"polarity": "positive"}, "no pick has polarity 'positive'; up, down, undecidable can be read"),
         ({"stage": "early", "outcome": "withdrawn"}, "no pick has stage 'early' and outcome 'withdrawn'"),
     ],
 )

@@ -3,7 +3,7 @@
 The format is that of USGS's library ``anss-formats`` 0.1: a GeoJSON feature for the channel, with coordinates if the file of stations
 has them; the probability is a prediction. Times have six decimals (the library requires a fraction and keeps milliseconds); amplitudes
 are in counts, in the band of the ratio, which is at most 10^9, the library's limit. Numbers that are not finite are omitted, and so is
-the polarity, which is not measured.
+the polarity where it was not measured.
 
 The format knows neither stages nor picks that are withdrawn (its ``Retraction`` is that of a detection). ``analyticsInfo.extensions`` has
 the stage, and for a final pick the identifier of the early one, its outcome and the shift in seconds; what withdraws an early pick is left
@@ -27,12 +27,13 @@ from xiaod.config.sinks.file import AnssConfig
 from xiaod.domain.document import amplitude_number
 from xiaod.domain.onsets import BAND_HZ
 from xiaod.domain.timegrid import iso_from_ns
-from xiaod.domain.types import Pick
+from xiaod.domain.types import Pick, Polarity
 from xiaod.sinks import SinkError
 from xiaod.sinks.file.appended import AppendingSink
 from xiaod.sinks.file.jsonl import json_identity
 
 MAX_SNR = 1e9
+POLARITY: dict[Polarity, str] = {"up": "up", "down": "down", "undecidable": "no-result"}
 AMPLITUDE_METHOD = f"peak after the onset in {BAND_HZ[0]:g} to {BAND_HZ[1]:g} Hz"
 
 
@@ -67,6 +68,7 @@ def anss_document(pick: Pick, agency: AgencyConfig, stations: Stations) -> dict[
         "source": {"agencyID": agency.agency_id, "author": agency.author},
         "time": iso_from_ns(pick.time_ns),
         "phase": pick.phase,
+        **({} if pick.polarity is None else {"polarity": POLARITY[pick.polarity]}),
         "method": f"xiaod:{pick.model}",
         "amplitudeInfo": {
             **({} if (amplitude := amplitude_number(pick.amplitude)) is None else {"amplitude": amplitude}),

@@ -1,4 +1,4 @@
-"""How the stage of a pick stands in QuakeML and SCML, which share their terms.
+"""How the stage of a pick, and its first motion, stand in QuakeML and SCML, which share their terms.
 
 =====================  ====================  ==========================================================================
 pick                   evaluationStatus      publicID
@@ -8,13 +8,20 @@ final                  ``confirmed``         its own; its comments name the earl
 withdrawn              ``rejected``          that of the early pick, so that a reader changes the pick that it has
 =====================  ====================  ==========================================================================
 
-Terms: EvaluationStatus of QuakeML-BED 1.2 and of SeisComP's schema.
+Terms: EvaluationStatus and PickPolarity of QuakeML-BED 1.2 and of SeisComP's schema.
 """
 
-from xiaod.domain.types import DocumentStage, Pick
+from xiaod.domain.types import DocumentStage, Pick, Polarity
 
 MODE = "automatic"
 STATUS: dict[DocumentStage, str] = {"early": "preliminary", "final": "confirmed", "withdrawn": "rejected"}
+POLARITY: dict[Polarity | None, str | None] = {
+    "up": "positive",
+    "down": "negative",
+    "undecidable": "undecidable",
+    None: None,
+}
+"""None: there is no such element."""
 
 
 def status_of(pick: Pick) -> str:

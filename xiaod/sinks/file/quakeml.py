@@ -1,9 +1,9 @@
 """Picks as QuakeML 1.2 files, through ObsPy.
 
 In QuakeML a pick needs an event, so the picks of a file are in one event of type "not reported" without an origin. Each has waveformID,
-time with uncertainty, phaseHint, methodID, evaluationMode ``automatic``, evaluationStatus, creationInfo, and the comments that SeisComP's
-deep-learning pickers write: ``confidence`` (the probability), ``SNR``, ``dlmodel``. The ratio is also an amplitude of type ``snr`` that
-refers to the pick; its filterID names the band. Identifiers are deterministic.
+time with uncertainty, phaseHint, a final P pick its polarity, methodID, evaluationMode ``automatic``, evaluationStatus, creationInfo, and
+the comments that SeisComP's deep-learning pickers write: ``confidence`` (the probability), ``SNR``, ``dlmodel``. The ratio is also an
+amplitude of type ``snr`` that refers to the pick; its filterID names the band. Identifiers are deterministic.
 
 An early pick is ``preliminary``, a final one ``confirmed``, with the comments ``early_id``, ``outcome`` and ``moved_s`` if there was an
 early one. What withdraws an early pick is that pick again, with its publicID, and ``rejected``. No file has two picks of one onset: the
@@ -36,7 +36,7 @@ from xiaod.config.sinks.file import QuakeMLConfig
 from xiaod.domain.codes import safe
 from xiaod.domain.onsets import BAND_HZ, standing
 from xiaod.domain.types import Pick
-from xiaod.sinks.file.evaluation import MODE, stage_comments, status_of, subject_id
+from xiaod.sinks.file.evaluation import MODE, POLARITY, stage_comments, status_of, subject_id
 from xiaod.sinks.file.folder import FolderSink
 
 DEFAULT_AUTHORITY: str = QuakeMLConfig.model_fields["authority"].default
@@ -112,7 +112,7 @@ def _event_pick(pick: Pick, agency: AgencyConfig, prefix: str) -> EventPick:
         waveform_id=_waveform_id(pick),
         method_id=ResourceIdentifier(f"{prefix}/model/{safe(pick.model)}/{pick.model_sha256[:16]}"),
         phase_hint=pick.phase,
-        polarity="undecidable",
+        polarity=POLARITY[pick.polarity],
         evaluation_mode=MODE,
         evaluation_status=status_of(pick),
         comments=comments,

@@ -32,7 +32,7 @@ from xiaod.domain.document import amplitude_number
 from xiaod.domain.onsets import BAND_HZ, SIGNAL_S, standing
 from xiaod.domain.timegrid import NS_PER_S, iso_from_ns
 from xiaod.domain.types import Instrument, Pick, Stage
-from xiaod.sinks.file.evaluation import MODE, stage_comments, status_of, subject_id
+from xiaod.sinks.file.evaluation import MODE, POLARITY, stage_comments, status_of, subject_id
 from xiaod.sinks.file.folder import FolderSink
 
 NAMESPACE = f"http://geofon.gfz-potsdam.de/ns/seiscomp3-schema/{SCML_VERSION}"
@@ -156,6 +156,8 @@ def _pick(parent: ElementTree.Element, pick: Pick, agency: AgencyConfig, p_pick:
     _waveform(made, pick)
     _text(made, "methodID", METHOD)
     _text(made, "phaseHint", pick.phase)
+    if (polarity := POLARITY[pick.polarity]) is not None:
+        _text(made, "polarity", polarity)
     _text(made, "evaluationMode", MODE)
     _text(made, "evaluationStatus", status_of(pick))
     _creation(made, pick, agency)

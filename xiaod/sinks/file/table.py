@@ -56,6 +56,7 @@ DOCUMENT_COLUMNS = (
     "outcome",
     "moved_s",
     "raw_amplitude",
+    "polarity",
 )
 """All keys but the version of the document and those of live picks; new ones stand at the end."""
 COLUMNS: dict[TableStyle, tuple[str, ...]] = {

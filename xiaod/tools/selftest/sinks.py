@@ -72,7 +72,8 @@ def try_sinks(
         def work() -> None:
             # A connection of its own: that of a running daemon stays untouched.
             made = open_sink(config, sink.for_trial())
-            taken = [replace(pick, stage="early") for pick in picks] if made.stages == "early" else picks
+            early = made.stages == "early"
+            taken = [replace(pick, stage="early", polarity=None) for pick in picks] if early else picks
             made.deliver(taken, time.time_ns())
             made.close()
 

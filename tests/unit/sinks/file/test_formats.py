@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import obspy
 import pandas as pd
 import pytest
 
@@ -20,7 +21,8 @@ from xiaod.config.loader import ConfigError, parse_config
 from xiaod.config.sinks.file import AnssConfig, TableConfig, TableStyle
 from xiaod.domain.document import pick_document, pick_from_document
 from xiaod.domain.onsets import withdrawal
-from xiaod.domain.types import Channel, Pick
+from xiaod.domain.types import Channel, Pick, Polarity
+from xiaod.library import Picks
 from xiaod.sinks import SinkError
 from xiaod.sinks.file.anss import AnssLines, AnssSink, anss_document
 from xiaod.sinks.file.formats import DOCUMENTS, FORMATS, line_format, render
@@ -81,7 +83,7 @@ def test_no_document_of_a_command_has_an_onset_twice(name: str) -> None:
 def test_a_table_of_all_columns_tells_the_stages() -> None:
     found = {row["id"]: row for row in rows(render("csv", STAGES, AGENCY))}
     columns = ("stage", "early_id", "outcome", "moved_s")
-    assert COLUMNS["csv"][-5:] == (*columns, "raw_amplitude")
+    assert COLUMNS["csv"][-6:] == (*columns, "raw_amplitude", "polarity")
     withdrawn = withdrawal(early(3))
     assert {key: tuple(row[column] for column in columns) for key, row in found.items()} == {
         **{early(number).id: ("early", "", "", "") for number in (1, 2, 3)},
@@ -204,6 +206,31 @@ def test_anss_tells_the_stage_where_its_library_keeps_it_and_no_withdrawal() -> 
         "stage": "final", "earlyID": early(2).id, "outcome": "revised", "moved": -0.25,
     }  # fmt: skip
     assert read[pick(4).id].keys() == {"components", "modelSHA256", "stage"}
+
+
+@pytest.mark.parametrize(
+    ("polarity", "quakeml", "anss", "column"),
+    [
+        ("up", "positive", "up", "up"),
+        ("down", "negative", "down", "down"),
+        ("undecidable", "undecidable", "no-result", "undecidable"),
+        (None, None, None, ""),
+    ],
+)
+def test_every_format_with_a_place_for_it_has_the_first_motion(
+    polarity: Polarity | None, quakeml: str | None, anss: str | None, column: str
+) -> None:
+    from anssformats.pick import Pick as Formatted
+
+    one = pick(1, polarity=polarity)
+    [event] = obspy.read_events(io.BytesIO(render("quakeml", [one], AGENCY)))
+    assert event.picks[0].polarity == quakeml
+    assert children(render("scml", [one], AGENCY))[0].findtext("polarity") == quakeml
+    assert Formatted.model_validate_json(render("anss", [one], AGENCY)).polarity == anss
+    assert [row["polarity"] for row in rows(render("csv", [one], AGENCY))] == [column]
+    assert json.loads(render("jsonl", [one], AGENCY)).get("polarity") == polarity
+    assert Picks([one]).to_dataframe()["polarity"].tolist() == [polarity]
+    assert Picks([one]).to_obspy()[0].polarity == quakeml
 
 
 def test_anss_documents_say_only_what_is_known() -> None:

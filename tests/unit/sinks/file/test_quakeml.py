@@ -40,6 +40,7 @@ def counts(folder: Path) -> dict[str, int]:
         pick(snr=math.nan, time_uncertainty_s=math.nan),
         pick(channel=Channel("AM", "R0E05", "00", "EHZ"), phase="S"),
         pick(channel=Channel("A\x01", "é<", "", "EH&")),
+        pick(polarity="down"),
     ],
 )
 def test_every_pick_makes_a_valid_document_without_a_warning(given: Pick) -> None:

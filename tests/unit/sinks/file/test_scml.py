@@ -29,6 +29,7 @@ STRANGE = [
     pick(1, snr=math.nan, amplitude=math.nan, time_uncertainty_s=math.nan),
     pick(1, created_ns=None, latency=None),
     pick(1, channel=Channel("A\x01", "é<", "", 'EH"')),
+    pick(1, polarity="up"),
 ]
 
 
@@ -193,4 +194,4 @@ def test_picks_of_an_interval_are_held(tmp_path: Path) -> None:
 def test_any_number_makes_a_document() -> None:
     made: list[Pick] = STRANGE
     kinds = [[one.findtext("type") for one in children(scml_bytes([one], AGENCY))] for one in made]
-    assert kinds == [[None, "mb"], [None], [None, "snr", "mb"], [None, "snr", "mb"]]
+    assert kinds == [[None, "mb"], [None], *[[None, "snr", "mb"]] * 3]

@@ -95,6 +95,7 @@ class Picks {
     phase.append(mark, element("span", "", pick.phase));
     const moved = pick.moved_s ?? null;
     phase.title = MEANING[stage] + (moved === null ? "" : `; ${pick.outcome}: ${Math.abs(moved).toFixed(2)} s ${moved < 0 ? "before" : "after"} the early pick`);
+    if (pick.polarity) phase.title += `; first motion: ${pick.polarity}`;
     const number = (value, digits, name) => element("td", `number ${name}`, Picks.number(value, digits));
     row.append(
       day, phase, station, number(pick.probability, 2, ""), number(pick.time_uncertainty_s, 2, "wide"), number(pick.snr, 1, "wide"),
