@@ -331,4 +331,4 @@ def comparable(picks: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
         "raw_amplitude",
         "time_uncertainty_s",
     )
-    return sorted(tuple(pick[key] for key in keys) for pick in picks)
+    return sorted((*(pick[key] for key in keys), pick.get("polarity", "")) for pick in picks)

@@ -65,6 +65,7 @@ def test_any_chopping_gives_the_same_picks(
     ]
     chopped.sort(key=lambda segment: segment.start_ns)
     assert [pick.phase for pick in whole] == list(ONSETS_S)
+    assert [pick.polarity for pick in whole] == (["down", None] if wanted == OFFLINE else [None, None])
     for pick in whole:
         assert abs((pick.time_ns - rjob.start_ns) / 1e9 - ONSETS_S[pick.phase]) < ONSET_TOLERANCE_S
     assert picks_of(chopped, engine, wanted) == whole

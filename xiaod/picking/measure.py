@@ -1,4 +1,4 @@
-"""What is measured at an onset: time, uncertainty, signal-to-noise ratio and amplitude.
+"""What is measured at an onset: time, uncertainty, signal-to-noise ratio, amplitude, first motion.
 
 **Time.** The onset is the centroid of the part of the peak above half height, within ``CENTROID_S``; it lies between samples. Its
 uncertainty is what the model's calibration expects of a peak of that probability and width; without a calibration, the standard
@@ -9,6 +9,8 @@ larger than most local earthquakes. The filter (:mod:`xiaod.picking.band`) begin
 :data:`~xiaod.picking.band.RUN_IN_S` before the noise. So neither an offset nor anything before that changes the values, and they are the
 same whatever the window and however the data were cut. Nearer to the beginning of the data the run-in is shorter, and then the noise; an
 early pick has less signal than a final one. The raw amplitude is of the samples as they are.
+
+**First motion**, of a final P pick on a vertical: :mod:`xiaod.picking.first_motion`.
 
 >>> import numpy as np
 >>> from xiaod.domain.types import Instrument, Window
@@ -32,6 +34,7 @@ from xiaod.domain.onsets import CENTROID_S, SIGNAL_S, pick_id
 from xiaod.domain.timegrid import GRID_NS, GRID_RATE_HZ, samples_from_s
 from xiaod.domain.types import Channel, Pick, Stage, Window
 from xiaod.picking.band import RUN_IN, from_rest
+from xiaod.picking.first_motion import first_motion
 
 HALF_HEIGHT_SPREAD = 0.5047
 """Standard deviation of the part of a Gaussian above half height, in standard deviations of the whole."""
@@ -74,6 +77,8 @@ def measure(
     strength = _strength(samples, components, phase, peak)
     instrument = window.instrument
     first = window.index - before
+    uncertainty_s = calibration.uncertainty_s(phase, float(curve[peak]), spread / GRID_RATE_HZ)
+    shows_first_motion = stage == "final" and phase == "P" and components[strength.row] == "Z"
     return Pick(
         id=pick_id((first + peak) * GRID_NS, phase, instrument, model, stage),
         channel=Channel(
@@ -84,7 +89,7 @@ def measure(
         ),
         phase=phase,
         time_ns=first * GRID_NS + round(centre * GRID_NS) + window.offset_ns,
-        time_uncertainty_s=calibration.uncertainty_s(phase, float(curve[peak]), spread / GRID_RATE_HZ),
+        time_uncertainty_s=uncertainty_s,
         probability=float(curve[peak]),
         snr=strength.snr,
         amplitude=strength.amplitude,
@@ -93,6 +98,9 @@ def measure(
         model_sha256=model_sha256,
         stage=stage,
         raw_amplitude=strength.raw_amplitude,
+        polarity=first_motion(samples[strength.row], centre, uncertainty_s * GRID_RATE_HZ)
+        if shows_first_motion
+        else None,
     )
 
 
