@@ -127,6 +127,17 @@ def build_parser() -> argparse.ArgumentParser:
                 help="labelled data: a folder of miniSEED with QuakeML, a corpus, a dataset in SeisBench's format, or 'example' "
                 f"(default: {default})",
             )
+    polarity = commands.add_parser(
+        "polarity", help="measure how often first motions are decided, and how often wrongly"
+    )
+    polarity.add_argument(
+        "--data", required=True, metavar="FOLDER", help="a corpus with the column trace_polarity"
+    )
+    polarity.add_argument(
+        "--model", default="micro", metavar="MODEL", help="what picks (default: %(default)s)"
+    )
+    polarity.add_argument("--shared", type=Path, metavar="FOLDER", help="a relative FOLDER is below it")
+    polarity.add_argument("--no-progress", action="store_true", help="say nothing while working")
     show = commands.add_parser("show", help="print what a run or a weights file is")
     show.add_argument("path", type=Path, help="folder of a run, or a .onnx or .safetensors file")
     return parser
@@ -160,7 +171,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _goes_on(options: argparse.Namespace) -> str:
     if options.command == "train":
         return "; the same command goes on from the last checkpoint"
-    return "; what the teacher has labelled is kept" if options.command not in ("init", "show") else ""
+    return (
+        "; what the teacher has labelled is kept"
+        if options.command not in ("init", "show", "polarity")
+        else ""
+    )
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -168,7 +183,13 @@ def _run(options: argparse.Namespace) -> int:
     from models.export import ExportError
     from models.spec import SpecError
 
-    commands = {"init": _init, "show": _show, "report": _report, "compare": _compare}
+    commands = {
+        "init": _init,
+        "show": _show,
+        "report": _report,
+        "compare": _compare,
+        "polarity": _polarity,
+    }
     try:
         return commands.get(options.command, _work)(options)
     except (ConfigError, SpecError, FileNotFoundError) as error:
@@ -299,6 +320,27 @@ def _compare(options: argparse.Namespace) -> int:
     progress.say("drawing")
     print(write_comparison(comparison, options.output), end="")
     print(f"\nWritten to {options.output}.")
+    return 0
+
+
+def _polarity(options: argparse.Namespace) -> int:
+    from distill.config import ConfigError
+    from distill.datasets import open_dataset
+    from distill.datasets.waveform import POLARITY_COLUMN
+    from distill.polarity import report
+    from xiaod.library import Picker
+
+    _quiet()
+    shared = _shared(options)
+    _check({"--data": options.data}, shared)
+    waveforms = [
+        one for one in open_dataset(_source(options.data, shared), shared) if one.polarity is not None
+    ]
+    if not waveforms:
+        raise ConfigError(
+            f"--data {options.data}: no record has positive or negative in the column {POLARITY_COLUMN} of its table"
+        )
+    print(report(Picker(options.model), _progress(options).over(waveforms, "records", len(waveforms))))
     return 0
 
 

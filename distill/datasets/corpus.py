@@ -1,7 +1,7 @@
 """A corpus in one table and one HDF5 file, in SeisBench's format, read directly.
 
 ``metadata.csv`` has the columns ``trace_name``, ``network``, ``station``, ``kind``, ``p_sample``, ``s_sample`` and optionally
-``event``; ``waveforms.hdf5`` holds ``data/TRACE_NAME``, rows Z N E or Z alone, at 100 Hz.
+``event``, ``source`` and ``trace_polarity``; ``waveforms.hdf5`` holds ``data/TRACE_NAME``, rows Z N E or Z alone, at 100 Hz.
 
 >>> CorpusDataset(Path("nowhere"))
 Traceback (most recent call last):
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from distill.datasets.waveform import Waveform
+from distill.datasets.waveform import Waveform, polarity_of
 
 TABLE, WAVEFORMS = "metadata.csv", "waveforms.hdf5"
 COLUMNS = frozenset({"trace_name", "network", "station", "kind", "p_sample", "s_sample"})
@@ -63,4 +63,5 @@ class CorpusDataset:
                     (p_pick, s_pick),
                     str(row.get("event", "")),
                     str(row.get("source", "")),
+                    polarity_of(row),
                 )

@@ -1,9 +1,17 @@
 """One waveform of a dataset, before the teacher labels it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from xiaod.domain.types import Polarity
+
+POLARITY_COLUMN = "trace_polarity"
+"""Of SeisBench's format: what an analyst has read of the first motion."""
+_POLARITIES: Mapping[str, Polarity] = {"positive": "up", "negative": "down"}
 
 
 @dataclass(frozen=True)
@@ -24,3 +32,14 @@ class Waveform:
     """Its earthquake, if known."""
     origin: str = ""
     """Where it was published, if the dataset says so."""
+    polarity: Polarity | None = None
+    """First motion of P on the vertical, if an analyst has read it."""
+
+
+def polarity_of(row: Mapping[str, Any]) -> Polarity | None:
+    """First motion in a row of metadata.
+
+    >>> polarity_of({"trace_polarity": "negative"}), polarity_of({"trace_polarity": "undecidable"}), polarity_of({})
+    ('down', None, None)
+    """
+    return _POLARITIES.get(str(row.get(POLARITY_COLUMN, "")).lower())
