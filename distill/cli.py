@@ -131,7 +131,10 @@ def build_parser() -> argparse.ArgumentParser:
         "polarity", help="measure how often first motions are decided, and how often wrongly"
     )
     polarity.add_argument(
-        "--data", required=True, metavar="FOLDER", help="a corpus with the column trace_polarity"
+        "--data",
+        required=True,
+        metavar="FOLDER",
+        help="a corpus, or a dataset in SeisBench's format, with the column trace_polarity",
     )
     polarity.add_argument(
         "--model", default="micro", metavar="MODEL", help="what picks (default: %(default)s)"

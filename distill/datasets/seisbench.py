@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from distill.config import ConfigError
-from distill.datasets.waveform import Waveform
+from distill.datasets.waveform import Waveform, polarity_of
 from models.conventions import RATE_HZ
 
 ARRIVALS: Mapping[str, tuple[str, ...]] = {
@@ -93,4 +93,5 @@ class SeisBenchDataset:
                 np.nan_to_num(np.asarray(waves, np.float32)),
                 (p_pick, s_pick),
                 events[0] if events else "",
+                polarity=polarity_of(row),
             )
