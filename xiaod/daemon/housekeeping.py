@@ -1,4 +1,4 @@
-"""What the daemon does once a second: log stations that fall silent, notice steps of the clock, feed the watchdog, save the state.
+"""What the daemon does regularly: log what falls silent, notice steps of the clock, feed the watchdog, save, give back memory.
 
 >>> from xiaod.config import Config, SeedLinkConfig
 >>> config = Config(sources=(SeedLinkConfig(server="localhost"),))
@@ -16,11 +16,14 @@ from xiaod.domain.timegrid import NS_PER_S
 from xiaod.pipeline.pipeline import Pipeline
 from xiaod.pipeline.station_table import Change
 from xiaod.process import host_clock
+from xiaod.process.allocator import give_back_freed_memory
 from xiaod.process.grouped_log import GroupedLog
 from xiaod.process.logs import get_logger
 from xiaod.process.metrics import Metrics
 from xiaod.process.systemd import Notifier, Watchdog
 
+FREED_PERIOD_S = 10.0
+"""How often memory that was freed is given back: what a flood of data took would stay with the daemon for months."""
 HEARTBEAT_S = 1.0
 """Longest time between two rounds."""
 CHANGES = 30
@@ -88,6 +91,12 @@ class Housekeeping:
             if time.monotonic() - saved_s >= self._save_interval_s:
                 saved_s = time.monotonic()
                 await self._save()
+
+    async def give_back_memory(self) -> None:
+        """Give freed memory back regularly, until cancelled; in a thread, since it takes some milliseconds."""
+        while True:
+            await asyncio.sleep(FREED_PERIOD_S)
+            await asyncio.to_thread(give_back_freed_memory)
 
     def log_changes(self, changes: Iterable[Change]) -> None:
         """Log instruments that have fallen silent or come back, grouped: a server that stops silences all its stations."""

@@ -187,6 +187,7 @@ class Service:
                 watching = [
                     group.create_task(self._housekeeping.run(pipeline), name="housekeeping"),
                     group.create_task(self._housekeeping.save_regularly(), name="save"),
+                    group.create_task(self._housekeeping.give_back_memory(), name="memory"),
                 ]
                 stopping = asyncio.create_task(self._stopping.wait(), name="stopping")
                 reloading = group.create_task(self._reload_at_sighup(pipeline), name="reload")

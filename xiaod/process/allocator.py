@@ -1,10 +1,11 @@
-"""The allocator of the C library: memory that was freed is kept for what comes next.
+"""The allocator of the C library: memory that was freed is kept for what comes next, or given back to the kernel.
 
 Every batch of windows takes some megabytes for some milliseconds. By default glibc gives such memory back to the kernel at once, which
-then clears each page anew: a fifth of the CPU time of an offline run. A daemon leaves it at that: what it keeps after a flood of data would
-stay for months. See mallopt(3).
+then clears each page anew: a fifth of the CPU time of an offline run. A daemon leaves it at that, and gives back now and then what glibc
+keeps in spite of it: after a flood of data that would stay for months. See mallopt(3) and malloc_trim(3).
 
 >>> keep_freed_memory()
+>>> give_back_freed_memory()
 """
 
 import ctypes
@@ -25,3 +26,10 @@ def keep_freed_memory() -> None:
         return
     mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)
     mallopt(M_MMAP_THRESHOLD, LARGE_BYTES)
+
+
+def give_back_freed_memory() -> None:
+    """Give freed memory back to the kernel, wherever it lies; nothing, where the C library has no ``malloc_trim``."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(ctypes.c_size_t(0))

@@ -1,4 +1,4 @@
-"""Freed memory is kept: it is not asked of the kernel again and again."""
+"""Freed memory is kept, and is not asked of the kernel again and again; or it is given back."""
 
 import ctypes
 import subprocess
@@ -44,3 +44,31 @@ def test_memory_of_a_batch_serves_the_next_one(monkeypatch: pytest.MonkeyPatch) 
     # Who has set it knows why.
     monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "65536")
     assert faults("kept") > 1000
+
+
+HOLES = """
+import os
+import numpy as np
+from xiaod.process.allocator import give_back_freed_memory
+
+def resident_bytes():
+    with open("/proc/self/statm", encoding="ascii") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+held = [np.ones(60_000, np.uint8) for _ in range(2000)]
+full = resident_bytes()
+# What is left lies at the end of the heap: nothing is given back by itself.
+held = held[-1:]
+kept = resident_bytes()
+give_back_freed_memory()
+print(full, kept, resident_bytes())
+"""
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="not glibc")
+def test_memory_that_was_freed_is_given_back() -> None:
+    command = [sys.executable, "-c", HOLES]
+    found = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    full, kept, given_back = map(int, found.stdout.split())
+    assert kept > full - 20e6
+    assert given_back < full - 100e6
