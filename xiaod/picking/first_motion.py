@@ -32,7 +32,7 @@ from xiaod.domain.types import Polarity
 
 HIGH_PASS_HZ = 1.0
 HIGH_PASS = high_pass(HIGH_PASS_HZ, GRID_RATE_HZ)
-RUN_IN_S = 2.0
+RUN_IN_S = 1.0
 """Samples before the noise, in which the filter settles; fewer where data have just begun."""
 NOISE_S = (3.0, 0.35)
 """Noise: begin and end, seconds before the onset."""
@@ -42,6 +42,9 @@ EARLIEST_S = 0.3
 """How long before the onset a half-cycle may stand out."""
 LONGEST_S = 0.6
 """Until so long after the onset the first motion must have ended, and the next half-cycle too."""
+LEAST_NOISE = 0.005
+"""Root mean square of the noise at least, in parts of the largest sample so near the onset: what is smaller still may come from the filter
+of a digitiser or of resampling."""
 STANDS_OUT = 3.0
 """Peak of a half-cycle, in root mean squares of the noise, from which it is no noise."""
 CLEAR = 8.0
@@ -70,9 +73,10 @@ def first_motion(vertical: NDArray[np.floating], onset: float, uncertainty: floa
         return "undecidable"
     # The filter is at rest at the first sample: no offset comes through.
     [trace], _ = recursive_filter(*HIGH_PASS, (raw - raw[0])[None], np.zeros((1, 2)))
-    level = sqrt(float(np.square(trace[noise]).mean()))
     first = place - samples_from_s(EARLIEST_S)
     around = trace[first:]
+    largest = float(np.abs(around[: 2 * samples_from_s(EARLIEST_S)]).max())
+    level = max(sqrt(float(np.square(trace[noise]).mean())), LEAST_NOISE * largest)
     starts = np.concatenate([[0], np.flatnonzero(np.diff(np.sign(around))) + 1])
     peaks = np.maximum.reduceat(np.abs(around), starts)
     standing = np.flatnonzero(peaks > STANDS_OUT * level)

@@ -17,6 +17,7 @@ from tests.unit.picking.test_measure import three
 from xiaod.domain.types import Instrument, Pick, Polarity, Stage, Window
 from xiaod.picking.first_motion import first_motion
 from xiaod.picking.measure import measure
+from xiaod.waveform.resample import converter_for
 
 ONSET = 900
 OPPOSITE: dict[Polarity, Polarity] = {"up": "down", "down": "up", "undecidable": "undecidable"}
@@ -94,6 +95,21 @@ def test_a_microseism_as_large_as_the_wave_hides_nothing() -> None:
     read = Counter(first_motion(ground(seed, 60) + swell, ONSET, 3.0) for seed in range(40))
     assert read["up"] >= 15
     assert read["down"] == 0
+
+
+@pytest.mark.parametrize("rate_hz", [40.0, 50.0, 125.0, 200.0, 500.0])
+@pytest.mark.parametrize("quiet", [1.0, 1e-4])
+def test_resampling_turns_none_round(rate_hz: float, quiet: float) -> None:
+    """Its filter is symmetric: before a sharp onset it rings."""
+    read: Counter[Polarity] = Counter()
+    for seed in range(20):
+        since_s = np.arange(round(13 * rate_hz)) / rate_hz - 9.003
+        wave = np.where(since_s > 0, np.sin(12 * np.pi * since_s) * np.exp(-since_s / 0.8), 0)
+        first, vertical = converter_for(rate_hz, 0).push(40 * wave + quiet * noise(seed, len(since_s)))
+        read[first_motion(vertical, 900.3 - first, 2.0)] += 1
+    assert read["down"] == 0
+    # At low rates the ringing is slow, and as large as the beginning of the wave.
+    assert read["up"] >= (10 if rate_hz > 100 else 0)
 
 
 @pytest.mark.parametrize(("begins", "told"), [(134, "undecidable"), (200, "up"), (599, "up")])
