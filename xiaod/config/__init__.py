@@ -23,6 +23,7 @@ from xiaod.config.model import MAX_PORT, Model, PositiveSeconds, Probability, Se
 from xiaod.config.origin import Origin
 from xiaod.config.shard import ShardConfig
 from xiaod.config.sinks import SinkConfig
+from xiaod.config.snippets import SnippetConfig
 from xiaod.config.source import REPLAY_PREFIX, SeedLinkConfig
 from xiaod.domain.resumption import needed_picks_s, resumable_age_s
 
@@ -41,6 +42,7 @@ __all__ = [
     "SeedLinkConfig",
     "ShardConfig",
     "SinkConfig",
+    "SnippetConfig",
     "StateConfig",
     "StationConfig",
     "WindowConfig",
@@ -257,6 +259,9 @@ class Config(Model):
     """How probabilities become picks."""
     sinks: Annotated[tuple[SinkConfig, ...], Field(strict=False)] = ()
     """Where picks go: any number of sinks of each kind. Paths are relative to the working directory."""
+    snippets: SnippetConfig = SnippetConfig()
+    """Waveforms that are kept: miniSEED and a PNG around each final pick, on the status page and below /api/snippets. A full or missing
+    disk costs snippets, never picks. What is held in memory for them: some 100 kB for a station of three components at 100 Hz."""
     http: HttpConfig = HttpConfig()
     """Over HTTP: /metrics (Prometheus), /healthz, /readyz, and the status page at / with its API under /api."""
     state: StateConfig = StateConfig()
@@ -264,7 +269,8 @@ class Config(Model):
     shard: ShardConfig = ShardConfig()
     """Several processes or machines can share the stations: each picks those that a hash of NET.STA assigns to it; see docs/shards.md.
     Where the index is not set here, give it with xiaod --shard INDEX[/COUNT] or XIAOD_SHARD=INDEX[/COUNT]. With more than one shard, state
-    lies in state.folder/shard-INDEX, http.port is raised by the index, and paths of sinks must contain {shard}."""
+    lies in state.folder/shard-INDEX, snippets in snippets.folder/shard-INDEX, http.port is raised by the index, and paths of sinks must
+    contain {shard}."""
     logs: LogConfig = LogConfig()
     """Logs on standard error."""
     agency: AgencyConfig = AgencyConfig()

@@ -37,6 +37,8 @@ def path_problems(config: Config) -> list[str]:
             found.append(f"{place}: {written}: is a folder; name a file, such as {written / 'picks'}")
         else:
             found += _no_folder(place, written.parent)
+    if config.snippets.enabled:
+        found += _no_folder(where("snippets", "folder"), config.snippets.folder)
     return found + _no_folder(where("state", "folder"), config.state.folder)
 
 

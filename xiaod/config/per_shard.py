@@ -3,7 +3,7 @@
 ``--shard INDEX/COUNT``, the environment (``XIAOD_SHARD``) and ``shard`` in the file name the shard, in this order: the index is taken from
 the first that gives one, and so is the count. With more than one shard
 
-- state is kept in ``STATE_FOLDER/shard-INDEX``;
+- state is kept in ``STATE_FOLDER/shard-INDEX``, and snippets in a folder of this name below theirs;
 - ``{shard}`` in a path of a sink, a topic, a subject or a client id becomes the index; paths that picks are written to must contain it,
   because two processes that append to one file would destroy it;
 - HTTP listens on ``http.port`` plus the index.
@@ -142,6 +142,9 @@ def place(config: Config, shard: Shard) -> Config:
         updates["state"] = config.state.model_copy(
             update={"folder": state_folder(config.state.folder, shard)}
         )
+        updates["snippets"] = config.snippets.model_copy(
+            update={"folder": state_folder(config.snippets.folder, shard)}
+        )
         if config.http.port:
             updates["http"] = config.http.model_copy(update={"port": config.http.port + shard.index})
     return config.model_copy(update=updates)
@@ -192,7 +195,7 @@ def shard_folders(base: Path) -> list[Path]:
 
 
 def state_folder(base: Path, shard: Shard) -> Path:
-    """Where a shard keeps its state, below the folder that the configuration names."""
+    """Where a shard keeps its state, or its snippets, below the folder that the configuration names."""
     return base if shard.count == 1 else base / f"{FOLDER}{shard.index}"
 
 

@@ -32,13 +32,14 @@ from xiaod.domain.sharding import Shard
 from xiaod.domain.timeliness import TimeLimits
 from xiaod.inference import Engine
 from xiaod.inference.scout import Scout
-from xiaod.pipeline.factory import open_sink, open_sinks
+from xiaod.pipeline.factory import check_snippets, open_sink, open_sinks
 from xiaod.pipeline.pipeline import LiveRun, Pipeline
 from xiaod.process.exit_status import ExitCode, StartError
 from xiaod.process.grace_period import GracePeriod
 from xiaod.process.logs import configure_logs, get_logger
 from xiaod.process.loop_turns import TurnMeter
 from xiaod.process.metrics import Metrics
+from xiaod.process.plugins import MissingExtraError
 from xiaod.process.systemd import Notifier, Watchdog
 from xiaod.sinks import Sink, SinkError
 from xiaod.storage.pick_store import StoreError
@@ -141,7 +142,8 @@ class Service:
             self._state.lock(stack)
             try:
                 sinks = open_sinks(self._config)
-            except SinkError as error:
+                check_snippets(self._config)
+            except (SinkError, MissingExtraError) as error:
                 raise StartError(str(error), ExitCode.CONFIGURATION) from error
             self._warn_of_exposed_files()
             self._state.open(stack)

@@ -78,6 +78,8 @@ def pick_document(pick: Pick, agency: Agency) -> dict[str, Any]:
         document["outcome"] = pick.outcome
     if pick.moved_s is not None:
         document["moved_s"] = _number(pick.moved_s)
+    if pick.snippet is not None:
+        document["snippet"] = pick.snippet
     if pick.created_ns is not None:
         document["created"] = iso_from_ns(pick.created_ns)
     if pick.latency is not None:
@@ -133,6 +135,7 @@ def pick_from_document(document: Mapping[str, Any]) -> Pick:
         moved_s=_value(document["moved_s"]) if "moved_s" in document else None,
         raw_amplitude=_value(document["raw_amplitude" if in_band else "amplitude"]),
         polarity=polarity,
+        snippet=document.get("snippet"),
     )
 
 

@@ -358,3 +358,5 @@ class Pick:
     """As :attr:`amplitude`, of the samples as they are, the mean of the noise removed."""
     polarity: Polarity | None = None
     """First motion, of a final P pick on a vertical; None of any other pick."""
+    snippet: str | None = None
+    """Of a final pick whose waveforms are kept: the path below the address of the status page at which they will be."""

@@ -150,6 +150,8 @@ class Assembler:
         self.behind = False
         """Whether that net has much of a stream to look at. Early windows wait for it, and rings do not hold their samples for ever:
         pass on its samples, wait until it has looked at them, and set this back."""
+        self.keep: Callable[[Segment], None] = _keep_nothing
+        """Gets the records whose samples are used, as they came."""
         # Rings have room for this besides a window, a record, and what a component lags.
         self._most_unseen = settings.length + settings.max_lead
         self._cuttings = cuttings
@@ -385,6 +387,7 @@ class Assembler:
         for piece in segment.pieces():
             outcome = parts.channels.insert(piece, delivery_ns)
             if outcome in ADVANCING:
+                self.keep(piece)
                 self._cut(parts, delivery_ns)
         self._contradictions(instrument, parts)
         if not segment.continues:
@@ -610,3 +613,7 @@ class Assembler:
                 some=list(change.left_out[:SOME]),
                 remedy="raise max_stations of the source, and the memory limits with it, or choose streams",
             )
+
+
+def _keep_nothing(_: Segment) -> None:
+    """Nobody wants the records."""

@@ -6,6 +6,8 @@
 ('micro', [])
 """
 
+from importlib.util import find_spec
+
 from models.weights import resolve, streams
 from xiaod.config import Config, SinkConfig
 from xiaod.domain.timegrid import samples_from_s
@@ -13,8 +15,10 @@ from xiaod.inference import Engine
 from xiaod.inference.errors import ModelError
 from xiaod.inference.onnx import OnnxEngine
 from xiaod.inference.scout import Scout
-from xiaod.process.plugins import MissingExtraError, imported
+from xiaod.process.plugins import MissingExtraError, imported, missing
 from xiaod.sinks import Sink, SinkError
+
+DRAWING = "matplotlib"
 
 
 def open_engine(config: Config) -> Engine:
@@ -66,6 +70,19 @@ def _fit(config: Config, engine: Engine) -> None:
         f"{where}: {config.windows.length_s:g} s; model {spec.name} takes windows of {taken} s, as it was trained: "
         f"windows: {{length_s: {nearest:.1f}}} uses it"
     )
+
+
+def check_snippets(config: Config) -> None:
+    """Make sure that pictures of snippets can be drawn, if they are wanted.
+
+    Raises:
+        MissingExtraError: when the package is not installed; the message begins with file and line of the configuration.
+    """
+    if config.snippets.enabled and config.snippets.pictures and find_spec(DRAWING) is None:
+        raise MissingExtraError(
+            f"{config.origin.where('snippets', 'pictures')}: {missing('a picture', DRAWING, 'plot')}; "
+            "or write pictures: false, which keeps miniSEED alone"
+        )
 
 
 def open_sinks(config: Config) -> list[Sink]:

@@ -31,6 +31,7 @@ from xiaod.pipeline.monitor import Monitor
 from xiaod.pipeline.problems import Facts, Problem, problems_of
 from xiaod.pipeline.settings import buffer_settings, cuttings, instrument_limits
 from xiaod.pipeline.sink_runner import SinkRunner
+from xiaod.pipeline.snippets import Snippets
 from xiaod.pipeline.stages import Passing, PickStage, ResultQueue, WindowQueue, assemble, infer
 from xiaod.pipeline.station_table import Change, StationCollector, StationTable
 from xiaod.process.metrics import Metrics, PacketCollector
@@ -150,6 +151,10 @@ class Pipeline:
             self._passing.monitor = self._stage.monitor = Monitor(
                 self._station_table, self._assembler, self._stage.views, config.http.traces
             )
+        self._snippets: Snippets | None = None
+        if live and config.snippets.enabled:
+            self._snippets = self._stage.snippets = Snippets(config, metrics)
+            self._assembler.keep = self._snippets.take
         self._expect(sources)
 
     def _expect(self, sources: Sequence[Source]) -> None:
@@ -206,6 +211,8 @@ class Pipeline:
             bridge.stop()
         for sink_runner in self._sink_runners:
             sink_runner.finish_within(SINK_PART * self._config.grace_s)
+        if self._snippets is not None:
+            self._snippets.finish_within(SINK_PART * self._config.grace_s)
 
     def release_threads(self) -> None:
         """End threads that nothing ends any more: of sources that wait for room in the queue, and of the engine."""
@@ -240,6 +247,8 @@ class Pipeline:
         now_ns = time.monotonic_ns()
         changes = self._station_table.review(now_ns)
         self._flush_log()
+        if self._snippets is not None:
+            self._snippets.review()
         after_s = self._config.buffer.forget_after_s
         if after_s is not None:
             if self._assembler.forget_silent(now_ns, ns_from_s(after_s)):
@@ -317,7 +326,8 @@ class Pipeline:
         for name, backlog in self.backlogs().items():
             metrics.sink_backlog.labels(name).set(backlog)
         metrics.queue_limit.labels("inbox").set(INBOX_BOUND * len(self._bridges))
-        metrics.held_bytes.set(self._assembler.held_bytes)
+        held = 0 if self._snippets is None else self._snippets.held_bytes
+        metrics.held_bytes.set(self._assembler.held_bytes + held)
 
     async def _change_sources(self, plan: ReloadPlan, sources: Sequence[Source]) -> None:
         """Stop sources and start others; what the former have received is still picked."""
@@ -416,8 +426,12 @@ class Pipeline:
 
     async def _finished(self, picking: "asyncio.Task[None]") -> None:
         await picking
+        if self._snippets is not None:
+            self._snippets.finish()
         for task in list(self._delivering.values()):
             await task
+        if self._snippets is not None:
+            await self._snippets.written()
 
 
 def _no_clock() -> None:

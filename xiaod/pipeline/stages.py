@@ -56,6 +56,7 @@ from xiaod.pipeline.assemble import STATION_LINES, STATION_PERIOD_S, Assembler
 from xiaod.pipeline.monitor import Monitor
 from xiaod.pipeline.settings import picker_settings
 from xiaod.pipeline.sink_runner import SinkRunner
+from xiaod.pipeline.snippets import Snippets
 from xiaod.pipeline.station_table import StationTable
 from xiaod.process.grouped_log import GroupedLog
 from xiaod.process.logs import get_logger
@@ -424,6 +425,8 @@ class PickStage:
     ) -> None:
         self.monitor: Monitor | None = None
         """Shown on the status page; None without one."""
+        self.snippets: Snippets | None = None
+        """Keeps the waveforms around final picks; None: nobody does."""
         self._progress = progress
         self._log = get_logger("pick")
         self._grouped = GroupedLog(self._log, STATION_LINES, STATION_PERIOD_S)
@@ -479,6 +482,8 @@ class PickStage:
             self._pickers[early.channel.instrument].undecided.append(early)
         for result in results:
             self._advance(result)
+            if self.snippets is not None:
+                self.snippets.followed(result.window)
             if self.monitor is not None:
                 self.monitor.followed(result.window, result.known, result.window.stage)
             await turns.give_way()
@@ -511,6 +516,8 @@ class PickStage:
     async def _depart(self, instruments: Collection[Instrument], sink_runners: Sequence[SinkRunner]) -> None:
         """Instruments have gone."""
         await self._withdraw(instruments, sink_runners)
+        if self.snippets is not None:
+            self.snippets.depart(instruments)
         if self._progress is not None:
             # A silent instrument that stays in the station table goes on where it was.
             self._progress.forget([one for one in instruments if one not in self._station_table])
@@ -612,6 +619,8 @@ class PickStage:
             self._station_table.picked(pick)
             if self.monitor is not None:
                 self.monitor.picked(pick)
+            if self.snippets is not None:
+                self.snippets.picked(pick)
         return new
 
     def _advance(self, result: Probabilities) -> None:
@@ -646,6 +655,8 @@ class PickStage:
         instrument = window.instrument
         if (pickers := self._pickers.get(instrument)) is None:
             known = await self._earlier_picks(window)
+            if self.snippets is not None:
+                self.snippets.resumed(known)
             undecided = await self._unresolved(instrument)
             # Settings after the await: a reload may have changed them.
             pickers = self._pickers[instrument] = _Pickers(
@@ -701,7 +712,8 @@ class PickStage:
             component_wait_s=(arrival.ready_ns - arrival.arrived_ns) / NS_PER_S,
             processing_s=(now_ns - arrival.ready_ns) / NS_PER_S,
         )
-        return replace(pick, created_ns=now_ns, latency=latency)
+        snippet = None if self.snippets is None or pick.stage != "final" else self.snippets.path_of(pick)
+        return replace(pick, created_ns=now_ns, latency=latency, snippet=snippet)
 
 
 def count(pick: Pick, metrics: Metrics) -> None:

@@ -33,6 +33,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 STAGES = ("early", "final")
 """Of picks: made within a second of the onset, and made with some seconds of data after it."""
 RELOADS = ("done", "refused")
+SNIPPET_FILES = ("mseed", "png")
+SNIPPET_LOSSES = ("disk", "no_data", "picture", "queue_full")
 HTTP_REFUSALS = ("full", "not_http")
 SPAN_BUCKETS_S = (0.25, 0.5, 1, 2, 3, 4, 5, 7.5, 10, 20, 40)
 LATENCY_BUCKETS_S = (0.1, 0.25, 0.5, 0.75, 1, 1.5, 2, 3, 4, 5, 6, 7.5, 10, 15, 20, 25, 30, 60, 300, 3600)
@@ -222,6 +224,25 @@ class Metrics:
             ["reason"],
             registry=registry,
         )
+        self.snippets_written = Counter(
+            "xiaod_snippets_written", "Files of snippets written", ["file"], registry=registry
+        )
+        self.snippets_lost = Counter(
+            "xiaod_snippets_lost",
+            "Files of snippets that were not written: the disk is full, gone or refuses them (disk), no sample is held (no_data), "
+            "the picture cannot be drawn (picture), too many wait (queue_full)",
+            ["reason"],
+            registry=registry,
+        )
+        self.snippets_deleted = Counter(
+            "xiaod_snippets_deleted", "Files of snippets deleted: too old, or too many", registry=registry
+        )
+        self.snippet_bytes = Gauge("xiaod_snippet_bytes", "Size of all files of snippets", registry=registry)
+        self.snippets_waiting = Gauge(
+            "xiaod_snippets_waiting",
+            "Final picks that wait for the data of their snippets",
+            registry=registry,
+        )
         self.held_bytes = Gauge("xiaod_buffer_bytes", "Memory of all sample buffers", registry=registry)
         self.longest_turn = Gauge(
             "xiaod_loop_longest_turn_seconds",
@@ -233,6 +254,13 @@ class Metrics:
             self.reloads.labels(result)
         for reason in HTTP_REFUSALS:
             self.http_refused.labels(reason)
+
+    def expect_snippets(self) -> None:
+        """Have the series of snippets before the first one."""
+        for file in SNIPPET_FILES:
+            self.snippets_written.labels(file)
+        for reason in SNIPPET_LOSSES:
+            self.snippets_lost.labels(reason)
 
     def expect_phase(self, phase: str) -> None:
         """Have the series of a phase before its first pick."""

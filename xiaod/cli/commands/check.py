@@ -21,7 +21,8 @@ def run(options: argparse.Namespace) -> int:
     from xiaod.config.paths import path_problems
     from xiaod.config.per_shard import load_named
     from xiaod.inference.errors import ModelError
-    from xiaod.pipeline.factory import open_engine, open_scout, open_sink
+    from xiaod.pipeline.factory import check_snippets, open_engine, open_scout, open_sink
+    from xiaod.process.plugins import MissingExtraError
     from xiaod.sinks import SinkError
 
     try:
@@ -42,6 +43,10 @@ def run(options: argparse.Namespace) -> int:
             open_sink(config, sink)
         except SinkError as error:
             problems.append(str(error))
+    try:
+        check_snippets(config)
+    except MissingExtraError as error:
+        problems.append(str(error))
     if problems:
         return refuse(ConfigError("\n".join(problems)))
     for one in exposed_files(config):

@@ -1,4 +1,6 @@
-"""The API behind the page: ``/api/stations``, ``/api/picks``, ``/api/stream``. All answers are JSON; errors are ``{"error": ...}``.
+"""The API behind the page: ``/api/stations``, ``/api/picks``, ``/api/stream``, ``/api/snippets``.
+
+All answers but snippets are JSON; errors are ``{"error": ...}``.
 
 >>> query_number("limit", "20", 1, 1000)
 20
@@ -14,6 +16,7 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xiaod.config import Config
@@ -27,7 +30,9 @@ from xiaod.domain.timegrid import iso_from_ns, ns_from_iso
 from xiaod.domain.types import Instrument, Pick, Stages
 from xiaod.pipeline.monitor import Monitor
 from xiaod.pipeline.problems import Problem
+from xiaod.pipeline.snippets import PATH
 from xiaod.process.metrics import Metrics
+from xiaod.snippets.folder import MINISEED, PICTURE, is_file_name
 from xiaod.storage.pick_query import stored_picks
 from xiaod.storage.pick_store import PickStore, StoreError
 
@@ -37,6 +42,7 @@ if TYPE_CHECKING:
 DEFAULT_PICKS = 200
 MOST_PICKS = 2000
 """Picks in one answer."""
+SNIPPET_TYPES = {MINISEED: "application/vnd.fdsn.mseed", PICTURE: "image/png"}
 
 
 class QueryError(ValueError):
@@ -84,6 +90,7 @@ class StatusApi:
         self._problems = problems
         self._store = store
         self._page = Page.load()
+        self._snippets = config.snippets
         self.stream = EventStream(monitor, config, metrics, problems)
 
     def reconfigure(self, config: Config) -> None:
@@ -99,6 +106,7 @@ class StatusApi:
             web.get("/", self._serve_page),
             web.get("/api/stations", self._serve_stations),
             web.get("/api/picks", self._serve_picks),
+            web.get(PATH + "{name}", self._serve_snippet),
             # The answer to HEAD would have a body without end.
             web.get("/api/stream", self._serve_stream, allow_head=False),
         ]
@@ -146,6 +154,24 @@ class StatusApi:
             return error_response(503, str(error))
         documents = [pick_document(pick, self._agency) for pick in picks[-limit:]]
         return web.json_response({"picks": documents, "truncated": len(picks) > limit})
+
+    async def _serve_snippet(self, request: "web.Request") -> "web.Response":
+        from aiohttp import web
+
+        name = request.match_info["name"]
+        if not self._snippets.enabled:
+            return error_response(404, "no waveforms are kept; snippets.enabled: true keeps them")
+        if not is_file_name(name):
+            return error_response(404, f"{name!r}: must be the id of a final pick, with .mseed or .png")
+        try:
+            content = await asyncio.to_thread((self._snippets.folder / name).read_bytes)
+        except OSError as error:
+            return error_response(
+                404,
+                f"{name}: {error.strerror or error}; it is there once the data after the pick have come, "
+                "until it is among the oldest",
+            )
+        return web.Response(body=content, content_type=SNIPPET_TYPES[Path(name).suffix])
 
     async def _serve_stream(self, request: "web.Request") -> "web.StreamResponse":
         instrument: Instrument | None = None

@@ -23,7 +23,7 @@ SCRIPT_PLACE = "/* scripts */"
 COLOUR_PLACES = ("/* phases */", "/* phases, dark */")
 """In the style, for a light and a dark background."""
 POLICY = (
-    "default-src 'none'; script-src {script}; style-src {style}; connect-src 'self'; img-src data:; "
+    "default-src 'none'; script-src {script}; style-src {style}; connect-src 'self'; img-src 'self' data:; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 

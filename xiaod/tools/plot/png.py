@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from xiaod.domain.components import MISSING
 from xiaod.domain.figure import PHASE_STYLES, OnsetFigure, PickLine
@@ -37,13 +38,14 @@ def require_matplotlib() -> None:
 
 
 def drawn(figure: OnsetFigure) -> "Figure":
-    """A picture: a panel for each component, and one for the probabilities; picks are lines across all, with labels above."""
+    """A picture: a panel for each component, and one for the probabilities if there are any; picks are lines across all, with labels above."""
     from matplotlib.figure import Figure
 
     waveforms = figure.waveforms
     rows = [row for row, letter in enumerate(waveforms.components) if letter != MISSING]
     labelled = [pick for pick in figure.picks if pick.probability is not None]
-    heights = [LANE if labelled else 0.01, *[1.0] * (len(rows) + 1)]
+    curves = bool(np.isfinite(waveforms.probabilities).any())
+    heights = [LANE if labelled else 0.01, *[1.0] * (len(rows) + curves)]
     picture = Figure(
         figsize=(SIZE_INCHES[0], SIZE_INCHES[1] * (sum(heights) + 0.4)), dpi=DPI, layout="constrained"
     )
@@ -56,17 +58,8 @@ def drawn(figure: OnsetFigure) -> "Figure":
             samples -= np.nanmean(samples)
         panel.plot(np.repeat(seconds, 2), samples, color="black", linewidth=0.6)
         panel.set_ylabel(f"{figure.band}{waveforms.components[row]}\n{figure.unit}")
-    last = panels[-1]
-    for row, phase in enumerate(PHASES):
-        style = PHASE_STYLES[phase]
-        curve = waveforms.probabilities[row]
-        last.plot(seconds, curve, color=style.colour, linestyle=_line(style.dash), linewidth=1.0, label=phase)
-        if phase in figure.thresholds:
-            last.axhline(figure.thresholds[phase], color=style.colour, linewidth=0.6, linestyle=":")
-    if not (waveforms.probabilities > 1).any():
-        last.set_ylim(-0.02, 1.02)
-    last.set_ylabel(figure.curve_label)
-    last.legend(loc="upper right", fontsize="small")
+    if curves:
+        _draw_curves(panels[-1], figure, seconds)
     for pick in figure.picks:
         style = PHASE_STYLES[pick.phase]
         line = ":" if pick.analyst else _line(style.dash)
@@ -75,13 +68,30 @@ def drawn(figure: OnsetFigure) -> "Figure":
             if pick.uncertainty_s:
                 span = pick.at_s - pick.uncertainty_s, pick.at_s + pick.uncertainty_s
                 panel.axvspan(*span, color=style.colour, alpha=0.2, linewidth=0)
-    last.set_xlim(0, seconds[-1])
-    last.set_xlabel(figure.time_label)
+    panels[-1].set_xlim(0, seconds[-1])
+    panels[-1].set_xlabel(figure.time_label)
     picture.suptitle(figure.title, fontsize="medium")
     lane.set_axis_off()
     lane.set_ylim(0, 1)
     _label(picture, lane, sorted(labelled, key=lambda pick: pick.at_s))
     return picture
+
+
+def _draw_curves(panel: "Axes", figure: OnsetFigure, seconds: NDArray[np.floating]) -> None:
+    """Probabilities and thresholds."""
+    probabilities = figure.waveforms.probabilities
+    for row, phase in enumerate(PHASES):
+        style = PHASE_STYLES[phase]
+        curve = probabilities[row]
+        panel.plot(
+            seconds, curve, color=style.colour, linestyle=_line(style.dash), linewidth=1.0, label=phase
+        )
+        if phase in figure.thresholds:
+            panel.axhline(figure.thresholds[phase], color=style.colour, linewidth=0.6, linestyle=":")
+    if not (probabilities > 1).any():
+        panel.set_ylim(-0.02, 1.02)
+    panel.set_ylabel(figure.curve_label)
+    panel.legend(loc="upper right", fontsize="small")
 
 
 def _label(picture: "Figure", lane: "Axes", picks: Sequence[PickLine]) -> None:

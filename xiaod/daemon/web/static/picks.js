@@ -89,6 +89,13 @@ class Picks {
     const station = element("td"), button = element("button", "", `${pick.network}.${pick.station}.${pick.location}.${pick.channel}`);
     button.addEventListener("click", () => this.choose(pick.at));
     station.append(button);
+    if (pick.snippet) {
+      const link = element("a", "", day.textContent);
+      link.href = pick.snippet.replace(/mseed$/, "png");
+      link.target = "_blank";
+      link.title = `${day.title}; its waveforms`;
+      day.replaceChildren(link);
+    }
     const phase = element("td", `phase ${pick.phase.toLowerCase()}`), mark = element("span", `mark ${stage}`);
     mark.setAttribute("role", "img");
     mark.setAttribute("aria-label", stage);

@@ -1,0 +1,226 @@
+"""Waveforms around final picks: what the daemon got, written once, whatever is killed, full or missing."""
+
+import io
+import json
+import shutil
+import signal
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import numpy as np
+import obspy
+import pytest
+from matplotlib.image import imread
+
+from tests.end_to_end.harness import Daemon, Server, assert_event_picked, streaming, wait_until, write_event
+from xiaod.cli.main import main
+from xiaod.domain.document import schema
+from xiaod.replay import ReplayConfig
+
+BEFORE_S, AFTER_S = 10.0, 20.0
+TOLERANCE_S = 1e-4
+"""A hundredth of a sample."""
+
+
+@pytest.fixture
+def event(tmp_path: Path) -> Path:
+    path = tmp_path / "event.mseed"
+    write_event(path)
+    return path
+
+
+def kept(folder: Path, **changes: Any) -> dict[str, Any]:
+    return {
+        "enabled": True,
+        "folder": str(folder / "snippets"),
+        "before_s": BEFORE_S,
+        "after_s": AFTER_S,
+        **changes,
+    }
+
+
+def files(folder: Path, suffix: str = "*") -> list[Path]:
+    return sorted((folder / "snippets").glob(f"*.{suffix}"))
+
+
+def assert_is_what_came(content: bytes, source: Path, pick: dict[str, Any], after_s: float = AFTER_S) -> None:
+    """Whether a snippet has every sample around its pick, and none else, as they are in the file that was played."""
+    at = obspy.UTCDateTime(datetime.fromisoformat(pick["time"]).astimezone(UTC).replace(tzinfo=None))
+    found, played = obspy.read(io.BytesIO(content)), obspy.read(str(source))
+    assert sorted(trace.id for trace in found) == sorted(trace.id for trace in played)
+    for trace in found:
+        [whole] = played.select(id=trace.id).slice(at - BEFORE_S, at + after_s, nearest_sample=False)
+        assert np.array_equal(trace.data, whole.data)
+        assert trace.data.dtype == whole.data.dtype
+        assert trace.stats.sampling_rate == whole.stats.sampling_rate
+        assert abs(trace.stats.starttime - whole.stats.starttime) < TOLERANCE_S
+
+
+def test_each_final_pick_has_its_samples_and_a_picture(event: Path, tmp_path: Path) -> None:
+    with streaming(
+        tmp_path, ReplayConfig(inputs=(event,), port=0, speed="max"), snippets=kept(tmp_path)
+    ) as (_, daemon):
+        wait_until(lambda: len(files(tmp_path, "png")) >= 2, "pictures of P and S")
+        picks = daemon.picks()
+        assert_event_picked(picks)
+        near = [pick for pick in picks if (tmp_path / "snippets" / f"{pick['id']}.png").exists()]
+        assert len(near) >= 2
+        for pick in near:
+            jsonschema.validate(pick, schema())
+            assert pick["snippet"] == f"/api/snippets/{pick['id']}.mseed"
+            status, content = daemon.get(pick["snippet"])
+            assert status == 200
+            assert_is_what_came(content, event, pick)
+            status, picture = daemon.get(pick["snippet"].replace(".mseed", ".png"))
+            assert (status, picture[:8]) == (200, b"\x89PNG\r\n\x1a\n")
+            assert imread(io.BytesIO(picture)).shape[2] == 4
+        assert daemon.metric("xiaod_snippets_written_total", file="mseed") >= 2
+        assert daemon.metric("xiaod_snippet_bytes") >= sum(
+            path.stat().st_size for path in files(tmp_path)[:2]
+        )
+        # Those that a reader could ask for and that are none.
+        for wrong in (
+            "none.mseed",
+            "..%2fstate%2fpicks.sqlite",
+            "%2e%2e%2fconfig.yaml",
+            "..%5cconfig.yaml",
+            f"{near[0]['id']}.sqlite",
+        ):
+            status, body = daemon.get(f"/api/snippets/{wrong}")
+            assert (status, list(json.loads(body))) == (404, ["error"])
+        status, body = daemon.get(f"/api/snippets/{near[0]['id'].replace('2009', '2010')}.png")
+        assert status == 404
+        assert "once the data after the pick have come" in json.loads(body)["error"]
+        # Early picks have none.
+        early = [
+            one for one in json.loads(daemon.get("/api/picks?stage=early")[1])["picks"] if "snippet" in one
+        ]
+        assert early == []
+        assert daemon.stop() == 0
+    # At the end, what there is of the others is written.
+    assert {path.stem for path in files(tmp_path, "mseed")} == {pick["id"] for pick in daemon.picks()}
+    assert daemon.events("snippets.failed") == []
+
+
+def test_without_the_key_there_are_none(event: Path, tmp_path: Path) -> None:
+    with streaming(tmp_path, ReplayConfig(inputs=(event,), port=0, speed="max")) as (_, daemon):
+        wait_until(lambda: len(daemon.picks()) >= 2, "picks")
+        assert not any("snippet" in pick for pick in daemon.picks())
+        status, body = daemon.get(f"/api/snippets/{daemon.picks()[0]['id']}.mseed")
+        assert status == 404
+        assert "snippets.enabled" in json.loads(body)["error"]
+        assert b"xiaod_snippets_written_total{" not in daemon.get("/metrics")[1]
+        assert daemon.stop() == 0
+    assert not (tmp_path / "var").exists()
+
+
+def test_a_daemon_that_is_killed_before_it_writes_leaves_the_same_file_later(
+    event: Path, tmp_path: Path
+) -> None:
+    """The data of 60 s, of which the first run gets so much that there are picks, and too little for their snippets."""
+    begun = tmp_path / "begun.mseed"
+    stream = obspy.read(str(event))
+    stream.trim(endtime=stream[0].stats.starttime + 34)
+    stream.write(str(begun), format="MSEED", reclen=512, encoding="STEIM2")
+    near = ["P", "S"]
+    snippets = kept(tmp_path, pictures=False)
+    source: dict[str, Any] = {"name": "test", "begin": "resume", "reconnect_min_s": 0.1}
+    with Server(ReplayConfig(inputs=(begun,), port=0, speed="max")) as server:
+        port = server.port
+        source["server"] = f"127.0.0.1:{port}"
+        with Daemon(tmp_path, sources=[source], snippets=snippets) as daemon:
+            wait_until(lambda: sorted(pick["phase"] for pick in daemon.stored()) == near, "P and S")
+            wait_until(lambda: daemon.metric("xiaod_snippets_waiting") == 2, "picks that wait")
+            daemon.process.send_signal(signal.SIGKILL)
+            daemon.process.wait()
+    assert files(tmp_path) == []
+    with (
+        Server(ReplayConfig(inputs=(event,), port=port, speed="max")),
+        Daemon(tmp_path, sources=[source], snippets=snippets) as daemon,
+    ):
+        wait_until(lambda: len(files(tmp_path, "mseed")) >= 2, "the snippets of both")
+        picks = [pick for pick in daemon.stored() if (tmp_path / "snippets" / f"{pick['id']}.mseed").exists()]
+        written = {path: path.read_bytes() for path in files(tmp_path, "mseed")[:2]}
+        for pick, content in zip(picks[:2], written.values(), strict=True):
+            assert_is_what_came(content, event, pick)
+        daemon.process.send_signal(signal.SIGKILL)
+        daemon.process.wait()
+    times = {path: path.stat().st_mtime_ns for path in written}
+    # Once more: the files stay as they are.
+    with (
+        Server(ReplayConfig(inputs=(event,), port=port, speed="max")),
+        Daemon(tmp_path, sources=[source], snippets=snippets) as daemon,
+    ):
+        daemon.wait_for_records(1)
+        assert daemon.stop() == 0
+    assert {path: path.stat().st_mtime_ns for path in written} == times
+    # And a run that nobody kills writes the same.
+    with streaming(
+        tmp_path / "other",
+        ReplayConfig(inputs=(event,), port=0, speed="max"),
+        snippets=kept(tmp_path / "other", pictures=False),
+    ) as (_, other):
+        wait_until(lambda: len(files(tmp_path / "other", "mseed")) >= 2, "snippets")
+        assert other.stop() == 0
+    for path, content in written.items():
+        assert (tmp_path / "other" / "snippets" / path.name).read_bytes() == content
+
+
+def test_a_folder_that_cannot_be_written_costs_snippets_and_no_picks(event: Path, tmp_path: Path) -> None:
+    config = ReplayConfig(inputs=(event,), port=0, speed=20.0, loop=True)
+    with streaming(tmp_path, config, snippets=kept(tmp_path, pictures=False)) as (_, daemon):
+        daemon.wait_for("source.streaming")
+        wait_until((tmp_path / "snippets").is_dir, "the folder")
+        shutil.rmtree(tmp_path / "snippets")
+        (tmp_path / "snippets").write_text("in the way")
+        wait_until(
+            lambda: daemon.metric("xiaod_snippets_lost_total", reason="disk") >= 2, "snippets that are lost"
+        )
+        assert len(daemon.events("snippets.failed")) == 1
+        before = len(daemon.picks())
+        assert before >= 2
+        (tmp_path / "snippets").unlink()
+        wait_until(lambda: files(tmp_path, "mseed"), "a snippet of a later pick")
+        daemon.wait_for("snippets.recovered")
+        assert len(daemon.picks()) > before
+        assert daemon.stop() == 0
+
+
+def test_the_oldest_go_when_there_are_too_many(event: Path, tmp_path: Path) -> None:
+    config = ReplayConfig(inputs=(event,), port=0, speed=100.0, loop=True)
+    with streaming(tmp_path, config, snippets=kept(tmp_path, max_mb=1.0)) as (_, daemon):
+        wait_until(lambda: daemon.metric("xiaod_snippets_deleted_total") >= 4, "files that are deleted")
+        assert daemon.stop() == 0
+    sizes = [path.stat().st_size for path in files(tmp_path)]
+    assert 500_000 < sum(sizes) <= 1_000_000
+    assert len(sizes) > 4
+
+
+def test_pictures_without_the_package_are_refused_with_a_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(
+        "config_version: 2\nsources:\n  - server: a\nsnippets:\n  enabled: true\n  pictures: true\n"
+    )
+    monkeypatch.setattr("xiaod.pipeline.factory.DRAWING", "matplotlib_that_is_not_there")
+    assert main(["check", "--config", str(path)]) == 2
+    said = capsys.readouterr().err
+    assert f"{path}:6: snippets.pictures: a picture needs the package" in said
+    assert "xiaod[plot]" in said
+    assert "pictures: false" in said
+    path.write_text(path.read_text().replace("pictures: true", "pictures: false"))
+    assert main(["check", "--config", str(path)]) == 0
+
+
+def test_a_folder_that_is_a_file_is_refused_at_the_start(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "config.yaml"
+    (tmp_path / "file").touch()
+    text = f"config_version: 2\nsources:\n  - server: a\nsnippets:\n  enabled: true\n  folder: {tmp_path}/file/snippets\n"
+    path.write_text(text)
+    assert main(["check", "--config", str(path)]) == 2
+    assert f"{path}:6: snippets.folder: {tmp_path}/file: is no folder" in capsys.readouterr().err
