@@ -59,9 +59,10 @@ def assert_is_what_came(content: bytes, source: Path, pick: dict[str, Any], afte
 
 
 def test_each_final_pick_has_its_samples_and_a_picture(event: Path, tmp_path: Path) -> None:
-    with streaming(
-        tmp_path, ReplayConfig(inputs=(event,), port=0, speed="max"), snippets=kept(tmp_path)
-    ) as (_, daemon):
+    with streaming(tmp_path, ReplayConfig(inputs=(event,), port=0, speed="max"), snippets=kept(tmp_path)) as (
+        _,
+        daemon,
+    ):
         wait_until(lambda: len(files(tmp_path, "png")) >= 2, "pictures of P and S")
         picks = daemon.picks()
         assert_event_picked(picks)

@@ -19,6 +19,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
 
+from xiaod.config.inventory import NO_STATIONS, Stations
 from xiaod.config.model import MAX_PORT, Model, PositiveSeconds, Probability, Seconds
 from xiaod.config.origin import Origin
 from xiaod.config.shard import ShardConfig
@@ -259,6 +260,10 @@ class Config(Model):
     """How probabilities become picks."""
     sinks: Annotated[tuple[SinkConfig, ...], Field(strict=False)] = ()
     """Where picks go: any number of sinks of each kind. Paths are relative to the working directory."""
+    stations_file: Path | None = Field(default=None, strict=False)
+    """Names and coordinates of stations, for the page, the API, pictures, and sinks that write coordinates: StationXML, FDSN text, or CSV
+    with the columns network, station, latitude, longitude, elevation and perhaps location, name, starttime, endtime; null: none are known.
+    It is read again at each reload. A station that is not in it is no error."""
     snippets: SnippetConfig = SnippetConfig()
     """Waveforms that are kept: miniSEED and a PNG around each final pick, on the status page and below /api/snippets. A full or missing
     disk costs snippets, never picks. What is held in memory for them: some 100 kB for a station of three components at 100 Hz."""
@@ -278,6 +283,18 @@ class Config(Model):
     grace_s: PositiveSeconds = 20.0
     """Seconds for an orderly stop before it is cut short."""
     _origin: Origin = PrivateAttr(default_factory=Origin)
+    _stations: Stations = PrivateAttr(default_factory=lambda: NO_STATIONS)
+
+    @property
+    def stations(self) -> Stations:
+        """What :attr:`stations_file` holds, once it has been read (:func:`xiaod.config.loader.with_stations`)."""
+        return self._stations
+
+    def located(self, stations: Stations) -> "Config":
+        """The same configuration with other stations."""
+        moved = self.model_copy()
+        moved._stations = stations
+        return moved
 
     @property
     def origin(self) -> Origin:

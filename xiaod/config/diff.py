@@ -23,6 +23,7 @@ from xiaod.config.loader import ConfigError
 RELOADED: Mapping[str, str] = MappingProxyType(
     {
         "sources": "those that are new, changed or gone start and stop; the others go on",
+        "stations_file": "is read again, also where only its content has changed, and holds at once; sinks of kind anss open again then",
         "picker": "holds from the next window on",
         "sinks": "those that are new, changed or gone open and close; the others go on",
         "http.stale_after_s": "holds at once",
@@ -88,7 +89,7 @@ def plan_reload(old: Config, new: Config) -> ReloadPlan:
     Raises:
         ConfigError: when new values do not fit old ones that only a restart changes.
     """
-    config = old.model_copy(update=_reloaded(old, new)).read_from(new.origin)
+    config = old.model_copy(update=_reloaded(old, new)).read_from(new.origin).located(new.stations)
     needs_restart = tuple(_differing(config.model_dump(), new.model_dump()))
     try:
         # What belongs together may be valid in each file and not in what a reload takes of both.
@@ -104,11 +105,7 @@ def plan_reload(old: Config, new: Config) -> ReloadPlan:
     return ReloadPlan(
         config,
         sources,
-        # Every sink signs with the agency.
-        _changes(
-            {sink.name: (sink, old.agency) for sink in old.sinks},
-            {sink.name: (sink, new.agency) for sink in new.sinks},
-        ),
+        _changes(_sinks(old), _sinks(new)),
         tuple(name for name in sources.changed if before[name].server == after[name].server),
         needs_restart,
     )
@@ -124,6 +121,13 @@ def _reloaded(old: Model, new: Model, section: str = "") -> dict[str, Any]:
         elif isinstance(after, Model):
             found[key] = before.model_copy(update=_reloaded(before, after, f"{section}{key}."))
     return found
+
+
+def _sinks(config: Config) -> dict[str, object]:
+    """All that each sink is made of: every one signs with the agency."""
+    return {
+        sink.name: (sink, config.agency, config.stations if sink.LOCATED else None) for sink in config.sinks
+    }
 
 
 def _changes(old: Mapping[str, object], new: Mapping[str, object]) -> Changes:

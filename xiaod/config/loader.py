@@ -31,6 +31,7 @@ from xiaod.config.annotations import (
     model_at,
     models_in,
 )
+from xiaod.config.inventory import StationsError, read_stations
 from xiaod.config.model import MAX_S
 from xiaod.config.origin import Origin, Place, dotted
 from xiaod.config.version_1 import upgraded
@@ -126,6 +127,20 @@ def with_early(config: Config, early: Early) -> Config:
         said = error.errors()[0]["msg"].removeprefix("Value error, ")
         raise ConfigError(f"{config.origin.beginning('early')}early: {early} does not fit: {said}") from error
     return changed
+
+
+def with_stations(config: Config) -> Config:
+    """The same configuration with the stations of its ``stations_file``.
+
+    Raises:
+        ConfigError: when that cannot be used; it names file and line of the configuration, and of the stations.
+    """
+    if config.stations_file is None:
+        return config
+    try:
+        return config.located(read_stations(config.stations_file))
+    except StationsError as error:
+        raise ConfigError(f"{config.origin.where('stations_file')}: {error}") from error
 
 
 def with_thresholds(config: Config, thresholds: Mapping[str, float]) -> Config:

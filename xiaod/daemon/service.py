@@ -22,7 +22,7 @@ from xiaod import __version__
 from xiaod.config import Config
 from xiaod.config.diff import Reconfigurable, ReloadPlan, plan_reload
 from xiaod.config.exposed_secrets import exposed_files
-from xiaod.config.loader import ConfigError
+from xiaod.config.loader import ConfigError, with_stations
 from xiaod.config.per_shard import load_placed_anew
 from xiaod.daemon.housekeeping import Housekeeping
 from xiaod.daemon.source_factory import SourceFactory
@@ -271,7 +271,7 @@ class Service:
             self._notifier.send("READY=1")
 
     def _reread(self) -> Config:
-        return load_placed_anew(self._config_path, self._shard, self._shard_option)
+        return with_stations(load_placed_anew(self._config_path, self._shard, self._shard_option))
 
     async def _prepare(self, plan: ReloadPlan) -> tuple[dict[str, "SeedLinkSource"], list[Sink]]:
         """Make the sources and sinks that a reload starts; if one cannot be made, those that have been made are released."""

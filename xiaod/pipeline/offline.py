@@ -21,8 +21,8 @@ from xiaod.acquisition import Source
 from xiaod.acquisition.joined_records import JoinedSource
 from xiaod.acquisition.miniseed_files import FileSource, headers_of, holds_records, why_nothing
 from xiaod.config import AgencyConfig, Config, EngineConfig, SeedLinkConfig
-from xiaod.config.inventory import Stations, read_stations
-from xiaod.config.loader import load_config, with_early
+from xiaod.config.inventory import NO_STATIONS, Stations, read_stations
+from xiaod.config.loader import load_config, with_early, with_stations
 from xiaod.domain.timegrid import GRID_RATE_HZ
 from xiaod.domain.types import Instrument, Pick, Stages
 from xiaod.inference import Engine
@@ -33,7 +33,7 @@ from xiaod.process.logs import configure_logs, get_logger
 from xiaod.process.metrics import Metrics
 from xiaod.process.stdout import leave_quietly
 from xiaod.sinks import Sink
-from xiaod.sinks.file.formats import line_format, render
+from xiaod.sinks.file.formats import LOCATED_FORMATS, line_format, render
 from xiaod.waveform.data_account import Coverage, DataAccount
 from xiaod.waveform.schedule import FIRST_STEP
 
@@ -142,7 +142,7 @@ def pick_files(
         output: the file to write; None: standard output.
         progress: whether to show a progress bar.
         keep: gets all picks appended.
-        stations_file: coordinates, for formats that have them; None: there are none.
+        stations_file: coordinates, for formats that have them; None: those of the configuration.
         early: whether early picks are made too.
 
     Raises:
@@ -151,7 +151,7 @@ def pick_files(
     """
     config = offline_config(config_path, model, early)
     configure_logs("warning", config.logs.format)
-    stations = None if stations_file is None else read_stations(stations_file)
+    stations = stations_for(style, config, stations_file)
     engine = open_engine(config)
     if all(path.is_file() for path in inputs) and not any(map(_has_record, inputs)):
         return exit_status(0, inputs)
@@ -228,6 +228,17 @@ def offline_config(
     engine = EngineConfig.model_validate({**config.engine.model_dump(), "model": model})
     origin = replace(config.origin, given={**config.origin.given, ("engine", "model"): model_from})
     return config.model_copy(update={"engine": engine}).read_from(origin)
+
+
+def stations_for(style: str, config: Config, stations_file: Path | None) -> Stations:
+    """Stations for a format that has their coordinates: those of a file, or else of the configuration; for others none are read.
+
+    Raises:
+        ConfigError, StationsError: when the file cannot be used.
+    """
+    if style not in LOCATED_FORMATS:
+        return NO_STATIONS
+    return with_stations(config).stations if stations_file is None else read_stations(stations_file)
 
 
 def output_stream(output: Path | None) -> AbstractContextManager[IO[str]]:

@@ -232,6 +232,8 @@ class Pipeline:
         parts: tuple[Reconfigurable, ...] = (self._station_table, self._assembler, self._stage)
         for part in parts:
             part.reconfigure(plan.config)
+        if self._snippets is not None:
+            self._snippets.reconfigure(plan.config)
         await self._change_sources(plan, sources)
         for name in plan.sinks.stopped:
             await self._remove_sink(name)

@@ -32,10 +32,14 @@ class Snippets:
             config.windows.length_s + 2 * config.windows.final_hop_s + config.buffer.max_lead_s + SPARE_S
         )
         self._gatherer = Gatherer(config.snippets.before_s, config.snippets.after_s, reach_s)
-        self._writer = SnippetWriter(config.snippets, metrics)
+        self._writer = SnippetWriter(config.snippets, config.stations, metrics)
         self._metrics = metrics
         self._finish_by_s: float | None = None
         metrics.expect_snippets()
+
+    def reconfigure(self, config: Config) -> None:
+        """Name stations as another file does from now on."""
+        self._writer.stations = config.stations
 
     def path_of(self, pick: Pick) -> str:
         """Where the miniSEED of a final pick will be."""

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Generic, TypeVar
 
+from xiaod.config.inventory import Stations
 from xiaod.config.snippets import SnippetConfig
 from xiaod.domain.timegrid import iso_from_ns
 from xiaod.process.logs import get_logger
@@ -82,8 +83,10 @@ class _Queue(Generic[Work]):
 class SnippetWriter:
     """The folder of a daemon, and the threads that fill it."""
 
-    def __init__(self, config: SnippetConfig, metrics: Metrics) -> None:
+    def __init__(self, config: SnippetConfig, stations: Stations, metrics: Metrics) -> None:
         """Start the threads."""
+        self.stations = stations
+        """Names and coordinates for pictures."""
         self._folder = SnippetFolder(config.folder, config.keep_days, config.max_mb * 1e6)
         self._pictures = config.pictures
         self._metrics = metrics
@@ -152,7 +155,7 @@ class SnippetWriter:
 
         if not self._tried("miniseed", write):
             self._lost("disk")
-        elif self._pictures and not self._drawing.put(_request(snippet)):
+        elif self._pictures and not self._drawing.put(_request(snippet, self.stations)):
             self._lost("queue_full")
 
     def _draw(self, requests: list[dict[str, Any]]) -> None:
@@ -236,13 +239,15 @@ class SnippetWriter:
         self._metrics.snippets_lost.labels(reason).inc()
 
 
-def _request(snippet: Snippet) -> dict[str, Any]:
+def _request(snippet: Snippet, stations: Stations) -> dict[str, Any]:
     """What the picture of a snippet shows, besides its samples."""
     pick = snippet.pick
+    site = stations.find(pick.channel, pick.time_ns)
     return {
         "id": pick.id,
         "title": f"{pick.phase}  {pick.channel}  {iso_from_ns(pick.time_ns)}  probability {pick.probability:.2f}  "
-        f"± {pick.time_uncertainty_s:.2f} s  snr {pick.snr:.1f}  {pick.model}",
+        f"± {pick.time_uncertainty_s:.2f} s  snr {pick.snr:.1f}  {pick.model}"
+        + ("" if site is None else f"\n{site.text}"),
         "band": pick.channel.instrument.band,
         "start_ns": snippet.start_ns,
         "picks": [[one.phase, one.time_ns, one.time_uncertainty_s, one.probability] for one in snippet.picks],

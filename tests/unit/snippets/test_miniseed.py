@@ -1,6 +1,7 @@
 """What is written is what came: the same samples, at the same rate, at the times of their headers; read by ObsPy."""
 
 import io
+from typing import Any
 
 import numpy as np
 import obspy
@@ -73,7 +74,7 @@ def test_every_sample_of_the_span_comes_once_at_its_time(
 
 @pytest.mark.parametrize("kind", [np.int32, np.float32, np.float64])
 def test_samples_of_any_type_keep_all_their_digits(kind: type) -> None:
-    values = (counts(2000) * 1000.0 + 0.123456789).astype(kind)
+    values: NDArray[Any] = (counts(2000) * 1000.0 + 0.123456789).astype(kind)
     found = samples_of(
         packed([Segment(CHANNELS[0], START_NS, 100.0, values)], START_NS, START_NS + 20 * NS_PER_S)
     )

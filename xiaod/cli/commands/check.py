@@ -17,7 +17,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Validate a configuration, the models it names, and what its sinks need."""
     from xiaod.config.exposed_secrets import exposed_files
-    from xiaod.config.loader import ConfigError
+    from xiaod.config.loader import ConfigError, with_stations
     from xiaod.config.paths import path_problems
     from xiaod.config.per_shard import load_named
     from xiaod.inference.errors import ModelError
@@ -30,6 +30,10 @@ def run(options: argparse.Namespace) -> int:
     except ConfigError as error:
         return refuse(error)
     problems = path_problems(config)
+    try:
+        config = with_stations(config)
+    except ConfigError as error:
+        problems.append(str(error))
     try:
         engine = open_engine(config)
     except ModelError as error:

@@ -27,10 +27,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print what the store holds, or the stores of all shards when none is named."""
-    from xiaod.config.inventory import read_stations
     from xiaod.config.loader import ConfigError, load_config
     from xiaod.config.per_shard import state_folders
-    from xiaod.pipeline.offline import StreamSink
+    from xiaod.pipeline.offline import StreamSink, stations_for
     from xiaod.storage.pick_query import stored_picks
     from xiaod.storage.pick_store import STORE
 
@@ -41,7 +40,7 @@ def run(options: argparse.Namespace) -> int:
         stores = [folder / STORE for folder in folders if (folder / STORE).is_file()]
         if not stores:
             raise FileNotFoundError(f"{folders[0] / STORE}: no picks have been stored there")
-        stations = None if options.stations_file is None else read_stations(options.stations_file)
+        stations = stations_for(options.format, config, options.stations_file)
         since_ns, until_ns = moment("--since", options.since), moment("--until", options.until)
         # A station that has changed its shard has some of its picks in both.
         found = {}

@@ -40,7 +40,7 @@ def run(options: argparse.Namespace) -> int:
 def _run(options: argparse.Namespace) -> int:
     import asyncio
 
-    from xiaod.config.loader import ConfigError
+    from xiaod.config.loader import ConfigError, with_stations
     from xiaod.config.paths import path_problems
     from xiaod.config.per_shard import load_placed
     from xiaod.daemon.service import Service
@@ -54,6 +54,7 @@ def _run(options: argparse.Namespace) -> int:
         config = load_placed(options.config, options.shard)
         if problems := path_problems(config):
             raise ConfigError("\n".join(problems))
+        config = with_stations(config)
         engine, scout = open_engine(config), open_scout(config)
     except (ConfigError, ModelError) as error:
         return refuse(error)

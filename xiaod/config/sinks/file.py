@@ -56,6 +56,7 @@ class AnssConfig(AppendedConfig):
 
     EXAMPLE: ClassVar = {"path": "var/picks.anss.jsonl"}
     CODE = "xiaod.sinks.file.anss:AnssSink"
+    LOCATED = True
     READERS = "USGS's `anss-formats`"
     TOLD_APART = (
         "`stage` in `analyticsInfo.extensions`; withdrawals are left out: the format has none for picks"
@@ -65,8 +66,7 @@ class AnssConfig(AppendedConfig):
     """ANSS pick JSON, one pick a line, appended to a file."""
     name: SinkName = "anss"
     stations_file: Path | None = Field(default=None, strict=False)
-    """Coordinates of stations: StationXML, FDSN text, or CSV with the columns network, station, latitude, longitude, elevation and perhaps
-    location, starttime, endtime; null: picks carry no coordinates."""
+    """Coordinates of stations for this sink alone; null: those of the key of this name below."""
 
 
 class TableConfig(AppendedConfig):

@@ -6,11 +6,13 @@
 """
 
 import math
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from xiaod.config.inventory import NO_STATIONS, Site, Stations
 from xiaod.domain.onsets import BAND_HZ
 from xiaod.domain.timegrid import NS_PER_S, iso_from_ns
 from xiaod.pipeline.monitor import PhaseStatus, StationStatus
@@ -21,8 +23,8 @@ DIGITS = 4
 """Significant digits of samples, by their largest; decimal digits of probabilities."""
 
 
-def station_document(status: StationStatus, host_ns: int) -> dict[str, Any]:
-    """One station; ages are those at ``host_ns`` of the host's clock."""
+def station_document(status: StationStatus, host_ns: int, stations: Stations = NO_STATIONS) -> dict[str, Any]:
+    """One station; ages are those at ``host_ns`` of the host's clock, and its site is that of its newest sample."""
     entry, condition = status.entry, status.condition
     instrument, pick = entry.instrument, entry.last_pick
     newest_ns = entry.newest_ns
@@ -32,6 +34,7 @@ def station_document(status: StationStatus, host_ns: int) -> dict[str, Any]:
         "station": instrument.station,
         "location": instrument.location,
         "band": instrument.band,
+        "site": site_document(stations.find(instrument, host_ns if newest_ns is None else newest_ns)),
         "source": entry.source,
         "state": condition.state,
         "newest": None if newest_ns is None else iso_from_ns(newest_ns),
@@ -59,6 +62,11 @@ def station_document(status: StationStatus, host_ns: int) -> dict[str, Any]:
         },
         "phases": {phase.phase: _phase_document(phase) for phase in status.phases},
     }
+
+
+def site_document(site: Site | None) -> dict[str, Any] | None:
+    """Name and coordinates of a station; None when they are unknown."""
+    return None if site is None else asdict(site)
 
 
 def problem_document(problem: Problem) -> dict[str, str]:

@@ -101,6 +101,7 @@ class EventStream:
         self._monitor = monitor
         self._problems = problems
         self._agency = config.agency
+        self._known = config.stations
         self._metrics = metrics
         self._most = config.http.max_clients
         self._listeners: dict[Listener, web.Request] = {}
@@ -111,8 +112,9 @@ class EventStream:
         monitor.subscribe(self)
 
     def reconfigure(self, config: Config) -> None:
-        """Sign picks with another agency from now on."""
+        """Sign picks with another agency, and name stations as another file does, from now on."""
         self._agency = config.agency
+        self._known = config.stations
 
     @property
     def full(self) -> bool:
@@ -151,7 +153,10 @@ class EventStream:
     def stations(self) -> list[dict[str, Any]]:
         """Documents of all stations now."""
         host_ns = time.time_ns()
-        return [station_document(status, host_ns) for status in self._monitor.stations(time.monotonic_ns())]
+        return [
+            station_document(status, host_ns, self._known)
+            for status in self._monitor.stations(time.monotonic_ns())
+        ]
 
     def _add(self, listener: Listener, request: "web.Request") -> None:
         self._listeners[listener] = request

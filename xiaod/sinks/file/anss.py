@@ -22,7 +22,7 @@ import math
 from typing import Any
 
 from xiaod.config import AgencyConfig
-from xiaod.config.inventory import Stations, StationsError, read_stations
+from xiaod.config.inventory import NO_STATIONS, Stations, StationsError, read_stations
 from xiaod.config.sinks.file import AnssConfig
 from xiaod.domain.document import amplitude_number
 from xiaod.domain.onsets import BAND_HZ
@@ -118,14 +118,14 @@ class AnssLines:
 class AnssSink(AppendingSink):
     """Appends to a file; implements :class:`xiaod.sinks.Sink`."""
 
-    def __init__(self, config: AnssConfig, agency: AgencyConfig) -> None:
-        """Read the stations; the file is opened when there is something to write.
+    def __init__(self, config: AnssConfig, agency: AgencyConfig, stations: Stations = NO_STATIONS) -> None:
+        """Read a file of stations of its own, or take the stations of all; the output is opened when there is something to write.
 
         Raises:
             SinkError: when the file of stations cannot be used.
         """
         try:
-            stations = read_stations(config.stations_file) if config.stations_file else Stations()
+            stations = stations if config.stations_file is None else read_stations(config.stations_file)
         except StationsError as error:
             raise SinkError(f"sinks: {config.name}: stations_file: {error}") from error
         super().__init__(config, AnssLines(agency, stations))

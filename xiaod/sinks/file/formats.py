@@ -25,6 +25,8 @@ DOCUMENTS: dict[str, str] = {
 }
 """Format of documents -> the function that makes one; imported only when it is used."""
 TABLES: dict[str, TableStyle] = {style: style for style in get_args(TableStyle)}
+LOCATED_FORMATS = ("anss",)
+"""Those with the coordinates of stations."""
 FORMATS = ("jsonl", *DOCUMENTS, "anss", *TABLES)
 
 

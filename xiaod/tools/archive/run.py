@@ -14,12 +14,18 @@ from typing import Any, NoReturn
 from tqdm import tqdm
 
 from xiaod.config import Config
-from xiaod.config.inventory import read_stations
 from xiaod.domain.timegrid import NS_PER_S, ns_from_s
 from xiaod.domain.types import Instrument, Pick
 from xiaod.inference import Engine
 from xiaod.pipeline.factory import open_engine
-from xiaod.pipeline.offline import MAX_NAMED, StreamSink, exit_status, output_stream, tell_unpicked
+from xiaod.pipeline.offline import (
+    MAX_NAMED,
+    StreamSink,
+    exit_status,
+    output_stream,
+    stations_for,
+    tell_unpicked,
+)
 from xiaod.process.logs import get_logger
 from xiaod.process.stdout import leave_quietly
 from xiaod.tools.archive.chunk import ChunkResult, Job
@@ -76,7 +82,7 @@ def pick_archive(
     quiet()
     if options.workers > 1 or options.scheduler is not None:
         config = config.model_copy(update={"engine": config.engine.model_copy(update={"threads": 1})})
-    stations = None if stations_file is None else read_stations(stations_file)
+    stations = stations_for(style, config, stations_file)
     run = ArchiveRun(config, open_engine(config), options, progress)
     try:
         with output_stream(output) as stream:

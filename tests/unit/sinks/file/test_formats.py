@@ -16,7 +16,7 @@ from tests.contract.test_sinks import AGENCY, NOW_NS, STAGES, early, final, pick
 from tests.everysink import ids_in
 from tests.unit.sinks.file.test_scml import children
 from xiaod.cli.commands import options
-from xiaod.config.inventory import Coordinates, Epoch, Stations
+from xiaod.config.inventory import Epoch, Site, Stations
 from xiaod.config.loader import ConfigError, parse_config
 from xiaod.config.sinks.file import AnssConfig, TableConfig, TableStyle
 from xiaod.domain.document import pick_document, pick_from_document
@@ -28,7 +28,7 @@ from xiaod.sinks.file.anss import AnssLines, AnssSink, anss_document
 from xiaod.sinks.file.formats import DOCUMENTS, FORMATS, line_format, render
 from xiaod.sinks.file.table import COLUMNS, TableSink
 
-STATIONS = Stations([(("BW", "RJOB", None), Epoch(Coordinates(47.7372, 12.7957, 860.0)))])
+STATIONS = Stations([(("BW", "RJOB", None), Epoch(Site(47.7372, 12.7957, 860.0)))])
 STRANGE = [
     pick(2, snr=math.inf, probability=math.nan, time_uncertainty_s=math.nan),
     pick(3, amplitude=math.nan, created_ns=None, latency=None),

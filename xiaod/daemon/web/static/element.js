@@ -20,6 +20,14 @@ function duration(seconds) {
   return `${Math.round(seconds / 86400)} d`;
 }
 
+/* Name and coordinates of a station, where they are known. */
+function siteText(site) {
+  if (!site) return "";
+  const angle = (degrees, positive, negative) => `${Math.abs(degrees).toFixed(4)}° ${degrees < 0 ? negative : positive}`;
+  const place = `${angle(site.latitude_deg, "N", "S")} ${angle(site.longitude_deg, "E", "W")}, ${Math.round(site.elevation_m)} m`;
+  return site.name ? `${site.name}, ${place}` : place;
+}
+
 /* Seconds since 1970 of a time of the API. */
 function secondsOf(time) { return Date.parse(time) / 1000; }
 

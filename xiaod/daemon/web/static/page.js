@@ -164,6 +164,8 @@ class Page {
     this.stations.mark(this.chosen);
     write(one("trace-title"), this.chosen ?? "No station chosen");
     if (!data) return;
+    write(one("trace-site"), data.site?.name ?? "");
+    one("trace-site").title = siteText(data.site);
     write(one("trace-state"), `${STATES[data.state] ?? ""} ${data.state}`);
     one("trace-state").className = `state ${data.state}`;
     this.trace.thresholds = { p: data.phases.P.threshold, s: data.phases.S.threshold };

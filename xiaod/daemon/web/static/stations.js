@@ -126,12 +126,15 @@ class Stations {
     }
     cells.id.append(button);
     button.tabIndex = -1;
+    cells.id.append(element("span", "site quiet"));
     cells.state.append(element("span", "state"));
     return { row, cells, button, data };
   }
 
   show({ cells, data }) {
     const state = cells.state.firstChild, pick = data.last_pick;
+    write(cells.id.lastChild, data.site?.name ?? "");
+    cells.id.title = siteText(data.site);
     write(state, `${STATES[data.state] ?? ""} ${data.state}`);
     state.className = `state ${data.state}`;
     write(cells.latency, data.latency_s === null ? "" : duration(data.latency_s));
@@ -164,7 +167,7 @@ class Stations {
   arrange() {
     const column = COLUMNS.find((one) => one.key === this.sort.key), now = this.now(), up = this.sort.up ? 1 : -1;
     const shown = [...this.entries.values()]
-      .filter(({ data }) => (!this.state || data.state === this.state) && data.id.toLowerCase().includes(this.text))
+      .filter(({ data }) => (!this.state || data.state === this.state) && `${data.id} ${data.site?.name ?? ""}`.toLowerCase().includes(this.text))
       .map((entry) => [column.of(entry.data, now), entry])
       .sort(([a, one], [b, other]) => (a < b ? -up : a > b ? up : one.data.id < other.data.id ? -1 : 1))
       .map(([, entry]) => entry);
