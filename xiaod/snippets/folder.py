@@ -152,19 +152,17 @@ class SnippetFolder:
             OSError: when one cannot be deleted.
         """
         deleted = 0
-        while True:
-            with self._lock:
-                if not self._entries:
-                    return deleted
+        with self._lock:
+            while self._entries:
                 oldest = self._entries[0]
                 old = self._keep_s and time.time() - oldest.written_s > self._keep_s
                 if not old and self.held_bytes <= self._max_bytes:
-                    return deleted
-            self._remove(oldest.name)
-            deleted += 1
-            with self._lock:
+                    break
+                self._remove(oldest.name)
                 self._entries.popleft()
                 self.held_bytes -= oldest.size
+                deleted += 1
+        return deleted
 
     def _check_room(self, size: int) -> None:
         if shutil.disk_usage(self.path).free < LEAST_FREE_BYTES + size:

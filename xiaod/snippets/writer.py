@@ -9,6 +9,7 @@ A failure is logged once until something is written again.
 
 import contextlib
 import json
+import os
 import queue
 import subprocess
 import sys
@@ -42,6 +43,8 @@ TICK_S = 60.0
 """How often old files are looked for when nothing is written."""
 DRAWER = "xiaod.tools.plot.snippet"
 """Module that draws; a text, because it stands above this one and runs in a process of its own."""
+CACHE, FONTS = "MPLCONFIGDIR", ".matplotlib"
+"""Variable and folder of what matplotlib finds out about fonts."""
 
 
 class _Queue(Generic[Work]):
@@ -131,12 +134,16 @@ class SnippetWriter:
             return
         for snippet in snippets:
             self._write_one(snippet)
-        self._tried("folder", self._prune)
-        self._metrics.snippet_bytes.set(self._folder.held_bytes)
+        self._tidy()
 
     def _open(self) -> None:
         self._folder.open()
         self._opened = True
+
+    def _tidy(self) -> None:
+        """Delete what is old or too much."""
+        self._tried("deleting", self._prune)
+        self._metrics.snippet_bytes.set(self._folder.held_bytes)
 
     def _prune(self) -> None:
         self._metrics.snippets_deleted.inc(self._folder.prune())
@@ -181,7 +188,7 @@ class SnippetWriter:
         for name in wanted:
             if not self._tried("picture", partial(self._adopt, name, said)):
                 self._lost("picture")
-        self._metrics.snippet_bytes.set(folder.held_bytes)
+        self._tidy()
 
     def _adopt(self, name: str, said: str) -> None:
         """Keep a picture that a process was to draw, and which said something."""
@@ -196,12 +203,15 @@ class SnippetWriter:
 
     def _drawn(self, requests: list[dict[str, Any]]) -> str:
         """Let a process draw pictures; what it says of its failures."""
+        # A service has no home, and to look for fonts takes longer than a picture.
+        environment = {CACHE: str(self._folder.path / FONTS), **os.environ}
         self._drawer = subprocess.Popen(  # noqa: S603  this program
             [sys.executable, "-m", DRAWER],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
+            env=environment,
             # Ctrl-C on the terminal is for the daemon.
             start_new_session=True,
         )
