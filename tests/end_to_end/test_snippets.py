@@ -132,7 +132,7 @@ def test_a_daemon_that_is_killed_before_it_writes_leaves_the_same_file_later(
         port = server.port
         source["server"] = f"127.0.0.1:{port}"
         with Daemon(tmp_path, sources=[source], snippets=snippets) as daemon:
-            wait_until(lambda: sorted(pick["phase"] for pick in daemon.stored()) == near, "P and S")
+            wait_until(lambda: sorted(pick["phase"] for pick in daemon.picks()) == near, "P and S")
             wait_until(lambda: daemon.metric("xiaod_snippets_waiting") == 2, "picks that wait")
             daemon.process.send_signal(signal.SIGKILL)
             daemon.process.wait()

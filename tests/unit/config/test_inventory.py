@@ -29,7 +29,7 @@ def test_obspy_s_example_inventory_is_read_with_its_locations(tmp_path: Path) ->
         for station in network:
             time_ns = station.start_date.ns
             found = stations.find(Channel(network.code, station.code, "99", "HHZ"), time_ns)
-            assert found == Site(station.latitude, station.longitude, station.elevation)
+            assert found == Site(station.latitude, station.longitude, station.elevation, station.site.name)
             for channel in station:
                 place = Channel(network.code, station.code, channel.location_code, "HHZ")
                 assert stations.find(place, channel.start_date.ns)
@@ -48,7 +48,9 @@ def test_tables_are_read(tmp_path: Path, text: str) -> None:
     path = tmp_path / "stations.csv"
     path.write_text(text, encoding="utf-8")
     stations = read_stations(path)
-    assert stations.find(Channel("BW", "RJOB", "", "EHZ"), NOW_NS) == Site(47.7, 12.8, 860.0)
+    found = stations.find(Channel("BW", "RJOB", "", "EHZ"), NOW_NS)
+    assert found is not None
+    assert (found.latitude_deg, found.longitude_deg, found.elevation_m) == (47.7, 12.8, 860.0)
     assert stations.find(Channel("BW", "OTHER", "", "EHZ"), NOW_NS) is None
 
 
