@@ -23,7 +23,7 @@ class SnippetConfig(Model):
     before_s: Annotated[float, Field(ge=0, le=600)] = 10.0
     """Seconds before the pick."""
     after_s: Annotated[float, Field(ge=0, le=600)] = 20.0
-    """Seconds after the pick. The file is written once all components have them, or half a minute later without."""
+    """Seconds after the pick. The file is written some seconds after all components have them, or half a minute later without."""
     pictures: bool = True
     """Whether a PNG is drawn beside each; needs the extra plot."""
     keep_days: Annotated[float, Field(ge=0, le=36_500)] = 30.0

@@ -1,9 +1,10 @@
 """Gathers the records around final picks: those that the picker got, held until the picker has passed them and the picks have what follows.
 
-A pick waits until every component has its ``after_s`` of data, or until :data:`WAIT_S` later; then a :class:`Snippet` is ready. Records are
-held as far back as windows that are still to be picked may reach, and ``before_s`` more: how far that is, the picker says with each window
-(:meth:`Gatherer.followed`), so that a run that catches up, whose windows wait in queues, has its records too. Instruments of which no
-window comes, and all others when too much is held, keep the least that a stream in real time needs.
+A pick waits until every component has its ``after_s`` of data and the picker has seen them, or until :data:`WAIT_S` later; then
+a :class:`Snippet` is ready. Records are held as far back as windows that are still to be picked may reach, and ``before_s`` more:
+how far that is, the picker says with each window (:meth:`Gatherer.followed`), so that a run that catches up, whose windows wait in
+queues, has its records too. Instruments of which no window comes, and all others when too much is held, keep the least that a
+stream in real time needs.
 
 It reads no clock: times of the monotonic clock are arguments.
 
@@ -79,8 +80,8 @@ class _Instrument:
     channels: dict[Channel, _Held] = field(default_factory=dict)
     waiting: list[_Waiting] = field(default_factory=list)
     picks: deque[Pick] = field(default_factory=lambda: deque(maxlen=SHOWN_PICKS))
-    needed_ns: int | None = None
-    """No window that is still to be picked begins earlier; None before the first one."""
+    picked_ns: int | None = None
+    """End of the last window that has been picked; None before the first one."""
 
 
 class Gatherer:
@@ -131,7 +132,9 @@ class Gatherer:
         """A window of final picks has been picked."""
         own = self._instruments.get(window.instrument)
         if own is not None:
-            own.needed_ns = window.stop * GRID_NS - self._reach_ns
+            own.picked_ns = window.stop * GRID_NS
+            if own.waiting:
+                self._look(own)
 
     def picked(self, pick: Pick, now_ns: int) -> None:
         """A final pick has been made, at a time of the monotonic clock."""
@@ -181,8 +184,10 @@ class Gatherer:
         self.depart(list(self._instruments))
 
     def _look(self, own: _Instrument) -> None:
-        """Snippets of an instrument whose components have all come as far as they need are ready."""
+        """Snippets of an instrument are ready whose components have all come as far as they need, and been picked."""
         reached_ns = min(held.reached_ns for held in own.channels.values())
+        if own.picked_ns is not None:
+            reached_ns = min(reached_ns, own.picked_ns)
         self._finish(own, [one for one in own.waiting if one.until_ns <= reached_ns])
 
     def _finish(self, own: _Instrument, done: Collection[_Waiting]) -> None:
@@ -207,7 +212,10 @@ class Gatherer:
 
     def _drop(self, own: _Instrument, held: _Held) -> None:
         """Forget records that no pick needs any more, and others too where all together are too many."""
-        needed_ns = EARLIEST_NS if own.needed_ns is None else own.needed_ns - self._before_ns
+        needed_ns = EARLIEST_NS
+        if own.picked_ns is not None:
+            # No window that is still to be picked begins earlier.
+            needed_ns = own.picked_ns - self._reach_ns - self._before_ns
         if own.waiting:
             needed_ns = min(needed_ns, min(one.pick.time_ns for one in own.waiting) - self._before_ns)
         crowded = self.held_bytes > SPARE_BYTES + TYPICAL_BYTES_S * self._least_s * len(self._instruments)

@@ -255,10 +255,11 @@ def _request(snippet: Snippet, stations: Stations) -> dict[str, Any]:
     site = stations.find(pick.channel, pick.time_ns)
     return {
         "id": pick.id,
-        "title": f"{pick.phase}  {pick.channel}  {iso_from_ns(pick.time_ns)}  probability {pick.probability:.2f}  "
-        f"± {pick.time_uncertainty_s:.2f} s  snr {pick.snr:.1f}  {pick.model}"
+        "title": f"{pick.phase}  {pick.channel}  {iso_from_ns(pick.time_ns)}  {pick.model}"
         + ("" if site is None else f"\n{site.text}"),
         "band": pick.channel.instrument.band,
-        "start_ns": snippet.start_ns,
-        "picks": [[one.phase, one.time_ns, one.time_uncertainty_s, one.probability] for one in snippet.picks],
+        "picks": [
+            [one.phase, one.time_ns, one.time_uncertainty_s, one.probability, one.snr]
+            for one in snippet.picks
+        ],
     }

@@ -19,7 +19,7 @@ from xiaod.acquisition.patterns import matches
 from xiaod.config import Config
 from xiaod.domain.codes import safe
 from xiaod.domain.figure import OnsetFigure, PickLine, Waveforms
-from xiaod.domain.onsets import BAND_HZ, PHASES
+from xiaod.domain.onsets import PHASES
 from xiaod.domain.resumption import warm_up_s
 from xiaod.domain.timegrid import NS_PER_S, iso_from_ns, ns_from_s
 from xiaod.domain.types import Instrument, Pick
@@ -28,7 +28,7 @@ from xiaod.picking.band import RUN_IN, RUN_IN_S, SHORT_RUN_IN, band_passed
 from xiaod.pipeline.offline import ListSink, run_offline
 from xiaod.pipeline.recording import RecordedSpan, RecordingEngine
 from xiaod.pipeline.settings import picker_settings
-from xiaod.tools.plot.png import write_png
+from xiaod.tools.plot.png import BAND_UNIT, write_png
 
 if TYPE_CHECKING:
     from pymseed import MS3Record
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 BEFORE_S, AFTER_S = 10.0, 20.0
 """Shown around a moment by default."""
 DOTS = 3
-BAND_UNIT = f"counts\n{BAND_HZ[0]:g}–{BAND_HZ[1]:g} Hz"
 BATCH = 256
 """Plots for which the files are read once."""
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from xiaod.domain.components import MISSING
 from xiaod.domain.figure import PHASE_STYLES, OnsetFigure, PickLine
-from xiaod.domain.onsets import PHASES
+from xiaod.domain.onsets import BAND_HZ, PHASES
 from xiaod.process.plugins import MissingExtraError, missing
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 SIZE_INCHES = (10.0, 1.4)
 """Width of the picture, and height of each panel."""
 DPI = 110
+BAND_UNIT = f"counts\n{BAND_HZ[0]:g}–{BAND_HZ[1]:g} Hz"
 LANE = 0.55
 """Height of the labels of picks, above the panels, in panels."""
 LABEL_GAP_PX = 8.0
@@ -38,7 +39,7 @@ def require_matplotlib() -> None:
 
 
 def drawn(figure: OnsetFigure) -> "Figure":
-    """A picture: a panel for each component, and one for the probabilities if there are any; picks are lines across all, with labels above."""
+    """A picture: a panel for each component, and one for probabilities if there are any; picks are lines across all, with labels above."""
     from matplotlib.figure import Figure
 
     waveforms = figure.waveforms

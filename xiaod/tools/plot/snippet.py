@@ -1,10 +1,10 @@
 """Draws pictures of snippets, at the lowest priority: ``python -m xiaod.tools.plot.snippet``, which the daemon starts.
 
-In, on standard input: a request a line, as JSON. Out: a PNG for each, and a line on standard error for each that failed.
+In, on standard input: a request a line, as JSON. Out: a PNG for each, and a line on standard error for each that failed. Samples are shown
+as in other plots: on the 100 Hz grid, in the band in which onsets are measured.
 """
 
 import json
-import math
 import os
 import sys
 from collections.abc import Mapping
@@ -18,63 +18,63 @@ from xiaod.acquisition.miniseed import channel_of
 from xiaod.domain.components import MISSING, ROWS, rows_of
 from xiaod.domain.figure import OnsetFigure, PickLine, Waveforms
 from xiaod.domain.onsets import PHASES
-from xiaod.domain.timegrid import GRID_NS, GRID_RATE_HZ, NS_PER_S, iso_from_ns
-from xiaod.tools.plot.png import write_png
+from xiaod.domain.timegrid import NS_PER_S, iso_from_ns
+from xiaod.picking.band import SHORT_RUN_IN, band_passed
+from xiaod.tools.plot.png import BAND_UNIT, write_png
+from xiaod.waveform.resample import converter_for
 
 LOWEST_PRIORITY = 19
 
 
 def waveforms_of(path: Path) -> Waveforms:
-    """The samples of a miniSEED file of one instrument, in bins that each hold at least one sample.
+    """The samples of a miniSEED file of one instrument, in the band.
 
     Raises:
-        ValueError: when there are none.
+        ValueError: when there are none, or their rate is none that the picker takes.
     """
-    traces = MS3TraceList.from_file(str(path), unpack_data=True)
-    parts = [
-        (channel.component, segment.starttime, float(segment.samprate), segment.np_datasamples)
-        for trace in traces
-        if (channel := channel_of(trace.sourceid)) is not None
-        for segment in trace
-    ]
+    parts = []
+    for trace in MS3TraceList.from_file(str(path), unpack_data=True):
+        channel = channel_of(trace.sourceid)
+        for segment in trace:
+            converter = converter_for(float(segment.samprate), segment.starttime)
+            first, samples = converter.push(segment.np_datasamples.astype(np.float64))
+            if channel is not None and len(samples):
+                parts.append((channel.component, first, samples))
     if not parts:
         raise ValueError(f"{path}: no samples")
-    bin_samples = max(1, math.ceil(GRID_RATE_HZ / min(rate_hz for _, _, rate_hz, _ in parts)))
-    bin_ns = bin_samples * GRID_NS
-    first = min(start_ns for _, start_ns, _, _ in parts) // bin_ns
-    last = (
-        max(start_ns + round(len(data) * NS_PER_S / rate_hz) for _, start_ns, rate_hz, data in parts)
-        // bin_ns
-    )
-    low = np.full((ROWS, last - first + 1), np.inf)
-    high = np.full_like(low, -np.inf)
-    rows, components = rows_of({letter for letter, _, _, _ in parts}), [MISSING] * ROWS
-    for letter, start_ns, rate_hz, data in parts:
-        if letter not in rows:
-            continue
-        times_ns = start_ns + np.round(np.arange(len(data)) * (NS_PER_S / rate_hz)).astype(np.int64)
-        bins = times_ns // bin_ns - first
-        np.minimum.at(low[rows[letter]], bins, data)
-        np.maximum.at(high[rows[letter]], bins, data)
-        components[rows[letter]] = letter
-    empty = low > high
-    low[empty] = high[empty] = np.nan
-    curves = np.full((len(PHASES), last - first + 1), np.nan)
-    return Waveforms(first, bin_samples, low, high, curves, "".join(components))
+    first = min(begin for _, begin, _ in parts)
+    samples = np.full((ROWS, max(begin + len(part) for _, begin, part in parts) - first), np.nan)
+    rows, components = rows_of({letter for letter, _, _ in parts}), [MISSING] * ROWS
+    for letter, begin, part in parts:
+        if letter in rows:
+            samples[rows[letter], begin - first : begin - first + len(part)] = part
+            components[rows[letter]] = letter
+    shown = band_passed(samples, SHORT_RUN_IN)
+    curves = np.full((len(PHASES), samples.shape[1]), np.nan)
+    return Waveforms(first, 1, shown, shown, curves, "".join(components))
 
 
 def figure_of(request: Mapping[str, Any]) -> OnsetFigure:
     """What a request asks for."""
     waveforms = waveforms_of(Path(request["miniseed"]))
     lines = [
-        PickLine(phase, (time_ns - waveforms.start_ns) / NS_PER_S, uncertainty_s, probability)
-        for phase, time_ns, uncertainty_s, probability in request["picks"]
+        PickLine(
+            phase,
+            (time_ns - waveforms.start_ns) / NS_PER_S,
+            uncertainty_s,
+            probability,
+            time=iso_from_ns(time_ns)[11:22],
+            snr=snr,
+            stage="final",
+        )
+        for phase, time_ns, uncertainty_s, probability, snr in request["picks"]
     ]
     return OnsetFigure(
         request["title"],
         waveforms,
         lines,
         band=request["band"],
+        unit=BAND_UNIT,
         time_label=f"seconds after {iso_from_ns(waveforms.start_ns)}",
     )
 
