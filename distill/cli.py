@@ -154,11 +154,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if status == 0 and options.command not in ("init", "show"):
             from distill.progress import peak_memory_mb
 
-            minutes, seconds = divmod(round(time.monotonic() - began_s), 60)
-            said = (
-                f"{options.command}: {minutes} min {seconds} s, at most {peak_memory_mb():.0f} MB of memory"
-            )
-            _progress(options).say(said)
+            took_s, cpu_s = time.monotonic() - began_s, time.process_time()
+            used = f"{took_s:.0f} s, {cpu_s:.0f} s of CPU, at most {peak_memory_mb():.0f} MB of memory"
+            _progress(options).say(f"{options.command}: {used}")
         return status
     except KeyboardInterrupt:
         print(f"\nstopped{_goes_on(options)}", file=sys.stderr)

@@ -69,41 +69,18 @@ def windowed(annotate: Annotate, length: int = WINDOW, serving: Serving = FINAL)
 
     What the network says of the last record is kept: to pick it with another threshold costs little.
     """
-    last: list[_Computed] = []
+    last: list[Computed] = []
 
     def serve(waves: NDArray[np.generic], threshold: float) -> list[Pick]:
         if not last or last[0].waves is not waves:
-            last[:] = [_Computed(annotate, waves, length, serving.hop, serving.stage)]
+            last[:] = [Computed(annotate, waves, length, serving.hop, serving.stage)]
         settings = serving.settings((threshold, threshold))
-        return [pick for _, pick in _decisions(last[0], settings)]
+        return [pick for _, pick in decisions(last[0], settings)]
 
     return serve
 
 
-def decisions(
-    annotate: Annotate,
-    waves: NDArray[np.generic],
-    length: int,
-    settings: PickerSettings,
-    first: int = 0,
-    last: int | None = None,
-) -> Iterator[tuple[int, Pick]]:
-    """Picks of a record in overlapping windows, and the sample at which each is decided.
-
-    As when the data of a station end, the last window ends with the record.
-
-    Args:
-        annotate: the student.
-        waves: record ``(3, n)``, Z N E, that begins at time zero.
-        length: samples of a window.
-        settings: of the daemon's picker.
-        first: sample before which no window begins.
-        last: sample after which none ends.
-    """
-    return _decisions(_Computed(annotate, waves, length, settings.hop, settings.stage, first, last), settings)
-
-
-class _Computed:
+class Computed:
     """What a student says of a record, in windows on the grid and in those that confirm."""
 
     def __init__(
@@ -116,9 +93,20 @@ class _Computed:
         first: int = 0,
         last: int | None = None,
     ) -> None:
+        """Compute the windows on the grid; as when the data of a station end, the last one ends with the record.
+
+        Args:
+            annotate: the student.
+            waves: record ``(3, n)``, Z N E, that begins at time zero.
+            length: samples of a window.
+            hop: samples between windows.
+            stage: of the picks that are made of them.
+            first: sample before which no window begins.
+            last: sample after which none ends.
+        """
         self.waves = waves
         self._annotate = annotate
-        self._onsets: dict[tuple[int, int, int], Onset] = {}
+        self._onsets: dict[tuple[int, int, int, int], Onset] = {}
         samples = waves.astype(np.float32)
         begin = -(-max(first, 0) // hop) * hop
         stop = samples.shape[1] if last is None else min(last, samples.shape[1])
@@ -145,15 +133,20 @@ class _Computed:
 
     def onsets(self, candidates: Sequence[Candidate]) -> list[Onset]:
         """Candidates computed again, each once."""
-        keys = [(one.window.index, one.phase, one.peak) for one in candidates]
+        keys = [_key(one) for one in candidates]
         new = [one for key, one in zip(keys, candidates, strict=True) if key not in self._onsets]
         for onset in compute_again(new, lambda windows: self._annotate(windows)[:, 1:]):
-            one = onset.candidate
-            self._onsets[one.window.index, one.phase, one.peak] = onset
+            self._onsets[_key(onset.candidate)] = onset
         return [self._onsets[key] for key in keys]
 
 
-def _decisions(computed: _Computed, settings: PickerSettings) -> Iterator[tuple[int, Pick]]:
+def _key(candidate: Candidate) -> tuple[int, int, int, int]:
+    """What a candidate is computed again by; the threshold decides at most whether in four windows more."""
+    return candidate.window.index, candidate.phase, candidate.peak, candidate.lookahead
+
+
+def decisions(computed: Computed, settings: PickerSettings) -> Iterator[tuple[int, Pick]]:
+    """Picks of a record, and the sample at which each is decided."""
     picker = InstrumentPicker(settings)
     for result in computed.probabilities:
         for onset in computed.onsets(picker.notice(result)):

@@ -13,7 +13,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,7 @@ from distill.noticing import open_scout
 from distill.progress import SILENT, Progress, peak_memory_mb
 from distill.report.config import ReportConfig
 from distill.report.contenders import Bench, Contender, contenders_of
-from distill.report.latency import trade_off
+from distill.report.latency import trade_offs
 from distill.report.result import EvaluationResult
 from distill.report.scoring import (
     SPREAD_WITHIN_S,
@@ -112,7 +111,7 @@ def run_evaluation(
     Raises:
         ConfigError, FileNotFoundError, SpecError: when something does not exist or is not valid.
     """
-    result, began_s = EvaluationResult(config.title), time.monotonic()
+    result, began_s, began_cpu_s = EvaluationResult(config.title), time.monotonic(), time.process_time()
     material = gather(config, training_of(config, source), shared, cache, result, progress)
     contenders = compare(config, material, shared, source.parent, cache, result, progress)
     _continuous(config, contenders, shared, result, progress)
@@ -123,7 +122,8 @@ def run_evaluation(
     if hasattr(os, "getloadavg"):
         result.provenance["load"] = f"{os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
     result.provenance["took"] = (
-        f"{time.monotonic() - began_s:.0f} s, at most {peak_memory_mb():.0f} MB of memory"
+        f"{time.monotonic() - began_s:.0f} s, {time.process_time() - began_cpu_s:.0f} s of CPU, at most "
+        f"{peak_memory_mb():.0f} MB of memory"
     )
     return result
 
@@ -438,16 +438,12 @@ def _research(
     latency = config.latency
     if latency.model:
         student = Student.load(resolve(latency.model), config.threads)
-        settings = list(product(latency.hops_s, latency.lookaheads_s))
-        for hop_s, lookahead_s in progress.over(settings, "delay", len(settings)):
-            own = thresholds_at(student.spec, lookahead_s)
-            result.trade_offs += trade_off(
-                student.annotate,
-                material.records,
-                student.spec.window_samples,
-                (own["P"], own["S"]),
-                lookahead_s,
-                hop_s,
+        own = {at: thresholds_at(student.spec, at) for at in latency.lookaheads_s}
+        thresholds = {at: (of["P"], of["S"]) for at, of in own.items()}
+        for hop_s in latency.hops_s:
+            length = student.spec.window_samples
+            result.trade_offs += trade_offs(
+                student.annotate, material.records, length, thresholds, hop_s, progress
             )
     folder = source.parent / config.sizes if config.sizes else Path(__file__).parents[1] / SIZES
     if config.sizes is not None and folder.is_dir():

@@ -9,22 +9,24 @@ at random in each (seed: CRC-32 of the record's name).
 ...     return np.concatenate([1 - curve, curve, 0 * curve], axis=1)
 >>> waves, none = np.tile(np.arange(4000.0, dtype=np.float32), (3, 1)), np.zeros((3, 0), np.float16)
 >>> record = Record("a", "XX.A", "event", waves, none, (), (2500.0, None))
->>> [p, s] = trade_off(annotate, [record], 1000, (0.3, 0.3), lookahead_s=0.5, hop_s=0.5)
+>>> [p, s] = trade_offs(annotate, [record], 1000, {0.5: (0.3, 0.3)}, hop_s=0.5)
 >>> p.f1_01, p.labels, 0.5 <= p.delay_median_s <= 1.0
 (1.0, 1, True)
 """
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 
 from distill.annotators import Annotate
 from distill.corpus import Record
+from distill.progress import SILENT, Progress
 from distill.scores import Found, f1, hits_and_false
-from distill.serving import FINAL, PHASE_ROWS, decisions, sample_of
-from models.conventions import RATE_HZ
+from distill.serving import FINAL, PHASE_ROWS, Computed, decisions, sample_of
+from models.conventions import PHASES, RATE_HZ
 from xiaod.domain.types import Stage
 from xiaod.picking.picker import PickerSettings
 
@@ -49,22 +51,29 @@ class TradeOff:
     picked: int
 
 
-def trade_off(
+def trade_offs(
     annotate: Annotate,
     records: Sequence[Record],
     length: int,
-    thresholds: tuple[float, float],
-    lookahead_s: float,
+    thresholds: Mapping[float, tuple[float, float]],
     hop_s: float,
+    progress: Progress = SILENT,
 ) -> list[TradeOff]:
-    """Accuracy and delay on all labelled onsets that have a whole window before them and :data:`AFTER_S` after them."""
-    hop, lookahead = round(hop_s * RATE_HZ), round(lookahead_s * RATE_HZ)
-    stage: Stage = "final" if lookahead >= FINAL.lookahead else "early"
-    settings = PickerSettings(thresholds, hop, "evaluated", "", lookahead=lookahead, stage=stage)
-    before, after = round(BEFORE_S * RATE_HZ), round(AFTER_S * RATE_HZ)
-    found: dict[str, list[Found]] = {"P": [], "S": []}
-    delays: dict[str, list[float]] = {"P": [], "S": []}
-    for record in records:
+    """Accuracy and delay on all labelled onsets that have a whole window before them and :data:`AFTER_S` after them.
+
+    Args:
+        annotate: the student.
+        records: those that analysts picked count.
+        length: samples of a window.
+        thresholds: lookahead in seconds -> thresholds of P and of S. Those of a stage see the same windows, which are computed once.
+        hop_s: between windows.
+        progress: shows the stage.
+    """
+    hop, before, after = (round(span_s * RATE_HZ) for span_s in (hop_s, BEFORE_S, AFTER_S))
+    settings = {lookahead_s: _settings(own, lookahead_s, hop) for lookahead_s, own in thresholds.items()}
+    found: dict[tuple[float, str], list[Found]] = {key: [] for key in product(settings, PHASES)}
+    delays: dict[tuple[float, str], list[float]] = {key: [] for key in found}
+    for record in progress.over(records, f"delay, hop {hop_s:g} s", len(records)):
         left_out = zlib.crc32(record.name.encode()) % hop
         waves = record.waves[:, left_out:]
         for row, phase in PHASE_ROWS:
@@ -74,41 +83,51 @@ def trade_off(
             label = pick - left_out
             if label < length + before or label + after > waves.shape[1]:
                 continue
-            picks = [
-                (at, sample_of(made))
-                for at, made in decisions(
-                    annotate,
-                    waves,
-                    length,
-                    settings,
-                    round(label) - before - length,
-                    round(label) + after,
-                )
-                if made.phase == phase and abs(sample_of(made) - label) <= before
-            ]
-            found[phase].append(Found(record.name, tuple(sample for _, sample in picks), label))
-            near = [
-                (abs(sample - label), at) for at, sample in picks if abs(sample - label) <= MATCH_S * RATE_HZ
-            ]
-            if near:
-                delays[phase].append((min(near)[1] - label) / RATE_HZ)
-    result = []
-    for phase, values in found.items():
-        at_01, at_05 = (
-            f1(*hits_and_false(values, tolerance_s), len(values)) for tolerance_s in (0.1, MATCH_S)
-        )
-        median, late = np.percentile(delays[phase], (50, 95)) if delays[phase] else (0.0, 0.0)
-        result.append(
-            TradeOff(
-                phase,
-                lookahead_s,
-                hop_s,
-                at_01,
-                at_05,
-                len(values),
-                round(float(median), 2),
-                round(float(late), 2),
-                len(delays[phase]),
-            )
-        )
-    return result
+            span = round(label) - before - length, round(label) + after
+            computed = {
+                stage: Computed(annotate, waves, length, hop, stage, *span)
+                for stage in {own.stage for own in settings.values()}
+            }
+            for lookahead_s, own in settings.items():
+                picks = [
+                    (at, sample_of(made))
+                    for at, made in decisions(computed[own.stage], own)
+                    if made.phase == phase and abs(sample_of(made) - label) <= before
+                ]
+                samples = tuple(sample for _, sample in picks)
+                found[lookahead_s, phase].append(Found(record.name, samples, label))
+                near = [
+                    (abs(sample - label), at)
+                    for at, sample in picks
+                    if abs(sample - label) <= MATCH_S * RATE_HZ
+                ]
+                if near:
+                    delays[lookahead_s, phase].append((min(near)[1] - label) / RATE_HZ)
+    return [
+        _trade_off(phase, lookahead_s, hop_s, values, delays[lookahead_s, phase])
+        for (lookahead_s, phase), values in found.items()
+    ]
+
+
+def _settings(thresholds: tuple[float, float], lookahead_s: float, hop: int) -> PickerSettings:
+    lookahead = round(lookahead_s * RATE_HZ)
+    stage: Stage = "final" if lookahead >= FINAL.lookahead else "early"
+    return PickerSettings(thresholds, hop, "evaluated", "", lookahead=lookahead, stage=stage)
+
+
+def _trade_off(
+    phase: str, lookahead_s: float, hop_s: float, found: Sequence[Found], delays_s: Sequence[float]
+) -> TradeOff:
+    at_01, at_05 = (f1(*hits_and_false(found, tolerance_s), len(found)) for tolerance_s in (0.1, MATCH_S))
+    median, late = np.percentile(delays_s, (50, 95)) if delays_s else (0.0, 0.0)
+    return TradeOff(
+        phase,
+        lookahead_s,
+        hop_s,
+        at_01,
+        at_05,
+        len(found),
+        round(float(median), 2),
+        round(float(late), 2),
+        len(delays_s),
+    )

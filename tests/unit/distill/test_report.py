@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -16,7 +17,7 @@ from distill.evaluate import EXAMPLE_OFFSET, example_waves
 from distill.report.config import ReportConfig
 from distill.report.contenders import LEVELS, Contender, network_peaks
 from distill.report.evaluation import noise_for
-from distill.report.latency import trade_off
+from distill.report.latency import trade_offs
 from distill.report.scoring import Looked, accuracy, best_f1, by_origin, calibration, precision_recall
 from distill.report.stages import stage_numbers
 from distill.report.trials import DAMAGES, close_pairs, pair_recall
@@ -110,6 +111,12 @@ def test_a_report_is_a_folder_that_needs_nothing_beside_it(
     assert {path.suffix for path in (output / "figures").iterdir()} == {".png", ".pdf"}
     provenance = json.loads((output / "provenance.json").read_text(encoding="utf-8"))
     assert "xiao-distill report --config" in provenance["command"]
+    # What it took is said there and at the end.
+    used = r"\d+ s, \d+ s of CPU, at most (\d+) MB of memory"
+    match = re.fullmatch(used, provenance["took"])
+    assert match is not None
+    assert 50 < int(match.group(1)) < 8000
+    assert re.fullmatch(f"report: {used}", said.err.splitlines()[-1])
     assert main([*command, "--output", str(output), "--no-progress", "--data", "data/none"]) == 2
     said = capsys.readouterr()
     assert "data/none: not there" in said.err
@@ -255,12 +262,17 @@ def test_more_lookahead_is_more_delay() -> None:
 
     waves = np.tile(np.arange(5000, dtype=np.float32), (3, 1))
     record = Record("a", "XX.A", "event", waves, np.zeros((3, 5000), np.float16), (), (3000.0, None))
-    delays = []
-    for lookahead_s in (0.25, 1.0, 2.0):
-        [p, s] = trade_off(annotate, [record], 1000, (0.3, 0.3), lookahead_s, 0.5)
+    lookaheads = dict.fromkeys((0.25, 1.0, 2.0), (0.3, 0.3))
+    found = trade_offs(annotate, [record], 1000, lookaheads, 0.5)
+    assert [(one.lookahead_s, one.phase) for one in found] == [
+        (lookahead_s, phase) for lookahead_s in lookaheads for phase in "PS"
+    ]
+    for p, s in zip(found[::2], found[1::2], strict=True):
         assert (p.f1_05, p.labels, s.labels) == (1.0, 1, 0)
-        assert lookahead_s <= p.delay_median_s <= lookahead_s + 0.5
-        delays.append(p.delay_median_s)
+        assert p.lookahead_s <= p.delay_median_s <= p.lookahead_s + 0.5
+        # With others or alone: the same.
+        assert trade_offs(annotate, [record], 1000, {p.lookahead_s: (0.3, 0.3)}, 0.5) == [p, s]
+    delays = [one.delay_median_s for one in found[::2]]
     assert delays == sorted(delays)
 
 
@@ -272,7 +284,7 @@ def test_delay_does_not_follow_where_records_begin() -> None:
     waves, none = np.tile(np.arange(5000, dtype=np.float32), (3, 1)), np.zeros((3, 0), np.float16)
     # In all of them the onset stands on the grid.
     records = [Record(f"{name}", "XX.A", "event", waves, none, (), (3000.0, None)) for name in range(60)]
-    [p, _] = trade_off(annotate, records, 1000, (0.3, 0.3), lookahead_s=0.5, hop_s=0.5)
+    [p, _] = trade_offs(annotate, records, 1000, {0.5: (0.3, 0.3)}, hop_s=0.5)
     assert p.picked == 60
     assert 0.65 < p.delay_median_s < 0.85
     assert p.delay_p95_s > 0.9
