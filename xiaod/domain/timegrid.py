@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from models.conventions import RATE_HZ
 
 NS_PER_S = 1_000_000_000
+NS_PER_HOUR = 3600 * NS_PER_S
 EARLIEST_NS, LATEST_NS = -(1 << 63), (1 << 63) - 1
 """The first and last nanosecond that 64 bits can hold."""
 YEARS = range(1700, 2250)

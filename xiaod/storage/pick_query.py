@@ -22,6 +22,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 from xiaod.domain.document import pick_from_document
+from xiaod.domain.timegrid import NS_PER_HOUR
 from xiaod.domain.types import Instrument, Pick, Stages
 from xiaod.storage.pick_store import ILLEGIBLE, StoreError, opened_to_read, within
 
@@ -63,4 +64,29 @@ def stored_picks(
     for (document,) in reversed(rows):
         with suppress(*ILLEGIBLE):
             found.append(pick_from_document(json.loads(document)))
+    return found
+
+
+def picks_per_hour(path: Path, since_ns: int) -> dict[str, dict[int, int]]:
+    """Number of final picks of each instrument in each hour since 1970, where there are any.
+
+    Args:
+        path: the store.
+        since_ns: only those from this time on.
+
+    Raises:
+        StoreError: when they cannot be read.
+    """
+    condition, values = within(since_ns, None, None, "final")
+    try:
+        with closing(opened_to_read(path)) as store:
+            rows = store.execute(
+                f"SELECT instrument, time_ns / {NS_PER_HOUR} AS hour, count(*) FROM picks WHERE {condition} GROUP BY instrument, hour",  # noqa: S608  see within
+                values,
+            ).fetchall()
+    except sqlite3.Error as error:
+        raise StoreError(f"{path}: {error}") from error
+    found: dict[str, dict[int, int]] = {}
+    for instrument, hour, count in rows:
+        found.setdefault(instrument, {})[hour] = count
     return found

@@ -10,7 +10,7 @@ from tests.unit.storage.test_pick_store import INSTRUMENT, pick_of
 from xiaod.cli.main import main
 from xiaod.domain.timegrid import NS_PER_S
 from xiaod.process.exit_status import ExitCode
-from xiaod.storage.pick_query import stored_picks
+from xiaod.storage.pick_query import picks_per_hour, stored_picks
 from xiaod.storage.pick_store import PickStore
 
 
@@ -26,6 +26,23 @@ def test_a_span_an_instrument_and_the_latest(path: Path) -> None:
     assert stored_picks(path, 2 * NS_PER_S, 4 * NS_PER_S) == [pick_of(2, "OTHER"), pick_of(3)]
     assert stored_picks(path, instrument=INSTRUMENT, limit=2) == [pick_of(3), pick_of(4)]
     assert stored_picks(path, instrument=replace(INSTRUMENT, band="HH")) == []
+    store.close()
+
+
+def test_final_picks_are_counted_by_the_hour(path: Path) -> None:
+    store = PickStore(path)
+    hour = 3600
+    final = [
+        pick_of(3 * hour),
+        pick_of(3 * hour + 5),
+        pick_of(4 * hour - 1, "OTHER"),
+        pick_of(4 * hour),
+        pick_of(1),
+    ]
+    early = replace(pick_of(3 * hour + 9), id="early", stage="early")
+    store.add([*final, early], {})
+    other = replace(INSTRUMENT, station="OTHER").text
+    assert picks_per_hour(path, 2 * hour * NS_PER_S) == {INSTRUMENT.text: {3: 2, 4: 1}, other: {3: 1}}
     store.close()
 
 
