@@ -13,10 +13,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from xiaod.daemon.web.documents import station_document
+from xiaod.daemon.web.documents import station_document, trace_document
+from xiaod.daemon.web.event_stream import encode
 from xiaod.domain.types import Channel, Instrument, Window
 from xiaod.picking.diagnosis import PhaseView
 from xiaod.pipeline.assemble import Assembler
+from xiaod.pipeline.envelopes import Envelopes
 from xiaod.pipeline.monitor import Monitor
 from xiaod.pipeline.station_table import StationTable
 from xiaod.process.metrics import Metrics
@@ -27,6 +29,9 @@ from xiaod.waveform.instrument import BufferSettings
 STATIONS = 500
 TRACES = 128
 ROUNDS = 50
+BATCH = 32
+EVENT_BINS = 25
+STATION = "XX.S0..HH"
 
 
 def main() -> None:
@@ -49,6 +54,11 @@ def main() -> None:
     print(f"a window while nobody looks: {_each(monitor, windows, curve):.2f} us")
     monitor.watch(windows[0].instrument)
     print(f"a window while somebody looks: {_each(monitor, windows, curve):.2f} us")
+    trace = monitor.trace(windows[0].instrument)
+    assert trace is not None
+    told = _us(lambda: encode("trace", trace_document(STATION, trace, trace.stop - EVENT_BINS)))
+    print(f"an event of {EVENT_BINS} bins for a viewer: {told:.0f} us")
+    print(f"a window for the wall, in batches of {BATCH}: {_wall(windows[0]):.1f} us")
     full = Monitor(station_table, assembler, lambda _: views, 0)
     print(f"a window of a station beyond http.traces: {_each(full, windows, curve):.2f} us")
 
@@ -83,7 +93,22 @@ def _each(monitor: Monitor, windows: list[Window], curve: np.ndarray) -> float:
     return _us(follow) / len(windows)
 
 
-def _us(work: Callable[[], None]) -> float:
+def _wall(window: Window) -> float:
+    """For one window of each of many stations at once, a hop after the last."""
+    each, kept = [], Envelopes(0)
+    kept.look()
+    for step in range(ROUNDS):
+        batch = [
+            replace(window, instrument=Instrument("XX", f"S{number}", "", "HH"), index=400 * step)
+            for number in range(BATCH)
+        ]
+        begun = time.thread_time_ns()
+        kept.take(batch)
+        each.append((time.thread_time_ns() - begun) / 1e3 / BATCH)
+    return min(each[1:])
+
+
+def _us(work: Callable[[], object]) -> float:
     """Least CPU time of some rounds, in microseconds."""
     found = []
     for _ in range(ROUNDS):

@@ -296,6 +296,129 @@ def test_key_and_button_show_raw_samples_and_those_in_the_band(tmp_path: Path) -
     asyncio.run(body())
 
 
+VIEW = "document.body.dataset.view"
+DARK = """(name) => {
+  const canvas = document.getElementById(name), copy = document.createElement('canvas').getContext('2d', { willReadFrequently: true });
+  copy.canvas.width = canvas.width;
+  copy.canvas.height = canvas.height;
+  copy.drawImage(canvas, 0, 0);
+  const data = copy.getImageData(0, 0, canvas.width, canvas.height).data;
+  let count = 0;
+  for (let i = 3; i < data.length; i += 4) count += data[i] > 200;
+  return count;
+}"""
+"""Pixels of a canvas that something is drawn on."""
+TOP = "(document.getElementById('wall-canvas').getAttribute('aria-label').split(': ')[1] ?? '').split(' ')[0]"
+"""The station on top of the wall."""
+
+
+def test_the_wall_has_all_stations_and_those_with_new_picks_on_top(tmp_path: Path) -> None:
+    replay = ReplayConfig(inputs=("example",), port=0, speed=1.0, loop=True, shift_to_now=True, copies=60)
+    click = """(() => {
+      const canvas = document.getElementById('wall-canvas'), box = canvas.getBoundingClientRect();
+      const em = parseFloat(getComputedStyle(document.documentElement).fontSize);
+      const at = { clientX: box.left + 300, clientY: box.top + 1.7 * em + 5, bubbles: true };
+      canvas.dispatchEvent(new PointerEvent('pointermove', at));
+      canvas.dispatchEvent(new MouseEvent('click', at));
+    })()"""
+
+    async def body(daemon: Daemon) -> None:
+        async with page(daemon, tmp_path / "profile", width=1440, height=900) as tab:
+            await tab.until(ROWS, lambda rows: rows == 60)
+            empty = await tab.value(f"({DARK})('wall-canvas')")
+            await tab.press("w")
+            assert await tab.value(VIEW) == "wall"
+            assert await tab.value("location.hash.split('&')[0]") == "#wall"
+            await tab.until(f"({DARK})('wall-canvas')", lambda drawn: drawn > empty + 5000)
+            assert "60 stations" in await tab.value("document.getElementById('wall-note').textContent")
+            # Rows that have no room are reached by scrolling.
+            scroll = "(({ scrollHeight, clientHeight }) => scrollHeight > clientHeight * 1.5)(document.getElementById('wall-scroll'))"
+            assert await tab.value(scroll)
+            await tab.until(PICKS, lambda rows: rows > 0)
+            top = await tab.until(TOP)
+            newest = "[...document.querySelectorAll('#pick-rows tr')].map((row) => row.textContent)"
+            assert any(top.removesuffix(".EH") in row for row in (await tab.value(newest))[:60])
+            # The one on top is opened by a click; Escape and keys go to and fro.
+            await tab.value(click)
+            assert await tab.value(VIEW) == "station"
+            await tab.until(
+                "document.getElementById('trace-title').textContent", lambda title: title.endswith(".EH")
+            )
+            await tab.until(COLOURS, lambda counts: counts[0] > 50)
+            await tab.press("d")
+            assert await tab.value(VIEW) == "day"
+            for size in ((390, 844), (1440, 900)):
+                await tab.look(*size)
+                for key, view in (("w", "wall"), ("d", "day"), ("s", "station")):
+                    await tab.press(key)
+                    assert await tab.value(VIEW) == view
+                    assert await tab.value("document.documentElement.scrollWidth") == size[0]
+            assert tab.complaints == []
+
+    (tmp_path / "profile").mkdir()
+    with streaming(tmp_path / "daemon", replay) as (_, daemon):
+        daemon.wait_for_records(3 * 60)
+        asyncio.run(body(daemon))
+
+
+def test_the_last_24_hours_and_picks_by_the_hour(watched: Daemon, tmp_path: Path) -> None:
+    async def body() -> None:
+        async with page(watched, tmp_path) as tab:
+            hours = f"document.querySelector('tr[data-id=\"{STATION}\"] .spark-cell').title"
+            counted = await tab.until(hours, lambda title: title and not title.startswith("0 final"))
+            await tab.until(hours, lambda title: int(title.split()[0]) > int(counted.split()[0]))
+            bars = "document.querySelector('.spark path').getAttribute('d').split('M').length - 1"
+            assert await tab.value(bars) >= 1
+            await tab.press("d")
+            await tab.until(
+                "document.getElementById('day-title').textContent", lambda title: title == STATION
+            )
+            note = await tab.until(
+                "document.getElementById('day-note').textContent", lambda text: " of data" in text
+            )
+            assert "counts" in note
+            assert "Hz" in note
+            assert await tab.value(f"({DARK})('day-canvas')") > 50
+            assert tab.complaints == []
+
+    asyncio.run(body())
+
+
+def test_a_kiosk_follows_the_newest_pick_or_stays_with_the_station_of_its_address(tmp_path: Path) -> None:
+    other = replace(PICK.channel, station="OTHER")
+    title = "document.getElementById('trace-title').textContent"
+    controls = (
+        "[...document.querySelectorAll('.control, #stations')].filter((one) => one.offsetHeight).length"
+    )
+    size = "parseFloat(getComputedStyle(document.documentElement).fontSize)"
+
+    async def body() -> None:
+        async with serving() as (served, _), browsing(PROGRAM or "", tmp_path) as tab:
+            served.station_table.expect("source", [RJOB, other], 0)
+            address = f"http://127.0.0.1:{served.server.port}/"
+            await tab.open(f"{address}#kiosk", width=1920, height=1080)
+            await tab.until(ROWS, lambda rows: rows >= 2)
+            assert await tab.value(controls) == 0
+            served.monitor.picked(replace(PICK, id="a", channel=other))
+            await tab.until(title, lambda text: text == other.instrument.text)
+            assert await tab.value("location.hash") == "#kiosk"
+            large = await tab.value(size)
+            await tab.look(3840, 2160)
+            assert await tab.value(size) > 1.9 * large
+            assert await tab.value("document.documentElement.scrollHeight") == 2160
+            await tab.value(f"location.hash = '#kiosk&{STATION}'")
+            await tab.until(title, lambda text: text == STATION)
+            served.monitor.picked(replace(PICK, id="b", channel=other, time_ns=PICK.time_ns + 10**9))
+            await tab.until(PICKS, lambda rows: rows == 2)
+            assert await tab.value(title) == STATION
+            await tab.press("Escape")
+            assert await tab.value(controls) > 0
+            assert await tab.value("location.hash") == f"#{STATION}"
+            assert tab.complaints == []
+
+    asyncio.run(body())
+
+
 def test_what_is_wrong_stays_in_sight_until_it_is_right_again(tmp_path: Path) -> None:
     async def body() -> None:
         async with serving(max_clients=2) as (served, _), browsing(PROGRAM or "", tmp_path) as tab:

@@ -188,6 +188,9 @@ class HttpConfig(Model):
     """Whether the status page at / and its API under /api are served beside metrics and health."""
     traces: Annotated[int, Field(ge=0, le=10_000)] = 128
     """Instruments whose last minute is kept for the status page, 87.6 kB each, even while nobody looks."""
+    days: Annotated[int, Field(ge=0, le=10_000)] = 16
+    """Instruments whose last 24 h are kept for the day view of the status page, 172.8 kB each: those that come first, until others are
+    asked for. They begin anew with each start."""
     max_clients: Annotated[int, Field(ge=1, le=1000)] = 32
     """Listeners to /api/stream at one time; one more is refused."""
 

@@ -1,7 +1,8 @@
 """What the status page shows of a running daemon: recent picks, traces, and why a station has no pick.
 
 The pick stage fills it: for each window a look-up in a dictionary, and every few windows a fold into the trace
-(:mod:`xiaod.pipeline.trace`); for each pick an entry in a ring. Where somebody watches, samples come from the streams too, before there is
+(:mod:`xiaod.pipeline.trace`); for each pick an entry in a ring. Envelopes for many stations or a long time are made of whole batches
+(:mod:`xiaod.pipeline.envelopes`). Where somebody watches, samples come from the streams too, before there is
 a window of them. The state of the stations is computed on request. Memory is bounded: a number of picks, and of traces besides those that
 somebody watches.
 
@@ -28,6 +29,7 @@ from xiaod.domain.timegrid import grid_index
 from xiaod.domain.types import Instrument, Pick, Stage, Window
 from xiaod.picking.diagnosis import Condition, PhaseView, Reason, explain
 from xiaod.pipeline.assemble import Assembler
+from xiaod.pipeline.envelopes import Envelopes
 from xiaod.pipeline.station_table import StationEntry, StationTable
 from xiaod.pipeline.trace import Trace
 
@@ -75,7 +77,9 @@ class MonitorListener(Protocol):
 class Monitor:
     """Recent picks and traces, and the state of all stations."""
 
-    def __init__(self, station_table: StationTable, assembler: Assembler, views: Views, traces: int) -> None:
+    def __init__(
+        self, station_table: StationTable, assembler: Assembler, views: Views, traces: int, days: int = 0
+    ) -> None:
         """Begin.
 
         Args:
@@ -83,6 +87,7 @@ class Monitor:
             assembler: tells what their data are like.
             views: gives what their pickers have seen.
             traces: instruments whose last minute is kept without a viewer.
+            days: instruments whose last 24 h are kept.
         """
         self._station_table = station_table
         self._assembler = assembler
@@ -90,6 +95,7 @@ class Monitor:
         self._kept = traces
         self._traces: dict[Instrument, Trace] = {}
         self._watchers: dict[Instrument, int] = {}
+        self.envelopes = Envelopes(days)
         self.recent: deque[Pick] = deque(maxlen=RECENT_PICKS)
         self._listeners: list[MonitorListener] = []
 
@@ -148,10 +154,11 @@ class Monitor:
                 self._traces.pop(instrument, None)
 
     def tidy(self) -> None:
-        """Drop traces of instruments that are no longer in the station table."""
+        """Drop traces and envelopes of instruments that are no longer in the station table."""
         known = {entry.instrument for entry in self._station_table}
         for instrument in [one for one in self._traces if one not in known and one not in self._watchers]:
             del self._traces[instrument]
+        self.envelopes.tidy(known)
 
     @property
     def trace_count(self) -> int:

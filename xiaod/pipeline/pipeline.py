@@ -149,7 +149,11 @@ class Pipeline:
         self._passing = Passing(self._windows, self._assembler, self._monotonic_clock, self._inbox.wake)
         if live and config.http.enabled and config.http.page:
             self._passing.monitor = self._stage.monitor = Monitor(
-                self._station_table, self._assembler, self._stage.views, config.http.traces
+                self._station_table,
+                self._assembler,
+                self._stage.views,
+                config.http.traces,
+                config.http.days,
             )
         self._snippets: Snippets | None = None
         if live and config.snippets.enabled:

@@ -487,6 +487,8 @@ class PickStage:
             if self.monitor is not None:
                 self.monitor.followed(result.window, result.known, result.window.stage)
             await turns.give_way()
+        if self.monitor is not None:
+            self.monitor.envelopes.take([result.window for result in results])
 
     async def _deliver(self, picks: Sequence[Pick], sink_runners: Sequence[SinkRunner]) -> list[Pick]:
         """Store picks and give them to the sinks; those that are new."""

@@ -41,6 +41,7 @@ PHASE_ROWS = 2
 RUN_IN_BINS = -(-RUN_IN // BIN)
 HELD = (BINS + RUN_IN_BINS) * BIN
 """Samples that are held."""
+EMPTY = np.full((ROWS, HELD), np.nan, np.float32)
 TRACE_BYTES = (ROWS * HELD + PHASE_ROWS * BINS) * 4
 
 Bringer = Stage | Literal["stream"]
@@ -139,8 +140,8 @@ class Trace:
             self._folded.clear()
             self.stop = stop
         elif stop > self.stop:
-            self._samples[:, np.arange(self.stop * BIN, stop * BIN) % HELD] = np.nan
-            self._curves[:, np.arange(self.stop, stop) % BINS] = np.nan
+            _put(self._samples, self.stop * BIN, EMPTY[:, : (stop - self.stop) * BIN])
+            _put(self._curves, self.stop, EMPTY[:PHASE_ROWS, : min(stop - self.stop, BINS)])
             self.stop = stop
 
 

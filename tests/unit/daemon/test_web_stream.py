@@ -1,9 +1,11 @@
 """The API with a real server and real sockets: who is served, who is refused, who is dropped."""
 
 import asyncio
+import base64
 import json
 import socket
 import sys
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -13,13 +15,16 @@ from typing import Any
 import aiohttp
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from xiaod.config import Config
 from xiaod.daemon.web.api import Identity, StatusApi
 from xiaod.daemon.web.event_stream import WAITING_BYTES, Listener
 from xiaod.daemon.web.web_server import WebServer
 from xiaod.domain.onsets import withdrawal
+from xiaod.domain.timegrid import ns_from_iso
 from xiaod.domain.types import Channel, Instrument, Latency, Pick, Window
+from xiaod.picking.band import band_passed
 from xiaod.pipeline.assemble import Assembler
 from xiaod.pipeline.monitor import RECENT_PICKS, Monitor
 from xiaod.pipeline.problems import Problem
@@ -46,7 +51,8 @@ class Served:
         settings = Config.model_validate(
             {"sources": [{"server": "localhost"}], "http": {"port": 0, **config}}
         )
-        self.monitor = Monitor(self.station_table, assembler, lambda _: None, settings.http.traces)
+        http = settings.http
+        self.monitor = Monitor(self.station_table, assembler, lambda _: None, http.traces, http.days)
         self.station_table.expect("source", [RJOB, HOSTILE], 0)
         identity = Identity("0", "micro", 0)
         self.problems: list[Problem] = []
@@ -231,6 +237,131 @@ def test_traces_are_kept_for_so_many_and_for_those_that_are_watched() -> None:
             # An instrument that is not in the station table does not keep its place.
             served.monitor.tidy()
             assert served.monitor.trace_count == 0
+
+    asyncio.run(body())
+
+
+def peaks_of(part: dict[str, Any]) -> NDArray[np.float32]:
+    """As docs/api.md has it."""
+    halves = np.frombuffer(base64.b64decode(part["peaks"]), "<u2")
+    return (halves.astype("<u4") << 16).view("<f4")
+
+
+def test_the_wall_tells_what_there_is_and_then_what_is_new() -> None:
+    async def body() -> None:
+        async with serving() as (served, session):
+            rng, total = np.random.default_rng(0), 4000
+            samples = rng.normal(0, 100, (3, total)).astype(np.float32)
+
+            def batch(index: int) -> list[Window]:
+                return [
+                    Window(
+                        RJOB.instrument,
+                        index,
+                        0,
+                        samples[:, index : index + 2000],
+                        "ZNE",
+                        discontinuous=index == 0,
+                    )
+                ]
+
+            served.monitor.envelopes.take(batch(0))
+            async with session.get("/api/stream") as viewer:
+                # Somebody looks, if not at the wall.
+                others = events(viewer)
+                await next_of(others, "stations")
+                served.monitor.envelopes.take(batch(0))
+                async with session.get("/api/stream", params={"wall": "1"}) as answer:
+                    stream = events(answer)
+                    told = await next_of(stream, "wall")
+                    assert told["stations"]["BW.RJOB..EH"]["first"] == 0
+                    async with session.get("/api/wall") as found:
+                        whole = await found.json()
+                    assert whole == told
+                    assert whole["bin_s"] == 0.25
+                    for index in (400, 800):
+                        served.monitor.envelopes.take(batch(index))
+                    part: dict[str, Any] = {"peaks": ""}
+                    while not part["peaks"]:
+                        part = (await next_of(stream, "wall"))["stations"].get("BW.RJOB..EH", part)
+                    assert part["first"] == 2000 // 25
+                    peaks = np.concatenate([peaks_of(whole["stations"]["BW.RJOB..EH"]), peaks_of(part)])
+                    expected = np.abs(band_passed(samples[:1, :2800])).reshape(-1, 25).max(axis=1)
+                    np.testing.assert_allclose(peaks, expected, rtol=0.01)
+                    # Whoever does not look at the wall hears nothing of it.
+                    served.monitor.picked(PICK)
+                    heard = []
+                    async for name, _ in others:
+                        heard.append(name)
+                        if name == "pick":
+                            break
+                    assert "wall" not in heard
+
+    asyncio.run(body())
+
+
+def test_a_day_of_a_station_is_kept_from_the_first_time_that_it_is_asked_for() -> None:
+    async def body() -> None:
+        async with serving(days=1) as (served, session):
+            samples = np.random.default_rng(0).normal(0, 100, (3, 4000)).astype(np.float32)
+            other = replace(RJOB.instrument, station="FIRST")
+            served.station_table.expect("source", [RJOB, HOSTILE, replace(RJOB, station="FIRST")], 0)
+            served.monitor.envelopes.take([Window(other, 0, 0, samples, "ZNE", discontinuous=True)])
+
+            async def asked(query: str) -> tuple[int, Any]:
+                async with session.get(f"/api/day{query}") as answer:
+                    return answer.status, await answer.json()
+
+            status, told = await asked("?station=BW.FIRST..EH")
+            assert (status, told["bin_s"], told["first"], len(peaks_of(told))) == (200, 2.0, 0, 20)
+            newest = (await asked("?station=BW.FIRST..EH&since=18"))[1]
+            assert newest["first"] == 18
+            np.testing.assert_array_equal(peaks_of(newest), peaks_of(told)[18:])
+            assert (await asked("?station=BW.RJOB..EH"))[1]["peaks"] == ""
+            served.monitor.envelopes.take([Window(RJOB.instrument, 0, 0, samples, "ZNE", discontinuous=True)])
+            assert len(peaks_of((await asked("?station=BW.RJOB..EH"))[1])) == 20
+            assert await asked("?station=XX.NONE..HH") == (
+                404, {"error": "station: 'XX.NONE..HH': no such station; /api/stations lists them"},
+            )  # fmt: skip
+            assert (await asked("?station=BW.RJOB..EH&since=-1"))[0] == 400
+        async with serving(days=0) as (_, session), session.get("/api/day?station=BW.RJOB..EH") as answer:
+            assert answer.status == 404
+            assert "http.days" in (await answer.json())["error"]
+
+    asyncio.run(body())
+
+
+@pytest.mark.parametrize("stored", [True, False], ids=["stored", "in memory"])
+def test_final_picks_of_the_last_24_hours_are_counted_by_the_hour(stored: bool, tmp_path: Path) -> None:
+    hour_ns = 3600 * 10**9
+
+    async def body() -> None:
+        store = PickStore(tmp_path / STORE) if stored else None
+        now = time.time_ns() // hour_ns
+        # An hour may end meanwhile: nothing is in the oldest one, nor in the newest.
+        made = [
+            replace(pick, id=f"{pick.id}-{ago}-{number}", early_id=None, outcome=None, moved_s=None, time_ns=(now - ago) * hour_ns + number)
+            for pick in (EARLY, FINAL)
+            for ago, count in ((1, 3), (5, 1), (22, 2), (24, 7))
+            for number in range(count)
+        ]  # fmt: skip
+        if store is not None:
+            store.add(made, {})
+        async with serving(store) as (served, session):
+            for pick in () if stored else made:
+                served.monitor.picked(pick)
+            async with session.get("/api/picks-per-hour") as answer:
+                told = await answer.json()
+        first = ns_from_iso(told["start"]) // hour_ns
+        counts = told["stations"]["BW.RJOB..EH"]
+        assert (len(counts), sum(counts)) == (24, 6)
+        assert {first + place - now: count for place, count in enumerate(counts) if count} == {
+            -1: 3,
+            -5: 1,
+            -22: 2,
+        }
+        if store is not None:
+            store.close()
 
     asyncio.run(body())
 

@@ -21,7 +21,7 @@ from xiaod.domain.sharding import shard_of
 from xiaod.domain.timegrid import GRID_RATE_HZ
 from xiaod.inference import model_file
 from xiaod.picking import diagnosis
-from xiaod.pipeline import trace
+from xiaod.pipeline import envelopes, trace
 from xiaod.pipeline.settings import INSTRUMENTS_PER_STATION
 from xiaod.replay.records import load
 from xiaod.replay.schedule import Schedule
@@ -68,6 +68,11 @@ def plain(text: str) -> str:
         ("docs/architecture.md", f"R{RATES}, to {100 * resample.RATE_TOLERANCE:g} %"),
         ("docs/architecture.md", f"more than {INSTRUMENTS_PER_STATION} instruments for each station"),
         ("docs/architecture.md", f"{trace.TRACE_BYTES / 1000:g} kB for each of at most `http.traces` stations"),
+        ("docs/architecture.md", f"its envelopes {envelopes.DAY_BYTES / 1000:g} kB for each of at most `http.days`"),
+        ("docs/architecture.md", f"{envelopes.WALL_BYTES / 1000:g} kB for each station while somebody looks"),
+        ("docs/api.md", f"`bin_s` ({envelopes.WALL_BIN_S:g} s on the wall, {envelopes.DAY_BIN_S:g} s of a day)"),
+        ("docs/api.md", f"envelopes of the last {envelopes.WALL_S:g} s of all stations"),
+        ("docs/api.md", f"for {envelopes.KEPT_S / 60:g} minutes more"),
         ("docs/archives.md", f"picked again up to {workers.MAX_LOSSES} times"),
         ("docs/archives.md", f"up to {channel.DRIFT_SAMPLES:g} samples differently"),
         ("docs/guarantees.md", f"({NOT_FINAL_S + resumption.warm_up_s(WINDOWS.length_s):g} s with the defaults)"),
@@ -100,6 +105,7 @@ def test_documents(document: str, said: str) -> None:
     [
         (SeedLinkConfig, "server", f"port {seedlink.PORT}"),
         (HttpConfig, "traces", f"{trace.TRACE_BYTES / 1000:g} kB each"),
+        (HttpConfig, "days", f"{envelopes.DAY_BYTES / 1000:g} kB each"),
         (MqttConfig, "server", f"{MQTT_PORT}, with tls {MQTT_TLS_PORT}"),
         (NatsConfig, "servers", f"port is {DEFAULT_PORT}"),
         (WebhookConfig, "secret", f"{webhook.SECRET_PREFIX} and {SECRET}"),

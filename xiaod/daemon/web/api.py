@@ -1,4 +1,4 @@
-"""The API behind the page: ``/api/stations``, ``/api/picks``, ``/api/stream``, ``/api/snippets``.
+"""The API behind the page, see :meth:`StatusApi.routes`.
 
 All answers but snippets are JSON; errors are ``{"error": ...}``.
 
@@ -21,25 +21,29 @@ from typing import TYPE_CHECKING
 
 from xiaod.config import Config
 from xiaod.daemon.web.connection_limit import RETRY_AFTER_S
-from xiaod.daemon.web.documents import problem_document
+from xiaod.daemon.web.documents import envelope_document, problem_document
 from xiaod.daemon.web.event_stream import EventStream
 from xiaod.daemon.web.page import Page
 from xiaod.daemon.web.security import error_response
 from xiaod.domain.document import pick_document
-from xiaod.domain.timegrid import iso_from_ns, ns_from_iso
+from xiaod.domain.timegrid import BEFORE_ALL, NS_PER_HOUR, iso_from_ns, ns_from_iso
 from xiaod.domain.types import Instrument, Pick, Stages
+from xiaod.pipeline.envelopes import DAY_BIN_S, WALL_BIN_S
 from xiaod.pipeline.monitor import Monitor
 from xiaod.pipeline.problems import Problem
 from xiaod.pipeline.snippets import PATH
 from xiaod.process.metrics import Metrics
 from xiaod.snippets.folder import MINISEED, PICTURE, is_file_name
-from xiaod.storage.pick_query import stored_picks
+from xiaod.storage.pick_query import picks_per_hour, stored_picks
 from xiaod.storage.pick_store import PickStore, StoreError
 
 if TYPE_CHECKING:
     from aiohttp import web
 
+HOURS = 24
+"""Hours of which picks are counted, with the one that has begun."""
 DEFAULT_PICKS = 200
+MOST_BIN = 2**40
 MOST_PICKS = 2000
 """Picks in one answer."""
 SNIPPET_TYPES = {MINISEED: "application/vnd.fdsn.mseed", PICTURE: "image/png"}
@@ -107,6 +111,9 @@ class StatusApi:
             web.get("/api/stations", self._serve_stations),
             web.get("/api/picks", self._serve_picks),
             web.get(PATH + "{name}", self._serve_snippet),
+            web.get("/api/picks-per-hour", self._serve_hours),
+            web.get("/api/wall", self._serve_wall),
+            web.get("/api/day", self._serve_day),
             # The answer to HEAD would have a body without end.
             web.get("/api/stream", self._serve_stream, allow_head=False),
         ]
@@ -173,18 +180,73 @@ class StatusApi:
             )
         return web.Response(body=content, content_type=SNIPPET_TYPES[Path(name).suffix])
 
+    async def _serve_hours(self, _: "web.Request") -> "web.Response":
+        from aiohttp import web
+
+        first = time.time_ns() // NS_PER_HOUR - HOURS + 1
+        try:
+            counts = await asyncio.to_thread(self._hours, first)
+        except StoreError as error:
+            return error_response(503, str(error))
+        return web.json_response(
+            {
+                "start": iso_from_ns(first * NS_PER_HOUR),
+                "stations": {
+                    station: [hours.get(first + number, 0) for number in range(HOURS)]
+                    for station, hours in counts.items()
+                },
+            }
+        )
+
+    async def _serve_wall(self, _: "web.Request") -> "web.Response":
+        from aiohttp import web
+
+        stations = {
+            instrument.text: envelope_document(envelope, BEFORE_ALL)
+            for instrument, envelope in self._monitor.envelopes.wall
+        }
+        return web.json_response({"bin_s": WALL_BIN_S, "stations": stations})
+
+    async def _serve_day(self, request: "web.Request") -> "web.Response":
+        from aiohttp import web
+
+        station = request.query.get("station", "")
+        if (instrument := self._monitor.find(station)) is None:
+            return _no_such_station(station)
+        try:
+            first = query_number("since", request.query.get("since", "0"), 0, MOST_BIN)
+        except QueryError as error:
+            return error_response(400, str(error))
+        if (envelope := self._monitor.envelopes.day(instrument)) is None:
+            return error_response(404, "no day is kept of any station; http.days says of how many")
+        return web.json_response(
+            {"station": station, "bin_s": DAY_BIN_S, **envelope_document(envelope, first)}
+        )
+
     async def _serve_stream(self, request: "web.Request") -> "web.StreamResponse":
         instrument: Instrument | None = None
         if (station := request.query.get("station")) is not None:
             instrument = self._monitor.find(station)
             if instrument is None:
-                return error_response(404, f"station: {station!r}: no such station; /api/stations lists them")
+                return _no_such_station(station)
         if self.stream.full:
             self._metrics.stream_ended.labels("full").inc()
             answer = error_response(503, "too many listeners; http.max_clients says how many there may be")
             answer.headers["Retry-After"] = str(RETRY_AFTER_S)
             return answer
-        return await self.stream.serve(request, instrument)
+        return await self.stream.serve(request, instrument, wall="wall" in request.query)
+
+    def _hours(self, first: int) -> dict[str, dict[int, int]]:
+        """Final picks of each instrument in each hour since 1970 from one on, where there were any."""
+        if self._store is not None:
+            return picks_per_hour(self._store.path, first * NS_PER_HOUR)
+        counts: dict[str, dict[int, int]] = {}
+        for pick in list(self._monitor.recent):
+            hour = pick.time_ns // NS_PER_HOUR
+            if pick.stage == "final" and hour >= first:
+                own = counts.setdefault(pick.channel.instrument.text, {})
+                own[hour] = own.get(hour, 0) + 1
+        return counts
 
     def _picks(
         self,
@@ -205,6 +267,10 @@ class StatusApi:
             and stages in ("all", pick.stage)
         ]
         return sorted(found, key=lambda pick: pick.time_ns)[-limit:]
+
+
+def _no_such_station(station: str) -> "web.Response":
+    return error_response(404, f"station: {station!r}: no such station; /api/stations lists them")
 
 
 def query_number(key: str, text: str, least: int, most: int) -> int:

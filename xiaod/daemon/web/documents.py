@@ -5,6 +5,7 @@
 []
 """
 
+import base64
 import math
 from dataclasses import asdict
 from typing import Any
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from xiaod.config.inventory import NO_STATIONS, Site, Stations
 from xiaod.domain.onsets import BAND_HZ
 from xiaod.domain.timegrid import NS_PER_S, iso_from_ns
+from xiaod.pipeline.envelopes import Envelope
 from xiaod.pipeline.monitor import PhaseStatus, StationStatus
 from xiaod.pipeline.problems import Problem
 from xiaod.pipeline.trace import Trace
@@ -98,6 +100,20 @@ def trace_document(station: str, trace: Trace, first: int | None = None) -> dict
         "p": _numbers(raw.probabilities[0], DIGITS),
         "s": _numbers(raw.probabilities[1], DIGITS),
     }
+
+
+def envelope_document(envelope: Envelope, first: int) -> dict[str, Any]:
+    """The bins of an envelope from one on. ``peaks`` has base64 of two bytes for each: the upper half of a float32, the lower byte first.
+
+    >>> from xiaod.pipeline.envelopes import WALL_BINS
+    >>> envelope = Envelope(WALL_BINS)
+    >>> envelope.put(7, np.array([1.0, np.nan, 1234.5], np.float32))
+    >>> envelope_document(envelope, 0)
+    {'first': 7, 'peaks': 'gD/Af5pE'}
+    """
+    begin, peaks = envelope.since(first)
+    halves = (peaks.astype("<f4").view("<u4") >> 16).astype("<u2")
+    return {"first": begin, "peaks": base64.b64encode(halves.tobytes()).decode()}
 
 
 def _phase_document(phase: PhaseStatus) -> dict[str, Any]:

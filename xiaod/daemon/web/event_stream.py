@@ -4,6 +4,7 @@ r"""``/api/stream``: stations, picks and traces as server-sent events.
 - ``problems``: at first, and when it has changed, all that is wrong with the daemon.
 - ``pick``: the document of a pick, early or final, or of the withdrawal of an early one.
 - ``trace``, with ``?station=``: at first the last minute, then what is new.
+- ``wall``, with ``?wall=1``: once a second what is new of the envelopes of all stations; what there is already is at ``/api/wall``.
 - A comment every :data:`HEARTBEAT_S` keeps the connection alive.
 
 Events that a listener has not read wait in memory, at most :data:`WAITING_BYTES`. A slower listener is disconnected and counted, and may
@@ -20,10 +21,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from xiaod.config import Config
-from xiaod.daemon.web.documents import problem_document, station_document, trace_document
+from xiaod.daemon.web.documents import envelope_document, problem_document, station_document, trace_document
 from xiaod.domain.document import pick_document
-from xiaod.domain.timegrid import iso_from_ns
+from xiaod.domain.timegrid import BEFORE_ALL, iso_from_ns
 from xiaod.domain.types import Instrument, Pick
+from xiaod.pipeline.envelopes import WALL_BIN_S
 from xiaod.pipeline.monitor import Monitor
 from xiaod.pipeline.problems import Problem
 from xiaod.process.logs import get_logger
@@ -39,6 +41,8 @@ WAITING_BYTES = 4_000_000
 """Some seconds of 500 stations that all record an event at the same moment."""
 IGNORED = ("delay_s", "silent_s", "records")
 """Keys that change all the time, and follow from the others or matter little: they alone bring no event."""
+NEW_BINS = 80
+"""Told of an envelope at first: a window of data; before that, ``/api/wall`` tells more."""
 HEARTBEAT = b": heartbeat\n\n"
 
 
@@ -51,8 +55,9 @@ def encode(event: str, document: Mapping[str, Any]) -> bytes:
 class Listener:
     """One connection, with the events that wait for it."""
 
-    def __init__(self, instrument: Instrument | None) -> None:
+    def __init__(self, instrument: Instrument | None, wall: bool = False) -> None:
         self.instrument = instrument
+        self.wall = wall
         self.slow = False
         self._waiting: list[bytes] = []
         self._size = 0
@@ -107,6 +112,8 @@ class EventStream:
         self._listeners: dict[Listener, web.Request] = {}
         self._sent: dict[str, dict[str, Any]] = {}
         self._sent_problems: list[Problem] = []
+        self._sent_wall: dict[str, int] = {}
+        """Bin of the wall up to which each envelope was sent."""
         self._reviewing: asyncio.Task[None] | None = None
         self._log = get_logger("web")
         monitor.subscribe(self)
@@ -121,7 +128,9 @@ class EventStream:
         """Whether there are as many listeners as there may be."""
         return len(self._listeners) >= self._most
 
-    async def serve(self, request: "web.Request", instrument: Instrument | None) -> "web.StreamResponse":
+    async def serve(
+        self, request: "web.Request", instrument: Instrument | None, wall: bool
+    ) -> "web.StreamResponse":
         """Send events to one listener until it disconnects."""
         from aiohttp import web
 
@@ -132,7 +141,7 @@ class EventStream:
                 "Connection": "keep-alive",
             }
         )
-        listener = Listener(instrument)
+        listener = Listener(instrument, wall)
         self._add(listener, request)
         try:
             await response.prepare(request)
@@ -167,6 +176,7 @@ class EventStream:
             self._reviewing = asyncio.create_task(self._review(), name="web.review")
         listener.put(encode("stations", {"time": _now(), "complete": True, "stations": documents}))
         listener.put(self._problems_event(self._problems()))
+        self._monitor.envelopes.look()
         if listener.instrument is not None:
             self._monitor.watch(listener.instrument)
             trace = self._monitor.trace(listener.instrument)
@@ -176,15 +186,19 @@ class EventStream:
     def _remove(self, listener: Listener) -> None:
         del self._listeners[listener]
         self._metrics.stream_clients.set(len(self._listeners))
+        self._monitor.envelopes.leave()
         if listener.instrument is not None:
             self._monitor.unwatch(listener.instrument)
         if not self._listeners and self._reviewing is not None:
             self._reviewing.cancel()
             self._reviewing = None
 
-    def _put(self, message: bytes, instrument: Instrument | None = None) -> None:
+    def _put(self, message: bytes, instrument: Instrument | None = None, wall: bool = False) -> None:
+        """Send an event to all listeners, to those of an instrument, or to those of the wall."""
         for listener, request in list(self._listeners.items()):
             if listener.slow or (instrument is not None and listener.instrument != instrument):
+                continue
+            if wall and not listener.wall:
                 continue
             listener.put(message)
             if listener.slow:
@@ -222,9 +236,27 @@ class EventStream:
             if changed or gone:
                 document = {"time": _now(), "complete": False, "stations": changed, "gone": gone}
                 self._put(encode("stations", document))
+            if any(listener.wall for listener in self._listeners):
+                self._put(encode("wall", self._wall_document()), wall=True)
+            else:
+                self._sent_wall.clear()
             if (problems := self._problems()) != self._sent_problems:
                 self._sent_problems = problems
                 self._put(self._problems_event(problems))
+
+    def _wall_document(self) -> dict[str, Any]:
+        """What is new of all envelopes since the last event."""
+        stations, sent = {}, {}
+        for instrument, envelope in self._monitor.envelopes.wall:
+            if (stop := envelope.stop) is None:
+                continue
+            sent[instrument.text] = stop
+            first = self._sent_wall.get(instrument.text, stop - NEW_BINS)
+            # One that was set back is told from its beginning.
+            if first != stop:
+                stations[instrument.text] = envelope_document(envelope, first if first < stop else BEFORE_ALL)
+        self._sent_wall = sent
+        return {"bin_s": WALL_BIN_S, "stations": stations}
 
     @staticmethod
     def _problems_event(problems: Sequence[Problem]) -> bytes:

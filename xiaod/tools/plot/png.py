@@ -72,6 +72,7 @@ def drawn(figure: OnsetFigure) -> "Figure":
     panels[-1].set_xlim(0, seconds[-1])
     panels[-1].set_xlabel(figure.time_label)
     picture.suptitle(figure.title, fontsize="medium")
+    picture.align_ylabels(panels)
     lane.set_axis_off()
     lane.set_ylim(0, 1)
     _label(picture, lane, sorted(labelled, key=lambda pick: pick.at_s))

@@ -59,3 +59,6 @@ function sheetOf(canvas) {
   pen.font = `${0.82 * em}px system-ui, sans-serif`;
   return { pen, em, wide: box.width, high: box.height, colour: (name) => style.getPropertyValue(`--${name}`).trim() };
 }
+
+/* An amplitude where there is little room: 1.2k. */
+function brief(value) { return new Intl.NumberFormat("en", { notation: "compact", maximumSignificantDigits: 2 }).format(value).replace("K", "k"); }

@@ -9,9 +9,9 @@ const one = (id) => document.getElementById(id);
 /* What the API answers. */
 async function ask(path) {
   if (!path) return null;
-  const answer = await fetch(path);
-  if (!answer.ok) throw new Error(answer.statusText);
-  return answer.json();
+  const answer = await fetch(path), told = await answer.json();
+  if (!answer.ok) throw new Error(told.error);
+  return told;
 }
 
 class Page {
@@ -21,21 +21,32 @@ class Page {
     this.failures = 0;
     this.heard = Date.now();
     this.followed = 0;
-    const choose = (id) => this.choose(id);
+    const choose = (id) => this.go({ station: id }), now = () => this.now();
     this.trace = new Trace(one("canvas"), one("labels"));
-    this.picks = new Picks(one("pick-rows"), one("picks-note"), choose);
+    const open = (id) => this.go({ station: id, view: this.view === "wall" ? "station" : this.view });
+    this.picks = new Picks(one("pick-rows"), one("picks-note"), open);
     this.stations = new Stations(
       {
         body: one("station-rows"), heads: one("heads"), chips: one("states"), filter: one("filter"), note: one("stations-note"),
         empty: one("no-stations"),
       },
-      () => this.now(), choose,
+      now, choose,
     );
-    addEventListener("hashchange", () => this.choose(this.wanted()));
+    this.wall = new Wall(
+      { canvas: one("wall-canvas"), scroller: one("wall-scroll"), rest: one("wall-rest"), span: one("wall-span"), note: one("wall-note") },
+      this.stations.entries, now, open,
+    );
+    this.day = new Day(one("day-canvas"), one("day-note"), now);
+    this.sound = new Sound(one("sound"));
+    addEventListener("hashchange", () => this.go(Page.address()));
     one("band").addEventListener("click", () => this.filter());
+    one("kiosk").addEventListener("click", () => this.go({ kiosk: true }));
+    for (const button of document.querySelectorAll("#views [data-view]")) button.addEventListener("click", () => this.go({ view: button.dataset.view }));
     addEventListener("keydown", (event) => this.key(event));
     setInterval(() => this.tick(), 1000);
-    this.chosen = this.wanted();
+    const { station, ...rest } = Page.address();
+    this.chosen = station;
+    this.show(rest);
     this.connect();
   }
 
@@ -45,7 +56,11 @@ class Page {
   /* Keys of the whole page; in a field they are text. */
   key(event) {
     if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest?.("input, select")) return;
-    if (event.key === "f") this.filter();
+    const act = {
+      f: () => this.filter(), s: () => this.go({ view: "station" }), w: () => this.go({ view: "wall" }), d: () => this.go({ view: "day" }),
+      k: () => this.go({ kiosk: !this.kiosk }), Escape: () => this.go({ kiosk: false }),
+    }[event.key];
+    act?.();
   }
 
   /* Band-passed or raw samples. */
@@ -55,15 +70,50 @@ class Page {
     this.trace.draw();
   }
 
-  wanted() {
-    try { return decodeURIComponent(location.hash.slice(1)) || null; } catch { return null; }
+  /* What the address asks for: words joined by &, such as #kiosk&wall or #day&BW.RJOB..EH; identifiers have dots. */
+  static address() {
+    const words = location.hash.slice(1).split("&"), kiosk = words.includes("kiosk");
+    const view = ["wall", "day"].find((name) => words.includes(name)) ?? "station";
+    try { return { kiosk, view, station: words.map(decodeURIComponent).find((word) => word.includes(".")) ?? null }; }
+    catch { return { kiosk, view, station: null }; }
+  }
+
+  /* Change what is shown: a view, the kiosk, a station; what is not named stays. */
+  go({ view = this.view, kiosk = this.kiosk, station }) {
+    const other = view !== this.view, moved = Boolean(station) && station !== this.chosen;
+    this.show({ view, kiosk });
+    if (moved) {
+      this.chosen = station;
+      this.trace.clear();
+      this.showChosen();
+    }
+    this.locate();
+    if (other || (moved && view === "station")) this.connect();
+  }
+
+  show({ view, kiosk }) {
+    this.view = view;
+    this.kiosk = kiosk;
+    // Without a station in the address, a kiosk follows the newest pick too.
+    this.follows = kiosk && (one("follow").checked || !Page.address().station);
+    document.body.dataset.view = view;
+    document.documentElement.classList.toggle("kiosk", kiosk);
+    for (const button of document.querySelectorAll("#views [data-view]")) button.setAttribute("aria-pressed", String(button.dataset.view === view));
+    this.trace.draw();
+    this.wall.draw();
+    this.showDay();
+  }
+
+  locate() {
+    const words = [this.kiosk && "kiosk", this.view !== "station" && this.view, this.chosen && !this.follows && encodeURIComponent(this.chosen)];
+    history.replaceState(null, "", `#${words.filter(Boolean).join("&")}`);
   }
 
   connect() {
     clearTimeout(this.retry);
     this.source?.close();
-    const query = this.chosen ? `?station=${encodeURIComponent(this.chosen)}` : "";
-    const source = this.source = new EventSource(`/api/stream${query}`);
+    const query = new URLSearchParams({ ...(this.view === "wall" && { wall: 1 }), ...(this.view === "station" && this.chosen && { station: this.chosen }) });
+    const source = this.source = new EventSource(`/api/stream?${query}`);
     const on = (name, take) => source.addEventListener(name, (event) => {
       if (source !== this.source) return;
       this.heard = Date.now();
@@ -73,6 +123,7 @@ class Page {
     on("problems", (told) => this.takeProblems(told.problems));
     on("pick", (pick) => this.takePicks([pick], true));
     on("trace", (part) => { if (part.station === this.chosen) this.trace.add(part); });
+    on("wall", (told) => this.wall.add(told));
     source.onopen = () => { this.failures = 0; this.say("on", "live"); this.load(); };
     source.onerror = () => { if (source === this.source) this.lost(); };
   }
@@ -98,13 +149,25 @@ class Page {
     try {
       const chosen = this.chosen;
       const own = chosen ? `/api/picks?stage=all&limit=100&station=${encodeURIComponent(chosen)}` : null;
-      const [picks, all, marks] = await Promise.all(["/api/picks?stage=all&limit=400", "/api/stations", own].map(ask));
+      const wall = this.view === "wall" ? "/api/wall" : null;
+      const [picks, all, marks, traces] = await Promise.all(["/api/picks?stage=all&limit=400", "/api/stations", own, wall].map(ask));
       this.takePicks(Page.whole(picks), false);
       if (marks && chosen === this.chosen) Page.whole(marks).forEach((pick) => this.mark(pick));
+      if (traces) this.wall.add(traces);
+      this.loadHours();
       this.about = `${all.version}, ${all.model}`;
       this.summarize();
     } catch {
       write(one("picks-note"), "earlier picks could not be loaded");
+    }
+  }
+
+  /* Picks of each hour; after that, they are counted as they come. */
+  async loadHours() {
+    try {
+      this.stations.count(await ask("/api/picks-per-hour"));
+    } catch {
+      // The store cannot be read now, as the banner says.
     }
   }
 
@@ -120,7 +183,7 @@ class Page {
     if (!this.chosen && this.stations.entries.size) {
       const all = [...this.stations.entries.keys()].sort().map((id) => this.stations.entries.get(id).data);
       const best = all.find((data) => data.state === "live" && data.last_pick) ?? all.find((data) => data.state === "live") ?? all[0];
-      this.choose(best.id);
+      this.go({ station: best.id });
     }
     this.showChosen();
     this.summarize();
@@ -141,28 +204,34 @@ class Page {
 
   takePicks(documents, live) {
     for (const pick of this.picks.add(documents, live)) {
-      if (pick.stage === "final") this.stations.picked(Picks.station(pick), pick);
+      const id = Picks.station(pick);
+      if (pick.stage === "final") this.stations.picked(id, pick, live);
+      this.wall.mark(id, pick);
       this.mark(pick);
-      if (live && pick.stage !== "withdrawn" && one("follow").checked && Date.now() - this.followed > FOLLOW_S * 1000) {
-        this.followed = Date.now();
-        this.choose(Picks.station(pick));
-      }
+      if (live && pick.stage !== "withdrawn") this.follow(id, pick);
+    }
+    this.wall.draw();
+  }
+
+  /* Go to where a pick is new, if that is wanted, but not from one to the next. */
+  follow(id, pick) {
+    this.sound.play(pick);
+    if ((this.follows || one("follow").checked) && Date.now() - this.followed > FOLLOW_S * 1000) {
+      this.followed = Date.now();
+      this.go({ station: id });
     }
   }
 
-  choose(id) {
-    if (!id || (id === this.chosen && this.source)) return;
-    this.chosen = id;
-    history.replaceState(null, "", `#${encodeURIComponent(id)}`);
-    this.trace.clear();
-    this.showChosen();
-    this.connect();
+  showDay() {
+    write(one("day-title"), this.chosen ?? "No station chosen");
+    if (this.view === "day") this.day.show(this.chosen);
   }
 
   showChosen() {
     const data = this.stations.entries.get(this.chosen)?.data;
     this.stations.mark(this.chosen);
     write(one("trace-title"), this.chosen ?? "No station chosen");
+    this.showDay();
     if (!data) return;
     write(one("trace-site"), data.site?.name ?? "");
     one("trace-site").title = siteText(data.site);
@@ -192,7 +261,17 @@ class Page {
   tick() {
     one("clock").title = `UTC, by the clock of the daemon; local time: ${new Date(this.now() * 1000).toLocaleString()}`;
     write(one("clock"), `${new Date(this.now() * 1000).toISOString().slice(0, 19).replace("T", " ")} UTC`);
+    const local = new Date(this.now() * 1000);
+    // Where the two are the same, once is enough.
+    write(one("local"), local.getTimezoneOffset() ? local.toLocaleTimeString("en", { hour12: false, timeZoneName: "short" }) : "");
     this.stations.tick();
+    this.wall.draw();
+    this.showDay();
+    if (Math.floor(this.now() / 3600) !== this.hour) {
+      // A new hour, or the first: counts move on.
+      if (this.hour) this.loadHours();
+      this.hour = Math.floor(this.now() / 3600);
+    }
     // A line that is cut without a word is found out by asking.
     if (Date.now() - this.heard > QUIET_S * 1000 && this.source.readyState === EventSource.OPEN) {
       this.heard = Date.now();

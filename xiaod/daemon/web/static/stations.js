@@ -10,9 +10,24 @@ const COLUMNS = [
   { key: "latency", title: "Latency", name: "number wide", hint: "age of the last record's last sample when it arrived", of: (one) => one.latency_s ?? Infinity },
   { key: "gaps", title: "Gaps", name: "number", hint: "gaps since the start; those of several components at one time are one", of: (one) => one.gaps },
   { key: "pick", title: "Last pick", hint: "the last final one", of: (one) => one.last_pick ? secondsOf(one.last_pick.time) : EARLY },
+  { key: "hours", title: "Picks/h", name: "number spark-cell", hint: "final picks in each of the last 24 hours, the newest at the right", of: (one) => one.hours?.reduce((sum, count) => sum + count, 0) ?? 0 },
   { key: "count", title: "Picks", name: "number wide more", hint: "final picks since the start", of: (one) => one.picks },
   { key: "reason", title: "Why no pick", name: "reason", of: (one) => one.phases.P.reason },
 ];
+
+const HOURS = 24;
+
+/* A bar for each hour. */
+function spark() {
+  const make = (name) => document.createElementNS("http://www.w3.org/2000/svg", name), svg = make("svg"), line = make("line");
+  svg.setAttribute("viewBox", "0 0 24 8");
+  svg.setAttribute("preserveAspectRatio", "none");
+  svg.setAttribute("class", "spark");
+  svg.setAttribute("role", "img");
+  for (const [name, value] of Object.entries({ x1: 0, x2: 24, y1: 8, y2: 8 })) line.setAttribute(name, value);
+  svg.append(line, make("path"));
+  return svg;
+}
 
 class Stations {
   constructor(parts, now, choose) {
@@ -90,6 +105,7 @@ class Stations {
       if (!entry) {
         entry = this.make(told);
         this.entries.set(told.id, entry);
+        this.showHours(entry);
         changed = true;
       }
       const data = { ...entry.data, ...told };
@@ -109,9 +125,34 @@ class Stations {
     if (changed) this.arrange();
   }
 
+  /* Final picks in each of the last hours, as the API tells. */
+  count({ start, stations }) {
+    this.hours = { first: Math.round(secondsOf(start) / 3600), stations };
+    for (const entry of this.entries.values()) this.showHours(entry);
+  }
+
+  /* One more in its hour. */
+  counted(entry, pick) {
+    if (!entry || !this.hours) return;
+    const hours = (this.hours.stations[entry.data.id] ??= new Array(HOURS).fill(0)), place = Math.floor(secondsOf(pick.time) / 3600) - this.hours.first;
+    if (place in hours) hours[place] += 1;
+    this.showHours(entry);
+  }
+
+  showHours({ cells, data }) {
+    data.hours = this.hours?.stations[data.id] ?? new Array(HOURS).fill(0);
+    const most = Math.max(...data.hours, 1), bars = data.hours.map((count, hour) => (count ? `M${hour} 8v-${(count / most) * 8}h.8V8z` : ""));
+    const [path] = cells.hours.getElementsByTagName("path");
+    path.setAttribute("d", bars.join(""));
+    const sum = data.hours.reduce((all, count) => all + count, 0);
+    cells.hours.title = `${sum} final picks in 24 h, at most ${Math.max(...data.hours)} in an hour, ${data.hours.at(-1)} in this one`;
+    cells.hours.firstChild.setAttribute("aria-label", cells.hours.title);
+  }
+
   /* A pick of a station, told before the station is. */
-  picked(id, pick) {
+  picked(id, pick, live) {
     const entry = this.entries.get(id);
+    if (live) this.counted(entry, pick);
     if (!entry || (entry.data.last_pick && secondsOf(entry.data.last_pick.time) >= secondsOf(pick.time))) return;
     entry.data.last_pick = pick;
     this.show(entry);
@@ -128,6 +169,7 @@ class Stations {
     button.tabIndex = -1;
     cells.id.append(element("span", "site quiet"));
     cells.state.append(element("span", "state"));
+    cells.hours.append(spark());
     return { row, cells, button, data };
   }
 
@@ -160,7 +202,7 @@ class Stations {
     for (const { cells, data } of this.entries.values()) {
       write(cells.delay, data.newest ? duration(now - secondsOf(data.newest)) : "");
     }
-    if (["delay", "latency", "pick", "count", "gaps"].includes(this.sort.key)) this.arrange();
+    if (["delay", "latency", "pick", "count", "gaps", "hours"].includes(this.sort.key)) this.arrange();
   }
 
   /* Order and filter; rows that stand where they belong are not moved. */
