@@ -7,8 +7,8 @@ first motion, if
 
 - it stands out clearly (:data:`CLEAR`), and the half-cycle before it does not nearly do so (:data:`QUIET`): of what grows little by little
   nobody can tell where it begins;
-- it is no spike (:data:`LEAST_SAMPLES`) and not small beside the next half-cycle (:data:`LEAST_PART`): filters of digitisers that are not
-  causal put such precursors before a sharp onset (Scherbaum & Bouin 1997, Geophys. J. Int. 130, 661);
+- it is not tiny beside the wave (:data:`LEAST_NOISE`): filters of digitisers that are not causal put precursors before a sharp onset
+  (Scherbaum & Bouin 1997, Geophys. J. Int. 130, 661), and so does resampling;
 - it is the same wherever within its uncertainty the onset lies: a standard deviation after the onset it has begun, and has not ended.
 
 Everything else is undecidable. What stands out is looked for from :data:`EARLIEST_S` before the onset; where the ground has moved before
@@ -41,19 +41,15 @@ LEAST_NOISE_S = 1.0
 EARLIEST_S = 0.3
 """How long before the onset a half-cycle may stand out."""
 LONGEST_S = 0.6
-"""Until so long after the onset the first motion must have ended, and the next half-cycle too."""
-LEAST_NOISE = 0.005
-"""Root mean square of the noise at least, in parts of the largest sample so near the onset: what is smaller still may come from the filter
-of a digitiser or of resampling."""
+"""Until so long after the onset the first motion must have ended."""
+LEAST_NOISE = 0.01
+"""What the noise is taken to be at least, in parts of the largest sample so near the onset."""
 STANDS_OUT = 3.0
 """Peak of a half-cycle, in root mean squares of the noise, from which it is no noise."""
-CLEAR = 8.0
+CLEAR = 7.0
 """The same, from which it is a first motion."""
-QUIET = 2.0
+QUIET = 1.5
 """The same, up to which the half-cycle before it is noise."""
-LEAST_SAMPLES = 3
-LEAST_PART = 0.15
-"""Peak of the first motion, in peaks of the next half-cycle."""
 
 
 def first_motion(vertical: NDArray[np.floating], onset: float, uncertainty: float) -> Polarity:
@@ -81,15 +77,13 @@ def first_motion(vertical: NDArray[np.floating], onset: float, uncertainty: floa
     peaks = np.maximum.reduceat(np.abs(around), starts)
     standing = np.flatnonzero(peaks > STANDS_OUT * level)
     # The half-cycles at both ends are cut.
-    if not len(standing) or not 0 < (number := int(standing[0])) < len(starts) - 2:
+    if not len(standing) or not 0 < (number := int(standing[0])) < len(starts) - 1:
         return "undecidable"
     start, stop = starts[number : number + 2].tolist()
     since_onset = first + begin - onset
     told = (
         peaks[number] > CLEAR * level
         and peaks[number - 1] <= QUIET * level
-        and peaks[number] >= LEAST_PART * peaks[number + 1]
-        and stop - start >= LEAST_SAMPLES
         and start + since_onset <= uncertainty < stop + since_onset
     )
     if not told:
