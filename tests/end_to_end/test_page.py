@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from tests.end_to_end.browser import Tab, browsing, chromium
-from tests.end_to_end.harness import Daemon, streaming
+from tests.end_to_end.harness import Daemon, streaming, wait_until
 from tests.unit.daemon.test_web_stream import PICK, RJOB, serving
 from xiaod.domain.onsets import withdrawal
 from xiaod.domain.types import Channel, Latency, Window
@@ -452,3 +452,40 @@ def test_the_page_says_when_the_daemon_is_gone_and_comes_back(watched: Daemon, t
             await tab.until(ROWS, lambda rows: rows == 1)
 
     asyncio.run(body())
+
+
+def test_stations_have_names_and_a_pick_leads_to_its_waveforms(tmp_path: Path) -> None:
+    stations = tmp_path / "stations.csv"
+    site = "BW,RJOB,47.7372,-12.7957,860,<b>Jochberg</b>\n"
+    stations.write_text(f"network,station,latitude,longitude,elevation,name\n{site}", "utf-8")
+    replay = ReplayConfig(inputs=("example",), port=0, speed=20.0, loop=True, shift_to_now=True)
+    snippets = {"enabled": True, "folder": str(tmp_path / "snippets"), "after_s": 5.0}
+
+    async def body(daemon: Daemon) -> None:
+        async with page(daemon, tmp_path / "browser") as tab:
+            await tab.until(PICKS)
+            cell = "document.querySelector('#station-rows td')"
+            await tab.until(f"{cell}.textContent === '{STATION}<b>Jochberg</b>'")
+            assert await tab.value(f"{cell}.title") == "<b>Jochberg</b>, 47.7372° N 12.7957° W, 860 m"
+            await tab.until("document.getElementById('trace-site').textContent === '<b>Jochberg</b>'")
+            # What is written into the filter may be a part of a name.
+            for text, rows in (("jochB", 1), ("none", 0)):
+                await tab.value(
+                    f"filter = document.getElementById('filter'); filter.value = '{text}'; filter.dispatchEvent(new Event('input'))"
+                )
+                await tab.until(f"{ROWS} === {rows}")
+            # The time of a pick is a link to its picture, which the page may show too.
+            [drawn, *_] = sorted(path.name for path in (tmp_path / "snippets").glob("*.png"))
+            link = f"document.querySelector(`#pick-rows a[href='/api/snippets/{drawn}']`)"
+            await tab.until(f"{link} !== null")
+            assert await tab.value(f"{link}.target") == "_blank"
+            width = await tab.value(
+                "new Promise((done, failed) => { const image = new Image(); image.onerror = failed;"
+                f" image.onload = () => done(image.naturalWidth); image.src = {link}.href; }})"
+            )
+            assert width > 500
+            assert tab.complaints == []
+
+    with streaming(tmp_path, replay, stations_file=str(stations), snippets=snippets) as (_, daemon):
+        wait_until(lambda: list((tmp_path / "snippets").glob("*.png")), "a picture")
+        asyncio.run(body(daemon))

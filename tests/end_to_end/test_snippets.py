@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import shutil
 import signal
 from datetime import UTC, datetime
@@ -225,3 +226,46 @@ def test_a_folder_that_is_a_file_is_refused_at_the_start(
     path.write_text(text)
     assert main(["check", "--config", str(path)]) == 2
     assert f"{path}:6: snippets.folder: {tmp_path}/file: is no folder" in capsys.readouterr().err
+
+
+def test_a_disk_that_does_not_answer_holds_up_nothing(event: Path, tmp_path: Path) -> None:
+    with streaming(tmp_path / "first", ReplayConfig(inputs=(event,), port=0, speed="max")) as (_, daemon):
+        wait_until(lambda: len(daemon.picks()) >= 2, "picks")
+        ids = [pick["id"] for pick in daemon.picks()]
+    config = ReplayConfig(inputs=(event,), port=0, speed=30.0, loop=True)
+    with streaming(tmp_path, config, snippets=kept(tmp_path), grace_s=5.0) as (_, daemon):
+        wait_until((tmp_path / "snippets").is_dir, "the folder")
+        # The first picks have the same ids. Who opens a pipe to write waits for a reader, for ever.
+        for one in ids:
+            os.mkfifo(tmp_path / "snippets" / f"{one}.mseed.partial")
+        wait_until(lambda: len(daemon.picks()) >= 8, "picks of later cycles")
+        assert daemon.get("/healthz")[0] == 200
+        assert files(tmp_path, "mseed") == []
+        assert daemon.stop() == 0
+    assert [event for event in daemon.events() if event["level"] == "error"] == []
+
+
+def test_what_cannot_be_drawn_costs_its_picture_alone(event: Path, tmp_path: Path) -> None:
+    config = ReplayConfig(inputs=(event,), port=0, speed=50.0, loop=True)
+    # matplotlib is there when the daemon starts, and cannot be loaded when a picture is drawn.
+    (tmp_path / "broken" / "matplotlib").mkdir(parents=True)
+    (tmp_path / "broken" / "matplotlib" / "__init__.py").write_text(
+        "raise RuntimeError('cannot be loaded')\n"
+    )
+    with (
+        Server(config) as server,
+        Daemon(
+            tmp_path,
+            environment={"PYTHONPATH": str(tmp_path / "broken")},
+            sources=[{"name": "test", "server": f"127.0.0.1:{server.port}"}],
+            snippets=kept(tmp_path),
+        ) as daemon,
+    ):
+        wait_until(lambda: daemon.metric("xiaod_snippets_lost_total", reason="picture") >= 3, "pictures lost")
+        [failed] = daemon.events("snippets.failed")
+        assert failed["what"] == "picture"
+        assert "cannot be loaded" in failed["error"]
+        assert len(files(tmp_path, "mseed")) >= 3
+        assert files(tmp_path, "png") == []
+        assert len(daemon.picks()) >= 3
+        assert daemon.stop() == 0
