@@ -3,8 +3,10 @@
 import io
 import json
 import os
+import random
 import shutil
 import signal
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,11 +18,13 @@ import pytest
 from matplotlib.image import imread
 
 from tests.end_to_end.harness import Daemon, Server, assert_event_picked, streaming, wait_until, write_event
+from tests.end_to_end.test_durability import at_rest
 from xiaod.cli.main import main
 from xiaod.domain.document import schema
 from xiaod.replay import ReplayConfig
 
 BEFORE_S, AFTER_S = 10.0, 20.0
+KILLS = 4
 TOLERANCE_S = 1e-4
 """A hundredth of a sample."""
 
@@ -269,3 +273,38 @@ def test_what_cannot_be_drawn_costs_its_picture_alone(event: Path, tmp_path: Pat
         assert files(tmp_path, "png") == []
         assert len(daemon.picks()) >= 3
         assert daemon.stop() == 0
+
+
+def test_killed_at_any_moment_each_pick_has_the_file_of_an_undisturbed_run(
+    tmp_path: Path, busy: tuple[Path, list[dict[str, Any]]]
+) -> None:
+    path, expected = busy
+    rng = random.Random(7)
+    with Server(ReplayConfig(inputs=(path,), port=0, speed=20.0)) as server:
+        settings: dict[str, Any] = {
+            "sources": [{"name": "test", "server": f"127.0.0.1:{server.port}", "begin": "resume"}],
+            "state": {"folder": str(tmp_path / "state"), "save_interval_s": 0.3},
+            "snippets": kept(tmp_path, pictures=False),
+        }
+        for number in range(KILLS):
+            with Daemon(tmp_path, **settings) as daemon:
+                if not number:
+                    daemon.wait_for_records(1)
+                wait_until(lambda: len(files(tmp_path, "mseed")) > 2 * number, "another file")  # noqa: B023
+                time.sleep(rng.uniform(0, 1.0))
+                daemon.process.send_signal(signal.SIGKILL)
+                daemon.process.wait()
+        with Daemon(tmp_path, **settings) as daemon:
+            wait_until(lambda: server.played and at_rest(daemon), "the end of the data")
+            assert daemon.stop() == 0
+    with streaming(
+        tmp_path / "other",
+        ReplayConfig(inputs=(path,), port=0, speed="max"),
+        snippets=kept(tmp_path / "other", pictures=False),
+    ) as (_, other):
+        wait_until(lambda: at_rest(other) and len(other.picks()) > len(expected) / 2, "the end of the data")
+        assert other.stop() == 0
+    undisturbed = {file.name: file.read_bytes() for file in files(tmp_path / "other", "mseed")}
+    found = {file.name: file.read_bytes() for file in files(tmp_path, "mseed")}
+    assert found.keys() == {f"{pick['id']}.mseed" for pick in daemon.stored()}
+    assert {name for name, content in found.items() if undisturbed.get(name) != content} == set()
