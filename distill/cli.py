@@ -134,7 +134,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--data",
         required=True,
         metavar="FOLDER",
-        help="a corpus, or a dataset in SeisBench's format, with the column trace_polarity",
+        help="data with readings of first motions: a corpus, a dataset in SeisBench's format, a folder of miniSEED with QuakeML",
     )
     polarity.add_argument(
         "--model", default="micro", metavar="MODEL", help="what picks (default: %(default)s)"
@@ -325,21 +325,23 @@ def _compare(options: argparse.Namespace) -> int:
 
 
 def _polarity(options: argparse.Namespace) -> int:
+    from distill.annotators import onnx_annotator
     from distill.config import ConfigError
     from distill.datasets import open_dataset
     from distill.datasets.waveform import POLARITY_COLUMN
     from distill.polarity import report
+    from models.weights import resolve
     from xiaod.library import Picker
 
     _quiet()
+    onnx_annotator(resolve(options.model))
     shared = _shared(options)
-    _check({"--data": options.data}, shared)
-    waveforms = [
-        one for one in open_dataset(_source(options.data, shared), shared) if one.polarity is not None
-    ]
+    data = _source(options.data, shared)
+    _check({"--data": data.path}, shared)
+    waveforms = [one for one in open_dataset(data, shared) if one.polarity is not None]
     if not waveforms:
         raise ConfigError(
-            f"--data {options.data}: no record has positive or negative in the column {POLARITY_COLUMN} of its table"
+            f"--data {options.data}: no record has positive or negative in the column {POLARITY_COLUMN}, or in QuakeML as polarity of its P"
         )
     print(report(Picker(options.model), _progress(options).over(waveforms, "records", len(waveforms))))
     return 0

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distill.config import ConfigError
-from distill.datasets.waveform import Waveform
+from distill.datasets.waveform import POLARITIES, Waveform
 from distill.progress import SILENT, Progress
 from models.conventions import RATE_HZ
 from xiaod.process.file_tree import files_below
@@ -28,8 +28,8 @@ ROWS = {"Z": 0, "3": 0, "N": 1, "1": 1, "E": 2, "2": 2}
 """Component letter -> row."""
 QUAKEML_SUFFIXES = (".xml", ".quakeml", ".qml")
 
-Pick = tuple[float, str, str]
-"""Seconds since 1970, phase, event."""
+Pick = tuple[float, str, str, str]
+"""Seconds since 1970, phase, event, polarity in QuakeML's terms."""
 
 
 def phase_of(hint: str) -> str | None:
@@ -129,20 +129,23 @@ class MiniSeedDataset:
                     continue
                 start = trace.stats.starttime + begin / RATE_HZ
                 waves = _rows(joined, start, length)
-                picks, event = self._labels(station, start.timestamp, length / RATE_HZ)
+                picks, event, polarity = self._labels(station, start.timestamp, length / RATE_HZ)
                 kind = "event" if any(pick is not None for pick in picks) else "continuous"
-                yield Waveform(f"{code} {start}", station, kind, waves, picks, event)
+                yield Waveform(
+                    f"{code} {start}", station, kind, waves, picks, event, polarity=POLARITIES.get(polarity)
+                )
 
     def _labels(
         self, station: str, start_s: float, length_s: float
-    ) -> tuple[tuple[float | None, float | None], str]:
+    ) -> tuple[tuple[float | None, float | None], str, str]:
         first: dict[str, float | None] = {"P": None, "S": None}
-        event = ""
-        for time_s, phase, of in sorted(self._picks.get(station, ())):
+        event, polarity = "", ""
+        for time_s, phase, of, motion in sorted(self._picks.get(station, ())):
             if 0 <= time_s - start_s < length_s and first[phase] is None:
                 first[phase] = (time_s - start_s) * RATE_HZ
                 event = event or of
-        return (first["P"], first["S"]), event
+                polarity = motion if phase == "P" else polarity
+        return (first["P"], first["S"]), event, polarity
 
 
 def read_miniseed(paths: Iterable[Path]) -> Any:
@@ -178,7 +181,9 @@ def read_picks(papers: Iterable[Path]) -> dict[str, list[Pick]]:
                 if phase is None or pick.waveform_id is None:
                     continue
                 code = f"{pick.waveform_id.network_code or ''}.{pick.waveform_id.station_code or ''}"
-                picks.setdefault(code, []).append((pick.time.timestamp, phase, str(event.resource_id)))
+                picks.setdefault(code, []).append(
+                    (pick.time.timestamp, phase, str(event.resource_id), pick.polarity or "")
+                )
     return picks
 
 

@@ -11,7 +11,8 @@ from xiaod.domain.types import Polarity
 
 POLARITY_COLUMN = "trace_polarity"
 """Of SeisBench's format: what an analyst has read of the first motion."""
-_POLARITIES: Mapping[str, Polarity] = {"positive": "up", "negative": "down"}
+POLARITIES: Mapping[str, Polarity] = {"positive": "up", "negative": "down"}
+"""The terms of that column and of QuakeML; any other is no reading."""
 
 
 @dataclass(frozen=True)
@@ -42,4 +43,4 @@ def polarity_of(row: Mapping[str, Any]) -> Polarity | None:
     >>> polarity_of({"trace_polarity": "negative"}), polarity_of({"trace_polarity": "undecidable"}), polarity_of({})
     ('down', None, None)
     """
-    return _POLARITIES.get(str(row.get(POLARITY_COLUMN, "")).lower())
+    return POLARITIES.get(str(row.get(POLARITY_COLUMN, "")).lower())

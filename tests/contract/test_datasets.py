@@ -37,7 +37,7 @@ class QuietTeacher:
 def write_corpus(folder: Path, waves: np.ndarray) -> None:
     folder.mkdir()
     row = {"trace_name": "a", "network": "BW", "station": "RJOB", "kind": "event", "event": "quake"}
-    row |= {"p_sample": P_S * 100, "s_sample": S_S * 100}  # type: ignore[dict-item]
+    row |= {"p_sample": P_S * 100, "s_sample": S_S * 100, "trace_polarity": "negative"}  # type: ignore[dict-item]
     pd.DataFrame([row]).to_csv(folder / "metadata.csv", index=False)
     with h5py.File(folder / "waveforms.hdf5", "w") as file:
         file["data/a"] = waves
@@ -51,6 +51,7 @@ def write_seisbench(folder: Path, waves: np.ndarray) -> None:
         writer.data_format = {"dimension_order": "CW", "component_order": "ENZ", "sampling_rate": 100}
         row = {"station_network_code": "BW", "station_code": "RJOB", "source_id": "quake", "split": "train"}
         row |= {"trace_Pg_arrival_sample": P_S * 100, "trace_S_arrival_sample": S_S * 100}  # type: ignore[dict-item]
+        row["trace_polarity"] = "negative"
         writer.add_trace(row, waves[::-1].astype(np.float32))
 
 
@@ -67,6 +68,7 @@ def write_miniseed(folder: Path, start: obspy.UTCDateTime) -> None:
             Pick(
                 time=start + offset,
                 phase_hint=phase,
+                polarity="negative" if phase == "Pg" else "undecidable",
                 waveform_id=WaveformStreamID(network_code="BW", station_code="RJOB"),
             )
             for offset, phase in ((P_S, "Pg"), (S_S, "S"), (S_S + 0.4, "AML"))
@@ -95,6 +97,7 @@ def test_the_same_recording(
     assert isinstance(waveform, Waveform)
     assert (waveform.station, waveform.kind) == ("BW.RJOB", "event")
     assert waveform.event
+    assert waveform.polarity == "down"
     for row, letter in enumerate("ZNE"):
         np.testing.assert_allclose(waveform.waves[row], rjob.components[letter], rtol=1e-4, atol=1e-2)
     np.testing.assert_allclose(np.array(waveform.analyst, float), (P_S * 100, S_S * 100), atol=1e-3)

@@ -14,7 +14,7 @@ def test_what_is_against_the_label_is_counted(shared: Path, capsys: pytest.Captu
     command = ["polarity", "--shared", str(shared), "--data", "data/dev_eval", "--no-progress"]
     table.assign(trace_polarity="undecidable").to_csv(path, index=False)
     assert main(command) == 2
-    assert "no record has positive or negative in the column trace_polarity" in capsys.readouterr().err
+    assert "no record has positive or negative in the column trace_polarity, " in capsys.readouterr().err
     table.assign(trace_polarity=["negative", "positive", "", "negative"]).to_csv(path, index=False)
     assert main(command) == 0
     said, plain, origins, _, noisy = capsys.readouterr().out.strip().split("\n\n")
@@ -30,3 +30,7 @@ def test_what_is_against_the_label_is_counted(shared: Path, capsys: pytest.Captu
 def test_what_is_not_there_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["polarity", "--shared", str(tmp_path), "--data", "none"]) == 2
     assert f"{tmp_path}/none: not there (--data)" in capsys.readouterr().err
+    assert main(["polarity", "--data", "example", "--model", "none"]) == 2
+    assert "none: neither a shipped model" in capsys.readouterr().err
+    assert main(["polarity", "--data", "example"]) == 2
+    assert "--data example: no record has positive" in capsys.readouterr().err
