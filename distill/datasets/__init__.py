@@ -41,12 +41,15 @@ def open_dataset(source: SourceSection, shared: Path, progress: Progress = SILEN
 
 
 def kind_of(folder: Path) -> Literal["corpus", "seisbench", "miniseed"]:
-    """The kind of data in a folder: tables with the columns of a corpus, or of SeisBench; without a table miniSEED."""
-    tables = sorted(folder.glob("metadata*.csv"))
-    if not tables:
-        return "miniseed"
-    with tables[0].open(encoding="utf-8", newline="") as file:
-        return "corpus" if set(next(csv.reader(file), [])) >= COLUMNS else "seisbench"
+    """The kind of data in a folder: a table with the columns of a corpus, tables and HDF5 files of SeisBench, else miniSEED."""
+    for table in sorted(folder.glob("metadata*.csv")):
+        with table.open(encoding="utf-8", newline="") as file:
+            if set(next(csv.reader(file), [])) >= COLUMNS:
+                return "corpus"
+        # A folder of miniSEED may hold a table, too.
+        if any(folder.glob("waveforms*.hdf5")):
+            return "seisbench"
+    return "miniseed"
 
 
 def _corpus(source: SourceSection, shared: Path, progress: Progress) -> Dataset:

@@ -111,8 +111,11 @@ def test_without_picks_no_command_is_named_that_cannot_run(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (folder / "picks.xml").unlink()
+    # A table of one's own is none of a dataset.
+    (folder / "metadata.csv").write_text("station,latitude,longitude\nAAA,1,2\n")
     assert main(["init", str(folder), "--output", str(tmp_path / "mine.yaml")]) == 0
     said = capsys.readouterr().out
+    assert "6 pieces" in said
     assert "xiao-distill compare --" not in said
     assert "No analyst has picked at the stations held out" in said
 
