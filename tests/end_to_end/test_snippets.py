@@ -233,19 +233,31 @@ def test_a_folder_that_is_a_file_is_refused_at_the_start(
 
 
 def test_a_disk_that_does_not_answer_holds_up_nothing(event: Path, tmp_path: Path) -> None:
-    with streaming(tmp_path / "first", ReplayConfig(inputs=(event,), port=0, speed="max")) as (_, daemon):
+    with streaming(tmp_path / "first", ReplayConfig(inputs=(event,), port=0, speed="max")) as (
+        server,
+        daemon,
+    ):
         wait_until(lambda: len(daemon.picks()) >= 2, "picks")
         ids = [pick["id"] for pick in daemon.picks()]
-    config = ReplayConfig(inputs=(event,), port=0, speed=30.0, loop=True)
-    with streaming(tmp_path, config, snippets=kept(tmp_path), grace_s=5.0) as (_, daemon):
-        wait_until((tmp_path / "snippets").is_dir, "the folder")
+    folder = tmp_path / "snippets"
+    folder.mkdir()
+    (folder / f"{ids[0].replace('2009', '2008')}.mseed").write_bytes(b"older")
+    source = {
+        "name": "test",
+        "server": f"127.0.0.1:{server.port}",
+        "reconnect_min_s": 0.1,
+        "reconnect_max_s": 0.5,
+    }
+    with Daemon(tmp_path, sources=[source], snippets=kept(tmp_path), grace_s=5.0) as daemon:
+        wait_until(lambda: daemon.metric("xiaod_snippet_bytes") == 5, "the folder")
         # The first picks have the same ids. Who opens a pipe to write waits for a reader, for ever.
         for one in ids:
-            os.mkfifo(tmp_path / "snippets" / f"{one}.mseed.partial")
-        wait_until(lambda: len(daemon.picks()) >= 8, "picks of later cycles")
-        assert daemon.get("/healthz")[0] == 200
-        assert files(tmp_path, "mseed") == []
-        assert daemon.stop() == 0
+            os.mkfifo(folder / f"{one}.mseed.partial")
+        with Server(ReplayConfig(inputs=(event,), port=server.port, speed=30.0, loop=True)):
+            wait_until(lambda: len(daemon.picks()) >= 8, "picks of later cycles")
+            assert daemon.get("/healthz")[0] == 200
+            assert len(files(tmp_path, "mseed")) == 1
+            assert daemon.stop() == 0
     assert [event for event in daemon.events() if event["level"] == "error"] == []
 
 

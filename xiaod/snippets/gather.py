@@ -63,7 +63,7 @@ class _Held:
     segments: deque[Segment] = field(default_factory=deque)
     held_s: float = 0.0
     reached_ns: int = EARLIEST_NS
-    """End of the newest data."""
+    """End of the record that came last."""
 
 
 @dataclass(slots=True)
@@ -113,7 +113,9 @@ class Gatherer:
 
     def take(self, segment: Segment) -> None:
         """Hold a record, or a piece of one, whose samples are used."""
-        own = self._instruments.setdefault(segment.channel.instrument, _Instrument())
+        own = self._instruments.get(segment.channel.instrument)
+        if own is None:
+            own = self._instruments[segment.channel.instrument] = _Instrument()
         held = own.channels.get(segment.channel)
         if held is None:
             held = own.channels[segment.channel] = _Held()
@@ -122,7 +124,8 @@ class Gatherer:
             segment = replace(segment, samples=segment.samples.copy())
         held.segments.append(segment)
         held.held_s += _length_s(segment)
-        held.reached_ns = max(held.reached_ns, segment.next_ns)
+        # Not the latest of all: a clock may be set back.
+        held.reached_ns = segment.next_ns
         self.held_bytes += segment.samples.nbytes
         self._drop(own, held)
         if own.waiting:

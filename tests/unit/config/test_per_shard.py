@@ -97,10 +97,12 @@ def test_a_shard_has_files_and_a_port_of_its_own(tmp_path: Path) -> None:
     placed = load_placed(path, "2/3", {})
     assert (placed.sinks[0].model_dump()["path"], placed.http.port) == (Path("2/a-2.jsonl"), 9002)
     assert placed.state.folder == Path("var/state/shard-2")
+    assert placed.snippets.folder == Path("var/snippets/shard-2")
     # The same file serves one process too.
     alone = load_placed(path, None, {})
     assert (alone.sinks[0].model_dump()["path"], alone.http.port) == (Path("0/a-0.jsonl"), 9000)
     assert alone.state.folder == Path("var/state")
+    assert alone.snippets.folder == Path("var/snippets")
     path.write_text(SOURCES + "http: {port: 65535}\n")
     with pytest.raises(ConfigError, match=r"http\.port: 65535 \+ 1 \(the shard\) is above 65535"):
         load_placed(path, "1/2", {})

@@ -151,6 +151,18 @@ def test_picks_of_an_earlier_run_are_gathered_if_their_data_come_again() -> None
     assert seconds_of(snippet) == {"Z": [*range(105, 135)]}
 
 
+def test_a_clock_that_is_set_back_ends_no_wait() -> None:
+    gatherer = Gatherer(BEFORE_S, AFTER_S, REACH_S)
+    for second in [*range(5000, 5050), *range(100, 160)]:
+        gatherer.take(record("Z", second))
+        if second == 140:
+            gatherer.picked(pick(130), 0)
+        found = list(gatherer.ready(0))
+        assert bool(found) == (second == 149)
+        if found:
+            assert seconds_of(found[0]) == {"Z": [*range(120, 150)]}
+
+
 def test_too_many_picks_wait_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gather, "MOST_WAITING", 3)
     gatherer = Gatherer(BEFORE_S, AFTER_S, REACH_S)

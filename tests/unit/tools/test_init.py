@@ -102,12 +102,20 @@ def test_two_configurations_share_neither_state_nor_picks(
 ) -> None:
     demo = load_config(ROOT / "config.yaml")
     monkeypatch.chdir(tmp_path)
-    places = {demo.state.folder, *(sink.written_to for sink in demo.sinks if sink.written_to is not None)}
+    places = {
+        demo.state.folder,
+        demo.snippets.folder,
+        *(sink.written_to for sink in demo.sinks if sink.written_to is not None),
+    }
     for name in ("my.yaml", "other.yaml"):
         assert main(["init", "replay:example", "--output", name]) == 0
         own = load_config(Path(name))
-        mine = {own.state.folder, *(sink.written_to for sink in own.sinks if sink.written_to is not None)}
-        assert len(mine) == 2
+        mine = {
+            own.state.folder,
+            own.snippets.folder,
+            *(sink.written_to for sink in own.sinks if sink.written_to is not None),
+        }
+        assert len(mine) == 3
         assert mine.isdisjoint(places)
         places |= mine
     assert "next: xiaod check --config other.yaml; " in capsys.readouterr().out

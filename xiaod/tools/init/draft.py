@@ -21,7 +21,7 @@ def draft(server: str, streams: Sequence[str], notes: Mapping[str, str], folder:
         server: as in the configuration.
         streams: patterns.
         notes: comments beside patterns.
-        folder: for state and picks, which no other configuration may share.
+        folder: for state, picks and snippets, which no other configuration may share.
 
     Raises:
         ValueError: when server or patterns are not valid.
@@ -30,6 +30,7 @@ def draft(server: str, streams: Sequence[str], notes: Mapping[str, str], folder:
         {
             "sources": [{"server": server, "streams": list(streams), "begin": "resume"}],
             "sinks": [{"kind": "console"}, {"kind": "jsonl", "path": str(folder / "picks.jsonl")}],
+            "snippets": {"folder": str(folder / "snippets")},
             "state": {"folder": str(folder / "state")},
         }
     )
