@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from xiaod.config.inventory import Stations
@@ -43,6 +44,8 @@ TICK_S = 60.0
 """How often old files are looked for when nothing is written."""
 DRAWER = "xiaod.tools.plot.snippet"
 """Module that draws; a text, because it stands above this one and runs in a process of its own."""
+ROOT = Path(__file__).parents[2]
+"""The folder of the package."""
 CACHE, FONTS = "MPLCONFIGDIR", ".matplotlib"
 """Variable and folder of what matplotlib finds out about fonts."""
 
@@ -204,7 +207,12 @@ class SnippetWriter:
     def _drawn(self, requests: list[dict[str, Any]]) -> str:
         """Let a process draw pictures; what it says of its failures."""
         # A service has no home, and to look for fonts takes longer than a picture.
-        environment = {CACHE: str(self._folder.path / FONTS), **os.environ}
+        environment = {CACHE: str(self._folder.path.absolute() / FONTS), **os.environ}
+        # This program, wherever it is, and no module that lies in the working directory.
+        environment["PYTHONPATH"] = os.pathsep.join(
+            [*filter(None, [os.environ.get("PYTHONPATH")]), str(ROOT)]
+        )
+        environment["PYTHONSAFEPATH"] = "1"
         self._drawer = subprocess.Popen(  # noqa: S603  this program
             [sys.executable, "-m", DRAWER],
             stdin=subprocess.PIPE,
