@@ -1,13 +1,16 @@
 """The pictures of the README, made by the program: ``python -m tests.pictures`` writes them into ``docs/pictures``.
 
-The status page is that of the daemon with the project's own configuration, taken by a headless Chromium once P and S are drawn; the pick is
-a plot of the same event.
+The status page is that of the daemon with the project's own configuration, taken by a headless Chromium once P and S are drawn; the wall
+that of a daemon with some stations at which the same event arrives one after the other; the pick is a plot of it.
 """
 
 import asyncio
 import socket
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -15,39 +18,68 @@ import obspy
 import yaml
 
 from tests.end_to_end.browser import browsing, chromium
-from tests.end_to_end.harness import LIMIT_S
+from tests.end_to_end.harness import LIMIT_S, write_event
 
 ROOT = Path(__file__).parents[1]
 PICTURES = ROOT / "docs" / "pictures"
 WIDTH, HEIGHT = 1100, 720
-DRAWN = "document.querySelectorAll('#pick-rows tr').length >= 2"
+FINAL = "document.querySelectorAll('#pick-rows tr.final').length"
+DRAWN_S = 6
+STATIONS = ("RJOB", "RTBE", "RMOA", "RNON", "RTSH", "RTAK", "RWMO", "RNHA", "RTEA", "RTLI", "RTPA", "RTSA")
+QUIET_S = 85
+LONGEST_S = 240.0
 XIAOD = Path(sys.executable).with_name("xiaod")
+
+
+@contextmanager
+def running(folder: Path, **source: str) -> Iterator[str]:
+    """A daemon with the project's own configuration, but for its source; the address of its page."""
+    document = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
+    document["sources"][0].update(source)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        document["http"]["port"] = probe.getsockname()[1]
+    folder.mkdir()
+    config = folder / "config.yaml"
+    config.write_text(yaml.safe_dump(document), encoding="utf-8")
+    daemon = subprocess.Popen([XIAOD, "--config", config], cwd=folder, stdout=subprocess.DEVNULL)
+    try:
+        # It listens a moment later, and the picture is worth the wait.
+        time.sleep(3)
+        yield f"http://127.0.0.1:{document['http']['port']}/"
+    finally:
+        daemon.terminate()
+        daemon.wait(LIMIT_S)
+
+
+async def seen(address: str, profile: Path, program: str, picks: int, prepare: str = "0") -> bytes:
+    """A picture of a page with so many final picks on it, as PNG; ``prepare`` is run in it before."""
+    async with browsing(program, profile) as tab:
+        await tab.open(address, width=WIDTH, height=HEIGHT)
+        await tab.value(prepare)
+        async with asyncio.timeout(LONGEST_S):
+            while await tab.value(FINAL) < picks:  # noqa: ASYNC110  in the page, which tells nobody
+                await asyncio.sleep(1)
+        # What is drawn comes with the next windows.
+        await asyncio.sleep(DRAWN_S)
+        return await tab.picture()
 
 
 def status_page(folder: Path, program: str) -> bytes:
     """A picture of the page while the example event is on it, as PNG."""
-    document = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        document["http"]["port"] = probe.getsockname()[1]
-    config = folder / "config.yaml"
-    config.write_text(yaml.safe_dump(document), encoding="utf-8")
-    daemon = subprocess.Popen([XIAOD, "--config", config], cwd=folder, stdout=subprocess.DEVNULL)
+    with running(folder / "status") as address:
+        return asyncio.run(seen(address, folder / "browser", program, picks=2))
 
-    async def look() -> bytes:
-        async with browsing(program, folder / "browser") as tab:
-            await asyncio.sleep(3)
-            await tab.open(f"http://127.0.0.1:{document['http']['port']}/", width=WIDTH, height=HEIGHT)
-            await tab.until(DRAWN)
-            # What is drawn comes with the next frames.
-            await asyncio.sleep(2)
-            return await tab.picture()
 
-    try:
-        return asyncio.run(look())
-    finally:
-        daemon.terminate()
-        daemon.wait(LIMIT_S)
+def wall(folder: Path, program: str) -> bytes:
+    """A picture of the wall with the example event, which arrives at one station after the other, as PNG."""
+    (folder / "data").mkdir()
+    for number, station in enumerate(STATIONS):
+        write_event(folder / "data" / f"{station}.mseed", station, shift_s=number * 1.3, quiet_s=QUIET_S)
+    with running(folder / "wall", server=f"replay:{folder / 'data'}") as address:
+        span = "{ const span = document.getElementById('wall-span'); span.value = 120; span.dispatchEvent(new Event('change')); }"
+        picks = 2 * len(STATIONS) - 4
+        return asyncio.run(seen(f"{address}#wall", folder / "wall-browser", program, picks, span))
 
 
 def pick(folder: Path) -> bytes:
@@ -76,8 +108,9 @@ def main() -> None:
         folder = Path(name)
         (PICTURES / "pick.png").write_bytes(pick(folder))
         if (program := chromium()) is None:
-            sys.exit("docs/pictures/status.png needs chromium (apt install chromium)")
+            sys.exit("the pictures of the page need chromium (apt install chromium)")
         (PICTURES / "status.png").write_bytes(status_page(folder, program))
+        (PICTURES / "wall.png").write_bytes(wall(folder, program))
 
 
 if __name__ == "__main__":

@@ -419,6 +419,33 @@ def test_a_kiosk_follows_the_newest_pick_or_stays_with_the_station_of_its_addres
     asyncio.run(body())
 
 
+def test_each_new_pick_sounds_while_that_is_switched_on(tmp_path: Path) -> None:
+    listen = """(() => {
+      window.tones = [];
+      const start = OscillatorNode.prototype.start;
+      OscillatorNode.prototype.start = function (at) { window.tones.push(this.frequency.value); return start.call(this, at); };
+    })()"""
+    pressed = "document.getElementById('sound').getAttribute('aria-pressed')"
+
+    async def body() -> None:
+        async with serving() as (served, _), browsing(PROGRAM or "", tmp_path) as tab:
+            await tab.open(f"http://127.0.0.1:{served.server.port}/")
+            await tab.until(ROWS, lambda rows: rows == 2)
+            await tab.value(listen)
+            served.monitor.picked(PICK)
+            await tab.until(PICKS, lambda rows: rows == 1)
+            assert await tab.value("window.tones") == []
+            await tab.click("#sound")
+            assert await tab.value(pressed) == "true"
+            served.monitor.picked(replace(PICK, id="b", phase="S", time_ns=PICK.time_ns + 10**9))
+            await tab.until("window.tones", lambda tones: tones == [587])
+            await tab.click("#sound")
+            assert await tab.value(pressed) == "false"
+            assert tab.complaints == []
+
+    asyncio.run(body())
+
+
 def test_what_is_wrong_stays_in_sight_until_it_is_right_again(tmp_path: Path) -> None:
     async def body() -> None:
         async with serving(max_clients=2) as (served, _), browsing(PROGRAM or "", tmp_path) as tab:

@@ -17,7 +17,7 @@ from xiaod.config import Config
 from xiaod.domain.figure import PHASE_STYLES, OnsetFigure, PickLine, Waveforms
 from xiaod.domain.timegrid import NS_PER_S, ns_from_iso
 from xiaod.domain.types import Instrument
-from xiaod.picking.band import RUN_IN, SHORT_RUN_IN, band_passed
+from xiaod.picking.band import RUN_IN, SETTLE, band_passed
 from xiaod.pipeline.factory import open_engine
 from xiaod.pipeline.offline import ListSink, offline_config, picks_of, run_offline
 from xiaod.pipeline.recording import RecordedSpan, RecordingEngine
@@ -73,10 +73,9 @@ def test_samples_are_drawn_in_the_band_of_onsets_or_raw(event: Path, tmp_path: P
     # Data begin just before the onset: what there is is shown from a second later on.
     begin = int(np.isfinite(span.samples[0]).argmax()) - RUN_IN
     assert 0 <= begin < 400
-    assert np.isfinite(waves[False][:, begin + SHORT_RUN_IN :]).all()
-    assert np.isnan(waves[False][:, : begin + SHORT_RUN_IN]).all()
-    settled = slice(begin + RUN_IN, None)
-    np.testing.assert_array_equal(waves[False][:, settled], band_passed(span.samples)[:, RUN_IN:][:, settled])
+    assert np.isfinite(waves[False][:, begin + SETTLE :]).all()
+    assert np.isnan(waves[False][:, : begin + SETTLE]).all()
+    np.testing.assert_array_equal(waves[False], band_passed(span.samples)[:, RUN_IN:])
     assert [figure.unit for figure in figures.values()] == ["counts\n2–20 Hz", "counts, raw"]
     assert [pick.phase for pick in figures[False].picks] == ["P", "S"]
     assert figures[False].picks[0].at_s == pytest.approx(5.0, abs=0.2)

@@ -1,10 +1,11 @@
 """The band in which onsets are measured and shown: a causal Butterworth band-pass, a high-pass of order four and such a low-pass after it.
 
 A filter begins at rest at its first sample, so no offset comes through. After :data:`RUN_IN_S` it has settled: of a step less than a
-millionth is left. Until then its values are unknown, so that those that are known are the same however data are cut.
+millionth is left, so pieces of data with so much before them are filtered as the whole is. Where data begin nothing is before them: there
+values are unknown for :data:`SETTLE_S`, after which a hundredth is left.
 
 >>> passed = band_passed(np.full((1, 400), 1e6))
->>> bool(np.isnan(passed[0, :300]).all()), passed[0, 300:].tolist() == [0.0] * 100
+>>> bool(np.isnan(passed[0, :100]).all()), passed[0, 100:].tolist() == [0.0] * 300
 (True, True)
 """
 
@@ -20,8 +21,8 @@ BAND = band_pass(*BAND_HZ, GRID_RATE_HZ)
 RUN_IN_S = 3.0
 """Samples before those that are looked at, in which the filter settles."""
 RUN_IN = samples_from_s(RUN_IN_S)
-SHORT_RUN_IN = samples_from_s(1.0)
-"""Enough for a picture where data begin just before an onset: of a step a hundredth is left."""
+SETTLE_S = 1.0
+SETTLE = samples_from_s(SETTLE_S)
 
 
 def from_rest(samples: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -31,14 +32,14 @@ def from_rest(samples: NDArray[np.floating]) -> NDArray[np.float64]:
     return values
 
 
-def band_passed(samples: NDArray[np.floating], run_in: int = RUN_IN) -> NDArray[np.float32]:
-    """Filter samples, shape ``(rows, n)``, NaN where there are none; NaN too are the first ``run_in`` values from where they begin."""
+def band_passed(samples: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Filter samples, shape ``(rows, n)``, NaN where there are none; NaN too for :data:`SETTLE_S` from where they begin."""
     passed = np.full(samples.shape, np.nan, np.float32)
     known = np.isfinite(samples)
     for pattern in known[:1] if known.all() else np.unique(known, axis=0):
         rows = np.flatnonzero((known == pattern).all(axis=1))
         edges = np.flatnonzero(np.diff(pattern, prepend=False, append=False))
         for begin, stop in edges.reshape(-1, 2).tolist():
-            if stop - begin > run_in:
-                passed[rows, begin + run_in : stop] = from_rest(samples[rows, begin:stop])[:, run_in:]
+            if stop - begin > SETTLE:
+                passed[rows, begin + SETTLE : stop] = from_rest(samples[rows, begin:stop])[:, SETTLE:]
     return passed

@@ -126,7 +126,12 @@ class Envelopes:
                     self._days[instrument] = Envelope(DAY_BINS)
                 if looked_at or instrument in self._days:
                     wanted.append(window)
-        spans = [bins_of(window, self._stop(window.instrument, looked_at)) for window in wanted]
+        spans, stops = [], dict[Instrument, int]()
+        for window in wanted:
+            # A batch may hold windows of one instrument that follow each other.
+            stop = stops.get(window.instrument)
+            spans.append(bins_of(window, self._stop(window.instrument, looked_at) if stop is None else stop))
+            stops[window.instrument] = spans[-1][1]
         for window, (first, peaks) in zip(wanted, peaks_of(wanted, spans), strict=True):
             if looked_at:
                 self._wall[window.instrument].put(first, peaks)

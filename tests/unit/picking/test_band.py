@@ -7,7 +7,7 @@ import scipy.signal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xiaod.picking.band import RUN_IN, band_passed
+from xiaod.picking.band import RUN_IN, SETTLE, band_passed
 
 RATE_HZ = 100.0
 
@@ -19,8 +19,8 @@ def test_it_is_the_filter_of_scipy_and_silent_until_it_has_settled() -> None:
     ]
     expected = scipy.signal.sosfilt(np.concatenate(sections), samples - samples[:, :1])
     passed = band_passed(samples)
-    assert np.isnan(passed[:, :RUN_IN]).all()
-    np.testing.assert_allclose(passed[:, RUN_IN:], expected[:, RUN_IN:], rtol=1e-4, atol=1e-3)
+    assert np.isnan(passed[:, :SETTLE]).all()
+    np.testing.assert_allclose(passed[:, SETTLE:], expected[:, SETTLE:], rtol=1e-4, atol=1e-3)
 
 
 @settings(max_examples=50, deadline=None)

@@ -24,7 +24,7 @@ from xiaod.domain.resumption import warm_up_s
 from xiaod.domain.timegrid import NS_PER_S, iso_from_ns, ns_from_s
 from xiaod.domain.types import Instrument, Pick
 from xiaod.inference import Engine
-from xiaod.picking.band import RUN_IN, RUN_IN_S, SHORT_RUN_IN, band_passed
+from xiaod.picking.band import RUN_IN, RUN_IN_S, band_passed
 from xiaod.pipeline.offline import ListSink, run_offline
 from xiaod.pipeline.recording import RecordedSpan, RecordingEngine
 from xiaod.pipeline.settings import picker_settings
@@ -128,7 +128,7 @@ def figure_of(
 ) -> OnsetFigure:
     """The figure of a span but for its first :data:`~xiaod.picking.band.RUN_IN_S`, which the filter needs."""
     whole = span.waveforms
-    samples = (whole.low if raw else band_passed(whole.low, SHORT_RUN_IN))[:, RUN_IN:]
+    samples = (whole.low if raw else band_passed(whole.low))[:, RUN_IN:]
     shown = Waveforms(
         whole.first + RUN_IN, 1, samples, samples, whole.probabilities[:, RUN_IN:], whole.components
     )

@@ -19,7 +19,7 @@ from xiaod.domain.components import MISSING, ROWS, rows_of
 from xiaod.domain.figure import OnsetFigure, PickLine, Waveforms
 from xiaod.domain.onsets import PHASES
 from xiaod.domain.timegrid import NS_PER_S, iso_from_ns
-from xiaod.picking.band import SHORT_RUN_IN, band_passed
+from xiaod.picking.band import band_passed
 from xiaod.tools.plot.png import BAND_UNIT, write_png
 from xiaod.waveform.resample import converter_for
 
@@ -49,7 +49,7 @@ def waveforms_of(path: Path) -> Waveforms:
         if letter in rows:
             samples[rows[letter], begin - first : begin - first + len(part)] = part
             components[rows[letter]] = letter
-    shown = band_passed(samples, SHORT_RUN_IN)
+    shown = band_passed(samples)
     curves = np.full((len(PHASES), samples.shape[1]), np.nan)
     return Waveforms(first, 1, shown, shown, curves, "".join(components))
 

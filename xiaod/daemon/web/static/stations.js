@@ -7,7 +7,7 @@ const COLUMNS = [
   { key: "id", title: "Station", of: (one) => one.id },
   { key: "state", title: "State", of: (one) => ORDER.indexOf(one.state) },
   { key: "delay", title: "Delay", name: "number", hint: "age of the newest sample, now", of: (one, now) => one.newest ? now - secondsOf(one.newest) : Infinity },
-  { key: "latency", title: "Latency", name: "number wide", hint: "age of the last record's last sample when it arrived", of: (one) => one.latency_s ?? Infinity },
+  { key: "latency", title: "Latency", name: "number wide latency", hint: "age of the last record's last sample when it arrived", of: (one) => one.latency_s ?? Infinity },
   { key: "gaps", title: "Gaps", name: "number", hint: "gaps since the start; those of several components at one time are one", of: (one) => one.gaps },
   { key: "pick", title: "Last pick", hint: "the last final one", of: (one) => one.last_pick ? secondsOf(one.last_pick.time) : EARLY },
   { key: "hours", title: "Picks/h", name: "number spark-cell", hint: "final picks in each of the last 24 hours, the newest at the right", of: (one) => one.hours?.reduce((sum, count) => sum + count, 0) ?? 0 },

@@ -209,7 +209,11 @@ class Wall {
       pen.globalAlpha = 1;
       // The letter, where the next mark leaves room.
       const next = number + 1 < shown.length ? x(shown[number + 1].seconds) : x(stop_s);
-      if (next - at > em) pen.fillText(pick.phase, at + 0.2 * em, top + 0.85 * em);
+      if (next - at < em) return;
+      pen.strokeStyle = colour("card");
+      pen.lineWidth = 3;
+      pen.strokeText(pick.phase, at + 0.25 * em, top + 0.9 * em);
+      pen.fillText(pick.phase, at + 0.25 * em, top + 0.9 * em);
     });
   }
 
