@@ -35,11 +35,11 @@ class Awake:
     def forget(self) -> None:
         """Begin anew: a clock was set back."""
         self.looked_until = BEFORE_ALL
-        """Grid index up to which ends of windows are known to be wanted or not."""
+        """Grid index before which ends of windows are known to be wanted or not."""
         self._spans: deque[tuple[int, int]] = deque()
 
     def note(self, looked_until: int, spans: Sequence[tuple[int, int]]) -> None:
-        """The net has looked up to a sample; in these spans, first and last sample, it has noticed something.
+        """The net has looked at all before a sample; in these spans, first and last sample, it has noticed something.
 
         Spans that lie after what it has looked at are of data before a clock was set back: they are of no use.
         """

@@ -313,15 +313,15 @@ class WindowSchedule:
         length, looked_until = self.cutting.length, self._awake.looked_until
         if start == self._beginning:
             # The first window of data shows all that was noticed since they began.
-            if start + length > looked_until:
-                return None
-            if self._awake.noticed_in(start, start + length):
+            if start + length <= looked_until and self._awake.noticed_in(start, start + length):
                 return start
+            if start + length >= looked_until:
+                return None
             start += 1
         stop = self._awake.first_wanted(start + length)
         if stop is None:
-            # None of those that were looked at: go on after them.
-            self._next = max(start, self._grid(looked_until + 1 - length))
+            # What is noticed next may want a window that ends as early as this, on the grid or not.
+            self._next = max(start, looked_until - length)
             return None
         # The first one of a span ends where the span begins, wherever the grid lies: it must not wait for the next hop.
         self._next = max(start, stop - length)
@@ -462,8 +462,8 @@ class WindowSchedule:
         begin = max(start - history, min(oldest, start))
         before = self._revisions[cut.revision]
         if self._awake is not None:
-            # What came before was looked at, without a window.
-            discontinuous = oldest > start - self.cutting.hop
+            # Only the first one of data is new: what lies before others was looked at, without a window.
+            discontinuous = self._first_window(oldest) >= start
         else:
             joins = before.last is not None and before.last <= start <= before.last + self.cutting.hop
             discontinuous = not joins or stretches.keys() > before.levels.keys()
