@@ -27,6 +27,7 @@ from types import MappingProxyType
 from zlib import crc32
 
 from xiaod.config import Config
+from xiaod.domain.resumption import is_abandoned
 from xiaod.domain.timegrid import GRID_RATE_HZ, NS_PER_S, samples_from_s
 from xiaod.domain.types import (
     BadRecord,
@@ -228,9 +229,10 @@ class Assembler:
             self._contradictions(instrument, parts)
             yield
 
-    def finish(self) -> Iterator[None]:
-        """Cut all windows that are left at the end of the data, about in order of time."""
-        return self._last(list(self._instruments.items()))
+    def finish(self, instruments: Iterable[Instrument] | None = None) -> Iterator[None]:
+        """Cut all windows that are left at the end of the data of instruments, about in order of time; None: of all."""
+        ended = self._instruments if instruments is None else instruments
+        return self._last([(instrument, self._instruments[instrument]) for instrument in ended])
 
     def finish_streams(self, instruments: Iterable[Instrument] | None = None) -> Iterator[None]:
         """At the end, the last samples for a net that follows streams; early windows wait for what it notices.
@@ -291,6 +293,18 @@ class Assembler:
                 "warning", "station.forgotten", instrument.text, instrument=instrument.text
             )
         return bool(silent)
+
+    @property
+    def abandoned(self) -> list[Instrument]:
+        """Instruments silent for so long, while others of their source sent, that a later run does not read their data again."""
+        newest_ns: dict[str | None, int] = {}
+        for parts in self._instruments.values():
+            newest_ns[parts.fed_by] = max(parts.touched_ns or 0, newest_ns.get(parts.fed_by, 0))
+        return [
+            instrument
+            for instrument, parts in self._instruments.items()
+            if is_abandoned(parts.touched_ns or 0, newest_ns[parts.fed_by])
+        ]
 
     @property
     def departing(self) -> frozenset[Instrument]:

@@ -325,13 +325,11 @@ async def assemble(
                 del departed
         del gone
         await passing.pass_on()
-    if passing.now_ns() is None:
-        await _look_at_rest(assembler, passing)
-        for _ in assembler.finish():
-            await passing.pass_on()
     # Where a live run ends its data do not: what still waits for data is left to the next run, which decides with all of them.
-    await passing.pass_on(everything=True)
-    await passing.looked()
+    ended = None if passing.now_ns() is None else assembler.abandoned
+    await _look_at_rest(assembler, passing, ended)
+    for _ in assembler.finish(ended):
+        await passing.pass_on()
     await passing.pass_on(everything=True)
     await windows.put(End())
 

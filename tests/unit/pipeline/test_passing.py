@@ -117,5 +117,60 @@ def test_a_net_that_is_slow_loses_no_early_windows(live: bool) -> None:
     assert max(np.diff(sorted(stops))) <= 50
 
 
+@pytest.mark.parametrize(("silent_s", "ended"), [(590, False), (610, True)])
+def test_a_run_that_is_stopped_decides_what_the_next_one_does_not_read_again(
+    silent_s: int, ended: bool
+) -> None:
+    """Of two stations one has fallen silent, and the server gives one number to the packets of all stations."""
+    config = Config.model_validate({"sources": [{"server": "localhost:18000"}]})
+    spec = Scout(stateful_path("scout")).spec
+
+    async def stops() -> dict[tuple[str, str], int]:
+        inbox, windows, now_s = Inbox(1000), WindowQueue(1000), 1000
+        assembler = Assembler(
+            buffer_settings(config),
+            Metrics(),
+            StationTable(60 * NS_PER_S),
+            lambda: now_s * NS_PER_S,
+            cuttings=cuttings(config, spec),
+        )
+        passing = Passing(windows, assembler, lambda: now_s * NS_PER_S, inbox.wake)
+        inbox.attach()
+        samples = np.random.default_rng(0).integers(-100, 100, 4_123).astype(np.int32)
+        for station, begin_s in (("SILENT", 0), ("OTHER", silent_s)):
+            now_s = 1000 + begin_s
+            channel = Channel("XX", station, "", "HHZ")
+            assembler.take(
+                Segment(channel, begin_s * NS_PER_S, 100.0, samples, source="here"), now_s * NS_PER_S
+            )
+        inbox.put(End("here"))
+        last: dict[tuple[str, str], int] = {}
+
+        async def look() -> None:
+            while not isinstance(batch := await windows.get(), End):
+                assert isinstance(batch, StreamBatch | WindowBatch)
+                if isinstance(batch, StreamBatch):
+                    await passing.noticed(
+                        [
+                            Notice(one.instrument, one.stop, ((one.index, one.stop - 1),))
+                            for one in batch.windows
+                        ]
+                    )
+                else:
+                    for one in batch.windows:
+                        last[one.instrument.station, one.stage] = one.stop
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(look())
+            group.create_task(assemble(inbox, windows, assembler, passing, lambda source: None))
+        return last
+
+    found = asyncio.run(stops())
+    end = {"SILENT": 4_123, "OTHER": 4_123 + 100 * silent_s}
+    assert (found["SILENT", "final"] == end["SILENT"]) == ended
+    assert found["OTHER", "final"] < end["OTHER"]
+    assert found["SILENT", "early"] == 4_100
+
+
 def queued(windows: WindowQueue) -> list[object]:
     return [windows.get_nowait() for _ in range(windows.qsize())]
