@@ -11,6 +11,7 @@ block of that length. It follows from the recursion itself, run over one unit at
 
 from functools import cache
 from math import pi, sin, sqrt, tan
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,16 @@ MOST = 2**18
 """Multiplications of one product at most: it is not worth several threads then."""
 
 Coefficients = tuple[float, ...]
+
+
+class Filter(NamedTuple):
+    """A filter of a bank."""
+
+    numerator: Coefficients
+    denominator: Coefficients
+    """The first number is 1."""
+    every: int = 1
+    """Its values are wanted at the last one of so many samples."""
 
 
 def recursive_filter(
@@ -42,13 +53,34 @@ def recursive_filter(
     Returns:
         Values of the shape of the waves, and the memory after them.
     """
+    values, after = filter_bank((Filter(numerator, denominator),), waves, memory, rows_of)
+    return values.reshape(waves.shape), after
+
+
+def filter_bank(
+    filters: tuple[Filter, ...],
+    waves: NDArray[np.float64],
+    memory: NDArray[np.float64],
+    rows_of: NDArray[np.int64] | None = None,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The same for several filters of the same waves, in one product.
+
+    Args:
+        filters: each says which of its values are wanted.
+        waves: shape ``(rows, ..., m)``, ``m`` a multiple of each :attr:`Filter.every`; at most :data:`BLOCK` where there are several.
+        memory: shape ``(n, ..., orders)``, the orders of all filters together.
+        rows_of: as for :func:`recursive_filter`.
+
+    Returns:
+        Values, shape ``(rows, ..., sum of m / every)``, those of each filter behind those of the one before; and the memory after them.
+    """
     samples, order = waves.shape[-1], memory.shape[-1]
     after = memory.copy()
     if rows_of is None:
         before = after
     else:
         # A filter is linear: what the waves of each row put into the memory, and what is left of the memory before it.
-        gives = _matrix(numerator, denominator, samples)[:, samples:]
+        gives = _matrix(filters, samples)[:, -order:]
         left = gives[samples:]
         before = (waves.reshape(-1, samples) @ gives[:samples]).reshape(*waves.shape[:-1], order)
         first = np.cumsum(rows_of) - rows_of
@@ -58,16 +90,18 @@ def recursive_filter(
             after[streams] = before[rows] + (held.reshape(-1, order) @ left).reshape(held.shape)
             before[rows] = held
     flat, memories = waves.reshape(-1, samples), before.reshape(-1, order)
-    values = np.empty_like(flat)
-    for begin in range(0, samples, BLOCK):
-        end = min(begin + BLOCK, samples)
-        matrix = _matrix(numerator, denominator, end - begin)
-        most = MOST // matrix.size
+    pieces = [(begin, min(begin + BLOCK, samples)) for begin in range(0, samples, BLOCK)]
+    wide = [sum((end - begin) // one.every for one in filters) for begin, end in pieces]
+    values, place = np.empty((len(flat), sum(wide))), 0
+    for (begin, end), width in zip(pieces, wide, strict=True):
+        matrix = _matrix(filters, end - begin)
+        most = max(1, MOST // matrix.size)
         for start in range(0, len(flat), most):
             some = slice(start, start + most)
             given = np.concatenate([flat[some, begin:end], memories[some]], axis=1) @ matrix
-            values[some, begin:end], memories[some] = given[:, :-order], given[:, -order:]
-    return values.reshape(waves.shape), after
+            values[some, place : place + width], memories[some] = given[:, :-order], given[:, -order:]
+        place += width
+    return values.reshape(*waves.shape[:-1], -1), after
 
 
 def high_pass(corner_hz: float, rate_hz: float) -> tuple[Coefficients, Coefficients]:
@@ -83,6 +117,18 @@ def high_pass(corner_hz: float, rate_hz: float) -> tuple[Coefficients, Coefficie
         2 * (warped**2 - 1) / scale,
         (1 - sqrt(2) * warped + warped**2) / scale,
     )
+
+
+def low_pass(corner_hz: float, rate_hz: float) -> tuple[Coefficients, Coefficients]:
+    """Coefficients of a Butterworth low-pass of order two, as those of the high-pass.
+
+    >>> round(sum(low_pass(10.0, 100.0)[0]) / sum(low_pass(10.0, 100.0)[1]), 9)
+    1.0
+    """
+    warped = tan(pi * corner_hz / rate_hz)
+    scale = 1 + sqrt(2) * warped + warped**2
+    gain = warped**2 / scale
+    return (gain, 2 * gain, gain), high_pass(corner_hz, rate_hz)[1]
 
 
 def band_pass(low_hz: float, high_hz: float, rate_hz: float) -> tuple[Coefficients, Coefficients]:
@@ -108,15 +154,31 @@ def _padded(numerator: Coefficients, order: int) -> NDArray[np.float64]:
 
 
 @cache
-def _matrix(numerator: Coefficients, denominator: Coefficients, samples: int) -> NDArray[np.float64]:
-    """Shape ``(samples + order, samples + order)``: from samples and memory, a row of both, to values and memory."""
-    order = len(denominator) - 1
-    forward, back = _padded(numerator, order), np.array(denominator)
-    units = np.eye(samples + order)
-    waves, memory = units[:, :samples], units[:, samples:].copy()
+def _matrix(filters: tuple[Filter, ...], samples: int) -> NDArray[np.float64]:
+    """From samples and memory, a row of both, to values and memory, each filter's after the other's."""
+    orders = [len(one.denominator) - 1 for one in filters]
+    units = np.eye(samples + sum(orders))
+    given, memories, place = [], [], samples
+    for one, order in zip(filters, orders, strict=True):
+        held = units[:, place : place + order]
+        values, memory = _recursion(one.numerator, one.denominator, units[:, :samples], held)
+        given.append(values[:, one.every - 1 :: one.every])
+        memories.append(memory)
+        place += order
+    return np.concatenate([*given, *memories], axis=1)
+
+
+def _recursion(
+    numerator: Coefficients,
+    denominator: Coefficients,
+    waves: NDArray[np.float64],
+    memory: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """One sample after the other: values and the memory after them."""
+    forward, back = _padded(numerator, memory.shape[1]), np.array(denominator)
     values = np.empty_like(waves)
-    for index in range(samples):
+    for index in range(waves.shape[1]):
         values[:, index] = forward[0] * waves[:, index] + memory[:, 0]
-        following = np.append(memory[:, 1:], np.zeros((len(units), 1)), axis=1)
+        following = np.append(memory[:, 1:], np.zeros((len(waves), 1)), axis=1)
         memory = following + forward[1:] * waves[:, index, None] - back[1:] * values[:, index, None]
-    return np.concatenate([values, memory], axis=1)
+    return values, memory
