@@ -10,6 +10,7 @@ Before the second chunk of the first stream (row 1) come its first one (row 0), 
 ([[5, 3], [3, 0], [6, 4]], [[0, 1], [4, 2]])
 """
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 INPUTS = ("wave", "state", "stream", "number", "chunks", "before", "after")
 """Names of the inputs of a file of this form; see :class:`models.streaming.StreamingPhaseNet`."""
+AGE = {"stream", "number"}
+"""Those that a network does not need whose output is not late."""
 
 
 class StatefulNet:
@@ -33,7 +36,8 @@ class StatefulNet:
         """
         self._session = session
         inputs = {one.name: one.shape for one in session.get_inputs()}
-        if tuple(inputs) != INPUTS:
+        self._names = tuple(name for name in INPUTS if name in inputs)
+        if tuple(inputs) != self._names or not {*INPUTS} - AGE <= {*inputs}:
             raise ValueError(
                 f"takes {', '.join(inputs)}; needed are {', '.join(INPUTS)}: write it anew from its .safetensors "
                 "(python -m models.export)"
@@ -54,7 +58,7 @@ class StatefulNet:
             Probabilities, shape ``(rows, phases, chunk_samples)``, and the state after them.
         """
         given = dict(zip(INPUTS, (wave, state, *places(chunks, self._depth)), strict=True))
-        values, after = self._session.run(None, given)
+        values, after = self._session.run(None, {name: given[name] for name in self._names})
         return values, after
 
 
@@ -73,6 +77,13 @@ def places(chunks: NDArray[np.int64], depth: int) -> tuple[NDArray[np.generic], 
         chunks: shape ``(n,)``: how many each stream has, one at least; those of a stream follow each other.
         depth: how many before a chunk are wanted.
     """
+    return _places(tuple(chunks.tolist()), depth)
+
+
+@lru_cache(maxsize=64)
+def _places(counts: tuple[int, ...], depth: int) -> tuple[NDArray[np.generic], ...]:
+    """The same; most calls are like one before."""
+    chunks = np.array(counts)
     count, ends = len(chunks), np.cumsum(chunks, dtype=np.int64)
     rows = int(ends[-1])
     streams = np.arange(count)
