@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from models.conventions import FRONT_ENDS
 from models.frontend import prepare
 from models.runtime import onnx_runtime
 from models.small_phasenet import SmallPhaseNet
@@ -29,7 +30,7 @@ BLIND, FULL = 25, 100
 """Samples of data after a sample, below which a window has no weight there, and from which it has full weight."""
 
 Annotate = Callable[[NDArray[np.float32]], NDArray[np.float32]]
-"""Raw windows ``(n, 3, L)``, Z N E -> probabilities ``(n, 3, L)``, N P S."""
+"""Raw windows ``(n, 3, L)``, Z N E -> probabilities ``(n, 3, L)``, N P S; of a network that notices ``(n, 2, L / 4)``, noise and onset."""
 
 
 def net_annotator(net: SmallPhaseNet, front_end: str = ModelSpec.front_end) -> Annotate:
@@ -74,7 +75,7 @@ def onnx_annotator(path: Path, threads: int = 1) -> tuple[Annotate, ModelSpec]:
         SpecError: when it is not a model, or has no specification.
     """
     session, spec = open_session(path, threads)
-    order = [spec.phases.index(phase) for phase in "NPS"]
+    order = [spec.phases.index(phase) for phase in FRONT_ENDS[spec.front_end].phases]
 
     def annotate(windows: NDArray[np.float32]) -> NDArray[np.float32]:
         return _batched(

@@ -13,9 +13,8 @@ from distill.annotators import onnx_annotator
 from distill.config import TrainConfig
 from distill.cost import REFERENCE, looks
 from distill.measurements import TOLERANCES, Measurements
-from models.conventions import PHASES, RATE_HZ
-from models.geometry import NetConfig
-from models.small_phasenet import SmallPhaseNet, parameter_count
+from models.conventions import FRONT_ENDS, ONSET, PHASES, RATE_HZ
+from models.small_phasenet import net_of, parameter_count
 from models.spec import ModelSpec
 
 PHASENET_SHA256 = "36f74477064039743fae3df779f4db0dd67dcd6b377e3bf7661068441a064feb"
@@ -103,16 +102,16 @@ and 0.954): {coverage}.
 """
 SCOUT = """# {name} {version}
 
-A small U-Net (`models/small_phasenet.py`) that streams: each sample is computed once. It gives the probabilities of noise, P and S at each
-sample of three components (Z N E, 100 Hz), {delay_s:g} s late, in chunks of {chunk_s:g} s. It *notices* onsets, which another network
-then picks or not (`engine.scout`): its probabilities are not calibrated, and its curves are not picks.
+A small U-Net (`models/small_phasenet.py`) that streams: each sample is computed once. It gives the probability of an onset, P or S, every
+{step_s:g} s of three components (Z N E, 100 Hz), {delay_s:g} s late, in chunks of {chunk_s:g} s. It *notices* onsets, which another network
+then picks or not (`engine.scout`): its probabilities are not calibrated, and its curve is no pick.
 
 | | |
 |---|---|
 | Parameters | {parameters} (widths {widths}, kernels {kernels}) |
 | Receptive field; its part after the sample | {receptive_field_samples} samples, {lookahead_samples} |
 | Front end | `{front_end}` |
-| Thresholds, from which it notices | P {threshold_p:g}, S {threshold_s:g}{vertical} |
+| Threshold, from which it notices | {threshold:g}; without horizontals {vertical:g} |
 | File, of the stateful form | {bytes} bytes |
 | SHA-256 of the file | `{sha256}` |
 | Configuration | `{config}`; SHA-256 of its keys that are not defaults, without `export`: `{config_sha256}` |
@@ -139,8 +138,8 @@ records without labels. {held_out} stations were held out. The weights are distr
 
 Part of the analysts' picks that it notices: its curve reaches the threshold within 0.5 s of the pick, in output that is there at most 1 s
 after it. *Delay*: data after the pick by then, median. Candidates: how often it calls in an hour of noise (and how often it did). The data
-are from stations that are in no training data. The thresholds were chosen on the noise of the training corpus, the lowest that call
-there at most {most_p:g} times an hour for P and {most_s:g} for S.
+are from stations that are in no training data. The threshold was chosen on noise of stations on which it was not trained, the lowest that
+calls there at most {most:g} times an hour.
 Command, date, code, libraries: {measured}.
 
 {noticed}
@@ -236,10 +235,6 @@ def card(model: Path, config: TrainConfig, source: str, held: Measurements, name
         "kernels": " ".join(map(str, spec.net["kernels"])),
         "window_s": spec.window_samples / RATE_HZ,
         "lengths": ", ".join(f"{length / RATE_HZ:g}" for length in spec.lengths),
-        "threshold_p": spec.thresholds["P"],
-        "threshold_s": spec.thresholds["S"],
-        "vertical": _vertical(spec.vertical_thresholds),
-        "early_thresholds": _early_thresholds(spec),
         "bytes": model.stat().st_size,
         "sha256": hashlib.sha256(model.read_bytes()).hexdigest(),
         "config": source,
@@ -275,17 +270,22 @@ def card(model: Path, config: TrainConfig, source: str, held: Measurements, name
         "cost": _cost(held, name),
     }
     if spec.form == "stateful":
-        most = config.export.max_candidates_per_hour
         return SCOUT.format(
             **said,
+            threshold=spec.thresholds[ONSET],
+            vertical=spec.thresholds_of("final", vertical_alone=True)[ONSET],
+            step_s=FRONT_ENDS[spec.front_end].step / RATE_HZ,
             delay_s=spec.delay_samples / RATE_HZ,
             chunk_s=spec.chunk_samples / RATE_HZ,
-            most_p=most["P"],
-            most_s=most["S"],
+            most=config.export.max_candidates_per_hour,
             noticed=_noticed(held, name),
         )
     return TEMPLATE.format(
         **said,
+        threshold_p=spec.thresholds["P"],
+        threshold_s=spec.thresholds["S"],
+        vertical=_vertical(spec.vertical_thresholds),
+        early_thresholds=_early_thresholds(spec),
         scores=_scores(held, others),
         reference=held.reference,
         differences=_differences(held, [one for one in others if one != held.reference]),
@@ -309,7 +309,7 @@ def card(model: Path, config: TrainConfig, source: str, held: Measurements, name
 
 def parameters_of(spec: ModelSpec) -> int:
     """Parameters of the network that a file holds."""
-    return parameter_count(SmallPhaseNet(config=NetConfig.from_dict(dict(spec.net))))
+    return parameter_count(net_of(spec))
 
 
 def measured_by(held: Measurements) -> str:
@@ -555,7 +555,7 @@ def _noticed(held: Measurements, name: str) -> str:
     found = [one for one in held.numbers if (one.table, one.contender) == ("noticing", name)]
     body = []
     for condition in dict.fromkeys(one.condition for one in found):
-        for phase in PHASES:
+        for phase in dict.fromkeys(one.phase for one in found if one.condition == condition):
             values = {one.metric: one for one in found if (one.condition, one.phase) == (condition, phase)}
             if "noticed" in values:
                 share, delay = values["noticed"], values["delay_median_s"]

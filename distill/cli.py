@@ -256,12 +256,12 @@ def _work(options: argparse.Namespace) -> int:
     if options.command in ("export", "thresholds"):
         _check_clean(options.output)
     if options.command == "evaluate":
-        shipped = stateful_path if config.export.stateful else weights_path
+        shipped = stateful_path if config.notices else weights_path
         model = options.model or shipped(config.name)
         print(json.dumps(asdict(_measured(model, config, options, shared, progress)), indent=2))
         return 0
     if options.command == "card":
-        suffix = STATEFUL_SUFFIX if config.export.stateful else SUFFIX
+        suffix = STATEFUL_SUFFIX if config.notices else SUFFIX
         model = options.output / f"{config.name}{suffix}"
         print(_write_card(model, config, options, _measured(model, config, options, shared, progress)))
         return 0

@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from models.conventions import BANDS
 from models.geometry import NetConfig
 from xiaod.config import loader
 from xiaod.config.loader import load_as
@@ -179,8 +180,9 @@ class SamplingSection(Model):
     """Fraction of these that ends within ``soon_s``."""
     holds_onset: Fraction = 0.3
     """Fraction of windows with an onset anywhere in them; the others are cut anywhere."""
-    front_end: Literal["standardise-1", "stream-1"] = "standardise-1"
-    """How the student's input is prepared, see :mod:`models.frontend`."""
+    front_end: Literal["standardise-1", "bands-1"] = "standardise-1"
+    """How the student's input is prepared, see :mod:`models.frontend`. With ``bands-1`` it streams: it notices onsets for others to
+    decide."""
 
 
 class AugmentSection(Model):
@@ -248,15 +250,13 @@ class ExportSection(Model):
 
     window_samples: Annotated[int, Field(ge=0)] = 0
     """Length of the windows in service; 0: the daemon's own, :data:`SERVICE_SAMPLES`."""
-    stateful: bool = False
-    """Whether it streams: then it notices onsets for others to decide, and the stateful form alone is written."""
     chunk_samples: Annotated[int, Field(ge=0)] = 0
     """Of the stateful form; 0: one step of the coarsest level."""
     note: str = ""
     """A remark on this run for the provenance of the file."""
     max_false_per_hour: dict[Literal["P", "S"], Annotated[float, Field(gt=0)]] = {"P": 1.0, "S": 0.5}
     """Most picks per station-hour on the noise of the corpus: as many as PhaseNet makes there with SeisBench at 0.3."""
-    max_candidates_per_hour: dict[Literal["P", "S"], Annotated[float, Field(gt=0)]] = {"P": 20.0, "S": 10.0}
+    max_candidates_per_hour: Annotated[float, Field(gt=0)] = 10.0
     """The same for candidates of a network that streams: one that is missed costs an early pick, one too many a few windows of another
     network."""
 
@@ -286,6 +286,11 @@ class TrainConfig(Model):
                 "scenes.false_pick needs optimiser.start: the network whose false picks are meant"
             )
         return self
+
+    @property
+    def notices(self) -> bool:
+        """Whether it streams and notices onsets, in place of picking in windows."""
+        return self.sampling.front_end == BANDS
 
     @property
     def service_samples(self) -> int:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from distill.progress import SILENT, Progress
 from models.chunks import StatefulNet
-from models.frontend import fresh_state, prepare, standardise, stream
+from models.frontend import bands, fresh_state, prepare, standardise
 from models.runtime import onnx_runtime
 from models.spec import METADATA_KEY, ModelSpec
 from models.weights import shipped, stateful_path, weights_path
@@ -124,7 +124,7 @@ def _chunks(path: Path, batch: int) -> Work:
     net, one_each = StatefulNet(session), np.ones(batch, np.int64)
 
     def call() -> None:
-        prepared, held[0] = stream(waves, held[0])
+        prepared, held[0] = bands(waves, held[0])
         _, held[1] = net(prepared, held[1], one_each)
 
     chunk_s = chunk / RATE_HZ

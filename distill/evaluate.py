@@ -27,7 +27,7 @@ from distill.stability import agreement, sweep
 from distill.teachers import Teacher
 from distill.views import P_PLACE_30_S, Curves, Picker, ending, from_curves, placed_starts, table
 from models.calibration import Calibration
-from models.conventions import RATE_HZ
+from models.conventions import ONSET, RATE_HZ
 from models.spec import ModelSpec, SpecError
 
 EARLY_S = (0.25, 0.5, 1.0, 2.0, 4.0)
@@ -60,7 +60,7 @@ class Student:
             SpecError: when it is not a model, has no specification, or is one that streams.
         """
         annotate, spec = onnx_annotator(path, threads)
-        if spec.front_end.startswith("stream"):
+        if ONSET in spec.phases:
             raise SpecError(f"{path}: streams, so it notices onsets and picks none")
         return cls(path, spec, annotate, windowed(annotate, spec.window_samples))
 

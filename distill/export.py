@@ -6,7 +6,7 @@ onsets and the analysts' picks is within :data:`LEVEL` of the best. For final pi
 (:class:`distill.serving.Serving`). They are chosen as often as there are origins, each time without the records of one of them, and the
 middle one of these is taken: no origin decides alone.
 
-A network that streams notices onsets and picks none: it has the lowest thresholds that give at most so many candidates per station-hour of
+A network that streams notices onsets and picks none: it has the lowest threshold that gives at most so many candidates per station-hour of
 noise.
 
 >>> best_threshold({0.2: 0.8, 0.4: 0.795, 0.6: 0.8, 0.8: 0.7}, {0.2: 9.0, 0.4: 0.4, 0.6: 0.1, 0.8: 0.0}, 0.5)
@@ -45,7 +45,7 @@ from distill.serving import (
 from distill.teachers import Teacher
 from distill.train import averaged_net
 from models.calibration import Calibration
-from models.conventions import PHASES, RATE_HZ
+from models.conventions import FRONT_ENDS, ONSET, PHASES, RATE_HZ
 from models.export import WEIGHTS_SUFFIX, export_onnx, export_stateful, export_tail, respecify, write_weights
 from models.spec import ModelSpec
 from models.streaming import StreamingPhaseNet
@@ -53,7 +53,7 @@ from models.weights import OTHER_FORMS, STATEFUL_SUFFIX, SUFFIX, tail_path
 
 CANDIDATES = tuple(round(0.1 + 0.05 * step, 2) for step in range(15))
 """Thresholds from which one is chosen. The lowest must score worse than :data:`LEVEL` allows: the middle would be that of a part."""
-NOTICING = (0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5)
+NOTICING = (0.02, 0.03, 0.04, 0.05, 0.06, 0.08, *(round(0.1 + 0.02 * step, 2) for step in range(36)))
 """Thresholds of a network that notices onsets, from which one is chosen."""
 LEAST_PROBABILITY = 0.1
 """Picks with a lower probability are not used for calibration."""
@@ -107,16 +107,17 @@ def export_run(
             f"{folder / WEIGHTS}: the run is not finished; 'xiao-distill train' goes on with it"
         )
     torch.set_num_threads(config.threads)
-    fit = _fitted_scout if config.export.stateful else _fitted
+    fit = _fitted_scout if config.notices else _fitted
     fitted = fit(config, load_file(folder / WEIGHTS), corpus, teacher, progress)
-    net = averaged_net(config, fitted.weights)
+    net, front_end = averaged_net(config, fitted.weights), FRONT_ENDS[config.sampling.front_end]
     progress.say("writing the files")
     spec = ModelSpec(
         name=config.name,
         version=config.version,
         window_samples=config.service_samples,
-        receptive_field_samples=net.receptive_field_samples,
-        lookahead_samples=net.config.lookahead_samples,
+        receptive_field_samples=net.receptive_field_samples * front_end.step,
+        lookahead_samples=net.config.lookahead_samples * front_end.step,
+        phases=front_end.phases,
         lengths=tuple(sorted({config.sampling.window_samples, *config.lengths, config.service_samples})),
         front_end=config.sampling.front_end,
         thresholds=fitted.thresholds.final,
@@ -141,7 +142,7 @@ def export_run(
         },
     )
     output.mkdir(parents=True, exist_ok=True)
-    if config.export.stateful:
+    if config.notices:
         path = output / f"{config.name}{STATEFUL_SUFFIX}"
         export_stateful(net, spec, path, config.export.chunk_samples)
     else:
@@ -175,7 +176,7 @@ def rethreshold(
     Raises:
         FileNotFoundError, SpecError: when there is no such student, or its files are damaged.
     """
-    if config.export.stateful:
+    if config.notices:
         scout, _ = open_scout(folder / f"{config.name}{STATEFUL_SUFFIX}", config.threads)
         chosen = scout_thresholds(config, scout, corpus, progress)
     else:
@@ -263,9 +264,10 @@ def _fitted_scout(
     """Choose the thresholds of a student that notices onsets; its probabilities are compared with nothing else."""
     del teacher
     net = averaged_net(config, weights)
-    chunk = config.export.chunk_samples or net.config.steps[-1]
-    late = StreamingPhaseNet(net, chunk).delay_samples
-    scout = scout_in_training(config.name, net_annotator(net, config.sampling.front_end), late, chunk)
+    front_end, annotate = FRONT_ENDS[config.sampling.front_end], net_annotator(net, config.sampling.front_end)
+    streaming = StreamingPhaseNet(net, config.export.chunk_samples // front_end.step or net.config.steps[-1])
+    late = streaming.delay_samples * front_end.step + front_end.late
+    scout = scout_in_training(config.name, annotate, late, streaming.chunk_samples * front_end.step)
     return Fitted(weights, scout_thresholds(config, scout, corpus, progress), Calibration(), {})
 
 
@@ -274,23 +276,17 @@ def scout_thresholds(
 ) -> Thresholds:
     """Thresholds of a student that notices onsets, with and without horizontals."""
     noise = noise_of(corpus)
-    counted = progress.counted(scout.curves, 2 * len(noise), "thresholds, with and without horizontals")
-    scout = replace(scout, curves=counted)
+    counted = progress.counted(scout.curve, 2 * len(noise), "thresholds, with and without horizontals")
+    scout = replace(scout, curve=counted)
     thresholds = noticing_thresholds(config, scout, noise)
     alone = noticing_thresholds(config, scout, list(map(silenced, noise)))
-    return Thresholds(thresholds, {phase: max(value, thresholds[phase]) for phase, value in alone.items()})
+    return Thresholds(thresholds, {ONSET: max(alone[ONSET], thresholds[ONSET])})
 
 
 def noticing_thresholds(config: TrainConfig, scout: Scout, noise: Sequence[Record]) -> dict[str, float]:
-    """The lowest thresholds with which a scout calls seldom enough in noise, for each phase."""
-    rates = candidates_per_hour(scout, noise, NOTICING)
-    most = config.export.max_candidates_per_hour
-    return {
-        phase: next(
-            (threshold for threshold in NOTICING if rates[phase][threshold] <= most[phase]), NOTICING[-1]
-        )
-        for phase in ("P", "S")
-    }
+    """The lowest threshold with which a scout calls seldom enough in noise."""
+    rates, most = candidates_per_hour(scout, noise, NOTICING), config.export.max_candidates_per_hour
+    return {ONSET: next((one for one in NOTICING if rates[one] <= most), NOTICING[-1])}
 
 
 def chosen_thresholds(

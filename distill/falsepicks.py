@@ -1,4 +1,4 @@
-"""Where a student picks what its teacher does not see: the noise from which it has most to learn.
+"""Where a student picks, or notices, what its teacher does not see: the noise from which it has most to learn.
 
 >>> import numpy as np
 >>> record = Record("a", "XX.A", "noise", np.zeros((3, 3000), np.int32), np.zeros((3, 3000)), (), (None, None))
@@ -18,6 +18,7 @@ import numpy as np
 from distill.annotators import Annotate
 from distill.corpus import NEAR_SAMPLES, Record, onsets_of
 from distill.teachers.windows import starts_of
+from models.conventions import RATE_HZ
 
 PICKED = 0.3
 """Probability of the student from which it picks."""
@@ -25,13 +26,21 @@ UNSEEN = 0.1
 """Probability of the teacher below which it sees nothing."""
 
 
-def with_false_picks(records: Iterable[Record], annotate: Annotate, window: int) -> tuple[Record, ...]:
-    """Records with the samples at which a student picks P or S, but the teacher sees nothing within 1 s.
+def with_false_picks(
+    records: Iterable[Record],
+    annotate: Annotate,
+    window: int,
+    picked: float = PICKED,
+    calm_s: float = 0.0,
+) -> tuple[Record, ...]:
+    """Records with the samples at which a student has a P or an S, or an onset, but the teacher sees nothing within 1 s.
 
     Args:
         records: with the teacher's probabilities as labels.
         annotate: the student.
         window: samples of its windows; they overlap by half.
+        picked: probability from which it picks.
+        calm_s: time without an onset that must lie before.
     """
     found = []
     for record in records:
@@ -42,10 +51,15 @@ def with_false_picks(records: Iterable[Record], annotate: Annotate, window: int)
         if starts:
             windows = np.stack([record.waves[:, start : start + window] for start in starts])
             for start, curves in zip(starts, annotate(windows.astype(np.float32)), strict=True):
-                for row in (1, 2):
-                    for peak in onsets_of(curves[row], PICKED):
-                        near = slice(max(0, start + peak - NEAR_SAMPLES), start + peak + NEAR_SAMPLES)
-                        if record.labels[row, near].max() < UNSEEN:
-                            places.add(start + peak)
+                step = -(-window // curves.shape[1])
+                for row, curve in enumerate(curves[1:], start=1):
+                    # A network that notices does not say which phase.
+                    phases = slice(row, row + 1) if len(curves) > 2 else slice(1, None)
+                    for peak in onsets_of(curve, picked):
+                        at = start + peak * step
+                        near = slice(max(0, at - NEAR_SAMPLES), at + NEAR_SAMPLES)
+                        restless = any(0 <= at - onset < calm_s * RATE_HZ for onset, _ in record.onsets)
+                        if record.labels[phases, near].max() < UNSEEN and not restless:
+                            places.add(at)
         found.append(replace(record, false_picks=tuple(sorted(places))))
     return tuple(found)

@@ -61,14 +61,19 @@ def hard_labels(target: Tensor) -> Tensor:
         ``(n, 3, L)`` -> ``(n, 3, L)``, rows N P S, summing to one.
     """
     phases = target[:, 1:]
-    highest = torch.nn.functional.max_pool1d(phases, 2 * HARD_SEPARATION + 1, 1, HARD_SEPARATION)
-    onsets = ((phases == highest) & (phases >= HARD_THRESHOLD)).to(target.dtype)
+    onsets = peaks_of(phases, HARD_THRESHOLD).to(target.dtype)
     place = torch.arange(-HARD_REACH, HARD_REACH + 1, dtype=target.dtype, device=target.device)
     bell = torch.exp(-0.5 * (place / HARD_SIGMA) ** 2)[None, None]
     spread = torch.nn.functional.conv1d(onsets.flatten(0, 1)[:, None], bell, padding=HARD_REACH)
     spread = spread.reshape(phases.shape).clamp_max(1)
     spread = spread / spread.sum(dim=1, keepdim=True).clamp_min(1)
     return torch.cat([1 - spread.sum(dim=1, keepdim=True), spread], dim=1)
+
+
+def peaks_of(phases: Tensor, least: float) -> Tensor:
+    """Which samples of curves ``(n, phases, L)`` are the highest within :data:`HARD_SEPARATION`, and high enough."""
+    highest = torch.nn.functional.max_pool1d(phases, 2 * HARD_SEPARATION + 1, 1, HARD_SEPARATION)
+    return (phases == highest) & (phases >= least)
 
 
 def logit_matching(logits: Tensor, target: Tensor) -> Tensor:

@@ -121,7 +121,7 @@ def student_alone(
     """
     teacher = ContenderSection(name="teacher", kind="teacher", teacher=config.teacher)
     contenders = [teacher]
-    if not config.export.stateful:
+    if not config.notices:
         contenders = [
             ContenderSection(name=config.name, kind="student", model=str(model)),
             teacher,
@@ -136,7 +136,7 @@ def student_alone(
             "training": str(source.resolve()),
             "contenders": tuple(contenders),
             "reference": "teacher",
-            "noticing": {"models": (str(model),) if config.export.stateful else ()},
+            "noticing": {"models": (str(model),) if config.notices else ()},
             "latency": {"model": ""},
             "lengths_of": "",
             "sizes": None,

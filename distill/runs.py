@@ -22,7 +22,7 @@ import yaml
 
 from distill.config import TrainConfig
 from distill.corpus import Corpus
-from models.small_phasenet import SmallPhaseNet, parameter_count
+from models.small_phasenet import net_behind, parameter_count
 
 WEIGHTS = "weights.safetensors"
 CONFIG, FACTS, LOG, METRICS = "config.yaml", "run.json", "log.csv", "metrics.json"
@@ -83,7 +83,7 @@ def describe(
             "validation": len(corpus.validation),
             "noise": len(corpus.noise),
         },
-        "parameters": parameter_count(SmallPhaseNet(config=config.net.config())),
+        "parameters": parameter_count(net_behind(config.sampling.front_end, config.net.config())),
         "processes": processes,
         "threads": config.threads,
         "python": platform.python_version(),

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from distill.config import ConfigError, TrainConfig
 from distill.losses import consistency, objective
-from models.geometry import NetConfig
-from models.small_phasenet import SmallPhaseNet, fresh_net
+from distill.onset_loss import onset_loss
+from models.small_phasenet import SmallPhaseNet, fresh_net, net_of
 from models.spec import ModelSpec, SpecError
 
 
@@ -27,8 +27,10 @@ class Trainee(nn.Module):  # type: ignore[misc]  # torch is not analysed
             ConfigError: when the network whose features are to be matched, or with whose weights it begins, cannot be read.
         """
         super().__init__()
-        self.loss = config.loss
-        self.net = fresh_net(config.net.config(), config.seed, config.service_samples)
+        self.loss, self.notices = config.loss, config.notices
+        self.net = fresh_net(
+            config.net.config(), config.seed, config.service_samples, config.sampling.front_end
+        )
         if config.optimiser.start:
             start = exported_net("optimiser.start", config.optimiser.start)
             if start.config != self.net.config:
@@ -57,6 +59,8 @@ class Trainee(nn.Module):  # type: ignore[misc]  # torch is not analysed
         """
         features = self.net.encoded(waves)
         logits = self.net.decoded(features)[..., : waves.shape[-1]]
+        if self.notices:
+            return onset_loss(logits, labels)
         loss = objective(logits, labels, self.loss)
         if self.loss.consistency_weight and shift:
             again = self.net.logits(waves[..., shift:])
@@ -102,7 +106,7 @@ def exported_net(key: str, path: str) -> SmallPhaseNet:
     from safetensors.torch import load_file
 
     try:
-        net = SmallPhaseNet(config=NetConfig.from_dict(dict(read_spec(Path(path)).net)))
+        net = net_of(read_spec(Path(path)))
         net.load_state_dict(load_file(path))
     except (OSError, ValueError, TypeError, RuntimeError) as error:
         raise ConfigError(

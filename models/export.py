@@ -3,8 +3,9 @@
 Three forms. *Windows*: prepared waves ``wave (n, 3, L)`` in, probabilities ``prob (n, 3, L)`` out; ``n`` and ``L`` are free. *Tail*: waves
 ``wave (n, 3, window_samples)`` and a number of samples ``read`` in, probabilities of so many last ones ``prob (n, 3, read)`` out, the same
 numbers for less.
-*Stateful* (:mod:`models.streaming`): chunks of streams ``wave (rows, 3, chunk_samples)``, ``state (n, state_size)`` and where
-they are (:mod:`models.chunks`) in, ``prob`` and ``next_state`` out. A file is refused if ONNX Runtime and torch give different results.
+*Stateful* (:mod:`models.streaming`): chunks of prepared streams ``wave (rows, channels, steps)``, ``state (n, state_size)`` and
+where they are (:mod:`models.chunks`) in, ``prob (rows, phases, steps)`` and ``next_state`` out. A file is refused if ONNX Runtime and
+torch give different results.
 
 >>> from pathlib import Path
 >>> from tempfile import TemporaryDirectory
@@ -30,10 +31,10 @@ import torch
 from torch import Tensor, nn
 
 from models.chunks import INPUTS, places
+from models.conventions import FRONT_ENDS
 from models.files import put_in_place
-from models.geometry import NetConfig
 from models.runtime import onnx_runtime
-from models.small_phasenet import SmallPhaseNet
+from models.small_phasenet import SmallPhaseNet, net_of
 from models.spec import ModelSpec
 from models.streaming import StreamingPhaseNet
 from models.weights import STATEFUL_SUFFIX, SUFFIX, streams, tail_path
@@ -108,12 +109,13 @@ def export_stateful(net: SmallPhaseNet, spec: ModelSpec, path: Path, chunk_sampl
         ExportError: when the file is too large, or its output differs from the network's.
         ValueError: when the chunk does not fit the network.
     """
-    streaming = StreamingPhaseNet(net, chunk_samples or net.config.steps[-1]).eval()
+    front_end = FRONT_ENDS[spec.front_end]
+    streaming = StreamingPhaseNet(net, chunk_samples // front_end.step or net.config.steps[-1]).eval()
     spec = replace(
         spec,
         form="stateful",
-        chunk_samples=streaming.chunk_samples,
-        delay_samples=streaming.delay_samples,
+        chunk_samples=streaming.chunk_samples * front_end.step,
+        delay_samples=streaming.delay_samples * front_end.step + front_end.late,
         state_size=streaming.state_size,
     )
     generator = torch.Generator().manual_seed(0)
@@ -122,9 +124,7 @@ def export_stateful(net: SmallPhaseNet, spec: ModelSpec, path: Path, chunk_sampl
     # Until the state is full, so that a fresh one and a full one are both tried.
     for call in range(2 + streaming.delay_samples // streaming.chunk_samples):
         counts = np.array([1 + call % 3, 1, 2])
-        wave = torch.randn(
-            int(counts.sum()), len(spec.components), streaming.chunk_samples, generator=generator
-        )
+        wave = torch.randn(int(counts.sum()), net.in_channels, streaming.chunk_samples, generator=generator)
         trials.append((wave, state, *map(torch.from_numpy, places(counts, streaming.depth))))
         with torch.no_grad():
             _, state = streaming(*trials[-1])
@@ -173,7 +173,10 @@ def _export(
         with torch.no_grad():
             found = module(*trial)
         wanted = found if isinstance(found, tuple) else (found,)
-        given = session.run(None, {name: value.numpy() for name, value in zip(inputs, trial, strict=True)})
+        # What a network does not need is no input of its file.
+        needed = {one.name for one in session.get_inputs()}
+        values = {name: value.numpy() for name, value in zip(inputs, trial, strict=True) if name in needed}
+        given = session.run(None, values)
         difference = max(
             float(np.abs(one - other.numpy()).max()) for one, other in zip(given, wanted, strict=True)
         )
@@ -244,8 +247,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("weights", type=Path, nargs="+", metavar="NAME.safetensors")
     for path in parser.parse_args(arguments).weights:
         weights, spec = _read_weights(path)
-        config = NetConfig(**{key: tuple(value) for key, value in spec.net.items()})
-        net = SmallPhaseNet(window_len=spec.window_samples, config=config).eval()
+        net = net_of(spec).eval()
         net.load_state_dict(weights)
         if streams(path):
             stateful = path.with_suffix(STATEFUL_SUFFIX)

@@ -4,17 +4,18 @@
 in Zhu & Beroza (2019, doi:10.1093/gji/ggy423). A component without signal, such as a missing one, stays zero. The result for a
 window does not depend on the batch.
 
-``stream-1``, for streams and windows alike: a causal high-pass, division by the running root mean square of all three
-components, and a compression, so that a sample depends on nothing after it. The result is the same in pieces and at once.
+``bands-1``, for streams and windows alike: the power of three bands of the vertical and of both horizontals, each relative to its own
+running power over a short and over a long time. So the microseism sets the scale of no band but its own. The running power ends a block
+earlier, so that an onset does not scale itself. A column depends on nothing after it. The result is the same in pieces and at once.
 
 >>> import numpy as np
 >>> out = standardise(np.array([[[5, 7], [3, 3], [0, 0]]], np.float32))
 >>> out.tolist()
 [[[-1.0, 1.0], [0.0, 0.0], [0.0, 0.0]]]
->>> waves = np.random.default_rng(0).normal(size=(1, 3, 64)).astype(np.float32)
->>> whole, _ = stream(waves, fresh_state(1))
->>> first, state = stream(waves[..., :40], fresh_state(1))
->>> second, _ = stream(waves[..., 40:], state)
+>>> waves = np.random.default_rng(0).normal(size=(1, 3, 2 * BLOCK)).astype(np.float32)
+>>> whole, _ = bands(waves, fresh_state(1))
+>>> first, state = bands(waves[..., :BLOCK], fresh_state(1))
+>>> second, _ = bands(waves[..., BLOCK:], state)
 >>> bool(np.allclose(whole, np.concatenate([first, second], axis=-1), atol=1e-6))
 True
 """
@@ -22,36 +23,84 @@ True
 import numpy as np
 from numpy.typing import NDArray
 
-from models.conventions import COMPONENTS, RATE_HZ
-from models.recursive_filter import high_pass, recursive_filter
+from models.conventions import BANDS, COMPONENTS, FRONT_ENDS, RATE_HZ, STANDARDISE
+from models.recursive_filter import Filter, filter_bank, high_pass, low_pass
 
 RELATIVE_FLOOR = 1e-7
 """A component whose standard deviation is below this part of its level counts as constant: the resolution of
 float32."""
-HIGH_PASS_HZ = 0.5
-"""Corner of the streaming front end's second-order Butterworth high-pass."""
-MEMORY_S = 10.0
-"""Time constant of its running power."""
-FILTER, POWER, COUNT, FIRST = slice(0, 6), 6, 7, slice(8, 11)
-"""Where each part stands in a row of the state: of the filter two values for each component, the power summed so far, the
-number of samples, and the first sample of each component."""
-STATE_SIZE = 11
 LEAST_DEVIATION = 1e-18
 """Squares of smaller numbers are subnormal in float32, or zero: their mean would be wrong."""
-_TINY = float(np.finfo(np.float32).tiny)
+BANDS_HZ = ((1.0, 4.0), (4.0, 12.0), (12.0, 30.0))
+"""Corners of the second-order Butterworth high-pass and low-pass of each band."""
+EVERY = (4, 2, 1)
+"""Of the samples of a band, the last one of so many makes its power: it holds nothing faster."""
+MEMORIES_S = (2.0, 30.0)
+"""Time constants of the running power."""
+STEP = FRONT_ENDS[BANDS].step
+"""Samples over which the power of a band is averaged."""
+BLOCK = FRONT_ENDS[BANDS].block
+"""Samples after which the running power moves on."""
+FAINT = 0.1
+"""Part of the running power beside which the power itself says no more: its logarithm would go to minus infinity twice a period."""
+LOUDEST = 1e6
+"""Largest ratio of power: amplitudes a thousand times as large."""
+LARGEST = 1e15
+"""No sensor counts further, and its square is a number in float32."""
+
+
+def _band(low_hz: float, high_hz: float, every: int) -> Filter:
+    """A band-pass of the differences of samples: one of the two differences in the high-pass is taken already."""
+    (numerator, *_), first = high_pass(low_hz, RATE_HZ)
+    smoothing, second = low_pass(high_hz, RATE_HZ)
+    forward = np.convolve((numerator, -numerator), smoothing)
+    return Filter(tuple(forward.tolist()), tuple(np.convolve(first, second).tolist()), every)
+
+
+def _means() -> NDArray[np.float32]:
+    """From the squares of all bands, one behind the other, to the mean of each over the block, and over each of its steps."""
+    steps = BLOCK // STEP
+    means, row = np.zeros((sum(BLOCK // every for every in EVERY), len(EVERY) * (1 + steps)), np.float32), 0
+    for number, every in enumerate(EVERY):
+        for sample in range(0, BLOCK, every):
+            means[row, number * (1 + steps)] = every / BLOCK
+            means[row, number * (1 + steps) + 1 + sample // STEP] = every / STEP
+            row += 1
+    return means
+
+
+_TRACES, _BANDS = len(COMPONENTS), len(BANDS_HZ)
+_CHANNELS = 2 * _BANDS
+_BANK = tuple(_band(*corners_hz, every) for corners_hz, every in zip(BANDS_HZ, EVERY, strict=True))
+_KEEP = np.exp(-BLOCK / (np.array(MEMORIES_S) * RATE_HZ))
+"""Of a running power, the part that is left after a block."""
+_RUNNING = tuple(Filter((0.0, 0.0, 1.0 - keep), (1.0, -keep, 0.0)) for keep in _KEEP.tolist())
+"""Exponential averages, two blocks late: neither this block nor the one before it is in them."""
+_STEPS = BLOCK // STEP
+_MEANS = _means()
+_FILTERS = _TRACES * sum(len(one.denominator) - 1 for one in _BANK)
+_POWERS = _CHANNELS * sum(len(one.denominator) - 1 for one in _RUNNING)
+FILTER, POWER = slice(0, _FILTERS), slice(_FILTERS, _FILTERS + _POWERS)
+COUNT, LAST = POWER.stop, slice(POWER.stop + 1, POWER.stop + 1 + _TRACES)
+"""Where each part stands in a row of the state: of the filters and of the running powers what :mod:`models.recursive_filter` remembers, the
+number of blocks, and the last sample of each component."""
+STATE_SIZE = LAST.stop
 
 
 def prepare(front_end: str, windows: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Prepare windows that stand alone, shape ``(n, 3, samples)``.
+    """Prepare windows that stand alone, shape ``(n, 3, samples)``; with ``bands-1`` the result has a column for each :data:`STEP` samples.
 
     Raises:
         ValueError: for a front end that is not known.
     """
-    if front_end == "standardise-1":
+    if front_end == STANDARDISE:
         return standardise(windows)
-    if front_end == "stream-1":
-        return stream(windows, fresh_state(len(windows)))[0]
-    raise ValueError(f"front end {front_end!r}: not known; there are standardise-1 and stream-1")
+    if front_end == BANDS:
+        samples = windows.shape[-1]
+        # Nothing that is put behind a window changes what comes before.
+        whole = np.pad(windows, ((0, 0), (0, 0), (0, -samples % BLOCK)), mode="edge")
+        return bands(whole, fresh_state(len(windows)))[0][..., : -(-samples // STEP)]
+    raise ValueError(f"front end {front_end!r}: not known; there are {' and '.join(FRONT_ENDS)}")
 
 
 def standardise(windows: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -86,59 +135,93 @@ def fresh_state(rows: int) -> NDArray[np.float64]:
     return np.zeros((rows, STATE_SIZE))
 
 
-def stream(
+def bands(
     waves: NDArray[np.float32], state: NDArray[np.float64], rows_of: NDArray[np.int64] | None = None
 ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
     """Prepare the next samples of streams.
 
-    ``y = asinh(h / r)`` where ``h`` is the wave after the high-pass, which starts as if its first sample had been there
-    always, and ``r^2`` an exponential average of the mean of ``h^2`` over the three components, with the time constant
-    :data:`MEMORY_S`; divided by its weights so far (Kingma & Ba 2015, arXiv:1412.6980, sec. 3), it holds from the first
-    sample on.
+    ``y = ln((e / r + f) / (1 + f)) / 2`` with ``f`` = :data:`FAINT`, where ``e`` is the mean square of a band over :data:`STEP` samples, of
+    the vertical or of both horizontals, and ``r`` an exponential average of it up to the end of the block before the last, with one of the
+    time constants :data:`MEMORIES_S`; divided by its weights so far (Kingma & Ba 2015, arXiv:1412.6980, sec. 3). The filters start as if
+    the first sample had been there always. Zero where there is no signal, and in the first two blocks.
 
     Args:
-        waves: shape ``(rows, 3, m)``, raw counts; samples that are not finite count as zero.
+        waves: shape ``(rows, 3, m)``, raw counts, ``m`` a multiple of :data:`BLOCK`; samples that are not finite count as zero.
         state: shape ``(n, STATE_SIZE)``: :func:`fresh_state`, or what the last call gave; it is not changed.
         rows_of: shape ``(n,)``: how many rows each stream has, one at least, which follow each other; None: one.
 
     Returns:
-        Prepared waves, of the same shape, float32, and the state after them.
+        Shape ``(rows, 12, m / STEP)``, float32, and the state after them. Channels: bands of the vertical, then of the horizontals, against
+        the shorter time, then all against the longer.
+
+    Raises:
+        ValueError: when there is a part of a block.
     """
-    samples = waves.shape[2]
-    if samples == 0:
-        return waves.astype(np.float32), state.copy()
-    raw = waves.astype(np.float64, order="C")
-    if not np.isfinite(raw).all():
-        np.nan_to_num(raw, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+    rows, _, samples = waves.shape
+    if samples % BLOCK:
+        raise ValueError(f"a piece of a stream must hold whole blocks of {BLOCK} samples; got {samples}")
+    blocks = samples // BLOCK
+    if blocks == 0 or rows == 0:
+        return np.zeros((rows, 2 * _CHANNELS, 0), np.float32), state.copy()
+    if blocks > 1:
+        waves = waves.reshape(rows, _TRACES, blocks, BLOCK).swapaxes(1, 2).reshape(-1, _TRACES, BLOCK)
+        rows_of = np.full(rows, blocks) if rows_of is None else rows_of * blocks
+    given, after = _blocks(waves, state, rows_of)
+    if blocks > 1:
+        given = given.reshape(rows, blocks, 2 * _CHANNELS, -1).swapaxes(1, 2).reshape(rows, 2 * _CHANNELS, -1)
+    return given, after
+
+
+def _blocks(
+    waves: NDArray[np.float32], state: NDArray[np.float64], rows_of: NDArray[np.int64] | None
+) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """The same for rows of a block each."""
+    raw, count = np.ascontiguousarray(waves, np.float32), len(waves)
+    if not np.abs(raw).max() < LARGEST:
+        raw = np.nan_to_num(raw, nan=0.0, posinf=0.0, neginf=0.0).clip(-LARGEST, LARGEST)
     after, seen = state.copy(), state[:, COUNT]
-    begins = np.arange(len(state))
-    streams: NDArray[np.int64] | slice = slice(None)
-    if rows_of is not None and len(waves) == len(state):
+    if rows_of is not None and count == len(state):
         rows_of = None
+    # The differences between samples: no offset takes digits from what follows, and an odd sample is soon forgotten.
+    steps = np.empty(raw.shape)
+    np.subtract(raw[..., 1:], raw[..., :-1], out=steps[..., 1:])
+    begins: NDArray[np.int64] | slice = slice(None)
+    ends: NDArray[np.int64] | slice = slice(None)
     if rows_of is not None:
-        begins, streams = np.cumsum(rows_of) - rows_of, np.repeat(np.arange(len(state)), rows_of)
-        seen = seen[streams] + (np.arange(len(raw)) - begins[streams]) * samples
-    new = state[:, COUNT] == 0
-    if new.any():
-        after[new, FIRST] = raw[begins[new], :, 0]
-    sizes = np.abs(raw)
-    level = np.maximum(np.maximum(sizes[:, 0], sizes[:, 1]), sizes[:, 2])
-    # What is subtracted first changes nothing but the digits that are left. So the filter is at rest at the first sample.
-    raw -= after[streams, FIRST][:, :, None]
-    memory = state[:, FILTER].reshape(-1, len(COMPONENTS), 2)
-    high, memory = recursive_filter(*high_pass(HIGH_PASS_HZ, RATE_HZ), raw, memory, rows_of)
+        ends = np.cumsum(rows_of) - 1
+        begins, streams = ends + 1 - rows_of, np.repeat(np.arange(len(state)), rows_of)
+        seen = seen[streams] + np.arange(count) - begins[streams]
+        steps[1:, :, 0] = raw[1:, :, 0] - raw[:-1, :, -1]
+    first = raw[begins, :, 0] - state[:, LAST]
+    first *= state[:, COUNT, None] > 0
+    steps[begins, :, 0] = first
+    after[:, LAST] = raw[ends, :, -1]
+    passed, memory = filter_bank(_BANK, steps, state[:, FILTER].reshape(len(state), _TRACES, -1), rows_of)
     after[:, FILTER] = memory.reshape(len(state), -1)
-    power = np.einsum("ncm,ncm->nm", high, high)
-    keep = float(np.exp(-1 / (MEMORY_S * RATE_HZ)))
-    average, last = recursive_filter(
-        ((1 - keep) / len(COMPONENTS),), (1.0, -keep), power, state[:, POWER, None], rows_of
-    )
-    after[:, POWER] = last[:, 0]
-    after[:, COUNT] += samples if rows_of is None else samples * rows_of
-    fading = keep ** seen[:, None] * keep ** np.arange(1.0, samples + 1)
-    square = average / (1 - fading)
-    # Without signal, zero. The level is that of the sample itself: the first one of a stream may be an odd one.
-    least = np.maximum(RELATIVE_FLOOR * level, _TINY) ** 2
-    square[square <= least] = np.inf
-    high /= np.sqrt(square)[:, None]
-    return np.arcsinh(high.astype(np.float32)), after
+    squares = passed.reshape(count * _TRACES, -1).astype(np.float32)
+    np.square(squares, out=squares)
+    means = (squares @ _MEANS).reshape(count, _TRACES, _BANDS, 1 + _STEPS)
+    means[:, 1] += means[:, 2]
+    # Without signal, the floor. It follows the level of the samples themselves.
+    level = np.abs(raw[:, :, 0])
+    np.maximum(level[:, 1], level[:, 2], out=level[:, 1])
+    least = np.square(np.maximum(RELATIVE_FLOOR * level[:, :2], LEAST_DEVIATION))[:, :, None, None]
+    power = np.maximum(means[:, :2], least)
+    memory = state[:, POWER].reshape(len(state), _CHANNELS, -1)
+    blocks = power[..., 0].reshape(count, _CHANNELS, 1).astype(np.float64)
+    running, memory = filter_bank(_RUNNING, blocks, memory, rows_of)
+    after[:, POWER] = memory.reshape(len(state), -1)
+    after[:, COUNT] += 1 if rows_of is None else rows_of
+    weights = (1 - _KEEP ** np.maximum(seen - 1, 1)[:, None]) / (1 + FAINT)
+    scale = (running.reshape(count, 2, _BANDS, -1) / weights[:, None, None]).astype(np.float32)
+    np.maximum(scale, (1 + FAINT) * least, out=scale)
+    # After silence the ratio can be infinite.
+    with np.errstate(over="ignore"):
+        given = power[:, None, ..., 1:] / scale.transpose(0, 3, 1, 2)[..., None]
+    np.minimum(given, LOUDEST, out=given)
+    given += FAINT / (1 + FAINT)
+    np.log(given, out=given)
+    given *= 0.5
+    if (early := seen <= 1).any():
+        given[early] = 0
+    return given.reshape(count, 2 * _CHANNELS, -1), after

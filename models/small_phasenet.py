@@ -26,9 +26,21 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from models.conventions import FRONT_ENDS, STANDARDISE
 from models.geometry import PRESETS, NetConfig
+from models.spec import ModelSpec
 
-__all__ = ["PRESETS", "ConvBlock", "NetConfig", "SmallPhaseNet", "fresh_net", "parameter_count", "stretch"]
+__all__ = [
+    "PRESETS",
+    "ConvBlock",
+    "NetConfig",
+    "SmallPhaseNet",
+    "fresh_net",
+    "net_behind",
+    "net_of",
+    "parameter_count",
+    "stretch",
+]
 
 
 class ConvBlock(nn.Module):  # type: ignore[misc]  # torch is not analysed
@@ -80,7 +92,7 @@ class SmallPhaseNet(nn.Module):  # type: ignore[misc]  # torch is not analysed
         Args:
             window_len: nominal number of samples; the network takes any.
             in_channels: components of the input.
-            num_phases: rows of the output, noise included.
+            num_phases: rows of the output, the first of which is noise.
             config: sizes.
         """
         super().__init__()
@@ -207,7 +219,24 @@ def parameter_count(net: nn.Module) -> int:
     return sum(parameter.numel() for parameter in net.parameters() if parameter.requires_grad)
 
 
-def fresh_net(config: NetConfig, seed: int, window_len: int = 1000) -> SmallPhaseNet:
+def net_behind(front_end: str, config: NetConfig, window_len: int = 1000) -> SmallPhaseNet:
+    """Build a network that takes what a front end gives.
+
+    >>> net_behind("bands-1", PRESETS["nano"]).in_channels
+    12
+    """
+    found = FRONT_ENDS[front_end]
+    return SmallPhaseNet(window_len, found.channels, len(found.phases), config)
+
+
+def net_of(spec: ModelSpec) -> SmallPhaseNet:
+    """Build the network of a specification, with weights that mean nothing."""
+    return net_behind(spec.front_end, NetConfig.from_dict(dict(spec.net)), spec.window_samples)
+
+
+def fresh_net(
+    config: NetConfig, seed: int, window_len: int = 1000, front_end: str = STANDARDISE
+) -> SmallPhaseNet:
     """Build a network with seeded initial weights, without touching the global state of the generator.
 
     >>> first, second = fresh_net(PRESETS["nano"], 1), fresh_net(PRESETS["nano"], 1)
@@ -216,4 +245,4 @@ def fresh_net(config: NetConfig, seed: int, window_len: int = 1000) -> SmallPhas
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return SmallPhaseNet(window_len=window_len, config=config)
+        return net_behind(front_end, config, window_len)

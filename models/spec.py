@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
 from models.calibration import Calibration
-from models.conventions import COMPONENTS, PHASES, RATE_HZ
+from models.conventions import COMPONENTS, FRONT_ENDS, NOISE, PHASES, RATE_HZ, STANDARDISE
 
 SPEC_VERSION = 4
 READ_VERSIONS = frozenset({1, 2, 3, 4})
@@ -25,8 +25,6 @@ READ_VERSIONS = frozenset({1, 2, 3, 4})
 early_thresholds and early_vertical_thresholds."""
 FORMS = ("windows", "tail", "stateful")
 METADATA_KEY = "xiao_spec"
-FRONT_ENDS = frozenset({"standardise-1", "stream-1"})
-"""Front ends that :mod:`models.frontend` has; the number is raised when one changes what it gives."""
 
 
 KIND_WORDS: Mapping[Any, str] = {
@@ -78,9 +76,10 @@ class ModelSpec:
     components: str = COMPONENTS
     """Rows of the input."""
     window_samples: int = 1000
-    phases: tuple[str, ...] = ("N", *PHASES)
+    phases: tuple[str, ...] = (NOISE, *PHASES)
     """Rows of the output; ``N`` is noise."""
-    front_end: str = "standardise-1"
+    front_end: str = STANDARDISE
+    """Of :data:`models.conventions.FRONT_ENDS`, which says what a network behind it gives."""
     receptive_field_samples: int = 0
     """Input samples that one output sample can depend on."""
     lookahead_samples: int = 0
@@ -95,14 +94,14 @@ class ModelSpec:
     chunk_samples: int = 0
     """Of the stateful form: samples that it takes at a time."""
     delay_samples: int = 0
-    """Of the stateful form: samples by which its output is late."""
+    """Of the stateful form: what comes with a sample is said of the one so many before it."""
     state_size: int = 0
     """Of the stateful form: numbers in one station's state."""
     calibration: Mapping[str, Any] = field(default_factory=dict)
     """What makes probabilities and time uncertainties honest, see :mod:`models.calibration`; empty: not calibrated."""
     thresholds: Mapping[str, float] = field(default_factory=lambda: dict.fromkeys(PHASES, 0.3))
     """Probability above which a peak is a final pick, with 4 s or more of data after it, for each phase, chosen on training data. Of
-    the stateful form: from which an onset is noticed."""
+    the stateful form: from which an onset is noticed, the only one."""
     vertical_thresholds: Mapping[str, float] = field(default_factory=dict)
     """The same where both horizontals are missing; empty: no others."""
     early_thresholds: Mapping[str, float] = field(default_factory=dict)
@@ -129,8 +128,11 @@ class ModelSpec:
             raise SpecError(
                 f"takes {self.components} at {self.sampling_rate_hz:g} Hz; only {COMPONENTS} at {RATE_HZ:g} Hz can be served"
             )
-        if len(self.phases) != 3 or set(map(str, self.phases)) != {"N", *PHASES}:
-            raise SpecError(f"gives phases {list(self.phases)}; needed are N, P and S in any order")
+        phases = FRONT_ENDS[self.front_end].phases
+        if len(self.phases) != len(phases) or set(map(str, self.phases)) != set(phases):
+            raise SpecError(
+                f"gives phases {list(self.phases)}; with {self.front_end} needed are {' and '.join(phases)} in any order"
+            )
         if self.window_samples < 1 or self.receptive_field_samples < 0:
             raise SpecError(
                 f"window_samples must be at least 1 and receptive_field_samples at least 0; "
@@ -143,10 +145,11 @@ class ModelSpec:
             ("early_thresholds", self.early_thresholds or self.thresholds),
             ("early_vertical_thresholds", self.early_vertical_thresholds or self.thresholds),
         ):
-            if set(thresholds) != set(PHASES) or not all(
+            if set(thresholds) != {*phases} - {NOISE} or not all(
                 isinstance(value, int | float) and 0 < value < 1 for value in thresholds.values()
             ):
-                raise SpecError(f"{name} must be numbers between 0 and 1 for P and S; got {dict(thresholds)}")
+                named = " and ".join(phase for phase in phases if phase != NOISE)
+                raise SpecError(f"{name} must be numbers between 0 and 1 for {named}; got {dict(thresholds)}")
 
     def _check_form(self) -> None:
         try:
@@ -161,11 +164,15 @@ class ModelSpec:
             raise SpecError(
                 f"the form tail needs tail_samples from 1 to window_samples; got {self.tail_samples} of {self.window_samples}"
             )
+        block = FRONT_ENDS[self.front_end].block
         if self.form == "stateful" and not (
-            self.chunk_samples > 0 and self.state_size > 0 and self.delay_samples >= 0
+            self.chunk_samples > 0
+            and self.chunk_samples % block == 0
+            and self.state_size > 0
+            and self.delay_samples >= 0
         ):
             raise SpecError(
-                f"a stateful form needs chunk_samples, state_size and delay_samples; "
+                f"a stateful form needs chunk_samples, a multiple of {block}, state_size and delay_samples; "
                 f"got {self.chunk_samples}, {self.state_size} and {self.delay_samples}"
             )
 

@@ -36,8 +36,7 @@ from distill.report.onnxpicker import OnnxPicker
 from distill.runs import CONFIG, WEIGHTS
 from distill.serving import PHASE_ROWS, Serve, windowed
 from distill.teachers import open_teacher
-from models.geometry import NetConfig
-from models.small_phasenet import SmallPhaseNet, parameter_count
+from models.small_phasenet import net_of, parameter_count
 from models.weights import resolve
 
 THRESHOLD = 0.3
@@ -119,7 +118,7 @@ def _student(section: ContenderSection, bench: Bench) -> list[Contender]:
     spec = student.spec
     length = section.window_samples or spec.window_samples
     inside = section.overlapping
-    net = SmallPhaseNet(config=NetConfig.from_dict(dict(spec.net)))
+    net = net_of(spec)
     look = f"windows of {length / 100:g} s every 0.5 s" if inside else "the window as a whole"
     return [
         Contender(
@@ -149,7 +148,7 @@ def _run(section: ContenderSection, bench: Bench) -> list[Contender]:
     net = averaged_net(config, load_file(folder / WEIGHTS))
     annotate = net_annotator(net, config.sampling.front_end)
     length = section.window_samples or config.service_samples
-    inside = section.overlapping and config.sampling.front_end == "standardise-1"
+    inside = section.overlapping and not config.notices
     return [
         Contender(
             section.name,

@@ -53,7 +53,7 @@ from distill.report.windows import LabelledWindow, cut_windows, load_labelled
 from distill.runs import code_version
 from distill.scores import residuals_of
 from distill.teachers import open_teacher
-from models.conventions import PHASES, RATE_HZ
+from models.conventions import ONSET, PHASES, RATE_HZ
 from models.spec import SpecError
 from models.weights import SUFFIX, resolve
 from xiaod.domain.figure import OnsetFigure, PickLine, Waveforms
@@ -422,7 +422,7 @@ def _noticing(
         path = resolve(model, stateful=True)
         scout, spec = open_scout(path, config.threads)
         noise = noise_for(config, material.corpus)
-        result.numbers += scout_numbers(scout, spec.thresholds, labelled, noise, progress)
+        result.numbers += scout_numbers(scout, spec.thresholds[ONSET], labelled, noise, progress)
         files[scout.name] = path
     return files
 

@@ -1,5 +1,6 @@
 """Accuracy against size, cost and length of window: students of several sizes with the same training.
 
+>>> from models.geometry import NetConfig
 >>> multiplications(SmallPhaseNet(config=NetConfig(widths=(6, 10, 16))))
 31283
 """
@@ -20,8 +21,7 @@ from distill.report.scoring import Looked, best_f1, f1_of, found_of, precision_r
 from distill.report.windows import LabelledWindow
 from distill.scores import score
 from models.conventions import PHASES, RATE_HZ
-from models.geometry import NetConfig
-from models.small_phasenet import SmallPhaseNet, parameter_count
+from models.small_phasenet import SmallPhaseNet, net_of, parameter_count
 from models.spec import ModelSpec
 from models.weights import OTHER_FORMS, SUFFIX
 
@@ -79,7 +79,7 @@ def sizes_of(
 
 def _measure(path: Path, windows: Sequence[LabelledWindow], threads: int) -> Size:
     annotate, spec = onnx_annotator(path, threads)
-    net = SmallPhaseNet(config=NetConfig.from_dict(dict(spec.net)))
+    net = net_of(spec)
     contender = Contender(
         path.stem,
         "",

@@ -25,7 +25,7 @@ THRESHOLD = 0.02
 
 
 def new_scout() -> Scout:
-    return Scout(stateful_path(MODEL), thresholds=dict.fromkeys("PS", THRESHOLD))
+    return Scout(stateful_path(MODEL), threshold=THRESHOLD)
 
 
 CHUNK, LATE = new_scout().spec.chunk_samples, new_scout().spec.delay_samples
@@ -73,7 +73,7 @@ def wanted_of(samples: NDArray[np.float32], begin: int = 0) -> set[int]:
     [values] = new_scout().values(samples[None])
     found = set()
     for start in range(0, samples.shape[1], CHUNK):
-        high = np.flatnonzero((values[:, start : start + CHUNK] >= THRESHOLD).any(axis=0))
+        high = np.flatnonzero(values[start : start + CHUNK] >= THRESHOLD)
         high = high[high + start - LATE >= 0]
         if len(high):
             found |= {begin + start - LATE + int(high[0]), begin + start - LATE + int(high[-1])}

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from models.chunks import StatefulNet, in_chunks, places
+from models.conventions import BANDS
 from models.export import export_onnx, export_stateful
-from models.frontend import STATE_SIZE, fresh_state, prepare, stream
+from models.frontend import BLOCK, STATE_SIZE, STEP, bands, fresh_state, prepare
 from models.geometry import NetConfig
 from models.small_phasenet import SmallPhaseNet, fresh_net
 from models.spec import ModelSpec
@@ -166,15 +167,16 @@ def test_chunks_that_do_not_fit_are_refused() -> None:
 @given(st.data(), st.integers(0, 2**16), st.sampled_from([0.0, 1e4, -3e6]))
 def test_the_front_end_in_pieces_gives_the_whole(data: st.DataObject, seed: int, offset: float) -> None:
     rng = np.random.default_rng(seed)
-    waves = (rng.normal(size=(2, 3, 700)) * [[[1], [5], [0]]] * 100 + offset).astype(np.float32)
-    cuts = sorted(data.draw(st.lists(st.integers(0, 700), max_size=8)))
-    whole, last = stream(waves, fresh_state(2))
+    waves = (rng.normal(size=(2, 3, 22 * BLOCK)) * [[[1], [5], [0]]] * 100 + offset).astype(np.float32)
+    cuts = [BLOCK * cut for cut in sorted(data.draw(st.lists(st.integers(0, 22), max_size=8)))]
+    whole, last = bands(waves, fresh_state(2))
     state, pieces = fresh_state(2), []
-    for start, stop in zip([0, *cuts], [*cuts, 700], strict=True):
-        piece, state = stream(waves[..., start:stop], state)
+    for start, stop in zip([0, *cuts], [*cuts, 22 * BLOCK], strict=True):
+        piece, state = bands(waves[..., start:stop], state)
         pieces.append(piece)
-    np.testing.assert_allclose(np.concatenate(pieces, axis=-1), whole, atol=1e-6)
-    np.testing.assert_allclose(state, last, rtol=1e-6, atol=1e-9)
+    assert whole.shape == (2, 12, 22 * BLOCK // STEP)
+    np.testing.assert_allclose(np.concatenate(pieces, axis=-1), whole, atol=1e-4)
+    np.testing.assert_allclose(state, last, rtol=1e-3, atol=1e-3)
     assert state.shape == (2, STATE_SIZE)
 
 
@@ -186,39 +188,66 @@ def test_the_front_end_takes_any_number_of_rows_of_each_stream(
     calls: list[tuple[int, int]], seed: int
 ) -> None:
     rng = np.random.default_rng(seed)
-    waves = [(rng.normal(size=(3, 45 * 32)) * 100 + offset).astype(np.float32) for offset in (0, 1e5)]
+    waves = [(rng.normal(size=(3, 45 * BLOCK)) * 100 + offset).astype(np.float32) for offset in (0, 1e5)]
     found: list[list[NDArray[np.float32]]] = [[], []]
     state, fed = fresh_state(2), [0, 0]
     for counts in calls:
         rows = [
-            in_chunks(wave[:, 32 * begin : 32 * (begin + count)], 32)
+            in_chunks(wave[:, BLOCK * begin : BLOCK * (begin + count)], BLOCK)
             for wave, begin, count in zip(waves, fed, counts, strict=True)
         ]
-        prepared, state = stream(np.concatenate(rows), state, np.array(counts))
+        prepared, state = bands(np.concatenate(rows), state, np.array(counts))
         for row, own in enumerate(np.split(prepared, [counts[0]])):
-            found[row].append(own.transpose(1, 0, 2).reshape(3, -1))
+            found[row].append(own.transpose(1, 0, 2).reshape(12, -1))
             fed[row] += counts[row]
     for row, wave in enumerate(waves):
-        whole, last = stream(wave[None, :, : 32 * fed[row]], fresh_state(1))
-        np.testing.assert_allclose(np.concatenate(found[row], axis=1), whole[0], atol=1e-6)
-        np.testing.assert_allclose(state[row], last[0], rtol=1e-6, atol=1e-9)
+        whole, last = bands(wave[None, :, : BLOCK * fed[row]], fresh_state(1))
+        np.testing.assert_allclose(np.concatenate(found[row], axis=1), whole[0], atol=1e-4)
+        np.testing.assert_allclose(state[row], last[0], rtol=1e-3, atol=1e-3)
+
+
+def test_rows_of_more_than_a_block_are_blocks_that_follow_each_other() -> None:
+    waves = np.random.default_rng(5).normal(size=(3, 3, 4 * BLOCK)).astype(np.float32)
+    first, state = bands(waves, fresh_state(2), np.array([2, 1]))
+    single, last = bands(
+        waves.reshape(3, 3, 4, BLOCK).swapaxes(1, 2).reshape(12, 3, BLOCK), fresh_state(2), np.array([8, 4])
+    )
+    assert np.array_equal(first, single.reshape(3, 4, 12, -1).swapaxes(1, 2).reshape(3, 12, -1))
+    assert np.array_equal(state, last)
+
+
+def test_a_part_of_a_block_is_refused_in_a_stream_and_taken_in_a_window() -> None:
+    waves = np.random.default_rng(6).normal(size=(1, 3, 10 * BLOCK)).astype(np.float32)
+    with pytest.raises(ValueError, match="whole blocks of 32 samples; got 301"):
+        bands(waves[..., :301], fresh_state(1))
+    short = prepare(BANDS, waves[..., :301])
+    assert short.shape == (1, 12, 76)
+    assert np.array_equal(short[..., :75], prepare(BANDS, waves)[..., :75])
 
 
 def test_the_front_end_knows_nothing_of_what_comes(rjob: Recording) -> None:
     waves = np.stack([rjob.components[component] for component in "ZNE"])[None].astype(np.float32)
     changed = waves.copy()
     changed[..., 1000:] *= 50
-    first, second = prepare("stream-1", waves), prepare("stream-1", changed)
-    assert np.array_equal(first[..., :1000], second[..., :1000])
+    first, second = prepare(BANDS, waves), prepare(BANDS, changed)
+    assert np.array_equal(first[..., : 1000 // STEP], second[..., : 1000 // STEP])
     assert np.isfinite(first).all()
     # The units of the instrument do not matter.
-    np.testing.assert_allclose(prepare("stream-1", waves * 1e-6), first, atol=1e-3)
+    np.testing.assert_allclose(prepare(BANDS, waves * 1e-6), first, atol=1e-3)
 
 
 @pytest.mark.parametrize("level", [0.0, 1.0, 1e6, 1e30])
 def test_silence_stays_silence(level: float) -> None:
-    out = prepare("stream-1", np.full((1, 3, 500), level, np.float32))
-    assert not out.any()
+    out = prepare(BANDS, np.full((1, 3, 500), level, np.float32))
+    assert np.abs(out).max() < 1e-6
+
+
+def test_what_comes_after_silence_is_loud_and_finite() -> None:
+    waves = np.zeros((1, 3, 1000), np.float32)
+    waves[..., 600:] = 1e6 * np.random.default_rng(7).normal(size=(1, 3, 400))
+    out = prepare(BANDS, waves)
+    assert np.isfinite(out).all()
+    assert 6 < out.max() < 7
 
 
 def test_numbers_that_are_none_do_not_spoil_what_follows() -> None:
@@ -226,18 +255,16 @@ def test_numbers_that_are_none_do_not_spoil_what_follows() -> None:
     waves = rng.normal(size=(1, 3, 3000)).astype(np.float32)
     spoilt = waves.copy()
     spoilt[0, 1, 5:8] = np.nan, np.inf, -np.inf
-    np.testing.assert_allclose(
-        prepare("stream-1", spoilt)[..., 1000:], prepare("stream-1", waves)[..., 1000:], atol=0.1
-    )
+    np.testing.assert_allclose(prepare(BANDS, spoilt)[..., 250:], prepare(BANDS, waves)[..., 250:], atol=0.1)
 
 
 def test_an_odd_first_sample_is_forgotten() -> None:
     rng = np.random.default_rng(0)
-    waves = rng.normal(size=(1, 3, 60_000)).astype(np.float32)
+    waves = rng.normal(size=(1, 3, 160_000)).astype(np.float32)
     spoilt = waves.copy()
     spoilt[0, 0, 0] = 2.0**31 - 1
     np.testing.assert_allclose(
-        prepare("stream-1", spoilt)[..., -1000:], prepare("stream-1", waves)[..., -1000:], atol=0.1
+        prepare(BANDS, spoilt)[..., -250:], prepare(BANDS, waves)[..., -250:], atol=0.1
     )
 
 

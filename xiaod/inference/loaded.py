@@ -1,4 +1,4 @@
-"""What all engines have in common once a model is loaded.
+"""What engines and scout have in common once a model is loaded.
 
 >>> from models.spec import ModelSpec
 >>> LoadedModel(ModelSpec(name="example", version="1.0.0"), b"").sha256[:8]
@@ -7,19 +7,15 @@
 
 import hashlib
 
-from models.conventions import PHASES
 from models.spec import ModelSpec
 
 
 class LoadedModel:
-    """Specification and hash of a weights file, and the rows of P and S in its output."""
+    """Specification and hash of a weights file."""
 
     def __init__(self, spec: ModelSpec, content: bytes) -> None:
         self._spec = spec
         self._sha256 = hashlib.sha256(content).hexdigest()
-        rows = [spec.phases.index(phase) for phase in PHASES]
-        # A slice, where possible, copies nothing.
-        self._rows: slice | list[int] = slice(rows[0], rows[0] + 2) if rows[1] == rows[0] + 1 else rows
 
     @property
     def spec(self) -> ModelSpec:

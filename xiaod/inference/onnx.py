@@ -41,6 +41,9 @@ class OnnxEngine(LoadedModel):
         """
         self._session, spec, content = open_session(path, "windows", threads)
         super().__init__(spec, content)
+        rows = [spec.phases.index(phase) for phase in PHASES]
+        # A slice, where possible, copies nothing.
+        self._rows: slice | list[int] = slice(rows[0], rows[0] + 2) if rows[1] == rows[0] + 1 else rows
         self._input = self._session.get_inputs()[0].name
         self._tail = None
         if (beside := tail_path(path)).is_file():

@@ -13,7 +13,7 @@ faded. A stream begins anew if its window is discontinuous, samples are missing 
 (True, ())
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.chunks import StatefulNet, in_chunks
-from models.frontend import STATE_SIZE, fresh_state, stream
+from models.conventions import ONSET
+from models.frontend import STATE_SIZE, STEP, bands, fresh_state
 from xiaod.domain.types import Instrument, Notice, StreamBatch, Window
 from xiaod.inference.loaded import LoadedModel
 from xiaod.inference.session import open_session
@@ -55,13 +56,13 @@ class _Stream:
 class Scout(LoadedModel):
     """A student in a stateful ONNX file; called from one thread at a time."""
 
-    def __init__(self, path: Path, threads: int = 1, thresholds: Mapping[str, float] | None = None) -> None:
+    def __init__(self, path: Path, threads: int = 1, threshold: float | None = None) -> None:
         """Load a weights file.
 
         Args:
             path: an ONNX file of the stateful form with a specification in its metadata.
             threads: threads that one call may use.
-            thresholds: probability of P and of S from which something is noticed; None: those of the file.
+            threshold: probability from which an onset is noticed; None: that of the file.
 
         Raises:
             ModelError: when the file cannot be read, is not a model, or is not of the stateful form.
@@ -73,8 +74,8 @@ class Scout(LoadedModel):
         self._free: list[int] = []
         self._filters = fresh_state(0)
         self._states = np.zeros((0, spec.state_size), np.float32)
-        wanted = spec.thresholds if thresholds is None else thresholds
-        self._thresholds = np.array([wanted.get(phase, np.inf) for phase in spec.phases], np.float32)[:, None]
+        self._row = spec.phases.index(ONSET)
+        self._threshold = spec.thresholds[ONSET] if threshold is None else threshold
 
     def look(self, batch: StreamBatch) -> list[Notice]:
         """What is noticed in new samples: one notice for each instrument, in the order of their first windows.
@@ -100,13 +101,13 @@ class Scout(LoadedModel):
                 self._free.append(gone.row)
 
     def values(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Probability of P and S in samples that stand alone.
+        """Probability of an onset in samples that stand alone.
 
         Args:
             samples: shape ``(n, 3, length)``, whole chunks, raw counts.
 
         Returns:
-            Shape ``(n, 2, length)``: sample ``k`` is what is known of sample ``k - delay_samples``.
+            Shape ``(n, length)``: sample ``k`` is what is known of sample ``k - delay_samples``.
         """
         streams, _, length = samples.shape
         chunk, ones = self._spec.chunk_samples, np.ones(streams, np.int64)
@@ -114,8 +115,8 @@ class Scout(LoadedModel):
         found = []
         for start in range(0, length, chunk):
             values, filters, states = self._run(samples[..., start : start + chunk], filters, states, ones)
-            found.append(values[:, self._rows])
-        return np.concatenate(found, axis=2)
+            found.append(np.repeat(values, STEP, axis=1))
+        return np.concatenate(found, axis=1)
 
     @property
     def state_bytes(self) -> int:
@@ -167,17 +168,18 @@ class Scout(LoadedModel):
         values, self._filters[rows], self._states[rows] = self._run(
             in_chunks(samples, chunk), self._filters[rows], self._states[rows], chunks
         )
-        noticed: NDArray[np.bool_] = np.any(values >= self._thresholds, axis=1)
+        noticed: NDArray[np.bool_] = values >= self._threshold
         if noticed.any():
             firsts = np.cumsum(chunks) - chunks
             for number in np.flatnonzero(noticed.any(axis=1)).tolist():
                 which = int(np.searchsorted(firsts, number, side="right")) - 1
                 one = pairs[which][0]
                 first = one.fed - late + (number - int(firsts[which])) * chunk
-                found = [first + index for index in np.flatnonzero(noticed[number]).tolist()]
+                found = np.flatnonzero(noticed[number]).tolist()
+                last = first + found[-1] * STEP + STEP - 1
                 # Before its first sample a stream shows its initial state alone.
-                if found[-1] >= one.begin:
-                    one.spans += ((max(found[0], one.begin), found[-1]),)
+                if last >= one.begin:
+                    one.spans += ((max(first + found[0] * STEP, one.begin), last),)
         for one, window in pairs:
             one.fed += window.samples.shape[1]
 
@@ -188,7 +190,7 @@ class Scout(LoadedModel):
         states: NDArray[np.float32],
         chunks: NDArray[np.int64],
     ) -> tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.float32]]:
-        """Probabilities of all phases of the network for chunks, and the states after them; ``chunks``: how many of each stream."""
-        prepared, filters = stream(waves, filters, chunks)
+        """Probability of an onset at each step of chunks, and the states after them; ``chunks``: how many of each stream."""
+        prepared, filters = bands(waves, filters, chunks)
         values, states = self._net(prepared, states, chunks)
-        return values, filters, states
+        return values[:, self._row], filters, states

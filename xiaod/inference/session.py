@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from models.chunks import StatefulNet
+from models.conventions import FRONT_ENDS
 from models.runtime import onnx_runtime
 from models.spec import ModelSpec, SpecError
 from xiaod.inference.errors import ModelError
@@ -97,8 +98,9 @@ def _try(session: "InferenceSession", spec: ModelSpec) -> None:
         ValueError: when the output has another shape than specified.
         Exception: whatever ONNX Runtime raises.
     """
-    samples = spec.chunk_samples if spec.form == "stateful" else spec.window_samples
-    wave = np.zeros((1, len(spec.components), samples), np.float32)
+    front_end = FRONT_ENDS[spec.front_end]
+    samples = (spec.chunk_samples if spec.form == "stateful" else spec.window_samples) // front_end.step
+    wave = np.zeros((1, front_end.channels, samples), np.float32)
     wanted: list[tuple[int, ...]] = [(1, len(spec.phases), samples)]
     if spec.form == "stateful":
         state = np.zeros((1, spec.state_size), np.float32)

@@ -152,8 +152,10 @@ def test_thresholds_are_chosen_anew_and_a_scout_is_measured_by_what_it_notices(
     monkeypatch.setattr("distill.report.evaluation.COST_RUNS", 1)
     monkeypatch.setattr("distill.cost.LEAST_S", 0.0)
     config, output = tmp_path / "caller.yaml", tmp_path / "weights"
-    text = CONFIG.replace("name: tiny", "name: caller") + "sampling: {front_end: stream-1}\n"
-    config.write_text(text + "export: {stateful: true}\n", encoding="utf-8")
+    text = CONFIG.replace("name: tiny", "name: caller").replace(
+        "8]}", "8], strides: [2, 2, 2], kernels: [3, 5]}"
+    )
+    config.write_text(text + "sampling: {front_end: bands-1}\n", encoding="utf-8")
     common = ["--config", str(config), "--runs", str(tmp_path / "runs"), "--no-progress"]
     assert main(["train", *common]) == 0
     assert main(["export", *common, "--output", str(output)]) == 0

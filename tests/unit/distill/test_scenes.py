@@ -35,6 +35,7 @@ from distill.config import (
 )
 from distill.corpus import Record, label_record, silenced
 from distill.examples import Examples
+from distill.falsepicks import with_false_picks
 from distill.scenes import Scenes, chances
 from tests.conftest import Recording
 
@@ -349,6 +350,28 @@ def test_an_event_that_many_stations_recorded_does_not_dominate() -> None:
     assert chance.sum() == pytest.approx(1)
     assert chance[:100].sum() == pytest.approx(chance[100:110].sum())
     assert chance[110:].sum() == pytest.approx(chance[100:110].sum())
+
+
+def test_a_network_that_notices_is_wrong_where_the_teacher_sees_neither_phase_and_all_is_calm() -> None:
+    """Its curve has a step for each four samples, and its only row says neither P nor S."""
+    labels = np.zeros((3, 12_000), np.float16)
+    labels[2, 1450] = 0.9
+    waves, onsets = np.zeros((3, 12_000), np.int32), ((1450, 2),)
+    record = Record("a", "XX.A", "continuous", waves, labels, onsets, (None, None))
+
+    def loud(windows: np.ndarray) -> np.ndarray:
+        curves = np.zeros((len(windows), 2, 500), np.float32)
+        curves[:, 1, 100] = 0.2
+        return curves
+
+    places = tuple(start + 400 for start in range(0, 10_001, 1000))
+    [found] = with_false_picks([record], loud, 2000, picked=0.15)
+    # One second on both sides of the S is no false pick.
+    assert found.false_picks == tuple(place for place in places if place != 1400)
+    [found] = with_false_picks([record], loud, 2000, picked=0.15, calm_s=60.0)
+    assert found.false_picks == tuple(place for place in places if not 1400 <= place < 7450)
+    [found] = with_false_picks([record], loud, 2000)
+    assert not found.false_picks
 
 
 def test_scenes_are_cut_around_false_picks() -> None:

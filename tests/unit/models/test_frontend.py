@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy.signal import butter, lfilter
 
-from models.conventions import RATE_HZ
-from models.frontend import HIGH_PASS_HZ, MEMORY_S, prepare, standardise
+from models.conventions import BANDS, RATE_HZ
+from models.frontend import BANDS_HZ, BLOCK, EVERY, FAINT, MEMORIES_S, STEP, prepare, standardise
 from tests.conftest import Recording
 
 
@@ -76,19 +76,40 @@ def test_a_component_that_moves_in_its_last_digit_alone_is_one_without_signal(wi
 
 
 def test_a_stream_is_prepared_as_its_formula_says(rjob: Recording) -> None:
-    """Sample by sample, from the first one on: high-pass, running power by its weights so far, compression."""
-    waves = np.stack([rjob.components[letter][:700] for letter in "ZNE"])
-    numerator, denominator = butter(2, HIGH_PASS_HZ, "highpass", fs=RATE_HZ)
-    # At rest at the first sample: as if that had been there always, which no high-pass lets through.
-    high = lfilter(numerator, denominator, waves - waves[:, :1])
-    keep = math.exp(-1 / (MEMORY_S * RATE_HZ))
-    expected = np.empty_like(high)
-    for sample in range(high.shape[1]):
-        weights = keep ** np.arange(sample, -1, -1)
-        power = (weights * (high[:, : sample + 1] ** 2).mean(axis=0)).sum() / weights.sum()
-        expected[:, sample] = np.arcsinh(high[:, sample] / math.sqrt(power)) if power else 0
-    prepared = prepare("stream-1", waves[None].astype(np.float32))[0]
-    np.testing.assert_allclose(prepared[:, 5:], expected[:, 5:], atol=2e-3)
+    """Step by step, from the first block on: bands, running powers by their weights so far, up to the block before the last."""
+    blocks = 20
+    waves = np.stack([rjob.components[letter][: blocks * BLOCK] for letter in "ZNE"])
+    prepared = prepare(BANDS, waves[None].astype(np.float32))[0].reshape(2, 2, 3, -1)
+    for number, ((low_hz, high_hz), every) in enumerate(zip(BANDS_HZ, EVERY, strict=True)):
+        # At rest at the first sample: as if that had been there always, which no high-pass lets through.
+        passed = waves - waves[:, :1]
+        for corner_hz, kind in ((low_hz, "highpass"), (high_hz, "lowpass")):
+            passed = lfilter(*butter(2, corner_hz, kind, fs=RATE_HZ), passed)
+        each = (passed[:, every - 1 :: every] ** 2).reshape(3, -1, STEP // every).mean(axis=2)
+        for trace, power in enumerate((each[0], each[1] + each[2])):
+            means = power.reshape(blocks, -1).mean(axis=1)
+            for memory, memory_s in enumerate(MEMORIES_S):
+                keep = math.exp(-BLOCK / RATE_HZ / memory_s)
+                for block in range(2, blocks):
+                    weights = keep ** np.arange(block - 2, -1, -1)
+                    running = (weights * means[: block - 1]).sum() / weights.sum()
+                    steps = slice(block * BLOCK // STEP, (block + 1) * BLOCK // STEP)
+                    expected = np.log((power[steps] / running + FAINT) / (1 + FAINT)) / 2
+                    found = prepared[memory, trace, number, steps]
+                    np.testing.assert_allclose(found, expected, atol=2e-3)
+    assert not prepared[..., : 2 * BLOCK // STEP].any()
+
+
+def test_a_slow_swell_hides_no_onset_in_a_band_above_it() -> None:
+    """What the first scout could not do: its scale was that of all that is above half a hertz."""
+    rng = np.random.default_rng(1)
+    times_s = np.arange(0, 60, 1 / RATE_HZ)
+    swell = 1e3 * np.sin(2 * np.pi * 0.2 * times_s)
+    onset = np.where(times_s > 50, 10 * np.sin(2 * np.pi * 18 * times_s), 0.0)
+    waves = np.stack([swell + rng.normal(0, 1, len(times_s)) + onset] * 3)[None].astype(np.float32)
+    upper = prepare(BANDS, waves)[0, 2]
+    assert upper[-250 + 3 : -250 + 12].min() > 1.0
+    assert upper[250:-260].max() < 1.0
 
 
 @settings(max_examples=200, deadline=None)

@@ -43,6 +43,8 @@ def test_round_trip() -> None:
         ({"components": "ENZ"}, "ENZ"),
         ({"sampling_rate_hz": 50.0}, "50 Hz"),
         ({"phases": ["P", "S"]}, "phases"),
+        ({"front_end": "bands-1"}, "needed are N and onset"),
+        ({"front_end": "bands-1", "phases": ["N", "onset"]}, "numbers between 0 and 1 for onset"),
         ({"window_samples": 0}, "window_samples"),
         ({"thresholds": {"P": 0.3}}, "thresholds"),
         ({"thresholds": {"P": 0.3, "S": 1.5}}, "thresholds"),

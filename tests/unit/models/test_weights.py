@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from models.chunks import StatefulNet, in_chunks
+from models.conventions import FRONT_ENDS
 from models.export import respecify
 from models.frontend import prepare
 from models.geometry import PRESETS, NetConfig
-from models.small_phasenet import SmallPhaseNet
+from models.small_phasenet import SmallPhaseNet, net_of
 from models.spec import ModelSpec
 from models.weights import shipped, stateful_path, tail_path, weights_path
 from tests.conftest import Recording
@@ -55,10 +56,13 @@ def test_a_model_that_streams_is_two_files_and_a_card_that_tell_the_same(name: s
     card = weights.with_suffix(".md").read_text(encoding="utf-8")
     assert f"{stateful.name} {stateful.version}" in card
     assert str(stateful.provenance["config_sha256"]) in card
-    net = SmallPhaseNet(config=NetConfig.from_dict(dict(whole.net))).eval()
+    net = net_of(whole).eval()
     net.load_state_dict(load_file(weights))
-    chunk, late = stateful.chunk_samples, stateful.delay_samples
-    waves = np.random.default_rng(1).normal(size=(2, 3, 40 * chunk)).astype(np.float32)
+    front_end = FRONT_ENDS[whole.front_end]
+    chunk = stateful.chunk_samples // front_end.step
+    late = (stateful.delay_samples - front_end.late) // front_end.step
+    channels, rows_out = front_end.channels, len(front_end.phases)
+    waves = np.random.default_rng(1).normal(size=(2, channels, 40 * chunk)).astype(np.float32)
     with torch.no_grad():
         wanted = net(torch.from_numpy(waves)).numpy()
     state, pieces = np.zeros((2, stateful.state_size), np.float32), []
@@ -66,7 +70,7 @@ def test_a_model_that_streams_is_two_files_and_a_card_that_tell_the_same(name: s
     for start in range(0, waves.shape[-1], 5 * chunk):
         rows = np.concatenate([in_chunks(wave[:, start : start + 5 * chunk], chunk) for wave in waves])
         values, state = net_of_file(rows, state, np.array([5, 5]))
-        pieces.append(values.reshape(2, 5, 3, chunk).transpose(0, 2, 1, 3).reshape(2, 3, -1))
+        pieces.append(values.reshape(2, 5, rows_out, chunk).transpose(0, 2, 1, 3).reshape(2, rows_out, -1))
     found = np.concatenate(pieces, axis=-1)[..., late:]
     assert np.abs(found - wanted[..., : found.shape[-1]]).max() < 1e-5
     assert stateful_path(name).stat().st_size < 300_000
