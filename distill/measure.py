@@ -288,8 +288,8 @@ def renewed(held: Measurements, found: Measurements, names: Sequence[str]) -> Me
     numbers = [
         one for one in held.numbers if (one.table, one.contender) not in new and one.contender not in gone
     ]
-    numbers += [one for one in found.numbers if one.contender in measured]
-    conditions = {one.condition for one in [*kept, *found.numbers] if one.table == "noise"}
+    numbers += (taken := [one for one in found.numbers if one.contender in measured])
+    conditions = {one.condition for one in [*kept, *taken] if one.table == "noise"}
     if len(conditions) > 1:
         raise ConfigError(
             f"--only: the noise is {' and '.join(sorted(conditions))}: measure those too that have been measured on the other"
