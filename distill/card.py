@@ -13,6 +13,7 @@ from distill.annotators import onnx_annotator
 from distill.config import TrainConfig
 from distill.cost import REFERENCE, looks
 from distill.measurements import TOLERANCES, Measurements
+from distill.onset_loss import LATEST_S
 from models.conventions import FRONT_ENDS, ONSET, PHASES, RATE_HZ
 from models.small_phasenet import net_of, parameter_count
 from models.spec import ModelSpec
@@ -381,6 +382,12 @@ def _vertical(thresholds: Mapping[str, float]) -> str:
 
 def _taught(config: TrainConfig) -> str:
     sampling = config.sampling
+    if config.notices:
+        scenes_s = config.scenes.samples / RATE_HZ
+        return (
+            f"It labelled augmented scenes of {scenes_s:g} s. The student learnt to call within {LATEST_S:g} s of an onset of them, "
+            "P or S, and to be silent in every second without one."
+        )
     ends = (
         f"{sampling.ends_after_onset:.0%} of these windows end {sampling.ends_after_s[0]:g} to "
         f"{sampling.ends_after_s[1]:g} s after an onset"
