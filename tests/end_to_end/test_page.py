@@ -238,11 +238,14 @@ def test_labels_of_picks_say_everything_and_never_overlap(tmp_path: Path) -> Non
             for number in range(40):
                 phase, time_ns = "PS"[number % 2], PICK.time_ns + number * 10**8
                 pick = replace(PICK, id=str(number), phase=phase, time_ns=time_ns)
+                if number == 39:
+                    pick = replace(pick, phase="P", polarity="up")
                 served.monitor.picked(pick if number % 3 else replace(pick, stage="early"))
                 if number == 0:
                     [first] = await tab.until(LABELS)
                     assert first[4].split("\n") == ["P 00:20:07.73", "0.90  ±0.10 s", "snr 5.0  early"]
             await tab.until(PICKS, lambda rows: rows == 40)
+            await tab.until(LABELS, lambda labels: labels[-1][4].startswith("P↑"))
             for width in (1440, 390, 2560):
                 await tab.look(width, 900)
                 await tab.value(SETTLED)

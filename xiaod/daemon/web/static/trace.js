@@ -5,6 +5,8 @@ const BINS = 1500;
 const MOST_MARKS = 100;
 const LABELS = "ZNE";
 const RAW = 0, P_ROW = 6, BAND = 8, ROWS = 14;
+/* First motion of the ground. */
+const MOTIONS = { up: "↑", down: "↓" };
 /* How much is written at picks: all lines, the first one, the phase; the first of these that has room for all. */
 const AMOUNTS = ["whole", "short", "least"];
 
@@ -260,7 +262,7 @@ class Trace {
 
   /* The label of a pick. */
   node(pick) {
-    const node = element("li", `${pick.phase.toLowerCase()} ${pick.stage}`), first = element("b", "", pick.phase);
+    const node = element("li", `${pick.phase.toLowerCase()} ${pick.stage}`), first = element("b", "", pick.phase + (MOTIONS[pick.polarity] ?? ""));
     first.append(element("span", "time", ` ${clockOf(pick.time)}`));
     const { snr, time_uncertainty_s: uncertainty_s } = pick;
     node.append(

@@ -35,23 +35,22 @@ class Envelope {
   at(bin) { return this.stop === null || bin >= this.stop || bin < this.stop - this.ring.length ? NaN : this.ring[bin % this.ring.length]; }
 }
 
-/* Fill the envelope of bins around a line. */
+/* Fill the envelope of bins around a line: a bar for each, on whole pixels, which is quicker than one outline with slopes. */
 function paintEnvelope(pen, envelope, begin, stop, x, middle, half) {
-  pen.beginPath();
-  let from = null;
-  for (let bin = begin; bin <= stop; bin++) {
-    const known = bin < stop && !Number.isNaN(envelope.at(bin));
-    if (known && from === null) from = bin;
-    if (known || from === null) continue;
-    // A stretch without gaps: there above the line, and back below it.
-    pen.moveTo(x(from), middle);
-    for (let one = from; one < bin; one++) pen.lineTo(x(one + 0.5), middle - Math.max(0.5, half(envelope.at(one))));
-    pen.lineTo(x(bin), middle);
-    for (let one = bin - 1; one >= from; one--) pen.lineTo(x(one + 0.5), middle + Math.max(0.5, half(envelope.at(one))));
-    pen.closePath();
-    from = null;
+  const ratio = devicePixelRatio || 1, pixel = (value) => Math.round(value * ratio) / ratio;
+  let left = pixel(x(begin)), most = -1;
+  for (let bin = begin; bin < stop; bin++) {
+    const right = pixel(x(bin + 1)), peak = envelope.at(bin);
+    if (peak > most) most = peak;
+    // Bins that share a pixel are one bar, as high as the highest.
+    if (right <= left) continue;
+    if (most >= 0) {
+      const top = pixel(middle - Math.max(0.5, half(most)));
+      pen.fillRect(left, top, right - left, Math.max(1 / ratio, pixel(2 * (middle - top))));
+    }
+    left = right;
+    most = -1;
   }
-  pen.fill();
 }
 
 class Wall {
