@@ -41,7 +41,7 @@ from xiaod.domain.types import (
     Window,
 )
 from xiaod.picking.diagnosis import Condition
-from xiaod.pipeline.settings import ahead_samples, instrument_limits, read_samples
+from xiaod.pipeline.settings import ahead_samples, begun_anew, instrument_limits, read_samples
 from xiaod.pipeline.station_table import StationEntry, StationTable
 from xiaod.process.grouped_log import GroupedLog
 from xiaod.process.logs import get_logger
@@ -153,6 +153,8 @@ class Assembler:
         pass on its samples, wait until it has looked at them, and set this back."""
         self.keep: Callable[[Segment], None] = _keep_nothing
         """Gets the records whose samples are used, as they came."""
+        self.begun_anew: frozenset[str] = frozenset()
+        """Names of the sources with which the next run begins at new data."""
         # Rings have room for this besides a window, a record, and what a component lags.
         self._most_unseen = settings.length + settings.max_lead
         self._cuttings = cuttings
@@ -182,6 +184,7 @@ class Assembler:
     def reconfigure(self, config: Config) -> None:
         """Use other limits from now on."""
         self._most = instrument_limits(config)
+        self.begun_anew = begun_anew(config)
         self.final.read = read_samples(config, "final")
         self.early.read = read_samples(config, "early")
         ahead = ahead_samples(config)
@@ -295,15 +298,20 @@ class Assembler:
         return bool(silent)
 
     @property
-    def abandoned(self) -> list[Instrument]:
-        """Instruments silent for so long, while others of their source sent, that a later run does not read their data again."""
+    def ended(self) -> list[Instrument]:
+        """Instruments of which the next run reads no data again.
+
+        Those of sources with which it begins at new data, and those that have been silent for so long, while others of their source sent,
+        that they hold back no position.
+        """
         newest_ns: dict[str | None, int] = {}
         for parts in self._instruments.values():
             newest_ns[parts.fed_by] = max(parts.touched_ns or 0, newest_ns.get(parts.fed_by, 0))
         return [
             instrument
             for instrument, parts in self._instruments.items()
-            if is_abandoned(parts.touched_ns or 0, newest_ns[parts.fed_by])
+            if parts.sources <= self.begun_anew
+            or is_abandoned(parts.touched_ns or 0, newest_ns[parts.fed_by])
         ]
 
     @property

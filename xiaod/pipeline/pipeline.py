@@ -29,7 +29,7 @@ from xiaod.inference.scout import Scout
 from xiaod.pipeline.assemble import Assembler
 from xiaod.pipeline.monitor import Monitor
 from xiaod.pipeline.problems import Facts, Problem, problems_of
-from xiaod.pipeline.settings import buffer_settings, cuttings, instrument_limits
+from xiaod.pipeline.settings import begun_anew, buffer_settings, cuttings, instrument_limits
 from xiaod.pipeline.sink_runner import SinkRunner
 from xiaod.pipeline.snippets import Snippets
 from xiaod.pipeline.stages import Passing, PickStage, ResultQueue, WindowQueue, assemble, infer
@@ -146,6 +146,7 @@ class Pipeline:
             instrument_limits(config),
             cuttings(config, None if self._scout is None else self._scout.spec),
         )
+        self._assembler.begun_anew = begun_anew(config)
         self._passing = Passing(self._windows, self._assembler, self._monotonic_clock, self._inbox.wake)
         if live and config.http.enabled and config.http.page:
             self._passing.monitor = self._stage.monitor = Monitor(

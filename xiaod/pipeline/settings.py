@@ -138,6 +138,11 @@ def _first_given(of_station: float | None, of_all: float | None, of_model: float
     return of_model if of_all is None else of_all
 
 
+def begun_anew(config: Config) -> frozenset[str]:
+    """Names of the sources with which the next run begins at new data."""
+    return frozenset(source.label for source in config.sources if source.begin == "now")
+
+
 def instrument_limits(config: Config) -> dict[str, int]:
     """Instruments that each source may bring, by its name."""
     return {source.label: INSTRUMENTS_PER_STATION * source.max_stations for source in config.sources}

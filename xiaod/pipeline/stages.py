@@ -325,8 +325,8 @@ async def assemble(
                 del departed
         del gone
         await passing.pass_on()
-    # Where a live run ends its data do not: what still waits for data is left to the next run, which decides with all of them.
-    ended = None if passing.now_ns() is None else assembler.abandoned
+    # Where a live run ends its data do not: what still waits for data is left to the next run, if that has all of them.
+    ended = None if passing.now_ns() is None else assembler.ended
     await _look_at_rest(assembler, passing, ended)
     for _ in assembler.finish(ended):
         await passing.pass_on()

@@ -330,15 +330,11 @@ def test_the_last_samples_of_a_station_that_departs_are_looked_at_as_at_the_end_
     assert [pick.id for pick in sink.picks] == [pick.id for pick in offline.picks]
 
 
-@pytest.mark.parametrize("early", ["scout", "off"])
-def test_a_run_that_is_stopped_decides_nothing_for_which_data_may_still_come(
-    rjob: Recording, early: str
-) -> None:
-    config = config_of(BUSY, early=early)
-    engine = OnnxEngine(weights_path("micro"))
+def stopped_after(records: int, recording: Recording, engine: OnnxEngine, config: Config) -> list[Pick]:
+    """Picks of a live run that is stopped after so many records of the event."""
 
-    async def stopped_after(records: int) -> list[Pick]:
-        source, sink = Event(rjob, 24.0, live=True, records=records), ListSink()
+    async def work() -> list[Pick]:
+        source, sink = Event(recording, 24.0, live=True, records=records), ListSink()
         pipeline = Pipeline(config, engine, [source], [sink], Metrics(), LiveRun(), open_scout(config))
         async with asyncio.TaskGroup() as group:
             finished = pipeline.start(group)
@@ -348,17 +344,42 @@ def test_a_run_that_is_stopped_decides_nothing_for_which_data_may_still_come(
         pipeline.release_threads()
         return sink.picks
 
+    return asyncio.run(work())
+
+
+@pytest.mark.parametrize("early", ["scout", "off"])
+def test_a_run_that_is_stopped_decides_nothing_for_which_data_may_still_come(
+    rjob: Recording, early: str
+) -> None:
+    config = config_of({**BUSY, "begin": "resume"}, early=early)
+    engine = OnnxEngine(weights_path("micro"))
     whole = ListSink()
     run_offline(config, engine, Event(rjob, 24.0, live=False), whole)
     expected = {pick.id: pick.components for pick in whole.picks}
     numbers = []
     for records in range(33, 3 * 18):
-        picks = asyncio.run(stopped_after(records))
+        picks = stopped_after(records, rjob, engine, config)
         # One that an early pick awaits is decided in the next run.
         found = {pick.id: pick.components for pick in picks if pick.stage != "withdrawn"}
         assert found.items() <= expected.items(), records
         numbers.append(len(found))
     assert numbers[0] == 0 < numbers[-1]
+
+
+@pytest.mark.parametrize("early", ["scout", "off"])
+def test_a_run_that_is_stopped_decides_all_that_the_next_one_does_not_read(
+    rjob: Recording, early: str
+) -> None:
+    config = config_of({**BUSY, "begin": "now"}, early=early)
+    engine = OnnxEngine(weights_path("micro"))
+    phases = set()
+    for records in range(33, 3 * 18, 2):
+        ended = ListSink("final")
+        run_offline(config, engine, Event(rjob, 24.0, live=False, records=records), ended)
+        found = [pick for pick in stopped_after(records, rjob, engine, config) if pick.stage == "final"]
+        assert [pick.id for pick in found] == [pick.id for pick in ended.picks], records
+        phases |= {pick.phase for pick in found}
+    assert phases == {"P", "S"}
 
 
 class Slow:
