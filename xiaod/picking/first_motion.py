@@ -21,7 +21,7 @@ did: what was recorded is all that is known.
 ('up', 'down', 'undecidable')
 """
 
-from math import sqrt
+from math import floor, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,7 +60,8 @@ def first_motion(vertical: NDArray[np.floating], onset: float, uncertainty: floa
         onset: sample, not a whole one as a rule.
         uncertainty: of the onset, one standard deviation in samples.
     """
-    place = round(onset)
+    # Not to the nearest even one, which depends on where the samples begin.
+    place = floor(onset + 0.5)
     begin = max(0, place - samples_from_s(NOISE_S[0] + RUN_IN_S))
     raw = vertical[begin : place + samples_from_s(LONGEST_S)].astype(np.float64)
     place -= begin

@@ -8,7 +8,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -136,6 +136,7 @@ def test_neither_gain_nor_offset_changes_it(wave: Wave, late: float, doublings: 
 
 
 @settings(max_examples=100, deadline=None)
+@example(ground(80, 40), -0.5, 1, 1300).via("an onset just between two samples")
 @given(grounds, st.floats(-8, 8), st.integers(0, 380), st.integers(970, 1300))
 def test_what_lies_far_from_the_onset_and_how_the_data_were_cut_changes_nothing(
     wave: Wave, late: float, first: int, last: int
