@@ -26,6 +26,7 @@ from seisbench.models.base import WaveformModel
 
 from distill.serving import FINAL
 from distill.trainee import exported_net, read_spec
+from models.conventions import ONSET
 from models.frontend import prepare
 from models.geometry import NetConfig
 from models.small_phasenet import SmallPhaseNet
@@ -65,7 +66,7 @@ class XiaoPhaseNet(WaveformModel):  # type: ignore[misc]  # SeisBench is not ana
             SpecError: when there is no specification, or it is one of a network that streams.
         """
         self.spec = ModelSpec.from_metadata(metadata)
-        if self.spec.front_end.startswith("stream"):
+        if ONSET in self.spec.phases:
             raise SpecError(f"{self.spec.label}: streams, so it notices onsets and picks none")
         length = self.spec.window_samples
         super().__init__(
