@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 from xiaod.domain.timegrid import GRID_NS, NS_PER_S
@@ -13,7 +13,7 @@ from xiaod.waveform.schedule import Cutting, WindowSchedule
 
 RELAXED = settings(
     max_examples=60,
-    phases=[Phase.generate],
+    phases=[Phase.explicit, Phase.generate],
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
@@ -81,9 +81,22 @@ def records(draw: st.DrawFn) -> list[tuple[str, int, int, int]]:
     return [(letter, begin, length, round(come_s * NS_PER_S)) for come_s, letter, begin, length in found]
 
 
+GIVEN_AWAY = [
+    *(("N", 237, 238, 6.25), ("Z", 833, 120, 10.03), ("1", 912, 20, 12.32), ("1", 1195, 99, 12.94), ("1", 1294, 25, 13.19)),
+    *(("N", 1134, 93, 13.77), ("N", 1227, 54, 14.31), ("1", 1319, 230, 15.49), ("Z", 1483, 36, 15.69), ("N", 1281, 223, 16.54)),
+    *(("Z", 1519, 154, 17.23), ("Z", 1673, 250, 19.73)),
+]  # fmt: skip
+"""1 and N share a row: where the row is the other one's, data of a component begin no window."""
+
+
 @pytest.mark.parametrize("kind", CUTTINGS)
 @RELAXED
 @given(records=records(), live=st.booleans(), max_lead=st.sampled_from([250, 400, 3000]))
+@example(
+    [(letter, begin, length, round(come_s * NS_PER_S)) for letter, begin, length, come_s in GIVEN_AWAY],
+    True,
+    250,
+)
 def test_a_quick_look_gives_the_same_windows(
     kind: str, records: list[tuple[str, int, int, int]], live: bool, max_lead: int
 ) -> None:

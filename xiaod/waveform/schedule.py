@@ -367,8 +367,9 @@ class WindowSchedule:
         """Make the first possible window the next one, from ``after`` on; False when there is no data for one."""
         starts = [
             max(after, stretch.first)
-            for channel in self._channels.channels.values()
-            for stretch in channel.stretches
+            # One that has given its row to another begins nothing.
+            for letter, _ in self._channels.rows
+            for stretch in self._channels.channels[letter].stretches
             if stretch.started and stretch.stop > after
         ]
         if not starts:
