@@ -1,6 +1,7 @@
 """The command line: ``xiaod --config FILE`` runs the daemon; the other commands are in :mod:`xiaod.cli.commands`."""
 
 import argparse
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -51,6 +52,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit status."""
+    # Before NumPy is loaded: a second thread of its products spins longer than it computes.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         status = _run(arguments)
         flush()
