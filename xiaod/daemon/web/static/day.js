@@ -12,8 +12,7 @@ const CUT = 1.4;
 class Day {
   constructor(canvas, note, now) {
     Object.assign(this, { canvas, note, now });
-    new ResizeObserver(() => this.draw()).observe(canvas);
-    onScheme(() => this.draw());
+    this.draw = drawing(canvas, () => this.paint());
     this.clear();
   }
 
@@ -46,12 +45,6 @@ class Day {
       if (id === this.id) this.trouble = error.message;
     }
     this.draw();
-  }
-
-  draw() {
-    if (this.waiting || !this.canvas.offsetHeight) return;
-    this.waiting = true;
-    requestAnimationFrame(() => { this.waiting = false; this.paint(); });
   }
 
   paint() {

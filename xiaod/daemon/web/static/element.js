@@ -44,6 +44,20 @@ function counts(value) { return `${value.toLocaleString("en", { maximumSignifica
 /* Call when the scheme of colours has changed. */
 function onScheme(draw) { matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw); }
 
+/* How a canvas is drawn anew: with the next frame, once however often it is asked for, unless it is hidden. It does so by itself when the
+   size or the scheme of colours changes. */
+function drawing(canvas, paint) {
+  let waiting = false;
+  const draw = () => {
+    if (waiting || !canvas.offsetHeight) return;
+    waiting = true;
+    requestAnimationFrame(() => { waiting = false; paint(); });
+  };
+  new ResizeObserver(draw).observe(canvas);
+  onScheme(draw);
+  return draw;
+}
+
 /* A canvas made ready to be drawn on, in CSS pixels; null while it has no size. */
 function sheetOf(canvas) {
   const box = canvas.getBoundingClientRect(), ratio = devicePixelRatio || 1;

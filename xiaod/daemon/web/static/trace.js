@@ -16,9 +16,8 @@ class Trace {
     this.labels = labels;
     this.raw = false;
     this.written = new Map();
+    this.draw = drawing(canvas, () => this.paint());
     this.clear();
-    new ResizeObserver(() => this.draw()).observe(canvas);
-    onScheme(() => this.draw());
   }
 
   /* Forget everything: another station is chosen. */
@@ -50,13 +49,6 @@ class Trace {
     });
     this.stop = stop;
     this.draw();
-  }
-
-  /* Draw with the next frame. */
-  draw() {
-    if (this.waiting) return;
-    this.waiting = true;
-    requestAnimationFrame(() => { this.waiting = false; this.paint(); });
   }
 
   paint() {

@@ -61,8 +61,7 @@ class Wall {
     this.envelopes = new Map();
     this.marks = new Map();
     this.order = [];
-    new ResizeObserver(() => this.draw()).observe(this.canvas);
-    onScheme(() => this.draw());
+    this.draw = drawing(this.canvas, () => this.paint());
     this.scroller.addEventListener("scroll", () => this.draw());
     this.span.addEventListener("change", () => { this.span_s = Number(this.span.value); this.draw(); });
     // Rows stay where they are while somebody points at one.
@@ -111,13 +110,6 @@ class Wall {
       .sort((a, b) => b.seconds - a.seconds || rank(b.entry) - rank(a.entry) || (a.id < b.id ? -1 : 1))
       .map(({ id }) => id);
     for (const id of this.marks.keys()) if (!this.entries.has(id)) this.marks.delete(id);
-  }
-
-  /* Draw with the next frame. */
-  draw() {
-    if (this.waiting || !this.canvas.offsetHeight) return;
-    this.waiting = true;
-    requestAnimationFrame(() => { this.waiting = false; this.paint(); });
   }
 
   paint() {
