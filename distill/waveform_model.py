@@ -27,6 +27,7 @@ from seisbench.models.base import WaveformModel
 from distill.serving import FINAL
 from distill.trainee import exported_net, read_spec
 from models.conventions import ONSET
+from models.export import WEIGHTS_SUFFIX
 from models.frontend import prepare
 from models.geometry import NetConfig
 from models.small_phasenet import SmallPhaseNet
@@ -39,7 +40,6 @@ from xiaod.library.stream_source import segments_of
 from xiaod.pipeline.recording import window_weight
 from xiaod.waveform.resample import converter_for
 
-WEIGHTS_SUFFIX = ".safetensors"
 CITATION = "xiaod: real-time seismic phase picking on small computers, a student of PhaseNet (doi:10.1093/gji/ggy423)"
 
 
