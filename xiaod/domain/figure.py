@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from xiaod.domain.timegrid import GRID_NS, GRID_RATE_HZ
+from xiaod.domain.timegrid import GRID_NS, GRID_RATE_HZ, NS_PER_S, iso_from_ns
 
 
 class PhaseStyle(NamedTuple):
@@ -76,6 +76,33 @@ class PickLine(NamedTuple):
     snr: float | None = None
     stage: str = ""
     """``early`` or ``final``."""
+
+    @classmethod
+    def picked(
+        cls,
+        start_ns: int,
+        phase: str,
+        time_ns: int,
+        uncertainty_s: float,
+        probability: float,
+        snr: float | None,
+        stage: str,
+    ) -> "PickLine":
+        """A pick of a program, in a figure that begins at a time.
+
+        >>> line = PickLine.picked(0, "P", 7_731_000_000, 0.05, 0.9, 12.3, "final")
+        >>> line.at_s, line.time
+        (7.731, '00:00:07.73')
+        """
+        return cls(
+            phase,
+            (time_ns - start_ns) / NS_PER_S,
+            uncertainty_s,
+            probability,
+            time=iso_from_ns(time_ns)[11:22],
+            snr=snr,
+            stage=stage,
+        )
 
     @property
     def lines(self) -> list[str]:

@@ -21,7 +21,7 @@ from xiaod.domain.codes import safe
 from xiaod.domain.figure import OnsetFigure, PickLine, Waveforms
 from xiaod.domain.onsets import PHASES
 from xiaod.domain.resumption import warm_up_s
-from xiaod.domain.timegrid import NS_PER_S, iso_from_ns, ns_from_s
+from xiaod.domain.timegrid import iso_from_ns, ns_from_s
 from xiaod.domain.types import Instrument, Pick
 from xiaod.inference import Engine
 from xiaod.picking.band import RUN_IN, RUN_IN_S, band_passed
@@ -138,14 +138,14 @@ def figure_of(
         title,
         shown,
         [
-            PickLine(
+            PickLine.picked(
+                start_ns,
                 pick.phase,
-                (pick.time_ns - start_ns) / NS_PER_S,
+                pick.time_ns,
                 pick.time_uncertainty_s,
                 pick.probability,
-                time=iso_from_ns(pick.time_ns)[11:22],
-                snr=pick.snr,
-                stage=pick.stage,
+                pick.snr,
+                pick.stage,
             )
             for pick in picks
             if pick.channel.instrument == span.instrument and start_ns <= pick.time_ns < span.stop_ns

@@ -18,7 +18,7 @@ from xiaod.acquisition.miniseed import channel_of
 from xiaod.domain.components import MISSING, ROWS, rows_of
 from xiaod.domain.figure import OnsetFigure, PickLine, Waveforms
 from xiaod.domain.onsets import PHASES
-from xiaod.domain.timegrid import NS_PER_S, iso_from_ns
+from xiaod.domain.timegrid import iso_from_ns
 from xiaod.picking.band import band_passed
 from xiaod.tools.plot.png import BAND_UNIT, write_png
 from xiaod.waveform.resample import converter_for
@@ -58,15 +58,7 @@ def figure_of(request: Mapping[str, Any]) -> OnsetFigure:
     """What a request asks for."""
     waveforms = waveforms_of(Path(request["miniseed"]))
     lines = [
-        PickLine(
-            phase,
-            (time_ns - waveforms.start_ns) / NS_PER_S,
-            uncertainty_s,
-            probability,
-            time=iso_from_ns(time_ns)[11:22],
-            snr=snr,
-            stage="final",
-        )
+        PickLine.picked(waveforms.start_ns, phase, time_ns, uncertainty_s, probability, snr, "final")
         for phase, time_ns, uncertainty_s, probability, snr in request["picks"]
     ]
     return OnsetFigure(
