@@ -178,6 +178,9 @@ class SamplingSection(Model):
     soon_s: Range = (0.2, 1.2)
     soon: Fraction = 0.5
     """Fraction of these that ends within ``soon_s``."""
+    ends_after_false_pick: Fraction = 0.0
+    """Fraction of windows that end within ``soon_s`` after a false pick of the network of ``optimiser.start``, so that not all that stands
+    at the end of a window is an onset. Needs ``scenes.false_pick``."""
     holds_onset: Fraction = 0.3
     """Fraction of windows with an onset anywhere in them; the others are cut anywhere."""
     front_end: Literal["standardise-1", "bands-1"] = "standardise-1"
@@ -252,6 +255,12 @@ class ExportSection(Model):
     """Length of the windows in service; 0: the daemon's own, :data:`SERVICE_SAMPLES`."""
     chunk_samples: Annotated[int, Field(ge=0)] = 0
     """Of the stateful form; 0: one step of the coarsest level."""
+    mean_with: str = ""
+    """The ``.safetensors`` of an exported student of the same sizes whose weights are averaged with those of the run, before anything is
+    calibrated; none: the run's alone. What a run forgets of the student that it began with comes back (Wortsman et al. 2022,
+    arXiv:2109.01903)."""
+    mean_share: Fraction = 0.5
+    """Share of the run in this mean."""
     note: str = ""
     """A remark on this run for the provenance of the file."""
     max_false_per_hour: dict[Literal["P", "S"], Annotated[float, Field(gt=0)]] = {"P": 1.0, "S": 0.5}
@@ -284,6 +293,10 @@ class TrainConfig(Model):
         if self.scenes.false_pick and not self.optimiser.start:
             raise ValueError(
                 "scenes.false_pick needs optimiser.start: the network whose false picks are meant"
+            )
+        if self.sampling.ends_after_false_pick and not (self.scenes.relabel and self.scenes.false_pick):
+            raise ValueError(
+                "sampling.ends_after_false_pick needs scenes around false picks: scenes.relabel and scenes.false_pick"
             )
         return self
 

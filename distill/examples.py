@@ -118,7 +118,11 @@ class Examples:
         if chance < sampling.ends_after_onset:
             limits = sampling.soon_s if rng.random() < sampling.soon else sampling.ends_after_s
             record, stop = self._soon_after(rng, scenes, length, limits)
-        elif chance < sampling.ends_after_onset + sampling.holds_onset and (scene is None or scene.onsets):
+        elif chance < sampling.ends_after_onset + sampling.ends_after_false_pick:
+            record, stop = self._soon_after(rng, scenes, length, sampling.soon_s, false_pick=True)
+        elif chance < (
+            sampling.ends_after_onset + sampling.ends_after_false_pick + sampling.holds_onset
+        ) and (scene is None or scene.onsets):
             record = scene or self._records[rng.choice(self._events, p=self._event_chance)]
             stop = record.onsets[rng.integers(len(record.onsets))][0] + int(rng.integers(1, length))
         if record is not None and stop is not None:
@@ -139,9 +143,17 @@ class Examples:
         return augment_record(waves, rng, augment), labels
 
     def _soon_after(
-        self, rng: Generator, scenes: Sequence[Record], length: int, limits: tuple[float, float]
+        self,
+        rng: Generator,
+        scenes: Sequence[Record],
+        length: int,
+        limits: tuple[float, float],
+        false_pick: bool = False,
     ) -> tuple[Record, int | None]:
-        """A record, and the sample at which a window ends soon after an onset; None if no scene has so much before and after one."""
+        """A record, and the sample at which a window ends soon after an onset, or after a false pick of a scene.
+
+        None if no scene has so much before and after one.
+        """
         earliest, latest = (round(limit * RATE_HZ) for limit in limits)
         if not scenes:
             record = self._records[rng.choice(self._events, p=self._event_chance)]
@@ -150,7 +162,8 @@ class Examples:
             )
         ends: dict[int, list[tuple[int, int]]] = {}
         for number, scene in enumerate(scenes):
-            for onset, _ in scene.onsets:
+            places = scene.false_picks if false_pick else [onset for onset, _ in scene.onsets]
+            for onset in places:
                 first, last = max(onset + earliest, length), min(onset + latest, scene.waves.shape[1])
                 if first <= last:
                     ends.setdefault(number, []).append((first, last))

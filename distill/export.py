@@ -24,12 +24,12 @@ from safetensors.torch import load_file
 
 from distill.annotators import Annotate, net_annotator, onnx_annotator
 from distill.calibration import NEAR_S, Judged, convolved, fit_probability, fit_times, fold
-from distill.config import TrainConfig
+from distill.config import ConfigError, TrainConfig
 from distill.corpus import Corpus, Record, hours_of, noise_of, onsets_of, silenced, without_horizontals
 from distill.noticing import Scout, candidates_per_hour, open_scout, scout_in_training
 from distill.progress import SILENT, Progress
 from distill.rates import TEACHER_THRESHOLD
-from distill.runs import WEIGHTS, code_version, training_facts
+from distill.runs import WEIGHTS, code_version, sha256_of, training_facts
 from distill.serving import (
     EARLY,
     FINAL,
@@ -44,6 +44,7 @@ from distill.serving import (
 )
 from distill.teachers import Teacher
 from distill.train import averaged_net
+from distill.trainee import exported_net
 from models.calibration import Calibration
 from models.conventions import FRONT_ENDS, ONSET, PHASES, RATE_HZ
 from models.export import WEIGHTS_SUFFIX, export_onnx, export_stateful, export_tail, respecify, write_weights
@@ -100,6 +101,7 @@ def export_run(
 
     Raises:
         FileNotFoundError: when the run is not complete.
+        ConfigError: when the student whose weights are averaged with those of the run cannot be used.
         ExportError: when the output of an exported file differs from that of the network.
     """
     if not (folder / WEIGHTS).exists():
@@ -108,7 +110,15 @@ def export_run(
         )
     torch.set_num_threads(config.threads)
     fit = _fitted_scout if config.notices else _fitted
-    fitted = fit(config, load_file(folder / WEIGHTS), corpus, teacher, progress)
+    weights = load_file(folder / WEIGHTS)
+    made = training_facts(folder)
+    if config.export.mean_with:
+        weights = mean_weights(config, weights)
+        made |= {
+            "mean_with_sha256": sha256_of(config.export.mean_with),
+            "mean_share": config.export.mean_share,
+        }
+    fitted = fit(config, weights, corpus, teacher, progress)
     net, front_end = averaged_net(config, fitted.weights), FRONT_ENDS[config.sampling.front_end]
     progress.say("writing the files")
     spec = ModelSpec(
@@ -135,7 +145,7 @@ def export_run(
             "calibration": {
                 phase: [round(value, 4) for value in values] for phase, values in fitted.slopes.items()
             },
-            "training": training_facts(folder),
+            "training": made,
             "note": config.export.note,
             "code": code_version(),
             "created": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
@@ -150,6 +160,28 @@ def export_run(
         export_tail(net, spec, tail_path(path))
     write_weights(fitted.weights, spec, output / f"{config.name}{WEIGHTS_SUFFIX}")
     return path
+
+
+def mean_weights(config: TrainConfig, weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The mean of a run's weights and of those of ``export.mean_with``; counts of steps stay the run's.
+
+    A run that begins with the weights of a student stays near enough for that; of two runs with other first weights a mean is no network
+    that works.
+
+    Raises:
+        ConfigError: when there is no such student, or it has other sizes.
+    """
+    other = exported_net("export.mean_with", config.export.mean_with)
+    wanted = config.net.config()
+    if other.config != wanted:
+        raise ConfigError(
+            f"export.mean_with: {config.export.mean_with} has other sizes than net: {other.config}, not {wanted}"
+        )
+    share, others = config.export.mean_share, other.state_dict()
+    return {
+        key: share * value + (1 - share) * others[key] if value.dtype.is_floating_point else value
+        for key, value in weights.items()
+    }
 
 
 def rethreshold(

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from distill.annotators import Annotate
 from distill.corpus import NEAR_SAMPLES, Record, onsets_of
@@ -32,20 +33,24 @@ def with_false_picks(
     window: int,
     picked: float = PICKED,
     calm_s: float = 0.0,
+    hop: int = 0,
 ) -> tuple[Record, ...]:
     """Records with the samples at which a student has a P or an S, or an onset, but the teacher sees nothing within 1 s.
 
     Args:
         records: with the teacher's probabilities as labels.
         annotate: the student.
-        window: samples of its windows; they overlap by half.
+        window: samples of its windows.
         picked: probability from which it picks.
         calm_s: time without an onset that must lie before.
+        hop: samples between windows: with few of them, also what only the end of a window looks like is found; 0: half a window.
     """
     found = []
     for record in records:
         starts = (
-            starts_of(record.waves.shape[1], window, window // 2) if record.waves.shape[1] >= window else []
+            starts_of(record.waves.shape[1], window, hop or window // 2)
+            if record.waves.shape[1] >= window
+            else []
         )
         places = set()
         if starts:
@@ -57,9 +62,19 @@ def with_false_picks(
                     phases = slice(row, row + 1) if len(curves) > 2 else slice(1, None)
                     for peak in onsets_of(curve, picked):
                         at = start + peak * step
-                        near = slice(max(0, at - NEAR_SAMPLES), at + NEAR_SAMPLES)
                         restless = any(0 <= at - onset < calm_s * RATE_HZ for onset, _ in record.onsets)
-                        if record.labels[phases, near].max() < UNSEEN and not restless:
+                        if unseen(record.labels[phases], at) and not restless:
                             places.add(at)
         found.append(replace(record, false_picks=tuple(sorted(places))))
     return tuple(found)
+
+
+def unseen(curves: NDArray[np.floating], at: int) -> bool:
+    """Whether the teacher sees nothing within 1 s.
+
+    Args:
+        curves: its probabilities of one phase or both, ``(phases, n)``.
+        at: sample.
+    """
+    near = curves[:, max(0, at - NEAR_SAMPLES) : at + NEAR_SAMPLES]
+    return bool(near.size) and bool(near.max() < UNSEEN)

@@ -212,7 +212,12 @@ def code_version(folder: Path = Path(__file__).parent) -> str:
 def _start_sha256(config: TrainConfig) -> str:
     """Hash of the file of the first weights: its path can hold others later."""
     start = config.optimiser.start
-    return hashlib.sha256(Path(start).read_bytes()).hexdigest() if start else ""
+    return sha256_of(start) if start else ""
+
+
+def sha256_of(path: str) -> str:
+    """Hash of a file."""
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
 def _version(name: str) -> str:

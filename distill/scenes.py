@@ -17,6 +17,7 @@ A scene is a :class:`~distill.corpus.Record`. The scenes of a step depend on the
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.random import Generator
@@ -25,6 +26,7 @@ from numpy.typing import NDArray
 from distill.augment import RATIOS, augment_motion, drop, reverberate, shape_band, stretch
 from distill.config import ConfigError, TrainConfig
 from distill.corpus import Record, confirms, label_record
+from distill.falsepicks import unseen
 from distill.teachers import Teacher
 from models.conventions import RATE_HZ
 
@@ -131,7 +133,7 @@ class Scenes:
             else None
             for row, pick in zip((1, 2), picks, strict=True)
         )
-        return label_record(
+        scene = label_record(
             record.name,
             record.station,
             record.kind,
@@ -140,6 +142,9 @@ class Scenes:
             (p_pick, s_pick),
             config.labels,
         )
+        places = [round((place - start) * up / down) for place in record.false_picks]
+        kept = (place for place in places if 0 <= place < samples and unseen(scene.labels[1:], place))
+        return replace(scene, false_picks=tuple(kept))
 
     def _choose(self, rng: Generator) -> tuple[Record, tuple[int, bool] | None]:
         """Choose a record and, unless the scene is cut anywhere, the sample that it holds and whether that is an onset."""

@@ -50,6 +50,8 @@ MAX_SHIFT = 8
 AWAKE_S = 60.0
 """For so long after an onset it does not matter whether another one is noticed."""
 DRAW_EVERY_S = 60.0
+ENDS_HOP = 200
+"""Samples between the windows in which false picks are looked for, where those at the end of one count too."""
 
 
 @dataclass
@@ -213,7 +215,8 @@ def _records(config: TrainConfig, corpus: Corpus, progress: Progress) -> tuple[R
     if config.notices:
         picked, calm_s = read_spec(Path(config.optimiser.start)).thresholds[ONSET], AWAKE_S
     said = progress.over(records, "false picks", len(records))
-    return with_false_picks(said, start, config.service_samples, picked, calm_s)
+    hop = ENDS_HOP if config.sampling.ends_after_false_pick else 0
+    return with_false_picks(said, start, config.service_samples, picked, calm_s, hop)
 
 
 def _held_out(config: TrainConfig, corpus: Corpus) -> list[tuple[Tensor, Tensor]]:

@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 
 from distill.config import (
     ConfigError,
+    ExportSection,
     LabelSection,
     LossSection,
     NetSection,
@@ -27,6 +28,7 @@ from distill.config import (
     TrainConfig,
 )
 from distill.corpus import Corpus, label_record
+from distill.export import mean_weights
 from distill.losses import HARD_SIGMA, consistency, hard_labels, logit_matching, objective, soft_cross_entropy
 from distill.runs import WEIGHTS, read_log, shown
 from distill.scores import best_f1
@@ -148,6 +150,36 @@ def test_training_begins_with_the_weights_of_another(corpus: Corpus, tmp_path: P
 def test_false_picks_are_those_of_a_network_that_is_there() -> None:
     with pytest.raises(ValueError, match=r"scenes\.false_pick needs optimiser\.start"):
         TrainConfig(name="a", version="1.0.0", scenes=SceneSection(false_pick=0.1))
+    with pytest.raises(ValueError, match=r"sampling\.ends_after_false_pick needs scenes around false picks"):
+        TrainConfig(name="a", version="1.0.0", sampling=SamplingSection(ends_after_false_pick=0.1))
+
+
+def test_the_mean_of_a_run_with_a_student(tmp_path: Path) -> None:
+    net, run = (fresh_net(PRESETS["nano"], seed=seed) for seed in (3, 4))
+    path = tmp_path / "other.safetensors"
+    save_file(
+        net.state_dict(), path, metadata=ModelSpec("other", "1.0.0", net=net.config.to_dict()).to_metadata()
+    )
+    same = NetSection(widths=net.config.widths, kernels=net.config.kernels)
+    config = TINY.model_copy(
+        update={"net": same, "export": ExportSection(mean_with=str(path), mean_share=0.25)}
+    )
+    weights, others = run.state_dict(), net.state_dict()
+    mean = mean_weights(config, weights)
+    assert mean.keys() == weights.keys()
+    assert torch.allclose(mean["head.weight"], 0.25 * weights["head.weight"] + 0.75 * others["head.weight"])
+    counts = {key for key, value in weights.items() if not value.dtype.is_floating_point}
+    assert counts
+    assert all(torch.equal(mean[key], weights[key]) for key in counts)
+    whole = config.model_copy(update={"export": ExportSection(mean_with=str(path), mean_share=1.0)})
+    assert all(torch.equal(value, weights[key]) for key, value in mean_weights(whole, weights).items())
+    with pytest.raises(
+        ConfigError, match=r"export\.mean_with: .*other\.safetensors has other sizes than net"
+    ):
+        mean_weights(config.model_copy(update={"net": TINY.net}), weights)
+    nowhere = config.model_copy(update={"export": ExportSection(mean_with="nowhere.safetensors")})
+    with pytest.raises(ConfigError, match=r"export\.mean_with: nowhere\.safetensors"):
+        mean_weights(nowhere, weights)
 
 
 def test_the_validation_measures_picks() -> None:

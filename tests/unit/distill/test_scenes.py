@@ -281,6 +281,57 @@ def test_windows_end_soon_after_an_onset_where_they_are_nearly_as_long_as_scenes
     assert np.mean(soon) > 0.95
 
 
+def test_windows_end_soon_after_a_false_pick() -> None:
+    noise = replace(pulses(4000), kind="noise", onsets=(), false_picks=(1500, 4000), analyst=(None, None))
+    sampling = SamplingSection(
+        lengths=(1000,), ends_after_onset=0.0, holds_onset=0.0, soon_s=(0.2, 1.2), ends_after_false_pick=1.0
+    )
+    scenes = SceneSection(relabel=True, per_step=8, event=0.0, false_pick=1.0, samples=4000)
+    set_up = config(NEVER.model_copy(update={"stretch": 0.5})).model_copy(
+        update={"sampling": sampling, "scenes": scenes}
+    )
+    marked = noise.waves.copy()
+    marked[:, 1500] = 100
+    quiet = replace(noise, waves=marked, labels=np.zeros((3, 6000), np.float16))
+    examples = Examples((quiet, pulses(2500)), set_up, teacher=SilentTeacher())
+    after_s = []
+    for step in range(10):
+        waves, _ = examples.batch(step)
+        places = np.abs(waves[:, 0]).argmax(axis=-1)
+        after_s += list((1000 - places) / 100)
+    # The mark and the pulse that begins at 4000 are the loudest of what a window can hold.
+    assert np.mean([0.1 <= one <= 1.3 for one in after_s]) > 0.95
+
+
+def test_a_false_pick_in_which_the_teacher_sees_an_onset_is_none() -> None:
+    noise = replace(pulses(4000), kind="noise", onsets=(), false_picks=(1500, 4000), analyst=(None, None))
+    both = config(NEVER).model_copy(
+        update={
+            "scenes": SceneSection(relabel=True, per_step=20, event=0.0, false_pick=1.0, samples=6000),
+            "sampling": SamplingSection(lengths=(1000,)),
+        }
+    )
+    of_silent, of_loudest = (
+        {
+            scene.false_picks
+            for scene in Scenes((noise, pulses(2500)), both, teacher).of(0)
+            if scene.kind == "noise"
+        }
+        for teacher in (SilentTeacher(), AmplitudeTeacher())
+    )
+    assert of_silent == {(1500, 4000)}
+    assert of_loudest == {(1500,)}
+
+
+class SilentTeacher(AmplitudeTeacher):
+    """Sees nothing."""
+
+    def annotate(self, record: NDArray[np.float64]) -> NDArray[np.float32]:
+        phases = np.zeros((3, record.shape[1]), np.float32)
+        phases[0] = 1
+        return phases
+
+
 class HorizontalTeacher(AmplitudeTeacher):
     """Sees an S where the horizontals are loudest, and none without them."""
 
@@ -372,6 +423,21 @@ def test_a_network_that_notices_is_wrong_where_the_teacher_sees_neither_phase_an
     assert found.false_picks == tuple(place for place in places if not 1400 <= place < 7450)
     [found] = with_false_picks([record], loud, 2000)
     assert not found.false_picks
+
+
+def test_what_only_the_end_of_a_window_looks_like_is_a_false_pick() -> None:
+    waves, labels = np.zeros((3, 6000), np.int32), np.zeros((3, 6000), np.float16)
+    waves[:, 3000] = 1
+    record = Record("a", "XX.A", "noise", waves, labels, (), (None, None))
+
+    def loud_at_the_end(windows: np.ndarray) -> np.ndarray:
+        curves = np.zeros(windows.shape, np.float32)
+        curves[:, 1, -100:-1] = 0.9 * windows[:, 0, -100:-1]
+        return curves
+
+    [seldom] = with_false_picks([record], loud_at_the_end, 2000)
+    [often] = with_false_picks([record], loud_at_the_end, 2000, hop=90)
+    assert (seldom.false_picks, often.false_picks) == ((), (3000,))
 
 
 def test_scenes_are_cut_around_false_picks() -> None:
