@@ -2,7 +2,7 @@
 
 Three forms. *Windows*: prepared waves ``wave (n, 3, L)`` in, probabilities ``prob (n, 3, L)`` out; ``n`` and ``L`` are free. *Tail*: waves
 ``wave (n, 3, window_samples)`` and a number of samples ``read`` in, probabilities of so many last ones ``prob (n, 3, read)`` out, the same
-numbers for less.
+numbers for less. Both: :mod:`models.windows`.
 *Stateful* (:mod:`models.streaming`): chunks of prepared streams ``wave (rows, channels, steps)``, ``state (n, state_size)`` and
 where they are (:mod:`models.chunks`) in, ``prob (rows, phases, steps)`` and ``next_state`` out. A file is refused if ONNX Runtime and
 torch give different results.
@@ -38,6 +38,7 @@ from models.small_phasenet import SmallPhaseNet, net_of
 from models.spec import ModelSpec
 from models.streaming import StreamingPhaseNet
 from models.weights import STATEFUL_SUFFIX, SUFFIX, streams, tail_path
+from models.windows import WindowNet
 
 MAX_BYTES = 1_000_000
 TOLERANCE = 1e-5
@@ -66,7 +67,7 @@ def export_onnx(net: SmallPhaseNet, spec: ModelSpec, path: Path) -> Path:
     lengths = (spec.window_samples, spec.window_samples + 3)
     trials = [(torch.randn(3, len(spec.components), length, generator=generator),) for length in lengths]
     axes = {"wave": {0: "n", 2: "samples"}, "prob": {0: "n", 2: "samples"}}
-    return _export(net, spec, path, trials, ("wave",), ("prob",), axes)
+    return _export(WindowNet(net).eval(), net, spec, path, trials, ("wave",), ("prob",), axes)
 
 
 def export_tail(net: SmallPhaseNet, spec: ModelSpec, path: Path) -> Path:
@@ -81,19 +82,11 @@ def export_tail(net: SmallPhaseNet, spec: ModelSpec, path: Path) -> Path:
     reads = [min(read, spec.window_samples) for read in (*TRIED, spec.window_samples)]
     trials = [(wave, torch.tensor(read)) for read in reads]
     axes = {"wave": {0: "n"}, "prob": {0: "n", 2: "read"}}
-    return _export(_Tail(net).eval(), spec, path, trials, ("wave", "read"), ("prob",), axes)
 
+    def last(wave: Tensor, read: Tensor) -> Tensor:
+        return net(wave)[..., -read:]
 
-class _Tail(nn.Module):  # type: ignore[misc]  # torch is not analysed
-    """Gives the tail of a window."""
-
-    def __init__(self, net: SmallPhaseNet) -> None:
-        super().__init__()
-        self.net = net
-
-    def forward(self, wave: Tensor, read: Tensor) -> Tensor:
-        """``(n, 3, window_samples)`` -> ``(n, 3, read)``."""
-        return self.net.tail(wave, read)
+    return _export(WindowNet(net).eval(), last, spec, path, trials, ("wave", "read"), ("prob",), axes)
 
 
 def export_stateful(net: SmallPhaseNet, spec: ModelSpec, path: Path, chunk_samples: int = 0) -> Path:
@@ -130,11 +123,12 @@ def export_stateful(net: SmallPhaseNet, spec: ModelSpec, path: Path, chunk_sampl
             _, state = streaming(*trials[-1])
     axes = {name: {0: "rows"} for name in ("wave", "stream", "number", "before", "prob")}
     axes |= {name: {0: "n"} for name in ("state", "chunks", "after", "next_state")}
-    return _export(streaming, spec, path, trials, INPUTS, ("prob", "next_state"), axes)
+    return _export(streaming, streaming, spec, path, trials, INPUTS, ("prob", "next_state"), axes)
 
 
 def _export(
     module: nn.Module,
+    reference: Callable[..., Tensor | tuple[Tensor, ...]],
     spec: ModelSpec,
     path: Path,
     trials: list[tuple[Tensor, ...]],
@@ -171,7 +165,7 @@ def _export(
     session = onnxruntime.InferenceSession(partial, providers=["CPUExecutionProvider"])
     for trial in trials:
         with torch.no_grad():
-            found = module(*trial)
+            found = reference(*trial)
         wanted = found if isinstance(found, tuple) else (found,)
         # What a network does not need is no input of its file.
         needed = {one.name for one in session.get_inputs()}
@@ -240,7 +234,7 @@ def _read_weights(path: Path) -> tuple[dict[str, Tensor], ModelSpec]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Write the tail form beside each of some weights files, or the stateful form of one that streams, in the place of that."""
+    """Write the form for windows and the tail form of some weights files anew, or the stateful form of one that streams."""
     import onnx
 
     parser = argparse.ArgumentParser(prog="python -m models.export", description=main.__doc__)
@@ -251,10 +245,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         net.load_state_dict(weights)
         if streams(path):
             stateful = path.with_suffix(STATEFUL_SUFFIX)
-            written = export_stateful(net, spec, stateful, _spec_of(onnx.load(stateful)).chunk_samples)
+            written = [export_stateful(net, spec, stateful, _spec_of(onnx.load(stateful)).chunk_samples)]
         else:
-            written = export_tail(net, spec, tail_path(path.with_suffix(SUFFIX)))
-        sys.stdout.write(f"{written}\n")
+            windows = export_onnx(net, spec, path.with_suffix(SUFFIX))
+            written = [windows, export_tail(net, spec, tail_path(windows))]
+        sys.stdout.writelines(f"{one}\n" for one in written)
     return 0
 
 

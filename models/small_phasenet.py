@@ -21,8 +21,6 @@ lookahead, follows from the padding.
 torch.Size([1, 3, 1000])
 """
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor, nn
 
@@ -35,6 +33,7 @@ __all__ = [
     "ConvBlock",
     "NetConfig",
     "SmallPhaseNet",
+    "folded",
     "fresh_net",
     "net_behind",
     "net_of",
@@ -63,18 +62,6 @@ class ConvBlock(nn.Module):  # type: ignore[misc]  # torch is not analysed
         if self._pads:
             wave = nn.functional.pad(wave, self.padding)
         return torch.relu(self.norm(self.conv(wave)))
-
-    def valid(self, wave: Tensor) -> Tensor:
-        """Without padding."""
-        kernel = nn.functional.conv1d(wave, self.conv.weight, stride=self.conv.stride)
-        return torch.relu(self.norm(kernel))
-
-
-class _TailBegin(NamedTuple):
-    """Where the computation of a tail begins on one level, in its steps."""
-
-    needed: int
-    kept: int
 
 
 class SmallPhaseNet(nn.Module):  # type: ignore[misc]  # torch is not analysed
@@ -146,44 +133,6 @@ class SmallPhaseNet(nn.Module):  # type: ignore[misc]  # torch is not analysed
             wave = self.decode[level](wave)
         return self.spread(self.head(wave))
 
-    def tail(self, wave: Tensor, samples: Tensor) -> Tensor:
-        """Probabilities of the last samples of a window, as :meth:`forward` gives them.
-
-        The encoder sees the whole window; behind it, only the steps that the last samples depend on are computed.
-
-        Args:
-            wave: ``(n, in_channels, L)``, prepared by the front end.
-            samples: how many of its last samples, from 1 to ``L``: a tensor without dimensions, of whole numbers.
-
-        Returns:
-            ``(n, num_phases, samples)``.
-        """
-        features, stride, length = self.encoded(wave), self.config.stride(0), int(wave.shape[-1])
-        begins = self._tail_begins(_whole_steps(length - samples, stride))
-        steps = features[-1][..., begins[-1].kept :]
-        for level in reversed(range(self.config.levels - 1)):
-            needed, kept = begins[level]
-            steps = features[level][..., needed:] + stretch(
-                self.up[level](steps), self.config.stride(level + 1)
-            )
-            # The first steps lack what lies before them.
-            steps = self.decode[level](steps)[..., kept - needed :]
-        first = length - begins[0].kept * stride
-        logits = self.spread(self.head(steps))[..., first - samples : first]
-        return nn.functional.softmax(logits, dim=1)
-
-    def _tail_begins(self, first: Tensor) -> list["_TailBegin"]:
-        """Where the computation of a tail begins on each level, in its steps, when ``first`` is wanted of the finest."""
-        begins = []
-        for level in range(self.config.levels - 1):
-            stride = self.config.stride(level + 1)
-            before = (first - self.config.padding(level)[0]).clamp_min(0)
-            coarse = _whole_steps(before, stride)
-            needed = coarse * stride
-            begins.append(_TailBegin(needed, first))
-            first = coarse
-        return [*begins, _TailBegin(first, first)]
-
     def spread(self, steps: Tensor) -> Tensor:
         """Steps of the head ``(n, phases * stride, m)`` -> samples ``(n, phases, m * stride)``."""
         shuffled = steps.unflatten(1, (self.num_phases, self.config.stride(0))).transpose(2, 3)
@@ -196,8 +145,16 @@ class SmallPhaseNet(nn.Module):  # type: ignore[misc]  # torch is not analysed
         return before + 1 + after
 
 
-def _whole_steps(samples: Tensor, stride: int) -> Tensor:
-    return torch.div(samples, stride, rounding_mode="trunc")
+def folded(block: ConvBlock | nn.Conv1d) -> tuple[Tensor, Tensor]:
+    """Kernel ``(out, in, steps)`` and bias of a convolution in evaluation mode, batch normalisation in them."""
+    with torch.no_grad():
+        if not isinstance(block, ConvBlock):
+            return block.weight.detach().clone(), block.bias.detach().clone()
+        norm = block.norm
+        scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
+        return (block.conv.weight * scale[:, None, None]).detach(), (
+            norm.bias - norm.running_mean * scale
+        ).detach()
 
 
 def stretch(wave: Tensor, factor: int) -> Tensor:

@@ -39,7 +39,7 @@ import torch
 from torch import Tensor, nn
 
 from models.chunks import places
-from models.small_phasenet import ConvBlock, SmallPhaseNet
+from models.small_phasenet import ConvBlock, SmallPhaseNet, folded
 
 MOST_CHUNKS = float(2**20)
 """Where counting stops: a stream so old has long filled its state, and single precision counts no further than 2^24."""
@@ -216,15 +216,9 @@ class StreamingPhaseNet(nn.Module):  # type: ignore[misc]  # torch is not analys
 
     def _hold(self, name: str, block: ConvBlock | nn.Conv1d) -> None:
         """Keep kernel ``(steps, in, out)`` and bias, batch normalisation in them."""
-        with torch.no_grad():
-            conv = block.conv if isinstance(block, ConvBlock) else block
-            kernel, bias = conv.weight, conv.bias
-            if isinstance(block, ConvBlock):
-                norm = block.norm
-                scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
-                kernel, bias = kernel * scale[:, None, None], norm.bias - norm.running_mean * scale
-            self.register_buffer(f"{name}_kernel", kernel.detach().permute(2, 1, 0).clone())
-            self.register_buffer(f"{name}_bias", bias.detach().clone())
+        kernel, bias = folded(block)
+        self.register_buffer(f"{name}_kernel", kernel.permute(2, 1, 0).clone())
+        self.register_buffer(f"{name}_bias", bias)
 
     def _held(self, name: str) -> tuple[Tensor, Tensor]:
         return self.get_buffer(f"{name}_kernel"), self.get_buffer(f"{name}_bias")
