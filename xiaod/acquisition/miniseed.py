@@ -12,16 +12,32 @@ it out, and the record is used. Source: SEED Reference Manual 2.4, appendix B.
 """
 
 import re
+import threading
+from collections.abc import Mapping
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
-from pymseed import MS3Record, PymseedError, clibmseed, ffi, get_error_messages
+from pymseed import (
+    MiniSEEDError,
+    MS3Record,
+    PymseedError,
+    clear_error_messages,
+    clibmseed,
+    configure_logging,
+    ffi,
+    get_error_messages,
+)
 
 from xiaod.domain.codes import EMPTY_LOCATION
-from xiaod.domain.types import BadRecord, Channel, Segment
+from xiaod.domain.types import BadRecord, Channel, SampleArray, Segment
 
-NUMERIC_TYPES = frozenset({"i", "f", "d"})
-"""libmseed's sample types that are numbers: int32, float32, float64."""
+NUMERIC_TYPES: Mapping[bytes, np.dtype[Any]] = {
+    b"i": np.dtype(np.int32),
+    b"f": np.dtype(np.float32),
+    b"d": np.dtype(np.float64),
+}
+"""libmseed's sample types that are numbers."""
 SANE_RATES_HZ = (1e-6, 1e6)
 """Rates outside are damage; times would overflow."""
 _CODE = re.compile(r"[A-Za-z0-9-]*")
@@ -48,44 +64,55 @@ def decode(
         sequence: SeedLink sequence number.
     """
     size = len(record)
+    # The header points into it.
+    held = ffi.from_buffer(record)
     try:
-        parsed = MS3Record.parse(record)
-        stream, channel = parsed.sourceid, channel_of(parsed.sourceid)
-        problem = _wrong_header(parsed, size)
-        if problem is None:
-            parsed.unpack_data()
-            problem = _wrong_samples(parsed)
-    except (PymseedError, ValueError, OverflowError, RuntimeError) as error:
+        header = _parsed(held, size)
+        stream, channel = _stream_of(ffi.string(header.sid))
+        rate_hz: float = clibmseed.msr3_sampratehz(header)
+        found = _wrong_header(header, rate_hz, size) or _samples(header)
+    except (PymseedError, ValueError, OverflowError) as error:
         return BadRecord(source, "decode", str(error)[:200], "", size)
-    if problem is not None:
-        return BadRecord(source, *problem, stream, size)
+    if isinstance(found, tuple):
+        return BadRecord(source, *found, stream, size)
     if channel is None:
         return BadRecord(source, "stream", f"{stream!r} is not NET_STA_LOC_CHA", stream, size)
-    samples = parsed.np_datasamples.copy()
-    samples.flags.writeable = False
-    rate_hz = float(parsed.samprate)
-    return Segment(channel, parsed.starttime, rate_hz, samples, source, arrived_ns, sequence, size)
+    return Segment(channel, header.starttime, rate_hz, found, source, arrived_ns, sequence, size)
 
 
-def _wrong_header(parsed: MS3Record, size: int) -> tuple[str, str] | None:
-    """Reason and detail, when a record of this size cannot be used because of its header."""
-    if parsed.reclen != size:
-        return "decode", f"{size} bytes, the header says {parsed.reclen}"
-    if parsed.samplecnt == 0:
-        return "empty", "record without samples"
-    if not 0 < parsed.samplecnt <= MAX_SAMPLES:
-        return "decode", f"claims {parsed.samplecnt} samples"
-    if parsed.encoding == 0:
-        return "log", "text, not samples"
-    if not SANE_RATES_HZ[0] <= float(parsed.samprate) <= SANE_RATES_HZ[1]:
-        return "rate", f"sampling rate {parsed.samprate:g}"
-    return None
+class _Thread(threading.local):
+    """What libmseed keeps in each thread: its messages, and here the header that the next record overwrites."""
+
+    def __init__(self) -> None:
+        configure_logging()
+        self.header = ffi.gc(ffi.new("MS3Record **"), clibmseed.msr3_free)
 
 
-def _wrong_samples(parsed: MS3Record) -> tuple[str, str] | None:
-    """Reason and detail, when the samples that this thread has just unpacked cannot be used."""
-    if parsed.sampletype not in NUMERIC_TYPES:
-        return "encoding", f"encoding {parsed.encoding} is not numbers"
+_thread = _Thread()
+
+
+def _parsed(record: "ffi.CData", size: int) -> "ffi.CData":
+    """The header of a record, until this thread parses another one.
+
+    MS3Record of pymseed does the same with an object for each record, which takes longer than the decoding.
+    """
+    header = _thread.header
+    status = clibmseed.msr3_parse(record, size, header, clibmseed.MSF_VALIDATECRC, 0)
+    if status:
+        missing = f"Incomplete miniSEED record, {status} more bytes needed"
+        raise MiniSEEDError(status, missing if status > 0 else "Error parsing miniSEED record")
+    return header[0]
+
+
+def _samples(header: "ffi.CData") -> "SampleArray | tuple[str, str]":
+    """The samples of a record, or reason and detail when they cannot be used."""
+    # Those of other records that this thread has read.
+    clear_error_messages()
+    if (status := clibmseed.msr3_unpack_data(header, 0)) < 0:
+        raise MiniSEEDError(status, "Error unpacking data samples")
+    kind = NUMERIC_TYPES.get(header.sampletype)
+    if kind is None:
+        return "encoding", f"encoding {header.encoding} is not numbers"
     for message in get_error_messages():
         found = _INTEGRITY.search(message)
         if found is not None and int(found["stored"]):
@@ -93,8 +120,27 @@ def _wrong_samples(parsed: MS3Record) -> tuple[str, str] | None:
                 "integrity",
                 f"damaged: its samples end with {found['summed']}, its frames say {found['stored']}",
             )
-    if parsed.sampletype != "i" and not np.isfinite(parsed.np_datasamples).all():
+    samples: SampleArray = np.empty(header.numsamples, kind)
+    ffi.memmove(samples, header.datasamples, samples.nbytes)
+    if kind.kind == "f" and not np.isfinite(samples).all():
         return "nonfinite", "samples that are no numbers"
+    samples.flags.writeable = False
+    return samples
+
+
+def _wrong_header(header: "ffi.CData", rate_hz: float, size: int) -> tuple[str, str] | None:
+    """Reason and detail, when a record of this size cannot be used because of its header."""
+    count = header.samplecnt
+    if header.reclen != size:
+        return "decode", f"{size} bytes, the header says {header.reclen}"
+    if count == 0:
+        return "empty", "record without samples"
+    if not 0 < count <= MAX_SAMPLES:
+        return "decode", f"claims {count} samples"
+    if header.encoding == 0:
+        return "log", "text, not samples"
+    if not SANE_RATES_HZ[0] <= rate_hz <= SANE_RATES_HZ[1]:
+        return "rate", f"sampling rate {rate_hz:g}"
     return None
 
 
@@ -106,6 +152,10 @@ def duration_s(header: MS3Record) -> float:
     return float(header.samplecnt / rate_hz)
 
 
+_version = ffi.new("uint8_t *")
+"""Where libmseed writes the version of a record, which nobody reads."""
+
+
 def record_length(head: bytes) -> int:
     r"""Length in bytes of the record that begins so; 0 when more bytes are needed or it is unknown, negative when it is not miniSEED.
 
@@ -114,8 +164,15 @@ def record_length(head: bytes) -> int:
     >>> record_length(b"MS\x03" + bytes(33) + bytes([100, 0, 0, 0]) + bytes(24))
     140
     """
-    length: int = clibmseed.ms3_detect(head, len(head), ffi.new("uint8_t *"))
+    length: int = clibmseed.ms3_detect(head, len(head), _version)
     return length
+
+
+@lru_cache(maxsize=16_384)
+def _stream_of(source_id: bytes) -> tuple[str, Channel | None]:
+    """A source identifier as text, and as a channel."""
+    text = source_id.decode()
+    return text, channel_of(text)
 
 
 @lru_cache(maxsize=16_384)

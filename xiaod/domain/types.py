@@ -75,6 +75,11 @@ class Channel:
         return f"{self.network}.{self.station}.{self.location}.{self.channel}"
 
     @cached_property
+    def station_codes(self) -> Station:
+        """Network and station."""
+        return self.network, self.station
+
+    @cached_property
     def component(self) -> str:
         """The component letter, the last one of the channel code."""
         return self.channel[-1:]

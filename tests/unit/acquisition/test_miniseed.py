@@ -121,6 +121,44 @@ def test_samples_are_a_copy_that_cannot_be_written() -> None:
         segment.samples[0] = 1
 
 
+def told(record: bytes) -> tuple[object, ...]:
+    """All that is decoded of a record, or why it is refused."""
+    item = decode(record, "test")
+    if isinstance(item, BadRecord):
+        return item.reason, item.detail, item.stream
+    samples = item.samples
+    return item.channel, item.start_ns, item.sampling_rate_hz, samples.dtype, samples.tobytes()
+
+
+def test_a_record_takes_nothing_from_those_before_it_in_any_thread() -> None:
+    long = np.random.default_rng(2).integers(-90, 90, 450).cumsum()
+    good = [
+        written(samples.astype(kind), encoding, order, 4096)
+        for samples in (RAMP, long)
+        for encoding, kind in (
+            ("STEIM1", "int32"),
+            ("STEIM2", "int32"),
+            ("INT16", "int16"),
+            ("FLOAT64", "float64"),
+        )
+        for order in "<>"
+    ] + [generated(version, 100.0) for version in (2, 3)]
+    damaged = bytearray(good[0])
+    damaged[FIRST_FRAME_AT + 4 * 6] ^= 1
+    records = [*good, bytes(damaged), generated(3, 0.0), generated(3, 1.0)[:-1], b"", b"no record"]
+    expected = [told(record) for record in records]
+    assert [len(one) == 5 for one in expected] == [True] * len(good) + [False] * 5
+
+    def read(seed: int) -> None:
+        for index in np.random.default_rng(seed).integers(0, len(records), 500):
+            # It leaves a message that nobody has read.
+            MS3Record.parse(bytes(damaged), unpack_data=True)
+            assert told(records[index]) == expected[index]
+
+    with ThreadPoolExecutor(3) as threads:
+        list(threads.map(read, range(6)))
+
+
 @pytest.mark.parametrize("version", [2, 3])
 @pytest.mark.parametrize(("rate", "expected_hz"), [(100.0, 100.0), (0.5, 0.5), (-10.0, 0.1)])
 def test_rates_and_periods(version: int, rate: float, expected_hz: float) -> None:

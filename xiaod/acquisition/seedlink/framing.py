@@ -14,7 +14,7 @@ bytes were skipped.
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from xiaod.acquisition.miniseed import RECORD_LENGTHS, RECORD_START, record_length
 from xiaod.domain.seedlink import RECORD_BYTES
@@ -48,8 +48,7 @@ class EndOfDataError(LinkError):
     """The server has sent everything."""
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(NamedTuple):
     """One packet as it was received."""
 
     header: bytes
@@ -103,10 +102,12 @@ class Framing:
                 at = begin + HEADER_BYTES
                 length = self._length(at)
                 stop = at + (length or RECORD_BYTES)
-                other = _BEGINNING.search(received, at, stop + _BEGINNING_BYTES)
-                if other is not None and other.start() < stop:
-                    begin = self._skip(begin, other.start())
-                    continue
+                # Two letters are found much faster than a pattern.
+                if received.find(b"SL", at, stop + 1) >= 0:
+                    other = _BEGINNING.search(received, at, stop + _BEGINNING_BYTES)
+                    if other is not None and other.start() < stop:
+                        begin = self._skip(begin, other.start())
+                        continue
                 if length is None or len(received) < stop:
                     break
                 frame = Frame(bytes(received[begin:at]), bytes(received[at:stop]), self._skipped)

@@ -121,8 +121,10 @@ class Receiver:
             if self.losses.bytes_between():
                 raise LostError(f"{complaint}: missing packets are requested again")
         if not frame.is_info:
-            _refuse_missing(self.losses.of_connection(frame.sequence), frame.sequence)
-            self.packet(frame.record, frame.sequence, emit)
+            sequence = frame.sequence
+            if missing := self.losses.of_connection(sequence):
+                raise _lost(missing, sequence)
+            self.packet(frame.record, sequence, emit)
 
     def packet(self, record: bytes, sequence: int, emit: Emit) -> None:
         """Take a packet whose number need not follow that of the one before.
@@ -138,9 +140,8 @@ class Receiver:
         channel = channel_of(item.stream) if isinstance(item, BadRecord) else item.channel
         if channel is None:
             self.losses.of_nobody()
-        else:
-            missing = self.losses.of_station((channel.network, channel.station), sequence)
-            _refuse_missing(missing, sequence, f" of {channel.network}.{channel.station}")
+        elif missing := self.losses.of_station(channel.station_codes, sequence):
+            raise _lost(missing, sequence, f" of {channel.network}.{channel.station}")
         if not isinstance(item, Segment):
             emit(item)
         elif refusal := self._admission.refusal(station_of(item)):
@@ -196,8 +197,7 @@ class Receiver:
         self._edges[channel] = item.next_ns if edge_ns is None else max(edge_ns, item.next_ns)
 
 
-def _refuse_missing(count: int, sequence: int, station: str = "") -> None:
-    if count:
-        raise LostError(
-            f"{count} packets are missing before number {sequence:06X}{station}: they are requested again"
-        )
+def _lost(count: int, sequence: int, station: str = "") -> LostError:
+    return LostError(
+        f"{count} packets are missing before number {sequence:06X}{station}: they are requested again"
+    )

@@ -15,7 +15,7 @@ NOTHING = -1
 
 def station_of(packet: Segment) -> Station:
     """The station that a packet belongs to."""
-    return packet.channel.network, packet.channel.station
+    return packet.channel.station_codes
 
 
 def position_of(packet: Segment) -> Position:

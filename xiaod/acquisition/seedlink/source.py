@@ -105,6 +105,7 @@ class SeedLinkSource:
         self._shard = shard
         self._lost_ns = lost_ns
         self._config = config
+        self._needs_listing = needs_listing(config.streams)
         self._stop = threading.Event()
         # The position of a station of another shard is old, and would lead far back.
         held = {station: position for station, position in (resume or {}).items() if shard.holds(*station)}
@@ -325,7 +326,7 @@ class SeedLinkSource:
 
     def _see_to(self, asked: "_Asked", emit: Emit) -> "_Asked":
         """Do what is due from time to time."""
-        if needs_listing(self._config.streams) and self._catalogue.is_due():
+        if self._needs_listing and self._catalogue.is_due():
             asked = self._look_for_more(asked, emit)
         if names := self._refusals.due():
             self._ask_refused(names, asked)
