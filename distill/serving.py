@@ -24,7 +24,7 @@ from distill.scores import f_measure
 from models.conventions import RATE_HZ
 from xiaod.domain.timegrid import GRID_NS
 from xiaod.domain.types import Instrument, Pick, Probabilities, Stage, Window
-from xiaod.picking.picker import Candidate, InstrumentPicker, Onset, PickerSettings, compute_again
+from xiaod.picking.picker import NOTICE, Candidate, InstrumentPicker, Onset, PickerSettings, compute_again
 from xiaod.waveform.instrument import history_of
 
 NEAR = round(NEAR_S * RATE_HZ)
@@ -114,6 +114,8 @@ class Computed:
         if last is None and starts and starts[-1] + length < stop:
             starts.append(stop - length)
         self.probabilities = []
+        self.highest: list[float] = []
+        """Of P and S together, in each window."""
         if not starts:
             return
         history = history_of(hop)
@@ -130,6 +132,7 @@ class Computed:
                 stage=stage,
             )
             self.probabilities.append(Probabilities(window, values[1:]))
+            self.highest.append(float(values[1:].max()))
 
     def onsets(self, candidates: Sequence[Candidate]) -> list[Onset]:
         """Candidates computed again, each once."""
@@ -148,7 +151,11 @@ def _key(candidate: Candidate) -> tuple[int, int, int, int]:
 def decisions(computed: Computed, settings: PickerSettings) -> Iterator[tuple[int, Pick]]:
     """Picks of a record, and the sample at which each is decided."""
     picker = InstrumentPicker(settings)
-    for result in computed.probabilities:
+    # Most windows of a record show nothing: a picker that looks at them finds no candidate, and takes most of the time.
+    least = NOTICE * min(*settings.thresholds, *(settings.vertical_thresholds or ()))
+    for result, highest in zip(computed.probabilities, computed.highest, strict=True):
+        if highest < least:
+            continue
         for onset in computed.onsets(picker.notice(result)):
             pick = picker.confirm(onset)
             if pick is not None:

@@ -33,7 +33,9 @@ from distill.export import (
 from distill.serving import (
     EARLY,
     FINAL,
+    Computed,
     Serving,
+    decisions,
     judged,
     sample_of,
     scores_of,
@@ -44,7 +46,7 @@ from distill.serving import (
 from models.calibration import LIMITS_S, Calibration
 from models.small_phasenet import PRESETS, fresh_net
 from tests.conftest import Recording
-from xiaod.picking.picker import MORE_SHIFTS, SHIFTS
+from xiaod.picking.picker import MORE_SHIFTS, SHIFTS, InstrumentPicker
 
 
 def logit(probability: np.ndarray) -> np.ndarray:
@@ -296,6 +298,26 @@ def test_each_threshold_picks_anew() -> None:
         assert round(sample_of(pick)) == sample
         assert pick.probability == pytest.approx(probability, abs=0.01)
     assert service_scores(serve, [record], (0.3, 0.7), EARLY)["P"] == {0.3: 1.0, 0.7: 1.0}
+
+
+def test_windows_that_show_nothing_change_no_pick() -> None:
+    """With heights around what a picker notices, in windows of which most show nothing."""
+    record = record_with("A", 3000.0, bells({3000: 0.9}))
+    annotate = seeing(bells({1500: 0.9, 2600: 0.31, 3000: 0.29, 3500: 0.215, 4100: 0.2, 4700: 0.3}))
+    for stage in (FINAL, EARLY):
+        computed = Computed(annotate, record.waves, 1000, stage.hop, stage.stage)
+        for threshold in (0.15, 0.3, 0.6):
+            settings = stage.settings((threshold, threshold))
+            picker = InstrumentPicker(settings)
+            plain = [
+                (result.window.stop, pick)
+                for result in computed.probabilities
+                for onset in computed.onsets(picker.notice(result))
+                for pick in [picker.confirm(onset)]
+                if pick is not None
+            ]
+            assert list(decisions(computed, settings)) == plain
+            assert len(plain) == {0.15: 6, 0.3: 3, 0.6: 1}[threshold]
 
 
 def test_the_scores_ask_for_two_tolerances() -> None:
