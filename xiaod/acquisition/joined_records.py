@@ -13,7 +13,7 @@ An offline run takes hours of data at once, and each segment costs the same what
 10 200
 """
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -131,7 +131,7 @@ class _Run:
             and first.samples.dtype == segment.samples.dtype
         )
 
-    def pieces(self) -> Iterator[Segment]:
+    def pieces(self) -> Sequence[Segment]:
         """All as one segment, or more if that is too long."""
         if len(self.segments) == 1:
             return self.segments[0].pieces()

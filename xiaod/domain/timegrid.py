@@ -28,6 +28,8 @@ GRID_NS = round(NS_PER_S / GRID_RATE_HZ)
 """Nanoseconds between two samples of the grid."""
 BEFORE_ALL = -(1 << 62)
 """A grid index before all times: the end of a channel without data. Zero is a time."""
+AFTER_ALL = 1 << 62
+"""A grid index after all times."""
 
 
 def iso_from_ns(time_ns: int) -> str:

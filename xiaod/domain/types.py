@@ -13,7 +13,7 @@ Times are integer nanoseconds UTC (see :mod:`xiaod.domain.timegrid`); arrays are
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
@@ -130,20 +130,21 @@ class Segment:
         """Time at which the sample after the last one is due."""
         return self.start_ns + round(self.samples.size * 1e9 / self.sampling_rate_hz)
 
-    def pieces(self) -> "Iterator[Segment]":
+    def pieces(self) -> "Sequence[Segment]":
         """Itself in pieces of at most :data:`MAX_PIECE_S`; nearly all records are one piece."""
+        if len(self.samples) <= MAX_PIECE_S * self.sampling_rate_hz:
+            return (self,)
         most = max(1, int(MAX_PIECE_S * self.sampling_rate_hz))
-        if len(self.samples) <= most:
-            yield self
-            return
-        for begin in range(0, len(self.samples), most):
-            yield replace(
+        return [
+            replace(
                 self,
                 start_ns=self.start_ns + round(begin * 1_000_000_000 / self.sampling_rate_hz),
                 samples=self.samples[begin : begin + most],
                 record_bytes=self.record_bytes if begin == 0 else 0,
                 continues=self.continues or begin > 0,
             )
+            for begin in range(0, len(self.samples), most)
+        ]
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,14 +21,13 @@ monotonic time is an argument (``now_ns``), None in an offline run.
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
 from heapq import heapify, heappop, heapreplace
 from types import MappingProxyType
 from zlib import crc32
 
 from xiaod.config import Config
 from xiaod.domain.resumption import is_abandoned
-from xiaod.domain.timegrid import GRID_RATE_HZ, NS_PER_S, samples_from_s
+from xiaod.domain.timegrid import BEFORE_ALL, GRID_RATE_HZ, NS_PER_S, samples_from_s
 from xiaod.domain.types import (
     BadRecord,
     Clock,
@@ -82,6 +81,8 @@ AWAKE = samples_from_s(3.0)
 """For how long early windows are cut after something was noticed."""
 SOME = 5
 """Stations that one line of the log names."""
+NOT_KNOWN = Needed(BEFORE_ALL, BEFORE_ALL)
+"""What the next windows need, before a look at the data."""
 MAX_GAP_S = 30 * 86_400.0
 """A longer one is no gap: the clock of the station was wrong."""
 
@@ -107,6 +108,10 @@ class _Parts:
     """What to add to the delivery time of that source: that of an instrument never goes back."""
     deadline_ns: int = FOREVER_NS
     """Delivery time at which its wait is over."""
+    due: Needed = NOT_KNOWN
+    """What the next windows need: the oldest sample of any, and where the first one ends. See :attr:`WindowSchedule.due`."""
+    resets: int = 0
+    """Those of the channels when that was found out."""
     touched_ns: int | None = None
     """Monotonic time of the last record; None in an offline run."""
     outcome: RecordOutcome | None = None
@@ -174,9 +179,6 @@ class Assembler:
         self._brought: Counter[str] = Counter()
         """Number of instruments of a source."""
         self._departing: set[Instrument] = set()
-        self._bytes_of = cache(metrics.bytes.labels)
-        self._records_of = cache(lambda source, outcome: metrics.records.labels(source, outcome))
-        """Series of a source: looked up once."""
         self._log = get_logger("assemble")
         self._grouped_log = GroupedLog(self._log, STATION_LINES, STATION_PERIOD_S)
         self._bad_log = GroupedLog(self._log, 1, BAD_PERIOD_S)
@@ -259,11 +261,15 @@ class Assembler:
             return
         parts.awake.note(notice.looked_until, notice.spans)
         parts.unseen = max(0, parts.stream.position - notice.looked_until)
+        if not parts.awake:
+            # As nearly always.
+            return
         delivery_ns = self._delivery_ns(parts)
         self._cut_early(parts, delivery_ns)
         if delivery_ns is not None:
             # It may wait for a component that lags, of a station that sends nothing more.
             parts.deadline_ns = self._deadline_ns(parts)
+        parts.due = _due(parts)
 
     def leave(self, source: str, stays: Callable[[Instrument], bool] | None = None) -> None:
         """A source has ended: instruments without another source depart.
@@ -403,7 +409,7 @@ class Assembler:
         # One that was silent, and is back before it is gone, stays.
         self._departing.discard(instrument)
         parts.touched_ns = now_ns
-        self._bytes_of(source).inc(segment.record_bytes)
+        self._metrics.records.received(source, segment.record_bytes)
         delivery_ns = None if now_ns is None else self._delivered(parts, segment, now_ns)
         outcome = RecordOutcome.GOOD
         for piece in segment.pieces():
@@ -413,7 +419,7 @@ class Assembler:
                 self._cut(parts, delivery_ns)
         self._contradictions(instrument, parts)
         if not segment.continues:
-            self._records_of(source, outcome).inc()
+            self._metrics.records.judged(source, outcome)
         if outcome in ADVANCING:
             if now_ns is not None:
                 self._received(segment, now_ns)
@@ -428,8 +434,9 @@ class Assembler:
         arrived_ns = segment.arrived_ns
         self._station_table.received(segment, now_ns, arrived_ns or self._clock() or 0)
         if arrived_ns is not None:
-            self._metrics.packet_span.observe((segment.next_ns - segment.start_ns) / NS_PER_S)
-            self._metrics.feed_latency.observe((arrived_ns - segment.last_ns) / NS_PER_S)
+            self._metrics.records.used(
+                (segment.next_ns - segment.start_ns) / NS_PER_S, (arrived_ns - segment.last_ns) / NS_PER_S
+            )
 
     def _log_outcome(self, segment: Segment, outcome: RecordOutcome, again: bool) -> None:
         """Log that records of an instrument are refused, once until another outcome follows."""
@@ -506,6 +513,8 @@ class Assembler:
 
     def _cut(self, parts: _Parts, delivery_ns: int | None) -> None:
         channels = parts.channels
+        if self._is_idle(parts, delivery_ns):
+            return
         for gap in channels.release(delivery_ns):
             self._gap(gap)
         if parts.stream is not None and parts.stream.is_due(delivery_ns):
@@ -521,8 +530,32 @@ class Assembler:
             # It also moves on where data are too short for a window.
             if parts.final.position != position:
                 channels.forget(self._needed(parts))
+        parts.due, parts.resets = _due(parts), channels.resets
         if delivery_ns is not None:
-            parts.deadline_ns = self._deadline_ns(parts)
+            parts.deadline_ns = FOREVER_NS
+            if not self._is_idle(parts, delivery_ns):
+                parts.deadline_ns = self._deadline_ns(parts)
+
+    def _is_idle(self, parts: _Parts, delivery_ns: int | None) -> bool:
+        """Whether no window is due, as after most records: components send theirs one after the other."""
+        channels, due = parts.channels, parts.due
+        covered = channels.covered
+        if (
+            covered is None
+            or covered.stop >= due.stop
+            or covered.first > due.first
+            or channels.waits
+            or channels.resets != parts.resets
+            or channels.edge - covered.stop > self._settings.max_lead
+            or len(channels.rows) < len(channels.channels)
+        ):
+            return False
+        if covered.newest >= due.stop and delivery_ns is not None:
+            # A component lags.
+            if parts.deadline_ns == FOREVER_NS:
+                parts.deadline_ns = channels.led_ns(due.stop) + self._settings.wait_ns
+            return delivery_ns < parts.deadline_ns
+        return True
 
     def _cut_early(self, parts: _Parts, delivery_ns: int | None) -> None:
         """Cut the early windows that are wanted."""
@@ -551,7 +584,7 @@ class Assembler:
             self._account.unpicked[instrument] = coverage
 
     def _contradictions(self, instrument: Instrument, parts: _Parts) -> None:
-        for found in parts.channels.take_contradictions():
+        for found in parts.channels.contradictions:
             self._station_table.contradicted(instrument)
             stream, overlap_s = str(found.channel), round(found.overlap_s, 3)
             self._grouped_log.tell(
@@ -564,6 +597,7 @@ class Assembler:
             )
             if self._account is not None:
                 self._account.note("record.contradicting", stream, found.start_ns, overlap_s=overlap_s)
+        parts.channels.contradictions.clear()
 
     def _gap(self, gap: Gap) -> None:
         stream, instrument = str(gap.channel), gap.channel.instrument.text
@@ -591,7 +625,7 @@ class Assembler:
 
     def _bad_record(self, record: BadRecord) -> None:
         self._metrics.bad_records.labels(record.source, record.reason).inc()
-        self._metrics.bytes.labels(record.source).inc(record.record_bytes)
+        self._metrics.records.received(record.source, record.record_bytes)
         self._bad_log.tell(
             "warning",
             "record.bad",
@@ -635,6 +669,12 @@ class Assembler:
                 some=list(change.left_out[:SOME]),
                 remedy="raise max_stations of the source, and the memory limits with it, or choose streams",
             )
+
+
+def _due(parts: _Parts) -> Needed:
+    """What the next windows of all schedules need."""
+    due = [schedule.due for schedule in parts.schedules]
+    return Needed(min([one.first for one in due]), min([one.stop for one in due]))
 
 
 def _keep_nothing(_: Segment) -> None:

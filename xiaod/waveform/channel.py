@@ -97,7 +97,13 @@ class ChannelBuffer:
     """Stretches of one channel, oldest first; the last one is open."""
 
     def __init__(
-        self, rings: Rings, wait_ns: int, max_lead: int, least: int = 0, coverage: Coverage | None = None
+        self,
+        rings: Rings,
+        wait_ns: int,
+        max_lead: int,
+        least: int = 0,
+        coverage: Coverage | None = None,
+        contradictions: "list[Contradiction] | None" = None,
     ) -> None:
         """Begin.
 
@@ -107,10 +113,10 @@ class ChannelBuffer:
             max_lead: or so many samples of later data after which they are.
             least: samples that a stretch must have; a shorter one is forgotten when it ends.
             coverage: where the data that are used are counted.
+            contradictions: where records go that contradict others.
         """
         self.stretches: list[Stretch] = []
-        self.contradictions: list[Contradiction] = []
-        """Found since the list was emptied last."""
+        self.contradictions: list[Contradiction] = [] if contradictions is None else contradictions
         self._coverage = Coverage() if coverage is None else coverage
         self._last: Segment | None = None
         """The last record that was appended."""
@@ -128,9 +134,11 @@ class ChannelBuffer:
         self._record_count = 0
         """... and how many it had."""
         self._told_hz = 0.0
-        """The rate in the header of the last record."""
+        """The rate in the header of the last record of the open stretch; 0 before it."""
         self._rates_hz = (0.0, 0.0)
         """Lowest and highest rate of the headers of the open stretch, as written or as meant."""
+        self._due_ns: int | None = None
+        """Where the next record should begin, by the time and length of the last one; None while headers differ in their rate."""
         self._anchor_ns = 0
         """Time of the stretch's first sample, corrected for drift; with the rate it predicts, as the converter does."""
         self._count = 0
@@ -154,6 +162,11 @@ class ChannelBuffer:
             # Samples that the converter holds back for its first output have come too.
             edge = max(edge, stretch.stop if stretch.started else grid_index(self._next_ns))
         return edge
+
+    @property
+    def rate_hz(self) -> float:
+        """The sampling rate in the header of the last record; 0 before the first of a stretch."""
+        return self._told_hz
 
     @property
     def begins(self) -> bool:
@@ -216,6 +229,16 @@ class ChannelBuffer:
         return self._pending.newest_ns - oldest_ns > self._max_lead * GRID_NS
 
     def _take(self, segment: Segment, delivery_ns: int) -> RecordOutcome:
+        if (
+            self._due_ns is not None
+            and segment.sampling_rate_hz == self._told_hz
+            and abs((self._due_ns - segment.start_ns) * self._told_hz / NS_PER_S) <= TOLERANCE_SAMPLES
+            and not self._pending
+        ):
+            # As nearly always: it goes on where the last one ended.
+            self._append(segment, late_by=0.0)
+            self._grown_ns = delivery_ns
+            return RecordOutcome.GOOD
         if not self.stretches:
             self._pending.add(segment, delivery_ns)
             return RecordOutcome.GOOD
@@ -256,7 +279,6 @@ class ChannelBuffer:
     def _rates_with(self, segment: Segment) -> tuple[float, float]:
         told_hz = segment.sampling_rate_hz
         if told_hz == self._told_hz:
-            # As nearly always.
             return self._rates_hz
         meant_hz = meant_rate(told_hz)
         lowest_hz, highest_hz = self._rates_hz
@@ -306,7 +328,7 @@ class ChannelBuffer:
 
     def _open(self, segment: Segment) -> None:
         self._rate_hz = segment.sampling_rate_hz
-        self._told_hz = 0.0
+        self._told_hz, self._due_ns = 0.0, None
         self._rates_hz = (segment.sampling_rate_hz, segment.sampling_rate_hz)
         if self.stretches and self.stretches[-1].length < self._least:
             self.stretches.pop()
@@ -317,8 +339,8 @@ class ChannelBuffer:
 
     def _append(self, segment: Segment, late_by: float) -> None:
         samples = segment.samples
-        start_ns = segment.start_ns
-        period_ns = NS_PER_S / segment.sampling_rate_hz
+        start_ns, rate_hz = segment.start_ns, segment.sampling_rate_hz
+        period_ns = NS_PER_S / rate_hz
         if cut := max(0, round(late_by)):
             samples = samples[cut:]
             start_ns += round(cut * period_ns)
@@ -331,8 +353,12 @@ class ChannelBuffer:
         if not segment.continues or abs(segment.start_ns - self._next_ns) > PIECE_TOLERANCE_NS:
             self._record_ns, self._record_count = segment.start_ns, 0
         self._record_count += len(segment.samples)
-        self._rates_hz = self._rates_with(segment)
-        self._told_hz = segment.sampling_rate_hz
+        if rate_hz != self._told_hz:
+            self._rates_hz = self._rates_with(segment)
+            self._told_hz = rate_hz
+        lowest_hz, highest_hz = self._rates_hz
+        end_ns = self._record_ns + round(self._record_count * NS_PER_S / highest_hz)
+        self._due_ns = end_ns if lowest_hz == highest_hz else None
         self._next_ns = segment.next_ns
         self._count += len(samples)
         self._coverage.add(len(samples) / self._rate_hz, self._count / self._rate_hz)

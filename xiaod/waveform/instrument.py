@@ -24,6 +24,7 @@ from xiaod.config import BufferConfig, WindowConfig
 from xiaod.domain.components import KNOWN_LETTERS, rows_of
 from xiaod.domain.onsets import CONFIRM_SHIFT
 from xiaod.domain.timegrid import (
+    AFTER_ALL,
     BEFORE_ALL,
     GRID_NS,
     GRID_RATE_HZ,
@@ -130,6 +131,8 @@ class InstrumentChannels:
         self._rings = rings
         self._ring = settings.ring
         self._known = frozenset(letters)
+        self.contradictions: list[Contradiction] = []
+        """Records that contradict others; to be emptied by who reads it."""
         self._coverages: dict[str, Coverage] = {}
         self.channels = {letter: self._new_channel(letter) for letter in letters}
         self.rows = self._rows_now()
@@ -138,7 +141,7 @@ class InstrumentChannels:
         """Grid index just after the newest data of any component; :data:`BEFORE_ALL` when there are none."""
         self.covered: Covered | None = None
         """What all components with a row cover without a gap, up to their newest data; None where one of them has none."""
-        self._waits = False
+        self.waits = False
         """Whether records of any component wait for what lies before them."""
         self._edges: dict[str, int] = {}
         """The same as :attr:`edge`, of each component."""
@@ -149,18 +152,15 @@ class InstrumentChannels:
     def insert(self, segment: Segment, delivery_ns: int | None) -> RecordOutcome:
         """Take a record at a delivery time, None in an offline run. Call :meth:`release` afterwards."""
         letter = segment.channel.component
-        if letter not in KNOWN_LETTERS:
-            return RecordOutcome.COMPONENT
-        if not usable_rate(segment.sampling_rate_hz):
-            return RecordOutcome.RATE
         channel = self.channels.get(letter)
-        if (refused := self._untimely(segment, channel)) is not None:
+        if (refused := self._refused(segment, channel)) is not None:
             return refused
         self.instrument = segment.channel.instrument
         if channel is None:
             channel = self.channels[letter] = self._new_channel(letter)
             self.rows = self._rows_now()
-        self._set_back.goes_on(letter, grid_index(segment.start_ns), self._edges.get(letter, BEFORE_ALL))
+        if self.resets:
+            self._set_back.goes_on(letter, grid_index(segment.start_ns), self._edges.get(letter, BEFORE_ALL))
         outcome = channel.insert(segment, delivery_ns or 0)
         if outcome is RecordOutcome.CLOCK_STEP and self._set_back.explains(
             channel.late_ns / NS_PER_S, self.edge
@@ -171,12 +171,12 @@ class InstrumentChannels:
             self._start_anew()
             channel = self.channels[letter]
             channel.insert(segment, delivery_ns or 0)
-        self._waits = self._waits or channel.waits
+        self.waits = self.waits or channel.waits
         if outcome in ADVANCING:
-            self._moved(letter)
+            edge = self._moved(letter)
             self.covered = self._covered_now()
-            if delivery_ns is not None and (not self._leads or self._edges[letter] > self._leads[-1][0]):
-                self._leads.append((self._edges[letter], delivery_ns))
+            if delivery_ns is not None and (not self._leads or edge > self._leads[-1][0]):
+                self._leads.append((edge, delivery_ns))
                 # Nothing that lies further back is waited for, though no window has been cut.
                 while len(self._leads) > 1 and self._leads[0][0] < self.edge - self._ring:
                     self._leads.popleft()
@@ -185,14 +185,14 @@ class InstrumentChannels:
     def release(self, delivery_ns: int | None, final: bool = False) -> list[Gap]:
         """Give up on what has been missing for too long, or on everything when no more will come; gaps that became facts."""
         gaps = []
-        if self._waits:
+        if self.waits:
             for letter, channel in self.channels.items():
                 if channel.waits:
                     # Without a clock nothing but newer data ends a wait: what a component has held back counts before it is given up.
                     behind = delivery_ns is None and self.left_behind(letter)
                     gaps += channel.release(delivery_ns, final or behind)
                     self._moved(letter)
-            self._waits = any(channel.waits for channel in self.channels.values())
+            self.waits = any(channel.waits for channel in self.channels.values())
             self.covered = self._covered_now()
         if not final and len(self.rows) < len(self.channels):
             self._retire()
@@ -201,7 +201,7 @@ class InstrumentChannels:
     @property
     def release_ns(self) -> int | None:
         """Delivery time at which :meth:`release` should be called even if nothing comes; None when nothing waits."""
-        if not self._waits:
+        if not self.waits:
             return None
         waiting = [due for channel in self.channels.values() if (due := channel.release_ns) is not None]
         return min(waiting) if waiting else None
@@ -242,17 +242,13 @@ class InstrumentChannels:
             max((coverage.longest_s for coverage in coverages), default=0.0),
         )
 
-    def take_contradictions(self) -> list[Contradiction]:
-        """Records that contradict others, of those that came since this was asked."""
-        found: list[Contradiction] = []
-        for channel in self.channels.values():
-            if channel.contradictions:
-                found += channel.contradictions
-                channel.contradictions.clear()
-        return found
-
-    def _untimely(self, segment: Segment, channel: ChannelBuffer | None) -> RecordOutcome | None:
-        """Whether a record is refused for its time, by the host's clock when it came."""
+    def _refused(self, segment: Segment, channel: ChannelBuffer | None) -> RecordOutcome | None:
+        """Whether a record is refused: for its component, its rate, or its time by the host's clock when it came."""
+        if channel is None or segment.sampling_rate_hz != channel.rate_hz:
+            if segment.channel.component not in KNOWN_LETTERS:
+                return RecordOutcome.COMPONENT
+            if not usable_rate(segment.sampling_rate_hz):
+                return RecordOutcome.RATE
         if segment.arrived_ns is None:
             return None
         correction_ns = self.settings.limits.correction_ns(
@@ -267,7 +263,14 @@ class InstrumentChannels:
 
     def _new_channel(self, letter: str) -> ChannelBuffer:
         settings, coverage = self.settings, self._coverages.setdefault(letter, Coverage())
-        return ChannelBuffer(self._rings, settings.wait_ns, settings.max_lead, settings.length, coverage)
+        return ChannelBuffer(
+            self._rings,
+            settings.wait_ns,
+            settings.max_lead,
+            settings.length,
+            coverage,
+            self.contradictions,
+        )
 
     def _rows_now(self) -> list[tuple[str, int]]:
         """Components and their rows; one odd record of another component moves none that has filled a window."""
@@ -284,31 +287,33 @@ class InstrumentChannels:
         return sorted(rows.items(), key=lambda item: item[1])
 
     def _covered_now(self) -> Covered | None:
-        stretches = []
+        first, stop, newest = BEFORE_ALL, AFTER_ALL, BEFORE_ALL
         for letter, _ in self.rows:
             own = self.channels[letter].stretches
-            if not own or not own[-1].started:
+            if not own or not (stretch := own[-1]).started:
                 return None
-            stretches.append(own[-1])
-        if not stretches:
-            return None
-        stops = [stretch.stop for stretch in stretches]
-        return Covered(max([stretch.first for stretch in stretches]), min(stops), max(stops))
+            # Comparisons: this is done after every record.
+            end = stretch.stop
+            if stretch.first > first:
+                first = stretch.first
+            if end < stop:
+                stop = end
+            if end > newest:
+                newest = end
+        return Covered(first, stop, newest) if self.rows else None
 
-    def _moved(self, letter: str) -> None:
-        self._edges[letter] = self.channels[letter].edge
+    def _moved(self, letter: str) -> int:
+        """Note where the data of a component end now."""
+        edge = self._edges[letter] = self.channels[letter].edge
         self.edge = max(self._edges.values())
+        return edge
 
     def _start_anew(self) -> None:
-        before = self.channels
-        self.channels = {letter: self._new_channel(letter) for letter in before}
-        for letter, channel in self.channels.items():
-            # What has been noticed and not been asked for yet is still to be said.
-            channel.contradictions += before[letter].contradictions
+        self.channels = {letter: self._new_channel(letter) for letter in self.channels}
         self._edges.clear()
         self.edge = BEFORE_ALL
         self.covered = None
-        self._waits = False
+        self.waits = False
         self._leads.clear()
         self.resets += 1
 

@@ -38,7 +38,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from xiaod.domain.components import MISSING, ROWS
-from xiaod.domain.timegrid import BEFORE_ALL, samples_from_s
+from xiaod.domain.timegrid import AFTER_ALL, BEFORE_ALL, samples_from_s
 from xiaod.domain.types import Arrival, Stage, Window
 from xiaod.waveform.awake import Awake
 from xiaod.waveform.batches import Gathered
@@ -197,6 +197,20 @@ class WindowSchedule:
     def position(self) -> int:
         """Grid index of the next window; :data:`BEFORE_ALL` before the first."""
         return BEFORE_ALL if self._next is None else self._next
+
+    @property
+    def due(self) -> Needed:
+        """What the next window needs, as long as all components cover what lies before it.
+
+        Until they cover it too, nothing is to be cut. A stop :data:`BEFORE_ALL` says that this is not known without a look,
+        :data:`AFTER_ALL` that no window is wanted.
+        """
+        if self._awake is not None:
+            return Needed(AFTER_ALL, BEFORE_ALL if self._awake else AFTER_ALL)
+        start, length = self._next, self.cutting.length
+        if start is None or start <= self._beginning + length or self._incomplete:
+            return Needed(BEFORE_ALL, BEFORE_ALL)
+        return Needed(start, start + length)
 
     @property
     def needed(self) -> Needed:
@@ -456,8 +470,8 @@ class WindowSchedule:
                     yield first, stretch, letter
 
     def _window(self, cut: _Cut, host_ns: int | None, batches: Gathered) -> Window:
-        start, stretches = cut.start, cut.stretches
-        length, history = self.cutting.length + (cut.hops - 1) * self.cutting.hop, self.cutting.history
+        start, stretches, cutting = cut.start, cut.stretches, self.cutting
+        length, history = cutting.length + (cut.hops - 1) * cutting.hop, cutting.history
         stop = start + length
         oldest = max([one.first for one in stretches.values()])
         begin = max(start - history, min(oldest, start))
@@ -466,7 +480,7 @@ class WindowSchedule:
             # Only the first one of data is new: what lies before others was looked at, without a window.
             discontinuous = self._first_window(oldest) >= start
         else:
-            joins = before.last is not None and before.last <= start <= before.last + self.cutting.hop
+            joins = before.last is not None and before.last <= start <= before.last + cutting.hop
             discontinuous = not joins or stretches.keys() > before.levels.keys()
         levels = {letter: stretch.level(start, stop) for letter, stretch in stretches.items()}
         if not discontinuous and levels != before.levels:
@@ -477,31 +491,32 @@ class WindowSchedule:
             levels = levels if discontinuous else kept
         samples = batches.row(length)
         names = [MISSING] * ROWS
-        arrived_ns, record_end_ns, offset_ns = 0, 0, None
+        arrived, offset_ns, unused = (0, 0), None, begin - start + history
         for letter, row in self._channels.rows:
             if (stretch := stretches.get(letter)) is None:
                 continue
-            stretch.read(begin, stop, levels[letter], samples[row, begin - start + history :])
+            stretch.read(begin, stop, levels[letter], samples[row, unused:] if unused else samples[row])
             names[row] = letter
-            offset_ns = stretch.offset_at(stop - 1) if offset_ns is None else offset_ns
-            if host_ns is not None:
-                arrived_ns, record_end_ns = max((arrived_ns, record_end_ns), stretch.arrival_of(stop - 1))
+            if offset_ns is None:
+                offset_ns = stretch.offset_at(stop - 1)
+            if host_ns is not None and (last := stretch.arrival_of(stop - 1)) > arrived:
+                arrived = last
         # The hops of one window count as windows.
-        before.last, before.levels = stop - self.cutting.length, levels
+        before.last, before.levels = stop - cutting.length, levels
         self.windows += 1
         window = Window(
             self._channels.instrument,
             start,
             offset_ns or 0,
-            samples[:, history:],
+            samples[:, history:] if history else samples,
             "".join(names),
             cut.revision,
             discontinuous,
-            None if host_ns is None else Arrival(host_ns, arrived_ns, record_end_ns),
-            samples[:, begin - start + history : history],
+            None if host_ns is None else Arrival(host_ns, *arrived),
+            samples[:, unused:history] if history else None,
             cut.until,
             cut.ends,
-            self.cutting.stage,
+            cutting.stage,
         )
         batches.add(window)
         return window

@@ -112,7 +112,7 @@ class Stretch:
         self._arrivals.append((self.stop, arrived_ns, record_end_ns))
         if self.stop - self._rings.length > self.first:
             self.first = self.stop - self._rings.length
-        self._forget()
+            self._forget()
 
     def forget_before(self, index: int) -> None:
         """Samples before a grid index are not needed any more; the usual ring takes the place of a longer one that is not needed either."""
@@ -158,6 +158,8 @@ class Stretch:
     def offset_at(self, index: int) -> int:
         """Offset of true time from grid time, in nanoseconds, for a sample."""
         offset_ns = self._offsets[0][1]
+        if len(self._offsets) == 1:
+            return offset_ns
         for start, value in self._offsets:
             if start > index:
                 break
@@ -166,13 +168,13 @@ class Stretch:
 
     def arrival_of(self, index: int) -> tuple[int, int]:
         """``(arrived_ns, record_end_ns)`` of the record that brought the sample at ``index``."""
-        _, arrived_ns, record_end_ns = self._arrivals[-1]
+        found = self._arrivals[-1]
         # Mostly one of the newest.
-        for stop, arrived, record_end in reversed(self._arrivals):
-            if stop <= index:
+        for one in reversed(self._arrivals):
+            if one[0] <= index:
                 break
-            arrived_ns, record_end_ns = arrived, record_end
-        return arrived_ns, record_end_ns
+            found = one
+        return found[1], found[2]
 
     def _forget(self) -> None:
         """Forget what is known of samples that are overwritten."""
@@ -205,10 +207,11 @@ class Stretch:
 
     def _hold(self, samples: NDArray[np.float64]) -> None:
         """Append samples in parts."""
-        above = samples - self._levels[-1][1]
+        level = self._levels[-1][1]
+        above = samples - level if level else samples
         # As nearly always; not a number is never near.
-        if np.minimum.reduce(above) > -LEVEL_REACH and np.maximum.reduce(above) < LEVEL_REACH:
-            self._rings.write(self._ring, self.stop, above.astype(np.float32))
+        if np.maximum.reduce(np.abs(above)) < LEVEL_REACH:
+            self._rings.write(self._ring, self.stop, above)
             self.stop += len(samples)
             return
         begin = new = 0
@@ -220,7 +223,7 @@ class Stretch:
                 far = np.flatnonzero(~(np.abs(left[new:]) < LEVEL_REACH))
                 near = new + int(far[0]) if len(far) else near
             with np.errstate(over="ignore"):
-                self._rings.write(self._ring, self.stop, left[:near].astype(np.float32))
+                self._rings.write(self._ring, self.stop, left[:near])
             self.stop += near
             begin += near
             if begin < len(samples):
