@@ -125,8 +125,7 @@ def test_no_time_means_that_nothing_has_come(
 
     def windows(shift: int) -> list[Window]:
         segments = [
-            replace(
-                segment,
+            segment._replace(
                 start_ns=(begin + shift) * 10_000_000
                 + round((segment.start_ns - rjob.start_ns) * 100 / rate_hz),
                 sampling_rate_hz=rate_hz,
@@ -153,16 +152,15 @@ def test_a_record_of_another_century_changes_no_window_of_this_one(
     rjob: Recording, component: str, years: int, kept: int, pieces: list[int]
 ) -> None:
     segments = [
-        replace(
-            segment,
+        segment._replace(
             samples=segment.samples[: max(1, kept - (segment.start_ns - rjob.start_ns) // 10_000_000)],
         )
         for letter in "ZNE"
         for segment in rjob.segments(letter, pieces)
         if segment.start_ns < rjob.start_ns + kept * 10_000_000
     ]
-    stray = replace(segments[0], channel=Channel("BW", "RJOB", "", "EH" + component))
-    stray = replace(stray, start_ns=stray.start_ns + years * 365 * 86_400 * 1_000_000_000)
+    stray = segments[0]._replace(channel=Channel("BW", "RJOB", "", "EH" + component))
+    stray = stray._replace(start_ns=stray.start_ns + years * 365 * 86_400 * 1_000_000_000)
 
     def windows(records: list[Segment]) -> list[Window]:
         return windows_of(sorted(records, key=lambda segment: segment.start_ns))
@@ -275,15 +273,14 @@ def test_a_header_with_a_wrong_time_is_a_contradiction(
     rjob: Recording, rate_hz: float, pieces: list[int], part: float, which: int
 ) -> None:
     segments = [
-        replace(
-            segment,
+        segment._replace(
             start_ns=rjob.start_ns + round((segment.start_ns - rjob.start_ns) * 100 / rate_hz),
             sampling_rate_hz=rate_hz,
         )
         for segment in rjob.segments("Z", pieces)
     ]
     early_ns = round(part * (segments[which].start_ns - segments[which - 1].start_ns))
-    early = segments[which] = replace(segments[which], start_ns=segments[which].start_ns - early_ns)
+    early = segments[which] = segments[which]._replace(start_ns=segments[which].start_ns - early_ns)
     buffer = OneInstrument(BufferSettings(length=1000, hop=50), "Z")
     for segment in segments:
         buffer.insert(segment, None)

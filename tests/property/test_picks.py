@@ -126,7 +126,7 @@ def test_an_onset_has_the_time_of_its_record_though_the_clock_drifts(
     def drifted(time_ns: int) -> int:
         return begin_ns + round((time_ns - begin_ns) * (1 + rate_error))
 
-    drifting = [replace(one, start_ns=drifted(one.start_ns)) for one in steady]
+    drifting = [one._replace(start_ns=drifted(one.start_ns)) for one in steady]
     expected = {pick.phase: drifted(pick.time_ns) for pick in picks_of(steady, engine)}
     assert expected.keys() == {"P", "S"}
     # Records of ten seconds: 3 ms from end to end. The time is corrected when it is a quarter of a sample off.
@@ -212,7 +212,7 @@ def test_what_only_a_part_of_the_components_has_seen_is_picked(rjob: Recording, 
 def behind(segment: Segment, seconds: float) -> Segment:
     """What is left of a record without its first seconds."""
     cut = round(100 * seconds)
-    return replace(segment, start_ns=segment.start_ns + cut * 10_000_000, samples=segment.samples[cut:])
+    return segment._replace(start_ns=segment.start_ns + cut * 10_000_000, samples=segment.samples[cut:])
 
 
 @pytest.mark.parametrize("rate", [50, 100])
@@ -230,10 +230,10 @@ def test_an_odd_reading_costs_picks_only_while_it_lies_in_the_window(
     rjob: Recording, engine: OnnxEngine, rate: int, place: int, count: int, reading: float
 ) -> None:
     clean = [
-        replace(segment, sampling_rate_hz=rate, samples=resample_poly(segment.samples, rate, 100))
+        segment._replace(sampling_rate_hz=rate, samples=resample_poly(segment.samples, rate, 100))
         for segment in with_noise_before(rjob, 40)
     ]
-    spoilt = [replace(segment, samples=segment.samples.copy()) for segment in clean]
+    spoilt = [segment._replace(samples=segment.samples.copy()) for segment in clean]
     for segment in spoilt:
         segment.samples[place : place + count] = reading
     clean, spoilt = in_step(clean), in_step(spoilt)
@@ -305,8 +305,7 @@ def test_a_component_that_never_moves_is_as_one_that_is_not_there(
 ) -> None:
     """Not plugged in, broken, or at its stop."""
     quicker = [
-        replace(
-            segment,
+        segment._replace(
             sampling_rate_hz=rate_hz,
             samples=resample_poly(segment.samples, round(rate_hz), 100, padtype="line"),
         )
@@ -314,7 +313,7 @@ def test_a_component_that_never_moves_is_as_one_that_is_not_there(
     ]
     there = [segment for segment in quicker if segment.channel.component not in dead]
     constant = [
-        replace(segment, samples=np.full(len(segment.samples), reading))
+        segment._replace(samples=np.full(len(segment.samples), reading))
         for segment in quicker
         if segment.channel.component in dead
     ]
@@ -331,7 +330,7 @@ def test_a_component_that_has_died_before_the_onset_measures_nothing(
         samples = segment.samples.copy()
         if segment.channel.component != "Z":
             samples[2000:] = samples[2000]
-        segments.append(replace(segment, samples=samples))
+        segments.append(segment._replace(samples=samples))
     picks = picks_of(in_step(segments), engine)
     assert {pick.phase for pick in picks} == {"P", "S"}
     assert {pick.channel.component for pick in picks} == {"Z"}
@@ -348,7 +347,7 @@ def test_picks_come_in_one_order_however_windows_are_batched(rjob: Recording, en
             for station in ("A", "B", "C"):
                 for segment in in_step(with_noise_before(rjob, 60)):
                     emit(
-                        replace(segment, channel=replace(segment.channel, station=station), source=self.name)
+                        segment._replace(channel=replace(segment.channel, station=station), source=self.name)
                     )
 
         def stop(self) -> None: ...

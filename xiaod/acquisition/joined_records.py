@@ -14,7 +14,6 @@ An offline run takes hours of data at once, and each segment costs the same what
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -138,4 +137,4 @@ class _Run:
         samples = np.concatenate([one.samples for one in self.segments])
         samples.flags.writeable = False
         size = sum(one.record_bytes for one in self.segments)
-        return replace(self.segments[0], samples=samples, record_bytes=size).pieces()
+        return self.segments[0]._replace(samples=samples, record_bytes=size).pieces()

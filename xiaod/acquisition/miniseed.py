@@ -124,7 +124,7 @@ def _samples(header: "ffi.CData") -> "SampleArray | tuple[str, str]":
     ffi.memmove(samples, header.datasamples, samples.nbytes)
     if kind.kind == "f" and not np.isfinite(samples).all():
         return "nonfinite", "samples that are no numbers"
-    samples.flags.writeable = False
+    samples.setflags(write=False)
     return samples
 
 

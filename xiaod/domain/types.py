@@ -14,9 +14,9 @@ Times are integer nanoseconds UTC (see :mod:`xiaod.domain.timegrid`); arrays are
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Literal, NamedTuple
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -99,8 +99,7 @@ MAX_PIECE_S = 10.0
 """Longer records are cut into pieces of this length, so that no record outgrows the buffer."""
 
 
-@dataclass(frozen=True, slots=True)
-class Segment:
+class Segment(NamedTuple):
     """Samples of one channel without a gap: one decoded record."""
 
     channel: Channel
@@ -136,8 +135,7 @@ class Segment:
             return (self,)
         most = max(1, int(MAX_PIECE_S * self.sampling_rate_hz))
         return [
-            replace(
-                self,
+            self._replace(
                 start_ns=self.start_ns + round(begin * 1_000_000_000 / self.sampling_rate_hz),
                 samples=self.samples[begin : begin + most],
                 record_bytes=self.record_bytes if begin == 0 else 0,

@@ -24,7 +24,7 @@ It reads no clock: times of the monotonic clock are arguments.
 
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from xiaod.domain.timegrid import EARLIEST_NS, GRID_NS, ns_from_s
 from xiaod.domain.types import Channel, Instrument, Pick, Segment, Window
@@ -121,7 +121,7 @@ class Gatherer:
             held = own.channels[segment.channel] = _Held()
         if segment.samples.base is not None:
             # A view would hold all that it is a part of.
-            segment = replace(segment, samples=segment.samples.copy())
+            segment = segment._replace(samples=segment.samples.copy())
         held.segments.append(segment)
         held.held_s += _length_s(segment)
         # Not the latest of all: a clock may be set back.

@@ -5,7 +5,6 @@ import math
 import time
 from collections import defaultdict
 from contextlib import ExitStack
-from dataclasses import replace
 from unittest.mock import patch
 
 import numpy as np
@@ -242,7 +241,7 @@ def test_many_small_packets_take_no_more_memory_and_hold_nobody_back(numbered_to
 
 def test_a_record_that_claims_to_last_for_centuries_is_a_packet_like_others() -> None:
     positions = shared()
-    slow = replace(packet("A", 7, 10.0), sampling_rate_hz=1e-6, samples=np.zeros(1_000_000, np.int32))
+    slow = packet("A", 7, 10.0)._replace(sampling_rate_hz=1e-6, samples=np.zeros(1_000_000, np.int32))
     for one in (packet("A", 6, 0.0), slow, packet("A", 8, 20.0)):
         positions.passed(one)
     assert positions.newest()["XX", "A"][0] == 8

@@ -1,7 +1,6 @@
 """What the log says of a station that falters: enough, and not a line for each record."""
 
 import json
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -96,7 +95,7 @@ def test_a_header_with_a_wrong_time_is_said_and_counted(capsys: pytest.CaptureFi
         came = segment("EHZ", number)
         # One of them is dated a second early; all are held back until the stream has begun.
         early_ns = NS_PER_S if number == 3 else 0
-        assembler.take(replace(came, start_ns=came.start_ns - early_ns), now_ns)
+        assembler.take(came._replace(start_ns=came.start_ns - early_ns), now_ns)
     for number in (6, 7):
         now_ns += LENGTH_NS
         assembler.take(segment("EHZ", number), now_ns)
@@ -121,7 +120,7 @@ def test_an_account_knows_what_was_refused_and_what_gave_no_window() -> None:
         account=account,
     )
     for number in range(3):
-        assembler.take(replace(segment("LHZ", number), sampling_rate_hz=1.0), None)
+        assembler.take(segment("LHZ", number)._replace(sampling_rate_hz=1.0), None)
         assembler.take(segment("EHZ", number, "FULL"), None)
         if number != 1:
             assembler.take(segment("EHZ", number, "HOLE"), None)
@@ -181,7 +180,7 @@ def test_a_station_stays_while_another_source_brings_it(other: bool) -> None:
     )
     assembler.take(segment("EHZ", 0), now_ns)
     if other:
-        assembler.take(replace(segment("EHZ", 1), source="there"), now_ns)
+        assembler.take(segment("EHZ", 1)._replace(source="there"), now_ns)
     assembler.leave("here")
     assert bool(assembler.departing) is not other
     assembler.leave("there")
@@ -228,7 +227,7 @@ def test_a_station_with_a_gap_before_each_window_is_full_takes_no_more_memory(sa
         now_ns += 20 * NS_PER_S
         start_ns = number * 20 * NS_PER_S + NS_PER_S // 10
         wave = np.zeros(samples, np.int32)
-        assembler.take(replace(segment("EHZ", 0), start_ns=start_ns, samples=wave), now_ns)
+        assembler.take(segment("EHZ", 0)._replace(start_ns=start_ns, samples=wave), now_ns)
         list(assembler.expire())
         held.append(assembler.held_bytes)
     assert not assembler.final
@@ -311,7 +310,7 @@ def test_an_early_window_that_is_noticed_last_waits_no_longer_for_a_component() 
             came = segment(code, number)
             # The last record of one component is a little shorter, and then the station is gone.
             last = {"EHZ": 360, "EHN": 340}[code] if number == 3 else 400
-            assembler.take(replace(came, samples=came.samples[:last]), now_ns)
+            assembler.take(came._replace(samples=came.samples[:last]), now_ns)
     looked(assembler, ((1_400, 1_499),))
     assert [window.stop for window in early_windows(assembler)] == [1_450, 1_500]
     for number in range(4, 8):

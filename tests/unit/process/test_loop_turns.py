@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -37,7 +36,7 @@ def long_records_of_many() -> Iterator[Segment]:
 def short_records_of_many() -> Iterator[Segment]:
     """Too short for any window."""
     for record in long_records_of_many():
-        yield replace(record, samples=record.samples[:100])
+        yield record._replace(samples=record.samples[:100])
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 """The buffer of one instrument, live: slow components, revisions, limits, memory."""
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -121,7 +120,7 @@ def test_old_and_future_records_are_refused() -> None:
     assert buffer.insert(record("Z", -102), NOW) is RecordOutcome.EXPIRED
     assert buffer.insert(record("Z", 10), NOW) is RecordOutcome.FUTURE
     assert buffer.insert(record("Z", -100), NOW) is RecordOutcome.GOOD
-    assert buffer.insert(replace(record("Z", -102), arrived_ns=None), None) is not RecordOutcome.EXPIRED
+    assert buffer.insert(record("Z", -102)._replace(arrived_ns=None), None) is not RecordOutcome.EXPIRED
 
 
 def test_a_host_clock_that_is_set_back_does_not_stop_a_stream() -> None:
@@ -129,7 +128,7 @@ def test_a_host_clock_that_is_set_back_does_not_stop_a_stream() -> None:
     assert buffer.insert(record("Z", 0), NOW) is RecordOutcome.GOOD
     assert buffer.insert(record("Z", 30), NOW) is RecordOutcome.FUTURE
     # An hour behind, each record lies an hour ahead, but where the last one ended.
-    behind = [replace(record("Z", start), arrived_ns=NOW - 3600 * SECOND) for start in range(1, 60)]
+    behind = [record("Z", start)._replace(arrived_ns=NOW - 3600 * SECOND) for start in range(1, 60)]
     assert {buffer.insert(segment, NOW) for segment in behind} == {RecordOutcome.GOOD}
 
 

@@ -1,7 +1,5 @@
 """The buffered of one channel: outcomes, gaps, clocks, rates."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -221,7 +219,7 @@ def test_one_header_of_the_future_neither_ends_a_stream_nor_leads_it() -> None:
 def test_when_data_came_is_not_told_by_a_clock_that_was_ahead_once() -> None:
     buffered = ChannelBuffer(Rings(8000), wait_ns=0, max_lead=3000)
     for number, arrived_s in enumerate([10, 7200, 20, 30]):
-        buffered.insert(replace(record(4 * number, 4), arrived_ns=arrived_s * SECOND), delivery_ns=number)
+        buffered.insert(record(4 * number, 4)._replace(arrived_ns=arrived_s * SECOND), delivery_ns=number)
         buffered.release(delivery_ns=number)
     assert buffered.stretches[-1].arrival_of(1599)[0] == 30 * SECOND
 

@@ -1,7 +1,6 @@
 """Waits are counted while a source delivers: a link that stalls changes no window, and a component that is gone is not waited for."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -180,7 +179,7 @@ def test_a_station_that_two_servers_hold_is_waited_for_by_the_one_that_brings_it
     """The clock of one of them has gone for long when it begins to."""
     records = without_n(stream({"Z": 0.0, "N": 0.0, "E": 0.0}, ["A"], 60.0), 30.0)
     records = [
-        (500 + at_s, replace(segment, source="busy") if number % 8 > 3 else segment)
+        (500 + at_s, segment._replace(source="busy") if number % 8 > 3 else segment)
         for number, (at_s, segment) in enumerate(records)
     ]
     busy = [(at_s, record("BUSY", "Z", at_s - 500.5, 0.5, "busy")) for at_s in range(560)]

@@ -82,14 +82,17 @@ class _Numbers:
                 self._rows.clear()
             self._rows[key] = _Row(sequence, part)
             return 0
-        self._answered(key, sequence, row)
+        if self._asked is not None:
+            self._answered(key, sequence, row, self._asked)
         ahead = (sequence - row.last) % SEQUENCE_MODULUS
-        if not 0 < ahead < HALF_RANGE:
+        if ahead == 1:
+            row.length += 1
+        elif not 0 < ahead < HALF_RANGE:
             # It comes again; others that came in between need not.
             if (row.last - sequence) % SEQUENCE_MODULUS > MAX_BACK:
                 self._rows[key] = _Row(sequence, part)
             return 0
-        if ahead > 1 and row.part == part:
+        elif row.part == part:
             row.jumps += 1
             if row.length >= self._needed:
                 self._needed *= 2
@@ -97,8 +100,6 @@ class _Numbers:
                 row.length = 0
                 return ahead - 1
             row.length = 0
-        elif ahead == 1:
-            row.length += 1
         row.last, row.part = sequence, part
         return 0
 
@@ -107,11 +108,13 @@ class _Numbers:
         row = self._rows.get(key)
         return 0 if row is None else row.jumps
 
-    def _answered(self, key: Station | None, sequence: int, row: _Row) -> None:
+    def _answered(
+        self, key: Station | None, sequence: int, row: _Row, asked: tuple[Station | None, int]
+    ) -> None:
         """Find out whether this is the packet that was requested again."""
-        if self._asked is None or self._asked[0] != key:
+        if asked[0] != key:
             return
-        ahead = (sequence - self._asked[1]) % SEQUENCE_MODULUS
+        ahead = (sequence - asked[1]) % SEQUENCE_MODULUS
         if ahead == 0:
             # It was lost: these numbers can be trusted.
             self._needed = row.length = TRUSTED
@@ -201,21 +204,18 @@ class Losses:
         Returns:
             position of an earlier packet of its channel to go back to, when packets in between may be missing.
         """
-        channel = packet.channel
+        channel, start_ns, next_ns = packet.channel, packet.start_ns, packet.next_ns
         position = position_of(packet)
-        jumps = (
-            self._of_connection.jumps(None),
-            self._of_stations.jumps((channel.network, channel.station)),
-        )
+        jumps = self._of_connection.jumps(None), self._of_stations.jumps(channel.station_codes)
         flow = self._flows.get(channel)
         if flow is None:
             if len(self._flows) >= MAX_ROWS:
                 self._flows.clear()
-            self._flows[channel] = _Flow(position, packet.next_ns, jumps)
+            self._flows[channel] = _Flow(position, next_ns, jumps)
             return None
-        if packet.start_ns <= flow.position[1]:
+        if start_ns <= flow.position[1]:
             return None
-        joins = packet.start_ns - flow.next_ns <= GAP_SAMPLES * NS_PER_S / packet.sampling_rate_hz
+        joins = start_ns - flow.next_ns <= GAP_SAMPLES * NS_PER_S / packet.sampling_rate_hz
         if self._gap == channel:
             self._gap = None
             self._pause_s = GAP_PAUSE_S if joins else min(2 * self._pause_s, LONGEST_PAUSE_S)
@@ -224,6 +224,6 @@ class Losses:
             self._gap, self._next_s = channel, time.monotonic() + self._pause_s
             flow.length = 0
             return flow.position
-        flow.position, flow.next_ns, flow.jumps = position, packet.next_ns, jumps
+        flow.position, flow.next_ns, flow.jumps = position, next_ns, jumps
         flow.length = flow.length + 1 if joins else 0
         return None

@@ -5,16 +5,14 @@ that catches up on hours of data abandons them too: its data come faster than re
 """
 
 import time
-from dataclasses import dataclass
+from typing import NamedTuple
 
-from xiaod.acquisition.seedlink.sequence import station_of
 from xiaod.domain.resumption import ABANDONED_S
 from xiaod.domain.timegrid import EARLIEST_NS, NS_PER_S, ns_from_s
 from xiaod.domain.types import Segment, Station
 
 
-@dataclass(frozen=True, slots=True)
-class Moment:
+class Moment(NamedTuple):
     """When a packet came."""
 
     came_s: float
@@ -65,12 +63,12 @@ class StreamClock:
 
     def moment(self, packet: Segment) -> Moment:
         """When a packet comes; its data are counted."""
-        station, now_s = station_of(packet), time.monotonic()
+        station, now_s = packet.channel.station_codes, time.monotonic()
         start_ns, next_ns, arrived_ns = packet.start_ns, packet.next_ns, packet.arrived_ns
         if self._begun_s is None:
             self._begun_s = now_s
         edge_ns, at_s = self._edges.get(station, (next_ns, self._streamed_s))
-        if next_ns < edge_ns - ns_from_s(ABANDONED_S):
+        if next_ns < edge_ns and next_ns < edge_ns - ns_from_s(ABANDONED_S):
             # The clock of the station was set back, or was wrong for a moment.
             edge_ns = start_ns
         if (new_ns := next_ns - max(edge_ns, start_ns)) > 0:

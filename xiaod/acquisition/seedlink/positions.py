@@ -42,7 +42,7 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 
 from xiaod.acquisition.seedlink.moments import NEVER, Moment, StreamClock
-from xiaod.acquisition.seedlink.passed import Passed, PassedPackets
+from xiaod.acquisition.seedlink.passed import PassedPackets
 from xiaod.acquisition.seedlink.sequence import NOTHING, before, is_after, oldest, position_of, station_of
 from xiaod.acquisition.seedlink.untimely import UntimelyPackets
 from xiaod.domain.resumption import ABANDONED_S, GONE_S
@@ -119,6 +119,8 @@ class Positions:
 
     def has_come(self, packet: Segment) -> bool:
         """Whether a packet has come before, and comes again only because those of others had to: it is not handed on."""
+        if not self._had:
+            return False
         station, (sequence, start_ns) = station_of(packet), position_of(packet)
         with self._lock:
             had = self._had.get(station)
@@ -138,18 +140,18 @@ class Positions:
 
     def passed(self, packet: Segment) -> None:
         """A packet has been handed on, and will be used or refused permanently."""
+        station, next_ns = packet.channel.station_codes, packet.next_ns
         with self._lock:
             moment = self._came(packet)
             if not self._lasting:
                 self._picked = self._picked.or_later(moment)
                 return
-            station, next_ns = station_of(packet), packet.next_ns
             if (groups := self._passed.get(station)) is None:
                 groups = self._passed[station] = PassedPackets(GROUPS)
             if len(groups) >= SINGLE_PACKETS and groups[-1].moment.is_together(moment, GROUP_S):
                 last = groups.pop()
                 moment, next_ns = last.moment, max(last.next_ns, next_ns)
-            groups.append(Passed(position_of(packet), next_ns, moment))
+            groups.append(position_of(packet), next_ns, moment)
 
     def refused(self, packet: Segment, correction_ns: int, offset_ns: int) -> None:
         """A packet that the host's clock refuses is about to be handed on.
@@ -169,12 +171,16 @@ class Positions:
                 station, last, self._came(packet), offset_ns + correction_ns, correction_ns > 0
             )
 
-    def asks_again(self) -> bool:
+    def asks_again(self, offset_ns: int | None = None) -> bool:
         """Whether to connect anew, because the host's clock was set, and packets that it had refused may be right.
 
         The next :meth:`asked` then goes back to them.
+
+        Args:
+            offset_ns: host time minus monotonic time; None: as it is now.
         """
-        offset_ns = host_clock.offset_ns()
+        if offset_ns is None:
+            offset_ns = host_clock.offset_ns()
         if abs(offset_ns - self._offset_ns) < host_clock.SET_NS:
             return False
         with self._lock:
@@ -257,9 +263,10 @@ class Positions:
 
     def _came(self, packet: Segment) -> Moment:
         """A packet has come for the first time."""
-        station = station_of(packet)
+        station = packet.channel.station_codes
         self._newest[station] = self._last = position_of(packet)
-        if self._resumable.get(station, (NOTHING, 0))[0] == NOTHING:
+        position = self._resumable.get(station)
+        if position is None or position[0] == NOTHING:
             self._resumable[station] = before(packet)
         return self._clock.moment(packet)
 

@@ -14,7 +14,6 @@ from xiaod.acquisition.patterns import Subscription, matcher
 from xiaod.acquisition.seedlink.framing import Frame, LinkError
 from xiaod.acquisition.seedlink.losses import Losses
 from xiaod.acquisition.seedlink.positions import Positions
-from xiaod.acquisition.seedlink.sequence import station_of
 from xiaod.acquisition.seedlink.unserved import UnservedPatterns
 from xiaod.config import SeedLinkConfig
 from xiaod.domain.sharding import Shard
@@ -97,13 +96,16 @@ class Receiver:
             "repeated": self._repeated,
         }
 
-    def check_clock(self) -> None:
+    def check_clock(self, offset_ns: int | None = None) -> None:
         """Connect anew when the host's clock was set, for packets that it had refused.
+
+        Args:
+            offset_ns: host time minus monotonic time; None: as it is now.
 
         Raises:
             LinkError: then.
         """
-        if self.positions.asks_again():
+        if self.positions.asks_again(offset_ns):
             raise LinkError(
                 "the clock of this machine was set: packets refused because of it are requested again"
             )
@@ -132,10 +134,11 @@ class Receiver:
         Raises:
             LostError, LinkError: as :meth:`frame`.
         """
+        arrived_ns = time.time_ns()
+        offset_ns = arrived_ns - time.monotonic_ns()
         # Before anything newer is handed on.
-        self.check_clock()
+        self.check_clock(offset_ns)
         self._received += 1
-        arrived_ns, monotonic_ns = time.time_ns(), time.monotonic_ns()
         item = decode(record, self._source, arrived_ns, sequence)
         channel = channel_of(item.stream) if isinstance(item, BadRecord) else item.channel
         if channel is None:
@@ -144,25 +147,31 @@ class Receiver:
             raise _lost(missing, sequence, f" of {channel.network}.{channel.station}")
         if not isinstance(item, Segment):
             emit(item)
-        elif refusal := self._admission.refusal(station_of(item)):
-            self._refuse(item, refusal, emit)
-        elif not self._is_wanted(item.channel):
-            self._unselected += 1
+        elif not self._is_wanted(item, emit):
+            return
         elif (position := self.losses.of_channel(item)) is not None:
-            self.positions.ask_from(station_of(item), position)
+            self.positions.ask_from(item.channel.station_codes, position)
             raise LostError(
                 f"a gap in {item.channel}, whose packets may be missing: they are requested again"
             )
         else:
-            self._hand_on(item, arrived_ns, arrived_ns - monotonic_ns, emit)
+            self._hand_on(item, arrived_ns, offset_ns, emit)
 
-    def _is_wanted(self, channel: Channel) -> bool:
+    def _is_wanted(self, item: Segment, emit: Emit) -> bool:
+        """Whether a packet is picked here; one that is not is counted."""
+        channel = item.channel
         wanted = self._wanted.get(channel)
         if wanted is None:
+            if refusal := self._admission.refusal(channel.station_codes):
+                self._refuse(item, refusal, emit)
+                return False
+            # Its station is accepted as long as the connection lasts.
             if len(self._wanted) >= MAX_CHANNELS:
                 self._wanted.clear()
             wanted = self._wanted[channel] = self.wants(channel)
             self.unserved.brought(channel)
+        if not wanted:
+            self._unselected += 1
         return wanted
 
     def _refuse(self, segment: Segment, reason: str, emit: Emit) -> None:
@@ -178,13 +187,14 @@ class Receiver:
         if self.positions.has_come(item):
             self._repeated += 1
             return
-        station = station_of(item)
+        station = channel.station_codes
         if not self.positions.knows(station):
             position = self.positions.begins(item)
             if self._remember is not None:
                 self._remember({station: position})
+        next_ns = item.next_ns
         edge_ns = self._edges.get(channel)
-        correction_ns = self._limits.correction_ns(item.start_ns, item.next_ns, arrived_ns, edge_ns)
+        correction_ns = self._limits.correction_ns(item.start_ns, next_ns, arrived_ns, edge_ns)
         if correction_ns:
             # Before it is handed on, which may block until the clock is set.
             self.positions.refused(item, correction_ns, offset_ns)
@@ -194,7 +204,8 @@ class Receiver:
         self.positions.passed(item)
         if len(self._edges) >= MAX_CHANNELS:
             self._edges.clear()
-        self._edges[channel] = item.next_ns if edge_ns is None else max(edge_ns, item.next_ns)
+        if edge_ns is None or edge_ns < next_ns:
+            self._edges[channel] = next_ns
 
 
 def _lost(count: int, sequence: int, station: str = "") -> LostError:
