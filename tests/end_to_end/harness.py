@@ -331,4 +331,5 @@ def comparable(picks: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
         "raw_amplitude",
         "time_uncertainty_s",
     )
-    return sorted((*(pick[key] for key in keys), pick.get("polarity", "")) for pick in picks)
+    given = ("polarity", "velocity_m_s", "wood_anderson_mm", "wood_anderson_noise_mm", "motion_window_s")
+    return sorted((*(pick[key] for key in keys), *(pick.get(key, "") for key in given)) for pick in picks)

@@ -9,7 +9,19 @@ from typing import Any
 
 import obspy
 
-from tests.end_to_end.harness import LIMIT_S, Daemon, offline_picks, streaming, wait_until, write_event
+from tests.end_to_end.harness import (
+    LIMIT_S,
+    Daemon,
+    comparable,
+    offline_picks,
+    streaming,
+    wait_until,
+    write_event,
+)
+from tests.sensors import response, station_xml
+from xiaod import Picker
+from xiaod.config import AgencyConfig
+from xiaod.domain.document import pick_document
 from xiaod.replay import ReplayConfig
 
 HEADER = "network,station,latitude,longitude,elevation,name,starttime,endtime\n"
@@ -100,3 +112,59 @@ def test_stationxml_is_read_by_a_daemon_and_the_picture_of_a_pick_names_the_stat
         site = sites(daemon)["BW.RJOB..EH"]
         assert site["name"].startswith("Jochberg")
         assert daemon.stop() == 0
+
+
+MOTION_KEYS = ("velocity_m_s", "wood_anderson_mm", "wood_anderson_noise_mm", "motion_window_s")
+
+
+def test_final_picks_have_the_motion_of_the_ground_live_and_offline(tmp_path: Path) -> None:
+    """The vertical and one horizontal have a response; that of the other cannot be used, which is told, and nothing is invented."""
+    record, inventory, picks = tmp_path / "event.mseed", tmp_path / "stations.xml", tmp_path / "picks.jsonl"
+    write_event(record)
+    pressure = response().replace("M/S", "PA")
+    epochs = {(code, "2001-01-01", ""): response() for code in ("EHZ", "EHN")}
+    inventory.write_text(station_xml({**epochs, ("EHE", "2001-01-01", ""): pressure}), encoding="utf-8")
+    with streaming(
+        tmp_path,
+        ReplayConfig(inputs=(record,), port=0, speed="max"),
+        early="windows",
+        stations_file=str(inventory),
+        sinks=[{"kind": "jsonl", "path": str(picks), "fsync": "always", "stage": "all"}],
+    ) as (_, daemon):
+        wait_until(lambda: len(documents(picks, "final")) >= 2, "both picks")
+        assert daemon.stop() == 0
+    live = documents(picks, "final")
+    assert not [one for one in documents(picks, "early") if set(one) & set(MOTION_KEYS)]
+    offline = offline_picks(record, "--config", str(daemon.config_path))
+    # What the end of the data decides comes offline alone.
+    made = {pick["id"] for pick in live}
+    assert comparable(live) == comparable([pick for pick in offline if pick["id"] in made])
+    for pick in live:
+        assert pick["channel"] in {"EHZ", "EHN"}
+        # Counts in the band by the sensitivity of the sensor, of more than a second; the horizontal has its peak later.
+        assert pick["velocity_m_s"] >= 0.9 * pick["amplitude"] / (1500 * 419430)
+        assert pick["wood_anderson_mm"] > 3 * pick["wood_anderson_noise_mm"]
+        assert pick["motion_window_s"] == 3.0
+    # The library, with the inventory of ObsPy.
+    by_library = Picker("micro", stations=obspy.read_inventory(str(inventory))).classify(
+        obspy.read(str(record))
+    )
+    assert {pick.id: pick_document(pick, AgencyConfig()) for pick in by_library} == {
+        pick["id"]: pick for pick in offline
+    }
+    # A channel whose response is none to motion.
+    inventory.write_text(station_xml({("EHZ", "2001-01-01", ""): pressure}), encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "xiaod", "pick", str(record), "--stations-file", str(inventory)],
+        capture_output=True,
+        check=True,
+        timeout=LIMIT_S,
+        text=True,
+    )
+    assert not set(MOTION_KEYS) & {key for line in done.stdout.splitlines() for key in json.loads(line)}
+    assert "its input is in PA, not in M, M/S or M/S**2" in done.stderr
+
+
+def documents(path: Path, stage: str) -> list[Any]:
+    lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    return [line for line in lines if line["stage"] == stage]

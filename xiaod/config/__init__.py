@@ -266,7 +266,8 @@ class Config(Model):
     stations_file: Path | None = Field(default=None, strict=False)
     """Names and coordinates of stations, for the page, the API, pictures, and sinks that write coordinates: StationXML, FDSN text, or CSV
     with the columns network, station, latitude, longitude, elevation and perhaps location, name, starttime, endtime; null: none are known.
-    It is read again at each reload. A station that is not in it is no error."""
+    StationXML with responses gives final picks the motion of the ground. It is read again at each reload. A station that is not in it is
+    no error."""
     snippets: SnippetConfig = SnippetConfig()
     """Waveforms that are kept: miniSEED and a PNG around each final pick, on the status page and below /api/snippets. A full or missing
     disk costs snippets, never picks. What is held in memory for them: some 100 kB for a station of three components at 100 Hz."""

@@ -1,11 +1,12 @@
-r"""Names and coordinates of stations, from a CSV file, the text format of FDSN station services, or StationXML.
+r"""Names, coordinates and responses of stations, from a CSV file, the text format of FDSN station services, or StationXML.
 
 A table has a header with ``network``, ``station``, ``latitude``, ``longitude`` (degrees), ``elevation`` (metres) and perhaps
 ``location``, ``name`` or ``sitename``, ``starttime`` and ``endtime``, in any order. Fields are separated by commas or, as FDSN services
 do (FDSN Web Services 1.2, format=text), by ``|``, without quotes then. StationXML is read by ObsPy. Its reader of text does not say
 which line is wrong, so tables are read here.
 
-Stations are moved, so each has epochs: a pick gets what is valid at its time, or nothing.
+Stations are moved, so each has epochs: a pick gets what is valid at its time, or nothing. Responses are those of channels in StationXML
+with all stages; an overall sensitivity alone is no response.
 
 >>> from tempfile import TemporaryDirectory
 >>> with TemporaryDirectory() as folder:
@@ -17,17 +18,22 @@ Site(latitude_deg=47.7372, longitude_deg=12.7957, elevation_m=860.0, name='')
 """
 
 import csv
+import hashlib
 import io
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from xiaod.domain.codes import EMPTY_LOCATION
+from xiaod.domain.response import Response, Stage
 from xiaod.domain.timegrid import EARLIEST_NS, YEARS, ns_from_iso
 from xiaod.domain.types import Channel, Instrument
+
+if TYPE_CHECKING:
+    from obspy import Inventory
 
 NEEDED = ("network", "station", "latitude", "longitude", "elevation")
 TIMES = ("starttime", "endtime")
@@ -82,15 +88,28 @@ class Epoch:
     end_ns: int | None = None
     """Last valid time; None: without an end."""
 
-    def holds(self, time_ns: int) -> bool:
-        """Whether a time lies in it."""
-        return self.start_ns <= time_ns and (self.end_ns is None or time_ns <= self.end_ns)
+
+@dataclass(frozen=True, slots=True)
+class ResponseEpoch:
+    """The response of a channel during some time."""
+
+    response: Response | str
+    """Or why it cannot be used."""
+    start_ns: int = EARLIEST_NS
+    end_ns: int | None = None
 
 
 class Stations:
-    """Sites by network, station, location and time."""
+    """Sites by network, station, location and time; responses by channel and time."""
 
-    def __init__(self, epochs: Iterable[tuple[Place, Epoch]] = ()) -> None:
+    def __init__(
+        self,
+        epochs: Iterable[tuple[Place, Epoch]] = (),
+        responses: Iterable[tuple[Channel, ResponseEpoch]] = (),
+    ) -> None:
+        self._responses: dict[Channel, list[ResponseEpoch]] = {}
+        for channel, response in responses:
+            self._responses.setdefault(channel, []).append(response)
         self._places: dict[Place, list[Epoch]] = {}
         for place, epoch in epochs:
             known = self._places.setdefault(place, [])
@@ -102,13 +121,34 @@ class Stations:
         return len(self._places)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Stations) and self._places == other._places
+        return (
+            isinstance(other, Stations)
+            and self._places == other._places
+            and self._responses == other._responses
+        )
+
+    @property
+    def have_responses(self) -> bool:
+        """Whether any channel has one."""
+        return bool(self._responses)
+
+    @property
+    def responses_sha256(self) -> str:
+        """Changes when any response does; empty without one."""
+        if not self._responses:
+            return ""
+        return hashlib.sha256(repr(sorted(self._responses.items())).encode()).hexdigest()
+
+    def response(self, channel: Channel, time_ns: int) -> Response | str | None:
+        """Response of a channel at a time, or why it cannot be used; None when there is none."""
+        valid = [one for one in self._responses.get(channel, ()) if _holds(one, time_ns)]
+        return max(valid, key=lambda one: one.start_ns).response if valid else None
 
     def find(self, sensor: Channel | Instrument, time_ns: int) -> Site | None:
         """Site of a sensor's location at a time, or else of its station; None when unknown."""
         for location in (sensor.location, None):
             epochs = self._places.get((sensor.network, sensor.station, location), ())
-            valid = [epoch for epoch in epochs if epoch.holds(time_ns)]
+            valid = [epoch for epoch in epochs if _holds(epoch, time_ns)]
             if valid:
                 return max(valid, key=lambda epoch: epoch.start_ns).site
         return None
@@ -126,7 +166,7 @@ def read_stations(path: Path) -> Stations:
     try:
         content = path.read_bytes()
         if content.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):
-            stations = Stations(_from_xml(content, path))
+            stations = stations_of(_inventory(content, path))
         else:
             stations = Stations(_from_table(content.decode("utf-8-sig"), path))
     except OSError as error:
@@ -140,13 +180,21 @@ def read_stations(path: Path) -> Stations:
     return stations
 
 
-def _from_xml(content: bytes, path: Path) -> Iterator[tuple[Place, Epoch]]:
+def stations_of(inventory: "Inventory") -> Stations:
+    """The stations of an ObsPy inventory."""
+    return Stations(_epochs_of(inventory), _responses_of(inventory))
+
+
+def _inventory(content: bytes, path: Path) -> "Inventory":
     from obspy import read_inventory
 
     try:
-        inventory = read_inventory(io.BytesIO(content), format="STATIONXML")
+        return read_inventory(io.BytesIO(content), format="STATIONXML")
     except Exception as error:
         raise StationsError(f"{path}: not StationXML: {error}") from error
+
+
+def _epochs_of(inventory: "Inventory") -> Iterator[tuple[Place, Epoch]]:
     for network in inventory:
         for station in network:
             for item, location in [
@@ -154,13 +202,107 @@ def _from_xml(content: bytes, path: Path) -> Iterator[tuple[Place, Epoch]]:
                 *((channel, channel.location_code) for channel in station),
             ]:
                 coordinates = float(item.latitude), float(item.longitude), float(item.elevation)
-                start, end = item.start_date, item.end_date
-                epoch = Epoch(
-                    Site(*coordinates, station.site.name or ""),
-                    EARLIEST_NS if start is None else int(start.ns),
-                    None if end is None else int(end.ns),
-                )
+                epoch = Epoch(Site(*coordinates, station.site.name or ""), *_times_of(item))
                 yield (network.code, station.code, location), epoch
+
+
+def _responses_of(inventory: "Inventory") -> Iterator[tuple[Channel, ResponseEpoch]]:
+    # Digitizers of one kind have the same filters, of hundreds of numbers.
+    known: dict[Stage, Stage] = {}
+    for network in inventory:
+        for station in network:
+            for one in station:
+                if one.response is None or not one.response.response_stages:
+                    continue
+                channel = Channel(network.code, station.code, one.location_code, one.code)
+                try:
+                    response: Response | str = _response_of(one.response, known)
+                except ValueError as error:
+                    response = str(error)
+                yield channel, ResponseEpoch(response, *_times_of(one))
+
+
+def _response_of(given: Any, known: dict[Stage, Stage]) -> Response:
+    """Of ObsPy's object.
+
+    Raises:
+        ValueError: when a stage cannot be used.
+    """
+    stages = sorted(given.response_stages, key=lambda one: one.stage_sequence_number)
+    whole = given.instrument_sensitivity
+    unit = stages[0].input_units or getattr(whole, "input_units", None) or ""
+    made = [_stage_of(stage, getattr(whole, "frequency", None)) for stage in stages]
+    return Response(unit, tuple(known.setdefault(stage, stage) for stage in made))
+
+
+def _stage_of(stage: Any, sensitivity_hz: float | None) -> Stage:
+    from obspy.core.inventory import response as obspy
+
+    number = f"stage {stage.stage_sequence_number}"
+    if isinstance(stage, obspy.PolynomialResponseStage):
+        raise ValueError(f"{number}: is a polynomial, which is no response to motion")
+    if stage.stage_gain is None:
+        raise ValueError(f"{number}: has no gain")
+    rate_hz = float(stage.decimation_input_sample_rate or 0)
+    common: dict[str, Any] = {
+        "gain": float(stage.stage_gain),
+        "gain_hz": float(stage.stage_gain_frequency or 0),
+        "interval_s": 1 / rate_hz if rate_hz else 0.0,
+        "corrected_s": float(stage.decimation_correction or 0),
+    }
+    if isinstance(stage, obspy.PolesZerosResponseStage):
+        kind = stage.pz_transfer_function_type
+        # Poles and zeros in hertz are the same filter as those in radians a second, but for the factor.
+        unit = math.tau if kind == "LAPLACE (HERTZ)" else 1.0
+        # As evalresp has it (norm_resp): the factor that is given counts where all gains are given at its frequency.
+        hz = float(stage.normalization_frequency or 0)
+        given = hz == common["gain_hz"] and sensitivity_hz in (None, hz)
+        factor = float(stage.normalization_factor) * unit ** (len(stage.poles) - len(stage.zeros))
+        made = Stage(
+            "digital" if kind.startswith("DIGITAL") else "laplace",
+            factor=factor if given else None,
+            zeros=tuple(complex(zero) * unit for zero in stage.zeros),
+            poles=tuple(complex(pole) * unit for pole in stage.poles),
+            **common,
+        )
+    elif isinstance(stage, obspy.CoefficientsTypeResponseStage):
+        if stage.cf_transfer_function_type != "DIGITAL" and (len(stage.numerator) > 1 or stage.denominator):
+            raise ValueError(f"{number}: has coefficients of an analogue filter, which are not supported")
+        made = Stage(
+            "coefficients",
+            numerator=tuple(map(float, stage.numerator)),
+            denominator=tuple(map(float, stage.denominator)),
+            **common,
+        )
+    elif isinstance(stage, obspy.FIRResponseStage):
+        half = tuple(map(float, stage.coefficients))
+        # Of a symmetric filter half of the coefficients are listed; that in the middle of an odd number once.
+        rest = {"NONE": (), "ODD": half[-2::-1], "EVEN": half[::-1]}[stage.symmetry]
+        made = Stage("coefficients", numerator=half + rest, **common)
+    elif isinstance(stage, obspy.ResponseListResponseStage):
+        elements = sorted(stage.response_list_elements, key=lambda one: one.frequency)
+        made = Stage(
+            "list",
+            frequencies_hz=tuple(float(one.frequency) for one in elements),
+            numerator=tuple(float(one.amplitude) for one in elements),
+            denominator=tuple(float(one.phase) for one in elements),
+            **common,
+        )
+    else:
+        made = Stage("gain", **common)
+    if made.kind in ("digital", "coefficients") and not rate_hz and len(made.numerator) + len(made.poles) > 1:
+        raise ValueError(f"{number}: a digital filter without the rate of its samples")
+    return made
+
+
+def _times_of(item: Any) -> tuple[int, int | None]:
+    start, end = item.start_date, item.end_date
+    return EARLIEST_NS if start is None else int(start.ns), None if end is None else int(end.ns)
+
+
+def _holds(one: Epoch | ResponseEpoch, time_ns: int) -> bool:
+    """Whether a time lies in an epoch."""
+    return one.start_ns <= time_ns and (one.end_ns is None or time_ns <= one.end_ns)
 
 
 def _from_table(text: str, path: Path) -> Iterator[tuple[Place, Epoch]]:

@@ -27,7 +27,7 @@ from json import dumps, loads
 from typing import Any, Protocol, get_args
 
 from xiaod.domain.timegrid import iso_from_ns, ns_from_iso
-from xiaod.domain.types import Channel, DocumentStage, Latency, Outcome, Pick, Polarity
+from xiaod.domain.types import Channel, DocumentStage, GroundMotion, Latency, Outcome, Pick, Polarity
 
 SCHEMA_VERSION = "2.0.0"
 READABLE = ("1", "2")
@@ -65,6 +65,7 @@ def pick_document(pick: Pick, agency: Agency) -> dict[str, Any]:
         "snr": _number(pick.snr, 3),
         "amplitude": amplitude_number(pick.amplitude),
         "raw_amplitude": amplitude_number(pick.raw_amplitude),
+        **_motion_document(pick.motion),
         **({} if pick.polarity is None else {"polarity": pick.polarity}),
         "components": pick.components,
         "model": pick.model,
@@ -135,7 +136,30 @@ def pick_from_document(document: Mapping[str, Any]) -> Pick:
         moved_s=_value(document["moved_s"]) if "moved_s" in document else None,
         raw_amplitude=_value(document["raw_amplitude" if in_band else "amplitude"]),
         polarity=polarity,
+        motion=_motion(document),
         snippet=document.get("snippet"),
+    )
+
+
+def _motion_document(motion: GroundMotion | None) -> dict[str, float | None]:
+    if motion is None:
+        return {}
+    return {
+        "velocity_m_s": amplitude_number(motion.velocity_m_s),
+        "wood_anderson_mm": amplitude_number(motion.wood_anderson_mm),
+        "wood_anderson_noise_mm": amplitude_number(motion.wood_anderson_noise_mm),
+        "motion_window_s": _number(motion.window_s, 2),
+    }
+
+
+def _motion(document: Mapping[str, Any]) -> GroundMotion | None:
+    if "velocity_m_s" not in document:
+        return None
+    return GroundMotion(
+        _value(document["velocity_m_s"]),
+        _value(document["wood_anderson_mm"]),
+        _value(document["wood_anderson_noise_mm"]),
+        _value(document["motion_window_s"]),
     )
 
 

@@ -19,6 +19,8 @@ SIGNAL_S = 1.0
 """Signal for ratio and amplitude of a pick: at most this much after the onset."""
 BAND_HZ = (2.0, 20.0)
 """Corners of the band in which they are measured: what the networks see of local and regional earthquakes, without microseisms."""
+WOOD_ANDERSON_HZ = (0.5, 20.0)
+"""Corners of the band of Wood-Anderson amplitudes: the record of all but the largest earthquakes is in it, microseisms are not."""
 CONFIRMED_S = 0.1
 """A final pick that lies so close to the early one confirms it; another one revises it."""
 _PEAK_TIME = re.compile(r"(\d{4})(\d\d)(\d\d)\.(\d\d)(\d\d)(\d\d)\.(\d\d)-")

@@ -325,6 +325,20 @@ class Latency:
 
 
 @dataclass(frozen=True, slots=True)
+class GroundMotion:
+    """How strongly the ground moved after an onset, by the response of the channel; see :mod:`xiaod.picking.ground_motion`."""
+
+    velocity_m_s: float
+    """Peak absolute velocity of the ground in :data:`~xiaod.domain.onsets.BAND_HZ`."""
+    wood_anderson_mm: float
+    """Peak absolute amplitude on the record of a Wood-Anderson seismograph."""
+    wood_anderson_noise_mm: float
+    """The same before the onset."""
+    window_s: float
+    """Both are peaks of so much after the onset."""
+
+
+@dataclass(frozen=True, slots=True)
 class Pick:
     """One onset of one phase on one instrument."""
 
@@ -362,5 +376,7 @@ class Pick:
     """As :attr:`amplitude`, of the samples as they are, the mean of the noise removed."""
     polarity: Polarity | None = None
     """First motion, of a final P pick on a vertical; None of any other pick."""
+    motion: GroundMotion | None = None
+    """Of a final pick on a channel with a response."""
     snippet: str | None = None
     """Of a final pick whose waveforms are kept: the path below the address of the status page at which they will be."""

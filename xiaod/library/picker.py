@@ -13,9 +13,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from obspy import Stream, Trace, UTCDateTime
+from obspy import Inventory, Stream, Trace, UTCDateTime
 
-from xiaod.config.loader import with_thresholds
+from xiaod.config.inventory import stations_of
+from xiaod.config.loader import with_early, with_thresholds
 from xiaod.domain.onsets import PHASES
 from xiaod.domain.timegrid import GRID_NS, GRID_RATE_HZ, NS_PER_S
 from xiaod.domain.types import Instrument, Segment
@@ -23,7 +24,7 @@ from xiaod.inference import Engine
 from xiaod.library.picks import Picks
 from xiaod.library.stream_source import StreamSource, runs_of, segments_of
 from xiaod.pipeline.factory import open_engine
-from xiaod.pipeline.offline import ListSink, offline_config, run_offline, tell_unpicked
+from xiaod.pipeline.offline import ListSink, located, offline_config, run_offline, tell_unpicked
 from xiaod.pipeline.recording import ProbabilitySpan, RecordingEngine
 from xiaod.pipeline.settings import picker_settings
 from xiaod.process.logs import log_through_python
@@ -46,6 +47,7 @@ class Picker:
         early_threshold_p: float | None = None,
         early_threshold_s: float | None = None,
         config: str | Path | None = None,
+        stations: Inventory | str | Path | None = None,
     ) -> None:
         """Load a model.
 
@@ -57,10 +59,13 @@ class Picker:
             early_threshold_p: the same for early P picks.
             early_threshold_s: the same for early S picks.
             config: a configuration of the daemon, which gives model, windows and picker; None: the defaults.
+            stations: an ObsPy inventory, or a file of StationXML: where it has responses, final picks get the motion of the ground; None:
+                ``stations_file`` of the configuration.
 
         Raises:
             ConfigError: when the configuration or a threshold is wrong.
             ModelError: when the model cannot be used.
+            StationsError: when the file of stations cannot be used.
         """
         # Lines about the data are warnings of the logger "xiaod".
         log_through_python()
@@ -72,9 +77,13 @@ class Picker:
         }
         given = {name: value for name, value in thresholds.items() if value is not None}
         path = None if config is None else Path(config)
-        self._config, self._final_alone = (
-            with_thresholds(offline_config(path, model, stages, "model"), given) for stages in (early, False)
+        self._config = with_thresholds(offline_config(path, model, early, "model"), given)
+        self._config = (
+            self._config.located(stations_of(stations))
+            if isinstance(stations, Inventory)
+            else located(self._config, None if stations is None else Path(stations))
         )
+        self._final_alone = with_early(self._config, "off")
         self._engine = open_engine(self._config)
 
     @property

@@ -30,7 +30,20 @@ if TYPE_CHECKING:
 
 MOMENT = "time"
 """The column that holds a time, not a text or a number."""
-NUMBERS = frozenset({"time_uncertainty_s", "probability", "snr", "amplitude", "moved_s", "raw_amplitude"})
+NUMBERS = frozenset(
+    {
+        "time_uncertainty_s",
+        "probability",
+        "snr",
+        "amplitude",
+        "moved_s",
+        "raw_amplitude",
+        "velocity_m_s",
+        "wood_anderson_mm",
+        "wood_anderson_noise_mm",
+        "motion_window_s",
+    }
+)
 """Columns of numbers: one that is not finite is NaN."""
 
 

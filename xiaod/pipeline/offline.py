@@ -142,23 +142,22 @@ def pick_files(
         output: the file to write; None: standard output.
         progress: whether to show a progress bar.
         keep: gets all picks appended.
-        stations_file: coordinates, for formats that have them; None: those of the configuration.
+        stations_file: coordinates and responses of stations; None: those of the configuration.
         early: whether early picks are made too.
 
     Raises:
         ConfigError, ModelError, StationsError: when the configuration, the model or the file of stations is wrong.
         OSError: when an input cannot be read or the output cannot be written.
     """
-    config = offline_config(config_path, model, early)
+    config = located(offline_config(config_path, model, early), stations_file)
     configure_logs("warning", config.logs.format)
-    stations = stations_for(style, config, stations_file)
     engine = open_engine(config)
     if all(path.is_file() for path in inputs) and not any(map(_has_record, inputs)):
         return exit_status(0, inputs)
     try:
         with output_stream(output) as stream, _Bar(progress) as advance:
             source = FileSource(inputs, progress=advance)
-            sink: Sink = StreamSink(style, stream, config.agency, stations)
+            sink: Sink = StreamSink(style, stream, config.agency, config.stations)
             account = DataAccount()
             run_offline(
                 config,
@@ -230,6 +229,15 @@ def offline_config(
     return config.model_copy(update={"engine": engine}).read_from(origin)
 
 
+def located(config: Config, stations_file: Path | None) -> Config:
+    """A configuration with the stations of a file, or else of its own ``stations_file``.
+
+    Raises:
+        ConfigError, StationsError: when the file cannot be used.
+    """
+    return with_stations(config) if stations_file is None else config.located(read_stations(stations_file))
+
+
 def stations_for(style: str, config: Config, stations_file: Path | None) -> Stations:
     """Stations for a format that has their coordinates: those of a file, or else of the configuration; for others none are read.
 
@@ -238,7 +246,7 @@ def stations_for(style: str, config: Config, stations_file: Path | None) -> Stat
     """
     if style not in LOCATED_FORMATS:
         return NO_STATIONS
-    return with_stations(config).stations if stations_file is None else read_stations(stations_file)
+    return located(config, stations_file).stations
 
 
 def output_stream(output: Path | None) -> AbstractContextManager[IO[str]]:

@@ -36,6 +36,7 @@ from xiaod.domain.onsets import sample_of, settled, withdrawal
 from xiaod.domain.resumption import is_elsewhere
 from xiaod.domain.timegrid import BEFORE_ALL, GRID_NS, NS_PER_S, iso_from_ns, ns_from_s
 from xiaod.domain.types import (
+    Channel,
     Clock,
     Departed,
     Instrument,
@@ -51,6 +52,7 @@ from xiaod.domain.types import (
 from xiaod.inference import Engine
 from xiaod.inference.scout import Scout
 from xiaod.picking.diagnosis import PhaseView
+from xiaod.picking.ground_motion import GroundMotions
 from xiaod.picking.picker import InstrumentPicker, PickerSettings, compute_again
 from xiaod.pipeline.assemble import STATION_LINES, STATION_PERIOD_S, Assembler
 from xiaod.pipeline.monitor import Monitor
@@ -434,6 +436,7 @@ class PickStage:
         self._metrics = metrics
         self._station_table = station_table
         self._clock = clock
+        self._motions = self._motions_of(config)
         self._pickers: dict[Instrument, _Pickers] = {}
         self.store_failure = ""
         """Why picks cannot be stored; empty: they can."""
@@ -500,6 +503,7 @@ class PickStage:
     def reconfigure(self, config: Config) -> None:
         """Use other settings from now on."""
         self._config = config
+        self._motions = self._motions_of(config)
         for instrument, pickers in self._pickers.items():
             pickers.final.reconfigure(self._settings_for(instrument, "final"))
             pickers.early.reconfigure(self._settings_for(instrument, "early"))
@@ -687,7 +691,7 @@ class PickStage:
             self._engine.annotate,
             self._engine.annotate_end,
         )
-        picks = []
+        confirmed = []
         for onset in onsets:
             window = onset.candidate.window
             pickers = self._pickers[window.instrument]
@@ -695,8 +699,27 @@ class PickStage:
             if pick is None:
                 self._metrics.undecided.inc()
             else:
-                picks.append((window, pick))
-        return picks
+                confirmed.append((onset, pick))
+        picks = [pick for _, pick in confirmed]
+        if self._motions is not None and any(pick.stage == "final" for pick in picks):
+            # In the thread of the engine: a response takes milliseconds when it is needed first.
+            picks = await asyncio.get_running_loop().run_in_executor(
+                self._executor, self._motions.measured, confirmed
+            )
+        return [(onset.candidate.window, pick) for (onset, _), pick in zip(confirmed, picks, strict=True)]
+
+    def _motions_of(self, config: Config) -> GroundMotions | None:
+        """Measures the motion of the ground; None where no response is known."""
+        return GroundMotions(config.stations, self._unusable) if config.stations.have_responses else None
+
+    def _unusable(self, channel: Channel, why: str) -> None:
+        self._log.error(
+            "response.unusable",
+            channel=str(channel),
+            error=why,
+            consequence="its picks have no velocity_m_s and no wood_anderson_mm",
+            remedy="correct its response in stations_file, and reload",
+        )
 
     def _stamp(self, pick: Pick, window: Window) -> Pick:
         """Add the time of emission and the parts of the latency; only in a live run."""

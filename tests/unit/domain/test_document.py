@@ -16,7 +16,7 @@ from xiaod.config import AgencyConfig
 from xiaod.domain.document import pick_document, pick_from_document, schema
 from xiaod.domain.onsets import is_of, pick_id, unresolved_early, withdrawal
 from xiaod.domain.timegrid import GRID_NS, NS_PER_S
-from xiaod.domain.types import DocumentStage, Instrument, Outcome, Pick, Polarity, Stages
+from xiaod.domain.types import DocumentStage, GroundMotion, Instrument, Outcome, Pick, Polarity, Stages
 
 ROOT = Path(__file__).parents[3]
 AGENCY = AgencyConfig(agency_id="TEST", author="tester")
@@ -77,6 +77,25 @@ def test_final_p_picks_alone_have_a_first_motion(polarity: Polarity) -> None:
     # One that was made before it was measured says nothing.
     assert "polarity" not in pick_document(final, AGENCY)
     assert not validator.is_valid({**pick_document(final, AGENCY), "polarity": None})
+
+
+def test_final_picks_alone_have_the_motion_of_the_ground_and_all_of_it() -> None:
+    validator = jsonschema.validators.validator_for(schema())(schema())
+    motion = GroundMotion(1.234e-6, 0.1234, 0.001, 2.5)
+    early, final = early_at(5), final_at(5, early_at(5))
+    found = [
+        validator.is_valid(pick_document(replace(pick, motion=motion), AGENCY))
+        for pick in (final, replace(final, phase="S"), early, withdrawal(early))
+    ]
+    assert found == [True, True, False, False]
+    document = pick_document(replace(final, motion=motion), AGENCY)
+    assert pick_from_document(json.loads(json.dumps(document))).motion == motion
+    keys = ("velocity_m_s", "wood_anderson_mm", "wood_anderson_noise_mm", "motion_window_s")
+    assert [document[key] for key in keys] == [1.234e-6, 0.1234, 0.001, 2.5]
+    for key in keys:
+        assert not validator.is_valid({name: value for name, value in document.items() if name != key})
+    # Without a response nothing is invented.
+    assert not set(keys) & set(pick_document(final, AGENCY))
 
 
 def test_no_other_combination_fits_the_schema() -> None:

@@ -45,7 +45,7 @@ def add_format(parser: argparse.ArgumentParser) -> None:
         "--stations-file",
         type=Path,
         metavar="FILE",
-        help="coordinates of stations for --format anss: CSV, FDSN text or StationXML (default: stations_file of the configuration)",
+        help="coordinates for --format anss, responses for ground motion: CSV, FDSN text or StationXML (default: the configuration's)",
     )
 
 

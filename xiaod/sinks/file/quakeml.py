@@ -3,7 +3,9 @@
 In QuakeML a pick needs an event, so the picks of a file are in one event of type "not reported" without an origin. Each has waveformID,
 time with uncertainty, phaseHint, a final P pick its polarity, methodID, evaluationMode ``automatic``, evaluationStatus, creationInfo, and
 the comments that SeisComP's deep-learning pickers write: ``confidence`` (the probability), ``SNR``, ``dlmodel``. The ratio is also an
-amplitude of type ``snr`` that refers to the pick; its filterID names the band. Identifiers are deterministic.
+amplitude of type ``snr`` that refers to the pick; its filterID names the band. Where the response of the channel is known, the velocity of
+the ground is one of type ``A`` in m/s, and the Wood-Anderson amplitude one of type ``AML`` in m, as the schema has units (QuakeML 1.2,
+Amplitude), with the magnification of the seismograph in it. Identifiers are deterministic.
 
 An early pick is ``preliminary``, a final one ``confirmed``, with the comments ``early_id``, ``outcome`` and ``moved_s`` if there was an
 early one. What withdraws an early pick is that pick again, with its publicID, and ``rejected``. No file has two picks of one onset: the
@@ -14,7 +16,8 @@ b'<?xml'
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from obspy import UTCDateTime
 from obspy.core.event import (
@@ -25,6 +28,7 @@ from obspy.core.event import (
     Event,
     QuantityError,
     ResourceIdentifier,
+    TimeWindow,
     WaveformStreamID,
 )
 from obspy.core.event import Pick as EventPick
@@ -34,14 +38,18 @@ from xiaod import __version__
 from xiaod.config import AgencyConfig
 from xiaod.config.sinks.file import QuakeMLConfig
 from xiaod.domain.codes import safe
-from xiaod.domain.onsets import BAND_HZ, standing
+from xiaod.domain.document import amplitude_number
+from xiaod.domain.onsets import BAND_HZ, WOOD_ANDERSON_HZ, standing
 from xiaod.domain.types import Pick
 from xiaod.sinks.file.evaluation import MODE, POLARITY, stage_comments, status_of, subject_id
 from xiaod.sinks.file.folder import FolderSink
 
 DEFAULT_AUTHORITY: str = QuakeMLConfig.model_fields["authority"].default
-FILTER = f"butterworth-4-{BAND_HZ[0]:g}-{BAND_HZ[1]:g}-hz"
-"""The band of the ratio, in an identifier."""
+FILTER, WOOD_ANDERSON_FILTER = (
+    f"butterworth-4-{low_hz:g}-{high_hz:g}-hz" for low_hz, high_hz in (BAND_HZ, WOOD_ANDERSON_HZ)
+)
+"""The bands of ratio and velocity, and of the Wood-Anderson amplitude, in identifiers."""
+MM_PER_M = 1000.0
 NOTICE = "automatic, unreviewed, not for early warning"
 MAX_AUTHOR = 128
 """Letters that the schema of QuakeML 1.2 allows an author."""
@@ -82,7 +90,7 @@ def catalog_of(picks: Sequence[Pick], agency: AgencyConfig, authority: str = DEF
         )
         event.picks.extend(_event_pick(pick, agency, prefix) for pick in picks)
         event.amplitudes.extend(
-            _ratio(pick, prefix) for pick in picks if math.isfinite(pick.snr) and pick.stage != "withdrawn"
+            made for pick in picks if pick.stage != "withdrawn" for made in _amplitudes(pick, prefix)
         )
         catalog.append(event)
     return catalog
@@ -125,19 +133,49 @@ def _event_pick(pick: Pick, agency: AgencyConfig, prefix: str) -> EventPick:
     )
 
 
-def _ratio(pick: Pick, prefix: str) -> Amplitude:
-    """The signal-to-noise ratio as an amplitude; SeisComP's locators need one of this type."""
+def _amplitudes(pick: Pick, prefix: str) -> Iterator[Amplitude]:
+    """The signal-to-noise ratio, because SeisComP's locators need an amplitude of this type; and the motion of the ground."""
+    if math.isfinite(pick.snr):
+        ratio = round(pick.snr, 3)
+        yield _amplitude(
+            pick, prefix, "snr", FILTER, type="snr", generic_amplitude=ratio, unit="dimensionless", snr=ratio
+        )
+    if (motion := pick.motion) is not None:
+        during = TimeWindow(begin=0.0, end=motion.window_s, reference=_moment(pick.time_ns))
+        velocity = amplitude_number(motion.velocity_m_s)
+        yield _amplitude(
+            pick,
+            prefix,
+            "velocity",
+            FILTER,
+            type="A",
+            generic_amplitude=velocity,
+            unit="m/s",
+            time_window=during,
+        )
+        amplitude_m = amplitude_number(motion.wood_anderson_mm / MM_PER_M)
+        yield _amplitude(
+            pick,
+            prefix,
+            "wood-anderson",
+            WOOD_ANDERSON_FILTER,
+            type="AML",
+            generic_amplitude=amplitude_m,
+            unit="m",
+            time_window=during,
+            method_id=ResourceIdentifier(f"{prefix}/method/wood-anderson-2080"),
+        )
+
+
+def _amplitude(pick: Pick, prefix: str, name: str, of_filter: str, **values: Any) -> Amplitude:
     return Amplitude(
-        resource_id=ResourceIdentifier(f"{_public_id(pick.id, prefix)}.snr"),
+        resource_id=ResourceIdentifier(f"{_public_id(pick.id, prefix)}.{name}"),
         force_resource_id=False,
-        generic_amplitude=round(pick.snr, 3),
-        type="snr",
-        unit="dimensionless",
-        snr=round(pick.snr, 3),
         pick_id=ResourceIdentifier(_public_id(pick.id, prefix)),
         waveform_id=_waveform_id(pick),
-        filter_id=ResourceIdentifier(f"{prefix}/filter/{FILTER}"),
+        filter_id=ResourceIdentifier(f"{prefix}/filter/{of_filter}"),
         evaluation_mode=MODE,
+        **values,
     )
 
 

@@ -7,7 +7,9 @@ P pick before it (in the daemon: before it in the same run). Identifiers are tho
 scautoloc uses a pick only if amplitudes of types ``snr`` and ``mb`` refer to it (``autoloc.amplTypeSNR``, ``autoloc.amplTypeAbs``), and
 only with a ratio of at least ``autoloc.minPickSNR`` (3; Autoloc3::_tooLowSNR). Both are measured in a band (:mod:`xiaod.picking.measure`),
 which ``filterID`` names. The amplitude of type ``mb`` is the peak in counts with a nominal period of 1 s: it compares picks of one
-station, is no ground motion, and its unit says so. scautoloc leaves out a pick that is ``rejected`` when it comes, and looks at no pick
+station, is no ground motion, and its unit says so. Where the response of the channel is known, there are two more: the velocity of the
+ground, type ``A`` in m/s, and the Wood-Anderson amplitude, type ``AML`` in mm. That is not SeisComP's ``ML``, whose window is as long as
+the distance wants: scmag makes no magnitude of either. scautoloc leaves out a pick that is ``rejected`` when it comes, and looks at no pick
 twice (AutolocApp::addObject, Autoloc::feed): what withdraws an early pick reaches the database and displays, and not an association that
 has been made.
 
@@ -29,7 +31,7 @@ from xiaod.config import AgencyConfig
 from xiaod.config.sinks.file import SCML_VERSION, ScmlConfig
 from xiaod.domain.codes import safe
 from xiaod.domain.document import amplitude_number
-from xiaod.domain.onsets import BAND_HZ, SIGNAL_S, standing
+from xiaod.domain.onsets import BAND_HZ, SIGNAL_S, WOOD_ANDERSON_HZ, standing
 from xiaod.domain.timegrid import NS_PER_S, iso_from_ns
 from xiaod.domain.types import Instrument, Pick, Stage
 from xiaod.sinks.file.evaluation import MODE, POLARITY, stage_comments, status_of, subject_id
@@ -38,8 +40,10 @@ from xiaod.sinks.file.folder import FolderSink
 NAMESPACE = f"http://geofon.gfz-potsdam.de/ns/seiscomp3-schema/{SCML_VERSION}"
 METHOD = "DL"
 """The method that SeisComP's own deep-learning picker writes."""
-FILTER = f"BW(4,{BAND_HZ[0]:g},{BAND_HZ[1]:g})"
-"""The band of ratio and amplitude, as SeisComP writes a filter."""
+FILTER, WOOD_ANDERSON_FILTER = (
+    f"BW(4,{low_hz:g},{high_hz:g})" for low_hz, high_hz in (BAND_HZ, WOOD_ANDERSON_HZ)
+)
+"""The bands of ratio and amplitude, and of the Wood-Anderson amplitude, as SeisComP writes a filter."""
 MB_PERIOD_S = 1.0
 MAX_S_MINUS_P_S = 60.0
 """An S pick later than this has no P pick: some 500 km."""
@@ -137,11 +141,15 @@ def scml_bytes(
         if pick.stage == "withdrawn":
             continue
         if math.isfinite(pick.snr):
-            _amplitude(parameters, pick, agency, "snr", f"{pick.snr:.3f}")
+            _amplitude(parameters, pick, agency, "snr", f"{pick.snr:.3f}", SIGNAL_S)
         amplitude = amplitude_number(pick.amplitude)
         if mb_amplitudes and amplitude is not None:
             text = f"{amplitude:.3f}" if amplitude >= 1 else f"{amplitude:g}"
-            _amplitude(parameters, pick, agency, "mb", text)
+            _amplitude(parameters, pick, agency, "mb", text, SIGNAL_S, "count")
+        if (motion := pick.motion) is not None:
+            velocity, trace = f"{motion.velocity_m_s:.4g}", f"{motion.wood_anderson_mm:.4g}"
+            _amplitude(parameters, pick, agency, "A", velocity, motion.window_s, "m/s")
+            _amplitude(parameters, pick, agency, "AML", trace, motion.window_s, "mm", WOOD_ANDERSON_FILTER)
     ElementTree.indent(root)
     content: bytes = ElementTree.tostring(root, encoding="UTF-8", xml_declaration=True)
     return content + b"\n"
@@ -174,7 +182,16 @@ def _pick(parent: ElementTree.Element, pick: Pick, agency: AgencyConfig, p_pick:
             _text(comment, "id", key)
 
 
-def _amplitude(parent: ElementTree.Element, pick: Pick, agency: AgencyConfig, kind: str, value: str) -> None:
+def _amplitude(
+    parent: ElementTree.Element,
+    pick: Pick,
+    agency: AgencyConfig,
+    kind: str,
+    value: str,
+    until_s: float,
+    unit: str | None = None,
+    of_filter: str = FILTER,
+) -> None:
     made = ElementTree.SubElement(parent, "amplitude", {"publicID": f"{safe(pick.id)}.{kind}"})
     _text(made, "type", kind)
     _text(ElementTree.SubElement(made, "amplitude"), "value", value)
@@ -182,16 +199,16 @@ def _amplitude(parent: ElementTree.Element, pick: Pick, agency: AgencyConfig, ki
     _text(window, "reference", iso_from_ns(pick.time_ns))
     # Begin and end in seconds from the reference.
     _text(window, "begin", "0")
-    _text(window, "end", f"{SIGNAL_S:g}")
+    _text(window, "end", f"{until_s:g}")
     if kind == "mb":
         _text(ElementTree.SubElement(made, "period"), "value", f"{MB_PERIOD_S:g}")
     if math.isfinite(pick.snr):
         _text(made, "snr", f"{pick.snr:.3f}")
-    if kind == "mb":
-        _text(made, "unit", "count")
+    if unit is not None:
+        _text(made, "unit", unit)
     _text(made, "pickID", safe(pick.id))
     _waveform(made, pick)
-    _text(made, "filterID", FILTER)
+    _text(made, "filterID", of_filter)
     _text(made, "evaluationMode", MODE)
     _creation(made, pick, agency)
 

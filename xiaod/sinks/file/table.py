@@ -4,14 +4,15 @@
 style          columns                                            for
 =============  =================================================  ===========================================================
 ``csv``        the keys of the JSON document                      spreadsheets, pandas
-``gamma``      id, timestamp, type, prob, pick_id                 GaMMA, without amplitudes: ours are counts, it wants m/s
+``gamma``      id, timestamp, type, prob, pick_id, amp            GaMMA; amp is the velocity of the ground in m/s
 ``pyocto``     station, phase, time, probability, pick_id         PyOcto
 ``quakeflow``  station_id, phase_time, phase_type, phase_score,   QuakeFlow, and GaMMA after it
-               pick_id
+               pick_id, phase_amplitude
 =============  =================================================  ===========================================================
 
 Stations are named ``NET.STA.LOC`` for PyOcto, as SeisBench names them, and ``NET.STA.LOC.BI`` (band and instrument) for the others; the
-consumer's table of stations must use the same names. Times without a zone are UTC. A number that is not finite is an empty field.
+consumer's table of stations must use the same names. Times without a zone are UTC. A number that is not finite is an empty field, and so is
+an amplitude where no response is known (GaMMA, gamma/utils.py: convert_picks_csv takes ``log10(amp * 1e2)``, cm/s).
 
 ``csv`` has a row for each document. An associator takes each row for an onset of its own, so its styles have final picks only.
 
@@ -57,13 +58,17 @@ DOCUMENT_COLUMNS = (
     "moved_s",
     "raw_amplitude",
     "polarity",
+    "velocity_m_s",
+    "wood_anderson_mm",
+    "wood_anderson_noise_mm",
+    "motion_window_s",
 )
 """All keys but the version of the document and those of live picks; new ones stand at the end."""
 COLUMNS: dict[TableStyle, tuple[str, ...]] = {
     "csv": DOCUMENT_COLUMNS,
-    "gamma": ("id", "timestamp", "type", "prob", "pick_id"),
+    "gamma": ("id", "timestamp", "type", "prob", "pick_id", "amp"),
     "pyocto": ("station", "phase", "time", "probability", "pick_id"),
-    "quakeflow": ("station_id", "phase_time", "phase_type", "phase_score", "pick_id"),
+    "quakeflow": ("station_id", "phase_time", "phase_type", "phase_score", "pick_id", "phase_amplitude"),
 }
 
 
@@ -88,10 +93,11 @@ class TableLines:
         channel, probability = pick.channel, _number(pick.probability)
         instrument = channel.instrument.text
         zoneless = iso_from_ns(pick.time_ns).removesuffix("Z")
+        velocity = "" if pick.motion is None else f"{pick.motion.velocity_m_s:.4g}"
         if self._style == "gamma":
-            return _row((instrument, zoneless, pick.phase.lower(), probability, pick.id))
+            return _row((instrument, zoneless, pick.phase.lower(), probability, pick.id, velocity))
         if self._style == "quakeflow":
-            return _row((instrument, zoneless, pick.phase, probability, pick.id))
+            return _row((instrument, zoneless, pick.phase, probability, pick.id, velocity))
         if self._style == "pyocto":
             station = f"{channel.network}.{channel.station}.{channel.location}"
             return _row((station, pick.phase, _seconds(pick.time_ns), probability, pick.id))

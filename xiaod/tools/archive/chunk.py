@@ -66,7 +66,8 @@ class Job:
     def fingerprint(self) -> str:
         """What the picks of a chunk depend on besides its data."""
         config = self.config.model_dump_json(include={"buffer", "early", "windows", "picker"})
-        return hashlib.sha256(f"{self.program} {self.model_sha256} {config}".encode()).hexdigest()
+        responses = self.config.stations.responses_sha256
+        return hashlib.sha256(f"{self.program} {self.model_sha256} {config} {responses}".encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,8 +22,8 @@ from xiaod.pipeline.offline import (
     MAX_NAMED,
     StreamSink,
     exit_status,
+    located,
     output_stream,
-    stations_for,
     tell_unpicked,
 )
 from xiaod.process.logs import get_logger
@@ -82,11 +82,11 @@ def pick_archive(
     quiet()
     if options.workers > 1 or options.scheduler is not None:
         config = config.model_copy(update={"engine": config.engine.model_copy(update={"threads": 1})})
-    stations = stations_for(style, config, stations_file)
+    config = located(config, stations_file)
     run = ArchiveRun(config, open_engine(config), options, progress)
     try:
         with output_stream(output) as stream:
-            sink = StreamSink(style, stream, config.agency, stations)
+            sink = StreamSink(style, stream, config.agency, config.stations)
             batch: list[Pick] = []
             for pick in run.picks(inputs):
                 batch.append(pick)

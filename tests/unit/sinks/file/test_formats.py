@@ -21,7 +21,7 @@ from xiaod.config.loader import ConfigError, parse_config
 from xiaod.config.sinks.file import AnssConfig, TableConfig, TableStyle
 from xiaod.domain.document import pick_document, pick_from_document
 from xiaod.domain.onsets import withdrawal
-from xiaod.domain.types import Channel, Pick, Polarity
+from xiaod.domain.types import Channel, GroundMotion, Pick, Polarity
 from xiaod.library import Picks
 from xiaod.sinks import SinkError
 from xiaod.sinks.file.anss import AnssLines, AnssSink, anss_document
@@ -64,12 +64,16 @@ def test_tables_have_the_columns_that_are_read() -> None:
         {"station": "BW.RJOB.10", "phase": "S", "time": "1700000000.010123", "probability": "0.870000", "pick_id": one.id}
     ]  # fmt: skip
     assert rows(render("gamma", [one], AGENCY)) == [
-        {"id": "BW.RJOB.10.EH", "timestamp": "2023-11-14T22:13:20.010123", "type": "s", "prob": "0.870000", "pick_id": one.id}
+        {"id": "BW.RJOB.10.EH", "timestamp": "2023-11-14T22:13:20.010123", "type": "s", "prob": "0.870000", "pick_id": one.id,
+         "amp": ""}
     ]  # fmt: skip
     assert rows(render("quakeflow", [one], AGENCY)) == [
         {"station_id": "BW.RJOB.10.EH", "phase_time": "2023-11-14T22:13:20.010123", "phase_type": "S", "phase_score": "0.870000",
-         "pick_id": one.id}
+         "pick_id": one.id, "phase_amplitude": ""}
     ]  # fmt: skip
+    moved = replace(one, motion=GroundMotion(1.23456e-6, 0.0123, 0.001, 3.0))
+    assert rows(render("gamma", [moved], AGENCY))[0]["amp"] == "1.235e-06"
+    assert rows(render("quakeflow", [moved], AGENCY))[0]["phase_amplitude"] == "1.235e-06"
 
 
 @pytest.mark.parametrize("name", sorted(DOCUMENTS))
@@ -83,7 +87,8 @@ def test_no_document_of_a_command_has_an_onset_twice(name: str) -> None:
 def test_a_table_of_all_columns_tells_the_stages() -> None:
     found = {row["id"]: row for row in rows(render("csv", STAGES, AGENCY))}
     columns = ("stage", "early_id", "outcome", "moved_s")
-    assert COLUMNS["csv"][-6:] == (*columns, "raw_amplitude", "polarity")
+    motion = ("velocity_m_s", "wood_anderson_mm", "wood_anderson_noise_mm", "motion_window_s")
+    assert COLUMNS["csv"][-10:] == (*columns, "raw_amplitude", "polarity", *motion)
     withdrawn = withdrawal(early(3))
     assert {key: tuple(row[column] for column in columns) for key, row in found.items()} == {
         **{early(number).id: ("early", "", "", "") for number in (1, 2, 3)},

@@ -15,12 +15,17 @@ from xiaod.config import AgencyConfig, Config, SeedLinkConfig
 from xiaod.config.sinks.file import QuakeMLConfig
 from xiaod.domain.onsets import withdrawal
 from xiaod.domain.timegrid import iso_from_ns
-from xiaod.domain.types import Channel, Pick
+from xiaod.domain.types import Channel, GroundMotion, Pick
 from xiaod.pipeline.factory import open_sink
 from xiaod.sinks import SinkError
 from xiaod.sinks.file.quakeml import QuakeMLSink, catalog_of, quakeml_bytes
 
 INTERVAL_NS = 60_000_000_000
+
+
+MOTION = GroundMotion(
+    velocity_m_s=1.2345e-6, wood_anderson_mm=0.0123, wood_anderson_noise_mm=0.001, window_s=3.0
+)
 
 
 def made(folder: Path, interval_s: float = 0.0) -> QuakeMLSink:
@@ -41,6 +46,7 @@ def counts(folder: Path) -> dict[str, int]:
         pick(channel=Channel("AM", "R0E05", "00", "EHZ"), phase="S"),
         pick(channel=Channel("A\x01", "é<", "", "EH&")),
         pick(polarity="down"),
+        pick(motion=MOTION),
     ],
 )
 def test_every_pick_makes_a_valid_document_without_a_warning(given: Pick) -> None:
@@ -57,7 +63,22 @@ def test_every_pick_makes_a_valid_document_without_a_warning(given: Pick) -> Non
     assert {amplitude.pick_id.id for amplitude in event.amplitudes} <= {
         found.resource_id.id for found in event.picks
     }
-    assert len(event.amplitudes) == 1 + math.isfinite(given.snr)
+    assert len(event.amplitudes) == 1 + math.isfinite(given.snr) + 2 * (given.motion is not None)
+
+
+def test_the_motion_of_the_ground_has_amplitudes_with_units_and_window() -> None:
+    [event] = obspy.read_events(io.BytesIO(quakeml_bytes([pick(motion=MOTION)], AGENCY)))
+    [_, velocity, amplitude] = event.amplitudes
+    assert (velocity.type, velocity.generic_amplitude, velocity.unit) == ("A", 1.234e-6, "m/s")
+    assert (amplitude.type, amplitude.generic_amplitude, amplitude.unit) == ("AML", 1.23e-5, "m")
+    for one in (velocity, amplitude):
+        assert one.pick_id == event.picks[0].resource_id
+        assert (one.time_window.begin, one.time_window.end) == (0.0, 3.0)
+        assert one.time_window.reference == event.picks[0].time
+    assert [one.filter_id.id.rpartition("/")[2] for one in (velocity, amplitude)] == [
+        "butterworth-4-2-20-hz",
+        "butterworth-4-0.5-20-hz",
+    ]
 
 
 def test_reading_gives_what_was_written() -> None:

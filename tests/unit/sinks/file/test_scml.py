@@ -15,10 +15,13 @@ from xiaod.config import AgencyConfig
 from xiaod.config.sinks.file import SCML_VERSION, ScmlConfig
 from xiaod.domain.onsets import withdrawal
 from xiaod.domain.timegrid import iso_from_ns
-from xiaod.domain.types import Channel, Pick
+from xiaod.domain.types import Channel, GroundMotion, Pick
 from xiaod.sinks.file.scml import MAX_INSTRUMENTS, NAMESPACE, PrecedingP, ScmlSink, scml_bytes
 
 P = pick(1)
+MOTION = GroundMotion(
+    velocity_m_s=1.2345e-6, wood_anderson_mm=0.0123, wood_anderson_noise_mm=0.001, window_s=3.0
+)
 S = pick(2, phase="S", time_ns=P.time_ns + 4_000_000_000, id="S-1", channel=Channel("BW", "RJOB", "", "EHN"))
 LATE = pick(3, phase="S", time_ns=P.time_ns + 61_000_000_000, id="S-2")
 ELSEWHERE = pick(
@@ -30,6 +33,7 @@ STRANGE = [
     pick(1, created_ns=None, latency=None),
     pick(1, channel=Channel("A\x01", "é<", "", 'EH"')),
     pick(1, polarity="up"),
+    pick(1, motion=MOTION),
 ]
 
 
@@ -164,6 +168,20 @@ def test_of_many_instruments_the_p_picks_of_those_picked_last_are_kept() -> None
     assert found == {"S0": "again", "S1": None, "S2": "P-2", "NEW": "new"}
 
 
+def test_the_motion_of_the_ground_has_amplitudes_with_units_and_window() -> None:
+    _, *amplitudes = children(scml_bytes([replace(P, motion=MOTION)], AGENCY, mb_amplitudes=False))
+    assert {
+        one.findtext("type"): tuple(
+            one.findtext(path) for path in ("amplitude/value", "unit", "timeWindow/end", "filterID", "pickID")
+        )
+        for one in amplitudes
+    } == {
+        "snr": ("12.500", None, "1", "BW(4,2,20)", P.id),
+        "A": ("1.234e-06", "m/s", "3", "BW(4,2,20)", P.id),
+        "AML": ("0.0123", "mm", "3", "BW(4,0.5,20)", P.id),
+    }
+
+
 def test_mb_amplitudes_can_be_left_out() -> None:
     kinds = [one.findtext("type") for one in children(scml_bytes([P], AGENCY, mb_amplitudes=False))]
     assert kinds == [None, "snr"]
@@ -194,4 +212,4 @@ def test_picks_of_an_interval_are_held(tmp_path: Path) -> None:
 def test_any_number_makes_a_document() -> None:
     made: list[Pick] = STRANGE
     kinds = [[one.findtext("type") for one in children(scml_bytes([one], AGENCY))] for one in made]
-    assert kinds == [[None, "mb"], [None], *[[None, "snr", "mb"]] * 3]
+    assert kinds == [[None, "mb"], [None], *[[None, "snr", "mb"]] * 3, [None, "snr", "mb", "A", "AML"]]
