@@ -1,13 +1,13 @@
 """The stateful form in a session of ONNX Runtime: chunks of many streams in one call, any number of each, and the state of each stream.
 
->>> stream, number, chunks, before, after = places(np.array([2, 1]), depth=2)
+>>> stream, number, chunks, before, newest = places(np.array([2, 1]), depth=2)
 >>> stream.tolist(), number.tolist(), chunks.tolist()
 ([0, 0, 1], [0.0, 1.0, 0.0], [2.0, 1.0])
 
 Before the second chunk of the first stream (row 1) come its first one (row 0), and the newest one in the state of that stream (row 3).
 
->>> before.tolist(), after.tolist()
-([[5, 3], [3, 0], [6, 4]], [[0, 1], [4, 2]])
+>>> before.tolist(), newest.tolist()
+([[5, 3], [3, 0], [6, 4]], [[1, 0], [2, 4]])
 """
 
 from functools import lru_cache
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
-INPUTS = ("wave", "state", "stream", "number", "chunks", "before", "after")
+INPUTS = ("wave", "state", "stream", "number", "chunks", "before", "newest")
 """Names of the inputs of a file of this form; see :class:`models.streaming.StreamingPhaseNet`."""
 AGE = {"stream", "number"}
 """Those that a network does not need whose output is not late."""
@@ -71,7 +71,8 @@ def places(chunks: NDArray[np.int64], depth: int) -> tuple[NDArray[np.generic], 
     """Of each chunk its stream, and which one of its stream it is; how many each stream has; and what comes before each.
 
     The chunks before each, ``(rows, depth)``, the oldest first, and those before the one that will follow the last of each stream,
-    ``(n, depth)``, are numbers of rows, and from there on of what is kept: the newest of each stream, then the one before that, ...
+    ``(n, depth)``, the newest first, are numbers of rows, and from there on of what is kept: the newest of each stream, then the one
+    before that, ...
 
     Args:
         chunks: shape ``(n,)``: how many each stream has, one at least; those of a stream follow each other.
@@ -97,4 +98,10 @@ def _places(counts: tuple[int, ...], depth: int) -> tuple[NDArray[np.generic], .
         np.concatenate([np.arange(rows), ends])[:, None] - back,
         older * count + (np.concatenate([stream, streams]) + rows)[:, None],
     )
-    return stream, number.astype(np.float32), chunks.astype(np.float32), before[:rows], before[rows:]
+    return (
+        stream,
+        number.astype(np.float32),
+        chunks.astype(np.float32),
+        before[:rows],
+        before[rows:, ::-1].copy(),
+    )

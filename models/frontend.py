@@ -20,11 +20,13 @@ earlier, so that an onset does not scale itself. A column depends on nothing aft
 True
 """
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from models.conventions import BANDS, COMPONENTS, FRONT_ENDS, RATE_HZ, STANDARDISE
-from models.recursive_filter import Filter, filter_bank, high_pass, low_pass
+from models.recursive_filter import Filter, filter_matrix, high_pass, low_pass
 
 RELATIVE_FLOOR = 1e-7
 """A component whose standard deviation is below this part of its level counts as constant: the resolution of
@@ -57,34 +59,54 @@ def _band(low_hz: float, high_hz: float, every: int) -> Filter:
     return Filter(tuple(forward.tolist()), tuple(np.convolve(first, second).tolist()), every)
 
 
+def _bank() -> NDArray[np.float64]:
+    """From the samples of a block and what is known before it to all bands, one behind the other, and to what is known after it.
+
+    What is known: the memories of the filters, and the last sample, so that they see differences: no offset takes digits from what follows.
+    """
+    filters = tuple(_band(*corners_hz, every) for corners_hz, every in zip(BANDS_HZ, EVERY, strict=True))
+    given = filter_matrix(filters, BLOCK)
+    size = len(given)
+    differences = np.eye(size + 1, size)
+    differences[range(BLOCK - 1), range(1, BLOCK)] = -1
+    differences[-1, 0] = -1
+    last = np.eye(size + 1)[:, BLOCK - 1 : BLOCK]
+    return np.concatenate([differences @ given, last], axis=1)
+
+
 def _means() -> NDArray[np.float32]:
-    """From the squares of all bands, one behind the other, to the mean of each over the block, and over each of its steps."""
-    steps = BLOCK // STEP
-    means, row = np.zeros((sum(BLOCK // every for every in EVERY), len(EVERY) * (1 + steps)), np.float32), 0
-    for number, every in enumerate(EVERY):
-        for sample in range(0, BLOCK, every):
-            means[row, number * (1 + steps)] = every / BLOCK
-            means[row, number * (1 + steps) + 1 + sample // STEP] = every / STEP
-            row += 1
+    """From the squares of all bands, one behind the other, to the mean of each over the block, and then over each of its steps."""
+    steps, samples = BLOCK // STEP, [range(0, BLOCK, every) for every in EVERY]
+    means = np.zeros((len(EVERY) * (1 + steps), sum(map(len, samples))), np.float32)
+    column = 0
+    for band, every in enumerate(EVERY):
+        for sample in samples[band]:
+            means[band, column] = every / BLOCK
+            means[len(EVERY) + band * steps + sample // STEP, column] = every / STEP
+            column += 1
     return means
 
 
-_TRACES, _BANDS = len(COMPONENTS), len(BANDS_HZ)
+def _sums() -> NDArray[np.float64]:
+    """From the powers in a block and the running powers before it to those after it: exponential sums, of each time constant in turn."""
+    keep = np.exp(-BLOCK / (np.array(MEMORIES_S) * RATE_HZ))
+    return np.concatenate([np.tile(np.eye(_POWERS), len(keep)), np.diag(np.repeat(keep, _POWERS))])
+
+
+_TRACES, _BANDS, _STEPS = len(COMPONENTS), len(BANDS_HZ), BLOCK // STEP
 _CHANNELS = 2 * _BANDS
-_BANK = tuple(_band(*corners_hz, every) for corners_hz, every in zip(BANDS_HZ, EVERY, strict=True))
-_KEEP = np.exp(-BLOCK / (np.array(MEMORIES_S) * RATE_HZ))
-"""Of a running power, the part that is left after a block."""
-_RUNNING = tuple(Filter((0.0, 0.0, 1.0 - keep), (1.0, -keep, 0.0)) for keep in _KEEP.tolist())
-"""Exponential averages, two blocks late: neither this block nor the one before it is in them."""
-_STEPS = BLOCK // STEP
-_MEANS = _means()
-_FILTERS = _TRACES * sum(len(one.denominator) - 1 for one in _BANK)
-_POWERS = _CHANNELS * sum(len(one.denominator) - 1 for one in _RUNNING)
-FILTER, POWER = slice(0, _FILTERS), slice(_FILTERS, _FILTERS + _POWERS)
-COUNT, LAST = POWER.stop, slice(POWER.stop + 1, POWER.stop + 1 + _TRACES)
-"""Where each part stands in a row of the state: of the filters and of the running powers what :mod:`models.recursive_filter` remembers, the
-number of blocks, and the last sample of each component."""
-STATE_SIZE = LAST.stop
+_BANK, _MEANS = _bank(), _means()
+_KNOWN = len(_BANK) - BLOCK
+_VALUES = np.ascontiguousarray(_BANK[:, :-_KNOWN].T)
+_GIVES, _LEFT = np.ascontiguousarray(_BANK[:BLOCK, -_KNOWN:]), np.ascontiguousarray(_BANK[BLOCK:, -_KNOWN:])
+"""What a block puts into what is known after it, and what is left there of what was known before."""
+_POWERS = 1 + _CHANNELS
+"""A channel that has always 1 stands before the others: its running power is the sum of the weights."""
+_SUMS = _sums()
+FILTER = slice(0, _TRACES * _KNOWN)
+RUNNING = slice(FILTER.stop, FILTER.stop + len(_SUMS))
+"""Where each part stands in a row of the state: what is known of each component; and the powers in the last block, and running powers."""
+STATE_SIZE = RUNNING.stop
 
 
 def prepare(front_end: str, windows: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -172,56 +194,83 @@ def bands(
     return given, after
 
 
+class _Table:
+    """Rows of streams, side by side, as a table of turns and streams."""
+
+    def __init__(self, streams: int, rows_of: NDArray[np.int64] | None) -> None:
+        self.turns = 1
+        self.rows: Any = (0, slice(None))
+        """Where each row stands."""
+        self.ends: Any = (1, slice(None))
+        """Where the turn after the last one of each stream stands."""
+        if rows_of is not None:
+            numbers = np.arange(streams)
+            stream = np.repeat(numbers, rows_of)
+            self.turns = int(rows_of.max())
+            self.rows = np.arange(len(stream)) - (np.cumsum(rows_of) - rows_of)[stream], stream
+            self.ends = rows_of, numbers
+
+    def of(self, first: NDArray[np.float64]) -> NDArray[np.float64]:
+        """A table that begins with what was before, ``(streams, ...)``; the rest is zero."""
+        table = np.zeros((self.turns + 1, *first.shape))
+        table[0] = first
+        return table
+
+
 def _blocks(
     waves: NDArray[np.float32], state: NDArray[np.float64], rows_of: NDArray[np.int64] | None
 ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """The same for rows of a block each."""
-    raw, count = np.ascontiguousarray(waves, np.float32), len(waves)
-    if not np.abs(raw).max() < LARGEST:
+    """The same for rows of a block each.
+
+    The rows are the last axis of all that is large: NumPy is quick along it.
+    """
+    streams, count = len(state), len(waves)
+    table, after = _Table(streams, None if count == streams else rows_of), np.empty_like(state)
+    raw = np.ascontiguousarray(waves.swapaxes(0, 1), np.float32)
+    if not np.vdot(raw, raw) < LARGEST**2:
         raw = np.nan_to_num(raw, nan=0.0, posinf=0.0, neginf=0.0).clip(-LARGEST, LARGEST)
-    after, seen = state.copy(), state[:, COUNT]
-    if rows_of is not None and count == len(state):
-        rows_of = None
-    # The differences between samples: no offset takes digits from what follows, and an odd sample is soon forgotten.
-    steps = np.empty(raw.shape)
-    np.subtract(raw[..., 1:], raw[..., :-1], out=steps[..., 1:])
-    begins: NDArray[np.int64] | slice = slice(None)
-    ends: NDArray[np.int64] | slice = slice(None)
-    if rows_of is not None:
-        ends = np.cumsum(rows_of) - 1
-        begins, streams = ends + 1 - rows_of, np.repeat(np.arange(len(state)), rows_of)
-        seen = seen[streams] + np.arange(count) - begins[streams]
-        steps[1:, :, 0] = raw[1:, :, 0] - raw[:-1, :, -1]
-    first = raw[begins, :, 0] - state[:, LAST]
-    first *= state[:, COUNT, None] > 0
-    steps[begins, :, 0] = first
-    after[:, LAST] = raw[ends, :, -1]
-    passed, memory = filter_bank(_BANK, steps, state[:, FILTER].reshape(len(state), _TRACES, -1), rows_of)
-    after[:, FILTER] = memory.reshape(len(state), -1)
-    squares = passed.reshape(count * _TRACES, -1).astype(np.float32)
+
+    known = table.of(state[:, FILTER].reshape(streams, _TRACES, _KNOWN))
+    if (new := state[:, RUNNING.start] == 0).any():
+        begins = slice(None) if rows_of is None else np.cumsum(rows_of) - rows_of
+        known[0, new, :, -1] = raw[:, begins, 0].T[new]
+    joined = np.empty((_TRACES, count, BLOCK + _KNOWN))
+    joined[..., :BLOCK] = raw
+    known[1:][table.rows] = (joined[..., :BLOCK] @ _GIVES).swapaxes(0, 1)
+    flat = known.reshape(len(known), -1, _KNOWN)
+    for turn in range(table.turns):
+        flat[turn + 1] += flat[turn] @ _LEFT
+    joined[..., BLOCK:] = known[table.rows].swapaxes(0, 1)
+    after[:, FILTER] = known[table.ends].reshape(streams, -1)
+    squares = (_VALUES @ joined.reshape(-1, BLOCK + _KNOWN).T).astype(np.float32)
     np.square(squares, out=squares)
-    means = (squares @ _MEANS).reshape(count, _TRACES, _BANDS, 1 + _STEPS)
+    means = (_MEANS @ squares).reshape(-1, _TRACES, count)
     means[:, 1] += means[:, 2]
     # Without signal, the floor. It follows the level of the samples themselves.
-    level = np.abs(raw[:, :, 0])
-    np.maximum(level[:, 1], level[:, 2], out=level[:, 1])
-    least = np.square(np.maximum(RELATIVE_FLOOR * level[:, :2], LEAST_DEVIATION))[:, :, None, None]
+    level = np.abs(raw[..., 0])
+    np.maximum(level[1], level[2], out=level[1])
+    least = np.square(np.maximum(RELATIVE_FLOOR * level[:2], LEAST_DEVIATION))
     power = np.maximum(means[:, :2], least)
-    memory = state[:, POWER].reshape(len(state), _CHANNELS, -1)
-    blocks = power[..., 0].reshape(count, _CHANNELS, 1).astype(np.float64)
-    running, memory = filter_bank(_RUNNING, blocks, memory, rows_of)
-    after[:, POWER] = memory.reshape(len(state), -1)
-    after[:, COUNT] += 1 if rows_of is None else rows_of
-    weights = (1 - _KEEP ** np.maximum(seen - 1, 1)[:, None]) / (1 + FAINT)
-    scale = (running.reshape(count, 2, _BANDS, -1) / weights[:, None, None]).astype(np.float32)
+
+    # Two blocks late: neither this block nor the one before it is in them.
+    sums = table.of(state[:, RUNNING])
+    sums[1:, :, 0] = 1
+    sums[1:, :, 1:_POWERS][table.rows] = power[:_BANDS].reshape(_CHANNELS, count).T
+    for turn in range(table.turns):
+        np.matmul(sums[turn], _SUMS, out=sums[turn + 1, :, _POWERS:])
+    after[:, RUNNING] = sums[table.ends]
+    running = sums[table.rows][:, _POWERS:].T.reshape(len(MEMORIES_S), _POWERS, count)
+    weights = running[:, :1] / (1 + FAINT)
+    early = weights[0, 0] == 0
+    weights[..., early] = 1
+    scale = (running[:, 1:] / weights).astype(np.float32).reshape(len(MEMORIES_S), _BANDS, 1, 2, count)
     np.maximum(scale, (1 + FAINT) * least, out=scale)
     # After silence the ratio can be infinite.
     with np.errstate(over="ignore"):
-        given = power[:, None, ..., 1:] / scale.transpose(0, 3, 1, 2)[..., None]
-    np.minimum(given, LOUDEST, out=given)
+        given = power[_BANDS:].reshape(_BANDS, _STEPS, 2, count) / scale
+    np.minimum(given, np.full(count, LOUDEST, np.float32), out=given)
     given += FAINT / (1 + FAINT)
     np.log(given, out=given)
     given *= 0.5
-    if (early := seen <= 1).any():
-        given[early] = 0
-    return given.reshape(count, 2 * _CHANNELS, -1), after
+    given[..., early] = 0
+    return np.ascontiguousarray(given.transpose(4, 0, 3, 1, 2)).reshape(count, 2 * _CHANNELS, -1), after

@@ -39,69 +39,30 @@ def recursive_filter(
     denominator: Coefficients,
     waves: NDArray[np.float64],
     memory: NDArray[np.float64],
-    rows_of: NDArray[np.int64] | None = None,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Filter along the last axis, as ``scipy.signal.lfilter`` does: direct form II, transposed.
 
     Args:
         numerator: coefficients, no more than the denominator has.
         denominator: coefficients, the first of which is 1.
-        waves: shape ``(rows, ..., m)``.
-        memory: shape ``(n, ..., order)``: zeros, or what the last call gave; it is not changed.
-        rows_of: shape ``(n,)``: how many rows each of ``n`` streams has, which follow each other; None: one.
+        waves: shape ``(..., m)``.
+        memory: shape ``(..., order)``: zeros, or what the last call gave; it is not changed.
 
     Returns:
         Values of the shape of the waves, and the memory after them.
     """
-    values, after = filter_bank((Filter(numerator, denominator),), waves, memory, rows_of)
-    return values.reshape(waves.shape), after
-
-
-def filter_bank(
-    filters: tuple[Filter, ...],
-    waves: NDArray[np.float64],
-    memory: NDArray[np.float64],
-    rows_of: NDArray[np.int64] | None = None,
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The same for several filters of the same waves, in one product.
-
-    Args:
-        filters: each says which of its values are wanted.
-        waves: shape ``(rows, ..., m)``, ``m`` a multiple of each :attr:`Filter.every`; at most :data:`BLOCK` where there are several.
-        memory: shape ``(n, ..., orders)``, the orders of all filters together.
-        rows_of: as for :func:`recursive_filter`.
-
-    Returns:
-        Values, shape ``(rows, ..., sum of m / every)``, those of each filter behind those of the one before; and the memory after them.
-    """
     samples, order = waves.shape[-1], memory.shape[-1]
-    after = memory.copy()
-    if rows_of is None:
-        before = after
-    else:
-        # A filter is linear: what the waves of each row put into the memory, and what is left of the memory before it.
-        gives = _matrix(filters, samples)[:, -order:]
-        left = gives[samples:]
-        before = (waves.reshape(-1, samples) @ gives[:samples]).reshape(*waves.shape[:-1], order)
-        first = np.cumsum(rows_of) - rows_of
-        for step in range(int(rows_of.max(initial=0))):
-            streams = np.flatnonzero(rows_of > step)
-            rows, held = first[streams] + step, after[streams]
-            after[streams] = before[rows] + (held.reshape(-1, order) @ left).reshape(held.shape)
-            before[rows] = held
-    flat, memories = waves.reshape(-1, samples), before.reshape(-1, order)
-    pieces = [(begin, min(begin + BLOCK, samples)) for begin in range(0, samples, BLOCK)]
-    wide = [sum((end - begin) // one.every for one in filters) for begin, end in pieces]
-    values, place = np.empty((len(flat), sum(wide))), 0
-    for (begin, end), width in zip(pieces, wide, strict=True):
-        matrix = _matrix(filters, end - begin)
+    flat, memories = waves.reshape(-1, samples), memory.reshape(-1, order).copy()
+    values = np.empty((len(flat), samples))
+    for begin in range(0, samples, BLOCK):
+        end = min(begin + BLOCK, samples)
+        matrix = filter_matrix((Filter(numerator, denominator),), end - begin)
         most = max(1, MOST // matrix.size)
         for start in range(0, len(flat), most):
             some = slice(start, start + most)
             given = np.concatenate([flat[some, begin:end], memories[some]], axis=1) @ matrix
-            values[some, place : place + width], memories[some] = given[:, :-order], given[:, -order:]
-        place += width
-    return values.reshape(*waves.shape[:-1], -1), after
+            values[some, begin:end], memories[some] = given[:, :-order], given[:, -order:]
+    return values.reshape(waves.shape), memories.reshape(memory.shape)
 
 
 def high_pass(corner_hz: float, rate_hz: float) -> tuple[Coefficients, Coefficients]:
@@ -154,8 +115,16 @@ def _padded(numerator: Coefficients, order: int) -> NDArray[np.float64]:
 
 
 @cache
-def _matrix(filters: tuple[Filter, ...], samples: int) -> NDArray[np.float64]:
-    """From samples and memory, a row of both, to values and memory, each filter's after the other's."""
+def filter_matrix(filters: tuple[Filter, ...], samples: int) -> NDArray[np.float64]:
+    """From samples and memory, a row of both, to values and the memory after them, each filter's after the other's.
+
+    Args:
+        filters: they all take the same samples; each says which of its values are wanted.
+        samples: a multiple of each :attr:`Filter.every`.
+
+    Returns:
+        Shape ``(samples + orders, sum of samples / every + orders)``, the orders of all filters together.
+    """
     orders = [len(one.denominator) - 1 for one in filters]
     units = np.eye(samples + sum(orders))
     given, memories, place = [], [], samples

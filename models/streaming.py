@@ -139,9 +139,9 @@ class StreamingPhaseNet(nn.Module):  # type: ignore[misc]  # torch is not analys
         held = [(stage.kept, stage.inputs) for stage in (*self._down, *self._encode)]
         for level in self._wait:
             wait, decode = self._wait[level], self._decode[level]
-            self._kept += [(wait.channels, wait.fine), (wait.channels, wait.coarse)]
-            self._kept.append((wait.channels, decode.kept))
-            held += [(steps, sizes[level]) for steps in (wait.fine, wait.coarse, decode.kept)]
+            for steps in (_whole(wait.fine, sizes[level]), _whole(wait.coarse, sizes[level]), decode.kept):
+                self._kept.append((wait.channels, steps))
+                held.append((steps, sizes[level]))
         self.depth = max(1, *(-(-steps // new) for steps, new in held))
         """Chunks before one of which something is kept."""
         self.state_size = 1 + sum(channels * steps for channels, steps in self._kept)
@@ -165,7 +165,7 @@ class StreamingPhaseNet(nn.Module):  # type: ignore[misc]  # torch is not analys
         number: Tensor,
         chunks: Tensor,
         before: Tensor,
-        after: Tensor,
+        newest: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """Process the next chunks of streams, any number of each; the result is that of one chunk after the other.
 
@@ -179,7 +179,7 @@ class StreamingPhaseNet(nn.Module):  # type: ignore[misc]  # torch is not analys
         levels = self.config.levels
         new: list[Tensor] = [state[:, :0]] * len(kept)
         row, skips = wave.transpose(1, 2).flatten(1), []
-        places = _Places(before, after)
+        places = _Places(before, newest)
         earlies = self._earlies(seen[stream] + number[:, None])
         early: Tensor | None = None
         for level in range(levels):
@@ -196,8 +196,9 @@ class StreamingPhaseNet(nn.Module):  # type: ignore[misc]  # torch is not analys
         for level in reversed(range(levels - 1)):
             stage = self._decode[level]
             coarse = self._stretched(level, row, early)
-            fine, new[place] = places.delayed(skips[level], kept[place])
-            coarse, new[place + 1] = places.delayed(coarse, kept[place + 1])
+            wait = self._wait[level]
+            fine, new[place] = places.delayed(skips[level], kept[place], wait.channels * wait.fine)
+            coarse, new[place + 1] = places.delayed(coarse, kept[place + 1], wait.channels * wait.coarse)
             # What comes out last may be anything before the beginning.
             early = earlies.get((level, stage.delay)) if level else None
             row, new[place + 2] = self._block(
@@ -268,61 +269,61 @@ class StreamingPhaseNet(nn.Module):  # type: ignore[misc]  # torch is not analys
         return torch.cat([row, 1 - early.clamp(0, 1)], dim=1) @ torch.cat([matrix, biases])
 
     def _probabilities(self, row: Tensor) -> Tensor:
+        """Of each phase one over the sum of what the others are of it: the head gives the differences between logits at once."""
         kernel, bias = self._held("head")
-        # From (phase, sample of the step) to (sample, phase).
-        # (step, channel) to (phase, step, sample of the step).
-        steps = self._sizes[0]
-        matrix = (
-            _banded(kernel, steps, 0, 1, steps)
-            .unflatten(1, (steps, self.phases, -1))
-            .transpose(1, 2)
-            .flatten(1)
-        )
-        biases = bias.unflatten(0, (self.phases, -1))[:, None].expand(-1, steps, -1).flatten()
-        logits = torch.addmm(biases, row, matrix).reshape(-1, self.phases, self.chunk_samples)
-        raised = torch.exp(logits - logits.amax(dim=1, keepdim=True))
-        return raised / raised.sum(dim=1, keepdim=True)
+        steps, phases = self._sizes[0], self.phases
+        # From (step, channel) to (phase, step, sample of the step).
+        matrix = _banded(kernel, steps, 0, 1, steps).unflatten(1, (steps, phases, -1)).transpose(1, 2)
+        biases = bias.unflatten(0, (phases, -1))[:, None].expand(-1, steps, -1)
+        total: Tensor | float = 1.0
+        for other in range(1, phases):
+            differences = torch.addmm(
+                (biases.roll(other, 0) - biases).flatten(), row, (matrix.roll(other, 1) - matrix).flatten(1)
+            )
+            total = torch.exp(differences) + total
+        return torch.reciprocal(total).reshape(-1, phases, self.chunk_samples)
 
 
 class _Places:
     """Where what is kept before a chunk is found: in the chunks before it in the same call, or in the state."""
 
-    def __init__(self, before: Tensor, after: Tensor) -> None:
-        self._before, self._after = before, after
+    def __init__(self, before: Tensor, newest: Tensor) -> None:
+        self._before, self._newest = before, newest
         self._depth = int(before.shape[1])
 
     def joined(self, row: Tensor, kept: Tensor) -> tuple[Tensor, Tensor]:
-        """What is kept before each chunk and the chunk, ``(rows, kept + new)``, and what is kept after the last ones."""
+        """What is kept before each chunk and the chunk, ``(rows, kept + new)``, and what is kept after the last ones.
+
+        What is kept of more than one chunk is whole chunks, the newest first.
+        """
         width, new = int(kept.shape[1]), int(row.shape[1])
         if not width:
             return row, kept
-        blocks = -(-width // new)
-        if blocks == 1:
+        blocks = width // new
+        if blocks <= 1:
             held = torch.cat([row[:, new - width :] if width < new else row, kept])
-            return torch.cat([held[self._before[:, -1]], row], dim=1), held[self._after[:, -1]]
-        # In whole chunks, the newest first.
-        spare, skipped = blocks * new - width, self._depth - blocks
-        if spare:
-            kept = nn.functional.pad(kept, (spare, 0))
-        parts = [kept[:, start : start + new] for start in range((blocks - 1) * new, -1, -new)]
-        held = torch.cat([row, *parts])
-        before, after = (
-            held[index[:, skipped:] if skipped else index].flatten(1) for index in (self._before, self._after)
-        )
-        if spare:
-            before, after = before[:, spare:], after[:, spare:]
-        return torch.cat([before, row], dim=1), after
+            return torch.cat([held[self._before[:, -1]], row], dim=1), held[self._newest[:, 0]]
+        held = torch.cat([row, kept.reshape(-1, blocks, new).transpose(0, 1).reshape(-1, new)])
+        before = held[self._before[:, self._depth - blocks :]].flatten(1)
+        return torch.cat([before, row], dim=1), held[self._newest[:, :blocks]].flatten(1)
 
-    def delayed(self, row: Tensor, kept: Tensor) -> tuple[Tensor, Tensor]:
-        """What comes as late as the kept is long, ``(rows, new)``, and what is kept after the last ones."""
-        if not int(kept.shape[1]):
+    def delayed(self, row: Tensor, kept: Tensor, steps: int) -> tuple[Tensor, Tensor]:
+        """What came ``steps`` numbers earlier, ``(rows, new)``, and what is kept after the last ones."""
+        width, new = int(kept.shape[1]), int(row.shape[1])
+        if not width:
             return row, kept
         joined, after = self.joined(row, kept)
-        return joined[:, : int(row.shape[1])], after
+        return joined[:, width - steps : width - steps + new], after
+
+
+def _whole(steps: int, new: int) -> int:
+    """Steps that are kept where so many are needed: what is more than one chunk is whole chunks."""
+    return steps if steps <= new else -(-steps // new) * new
 
 
 def _stage(channels: int, kernel: int, padding: tuple[int, int], delay: int, size: int) -> Stage:
-    return Stage(channels, kernel - 1, 0, size, size, delay + padding[1])
+    kept = _whole(kernel - 1, size)
+    return Stage(channels, kept, kept - (kernel - 1), size, size, delay + padding[1])
 
 
 def _strided(
@@ -331,7 +332,8 @@ def _strided(
     """An output can come once the last input it needs is there: the delay in its own steps is rounded up."""
     late = max(0, -((stride - 1 - padding[1] - delay) // stride))
     first = delay - stride * late - padding[0]
-    return Stage(channels, max(0, -first), max(0, first), stride * size, size, late)
+    kept = _whole(max(0, -first), stride * size)
+    return Stage(channels, kept, kept + first, stride * size, size, late)
 
 
 def _banded(kernel: Tensor, steps: int, skip: int, stride: int, outputs: int) -> Tensor:

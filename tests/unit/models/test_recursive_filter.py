@@ -11,7 +11,7 @@ from models.recursive_filter import (
     MOST,
     Filter,
     band_pass,
-    filter_bank,
+    filter_matrix,
     high_pass,
     low_pass,
     recursive_filter,
@@ -40,23 +40,19 @@ def test_coefficients_of_a_low_pass(corner_hz: float) -> None:
     assert np.allclose(low_pass(corner_hz, 100.0), wanted, rtol=1e-12)
 
 
-def test_a_bank_gives_what_its_filters_give_in_any_rows() -> None:
+def test_a_matrix_gives_what_its_filters_give() -> None:
     bank = (Filter(*band_pass(2.0, 20.0, 100.0)), Filter(*high_pass(12.0, 100.0), every=4))
-    waves = np.random.default_rng(3).normal(0, 100.0, (5, 3, 40))
-    found, after = filter_bank(bank, waves, np.zeros((2, 3, 10)), np.array([3, 2]))
-    assert found.shape == (5, 3, 40 + 10)
-    for order, one, values, held in (
-        (8, bank[0], found[..., :40], after[..., :8]),
-        (2, bank[1], found[..., 40:], after[..., 8:]),
+    rng = np.random.default_rng(3)
+    waves, memory = rng.normal(0, 100.0, (5, 40)), rng.normal(0, 100.0, (5, 10))
+    given = np.concatenate([waves, memory], axis=1) @ filter_matrix(bank, 40)
+    assert given.shape == (5, 40 + 10 + 10)
+    for one, values, held, after in (
+        (bank[0], given[:, :40], memory[:, :8], given[:, 50:58]),
+        (bank[1], given[:, 40:50], memory[:, 8:], given[:, 58:]),
     ):
-        for rows, stream in ((slice(0, 3), 0), (slice(3, 5), 1)):
-            whole = np.concatenate(list(waves[rows]), axis=1)
-            wanted, memory = scipy.signal.lfilter(
-                one.numerator, one.denominator, whole, axis=-1, zi=np.zeros((3, order))
-            )
-            given = np.concatenate(list(values[rows]), axis=1)
-            np.testing.assert_allclose(given, wanted[:, one.every - 1 :: one.every], atol=1e-8)
-            np.testing.assert_allclose(held[stream], memory, atol=1e-8)
+        wanted, kept = scipy.signal.lfilter(one.numerator, one.denominator, waves, axis=-1, zi=held)
+        np.testing.assert_allclose(values, wanted[:, one.every - 1 :: one.every], atol=1e-8)
+        np.testing.assert_allclose(after, kept, atol=1e-8)
 
 
 @settings(deadline=None)
