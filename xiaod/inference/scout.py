@@ -29,7 +29,7 @@ from xiaod.inference.session import open_session
 
 FIRST_ROWS = 16
 """Rows of the tables at first."""
-MOST_CHUNKS = 512
+MOST_CHUNKS = 1024
 """Of one call: what it works on should stay in the cache of the processor."""
 
 

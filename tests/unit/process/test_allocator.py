@@ -9,10 +9,10 @@ import pytest
 PROGRAM = """
 import resource, sys
 import numpy as np
-from xiaod.process.allocator import keep_freed_memory
+from xiaod.process.allocator import DAEMON_BYTES, OFFLINE_BYTES, keep_freed_memory
 
-if sys.argv[1] == "kept":
-    keep_freed_memory()
+if sys.argv[1] != "given back":
+    keep_freed_memory({"daemon": DAEMON_BYTES, "offline": OFFLINE_BYTES}[sys.argv[1]])
 
 def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -38,12 +38,13 @@ def faults(how: str) -> int:
 
 
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="not glibc")
-def test_memory_of_a_batch_serves_the_next_one(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("program", ["daemon", "offline"])
+def test_memory_of_a_batch_serves_the_next_one(program: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MALLOC_TRIM_THRESHOLD_", raising=False)
-    assert faults("kept") < 1000 < faults("given back")
+    assert faults(program) < 1000 < faults("given back")
     # Who has set it knows why.
     monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "65536")
-    assert faults("kept") > 1000
+    assert faults(program) > 1000
 
 
 HOLES = """

@@ -70,11 +70,11 @@ def run(options: argparse.Namespace) -> int:
     from xiaod.config.loader import ConfigError
     from xiaod.inference.errors import ModelError
     from xiaod.pipeline.offline import offline_config, pick_files
-    from xiaod.process.allocator import keep_freed_memory
+    from xiaod.process.allocator import OFFLINE_BYTES, keep_freed_memory
     from xiaod.process.plugins import MissingExtraError
     from xiaod.tools.archive.run import pick_archive
 
-    keep_freed_memory()
+    keep_freed_memory(OFFLINE_BYTES)
     options.progress = not options.no_progress and sys.stderr.isatty()
     output = options.format, options.output, options.progress
     try:

@@ -46,10 +46,12 @@ def _run(options: argparse.Namespace) -> int:
     from xiaod.daemon.service import Service
     from xiaod.inference.errors import ModelError
     from xiaod.pipeline.factory import open_engine, open_scout
+    from xiaod.process.allocator import DAEMON_BYTES, keep_freed_memory
     from xiaod.process.exit_status import ExitCode, StartError
     from xiaod.process.logs import configure_logs, get_logger
     from xiaod.process.loop_turns import TurnMeter, new_loop
 
+    keep_freed_memory(DAEMON_BYTES)
     try:
         config = load_placed(options.config, options.shard)
         if problems := path_problems(config):
