@@ -1,7 +1,7 @@
 """The pictures of the README, made by the program: ``python -m tests.pictures`` writes them into ``docs/pictures``.
 
 The status page is that of the daemon with the project's own configuration, taken by a headless Chromium once P and S are drawn; the wall
-that of a daemon with some stations at which the same event arrives one after the other; the pick is a plot of it.
+and the map those of a daemon with some stations at which the same event arrives one after the other; the pick is a plot of it.
 """
 
 import asyncio
@@ -26,16 +26,22 @@ WIDTH, HEIGHT = 1100, 720
 FINAL = "document.querySelectorAll('#pick-rows tr.final').length"
 DRAWN_S = 6
 STATIONS = ("RJOB", "RTBE", "RMOA", "RNON", "RTSH", "RTAK", "RWMO", "RNHA", "RTEA", "RTLI", "RTPA", "RTSA")
+PLACES = (
+    (47.737, 12.796), (47.744, 12.709), (47.761, 12.864), (47.741, 12.867), (47.696, 12.644), (47.789, 12.753),
+    (47.665, 12.835), (47.715, 12.915), (47.771, 12.616), (47.705, 12.745), (47.726, 12.552), (47.648, 12.726),
+)  # fmt: skip
+"""Made up; latitude and longitude."""
 QUIET_S = 85
 LONGEST_S = 240.0
 XIAOD = Path(sys.executable).with_name("xiaod")
 
 
 @contextmanager
-def running(folder: Path, **source: str) -> Iterator[str]:
-    """A daemon with the project's own configuration, but for its source; the address of its page."""
+def running(folder: Path, stations: Path | None = None, **source: str) -> Iterator[str]:
+    """A daemon with the project's own configuration, but for its source and stations; the address of its page."""
     document = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
     document["sources"][0].update(source)
+    document["stations_file"] = None if stations is None else str(stations)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         document["http"]["port"] = probe.getsockname()[1]
@@ -71,15 +77,19 @@ def status_page(folder: Path, program: str) -> bytes:
         return asyncio.run(seen(address, folder / "browser", program, picks=2))
 
 
-def wall(folder: Path, program: str) -> bytes:
-    """A picture of the wall with the example event, which arrives at one station after the other, as PNG."""
+def wall_and_map(folder: Path, program: str) -> tuple[bytes, bytes]:
+    """Pictures of the wall and the map with the example event, which arrives at one station after the other, as PNG."""
     (folder / "data").mkdir()
     for number, station in enumerate(STATIONS):
         write_event(folder / "data" / f"{station}.mseed", station, shift_s=number * 1.3, quiet_s=QUIET_S)
-    with running(folder / "wall", server=f"replay:{folder / 'data'}") as address:
+    rows = [f"BW,{name},{north},{east},900\n" for name, (north, east) in zip(STATIONS, PLACES, strict=True)]
+    stations = folder / "stations.csv"
+    stations.write_text(f"network,station,latitude,longitude,elevation\n{''.join(rows)}", encoding="utf-8")
+    with running(folder / "wall", stations, server=f"replay:{folder / 'data'}") as address:
         span = "{ const span = document.getElementById('wall-span'); span.value = 120; span.dispatchEvent(new Event('change')); }"
         picks = 2 * len(STATIONS) - 4
-        return asyncio.run(seen(f"{address}#wall", folder / "wall-browser", program, picks, span))
+        shown = asyncio.run(seen(f"{address}#wall", folder / "wall-browser", program, picks, span))
+        return shown, asyncio.run(seen(f"{address}#map", folder / "map-browser", program, picks))
 
 
 def pick(folder: Path) -> bytes:
@@ -110,7 +120,8 @@ def main() -> None:
         if (program := chromium()) is None:
             sys.exit("the pictures of the page need chromium (apt install chromium)")
         (PICTURES / "status.png").write_bytes(status_page(folder, program))
-        (PICTURES / "wall.png").write_bytes(wall(folder, program))
+        for name, picture in zip(("wall", "map"), wall_and_map(folder, program), strict=True):
+            (PICTURES / f"{name}.png").write_bytes(picture)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from tests.end_to_end.browser import Tab, browsing, chromium
-from tests.end_to_end.harness import Daemon, streaming, wait_until
+from tests.end_to_end.harness import Daemon, streaming, wait_until, write_event
 from tests.unit.daemon.test_web_stream import PICK, RJOB, serving
 from xiaod.domain.onsets import withdrawal
 from xiaod.domain.types import Channel, Latency, Window
@@ -518,4 +518,68 @@ def test_stations_have_names_and_a_pick_leads_to_its_waveforms(tmp_path: Path) -
 
     with streaming(tmp_path, replay, stations_file=str(stations), snippets=snippets) as (_, daemon):
         wait_until(lambda: list((tmp_path / "snippets").glob("*.png")), "a picture")
+        asyncio.run(body(daemon))
+
+
+NAMED = """(() => {
+  const canvas = document.getElementById('map-canvas'), box = canvas.getBoundingClientRect(), found = {};
+  for (let x = 4; x < box.width; x += 8) {
+    for (let y = 4; y < box.height; y += 8) {
+      canvas.dispatchEvent(new PointerEvent('pointermove', { clientX: box.left + x, clientY: box.top + y, bubbles: true }));
+      if (canvas.title) (found[canvas.title] ??= []).push([x, y]);
+    }
+  }
+  return Object.entries(found).map(([title, at]) => [title, ...at[at.length >> 1]]).sort((a, b) => a[1] - b[1]);
+})()"""
+"""What the map says where somebody points at, and the middle of where it says so, from west to east."""
+
+
+def test_the_map_has_stations_where_they_are_and_their_picks(tmp_path: Path) -> None:
+    """They lie on both sides of the date line; one has no coordinates."""
+    names = ("RJOB", "RTBE", "NONE")
+    (tmp_path / "data").mkdir()
+    for name in names:
+        write_event(tmp_path / "data" / f"{name}.mseed", name)
+    stations = tmp_path / "stations.csv"
+    stations.write_text(
+        "network,station,latitude,longitude,elevation,name\nBW,RJOB,-17.2,179.7,10,<b>west</b>\nBW,RTBE,-17.4,-179.9,20,\n",
+        encoding="utf-8",
+    )
+    replay = ReplayConfig(inputs=(tmp_path / "data",), port=0, speed=1.0, loop=True, shift_to_now=True)
+    label = "document.getElementById('map-canvas').getAttribute('aria-label')"
+    west = "BW.RJOB..EH: <b>west</b>, 17.2000° S 179.7000° E, 10 m; live"
+    east = "BW.RTBE..EH: 17.4000° S 179.9000° W, 20 m; live"
+
+    async def body(daemon: Daemon) -> None:
+        (tmp_path / "browser").mkdir()
+        async with page(daemon, tmp_path / "browser", width=1440) as tab:
+            await tab.until(ROWS, lambda rows: rows == len(names))
+            await tab.until("!document.querySelector('#views [data-view=map]').hidden")
+            await tab.press("m")
+            assert await tab.value(VIEW) == "map"
+            assert (await tab.value("location.hash")).startswith("#map")
+            note = await tab.value("document.getElementById('map-note').textContent")
+            assert note == "2 stations; 1 without coordinates; picks of the last 2 min"
+            for width, height, dark in ((1440, 900, False), (390, 844, True), (2560, 1440, False)):
+                await tab.look(width, height, dark)
+                shown = await tab.until(
+                    NAMED, lambda now: [one[0] for one in now] == [west, east] and now[0][2] < now[1][2]
+                )
+                assert await tab.value("document.documentElement.scrollWidth") == width
+                assert await tab.value(f"({DARK})('map-canvas')") > 500
+            # A new pick is told, and drawn.
+            await tab.until(label, lambda text: "BW.RTBE P " in text or "BW.RTBE S " in text)
+            at = f"clientX: box.left + {shown[1][1]}, clientY: box.top + {shown[1][2]}, bubbles: true"
+            await tab.value(
+                "(() => { const canvas = document.getElementById('map-canvas'), box = canvas.getBoundingClientRect();"
+                f" canvas.dispatchEvent(new MouseEvent('click', {{ {at} }})); }})()"
+            )
+            assert await tab.value(VIEW) == "station"
+            await tab.until("document.getElementById('trace-title').textContent === 'BW.RTBE..EH'")
+            # Without a button, and by address: on a screen on the wall.
+            await tab.value("location.hash = 'kiosk&map'")
+            await tab.until(f"{VIEW} === 'map' && document.documentElement.className === 'kiosk'")
+            assert tab.complaints == []
+
+    with streaming(tmp_path / "daemon", replay, stations_file=str(stations)) as (_, daemon):
         asyncio.run(body(daemon))

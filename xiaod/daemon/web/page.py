@@ -16,7 +16,17 @@ from typing import Self
 from xiaod.domain.figure import PHASE_STYLES
 
 FOLDER = "static"
-SCRIPTS = ("element.js", "picks.js", "trace.js", "stations.js", "wall.js", "day.js", "sound.js", "page.js")
+SCRIPTS = (
+    "element.js",
+    "picks.js",
+    "trace.js",
+    "stations.js",
+    "wall.js",
+    "day.js",
+    "map.js",
+    "sound.js",
+    "page.js",
+)
 """Joined in this order, in one element."""
 STYLE_PLACE = "/* page.css */"
 SCRIPT_PLACE = "/* scripts */"

@@ -37,6 +37,10 @@ class Page {
       this.stations.entries, now, open,
     );
     this.day = new Day(one("day-canvas"), one("day-note"), now);
+    this.map = new StationMap(
+      { canvas: one("map-canvas"), note: one("map-note") }, this.stations.entries, now, (id) => this.wall.newest(id),
+      (id) => this.go({ station: id, view: "station" }),
+    );
     this.sound = new Sound(one("sound"));
     addEventListener("hashchange", () => this.go(Page.address()));
     one("band").addEventListener("click", () => this.filter());
@@ -58,6 +62,7 @@ class Page {
     if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest?.("input, select")) return;
     const act = {
       f: () => this.filter(), s: () => this.go({ view: "station" }), w: () => this.go({ view: "wall" }), d: () => this.go({ view: "day" }),
+      m: () => this.go({ view: "map" }),
       k: () => this.go({ kiosk: !this.kiosk }), Escape: () => this.go({ kiosk: false }),
     }[event.key];
     act?.();
@@ -73,7 +78,7 @@ class Page {
   /* What the address asks for: words joined by &, such as #kiosk&wall or #day&BW.RJOB..EH; identifiers have dots. */
   static address() {
     const words = location.hash.slice(1).split("&"), kiosk = words.includes("kiosk");
-    const view = ["wall", "day"].find((name) => words.includes(name)) ?? "station";
+    const view = ["wall", "day", "map"].find((name) => words.includes(name)) ?? "station";
     try { return { kiosk, view, station: words.map(decodeURIComponent).find((word) => word.includes(".")) ?? null }; }
     catch { return { kiosk, view, station: null }; }
   }
@@ -101,6 +106,7 @@ class Page {
     for (const button of document.querySelectorAll("#views [data-view]")) button.setAttribute("aria-pressed", String(button.dataset.view === view));
     this.trace.draw();
     this.wall.draw();
+    this.map.draw();
     this.showDay();
   }
 
@@ -180,6 +186,7 @@ class Page {
   takeStations(told) {
     this.offset_s = secondsOf(told.time) - Date.now() / 1000;
     this.stations.update(told.stations, told.complete, told.gone);
+    document.querySelector("#views [data-view='map']").hidden = ![...this.stations.entries.values()].some(({ data }) => data.site);
     if (!this.chosen && this.stations.entries.size) {
       const all = [...this.stations.entries.keys()].sort().map((id) => this.stations.entries.get(id).data);
       const best = all.find((data) => data.state === "live" && data.last_pick) ?? all.find((data) => data.state === "live") ?? all[0];
@@ -211,6 +218,7 @@ class Page {
       if (live && pick.stage !== "withdrawn") this.follow(id, pick);
     }
     this.wall.draw();
+    this.map.draw();
   }
 
   /* Go to where a pick is new, if that is wanted, but not from one to the next. */
@@ -230,6 +238,8 @@ class Page {
   showChosen() {
     const data = this.stations.entries.get(this.chosen)?.data;
     this.stations.mark(this.chosen);
+    this.map.chosen = this.chosen;
+    this.map.draw();
     write(one("trace-title"), this.chosen ?? "No station chosen");
     this.showDay();
     if (!data) return;
@@ -266,6 +276,7 @@ class Page {
     write(one("local"), local.getTimezoneOffset() ? local.toLocaleTimeString("en", { hour12: false, timeZoneName: "short" }) : "");
     this.stations.tick();
     this.wall.draw();
+    this.map.draw();
     this.showDay();
     if (Math.floor(this.now() / 3600) !== this.hour) {
       // A new hour, or the first: counts move on.
