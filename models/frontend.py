@@ -136,11 +136,13 @@ def standardise(windows: NDArray[np.float32]) -> NDArray[np.float32]:
         cannot hold, gives zeros as a missing one does.
     """
     windows = np.ascontiguousarray(windows)
+    ones = np.ones(windows.shape[-1], np.float32)
     with np.errstate(over="ignore", invalid="ignore"):
         # Taking the first sample out makes single precision enough for sensors with a large offset.
         centred = windows - windows[..., :1]
-        centred -= centred.mean(axis=-1, keepdims=True)
-        deviation = np.sqrt(np.square(centred).mean(axis=-1, keepdims=True))
+        # Sums as products of rows and columns: one pass each.
+        centred -= np.dot(centred, ones)[..., None] / np.float32(len(ones))
+        deviation = np.sqrt((centred[..., None, :] @ centred[..., None])[..., 0] / np.float32(len(ones)))
         live = (deviation > RELATIVE_FLOOR * np.abs(windows[..., :1])) & np.isfinite(deviation)
         live &= deviation > LEAST_DEVIATION
         scale = np.divide(np.float32(1), deviation, out=np.zeros_like(deviation), where=live)
