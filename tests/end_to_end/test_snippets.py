@@ -19,6 +19,8 @@ from matplotlib.image import imread
 
 from tests.end_to_end.harness import Daemon, Server, assert_event_picked, streaming, wait_until, write_event
 from tests.end_to_end.test_durability import at_rest
+from tests.endpoint import Endpoint
+from tests.unit.sinks.test_webhook import SECRET, SECRET_TEXT, verified
 from xiaod.cli.main import main
 from xiaod.domain.document import schema
 from xiaod.replay import ReplayConfig
@@ -108,6 +110,35 @@ def test_each_final_pick_has_its_samples_and_a_picture(event: Path, tmp_path: Pa
     # At the end, what there is of the others is written.
     assert {path.stem for path in files(tmp_path, "mseed")} == {pick["id"] for pick in daemon.picks()}
     assert daemon.events("snippets.failed") == []
+
+
+def test_a_webhook_sends_picture_and_samples_with_the_pick(event: Path, tmp_path: Path) -> None:
+    with Endpoint() as endpoint:
+        hook = {
+            "kind": "webhook",
+            "url": endpoint.url,
+            "stage": "final",
+            "attach": ["picture", "miniseed"],
+            "secret": SECRET_TEXT,
+        }
+        with streaming(
+            tmp_path,
+            ReplayConfig(inputs=(event,), port=0, speed="max"),
+            snippets=kept(tmp_path),
+            sinks=[hook],
+        ) as (_, daemon):
+            wait_until(lambda: len(endpoint.taken) >= 2, "P and S")
+            # To wait for files is no failure.
+            assert daemon.events("sink.failed") == []
+            assert daemon.stop() == 0
+    for request in endpoint.requests[:2]:
+        assert verified(request, SECRET)
+        assert list(request.parts) == ["pick", "picture", "miniseed"]
+        pick = json.loads(request.parts["pick"])
+        jsonschema.validate(pick, schema())
+        for kind, suffix in (("picture", "png"), ("miniseed", "mseed")):
+            assert request.parts[kind] == (tmp_path / "snippets" / f"{pick['id']}.{suffix}").read_bytes()
+        assert_is_what_came(request.parts["miniseed"], event, pick)
 
 
 def test_without_the_key_there_are_none(event: Path, tmp_path: Path) -> None:

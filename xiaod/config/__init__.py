@@ -322,10 +322,24 @@ class Config(Model):
                 raise ValueError(
                     f"{what}: the name {twice[0]!r} is given twice; give each a 'name' of its own"
                 )
+        self._attachments_are_written()
         self._places_of_their_own()
         self._windows_have_something_to_pick()
         self._resumption_finds_what_it_needs()
         return self
+
+    def _attachments_are_written(self) -> None:
+        """Refuse to wait for files that nobody writes."""
+        for sink in self.sinks:
+            attached: tuple[str, ...] = getattr(sink, "attach", ())
+            if attached and not self.snippets.enabled:
+                raise ValueError(
+                    f"sinks: {sink.name}: attach: there are no files without snippets; write snippets: {{enabled: true}}"
+                )
+            if "picture" in attached and not self.snippets.pictures:
+                raise ValueError(
+                    f"sinks: {sink.name}: attach: there is no picture with snippets.pictures: false; write attach: [miniseed]"
+                )
 
     def _windows_have_something_to_pick(self) -> None:
         """Refuse what leaves no sample of a window, or not every sample of continuous data, to be searched."""

@@ -102,8 +102,8 @@ def open_sink(config: Config, sink: SinkConfig) -> Sink:
             the configuration.
     """
     try:
-        located = (config.stations,) if sink.LOCATED else ()
-        made: Sink = imported(sink.CODE, f"kind {sink.kind}", sink.EXTRA)(sink, config.agency, *located)
+        more = (*([config.stations] if sink.LOCATED else []), *([config.snippets] if sink.ATTACHING else []))
+        made: Sink = imported(sink.CODE, f"kind {sink.kind}", sink.EXTRA)(sink, config.agency, *more)
     except (MissingExtraError, ImportError) as error:
         # ImportError: a library that is installed and cannot be loaded. A reload that needs it is then refused.
         raise SinkError(f"{_place_of(config, sink, 'kind')}: {error}") from error

@@ -6,6 +6,10 @@ a wrong address or password is a fault of the configuration, and no pick is lost
 of the answer are read, and one deadline covers the whole exchange, however slow the endpoint is. aiohttp has such a deadline
 (``http.client`` has one for each ``recv``), limits the length of a header, and serves ``/metrics`` anyway.
 
+With ``attach`` the body is a form (``multipart/form-data``, RFC 7578): the part ``pick`` is the document, ``picture`` and ``miniseed`` are
+files of the snippet. A pick waits for them in the thread of the sink, so picks stay in order; what is not there
+:data:`ATTACH_WAIT_S` after the snippet has its data is left out. The boundary follows from the pick, so a repetition has the same body.
+
 >>> sink = WebhookSink(WebhookConfig(kind="webhook", url="http://me:hush@127.0.0.1:9/picks?key=hush"), AgencyConfig())
 >>> sink.deliver([], now_ns=0)
 >>> signature(b"0" * 24, "pick_1", 1700000000, b"{}")
@@ -15,6 +19,7 @@ of the answer are read, and one deadline covers the whole exchange, however slow
 import asyncio
 import base64
 import binascii
+import contextlib
 import hashlib
 import hmac
 import re
@@ -32,12 +37,15 @@ from yarl import URL
 from xiaod import __version__
 from xiaod.config import AgencyConfig
 from xiaod.config.sinks.webhook import WebhookConfig
+from xiaod.config.snippets import SnippetConfig
 from xiaod.domain.document import pick_json
+from xiaod.domain.timegrid import ns_from_s
 from xiaod.domain.types import Pick, Stages
 from xiaod.process.secret_file import credential
 from xiaod.sinks import Refused, RetryLater, SinkError
 from xiaod.sinks.tls import tls_context
 
+NONE_KEPT = SnippetConfig()
 SECRET_PREFIX = "whsec_"  # noqa: S105  how each begins
 SECRET_BYTES = range(24, 65)
 """Lengths that the specification allows."""
@@ -60,6 +68,12 @@ MISCONFIGURED = {
 }
 """Statuses that are no fault of the pick -> the remedy."""
 
+ATTACH_WAIT_S = 60.0
+"""A snippet waits 30 s longer for components that lag, and is written and drawn in some more."""
+POLL_S = 0.2
+ATTACHED = {"picture": (".png", "image/png"), "miniseed": (".mseed", "application/vnd.fdsn.mseed")}
+"""Suffix and type of each kind of file."""
+
 _HEADER_VALUE = re.compile(r"[\x20-\x7e]*")
 
 
@@ -74,6 +88,26 @@ def message_id(picks: Sequence[Pick]) -> str:
     # A damaged code can hold a lone surrogate.
     content = "\n".join(pick.id for pick in picks).encode("utf-8", "surrogatepass")
     return "pick_" + hashlib.sha256(content).hexdigest()[:32]
+
+
+def form(boundary: str, document: bytes, files: Mapping[str, tuple[str, bytes]]) -> bytes:
+    """A form with a document and files, each with its name and content.
+
+    >>> form("b", b"{}", {}).decode().splitlines()
+    ['--b', 'content-disposition: form-data; name="pick"', 'content-type: application/json', '', '{}', '--b--']
+    """
+    parts = [('name="pick"', "application/json", document)]
+    parts += [
+        (f'name="{kind}"; filename="{name}"', ATTACHED[kind][1], content)
+        for kind, (name, content) in files.items()
+    ]
+    made = [
+        f"--{boundary}\r\ncontent-disposition: form-data; {head}\r\ncontent-type: {kind}\r\n\r\n".encode()
+        + content
+        + b"\r\n"
+        for head, kind, content in parts
+    ]
+    return b"".join([*made, f"--{boundary}--\r\n".encode()])
 
 
 def secrets_of(text: str) -> list[bytes]:
@@ -97,14 +131,22 @@ def secrets_of(text: str) -> list[bytes]:
 class WebhookSink:
     """Posts picks; implements :class:`xiaod.sinks.Sink` and :class:`xiaod.sinks.Portioned`."""
 
-    def __init__(self, config: WebhookConfig, agency: AgencyConfig) -> None:
+    def __init__(
+        self, config: WebhookConfig, agency: AgencyConfig, snippets: SnippetConfig = NONE_KEPT
+    ) -> None:
         """Check that all secrets can be read; nothing is opened.
+
+        Args:
+            config: of the sink.
+            agency: who signs the picks.
+            snippets: where the files are that are attached.
 
         Raises:
             SinkError: when one cannot.
         """
         self._config = config
         self._agency = agency
+        self._snippets = snippets
         try:
             self._url()
             self._headers()
@@ -140,20 +182,41 @@ class WebhookSink:
         for begin in range(0, len(picks), self.portion):
             part = picks[begin : begin + self.portion]
             text = ",".join(pick_json(pick, self._agency) for pick in part)
-            body = f'{{"picks":[{text}]}}' if self._config.batch > 1 else text
-            status, header = self._post(message_id(part), body.encode())
+            body = (f'{{"picks":[{text}]}}' if self._config.batch > 1 else text).encode()
+            identifier, kind = message_id(part), "application/json"
+            if self._config.attach:
+                body = form(identifier, body, self._attachments(part[0]))
+                kind = f"multipart/form-data; boundary={identifier}"
+            status, header = self._post(identifier, kind, body)
             self._judge(status, header)
 
     def close(self) -> None:
         """Nothing is held back, and no connection stays open."""
 
-    def _post(self, identifier: str, body: bytes) -> tuple[int, Mapping[str, str]]:
+    def _attachments(self, pick: Pick) -> dict[str, tuple[str, bytes]]:
+        """Name and content of the files of a pick, once they are there, or as many as there are when that takes too long."""
+        if pick.snippet is None:
+            return {}
+        stem = pick.snippet.rpartition("/")[2].removesuffix(ATTACHED["miniseed"][0])
+        paths = {kind: self._snippets.folder / f"{stem}{ATTACHED[kind][0]}" for kind in self._config.attach}
+        until_ns = (pick.created_ns or 0) + ns_from_s(self._snippets.after_s + ATTACH_WAIT_S)
+        found: dict[str, tuple[str, bytes]] = {}
+        while True:
+            for kind, path in paths.items():
+                # A file is written beside its place, and whole when it has its name.
+                with contextlib.suppress(OSError):
+                    found[kind] = path.name, path.read_bytes()
+            if len(found) == len(paths) or time.time_ns() > until_ns:
+                return {kind: found[kind] for kind in paths if kind in found}
+            time.sleep(POLL_S)
+
+    def _post(self, identifier: str, kind: str, body: bytes) -> tuple[int, Mapping[str, str]]:
         """Status and header of the answer; secrets are read anew, so that they can be replaced at run time."""
         url, tls = self._url(), self._tls()
         timestamp_s = int(time.time())
         headers = {
             **self._headers(),
-            "content-type": "application/json",
+            "content-type": kind,
             "user-agent": f"xiaod/{__version__}",
             "webhook-id": identifier,
             "webhook-timestamp": str(timestamp_s),

@@ -10,6 +10,7 @@ import resource
 import socket
 import ssl
 import subprocess
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -23,7 +24,9 @@ from tests.contract.test_sinks import AGENCY, NOW_NS, pick
 from tests.endpoint import Answer, Endpoint, RawEndpoint, Request
 from xiaod.config.loader import ConfigError, parse_config
 from xiaod.config.sinks.webhook import WebhookConfig
-from xiaod.domain.document import pick_from_document
+from xiaod.config.snippets import SnippetConfig
+from xiaod.domain.document import pick_from_document, pick_json
+from xiaod.domain.types import Pick
 from xiaod.sinks import Refused, RetryLater, SinkError
 from xiaod.sinks.webhook import WebhookSink
 
@@ -364,3 +367,64 @@ def test_a_host_that_none_can_be_is_told_without_the_rest() -> None:
     with pytest.raises(SinkError, match="sinks: there: url: HOST has characters") as told:
         made(f"https://a\\b/{HUSH}?key={HUSH}", name="there")
     assert HUSH not in str(told.value)
+
+
+def with_snippet(number: int, created_s: float) -> Pick:
+    one = pick(number)
+    return replace(one, snippet=f"/api/snippets/{one.id}.mseed", created_ns=round(created_s * 1e9))
+
+
+def test_a_pick_waits_for_its_files_and_repetitions_are_the_same(tmp_path: Path) -> None:
+    snippets = SnippetConfig(enabled=True, folder=tmp_path, after_s=20.0)
+    one = with_snippet(1, time.time())
+    written = (
+        (tmp_path / f"{one.id}.png", b"\x89PNG\r\n--pick\x00"),
+        (tmp_path / f"{one.id}.mseed", b"samples"),
+    )
+
+    def write() -> None:
+        for path, content in written:
+            time.sleep(0.3)
+            path.write_bytes(content)
+
+    with Endpoint() as endpoint:
+        config = {"kind": "webhook", "url": endpoint.url, "stage": "final", "attach": ["picture", "miniseed"]}
+        sink = WebhookSink(WebhookConfig.model_validate(config), AGENCY, snippets)
+        writing = threading.Thread(target=write)
+        writing.start()
+        sink.deliver([one], NOW_NS)
+        writing.join()
+        sink.deliver([one], NOW_NS)
+        # Of a pick of yesterday what is not there never comes; one without snippets has none.
+        old = with_snippet(2, time.time() - 86_400)
+        (tmp_path / f"{old.id}.mseed").write_bytes(b"other samples")
+        sink.deliver([old, pick(3)], NOW_NS)
+    first, again, third, last = endpoint.requests
+    assert first.parts == {
+        "pick": pick_json(one, AGENCY).encode(),
+        "picture": written[0][1],
+        "miniseed": b"samples",
+    }
+    assert (first.body, first.headers["webhook-id"]) == (again.body, again.headers["webhook-id"])
+    assert f'filename="{one.id}.png"'.encode() in first.body
+    assert third.parts == {"pick": pick_json(old, AGENCY).encode(), "miniseed": b"other samples"}
+    assert list(last.parts) == ["pick"]
+
+
+@pytest.mark.parametrize(
+    ("sink", "snippets", "said"),
+    [
+        ("attach: [picture]", "{enabled: true}", "attach: needs stage: final and batch: 1"),
+        ("attach: [picture], stage: final, batch: 2", "{enabled: true}", "attach: needs stage: final and batch: 1"),
+        ("attach: [picture], stage: final", "{}", r"sinks: webhook: attach: .*write snippets: \{enabled: true\}"),
+        ("attach: [picture], stage: final", "{enabled: true, pictures: false}", r"write attach: \[miniseed\]"),
+        ("attach: [plot], stage: final", "{enabled: true}", r"sinks\[0\]\.attach\[0\]: .*'picture' or 'miniseed'"),
+    ],
+)  # fmt: skip
+def test_files_that_cannot_come_are_refused(sink: str, snippets: str, said: str) -> None:
+    text = (
+        "config_version: 2\nsources: [{server: a}]\nsinks:\n"
+        f"  - {{kind: webhook, url: 'https://a', {sink}}}\nsnippets: {snippets}\n"
+    )
+    with pytest.raises(ConfigError, match=said):
+        parse_config(text, "f")

@@ -21,6 +21,7 @@ from xiaod.config.redact import is_variable
 from xiaod.config.sinks.kind import SinkModel, SinkName, SinkStages
 from xiaod.config.sinks.tls import TlsConfig
 
+Attachment = Literal["picture", "miniseed"]
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 """A token in the sense of HTTP (RFC 9110, 5.6.2)."""
 _OWN_HEADERS = {"host", "content-length", "content-type", "transfer-encoding", "connection", "user-agent"}
@@ -57,6 +58,7 @@ class WebhookConfig(SinkModel):
 
     EXAMPLE: ClassVar = {"url": "https://example.org/picks"}
     CODE = "xiaod.sinks.webhook:WebhookSink"
+    ATTACHING = True
     DESTINATION = "url"
     READERS = "web services"
     DELIVERED = "answered 2xx within `timeout_s`"
@@ -77,6 +79,9 @@ class WebhookConfig(SinkModel):
     """File with the secret in its first line; read at each message."""
     batch: Annotated[int, Field(ge=1, le=256)] = 1
     """Picks in one message at most. 1: the body is the pick; more: {"picks": [...]}."""
+    attach: Annotated[tuple[Attachment, ...], Field(strict=False)] = ()
+    """Files of snippets that are sent with each final pick: [picture], [miniseed] or both; the pick waits for them, some 30 s. The body is
+    then a form (multipart/form-data) whose part pick is the document. Needs snippets.enabled, stage: final and batch: 1."""
     timeout_s: PositiveSeconds = 10.0
     """Seconds for one message at most: connecting, sending and the answer together."""
     retry_after_max_s: PositiveSeconds = 300.0
@@ -88,6 +93,10 @@ class WebhookConfig(SinkModel):
     def _consistent(self) -> "WebhookConfig":
         if self.secret is not None and self.secret_file is not None:
             raise ValueError("secret_file and secret are both given; give one")
+        if self.attach and (self.stage != "final" or self.batch != 1):
+            raise ValueError(
+                "attach: needs stage: final and batch: 1, because each final pick has files of its own"
+            )
         return self
 
     @staticmethod
