@@ -77,7 +77,7 @@ CHECK_NS = NS_PER_S // 10
 
 STREAM_BATCH = 128
 """Streams of which new samples are given to a net in one call."""
-AWAKE = samples_from_s(3.0)
+AWAKE = samples_from_s(2.0)
 """For how long early windows are cut after something was noticed."""
 SOME = 5
 """Stations that one line of the log names."""
