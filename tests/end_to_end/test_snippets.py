@@ -205,6 +205,11 @@ def test_a_daemon_that_is_killed_before_it_writes_leaves_the_same_file_later(
         assert (tmp_path / "other" / "snippets" / path.name).read_bytes() == content
 
 
+def troubles(daemon: Daemon) -> list[str]:
+    problems = json.loads(daemon.get("/api/stations")[1])["problems"]
+    return [one["text"] for one in problems if one["code"] == "snippets_failing"]
+
+
 def test_a_folder_that_cannot_be_written_costs_snippets_and_no_picks(event: Path, tmp_path: Path) -> None:
     config = ReplayConfig(inputs=(event,), port=0, speed=20.0, loop=True)
     with streaming(tmp_path, config, snippets=kept(tmp_path, pictures=False)) as (_, daemon):
@@ -216,11 +221,20 @@ def test_a_folder_that_cannot_be_written_costs_snippets_and_no_picks(event: Path
             lambda: daemon.metric("xiaod_snippets_lost_total", reason="disk") >= 2, "snippets that are lost"
         )
         assert len(daemon.events("snippets.failed")) == 1
+        # It is said while it is so, and hinders nothing.
+        [said] = wait_until(lambda: troubles(daemon), "what is wrong")
+        assert said.startswith("waveforms around picks are not kept: ")
+        status, ready = daemon.get("/readyz")
+        # The data are of 2009, which is said too.
+        told = {one["code"]: one["text"] for one in json.loads(ready)["problems"]}
+        assert (status, set(told)) == (200, {"data_late", "snippets_failing"})
+        assert told["snippets_failing"] == said
         before = len(daemon.picks())
         assert before >= 2
         (tmp_path / "snippets").unlink()
         wait_until(lambda: files(tmp_path, "mseed"), "a snippet of a later pick")
         daemon.wait_for("snippets.recovered")
+        wait_until(lambda: not troubles(daemon), "that nothing is wrong any more")
         assert len(daemon.picks()) > before
         assert daemon.stop() == 0
 

@@ -316,6 +316,7 @@ class Pipeline:
                 },
                 sum(entry.stale for entry in entries),
                 {one.name: one.complaint for one in self._sink_runners if one.complaint},
+                "" if self._snippets is None else self._snippets.complaint,
                 self._stage.store_failure,
             )
         )

@@ -21,7 +21,15 @@ FULL = 0.9
 SOME = 3
 """Stations that are named."""
 
-Code = Literal["source_down", "overloaded", "data_late", "stations_silent", "sink_failing", "store_failing"]
+Code = Literal[
+    "source_down",
+    "overloaded",
+    "data_late",
+    "stations_silent",
+    "sink_failing",
+    "snippets_failing",
+    "store_failing",
+]
 HINDERING: frozenset[Code] = frozenset({"source_down", "overloaded", "store_failing"})
 """Those with which the daemon is not ready: picks do not come, or come late, whatever the stations do."""
 
@@ -52,6 +60,8 @@ class Facts:
     """Stations that are subscribed and silent."""
     sinks: Mapping[str, str] = field(default_factory=dict)
     """Why a sink takes no picks."""
+    snippets: str = ""
+    """Why waveforms around picks are not kept; empty: they are, or nobody wants them."""
     store: str = ""
     """Why picks cannot be stored; empty: they can."""
 
@@ -93,3 +103,5 @@ def _found(facts: Facts) -> Iterator[Problem]:
         yield Problem("stations_silent", f"{facts.silent} of {known} stations are silent")
     for sink, why in facts.sinks.items():
         yield Problem("sink_failing", f"sink {sink}: {why}")
+    if facts.snippets:
+        yield Problem("snippets_failing", f"waveforms around picks are not kept: {facts.snippets}")

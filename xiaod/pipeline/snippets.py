@@ -75,6 +75,11 @@ class Snippets:
         self._metrics.snippets_waiting.set(self._gatherer.waiting)
 
     @property
+    def complaint(self) -> str:
+        """Why files are not written at present; empty: they are."""
+        return self._writer.complaint
+
+    @property
     def held_bytes(self) -> int:
         """Memory of the records that are held."""
         return self._gatherer.held_bytes

@@ -33,6 +33,8 @@ LEAST_FREE_BYTES = 50_000_000
 """The disk may be that of the store."""
 MINISEED, PICTURE = ".mseed", ".png"
 PARTIAL = ".partial"
+TRIAL, TRIAL_BYTES = "19700101.000000.00-P-trial.mseed", 4096
+"""Named like a file of a pick, so that what a crash leaves of it is removed."""
 DAY_S = 86_400.0
 _NAME = re.compile(r"\d{8}\.\d{6}\.\d{2}-[PS]-[A-Za-z0-9._-]{1,200}\.(?:mseed|png)")
 
@@ -118,6 +120,21 @@ class SnippetFolder:
             # If the folder is no folder any more, there is nothing to remove.
             with contextlib.suppress(OSError):
                 self.partial(name).unlink(missing_ok=True)
+
+    def try_out(self) -> None:
+        """Make sure that a file could be written.
+
+        Raises:
+            OSError: when it could not.
+        """
+        make_folder(self.path)
+        self._check_room(0)
+        trial = self.partial(TRIAL)
+        try:
+            trial.write_bytes(bytes(TRIAL_BYTES))
+        finally:
+            with contextlib.suppress(OSError):
+                trial.unlink(missing_ok=True)
 
     def partial(self, name: str) -> Path:
         """Where a file can be written that :meth:`adopt` takes."""

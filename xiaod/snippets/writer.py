@@ -111,6 +111,11 @@ class SnippetWriter:
             self._lost("queue_full")
 
     @property
+    def complaint(self) -> str:
+        """What fails, and why; empty: nothing does."""
+        return "; ".join(f"{what}: {why}" for what, why in self._failing.copy().items())
+
+    @property
     def idle(self) -> bool:
         """Whether everything has been written and drawn, or has failed."""
         return self._writing.idle and self._drawing.idle
@@ -137,6 +142,9 @@ class SnippetWriter:
             return
         for snippet in snippets:
             self._write_one(snippet)
+        if not snippets and "miniseed" in self._failing:
+            # The next pick may be hours away, and somebody has made room.
+            self._tried("miniseed", self._folder.try_out)
         self._tidy()
 
     def _open(self) -> None:

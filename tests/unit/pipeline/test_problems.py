@@ -28,6 +28,7 @@ def test_each_fact_has_its_words() -> None:
     assert codes(Facts(silent=1, latencies_s={"X": 1.0})) == []
     assert codes(Facts(silent=2, latencies_s={"X": 1.0})) == ["stations_silent"]
     assert codes(Facts(sinks={"mqtt": "3 picks wait: no route"})) == ["sink_failing"]
+    assert codes(Facts(snippets="miniseed: disk full")) == ["snippets_failing"]
     [late] = problems_of(Facts(latencies_s={f"S{number}": 5.0 + number for number in range(10)}))
     assert late.text.startswith(
         "4 of 10 stations: data are more than 10 s old when they arrive (S9 14.0 s, S8 13.0 s, S7 12.0 s, ...)"

@@ -79,7 +79,11 @@ def test_a_disk_that_is_nearly_full_takes_none(tmp_path: Path, monkeypatch: pyte
         folder.write(name(1), b"a")
     assert told.value.errno == errno.ENOSPC
     assert list(tmp_path.iterdir()) == []
+    with pytest.raises(OSError, match="MB left"):
+        folder.try_out()
     monkeypatch.undo()
+    folder.try_out()
+    assert list(tmp_path.iterdir()) == []
     assert folder.write(name(1), b"a")
 
 
