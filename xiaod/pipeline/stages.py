@@ -231,11 +231,14 @@ class Passing:
                     await self._put(batch)
         await self._turns.give_way()
 
-    async def pass_on_full(self) -> None:
-        """Pass on batches that are full, if there are any; what waits is left to :meth:`pass_on`. It costs little, after every record.
+    @property
+    def is_due(self) -> bool:
+        """Whether :meth:`pass_on_full` has anything to do: a look that costs little, after every record."""
+        assembler = self._assembler
+        return assembler.full or assembler.behind or self._turns.are_over
 
-        A net that is behind is waited for.
-        """
+    async def pass_on_full(self) -> None:
+        """Pass on batches that are full, if there are any; what waits is left to :meth:`pass_on`. A net that is behind is waited for."""
         assembler = self._assembler
         if assembler.behind:
             for stream in assembler.streams.take(everything=True):
@@ -314,7 +317,8 @@ async def assemble(
                 drained(item.source)
             else:
                 assembler.take(item, passing.now_ns())
-            await passing.pass_on_full()
+            if passing.is_due:
+                await passing.pass_on_full()
         for _ in assembler.expire():
             await passing.pass_on()
         if gone := assembler.departing:

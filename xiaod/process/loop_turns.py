@@ -34,9 +34,14 @@ class Turns:
         self._clock_s = clock_s
         self._since_s = clock_s()
 
+    @property
+    def are_over(self) -> bool:
+        """Whether it is time to let other tasks run."""
+        return self._clock_s() - self._since_s >= TURN_S
+
     async def give_way(self) -> None:
         """Let other tasks run if it is time; call it after each piece of work."""
-        if self._clock_s() - self._since_s >= TURN_S:
+        if self.are_over:
             await asyncio.sleep(0)
             self._since_s = self._clock_s()
 
