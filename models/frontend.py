@@ -135,11 +135,10 @@ def standardise(windows: NDArray[np.float32]) -> NDArray[np.float32]:
         The same shape, float32, always finite: a component that holds NaN or infinity, or whose range float32
         cannot hold, gives zeros as a missing one does.
     """
-    windows = np.ascontiguousarray(windows)
     ones = np.ones(windows.shape[-1], np.float32)
     with np.errstate(over="ignore", invalid="ignore"):
         # Taking the first sample out makes single precision enough for sensors with a large offset.
-        centred = windows - windows[..., :1]
+        centred = np.subtract(windows, windows[..., :1], order="C")
         # Sums as products of rows and columns: one pass each.
         centred -= np.dot(centred, ones)[..., None] / np.float32(len(ones))
         deviation = np.sqrt((centred[..., None, :] @ centred[..., None])[..., 0] / np.float32(len(ones)))
