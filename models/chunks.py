@@ -1,13 +1,13 @@
 """The stateful form in a session of ONNX Runtime: chunks of many streams in one call, any number of each, and the state of each stream.
 
->>> stream, number, chunks, before, newest = places(np.array([2, 1]), depth=2)
+>>> stream, number, chunks, context, newest = places(np.array([2, 1]), depth=2)
 >>> stream.tolist(), number.tolist(), chunks.tolist()
 ([0, 0, 1], [0.0, 1.0, 0.0], [2.0, 1.0])
 
-Before the second chunk of the first stream (row 1) come its first one (row 0), and the newest one in the state of that stream (row 3).
+Before the second chunk of the first stream (row 1) come the newest one in the state of that stream (row 3), and its first one (row 0).
 
->>> before.tolist(), newest.tolist()
-([[5, 3], [3, 0], [6, 4]], [[1, 0], [2, 4]])
+>>> context.tolist(), newest.tolist()
+([[5, 3, 0], [3, 0, 1], [6, 4, 2]], [[1, 0], [2, 4]])
 """
 
 from functools import lru_cache
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
-INPUTS = ("wave", "state", "stream", "number", "chunks", "before", "newest")
+INPUTS = ("wave", "state", "stream", "number", "chunks", "context", "newest")
 """Names of the inputs of a file of this form; see :class:`models.streaming.StreamingPhaseNet`."""
 AGE = {"stream", "number"}
 """Those that a network does not need whose output is not late."""
@@ -42,7 +42,7 @@ class StatefulNet:
                 f"takes {', '.join(inputs)}; needed are {', '.join(INPUTS)}: write it anew from its .safetensors "
                 "(python -m models.export)"
             )
-        self._depth = int(inputs["before"][1])
+        self._depth = int(inputs["context"][1]) - 1
 
     def __call__(
         self, wave: NDArray[np.float32], state: NDArray[np.float32], chunks: NDArray[np.int64]
@@ -68,9 +68,9 @@ def in_chunks(samples: NDArray[np.float32], chunk_samples: int) -> NDArray[np.fl
 
 
 def places(chunks: NDArray[np.int64], depth: int) -> tuple[NDArray[np.generic], ...]:
-    """Of each chunk its stream, and which one of its stream it is; how many each stream has; and what comes before each.
+    """Of each chunk its stream, and which one of its stream it is; how many each stream has; and what is computed together.
 
-    The chunks before each, ``(rows, depth)``, the oldest first, and those before the one that will follow the last of each stream,
+    Each chunk after those before it, ``(rows, depth + 1)``, and those before the one that will follow the last of each stream,
     ``(n, depth)``, the newest first, are numbers of rows, and from there on of what is kept: the newest of each stream, then the one
     before that, ...
 
@@ -90,18 +90,13 @@ def _places(counts: tuple[int, ...], depth: int) -> tuple[NDArray[np.generic], .
     streams = np.arange(count)
     stream = np.repeat(streams, chunks)
     number = np.arange(rows) - (ends - chunks)[stream]
-    back = np.arange(depth, 0, -1)
+    back = np.arange(depth, -1, -1)
     # How many chunks earlier than those of the call; negative where it is one of them.
     older = back - 1 - np.concatenate([number, chunks])[:, None]
-    before = np.where(
+    found = np.where(
         older < 0,
         np.concatenate([np.arange(rows), ends])[:, None] - back,
         older * count + (np.concatenate([stream, streams]) + rows)[:, None],
     )
-    return (
-        stream,
-        number.astype(np.float32),
-        chunks.astype(np.float32),
-        before[:rows],
-        before[rows:, ::-1].copy(),
-    )
+    newest = found[rows:, -2::-1].copy()
+    return stream, number.astype(np.float32), chunks.astype(np.float32), found[:rows], newest

@@ -121,7 +121,7 @@ def export_stateful(net: SmallPhaseNet, spec: ModelSpec, path: Path, chunk_sampl
         trials.append((wave, state, *map(torch.from_numpy, places(counts, streaming.depth))))
         with torch.no_grad():
             _, state = streaming(*trials[-1])
-    axes = {name: {0: "rows"} for name in ("wave", "stream", "number", "before", "prob")}
+    axes = {name: {0: "rows"} for name in ("wave", "stream", "number", "context", "prob")}
     axes |= {name: {0: "n"} for name in ("state", "chunks", "newest", "next_state")}
     return _export(streaming, streaming, spec, path, trials, INPUTS, ("prob", "next_state"), axes)
 

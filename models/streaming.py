@@ -164,7 +164,7 @@ class StreamingPhaseNet(nn.Module):  # type: ignore[misc]  # torch is not analys
         stream: Tensor,
         number: Tensor,
         chunks: Tensor,
-        before: Tensor,
+        context: Tensor,
         newest: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """Process the next chunks of streams, any number of each; the result is that of one chunk after the other.
@@ -179,7 +179,7 @@ class StreamingPhaseNet(nn.Module):  # type: ignore[misc]  # torch is not analys
         levels = self.config.levels
         new: list[Tensor] = [state[:, :0]] * len(kept)
         row, skips = wave.transpose(1, 2).flatten(1), []
-        places = _Places(before, newest)
+        places = _Places(context, newest)
         earlies = self._earlies(seen[stream] + number[:, None])
         early: Tensor | None = None
         for level in range(levels):
@@ -287,38 +287,34 @@ class StreamingPhaseNet(nn.Module):  # type: ignore[misc]  # torch is not analys
 class _Places:
     """Where what is kept before a chunk is found: in the chunks before it in the same call, or in the state."""
 
-    def __init__(self, before: Tensor, newest: Tensor) -> None:
-        self._before, self._newest = before, newest
-        self._depth = int(before.shape[1])
+    def __init__(self, context: Tensor, newest: Tensor) -> None:
+        self._context, self._newest = context, newest
 
     def joined(self, row: Tensor, kept: Tensor) -> tuple[Tensor, Tensor]:
         """What is kept before each chunk and the chunk, ``(rows, kept + new)``, and what is kept after the last ones.
 
-        What is kept of more than one chunk is whole chunks, the newest first.
+        Whole chunks are kept, the newest first.
         """
         width, new = int(kept.shape[1]), int(row.shape[1])
         if not width:
             return row, kept
         blocks = width // new
-        if blocks <= 1:
-            held = torch.cat([row[:, new - width :] if width < new else row, kept])
-            return torch.cat([held[self._before[:, -1]], row], dim=1), held[self._newest[:, 0]]
-        held = torch.cat([row, kept.reshape(-1, blocks, new).transpose(0, 1).reshape(-1, new)])
-        before = held[self._before[:, self._depth - blocks :]].flatten(1)
-        return torch.cat([before, row], dim=1), held[self._newest[:, :blocks]].flatten(1)
+        if blocks > 1:
+            kept = kept.reshape(-1, blocks, new).transpose(0, 1).reshape(-1, new)
+        held = torch.cat([row, kept])
+        first = int(self._context.shape[1]) - 1 - blocks
+        return held[self._context[:, first:]].flatten(1), held[self._newest[:, :blocks]].flatten(1)
 
     def delayed(self, row: Tensor, kept: Tensor, steps: int) -> tuple[Tensor, Tensor]:
         """What came ``steps`` numbers earlier, ``(rows, new)``, and what is kept after the last ones."""
         width, new = int(kept.shape[1]), int(row.shape[1])
-        if not width:
-            return row, kept
         joined, after = self.joined(row, kept)
-        return joined[:, width - steps : width - steps + new], after
+        return joined[:, width - steps : width - steps + new] if width else row, after
 
 
 def _whole(steps: int, new: int) -> int:
-    """Steps that are kept where so many are needed: what is more than one chunk is whole chunks."""
-    return steps if steps <= new else -(-steps // new) * new
+    """Steps that are kept where so many are needed: those of whole chunks."""
+    return -(-steps // new) * new
 
 
 def _stage(channels: int, kernel: int, padding: tuple[int, int], delay: int, size: int) -> Stage:
