@@ -69,7 +69,9 @@ def decode(
     try:
         header = _parsed(held, size)
         stream, channel = _stream_of(ffi.string(header.sid))
-        rate_hz: float = clibmseed.msr3_sampratehz(header)
+        rate: float = header.samprate
+        # A negative one is a period in seconds.
+        rate_hz = rate if rate >= 0 else -1 / rate
         found = _wrong_header(header, rate_hz, size) or _samples(header)
     except (PymseedError, ValueError, OverflowError) as error:
         return BadRecord(source, "decode", str(error)[:200], "", size)

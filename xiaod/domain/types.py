@@ -57,6 +57,11 @@ class Instrument:
         return f"{self.network}.{self.station}.{self.location}.{self.band}"
 
     @cached_property
+    def station_codes(self) -> Station:
+        """Network and station."""
+        return self.network, self.station
+
+    @cached_property
     def station_text(self) -> str:
         """``NET.STA``."""
         return f"{self.network}.{self.station}"
@@ -76,8 +81,8 @@ class Channel:
 
     @cached_property
     def station_codes(self) -> Station:
-        """Network and station."""
-        return self.network, self.station
+        """Network and station: one object for all channels of the instrument, as :attr:`instrument`."""
+        return self.instrument.station_codes
 
     @cached_property
     def component(self) -> str:

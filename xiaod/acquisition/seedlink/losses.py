@@ -216,7 +216,7 @@ class Losses:
         if start_ns <= flow.position[1]:
             return None
         joins = start_ns - flow.next_ns <= GAP_SAMPLES * NS_PER_S / packet.sampling_rate_hz
-        if self._gap == channel:
+        if self._gap is not None and self._gap == channel:
             self._gap = None
             self._pause_s = GAP_PAUSE_S if joins else min(2 * self._pause_s, LONGEST_PAUSE_S)
         odd = not joins and flow.length >= JOINED and all(map(gt, jumps, flow.jumps))

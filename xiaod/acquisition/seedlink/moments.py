@@ -61,10 +61,10 @@ class StreamClock:
         self._edges: dict[Station, tuple[int, float]] = {}
         """Of each station that has sent data: how far they reach, and the amount of data at which they came."""
 
-    def moment(self, packet: Segment) -> Moment:
-        """When a packet comes; its data are counted."""
+    def moment(self, packet: Segment, next_ns: int) -> Moment:
+        """When a packet comes whose next sample is due at a time; its data are counted."""
         station, now_s = packet.channel.station_codes, time.monotonic()
-        start_ns, next_ns, arrived_ns = packet.start_ns, packet.next_ns, packet.arrived_ns
+        start_ns, arrived_ns = packet.start_ns, packet.arrived_ns
         if self._begun_s is None:
             self._begun_s = now_s
         edge_ns, at_s = self._edges.get(station, (next_ns, self._streamed_s))

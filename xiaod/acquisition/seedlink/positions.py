@@ -135,14 +135,14 @@ class Positions:
                     del self._had[station]
                 return False
             self._last = sequence, start_ns
-            self._picked = self._picked.or_later(self._clock.moment(packet))
+            self._picked = self._picked.or_later(self._clock.moment(packet, packet.next_ns))
             return True
 
     def passed(self, packet: Segment) -> None:
         """A packet has been handed on, and will be used or refused permanently."""
         station, next_ns = packet.channel.station_codes, packet.next_ns
         with self._lock:
-            moment = self._came(packet)
+            moment = self._came(packet, next_ns)
             if not self._lasting:
                 self._picked = self._picked.or_later(moment)
                 return
@@ -168,7 +168,11 @@ class Positions:
             if last is None or last[0] == NOTHING or not is_after(position_of(packet)[0], last[0]):
                 last = before(packet)
             self._untimely.add(
-                station, last, self._came(packet), offset_ns + correction_ns, correction_ns > 0
+                station,
+                last,
+                self._came(packet, packet.next_ns),
+                offset_ns + correction_ns,
+                correction_ns > 0,
             )
 
     def asks_again(self, offset_ns: int | None = None) -> bool:
@@ -261,14 +265,14 @@ class Positions:
                 }
             return asked, skipped
 
-    def _came(self, packet: Segment) -> Moment:
+    def _came(self, packet: Segment, next_ns: int) -> Moment:
         """A packet has come for the first time."""
         station = packet.channel.station_codes
         self._newest[station] = self._last = position_of(packet)
         position = self._resumable.get(station)
         if position is None or position[0] == NOTHING:
             self._resumable[station] = before(packet)
-        return self._clock.moment(packet)
+        return self._clock.moment(packet, next_ns)
 
     def _advance(self, station: Station, time_ns: int) -> Moment:
         """Move a station's position on to what reaches beyond a time; when the newest came of what does not."""

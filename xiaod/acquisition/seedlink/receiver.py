@@ -6,6 +6,7 @@ host's clock was set, an exception asks for a new connection, on which they are 
 
 import time
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 
 from xiaod.acquisition import Emit
 from xiaod.acquisition.admission import ELSEWHERE, OVER_LIMIT, UNASKED, Admission
@@ -21,7 +22,7 @@ from xiaod.domain.timeliness import TimeLimits
 from xiaod.domain.types import BadRecord, Channel, Segment, Station, StationPositions
 
 MAX_CHANNELS = 50_000
-"""Most channels for which it is remembered whether they are wanted."""
+"""Most channels of which something is remembered; beyond it, all are forgotten."""
 REFUSALS: Mapping[str, str] = {
     UNASKED: "its station was not asked for",
     OVER_LIMIT: "there are max_stations already",
@@ -30,6 +31,16 @@ REFUSALS: Mapping[str, str] = {
 
 class LostError(LinkError):
     """Packets were lost on the way; a new connection brings them."""
+
+
+@dataclass(slots=True)
+class _ChannelState:
+    """What is remembered of a channel."""
+
+    wanted: bool | None = None
+    """Whether it is picked; None: not known yet on this connection."""
+    edge_ns: int | None = None
+    """Time of the sample after the newest that was not refused."""
 
 
 class Receiver:
@@ -62,22 +73,21 @@ class Receiver:
         self._shard = shard
         self._remember = remember
         self._limits = limits
-        self._edges: dict[Channel, int] = {}
-        """Of each channel, the time of the sample after the newest that was not refused."""
+        self._channels: dict[Channel, _ChannelState] = {}
         self._admission = Admission((), config.max_stations, shard.holds)
-        self._wanted: dict[Channel, bool] = {}
         self._received = 0
         self._unselected = 0
         self._repeated = 0
 
     def continue_from(self, former: "Receiver") -> None:
         """Go on with the positions of another one."""
-        self.positions, self._edges = former.positions, former._edges
+        self.positions, self._channels = former.positions, former._channels
 
     def begin(self, subscriptions: Collection[Subscription]) -> None:
         """A connection with these subscriptions begins."""
         self._admission = Admission(subscriptions, self._max_stations, self._shard.holds)
-        self._wanted.clear()
+        for state in self._channels.values():
+            state.wanted = None
 
     @property
     def stations(self) -> frozenset[Station]:
@@ -147,32 +157,37 @@ class Receiver:
             raise _lost(missing, sequence, f" of {channel.network}.{channel.station}")
         if not isinstance(item, Segment):
             emit(item)
-        elif not self._is_wanted(item, emit):
             return
-        elif (position := self.losses.of_channel(item)) is not None:
+        state = self._channels.get(item.channel)
+        if state is None or not state.wanted:
+            state = self._accepted(item, state, emit)
+        if state is None:
+            return
+        if (position := self.losses.of_channel(item)) is not None:
             self.positions.ask_from(item.channel.station_codes, position)
             raise LostError(
                 f"a gap in {item.channel}, whose packets may be missing: they are requested again"
             )
-        else:
-            self._hand_on(item, arrived_ns, offset_ns, emit)
+        self._hand_on(item, state, arrived_ns, offset_ns, emit)
 
-    def _is_wanted(self, item: Segment, emit: Emit) -> bool:
-        """Whether a packet is picked here; one that is not is counted."""
+    def _accepted(self, item: Segment, state: _ChannelState | None, emit: Emit) -> _ChannelState | None:
+        """The state of the channel of a packet, if it is picked here; a packet that is not is counted."""
         channel = item.channel
-        wanted = self._wanted.get(channel)
-        if wanted is None:
+        if state is None or state.wanted is None:
             if refusal := self._admission.refusal(channel.station_codes):
                 self._refuse(item, refusal, emit)
-                return False
+                return None
+            if state is None:
+                if len(self._channels) >= MAX_CHANNELS:
+                    self._channels.clear()
+                state = self._channels[channel] = _ChannelState()
             # Its station is accepted as long as the connection lasts.
-            if len(self._wanted) >= MAX_CHANNELS:
-                self._wanted.clear()
-            wanted = self._wanted[channel] = self.wants(channel)
+            state.wanted = self.wants(channel)
             self.unserved.brought(channel)
-        if not wanted:
+        if not state.wanted:
             self._unselected += 1
-        return wanted
+            return None
+        return state
 
     def _refuse(self, segment: Segment, reason: str, emit: Emit) -> None:
         """Count a packet of a station that is not subscribed; one of another shard is no fault."""
@@ -181,19 +196,20 @@ class Receiver:
             return
         emit(BadRecord(self._source, reason, REFUSALS[reason], str(segment.channel), segment.record_bytes))
 
-    def _hand_on(self, item: Segment, arrived_ns: int, offset_ns: int, emit: Emit) -> None:
+    def _hand_on(
+        self, item: Segment, state: _ChannelState, arrived_ns: int, offset_ns: int, emit: Emit
+    ) -> None:
         """Hand on a wanted packet that has not come before, and note its position."""
-        channel = item.channel
         if self.positions.has_come(item):
             self._repeated += 1
             return
-        station = channel.station_codes
+        station = item.channel.station_codes
         if not self.positions.knows(station):
             position = self.positions.begins(item)
             if self._remember is not None:
                 self._remember({station: position})
         next_ns = item.next_ns
-        edge_ns = self._edges.get(channel)
+        edge_ns = state.edge_ns
         correction_ns = self._limits.correction_ns(item.start_ns, next_ns, arrived_ns, edge_ns)
         if correction_ns:
             # Before it is handed on, which may block until the clock is set.
@@ -202,10 +218,8 @@ class Receiver:
             return
         emit(item)
         self.positions.passed(item)
-        if len(self._edges) >= MAX_CHANNELS:
-            self._edges.clear()
         if edge_ns is None or edge_ns < next_ns:
-            self._edges[channel] = next_ns
+            state.edge_ns = next_ns
 
 
 def _lost(count: int, sequence: int, station: str = "") -> LostError:

@@ -333,7 +333,7 @@ class SeedLinkSource:
         now_s = time.monotonic()
         unserved = self._receiver.unserved
         if unserved and now_s - (self._first_streaming_s or now_s) > UNSERVED_S:
-            complaint = unserved.complaint(asked.subscriptions, asked.taken, asked.listed)
+            complaint = unserved.complaint(asked.subscriptions, set(asked.taken), asked.listed)
             if complaint:
                 text = f"no data for {UNSERVED_S:.0f} s from {complaint}"
                 emit(self._change("streaming", text, channels=asked.listed, left_out=asked.left_out))
@@ -353,7 +353,8 @@ class SeedLinkSource:
             catalogue.plan(self._config.streams, asked.known), self._receiver.stations.union(asked.known)
         )
         self._look(catalogue, subscriptions)
-        more = [one.name for one in subscriptions if one not in asked.taken]
+        taken = set(asked.taken)
+        more = [one.name for one in subscriptions if one not in taken]
         if more:
             raise LinkError(f"new streams: {_some(more)}")
         selected = self._selected(catalogue.channels)
