@@ -373,6 +373,9 @@ def test_a_state_folder_that_cannot_be_written(tmp_path: Path, busy: Busy) -> No
         [event] = daemon.wait_for("store.unavailable")
         assert "/proc/xiaod" in event["error"]
         assert "not kept" in event["consequence"]
+        problems = json.loads(daemon.get("/api/stations")[1])["problems"]
+        [said] = [one["text"] for one in problems if one["code"] == "state_failing"]
+        assert "/proc/xiaod" in said
         daemon.finish(records_in(path))
     assert comparable(daemon.picks()) == comparable(expected)
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from tests.end_to_end.harness import LIMIT_S, Daemon, ServerProcess, wait_until, write_event
+from tests.end_to_end.harness import LIMIT_S, Daemon, ServerProcess, streaming, wait_until, write_event
+from xiaod.replay import ReplayConfig
 
 STATION = "BW.RJOB..EH"
 
@@ -128,6 +129,26 @@ def test_a_server_that_dies_is_told_wherever_one_asks(tmp_path: Path) -> None:
         command = [sys.executable, "-m", "xiaod", "status", "--url", f"http://127.0.0.1:{port}"]
         text = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S, check=True).stdout
         assert "\nPROBLEM: source test: no connection: " in text
+
+
+def test_more_stations_than_the_machine_can_pick_are_told_wherever_one_asks(tmp_path: Path) -> None:
+    """Data as quickly as they can be read, which is more than any machine picks: the queues are full."""
+    write_event(tmp_path / "event.mseed", quiet_s=60)
+    config = ReplayConfig(inputs=(tmp_path / "event.mseed",), port=0, speed="max", loop=True, copies=100)
+    with streaming(tmp_path / "daemon", config, early="windows") as (_, daemon):
+        port = daemon.wait_for("web.listening")[0]["port"]
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/stream", timeout=LIMIT_S) as answer:
+            told = (json.loads(line[6:]) for line in answer if line.startswith(b'data: {"time"'))
+            codes = ({one["code"]: one["text"] for one in event.get("problems", ())} for event in told)
+            text = next(found["overloaded"] for found in codes if "overloaded" in found)
+        assert text.endswith("so picks are late: fewer stations, early: off, or a faster machine")
+        status, body = daemon.get("/readyz")
+        assert status == 503
+        assert "overloaded" in {one["code"] for one in json.loads(body)["problems"]}
+        command = [sys.executable, "-m", "xiaod", "status", "--url", f"http://127.0.0.1:{port}"]
+        shown = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S, check=True).stdout
+        assert any(line.startswith("PROBLEM: ") and line.endswith(text[-40:]) for line in shown.splitlines())
+        daemon.process.kill()
 
 
 def test_the_page_can_be_switched_off(tmp_path: Path) -> None:

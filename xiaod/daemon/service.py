@@ -156,7 +156,7 @@ class Service:
                 list(self._sources.values()),
                 sinks,
                 self._metrics,
-                LiveRun(self._state.store, self._state.progress),
+                LiveRun(self._state.store, self._state.progress, lambda: self._state.complaint),
                 self._scout,
             )
             if self._config.http.enabled:

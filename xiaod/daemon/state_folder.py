@@ -72,6 +72,8 @@ class StateFolder:
         self.store: PickStore | None = None
         """Picks and positions; None while the disk cannot be written."""
         self.progress: PickingProgress | None = None
+        self.complaint = ""
+        """Why the state cannot be kept at present; empty: it can."""
 
     def reconfigure(self, config: Config) -> None:
         """Use another configuration from the next save on."""
@@ -116,11 +118,9 @@ class StateFolder:
             ) from error
         except OSError as error:
             self._metrics.store_errors.inc()
-            self._log.error(
-                "store.unavailable",
-                error=str(error),
-                consequence="picks are not kept for sinks that are down, and not across a restart",
-            )
+            consequence = "picks are not kept for sinks that are down, and not across a restart"
+            self._log.error("store.unavailable", error=str(error), consequence=consequence)
+            self.complaint = f"{error}; {consequence}"
             return
         stack.callback(self.store.close)
         if self.store.lost_ns is None:
@@ -181,7 +181,7 @@ class StateFolder:
     def remember(self, source: str, positions: StationPositions) -> None:
         """Save positions of a source."""
         if self.store is not None:
-            with self._failure_logged():
+            with self._failure_logged([]):
                 self.store.save({}, {source: positions})
 
     def save(self, sources: Mapping[str, "SeedLinkSource"]) -> None:
@@ -215,21 +215,24 @@ class StateFolder:
     def _write(self, snapshot: _Snapshot) -> None:
         """Write a snapshot; this may wait for the disk."""
         store, config = snapshot.store, snapshot.config
-        with self._failure_logged():
+        failures: list[str] = []
+        with self._failure_logged(failures):
             snapshot.progress.write(snapshot.picked, snapshot.positions)
         for source, stations in snapshot.gone.items():
             if stations:
-                with self._failure_logged():
+                with self._failure_logged(failures):
                     store.forget(source, stations)
         if config.state.keep_days:
-            with self._failure_logged():
+            with self._failure_logged(failures):
                 store.prune(config.state.keep_s, [sink.name for sink in config.sinks])
+        self.complaint = failures[0] if failures else ""
 
     @contextmanager
-    def _failure_logged(self) -> Iterator[None]:
-        """Log that the store could not be written; the next save writes it."""
+    def _failure_logged(self, failures: list[str]) -> Iterator[None]:
+        """Log that the store could not be written, and append why; the next save writes it."""
         try:
             yield
         except OSError as error:
             self._metrics.state_errors.inc()
             self._log.warning("state.not_saved", error=str(error))
+            failures.append(str(error))

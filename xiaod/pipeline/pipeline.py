@@ -64,6 +64,8 @@ class LiveRun:
     """Sinks get their picks from it; None: from memory."""
     progress: PickingProgress | None = None
     """How far earlier runs and this one have picked; None: it is not kept."""
+    state_complaint: Callable[[], str] = lambda: ""
+    """Gives why state cannot be kept; empty: it can."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +113,7 @@ class Pipeline:
         self._monotonic_clock: Clock = time.monotonic_ns if live else _no_clock
         self._store = store = live.store if live else None
         self._progress = live.progress if live else None
+        self._state_complaint = live.state_complaint if live else str
         self._begun_ns: int | None = None
         """Monotonic time of the beginning; None before it, and once instruments that have not come back were looked for."""
         self._inbox = Inbox(INBOX_BOUND, GATHER_S if live else 0.0)
@@ -318,6 +321,7 @@ class Pipeline:
                 {one.name: one.complaint for one in self._sink_runners if one.complaint},
                 "" if self._snippets is None else self._snippets.complaint,
                 self._stage.store_failure,
+                self._state_complaint(),
             )
         )
 

@@ -28,6 +28,7 @@ Code = Literal[
     "stations_silent",
     "sink_failing",
     "snippets_failing",
+    "state_failing",
     "store_failing",
 ]
 HINDERING: frozenset[Code] = frozenset({"source_down", "overloaded", "store_failing"})
@@ -64,6 +65,8 @@ class Facts:
     """Why waveforms around picks are not kept; empty: they are, or nobody wants them."""
     store: str = ""
     """Why picks cannot be stored; empty: they can."""
+    state: str = ""
+    """Why state cannot be kept; empty: it can."""
 
 
 def problems_of(facts: Facts) -> list[Problem]:
@@ -77,8 +80,7 @@ def _found(facts: Facts) -> Iterator[Problem]:
     for source, state in facts.links.items():
         if state == "ended" and source not in facts.failures:
             yield Problem("source_down", f"source {source}: has ended")
-    if facts.store:
-        yield Problem("store_failing", f"picks cannot be stored, and picking waits: {facts.store}")
+    yield from _of_store(facts)
     full = [source for source, part in facts.queues.items() if part >= FULL]
     if full or facts.waiting_s > WAITING_S:
         waits = f"windows wait {span_text(facts.waiting_s)}, " if facts.waiting_s > WAITING_S else ""
@@ -105,3 +107,10 @@ def _found(facts: Facts) -> Iterator[Problem]:
         yield Problem("sink_failing", f"sink {sink}: {why}")
     if facts.snippets:
         yield Problem("snippets_failing", f"waveforms around picks are not kept: {facts.snippets}")
+
+
+def _of_store(facts: Facts) -> Iterator[Problem]:
+    if facts.store:
+        yield Problem("store_failing", f"picks cannot be stored, and picking waits: {facts.store}")
+    elif facts.state:
+        yield Problem("state_failing", f"state cannot be saved: {facts.state}")

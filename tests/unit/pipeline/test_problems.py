@@ -28,6 +28,8 @@ def test_each_fact_has_its_words() -> None:
     assert codes(Facts(silent=1, latencies_s={"X": 1.0})) == []
     assert codes(Facts(silent=2, latencies_s={"X": 1.0})) == ["stations_silent"]
     assert codes(Facts(sinks={"mqtt": "3 picks wait: no route"})) == ["sink_failing"]
+    assert codes(Facts(state="read-only")) == ["state_failing"]
+    assert codes(Facts(state="disk full", store="disk full")) == ["store_failing"]
     assert codes(Facts(snippets="miniseed: disk full")) == ["snippets_failing"]
     [late] = problems_of(Facts(latencies_s={f"S{number}": 5.0 + number for number in range(10)}))
     assert late.text.startswith(
