@@ -22,6 +22,12 @@ def find_peaks(curve: NDArray[np.floating], height: float, distance: int) -> lis
         height: least value of a peak.
         distance: least number of samples between two peaks.
     """
+    high = np.flatnonzero(curve >= height)
+    if not len(high):
+        return []
+    # What lies beside the high parts decides whether they are peaks; nothing else does.
+    first = max(0, int(high[0]) - 1)
+    curve = curve[first : int(high[-1]) + 2]
     # Flat parts: where each begins, and the one after it.
     starts = np.flatnonzero(np.diff(curve, prepend=np.nan) != 0)
     values = curve[starts]
@@ -30,7 +36,7 @@ def find_peaks(curve: NDArray[np.floating], height: float, distance: int) -> lis
     top = (values[1:-1] > values[:-2]) & (values[1:-1] > values[2:]) & (values[1:-1] >= height)
     found = np.flatnonzero(top) + 1
     # The part ends where the next one begins.
-    peaks = (starts[found] + starts[found + 1] - 1) // 2
+    peaks = first + (starts[found] + starts[found + 1] - 1) // 2
     kept: list[int] = []
     for peak in peaks[np.argsort(-values[found], kind="stable")].tolist():
         if all(abs(peak - other) >= distance for other in kept):

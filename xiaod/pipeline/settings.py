@@ -107,7 +107,7 @@ def picker_settings(config: Config, engine: Engine, instrument: Instrument, stag
         model_sha256=engine.sha256,
         lookahead=samples_from_s(lookahead_s(config, stage)),
         settle=samples_from_s(config.picker.settle_s),
-        separation=samples_from_s(config.picker.min_separation_s),
+        separation=separation_samples(config),
         calibration=Calibration.from_spec(spec.calibration),
         late=samples_from_s(config.buffer.max_lead_s),
         stage=stage,
@@ -123,6 +123,11 @@ def read_samples(config: Config, stage: Stage) -> int:
         config.picker.min_separation_s,
     )
     return sum(samples_from_s(span_s) for span_s in spans_s)
+
+
+def separation_samples(config: Config) -> int:
+    """Samples between two picks of one phase at an instrument, at least."""
+    return samples_from_s(config.picker.min_separation_s)
 
 
 def _thresholds(part: PickerConfig | StationConfig, stage: Stage) -> tuple[float | None, float | None]:

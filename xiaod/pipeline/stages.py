@@ -56,7 +56,7 @@ from xiaod.picking.ground_motion import GroundMotions
 from xiaod.picking.picker import InstrumentPicker, PickerSettings, compute_again
 from xiaod.pipeline.assemble import STATION_LINES, STATION_PERIOD_S, Assembler
 from xiaod.pipeline.monitor import Monitor
-from xiaod.pipeline.settings import picker_settings
+from xiaod.pipeline.settings import picker_settings, separation_samples
 from xiaod.pipeline.sink_runner import SinkRunner
 from xiaod.pipeline.snippets import Snippets
 from xiaod.pipeline.station_table import StationTable
@@ -565,9 +565,7 @@ class PickStage:
             # One that the final picker has made already is no news.
             picks[:] = [pick for pick in picks if not pickers.final.holds(pick)]
             return []
-        separation = 0
-        if picks or pickers.undecided:
-            separation = self._settings_for(window.instrument, "final").separation
+        separation = separation_samples(self._config)
         for number, pick in enumerate(picks):
             index = sample_of(pick)
             same = [
@@ -604,7 +602,7 @@ class PickStage:
         new = list(picks)
         if self._progress is not None and picks:
             failures = 0
-            separation = self._settings_for(picks[0].channel.instrument, "final").separation
+            separation = separation_samples(self._config)
             while True:
                 try:
                     new = await self._progress.run_in_thread(self._progress.store, picks, separation)
