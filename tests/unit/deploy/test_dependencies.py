@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[3]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 OURS = {"xiaod", "models", "distill", "tests"}
-OF_TRAINING = {"small_phasenet.py", "streaming.py", "export.py", "others.py"}
+OF_TRAINING = {"small_phasenet.py", "streaming.py", "export.py", "windows.py", "others.py"}
 """Outside of ``distill``, what uses its packages where they are installed: networks, comparisons of ``bench``."""
 
 TOOLS = {"pip", "setuptools", "wheel"}
