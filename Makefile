@@ -5,6 +5,7 @@
 # make texts puts the numbers that were measured into README, cards and docs
 # make pictures takes those of the README anew (needs chromium)
 # make notebook runs docs/library.ipynb and writes what its cells give into it
+# make dist  builds dist/xiaod-VERSION.tar.gz, and from it the wheel, dist/xiaod-VERSION-py3-none-any.whl
 # make audit asks a public database for known vulnerabilities in all that is installed
 
 PYTHON ?= python3
@@ -18,7 +19,7 @@ WHICH := import sys; print(sys.base_prefix, *sys.version_info[:2])
 # Where the package python3-venv is missing, a part of the environment stands nevertheless: it must not pass for a whole one the next time.
 .DELETE_ON_ERROR:
 
-.PHONY: pictures notebook run install environment anew test install-test generated measurements texts audit clean
+.PHONY: pictures notebook run install environment anew test install-test generated measurements texts dist audit clean
 
 run: install
 	$(BIN)/xiaod --config config.yaml
@@ -76,6 +77,12 @@ pictures: install-test
 notebook: install-test
 	MPLBACKEND=Agg $(BIN)/python -m tests.notebooks
 
+# The wheel is built from the sdist, in a folder of its own: what an earlier build has left here does not get into it.
+dist:
+	$(PYTHON) -m venv .venv-dist
+	.venv-dist/bin/python -m pip install --quiet --disable-pip-version-check build
+	.venv-dist/bin/python -m build --outdir dist
+
 # In an environment of its own: what audits is not among what is audited.
 audit: install
 	$(PYTHON) -m venv .venv-audit
@@ -83,4 +90,4 @@ audit: install
 	$(BIN)/python -m pip freeze --exclude-editable | .venv-audit/bin/pip-audit --no-deps --disable-pip --requirement /dev/stdin
 
 clean:
-	rm -rf $(VENV) .venv-audit build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venv-audit .venv-dist build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
