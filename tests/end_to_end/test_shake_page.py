@@ -77,7 +77,7 @@ def test_from_init_to_picks(tmp_path: Path, xiaod: Xiaod) -> None:
     # Faster than time goes by, so that the first window is soon full.
     with ServerProcess(shake(tmp_path, "RS3D"), "--speed", "5", "--shift-to-now", "--loop") as server:
         done = xiaod("init", f"127.0.0.1:{server.port}", "--output", str(config))
-        assert done.out.startswith(f"{config}: 1 station(s) of 127.0.0.1:{server.port} (SeedLink v3.1 ")
+        assert done.out.startswith(f"{config}: 1 station(s) of 127.0.0.1:{server.port} (SeedLink v4.0 ")
         assert xiaod("check").out.startswith("config.yaml: valid; 1 source(s), 2 sink(s), model micro-")
         assert "3 of 3 streams selected" in xiaod("stations").out
         tested = xiaod("selftest", "--timeout", "100")

@@ -1,8 +1,9 @@
-r"""SeedLink v3 replay server: miniSEED files become a station network that real clients accept.
+r"""SeedLink replay server, versions 3 and 4: miniSEED files become a station network that real clients accept.
 
-In: miniSEED files or folders, or the word ``example`` (the event shipped with ObsPy). Out: a SeedLink v3.1
-server on a TCP port. It serves records (of 512 bytes by default) at the pace at which a datalogger fills them,
-faster, or as fast as the clients read. Used for demonstrations, tests, soak runs and throughput measurements.
+In: miniSEED files or folders, or the word ``example`` (the event shipped with ObsPy). Out: a server of SeedLink
+3.1 and 4.0 on a TCP port, with TLS where it is given a certificate. It serves records (of 512 bytes by default) at the
+pace at which a datalogger fills them, faster, or as fast as the clients read. Used for demonstrations, tests, soak runs
+and throughput measurements.
 
 The signal path, one file each::
 
@@ -10,6 +11,7 @@ The signal path, one file each::
     packet  cycle  schedule              streams and packets of one cycle; which record packet k carries, when it is due
     ring  playback                       sequence numbers, back-data, resumption; the running clock
     protocol  selection  session  info   bytes from a client -> commands -> requests; replies
+    selection4  info4  packet4           what differs in SeedLink 4
     link  connection  server             sockets
     config  faults                       settings, and faults made on purpose
 
@@ -22,7 +24,7 @@ The signal path, one file each::
 ...         writer.close()
 ...         return line
 >>> asyncio.run(hello()).split()[:2]
-[b'SeedLink', b'v3.1']
+[b'SeedLink', b'v4.0']
 """
 
 from xiaod.replay.config import AddressError, ReplayConfig, ReplayError

@@ -60,6 +60,10 @@ class ReplayConfig:
             servers that send others as well: a ringserver sends what lies in its ring.
         first_sequence: number of the first packet, 0 to 0xFFFFFF.
         max_clients: connections served at once; more are closed at once.
+        miniseed_version: of the records that clients of SeedLink 4 get, 2 or 3; others get miniSEED 2.
+        tls_certificate: PEM file with the certificate of the server, and the key, unless that is in ``tls_key``; with it the port speaks
+            TLS only.
+        tls_key: PEM file with the key of the certificate.
         organization: text in the HELLO and INFO replies.
         faults: faults to make, for tests.
     """
@@ -77,6 +81,9 @@ class ReplayConfig:
     record_bytes: int = RECORD_BYTES
     first_sequence: int = 1
     max_clients: int = 256
+    miniseed_version: int = 2
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
     organization: str = "xiaod replay"
     faults: Faults = field(default_factory=Faults)
 
@@ -89,7 +96,10 @@ class ReplayConfig:
             raise ReplayError(
                 f"record_bytes must be one of {', '.join(map(str, RECORD_LENGTHS))}; got {self.record_bytes!r}"
             )
+        if self.tls_key is not None and self.tls_certificate is None:
+            raise ReplayError("tls_key needs tls_certificate")
         ranges = (
+            ("miniseed_version", self.miniseed_version, 2, 3),
             ("port", self.port, 0, 65_535),
             ("loop_gap_s", self.loop_gap_s, 0, math.inf),
             ("copies", self.copies, 1, MAX_COPIES),

@@ -6,12 +6,16 @@ streamer sends packets in batches and waits for the client whenever its buffers 
 
 import asyncio
 import contextlib
+import ssl
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from xiaod.replay.cycle import Stream
 from xiaod.replay.info import ConnectionStatus
 from xiaod.replay.link import Link, LinkFaults
+from xiaod.replay.packet4 import as_version_3, packet
 from xiaod.replay.playback import Playback
 from xiaod.replay.protocol import LineSplitter, LineTooLongError
 from xiaod.replay.session import Action, Request, Session, StationRequest
@@ -30,6 +34,7 @@ class Server(Protocol):
         playback: the running replay.
         sent_packets: packets handed to sockets so far.
         overrun_packets: packets that left the ring before a slow client had read them.
+        data_format: code of the format that clients of SeedLink 4 get: ``2`` or ``3``.
     """
 
     hello: bytes
@@ -37,9 +42,14 @@ class Server(Protocol):
     playback: Playback
     sent_packets: int
     overrun_packets: int
+    data_format: str
 
     def info(self, level: str) -> bytes:
         """Packets that answer INFO."""
+        ...
+
+    def info_4(self, item: str, patterns: Sequence[str]) -> bytes:
+        """The packet that answers INFO in SeedLink 4."""
         ...
 
     def catalogue(self) -> bytes:
@@ -97,7 +107,7 @@ class Connection:
             if not self._session.streaming:
                 with contextlib.suppress(ConnectionError):
                     await self._link.reply(b"ERROR\r\n")
-        except ConnectionError:
+        except (ConnectionError, ssl.SSLError):
             pass  # the client has gone
         finally:
             await self._finish()
@@ -112,7 +122,7 @@ class Connection:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._streamer
         self._writer.close()
-        with contextlib.suppress(ConnectionError):
+        with contextlib.suppress(ConnectionError, ssl.SSLError, TimeoutError):
             await self._writer.wait_closed()
 
     async def _answer(self, line: bytes) -> bool:
@@ -121,7 +131,11 @@ class Connection:
         if response.action is Action.CLOSE:
             return False
         if response.action is Action.INFO:
-            await self._link.reply(self._server.info(response.level))
+            await self._link.reply(
+                self._server.info(response.level)
+                if self._session.version == 3
+                else self._server.info_4(response.level, response.patterns)
+            )
         elif response.action is Action.CAT:
             await self._link.reply(self._server.catalogue())
         elif response.reply:
@@ -137,7 +151,7 @@ class Connection:
         try:
             await self._send_all(self._requested(request), request)
             await self._link.reply(b"END")
-        except ConnectionError:
+        except (ConnectionError, ssl.SSLError):
             pass  # cut on purpose or by the client
         finally:
             self._writer.close()  # the reader sees the end and finishes
@@ -145,14 +159,24 @@ class Connection:
     def _requested(self, request: Request) -> dict[int, StreamRequest]:
         """Requested streams, and where each begins: no station loses packets because another is ahead."""
         ring, streams = self._server.playback.ring, self._server.playback.schedule.streams
-        begins = [ring.start_for(item.sequence, item.begin_ns) for item in request.stations]
+        whole_number = request.version == 4
+        begins = [
+            ring.oldest
+            if item.oldest and item.begin_ns is None
+            else ring.start_for(item.sequence, item.begin_ns, whole_number=whole_number)
+            for item in request.stations
+        ]
         if self._server.link_faults.faults.resume_at_newest:
             asked = [(item.sequence, item.begin_ns) for item in request.stations]
-            begins = [ring.common_start(asked)] * len(begins)
+            begins = [ring.common_start(asked, whole_number=whole_number)] * len(begins)
         requests: dict[int, StreamRequest] = {}
         for index, stream in enumerate(streams):
             taken = request.match(
-                stream.network, stream.station, stream.location, stream.channel, stream.kind
+                stream.network,
+                stream.station,
+                stream.location,
+                stream.channel,
+                stream.kind if request.version == 3 else self._server.data_format + stream.kind,
             )
             if taken is not None:
                 requests[index] = StreamRequest(begins[taken], _window(request.stations[taken]))
@@ -180,11 +204,10 @@ class Connection:
                 self._cursor = ring.oldest
             packets: list[bytes] = []
             reached = self._cursor
-            offset = ring.sequence_of(0)
             for index, stream, body in schedule.payloads(self._cursor, stop, schedule.shift_ns):
                 reached = index + 1
                 if plain or self._passes(index, stream, requests, open_streams):
-                    packets.append(b"SL%06X" % ((index + offset) & 0xFFFFFF) + body)
+                    packets.append(self._packet(request.version, index, schedule.streams[stream], body))
             if reached == self._cursor:
                 if ending and (not open_streams or playback.over(self._cursor)):
                     return
@@ -199,6 +222,15 @@ class Connection:
                 return
             # With nothing to write, or room in the socket, drain() does not yield: other tasks run here.
             await asyncio.sleep(0)
+
+    def _packet(self, version: int, index: int, stream: Stream, body: bytes) -> bytes:
+        """A packet as the client's version of SeedLink has it."""
+        ring, data_format = self._server.playback.ring, self._server.data_format
+        if version == 3:
+            return b"SL%06X" % ring.sequence_of(index) + body
+        record = as_version_3(body) if data_format == "3" else body
+        number = ring.number_of(index)
+        return packet(f"{data_format}{stream.kind}", number, f"{stream.network}_{stream.station}", record)
 
     def _passes(
         self, index: int, stream: int, requests: dict[int, StreamRequest], open_streams: set[int]

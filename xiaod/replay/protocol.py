@@ -22,6 +22,9 @@ from xiaod.domain.timegrid import NS_PER_S, ns_from_iso
 MAX_LINE_BYTES = 255
 """Longest command accepted."""
 
+NUMBERS_4 = 1 << 64
+"""SeedLink 4 has so many sequence numbers."""
+
 _TERMINATOR = re.compile(rb"[\r\n]")
 _SEQUENCE = re.compile(r"(?:0[xX])?[0-9A-Fa-f]{1,8}")
 _TIME = re.compile(r"(\d{4})((?:,\d{1,2}){2,5})(?:\.(\d{1,9}))?")
@@ -82,6 +85,17 @@ def parse_sequence(text: str) -> int:
     if _SEQUENCE.fullmatch(text) is None:
         raise ProtocolError(f"{text!r} is no hexadecimal sequence number")
     return int(text, 16) % SEQUENCE_MODULUS
+
+
+def parse_decimal(text: str) -> int:
+    """Read a sequence number of SeedLink 4: decimal, below 2**64.
+
+    Raises:
+        ProtocolError: if it is none.
+    """
+    if not (text.isascii() and text.isdecimal()) or len(text) > 20 or int(text) >= NUMBERS_4:
+        raise ProtocolError(f"{text[:30]!r} is no sequence number")
+    return int(text)
 
 
 def parse_time(text: str) -> int:

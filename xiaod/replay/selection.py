@@ -18,6 +18,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from typing import Protocol
 
 MAX_SELECTOR_CHARACTERS = 16
 """Longer selectors are refused; the longest sensible one, ``!00BHZ.D``, has eight."""
@@ -92,7 +93,20 @@ def parse_code(text: str) -> str:
     return code
 
 
-def selects(selectors: Iterable[Selector], location: str, channel: str, kind: str) -> bool:
+class Taker(Protocol):
+    """A selector of either version."""
+
+    @property
+    def negative(self) -> bool:
+        """Whether it excludes."""
+        ...
+
+    def takes(self, location: str, channel: str, kind: str) -> bool:
+        """Tell whether a stream fits, exclusion left aside."""
+        ...
+
+
+def selects(selectors: Iterable[Taker], location: str, channel: str, kind: str) -> bool:
     """Tell whether a list of selectors wants a stream."""
     taken, positive = False, False
     for selector in selectors:

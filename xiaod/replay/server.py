@@ -12,13 +12,14 @@ command line.
 """
 
 import asyncio
+import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Self
 
 import xiaod
-from xiaod.replay import info
+from xiaod.replay import info, info4
 from xiaod.replay.config import EXAMPLE, AddressError, ReplayConfig, ReplayError
 from xiaod.replay.connection import Connection
 from xiaod.replay.faults import Faults
@@ -26,12 +27,14 @@ from xiaod.replay.link import LinkFaults
 from xiaod.replay.playback import Playback, report_death
 from xiaod.replay.records import Problem, load
 
-SOFTWARE = f"SeedLink v3.1 (xiaod replay {xiaod.__version__}) :: SLPROTO:3.1 CAP EXTREPLY"
+SOFTWARE = f"SeedLink v4.0 (xiaod replay {xiaod.__version__}) :: SLPROTO:4.0 SLPROTO:3.1 CAP EXTREPLY"
 BACKLOG = 128
+TLS_SHUTDOWN_S = 2.0
+"""How long the end of a TLS connection may take."""
 
 
 class ReplayServer:
-    """SeedLink v3 server over miniSEED files.
+    """Server of SeedLink 3 and 4 over miniSEED files.
 
     Args:
         config: what to replay and how.
@@ -54,6 +57,8 @@ class ReplayServer:
         self.link_faults = LinkFaults(config.faults)
         organization = " ".join(config.organization.split()).encode("ascii", "replace")
         self.hello = SOFTWARE.encode() + b"\r\n" + organization + b"\r\n"
+        self.data_format = str(config.miniseed_version)
+        self._tls = _tls_context(config)
         self.playback: Playback
         self._started_ns = 0
         self._listener: asyncio.Server | None = None
@@ -167,6 +172,32 @@ class ReplayServer:
                 failed = True
         return info.info_packets(root, failed=failed)
 
+    def info_4(self, item: str, patterns: Sequence[str]) -> bytes:
+        """The packet that answers INFO in SeedLink 4."""
+        identity = {"software": SOFTWARE, "organization": self.config.organization}
+        if len(patterns) > 2:
+            answer = info4.failure("ARGUMENTS", "INFO takes an item, a station pattern and a stream pattern")
+            return info4.info_packet(identity | answer)
+        denied = self.link_faults.faults.deny_info and item in {"STATIONS", "STREAMS"}
+        ring = self.playback.ring
+        match "" if denied else item:
+            case "ID":
+                answer = {}
+            case "CAPABILITIES":
+                answer = {"capability": list(info4.CAPABILITIES)}
+            case "FORMATS":
+                answer = {"format": info4.FORMATS, "filter": {"native": "records as they are"}}
+            case "STATIONS" | "STREAMS":
+                numbers = ring.number_of(ring.oldest), ring.number_of(ring.next)
+                answer = info4.stations(
+                    self.streams(), numbers, patterns, self.data_format, with_streams=item == "STREAMS"
+                )
+            case "CONNECTIONS":
+                answer = info4.connections(one.status for one in self._connections.values())
+            case _:
+                answer = info4.failure("UNAUTHORIZED" if denied else "ARGUMENTS", f"no INFO {item[:20]}")
+        return info4.info_packet(identity | answer)
+
     def catalogue(self) -> bytes:
         """Text that answers CAT: one station a line, then END."""
         if self.link_faults.faults.deny_info:
@@ -180,7 +211,12 @@ class ReplayServer:
     async def _listen(self) -> None:
         try:
             self._listener = await asyncio.start_server(
-                self._accept, self.config.host, self.port, backlog=BACKLOG
+                self._accept,
+                self.config.host,
+                self.port,
+                backlog=BACKLOG,
+                ssl=self._tls,
+                ssl_shutdown_timeout=None if self._tls is None else TLS_SHUTDOWN_S,
             )
         except OSError as error:
             raise AddressError(
@@ -209,6 +245,24 @@ class ReplayServer:
         self._connections[task] = connection
         task.add_done_callback(self._connections.pop)
         task.add_done_callback(report_death)
+
+
+def _tls_context(config: ReplayConfig) -> ssl.SSLContext | None:
+    """What the port needs to speak TLS; None without a certificate.
+
+    Raises:
+        ReplayError: if the certificate or its key cannot be read.
+    """
+    if config.tls_certificate is None:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(config.tls_certificate, config.tls_key)
+    except OSError as error:
+        files = " and ".join(str(path) for path in (config.tls_certificate, config.tls_key) if path)
+        raise ReplayError(f"{files}: no PEM certificate with its key ({error})") from error
+    return context
 
 
 async def serve(config: ReplayConfig, announce: Callable[[str, int], None], stop: asyncio.Event) -> None:

@@ -1,6 +1,7 @@
 """``xiaod replay``: serve miniSEED files or folders over SeedLink."""
 
 import argparse
+from pathlib import Path
 
 from xiaod.cli.commands.options import above_zero, one_or_more, refuse
 from xiaod.domain.seedlink import PORT
@@ -23,6 +24,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--speed", type=_speed, default=1.0, help="times real time, or 'max' (default: 1)")
     parser.add_argument("--loop", action="store_true", help="play again and again, with a gap between")
     parser.add_argument("--shift-to-now", action="store_true", help="shift times so that the data begin now")
+    parser.add_argument(
+        "--tls-certificate",
+        type=Path,
+        metavar="FILE",
+        help="PEM file with a certificate and its key; the port then speaks TLS only",
+    )
+    parser.add_argument("--tls-key", type=Path, metavar="FILE", help="PEM file with the key, if it is apart")
     parser.add_argument(
         "--copies",
         type=one_or_more,
@@ -52,6 +60,8 @@ def run(options: argparse.Namespace) -> int:
             loop=options.loop,
             shift_to_now=options.shift_to_now,
             copies=options.copies,
+            tls_certificate=options.tls_certificate,
+            tls_key=options.tls_key,
         )
         await serve(config, _announce, stop)
 
