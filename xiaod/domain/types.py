@@ -267,8 +267,6 @@ class Probabilities:
     window: Window
     values: NDArray[np.float32]
     """Shape ``(2, n)``: probability of P and of S at every sample of the window, read-only."""
-    inference_s: float = 0.0
-    """Seconds that the batch with this window took, divided by the size of the batch."""
     valid: tuple[int, int] | None = None
     """First sample of the window with a known value, and the sample after the last; other values are zero. Those of a stateful engine that
     are not known yet come with a later window. None: all are known."""

@@ -380,10 +380,10 @@ async def infer(
             if scout is not None:
                 await noticed(await loop.run_in_executor(executor, scout.look, batch))
         else:
-            results = await loop.run_in_executor(executor, _annotate, engine, batch)
+            results, spent_s = await loop.run_in_executor(executor, _annotate, engine, batch)
             metrics.batch.observe(len(results))
             metrics.windows.inc(len(results))
-            metrics.inference.observe(results[0].inference_s * len(results))
+            metrics.inference.observe(spent_s)
             await probabilities.put(results)
             # Hold no windows while waiting for the next ones.
             del results
@@ -391,11 +391,10 @@ async def infer(
     await probabilities.put(End())
 
 
-def _annotate(engine: Engine, batch: WindowBatch) -> list[Probabilities]:
+def _annotate(engine: Engine, batch: WindowBatch) -> tuple[list[Probabilities], float]:
+    """What the engine makes of a batch, and the seconds that it took."""
     begun = time.perf_counter()
-    results = engine.follow(batch)
-    each_s = (time.perf_counter() - begun) / len(results)
-    return [replace(result, inference_s=each_s) for result in results]
+    return engine.follow(batch), time.perf_counter() - begun
 
 
 @dataclass(slots=True)
