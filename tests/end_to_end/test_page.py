@@ -16,7 +16,7 @@ from tests.end_to_end.browser import Tab, browsing, chromium
 from tests.end_to_end.harness import Daemon, streaming, wait_until, write_event
 from tests.unit.daemon.test_web_stream import PICK, RJOB, serving
 from xiaod.domain.onsets import withdrawal
-from xiaod.domain.types import Channel, Latency, Window
+from xiaod.domain.types import Channel, GroundMotion, Latency, Window
 from xiaod.pipeline.problems import Problem
 from xiaod.replay import ReplayConfig
 
@@ -158,7 +158,7 @@ def test_an_early_pick_is_hollow_until_the_final_one_replaces_it_or_it_is_withdr
     early = replace(PICK, id="1-early", stage="early", latency=Latency(0.5, 0.0, 0.2, 0.0, 0.1))
     final = replace(
         early, id="1", stage="final", early_id=early.id, outcome="revised", moved_s=-0.5, time_ns=early.time_ns - 500_000_000,
-        latency=Latency(5.0, 0.0, 0.2, 0.0, 0.1), probability=0.99,
+        latency=Latency(5.0, 0.0, 0.2, 0.0, 0.1), probability=0.99, motion=GroundMotion(1.234e-6, 0.012, 0.001, 3.0),
     )  # fmt: skip
     false = replace(early, id="2-early", time_ns=early.time_ns + 3 * 10**9)
     # Nothing is probable: what is drawn in the colour of P are picks.
@@ -207,6 +207,11 @@ def test_an_early_pick_is_hollow_until_the_final_one_replaces_it_or_it_is_withdr
             assert "P 00:20:07" in await tab.value(last)
             note = await tab.value("document.getElementById('picks-note').textContent")
             assert note == "1 latest; automatic, unreviewed; median latency: early 0.8 s, final 5.3 s"
+            # The pointer on the channel shows how the ground moved.
+            channel = "document.querySelector('#pick-rows tr:last-child td:nth-child(3)').title"
+            assert await tab.value(channel) == (
+                "ground velocity 1.23 µm/s (2–20 Hz), Wood–Anderson 0.0120 mm (noise 0.00100 mm), in 3 s"
+            )
             # Who comes later reads the same from what is kept.
             await tab.call("Page.reload")
             await tab.until(rows, lambda now: now == ["withdrawn", "final"])
@@ -562,17 +567,18 @@ def test_the_map_has_stations_where_they_are_and_their_picks(tmp_path: Path) -> 
             assert note == "2 stations; 1 without coordinates; picks of the last 2 min"
             for width, height, dark in ((1440, 900, False), (390, 844, True), (2560, 1440, False)):
                 await tab.look(width, height, dark)
-                shown = await tab.until(
+                await tab.until(
                     NAMED, lambda now: [one[0] for one in now] == [west, east] and now[0][2] < now[1][2]
                 )
                 assert await tab.value("document.documentElement.scrollWidth") == width
                 assert await tab.value(f"({DARK})('map-canvas')") > 500
             # A new pick is told, and drawn.
             await tab.until(label, lambda text: "BW.RTBE P " in text or "BW.RTBE S " in text)
-            at = f"clientX: box.left + {shown[1][1]}, clientY: box.top + {shown[1][2]}, bubbles: true"
+            # At once: a banner may come or go, and move it.
             await tab.value(
-                "(() => { const canvas = document.getElementById('map-canvas'), box = canvas.getBoundingClientRect();"
-                f" canvas.dispatchEvent(new MouseEvent('click', {{ {at} }})); }})()"
+                f"(() => {{ const [, x, y] = {NAMED}[1], canvas = document.getElementById('map-canvas');"
+                " const { left, top } = canvas.getBoundingClientRect();"
+                " canvas.dispatchEvent(new MouseEvent('click', { clientX: left + x, clientY: top + y, bubbles: true })); })()"
             )
             assert await tab.value(VIEW) == "station"
             await tab.until("document.getElementById('trace-title').textContent === 'BW.RTBE..EH'")

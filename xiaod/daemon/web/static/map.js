@@ -4,6 +4,9 @@
 const PICK_SHOWN_S = 120;
 const KM_PER_DEGREE = 111.195;
 const LEAST_DEGREES = 0.05;
+/* Room for each station, in em squared, at which signs begin to shrink, and how small they get. */
+const ROOM = 40;
+const SMALLEST = 0.45;
 const STEPS = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60];
 
 /* The largest of 1, 2, 5, 10, 20 ... that is not above a value. */
@@ -69,6 +72,8 @@ class StationMap {
     this.tell();
     if (!this.places.length) return;
     const area = { left: 0.8 * em, right: wide - 0.8 * em, top: 0.4 * em, bottom: high - 2 * em };
+    const room = ((area.right - area.left) * (area.bottom - area.top)) / em ** 2 / this.places.length;
+    this.unit = em * Math.min(1, Math.max(SMALLEST, Math.sqrt(room / ROOM)));
     const frame = this.project(area, em);
     this.paintFrame(sheet, area, frame);
     pen.save();
@@ -155,13 +160,13 @@ class StationMap {
   fresh({ pick }) { return pick ? Math.max(0, 1 - Math.max(0, this.now() - pick.seconds) / PICK_SHOWN_S) : 0; }
 
   /* A disc behind the station, which fades; a ring while the pick is early. */
-  paintPick({ pen, em, colour }, place) {
+  paintPick({ pen, colour }, place) {
     const fresh = this.fresh(place);
     if (!fresh) return;
     pen.fillStyle = pen.strokeStyle = colour(place.pick.phase.toLowerCase());
-    pen.lineWidth = 2.5;
+    pen.lineWidth = (2.5 * this.unit) / this.em;
     pen.beginPath();
-    pen.arc(place.x, place.y, 1.25 * em, 0, 2 * Math.PI);
+    pen.arc(place.x, place.y, 1.25 * this.unit, 0, 2 * Math.PI);
     if (place.pick.stage === "final") {
       pen.globalAlpha = 0.15 + 0.6 * fresh;
       pen.fill();
@@ -172,8 +177,8 @@ class StationMap {
   }
 
   /* A triangle: full while data come, hollow while they do not. */
-  paintStation({ pen, em, colour }, { x, y, state, ids }) {
-    const half = 0.55 * em, name = state === "live" ? "good" : state === "stale" || state === "refused" ? "bad" : "warn";
+  paintStation({ pen, colour }, { x, y, state, ids }) {
+    const half = 0.6 * this.unit, name = state === "live" ? "good" : state === "stale" || state === "refused" ? "bad" : "warn";
     pen.beginPath();
     pen.moveTo(x, y - half * 1.15);
     pen.lineTo(x + half, y + half * 0.75);
@@ -181,9 +186,9 @@ class StationMap {
     pen.closePath();
     pen.fillStyle = colour(state === "live" ? name : "card");
     pen.fill();
-    pen.lineWidth = 5;
+    pen.lineWidth = 4;
     if (ids.includes(this.chosen)) { pen.strokeStyle = colour("focus"); pen.stroke(); pen.fill(); }
-    pen.lineWidth = 2;
+    pen.lineWidth = (2 * this.unit) / this.em;
     pen.strokeStyle = colour(state === "live" ? "card" : name);
     pen.stroke();
   }
@@ -191,11 +196,11 @@ class StationMap {
   /* Names where they find room, the newest picks first; a pick with its time, if there is room for that too. */
   paintNames({ pen, em, colour }, area, order) {
     const font = pen.font, line = 1.05 * em;
-    const taken = this.places.map((place) => { const half = this.fresh(place) ? 1.2 * em : 0.55 * em; return [place.x - half, place.y - half, place.x + half, place.y + half]; });
+    const taken = this.places.map((place) => { const half = (this.fresh(place) ? 1.2 : 0.55) * this.unit; return [place.x - half, place.y - half, place.x + half, place.y + half]; });
     const free = (box) => box[0] >= area.left && box[2] <= area.right && box[1] >= area.top && box[3] <= area.bottom
       && taken.every((other) => box[2] <= other[0] || box[0] >= other[2] || box[3] <= other[1] || box[1] >= other[3]);
     for (const place of order) {
-      const pick = this.fresh(place) ? place.pick : null, away = pick ? 1.5 * em : 0.75 * em, { x, y } = place;
+      const pick = this.fresh(place) ? place.pick : null, away = 0.25 * em + (pick ? 1.25 : 0.5) * this.unit, { x, y } = place;
       pen.font = `600 ${font}`;
       for (const lines of pick ? [[place.name, `${pick.phase} ${clockOf(pick.time).slice(0, 8)}`], [place.name]] : [[place.name]]) {
         const wide = Math.max(...lines.map((text) => pen.measureText(text).width)), high = lines.length * line;

@@ -19,6 +19,13 @@ function median(values) {
   return sorted.length % 2 ? sorted[half] : (sorted[half - 1] + sorted[half]) / 2;
 }
 
+/* The motion of the ground, where the response of the channel is known. */
+function motionText({ velocity_m_s, wood_anderson_mm, wood_anderson_noise_mm, motion_window_s }) {
+  if (velocity_m_s === undefined) return "";
+  const text = (value) => value?.toPrecision(3) ?? "?";
+  return `ground velocity ${text(velocity_m_s * 1e6)} µm/s (2–20 Hz), Wood–Anderson ${text(wood_anderson_mm)} mm (noise ${text(wood_anderson_noise_mm)} mm), in ${motion_window_s} s`;
+}
+
 class Picks {
   constructor(body, note, choose) {
     this.body = body;
@@ -103,6 +110,7 @@ class Picks {
     const moved = pick.moved_s ?? null;
     phase.title = MEANING[stage] + (moved === null ? "" : `; ${pick.outcome}: ${Math.abs(moved).toFixed(2)} s ${moved < 0 ? "before" : "after"} the early pick`);
     if (pick.polarity) phase.title += `; first motion: ${pick.polarity}`;
+    station.title = motionText(pick);
     const number = (value, digits, name) => element("td", `number ${name}`, Picks.number(value, digits));
     row.append(
       day, phase, station, number(pick.probability, 2, ""), number(pick.time_uncertainty_s, 2, "wide"), number(pick.snr, 1, "wide"),
