@@ -67,14 +67,15 @@ class StreamClock:
         start_ns, arrived_ns = packet.start_ns, packet.arrived_ns
         if self._begun_s is None:
             self._begun_s = now_s
-        edge_ns, at_s = self._edges.get(station, (next_ns, self._streamed_s))
+        edge_ns, at_s = self._edges.get(station) or (next_ns, self._streamed_s)
         if next_ns < edge_ns and next_ns < edge_ns - ns_from_s(ABANDONED_S):
             # The clock of the station was set back, or was wrong for a moment.
             edge_ns = start_ns
         if (new_ns := next_ns - max(edge_ns, start_ns)) > 0:
             # New data take at least as long as they are, whatever gap lies before them.
             self._streamed_s = max(self._streamed_s, at_s + new_ns / NS_PER_S)
-        self._edges[station] = max(edge_ns, next_ns), self._streamed_s
+            edge_ns = next_ns
+        self._edges[station] = edge_ns, self._streamed_s
         return Moment(now_s, self._streamed_s, next_ns if arrived_ns is None else min(next_ns, arrived_ns))
 
     def now(self, edge_ns: int) -> Moment:
