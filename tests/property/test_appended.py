@@ -120,7 +120,7 @@ class World:
             self.backlog.noted(made)
 
     def deliver(self, limit: int, room: int | None = None, failing: bool = False, noted: bool = True) -> None:
-        batch = self.backlog.waiting(limit)
+        batch = [one for one in self.backlog.waiting(limit) if isinstance(one, Pick)]
         # What an earlier process has left to a disk that then does not answer is beyond us.
         failing &= bool(open_in(self.path.parent))
         size = self.path.stat().st_size if self.path.exists() else 0

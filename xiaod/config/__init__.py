@@ -19,6 +19,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
 
+from xiaod.config.events import EventConfig
 from xiaod.config.inventory import NO_STATIONS, Stations
 from xiaod.config.model import MAX_PORT, Model, PositiveSeconds, Probability, Seconds
 from xiaod.config.origin import Origin
@@ -35,6 +36,7 @@ __all__ = [
     "Config",
     "Early",
     "EngineConfig",
+    "EventConfig",
     "HttpConfig",
     "LogConfig",
     "Model",
@@ -271,6 +273,9 @@ class Config(Model):
     snippets: SnippetConfig = SnippetConfig()
     """Waveforms that are kept: miniSEED and a PNG around each final pick, on the status page and below /api/snippets. A full or missing
     disk costs snippets, never picks. What is held in memory for them: some 100 kB for a station of three components at 100 Hz."""
+    events: EventConfig = EventConfig()
+    """Events from picks, for the sinks that take them ('of: events' or 'of: all'), the status page and /api/events. Automatic and
+    unreviewed, not located, not for early warning. With several shards each makes events of its own stations."""
     http: HttpConfig = HttpConfig()
     """Over HTTP: /metrics (Prometheus), /healthz, /readyz, and the status page at / with its API under /api."""
     state: StateConfig = StateConfig()
@@ -323,6 +328,7 @@ class Config(Model):
                     f"{what}: the name {twice[0]!r} is given twice; give each a 'name' of its own"
                 )
         self._attachments_are_written()
+        self._events_are_made()
         self._places_of_their_own()
         self._windows_have_something_to_pick()
         self._resumption_finds_what_it_needs()
@@ -339,6 +345,14 @@ class Config(Model):
             if "picture" in attached and not self.snippets.pictures:
                 raise ValueError(
                     f"sinks: {sink.name}: attach: there is no picture with snippets.pictures: false; write attach: [miniseed]"
+                )
+
+    def _events_are_made(self) -> None:
+        """Refuse to wait for events that nobody makes."""
+        for sink in self.sinks:
+            if getattr(sink, "of", "picks") != "picks" and not self.events.enabled:
+                raise ValueError(
+                    f"sinks: {sink.name}: of: there are no events; write events: {{enabled: true}}, or of: picks"
                 )
 
     def _windows_have_something_to_pick(self) -> None:

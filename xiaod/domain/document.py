@@ -60,9 +60,9 @@ def pick_document(pick: Pick, agency: Agency) -> dict[str, Any]:
         "phase": pick.phase,
         "stage": pick.stage,
         "time": iso_from_ns(pick.time_ns),
-        "time_uncertainty_s": _number(pick.time_uncertainty_s),
-        "probability": _number(pick.probability),
-        "snr": _number(pick.snr, 3),
+        "time_uncertainty_s": finite(pick.time_uncertainty_s),
+        "probability": finite(pick.probability),
+        "snr": finite(pick.snr, 3),
         "amplitude": amplitude_number(pick.amplitude),
         "raw_amplitude": amplitude_number(pick.raw_amplitude),
         **_motion_document(pick.motion),
@@ -78,14 +78,14 @@ def pick_document(pick: Pick, agency: Agency) -> dict[str, Any]:
     if pick.outcome is not None:
         document["outcome"] = pick.outcome
     if pick.moved_s is not None:
-        document["moved_s"] = _number(pick.moved_s)
+        document["moved_s"] = finite(pick.moved_s)
     if pick.snippet is not None:
         document["snippet"] = pick.snippet
     if pick.created_ns is not None:
         document["created"] = iso_from_ns(pick.created_ns)
     if pick.latency is not None:
-        document["latency_s"] = _number(pick.latency.total_s)
-        document["latency"] = {key: _number(value) for key, value in asdict(pick.latency).items()}
+        document["latency_s"] = finite(pick.latency.total_s)
+        document["latency"] = {key: finite(value) for key, value in asdict(pick.latency).items()}
     return document
 
 
@@ -118,23 +118,23 @@ def pick_from_document(document: Mapping[str, Any]) -> Pick:
         channel=Channel(document["network"], document["station"], document["location"], document["channel"]),
         phase=document["phase"],
         time_ns=ns_from_iso(document["time"]),
-        time_uncertainty_s=_value(document["time_uncertainty_s"]),
-        probability=_value(document["probability"]),
+        time_uncertainty_s=value_of(document["time_uncertainty_s"]),
+        probability=value_of(document["probability"]),
         # Without noise the ratio is infinite; elsewhere null means not a number.
-        snr=_value(document["snr"], math.inf),
-        amplitude=_value(document["amplitude"] if in_band else None),
+        snr=value_of(document["snr"], math.inf),
+        amplitude=value_of(document["amplitude"] if in_band else None),
         components=document["components"],
         model=document["model"],
         model_sha256=document["model_sha256"],
         created_ns=ns_from_iso(document["created"]) if "created" in document else None,
-        latency=Latency(**{key: _value(value) for key, value in document["latency"].items()})
+        latency=Latency(**{key: value_of(value) for key, value in document["latency"].items()})
         if "latency" in document
         else None,
         stage=stage,
         early_id=document.get("early_id"),
         outcome=outcome,
-        moved_s=_value(document["moved_s"]) if "moved_s" in document else None,
-        raw_amplitude=_value(document["raw_amplitude" if in_band else "amplitude"]),
+        moved_s=value_of(document["moved_s"]) if "moved_s" in document else None,
+        raw_amplitude=value_of(document["raw_amplitude" if in_band else "amplitude"]),
         polarity=polarity,
         motion=_motion(document),
         snippet=document.get("snippet"),
@@ -148,7 +148,7 @@ def _motion_document(motion: GroundMotion | None) -> dict[str, float | None]:
         "velocity_m_s": amplitude_number(motion.velocity_m_s),
         "wood_anderson_mm": amplitude_number(motion.wood_anderson_mm),
         "wood_anderson_noise_mm": amplitude_number(motion.wood_anderson_noise_mm),
-        "motion_window_s": _number(motion.window_s, 2),
+        "motion_window_s": finite(motion.window_s, 2),
     }
 
 
@@ -156,10 +156,10 @@ def _motion(document: Mapping[str, Any]) -> GroundMotion | None:
     if "velocity_m_s" not in document:
         return None
     return GroundMotion(
-        _value(document["velocity_m_s"]),
-        _value(document["wood_anderson_mm"]),
-        _value(document["wood_anderson_noise_mm"]),
-        _value(document["motion_window_s"]),
+        value_of(document["velocity_m_s"]),
+        value_of(document["wood_anderson_mm"]),
+        value_of(document["wood_anderson_noise_mm"]),
+        value_of(document["motion_window_s"]),
     )
 
 
@@ -169,7 +169,7 @@ def amplitude_number(value: float) -> float | None:
     >>> amplitude_number(1207.47512), amplitude_number(1.207475e-9), amplitude_number(0.0)
     (1207.475, 1.207e-09, 0.0)
     """
-    return float(f"{value:.4g}") if 0 < abs(value) < 1 else _number(value, 3)
+    return float(f"{value:.4g}") if 0 < abs(value) < 1 else finite(value, 3)
 
 
 def schema() -> dict[str, Any]:
@@ -180,9 +180,11 @@ def schema() -> dict[str, Any]:
     return content
 
 
-def _number(value: float, digits: int = DIGITS) -> float | None:
+def finite(value: float, digits: int = DIGITS) -> float | None:
+    """A number as documents have it; None when it is not finite."""
     return round(value, digits) if math.isfinite(value) else None
 
 
-def _value(number: float | None, null: float = math.nan) -> float:
+def value_of(number: float | None, null: float = math.nan) -> float:
+    """The number that a document has."""
     return null if number is None else float(number)

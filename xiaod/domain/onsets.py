@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from models import conventions
 from xiaod.domain.timegrid import GRID_NS, GRID_RATE_HZ, NS_PER_S, grid_index
-from xiaod.domain.types import Instrument, Outcome, Pick, Stage, Stages
+from xiaod.domain.types import Event, Instrument, Outcome, Pick, PickOrEvent, Stage, Stages, Wanted
 
 PHASES = conventions.PHASES
 """What is picked: P and S, in the order of all arrays that have a row for each."""
@@ -29,10 +29,22 @@ _PEAK_TIME = re.compile(r"(\d{4})(\d\d)(\d\d)\.(\d\d)(\d\d)(\d\d)\.(\d\d)-")
 
 def pick_id(index_ns: int, phase: str, instrument: Instrument, model: str, stage: Stage = "final") -> str:
     """Identifier from the sample of the peak: rounding of the refined time cannot change it; an early pick says that it is one."""
-    moment = datetime.fromtimestamp(index_ns // 1_000_000_000, UTC)
-    hundredths = index_ns // GRID_NS % 100
     early = "-early" if stage == "early" else ""
-    return f"{moment:%Y%m%d.%H%M%S}.{hundredths:02d}-{phase}-{instrument}-{model}{early}"
+    return f"{_stamp(index_ns)}-{phase}-{instrument}-{model}{early}"
+
+
+def event_id_of(time_ns: int, instrument: Instrument) -> str:
+    """Identifier of an event, from the time and the instrument of its first P pick.
+
+    >>> event_id_of(1_251_073_207_731_250_000, Instrument("BW", "RJOB", "", "EH"))
+    '20090824.002007.73-E-BW.RJOB..EH'
+    """
+    return f"{_stamp(time_ns)}-E-{instrument}"
+
+
+def _stamp(time_ns: int) -> str:
+    moment = datetime.fromtimestamp(time_ns // 1_000_000_000, UTC)
+    return f"{moment:%Y%m%d.%H%M%S}.{time_ns // GRID_NS % 100:02d}"
 
 
 def settled(final: Pick, early: Pick) -> Pick:
@@ -73,9 +85,10 @@ def unresolved_early(picks: Iterable[Pick]) -> list[Pick]:
     return [pick for pick in standing(picks) if pick.stage == "early"]
 
 
-def is_of(pick: Pick, stages: Stages) -> bool:
-    """Whether a pick is for a sink that takes these stages; a withdrawal goes where the early pick went."""
-    return stages in ("all", "final" if pick.stage == "final" else "early")
+def is_of(item: PickOrEvent, stages: Stages, wanted: Wanted = "picks") -> bool:
+    """Whether a pick or an event is for a sink that takes these; a withdrawal goes where the early one went."""
+    kind: Wanted = "events" if isinstance(item, Event) else "picks"
+    return wanted in ("all", kind) and stages in ("all", "final" if item.stage == "final" else "early")
 
 
 def sample_of(pick: Pick) -> int:

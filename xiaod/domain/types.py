@@ -383,3 +383,69 @@ class Pick:
     """Of a final pick on a channel with a response."""
     snippet: str | None = None
     """Of a final pick whose waveforms are kept: the path below the address of the status page at which they will be."""
+
+
+Wanted = Literal["picks", "events", "all"]
+"""What a sink takes: picks, events, or both."""
+
+
+@dataclass(frozen=True, slots=True)
+class EventPick:
+    """What an event keeps of one of its picks."""
+
+    id: str
+    channel: Channel
+    phase: str
+    """``P`` or ``S``."""
+    time_ns: int
+    time_uncertainty_s: float
+    """One standard deviation."""
+    stage: DocumentStage
+
+
+@dataclass(frozen=True, slots=True)
+class StationDistance:
+    """How far an earthquake is from a station, by the time between P and S there; see :mod:`xiaod.association.distance`."""
+
+    network: str
+    station: str
+    s_minus_p_s: float
+    distance_km: float
+    """From the hypocentre, along a straight ray."""
+    uncertainty_km: float
+    """One standard deviation."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One version of an event: picks that are taken for those of one earthquake. It has no place: nothing was located."""
+
+    id: str
+    """Of this version: :attr:`event_id` and :attr:`version`."""
+    event_id: str
+    """The same in all versions; it follows from the first pick of the first one."""
+    version: int
+    """From 1 on."""
+    stage: DocumentStage
+    """``early``: announced, of the picks there are by now. ``final``: settled, of final picks alone. ``withdrawn``: no event."""
+    method: str
+    """How the picks were associated, for example ``coincidence``."""
+    time_ns: int
+    """Of the first P pick, which is later than the earthquake."""
+    picks: tuple[EventPick, ...]
+    """The first P of each station, in order of time, then the S picks that distances come from."""
+    distances: tuple[StationDistance, ...] = ()
+    """Of the stations with P and S, the nearest first."""
+    early_id: str | None = None
+    """Of a final event: the :attr:`event_id` of the announced one, if there was one. Of a withdrawal: that of the one that is withdrawn."""
+    created_ns: int | None = None
+    """Host time of emission; None in an offline run."""
+
+    @property
+    def stations(self) -> int:
+        """Number of stations with a P pick."""
+        return sum(pick.phase == "P" for pick in self.picks)
+
+
+PickOrEvent = Pick | Event
+"""What is stored and goes to sinks."""

@@ -27,6 +27,7 @@ from xiaod.domain.types import Clock, Departed, Instrument
 from xiaod.inference import Engine
 from xiaod.inference.scout import Scout
 from xiaod.pipeline.assemble import Assembler
+from xiaod.pipeline.events import Events
 from xiaod.pipeline.monitor import Monitor
 from xiaod.pipeline.problems import Facts, Problem, problems_of
 from xiaod.pipeline.settings import begun_anew, buffer_settings, cuttings, instrument_limits
@@ -35,7 +36,7 @@ from xiaod.pipeline.snippets import Snippets
 from xiaod.pipeline.stages import Passing, PickStage, ResultQueue, WindowQueue, assemble, infer
 from xiaod.pipeline.station_table import Change, StationCollector, StationTable
 from xiaod.process.metrics import Metrics, PacketCollector
-from xiaod.sinks import Sink
+from xiaod.sinks import Sink, wanted_of
 from xiaod.storage.backlog import StoredBacklog
 from xiaod.storage.pick_store import PickStore
 from xiaod.storage.progress import PickingProgress
@@ -121,7 +122,9 @@ class Pipeline:
         self._windows = WindowQueue(WINDOW_BATCHES_BOUND, overtaking=live is not None)
         self._probabilities = ResultQueue(BATCHES_BOUND, overtaking=live is not None)
         self._sink_runners = [
-            self._sink_runner(sink, None if store is None else StoredBacklog(store, sink.name, sink.stages))
+            self._sink_runner(
+                sink, None if store is None else StoredBacklog(store, sink.name, sink.stages, wanted_of(sink))
+            )
             for sink in sinks
         ]
         self._leaving: dict[str, Stays] = {}
@@ -163,6 +166,8 @@ class Pipeline:
         if live and config.snippets.enabled:
             self._snippets = self._stage.snippets = Snippets(config, metrics)
             self._assembler.keep = self._snippets.take
+        if config.events.enabled:
+            self._stage.events = Events(config, metrics, self._clock, store)
         self._expect(sources)
 
     def _expect(self, sources: Sequence[Source]) -> None:
@@ -400,7 +405,9 @@ class Pipeline:
     async def _add_sink(self, sink: Sink) -> None:
         store = self._store
         backlog = (
-            None if store is None else await store.run_in_thread(StoredBacklog, store, sink.name, sink.stages)
+            None
+            if store is None
+            else await store.run_in_thread(StoredBacklog, store, sink.name, sink.stages, wanted_of(sink))
         )
         sink_runner = self._sink_runner(sink, backlog)
         self._sink_runners.append(sink_runner)

@@ -22,10 +22,10 @@ from random import Random
 from typing import Any
 
 from xiaod.acquisition.record_queue import End
-from xiaod.domain.types import Clock, Pick
+from xiaod.domain.types import Clock, PickOrEvent
 from xiaod.process.logs import get_logger
 from xiaod.process.metrics import Metrics
-from xiaod.sinks import Holding, Portioned, Refused, RetryLater, Sink
+from xiaod.sinks import Holding, Portioned, Refused, RetryLater, Sink, wanted_of
 from xiaod.storage.backlog import Backlog, MemoryBacklog
 
 SINK_TICK_S = 1.0
@@ -61,7 +61,7 @@ class SinkRunner:
         self._sink = sink
         self._metrics = metrics
         self._clock = clock
-        self._backlog = MemoryBacklog(BOUND, sink.stages) if backlog is None else backlog
+        self._backlog = MemoryBacklog(BOUND, sink.stages, wanted_of(sink)) if backlog is None else backlog
         self._changed = asyncio.Event()
         self._taken = asyncio.Event()
         self._ended = False
@@ -92,8 +92,8 @@ class SinkRunner:
     def __len__(self) -> int:
         return len(self._backlog)
 
-    async def put(self, item: Pick | End) -> None:
-        """Append a pick, which the backlog takes if it is of the sink's stages; or the end."""
+    async def put(self, item: PickOrEvent | End) -> None:
+        """Append a pick or an event, which the backlog takes if the sink does; or the end."""
         if isinstance(item, End):
             self._ended = True
         else:
@@ -201,7 +201,7 @@ class SinkRunner:
                 raise
             raise _FaultError(f"{type(error).__name__}: {error}") from error
 
-    async def _narrow(self, batch: Sequence[Pick], refused: Refused) -> None:
+    async def _narrow(self, batch: Sequence[PickOrEvent], refused: Refused) -> None:
         """Shorten the batch to come closer to the refused pick; skip that pick once it is the first."""
         first = next(
             (number for number, pick in enumerate(batch) if pick.id in refused.picks), len(batch) // 2
@@ -243,7 +243,7 @@ class SinkRunner:
         """Whether picks may be left undelivered, because the run ends and the next one finds them."""
         return self._retired or (self._ended and self._backlog.lasting)
 
-    def _count(self, batch: Sequence[Pick], duration_s: float) -> None:
+    def _count(self, batch: Sequence[PickOrEvent], duration_s: float) -> None:
         if not batch:
             return
         self._taken.set()

@@ -28,6 +28,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TypeVar
 
 from xiaod.acquisition.record_queue import End, Inbox
@@ -55,6 +56,7 @@ from xiaod.picking.diagnosis import PhaseView
 from xiaod.picking.ground_motion import GroundMotions
 from xiaod.picking.picker import InstrumentPicker, PickerSettings, compute_again
 from xiaod.pipeline.assemble import STATION_LINES, STATION_PERIOD_S, Assembler
+from xiaod.pipeline.events import Events
 from xiaod.pipeline.monitor import Monitor
 from xiaod.pipeline.settings import picker_settings, separation_samples
 from xiaod.pipeline.sink_runner import SinkRunner
@@ -81,6 +83,7 @@ MOST_TOGETHER = 64
 
 Batch = WindowBatch | StreamBatch
 Queued = TypeVar("Queued")
+Stored = TypeVar("Stored")
 
 
 class EarlyFirst(asyncio.Queue[Queued]):
@@ -430,6 +433,8 @@ class PickStage:
         """Shown on the status page; None without one."""
         self.snippets: Snippets | None = None
         """Keeps the waveforms around final picks; None: nobody does."""
+        self.events: Events | None = None
+        """Makes events of picks; None: nobody does."""
         self._progress = progress
         self._log = get_logger("pick")
         self._grouped = GroupedLog(self._log, STATION_LINES, STATION_PERIOD_S)
@@ -453,6 +458,9 @@ class PickStage:
     ) -> None:
         """Pick, and give every pick to every sink, until the end."""
         turns = Turns()
+        if self.events is not None:
+            await self._persistently(self.events.resume)
+            await self._associate(sink_runners)
         while not isinstance(results := await probabilities.get(), End):
             if isinstance(results, Departed):
                 await self._depart(results.instruments, sink_runners)
@@ -463,6 +471,7 @@ class PickStage:
         if self._clock() is None:
             # Data have ended; those of a live run go on in the next one.
             await self._withdraw(list(self._pickers), sink_runners)
+            await self._associate(sink_runners, everything=True)
         for sink_runner in list(sink_runners):
             await sink_runner.put(End())
 
@@ -488,11 +497,14 @@ class PickStage:
             self._advance(result)
             if self.snippets is not None:
                 self.snippets.followed(result.window)
+            if self.events is not None:
+                self.events.followed(result.window)
             if self.monitor is not None:
                 self.monitor.followed(result.window, result.known, result.window.stage)
             await turns.give_way()
         if self.monitor is not None:
             self.monitor.envelopes.take([result.window for result in results])
+        await self._associate(sink_runners)
 
     async def _deliver(self, picks: Sequence[Pick], sink_runners: Sequence[SinkRunner]) -> list[Pick]:
         """Store picks and give them to the sinks; those that are new."""
@@ -501,7 +513,20 @@ class PickStage:
             # A copy, because a reload may change the list.
             for sink_runner in list(sink_runners):
                 await sink_runner.put(pick)
+        if self.events is not None:
+            self.events.take(new)
         return new
+
+    async def _associate(self, sink_runners: Sequence[SinkRunner], everything: bool = False) -> None:
+        """Store events that follow from the picks, and give them to the sinks; ``everything``: no more picks will come."""
+        if self.events is None or not (events := self.events.update(everything)):
+            return
+        if (store := self.events.store) is not None:
+            events = await self._persistently(partial(store.run_in_thread, store.add_events, events))
+        self.events.made(events)
+        for event in events:
+            for sink_runner in list(sink_runners):
+                await sink_runner.put(event)
 
     def reconfigure(self, config: Config) -> None:
         """Use other settings from now on."""
@@ -523,6 +548,7 @@ class PickStage:
     async def _depart(self, instruments: Collection[Instrument], sink_runners: Sequence[SinkRunner]) -> None:
         """Instruments have gone."""
         await self._withdraw(instruments, sink_runners)
+        await self._associate(sink_runners)
         if self.snippets is not None:
             self.snippets.depart(instruments)
         if self._progress is not None:
@@ -600,25 +626,9 @@ class PickStage:
         """Store picks; gives those that are new. While the disk is full or gone everything waits, and the servers keep the data."""
         new = list(picks)
         if self._progress is not None and picks:
-            failures = 0
             separation = separation_samples(self._config)
-            while True:
-                try:
-                    new = await self._progress.run_in_thread(self._progress.store, picks, separation)
-                    break
-                except StoreError as error:
-                    if not failures:
-                        self._log.error(
-                            "store.failed", error=str(error), remedy="free the disk; picking waits"
-                        )
-                    failures += 1
-                    self.store_failure = str(error)
-                    self.steps += 1
-                    self._metrics.store_errors.inc()
-                    await asyncio.sleep(STORE_RETRY_S)
-            if failures:
-                self.store_failure = ""
-                self._log.info("store.recovered", failures=failures)
+            progress = self._progress
+            new = await self._persistently(partial(progress.run_in_thread, progress.store, picks, separation))
         for pick in new:
             count(pick, self._metrics)
             self._station_table.picked(pick)
@@ -627,6 +637,26 @@ class PickStage:
             if self.snippets is not None:
                 self.snippets.picked(pick)
         return new
+
+    async def _persistently(self, work: Callable[[], Awaitable[Stored]]) -> Stored:
+        """Use the store; while it cannot be used everything waits."""
+        failures = 0
+        while True:
+            try:
+                done = await work()
+                break
+            except StoreError as error:
+                if not failures:
+                    self._log.error("store.failed", error=str(error), remedy="free the disk; picking waits")
+                failures += 1
+                self.store_failure = str(error)
+                self.steps += 1
+                self._metrics.store_errors.inc()
+                await asyncio.sleep(STORE_RETRY_S)
+        if failures:
+            self.store_failure = ""
+            self._log.info("store.recovered", failures=failures)
+        return done
 
     def _advance(self, result: Probabilities) -> None:
         """Note how far an instrument has been picked; windows of late components do not count."""

@@ -126,6 +126,17 @@ class Metrics:
             registry=registry,
             buckets=LATENCY_BUCKETS_S,
         )
+        self.events = Counter(
+            "xiaod_events",
+            "Versions of events made: announced (early), settled (final), or withdrawn",
+            ["stage"],
+            registry=registry,
+        )
+        self.events_late_picks = Counter(
+            "xiaod_events_late_picks",
+            "P picks that changed no event: their station lags by more than events.wait_s",
+            registry=registry,
+        )
         self.sink_delivered = Counter(
             "xiaod_sink_picks",
             "Picks, of the stages that it takes, and withdrawals delivered to a sink",
@@ -246,6 +257,11 @@ class Metrics:
             self.snippets_written.labels(file)
         for reason in SNIPPET_LOSSES:
             self.snippets_lost.labels(reason)
+
+    def expect_events(self) -> None:
+        """Have the series of events before the first one."""
+        for stage in (*STAGES, "withdrawn"):
+            self.events.labels(stage)
 
     def expect_phase(self, phase: str) -> None:
         """Have the series of a phase before its first pick."""

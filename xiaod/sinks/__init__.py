@@ -13,7 +13,7 @@ half of it.
 from collections.abc import Collection, Sequence
 from typing import Protocol, runtime_checkable
 
-from xiaod.domain.types import Pick, Stages
+from xiaod.domain.types import Pick, Stages, Wanted
 
 
 class SinkError(Exception):
@@ -90,3 +90,18 @@ class Portioned(Protocol):
     def portion(self) -> int:
         """Picks of one call at most."""
         ...
+
+
+@runtime_checkable
+class TakingEvents(Protocol):
+    """A sink that may take events, too; any other takes picks alone."""
+
+    @property
+    def wanted(self) -> Wanted:
+        """What it takes."""
+        ...
+
+
+def wanted_of(sink: Sink) -> Wanted:
+    """What a sink takes."""
+    return sink.wanted if isinstance(sink, TakingEvents) else "picks"

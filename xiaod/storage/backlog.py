@@ -1,4 +1,4 @@
-"""The picks that wait for a sink: in memory for an offline run, in the store for a daemon.
+"""The picks and events that wait for a sink: in memory for an offline run, in the store for a daemon.
 
 >>> backlog = MemoryBacklog(2)
 >>> backlog.full, len(backlog), backlog.waiting(5)
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from xiaod.domain.onsets import is_of
-from xiaod.domain.types import Pick, Stages
+from xiaod.domain.types import PickOrEvent, Stages, Wanted
 from xiaod.storage.pick_store import Given, PickStore, Result
 
 
@@ -36,11 +36,11 @@ class Backlog(Protocol):
         """Whether picks that were not delivered are there in the next run."""
         ...
 
-    def noted(self, pick: Pick) -> None:
-        """A pick waits from now on, if it is of the sink's stages."""
+    def noted(self, pick: PickOrEvent) -> None:
+        """A pick or an event waits from now on, if the sink takes it."""
         ...
 
-    def waiting(self, limit: int) -> list[Pick]:
+    def waiting(self, limit: int) -> list[PickOrEvent]:
         """The oldest picks; may raise ``OSError``."""
         ...
 
@@ -62,10 +62,11 @@ class Backlog(Protocol):
 class MemoryBacklog:
     """Picks in memory, a bounded number of them."""
 
-    def __init__(self, bound: int, stages: Stages = "all") -> None:
+    def __init__(self, bound: int, stages: Stages = "all", wanted: Wanted = "picks") -> None:
         self._bound = bound
         self._stages = stages
-        self._picks: deque[Pick] = deque()
+        self._wanted = wanted
+        self._picks: deque[PickOrEvent] = deque()
         self._given = 0
 
     async def run_in_thread(
@@ -84,12 +85,12 @@ class MemoryBacklog:
         """Never."""
         return False
 
-    def noted(self, pick: Pick) -> None:
-        """Keep a pick, if it is of the sink's stages."""
-        if is_of(pick, self._stages):
+    def noted(self, pick: PickOrEvent) -> None:
+        """Keep it, if the sink takes it."""
+        if is_of(pick, self._stages, self._wanted):
             self._picks.append(pick)
 
-    def waiting(self, limit: int) -> list[Pick]:
+    def waiting(self, limit: int) -> list[PickOrEvent]:
         """The oldest picks."""
         self._given = min(limit, len(self._picks))
         return [self._picks[index] for index in range(self._given)]
@@ -111,11 +112,12 @@ class MemoryBacklog:
 class StoredBacklog:
     """A sink's waiting picks, read from the store: each is stored before it is noted here."""
 
-    def __init__(self, store: PickStore, sink: str, stages: Stages = "all") -> None:
-        store.begin(sink, stages)
+    def __init__(self, store: PickStore, sink: str, stages: Stages = "all", wanted: Wanted = "picks") -> None:
+        store.begin(sink, stages, wanted)
         self._store = store
         self._sink = sink
         self._stages = stages
+        self._wanted = wanted
         self._begun = store.backlog(sink)
         self._noted = 0
         """Picks counted since; written by the caller of :meth:`noted`."""
@@ -143,11 +145,11 @@ class StoredBacklog:
         """Always."""
         return True
 
-    def noted(self, pick: Pick) -> None:
-        """Count a pick of the sink's stages: it is in the store already, from where :meth:`waiting` reads it."""
-        self._noted += is_of(pick, self._stages)
+    def noted(self, pick: PickOrEvent) -> None:
+        """Count what the sink takes: it is in the store already, from where :meth:`waiting` reads it."""
+        self._noted += is_of(pick, self._stages, self._wanted)
 
-    def waiting(self, limit: int) -> list[Pick]:
+    def waiting(self, limit: int) -> list[PickOrEvent]:
         """The oldest picks that the sink has neither taken nor refused."""
         counted = self._begun + self._noted
         taken = self._held[-1] if self._held else None

@@ -1,7 +1,8 @@
 """The store: every pick, once, before any sink gets it; and how far each sink, instrument and source has come.
 
-It is an SQLite file in write-ahead mode. The identifier of a pick is its key, so a pick that is made again is not stored again. Each sink
-has a cursor, which moves after a delivery, and stages, early or final or all. A sink that was down goes on where it was, after a restart
+It is an SQLite file in write-ahead mode. The identifier of a pick is its key, so a pick that is made again is not stored again. Events lie
+among the picks, in the order in which they were made. Each sink has a cursor, which moves after a delivery, stages (early, final or all),
+and what it wants: picks, events or both. A sink that was down goes on where it was, after a restart
 too: every sink gets every pick of its stages at least once, in the order in which they were made. The times until which instruments have
 been picked, and the packets after which a later run must read, go into the same file in one transaction.
 
@@ -41,9 +42,20 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from xiaod.config import AgencyConfig
-from xiaod.domain.document import pick_document, pick_from_document
-from xiaod.domain.timegrid import EARLIEST_NS, LATEST_NS
-from xiaod.domain.types import Instrument, Pick, Position, Stages, Station, StationPositions
+from xiaod.domain.document import pick_document
+from xiaod.domain.event import event_document, item_from_document
+from xiaod.domain.timegrid import EARLIEST_NS, LATEST_NS, ns_from_s
+from xiaod.domain.types import (
+    Event,
+    Instrument,
+    Pick,
+    PickOrEvent,
+    Position,
+    Stages,
+    Station,
+    StationPositions,
+    Wanted,
+)
 from xiaod.process.fsync import PRIVATE, make_folder
 from xiaod.process.logs import get_logger
 
@@ -52,16 +64,16 @@ Result = TypeVar("Result")
 
 STORE = "picks.sqlite"
 """Name of the store in the state folder."""
-SCHEMA_VERSION = 3
-KNOWN_VERSIONS = (0, 1, 2, 3)
-"""Version 1 had no positions, version 2 no stages; they are added. A store that has just been created is of version 0."""
+SCHEMA_VERSION = 4
+KNOWN_VERSIONS = (0, 1, 2, 3, 4)
+"""Version 1 had no positions, version 2 no stages, version 3 no events; they are added. One that has just been created is of version 0."""
 BUSY_S = 10.0
 ILLEGIBLE = (ValueError, KeyError, TypeError, AttributeError)
 """Errors of a document with a wrong byte: SQLite notices damage only between documents."""
 DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 PRUNED_AT_ONCE = 1000
 """Picks that one transaction deletes, so that others do not wait long."""
-UPGRADE = (
+UPGRADE_TO_3 = (
     """CREATE TABLE IF NOT EXISTS picks (
         place INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, instrument TEXT NOT NULL, time_ns INTEGER NOT NULL,
         stored_ns INTEGER NOT NULL, document TEXT NOT NULL
@@ -79,10 +91,17 @@ UPGRADE = (
     "ALTER TABLE cursors ADD COLUMN stages TEXT NOT NULL DEFAULT 'all'",
     "CREATE INDEX picks_final_or_not ON picks (stage = 'final')",
     "CREATE INDEX picks_by_instrument ON picks (instrument, time_ns)",
+)
+"""What makes a store of version 2 or before, or of none, one of version 3. ``ages`` has for how long daemons had run with this store, and
+the newest pick then."""
+UPGRADE_TO_4 = (
+    # Of an event, the instrument is that of its first pick.
+    "ALTER TABLE picks ADD COLUMN kind TEXT NOT NULL DEFAULT 'pick'",
+    "ALTER TABLE cursors ADD COLUMN wanted TEXT NOT NULL DEFAULT 'picks'",
+    "CREATE INDEX events ON picks (kind) WHERE kind = 'event'",
     f"PRAGMA user_version = {SCHEMA_VERSION}",
 )
-"""What makes a store of any earlier version, or of none, one of this version. ``ages`` has for how long daemons had run with this store,
-and the newest pick then."""
+"""What makes one of version 3 one of this version."""
 INSTRUMENTS = """
 WITH RECURSIVE found (name) AS (
     SELECT min(instrument) FROM picks
@@ -90,9 +109,13 @@ WITH RECURSIVE found (name) AS (
 ) SELECT name FROM found WHERE name IS NOT NULL
 """
 """One search in the index for each instrument: going through all picks would read the whole file."""
-EARLIER_SEEN = """
-CREATE TEMP VIEW picks AS SELECT *, 'final' AS stage FROM main.picks;
-CREATE TEMP VIEW cursors AS SELECT *, 'all' AS stages FROM main.cursors;
+STAGELESS_SEEN = """
+CREATE TEMP VIEW picks AS SELECT *, 'final' AS stage, 'pick' AS kind FROM main.picks;
+CREATE TEMP VIEW cursors AS SELECT *, 'all' AS stages, 'picks' AS wanted FROM main.cursors;
+"""
+EVENTLESS_SEEN = """
+CREATE TEMP VIEW picks AS SELECT *, 'pick' AS kind FROM main.picks;
+CREATE TEMP VIEW cursors AS SELECT *, 'picks' AS wanted FROM main.cursors;
 """
 """A store of an earlier version, as one that must not change it sees it: as if it had been upgraded."""
 AGE_STEP_S = 600.0
@@ -135,8 +158,9 @@ def opened_to_read(path: Path) -> sqlite3.Connection:
     store = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_S)
     store.text_factory = legible
     try:
-        if known_version(store) != SCHEMA_VERSION:
-            store.executescript(EARLIER_SEEN)
+        version = known_version(store)
+        if version != SCHEMA_VERSION:
+            store.executescript(EVENTLESS_SEEN if version == 3 else STAGELESS_SEEN)
     except sqlite3.Error:
         store.close()
         raise
@@ -151,9 +175,9 @@ def within(
     Those of ``early`` are early picks without what withdraws them, unlike for a sink.
 
     >>> within(None, 5, None, "all")[0]
-    'time_ns >= ? AND time_ns < ?'
+    "time_ns >= ? AND time_ns < ? AND kind = 'pick'"
     """
-    condition = "time_ns >= ? AND time_ns < ?"
+    condition = "time_ns >= ? AND time_ns < ? AND kind = 'pick'"
     values: list[int | str] = [
         EARLIEST_NS if since_ns is None else since_ns,
         LATEST_NS if until_ns is None else until_ns,
@@ -166,28 +190,29 @@ def within(
     return condition, values
 
 
-def stored_after(place: int, stages: Stages) -> tuple[str, list[int | str]]:
+def stored_after(place: int, stages: Stages, wanted: Wanted = "picks") -> tuple[str, list[int | str]]:
     """SQL condition on the table of picks, and its values: what a sink of these stages takes and was stored after a place.
 
     >>> stored_after(7, "early")
-    ("place > ? AND (stage = 'final') = ?", [7, False])
+    ("place > ? AND kind = 'pick' AND (stage = 'final') = ?", [7, False])
     """
+    kind = {"picks": " AND kind = 'pick'", "events": " AND kind = 'event'", "all": ""}[wanted]
     if stages == "all":
-        return "place > ?", [place]
+        return f"place > ?{kind}", [place]
     # As the index has it.
-    return "place > ? AND (stage = 'final') = ?", [place, stages == "final"]
+    return f"place > ?{kind} AND (stage = 'final') = ?", [place, stages == "final"]
 
 
-def cursor_of(store: sqlite3.Connection | sqlite3.Cursor, sink: str) -> tuple[int, Stages]:
-    """Place of the last pick that was delivered to a sink, and the stages of its picks; 0 and all for an unknown sink."""
-    row = store.execute("SELECT place, stages FROM cursors WHERE sink = ?", (sink,)).fetchone()
-    return (0, "all") if row is None else row
+def cursor_of(store: sqlite3.Connection | sqlite3.Cursor, sink: str) -> tuple[int, Stages, Wanted]:
+    """Place of the last item that was delivered to a sink, and which ones it takes; 0, and all picks, for an unknown sink."""
+    row = store.execute("SELECT place, stages, wanted FROM cursors WHERE sink = ?", (sink,)).fetchone()
+    return (0, "all", "picks") if row is None else row
 
 
 def passed(store: sqlite3.Connection | sqlite3.Cursor, sink: str) -> int:
-    """Place up to which no pick waits for a sink: its cursor, or later where picks of other stages follow."""
-    place, stages = cursor_of(store, sink)
-    condition, values = stored_after(place, stages)
+    """Place up to which nothing waits for a sink: its cursor, or later where only others follow."""
+    place, stages, wanted = cursor_of(store, sink)
+    condition, values = stored_after(place, stages, wanted)
     [first] = store.execute(f"SELECT min(place) FROM picks WHERE {condition}", values).fetchone()  # noqa: S608  see stored_after
     if first is not None:
         return int(first) - 1
@@ -269,6 +294,57 @@ class PickStore:
             self._advance(cursor, picked_until)
         return new
 
+    def add_events(self, events: Sequence[Event]) -> list[Event]:
+        """Store versions of events, together; those that were new.
+
+        Raises:
+            StoreError: when nothing could be stored.
+        """
+        new, now_ns = [], time.time_ns()
+        with self._transaction() as cursor:
+            for event in events:
+                first, document = event.picks[0], json.dumps(event_document(event, UNSIGNED))
+                cursor.execute(
+                    "INSERT OR IGNORE INTO picks (id, instrument, time_ns, stored_ns, document, stage, kind)"
+                    " VALUES (?, ?, ?, ?, ?, ?, 'event')",
+                    (
+                        event.id,
+                        first.channel.instrument.text,
+                        event.time_ns,
+                        now_ns,
+                        document,
+                        event.stage,
+                    ),
+                )
+                if cursor.rowcount:
+                    new.append(event)
+        return new
+
+    def last_minutes(self, length_s: float) -> tuple[list[Pick], list[Event]]:
+        """Picks up to so long before the newest one, in order of time, and events in the order in which they were made.
+
+        Raises:
+            StoreError: when they cannot be read.
+        """
+        with self._transaction() as cursor:
+            [newest_ns] = cursor.execute("SELECT max(time_ns) FROM picks").fetchone()
+            if newest_ns is None:
+                return [], []
+            since_ns = max(EARLIEST_NS, newest_ns - ns_from_s(length_s))
+            condition, values = within(since_ns, None, None, "all")
+            picks = cursor.execute(
+                f"SELECT place, id, document FROM picks WHERE {condition} ORDER BY time_ns, place",  # noqa: S608  see within
+                values,
+            ).fetchall()
+            events = cursor.execute(
+                "SELECT place, id, document FROM picks WHERE kind = 'event' AND time_ns >= ? ORDER BY place",
+                (since_ns,),
+            ).fetchall()
+            return (
+                [one for _, one in self._legible(cursor, picks) if isinstance(one, Pick)],
+                [one for _, one in self._legible(cursor, events) if isinstance(one, Event)],
+            )
+
     def save(self, picked_until: Mapping[Instrument, int], positions: Mapping[str, StationPositions]) -> None:
         """Store the times until which instruments have been picked, and where each source has to begin again: both, or nothing.
 
@@ -317,8 +393,8 @@ class PickStore:
             station: position for station, position in kept.items() if station not in stations
         }
 
-    def waiting(self, sink: str, limit: int, after: int | None = None) -> list[tuple[int, Pick]]:
-        """Picks of a sink's stages that have not been delivered to it, oldest first, each with its place in the store.
+    def waiting(self, sink: str, limit: int, after: int | None = None) -> list[tuple[int, PickOrEvent]]:
+        """What a sink takes and has not been delivered to it, oldest first, each with its place in the store.
 
         Args:
             sink: its name.
@@ -329,8 +405,8 @@ class PickStore:
             StoreError: when they cannot be read.
         """
         with self._transaction() as cursor:
-            place, stages = cursor_of(cursor, sink)
-            condition, values = stored_after(place if after is None else after, stages)
+            place, stages, wanted = cursor_of(cursor, sink)
+            condition, values = stored_after(place if after is None else after, stages, wanted)
             while True:
                 rows = cursor.execute(
                     f"SELECT place, id, document FROM picks WHERE {condition} ORDER BY place LIMIT ?",  # noqa: S608  see stored_after
@@ -354,25 +430,25 @@ class PickStore:
             )
 
     def backlog(self, sink: str) -> int:
-        """Number of picks of a sink's stages that have not been delivered to it."""
+        """Number of picks and events that a sink takes and that have not been delivered to it."""
         with self._transaction() as cursor:
             condition, values = stored_after(*cursor_of(cursor, sink))
             [count] = cursor.execute(f"SELECT count(*) FROM picks WHERE {condition}", values).fetchone()  # noqa: S608  see stored_after
         return int(count)
 
-    def begin(self, sink: str, stages: Stages = "all") -> None:
+    def begin(self, sink: str, stages: Stages = "all", wanted: Wanted = "picks") -> None:
         """Register a sink: a new one gets picks from now on, a known one goes on where it was.
 
-        Where its stages have changed, they hold from the first pick on that waits for it; without one, from now on.
+        Where what it takes has changed, that holds from the first pick on that waits for it; without one, from now on.
         """
         with self._transaction() as cursor:
             cursor.execute(
-                "INSERT OR IGNORE INTO cursors (sink, place, stages) SELECT ?, coalesce(max(place), 0), ? FROM picks",
-                (sink, stages),
+                "INSERT OR IGNORE INTO cursors (sink, place, stages, wanted) SELECT ?, coalesce(max(place), 0), ?, ? FROM picks",
+                (sink, stages, wanted),
             )
             cursor.execute(
-                "UPDATE cursors SET place = ?, stages = ? WHERE sink = ? AND stages != ?",
-                (passed(cursor, sink), stages, sink, stages),
+                "UPDATE cursors SET place = ?, stages = ?, wanted = ? WHERE sink = ? AND (stages, wanted) != (?, ?)",
+                (passed(cursor, sink), stages, wanted, sink, stages, wanted),
             )
 
     def picked_until(self, instrument: Instrument) -> int | None:
@@ -397,7 +473,7 @@ class PickStore:
                 f"SELECT place, id, document FROM picks WHERE {condition} ORDER BY time_ns, place",  # noqa: S608  see within
                 values,
             ).fetchall()
-            return [pick for _, pick in self._legible(cursor, rows)]
+            return [pick for _, pick in self._legible(cursor, rows) if isinstance(pick, Pick)]
 
     def instruments(self) -> list[Instrument]:
         """Instruments that have picks, in order; a damaged name is left out."""
@@ -446,12 +522,12 @@ class PickStore:
 
     def _legible(
         self, cursor: sqlite3.Cursor, rows: Sequence[tuple[int, str, str]]
-    ) -> list[tuple[int, Pick]]:
-        """Picks of rows, with their places; a row with a damaged text is logged and deleted."""
-        found = []
+    ) -> list[tuple[int, PickOrEvent]]:
+        """Picks and events of rows, with their places; a row with a damaged text is logged and deleted."""
+        found: list[tuple[int, PickOrEvent]] = []
         for place, name, document in rows:
             try:
-                found.append((place, pick_from_document(json.loads(document))))
+                found.append((place, item_from_document(json.loads(document))))
             except ILLEGIBLE as error:
                 cursor.execute("DELETE FROM picks WHERE place = ?", (place,))
                 self._log.error("store.illegible", pick=name, document=document, error=repr(error))
@@ -513,7 +589,7 @@ class PickStore:
             if version != SCHEMA_VERSION:
                 with connection:
                     connection.execute("BEGIN IMMEDIATE")
-                    for statement in UPGRADE:
+                    for statement in (*(UPGRADE_TO_3 if version < 3 else ()), *UPGRADE_TO_4):
                         connection.execute(statement)
         except BaseException:
             connection.close()

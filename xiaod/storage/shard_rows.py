@@ -27,10 +27,10 @@ from xiaod.storage.pick_store import passed
 ADOPTED = "CREATE TABLE IF NOT EXISTS adopted (store TEXT PRIMARY KEY, place INTEGER NOT NULL)"
 """In the store of a shard: the place up to which the picks of each store without a daemon have been taken over."""
 
-PICKS = "SELECT id, instrument, time_ns, stored_ns, document, stage FROM picks"
-INSERT = "INSERT OR IGNORE INTO picks (id, instrument, time_ns, stored_ns, document, stage)"
+PICKS = "SELECT id, instrument, time_ns, stored_ns, document, stage, kind FROM picks"
+INSERT = "INSERT OR IGNORE INTO picks (id, instrument, time_ns, stored_ns, document, stage, kind)"
 
-PickRow = tuple[str, str, int, int, str, str]
+PickRow = tuple[str, str, int, int, str, str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +124,7 @@ def write_rows(mine: sqlite3.Connection, name: str, rows: ShardRows) -> int:
             "INSERT OR IGNORE INTO cursors (sink, place) SELECT ?, coalesce(max(place), 0) FROM picks",
             [(sink,) for sink in rows.sinks],
         )
-        undelivered = mine.executemany(f"{INSERT} VALUES (?, ?, ?, ?, ?, ?)", rows.waiting).rowcount
+        undelivered = mine.executemany(f"{INSERT} VALUES (?, ?, ?, ?, ?, ?, ?)", rows.waiting).rowcount
         mine.execute(
             "INSERT INTO adopted VALUES (?, ?) ON CONFLICT (store) DO UPDATE SET place = max(place, excluded.place)",
             (name, rows.newest),
@@ -132,7 +132,7 @@ def write_rows(mine: sqlite3.Connection, name: str, rows: ShardRows) -> int:
     # Picks that only have to be known get places before those that any sink waits for.
     [first] = mine.execute("SELECT min(0, coalesce(min(place), 0)) FROM picks").fetchone()
     mine.executemany(
-        f"{INSERT.replace('(', '(place, ')} VALUES (?, ?, ?, ?, ?, ?, ?)",
+        f"{INSERT.replace('(', '(place, ')} VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         [(first - number, *row) for number, row in enumerate(reversed(rows.known), 1)],
     )
     return max(0, undelivered)

@@ -40,7 +40,7 @@ def deliver(store: PickStore, sink: str = "a") -> list[Pick]:
     found = store.waiting(sink, 1000)
     if found:
         store.delivered(sink, found[-1][0])
-    return [pick for _, pick in found]
+    return [pick for _, pick in found if isinstance(pick, Pick)]
 
 
 def take_over(base: Path, shard: Shard, sinks: tuple[str, ...] = ("a",)) -> tuple[PickStore, ShardHandover]:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from xiaod.config.model import PositiveSeconds, Seconds
-from xiaod.config.sinks.kind import SinkModel, SinkName, SinkStages
+from xiaod.config.sinks.kind import SinkModel, SinkName, SinkOf, SinkStages
 
 SCML_VERSION = "0.12"
 """Version of SeisComP's schema that is written; every newer SeisComP reads it."""
@@ -49,6 +49,7 @@ class JsonLinesConfig(AppendedConfig):
     kind: Literal["jsonl"]
     """JSON Lines, appended to a file."""
     name: SinkName = "jsonl"
+    of: SinkOf = "picks"
 
 
 class AnssConfig(AppendedConfig):

@@ -21,7 +21,7 @@ from pydantic import Field
 
 from xiaod.config.annotations import kinds_of
 from xiaod.config.model import NAME_PATTERN, Model
-from xiaod.domain.types import Stages
+from xiaod.domain.types import Stages, Wanted
 
 SHARD = "shard"
 """Name, between braces in a path or a template, of the index of this process among several."""
@@ -37,6 +37,13 @@ SinkStages = Annotated[
     Field(description="Which picks it takes: final ones, early ones and what withdraws them, or all."),
 ]
 """Each kind has its default: files, which are read later, take final picks; what people and programs watch takes all."""
+SinkOf = Annotated[
+    Wanted,
+    Field(
+        description="Whether it takes picks, events (see 'events' below), or both; 'stage' holds for both."
+    ),
+]
+"""Of the kinds that can take events."""
 
 
 class SinkModel(Model):

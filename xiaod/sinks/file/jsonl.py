@@ -1,4 +1,4 @@
-"""Picks as JSON Lines: one document a line, appended (:mod:`xiaod.sinks.file.appended`).
+"""Picks and events as JSON Lines: one document a line, appended (:mod:`xiaod.sinks.file.appended`).
 
 >>> from pathlib import Path
 >>> from tempfile import TemporaryDirectory
@@ -12,14 +12,14 @@ import json
 
 from xiaod.config import AgencyConfig
 from xiaod.config.sinks.file import JsonLinesConfig
-from xiaod.domain.document import pick_json
-from xiaod.domain.types import Pick
+from xiaod.domain.event import json_of
+from xiaod.domain.types import PickOrEvent, Wanted
 from xiaod.sinks.file.appended import AppendingSink
 
 
-def json_line(pick: Pick, agency: AgencyConfig) -> str:
-    """A pick as one line, newline included."""
-    return pick_json(pick, agency) + "\n"
+def json_line(item: PickOrEvent, agency: AgencyConfig) -> str:
+    """A pick or an event as one line, newline included."""
+    return json_of(item, agency) + "\n"
 
 
 def json_identity(line: bytes) -> str:
@@ -47,8 +47,8 @@ class JsonLines:
     def __init__(self, agency: AgencyConfig) -> None:
         self._agency = agency
 
-    def line(self, pick: Pick) -> bytes:
-        """A pick as one line, newline included."""
+    def line(self, pick: PickOrEvent) -> bytes:
+        """A pick or an event as one line, newline included."""
         return json_line(pick, self._agency).encode()
 
     def identity(self, line: bytes) -> str:
@@ -66,3 +66,9 @@ class JsonLinesSink(AppendingSink):
     def __init__(self, config: JsonLinesConfig, agency: AgencyConfig) -> None:
         """Set up; the file is opened when there is something to write."""
         super().__init__(config, JsonLines(agency))
+        self._of = config.of
+
+    @property
+    def wanted(self) -> Wanted:
+        """What it takes."""
+        return self._of

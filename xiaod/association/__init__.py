@@ -1,0 +1,1 @@
+"""Picks to events: which picks of several stations, or of one, are those of one earthquake; pure."""

@@ -1,0 +1,239 @@
+"""Events of picks that come one by one: announced at once, settled when all final picks are there, or withdrawn.
+
+*Announced* (stage early): whatever picks there are, early ones among them, are associated anew with each pick. An event gets another
+version when it says more: half as many stations again, fewer than before, or another nearest station with a distance. It is withdrawn when
+its picks no longer make one.
+
+*Settled* (stage final): final picks alone are associated once, when the data are ``wait_s`` beyond them. So a final event does not depend
+on early picks, nor on the order in which the stations came, as long as none lags by more. A pick that comes later changes no event.
+
+Memory: picks of the last minutes, at most :data:`MAX_PICKS`.
+
+>>> tracker = EventTracker(CoincidenceSettings(stations=1), wait_s=30.0)
+>>> tracker.update()
+[]
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from xiaod.association.coincidence import LONGEST_S, METHOD, Cluster, CoincidenceSettings, associate
+from xiaod.domain.onsets import event_id_of, standing
+from xiaod.domain.timegrid import EARLIEST_NS, LATEST_NS, ns_from_s
+from xiaod.domain.types import Event, EventPick, Pick, Stage
+
+MAX_PICKS = 5000
+"""Picks that are held at most; when there are more, the oldest tenth goes, and is in no event that is not settled yet."""
+GROWTH = 1.5
+"""With so many times the stations, an announced event has another version."""
+MAX_EVENTS = 1000
+"""Events whose newest version is remembered."""
+
+
+@dataclass(slots=True)
+class _Announced:
+    """An event that is not settled."""
+
+    event: Event
+    onsets: frozenset[str]
+    """Of its P picks."""
+
+
+class EventTracker:
+    """Picks in, events out."""
+
+    def __init__(self, settings: CoincidenceSettings, wait_s: float) -> None:
+        """Begin.
+
+        Args:
+            settings: what makes an event.
+            wait_s: by how much stations may lag behind the newest data.
+        """
+        self.late = 0
+        """P picks that came when their time was settled."""
+        self._settings = settings
+        self._wait_ns = ns_from_s(wait_s)
+        self._forget_ns = ns_from_s(LONGEST_S) + settings.reach_ns
+        self._least_ns = ns_from_s(settings.window_s)
+        self._final: dict[str, EventPick] = {}
+        self._early: dict[str, EventPick] = {}
+        self._onsets: dict[str, str] = {}
+        """The early pick of the same onset, of final picks with one: the name of the onset."""
+        self._announced: list[_Announced] = []
+        self._versions: dict[str, int] = {}
+        self._newest_ns = EARLIEST_NS
+        self._decided_ns = EARLIEST_NS
+        self._due_ns = LATEST_NS
+        self._changed = False
+
+    @property
+    def picks(self) -> int:
+        """Number of picks held."""
+        return len(self._final) + len(self._early)
+
+    def restore(self, picks: Iterable[Pick], events: Sequence[Event]) -> None:
+        """Go on after an earlier run.
+
+        Args:
+            picks: of its last minutes, of all stages.
+            events: its last ones, in the order in which they were made.
+        """
+        for event in events:
+            self._versions[event.event_id] = event.version
+            if event.stage == "final":
+                last_ns = max(pick.time_ns for pick in event.picks if pick.phase == "P")
+                self._decided_ns = max(self._decided_ns, last_ns)
+        for pick in standing(picks):
+            self.take(pick)
+        self.late = 0
+        newest = {event.event_id: event for event in events}
+        resolved = {event.early_id for event in events if event.early_id is not None}
+        self._announced = [
+            _Announced(event, self._onsets_of(event.picks))
+            for name, event in newest.items()
+            if event.stage == "early" and name not in resolved
+        ]
+        self._changed = True
+
+    def take(self, pick: Pick) -> None:
+        """Take a pick, or what withdraws one."""
+        if pick.early_id is not None:
+            self._changed |= self._early.pop(pick.early_id, None) is not None
+        if pick.stage == "withdrawn":
+            return
+        if pick.time_ns <= self._decided_ns:
+            self.late += pick.phase == "P"
+            return
+        kept = EventPick(pick.id, pick.channel, pick.phase, pick.time_ns, pick.time_uncertainty_s, pick.stage)
+        self._changed = True
+        if pick.stage == "early":
+            self._early[pick.id] = kept
+        else:
+            self._final[pick.id] = kept
+            if pick.early_id is not None:
+                self._onsets[pick.id] = pick.early_id
+        self._due_ns = min(self._due_ns, pick.time_ns + self._least_ns)
+        if self.picks > MAX_PICKS:
+            self._drop_oldest()
+
+    def advance(self, time_ns: int) -> None:
+        """Final picks of an instrument are there until a time."""
+        self._newest_ns = max(self._newest_ns, time_ns)
+
+    def update(self, everything: bool = False) -> list[Event]:
+        """Events that are new, or have another version. ``everything``: no more picks will come."""
+        complete_ns = LATEST_NS if everything else max(EARLIEST_NS, self._newest_ns - self._wait_ns)
+        made = self._settle(complete_ns) if complete_ns > self._due_ns else []
+        if self._changed:
+            self._changed = False
+            made += self._announce()
+        if everything:
+            made += [self._withdrawn(one) for one in self._announced]
+            self._announced = []
+        return made
+
+    def _settle(self, complete_ns: int) -> list[Event]:
+        found = associate(list(self._final.values()), self._settings, complete_ns)
+        made = []
+        for cluster in found.clusters:
+            match = self._match(self._onsets_of(cluster.picks), self._announced)
+            if match is not None:
+                self._announced.remove(match)
+            early_id = None if match is None else match.event.event_id
+            made.append(self._event(cluster, _event_id(cluster), "final", early_id))
+        self._decided_ns = max(self._decided_ns, found.decided_ns)
+        self._forget(max(self._decided_ns, complete_ns - self._forget_ns))
+        held = (pick.time_ns for picks in (self._final, self._early) for pick in picks.values())
+        self._due_ns = min(found.due_ns, min(held, default=LATEST_NS) + self._forget_ns)
+        self._changed = True
+        return made
+
+    def _announce(self) -> list[Event]:
+        found = associate([*self._final.values(), *self._early.values()], self._settings)
+        made, left, kept = [], list(self._announced), []
+        for cluster in found.clusters:
+            onsets = self._onsets_of(cluster.picks)
+            match = self._match(onsets, left)
+            if match is None:
+                event = self._event(cluster, f"{_event_id(cluster)}-early", "early", None)
+                made.append(event)
+            else:
+                left.remove(match)
+                event = match.event
+                if _says_more(cluster, event):
+                    event = self._event(cluster, event.event_id, "early", None)
+                    made.append(event)
+            kept.append(_Announced(event, onsets))
+        made += [self._withdrawn(one) for one in left]
+        self._announced = kept
+        return made
+
+    def _onsets_of(self, picks: Iterable[EventPick]) -> frozenset[str]:
+        return frozenset(self._onsets.get(pick.id, pick.id) for pick in picks if pick.phase == "P")
+
+    def _match(self, onsets: frozenset[str], announced: Collection[_Announced]) -> _Announced | None:
+        """The announced event with most of these onsets, the first one of several; None: none has any."""
+        # An event may have been announced with final picks whose early ones are known by now, or the other way round.
+        shared = [(len(onsets & self._renamed(one.onsets)), one) for one in announced]
+        most = max((number for number, _ in shared), default=0)
+        return next((one for number, one in shared if number == most), None) if most else None
+
+    def _renamed(self, onsets: frozenset[str]) -> frozenset[str]:
+        return frozenset(self._onsets.get(name, name) for name in onsets)
+
+    def _event(self, cluster: Cluster, event_id: str, stage: Stage, early_id: str | None) -> Event:
+        version = self._next_version(event_id)
+        return Event(
+            id=f"{event_id}-v{version}",
+            event_id=event_id,
+            version=version,
+            stage=stage,
+            method=METHOD,
+            time_ns=cluster.picks[0].time_ns,
+            picks=cluster.picks,
+            distances=cluster.distances,
+            early_id=early_id,
+        )
+
+    def _withdrawn(self, one: _Announced) -> Event:
+        event = one.event
+        version = self._next_version(event.event_id)
+        return replace(
+            event,
+            id=f"{event.event_id}-v{version}",
+            version=version,
+            stage="withdrawn",
+            early_id=event.event_id,
+            created_ns=None,
+        )
+
+    def _next_version(self, event_id: str) -> int:
+        version = self._versions.pop(event_id, 0) + 1
+        self._versions[event_id] = version
+        while len(self._versions) > MAX_EVENTS:
+            del self._versions[next(iter(self._versions))]
+        return version
+
+    def _forget(self, until_ns: int) -> None:
+        """Forget picks up to a time, that one included: what is decided, and S and early picks without a P."""
+        for held in (self._final, self._early):
+            for name in [name for name, pick in held.items() if pick.time_ns <= until_ns]:
+                del held[name]
+                self._onsets.pop(name, None)
+
+    def _drop_oldest(self) -> None:
+        times = sorted(pick.time_ns for held in (self._final, self._early) for pick in held.values())
+        self._decided_ns = max(self._decided_ns, times[len(times) // 10])
+        self._forget(self._decided_ns)
+
+
+def _event_id(cluster: Cluster) -> str:
+    first = cluster.picks[0]
+    return event_id_of(first.time_ns, first.channel.instrument)
+
+
+def _says_more(cluster: Cluster, event: Event) -> bool:
+    """Whether an announced event is worth another version."""
+    stations = sum(pick.phase == "P" for pick in cluster.picks)
+    nearest = [[(one.network, one.station) for one in of.distances[:1]] for of in (cluster, event)]
+    return not event.stations <= stations < GROWTH * event.stations or nearest[0] != nearest[1]
