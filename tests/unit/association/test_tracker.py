@@ -140,7 +140,7 @@ def happenings(onsets: Sequence[tuple[int, str, int, str]]) -> list[list[tuple[f
 
 def played(
     one: EventTracker, stations: list[list[tuple[float, Pick | None]]], lag_s: float, seed: int
-) -> list[tuple[float, Event]]:
+) -> list[Event]:
     """Stations come in any order, and none lags by more than ``lag_s``."""
     random, made, left = Random(seed), [], [list(reversed(rows)) for rows in stations]
     while any(left):
@@ -202,7 +202,9 @@ def test_a_run_that_is_killed_and_goes_on_makes_the_same_final_events_once(
         (row for rows in stations for row in rows),
         key=lambda row: (row[0], "" if row[1] is None else row[1].id),
     )
-    one, stored, made = tracker(), [], {}
+    one = tracker()
+    stored: list[Pick] = []
+    made: dict[str, Event] = {}
 
     def keep(events: Iterable[Event]) -> None:
         for event in events:

@@ -58,7 +58,7 @@ def damaged(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("harm", "said"), [(of_later_version, "store version 99; this program knows 3"), (damaged, "malformed")]
+    ("harm", "said"), [(of_later_version, "store version 99; this program knows 4"), (damaged, "malformed")]
 )
 def test_a_store_that_cannot_be_read_is_left_to_its_daemon(
     path: Path, harm: object, said: str, capsys: pytest.CaptureFixture[str]

@@ -343,7 +343,7 @@ def test_a_store_of_a_later_version_is_refused_and_not_touched(path: Path) -> No
     set_version(path)
     before = path.read_bytes()
     for _ in range(2):
-        with pytest.raises(NewerStoreError, match=r"picks\.sqlite: store version 99; this program knows 3"):
+        with pytest.raises(NewerStoreError, match=r"picks\.sqlite: store version 99; this program knows 4"):
             PickStore(path)
     assert [(file.name, file.read_bytes()) for file in path.parent.iterdir()] == [(path.name, before)]
 
