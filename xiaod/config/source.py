@@ -71,10 +71,12 @@ class SeedLinkConfig(Model):
     EXAMPLE: ClassVar = {"server": "replay:example", "name": "demo"}
 
     kind: Literal["seedlink"] = "seedlink"
-    """A server that speaks SeedLink 3."""
+    """A server that speaks SeedLink 3 or 4."""
     server: Annotated[str, AfterValidator(_server)]
     """HOST or HOST:PORT (default port 18000): a Raspberry Shake (rs.local), a ringserver or SeisComP, or a public server such as
     geofon.gfz.de. Or replay:PATH: this process plays miniSEED files, shifted to now (replay:example: ObsPy's example event)."""
+    protocol: Literal["auto", 3, 4] = 3
+    """Version of SeedLink: 3, which nearly every server speaks; 4 (extra seedlink4); or auto: 4 where the server speaks it, else 3."""
     name: str = Field(default="", pattern=r"^[A-Za-z0-9_-]{0,32}$")
     """Label in logs, metrics and state; by default the address of the server."""
     streams: Annotated[

@@ -25,7 +25,7 @@ from xiaod.domain.sharding import Shard
 from xiaod.domain.timeliness import TimeLimits
 from xiaod.process.exit_status import ExitCode, StartError
 from xiaod.process.logs import get_logger
-from xiaod.process.plugins import imported
+from xiaod.process.plugins import MissingExtraError, imported
 
 if TYPE_CHECKING:
     from xiaod.acquisition.seedlink.source import SeedLinkSource
@@ -60,22 +60,25 @@ class SourceFactory:
             where: place of its server in the configuration, for errors.
 
         Raises:
-            StartError: when an embedded server cannot be started.
+            StartError: when an embedded server cannot be started, or a package is missing.
             StoreError: when the positions of the last run cannot be read.
         """
         async with AsyncExitStack() as server:
             if config.replay_input is not None:
                 config = await _embed_replay(config, config.replay_input, server, where)
             resume, lost_ns = await self._state.begin_of_in_thread(config)
-            source: SeedLinkSource = imported(SOURCES[config.kind])(
-                config,
-                resume=resume,
-                remember=partial(self._state.remember, config.label),
-                lost_ns=lost_ns,
-                shard=self._shard,
-                limits=self._limits,
-                lasting=self._state.store is not None,
-            )
+            try:
+                source: SeedLinkSource = imported(SOURCES[config.kind])(
+                    config,
+                    resume=resume,
+                    remember=partial(self._state.remember, config.label),
+                    lost_ns=lost_ns,
+                    shard=self._shard,
+                    limits=self._limits,
+                    lasting=self._state.store is not None,
+                )
+            except MissingExtraError as error:
+                raise StartError(f"{where}: {error}", ExitCode.CONFIGURATION) from error
             if former is not None:
                 source.continue_from(former)
             self._servers[source] = server.pop_all()

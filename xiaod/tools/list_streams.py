@@ -17,9 +17,11 @@ from typing import TextIO
 
 from xiaod.acquisition.patterns import matcher, plan
 from xiaod.acquisition.seedlink.info import DiscoveryError, discover
+from xiaod.acquisition.seedlink.links import connector
 from xiaod.acquisition.seedlink.listing import ServerInfo
 from xiaod.config import Config, SeedLinkConfig
 from xiaod.domain.sharding import ALONE, Shard, shard_of
+from xiaod.process.plugins import MissingExtraError
 from xiaod.replay.config import ReplayError
 
 
@@ -43,7 +45,7 @@ def print_offers(
     for source in config.sources:
         try:
             info = ask(source, timeout_s)
-        except (DiscoveryError, ReplayError) as error:
+        except (DiscoveryError, MissingExtraError, ReplayError) as error:
             out.write(f"{error}\n")
             status = 1
             continue
@@ -75,7 +77,7 @@ def balance(stations: Collection[tuple[str, str]], shards: int) -> str:
 def ask(source: SeedLinkConfig, timeout_s: float) -> ServerInfo:
     """The server's answer; a replay server that the daemon would embed is started for it."""
     if source.replay_input is None:
-        return discover(source.server, timeout_s)
+        return discover(source.server, timeout_s, connect=connector(source))
     played = source.replay_input
 
     async def embedded() -> ServerInfo:

@@ -775,7 +775,7 @@ class TestNoSeedLinkThree:
         with Scripted(lambda sock: None, {b"HELLO": hello}) as server:
             detail = refusal_of(server=f"127.0.0.1:{server.port}")
             assert "speaks SeedLink 4 only" in detail
-            assert "slink2dali" in detail
+            assert "write 'protocol: 4'" in detail
             with pytest.raises(DiscoveryError, match="speaks SeedLink 4 only"):
                 discover(f"127.0.0.1:{server.port}", 3.0)
 

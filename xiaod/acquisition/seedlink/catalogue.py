@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from xiaod.acquisition.patterns import Subscription, plan
 from xiaod.acquisition.seedlink.info import DiscoveryError, UnreachableError, discover
+from xiaod.acquisition.seedlink.links import connector
 from xiaod.config import SeedLinkConfig
 from xiaod.domain.types import Channel, Station
 
@@ -52,6 +53,7 @@ class CatalogueReader:
         self._config = config
         self._is_wanted = is_wanted
         self._stop = stop
+        self._connect = connector(config)
         self._last: Catalogue | None = None
         self._asked_s = 0.0
         self._took_s = 0.0
@@ -96,7 +98,9 @@ class CatalogueReader:
         config = self._config
         begun_s, begun_ns = time.monotonic(), time.time_ns()
         try:
-            info = discover(config.server, config.connect_timeout_s, self._stop, self._is_wanted)
+            info = discover(
+                config.server, config.connect_timeout_s, self._stop, self._is_wanted, self._connect
+            )
         except UnreachableError:
             raise
         except DiscoveryError as error:

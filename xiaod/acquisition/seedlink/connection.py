@@ -22,7 +22,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from obspy.clients.seedlink.client.seedlinkconnection import SeedLinkConnection
 from obspy.clients.seedlink.seedlinkexception import SeedLinkException
@@ -30,9 +30,10 @@ from obspy.clients.seedlink.seedlinkexception import SeedLinkException
 from xiaod.acquisition.patterns import Subscription
 from xiaod.acquisition.seedlink import greetings
 from xiaod.acquisition.seedlink.framing import ClosedError, Frame, Framing, LinkError
+from xiaod.acquisition.seedlink.listing import Listing, ListingParser
 from xiaod.domain.seedlink import SEQUENCE_MODULUS
 from xiaod.domain.timegrid import NS_PER_S
-from xiaod.domain.types import Station
+from xiaod.domain.types import Channel, Station
 
 MULTI_STATION_VERSION = 2.5
 """First version of SeedLink with STATION."""
@@ -99,8 +100,7 @@ class Connection(SeedLinkConnection):  # type: ignore[misc]  # ObsPy is not type
                 self.sladdr, self._is_tls()
             )
             raise LinkError(f"{error}: {advice}") from error
-        if newer := greetings.newer(self.greeting):
-            raise LinkError(newer)
+        self._agree()
 
     def subscribe(
         self,
@@ -125,6 +125,15 @@ class Connection(SeedLinkConnection):  # type: ignore[misc]  # ObsPy is not type
     ) -> None:
         """The same for the data that the server has now; :meth:`frames` tells their end (SeedLink 3, ENDFETCH)."""
         self._start(b"ENDFETCH", subscriptions, positions, None)
+
+    def _agree(self) -> None:
+        """Agree on a version of SeedLink after HELLO.
+
+        Raises:
+            LinkError: when the server speaks no version that is spoken here.
+        """
+        if newer := greetings.newer(self.greeting):
+            raise LinkError(newer)
 
     def _start(
         self,
@@ -217,6 +226,10 @@ class Connection(SeedLinkConnection):  # type: ignore[misc]  # ObsPy is not type
     def request(self, level: str) -> None:
         """Send INFO; the answer comes as frames."""
         self.send_info_request(level, 3)
+
+    def listing(self, is_wanted: Callable[[Channel], bool]) -> ListingParser:
+        """What parses the answer to INFO STREAMS and INFO STATIONS."""
+        return Listing(is_wanted)
 
     def frames(self, wait_s: float) -> Iterator[Frame]:
         """Frames that have come, after waiting for at most ``wait_s`` for the first bytes.

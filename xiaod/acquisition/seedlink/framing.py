@@ -67,8 +67,13 @@ class Frame(NamedTuple):
         return not self.header.endswith(b"*")
 
     @property
+    def is_document(self) -> bool:
+        """Whether a piece of an answer to INFO is the text itself, not a record with it."""
+        return False
+
+    @property
     def sequence(self) -> int:
-        """Sequence number, 24 bits."""
+        """Sequence number: 24 bits, in SeedLink 4 up to 63."""
         return int(self.header[2:], 16)
 
 

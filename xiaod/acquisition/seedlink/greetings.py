@@ -10,6 +10,9 @@ import re
 
 from xiaod.domain import seedlink
 
+SHARED_NUMBERS = ("ringserver", "xiaod")
+"""Words in the answer to HELLO of servers that number the packets of all stations together."""
+
 _HTTP = re.compile(rb"\s*(?:HTTP/|<!doctype html|<html)", re.IGNORECASE)
 _VERSION = re.compile(r"SeedLink v(\d+)", re.IGNORECASE)
 _PROTOCOL = re.compile(r"SLPROTO:(\d+)")
@@ -32,6 +35,17 @@ def unheard(address: str, tls: bool) -> str:
     return f"whatever listens at {address} does not speak SeedLink, which has port {seedlink.PORT} by custom"
 
 
+def numbers_together(greeting: str) -> bool:
+    """Whether a server that answers HELLO like this numbers the packets of all its stations together.
+
+    Such a server also takes the time that follows a number, and begins at that time where another packet has the number now.
+
+    >>> numbers_together("SeedLink v4.0 (RingServer/4.5.3) :: SLPROTO:4.0 SLPROTO:3.1"), numbers_together("SeedLink v3.1 (2020.122)")
+    (True, False)
+    """
+    return any(word in greeting.lower() for word in SHARED_NUMBERS)
+
+
 def newer(greeting: str) -> str:
     """What to do about a server that does not speak SeedLink 3, from its answer to HELLO; empty when it does.
 
@@ -45,11 +59,10 @@ def newer(greeting: str) -> str:
     # Version 2.5 has the commands of version 3 that are needed.
     if min(spoken) <= 3:
         return ""
-    return (
-        f"the server speaks SeedLink {min(spoken)} only, and SeedLink 3 is spoken here: "
-        "ask its operator whether version 3 can be switched on, "
-        "or let a ringserver collect from it (with slink2dali) and give that as server"
-    )
+    complaint = f"the server speaks SeedLink {min(spoken)} only"
+    if min(spoken) == 4:
+        return f"{complaint}, and SeedLink 3 is spoken here: write 'protocol: 4' for this source"
+    return f"{complaint}, and SeedLink 3 and 4 are spoken here: ask its operator for one of these"
 
 
 def nothing_listens(address: str) -> str:

@@ -12,7 +12,8 @@ from pymseed import MS3Record, PymseedError
 
 from xiaod.acquisition.seedlink.connection import SLICE_S, Connection
 from xiaod.acquisition.seedlink.framing import ClosedError, ErrorReplyError, LinkError
-from xiaod.acquisition.seedlink.listing import Listing, ListingError, ServerInfo
+from xiaod.acquisition.seedlink.links import Connector
+from xiaod.acquisition.seedlink.listing import ListingError, ListingParser, ServerInfo
 from xiaod.domain.types import Channel
 
 MAX_INFO_BYTES = 64 * 1024 * 1024
@@ -40,6 +41,7 @@ def discover(
     timeout_s: float,
     stop: threading.Event | None = None,
     is_wanted: Callable[[Channel], bool] = lambda _: True,
+    connect: Connector = Connection,
 ) -> ServerInfo:
     """Ask a server for its streams, or for its stations alone where it denies that.
 
@@ -48,6 +50,7 @@ def discover(
         timeout_s: for the connection, and for each piece of the answer; :data:`WHOLE` times as much for all of it.
         stop: when set, the request is given up.
         is_wanted: other streams are left out.
+        connect: makes a connection of the right version.
 
     Raises:
         UnreachableError: when no server answers.
@@ -56,11 +59,11 @@ def discover(
     """
     denials = []
     for level in LEVELS:
-        link = Connection(address, timeout_s, stop or threading.Event())
+        link = connect(address, timeout_s, stop or threading.Event())
         try:
             _connect(link)
             link.request(level)
-            return _answer(link, level, timeout_s, Listing(is_wanted))
+            return _answer(link, level, timeout_s, link.listing(is_wanted))
         except DeniedError as error:
             denials.append(str(error))
         except UnreachableError:
@@ -79,7 +82,7 @@ def _connect(link: Connection) -> None:
         raise UnreachableError(f"{link.sladdr}: {error}") from error
 
 
-def _answer(link: Connection, level: str, timeout_s: float, listing: Listing) -> ServerInfo:
+def _answer(link: Connection, level: str, timeout_s: float, listing: ListingParser) -> ServerInfo:
     size = 0
     until_s = time.monotonic() + WHOLE * timeout_s
     while (now_s := time.monotonic()) < until_s and now_s < link.heard_s + timeout_s:
@@ -87,7 +90,7 @@ def _answer(link: Connection, level: str, timeout_s: float, listing: Listing) ->
             for frame in link.frames(SLICE_S):
                 if not frame.is_info:
                     continue
-                piece = _text(frame.record, level)
+                piece = frame.record if frame.is_document else _text(frame.record, level)
                 listing.feed(piece)
                 size += len(piece)
                 if size > MAX_INFO_BYTES:

@@ -15,6 +15,7 @@ import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from xiaod.acquisition.miniseed import channel_of
 from xiaod.domain.types import Channel
@@ -67,8 +68,28 @@ class ServerInfo:
     """What could not be used, in words."""
 
 
+class ListingParser(Protocol):
+    """Parses a list of streams."""
+
+    def feed(self, piece: bytes) -> None:
+        """Take the next piece of the text.
+
+        Raises:
+            ListingError: when the text is not a list of streams.
+        """
+        ...
+
+    def close(self) -> ServerInfo:
+        """Parse the rest.
+
+        Raises:
+            ListingError: when the text is not a list of streams.
+        """
+        ...
+
+
 class Listing:
-    """Parses the text in pieces of any length."""
+    """Parses the text in pieces of any length; a :class:`ListingParser` of SeedLink 3."""
 
     def __init__(self, is_wanted: Callable[[Channel], bool] = lambda _: True) -> None:
         """Begin; streams that are not wanted are left out."""

@@ -29,10 +29,12 @@ from obspy.clients.seedlink.seedlinkexception import SeedLinkException
 from xiaod.acquisition import Emit
 from xiaod.acquisition.admission import within_limit
 from xiaod.acquisition.patterns import Subscription, is_wild, needs_listing
+from xiaod.acquisition.seedlink import greetings
 from xiaod.acquisition.seedlink.catalogue import FIRST_LOOK_S, Catalogue, CatalogueReader
 from xiaod.acquisition.seedlink.connection import SLICE_S, Connection, StartPosition, Stopped
 from xiaod.acquisition.seedlink.framing import EndOfDataError, LinkError
 from xiaod.acquisition.seedlink.info import DiscoveryError
+from xiaod.acquisition.seedlink.links import connector
 from xiaod.acquisition.seedlink.positions import Positions
 from xiaod.acquisition.seedlink.receiver import LostError, Receiver
 from xiaod.acquisition.seedlink.reconnect import ReconnectDelay
@@ -57,8 +59,6 @@ IDLE_S = 3600.0
 """Seconds after which a source without stations of this shard looks again, if ``discover_s`` is 0."""
 SHOWN_STATIONS = 10
 """Stations that one line of the log names."""
-SHARED_NUMBERS = ("ringserver", "xiaod")
-"""Words in the answer to HELLO of servers that number the packets of all stations together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +101,9 @@ class SeedLinkSource:
             shard: which stations this process picks; others are not subscribed.
             limits: by which buffers refuse records because of the host's clock; they are requested again if the clock was wrong.
             lasting: whether a later run goes on after this one.
+
+        Raises:
+            MissingExtraError: when ``protocol`` needs a package that is not installed.
         """
         self._shard = shard
         self._lost_ns = lost_ns
@@ -110,6 +113,7 @@ class SeedLinkSource:
         # The position of a station of another shard is old, and would lead far back.
         held = {station: position for station, position in (resume or {}).items() if shard.holds(*station)}
         self._receiver = Receiver(config, shard, Positions(held, lasting), remember, limits)
+        self._connect = connector(config)
         self._catalogue = CatalogueReader(config, self._receiver.is_meant, self._stop)
         self._waits = Waits()
         self._first_streaming_s: float | None = None
@@ -195,11 +199,11 @@ class SeedLinkSource:
         self._receiver.begin(subscriptions)
         self._look(catalogue, subscriptions)
         remarks = self._fetch(subscriptions, emit)
-        link = self._link = Connection(config.server, config.connect_timeout_s, self._stop)
+        link = self._link = self._connection()
         begun_s = time.monotonic()
         try:
             link.connect()
-            self.positions.shared = any(word in link.greeting.lower() for word in SHARED_NUMBERS)
+            self.positions.shared = greetings.numbers_together(link.greeting)
             positions, skipped = self.positions.asked(self._limit_ns())
             asked_ns = time.time_ns()
             try:
@@ -226,6 +230,10 @@ class SeedLinkSource:
         finally:
             self._link = None
             link.disconnect()
+
+    def _connection(self) -> Connection:
+        """A connection to the server, not opened yet."""
+        return self._connect(self._config.server, self._config.connect_timeout_s, self._stop)
 
     def _look(self, catalogue: Catalogue, subscriptions: Collection[Subscription]) -> None:
         """Note listed stations, and subscribed stations that have sent nothing."""
@@ -257,7 +265,7 @@ class SeedLinkSource:
         with self.positions.on_second_connection() as last:
             if not silent or last is None or not self.positions.shared:
                 return []
-            link = self._link = Connection(self._config.server, self._config.connect_timeout_s, self._stop)
+            link = self._link = self._connection()
             self._receiver.losses.begins(0.0)
             try:
                 link.connect()
@@ -280,7 +288,7 @@ class SeedLinkSource:
     def _ask_refused(self, names: Collection[str], asked: "_Asked") -> None:
         """Connect anew when a station that was refused is accepted now."""
         again = [one for one in asked.taken if one.name in names]
-        link = Connection(self._config.server, self._config.connect_timeout_s, self._stop)
+        link = self._connection()
         try:
             link.connect()
             link.negotiate(again, {}, None)
