@@ -6,6 +6,7 @@
 # make pictures takes those of the README anew (needs chromium)
 # make notebook runs docs/library.ipynb and writes what its cells give into it
 # make dist  builds dist/xiaod-VERSION.tar.gz, and from it the wheel, dist/xiaod-VERSION-py3-none-any.whl
+# make deb   builds dist/xiaod_VERSION_ARCH.deb of that wheel, for the Debian that it runs on (DEB="--arch arm64 --wheels DIR" for another machine)
 # make audit asks a public database for known vulnerabilities in all that is installed
 
 PYTHON ?= python3
@@ -19,7 +20,7 @@ WHICH := import sys; print(sys.base_prefix, *sys.version_info[:2])
 # Where the package python3-venv is missing, a part of the environment stands nevertheless: it must not pass for a whole one the next time.
 .DELETE_ON_ERROR:
 
-.PHONY: pictures notebook run install environment anew test install-test generated measurements texts dist audit clean
+.PHONY: pictures notebook run install environment anew test install-test generated measurements texts dist deb audit clean
 
 run: install
 	$(BIN)/xiaod --config config.yaml
@@ -82,6 +83,9 @@ dist:
 	$(PYTHON) -m venv .venv-dist
 	.venv-dist/bin/python -m pip install --quiet --disable-pip-version-check build
 	.venv-dist/bin/python -m build --outdir dist
+
+deb: dist
+	deploy/deb/build.sh $(DEB) "$$(ls -t dist/xiaod-*.whl | head -n 1)"
 
 # In an environment of its own: what audits is not among what is audited.
 audit: install

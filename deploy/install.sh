@@ -108,6 +108,7 @@ machine() {
 
 # A virtual environment made by hand stands where the releases go.
 place() {
+    ! installed xiaod || fail "the package xiaod is installed: upgrade that, or remove it first (configuration and picks stay): apt remove xiaod"
     [[ ! -d $PROGRAM/bin || -L $PROGRAM/bin ]] ||
         fail "$PROGRAM holds an installation that was made by hand; stop xiaod and remove $PROGRAM first (configuration and picks lie elsewhere)"
 }

@@ -15,6 +15,7 @@ from xiaod.config.loader import load_config
 ROOT = Path(__file__).parents[3]
 DEPLOY = ROOT / "deploy"
 INSTALL = DEPLOY / "install.sh"
+MAINTAINER_SCRIPTS = [DEPLOY / "deb" / name for name in ("preinst", "postinst", "prerm", "postrm")]
 
 
 def install(*arguments: object, **environment: str) -> "subprocess.CompletedProcess[str]":
@@ -31,7 +32,7 @@ def install(*arguments: object, **environment: str) -> "subprocess.CompletedProc
 @pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed")
 def test_shell_scripts_are_clean() -> None:
     done = subprocess.run(
-        ["shellcheck", INSTALL, ROOT / ".ci" / "run"],
+        ["shellcheck", INSTALL, ROOT / ".ci" / "run", DEPLOY / "deb" / "build.sh", *MAINTAINER_SCRIPTS],
         capture_output=True,
         text=True,
         check=False,

@@ -22,7 +22,7 @@ DOCUMENTS = [
 ]
 PARSERS = {"xiaod": xiaod.cli.main.build_parser, "xiao-distill": distill.cli.build_parser}
 BLOCK = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
-NOT_OURS = {"journalctl", "systemctl", "docker", "ln"}
+NOT_OURS = {"journalctl", "systemctl", "docker", "ln", "apt"}
 """Programs whose argument may be the name of ours."""
 OF_OPTIONS = {"-u", "-g"}
 """Options before our name when it is that of the user or group."""
