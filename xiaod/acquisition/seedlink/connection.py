@@ -40,7 +40,7 @@ MULTI_STATION_VERSION = 2.5
 SLICE_S = 0.25
 """Longest wait in one system call, so that a stop is noticed soon."""
 READ_BYTES = 1 << 16
-FEW_BYTES, GATHER_S = READ_BYTES // 4, 0.01
+FEW_BYTES, GATHER_S = 1 << 12, 0.01
 """When no more has come, the next read waits so long for more: one read of some packets costs less than a read for each."""
 MAX_REPLY_BYTES = 4096
 LOOK_AGAIN_S = 1.0
