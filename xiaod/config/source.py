@@ -6,11 +6,13 @@
 
 import re
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
 from xiaod.config.model import MAX_PORT, Model, PositiveSeconds, Seconds
+from xiaod.config.tls import TlsConfig
 from xiaod.domain.seedlink import PORT
 from xiaod.domain.timegrid import ns_from_iso
 
@@ -77,6 +79,14 @@ class SeedLinkConfig(Model):
     geofon.gfz.de. Or replay:PATH: this process plays miniSEED files, shifted to now (replay:example: ObsPy's example event)."""
     protocol: Literal["auto", 3, 4] = 3
     """Version of SeedLink: 3, which nearly every server speaks; 4 (extra seedlink4); or auto: 4 where the server speaks it, else 3."""
+    tls: TlsConfig | None = None
+    """Encryption, for which servers have another port (18500 by custom); {} trusts the authorities that the system trusts; null: none."""
+    username: Annotated[str, Field(pattern=r"^[!-~]{1,100}$")] | None = None
+    """For a server that wants a login, with password_file; needs tls and SeedLink 4."""
+    password_file: Path | None = Field(default=None, strict=False)
+    """File with the password in its first line; read at each connection."""
+    token_file: Path | None = Field(default=None, strict=False)
+    """Instead of a user name: file with a token (JWT) in its first line; read at each connection."""
     name: str = Field(default="", pattern=r"^[A-Za-z0-9_-]{0,32}$")
     """Label in logs, metrics and state; by default the address of the server."""
     streams: Annotated[
@@ -110,7 +120,22 @@ class SeedLinkConfig(Model):
             raise ValueError("reconnect_max_s must not be below reconnect_min_s")
         if self.keepalive_s and self.keepalive_s >= self.network_timeout_s:
             raise ValueError("keepalive_s must be below network_timeout_s, or 0")
+        if (self.username is None) != (self.password_file is None):
+            raise ValueError("username and password_file belong together; give both or none")
+        if self.username is not None and self.token_file is not None:
+            raise ValueError("token_file and username are both given; there is one way to log in")
+        if self.logs_in and self.tls is None:
+            raise ValueError("username and token_file need tls: a secret is not sent in the clear")
+        if self.logs_in and self.protocol == 3:
+            raise ValueError("username and token_file need 'protocol: 4' or 'auto': SeedLink 3 has no login")
+        if self.tls is not None and self.replay_input is not None:
+            raise ValueError("tls is for a real server, not for replay:")
         return self
+
+    @property
+    def logs_in(self) -> bool:
+        """Whether it has a user name or a token."""
+        return self.username is not None or self.token_file is not None
 
     @property
     def label(self) -> str:

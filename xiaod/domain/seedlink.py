@@ -2,6 +2,8 @@
 
 PORT = 18000
 """Customary port of SeedLink in the clear."""
+TLS_PORT = 18500
+"""Customary port of SeedLink over TLS."""
 RECORD_BYTES = 512
 """Length of a record that does not state its own."""
 SEQUENCE_MODULUS = 1 << 24

@@ -64,6 +64,7 @@ class ReplayConfig:
         tls_certificate: PEM file with the certificate of the server, and the key, unless that is in ``tls_key``; with it the port speaks
             TLS only.
         tls_key: PEM file with the key of the certificate.
+        logins: words after AUTH, each of which lets a client in, such as ``("USERPASS", "me", "secret")``; without any, everybody is.
         organization: text in the HELLO and INFO replies.
         faults: faults to make, for tests.
     """
@@ -84,6 +85,7 @@ class ReplayConfig:
     miniseed_version: int = 2
     tls_certificate: Path | None = None
     tls_key: Path | None = None
+    logins: Sequence[tuple[str, ...]] = ()
     organization: str = "xiaod replay"
     faults: Faults = field(default_factory=Faults)
 
@@ -98,6 +100,8 @@ class ReplayConfig:
             )
         if self.tls_key is not None and self.tls_certificate is None:
             raise ReplayError("tls_key needs tls_certificate")
+        if self.logins and self.tls_certificate is None:
+            raise ReplayError("logins need tls_certificate: secrets are not taken in the clear")
         ranges = (
             ("miniseed_version", self.miniseed_version, 2, 3),
             ("port", self.port, 0, 65_535),

@@ -35,6 +35,7 @@ class Server(Protocol):
         sent_packets: packets handed to sockets so far.
         overrun_packets: packets that left the ring before a slow client had read them.
         data_format: code of the format that clients of SeedLink 4 get: ``2`` or ``3``.
+        logins: words after AUTH, each of which lets a client in.
     """
 
     hello: bytes
@@ -43,6 +44,7 @@ class Server(Protocol):
     sent_packets: int
     overrun_packets: int
     data_format: str
+    logins: Sequence[tuple[str, ...]]
 
     def info(self, level: str) -> bytes:
         """Packets that answer INFO."""
@@ -83,7 +85,7 @@ class Connection:
         self._reader = reader
         self._writer = writer
         self._link = Link(writer, server.link_faults)
-        self._session = Session(server.hello, server.link_faults.refuses)
+        self._session = Session(server.hello, server.link_faults.refuses, server.logins)
         self._streamer: asyncio.Task[None] | None = None
         self._since_ns = time.time_ns()
         self._peer = writer.get_extra_info("peername") or ("", 0)

@@ -19,8 +19,8 @@ from datetime import UTC, datetime
 from xiaod.domain.seedlink import SEQUENCE_MODULUS
 from xiaod.domain.timegrid import NS_PER_S, ns_from_iso
 
-MAX_LINE_BYTES = 255
-"""Longest command accepted."""
+MAX_LINE_BYTES = 4096
+"""Longest command accepted: SeedLink says 255, but tokens are longer."""
 
 NUMBERS_4 = 1 << 64
 """SeedLink 4 has so many sequence numbers."""

@@ -58,6 +58,7 @@ class ReplayServer:
         organization = " ".join(config.organization.split()).encode("ascii", "replace")
         self.hello = SOFTWARE.encode() + b"\r\n" + organization + b"\r\n"
         self.data_format = str(config.miniseed_version)
+        self.logins = config.logins
         self._tls = _tls_context(config)
         self.playback: Playback
         self._started_ns = 0

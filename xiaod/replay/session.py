@@ -21,7 +21,7 @@ number of DATA is that of the client's last packet, as ringserver 4.5 takes it.
 (<Action.STREAM: 2>, 0)
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from fnmatch import fnmatchcase
@@ -39,6 +39,11 @@ from xiaod.replay.selection4 import Pattern, parse_pattern, parse_station
 
 MAX_STATIONS, MAX_SELECTORS = 10_000, 1_000
 """Bounds on what one client may ask for."""
+
+FOR_USERS = frozenset({"STATION", "SELECT", "DATA", "FETCH", "TIME", "END", "ENDFETCH", "CAT"})
+"""Commands that need a login, where there are any."""
+OPEN_TO_ALL = frozenset({"ID", "CAPABILITIES", "FORMATS"})
+"""What INFO tells without one."""
 
 _OK = b"OK\r\n"
 
@@ -122,12 +127,18 @@ class Session:
     Args:
         hello: the two lines that answer HELLO.
         is_refused: whether a station (codes as they are asked for) is refused.
+        logins: words after AUTH, each of which lets the client in; without any, it is.
     """
 
     def __init__(
-        self, hello: bytes, is_refused: Callable[[str, str], bool] = lambda network, station: False
+        self,
+        hello: bytes,
+        is_refused: Callable[[str, str], bool] = lambda network, station: False,
+        logins: Collection[tuple[str, ...]] = (),
     ) -> None:
         self._hello = hello
+        self._logins = logins
+        self._is_in = not logins
         self._is_refused = is_refused
         self._stations: list[StationRequest] = []
         self._all = StationRequest()
@@ -150,9 +161,13 @@ class Session:
             return Response(action=Action.CLOSE)
         if command.verb == "INFO":
             level, *patterns = command.words or ("",)
+            if not self._is_in and level.upper() not in OPEN_TO_ALL:
+                level = ""
             return Response(action=Action.INFO, level=level.upper(), patterns=tuple(patterns))
         if self.streaming:  # a reply between packets would be read as a packet
             return Response()
+        if not self._is_in and command.verb in FOR_USERS:
+            return self._refused("UNAUTHORIZED", "log in first")
         try:
             return self._negotiate(command) if self.version == 3 else self._negotiate_4(command)
         except SelectorError as error:
@@ -193,6 +208,8 @@ class Session:
                 return self._switch(command)
             case "USERAGENT":
                 return self._accepted()
+            case "AUTH":
+                return self._log_in(command)
             case "STATION":
                 return self._station_4(command)
             case "SELECT":
@@ -211,6 +228,14 @@ class Session:
         if version is None or self._stations:
             return self._refused("UNSUPPORTED", "versions are 3.0, 3.1 and 4.0, before any station")
         self.version = version
+        return self._accepted()
+
+    def _log_in(self, command: Command) -> Response:
+        if not self._logins:
+            return self._refused("UNSUPPORTED", "everybody is let in")
+        if command.words not in self._logins:
+            return self._refused("AUTH", "unknown user, password or token")
+        self._is_in = True
         return self._accepted()
 
     def _station_4(self, command: Command) -> Response:

@@ -38,12 +38,12 @@ from xiaod import __version__
 from xiaod.config import AgencyConfig
 from xiaod.config.sinks.webhook import WebhookConfig
 from xiaod.config.snippets import SnippetConfig
+from xiaod.config.tls import tls_context
 from xiaod.domain.document import pick_json
 from xiaod.domain.timegrid import ns_from_s
 from xiaod.domain.types import Pick, Stages
 from xiaod.process.secret_file import credential
 from xiaod.sinks import Refused, RetryLater, SinkError
-from xiaod.sinks.tls import tls_context
 
 NONE_KEPT = SnippetConfig()
 SECRET_PREFIX = "whsec_"  # noqa: S105  how each begins

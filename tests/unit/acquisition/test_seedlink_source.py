@@ -761,7 +761,7 @@ class TestNoSeedLinkThree:
             detail = refusal_of(server=f"127.0.0.1:{listening.getsockname()[1]}")
             listening.shutdown(socket.SHUT_RDWR)
         assert "speaks TLS, and SeedLink is spoken in the clear here" in detail
-        assert "stunnel" in detail
+        assert "write 'tls: {}' for this source" in detail
 
     @pytest.mark.parametrize("answer", [b"", b"HELLO? Who is there"])
     def test_what_does_not_know_hello(self, answer: bytes) -> None:

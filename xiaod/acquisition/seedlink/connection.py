@@ -59,8 +59,16 @@ class Stopped(Exception):  # noqa: N818  not an error
 class Connection(SeedLinkConnection):  # type: ignore[misc]  # ObsPy is not typed
     """A connection that notices its end, keeps its time limits, and can be stopped from another thread."""
 
-    def __init__(self, address: str, connect_timeout_s: float, stop: threading.Event) -> None:
+    def __init__(
+        self,
+        address: str,
+        connect_timeout_s: float,
+        stop: threading.Event,
+        tls: Callable[[], ssl.SSLContext] | None = None,
+    ) -> None:
         super().__init__(timeout=connect_timeout_s)
+        self._tls = tls
+        """Gives what an encrypted connection needs; None: it is not encrypted."""
         # ObsPy writes every command of every station to its log.
         logging.getLogger("obspy.clients.seedlink").setLevel(logging.CRITICAL)
         self.sladdr = address
@@ -97,7 +105,7 @@ class Connection(SeedLinkConnection):  # type: ignore[misc]  # ObsPy is not type
             raise LinkError(f"no SeedLink server: {advice}") from error
         except (LinkError, ConnectionError) as error:
             advice = greetings.foreign(self._further_words()) or greetings.unheard(
-                self.sladdr, self._is_tls()
+                self.sladdr, self._tls is None and self._is_tls()
             )
             raise LinkError(f"{error}: {advice}") from error
         self._agree()
@@ -197,7 +205,12 @@ class Connection(SeedLinkConnection):  # type: ignore[misc]  # ObsPy is not type
         rest = memoryview(sendbytes)
         while rest:
             self._wait(select.POLLOUT, until_s, "the server does not read")
-            rest = rest[self._opened().send(rest) :]
+            try:
+                rest = rest[self._opened().send(rest) :]
+            except ssl.SSLWantWriteError:
+                continue
+            except ssl.SSLWantReadError:
+                self._wait(select.POLLIN, until_s, "the server does not answer")
         hello = sendbytes.startswith(b"HELLO")
         reply = self._lines(0 if resplen <= 0 else 2 if hello else 1, until_s, sendbytes)
         if hello:
@@ -214,7 +227,8 @@ class Connection(SeedLinkConnection):  # type: ignore[misc]  # ObsPy is not type
         """Wake the thread that reads; called from another one."""
         if (sock := self.socket) is not None:
             try:
-                sock.shutdown(socket.SHUT_RDWR)
+                # That of an encrypted socket would let the other thread go on in the clear.
+                socket.socket.shutdown(sock, socket.SHUT_RDWR)
             except OSError:
                 # It is not connected any more, so no thread waits.
                 return
@@ -255,7 +269,7 @@ class Connection(SeedLinkConnection):  # type: ignore[misc]  # ObsPy is not type
         # Nothing is sent or trusted, so no certificate is needed.
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         try:
-            self._open()
+            self._open_plain()
             self._opened().settimeout(LOOK_AGAIN_S)
             with context.wrap_socket(self._opened()):
                 return True
@@ -266,6 +280,31 @@ class Connection(SeedLinkConnection):  # type: ignore[misc]  # ObsPy is not type
             return False
 
     def _open(self) -> None:
+        """Open the connection, encrypted where that is asked for."""
+        until_s = time.monotonic() + self._limit_s
+        self._open_plain()
+        if self._tls is None:
+            return
+        sock = self.socket = self._tls().wrap_socket(
+            self._opened(),
+            server_hostname=self.sladdr.rpartition(":")[0].strip("[]"),
+            do_handshake_on_connect=False,
+        )
+        while True:
+            try:
+                sock.do_handshake()
+            except ssl.SSLWantReadError:
+                self._wait(select.POLLIN, until_s, f"no TLS handshake within {self._limit_s:g} s")
+            except ssl.SSLWantWriteError:
+                self._wait(select.POLLOUT, until_s, f"no TLS handshake within {self._limit_s:g} s")
+            except ssl.SSLCertVerificationError as error:
+                raise LinkError(greetings.untrusted(error.verify_message)) from error
+            except (ssl.SSLError, ConnectionError) as error:
+                raise LinkError(greetings.no_tls(self.sladdr, error.strerror or str(error))) from error
+            else:
+                return
+
+    def _open_plain(self) -> None:
         host, _, port = self.sladdr.rpartition(":")
         host = host.strip("[]")
         until_s = time.monotonic() + self._limit_s
@@ -312,9 +351,9 @@ class Connection(SeedLinkConnection):  # type: ignore[misc]  # ObsPy is not type
     def _lines(self, count: int, until_s: float, command: bytes) -> bytes:
         while self._received.count(b"\n") < count:
             if len(self._received) > MAX_REPLY_BYTES:
-                raise LinkError(f"answers {command!r} with {bytes(self._received[:40])!r}...")
+                raise LinkError(f"answers {_shown(command)!r} with {bytes(self._received[:40])!r}...")
             if time.monotonic() > until_s:
-                raise LinkError(f"no answer to {command.strip().decode()!r} within {self._limit_s:g} s")
+                raise LinkError(f"no answer to {_shown(command)!r} within {self._limit_s:g} s")
             self._fill(SLICE_S)
         end = 0
         for _ in range(count):
@@ -342,7 +381,7 @@ class Connection(SeedLinkConnection):  # type: ignore[misc]  # ObsPy is not type
         """
         poll = select.poll()
         poll.register(self._opened(), select.POLLIN)
-        ready = poll.poll(min(wait_s, SLICE_S) * 1000)
+        ready = self._holds_some() or poll.poll(min(wait_s, SLICE_S) * 1000)
         if ready and gather and self._read_bytes < FEW_BYTES:
             time.sleep(GATHER_S)
         if self._stop.is_set():
@@ -351,7 +390,7 @@ class Connection(SeedLinkConnection):  # type: ignore[misc]  # ObsPy is not type
             return False
         try:
             piece = self._opened().recv(READ_BYTES)
-        except BlockingIOError:
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
             return False
         if not piece:
             raise ClosedError("the server closed the connection")
@@ -359,6 +398,10 @@ class Connection(SeedLinkConnection):  # type: ignore[misc]  # ObsPy is not type
         self._read_bytes = len(piece)
         self.heard_s = time.monotonic()
         return True
+
+    def _holds_some(self) -> bool:
+        """Whether decrypted bytes wait, of which the system knows nothing."""
+        return isinstance(self.socket, ssl.SSLSocket) and self.socket.pending() > 0
 
     def _wait(self, event: int, until_s: float, complaint: str) -> None:
         poll = select.poll()
@@ -370,6 +413,12 @@ class Connection(SeedLinkConnection):  # type: ignore[misc]  # ObsPy is not type
                 raise LinkError(complaint)
         if self._stop.is_set():
             raise Stopped
+
+
+def _shown(command: bytes) -> str:
+    """A command as an error may show it: without a secret."""
+    text = command.strip().decode()
+    return "AUTH" if text.startswith("AUTH ") else text
 
 
 def _seedlink_time(time_ns: int) -> str:

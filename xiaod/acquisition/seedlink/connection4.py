@@ -10,6 +10,7 @@ whether the packet before begins at that time; if not, it begins at the time. So
 would be the begin of a window, which leaves out data that come late: they get the number alone.
 """
 
+import ssl
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -35,7 +36,13 @@ class Connection4(Connection):
     """A connection that speaks SeedLink 4, or 3 where the server does not speak 4 and that is allowed."""
 
     def __init__(
-        self, address: str, connect_timeout_s: float, stop: threading.Event, demanded: bool = True
+        self,
+        address: str,
+        connect_timeout_s: float,
+        stop: threading.Event,
+        tls: Callable[[], ssl.SSLContext] | None = None,
+        demanded: bool = True,
+        login: Callable[[], str] = str,
     ) -> None:
         """Set up; nothing is opened.
 
@@ -43,10 +50,13 @@ class Connection4(Connection):
             address: ``HOST:PORT``.
             connect_timeout_s: for opening the connection, and for each reply.
             stop: when set, the connection is given up.
+            tls: gives what an encrypted connection needs; None: it is not encrypted.
             demanded: whether SeedLink 3 is not allowed.
+            login: gives the words after AUTH; empty: there is no login.
         """
-        super().__init__(address, connect_timeout_s, stop)
+        super().__init__(address, connect_timeout_s, stop, tls)
         self._demanded = demanded
+        self._login = login
         self._speaks_4 = False
         self._said = ""
         """The last refusal of the server, in its words."""
@@ -106,7 +116,12 @@ class Connection4(Connection):
             if not self._demanded:
                 advice = "ask its operator for SeedLink 3 or 4"
             raise LinkError(f"the server does not speak SeedLink 4: {advice} ({first})") from error
+        words = self._login()
         if version is Protocol.V3:
+            if words:
+                raise LinkError(
+                    "the server speaks SeedLink 3, which has no login: leave it out, or ask for SeedLink 4"
+                )
             super()._agree()
             return
         self._speaks_4 = True
@@ -115,6 +130,8 @@ class Connection4(Connection):
             raise LinkError(f"the server refuses SeedLink {_VERSION}: {self._said}")
         # It is for the server's statistics only.
         self._command(f"USERAGENT xiaod/{xiaod.__version__}")
+        if words and not self._command(f"AUTH {words}"):
+            raise LinkError(f"the server refuses the login: {self._said}")
 
     def _resumed(self, position: StartPosition) -> bool:
         """Whether the server accepts a position: after a packet, or at a time (SeedLink 4, DATA)."""

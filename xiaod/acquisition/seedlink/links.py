@@ -11,7 +11,9 @@ from functools import partial
 
 from xiaod.acquisition.seedlink.connection import Connection
 from xiaod.config import SeedLinkConfig
+from xiaod.config.tls import tls_context
 from xiaod.process.plugins import imported
+from xiaod.process.secret_file import CredentialError, credential
 
 EXTRA = "seedlink4"
 """The extra that SeedLink 4 needs."""
@@ -26,9 +28,29 @@ def connector(config: SeedLinkConfig) -> Connector:
     Raises:
         MissingExtraError: when its version of SeedLink needs a package that is not installed.
     """
+    tls = None if config.tls is None else partial(tls_context, config.tls)
     if config.protocol == 3:
-        return Connection
+        return Connection if tls is None else partial(Connection, tls=tls)
     made = imported(
         "xiaod.acquisition.seedlink.connection4:Connection4", f"protocol: {config.protocol}", EXTRA
     )
-    return partial(made, demanded=config.protocol == 4)
+    return partial(made, tls=tls, demanded=config.protocol == 4, login=partial(login, config))
+
+
+def login(config: SeedLinkConfig) -> str:
+    """The words after AUTH; empty: there is no login.
+
+    Raises:
+        CredentialError: when a secret cannot be read, or cannot be sent.
+    """
+    if not config.logs_in:
+        return ""
+    key, path = (
+        ("token", config.token_file) if config.token_file is not None else ("password", config.password_file)
+    )
+    secret = credential(key, None, path) or ""
+    if not (secret.isascii() and secret.isprintable()) or " " in secret:
+        raise CredentialError(
+            f"{key}_file: {path}: must be ASCII without blanks: SeedLink 4 sends nothing else"
+        )
+    return f"JWT {secret}" if key == "token" else f"USERPASS {config.username} {secret}"

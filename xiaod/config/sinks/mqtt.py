@@ -20,7 +20,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_va
 
 from xiaod.config.model import Model, PositiveSeconds
 from xiaod.config.sinks.kind import SHARD, TEMPLATE_FIELDS, SinkModel, SinkName, SinkStages
-from xiaod.config.sinks.tls import TlsConfig
+from xiaod.config.tls import TlsConfig
 
 MQTT_PORT = 1883
 MQTT_TLS_PORT = 8883

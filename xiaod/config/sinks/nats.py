@@ -15,7 +15,7 @@ from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from xiaod.config.model import Model, PositiveSeconds, Seconds
 from xiaod.config.sinks.kind import TEMPLATE_FIELDS, SinkModel, SinkName, SinkStages
-from xiaod.config.sinks.tls import TlsConfig
+from xiaod.config.tls import TlsConfig
 
 DEFAULT_PORT = 4222
 _STREAM_PATTERN = r"^[A-Za-z0-9_-]{1,64}$"

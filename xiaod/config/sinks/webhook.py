@@ -19,7 +19,7 @@ from pydantic import AfterValidator, Field, SecretStr, model_validator
 from xiaod.config.model import PositiveSeconds
 from xiaod.config.redact import is_variable
 from xiaod.config.sinks.kind import SinkModel, SinkName, SinkStages
-from xiaod.config.sinks.tls import TlsConfig
+from xiaod.config.tls import TlsConfig
 
 Attachment = Literal["picture", "miniseed"]
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")

@@ -27,6 +27,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from xiaod.config.sinks.mqtt import MqttConfig
+from xiaod.config.tls import tls_context
 from xiaod.sinks.mqtt.refusals import (
     CONNECT_REMEDIES,
     PERMANENT,
@@ -35,7 +36,6 @@ from xiaod.sinks.mqtt.refusals import (
     MessageError,
     with_remedy,
 )
-from xiaod.sinks.tls import tls_context
 
 INFLIGHT = 20
 """Messages that are sent before the first of them is acknowledged."""

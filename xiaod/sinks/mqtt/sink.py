@@ -20,6 +20,7 @@ from collections.abc import Sequence
 
 from xiaod.config import AgencyConfig
 from xiaod.config.sinks.mqtt import MqttConfig
+from xiaod.config.tls import tls_context
 from xiaod.domain.codes import EMPTY_LOCATION, safe
 from xiaod.domain.document import pick_json
 from xiaod.domain.sharding import ALONE
@@ -30,7 +31,6 @@ from xiaod.sinks import Refused, SinkError
 from xiaod.sinks.mqtt.connection import BrokerConnection, Message
 from xiaod.sinks.mqtt.homeassistant import OFFLINE, ONLINE, birth_topic, sensor_of
 from xiaod.sinks.mqtt.refusals import BrokerError, MessageError
-from xiaod.sinks.tls import tls_context
 
 MAX_SENSORS = 10_000
 """Sensors that are announced to Home Assistant at most; a damaged record can hold any code."""

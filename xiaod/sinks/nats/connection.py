@@ -25,8 +25,8 @@ from nats.js.errors import APIError, NoStreamResponseError, NotFoundError, Servi
 from nats.protocol.parser import Parser
 
 from xiaod.config.sinks.nats import NatsConfig
+from xiaod.config.tls import tls_context
 from xiaod.process.secret_file import credential
-from xiaod.sinks.tls import tls_context
 
 CLOSE_LIMIT_S = 2.0
 """Longest time for a clean disconnection."""
