@@ -14,12 +14,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
+from obspy import Trace, UTCDateTime
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.end_to_end.harness import LIMIT_S, Daemon, wait_until
+from tests.end_to_end.harness import LIMIT_S, Daemon, streaming, wait_until
 from tests.monitoring import DEPLOY, alerts, metrics_of, queries
+from xiaod.replay.config import ReplayConfig
 
 ROOT = DEPLOY.parent
 
@@ -188,3 +191,19 @@ def test_a_real_prometheus(daemon: Daemon, tmp_path: Path) -> None:
             )
         finally:
             prometheus.kill()
+
+
+def test_the_mean_amplitude_is_shown_where_it_is_asked_for(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    # A sine of 5 Hz on an offset, of which the mean absolute value is known: two minutes and more until now.
+    wave = (1000 * np.sin(2 * np.pi * 5 * np.arange(13_000) / 100) + 5000).astype(np.int32)
+    begin = UTCDateTime() - 130
+    for letter in "ZNE":
+        header = {"network": "XX", "station": "VOLC", "channel": f"HH{letter}", "sampling_rate": 100.0}
+        Trace(wave, {**header, "starttime": begin}).write(str(data / f"{letter}.mseed"), format="MSEED")
+    config = ReplayConfig(inputs=(data,), port=0, speed="max")
+    with streaming(tmp_path, config, rsam={"enabled": True}) as (_, daemon):
+        key = ("xiaod_station_rsam_counts", (("minutes", "1"), ("station", "XX.VOLC..HH")))
+        measured = wait_until(lambda: daemon.metrics().get(key), "a mean amplitude")
+        assert measured == pytest.approx(1000 * 2 / np.pi, rel=0.01)

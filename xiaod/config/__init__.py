@@ -23,6 +23,7 @@ from xiaod.config.events import EventConfig
 from xiaod.config.inventory import NO_STATIONS, Stations
 from xiaod.config.model import MAX_PORT, Model, PositiveSeconds, Probability, Seconds
 from xiaod.config.origin import Origin
+from xiaod.config.rsam import RsamConfig
 from xiaod.config.shard import ShardConfig
 from xiaod.config.sinks import SinkConfig
 from xiaod.config.snippets import SnippetConfig
@@ -42,6 +43,7 @@ __all__ = [
     "Model",
     "Origin",
     "PickerConfig",
+    "RsamConfig",
     "SeedLinkConfig",
     "ShardConfig",
     "SinkConfig",
@@ -276,6 +278,8 @@ class Config(Model):
     events: EventConfig = EventConfig()
     """Events from picks, for the sinks that take them ('of: events' or 'of: all'), the status page and /api/events. Automatic and
     unreviewed, not located, not for early warning. With several shards each makes events of its own stations."""
+    rsam: RsamConfig = RsamConfig()
+    """The mean absolute amplitude of each vertical over 1 and 10 minutes, for volcano observatories (RSAM, Endo & Murray 1991)."""
     http: HttpConfig = HttpConfig()
     """Over HTTP: /metrics (Prometheus), /healthz, /readyz, and the status page at / with its API under /api."""
     state: StateConfig = StateConfig()

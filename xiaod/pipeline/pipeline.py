@@ -30,12 +30,13 @@ from xiaod.pipeline.assemble import Assembler
 from xiaod.pipeline.events import Events
 from xiaod.pipeline.monitor import Monitor
 from xiaod.pipeline.problems import Facts, Problem, problems_of
+from xiaod.pipeline.rsam import Rsam
 from xiaod.pipeline.settings import begun_anew, buffer_settings, cuttings, instrument_limits
 from xiaod.pipeline.sink_runner import SinkRunner
 from xiaod.pipeline.snippets import Snippets
 from xiaod.pipeline.stages import Passing, PickStage, ResultQueue, WindowQueue, assemble, infer
 from xiaod.pipeline.station_table import Change, StationCollector, StationTable
-from xiaod.process.metrics import Metrics, PacketCollector
+from xiaod.process.metrics import Metrics, PacketCollector, RsamCollector
 from xiaod.sinks import Sink, wanted_of
 from xiaod.storage.backlog import StoredBacklog
 from xiaod.storage.pick_store import PickStore
@@ -166,6 +167,8 @@ class Pipeline:
         if live and config.snippets.enabled:
             self._snippets = self._stage.snippets = Snippets(config, metrics)
             self._assembler.keep = self._snippets.take
+        if live and config.rsam.enabled:
+            self._stage.rsam = Rsam(config.rsam)
         if config.events.enabled:
             self._stage.events = Events(config, metrics, self._clock, store)
         self._expect(sources)
@@ -178,6 +181,7 @@ class Pipeline:
         for phase in PHASES:
             metrics.expect_phase(phase)
         metrics.registry.register(StationCollector(self._station_table, lambda: self._clock() or 0))
+        metrics.registry.register(RsamCollector(self._rsam))
         metrics.registry.register(PacketCollector(self._packets))
         for name, bound in (
             ("windows", WINDOW_BATCHES_BOUND * self._config.engine.max_batch),
@@ -185,6 +189,10 @@ class Pipeline:
         ):
             metrics.queue_limit.labels(name).set(bound)
         metrics.model.info({"model": spec.label, "sha256": self._engine.sha256})
+
+    def _rsam(self) -> list[tuple[Instrument, int, float]]:
+        """Mean amplitudes now; called from any thread."""
+        return [] if self._stage.rsam is None else self._stage.rsam.shown(self._clock() or 0)
 
     @property
     def monitor(self) -> Monitor | None:

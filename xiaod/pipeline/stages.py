@@ -58,6 +58,7 @@ from xiaod.picking.picker import InstrumentPicker, PickerSettings, compute_again
 from xiaod.pipeline.assemble import STATION_LINES, STATION_PERIOD_S, Assembler
 from xiaod.pipeline.events import Events
 from xiaod.pipeline.monitor import Monitor
+from xiaod.pipeline.rsam import Rsam
 from xiaod.pipeline.settings import picker_settings, separation_samples
 from xiaod.pipeline.sink_runner import SinkRunner
 from xiaod.pipeline.snippets import Snippets
@@ -432,6 +433,7 @@ class PickStage:
         self.monitor: Monitor | None = None
         """Shown on the status page; None without one."""
         self.snippets: Snippets | None = None
+        self.rsam: Rsam | None = None
         """Keeps the waveforms around final picks; None: nobody does."""
         self.events: Events | None = None
         """Makes events of picks; None: nobody does."""
@@ -502,9 +504,15 @@ class PickStage:
             if self.monitor is not None:
                 self.monitor.followed(result.window, result.known, result.window.stage)
             await turns.give_way()
-        if self.monitor is not None:
-            self.monitor.envelopes.take([result.window for result in results])
+        self._measure([result.window for result in results])
         await self._associate(sink_runners)
+
+    def _measure(self, windows: Sequence[Window]) -> None:
+        """Take amplitudes of windows that have been picked."""
+        if self.rsam is not None:
+            self.rsam.take(windows)
+        if self.monitor is not None:
+            self.monitor.envelopes.take(windows)
 
     async def _deliver(self, picks: Sequence[Pick], sink_runners: Sequence[SinkRunner]) -> list[Pick]:
         """Store picks and give them to the sinks; those that are new."""
@@ -551,6 +559,8 @@ class PickStage:
         await self._associate(sink_runners)
         if self.snippets is not None:
             self.snippets.depart(instruments)
+        if self.rsam is not None:
+            self.rsam.forget(instruments)
         if self._progress is not None:
             # A silent instrument that stays in the station table goes on where it was.
             self._progress.forget([one for one in instruments if one not in self._station_table])

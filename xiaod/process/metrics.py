@@ -414,6 +414,30 @@ class StationMetrics:
         return list(vars(self).values())
 
 
+class RsamCollector:
+    """The mean amplitudes of stations.
+
+    >>> [metric] = RsamCollector(lambda: [("BW.RJOB..EH", 10, 3.5)]).collect()
+    >>> metric.samples[0].labels, metric.samples[0].value
+    ({'station': 'BW.RJOB..EH', 'minutes': '10'}, 3.5)
+    """
+
+    def __init__(self, shown: Callable[[], Iterable[tuple[object, int, float]]]) -> None:
+        """Take what tells instrument, minutes, and mean in counts; called from any thread."""
+        self._shown = shown
+
+    def collect(self) -> Iterable[Metric]:
+        """Means that are not out of date."""
+        family = GaugeMetricFamily(
+            "xiaod_station_rsam_counts",
+            "Mean absolute amplitude of the vertical, in the band of rsam, over the last whole minute or ten minutes",
+            labels=["station", "minutes"],
+        )
+        for instrument, minutes, counts in self._shown():
+            family.add_metric([str(instrument), str(minutes)], counts)
+        return [family]
+
+
 class PacketCollector:
     """Packets that sources have received, before they become records."""
 
