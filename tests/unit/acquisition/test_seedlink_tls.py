@@ -20,6 +20,7 @@ from xiaod.acquisition.seedlink.connection import Connection
 from xiaod.acquisition.seedlink.framing import LinkError
 from xiaod.acquisition.seedlink.info import discover
 from xiaod.acquisition.seedlink.links import connector
+from xiaod.cli.main import main
 from xiaod.config import SeedLinkConfig
 from xiaod.replay import Faults, ReplayConfig, ReplayError
 
@@ -299,3 +300,20 @@ def test_keys_that_do_not_fit_together_are_refused(keys: dict[str, object], comp
 def test_a_replay_server_takes_no_secret_in_the_clear() -> None:
     with pytest.raises(ReplayError, match="logins need tls_certificate"):
         ReplayConfig(inputs=("example",), logins=LOGINS)
+
+
+@pytest.mark.parametrize(
+    ("keys", "complaint"),
+    [
+        ("tls: {ca_file: absent.pem}", "tls.ca_file: absent.pem: cannot be used"),
+        ("protocol: 4\n    tls: {}\n    token_file: absent", "token_file: absent: cannot be read"),
+        ("protocol: 4\n    tls: {}", ""),
+    ],
+)
+def test_check_looks_at_what_a_source_needs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], keys: str, complaint: str
+) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(f"config_version: 2\nsources:\n  - server: localhost\n    {keys}\n", encoding="utf-8")
+    assert (main(["check", "--config", str(path)]) == 0) is not bool(complaint)
+    assert f"{path}:3: sources[0]: {complaint}" in capsys.readouterr().err or not complaint

@@ -37,6 +37,19 @@ def connector(config: SeedLinkConfig) -> Connector:
     return partial(made, tls=tls, demanded=config.protocol == 4, login=partial(login, config))
 
 
+def check(config: SeedLinkConfig) -> None:
+    """Look whether what the connections of a source need is there.
+
+    Raises:
+        MissingExtraError: as :func:`connector`.
+        OSError: when a file of ``tls`` or with a secret cannot be used; the message names its key.
+    """
+    connector(config)
+    if config.tls is not None:
+        tls_context(config.tls)
+    login(config)
+
+
 def login(config: SeedLinkConfig) -> str:
     """The words after AUTH; empty: there is no login.
 

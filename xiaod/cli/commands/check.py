@@ -2,8 +2,12 @@
 
 import argparse
 import sys
+from typing import TYPE_CHECKING
 
 from xiaod.cli.commands.options import DEFAULT_CONFIG, add_config, add_shard, refuse
+
+if TYPE_CHECKING:
+    from xiaod.config import Config
 
 HELP = "validate a configuration: exit status 0, or 2 with every problem"
 
@@ -15,7 +19,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Validate a configuration, the models it names, and what its sinks need."""
+    """Validate a configuration, the models it names, and what its sources and sinks need."""
     from xiaod.config.exposed_secrets import exposed_files
     from xiaod.config.loader import ConfigError, with_stations
     from xiaod.config.paths import path_problems
@@ -42,6 +46,7 @@ def run(options: argparse.Namespace) -> int:
         scout = open_scout(config)
     except ModelError as error:
         problems.append(str(error))
+    problems += _of_sources(config)
     for sink in config.sinks:
         try:
             open_sink(config, sink)
@@ -60,3 +65,17 @@ def run(options: argparse.Namespace) -> int:
         f"model {engine.spec.label}{'' if scout is None else f', scout {scout.spec.label}'}"
     )
     return 0
+
+
+def _of_sources(config: "Config") -> list[str]:
+    """What is missing that sources need."""
+    from xiaod.acquisition.seedlink.links import check
+    from xiaod.process.plugins import MissingExtraError
+
+    problems = []
+    for number, source in enumerate(config.sources):
+        try:
+            check(source)
+        except (MissingExtraError, OSError) as error:
+            problems.append(f"{config.origin.where('sources', number)}: {error}")
+    return problems
