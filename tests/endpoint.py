@@ -37,9 +37,11 @@ class Request:
 
     @property
     def ids(self) -> list[str]:
-        """Identifiers of the picks in it."""
+        """Identifiers of the picks and events in it."""
         content = json.loads(self.parts["pick"] if self.parts else self.body)
-        return [pick["id"] for pick in content.get("picks", [content])]
+        if "id" in content:
+            return [content["id"]]
+        return [one["id"] for kind in ("picks", "events") for one in content.get(kind, [])]
 
 
 @dataclass

@@ -192,6 +192,7 @@ def delivering(model: type[SinkModel], folder: Path, **keys: object) -> Iterator
             {
                 "sources": [{"server": "localhost"}],
                 "sinks": [{"kind": model.kind_name(), **receiver.keys, **keys}],
+                "events": {"enabled": True},
             }
         )
         [sink] = open_sinks(config)

@@ -23,7 +23,8 @@ from xiaod.config.sinks.kind import SinkModel
 from xiaod.domain.document import pick_document, pick_from_document, schema
 from xiaod.domain.onsets import withdrawal
 from xiaod.domain.timegrid import iso_from_ns
-from xiaod.domain.types import Channel, Latency, Pick
+from xiaod.domain.types import Channel, Event, EventPick, Latency, Pick, PickOrEvent, StationDistance
+from xiaod.sinks import wanted_of
 from xiaod.sinks.file.formats import render
 from xiaod.sinks.file.jsonl import JsonLinesSink
 from xiaod.sinks.file.quakeml import NOTICE, QuakeMLSink, quakeml_bytes
@@ -305,3 +306,72 @@ class TestQuakeML:
         sink.deliver([pick(1)], NOW_NS)
         sink.deliver([pick(1)], NOW_NS)
         assert len(list(tmp_path.iterdir())) == 1
+
+
+EVENT = Event(
+    "e-early-v1",
+    "e-early",
+    1,
+    "early",
+    "coincidence",
+    NOW_NS,
+    (EventPick(early(1).id, early(1).channel, "P", NOW_NS, 0.1, "early"),),
+    (StationDistance("BW", "RJOB", 2.5, 20.06, 2.2),),
+)
+SETTLED = replace(
+    EVENT,
+    id="e-v1",
+    event_id="e",
+    stage="final",
+    early_id="e-early",
+    picks=(EventPick(pick(4).id, pick(4).channel, "P", NOW_NS, 0.1, "final"),),
+)
+GONE = replace(EVENT, id="e-early-v2", version=2, stage="withdrawn", early_id="e-early")
+TAKING_EVENTS = [model for model in SINKS if "of" in model.model_fields]
+
+
+@pytest.mark.parametrize("model", TAKING_EVENTS, ids=[model.kind_name() for model in TAKING_EVENTS])
+def test_events_arrive_once_each_beside_picks(model: type[SinkModel], tmp_path: Path) -> None:
+    # As many levels as the topics that are watched.
+    more = {"event_topic": "xiaod/every/event/of/{stage}"} if model.kind_name() == "mqtt" else {}
+    with delivering(model, tmp_path, stage="all", of="all", **more) as (sink, receiver):
+        assert wanted_of(sink) == "all"
+        items: list[PickOrEvent] = [pick(1), EVENT, pick(4), SETTLED, pick(2)]
+        sink.deliver(items, NOW_NS)  # type: ignore[arg-type]
+        sink.close()
+        arrived = receiver.arrived()
+        if issubclass(model, FolderConfig):
+            # Names of files are in the order of the picks; each is read as a whole.
+            texts = [path.read_text() for path in sorted(next(tmp_path.rglob("*.xml")).parent.iterdir())]
+            assert sum("suspected" in text for text in texts) == 2
+            assert not any("<origin" in text for text in texts)
+        elif model.kind_name() == "console":
+            assert [line.split()[1] for line in arrived] == ["P", "E", "P", "E", "P"]
+            assert "about 20 km (+-2) from BW.RJOB" in arrived[1]
+        else:
+            assert sorted(arrived) == sorted(item.id for item in items)
+
+
+def test_kinds_that_cannot_say_events_take_none() -> None:
+    assert {model.kind_name() for model in SINKS} - {model.kind_name() for model in TAKING_EVENTS} == {
+        "scml", "anss", "table",
+    }  # fmt: skip
+
+
+def test_a_quakeml_file_has_each_event_and_each_pick_once() -> None:
+    from obspy.io.quakeml.core import _validate
+
+    content = quakeml_bytes([early(1), EVENT, GONE, pick(4), pick(2)], AGENCY)
+    assert _validate(io.BytesIO(content), verbose=True)
+    others, gone = obspy.read_events(io.BytesIO(content))
+    assert len(others.picks) == 2
+    assert gone.event_type == "not existing"
+    assert [one.evaluation_status for one in gone.picks] == ["preliminary"]
+    content = quakeml_bytes([EVENT, SETTLED, pick(4)], AGENCY)
+    assert _validate(io.BytesIO(content), verbose=True)
+    [event] = obspy.read_events(io.BytesIO(content))
+    assert (event.event_type, event.event_type_certainty) == ("earthquake", "suspected")
+    assert event.origins == []
+    assert event.resource_id.id.endswith("/xiaod/event/e")
+    assert any(comment.text.endswith("/xiaod/event/e-early") for comment in event.comments)
+    assert event.picks[0].comments[0].text == "0.870000"

@@ -3,7 +3,7 @@
 P picks are gone through in order of time. An event begins with a pick in whose next ``window_s`` at least ``stations`` stations have a P
 pick. It goes on as long as a station that it does not have yet follows within ``window_s`` of the last one, at most :data:`LONGEST_S`.
 Later P picks of its stations up to its last one belong to it too and are left out. The next event begins after its last pick. With
-``stations: 1``, a station alone makes an event only of a P and an S.
+``stations: 1``, a station alone makes an event only of a P and an S. An S belongs to the last P before it.
 
 So the events follow from the set of picks, whatever the order in which they came: see :func:`associate`.
 
@@ -27,6 +27,8 @@ from xiaod.domain.timegrid import EARLIEST_NS, LATEST_NS, NS_PER_S, ns_from_s
 from xiaod.domain.types import EventPick, StationDistance
 
 METHOD = "coincidence"
+SAME_ONSET_S = 2.0
+"""Two sensors of a station, or a picker that hesitates, pick one P within this time."""
 LONGEST_S = 180.0
 """From the first to the last P of an event, at most: the first wave of an earthquake crosses a network of 1000 km in less."""
 
@@ -43,6 +45,11 @@ class CoincidenceSettings:
     s_velocity_km_s: float = 3.4
     velocity_uncertainty: float = 0.1
     """Relative, of the factor from time to distance."""
+
+    @property
+    def same_ns(self) -> int:
+        """So long after the last P of an event, its stations may pick it again, with other sensors: these picks belong to it."""
+        return ns_from_s(min(SAME_ONSET_S, self.window_s))
 
     @property
     def reach_ns(self) -> int:
@@ -116,8 +123,8 @@ def associate(
         if due_ns >= complete_ns:
             break
         clusters.append(made)
-        decided_ns = made.last_ns
-        while begin < len(arrivals) and arrivals[begin].time_ns <= made.last_ns:
+        decided_ns = made.last_ns + settings.same_ns
+        while begin < len(arrivals) and arrivals[begin].time_ns <= decided_ns:
             begin += 1
         stop = begin
         near.clear()
@@ -148,9 +155,14 @@ def _cluster(
     most_ns = ns_from_s(settings.max_s_minus_p_s)
     measured: list[tuple[StationDistance, EventPick]] = []
     for member in members:
-        after = (pick for pick in followers[member.channel.station_codes] if pick.time_ns > member.time_ns)
-        second = next((pick for pick in after if pick.phase == "S"), None)
-        if second is None or second.time_ns - member.time_ns > most_ns:
+        own = (
+            pick
+            for pick in followers[member.channel.station_codes]
+            # Soon after it, a second sensor picks the same P; any other P has the S to itself.
+            if pick.time_ns > member.time_ns + (settings.same_ns if pick.phase == "P" else 0)
+        )
+        second = next(own, None)
+        if second is None or second.phase == "P" or second.time_ns - member.time_ns > most_ns:
             continue
         s_minus_p_s = (second.time_ns - member.time_ns) / NS_PER_S
         both_s = member.time_uncertainty_s, second.time_uncertainty_s

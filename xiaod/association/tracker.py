@@ -18,6 +18,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from xiaod.association.coincidence import LONGEST_S, METHOD, Cluster, CoincidenceSettings, associate
+from xiaod.domain.document import DIGITS
 from xiaod.domain.onsets import event_id_of, standing
 from xiaod.domain.timegrid import EARLIEST_NS, LATEST_NS, ns_from_s
 from xiaod.domain.types import Event, EventPick, Pick, Stage
@@ -82,7 +83,7 @@ class EventTracker:
             self._versions[event.event_id] = event.version
             if event.stage == "final":
                 last_ns = max(pick.time_ns for pick in event.picks if pick.phase == "P")
-                self._decided_ns = max(self._decided_ns, last_ns)
+                self._decided_ns = max(self._decided_ns, last_ns + self._settings.same_ns)
         for pick in standing(picks):
             self.take(pick)
         self.late = 0
@@ -101,10 +102,12 @@ class EventTracker:
             self._changed |= self._early.pop(pick.early_id, None) is not None
         if pick.stage == "withdrawn":
             return
-        if pick.time_ns <= self._decided_ns:
+        # As documents have it: a run that goes on reads picks from there.
+        time_ns, uncertainty_s = (pick.time_ns + 500) // 1000 * 1000, round(pick.time_uncertainty_s, DIGITS)
+        if time_ns <= self._decided_ns:
             self.late += pick.phase == "P"
             return
-        kept = EventPick(pick.id, pick.channel, pick.phase, pick.time_ns, pick.time_uncertainty_s, pick.stage)
+        kept = EventPick(pick.id, pick.channel, pick.phase, time_ns, uncertainty_s, pick.stage)
         self._changed = True
         if pick.stage == "early":
             self._early[pick.id] = kept
@@ -112,7 +115,7 @@ class EventTracker:
             self._final[pick.id] = kept
             if pick.early_id is not None:
                 self._onsets[pick.id] = pick.early_id
-        self._due_ns = min(self._due_ns, pick.time_ns + self._least_ns)
+        self._due_ns = min(self._due_ns, time_ns + self._least_ns)
         if self.picks > MAX_PICKS:
             self._drop_oldest()
 

@@ -1,4 +1,4 @@
-"""A line for each pick on standard output, for a person who watches.
+"""A line for each pick, and for each event if it takes them, on standard output, for a person who watches.
 
 A word says what has become of the onset: ``early``; ``confirmed`` or ``revised``, a final pick after an early one, with the shift;
 ``final``, without an early one; ``withdrawn``, an early pick that no final one followed, at its time.
@@ -19,8 +19,9 @@ from typing import TextIO
 
 from xiaod.config import AgencyConfig
 from xiaod.config.sinks.console import ConsoleConfig
+from xiaod.domain.event import about
 from xiaod.domain.timegrid import iso_from_ns
-from xiaod.domain.types import Pick, Stages
+from xiaod.domain.types import Event, PickOrEvent, Stages, Wanted
 
 COLOURS = {"P": "\033[1;34m", "S": "\033[1;31m"}
 EARLY_COLOURS = {"P": "\033[34m", "S": "\033[31m"}
@@ -46,8 +47,13 @@ class ConsoleSink:
         """The picks that it takes."""
         return self._config.stage
 
-    def deliver(self, picks: Sequence[Pick], now_ns: int) -> None:
-        """Write a line for each pick.
+    @property
+    def wanted(self) -> Wanted:
+        """What it takes."""
+        return self._config.of
+
+    def deliver(self, picks: Sequence[PickOrEvent], now_ns: int) -> None:
+        """Write a line for each pick and event.
 
         Raises:
             OSError: when standard output is closed, its reader has exited (``BrokenPipeError``), or its disk is full.
@@ -69,16 +75,18 @@ class ConsoleSink:
         """Nothing is held back, and standard output is not ours to close."""
 
 
-def _line(pick: Pick, coloured: bool) -> str:
+def _line(pick: PickOrEvent, coloured: bool) -> str:
+    if isinstance(pick, Event):
+        return f"{iso_from_ns(pick.time_ns)}  E  {pick.event_id:<16}  {pick.stage:<9}  {about(pick)}\n"
     colour = COLOURS if pick.stage == "final" else EARLY_COLOURS
     phase = f"{colour.get(pick.phase, '')}{pick.phase}{RESET}" if coloured else pick.phase
     late = "" if pick.latency is None else f"  latency {pick.latency.total_s:5.2f} s"
-    about = f"{iso_from_ns(pick.time_ns)}  {phase}  {pick.channel!s:<16}  {pick.outcome or pick.stage:<9}"
+    begin = f"{iso_from_ns(pick.time_ns)}  {phase}  {pick.channel!s:<16}  {pick.outcome or pick.stage:<9}"
     if pick.stage == "withdrawn":
-        return f"{about}\n"
+        return f"{begin}\n"
     # Plus zero: -0.001 s is written as +0.00.
     moved = "" if pick.moved_s is None else f"  moved {round(pick.moved_s, 2) + 0.0:+.2f} s"
     return (
-        f"{about}  probability {pick.probability:.2f}  +-{pick.time_uncertainty_s:.2f} s  "
+        f"{begin}  probability {pick.probability:.2f}  +-{pick.time_uncertainty_s:.2f} s  "
         f"snr {pick.snr:6.1f}{late}{moved}\n"
     )

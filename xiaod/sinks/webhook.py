@@ -39,9 +39,9 @@ from xiaod.config import AgencyConfig
 from xiaod.config.sinks.webhook import WebhookConfig
 from xiaod.config.snippets import SnippetConfig
 from xiaod.config.tls import tls_context
-from xiaod.domain.document import pick_json
+from xiaod.domain.event import json_of
 from xiaod.domain.timegrid import ns_from_s
-from xiaod.domain.types import Pick, Stages
+from xiaod.domain.types import Event, PickOrEvent, Stages, Wanted
 from xiaod.process.secret_file import credential
 from xiaod.sinks import Refused, RetryLater, SinkError
 
@@ -83,23 +83,27 @@ def signature(secret: bytes, message_id: str, timestamp_s: int, body: bytes) -> 
     return "v1," + base64.b64encode(hmac.digest(secret, content, hashlib.sha256)).decode()
 
 
-def message_id(picks: Sequence[Pick]) -> str:
+def _kind_of(item: PickOrEvent) -> str:
+    return "event" if isinstance(item, Event) else "pick"
+
+
+def message_id(picks: Sequence[PickOrEvent]) -> str:
     """Identifier of a message, the same for the same picks; without a full stop, which separates the signed parts."""
     # A damaged code can hold a lone surrogate.
     content = "\n".join(pick.id for pick in picks).encode("utf-8", "surrogatepass")
     return "pick_" + hashlib.sha256(content).hexdigest()[:32]
 
 
-def form(boundary: str, document: bytes, files: Mapping[str, tuple[str, bytes]]) -> bytes:
-    """A form with a document and files, each with its name and content.
+def form(boundary: str, document: bytes, files: Mapping[str, tuple[str, bytes]], name: str = "pick") -> bytes:
+    """A form with a document of this name, and files, each with its name and content.
 
     >>> form("b", b"{}", {}).decode().splitlines()
     ['--b', 'content-disposition: form-data; name="pick"', 'content-type: application/json', '', '{}', '--b--']
     """
-    parts = [('name="pick"', "application/json", document)]
+    parts = [(f'name="{name}"', "application/json", document)]
     parts += [
-        (f'name="{kind}"; filename="{name}"', ATTACHED[kind][1], content)
-        for kind, (name, content) in files.items()
+        (f'name="{kind}"; filename="{file_name}"', ATTACHED[kind][1], content)
+        for kind, (file_name, content) in files.items()
     ]
     made = [
         f"--{boundary}\r\ncontent-disposition: form-data; {head}\r\ncontent-type: {kind}\r\n\r\n".encode()
@@ -170,7 +174,12 @@ class WebhookSink:
         """Picks in one message at most."""
         return self._config.batch
 
-    def deliver(self, picks: Sequence[Pick], now_ns: int) -> None:
+    @property
+    def wanted(self) -> Wanted:
+        """What it takes."""
+        return self._config.of
+
+    def deliver(self, picks: Sequence[PickOrEvent], now_ns: int) -> None:
         """Post picks, in one message when there are no more than :attr:`portion`.
 
         Raises:
@@ -181,11 +190,10 @@ class WebhookSink:
         del now_ns
         for begin in range(0, len(picks), self.portion):
             part = picks[begin : begin + self.portion]
-            text = ",".join(pick_json(pick, self._agency) for pick in part)
-            body = (f'{{"picks":[{text}]}}' if self._config.batch > 1 else text).encode()
+            body = self._body(part).encode()
             identifier, kind = message_id(part), "application/json"
             if self._config.attach:
-                body = form(identifier, body, self._attachments(part[0]))
+                body = form(identifier, body, self._attachments(part[0]), _kind_of(part[0]))
                 kind = f"multipart/form-data; boundary={identifier}"
             status, header = self._post(identifier, kind, body)
             self._judge(status, header)
@@ -193,9 +201,20 @@ class WebhookSink:
     def close(self) -> None:
         """Nothing is held back, and no connection stays open."""
 
-    def _attachments(self, pick: Pick) -> dict[str, tuple[str, bytes]]:
+    def _body(self, part: Sequence[PickOrEvent]) -> str:
+        """A document, or those of several in a list for each kind that the sink takes."""
+        if self._config.batch == 1:
+            return json_of(part[0], self._agency)
+        kinds = {"picks": ("pick",), "events": ("event",), "all": ("pick", "event")}[self._config.of]
+        lists = (
+            f'"{kind}s":[{",".join(json_of(one, self._agency) for one in part if _kind_of(one) == kind)}]'
+            for kind in kinds
+        )
+        return f"{{{','.join(lists)}}}"
+
+    def _attachments(self, pick: PickOrEvent) -> dict[str, tuple[str, bytes]]:
         """Name and content of the files of a pick, once they are there, or as many as there are when that takes too long."""
-        if pick.snippet is None:
+        if isinstance(pick, Event) or pick.snippet is None:
             return {}
         stem = pick.snippet.rpartition("/")[2].removesuffix(ATTACHED["miniseed"][0])
         paths = {kind: self._snippets.folder / f"{stem}{ATTACHED[kind][0]}" for kind in self._config.attach}

@@ -22,8 +22,9 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 from xiaod.domain.document import pick_from_document
-from xiaod.domain.timegrid import NS_PER_HOUR
-from xiaod.domain.types import Instrument, Pick, Stages
+from xiaod.domain.event import event_from_document
+from xiaod.domain.timegrid import EARLIEST_NS, LATEST_NS, NS_PER_HOUR
+from xiaod.domain.types import Event, Instrument, Pick, Stages
 from xiaod.storage.pick_store import ILLEGIBLE, StoreError, opened_to_read, within
 
 ALL = -1
@@ -64,6 +65,48 @@ def stored_picks(
     for (document,) in reversed(rows):
         with suppress(*ILLEGIBLE):
             found.append(pick_from_document(json.loads(document)))
+    return found
+
+
+def stored_events(
+    path: Path,
+    since_ns: int | None = None,
+    until_ns: int | None = None,
+    limit: int | None = None,
+    stages: Stages = "all",
+) -> list[Event]:
+    """Versions of events whose first pick is in a time span, in order of that time and of their making; damaged ones are left out.
+
+    Args:
+        path: the store.
+        since_ns: begin of the span; None: the oldest.
+        until_ns: end of the span, not in it; None: the newest.
+        limit: at most so many, the latest; None: all.
+        stages: only those of this stage, or all, withdrawals too.
+
+    Raises:
+        StoreError: when they cannot be read.
+    """
+    values = [
+        EARLIEST_NS if since_ns is None else since_ns,
+        LATEST_NS if until_ns is None else until_ns,
+        stages,
+        stages,
+        ALL if limit is None else limit,
+    ]
+    try:
+        with closing(opened_to_read(path)) as store:
+            rows = store.execute(
+                "SELECT document FROM picks WHERE kind = 'event' AND time_ns >= ? AND time_ns < ? AND (? = 'all' OR stage = ?)"
+                " ORDER BY time_ns DESC, place DESC LIMIT ?",
+                values,
+            ).fetchall()
+    except sqlite3.Error as error:
+        raise StoreError(f"{path}: {error}") from error
+    found = []
+    for (document,) in reversed(rows):
+        with suppress(*ILLEGIBLE):
+            found.append(event_from_document(json.loads(document)))
     return found
 
 

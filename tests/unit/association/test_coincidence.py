@@ -2,12 +2,20 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xiaod.association.coincidence import LONGEST_S, Association, Cluster, CoincidenceSettings, associate
+from xiaod.association.coincidence import (
+    LONGEST_S,
+    SAME_ONSET_S,
+    Association,
+    Cluster,
+    CoincidenceSettings,
+    associate,
+)
 from xiaod.domain.timegrid import NS_PER_S, ns_from_s
 from xiaod.domain.types import Channel, EventPick
 
@@ -69,6 +77,16 @@ def test_one_station_makes_an_event_of_p_and_s_and_says_how_far_it_is() -> None:
     assert distance.uncertainty_km == pytest.approx(math.hypot(factor * math.hypot(0.1, 0.2), factor))
 
 
+def test_an_s_belongs_to_the_last_p_of_its_sensor() -> None:
+    alone = CoincidenceSettings(stations=1)
+    picks = [pick("A", "P", 0), pick("A", "P", 18), pick("A", "S", 19)]
+    [cluster] = associate(picks, alone).clusters
+    assert [one.time_ns / NS_PER_S for one in cluster.picks] == [18, 19]
+    second = replace(picks[1], channel=Channel("XX", "A", "", "HNZ"), time_ns=1)
+    [cluster] = associate([picks[0], second, picks[2]], alone).clusters
+    assert cluster.distances[0].s_minus_p_s == 19
+
+
 def test_an_uncertainty_that_is_not_known_leaves_that_of_the_velocities() -> None:
     [cluster] = associate(
         [pick("A", "P", 0, math.nan), pick("A", "S", 10, math.nan)], CoincidenceSettings(stations=1)
@@ -89,7 +107,7 @@ def test_nothing_is_decided_before_all_picks_can_be_there() -> None:
         assert not associate(picks, FOUR, ns_from_s(complete_s)).clusters
     found = associate(picks, FOUR, ns_from_s(44.01))
     assert names(found) == [[one.id for one in picks]]
-    assert found.decided_ns == ns_from_s(14)
+    assert found.decided_ns == ns_from_s(14 + SAME_ONSET_S)
 
 
 PICKS = st.lists(

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from xiaod.config.sinks.kind import SinkModel, SinkName, SinkStages
+from xiaod.config.sinks.kind import SinkModel, SinkName, SinkOf, SinkStages
 
 
 class ConsoleConfig(SinkModel):
@@ -18,3 +18,4 @@ class ConsoleConfig(SinkModel):
     """A line for each pick on standard output."""
     name: SinkName = "console"
     stage: SinkStages = "all"
+    of: SinkOf = "picks"

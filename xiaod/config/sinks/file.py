@@ -121,6 +121,7 @@ class QuakeMLConfig(FolderConfig):
     kind: Literal["quakeml"]
     """QuakeML 1.2 files."""
     name: SinkName = "quakeml"
+    of: SinkOf = "picks"
     authority: str = Field(default="local", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.~*-]{2,}$")
     """The authority of resource identifiers, smi:AUTHORITY/..."""
 

@@ -27,6 +27,8 @@ SHARD = "shard"
 """Name, between braces in a path or a template, of the index of this process among several."""
 TEMPLATE_FIELDS = ("network", "station", "location", "channel", "phase", "stage", SHARD)
 """Names that can stand between braces in the topic or subject of a pick."""
+EVENT_FIELDS = ("stage", SHARD)
+"""... and of an event."""
 
 SinkName = Annotated[
     str,

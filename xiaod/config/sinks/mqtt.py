@@ -19,7 +19,15 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 
 from xiaod.config.model import Model, PositiveSeconds
-from xiaod.config.sinks.kind import SHARD, TEMPLATE_FIELDS, SinkModel, SinkName, SinkStages
+from xiaod.config.sinks.kind import (
+    EVENT_FIELDS,
+    SHARD,
+    TEMPLATE_FIELDS,
+    SinkModel,
+    SinkName,
+    SinkOf,
+    SinkStages,
+)
 from xiaod.config.tls import TlsConfig
 
 MQTT_PORT = 1883
@@ -113,7 +121,7 @@ class MqttConfig(SinkModel):
     CODE = "xiaod.sinks.mqtt.sink:MqttSink"
     EXTRA = "mqtt"
     DESTINATION = "server"
-    TEMPLATES = ("topic", "status_topic", "client_id")
+    TEMPLATES = ("topic", "event_topic", "status_topic", "client_id")
     READERS = "brokers, Home Assistant"
     DELIVERED = "acknowledged by the broker (`qos: 1`); sent, and possibly lost (`qos: 0`)"
     REPEATED = "at most the 20 messages that were under way when the connection broke, and after a crash"
@@ -123,6 +131,7 @@ class MqttConfig(SinkModel):
     """MQTT 5 messages; needs the extra mqtt."""
     name: SinkName = "mqtt"
     stage: SinkStages = "all"
+    of: SinkOf = "picks"
     server: Annotated[str, AfterValidator(_server)]
     """HOST or HOST:PORT of a broker that speaks MQTT 5; the default port is 1883, with tls 8883."""
     tls: TlsConfig | None = None
@@ -144,6 +153,8 @@ class MqttConfig(SinkModel):
     """Of every message. 0: sent once, may be lost. 1: at least once."""
     retain: bool = False
     """Whether the broker keeps the last pick of each topic for later subscribers."""
+    event_topic: Annotated[str, AfterValidator(_topic_of(EVENT_FIELDS))] = "xiaod/events/{stage}"
+    """Topic of an event; also {shard}."""
     status_topic: Annotated[str, AfterValidator(_topic_of(STATUS_FIELDS))] | None = "xiaod/status/{client_id}"
     """Topic of the retained messages online and offline; null: none are sent."""
     keepalive_s: Annotated[int, Field(ge=5, le=65535)] = 60

@@ -1,8 +1,8 @@
 """The ``nats`` sink: picks into a stream of NATS JetStream.
 
 >>> config = NatsConfig(kind="nats", servers=["broker.local"])
->>> config.servers, config.stream_subject
-(('nats://broker.local:4222',), 'xiaod.picks.*.*.*.*')
+>>> config.servers, config.stream_subjects
+(('nats://broker.local:4222',), ('xiaod.picks.*.*.*.*',))
 """
 
 import re
@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from xiaod.config.model import Model, PositiveSeconds, Seconds
-from xiaod.config.sinks.kind import TEMPLATE_FIELDS, SinkModel, SinkName, SinkStages
+from xiaod.config.sinks.kind import EVENT_FIELDS, TEMPLATE_FIELDS, SinkModel, SinkName, SinkOf, SinkStages
 from xiaod.config.tls import TlsConfig
 
 DEFAULT_PORT = 4222
@@ -37,17 +37,21 @@ def _server(text: str) -> str:
     return f"{parts.scheme}://{host}:{port}"
 
 
-def _subject(template: str) -> str:
-    allowed = ", ".join(f"{{{name}}}" for name in TEMPLATE_FIELDS)
+def _subject(template: str, fields: tuple[str, ...] = TEMPLATE_FIELDS) -> str:
+    allowed = ", ".join(f"{{{name}}}" for name in fields)
     try:
         names = [part for part in Formatter().parse(template) if part[1] is not None]
     except ValueError as error:
         raise ValueError(f"{error}; allowed are {allowed}") from error
-    if any(name not in TEMPLATE_FIELDS or spec or conversion for _, name, spec, conversion in names):
+    if any(name not in fields or spec or conversion for _, name, spec, conversion in names):
         raise ValueError(f"only {allowed} can stand in braces")
     if not _SUBJECT.fullmatch(template):
         raise ValueError("must be words of letters, digits, _ and -, joined by full stops")
     return template
+
+
+def _event_subject(template: str) -> str:
+    return _subject(template, EVENT_FIELDS)
 
 
 class StreamConfig(Model):
@@ -79,7 +83,7 @@ class NatsConfig(SinkModel):
     CODE = "xiaod.sinks.nats.sink:NatsSink"
     EXTRA = "nats"
     DESTINATION = "servers"
-    TEMPLATES = ("subject",)
+    TEMPLATES = ("subject", "event_subject")
     READERS = "programs on a bus"
     DELIVERED = "acknowledged by the stream"
     REPEATED = "never within `duplicates_s`: `Nats-Msg-Id` is the `id`"
@@ -89,6 +93,7 @@ class NatsConfig(SinkModel):
     """Messages in a stream of NATS JetStream; needs the extra nats."""
     name: SinkName = "nats"
     stage: SinkStages = "all"
+    of: SinkOf = "picks"
     servers: Annotated[
         tuple[Annotated[str, AfterValidator(_server)], ...], Field(min_length=1, strict=False)
     ] = ("nats://localhost:4222",)
@@ -112,6 +117,8 @@ class NatsConfig(SinkModel):
     subject: Annotated[str, AfterValidator(_subject)] = "xiaod.picks.{network}.{station}.{phase}.{stage}"
     """Subject of a pick; also {location}, {channel}, {shard}; {stage} is final, early or withdrawn. What a subject cannot
     carry becomes _, an empty location --."""
+    event_subject: Annotated[str, AfterValidator(_event_subject)] = "xiaod.events.{stage}"
+    """Subject of an event, which the stream must take too; also {shard}."""
     stream: StreamConfig = StreamConfig()
     """The stream of JetStream that keeps the picks."""
     timeout_s: PositiveSeconds = 10.0
@@ -136,6 +143,10 @@ class NatsConfig(SinkModel):
         return self
 
     @property
-    def stream_subject(self) -> str:
-        """What all subjects have in common."""
-        return ".".join("*" if "{" in word else word for word in self.subject.split("."))
+    def stream_subjects(self) -> tuple[str, ...]:
+        """What the stream takes: of picks, of events, or both."""
+        templates = {"picks": (self.subject,), "events": (self.event_subject,)}
+        return tuple(
+            ".".join("*" if "{" in word else word for word in template.split("."))
+            for template in templates.get(self.of, (self.subject, self.event_subject))
+        )

@@ -18,7 +18,7 @@ from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from xiaod.config.model import PositiveSeconds
 from xiaod.config.redact import is_variable
-from xiaod.config.sinks.kind import SinkModel, SinkName, SinkStages
+from xiaod.config.sinks.kind import SinkModel, SinkName, SinkOf, SinkStages
 from xiaod.config.tls import TlsConfig
 
 Attachment = Literal["picture", "miniseed"]
@@ -68,6 +68,7 @@ class WebhookConfig(SinkModel):
     """One HTTP POST for each pick, or for several picks together."""
     name: SinkName = "webhook"
     stage: SinkStages = "all"
+    of: SinkOf = "picks"
     url: Annotated[SecretStr, AfterValidator(_url)]
     """Address, or "${NAME}" for the environment variable of that name; only scheme, host and port are ever logged."""
     headers: Annotated[dict[str, SecretStr], AfterValidator(_headers)] = Field(default_factory=dict)

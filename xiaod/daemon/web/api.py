@@ -26,15 +26,16 @@ from xiaod.daemon.web.event_stream import EventStream
 from xiaod.daemon.web.page import Page
 from xiaod.daemon.web.security import error_response
 from xiaod.domain.document import pick_document
+from xiaod.domain.event import event_document
 from xiaod.domain.timegrid import BEFORE_ALL, NS_PER_HOUR, iso_from_ns, ns_from_iso
-from xiaod.domain.types import Instrument, Pick, Stages
+from xiaod.domain.types import Event, Instrument, Pick, Stages
 from xiaod.pipeline.envelopes import DAY_BIN_S, WALL_BIN_S
 from xiaod.pipeline.monitor import Monitor
 from xiaod.pipeline.problems import Problem
 from xiaod.pipeline.snippets import PATH
 from xiaod.process.metrics import Metrics
 from xiaod.snippets.folder import MINISEED, PICTURE, is_file_name
-from xiaod.storage.pick_query import picks_per_hour, stored_picks
+from xiaod.storage.pick_query import picks_per_hour, stored_events, stored_picks
 from xiaod.storage.pick_store import PickStore, StoreError
 
 if TYPE_CHECKING:
@@ -95,6 +96,7 @@ class StatusApi:
         self._store = store
         self._page = Page.load()
         self._snippets = config.snippets
+        self._makes_events = config.events.enabled
         self.stream = EventStream(monitor, config, metrics, problems)
 
     def reconfigure(self, config: Config) -> None:
@@ -110,6 +112,7 @@ class StatusApi:
             web.get("/", self._serve_page),
             web.get("/api/stations", self._serve_stations),
             web.get("/api/picks", self._serve_picks),
+            web.get("/api/events", self._serve_events),
             web.get(PATH + "{name}", self._serve_snippet),
             web.get("/api/picks-per-hour", self._serve_hours),
             web.get("/api/wall", self._serve_wall),
@@ -161,6 +164,31 @@ class StatusApi:
             return error_response(503, str(error))
         documents = [pick_document(pick, self._agency) for pick in picks[-limit:]]
         return web.json_response({"picks": documents, "truncated": len(picks) > limit})
+
+    async def _serve_events(self, request: "web.Request") -> "web.Response":
+        from aiohttp import web
+
+        query = request.query
+        try:
+            limit = query_number("limit", query.get("limit", str(DEFAULT_PICKS)), 1, MOST_PICKS)
+            since_ns, until_ns = (query_time(key, query.get(key)) for key in ("since", "until"))
+            stages = query_stages(query.get("stage"))
+        except QueryError as error:
+            return error_response(400, str(error))
+        events: list[Event] = []
+        if self._makes_events:
+            if self._store is None:
+                return error_response(503, "events are kept in the store, and there is none now")
+            try:
+                events = await asyncio.to_thread(
+                    stored_events, self._store.path, since_ns, until_ns, limit + 1, stages
+                )
+            except StoreError as error:
+                return error_response(503, str(error))
+        documents = [event_document(event, self._agency) for event in events[-limit:]]
+        return web.json_response(
+            {"enabled": self._makes_events, "events": documents, "truncated": len(events) > limit}
+        )
 
     async def _serve_snippet(self, request: "web.Request") -> "web.Response":
         from aiohttp import web

@@ -11,12 +11,15 @@ An early pick is ``preliminary``, a final one ``confirmed``, with the comments `
 early one. What withdraws an early pick is that pick again, with its publicID, and ``rejected``. No file has two picks of one onset: the
 later one stands.
 
+An event is one of its own, ``earthquake``, ``suspected``, with its picks and without an origin, since it has no place; comments have its
+version and its distance from the nearest station. One that is withdrawn is ``not existing``.
+
 >>> quakeml_bytes([], AgencyConfig())[:5]
 b'<?xml'
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from obspy import UTCDateTime
@@ -25,13 +28,13 @@ from obspy.core.event import (
     Catalog,
     Comment,
     CreationInfo,
-    Event,
     QuantityError,
     ResourceIdentifier,
     TimeWindow,
     WaveformStreamID,
 )
-from obspy.core.event import Pick as EventPick
+from obspy.core.event import Event as EventElement
+from obspy.core.event import Pick as PickElement
 from obspy.io.quakeml.core import Pickler
 
 from xiaod import __version__
@@ -39,9 +42,10 @@ from xiaod.config import AgencyConfig
 from xiaod.config.sinks.file import QuakeMLConfig
 from xiaod.domain.codes import safe
 from xiaod.domain.document import amplitude_number
+from xiaod.domain.event import about
 from xiaod.domain.onsets import BAND_HZ, WOOD_ANDERSON_HZ, standing
-from xiaod.domain.types import Pick
-from xiaod.sinks.file.evaluation import MODE, POLARITY, stage_comments, status_of, subject_id
+from xiaod.domain.types import Event, EventPick, Pick, PickOrEvent, Wanted
+from xiaod.sinks.file.evaluation import MODE, POLARITY, STATUS, stage_comments, status_of, subject_id
 from xiaod.sinks.file.folder import FolderSink
 
 DEFAULT_AUTHORITY: str = QuakeMLConfig.model_fields["authority"].default
@@ -60,23 +64,39 @@ class QuakeMLSink(FolderSink):
 
     def __init__(self, config: QuakeMLConfig, agency: AgencyConfig) -> None:
         super().__init__(config, lambda picks: quakeml_bytes(picks, agency, config.authority))
+        self._of = config.of
+
+    @property
+    def wanted(self) -> Wanted:
+        """What it takes."""
+        return self._of
 
 
-def quakeml_bytes(picks: Sequence[Pick], agency: AgencyConfig, authority: str = DEFAULT_AUTHORITY) -> bytes:
-    """Picks as one QuakeML document."""
+def quakeml_bytes(
+    items: Sequence[PickOrEvent], agency: AgencyConfig, authority: str = DEFAULT_AUTHORITY
+) -> bytes:
+    """Picks and events as one QuakeML document."""
     # Not Catalog.write, which imports the writer, one of ObsPy's plug-ins, in the sink's thread.
-    content: bytes = Pickler().dumps(catalog_of(picks, agency, authority))
+    content: bytes = Pickler().dumps(catalog_of(items, agency, authority))
     return content
 
 
-def catalog_of(picks: Sequence[Pick], agency: AgencyConfig, authority: str = DEFAULT_AUTHORITY) -> Catalog:
-    """Picks as an ObsPy catalog with one event, or none when there are no picks."""
-    picks = standing(picks)
+def catalog_of(
+    items: Sequence[PickOrEvent], agency: AgencyConfig, authority: str = DEFAULT_AUTHORITY
+) -> Catalog:
+    """An ObsPy catalog: one event for all picks that are in none, and the newest version of each event."""
     prefix = f"smi:{authority}/xiaod"
-    last = safe(picks[0].id) if picks else "none"
+    picks = standing(item for item in items if isinstance(item, Pick))
+    known = {pick.id: pick for pick in picks}
+    newest = {item.event_id: item for item in items if isinstance(item, Event)}
+    gone = {event.early_id for event in newest.values() if event.early_id != event.event_id}
+    events = [event for name, event in newest.items() if name not in gone]
+    in_events = {pick.id for event in events for pick in event.picks}
+    picks = [pick for pick in picks if pick.id not in in_events]
+    last = safe(picks[0].id if picks else events[0].id if events else "none")
     catalog = Catalog(resource_id=ResourceIdentifier(f"{prefix}/catalog/{last}"))
     if picks:
-        event = Event(
+        event = EventElement(
             resource_id=ResourceIdentifier(f"{prefix}/event/{last}"),
             event_type="not reported",
             force_resource_id=False,
@@ -93,10 +113,74 @@ def catalog_of(picks: Sequence[Pick], agency: AgencyConfig, authority: str = DEF
             made for pick in picks if pick.stage != "withdrawn" for made in _amplitudes(pick, prefix)
         )
         catalog.append(event)
+    written: set[str] = set()
+    for one in events:
+        catalog.append(_associated(one, known, agency, prefix, written))
     return catalog
 
 
-def _event_pick(pick: Pick, agency: AgencyConfig, prefix: str) -> EventPick:
+def _associated(
+    event: Event, known: Mapping[str, Pick], agency: AgencyConfig, prefix: str, written: set[str]
+) -> EventElement:
+    """An event; its picks in full where they are in the same file, and each once in a file."""
+    public_id = f"{prefix}/event/{safe(event.event_id)}"
+    early_id = f"{prefix}/event/{safe(event.early_id)}" if event.early_id and event.stage == "final" else ""
+    texts = [
+        ("notice", NOTICE),
+        ("version", str(event.version)),
+        ("method", event.method),
+        ("about", about(event)),
+        *([("early_id", early_id)] if early_id else []),
+    ]
+    made = EventElement(
+        resource_id=ResourceIdentifier(public_id),
+        event_type="not existing" if event.stage == "withdrawn" else "earthquake",
+        event_type_certainty=None if event.stage == "withdrawn" else "suspected",
+        comments=[
+            Comment(text=text, resource_id=ResourceIdentifier(f"{public_id}/{name}"), force_resource_id=False)
+            for name, text in texts
+        ],
+        creation_info=_creation_info(agency, event.created_ns),
+        force_resource_id=False,
+    )
+    for pick in event.picks:
+        if pick.id in written:
+            continue
+        written.add(pick.id)
+        full = known.get(pick.id)
+        if full is None:
+            made.picks.append(_brief_pick(pick, agency, prefix))
+        else:
+            made.picks.append(_event_pick(full, agency, prefix))
+            made.amplitudes.extend(_amplitudes(full, prefix))
+    return made
+
+
+def _brief_pick(pick: EventPick, agency: AgencyConfig, prefix: str) -> PickElement:
+    uncertainty = round(pick.time_uncertainty_s, 6) if math.isfinite(pick.time_uncertainty_s) else None
+    return PickElement(
+        resource_id=ResourceIdentifier(_public_id(pick.id, prefix)),
+        force_resource_id=False,
+        time=_moment(pick.time_ns),
+        time_errors=QuantityError(uncertainty=uncertainty),
+        waveform_id=_waveform_id(pick),
+        phase_hint=pick.phase,
+        evaluation_mode=MODE,
+        evaluation_status=STATUS[pick.stage],
+        creation_info=_creation_info(agency, None),
+    )
+
+
+def _creation_info(agency: AgencyConfig, created_ns: int | None) -> CreationInfo:
+    return CreationInfo(
+        agency_id=agency.agency_id,
+        author=agency.author[:MAX_AUTHOR],
+        creation_time=None if created_ns is None else _moment(created_ns),
+        version=__version__,
+    )
+
+
+def _event_pick(pick: Pick, agency: AgencyConfig, prefix: str) -> PickElement:
     public_id = _public_id(subject_id(pick), prefix)
     comments = [
         Comment(text=text, resource_id=ResourceIdentifier(f"{public_id}/{name}"), force_resource_id=False)
@@ -111,8 +195,7 @@ def _event_pick(pick: Pick, agency: AgencyConfig, prefix: str) -> EventPick:
     ]
     # XML has no number that is not finite.
     uncertainty = round(pick.time_uncertainty_s, 6) if math.isfinite(pick.time_uncertainty_s) else None
-    created = None if pick.created_ns is None else _moment(pick.created_ns)
-    return EventPick(
+    return PickElement(
         resource_id=ResourceIdentifier(public_id),
         force_resource_id=False,
         time=_moment(pick.time_ns),
@@ -124,12 +207,7 @@ def _event_pick(pick: Pick, agency: AgencyConfig, prefix: str) -> EventPick:
         evaluation_mode=MODE,
         evaluation_status=status_of(pick),
         comments=comments,
-        creation_info=CreationInfo(
-            agency_id=agency.agency_id,
-            author=agency.author[:MAX_AUTHOR],
-            creation_time=created,
-            version=__version__,
-        ),
+        creation_info=_creation_info(agency, pick.created_ns),
     )
 
 
@@ -179,7 +257,7 @@ def _amplitude(pick: Pick, prefix: str, name: str, of_filter: str, **values: Any
     )
 
 
-def _waveform_id(pick: Pick) -> WaveformStreamID:
+def _waveform_id(pick: Pick | EventPick) -> WaveformStreamID:
     # A damaged record can hold any code, but XML does not take every character.
     channel = pick.channel
     return WaveformStreamID(

@@ -22,9 +22,9 @@ from xiaod.config import AgencyConfig
 from xiaod.config.sinks.mqtt import MqttConfig
 from xiaod.config.tls import tls_context
 from xiaod.domain.codes import EMPTY_LOCATION, safe
-from xiaod.domain.document import pick_json
+from xiaod.domain.event import json_of
 from xiaod.domain.sharding import ALONE
-from xiaod.domain.types import Pick, Stages
+from xiaod.domain.types import Event, Pick, PickOrEvent, Stages, Wanted
 from xiaod.process.logs import get_logger
 from xiaod.process.secret_file import credential
 from xiaod.sinks import Refused, SinkError
@@ -86,7 +86,12 @@ class MqttSink:
         """The picks that it takes."""
         return self._config.stage
 
-    def deliver(self, picks: Sequence[Pick], now_ns: int) -> None:
+    @property
+    def wanted(self) -> Wanted:
+        """What it takes."""
+        return self._config.of
+
+    def deliver(self, picks: Sequence[PickOrEvent], now_ns: int) -> None:
         """Publish picks in order, and wait for the broker's acknowledgment of each.
 
         Raises:
@@ -101,12 +106,20 @@ class MqttSink:
         sensors = dict(self._sensors)
         # What the broker acknowledged of a failed batch is not sent again with it.
         for pick in (pick for pick in picks if pick.id not in self._taken):
-            state_topic = topic_of(pick, self._config.topic)
-            if self._announces and state_topic not in sensors and len(sensors) < MAX_SENSORS:
+            if isinstance(pick, Event):
+                state_topic = self._config.event_topic.format(stage=pick.stage, shard=ALONE.index)
+            else:
+                state_topic = topic_of(pick, self._config.topic)
+            if (
+                not isinstance(pick, Event)
+                and self._announces
+                and state_topic not in sensors
+                and len(sensors) < MAX_SENSORS
+            ):
                 sensors[state_topic] = self._sensor(pick, state_topic)
                 messages.append(sensors[state_topic])
             picks_at[len(messages)] = pick.id
-            text = pick_json(pick, self._agency)
+            text = json_of(pick, self._agency)
             messages.append(Message(state_topic, text, self._config.qos, self._config.retain))
         try:
             connection.publish(messages)

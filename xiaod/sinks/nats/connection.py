@@ -145,7 +145,7 @@ class NatsConnection:
         except MaxPayloadError as error:
             raise TooLargeError(f"{subject}: larger than the server takes") from error
         except NoStreamResponseError as error:
-            subjects = self._config.stream_subject
+            subjects = ",".join(self._config.stream_subjects)
             raise BusError(
                 f"{self._where}: no stream takes {subject}; make it with: nats stream add {name} --subjects '{subjects}', "
                 f"or set stream.create: true; if {name} is there, give it that subject with nats stream edit"
@@ -207,7 +207,7 @@ class NatsConnection:
                 await stream.add_stream(
                     StreamConfig(
                         name=wanted.name,
-                        subjects=[self._config.stream_subject],
+                        subjects=list(self._config.stream_subjects),
                         storage=StorageType.FILE,
                         max_age=wanted.max_age_s or None,
                         max_bytes=wanted.max_bytes or -1,

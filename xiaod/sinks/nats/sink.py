@@ -19,8 +19,9 @@ from collections.abc import Sequence
 from xiaod.config import AgencyConfig
 from xiaod.config.sinks.nats import NatsConfig
 from xiaod.domain.codes import EMPTY_LOCATION, safe
-from xiaod.domain.document import pick_json
-from xiaod.domain.types import Channel, DocumentStage, Pick, Stages
+from xiaod.domain.event import json_of
+from xiaod.domain.sharding import ALONE
+from xiaod.domain.types import Channel, DocumentStage, Event, PickOrEvent, Stages, Wanted
 from xiaod.sinks import Refused, SinkError
 from xiaod.sinks.nats.connection import NatsConnection, TooLargeError
 
@@ -43,7 +44,7 @@ def subject_of(template: str, channel: Channel, phase: str, stage: DocumentStage
     return template.format_map({key: safe(code).replace(".", "_") or "_" for key, code in codes.items()})
 
 
-def message_id(pick: Pick) -> str:
+def message_id(pick: PickOrEvent) -> str:
     """The pick's identifier, or its hash where a damaged code made one that no header can hold."""
     if _ID.fullmatch(pick.id):
         return pick.id
@@ -80,7 +81,12 @@ class NatsSink:
         """The picks that it takes."""
         return self._config.stage
 
-    def deliver(self, picks: Sequence[Pick], now_ns: int) -> None:
+    @property
+    def wanted(self) -> Wanted:
+        """What it takes."""
+        return self._config.of
+
+    def deliver(self, picks: Sequence[PickOrEvent], now_ns: int) -> None:
         """Publish picks, each acknowledged; without picks, run the connection's own tasks.
 
         Raises:
@@ -101,17 +107,20 @@ class NatsSink:
             self._runner.close()
             self._runner = None
 
-    async def _publish(self, picks: Sequence[Pick]) -> None:
+    async def _publish(self, picks: Sequence[PickOrEvent]) -> None:
         if self._connection.opened:
             # If it was lost meanwhile, a new one is opened before anything is sent.
             await asyncio.sleep(SERVICE_S)
         for pick in picks:
             if pick.id in self._acknowledged:
                 continue
-            subject = subject_of(self._config.subject, pick.channel, pick.phase, pick.stage)
+            if isinstance(pick, Event):
+                subject = self._config.event_subject.format(stage=pick.stage, shard=ALONE.index)
+            else:
+                subject = subject_of(self._config.subject, pick.channel, pick.phase, pick.stage)
             try:
                 await self._connection.publish(
-                    subject, pick_json(pick, self._agency).encode(), message_id(pick)
+                    subject, json_of(pick, self._agency).encode(), message_id(pick)
                 )
             except TooLargeError as error:
                 raise Refused(str(error), [pick.id]) from error

@@ -1,0 +1,122 @@
+"""Events of a daemon: as of an undisturbed offline run, each version once, however often it was killed."""
+
+import json
+import os
+import random
+import signal
+import time
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from tests.end_to_end.harness import Daemon, Server, wait_until
+from tests.end_to_end.test_durability import at_rest
+from xiaod.acquisition.miniseed_files import FileSource
+from xiaod.config import AgencyConfig, Config
+from xiaod.domain.event import event_document, event_schema
+from xiaod.domain.types import Event, PickOrEvent, Wanted
+from xiaod.pipeline.factory import open_engine
+from xiaod.pipeline.offline import ListSink, run_offline
+from xiaod.replay import ReplayConfig
+
+KILLS = 4
+SPEED = 10.0
+EVENTS: dict[str, Any] = {"enabled": True, "stations": 1}
+NOT_SETTLED = timedelta(seconds=90)
+"""At the end of data that may go on, as in a live run."""
+CONTINUOUS = Path(os.environ.get("XIAO_SHARED", "../shared")) / "data" / "continuous_dev"
+
+
+class EventList(ListSink):
+    wanted: Wanted = "events"
+
+
+def offline_events(path: Path, early: str = "off", **events: Any) -> list[Event]:
+    config = Config.model_validate(
+        {"sources": [{"server": "localhost"}], "events": {**EVENTS, **events}, "early": early}
+    )
+    sink = EventList()
+    run_offline(config, open_engine(config), FileSource([path]), sink)
+    found: list[PickOrEvent] = list(sink.picks)
+    return [one for one in found if isinstance(one, Event)]
+
+
+def content(document: dict[str, Any]) -> dict[str, Any]:
+    """What live and offline events have in common."""
+    return {
+        key: value
+        for key, value in document.items()
+        if key not in ("early_id", "created", "agency_id", "author")
+    }
+
+
+def settled(documents: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    return {one["id"]: content(one) for one in documents if one["stage"] == "final"}
+
+
+def test_killed_again_and_again_it_says_each_event_once(
+    tmp_path: Path, busy: tuple[Path, list[dict[str, Any]]]
+) -> None:
+    path, picks = busy
+    expected = settled([event_document(one, AgencyConfig()) for one in offline_events(path)])
+    assert len(expected) >= 2
+    written = tmp_path / "events.jsonl"
+    rng = random.Random(7)
+    with Server(ReplayConfig(inputs=(path,), port=0, speed=SPEED)) as server:
+        parts: dict[str, Any] = {
+            "sources": [{"name": "test", "server": f"127.0.0.1:{server.port}", "begin": "resume"}],
+            "state": {"folder": str(tmp_path / "state"), "save_interval_s": 0.3},
+            "sinks": [{"kind": "jsonl", "path": str(written), "of": "events", "stage": "all"}],
+            "events": EVENTS,
+        }
+        for number in range(KILLS):
+            with Daemon(tmp_path, **parts) as daemon:
+                if number:
+                    daemon.wait_for("source.streaming")
+                else:
+                    daemon.wait_for_records(1)
+                time.sleep(rng.uniform(0, 2))
+                daemon.process.send_signal(signal.SIGKILL)
+                daemon.process.wait()
+        with Daemon(tmp_path, **parts) as daemon:
+            wait_until(lambda: server.played and at_rest(daemon), "the end of the data")
+            answer = json.loads(daemon.get("/api/events?stage=all")[1])
+            assert daemon.stop() == 0
+    events = [json.loads(line) for line in written.read_text().splitlines()]
+    for event in events:
+        jsonschema.validate(event, event_schema())
+    ids = [event["id"] for event in events]
+    assert len(set(ids)) == len(ids)
+    assert answer["enabled"]
+    assert {event["id"] for event in answer["events"]} <= set(ids)
+    end = datetime.fromisoformat(max(pick["time"] for pick in picks)) - NOT_SETTLED
+    found = settled(events)
+    assert {name: found[name] for name in found} == {name: expected[name] for name in found}
+    assert all(
+        name in found
+        for name, one in expected.items()
+        if datetime.fromisoformat(one["first_pick_time"]) < end
+    )
+    # What was announced and is not at the end of the data is settled or withdrawn.
+    told = {event["early_id"] for event in events if "early_id" in event}
+    for event in events:
+        if event["stage"] == "early" and datetime.fromisoformat(event["first_pick_time"]) < end:
+            assert event["event_id"] in told
+
+
+@pytest.mark.skipif(not CONTINUOUS.is_dir(), reason=f"no {CONTINUOUS}")
+def test_final_events_of_a_real_earthquake_do_not_depend_on_early_picks() -> None:
+    path = CONTINUOUS / "buan_20240611_KS"
+    finals = [
+        [event for event in offline_events(path, early, stations=4) if event.stage == "final"]
+        for early in ("off", "scout")
+    ]
+    [event], [again] = finals
+    assert content(event_document(event, AgencyConfig())) == content(event_document(again, AgencyConfig()))
+    # The catalogue of the network has it at 23:26:49.83.
+    delay_s = (event.time_ns - 1_718_148_409_830_000_000) / 1e9
+    assert 0 < delay_s < 5
+    assert event.stations >= 20
