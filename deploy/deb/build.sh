@@ -147,7 +147,7 @@ Maintainer: ${DEBFULLNAME:-Hongyu Xiao} <${DEBEMAIL:-xiaod@localhost}>
 Section: science
 Priority: optional
 Installed-Size: $(du -k -s --apparent-size "$root" | cut -f1)
-Depends: $python, libc6 (>= 2.28), libstdc++6, ca-certificates, passwd
+Depends: $python, libc6 (>= $(getconf GNU_LIBC_VERSION | cut -d" " -f2)), libstdc++6, ca-certificates, passwd
 Recommends: systemd
 Description: real-time seismic phase picker
  Subscribes to SeedLink streams, runs a small neural network over them on the
