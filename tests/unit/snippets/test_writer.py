@@ -1,5 +1,6 @@
 """What the writer says of its failures, and when it stops saying it."""
 
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -33,14 +34,19 @@ def test_a_failure_is_said_until_a_file_could_be_written_again(
     monkeypatch.setattr(writer_module, "TICK_S", 0.02)
     folder, metrics = tmp_path / "snippets", Metrics()
     writer = SnippetWriter(SnippetConfig(enabled=True, folder=folder, pictures=False), NO_STATIONS, metrics)
-    one = pick(1)
-    start_ns = one.time_ns - 10**9
-    segment = Segment(one.channel, start_ns, 100.0, np.arange(300, dtype=np.int32))
-    waited_for(folder.is_dir)
+
+    def snippet(number: int) -> Snippet:
+        one = pick(number)
+        start_ns = one.time_ns - 10**9
+        segment = Segment(one.channel, start_ns, 100.0, np.arange(300, dtype=np.int32))
+        return Snippet(one, start_ns, start_ns + 2 * 10**9, (segment,), (one,))
+
+    writer.put(snippet(1))
+    waited_for(lambda: folder.is_dir() and any(folder.glob("*.mseed")) and writer.idle)
     assert not writer.complaint
-    folder.rmdir()
+    shutil.rmtree(folder)
     folder.write_text("in the way")
-    writer.put(Snippet(one, start_ns, start_ns + 2 * 10**9, (segment,), (one,)))
+    writer.put(snippet(2))
     waited_for(lambda: "miniseed: " in writer.complaint)
     assert str(folder) in writer.complaint
     folder.unlink()

@@ -19,8 +19,9 @@ from xiaod.tools.archive.program import ROOMS, program_fingerprint
 ROOT = Path(__file__).parents[3]
 CONFIG = Config.model_validate({"sources": [{"server": "localhost"}]})
 CHUNK = Chunk(Instrument("BW", "RJOB", "", "EH"), 0, 86_400_000_000_000, ())
-WITHOUT_PICKS = {"process", "sinks", "snippets", "storage"}
-"""Rooms that the work on a chunk loads, and that change no pick: it has no sink but a list, no store, and keeps no waveforms."""
+WITHOUT_PICKS = {"association", "process", "sinks", "snippets", "storage"}
+"""Rooms that the work on a chunk loads, and that change no pick: it has no sink but a list, no store, makes no events, and keeps no
+waveforms."""
 
 
 def fingerprint_of(home: Path) -> str:
