@@ -1,5 +1,6 @@
 """Events of a daemon: as of an undisturbed offline run, each version once, however often it was killed."""
 
+import asyncio
 import json
 import os
 import random
@@ -12,7 +13,8 @@ from typing import Any
 import jsonschema
 import pytest
 
-from tests.end_to_end.harness import Daemon, Server, wait_until
+from tests.end_to_end.browser import browsing, chromium
+from tests.end_to_end.harness import Daemon, Server, streaming, wait_until
 from tests.end_to_end.test_durability import at_rest
 from xiaod.acquisition.miniseed_files import FileSource
 from xiaod.config import AgencyConfig, Config
@@ -23,6 +25,7 @@ from xiaod.pipeline.offline import ListSink, run_offline
 from xiaod.replay import ReplayConfig
 
 KILLS = 4
+PROGRAM = chromium()
 SPEED = 10.0
 EVENTS: dict[str, Any] = {"enabled": True, "stations": 1}
 NOT_SETTLED = timedelta(seconds=90)
@@ -120,3 +123,21 @@ def test_final_events_of_a_real_earthquake_do_not_depend_on_early_picks() -> Non
     delay_s = (event.time_ns - 1_718_148_409_830_000_000) / 1e9
     assert 0 < delay_s < 5
     assert event.stations >= 20
+
+
+@pytest.mark.skipif(PROGRAM is None, reason="chromium is not installed")
+def test_the_page_lists_events(tmp_path: Path) -> None:
+    replay = ReplayConfig(inputs=("example",), port=0, speed=SPEED, loop=True, shift_to_now=True)
+    rows = "[...document.querySelectorAll('#event-rows tr')].map((row) => row.textContent)"
+
+    async def body(port: int) -> None:
+        async with browsing(str(PROGRAM), tmp_path / "browser") as tab:
+            await tab.open(f"http://127.0.0.1:{port}/")
+            [first, *_] = await tab.until(rows, bool)
+            assert "1 station" in first
+            assert "km (±" in first
+            assert "from BW.RJOB" in first
+            assert not await tab.value("document.getElementById('events').hidden")
+
+    with streaming(tmp_path / "daemon", replay, events=EVENTS) as (_, daemon):
+        asyncio.run(body(daemon.wait_for("web.listening")[0]["port"]))

@@ -24,6 +24,7 @@ SCRIPTS = (
     "wall.js",
     "day.js",
     "map.js",
+    "events.js",
     "sound.js",
     "page.js",
 )

@@ -24,6 +24,7 @@ class Page {
     const choose = (id) => this.go({ station: id }), now = () => this.now();
     this.trace = new Trace(one("canvas"), one("labels"));
     const open = (id) => this.go({ station: id, view: this.view === "wall" ? "station" : this.view });
+    this.events = new Events(one("events"), one("event-rows"));
     this.picks = new Picks(one("pick-rows"), one("picks-note"), open);
     this.stations = new Stations(
       {
@@ -161,6 +162,7 @@ class Page {
       if (marks && chosen === this.chosen) Page.whole(marks).forEach((pick) => this.mark(pick));
       if (traces) this.wall.add(traces);
       this.loadHours();
+      this.events.load();
       this.about = `${all.version}, ${all.model}`;
       this.summarize();
     } catch {
