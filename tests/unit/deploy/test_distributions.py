@@ -22,7 +22,7 @@ from xiaod.process.exit_status import ExitCode
 
 ROOT = Path(__file__).parents[3]
 PACKAGES = ("distill", "models", "xiaod")
-OTHERS = ("LICENSE", "MANIFEST.in", "README.md", "config.yaml", "pyproject.toml")
+OTHERS = ("LICENSE", "README.md", "pyproject.toml")
 
 
 def built(kind: str, source: Path, into: Path) -> Path:
