@@ -38,6 +38,10 @@ MAX_TAKE = 256
 """Most items of one batch, so that other tasks get their turn."""
 
 
+ENOUGH = 128
+"""Items of a source for which no others are waited for."""
+
+
 @dataclass(frozen=True, slots=True)
 class End:
     """End of a source, or of a stage: no more will come."""
@@ -53,7 +57,7 @@ class Inbox:
 
         Args:
             bound: items in the queue of a source.
-            gather_s: how long the first item waits for others, so that many small ones wake the event loop less often.
+            gather_s: how long the first item waits for others, at most: one by one they find the processor's caches cold.
         """
         self._bound = bound
         self._gather_s = gather_s
@@ -99,10 +103,10 @@ class Inbox:
             if self._closed:
                 return
             queue.append(item)
-            if self._signalled:
+            begins, self._signalled = not self._signalled, True
+            if not begins and len(queue) != ENOUGH:
                 return
-            self._signalled = True
-        _call(self._loop, self._gather)
+        _call(self._loop, self._gather if begins else self._filled.set)
 
     def _gather(self) -> None:
         if self._gather_s:

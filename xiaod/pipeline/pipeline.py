@@ -45,8 +45,8 @@ from xiaod.waveform.data_account import DataAccount
 
 INBOX_BOUND = 4096
 """Records of a source that wait for the first stage: a minute of some 90 stations."""
-GATHER_S = 0.03
-"""How long the first record waits for others, in a live run."""
+GATHER_S = 0.1
+"""How long the first record waits for others, in a live run, at most."""
 WINDOW_BATCHES_BOUND = 32
 """Batches of windows that wait for the engine."""
 BATCHES_BOUND = 8

@@ -76,8 +76,9 @@ WITHDRAWN_AT_ONCE = 50
 """Early picks that are withdrawn before other tasks get their turn."""
 
 
-STREAM_WAIT_S, EARLY_WAIT_S, FINAL_WAIT_S = 0.1, 0.02, 0.5
-"""How long new samples, early windows and final windows wait at most, in a live run, until a batch is full: it costs much less then."""
+STREAM_WAIT_S, EARLY_WAIT_S, FINAL_WAIT_S = 0.01, 0.02, 0.5
+"""How long new samples, early windows and final windows wait at most, in a live run, until a batch is full: it costs much less then.
+Records have waited for each other already."""
 
 MOST_TOGETHER = 64
 """Windows that are picked together at most: their picks come at once, and are stored at once."""

@@ -4,7 +4,7 @@ import asyncio
 import threading
 
 from xiaod.acquisition import Emit
-from xiaod.acquisition.record_queue import End, Inbox, SourceBridge
+from xiaod.acquisition.record_queue import ENOUGH, End, Inbox, SourceBridge
 from xiaod.domain.types import BadRecord
 
 
@@ -72,3 +72,23 @@ def test_a_closed_inbox_lets_everybody_go() -> None:
         assert len(inbox) == 1
 
     asyncio.run(body())
+
+
+def test_no_more_items_are_waited_for_when_there_are_enough() -> None:
+    async def body() -> int:
+        inbox = Inbox(bound=4096, gather_s=3600.0)
+        for item in items("quick", ENOUGH):
+            inbox.put(item)
+        return len(await asyncio.wait_for(inbox.take(), 60))
+
+    assert asyncio.run(body()) == ENOUGH
+
+
+def test_a_few_items_are_taken_after_the_time_for_which_others_are_waited_for() -> None:
+    async def body() -> int:
+        inbox = Inbox(bound=4096, gather_s=0.01)
+        for item in items("slow", 2):
+            inbox.put(item)
+        return len(await asyncio.wait_for(inbox.take(), 60))
+
+    assert asyncio.run(body()) == 2
