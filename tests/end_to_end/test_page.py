@@ -372,9 +372,9 @@ def test_the_wall_has_all_stations_and_those_with_new_picks_on_top(tmp_path: Pat
 def test_the_last_24_hours_and_picks_by_the_hour(watched: Daemon, tmp_path: Path) -> None:
     async def body() -> None:
         async with page(watched, tmp_path) as tab:
-            hours = f"document.querySelector('tr[data-id=\"{STATION}\"] .spark-cell').title"
+            hours = f"document.querySelector('tr[data-id=\"{STATION}\"] .spark-cell')?.title ?? ''"
             counted = await tab.until(hours, lambda title: title and not title.startswith("0 final"))
-            await tab.until(hours, lambda title: int(title.split()[0]) > int(counted.split()[0]))
+            await tab.until(hours, lambda title: title and int(title.split()[0]) > int(counted.split()[0]))
             bars = "document.querySelector('.spark path').getAttribute('d').split('M').length - 1"
             assert await tab.value(bars) >= 1
             await tab.press("d")
