@@ -96,7 +96,7 @@ class Response:
         if derivative is None or prefix not in SCALES:
             raise ValueError(f"its input is in {self.unit or 'no unit'}, not in M, M/S or M/S**2")
         listed = [stage.frequencies_hz for stage in self.stages if stage.kind == "list"]
-        if any(one[0] > NEEDED_HZ[0] or one[-1] < NEEDED_HZ[1] for one in listed):
+        if any(not one or one[0] > NEEDED_HZ[0] or one[-1] < NEEDED_HZ[1] for one in listed):
             raise ValueError(
                 f"a stage is a list that does not go from {NEEDED_HZ[0]:g} to {NEEDED_HZ[1]:g} Hz"
             )

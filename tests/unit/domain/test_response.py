@@ -169,6 +169,10 @@ def test_obspy_s_example_inventory_has_the_responses_of_evalresp() -> None:
             [ResponseListResponseStage(1, 1.0, 1.0, "M/S", "V", response_list_elements=SHORT_LIST)],
             r"a list that does not go from 0\.5 to 20 Hz",
         ),
+        (
+            [ResponseListResponseStage(1, 1.0, 1.0, "M/S", "V", response_list_elements=[])],
+            r"a list that does not go from 0\.5 to 20 Hz",
+        ),
     ],
 )  # fmt: skip
 def test_what_is_no_response_to_motion_is_told(stages: Sequence[ResponseStage], said: str) -> None:
