@@ -58,6 +58,13 @@ def test_an_event_fits_the_schema_and_comes_back(event: Event) -> None:
     assert math.isnan(again.picks[1].time_uncertainty_s)
 
 
+def test_a_distance_of_a_pick_without_an_uncertainty_fits_the_schema() -> None:
+    event = replace(EVENT, distances=(StationDistance("BW", "RJOB", 1.0, 8.02, math.nan),))
+    document = json.loads(json_of(event, AGENCY))
+    jsonschema.validate(document, event_schema())
+    assert document["distances"][0]["uncertainty_km"] is None
+
+
 def test_an_event_of_another_version_is_refused() -> None:
     with pytest.raises(ValueError, match="2\\.0\\.0"):
         event_from_document({**event_document(EVENT, AGENCY), "schema_version": "2.0.0"})
