@@ -376,6 +376,7 @@ def test_packets_are_cut_whatever_the_reads(packets: list[bytes], piece: int) ->
         b"SE\xff\xff" + struct.pack("<IQB", 2, 1, 0) + b"ab",
         b"SE2D" + struct.pack("<IQB", 2, MAX_SEQUENCE + 1, 0) + b"ab",
         b"SE2D" + struct.pack("<IQB", 2, 1, 0) + b"abc",
+        b"ERROR " + b"x" * 1000,
     ],
 )
 def test_what_is_no_packet_ends_the_connection(stream: bytes) -> None:

@@ -303,6 +303,9 @@ class Connection(SeedLinkConnection):  # type: ignore[misc]  # ObsPy is not type
                 raise LinkError(greetings.no_tls(self.sladdr, error.strerror or str(error))) from error
             else:
                 return
+            if time.monotonic() > until_s:
+                # Something comes again and again, but never all of it.
+                raise LinkError(f"no TLS handshake within {self._limit_s:g} s")
 
     def _open_plain(self) -> None:
         host, _, port = self.sladdr.rpartition(":")

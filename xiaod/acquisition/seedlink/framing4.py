@@ -33,6 +33,8 @@ MAX_SEQUENCE = (1 << 63) - 1
 """Greatest number that can be stored; servers count from 1."""
 _WORD_BYTES = 5
 """Length of the longest word instead of a packet, ``ERROR``."""
+_MOST_SAID = 200
+"""So many bytes of a line that begins with it are shown; the end of a longer one is not waited for."""
 _FORMAT = slice(2, 3)
 _JSON: bytes = FORMAT_JSON.encode()
 _SEQUENCE = slice(8, 16)
@@ -79,7 +81,7 @@ class Framing4(Framing):
         try:
             while len(received) - begin >= len(SIGNATURE_V4):
                 if not received.startswith(SIGNATURE_V4, begin):
-                    self._word(bytes(received[begin : begin + 200]))
+                    self._word(bytes(received[begin : begin + _MOST_SAID]))
                     break
                 if len(received) - begin < HEADSIZE_V4:
                     break
@@ -109,7 +111,7 @@ class Framing4(Framing):
         event = classify_stream_prefix(words)
         if event is StreamEvent.END:
             raise EndOfDataError("the server says 'END'")
-        if event is StreamEvent.ERROR and b"\n" in words:
+        if event is StreamEvent.ERROR and (b"\n" in words or len(words) == _MOST_SAID):
             raise ErrorReplyError(f"the server says {words.splitlines()[0].decode('ascii', 'replace')!r}")
 
 
