@@ -149,6 +149,30 @@ def test_a_plain_source_is_told_of_tls(event: tuple[Path, int], made: tuple[Path
         assert "write 'tls: {}'" in run.wait_for("connect_failed")[0].detail
 
 
+def test_a_handshake_that_comes_byte_by_byte_has_a_time_limit(made: tuple[Path, Path]) -> None:
+    done = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            sock, _ = listener.accept()
+            # The header of a handshake record of 16 kB, and its bytes one by one.
+            for byte in b"\x16\x03\x03\x40\x00" + b"\x02\x00\x00\x4d" + bytes(100):
+                if done.wait(0.05):
+                    break
+                sock.sendall(bytes([byte]))
+            sock.close()
+
+        serving = threading.Thread(target=serve, daemon=True)
+        serving.start()
+        config = SeedLinkConfig.model_validate({"server": "localhost", "tls": {"ca_file": str(made[0])}})
+        link = connector(config)(f"127.0.0.1:{listener.getsockname()[1]}", 1.0, threading.Event())
+        with pytest.raises(LinkError, match="no TLS handshake within 1 s"):
+            link.connect()
+        done.set()
+        link.disconnect()
+        serving.join()
+
+
 def test_a_stop_is_heard_within_a_handshake() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         with Run(source(silent.getsockname()[1], tls={}, connect_timeout_s=60.0)):
@@ -252,6 +276,28 @@ def test_a_secret_is_not_shown_when_a_server_does_not_answer_it(
         threading.Thread(target=serve, daemon=True).start()
         link = connector(config)(f"127.0.0.1:{listener.getsockname()[1]}", 1.0, threading.Event())
         with pytest.raises(LinkError, match="no answer to 'AUTH' within 1 s"):
+            link.connect()
+        link.disconnect()
+
+
+def test_a_secret_is_not_shown_when_a_server_repeats_it(made: tuple[Path, Path], tmp_path: Path) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*made)
+    keys = {"protocol": 4, "tls": {"ca_file": str(made[0])}, "token_file": secret(tmp_path, "hush")}
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            sock = context.wrap_socket(listener.accept()[0], server_side=True)
+            for answer in (b"SeedLink v4.0 (x) :: SLPROTO:4.0\r\ny\r\n", b"OK\r\n", b"OK\r\n"):
+                sock.recv(1000)
+                sock.sendall(answer)
+            sock.sendall(b"ERROR UNSUPPORTED " + sock.recv(1000).strip() + b"\r\n")
+            sock.recv(1000)
+
+        threading.Thread(target=serve, daemon=True).start()
+        config = SeedLinkConfig.model_validate({"server": "localhost", **keys})
+        link = connector(config)(f"127.0.0.1:{listener.getsockname()[1]}", 5.0, threading.Event())
+        with pytest.raises(LinkError, match=r"refuses the login: ERROR UNSUPPORTED AUTH JWT \*\*\*$"):
             link.connect()
         link.disconnect()
 

@@ -131,7 +131,9 @@ class Connection4(Connection):
         # It is for the server's statistics only.
         self._command(f"USERAGENT xiaod/{xiaod.__version__}")
         if words and not self._command(f"AUTH {words}"):
-            raise LinkError(f"the server refuses the login: {self._said}")
+            # Some servers repeat the command that they refuse.
+            said = self._said.replace(words.rpartition(" ")[2], "***")
+            raise LinkError(f"the server refuses the login: {said}")
 
     def _resumed(self, position: StartPosition) -> bool:
         """Whether the server accepts a position: after a packet, or at a time (SeedLink 4, DATA)."""
