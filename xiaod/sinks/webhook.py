@@ -40,7 +40,7 @@ from xiaod.config.sinks.webhook import WebhookConfig
 from xiaod.config.snippets import SnippetConfig
 from xiaod.config.tls import tls_context
 from xiaod.domain.event import json_of
-from xiaod.domain.timegrid import ns_from_s
+from xiaod.domain.timegrid import NS_PER_S
 from xiaod.domain.types import Event, PickOrEvent, Stages, Wanted
 from xiaod.process.secret_file import credential
 from xiaod.sinks import Refused, RetryLater, SinkError
@@ -218,14 +218,18 @@ class WebhookSink:
             return {}
         stem = pick.snippet.rpartition("/")[2].removesuffix(ATTACHED["miniseed"][0])
         paths = {kind: self._snippets.folder / f"{stem}{ATTACHED[kind][0]}" for kind in self._config.attach}
-        until_ns = (pick.created_ns or 0) + ns_from_s(self._snippets.after_s + ATTACH_WAIT_S)
+        longest_s = self._snippets.after_s + ATTACH_WAIT_S
+        # By a clock that nobody sets: the host's may have been ahead when the pick was made.
+        until_s = time.monotonic() + min(
+            longest_s, longest_s - (time.time_ns() - (pick.created_ns or 0)) / NS_PER_S
+        )
         found: dict[str, tuple[str, bytes]] = {}
         while True:
             for kind, path in paths.items():
                 # A file is written beside its place, and whole when it has its name.
                 with contextlib.suppress(OSError):
                     found[kind] = path.name, path.read_bytes()
-            if len(found) == len(paths) or time.time_ns() > until_ns:
+            if len(found) == len(paths) or time.monotonic() > until_s:
                 return {kind: found[kind] for kind in paths if kind in found}
             time.sleep(POLL_S)
 

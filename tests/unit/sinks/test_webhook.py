@@ -27,7 +27,7 @@ from xiaod.config.sinks.webhook import WebhookConfig
 from xiaod.config.snippets import SnippetConfig
 from xiaod.domain.document import pick_from_document, pick_json
 from xiaod.domain.types import Pick
-from xiaod.sinks import Refused, RetryLater, SinkError
+from xiaod.sinks import Refused, RetryLater, SinkError, webhook
 from xiaod.sinks.webhook import WebhookSink
 
 SECRET = b"0123456789abcdef0123456789abcdef"
@@ -409,6 +409,19 @@ def test_a_pick_waits_for_its_files_and_repetitions_are_the_same(tmp_path: Path)
     assert f'filename="{one.id}.png"'.encode() in first.body
     assert third.parts == {"pick": pick_json(old, AGENCY).encode(), "miniseed": b"other samples"}
     assert list(last.parts) == ["pick"]
+
+
+def test_a_pick_of_a_clock_that_was_ahead_waits_no_longer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(webhook, "ATTACH_WAIT_S", 0.5)
+    snippets = SnippetConfig(enabled=True, folder=tmp_path, after_s=0.0)
+    with Endpoint() as endpoint:
+        config = {"kind": "webhook", "url": endpoint.url, "stage": "final", "attach": ["miniseed"]}
+        sink = WebhookSink(WebhookConfig.model_validate(config), AGENCY, snippets)
+        sink.deliver([with_snippet(1, time.time() + 30 * 86_400)], NOW_NS)
+    [message] = endpoint.requests
+    assert list(message.parts) == ["pick"]
 
 
 @pytest.mark.parametrize(
