@@ -267,7 +267,7 @@ def _tls_context(config: ReplayConfig) -> ssl.SSLContext | None:
 
 
 async def serve(config: ReplayConfig, announce: Callable[[str, int], None], stop: asyncio.Event) -> None:
-    """TraceSegment a server until told to stop.
+    """Run a server until told to stop.
 
     Args:
         config: what to replay and how.
