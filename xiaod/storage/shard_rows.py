@@ -119,9 +119,9 @@ def write_rows(mine: sqlite3.Connection, name: str, rows: ShardRows) -> int:
     )
     undelivered = 0
     if rows.sinks:
-        # A sink that is new here begins before the picks that are taken over.
+        # A sink that is new here begins before what is taken over, picks or events; which of it, it says when it begins.
         mine.executemany(
-            "INSERT OR IGNORE INTO cursors (sink, place) SELECT ?, coalesce(max(place), 0) FROM picks",
+            "INSERT OR IGNORE INTO cursors (sink, place, wanted) SELECT ?, coalesce(max(place), 0), 'all' FROM picks",
             [(sink,) for sink in rows.sinks],
         )
         undelivered = mine.executemany(f"{INSERT} VALUES (?, ?, ?, ?, ?, ?, ?)", rows.waiting).rowcount

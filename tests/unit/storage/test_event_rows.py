@@ -15,7 +15,7 @@ from xiaod.domain.types import Event, EventPick, PickOrEvent, Stages, Wanted
 from xiaod.storage.backlog import Backlog, MemoryBacklog, StoredBacklog
 from xiaod.storage.pick_query import picks_per_hour, stored_picks
 from xiaod.storage.pick_store import SCHEMA_VERSION, PickStore, opened_to_read
-from xiaod.storage.shard_rows import read_rows
+from xiaod.storage.shard_rows import ADOPTED, read_rows, write_rows
 
 EARLY, FINAL = early_at(100), final_at(100)
 EVENT = Event(
@@ -82,6 +82,30 @@ def test_another_shard_gets_the_events_that_wait(path: Path) -> None:
     with closing(sqlite3.connect(path)) as connection:
         rows = read_rows(connection, {("BW", "RJOB")}, Shard(0, 1), ("a",), adopted=0)
     assert [(row[0], row[-1]) for row in rows.waiting] == [(EVENT.id, "event")]
+    store.close()
+
+
+@pytest.mark.parametrize("wanted", ["picks", "events", "all"])
+@pytest.mark.parametrize("items", [ALL, (EVENT, SETTLED)], ids=["all", "events"])
+def test_a_sink_that_is_new_in_another_shard_gets_what_waits(
+    path: Path, items: Sequence[PickOrEvent], wanted: Wanted
+) -> None:
+    store = PickStore(path)
+    store.begin("a", "all", wanted)
+    for item in items:
+        put(store, item)
+    waiting = [item for _, item in store.waiting("a", 99)]
+    with closing(sqlite3.connect(path)) as connection:
+        rows = read_rows(connection, set(), Shard(0, 1), ("a",), adopted=0)
+    store.close()
+    other = path.with_name("other.sqlite")
+    PickStore(other).close()
+    with closing(sqlite3.connect(other)) as connection, connection:
+        connection.execute(ADOPTED)
+        write_rows(connection, "former", rows)
+    store = PickStore(other)
+    store.begin("a", "all", wanted)
+    assert [item for _, item in store.waiting("a", 99)] == waiting
     store.close()
 
 
