@@ -21,11 +21,11 @@ from xiaod.tools.soak.run import HARD, SOFT, SoakSettings, soak
 
 
 def test_hours_of_data_with_every_fault(tmp_path: Path) -> None:
-    settings = SoakSettings(stations=2, hours=9.0, faults=18)
+    settings = SoakSettings(stations=2, hours=12.0, faults=18)
     said: list[str] = []
     found = asyncio.run(soak(settings, tmp_path / "soak", said.append))
     assert found.failures == [], found.text()
-    assert found.expected_picks == 2 * 54 * 2
+    assert found.expected_picks == 2 * 72 * 2
     assert sum(found.faults.values()) >= 12
     assert {"kill -9", "cut", "freeze", "refuse"} <= set(found.faults) <= {*HARD, *SOFT}
     # An early P and an early S of each event, unless the final one was there before it.
