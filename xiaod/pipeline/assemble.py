@@ -267,8 +267,8 @@ class Assembler:
         delivery_ns = self._delivery_ns(parts)
         self._cut_early(parts, delivery_ns)
         if delivery_ns is not None:
-            # It may wait for a component that lags, of a station that sends nothing more.
-            parts.deadline_ns = self._deadline_ns(parts)
+            # It may wait for a component that lags, of a station that sends nothing more, as other windows do already.
+            parts.deadline_ns = min(parts.deadline_ns, self._deadline_ns(parts))
         parts.due = _due(parts)
 
     def leave(self, source: str, stays: Callable[[Instrument], bool] | None = None) -> None:

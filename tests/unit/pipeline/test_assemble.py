@@ -322,6 +322,25 @@ def test_an_early_window_that_is_noticed_last_waits_no_longer_for_a_component() 
     ]
 
 
+def test_a_notice_ends_no_wait_of_a_final_window_for_a_component() -> None:
+    assembler, now_ns = following(early=True), NS_PER_S
+    for number in range(8):
+        now_ns += LENGTH_NS
+        for code in ("EHZ", "EHN"):
+            # One component lags, and then the station is gone.
+            if number < 7 or code == "EHZ":
+                assembler.take(segment(code, number), now_ns)
+    looked(assembler, ((2_000, 2_010),))
+    assert {window.components for window in final_windows(assembler)} == {"ZN-"}
+    for number in range(8, 12):
+        now_ns += LENGTH_NS
+        assembler.take(segment("EHZ", number, "OTHER"), now_ns)
+        list(assembler.expire())
+    last = [window for window in final_windows(assembler) if window.instrument.station == "RJOB"]
+    assert {window.components for window in last} == {"Z--"}
+    assert 3_150 < last[-1].stop <= 3_200
+
+
 def test_early_windows_end_later_after_onsets_when_a_reload_asks_for_more_data() -> None:
     assembler, now_ns = following(early=True), NS_PER_S
     sources = {"sources": [{"server": "localhost:18000"}]}
@@ -345,3 +364,7 @@ def test_early_windows_end_later_after_onsets_when_a_reload_asks_for_more_data()
 
 def early_windows(assembler: Assembler) -> list[Window]:
     return [window for batch in assembler.early.take(everything=True) for window in batch.windows]
+
+
+def final_windows(assembler: Assembler) -> list[Window]:
+    return [window for batch in assembler.final.take(everything=True) for window in batch.windows]
