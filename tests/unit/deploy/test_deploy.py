@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from xiaod.acquisition.seedlink import links
 from xiaod.config.loader import load_config
+from xiaod.config.sinks import SINKS
 
 ROOT = Path(__file__).parents[3]
 DEPLOY = ROOT / "deploy"
@@ -39,6 +41,14 @@ def test_shell_scripts_are_clean() -> None:
         timeout=60,
     )
     assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_a_package_has_what_a_configuration_may_ask_for() -> None:
+    script = (DEPLOY / "deb" / "build.sh").read_text(encoding="utf-8")
+    [extras] = re.findall(r"^extras=(.+)$", script, re.MULTILINE)
+    kinds = {kind.EXTRA for kind in SINKS} - {""}
+    # Pictures of snippets need the plot.
+    assert set(extras.split(",")) == kinds | {links.EXTRA, "plot"}
 
 
 def test_help_names_every_option() -> None:
