@@ -1,5 +1,6 @@
 """Sources over TLS, with and without a login, against the replay server."""
 
+import contextlib
 import socket
 import ssl
 import threading
@@ -170,6 +171,32 @@ def test_a_handshake_that_comes_byte_by_byte_has_a_time_limit(made: tuple[Path, 
             link.connect()
         done.set()
         link.disconnect()
+        serving.join()
+
+
+def test_a_server_that_wants_a_certificate_is_told(made: tuple[Path, Path]) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*made)
+    context.load_verify_locations(made[0])
+    context.verify_mode = ssl.CERT_REQUIRED
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        told = threading.Event()
+
+        def serve() -> None:
+            raw, _ = listener.accept()
+            with context.wrap_socket(raw, server_side=True, do_handshake_on_connect=False) as sock:
+                with contextlib.suppress(ssl.SSLError):
+                    sock.do_handshake()
+                told.wait(10)
+
+        serving = threading.Thread(target=serve, daemon=True)
+        serving.start()
+        config = SeedLinkConfig.model_validate({"server": "localhost", "tls": {"ca_file": str(made[0])}})
+        link = connector(config)(f"127.0.0.1:{listener.getsockname()[1]}", 5.0, threading.Event())
+        with pytest.raises(LinkError, match=r"\(TLSV13_ALERT_CERTIFICATE_REQUIRED\).*tls\.cert_file"):
+            link.connect()
+        link.disconnect()
+        told.set()
         serving.join()
 
 

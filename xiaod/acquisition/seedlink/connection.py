@@ -103,6 +103,9 @@ class Connection(SeedLinkConnection):  # type: ignore[misc]  # ObsPy is not type
         except SeedLinkException as error:
             advice = greetings.foreign(self.greeting.encode()) or error.value
             raise LinkError(f"no SeedLink server: {advice}") from error
+        except ssl.SSLError as error:
+            # With TLS 1.3 the server looks at the client's certificate after the handshake.
+            raise LinkError(greetings.refused_by_tls(error.reason or str(error))) from error
         except (LinkError, ConnectionError) as error:
             advice = greetings.foreign(self._further_words()) or greetings.unheard(
                 self.sladdr, self._tls is None and self._is_tls()

@@ -75,6 +75,11 @@ def no_tls(address: str, reason: str) -> str:
     return f"no TLS at {address} ({reason}): take the server's port for TLS ({seedlink.TLS_PORT} by custom), or leave out tls"
 
 
+def refused_by_tls(reason: str) -> str:
+    """What to do about a server that ends the TLS connection after the handshake."""
+    return f"the server ends the TLS connection ({reason}): where it wants a client certificate, name it in tls.cert_file and tls.key_file"
+
+
 def nothing_listens(address: str) -> str:
     """What to do about a port that refuses connections."""
     return f"Connection refused: nothing listens on {address}; is the server running? SeedLink's usual port is {seedlink.PORT}"
