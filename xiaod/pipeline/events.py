@@ -6,7 +6,8 @@
 []
 """
 
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from xiaod.association.coincidence import LONGEST_S, CoincidenceSettings
@@ -26,7 +27,12 @@ class Events:
     """Association of the picks of a run."""
 
     def __init__(
-        self, config: Config, metrics: Metrics, clock: Clock, store: PickStore | None = None
+        self,
+        config: Config,
+        metrics: Metrics,
+        clock: Clock,
+        store: PickStore | None = None,
+        monotonic_clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         """Begin; after :meth:`resume` it goes on where the run before ended.
 
@@ -35,6 +41,7 @@ class Events:
             metrics: where events are counted.
             clock: the host's.
             store: keeps events; None: nothing does.
+            monotonic_clock: ns, does not change when the host's is set.
         """
         events = config.events
         settings = CoincidenceSettings(
@@ -54,6 +61,9 @@ class Events:
         )
         self._late = 0
         self._clock = clock
+        self._monotonic_clock = monotonic_clock
+        self._offset_ns = -monotonic_clock()
+        """Host time minus monotonic time, at most so far."""
         self._metrics = metrics
         self._log = get_logger("event")
         metrics.expect_events()
@@ -79,8 +89,15 @@ class Events:
 
     def followed(self, window: Window) -> None:
         """A window has been picked."""
-        if window.stage == "final":
-            self._tracker.advance(window.stop * GRID_NS - self._behind_ns)
+        if window.stage != "final":
+            return
+        stop_ns, now_ns = window.stop * GRID_NS, self._clock()
+        if now_ns is not None:
+            # By a station whose clock is ahead, all others would lag. When this machine's is set back, time goes on all the same.
+            monotonic_ns = self._monotonic_clock()
+            self._offset_ns = max(self._offset_ns, now_ns - monotonic_ns)
+            stop_ns = min(stop_ns, monotonic_ns + self._offset_ns)
+        self._tracker.advance(stop_ns - self._behind_ns)
 
     def update(self, everything: bool = False) -> list[Event]:
         """Events that have changed, to be stored; ``everything``: no more picks will come."""
