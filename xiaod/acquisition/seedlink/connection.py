@@ -169,11 +169,19 @@ class Connection(SeedLinkConnection):  # type: ignore[misc]  # ObsPy is not type
             raise LinkError(
                 f"SeedLink {self.server_version} knows one station only; a server of version 3 is needed"
             )
+        self._subscribe(subscriptions, positions, begin_ns)
+
+    def _subscribe(
+        self,
+        subscriptions: Sequence[Subscription],
+        positions: Mapping[Station, StartPosition],
+        begin_ns: int | None,
+    ) -> None:
+        """Request stations in this order, as :meth:`negotiate` says."""
         for item in subscriptions:
             position = positions.get(item.station_codes, None if begin_ns is None else (None, begin_ns))
-            # ObsPy sends these blanks: servers know them.
-            taken = self._command(f"STATION  {item.station} {item.network}") and sum(
-                self._command(f"SELECT {selector}") for selector in item.selectors
+            taken = self._command(self._station_request(item)) and sum(
+                self._command(self._stream_request(selector)) for selector in item.selectors
             )
             if not taken:
                 self.refused.append(item.name)
@@ -184,6 +192,13 @@ class Connection(SeedLinkConnection):  # type: ignore[misc]  # ObsPy is not type
                 self.not_resumed.append(item.name)
             if not self._command("DATA"):
                 self.refused.append(item.name)
+
+    def _station_request(self, item: Subscription) -> str:
+        # ObsPy sends these blanks: servers know them.
+        return f"STATION  {item.station} {item.network}"
+
+    def _stream_request(self, selector: str) -> str:
+        return f"SELECT {selector}"
 
     def _resumed(self, position: StartPosition) -> bool:
         """Whether the server accepts a position: after a packet, or at a time (SeedLink 3, DATA and TIME)."""

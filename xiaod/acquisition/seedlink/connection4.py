@@ -74,22 +74,19 @@ class Connection4(Connection):
         if not self._speaks_4:
             super().negotiate(subscriptions, positions, begin_ns)
             return
-        for item in sorted(subscriptions, key=is_wild):
-            position = positions.get(item.station_codes, None if begin_ns is None else (None, begin_ns))
-            taken = self._command(f"STATION {item.network}_{item.station}") and sum(
-                self._command(f"SELECT {stream_pattern(selector)}") for selector in item.selectors
-            )
-            if not taken:
-                self.refused.append(item.name)
-                continue
-            if position is not None:
-                if self._resumed(position):
-                    continue
-                self.not_resumed.append(item.name)
-            if not self._command("DATA"):
-                self.refused.append(item.name)
+        self._subscribe(sorted(subscriptions, key=is_wild), positions, begin_ns)
         if len(self.refused) == len(subscriptions):
             raise LinkError(f"subscription failed: no stations accepted ({self._said})")
+
+    def _station_request(self, item: Subscription) -> str:
+        if not self._speaks_4:
+            return super()._station_request(item)
+        return f"STATION {item.network}_{item.station}"
+
+    def _stream_request(self, selector: str) -> str:
+        if not self._speaks_4:
+            return super()._stream_request(selector)
+        return f"SELECT {stream_pattern(selector)}"
 
     def request(self, level: str) -> None:
         """See :meth:`Connection.request`."""
