@@ -18,14 +18,18 @@ True
 
 import json
 import sqlite3
+from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
+from typing import Any, TypeVar
 
 from xiaod.domain.document import pick_from_document
 from xiaod.domain.event import event_from_document
 from xiaod.domain.timegrid import EARLIEST_NS, LATEST_NS, NS_PER_HOUR
 from xiaod.domain.types import Event, Instrument, Pick, Stages
 from xiaod.storage.pick_store import ILLEGIBLE, StoreError, opened_to_read, within
+
+Found = TypeVar("Found", Pick, Event)
 
 ALL = -1
 """No limit (SQLite, SELECT, LIMIT clause)."""
@@ -53,19 +57,7 @@ def stored_picks(
         StoreError: when they cannot be read.
     """
     condition, values = within(since_ns, until_ns, instrument, stages)
-    try:
-        with closing(opened_to_read(path)) as store:
-            rows = store.execute(
-                f"SELECT document FROM picks WHERE {condition} ORDER BY time_ns DESC, place DESC LIMIT ?",  # noqa: S608  see within
-                [*values, ALL if limit is None else limit],
-            ).fetchall()
-    except sqlite3.Error as error:
-        raise StoreError(f"{path}: {error}") from error
-    found = []
-    for (document,) in reversed(rows):
-        with suppress(*ILLEGIBLE):
-            found.append(pick_from_document(json.loads(document)))
-    return found
+    return _latest(path, condition, values, limit, pick_from_document)
 
 
 def stored_events(
@@ -87,26 +79,36 @@ def stored_events(
     Raises:
         StoreError: when they cannot be read.
     """
+    condition = "kind = 'event' AND time_ns >= ? AND time_ns < ? AND (? = 'all' OR stage = ?)"
     values = [
         EARLIEST_NS if since_ns is None else since_ns,
         LATEST_NS if until_ns is None else until_ns,
         stages,
         stages,
-        ALL if limit is None else limit,
     ]
+    return _latest(path, condition, values, limit, event_from_document)
+
+
+def _latest(
+    path: Path,
+    condition: str,
+    values: Sequence[object],
+    limit: int | None,
+    from_document: Callable[[dict[str, Any]], Found],
+) -> list[Found]:
+    """What the latest documents say that a condition on a row selects, in order of time; damaged ones are left out."""
     try:
         with closing(opened_to_read(path)) as store:
             rows = store.execute(
-                "SELECT document FROM picks WHERE kind = 'event' AND time_ns >= ? AND time_ns < ? AND (? = 'all' OR stage = ?)"
-                " ORDER BY time_ns DESC, place DESC LIMIT ?",
-                values,
+                f"SELECT document FROM picks WHERE {condition} ORDER BY time_ns DESC, place DESC LIMIT ?",  # noqa: S608  those above
+                [*values, ALL if limit is None else limit],
             ).fetchall()
     except sqlite3.Error as error:
         raise StoreError(f"{path}: {error}") from error
     found = []
     for (document,) in reversed(rows):
         with suppress(*ILLEGIBLE):
-            found.append(event_from_document(json.loads(document)))
+            found.append(from_document(json.loads(document)))
     return found
 
 
