@@ -385,7 +385,10 @@ def test_a_pick_waits_for_its_files_and_repetitions_are_the_same(tmp_path: Path)
     def write() -> None:
         for path, content in written:
             time.sleep(0.3)
-            path.write_bytes(content)
+            # As the daemon does it: the name is there with the content.
+            partial = path.with_suffix(".partial")
+            partial.write_bytes(content)
+            partial.replace(path)
 
     with Endpoint() as endpoint:
         config = {"kind": "webhook", "url": endpoint.url, "stage": "final", "attach": ["picture", "miniseed"]}
