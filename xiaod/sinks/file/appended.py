@@ -4,7 +4,8 @@ Every pick is in the file once, however the process ends. A line is complete or 
 again. An incomplete last line, as a power cut leaves it, is moved to ``NAME.partial`` when the file is opened. Picks are
 :attr:`~AppendingSink.held` until their lines are synced, so that they are delivered again after a crash; those already at the end of
 the file, or of the files rotated last, are then skipped. Lines whose sync failed are written again before the next sync, because
-the kernel may report success for pages that it has dropped (fsync(2)).
+the kernel may report success for pages that it has dropped (fsync(2)); so is the end of a file that is opened, as nobody knows what
+became of the last sync of an earlier process.
 
 The file is opened anew when somebody has moved or deleted it. Rotation by UTC day or by size is checked before each delivery; no file
 is overwritten. A file that begins with another header is set aside in the same way.
@@ -31,7 +32,7 @@ from xiaod.config.sinks.file import AppendedConfig
 from xiaod.domain.types import Pick, Stages
 from xiaod.process.fsync import make_folder, sync_folder
 from xiaod.sinks.file.rotation import due_stamp, free_name, rotated_files, second_stamp
-from xiaod.sinks.file.tail import TAIL_BYTES, LineFormat, begins_with, mend, picks_in
+from xiaod.sinks.file.tail import TAIL_BYTES, LineFormat, begins_with, mend, picks_in, write_tail_again
 
 MAX_UNSYNCED_BYTES = TAIL_BYTES // 4
 """More unsynced bytes are synced at once, whatever the interval: after a crash all of them are found at the end of the file."""
@@ -217,15 +218,15 @@ class AppendingSink:
     def _open(self) -> int:
         """Open the file; its lines are then complete, synced and known."""
         path = self._config.path
-        new = not path.exists()
         descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             self._regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
             if self._regular:
                 mend(descriptor, path, self._lines)
                 self._learn(descriptor)
-            if new and self._config.fsync != "never":
-                sync_folder(path.parent)
+                # Its name too: an earlier process may have ended before it was on the disk.
+                if self._config.fsync != "never":
+                    sync_folder(path.parent)
         except OSError:
             os.close(descriptor)
             raise
@@ -236,6 +237,7 @@ class AppendingSink:
         # Lines written just before a rotation are in the file before.
         found = picks_in(descriptor, reversed(rotated_files(self._config.path)), self._lines)
         if size and self._config.fsync != "never":
+            write_tail_again(descriptor)
             os.fsync(descriptor)
         self._safe_size = size
         self._known |= found

@@ -9,6 +9,7 @@ In: an open file and the format of its lines. Out: the file with complete lines 
 [b'first', b'second']
 """
 
+import fcntl
 import os
 from collections.abc import Iterable
 from itertools import islice
@@ -95,6 +96,33 @@ def picks_in(descriptor: int, earlier: Iterable[Path], lines: LineFormat) -> dic
             found.append(_identities(file.fileno(), lines))
         left -= path.stat().st_size
     return dict.fromkeys(key for part in reversed(found) for key in part)
+
+
+def write_tail_again(descriptor: int) -> None:
+    """Write the last :data:`TAIL_BYTES` of a file once more, in their place, so that the next sync writes them to the disk.
+
+    A process that has ended may have left lines whose sync failed. The kernel shows them to the next one, but has given up writing
+    them, and reports success for a sync without them (fsync(2)).
+
+    Raises:
+        OSError: when that is not possible.
+    """
+    size = os.fstat(descriptor).st_size
+    begin = max(0, size - TAIL_BYTES)
+    content = os.pread(descriptor, size - begin, begin)
+    flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
+    try:
+        # With O_APPEND the place is ignored (pwrite(2), Linux).
+        fcntl.fcntl(descriptor, fcntl.F_SETFL, flags & ~os.O_APPEND)
+    except PermissionError:
+        # A file to which the administrator lets lines be appended only (chattr(1)).
+        return
+    try:
+        written = 0
+        while written < len(content):
+            written += os.pwrite(descriptor, content[written:], begin + written)
+    finally:
+        fcntl.fcntl(descriptor, fcntl.F_SETFL, flags)
 
 
 def last_lines(descriptor: int) -> list[bytes]:

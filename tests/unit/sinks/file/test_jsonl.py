@@ -1,8 +1,12 @@
 """JSON Lines on real file systems: disks that fill up, power cuts, rotation."""
 
+import errno
 import json
 import os
 import resource
+import shutil
+import stat
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -224,6 +228,47 @@ def test_what_stands_in_the_file_is_not_written_again_by_the_next_process(tmp_pa
         # No close: the process is gone.
         close_all_in(tmp_path)
     assert ids(path) == [pick(number).id for number in (1, 2, 3, 4)]
+
+
+def test_the_name_of_a_file_is_synced_even_if_the_process_that_made_it_has_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, fsync, answers = tmp_path / "picks.jsonl", os.fsync, False
+    synced = []
+
+    def folders_fail(descriptor: int) -> None:
+        if not answers and stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EIO, "the disk does not answer")
+        fsync(descriptor)
+        synced.append(os.fstat(descriptor).st_ino)
+
+    monkeypatch.setattr(os, "fsync", folders_fail)
+    first = made(path)
+    with pytest.raises(OSError, match="does not answer"):
+        first.deliver([pick(1)], NOW_NS)
+    assert path.exists()
+    answers = True
+    second = made(path, fsync="always")
+    second.deliver([pick(1)], NOW_NS)
+    assert second.held == 0
+    assert tmp_path.stat().st_ino in synced
+    second.close()
+
+
+def test_a_file_that_takes_new_lines_alone_takes_them(tmp_path: Path) -> None:
+    """Set by the administrator with chattr(1); what root may do on some file systems."""
+    path = tmp_path / "picks.jsonl"
+    path.write_text(json_line(pick(1), AGENCY))
+    chattr = shutil.which("chattr")
+    if chattr is None or subprocess.run([chattr, "+a", path], capture_output=True, check=False).returncode:
+        pytest.skip("this user or file system cannot set the attribute")
+    try:
+        sink = made(path)
+        sink.deliver([pick(1), pick(2)], NOW_NS)
+        sink.close()
+        assert ids(path) == [pick(1).id, pick(2).id]
+    finally:
+        subprocess.run([chattr, "-a", path], check=True)
 
 
 def test_what_was_synced_before_a_rotation_is_not_written_again_after_it(tmp_path: Path) -> None:
