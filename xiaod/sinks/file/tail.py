@@ -9,6 +9,7 @@ In: an open file and the format of its lines. Out: the file with complete lines 
 [b'first', b'second']
 """
 
+import contextlib
 import fcntl
 import os
 from collections.abc import Iterable
@@ -102,14 +103,14 @@ def write_tail_again(descriptor: int) -> None:
     """Write the last :data:`TAIL_BYTES` of a file once more, in their place, so that the next sync writes them to the disk.
 
     A process that has ended may have left lines whose sync failed. The kernel shows them to the next one, but has given up writing
-    them, and reports success for a sync without them (fsync(2)).
+    them, and reports success for a sync without them (fsync(2)). The time of the last change stays, as a rotation by day goes by it.
 
     Raises:
         OSError: when that is not possible.
     """
-    size = os.fstat(descriptor).st_size
-    begin = max(0, size - TAIL_BYTES)
-    content = os.pread(descriptor, size - begin, begin)
+    status = os.fstat(descriptor)
+    begin = max(0, status.st_size - TAIL_BYTES)
+    content = os.pread(descriptor, status.st_size - begin, begin)
     flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
     try:
         # With O_APPEND the place is ignored (pwrite(2), Linux).
@@ -123,6 +124,9 @@ def write_tail_again(descriptor: int) -> None:
             written += os.pwrite(descriptor, content[written:], begin + written)
     finally:
         fcntl.fcntl(descriptor, fcntl.F_SETFL, flags)
+        with contextlib.suppress(PermissionError):
+            # Its owner alone may.
+            os.utime(descriptor, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
 def last_lines(descriptor: int) -> list[bytes]:

@@ -296,6 +296,18 @@ def test_a_file_that_an_earlier_run_has_left_is_mended_before_it_is_rotated(tmp_
     assert ids(path) == [pick(2).id]
 
 
+def test_a_file_of_yesterday_is_rotated_although_its_picks_come_again_first(tmp_path: Path) -> None:
+    path = tmp_path / "picks.jsonl"
+    path.write_text(json_line(pick(1), AGENCY))
+    os.utime(path, ns=(NOW_NS, NOW_NS))
+    sink = made(path, rotate="day")
+    for number in (1, 2):
+        sink.deliver([pick(number)], NOW_NS + DAY_NS)
+    sink.close()
+    assert ids(tmp_path / "picks.20231114.jsonl") == [pick(1).id]
+    assert ids(path) == [pick(2).id]
+
+
 def test_only_the_end_of_a_long_file_is_read(tmp_path: Path) -> None:
     path = tmp_path / "picks.jsonl"
     count = TAIL_BYTES // len(LINE) + 100
