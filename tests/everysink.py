@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from tests.endpoint import Answer, Endpoint
+from tests.kafkabroker import KafkaBroker
 from tests.mosquitto import LIMIT_S, Mosquitto
 from tests.natsserver import NatsServer
 from xiaod.config import Config
@@ -169,11 +170,39 @@ class Bus(Receiver):
         self._server.start()
 
 
+class Cluster(Receiver):
+    """A broker that speaks Kafka's protocol."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self._broker = KafkaBroker(folder / "kafka")
+        self.keys = {
+            "brokers": [self._broker.server],
+            "topic": self._broker.topic,
+            "event_topic": self._broker.topic,
+            "timeout_s": LIMIT_S,
+        }
+
+    def __enter__(self) -> Self:
+        self.around.enter_context(self._broker)
+        return self
+
+    def arrived(self) -> list[str]:
+        return self._broker.ids()
+
+    @contextmanager
+    def hindered(self) -> Iterator[None]:
+        self._broker.kill()
+        yield
+        self._broker.start()
+
+
 RECEIVERS: dict[str, Callable[[Path], Receiver]] = {
     "console": StandardOutput,
     "mqtt": Broker,
     "webhook": Service,
     "nats": Bus,
+    "kafka": Cluster,
 }
 """Kind of sink -> what it delivers to, where that is no file."""
 

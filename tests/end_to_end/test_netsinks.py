@@ -10,8 +10,10 @@ import pytest
 
 from tests.end_to_end.conftest import Busy
 from tests.end_to_end.harness import Daemon, Server, comparable, wait_until
+from tests.end_to_end.test_durability import at_rest
 from tests.end_to_end.test_faults import free_port, records_in, source_at
 from tests.endpoint import Answer, Endpoint, Request
+from tests.kafkabroker import KafkaBroker
 from tests.natsserver import NatsServer
 from xiaod.replay import ReplayConfig
 
@@ -110,6 +112,34 @@ def test_a_bus_that_is_killed_meanwhile_has_each_pick_once(tmp_path: Path, busy:
             "xiaod.picks.BW.RJOB.P.final",
             "xiaod.picks.BW.RJOB.S.final",
         }
+
+
+def test_topics_get_each_pick_whatever_dies(tmp_path: Path, busy: Busy) -> None:
+    path, expected = busy
+    with KafkaBroker(tmp_path / "kafka") as broker:
+        sinks = [
+            {"kind": "kafka", "stage": "final", "brokers": [broker.server], "topic": broker.topic},
+            {"kind": "jsonl", "path": str(tmp_path / "picks.jsonl")},
+        ]
+        with Server(ReplayConfig(inputs=(path,), port=0, speed=60.0)) as server:
+            source = source_at(server.port, begin="resume")
+            daemon = Daemon(tmp_path, sources=[source], sinks=sinks)
+            with daemon:
+                wait_until(lambda: daemon.metric("xiaod_sink_picks_total", sink="kafka") >= 2, "first picks")
+                broker.stop()
+                there = len(daemon.picks())
+                wait_until(lambda: len(daemon.picks()) > there, "picks meanwhile")
+                daemon.wait_for("sink.failed")
+                daemon.process.kill()
+                daemon.process.wait()
+            broker.start()
+            with daemon:
+                wait_until(lambda: server.played and at_rest(daemon), "the end of the data")
+                assert daemon.stop() == 0
+        stored = [pick["id"] for pick in daemon.stored() if pick["stage"] == "final"]
+        assert len(stored) >= len(expected) - 2
+        assert list(dict.fromkeys(broker.ids())) == stored
+        assert {record.key for record in broker.records()} == {b"BW.RJOB"}
 
 
 @pytest.mark.parametrize("command", [[], ["check"]])

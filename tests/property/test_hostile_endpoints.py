@@ -2,6 +2,7 @@
 
 import contextlib
 import socket
+import struct
 import threading
 from collections.abc import Iterator
 from contextlib import closing
@@ -13,8 +14,10 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from tests.contract.test_sinks import AGENCY, NOW_NS, pick
+from xiaod.config.sinks.kafka import KafkaConfig
 from xiaod.config.sinks.nats import NatsConfig, StreamConfig
 from xiaod.config.sinks.webhook import WebhookConfig
+from xiaod.sinks.kafka.sink import KafkaSink
 from xiaod.sinks.nats.sink import NatsSink
 from xiaod.sinks.webhook import WebhookSink
 
@@ -98,6 +101,23 @@ def test_anything_that_a_broker_says(parrot: Parrot, begin: bytes, words: list[b
         timeout_s=2.0,
     )
     with closing(NatsSink(config, AGENCY)) as sink, pytest.raises(OSError, match=r"127\.0\.0\.1"):
+        sink.deliver([pick(1)], NOW_NS)
+
+
+# Which versions a broker speaks, as Kafka says it (answer to ApiVersions, version 0): Produce to 9, Metadata to 8, InitProducerId to 1.
+VERSIONS = struct.pack(">ihi9h", 1, 0, 3, 0, 0, 9, 3, 0, 8, 22, 0, 1)
+FRAMES = st.lists(
+    st.builds(lambda size, content: struct.pack(">i", size) + content, st.integers(-1, 60), st.binary(max_size=60))
+    | st.builds(lambda content: struct.pack(">ii", len(content) + 4, 2) + content, st.binary(max_size=60))
+)  # fmt: skip
+
+
+@settings(max_examples=100, deadline=None)
+@given(begin=st.sampled_from([b"", struct.pack(">i", len(VERSIONS)) + VERSIONS]), frames=FRAMES)
+def test_anything_that_a_broker_of_kafka_says(parrot: Parrot, begin: bytes, frames: list[bytes]) -> None:
+    parrot.text = begin + b"".join(frames)
+    config = KafkaConfig(kind="kafka", brokers=(f"127.0.0.1:{parrot.port}",), timeout_s=0.5)
+    with closing(KafkaSink(config, AGENCY)) as sink, pytest.raises(OSError, match=r"127\.0\.0\.1"):
         sink.deliver([pick(1)], NOW_NS)
 
 

@@ -87,6 +87,7 @@ def test_secrets_of_every_sink_are_masked_and_the_rest_is_a_configuration(
             {"kind": "mqtt", "server": "broker", "username": "me", "password": secret},
             {"kind": "webhook", "name": "signed", "url": "https://example.org", "secret": f"whsec_{HUSH}"},
             {"kind": "nats", "servers": ["nats://a"], "token": secret},
+            {"kind": "kafka", "brokers": ["a"], "username": "me", "password": secret},
             {"kind": "nats", "name": "user", "servers": ["nats://a"], "username": "me", "password": secret},
         ],
     }  # fmt: skip

@@ -39,6 +39,8 @@ def usual_umask() -> object:
         ("{kind: nats, token_file: secret}", "secret"),
         ("{kind: nats, nkey_file: secret}", "secret"),
         ("{kind: nats, credentials_file: secret}", "secret"),
+        ("{kind: kafka, username: a, password: hush}", "config.yaml"),
+        ("{kind: kafka, username: a, password_file: secret}", "secret"),
         ("{kind: nats, tls: {ca_file: secret}}", None),
         ("{kind: anss, path: p, stations_file: secret}", None),
     ],

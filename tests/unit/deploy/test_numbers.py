@@ -12,6 +12,7 @@ from distill.config import DataSection, OptimiserSection, load_train_config
 from distill.datasets import miniseed
 from xiaod.acquisition.seedlink import unserved
 from xiaod.config import Config, HttpConfig, SeedLinkConfig
+from xiaod.config.sinks import kafka
 from xiaod.config.sinks.mqtt import MQTT_PORT, MQTT_TLS_PORT, MqttConfig
 from xiaod.config.sinks.nats import DEFAULT_PORT, NatsConfig
 from xiaod.config.sinks.webhook import WebhookConfig
@@ -23,6 +24,7 @@ from xiaod.inference import model_file
 from xiaod.picking import diagnosis
 from xiaod.pipeline import envelopes, trace
 from xiaod.pipeline.settings import INSTRUMENTS_PER_STATION
+from xiaod.pipeline.sink_runner import MAX_DELIVERY
 from xiaod.replay.records import load
 from xiaod.replay.schedule import Schedule
 from xiaod.sinks import webhook
@@ -83,6 +85,7 @@ def plain(text: str) -> str:
         ("docs/sinks.md", f"`early_lookahead_s` + `early_hop_s` ({EARLIEST_S:g} to {LATEST_S:g} s)"),
         ("docs/sinks.md", f"in the first {WINDOWS.length_s:g} s after a start or a gap"),
         ("docs/sinks.md", f"at most the {connection.INFLIGHT} messages"),
+        ("docs/sinks.md", f"twice, up to {MAX_DELIVERY} picks"),
         ("docs/sinks.md", f"in time, {', '.join(map(str, sorted(webhook.WAIT)))} and 5xx"),
         ("docs/sinks.md", f"configuration: {', '.join(map(str, webhook.MISCONFIGURED))}."),
         ("docs/training.md", f"checkpoint every {OptimiserSection().checkpoint_steps:,} steps"),
@@ -108,6 +111,7 @@ def test_documents(document: str, said: str) -> None:
         (HttpConfig, "days", f"{envelopes.DAY_BYTES / 1000:g} kB each"),
         (MqttConfig, "server", f"{MQTT_PORT}, with tls {MQTT_TLS_PORT}"),
         (NatsConfig, "servers", f"port is {DEFAULT_PORT}"),
+        (kafka.KafkaConfig, "brokers", f"port is {kafka.DEFAULT_PORT}"),
         (WebhookConfig, "secret", f"{webhook.SECRET_PREFIX} and {SECRET}"),
     ],
 )

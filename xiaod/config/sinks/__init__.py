@@ -10,6 +10,7 @@ from pydantic import Field
 
 from xiaod.config.sinks.console import ConsoleConfig
 from xiaod.config.sinks.file import AnssConfig, JsonLinesConfig, QuakeMLConfig, ScmlConfig, TableConfig
+from xiaod.config.sinks.kafka import KafkaConfig
 from xiaod.config.sinks.kind import SinkModel
 from xiaod.config.sinks.mqtt import MqttConfig
 from xiaod.config.sinks.nats import NatsConfig
@@ -24,7 +25,8 @@ SinkConfig = Annotated[
     | TableConfig
     | MqttConfig
     | WebhookConfig
-    | NatsConfig,
+    | NatsConfig
+    | KafkaConfig,
     Field(discriminator="kind"),
 ]
 """A sink of any kind."""
