@@ -269,6 +269,34 @@ def test_labels_of_picks_say_everything_and_never_overlap(tmp_path: Path) -> Non
     asyncio.run(body())
 
 
+def test_where_little_room_is_the_newest_picks_say_the_most(tmp_path: Path) -> None:
+    begin = PICK.time_ns // 10_000_000 - 1000
+    samples = np.tile(np.arange(2000, dtype=np.float32) % 100, (3, 1))
+    window = Window(RJOB.instrument, begin, 0, samples, "ZNE", discontinuous=True)
+
+    async def body() -> None:
+        async with serving() as (served, _), browsing(PROGRAM or "", tmp_path) as tab:
+            served.monitor.followed(window, np.zeros((2, 2000), np.float32))
+            await tab.open(f"http://127.0.0.1:{served.server.port}/#{STATION}", width=390, height=844)
+            await tab.until(COLOURS, lambda counts: counts[0] > 50)
+            for number in range(6):
+                pick = replace(
+                    PICK, id=str(number), phase="PS"[number % 2], time_ns=PICK.time_ns + number * 10**9
+                )
+                served.monitor.picked(pick)
+            lines = f"{LABELS}.map((one) => one[4].split(String.fromCharCode(10)).length)"
+            await tab.until(lines, lambda found: len(found) == 6)
+            await tab.value(SETTLED)
+            shown = await tab.value(LABELS)
+            assert shown[-1][4].split("\n")[1:] == ["0.90  ±0.10 s", "snr 5.0  final"]
+            assert shown[0][4] == "P"
+            # All end on one line, close to the marks: no line from a label to its mark crosses another label.
+            assert len({one[3] for one in shown}) == 1
+            assert tab.complaints == []
+
+    asyncio.run(body())
+
+
 def test_key_and_button_show_raw_samples_and_those_in_the_band(tmp_path: Path) -> None:
     """A tone in the band on one a hundred times larger below it: only one of them can be seen at a time."""
     begin, seconds = PICK.time_ns // 10_000_000 - 1000, np.arange(6000) / 100
@@ -489,9 +517,19 @@ def test_the_page_says_when_the_daemon_is_gone_and_comes_back(watched: Daemon, t
     asyncio.run(body())
 
 
+OUTSIDE = """[...document.querySelectorAll('#station-rows td *')].filter((one) => {
+  const box = one.getBoundingClientRect(), cell = one.closest('td').getBoundingClientRect();
+  return box.width && (box.left < cell.left || box.right > cell.right + 0.5);
+}).map((one) => one.textContent)"""
+"""What reaches out of its column."""
+
+
 def test_stations_have_names_and_a_pick_leads_to_its_waveforms(tmp_path: Path) -> None:
-    stations = tmp_path / "stations.csv"
-    site = "BW,RJOB,47.7372,-12.7957,860,<b>Jochberg</b>\n"
+    stations, name = (
+        tmp_path / "stations.csv",
+        "<b>Jochberg</b> above the valley of the Saalach and its reservoir",
+    )
+    site = f"BW,RJOB,47.7372,-12.7957,860,{name}\n"
     stations.write_text(f"network,station,latitude,longitude,elevation,name\n{site}", "utf-8")
     replay = ReplayConfig(inputs=("example",), port=0, speed=20.0, loop=True, shift_to_now=True)
     snippets = {"enabled": True, "folder": str(tmp_path / "snippets"), "after_s": 5.0}
@@ -500,9 +538,19 @@ def test_stations_have_names_and_a_pick_leads_to_its_waveforms(tmp_path: Path) -
         async with page(daemon, tmp_path / "browser") as tab:
             await tab.until(PICKS)
             cell = "document.querySelector('#station-rows td')"
-            await tab.until(f"{cell}.textContent === '{STATION}<b>Jochberg</b>'")
-            assert await tab.value(f"{cell}.title") == "<b>Jochberg</b>, 47.7372° N 12.7957° W, 860 m"
-            await tab.until("document.getElementById('trace-site').textContent === '<b>Jochberg</b>'")
+            await tab.until(f"{cell}.textContent === '{STATION}{name}'")
+            assert await tab.value(f"{cell}.title") == f"{name}, 47.7372° N 12.7957° W, 860 m"
+            await tab.until(f"document.getElementById('trace-site').textContent === '{name}'")
+            # However long it is, it covers no other column, and pushes none out of sight.
+            for size in ((390, 844), (1366, 768), (2560, 1440)):
+                await tab.look(*size)
+                assert await tab.value(OUTSIDE) == []
+                assert await tab.value("document.documentElement.scrollWidth") == size[0]
+            for size in ((1366, 768), (2560, 1440)):
+                await tab.look(*size)
+                assert await tab.value(
+                    "(({ scrollWidth, clientWidth }) => scrollWidth <= clientWidth)(document.querySelector('#stations .scroll'))"
+                )
             # What is written into the filter may be a part of a name.
             for text, rows in (("jochB", 1), ("none", 0)):
                 await tab.value(

@@ -41,12 +41,11 @@ class Events {
 
   static row(event) {
     const row = element("tr", event.stage), [near] = event.distances;
-    const stations = `${event.stations} station${event.stations === 1 ? "" : "s"}`;
-    const away = near ? `about ${Math.round(near.distance_km)} km (± ${Math.round(near.uncertainty_km)}) from ${near.network}.${near.station}` : "";
+    const away = near ? `${Math.round(near.distance_km)} ± ${Math.round(near.uncertainty_km)} km from ${near.network}.${near.station}` : "";
     const time = element("td", "", dayOf(event.first_pick_time) + clockOf(event.first_pick_time));
     time.title = `${event.first_pick_time}: first P; ${event.notice}`;
     row.append(time, element("td", "", event.stage === "early" ? "announced" : event.stage === "final" ? "event" : "withdrawn"),
-      element("td", "", stations), element("td", "", away));
+      element("td", "", String(event.stations)), element("td", "", away));
     return row;
   }
 }

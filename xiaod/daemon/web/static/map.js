@@ -207,7 +207,7 @@ class StationMap {
         const corners = [[x + away, y - high / 2], [x - away - wide, y - high / 2], [x - wide / 2, y - away - high], [x - wide / 2, y + away]];
         const found = corners.map(([left, top]) => [left, top, left + wide, top + high]).find(free);
         if (!found) continue;
-        taken.push(found);
+        taken.push([found[0] - 0.4 * em, found[1], found[2] + 0.4 * em, found[3]]);
         this.paintName(pen, colour, place, lines, found, line, font);
         break;
       }

@@ -165,17 +165,18 @@ class Stations {
       cells[key] = element("td", name);
       row.append(cells[key]);
     }
-    cells.id.append(button);
+    const named = element("div", "named"), site = element("span", "site quiet");
     button.tabIndex = -1;
-    cells.id.append(element("span", "site quiet"));
+    named.append(button, site);
+    cells.id.append(named);
     cells.state.append(element("span", "state"));
     cells.hours.append(spark());
-    return { row, cells, button, data };
+    return { row, cells, button, site, data };
   }
 
-  show({ cells, data }) {
+  show({ cells, site, data }) {
     const state = cells.state.firstChild, pick = data.last_pick;
-    write(cells.id.lastChild, data.site?.name ?? "");
+    write(site, data.site?.name ?? "");
     cells.id.title = siteText(data.site);
     write(state, `${STATES[data.state] ?? ""} ${data.state}`);
     state.className = `state ${data.state}`;

@@ -7,7 +7,7 @@ const LABELS = "ZNE";
 const RAW = 0, P_ROW = 6, BAND = 8, ROWS = 14;
 /* First motion of the ground. */
 const MOTIONS = { up: "↑", down: "↓" };
-/* How much is written at picks: all lines, the first one, the phase; the first of these that has room for all. */
+/* How much is written at a pick: all lines, the first one, the phase. */
 const AMOUNTS = ["whole", "short", "least"];
 
 class Trace {
@@ -218,7 +218,8 @@ class Trace {
     }
   }
 
-  /* Write what is known of picks above their marks, or as near as others leave room; where not even the least of all has room, of the newest. */
+  /* Write what is known of picks above their marks, or as near as others leave room: the most of the newest; where not even the least of all has
+     room, of the newest alone. */
   write(shown, area) {
     const before = this.written, gap = 10;
     this.written = new Map();
@@ -229,10 +230,16 @@ class Trace {
       this.written.set(key, one.node);
     }
     for (const node of before.values()) node.remove();
-    const room = area.right - area.left, needed = () => shown.reduce((sum, { node }) => sum + node.offsetWidth + gap, -gap);
+    const room = area.right - area.left;
     for (const amount of AMOUNTS) {
-      this.labels.dataset.amount = amount;
-      if (needed() <= room) break;
+      for (const { node } of shown) node.dataset.amount = amount;
+      for (const one of shown) one.widths = { ...one.widths, [amount]: one.node.offsetWidth };
+    }
+    let spare = shown.reduce((sum, { widths }) => sum - widths.least - gap, room + gap);
+    for (const { node, widths } of [...shown].reverse()) {
+      const amount = AMOUNTS.find((one) => widths[one] - widths.least <= spare) ?? "least";
+      node.dataset.amount = amount;
+      spare -= widths[amount] - widths.least;
     }
     let left = room + gap;
     const labelled = [...shown].reverse().filter(({ node }) => (left -= node.offsetWidth + gap) >= 0).reverse();
@@ -241,7 +248,7 @@ class Trace {
     let edge = area.left - gap;
     for (const one of labelled) {
       const wide = one.node.offsetWidth;
-      one.label = { wide, left: Math.max(one.x - wide / 2, edge + gap), foot: one.node.offsetHeight + this.labels.offsetTop };
+      one.label = { wide, left: Math.max(one.x - wide / 2, edge + gap), foot: this.labels.offsetTop + this.labels.offsetHeight };
       edge = one.label.left + wide;
     }
     edge = area.right + gap;

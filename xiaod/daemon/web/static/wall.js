@@ -59,6 +59,8 @@ class Wall {
     this.span_s = WALL_S;
     this.bin_s = 0.25;
     this.envelopes = new Map();
+    /* Where data begin: they are kept while somebody looks. */
+    this.since_s = Infinity;
     this.marks = new Map();
     this.order = [];
     this.draw = drawing(this.canvas, () => this.paint());
@@ -83,6 +85,7 @@ class Wall {
   add(told) {
     this.bin_s = told.bin_s;
     for (const [id, part] of Object.entries(told.stations)) {
+      this.since_s = Math.min(this.since_s, part.first * told.bin_s);
       if (!this.envelopes.has(id)) this.envelopes.set(id, new Envelope(WALL_BINS));
       this.envelopes.get(id).put(part);
     }
@@ -248,6 +251,7 @@ class Wall {
       "aria-label",
       `${this.order.length} stations, last ${minutes} min, 2 to 20 Hz, newest picks on top${text && `: ${text}`}`,
     );
-    write(this.note, `${this.order.length} station${this.order.length === 1 ? "" : "s"}, newest picks on top; vertical, 2–20 Hz, ± counts`);
+    const since = this.since_s > this.now() - this.span_s && this.since_s < Infinity ? `; traces since ${new Date(this.since_s * 1000).toISOString().slice(11, 19)}` : "";
+    write(this.note, `${this.order.length} station${this.order.length === 1 ? "" : "s"}, newest picks on top; vertical, 2–20 Hz, ± counts${since}`);
   }
 }
