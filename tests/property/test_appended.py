@@ -4,7 +4,6 @@ import contextlib
 import errno
 import json
 import os
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,11 +15,14 @@ from hypothesis import strategies as st
 from tests.contract.test_sinks import AGENCY, NOW_NS, early, pick
 from tests.descriptors import open_in
 from tests.unit.sinks.file.test_jsonl import files_end_at
+from xiaod.config.inventory import NO_STATIONS
 from xiaod.config.sinks.file import AnssConfig, JsonLinesConfig
 from xiaod.domain.onsets import withdrawal
 from xiaod.domain.types import Pick
-from xiaod.process.plugins import imported
+from xiaod.sinks.file.anss import AnssLines
 from xiaod.sinks.file.appended import AppendingSink
+from xiaod.sinks.file.jsonl import JsonLines
+from xiaod.sinks.file.tail import LineFormat
 from xiaod.storage.backlog import StoredBacklog
 from xiaod.storage.pick_store import PickStore
 
@@ -36,7 +38,7 @@ class Disk:
 
     failing: bool = False
     monotonic_s: float = 0.0
-    """What the clock that nobody sets says: syncs are due by it."""
+    """Syncs are due by it. Not the clock of the process: other threads go by that one."""
     dirty: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
     durable: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
 
@@ -76,7 +78,6 @@ class Disk:
             patched.setattr(os, "pwrite", watched_pwrite)
             patched.setattr(os, "fsync", watched_fsync)
             patched.setattr(os, "ftruncate", watched_ftruncate)
-            patched.setattr(time, "monotonic", lambda: self.monotonic_s)
             yield
 
     def power_cut(self, folder: Path, luck: float) -> None:
@@ -95,6 +96,7 @@ class World:
     """A store, and a sink that gets from it what the sink_runner would give."""
 
     model: type[JsonLinesConfig] | type[AnssConfig] = JsonLinesConfig
+    lines: LineFormat = JsonLines(AGENCY)
 
     def __init__(self, folder: Path, fsync: str) -> None:
         self.folder = folder
@@ -115,7 +117,8 @@ class World:
             "fsync": fsync,
             "fsync_interval_s": NEVER_S,
         }
-        self.sink: AppendingSink = imported(self.model.CODE)(self.model.model_validate(keys), AGENCY)
+        config = self.model.model_validate(keys)
+        self.sink = AppendingSink(config, self.lines, lambda: self.disk.monotonic_s)
 
     def make(self, count: int) -> None:
         self.add([pick(len(self.made) + number) for number in range(count)])
@@ -162,6 +165,7 @@ class WithoutPlace(World):
     """The same with a format that has no place for every other pick."""
 
     model = AnssConfig
+    lines = AnssLines(AGENCY, NO_STATIONS)
 
     def add(self, new: list[Pick]) -> None:
         begun = len(self.made)

@@ -62,6 +62,7 @@ class SinkRunner:
         self._metrics = metrics
         self._clock = clock
         self._backlog = MemoryBacklog(BOUND, sink.stages, wanted_of(sink)) if backlog is None else backlog
+        self._loop = asyncio.get_running_loop()
         self._changed = asyncio.Event()
         self._taken = asyncio.Event()
         self._ended = False
@@ -75,7 +76,7 @@ class SinkRunner:
         """Why the last delivery failed."""
         self._tries = 0
         """Failures since it last worked for :data:`HEALTHY_S`; the pauses grow with them."""
-        self._working_since_s = time.monotonic()
+        self._working_since_s = self._loop.time()
         self._jitter = Random()  # noqa: S311  spreads retries, guards nothing
         self._log = get_logger("sink").bind(sink=sink.name)
 
@@ -110,7 +111,7 @@ class SinkRunner:
 
     def finish_within(self, limit_s: float) -> None:
         """Once it is to end, give up a call that hangs after this time; the rest stays in the store."""
-        self._finish_by_s = time.monotonic() + limit_s
+        self._finish_by_s = self._loop.time() + limit_s
 
     async def deliver(self) -> None:
         """Deliver until the end; a delivery that fails is retried with back-off, and a pick that is refused for good is skipped.
@@ -145,7 +146,7 @@ class SinkRunner:
                     continue
                 if self._failures:
                     self._log.info("sink.recovered", failures=self._failures)
-                    self._working_since_s = time.monotonic()
+                    self._working_since_s = self._loop.time()
                 self._failures = 0
                 if closed:
                     return
@@ -187,7 +188,7 @@ class SinkRunner:
         future = asyncio.get_running_loop().run_in_executor(executor, work, *arguments)
         self._hangs = True
         while not (await asyncio.wait({future}, timeout=SINK_TICK_S))[0]:
-            if self._may_leave and self._finish_by_s is not None and time.monotonic() > self._finish_by_s:
+            if self._may_leave and self._finish_by_s is not None and self._loop.time() > self._finish_by_s:
                 # Its result is not needed any more.
                 future.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
                 raise TimeoutError("hangs in a call, which is left alone")
@@ -218,7 +219,7 @@ class SinkRunner:
         self._log.error("sink.refused", pick=batch[0].id, reason=str(refused))
 
     async def _back_off(self, error: OSError) -> None:
-        if not self._failures and time.monotonic() - self._working_since_s > HEALTHY_S:
+        if not self._failures and self._loop.time() - self._working_since_s > HEALTHY_S:
             self._tries = 0
         self._failures += 1
         self._complaint = str(error)
@@ -252,8 +253,8 @@ class SinkRunner:
 
     async def _pause(self, limit_s: float) -> None:
         """Sleep, at most until the end."""
-        until_s = time.monotonic() + limit_s
-        while not self._may_leave and (left_s := until_s - time.monotonic()) > 0:
+        until_s = self._loop.time() + limit_s
+        while not self._may_leave and (left_s := until_s - self._loop.time()) > 0:
             await self._wait(left_s)
 
     async def _wait(self, limit_s: float) -> None:

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import threading
-import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -144,14 +143,20 @@ def test_an_offline_run_is_told() -> None:
 def test_a_sink_is_left_alone_as_long_as_it_asks_for() -> None:
     tried_s: list[float] = []
 
-    def later() -> None:
-        tried_s.append(time.monotonic())
-        if len(tried_s) == 1:
-            raise RetryLater("HTTP 429", retry_s=1.5)
+    async def body() -> Taker:
+        loop = asyncio.get_running_loop()
 
-    # In memory nothing outlasts the end, so the end waits.
-    sink = Down(later)
-    virtual.run(delivered(sink, Metrics(), None, count=3))
+        def later() -> None:
+            tried_s.append(loop.time())
+            if len(tried_s) == 1:
+                raise RetryLater("HTTP 429", retry_s=1.5)
+
+        # In memory nothing outlasts the end, so the end waits.
+        sink = Down(later)
+        await delivered(sink, Metrics(), None, count=3)
+        return sink
+
+    sink = virtual.run(body())
     assert tried_s[1] - tried_s[0] >= 1.5
     assert sink.taken == ["000", "001", "002"]
 

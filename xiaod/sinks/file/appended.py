@@ -26,7 +26,7 @@ import contextlib
 import os
 import stat
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from xiaod.config.sinks.file import AppendedConfig
 from xiaod.domain.types import Pick, Stages
@@ -43,13 +43,22 @@ MAX_KNOWN = 10_000
 class AppendingSink:
     """Appends lines to a file; implements :class:`xiaod.sinks.Sink` and :class:`xiaod.sinks.Holding`."""
 
-    def __init__(self, config: AppendedConfig, lines: LineFormat) -> None:
-        """Set up; the file is opened when there is something to write."""
+    def __init__(
+        self, config: AppendedConfig, lines: LineFormat, monotonic_s: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Set up; the file is opened when there is something to write.
+
+        Args:
+            config: path, rotation and syncs of the file.
+            lines: the format.
+            monotonic_s: a monotonic clock, by which syncs are due.
+        """
         self._config = config
         self._lines = lines
+        self._monotonic_s = monotonic_s
         self._descriptor: int | None = None
         self._regular = True
-        self._synced_s = time.monotonic()
+        self._synced_s = self._monotonic_s()
         self._known: dict[str, None] = {}
         """Picks in the file, the oldest first."""
         self._unsynced: dict[str, bytes] = {}
@@ -147,7 +156,7 @@ class AppendingSink:
         # No unsynced lines: nothing to do, or a pipe or a device, which cannot be synced.
         if self._descriptor is None or not self._unsynced:
             return
-        waited_s = time.monotonic() - self._synced_s
+        waited_s = self._monotonic_s() - self._synced_s
         if not (force or self._doubtful or config.fsync == "always" or waited_s >= config.fsync_interval_s):
             return
         if self._doubtful:
@@ -175,7 +184,7 @@ class AppendingSink:
 
     def _safe(self, descriptor: int) -> None:
         """Note that the whole file is on the disk."""
-        self._synced_s = time.monotonic()
+        self._synced_s = self._monotonic_s()
         self._safe_size = os.fstat(descriptor).st_size
         self._unsynced = {}
         self._doubtful = False
