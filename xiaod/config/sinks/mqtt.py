@@ -12,13 +12,13 @@ SecretStr('**********')
 import re
 from collections.abc import Callable
 from pathlib import Path
-from string import Formatter
 from typing import Annotated, Any, ClassVar, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 
 from xiaod.config.model import Model, PositiveSeconds
+from xiaod.config.sinks.checks import address, names_in
 from xiaod.config.sinks.kind import (
     EVENT_FIELDS,
     SHARD,
@@ -40,43 +40,12 @@ SENSOR_FIELDS = {"network", "station", "phase"}
 MAX_TOPIC = 256
 """Letters of a topic in the configuration; the protocol allows 65,535 bytes."""
 
-_HOST_PATTERN = re.compile(r"[A-Za-z0-9._:-]+")
-
-
-def _server(text: str) -> str:
-    try:
-        parts = urlsplit(f"//{text}")
-        good = parts.netloc == text and _HOST_PATTERN.fullmatch(parts.hostname or "") and parts.port != 0
-    except ValueError:
-        good = False
-    if not good or "@" in text:
-        raise ValueError("must be HOST or HOST:PORT, for example 'broker.local:1883'")
-    return text
-
-
-def _fields(template: str, allowed: tuple[str, ...]) -> set[str]:
-    """Names in braces.
-
-    Raises:
-        ValueError: when a brace stands alone, or a name is none of those allowed.
-    """
-    listed = ", ".join(f"{{{name}}}" for name in allowed)
-    try:
-        parts = list(Formatter().parse(template))
-    except ValueError as error:
-        raise ValueError(f"{error}; allowed are {listed}") from error
-    names = [(name, spec, conversion) for _, name, spec, conversion in parts if name is not None]
-    for name, spec, conversion in names:
-        if name not in allowed or spec or conversion:
-            raise ValueError(f"{{{name}}} is not known; allowed are {listed}")
-    return {name for name, _, _ in names}
-
 
 def _topic_of(allowed: tuple[str, ...]) -> Callable[[str], str]:
     """A check of a topic to publish to, with the names that may stand in braces."""
 
     def check(text: str) -> str:
-        _fields(text, allowed)
+        names_in(text, allowed)
         filled = re.sub(r"\{\w+\}", "x", text)
         if not filled or len(text) > MAX_TOPIC or re.search(r"[+#\x00{}]", filled) or text.startswith("$"):
             raise ValueError(
@@ -88,7 +57,7 @@ def _topic_of(allowed: tuple[str, ...]) -> Callable[[str], str]:
 
 
 def _client_id(text: str) -> str:
-    _fields(text, CLIENT_FIELDS)
+    names_in(text, CLIENT_FIELDS)
     if not re.fullmatch(r"([A-Za-z0-9_.-]|\{\w+\}){1,64}", text):
         raise ValueError("must be made of 1 to 64 letters, digits, _ . and -")
     return text
@@ -132,7 +101,7 @@ class MqttConfig(SinkModel):
     name: SinkName = "mqtt"
     stage: SinkStages = "all"
     of: SinkOf = "picks"
-    server: Annotated[str, AfterValidator(_server)]
+    server: Annotated[str, AfterValidator(address)]
     """HOST or HOST:PORT of a broker that speaks MQTT 5; the default port is 1883, with tls 8883."""
     tls: TlsConfig | None = None
     """How the connection is encrypted; null: it is not; {}: with the authorities that the system trusts."""
@@ -171,7 +140,7 @@ class MqttConfig(SinkModel):
         if self.username is None and (self.password is not None or self.password_file is not None):
             raise ValueError("username is missing beside the password")
         if self.discovery.enabled:
-            fields = _fields(self.topic, TEMPLATE_FIELDS)
+            fields = names_in(self.topic, TEMPLATE_FIELDS)
             if fields - {SHARD, "stage"} != SENSOR_FIELDS:
                 raise ValueError(
                     "topic must be made of {network}, {station}, {phase} and {stage} alone while discovery.enabled is true: "
