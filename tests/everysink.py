@@ -15,6 +15,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, redire
 from pathlib import Path
 from typing import Any, Self
 
+from tests.datalinkserver import DataLinkServer
 from tests.endpoint import Answer, Endpoint
 from tests.kafkabroker import KafkaBroker
 from tests.mosquitto import LIMIT_S, Mosquitto
@@ -197,12 +198,35 @@ class Cluster(Receiver):
         self._broker.start()
 
 
+class Ring(Receiver):
+    """A DataLink server."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self._ring = DataLinkServer()
+        self.keys = {"server": self._ring.server, "timeout_s": LIMIT_S}
+
+    def __enter__(self) -> Self:
+        self.around.enter_context(self._ring)
+        return self
+
+    def arrived(self) -> list[str]:
+        return self._ring.ids()
+
+    @contextmanager
+    def hindered(self) -> Iterator[None]:
+        self._ring.kill()
+        yield
+        self._ring.start()
+
+
 RECEIVERS: dict[str, Callable[[Path], Receiver]] = {
     "console": StandardOutput,
     "mqtt": Broker,
     "webhook": Service,
     "nats": Bus,
     "kafka": Cluster,
+    "datalink": Ring,
 }
 """Kind of sink -> what it delivers to, where that is no file."""
 

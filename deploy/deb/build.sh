@@ -13,7 +13,7 @@ readonly PROGRAM=/opt/xiaod
 
 arch=
 wheels=
-extras=mqtt,nats,plot,seedlink4
+extras=datalink,mqtt,nats,plot,seedlink4
 output=$SOURCE/dist
 
 usage() {

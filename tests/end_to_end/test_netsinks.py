@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.datalinkserver import DataLinkServer, Ringserver
 from tests.end_to_end.conftest import Busy
 from tests.end_to_end.harness import Daemon, Server, comparable, wait_until
 from tests.end_to_end.test_durability import at_rest
@@ -140,6 +141,39 @@ def test_topics_get_each_pick_whatever_dies(tmp_path: Path, busy: Busy) -> None:
         assert len(stored) >= len(expected) - 2
         assert list(dict.fromkeys(broker.ids())) == stored
         assert {record.key for record in broker.records()} == {b"BW.RJOB"}
+
+
+@pytest.mark.parametrize("small", [True, False], ids=["small", "ringserver"])
+def test_a_ringserver_that_is_killed_meanwhile_has_every_pick(
+    tmp_path: Path, busy: Busy, small: bool
+) -> None:
+    path, expected = busy
+    with DataLinkServer() if small else Ringserver(tmp_path / "ringserver") as ring:
+        sinks = [
+            {"kind": "datalink", "stage": "final", "server": ring.server},
+            {"kind": "jsonl", "path": str(tmp_path / "picks.jsonl")},
+        ]
+        with (
+            Server(ReplayConfig(inputs=(path,), port=0, speed=60.0)) as server,
+            Daemon(tmp_path, sources=[source_at(server.port)], sinks=sinks) as daemon,
+        ):
+            wait_until(lambda: daemon.metric("xiaod_sink_picks_total", sink="datalink") >= 2, "first picks")
+            ring.kill()
+            there = len(daemon.picks())
+            wait_until(lambda: len(daemon.picks()) > there, "picks meanwhile")
+            daemon.wait_for("sink.failed")
+            ring.start()
+            # What it has forgotten.
+            daemon.wait_for("datalink.restored")
+            daemon.wait_for("sink.recovered")
+            daemon.finish(records_in(path))
+        packets = ring.packets()
+        found = {one["id"]: one for one in (json.loads(packet.data) for packet in packets)}
+        assert comparable(list(found.values())) == comparable(expected)
+        assert {packet.streamid for packet in packets} == {
+            "FDSN:BW_RJOB__E_H_Z/JSON",
+            "FDSN:BW_RJOB__E_H_N/JSON",
+        }
 
 
 @pytest.mark.parametrize("command", [[], ["check"]])

@@ -14,9 +14,12 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from tests.contract.test_sinks import AGENCY, NOW_NS, pick
+from tests.datalinkserver import frame
+from xiaod.config.sinks.datalink import DataLinkConfig
 from xiaod.config.sinks.kafka import KafkaConfig
 from xiaod.config.sinks.nats import NatsConfig, StreamConfig
 from xiaod.config.sinks.webhook import WebhookConfig
+from xiaod.sinks.datalink.sink import DataLinkSink
 from xiaod.sinks.kafka.sink import KafkaSink
 from xiaod.sinks.nats.sink import NatsSink
 from xiaod.sinks.webhook import WebhookSink
@@ -121,6 +124,28 @@ def test_anything_that_a_broker_of_kafka_says(parrot: Parrot, begin: bytes, fram
         sink.deliver([pick(1)], NOW_NS)
 
 
+CAPABLE = frame("ID DataLink x :: PACKETSIZE:4096 WRITE")
+REPLIES = st.lists(
+    st.sampled_from(
+        [CAPABLE, b"DL", b"DL\xff", frame("OK 1 0"), frame("OK x -1"), frame("OK 1 4000000000"), frame("ERROR 0 5") + b"\xffhush",
+         frame("PACKET a b c"), frame("ENDSTREAM"), frame("INFO X 3") + b"abc", frame(""), frame("ID DataLink :: PACKETSIZE:-1 WRITE"),
+         frame("ID DataLink :: PACKETSIZE:\x00 WRITE")]
+    ) | st.binary(max_size=40)
+)  # fmt: skip
+
+
+@settings(max_examples=150, deadline=None)
+@given(begin=st.sampled_from([CAPABLE, b""]), replies=REPLIES)
+def test_anything_that_a_ringserver_says(parrot: Parrot, begin: bytes, replies: list[bytes]) -> None:
+    parrot.text = begin + b"".join(replies)
+    config = DataLinkConfig(kind="datalink", server=f"127.0.0.1:{parrot.port}", timeout_s=30.0)
+    with closing(DataLinkSink(config, AGENCY)) as sink:
+        for _ in range(2):
+            # So many acknowledgments never happen to be there.
+            with pytest.raises(OSError, match=r"127\.0\.0\.1"):
+                sink.deliver([pick(number) for number in range(60)], NOW_NS)
+
+
 def test_attempts_leave_nothing_open(parrot: Parrot) -> None:
     parrot.text = INFO + b"PONG\r\n"
     server = f"127.0.0.1:{parrot.port}"
@@ -130,6 +155,7 @@ def test_attempts_leave_nothing_open(parrot: Parrot) -> None:
         WebhookSink(
             WebhookConfig(kind="webhook", url=SecretStr(f"http://{server}/"), timeout_s=30.0), AGENCY
         ),
+        DataLinkSink(DataLinkConfig(kind="datalink", server=server, timeout_s=30.0), AGENCY),
     )
     for sink in sinks:
         counts = []

@@ -89,6 +89,8 @@ def test_secrets_of_every_sink_are_masked_and_the_rest_is_a_configuration(
             {"kind": "nats", "servers": ["nats://a"], "token": secret},
             {"kind": "kafka", "brokers": ["a"], "username": "me", "password": secret},
             {"kind": "nats", "name": "user", "servers": ["nats://a"], "username": "me", "password": secret},
+            {"kind": "datalink", "token": secret},
+            {"kind": "datalink", "name": "ring", "username": "me", "password": secret},
         ],
     }  # fmt: skip
     given = {(sink["kind"], key) for sink in content["sinks"] for key in sink}

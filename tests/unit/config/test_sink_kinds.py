@@ -64,6 +64,7 @@ def test_files_take_final_picks_and_what_is_watched_takes_all() -> None:
     assert {kind for kind, stages in defaults.items() if stages == "all"} == {
         "console",
         "kafka",
+        "datalink",
         "mqtt",
         "nats",
         "webhook",

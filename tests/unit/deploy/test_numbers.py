@@ -13,6 +13,7 @@ from distill.datasets import miniseed
 from xiaod.acquisition.seedlink import unserved
 from xiaod.config import Config, HttpConfig, SeedLinkConfig
 from xiaod.config.sinks import kafka
+from xiaod.config.sinks.datalink import DATALINK_PORT, DATALINK_TLS_PORT, MAX_STREAM_ID, DataLinkConfig
 from xiaod.config.sinks.mqtt import MQTT_PORT, MQTT_TLS_PORT, MqttConfig
 from xiaod.config.sinks.nats import DEFAULT_PORT, NatsConfig
 from xiaod.config.sinks.webhook import WebhookConfig
@@ -28,6 +29,8 @@ from xiaod.pipeline.sink_runner import MAX_DELIVERY
 from xiaod.replay.records import load
 from xiaod.replay.schedule import Schedule
 from xiaod.sinks import webhook
+from xiaod.sinks.datalink.connection import LEAST_PACKET, UNDER_WAY
+from xiaod.sinks.datalink.sink import REMEMBERED
 from xiaod.sinks.mqtt import connection
 from xiaod.tools.archive import workers
 from xiaod.waveform import channel, resample
@@ -86,6 +89,9 @@ def plain(text: str) -> str:
         ("docs/sinks.md", f"in the first {WINDOWS.length_s:g} s after a start or a gap"),
         ("docs/sinks.md", f"at most the {connection.INFLIGHT} messages"),
         ("docs/sinks.md", f"twice, up to {MAX_DELIVERY} picks"),
+        ("docs/sinks.md", f"at most the {UNDER_WAY} packets"),
+        ("docs/sinks.md", f"{LEAST_PACKET['json']} at least, {LEAST_PACKET['quakeml']} for QuakeML"),
+        ("docs/sinks.md", f"keeps the newest {REMEMBERED:,} packets"),
         ("docs/sinks.md", f"in time, {', '.join(map(str, sorted(webhook.WAIT)))} and 5xx"),
         ("docs/sinks.md", f"configuration: {', '.join(map(str, webhook.MISCONFIGURED))}."),
         ("docs/training.md", f"checkpoint every {OptimiserSection().checkpoint_steps:,} steps"),
@@ -112,6 +118,13 @@ def test_documents(document: str, said: str) -> None:
         (MqttConfig, "server", f"{MQTT_PORT}, with tls {MQTT_TLS_PORT}"),
         (NatsConfig, "servers", f"port is {DEFAULT_PORT}"),
         (kafka.KafkaConfig, "brokers", f"port is {kafka.DEFAULT_PORT}"),
+        (DataLinkConfig, "server", f"{DATALINK_PORT}, with tls {DATALINK_TLS_PORT}"),
+        (
+            DataLinkConfig,
+            "server",
+            f"{LEAST_PACKET['json']} bytes, with quakeml of {LEAST_PACKET['quakeml']}",
+        ),
+        (DataLinkConfig, "stream_id", f"at most {MAX_STREAM_ID} bytes"),
         (WebhookConfig, "secret", f"{webhook.SECRET_PREFIX} and {SECRET}"),
     ],
 )

@@ -9,6 +9,7 @@ from typing import Annotated, get_args
 from pydantic import Field
 
 from xiaod.config.sinks.console import ConsoleConfig
+from xiaod.config.sinks.datalink import DataLinkConfig
 from xiaod.config.sinks.file import AnssConfig, JsonLinesConfig, QuakeMLConfig, ScmlConfig, TableConfig
 from xiaod.config.sinks.kafka import KafkaConfig
 from xiaod.config.sinks.kind import SinkModel
@@ -26,7 +27,8 @@ SinkConfig = Annotated[
     | MqttConfig
     | WebhookConfig
     | NatsConfig
-    | KafkaConfig,
+    | KafkaConfig
+    | DataLinkConfig,
     Field(discriminator="kind"),
 ]
 """A sink of any kind."""

@@ -14,6 +14,13 @@ from xiaod.config.sinks.kind import SinkModel, SinkName, SinkOf, SinkStages
 
 SCML_VERSION = "0.12"
 """Version of SeisComP's schema that is written; every newer SeisComP reads it."""
+Authority = Annotated[
+    str,
+    Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.~*-]{2,}$",
+        description="The authority of resource identifiers in QuakeML, smi:AUTHORITY/...",
+    ),
+]
 TableStyle = Literal["csv", "gamma", "pyocto", "quakeflow"]
 
 
@@ -122,8 +129,7 @@ class QuakeMLConfig(FolderConfig):
     """QuakeML 1.2 files."""
     name: SinkName = "quakeml"
     of: SinkOf = "picks"
-    authority: str = Field(default="local", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.~*-]{2,}$")
-    """The authority of resource identifiers, smi:AUTHORITY/..."""
+    authority: Authority = "local"
 
 
 class ScmlConfig(FolderConfig):
