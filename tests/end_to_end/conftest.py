@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.end_to_end.harness import Daemon, offline_picks, streaming, wait_until
-from xiaod.replay import ReplayConfig
+from tests.end_to_end.harness import Daemon, ServerProcess, offline_picks, streaming_from, wait_until
 from xiaod.tools.bench.station import station_records
 
 MINUTES = 4
@@ -29,9 +28,14 @@ def busy(tmp_path_factory: pytest.TempPathFactory) -> Busy:
 
 @pytest.fixture(scope="session")
 def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    """A daemon that has picked, and goes on: the example event again and again, at some speed."""
-    replay = ReplayConfig(inputs=("example",), port=0, speed=SPEED, loop=True, shift_to_now=True)
-    with streaming(tmp_path_factory.mktemp("watched"), replay) as (_, daemon):
+    """A daemon that has picked, and goes on: the example event again and again, at some speed.
+
+    Its server is no thread of this process, which between the tests that watch runs any others.
+    """
+    with (
+        ServerProcess("example", "--speed", SPEED, "--loop", "--shift-to-now") as server,
+        streaming_from(server.port, tmp_path_factory.mktemp("watched")) as daemon,
+    ):
         wait_until(lambda: len(daemon.picks()) >= 2, "picks")
         yield daemon
 

@@ -262,16 +262,22 @@ class Daemon:
 @contextmanager
 def streaming(folder: Path, config: ReplayConfig, **sections: Any) -> Iterator[tuple[Server, Daemon]]:
     """A replay server, and a daemon that streams from it."""
-    with Server(config) as server:
-        source = {
-            "name": "test",
-            "server": f"127.0.0.1:{server.port}",
-            "reconnect_min_s": 0.1,
-            "reconnect_max_s": 0.5,
-        }
-        source.update(sections.pop("source", {}))
-        with Daemon(folder, sources=[source], **sections) as daemon:
-            yield server, daemon
+    with Server(config) as server, streaming_from(server.port, folder, **sections) as daemon:
+        yield server, daemon
+
+
+@contextmanager
+def streaming_from(port: int, folder: Path, **sections: Any) -> Iterator[Daemon]:
+    """A daemon that streams from a server on this machine."""
+    source = {
+        "name": "test",
+        "server": f"127.0.0.1:{port}",
+        "reconnect_min_s": 0.1,
+        "reconnect_max_s": 0.5,
+    }
+    source.update(sections.pop("source", {}))
+    with Daemon(folder, sources=[source], **sections) as daemon:
+        yield daemon
 
 
 def write_event(path: Path, station: str = "RJOB", shift_s: float = 0.0, quiet_s: int = 15) -> int:
