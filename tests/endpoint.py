@@ -38,9 +38,14 @@ class Request:
     @property
     def ids(self) -> list[str]:
         """Identifiers of the picks and events in it."""
+        if "form" in self.headers.get("Content-Type", "") and "pick" not in self.parts:
+            return []
         content = json.loads(self.parts["pick"] if self.parts else self.body)
         if "id" in content:
             return [content["id"]]
+        if "title" in content:
+            # A message of Apprise says what the configuration makes it say.
+            return [content["title"]]
         return [one["id"] for kind in ("picks", "events") for one in content.get(kind, [])]
 
 

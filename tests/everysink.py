@@ -220,6 +220,17 @@ class Ring(Receiver):
         self._ring.start()
 
 
+class Phone(Service):
+    """An HTTP endpoint that Apprise posts JSON to; the title of a message is the identifier of what it is about."""
+
+    def __enter__(self) -> Self:
+        super().__enter__()
+        texts = {key: {"title": "{id}"} for key in ("announced", "settled", "withdrawn", "pick")}
+        url = self.keys["url"].replace("http://", "json://")
+        self.keys.update({"url": f"{url}/hush", "of": "picks", "texts": texts, "max_per_hour": 1000})
+        return self
+
+
 RECEIVERS: dict[str, Callable[[Path], Receiver]] = {
     "console": StandardOutput,
     "mqtt": Broker,
@@ -227,6 +238,7 @@ RECEIVERS: dict[str, Callable[[Path], Receiver]] = {
     "nats": Bus,
     "kafka": Cluster,
     "datalink": Ring,
+    "notify": Phone,
 }
 """Kind of sink -> what it delivers to, where that is no file."""
 

@@ -13,7 +13,7 @@ readonly PROGRAM=/opt/xiaod
 
 arch=
 wheels=
-extras=datalink,mqtt,nats,plot,seedlink4
+extras=datalink,kafka,mqtt,nats,notify,plot,seedlink4
 output=$SOURCE/dist
 
 usage() {

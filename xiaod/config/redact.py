@@ -2,13 +2,13 @@
 
 In: a part of the configuration. Out: mappings, lists and plain values, which are a valid configuration again. Secrets are texts that a
 model declares as such (pydantic's ``SecretStr``), texts under a key such as ``password``, and passwords in addresses. Of a secret address,
-scheme, host and port are shown. The name of an environment variable, ``${NAME}``, is no secret.
+scheme, host and port are shown; of one that is not HTTP the scheme alone. The name of an environment variable, ``${NAME}``, is no secret.
 
 >>> from pydantic import SecretStr
 >>> mask({"api_token": "abc", "url": "nats://me:abc@host", "token_file": "/run/token", "keepalive_s": 1.0})
 {'api_token': '********', 'url': 'nats://********@host', 'token_file': '/run/token', 'keepalive_s': 1.0}
->>> mask([SecretStr("abc"), SecretStr("${TOKEN}"), SecretStr("https://me:abc@host:8443/services/abc?key=abc")])
-['********', '${TOKEN}', 'https://host:8443/********']
+>>> mask([SecretStr("tgram://abc/1"), SecretStr("abc"), SecretStr("${TOKEN}"), SecretStr("https://me:abc@host:8443/services/abc?key=abc")])
+['tgram://********', '********', '${TOKEN}', 'https://host:8443/********']
 """
 
 import re
@@ -26,6 +26,11 @@ SECRET_WORDS = frozenset(
 """A key with one of these words, between underscores, has a secret text."""
 NAMES_A_PLACE = frozenset({"file", "path", "folder", "env"})
 """Last word of a key that names the place of a secret."""
+
+SECRET_ADDRESSES = frozenset({"url_file"})
+"""Keys of files with an address that holds secrets."""
+HOST_SHOWN = frozenset({"http", "https"})
+"""Other addresses may have a token in place of the host."""
 
 _USER_INFO = re.compile(r"(?<=://)[^/@\s]+(?=@)")
 _VARIABLE = re.compile(r"\$\{\w+\}")
@@ -60,7 +65,7 @@ def is_secret(key: str) -> bool:
     >>> [key for key in ("password", "ca_file", "key_file", "nkey_file", "keepalive_s") if is_secret(key)]
     ['password', 'key_file', 'nkey_file']
     """
-    return bool(SECRET_WORDS & set(key.lower().split("_")))
+    return bool(SECRET_WORDS & set(key.lower().split("_"))) or key in SECRET_ADDRESSES
 
 
 def names_a_place(key: str) -> bool:
@@ -83,4 +88,8 @@ def _hidden(secret: str) -> str:
         port = "" if parts.port is None else f":{parts.port}"
     except ValueError:
         return MASK
-    return f"{parts.scheme}://{host}{port}/{MASK}" if "://" in secret and host else MASK
+    if "://" not in secret or not host:
+        return MASK
+    return (
+        f"{parts.scheme}://{host}{port}/{MASK}" if parts.scheme in HOST_SHOWN else f"{parts.scheme}://{MASK}"
+    )

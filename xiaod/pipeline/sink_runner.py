@@ -25,7 +25,7 @@ from xiaod.acquisition.record_queue import End
 from xiaod.domain.types import Clock, PickOrEvent
 from xiaod.process.logs import get_logger
 from xiaod.process.metrics import Metrics
-from xiaod.sinks import Holding, Portioned, Refused, RetryLater, Sink, wanted_of
+from xiaod.sinks import Holding, LeavingOut, Portioned, Refused, RetryLater, Sink, wanted_of
 from xiaod.storage.backlog import Backlog, MemoryBacklog
 
 SINK_TICK_S = 1.0
@@ -71,6 +71,7 @@ class SinkRunner:
         self._hangs = False
         self._most = min(MAX_DELIVERY, sink.portion) if isinstance(sink, Portioned) else MAX_DELIVERY
         self._limit = self._most
+        self._left_out = 0
         self._failures = 0
         self._complaint = ""
         """Why the last delivery failed."""
@@ -173,6 +174,9 @@ class SinkRunner:
             # Retry with the same picks, so that a receiver recognises the batch.
             self._limit = len(batch) or self._limit
             raise
+        if isinstance(self._sink, LeavingOut):
+            self._metrics.sink_left_out.labels(self.name).inc(self._sink.left_out - self._left_out)
+            self._left_out = self._sink.left_out
         held = 0 if closing or not isinstance(self._sink, Holding) else self._sink.held
         await self._backlog.run_in_thread(self._backlog.delivered, held)
         self._limit = min(self._most, 2 * self._limit)

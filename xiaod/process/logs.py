@@ -14,7 +14,8 @@ import contextlib
 import logging
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
 from typing import Any, Literal, TextIO, cast
 
 import structlog
@@ -25,6 +26,7 @@ Logger = structlog.typing.FilteringBoundLogger
 
 PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
 """Level -> priority of syslog(3)."""
+_collected: ContextVar[list[str] | None] = ContextVar("collected", default=None)
 LIBRARY_LINES = 10
 LIBRARY_PERIOD_S = 3600.0
 """One place of a library writes so many lines within this time."""
@@ -56,6 +58,10 @@ def configure_logs(level: str, style: Literal["auto", "json", "console"]) -> Non
         ),
         cache_logger_on_first_use=False,
     )
+    _handle_libraries()
+
+
+def _handle_libraries() -> None:
     root = logging.getLogger()
     if not any(isinstance(handler, LibraryHandler) for handler in root.handlers):
         root.addHandler(LibraryHandler())
@@ -113,6 +119,25 @@ def get_logger(component: str) -> Logger:
     return cast(Logger, structlog.get_logger().bind(component=component))
 
 
+@contextlib.contextmanager
+def collected() -> Iterator[list[str]]:
+    """While it is entered, messages of libraries in this thread go into the list and not into the log: they may hold secrets.
+
+    >>> configure_logs("info", "json")
+    >>> with collected() as said:
+    ...     logging.getLogger("library").warning("refused %s", "hush")
+    >>> said
+    ['refused hush']
+    """
+    _handle_libraries()
+    said: list[str] = []
+    token = _collected.set(said)
+    try:
+        yield said
+    finally:
+        _collected.reset(token)
+
+
 class LibraryHandler(logging.Handler):
     """Puts messages of libraries into the log."""
 
@@ -121,7 +146,10 @@ class LibraryHandler(logging.Handler):
         self._rate_limit = LogRateLimit(LIBRARY_LINES, LIBRARY_PERIOD_S)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write a line, unless this place is over its rate."""
+        """Write a line, unless this place is over its rate, or the message is collected."""
+        if (said := _collected.get()) is not None:
+            said.append(record.getMessage())
+            return
         unlogged = self._rate_limit.admit((record.name, record.pathname, record.lineno))
         if unlogged is None:
             return

@@ -149,6 +149,12 @@ class Metrics:
         self.sink_refused = Counter(
             "xiaod_sink_refused", "Picks that a sink refused permanently", ["sink"], registry=registry
         )
+        self.sink_left_out = Counter(
+            "xiaod_sink_left_out",
+            "Messages that a sink did not send on their own: limits, quiet hours",
+            ["sink"],
+            registry=registry,
+        )
         self.sink_backlog = Gauge(
             "xiaod_sink_backlog", "Picks waiting for a sink", ["sink"], registry=registry
         )
@@ -285,7 +291,8 @@ class Metrics:
     def expect_sink(self, sink: str) -> None:
         """Have the series of a sink before its first pick."""
         for series in (
-            self.sink_delivered, self.sink_errors, self.sink_refused, self.sink_backlog, self.sink_duration,
+            self.sink_delivered, self.sink_errors, self.sink_refused, self.sink_left_out, self.sink_backlog,
+            self.sink_duration,
         ):  # fmt: skip
             series.labels(sink)
 

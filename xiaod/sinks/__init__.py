@@ -102,6 +102,16 @@ class TakingEvents(Protocol):
         ...
 
 
+@runtime_checkable
+class LeavingOut(Protocol):
+    """A sink that leaves out, or puts together, some of what it takes."""
+
+    @property
+    def left_out(self) -> int:
+        """How many so far."""
+        ...
+
+
 def wanted_of(sink: Sink) -> Wanted:
     """What a sink takes."""
     return sink.wanted if isinstance(sink, TakingEvents) else "picks"

@@ -7,8 +7,8 @@ of the answer are read, and one deadline covers the whole exchange, however slow
 (``http.client`` has one for each ``recv``), limits the length of a header, and serves ``/metrics`` anyway.
 
 With ``attach`` the body is a form (``multipart/form-data``, RFC 7578): the part ``pick`` is the document, ``picture`` and ``miniseed`` are
-files of the snippet. A pick waits for them in the thread of the sink, so picks stay in order; what is not there
-:data:`ATTACH_WAIT_S` after the snippet has its data is left out. The boundary follows from the pick, so a repetition has the same body.
+files of the snippet. A pick waits for them in the thread of the sink, so picks stay in order
+(:mod:`xiaod.sinks.attachments`). The boundary follows from the pick, so a repetition has the same body.
 
 >>> sink = WebhookSink(WebhookConfig(kind="webhook", url="http://me:hush@127.0.0.1:9/picks?key=hush"), AgencyConfig())
 >>> sink.deliver([], now_ns=0)
@@ -19,7 +19,6 @@ files of the snippet. A pick waits for them in the thread of the sink, so picks 
 import asyncio
 import base64
 import binascii
-import contextlib
 import hashlib
 import hmac
 import re
@@ -40,10 +39,10 @@ from xiaod.config.sinks.webhook import WebhookConfig
 from xiaod.config.snippets import SnippetConfig
 from xiaod.config.tls import tls_context
 from xiaod.domain.event import json_of
-from xiaod.domain.timegrid import NS_PER_S
 from xiaod.domain.types import Event, PickOrEvent, Stages, Wanted
 from xiaod.process.secret_file import credential
 from xiaod.sinks import Refused, RetryLater, SinkError
+from xiaod.sinks.attachments import ATTACHED, files_of
 
 NONE_KEPT = SnippetConfig()
 SECRET_PREFIX = "whsec_"  # noqa: S105  how each begins
@@ -67,12 +66,6 @@ MISCONFIGURED = {
     426: "check url: the endpoint asks for another protocol",
 }
 """Statuses that are no fault of the pick -> the remedy."""
-
-ATTACH_WAIT_S = 60.0
-"""A snippet waits 30 s longer for components that lag, and is written and drawn in some more."""
-POLL_S = 0.2
-ATTACHED = {"picture": (".png", "image/png"), "miniseed": (".mseed", "application/vnd.fdsn.mseed")}
-"""Suffix and type of each kind of file."""
 
 _HEADER_VALUE = re.compile(r"[\x20-\x7e]*")
 
@@ -217,21 +210,7 @@ class WebhookSink:
         if isinstance(pick, Event) or pick.snippet is None:
             return {}
         stem = pick.snippet.rpartition("/")[2].removesuffix(ATTACHED["miniseed"][0])
-        paths = {kind: self._snippets.folder / f"{stem}{ATTACHED[kind][0]}" for kind in self._config.attach}
-        longest_s = self._snippets.after_s + ATTACH_WAIT_S
-        # By a clock that nobody sets: the host's may have been ahead when the pick was made.
-        until_s = time.monotonic() + min(
-            longest_s, longest_s - (time.time_ns() - (pick.created_ns or 0)) / NS_PER_S
-        )
-        found: dict[str, tuple[str, bytes]] = {}
-        while True:
-            for kind, path in paths.items():
-                # A file is written beside its place, and whole when it has its name.
-                with contextlib.suppress(OSError):
-                    found[kind] = path.name, path.read_bytes()
-            if len(found) == len(paths) or time.monotonic() > until_s:
-                return {kind: found[kind] for kind in paths if kind in found}
-            time.sleep(POLL_S)
+        return files_of(stem, self._config.attach, self._snippets, pick.created_ns)
 
     def _post(self, identifier: str, kind: str, body: bytes) -> tuple[int, Mapping[str, str]]:
         """Status and header of the answer; secrets are read anew, so that they can be replaced at run time."""

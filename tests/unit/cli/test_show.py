@@ -91,6 +91,7 @@ def test_secrets_of_every_sink_are_masked_and_the_rest_is_a_configuration(
             {"kind": "nats", "name": "user", "servers": ["nats://a"], "username": "me", "password": secret},
             {"kind": "datalink", "token": secret},
             {"kind": "datalink", "name": "ring", "username": "me", "password": secret},
+            {"kind": "notify", "of": "picks", "url": f"tgram://{secret}/{secret}"},
         ],
     }  # fmt: skip
     given = {(sink["kind"], key) for sink in content["sinks"] for key in sink}

@@ -67,5 +67,6 @@ def test_files_take_final_picks_and_what_is_watched_takes_all() -> None:
         "datalink",
         "mqtt",
         "nats",
+        "notify",
         "webhook",
     }

@@ -27,7 +27,7 @@ from xiaod.config.sinks.webhook import WebhookConfig
 from xiaod.config.snippets import SnippetConfig
 from xiaod.domain.document import pick_from_document, pick_json
 from xiaod.domain.types import Pick
-from xiaod.sinks import Refused, RetryLater, SinkError, webhook
+from xiaod.sinks import Refused, RetryLater, SinkError, attachments
 from xiaod.sinks.webhook import WebhookSink
 
 SECRET = b"0123456789abcdef0123456789abcdef"
@@ -417,7 +417,7 @@ def test_a_pick_waits_for_its_files_and_repetitions_are_the_same(tmp_path: Path)
 def test_a_pick_of_a_clock_that_was_ahead_waits_no_longer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(webhook, "ATTACH_WAIT_S", 0.5)
+    monkeypatch.setattr(attachments, "ATTACH_WAIT_S", 0.5)
     snippets = SnippetConfig(enabled=True, folder=tmp_path, after_s=0.0)
     with Endpoint() as endpoint:
         config = {"kind": "webhook", "url": endpoint.url, "stage": "final", "attach": ["miniseed"]}

@@ -195,7 +195,8 @@ def test_the_advice_loses_no_station() -> None:
 
 def test_the_kind_of_a_sink_comes_first() -> None:
     sinks = [{"kind": model.kind_name(), **model.EXAMPLE} for model in SINKS]
-    config = Config.model_validate({"sources": [{"server": "a"}], "sinks": sinks})
+    events = {"enabled": True}
+    config = Config.model_validate({"sources": [{"server": "a"}], "sinks": sinks, "events": events})
     assert [next(iter(sink.model_dump())) for sink in config.sinks] == ["kind"] * len(SINKS)
     text = commented(config)
     written = text[text.index("\nsinks:") : text.index("\n# Over HTTP")]

@@ -15,6 +15,7 @@ from xiaod.config.sinks.kafka import KafkaConfig
 from xiaod.config.sinks.kind import SinkModel
 from xiaod.config.sinks.mqtt import MqttConfig
 from xiaod.config.sinks.nats import NatsConfig
+from xiaod.config.sinks.notify import NotifyConfig
 from xiaod.config.sinks.webhook import WebhookConfig
 
 SinkConfig = Annotated[
@@ -28,7 +29,8 @@ SinkConfig = Annotated[
     | WebhookConfig
     | NatsConfig
     | KafkaConfig
-    | DataLinkConfig,
+    | DataLinkConfig
+    | NotifyConfig,
     Field(discriminator="kind"),
 ]
 """A sink of any kind."""

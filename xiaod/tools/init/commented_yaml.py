@@ -1,9 +1,11 @@
-"""Lines of commented YAML: a value on one line, a comment, a key with its comment.
+r"""Lines of commented YAML: a value on one line, a comment, a key with its comment.
 
 >>> list(key_lines("", "hop_s: 0.5", "Seconds."))
 ['hop_s: 0.5                        # Seconds.']
 >>> scalar_text({"begin": "resume", "name": None})
 '{begin: resume, name: null}'
+>>> scalar_text("one\ntwo")
+'"one\\ntwo"'
 """
 
 import textwrap
@@ -41,7 +43,14 @@ def comment_lines(indent: str, said: str) -> list[str]:
 def scalar_text(value: Any) -> str:
     """A value on one line."""
     plain = TypeAdapter(Any).dump_python(value, mode="json")
+    # Only between these quotes a line end is written as such.
+    style = '"' if isinstance(plain, str) and "\n" in plain else None
     text: str = yaml.safe_dump(
-        plain, sort_keys=False, default_flow_style=True, width=1_000_000, allow_unicode=True
+        plain,
+        sort_keys=False,
+        default_flow_style=True,
+        default_style=style,
+        width=1_000_000,
+        allow_unicode=True,
     )
     return text.removesuffix("...\n").strip()

@@ -49,11 +49,11 @@ def signed(config: Config) -> Config:
 
 def destination_of(config: SinkConfig) -> str:
     """Where a sink's picks go, for a person; without secrets."""
-    return (
-        f"{config.DESTINATION} {masked(config)[config.DESTINATION]}"
-        if config.DESTINATION
-        else "standard output"
-    )
+    if not config.DESTINATION:
+        return "standard output"
+    shown = masked(config)
+    key = config.DESTINATION if shown[config.DESTINATION] is not None else f"{config.DESTINATION}_file"
+    return f"{key} {shown[key]}"
 
 
 def try_sinks(
