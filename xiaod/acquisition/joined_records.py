@@ -68,7 +68,8 @@ class Joined:
             self._stops_ns[channel] = item.next_ns
             run.segments.append(item)
             run.samples += item.samples.size
-            self._cut(channel, run)
+            if run.samples >= run.most:
+                self._cut(channel, run)
             return
         self._stops_ns[channel] = max(stop_ns, item.next_ns)
         if run is not None:
@@ -89,8 +90,6 @@ class Joined:
 
     def _cut(self, channel: Channel, run: "_Run") -> None:
         """Pass on what is long enough; the rest is open."""
-        if run.samples < run.most:
-            return
         del self._open[channel]
         for piece in run.pieces():
             if piece.samples.size == run.most:

@@ -18,6 +18,8 @@ import threading
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import BinaryIO
@@ -30,6 +32,10 @@ from xiaod.domain.types import BadRecord, Segment
 from xiaod.process.file_tree import files_below
 
 MAX_OPEN_FILES = 128
+PART_BYTES = 1 << 14
+"""What is read of a file at once."""
+MAX_PARTS = 256
+"""Parts of files that are kept."""
 
 Extent = tuple[int, int]
 """First byte of a part of a file, and the byte after the last."""
@@ -221,27 +227,37 @@ class _Index:
 def _headers(content: mmap.mmap, extent: Extent | None = None) -> Iterator[tuple[int, MS3Record | str]]:
     begin, stop = (0, len(content)) if extent is None else extent
     offset: int | None = begin
+    usual = 0
     while offset is not None and offset < min(stop, len(content)):
         try:
-            record = MS3Record.parse(_piece(content, offset))
+            record = _record_at(content, offset, usual)
         except (PymseedError, ValueError) as error:
             yield offset, str(error)
             offset = _next_record(content, offset + 1)
             continue
         yield offset, record
-        offset += record.reclen
+        usual = record.reclen
+        offset += usual
 
 
-def _piece(content: mmap.mmap, offset: int) -> bytes:
-    """Enough bytes for any record at an offset; a copy, because libmseed may refer to it after the map is closed."""
-    return content[offset : offset + RECORD_LENGTHS[-1]]
+def _record_at(content: mmap.mmap, offset: int, usual: int = 0) -> MS3Record:
+    """The header of the record at an offset, which is as long as the one before it, ``usual``, as a rule.
+
+    Raises:
+        PymseedError, ValueError: when there is none.
+    """
+    if usual:
+        with suppress(PymseedError, ValueError):
+            return MS3Record.parse(content[offset : offset + usual])
+    # Enough bytes for any record; a copy, because libmseed may refer to it after the map is closed.
+    return MS3Record.parse(content[offset : offset + RECORD_LENGTHS[-1]])
 
 
 def _next_record(content: mmap.mmap, offset: int) -> int | None:
     """Offset of the next record that can be parsed."""
     for found in RECORD_START.finditer(content, offset):
         try:
-            MS3Record.parse(_piece(content, found.start()))
+            _record_at(content, found.start())
         except (PymseedError, ValueError):
             continue
         return found.start()
@@ -271,14 +287,34 @@ class _Pieces:
 
 
 class _Handles:
-    """The open files: those used most recently."""
+    """The open files, and what was read of them: those used most recently.
+
+    Records of a file that are of the same time may lie far from each other, and those beside them are wanted soon.
+    """
 
     def __init__(self, files: Sequence[Path]) -> None:
         self._files = files
         self._open: dict[int, BinaryIO] = {}
+        self._part = lru_cache(MAX_PARTS)(self._read)
 
     def read(self, number: int, offset: int, length: int) -> bytes:
         """Bytes of a file."""
+        part, begin = divmod(offset, PART_BYTES)
+        end = begin + length
+        content = self._part(number, part)
+        if end > PART_BYTES:
+            others = range(part + 1, part + 1 + (end - 1) // PART_BYTES)
+            content = b"".join([content, *[self._part(number, other) for other in others]])
+        return content[begin:end]
+
+    def close(self) -> None:
+        """Close all."""
+        for handle in self._open.values():
+            handle.close()
+        self._open.clear()
+        self._part.cache_clear()
+
+    def _read(self, number: int, part: int) -> bytes:
         handle = self._open.pop(number, None)
         if handle is None:
             if len(self._open) >= MAX_OPEN_FILES:
@@ -286,12 +322,6 @@ class _Handles:
                 self._open.pop(oldest).close()
             handle = self._files[number].open("rb")
         self._open[number] = handle
-        handle.seek(offset)
-        content: bytes = handle.read(length)
+        handle.seek(part * PART_BYTES)
+        content: bytes = handle.read(PART_BYTES)
         return content
-
-    def close(self) -> None:
-        """Close all."""
-        for handle in self._open.values():
-            handle.close()
-        self._open.clear()

@@ -140,11 +140,16 @@ class Segment(NamedTuple):
             return (self,)
         most = max(1, int(MAX_PIECE_S * self.sampling_rate_hz))
         return [
-            self._replace(
-                start_ns=self.start_ns + round(begin * 1_000_000_000 / self.sampling_rate_hz),
-                samples=self.samples[begin : begin + most],
-                record_bytes=self.record_bytes if begin == 0 else 0,
-                continues=self.continues or begin > 0,
+            Segment(
+                self.channel,
+                self.start_ns + round(begin * 1_000_000_000 / self.sampling_rate_hz),
+                self.sampling_rate_hz,
+                self.samples[begin : begin + most],
+                self.source,
+                self.arrived_ns,
+                self.sequence,
+                self.record_bytes if begin == 0 else 0,
+                self.continues or begin > 0,
             )
             for begin in range(0, len(self.samples), most)
         ]

@@ -25,7 +25,7 @@ End(source='')
 import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -793,10 +793,14 @@ def count(pick: Pick, metrics: Metrics) -> None:
         metrics.revision.labels(pick.phase).observe(abs(pick.moved_s))
 
 
-def _one_of_each(results: Sequence[Probabilities]) -> Iterator[list[Probabilities]]:
+def _one_of_each(results: Sequence[Probabilities]) -> list[list[Probabilities]]:
     """Windows in groups with at most one of each instrument, in order: what one decides counts for the next."""
-    left = list(results)
-    while left:
-        first: dict[Instrument, Probabilities] = {}
-        left = [one for one in left if first.setdefault(one.window.instrument, one) is not one]
-        yield list(first.values())
+    groups: list[list[Probabilities]] = []
+    seen: dict[Instrument, int] = {}
+    for one in results:
+        instrument = one.window.instrument
+        number = seen[instrument] = seen.get(instrument, -1) + 1
+        if number == len(groups):
+            groups.append([])
+        groups[number].append(one)
+    return groups
