@@ -13,6 +13,7 @@ xiaod.tools.status_client.StatusError: http://127.0.0.1:1: Connection refused; i
 
 import json
 import re
+import textwrap
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -32,6 +33,7 @@ _ODD = re.compile(r"[\s\x00-\x1f\x7f]")
 HEADS = (
     "STATION", "STATE", "DELAY", "GAPS", "PICKS", "EARLY", "WITHDRAWN", "LAST PICK", "LATENCY", "LAST DECISION",
 )  # fmt: skip
+PROBLEM = "PROBLEM: "
 TIME_LENGTH = len("2026-01-31T12:00:00")
 
 Answer = Mapping[str, Any]
@@ -115,7 +117,7 @@ def report(answer: Answer, states: Collection[str] = (), sort: str = "station") 
         f"xiaod {answer['version']}, {answer['model']}, up {span_text(up_s)}; sources: {sources}",
         f"{live} of {len(stations)} stations live{_counts(stations)}",
         # A daemon of an earlier version tells of none.
-        *(f"PROBLEM: {problem['text']}" for problem in answer.get("problems", ())),
+        *(f"{PROBLEM}{problem['text']}" for problem in answer.get("problems", ())),
     ]
     shown = [station for station in stations if not states or station["state"] in states]
     rows = [_row(station) for station in sorted(shown, key=SORTS[sort])]
@@ -127,7 +129,30 @@ def report(answer: Answer, states: Collection[str] = (), sort: str = "station") 
             "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]])
             for row in table
         ]
+    elif stations:
+        lines.append(f"no station is {' or '.join(states)}")
     return "\n".join(_printable(line).rstrip() for line in lines)
+
+
+def fitted(text: str, columns: int, rows: int) -> str:
+    r"""A text for a screen: rows of the table are cut at its width, and those that have no room are counted in the last one.
+
+    >>> print(fitted("first row\nsecond\nthird\nfourth", columns=79, rows=4))
+    first row
+    second
+    ... 2 more lines: --sort puts what is worst first, --state leaves out others
+    """
+    lines: list[str] = []
+    for line in text.splitlines():
+        # What is wrong is shown whole.
+        lines += textwrap.wrap(line, columns) if line.startswith(PROBLEM) else [line[:columns]]
+    if len(lines) >= rows:
+        kept = max(rows - 2, 1)
+        more = (
+            f"... {len(lines) - kept} more lines: --sort puts what is worst first, --state leaves out others"
+        )
+        lines = [*lines[:kept], more[:columns]]
+    return "\n".join(lines)
 
 
 def _counts(stations: Sequence[Mapping[str, Any]]) -> str:

@@ -21,7 +21,7 @@ from xiaod.cli.main import main
 from xiaod.config import Config
 from xiaod.picking.diagnosis import STATES
 from xiaod.process.exit_status import ExitCode
-from xiaod.tools.status_client import HEADS, SORTS, StatusError, ask, report, urls_of
+from xiaod.tools.status_client import HEADS, SORTS, StatusError, ask, fitted, report, urls_of
 
 PHASE = {"threshold": 0.7, "highest": 0.1, "reason": "below_threshold", "text": "below threshold"}
 STATION = {
@@ -163,11 +163,11 @@ def test_a_table_of_hundreds_is_sorted_and_filtered() -> None:
     def shown(*states: str, sort: str = "station") -> str:
         lines = report({**ANSWER, "stations": stations}, states, sort).splitlines()
         assert lines[1].startswith("1 of 3 stations live")
-        return "".join(line[0] for line in lines[4:])
+        return "".join(line[0] for line in lines[4:]) or lines[2]
 
     assert shown() == "ABC"
     assert shown("stale", "gap") == "BC"
-    assert shown("waiting") == ""
+    assert shown("waiting", "refused") == "no station is waiting or refused"
     assert (shown(sort="state"), shown(sort="delay"), shown(sort="gaps")) == ("BCA", "BAC", "CAB")
     assert set(SORTS) == set(status.SORTS)
     assert STATES == status.STATES
@@ -204,3 +204,17 @@ def test_codes_from_the_network_cannot_speak_to_the_terminal() -> None:
     assert "\r" not in text
     assert "?[2J.??..EH" in text
     assert report({**ANSWER, "stations": []}).endswith("0 of 0 stations live")
+
+
+def test_a_screen_shows_the_beginning_of_a_long_table_a_line_for_each_station() -> None:
+    stations = [{**STATION, "id": f"XX.S{number:03}..HH"} for number in range(300)]
+    lines = fitted(report({**ANSWER, "stations": stations}), columns=80, rows=24).splitlines()
+    # The last row is where the cursor stands.
+    assert len(lines) == 23
+    assert lines[0].startswith("xiaod 0.1.0")
+    assert lines[-2].startswith("XX.S017..HH")
+    assert lines[-1].startswith("... 282 more lines")
+    assert max(map(len, lines)) <= 80
+    assert fitted("all\nof it", columns=80, rows=24) == "all\nof it"
+    problem = f"PROBLEM: {'why ' * 30}remedy"
+    assert " ".join(fitted(problem, columns=80, rows=24).splitlines()) == problem

@@ -1,6 +1,7 @@
 """``xiaod status``: ask the running daemon for the state of its stations, and why there was no pick."""
 
 import argparse
+import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -70,7 +71,7 @@ def _print(urls: Sequence[str], options: argparse.Namespace) -> ExitCode:
     """Ask each daemon once."""
     import json
 
-    from xiaod.tools.status_client import StatusError, ask, report
+    from xiaod.tools.status_client import StatusError, ask, fitted, report
 
     status, texts = ExitCode.OK, []
     for url in urls:
@@ -83,6 +84,11 @@ def _print(urls: Sequence[str], options: argparse.Namespace) -> ExitCode:
         json_wanted = options.format == "json"
         texts.append(json.dumps(answer) if json_wanted else report(answer, options.state, options.sort))
     # In one piece, so that a screen does not flicker.
-    sys.stdout.write(CLEAR * (options.watch is not None) + "".join(f"{text}\n" for text in texts))
+    shown = "".join(f"{text}\n" for text in texts)
+    if options.watch is not None:
+        # A terminal would scroll, and only the end of a long table be seen.
+        cut = sys.stdout.isatty() and options.format == "text"
+        shown = CLEAR + (f"{fitted(shown, *shutil.get_terminal_size())}\n" if cut else shown)
+    sys.stdout.write(shown)
     sys.stdout.flush()
     return status
