@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xiaod.domain.timegrid import GRID_NS, GRID_RATE_HZ, grid_index
+from xiaod.domain.types import SampleArray
 
 MIN_RATE_HZ = 20.0
 MAX_RATE_HZ = 500.0
@@ -57,7 +58,7 @@ class Converter(Protocol):
         """What to add to grid times to get true times."""
         ...
 
-    def push(self, samples: NDArray[np.float64]) -> tuple[int, NDArray[np.float64]]:
+    def push(self, samples: SampleArray) -> tuple[int, SampleArray]:
         """Take the next samples, shape ``(n,)``; give the grid index of the first output and the outputs."""
         ...
 
@@ -71,46 +72,51 @@ class Aligner:
 
     def __init__(self, start_ns: int) -> None:
         self._next = grid_index(start_ns)
-        self._offset_ns = start_ns - self._next * GRID_NS
-        self._slip = 0
-        self._last = 0.0
-
-    @property
-    def offset_ns(self) -> int:
+        self.offset_ns = start_ns - self._next * GRID_NS
         """What to add to grid times to get true times."""
-        return self._offset_ns
+        self._slip = 0
+        self._last: SampleArray = np.zeros(1)
+        """The samples that were pushed last."""
 
     def advance(self, drift_ns: int) -> None:
         """Move the offset; beyond :data:`SLIP_NS` move the index by whole samples instead."""
-        self._offset_ns += drift_ns
-        if abs(self._offset_ns) > SLIP_NS:
-            slip = round(self._offset_ns / GRID_NS)
+        self.offset_ns += drift_ns
+        if abs(self.offset_ns) > SLIP_NS:
+            slip = round(self.offset_ns / GRID_NS)
             self._slip += slip
-            self._offset_ns -= slip * GRID_NS
+            self.offset_ns -= slip * GRID_NS
 
-    def push(self, samples: NDArray[np.float64]) -> tuple[int, NDArray[np.float64]]:
+    def push(self, samples: SampleArray) -> tuple[int, SampleArray]:
         """Give the samples back with the grid index of the first.
 
         After a slip samples are left out, or put in on the line between their neighbours: a clock that drifts by 10 ms
         in minutes or hours leaves no gap.
         """
         first = self._next
+        if self._slip:
+            samples = self._slipped(samples)
+        if length := len(samples):
+            self._last = samples
+            self._next += length
+        return first, samples
+
+    def _slipped(self, samples: SampleArray) -> SampleArray:
         if len(samples) and self._slip > 0:
-            between = np.linspace(self._last, samples[0], self._slip + 2)[1:-1]
+            between = np.linspace(float(self._last[-1]), float(samples[0]), self._slip + 2)[1:-1]
             samples = np.concatenate([between, samples])
             self._slip = 0
         elif self._slip < 0:
             left_out = min(-self._slip, len(samples))
             samples = samples[left_out:]
             self._slip += left_out
-        if len(samples):
-            self._last = float(samples[-1])
-        self._next += len(samples)
-        return first, samples
+        return samples
 
 
 class Interpolator:
     """Windowed-sinc interpolation from a rate of 20 to 500 Hz to the grid."""
+
+    offset_ns = 0
+    """Outputs lie on the grid."""
 
     def __init__(self, rate_hz: float, start_ns: int) -> None:
         self._rate_hz = rate_hz
@@ -122,16 +128,11 @@ class Interpolator:
         self._held_from = 0
         self._next = self._first_index_at(self.half - 1 + GUARD)
 
-    @property
-    def offset_ns(self) -> int:
-        """Zero: outputs lie on the grid."""
-        return 0
-
     def advance(self, drift_ns: int) -> None:
         """Shift the time of all samples, past ones included: the step is below :data:`STEP_SAMPLES`."""
         self._anchor_ns += drift_ns
 
-    def push(self, samples: NDArray[np.float64]) -> tuple[int, NDArray[np.float64]]:
+    def push(self, samples: SampleArray) -> tuple[int, SampleArray]:
         """Interpolate at every grid instant that has its full support; the rest is held."""
         held = np.concatenate([self._held, samples])
         first = self._next

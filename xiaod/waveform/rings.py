@@ -20,6 +20,8 @@ from collections import Counter
 import numpy as np
 from numpy.typing import NDArray
 
+from xiaod.domain.types import SampleArray
+
 BLOCK = 48
 """Rings in a block: sixteen stations of three components."""
 
@@ -62,7 +64,7 @@ class Rings:
             del self._blocks[block], self._used[block]
             self._free = [free for free in self._free if free // BLOCK != block]
 
-    def write(self, ring: int, index: int, samples: NDArray[np.float32] | NDArray[np.float64]) -> None:
+    def write(self, ring: int, index: int, samples: SampleArray) -> None:
         """Write samples, shape ``(n,)``, the first of which has a grid index; of more than a ring holds the last ones stay."""
         if (excess := len(samples) - self.length) > 0:
             index, samples = index + excess, samples[excess:]

@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xiaod.domain.timegrid import BEFORE_ALL
+from xiaod.domain.types import SampleArray
 from xiaod.waveform.resample import Converter
 from xiaod.waveform.rings import Rings
 
@@ -89,30 +90,29 @@ class Stretch:
     def __del__(self) -> None:
         self._rings.close(self._ring)
 
-    def push(self, samples: NDArray[np.float64], arrived_ns: int, record_end_ns: int) -> None:
+    def push(self, samples: SampleArray, arrived_ns: int, record_end_ns: int) -> None:
         """Append the samples of a record, shape ``(n,)``, at the rate of the channel."""
         first, converted = self._converter.push(samples)
-        if not len(converted):
+        more = len(converted)
+        if not more:
             return
         if not self.started:
             self.started = True
             self.stop = self.began = self.first = first
             self._levels.append((first, _level_near(converted[0])))
-        longer = self._rings.longer
-        if (
-            longer is not None
-            and self.stop + len(converted) - max(self.needed, self.began) > self._rings.length
-        ):
+        longer, length = self._rings.longer, self._rings.length
+        if longer is not None and self.stop + more - max(self.needed, self.began) > length:
             self._move(longer)
+            length = longer.length
         self._hold(converted)
-        self.length += len(converted)
+        self.length += more
         offset_ns = self._converter.offset_ns
         if not self._offsets or self._offsets[-1][1] != offset_ns:
             self._offsets.append((first, offset_ns))
         self._arrivals.append((self.stop, arrived_ns, record_end_ns))
-        if self.stop - self._rings.length > self.first:
-            self.first = self.stop - self._rings.length
-            self._forget()
+        if (oldest := self.stop - length) > self.first:
+            self.first = oldest
+            self._forget(oldest)
 
     def forget_before(self, index: int) -> None:
         """Samples before a grid index are not needed any more; the usual ring takes the place of a longer one that is not needed either."""
@@ -155,6 +155,14 @@ class Stretch:
                 held[:] = held + shift
         return held
 
+    def copy(self, start: int, stop: int, level: float, out: NDArray[np.float32]) -> bool:
+        """As :meth:`read`, where the samples from there on are held less this very level; else nothing is done, and False is returned."""
+        since, held = self._levels[-1]
+        if held != level or since > start:
+            return False
+        self._rings.read(self._ring, start, stop, out)
+        return True
+
     def offset_at(self, index: int) -> int:
         """Offset of true time from grid time, in nanoseconds, for a sample."""
         offset_ns = self._offsets[0][1]
@@ -176,15 +184,15 @@ class Stretch:
             found = one
         return found[1], found[2]
 
-    def _forget(self) -> None:
-        """Forget what is known of samples that are overwritten."""
-        first = self.first
-        while len(self._arrivals) > 1 and self._arrivals[0][0] <= first:
-            self._arrivals.popleft()
-        while len(self._offsets) > 1 and self._offsets[1][0] <= first:
-            del self._offsets[0]
-        while len(self._levels) > 1 and self._levels[1][0] <= first:
-            del self._levels[0]
+    def _forget(self, first: int) -> None:
+        """Forget what is known of samples before one: they are overwritten."""
+        arrivals, offsets, levels = self._arrivals, self._offsets, self._levels
+        while arrivals[0][0] <= first and len(arrivals) > 1:
+            arrivals.popleft()
+        while len(offsets) > 1 and offsets[1][0] <= first:
+            del offsets[0]
+        while len(levels) > 1 and levels[1][0] <= first:
+            del levels[0]
 
     def _move(self, rings: Rings) -> None:
         """Let other rings hold the newest samples."""
@@ -205,15 +213,16 @@ class Stretch:
             if begin < stop and end > start
         ]
 
-    def _hold(self, samples: NDArray[np.float64]) -> None:
+    def _hold(self, samples: SampleArray) -> None:
         """Append samples in parts."""
         level = self._levels[-1][1]
-        above = samples - level if level else samples
-        # As nearly always; not a number is never near.
-        if np.maximum.reduce(np.abs(above)) < LEVEL_REACH:
+        above = samples - np.float64(level) if level else samples
+        # As nearly always; not a number is never near. The places of extremes are found in a tenth of the time of their values.
+        if above.item(above.argmin()) > -LEVEL_REACH and above.item(above.argmax()) < LEVEL_REACH:
             self._rings.write(self._ring, self.stop, above)
             self.stop += len(samples)
             return
+        samples = samples.astype(np.float64)
         begin = new = 0
         while begin < len(samples):
             left = samples[begin:] - self._levels[-1][1]
@@ -232,4 +241,4 @@ class Stretch:
 
 
 def _level_near(sample: float) -> float:
-    return LEVEL_STEP * float(np.round(sample / LEVEL_STEP))
+    return LEVEL_STEP * float(np.round(float(sample) / LEVEL_STEP))

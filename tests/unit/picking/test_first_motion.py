@@ -107,7 +107,7 @@ def test_resampling_turns_none_round(rate_hz: float, quiet: float) -> None:
         since_s = np.arange(round(13 * rate_hz)) / rate_hz - 9.003
         wave = np.where(since_s > 0, np.sin(12 * np.pi * since_s) * np.exp(-since_s / 0.8), 0)
         first, vertical = converter_for(rate_hz, 0).push(40 * wave + quiet * noise(seed, len(since_s)))
-        read[first_motion(vertical, 900.3 - first, 2.0)] += 1
+        read[first_motion(vertical.astype(np.float64), 900.3 - first, 2.0)] += 1
     assert read["down"] == 0
     # At low rates the ringing is slow, and as large as the beginning of the wave.
     assert read["up"] >= (5 if rate_hz > 100 else 0)

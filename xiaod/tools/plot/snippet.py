@@ -37,9 +37,9 @@ def waveforms_of(path: Path) -> Waveforms:
         channel = channel_of(trace.sourceid)
         for segment in trace:
             converter = converter_for(float(segment.samprate), segment.starttime)
-            first, samples = converter.push(segment.np_datasamples.astype(np.float64))
-            if channel is not None and len(samples):
-                parts.append((channel.component, first, samples))
+            first, part = converter.push(segment.np_datasamples)
+            if channel is not None and len(part):
+                parts.append((channel.component, first, part))
     if not parts:
         raise ValueError(f"{path}: no samples")
     first = min(begin for _, begin, _ in parts)
