@@ -154,8 +154,8 @@ class ChannelBuffer:
     @property
     def edge(self) -> int:
         """Grid index just after the newest data, :data:`BEFORE_ALL` when there are none; a single record that lies ahead does not count."""
-        edge = BEFORE_ALL
-        if self._pending and (len(self._pending) > 1 or not self.stretches):
+        edge, waiting = BEFORE_ALL, len(self._pending.records)
+        if waiting and (waiting > 1 or not self.stretches):
             edge = grid_index(self._pending.newest_ns)
         if self.stretches:
             stretch = self.stretches[-1]
@@ -176,7 +176,7 @@ class ChannelBuffer:
     @property
     def waits(self) -> bool:
         """Whether records wait for what lies before them."""
-        return bool(self._pending)
+        return bool(self._pending.records)
 
     @property
     def release_ns(self) -> int | None:
@@ -185,20 +185,45 @@ class ChannelBuffer:
             return None
         return max(self._pending.since_ns, self._grown_ns) + self._wait_ns
 
+    def go_on(self, segment: Segment, delivery_ns: int) -> bool:
+        """Take a record that is newer than all others and begins where the last one ended, as nearly all do.
+
+        Returns:
+            False: it is not such a record, and nothing was done; :meth:`insert` takes it.
+        """
+        start_ns, told_hz, due_ns, seen = segment.start_ns, self._told_hz, self._due_ns, self._seen
+        if (
+            due_ns is None
+            or segment.sampling_rate_hz != told_hz
+            or not -TOLERANCE_SAMPLES <= (due_ns - start_ns) * told_hz / NS_PER_S <= TOLERANCE_SAMPLES
+            or start_ns <= seen.newest_ns
+            or self._pending.records
+        ):
+            return False
+        self._arrived_ns = segment.arrived_ns or 0
+        self._append(segment, late_by=0.0)
+        self._grown_ns, self.late_ns = delivery_ns, 0
+        samples = segment.samples
+        seen.add(start_ns, len(samples), crc32(np.ascontiguousarray(samples).data))
+        return True
+
     def insert(self, segment: Segment, delivery_ns: int) -> RecordOutcome:
         """Take a record at a delivery time (:mod:`xiaod.waveform.delivery_clock`), which stays 0 in an offline run.
 
         The sampling rate must be one that :func:`~xiaod.waveform.resample.converter_for` takes.
         """
+        if self.go_on(segment, delivery_ns):
+            return RecordOutcome.GOOD
+        start_ns, length = segment.start_ns, len(segment.samples)
         content = crc32(np.ascontiguousarray(segment.samples).data)
-        if (known := self._seen.content_of(segment.start_ns, len(segment.samples))) is not None:
+        if (known := self._seen.content_of(start_ns, length)) is not None:
             if content != known:
-                self._contradicted(segment, len(segment.samples))
+                self._contradicted(segment, length)
             return RecordOutcome.DUPLICATE
         self._arrived_ns = segment.arrived_ns or 0
         outcome = self._take(segment, delivery_ns)
         if outcome in (RecordOutcome.GOOD, RecordOutcome.OVERLAPPING):
-            self._seen.add(segment.start_ns, len(segment.samples), content)
+            self._seen.add(start_ns, length, content)
             self.late_ns = 0
         return outcome
 
@@ -229,16 +254,6 @@ class ChannelBuffer:
         return self._pending.newest_ns - oldest_ns > self._max_lead * GRID_NS
 
     def _take(self, segment: Segment, delivery_ns: int) -> RecordOutcome:
-        if (
-            self._due_ns is not None
-            and segment.sampling_rate_hz == self._told_hz
-            and abs((self._due_ns - segment.start_ns) * self._told_hz / NS_PER_S) <= TOLERANCE_SAMPLES
-            and not self._pending
-        ):
-            # As nearly always: it goes on where the last one ended.
-            self._append(segment, late_by=0.0)
-            self._grown_ns = delivery_ns
-            return RecordOutcome.GOOD
         if not self.stretches:
             self._pending.add(segment, delivery_ns)
             return RecordOutcome.GOOD
@@ -338,30 +353,31 @@ class ChannelBuffer:
         self._append(segment, late_by=0.0)
 
     def _append(self, segment: Segment, late_by: float) -> None:
-        samples = segment.samples
-        start_ns, rate_hz = segment.start_ns, segment.sampling_rate_hz
-        period_ns = NS_PER_S / rate_hz
-        if cut := max(0, round(late_by)):
+        samples, start_ns, rate_hz = segment.samples, segment.start_ns, segment.sampling_rate_hz
+        if late_by >= TOLERANCE_SAMPLES and (cut := round(late_by)):
             samples = samples[cut:]
-            start_ns += round(cut * period_ns)
-        stretch = self.stretches[-1]
-        drift_ns = start_ns - self._anchor_ns - round(self._count * NS_PER_S / self._rate_hz)
-        if abs(drift_ns) > DRIFT_SAMPLES * period_ns:
+            start_ns += round(cut * NS_PER_S / rate_hz)
+        stretch, length, count = self.stretches[-1], len(segment.samples), self._count
+        drift_ns = start_ns - self._anchor_ns - round(count * NS_PER_S / self._rate_hz)
+        # Most often there is none at all.
+        if drift_ns and abs(drift_ns) > DRIFT_SAMPLES * NS_PER_S / rate_hz:
             stretch.drift(drift_ns)
             self._anchor_ns += drift_ns
-        stretch.push(samples.astype(np.float64), self._arrived_ns, segment.last_ns)
+        stretch.push(samples, self._arrived_ns, segment.last_ns)
         if not segment.continues or abs(segment.start_ns - self._next_ns) > PIECE_TOLERANCE_NS:
-            self._record_ns, self._record_count = segment.start_ns, 0
-        self._record_count += len(segment.samples)
+            self._record_ns, self._record_count = segment.start_ns, length
+        else:
+            self._record_count += length
         if rate_hz != self._told_hz:
             self._rates_hz = self._rates_with(segment)
             self._told_hz = rate_hz
         lowest_hz, highest_hz = self._rates_hz
-        end_ns = self._record_ns + round(self._record_count * NS_PER_S / highest_hz)
-        self._due_ns = end_ns if lowest_hz == highest_hz else None
+        self._due_ns = None
+        if lowest_hz == highest_hz:
+            self._due_ns = self._record_ns + round(self._record_count * NS_PER_S / highest_hz)
         self._next_ns = segment.next_ns
-        self._count += len(samples)
-        self._coverage.add(len(samples) / self._rate_hz, self._count / self._rate_hz)
+        self._count = count = count + len(samples)
+        self._coverage.add(len(samples) / self._rate_hz, count / self._rate_hz)
         self._last = segment
 
 

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from xiaod.config import BufferConfig, WindowConfig
-from xiaod.domain.components import KNOWN_LETTERS, rows_of
+from xiaod.domain.components import KNOWN_LETTERS, MISSING, ROWS, rows_of
 from xiaod.domain.onsets import CONFIRM_SHIFT
 from xiaod.domain.timegrid import (
     AFTER_ALL,
@@ -40,6 +40,7 @@ from xiaod.waveform.clock_set_back import SetBackClock
 from xiaod.waveform.data_account import Coverage
 from xiaod.waveform.resample import usable_rate
 from xiaod.waveform.rings import Rings
+from xiaod.waveform.stretch import Stretch
 
 ADVANCING = frozenset({RecordOutcome.GOOD, RecordOutcome.OVERLAPPING, RecordOutcome.CLOCK_STEP})
 """Outcomes of records whose samples are used."""
@@ -135,8 +136,11 @@ class InstrumentChannels:
         """Records that contradict others; to be emptied by who reads it."""
         self._coverages: dict[str, Coverage] = {}
         self.channels = {letter: self._new_channel(letter) for letter in letters}
-        self.rows = self._rows_now()
+        self.rows: list[tuple[str, int]] = []
         """Components that have a row, and their rows, in the order of these."""
+        self.components = ""
+        """Component letters of the rows, as :attr:`~xiaod.domain.types.Window.components` of a window that has them all."""
+        self._set_rows()
         self.edge = BEFORE_ALL
         """Grid index just after the newest data of any component; :data:`BEFORE_ALL` when there are none."""
         self.covered: Covered | None = None
@@ -155,10 +159,13 @@ class InstrumentChannels:
         channel = self.channels.get(letter)
         if (refused := self._refused(segment, channel)) is not None:
             return refused
+        if channel is not None and not self.resets and channel.go_on(segment, delivery_ns or 0):
+            self._grown(letter, channel.stretches[-1], delivery_ns)
+            return RecordOutcome.GOOD
         self.instrument = segment.channel.instrument
         if channel is None:
             channel = self.channels[letter] = self._new_channel(letter)
-            self.rows = self._rows_now()
+            self._set_rows()
         if self.resets:
             self._set_back.goes_on(letter, grid_index(segment.start_ns), self._edges.get(letter, BEFORE_ALL))
         outcome = channel.insert(segment, delivery_ns or 0)
@@ -175,11 +182,8 @@ class InstrumentChannels:
         if outcome in ADVANCING:
             edge = self._moved(letter)
             self.covered = self._covered_now()
-            if delivery_ns is not None and (not self._leads or edge > self._leads[-1][0]):
-                self._leads.append((edge, delivery_ns))
-                # Nothing that lies further back is waited for, though no window has been cut.
-                while len(self._leads) > 1 and self._leads[0][0] < self.edge - self._ring:
-                    self._leads.popleft()
+            if delivery_ns is not None:
+                self._lead(edge, delivery_ns)
         return outcome
 
     def release(self, delivery_ns: int | None, final: bool = False) -> list[Gap]:
@@ -272,8 +276,8 @@ class InstrumentChannels:
             self.contradictions,
         )
 
-    def _rows_now(self) -> list[tuple[str, int]]:
-        """Components and their rows; one odd record of another component moves none that has filled a window."""
+    def _set_rows(self) -> None:
+        """Give components their rows; one odd record of another component moves none that has filled a window."""
         rows, window_s = rows_of(self.channels), self.settings.length / GRID_RATE_HZ
         proven = rows_of(
             [
@@ -284,28 +288,54 @@ class InstrumentChannels:
         )
         if any(rows.get(letter) != row for letter, row in proven.items()):
             rows = proven
-        return sorted(rows.items(), key=lambda item: item[1])
+        self.rows = sorted(rows.items(), key=lambda item: item[1])
+        letters = {row: letter for letter, row in self.rows}
+        self.components = "".join(letters.get(row, MISSING) for row in range(ROWS))
 
     def _covered_now(self) -> Covered | None:
-        first, stop, newest = BEFORE_ALL, AFTER_ALL, BEFORE_ALL
+        channels, first, stop, newest = self.channels, BEFORE_ALL, AFTER_ALL, BEFORE_ALL
         for letter, _ in self.rows:
-            own = self.channels[letter].stretches
+            own = channels[letter].stretches
             if not own or not (stretch := own[-1]).started:
                 return None
-            # Comparisons: this is done after every record.
-            end = stretch.stop
-            if stretch.first > first:
-                first = stretch.first
+            # Comparisons: this is done after most records.
+            begin, end = stretch.first, stretch.stop
+            if begin > first:
+                first = begin
             if end < stop:
                 stop = end
             if end > newest:
                 newest = end
         return Covered(first, stop, newest) if self.rows else None
 
+    def _grown(self, letter: str, stretch: Stretch, delivery_ns: int | None) -> None:
+        """The open stretch of a component has grown: what that changes, and nothing else has changed."""
+        covered, edges, edge = self.covered, self._edges, stretch.stop
+        if covered is None or self.waits or not len(self.rows) == len(self.channels) == len(edges):
+            edge = self._moved(letter)
+            self.covered = self._covered_now()
+        else:
+            edges[letter] = edge
+            if edge > self.edge:
+                self.edge = edge
+            # All have a row and are where their samples end.
+            self.covered = Covered(max(covered.first, stretch.first), min(edges.values()), self.edge)
+        if delivery_ns is not None:
+            self._lead(edge, delivery_ns)
+
+    def _lead(self, edge: int, delivery_ns: int) -> None:
+        """The data of a component end at a grid index since a delivery time."""
+        leads = self._leads
+        if not leads or edge > leads[-1][0]:
+            leads.append((edge, delivery_ns))
+            # Nothing that lies further back is waited for, though no window has been cut.
+            while len(leads) > 1 and leads[0][0] < self.edge - self._ring:
+                leads.popleft()
+
     def _moved(self, letter: str) -> int:
         """Note where the data of a component end now."""
         edge = self._edges[letter] = self.channels[letter].edge
-        self.edge = max(self._edges.values())
+        self.edge = edge if edge >= self.edge else max(self._edges.values())
         return edge
 
     def _start_anew(self) -> None:
@@ -324,5 +354,5 @@ class InstrumentChannels:
             if self.edge - own > RETIRED and (letter in shown or own != BEFORE_ALL):
                 del self.channels[letter]
                 self._edges.pop(letter, None)
-        self.rows = self._rows_now()
+        self._set_rows()
         self.covered = self._covered_now()

@@ -10,6 +10,8 @@ They are numbers in arrays: tuples in a dictionary would take ten times the memo
 
 from array import array
 
+from xiaod.domain.timegrid import EARLIEST_NS
+
 REMEMBERED = 256
 """Records: at 100 Hz, 512 bytes and usual compression about 15 minutes."""
 
@@ -17,7 +19,7 @@ REMEMBERED = 256
 class RecentRecords:
     """The last :data:`REMEMBERED` records."""
 
-    __slots__ = ("_contents", "_lengths", "_newest_ns", "_oldest", "_starts_ns")
+    __slots__ = ("_contents", "_lengths", "_oldest", "_starts_ns", "newest_ns")
 
     def __init__(self) -> None:
         self._starts_ns = array("q")
@@ -25,7 +27,8 @@ class RecentRecords:
         self._contents = array("I")
         self._oldest = 0
         """Index of the record that is replaced next."""
-        self._newest_ns: int | None = None
+        self.newest_ns = EARLIEST_NS
+        """Time of the newest record so far; those that are newer are not known."""
 
     def add(self, start_ns: int, length: int, content: int) -> None:
         """Remember a record: the time of its first sample, how many it has, and a checksum of them."""
@@ -37,14 +40,11 @@ class RecentRecords:
             slot = self._oldest
             self._starts_ns[slot], self._lengths[slot], self._contents[slot] = start_ns, length, content
             self._oldest = (slot + 1) % REMEMBERED
-        if self._newest_ns is None or start_ns > self._newest_ns:
-            self._newest_ns = start_ns
+        if start_ns > self.newest_ns:
+            self.newest_ns = start_ns
 
     def content_of(self, start_ns: int, length: int) -> int | None:
         """The checksum of the record with this time and length; None when there is none."""
-        # Nearly every record is the newest.
-        if self._newest_ns is None or start_ns > self._newest_ns:
-            return None
         slot = -1
         try:
             while True:

@@ -34,18 +34,19 @@ class WaitingRecords:
         """Heap: negative time just after the last sample, and number; records that have left may still be in it."""
         self._since: deque[tuple[int, int]] = deque()
         """Number of each record and the delivery time since which it waits, likewise."""
-        self._records: dict[int, Segment] = {}
+        self.records: dict[int, Segment] = {}
+        """Those that wait, by number."""
 
     def __len__(self) -> int:
-        return len(self._records)
+        return len(self.records)
 
     def __bool__(self) -> bool:
-        return bool(self._records)
+        return bool(self.records)
 
     def add(self, segment: Segment, delivery_ns: int) -> None:
         """Take a record at a delivery time, which is not before that of any other."""
         self._added += 1
-        self._records[self._added] = segment
+        self.records[self._added] = segment
         heappush(self._by_start, (segment.start_ns, self._added))
         heappush(self._by_end, (-segment.next_ns, self._added))
         self._since.append((self._added, delivery_ns))
@@ -53,20 +54,20 @@ class WaitingRecords:
     @property
     def first(self) -> Segment:
         """The oldest record; there must be one, here and below."""
-        return self._records[self._by_start[0][1]]
+        return self.records[self._by_start[0][1]]
 
     def pop(self) -> Segment:
         """Take the oldest record out."""
-        segment = self._records.pop(heappop(self._by_start)[1])
-        while self._by_end and self._by_end[0][1] not in self._records:
+        segment = self.records.pop(heappop(self._by_start)[1])
+        while self._by_end and self._by_end[0][1] not in self.records:
             heappop(self._by_end)
-        while self._since and self._since[0][0] not in self._records:
+        while self._since and self._since[0][0] not in self.records:
             self._since.popleft()
-        if len(self._by_end) > 2 * len(self._records) + STALE:
-            self._by_end = [entry for entry in self._by_end if entry[1] in self._records]
+        if len(self._by_end) > 2 * len(self.records) + STALE:
+            self._by_end = [entry for entry in self._by_end if entry[1] in self.records]
             heapify(self._by_end)
-        if len(self._since) > 2 * len(self._records) + STALE:
-            self._since = deque(entry for entry in self._since if entry[0] in self._records)
+        if len(self._since) > 2 * len(self.records) + STALE:
+            self._since = deque(entry for entry in self._since if entry[0] in self.records)
         return segment
 
     @property

@@ -33,7 +33,7 @@ samples are looked at too. Stretches shorter than a window and a step may give n
 """
 
 from collections import deque
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -164,6 +164,23 @@ class WindowSchedule:
             return True
         return delivery_ns is not None and delivery_ns >= until_ns
 
+    def cut_whole(self, host_ns: int | None, batches: Gathered) -> bool:
+        """Cut the windows that all components cover, where a short look tells that nothing else is to be decided.
+
+        So it is after nearly every record. The arguments are those of :meth:`cut`.
+
+        Returns:
+            whether nothing else is due; otherwise ask :meth:`is_due`.
+        """
+        if self._resets != self._channels.resets or (covered := self._steady()) is None:
+            return False
+        length = self.cutting.length
+        if self.position + length <= covered.stop:
+            for _ in self._whole(covered, host_ns, batches):
+                pass
+        self._until_ns, self._lags = None, False
+        return covered.newest < self.position + length
+
     def cut(
         self,
         delivery_ns: int | None,
@@ -184,8 +201,7 @@ class WindowSchedule:
             self._start_anew()
         self._until_ns, self._lags = None, False
         if not final and (covered := self._steady()) is not None:
-            for cut in self._whole(covered.stop):
-                yield self._window(cut, host_ns, batches)
+            yield from self._whole(covered, host_ns, batches)
             self._until_ns = self._lags_until_ns(covered)
             self._lags = self._until_ns is not None
             if not self.is_due(delivery_ns):
@@ -301,17 +317,20 @@ class WindowSchedule:
             return None
         return covered
 
-    def _whole(self, stop: int) -> Iterator[_Cut]:
-        """Windows up to a sample that all components cover."""
-        length, hop = self.cutting.length, self.cutting.hop
-        if self._next is None or self._next + length > stop:
-            return
-        newest = {letter: self._channels.channels[letter].stretches[-1] for letter, _ in self._channels.rows}
-        while self._next + length <= stop:
-            count = min(self.cutting.most, (stop - self._next) // hop) if self.cutting.most > 1 else 1
-            yield _Cut(self._next, newest, hops=count)
+    def _whole(self, covered: Covered, host_ns: int | None, batches: Gathered) -> Iterator[Window]:
+        """Windows that all components cover with their newest data."""
+        length, hop, most = self.cutting.length, self.cutting.hop, self.cutting.most
+        channels, rows = self._channels.channels, self._channels.rows
+        newest = [channels[letter].stretches[-1] for letter, _ in rows]
+        while (start := self.position) + length <= covered.stop:
+            count = min(most, (covered.stop - start) // hop) if most > 1 else 1
+            window = self._next_window(start, count, newest, covered.first, host_ns, batches)
+            if window is None:
+                stretches = {letter: stretch for (letter, _), stretch in zip(rows, newest, strict=True)}
+                window = self._window(_Cut(start, stretches, hops=count), host_ns, batches)
+            yield window
             self._tail_cut = False
-            self._next = self._grid(self._next + (count - 1) * hop + 1)
+            self._next = self._grid(start + (count - 1) * hop + 1)
 
     def _lags_until_ns(self, covered: Covered) -> int | None:
         """Delivery time until which the next window waits for a component that lags; None when none has reached its end."""
@@ -517,6 +536,58 @@ class WindowSchedule:
             cut.until,
             cut.ends,
             cutting.stage,
+        )
+        batches.add(window)
+        return window
+
+    def _next_window(
+        self,
+        start: int,
+        hops: int,
+        stretches: Sequence[Stretch],
+        oldest: int,
+        host_ns: int | None,
+        batches: Gathered,
+    ) -> Window | None:
+        """As :meth:`_window`, where the window follows the last one and all is as it was there; None where it is not.
+
+        Args:
+            start: grid index of its first sample.
+            hops: as of :class:`_Cut`.
+            stretches: of the components that have a row, in the order of these.
+            oldest: grid index of the first sample that all hold.
+            host_ns: as above.
+            batches: as above.
+        """
+        cutting, before, rows = self.cutting, self._revisions[0], self._channels.rows
+        length, history, levels = cutting.length + (hops - 1) * cutting.hop, cutting.history, before.levels
+        stop = start + length
+        if (
+            before.last is None
+            or not before.last <= start <= before.last + cutting.hop
+            or len(levels) != len(rows)
+        ):
+            return None
+        begin = max(start - history, oldest)
+        samples, unused = batches.row(length), begin - start + history
+        arrived = (0, 0)
+        for (letter, row), stretch in zip(rows, stretches, strict=True):
+            level = levels.get(letter)
+            if level is None or not stretch.copy(begin, stop, level, samples[row, unused:]):
+                return None
+            if host_ns is not None and (last := stretch.arrival_of(stop - 1)) > arrived:
+                arrived = last
+        before.last = stop - cutting.length
+        self.windows += 1
+        window = Window(
+            self._channels.instrument,
+            start,
+            stretches[0].offset_at(stop - 1),
+            samples[:, history:] if history else samples,
+            self._channels.components,
+            arrival=None if host_ns is None else Arrival(host_ns, *arrived),
+            history=samples[:, unused:history] if history else None,
+            stage=cutting.stage,
         )
         batches.add(window)
         return window
