@@ -403,43 +403,47 @@ class Assembler:
         instrument, source = segment.channel.instrument, segment.source
         parts = self._instruments.get(instrument)
         if parts is None or source not in parts.sources:
-            if not self._has_room(segment):
-                return
             parts = self._admitted(segment, parts)
-        # One that was silent, and is back before it is gone, stays.
-        self._departing.discard(instrument)
+            if parts is None:
+                return
+        if self._departing:
+            # One that was silent, and is back before it is gone, stays.
+            self._departing.discard(instrument)
         parts.touched_ns = now_ns
-        self._metrics.records.received(source, segment.record_bytes)
+        records, channels = self._metrics.records, parts.channels
+        records.received(source, segment.record_bytes)
         delivery_ns = None if now_ns is None else self._delivered(parts, segment, now_ns)
         outcome = RecordOutcome.GOOD
         for piece in segment.pieces():
-            outcome = parts.channels.insert(piece, delivery_ns)
+            outcome = channels.insert(piece, delivery_ns)
             if outcome in ADVANCING:
                 self.keep(piece)
                 self._cut(parts, delivery_ns)
-        self._contradictions(instrument, parts)
+        if channels.contradictions:
+            self._contradictions(instrument, parts)
         if not segment.continues:
-            self._metrics.records.judged(source, outcome)
-        if outcome in ADVANCING:
-            if now_ns is not None:
-                self._received(segment, now_ns)
-            if outcome is RecordOutcome.OVERLAPPING:
-                self._station_table.entry(instrument, source, now_ns or 0).overlaps += 1
-        if outcome in LOGGED_OUTCOMES:
-            self._log_outcome(segment, outcome, again=outcome is parts.outcome)
+            records.judged(source, outcome)
+        if outcome in ADVANCING and now_ns is not None:
+            self._received(segment, now_ns)
+        if outcome is not RecordOutcome.GOOD:
+            self._note_outcome(segment, outcome, now_ns, again=outcome is parts.outcome)
         parts.outcome = outcome
 
     def _received(self, segment: Segment, now_ns: int) -> None:
         """Note that a record with new samples has come."""
         arrived_ns = segment.arrived_ns
-        self._station_table.received(segment, now_ns, arrived_ns or self._clock() or 0)
+        latency_s = self._station_table.received(segment, now_ns, arrived_ns or self._clock() or 0)
         if arrived_ns is not None:
-            self._metrics.records.used(
-                (segment.next_ns - segment.start_ns) / NS_PER_S, (arrived_ns - segment.last_ns) / NS_PER_S
-            )
+            self._metrics.records.used(len(segment.samples) / segment.sampling_rate_hz, latency_s)
 
-    def _log_outcome(self, segment: Segment, outcome: RecordOutcome, again: bool) -> None:
-        """Log that records of an instrument are refused, once until another outcome follows."""
+    def _note_outcome(
+        self, segment: Segment, outcome: RecordOutcome, now_ns: int | None, again: bool
+    ) -> None:
+        """Count a record that overlaps others, or log that one is refused, once until another outcome follows."""
+        if outcome is RecordOutcome.OVERLAPPING:
+            self._station_table.entry(segment.channel.instrument, segment.source, now_ns or 0).overlaps += 1
+        if outcome not in LOGGED_OUTCOMES:
+            return
         stream, rate_hz = str(segment.channel), segment.sampling_rate_hz
         if self._account is not None:
             self._account.note(f"record.{outcome.value}", stream, segment.start_ns, sampling_rate_hz=rate_hz)
@@ -480,8 +484,13 @@ class Assembler:
         self._bad_record(BadRecord(source, "over_limit", detail, str(segment.channel), segment.record_bytes))
         return False
 
-    def _admitted(self, segment: Segment, parts: _Parts | None) -> _Parts:
-        """What is held of an instrument that a source brings for the first time; another source may have brought it before."""
+    def _admitted(self, segment: Segment, parts: _Parts | None) -> _Parts | None:
+        """What is held of an instrument that a source brings for the first time; another source may have brought it before.
+
+        None: the source may not bring it.
+        """
+        if not self._has_room(segment):
+            return None
         instrument = segment.channel.instrument
         if parts is None:
             parts = self._instruments[instrument] = self._new_parts(instrument)
@@ -517,19 +526,16 @@ class Assembler:
             return
         for gap in channels.release(delivery_ns):
             self._gap(gap)
-        if parts.stream is not None and parts.stream.is_due(delivery_ns):
-            # Latencies are those of the windows that are picked.
-            for window in parts.stream.cut(delivery_ns, None, self.streams):
-                parts.unseen += window.stop - window.index
-            self.behind = self.behind or parts.unseen > self._most_unseen
+        if parts.stream is not None:
+            self._cut_stream(parts, parts.stream, delivery_ns)
         self._cut_early(parts, delivery_ns)
-        if parts.final.is_due(delivery_ns):
-            position = parts.final.position
-            for _ in parts.final.cut(delivery_ns, self._clock(), self.final):
+        final, host_ns, position = parts.final, self._clock(), parts.final.position
+        if not final.cut_whole(host_ns, self.final) and final.is_due(delivery_ns):
+            for _ in final.cut(delivery_ns, host_ns, self.final):
                 pass
-            # It also moves on where data are too short for a window.
-            if parts.final.position != position:
-                channels.forget(self._needed(parts))
+        # It also moves on where data are too short for a window.
+        if final.position != position:
+            channels.forget(self._needed(parts))
         parts.due, parts.resets = _due(parts), channels.resets
         if delivery_ns is not None:
             parts.deadline_ns = FOREVER_NS
@@ -556,6 +562,18 @@ class Assembler:
                 parts.deadline_ns = channels.led_ns(due.stop) + self._settings.wait_ns
             return delivery_ns < parts.deadline_ns
         return True
+
+    def _cut_stream(self, parts: _Parts, stream: WindowSchedule, delivery_ns: int | None) -> None:
+        """Cut new samples; latencies are those of the windows that are picked."""
+        position = stream.position
+        whole = stream.cut_whole(None, self.streams)
+        if (new := stream.position - position) > 0:
+            # They follow those before.
+            parts.unseen += new
+        if not whole and stream.is_due(delivery_ns):
+            for window in stream.cut(delivery_ns, None, self.streams):
+                parts.unseen += window.stop - window.index
+        self.behind = self.behind or parts.unseen > self._most_unseen
 
     def _cut_early(self, parts: _Parts, delivery_ns: int | None) -> None:
         """Cut the early windows that are wanted."""

@@ -141,15 +141,16 @@ class StationTable:
                     if entry.stale:
                         del self._entries[instrument]
 
-    def received(self, segment: Segment, now_ns: int, host_ns: int) -> None:
-        """A record with new samples has come, at a time of the monotonic clock and of the host's."""
+    def received(self, segment: Segment, now_ns: int, host_ns: int) -> float:
+        """A record with new samples has come, at a time of the monotonic clock and of the host's; gives its latency in seconds."""
         entry = self.entry(segment.channel.instrument, segment.source, now_ns)
         entry.records += 1
         entry.arrived_ns = now_ns
         newest_ns = segment.last_ns
         if entry.newest_ns is None or newest_ns > entry.newest_ns:
             entry.newest_ns = newest_ns
-        entry.latency_s = (host_ns - newest_ns) / NS_PER_S
+        entry.latency_s = latency_s = (host_ns - newest_ns) / NS_PER_S
+        return latency_s
 
     def entry(self, instrument: Instrument, source: str, now_ns: int) -> StationEntry:
         """The entry of an instrument, made if there is none."""
