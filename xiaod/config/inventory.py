@@ -191,7 +191,10 @@ def _inventory(content: bytes, path: Path) -> "Inventory":
     try:
         return read_inventory(io.BytesIO(content), format="STATIONXML")
     except Exception as error:
-        raise StationsError(f"{path}: not StationXML: {error}") from error
+        raise StationsError(
+            f"{path}: not StationXML (ObsPy says: {error}); take what a station service gives with format=xml or"
+            " format=text, or write CSV"
+        ) from error
 
 
 def _epochs_of(inventory: "Inventory") -> Iterator[tuple[Place, Epoch]]:

@@ -125,6 +125,7 @@ def test_where_a_location_has_no_epoch_its_station_counts(tmp_path: Path) -> Non
         ),
         (b"\xff\xfe\x00", "neither StationXML nor UTF-8"),
         (b"<html></html>", "not StationXML"),
+        (b"<html></html>", "station service gives with format=xml or format=text, or write CSV"),
     ],
 )
 def test_what_is_wrong_is_said_with_its_place(tmp_path: Path, content: bytes, said: str) -> None:
