@@ -47,6 +47,13 @@ DEFAULT_PICKS = 200
 MOST_BIN = 2**40
 MOST_PICKS = 2000
 """Picks in one answer."""
+WAITING = """<!doctype html>
+<title>{name}</title>
+<p>The waveforms around this pick are not there yet. They come some seconds after the {after_s:g} s of data behind it.
+<p>This page looks again by itself.
+<p>{reason}
+"""
+"""For a browser; the name is one of a snippet, and has no letters that mean something in HTML."""
 SNIPPET_TYPES = {MINISEED: "application/vnd.fdsn.mseed", PICTURE: "image/png"}
 
 
@@ -201,10 +208,19 @@ class StatusApi:
         try:
             content = await asyncio.to_thread((self._snippets.folder / name).read_bytes)
         except OSError as error:
-            return error_response(
-                404,
+            reason = (
                 f"{name}: {error.strerror or error}; it is there once the data after the pick have come, "
-                "until it is among the oldest",
+                "until it is among the oldest"
+            )
+            if "text/html" not in request.headers.get("Accept", ""):
+                return error_response(404, reason)
+            # Somebody has clicked on a pick that is seconds old.
+            return web.Response(
+                status=404,
+                text=WAITING.format(name=name, reason=reason, after_s=self._snippets.after_s),
+                content_type="text/html",
+                charset="utf-8",
+                headers={"Refresh": "3"},
             )
         return web.Response(body=content, content_type=SNIPPET_TYPES[Path(name).suffix])
 
