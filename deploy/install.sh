@@ -94,7 +94,7 @@ systemd_runs() { [[ -d /run/systemd/system ]]; }
 
 active_units() {
     systemd_runs || return 0
-    systemctl list-units --plain --no-legend --state=active 'xiaod.service' 'xiaod@*.service' | awk '{print $1}'
+    systemctl list-units --plain --no-legend --state=active 'xiaod.service' 'xiaod@*.service' 'xiaod-events.service' | awk '{print $1}'
 }
 
 # --- what must be there
@@ -234,7 +234,8 @@ accepted() {
 current() {
     [[ $(readlink "$PROGRAM/bin" 2>/dev/null) == "$release/bin" ]] &&
         cmp -s "$SOURCE/systemd/xiaod.service" "$UNITS/xiaod.service" &&
-        cmp -s "$SOURCE/systemd/xiaod@.service" "$UNITS/xiaod@.service"
+        cmp -s "$SOURCE/systemd/xiaod@.service" "$UNITS/xiaod@.service" &&
+        cmp -s "$SOURCE/systemd/xiaod-events.service" "$UNITS/xiaod-events.service"
 }
 
 switch() {
@@ -243,7 +244,8 @@ switch() {
     run install -d /usr/local/bin
     run ln -sfn "$PROGRAM/bin/xiaod" "$LINK"
     run rm -f "$MANUAL" # version 0.1.0 had one
-    run install -D -m 0644 -t "$UNITS" "$SOURCE/systemd/xiaod.service" "$SOURCE/systemd/xiaod@.service"
+    run install -D -m 0644 -t "$UNITS" "$SOURCE/systemd/xiaod.service" "$SOURCE/systemd/xiaod@.service" \
+        "$SOURCE/systemd/xiaod-events.service"
     if systemd_runs; then
         run systemctl daemon-reload
     fi
@@ -303,8 +305,9 @@ uninstall() {
         local units
         mapfile -t units < <(active_units)
         ((!${#units[@]})) || run systemctl stop "${units[@]}"
-        run systemctl disable --quiet xiaod.service 2>/dev/null || true
+        run systemctl disable --quiet xiaod.service xiaod-events.service 2>/dev/null || true
     fi
+    run rm -f "$UNITS"/xiaod-events.service "$UNITS"/multi-user.target.wants/xiaod-events.service
     run rm -f "$UNITS"/xiaod.service "$UNITS"/xiaod@.service "$UNITS"/multi-user.target.wants/xiaod.service \
         "$UNITS"/multi-user.target.wants/xiaod@*.service /usr/lib/sysusers.d/xiaod.conf /usr/lib/tmpfiles.d/xiaod.conf \
         "$LINK" "$MANUAL"

@@ -118,7 +118,7 @@ chmod 755 "$root$PROGRAM/bin/xiaod"
 
 place() { install -D -m "$1" "$2" "$root$3"; }
 
-for unit in xiaod.service xiaod@.service; do
+for unit in xiaod.service xiaod@.service xiaod-events.service; do
     place 644 "$SOURCE/systemd/$unit" "/usr/lib/systemd/system/$unit"
 done
 place 644 "$SOURCE/systemd/sysusers.d/xiaod.conf" /usr/lib/sysusers.d/xiaod.conf

@@ -277,7 +277,8 @@ class Config(Model):
     disk costs snippets, never picks. What is held in memory for them: some 100 kB for a station of three components at 100 Hz."""
     events: EventConfig = EventConfig()
     """Events from picks, for the sinks that take them ('of: events' or 'of: all'), the status page and /api/events. Automatic and
-    unreviewed, not located, not for early warning. With several shards each makes events of its own stations."""
+    unreviewed, not located, not for early warning. With several shards each makes events of its own stations, or, with ``bus``, one
+    process those of all."""
     rsam: RsamConfig = RsamConfig()
     """The mean absolute amplitude of each vertical over 1 and 10 minutes, for volcano observatories (RSAM, Endo & Murray 1991)."""
     http: HttpConfig = HttpConfig()
@@ -333,6 +334,7 @@ class Config(Model):
                 )
         self._attachments_are_written()
         self._events_are_made()
+        self._bus_brings_picks()
         self._places_of_their_own()
         self._windows_have_something_to_pick()
         self._resumption_finds_what_it_needs()
@@ -357,6 +359,37 @@ class Config(Model):
             if getattr(sink, "of", "picks") != "picks" and not self.events.enabled:
                 raise ValueError(
                     f"sinks: {sink.name}: of: there are no events; write events: {{enabled: true}}, or of: picks"
+                )
+
+    def _bus_brings_picks(self) -> None:
+        """Refuse a bus on which picks are missing, and files that two processes would write."""
+        name = self.events.bus
+        if name is None:
+            return
+        readable = [sink for sink in self.sinks if sink.READER]
+        bus = next((sink for sink in readable if sink.name == name), None)
+        if bus is None:
+            kinds = "nats, mqtt or kafka"
+            there = ", ".join(sink.name for sink in readable) or "there is none"
+            raise ValueError(f"events.bus: {name!r}: must be the name of a sink of kind {kinds}: {there}")
+        if not self.events.enabled:
+            raise ValueError("events.bus: there are no events; write events: {enabled: true, bus: ...}")
+        if bus.stage == "early" or getattr(bus, "of", "picks") == "events":
+            raise ValueError(
+                f"events.bus: final picks do not come to sink {name!r}; it must have of: picks or all, and stage: all or final"
+            )
+        if getattr(bus, "qos", 1) == 0:
+            raise ValueError(f"events.bus: with qos: 0 picks may be lost; write qos: 1 into sink {name!r}")
+        for sink in self.sinks:
+            written = sink.written_to
+            if (
+                getattr(sink, "of", "picks") == "all"
+                and written is not None
+                and "{shard}" not in str(written)
+            ):
+                raise ValueError(
+                    f"sinks: {sink.name}: {written} would be written by two processes, picks by the daemon and events by xiaod events; "
+                    "put {shard} into it, which is 'events' for the latter"
                 )
 
     def _windows_have_something_to_pick(self) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from xiaod.config.model import Model, PositiveSeconds
+from xiaod.config.model import NAME_PATTERN, Model, PositiveSeconds
 
 Velocity = Annotated[float, Field(gt=0, le=20)]
 
@@ -34,6 +34,10 @@ class EventConfig(Model):
     """Velocity of S there."""
     velocity_uncertainty: Annotated[float, Field(ge=0, le=1)] = 0.1
     """Standard deviation of the distance that comes of these velocities, relative to it."""
+
+    bus: Annotated[str | None, Field(pattern=NAME_PATTERN)] = None
+    """Name of a sink of kind nats, mqtt or kafka, which brings picks to a bus: one more process, xiaod events, reads them there and makes
+    the events of all daemons and shards, which then make none; null: each daemon makes events of its own stations."""
 
     @model_validator(mode="after")
     def _p_is_faster(self) -> "EventConfig":

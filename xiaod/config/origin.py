@@ -9,8 +9,8 @@
 '--model'
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 Place = tuple[str | int, ...]
 """Keys and list indices from the top of the file to a value."""
@@ -32,6 +32,24 @@ class Origin:
         if place in self.given:
             return self.given[place]
         return f"{self.beginning(*place)}{dotted(place)}"
+
+    def kept(self, key: str, numbers: Sequence[int]) -> "Origin":
+        """The origin of a configuration that has only some entries of a list.
+
+        >>> origin = Origin("config.yaml", {("sinks", 0): 7, ("sinks", 1): 9}).kept("sinks", [1])
+        >>> origin.where("sinks", 0)
+        'config.yaml:9: sinks[0]'
+        """
+        now = {old: new for new, old in enumerate(numbers)}
+        lines = {
+            place: line
+            for place, line in self.lines.items()
+            if len(place) < 2 or place[0] != key or not isinstance(place[1], int)
+        }
+        for place, line in self.lines.items():
+            if len(place) > 1 and place[0] == key and isinstance(place[1], int) and place[1] in now:
+                lines[(key, now[place[1]], *place[2:])] = line
+        return replace(self, lines=lines)
 
     def beginning(self, *place: str | int) -> str:
         """``FILE:LINE: ``; without the line when the file has nothing of the place, and empty without a file."""

@@ -8,6 +8,8 @@ the first that gives one, and so is the count. With more than one shard
   because two processes that append to one file would destroy it;
 - HTTP listens on ``http.port`` plus the index.
 
+With ``events.bus`` another process makes the events (:mod:`xiaod.config.events_process`): sinks that take them alone are left out here.
+
 >>> from xiaod.config import Config
 >>> written = {"kind": "jsonl", "path": "picks-{shard}.jsonl"}
 >>> config = Config.model_validate({"sources": [{"server": "a"}], "shard": {"count": 4}, "sinks": [written]})
@@ -133,8 +135,10 @@ def place(config: Config, shard: Shard) -> Config:
     Raises:
         ConfigError: when two shards would write to one path.
     """
+    if config.events.bus is not None:
+        config = _without_events(config)
     updates: dict[str, Any] = {
-        "sinks": tuple(_filled(sink, shard.index) for sink in config.sinks),
+        "sinks": tuple(filled(sink, str(shard.index)) for sink in config.sinks),
         "shard": ShardConfig(index=shard.index, count=shard.count),
     }
     if shard.count > 1:
@@ -148,6 +152,21 @@ def place(config: Config, shard: Shard) -> Config:
         if config.http.port:
             updates["http"] = config.http.model_copy(update={"port": config.http.port + shard.index})
     return config.model_copy(update=updates)
+
+
+def _without_events(config: Config) -> Config:
+    """The configuration of a daemon where another process makes the events: its sinks take picks alone."""
+    kept = [number for number, sink in enumerate(config.sinks) if getattr(sink, "of", "picks") != "events"]
+    picks = [config.sinks[number] for number in kept]
+    return config.model_copy(
+        update={
+            "sinks": tuple(
+                sink.model_copy(update={"of": "picks"}) if getattr(sink, "of", "picks") == "all" else sink
+                for sink in picks
+            ),
+            "events": config.events.model_copy(update={"enabled": False}),
+        }
+    ).read_from(config.origin.kept("sinks", kept))
 
 
 def _refuse_what_is_shared(config: Config, shard: Shard) -> None:
@@ -204,15 +223,15 @@ def base_folder(folder: Path, shard: Shard) -> Path:
     return folder if shard.count == 1 else folder.parent
 
 
-def _filled(model: Model, index: int) -> Model:
-    """The same part with the index for every ``{shard}`` of a path or a template."""
+def filled(model: Model, shard: str) -> Model:
+    """The same part with the index, or another name, for every ``{shard}`` of a path or a template."""
     changed: dict[str, Any] = {}
     templates = model.TEMPLATES if isinstance(model, SinkModel) else ()
     for key, value in model:
         if isinstance(value, Model):
-            changed[key] = _filled(value, index)
+            changed[key] = filled(value, shard)
         elif isinstance(value, Path) or (key in templates and isinstance(value, str)):
-            changed[key] = type(value)(str(value).replace(PLACEHOLDER, str(index)))
+            changed[key] = type(value)(str(value).replace(PLACEHOLDER, shard))
     return model.model_copy(update=changed) if changed else model
 
 

@@ -89,15 +89,18 @@ class Events:
 
     def followed(self, window: Window) -> None:
         """A window has been picked."""
-        if window.stage != "final":
-            return
-        stop_ns, now_ns = window.stop * GRID_NS, self._clock()
+        if window.stage == "final":
+            self.reached(window.stop * GRID_NS - self._behind_ns)
+
+    def reached(self, time_ns: int) -> None:
+        """Final picks of some instrument are there until a time."""
+        now_ns = self._clock()
         if now_ns is not None:
             # By a station whose clock is ahead, all others would lag. When this machine's is set back, time goes on all the same.
             monotonic_ns = self._monotonic_clock()
             self._offset_ns = max(self._offset_ns, now_ns - monotonic_ns)
-            stop_ns = min(stop_ns, monotonic_ns + self._offset_ns)
-        self._tracker.advance(stop_ns - self._behind_ns)
+            time_ns = min(time_ns, monotonic_ns + self._offset_ns - self._behind_ns)
+        self._tracker.advance(time_ns)
 
     def update(self, everything: bool = False) -> list[Event]:
         """Events that have changed, to be stored; ``everything``: no more picks will come."""

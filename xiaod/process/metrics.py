@@ -137,6 +137,12 @@ class Metrics:
             "P picks that changed no event: their station lags by more than events.wait_s",
             registry=registry,
         )
+        self.bus_picks = Counter(
+            "xiaod_bus_picks",
+            "Messages that xiaod events has read from the bus: new picks, picks that came before (repeated), and what is no pick (refused)",
+            ["result"],
+            registry=registry,
+        )
         self.sink_delivered = Counter(
             "xiaod_sink_picks",
             "Picks, of the stages that it takes, and withdrawals delivered to a sink",
@@ -268,6 +274,11 @@ class Metrics:
         """Have the series of events before the first one."""
         for stage in (*STAGES, "withdrawn"):
             self.events.labels(stage)
+
+    def expect_bus(self) -> None:
+        """Have the series of a bus before the first message."""
+        for result in ("new", "repeated", "refused"):
+            self.bus_picks.labels(result)
 
     def expect_phase(self, phase: str) -> None:
         """Have the series of a phase before its first pick."""

@@ -49,6 +49,7 @@ REFUSED: dict[str, list[tuple[list[str], str]]] = {
                (["example", "--speed", "fast"], "--speed"), (["example", "--port", "70000"], "port"),
                (["example", "--copies", "0"], "copies")],
     "stations": [(["--config", "/no.yaml"], "/no.yaml"), (["--timeout", "soon"], "--timeout"), (["--timeout", "0"], "--timeout")],
+    "events": [(["--config", "/no.yaml"], "/no.yaml"), (["--shard", "0"], "--shard")],
     "status": [(["--config", "/no.yaml"], "/no.yaml"), (["--timeout", "0"], "--timeout"), (["--format", "xml"], "--format"),
                (["--state", "bad"], "--state"), (["--sort", "size"], "--sort"), (["--watch", "0"], "--watch"),
                (["--url", "ftp://a"], "--url: 'ftp://a'"), (["--url", "http://a:b"], "--url: 'http://a:b'"),

@@ -93,7 +93,7 @@ def test_a_dry_run_says_all_and_does_nothing() -> None:
         r"\+ python3 -m venv /opt/xiaod/releases/\S+",
         r"pip install .*-c \S+constraints.txt \S+\[mqtt\]",
         r"/bin/xiaod check --config /etc/xiaod/config.yaml",
-        r"/etc/systemd/system .*xiaod.service .*xiaod@.service",
+        r"/etc/systemd/system .*xiaod.service .*xiaod@.service .*xiaod-events.service",
     ):
         assert re.search(step, said), said
     # The configuration is checked before anything that runs is changed.

@@ -136,6 +136,7 @@ def test_the_debian_package_holds_program_unit_user_configuration_and_manual(
     for ours, there in (
         ("systemd/xiaod.service", "usr/lib/systemd/system/xiaod.service"),
         ("systemd/xiaod@.service", "usr/lib/systemd/system/xiaod@.service"),
+        ("systemd/xiaod-events.service", "usr/lib/systemd/system/xiaod-events.service"),
         ("systemd/sysusers.d/xiaod.conf", "usr/lib/sysusers.d/xiaod.conf"),
         ("systemd/tmpfiles.d/xiaod.conf", "usr/lib/tmpfiles.d/xiaod.conf"),
         ("config.yaml", "usr/share/xiaod/config.yaml"),

@@ -11,7 +11,7 @@ from xiaod.config import Config
 from xiaod.process.exit_status import ExitCode
 
 SYSTEMD = Path(__file__).parents[3] / "systemd"
-UNITS = ["xiaod.service", "xiaod@.service"]
+UNITS = ["xiaod.service", "xiaod@.service", "xiaod-events.service"]
 EXPOSURE = 2.0
 """Highest exposure level, of 10, that ``systemd-analyze security`` may find."""
 PROGRAM = "/opt/xiaod/bin/xiaod"
@@ -69,11 +69,19 @@ def test_the_exposure_is_low(unit: str) -> None:
 
 
 def test_the_template_differs_only_by_its_instance() -> None:
-    plain, template = (settings(unit) for unit in UNITS)
+    plain, template, _ = (settings(unit) for unit in UNITS)
     different = {key for key in plain | template if plain.get(key) != template.get(key)}
     assert different == {"Description", "Environment", "EnvironmentFile", "LogExtraFields"}
     added = [value for value in template["Environment"] if value not in plain["Environment"]]
     assert added == ["XIAOD_SHARD=%I"]
+
+
+def test_the_unit_of_events_differs_only_by_what_it_runs() -> None:
+    plain, _, events = (settings(unit) for unit in UNITS)
+    different = {key for key in plain | events if plain.get(key) != events.get(key)}
+    assert different == {
+        "Description", "EnvironmentFile", "ExecStart", "ExecReload", "MemoryHigh", "MemoryMax",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("unit", UNITS)
@@ -82,8 +90,10 @@ def test_what_the_program_relies_on(unit: str) -> None:
     assert found["Type"] == ["notify"]
     assert found["Restart"] == ["on-failure"]
     assert found["RestartPreventExitStatus"] == [str(int(ExitCode.CONFIGURATION))]
-    assert found["ExecReload"] == ["/bin/kill -HUP $MAINPID"]
-    assert found["ExecStart"] == [f"{PROGRAM} --config ${{XIAOD_CONFIG}}"]
+    reload = [] if unit == "xiaod-events.service" else ["/bin/kill -HUP $MAINPID"]
+    command = "events " if unit == "xiaod-events.service" else ""
+    assert found.get("ExecReload", []) == reload
+    assert found["ExecStart"] == [f"{PROGRAM} {command}--config ${{XIAOD_CONFIG}}"]
     assert found["StateDirectory"] == ["xiaod"]
     assert found["WorkingDirectory"] == ["/var/lib/xiaod"]
     config = Config.model_validate({"sources": [{"server": "localhost"}]})

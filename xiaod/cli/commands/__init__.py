@@ -11,6 +11,7 @@ COMMANDS = (
     "plot",
     "replay",
     "stations",
+    "events",
     "status",
     "picks",
     "selftest",

@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xiaod.cli.commands.options import DEFAULT_CONFIG, add_config, add_shard, refuse
@@ -46,7 +47,7 @@ def run(options: argparse.Namespace) -> int:
         scout = open_scout(config)
     except ModelError as error:
         problems.append(str(error))
-    problems += _of_sources(config)
+    problems += _of_sources(config) + _of_events(options.config or DEFAULT_CONFIG)
     for sink in config.sinks:
         try:
             open_sink(config, sink)
@@ -65,6 +66,25 @@ def run(options: argparse.Namespace) -> int:
         f"model {engine.spec.label}{'' if scout is None else f', scout {scout.spec.label}'}"
     )
     return 0
+
+
+def _of_events(path: Path) -> list[str]:
+    """What is wrong for ``xiaod events``, which has sinks of its own."""
+    from xiaod.config.events_process import load_events
+    from xiaod.config.loader import ConfigError, load_config, with_stations
+    from xiaod.config.paths import path_problems
+    from xiaod.pipeline.factory import open_sinks
+    from xiaod.sinks import SinkError
+
+    try:
+        if load_config(path).events.bus is None:
+            return []
+        config, _ = load_events(path)
+        found = path_problems(config)
+        open_sinks(with_stations(config))
+    except (ConfigError, SinkError) as error:
+        return [str(error)]
+    return found
 
 
 def _of_sources(config: "Config") -> list[str]:

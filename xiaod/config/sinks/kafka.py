@@ -63,6 +63,7 @@ class KafkaConfig(SinkModel):
 
     CODE = "xiaod.sinks.kafka.sink:KafkaSink"
     EXTRA = "kafka"
+    READER = "xiaod.sinks.kafka.reader:KafkaReader"
     DESTINATION = "brokers"
     TEMPLATES = ("topic", "event_topic")
     READERS = "programs on a bus"

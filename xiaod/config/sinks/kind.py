@@ -60,6 +60,8 @@ class SinkModel(Model):
     """Whether its constructor also takes the stations of ``stations_file``, for their coordinates; it is made anew when these change."""
     ATTACHING: ClassVar[bool] = False
     """Whether its constructor also takes the configuration of snippets, whose files it may send along."""
+    READER: ClassVar[str] = ""
+    """``module:Class`` that reads picks back from where the sink brings them, for ``events.bus``; empty: nothing does."""
     DESTINATION: ClassVar[str] = ""
     """Key that says where picks go; empty: standard output. A path there is written to, so no two sinks may share it."""
     TEMPLATES: ClassVar[tuple[str, ...]] = ()

@@ -89,6 +89,7 @@ class MqttConfig(SinkModel):
     EXAMPLE: ClassVar = {"server": "broker.local"}
     CODE = "xiaod.sinks.mqtt.sink:MqttSink"
     EXTRA = "mqtt"
+    READER = "xiaod.sinks.mqtt.reader:MqttReader"
     DESTINATION = "server"
     TEMPLATES = ("topic", "event_topic", "status_topic", "client_id")
     READERS = "brokers, Home Assistant"

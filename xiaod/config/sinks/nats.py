@@ -82,6 +82,7 @@ class NatsConfig(SinkModel):
 
     CODE = "xiaod.sinks.nats.sink:NatsSink"
     EXTRA = "nats"
+    READER = "xiaod.sinks.nats.reader:NatsReader"
     DESTINATION = "servers"
     TEMPLATES = ("subject", "event_subject")
     READERS = "programs on a bus"

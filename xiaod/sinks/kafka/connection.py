@@ -176,9 +176,9 @@ class KafkaConnection:
             return
         with contextlib.suppress(Exception):
             async with asyncio.timeout(CLOSE_LIMIT_S):
-                await _cancel_others()
+                await cancel_others()
                 await producer.stop()
-        await _cancel_others()
+        await cancel_others()
 
     def login(self) -> dict[str, Any]:
         """The options to log in with; secrets are read anew for each connection.
@@ -218,7 +218,7 @@ class KafkaConnection:
             async with asyncio.timeout(config.timeout_s * (1 + len(config.brokers))):
                 await producer.start()
         except Exception as error:
-            reason = self._because(error)
+            reason = self.because(error)
             # aiokafka does not know all ways in which brokers refuse a login.
             known = config.username is None or isinstance(error, errors.KafkaConnectionError | TimeoutError)
             doubt = "check brokers and tls" if known else LOGIN
@@ -261,9 +261,9 @@ class KafkaConnection:
                 f"{self._where}: no topic {topic}; make it with: kafka-topics.sh --create --topic {topic} "
                 f"--bootstrap-server {self._config.brokers[0]}"
             ) from failure
-        raise BusError(f"{self._where}: {self._because(failure)}") from failure
+        raise BusError(f"{self._where}: {self.because(failure)}") from failure
 
-    def _because(self, error: BaseException) -> str:
+    def because(self, error: BaseException) -> str:
         """What an error says, or what was heard before if that says more; with what helps."""
         heard = _HEARD.reasons
         by_cluster = False
@@ -287,7 +287,7 @@ class KafkaConnection:
         return f"{said}; {remedy}" if remedy else said
 
 
-async def _cancel_others() -> None:
+async def cancel_others() -> None:
     """End all other tasks of this loop."""
     others = asyncio.all_tasks() - {asyncio.current_task()}
     for task in others:

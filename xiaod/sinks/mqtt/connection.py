@@ -202,14 +202,13 @@ class BrokerConnection:
             BrokerError: with the reason, and what to check.
         """
         config, client = self._config, self._client
-        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-        properties.MaximumPacketSize = MAX_INCOMING_BYTES
+        clean_start, properties = self._session()
         if config.tls is not None:
             client.tls_set_context(tls_context(config.tls))
             client.tls_insecure_set(config.tls.insecure)
         try:
             client.connect(
-                config.host, config.port, config.keepalive_s, clean_start=True, properties=properties
+                config.host, config.port, config.keepalive_s, clean_start=clean_start, properties=properties
             )
         except ssl.SSLCertVerificationError as error:
             raise BrokerError(
@@ -221,6 +220,12 @@ class BrokerConnection:
         except (OSError, ValueError) as error:
             hint = f"; {NO_TLS}" if config.tls and isinstance(error, ConnectionResetError) else ""
             raise BrokerError(f"{self._where}: {getattr(error, 'strerror', None) or error}{hint}") from error
+
+    def _session(self) -> tuple[bool, Properties]:
+        """Whether it begins without what was left of an earlier one, and what the broker is asked for."""
+        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+        properties.MaximumPacketSize = MAX_INCOMING_BYTES
+        return True, properties
 
     def _publish(self, messages: Sequence[Message], first: int, until_s: float | None = None) -> None:
         with self._changed:

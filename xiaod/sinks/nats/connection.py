@@ -85,7 +85,7 @@ class NatsConnection:
             BusError: when the server cannot be reached, refuses, or does not acknowledge in time.
         """
         try:
-            stream = await self._connected()
+            stream = await self.connected()
             await self._publish(stream, subject, content, identifier)
         except TooLargeError:
             raise
@@ -159,8 +159,12 @@ class NatsConnection:
         except (Error, TimeoutError, asyncio.CancelledError) as error:
             raise BusError(f"{self._where}: {subject}: no acknowledgment{self._because()}") from error
 
-    async def _connected(self) -> JetStreamContext:
-        """The stream, over a connection that is opened when there is none."""
+    async def connected(self) -> JetStreamContext:
+        """The stream, over a connection that is opened when there is none.
+
+        Raises:
+            BusError: when the server cannot be reached, or refuses.
+        """
         if self._client is not None and self._client.is_connected and self._stream is not None:
             return self._stream
         await self.close()
