@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -131,3 +132,47 @@ def test_a_package_that_is_missing_is_named_with_the_extra(tmp_path: Path) -> No
     assert done.returncode == 2
     assert "sinks[0].kind: kind mqtt needs the package paho" in done.stderr
     assert f"{sys.executable} -m pip install 'xiaod[mqtt]'" in done.stderr
+
+
+def test_home_assistant_sees_it_shake_and_a_station_fall_silent(tmp_path: Path, broker: Mosquitto) -> None:
+    broker.start()
+    places = "homeassistant/binary_sensor/+/state"
+    data, shaking = (
+        f"homeassistant/binary_sensor/xiaod_{name}/state" for name in ("BW_RJOB_data", "tester_shaking")
+    )
+    mqtt = {
+        "kind": "mqtt",
+        "of": "all",
+        "server": broker.server,
+        "username": "xiaod",
+        "password": PASSWORD,
+        "client_id": "tester",
+        "discovery": {"enabled": True, "shaking_s": 1e9},
+    }
+
+    def shown() -> dict[str, str]:
+        states = broker.retained(places, 2)
+        return {data: states[data], shaking: json.loads(states[shaking])["state"]}
+
+    replay = ReplayConfig(inputs=("example",), port=0, speed=20.0, loop=True, shift_to_now=True)
+    with ExitStack() as ended_first:
+        playing = ended_first.enter_context(Server(replay))
+        running = Daemon(
+            tmp_path,
+            sources=[{"name": "test", "server": f"127.0.0.1:{playing.port}", "reconnect_min_s": 0.1}],
+            sinks=[mqtt],
+            events={"enabled": True, "stations": 1},
+            http={"port": 0, "stale_after_s": 3.0},
+        )
+        with running:
+            running.wait_for("event.early")
+            wait_until(lambda: running.metric("xiaod_sink_picks_total", sink="mqtt") >= 3, "P, S and event")
+            wait_until(lambda: shown() == {data: "ON", shaking: "ON"}, "an event")
+            about = json.loads(broker.retained(shaking, 1)[shaking])["about"]
+            assert about.startswith("1 station; about ")
+            ended_first.close()
+            running.wait_for("station.stale")
+            wait_until(lambda: shown()[data] == "OFF", "a silent station")
+            assert running.stop() == 0
+    assert shown()[data] == "None"
+    assert broker.retained(STATUS, 1) == {"xiaod/status/tester": "offline"}

@@ -66,6 +66,11 @@ def withdrawal(early: Pick) -> Pick:
     )
 
 
+def first_name(item: PickOrEvent) -> str:
+    """The name under which a pick or an event came first: that of the early one, if there was one."""
+    return item.early_id or (item.event_id if isinstance(item, Event) else item.id)
+
+
 def standing(picks: Iterable[Pick]) -> list[Pick]:
     """Picks of different onsets: an early pick gives way to its final pick, or to what withdraws it, where that is among them."""
     picks = list(picks)

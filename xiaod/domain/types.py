@@ -452,5 +452,7 @@ class Event:
         return sum(pick.phase == "P" for pick in self.picks)
 
 
+StationCode = tuple[str, str]
+"""Codes of network and station."""
 PickOrEvent = Pick | Event
 """What is stored and goes to sinks."""

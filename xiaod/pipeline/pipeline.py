@@ -122,6 +122,7 @@ class Pipeline:
         self._bridges = {source.name: SourceBridge(source, self._inbox) for source in sources}
         self._windows = WindowQueue(WINDOW_BATCHES_BOUND, overtaking=live is not None)
         self._probabilities = ResultQueue(BATCHES_BOUND, overtaking=live is not None)
+        self._station_table = StationTable(ns_from_s(config.http.stale_after_s))
         self._sink_runners = [
             self._sink_runner(
                 sink, None if store is None else StoredBacklog(store, sink.name, sink.stages, wanted_of(sink))
@@ -133,7 +134,6 @@ class Pipeline:
         self._delivering: dict[str, asyncio.Task[None]] = {}
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="engine")
         self._steps_reviewed = -1
-        self._station_table = StationTable(ns_from_s(config.http.stale_after_s))
         self._stage = PickStage(
             config,
             self._engine,
@@ -437,7 +437,7 @@ class Pipeline:
 
     def _sink_runner(self, sink: Sink, backlog: StoredBacklog | None) -> SinkRunner:
         self._metrics.expect_sink(sink.name)
-        return SinkRunner(sink, self._metrics, self._clock, backlog)
+        return SinkRunner(sink, self._metrics, self._clock, backlog, self._station_table.sending)
 
     def _start_bridge(self, bridge: SourceBridge) -> None:
         bridge.start()

@@ -16,16 +16,16 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from random import Random
 from typing import Any
 
 from xiaod.acquisition.record_queue import End
-from xiaod.domain.types import Clock, PickOrEvent
+from xiaod.domain.types import Clock, PickOrEvent, StationCode
 from xiaod.process.logs import get_logger
 from xiaod.process.metrics import Metrics
-from xiaod.sinks import Holding, LeavingOut, Portioned, Refused, RetryLater, Sink, wanted_of
+from xiaod.sinks import Holding, LeavingOut, Portioned, Refused, RetryLater, Sink, TakingStations, wanted_of
 from xiaod.storage.backlog import Backlog, MemoryBacklog
 
 SINK_TICK_S = 1.0
@@ -57,8 +57,16 @@ class SinkRunner:
     ``OSError`` is logged with its traceback and retried with the same back-off. Only a damaged store ends a daemon here.
     """
 
-    def __init__(self, sink: Sink, metrics: Metrics, clock: Clock, backlog: Backlog | None = None) -> None:
+    def __init__(
+        self,
+        sink: Sink,
+        metrics: Metrics,
+        clock: Clock,
+        backlog: Backlog | None = None,
+        stations: Callable[[], Mapping[StationCode, bool | None]] = dict,
+    ) -> None:
         self._sink = sink
+        self._stations = stations
         self._metrics = metrics
         self._clock = clock
         self._backlog = MemoryBacklog(BOUND, sink.stages, wanted_of(sink)) if backlog is None else backlog
@@ -164,6 +172,8 @@ class SinkRunner:
             if closing:
                 await self._call(executor, self._sink.close)
             else:
+                if isinstance(self._sink, TakingStations) and self._sink.takes_stations:
+                    self._sink.note_stations(self._stations())
                 await self._call(executor, self._sink.deliver, batch, self._clock() or 0)
         except Refused as refused:
             if not batch or self._clock() is None:

@@ -21,7 +21,7 @@ from prometheus_client.core import Metric
 
 from xiaod.config import Config
 from xiaod.domain.timegrid import NS_PER_S, ns_from_s
-from xiaod.domain.types import Channel, Instrument, Pick, Segment
+from xiaod.domain.types import Channel, Instrument, Pick, Segment, StationCode
 from xiaod.process.metrics import StationMetrics
 from xiaod.waveform.channel import Gap
 
@@ -222,6 +222,17 @@ class StationTable:
                 entry.stale = stale
                 changes.append(Change(entry.instrument, stale, silent_s))
         return changes
+
+    def sending(self) -> dict[StationCode, bool | None]:
+        """Whether each station sends data, as of the last review; None: it has sent none yet, but is expected to."""
+        found: dict[StationCode, bool | None] = {}
+        for instrument, entry in self._entries.items():
+            code = instrument.network, instrument.station
+            now = False if entry.stale else None if entry.arrived_ns is None else True
+            before = found.get(code, False)
+            # One instrument that sends is enough.
+            found[code] = True if before or now else None if before is None or now is None else False
+        return found
 
     def fresh(self) -> int:
         """Number of instruments that have sent data and are not stale, as of the last review."""

@@ -10,10 +10,10 @@ A sink imports everything it needs at the top of its file, in the main thread: w
 half of it.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
-from xiaod.domain.types import Pick, Stages, Wanted
+from xiaod.domain.types import Pick, Stages, StationCode, Wanted
 
 
 class SinkError(Exception):
@@ -99,6 +99,23 @@ class TakingEvents(Protocol):
     @property
     def wanted(self) -> Wanted:
         """What it takes."""
+        ...
+
+
+@runtime_checkable
+class TakingStations(Protocol):
+    """A sink that may say which stations send data."""
+
+    @property
+    def takes_stations(self) -> bool:
+        """Whether it does."""
+        ...
+
+    def note_stations(self, sending: Mapping[StationCode, bool | None]) -> None:
+        """Take all stations that there are: whether each sends data; None: not known yet.
+
+        It is called between two calls of :meth:`Sink.deliver`, from another thread, and must not block.
+        """
         ...
 
 

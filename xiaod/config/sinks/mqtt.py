@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 
-from xiaod.config.model import Model, PositiveSeconds
+from xiaod.config.model import Model, PositiveSeconds, Seconds
 from xiaod.config.sinks.checks import address, names_in
 from xiaod.config.sinks.kind import (
     EVENT_FIELDS,
@@ -79,6 +79,9 @@ class DiscoveryConfig(Model):
 
     enabled: bool = False
     """Whether each station and phase is announced to Home Assistant."""
+    shaking_s: Seconds = 180.0
+    """Seconds for which the binary sensor Shaking stays on after the first P of an event, with 'of: picks' after a pick of a station; 0:
+    there is none."""
     prefix: Annotated[str, AfterValidator(_topic_of(()))] = "homeassistant"
     """Discovery prefix of the MQTT integration of Home Assistant."""
 

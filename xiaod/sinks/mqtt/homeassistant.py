@@ -2,7 +2,8 @@
 
 Each station and phase is a sensor: its state is the time of the newest final pick, its attributes are the pick's document. Early picks have
 a sensor of their own, and early picks that were withdrawn another one; where both have one topic, a withdrawal makes the state of the first
-unknown, until the next. The sensors of a station form one device.
+unknown, until the next. The sensors of a station form one device. What is on or off is a binary sensor, see
+:mod:`xiaod.sinks.mqtt.binary_sensors`.
 
 Keys and topics are those of Home Assistant's MQTT discovery for a single component: ``PREFIX/sensor/UNIQUE_ID/config``, retained, with
 ``device`` and ``origin``; see https://www.home-assistant.io/integrations/mqtt/#mqtt-discovery and /integrations/sensor.mqtt/. A template
@@ -17,6 +18,8 @@ that gives ``None`` makes a state unknown (``PAYLOAD_NONE`` of its MQTT integrat
 
 import json
 import re
+from collections.abc import Mapping
+from typing import NamedTuple
 
 from xiaod import __version__
 from xiaod.config.sinks.mqtt import DiscoveryConfig
@@ -63,11 +66,6 @@ def sensor_of(
     device = _identifier("xiaod", network, station)
     names = [phase] if stage == "final" else [phase, stage]
     unique_id = f"{device}_{_identifier(*names)}"
-    available = {
-        "availability_topic": status_topic,
-        "payload_available": ONLINE,
-        "payload_not_available": OFFLINE,
-    }
     sensor = {
         "name": " ".join(names),
         "unique_id": unique_id,
@@ -77,17 +75,89 @@ def sensor_of(
         "state_topic": state_topic,
         "value_template": TEMPLATES[stage],
         "json_attributes_topic": state_topic,
-        **(available if status_topic else {}),
+        **_availability(status_topic),
+        **_device(device, f"{network}.{station}", "seismic station"),
+    }
+    return f"{config.prefix}/sensor/{unique_id}/config", json.dumps(sensor, separators=(",", ":"))
+
+
+class BinarySensor(NamedTuple):
+    """What makes something a binary sensor."""
+
+    topic: str
+    """Of the message that announces it."""
+    payload: str
+    """Of that message."""
+    state_topic: str
+
+
+def binary_sensor_of(
+    identifier: str,
+    device: Mapping[str, object],
+    status_topic: str,
+    config: DiscoveryConfig,
+    *,
+    attributes: bool = False,
+    **keys: str,
+) -> BinarySensor:
+    """What makes something a binary sensor.
+
+    Args:
+        identifier: unique.
+        device: what it belongs to, from :func:`station_device` or :func:`program_device`.
+        status_topic: topic of ``online`` and ``offline``; empty: none.
+        config: the prefix.
+        attributes: whether its state is JSON, with the key ``state`` and attributes beside it.
+        keys: more of the sensor.
+    """
+    place = f"{config.prefix}/binary_sensor/{_identifier(identifier)}"
+    sensor = {
+        "unique_id": _identifier(identifier),
+        "qos": QOS,
+        "state_topic": f"{place}/state",
+        **(
+            {"value_template": "{{ value_json.state }}", "json_attributes_topic": f"{place}/state"}
+            if attributes
+            else {}
+        ),
+        **keys,
+        **_availability(status_topic),
+        **device,
+    }
+    return BinarySensor(f"{place}/config", json.dumps(sensor, separators=(",", ":")), f"{place}/state")
+
+
+def station_device(network: str, station: str) -> dict[str, object]:
+    """A station as a device; the same as that of its other sensors."""
+    return _device(_identifier("xiaod", network, station), f"{network}.{station}", "seismic station")
+
+
+def program_device(client_id: str) -> dict[str, object]:
+    """The program as a device: what no single station knows belongs to it."""
+    return _device(_identifier("xiaod", client_id), f"xiaod {client_id}", "seismic picker")
+
+
+def _device(identifier: str, name: str, model: str) -> dict[str, object]:
+    return {
         "device": {
-            "identifiers": [device],
-            "name": f"{network}.{station}",
+            "identifiers": [identifier],
+            "name": name,
             "manufacturer": "xiaod",
-            "model": "seismic station",
+            "model": model,
             "sw_version": __version__,
         },
         "origin": {"name": "xiaod", "sw_version": __version__},
     }
-    return f"{config.prefix}/sensor/{unique_id}/config", json.dumps(sensor, separators=(",", ":"))
+
+
+def _availability(status_topic: str) -> dict[str, str]:
+    if not status_topic:
+        return {}
+    return {
+        "availability_topic": status_topic,
+        "payload_available": ONLINE,
+        "payload_not_available": OFFLINE,
+    }
 
 
 def _identifier(*parts: str) -> str:

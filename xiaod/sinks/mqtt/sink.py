@@ -15,8 +15,9 @@ xiaod.sinks.mqtt.refusals.BrokerError: 127.0.0.1:9: Connection refused
 >>> sink.close()
 """
 
+import contextlib
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from xiaod.config import AgencyConfig
 from xiaod.config.sinks.mqtt import MqttConfig
@@ -24,10 +25,11 @@ from xiaod.config.tls import tls_context
 from xiaod.domain.codes import EMPTY_LOCATION, safe
 from xiaod.domain.event import json_of
 from xiaod.domain.sharding import ALONE
-from xiaod.domain.types import Event, Pick, PickOrEvent, Stages, Wanted
+from xiaod.domain.types import Event, Pick, PickOrEvent, Stages, StationCode, Wanted
 from xiaod.process.logs import get_logger
 from xiaod.process.secret_file import credential
 from xiaod.sinks import Refused, SinkError
+from xiaod.sinks.mqtt.binary_sensors import BinarySensors
 from xiaod.sinks.mqtt.connection import BrokerConnection, Message
 from xiaod.sinks.mqtt.homeassistant import OFFLINE, ONLINE, birth_topic, sensor_of
 from xiaod.sinks.mqtt.refusals import BrokerError, MessageError
@@ -67,6 +69,14 @@ class MqttSink:
         self._status_topic = (config.status_topic or "").format(client_id=self._client_id, shard=ALONE.index)
         self._connection: BrokerConnection | None = None
         self._sensors: dict[str, Message] = {}
+        """What announces the sensors of picks, by the topic of their state."""
+        self._stations_of: dict[str, StationCode] = {}
+        self._sending: Mapping[StationCode, bool | None] = {}
+        self._binary_sensors = BinarySensors(config.discovery, self._client_id, self._status_topic, config.of)
+        self._seen: set[StationCode] = set()
+        """Stations that there were at the last delivery."""
+        self._shown: dict[str, str | None] = {}
+        """What the broker has of binary sensors: topic -> payload; None: it may have lost it."""
         self._taken: set[str] = set()
         self._log = get_logger("mqtt").bind(sink=config.name)
         try:
@@ -91,6 +101,15 @@ class MqttSink:
         """What it takes."""
         return self._config.of
 
+    @property
+    def takes_stations(self) -> bool:
+        """Whether Home Assistant is told which stations send data."""
+        return self._announces
+
+    def note_stations(self, sending: Mapping[StationCode, bool | None]) -> None:
+        """Take all stations that there are."""
+        self._sending = sending
+
     def deliver(self, picks: Sequence[PickOrEvent], now_ns: int) -> None:
         """Publish picks in order, and wait for the broker's acknowledgment of each.
 
@@ -98,12 +117,13 @@ class MqttSink:
             Refused: when the broker will never take some.
             OSError: when not all are acknowledged.
         """
-        del now_ns
         connection = self._connected()
-        # Home Assistant has started, and needs everything again.
-        messages = list(self._sensors.values()) if ONLINE in connection.heard() else []
+        messages, sensors = self._without_gone()
+        if ONLINE in connection.heard():
+            # Home Assistant has started, and needs everything again.
+            messages += sensors.values()
+            self._shown = dict.fromkeys(self._shown)
         picks_at: dict[int, str] = {}
-        sensors = dict(self._sensors)
         # What the broker acknowledged of a failed batch is not sent again with it.
         for pick in (pick for pick in picks if pick.id not in self._taken):
             if isinstance(pick, Event):
@@ -117,6 +137,7 @@ class MqttSink:
                 and len(sensors) < MAX_SENSORS
             ):
                 sensors[state_topic] = self._sensor(pick, state_topic)
+                self._stations_of[state_topic] = pick.channel.network, pick.channel.station
                 messages.append(sensors[state_topic])
             picks_at[len(messages)] = pick.id
             text = json_of(pick, self._agency)
@@ -137,10 +158,19 @@ class MqttSink:
             raise
         self._taken.difference_update(pick.id for pick in picks)
         self._sensors = sensors
+        self._stations_of = {topic: code for topic, code in self._stations_of.items() if topic in sensors}
+        self._seen = set(self._sending)
+        if self._announces:
+            self._update_binary_sensors(connection, picks, now_ns)
 
     def close(self) -> None:
         """Publish ``offline`` and disconnect, in bounded time; without a connection the broker publishes the last will."""
         if self._connection is not None:
+            # The next run does not know at once what has become of the stations.
+            unknown = [self._retained(*one) for one in self._binary_sensors.unknown(self._shown).items()]
+            if unknown and self._connection.alive:
+                with contextlib.suppress(OSError):
+                    self._connection.publish(unknown)
             self._connection.close(self._status(OFFLINE))
             self._connection = None
 
@@ -164,6 +194,7 @@ class MqttSink:
                 connection.subscribe(birth_topic(self._config.discovery))
             # A restarted broker may have lost its retained messages.
             connection.publish([*([online] if online else []), *self._sensors.values()])
+            self._shown = dict.fromkeys(self._shown)
         except OSError:
             connection.close(None)
             raise
@@ -196,6 +227,40 @@ class MqttSink:
             return None
         # Not QoS 1 in any case: some brokers know QoS 0 alone, and refuse a connection whose last will asks for more.
         return Message(self._status_topic, word, self._config.qos, retain=True)
+
+    def _retained(self, topic: str, payload: str) -> Message:
+        return Message(topic, payload, self._config.qos, retain=True)
+
+    def _update_binary_sensors(
+        self, connection: BrokerConnection, items: Sequence[PickOrEvent], now_ns: int
+    ) -> None:
+        """Bring the binary sensors at the broker up to date; an empty message removes one. What fails here holds up no pick."""
+        for item in items:
+            self._binary_sensors.take(item, now_ns)
+        shown = self._binary_sensors.wanted(self._sending, now_ns)
+        changes = [self._retained(topic, "") for topic in self._shown if topic not in shown]
+        changes += [
+            self._retained(topic, text) for topic, text in shown.items() if self._shown.get(topic) != text
+        ]
+        try:
+            connection.publish(changes)
+        except BrokerError as error:
+            if not connection.alive:
+                # The next delivery reports it, and all is sent with the next connection.
+                return
+            # What is refused is not sent again before it changes.
+            self._log.warning("mqtt.binary_sensors_refused", error=str(error))
+        self._shown = dict(shown)
+
+    def _without_gone(self) -> tuple[list[Message], dict[str, Message]]:
+        """What removes the sensors of stations that have gone, and all others."""
+        gone = {
+            topic
+            for topic, code in self._stations_of.items()
+            if topic in self._sensors and code in self._seen and code not in self._sending
+        }
+        stay = {topic: message for topic, message in self._sensors.items() if topic not in gone}
+        return [self._retained(self._sensors[topic].topic, "") for topic in gone], stay
 
     @property
     def _announces(self) -> bool:

@@ -26,6 +26,7 @@ from xiaod.config import AgencyConfig
 from xiaod.config.sinks.notify import NotifyConfig
 from xiaod.config.snippets import SnippetConfig
 from xiaod.domain.codes import safe
+from xiaod.domain.onsets import first_name
 from xiaod.domain.timegrid import NS_PER_S
 from xiaod.domain.types import Event, PickOrEvent, Stages, Wanted
 from xiaod.process.logs import get_logger
@@ -158,7 +159,7 @@ class NotifySink:
 
     def _is_wanted(self, item: PickOrEvent) -> bool:
         """Whether a person wants to know of it, now or later; what is held back and withdrawn is forgotten."""
-        name = _first_name(item)
+        name = first_name(item)
         if item.stage == "withdrawn" and self._back.pop(name, None) is not None:
             return False
         if not isinstance(item, Event):
@@ -173,7 +174,7 @@ class NotifySink:
 
     def _tell(self, item: PickOrEvent) -> None:
         """Send a message, or hold it back."""
-        name = _first_name(item)
+        name = first_name(item)
         quiet = self._quiet() and not self._is_large(item)
         if quiet or not self._room():
             self._hold_back(name, item, quiet)
@@ -285,8 +286,3 @@ class NotifySink:
 
     def _url(self) -> str:
         return credential("url", self._config.url, self._config.url_file) or ""
-
-
-def _first_name(item: PickOrEvent) -> str:
-    """The name under which a pick or an event came first: that of the early one, if there was one."""
-    return item.early_id or (item.event_id if isinstance(item, Event) else item.id)

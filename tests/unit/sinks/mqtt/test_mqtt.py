@@ -23,7 +23,7 @@ from xiaod.config.sinks.mqtt import MqttConfig
 from xiaod.domain.document import pick_document
 from xiaod.domain.onsets import is_of, withdrawal
 from xiaod.domain.timegrid import iso_from_ns
-from xiaod.domain.types import Channel, Pick, Stages
+from xiaod.domain.types import Channel, DocumentStage, Event, EventPick, Pick, Stages, StationDistance
 from xiaod.sinks import Refused, SinkError
 from xiaod.sinks.mqtt.sink import MqttSink, topic_of
 from xiaod.tools.selftest.sinks import try_sinks
@@ -524,3 +524,199 @@ def test_a_sink_of_one_stage_needs_no_stage_in_its_topic(own: Mosquitto, stage: 
         "None" if one.stage == "withdrawn" else iso_from_ns(one.time_ns) for one in taken
     ]
     sink.close()
+
+
+BINARY = "homeassistant/binary_sensor/"
+S_NS = 1_000_000_000
+
+
+def event(name: str, stage: DocumentStage = "early", version: int = 1, time_ns: int = NOW_NS) -> Event:
+    event_id = name if stage == "final" else f"{name}-early"
+    found = tuple(EventPick(one.id, one.channel, "P", time_ns, 0.1, "final") for one in (pick(1), pick(2)))
+    near = StationDistance("BW", "RJOB", 2.5, 20.06, 2.2)
+    early_id = None if stage == "early" else f"{name}-early"
+    return Event(
+        f"{event_id}-v{version}", event_id, version, stage, "coincidence", time_ns, found, (near,), early_id
+    )
+
+
+class Retained:
+    """What Home Assistant finds at the broker whenever it looks, as it reads it."""
+
+    def __init__(self, broker: Mosquitto) -> None:
+        self._broker = broker
+
+    def sensors(self, count: int) -> dict[str, dict[str, Any]]:
+        """Configurations of binary sensors by name of the device and of the sensor."""
+        told = [json.loads(text) for text in self._broker.retained(f"{BINARY}+/config", count).values()]
+        return {f"{one['device']['name']} {one['name']}": one for one in told}
+
+    def states(self, count: int) -> dict[str, str]:
+        """State of each of them."""
+        sensors = self.sensors(count)
+        texts = self._broker.retained(f"{BINARY}+/state", count)
+        assert {one["state_topic"] for one in sensors.values()} == texts.keys()
+        return {name: self._state(one, texts[one["state_topic"]]) for name, one in sensors.items()}
+
+    @staticmethod
+    def _state(sensor: dict[str, Any], text: str) -> str:
+        if "value_template" not in sensor:
+            return text
+        shown: str = jinja2.Template(sensor["value_template"]).render(value_json=json.loads(text))
+        return shown
+
+
+def test_home_assistant_sees_an_event_shake_until_it_is_over_or_withdrawn(own: Mosquitto) -> None:
+    sink = made(own.server, discovery={"enabled": True}, of="events")
+    home = Retained(own)
+
+    def state(items: list[Event], now_s: float) -> str:
+        sink.deliver(items, NOW_NS + int(now_s * S_NS))
+        [[name, shown]] = home.states(1).items()
+        assert name == "xiaod tester Shaking"
+        return shown
+
+    assert state([], 0) == "OFF"
+    assert state([event("a")], 3) == "ON"
+    # Its settling switches it on for no longer.
+    assert state([event("a", "final")], 70) == "ON"
+    assert state([], 179.9) == "ON"
+    assert state([], 180) == "OFF"
+    late_ns = NOW_NS + 300 * S_NS
+    assert state([event("b", time_ns=late_ns), event("c", time_ns=late_ns)], 301) == "ON"
+    assert state([event("b", "withdrawn", 2, late_ns)], 302) == "ON"
+    assert state([event("c", "withdrawn", 2, late_ns)], 303) == "OFF"
+    # What has waited for the broker switches nothing on; a clock that is ahead not for longer.
+    assert state([event("old")], 400) == "OFF"
+    assert state([event("ahead", time_ns=NOW_NS + 9999 * S_NS)], 500) == "ON"
+    assert state([], 681) == "OFF"
+    sink.close()
+    [told] = home.sensors(1).values()
+    assert told["device"].pop("sw_version")
+    assert told["origin"].pop("sw_version")
+    topic = f"{BINARY}xiaod_tester_shaking/state"
+    assert told == {
+        "name": "Shaking",
+        "unique_id": "xiaod_tester_shaking",
+        "device_class": "vibration",
+        "qos": 1,
+        "state_topic": topic,
+        "value_template": "{{ value_json.state }}",
+        "json_attributes_topic": topic,
+        "availability_topic": "xiaod/status/tester",
+        "payload_available": "online",
+        "payload_not_available": "offline",
+        "device": {
+            "identifiers": ["xiaod_tester"],
+            "name": "xiaod tester",
+            "manufacturer": "xiaod",
+            "model": "seismic picker",
+        },
+        "origin": {"name": "xiaod"},
+    }
+    attributes = json.loads(own.retained(topic, 1)[topic])
+    assert attributes.pop("notice")
+    assert attributes == {
+        "state": "OFF",
+        "event_id": "ahead-early",
+        "stage": "early",
+        "first_pick_time": iso_from_ns(NOW_NS + 9999 * S_NS),
+        "stations": 2,
+        "about": "2 stations; about 20 km (+-2) from BW.RJOB",
+        "distance_km": 20.06,
+        "from": "BW.RJOB",
+    }
+
+
+def test_home_assistant_sees_which_stations_send_and_forgets_those_that_depart(own: Mosquitto) -> None:
+    sink = made(own.server, discovery={"enabled": True, "shaking_s": 60.0})
+    home = Retained(own)
+    sink.note_stations({("BW", "RJOB"): True, ("BW", "BHZ"): None, ("XX", "GONE"): False})
+    other = pick(2, channel=Channel("XX", "GONE", "", "EHZ"))
+    sink.deliver([pick(1), other], NOW_NS)
+    # Each has a sensor of its picks too, as the sink takes no events.
+    assert home.states(6) == {
+        "BW.RJOB Data": "ON",
+        "BW.RJOB Shaking": "ON",
+        "BW.BHZ Data": "None",
+        "BW.BHZ Shaking": "OFF",
+        "XX.GONE Data": "OFF",
+        "XX.GONE Shaking": "ON",
+    }
+    told = home.sensors(6)["BW.RJOB Data"]
+    assert (told["device_class"], told["entity_category"]) == ("connectivity", "diagnostic")
+    assert told["device"]["identifiers"] == ["xiaod_BW_RJOB"]
+    assert told["availability_topic"] == "xiaod/status/tester"
+    assert len(own.retained("homeassistant/sensor/+/config", 2)) == 2
+    # Nothing is sent that has not changed.
+    own.watch(f"{BINARY}#")
+    assert len(own.drain(f"{BINARY}#")) == 12
+    assert ticks(sink)
+    assert own.drain(f"{BINARY}#") == []
+    # One falls silent, one departs for good.
+    sink.note_stations({("BW", "RJOB"): False, ("BW", "BHZ"): True})
+    sink.deliver([], NOW_NS + 60 * S_NS)
+    assert home.states(4) == {
+        "BW.RJOB Data": "OFF",
+        "BW.RJOB Shaking": "OFF",
+        "BW.BHZ Data": "ON",
+        "BW.BHZ Shaking": "OFF",
+    }
+    assert list(own.retained("homeassistant/sensor/+/config", 1)) == [
+        "homeassistant/sensor/xiaod_BW_RJOB_P/config"
+    ]
+    # It comes back, while the broker has forgotten everything.
+    own.kill()
+    (own.folder / "mosquitto.db").unlink(missing_ok=True)
+    own.start()
+    sink.note_stations({("BW", "RJOB"): True, ("XX", "GONE"): True})
+    wait_until(lambda: delivers(sink, [other]), "a new connection")
+    assert home.states(4) == {
+        "BW.RJOB Data": "ON",
+        "BW.RJOB Shaking": "OFF",
+        "XX.GONE Data": "ON",
+        "XX.GONE Shaking": "ON",
+    }
+    assert len(own.retained("homeassistant/sensor/+/config", 2)) == 2
+    sink.close()
+    # Until the next run has heard of them.
+    assert {name: state for name, state in home.states(4).items() if name.endswith("Data")} == {
+        "BW.RJOB Data": "None",
+        "XX.GONE Data": "None",
+    }
+
+
+def test_a_station_that_departs_while_the_broker_is_away_is_forgotten_later(own: Mosquitto) -> None:
+    sink = made(own.server, discovery={"enabled": True, "shaking_s": 0.0})
+    home = Retained(own)
+    sink.note_stations({("BW", "RJOB"): True, ("XX", "GONE"): True})
+    sink.deliver([pick(1, channel=Channel("XX", "GONE", "", "EHZ"))], NOW_NS)
+    assert home.states(2) == {"BW.RJOB Data": "ON", "XX.GONE Data": "ON"}
+    own.stop()
+    sink.note_stations({("BW", "RJOB"): True})
+    assert not ticks(sink)
+    own.start()
+    wait_until(lambda: ticks(sink), "a new connection")
+    assert ticks(sink)
+    assert home.states(1) == {"BW.RJOB Data": "ON"}
+    own.watch("homeassistant/sensor/#", "another")
+    assert own.drain("homeassistant/sensor/#", "another") == []
+    sink.close()
+
+
+def test_a_broker_that_refuses_binary_sensors_gets_the_picks(broker: Mosquitto) -> None:
+    topics = broker.folder / "access"
+    before = topics.read_text()
+    rights = ["topic readwrite homeassistant/status", "topic write homeassistant/sensor/#"]
+    topics.write_text("\n".join(["user picker", *rights, before]))
+    broker.process.send_signal(signal.SIGHUP)
+    broker.watch(PICKS)
+    try:
+        sink = made(broker.server, username="picker", password=RIGHT, discovery={"enabled": True})
+        sink.note_stations({("BW", "RJOB"): True})
+        wait_until(lambda: delivers(sink, [pick(1)]), "the pick")
+        assert pick(1).id in ids(broker.drain(PICKS))
+        sink.close()
+    finally:
+        topics.write_text(before)
+        broker.process.send_signal(signal.SIGHUP)
