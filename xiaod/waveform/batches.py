@@ -49,7 +49,8 @@ class Batches:
         self._history = history
         self._samples: NDArray[np.float32] | None = None
         self._windows: list[Window] = []
-        self._full: list[WindowBatch] = []
+        self.filled: list[WindowBatch] = []
+        """Batches that are full."""
 
     def row(self, length: int) -> NDArray[np.float32]:
         """Zeros, shape ``(3, history + length)``, for the samples of the next window; :meth:`add` says that they are there."""
@@ -69,22 +70,17 @@ class Batches:
         """Batches that are full, or all windows that wait."""
         if everything and self._windows:
             self._close()
-        full, self._full = self._full, []
+        full, self.filled = self.filled, []
         return full
 
-    @property
-    def full(self) -> bool:
-        """Whether a batch is full."""
-        return bool(self._full)
-
     def __bool__(self) -> bool:
-        return bool(self._windows or self._full)
+        return bool(self._windows or self.filled)
 
     def _close(self) -> None:
         if self._samples is not None:
             held = self._samples[: len(self._windows)]
             held.flags.writeable = False
-            self._full.append(WindowBatch(tuple(self._windows), held[:, :, self._history :], self.read))
+            self.filled.append(WindowBatch(tuple(self._windows), held[:, :, self._history :], self.read))
         self._samples, self._windows = None, []
 
 

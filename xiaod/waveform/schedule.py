@@ -33,7 +33,7 @@ samples are looked at too. Stretches shorter than a window and a step may give n
 """
 
 from collections import deque
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -320,17 +320,17 @@ class WindowSchedule:
     def _whole(self, covered: Covered, host_ns: int | None, batches: Gathered) -> Iterator[Window]:
         """Windows that all components cover with their newest data."""
         length, hop, most = self.cutting.length, self.cutting.hop, self.cutting.most
-        channels, rows = self._channels.channels, self._channels.rows
-        newest = [channels[letter].stretches[-1] for letter, _ in rows]
-        while (start := self.position) + length <= covered.stop:
+        start = self.position
+        while start + length <= covered.stop:
             count = min(most, (covered.stop - start) // hop) if most > 1 else 1
-            window = self._next_window(start, count, newest, covered.first, host_ns, batches)
+            window = self._next_window(start, count, covered.first, host_ns, batches)
             if window is None:
-                stretches = {letter: stretch for (letter, _), stretch in zip(rows, newest, strict=True)}
+                channels = self._channels.channels
+                stretches = {letter: channels[letter].stretches[-1] for letter, _ in self._channels.rows}
                 window = self._window(_Cut(start, stretches, hops=count), host_ns, batches)
             yield window
             self._tail_cut = False
-            self._next = self._grid(start + (count - 1) * hop + 1)
+            self._next = start = self._grid(start + (count - 1) * hop + 1)
 
     def _lags_until_ns(self, covered: Covered) -> int | None:
         """Delivery time until which the next window waits for a component that lags; None when none has reached its end."""
@@ -541,50 +541,44 @@ class WindowSchedule:
         return window
 
     def _next_window(
-        self,
-        start: int,
-        hops: int,
-        stretches: Sequence[Stretch],
-        oldest: int,
-        host_ns: int | None,
-        batches: Gathered,
+        self, start: int, hops: int, oldest: int, host_ns: int | None, batches: Gathered
     ) -> Window | None:
-        """As :meth:`_window`, where the window follows the last one and all is as it was there; None where it is not.
+        """As :meth:`_window`, where all components cover the window, it follows the last one, and all is as it was there.
 
         Args:
             start: grid index of its first sample.
             hops: as of :class:`_Cut`.
-            stretches: of the components that have a row, in the order of these.
-            oldest: grid index of the first sample that all hold.
-            host_ns: as above.
-            batches: as above.
+            oldest: grid index of the first sample that all components hold.
+            host_ns: as of :meth:`cut`.
+            batches: likewise.
+
+        Returns:
+            None: it does not follow, or a component or a level is another one.
         """
-        cutting, before, rows = self.cutting, self._revisions[0], self._channels.rows
-        length, history, levels = cutting.length + (hops - 1) * cutting.hop, cutting.history, before.levels
-        stop = start + length
-        if (
-            before.last is None
-            or not before.last <= start <= before.last + cutting.hop
-            or len(levels) != len(rows)
-        ):
+        instrument, cutting, before = self._channels, self.cutting, self._revisions[0]
+        hop, history, levels, last = cutting.hop, cutting.history, before.levels, before.last
+        if last is None or not last <= start <= last + hop or len(levels) != len(instrument.rows):
             return None
-        begin = max(start - history, oldest)
+        length = cutting.length + (hops - 1) * hop
+        stop, begin = start + length, max(start - history, oldest)
         samples, unused = batches.row(length), begin - start + history
-        arrived = (0, 0)
-        for (letter, row), stretch in zip(rows, stretches, strict=True):
-            level = levels.get(letter)
+        channels, arrived, offset_ns = instrument.channels, (0, 0), None
+        for letter, row in instrument.rows:
+            stretch, level = channels[letter].stretches[-1], levels.get(letter)
             if level is None or not stretch.copy(begin, stop, level, samples[row, unused:]):
                 return None
-            if host_ns is not None and (last := stretch.arrival_of(stop - 1)) > arrived:
-                arrived = last
+            if offset_ns is None:
+                offset_ns = stretch.offset_at(stop - 1)
+            if host_ns is not None and (found := stretch.arrival_of(stop - 1)) > arrived:
+                arrived = found
         before.last = stop - cutting.length
         self.windows += 1
         window = Window(
-            self._channels.instrument,
+            instrument.instrument,
             start,
-            stretches[0].offset_at(stop - 1),
+            offset_ns or 0,
             samples[:, history:] if history else samples,
-            self._channels.components,
+            instrument.components,
             arrival=None if host_ns is None else Arrival(host_ns, *arrived),
             history=samples[:, unused:history] if history else None,
             stage=cutting.stage,

@@ -100,18 +100,24 @@ class Stretch:
             self.started = True
             self.stop = self.began = self.first = first
             self._levels.append((first, _level_near(converted[0])))
-        longer, length = self._rings.longer, self._rings.length
-        if longer is not None and self.stop + more - max(self.needed, self.began) > length:
-            self._move(longer)
-            length = longer.length
-        self._hold(converted)
+        rings = self._rings
+        if rings.longer is not None and self.stop + more - max(self.needed, self.began) > rings.length:
+            self._move(rings.longer)
+            rings = self._rings
+        level = self._levels[-1][1]
+        above = converted - np.float64(level) if level else converted
+        # As nearly always; not a number is never near. The places of extremes are found in a tenth of the time of their values.
+        if above.item(above.argmin()) > -LEVEL_REACH and above.item(above.argmax()) < LEVEL_REACH:
+            rings.write(self._ring, self.stop, above)
+            self.stop += more
+        else:
+            self._hold(converted.astype(np.float64))
         self.length += more
         offset_ns = self._converter.offset_ns
         if not self._offsets or self._offsets[-1][1] != offset_ns:
             self._offsets.append((first, offset_ns))
         self._arrivals.append((self.stop, arrived_ns, record_end_ns))
-        if (oldest := self.stop - length) > self.first:
-            self.first = oldest
+        if (oldest := self.stop - rings.length) > self.first:
             self._forget(oldest)
 
     def forget_before(self, index: int) -> None:
@@ -186,6 +192,7 @@ class Stretch:
 
     def _forget(self, first: int) -> None:
         """Forget what is known of samples before one: they are overwritten."""
+        self.first = first
         arrivals, offsets, levels = self._arrivals, self._offsets, self._levels
         while arrivals[0][0] <= first and len(arrivals) > 1:
             arrivals.popleft()
@@ -213,16 +220,8 @@ class Stretch:
             if begin < stop and end > start
         ]
 
-    def _hold(self, samples: SampleArray) -> None:
+    def _hold(self, samples: NDArray[np.float64]) -> None:
         """Append samples in parts."""
-        level = self._levels[-1][1]
-        above = samples - np.float64(level) if level else samples
-        # As nearly always; not a number is never near. The places of extremes are found in a tenth of the time of their values.
-        if above.item(above.argmin()) > -LEVEL_REACH and above.item(above.argmax()) < LEVEL_REACH:
-            self._rings.write(self._ring, self.stop, above)
-            self.stop += len(samples)
-            return
-        samples = samples.astype(np.float64)
         begin = new = 0
         while begin < len(samples):
             left = samples[begin:] - self._levels[-1][1]
