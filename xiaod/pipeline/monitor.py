@@ -155,7 +155,7 @@ class Monitor:
 
     def tidy(self) -> None:
         """Drop traces and envelopes of instruments that are no longer in the station table."""
-        known = {entry.instrument for entry in self._station_table}
+        known = self._station_table
         for instrument in [one for one in self._traces if one not in known and one not in self._watchers]:
             del self._traces[instrument]
         self.envelopes.tidy(known)

@@ -209,7 +209,7 @@ class StationTable:
             del self._entries[instrument]
         return gone
 
-    def __contains__(self, instrument: Instrument) -> bool:
+    def __contains__(self, instrument: object) -> bool:
         return instrument in self._entries
 
     def review(self, now_ns: int) -> list[Change]:
