@@ -207,7 +207,7 @@ class Assembler:
     @property
     def full(self) -> bool:
         """Whether a batch is full."""
-        return self.final.full or self.streams.full or self.early.full
+        return bool(self.final.filled or self.streams.full or self.early.filled)
 
     def expire(self) -> Iterator[None]:
         """Cut windows of instruments whose wait for a slower component or a missing record is over; to be called from time to time.

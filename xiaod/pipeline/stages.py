@@ -260,7 +260,8 @@ class Passing:
         turns = Turns()
         for notice in notices:
             self._assembler.noticed(notice)
-            await turns.give_way()
+            if turns.are_over:
+                await turns.give_way()
         self.looks += 1
         self._streams_out -= 1
         if not self._streams_out:
@@ -504,7 +505,8 @@ class PickStage:
                 self.events.followed(result.window)
             if self.monitor is not None:
                 self.monitor.followed(result.window, result.known, result.window.stage)
-            await turns.give_way()
+            if turns.are_over:
+                await turns.give_way()
         self._measure([result.window for result in results])
         await self._associate(sink_runners)
 
