@@ -29,6 +29,8 @@ from distill.teachers import open_teacher
 from models.conventions import PHASES
 
 TABLE_TOLERANCES = ("0.1 s", "0.5 s")
+FEW_RECORDS = 20
+"""Below it intervals by bootstrap are too narrow: of records that are all alike they have no width."""
 TEXT, PICTURE = "comparison.md", "comparison.png"
 
 
@@ -126,6 +128,8 @@ def _windows(
         f"{sum(window.labels[phase] is not None for window in windows)} {phase}" for phase in PHASES
     )
     names = {window.record for window in windows}
+    if len(names) < FEW_RECORDS:
+        notes.append(f"Of {len(names)} records, intervals say little: take {FEW_RECORDS} or more.")
     return windows, data_sha256, f"{said}: {len(names)} records, {len(windows)} windows with {labels}", notes
 
 

@@ -8,6 +8,7 @@
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from xiaod.tools.plot.png import drawn
 DPI = 130
 WIDTH = 9.0
 BINS_S = np.arange(-0.5, 0.5001, 0.02)
+MARKERS = "osD^vPX*"
+"""Hollow, so that a curve is seen below another one."""
 TOLERANCE_TICKS_S = (0.05, 0.1, 0.2, 0.5, 1.0)
 DELAY_TICKS_S = (0.25, 0.5, 1.0, 2.0, 4.0)
 
@@ -111,7 +114,7 @@ def _residuals(result: EvaluationResult) -> Any:
 def _tolerance(result: EvaluationResult) -> Any:
     figure, axes = _figure(1, 2, 4.0)
     for column, phase in enumerate(PHASES):
-        for name in result.contenders:
+        for name, marker in zip(result.contenders, cycle(MARKERS), strict=False):
             points = [
                 (float(number.condition.split()[0]), number)
                 for number in result.numbers
@@ -121,7 +124,12 @@ def _tolerance(result: EvaluationResult) -> Any:
             if not points:
                 continue
             [line] = axes[0, column].plot(
-                [at for at, _ in points], [one.value for _, one in points], "o-", markersize=3, label=name
+                [at for at, _ in points],
+                [one.value for _, one in points],
+                marker=marker,
+                markersize=6,
+                fillstyle="none",
+                label=name,
             )
             axes[0, column].fill_between(
                 [at for at, _ in points],
@@ -130,7 +138,7 @@ def _tolerance(result: EvaluationResult) -> Any:
                 color=line.get_color(),
                 alpha=0.1,
             )
-        axes[0, column].set(xlabel="tolerance, s", ylabel="F1", title=phase, ylim=(0, 1.02))
+        axes[0, column].set(xlabel="tolerance, s", ylabel="F1", title=phase, ylim=(-0.03, 1.03))
         _plain_log(axes[0, column], TOLERANCE_TICKS_S)
     axes[0, 1].legend(fontsize=7)
     return figure

@@ -66,6 +66,7 @@ def test_one_table_and_one_picture(
         assert float(rows["recursive STA/LTA", phase][3].split()[0]) == pytest.approx(-better, abs=1e-9)
     assert (tmp_path / "out" / "comparison.png").read_bytes().startswith(b"\x89PNG")
     assert "mine was trained on data of 2 of these stations" in text
+    assert "Of 3 records, intervals say little" in text
 
 
 def test_without_data_it_is_what_was_held_out(
