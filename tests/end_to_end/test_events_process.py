@@ -18,7 +18,7 @@ import pytest
 from tests.contract.test_sinks import pick
 from tests.end_to_end.harness import Daemon, wait_until
 from tests.everysink import RECEIVERS, Receiver
-from xiaod.association.coincidence import CoincidenceSettings
+from xiaod.association.coincidence import Coincidence, CoincidenceSettings
 from xiaod.association.tracker import EventTracker
 from xiaod.config import Config
 from xiaod.domain.onsets import pick_id, settled, withdrawal
@@ -60,7 +60,7 @@ def earthquake(start_ns: int, stations: tuple[str, ...]) -> list[Pick]:
 
 def expected(quakes: list[list[Pick]]) -> set[str]:
     """Identifiers of the final events of all picks together."""
-    tracker = EventTracker(CoincidenceSettings(3, 2.0, 3.0), EVENTS["wait_s"])
+    tracker = EventTracker(Coincidence(CoincidenceSettings(3, 2.0, 3.0)), EVENTS["wait_s"])
     for one in quakes:
         for each in one:
             tracker.take(each)

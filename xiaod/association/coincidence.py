@@ -22,15 +22,18 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from xiaod.association.cluster import Association, Cluster
 from xiaod.association.distance import distance_km, km_per_second
+from xiaod.config.inventory import Stations
 from xiaod.domain.timegrid import EARLIEST_NS, LATEST_NS, NS_PER_S, ns_from_s
-from xiaod.domain.types import EventPick, StationDistance
+from xiaod.domain.types import Event, EventPick, StationDistance
 
-METHOD = "coincidence"
 SAME_ONSET_S = 2.0
 """Two sensors of a station, or a picker that hesitates, pick one P within this time."""
 LONGEST_S = 180.0
 """From the first to the last P of an event, at most: the first wave of an earthquake crosses a network of 1000 km in less."""
+GROWTH = 1.5
+"""With so many times the stations, an announced event has another version."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,28 +58,6 @@ class CoincidenceSettings:
     def reach_ns(self) -> int:
         """So long after the last P of an event, its last picks come: another station's P, or an S."""
         return ns_from_s(max(self.window_s, self.max_s_minus_p_s))
-
-
-@dataclass(frozen=True, slots=True)
-class Cluster:
-    """Picks of one event."""
-
-    picks: tuple[EventPick, ...]
-    """The first P of each station in order of time, then the S of each distance."""
-    distances: tuple[StationDistance, ...]
-    last_ns: int
-    """Time of the last P."""
-
-
-@dataclass(frozen=True, slots=True)
-class Association:
-    """Events among picks, as far as they are decided."""
-
-    clusters: list[Cluster]
-    decided_ns: int
-    """P picks up to this time, this one included, are decided."""
-    due_ns: int
-    """Once all picks until after this time are there, more may be decided."""
 
 
 def associate(
@@ -177,3 +158,45 @@ def _cluster(
         tuple(distance for distance, _ in measured),
         members[-1].time_ns,
     )
+
+
+class Coincidence:
+    """The method with its settings: an :class:`~xiaod.association.cluster.Associator`."""
+
+    method = "coincidence"
+    measures = False
+
+    def __init__(self, settings: CoincidenceSettings) -> None:
+        self._settings = settings
+        self.least_ns = ns_from_s(settings.window_s)
+        self.forget_ns = ns_from_s(LONGEST_S) + settings.reach_ns
+
+    def associate(
+        self, picks: Sequence[EventPick], complete_ns: int, decided_ns: int, decided: Sequence[Event]
+    ) -> Association:
+        """Find events for good."""
+        del decided_ns, decided
+        return associate(picks, self._settings, complete_ns)
+
+    def announce(self, picks: Sequence[EventPick], decided: Sequence[Event]) -> list[Cluster]:
+        """Find events among the picks that there are by now."""
+        del decided
+        return associate(picks, self._settings).clusters
+
+    def locate_by(self, stations: Stations) -> None:
+        """It needs none."""
+
+    def decided_by(self, event: Event) -> int:
+        """Its last P, and the time in which its stations may pick it again."""
+        return max(pick.time_ns for pick in event.picks if pick.phase == "P") + self._settings.same_ns
+
+    def says_more(self, cluster: Cluster, event: Event) -> bool:
+        """Half as many stations again, fewer than before, or another nearest station with a distance."""
+        nearest = [[(one.network, one.station) for one in of.distances[:1]] for of in (cluster, event)]
+        return grown(cluster, event) or nearest[0] != nearest[1]
+
+
+def grown(cluster: Cluster, event: Event) -> bool:
+    """Whether an announced event has half as many stations again, or fewer than before."""
+    stations = sum(pick.phase == "P" for pick in cluster.picks)
+    return not event.stations <= stations < GROWTH * event.stations

@@ -1,34 +1,36 @@
 """Events of picks that come one by one: announced at once, settled when all final picks are there, or withdrawn.
 
 *Announced* (stage early): whatever picks there are, early ones among them, are associated anew with each pick. An event gets another
-version when it says more: half as many stations again, fewer than before, or another nearest station with a distance. It is withdrawn when
-its picks no longer make one.
+version when it says more, as its method sees it: half as many stations again, for example. It is withdrawn when its picks no longer make
+one.
 
 *Settled* (stage final): final picks alone are associated once, when the data are ``wait_s`` beyond them. So a final event does not depend
 on early picks, nor on the order in which the stations came, as long as none lags by more. A pick that comes later changes no event.
 
 Memory: picks of the last minutes, at most :data:`MAX_PICKS`.
 
->>> tracker = EventTracker(CoincidenceSettings(stations=1), wait_s=30.0)
+>>> from xiaod.association.coincidence import Coincidence, CoincidenceSettings
+>>> tracker = EventTracker(Coincidence(CoincidenceSettings(stations=1)), wait_s=30.0)
 >>> tracker.update()
 []
 """
 
+from collections import deque
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from xiaod.association.coincidence import LONGEST_S, METHOD, Cluster, CoincidenceSettings, associate
-from xiaod.domain.document import DIGITS
+from xiaod.association.cluster import Associator, Cluster
+from xiaod.domain.document import DIGITS, amplitude_number
 from xiaod.domain.onsets import event_id_of, standing
 from xiaod.domain.timegrid import EARLIEST_NS, LATEST_NS, ns_from_s
 from xiaod.domain.types import Event, EventPick, Pick, Stage
 
 MAX_PICKS = 5000
 """Picks that are held at most; when there are more, the oldest tenth goes, and is in no event that is not settled yet."""
-GROWTH = 1.5
-"""With so many times the stations, an announced event has another version."""
 MAX_EVENTS = 1000
 """Events whose newest version is remembered."""
+MAX_DECIDED = 100
+"""Settled events that are remembered, since later picks may be theirs."""
 
 
 @dataclass(slots=True)
@@ -43,24 +45,23 @@ class _Announced:
 class EventTracker:
     """Picks in, events out."""
 
-    def __init__(self, settings: CoincidenceSettings, wait_s: float) -> None:
+    def __init__(self, associator: Associator, wait_s: float) -> None:
         """Begin.
 
         Args:
-            settings: what makes an event.
+            associator: what makes an event.
             wait_s: by how much stations may lag behind the newest data.
         """
         self.late = 0
         """P picks that came when their time was settled."""
-        self._settings = settings
+        self._associator = associator
         self._wait_ns = ns_from_s(wait_s)
-        self._forget_ns = ns_from_s(LONGEST_S) + settings.reach_ns
-        self._least_ns = ns_from_s(settings.window_s)
         self._final: dict[str, EventPick] = {}
         self._early: dict[str, EventPick] = {}
         self._onsets: dict[str, str] = {}
         """The early pick of the same onset, of final picks with one: the name of the onset."""
         self._announced: list[_Announced] = []
+        self._decided: deque[Event] = deque(maxlen=MAX_DECIDED)
         self._versions: dict[str, int] = {}
         self._newest_ns = EARLIEST_NS
         self._decided_ns = EARLIEST_NS
@@ -82,8 +83,8 @@ class EventTracker:
         for event in events:
             self._versions[event.event_id] = event.version
             if event.stage == "final":
-                last_ns = max(pick.time_ns for pick in event.picks if pick.phase == "P")
-                self._decided_ns = max(self._decided_ns, last_ns + self._settings.same_ns)
+                self._decided_ns = max(self._decided_ns, self._associator.decided_by(event))
+                self._decided.append(event)
         for pick in standing(picks):
             self.take(pick)
         self.late = 0
@@ -107,7 +108,15 @@ class EventTracker:
         if time_ns <= self._decided_ns:
             self.late += pick.phase == "P"
             return
-        kept = EventPick(pick.id, pick.channel, pick.phase, time_ns, uncertainty_s, pick.stage)
+        kept = EventPick(
+            pick.id,
+            pick.channel,
+            pick.phase,
+            time_ns,
+            uncertainty_s,
+            pick.stage,
+            wood_anderson_mm=_amplitude_mm(pick) if self._associator.measures else None,
+        )
         self._changed = True
         if pick.stage == "early":
             self._early[pick.id] = kept
@@ -115,7 +124,7 @@ class EventTracker:
             self._final[pick.id] = kept
             if pick.early_id is not None:
                 self._onsets[pick.id] = pick.early_id
-        self._due_ns = min(self._due_ns, time_ns + self._least_ns)
+        self._due_ns = min(self._due_ns, time_ns + self._associator.least_ns)
         if self.picks > MAX_PICKS:
             self._drop_oldest()
 
@@ -123,11 +132,20 @@ class EventTracker:
         """Final picks of an instrument are there until a time."""
         self._newest_ns = max(self._newest_ns, time_ns)
 
-    def update(self, everything: bool = False) -> list[Event]:
-        """Events that are new, or have another version. ``everything``: no more picks will come."""
-        complete_ns = LATEST_NS if everything else max(EARLIEST_NS, self._newest_ns - self._wait_ns)
+    def is_due(self, announce: bool = True) -> bool:
+        """Whether :meth:`update` has anything to do."""
+        return self._complete_ns > self._due_ns or (announce and self._changed)
+
+    def update(self, everything: bool = False, announce: bool = True) -> list[Event]:
+        """Events that are new, or have another version.
+
+        Args:
+            everything: no more picks will come.
+            announce: False leaves what only announces events, or withdraws them, to a later call.
+        """
+        complete_ns = LATEST_NS if everything else self._complete_ns
         made = self._settle(complete_ns) if complete_ns > self._due_ns else []
-        if self._changed:
+        if self._changed and announce:
             self._changed = False
             made += self._announce()
         if everything:
@@ -135,8 +153,15 @@ class EventTracker:
             self._announced = []
         return made
 
+    @property
+    def _complete_ns(self) -> int:
+        """Until this time all final picks are there."""
+        return max(EARLIEST_NS, self._newest_ns - self._wait_ns)
+
     def _settle(self, complete_ns: int) -> list[Event]:
-        found = associate(list(self._final.values()), self._settings, complete_ns)
+        found = self._associator.associate(
+            list(self._final.values()), complete_ns, self._decided_ns, self._decided
+        )
         made = []
         for cluster in found.clusters:
             match = self._match(self._onsets_of(cluster.picks), self._announced)
@@ -144,17 +169,18 @@ class EventTracker:
                 self._announced.remove(match)
             early_id = None if match is None else match.event.event_id
             made.append(self._event(cluster, _event_id(cluster), "final", early_id))
+        self._decided += made
         self._decided_ns = max(self._decided_ns, found.decided_ns)
-        self._forget(max(self._decided_ns, complete_ns - self._forget_ns))
+        self._forget(max(self._decided_ns, complete_ns - self._associator.forget_ns))
         held = (pick.time_ns for picks in (self._final, self._early) for pick in picks.values())
-        self._due_ns = min(found.due_ns, min(held, default=LATEST_NS) + self._forget_ns)
+        self._due_ns = min(found.due_ns, min(held, default=LATEST_NS) + self._associator.forget_ns)
         self._changed = True
         return made
 
     def _announce(self) -> list[Event]:
-        found = associate([*self._final.values(), *self._early.values()], self._settings)
+        found = self._associator.announce([*self._final.values(), *self._early.values()], self._decided)
         made, left, kept = [], list(self._announced), []
-        for cluster in found.clusters:
+        for cluster in found:
             onsets = self._onsets_of(cluster.picks)
             match = self._match(onsets, left)
             if match is None:
@@ -163,7 +189,7 @@ class EventTracker:
             else:
                 left.remove(match)
                 event = match.event
-                if _says_more(cluster, event):
+                if self._associator.says_more(cluster, event):
                     event = self._event(cluster, event.event_id, "early", None)
                     made.append(event)
             kept.append(_Announced(event, onsets))
@@ -191,10 +217,12 @@ class EventTracker:
             event_id=event_id,
             version=version,
             stage=stage,
-            method=METHOD,
+            method=self._associator.method,
             time_ns=cluster.picks[0].time_ns,
             picks=cluster.picks,
             distances=cluster.distances,
+            origin=cluster.origin,
+            magnitude=cluster.magnitude,
             early_id=early_id,
         )
 
@@ -235,8 +263,9 @@ def _event_id(cluster: Cluster) -> str:
     return event_id_of(first.time_ns, first.channel.instrument)
 
 
-def _says_more(cluster: Cluster, event: Event) -> bool:
-    """Whether an announced event is worth another version."""
-    stations = sum(pick.phase == "P" for pick in cluster.picks)
-    nearest = [[(one.network, one.station) for one in of.distances[:1]] for of in (cluster, event)]
-    return not event.stations <= stations < GROWTH * event.stations or nearest[0] != nearest[1]
+def _amplitude_mm(pick: Pick) -> float | None:
+    """On the record of a Wood-Anderson seismograph, as documents have it; None unless it is above the noise."""
+    motion = pick.motion
+    if motion is None or not motion.wood_anderson_mm > motion.wood_anderson_noise_mm:
+        return None
+    return amplitude_number(motion.wood_anderson_mm)

@@ -277,8 +277,8 @@ class Config(Model):
     disk costs snippets, never picks. What is held in memory for them: some 100 kB for a station of three components at 100 Hz."""
     events: EventConfig = EventConfig()
     """Events from picks, for the sinks that take them ('of: events' or 'of: all'), the status page and /api/events. Automatic and
-    unreviewed, not located, not for early warning. With several shards each makes events of its own stations, or, with ``bus``, one
-    process those of all."""
+    unreviewed, not for early warning. With several shards each makes events of its own stations, or, with ``bus``, one process those of
+    all."""
     rsam: RsamConfig = RsamConfig()
     """The mean absolute amplitude of each vertical over 1 and 10 minutes, for volcano observatories (RSAM, Endo & Murray 1991)."""
     http: HttpConfig = HttpConfig()
@@ -360,6 +360,11 @@ class Config(Model):
                 raise ValueError(
                     f"sinks: {sink.name}: of: there are no events; write events: {{enabled: true}}, or of: picks"
                 )
+        if self.events.enabled and self.events.method == "pyocto" and self.stations_file is None:
+            raise ValueError(
+                "events: method: pyocto needs the coordinates of the stations; name their file with stations_file, or write "
+                "method: coincidence"
+            )
 
     def _bus_brings_picks(self) -> None:
         """Refuse a bus on which picks are missing, and files that two processes would write."""

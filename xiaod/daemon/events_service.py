@@ -21,6 +21,7 @@ from xiaod.daemon.web.documents import problem_document
 from xiaod.daemon.web.web_server import Readiness, WebServer
 from xiaod.domain.sharding import ALONE
 from xiaod.pipeline.bus import BusRun
+from xiaod.pipeline.events import AssociationError
 from xiaod.pipeline.factory import open_sinks
 from xiaod.pipeline.pipeline import SINK_PART
 from xiaod.pipeline.problems import HINDERING
@@ -100,7 +101,7 @@ class EventsService:
             store = PickStore(folder / STORE)
             stack.callback(store.close)
             run = BusRun(config, self._bus.name, partial(reader, self._bus), sinks, store, self._metrics)
-        except (SinkError, MissingExtraError, ImportError) as error:
+        except (SinkError, MissingExtraError, AssociationError, ImportError) as error:
             raise StartError(str(error), ExitCode.CONFIGURATION) from error
         except NewerStoreError as error:
             raise StartError(f"{where('state', 'folder')}: {error}", ExitCode.CONFIGURATION) from error

@@ -32,7 +32,8 @@ from xiaod.domain.sharding import Shard
 from xiaod.domain.timeliness import TimeLimits
 from xiaod.inference import Engine
 from xiaod.inference.scout import Scout
-from xiaod.pipeline.factory import check_snippets, open_sink, open_sinks
+from xiaod.pipeline.events import AssociationError
+from xiaod.pipeline.factory import check_events, check_snippets, open_sink, open_sinks
 from xiaod.pipeline.pipeline import LiveRun, Pipeline
 from xiaod.process.exit_status import ExitCode, StartError
 from xiaod.process.grace_period import GracePeriod
@@ -145,7 +146,8 @@ class Service:
             try:
                 sinks = open_sinks(self._config)
                 check_snippets(self._config)
-            except (SinkError, MissingExtraError) as error:
+                check_events(self._config)
+            except (SinkError, MissingExtraError, AssociationError) as error:
                 raise StartError(str(error), ExitCode.CONFIGURATION) from error
             self._warn_of_exposed_files()
             self._state.open(stack)

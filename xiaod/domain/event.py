@@ -17,13 +17,33 @@ from importlib.resources import files
 from json import dumps, loads
 from typing import Any, get_args
 
-from xiaod.domain.document import Agency, finite, pick_document, pick_from_document, value_of
+from xiaod.domain.document import (
+    Agency,
+    amplitude_number,
+    finite,
+    pick_document,
+    pick_from_document,
+    value_of,
+)
 from xiaod.domain.timegrid import iso_from_ns, ns_from_iso
-from xiaod.domain.types import Channel, DocumentStage, Event, EventPick, PickOrEvent, StationDistance
+from xiaod.domain.types import (
+    Channel,
+    DocumentStage,
+    Event,
+    EventArrival,
+    EventMagnitude,
+    EventOrigin,
+    EventPick,
+    PickOrEvent,
+    StationDistance,
+)
 
-SCHEMA_VERSION = "1.0.0"
+SCHEMA_VERSION = "1.1.0"
 TYPE = "event"
 NOTICE = "automatic, unreviewed, not located, not for early warning"
+LOCATED_NOTICE = "automatic, unreviewed, not for early warning"
+DEGREES = 5
+"""Decimals of coordinates: a metre."""
 
 
 def document_of(item: PickOrEvent, agency: Agency) -> dict[str, Any]:
@@ -59,6 +79,7 @@ def event_document(event: Event, agency: Agency) -> dict[str, Any]:
                 "stage": pick.stage,
                 "time": iso_from_ns(pick.time_ns),
                 "time_uncertainty_s": finite(pick.time_uncertainty_s),
+                **_arrival_document(pick),
             }
             for pick in event.picks
         ],
@@ -72,7 +93,9 @@ def event_document(event: Event, agency: Agency) -> dict[str, Any]:
             }
             for one in event.distances
         ],
-        "notice": NOTICE,
+        **_origin_document(event.origin),
+        **_magnitude_document(event.magnitude),
+        "notice": NOTICE if event.origin is None else LOCATED_NOTICE,
         "agency_id": agency.agency_id,
         "author": agency.author,
     }
@@ -117,6 +140,9 @@ def event_from_document(document: Mapping[str, Any]) -> Event:
                 ns_from_iso(one["time"]),
                 value_of(one["time_uncertainty_s"]),
                 one["stage"],
+                _arrival(one),
+                one.get("wood_anderson_mm"),
+                one.get("magnitude"),
             )
             for one in document["picks"]
         ),
@@ -132,7 +158,101 @@ def event_from_document(document: Mapping[str, Any]) -> Event:
         ),
         early_id=document.get("early_id"),
         created_ns=ns_from_iso(document["created"]) if "created" in document else None,
+        origin=_origin(document.get("origin")),
+        magnitude=_magnitude(document.get("magnitude")),
     )
+
+
+def _arrival_document(pick: EventPick) -> dict[str, float | None]:
+    found: dict[str, float | None] = {}
+    if pick.arrival is not None:
+        found = {
+            "distance_km": finite(pick.arrival.distance_km, 2),
+            "azimuth_deg": finite(pick.arrival.azimuth_deg, 1),
+            "residual_s": finite(pick.arrival.residual_s, 3),
+        }
+    if pick.wood_anderson_mm is not None and pick.magnitude is not None:
+        found |= {
+            "wood_anderson_mm": amplitude_number(pick.wood_anderson_mm),
+            "magnitude": finite(pick.magnitude, 2),
+        }
+    return found
+
+
+def _arrival(document: Mapping[str, Any]) -> EventArrival | None:
+    if "residual_s" not in document:
+        return None
+    return EventArrival(*(value_of(document[key]) for key in ("distance_km", "azimuth_deg", "residual_s")))
+
+
+def _origin_document(origin: EventOrigin | None) -> dict[str, Any]:
+    if origin is None:
+        return {}
+    return {
+        "origin": {
+            "time": iso_from_ns(origin.time_ns),
+            "time_uncertainty_s": finite(origin.time_uncertainty_s, 3),
+            "latitude": finite(origin.latitude_deg, DEGREES),
+            "longitude": finite(origin.longitude_deg, DEGREES),
+            "horizontal_uncertainty_km": finite(origin.horizontal_uncertainty_km, 2),
+            "depth_km": finite(origin.depth_km, 2),
+            "depth_uncertainty_km": finite(origin.depth_uncertainty_km, 2),
+            "rms_s": finite(origin.rms_s, 3),
+            "azimuthal_gap_deg": finite(origin.azimuthal_gap_deg, 1),
+            "nearest_km": finite(origin.nearest_km, 2),
+            "velocity_model": origin.velocity_model,
+        }
+    }
+
+
+def _origin(document: Mapping[str, Any] | None) -> EventOrigin | None:
+    if document is None:
+        return None
+    return EventOrigin(
+        time_ns=ns_from_iso(document["time"]),
+        latitude_deg=value_of(document["latitude"]),
+        longitude_deg=value_of(document["longitude"]),
+        depth_km=value_of(document["depth_km"]),
+        time_uncertainty_s=value_of(document["time_uncertainty_s"]),
+        horizontal_uncertainty_km=value_of(document["horizontal_uncertainty_km"]),
+        depth_uncertainty_km=value_of(document["depth_uncertainty_km"]),
+        rms_s=value_of(document["rms_s"]),
+        azimuthal_gap_deg=value_of(document["azimuthal_gap_deg"]),
+        nearest_km=value_of(document["nearest_km"]),
+        velocity_model=document["velocity_model"],
+    )
+
+
+def _magnitude_document(magnitude: EventMagnitude | None) -> dict[str, Any]:
+    if magnitude is None:
+        return {}
+    return {
+        "magnitude": {
+            "value": finite(magnitude.value, 2),
+            "type": magnitude.kind,
+            "uncertainty": finite(magnitude.uncertainty, 2),
+            "stations": magnitude.stations,
+        }
+    }
+
+
+def _magnitude(document: Mapping[str, Any] | None) -> EventMagnitude | None:
+    if document is None:
+        return None
+    return EventMagnitude(
+        value_of(document["value"]), value_of(document["uncertainty"]), document["stations"], document["type"]
+    )
+
+
+def place_text(origin: EventOrigin) -> str:
+    """Where it was, for people.
+
+    >>> place_text(EventOrigin(0, 35.6989, -126.7222, 10.2, 0.1, 1.0, 2.0, 0.3, 90.0, 5.0, "iasp91"))
+    '35.699° N 126.722° W, 10 km deep'
+    """
+    north = f"{abs(origin.latitude_deg):.3f}° {'NS'[origin.latitude_deg < 0]}"
+    east = f"{abs(origin.longitude_deg):.3f}° {'EW'[origin.longitude_deg < 0]}"
+    return f"{north} {east}, {origin.depth_km:.0f} km deep"
 
 
 def about(event: Event) -> str:
@@ -142,6 +262,11 @@ def about(event: Event) -> str:
     '0 stations; about 20 km (+-2) from BW.RJOB'
     """
     number = f"{event.stations} station{'' if event.stations == 1 else 's'}"
+    if event.origin is not None:
+        size = "" if event.magnitude is None else f"{event.magnitude.kind} {event.magnitude.value:.1f}, "
+        return (
+            f"{size}{place_text(event.origin)} (+-{event.origin.horizontal_uncertainty_km:.1f} km); {number}"
+        )
     if not event.distances:
         return number
     near = event.distances[0]

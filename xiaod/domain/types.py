@@ -406,6 +406,61 @@ class EventPick:
     time_uncertainty_s: float
     """One standard deviation."""
     stage: DocumentStage
+    arrival: "EventArrival | None" = None
+    """Of an event with an origin."""
+    wood_anderson_mm: float | None = None
+    """Peak on the record of a Wood-Anderson seismograph, of a pick that counts for the magnitude."""
+    magnitude: float | None = None
+    """That of its station, from this amplitude."""
+
+
+@dataclass(frozen=True, slots=True)
+class EventArrival:
+    """How a pick fits the origin of its event."""
+
+    distance_km: float
+    """From the epicentre to the station."""
+    azimuth_deg: float
+    """From the epicentre to the station, clockwise from north."""
+    residual_s: float
+    """Time of the pick minus that of the velocity model."""
+
+
+@dataclass(frozen=True, slots=True)
+class EventOrigin:
+    """Where and when an earthquake was, in a velocity model."""
+
+    time_ns: int
+    latitude_deg: float
+    longitude_deg: float
+    depth_km: float
+    """Below sea level."""
+    time_uncertainty_s: float
+    """One standard deviation, as the next two: what the scatter of the residuals gives; the error of the velocity model is not in it."""
+    horizontal_uncertainty_km: float
+    """Along the longer axis of the ellipse."""
+    depth_uncertainty_km: float
+    """NaN: the picks do not tell the depth."""
+    rms_s: float
+    """Root mean square of the residuals."""
+    azimuthal_gap_deg: float
+    """The largest one between stations, as seen from the epicentre."""
+    nearest_km: float
+    """From the epicentre to the nearest station with a pick."""
+    velocity_model: str
+    """Its name."""
+
+
+@dataclass(frozen=True, slots=True)
+class EventMagnitude:
+    """How large an earthquake was."""
+
+    value: float
+    """Median of those of the stations."""
+    uncertainty: float
+    """One standard deviation of that of a station, by the median of their distances from the value."""
+    stations: int
+    kind: str = "ML"
 
 
 @dataclass(frozen=True, slots=True)
@@ -423,7 +478,7 @@ class StationDistance:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One version of an event: picks that are taken for those of one earthquake. It has no place: nothing was located."""
+    """One version of an event: picks that are taken for those of one earthquake. It has a place only where it was located."""
 
     id: str
     """Of this version: :attr:`event_id` and :attr:`version`."""
@@ -438,13 +493,17 @@ class Event:
     time_ns: int
     """Of the first P pick, which is later than the earthquake."""
     picks: tuple[EventPick, ...]
-    """The first P of each station, in order of time, then the S picks that distances come from."""
+    """The first P of each station, in order of time, then S picks: those that distances come from, or that fit the origin."""
     distances: tuple[StationDistance, ...] = ()
     """Of the stations with P and S, the nearest first."""
     early_id: str | None = None
     """Of a final event: the :attr:`event_id` of the announced one, if there was one. Of a withdrawal: that of the one that is withdrawn."""
     created_ns: int | None = None
     """Host time of emission; None in an offline run."""
+    origin: EventOrigin | None = None
+    """None: nothing was located."""
+    magnitude: EventMagnitude | None = None
+    """None: too few stations have an amplitude."""
 
     @property
     def stations(self) -> int:

@@ -176,8 +176,9 @@ class BusRun:
             one.finish_within(sinks_s)
 
     def release_threads(self) -> None:
-        """End the thread of the reader, which may hang."""
+        """End the thread of the reader, which may hang, and that of association."""
         self._executor.shutdown(wait=False, cancel_futures=True)
+        self._events.close()
 
     def links(self) -> dict[str, str]:
         """State of the connection to the bus, as of a source of data."""
@@ -288,7 +289,7 @@ class BusRun:
 
     async def _associate(self) -> None:
         """Store events that follow from the picks, and give them to the sinks."""
-        if not (events := self._events.update()):
+        if not (events := await self._events.updated()):
             return
         new = await self._persistently(lambda: self._store.run_in_thread(self._store.add_events, events))
         self._events.made(new)

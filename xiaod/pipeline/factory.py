@@ -15,6 +15,7 @@ from xiaod.inference import Engine
 from xiaod.inference.errors import ModelError
 from xiaod.inference.onnx import OnnxEngine
 from xiaod.inference.scout import Scout
+from xiaod.pipeline.events import open_associator
 from xiaod.process.plugins import MissingExtraError, imported, missing
 from xiaod.sinks import Sink, SinkError
 
@@ -83,6 +84,17 @@ def check_snippets(config: Config) -> None:
             f"{config.origin.where('snippets', 'pictures')}: {missing('a picture', DRAWING, 'plot')}; "
             "or write pictures: false, which keeps miniSEED alone"
         )
+
+
+def check_events(config: Config) -> None:
+    """Make sure that this process can make events, if it has to.
+
+    Raises:
+        AssociationError: when a package is missing, or the velocity model cannot be used; the message begins with file and line of the
+            configuration.
+    """
+    if config.events.enabled and config.events.bus is None:
+        open_associator(config)
 
 
 def open_sinks(config: Config) -> list[Sink]:

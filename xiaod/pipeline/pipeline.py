@@ -239,6 +239,8 @@ class Pipeline:
         """End threads that nothing ends any more: of sources that wait for room in the queue, and of the engine."""
         self._inbox.close()
         self._executor.shutdown(wait=False, cancel_futures=True)
+        if self._stage.events is not None:
+            self._stage.events.close()
         self._flush_log(everything=True)
 
     async def apply(self, plan: ReloadPlan, sources: Sequence[Source], sinks: Iterable[Sink]) -> None:

@@ -438,6 +438,7 @@ class PickStage:
         self.rsam: Rsam | None = None
         """Keeps the waveforms around final picks; None: nobody does."""
         self.events: Events | None = None
+        self._associating: asyncio.Task[None] | None = None
         """Makes events of picks; None: nobody does."""
         self._progress = progress
         self._log = get_logger("pick")
@@ -529,12 +530,30 @@ class PickStage:
         return new
 
     async def _associate(self, sink_runners: Sequence[SinkRunner], everything: bool = False) -> None:
-        """Store events that follow from the picks, and give them to the sinks; ``everything``: no more picks will come."""
-        if self.events is None or not (events := self.events.update(everything)):
+        """Have events made that follow from the picks; ``everything``: no more picks will come."""
+        if self.events is None:
             return
-        if (store := self.events.store) is not None:
+        if self._associating is not None and (everything or self._associating.done()):
+            # It raises what has failed in it.
+            await self._associating
+            self._associating = None
+        if everything or not self.events.in_thread or self._clock() is None:
+            await self._make_events(self.events, sink_runners, everything)
+        elif self._associating is None:
+            # Picks do not wait for it.
+            self._associating = asyncio.create_task(
+                self._make_events(self.events, sink_runners), name="associate"
+            )
+
+    async def _make_events(
+        self, made_by: Events, sink_runners: Sequence[SinkRunner], everything: bool = False
+    ) -> None:
+        """Store events that follow from the picks, and give them to the sinks."""
+        if not (events := await made_by.updated(everything)):
+            return
+        if (store := made_by.store) is not None:
             events = await self._persistently(partial(store.run_in_thread, store.add_events, events))
-        self.events.made(events)
+        made_by.made(events)
         for event in events:
             for sink_runner in list(sink_runners):
                 await sink_runner.put(event)
@@ -543,6 +562,8 @@ class PickStage:
         """Use other settings from now on."""
         self._config = config
         self._motions = self._motions_of(config)
+        if self.events is not None:
+            self.events.reconfigure(config)
         for instrument, pickers in self._pickers.items():
             pickers.final.reconfigure(self._settings_for(instrument, "final"))
             pickers.early.reconfigure(self._settings_for(instrument, "early"))

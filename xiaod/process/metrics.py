@@ -45,6 +45,7 @@ LATENCY_BUCKETS_S = (0.1, 0.25, 0.5, 0.75, 1, 1.5, 2, 3, 4, 5, 6, 7.5, 10, 15, 2
 REVISION_BUCKETS_S = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1, 2)
 """Of these, 0.1 s parts what confirms an early pick from what revises it."""
 WORK_BUCKETS_S = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1)
+ASSOCIATION_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 
 
@@ -142,6 +143,12 @@ class Metrics:
             "Messages that xiaod events has read from the bus: new picks, picks that came before (repeated), and what is no pick (refused)",
             ["result"],
             registry=registry,
+        )
+        self.events_association = Histogram(
+            "xiaod_event_association_seconds",
+            "Time that one association of picks with coordinates takes, in its thread",
+            registry=registry,
+            buckets=ASSOCIATION_BUCKETS_S,
         )
         self.sink_delivered = Counter(
             "xiaod_sink_picks",

@@ -8,11 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from xiaod.association.cluster import Association, Cluster
 from xiaod.association.coincidence import (
     LONGEST_S,
     SAME_ONSET_S,
-    Association,
-    Cluster,
     CoincidenceSettings,
     associate,
 )

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.unit.storage.test_pick_store import EXAMPLE
 from xiaod.association import tracker as module
-from xiaod.association.coincidence import CoincidenceSettings
+from xiaod.association.coincidence import Coincidence, CoincidenceSettings
 from xiaod.association.tracker import EventTracker
 from xiaod.domain.onsets import pick_id, settled, withdrawal
 from xiaod.domain.timegrid import ns_from_s
@@ -26,7 +26,7 @@ def pick(station: str, phase: str, time_s: float, stage: Stage = "final") -> Pic
 
 
 def tracker(stations: int = 2) -> EventTracker:
-    return EventTracker(replace(TWO, stations=stations), WAIT_S)
+    return EventTracker(Coincidence(replace(TWO, stations=stations)), WAIT_S)
 
 
 def run(one: EventTracker, picks: Iterable[Pick], until_s: float | None = None) -> list[Event]:

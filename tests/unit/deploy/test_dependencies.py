@@ -54,7 +54,11 @@ def imports_of(path: Path) -> Iterator[str]:
 @pytest.mark.parametrize(
     ("folder", "extras"),
     [
-        ("xiaod", {"dask", "pandas", "plot", "seedlink4"} | {model.EXTRA for model in SINKS if model.EXTRA}),
+        (
+            "xiaod",
+            {"dask", "events", "pandas", "plot", "seedlink4"}
+            | {model.EXTRA for model in SINKS if model.EXTRA},
+        ),
         ("models", set()),
         ("distill", {"distill"}),
         ("tests", {"distill", "test"}),

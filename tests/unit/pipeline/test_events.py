@@ -1,16 +1,27 @@
-"""Events of a live run in which clocks are wrong: that of a station, or that of the machine."""
+"""Events of a live run in which clocks are wrong, that of a station, or that of the machine; and events that are located in a thread."""
+
+import asyncio
+import sys
+from pathlib import Path
+from random import Random
 
 import numpy as np
 import pytest
 
+from tests.unit.association.network import Source, onsets, sites
+from tests.unit.association.network import pick as located_pick
 from xiaod.config import Config
+from xiaod.config.loader import with_stations
 from xiaod.domain.timegrid import GRID_NS, NS_PER_S
 from xiaod.domain.types import Channel, Event, Pick, Window
-from xiaod.pipeline.events import Events
+from xiaod.pipeline.events import AssociationError, Events
+from xiaod.pipeline.factory import check_events
+from xiaod.process.logs import configure_logs
 from xiaod.process.metrics import Metrics
 
 BEGIN_S = 1_700_000_000
 CONFIG = Config.model_validate({"sources": [{"server": "a"}], "events": {"enabled": True, "stations": 3}})
+PLACES = sites(12, 1)
 AHEAD = Channel("XX", "AHEAD", "", "HHZ").instrument
 
 
@@ -40,3 +51,101 @@ def test_clocks_that_are_wrong_make_no_station_late(ahead_s: int, set_back_s: in
             events.take([p_pick("ABC"[(second - 20) // 4], BEGIN_S + second - 6)])
         made += events.update()
     assert [(one.stage, one.stations) for one in made] == [("early", 3), ("final", 3)]
+
+
+def located(tmp_path: Path, **events: object) -> Config:
+    path = tmp_path / "stations.csv"
+    rows = [
+        f"XX,{name},{site.latitude_deg},{site.longitude_deg},{site.elevation_m}"
+        for name, site in PLACES.items()
+    ]
+    path.write_text("\n".join(["network,station,latitude,longitude,elevation", *rows]))
+    return with_stations(
+        Config.model_validate(
+            {
+                "sources": [{"server": "a"}],
+                "stations_file": path,
+                "events": {"enabled": True, "method": "pyocto", **events},
+            }
+        )
+    )
+
+
+def test_located_events_are_made_in_a_thread_while_picks_come(tmp_path: Path) -> None:
+    source = Source(46.05, 8.1, 9.0, 30.0)
+    picks = sorted(
+        (located_pick(*onset) for onset in onsets(source, PLACES, Random(1))), key=lambda one: one.time_ns
+    )
+    metrics = Metrics()
+
+    async def run() -> list[Event]:
+        events = Events(located(tmp_path), metrics, lambda: None)
+        assert events.in_thread
+        events.take(picks[:10])
+        association = asyncio.create_task(events.updated())
+        await asyncio.sleep(0)
+        events.take(picks[10:])
+        made = await association
+        made += await events.updated(everything=True)
+        events.close()
+        return made
+
+    made = asyncio.run(run())
+    assert {one.stage for one in made} == {"early", "final"}
+    [event] = [one for one in made if one.stage == "final"]
+    assert len(event.picks) == len(picks)
+    assert metrics.registry.get_sample_value("xiaod_event_association_seconds_count") == 2
+
+
+def test_associations_that_announce_leave_the_core_to_others(tmp_path: Path) -> None:
+    source = Source(46.05, 8.1, 9.0, 30.0)
+    picks = sorted(
+        (located_pick(*onset) for onset in onsets(source, PLACES, Random(1))), key=lambda one: one.time_ns
+    )
+    metrics, now_ns = Metrics(), BEGIN_S * NS_PER_S
+
+    async def run() -> None:
+        events = Events(located(tmp_path), metrics, lambda: now_ns, monotonic_clock=lambda: now_ns)
+        for one in picks:
+            # All at one moment: the first association stands for all.
+            events.take([one])
+            await events.updated()
+        events.close()
+
+    asyncio.run(run())
+    assert metrics.registry.get_sample_value("xiaod_event_association_seconds_count") == 1
+
+
+def test_a_station_without_coordinates_is_named_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configure_logs("warning", "json")
+    events = Events(located(tmp_path), Metrics(), lambda: None)
+    source = Source(46.05, 8.1, 9.0, 30.0)
+    picks = [
+        located_pick(*onset)
+        for onset in onsets(source, {**PLACES, "NEW": next(iter(PLACES.values()))}, Random(1))
+    ]
+    events.take(picks)
+    [announced] = events.update()
+    assert announced.stations == len(PLACES)
+    events.take([located_pick("NEW", "P", source.time_s + 9)])
+    events.update()
+    lines = [line for line in capsys.readouterr().err.splitlines() if "event.unknown_station" in line]
+    assert len(lines) == 1
+    assert "XX.NEW" in lines[0]
+
+
+def test_what_is_missing_is_named_with_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong = tmp_path / "crust.txt"
+    wrong.write_text("0 5.8 3.4\n10 6.2\n")
+    with pytest.raises(AssociationError, match=r"^events.velocity_model_file: .*crust.txt:2: 2 values"):
+        check_events(located(tmp_path, velocity_model_file=wrong))
+    check_events(located(tmp_path))
+    monkeypatch.delitem(sys.modules, "xiaod.association.located", raising=False)
+    monkeypatch.setitem(sys.modules, "pyocto", None)
+    with pytest.raises(
+        AssociationError,
+        match=r"^events.method: method pyocto needs the package pyocto, .* install 'xiaod\[events\]'",
+    ):
+        check_events(located(tmp_path))

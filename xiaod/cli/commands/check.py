@@ -26,8 +26,7 @@ def run(options: argparse.Namespace) -> int:
     from xiaod.config.paths import path_problems
     from xiaod.config.per_shard import load_named
     from xiaod.inference.errors import ModelError
-    from xiaod.pipeline.factory import check_snippets, open_engine, open_scout, open_sink
-    from xiaod.process.plugins import MissingExtraError
+    from xiaod.pipeline.factory import open_engine, open_scout, open_sink
     from xiaod.sinks import SinkError
 
     try:
@@ -53,10 +52,7 @@ def run(options: argparse.Namespace) -> int:
             open_sink(config, sink)
         except SinkError as error:
             problems.append(str(error))
-    try:
-        check_snippets(config)
-    except MissingExtraError as error:
-        problems.append(str(error))
+    problems += _of_snippets_and_events(config)
     if problems:
         return refuse(ConfigError("\n".join(problems)))
     for one in exposed_files(config):
@@ -73,6 +69,7 @@ def _of_events(path: Path) -> list[str]:
     from xiaod.config.events_process import load_events
     from xiaod.config.loader import ConfigError, load_config, with_stations
     from xiaod.config.paths import path_problems
+    from xiaod.pipeline.events import AssociationError, open_associator
     from xiaod.pipeline.factory import open_sinks
     from xiaod.sinks import SinkError
 
@@ -81,10 +78,27 @@ def _of_events(path: Path) -> list[str]:
             return []
         config, _ = load_events(path)
         found = path_problems(config)
-        open_sinks(with_stations(config))
-    except (ConfigError, SinkError) as error:
+        config = with_stations(config)
+        open_sinks(config)
+        open_associator(config)
+    except (ConfigError, SinkError, AssociationError) as error:
         return [str(error)]
     return found
+
+
+def _of_snippets_and_events(config: "Config") -> list[str]:
+    """What is missing that pictures and events need."""
+    from xiaod.pipeline.events import AssociationError
+    from xiaod.pipeline.factory import check_events, check_snippets
+    from xiaod.process.plugins import MissingExtraError
+
+    problems = []
+    for check in (check_snippets, check_events):
+        try:
+            check(config)
+        except (MissingExtraError, AssociationError) as error:
+            problems.append(str(error))
+    return problems
 
 
 def _of_sources(config: "Config") -> list[str]:
