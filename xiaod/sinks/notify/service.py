@@ -63,6 +63,8 @@ def opened(url: str) -> NotifyBase:
     # Nothing is kept on the disk, and no keys are made.
     asset = AppriseAsset(storage_mode="memory", app_id="xiaod", app_desc="seismic phase picker", app_url="")
     asset.pgp_autogen = asset.pem_autogen = False
+    # Phones would fetch its icons from the Internet.
+    asset.image_url_mask = asset.image_url_logo = ""
     with collected() as said:
         made = Apprise.instantiate(url, asset=asset)
     if made is None:

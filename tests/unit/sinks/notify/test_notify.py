@@ -5,6 +5,7 @@ import base64
 import contextlib
 import io
 import json
+import re
 import socket
 import threading
 import time
@@ -27,9 +28,11 @@ from xiaod.pipeline.sink_runner import SinkRunner
 from xiaod.process.logs import configure_logs
 from xiaod.process.metrics import Metrics
 from xiaod.sinks import Refused, SinkError
+from xiaod.sinks.notify.service import Service, scheme_of
 from xiaod.sinks.notify.sink import NotifySink
 from xiaod.storage.backlog import StoredBacklog
 from xiaod.storage.pick_store import PickStore
+from xiaod.tools.selftest.sinks import destination_of
 
 HUSH = "hush-hush-hush"
 HOUR_NS = 3600 * NS_PER_S
@@ -235,8 +238,10 @@ def test_what_is_held_back_outlives_a_crash(tmp_path: Path) -> None:
     store.begin("notify", "all", "events")
     store.add_events([event("a"), event("b")])
 
+    metrics = Metrics()
+
     async def until(sink: NotifySink, now_ns: int) -> None:
-        runner = SinkRunner(sink, Metrics(), lambda: now_ns, StoredBacklog(store, "notify", "all", "events"))
+        runner = SinkRunner(sink, metrics, lambda: now_ns, StoredBacklog(store, "notify", "all", "events"))
         runner.finish_within(0.5)
         await runner.put(End())
         await runner.deliver()
@@ -245,6 +250,8 @@ def test_what_is_held_back_outlives_a_crash(tmp_path: Path) -> None:
         quiet = made(address(endpoint), quiet_hours={"begin": "22:00", "end": "07:00"}, **BY_ID)
         asyncio.run(until(quiet, MIDNIGHT_NS))
         assert endpoint.requests == []
+        labels = {"sink": "notify"}
+        assert metrics.registry.get_sample_value("xiaod_sink_left_out_total", labels) == 2
         # The next run, in the morning.
         morning = made(address(endpoint), quiet_hours={"begin": "22:00", "end": "07:00"}, **BY_ID)
         asyncio.run(until(morning, MIDNIGHT_NS + 8 * HOUR_NS))
@@ -483,3 +490,42 @@ def test_a_summary_that_is_refused_keeps_nothing_else() -> None:
         endpoint.decide = lambda request: Answer(400 if b"held back" in request.body else 200)
         sink.deliver([event("c")], NOW_NS + HOUR_NS)
     assert titles(endpoint) == ["a-early-v1", "1 message was held back", "c-early-v1"]
+
+
+def test_a_trial_is_told_at_any_hour_and_says_that_it_is_one(tmp_path: Path) -> None:
+    with Endpoint() as endpoint:
+        path = tmp_path / "address"
+        path.write_text(address(endpoint))
+        every_minute = {"begin": "00:00", "end": "23:59"}
+        config = NotifyConfig.model_validate(
+            {"kind": "notify", "url_file": path, "quiet_hours": every_minute}
+        )
+        assert destination_of(config) == f"url_file {path}"
+        sink = NotifySink(config.for_trial(), AGENCY)
+        sink.deliver([pick(1)], MIDNIGHT_NS)
+        sink.close()
+    [(title, body)] = messages(endpoint)
+    assert title == "P at BW.RJOB, final"
+    assert body.startswith("This is a test of xiaod")
+    shown = destination_of(NotifyConfig.model_validate({"kind": "notify", "url": f"tgram://{HUSH}/1"}))
+    assert shown == "url tgram://********"
+
+
+def test_the_addresses_in_the_manual_are_those_of_services_that_take_pictures() -> None:
+    text = (Path(__file__).parents[4] / "docs" / "sinks.md").read_text(encoding="utf-8")
+    [table] = re.findall(r"\| service \| address .*?\n\n", text, re.DOTALL)
+    addresses = re.findall(r"`([a-z]+://\S+)`", table)
+    assert len(addresses) >= 5
+    taking = {scheme_of(one): Service("notify", one, 1.0).takes_files for one in addresses}
+    # It has pictures of its own.
+    assert taking.pop("hassio") is False
+    assert all(taking.values()), taking
+
+
+def test_phones_fetch_nothing_but_the_message() -> None:
+    with Endpoint() as endpoint:
+        made(f"ntfy://127.0.0.1:{endpoint.port}/topic").deliver([event("a")], NOW_NS)
+    [request] = endpoint.requests
+    assert json.loads(request.body)["topic"] == "topic"
+    assert request.headers["User-Agent"] == "xiaod"
+    assert "http" not in str(request.headers) + request.body.decode()
