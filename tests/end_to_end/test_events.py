@@ -138,6 +138,21 @@ def test_the_page_lists_events(tmp_path: Path) -> None:
             assert first[2] == "1"
             assert re.fullmatch(r"[0-9]+ ± [0-9]+ km from BW\.RJOB", first[3])
             assert not await tab.value("document.getElementById('events').hidden")
+            # Versions come in order of their first P, which a later version can have earlier.
+            versions = [
+                {"event_id": name, "early_id": ends, "stage": stage, "version": version, "first_pick_time": f"2026-01-31T12:00:0{at}Z"}
+                for name, ends, stage, version, at in (
+                    ("a-early", None, "early", 2, 1),
+                    ("a", "a-early", "final", 1, 1),
+                    ("a-early", None, "early", 1, 2),
+                    ("b-early", None, "early", 2, 5),
+                    ("b-early", None, "early", 1, 6),
+                )
+            ]  # fmt: skip
+            standing = await tab.value(
+                f"Events.standing({json.dumps(versions)}).map(({{ event_id, version }}) => [event_id, version])"
+            )
+            assert standing == [["b-early", 2], ["a", 1]]
 
     with streaming(tmp_path / "daemon", replay, events=EVENTS) as (_, daemon):
         asyncio.run(body(daemon.wait_for("web.listening")[0]["port"]))

@@ -25,9 +25,10 @@ class Events {
 
   /* What is known of each event by now: of several versions the last one. */
   static standing(events) {
-    const known = new Map();
+    const ended = new Set(events.map(({ early_id }) => early_id)), known = new Map();
     for (const event of events) {
-      if (event.early_id) known.delete(event.early_id);
+      // A later version can have an earlier first P, and so comes before the others.
+      if (event.stage === "early" && (ended.has(event.event_id) || known.get(event.event_id)?.version > event.version)) continue;
       known.set(event.event_id, event);
     }
     return [...known.values()].sort((a, b) => secondsOf(b.first_pick_time) - secondsOf(a.first_pick_time));
