@@ -611,8 +611,11 @@ def test_the_map_has_stations_where_they_are_and_their_picks(tmp_path: Path) -> 
             await tab.press("m")
             assert await tab.value(VIEW) == "map"
             assert (await tab.value("location.hash")).startswith("#map")
-            note = await tab.value("document.getElementById('map-note').textContent")
-            assert note == "2 stations; 1 without coordinates; picks of the last 2 min"
+            # It is written with the next frame.
+            note = "document.getElementById('map-note').textContent"
+            await tab.until(
+                note, lambda text: text == "2 stations; 1 without coordinates; picks of the last 2 min"
+            )
             for width, height, dark in ((1440, 900, False), (390, 844, True), (2560, 1440, False)):
                 await tab.look(width, height, dark)
                 await tab.until(

@@ -112,6 +112,8 @@ class StationMap {
   paintFrame({ pen, em, colour }, area, { scale, narrow, x, y, west, east, south, north }) {
     const step = (width) => STEPS.find((one) => one * width > 7 * em) ?? STEPS.at(-1);
     const stepX = step(scale * narrow), stepY = step(scale);
+    /* Where degrees stand, which no name may cover. */
+    this.written = [];
     const text = (value, size, letters) => `${Math.abs(value).toFixed(size < 0.1 ? 2 : size < 1 ? 1 : 0)}° ${letters[value < 0 ? 1 : 0]}`;
     pen.strokeStyle = colour("line");
     pen.fillStyle = colour("quiet");
@@ -130,7 +132,10 @@ class StationMap {
       const at = y(i * stepY);
       line(area.left, at, area.right, at);
       pen.textAlign = "left";
-      if (at > area.top + 1.2 * em) pen.fillText(text(i * stepY, stepY, "NS"), area.left + 0.4 * em, at - 0.3 * em);
+      if (at <= area.top + 1.2 * em) continue;
+      const name = text(i * stepY, stepY, "NS"), left = area.left + 0.4 * em, bottom = at - 0.3 * em;
+      pen.fillText(name, left, bottom);
+      this.written.push([left, bottom - em, left + pen.measureText(name).width, bottom + 0.2 * em]);
     }
     pen.stroke();
   }
@@ -196,7 +201,7 @@ class StationMap {
   /* Names where they find room, the newest picks first; a pick with its time, if there is room for that too. */
   paintNames({ pen, em, colour }, area, order) {
     const font = pen.font, line = 1.05 * em;
-    const taken = this.places.map((place) => { const half = (this.fresh(place) ? 1.2 : 0.55) * this.unit; return [place.x - half, place.y - half, place.x + half, place.y + half]; });
+    const taken = [...this.written, ...this.places.map((place) => { const half = (this.fresh(place) ? 1.2 : 0.55) * this.unit; return [place.x - half, place.y - half, place.x + half, place.y + half]; })];
     const free = (box) => box[0] >= area.left && box[2] <= area.right && box[1] >= area.top && box[3] <= area.bottom
       && taken.every((other) => box[2] <= other[0] || box[0] >= other[2] || box[3] <= other[1] || box[1] >= other[3]);
     for (const place of order) {
