@@ -178,6 +178,8 @@ class Assembler:
         """Delivery time of each source at which waits were checked last."""
         self._brought: Counter[str] = Counter()
         """Number of instruments of a source."""
+        self._unfinished: dict[Instrument, None] = {}
+        """Instruments of which more early windows are due, in order."""
         self._departing: set[Instrument] = set()
         self._log = get_logger("assemble")
         self._grouped_log = GroupedLog(self._log, STATION_LINES, STATION_PERIOD_S)
@@ -251,8 +253,14 @@ class Assembler:
                 for _ in parts.stream.cut(None, self._clock(), self.streams, final=True):
                     yield
 
-    def noticed(self, notice: Notice) -> None:
-        """Cut the early windows of an instrument where a net has noticed something."""
+    def noticed(self, notice: Notice, first_alone: bool = False) -> None:
+        """Cut the early windows of an instrument where a net has noticed something.
+
+        Args:
+            notice: what it has noticed.
+            first_alone: whether others are in a hurry too: the first window is cut now, which shows the P, and the rest by
+                :meth:`cut_rest`, or with the next record.
+        """
         parts = self._instruments.get(notice.instrument)
         if parts is None or parts.awake is None or parts.stream is None:
             return
@@ -264,8 +272,29 @@ class Assembler:
         if not parts.awake:
             # As nearly always.
             return
+        if not first_alone:
+            self._cut_noticed(parts)
+        elif notice.instrument not in self._unfinished:
+            self._unfinished[notice.instrument] = None
+            self._cut_noticed(parts, first_alone=True)
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether there is anything for :meth:`cut_rest`."""
+        return bool(self._unfinished)
+
+    def cut_rest(self) -> Iterator[None]:
+        """Cut the early windows of which :meth:`noticed` has cut the first alone."""
+        instruments, self._unfinished = self._unfinished, {}
+        for instrument in instruments:
+            # It may have departed.
+            if (parts := self._instruments.get(instrument)) is not None:
+                self._cut_noticed(parts)
+            yield
+
+    def _cut_noticed(self, parts: _Parts, first_alone: bool = False) -> None:
         delivery_ns = self._delivery_ns(parts)
-        self._cut_early(parts, delivery_ns)
+        self._cut_early(parts, delivery_ns, first_alone)
         if delivery_ns is not None:
             # It may wait for a component that lags, of a station that sends nothing more, as other windows do already.
             parts.deadline_ns = min(parts.deadline_ns, self._deadline_ns(parts))
@@ -575,11 +604,12 @@ class Assembler:
                 parts.unseen += window.stop - window.index
         self.behind = self.behind or parts.unseen > self._most_unseen
 
-    def _cut_early(self, parts: _Parts, delivery_ns: int | None) -> None:
-        """Cut the early windows that are wanted."""
+    def _cut_early(self, parts: _Parts, delivery_ns: int | None, first_alone: bool = False) -> None:
+        """Cut the early windows that are wanted, or the first of them."""
         if parts.early is not None and parts.early.is_due(delivery_ns):
             for _ in parts.early.cut(delivery_ns, self._clock(), self.early):
-                pass
+                if first_alone:
+                    break
 
     def _needed(self, parts: _Parts) -> Needed:
         needed = [schedule.needed for schedule in parts.schedules]

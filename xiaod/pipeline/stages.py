@@ -80,6 +80,8 @@ STREAM_WAIT_S, EARLY_WAIT_S, FINAL_WAIT_S = 0.01, 0.02, 0.5
 """How long new samples, early windows and final windows wait at most, in a live run, until a batch is full: it costs much less then.
 Records have waited for each other already."""
 
+MANY = 16
+"""Stations at which a net has noticed something at once, from which the first windows of all go before the second ones of any."""
 MOST_TOGETHER = 64
 """Windows that are picked together at most: their picks come at once, and are stored at once."""
 
@@ -111,6 +113,11 @@ class EarlyFirst(asyncio.Queue[Queued]):
     def empty(self) -> bool:
         """Whether none waits."""
         return not (self._early or self._others)
+
+    @property
+    def early_waits(self) -> bool:
+        """Whether something waits that has overtaken others."""
+        return bool(self._early)
 
     @property
     def waiting_s(self) -> float:
@@ -234,6 +241,8 @@ class Passing:
                 due = everything or self._is_due(number, bool(gathered), now_ns, wait_s)
                 for batch in gathered.take(due):
                     await self._put(batch)
+            if everything or self._is_due(len(kinds), assembler.unfinished, now_ns, EARLY_WAIT_S):
+                await self._cut_rest(everything)
         await self._turns.give_way()
 
     @property
@@ -249,6 +258,8 @@ class Passing:
             for stream in assembler.streams.take(everything=True):
                 await self._put(stream)
             await self.looked()
+            # Rings hold no more of what was not seen.
+            await self._cut_rest(everything=True)
             assembler.behind = False
         if assembler.full:
             await self.pass_on()
@@ -258,20 +269,33 @@ class Passing:
     async def noticed(self, notices: Sequence[Notice]) -> None:
         """A net has looked at a batch."""
         turns = Turns()
+        many = self._monotonic() is not None and sum(bool(notice.spans) for notice in notices) >= MANY
         for notice in notices:
-            self._assembler.noticed(notice)
+            self._assembler.noticed(notice, first_alone=many)
             if turns.are_over:
                 await turns.give_way()
         self.looks += 1
         self._streams_out -= 1
         if not self._streams_out:
             self._looked.set()
-        if self._assembler.early:
+        if self._assembler.early or self._assembler.unfinished:
             self._wake()
 
     async def looked(self) -> None:
         """Wait until the net has looked at all that was passed on."""
         await self._looked.wait()
+
+    async def _cut_rest(self, everything: bool) -> None:
+        """Cut further early windows of stations, once the first ones of all are computed."""
+        assembler = self._assembler
+        if everything or not (self._streams_out or assembler.early or self._windows.early_waits):
+            for _ in assembler.cut_rest():
+                if self._turns.are_over:
+                    await self._turns.give_way()
+            for batch in assembler.early.take(everything):
+                await self._put(batch)
+        if assembler.early or assembler.unfinished:
+            self._wake()
 
     async def _in_order(self, everything: bool) -> None:
         """Early windows before the final ones of the same data, whatever the net is busy with."""

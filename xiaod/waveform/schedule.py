@@ -291,12 +291,13 @@ class WindowSchedule:
             if self.cutting.most > 1 and not may_still_come and until is None:
                 count += (min(one.stop for one in covering.values()) - start) // self.cutting.hop - 1
                 count = min(count, self.cutting.most)
-            yield _Cut(start, covering, until=until, hops=count)
             if may_still_come and self.cutting.revised:
                 self._incomplete.append((start, frozenset(covering)))
             self._tail_cut = False
             following = self._grid(start + (count - 1) * self.cutting.hop + 1)
+            # Before the window is given: whoever wants only one goes on with the next one another time.
             self._next = following if until is None else min(following, until)
+            yield _Cut(start, covering, until=until, hops=count)
         yield from self._completed(final)
 
     def _steady(self) -> Covered | None:
