@@ -95,7 +95,7 @@ def event_document(event: Event, agency: Agency) -> dict[str, Any]:
         ],
         **_origin_document(event.origin),
         **_magnitude_document(event.magnitude),
-        "notice": NOTICE if event.origin is None else LOCATED_NOTICE,
+        "notice": notice_of(event),
         "agency_id": agency.agency_id,
         "author": agency.author,
     }
@@ -244,14 +244,19 @@ def _magnitude(document: Mapping[str, Any] | None) -> EventMagnitude | None:
     )
 
 
+def notice_of(event: Event) -> str:
+    """What each event says of itself."""
+    return NOTICE if event.origin is None else LOCATED_NOTICE
+
+
 def place_text(origin: EventOrigin) -> str:
-    """Where it was, for people.
+    """Where it was, for people, in ASCII.
 
     >>> place_text(EventOrigin(0, 35.6989, -126.7222, 10.2, 0.1, 1.0, 2.0, 0.3, 90.0, 5.0, "iasp91"))
-    '35.699° N 126.722° W, 10 km deep'
+    '35.699 N 126.722 W, 10 km deep'
     """
-    north = f"{abs(origin.latitude_deg):.3f}° {'NS'[origin.latitude_deg < 0]}"
-    east = f"{abs(origin.longitude_deg):.3f}° {'EW'[origin.longitude_deg < 0]}"
+    north = f"{abs(origin.latitude_deg):.3f} {'NS'[origin.latitude_deg < 0]}"
+    east = f"{abs(origin.longitude_deg):.3f} {'EW'[origin.longitude_deg < 0]}"
     return f"{north} {east}, {origin.depth_km:.0f} km deep"
 
 

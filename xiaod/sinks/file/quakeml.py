@@ -11,8 +11,9 @@ An early pick is ``preliminary``, a final one ``confirmed``, with the comments `
 early one. What withdraws an early pick is that pick again, with its publicID, and ``rejected``. No file has two picks of one onset: the
 later one stands.
 
-An event is one of its own, ``earthquake``, ``suspected``, with its picks and without an origin, since it has no place; comments have its
-version and its distance from the nearest station. One that is withdrawn is ``not existing``.
+An event is one of its own, ``earthquake``, ``suspected``, with its picks; comments have its version and what is known of it. One that has a
+place has an origin with an arrival for each pick, and a magnitude with those of its stations, where amplitudes allow it. One that is
+withdrawn is ``not existing``.
 
 >>> quakeml_bytes([], AgencyConfig())[:5]
 b'<?xml'
@@ -25,11 +26,17 @@ from typing import Any
 from obspy import UTCDateTime
 from obspy.core.event import (
     Amplitude,
+    Arrival,
     Catalog,
     Comment,
     CreationInfo,
+    Magnitude,
+    Origin,
+    OriginQuality,
+    OriginUncertainty,
     QuantityError,
     ResourceIdentifier,
+    StationMagnitude,
     TimeWindow,
     WaveformStreamID,
 )
@@ -44,7 +51,7 @@ from xiaod.domain.codes import safe
 from xiaod.domain.document import amplitude_number
 from xiaod.domain.event import about
 from xiaod.domain.onsets import BAND_HZ, WOOD_ANDERSON_HZ, standing
-from xiaod.domain.types import Event, EventPick, Pick, PickOrEvent, Wanted
+from xiaod.domain.types import Event, EventMagnitude, EventOrigin, EventPick, Pick, PickOrEvent, Wanted
 from xiaod.sinks.file.evaluation import MODE, POLARITY, STATUS, stage_comments, status_of, subject_id
 from xiaod.sinks.file.folder import FolderSink
 
@@ -54,6 +61,8 @@ FILTER, WOOD_ANDERSON_FILTER = (
 )
 """The bands of ratio and velocity, and of the Wood-Anderson amplitude, in identifiers."""
 MM_PER_M = 1000.0
+M_PER_KM = 1000.0
+KM_PER_DEGREE = 111.195
 NOTICE = "automatic, unreviewed, not for early warning"
 MAX_AUTHOR = 128
 """Letters that the schema of QuakeML 1.2 allows an author."""
@@ -153,7 +162,107 @@ def _associated(
         else:
             made.picks.append(_event_pick(full, agency, prefix))
             made.amplitudes.extend(_amplitudes(full, prefix))
+    if event.origin is not None:
+        origin = _origin(event, event.origin, agency, prefix)
+        made.origins.append(origin)
+        made.preferred_origin_id = origin.resource_id
+        if event.magnitude is not None:
+            _add_magnitude(made, event, event.magnitude, agency, prefix)
     return made
+
+
+def _origin(event: Event, found: EventOrigin, agency: AgencyConfig, prefix: str) -> Origin:
+    public_id = f"{prefix}/origin/{safe(event.id)}"
+    arrivals = []
+    for pick in event.picks:
+        if (fit := pick.arrival) is None:
+            continue
+        arrivals.append(
+            Arrival(
+                resource_id=ResourceIdentifier(f"{public_id}/arrival/{safe(pick.id)}"),
+                force_resource_id=False,
+                pick_id=ResourceIdentifier(_public_id(pick.id, prefix)),
+                phase=pick.phase,
+                azimuth=round(fit.azimuth_deg, 1),
+                distance=round(fit.distance_km / KM_PER_DEGREE, 5),
+                time_residual=round(fit.residual_s, 3),
+                earth_model_id=ResourceIdentifier(f"{prefix}/earthmodel/{safe(found.velocity_model)}"),
+            )
+        )
+    return Origin(
+        resource_id=ResourceIdentifier(public_id),
+        force_resource_id=False,
+        time=_moment(found.time_ns),
+        time_errors=_errors(found.time_uncertainty_s, 3),
+        latitude=round(found.latitude_deg, 5),
+        longitude=round(found.longitude_deg, 5),
+        depth=round(found.depth_km * M_PER_KM, 1),
+        depth_errors=_errors(found.depth_uncertainty_km * M_PER_KM, 1),
+        depth_type="from location",
+        method_id=ResourceIdentifier(f"{prefix}/method/{safe(event.method)}"),
+        earth_model_id=ResourceIdentifier(f"{prefix}/earthmodel/{safe(found.velocity_model)}"),
+        arrivals=arrivals,
+        quality=OriginQuality(
+            associated_phase_count=len(arrivals),
+            used_phase_count=len(arrivals),
+            used_station_count=len({pick.channel.station_codes for pick in event.picks}),
+            standard_error=round(found.rms_s, 3),
+            azimuthal_gap=round(found.azimuthal_gap_deg, 1),
+            minimum_distance=round(found.nearest_km / KM_PER_DEGREE, 5),
+        ),
+        origin_uncertainty=OriginUncertainty(
+            horizontal_uncertainty=round(found.horizontal_uncertainty_km * M_PER_KM, 1),
+            preferred_description="horizontal uncertainty",
+        ),
+        evaluation_mode=MODE,
+        evaluation_status=STATUS[event.stage],
+        creation_info=_creation_info(agency, event.created_ns),
+    )
+
+
+def _add_magnitude(
+    made: EventElement, event: Event, found: EventMagnitude, agency: AgencyConfig, prefix: str
+) -> None:
+    """The magnitude of an event with an origin, and those of its stations."""
+    public_id = f"{prefix}/magnitude/{safe(event.id)}"
+    method_id = ResourceIdentifier(f"{prefix}/method/{found.kind}-iaspei")
+    written = {amplitude.resource_id.id for amplitude in made.amplitudes}
+    for pick in event.picks:
+        if pick.magnitude is None:
+            continue
+        amplitude_id = f"{_public_id(pick.id, prefix)}.wood-anderson"
+        made.station_magnitudes.append(
+            StationMagnitude(
+                resource_id=ResourceIdentifier(f"{public_id}/station/{safe(pick.id)}"),
+                force_resource_id=False,
+                origin_id=made.preferred_origin_id,
+                mag=round(pick.magnitude, 2),
+                station_magnitude_type=found.kind,
+                amplitude_id=ResourceIdentifier(amplitude_id) if amplitude_id in written else None,
+                method_id=method_id,
+                waveform_id=_waveform_id(pick),
+            )
+        )
+    magnitude = Magnitude(
+        resource_id=ResourceIdentifier(public_id),
+        force_resource_id=False,
+        mag=round(found.value, 2),
+        mag_errors=_errors(found.uncertainty, 2),
+        magnitude_type=found.kind,
+        origin_id=made.preferred_origin_id,
+        method_id=method_id,
+        station_count=found.stations,
+        evaluation_mode=MODE,
+        evaluation_status=STATUS[event.stage],
+        creation_info=_creation_info(agency, event.created_ns),
+    )
+    made.magnitudes.append(magnitude)
+    made.preferred_magnitude_id = magnitude.resource_id
+
+
+def _errors(value: float, digits: int) -> QuantityError:
+    """An uncertainty; XML has no number that is not finite."""
+    return QuantityError(uncertainty=round(value, digits) if math.isfinite(value) else None)
 
 
 def _brief_pick(pick: EventPick, agency: AgencyConfig, prefix: str) -> PickElement:

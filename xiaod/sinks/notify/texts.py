@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo
 
 from xiaod.config.sinks.notify import TextConfig, TextsConfig
 from xiaod.domain.codes import safe
-from xiaod.domain.event import NOTICE, about
+from xiaod.domain.event import about, notice_of
 from xiaod.domain.timegrid import NS_PER_S
 from xiaod.domain.types import Channel, Event, PickOrEvent
 
@@ -90,7 +90,7 @@ def _event_fields(event: Event, zone: ZoneInfo) -> dict[str, str]:
         "stage": event.stage,
         "event_id": event.event_id,
         "id": event.id,
-        "notice": f"{NOTICE[0].upper()}{NOTICE[1:]}.",
+        "notice": f"{notice_of(event)[0].upper()}{notice_of(event)[1:]}.",
     }
 
 

@@ -6,21 +6,26 @@ import sys
 import warnings
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 
 import obspy
 import pytest
 
 from tests.contract.test_sinks import AGENCY, NOW_NS, STAGES, early, final, pick
+from tests.unit.association.network import LAYERS, Source, kept, onsets, sites, stations_of
+from tests.unit.association.network import pick as located_pick
+from xiaod.association.located import Located, LocatedSettings
 from xiaod.config import AgencyConfig, Config, SeedLinkConfig
 from xiaod.config.sinks.file import QuakeMLConfig
 from xiaod.domain.onsets import withdrawal
 from xiaod.domain.timegrid import iso_from_ns
-from xiaod.domain.types import Channel, GroundMotion, Pick
+from xiaod.domain.types import Channel, DocumentStage, Event, GroundMotion, Pick
 from xiaod.pipeline.factory import open_sink
 from xiaod.sinks import SinkError
 from xiaod.sinks.file.quakeml import QuakeMLSink, catalog_of, quakeml_bytes
 
 INTERVAL_NS = 60_000_000_000
+SOURCE = Source(46.05, 8.1, 9.0, 30.0)
 
 
 MOTION = GroundMotion(
@@ -221,3 +226,66 @@ def test_a_library_that_cannot_be_loaded_is_a_sink_that_cannot_be_made(
     sink = QuakeMLConfig(kind="quakeml", folder=Path("nowhere"))
     with pytest.raises(SinkError, match=r"sinks\[0\]\.kind: .*obspy\.io\.quakeml\.core"):
         open_sink(Config(sources=(SeedLinkConfig(server="localhost"),), sinks=(sink,)), sink)
+
+
+def located(stage: DocumentStage = "final") -> Event:
+    rng = Random(2)
+    places = sites(8, 1)
+    made = [kept(located_pick(*one, wood_anderson_mm=0.5)) for one in onsets(SOURCE, places, rng)]
+    method = Located(LocatedSettings(LAYERS, "test", max_distance_km=120.0), stations_of(places))
+    [cluster] = method.announce(made, [])
+    first = cluster.picks[0]
+    return Event(
+        "e-v1",
+        "e",
+        1,
+        stage,
+        "pyocto",
+        first.time_ns,
+        cluster.picks,
+        origin=cluster.origin,
+        magnitude=cluster.magnitude,
+    )
+
+
+@pytest.mark.parametrize("stage", ["early", "final", "withdrawn"])
+def test_a_located_event_has_origin_arrivals_and_magnitude(stage: DocumentStage) -> None:
+    from obspy.io.quakeml.core import _validate
+
+    event = located(stage)
+    content = quakeml_bytes([event], AGENCY)
+    assert _validate(io.BytesIO(content), verbose=True)
+    [read] = obspy.read_events(io.BytesIO(content))
+    origin, magnitude = read.preferred_origin(), read.preferred_magnitude()
+    assert event.origin is not None
+    assert event.magnitude is not None
+    assert str(origin.time) == iso_from_ns(event.origin.time_ns)
+    assert SOURCE.away_km(origin.latitude, origin.longitude) < 2
+    assert origin.depth == pytest.approx(1000 * event.origin.depth_km, abs=0.1)
+    assert origin.depth_errors.uncertainty == pytest.approx(1000 * event.origin.depth_uncertainty_km, abs=0.1)
+    assert origin.quality.used_phase_count == len(event.picks) == 16
+    assert origin.quality.used_station_count == 8
+    picks = {one.resource_id.id: one for one in read.picks}
+    for arrival, one in zip(origin.arrivals, event.picks, strict=True):
+        found = picks[arrival.pick_id.id]
+        assert one.arrival is not None
+        assert (arrival.phase, found.waveform_id.station_code) == (one.phase, one.channel.station)
+        assert arrival.time_residual == pytest.approx(one.arrival.residual_s, abs=1e-3)
+        assert arrival.distance * 111.195 == pytest.approx(one.arrival.distance_km, abs=1e-2)
+        assert arrival.azimuth == pytest.approx(one.arrival.azimuth_deg, abs=0.1)
+    assert (magnitude.mag, magnitude.magnitude_type) == (round(event.magnitude.value, 2), "ML")
+    assert magnitude.station_count == len(read.station_magnitudes) == 8
+    assert magnitude.origin_id == origin.resource_id
+    assert (
+        origin.evaluation_status
+        == {"early": "preliminary", "final": "confirmed", "withdrawn": "rejected"}[stage]
+    )
+
+
+def test_without_a_depth_or_a_magnitude_none_is_written() -> None:
+    event = located()
+    assert event.origin is not None
+    event = replace(event, magnitude=None, origin=replace(event.origin, depth_uncertainty_km=math.nan))
+    [read] = obspy.read_events(io.BytesIO(quakeml_bytes([event], AGENCY)))
+    assert read.magnitudes == []
+    assert read.origins[0].depth_errors.uncertainty is None
