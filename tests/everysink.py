@@ -258,6 +258,7 @@ def delivering(model: type[SinkModel], folder: Path, **keys: object) -> Iterator
                 "sources": [{"server": "localhost"}],
                 "sinks": [{"kind": model.kind_name(), **receiver.keys, **keys}],
                 "events": {"enabled": True},
+                "rsam": {"enabled": True},
             }
         )
         [sink] = open_sinks(config)

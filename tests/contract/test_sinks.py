@@ -7,7 +7,9 @@ import math
 import os
 from collections.abc import Callable
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
+from typing import get_args
 
 import jsonschema
 import obspy
@@ -15,20 +17,30 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.everysink import delivering
+from tests.everysink import delivering, ids_in
 from xiaod.config import AgencyConfig
 from xiaod.config.sinks import SINKS
 from xiaod.config.sinks.file import AnssConfig, FolderConfig, JsonLinesConfig, QuakeMLConfig
 from xiaod.config.sinks.kind import SinkModel
 from xiaod.domain.document import pick_document, pick_from_document, schema
 from xiaod.domain.onsets import withdrawal
+from xiaod.domain.rsam import rsam_document, rsam_schema
 from xiaod.domain.timegrid import iso_from_ns
-from xiaod.domain.types import Channel, Event, EventPick, Latency, Pick, PickOrEvent, StationDistance
-from xiaod.sinks import wanted_of
+from xiaod.domain.types import (
+    Channel,
+    Event,
+    EventPick,
+    Latency,
+    Pick,
+    PickOrEvent,
+    RsamValue,
+    StationDistance,
+)
+from xiaod.sinks import Sink, wanted_of
 from xiaod.sinks.file.formats import render
 from xiaod.sinks.file.jsonl import JsonLinesSink
 from xiaod.sinks.file.quakeml import NOTICE, QuakeMLSink, quakeml_bytes
-from xiaod.sinks.file.table import DOCUMENT_COLUMNS
+from xiaod.sinks.file.table import DOCUMENT_COLUMNS, RSAM_COLUMNS
 
 AGENCY = AgencyConfig(agency_id="TEST", author="tester")
 DAY_NS = 86_400_000_000_000
@@ -327,7 +339,15 @@ SETTLED = replace(
     picks=(EventPick(pick(4).id, pick(4).channel, "P", NOW_NS, 0.1, "final"),),
 )
 GONE = replace(EVENT, id="e-early-v2", version=2, stage="withdrawn", early_id="e-early")
-TAKING_EVENTS = [model for model in SINKS if "of" in model.model_fields]
+
+
+def taking(what: str) -> list[type[SinkModel]]:
+    """The kinds that can take something."""
+    fields = [(model, model.model_fields.get("of")) for model in SINKS]
+    return [model for model, field in fields if field is not None and what in get_args(field.annotation)]
+
+
+TAKING_EVENTS, TAKING_RSAM = taking("events"), taking("rsam")
 
 
 @pytest.mark.parametrize("model", TAKING_EVENTS, ids=[model.kind_name() for model in TAKING_EVENTS])
@@ -350,6 +370,67 @@ def test_events_arrive_once_each_beside_picks(model: type[SinkModel], tmp_path: 
             assert "about 20 km (+-2) from BW.RJOB" in arrived[1]
         else:
             assert sorted(arrived) == sorted(item.id for item in items)
+
+
+def mean(minute: int, **changes: object) -> RsamValue:
+    time_ns = NOW_NS // (600 * 10**9) * 600 * 10**9 + minute * 60 * 10**9
+    made = RsamValue(Channel("BW", "RJOB", "", "EHZ"), 1, time_ns, 1.0, 20.0, 123.456789 + minute, 0.98765)
+    return replace(made, **changes)  # type: ignore[arg-type]
+
+
+MEANS = [mean(1), mean(2), mean(0, minutes=10, share=1.0), mean(3, counts=math.nan, share=0.0)]
+every_rsam = pytest.mark.parametrize("model", TAKING_RSAM, ids=[model.kind_name() for model in TAKING_RSAM])
+
+
+@every_rsam
+def test_means_of_the_amplitude_arrive_once_each(model: type[SinkModel], tmp_path: Path) -> None:
+    with delivering(model, tmp_path, of="rsam") as (sink, receiver):
+        assert wanted_of(sink) == "rsam"
+        sink.deliver(MEANS[:2], NOW_NS)  # type: ignore[arg-type]
+        sink.deliver([], NOW_NS)
+        sink.deliver(MEANS[2:], NOW_NS)  # type: ignore[arg-type]
+        sink.close()
+        assert sorted(receiver.arrived()) == sorted(one.id for one in MEANS)
+
+
+def test_kinds_that_take_means_of_the_amplitude() -> None:
+    assert {model.kind_name() for model in TAKING_RSAM} == {"jsonl", "table", "mqtt"}
+
+
+def test_the_document_of_a_mean_fits_its_schema() -> None:
+    for one in MEANS:
+        document = json.loads(json.dumps(rsam_document(one, AGENCY), allow_nan=False))
+        jsonschema.validate(document, rsam_schema())
+        for broken in ({"minutes": 5}, {"time": "2023-11-14T22:13:20.000000Z"}, {"share": 1.5}, {"more": 1}):
+            with pytest.raises(jsonschema.ValidationError):
+                jsonschema.validate({**document, **broken}, rsam_schema())
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "table"])
+def test_a_file_of_means_has_each_once_and_no_damaged_line_after_a_crash(kind: str, tmp_path: Path) -> None:
+    [model] = [model for model in SINKS if model.kind_name() == kind]
+    path = tmp_path / "rsam"
+
+    def delivered(*means: RsamValue) -> None:
+        made = model.model_validate({"kind": kind, "path": path, "of": "rsam"})
+        module, _, name = model.CODE.partition(":")
+        sink: Sink = getattr(import_module(module), name)(made, AGENCY)
+        sink.deliver(means, NOW_NS)  # type: ignore[arg-type]
+        sink.close()
+
+    delivered(mean(1), mean(2))
+    whole = path.read_bytes()
+    # A process that ended in the middle of a line.
+    path.write_bytes(whole[:-20])
+    # The next run makes them again, the first one of fewer samples.
+    delivered(mean(1, counts=7.0, share=0.6), mean(2), mean(3))
+    text = path.read_text()
+    assert ids_in(text) == [mean(number).id for number in (1, 2, 3)]
+    assert path.read_bytes().startswith(whole)
+    if kind == "table":
+        first, *_ = csv.DictReader(io.StringIO(text))
+        assert list(first) == list(RSAM_COLUMNS)
+        assert (first["value"], first["unit"], first["share"]) == ("124.457", "counts", "0.9877")
 
 
 def test_kinds_that_cannot_say_events_take_none() -> None:

@@ -1,27 +1,35 @@
 """A real Prometheus reads the real daemon with the shipped rules: every query of alerts and dashboard means a metric that there is."""
 
+import csv
 import http
+import io
 import json
 import re
 import shutil
 import signal
 import socket
 import subprocess
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import numpy as np
 import pytest
 import yaml
 from obspy import Trace, UTCDateTime
 from prometheus_client.parser import text_string_to_metric_families
+from scipy.signal import butter, sosfilt
 
-from tests.end_to_end.harness import LIMIT_S, Daemon, streaming, wait_until
+from tests.end_to_end.harness import LIMIT_S, Daemon, Server, streaming, wait_until
+from tests.end_to_end.test_faults import source_at
 from tests.monitoring import DEPLOY, alerts, metrics_of, queries
+from xiaod.domain.rsam import rsam_schema
 from xiaod.replay.config import ReplayConfig
 
 ROOT = DEPLOY.parent
@@ -207,3 +215,65 @@ def test_the_mean_amplitude_is_shown_where_it_is_asked_for(tmp_path: Path) -> No
         key = ("xiaod_station_rsam_counts", (("minutes", "1"), ("station", "XX.VOLC..HH")))
         measured = wait_until(lambda: daemon.metrics().get(key), "a mean amplitude")
         assert measured == pytest.approx(1000 * 2 / np.pi, rel=0.01)
+
+
+def test_a_table_of_mean_amplitudes_survives_a_kill(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    minutes = 13
+    # Noise on an offset, from a whole ten minutes on.
+    begin_s = int(time.time()) // 600 * 600 - 1200
+    rng = np.random.default_rng(3)
+    wave = (rng.normal(0, 300, minutes * 6000 + 2000) + 5000).astype(np.int32)
+    for letter in "ZNE":
+        header = {"network": "XX", "station": "VOLC", "channel": f"HH{letter}", "sampling_rate": 100.0}
+        Trace(wave, {**header, "starttime": UTCDateTime(begin_s)}).write(
+            str(data / f"{letter}.mseed"), format="MSEED"
+        )
+    raw = wave.astype(np.float64) - wave[0]
+    for corner_hz, kind in ((1.0, "highpass"), (20.0, "lowpass")):
+        raw = sosfilt(butter(4, corner_hz, kind, fs=100, output="sos"), raw)
+    whole = np.abs(raw)
+    table, lines = tmp_path / "rsam.csv", tmp_path / "rsam.jsonl"
+    sinks = [
+        {"kind": "table", "of": "rsam", "path": str(table)},
+        {"kind": "jsonl", "of": "rsam", "path": str(lines)},
+    ]
+
+    def rows() -> list[dict[str, str]]:
+        return list(csv.DictReader(io.StringIO(table.read_text()))) if table.exists() else []
+
+    config = ReplayConfig(inputs=(data,), port=0, speed=120.0)
+    with Server(config) as server:
+        source = source_at(server.port, streams=["XX.VOLC..HH?"], begin="resume")
+        daemon = Daemon(
+            tmp_path, sources=[source], sinks=sinks, rsam={"enabled": True}, buffer={"max_age_s": None}
+        )
+        with daemon:
+            wait_until(lambda: len(rows()) >= 4, "some minutes")
+            daemon.process.kill()
+            daemon.process.wait()
+        with daemon:
+            wait_until(
+                lambda: any(row["time"].startswith(iso(begin_s + 60 * (minutes - 1))) for row in rows()),
+                "the last minute",
+            )
+            assert daemon.stop() == 0
+    documents = [json.loads(line) for line in lines.read_text().splitlines()]
+    for document in documents:
+        jsonschema.validate(document, rsam_schema())
+    made = rows()
+    assert sorted(row["id"] for row in made) == sorted(document["id"] for document in documents)
+    assert len({row["id"] for row in made}) == len(made)
+    ones = {row["time"]: row for row in made if row["minutes"] == "1"}
+    assert len(ones) == minutes
+    for number in range(minutes):
+        row = ones[f"{iso(begin_s + 60 * number)}.000000Z"]
+        assert float(row["share"]) > 0.95
+        expected = float(whole[number * 6000 + (200 if number == 0 else 0) : (number + 1) * 6000].mean())
+        # The minute of the kill is that of the data behind it, in a filter that begins anew.
+        assert float(row["value"]) == pytest.approx(expected, rel=1e-3 if row["share"] == "1.0" else 0.03)
+
+
+def iso(time_s: int) -> str:
+    return f"{datetime.fromtimestamp(time_s, UTC):%Y-%m-%dT%H:%M:%S}"

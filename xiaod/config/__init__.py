@@ -280,7 +280,8 @@ class Config(Model):
     unreviewed, not for early warning. With several shards each makes events of its own stations, or, with ``bus``, one process those of
     all."""
     rsam: RsamConfig = RsamConfig()
-    """The mean absolute amplitude of each vertical over 1 and 10 minutes, for volcano observatories (RSAM, Endo & Murray 1991)."""
+    """The mean absolute amplitude of each vertical over 1 and 10 minutes, for volcano observatories (RSAM, Endo & Murray 1991), and for
+    the sinks that take it ('of: rsam')."""
     http: HttpConfig = HttpConfig()
     """Over HTTP: /metrics (Prometheus), /healthz, /readyz, and the status page at / with its API under /api."""
     state: StateConfig = StateConfig()
@@ -335,6 +336,7 @@ class Config(Model):
         self._attachments_are_written()
         self._events_are_made()
         self._bus_brings_picks()
+        self._amplitudes_are_measured()
         self._places_of_their_own()
         self._windows_have_something_to_pick()
         self._resumption_finds_what_it_needs()
@@ -356,7 +358,7 @@ class Config(Model):
     def _events_are_made(self) -> None:
         """Refuse to wait for events that nobody makes."""
         for sink in self.sinks:
-            if getattr(sink, "of", "picks") != "picks" and not self.events.enabled:
+            if getattr(sink, "of", "picks") in ("events", "all") and not self.events.enabled:
                 raise ValueError(
                     f"sinks: {sink.name}: of: there are no events; write events: {{enabled: true}}, or of: picks"
                 )
@@ -379,7 +381,7 @@ class Config(Model):
             raise ValueError(f"events.bus: {name!r}: must be the name of a sink of kind {kinds}: {there}")
         if not self.events.enabled:
             raise ValueError("events.bus: there are no events; write events: {enabled: true, bus: ...}")
-        if bus.stage == "early" or getattr(bus, "of", "picks") == "events":
+        if bus.stage == "early" or getattr(bus, "of", "picks") not in ("picks", "all"):
             raise ValueError(
                 f"events.bus: final picks do not come to sink {name!r}; it must have of: picks or all, and stage: all or final"
             )
@@ -395,6 +397,14 @@ class Config(Model):
                 raise ValueError(
                     f"sinks: {sink.name}: {written} would be written by two processes, picks by the daemon and events by xiaod events; "
                     "put {shard} into it, which is 'events' for the latter"
+                )
+
+    def _amplitudes_are_measured(self) -> None:
+        """Refuse to wait for means of the amplitude that nobody makes."""
+        for sink in self.sinks:
+            if getattr(sink, "of", "picks") == "rsam" and not self.rsam.enabled:
+                raise ValueError(
+                    f"sinks: {sink.name}: of: there are no amplitudes; write rsam: {{enabled: true}}, or of: picks"
                 )
 
     def _windows_have_something_to_pick(self) -> None:

@@ -11,7 +11,7 @@ Everything else is for the daemons.
 
 >>> written = {"kind": "jsonl", "path": "var/{shard}.jsonl", "of": "all"}
 >>> config = Config.model_validate({"sources": [{"server": "a"}], "shard": {"count": 4}, "events": {"enabled": True, "bus": "nats"},
-...     "sinks": [{"kind": "nats"}, written]})
+...     "rsam": {"enabled": True}, "sinks": [{"kind": "nats"}, written, {"kind": "table", "path": "{shard}.csv", "of": "rsam"}]})
 >>> placed, bus = place_events(config)
 >>> [(sink.name, sink.of, str(sink.path)) for sink in placed.sinks], str(placed.state.folder), placed.http.port, bus.kind
 ([('jsonl', 'events', 'var/events.jsonl')], 'var/state/events', 9812, 'nats')
@@ -57,7 +57,11 @@ def place_events(config: Config) -> tuple[Config, SinkModel]:
         raise ConfigError(
             f"{where('http', 'port')}: {config.http.port} + {config.shard.count} (the number of shards) is above {MAX_PORT}"
         )
-    taking = [number for number, sink in enumerate(config.sinks) if getattr(sink, "of", "picks") != "picks"]
+    taking = [
+        number
+        for number, sink in enumerate(config.sinks)
+        if getattr(sink, "of", "picks") in ("events", "all")
+    ]
     updates: dict[str, Any] = {
         "sinks": tuple(
             filled(config.sinks[number], EVENTS).model_copy(update={"of": "events"}) for number in taking

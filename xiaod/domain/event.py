@@ -25,9 +25,11 @@ from xiaod.domain.document import (
     pick_from_document,
     value_of,
 )
+from xiaod.domain.rsam import rsam_document
 from xiaod.domain.timegrid import iso_from_ns, ns_from_iso
 from xiaod.domain.types import (
     Channel,
+    Delivered,
     DocumentStage,
     Event,
     EventArrival,
@@ -35,6 +37,7 @@ from xiaod.domain.types import (
     EventOrigin,
     EventPick,
     PickOrEvent,
+    RsamValue,
     StationDistance,
 )
 
@@ -46,12 +49,14 @@ DEGREES = 5
 """Decimals of coordinates: a metre."""
 
 
-def document_of(item: PickOrEvent, agency: Agency) -> dict[str, Any]:
-    """The canonical document of a pick or an event."""
+def document_of(item: Delivered, agency: Agency) -> dict[str, Any]:
+    """The canonical document of a pick, an event or a mean of the amplitude."""
+    if isinstance(item, RsamValue):
+        return rsam_document(item, agency)
     return event_document(item, agency) if isinstance(item, Event) else pick_document(item, agency)
 
 
-def json_of(item: PickOrEvent, agency: Agency) -> str:
+def json_of(item: Delivered, agency: Agency) -> str:
     """The document as one line of JSON, without a line end."""
     return dumps(document_of(item, agency), separators=(",", ":"), allow_nan=False)
 

@@ -7,7 +7,18 @@ from datetime import UTC, datetime
 
 from models import conventions
 from xiaod.domain.timegrid import GRID_NS, GRID_RATE_HZ, NS_PER_S, grid_index
-from xiaod.domain.types import Event, Instrument, Outcome, Pick, PickOrEvent, Stage, Stages, Wanted
+from xiaod.domain.types import (
+    Delivered,
+    Event,
+    Instrument,
+    Outcome,
+    Pick,
+    PickOrEvent,
+    RsamValue,
+    Stage,
+    Stages,
+    Wanted,
+)
 
 PHASES = conventions.PHASES
 """What is picked: P and S, in the order of all arrays that have a row for each."""
@@ -90,8 +101,10 @@ def unresolved_early(picks: Iterable[Pick]) -> list[Pick]:
     return [pick for pick in standing(picks) if pick.stage == "early"]
 
 
-def is_of(item: PickOrEvent, stages: Stages, wanted: Wanted = "picks") -> bool:
-    """Whether a pick or an event is for a sink that takes these; a withdrawal goes where the early one went."""
+def is_of(item: Delivered, stages: Stages, wanted: Wanted = "picks") -> bool:
+    """Whether something is for a sink that takes these; a withdrawal goes where the early one went."""
+    if isinstance(item, RsamValue):
+        return wanted == "rsam"
     kind: Wanted = "events" if isinstance(item, Event) else "picks"
     return wanted in ("all", kind) and stages in ("all", "final" if item.stage == "final" else "early")
 

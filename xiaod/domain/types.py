@@ -15,6 +15,7 @@ Times are integer nanoseconds UTC (see :mod:`xiaod.domain.timegrid`); arrays are
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import Literal, NamedTuple
 from weakref import WeakValueDictionary
@@ -390,8 +391,8 @@ class Pick:
     """Of a final pick whose waveforms are kept: the path below the address of the status page at which they will be."""
 
 
-Wanted = Literal["picks", "events", "all"]
-"""What a sink takes: picks, events, or both."""
+Wanted = Literal["picks", "events", "all", "rsam"]
+"""What a sink takes: picks, events, or both; or means of the amplitude."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -515,3 +516,36 @@ StationCode = tuple[str, str]
 """Codes of network and station."""
 PickOrEvent = Pick | Event
 """What is stored and goes to sinks."""
+
+
+@dataclass(frozen=True, slots=True)
+class RsamValue:
+    """The mean absolute amplitude of a vertical over minutes of UTC (RSAM)."""
+
+    channel: Channel
+    minutes: int
+    """Length of time."""
+    time_ns: int
+    """Its begin."""
+    low_hz: float
+    high_hz: float
+    """The band."""
+    counts: float
+    """The mean; NaN: there are no data."""
+    share: float
+    """Part of the time of which there are samples, 0 to 1."""
+
+    @property
+    def id(self) -> str:
+        """Follows from channel, time and length."""
+        begin = datetime.fromtimestamp(self.time_ns // 1_000_000_000, UTC)
+        return f"{begin:%Y%m%d.%H%M}-rsam{self.minutes}-{self.channel}"
+
+    @property
+    def stage(self) -> Literal["final"]:
+        """It is made once."""
+        return "final"
+
+
+Delivered = PickOrEvent | RsamValue
+"""What goes to sinks."""

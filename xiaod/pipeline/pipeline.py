@@ -32,13 +32,13 @@ from xiaod.pipeline.monitor import Monitor
 from xiaod.pipeline.problems import Facts, Problem, problems_of
 from xiaod.pipeline.rsam import Rsam
 from xiaod.pipeline.settings import begun_anew, buffer_settings, cuttings, instrument_limits
-from xiaod.pipeline.sink_runner import SinkRunner
+from xiaod.pipeline.sink_runner import BOUND, SinkRunner
 from xiaod.pipeline.snippets import Snippets
 from xiaod.pipeline.stages import Passing, PickStage, ResultQueue, WindowQueue, assemble, infer
 from xiaod.pipeline.station_table import Change, StationCollector, StationTable
 from xiaod.process.metrics import Metrics, PacketCollector, RsamCollector
 from xiaod.sinks import Sink, wanted_of
-from xiaod.storage.backlog import StoredBacklog
+from xiaod.storage.backlog import Backlog, PassingBacklog, StoredBacklog
 from xiaod.storage.pick_store import PickStore
 from xiaod.storage.progress import PickingProgress
 from xiaod.waveform.data_account import DataAccount
@@ -123,12 +123,7 @@ class Pipeline:
         self._windows = WindowQueue(WINDOW_BATCHES_BOUND, overtaking=live is not None)
         self._probabilities = ResultQueue(BATCHES_BOUND, overtaking=live is not None)
         self._station_table = StationTable(ns_from_s(config.http.stale_after_s))
-        self._sink_runners = [
-            self._sink_runner(
-                sink, None if store is None else StoredBacklog(store, sink.name, sink.stages, wanted_of(sink))
-            )
-            for sink in sinks
-        ]
+        self._sink_runners = [self._sink_runner(sink, _backlog_of(sink, store)) for sink in sinks]
         self._leaving: dict[str, Stays] = {}
         """Sources that have been removed, and whose last records may still wait."""
         self._delivering: dict[str, asyncio.Task[None]] = {}
@@ -415,9 +410,7 @@ class Pipeline:
     async def _add_sink(self, sink: Sink) -> None:
         store = self._store
         backlog = (
-            None
-            if store is None
-            else await store.run_in_thread(StoredBacklog, store, sink.name, sink.stages, wanted_of(sink))
+            _backlog_of(sink, None) if store is None else await store.run_in_thread(_backlog_of, sink, store)
         )
         sink_runner = self._sink_runner(sink, backlog)
         self._sink_runners.append(sink_runner)
@@ -437,7 +430,7 @@ class Pipeline:
         self._assembler.flush_log(everything)
         self._stage.flush_log(everything)
 
-    def _sink_runner(self, sink: Sink, backlog: StoredBacklog | None) -> SinkRunner:
+    def _sink_runner(self, sink: Sink, backlog: Backlog | None) -> SinkRunner:
         self._metrics.expect_sink(sink.name)
         return SinkRunner(sink, self._metrics, self._clock, backlog, self._station_table.sending)
 
@@ -461,6 +454,13 @@ class Pipeline:
             await task
         if self._snippets is not None:
             await self._snippets.written()
+
+
+def _backlog_of(sink: Sink, store: PickStore | None) -> Backlog | None:
+    """Where what is for a sink waits; None: in memory, and picking waits when that is full."""
+    if wanted_of(sink) == "rsam":
+        return PassingBacklog(BOUND, store, sink.name)
+    return None if store is None else StoredBacklog(store, sink.name, sink.stages, wanted_of(sink))
 
 
 def _no_clock() -> None:

@@ -17,7 +17,7 @@ Memory: some hundred bytes for an instrument.
 Value(stop=6000, counts=1.0666666666666667)
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -28,7 +28,7 @@ from models.recursive_filter import band_pass, recursive_filter
 from xiaod.config import RsamConfig
 from xiaod.domain.components import MISSING
 from xiaod.domain.timegrid import GRID_NS, GRID_RATE_HZ, NS_PER_S, samples_from_s
-from xiaod.domain.types import Instrument, Window
+from xiaod.domain.types import Channel, Instrument, RsamValue, Window
 
 MINUTES = (1, 10)
 """Lengths of time of which a mean is taken."""
@@ -57,6 +57,8 @@ class Mean:
         """Which lengths since 1970 the sum is of."""
         self._sum, self._count = 0.0, 0
         self.newest: Value | None = None
+        self.made: list[tuple[Value, float]] = []
+        """Those that nobody has taken yet, the oldest first, each with the part of its samples that there were."""
 
     def add(self, first: int, amplitudes: NDArray[np.float64]) -> None:
         """Take amplitudes from a grid index on, without a gap."""
@@ -64,18 +66,20 @@ class Mean:
             number, at = divmod(first, self._length)
             if number != self._number:
                 # After a gap, or a clock that was set.
-                self._finish()
+                self.finish()
                 self._number = number
             some = amplitudes[: self._length - at]
             self._sum += float(some.sum())
             self._count += len(some)
             if at + len(some) == self._length:
-                self._finish()
+                self.finish()
             first, amplitudes = first + len(some), amplitudes[len(some) :]
 
-    def _finish(self) -> None:
+    def finish(self) -> None:
+        """No more samples of these minutes will come."""
         if self._number is not None and self._count >= ENOUGH * self._length:
             self.newest = Value((self._number + 1) * self._length, self._sum / self._count)
+            self.made.append((self.newest, self._count / self._length))
         self._number, self._sum, self._count = None, 0.0, 0
 
 
@@ -83,6 +87,7 @@ class Mean:
 class _Stream:
     """The vertical of one instrument."""
 
+    channel: Channel
     following: int
     """Grid index of the next sample."""
     settled: int
@@ -97,12 +102,14 @@ class Rsam:
     """The means of all instruments."""
 
     def __init__(self, config: RsamConfig) -> None:
+        self._config = config
         self._filter = band_pass(config.low_hz, config.high_hz, GRID_RATE_HZ)
         self._settle = samples_from_s(SETTLE_PERIODS / config.low_hz)
         self._streams: dict[Instrument, _Stream] = {}
 
-    def take(self, windows: Sequence[Window]) -> None:
-        """Take windows of a batch, of any stage; those of one instrument in order of time."""
+    def take(self, windows: Sequence[Window]) -> list[RsamValue]:
+        """Take windows of a batch, of any stage; those of one instrument in order of time. Gives the means that are made by them."""
+        streams: dict[Instrument, _Stream] = {}
         # Windows that are due together bring the same number of samples, as a rule: these are filtered at once.
         together: dict[int, list[tuple[_Stream, NDArray[np.float32]]]] = {}
         taken: set[Instrument] = set()
@@ -113,7 +120,7 @@ class Rsam:
             if window.instrument in taken:
                 self._filter_all(together)
                 together, taken = {}, set()
-            stream = self._stream(window)
+            streams[window.instrument] = stream = self._stream(window)
             new = (
                 window.samples[0, stream.following - window.index :]
                 if stream.following < window.stop
@@ -123,6 +130,7 @@ class Rsam:
                 taken.add(window.instrument)
                 together.setdefault(len(new), []).append((stream, new))
         self._filter_all(together)
+        return [value for stream in streams.values() for value in self._made(stream)]
 
     def _stream(self, window: Window) -> _Stream:
         """Of the instrument of a window, begun anew where its samples do not go on."""
@@ -130,7 +138,9 @@ class Rsam:
         first, zero = window.index, float(window.samples[0, 0])
         memory = np.zeros(len(self._filter[1]) - 1)
         if stream is None:
-            stream = _Stream(first, first + self._settle, zero, memory)
+            one = window.instrument
+            channel = Channel(one.network, one.station, one.location, one.band + window.components[0])
+            stream = _Stream(channel, first, first + self._settle, zero, memory)
             self._streams[window.instrument] = stream
         elif stream.following < first or (
             # The clock of the station was set back.
@@ -158,10 +168,29 @@ class Rsam:
                 # A copy: a row would keep those of all others.
                 stream.following, stream.memory = stream.following + length, memory.copy()
 
-    def forget(self, instruments: Iterable[Instrument]) -> None:
-        """Drop instruments that have gone."""
-        for instrument in instruments:
-            self._streams.pop(instrument, None)
+    def forget(self, instruments: Iterable[Instrument]) -> list[RsamValue]:
+        """Drop instruments that have gone; gives the means of the minutes in which their data ended."""
+        gone = [self._streams.pop(instrument) for instrument in instruments if instrument in self._streams]
+        for stream in gone:
+            for mean in stream.means:
+                mean.finish()
+        return [value for stream in gone for value in self._made(stream)]
+
+    def _made(self, stream: _Stream) -> Iterator[RsamValue]:
+        """Take the new means of a stream."""
+        for minutes, mean in zip(MINUTES, stream.means, strict=True):
+            for value, share in mean.made:
+                time_ns = (value.stop - samples_from_s(60.0 * minutes)) * GRID_NS
+                yield RsamValue(
+                    stream.channel,
+                    minutes,
+                    time_ns,
+                    self._config.low_hz,
+                    self._config.high_hz,
+                    value.counts,
+                    share,
+                )
+            mean.made.clear()
 
     def values(self) -> list[tuple[Instrument, int, Value]]:
         """The newest mean of each instrument and length in minutes; called from any thread."""

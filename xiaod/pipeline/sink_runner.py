@@ -22,7 +22,7 @@ from random import Random
 from typing import Any
 
 from xiaod.acquisition.record_queue import End
-from xiaod.domain.types import Clock, PickOrEvent, StationCode
+from xiaod.domain.types import Clock, Delivered, StationCode
 from xiaod.process.logs import get_logger
 from xiaod.process.metrics import Metrics
 from xiaod.sinks import Holding, LeavingOut, Portioned, Refused, RetryLater, Sink, TakingStations, wanted_of
@@ -102,8 +102,8 @@ class SinkRunner:
     def __len__(self) -> int:
         return len(self._backlog)
 
-    async def put(self, item: PickOrEvent | End) -> None:
-        """Append a pick or an event, which the backlog takes if the sink does; or the end."""
+    async def put(self, item: Delivered | End) -> None:
+        """Append something, which the backlog takes if the sink does; or the end."""
         if isinstance(item, End):
             self._ended = True
         else:
@@ -216,7 +216,7 @@ class SinkRunner:
                 raise
             raise _FaultError(f"{type(error).__name__}: {error}") from error
 
-    async def _narrow(self, batch: Sequence[PickOrEvent], refused: Refused) -> None:
+    async def _narrow(self, batch: Sequence[Delivered], refused: Refused) -> None:
         """Shorten the batch to come closer to the refused pick; skip that pick once it is the first."""
         first = next(
             (number for number, pick in enumerate(batch) if pick.id in refused.picks), len(batch) // 2
@@ -258,7 +258,7 @@ class SinkRunner:
         """Whether picks may be left undelivered, because the run ends and the next one finds them."""
         return self._retired or (self._ended and self._backlog.lasting)
 
-    def _count(self, batch: Sequence[PickOrEvent], duration_s: float) -> None:
+    def _count(self, batch: Sequence[Delivered], duration_s: float) -> None:
         if not batch:
             return
         self._taken.set()

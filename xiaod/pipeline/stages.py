@@ -39,6 +39,7 @@ from xiaod.domain.timegrid import BEFORE_ALL, GRID_NS, NS_PER_S, iso_from_ns, ns
 from xiaod.domain.types import (
     Channel,
     Clock,
+    Delivered,
     Departed,
     Instrument,
     Latency,
@@ -141,6 +142,14 @@ class EarlyFirst(asyncio.Queue[Queued]):
         if place is self._others:
             self._bars -= _is_bar(item)
         return item
+
+
+async def _put_all(items: Iterable[Delivered], sink_runners: Sequence[SinkRunner]) -> None:
+    """Give each to every sink that takes it."""
+    for item in items:
+        # A copy, because a reload may change the list.
+        for sink_runner in list(sink_runners):
+            await sink_runner.put(item)
 
 
 def _is_bar(item: object) -> bool:
@@ -532,23 +541,20 @@ class PickStage:
                 self.monitor.followed(result.window, result.known, result.window.stage)
             if turns.are_over:
                 await turns.give_way()
-        self._measure([result.window for result in results])
+        await self._measure([result.window for result in results], sink_runners)
         await self._associate(sink_runners)
 
-    def _measure(self, windows: Sequence[Window]) -> None:
+    async def _measure(self, windows: Sequence[Window], sink_runners: Sequence[SinkRunner]) -> None:
         """Take amplitudes of windows that have been picked."""
-        if self.rsam is not None:
-            self.rsam.take(windows)
         if self.monitor is not None:
             self.monitor.envelopes.take(windows)
+        if self.rsam is not None:
+            await _put_all(self.rsam.take(windows), sink_runners)
 
     async def _deliver(self, picks: Sequence[Pick], sink_runners: Sequence[SinkRunner]) -> list[Pick]:
         """Store picks and give them to the sinks; those that are new."""
         new = await self._store_new(picks)
-        for pick in new:
-            # A copy, because a reload may change the list.
-            for sink_runner in list(sink_runners):
-                await sink_runner.put(pick)
+        await _put_all(new, sink_runners)
         if self.events is not None:
             self.events.take(new)
         return new
@@ -578,9 +584,7 @@ class PickStage:
         if (store := made_by.store) is not None:
             events = await self._persistently(partial(store.run_in_thread, store.add_events, events))
         made_by.made(events)
-        for event in events:
-            for sink_runner in list(sink_runners):
-                await sink_runner.put(event)
+        await _put_all(events, sink_runners)
 
     def reconfigure(self, config: Config) -> None:
         """Use other settings from now on."""
@@ -608,7 +612,7 @@ class PickStage:
         if self.snippets is not None:
             self.snippets.depart(instruments)
         if self.rsam is not None:
-            self.rsam.forget(instruments)
+            await _put_all(self.rsam.forget(instruments), sink_runners)
         if self._progress is not None:
             # A silent instrument that stays in the station table goes on where it was.
             self._progress.forget([one for one in instruments if one not in self._station_table])

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from xiaod.domain.onsets import is_of
-from xiaod.domain.types import PickOrEvent, Stages, Wanted
+from xiaod.domain.types import Delivered, Stages, Wanted
 from xiaod.storage.pick_store import Given, PickStore, Result
 
 
@@ -36,11 +36,11 @@ class Backlog(Protocol):
         """Whether picks that were not delivered are there in the next run."""
         ...
 
-    def noted(self, pick: PickOrEvent) -> None:
+    def noted(self, pick: Delivered) -> None:
         """A pick or an event waits from now on, if the sink takes it."""
         ...
 
-    def waiting(self, limit: int) -> list[PickOrEvent]:
+    def waiting(self, limit: int) -> list[Delivered]:
         """The oldest picks; may raise ``OSError``."""
         ...
 
@@ -66,7 +66,7 @@ class MemoryBacklog:
         self._bound = bound
         self._stages = stages
         self._wanted = wanted
-        self._picks: deque[PickOrEvent] = deque()
+        self._picks: deque[Delivered] = deque()
         self._given = 0
 
     async def run_in_thread(
@@ -85,12 +85,12 @@ class MemoryBacklog:
         """Never."""
         return False
 
-    def noted(self, pick: PickOrEvent) -> None:
+    def noted(self, pick: Delivered) -> None:
         """Keep it, if the sink takes it."""
         if is_of(pick, self._stages, self._wanted):
             self._picks.append(pick)
 
-    def waiting(self, limit: int) -> list[PickOrEvent]:
+    def waiting(self, limit: int) -> list[Delivered]:
         """The oldest picks."""
         self._given = min(limit, len(self._picks))
         return [self._picks[index] for index in range(self._given)]
@@ -107,6 +107,36 @@ class MemoryBacklog:
 
     def __len__(self) -> int:
         return len(self._picks)
+
+
+class PassingBacklog(MemoryBacklog):
+    """The newest measurements that wait for a sink, in memory: what measures does not wait, so the oldest give way.
+
+    A sink that takes them takes no picks: in the store nothing waits for it.
+    """
+
+    def __init__(self, bound: int, store: PickStore | None, sink: str) -> None:
+        super().__init__(bound, "all", "rsam")
+        if store is not None:
+            store.begin(sink, "all", "rsam")
+
+    @property
+    def full(self) -> bool:
+        """Never."""
+        return False
+
+    @property
+    def lasting(self) -> bool:
+        """They can be left, as the next run measures anew."""
+        return True
+
+    def noted(self, pick: Delivered) -> None:
+        """Keep it, if the sink takes it, instead of the oldest one when there are too many."""
+        super().noted(pick)
+        if len(self._picks) > self._bound:
+            self._picks.popleft()
+            # One that is being delivered is not deleted again afterwards.
+            self._given = max(0, self._given - 1)
 
 
 class StoredBacklog:
@@ -145,11 +175,11 @@ class StoredBacklog:
         """Always."""
         return True
 
-    def noted(self, pick: PickOrEvent) -> None:
+    def noted(self, pick: Delivered) -> None:
         """Count what the sink takes: it is in the store already, from where :meth:`waiting` reads it."""
         self._noted += is_of(pick, self._stages, self._wanted)
 
-    def waiting(self, limit: int) -> list[PickOrEvent]:
+    def waiting(self, limit: int) -> list[Delivered]:
         """The oldest picks that the sink has neither taken nor refused."""
         counted = self._begun + self._noted
         taken = self._held[-1] if self._held else None

@@ -196,7 +196,10 @@ def stored_after(place: int, stages: Stages, wanted: Wanted = "picks") -> tuple[
     >>> stored_after(7, "early")
     ("place > ? AND kind = 'pick' AND (stage = 'final') = ?", [7, False])
     """
-    kind = {"picks": " AND kind = 'pick'", "events": " AND kind = 'event'", "all": ""}[wanted]
+    # Means of the amplitude are not stored.
+    kind = {"picks": " AND kind = 'pick'", "events": " AND kind = 'event'", "all": "", "rsam": " AND 0"}[
+        wanted
+    ]
     if stages == "all":
         return f"place > ?{kind}", [place]
     # As the index has it.

@@ -25,7 +25,7 @@ from xiaod.inference import model_file
 from xiaod.picking import diagnosis
 from xiaod.pipeline import envelopes, trace
 from xiaod.pipeline.settings import INSTRUMENTS_PER_STATION
-from xiaod.pipeline.sink_runner import MAX_DELIVERY
+from xiaod.pipeline.sink_runner import BOUND, MAX_DELIVERY
 from xiaod.replay.records import load
 from xiaod.replay.schedule import Schedule
 from xiaod.sinks import webhook
@@ -92,6 +92,7 @@ def plain(text: str) -> str:
         ("docs/sinks.md", f"at most the {UNDER_WAY} packets"),
         ("docs/sinks.md", f"{LEAST_PACKET['json']} at least, {LEAST_PACKET['quakeml']} for QuakeML"),
         ("docs/sinks.md", f"keeps the newest {REMEMBERED:,} packets"),
+        ("docs/sinks.md", f"down the newest {BOUND:,} wait in memory"),
         ("docs/sinks.md", f"in time, {', '.join(map(str, sorted(webhook.WAIT)))} and 5xx"),
         ("docs/sinks.md", f"configuration: {', '.join(map(str, webhook.MISCONFIGURED))}."),
         ("docs/training.md", f"checkpoint every {OptimiserSection().checkpoint_steps:,} steps"),

@@ -14,7 +14,7 @@ from scipy.signal import butter, sosfilt
 
 from xiaod.config import RsamConfig
 from xiaod.domain.timegrid import GRID_NS, NS_PER_S
-from xiaod.domain.types import Instrument, Window
+from xiaod.domain.types import Channel, Instrument, RsamValue, Window
 from xiaod.pipeline.rsam import Rsam, Value
 
 A = Instrument("XX", "A", "", "HH")
@@ -91,6 +91,49 @@ def test_means_are_those_of_the_whole_record(offset: int, together: int, hop: in
         assert value.counts == pytest.approx(float(amplitudes[first : value.stop - begin].mean()), rel=1e-6)
     assert set(newest(rsam)) >= {1}
     assert newest(rsam, B)[1] != newest(rsam)[1]
+
+
+@settings(max_examples=10, deadline=None)
+@given(
+    offset=st.integers(0, MINUTE), together=st.integers(1, 40), hop=st.sampled_from([100, 400]), seed=st.integers(0, 9)
+)  # fmt: skip
+def test_each_mean_is_made_once_and_whole_minutes_are_those_of_the_record(
+    offset: int, together: int, hop: int, seed: int
+) -> None:
+    samples = noise(13 * MINUTE, seed)
+    begin = BEGIN - 2 * MINUTE + offset
+    rsam = Rsam(CONFIG)
+    cut = windows(samples, begin, hop)
+    made: list[RsamValue] = []
+    for at in range(0, len(cut), together):
+        made += rsam.take([*cut[at : at + together], replace(cut[at], revision=1)])
+    amplitudes, stop = filtered(samples), cut[-1].stop
+    expected = [
+        (minutes, first)
+        for minutes in (1, 10)
+        for first in range(BEGIN - 20 * MINUTE, stop, minutes * MINUTE)
+        if first + minutes * MINUTE <= stop
+        and first + minutes * MINUTE - max(first, begin + 200) >= minutes * MINUTE / 2
+    ]
+    assert sorted((one.minutes, one.time_ns // GRID_NS) for one in made) == sorted(expected)
+    assert len({one.id for one in made}) == len(made)
+    for one in made:
+        first, length = one.time_ns // GRID_NS, one.minutes * MINUTE
+        there = max(first, begin + 200)
+        assert one.channel == Channel("XX", "A", "", "HHZ")
+        assert one.share == pytest.approx((first + length - there) / length)
+        whole = amplitudes[there - begin : first + length - begin]
+        assert one.counts == pytest.approx(float(whole.mean()), rel=1e-6)
+
+
+def test_the_minutes_in_which_a_station_goes_are_told_when_it_has_gone() -> None:
+    rsam = Rsam(CONFIG)
+    made = rsam.take(windows(noise(MINUTE + 4000), BEGIN))
+    assert [one.minutes for one in made] == [1]
+    assert made[0].share == pytest.approx(1 - 200 / MINUTE)
+    [last] = rsam.forget([A, B])
+    assert (last.id, last.share) == ("20270115.0801-rsam1-XX.A..HHZ", 4000 / MINUTE)
+    assert rsam.forget([A]) == []
 
 
 def test_behind_a_gap_the_mean_is_that_of_the_samples_that_there_are() -> None:

@@ -12,7 +12,7 @@ import pytest
 from tests import virtual
 from xiaod.acquisition.record_queue import End
 from xiaod.domain.onsets import withdrawal
-from xiaod.domain.types import Channel, Pick, PickOrEvent, Stages
+from xiaod.domain.types import Channel, Delivered, Pick, Stages
 from xiaod.pipeline.sink_runner import SinkRunner
 from xiaod.process.logs import configure_logs
 from xiaod.process.metrics import Metrics
@@ -339,7 +339,7 @@ def test_an_offline_run_ends_with_the_fault_of_a_sink() -> None:
 
 def test_a_store_that_is_damaged_is_no_fault_of_the_sink(tmp_path: Path) -> None:
     class Damaged(StoredBacklog):
-        def waiting(self, limit: int) -> list[PickOrEvent]:
+        def waiting(self, limit: int) -> list[Delivered]:
             raise StoreDamagedError("picks.sqlite")
 
     store = PickStore(tmp_path / "picks.sqlite")

@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from xiaod.config.model import PositiveSeconds, Seconds
-from xiaod.config.sinks.kind import SinkModel, SinkName, SinkOf, SinkStages
+from xiaod.config.sinks.kind import SinkModel, SinkName, SinkOf, SinkOfAll, SinkStages
 
 SCML_VERSION = "0.12"
 """Version of SeisComP's schema that is written; every newer SeisComP reads it."""
@@ -56,7 +56,7 @@ class JsonLinesConfig(AppendedConfig):
     kind: Literal["jsonl"]
     """JSON Lines, appended to a file."""
     name: SinkName = "jsonl"
-    of: SinkOf = "picks"
+    of: SinkOfAll = "picks"
 
 
 class AnssConfig(AppendedConfig):
@@ -88,8 +88,20 @@ class TableConfig(AppendedConfig):
     kind: Literal["table"]
     """CSV, appended to a file."""
     name: SinkName = "table"
+    of: Annotated[
+        Literal["picks", "rsam"],
+        Field(
+            description="Whether it takes picks, or means of the amplitude (see 'rsam' below), with columns of their own."
+        ),
+    ] = "picks"
     style: TableStyle = "csv"
     """csv: all columns; the others: the columns of an associator, with 'stage: final' only."""
+
+    @model_validator(mode="after")
+    def _one_table_of_amplitudes(self) -> "TableConfig":
+        if self.of == "rsam" and self.style != "csv":
+            raise ValueError(f"style: {self.style} has columns of picks; write of: picks, or style: csv")
+        return self
 
     @model_validator(mode="after")
     def _each_onset_once(self) -> "TableConfig":

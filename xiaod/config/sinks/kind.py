@@ -15,7 +15,7 @@ A kind is a model derived from :class:`SinkModel`. Everything else that treats k
 """
 
 from pathlib import Path
-from typing import Annotated, ClassVar, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field
 
@@ -40,12 +40,20 @@ SinkStages = Annotated[
 ]
 """Each kind has its default: files, which are read later, take final picks; what people and programs watch takes all."""
 SinkOf = Annotated[
-    Wanted,
+    Literal["picks", "events", "all"],
     Field(
         description="Whether it takes picks, events (see 'events' below), or both; 'stage' holds for both."
     ),
 ]
 """Of the kinds that can take events."""
+SinkOfAll = Annotated[
+    Wanted,
+    Field(
+        description="Whether it takes picks, events (see 'events' below), or both; 'stage' holds for both. rsam: means of the "
+        "amplitude instead (see 'rsam' below)."
+    ),
+]
+"""Of those that can take RSAM, too."""
 
 
 class SinkModel(Model):

@@ -25,7 +25,7 @@ from xiaod.config.sinks.kind import (
     TEMPLATE_FIELDS,
     SinkModel,
     SinkName,
-    SinkOf,
+    SinkOfAll,
     SinkStages,
 )
 from xiaod.config.tls import TlsConfig
@@ -33,8 +33,10 @@ from xiaod.config.tls import TlsConfig
 MQTT_PORT = 1883
 MQTT_TLS_PORT = 8883
 """Ports registered for MQTT in the clear and over TLS."""
+RSAM_FIELDS = ("network", "station", "location", "channel", "minutes", SHARD)
 CLIENT_FIELDS = ("host", "name", SHARD)
 STATUS_FIELDS = ("client_id", SHARD)
+RSAM_SENSOR_FIELDS = {"network", "station", "minutes"}
 SENSOR_FIELDS = {"network", "station", "phase"}
 """What tells one sensor of Home Assistant from another, besides the stage."""
 MAX_TOPIC = 256
@@ -94,7 +96,7 @@ class MqttConfig(SinkModel):
     EXTRA = "mqtt"
     READER = "xiaod.sinks.mqtt.reader:MqttReader"
     DESTINATION = "server"
-    TEMPLATES = ("topic", "event_topic", "status_topic", "client_id")
+    TEMPLATES = ("topic", "event_topic", "rsam_topic", "status_topic", "client_id")
     READERS = "brokers, Home Assistant"
     DELIVERED = "acknowledged by the broker (`qos: 1`); sent, and possibly lost (`qos: 0`)"
     REPEATED = "at most the 20 messages that were under way when the connection broke, and after a crash"
@@ -104,7 +106,7 @@ class MqttConfig(SinkModel):
     """MQTT 5 messages; needs the extra mqtt."""
     name: SinkName = "mqtt"
     stage: SinkStages = "all"
-    of: SinkOf = "picks"
+    of: SinkOfAll = "picks"
     server: Annotated[str, AfterValidator(address)]
     """HOST or HOST:PORT of a broker that speaks MQTT 5; the default port is 1883, with tls 8883."""
     tls: TlsConfig | None = None
@@ -128,6 +130,10 @@ class MqttConfig(SinkModel):
     """Whether the broker keeps the last pick of each topic for later subscribers."""
     event_topic: Annotated[str, AfterValidator(_topic_of(EVENT_FIELDS))] = "xiaod/events/{stage}"
     """Topic of an event; also {shard}."""
+    rsam_topic: Annotated[str, AfterValidator(_topic_of(RSAM_FIELDS))] = (
+        "xiaod/{network}/{station}/rsam/{minutes}"
+    )
+    """Topic of a mean of the amplitude, of 1 or 10 minutes; also {location}, {channel}, {shard}."""
     status_topic: Annotated[str, AfterValidator(_topic_of(STATUS_FIELDS))] | None = "xiaod/status/{client_id}"
     """Topic of the retained messages online and offline; null: none are sent."""
     keepalive_s: Annotated[int, Field(ge=5, le=65535)] = 60
@@ -154,6 +160,11 @@ class MqttConfig(SinkModel):
                 raise ValueError(
                     "topic must have {stage} while discovery.enabled is true: a sensor shows final picks or early ones; "
                     "add it, or write stage: final"
+                )
+            if names_in(self.rsam_topic, RSAM_FIELDS) - {SHARD} != RSAM_SENSOR_FIELDS:
+                raise ValueError(
+                    "rsam_topic must be made of {network}, {station} and {minutes} alone while discovery.enabled is true: "
+                    "each station and length is one sensor"
                 )
         return self
 

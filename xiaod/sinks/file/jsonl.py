@@ -1,4 +1,4 @@
-"""Picks and events as JSON Lines: one document a line, appended (:mod:`xiaod.sinks.file.appended`).
+"""Picks, events and means of the amplitude as JSON Lines: one document a line, appended (:mod:`xiaod.sinks.file.appended`).
 
 >>> from pathlib import Path
 >>> from tempfile import TemporaryDirectory
@@ -13,12 +13,12 @@ import json
 from xiaod.config import AgencyConfig
 from xiaod.config.sinks.file import JsonLinesConfig
 from xiaod.domain.event import json_of
-from xiaod.domain.types import PickOrEvent, Wanted
+from xiaod.domain.types import Delivered, Wanted
 from xiaod.sinks.file.appended import AppendingSink
 
 
-def json_line(item: PickOrEvent, agency: AgencyConfig) -> str:
-    """A pick or an event as one line, newline included."""
+def json_line(item: Delivered, agency: AgencyConfig) -> str:
+    """A document as one line, newline included."""
     return json_of(item, agency) + "\n"
 
 
@@ -47,8 +47,8 @@ class JsonLines:
     def __init__(self, agency: AgencyConfig) -> None:
         self._agency = agency
 
-    def line(self, pick: PickOrEvent) -> bytes:
-        """A pick or an event as one line, newline included."""
+    def line(self, pick: Delivered) -> bytes:
+        """A document as one line, newline included."""
         return json_line(pick, self._agency).encode()
 
     def identity(self, line: bytes) -> str:

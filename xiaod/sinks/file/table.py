@@ -14,6 +14,8 @@ Stations are named ``NET.STA.LOC`` for PyOcto, as SeisBench names them, and ``NE
 consumer's table of stations must use the same names. Times without a zone are UTC. A number that is not finite is an empty field, and so is
 an amplitude where no response is known (GaMMA, gamma/utils.py: convert_picks_csv takes ``log10(amp * 1e2)``, cm/s).
 
+With ``of: rsam`` it is one of means of the amplitude, with :data:`RSAM_COLUMNS`.
+
 ``csv`` has a row for each document. An associator takes each row for an onset of its own, so its styles have final picks only.
 
 >>> from xiaod.domain.types import Channel
@@ -31,8 +33,9 @@ from collections.abc import Sequence
 from xiaod.config import AgencyConfig
 from xiaod.config.sinks.file import TableConfig, TableStyle
 from xiaod.domain.document import pick_document
+from xiaod.domain.rsam import rsam_document
 from xiaod.domain.timegrid import iso_from_ns
-from xiaod.domain.types import Pick
+from xiaod.domain.types import Pick, RsamValue, Wanted
 from xiaod.sinks.file.appended import AppendingSink
 
 DOCUMENT_COLUMNS = (
@@ -64,12 +67,46 @@ DOCUMENT_COLUMNS = (
     "motion_window_s",
 )
 """All keys but the version of the document and those of live picks; new ones stand at the end."""
+RSAM_COLUMNS = (
+    "time",
+    "network",
+    "station",
+    "location",
+    "channel",
+    "minutes",
+    "low_hz",
+    "high_hz",
+    "value",
+    "unit",
+    "share",
+    "id",
+)
 COLUMNS: dict[TableStyle, tuple[str, ...]] = {
     "csv": DOCUMENT_COLUMNS,
     "gamma": ("id", "timestamp", "type", "prob", "pick_id", "amp"),
     "pyocto": ("station", "phase", "time", "probability", "pick_id"),
     "quakeflow": ("station_id", "phase_time", "phase_type", "phase_score", "pick_id", "phase_amplitude"),
 }
+
+
+def _row(fields: Sequence[str]) -> bytes:
+    text = io.StringIO()
+    # A damaged record can hold any code, even a line break.
+    clean = ["".join(letter if letter.isprintable() else "_" for letter in field) for field in fields]
+    csv.writer(text, lineterminator="\n").writerow(clean)
+    return text.getvalue().encode("ascii", "backslashreplace")
+
+
+def _fields(line: bytes, width: int) -> list[str]:
+    """The fields of a row.
+
+    Raises:
+        ValueError: when it has another number of them.
+    """
+    rows = list(csv.reader([line.decode("ascii")]))
+    if len(rows) != 1 or len(rows[0]) != width:
+        raise ValueError(f"not a row of {width} fields")
+    return rows[0]
 
 
 class TableLines:
@@ -111,10 +148,30 @@ class TableLines:
         Raises:
             ValueError: when it is not a row of this table.
         """
-        rows = list(csv.reader([line.decode("ascii")]))
-        if len(rows) != 1 or len(rows[0]) != self._width:
-            raise ValueError(f"not a row of {self._width} fields")
-        return rows[0][self._identity]
+        return _fields(line, self._width)[self._identity]
+
+
+class RsamLines:
+    """Rows of means of the amplitude; implements :class:`xiaod.sinks.file.tail.LineFormat`."""
+
+    closed = False
+    header = _row(RSAM_COLUMNS)
+
+    def __init__(self, agency: AgencyConfig) -> None:
+        self._agency = agency
+
+    def line(self, value: RsamValue) -> bytes:
+        """A mean as one row, newline included."""
+        document = rsam_document(value, self._agency)
+        return _row(["" if (one := document[key]) is None else str(one) for key in RSAM_COLUMNS])
+
+    def identity(self, line: bytes) -> str:
+        """The ``id``.
+
+        Raises:
+            ValueError: when it is not a row of this table.
+        """
+        return _fields(line, len(RSAM_COLUMNS))[RSAM_COLUMNS.index("id")]
 
 
 class TableSink(AppendingSink):
@@ -122,15 +179,15 @@ class TableSink(AppendingSink):
 
     def __init__(self, config: TableConfig, agency: AgencyConfig) -> None:
         """Set up; the file is opened when there is something to write."""
-        super().__init__(config, TableLines(config.style, agency))
+        super().__init__(
+            config, RsamLines(agency) if config.of == "rsam" else TableLines(config.style, agency)
+        )
+        self._of = config.of
 
-
-def _row(fields: Sequence[str]) -> bytes:
-    text = io.StringIO()
-    # A damaged record can hold any code, even a line break.
-    clean = ["".join(letter if letter.isprintable() else "_" for letter in field) for field in fields]
-    csv.writer(text, lineterminator="\n").writerow(clean)
-    return text.getvalue().encode("ascii", "backslashreplace")
+    @property
+    def wanted(self) -> Wanted:
+        """What it takes."""
+        return self._of
 
 
 def _seconds(time_ns: int) -> str:

@@ -15,9 +15,7 @@ import os
 from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
-from typing import Protocol
-
-from xiaod.domain.types import Pick
+from typing import Any, Protocol
 
 MAX_LINE_BYTES = 65_536
 """A longer last line is not one of this program and left as it is."""
@@ -40,8 +38,8 @@ class LineFormat(Protocol):
         """Whether a line that lacks only its newline can be told from an incomplete one."""
         ...
 
-    def line(self, pick: Pick) -> bytes:
-        """A pick as one line, newline included; empty for a pick that the format has no place for."""
+    def line(self, pick: Any) -> bytes:
+        """A pick, or whatever else the sink takes, as one line, newline included; empty for one that the format has no place for."""
         ...
 
     def identity(self, line: bytes) -> str:

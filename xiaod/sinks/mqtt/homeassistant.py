@@ -23,11 +23,14 @@ from typing import NamedTuple
 
 from xiaod import __version__
 from xiaod.config.sinks.mqtt import DiscoveryConfig
+from xiaod.domain.rsam import UNIT
 from xiaod.domain.types import DocumentStage
 
 ONLINE = "online"
 OFFLINE = "offline"
 """Home Assistant's own words for availability, and for itself in ``PREFIX/status``."""
+RSAM_LATE_S = 120
+"""Seconds by which a mean may be late; as long as the metric is shown."""
 QOS = 1
 """With which Home Assistant subscribes to picks."""
 TEMPLATES: dict[DocumentStage, str] = {
@@ -77,6 +80,29 @@ def sensor_of(
         "json_attributes_topic": state_topic,
         **_availability(status_topic),
         **_device(device, f"{network}.{station}", "seismic station"),
+    }
+    return f"{config.prefix}/sensor/{unique_id}/config", json.dumps(sensor, separators=(",", ":"))
+
+
+def rsam_sensor_of(
+    network: str, station: str, minutes: int, state_topic: str, status_topic: str, config: DiscoveryConfig
+) -> tuple[str, str]:
+    """Topic and payload that make the mean amplitude of a station over so many minutes a sensor; arguments as of :func:`sensor_of`."""
+    unique_id = f"{_identifier('xiaod', network, station)}_rsam{minutes}"
+    sensor = {
+        "name": f"RSAM {minutes} min",
+        "unique_id": unique_id,
+        "state_class": "measurement",
+        "unit_of_measurement": UNIT,
+        "icon": "mdi:chart-line",
+        "qos": QOS,
+        "state_topic": state_topic,
+        "value_template": "{{ value_json.value }}",
+        "json_attributes_topic": state_topic,
+        # A station that is silent has none.
+        "expire_after": 60 * minutes + RSAM_LATE_S,
+        **_availability(status_topic),
+        **station_device(network, station),
     }
     return f"{config.prefix}/sensor/{unique_id}/config", json.dumps(sensor, separators=(",", ":"))
 

@@ -25,13 +25,13 @@ from xiaod.config.tls import tls_context
 from xiaod.domain.codes import EMPTY_LOCATION, safe
 from xiaod.domain.event import json_of
 from xiaod.domain.sharding import ALONE
-from xiaod.domain.types import Event, Pick, PickOrEvent, Stages, StationCode, Wanted
+from xiaod.domain.types import Delivered, Event, Pick, RsamValue, Stages, StationCode, Wanted
 from xiaod.process.logs import get_logger
 from xiaod.process.secret_file import credential
 from xiaod.sinks import Refused, SinkError
 from xiaod.sinks.mqtt.binary_sensors import BinarySensors
 from xiaod.sinks.mqtt.connection import BrokerConnection, Message
-from xiaod.sinks.mqtt.homeassistant import OFFLINE, ONLINE, birth_topic, sensor_of
+from xiaod.sinks.mqtt.homeassistant import OFFLINE, ONLINE, birth_topic, rsam_sensor_of, sensor_of
 from xiaod.sinks.mqtt.refusals import BrokerError, MessageError
 
 MAX_SENSORS = 10_000
@@ -48,6 +48,19 @@ def topic_of(pick: Pick, template: str) -> str:
         channel=safe(channel.channel),
         phase=safe(pick.phase),
         stage=pick.stage,
+        shard=ALONE.index,
+    )
+
+
+def rsam_topic_of(value: RsamValue, template: str) -> str:
+    """The topic of a mean of the amplitude."""
+    channel = value.channel
+    return template.format(
+        network=safe(channel.network),
+        station=safe(channel.station),
+        location=safe(channel.location) or EMPTY_LOCATION,
+        channel=safe(channel.channel),
+        minutes=value.minutes,
         shard=ALONE.index,
     )
 
@@ -104,13 +117,13 @@ class MqttSink:
     @property
     def takes_stations(self) -> bool:
         """Whether Home Assistant is told which stations send data."""
-        return self._announces
+        return self._announces and self._config.of != "rsam"
 
     def note_stations(self, sending: Mapping[StationCode, bool | None]) -> None:
         """Take all stations that there are."""
         self._sending = sending
 
-    def deliver(self, picks: Sequence[PickOrEvent], now_ns: int) -> None:
+    def deliver(self, picks: Sequence[Delivered], now_ns: int) -> None:
         """Publish picks in order, and wait for the broker's acknowledgment of each.
 
         Raises:
@@ -126,10 +139,7 @@ class MqttSink:
         picks_at: dict[int, str] = {}
         # What the broker acknowledged of a failed batch is not sent again with it.
         for pick in (pick for pick in picks if pick.id not in self._taken):
-            if isinstance(pick, Event):
-                state_topic = self._config.event_topic.format(stage=pick.stage, shard=ALONE.index)
-            else:
-                state_topic = topic_of(pick, self._config.topic)
+            state_topic = self._topic_of(pick)
             if (
                 not isinstance(pick, Event)
                 and self._announces
@@ -160,7 +170,7 @@ class MqttSink:
         self._sensors = sensors
         self._stations_of = {topic: code for topic, code in self._stations_of.items() if topic in sensors}
         self._seen = set(self._sending)
-        if self._announces:
+        if self.takes_stations:
             self._update_binary_sensors(connection, picks, now_ns)
 
     def close(self) -> None:
@@ -232,11 +242,12 @@ class MqttSink:
         return Message(topic, payload, self._config.qos, retain=True)
 
     def _update_binary_sensors(
-        self, connection: BrokerConnection, items: Sequence[PickOrEvent], now_ns: int
+        self, connection: BrokerConnection, items: Sequence[Delivered], now_ns: int
     ) -> None:
         """Bring the binary sensors at the broker up to date; an empty message removes one. What fails here holds up no pick."""
         for item in items:
-            self._binary_sensors.take(item, now_ns)
+            if not isinstance(item, RsamValue):
+                self._binary_sensors.take(item, now_ns)
         shown = self._binary_sensors.wanted(self._sending, now_ns)
         changes = [self._retained(topic, "") for topic in self._shown if topic not in shown]
         changes += [
@@ -266,9 +277,22 @@ class MqttSink:
     def _announces(self) -> bool:
         return self._config.discovery.enabled
 
-    def _sensor(self, pick: Pick, state_topic: str) -> Message:
-        """The message that announces a station, phase and stage to Home Assistant."""
+    def _topic_of(self, item: Delivered) -> str:
+        if isinstance(item, RsamValue):
+            return rsam_topic_of(item, self._config.rsam_topic)
+        if isinstance(item, Event):
+            return self._config.event_topic.format(stage=item.stage, shard=ALONE.index)
+        return topic_of(item, self._config.topic)
+
+    def _sensor(self, pick: Pick | RsamValue, state_topic: str) -> Message:
+        """The message that announces a station, phase and stage, or a mean of its amplitude, to Home Assistant."""
         channel, config = pick.channel, self._config.discovery
+        if isinstance(pick, RsamValue):
+            return self._retained(
+                *rsam_sensor_of(
+                    channel.network, channel.station, pick.minutes, state_topic, self._status_topic, config
+                )
+            )
         # Without {stage} withdrawals come in the topic of early picks.
         stage = (
             "early" if self._config.stage == "early" and "{stage}" not in self._config.topic else pick.stage

@@ -14,7 +14,7 @@ from typing import Any
 import jinja2
 import pytest
 
-from tests.contract.test_sinks import AGENCY, NOW_NS, STAGES, early, final, pick
+from tests.contract.test_sinks import AGENCY, NOW_NS, STAGES, early, final, mean, pick
 from tests.end_to_end.harness import wait_until
 from tests.mosquitto import LIMIT_S, Mosquitto, program
 from xiaod.config import Config
@@ -116,6 +116,7 @@ def test_codes_never_change_the_levels_of_a_topic(template: str, expected: str) 
         ("password: hush", "sinks[0].username is missing beside the password"),
         ("username: me, password: 4711", "sinks[0].password: must be text (put it in quotes), or null; got something else"),
         ("topic: a, discovery: {enabled: true}", "sinks[0].topic must be made of {network}, {station}, {phase} and {stage} alone"),
+        ("rsam_topic: a, discovery: {enabled: true}", "sinks[0].rsam_topic must be made of {network}, {station} and {minutes} alone"),
         (
             "topic: 'a/{network}/{station}/{phase}', discovery: {enabled: true}",
             "sinks[0].topic must have {stage} while discovery.enabled is true: a sensor shows final picks or early ones",
@@ -538,6 +539,21 @@ def event(name: str, stage: DocumentStage = "early", version: int = 1, time_ns: 
     return Event(
         f"{event_id}-v{version}", event_id, version, stage, "coincidence", time_ns, found, (near,), early_id
     )
+
+
+def test_home_assistant_sees_mean_amplitudes(own: Mosquitto) -> None:
+    sink = made(own.server, discovery={"enabled": True}, of="rsam", retain=True)
+    assert not sink.takes_stations
+    sink.deliver([mean(1), mean(0, minutes=10), mean(2)], NOW_NS)
+    sink.close()
+    told = own.retained("homeassistant/sensor/+/config", 2)
+    assert set(told) == {f"homeassistant/sensor/xiaod_BW_RJOB_rsam{minutes}/config" for minutes in (1, 10)}
+    one = json.loads(told["homeassistant/sensor/xiaod_BW_RJOB_rsam1/config"])
+    assert (one["name"], one["unit_of_measurement"], one["expire_after"]) == ("RSAM 1 min", "counts", 180)
+    assert (one["state_topic"], one["device"]["identifiers"]) == ("xiaod/BW/RJOB/rsam/1", ["xiaod_BW_RJOB"])
+    state = json.loads(own.retained("xiaod/BW/RJOB/rsam/1", 1)["xiaod/BW/RJOB/rsam/1"])
+    assert state["id"] == mean(2).id
+    assert float(jinja2.Template(one["value_template"]).render(value_json=state)) == 125.457
 
 
 class Retained:
