@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -16,12 +15,13 @@ from tests.contract.test_sinks import AGENCY, NOW_NS, early, pick
 from tests.descriptors import open_in
 from tests.unit.sinks.file.test_jsonl import files_end_at
 from xiaod.config.inventory import NO_STATIONS
-from xiaod.config.sinks.file import AnssConfig, JsonLinesConfig
+from xiaod.config.sinks.file import AnssConfig, JsonLinesConfig, TableConfig
 from xiaod.domain.onsets import withdrawal
 from xiaod.domain.types import Pick
 from xiaod.sinks.file.anss import AnssLines
 from xiaod.sinks.file.appended import AppendingSink
 from xiaod.sinks.file.jsonl import JsonLines
+from xiaod.sinks.file.table import TableLines
 from xiaod.sinks.file.tail import LineFormat
 from xiaod.storage.backlog import StoredBacklog
 from xiaod.storage.pick_store import PickStore
@@ -82,7 +82,7 @@ class Disk:
 
     def power_cut(self, folder: Path, luck: float) -> None:
         """Leave what is safe, and as much of the rest as luck has it."""
-        for path in folder.glob("*.jsonl"):
+        for path in folder.glob("*.lines"):
             status, safe = path.stat(), 0
             for begin, end in sorted(self.durable.get(status.st_ino, [])):
                 safe = max(safe, end) if begin <= safe else safe
@@ -95,12 +95,12 @@ class Disk:
 class World:
     """A store, and a sink that gets from it what the sink_runner would give."""
 
-    model: type[JsonLinesConfig] | type[AnssConfig] = JsonLinesConfig
+    model: type[JsonLinesConfig | AnssConfig | TableConfig] = JsonLinesConfig
     lines: LineFormat = JsonLines(AGENCY)
 
     def __init__(self, folder: Path, fsync: str) -> None:
         self.folder = folder
-        self.path = folder / "out" / "picks.jsonl"
+        self.path = folder / "out" / "picks.lines"
         self.disk = Disk()
         self.made: list[str] = []
         self.start(fsync)
@@ -154,11 +154,12 @@ class World:
         self.store.close()
 
     def written(self) -> list[str]:
-        return [
-            json.loads(line)["id"]
-            for path in sorted(self.path.parent.glob("*.jsonl"))
-            for line in path.read_text().splitlines()
-        ]
+        header, found = self.lines.header, []
+        for path in sorted(self.path.parent.glob("*.lines")):
+            content = path.read_bytes()
+            assert not content or content.startswith(header)
+            found += [self.lines.identity(line) for line in content[len(header) :].splitlines()]
+        return found
 
 
 class WithoutPlace(World):
@@ -172,6 +173,13 @@ class WithoutPlace(World):
         both = [(one, withdrawal(early(begun + number))) for number, one in enumerate(new)]
         super().add([one for pair in both for one in pair])
         self.made[begun:] = [one.id for one in new]
+
+
+class WithHeader(World):
+    """The same with a format whose files begin with a header, and whose rows may end anywhere."""
+
+    model = TableConfig
+    lines = TableLines("csv", AGENCY)
 
 
 MODES = st.sampled_from(["always", "interval"])
@@ -261,6 +269,14 @@ def test_picks_that_the_format_has_no_place_for_push_none_out(
     tmp_path_factory: pytest.TempPathFactory, fsync: str, steps: list[tuple[object, ...]], luck: float
 ) -> None:
     every_pick_once(WithoutPlace(tmp_path_factory.mktemp("world"), fsync), steps, luck)
+
+
+@settings(max_examples=40, deadline=None)
+@given(fsync=MODES, steps=st.lists(STEPS, max_size=30), luck=st.floats(0, 1))
+def test_every_pick_is_a_row_below_a_header_once(
+    tmp_path_factory: pytest.TempPathFactory, fsync: str, steps: list[tuple[object, ...]], luck: float
+) -> None:
+    every_pick_once(WithHeader(tmp_path_factory.mktemp("world"), fsync), steps, luck)
 
 
 def every_pick_once(world: World, steps: list[tuple[object, ...]], luck: float) -> None:
