@@ -4,11 +4,12 @@ import json
 import random
 import signal
 import sqlite3
+import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,14 +17,18 @@ from typing import Any
 import pytest
 
 from tests.contract.test_sinks import pick
-from tests.end_to_end.harness import Daemon, wait_until
+from tests.end_to_end.harness import Daemon, Server, wait_until
+from tests.end_to_end.test_durability import at_rest
 from tests.everysink import RECEIVERS, Receiver
+from tests.natsserver import NatsServer
 from xiaod.association.coincidence import Coincidence, CoincidenceSettings
 from xiaod.association.tracker import EventTracker
 from xiaod.config import Config
+from xiaod.domain.document import pick_from_document
 from xiaod.domain.onsets import pick_id, settled, withdrawal
 from xiaod.domain.types import Channel, Instrument, Pick
 from xiaod.pipeline.factory import open_sinks
+from xiaod.replay import ReplayConfig
 from xiaod.sinks import Sink
 from xiaod.storage.pick_store import STORE
 
@@ -33,6 +38,9 @@ APART_S = 60.0
 EVENTS: dict[str, Any] = {
     "enabled": True, "stations": 3, "window_s": 2.0, "max_s_minus_p_s": 3.0, "wait_s": 8.0
 }  # fmt: skip
+COPIES = 6
+SPEED = 4.0
+XIAOD = (sys.executable, "-m", "xiaod")
 KINDS = ("nats", "mqtt", "kafka")
 
 
@@ -103,7 +111,7 @@ def events_process(folder: Path, keys: dict[str, Any], **more: Any) -> Daemon:
     sinks = [keys, {"kind": "jsonl", "path": str(folder / "events.jsonl"), "of": "events", "stage": "all"}]
     return Daemon(
         folder,
-        command=[sys.executable, "-m", "xiaod", "events"],
+        command=[*XIAOD, "events"],
         sources=[{"server": "127.0.0.1:9"}],
         sinks=sinks,
         events={**EVENTS, "bus": keys["kind"]},
@@ -178,3 +186,71 @@ def test_killed_again_and_again_it_has_each_event_once(kind: str, tmp_path: Path
     # Whatever was announced has been settled.
     announced = {event["event_id"] for event in events if event["stage"] == "early"}
     assert announced == {event["early_id"] for event in events if "early_id" in event}
+
+
+def test_two_daemons_and_one_of_each_killed(tmp_path: Path, busy: tuple[Path, list[dict[str, Any]]]) -> None:
+    path, _ = busy
+    # However long a daemon is away: what settles the events is the pick of the end.
+    lagging = {**EVENTS, "wait_s": 1000.0, "bus": "nats"}
+    with (
+        NatsServer(tmp_path / "nats", "-js") as bus,
+        Server(ReplayConfig(inputs=(path,), port=0, speed=SPEED, copies=COPIES)) as server,
+        ExitStack() as stack,
+    ):
+        shared: dict[str, Any] = {
+            "sources": [{"name": "test", "server": f"127.0.0.1:{server.port}", "begin": "resume"}],
+            "state": {"folder": str(tmp_path / "state"), "save_interval_s": 0.5},
+            "sinks": [
+                {"kind": "nats", "servers": [bus.server], "stream": {"create": True}},
+                {"kind": "jsonl", "path": str(tmp_path / "events.jsonl"), "of": "events", "stage": "all"},
+            ],
+            "events": lagging,
+        }
+        process = Daemon(tmp_path / "run-events", command=[*XIAOD, "events"], shard={"count": 2}, **shared)
+        daemons = [
+            Daemon(tmp_path / f"run-{index}", shard={"index": index, "count": 2}, **shared)
+            for index in range(2)
+        ]
+        # It begins before there is a stream: a daemon makes it.
+        for one in (*daemons, process):
+            stack.enter_context(one)
+        process.wait_for("bus.connected")
+        wait_until(lambda: process.metric("xiaod_bus_picks_total", result="new") >= COPIES, "first picks")
+        for one in (process, daemons[0]):
+            one.process.send_signal(signal.SIGKILL)
+            one.process.wait()
+        stack.enter_context(daemons[0])
+        stack.enter_context(process)
+        wait_until(lambda: server.played and all(at_rest(one) for one in daemons), "the end of the data")
+        brought = [json.loads(line) for one in daemons for line in stored_documents(one)]
+        finals_of_all = [one for one in map(pick_from_document, brought) if one.stage == "final"]
+        tracker = EventTracker(Coincidence(CoincidenceSettings(3, 2.0, 3.0)), lagging["wait_s"])
+        for pick in finals_of_all:
+            tracker.take(pick)
+        wanted = {event.id for event in tracker.update(everything=True) if event.stage == "final"}
+        assert len(wanted) >= 4
+        assert not finals(tmp_path)
+        keys = {"kind": "nats", "servers": [bus.server]}
+        [publisher] = open_sinks(Config.model_validate({"sources": [{"server": "a"}], "sinks": [keys]}))
+        end_ns = max(pick.time_ns for pick in finals_of_all)
+        publish(publisher, [onset("END", end_ns + 1_100_000_000_000)])
+        publisher.close()
+        wait_until(lambda: finals(tmp_path) >= wanted, "all events")
+        # No daemon makes events of its own.
+        assert all(one.metric("xiaod_events_total") == 0 for one in daemons)
+        assert process.metric("xiaod_events_late_picks_total") == 0
+        assert [one.stop() for one in (*daemons, process)] == [0, 0, 0]
+    assert finals(tmp_path) == wanted
+    ids = [event["id"] for event in written(tmp_path)]
+    assert len(ids) == len(set(ids))
+    assert sorted(stored_ids(tmp_path, "event")) == sorted(ids)
+    assert set(stored_ids(tmp_path, "pick")) >= {pick.id for pick in finals_of_all}
+
+
+def stored_documents(daemon: Daemon) -> list[str]:
+    """All picks of a daemon's store, as JSON."""
+    done = subprocess.run(
+        [*XIAOD, "picks", "--stage", "all", "--config", str(daemon.config_path)],
+        capture_output=True, text=True, check=True, timeout=60,
+    )  # fmt: skip
+    return done.stdout.splitlines()

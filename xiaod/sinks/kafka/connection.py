@@ -13,11 +13,10 @@ xiaod.sinks.kafka.connection.BusError: 127.0.0.1:9: cannot connect: Connect call
 """
 
 import asyncio
-import contextlib
 import logging
 import ssl
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -158,7 +157,7 @@ class KafkaConnection:
             raise TooLargeError(
                 f"{messages[large[0]].topic}: larger than {MAX_MESSAGE_BYTES} bytes", numbers=large
             )
-        _HEARD.reasons.clear()
+        self.listen_anew()
         try:
             await self._publish(await self._connected(), messages)
         except BusError:
@@ -169,15 +168,17 @@ class KafkaConnection:
             await self.close()
             raise BusError(f"{self._where}: {_text(error)}") from error
 
+    def listen_anew(self) -> None:
+        """Forget what aiokafka has said before, for :meth:`because`."""
+        _HEARD.reasons.clear()
+
     async def close(self) -> None:
         """Close the connection, and give up what is under way."""
         producer, self._producer = self._producer, None
         if producer is None:
             return
-        with contextlib.suppress(Exception):
-            async with asyncio.timeout(CLOSE_LIMIT_S):
-                await cancel_others()
-                await producer.stop()
+        await cancel_others()
+        await ended(producer.stop)
         await cancel_others()
 
     def login(self) -> dict[str, Any]:
@@ -285,6 +286,14 @@ class KafkaConnection:
         if not remedy and said.endswith("closed"):
             remedy = "does this port expect TLS, or a user name?"
         return f"{said}; {remedy}" if remedy else said
+
+
+async def ended(end: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """End something of aiokafka, which may wait for tasks that have been cancelled, and end as they have."""
+    task = asyncio.ensure_future(end())
+    await asyncio.wait({task}, timeout=CLOSE_LIMIT_S)
+    if task.done() and not task.cancelled():
+        task.exception()
 
 
 async def cancel_others() -> None:

@@ -18,7 +18,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from xiaod.config.sinks.kafka import KafkaConfig
 from xiaod.process.logs import get_logger
-from xiaod.sinks.kafka.connection import FIRST_S, BusError, KafkaConnection, cancel_others
+from xiaod.sinks.kafka.connection import FIRST_S, BusError, KafkaConnection, cancel_others, ended
 from xiaod.sinks.reading import Portion, Positions
 
 NS_PER_MS = 1_000_000
@@ -29,7 +29,6 @@ BEGUN = ("", "")
 PARTITION_BYTES = 1_000_000
 FETCH_BYTES = 8_000_000
 """Of one answer, at most; a message that is larger comes all the same."""
-CLOSE_LIMIT_S = 2.0
 
 
 class KafkaReader:
@@ -107,6 +106,7 @@ class KafkaReader:
         if consumer is None:
             consumer = await self._open()
         if not self._offsets or time.monotonic() - self._listed_s > REFRESH_S:
+            self._connection.listen_anew()
             async with asyncio.timeout(self._config.timeout_s):
                 await self._assign(consumer)
             self._listed_s = time.monotonic()
@@ -121,6 +121,7 @@ class KafkaReader:
 
     async def _open(self) -> AIOKafkaConsumer:
         config = self._config
+        self._connection.listen_anew()
         asyncio.get_running_loop().set_exception_handler(lambda *_: None)
         consumer = self._consumer = AIOKafkaConsumer(
             bootstrap_servers=list(config.brokers),
@@ -184,9 +185,7 @@ class KafkaReader:
         consumer, self._consumer = self._consumer, None
         if consumer is None:
             return
-        try:
-            async with asyncio.timeout(CLOSE_LIMIT_S):
-                await consumer.stop()
-        except Exception as error:  # noqa: BLE001  it is given up all the same
-            self._log.debug("bus.not_closed", error=str(error))
+        await ended(consumer.stop)
+        # It may have ended before that.
+        await ended(consumer._client.close)
         await cancel_others()
