@@ -22,7 +22,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from xiaod.config.sinks.mqtt import DiscoveryConfig
-from xiaod.domain.event import NOTICE, about
+from xiaod.domain.document import finite
+from xiaod.domain.event import about, notice_of
 from xiaod.domain.onsets import first_name
 from xiaod.domain.timegrid import iso_from_ns, ns_from_s
 from xiaod.domain.types import Event, PickOrEvent, StationCode, Wanted
@@ -158,11 +159,18 @@ def _attributes(item: PickOrEvent) -> dict[str, Any]:
             "first_pick_time": iso_from_ns(item.time_ns),
             "stations": item.stations,
             "about": about(item),
-            "notice": NOTICE,
+            "notice": notice_of(item),
         }
         if item.distances:
             near = item.distances[0]
-            known["distance_km"] = round(near.distance_km, 2)
+            known["distance_km"] = finite(near.distance_km, 2)
             known["from"] = f"{near.network}.{near.station}"
+        if item.origin is not None:
+            # Home Assistant shows what has these two on its map.
+            known["latitude"] = finite(item.origin.latitude_deg, 5)
+            known["longitude"] = finite(item.origin.longitude_deg, 5)
+            known["depth_km"] = finite(item.origin.depth_km, 2)
+        if item.magnitude is not None:
+            known["magnitude"] = finite(item.magnitude.value, 2)
         return known
     return {"pick_id": item.id, "stage": item.stage, "phase": item.phase, "time": iso_from_ns(item.time_ns)}

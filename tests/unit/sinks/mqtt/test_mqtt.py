@@ -8,6 +8,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,17 @@ from xiaod.config.sinks.mqtt import MqttConfig
 from xiaod.domain.document import pick_document
 from xiaod.domain.onsets import is_of, withdrawal
 from xiaod.domain.timegrid import iso_from_ns
-from xiaod.domain.types import Channel, DocumentStage, Event, EventPick, Pick, Stages, StationDistance
+from xiaod.domain.types import (
+    Channel,
+    DocumentStage,
+    Event,
+    EventMagnitude,
+    EventOrigin,
+    EventPick,
+    Pick,
+    Stages,
+    StationDistance,
+)
 from xiaod.sinks import Refused, SinkError
 from xiaod.sinks.mqtt.sink import MqttSink, topic_of
 from xiaod.tools.selftest.sinks import try_sinks
@@ -642,6 +653,24 @@ def test_home_assistant_sees_an_event_shake_until_it_is_over_or_withdrawn(own: M
         "distance_km": 20.06,
         "from": "BW.RJOB",
     }
+
+
+def test_home_assistant_can_show_a_located_event_on_its_map(own: Mosquitto) -> None:
+    sink = made(own.server, discovery={"enabled": True}, of="events")
+    origin = EventOrigin(NOW_NS, 35.69891, 126.72222, 10.22, 0.1, 1.0, 2.0, 0.3, 90.0, 5.0, "iasp91")
+    located = replace(event("a", "final"), origin=origin, magnitude=EventMagnitude(4.83, 0.2, 5))
+    sink.deliver([located], NOW_NS)
+    sink.close()
+    [text] = own.retained(f"{BINARY}+/state", 1).values()
+    attributes = json.loads(text)
+    assert {key: attributes[key] for key in ("latitude", "longitude", "depth_km", "magnitude")} == {
+        "latitude": 35.69891,
+        "longitude": 126.72222,
+        "depth_km": 10.22,
+        "magnitude": 4.83,
+    }
+    assert attributes["about"].startswith("ML 4.8, 35.699 N 126.722 E, 10 km deep")
+    assert "not located" not in attributes["notice"]
 
 
 def test_home_assistant_sees_which_stations_send_and_forgets_those_that_depart(own: Mosquitto) -> None:
