@@ -24,7 +24,8 @@ from xiaod.config import loader
 from xiaod.config.loader import parse_as
 from xiaod.tools.init.commented_yaml import comment_lines, scalar_text
 
-RECIPE = Path(__file__).parent / "micro.yaml"
+RECIPE = Path(__file__).parent / "micro-1.yaml"
+"""Begins with no weights of another student."""
 LEAST_STATIONS = 2
 """One is held out: thresholds and calibration come from stations that the student has not seen."""
 LEAST_HELD_OUT = 0.1

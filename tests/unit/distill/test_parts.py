@@ -49,7 +49,7 @@ def test_a_student_is_served_as_the_daemon_looks_where_nothing_else_is_said() ->
         assert config.service_samples == daemon
         assert min(config.lengths) <= daemon <= max(config.lengths)
     # Runs of before keep their names where they said what they were trained on.
-    assert load_train_config(SHIPPED_CONFIG).lengths == (1000, 2000, 2000, 3000)
+    assert load_train_config(SHIPPED_CONFIG.with_name("micro-1.yaml")).lengths == (1000, 2000, 2000, 3000)
 
 
 @pytest.mark.parametrize(
