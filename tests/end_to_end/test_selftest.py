@@ -77,6 +77,14 @@ def test_every_sink_gets_p_and_s(tmp_path: Path) -> None:
     assert not (tmp_path / "var").exists()
 
 
+def test_sinks_of_the_process_that_makes_events_are_tried_too(tmp_path: Path) -> None:
+    sinks = [{"kind": "nats"}, {"kind": "jsonl", "path": str(tmp_path / "events.jsonl"), "of": "events"}]
+    path = write(tmp_path, sinks, events={"enabled": True, "bus": "nats"})
+    done = selftest(path, "--sink", "jsonl", "--timeout", "100")
+    assert done.returncode == 0, done
+    assert re.search(r"^sink +jsonl +delivered ", done.stdout, re.MULTILINE)
+
+
 def test_sinks_that_refuse_or_hang_are_named(
     tmp_path: Path, full_pipe: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -39,6 +39,24 @@ def load_events(path: Path) -> tuple[Config, SinkModel]:
     return place_events(load_config(path))
 
 
+def with_sinks_of_events(config: Config, path: Path) -> Config:
+    """The configuration of a daemon, with the sinks that ``xiaod events`` alone has as well: for a trial of all.
+
+    Args:
+        config: as the daemon uses it.
+        path: the file.
+
+    Raises:
+        ConfigError: as :func:`load_events`.
+    """
+    if config.events.bus is None:
+        return config
+    placed, _ = load_events(path)
+    known = {sink.name for sink in config.sinks}
+    more = [sink for sink in placed.sinks if sink.name not in known]
+    return config.model_copy(update={"sinks": (*config.sinks, *more), "events": placed.events})
+
+
 def place_events(config: Config) -> tuple[Config, SinkModel]:
     """The configuration of the process that makes events, and the sink whose bus it reads.
 

@@ -34,6 +34,7 @@ def run(options: argparse.Namespace) -> int:
     """Test; 0 when P and S arrived at every sink."""
     import json
 
+    from xiaod.config.events_process import with_sinks_of_events
     from xiaod.config.loader import ConfigError
     from xiaod.config.per_shard import load_placed
     from xiaod.inference.errors import ModelError
@@ -43,7 +44,8 @@ def run(options: argparse.Namespace) -> int:
     from xiaod.tools.selftest.run import chosen_sinks, selftest
 
     try:
-        config = load_placed(options.config or DEFAULT_CONFIG, options.shard)
+        path = options.config or DEFAULT_CONFIG
+        config = with_sinks_of_events(load_placed(path, options.shard), path)
         sinks = chosen_sinks(config, [] if options.no_deliver else options.sink)
         engine = open_engine(config)
     except (ConfigError, ModelError, ValueError) as error:
