@@ -138,6 +138,18 @@ def test_the_page_lists_events(tmp_path: Path) -> None:
             assert first[2] == "1"
             assert re.fullmatch(r"[0-9]+ ± [0-9]+ km from BW\.RJOB", first[3])
             assert not await tab.value("document.getElementById('events').hidden")
+            located = {
+                "stage": "final", "stations": 9, "first_pick_time": "2026-01-31T12:00:03.100000Z", "notice": "n", "distances": [], "picks": [],
+                "origin": {
+                    "time": "2026-01-31T12:00:01.250000Z", "latitude": -35.6989, "longitude": 126.7222, "depth_km": 10.2, "rms_s": 0.2,
+                    "horizontal_uncertainty_km": 0.4, "azimuthal_gap_deg": 47.0, "velocity_model": "iasp91",
+                },
+                "magnitude": {"type": "ML", "value": 4.75},
+            }  # fmt: skip
+            cells = "[...Events.row({}).cells].map((cell) => cell.textContent)"
+            time, _, stations, place = await tab.value(cells.replace("{}", json.dumps(located)))
+            assert time.endswith("12:00:01.25")
+            assert (stations, place) == ("9", "ML 4.8, 35.699° S 126.722° E, 10 km deep")
             # Versions come in order of their first P, which a later version can have earlier.
             versions = [
                 {"event_id": name, "early_id": ends, "stage": stage, "version": version, "first_pick_time": f"2026-01-31T12:00:0{at}Z"}

@@ -4,9 +4,11 @@ const EVENTS_S = 5;
 const SHOWN_EVENTS = 5;
 
 class Events {
-  constructor(box, body) {
+  constructor(box, body, changed) {
     this.box = box;
     this.body = body;
+    this.changed = changed;
+    this.located = [];
     this.timer = null;
   }
 
@@ -35,18 +37,30 @@ class Events {
   }
 
   show(events) {
-    const rows = Events.standing(events).slice(0, SHOWN_EVENTS).map((event) => Events.row(event));
+    const newest = Events.standing(events).slice(0, SHOWN_EVENTS), rows = newest.map((event) => Events.row(event));
     this.body.replaceChildren(...rows);
     this.box.hidden = !rows.length;
+    this.located = newest.filter(({ origin, stage }) => origin && stage !== "withdrawn");
+    this.changed();
+  }
+
+  /* Where and how large it was; or how far it was from a station; or nothing. */
+  static about({ origin, magnitude, distances: [near] }) {
+    if (origin) {
+      const angle = (degrees, positive, negative) => `${Math.abs(degrees).toFixed(3)}° ${degrees < 0 ? negative : positive}`;
+      const place = `${angle(origin.latitude, "N", "S")} ${angle(origin.longitude, "E", "W")}, ${Math.round(origin.depth_km)} km deep`;
+      return magnitude ? `${magnitude.type} ${magnitude.value.toFixed(1)}, ${place}` : place;
+    }
+    return near ? `${Math.round(near.distance_km)} ± ${Math.round(near.uncertainty_km)} km from ${near.network}.${near.station}` : "";
   }
 
   static row(event) {
-    const row = element("tr", event.stage), [near] = event.distances;
-    const away = near ? `${Math.round(near.distance_km)} ± ${Math.round(near.uncertainty_km)} km from ${near.network}.${near.station}` : "";
-    const time = element("td", "", dayOf(event.first_pick_time) + clockOf(event.first_pick_time));
-    time.title = `${event.first_pick_time}: first P; ${event.notice}`;
+    const row = element("tr", event.stage), { origin, first_pick_time: first } = event, begun = origin ? origin.time : first;
+    const time = element("td", "", dayOf(begun) + clockOf(begun)), place = element("td", "", Events.about(event));
+    time.title = `${origin ? `${origin.time}: origin; ` : ""}${first}: first P; ${event.notice}`;
+    if (origin) place.title = `± ${origin.horizontal_uncertainty_km} km; rms ${origin.rms_s} s, gap ${Math.round(origin.azimuthal_gap_deg)}°, ${event.picks.length} picks, layers ${origin.velocity_model}`;
     row.append(time, element("td", "", event.stage === "early" ? "announced" : event.stage === "final" ? "event" : "withdrawn"),
-      element("td", "", String(event.stations)), element("td", "", away));
+      element("td", "", String(event.stations)), place);
     return row;
   }
 }

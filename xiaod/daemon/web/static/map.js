@@ -1,4 +1,4 @@
-/* The map: stations with coordinates, by their state, and where the newest picks are. Degrees are of one length each way at its middle, so
+/* The map: stations with coordinates, by their state, where the newest picks are, and epicentres of the newest events. Degrees are of one length each way at its middle, so
    that a network keeps its shape; there is no background from elsewhere. */
 
 const PICK_SHOWN_S = 120;
@@ -23,8 +23,8 @@ function unrolled(longitudes) {
 }
 
 class StationMap {
-  constructor(parts, entries, now, newest, choose) {
-    Object.assign(this, parts, { entries, now, newest, choose });
+  constructor(parts, entries, now, newest, choose, located) {
+    Object.assign(this, parts, { entries, now, newest, choose, located });
     this.chosen = null;
     this.places = [];
     this.draw = drawing(this.canvas, () => this.paint());
@@ -84,6 +84,8 @@ class StationMap {
     const order = [...this.places].sort((a, b) => (a.pick?.seconds ?? -Infinity) - (b.pick?.seconds ?? -Infinity));
     for (const place of order) this.paintPick(sheet, place);
     for (const place of order) this.paintStation(sheet, place);
+    // The newest event is above others.
+    for (const event of [...this.located()].reverse()) this.paintEpicentre(sheet, event, frame);
     this.paintNames(sheet, area, order.reverse());
     pen.restore();
     this.paintScale(sheet, area, frame);
@@ -98,7 +100,7 @@ class StationMap {
     const margin = 3 * em, wide = area.right - area.left, high = area.bottom - area.top;
     const scale = Math.min((wide - 2 * margin) / (spanX * narrow), (high - 2 * margin) / spanY);
     const frame = {
-      scale, narrow,
+      scale, narrow, turn,
       x: (longitude) => (area.left + area.right) / 2 + (longitude - middleX) * narrow * scale,
       y: (latitude) => (area.top + area.bottom) / 2 - (latitude - middleY) * scale,
       west: middleX - wide / 2 / scale / narrow, east: middleX + wide / 2 / scale / narrow,
@@ -196,6 +198,29 @@ class StationMap {
     pen.lineWidth = (2 * this.unit) / this.em;
     pen.strokeStyle = colour(state === "live" ? "card" : name);
     pen.stroke();
+  }
+
+  /* A star with its magnitude: full once it is settled. */
+  paintEpicentre({ pen, em, colour }, { stage, origin, magnitude }, { x, y, turn }) {
+    const at = [x(turn(origin.longitude)), y(origin.latitude)], long = 0.9 * em, rays = 6;
+    pen.beginPath();
+    for (let i = 0; i < 2 * rays; i++) {
+      const angle = (i * Math.PI) / rays, away = i % 2 ? 0.4 * long : long;
+      pen.lineTo(at[0] + away * Math.sin(angle), at[1] - away * Math.cos(angle));
+    }
+    pen.closePath();
+    pen.fillStyle = colour(stage === "final" ? "ink" : "card");
+    pen.fill();
+    pen.lineWidth = 2;
+    pen.strokeStyle = colour(stage === "final" ? "card" : "ink");
+    pen.stroke();
+    if (!magnitude) return;
+    const text = `${magnitude.type} ${magnitude.value.toFixed(1)}`;
+    pen.strokeStyle = colour("card");
+    pen.fillStyle = colour("ink");
+    pen.lineWidth = 3;
+    pen.strokeText(text, at[0] + 1.2 * long, at[1] + 0.35 * em);
+    pen.fillText(text, at[0] + 1.2 * long, at[1] + 0.35 * em);
   }
 
   /* Names where they find room, the newest picks first; a pick with its time, if there is room for that too. */

@@ -24,7 +24,7 @@ class Page {
     const choose = (id) => this.go({ station: id }), now = () => this.now();
     this.trace = new Trace(one("canvas"), one("labels"));
     const open = (id) => this.go({ station: id, view: this.view === "wall" ? "station" : this.view });
-    this.events = new Events(one("events"), one("event-rows"));
+    this.events = new Events(one("events"), one("event-rows"), () => this.map.draw());
     this.picks = new Picks(one("pick-rows"), one("picks-note"), open);
     this.stations = new Stations(
       {
@@ -40,7 +40,7 @@ class Page {
     this.day = new Day(one("day-canvas"), one("day-note"), now);
     this.map = new StationMap(
       { canvas: one("map-canvas"), note: one("map-note") }, this.stations.entries, now, (id) => this.wall.newest(id),
-      (id) => this.go({ station: id, view: "station" }),
+      (id) => this.go({ station: id, view: "station" }), () => this.events.located,
     );
     this.sound = new Sound(one("sound"));
     addEventListener("hashchange", () => this.go(Page.address()));
