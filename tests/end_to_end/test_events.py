@@ -139,7 +139,8 @@ def test_the_page_lists_events(tmp_path: Path) -> None:
             assert re.fullmatch(r"[0-9]+ ± [0-9]+ km from BW\.RJOB", first[3])
             assert not await tab.value("document.getElementById('events').hidden")
             located = {
-                "stage": "final", "stations": 9, "first_pick_time": "2026-01-31T12:00:03.100000Z", "notice": "n", "distances": [], "picks": [],
+                "stage": "final", "stations": 9, "first_pick_time": "2026-01-31T12:00:03.100000Z", "notice": "n", "distances": [],
+                "picks": [],
                 "origin": {
                     "time": "2026-01-31T12:00:01.250000Z", "latitude": -35.6989, "longitude": 126.7222, "depth_km": 10.2, "rms_s": 0.2,
                     "horizontal_uncertainty_km": 0.4, "azimuthal_gap_deg": 47.0, "velocity_model": "iasp91",

@@ -52,7 +52,9 @@ LEAST_PART = 0.4
 """Of the stations with any pick that are nearer than half of those of an event, so many have it: if they do not, it is none."""
 PASSES = 4
 """Searches at most: what is left after an event may make another one."""
-ROUNDS = 5
+TRIAL_KM = (8.0, 25.0)
+"""Depths, besides that which PyOcto gives, from which an event is located."""
+ROUNDS = 6
 """Locations at most until the picks that fit are those that it was located by."""
 NODE_KM, LOCATION_NODE_KM = 10.0, 2.0
 """Sizes of the cells at which PyOcto stops: of its search, and of its location, with which ours begins."""
@@ -100,6 +102,20 @@ class _Picks:
     """Number of the station of each pick."""
     base_ns: int
     plane: Proj
+
+
+_Seed = tuple[NDArray[np.intp], tuple[float, float, float]]
+"""Picks, and the place (x, y, depth) from which their location begins."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Solution:
+    """A source, and what fits it."""
+
+    members: NDArray[np.intp]
+    source: Hypocentre
+    score: float
+    """Number of its picks, each of which counts less the worse it fits: picks of two earthquakes make no good third one."""
 
 
 class Located:
@@ -216,15 +232,28 @@ class Located:
         found: list[Cluster] = []
         for number in range(PASSES):
             whole = number > 0 or len(np.unique(placed.station[free])) <= MOST_STATIONS
-            made = 0
-            for members, at in self._seeds(placed, free, whole):
-                event = self._grown(placed, free, members, at)
-                if event is not None:
-                    made += 1
-                    found.append(event)
+            made = self._of_seeds(placed, free, self._seeds(placed, free, whole))
+            found += made
             if not made and whole:
                 break
         return found
+
+    def _of_seeds(self, placed: _Picks, free: NDArray[np.bool_], seeds: Sequence[_Seed]) -> list[Cluster]:
+        """Events, that which picks fit best first: its picks are free no longer."""
+        solved = [self._solved(placed, free, seed) for seed in seeds]
+        made = []
+        while found := [one for one in solved if one is not None]:
+            best = max(found, key=lambda one: one.score)
+            residuals = self._residuals(placed.arrivals, best.source.at, best.source.time_s)
+            taken = free & (np.abs(residuals) <= self._settings.tolerance_s)
+            made.append(self._cluster(placed, best.source, best.members, residuals))
+            free &= ~taken
+            # Of what is left, only what has lost picks changes.
+            solved = [
+                self._solved(placed, free, seed) if one is best or (one and taken[one.members].any()) else one
+                for one, seed in zip(solved, seeds, strict=True)
+            ]
+        return made
 
     def _placed(self, ordered: Sequence[EventPick]) -> _Picks | None:
         """Picks with coordinates; None when these are too few for an event."""
@@ -256,10 +285,8 @@ class Located:
         stations = np.array([number[pick.channel.station_codes] for pick in picks])
         return _Picks(picks, own, arrivals, stations, base_ns, plane)
 
-    def _seeds(
-        self, placed: _Picks, free: NDArray[np.bool_], whole: bool
-    ) -> list[tuple[NDArray[np.intp], tuple[float, float, float]]]:
-        """What PyOcto finds: picks, and the place from which their location begins; those of most picks first."""
+    def _seeds(self, placed: _Picks, free: NDArray[np.bool_], whole: bool) -> list[_Seed]:
+        """What PyOcto finds, in order of time."""
         chosen = np.flatnonzero(free)
         if not whole:
             chosen = chosen[np.isin(placed.station[chosen], _spread(placed, chosen))]
@@ -311,24 +338,35 @@ class Located:
         )
         # It lets other threads run meanwhile.
         found = backend.OctoAssociator(config).associate(given)
-        seeds = [
+        return [
             (np.array(sorted(pick.idx for pick in one.picks), np.intp), (one.x, one.y, one.z))
             for one in found
         ]
-        return sorted(seeds, key=lambda seed: (-len(seed[0]), seed[0][0]))
 
-    def _grown(
+    def _solved(self, placed: _Picks, free: NDArray[np.bool_], seed: _Seed) -> _Solution | None:
+        """The event that a seed leads to; None when what is free of it does not make one."""
+        members, at = seed
+        members = members[free[members]]
+        if not self._suffice(placed, members):
+            return None
+        # Picks that fit a source that is too deep, at too early a time, need not lead to the true one, which more picks fit.
+        found = [
+            one
+            for depth_km in (at[2], *TRIAL_KM)
+            if (one := self._converged(placed, free, members, (at[0], at[1], depth_km))) is not None
+        ]
+        best = max(found, key=lambda one: one.score, default=None)
+        return best if best is not None and self._is_heard_near(placed, best.members, best.source) else None
+
+    def _converged(
         self,
         placed: _Picks,
         free: NDArray[np.bool_],
         members: NDArray[np.intp],
         at: tuple[float, float, float],
-    ) -> Cluster | None:
-        """The event with all picks that fit it, which are free no longer; None when they do not make one."""
-        members = members[free[members]]
-        if not self._suffice(placed, members):
-            return None
-        source = self._locator.locate(placed.arrivals[members], at)
+    ) -> _Solution | None:
+        """The picks that fit a source which is located by them, from a place on; None when they are too few."""
+        source = self._locator.placed(placed.arrivals[members], at)
         for _ in range(ROUNDS):
             fitting = self._fitting(placed, free, source)
             if not self._suffice(placed, fitting):
@@ -336,21 +374,17 @@ class Located:
             if np.array_equal(fitting, members):
                 break
             members = fitting
-            at = source.x_km, source.y_km, source.depth_km
-            source = self._locator.locate(placed.arrivals[members], at)
+            source = self._locator.locate(placed.arrivals[members], source.at)
         members = self._fitting(placed, free, source)
-        if not self._suffice(placed, members) or not self._is_heard_near(placed, members, source):
+        if not self._suffice(placed, members):
             return None
-        residuals = self._residuals(
-            placed.arrivals, (source.x_km, source.y_km, source.depth_km), source.time_s
-        )
-        free &= np.abs(residuals) > self._settings.tolerance_s
-        return self._cluster(placed, source, members, residuals)
+        residuals = self._residuals(placed.arrivals[members], source.at, source.time_s)
+        score = float(np.sum(1 - (residuals / self._settings.tolerance_s) ** 2))
+        return _Solution(members, source, score)
 
     def _fitting(self, placed: _Picks, free: NDArray[np.bool_], source: Hypocentre) -> NDArray[np.intp]:
         """Of each station the P and the S that fit best, if they fit."""
-        at = source.x_km, source.y_km, source.depth_km
-        size = np.abs(self._residuals(placed.arrivals, at, source.time_s))
+        size = np.abs(self._residuals(placed.arrivals, source.at, source.time_s))
         near = np.flatnonzero(free & (size <= self._settings.tolerance_s))
         near = near[np.argsort(size[near], kind="stable")]
         onset = 2 * placed.station[near] + placed.arrivals.is_s[near]

@@ -67,6 +67,11 @@ class Hypocentre:
     covariance: Floats
     """Of x, y, depth and time, shape ``(4, 4)``."""
 
+    @property
+    def at(self) -> tuple[float, float, float]:
+        """The place: x, y, depth."""
+        return self.x_km, self.y_km, self.depth_km
+
 
 class Locator:
     """Locates in one velocity model."""
@@ -95,6 +100,11 @@ class Locator:
         starts = [at[2], *(depth for depth in depths_km if depth < self._deepest_km)]
         found = [self._from(arrivals, (at[0], at[1], depth)) for depth in starts]
         return min(found, key=lambda one: one.misfit)
+
+    def placed(self, arrivals: Arrivals, at: tuple[float, float, float]) -> Hypocentre:
+        """A source at a place (x, y, depth), with the time that fits best there."""
+        misfit, time_s, weights, _, slopes = self._state(arrivals, np.array(at))
+        return Hypocentre(*at, time_s, misfit, _covariance(slopes, weights, misfit))
 
     def _from(self, arrivals: Arrivals, at: tuple[float, float, float]) -> Hypocentre:
         place, damping = np.array(at), 1e-2
