@@ -48,6 +48,8 @@ class Decision:
     """What decided: the probability when it was confirmed, where that was tried."""
     noticed: float
     """The probability with which it was noticed."""
+    time_ns: int
+    """Of the onset: of a pick its own, of others that of the sample."""
 
 
 class PhaseView:
@@ -75,10 +77,29 @@ class PhaseView:
         self.threshold = threshold
 
     def decided(
-        self, outcome: OnsetOutcome, index: int, probability: float, noticed: float | None = None
+        self,
+        outcome: OnsetOutcome,
+        index: int,
+        probability: float,
+        noticed: float | None = None,
+        time_ns: int | None = None,
     ) -> None:
-        """Take the decision about an onset; ``noticed`` is its probability before it was to be confirmed."""
-        decision = Decision(outcome, index, probability, probability if noticed is None else noticed)
+        """Take the decision about an onset.
+
+        Args:
+            outcome: the decision.
+            index: grid index of the onset.
+            probability: what decided.
+            noticed: the probability before it was to be confirmed; None: the same.
+            time_ns: of the pick; None: there is none.
+        """
+        decision = Decision(
+            outcome,
+            index,
+            probability,
+            probability if noticed is None else noticed,
+            index * GRID_NS if time_ns is None else time_ns,
+        )
         self.decision = decision
         kept = self._decisions.get(outcome)
         if (
@@ -211,7 +232,7 @@ def _spoken(duration_s: float) -> str:
 
 
 def _of_the_decision(decision: Decision, phase: str, threshold: float) -> Reason:
-    time = iso_from_ns(decision.index * GRID_NS)[:-5] + "Z"
+    time = iso_from_ns(decision.time_ns)[:-5] + "Z"
     onset = f"{phase} at {time} with {decision.probability:.2f}"
     text = {
         OnsetOutcome.PICKED: f"picked at {time}, {decision.probability:.2f}",

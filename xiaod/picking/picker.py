@@ -234,12 +234,13 @@ class InstrumentPicker:
         outcome = self._outcome(onset, index)
         if outcome is OnsetOutcome.REFRACTORY:
             self._see_refractory(phase, index, onset.probability)
-        else:
-            self.views[phase].decided(outcome, index, onset.probability, candidate.probability)
+            return None
+        view = self.views[phase]
         if outcome is not OnsetOutcome.PICKED:
+            view.decided(outcome, index, onset.probability, candidate.probability)
             return None
         self._recent.add(phase, index)
-        return measure(
+        pick = measure(
             window,
             onset.samples,
             PHASES[phase],
@@ -251,6 +252,8 @@ class InstrumentPicker:
             settings.calibration,
             settings.stage,
         )
+        view.decided(outcome, index, onset.probability, candidate.probability, pick.time_ns)
+        return pick
 
     def searched_until(self, window: Window) -> int:
         """Grid index up to which no pick will be made any more, once a window and those before it are done."""

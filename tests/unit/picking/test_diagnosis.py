@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tests.conftest import Recording
 from tests.streams import OneInstrument, picks_in
 from tests.unit.storage.test_pick_store import EXAMPLE
-from xiaod.domain.types import Channel, Instrument, Probabilities, Window
+from xiaod.domain.types import Channel, Instrument, Pick, Probabilities, Window
 from xiaod.picking.diagnosis import Condition, OnsetOutcome, PhaseView, Reason, explain
 from xiaod.picking.picker import InstrumentPicker, PickerSettings
 from xiaod.waveform.instrument import BufferSettings
@@ -34,19 +34,24 @@ def bumps(places: NDArray[np.floating], *onsets: tuple[float, float]) -> NDArray
     return np.stack([curve, 0 * places]).astype(np.float32)
 
 
-def look(picker: InstrumentPicker, *onsets: tuple[float, float], stop: int = 1400) -> int:
-    """Run a picker over windows of a stream whose samples are their own index; gives the number of picks."""
+def picks_of(picker: InstrumentPicker, *onsets: tuple[float, float], stop: int = 1400) -> list[Pick]:
+    """Run a picker over windows of a stream whose samples are their own index; gives the picks."""
 
     def annotate(windows: NDArray[np.float32]) -> NDArray[np.float32]:
         # An onset shows only once there are data after it.
         return np.stack([bumps(one[0], *(o for o in onsets if one[0, -1] > o[0] + 80)) for one in windows])
 
-    made = 0
+    made: list[Pick] = []
     for index in range(0, stop - 1000 + 1, 50):
         samples = np.tile(np.arange(index, index + 1000, dtype=np.float32), (3, 1))
         window = Window(A, index, 0, samples, "ZNE", discontinuous=index == 0)
-        made += len(picks_in(picker, Probabilities(window, annotate(samples[None])[0]), annotate))
+        made += picks_in(picker, Probabilities(window, annotate(samples[None])[0]), annotate)
     return made
+
+
+def look(picker: InstrumentPicker, *onsets: tuple[float, float], stop: int = 1400) -> int:
+    """The same; gives the number of picks."""
+    return len(picks_of(picker, *onsets, stop=stop))
 
 
 @settings_of_hypothesis(max_examples=25, deadline=None)
@@ -133,6 +138,18 @@ def test_a_picker_remembers_what_it_decided(
     assert picker.views[1].decision is None
     if onsets[0][0] == 900:
         assert picker.views[0].highest == pytest.approx(max(height for _, height in onsets), abs=0.05)
+
+
+def test_the_reason_names_the_time_of_the_pick() -> None:
+    view = PhaseView()
+    view.saw(2000, 0.3, 0.9)
+    view.decided(OnsetOutcome.PICKED, 1900, 0.99, time_ns=19_012_345_678)
+    assert explain(condition(), "P", view, 2000).text == "picked at 1970-01-01T00:00:19.01Z, 0.99"
+    picker = InstrumentPicker(settings(separation=100))
+    [pick] = picks_of(picker, (900, 0.9))
+    decision = picker.views[0].decision
+    assert decision is not None
+    assert decision.time_ns == pick.time_ns
 
 
 def test_the_highest_probability_is_forgotten_after_a_minute() -> None:
