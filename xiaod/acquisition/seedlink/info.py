@@ -79,7 +79,8 @@ def _connect(link: Connection) -> None:
     try:
         link.connect()
     except (OSError, LinkError) as error:
-        raise UnreachableError(f"{link.sladdr}: {error}") from error
+        said = str(error)
+        raise UnreachableError(said if link.sladdr in said else f"{link.sladdr}: {said}") from error
 
 
 def _answer(link: Connection, level: str, timeout_s: float, listing: ListingParser) -> ServerInfo:

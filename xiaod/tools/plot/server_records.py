@@ -5,7 +5,7 @@ channel has sent a record beyond the end, when nothing has arrived for :data:`QU
 
 >>> fetch_records("127.0.0.1:1", "BW.RJOB.*.*", 0, 1, timeout_s=2.0)
 Traceback (most recent call last):
-xiaod.acquisition.seedlink.info.UnreachableError: 127.0.0.1:1: Connection refused: nothing listens on 127.0.0.1:1; ...
+xiaod.acquisition.seedlink.info.UnreachableError: Connection refused: nothing listens on 127.0.0.1:1; ...
 """
 
 import threading
