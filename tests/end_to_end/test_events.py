@@ -5,7 +5,9 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
+import socket
 import time
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -15,8 +17,9 @@ import jsonschema
 import pytest
 
 from tests.end_to_end.browser import browsing, chromium
-from tests.end_to_end.harness import Daemon, Server, streaming, wait_until
+from tests.end_to_end.harness import Daemon, Server, streaming, wait_until, write_event
 from tests.end_to_end.test_durability import at_rest
+from tests.scripted import Scripted
 from xiaod.acquisition.miniseed_files import FileSource
 from xiaod.config import AgencyConfig, Config
 from xiaod.domain.event import event_document, event_schema
@@ -24,6 +27,7 @@ from xiaod.domain.types import Event, PickOrEvent, Wanted
 from xiaod.pipeline.factory import open_engine
 from xiaod.pipeline.offline import ListSink, run_offline
 from xiaod.replay import ReplayConfig
+from xiaod.replay.records import load
 
 KILLS = 4
 PROGRAM = chromium()
@@ -109,6 +113,71 @@ def test_killed_again_and_again_it_says_each_event_once(
     for event in events:
         if event["stage"] == "early" and datetime.fromisoformat(event["first_pick_time"]) < end:
             assert event["event_id"] in told
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_an_event_announced_before_a_stop_is_settled_or_withdrawn_after_it(tmp_path: Path, how: int) -> None:
+    """Withdrawn where the server has gone and nothing comes for a time; settled where the data come again."""
+    path = tmp_path / "event.mseed"
+    write_event(path, quiet_s=60)
+    records = sorted(load([path]).records, key=lambda record: record.end_ns)
+    begin_ns = min(record.start_ns for record in records)
+    frames = [b"SL%06X" % number + one.raw for number, one in enumerate(records, 1)]
+    # P and S are noticed by then, and not final.
+    sent = sum(one.end_ns <= begin_ns + 70.5e9 for one in records)
+
+    def send(sock: socket.socket) -> None:
+        asked = next(line for line in reversed(server.commands) if line.startswith(b"DATA")).split()[1:]
+        sock.sendall(b"".join(frames[int(asked[0], 16) - 1 if asked else 0 : sent]))
+
+    def parts(name: str, port: int, silent_s: float) -> dict[str, Any]:
+        folder = tmp_path / name
+        return {
+            "sources": [{"name": "test", "server": f"127.0.0.1:{port}", "streams": ["BW.RJOB..EH?"], "begin": "resume"}],
+            "state": {"folder": str(folder), "save_interval_s": 0.3},
+            "sinks": [{"kind": "jsonl", "path": str(folder / "events.jsonl"), "of": "events", "stage": "all"}],
+            "events": {**EVENTS, "silent_s": silent_s},
+            "picker": {"early_threshold_p": 0.3, "early_threshold_s": 0.3},
+        }  # fmt: skip
+
+    def said(name: str) -> list[dict[str, Any]]:
+        written = tmp_path / name / "events.jsonl"
+        lines = written.read_text().splitlines() if written.exists() else []
+        return [json.loads(line) for line in lines]
+
+    def stages(name: str) -> list[str]:
+        return [one["stage"] for one in said(name)]
+
+    with Scripted(send) as server:
+        with Daemon(tmp_path, **parts("state", server.port, 600)) as daemon:
+            wait_until(lambda: stages("state"), "an event that is announced")
+            daemon.process.send_signal(how)
+            daemon.process.wait()
+        announced = said("state")
+        assert {one["stage"] for one in announced} == {"early"}
+        [name] = {one["event_id"] for one in announced}
+        shutil.copytree(tmp_path / "state", tmp_path / "without")
+        sent = len(frames)
+        with Daemon(tmp_path, **parts("state", server.port, 600)) as daemon:
+            wait_until(lambda: "final" in stages("state"), "the event to be settled")
+            assert daemon.stop() == 0
+    told = said("state")
+    assert [one["early_id"] for one in told if "early_id" in one] == [name]
+    assert len({one["id"] for one in told}) == len(told)
+    with socket.create_server(("127.0.0.1", 0)) as unused:
+        port = unused.getsockname()[1]
+    # Nothing listens there now.
+    with Daemon(tmp_path, **parts("without", port, 1.0)) as daemon:
+        wait_until(lambda: "withdrawn" in stages("without"), "the event to be withdrawn")
+        assert daemon.stop() == 0
+    with Daemon(tmp_path, **parts("without", port, 1.0)) as daemon:
+        daemon.wait_for("source.connect_failed", 2)
+        answer = json.loads(daemon.get("/api/events?stage=all")[1])
+        assert daemon.stop() == 0
+    told = said("without")
+    assert told[: len(announced)] == announced
+    assert [(one["stage"], one["early_id"]) for one in told[len(announced) :]] == [("withdrawn", name)]
+    assert {event["id"] for event in answer["events"]} == {event["id"] for event in told}
 
 
 @pytest.mark.skipif(not CONTINUOUS.is_dir(), reason=f"no {CONTINUOUS}")

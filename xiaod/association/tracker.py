@@ -7,6 +7,8 @@ one.
 *Settled* (stage final): final picks alone are associated once, when the data are ``wait_s`` beyond them. So a final event does not depend
 on early picks, nor on the order in which the stations came, as long as none lags by more. A pick that comes later changes no event.
 
+Where data stop while an event is announced, :meth:`EventTracker.conclude` settles it by the final picks that there are, or withdraws it.
+
 Memory: picks of the last minutes, at most :data:`MAX_PICKS`.
 
 >>> from xiaod.association.coincidence import Coincidence, CoincidenceSettings
@@ -21,7 +23,7 @@ from dataclasses import dataclass, replace
 
 from xiaod.association.cluster import Associator, Cluster
 from xiaod.domain.document import DIGITS, amplitude_number
-from xiaod.domain.onsets import event_id_of, standing
+from xiaod.domain.onsets import event_id_of, first_name, standing
 from xiaod.domain.timegrid import EARLIEST_NS, LATEST_NS, ns_from_s
 from xiaod.domain.types import Event, EventPick, Pick, Stage
 
@@ -69,6 +71,11 @@ class EventTracker:
         self._changed = False
 
     @property
+    def announced(self) -> int:
+        """Number of events that are announced, and neither settled nor withdrawn."""
+        return len(self._announced)
+
+    @property
     def picks(self) -> int:
         """Number of picks held."""
         return len(self._final) + len(self._early)
@@ -78,23 +85,25 @@ class EventTracker:
 
         Args:
             picks: of its last minutes, of all stages.
-            events: its last ones, in the order in which they were made.
+            events: its last ones, and those that are announced however old they are, in the order in which they were made.
         """
+        newest: dict[str, Event] = {}
+        for event in events:
+            newest[first_name(event)] = event
+        announced = [event for event in newest.values() if event.stage == "early"]
+        withdrawn = [event for event in newest.values() if event.stage == "withdrawn"]
         for event in events:
             self._versions[event.event_id] = event.version
             if event.stage == "final":
                 self._decided_ns = max(self._decided_ns, self._associator.decided_by(event))
                 self._decided.append(event)
+        announcing = {pick.id for event in announced for pick in event.picks}
         for pick in standing(picks):
-            self.take(pick)
+            # What an event was withdrawn without waiting for, or after, announces it no more; final picks may.
+            if pick.stage != "early" or pick.id in announcing or not self._is_near(pick, withdrawn):
+                self.take(pick)
         self.late = 0
-        newest = {event.event_id: event for event in events}
-        resolved = {event.early_id for event in events if event.early_id is not None}
-        self._announced = [
-            _Announced(event, self._onsets_of(event.picks))
-            for name, event in newest.items()
-            if event.stage == "early" and name not in resolved
-        ]
+        self._announced = [_Announced(event, self._onsets_of(event.picks)) for event in announced]
         self._changed = True
 
     def take(self, pick: Pick) -> None:
@@ -153,6 +162,25 @@ class EventTracker:
             self._announced = []
         return made
 
+    def conclude(self) -> list[Event]:
+        """Data have stopped: announced events are settled by the final picks that there are, or withdrawn.
+
+        What is in no event waits for the data to go on.
+        """
+        self._early.clear()
+        found = self._associator.associate(
+            list(self._final.values()), LATEST_NS, self._decided_ns, self._decided
+        )
+        made = self._settled(found.clusters)
+        self._decided_ns = max([self._decided_ns, *map(self._associator.decided_by, made)])
+        self._forget(self._decided_ns)
+        times = (pick.time_ns for pick in self._final.values())
+        self._due_ns = min(times, default=LATEST_NS - self._associator.least_ns) + self._associator.least_ns
+        self._changed = False
+        made += [self._withdrawn(one) for one in self._announced]
+        self._announced = []
+        return made
+
     @property
     def _complete_ns(self) -> int:
         """Until this time all final picks are there."""
@@ -162,19 +190,24 @@ class EventTracker:
         found = self._associator.associate(
             list(self._final.values()), complete_ns, self._decided_ns, self._decided
         )
+        made = self._settled(found.clusters)
+        self._decided_ns = max(self._decided_ns, found.decided_ns)
+        self._forget(max(self._decided_ns, complete_ns - self._associator.forget_ns))
+        held = (pick.time_ns for picks in (self._final, self._early) for pick in picks.values())
+        self._due_ns = min(found.due_ns, min(held, default=LATEST_NS) + self._associator.forget_ns)
+        self._changed = True
+        return made
+
+    def _settled(self, clusters: Iterable[Cluster]) -> list[Event]:
+        """Final events; those that announced them are no longer announced."""
         made = []
-        for cluster in found.clusters:
+        for cluster in clusters:
             match = self._match(self._onsets_of(cluster.picks), self._announced)
             if match is not None:
                 self._announced.remove(match)
             early_id = None if match is None else match.event.event_id
             made.append(self._event(cluster, _event_id(cluster), "final", early_id))
         self._decided += made
-        self._decided_ns = max(self._decided_ns, found.decided_ns)
-        self._forget(max(self._decided_ns, complete_ns - self._associator.forget_ns))
-        held = (pick.time_ns for picks in (self._final, self._early) for pick in picks.values())
-        self._due_ns = min(found.due_ns, min(held, default=LATEST_NS) + self._associator.forget_ns)
-        self._changed = True
         return made
 
     def _announce(self) -> list[Event]:
@@ -196,6 +229,12 @@ class EventTracker:
         made += [self._withdrawn(one) for one in left]
         self._announced = kept
         return made
+
+    def _is_near(self, pick: Pick, events: Iterable[Event]) -> bool:
+        """Whether a pick may be one of these events, by its time."""
+        return any(
+            event.time_ns <= pick.time_ns < event.time_ns + self._associator.forget_ns for event in events
+        )
 
     def _onsets_of(self, picks: Iterable[EventPick]) -> frozenset[str]:
         return frozenset(self._onsets.get(pick.id, pick.id) for pick in picks if pick.phase == "P")

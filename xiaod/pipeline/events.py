@@ -123,6 +123,9 @@ class Events:
         self._late = 0
         self._clock = clock
         self._monotonic_clock = monotonic_clock
+        self._silent_ns = ns_from_s(events.silent_s)
+        self._moved_ns = monotonic_clock()
+        """Monotonic time at which data came last, or the run began."""
         self._offset_ns = -monotonic_clock()
         """Host time minus monotonic time, at most so far."""
         self._metrics = metrics
@@ -161,24 +164,35 @@ class Events:
             monotonic_ns = self._monotonic_clock()
             self._offset_ns = max(self._offset_ns, now_ns - monotonic_ns)
             time_ns = min(time_ns, monotonic_ns + self._offset_ns - self._behind_ns)
-        self._newest_ns = max(self._newest_ns, time_ns)
+        if time_ns > self._newest_ns:
+            self._newest_ns, self._moved_ns = time_ns, self._monotonic_clock()
+
+    @property
+    def is_overdue(self) -> bool:
+        """Whether events are announced, and data have stopped for so long that the next update says what became of them."""
+        silent_ns = self._monotonic_clock() - self._moved_ns
+        return self._clock() is not None and self._tracker.announced > 0 and silent_ns > self._silent_ns
 
     def update(self, everything: bool = False) -> list[Event]:
         """Events that have changed, to be stored; ``everything``: no more picks will come."""
         self._pass_on()
-        return self._stamped(self._tracker.update(everything))
+        events = self._tracker.update(everything)
+        return self._stamped(events + self._tracker.conclude() if self.is_overdue else events)
 
     async def updated(self, everything: bool = False) -> list[Event]:
         """The same, with association in a thread where it takes long, and not oftener than it may."""
         if not self.in_thread:
             return self.update(everything)
         self._pass_on()
+        overdue = self.is_overdue
         announce = everything or self._now_ns() >= self._announce_from_ns
-        if not (everything or self._tracker.is_due(announce)):
+        if not (everything or overdue or self._tracker.is_due(announce)):
             return []
         begun = time.perf_counter()
         loop = asyncio.get_running_loop()
         events = await loop.run_in_executor(self._executor, self._tracker.update, everything, announce)
+        if overdue:
+            events += await loop.run_in_executor(self._executor, self._tracker.conclude)
         spent_s = time.perf_counter() - begun
         self._metrics.events_association.observe(spent_s)
         if announce:

@@ -276,6 +276,10 @@ class Pipeline:
             if self._begun_ns is not None and now_ns - self._begun_ns > ns_from_s(after_s):
                 self._begun_ns = None
                 self._group.create_task(self._forget_absent(), name="absent")
+        events = self._stage.events
+        if events is not None and events.is_overdue and self.sources_running() and not self.pending():
+            # Nothing comes that would have events made.
+            self._group.create_task(self._probabilities.put(Departed(frozenset())), name="overdue")
         if self.monitor is not None:
             self.monitor.tidy()
         return changes

@@ -109,6 +109,14 @@ WITH RECURSIVE found (name) AS (
 ) SELECT name FROM found WHERE name IS NOT NULL
 """
 """One search in the index for each instrument: going through all picks would read the whole file."""
+ANNOUNCED = """
+WITH named AS (
+    SELECT place, stage, coalesce(json_extract(document, '$.early_id'), json_extract(document, '$.event_id')) AS name
+    FROM picks WHERE kind = 'event' AND json_valid(document)
+), newest AS (SELECT max(place) AS place, stage FROM named GROUP BY name)
+SELECT place FROM newest WHERE stage = 'early'
+"""
+"""Places of the newest versions of events that have neither been settled nor withdrawn since."""
 STAGELESS_SEEN = """
 CREATE TEMP VIEW picks AS SELECT *, 'final' AS stage, 'pick' AS kind FROM main.picks;
 CREATE TEMP VIEW cursors AS SELECT *, 'all' AS stages, 'picks' AS wanted FROM main.cursors;
@@ -326,6 +334,8 @@ class PickStore:
     def last_minutes(self, length_s: float) -> tuple[list[Pick], list[Event]]:
         """Picks up to so long before the newest one, in order of time, and events in the order in which they were made.
 
+        Events that are announced, and neither settled nor withdrawn, are among them however old they are.
+
         Raises:
             StoreError: when they cannot be read.
         """
@@ -340,7 +350,7 @@ class PickStore:
                 values,
             ).fetchall()
             events = cursor.execute(
-                "SELECT place, id, document FROM picks WHERE kind = 'event' AND time_ns >= ? ORDER BY place",
+                f"SELECT place, id, document FROM picks WHERE kind = 'event' AND (time_ns >= ? OR place IN ({ANNOUNCED})) ORDER BY place",  # noqa: S608  a constant
                 (since_ns,),
             ).fetchall()
             return (

@@ -105,6 +105,73 @@ def test_memory_is_bounded_by_the_number_of_picks_and_by_time() -> None:
     assert one.picks == 0
 
 
+def test_where_data_stop_final_picks_settle_and_others_are_withdrawn() -> None:
+    early = [pick(station, "P", 100, "early") for station in "ABC"]
+    one = tracker()
+    [announced, _] = run(one, early)
+    assert run(one, [settled(pick("A", "P", 100), early[0]), settled(pick("B", "P", 100), early[1])]) == []
+    [event] = one.conclude()
+    assert told([event]) == [("final", 1, 2)]
+    assert event.early_id == announced.event_id
+    assert one.announced == 0
+    # The data go on: what is settled is not told again, and what comes then is in other events.
+    late = [settled(pick("C", "P", 100), early[2])]
+    assert run(one, late, 200) == []
+    assert one.late == 1
+    assert told(run(one, [pick("A", "P", 220), pick("B", "P", 221)], 300)) == [
+        ("early", 1, 2),
+        ("final", 1, 2),
+    ]
+
+
+def test_where_data_stop_final_picks_that_make_no_event_wait_for_others() -> None:
+    early = [pick("A", "P", 100, "early"), pick("B", "P", 101, "early")]
+    one = tracker()
+    run(one, [*early, settled(pick("A", "P", 100), early[0])])
+    [gone] = one.conclude()
+    assert told([gone]) == [("withdrawn", 2, 2)]
+    assert run(one, []) == []
+    made = run(one, [settled(pick("B", "P", 101), early[1])], 200)
+    assert [event.stage for event in made] == ["early", "final"]
+    assert_all_is_said([gone, *made])
+
+
+def test_what_was_withdrawn_before_a_stop_is_not_announced_after_it() -> None:
+    early = [pick(station, "P", 100 + number, "early") for number, station in enumerate("ABCDEFGHI")]
+    one = tracker()
+    made = run(one, early)
+    made += one.conclude()
+    assert made[-1].stage == "withdrawn"
+    # The last ones are in no version.
+    assert made[-1].stations < len(early)
+    again = tracker()
+    again.restore(early, made)
+    assert again.update() == []
+    final = [settled(pick(one.channel.station, "P", one.time_ns / 1e9), one) for one in early]
+    assert run(again, final, 200)[-1].stage == "final"
+
+
+def test_an_event_that_has_come_back_before_a_stop_is_withdrawn_after_it() -> None:
+    early = [pick("A", "P", 100, "early"), pick("B", "P", 102, "early"), pick("C", "P", 103, "early")]
+    one = tracker()
+    made = run(one, [*early[:2], withdrawal(early[1]), early[2]])
+    assert told(made) == [("early", 1, 2), ("withdrawn", 2, 2), ("early", 3, 2)]
+    again = tracker()
+    again.restore([*early, withdrawal(early[1])], made)
+    assert again.update() == []
+    [gone] = run(again, [withdrawal(early[2])])
+    assert (gone.id, gone.stage) == (f"{made[0].event_id}-v4", "withdrawn")
+
+
+def test_an_event_of_long_before_the_start_is_withdrawn_at_the_start() -> None:
+    [announced] = run(tracker(), [pick("A", "P", 100), pick("B", "P", 101)])
+    one = tracker()
+    # Its picks are older than those of the last minutes.
+    one.restore([pick("A", "P", 5000)], [announced])
+    assert told(one.update()) == [("withdrawn", 2, 2)]
+    assert one.update() == []
+
+
 ONSETS = st.lists(
     st.tuples(
         st.integers(0, 4),

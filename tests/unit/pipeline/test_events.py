@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
@@ -13,7 +14,7 @@ from tests.unit.association.network import pick as located_pick
 from xiaod.config import Config
 from xiaod.config.loader import with_stations
 from xiaod.domain.timegrid import GRID_NS, NS_PER_S
-from xiaod.domain.types import Channel, Event, Pick, Window
+from xiaod.domain.types import Channel, Event, Pick, Stage, Window
 from xiaod.pipeline.events import AssociationError, Events
 from xiaod.pipeline.factory import check_events
 from xiaod.process.logs import configure_logs
@@ -51,6 +52,26 @@ def test_clocks_that_are_wrong_make_no_station_late(ahead_s: int, set_back_s: in
             events.take([p_pick("ABC"[(second - 20) // 4], BEGIN_S + second - 6)])
         made += events.update()
     assert [(one.stage, one.stations) for one in made] == [("early", 3), ("final", 3)]
+
+
+@pytest.mark.parametrize("stage", ["early", "final"])
+def test_what_is_announced_does_not_wait_for_ever_for_data(stage: Stage) -> None:
+    true_ns = BEGIN_S * NS_PER_S
+    events = Events(CONFIG, Metrics(), lambda: true_ns, monotonic_clock=lambda: true_ns)
+    picks = [replace(p_pick(name, BEGIN_S), stage=stage) for name in "ABC"]
+    events.take(picks)
+    assert [one.stage for one in events.update()] == ["early"]
+    # From the last data on, it is 600 s.
+    true_ns += 400 * NS_PER_S
+    stop = (BEGIN_S + 5) * NS_PER_S // GRID_NS
+    events.followed(Window(AHEAD, stop - 2000, 0, np.zeros((3, 2000), np.float32), "ZNE"))
+    true_ns += 600 * NS_PER_S
+    assert not events.is_overdue
+    assert events.update() == []
+    true_ns += 1
+    assert events.is_overdue
+    assert [one.stage for one in events.update()] == ["withdrawn" if stage == "early" else "final"]
+    assert not events.is_overdue
 
 
 def located(tmp_path: Path, **events: object) -> Config:

@@ -75,6 +75,18 @@ def test_who_reads_picks_reads_no_events(path: Path) -> None:
     store.close()
 
 
+def test_events_that_nobody_has_settled_or_withdrawn_are_read_however_old_they_are(path: Path) -> None:
+    store = PickStore(path)
+    newest = final_at(9000)
+    store.add([newest], {})
+    # One by one: announced, settled; announced again under this name, withdrawn; and again.
+    again = replace(EVENT, id="e-early-v3", version=3)
+    for item, expected in ((EVENT, [EVENT]), (SETTLED, []), (again, [again]), (GONE, [])):
+        store.add_events([item])
+        assert store.last_minutes(60) == ([newest], expected)
+    store.close()
+
+
 def test_another_shard_gets_the_events_that_wait(path: Path) -> None:
     store = PickStore(path)
     store.begin("a", "all", "events")
