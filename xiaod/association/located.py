@@ -367,11 +367,11 @@ class Located:
     ) -> _Solution | None:
         """The picks that fit a source which is located by them, from a place on; None when they are too few."""
         source = self._locator.placed(placed.arrivals[members], at)
-        for _ in range(ROUNDS):
+        for number in range(ROUNDS):
             fitting = self._fitting(placed, free, source)
             if not self._suffice(placed, fitting):
                 return None
-            if np.array_equal(fitting, members):
+            if number and np.array_equal(fitting, members):
                 break
             members = fitting
             source = self._locator.locate(placed.arrivals[members], source.at)

@@ -95,6 +95,14 @@ def test_a_known_source_is_recovered_within_its_errors(seed: int) -> None:
     assert [one.phase for one in cluster.picks] == ["P"] * len(PLACES) + ["S"] * len(PLACES)
 
 
+def test_a_source_at_which_all_picks_fit_at_once_is_located_all_the_same() -> None:
+    few = {name: PLACES[name] for name in list(PLACES)[:6]}
+    method = Located(replace(SETTINGS, tolerance_s=4.0), stations_of(few))
+    [cluster] = method.announce(picks_of(SOURCE, places=few), [])
+    check(cluster, SOURCE)
+    assert origin_of(cluster).rms_s < 0.2
+
+
 def test_without_s_the_depth_is_known_less_well() -> None:
     both = picks_of(SOURCE)
     [cluster], [alone] = settle(both), settle([one for one in both if one.phase == "P"])
