@@ -21,7 +21,7 @@ monotonic time is an argument (``now_ns``), None in an offline run.
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from heapq import heapify, heappop, heapreplace
+from heapq import heapify, heappop, heappush, heapreplace
 from types import MappingProxyType
 from zlib import crc32
 
@@ -79,6 +79,8 @@ STREAM_BATCH = 128
 """Streams of which new samples are given to a net in one call."""
 AWAKE = samples_from_s(2.0)
 """For how long early windows are cut after something was noticed."""
+STALE = 64
+"""So many waits that have ended may be held, besides some for each instrument."""
 SOME = 5
 """Stations that one line of the log names."""
 NOT_KNOWN = Needed(BEFORE_ALL, BEFORE_ALL)
@@ -174,6 +176,9 @@ class Assembler:
         self._instruments: dict[Instrument, _Parts] = {}
         self._clocks: dict[str, DeliveryClock] = {}
         """Of each source."""
+        self._deadlines: dict[str, list[tuple[int, Instrument]]] = {}
+        """Heap of each source: delivery time of the source at which a wait is over, and whose. Waits that have ended otherwise are left in
+        it, and passed over."""
         self._checked_ns: dict[str, int] = {}
         """Delivery time of each source at which waits were checked last."""
         self._brought: Counter[str] = Counter()
@@ -224,14 +229,19 @@ class Assembler:
         if not late_ns:
             return
         self._checked_ns |= late_ns
-        due = [
-            (instrument, parts)
-            for instrument, parts in self._instruments.items()
-            if parts.deadline_ns < FOREVER_NS
-            and parts.fed_by in late_ns
-            and parts.deadline_ns <= late_ns[parts.fed_by] + parts.offset_ns
-        ]
-        for instrument, parts in due:
+        due: dict[Instrument, _Parts] = {}
+        for source, time_ns in late_ns.items():
+            deadlines = self._deadlines.get(source, [])
+            while deadlines and deadlines[0][0] <= time_ns:
+                _, instrument = heappop(deadlines)
+                parts = self._instruments.get(instrument)
+                if (
+                    parts is not None
+                    and parts.fed_by == source
+                    and parts.deadline_ns <= time_ns + parts.offset_ns
+                ):
+                    due[instrument] = parts
+        for instrument, parts in due.items():
             self._cut(parts, self._delivery_ns(parts))
             self._contradictions(instrument, parts)
             yield
@@ -297,7 +307,7 @@ class Assembler:
         self._cut_early(parts, delivery_ns, first_alone)
         if delivery_ns is not None:
             # It may wait for a component that lags, of a station that sends nothing more, as other windows do already.
-            parts.deadline_ns = min(parts.deadline_ns, self._deadline_ns(parts))
+            self._wait(parts, min(parts.deadline_ns, self._deadline_ns(parts)))
         parts.due = _due(parts)
 
     def leave(self, source: str, stays: Callable[[Instrument], bool] | None = None) -> None:
@@ -366,6 +376,7 @@ class Assembler:
         needed = {parts.fed_by for parts in self._instruments.values()}
         for source in self._clocks.keys() - needed:
             del self._clocks[source]
+            self._deadlines.pop(source, None)
             self._checked_ns.pop(source, None)
         yield from self._last(gone_parts)
         yield Departed(gone)
@@ -498,6 +509,7 @@ class Assembler:
             if parts.fed_by is not None:
                 parts.offset_ns += self._clocks[parts.fed_by].time_ns - clock.time_ns
             parts.fed_by = source
+            self._wait(parts, parts.deadline_ns)
         return clock.time_ns + parts.offset_ns
 
     def _delivery_ns(self, parts: _Parts) -> int | None:
@@ -569,7 +581,7 @@ class Assembler:
         if delivery_ns is not None:
             parts.deadline_ns = FOREVER_NS
             if not self._is_idle(parts, delivery_ns):
-                parts.deadline_ns = self._deadline_ns(parts)
+                self._wait(parts, self._deadline_ns(parts))
 
     def _is_idle(self, parts: _Parts, delivery_ns: int | None) -> bool:
         """Whether no window is due, as after most records: components send theirs one after the other."""
@@ -588,7 +600,7 @@ class Assembler:
         if covered.newest >= due.stop and delivery_ns is not None:
             # A component lags.
             if parts.deadline_ns == FOREVER_NS:
-                parts.deadline_ns = channels.led_ns(due.stop) + self._settings.wait_ns
+                self._wait(parts, channels.led_ns(due.stop) + self._settings.wait_ns)
             return delivery_ns < parts.deadline_ns
         return True
 
@@ -614,6 +626,22 @@ class Assembler:
     def _needed(self, parts: _Parts) -> Needed:
         needed = [schedule.needed for schedule in parts.schedules]
         return Needed(min([one.first for one in needed]), min([one.stop for one in needed]))
+
+    def _wait(self, parts: _Parts, deadline_ns: int) -> None:
+        """An instrument waits until a delivery time of its own, or for ever."""
+        parts.deadline_ns = deadline_ns
+        if deadline_ns >= FOREVER_NS or parts.fed_by is None:
+            return
+        deadlines = self._deadlines.setdefault(parts.fed_by, [])
+        heappush(deadlines, (deadline_ns - parts.offset_ns, parts.channels.instrument))
+        if len(deadlines) > 4 * len(self._instruments) + STALE:
+            # Waits may begin and end while delivery time stands still.
+            deadlines[:] = [
+                (one.deadline_ns - one.offset_ns, instrument)
+                for instrument, one in self._instruments.items()
+                if one.fed_by == parts.fed_by and one.deadline_ns < FOREVER_NS
+            ]
+            heapify(deadlines)
 
     def _deadline_ns(self, parts: _Parts) -> int:
         first_ns = parts.channels.release_ns
