@@ -214,7 +214,7 @@ class Assembler:
     @property
     def full(self) -> bool:
         """Whether a batch is full."""
-        return bool(self.final.filled or self.streams.full or self.early.filled)
+        return bool(self.final.filled or self.streams.filled or self.early.filled)
 
     def expire(self) -> Iterator[None]:
         """Cut windows of instruments whose wait for a slower component or a missing record is over; to be called from time to time.
@@ -378,6 +378,8 @@ class Assembler:
             del self._clocks[source]
             self._deadlines.pop(source, None)
             self._checked_ns.pop(source, None)
+        for source in self._deadlines:
+            self._forget_waits(source)
         yield from self._last(gone_parts)
         yield Departed(gone)
 
@@ -636,12 +638,16 @@ class Assembler:
         heappush(deadlines, (deadline_ns - parts.offset_ns, parts.channels.instrument))
         if len(deadlines) > 4 * len(self._instruments) + STALE:
             # Waits may begin and end while delivery time stands still.
-            deadlines[:] = [
-                (one.deadline_ns - one.offset_ns, instrument)
-                for instrument, one in self._instruments.items()
-                if one.fed_by == parts.fed_by and one.deadline_ns < FOREVER_NS
-            ]
-            heapify(deadlines)
+            self._forget_waits(parts.fed_by)
+
+    def _forget_waits(self, source: str) -> None:
+        """Keep the waits that have not ended alone."""
+        self._deadlines[source] = [
+            (parts.deadline_ns - parts.offset_ns, instrument)
+            for instrument, parts in self._instruments.items()
+            if parts.fed_by == source and parts.deadline_ns < FOREVER_NS
+        ]
+        heapify(self._deadlines[source])
 
     def _deadline_ns(self, parts: _Parts) -> int:
         first_ns = parts.channels.release_ns

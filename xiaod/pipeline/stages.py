@@ -221,7 +221,8 @@ class Passing:
         """Batches of new samples that a net has looked at so far."""
         self._windows = windows
         self._assembler = assembler
-        self._monotonic = monotonic
+        self.now_ns = monotonic
+        """Monotonic time; None in an offline run."""
         self._wake = wake
         self._turns = Turns()
         self._due_ns: dict[int, int] = {}
@@ -231,13 +232,9 @@ class Passing:
         """Set when a net has looked at all new samples that it was given."""
         self._looked.set()
 
-    def now_ns(self) -> int | None:
-        """Monotonic time; None in an offline run."""
-        return self._monotonic()
-
     async def pass_on(self, everything: bool = False) -> None:
         """Pass on what is to be passed on now."""
-        assembler, now_ns = self._assembler, self._monotonic()
+        assembler, now_ns = self._assembler, self.now_ns()
         if now_ns is None:
             await self._in_order(everything)
         else:
@@ -278,7 +275,7 @@ class Passing:
     async def noticed(self, notices: Sequence[Notice]) -> None:
         """A net has looked at a batch."""
         turns = Turns()
-        many = self._monotonic() is not None and sum(bool(notice.spans) for notice in notices) >= MANY
+        many = self.now_ns() is not None and sum(bool(notice.spans) for notice in notices) >= MANY
         for notice in notices:
             self._assembler.noticed(notice, first_alone=many)
             if turns.are_over:

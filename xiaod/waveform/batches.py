@@ -91,6 +91,8 @@ class Streams:
         """Begin without any; ``most`` windows are a batch."""
         self._most = most
         self._windows: list[Window] = []
+        self.filled: list[StreamBatch] = []
+        """Batches that are full."""
 
     def row(self, length: int) -> NDArray[np.float32]:
         """Zeros, shape ``(3, length)``."""
@@ -99,19 +101,19 @@ class Streams:
     def add(self, window: Window) -> None:
         """Take a window."""
         self._windows.append(window)
+        if len(self._windows) == self._most:
+            self._close()
 
     def take(self, everything: bool = False) -> list[StreamBatch]:
         """Batches that are full, or all windows that wait."""
-        batches = []
-        while len(self._windows) >= self._most or (everything and self._windows):
-            batches.append(StreamBatch(tuple(self._windows[: self._most])))
-            del self._windows[: self._most]
-        return batches
-
-    @property
-    def full(self) -> bool:
-        """Whether a batch is full."""
-        return len(self._windows) >= self._most
+        if everything and self._windows:
+            self._close()
+        full, self.filled = self.filled, []
+        return full
 
     def __bool__(self) -> bool:
-        return bool(self._windows)
+        return bool(self._windows or self.filled)
+
+    def _close(self) -> None:
+        self.filled.append(StreamBatch(tuple(self._windows)))
+        self._windows = []
