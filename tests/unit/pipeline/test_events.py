@@ -118,6 +118,26 @@ def test_located_events_are_made_in_a_thread_while_picks_come(tmp_path: Path) ->
     assert metrics.registry.get_sample_value("xiaod_event_association_seconds_count") == 2
 
 
+def test_located_events_do_not_wait_for_ever_for_data(tmp_path: Path) -> None:
+    picks = [located_pick(*onset) for onset in onsets(Source(46.05, 8.1, 9.0, 30.0), PLACES, Random(1))]
+    now_ns = BEGIN_S * NS_PER_S
+
+    async def run() -> list[str]:
+        nonlocal now_ns
+        events = Events(located(tmp_path), Metrics(), lambda: now_ns, monotonic_clock=lambda: now_ns)
+        events.take(picks)
+        made = await events.updated()
+        now_ns += 600 * NS_PER_S
+        made += await events.updated()
+        now_ns += 1
+        made += await events.updated()
+        made += await events.updated()
+        events.close()
+        return [one.stage for one in made]
+
+    assert asyncio.run(run()) == ["early", "final"]
+
+
 def test_associations_that_announce_leave_the_core_to_others(tmp_path: Path) -> None:
     source = Source(46.05, 8.1, 9.0, 30.0)
     picks = sorted(
