@@ -31,6 +31,7 @@ from pyproj import Geod, Proj
 from xiaod.association.cluster import Association, Cluster
 from xiaod.association.coincidence import grown
 from xiaod.association.location import (
+    MANY,
     Arrivals,
     Hypocentre,
     Locator,
@@ -53,7 +54,7 @@ LEAST_PART = 0.4
 PASSES = 4
 """Searches at most: what is left after an event may make another one."""
 TRIAL_KM = (8.0, 25.0)
-"""Depths, besides that which PyOcto gives, from which an event is located."""
+"""Depths, besides that which PyOcto gives, from which an event is located; of many picks the first of these is enough."""
 ROUNDS = 6
 """Locations at most until the picks that fit are those that it was located by."""
 NODE_KM, LOCATION_NODE_KM = 10.0, 2.0
@@ -350,9 +351,10 @@ class Located:
         if not self._suffice(placed, members):
             return None
         # Picks that fit a source that is too deep, at too early a time, need not lead to the true one, which more picks fit.
+        trials = (at[2], *TRIAL_KM) if len(members) < MANY else TRIAL_KM[:1]
         found = [
             one
-            for depth_km in (at[2], *TRIAL_KM)
+            for depth_km in trials
             if (one := self._converged(placed, free, members, (at[0], at[1], depth_km))) is not None
         ]
         best = max(found, key=lambda one: one.score, default=None)
