@@ -76,7 +76,12 @@ def problems_of(facts: Facts) -> list[Problem]:
 
 def _found(facts: Facts) -> Iterator[Problem]:
     for source, why in facts.failures.items():
-        yield Problem("source_down", f"source {source}: no connection: {why}")
+        # One without a name is called by its address, which the reason may name.
+        named_there = source in why.replace(";", " ").split()
+        yield Problem(
+            "source_down",
+            f"no connection: {why}" if named_there else f"source {source}: no connection: {why}",
+        )
     for source, state in facts.links.items():
         if state == "ended" and source not in facts.failures:
             yield Problem("source_down", f"source {source}: has ended")

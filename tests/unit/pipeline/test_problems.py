@@ -4,6 +4,8 @@ import asyncio
 import time
 from typing import get_args
 
+import pytest
+
 from xiaod.acquisition.record_queue import End, Inbox
 from xiaod.domain.types import BadRecord, LinkChange, LinkState
 from xiaod.pipeline.assemble import Assembler
@@ -36,6 +38,18 @@ def test_each_fact_has_its_words() -> None:
         "4 of 10 stations: data are more than 10 s old when they arrive (S9 14.0 s, S8 13.0 s, S7 12.0 s, ...)"
     )
     assert late.code not in HINDERING
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a", "source a: no connection: Connection refused: nothing listens on 127.0.0.1:1; is the server running?"),
+        ("127.0.0.1:1", "no connection: Connection refused: nothing listens on 127.0.0.1:1; is the server running?"),
+    ],
+)  # fmt: skip
+def test_an_address_is_named_once(name: str, text: str) -> None:
+    why = "Connection refused: nothing listens on 127.0.0.1:1; is the server running?"
+    assert [one.text for one in problems_of(Facts(failures={name: why}))] == [text]
 
 
 def test_a_source_is_down_until_it_streams_again() -> None:
