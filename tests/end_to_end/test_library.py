@@ -162,10 +162,13 @@ def test_curves_fit_the_picks_and_lie_where_data_are() -> None:
         ]
         begin = (pick.time_ns - curve.stats.starttime.ns) / NS_PER_S * 100
         near = curve.data[max(0, round(begin) - 20) : round(begin) + 21]
-        assert near.max() > 0.15
+        # The windows of a curve lie on a grid, those that decide a pick by the onset.
+        assert near.max() > 0.1
+        if pick.probability > 0.5:
+            assert near.max() > 0.35
         if pick.probability > 0.8:
             assert near.max() > 0.6
-            assert abs(int(near.argmax()) - min(20, round(begin))) <= 6
+            assert near[min(20, round(begin))] > 0.9 * near.max()
     # None where there are no data: three parts, with 2.8 s and 0.6 s between them.
     for phase in "PS":
         parts = sorted(
