@@ -17,7 +17,7 @@ from typing import Any, Self
 
 from tests.datalinkserver import DataLinkServer
 from tests.endpoint import Answer, Endpoint
-from tests.kafkabroker import KafkaBroker
+from tests.kafkabroker import KafkaBroker, broker_is_there
 from tests.mosquitto import LIMIT_S, Mosquitto
 from tests.natsserver import NatsServer
 from xiaod.config import Config
@@ -241,6 +241,8 @@ RECEIVERS: dict[str, Callable[[Path], Receiver]] = {
     "notify": Phone,
 }
 """Kind of sink -> what it delivers to, where that is no file."""
+SINKS_HERE = [model for model in SINKS if model.kind_name() != "kafka" or broker_is_there()]
+"""Kinds whose receivers tests can have; Kafka only where there is a broker."""
 
 
 def receiver_of(model: type[SinkModel], folder: Path) -> Receiver:
@@ -271,7 +273,7 @@ class EverySink:
 
     def __init__(self, folder: Path) -> None:
         self._receivers = {
-            model.kind_name(): receiver_of(model, folder) for model in SINKS if model.DESTINATION
+            model.kind_name(): receiver_of(model, folder) for model in SINKS_HERE if model.DESTINATION
         }
 
     def __enter__(self) -> Self:
@@ -287,7 +289,7 @@ class EverySink:
     def configuration(self, stage: Stages = "final") -> list[dict[str, Any]]:
         """One sink of each kind, named as its kind; all take the same picks."""
         keys = {kind: receiver.keys for kind, receiver in self._receivers.items()}
-        kinds = [model.kind_name() for model in SINKS]
+        kinds = [model.kind_name() for model in SINKS_HERE]
         return [{"kind": kind, "name": kind, "stage": stage, **keys.get(kind, {})} for kind in kinds]
 
     def arrived(self) -> dict[str, list[str]]:

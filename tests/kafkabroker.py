@@ -1,7 +1,8 @@
-"""A broker that speaks Kafka's protocol, for tests: ``noida-db``, a program of others in a package, or the one that XIAOD_KAFKA names.
+"""A broker that speaks Kafka's protocol, for tests: the one that XIAOD_KAFKA names, or ``noida-db`` if it is installed.
 
-``noida-db`` has one node and keeps topics in a file; it knows no TLS and no SASL. With ``XIAOD_KAFKA=HOST:PORT`` the tests run against any
-other cluster, with topics of their own; those that stop or kill the broker are skipped then.
+Nothing installs ``noida-db``: it is a program of others without its source. It has one node, keeps topics in a file, and knows no TLS
+and no SASL. With ``XIAOD_KAFKA=HOST:PORT`` the tests run against any other cluster, with topics of their own; those that stop or kill
+the broker are skipped then.
 """
 
 import asyncio

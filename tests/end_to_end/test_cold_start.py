@@ -6,8 +6,7 @@ from pathlib import Path
 from tests.contract.test_sinks import pick
 from tests.end_to_end.harness import Daemon, Server, wait_until
 from tests.end_to_end.test_faults import source_at
-from tests.everysink import EverySink
-from xiaod.config.sinks import SINKS
+from tests.everysink import SINKS_HERE, EverySink
 from xiaod.replay import ReplayConfig
 from xiaod.storage.pick_store import STORE, PickStore
 
@@ -20,7 +19,7 @@ WAITING = 3
 def leave_backlog(store_path: Path, start: int) -> None:
     """Picks that no sink has got, as a run that was killed leaves them."""
     store = PickStore(store_path)
-    for model in SINKS:
+    for model in SINKS_HERE:
         store.begin(model.kind_name())
     store.add([pick(WAITING * start + number) for number in range(WAITING)], {})
     store.close()
@@ -48,7 +47,7 @@ def test_source_and_sinks_that_all_begin_cold_import_nothing_in_their_threads(
                 wait_until(
                     lambda: all(
                         daemon.metric("xiaod_sink_picks_total", sink=model.kind_name()) >= WAITING
-                        for model in SINKS
+                        for model in SINKS_HERE
                     ),
                     "the backlog at every sink",
                 )

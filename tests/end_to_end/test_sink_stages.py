@@ -6,8 +6,7 @@ import pytest
 
 from tests.contract.test_sinks import STAGES, early
 from tests.end_to_end.harness import Daemon, wait_until
-from tests.everysink import EverySink
-from xiaod.config.sinks import SINKS
+from tests.everysink import SINKS_HERE, EverySink
 from xiaod.domain.onsets import is_of, standing
 from xiaod.domain.timegrid import iso_from_ns
 from xiaod.domain.types import Stages
@@ -19,7 +18,7 @@ def test_each_sink_gets_the_stored_picks_of_its_stages(tmp_path: Path, stages: S
     taken = [one for one in STAGES if is_of(one, stages)]
     # As a run that was killed leaves them.
     store = PickStore(tmp_path / "state" / STORE)
-    for model in SINKS:
+    for model in SINKS_HERE:
         store.begin(model.kind_name(), stages)
     store.add(STAGES, {})
     store.close()
@@ -31,13 +30,13 @@ def test_each_sink_gets_the_stored_picks_of_its_stages(tmp_path: Path, stages: S
             wait_until(
                 lambda: all(
                     daemon.metric("xiaod_sink_picks_total", sink=model.kind_name()) == len(taken)
-                    for model in SINKS
+                    for model in SINKS_HERE
                 ),
                 "all picks at every sink",
             )
             assert all(
                 daemon.metric("xiaod_sink_backlog", sink=model.kind_name()) == 0
-                for model in SINKS
+                for model in SINKS_HERE
                 if model.kind_name() != "quakeml"
             )
             assert daemon.stop() == 0
