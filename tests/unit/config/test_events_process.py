@@ -9,6 +9,7 @@ from xiaod.config import Config
 from xiaod.config.events_process import load_events
 from xiaod.config.loader import ConfigError, parse_config
 from xiaod.config.per_shard import load_placed
+from xiaod.config.sinks.nats import NatsConfig
 
 BUS = "events: {enabled: true, bus: nats}"
 NATS = "  - {kind: nats}"
@@ -90,3 +91,24 @@ def test_without_a_bus_there_is_nothing_to_read(tmp_path: Path) -> None:
     )
     with pytest.raises(ConfigError, match=r"config.yaml:2: http.port: 65535 \+ 1"):
         load_events(path)
+
+
+def test_the_stream_of_nats_takes_what_each_process_brings(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    sink = {
+        "kind": "nats",
+        "of": "all",
+        "stream": {"create": True},
+        "subject": "p.{shard}",
+        "event_subject": "e.{shard}.{stage}",
+    }
+    content = {
+        "sources": [{"server": "a"}],
+        "shard": {"count": 2, "index": 0},
+        "events": {"enabled": True, "bus": "nats"},
+    }
+    path.write_text(yaml.safe_dump({**content, "sinks": [sink]}))
+    placed, bus = load_events(path)
+    for one in (*load_placed(path).sinks, *placed.sinks, bus):
+        assert isinstance(one, NatsConfig)
+        assert one.stream_subjects == ("p.*", "e.*.*")

@@ -11,7 +11,7 @@ from string import Formatter
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, SecretStr, model_validator
+from pydantic import AfterValidator, Field, PrivateAttr, SecretStr, model_validator
 
 from xiaod.config.model import Model, PositiveSeconds, Seconds
 from xiaod.config.sinks.kind import EVENT_FIELDS, TEMPLATE_FIELDS, SinkModel, SinkName, SinkOf, SinkStages
@@ -124,6 +124,7 @@ class NatsConfig(SinkModel):
     """The stream of JetStream that keeps the picks."""
     timeout_s: PositiveSeconds = 10.0
     """Seconds; longest wait for the connection, and for each acknowledgment."""
+    _stream_subjects: tuple[str, ...] = PrivateAttr()
 
     @model_validator(mode="after")
     def _consistent(self) -> "NatsConfig":
@@ -143,11 +144,15 @@ class NatsConfig(SinkModel):
             raise ValueError(f"{given[1]} and {given[0]} are both given; there is one way to log in")
         return self
 
-    @property
-    def stream_subjects(self) -> tuple[str, ...]:
-        """What the stream takes: of picks, of events, or both."""
+    def model_post_init(self, context: object) -> None:
+        """Note the subjects of the sink as it is written: each process has a copy of it for its part, and all copies use one stream."""
         templates = {"picks": (self.subject,), "events": (self.event_subject,)}
-        return tuple(
+        self._stream_subjects = tuple(
             ".".join("*" if "{" in word else word for word in template.split("."))
             for template in templates.get(self.of, (self.subject, self.event_subject))
         )
+
+    @property
+    def stream_subjects(self) -> tuple[str, ...]:
+        """What the stream takes: of picks, of events, or both, of all processes that use the configuration."""
+        return self._stream_subjects
