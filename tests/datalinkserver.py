@@ -41,6 +41,8 @@ class Rules:
     """Name and password of the one user, who may write."""
     token: str | None = None
     """A token instead."""
+    repeats: bool = False
+    """Whether it repeats what it refuses (the small server alone)."""
     streams: str = ""
     """Regular expression of stream IDs that may be written; empty: all."""
     certificate: tuple[Path, Path] | None = None
@@ -180,6 +182,8 @@ class DataLinkServer(Server):
         if not self.rules.login:
             return status("ERROR", 0, "Error performing authentication")
         if known.get(way) != payload:
+            if self.rules.repeats:
+                return status("ERROR", 0, f"Not known, {payload.decode()}")
             return status("ERROR", 0, "Authentication failed, not allowed to connect")
         session.may_write = True
         return status("OK", 0, "Authentication successful")

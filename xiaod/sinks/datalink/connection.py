@@ -68,6 +68,8 @@ class DataLinkConnection:
         self._where = f"{config.host}:{config.port}"
         self._socket: socket.socket | None = None
         self._received = bytearray()
+        self._hidden = ""
+        """The credential of the login; some servers repeat what they refuse."""
         self.most = 0
         """Bytes that a packet may have."""
 
@@ -110,6 +112,7 @@ class DataLinkConnection:
         """
         self.close()
         secrets = self.secrets()
+        self._hidden = secrets[1].rpartition("\r")[2] if secrets else ""
         try:
             self._connect()
             capabilities = self._identify()
@@ -208,7 +211,9 @@ class DataLinkConnection:
         self._send(encode_frame(f"ID xiaod:{self._config.name}:0:python"))
         header, _ = self._reply()
         if not header.startswith("ID "):
-            raise ServerError(f"{self._where}: no DataLink server: it answers {header[:40]!r}")
+            raise ServerError(
+                f"{self._where}: no DataLink server: it answers {self._passed_on(header)[:40]!r}"
+            )
         capabilities: dict[str, str | bool] = parse_capabilities(header)
         return capabilities
 
@@ -218,11 +223,7 @@ class DataLinkConnection:
         try:
             self._ok(f"login ({way})")
         except ServerError as error:
-            told = str(error)
-            if hidden := secret.rpartition("\r")[2]:
-                # Some servers repeat what they refuse.
-                told = told.replace(hidden, "***")
-            raise ServerError(f"{told}; check username and password, or the token") from None
+            raise ServerError(f"{error}; check username and password, or the token") from None
 
     def _ok(self, what: str) -> int:
         """The value of a reply that is OK.
@@ -234,7 +235,7 @@ class DataLinkConnection:
         reply = parse_response(header, content)
         if reply.status == "OK":
             return int(reply.value)
-        said = (reply.message or header)[:MAX_SAID]
+        said = self._passed_on(reply.message or header)
         if "permission denied" in said.lower():
             said += "; AllowedStreamsIP of its ring.conf, or allowed_streams of the user, must have this stream ID"
         raise ServerError(f"{self._where}: {what}: the server says {said!r}")
@@ -249,7 +250,7 @@ class DataLinkConnection:
             told = ""
             with contextlib.suppress(ServerError, DataLinkError):
                 header, content = self._reply()
-                told = f": {parse_response(header, content).message or header}"[:MAX_SAID]
+                told = f": {self._passed_on(parse_response(header, content).message or header)}"
             raise ServerError(f"{self._where}: {_said(error)}{told}") from error
 
     def _reply(self) -> tuple[str, bytes]:
@@ -288,7 +289,16 @@ class DataLinkConnection:
         return taken
 
     def _odd(self, error: DataLinkError) -> ServerError:
-        return ServerError(f"{self._where}: no DataLink server, or bytes were lost: {str(error)[:MAX_SAID]}")
+        return ServerError(
+            f"{self._where}: no DataLink server, or bytes were lost: {self._passed_on(str(error))}"
+        )
+
+    def _passed_on(self, said: str) -> str:
+        """What a server says, without the credential, and no longer than is read."""
+        for hidden in {self._hidden, repr(self._hidden)[1:-1]} - {""}:
+            # Before anything is cut off or quoted: the rest of it would not be found.
+            said = said.replace(hidden, "***")
+        return said[:MAX_SAID]
 
 
 def _packet_size(capabilities: dict[str, str | bool]) -> int:

@@ -78,6 +78,7 @@ class _Call:
     """One message on its way."""
 
     key: tuple[str, str, str]
+    url: str
     thread: threading.Thread | None = None
     said: list[str] = field(default_factory=list)
     accepted: bool = False
@@ -148,7 +149,7 @@ class Service:
 
     def _begun(self, key: tuple[str, str, str], picture: Path | None) -> _Call:
         title, body, _ = key
-        plugin, call = self._plugin, _Call(key)
+        plugin, call = self._plugin, _Call(key, self._url)
 
         def work() -> None:
             with collected() as call.said:
@@ -179,7 +180,7 @@ class Service:
         """Raise unless the message was accepted."""
         if call.accepted:
             return
-        said = " ".join(without_parts_of(self._url, call.said[-1]).split()) if call.said else ""
+        said = " ".join(without_parts_of(call.url, call.said[-1]).split()) if call.said else ""
         statuses = [int(found) for text in call.said for found in _STATUS.findall(text)]
         if not statuses:
             raise OSError(f"{self.scheme}: {call.fault or said or 'not accepted, without a reason'}")

@@ -137,6 +137,14 @@ def test_logging_in(started: Starter, tmp_path: Path) -> None:
         sent(started(), pick(1), token=HUSH)
 
 
+@pytest.mark.parametrize("token", ["hush" * 100, "hush'\"\\hush"], ids=["long", "quoted"])
+def test_a_server_that_repeats_the_token_has_no_part_of_it_passed_on(token: str) -> None:
+    with DataLinkServer(Rules(token=HUSH, repeats=True)) as server:
+        with pytest.raises(OSError, match=r"Not known, \*\*\*'; check") as told:
+            sent(server, pick(1), token=token)
+        assert "hush" not in str(told.value)
+
+
 def test_a_server_whose_packets_are_too_small_for_picks_gets_none_until_they_are_not(
     started: Starter,
 ) -> None:

@@ -402,6 +402,30 @@ def test_a_service_that_hangs_holds_one_thread_that_ends_with_the_program() -> N
     assert not hanging.is_alive()
 
 
+def test_an_answer_to_an_old_address_holds_no_part_of_it() -> None:
+    release = threading.Event()
+
+    def hang_up(_: socket.socket) -> None:
+        release.wait(60.0)
+
+    with RawEndpoint(hang_up) as endpoint:
+        service = Service("notify", endpoint.url.replace("http", "json"), 0.2)
+        with pytest.raises(OSError, match="no answer"):
+            service.send("title", "body")
+        service.use("json://another.example")
+        release.set()
+        while "no answer" in (said := told(service)):
+            pass
+    assert "JSON" in said
+    assert "127" not in said
+
+
+def told(service: Service) -> str:
+    with pytest.raises(OSError, match="json") as error:
+        service.send("title", "body")
+    return str(error.value)
+
+
 def test_an_address_in_a_file_is_read_at_each_message(tmp_path: Path) -> None:
     path = tmp_path / "address"
     with Endpoint() as endpoint:
