@@ -260,3 +260,21 @@ def test_topics_that_come_later_and_partitions_that_were_read_before(tmp_path: P
             read_all(reader, 1)
         reader.close()
         publisher.close()
+
+
+def test_a_topic_that_is_made_while_the_connection_lasts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("xiaod.sinks.kafka.reader.REFRESH_S", 0.0)
+    with KafkaBroker(tmp_path / "kafka") as broker:
+        topic = f"{broker.topic}.{{stage}}"
+        keys = {"kind": "kafka", "brokers": [broker.server], "topic": topic, "timeout_s": 30.0}
+        [publisher] = open_sinks(Config.model_validate({"sources": [{"server": "a"}], "sinks": [keys]}))
+        reader = KafkaReader(KafkaConfig.model_validate(keys), {})
+        assert reader.read(10, 0.1).contents == ()
+        publisher.deliver([pick(0)], 0)
+        assert read_all(reader, 1) == [pick(0).id]
+        publisher.deliver(STAGES[:1], 0)
+        assert read_all(reader, 1) == [STAGES[0].id]
+        reader.close()
+        publisher.close()

@@ -140,11 +140,13 @@ class KafkaReader:
 
     async def _assign(self, consumer: AIOKafkaConsumer) -> None:
         """Read all partitions of all topics that there are by now."""
-        topics = sorted(topic for topic in await consumer.topics() if self._topic.fullmatch(topic))
+        # What the consumer says of partitions is of topics that it has been assigned alone.
+        cluster = await consumer._client.fetch_all_metadata()
         parts = {
             TopicPartition(topic, number)
-            for topic in topics
-            for number in consumer.partitions_for_topic(topic) or ()
+            for topic in cluster.topics()
+            if self._topic.fullmatch(topic)
+            for number in cluster.partitions_for_topic(topic) or ()
         }
         if not parts or parts == consumer.assignment():
             # A topic that comes later is read whole.
