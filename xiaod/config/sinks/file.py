@@ -5,7 +5,7 @@
 """
 
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -44,6 +44,10 @@ class AppendedConfig(SinkModel):
     """When lines are synced to the disk."""
     fsync_interval_s: PositiveSeconds = 10.0
     """Seconds between two syncs with ``fsync: interval``."""
+
+    def for_trial(self) -> Self:
+        """The same, but that it only appends: a daemon that has the file open syncs it, and nothing of its lines is written anew."""
+        return self.model_copy(update={"fsync": "never"})
 
 
 class JsonLinesConfig(AppendedConfig):

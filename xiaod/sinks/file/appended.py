@@ -32,12 +32,17 @@ from xiaod.config.sinks.file import AppendedConfig
 from xiaod.domain.types import Pick, Stages
 from xiaod.process.fsync import make_folder, sync_folder
 from xiaod.sinks.file.rotation import due_stamp, free_name, rotated_files, second_stamp
-from xiaod.sinks.file.tail import TAIL_BYTES, LineFormat, begins_with, mend, picks_in, write_tail_again
+from xiaod.sinks.file.tail import (
+    MAX_UNSYNCED_BYTES,
+    LineFormat,
+    begins_with,
+    mend,
+    picks_in,
+    write_tail_again,
+)
 
-MAX_UNSYNCED_BYTES = TAIL_BYTES // 4
-"""More unsynced bytes are synced at once, whatever the interval: after a crash all of them are found at the end of the file."""
 MAX_KNOWN = 10_000
-"""Picks known to be in the file, at most; as many short lines as :data:`TAIL_BYTES` hold."""
+"""Picks known to be in the file, at most; as many short lines as :data:`~xiaod.sinks.file.tail.TAIL_BYTES` hold."""
 
 
 class AppendingSink:

@@ -21,6 +21,10 @@ MAX_LINE_BYTES = 65_536
 """A longer last line is not one of this program and left as it is."""
 TAIL_BYTES = 1_000_000
 """How far back a file is read for its picks; well above the largest amount that waits for a sync."""
+MAX_UNSYNCED_BYTES = TAIL_BYTES // 4
+"""More unsynced bytes are synced at once, whatever the interval: after a crash all of them are found at the end of the file."""
+MAX_DOUBTFUL_BYTES = 2 * MAX_UNSYNCED_BYTES
+"""How much of a file an earlier process may have left without a sync: those, and one delivery of picks."""
 MAX_ROTATED = 16
 """Rotated files that are read at most, if all of them are small."""
 
@@ -98,23 +102,24 @@ def picks_in(descriptor: int, earlier: Iterable[Path], lines: LineFormat) -> dic
 
 
 def write_tail_again(descriptor: int) -> None:
-    """Write the last :data:`TAIL_BYTES` of a file once more, in their place, so that the next sync writes them to the disk.
+    """Write the last :data:`MAX_DOUBTFUL_BYTES` of a file once more, in their place, so that the next sync writes them to the disk.
 
     A process that has ended may have left lines whose sync failed. The kernel shows them to the next one, but has given up writing
     them, and reports success for a sync without them (fsync(2)). The time of the last change stays, as a rotation by day goes by it.
+    A file system that cannot do this, or a file that may only grow, stays as it is.
 
     Raises:
         OSError: when that is not possible.
     """
     status = os.fstat(descriptor)
-    begin = max(0, status.st_size - TAIL_BYTES)
+    begin = max(0, status.st_size - MAX_DOUBTFUL_BYTES)
     content = os.pread(descriptor, status.st_size - begin, begin)
     flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
     try:
         # With O_APPEND the place is ignored (pwrite(2), Linux).
         fcntl.fcntl(descriptor, fcntl.F_SETFL, flags & ~os.O_APPEND)
-    except PermissionError:
-        # A file to which the administrator lets lines be appended only (chattr(1)).
+    except OSError:
+        # A file to which the administrator lets lines be appended only (chattr(1)), or a file system, such as some of FUSE, without this.
         return
     try:
         written = 0
@@ -122,8 +127,8 @@ def write_tail_again(descriptor: int) -> None:
             written += os.pwrite(descriptor, content[written:], begin + written)
     finally:
         fcntl.fcntl(descriptor, fcntl.F_SETFL, flags)
-        with contextlib.suppress(PermissionError):
-            # Its owner alone may.
+        with contextlib.suppress(OSError):
+            # Its owner alone may, and not on every file system.
             os.utime(descriptor, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 

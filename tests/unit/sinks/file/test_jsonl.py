@@ -1,6 +1,7 @@
 """JSON Lines on real file systems: disks that fill up, power cuts, rotation."""
 
 import errno
+import fcntl
 import json
 import os
 import resource
@@ -18,9 +19,8 @@ from hypothesis import strategies as st
 from tests.contract.test_sinks import AGENCY, DAY_NS, NOW_NS, pick
 from tests.descriptors import open_in
 from xiaod.config.sinks.file import JsonLinesConfig
-from xiaod.sinks.file.appended import MAX_UNSYNCED_BYTES
 from xiaod.sinks.file.jsonl import JsonLinesSink, json_line
-from xiaod.sinks.file.tail import MAX_LINE_BYTES, TAIL_BYTES
+from xiaod.sinks.file.tail import MAX_DOUBTFUL_BYTES, MAX_LINE_BYTES, MAX_UNSYNCED_BYTES, TAIL_BYTES
 
 LINE = json_line(pick(), AGENCY)
 
@@ -269,6 +269,51 @@ def test_a_file_that_takes_new_lines_alone_takes_them(tmp_path: Path) -> None:
         assert ids(path) == [pick(1).id, pick(2).id]
     finally:
         subprocess.run([chattr, "-a", path], check=True)
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_a_file_system_without_flags_and_times_takes_lines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    def without_setting(descriptor: int, command: int, value: int = 0) -> int:
+        if command == fcntl.F_SETFL and not setting:
+            refused()
+        return asked(descriptor, command, value)
+
+    asked = fcntl.fcntl
+    monkeypatch.setattr(fcntl, "fcntl", without_setting)
+    monkeypatch.setattr(os, "utime", refused)
+    path = tmp_path / "picks.jsonl"
+    path.write_text(json_line(pick(0), AGENCY))
+    for setting in (False, True):
+        sink = made(path)
+        sink.deliver([pick(0), pick(1 + setting)], NOW_NS)
+        sink.close()
+    assert ids(path) == [pick(0).id, pick(1).id, pick(2).id]
+
+
+def test_what_may_be_unsynced_is_written_anew_and_in_a_trial_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def counted(descriptor: int, content: bytes, offset: int) -> int:
+        sizes.append(len(content))
+        return pwrite(descriptor, content, offset)
+
+    pwrite, sizes = os.pwrite, list[int]()
+    monkeypatch.setattr(os, "pwrite", counted)
+    path = tmp_path / "picks.jsonl"
+    content = "".join(json_line(pick(number), AGENCY) for number in range(TAIL_BYTES // len(LINE)))
+    path.write_text(content)
+    config = JsonLinesConfig(kind="jsonl", path=path)
+    for one in (config.for_trial(), config):
+        sink = JsonLinesSink(one, AGENCY)
+        sink.deliver([pick(-1)], NOW_NS)
+        sink.close()
+        assert sizes == ([] if one is not config else [MAX_DOUBTFUL_BYTES])
+    assert path.read_text().startswith(content)
 
 
 def test_what_was_synced_before_a_rotation_is_not_written_again_after_it(tmp_path: Path) -> None:
