@@ -25,8 +25,9 @@ from random import Random
 from xiaod.acquisition.record_queue import End
 from xiaod.config import Config
 from xiaod.domain.document import pick_document, pick_from_document
-from xiaod.domain.event import TYPE
+from xiaod.domain.event import TYPE as EVENT
 from xiaod.domain.onsets import PHASES
+from xiaod.domain.rsam import TYPE as RSAM
 from xiaod.domain.timegrid import ns_from_s
 from xiaod.domain.types import Pick, StationPositions
 from xiaod.pipeline.events import Events
@@ -62,13 +63,13 @@ REFUSED = (*ILLEGIBLE, OverflowError, RecursionError)
 
 
 def pick_of(content: bytes) -> Pick | None:
-    """The pick of a message; None: it is something else of ours, an event or the trial of a self-test.
+    """The pick of a message; None: it is something else of ours, an event, RSAM or the trial of a self-test.
 
     Raises:
         ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError: when it is none of these.
     """
     document = json.loads(content)
-    if document.get("type") == TYPE or TRIAL in document["id"]:
+    if document.get("type") in (EVENT, RSAM) or TRIAL in document["id"]:
         return None
     pick = pick_from_document(document)
     texts = (pick.id, *astuple(pick.channel), *((pick.early_id,) if pick.early_id is not None else ()))

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.contract.test_sinks import AGENCY, EVENT, STAGES, pick
+from tests.contract.test_sinks import AGENCY, EVENT, STAGES, mean, pick
 from tests.end_to_end.harness import wait_until
 from tests.end_to_end.test_events_process import STATIONS, onset
 from tests.kafkabroker import KafkaBroker
@@ -24,6 +24,7 @@ from xiaod.config.sinks.mqtt import MqttConfig
 from xiaod.config.sinks.nats import NatsConfig
 from xiaod.domain.document import pick_document
 from xiaod.domain.event import json_of
+from xiaod.domain.rsam import rsam_document
 from xiaod.domain.types import Pick
 from xiaod.pipeline.bus import REFUSED, BusRun, PickClock, pick_of
 from xiaod.pipeline.factory import open_sinks
@@ -73,6 +74,7 @@ def test_what_is_a_pick() -> None:
     text = json_of(pick(1), AGENCY).encode()
     assert pick_of(text) == pick(1)
     assert pick_of(json_of(EVENT, AGENCY).encode()) is None
+    assert pick_of(json.dumps(rsam_document(mean(1), AGENCY)).encode()) is None
     [trial] = marked([pick(1)], time.time_ns())
     assert pick_of(json_of(trial, AGENCY).encode()) is None
 
