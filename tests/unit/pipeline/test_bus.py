@@ -280,3 +280,27 @@ def test_a_topic_that_is_made_while_the_connection_lasts(
         assert read_all(reader, 1) == [STAGES[0].id]
         reader.close()
         publisher.close()
+
+
+def test_a_broker_that_has_not_kept_the_session_is_told_of(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Mosquitto(tmp_path / "mosquitto", "allow_anonymous true", "autosave_interval 3600") as broker:
+        config = MqttConfig.model_validate({"kind": "mqtt", "server": broker.server, "timeout_s": 30.0})
+        reader = MqttReader(config, {})
+        positions = dict(reader.read(10, 0.1).positions)
+        assert dict(reader.read(10, 0.1).positions) == {}
+        reader.close()
+        # It is there after a pause, and the reader of the next run knows that it should be.
+        assert dict(reader.read(10, 0.1).positions) == {}
+        reader.close()
+        reader = MqttReader(config, positions)
+        assert dict(reader.read(10, 0.1).positions) == {}
+        reader.close()
+        assert "bus.gap" not in "".join(capsys.readouterr())
+        broker.kill()
+        broker.start()
+        for one in (reader, MqttReader(config, positions)):
+            one.read(10, 0.1)
+            one.close()
+            assert "".join(capsys.readouterr()).count("bus.gap") == (one is reader)

@@ -14,7 +14,7 @@ import socket
 from collections import deque
 from typing import Any
 
-from paho.mqtt.client import Client, MQTTMessage
+from paho.mqtt.client import Client, ConnectFlags, MQTTMessage
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
@@ -42,6 +42,8 @@ class _Subscription(BrokerConnection):
         super().__init__(config, client_id, password, None)
         self._received: deque[MQTTMessage] = deque()
         self._granted: list[ReasonCode] | None = None
+        self.resumed = False
+        """Whether the broker has kept the session (``Session Present``; MQTT 5, 3.2.2.1.1)."""
         self._client.manual_ack_set(True)
         self._client.on_subscribe = self._on_subscribe
 
@@ -82,6 +84,17 @@ class _Subscription(BrokerConnection):
         properties.ReceiveMaximum = UNDER_WAY
         return False, properties
 
+    def _on_connect(
+        self,
+        client: Client,
+        data: Any,
+        flags: ConnectFlags,
+        reason: ReasonCode,
+        properties: Properties | None,
+    ) -> None:
+        self.resumed = flags.session_present
+        super()._on_connect(client, data, flags, reason, properties)
+
     def _on_message(self, client: Client, data: Any, message: MQTTMessage) -> None:
         with self._changed:
             self._received.append(message)
@@ -99,19 +112,22 @@ class MqttReader:
     """Reads topics; implements :class:`xiaod.sinks.reading.Reader`."""
 
     def __init__(self, config: MqttConfig, positions: Positions, since_ns: int | None = None) -> None:
-        """Set up; nothing is opened before the first :meth:`read`. Positions and times are the broker's affair here.
+        """Set up; nothing is opened before the first :meth:`read`. Where to go on is the broker's affair here.
 
         Args:
             config: of the sink that brings the picks.
-            positions: not used.
+            positions: say whether the broker has had a session before, which it should have kept.
             since_ns: not used.
         """
-        del positions, since_ns
+        del since_ns
         self._config = config
         # Not that of a sink of this process, which may have the same configuration.
         names = {"host": safe(socket.gethostname()), "name": config.name, "shard": "events"}
         self._client_id = f"{config.client_id.format(**names)}-bus"
         self._pattern = "/".join("+" if "{" in level else level for level in config.topic.split("/"))
+        self._session = (f"{config.host}:{config.port}", self._client_id)
+        self._begun = self._noted = self._session in positions
+        """Whether the broker has a session of this reader, and whether the caller knows."""
         self._connection: _Subscription | None = None
         self._unstored: list[MQTTMessage] = []
         self._log = get_logger("bus").bind(sink=config.name)
@@ -131,7 +147,10 @@ class MqttReader:
                 f"another client may have the client_id {self._client_id}"
             )
         self._unstored += messages
-        return Portion(tuple(bytes(message.payload) for message in messages))
+        noted, self._noted = self._noted, True
+        return Portion(
+            tuple(bytes(message.payload) for message in messages), {} if noted else {self._session: (1, 0)}
+        )
 
     def stored(self) -> None:
         """Acknowledge what was read."""
@@ -158,5 +177,13 @@ class MqttReader:
             except OSError:
                 connection.close(None)
                 raise
+            if self._begun and not connection.resumed:
+                self._log.warning(
+                    "bus.gap",
+                    stream=self._pattern,
+                    reason=f"the broker has not kept the session of {self._client_id}; what came since the last connection is lost",
+                    remedy="let the broker keep sessions on disk (mosquitto: persistence true), and for long enough",
+                )
+            self._begun = True
             self._connection = connection
         return self._connection
