@@ -3,7 +3,7 @@
 ``python -m distill.measure`` (``make measurements``) does what ``xiao-distill report`` does with ``evaluation.yaml``, evaluates every
 shipped student in depth, loads the daemon, writes ``measurements.json``, and puts the numbers into README, cards and ``docs``.
 ``--texts`` (``make texts``) only does the last. ``--only NAME ...`` measures some pickers anew, and keeps what was measured of all others
-and of the daemon. ``--daemon`` measures the daemon alone, about 20 minutes on an idle machine, and keeps all else.
+and of the daemon. ``--daemon`` measures only what networks and daemon cost, about 25 minutes on an idle machine, and keeps all else.
 """
 
 import argparse
@@ -17,12 +17,20 @@ from typing import Any
 
 from distill.config import ConfigError, SourceSection, TrainConfig, load_train_config
 from distill.corpus import Corpus, Record, load_corpus, load_records
+from distill.cost import REFERENCE, costs
 from distill.datasets.corpus import TABLE
 from distill.evaluate import Student, in_depth
 from distill.measurements import PATH, TOLERANCES, Measurements
 from distill.progress import SILENT, Progress
 from distill.report.config import ContenderSection, LatencySection, ReportConfig, load_report_config
-from distill.report.evaluation import noise_for, run_evaluation, training_of
+from distill.report.evaluation import (
+    COST_BATCHES,
+    COST_RUNS,
+    PHASENET,
+    noise_for,
+    run_evaluation,
+    training_of,
+)
 from distill.report.pages import write_report
 from distill.report.result import EvaluationResult
 from distill.report.windows import load_labelled
@@ -104,9 +112,7 @@ def measure(
             if one.table in KEPT and (one.table not in BY_TOLERANCE or one.condition in TOLERANCES)
         ],
         trade_offs=[asdict(one) for one in result.trade_offs if one.phase == "P"],
-        costs=[
-            {key: value for key, value in row.items() if key != "us_per_station_s"} for row in result.costs
-        ],
+        costs=_as_shares(result.costs),
         evaluation_data=_facts(labelled, (config.data,), shared),
         students=asked,
     )
@@ -207,6 +213,22 @@ def _rows(sources: Sequence[SourceSection], shared: Path) -> list[dict[str, str]
             with table.open(encoding="utf-8", newline="") as file:
                 rows += list(csv.DictReader(file))
     return rows
+
+
+def _costs(found: Measurements, shared: Path, progress: Progress) -> Measurements:
+    """With what the shipped students cost, as a share of PhaseNet; as it was where that is not to be had."""
+    teacher = shared / PHASENET
+    if not teacher.is_file():
+        return found
+    models = {REFERENCE: teacher} | {
+        name: resolve(name) for name in _students(load_report_config(EVALUATION))
+    }
+    return replace(found, costs=_as_shares(costs(models, COST_BATCHES, COST_RUNS, progress)))
+
+
+def _as_shares(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of :func:`distill.cost.costs` without microseconds, which are those of one machine in one hour."""
+    return [{key: value for key, value in row.items() if key != "us_per_station_s"} for row in rows]
 
 
 def _daemon(found: Measurements, progress: Progress) -> Measurements:
@@ -336,11 +358,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--runs", type=Path, default=Path("runs"), metavar="FOLDER", help="where caches are kept"
     )
     parser.add_argument("--only", nargs="+", metavar="NAME", help="pickers to measure; the others are kept")
-    parser.add_argument("--daemon", action="store_true", help="measure the daemon alone; keep all else")
+    parser.add_argument(
+        "--daemon", action="store_true", help="measure only what networks and daemon cost; keep all else"
+    )
     parser.add_argument("--report", type=Path, metavar="FOLDER", help="also write the whole report there")
     options = parser.parse_args(arguments)
     if options.daemon:
-        PATH.write_text(_daemon(Measurements.load(), Progress()).text(), encoding="utf-8")
+        progress = Progress()
+        _keep(_costs(Measurements.load(), options.shared, progress), progress)
     elif not options.texts:
         # The daemon's own code picks the data; its log lines about gaps are not shown.
         configure_logs("error", "console")
