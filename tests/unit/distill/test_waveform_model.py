@@ -118,7 +118,7 @@ def test_on_other_windows_they_are_close_and_the_picks_are_the_same(model: str) 
     assert found.mean() < 0.002
     theirs = Picker(model).classify(stream)
     ours = XiaoPhaseNet.from_pretrained(model).classify(stream).picks
-    rest, times_s, probabilities = list(ours), [], []
+    rest, alone, times_s, probabilities = list(ours), [], [], []
     for pick in theirs:
         same = [
             one
@@ -126,6 +126,9 @@ def test_on_other_windows_they_are_close_and_the_picks_are_the_same(model: str) 
             if (one.trace_id, one.phase) == (f"{pick.channel.network}.{pick.channel.station}.", pick.phase)
             and abs(one.peak_time.ns - pick.time_ns) < 150_000_000
         ]
+        if not same:
+            alone.append(pick)
+            continue
         assert len(same) == 1, pick
         times_s.append(abs(same[0].peak_time.ns - pick.time_ns) / NS_PER_S)
         probabilities.append(abs(same[0].peak_value - pick.probability))
@@ -133,10 +136,14 @@ def test_on_other_windows_they_are_close_and_the_picks_are_the_same(model: str) 
     assert np.median(times_s) < 0.02
     assert np.median(probabilities) < 0.05
     assert max(probabilities) < 0.3
-    # Where the daemon computes an onset again and finds it too weak.
-    assert len(rest) <= 2 < len(theirs) / 20
+    # Where the daemon computes an onset again, in windows placed by it, and finds it too weak, strong enough, or at its other peak.
+    assert max(len(rest), len(alone)) <= 2 < len(theirs) / 20
     spec = XiaoPhaseNet.from_pretrained(model).spec
-    assert all(pick.peak_value < spec.thresholds[pick.phase] + ELSEWHERE for pick in rest)
+    moved = {(f"{one.channel.network}.{one.channel.station}.", one.phase) for one in alone}
+    for other in rest:
+        assert (other.trace_id, other.phase) in moved or other.peak_value < spec.thresholds[
+            other.phase
+        ] + ELSEWHERE
 
 
 def test_it_is_used_as_phasenet_is() -> None:
