@@ -86,9 +86,11 @@ class BinarySensors:
 
     def take(self, item: PickOrEvent, now_ns: int) -> None:
         """Take a pick or an event; the same one again changes nothing."""
+        if not self._length_ns:
+            return
         if isinstance(item, Event):
             self._everywhere.take(item, self._length_ns, now_ns)
-        elif self._length_ns and not self._by_events:
+        elif not self._by_events:
             code = item.channel.network, item.channel.station
             if code in self._stations or len(self._stations) < MAX_STATIONS:
                 self._stations.setdefault(code, _Shaking()).take(item, self._length_ns, now_ns)
@@ -117,9 +119,13 @@ class BinarySensors:
             add(self._data_of(code), STATES[sending[code]])
         return messages
 
-    def unknown(self, shown: Mapping[str, str | None]) -> dict[str, str]:
-        """The states of stations that nobody watches any more, among the topics that the broker has."""
-        return {topic: UNKNOWN for topic in shown if topic.endswith("_data/state")}
+    def last(self, shown: Mapping[str, str | None]) -> dict[str, str]:
+        """The states that stay when nobody watches any more, of the topics that the broker has: data unknown, nothing shakes."""
+        states = {topic: UNKNOWN for topic in shown if topic.endswith("_data/state")}
+        for topic, text in shown.items():
+            if text and topic.endswith("_shaking/state"):
+                states[topic] = json.dumps({**json.loads(text), "state": OFF}, separators=(",", ":"))
+        return states
 
     def _shaking_of(self, code: StationCode | None) -> BinarySensor:
         made = self._shaking.get(code)

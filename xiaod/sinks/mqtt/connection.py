@@ -160,9 +160,13 @@ class BrokerConnection:
         best = getattr(self._limits, "MaximumQoS", 1)
         if any(message.qos > best for message in messages):
             raise BrokerError(f"{self._where}: takes QoS {best} at most; set qos: {best}")
-        step = min(INFLIGHT, getattr(self._limits, "ReceiveMaximum", INFLIGHT))
-        for first in range(0, len(messages), step):
-            self._publish(messages[first : first + step], first)
+        for first in range(0, len(messages), self.together):
+            self._publish(messages[first : first + self.together], first)
+
+    @property
+    def together(self) -> int:
+        """How many messages are under way at a time: all of them have been sent when :meth:`publish` finds one that is refused."""
+        return min(INFLIGHT, getattr(self._limits, "ReceiveMaximum", INFLIGHT))
 
     @property
     def taken(self) -> int:

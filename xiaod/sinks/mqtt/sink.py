@@ -177,10 +177,10 @@ class MqttSink:
         """Publish ``offline`` and disconnect, in bounded time; without a connection the broker publishes the last will."""
         if self._connection is not None:
             # The next run does not know at once what has become of the stations.
-            unknown = [self._retained(*one) for one in self._binary_sensors.unknown(self._shown).items()]
-            if unknown and self._connection.alive:
+            last = [self._retained(*one) for one in self._binary_sensors.last(self._shown).items()]
+            if last and self._connection.alive:
                 with contextlib.suppress(OSError):
-                    self._connection.publish(unknown)
+                    self._connection.publish(last)
             self._connection.close(self._status(OFFLINE))
             self._connection = None
 
@@ -253,15 +253,29 @@ class MqttSink:
         changes += [
             self._retained(topic, text) for topic, text in shown.items() if self._shown.get(topic) != text
         ]
-        try:
-            connection.publish(changes)
-        except BrokerError as error:
-            if not connection.alive:
-                # The next delivery reports it, and all is sent with the next connection.
-                return
+        complaint = ""
+        while changes:
+            some, changes = changes[: connection.together], changes[connection.together :]
+            # Until it is acknowledged.
+            self._shown |= dict.fromkeys(message.topic for message in some)
+            try:
+                connection.publish(some)
+            except BrokerError as error:
+                if not connection.alive:
+                    # The next delivery reports it, and all is sent with the next connection.
+                    return
+                complaint = complaint or str(error)
+                if isinstance(error, MessageError):
+                    # What is too large keeps those beside it from being sent.
+                    changes = [
+                        one for number, one in enumerate(some) if number not in error.refused
+                    ] + changes
+                    some = [one for number, one in enumerate(some) if number in error.refused]
             # What is refused is not sent again before it changes.
-            self._log.warning("mqtt.binary_sensors_refused", error=str(error))
-        self._shown = dict(shown)
+            self._shown |= {message.topic: message.payload for message in some}
+        self._shown = {topic: text for topic, text in self._shown.items() if topic in shown}
+        if complaint:
+            self._log.warning("mqtt.binary_sensors_refused", error=complaint)
 
     def _without_gone(self) -> tuple[list[Message], dict[str, Message]]:
         """What removes the sensors of stations that have gone, and all others."""
