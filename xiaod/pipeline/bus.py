@@ -21,6 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import astuple
 from functools import partial
 from random import Random
+from typing import Any
 
 from xiaod.acquisition.record_queue import End
 from xiaod.config import Config
@@ -32,12 +33,12 @@ from xiaod.domain.timegrid import ns_from_s
 from xiaod.domain.types import Pick, StationPositions
 from xiaod.pipeline.events import Events
 from xiaod.pipeline.problems import Facts, Problem, problems_of
-from xiaod.pipeline.sink_runner import SinkRunner
+from xiaod.pipeline.sink_runner import BUS_THREAD, SinkRunner
 from xiaod.process.grouped_log import GroupedLog
 from xiaod.process.logs import get_logger
 from xiaod.process.metrics import Metrics
 from xiaod.sinks import Sink, wanted_of
-from xiaod.sinks.reading import Reader
+from xiaod.sinks.reading import Portion, Reader
 from xiaod.storage.backlog import StoredBacklog
 from xiaod.storage.pick_store import ILLEGIBLE, UNSIGNED, Given, PickStore, Result, StoreError
 
@@ -139,7 +140,7 @@ class BusRun:
         self._store = store
         self._metrics = metrics
         self._reader = open_reader(store.positions(bus), store.lost_ns)
-        self._executor = ThreadPoolExecutor(1, thread_name_prefix="bus")
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix=BUS_THREAD)
         self._events = Events(config, metrics, time.time_ns, store)
         self._pick_clock = PickClock() if pick_clock is None else pick_clock
         max_future_s = config.buffer.max_future_s
@@ -153,6 +154,7 @@ class BusRun:
         metrics.reconnects.labels(bus)
         metrics.expect_bus()
         self._stopping = asyncio.Event()
+        self._close_by_s = 0.0
         self._jitter = Random()  # noqa: S311  spreads retries, guards nothing
         self._failures = 0
         self._link = "connecting"
@@ -171,7 +173,8 @@ class BusRun:
         return group.create_task(self._run(delivering), name="bus")
 
     def stop(self, sinks_s: float) -> None:
-        """End in order; a sink that hangs is given up after so many seconds."""
+        """End in order; a sink that hangs is given up after so many seconds, and so is the reader."""
+        self._close_by_s = time.monotonic() + sinks_s
         self._stopping.set()
         for one in self._sink_runners:
             one.finish_within(sinks_s)
@@ -215,20 +218,29 @@ class BusRun:
                 self._pick_clock.saw(pick.time_ns)
         while not self._stopping.is_set():
             await self._step()
-        await self._in_thread(self._reader.close)
         for one in self._sink_runners:
             await one.put(End())
+        closing = self._in_thread(self._reader.close)
         for task in delivering:
             await task
+        # A call to a bus that cannot be reached may take minutes.
+        await asyncio.wait({closing}, timeout=max(0.0, self._close_by_s - time.monotonic()))
+        if closing.done():
+            closing.result()
+        else:
+            closing.cancel()
+            self._log.warning("bus.hangs", consequence="the connection is cut, and the next run reads on")
         self.release_threads()
 
     async def _step(self) -> None:
         """Read once, and do what follows."""
         self.stepped_s = time.monotonic()
         try:
-            portion = await self._in_thread(self._reader.read, PORTION, READ_S)
+            portion = await self._read()
         except OSError as error:
             await self._back_off(error)
+            return
+        if portion is None:
             return
         if self._link != "streaming":
             self._log.info("bus.connected", failures=self._failures)
@@ -252,13 +264,26 @@ class BusRun:
             self._events.reached(reached_ns)
         await self._associate()
 
-    async def _in_thread(
+    async def _read(self) -> Portion | None:
+        """What comes next; None: the run ends before that, and the next one reads it."""
+        reading = self._in_thread(self._reader.read, PORTION, READ_S)
+        stopping = asyncio.create_task(self._stopping.wait())
+        either: set[asyncio.Future[Any]] = {reading, stopping}
+        try:
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            if reading.done():
+                return reading.result()
+        finally:
+            stopping.cancel()
+        # Its result is not needed any more.
+        reading.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+        return None
+
+    def _in_thread(
         self, work: Callable[Given, Result], *arguments: Given.args, **named: Given.kwargs
-    ) -> Result:
+    ) -> "asyncio.Future[Result]":
         """Call the reader in its own thread."""
-        return await asyncio.get_running_loop().run_in_executor(
-            self._executor, partial(work, *arguments, **named)
-        )
+        return asyncio.get_running_loop().run_in_executor(self._executor, partial(work, *arguments, **named))
 
     def _keep(self, picks: Sequence[Pick], positions: StationPositions) -> list[Pick]:
         """Store picks, and then how far the bus has been read; the picks that are new."""

@@ -41,6 +41,8 @@ HEALTHY_S = 60.0
 RETRY_LATER_MAX_S = 3600.0
 """Longest pause that a sink can ask for."""
 THREAD_PREFIX = "sink."
+BUS_THREAD = "bus"
+"""Begin of the names of threads that may hang in a call: of a sink, and of the reader of a bus."""
 
 
 class _FaultError(OSError):

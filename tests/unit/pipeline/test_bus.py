@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 import time
 from contextlib import closing
 from functools import partial
@@ -304,3 +305,31 @@ def test_a_broker_that_has_not_kept_the_session_is_told_of(
             one.read(10, 0.1)
             one.close()
             assert "".join(capsys.readouterr()).count("bus.gap") == (one is reader)
+
+
+def test_a_stop_does_not_wait_for_a_bus_that_does_not_answer(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as mute, closing(PickStore(tmp_path / "store")) as store:
+        server = f"127.0.0.1:{mute.getsockname()[1]}"
+        keys = {"kind": "mqtt", "server": server, "timeout_s": 3600.0}
+        events = {"enabled": True, "bus": "mqtt"}
+        written = tmp_path / "events.jsonl"
+        into = {"kind": "jsonl", "path": str(written), "of": "events", "stage": "all"}
+        config = Config.model_validate(
+            {"sources": [{"server": "a"}], "sinks": [keys, into], "events": events}
+        )
+        _, sink = open_sinks(config)
+        reader = partial(MqttReader, MqttConfig.model_validate(keys))
+
+        async def work() -> None:
+            run = BusRun(config, "mqtt", reader, [sink], store, Metrics())
+            store.add_events([EVENT])
+            async with asyncio.TaskGroup() as group:
+                finished = run.start(group)
+                asked, _ = await asyncio.to_thread(mute.accept)
+                run.stop(1.0)
+                await finished
+                # The thread, which nothing waits for, ends with the connection.
+                asked.close()
+
+        asyncio.run(work())
+        assert EVENT.id in [json.loads(line)["id"] for line in written.read_text().splitlines()]

@@ -12,11 +12,11 @@ def end_in_spite_of_threads(status: int) -> None:
     import sys
     import threading
 
-    from xiaod.pipeline.sink_runner import THREAD_PREFIX
+    from xiaod.pipeline.sink_runner import BUS_THREAD, THREAD_PREFIX
     from xiaod.process.exit_status import ExitCode
 
     if status == ExitCode.CUT_SHORT or any(
-        thread.name.startswith(THREAD_PREFIX) for thread in threading.enumerate()
+        thread.name.startswith((THREAD_PREFIX, BUS_THREAD)) for thread in threading.enumerate()
     ):
         for stream in (sys.stdout, sys.stderr):
             # It may be closed, or was never open.
