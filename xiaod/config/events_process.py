@@ -88,4 +88,19 @@ def place_events(config: Config) -> tuple[Config, SinkModel]:
         "http": config.http.model_copy(update={"port": port if config.http.port else 0}),
         "shard": ShardConfig(),
     }
-    return config.model_copy(update=updates).read_from(config.origin.kept("sinks", taking)), bus
+    # The lines of the bus come after those of the sinks: see with_bus.
+    kept = (
+        taking if bus in (config.sinks[number] for number in taking) else [*taking, config.sinks.index(bus)]
+    )
+    return config.model_copy(update=updates).read_from(config.origin.kept("sinks", kept)), bus
+
+
+def with_bus(config: Config, bus: SinkModel) -> Config:
+    """What this process uses of the configuration, with the bus, which need not be a sink of its own.
+
+    Args:
+        config: as :func:`place_events` gives it.
+        bus: likewise.
+    """
+    known = any(sink.name == bus.name for sink in config.sinks)
+    return config if known else config.model_copy(update={"sinks": (*config.sinks, bus)})

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from xiaod import __version__
 from xiaod.config import Config
+from xiaod.config.events_process import with_bus
 from xiaod.config.exposed_secrets import exposed_files
 from xiaod.config.sinks.kind import SinkModel
 from xiaod.daemon.web.documents import problem_document
@@ -110,7 +111,7 @@ class EventsService:
             raise StartError(f"{where('state', 'folder')}: {error}", ExitCode.FAILURE) from error
         self._store = store
         self._metrics.store_available.set(1)
-        for one in exposed_files(config):
+        for one in exposed_files(with_bus(config, self._bus)):
             self._log.warning(
                 "secret.exposed", key=one.key, file=str(one.file), mode=f"{one.mode:04o}", remedy=one.remedy
             )

@@ -8,6 +8,7 @@ import pytest
 
 from tests.end_to_end.harness import Daemon
 from xiaod.cli.main import main
+from xiaod.config.events_process import load_events, with_bus
 from xiaod.config.exposed_secrets import exposed_files
 from xiaod.config.loader import load_config
 from xiaod.domain.sharding import ALONE
@@ -59,6 +60,21 @@ def test_who_can_read_a_secret_is_told(
         if told:
             assert str(told[0]).startswith("config.yaml:3: sinks[0].")
             assert "hush" not in str(told[0])
+
+
+@pytest.mark.parametrize("of", ["picks", "all"])
+def test_the_login_of_the_bus_counts_where_events_are_made(
+    of: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("secret").write_text("hush\n")
+    Path("config.yaml").write_text(
+        f"{SOURCES}events: {{enabled: true, bus: nats}}\nsinks:\n- {{kind: console}}\n"
+        f"- {{kind: nats, token_file: secret, of: {of}}}\n- {{kind: jsonl, path: p, of: events}}\n"
+    )
+    [told] = exposed_files(with_bus(*load_events(Path("config.yaml"))))
+    assert str(told.file) == "secret"
+    assert told.key.startswith("config.yaml:5: sinks[")
 
 
 def test_check_tells_it_and_passes(
