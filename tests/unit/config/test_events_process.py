@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from xiaod.cli.main import main
 from xiaod.config import Config
 from xiaod.config.events_process import load_events
 from xiaod.config.loader import ConfigError, parse_config
@@ -112,3 +113,20 @@ def test_the_stream_of_nats_takes_what_each_process_brings(tmp_path: Path) -> No
     for one in (*load_placed(path).sinks, *placed.sinks, bus):
         assert isinstance(one, NatsConfig)
         assert one.stream_subjects == ("p.*", "e.*.*")
+
+
+def test_what_only_the_events_process_needs_keeps_no_daemon_from_starting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    sink = "{kind: webhook, url: 'https://a', secret_file: none, of: events}"
+    sources = "sources: [{server: 'replay:example'}]"
+    Path("config.yaml").write_text(f"{sources}\n{BUS}\nsinks:\n{NATS}\n  - {sink}\nstate: {{folder: s}}\n")
+    assert main(["check"]) == 0
+    told = capsys.readouterr()
+    assert "valid" in told.out
+    assert told.err.startswith("config.yaml:5: sinks[0].secret_file: ")
+    assert "only where xiaod events runs" in told.err
+    Path("s/events").mkdir(parents=True)
+    assert main(["check"]) == 2
+    assert "secret_file" in capsys.readouterr().err
