@@ -141,7 +141,7 @@ class BusRun:
         self._metrics = metrics
         self._reader = open_reader(store.positions(bus), store.lost_ns)
         self._executor = ThreadPoolExecutor(1, thread_name_prefix=BUS_THREAD)
-        self._events = Events(config, metrics, time.time_ns, store)
+        self._events = Events(config, metrics, time.time_ns, store, reloads=False)
         self._pick_clock = PickClock() if pick_clock is None else pick_clock
         max_future_s = config.buffer.max_future_s
         self._max_future_ns = None if max_future_s is None else ns_from_s(max_future_s)

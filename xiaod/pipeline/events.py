@@ -95,6 +95,7 @@ class Events:
         clock: Clock,
         store: PickStore | None = None,
         monotonic_clock: Callable[[], int] = time.monotonic_ns,
+        reloads: bool = True,
     ) -> None:
         """Begin; after :meth:`resume` it goes on where the run before ended.
 
@@ -104,6 +105,7 @@ class Events:
             clock: the host's.
             store: keeps events; None: nothing does.
             monotonic_clock: ns, does not change when the host's is set.
+            reloads: whether the process takes other stations by a reload; otherwise it needs a restart.
         """
         events = config.events
         self._associator = open_associator(config, self._tell_unknown)
@@ -129,6 +131,7 @@ class Events:
         self._offset_ns = -monotonic_clock()
         """Host time minus monotonic time, at most so far."""
         self._metrics = metrics
+        self._heeding = "reload" if reloads else "restart xiaod events"
         self._log = get_logger("event")
         metrics.expect_events()
 
@@ -243,5 +246,5 @@ class Events:
             "event.unknown_station",
             station=".".join(codes),
             consequence="its picks are in no event",
-            remedy="add its coordinates to stations_file, and reload",
+            remedy=f"add its coordinates to stations_file, and {self._heeding}",
         )

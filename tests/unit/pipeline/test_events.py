@@ -157,11 +157,12 @@ def test_associations_that_announce_leave_the_core_to_others(tmp_path: Path) -> 
     assert metrics.registry.get_sample_value("xiaod_event_association_seconds_count") == 1
 
 
+@pytest.mark.parametrize(("reloads", "said"), [(True, "and reload"), (False, "and restart xiaod events")])
 def test_a_station_without_coordinates_is_named_once(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], reloads: bool, said: str
 ) -> None:
     configure_logs("warning", "json")
-    events = Events(located(tmp_path), Metrics(), lambda: None)
+    events = Events(located(tmp_path), Metrics(), lambda: None, reloads=reloads)
     source = Source(46.05, 8.1, 9.0, 30.0)
     picks = [
         located_pick(*onset)
@@ -175,6 +176,7 @@ def test_a_station_without_coordinates_is_named_once(
     lines = [line for line in capsys.readouterr().err.splitlines() if "event.unknown_station" in line]
     assert len(lines) == 1
     assert "XX.NEW" in lines[0]
+    assert said in lines[0]
 
 
 def test_what_is_missing_is_named_with_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
