@@ -97,14 +97,16 @@ class Locator:
     def locate(self, arrivals: Arrivals, at: tuple[float, float, float]) -> Hypocentre:
         """The best solution of those that begin at a place (x, y, depth), there and at other depths."""
         depths_km = START_KM if len(arrivals) < MANY else START_KM[:1]
-        starts = [at[2], *(depth for depth in depths_km if depth < self._deepest_km)]
+        # Below the deepest one travel times are not known.
+        starts = [min(at[2], self._deepest_km), *(depth for depth in depths_km if depth < self._deepest_km)]
         found = [self._from(arrivals, (at[0], at[1], depth)) for depth in starts]
         return min(found, key=lambda one: one.misfit)
 
     def placed(self, arrivals: Arrivals, at: tuple[float, float, float]) -> Hypocentre:
         """A source at a place (x, y, depth), with the time that fits best there."""
-        misfit, time_s, weights, _, slopes = self._state(arrivals, np.array(at))
-        return Hypocentre(*at, time_s, misfit, _covariance(slopes, weights, misfit))
+        x_km, y_km, depth_km = at[0], at[1], min(at[2], self._deepest_km)
+        misfit, time_s, weights, _, slopes = self._state(arrivals, np.array((x_km, y_km, depth_km)))
+        return Hypocentre(x_km, y_km, depth_km, time_s, misfit, _covariance(slopes, weights, misfit))
 
     def _from(self, arrivals: Arrivals, at: tuple[float, float, float]) -> Hypocentre:
         place, damping = np.array(at), 1e-2

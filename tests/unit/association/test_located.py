@@ -22,7 +22,9 @@ from tests.unit.association.network import (
 )
 from xiaod.association.cluster import Cluster
 from xiaod.association.located import Located, LocatedSettings
+from xiaod.association.location import Locator
 from xiaod.association.magnitude import local_magnitude
+from xiaod.association.velocity import TravelTimes
 from xiaod.config.inventory import NO_STATIONS
 from xiaod.domain.timegrid import EARLIEST_NS, LATEST_NS, NS_PER_S, ns_from_s
 from xiaod.domain.types import Channel, Event, EventOrigin, EventPick
@@ -250,3 +252,15 @@ def test_an_announced_event_is_found_again_while_others_follow() -> None:
     # What has lost its picks is none.
     assert len(method.announce(picks[8:], [])) == 2
     assert len(method.announce(picks[2 * len(PLACES) :], [])) == 1
+
+
+def test_nothing_is_placed_below_the_deepest_source() -> None:
+    locator = Locator(TravelTimes(LAYERS, 120.0, 10.0), 10.0)
+    placed = located()._placed(sorted(picks_of(SOURCE), key=lambda one: one.time_ns))
+    assert placed is not None
+    assert locator.placed(placed.arrivals, (0.0, 0.0, 25.0)).depth_km == 10.0
+    assert locator.locate(placed.arrivals, (0.0, 0.0, 25.0)).depth_km <= 10.0
+    # Where the table ends, no slope leads away from a depth below it.
+    deep = sorted(picks_of(Source(46.05, 8.1, 13.0, 30.0)), key=lambda one: one.time_ns)
+    for cluster in Located(replace(SETTINGS, max_depth_km=10.0), STATIONS).announce(deep, []):
+        assert origin_of(cluster).depth_km <= 10.0
