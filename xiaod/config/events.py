@@ -60,8 +60,8 @@ class EventConfig(Model):
     wait_s: PositiveSeconds = 30.0
     """Seconds of data by which stations may lag behind the newest one; final events wait for them."""
     silent_s: PositiveSeconds = 600.0
-    """Seconds, by the clock of this machine, in which no station sends data, a restart among them or not, after which an announced event
-    is settled by the final picks that there are, or withdrawn."""
+    """Seconds, by the clock of this machine, in which no station sends data, after which an announced event is settled by the final picks
+    that there are, or withdrawn. A restart begins them anew."""
     max_s_minus_p_s: Annotated[float, Field(gt=0, le=300)] = 30.0
     """Seconds between P and S of a station, at most, for its distance."""
     p_velocity_km_s: Velocity = 5.9

@@ -465,11 +465,13 @@ class PickStage:
         self.monitor: Monitor | None = None
         """Shown on the status page; None without one."""
         self.snippets: Snippets | None = None
-        self.rsam: Rsam | None = None
         """Keeps the waveforms around final picks; None: nobody does."""
+        self.rsam: Rsam | None = None
+        """Measures mean amplitudes; None: nobody does."""
         self.events: Events | None = None
-        self._associating: asyncio.Task[None] | None = None
         """Makes events of picks; None: nobody does."""
+        self._associating: asyncio.Task[None] | None = None
+        """The association that runs beside picking; None: none was begun."""
         self._progress = progress
         self._log = get_logger("pick")
         self._grouped = GroupedLog(self._log, STATION_LINES, STATION_PERIOD_S)
