@@ -31,6 +31,8 @@ MAX_PICKS = 5000
 """Picks that are held at most; when there are more, the oldest tenth goes, and is in no event that is not settled yet."""
 MAX_EVENTS = 1000
 """Events whose newest version is remembered."""
+MAX_WOOD_ANDERSON_MM = 1e9
+"""Amplitudes that are larger, more than 400 m on the ground, come of a wrong response, and count for no magnitude."""
 MAX_DECIDED = 100
 """Settled events that are remembered, since later picks may be theirs."""
 
@@ -303,8 +305,10 @@ def _event_id(cluster: Cluster) -> str:
 
 
 def _amplitude_mm(pick: Pick) -> float | None:
-    """On the record of a Wood-Anderson seismograph, as documents have it; None unless it is above the noise."""
+    """On the record of a Wood-Anderson seismograph, as documents have it; None unless it is one, and above the noise."""
     motion = pick.motion
-    if motion is None or not motion.wood_anderson_mm > motion.wood_anderson_noise_mm:
+    if motion is None or not 0 < motion.wood_anderson_mm <= MAX_WOOD_ANDERSON_MM:
+        return None
+    if not motion.wood_anderson_mm > motion.wood_anderson_noise_mm:
         return None
     return amplitude_number(motion.wood_anderson_mm)

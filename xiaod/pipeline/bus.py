@@ -76,6 +76,10 @@ def pick_of(content: bytes) -> Pick | None:
     texts = (pick.id, *astuple(pick.channel), *((pick.early_id,) if pick.early_id is not None else ()))
     if pick.phase not in PHASES or not all(isinstance(text, str) for text in texts):
         raise ValueError("no pick has such a phase, id or codes")
+    if pick.motion is not None and (
+        pick.motion.wood_anderson_mm < 0 or pick.motion.wood_anderson_noise_mm < 0
+    ):
+        raise ValueError("no amplitude is negative")
     # The store takes no half characters.
     "".join(texts).encode()
     json.dumps(pick_document(pick, UNSIGNED), allow_nan=False)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from random import Random
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -22,7 +23,7 @@ from tests.unit.association.network import (
 )
 from xiaod.association.cluster import Cluster
 from xiaod.association.located import Located, LocatedSettings
-from xiaod.association.location import Locator
+from xiaod.association.location import Arrivals, Locator
 from xiaod.association.magnitude import local_magnitude
 from xiaod.association.velocity import TravelTimes
 from xiaod.config.inventory import NO_STATIONS
@@ -256,10 +257,11 @@ def test_an_announced_event_is_found_again_while_others_follow() -> None:
 
 def test_nothing_is_placed_below_the_deepest_source() -> None:
     locator = Locator(TravelTimes(LAYERS, 120.0, 10.0), 10.0)
-    placed = located()._placed(sorted(picks_of(SOURCE), key=lambda one: one.time_ns))
-    assert placed is not None
-    assert locator.placed(placed.arrivals, (0.0, 0.0, 25.0)).depth_km == 10.0
-    assert locator.locate(placed.arrivals, (0.0, 0.0, 25.0)).depth_km <= 10.0
+    x_km, y_km = np.array([10.0, -20.0, 5.0, 30.0]), np.array([5.0, 15.0, -25.0, -10.0])
+    nothing, sigma_s = np.zeros(4), np.full(4, 0.05)
+    arrivals = Arrivals(x_km, y_km, nothing, np.zeros(4, np.bool_), np.hypot(x_km, y_km) / 5.8, sigma_s)
+    assert locator.placed(arrivals, (0.0, 0.0, 25.0)).depth_km == 10.0
+    assert locator.locate(arrivals, (0.0, 0.0, 25.0)).depth_km <= 10.0
     # Where the table ends, no slope leads away from a depth below it.
     deep = sorted(picks_of(Source(46.05, 8.1, 13.0, 30.0)), key=lambda one: one.time_ns)
     for cluster in Located(replace(SETTINGS, max_depth_km=10.0), STATIONS).announce(deep, []):

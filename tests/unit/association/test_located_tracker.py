@@ -1,8 +1,11 @@
 """Located events are announced, keep their identifier as picks come, are settled, withdrawn, and go on after a restart."""
 
+import math
 from collections.abc import Sequence
+from dataclasses import replace
 from random import Random
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,7 +16,7 @@ from xiaod.config import AgencyConfig
 from xiaod.domain.event import event_document, event_from_document
 from xiaod.domain.onsets import settled, withdrawal
 from xiaod.domain.timegrid import ns_from_s
-from xiaod.domain.types import Event, Pick
+from xiaod.domain.types import Event, GroundMotion, Pick
 
 SETTINGS = LocatedSettings(LAYERS, "test", max_distance_km=120.0)
 PLACES = sites(12, 1)
@@ -129,3 +132,17 @@ def test_a_run_that_goes_on_says_each_event_once(seed: int, cut: float) -> None:
         for events in ((*before, *after), whole)
     ]
     assert documents[0] == documents[1]
+
+
+@pytest.mark.parametrize("amplitude_mm", [-1.0, 0.0, 1e308, math.inf, math.nan])
+def test_an_amplitude_that_is_none_counts_for_no_magnitude(amplitude_mm: float) -> None:
+    picks = [
+        replace(one, motion=GroundMotion(1e-6, amplitude_mm, -2.0, 3.0)) if one.phase == "S" else one
+        for one in (pick(*onset) for onset in onsets(SOURCE, PLACES, Random(1)))
+    ]
+    one = tracker()
+    for each in picks:
+        one.take(each)
+    [event] = [event for event in one.update(everything=True) if event.stage == "final"]
+    assert event.origin is not None
+    assert event.magnitude is None

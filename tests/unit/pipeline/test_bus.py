@@ -80,6 +80,19 @@ def test_what_is_a_pick() -> None:
     assert pick_of(json_of(trial, AGENCY).encode()) is None
 
 
+@pytest.mark.parametrize("key", ["wood_anderson_mm", "wood_anderson_noise_mm"])
+def test_a_negative_amplitude_is_refused(key: str) -> None:
+    motion = {
+        "velocity_m_s": 1e-6,
+        "wood_anderson_mm": None,
+        "wood_anderson_noise_mm": 0.1,
+        "motion_window_s": 3.0,
+    }
+    assert pick_of(json.dumps({**DOCUMENT, **motion}).encode()) is not None
+    with pytest.raises(ValueError, match="negative"):
+        pick_of(json.dumps({**DOCUMENT, **motion, key: -1.0}).encode())
+
+
 VALUES = (
     st.none()
     | st.booleans()
