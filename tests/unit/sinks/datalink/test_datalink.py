@@ -153,19 +153,21 @@ def test_a_server_whose_packets_are_too_small_for_picks_gets_none_until_they_are
         sent(server, pick(1))
     with pytest.raises(OSError, match="write 'MaxPacketSize 8192' or more"):
         sent(started(packet_size=4096), pick(1), format="quakeml")
+    with pytest.raises(OSError, match="and an event as json may have 16384: write 'MaxPacketSize 16384' or"):
+        sent(started(packet_size=8192), pick(1), of="all")
 
 
 def large() -> Event:
     """An event of many stations."""
-    picks = tuple(replace(EVENT.picks[0], id=f"{EVENT.picks[0].id}{number}") for number in range(40))
+    picks = tuple(replace(EVENT.picks[0], id=f"{EVENT.picks[0].id}{number}") for number in range(200))
     return replace(EVENT, id="large", picks=picks)
 
 
 def test_an_event_that_is_too_large_is_refused_and_the_others_arrive(started: Starter) -> None:
-    server = started(packet_size=4096)
+    server = started(packet_size=16384)
     with closing(made(server.server, of="all")) as sink:
         with pytest.raises(
-            Refused, match=r"xiaod_events/JSON: \d+ bytes.*takes 4096 \(MaxPacketSize"
+            Refused, match=r"xiaod_events/JSON: \d+ bytes.*takes 16384 \(MaxPacketSize"
         ) as refused:
             sink.deliver([pick(1), large(), pick(2)], NOW_NS)
         assert refused.value.picks == {"large"}
@@ -341,7 +343,7 @@ def test_what_the_servers_say_byte_for_byte(started: Starter) -> None:
                 said += some
         return said
 
-    server = started()
+    server = started(packet_size=8192)
     said = heard(server, REQUESTS)
     # The time at which the server took it.
     said = re.sub(rb"(PACKET \S+ 2) \d{16} ", rb"\1 1700000000000000 ", said)
