@@ -16,6 +16,7 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,6 +55,8 @@ WAITING = """<!doctype html>
 <p>{reason}
 """
 """For a browser; the name is one of a snippet, and has no letters that mean something in HTML."""
+WRITTEN_WITHIN_S = 120.0
+"""After its data a snippet is there so soon, or never."""
 SNIPPET_TYPES = {MINISEED: "application/vnd.fdsn.mseed", PICTURE: "image/png"}
 
 
@@ -214,6 +217,8 @@ class StatusApi:
             )
             if "text/html" not in request.headers.get("Accept", ""):
                 return error_response(404, reason)
+            if not self._may_come(name):
+                return error_response(404, reason)
             # Somebody has clicked on a pick that is seconds old.
             return web.Response(
                 status=404,
@@ -223,6 +228,14 @@ class StatusApi:
                 headers={"Refresh": "3"},
             )
         return web.Response(body=content, content_type=SNIPPET_TYPES[Path(name).suffix])
+
+    def _may_come(self, name: str) -> bool:
+        """Whether the pick of a snippet is so young that the snippet may still be written."""
+        try:
+            picked = datetime.strptime(name[:18], "%Y%m%d.%H%M%S.%f").replace(tzinfo=UTC)
+        except ValueError:
+            return False
+        return time.time() - picked.timestamp() < self._snippets.after_s + WRITTEN_WITHIN_S
 
     async def _serve_hours(self, _: "web.Request") -> "web.Response":
         from aiohttp import web
