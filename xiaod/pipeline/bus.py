@@ -108,12 +108,14 @@ class PickClock:
         self._ahead_ns = None
         self._held_until_ns = self._monotonic_ns() + self._hold_ns
 
+    @property
+    def is_held(self) -> bool:
+        """Whether daemons may still bring what has waited while the bus was away."""
+        return self._held_until_ns is not None and self._monotonic_ns() < self._held_until_ns
+
     def reached_ns(self) -> int | None:
         """Until when final picks have come; None: that is not known now."""
-        now_ns = self._monotonic_ns()
-        if self._ahead_ns is None or (self._held_until_ns is not None and now_ns < self._held_until_ns):
-            return None
-        return now_ns + self._ahead_ns
+        return None if self._ahead_ns is None or self.is_held else self._monotonic_ns() + self._ahead_ns
 
 
 class BusRun:
@@ -264,7 +266,9 @@ class BusRun:
         for pick in new:
             if pick.stage == "final":
                 self._pick_clock.saw(pick.time_ns)
-        if (reached_ns := self._pick_clock.reached_ns()) is not None:
+        if self._pick_clock.is_held:
+            self._events.end_silence()
+        elif (reached_ns := self._pick_clock.reached_ns()) is not None:
             self._events.reached(reached_ns)
         await self._associate()
 

@@ -127,7 +127,7 @@ class Events:
         self._monotonic_clock = monotonic_clock
         self._silent_ns = ns_from_s(events.silent_s)
         self._moved_ns = monotonic_clock()
-        """Monotonic time at which data came last, or the run began."""
+        """Monotonic time from which no data have come, though they could."""
         self._offset_ns = -monotonic_clock()
         """Host time minus monotonic time, at most so far."""
         self._metrics = metrics
@@ -167,8 +167,12 @@ class Events:
             monotonic_ns = self._monotonic_clock()
             self._offset_ns = max(self._offset_ns, now_ns - monotonic_ns)
             time_ns = min(time_ns, monotonic_ns + self._offset_ns - self._behind_ns)
-        if time_ns > self._newest_ns:
-            self._newest_ns, self._moved_ns = time_ns, self._monotonic_clock()
+        self._newest_ns = max(self._newest_ns, time_ns)
+        self.end_silence()
+
+    def end_silence(self) -> None:
+        """Data have come, or cannot come yet: silence begins anew."""
+        self._moved_ns = self._monotonic_clock()
 
     @property
     def is_overdue(self) -> bool:

@@ -5,6 +5,7 @@ import json
 import socket
 import time
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -177,6 +178,51 @@ def test_a_bus_that_is_killed_in_between_and_messages_that_are_none(tmp_path: Pa
         assert count("refused") == 2
         assert count("repeated") == 0
         assert store.positions("nats") == {("XIAOD", ""): (19, 0)}
+
+
+class AwayReader:
+    """Gives early picks, is away for longer than silence lasts, and is there again with nothing new."""
+
+    def __init__(self, contents: tuple[bytes, ...], away_s: float) -> None:
+        self.reads = 0
+        self._contents, self._away_s = contents, away_s
+
+    def read(self, limit: int, wait_s: float) -> Portion:
+        self.reads += 1
+        if self.reads == 1:
+            return Portion(self._contents)
+        if self.reads == 2:
+            time.sleep(self._away_s)
+            raise ConnectionError("away")
+        time.sleep(0.01)
+        return Portion()
+
+    def stored(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+def test_the_time_in_which_the_bus_was_away_is_no_silence(tmp_path: Path) -> None:
+    keys = {"kind": "nats", "servers": ["127.0.0.1:1"], "stream": {"create": True}}
+    events = {"enabled": True, "stations": 3, "silent_s": 3.0, "bus": "nats"}
+    config = Config.model_validate({"sources": [{"server": "a"}], "sinks": [keys], "events": events})
+    now_ns = time.time_ns()
+    early = [replace(onset(station, now_ns), stage="early") for station in STATIONS]
+    reader = AwayReader(tuple(json_of(one, AGENCY).encode() for one in early), away_s=3.5)
+
+    async def work(store: PickStore) -> None:
+        run = BusRun(config, "nats", lambda positions, lost_ns: reader, [], store, Metrics())
+        async with asyncio.TaskGroup() as group:
+            run.start(group)
+            await asyncio.to_thread(wait_until, lambda: reader.reads > 10, "reads after the bus is back")
+            run.stop(5.0)
+
+    with closing(PickStore(tmp_path / "store")) as store:
+        asyncio.run(work(store))
+        _, made = store.last_minutes(60.0)
+        assert [one.stage for one in made] == ["early"]
 
 
 def test_a_stream_that_was_made_anew_and_one_that_has_forgotten(tmp_path: Path) -> None:
