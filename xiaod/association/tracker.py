@@ -93,16 +93,17 @@ class EventTracker:
         for event in events:
             newest[first_name(event)] = event
         announced = [event for event in newest.values() if event.stage == "early"]
-        withdrawn = [event for event in newest.values() if event.stage == "withdrawn"]
+        withdrawn = {name for name, event in newest.items() if event.stage == "withdrawn"}
+        dropped = {pick.id for event in events if first_name(event) in withdrawn for pick in event.picks}
         for event in events:
             self._versions[event.event_id] = event.version
             if event.stage == "final":
                 self._decided_ns = max(self._decided_ns, self._associator.decided_by(event))
                 self._decided.append(event)
-        announcing = {pick.id for event in announced for pick in event.picks}
+        dropped -= {pick.id for event in announced for pick in event.picks}
         for pick in standing(picks):
-            # What an event was withdrawn without waiting for, or after, announces it no more; final picks may.
-            if pick.stage != "early" or pick.id in announcing or not self._is_near(pick, withdrawn):
+            # What made an event that was withdrawn announces it no more; final picks may.
+            if pick.stage != "early" or pick.id not in dropped:
                 self.take(pick)
         self.late = 0
         self._announced = [_Announced(event, self._onsets_of(event.picks)) for event in announced]
@@ -231,12 +232,6 @@ class EventTracker:
         made += [self._withdrawn(one) for one in left]
         self._announced = kept
         return made
-
-    def _is_near(self, pick: Pick, events: Iterable[Event]) -> bool:
-        """Whether a pick may be one of these events, by its time."""
-        return any(
-            event.time_ns <= pick.time_ns < event.time_ns + self._associator.forget_ns for event in events
-        )
 
     def _onsets_of(self, picks: Iterable[EventPick]) -> frozenset[str]:
         return frozenset(self._onsets.get(pick.id, pick.id) for pick in picks if pick.phase == "P")

@@ -151,6 +151,16 @@ def test_what_was_withdrawn_before_a_stop_is_not_announced_after_it() -> None:
     assert run(again, final, 200)[-1].stage == "final"
 
 
+def test_an_earthquake_soon_after_a_withdrawn_event_is_announced_after_a_stop() -> None:
+    early = [pick("A", "P", 100, "early"), pick("B", "P", 102, "early")]
+    gone = [withdrawal(one) for one in early]
+    made = run(tracker(), [*early, *gone])
+    assert made[-1].stage == "withdrawn"
+    again = tracker()
+    again.restore([*early, *gone, pick("C", "P", 130, "early")], made)
+    assert told(run(again, [pick("D", "P", 132, "early")])) == [("early", 1, 2)]
+
+
 def test_an_event_that_has_come_back_before_a_stop_is_withdrawn_after_it() -> None:
     early = [pick("A", "P", 100, "early"), pick("B", "P", 102, "early"), pick("C", "P", 103, "early")]
     one = tracker()
