@@ -220,9 +220,10 @@ def _costs(found: Measurements, shared: Path, progress: Progress) -> Measurement
     teacher = shared / PHASENET
     if not teacher.is_file():
         return found
-    models = {REFERENCE: teacher} | {
-        name: resolve(name) for name in _students(load_report_config(EVALUATION))
-    }
+    config = load_report_config(EVALUATION)
+    streaming = config.noticing.models
+    students = {name: resolve(name, stateful=name in streaming) for name in _students(config)}
+    models = {REFERENCE: teacher} | students
     return replace(found, costs=_as_shares(costs(models, COST_BATCHES, COST_RUNS, progress)))
 
 
