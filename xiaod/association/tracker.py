@@ -30,7 +30,7 @@ from xiaod.domain.types import Event, EventPick, Pick, Stage
 MAX_PICKS = 5000
 """Picks that are held at most; when there are more, the oldest tenth goes, and is in no event that is not settled yet."""
 MAX_EVENTS = 1000
-"""Events whose newest version is remembered."""
+"""Events whose newest version is remembered, and all that are announced."""
 MAX_WOOD_ANDERSON_MM = 1e9
 """Amplitudes that are larger, more than 400 m on the ground, come of a wrong response, and count for no magnitude."""
 MAX_DECIDED = 100
@@ -277,8 +277,12 @@ class EventTracker:
     def _next_version(self, event_id: str) -> int:
         version = self._versions.pop(event_id, 0) + 1
         self._versions[event_id] = version
-        while len(self._versions) > MAX_EVENTS:
-            del self._versions[next(iter(self._versions))]
+        if len(self._versions) > MAX_EVENTS:
+            # The next version of what is announced must have another number.
+            announced = {one.event.event_id for one in self._announced}
+            settled = [name for name in self._versions if name != event_id and name not in announced]
+            for name in settled[: len(self._versions) - MAX_EVENTS]:
+                del self._versions[name]
         return version
 
     def _forget(self, until_ns: int) -> None:

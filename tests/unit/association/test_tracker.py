@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from random import Random
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -103,6 +104,19 @@ def test_memory_is_bounded_by_the_number_of_picks_and_by_time() -> None:
     run(one, [pick("A", "S", 10_600)], 10_700)
     run(one, [], 12_000)
     assert one.picks == 0
+
+
+def test_what_is_announced_is_remembered_whatever_else_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_EVENTS", 3)
+    first = [pick("A", "P", 1000, "early"), pick("B", "P", 1002, "early")]
+    one = tracker()
+    made = run(one, first)
+    for number in range(5):
+        others = [pick("A", "P", 100 * number, "early"), pick("B", "P", 100 * number + 1, "early")]
+        made += run(one, [*others, *map(withdrawal, others)])
+    made += run(one, [withdrawal(first[0])])
+    assert told(made[-1:]) == [("withdrawn", 2, 2)]
+    assert len({event.id for event in made}) == len(made) == 12
 
 
 def test_where_data_stop_final_picks_settle_and_others_are_withdrawn() -> None:
