@@ -509,6 +509,9 @@ class PickStage:
             # Data have ended; those of a live run go on in the next one.
             await self._withdraw(list(self._pickers), sink_runners)
             await self._associate(sink_runners, everything=True)
+        elif self._associating is not None:
+            # The sinks take what it makes before they end.
+            await self._associating
         for sink_runner in list(sink_runners):
             await sink_runner.put(End())
 

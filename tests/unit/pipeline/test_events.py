@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -9,14 +10,19 @@ from random import Random
 import numpy as np
 import pytest
 
+from models.weights import weights_path
 from tests.unit.association.network import Source, onsets, sites
 from tests.unit.association.network import pick as located_pick
+from xiaod.acquisition.record_queue import End
 from xiaod.config import Config
 from xiaod.config.loader import with_stations
 from xiaod.domain.timegrid import GRID_NS, NS_PER_S
-from xiaod.domain.types import Channel, Event, Pick, Stage, Window
+from xiaod.domain.types import Channel, Departed, Event, Pick, Probabilities, Stage, Window
+from xiaod.inference.onnx import OnnxEngine
 from xiaod.pipeline.events import AssociationError, Events
 from xiaod.pipeline.factory import check_events
+from xiaod.pipeline.stages import PickStage
+from xiaod.pipeline.station_table import StationTable
 from xiaod.process.logs import configure_logs
 from xiaod.process.metrics import Metrics
 
@@ -192,3 +198,29 @@ def test_what_is_missing_is_named_with_its_place(tmp_path: Path, monkeypatch: py
         match=r"^events.method: method pyocto needs the package pyocto, .* install 'xiaod\[events\]'",
     ):
         check_events(located(tmp_path))
+
+
+def test_a_live_run_does_not_end_before_the_association_that_goes_on(tmp_path: Path) -> None:
+    source = Source(46.05, 8.1, 9.0, 30.0)
+    config, now_ns = located(tmp_path), BEGIN_S * NS_PER_S
+    metrics = Metrics()
+
+    async def run() -> None:
+        with ThreadPoolExecutor(1) as executor:
+            stage = PickStage(
+                config,
+                OnnxEngine(weights_path("micro")),
+                executor,
+                Metrics(),
+                StationTable(10**10),
+                lambda: now_ns,
+            )
+            stage.events = Events(config, metrics, lambda: now_ns)
+            stage.events.take([located_pick(*onset) for onset in onsets(source, PLACES, Random(1))])
+            results: asyncio.Queue[list[Probabilities] | Departed | End] = asyncio.Queue()
+            results.put_nowait(End())
+            await stage.run(results, [])
+            stage.events.close()
+
+    asyncio.run(run())
+    assert metrics.registry.get_sample_value("xiaod_events_total", {"stage": "early"}) == 1
