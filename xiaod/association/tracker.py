@@ -190,9 +190,14 @@ class EventTracker:
         return max(EARLIEST_NS, self._newest_ns - self._wait_ns)
 
     def _settle(self, complete_ns: int) -> list[Event]:
-        found = self._associator.associate(
-            list(self._final.values()), complete_ns, self._decided_ns, self._decided
-        )
+        try:
+            found = self._associator.associate(
+                list(self._final.values()), complete_ns, self._decided_ns, self._decided
+            )
+        except Exception:
+            # A pick with which it fails does not stay for ever.
+            self._forget(complete_ns - self._associator.forget_ns)
+            raise
         made = self._settled(found.clusters)
         self._decided_ns = max(self._decided_ns, found.decided_ns)
         self._forget(max(self._decided_ns, complete_ns - self._associator.forget_ns))

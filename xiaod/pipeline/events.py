@@ -123,6 +123,8 @@ class Events:
         self._behind_ns = ns_from_s(config.picker.final_lookahead_s + config.windows.final_hop_s)
         self._remembered_s = 2 * self._associator.forget_ns / NS_PER_S + events.wait_s + SPARE_S
         self._late = 0
+        self._failure = ""
+        """Why the last association failed; empty: it did not."""
         self._clock = clock
         self._monotonic_clock = monotonic_clock
         self._silent_ns = ns_from_s(events.silent_s)
@@ -183,8 +185,8 @@ class Events:
     def update(self, everything: bool = False) -> list[Event]:
         """Events that have changed, to be stored; ``everything``: no more picks will come."""
         self._pass_on()
-        events = self._tracker.update(everything)
-        return self._stamped(events + self._tracker.conclude() if self.is_overdue else events)
+        events = self._tried(self._tracker.update, everything)
+        return self._stamped(events + self._tried(self._tracker.conclude) if self.is_overdue else events)
 
     async def updated(self, everything: bool = False) -> list[Event]:
         """The same, with association in a thread where it takes long, and not oftener than it may."""
@@ -197,15 +199,31 @@ class Events:
             return []
         begun = time.perf_counter()
         loop = asyncio.get_running_loop()
-        events = await loop.run_in_executor(self._executor, self._tracker.update, everything, announce)
+        events = await loop.run_in_executor(
+            self._executor, self._tried, self._tracker.update, everything, announce
+        )
         if overdue:
-            events += await loop.run_in_executor(self._executor, self._tracker.conclude)
+            events += await loop.run_in_executor(self._executor, self._tried, self._tracker.conclude)
         spent_s = time.perf_counter() - begun
         self._metrics.events_association.observe(spent_s)
         if announce:
             pause_s = ANNOUNCE_S if self._clock() is None else max(ANNOUNCE_S, PAUSE * spent_s)
             self._announce_from_ns = self._now_ns() + ns_from_s(pause_s)
         return self._stamped(events)
+
+    def _tried(self, work: Callable[..., list[Event]], *arguments: bool) -> list[Event]:
+        """What an association makes; nothing where it fails: picks go on all the same."""
+        try:
+            events = work(*arguments)
+        except Exception as error:  # noqa: BLE001  whatever a pick does to it, the next ones make events again
+            self._metrics.events_failed.inc()
+            failure = f"{type(error).__name__}: {error}"
+            if failure != self._failure:
+                self._log.error("event.failed", error=failure, exc_info=True)
+            self._failure = failure
+            return []
+        self._failure = ""
+        return events
 
     def close(self) -> None:
         """End the thread."""

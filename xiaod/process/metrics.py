@@ -138,6 +138,11 @@ class Metrics:
             "P picks that changed no event: their station lags by more than events.wait_s",
             registry=registry,
         )
+        self.events_failed = Counter(
+            "xiaod_events_failed",
+            "Associations that failed unexpectedly, and made no event",
+            registry=registry,
+        )
         self.bus_picks = Counter(
             "xiaod_bus_picks",
             "Messages that xiaod events has read from the bus: new picks, picks that came before (repeated), and what is no pick (refused)",

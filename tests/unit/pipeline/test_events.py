@@ -14,6 +14,7 @@ from models.weights import weights_path
 from tests.unit.association.network import Source, onsets, sites
 from tests.unit.association.network import pick as located_pick
 from xiaod.acquisition.record_queue import End
+from xiaod.association.coincidence import Coincidence
 from xiaod.config import Config
 from xiaod.config.loader import with_stations
 from xiaod.domain.timegrid import GRID_NS, NS_PER_S
@@ -224,3 +225,23 @@ def test_a_live_run_does_not_end_before_the_association_that_goes_on(tmp_path: P
 
     asyncio.run(run())
     assert metrics.registry.get_sample_value("xiaod_events_total", {"stage": "early"}) == 1
+
+
+def test_an_association_that_fails_is_counted_and_the_next_ones_make_events(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    metrics, now_ns = Metrics(), BEGIN_S * NS_PER_S
+    events = Events(CONFIG, metrics, lambda: now_ns, monotonic_clock=lambda: now_ns)
+
+    def failing(*arguments: object) -> object:
+        raise ValueError("math domain error")
+
+    with monkeypatch.context() as context:
+        for method in ("announce", "associate"):
+            context.setattr(Coincidence, method, failing)
+        events.take([p_pick(name, BEGIN_S) for name in "ABC"])
+        assert events.update() == []
+        assert asyncio.run(events.updated(everything=True)) == []
+    assert metrics.registry.get_sample_value("xiaod_events_failed_total") == 2
+    events.take([p_pick(name, BEGIN_S + 60) for name in "DEF"])
+    assert [one.stations for one in events.update()] == [3]
