@@ -266,7 +266,8 @@ class BusRun:
         for pick in new:
             if pick.stage == "final":
                 self._pick_clock.saw(pick.time_ns)
-        if self._pick_clock.is_held:
+        # What follows a full portion may be older: another partition of a topic.
+        if self._pick_clock.is_held or len(portion.contents) >= PORTION:
             self._events.end_silence()
         elif (reached_ns := self._pick_clock.reached_ns()) is not None:
             self._events.reached(reached_ns)

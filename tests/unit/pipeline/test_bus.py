@@ -28,7 +28,7 @@ from xiaod.domain.document import pick_document
 from xiaod.domain.event import json_of
 from xiaod.domain.rsam import rsam_document
 from xiaod.domain.types import Pick
-from xiaod.pipeline.bus import REFUSED, BusRun, PickClock, pick_of
+from xiaod.pipeline.bus import PORTION, REFUSED, BusRun, PickClock, pick_of
 from xiaod.pipeline.factory import open_sinks
 from xiaod.process.metrics import Metrics
 from xiaod.sinks.kafka.reader import KafkaReader
@@ -223,6 +223,47 @@ def test_the_time_in_which_the_bus_was_away_is_no_silence(tmp_path: Path) -> Non
         asyncio.run(work(store))
         _, made = store.last_minutes(60.0)
         assert [one.stage for one in made] == ["early"]
+
+
+class FullReader:
+    """Gives a full portion, and then older picks."""
+
+    def __init__(self, portions: list[tuple[bytes, ...]]) -> None:
+        self.portions = portions
+        self.reads = 0
+
+    def read(self, limit: int, wait_s: float) -> Portion:
+        self.reads += 1
+        time.sleep(0.01)
+        return Portion(self.portions.pop(0) if self.portions else ())
+
+    def stored(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+def test_older_picks_after_a_full_portion_are_not_late(tmp_path: Path) -> None:
+    keys = {"kind": "nats", "servers": ["127.0.0.1:1"], "stream": {"create": True}}
+    events = {"enabled": True, "stations": 3, "wait_s": 5.0, "bus": "nats"}
+    config = Config.model_validate({"sources": [{"server": "a"}], "sinks": [keys], "events": events})
+    begin_ns, metrics = time.time_ns() - 1000 * S, Metrics()
+    many = [onset(STATIONS[0], begin_ns + number * S) for number in range(PORTION)]
+    older = onset(STATIONS[1], begin_ns + 50 * S)
+    reader = FullReader([tuple(json_of(one, AGENCY).encode() for one in some) for some in (many, [older])])
+
+    async def work(store: PickStore) -> None:
+        run = BusRun(config, "nats", lambda positions, lost_ns: reader, [], store, metrics)
+        async with asyncio.TaskGroup() as group:
+            run.start(group)
+            await asyncio.to_thread(wait_until, lambda: reader.reads > 5, "reads after both portions")
+            run.stop(5.0)
+
+    with closing(PickStore(tmp_path / "store")) as store:
+        asyncio.run(work(store))
+    assert metrics.registry.get_sample_value("xiaod_bus_picks_total", {"result": "new"}) == PORTION + 1
+    assert metrics.registry.get_sample_value("xiaod_events_late_picks_total") == 0
 
 
 def test_a_stream_that_was_made_anew_and_one_that_has_forgotten(tmp_path: Path) -> None:
