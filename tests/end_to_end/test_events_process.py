@@ -39,7 +39,7 @@ EVENTS: dict[str, Any] = {
     "enabled": True, "stations": 3, "window_s": 2.0, "max_s_minus_p_s": 3.0, "wait_s": 30.0
 }  # fmt: skip
 COPIES = 6
-SPEED = 10.0
+SPEED = 20.0
 XIAOD = (sys.executable, "-m", "xiaod")
 KINDS = ("nats", "mqtt", "kafka")
 

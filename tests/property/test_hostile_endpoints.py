@@ -101,7 +101,7 @@ def test_anything_that_a_broker_says(parrot: Parrot, begin: bytes, words: list[b
         kind="nats",
         servers=(f"127.0.0.1:{parrot.port}",),
         stream=StreamConfig(create=True),
-        timeout_s=2.0,
+        timeout_s=0.5,
     )
     with closing(NatsSink(config, AGENCY)) as sink, pytest.raises(OSError, match=r"127\.0\.0\.1"):
         sink.deliver([pick(1)], NOW_NS)
