@@ -16,12 +16,13 @@ from collections.abc import Sequence
 
 from xiaod.config import AgencyConfig
 from xiaod.config.sinks.kafka import MAX_TOPIC, KafkaConfig
-from xiaod.domain.codes import EMPTY_LOCATION, safe
+from xiaod.domain.codes import safe
 from xiaod.domain.event import json_of
 from xiaod.domain.sharding import ALONE
 from xiaod.domain.types import Channel, DocumentStage, Event, PickOrEvent, Stages, Wanted
 from xiaod.sinks import Refused, SinkError
 from xiaod.sinks.kafka.connection import BusError, KafkaConnection, Message, TooLargeError
+from xiaod.sinks.words import words_of
 
 SERVICE_S = 0.005
 """How long the connection's own tasks run in a tick, and before it is used again."""
@@ -29,16 +30,7 @@ SERVICE_S = 0.005
 
 def topic_of(template: str, channel: Channel, phase: str, stage: DocumentStage) -> str:
     """Topic of a pick; what a topic cannot hold becomes ``_``."""
-    codes = {
-        "network": channel.network,
-        "station": channel.station,
-        "location": channel.location or EMPTY_LOCATION,
-        "channel": channel.channel,
-        "phase": phase,
-        "stage": stage,
-    }
-    names = {key: safe(code).replace(".", "_") or "_" for key, code in codes.items()}
-    return template.format(**names, shard=ALONE.index)[:MAX_TOPIC]
+    return template.format(**words_of(channel, phase, stage), shard=ALONE.index)[:MAX_TOPIC]
 
 
 class KafkaSink:

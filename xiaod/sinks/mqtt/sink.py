@@ -25,7 +25,7 @@ from xiaod.config.tls import tls_context
 from xiaod.domain.codes import EMPTY_LOCATION, safe
 from xiaod.domain.event import json_of
 from xiaod.domain.sharding import ALONE
-from xiaod.domain.types import Delivered, Event, Pick, RsamValue, Stages, StationCode, Wanted
+from xiaod.domain.types import Channel, Delivered, Event, Pick, RsamValue, Stages, StationCode, Wanted
 from xiaod.process.logs import get_logger
 from xiaod.process.secret_file import credential
 from xiaod.sinks import Refused, SinkError
@@ -40,29 +40,24 @@ MAX_SENSORS = 10_000
 
 def topic_of(pick: Pick, template: str) -> str:
     """The topic of a pick; what a topic level cannot hold becomes ``_``."""
-    channel = pick.channel
     return template.format(
-        network=safe(channel.network),
-        station=safe(channel.station),
-        location=safe(channel.location) or EMPTY_LOCATION,
-        channel=safe(channel.channel),
-        phase=safe(pick.phase),
-        stage=pick.stage,
-        shard=ALONE.index,
+        **_levels(pick.channel), phase=safe(pick.phase), stage=pick.stage, shard=ALONE.index
     )
 
 
 def rsam_topic_of(value: RsamValue, template: str) -> str:
     """The topic of a mean of the amplitude."""
-    channel = value.channel
-    return template.format(
-        network=safe(channel.network),
-        station=safe(channel.station),
-        location=safe(channel.location) or EMPTY_LOCATION,
-        channel=safe(channel.channel),
-        minutes=value.minutes,
-        shard=ALONE.index,
-    )
+    return template.format(**_levels(value.channel), minutes=value.minutes, shard=ALONE.index)
+
+
+def _levels(channel: Channel) -> dict[str, str]:
+    """The codes of a channel as levels of a topic."""
+    return {
+        "network": safe(channel.network),
+        "station": safe(channel.station),
+        "location": safe(channel.location) or EMPTY_LOCATION,
+        "channel": safe(channel.channel),
+    }
 
 
 class MqttSink:

@@ -18,12 +18,12 @@ from collections.abc import Sequence
 
 from xiaod.config import AgencyConfig
 from xiaod.config.sinks.nats import NatsConfig
-from xiaod.domain.codes import EMPTY_LOCATION, safe
 from xiaod.domain.event import json_of
 from xiaod.domain.sharding import ALONE
 from xiaod.domain.types import Channel, DocumentStage, Event, PickOrEvent, Stages, Wanted
 from xiaod.sinks import Refused, SinkError
 from xiaod.sinks.nats.connection import NatsConnection, TooLargeError
+from xiaod.sinks.words import words_of
 
 SERVICE_S = 0.005
 """How long the connection's own tasks run in a tick, and before it is used again."""
@@ -33,15 +33,7 @@ _ID = re.compile(r"[!-~]{1,200}")
 
 def subject_of(template: str, channel: Channel, phase: str, stage: DocumentStage) -> str:
     """Subject of a pick; what a word of a subject cannot hold becomes ``_``."""
-    codes = {
-        "network": channel.network,
-        "station": channel.station,
-        "location": channel.location or EMPTY_LOCATION,
-        "channel": channel.channel,
-        "phase": phase,
-        "stage": stage,
-    }
-    return template.format_map({key: safe(code).replace(".", "_") or "_" for key, code in codes.items()})
+    return template.format_map(words_of(channel, phase, stage))
 
 
 def message_id(pick: PickOrEvent) -> str:
