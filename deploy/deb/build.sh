@@ -14,17 +14,19 @@ readonly PROGRAM=/opt/xiaod
 arch=
 wheels=
 extras=datalink,kafka,mqtt,nats,notify,plot,seedlink4
+add=
 output=$SOURCE/dist
 
 usage() {
     cat <<END
-usage: deploy/deb/build.sh [--arch ARCH] [--wheels DIR] [--extras LIST] [--output DIR] WHEEL
+usage: deploy/deb/build.sh [--arch ARCH] [--wheels DIR] [--extras LIST] [--add LIST] [--output DIR] WHEEL
 
   WHEEL           of xiaod, as "make dist" builds it
   --arch ARCH     amd64 or arm64 (default: that of this machine). For the other one nothing can be compiled: what has no wheel for
                   it, which is ObsPy for arm64, must be in --wheels
   --wheels DIR    more wheels, taken where they fit
   --extras LIST   optional parts that are in the package (default: $extras)
+  --add LIST      more of them, such as events
   --output DIR    folder of the package (default: dist)
   --help          this text
 
@@ -41,7 +43,7 @@ fail() {
 wheel=
 while (($#)); do
     case $1 in
-        --arch | --wheels | --extras | --output)
+        --arch | --wheels | --extras | --add | --output)
             (($# > 1)) || fail "$1 needs a value; see --help" 2
             printf -v "${1#--}" %s "$2"
             shift
@@ -56,7 +58,6 @@ while (($#)); do
     shift
 done
 [[ -f $wheel && $wheel == */xiaod-*.whl ]] || fail "'$wheel' is no wheel of xiaod, such as dist/xiaod-VERSION-py3-none-any.whl; make dist builds it" 2
-[[ $extras =~ ^[a-z0-9,-]*$ ]] || fail "--extras: '$extras' must be names with commas between, such as mqtt,nats" 2
 [[ -z $wheels || -d $wheels ]] || fail "--wheels: '$wheels' is no folder" 2
 command -v dpkg-deb >/dev/null || fail "no dpkg-deb: a Debian package is built on Debian"
 here=$(dpkg --print-architecture)
@@ -68,6 +69,17 @@ case $arch in
 esac
 "$PYTHON" -c 'import sys, ensurepip; sys.exit(sys.version_info < (3, 11))' ||
     fail "$PYTHON must be 3.11 or newer, with its package python3-venv"
+
+wanted=$extras${add:+${extras:+,}$add}
+has=$("$PYTHON" -c '
+import email, sys, zipfile
+with zipfile.ZipFile(sys.argv[1]) as wheel:
+    [metadata] = [name for name in wheel.namelist() if name.endswith(".dist-info/METADATA")]
+    print(*email.message_from_bytes(wheel.read(metadata)).get_all("Provides-Extra", []), sep="\n")' "$wheel")
+IFS=, read -ra parts <<<"$wanted"
+for part in "${parts[@]}"; do
+    grep -qxF -e "$part" <<<"$has" || fail "xiaod has no optional part '$part'; it has: ${has//$'\n'/, }" 2
+done
 
 python=$("$PYTHON" -c 'import sys; print("python%d.%d" % sys.version_info[:2])')
 version=$(basename "$wheel" | cut -d- -f2)
@@ -91,7 +103,7 @@ if [[ $arch != "$here" ]]; then
         options+=(--platform "${tag}_$machine")
     done
 fi
-"$work/tools/bin/python" -m pip install "${options[@]}" "$(realpath "$wheel")${extras:+[$extras]}"
+"$work/tools/bin/python" -m pip install "${options[@]}" "$(realpath "$wheel")${wanted:+[$wanted]}"
 # Scripts of this and other packages, with the name of the Python that has installed them.
 rm -rf "${site:?}/bin"
 

@@ -7,6 +7,7 @@
 import shlex
 import sys
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 
@@ -15,15 +16,20 @@ class MissingExtraError(Exception):
 
 
 def missing(who: str, package: str, extra: str) -> str:
-    """A message about a package that is not installed: what needs it, and the command that installs it into this environment.
+    """A message about a package that is not installed: what needs it, and what brings it into this environment.
 
     >>> missing("kind mqtt", "paho", "mqtt").replace(sys.executable, "PYTHON")
     "kind mqtt needs the package paho, which is not installed: PYTHON -m pip install 'xiaod[mqtt]'"
     """
+    said = f"{who} needs the package {package}, which is not installed: "
+    if find_spec("pip") is None:
+        # So in the Debian package, which dpkg alone changes.
+        return (
+            f"{said}{sys.prefix} has no pip; a Debian package that has it is built in the source of xiaod by make deb DEB='--add {extra}' "
+            f"(docs/install.md); elsewhere, what has installed xiaod installs 'xiaod[{extra}]'"
+        )
     python = shlex.quote(sys.executable or "python3")
-    return (
-        f"{who} needs the package {package}, which is not installed: {python} -m pip install 'xiaod[{extra}]'"
-    )
+    return f"{said}{python} -m pip install 'xiaod[{extra}]'"
 
 
 def imported(target: str, who: str = "", extra: str = "") -> Any:

@@ -122,7 +122,7 @@ def test_the_debian_package_holds_program_unit_user_configuration_and_manual(
     ).returncode:
         pytest.skip("needs python3-venv, of Python 3.11 or newer (apt install python3-venv)")
     # The libraries would have to be fetched.
-    done = packaged("--output", tmp_path, wheel, PIP_NO_DEPS="1", PIP_NO_INDEX="1")
+    done = packaged("--add", "events", "--output", tmp_path, wheel, PIP_NO_DEPS="1", PIP_NO_INDEX="1")
     assert done.returncode == 0, done.stderr
     [package] = tmp_path.glob("xiaod_*.deb")
     root = tmp_path / "root"
@@ -170,6 +170,17 @@ def test_wrong_arguments_of_the_packager(arguments: list[str], said: str) -> Non
     done = packaged(*arguments)
     assert (done.returncode, done.stdout) == (2, "")
     assert said in done.stderr
+
+
+@pytest.mark.skipif(shutil.which("dpkg-deb") is None, reason="this is no Debian")
+@pytest.mark.parametrize("option", ["--extras", "--add"])
+@pytest.mark.parametrize("wrong", ["event", "mqtt nats", "mqtt,,nats"])
+def test_an_optional_part_that_is_none_is_no_part_of_a_package(
+    wheel: Path, tmp_path: Path, option: str, wrong: str
+) -> None:
+    done = packaged(option, wrong, "--output", tmp_path, wheel)
+    assert (done.returncode, done.stdout, list(tmp_path.iterdir())) == (2, "", [])
+    assert re.search(r"xiaod has no optional part '(event|mqtt nats|)'; it has: .*events, ", done.stderr)
 
 
 def test_the_manual_names_every_command_and_option(capsys: pytest.CaptureFixture[str]) -> None:
