@@ -39,7 +39,7 @@ class Scanned(Assembler):
         for instrument, parts in self._instruments.items():
             if parts.fed_by in late_ns and parts.deadline_ns <= late_ns[parts.fed_by] + parts.offset_ns:
                 self._cut(parts, self._delivery_ns(parts))
-                self._contradictions(instrument, parts)
+                self._reports.contradictions(instrument, parts.channels.contradictions)
                 yield
 
 

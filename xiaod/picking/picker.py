@@ -1,7 +1,7 @@
 """Probabilities of windows become picks of one stage: one for each onset, with a time between samples.
 
 A picker never changes a pick that it has made. What is revised or withdrawn are early picks, by what the picker of final ones makes of the
-same onset: see :class:`xiaod.pipeline.stages.PickStage`.
+same onset: see :class:`xiaod.pipeline.pick_stage.PickStage`.
 
 **Notice** (:meth:`InstrumentPicker.notice`). Each window is searched for peaks of at least :data:`NOTICE` times the threshold, with at
 least ``lookahead_s`` of data after them. Such a peak is a :class:`Candidate`. One that needs more data is found in later windows, up to

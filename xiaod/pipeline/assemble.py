@@ -33,17 +33,15 @@ from xiaod.domain.types import (
     Clock,
     Departed,
     Instrument,
-    LinkChange,
     Notice,
     Segment,
     SourceItem,
     Window,
 )
 from xiaod.picking.diagnosis import Condition
+from xiaod.pipeline.record_reports import LOGGED_OUTCOMES, RecordReports
 from xiaod.pipeline.settings import ahead_samples, begun_anew, instrument_limits, read_samples
 from xiaod.pipeline.station_table import StationEntry, StationTable
-from xiaod.process.grouped_log import GroupedLog
-from xiaod.process.logs import get_logger
 from xiaod.process.metrics import Metrics
 from xiaod.waveform.awake import Awake
 from xiaod.waveform.batches import Batches, Streams
@@ -52,22 +50,6 @@ from xiaod.waveform.data_account import DataAccount
 from xiaod.waveform.delivery_clock import DeliveryClock
 from xiaod.waveform.instrument import ADVANCING, BufferSettings, InstrumentChannels, Needed
 from xiaod.waveform.schedule import FOREVER_NS, Cutting, Cuttings, WindowSchedule
-
-LOGGED_OUTCOMES = frozenset(
-    {
-        RecordOutcome.EXPIRED,
-        RecordOutcome.FUTURE,
-        RecordOutcome.CLOCK_STEP,
-        RecordOutcome.RATE,
-        RecordOutcome.COMPONENT,
-    }
-)
-"""Outcomes that are logged, once for each instrument until another one follows."""
-STATION_LINES = 30
-STATION_PERIOD_S = 3600.0
-"""At most so many gaps, and odd records of each kind, of one instrument are logged within this time; all are counted."""
-BAD_PERIOD_S = 86_400.0
-"""Bad records are logged once within this time, for each reason and stream."""
 
 NONE_BEFORE: Mapping[Instrument, str] = MappingProxyType({})
 NO_LIMITS: Mapping[str, int] = MappingProxyType({})
@@ -81,12 +63,8 @@ AWAKE = samples_from_s(2.0)
 """For how long early windows are cut after something was noticed."""
 STALE = 64
 """So many waits that have ended may be held, besides some for each instrument."""
-SOME = 5
-"""Stations that one line of the log names."""
 NOT_KNOWN = Needed(BEFORE_ALL, BEFORE_ALL)
 """What the next windows need, before a look at the data."""
-MAX_GAP_S = 30 * 86_400.0
-"""A longer one is no gap: the clock of the station was wrong."""
 
 
 @dataclass(slots=True)
@@ -186,9 +164,7 @@ class Assembler:
         self._unfinished: dict[Instrument, None] = {}
         """Instruments of which more early windows are due, in order."""
         self._departing: set[Instrument] = set()
-        self._log = get_logger("assemble")
-        self._grouped_log = GroupedLog(self._log, STATION_LINES, STATION_PERIOD_S)
-        self._bad_log = GroupedLog(self._log, 1, BAD_PERIOD_S)
+        self._reports = RecordReports(metrics, station_table, account)
 
     def reconfigure(self, config: Config) -> None:
         """Use other limits from now on."""
@@ -207,9 +183,9 @@ class Assembler:
         if isinstance(item, Segment):
             self._segment(item, now_ns)
         elif isinstance(item, BadRecord):
-            self._bad_record(item)
+            self._reports.bad_record(item)
         else:
-            self._link_change(item, now_ns or 0)
+            self._reports.link_change(item, now_ns or 0)
 
     @property
     def full(self) -> bool:
@@ -243,7 +219,7 @@ class Assembler:
                     due[instrument] = parts
         for instrument, parts in due.items():
             self._cut(parts, self._delivery_ns(parts))
-            self._contradictions(instrument, parts)
+            self._reports.contradictions(instrument, parts.channels.contradictions)
             yield
 
     def finish(self, instruments: Iterable[Instrument] | None = None) -> Iterator[None]:
@@ -337,9 +313,7 @@ class Assembler:
         ]
         self._departing.update(silent)
         for instrument in self._station_table.drop(silent):
-            self._grouped_log.tell(
-                "warning", "station.forgotten", instrument.text, instrument=instrument.text
-            )
+            self._reports.forgotten(instrument)
         return bool(silent)
 
     @property
@@ -403,8 +377,7 @@ class Assembler:
 
     def flush_log(self, everything: bool = False) -> None:
         """Write waiting lines about stations: see :class:`~xiaod.process.grouped_log.GroupedLog`."""
-        self._grouped_log.flush(everything)
-        self._bad_log.flush(everything)
+        self._reports.flush(everything)
 
     @property
     def held_bytes(self) -> int:
@@ -435,7 +408,7 @@ class Assembler:
         for gap in parts.channels.release(None, final=True):
             # A live instrument that departs is in no table any more.
             if self._account is not None:
-                self._gap(gap)
+                self._reports.gap(gap)
 
     def _rest(self, schedule: WindowSchedule, batches: Batches) -> Iterator[Window]:
         """The last windows of a stage of an instrument."""
@@ -462,13 +435,13 @@ class Assembler:
                 self.keep(piece)
                 self._cut(parts, delivery_ns)
         if channels.contradictions:
-            self._contradictions(instrument, parts)
+            self._reports.contradictions(instrument, parts.channels.contradictions)
         if not segment.continues:
             records.judged(source, outcome)
         if outcome in ADVANCING and now_ns is not None:
             self._received(segment, now_ns)
         if outcome is not RecordOutcome.GOOD:
-            self._note_outcome(segment, outcome, now_ns, again=outcome is parts.outcome)
+            self._reports.outcome(segment, outcome, now_ns, again=outcome is parts.outcome)
         parts.outcome = outcome
 
     def _received(self, segment: Segment, now_ns: int) -> None:
@@ -477,28 +450,6 @@ class Assembler:
         latency_s = self._station_table.received(segment, now_ns, arrived_ns or self._clock() or 0)
         if arrived_ns is not None:
             self._metrics.records.used(len(segment.samples) / segment.sampling_rate_hz, latency_s)
-
-    def _note_outcome(
-        self, segment: Segment, outcome: RecordOutcome, now_ns: int | None, again: bool
-    ) -> None:
-        """Count a record that overlaps others, or log that one is refused, once until another outcome follows."""
-        if outcome is RecordOutcome.OVERLAPPING:
-            self._station_table.entry(segment.channel.instrument, segment.source, now_ns or 0).overlaps += 1
-        if outcome not in LOGGED_OUTCOMES:
-            return
-        stream, rate_hz = str(segment.channel), segment.sampling_rate_hz
-        if self._account is not None:
-            self._account.note(f"record.{outcome.value}", stream, segment.start_ns, sampling_rate_hz=rate_hz)
-        if not again:
-            self._grouped_log.tell(
-                "warning",
-                f"record.{outcome.value}",
-                segment.channel.instrument.text,
-                stream=stream,
-                source=segment.source,
-                start_ns=segment.start_ns,
-                sampling_rate_hz=rate_hz,
-            )
 
     def _delivered(self, parts: _Parts, segment: Segment, now_ns: int) -> int:
         """A record has come; the delivery time of its instrument."""
@@ -524,7 +475,9 @@ class Assembler:
         if most is None or self._brought[source] < most:
             return True
         detail = f"{most} instruments of this source are picked already: see max_stations"
-        self._bad_record(BadRecord(source, "over_limit", detail, str(segment.channel), segment.record_bytes))
+        self._reports.bad_record(
+            BadRecord(source, "over_limit", detail, str(segment.channel), segment.record_bytes)
+        )
         return False
 
     def _admitted(self, segment: Segment, parts: _Parts | None) -> _Parts | None:
@@ -547,7 +500,7 @@ class Assembler:
         if instrument in self._station_table:
             newest_ns = self._station_table.entry(instrument, segment.source, 0).newest_ns
             if newest_ns is not None and segment.start_ns > newest_ns + self._settings.wait_ns:
-                self._gap(Gap(segment.channel, newest_ns, segment.start_ns))
+                self._reports.gap(Gap(segment.channel, newest_ns, segment.start_ns))
 
     def _new_parts(self, instrument: Instrument) -> _Parts:
         cuttings = self._cuttings
@@ -568,7 +521,7 @@ class Assembler:
         if self._is_idle(parts, delivery_ns):
             return
         for gap in channels.release(delivery_ns):
-            self._gap(gap)
+            self._reports.gap(gap)
         if parts.stream is not None:
             self._cut_stream(parts, parts.stream, delivery_ns)
         self._cut_early(parts, delivery_ns)
@@ -660,97 +613,10 @@ class Assembler:
         return first_ns
 
     def _close_account(self, instrument: Instrument, parts: _Parts) -> None:
-        self._contradictions(instrument, parts)
+        self._reports.contradictions(instrument, parts.channels.contradictions)
         coverage = parts.channels.coverage
         if self._account is not None and not parts.final.windows and coverage.data_s:
             self._account.unpicked[instrument] = coverage
-
-    def _contradictions(self, instrument: Instrument, parts: _Parts) -> None:
-        for found in parts.channels.contradictions:
-            self._station_table.contradicted(instrument)
-            stream, overlap_s = str(found.channel), round(found.overlap_s, 3)
-            self._grouped_log.tell(
-                "warning",
-                "record.contradicting",
-                instrument.text,
-                stream=stream,
-                start_ns=found.start_ns,
-                overlap_s=overlap_s,
-            )
-            if self._account is not None:
-                self._account.note("record.contradicting", stream, found.start_ns, overlap_s=overlap_s)
-        parts.channels.contradictions.clear()
-
-    def _gap(self, gap: Gap) -> None:
-        stream, instrument = str(gap.channel), gap.channel.instrument.text
-        if gap.gap_s > MAX_GAP_S:
-            self._grouped_log.tell(
-                "warning",
-                "station.time_jump",
-                instrument,
-                stream=stream,
-                start_ns=gap.start_ns,
-                stop_ns=gap.stop_ns,
-            )
-            if self._account is not None:
-                self._account.note("station.time_jump", stream, gap.start_ns, stop_ns=gap.stop_ns)
-            return
-        self._station_table.gap(gap)
-        self._grouped_log.tell(
-            "info",
-            "station.gap",
-            instrument,
-            stream=stream,
-            start_ns=gap.start_ns,
-            gap_s=round(gap.gap_s, 3),
-        )
-
-    def _bad_record(self, record: BadRecord) -> None:
-        self._metrics.bad_records.labels(record.source, record.reason).inc()
-        self._metrics.records.received(record.source, record.record_bytes)
-        self._bad_log.tell(
-            "warning",
-            "record.bad",
-            # Each damaged file is logged.
-            record.file or record.stream,
-            f"{record.source} {record.reason}",
-            source=record.source,
-            reason=record.reason,
-            stream=record.stream,
-            detail=record.detail,
-        )
-
-    def _link_change(self, change: LinkChange, now_ns: int) -> None:
-        metrics = self._metrics
-        self._station_table.links[change.source] = change.state
-        if change.state in {"disconnected", "connect_failed"}:
-            self._station_table.failures[change.source] = change.detail or change.state
-        elif change.state != "connecting":
-            self._station_table.failures.pop(change.source, None)
-        metrics.connected.labels(change.source).set(change.state == "streaming")
-        if change.state in {"disconnected", "connect_failed"}:
-            metrics.reconnects.labels(change.source).inc()
-        if change.state == "streaming":
-            self._station_table.expect(change.source, change.channels, now_ns)
-        retry = {} if change.retry_s is None else {"retry_s": round(change.retry_s, 2)}
-        level = self._log.warning if change.state in {"disconnected", "connect_failed"} else self._log.info
-        level(
-            f"source.{change.state}",
-            source=change.source,
-            detail=change.detail,
-            channels=len(change.channels),
-            **retry,
-        )
-        if change.state == "streaming":
-            metrics.left_out.labels(change.source).set(len(change.left_out))
-        if change.left_out:
-            self._log.warning(
-                "source.stations_left_out",
-                source=change.source,
-                stations=len(change.left_out),
-                some=list(change.left_out[:SOME]),
-                remedy="raise max_stations of the source, and the memory limits with it, or choose streams",
-            )
 
 
 def _due(parts: _Parts) -> Needed:

@@ -29,12 +29,15 @@ from xiaod.inference.scout import Scout
 from xiaod.pipeline.assemble import Assembler
 from xiaod.pipeline.events import Events
 from xiaod.pipeline.monitor import Monitor
+from xiaod.pipeline.passing import Passing
+from xiaod.pipeline.pick_stage import PickStage
 from xiaod.pipeline.problems import Facts, Problem, problems_of
+from xiaod.pipeline.queues import ResultQueue, WindowQueue
 from xiaod.pipeline.rsam import Rsam
 from xiaod.pipeline.settings import begun_anew, buffer_settings, cuttings, instrument_limits
 from xiaod.pipeline.sink_runner import BOUND, SinkRunner
 from xiaod.pipeline.snippets import Snippets
-from xiaod.pipeline.stages import Passing, PickStage, ResultQueue, WindowQueue, assemble, infer
+from xiaod.pipeline.stages import assemble, infer
 from xiaod.pipeline.station_table import Change, StationCollector, StationTable
 from xiaod.process.metrics import Metrics, PacketCollector, RsamCollector
 from xiaod.sinks import Sink, wanted_of

@@ -8,7 +8,8 @@ import pytest
 from xiaod.config import Config
 from xiaod.domain.timegrid import NS_PER_S
 from xiaod.domain.types import BadRecord, Channel, Departed, Notice, Segment, Window
-from xiaod.pipeline.assemble import STATION_LINES, Assembler
+from xiaod.pipeline.assemble import Assembler
+from xiaod.pipeline.record_reports import STATION_LINES
 from xiaod.pipeline.station_table import StationTable
 from xiaod.process.logs import configure_logs
 from xiaod.process.metrics import Metrics

@@ -8,7 +8,7 @@ import pytest
 
 from xiaod.acquisition.record_queue import End
 from xiaod.domain.types import Departed, Instrument, Probabilities, Stage, StreamBatch, Window, WindowBatch
-from xiaod.pipeline.stages import MOST_TOGETHER, ResultQueue, WindowQueue
+from xiaod.pipeline.queues import MOST_TOGETHER, ResultQueue, WindowQueue
 
 GONE = Departed(frozenset({Instrument("XX", "A", "", "HH")}))
 END = End("a")

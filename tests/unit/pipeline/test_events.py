@@ -22,7 +22,7 @@ from xiaod.domain.types import Channel, Departed, Event, Pick, Probabilities, St
 from xiaod.inference.onnx import OnnxEngine
 from xiaod.pipeline.events import AssociationError, Events
 from xiaod.pipeline.factory import check_events
-from xiaod.pipeline.stages import PickStage
+from xiaod.pipeline.pick_stage import PickStage
 from xiaod.pipeline.station_table import StationTable
 from xiaod.process.logs import configure_logs
 from xiaod.process.metrics import Metrics

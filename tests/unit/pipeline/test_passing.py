@@ -12,8 +12,10 @@ from xiaod.domain.timegrid import NS_PER_S
 from xiaod.domain.types import Channel, Notice, Segment, StreamBatch, Window, WindowBatch
 from xiaod.inference.scout import Scout
 from xiaod.pipeline.assemble import Assembler
+from xiaod.pipeline.passing import Passing
+from xiaod.pipeline.queues import WindowQueue
 from xiaod.pipeline.settings import begun_anew, buffer_settings, cuttings
-from xiaod.pipeline.stages import Passing, WindowQueue, assemble
+from xiaod.pipeline.stages import assemble
 from xiaod.pipeline.station_table import StationTable
 from xiaod.process.metrics import Metrics
 

@@ -6,7 +6,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from xiaod.domain.onsets import withdrawal
 from xiaod.domain.types import Channel, Latency, Pick
-from xiaod.pipeline.stages import count
+from xiaod.pipeline.pick_stage import count
 from xiaod.pipeline.station_table import StationTable
 from xiaod.process.metrics import Metrics
 

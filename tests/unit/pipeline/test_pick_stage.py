@@ -19,8 +19,8 @@ from xiaod.domain.timegrid import GRID_NS
 from xiaod.domain.types import Departed, Instrument, Pick, Probabilities, Stage, Window
 from xiaod.inference.onnx import OnnxEngine
 from xiaod.pipeline.offline import ListSink
+from xiaod.pipeline.pick_stage import WITHDRAWN_AT_ONCE, PickStage
 from xiaod.pipeline.sink_runner import SinkRunner
-from xiaod.pipeline.stages import WITHDRAWN_AT_ONCE, PickStage
 from xiaod.pipeline.station_table import StationTable
 from xiaod.process.metrics import Metrics
 from xiaod.storage.pick_store import PickStore

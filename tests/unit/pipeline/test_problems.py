@@ -10,7 +10,7 @@ from xiaod.acquisition.record_queue import End, Inbox
 from xiaod.domain.types import BadRecord, LinkChange, LinkState
 from xiaod.pipeline.assemble import Assembler
 from xiaod.pipeline.problems import HINDERING, Facts, problems_of
-from xiaod.pipeline.stages import WindowQueue
+from xiaod.pipeline.queues import WindowQueue
 from xiaod.pipeline.station_table import StationTable
 from xiaod.process.metrics import Metrics
 from xiaod.waveform.instrument import BufferSettings

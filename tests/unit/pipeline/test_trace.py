@@ -18,8 +18,9 @@ from xiaod.picking.band import band_passed
 from xiaod.pipeline.assemble import Assembler
 from xiaod.pipeline.factory import open_scout
 from xiaod.pipeline.monitor import Monitor
+from xiaod.pipeline.passing import Passing
+from xiaod.pipeline.queues import WindowQueue
 from xiaod.pipeline.settings import buffer_settings, cuttings
-from xiaod.pipeline.stages import Passing, WindowQueue
 from xiaod.pipeline.station_table import StationTable
 from xiaod.pipeline.trace import BIN, BINS, FOLD_S, TRACE_BYTES, Bringer, Trace
 from xiaod.process.metrics import Metrics

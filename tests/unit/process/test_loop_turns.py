@@ -10,7 +10,9 @@ from xiaod.acquisition.record_queue import End, Inbox
 from xiaod.domain.timegrid import NS_PER_S
 from xiaod.domain.types import Channel, Segment
 from xiaod.pipeline.assemble import Assembler
-from xiaod.pipeline.stages import Passing, WindowQueue, assemble
+from xiaod.pipeline.passing import Passing
+from xiaod.pipeline.queues import WindowQueue
+from xiaod.pipeline.stages import assemble
 from xiaod.pipeline.station_table import StationTable
 from xiaod.process import loop_turns
 from xiaod.process.loop_turns import TurnMeter, new_loop
