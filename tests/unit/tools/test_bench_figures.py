@@ -9,10 +9,12 @@ import resource
 import time
 from collections.abc import Callable
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from numpy.typing import NDArray
 
 from distill.cost import HOP_S, window_cost
@@ -20,12 +22,13 @@ from models.weights import weights_path
 from tests.streams import OneInstrument, picks_in
 from xiaod.acquisition.miniseed import decode
 from xiaod.config import Early, PickerConfig
+from xiaod.config.loader import parse_config
 from xiaod.domain.types import Probabilities, Segment, Window
 from xiaod.inference.onnx import OnnxEngine
 from xiaod.picking.picker import InstrumentPicker, PickerSettings
 from xiaod.tools.bench.daemon import BenchError, Use, use_of
 from xiaod.tools.bench.early import data_until_early
-from xiaod.tools.bench.load import Moment, summary
+from xiaod.tools.bench.load import LoadSettings, Moment, configuration, summary
 from xiaod.tools.bench.offline import PHASENET, XIAOD, offline_costs
 from xiaod.tools.bench.others import PHASENET_SAMPLES, has_phasenet, phasenet_cost, sta_lta_cost
 from xiaod.tools.bench.stages import PERIODS, time_stages
@@ -304,3 +307,9 @@ def test_an_hour_offline_is_picked_by_each_program() -> None:
         assert f"| {row['program']} | {row['data']} | 0.1 | {row['cpu_s']} | {row['start_cpu_s']} |" in shown
     with pytest.raises(BenchError, match="ended with status 2"):
         offline_costs(0.1, "no-such-model", others=False)
+
+
+def test_a_daemon_under_load_asks_for_all_stations_of_it(tmp_path: Path) -> None:
+    text = yaml.safe_dump(configuration(tmp_path, 18000, 5000, LoadSettings()))
+    [source] = parse_config(text, "bench.yaml").sources
+    assert source.max_stations == 5000

@@ -70,7 +70,7 @@ def run_load(stations: int, settings: LoadSettings) -> dict[str, Any]:
         try:
             port = _port(server)
             begun = time.monotonic()
-            daemon = _start(folder, port, settings)
+            daemon = _start(folder, port, stations, settings)
             try:
                 found = {
                     "stations": stations,
@@ -108,19 +108,23 @@ def _minutes(settings: LoadSettings) -> int:
     return math.ceil(spent_s / 60) + 1
 
 
-def _start(folder: Path, port: int, settings: LoadSettings) -> DaemonProcess:
-    return DaemonProcess(
-        folder,
-        {
-            "sources": [{"name": "load", "server": f"127.0.0.1:{port}", "begin": "resume"}],
-            "early": settings.early,
-            "windows": {"length_s": settings.window_s},
-            "engine": {"model": settings.model},
-            "sinks": [{"kind": "jsonl", "path": str(folder / "picks.jsonl"), "stage": "all"}],
-            "state": {"folder": str(folder / "state")},
-            "buffer": {"max_future_s": None},
-        },
-    )
+def _start(folder: Path, port: int, stations: int, settings: LoadSettings) -> DaemonProcess:
+    return DaemonProcess(folder, configuration(folder, port, stations, settings))
+
+
+def configuration(folder: Path, port: int, stations: int, settings: LoadSettings) -> dict[str, Any]:
+    """Configuration of a daemon that picks all stations of a local server."""
+    return {
+        "sources": [
+            {"name": "load", "server": f"127.0.0.1:{port}", "begin": "resume", "max_stations": stations}
+        ],
+        "early": settings.early,
+        "windows": {"length_s": settings.window_s},
+        "engine": {"model": settings.model},
+        "sinks": [{"kind": "jsonl", "path": str(folder / "picks.jsonl"), "stage": "all"}],
+        "state": {"folder": str(folder / "state")},
+        "buffer": {"max_future_s": None},
+    }
 
 
 def _measure(
@@ -233,7 +237,7 @@ def _risen(before: Moment, after: Moment, name: str) -> float:
 def _catch_up(folder: Path, port: int, found: Mapping[str, Any], settings: LoadSettings) -> dict[str, Any]:
     """Start the daemon again after it was stopped; how long it takes until its data are as new as before, and its memory meanwhile."""
     begun = time.monotonic()
-    daemon = _start(folder, port, settings)
+    daemon = _start(folder, port, found["stations"], settings)
     try:
         daemon.until(lambda: daemon.metrics().get("xiaod_windows_total", 0.0) > 0, "windows")
         daemon.until(

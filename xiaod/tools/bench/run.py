@@ -92,18 +92,19 @@ def run_bench(
         rows = [sta_lta_cost(least_s), phasenet_cost(HOP_S, OTHERS_BATCH, least_s)]
         found["others"] = [row for row in rows if row is not None]
     found["offline"] = offline_costs(hours, settings.model, say, others) if hours else []
-    found["load"] = []
+    load: list[dict[str, Any]] = []
+    found["load"] = load
     loads = [(data, count) for data in kinds for count in stations]
     for data, count in loads:
         say(f"{count} station(s), {data}, {settings.warm_up_s + settings.seconds:g} s and more")
         stopped_s = settings.stopped_s if (data, count) == loads[-1] else 0.0
-        found["load"].append(run_load(count, replace(settings, data=data, stopped_s=stopped_s)))
+        load.append(run_load(count, replace(settings, data=data, stopped_s=stopped_s)))
     found["condition"]["after"] = condition()
     if found["load"]:
         found["start"]["daemon ready, s"] = found["load"][0]["ready_s"]
-        found["stations_per_core"] = {
-            data: stations_per_core([row for row in found["load"] if row["data"] == data]) for data in kinds
-        }
+        # One that is behind has not done all of its work.
+        kept_up = {data: [row for row in load if row["data"] == data and row["kept_up"]] for data in kinds}
+        found["stations_per_core"] = {data: stations_per_core(rows) for data, rows in kept_up.items() if rows}
     return found
 
 
