@@ -283,7 +283,7 @@ class Ringserver(Server):
             f"RingDirectory {folder / 'ring'}",
             "RingSize 20M",
             f"MaxPacketSize {rules.packet_size}",
-            f"ListenPort {self.port} DataLink{' TLS' if rules.certificate else ''} IPv4",
+            f"ListenPort {self.port} DataLink SeedLink{' TLS' if rules.certificate else ''} IPv4",
             f"WriteIP {'127.0.0.1' if rules.writing else '192.0.2.1'}",
         ]
         if rules.certificate:
