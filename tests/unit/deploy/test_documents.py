@@ -1,14 +1,18 @@
-"""The commands that the documents show exist, with the arguments that they are shown with."""
+"""The commands that the documents show exist, with the arguments that they are shown with; their configurations are accepted."""
 
 import argparse
 import re
 import shlex
+import textwrap
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 import distill.cli
 import xiaod.cli.main
+from xiaod.config.loader import parse_config, yaml_text
 
 ROOT = Path(__file__).parents[3]
 DOCUMENTS = [
@@ -22,6 +26,9 @@ DOCUMENTS = [
 ]
 PARSERS = {"xiaod": xiaod.cli.main.build_parser, "xiao-distill": distill.cli.build_parser}
 BLOCK = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
+SETTINGS = re.compile(r"^```yaml\n(.*?)^```", re.MULTILINE | re.DOTALL)
+OF_HOME_ASSISTANT = "triggers"
+"""The first key of an automation."""
 NOT_OURS = {"journalctl", "systemctl", "docker", "ln", "apt"}
 """Programs whose argument may be the name of ours."""
 OF_OPTIONS = {"-u", "-g"}
@@ -76,3 +83,31 @@ def test_the_documents_show_the_commands() -> None:
         "train",
         "export",
     }
+
+
+def configurations_of(document: str) -> list[dict[str, Any]]:
+    """The configurations in a document: what is not shown of a sink, and what a sink of events or a place of them needs, is added."""
+    around = {"sources": [{"server": "localhost"}], "stations_file": "s.xml", "events": {"enabled": True}}
+    found = []
+    for block in SETTINGS.findall((ROOT / document).read_text(encoding="utf-8")):
+        shown = yaml.safe_load(textwrap.dedent(block))
+        if OF_HOME_ASSISTANT in shown:
+            continue
+        if "texts" in shown:
+            shown = [{"kind": "notify", "url": "json://localhost", **shown}]
+        if isinstance(shown, list):
+            shown = {"sinks": shown}
+        found.append({**around, **shown})
+    return found
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_configurations_in_documents_are_accepted(document: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XIAOD_TOKEN", "from the environment")
+    for number, shown in enumerate(configurations_of(document), 1):
+        parse_config(yaml_text(shown), f"{document}, configuration {number}")
+
+
+def test_the_documents_show_configurations() -> None:
+    assert len(configurations_of("docs/sinks.md")) >= 9
+    assert len(configurations_of("docs/events.md")) >= 4
