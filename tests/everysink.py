@@ -23,6 +23,7 @@ from tests.natsserver import NatsServer
 from xiaod.config import Config
 from xiaod.config.sinks import SINKS
 from xiaod.config.sinks.kind import SinkModel
+from xiaod.config.sinks.notify import TRIAL_TITLE
 from xiaod.domain.types import Stages
 from xiaod.pipeline.factory import open_sinks
 from xiaod.sinks import Sink
@@ -221,7 +222,7 @@ class Ring(Receiver):
 
 
 class Phone(Service):
-    """An HTTP endpoint that Apprise posts JSON to; the title of a message is the identifier of what it is about."""
+    """An HTTP endpoint that Apprise posts JSON to; a title is the identifier of what the message is about, after a word in a trial."""
 
     def __enter__(self) -> Self:
         super().__enter__()
@@ -229,6 +230,9 @@ class Phone(Service):
         url = self.keys["url"].replace("http://", "json://")
         self.keys.update({"url": f"{url}/hush", "of": "picks", "texts": texts, "max_per_hour": 1000})
         return self
+
+    def arrived(self) -> list[str]:
+        return [title.removeprefix(TRIAL_TITLE) for title in super().arrived()]
 
 
 RECEIVERS: dict[str, Callable[[Path], Receiver]] = {

@@ -14,6 +14,7 @@ import yaml
 from tests.everysink import EverySink
 from xiaod.cli.main import main
 from xiaod.domain.document import schema
+from xiaod.domain.event import event_schema
 
 TIMEOUT_S = 8.0
 """For a sink that hangs; picking takes a fraction of a second, and the machine may be busy."""
@@ -78,11 +79,25 @@ def test_every_sink_gets_p_and_s(tmp_path: Path) -> None:
 
 
 def test_sinks_of_the_process_that_makes_events_are_tried_too(tmp_path: Path) -> None:
-    sinks = [{"kind": "nats"}, {"kind": "jsonl", "path": str(tmp_path / "events.jsonl"), "of": "events"}]
+    sinks = [
+        {"kind": "nats"},
+        {"kind": "jsonl", "path": str(tmp_path / "events.jsonl"), "of": "events"},
+        {"kind": "jsonl", "name": "both", "path": str(tmp_path / "both-{shard}.jsonl"), "of": "all"},
+    ]
     path = write(tmp_path, sinks, events={"enabled": True, "bus": "nats"})
-    done = selftest(path, "--sink", "jsonl", "--timeout", "100")
+    done = selftest(path, "--sink", "jsonl", "--sink", "both", "--timeout", "100")
     assert done.returncode == 0, done
     assert re.search(r"^sink +jsonl +delivered ", done.stdout, re.MULTILINE)
+    events, both = (
+        [json.loads(line) for line in (tmp_path / name).read_text(encoding="utf-8").splitlines()]
+        for name in ("events.jsonl", "both-0.jsonl")
+    )
+    assert [one.get("type") for one in both] == [None, None, "event"]
+    [event] = events
+    jsonschema.validate(event, event_schema())
+    assert [(one["station"], one["phase"]) for one in event["picks"]] == [("RJOB", "P"), ("RJOB", "S")]
+    assert re.search(r"-E-BW\.RJOB\.\.EH-selftest-2\d{7}T\d{6}Z$", event["event_id"])
+    assert event["author"].endswith("-selftest")
 
 
 def test_sinks_that_refuse_or_hang_are_named(

@@ -40,7 +40,7 @@ def load_events(path: Path) -> tuple[Config, SinkModel]:
 
 
 def with_sinks_of_events(config: Config, path: Path) -> Config:
-    """The configuration of a daemon, with the sinks that ``xiaod events`` alone has as well: for a trial of all.
+    """The configuration of a daemon, with the sinks and the events that ``xiaod events`` has as well: for a trial of all.
 
     Args:
         config: as the daemon uses it.
@@ -52,9 +52,10 @@ def with_sinks_of_events(config: Config, path: Path) -> Config:
     if config.events.bus is None:
         return config
     placed, _ = load_events(path)
-    known = {sink.name for sink in config.sinks}
+    known, taking = ({sink.name for sink in sinks} for sinks in (config.sinks, placed.sinks))
+    own = [sink.model_copy(update={"of": "all"}) if sink.name in taking else sink for sink in config.sinks]
     more = [sink for sink in placed.sinks if sink.name not in known]
-    return config.model_copy(update={"sinks": (*config.sinks, *more), "events": placed.events})
+    return config.model_copy(update={"sinks": (*own, *more), "events": placed.events})
 
 
 def place_events(config: Config) -> tuple[Config, SinkModel]:

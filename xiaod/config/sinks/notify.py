@@ -30,7 +30,7 @@ PICK_PLACEHOLDERS = (
 )  # fmt: skip
 """Names that can stand between braces in the texts for an event, and for a pick."""
 MINUTES_OF_DAY = 24 * 60
-TRIAL_MARK = "This is a test of xiaod, of an old earthquake.\n"
+TRIAL_TITLE, TRIAL_MARK = "Test: ", "This is a test of xiaod, of an old earthquake.\n"
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+")
 
@@ -218,11 +218,14 @@ class NotifyConfig(SinkModel):
         return self
 
     def for_trial(self) -> Self:
-        """The same for picks, at any hour, with a text that says that it is a test."""
-        pick = self.texts.pick.model_copy(update={"body": TRIAL_MARK + self.texts.pick.body})
+        """The same at any hour, and of one station, with texts that say that it is a test."""
+        texts = {
+            name: text.model_copy(update={"title": TRIAL_TITLE + text.title, "body": TRIAL_MARK + text.body})
+            for name, text in self.texts
+        }
         changes = {
-            "of": "picks",
+            "min_stations": 1,
             "quiet_hours": None,
-            "texts": self.texts.model_copy(update={"pick": pick}),
+            "texts": self.texts.model_copy(update=texts),
         }
         return self.model_copy(update=changes)

@@ -1,7 +1,7 @@
 """Second half of a self-test: the same picks to each configured sink, all at the same time, each in its own thread.
 
-A sink is opened as in the daemon, gets the picks once, and is closed, so that it writes what it buffers. The daemon's store is not
-touched. A sink that hangs is left alone after a time limit.
+A sink is opened as in the daemon, gets the picks once, an event of them where it takes events, and is closed, so that it writes what it
+buffers. The daemon's store is not touched. A sink that hangs is left alone after a time limit.
 
 >>> from xiaod.config.sinks.console import ConsoleConfig
 >>> destination_of(ConsoleConfig(kind="console"))
@@ -16,10 +16,12 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+from xiaod.association.coincidence import CoincidenceSettings, associate
 from xiaod.config import Config, SinkConfig
 from xiaod.config.redact import masked
+from xiaod.domain.onsets import event_id_of
 from xiaod.domain.timegrid import NS_PER_S
-from xiaod.domain.types import Pick, RsamValue
+from xiaod.domain.types import Event, EventPick, Pick, RsamValue, Wanted
 from xiaod.pipeline.factory import open_sink
 from xiaod.sinks import wanted_of
 from xiaod.tools.selftest.event import NAME
@@ -42,6 +44,20 @@ def marked(picks: Sequence[Pick], now_ns: int) -> list[Pick]:
         "moved_s": None,
     }
     return [replace(pick, id=f"{pick.id}-{NAME}-{stamp}", **changes) for pick in picks]
+
+
+def event_of(picks: Sequence[Pick]) -> Event:
+    """The event that marked picks of one station make, marked as they are."""
+    kept = [
+        EventPick(one.id, one.channel, one.phase, one.time_ns, one.time_uncertainty_s, one.stage)
+        for one in sorted(picks, key=lambda one: one.time_ns)
+    ]
+    found = associate(kept, CoincidenceSettings(stations=1)).clusters
+    # A model of one's own may see them in another order: then there is no distance.
+    members, distances = (found[0].picks, found[0].distances) if found else (tuple(kept), ())
+    first = members[0]
+    event_id = f"{event_id_of(first.time_ns, first.channel.instrument)}-{NAME}-{first.id.rpartition('-')[2]}"
+    return Event(f"{event_id}-v1", event_id, 1, first.stage, "coincidence", first.time_ns, members, distances)
 
 
 def signed(config: Config) -> Config:
@@ -67,8 +83,8 @@ def try_sinks(
     Args:
         config: the configuration, with the author of the picks.
         sinks: those to try.
-        picks: final ones, delivered to each; to a sink that takes early picks alone, as such. One that takes means of the amplitude gets
-            one without data.
+        picks: final ones, delivered to each; to a sink that takes early picks alone, as such. One that takes events gets the event of
+            them, and one that takes means of the amplitude one without data.
         timeout_s: after which a sink that hangs is left alone.
     """
 
@@ -78,9 +94,7 @@ def try_sinks(
             made = open_sink(config, sink.for_trial())
             early = made.stages == "early"
             taken = [replace(pick, stage="early", polarity=None) for pick in picks] if early else picks
-            if wanted_of(made) == "rsam":
-                taken = [_no_amplitude(config, pick) for pick in picks[:1]]
-            made.deliver(taken, time.time_ns())
+            made.deliver(_items(config, wanted_of(made), taken), time.time_ns())
             made.close()
 
         return work
@@ -93,6 +107,14 @@ def try_sinks(
         detail = destination_of(sink) + (f": {reason}" if reason else "")
         steps.append(Step("sink", sink.name, result, took_s, detail))
     return steps
+
+
+def _items(config: Config, wanted: Wanted, picks: Sequence[Pick]) -> Sequence[Any]:
+    """What a sink gets that takes these."""
+    if wanted == "rsam":
+        return [_no_amplitude(config, pick) for pick in picks[:1]]
+    events = [] if wanted == "picks" else [event_of(picks)]
+    return events if wanted == "events" else [*picks, *events]
 
 
 def _no_amplitude(config: Config, pick: Pick) -> Any:

@@ -522,15 +522,18 @@ def test_a_trial_is_told_at_any_hour_and_says_that_it_is_one(tmp_path: Path) -> 
         path.write_text(address(endpoint))
         every_minute = {"begin": "00:00", "end": "23:59"}
         config = NotifyConfig.model_validate(
-            {"kind": "notify", "url_file": path, "quiet_hours": every_minute}
+            {"kind": "notify", "url_file": path, "quiet_hours": every_minute, "min_stations": 4}
         )
         assert destination_of(config) == f"url_file {path}"
         sink = NotifySink(config.for_trial(), AGENCY)
-        sink.deliver([pick(1)], MIDNIGHT_NS)
+        assert sink.wanted == "events"
+        stages: tuple[DocumentStage, ...] = ("early", "final", "withdrawn")
+        sink.deliver([event(stage, stage, stations=1) for stage in stages] + [pick(1)], MIDNIGHT_NS)
         sink.close()
-    [(title, body)] = messages(endpoint)
-    assert title == "P at BW.RJOB, final"
-    assert body.startswith("This is a test of xiaod")
+    found = messages(endpoint)
+    assert [title.partition(":")[0] for title, _ in found] == ["Test"] * 4
+    assert found[-1][0] == "Test: P at BW.RJOB, final"
+    assert all(body.startswith("This is a test of xiaod") for _, body in found)
     shown = destination_of(NotifyConfig.model_validate({"kind": "notify", "url": f"tgram://{HUSH}/1"}))
     assert shown == "url tgram://********"
 
