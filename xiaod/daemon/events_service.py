@@ -9,15 +9,16 @@ import asyncio
 import os
 import signal
 import time
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
 
 from xiaod import __version__
 from xiaod.config import Config
 from xiaod.config.events_process import with_bus
-from xiaod.config.exposed_secrets import exposed_files
 from xiaod.config.sinks.kind import SinkModel
+from xiaod.daemon.exposed import warn_of_exposed_files
+from xiaod.daemon.stop_signals import StopSignals
 from xiaod.daemon.web.documents import problem_document
 from xiaod.daemon.web.web_server import Readiness, WebServer
 from xiaod.domain.sharding import ALONE
@@ -27,7 +28,6 @@ from xiaod.pipeline.factory import open_sinks
 from xiaod.pipeline.pipeline import SINK_PART
 from xiaod.pipeline.problems import HINDERING
 from xiaod.process.exit_status import ExitCode, StartError
-from xiaod.process.grace_period import GracePeriod
 from xiaod.process.logs import get_logger
 from xiaod.process.metrics import Metrics
 from xiaod.process.plugins import MissingExtraError, imported
@@ -64,8 +64,7 @@ class EventsService:
         self._metrics.build.info({"version": __version__})
         self._metrics.start_time.set(time.time())
         self._metrics.config_accepted(time.time())
-        self._grace_period = GracePeriod()
-        self._stopping = asyncio.Event()
+        self._stop_signals = StopSignals(lambda: config.grace_s)
 
     async def run(self) -> ExitCode:
         """Run until a signal comes or something fails.
@@ -73,16 +72,8 @@ class EventsService:
         Raises:
             StartError: when the state folder or the port is in use, or the bus or a sink cannot be used at all.
         """
-        loop = asyncio.get_running_loop()
-
-        def on_stop_signal(number: int, _: object) -> None:
-            self._grace_period.begin(self._config.grace_s)
-            with suppress(RuntimeError):  # the loop is closed, and the process ends anyway
-                loop.call_soon_threadsafe(self._stop, number)
-
-        for stop in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(stop, on_stop_signal)
-        loop.add_signal_handler(
+        self._stop_signals.hear()
+        asyncio.get_running_loop().add_signal_handler(
             signal.SIGHUP, partial(self._log.warning, "reload.unsupported", remedy="restart xiaod events")
         )
         async with AsyncExitStack() as stack:
@@ -111,10 +102,7 @@ class EventsService:
             raise StartError(f"{where('state', 'folder')}: {error}", ExitCode.FAILURE) from error
         self._store = store
         self._metrics.store_available.set(1)
-        for one in exposed_files(with_bus(config, self._bus)):
-            self._log.warning(
-                "secret.exposed", key=one.key, file=str(one.file), mode=f"{one.mode:04o}", remedy=one.remedy
-            )
+        warn_of_exposed_files(with_bus(config, self._bus))
         return run
 
     async def _listen(self, stack: AsyncExitStack, run: BusRun) -> None:
@@ -169,15 +157,11 @@ class EventsService:
                     group.create_task(self._watch(run), name="watch"),
                     group.create_task(self._forget_regularly(), name="forget"),
                 ]
-                stopping = asyncio.create_task(self._stopping.wait(), name="stopping")
-                try:
-                    await asyncio.wait({finished, stopping}, return_when=asyncio.FIRST_COMPLETED)
-                finally:
-                    stopping.cancel()
+                await self._stop_signals.until_stop(finished)
                 self._notifier.send("STOPPING=1")
                 run.stop(SINK_PART * self._config.grace_s)
-                self._grace_period.begin(self._config.grace_s)
-                async with asyncio.timeout(STOP_PART * self._grace_period.left_s):
+                self._stop_signals.grace_period.begin(self._config.grace_s)
+                async with asyncio.timeout(STOP_PART * self._stop_signals.grace_period.left_s):
                     await finished
                 for task in watching:
                     task.cancel()
@@ -213,10 +197,3 @@ class EventsService:
             except StoreError as error:
                 self._metrics.state_errors.inc()
                 self._log.warning("state.not_saved", error=str(error))
-
-    def _stop(self, number: int) -> None:
-        if self._stopping.is_set():
-            self._log.warning("service.second_signal", signal=signal.Signals(number).name)
-            os._exit(ExitCode.SECOND_SIGNAL)
-        self._log.info("service.stopping", signal=signal.Signals(number).name)
-        self._stopping.set()

@@ -14,19 +14,20 @@ import os
 import signal
 import time
 from collections.abc import Mapping
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xiaod import __version__
 from xiaod.config import Config
 from xiaod.config.diff import Reconfigurable, ReloadPlan, plan_reload
-from xiaod.config.exposed_secrets import exposed_files
 from xiaod.config.loader import ConfigError, with_stations
 from xiaod.config.per_shard import load_placed_anew
+from xiaod.daemon.exposed import warn_of_exposed_files
 from xiaod.daemon.housekeeping import Housekeeping
 from xiaod.daemon.source_factory import SourceFactory
 from xiaod.daemon.state_folder import StateFolder
+from xiaod.daemon.stop_signals import StopSignals
 from xiaod.daemon.web.http_service import HttpService
 from xiaod.domain.sharding import Shard
 from xiaod.domain.timeliness import TimeLimits
@@ -36,7 +37,6 @@ from xiaod.pipeline.events import AssociationError
 from xiaod.pipeline.factory import check_events, check_snippets, open_sink, open_sinks
 from xiaod.pipeline.pipeline import LiveRun, Pipeline
 from xiaod.process.exit_status import ExitCode, StartError
-from xiaod.process.grace_period import GracePeriod
 from xiaod.process.logs import configure_logs, get_logger
 from xiaod.process.loop_turns import TurnMeter
 from xiaod.process.metrics import Metrics
@@ -107,8 +107,7 @@ class Service:
             self._metrics,
             lambda: self._state.save_in_thread(self._sources),
         )
-        self._grace_period = GracePeriod()
-        self._stopping = asyncio.Event()
+        self._stop_signals = StopSignals(lambda: self._config.grace_s)
         self._hung_up = asyncio.Event()
         self._stack = AsyncExitStack()
         self._source_factory = SourceFactory(
@@ -128,17 +127,8 @@ class Service:
             StartError: when the HTTP server or a replay server cannot start, a sink cannot be made, or another daemon uses the
                 state folder.
         """
-        loop = asyncio.get_running_loop()
-
-        def on_stop_signal(number: int, _: object) -> None:
-            # Not a handler of the loop: the time runs even if the loop stands still.
-            self._grace_period.begin(self._config.grace_s)
-            with suppress(RuntimeError):  # the loop is closed, and the process ends anyway
-                loop.call_soon_threadsafe(self._stop, number)
-
-        for stop in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(stop, on_stop_signal)
-        loop.add_signal_handler(signal.SIGHUP, self._hung_up.set)
+        self._stop_signals.hear()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._hung_up.set)
         # The command line blocks SIGHUP until there is a handler.
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
         async with self._stack as stack:
@@ -149,7 +139,7 @@ class Service:
                 check_events(self._config)
             except (SinkError, MissingExtraError, AssociationError) as error:
                 raise StartError(str(error), ExitCode.CONFIGURATION) from error
-            self._warn_of_exposed_files()
+            warn_of_exposed_files(self._config)
             self._state.open(stack)
             for number, source in enumerate(self._config.sources):
                 where = self._config.origin.where("sources", number, "server")
@@ -196,19 +186,17 @@ class Service:
                     group.create_task(self._housekeeping.save_regularly(), name="save"),
                     group.create_task(self._housekeeping.give_back_memory(), name="memory"),
                 ]
-                stopping = asyncio.create_task(self._stopping.wait(), name="stopping")
                 reloading = group.create_task(self._reload_at_sighup(pipeline), name="reload")
                 try:
-                    await asyncio.wait({finished, stopping}, return_when=asyncio.FIRST_COMPLETED)
+                    await self._stop_signals.until_stop(finished)
                 finally:
-                    stopping.cancel()
                     reloading.cancel()
                 self._notifier.send("STOPPING=1")
                 pipeline.stop_sources()
-                self._grace_period.begin(self._config.grace_s)
+                self._stop_signals.grace_period.begin(self._config.grace_s)
                 watching.append(group.create_task(self._say_what_is_waited_for(pipeline), name="waiting"))
                 try:
-                    async with asyncio.timeout(STOP_PART * self._grace_period.left_s):
+                    async with asyncio.timeout(STOP_PART * self._stop_signals.grace_period.left_s):
                         await finished
                 except TimeoutError:
                     raise _CutShort from None
@@ -233,25 +221,12 @@ class Service:
         await asyncio.sleep(SAID_PART * self._config.grace_s)
         self._log.info(
             "service.waiting",
-            left_s=round(self._grace_period.left_s, 1),
+            left_s=round(self._stop_signals.grace_period.left_s, 1),
             sources=pipeline.sources_running(),
             records=pipeline.records_waiting(),
             sinks=pipeline.sinks_open(),
             **_left(pipeline.backlogs()),
         )
-
-    def _warn_of_exposed_files(self) -> None:
-        for one in exposed_files(self._config):
-            self._log.warning(
-                "secret.exposed", key=one.key, file=str(one.file), mode=f"{one.mode:04o}", remedy=one.remedy
-            )
-
-    def _stop(self, number: int) -> None:
-        if self._stopping.is_set():
-            self._log.warning("service.second_signal", signal=signal.Signals(number).name)
-            os._exit(ExitCode.SECOND_SIGNAL)
-        self._log.info("service.stopping", signal=signal.Signals(number).name)
-        self._stopping.set()
 
     async def _reload_at_sighup(self, pipeline: Pipeline) -> None:
         """Read the configuration again at each SIGHUP, and apply what it changes."""
@@ -317,7 +292,7 @@ class Service:
             sources=[source.label for source in config.sources],
             sinks=[sink.name for sink in config.sinks],
         )
-        self._warn_of_exposed_files()
+        warn_of_exposed_files(self._config)
         if plan.needs_restart:
             self._log.warning("reload.needs_restart", keys=list(plan.needs_restart))
 
