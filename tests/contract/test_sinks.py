@@ -36,7 +36,7 @@ from xiaod.domain.types import (
     RsamValue,
     StationDistance,
 )
-from xiaod.sinks import Sink, wanted_of
+from xiaod.sinks import Sink
 from xiaod.sinks.file.formats import render
 from xiaod.sinks.file.jsonl import JsonLinesSink
 from xiaod.sinks.file.quakeml import NOTICE, QuakeMLSink, quakeml_bytes
@@ -355,7 +355,7 @@ def test_events_arrive_once_each_beside_picks(model: type[SinkModel], tmp_path: 
     # As many levels as the topics that are watched.
     more = {"event_topic": "xiaod/every/event/of/{stage}"} if model.kind_name() == "mqtt" else {}
     with delivering(model, tmp_path, stage="all", of="all", **more) as (sink, receiver):
-        assert wanted_of(sink) == "all"
+        assert sink.wanted == "all"
         items: list[PickOrEvent] = [pick(1), EVENT, pick(4), SETTLED, pick(2)]
         sink.deliver(items, NOW_NS)  # type: ignore[arg-type]
         sink.close()
@@ -385,7 +385,7 @@ every_rsam = pytest.mark.parametrize("model", TAKING_RSAM, ids=[model.kind_name(
 @every_rsam
 def test_means_of_the_amplitude_arrive_once_each(model: type[SinkModel], tmp_path: Path) -> None:
     with delivering(model, tmp_path, of="rsam") as (sink, receiver):
-        assert wanted_of(sink) == "rsam"
+        assert sink.wanted == "rsam"
         sink.deliver(MEANS[:2], NOW_NS)  # type: ignore[arg-type]
         sink.deliver([], NOW_NS)
         sink.deliver(MEANS[2:], NOW_NS)  # type: ignore[arg-type]

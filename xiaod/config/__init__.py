@@ -358,7 +358,7 @@ class Config(Model):
     def _events_are_made(self) -> None:
         """Refuse to wait for events that nobody makes."""
         for sink in self.sinks:
-            if getattr(sink, "of", "picks") in ("events", "all") and not self.events.enabled:
+            if sink.wanted in ("events", "all") and not self.events.enabled:
                 raise ValueError(
                     f"sinks: {sink.name}: of: there are no events; write events: {{enabled: true}}, or of: picks"
                 )
@@ -381,7 +381,7 @@ class Config(Model):
             raise ValueError(f"events.bus: {name!r}: must be the name of a sink of kind {kinds}: {there}")
         if not self.events.enabled:
             raise ValueError("events.bus: there are no events; write events: {enabled: true, bus: ...}")
-        if bus.stage == "early" or getattr(bus, "of", "picks") not in ("picks", "all"):
+        if bus.stage == "early" or bus.wanted not in ("picks", "all"):
             raise ValueError(
                 f"events.bus: final picks do not come to sink {name!r}; it must have of: picks or all, and stage: all or final"
             )
@@ -389,11 +389,7 @@ class Config(Model):
             raise ValueError(f"events.bus: with qos: 0 picks may be lost; write qos: 1 into sink {name!r}")
         for sink in self.sinks:
             written = sink.written_to
-            if (
-                getattr(sink, "of", "picks") == "all"
-                and written is not None
-                and "{shard}" not in str(written)
-            ):
+            if sink.wanted == "all" and written is not None and "{shard}" not in str(written):
                 raise ValueError(
                     f"sinks: {sink.name}: {written} would be written by two processes, picks by the daemon and events by xiaod events; "
                     "put {shard} into it, which is 'events' for the latter"
@@ -402,7 +398,7 @@ class Config(Model):
     def _amplitudes_are_measured(self) -> None:
         """Refuse to wait for means of the amplitude that nobody makes."""
         for sink in self.sinks:
-            if getattr(sink, "of", "picks") == "rsam" and not self.rsam.enabled:
+            if sink.wanted == "rsam" and not self.rsam.enabled:
                 raise ValueError(
                     f"sinks: {sink.name}: of: there are no amplitudes; write rsam: {{enabled: true}}, or of: picks"
                 )

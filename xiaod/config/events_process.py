@@ -76,11 +76,7 @@ def place_events(config: Config) -> tuple[Config, SinkModel]:
         raise ConfigError(
             f"{where('http', 'port')}: {config.http.port} + {config.shard.count} (the number of shards) is above {MAX_PORT}"
         )
-    taking = [
-        number
-        for number, sink in enumerate(config.sinks)
-        if getattr(sink, "of", "picks") in ("events", "all")
-    ]
+    taking = [number for number, sink in enumerate(config.sinks) if sink.wanted in ("events", "all")]
     updates: dict[str, Any] = {
         "sinks": tuple(
             filled(config.sinks[number], EVENTS).model_copy(update={"of": "events"}) for number in taking

@@ -156,13 +156,12 @@ def place(config: Config, shard: Shard) -> Config:
 
 def _without_events(config: Config) -> Config:
     """The configuration of a daemon where another process makes the events: its sinks take picks alone."""
-    kept = [number for number, sink in enumerate(config.sinks) if getattr(sink, "of", "picks") != "events"]
+    kept = [number for number, sink in enumerate(config.sinks) if sink.wanted != "events"]
     picks = [config.sinks[number] for number in kept]
     return config.model_copy(
         update={
             "sinks": tuple(
-                sink.model_copy(update={"of": "picks"}) if getattr(sink, "of", "picks") == "all" else sink
-                for sink in picks
+                sink.model_copy(update={"of": "picks"}) if sink.wanted == "all" else sink for sink in picks
             ),
             "events": config.events.model_copy(update={"enabled": False}),
         }

@@ -37,7 +37,7 @@ from xiaod.pipeline.sink_runner import BUS_THREAD, SinkRunner
 from xiaod.process.grouped_log import GroupedLog
 from xiaod.process.logs import get_logger
 from xiaod.process.metrics import Metrics
-from xiaod.sinks import Sink, wanted_of
+from xiaod.sinks import Sink
 from xiaod.sinks.reading import Portion, Reader
 from xiaod.storage.backlog import StoredBacklog
 from xiaod.storage.pick_store import ILLEGIBLE, UNSIGNED, Given, PickStore, Result, StoreError
@@ -154,7 +154,7 @@ class BusRun:
         self._sink_runners: list[SinkRunner] = []
         for sink in sinks:
             metrics.expect_sink(sink.name)
-            backlog = StoredBacklog(store, sink.name, sink.stages, wanted_of(sink))
+            backlog = StoredBacklog(store, sink.name, sink.stages, sink.wanted)
             self._sink_runners.append(SinkRunner(sink, metrics, time.time_ns, backlog))
         metrics.connected.labels(bus).set(0)
         metrics.reconnects.labels(bus)

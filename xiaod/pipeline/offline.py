@@ -24,7 +24,7 @@ from xiaod.config import AgencyConfig, Config, EngineConfig, SeedLinkConfig
 from xiaod.config.inventory import NO_STATIONS, Stations, read_stations
 from xiaod.config.loader import load_config, with_early, with_stations
 from xiaod.domain.timegrid import GRID_RATE_HZ
-from xiaod.domain.types import Instrument, Pick, Stages
+from xiaod.domain.types import Instrument, Pick, Stages, Wanted
 from xiaod.inference import Engine
 from xiaod.pipeline.assemble import NONE_BEFORE
 from xiaod.pipeline.factory import open_engine, open_scout
@@ -52,6 +52,7 @@ class StreamSink:
 
     name = "output"
     stages: Stages = "all"
+    wanted: Wanted = "picks"
 
     def __init__(
         self,
@@ -87,6 +88,7 @@ class ListSink:
     """Picks in a list."""
 
     name = "list"
+    wanted: Wanted = "picks"
 
     def __init__(self, stages: Stages = "all") -> None:
         self.stages: Stages = stages
@@ -106,6 +108,7 @@ class KeepingSink:
 
     name = "keeping"
     stages: Stages = "all"
+    wanted: Wanted = "picks"
 
     def __init__(self, sink: Sink, picks: list[Pick]) -> None:
         self._sink = sink

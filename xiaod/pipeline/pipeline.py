@@ -40,7 +40,7 @@ from xiaod.pipeline.snippets import Snippets
 from xiaod.pipeline.stages import assemble, infer
 from xiaod.pipeline.station_table import Change, StationCollector, StationTable
 from xiaod.process.metrics import Metrics, PacketCollector, RsamCollector
-from xiaod.sinks import Sink, wanted_of
+from xiaod.sinks import Sink
 from xiaod.storage.backlog import Backlog, PassingBacklog, StoredBacklog
 from xiaod.storage.pick_store import PickStore
 from xiaod.storage.progress import PickingProgress
@@ -465,9 +465,9 @@ class Pipeline:
 
 def _backlog_of(sink: Sink, store: PickStore | None) -> Backlog | None:
     """Where what is for a sink waits; None: in memory, and picking waits when that is full."""
-    if wanted_of(sink) == "rsam":
+    if sink.wanted == "rsam":
         return PassingBacklog(BOUND, store, sink.name)
-    return None if store is None else StoredBacklog(store, sink.name, sink.stages, wanted_of(sink))
+    return None if store is None else StoredBacklog(store, sink.name, sink.stages, sink.wanted)
 
 
 def _no_clock() -> None:

@@ -25,7 +25,7 @@ from xiaod.acquisition.record_queue import End
 from xiaod.domain.types import Clock, Delivered, StationCode
 from xiaod.process.logs import get_logger
 from xiaod.process.metrics import Metrics
-from xiaod.sinks import Holding, LeavingOut, Portioned, Refused, RetryLater, Sink, TakingStations, wanted_of
+from xiaod.sinks import Holding, LeavingOut, Portioned, Refused, RetryLater, Sink, TakingStations
 from xiaod.storage.backlog import Backlog, MemoryBacklog
 
 SINK_TICK_S = 1.0
@@ -71,7 +71,7 @@ class SinkRunner:
         self._stations = stations
         self._metrics = metrics
         self._clock = clock
-        self._backlog = MemoryBacklog(BOUND, sink.stages, wanted_of(sink)) if backlog is None else backlog
+        self._backlog = MemoryBacklog(BOUND, sink.stages, sink.wanted) if backlog is None else backlog
         self._loop = asyncio.get_running_loop()
         self._changed = asyncio.Event()
         self._taken = asyncio.Event()

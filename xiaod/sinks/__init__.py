@@ -13,6 +13,7 @@ half of it.
 from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
+from xiaod.config.sinks.kind import SinkModel
 from xiaod.domain.types import Pick, Stages, StationCode, Wanted
 
 
@@ -60,6 +61,11 @@ class Sink(Protocol):
         """The picks that it takes; others are not delivered to it."""
         ...
 
+    @property
+    def wanted(self) -> Wanted:
+        """Whether it takes picks, events, or both, or means of the amplitude."""
+        ...
+
     def deliver(self, picks: Sequence[Pick], now_ns: int) -> None:
         """Write picks; all, or none of them when it raises ``OSError`` or :class:`Refused`.
 
@@ -70,6 +76,15 @@ class Sink(Protocol):
     def close(self) -> None:
         """Write what is held back and release everything; called once, at the end; may raise ``OSError``."""
         ...
+
+
+class ConfiguredSink:
+    """Base of the kinds: what a :class:`Sink` is called and takes, as its configuration says."""
+
+    def __init__(self, config: SinkModel) -> None:
+        self.name = config.name
+        self.stages = config.stage
+        self.wanted = config.wanted
 
 
 @runtime_checkable
@@ -89,16 +104,6 @@ class Portioned(Protocol):
     @property
     def portion(self) -> int:
         """Picks of one call at most."""
-        ...
-
-
-@runtime_checkable
-class TakingEvents(Protocol):
-    """A sink that may take events, too; any other takes picks alone."""
-
-    @property
-    def wanted(self) -> Wanted:
-        """What it takes."""
         ...
 
 
@@ -127,8 +132,3 @@ class LeavingOut(Protocol):
     def left_out(self) -> int:
         """How many so far."""
         ...
-
-
-def wanted_of(sink: Sink) -> Wanted:
-    """What a sink takes."""
-    return sink.wanted if isinstance(sink, TakingEvents) else "picks"

@@ -21,7 +21,8 @@ from xiaod.config import AgencyConfig
 from xiaod.config.sinks.console import ConsoleConfig
 from xiaod.domain.event import about
 from xiaod.domain.timegrid import iso_from_ns
-from xiaod.domain.types import Event, PickOrEvent, Stages, Wanted
+from xiaod.domain.types import Event, PickOrEvent
+from xiaod.sinks import ConfiguredSink
 
 COLOURS = {"P": "\033[1;34m", "S": "\033[1;31m"}
 EARLY_COLOURS = {"P": "\033[34m", "S": "\033[31m"}
@@ -29,28 +30,13 @@ EARLY_COLOURS = {"P": "\033[34m", "S": "\033[31m"}
 RESET = "\033[0m"
 
 
-class ConsoleSink:
+class ConsoleSink(ConfiguredSink):
     """Writes to standard output; implements :class:`xiaod.sinks.Sink`."""
 
     def __init__(self, config: ConsoleConfig, agency: AgencyConfig, stream: TextIO | None = None) -> None:
         del agency
-        self._config = config
+        super().__init__(config)
         self._stream = stream
-
-    @property
-    def name(self) -> str:
-        """Name in the configuration."""
-        return self._config.name
-
-    @property
-    def stages(self) -> Stages:
-        """The picks that it takes."""
-        return self._config.stage
-
-    @property
-    def wanted(self) -> Wanted:
-        """What it takes."""
-        return self._config.of
 
     def deliver(self, picks: Sequence[PickOrEvent], now_ns: int) -> None:
         """Write a line for each pick and event.

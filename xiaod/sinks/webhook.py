@@ -39,9 +39,9 @@ from xiaod.config.sinks.webhook import WebhookConfig
 from xiaod.config.snippets import SnippetConfig
 from xiaod.config.tls import tls_context
 from xiaod.domain.event import json_of
-from xiaod.domain.types import Event, PickOrEvent, Stages, Wanted
+from xiaod.domain.types import Event, PickOrEvent
 from xiaod.process.secret_file import credential
-from xiaod.sinks import Refused, RetryLater, SinkError
+from xiaod.sinks import ConfiguredSink, Refused, RetryLater, SinkError
 from xiaod.sinks.attachments import ATTACHED, files_of
 
 NONE_KEPT = SnippetConfig()
@@ -125,7 +125,7 @@ def secrets_of(text: str) -> list[bytes]:
     return found
 
 
-class WebhookSink:
+class WebhookSink(ConfiguredSink):
     """Posts picks; implements :class:`xiaod.sinks.Sink` and :class:`xiaod.sinks.Portioned`."""
 
     def __init__(
@@ -141,6 +141,7 @@ class WebhookSink:
         Raises:
             SinkError: when one cannot.
         """
+        super().__init__(config)
         self._config = config
         self._agency = agency
         self._snippets = snippets
@@ -153,24 +154,9 @@ class WebhookSink:
             raise SinkError(f"sinks: {config.name}: {error}") from error
 
     @property
-    def name(self) -> str:
-        """Name in the configuration."""
-        return self._config.name
-
-    @property
-    def stages(self) -> Stages:
-        """The picks that it takes."""
-        return self._config.stage
-
-    @property
     def portion(self) -> int:
         """Picks in one message at most."""
         return self._config.batch
-
-    @property
-    def wanted(self) -> Wanted:
-        """What it takes."""
-        return self._config.of
 
     def deliver(self, picks: Sequence[PickOrEvent], now_ns: int) -> None:
         """Post picks, in one message when there are no more than :attr:`portion`.

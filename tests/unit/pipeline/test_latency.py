@@ -17,7 +17,7 @@ from tests.conftest import Recording
 from xiaod.acquisition import Emit
 from xiaod.config import AgencyConfig, Config
 from xiaod.domain.document import pick_document
-from xiaod.domain.types import Channel, Pick, Segment, Stages
+from xiaod.domain.types import Channel, Pick, Segment, Stages, Wanted
 from xiaod.inference.onnx import OnnxEngine
 from xiaod.pipeline.pipeline import LiveRun, Pipeline
 from xiaod.process.metrics import Metrics
@@ -84,6 +84,7 @@ class Keeper:
 
     name = "keeper"
     stages: Stages = "all"
+    wanted: Wanted = "picks"
 
     def __init__(self) -> None:
         self.documents: list[dict[str, Any]] = []

@@ -12,7 +12,7 @@ import pytest
 from tests import virtual
 from xiaod.acquisition.record_queue import End
 from xiaod.domain.onsets import withdrawal
-from xiaod.domain.types import Channel, Delivered, Pick, Stages
+from xiaod.domain.types import Channel, Delivered, Pick, Stages, Wanted
 from xiaod.pipeline.sink_runner import SinkRunner
 from xiaod.process.logs import configure_logs
 from xiaod.process.metrics import Metrics
@@ -37,6 +37,7 @@ class Taker:
 
     name = "taker"
     stages: Stages = "all"
+    wanted: Wanted = "picks"
 
     def __init__(self, refused: Iterable[int] = (), *, named: bool = False, keeps: int = 0) -> None:
         self._refused = {pick(number).id for number in refused}

@@ -95,6 +95,12 @@ class SinkModel(Model):
         return name
 
     @property
+    def wanted(self) -> Wanted:
+        """What it takes; picks alone, where there is no key ``of``."""
+        wanted: Wanted = getattr(self, "of", "picks")
+        return wanted
+
+    @property
     def written_to(self) -> Path | None:
         """The file or folder that this sink writes; None: it writes no files."""
         value = getattr(self, self.DESTINATION, None)

@@ -22,9 +22,9 @@ from xiaod.config.sinks.datalink import MAX_STREAM_ID, DataLinkConfig
 from xiaod.domain.codes import EMPTY_LOCATION
 from xiaod.domain.event import json_of
 from xiaod.domain.sharding import ALONE
-from xiaod.domain.types import Channel, Event, PickOrEvent, Stages, Wanted
+from xiaod.domain.types import Channel, Event, PickOrEvent
 from xiaod.process.logs import get_logger
-from xiaod.sinks import Refused, SinkError
+from xiaod.sinks import ConfiguredSink, Refused, SinkError
 from xiaod.sinks.datalink.connection import UNDER_WAY, DataLinkConnection, Packet
 from xiaod.sinks.file.quakeml import quakeml_bytes
 
@@ -47,7 +47,7 @@ def _code(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9-]", "-", text)
 
 
-class DataLinkSink:
+class DataLinkSink(ConfiguredSink):
     """Writes packets; implements :class:`xiaod.sinks.Sink`."""
 
     def __init__(self, config: DataLinkConfig, agency: AgencyConfig) -> None:
@@ -56,6 +56,7 @@ class DataLinkSink:
         Raises:
             SinkError: when one cannot.
         """
+        super().__init__(config)
         self._config = config
         self._agency = agency
         self._connection = DataLinkConnection(config)
@@ -67,21 +68,6 @@ class DataLinkSink:
             self._connection.secrets()
         except OSError as error:
             raise SinkError(f"sinks: {config.name}: {error}") from error
-
-    @property
-    def name(self) -> str:
-        """Name in the configuration."""
-        return self._config.name
-
-    @property
-    def stages(self) -> Stages:
-        """The picks that it takes."""
-        return self._config.stage
-
-    @property
-    def wanted(self) -> Wanted:
-        """What it takes."""
-        return self._config.of
 
     def deliver(self, picks: Sequence[PickOrEvent], now_ns: int) -> None:
         """Write picks, each acknowledged; a tick opens a connection that is lost.

@@ -29,8 +29,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from xiaod.config.sinks.file import AppendedConfig
-from xiaod.domain.types import Pick, Stages
+from xiaod.domain.types import Pick
 from xiaod.process.fsync import make_folder, sync_folder
+from xiaod.sinks import ConfiguredSink
 from xiaod.sinks.file.rotation import due_stamp, free_name, rotated_files, second_stamp
 from xiaod.sinks.file.tail import (
     MAX_UNSYNCED_BYTES,
@@ -45,7 +46,7 @@ MAX_KNOWN = 10_000
 """Picks known to be in the file, at most; as many short lines as :data:`~xiaod.sinks.file.tail.TAIL_BYTES` hold."""
 
 
-class AppendingSink:
+class AppendingSink(ConfiguredSink):
     """Appends lines to a file; implements :class:`xiaod.sinks.Sink` and :class:`xiaod.sinks.Holding`."""
 
     def __init__(
@@ -58,6 +59,7 @@ class AppendingSink:
             lines: the format.
             monotonic_s: a monotonic clock, by which syncs are due.
         """
+        super().__init__(config)
         self._config = config
         self._lines = lines
         self._monotonic_s = monotonic_s
@@ -72,16 +74,6 @@ class AppendingSink:
         """Size of the file at the last sync."""
         self._doubtful = False
         """Whether a sync has failed, so that the unsynced lines have to be written again."""
-
-    @property
-    def name(self) -> str:
-        """Name in the configuration."""
-        return self._config.name
-
-    @property
-    def stages(self) -> Stages:
-        """The picks that it takes."""
-        return self._config.stage
 
     @property
     def held(self) -> int:

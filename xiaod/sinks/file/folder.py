@@ -16,29 +16,21 @@ from collections.abc import Callable, Sequence
 from xiaod.config.sinks.file import FolderConfig
 from xiaod.domain.codes import safe
 from xiaod.domain.timegrid import NS_PER_S
-from xiaod.domain.types import Pick, Stages
+from xiaod.domain.types import Pick
 from xiaod.process.fsync import make_folder, sync_folder
+from xiaod.sinks import ConfiguredSink
 
 
-class FolderSink:
+class FolderSink(ConfiguredSink):
     """Writes files into a folder; implements :class:`xiaod.sinks.Sink` and :class:`xiaod.sinks.Holding`."""
 
     def __init__(self, config: FolderConfig, document: Callable[[Sequence[Pick]], bytes]) -> None:
         """Set up; ``document`` makes the content of a file from its picks."""
+        super().__init__(config)
         self._config = config
         self._document = document
         self._held: list[Pick] = []
         self._held_since_ns = 0
-
-    @property
-    def name(self) -> str:
-        """Name in the configuration."""
-        return self._config.name
-
-    @property
-    def stages(self) -> Stages:
-        """The picks that it takes."""
-        return self._config.stage
 
     @property
     def held(self) -> int:

@@ -13,7 +13,7 @@ import json
 from xiaod.config import AgencyConfig
 from xiaod.config.sinks.file import JsonLinesConfig
 from xiaod.domain.event import json_of
-from xiaod.domain.types import Delivered, Wanted
+from xiaod.domain.types import Delivered
 from xiaod.sinks.file.appended import AppendingSink
 
 
@@ -66,9 +66,3 @@ class JsonLinesSink(AppendingSink):
     def __init__(self, config: JsonLinesConfig, agency: AgencyConfig) -> None:
         """Set up; the file is opened when there is something to write."""
         super().__init__(config, JsonLines(agency))
-        self._of = config.of
-
-    @property
-    def wanted(self) -> Wanted:
-        """What it takes."""
-        return self._of

@@ -51,7 +51,7 @@ from xiaod.domain.codes import safe
 from xiaod.domain.document import amplitude_number
 from xiaod.domain.event import about
 from xiaod.domain.onsets import BAND_HZ, WOOD_ANDERSON_HZ, standing
-from xiaod.domain.types import Event, EventMagnitude, EventOrigin, EventPick, Pick, PickOrEvent, Wanted
+from xiaod.domain.types import Event, EventMagnitude, EventOrigin, EventPick, Pick, PickOrEvent
 from xiaod.sinks.file.evaluation import MODE, POLARITY, STATUS, stage_comments, status_of, subject_id
 from xiaod.sinks.file.folder import FolderSink
 
@@ -73,12 +73,6 @@ class QuakeMLSink(FolderSink):
 
     def __init__(self, config: QuakeMLConfig, agency: AgencyConfig) -> None:
         super().__init__(config, lambda picks: quakeml_bytes(picks, agency, config.authority))
-        self._of = config.of
-
-    @property
-    def wanted(self) -> Wanted:
-        """What it takes."""
-        return self._of
 
 
 def quakeml_bytes(

@@ -35,7 +35,7 @@ from xiaod.config.sinks.file import TableConfig, TableStyle
 from xiaod.domain.document import pick_document
 from xiaod.domain.rsam import rsam_document
 from xiaod.domain.timegrid import iso_from_ns
-from xiaod.domain.types import Pick, RsamValue, Wanted
+from xiaod.domain.types import Pick, RsamValue
 from xiaod.sinks.file.appended import AppendingSink
 
 DOCUMENT_COLUMNS = (
@@ -182,12 +182,6 @@ class TableSink(AppendingSink):
         super().__init__(
             config, RsamLines(agency) if config.of == "rsam" else TableLines(config.style, agency)
         )
-        self._of = config.of
-
-    @property
-    def wanted(self) -> Wanted:
-        """What it takes."""
-        return self._of
 
 
 def _seconds(time_ns: int) -> str:

@@ -19,8 +19,8 @@ from xiaod.config.sinks.kafka import MAX_TOPIC, KafkaConfig
 from xiaod.domain.codes import safe
 from xiaod.domain.event import json_of
 from xiaod.domain.sharding import ALONE
-from xiaod.domain.types import Channel, DocumentStage, Event, PickOrEvent, Stages, Wanted
-from xiaod.sinks import Refused, SinkError
+from xiaod.domain.types import Channel, DocumentStage, Event, PickOrEvent
+from xiaod.sinks import ConfiguredSink, Refused, SinkError
 from xiaod.sinks.kafka.connection import BusError, KafkaConnection, Message, TooLargeError
 from xiaod.sinks.words import words_of
 
@@ -33,7 +33,7 @@ def topic_of(template: str, channel: Channel, phase: str, stage: DocumentStage) 
     return template.format(**words_of(channel, phase, stage), shard=ALONE.index)[:MAX_TOPIC]
 
 
-class KafkaSink:
+class KafkaSink(ConfiguredSink):
     """Publishes picks; implements :class:`xiaod.sinks.Sink`."""
 
     def __init__(self, config: KafkaConfig, agency: AgencyConfig) -> None:
@@ -42,6 +42,7 @@ class KafkaSink:
         Raises:
             SinkError: when one cannot.
         """
+        super().__init__(config)
         self._config = config
         self._agency = agency
         self._connection = KafkaConnection(config)
@@ -52,21 +53,6 @@ class KafkaSink:
             self._connection.login()
         except OSError as error:
             raise SinkError(f"sinks: {config.name}: {error}") from error
-
-    @property
-    def name(self) -> str:
-        """Name in the configuration."""
-        return self._config.name
-
-    @property
-    def stages(self) -> Stages:
-        """The picks that it takes."""
-        return self._config.stage
-
-    @property
-    def wanted(self) -> Wanted:
-        """What it takes."""
-        return self._config.of
 
     def deliver(self, picks: Sequence[PickOrEvent], now_ns: int) -> None:
         """Publish picks, each acknowledged; without picks, run the connection's own tasks.

@@ -25,10 +25,10 @@ from xiaod.config.tls import tls_context
 from xiaod.domain.codes import EMPTY_LOCATION, safe
 from xiaod.domain.event import json_of
 from xiaod.domain.sharding import ALONE
-from xiaod.domain.types import Channel, Delivered, Event, Pick, RsamValue, Stages, StationCode, Wanted
+from xiaod.domain.types import Channel, Delivered, Event, Pick, RsamValue, StationCode
 from xiaod.process.logs import get_logger
 from xiaod.process.secret_file import credential
-from xiaod.sinks import Refused, SinkError
+from xiaod.sinks import ConfiguredSink, Refused, SinkError
 from xiaod.sinks.mqtt.binary_sensors import BinarySensors
 from xiaod.sinks.mqtt.connection import BrokerConnection, Message
 from xiaod.sinks.mqtt.homeassistant import OFFLINE, ONLINE, birth_topic, rsam_sensor_of, sensor_of
@@ -60,7 +60,7 @@ def _levels(channel: Channel) -> dict[str, str]:
     }
 
 
-class MqttSink:
+class MqttSink(ConfiguredSink):
     """Publishes to a broker; implements :class:`xiaod.sinks.Sink`."""
 
     def __init__(self, config: MqttConfig, agency: AgencyConfig) -> None:
@@ -69,6 +69,7 @@ class MqttSink:
         Raises:
             SinkError: when the password or a certificate cannot be read.
         """
+        super().__init__(config)
         self._config = config
         self._agency = agency
         self._client_id = config.client_id.format(
@@ -93,21 +94,6 @@ class MqttSink:
                 tls_context(config.tls)
         except OSError as error:
             raise SinkError(f"sinks: {config.name}: {error}") from error
-
-    @property
-    def name(self) -> str:
-        """Name in the configuration."""
-        return self._config.name
-
-    @property
-    def stages(self) -> Stages:
-        """The picks that it takes."""
-        return self._config.stage
-
-    @property
-    def wanted(self) -> Wanted:
-        """What it takes."""
-        return self._config.of
 
     @property
     def takes_stations(self) -> bool:

@@ -20,8 +20,8 @@ from xiaod.config import AgencyConfig
 from xiaod.config.sinks.nats import NatsConfig
 from xiaod.domain.event import json_of
 from xiaod.domain.sharding import ALONE
-from xiaod.domain.types import Channel, DocumentStage, Event, PickOrEvent, Stages, Wanted
-from xiaod.sinks import Refused, SinkError
+from xiaod.domain.types import Channel, DocumentStage, Event, PickOrEvent
+from xiaod.sinks import ConfiguredSink, Refused, SinkError
 from xiaod.sinks.nats.connection import NatsConnection, TooLargeError
 from xiaod.sinks.words import words_of
 
@@ -43,7 +43,7 @@ def message_id(pick: PickOrEvent) -> str:
     return hashlib.sha256(pick.id.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-class NatsSink:
+class NatsSink(ConfiguredSink):
     """Publishes picks; implements :class:`xiaod.sinks.Sink`."""
 
     def __init__(self, config: NatsConfig, agency: AgencyConfig) -> None:
@@ -52,6 +52,7 @@ class NatsSink:
         Raises:
             SinkError: when one cannot.
         """
+        super().__init__(config)
         self._config = config
         self._agency = agency
         self._connection = NatsConnection(config)
@@ -62,21 +63,6 @@ class NatsSink:
             self._connection.login()
         except OSError as error:
             raise SinkError(f"sinks: {config.name}: {error}") from error
-
-    @property
-    def name(self) -> str:
-        """Name in the configuration."""
-        return self._config.name
-
-    @property
-    def stages(self) -> Stages:
-        """The picks that it takes."""
-        return self._config.stage
-
-    @property
-    def wanted(self) -> Wanted:
-        """What it takes."""
-        return self._config.of
 
     def deliver(self, picks: Sequence[PickOrEvent], now_ns: int) -> None:
         """Publish picks, each acknowledged; without picks, run the connection's own tasks.

@@ -28,10 +28,10 @@ from xiaod.config.snippets import SnippetConfig
 from xiaod.domain.codes import safe
 from xiaod.domain.onsets import first_name
 from xiaod.domain.timegrid import NS_PER_S
-from xiaod.domain.types import Event, PickOrEvent, Stages, Wanted
+from xiaod.domain.types import Event, PickOrEvent
 from xiaod.process.logs import get_logger
 from xiaod.process.secret_file import credential
-from xiaod.sinks import Refused, SinkError
+from xiaod.sinks import ConfiguredSink, Refused, SinkError
 from xiaod.sinks.attachments import files_of
 from xiaod.sinks.notify.service import Service
 from xiaod.sinks.notify.texts import Message, line_of, message_of, summary_of
@@ -46,7 +46,7 @@ PICTURE_TRIES = 3
 """After so many failures a message goes without its picture, which may be what is not taken."""
 
 
-class NotifySink:
+class NotifySink(ConfiguredSink):
     """Tells people; implements :class:`xiaod.sinks.Sink`, :class:`xiaod.sinks.Portioned`, and those of what it holds back."""
 
     def __init__(
@@ -63,6 +63,7 @@ class NotifySink:
             SinkError: when the address cannot be read, or is not one of Apprise; when the service takes no pictures.
         """
         del agency
+        super().__init__(config)
         self._config = config
         self._snippets = snippets
         self._zone = ZoneInfo(config.time_zone)
@@ -92,21 +93,6 @@ class NotifySink:
             raise SinkError(
                 f"sinks: {config.name}: attach: {self._service.scheme} takes no pictures; write attach: []"
             )
-
-    @property
-    def name(self) -> str:
-        """Name in the configuration."""
-        return self._config.name
-
-    @property
-    def stages(self) -> Stages:
-        """The picks and events that it takes."""
-        return self._config.stage
-
-    @property
-    def wanted(self) -> Wanted:
-        """What it takes."""
-        return self._config.of
 
     @property
     def portion(self) -> int:

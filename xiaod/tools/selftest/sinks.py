@@ -23,7 +23,6 @@ from xiaod.domain.onsets import event_id_of
 from xiaod.domain.timegrid import NS_PER_S
 from xiaod.domain.types import Event, EventPick, Pick, RsamValue, Wanted
 from xiaod.pipeline.factory import open_sink
-from xiaod.sinks import wanted_of
 from xiaod.tools.selftest.event import NAME
 from xiaod.tools.selftest.report import Step
 
@@ -94,7 +93,7 @@ def try_sinks(
             made = open_sink(config, sink.for_trial())
             early = made.stages == "early"
             taken = [replace(pick, stage="early", polarity=None) for pick in picks] if early else picks
-            made.deliver(_items(config, wanted_of(made), taken), time.time_ns())
+            made.deliver(_items(config, made.wanted, taken), time.time_ns())
             made.close()
 
         return work
