@@ -119,11 +119,10 @@ def open_sink(config: Config, sink: SinkConfig) -> Sink:
     except (MissingExtraError, ImportError) as error:
         # ImportError: a library that is installed and cannot be loaded. A reload that needs it is then refused.
         raise SinkError(f"{_place_of(config, sink, 'kind')}: {error}") from error
-    except SinkError as error:
-        said = str(error).removeprefix(f"sinks: {sink.name}: ")
-        key, _, rest = said.partition(": ")
+    except (SinkError, OSError) as error:
+        key, _, rest = str(error).partition(": ")
         if key.partition(".")[0] not in type(sink).model_fields:
-            key, rest = "kind", said
+            key, rest = "kind", str(error)
         raise SinkError(f"{_place_of(config, sink, key)}: {rest}") from error
     return made
 

@@ -3,7 +3,8 @@
 Each sink is called from its own task, in a worker thread, one call at a time; a call may block. ``OSError`` means that a delivery
 failed: the caller waits with back-off and delivers the same picks again, so a sink must take a repeated pick without harm.
 :class:`Refused` means that trying again can never help: that pick is passed over, counted and logged, and those after it are delivered.
-What makes a sink unusable from the start (a missing package, a secret that cannot be read) is a :class:`SinkError` of its constructor.
+What makes a sink unusable from the start (a secret that cannot be read) is an ``OSError`` or :class:`SinkError` of its constructor, whose
+message begins with the key: :func:`xiaod.pipeline.factory.open_sink` puts its place before it.
 Any other exception is a fault of the program: it is logged with its traceback, and the same picks are delivered again.
 
 A sink imports everything it needs at the top of its file, in the main thread: when two threads import one package at once, each may get
@@ -18,7 +19,7 @@ from xiaod.domain.types import Pick, Stages, StationCode, Wanted
 
 
 class SinkError(Exception):
-    """A sink cannot be made; the message names the sink, the problem and a remedy."""
+    """A sink cannot be made; the message names the key, the problem and a remedy."""
 
 
 class RetryLater(OSError):  # noqa: N818  not a failure, but an answer

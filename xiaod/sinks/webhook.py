@@ -41,7 +41,7 @@ from xiaod.config.tls import tls_context
 from xiaod.domain.event import json_of
 from xiaod.domain.types import Event, PickOrEvent
 from xiaod.process.secret_file import credential
-from xiaod.sinks import ConfiguredSink, Refused, RetryLater, SinkError
+from xiaod.sinks import ConfiguredSink, Refused, RetryLater
 from xiaod.sinks.attachments import ATTACHED, files_of
 
 NONE_KEPT = SnippetConfig()
@@ -139,19 +139,16 @@ class WebhookSink(ConfiguredSink):
             snippets: where the files are that are attached.
 
         Raises:
-            SinkError: when one cannot.
+            OSError: when one cannot.
         """
         super().__init__(config)
         self._config = config
         self._agency = agency
         self._snippets = snippets
-        try:
-            self._url()
-            self._headers()
-            self._secrets()
-            self._tls()
-        except OSError as error:
-            raise SinkError(f"sinks: {config.name}: {error}") from error
+        self._url()
+        self._headers()
+        self._secrets()
+        self._tls()
 
     @property
     def portion(self) -> int:

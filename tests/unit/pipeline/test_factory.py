@@ -96,9 +96,39 @@ def test_a_model_of_the_command_line_is_told_by_its_option(tmp_path: Path) -> No
         ("  - kind: mqtt\n    server: a\n    tls:\n      ca_file: /none\n", "f:7: sinks[0].tls.ca_file: /none: cannot"),
         ("  - kind: anss\n    path: a\n    stations_file: /none\n", "f:6: sinks[0].stations_file: /none"),
         ("  - kind: webhook\n    url: https://a\n    headers: {A: '${NONE}'}\n", "f:6: sinks[0].headers"),
+        ("  - {kind: mqtt, server: a, username: b, password: '${NONE}'}\n", "password: the environment variable NONE is not set"),
+        ("  - {kind: mqtt, server: a, username: b, password_file: /dev/null}\n", "password_file: /dev/null: the first line is empty"),
+        ("  - {kind: mqtt, server: a, tls: {ca_file: /dev/null}}\n", "tls.ca_file: /dev/null: cannot be used: "),
+        ("  - {kind: nats, username: b, password: '${NONE}'}\n", "password: the environment variable NONE is not set"),
+        ("  - {kind: nats, token_file: /none}\n", "token_file: /none: cannot be read: No such file"),
+        ("  - {kind: nats, nkey_file: /none}\n", "nkey_file: /none: cannot be read: No such file"),
+        ("  - {kind: nats, credentials_file: /none}\n", "credentials_file: /none: cannot be read: No such file"),
+        ("  - {kind: nats, tls: {ca_file: /none}}\n", "tls.ca_file: /none: cannot be used: No such file"),
+        ("  - {kind: kafka, username: b, password_file: /none}\n", "password_file: /none: cannot be read: No such file"),
+        ("  - {kind: kafka, tls: {ca_file: /none}}\n", "tls.ca_file: /none: cannot be used: No such file"),
+        ("  - {kind: datalink, username: b, password: '${NONE}'}\n", "password: the environment variable NONE is not set"),
+        ("  - {kind: datalink, token_file: /none}\n", "token_file: /none: cannot be read: No such file"),
+        ("  - {kind: datalink, tls: {ca_file: /none}}\n", "tls.ca_file: /none: cannot be used: No such file"),
+        ("  - {kind: webhook, url: 'https://a', secret: '${NONE}'}\n", "secret: the environment variable NONE is not set"),
+        ("  - {kind: webhook, url: 'https://a', secret: hush}\n", "secret: must be whsec_ and 24 to 64 bytes in base64"),
+        ("  - {kind: webhook, url: 'https://a', secret: whsec_aGVsbG8=}\n", "secret: must be whsec_"),
+        ("  - {kind: webhook, url: 'https://a', secret_file: /none}\n", "secret_file: /none: cannot be read: No such file"),
+        ("  - {kind: webhook, url: 'https://a', headers: {X-Key: hush\u00e9}}\n", "headers.X-Key: must be printable ASCII"),
+        ("  - {kind: webhook, url: 'https://a', tls: {ca_file: /none}}\n", "tls.ca_file: /none: cannot be used: No such file"),
+        ("  - {kind: webhook, url: 'https://me:hush@a', headers: {authorization: hush}}\n",
+         "url: holds a user name, and headers an Authorization; give one of them"),
+        ("  - {kind: webhook, url: 'https://a\\b/hush?key=hush'}\n", "url: HOST has characters that none can have"),
+        ("  - {kind: notify, of: picks, url_file: /none}\n", "url_file: /none: cannot be read: No such file"),
+        ("  - {kind: notify, of: picks, url: 'nothing://hush'}\n", "url: Apprise does not take this nothing:// address"),
+        ("  - {kind: notify, of: picks, url: 'tgram://hush'}\n",
+         "url: Apprise does not take this tgram:// address (Unparseable Telegram URL tgram://********); its forms: https"),
+        ("  - {kind: notify, of: picks, url: 'http://hush/'}\n", "url: Apprise does not take this http:// address"),
+        ("  - {kind: notify, of: picks, url: 'mqtt://hush/topic', attach: [picture]}\nsnippets: {enabled: true}\n",
+         "attach: mqtt takes no pictures; write attach: []"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_with_a_sink_has_its_line(text: str, said: str) -> None:
     with pytest.raises(SinkError) as told:
         open_sinks(parse_config(SOURCES + "sinks:\n" + text, "f"))
-    assert str(told.value).startswith(said)
+    assert str(told.value).startswith(said if said.startswith("f:") else f"f:4: sinks[0].{said}")
+    assert "hush" not in str(told.value)

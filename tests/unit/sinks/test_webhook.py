@@ -27,7 +27,7 @@ from xiaod.config.sinks.webhook import WebhookConfig
 from xiaod.config.snippets import SnippetConfig
 from xiaod.domain.document import pick_from_document, pick_json
 from xiaod.domain.types import Pick
-from xiaod.sinks import Refused, RetryLater, SinkError, attachments
+from xiaod.sinks import Refused, RetryLater, attachments
 from xiaod.sinks.webhook import WebhookSink
 
 SECRET = b"0123456789abcdef0123456789abcdef"
@@ -289,28 +289,6 @@ def test_nobody_there() -> None:
 
 
 @pytest.mark.parametrize(
-    ("keys", "said"),
-    [
-        ({"secret": "${XIAOD_NOT_SET}"}, "secret: the environment variable XIAOD_NOT_SET is not set"),
-        ({"secret": HUSH}, "secret: must be whsec_ and 24 to 64 bytes in base64"),
-        ({"secret": "whsec_aGVsbG8="}, "secret: must be whsec_"),
-        ({"secret_file": "/nowhere/secret"}, "secret_file: /nowhere/secret: cannot be read: No such file"),
-        ({"headers": {"X-Key": f"{HUSH}\u00e9"}}, "headers.X-Key: must be printable ASCII"),
-        (
-            {"tls": {"ca_file": "/nowhere/ca.pem"}},
-            "tls.ca_file: /nowhere/ca.pem: cannot be used: No such file",
-        ),
-    ],
-)
-def test_what_is_wrong_with_secrets_is_told_without_them(keys: dict[str, Any], said: str) -> None:
-    with pytest.raises(SinkError) as told:
-        made("https://127.0.0.1:9/", name="there", **keys)
-    assert str(told.value).startswith("sinks: there: ")
-    assert said in str(told.value)
-    assert HUSH not in str(told.value)
-
-
-@pytest.mark.parametrize(
     "keys",
     [
         f"url: ftp://me:{HUSH}@there",
@@ -352,20 +330,6 @@ def test_nor_do_complaints_about_other_sinks(sink: str) -> None:
     with pytest.raises(ConfigError) as told:
         parse_config(f"sources:\n  - server: there\nsinks:\n  - {{{sink}}}\n", "f")
     assert str(told.value).startswith("f:4: ")
-    assert HUSH not in str(told.value)
-
-
-def test_two_ways_to_log_in_are_one_too_many() -> None:
-    with pytest.raises(
-        SinkError, match="sinks: there: url: holds a user name, and headers an Authorization"
-    ) as told:
-        made(f"https://me:{HUSH}@there", name="there", headers={"authorization": f"Bearer {HUSH}"})
-    assert HUSH not in str(told.value)
-
-
-def test_a_host_that_none_can_be_is_told_without_the_rest() -> None:
-    with pytest.raises(SinkError, match="sinks: there: url: HOST has characters") as told:
-        made(f"https://a\\b/{HUSH}?key={HUSH}", name="there")
     assert HUSH not in str(told.value)
 
 

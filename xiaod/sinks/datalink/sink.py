@@ -24,7 +24,7 @@ from xiaod.domain.event import json_of
 from xiaod.domain.sharding import ALONE
 from xiaod.domain.types import Channel, Event, PickOrEvent
 from xiaod.process.logs import get_logger
-from xiaod.sinks import ConfiguredSink, Refused, SinkError
+from xiaod.sinks import ConfiguredSink, Refused
 from xiaod.sinks.datalink.connection import UNDER_WAY, DataLinkConnection, Packet
 from xiaod.sinks.file.quakeml import quakeml_bytes
 
@@ -54,7 +54,7 @@ class DataLinkSink(ConfiguredSink):
         """Check that all secrets can be read; the connection is opened with the first tick.
 
         Raises:
-            SinkError: when one cannot.
+            OSError: when one cannot.
         """
         super().__init__(config)
         self._config = config
@@ -64,10 +64,7 @@ class DataLinkSink(ConfiguredSink):
         """Picks of a delivery that failed later: they are not sent again, however long the server was away."""
         self._newest: deque[tuple[int, Packet]] = deque(maxlen=REMEMBERED)
         self._log = get_logger("datalink").bind(sink=config.name)
-        try:
-            self._connection.secrets()
-        except OSError as error:
-            raise SinkError(f"sinks: {config.name}: {error}") from error
+        self._connection.secrets()
 
     def deliver(self, picks: Sequence[PickOrEvent], now_ns: int) -> None:
         """Write picks, each acknowledged; a tick opens a connection that is lost.

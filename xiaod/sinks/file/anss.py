@@ -127,7 +127,7 @@ class AnssSink(AppendingSink):
         try:
             stations = stations if config.stations_file is None else read_stations(config.stations_file)
         except StationsError as error:
-            raise SinkError(f"sinks: {config.name}: stations_file: {error}") from error
+            raise SinkError(f"stations_file: {error}") from error
         super().__init__(config, AnssLines(agency, stations))
 
 

@@ -20,7 +20,7 @@ from xiaod.domain.codes import safe
 from xiaod.domain.event import json_of
 from xiaod.domain.sharding import ALONE
 from xiaod.domain.types import Channel, DocumentStage, Event, PickOrEvent
-from xiaod.sinks import ConfiguredSink, Refused, SinkError
+from xiaod.sinks import ConfiguredSink, Refused
 from xiaod.sinks.kafka.connection import BusError, KafkaConnection, Message, TooLargeError
 from xiaod.sinks.words import words_of
 
@@ -40,7 +40,7 @@ class KafkaSink(ConfiguredSink):
         """Check that all secrets can be read; nothing is opened.
 
         Raises:
-            SinkError: when one cannot.
+            OSError: when one cannot.
         """
         super().__init__(config)
         self._config = config
@@ -49,10 +49,7 @@ class KafkaSink(ConfiguredSink):
         self._runner: asyncio.Runner | None = None
         self._acknowledged: set[str] = set()
         """Picks of a delivery that failed otherwise: they are not sent again."""
-        try:
-            self._connection.login()
-        except OSError as error:
-            raise SinkError(f"sinks: {config.name}: {error}") from error
+        self._connection.login()
 
     def deliver(self, picks: Sequence[PickOrEvent], now_ns: int) -> None:
         """Publish picks, each acknowledged; without picks, run the connection's own tasks.

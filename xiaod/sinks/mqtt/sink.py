@@ -28,7 +28,7 @@ from xiaod.domain.sharding import ALONE
 from xiaod.domain.types import Channel, Delivered, Event, Pick, RsamValue, StationCode
 from xiaod.process.logs import get_logger
 from xiaod.process.secret_file import credential
-from xiaod.sinks import ConfiguredSink, Refused, SinkError
+from xiaod.sinks import ConfiguredSink, Refused
 from xiaod.sinks.mqtt.binary_sensors import BinarySensors
 from xiaod.sinks.mqtt.connection import BrokerConnection, Message
 from xiaod.sinks.mqtt.homeassistant import OFFLINE, ONLINE, birth_topic, rsam_sensor_of, sensor_of
@@ -67,7 +67,7 @@ class MqttSink(ConfiguredSink):
         """Set up; the connection is opened with the first tick.
 
         Raises:
-            SinkError: when the password or a certificate cannot be read.
+            OSError: when the password or a certificate cannot be read.
         """
         super().__init__(config)
         self._config = config
@@ -88,12 +88,9 @@ class MqttSink(ConfiguredSink):
         """What the broker has of binary sensors: topic -> payload; None: it may have lost it."""
         self._taken: set[str] = set()
         self._log = get_logger("mqtt").bind(sink=config.name)
-        try:
-            self._password()
-            if config.tls is not None:
-                tls_context(config.tls)
-        except OSError as error:
-            raise SinkError(f"sinks: {config.name}: {error}") from error
+        self._password()
+        if config.tls is not None:
+            tls_context(config.tls)
 
     @property
     def takes_stations(self) -> bool:

@@ -21,7 +21,7 @@ from xiaod.config.sinks.nats import NatsConfig
 from xiaod.domain.event import json_of
 from xiaod.domain.sharding import ALONE
 from xiaod.domain.types import Channel, DocumentStage, Event, PickOrEvent
-from xiaod.sinks import ConfiguredSink, Refused, SinkError
+from xiaod.sinks import ConfiguredSink, Refused
 from xiaod.sinks.nats.connection import NatsConnection, TooLargeError
 from xiaod.sinks.words import words_of
 
@@ -50,7 +50,7 @@ class NatsSink(ConfiguredSink):
         """Check that all secrets can be read; nothing is opened.
 
         Raises:
-            SinkError: when one cannot.
+            OSError: when one cannot.
         """
         super().__init__(config)
         self._config = config
@@ -59,10 +59,7 @@ class NatsSink(ConfiguredSink):
         self._runner: asyncio.Runner | None = None
         self._acknowledged: set[str] = set()
         """Picks of a delivery that failed later: they are not sent again, however long the server was away."""
-        try:
-            self._connection.login()
-        except OSError as error:
-            raise SinkError(f"sinks: {config.name}: {error}") from error
+        self._connection.login()
 
     def deliver(self, picks: Sequence[PickOrEvent], now_ns: int) -> None:
         """Publish picks, each acknowledged; without picks, run the connection's own tasks.

@@ -60,7 +60,8 @@ class NotifySink(ConfiguredSink):
             snippets: where the pictures are.
 
         Raises:
-            SinkError: when the address cannot be read, or is not one of Apprise; when the service takes no pictures.
+            OSError: when the address cannot be read.
+            SinkError: when it is not one of Apprise, or the service takes no pictures.
         """
         del agency
         super().__init__(config)
@@ -85,14 +86,10 @@ class NotifySink(ConfiguredSink):
         self._log = get_logger("notify").bind(sink=config.name)
         try:
             self._service = Service(config.name, self._url(), config.timeout_s)
-        except OSError as error:
-            raise SinkError(f"sinks: {config.name}: {error}") from error
         except ValueError as error:
-            raise SinkError(f"sinks: {config.name}: {self._url_key}: {error}") from None
+            raise SinkError(f"{self._url_key}: {error}") from None
         if config.attach and not self._service.takes_files:
-            raise SinkError(
-                f"sinks: {config.name}: attach: {self._service.scheme} takes no pictures; write attach: []"
-            )
+            raise SinkError(f"attach: {self._service.scheme} takes no pictures; write attach: []")
 
     @property
     def portion(self) -> int:

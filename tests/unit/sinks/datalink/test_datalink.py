@@ -24,7 +24,7 @@ from xiaod.config.sinks.datalink import DataLinkConfig
 from xiaod.domain.document import pick_from_document
 from xiaod.domain.event import event_from_document
 from xiaod.domain.types import Channel, Event, PickOrEvent
-from xiaod.sinks import Refused, SinkError
+from xiaod.sinks import Refused
 from xiaod.sinks.datalink.connection import UNDER_WAY
 from xiaod.sinks.datalink.sink import REMEMBERED, DataLinkSink
 
@@ -371,24 +371,6 @@ def test_what_the_servers_say_byte_for_byte(started: Starter) -> None:
     assert heard(started(streams="^FDSN:XX"), THIRD) == status(
         "ERROR", 0, "Error, permission denied for WRITE of stream ID: FDSN:BW_RJOB__E_H_Z/JSON"
     )
-
-
-@pytest.mark.parametrize(
-    ("keys", "said"),
-    [
-        (
-            {"username": "me", "password": "${XIAOD_NOT_SET}"},
-            "password: the environment variable XIAOD_NOT_SET",
-        ),
-        ({"token_file": "/nowhere/token"}, "token_file: /nowhere/token: cannot be read: No such file"),
-        ({"tls": {"ca_file": "/nowhere/ca.pem"}}, "tls.ca_file: /nowhere/ca.pem: cannot be used"),
-    ],
-)
-def test_what_cannot_be_read_is_told_at_start(keys: dict[str, Any], said: str) -> None:
-    with pytest.raises(SinkError) as told:
-        made("127.0.0.1:9", name="ring", **keys)
-    assert str(told.value).startswith("sinks: ring: ")
-    assert said in str(told.value)
 
 
 @pytest.mark.parametrize(

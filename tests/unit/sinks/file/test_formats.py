@@ -18,13 +18,12 @@ from tests.unit.sinks.file.test_scml import children
 from xiaod.cli.commands import options
 from xiaod.config.inventory import Epoch, Site, Stations
 from xiaod.config.loader import ConfigError, parse_config
-from xiaod.config.sinks.file import AnssConfig, TableConfig, TableStyle
+from xiaod.config.sinks.file import TableConfig, TableStyle
 from xiaod.domain.document import pick_document, pick_from_document
 from xiaod.domain.onsets import withdrawal
 from xiaod.domain.types import Channel, GroundMotion, Pick, Polarity
 from xiaod.library import Picks
-from xiaod.sinks import SinkError
-from xiaod.sinks.file.anss import AnssLines, AnssSink, anss_document
+from xiaod.sinks.file.anss import AnssLines, anss_document
 from xiaod.sinks.file.formats import DOCUMENTS, FORMATS, line_format, render
 from xiaod.sinks.file.table import COLUMNS, TableSink
 
@@ -246,12 +245,6 @@ def test_anss_documents_say_only_what_is_known() -> None:
     assert "polarity" not in bare
     assert "probability" not in bare["analyticsInfo"]["predictions"][0]
     assert "amplitude" not in bare["amplitudeInfo"]
-
-
-def test_stations_that_cannot_be_read_are_told_at_the_start(tmp_path: Path) -> None:
-    config = AnssConfig(kind="anss", path=tmp_path / "picks.jsonl", stations_file=tmp_path / "none.csv")
-    with pytest.raises(SinkError, match=r"sinks: anss: stations_file: .*none\.csv: cannot be read"):
-        AnssSink(config, AGENCY)
 
 
 class TestAssociation:

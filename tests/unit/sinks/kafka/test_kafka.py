@@ -23,7 +23,7 @@ from xiaod.config.loader import ConfigError, parse_config
 from xiaod.config.sinks.kafka import MAX_TOPIC, KafkaConfig
 from xiaod.domain.document import pick_from_document
 from xiaod.domain.types import Channel
-from xiaod.sinks import Refused, SinkError
+from xiaod.sinks import Refused
 from xiaod.sinks.kafka.connection import MAX_MESSAGE_BYTES
 from xiaod.sinks.kafka.sink import KafkaSink, topic_of
 
@@ -258,27 +258,6 @@ def test_attempts_leave_nothing_open() -> None:
                 sink.deliver([pick(number)], NOW_NS)
             counts.append((len(list(Path("/proc/self/fd").iterdir())), threading.active_count()))
         assert max(counts[20:]) <= tuple(number + 3 for number in max(counts[:10]))
-
-
-@pytest.mark.parametrize(
-    ("keys", "said"),
-    [
-        (
-            {"username": "me", "password": "${XIAOD_NOT_SET}"},
-            "password: the environment variable XIAOD_NOT_SET",
-        ),
-        (
-            {"username": "me", "password_file": "/nowhere/password"},
-            "password_file: /nowhere/password: cannot be read: No such file",
-        ),
-        ({"tls": {"ca_file": "/nowhere/ca.pem"}}, "tls.ca_file: /nowhere/ca.pem: cannot be used"),
-    ],
-)
-def test_what_cannot_be_read_is_told_at_start(keys: dict[str, Any], said: str) -> None:
-    with pytest.raises(SinkError) as told:
-        made("127.0.0.1:9", name="bus", **keys)
-    assert str(told.value).startswith("sinks: bus: ")
-    assert said in str(told.value)
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ from xiaod.domain.types import (
     Stages,
     StationDistance,
 )
-from xiaod.sinks import Refused, SinkError
+from xiaod.sinks import Refused
 from xiaod.sinks.mqtt.sink import MqttSink, topic_of
 from xiaod.tools.selftest.sinks import try_sinks
 
@@ -44,7 +44,6 @@ STATUS = "xiaod/status/+"
 
 
 RIGHT = "right secret"
-VARIABLE = "${NOT_SET_HERE}"
 
 
 def made(server: str, **keys: object) -> MqttSink:
@@ -155,18 +154,6 @@ def test_a_password_comes_from_a_file_or_the_environment(
         sink = made(broker.server, username="picker", **keys)
         sink.deliver([pick(1)], NOW_NS)
         sink.close()
-
-
-def test_a_secret_that_cannot_be_read_is_told_at_once(tmp_path: Path) -> None:
-    with pytest.raises(SinkError, match=r"sinks: mqtt: password_file: .*/none: cannot be read: No such file"):
-        made("broker", username="a", password_file=tmp_path / "none")
-    (tmp_path / "empty").touch()
-    with pytest.raises(SinkError, match="the first line is empty"):
-        made("broker", username="a", password_file=tmp_path / "empty")
-    with pytest.raises(SinkError, match="the environment variable NOT_SET_HERE is not set"):
-        made("broker", username="a", password=VARIABLE)
-    with pytest.raises(SinkError, match=r"sinks: mqtt: tls.ca_file: .*/empty: cannot be used: .*must be PEM"):
-        made("broker", tls={"ca_file": tmp_path / "empty"})
 
 
 @pytest.mark.parametrize(
@@ -435,7 +422,7 @@ def test_a_broker_may_ask_for_a_certificate(folder: Path) -> None:
             OSError, match=r"before the connection was accepted; does it ask for a tls.cert_file\?|TLS: "
         ):
             made(asking.server, tls=trusted).deliver([], NOW_NS)
-    with pytest.raises(SinkError, match=r"tls.cert_file, key_file: .*cannot be used"):
+    with pytest.raises(OSError, match=r"tls.cert_file, key_file: .*cannot be used"):
         made("broker", tls={"cert_file": folder / "client.pem", "key_file": folder / "server.key"})
 
 

@@ -27,7 +27,7 @@ from xiaod.domain.types import Channel, DocumentStage, Event, EventPick, Station
 from xiaod.pipeline.sink_runner import SinkRunner
 from xiaod.process.logs import configure_logs
 from xiaod.process.metrics import Metrics
-from xiaod.sinks import Refused, SinkError
+from xiaod.sinks import Refused
 from xiaod.sinks.notify.service import Service, scheme_of
 from xiaod.sinks.notify.sink import NotifySink
 from xiaod.storage.backlog import StoredBacklog
@@ -442,21 +442,6 @@ def test_an_address_in_a_file_is_read_at_each_message(tmp_path: Path) -> None:
         with pytest.raises(OSError, match="url_file: Apprise does not take this nothing:// address"):
             sink.deliver([event("c")], NOW_NS)
     assert [request.path for request in endpoint.requests] == [f"/{HUSH}", f"/{HUSH}-2"]
-
-
-@pytest.mark.parametrize(
-    ("url", "keys", "said"),
-    [
-        (f"nothing://{HUSH}", {}, "notify: url: Apprise does not take this nothing:// address.*its forms: https"),
-        (f"tgram://{HUSH}", {}, r"url: Apprise does not take this tgram:// address \(Unparseable Telegram URL tgram://\*{8}\); its forms"),
-        (f"http://{HUSH}/", {}, "url: Apprise does not take this http:// address"),
-        (f"mqtt://{HUSH}/topic", {"attach": ["picture"]}, r"notify: attach: mqtt takes no pictures; write attach: \[\]"),
-    ],
-)  # fmt: skip
-def test_what_cannot_work_is_said_at_the_start(url: str, keys: dict[str, Any], said: str) -> None:
-    with pytest.raises(SinkError, match=said) as caught:
-        made(url, **keys)
-    assert HUSH not in str(caught.value)
 
 
 @pytest.mark.parametrize(
