@@ -5,60 +5,31 @@
 (('broker.local:9092',), 'xiaod.picks')
 """
 
-import re
-from pathlib import Path
-from string import Formatter
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, SecretStr, model_validator
+from pydantic import AfterValidator, Field
 
 from xiaod.config.model import PositiveSeconds
-from xiaod.config.sinks.kind import EVENT_FIELDS, TEMPLATE_FIELDS, SinkModel, SinkName, SinkOf, SinkStages
+from xiaod.config.sinks.checks import full_address, template
+from xiaod.config.sinks.kind import EVENT_FIELDS, TEMPLATE_FIELDS, SinkName, SinkOf, SinkStages
+from xiaod.config.sinks.login import LoginModel, Password, PasswordFile
 from xiaod.config.tls import TlsConfig
 
 DEFAULT_PORT = 9092
 MAX_TOPIC = 249
 """Characters of a topic (Kafka, ``Topic.java``)."""
 
-_TOPIC = re.compile(r"([A-Za-z0-9._-]|\{\w+\})+")
-_HOST = re.compile(r"[A-Za-z0-9._:-]+")
+_LETTERS = (
+    rf"(?!\.{{1,2}}\Z)[A-Za-z0-9._-]{{1,{MAX_TOPIC}}}",
+    f"must be 1 to {MAX_TOPIC} letters, digits, full stops, _ and -",
+)
 
 
 def _broker(text: str) -> str:
-    """The address with its port."""
-    try:
-        parts = urlsplit(f"//{text}")
-        port = parts.port or DEFAULT_PORT
-        good = parts.netloc == text and _HOST.fullmatch(parts.hostname or "") and parts.port != 0
-    except ValueError:
-        good = False
-    if not good or "@" in text:
-        raise ValueError(
-            "must be HOST or HOST:PORT, for example 'broker.local:9092'; a user name goes into username"
-        )
-    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
-    return f"{host}:{port}"
+    return full_address(text, DEFAULT_PORT)
 
 
-def _topic(template: str, fields: tuple[str, ...] = TEMPLATE_FIELDS) -> str:
-    allowed = ", ".join(f"{{{name}}}" for name in fields)
-    try:
-        names = [part for part in Formatter().parse(template) if part[1] is not None]
-    except ValueError as error:
-        raise ValueError(f"{error}; allowed are {allowed}") from error
-    if any(name not in fields or spec or conversion for _, name, spec, conversion in names):
-        raise ValueError(f"only {allowed} can stand in braces")
-    if not _TOPIC.fullmatch(template) or len(template) > MAX_TOPIC or template in {".", ".."}:
-        raise ValueError(f"must be 1 to {MAX_TOPIC} letters, digits, full stops, _ and -")
-    return template
-
-
-def _event_topic(template: str) -> str:
-    return _topic(template, EVENT_FIELDS)
-
-
-class KafkaConfig(SinkModel):
+class KafkaConfig(LoginModel):
     """Picks into Apache Kafka."""
 
     CODE = "xiaod.sinks.kafka.sink:KafkaSink"
@@ -84,24 +55,14 @@ class KafkaConfig(SinkModel):
     """How the connection is encrypted; null: it is not."""
     username: str | None = None
     """User name; null: none is asked for."""
-    password: SecretStr | None = None
-    """The password, or "${NAME}" for the environment variable of that name; better in a file."""
-    password_file: Path | None = Field(default=None, strict=False)
-    """File with the password in its first line; read at each connection."""
+    password: Password = None
+    password_file: PasswordFile = None
     mechanism: Literal["SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN"] = "SCRAM-SHA-512"
     """How user name and password are told (SASL); with PLAIN, encrypt the connection."""
-    topic: Annotated[str, AfterValidator(_topic)] = "xiaod.picks"
+    topic: Annotated[str, AfterValidator(template(TEMPLATE_FIELDS, *_LETTERS))] = "xiaod.picks"
     """Topic of a pick; also {network}, {station}, {location}, {channel}, {phase}, {stage}, {shard}; {stage} is final, early or withdrawn.
     What a topic cannot carry becomes _, an empty location --. The message's key is NETWORK.STATION: picks of a station stay in order."""
-    event_topic: Annotated[str, AfterValidator(_event_topic)] = "xiaod.events"
+    event_topic: Annotated[str, AfterValidator(template(EVENT_FIELDS, *_LETTERS))] = "xiaod.events"
     """Topic of an event; also {stage} and {shard}."""
     timeout_s: PositiveSeconds = 10.0
     """Seconds; longest wait for each broker, for a topic, and for acknowledgments."""
-
-    @model_validator(mode="after")
-    def _consistent(self) -> "KafkaConfig":
-        if self.password is not None and self.password_file is not None:
-            raise ValueError("password_file and password are both given; give one")
-        if (self.username is None) != (self.password is None and self.password_file is None):
-            raise ValueError("username and password belong together; give both or none")
-        return self

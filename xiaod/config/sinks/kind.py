@@ -17,7 +17,7 @@ A kind is a model derived from :class:`SinkModel`. Everything else that treats k
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from xiaod.config.annotations import kinds_of
 from xiaod.config.model import NAME_PATTERN, Model
@@ -87,6 +87,14 @@ class SinkModel(Model):
     """Which kind of sink; the first key, as people write it."""
     name: SinkName
     stage: SinkStages
+
+    @model_validator(mode="after")
+    def _each_text_once(self) -> Self:
+        """Refuse both a text and the file that has it."""
+        for key in type(self).model_fields:
+            if getattr(self, key) is not None and getattr(self, f"{key}_file", None) is not None:
+                raise ValueError(f"{key}_file and {key} are both given; give one")
+        return self
 
     @classmethod
     def kind_name(cls) -> str:

@@ -9,25 +9,15 @@ A secret is given as the name of a file, as the name of an environment variable,
 SecretStr('**********')
 """
 
-import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
-from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from xiaod.config.model import Model, PositiveSeconds, Seconds
-from xiaod.config.sinks.checks import address, names_in
-from xiaod.config.sinks.kind import (
-    EVENT_FIELDS,
-    SHARD,
-    TEMPLATE_FIELDS,
-    SinkModel,
-    SinkName,
-    SinkOfAll,
-    SinkStages,
-)
+from xiaod.config.sinks.checks import address, host_and_port, names_in, template
+from xiaod.config.sinks.kind import EVENT_FIELDS, SHARD, TEMPLATE_FIELDS, SinkName, SinkOfAll, SinkStages
+from xiaod.config.sinks.login import LoginModel, Password, PasswordFile
 from xiaod.config.tls import TlsConfig
 
 MQTT_PORT = 1883
@@ -45,24 +35,16 @@ MAX_TOPIC = 256
 
 def _topic_of(allowed: tuple[str, ...]) -> Callable[[str], str]:
     """A check of a topic to publish to, with the names that may stand in braces."""
-
-    def check(text: str) -> str:
-        names_in(text, allowed)
-        filled = re.sub(r"\{\w+\}", "x", text)
-        if not filled or len(text) > MAX_TOPIC or re.search(r"[+#\x00{}]", filled) or text.startswith("$"):
-            raise ValueError(
-                f"must be a topic to publish to: 1 to {MAX_TOPIC} letters, without + and #, not beginning with $"
-            )
-        return text
-
-    return check
+    return template(
+        allowed,
+        rf"[^$+#\x00{{}}][^+#\x00{{}}]{{0,{MAX_TOPIC - 1}}}",
+        f"must be a topic to publish to: 1 to {MAX_TOPIC} letters, without + and #, not beginning with $",
+    )
 
 
-def _client_id(text: str) -> str:
-    names_in(text, CLIENT_FIELDS)
-    if not re.fullmatch(r"([A-Za-z0-9_.-]|\{\w+\}){1,64}", text):
-        raise ValueError("must be made of 1 to 64 letters, digits, _ . and -")
-    return text
+_client_id = template(
+    CLIENT_FIELDS, "[A-Za-z0-9_.-]{1,64}", "must be made of 1 to 64 letters, digits, _ . and -"
+)
 
 
 def _qos(value: Any) -> Any:
@@ -88,12 +70,13 @@ class DiscoveryConfig(Model):
     """Discovery prefix of the MQTT integration of Home Assistant."""
 
 
-class MqttConfig(SinkModel):
+class MqttConfig(LoginModel):
     """Picks as MQTT messages."""
 
     EXAMPLE: ClassVar = {"server": "broker.local"}
     CODE = "xiaod.sinks.mqtt.sink:MqttSink"
     EXTRA = "mqtt"
+    ASKS_PASSWORD = False
     READER = "xiaod.sinks.mqtt.reader:MqttReader"
     DESTINATION = "server"
     TEMPLATES = ("topic", "event_topic", "rsam_topic", "status_topic", "client_id")
@@ -107,16 +90,14 @@ class MqttConfig(SinkModel):
     name: SinkName = "mqtt"
     stage: SinkStages = "all"
     of: SinkOfAll = "picks"
-    server: Annotated[str, AfterValidator(address)]
+    server: Annotated[str, AfterValidator(address(MQTT_PORT))]
     """HOST or HOST:PORT of a broker that speaks MQTT 5; the default port is 1883, with tls 8883."""
     tls: TlsConfig | None = None
     """How the connection is encrypted; null: it is not; {}: with the authorities that the system trusts."""
     username: str | None = None
     """User name; null: none."""
-    password: SecretStr | None = None
-    """The password, or "${NAME}" for the environment variable of that name; better in a file."""
-    password_file: Path | None = Field(default=None, strict=False)
-    """File with the password in its first line; read at each connection."""
+    password: Password = None
+    password_file: PasswordFile = None
     client_id: Annotated[str, AfterValidator(_client_id)] = "xiaod-{host}-{name}-{shard}"
     """Must differ between all clients of the broker: two with the same id expel each other again and again."""
     topic: Annotated[str, AfterValidator(_topic_of(TEMPLATE_FIELDS))] = (
@@ -145,10 +126,6 @@ class MqttConfig(SinkModel):
 
     @model_validator(mode="after")
     def _consistent(self) -> "MqttConfig":
-        if self.password is not None and self.password_file is not None:
-            raise ValueError("password_file and password are both given; give one")
-        if self.username is None and (self.password is not None or self.password_file is not None):
-            raise ValueError("username is missing beside the password")
         if self.discovery.enabled:
             fields = names_in(self.topic, TEMPLATE_FIELDS)
             if fields - {SHARD, "stage"} != SENSOR_FIELDS:
@@ -185,9 +162,9 @@ class MqttConfig(SinkModel):
     @property
     def host(self) -> str:
         """Name or address of the broker."""
-        return urlsplit(f"//{self.server}").hostname or ""
+        return host_and_port(self.server, MQTT_PORT)[0]
 
     @property
     def port(self) -> int:
         """The port given, or the one of the protocol."""
-        return urlsplit(f"//{self.server}").port or (MQTT_PORT if self.tls is None else MQTT_TLS_PORT)
+        return host_and_port(self.server, MQTT_PORT if self.tls is None else MQTT_TLS_PORT)[1]

@@ -5,53 +5,29 @@
 (('nats://broker.local:4222',), ('xiaod.picks.*.*.*.*',))
 """
 
-import re
 from pathlib import Path
-from string import Formatter
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, PrivateAttr, SecretStr, model_validator
 
 from xiaod.config.model import Model, PositiveSeconds, Seconds
-from xiaod.config.sinks.kind import EVENT_FIELDS, TEMPLATE_FIELDS, SinkModel, SinkName, SinkOf, SinkStages
+from xiaod.config.sinks.checks import full_address, template
+from xiaod.config.sinks.kind import EVENT_FIELDS, TEMPLATE_FIELDS, SinkName, SinkOf, SinkStages
+from xiaod.config.sinks.login import LoginModel, Password, PasswordFile, TokenFile
 from xiaod.config.tls import TlsConfig
 
 DEFAULT_PORT = 4222
 _STREAM_PATTERN = r"^[A-Za-z0-9_-]{1,64}$"
-_SUBJECT = re.compile(r"[A-Za-z0-9_{}-]+(\.[A-Za-z0-9_{}-]+)*")
+_WORD = "[A-Za-z0-9_-]+"
+_WORDS = rf"{_WORD}(\.{_WORD})*", "must be words of letters, digits, _ and -, joined by full stops"
 
 
 def _server(text: str) -> str:
     """The address in full."""
-    try:
-        parts = urlsplit(text if "://" in text else f"nats://{text}")
-        port = parts.port or DEFAULT_PORT
-    except ValueError:
-        raise ValueError("must be HOST or HOST:PORT, for example 'broker.local:4222'") from None
     if "@" in text:
         raise ValueError("must not hold a password: use username and password_file, or token_file")
-    if parts.scheme not in {"nats", "tls"} or not parts.hostname or parts.path.strip("/") or parts.query:
-        raise ValueError("must be HOST or HOST:PORT, for example 'broker.local:4222'")
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    return f"{parts.scheme}://{host}:{port}"
-
-
-def _subject(template: str, fields: tuple[str, ...] = TEMPLATE_FIELDS) -> str:
-    allowed = ", ".join(f"{{{name}}}" for name in fields)
-    try:
-        names = [part for part in Formatter().parse(template) if part[1] is not None]
-    except ValueError as error:
-        raise ValueError(f"{error}; allowed are {allowed}") from error
-    if any(name not in fields or spec or conversion for _, name, spec, conversion in names):
-        raise ValueError(f"only {allowed} can stand in braces")
-    if not _SUBJECT.fullmatch(template):
-        raise ValueError("must be words of letters, digits, _ and -, joined by full stops")
-    return template
-
-
-def _event_subject(template: str) -> str:
-    return _subject(template, EVENT_FIELDS)
+    scheme = "tls" if text.startswith("tls://") else "nats"
+    return f"{scheme}://{full_address(text.removeprefix(f'{scheme}://').removesuffix('/'), DEFAULT_PORT)}"
 
 
 class StreamConfig(Model):
@@ -77,11 +53,12 @@ class StreamConfig(Model):
         return self
 
 
-class NatsConfig(SinkModel):
+class NatsConfig(LoginModel):
     """Picks into NATS JetStream."""
 
     CODE = "xiaod.sinks.nats.sink:NatsSink"
     EXTRA = "nats"
+    LOGINS = ("username", "token", "credentials_file", "nkey_file")
     READER = "xiaod.sinks.nats.reader:NatsReader"
     DESTINATION = "servers"
     TEMPLATES = ("subject", "event_subject")
@@ -103,46 +80,27 @@ class NatsConfig(SinkModel):
     """How the connection is encrypted; null: it is not, unless the server insists."""
     username: str | None = None
     """User name; at most one of username, token, credentials_file and nkey_file."""
-    password: SecretStr | None = None
-    """The password, or "${NAME}" for the environment variable of that name; better in a file."""
-    password_file: Path | None = Field(default=None, strict=False)
-    """File with the password in its first line; read at each connection."""
+    password: Password = None
+    password_file: PasswordFile = None
     token: SecretStr | None = None
     """Instead of a user name: the token, or "${NAME}"."""
-    token_file: Path | None = Field(default=None, strict=False)
-    """File with the token in its first line; read at each connection."""
+    token_file: TokenFile = None
     credentials_file: Path | None = Field(default=None, strict=False)
     """Instead of a user name: file with JWT and key, as nsc writes it."""
     nkey_file: Path | None = Field(default=None, strict=False)
     """Instead of a user name: file with the seed of an NKey."""
-    subject: Annotated[str, AfterValidator(_subject)] = "xiaod.picks.{network}.{station}.{phase}.{stage}"
+    subject: Annotated[str, AfterValidator(template(TEMPLATE_FIELDS, *_WORDS))] = (
+        "xiaod.picks.{network}.{station}.{phase}.{stage}"
+    )
     """Subject of a pick; also {location}, {channel}, {shard}; {stage} is final, early or withdrawn. What a subject cannot
     carry becomes _, an empty location --."""
-    event_subject: Annotated[str, AfterValidator(_event_subject)] = "xiaod.events.{stage}"
+    event_subject: Annotated[str, AfterValidator(template(EVENT_FIELDS, *_WORDS))] = "xiaod.events.{stage}"
     """Subject of an event, which the stream must take too; also {shard}."""
     stream: StreamConfig = StreamConfig()
     """The stream of JetStream that keeps the picks."""
     timeout_s: PositiveSeconds = 10.0
     """Seconds; longest wait for the connection, and for each acknowledgment."""
     _stream_subjects: tuple[str, ...] = PrivateAttr()
-
-    @model_validator(mode="after")
-    def _consistent(self) -> "NatsConfig":
-        for key in ("password", "token"):
-            if getattr(self, key) is not None and getattr(self, f"{key}_file") is not None:
-                raise ValueError(f"{key}_file and {key} are both given; give one")
-        if (self.username is None) != (self.password is None and self.password_file is None):
-            raise ValueError("username and password belong together; give both or none")
-        ways = {
-            "username": self.username,
-            "token": self.token or self.token_file,
-            "credentials_file": self.credentials_file,
-            "nkey_file": self.nkey_file,
-        }
-        given = [key for key, value in ways.items() if value is not None]
-        if len(given) > 1:
-            raise ValueError(f"{given[1]} and {given[0]} are both given; there is one way to log in")
-        return self
 
     def model_post_init(self, context: object) -> None:
         """Note the subjects of the sink as it is written: each process has a copy of it for its part, and all copies use one stream."""

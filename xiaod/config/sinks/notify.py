@@ -11,7 +11,6 @@ pydantic_core._pydantic_core.ValidationError: ...
 """
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 from zoneinfo import ZoneInfo
@@ -20,7 +19,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_va
 
 from xiaod.config.model import Model, PositiveSeconds
 from xiaod.config.redact import is_variable
-from xiaod.config.sinks.checks import names_in
+from xiaod.config.sinks.checks import template
 from xiaod.config.sinks.kind import SinkModel, SinkName, SinkOf, SinkStages
 
 EVENT_PLACEHOLDERS = ("time", "stations", "names", "about", "first", "stage", "event_id", "id", "notice")
@@ -33,16 +32,6 @@ MINUTES_OF_DAY = 24 * 60
 TRIAL_TITLE, TRIAL_MARK = "Test: ", "This is a test of xiaod, of an old earthquake.\n"
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+")
-
-
-def _text_of(allowed: tuple[str, ...]) -> Callable[[str], str]:
-    """A check of a text, with the names that may stand in braces."""
-
-    def check(text: str) -> str:
-        names_in(text, allowed)
-        return text
-
-    return check
 
 
 def _url(secret: SecretStr) -> SecretStr:
@@ -72,8 +61,8 @@ def _time_of_day(value: Any) -> Any:
 
 
 TimeOfDay = Annotated[str, BeforeValidator(_time_of_day), Field(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")]
-EventText = Annotated[str, AfterValidator(_text_of(EVENT_PLACEHOLDERS))]
-PickText = Annotated[str, AfterValidator(_text_of(PICK_PLACEHOLDERS))]
+EventText = Annotated[str, AfterValidator(template(EVENT_PLACEHOLDERS))]
+PickText = Annotated[str, AfterValidator(template(PICK_PLACEHOLDERS))]
 
 
 def minutes_of(time_of_day: str) -> int:
@@ -213,7 +202,7 @@ class NotifyConfig(SinkModel):
 
     @model_validator(mode="after")
     def _consistent(self) -> "NotifyConfig":
-        if (self.url is None) == (self.url_file is None):
+        if self.url is None and self.url_file is None:
             raise ValueError("url_file and url: give one of them")
         return self
 

@@ -92,8 +92,6 @@ class WebhookConfig(SinkModel):
 
     @model_validator(mode="after")
     def _consistent(self) -> "WebhookConfig":
-        if self.secret is not None and self.secret_file is not None:
-            raise ValueError("secret_file and secret are both given; give one")
         if self.attach and (self.stage != "final" or self.batch != 1):
             raise ValueError(
                 "attach: needs stage: final and batch: 1, because each final pick has files of its own"

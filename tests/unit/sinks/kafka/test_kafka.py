@@ -276,8 +276,8 @@ def test_attempts_leave_nothing_open() -> None:
         ("mechanism: GSSAPI", "SCRAM-SHA-512"),
         ("topic: 'a/b'", "must be 1 to 249 letters"),
         ("topic: '..'", "must be 1 to 249 letters"),
-        ("topic: 'a.{net}'", "only {network}"),
-        ("event_topic: 'a.{station}'", "only {stage}, {shard}"),
+        ("topic: 'a.{net}'", "{net} is not known; allowed are {network}"),
+        ("event_topic: 'a.{station}'", "{station} is not known; allowed are {stage}, {shard}"),
     ],
 )
 def test_complaints_about_the_file(keys: str, said: str) -> None:

@@ -316,7 +316,7 @@ def test_tls_and_token(tmp_path: Path) -> None:
         (f"token: {HUSH}\n    nkey_file: there", "nkey_file and token are both given"),
         ("username: me", "username and password belong together"),
         ("subject: 'a..b'", "must be words"),
-        ("subject: 'a.{net}'", "only {network}"),
+        ("subject: 'a.{net}'", "{net} is not known; allowed are {network}"),
         ("subject: 'a.>'", "must be words"),
         ("stream: {max_age_s: 60.0}", "duplicates_s must be at most max_age_s"),
     ],

@@ -454,7 +454,7 @@ def test_an_address_in_a_file_is_read_at_each_message(tmp_path: Path) -> None:
         ("url: 'json://a', time_zone: Europe/Nowhere", "", "no time zone 'Europe/Nowhere' on this machine"),
         ("url: 'json://a', quiet_hours: {begin: '7:00'}", "", r"quiet_hours\.begin"),
         ("url: 'json://a', quiet_hours: {begin: 07:00}", "", "begin and end are both 07:00"),
-        ("url: 'json://a', url_file: b", "", "url_file and url: give one of them"),
+        ("url: 'json://a', url_file: b", "", "url_file and url are both given; give one"),
         ("min_stations: 1", "", "url_file and url: give one of them"),
         ("url: 'ntfy.sh/topic'", "", "must be an address of Apprise"),
         ("url: 'json://a', attach: [picture]", "", r"attach: .*write snippets: \{enabled: true\}"),
