@@ -8,6 +8,8 @@ import csv
 import io
 import json
 import os
+import signal
+import subprocess
 import xml.etree.ElementTree as ElementTree
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
@@ -53,6 +55,14 @@ class Receiver(ABC):
     @abstractmethod
     def hindered(self) -> AbstractContextManager[None]:
         """While it is entered, nothing can be delivered."""
+
+
+class Suspended(Receiver):
+    """A program that a test can stop in the midst of everything."""
+
+    @abstractmethod
+    def suspended(self) -> AbstractContextManager[None]:
+        """While it is entered, it does nothing, and its connections stay."""
 
 
 class Files(Receiver):
@@ -103,7 +113,7 @@ class StandardOutput(Receiver):
             yield
 
 
-class Broker(Receiver):
+class Broker(Suspended):
     """Mosquitto."""
 
     def __init__(self, folder: Path) -> None:
@@ -126,6 +136,11 @@ class Broker(Receiver):
         self._broker.stop()
         yield
         self._broker.start()
+
+    @contextmanager
+    def suspended(self) -> Iterator[None]:
+        with suspended(self._broker.process):
+            yield
 
 
 class Service(Receiver):
@@ -150,7 +165,7 @@ class Service(Receiver):
         self._endpoint.answers = [Answer(200)]
 
 
-class Bus(Receiver):
+class Bus(Suspended):
     """``nats-server``."""
 
     def __init__(self, folder: Path) -> None:
@@ -171,8 +186,13 @@ class Bus(Receiver):
         yield
         self._server.start()
 
+    @contextmanager
+    def suspended(self) -> Iterator[None]:
+        with suspended(self._server.process):
+            yield
 
-class Cluster(Receiver):
+
+class Cluster(Suspended):
     """A broker that speaks Kafka's protocol."""
 
     def __init__(self, folder: Path) -> None:
@@ -194,9 +214,14 @@ class Cluster(Receiver):
 
     @contextmanager
     def hindered(self) -> Iterator[None]:
-        self._broker.kill()
+        self._broker.stop()
         yield
         self._broker.start()
+
+    @contextmanager
+    def suspended(self) -> Iterator[None]:
+        with suspended(self._broker.process):
+            yield
 
 
 class Ring(Receiver):
@@ -245,6 +270,10 @@ RECEIVERS: dict[str, Callable[[Path], Receiver]] = {
     "notify": Phone,
 }
 """Kind of sink -> what it delivers to, where that is no file."""
+NETWORK = [model for model in SINKS if model.kind_name() in RECEIVERS and model.DESTINATION]
+"""Kinds that speak to another program."""
+SUSPENDED = ("mqtt", "nats", "kafka")
+"""Those whose program a test can stop in the midst."""
 SINKS_HERE = [model for model in SINKS if model.kind_name() != "kafka" or broker_is_there()]
 """Kinds whose receivers tests can have; Kafka only where there is a broker."""
 
@@ -299,6 +328,17 @@ class EverySink:
     def arrived(self) -> dict[str, list[str]]:
         """Identifiers of the picks at each receiver."""
         return {kind: sorted(receiver.arrived()) for kind, receiver in self._receivers.items()}
+
+
+@contextmanager
+def suspended(process: "subprocess.Popen[bytes]") -> Iterator[None]:
+    """Stop a process in the midst of everything; it goes on afterwards."""
+    process.send_signal(signal.SIGSTOP)
+    os.waitid(os.P_PID, process.pid, os.WSTOPPED)
+    try:
+        yield
+    finally:
+        process.send_signal(signal.SIGCONT)
 
 
 def ids_in(text: str) -> list[str]:

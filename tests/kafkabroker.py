@@ -10,7 +10,6 @@ import importlib.resources
 import importlib.util
 import json
 import os
-import signal
 import socket
 import subprocess
 import time
@@ -79,34 +78,26 @@ class KafkaBroker:
             time.sleep(0.02)
         raise AssertionError(f"the broker does not listen: {self.log()}")
 
-    def _ours(self) -> "subprocess.Popen[bytes]":
+    @property
+    def process(self) -> "subprocess.Popen[bytes]":
+        """The process that runs; skips the test where it is not ours."""
         if self._process is None:
             pytest.skip("the broker of XIAOD_KAFKA cannot be killed")
         return self._process
 
     def kill(self) -> None:
         """``kill -9``."""
-        process = self._ours()
+        process = self.process
         process.kill()
         process.wait(LIMIT_S)
         self._process = None
 
     def stop(self) -> None:
         """Stop it in good order: what it holds is on the disk then."""
-        process = self._ours()
+        process = self.process
         process.terminate()
         process.wait(LIMIT_S)
         self._process = None
-
-    def suspend(self) -> None:
-        """Stop it in the midst of everything, and wait until it has stopped."""
-        process = self._ours()
-        process.send_signal(signal.SIGSTOP)
-        os.waitid(os.P_PID, process.pid, os.WSTOPPED)
-
-    def resume(self) -> None:
-        """Let it go on."""
-        self._ours().send_signal(signal.SIGCONT)
 
     def records(self, topic: str = "") -> list[ConsumerRecord]:
         """All messages of a topic in the order of its partitions; none when there is no topic."""

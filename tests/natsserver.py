@@ -2,9 +2,7 @@
 
 import asyncio
 import json
-import os
 import shutil
-import signal
 import socket
 import subprocess
 import time
@@ -77,16 +75,11 @@ class NatsServer:
             self._process.wait(LIMIT_S)
             self._process = None
 
-    def suspend(self) -> None:
-        """Stop it in the midst of everything, and wait until it has stopped."""
+    @property
+    def process(self) -> "subprocess.Popen[bytes]":
+        """The process that runs."""
         assert self._process is not None
-        self._process.send_signal(signal.SIGSTOP)
-        os.waitid(os.P_PID, self._process.pid, os.WSTOPPED)
-
-    def resume(self) -> None:
-        """Let it go on."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGCONT)
+        return self._process
 
     def ask(self, work: Callable[[Client], Coroutine[Any, Any, Any]], **login: Any) -> Any:
         """What a client of its own finds."""

@@ -17,7 +17,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.everysink import delivering, ids_in
+from tests.end_to_end.harness import wait_until
+from tests.everysink import NETWORK, SUSPENDED, Suspended, delivering, ids_in
 from xiaod.config import AgencyConfig
 from xiaod.config.sinks import SINKS
 from xiaod.config.sinks.file import AnssConfig, FolderConfig, JsonLinesConfig, QuakeMLConfig
@@ -114,6 +115,49 @@ def test_what_an_error_held_up_is_written_once_when_it_is_delivered_again(
         sink.close()
         sink.close()
         assert same(receiver.arrived(), [pick(1), pick(2), pick(3)])
+
+
+@pytest.mark.parametrize("model", NETWORK, ids=[model.kind_name() for model in NETWORK])
+def test_what_came_before_an_outage_and_in_it_arrives_in_order(
+    model: type[SinkModel], tmp_path: Path
+) -> None:
+    with delivering(model, tmp_path, of="picks", timeout_s=10.0) as (sink, receiver):
+        sink.deliver([pick(number) for number in range(10)], NOW_NS)
+        before = receiver.arrived()
+        with receiver.hindered():
+            for _ in range(2):
+                with pytest.raises(OSError, match=r"127\.0\.0\.1|HTTP 503"):
+                    sink.deliver([pick(number) for number in range(10, 15)], NOW_NS)
+        sink.deliver([pick(number) for number in range(10, 20)], NOW_NS)
+        # What was taken when the connection broke may be there twice; a ring that is killed forgets what it had before.
+        found = list(dict.fromkeys([*before, *receiver.arrived()]))
+        assert found == [pick(number).id for number in range(20)]
+
+
+@pytest.mark.parametrize("kind", SUSPENDED)
+def test_a_receiver_that_hangs_is_given_up_and_gets_all_later(kind: str, tmp_path: Path) -> None:
+    [model] = [model for model in SINKS if model.kind_name() == kind]
+    picks = [pick(1), pick(2)]
+    with delivering(model, tmp_path, timeout_s=1.0) as (sink, receiver):
+
+        def delivers(*picks: Pick) -> bool:
+            try:
+                sink.deliver(picks, NOW_NS)
+            except OSError:
+                return False
+            return True
+
+        assert isinstance(receiver, Suspended)
+        # On a machine that is busy the first connection may take longer.
+        wait_until(lambda: delivers(pick(0)), "the first pick")
+        with receiver.suspended():
+            with pytest.raises(OSError, match=r"no acknowledgment|no answer within 1 s"):
+                sink.deliver(picks, NOW_NS)
+            # The next attempt finds a socket that takes it in, and nobody behind it.
+            with pytest.raises(OSError, match=r"cannot connect|no answer before the connection was accepted"):
+                sink.deliver(picks, NOW_NS)
+        wait_until(lambda: delivers(*picks), "the others")
+        assert list(dict.fromkeys(receiver.arrived())) == [pick(number).id for number in range(3)]
 
 
 @every_kind

@@ -1,4 +1,4 @@
-"""A connection to a Kafka cluster: opened when it is needed, and given up at the first failure, so that nothing of it arrives later.
+"""A connection to a Kafka cluster.
 
 In: messages. Out: nothing once all replicas in sync have acknowledged each one (``acks=all``), or an error that names the brokers, the
 reason and a remedy. The client is aiokafka. Its producer is idempotent (KIP-98): what it sends again within a connection is there once, and
@@ -9,7 +9,7 @@ The event loop must be this connection's alone: to give it up, all other tasks o
 >>> connection = KafkaConnection(KafkaConfig(kind="kafka", brokers=["127.0.0.1:9"], timeout_s=5.0))
 >>> asyncio.run(connection.publish([]))
 Traceback (most recent call last):
-xiaod.sinks.kafka.connection.BusError: 127.0.0.1:9: cannot connect: Connect call failed ('127.0.0.1', 9); check brokers and tls
+xiaod.sinks.bus.BusError: 127.0.0.1:9: cannot connect: Connect call failed ('127.0.0.1', 9); check brokers and tls
 """
 
 import asyncio
@@ -17,16 +17,16 @@ import logging
 import ssl
 import threading
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import aiokafka.conn
-from aiokafka import AIOKafkaProducer, errors
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, errors
 from aiokafka.conn import AIOKafkaConnection
 
 from xiaod.config.sinks.kafka import KafkaConfig
 from xiaod.config.tls import tls_context
 from xiaod.process.secret_file import credential
+from xiaod.sinks.bus import BusConnection, BusError, Message, Result, TooLargeError
 
 CLOSE_LIMIT_S = 2.0
 """Longest time for a clean disconnection."""
@@ -57,28 +57,6 @@ REMEDIES: dict[type[BaseException], str] = {
     ssl.SSLError: "does this port speak TLS?",
 }
 """What helps against an error, the first that fits."""
-
-
-class BusError(OSError):
-    """The cluster cannot be reached, or does not take what is sent; the message names it, the reason and what helps."""
-
-
-class TooLargeError(BusError):
-    """A message will never be taken; ``numbers`` says which, or is empty when it was one of several."""
-
-    def __init__(self, reason: str, numbers: Sequence[int]) -> None:
-        super().__init__(reason)
-        self.numbers = numbers
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """What is published."""
-
-    topic: str
-    key: bytes
-    value: bytes
-    identifier: str
 
 
 class _Heard(logging.Handler):
@@ -125,52 +103,26 @@ _LOGGER.addHandler(_HEARD)
 _LOGGER.propagate = False
 
 
-class KafkaConnection:
-    """A connection; all methods run in one event loop, which nothing else uses."""
+class KafkaConnection(BusConnection):
+    """A connection."""
 
     def __init__(self, config: KafkaConfig) -> None:
+        super().__init__(", ".join(config.brokers))
         self._config = config
-        self._where = ", ".join(config.brokers)
         self._producer: AIOKafkaProducer | None = None
-        self.taken: set[int] = set()
-        """Numbers of the messages of the last :meth:`publish` that are acknowledged."""
 
     @property
     def opened(self) -> bool:
         """Whether there is a connection, lost or not."""
         return self._producer is not None
 
-    async def publish(self, messages: Sequence[Message]) -> None:
-        """Send messages; those of one key in order.
-
-        Raises:
-            TooLargeError: when one is larger than the broker or the topic takes.
-            BusError: when no broker can be reached, or one refuses or does not acknowledge in time.
-        """
-        self.taken = set()
-        large = [
-            number
-            for number, message in enumerate(messages)
-            if len(message.value) + len(message.key) + len(message.identifier) > MAX_MESSAGE_BYTES
-        ]
-        if large:
-            raise TooLargeError(
-                f"{messages[large[0]].topic}: larger than {MAX_MESSAGE_BYTES} bytes", numbers=large
-            )
-        self.listen_anew()
-        try:
-            await self._publish(await self._connected(), messages)
-        except BusError:
-            await self.close()
-            raise
-        except Exception as error:
-            # Whatever a server sends that the client cannot handle, the daemon goes on.
-            await self.close()
-            raise BusError(f"{self._where}: {_text(error)}") from error
-
-    def listen_anew(self) -> None:
-        """Forget what aiokafka has said before, for :meth:`because`."""
+    async def attempt(
+        self, work: Coroutine[Any, Any, Result], give_up: Callable[[], Coroutine[Any, Any, None]]
+    ) -> Result:
+        """See :meth:`xiaod.sinks.bus.BusConnection.attempt`."""
+        # What aiokafka has said before is no reason now.
         _HEARD.reasons.clear()
+        return await super().attempt(work, give_up)
 
     async def close(self) -> None:
         """Close the connection, and give up what is under way."""
@@ -203,43 +155,64 @@ class KafkaConnection:
         """The producer, started when there is none."""
         if self._producer is not None:
             return self._producer
-        config = self._config
-        # What its tasks have to say of an end is said by our own error.
-        asyncio.get_running_loop().set_exception_handler(lambda *_: None)
         producer = self._producer = AIOKafkaProducer(
-            bootstrap_servers=list(config.brokers),
-            client_id=f"xiaod-{config.name}",
+            client_id=f"xiaod-{self._config.name}",
             acks="all",
             enable_idempotence=True,
             max_request_size=2 * MAX_MESSAGE_BYTES,
-            request_timeout_ms=max(1, round(1000 * FIRST_S * config.timeout_s)),
-            **self.login(),
+            **self.options(),
         )
+        await self.start(producer)
+        return producer
+
+    def options(self) -> dict[str, Any]:
+        """Those of any client: where the brokers are, and how to log in.
+
+        Raises:
+            OSError: when a secret or a certificate cannot be read.
+        """
+        return {
+            "bootstrap_servers": list(self._config.brokers),
+            "request_timeout_ms": max(1, round(1000 * FIRST_S * self._config.timeout_s)),
+            **self.login(),
+        }
+
+    async def start(self, client: AIOKafkaProducer | AIOKafkaConsumer) -> None:
+        """Connect a client.
+
+        Raises:
+            BusError: when no broker can be reached, or one refuses.
+        """
+        config = self._config
+        # What its tasks have to say of an end is said by our own error.
+        asyncio.get_running_loop().set_exception_handler(lambda *_: None)
         try:
             async with asyncio.timeout(config.timeout_s * (1 + len(config.brokers))):
-                await producer.start()
+                await client.start()
         except Exception as error:
             reason = self.because(error)
             # aiokafka does not know all ways in which brokers refuse a login.
             known = config.username is None or isinstance(error, errors.KafkaConnectionError | TimeoutError)
             doubt = "check brokers and tls" if known else LOGIN
             hint = "" if "; " in reason else f"; {doubt}"
-            raise BusError(f"{self._where}: cannot connect: {reason}{hint}") from error
-        return producer
+            raise BusError(f"{self.where}: cannot connect: {reason}{hint}") from error
 
-    async def _publish(self, producer: AIOKafkaProducer, messages: Sequence[Message]) -> None:
+    async def _publish(self, messages: Sequence[Message]) -> None:
+        _refuse_large(messages)
+        producer = await self._connected()
         limit_s = self._config.timeout_s
         futures: list[asyncio.Future[Any]] = []
+        failed = 0
         failure: BaseException | None = None
         try:
             async with asyncio.timeout(limit_s):
                 for message in messages:
                     headers = [(ID, message.identifier.encode("utf-8", "surrogatepass"))]
                     futures.append(
-                        await producer.send(message.topic, message.value, key=message.key, headers=headers)
+                        await producer.send(message.topic, message.content, key=message.key, headers=headers)
                     )
         except (errors.KafkaError, TimeoutError) as error:
-            failure = error
+            failed, failure = len(futures), error
         if futures:
             await asyncio.wait(futures, timeout=limit_s)
         for number, future in enumerate(futures):
@@ -247,22 +220,22 @@ class KafkaConnection:
             if told is None:
                 self.taken.add(number)
             elif failure is None or isinstance(failure, TimeoutError):
-                failure = told
+                failed, failure = number, told
         if failure is None:
             return
         if isinstance(failure, TOO_LARGE):
             # A broker refuses all that came together.
             numbers = [0] if len(messages) == 1 else []
             raise TooLargeError(
-                f"{self._where}: larger than the topic or the broker takes", numbers
+                f"{self.where}: larger than the topic or the broker takes", numbers
             ) from failure
-        topic = messages[min(len(futures), len(messages) - 1)].topic
+        topic = messages[failed].topic
         if isinstance(failure, errors.UnknownTopicOrPartitionError):
             raise BusError(
-                f"{self._where}: no topic {topic}; make it with: kafka-topics.sh --create --topic {topic} "
+                f"{self.where}: no topic {topic}; make it with: kafka-topics.sh --create --topic {topic} "
                 f"--bootstrap-server {self._config.brokers[0]}"
             ) from failure
-        raise BusError(f"{self._where}: {self.because(failure)}") from failure
+        raise BusError(f"{self.where}: {self.because(failure)}") from failure
 
     def because(self, error: BaseException) -> str:
         """What an error says, or what was heard before if that says more; with what helps."""
@@ -286,6 +259,16 @@ class KafkaConnection:
         if not remedy and said.endswith("closed"):
             remedy = "does this port expect TLS, or a user name?"
         return f"{said}; {remedy}" if remedy else said
+
+
+def _refuse_large(messages: Sequence[Message]) -> None:
+    large = [
+        number
+        for number, message in enumerate(messages)
+        if len(message.content) + len(message.key) + len(message.identifier) > MAX_MESSAGE_BYTES
+    ]
+    if large:
+        raise TooLargeError(f"{messages[large[0]].topic}: larger than {MAX_MESSAGE_BYTES} bytes", large)
 
 
 async def ended(end: Callable[[], Coroutine[Any, Any, None]]) -> None:

@@ -5,7 +5,7 @@ remedy. MQTT 5 (OASIS, 2019): its reason codes say what a broker refuses, which 
 reconnection of its own. A thread of paho-mqtt reads and keeps the connection alive; it calls the methods ``_on_...``.
 
 >>> from xiaod.config.sinks.mqtt import MqttConfig
->>> BrokerConnection(MqttConfig(kind="mqtt", server="127.0.0.1:9"), "example", None, None).connect()
+>>> BrokerConnection(MqttConfig(kind="mqtt", server="127.0.0.1:9"), "example", None).connect()
 Traceback (most recent call last):
 xiaod.sinks.mqtt.refusals.BrokerError: 127.0.0.1:9: Connection refused
 """
@@ -28,6 +28,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from xiaod.config.sinks.mqtt import MqttConfig
 from xiaod.config.tls import tls_context
+from xiaod.process.secret_file import credential
 from xiaod.sinks.mqtt.refusals import (
     CONNECT_REMEDIES,
     PERMANENT,
@@ -56,13 +57,26 @@ class Message:
     retain: bool = False
 
 
+def password_of(config: MqttConfig) -> str | None:
+    """The password; None: there is none.
+
+    Raises:
+        OSError: when it cannot be read.
+    """
+    return credential("password", config.password, config.password_file)
+
+
 class BrokerConnection:
     """A connection; not to be used again once it is lost or closed."""
 
-    def __init__(
-        self, config: MqttConfig, client_id: str, password: str | None, will: Message | None
-    ) -> None:
+    def __init__(self, config: MqttConfig, client_id: str, will: Message | None) -> None:
+        """Set up; nothing is opened.
+
+        Raises:
+            OSError: when the password cannot be read.
+        """
         self._config = config
+        self._client_id = client_id
         self._where = f"{config.host}:{config.port}"
         self._changed = threading.Condition()
         self._answer: ReasonCode | None = None
@@ -80,7 +94,7 @@ class BrokerConnection:
         )
         client.connect_timeout = config.timeout_s
         client.username = config.username
-        client.password = password
+        client.password = password_of(config)
         if will is not None:
             client.will_set(will.topic, will.payload, will.qos, will.retain)
         client.on_connect = self._on_connect
@@ -96,10 +110,15 @@ class BrokerConnection:
             return self._answer is not None and self._lost is None
 
     @property
-    def lost(self) -> str | None:
+    def lost(self) -> BrokerError | None:
         """Why the connection is lost, or None."""
         with self._changed:
-            return self._lost
+            lost = self._lost
+        if lost is None:
+            return None
+        return BrokerError(
+            f"{self._where}: {lost}; when that comes again and again, another client may have the client_id {self._client_id}"
+        )
 
     def connect(self) -> None:
         """Open the connection and wait until the broker accepts it.

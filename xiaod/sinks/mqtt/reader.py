@@ -22,7 +22,6 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 from xiaod.config.sinks.mqtt import MqttConfig
 from xiaod.domain.codes import safe
 from xiaod.process.logs import get_logger
-from xiaod.process.secret_file import credential
 from xiaod.sinks.mqtt.connection import BrokerConnection
 from xiaod.sinks.mqtt.refusals import BrokerError
 from xiaod.sinks.reading import Portion, Positions
@@ -38,8 +37,8 @@ NO_RETAINED = 2
 class _Subscription(BrokerConnection):
     """A connection that receives."""
 
-    def __init__(self, config: MqttConfig, client_id: str, password: str | None) -> None:
-        super().__init__(config, client_id, password, None)
+    def __init__(self, config: MqttConfig, client_id: str) -> None:
+        super().__init__(config, client_id, None)
         self._received: deque[MQTTMessage] = deque()
         self._granted: list[ReasonCode] | None = None
         self.resumed = False
@@ -142,10 +141,7 @@ class MqttReader:
         messages = connection.next(limit, wait_s)
         if not messages and (lost := connection.lost) is not None:
             self.close()
-            raise BrokerError(
-                f"{self._config.host}:{self._config.port}: {lost}; when that comes again and again, "
-                f"another client may have the client_id {self._client_id}"
-            )
+            raise lost
         self._unstored += messages
         noted, self._noted = self._noted, True
         return Portion(
@@ -167,10 +163,7 @@ class MqttReader:
 
     def _connected(self) -> _Subscription:
         if self._connection is None:
-            config = self._config
-            connection = _Subscription(
-                config, self._client_id, credential("password", config.password, config.password_file)
-            )
+            connection = _Subscription(self._config, self._client_id)
             connection.connect()
             try:
                 connection.listen(self._pattern)

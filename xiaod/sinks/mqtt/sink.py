@@ -27,10 +27,9 @@ from xiaod.domain.event import json_of
 from xiaod.domain.sharding import ALONE
 from xiaod.domain.types import Channel, Delivered, Event, Pick, RsamValue, StationCode
 from xiaod.process.logs import get_logger
-from xiaod.process.secret_file import credential
 from xiaod.sinks import ConfiguredSink, Refused
 from xiaod.sinks.mqtt.binary_sensors import BinarySensors
-from xiaod.sinks.mqtt.connection import BrokerConnection, Message
+from xiaod.sinks.mqtt.connection import BrokerConnection, Message, password_of
 from xiaod.sinks.mqtt.homeassistant import OFFLINE, ONLINE, birth_topic, rsam_sensor_of, sensor_of
 from xiaod.sinks.mqtt.refusals import BrokerError, MessageError
 
@@ -88,7 +87,7 @@ class MqttSink(ConfiguredSink):
         """What the broker has of binary sensors: topic -> payload; None: it may have lost it."""
         self._taken: set[str] = set()
         self._log = get_logger("mqtt").bind(sink=config.name)
-        self._password()
+        password_of(config)
         if config.tls is not None:
             tls_context(config.tls)
 
@@ -170,11 +169,9 @@ class MqttSink(ConfiguredSink):
             # Report it and pause: otherwise two clients with one identifier would disconnect each other without end.
             lost = self._connection.lost
             self._drop()
-            raise BrokerError(
-                f"{self._config.host}:{self._config.port}: {lost}; when that comes again and again, "
-                f"another client may have the client_id {self._client_id}"
-            )
-        connection = BrokerConnection(self._config, self._client_id, self._password(), self._status(OFFLINE))
+            if lost is not None:
+                raise lost
+        connection = BrokerConnection(self._config, self._client_id, self._status(OFFLINE))
         connection.connect()
         online = self._status(ONLINE)
         try:
@@ -206,9 +203,6 @@ class MqttSink(ConfiguredSink):
         if self._connection is not None:
             self._connection.cut()
             self._connection = None
-
-    def _password(self) -> str | None:
-        return credential("password", self._config.password, self._config.password_file)
 
     def _status(self, word: str) -> Message | None:
         if not self._status_topic:

@@ -1,18 +1,21 @@
-"""A connection to NATS JetStream: opened when it is needed, and closed at the first failure, so that nothing of it arrives later.
+"""A connection to NATS JetStream.
 
-In: subjects, messages and their identifiers. Out: nothing once the stream has acknowledged, or an error that names the server, the
-reason and a remedy. The client is nats-py. Once the server reports an error, its acknowledgment is not waited for.
+In: messages. Out: nothing once the stream has acknowledged each one, or an error that names the server, the reason and a remedy. Each
+message is sent after the acknowledgment of the one before, so a refusal in the middle never changes their order. The client is nats-py.
+Once the server reports an error, its acknowledgment is not waited for.
 
 >>> connection = NatsConnection(NatsConfig(kind="nats", servers=["127.0.0.1:9"], timeout_s=5.0))
->>> asyncio.run(connection.publish("xiaod.picks.BW.RJOB.P", b"{}", "id"))
+>>> asyncio.run(connection.publish([Message("xiaod.picks.BW.RJOB.P", b"{}", "id")]))
 Traceback (most recent call last):
-xiaod.sinks.nats.connection.BusError: nats://127.0.0.1:9: cannot connect: Connect call failed ('127.0.0.1', 9); check servers and tls
+xiaod.sinks.bus.BusError: nats://127.0.0.1:9: cannot connect: Connect call failed ('127.0.0.1', 9); check servers and tls
 """
 
 import asyncio
 import contextlib
+import hashlib
 import logging
-from collections.abc import Coroutine
+import re
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +30,7 @@ from nats.protocol.parser import Parser
 from xiaod.config.sinks.nats import NatsConfig
 from xiaod.config.tls import tls_context
 from xiaod.process.secret_file import credential
+from xiaod.sinks.bus import BusConnection, BusError, Message, TooLargeError
 
 CLOSE_LIMIT_S = 2.0
 """Longest time for a clean disconnection."""
@@ -38,17 +42,13 @@ CREDENTIALS = (b"BEGIN NATS USER JWT", b"BEGIN USER NKEY SEED")
 """The parts of a credentials file."""
 MAX_CREDENTIALS_BYTES = 65_536
 MAX_INCOMING_BYTES = 1_000_000
-"""The server sends acknowledgments and its own description only; nats-py reads 32 kB at a time."""
+"""Of what is no message: the server's own description; nats-py reads 32 kB at a time."""
+MAX_PAYLOAD_BYTES = 67_108_864
+"""The largest ``max_payload`` that a nats-server can have."""
 MAX_SAID = 200
 """Letters of a server's error that are passed on."""
 
-
-class BusError(OSError):
-    """The server cannot be reached, or does not take what is sent; the message names it, the reason and what helps."""
-
-
-class TooLargeError(BusError):
-    """A message will never be taken."""
+_ID = re.compile(r"[!-~]{1,200}")
 
 
 class _BoundedParser(Parser):
@@ -56,16 +56,17 @@ class _BoundedParser(Parser):
 
     async def parse(self, data: bytes = b"") -> None:
         await super().parse(data)
-        if len(self.buf) > MAX_INCOMING_BYTES:
+        # Who reads gets whatever the server lets anybody publish.
+        if len(self.buf) > MAX_INCOMING_BYTES + min(self.nc.max_payload, MAX_PAYLOAD_BYTES):
             raise ProtocolError
 
 
-class NatsConnection:
-    """A connection and its stream; all methods run in one event loop."""
+class NatsConnection(BusConnection):
+    """A connection and its stream."""
 
     def __init__(self, config: NatsConfig) -> None:
+        super().__init__(", ".join(config.servers))
         self._config = config
-        self._where = ", ".join(config.servers)
         self._client: Client | None = None
         self._stream: JetStreamContext | None = None
         self._said: list[str] = []
@@ -76,26 +77,6 @@ class NatsConnection:
     def opened(self) -> bool:
         """Whether there is a connection, lost or not."""
         return self._client is not None
-
-    async def publish(self, subject: str, content: bytes, identifier: str) -> None:
-        """Put a message into the stream.
-
-        Raises:
-            TooLargeError: when it is larger than the server or the stream takes.
-            BusError: when the server cannot be reached, refuses, or does not acknowledge in time.
-        """
-        try:
-            stream = await self.connected()
-            await self._publish(stream, subject, content, identifier)
-        except TooLargeError:
-            raise
-        except BusError:
-            await self.close()
-            raise
-        except Exception as error:
-            # Whatever a server sends that the client cannot handle, the daemon goes on.
-            await self.close()
-            raise BusError(f"{self._where}: {type(error).__name__}: {error}") from error
 
     async def close(self) -> None:
         """Close the connection."""
@@ -131,33 +112,40 @@ class NatsConnection:
             options["user_credentials"] = str(config.credentials_file)
         return options
 
-    async def _publish(self, stream: JetStreamContext, subject: str, content: bytes, identifier: str) -> None:
-        name = self._config.stream.name
+    async def _publish(self, messages: Sequence[Message]) -> None:
+        stream = await self.connected()
+        for number, message in enumerate(messages):
+            await self._put(stream, message, number)
+            self.taken.add(number)
+
+    async def _put(self, stream: JetStreamContext, message: Message, number: int) -> None:
+        """Put a message into the stream."""
+        name, subject = self._config.stream.name, message.topic
         sending = stream.publish(
             subject,
-            content,
+            message.content,
             timeout=self._config.timeout_s,
             stream=name,
-            headers={Header.MSG_ID: identifier},
+            headers={Header.MSG_ID: message_id(message.identifier)},
         )
         try:
             await self._unless_failed(sending, subject)
         except MaxPayloadError as error:
-            raise TooLargeError(f"{subject}: larger than the server takes") from error
+            raise TooLargeError(f"{subject}: larger than the server takes", [number]) from error
         except NoStreamResponseError as error:
             subjects = ",".join(self._config.stream_subjects)
             raise BusError(
-                f"{self._where}: no stream takes {subject}; make it with: nats stream add {name} --subjects '{subjects}', "
+                f"{self.where}: no stream takes {subject}; make it with: nats stream add {name} --subjects '{subjects}', "
                 f"or set stream.create: true; if {name} is there, give it that subject with nats stream edit"
             ) from error
         except APIError as error:
             if error.err_code == TOO_LARGE:
-                raise TooLargeError(f"{subject}: larger than the stream takes") from error
+                raise TooLargeError(f"{subject}: larger than the stream takes", [number]) from error
             elsewhere = f"; it goes to another stream than {name}: change stream.name or subject"
             hint = elsewhere if error.err_code == OTHER_STREAM else ""
-            raise BusError(f"{self._where}: {subject}: {error.description}{hint}") from error
+            raise BusError(f"{self.where}: {subject}: {error.description}{hint}") from error
         except (Error, TimeoutError, asyncio.CancelledError) as error:
-            raise BusError(f"{self._where}: {subject}: no acknowledgment{self._because()}") from error
+            raise BusError(f"{self.where}: {subject}: no acknowledgment{self._because()}") from error
 
     async def connected(self) -> JetStreamContext:
         """The stream, over a connection that is opened when there is none.
@@ -197,7 +185,7 @@ class NatsConnection:
             raise
         except (Error, OSError, ValueError, nkeys.NkeysError) as error:
             said = self._because() or (f": {error}" if str(error) else "")
-            raise BusError(f"{self._where}: cannot connect{said}{_remedy(said)}") from error
+            raise BusError(f"{self.where}: cannot connect{said}{_remedy(said)}") from error
         self._stream = stream
         return stream
 
@@ -221,11 +209,11 @@ class NatsConnection:
                 )
         except ServiceUnavailableError as error:
             raise BusError(
-                f"{self._where}: no JetStream there: {error.description or 'no answer'}; start nats-server with -js"
+                f"{self.where}: no JetStream there: {error.description or 'no answer'}; start nats-server with -js"
             ) from error
         except APIError as error:
             raise BusError(
-                f"{self._where}: stream {wanted.name} cannot be made: {error.description}"
+                f"{self.where}: stream {wanted.name} cannot be made: {error.description}"
             ) from error
 
     async def _unless_failed(self, work: Coroutine[Any, Any, Any], what: str) -> None:
@@ -236,7 +224,7 @@ class NatsConnection:
         if not doing.done():
             doing.cancel()
             said = self._said[-1] if self._said else "connection lost"
-            raise BusError(f"{self._where}: {what}: {said}{_remedy(said)}")
+            raise BusError(f"{self.where}: {what}: {said}{_remedy(said)}")
         doing.result()
 
     async def _lose(self) -> None:
@@ -251,6 +239,17 @@ class NatsConnection:
 
     def _because(self) -> str:
         return f": {self._said[-1]}" if self._said else ""
+
+
+def message_id(identifier: str) -> str:
+    """An identifier as a header holds it: its hash where a damaged code made one that none can.
+
+    >>> message_id("a pick")
+    '47128357df3d2f7997ab8ff3ca1e03579a17d542b8a792ad6b1cc3de82cdc3fe'
+    """
+    if _ID.fullmatch(identifier):
+        return identifier
+    return hashlib.sha256(identifier.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _check_credentials(path: Path) -> None:

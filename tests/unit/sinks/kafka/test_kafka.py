@@ -7,7 +7,6 @@ import contextlib
 import socket
 import ssl
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -20,12 +19,12 @@ from tests.contract.test_sinks import AGENCY, EVENT, GONE, NOW_NS, SETTLED, STAG
 from tests.kafkabroker import KafkaBroker
 from tests.mosquitto import free_port
 from xiaod.config.loader import ConfigError, parse_config
-from xiaod.config.sinks.kafka import MAX_TOPIC, KafkaConfig
+from xiaod.config.sinks.kafka import KafkaConfig
 from xiaod.domain.document import pick_from_document
 from xiaod.domain.types import Channel
 from xiaod.sinks import Refused
 from xiaod.sinks.kafka.connection import MAX_MESSAGE_BYTES
-from xiaod.sinks.kafka.sink import KafkaSink, topic_of
+from xiaod.sinks.kafka.sink import KafkaSink
 
 HUSH = "hush-hush"
 
@@ -74,47 +73,6 @@ def test_stages_and_events_have_topics_of_their_own_where_that_is_wanted(broker:
     assert [dict(record.headers)["id"].decode() for record in events] == [EVENT.id, SETTLED.id, GONE.id]
     # What is said of one event is in one partition, in order.
     assert {record.key for record in events} == {b"e-early"}
-
-
-@pytest.mark.parametrize("channel", [Channel("B\r\nX", "\ud800é", "<&", 'E"'), Channel("", "", "", "")])
-def test_any_code_makes_a_topic(channel: Channel) -> None:
-    topic = topic_of("a.{network}.{station}-{location}.{channel}.{phase}", channel, "P", "final")
-    assert len(topic.split(".")) == 5
-    assert topic.replace("_", "").replace("-", "").replace(".", "").isalnum()
-    long = Channel("N" * 300, "S" * 300, "", "EHZ")
-    assert len(topic_of("{network}.{station}.{shard}", long, "P", "final")) == MAX_TOPIC
-
-
-def test_killed_and_restarted_in_between_all_are_there_in_order(broker: KafkaBroker) -> None:
-    sink = made(broker.server, topic=broker.topic, timeout_s=5.0)
-    sink.deliver([pick(number) for number in range(10)], NOW_NS)
-    broker.stop()
-    for _ in range(2):
-        with pytest.raises(OSError, match=r"127\.0\.0\.1.*"):
-            sink.deliver([pick(number) for number in range(10, 15)], NOW_NS)
-    broker.start()
-    sink.deliver([pick(number) for number in range(10, 20)], NOW_NS)
-    sink.close()
-    found = broker.ids()
-    # What the broker had taken when it was stopped may be there twice.
-    assert list(dict.fromkeys(found)) == [pick(number).id for number in range(20)]
-
-
-def test_a_broker_that_is_stopped_in_the_midst_gets_all(broker: KafkaBroker) -> None:
-    sink = made(broker.server, topic=broker.topic, timeout_s=2.0)
-    sink.deliver([pick(0)], NOW_NS)
-    broker.suspend()
-    begun_s = time.monotonic()
-    with pytest.raises(OSError, match="no answer within 2 s"):
-        sink.deliver([pick(1), pick(2)], NOW_NS)
-    # The next attempt finds a socket that takes it in, and nobody behind it.
-    with pytest.raises(OSError, match="cannot connect"):
-        sink.deliver([pick(1), pick(2)], NOW_NS)
-    assert time.monotonic() - begun_s < 60
-    broker.resume()
-    sink.deliver([pick(1), pick(2)], NOW_NS)
-    sink.close()
-    assert list(dict.fromkeys(broker.ids())) == [pick(number).id for number in range(3)]
 
 
 def test_a_connection_that_was_lost_in_a_quiet_time_costs_nothing(broker: KafkaBroker) -> None:
