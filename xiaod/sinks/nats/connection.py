@@ -219,13 +219,15 @@ class NatsConnection(BusConnection):
     async def _unless_failed(self, work: Coroutine[Any, Any, Any], what: str) -> None:
         """Do something, but do not wait for its answer once the server has reported an error or gone."""
         doing, failed = asyncio.ensure_future(work), asyncio.ensure_future(self._failed.wait())
-        await asyncio.wait({doing, failed}, return_when=asyncio.FIRST_COMPLETED)
-        failed.cancel()
-        if not doing.done():
+        try:
+            await asyncio.wait({doing, failed}, return_when=asyncio.FIRST_COMPLETED)
+            if not doing.done():
+                said = self._said[-1] if self._said else "connection lost"
+                raise BusError(f"{self.where}: {what}: {said}{_remedy(said)}")
+            doing.result()
+        finally:
             doing.cancel()
-            said = self._said[-1] if self._said else "connection lost"
-            raise BusError(f"{self.where}: {what}: {said}{_remedy(said)}")
-        doing.result()
+            failed.cancel()
 
     async def _lose(self) -> None:
         """The connection is closed."""
