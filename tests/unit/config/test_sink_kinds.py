@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from xiaod.config.loader import ConfigError, parse_config
 from xiaod.config.sinks import SINKS
 from xiaod.config.sinks.kind import SinkModel
+from xiaod.config.sinks.login import LoginModel
 
 ROOT = Path(__file__).parents[3]
 MANUAL = (ROOT / "docs" / "sinks.md").read_text(encoding="utf-8")
@@ -50,6 +52,29 @@ def test_its_extra_exists_and_is_told(model: type[SinkModel]) -> None:
     if model.EXTRA:
         assert model.EXTRA in EXTRAS
         assert f"extra {model.EXTRA}" in what(model)
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ("password: hush", "username is missing beside the password"),
+        ("password_file: a", "username is missing beside the password"),
+        ("username: me, password: hush, password_file: a", "password_file and password are both given; give one"),
+        ("username: me", "username and password belong together; give both or none"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("kind", [model.kind_name() for model in SINKS if issubclass(model, LoginModel)])
+def test_a_login_has_a_name_and_one_password(kind: str, keys: str, said: str) -> None:
+    where = ", server: a" if kind in ("mqtt", "datalink") else ""
+    text = f"sources: [{{server: a}}]\nsinks:\n- {{kind: {kind}{where}, {keys}}}\n"
+    if kind == "mqtt" and keys == "username: me":
+        # Brokers can know a client by a token as its name.
+        parse_config(text, "f")
+        return
+    with pytest.raises(ConfigError) as told:
+        parse_config(text, "f")
+    assert f"f:3: sinks[0].{said}" in str(told.value)
+    assert "hush" not in str(told.value)
 
 
 def test_no_two_kinds_have_one_name() -> None:

@@ -229,8 +229,8 @@ class KafkaConnection(BusConnection):
             raise TooLargeError(
                 f"{self.where}: larger than the topic or the broker takes", numbers
             ) from failure
-        topic = messages[failed].topic
         if isinstance(failure, errors.UnknownTopicOrPartitionError):
+            topic = messages[failed].topic
             raise BusError(
                 f"{self.where}: no topic {topic}; make it with: kafka-topics.sh --create --topic {topic} "
                 f"--bootstrap-server {self._config.brokers[0]}"

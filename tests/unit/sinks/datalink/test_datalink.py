@@ -378,8 +378,6 @@ def test_what_the_servers_say_byte_for_byte(started: Starter) -> None:
     [
         (f"server: 'datalink://me:{HUSH}@there'", "must be HOST or HOST:PORT"),
         ("server: 'there:99999'", "must be HOST or HOST:PORT"),
-        (f"username: me\n    password: {HUSH}\n    password_file: there", "password_file and password are both given"),
-        ("username: me", "username and password belong together"),
         (f"username: me\n    password: {HUSH}\n    token_file: there", "token and username are both given"),
         ("stream_id: 'a b'", "must be at most 63 letters"),
         (f"stream_id: '{'a' * 64}'", "must be at most 63 letters"),

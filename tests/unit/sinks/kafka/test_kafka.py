@@ -226,11 +226,6 @@ def test_attempts_leave_nothing_open() -> None:
         ("brokers: ['there:99999']", "must be HOST or HOST:PORT"),
         ("brokers: []", "must have at least one entry"),
         (f"username: me\n    password: [{HUSH}]", "must be"),
-        (
-            f"username: me\n    password: {HUSH}\n    password_file: there",
-            "password_file and password are both given",
-        ),
-        ("username: me", "username and password belong together"),
         ("mechanism: GSSAPI", "SCRAM-SHA-512"),
         ("topic: 'a/b'", "must be 1 to 249 letters"),
         ("topic: '..'", "must be 1 to 249 letters"),

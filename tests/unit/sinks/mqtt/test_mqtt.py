@@ -122,8 +122,6 @@ def test_codes_never_change_the_levels_of_a_topic(template: str, expected: str) 
         ("keepalive_s: 1", "sinks[0].keepalive_s: must be a number at least 5 and at most 65535 seconds"),
         ("tls: {cert_file: a}", "sinks[0].tls.cert_file and key_file belong together"),
         ("tls: {insecure: true, ca_file: a}", "sinks[0].tls.insecure: with a ca_file the certificate is looked at"),
-        ("username: me, password_file: a, password: hush", "sinks[0].password_file and password are both given"),
-        ("password: hush", "sinks[0].username is missing beside the password"),
         ("username: me, password: 4711", "sinks[0].password: must be text (put it in quotes), or null; got something else"),
         ("topic: a, discovery: {enabled: true}", "sinks[0].topic must be made of {network}, {station}, {phase} and {stage} alone"),
         ("rsam_topic: a, discovery: {enabled: true}", "sinks[0].rsam_topic must be made of {network}, {station} and {minutes} alone"),

@@ -303,12 +303,7 @@ def test_tls_and_token(tmp_path: Path) -> None:
         ("servers: ['http://there']", "must be HOST or HOST:PORT"),
         ("servers: ['there:99999']", "must be HOST or HOST:PORT"),
         (f"username: me\n    password: [{HUSH}]", "must be"),
-        (
-            f"username: me\n    password: {HUSH}\n    password_file: there",
-            "password_file and password are both given",
-        ),
         (f"token: {HUSH}\n    nkey_file: there", "nkey_file and token are both given"),
-        ("username: me", "username and password belong together"),
         ("subject: 'a..b'", "must be words"),
         ("subject: 'a.{net}'", "{net} is not known; allowed are {network}"),
         ("subject: 'a.>'", "must be words"),
