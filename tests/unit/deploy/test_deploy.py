@@ -143,6 +143,25 @@ def test_each_instances_configuration_is_checked_with_its_variables(tmp_path: Pa
     assert done.stdout.splitlines() == [f"{tmp_path / 'config.yaml'}|hush", f"{named}|other words"]
 
 
+def test_a_purge_is_not_held_up_by_what_still_runs_as_the_user() -> None:
+    # A shell takes a function before a program: nothing of this machine is touched.
+    programs = "rm() { echo rm $*; }; install() { :; }; systemctl() { :; }; id() { :; }"
+    script = (DEPLOY / "deb" / "postrm").read_text(encoding="utf-8")
+
+    def purge(userdel: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            ["sh", "-c", f"{programs}; userdel() {{ {userdel}; }}\n{script}", "postrm", "purge"],
+            capture_output=True, text=True, check=False, timeout=60,
+        )  # fmt: skip
+
+    # As userdel does while a process runs as the user.
+    busy, free = purge("return 8"), purge("true")
+    assert (busy.returncode, free.returncode) == (0, 0), busy.stderr
+    assert "rm -rf /etc/xiaod /var/lib/xiaod" in busy.stdout
+    assert "the user xiaod stays" in busy.stderr
+    assert free.stderr == ""
+
+
 def test_units_are_started_again_for_ever() -> None:
     for unit in (ROOT / "systemd").glob("*.service"):
         lines = unit.read_text(encoding="utf-8").splitlines()
