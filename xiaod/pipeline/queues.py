@@ -3,6 +3,8 @@
 import asyncio
 import time
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 from xiaod.acquisition.record_queue import End
@@ -72,6 +74,23 @@ class WindowQueue(EarlyFirst[Batch | Departed | End]):
     """Batches of windows that wait for the engine, and how many windows these are; a batch of new samples, however many, is one."""
 
     windows = 0
+    _in_hand_s: float | None = None
+    """Since when the engine works at the item that it has taken, by the monotonic clock; None: it has none."""
+
+    @contextmanager
+    def in_hand(self) -> Iterator[None]:
+        """While the engine works at the item that it has taken: it waits on, for an engine that hangs gives nothing back."""
+        self._in_hand_s = time.monotonic()
+        try:
+            yield
+        finally:
+            self._in_hand_s = None
+
+    @property
+    def waiting_s(self) -> float:
+        """How long the oldest item has waited; of one that the engine has taken, how long it has worked at it."""
+        worked_s = 0.0 if self._in_hand_s is None else time.monotonic() - self._in_hand_s
+        return max(super().waiting_s, worked_s)
 
     def _put(self, item: Batch | Departed | End) -> None:
         super()._put(item)

@@ -111,21 +111,22 @@ async def infer(
     """
     loop = asyncio.get_running_loop()
     while not isinstance(batch := await windows.get(), End):
-        if isinstance(batch, Departed):
-            if scout is not None:
-                await loop.run_in_executor(executor, scout.forget, batch.instruments)
-            await probabilities.put(batch)
-        elif isinstance(batch, StreamBatch):
-            if scout is not None:
-                await noticed(await loop.run_in_executor(executor, scout.look, batch))
-        else:
-            results, spent_s = await loop.run_in_executor(executor, _annotate, engine, batch)
-            metrics.batch.observe(len(results))
-            metrics.windows.inc(len(results))
-            metrics.inference.observe(spent_s)
-            await probabilities.put(results)
-            # Hold no windows while waiting for the next ones.
-            del results
+        with windows.in_hand():
+            if isinstance(batch, Departed):
+                if scout is not None:
+                    await loop.run_in_executor(executor, scout.forget, batch.instruments)
+                await probabilities.put(batch)
+            elif isinstance(batch, StreamBatch):
+                if scout is not None:
+                    await noticed(await loop.run_in_executor(executor, scout.look, batch))
+            else:
+                results, spent_s = await loop.run_in_executor(executor, _annotate, engine, batch)
+                metrics.batch.observe(len(results))
+                metrics.windows.inc(len(results))
+                metrics.inference.observe(spent_s)
+                await probabilities.put(results)
+                # Hold no windows while waiting for the next ones.
+                del results
         del batch
     await probabilities.put(End())
 

@@ -90,5 +90,10 @@ def test_queues_say_how_full_they_are_and_how_long_the_first_has_waited() -> Non
         assert windows.waiting_s > 0
         await windows.get()
         assert windows.waiting_s == 0.0
+        # What the engine has taken, and does not finish, waits too.
+        with windows.in_hand():
+            await asyncio.sleep(0.02)
+            assert windows.waiting_s >= 0.02
+        assert windows.waiting_s == 0.0
 
     asyncio.run(body())
