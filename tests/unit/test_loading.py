@@ -38,6 +38,14 @@ def test_help_loads_next_to_nothing() -> None:
     }  # fmt: skip
 
 
+def test_who_asks_a_daemon_by_its_address_loads_neither_arrays_nor_the_configuration() -> None:
+    assert not loaded_after(
+        "from xiaod.cli.main import main; main(['status', '--url', 'http://127.0.0.1:1'])"
+    ) & {
+        "numpy", "obspy", "onnxruntime", "aiohttp", "pydantic", "yaml",
+    }  # fmt: skip
+
+
 def test_the_package_costs_nothing_until_its_library_is_asked_for() -> None:
     assert {name.partition(".")[0] for name in loaded_after("import xiaod")} & {
         "numpy", "scipy", "obspy", "onnxruntime", "pydantic", "structlog", "models", "asyncio",

@@ -18,12 +18,14 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Collection, Mapping, Sequence
 from http.client import HTTPException
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from xiaod.config import Config
 from xiaod.domain.timegrid import NS_PER_S, ns_from_iso, span_text
 from xiaod.picking.diagnosis import STATES
+
+if TYPE_CHECKING:
+    from xiaod.config import Config
 
 PATH = "/api/stations"
 MAX_ANSWER_BYTES = 50_000_000
@@ -43,7 +45,7 @@ class StatusError(Exception):
     """A daemon that could not be asked; the message names the address, what happened, and what helps."""
 
 
-def urls_of(config: Config) -> list[str]:
+def urls_of(config: "Config") -> list[str]:
     """Where a daemon with this configuration listens; with several shards and none chosen, where each of them does.
 
     Raises:

@@ -46,25 +46,33 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print what the daemon says of its stations; with several shards and none named, what each of them says."""
-    from xiaod.config.loader import ConfigError
-    from xiaod.config.per_shard import load_named
-    from xiaod.tools.status_client import urls_of
-
     try:
-        urls = (
-            [options.url]
-            if options.url is not None
-            else urls_of(load_named(options.config or DEFAULT_CONFIG, options.shard))
-        )
+        urls = [options.url] if options.url is not None else _configured(options)
         while True:
             status = _print(urls, options)
             if options.watch is None:
                 return status
             time.sleep(options.watch)
-    except (ConfigError, ValueError) as error:
+    except ValueError as error:
         return refuse(error)
     except KeyboardInterrupt:
         return ExitCode.OK
+
+
+def _configured(options: argparse.Namespace) -> list[str]:
+    """Where the daemon of a configuration listens. The models of the configuration are what takes longest to load: not for ``--url``.
+
+    Raises:
+        ValueError: when the configuration is wrong, or does not say where.
+    """
+    from xiaod.config.loader import ConfigError
+    from xiaod.config.per_shard import load_named
+    from xiaod.tools.status_client import urls_of
+
+    try:
+        return urls_of(load_named(options.config or DEFAULT_CONFIG, options.shard))
+    except ConfigError as error:
+        raise ValueError(str(error)) from error
 
 
 def _print(urls: Sequence[str], options: argparse.Namespace) -> ExitCode:
