@@ -126,8 +126,11 @@ def test_a_server_that_dies_is_told_wherever_one_asks(tmp_path: Path) -> None:
         status, body = daemon.get("/readyz")
         assert status == 503
         assert [one["code"] for one in json.loads(body)["problems"]] == ["source_down"]
+        # It has sent data a moment ago, and does not look alive.
+        assert [one["state"] for one in ask(daemon, "/api/stations")["stations"]] == ["down"]
         command = [sys.executable, "-m", "xiaod", "status", "--url", f"http://127.0.0.1:{port}"]
         text = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S, check=True).stdout
+        assert "\n0 of 1 stations live" in text
         assert "\nPROBLEM: source test: no connection: " in text
 
 

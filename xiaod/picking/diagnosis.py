@@ -7,7 +7,7 @@ contradicts the highest probability shown beside it.
 
 >>> view = PhaseView()
 >>> view.saw(index=100_000, threshold=0.3, probability=0.12)
->>> condition = Condition(arrived=True, silent_s=1.0, stale=False, refused="", filled_s=20.0, window_s=20.0, gap_s=None)
+>>> condition = Condition(arrived=True, silent_s=1.0, stale=False, down=False, refused="", filled_s=20.0, window_s=20.0, gap_s=None)
 >>> explain(condition, "P", view, newest=100_100)
 Reason(code='below_threshold', text='below threshold: at most 0.12 in the last minute, the threshold is 0.30')
 >>> condition.state
@@ -131,7 +131,7 @@ class PhaseView:
         return 0.0 if passed > 1 else self._now if passed == 1 else self.highest
 
 
-STATES = ("refused", "stale", "waiting", "gap", "filling", "live")
+STATES = ("refused", "stale", "down", "waiting", "gap", "filling", "live")
 """Of the data of an instrument, the worst first."""
 
 
@@ -143,6 +143,8 @@ class Condition:
     """Whether it has sent any usable data."""
     silent_s: float
     stale: bool
+    down: bool
+    """Whether no source that brings it has a connection."""
     refused: str
     """Why its last record was refused; empty when it was not."""
     filled_s: float
@@ -155,12 +157,15 @@ class Condition:
     def state(self) -> str:
         """One of :data:`STATES`.
 
-        ``waiting``: nothing has come yet; ``gap`` or ``filling``: the window is not full yet.
+        ``down``: its source has no connection, so nothing can come; ``waiting``: nothing has come yet; ``gap`` or ``filling``: the window
+        is not full yet.
         """
         if self.refused and (self.stale or not self.arrived):
             return "refused"
         if self.stale:
             return "stale"
+        if self.down:
+            return "down"
         if not self.arrived:
             return "waiting"
         if self.filled_s < self.window_s:
@@ -173,7 +178,7 @@ class Reason:
     """Why no pick came, or that one did."""
 
     code: str
-    """``waiting``, ``stale``, ``refused``, ``gap``, ``filling``, ``picked``, ``below_threshold``, ``refractory`` or ``settling``."""
+    """One of :data:`STATES` but ``live``; or ``picked``, ``below_threshold``, ``refractory`` or ``settling``."""
     text: str
 
 
@@ -216,6 +221,7 @@ def _of_the_data(condition: Condition) -> Reason | None:
     text = {
         "refused": f"records arrive but are refused: {condition.refused}",
         "stale": f"stale: no new samples for {_spoken(condition.silent_s)}",
+        "down": "its source has no connection",
         "waiting": f"subscribed, but no data for {_spoken(condition.silent_s)}",
         "gap": f"gap of {condition.gap_s or 0.0:.1f} s; since then {condition.filled_s:.1f} of {condition.window_s:g} s of a window",
         "filling": f"window not full yet: {condition.filled_s:.1f} of {condition.window_s:g} s",

@@ -369,6 +369,10 @@ class Assembler:
             arrived=entry.arrived_ns is not None,
             silent_s=entry.silent_s(now_ns),
             stale=entry.stale,
+            down=all(
+                self._station_table.is_down(source)
+                for source in {entry.source, *(() if parts is None else parts.sources)}
+            ),
             refused=outcome.value if outcome is not None and outcome in LOGGED_OUTCOMES - ADVANCING else "",
             filled_s=min(0 if parts is None else parts.channels.filled, self._settings.length) / GRID_RATE_HZ,
             window_s=self._settings.length / GRID_RATE_HZ,

@@ -118,6 +118,10 @@ class StationTable:
         self.failures: dict[str, str] = {}
         """Why the last connection of a source ended, or the last attempt failed, until there is a new one."""
 
+    def is_down(self, source: str) -> bool:
+        """Whether a source has no connection: it was lost, could not be made, or has ended."""
+        return source in self.failures or self.links.get(source) == "ended"
+
     def reconfigure(self, config: Config) -> None:
         """Use another limit for silence from the next review on."""
         self._stale_after_ns = ns_from_s(config.http.stale_after_s)

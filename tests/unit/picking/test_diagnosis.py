@@ -109,7 +109,14 @@ def test_a_pick_of_the_last_minute_is_the_reason_though_something_weaker_came_af
 
 def condition(**changes: object) -> Condition:
     facts = Condition(
-        arrived=True, silent_s=1.0, stale=False, refused="", filled_s=20.0, window_s=20.0, gap_s=None
+        arrived=True,
+        silent_s=1.0,
+        stale=False,
+        down=False,
+        refused="",
+        filled_s=20.0,
+        window_s=20.0,
+        gap_s=None,
     )
     return replace(facts, **changes)  # type: ignore[arg-type]
 
@@ -168,6 +175,9 @@ def test_the_highest_probability_is_forgotten_after_a_minute() -> None:
     [
         ({"arrived": False, "silent_s": 9.0, "filled_s": 0.0}, "waiting", "no data for 9 s"),
         ({"stale": True, "silent_s": 75.0}, "stale", "no new samples for 1 min"),
+        ({"stale": True, "silent_s": 75.0, "down": True}, "stale", "no new samples for 1 min"),
+        ({"down": True}, "down", "its source has no connection"),
+        ({"down": True, "arrived": False, "filled_s": 0.0}, "down", "its source has no connection"),
         ({"stale": True, "refused": "future"}, "refused", "future"),
         ({"filled_s": 12.3}, "filling", "12.3 of 20 s"),
         ({"filled_s": 12.3, "gap_s": 4.0}, "gap", "gap of 4.0 s; since then 12.3 of 20 s"),

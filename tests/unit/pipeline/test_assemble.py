@@ -7,7 +7,7 @@ import pytest
 
 from xiaod.config import Config
 from xiaod.domain.timegrid import NS_PER_S
-from xiaod.domain.types import BadRecord, Channel, Departed, Notice, Segment, Window
+from xiaod.domain.types import BadRecord, Channel, Departed, LinkChange, LinkState, Notice, Segment, Window
 from xiaod.pipeline.assemble import Assembler
 from xiaod.pipeline.record_reports import STATION_LINES
 from xiaod.pipeline.station_table import StationTable
@@ -186,6 +186,26 @@ def test_a_station_stays_while_another_source_brings_it(other: bool) -> None:
     assert bool(assembler.departing) is not other
     assembler.leave("there")
     assert len(assembler.departing) == 1
+
+
+def test_a_station_is_down_while_no_source_that_brings_it_has_a_connection() -> None:
+    station_table, now_ns = StationTable(60 * NS_PER_S), NS_PER_S
+    assembler = Assembler(BufferSettings(length=1000, hop=50), Metrics(), station_table, lambda: now_ns)
+    for number, source in enumerate(("here", "there")):
+        assembler.take(segment("EHZ", number)._replace(source=source), now_ns)
+    [entry] = station_table
+
+    def state_after(source: str, link: LinkState) -> str:
+        assembler.take(LinkChange(source, link, now_ns), now_ns)
+        return assembler.condition(entry, now_ns).state
+
+    assert state_after("here", "streaming") == "filling"
+    # Another one still brings it.
+    assert state_after("here", "disconnected") == "filling"
+    assert state_after("there", "disconnected") == "down"
+    assert state_after("there", "connecting") == "down"
+    assert state_after("there", "streaming") == "filling"
+    assert state_after("there", "ended") == "down"
 
 
 def test_a_station_that_is_found_silent_again_while_it_departs_goes_once() -> None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from xiaod.cli.commands.options import DEFAULT_CONFIG, above_zero, add_config, add_shard, refuse
 from xiaod.process.exit_status import ExitCode
 
-STATES = ("refused", "stale", "waiting", "gap", "filling", "live")
+STATES = ("refused", "stale", "down", "waiting", "gap", "filling", "live")
 SORTS = ("station", "state", "delay", "gaps", "picks")
 CLEAR = "\x1b[H\x1b[2J"
 """Puts the cursor at the top left and clears the screen (ECMA-48, CUP and ED)."""

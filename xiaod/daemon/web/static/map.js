@@ -185,7 +185,7 @@ class StationMap {
 
   /* A triangle: full while data come, hollow while they do not. */
   paintStation({ pen, colour }, { x, y, state, ids }) {
-    const half = 0.6 * this.unit, name = state === "live" ? "good" : state === "stale" || state === "refused" ? "bad" : "warn";
+    const half = 0.6 * this.unit, name = state === "live" ? "good" : SILENT.has(state) ? "bad" : "warn";
     pen.beginPath();
     pen.moveTo(x, y - half * 1.15);
     pen.lineTo(x + half, y + half * 0.75);

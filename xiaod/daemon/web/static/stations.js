@@ -1,6 +1,8 @@
 /* The table of stations: rows are made once and only what changed in them is written. */
 
-const STATES = { live: "●", filling: "◐", gap: "▲", waiting: "○", stale: "■", refused: "✕" };
+const STATES = { live: "●", filling: "◐", gap: "▲", waiting: "○", down: "▼", stale: "■", refused: "✕" };
+/* States in which nothing that could be picked comes. */
+const SILENT = new Set(["down", "stale", "refused"]);
 const ORDER = Object.keys(STATES).reverse();
 const EARLY = -Infinity;
 const COLUMNS = [

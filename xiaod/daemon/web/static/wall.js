@@ -214,8 +214,8 @@ class Wall {
   /* Name of a station, its scale, and its newest pick: in the margin, or over the trace where there is none. */
   write(pen, em, colour, area, data, most, top, beside) {
     const font = pen.font, line = 1.15 * em, pick = this.newest(data.id), x = beside ? 0.8 * em : area.left;
-    const lines = [[data.id, data.state === "stale" || data.state === "refused" ? "bad" : "ink", "600 "]];
-    const scale = most > 0 ? `±${counts(most)}` : data.state === "live" ? "" : data.state;
+    const silent = SILENT.has(data.state), lines = [[data.id, silent ? "bad" : "ink", "600 "]];
+    const scale = most > 0 && !silent ? `±${counts(most)}` : data.state === "live" ? "" : data.state;
     if (this.tall > 3.1 * em) {
       lines.push([scale, "quiet", ""]);
       if (pick && this.tall > 4.2 * em) lines.push([`${pick.phase} ${clockOf(pick.time)}  ${pick.probability.toFixed(2)}`, pick.phase.toLowerCase(), ""]);
@@ -238,7 +238,7 @@ class Wall {
     pen.fillStyle = colour("quiet");
     pen.textAlign = "right";
     pen.globalAlpha = 0.9;
-    pen.fillText(most > 0 ? `±${brief(most)}` : scale, area.left - 0.5 * em, begin + 0.8 * line);
+    pen.fillText(most > 0 && !silent ? `±${brief(most)}` : scale, area.left - 0.5 * em, begin + 0.8 * line);
     pen.globalAlpha = 1;
     pen.textAlign = "left";
   }
