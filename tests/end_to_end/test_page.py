@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import os
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -492,8 +494,56 @@ def test_what_is_wrong_stays_in_sight_until_it_is_right_again(tmp_path: Path) ->
             served.problems = [Problem("overloaded", "windows wait 7 s, <b>so</b> picks are late")]
             await tab.until(f"{banner}.offsetHeight", lambda height: height > 0)
             assert await tab.value(f"{banner}.textContent") == "windows wait 7 s, <b>so</b> picks are late"
+            # It stays the same element while it stays the same problem, so that it is not read aloud again.
+            await tab.value(f"window.told = {banner}.firstChild")
+            await tab.value("new Promise((done) => setTimeout(done, 1200))")
+            assert await tab.value(f"window.told === {banner}.firstChild")
             served.problems = []
             await tab.until(f"{banner}.hidden")
+
+    asyncio.run(body())
+
+
+def test_no_station_of_a_source_without_a_connection_looks_alive(tmp_path: Path) -> None:
+    states = "[...document.querySelectorAll('#station-rows .state')].map((one) => one.textContent)"
+
+    async def body() -> None:
+        async with serving() as (served, _), browsing(PROGRAM or "", tmp_path) as tab:
+            await tab.open(f"http://127.0.0.1:{served.server.port}/")
+            await tab.until(states, lambda now: now == ["○ waiting"] * 2)
+            served.station_table.failures["source"] = "no route"
+            await tab.until(states, lambda now: now == ["▼ down"] * 2)
+            colour = "getComputedStyle(document.querySelector('#station-rows .state')).color"
+            bad = "getComputedStyle(document.getElementById('problems')).backgroundColor"
+            assert await tab.value(colour) == await tab.value(bad)
+            del served.station_table.failures["source"]
+            await tab.until(states, lambda now: now == ["○ waiting"] * 2)
+            assert tab.complaints == []
+
+    asyncio.run(body())
+
+
+def test_a_daemon_that_hangs_is_noticed_and_what_is_shown_fades(watched: Daemon, tmp_path: Path) -> None:
+    link = "document.getElementById('link').textContent"
+    faded = "parseFloat(getComputedStyle(document.querySelector('main')).opacity) < 1"
+
+    async def body() -> None:
+        async with page(watched, tmp_path) as tab:
+            await tab.until(ROWS)
+            await tab.until("document.getElementById('link').className === 'link on'")
+            assert not await tab.value(faded)
+            os.kill(watched.process.pid, signal.SIGSTOP)
+            try:
+                # It says so at first, and then begins anew, again and again.
+                await tab.until(link, lambda text: text.startswith("no word for "))
+                assert await tab.value(faded)
+                assert (await tab.value("document.getElementById('summary').textContent")).endswith(" UTC")
+                await tab.until(link, lambda text: text.startswith("connection lost"))
+                assert await tab.value(faded)
+            finally:
+                os.kill(watched.process.pid, signal.SIGCONT)
+            await tab.until("document.getElementById('link').className === 'link on'")
+            assert not await tab.value(faded)
 
     asyncio.run(body())
 

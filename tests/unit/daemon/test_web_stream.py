@@ -165,6 +165,21 @@ def test_a_listener_hears_of_stations_picks_and_its_trace() -> None:
     asyncio.run(body())
 
 
+def test_what_is_wrong_is_told_again_and_again_also_when_it_is_nothing() -> None:
+    async def body() -> None:
+        async with serving() as (served, session), session.get("/api/stream") as answer:
+            stream = events(answer)
+            for _ in range(3):
+                assert (await next_of(stream, "problems"))["problems"] == []
+            served.problems = [Problem("overloaded", "too much")]
+            told: list[dict[str, str]] = []
+            while not told:
+                told = (await next_of(stream, "problems"))["problems"]
+            assert told == [{"code": "overloaded", "text": "too much"}]
+
+    asyncio.run(body())
+
+
 def test_who_does_not_read_is_dropped_and_nobody_else() -> None:
     async def body() -> None:
         async with serving() as (served, session), session.get("/api/stream") as answer:

@@ -1,11 +1,11 @@
 r"""``/api/stream``: stations, picks and traces as server-sent events.
 
 - ``stations``: at first all stations (``complete``), then once a second those that have changed, with their changes.
-- ``problems``: at first, and when it has changed, all that is wrong with the daemon.
+- ``problems``: at first and twice a second all that is wrong with the daemon, also when that is nothing: who hears no word any more has
+  lost it.
 - ``pick``: the document of a pick, early or final, or of the withdrawal of an early one.
 - ``trace``, with ``?station=``: at first the last minute, then what is new.
 - ``wall``, with ``?wall=1``: once a second what is new of the envelopes of all stations; what there is already is at ``/api/wall``.
-- A comment every :data:`HEARTBEAT_S` keeps the connection alive.
 
 Events that a listener has not read wait in memory, at most :data:`WAITING_BYTES`. A slower listener is disconnected and counted, and may
 connect again. The pipeline never waits for a listener. Without listeners no event is made.
@@ -18,6 +18,7 @@ import asyncio
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from xiaod.config import Config
@@ -34,16 +35,16 @@ from xiaod.process.metrics import Metrics
 if TYPE_CHECKING:
     from aiohttp import web
 
-REVIEW_S = 1.0
-"""How often stations are compared with their last event."""
-HEARTBEAT_S = 15.0
+PROBLEMS_S = 0.5
+"""How often is told what is wrong."""
+REVIEWED = 2
+"""So many times, stations are compared with their last event once."""
 WAITING_BYTES = 4_000_000
 """Some seconds of 500 stations that all record an event at the same moment."""
 IGNORED = ("delay_s", "silent_s", "records")
 """Keys that change all the time, and follow from the others or matter little: they alone bring no event."""
 NEW_BINS = 80
 """Told of an envelope at first: a window of data; before that, ``/api/wall`` tells more."""
-HEARTBEAT = b": heartbeat\n\n"
 
 
 def encode(event: str, document: Mapping[str, Any]) -> bytes:
@@ -81,14 +82,10 @@ class Listener:
         self._changed.set()
 
     async def take(self) -> bytes | None:
-        """The events that wait, or a heartbeat after a while without one; None after the end."""
+        """The events that wait, once there are any; None after the end."""
         if not self._waiting and not self._closed:
             self._changed.clear()
-            try:
-                async with asyncio.timeout(HEARTBEAT_S):
-                    await self._changed.wait()
-            except TimeoutError:
-                return HEARTBEAT
+            await self._changed.wait()
         if self._closed:
             return None
         message = b"".join(self._waiting)
@@ -111,7 +108,6 @@ class EventStream:
         self._most = config.http.max_clients
         self._listeners: dict[Listener, web.Request] = {}
         self._sent: dict[str, dict[str, Any]] = {}
-        self._sent_problems: list[Problem] = []
         self._sent_wall: dict[str, int] = {}
         """Bin of the wall up to which each envelope was sent."""
         self._reviewing: asyncio.Task[None] | None = None
@@ -219,9 +215,12 @@ class EventStream:
             self._put(encode("trace", trace_document(instrument.text, trace, first)), instrument)
 
     async def _review(self) -> None:
-        """Once a second, send stations that have changed and names of those that are gone."""
-        while True:
-            await asyncio.sleep(REVIEW_S)
+        """Twice a second, send what is wrong; once a second, stations that have changed and names of those that are gone."""
+        for turn in count(1):
+            await asyncio.sleep(PROBLEMS_S)
+            self._put(self._problems_event(self._problems()))
+            if turn % REVIEWED:
+                continue
             documents = self.stations()
             current = {document["id"]: _comparable(document) for document in documents}
             changed = [
@@ -240,9 +239,6 @@ class EventStream:
                 self._put(encode("wall", self._wall_document()), wall=True)
             else:
                 self._sent_wall.clear()
-            if (problems := self._problems()) != self._sent_problems:
-                self._sent_problems = problems
-                self._put(self._problems_event(problems))
 
     def _wall_document(self) -> dict[str, Any]:
         """What is new of all envelopes since the last event."""

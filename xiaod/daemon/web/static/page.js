@@ -1,8 +1,12 @@
 /* The page: listens to /api/stream, and starts over when the connection is lost. */
 
-const QUIET_S = 20;
+/* Something is told at least twice a second: after so long without a word the page says so, and then begins anew. */
+const SILENT_S = 2.5;
+const QUIET_S = 10;
 const RETRY_S = [1, 2, 5, 10, 30];
 const FOLLOW_S = 5;
+/* So many stations leave room for a trace of the whole width. */
+const FEW = 5;
 const SETTLED_S = 10;
 const one = (id) => document.getElementById(id);
 
@@ -49,6 +53,7 @@ class Page {
     for (const button of document.querySelectorAll("#views [data-view]")) button.addEventListener("click", () => this.go({ view: button.dataset.view }));
     addEventListener("keydown", (event) => this.key(event));
     setInterval(() => this.tick(), 1000);
+    setInterval(() => this.listen(), 500);
     const { station, ...rest } = Page.address();
     this.chosen = station;
     this.show(rest);
@@ -119,11 +124,13 @@ class Page {
   connect() {
     clearTimeout(this.retry);
     this.source?.close();
+    this.asked = Date.now();
     const query = new URLSearchParams({ ...(this.view === "wall" && { wall: 1 }), ...(this.view === "station" && this.chosen && { station: this.chosen }) });
     const source = this.source = new EventSource(`/api/stream?${query}`);
     const on = (name, take) => source.addEventListener(name, (event) => {
       if (source !== this.source) return;
       this.heard = Date.now();
+      if (this.isLost) this.say("on", "live");
       take(JSON.parse(event.data));
     });
     on("stations", (told) => this.takeStations(told));
@@ -149,6 +156,10 @@ class Page {
   say(name, text) {
     one("link").className = `link ${name}`;
     write(one("link"), text);
+    // What is shown is old: it must not look as if it were of now.
+    this.isLost = name === "off";
+    document.body.classList.toggle("lost", this.isLost);
+    this.summarize();
   }
 
   /* What the stream does not tell: picks before it began, and who answers. */
@@ -188,6 +199,7 @@ class Page {
   takeStations(told) {
     this.offset_s = secondsOf(told.time) - Date.now() / 1000;
     this.stations.update(told.stations, told.complete, told.gone);
+    document.body.classList.toggle("few", this.stations.entries.size <= FEW);
     document.querySelector("#views [data-view='map']").hidden = ![...this.stations.entries.values()].some(({ data }) => data.site);
     if (!this.chosen && this.stations.entries.size) {
       const all = [...this.stations.entries.keys()].sort().map((id) => this.stations.entries.get(id).data);
@@ -201,7 +213,10 @@ class Page {
 
   /* What is wrong stays in sight until it is right again. */
   takeProblems(problems) {
-    const list = one("problems");
+    const list = one("problems"), told = JSON.stringify(problems);
+    // What has not changed is not read aloud again.
+    if (list.dataset.told === told) return;
+    list.dataset.told = told;
     list.replaceChildren(...problems.map((problem) => element("li", problem.code, problem.text)));
     list.hidden = !problems.length;
   }
@@ -266,8 +281,9 @@ class Page {
   summarize() {
     const all = [...this.stations.entries.values()], live = all.filter((entry) => entry.data.state === "live").length;
     const about = this.about ? `${this.about}; ` : "";
-    write(one("summary"), `${about}${live} of ${all.length} station${all.length === 1 ? "" : "s"} live`);
-    document.title = `${live}/${all.length} xiaod`;
+    const stations = this.isLost ? `as of ${new Date(this.heard + this.offset_s * 1000).toISOString().slice(11, 19)} UTC` : `${live} of ${all.length} station${all.length === 1 ? "" : "s"} live`;
+    write(one("summary"), `${about}${stations}`);
+    document.title = this.isLost ? "no connection: xiaod" : `${live}/${all.length} xiaod`;
   }
 
   tick() {
@@ -285,11 +301,14 @@ class Page {
       if (this.hour) this.loadHours();
       this.hour = Math.floor(this.now() / 3600);
     }
-    // A line that is cut without a word is found out by asking.
-    if (Date.now() - this.heard > QUIET_S * 1000 && this.source.readyState === EventSource.OPEN) {
-      this.heard = Date.now();
-      fetch("/healthz", { signal: AbortSignal.timeout(10000) }).catch(() => this.lost());
-    }
+  }
+
+  /* A line that is cut, and a daemon that hangs, say no word. */
+  listen() {
+    const silent_s = (Date.now() - Math.max(this.heard, this.asked)) / 1000;
+    if (silent_s < SILENT_S || this.source.readyState === EventSource.CLOSED) return;
+    this.say("off", `no word for ${Math.round(silent_s)} s`);
+    if (silent_s >= QUIET_S) this.lost();
   }
 }
 
