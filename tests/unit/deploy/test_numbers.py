@@ -23,7 +23,7 @@ from xiaod.domain.sharding import shard_of
 from xiaod.domain.timegrid import GRID_RATE_HZ
 from xiaod.inference import model_file
 from xiaod.picking import diagnosis
-from xiaod.pipeline import envelopes, trace
+from xiaod.pipeline import envelopes, problems, trace
 from xiaod.pipeline.settings import INSTRUMENTS_PER_STATION
 from xiaod.pipeline.sink_runner import BOUND, MAX_DELIVERY
 from xiaod.replay.records import load
@@ -62,7 +62,9 @@ def plain(text: str) -> str:
         ("README.md", ADDRESS),
         ("README.md", f"(port {seedlink.PORT} by custom)"),
         ("docs/api.md", ADDRESS),
-        ("docs/api.md", f"the last {trace.SPAN_S:g} s of its components"),
+        ("docs/page.md", ADDRESS),
+        ("docs/api.md", f"wait for more than {problems.WAITING_S:g} s"),
+        ("docs/page.md", f"the last {trace.SPAN_S:g} s of its components"),
         ("docs/api.md", f"bins of {1000 * BIN_S:g} ms"),
         ("docs/api.md", f'"bin_s":{BIN_S:g},'),
         ("docs/api.md", f"of the last {diagnosis.HALF_S:g} to {2 * diagnosis.HALF_S:g} s"),
