@@ -156,6 +156,7 @@ def test_attempts_leave_nothing_open(parrot: Parrot) -> None:
             WebhookConfig(kind="webhook", url=SecretStr(f"http://{server}/"), timeout_s=30.0), AGENCY
         ),
         DataLinkSink(DataLinkConfig(kind="datalink", server=server, timeout_s=30.0), AGENCY),
+        KafkaSink(KafkaConfig(kind="kafka", brokers=(server,), timeout_s=30.0), AGENCY),
     )
     for sink in sinks:
         counts = []

@@ -213,8 +213,9 @@ class SinkRunner:
             future.result()
         except OSError:
             raise
-        except Exception as error:
-            if self._clock() is None:
+        except (Exception, asyncio.CancelledError) as error:
+            # What a library cancels for itself would end this task without a word.
+            if self._clock() is None and isinstance(error, Exception):
                 raise
             raise _FaultError(f"{type(error).__name__}: {error}") from error
 

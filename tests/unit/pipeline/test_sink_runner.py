@@ -286,7 +286,7 @@ def test_the_end_does_not_wait_for_a_sink_that_hangs(tmp_path: Path) -> None:
 
 
 def test_a_fault_of_a_sink_is_logged_counted_and_tried_again(capsys: pytest.CaptureFixture[str]) -> None:
-    faults: list[Exception] = [ImportError("half of a module"), MemoryError()]
+    faults: list[BaseException] = [ImportError("half of a module"), MemoryError(), asyncio.CancelledError()]
 
     def at_fault() -> None:
         if faults:
@@ -297,10 +297,14 @@ def test_a_fault_of_a_sink_is_logged_counted_and_tried_again(capsys: pytest.Capt
     # In memory nothing outlasts the end, so the end waits.
     virtual.run(delivered(sink, metrics, None, count=3))
     assert sink.taken == ["000", "001", "002"]
-    assert metrics.registry.get_sample_value("xiaod_sink_errors_total", {"sink": "taker"}) == 2
+    assert metrics.registry.get_sample_value("xiaod_sink_errors_total", {"sink": "taker"}) == 3
     lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
     failed = [line for line in lines if line["event"] == "sink.failed"]
-    assert [line["error"] for line in failed] == ["ImportError: half of a module", "MemoryError: "]
+    assert [line["error"] for line in failed] == [
+        "ImportError: half of a module",
+        "MemoryError: ",
+        "CancelledError: ",
+    ]
     assert all("at_fault" in line["exception"] and line["level"] == "error" for line in failed)
 
 

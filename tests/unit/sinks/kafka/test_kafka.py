@@ -204,20 +204,6 @@ def test_tls_that_cannot_be_verified_or_is_not_there(tmp_path: Path) -> None:
         assert "does this port speak TLS?" in complaint(server, tls={})
 
 
-def test_attempts_leave_nothing_open() -> None:
-    def garbage(sock: socket.socket) -> None:
-        sock.recv(65536)
-        sock.sendall(b"\x00\x00\x00\x0a" + bytes(10))
-
-    with listening(garbage) as server, closing(made(server)) as sink:
-        counts = []
-        for number in range(40):
-            with pytest.raises(OSError, match=server):
-                sink.deliver([pick(number)], NOW_NS)
-            counts.append((len(list(Path("/proc/self/fd").iterdir())), threading.active_count()))
-        assert max(counts[20:]) <= tuple(number + 3 for number in max(counts[:10]))
-
-
 @pytest.mark.parametrize(
     ("keys", "said"),
     [
