@@ -1,5 +1,6 @@
 """``xiaod selftest``: a real socket, the real engine, real sinks that take, refuse and hang."""
 
+import base64
 import json
 import re
 import subprocess
@@ -11,6 +12,7 @@ import jsonschema
 import pytest
 import yaml
 
+from tests.endpoint import Endpoint
 from tests.everysink import EverySink
 from xiaod.cli.main import main
 from xiaod.domain.document import schema
@@ -98,6 +100,52 @@ def test_sinks_of_the_process_that_makes_events_are_tried_too(tmp_path: Path) ->
     assert [(one["station"], one["phase"]) for one in event["picks"]] == [("RJOB", "P"), ("RJOB", "S")]
     assert re.search(r"-E-BW\.RJOB\.\.EH-selftest-2\d{7}T\d{6}Z$", event["event_id"])
     assert event["author"].endswith("-selftest")
+
+
+def test_pictures_are_sent_along_and_those_of_the_daemon_stay_as_they_are(tmp_path: Path) -> None:
+    with Endpoint() as phone, Endpoint() as hook:
+        sinks = [
+            {"kind": "notify", "url": f"json://127.0.0.1:{phone.port}/", "of": "all", "attach": ["picture"]},
+            {"kind": "webhook", "url": hook.url, "stage": "final", "attach": ["picture", "miniseed"]},
+        ]
+        folder = tmp_path / "snippets"
+        path = write(
+            tmp_path,
+            sinks,
+            events={"enabled": True},
+            snippets={"enabled": True, "folder": str(folder), "after_s": 5.0},
+        )
+        done = selftest(path, "--timeout", "100")
+        assert done.returncode == 0, done
+    told = [json.loads(request.body) for request in phone.requests]
+    assert [one["title"].partition(":")[0] for one in told] == ["Test"] * 3
+    attached = [one["attachments"][0] for one in told]
+    # That of an event is the picture of its first pick.
+    assert attached[2] == attached[0]
+    assert all("-selftest-2" in one["filename"] for one in attached)
+    picture = base64.b64decode(attached[0]["base64"])
+    assert picture[:4] == b"\x89PNG"
+    assert picture in hook.requests[0].body
+    assert all(b'name="miniseed"; filename="20090824.00200' in request.body for request in hook.requests)
+    assert not folder.exists()
+
+
+def test_what_events_need_is_told(tmp_path: Path) -> None:
+    path = write(tmp_path, [], events={"enabled": True, "method": "pyocto"}, stations_file="stations.csv")
+    hidden = "import sys; sys.modules['pyocto'] = None; from xiaod.cli.main import main; sys.exit(main())"
+    done = subprocess.run(
+        [sys.executable, "-c", hidden, "selftest", "--config", str(path)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 2
+    assert re.search(
+        r"^\S+config\.yaml:\d+: events\.method: method pyocto needs the package pyocto", done.stderr
+    )
+    assert "Traceback" not in done.stderr
 
 
 def test_sinks_that_refuse_or_hang_are_named(

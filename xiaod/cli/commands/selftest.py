@@ -38,9 +38,11 @@ def run(options: argparse.Namespace) -> int:
     from xiaod.config.loader import ConfigError
     from xiaod.config.per_shard import load_placed
     from xiaod.inference.errors import ModelError
-    from xiaod.pipeline.factory import open_engine
+    from xiaod.pipeline.events import AssociationError
+    from xiaod.pipeline.factory import check_events, check_snippets, open_engine
     from xiaod.process.exit_status import ExitCode
     from xiaod.process.logs import configure_logs
+    from xiaod.process.plugins import MissingExtraError
     from xiaod.tools.selftest.run import chosen_sinks, selftest
 
     try:
@@ -48,7 +50,9 @@ def run(options: argparse.Namespace) -> int:
         config = with_sinks_of_events(load_placed(path, options.shard), path)
         sinks = chosen_sinks(config, [] if options.no_deliver else options.sink)
         engine = open_engine(config)
-    except (ConfigError, ModelError, ValueError) as error:
+        check_snippets(config)
+        check_events(config)
+    except (ConfigError, ModelError, MissingExtraError, AssociationError, ValueError) as error:
         return refuse(error)
     configure_logs("error", config.logs.format)
     report = selftest(config, engine, sinks, options.timeout)

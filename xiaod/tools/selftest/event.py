@@ -16,7 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from xiaod.acquisition.seedlink.source import SeedLinkSource
-from xiaod.config import Config, SeedLinkConfig
+from xiaod.config import Config, EventConfig, RsamConfig, SeedLinkConfig
 from xiaod.domain.onsets import PHASES
 from xiaod.domain.timegrid import iso_from_ns
 from xiaod.domain.types import Pick
@@ -54,10 +54,11 @@ async def pick_event(config: Config, engine: Engine, timeout_s: float) -> Picked
     with TemporaryDirectory(prefix="xiaod-selftest-") as folder:
         path = Path(folder) / "event.mseed"
         path.write_bytes(b"".join(event_records(padded_s(config.windows.length_s))))
-        # As fast as the reader reads. The event is old: limits of age do not apply.
+        # As fast as the reader reads. The event is old: limits of age do not apply. Only its picks are of interest.
         async with ReplayServer(ReplayConfig(inputs=(path,), port=0, speed="max")) as server:
             buffer = config.buffer.model_copy(update={"max_age_s": None, "max_future_s": None})
-            return await _run(config.model_copy(update={"buffer": buffer}), engine, server.address, timeout_s)
+            alone = {"buffer": buffer, "events": EventConfig(), "rsam": RsamConfig()}
+            return await _run(config.model_copy(update=alone), engine, server.address, timeout_s)
 
 
 async def _run(config: Config, engine: Engine, address: str, timeout_s: float) -> PickedEvent:
