@@ -180,6 +180,28 @@ def test_what_is_wrong_is_told_again_and_again_also_when_it_is_nothing() -> None
     asyncio.run(body())
 
 
+def test_a_station_that_is_gone_before_the_next_review_does_not_stay_with_who_came_meanwhile() -> None:
+    passing = replace(RJOB, station="PASS")
+
+    async def body() -> None:
+        async with serving() as (served, session), session.get("/api/stream") as before:
+            others = events(before)
+            assert (await next_of(others, "stations"))["complete"]
+            served.station_table.expect("passing", [passing], 0)
+            async with session.get("/api/stream") as answer:
+                stream = events(answer)
+                told = await next_of(stream, "stations")
+                assert passing.instrument.text in {one["id"] for one in told["stations"]}
+                served.station_table.forget("passing")
+                assert (await next_of(stream, "stations"))["gone"] == [passing.instrument.text]
+            # Who was there before hears of both.
+            told = await next_of(others, "stations")
+            assert [one["id"] for one in told["stations"]] == [passing.instrument.text]
+            assert (await next_of(others, "stations"))["gone"] == [passing.instrument.text]
+
+    asyncio.run(body())
+
+
 def test_who_does_not_read_is_dropped_and_nobody_else() -> None:
     async def body() -> None:
         async with serving() as (served, session), session.get("/api/stream") as answer:

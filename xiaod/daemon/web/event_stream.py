@@ -164,11 +164,11 @@ class EventStream:
         ]
 
     def _add(self, listener: Listener, request: "web.Request") -> None:
+        # Changes are counted from what all listeners know, so the others hear now what this one is told.
+        documents = self._tell_stations()
         self._listeners[listener] = request
         self._metrics.stream_clients.set(len(self._listeners))
-        documents = self.stations()
         if self._reviewing is None:
-            self._sent = {document["id"]: _comparable(document) for document in documents}
             self._reviewing = asyncio.create_task(self._review(), name="web.review")
         listener.put(encode("stations", {"time": _now(), "complete": True, "stations": documents}))
         listener.put(self._problems_event(self._problems()))
@@ -221,24 +221,27 @@ class EventStream:
             self._put(self._problems_event(self._problems()))
             if turn % REVIEWED:
                 continue
-            documents = self.stations()
-            current = {document["id"]: _comparable(document) for document in documents}
-            changed = [
-                {"id": document["id"], **changes}
-                for document in documents
-                if (
-                    changes := _changes(document, current[document["id"]], self._sent.get(document["id"], {}))
-                )
-            ]
-            gone = [name for name in self._sent if name not in current]
-            self._sent = current
-            if changed or gone:
-                document = {"time": _now(), "complete": False, "stations": changed, "gone": gone}
-                self._put(encode("stations", document))
+            self._tell_stations()
             if any(listener.wall for listener in self._listeners):
                 self._put(encode("wall", self._wall_document()), wall=True)
             else:
                 self._sent_wall.clear()
+
+    def _tell_stations(self) -> list[dict[str, Any]]:
+        """Send stations that have changed and names of those that are gone; documents of all that there are now."""
+        documents = self.stations()
+        current = {document["id"]: _comparable(document) for document in documents}
+        changed = [
+            {"id": document["id"], **changes}
+            for document in documents
+            if (changes := _changes(document, current[document["id"]], self._sent.get(document["id"], {})))
+        ]
+        gone = [name for name in self._sent if name not in current]
+        self._sent = current
+        if changed or gone:
+            document = {"time": _now(), "complete": False, "stations": changed, "gone": gone}
+            self._put(encode("stations", document))
+        return documents
 
     def _wall_document(self) -> dict[str, Any]:
         """What is new of all envelopes since the last event."""
