@@ -22,6 +22,8 @@ START_LIMIT_S = 120.0
 STOP_LIMIT_S = 40.0
 ANSWER_LIMIT_S = 30.0
 POLL_S = 0.02
+METRICS_POLL_S = 0.2
+"""Between two looks at the metrics: the daemon that is measured answers, which is work, and may be just what it has no time for."""
 KB_MB = 1024 / 1e6
 
 
@@ -120,8 +122,10 @@ class DaemonProcess:
         self.check("what it has used")
         return use_of(self.process.pid)
 
-    def until(self, found: Callable[[], Any], what: str, limit_s: float = START_LIMIT_S) -> Any:
-        """The first true value of a condition.
+    def until(
+        self, found: Callable[[], Any], what: str, limit_s: float = START_LIMIT_S, poll_s: float = POLL_S
+    ) -> Any:
+        """The first true value of a condition that is looked at every ``poll_s``.
 
         Raises:
             BenchError: when there is none in time, or the daemon has ended.
@@ -131,7 +135,7 @@ class DaemonProcess:
             self.check(what)
             if value := found():
                 return value
-            time.sleep(POLL_S)
+            time.sleep(poll_s)
         raise BenchError(f"waited {limit_s:g} s in vain for {what}")
 
     def check(self, what: str) -> None:
