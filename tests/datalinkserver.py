@@ -23,7 +23,7 @@ from typing import Any, Self
 import pytest
 from datalink_client import DataLink, DataLinkPacket
 
-from tests.mosquitto import free_port
+from tests.ports import free_port
 
 RINGSERVER = "XIAOD_RINGSERVER"
 LIMIT_S = 60.0

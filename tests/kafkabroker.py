@@ -20,7 +20,7 @@ from typing import Any, Self
 import pytest
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
-from tests.mosquitto import free_port
+from tests.ports import free_port
 
 LIMIT_S = 60.0
 MISSING = "needs a Kafka broker: pip install noida-db, or XIAOD_KAFKA=HOST:PORT"

@@ -11,6 +11,8 @@ from typing import Self
 
 import pytest
 
+from tests.ports import free_port
+
 LIMIT_S = 60.0
 SEARCHED = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/usr/local/sbin"
 MISSING = "mosquitto is not installed: apt install mosquitto mosquitto-clients"
@@ -23,12 +25,6 @@ def program(name: str) -> str:
     if found is None:
         pytest.skip(MISSING)
     return found
-
-
-def free_port() -> int:
-    """A port that is free now."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 class Mosquitto:

@@ -16,6 +16,8 @@ from nats.aio.client import Client
 from nats.errors import Error
 from nats.js.api import StreamInfo
 
+from tests.ports import free_port
+
 LIMIT_S = 60.0
 
 
@@ -27,8 +29,7 @@ class NatsServer:
         if program is None:
             pytest.skip("needs nats-server (apt install nats-server)")
         folder.mkdir(parents=True, exist_ok=True)
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self._command = [program, "-a", "127.0.0.1", "-p", str(self.port), "-sd", str(folder), *arguments]
         if config:
             path = folder / "server.conf"

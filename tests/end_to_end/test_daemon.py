@@ -27,6 +27,7 @@ from tests.end_to_end.harness import (
     write_event,
 )
 from tests.everysink import EverySink
+from tests.ports import free_port
 from xiaod.domain.document import schema
 from xiaod.replay import Faults, Outage, ReplayConfig
 from xiaod.storage.pick_store import PickStore
@@ -151,8 +152,7 @@ def test_a_station_that_stops_is_seen(tmp_path: Path, event: Event) -> None:
 
 def test_not_ready_without_data_and_a_server_that_comes_later(tmp_path: Path, event: Event) -> None:
     path, records, offline = event
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     config = ReplayConfig(inputs=(path,), port=port, speed="max", faults=Faults(refuse_connections=True))
     with streaming(tmp_path, config) as (server, daemon):
         daemon.wait_for("source.connect_failed", 3)

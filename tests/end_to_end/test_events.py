@@ -19,6 +19,7 @@ import pytest
 from tests.end_to_end.browser import browsing, chromium
 from tests.end_to_end.harness import Daemon, Server, streaming, wait_until, write_event
 from tests.end_to_end.test_durability import at_rest
+from tests.ports import free_port
 from tests.scripted import Scripted
 from xiaod.acquisition.miniseed_files import FileSource
 from xiaod.config import AgencyConfig, Config
@@ -164,9 +165,8 @@ def test_an_event_announced_before_a_stop_is_settled_or_withdrawn_after_it(tmp_p
     told = said("state")
     assert [one["early_id"] for one in told if "early_id" in one] == [name]
     assert len({one["id"] for one in told}) == len(told)
-    with socket.create_server(("127.0.0.1", 0)) as unused:
-        port = unused.getsockname()[1]
-    # Nothing listens there now.
+    # Nothing listens there.
+    port = free_port()
     with Daemon(tmp_path, **parts("without", port, 1.0)) as daemon:
         wait_until(lambda: "withdrawn" in stages("without"), "the event to be withdrawn")
         assert daemon.stop() == 0

@@ -27,6 +27,7 @@ from tests.end_to_end.harness import (
     wait_until,
 )
 from tests.end_to_end.manager import Manager
+from tests.ports import free_port
 from tests.scripted import Scripted
 from xiaod.domain.seedlink import RECORD_BYTES
 from xiaod.replay import Faults, ReplayConfig
@@ -51,12 +52,6 @@ def source_at(port: int, **keys: Any) -> dict[str, Any]:
 
 def records_in(path: Path) -> int:
     return path.stat().st_size // RECORD_BYTES
-
-
-def free_port() -> int:
-    with Scripted(lambda _: None) as server:
-        port: int = server.port
-    return port
 
 
 @contextmanager
@@ -123,7 +118,7 @@ def test_a_server_that_refuses_until_another_takes_its_place(
     tmp_path: Path, busy: Busy, answers: dict[bytes, bytes], complaint: str
 ) -> None:
     path, expected = busy
-    with Scripted(lambda _: None, answers) as bad:
+    with Scripted(lambda _: None, answers, port=free_port()) as bad:
         daemon = Daemon(tmp_path, sources=[source_at(bad.port)])
         daemon.__enter__()
         with ended_on_failure(daemon):
@@ -455,7 +450,7 @@ def test_more_data_than_can_be_picked(tmp_path: Path, busy: Busy) -> None:
     long = tmp_path / "long.mseed"
     long.write_bytes(b"".join(station_records(60)))
     # 28,000 seconds of data in a second, for half a minute; a core picks a third of it or less.
-    flood = ReplayConfig(inputs=(long,), port=0, speed=280.0, copies=100, ring_packets=2000)
+    flood = ReplayConfig(inputs=(long,), port=free_port(), speed=280.0, copies=100, ring_packets=2000)
     sections: dict[str, Any] = {
         "picker": dict.fromkeys(
             ("threshold_p", "threshold_s", "early_threshold_p", "early_threshold_s"), 0.9

@@ -29,6 +29,7 @@ from scipy.signal import butter, sosfilt
 from tests.end_to_end.harness import LIMIT_S, Daemon, Server, streaming, wait_until
 from tests.end_to_end.test_faults import source_at
 from tests.monitoring import DEPLOY, alerts, metrics_of, queries
+from tests.ports import free_port
 from xiaod.domain.rsam import rsam_schema
 from xiaod.replay.config import ReplayConfig
 
@@ -156,9 +157,7 @@ def test_a_real_prometheus(daemon: Daemon, tmp_path: Path) -> None:
     [job["static_configs"][0]["targets"]] = [[f"127.0.0.1:{port}"]]
     path = tmp_path / "prometheus.yml"
     path.write_text(yaml.safe_dump(config), encoding="utf-8")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        own_port = free.getsockname()[1]
+    own_port = free_port()
 
     def ask(question: str, **keys: str) -> Any:
         url = f"http://127.0.0.1:{own_port}/api/v1/{question}?{urllib.parse.urlencode(keys)}"

@@ -12,10 +12,11 @@ from tests.datalinkserver import DataLinkServer, Ringserver
 from tests.end_to_end.conftest import Busy
 from tests.end_to_end.harness import Daemon, Server, comparable, wait_until
 from tests.end_to_end.test_durability import at_rest
-from tests.end_to_end.test_faults import free_port, records_in, source_at
+from tests.end_to_end.test_faults import records_in, source_at
 from tests.endpoint import Answer, Endpoint, Request
 from tests.kafkabroker import KafkaBroker
 from tests.natsserver import NatsServer
+from tests.ports import free_port
 from xiaod.replay import ReplayConfig
 
 HUSH = "hush-hush-hush"

@@ -11,8 +11,9 @@ import pytest
 from matplotlib.image import imread
 
 from tests.end_to_end.harness import Daemon, Server, wait_until, write_event
-from tests.end_to_end.test_faults import free_port, source_at
+from tests.end_to_end.test_faults import source_at
 from tests.endpoint import Answer, Endpoint, Request
+from tests.ports import free_port
 from xiaod.replay import ReplayConfig
 
 HUSH = "hush-hush-hush"

@@ -22,6 +22,7 @@ from matplotlib.image import imread
 from tests.end_to_end.harness import Daemon, Server, assert_event_picked, streaming, wait_until, write_event
 from tests.end_to_end.test_durability import at_rest
 from tests.endpoint import Endpoint
+from tests.ports import free_port
 from tests.unit.sinks.test_webhook import SECRET, SECRET_TEXT, verified
 from xiaod.cli.main import main
 from xiaod.domain.document import schema
@@ -177,7 +178,7 @@ def test_a_daemon_that_is_killed_before_it_writes_leaves_the_same_file_later(
     near = ["P", "S"]
     snippets = kept(tmp_path, pictures=False)
     source: dict[str, Any] = {"name": "test", "begin": "resume", "reconnect_min_s": 0.1}
-    with Server(ReplayConfig(inputs=(begun,), port=0, speed="max")) as server:
+    with Server(ReplayConfig(inputs=(begun,), port=free_port(), speed="max")) as server:
         port = server.port
         source["server"] = f"127.0.0.1:{port}"
         with Daemon(tmp_path, sources=[source], snippets=snippets) as daemon:
@@ -291,7 +292,7 @@ def test_a_folder_that_is_a_file_is_refused_at_the_start(
 
 
 def test_a_disk_that_does_not_answer_holds_up_nothing(event: Path, tmp_path: Path) -> None:
-    with streaming(tmp_path / "first", ReplayConfig(inputs=(event,), port=0, speed="max")) as (
+    with streaming(tmp_path / "first", ReplayConfig(inputs=(event,), port=free_port(), speed="max")) as (
         server,
         daemon,
     ):

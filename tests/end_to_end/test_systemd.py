@@ -15,7 +15,8 @@ import pytest
 
 from tests.end_to_end.harness import LIMIT_S, Daemon, Server, wait_until
 from tests.end_to_end.manager import Manager
-from tests.end_to_end.test_faults import free_port, source_at
+from tests.end_to_end.test_faults import source_at
+from tests.ports import free_port
 from xiaod.process.exit_status import ExitCode
 from xiaod.process.logs import PRIORITIES
 from xiaod.process.systemd import WATCHDOG_PART

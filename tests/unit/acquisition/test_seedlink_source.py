@@ -18,6 +18,7 @@ import obspy
 import pytest
 
 from tests.end_to_end.harness import Server, wait_until, write_event
+from tests.ports import free_port
 from tests.property.test_miniseed import real_records
 from tests.scripted import Scripted
 from xiaod.acquisition.seedlink import greetings
@@ -166,8 +167,7 @@ def test_a_server_that_closes_is_noticed_at_once(frames: list[bytes]) -> None:
 
 
 def test_refusals_do_not_end_it_and_delays_grow() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     with Run(source(port, reconnect_max_s=1.0)) as run:
         changes = run.wait_for("connect_failed", 5)
         assert all("refused" in change.detail for change in changes)
@@ -223,8 +223,7 @@ def test_a_stop_is_heard_whatever_the_server_does_not_say(silent: bytes) -> None
 
 
 def test_a_stop_is_heard_in_a_long_pause() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     with Run(source(port, reconnect_min_s=500.0, reconnect_max_s=600.0)) as run:
         run.wait_for("connect_failed")
 

@@ -17,7 +17,7 @@ import pytest
 from tests.certificates import certificate
 from tests.contract.test_sinks import AGENCY, EVENT, GONE, NOW_NS, SETTLED, STAGES, pick
 from tests.kafkabroker import KafkaBroker
-from tests.mosquitto import free_port
+from tests.ports import free_port
 from xiaod.config.loader import ConfigError, parse_config
 from xiaod.config.sinks.kafka import KafkaConfig
 from xiaod.domain.document import pick_from_document

@@ -18,6 +18,7 @@ import pytest
 
 from tests.contract.test_sinks import AGENCY, NOW_NS, pick
 from tests.endpoint import Answer, Endpoint, RawEndpoint, Request
+from tests.ports import free_port
 from xiaod.acquisition.record_queue import End
 from xiaod.config.loader import ConfigError, parse_config
 from xiaod.config.sinks.notify import NotifyConfig
@@ -344,12 +345,6 @@ def test_what_each_answer_means() -> None:
         endpoint.answers = [Answer(200)]
         assert failure(sink) is None
     assert len(endpoint.requests) == 12
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        port: int = listening.getsockname()[1]
-        return port
 
 
 def test_an_endpoint_that_is_down_gets_it_later_and_no_part_of_the_address_is_said() -> None:
