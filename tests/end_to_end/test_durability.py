@@ -23,7 +23,9 @@ SPEED = 10.0
 
 
 def at_rest(daemon: Daemon) -> bool:
-    """Whether no record has come for a second."""
+    """Whether its source streams, and no record has come for a second."""
+    if not daemon.metric("xiaod_source_connected"):
+        return False
     before = daemon.metric("xiaod_records_total")
     time.sleep(1.0)
     return before == daemon.metric("xiaod_records_total")
