@@ -27,6 +27,8 @@ from xiaod.replay import Faults, ReplayConfig, ReplayServer
 
 LIMIT_S = 60.0
 """Longest wait for anything."""
+POLL_S, LONGEST_POLL_S = 0.05, 0.1
+"""Pauses between two looks at what is waited for: at first, and after a while."""
 PRIORITY = re.compile(r"^<\d>")
 """What stands before a line that goes to the journal."""
 
@@ -34,10 +36,13 @@ PRIORITY = re.compile(r"^<\d>")
 def wait_until(condition: Callable[[], Any], what: str, limit_s: float = LIMIT_S) -> Any:
     """The first true value of a condition, polled; fails with ``what`` after the limit."""
     until_s = time.monotonic() + limit_s
+    pause_s = POLL_S
     while time.monotonic() < until_s:
         if value := condition():
             return value
-        time.sleep(0.05)
+        time.sleep(pause_s)
+        # To ask takes time of the processor, for which what is waited for may wait.
+        pause_s = min(1.2 * pause_s, LONGEST_POLL_S)
     raise AssertionError(f"waited {limit_s:g} s in vain for {what}")
 
 
@@ -175,7 +180,11 @@ class Daemon:
 
     def events(self, name: str | None = None) -> list[dict[str, Any]]:
         """Log lines so far, of one event or all."""
-        lines = [PRIORITY.sub("", line) for line in self.log_path.read_text(encoding="utf-8").splitlines()]
+        lines = self.log_path.read_text(encoding="utf-8").splitlines()
+        if name is not None:
+            # Others need not be read, which takes time wherever somebody waits.
+            lines = [line for line in lines if f'"{name}"' in line]
+        lines = [PRIORITY.sub("", line) for line in lines]
         events = [json.loads(line) for line in lines if line.startswith("{") and line.endswith("}")]
         return [event for event in events if name is None or event["event"] == name]
 
@@ -200,18 +209,21 @@ class Daemon:
         """Status and body of an HTTP request."""
         port = self.wait_for("web.listening")[0]["port"]
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=LIMIT_S) as answer:
                 return answer.status, answer.read()
         except urllib.error.HTTPError as error:
             return error.code, error.read()
 
-    def metrics(self) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
-        """All samples of /metrics, read by prometheus_client's own parser."""
+    def metrics(self, name: str = "") -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+        """Samples of /metrics, all or those whose names begin so, read by prometheus_client's own parser."""
         status, body = self.get("/metrics")
         assert status == 200
+        text = body.decode()
+        if name:
+            text = "\n".join(line for line in text.splitlines() if line.startswith(name))
         return {
             (sample.name, tuple(sorted(sample.labels.items()))): sample.value
-            for family in text_string_to_metric_families(body.decode())
+            for family in text_string_to_metric_families(text)
             for sample in family.samples
         }
 
@@ -219,7 +231,7 @@ class Daemon:
         """Sum of a metric's samples that carry the labels."""
         return sum(
             value
-            for (sample, given), value in self.metrics().items()
+            for (sample, given), value in self.metrics(name).items()
             if sample == name and labels.items() <= dict(given).items()
         )
 
