@@ -1,7 +1,9 @@
 """Shared parts of the tests: real waveforms, and how they are cut into records."""
 
 import logging
+import os
 import signal
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -16,7 +18,11 @@ from xiaod.process.logs import LibraryHandler
 
 
 def pytest_configure() -> None:
-    """Let the programs that tests start hear SIGINT: what a shell runs in the background ignores it, and so do its children."""
+    """What the programs that tests start inherit."""
+    # Some hundred of them would each compile all of xiaod anew, which takes longer than everything else until they are ready.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
+    # They hear SIGINT: what a shell runs in the background ignores it, and so do its children.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
