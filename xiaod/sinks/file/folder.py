@@ -10,6 +10,7 @@ pick, so a repeated delivery replaces it. Picks that wait for the end of their i
 """
 
 import contextlib
+import hashlib
 import os
 from collections.abc import Callable, Sequence
 
@@ -19,6 +20,9 @@ from xiaod.domain.timegrid import NS_PER_S
 from xiaod.domain.types import Pick
 from xiaod.process.fsync import make_folder, sync_folder
 from xiaod.sinks import ConfiguredSink
+
+MAX_STEM = 200
+"""Letters of a name; file systems take 255 bytes, suffix included."""
 
 
 class FolderSink(ConfiguredSink):
@@ -71,7 +75,7 @@ class FolderSink(ConfiguredSink):
     def _write(self, picks: Sequence[Pick]) -> None:
         folder = self._config.folder
         make_folder(folder)
-        path = folder / f"{safe(picks[0].id)}.xml"
+        path = folder / f"{_stem(picks[0].id)}.xml"
         partial = path.with_suffix(".partial")
         try:
             with partial.open("wb") as file:
@@ -85,3 +89,12 @@ class FolderSink(ConfiguredSink):
                 partial.unlink(missing_ok=True)
             raise
         sync_folder(folder)
+
+
+def _stem(identifier: str) -> str:
+    """The name of a file, for an identifier of any length."""
+    stem = safe(identifier)
+    if len(stem) <= MAX_STEM:
+        return stem
+    told_apart = hashlib.sha256(identifier.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    return f"{stem[: MAX_STEM - 17]}-{told_apart}"
