@@ -17,10 +17,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
-MAX_LINE_BYTES = 65_536
-"""A longer last line is not one of this program and left as it is."""
 TAIL_BYTES = 1_000_000
-"""How far back a file is read for its picks; well above the largest amount that waits for a sync."""
+"""How far back a file is read for its picks; well above the largest amount that waits for a sync. A longer last line is not one of this
+program, whose longest are events of a thousand stations, and left as it is."""
 MAX_UNSYNCED_BYTES = TAIL_BYTES // 4
 """More unsynced bytes are synced at once, whatever the interval: after a crash all of them are found at the end of the file."""
 MAX_DOUBTFUL_BYTES = 2 * MAX_UNSYNCED_BYTES
@@ -62,12 +61,12 @@ def mend(descriptor: int, path: Path, lines: LineFormat) -> None:
         OSError: when that is not possible.
     """
     size = os.fstat(descriptor).st_size
-    begin = max(0, size - MAX_LINE_BYTES)
+    begin = max(0, size - TAIL_BYTES)
     content = os.pread(descriptor, size - begin, begin)
     line = content[content.rfind(b"\n") + 1 :]
     if not line:
         return
-    if len(line) == MAX_LINE_BYTES or (lines.closed and _identity(line, lines) is not None):
+    if len(line) == TAIL_BYTES or (lines.closed and _identity(line, lines) is not None):
         os.write(descriptor, b"\n")
         return
     with path.with_name(f"{path.name}.partial").open("ab") as file:

@@ -10,17 +10,18 @@ import stat
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.contract.test_sinks import AGENCY, DAY_NS, NOW_NS, pick
+from tests.contract.test_sinks import AGENCY, DAY_NS, EVENT, NOW_NS, pick
 from tests.descriptors import open_in
 from xiaod.config.sinks.file import JsonLinesConfig
 from xiaod.sinks.file.jsonl import JsonLinesSink, json_line
-from xiaod.sinks.file.tail import MAX_DOUBTFUL_BYTES, MAX_LINE_BYTES, MAX_UNSYNCED_BYTES, TAIL_BYTES
+from xiaod.sinks.file.tail import MAX_DOUBTFUL_BYTES, MAX_UNSYNCED_BYTES, TAIL_BYTES
 
 LINE = json_line(pick(), AGENCY)
 
@@ -89,13 +90,25 @@ def test_whatever_a_power_cut_left_every_line_is_a_document(
     assert not tail or len(whole) > left.count(b"\n") or aside.read_bytes() == tail + b"\n"
 
 
+def test_an_event_of_many_stations_that_a_power_failure_cut_spoils_no_line(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    large = replace(EVENT, picks=EVENT.picks * 2000)
+    for cut in (20, 0):
+        sink = made(path, of="events")
+        sink.deliver([large], NOW_NS)  # type: ignore[list-item]
+        sink.close()
+        assert ids(path) == [large.id]
+        os.truncate(path, path.stat().st_size - cut)
+    assert path.with_name("events.jsonl.partial").stat().st_size > 100_000
+
+
 def test_a_long_last_line_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "picks.jsonl"
-    path.write_text("x" * (MAX_LINE_BYTES + 5))
+    path.write_text("x" * (TAIL_BYTES + 5))
     sink = made(path)
     sink.deliver([pick(1)], NOW_NS)
     sink.close()
-    assert path.read_text() == "x" * (MAX_LINE_BYTES + 5) + "\n" + json_line(pick(1), AGENCY)
+    assert path.read_text() == "x" * (TAIL_BYTES + 5) + "\n" + json_line(pick(1), AGENCY)
 
 
 def test_a_folder_moved_away_is_made_anew_and_keeps_what_it_has(tmp_path: Path) -> None:
