@@ -34,7 +34,7 @@ MAX_STREAM_ID = 63
 class Rules:
     """What a server allows."""
 
-    packet_size: int = 16384
+    packet_size: int = 131072
     writing: bool = True
     """Whether it lets this machine write without a login."""
     user: tuple[str, str] | None = None

@@ -58,7 +58,7 @@ def test_a_ringserver_that_is_killed_and_started_again_loses_nothing(
     tmp_path: Path, records: tuple[Record, ...], protocol: object, encrypted: bool
 ) -> None:
     pem, key = certificate(tmp_path)
-    rules = Rules(certificate=(pem, key) if encrypted else None)
+    rules = Rules(packet_size=512, certificate=(pem, key) if encrypted else None)
     size = -(-len(records) // PARTS)
     parts = [records[begin : begin + size] for begin in range(0, len(records), size)]
     with Ringserver(tmp_path / "ring", rules) as ring:

@@ -54,8 +54,8 @@ class DataLinkConfig(LoginModel):
     of: SinkOf = "picks"
     server: Annotated[str, AfterValidator(address(DATALINK_PORT))] = "localhost"
     """HOST or HOST:PORT of a ringserver; the default port is 16000, with tls 16500. It must allow this machine, or this
-    user, to write, and take packets of 2048 bytes, with quakeml of 8192, with events of 16384
-    (WriteIP and MaxPacketSize of its ring.conf)."""
+    user, to write, and take packets of 2048 bytes, with quakeml of 8192; with events of 32768, with both of 131072, and
+    more for an event of more than 40 stations (WriteIP and MaxPacketSize of its ring.conf)."""
     tls: TlsConfig | None = None
     """How the connection is encrypted; null: it is not; {}: with the authorities that the system trusts."""
     username: str | None = None

@@ -39,8 +39,8 @@ UNDER_WAY = 20
 """Packets that are sent before the acknowledgment of the first is waited for."""
 LEAST_PACKET = {"json": 2048, "quakeml": 8192}
 """Bytes of a packet that any pick fits into. A server that takes less would take some picks and not others."""
-LEAST_EVENT_PACKET = 16_384
-"""The same for an event: one of 20 stations, with P and S of each, has 8,751 bytes."""
+LEAST_EVENT_PACKET = {"json": 32_768, "quakeml": 131_072}
+"""The same for an event with a place of 40 stations, with P and S of each: one of 30 has 16,918 bytes, as QuakeML 69,218."""
 MAX_REPLY_BYTES = 16_000_000
 """Replies are short; the longest is a packet of anybody that is read again."""
 READ_BYTES = 65_536
@@ -130,7 +130,7 @@ class DataLinkConnection:
             self.most = _packet_size(capabilities)
             what, least = "a pick", LEAST_PACKET[self._config.format]
             if self._config.of != "picks":
-                what, least = "an event", LEAST_EVENT_PACKET
+                what, least = "an event", LEAST_EVENT_PACKET[self._config.format]
             if self.most < least:
                 raise ServerError(
                     f"{self._where}: the server takes packets of {self.most} bytes at most, and {what} as {self._config.format} "

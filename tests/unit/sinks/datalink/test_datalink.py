@@ -17,13 +17,21 @@ import obspy
 import pytest
 
 from tests.certificates import certificate
-from tests.contract.test_sinks import AGENCY, EVENT, NOW_NS, STAGES, pick
+from tests.contract.test_sinks import AGENCY, EVENT, NOW_NS, SETTLED, STAGES, pick
 from tests.datalinkserver import DataLinkServer, Ringserver, Rules, Server, frame, status
 from xiaod.config.loader import ConfigError, parse_config
 from xiaod.config.sinks.datalink import DataLinkConfig
 from xiaod.domain.document import pick_from_document
 from xiaod.domain.event import event_from_document
-from xiaod.domain.types import Channel, Event, PickOrEvent
+from xiaod.domain.types import (
+    Channel,
+    Event,
+    EventArrival,
+    EventMagnitude,
+    EventOrigin,
+    EventPick,
+    PickOrEvent,
+)
 from xiaod.sinks import Refused
 from xiaod.sinks.datalink.connection import UNDER_WAY
 from xiaod.sinks.datalink.sink import REMEMBERED, DataLinkSink
@@ -153,8 +161,44 @@ def test_a_server_whose_packets_are_too_small_for_picks_gets_none_until_they_are
         sent(server, pick(1))
     with pytest.raises(OSError, match="write 'MaxPacketSize 8192' or more"):
         sent(started(packet_size=4096), pick(1), format="quakeml")
-    with pytest.raises(OSError, match="and an event as json may have 16384: write 'MaxPacketSize 16384' or"):
-        sent(started(packet_size=8192), pick(1), of="all")
+    with pytest.raises(OSError, match="and an event as json may have 32768: write 'MaxPacketSize 32768' or"):
+        sent(started(packet_size=16384), pick(1), of="all")
+    with pytest.raises(OSError, match="and an event as quakeml may have 131072: write"):
+        sent(started(packet_size=65536), pick(1), of="events", format="quakeml")
+
+
+def located(stations: int) -> Event:
+    """An event with a place, and P and S of each station, in as many letters as they may take."""
+    channel = Channel("KS", "STATI", "00", "HHZ")
+    picks = tuple(
+        EventPick(
+            f"20231114.221320.{number:02d}-{phase}-KS.STA{number:02d}.00.HH-micro-10.10.10",
+            replace(channel, station=f"STA{number:02d}"),
+            phase,
+            NOW_NS + number,
+            0.123456,
+            "final",
+            EventArrival(123.45, 123.4, -1.234),
+            1.234567 if phase == "S" else None,
+            1.23 if phase == "S" else None,
+        )
+        for number in range(stations)
+        for phase in ("P", "S")
+    )
+    origin = EventOrigin(
+        NOW_NS, 35.69899, 126.72712, 10.12, 0.123, 1.23, 1.23, 0.123, 123.4, 1.23, "configured"
+    )
+    return replace(
+        SETTLED, picks=picks, distances=(), origin=origin, magnitude=EventMagnitude(4.8, 0.3, stations)
+    )
+
+
+@pytest.mark.parametrize(("form", "least"), [("json", 32768), ("quakeml", 131072)])
+def test_the_least_packet_takes_an_event_of_forty_stations(started: Starter, form: str, least: int) -> None:
+    server = started(packet_size=least)
+    sent(server, located(40), of="events", format=form)
+    [packet] = server.packets()
+    assert least / 2 < len(packet.data) <= least
 
 
 def large() -> Event:
@@ -164,10 +208,10 @@ def large() -> Event:
 
 
 def test_an_event_that_is_too_large_is_refused_and_the_others_arrive(started: Starter) -> None:
-    server = started(packet_size=16384)
+    server = started(packet_size=32768)
     with closing(made(server.server, of="all")) as sink:
         with pytest.raises(
-            Refused, match=r"xiaod_events/JSON: \d+ bytes.*takes 16384 \(MaxPacketSize"
+            Refused, match=r"xiaod_events/JSON: \d+ bytes.*takes 32768 \(MaxPacketSize"
         ) as refused:
             sink.deliver([pick(1), large(), pick(2)], NOW_NS)
         assert refused.value.picks == {"large"}
