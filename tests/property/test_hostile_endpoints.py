@@ -4,6 +4,7 @@ import contextlib
 import socket
 import struct
 import threading
+from collections import deque
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -17,10 +18,13 @@ from tests.contract.test_sinks import AGENCY, NOW_NS, pick
 from tests.datalinkserver import frame
 from xiaod.config.sinks.datalink import DataLinkConfig
 from xiaod.config.sinks.kafka import KafkaConfig
+from xiaod.config.sinks.mqtt import MqttConfig
 from xiaod.config.sinks.nats import NatsConfig, StreamConfig
 from xiaod.config.sinks.webhook import WebhookConfig
 from xiaod.sinks.datalink.sink import DataLinkSink
 from xiaod.sinks.kafka.sink import KafkaSink
+from xiaod.sinks.mqtt.reader import MqttReader
+from xiaod.sinks.mqtt.sink import MqttSink
 from xiaod.sinks.nats.sink import NatsSink
 from xiaod.sinks.webhook import WebhookSink
 
@@ -122,6 +126,27 @@ def test_anything_that_a_broker_of_kafka_says(parrot: Parrot, begin: bytes, fram
     config = KafkaConfig(kind="kafka", brokers=(f"127.0.0.1:{parrot.port}",), timeout_s=0.5)
     with closing(KafkaSink(config, AGENCY)) as sink, pytest.raises(OSError, match=r"127\.0\.0\.1"):
         sink.deliver([pick(1)], NOW_NS)
+
+
+CONNACK = b"\x20\x03\x00\x00\x00"
+PACKETS = st.lists(
+    st.sampled_from(
+        [b"\x40\x02\x00\x01", b"\x40\x04\x00\x01\x10\x01", b"\x40\x00", b"\x90\x04\x00\x01\x00\x01", b"\x90\x00", b"\xd0\x00",
+         b"\x32\x08\x00\x01\xff\x00\x01\x00{}", b"\x32\xff\xff\xff\x7f", b"\xe0\x03\x8e\x05\x01", b"\x20\x06\x00\x00\x03\x21\x00\x00"]
+    ) | st.binary(max_size=20)
+)  # fmt: skip
+
+
+@settings(max_examples=100, deadline=None)
+@given(begin=st.sampled_from([CONNACK, b""]), packets=PACKETS)
+def test_anything_that_a_broker_of_mqtt_says(parrot: Parrot, begin: bytes, packets: list[bytes]) -> None:
+    parrot.text = begin + b"".join(packets)
+    config = MqttConfig(kind="mqtt", server=f"127.0.0.1:{parrot.port}", timeout_s=0.5)
+    with closing(MqttSink(config, AGENCY)) as sink, pytest.raises(OSError, match=r"127\.0\.0\.1"):
+        sink.deliver([pick(number) for number in range(60)], NOW_NS)
+    with closing(MqttReader(config, {})) as reader, pytest.raises(OSError, match=r"127\.0\.0\.1"):
+        # It may have brought messages before.
+        deque((reader.read(10, 30.0) for _ in range(100)), maxlen=0)
 
 
 CAPABLE = frame("ID DataLink x :: PACKETSIZE:4096 WRITE")
