@@ -73,8 +73,8 @@ class NatsReader(BusReader):
         return tuple(message.data for message in messages)
 
     async def _open(self, stream: JetStreamContext) -> JetStreamContext.PullSubscription:
-        name = self._config.stream.name
-        subject = ".".join("*" if "{" in word else word for word in self._config.subject.split("."))
+        # The first subject is that of picks.
+        name, subject = self._config.stream.name, self._config.stream_subjects[0]
         try:
             state = (await stream.stream_info(name)).state
             after = self._positions.get(self._part)
