@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.certificates import certificate
 from tests.end_to_end.harness import Server
 from xiaod.acquisition.patterns import matcher
 from xiaod.cli.commands.options import called
@@ -14,6 +15,7 @@ from xiaod.cli.main import main
 from xiaod.config import Config
 from xiaod.config.loader import load_config, parse_config
 from xiaod.config.sinks import SINKS
+from xiaod.config.tls import TlsConfig
 from xiaod.domain.types import Channel
 from xiaod.replay import ReplayConfig
 from xiaod.tools.init.instruments import choose_instruments, largest_network
@@ -95,6 +97,28 @@ def test_a_real_server_is_asked(tmp_path: Path, capsys: pytest.CaptureFixture[st
         assert load_config(path).sources[0].streams == ("BW.*.*.EHZ",)
     assert main([*arguments, "--force", "--timeout", "30"]) == 1
     assert "Connection refused" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("protocol", ["3", "4", "auto"])
+def test_a_server_behind_tls_is_asked_as_the_daemon_asks_it(
+    protocol: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "my.yaml"
+    pem, key = certificate(tmp_path)
+    with Server(ReplayConfig(inputs=("example",), port=0, tls_certificate=pem, tls_key=key)) as server:
+        arguments = ["init", f"127.0.0.1:{server.port}", "--output", str(path), "--protocol", protocol]
+        assert main(arguments) == 1
+        assert "init --tls" in capsys.readouterr().err
+        assert main([*arguments, "--tls"]) == 1
+        assert "--ca-file" in capsys.readouterr().err
+        assert main([*arguments, "--ca-file", str(pem)]) == 0
+        [source] = load_config(path).sources
+        assert source.tls == TlsConfig(ca_file=pem)
+        assert str(source.protocol) == protocol
+        assert main(["stations", "--config", str(path)]) == 0
+        assert "3 of 3 streams selected" in capsys.readouterr().out
+    assert main(["init", "replay:example", "--tls", "--output", str(tmp_path / "more.yaml")]) == 2
+    assert capsys.readouterr().err == "--tls: tls is for a real server, not for replay:\n"
 
 
 def test_two_configurations_share_neither_state_nor_picks(

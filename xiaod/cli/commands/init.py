@@ -34,6 +34,24 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--all", action="store_true", help=f"take all stations of a server that has more than {MAX_STATIONS}"
     )
+    parser.add_argument(
+        "--protocol",
+        type=_protocol,
+        choices=[3, 4, "auto"],
+        default=3,
+        help="version of SeedLink (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--tls",
+        action="store_true",
+        help="the server's port speaks TLS, with a certificate that the system trusts",
+    )
+    parser.add_argument(
+        "--ca-file",
+        type=Path,
+        metavar="FILE",
+        help="the same, with a certificate that the authority in this PEM file has signed",
+    )
     parser.add_argument("--force", action="store_true", help="overwrite the file when it exists")
     parser.add_argument(
         "--timeout",
@@ -52,6 +70,7 @@ def run(options: argparse.Namespace) -> int:
     from xiaod.acquisition.seedlink.info import DiscoveryError
     from xiaod.config import SeedLinkConfig
     from xiaod.process.exit_status import ExitCode
+    from xiaod.process.plugins import MissingExtraError
     from xiaod.replay import ReplayError
     from xiaod.tools.init.draft import draft
     from xiaod.tools.init.instruments import choose_instruments, largest_network
@@ -59,7 +78,10 @@ def run(options: argparse.Namespace) -> int:
 
     try:
         _require_place(options.output, options.force)
-        given = {"server": options.server, **({"streams": options.streams} if options.streams else {})}
+        link: dict[str, object] = {"server": options.server, "protocol": options.protocol}
+        if options.tls or options.ca_file:
+            link["tls"] = {"ca_file": options.ca_file}
+        given = {**link, **({"streams": options.streams} if options.streams else {})}
         source = SeedLinkConfig.model_validate(given)
         info = ask(source, options.timeout)
     except ValidationError as error:
@@ -69,7 +91,7 @@ def run(options: argparse.Namespace) -> int:
         return refuse(
             ValueError("\n".join(problem for problem in problems if "at least 1 item" not in problem))
         )
-    except (ReplayError, OSError) as error:
+    except (ReplayError, MissingExtraError, OSError) as error:
         return refuse(error)
     except DiscoveryError as error:
         print(error, file=sys.stderr)
@@ -93,7 +115,7 @@ def run(options: argparse.Namespace) -> int:
         )
         return ExitCode.CONFIGURATION
     patterns = options.streams or list(notes)
-    text = draft(source.server, patterns, notes, Path("var") / options.output.stem)
+    text = draft({**link, "server": source.server}, patterns, notes, Path("var") / options.output.stem)
     try:
         with open(options.output, "w" if options.force else "x", encoding="utf-8", opener=_private) as file:
             file.write(text)
@@ -124,7 +146,12 @@ def _require_place(path: Path, overwrites: bool) -> None:
 
 
 def _named(place: tuple[int | str, ...]) -> str:
-    return "SERVER" if place[0] == "server" else "--streams"
+    """The argument; a check of several keys is one of TLS."""
+    return {"server": "SERVER", "streams": "--streams"}.get(str(place[0]), "--ca-file") if place else "--tls"
+
+
+def _protocol(text: str) -> int | str:
+    return int(text) if text.isdecimal() else text
 
 
 def _private(path: str, flags: int) -> int:

@@ -4,6 +4,9 @@ r"""Lines of commented YAML: a value on one line, a comment, a key with its comm
 ['hop_s: 0.5                        # Seconds.']
 >>> scalar_text({"begin": "resume", "name": None})
 '{begin: resume, name: null}'
+>>> from xiaod.config.tls import TlsConfig
+>>> scalar_text(TlsConfig(ca_file="ca.pem"))
+'{ca_file: ca.pem}'
 >>> scalar_text("one\ntwo")
 '"one\\ntwo"'
 """
@@ -41,8 +44,8 @@ def comment_lines(indent: str, said: str) -> list[str]:
 
 
 def scalar_text(value: Any) -> str:
-    """A value on one line."""
-    plain = TypeAdapter(Any).dump_python(value, mode="json")
+    """A value on one line; of a part only what is not its default."""
+    plain = TypeAdapter(Any).dump_python(value, mode="json", exclude_defaults=True)
     # Only between these quotes a line end is written as such.
     style = '"' if isinstance(plain, str) and "\n" in plain else None
     text: str = yaml.safe_dump(

@@ -14,11 +14,13 @@ HEAD = """\
 """
 
 
-def draft(server: str, streams: Sequence[str], notes: Mapping[str, str], folder: Path) -> str:
+def draft(
+    source: Mapping[str, object], streams: Sequence[str], notes: Mapping[str, str], folder: Path
+) -> str:
     """The text of the file, after a check that it is read as what it means.
 
     Args:
-        server: as in the configuration.
+        source: ``server``, and how to speak to it, as in the configuration.
         streams: patterns.
         notes: comments beside patterns.
         folder: for state, picks and snippets, which no other configuration may share.
@@ -28,12 +30,12 @@ def draft(server: str, streams: Sequence[str], notes: Mapping[str, str], folder:
     """
     config = Config.model_validate(
         {
-            "sources": [{"server": server, "streams": list(streams), "begin": "resume"}],
+            "sources": [{**source, "streams": list(streams), "begin": "resume"}],
             "sinks": [{"kind": "console"}, {"kind": "jsonl", "path": str(folder / "picks.jsonl")}],
             "snippets": {"folder": str(folder / "snippets")},
             "state": {"folder": str(folder / "state")},
         }
     )
-    text = HEAD.format(server=server) + commented(config, notes)
+    text = HEAD.format(server=source["server"]) + commented(config, notes)
     assert parse_config(text, "draft") == config  # noqa: S101  the text must be readable
     return text
