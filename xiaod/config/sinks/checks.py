@@ -71,8 +71,10 @@ def names_in(text: str, allowed: tuple[str, ...]) -> set[str]:
         raise ValueError(f"{error}; allowed are {listed}") from error
     names = [(name, spec, conversion) for _, name, spec, conversion in parts if name is not None]
     for name, spec, conversion in names:
-        if name not in allowed or spec or conversion:
+        if name not in allowed:
             raise ValueError(f"{{{name}}} is not known; allowed are {listed}")
+        if spec or conversion:
+            raise ValueError(f"{{{name}}} must stand alone in its braces, without : or !")
     return {name for name, _, _ in names}
 
 

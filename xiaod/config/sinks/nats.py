@@ -26,8 +26,11 @@ def _server(text: str) -> str:
     """The address in full."""
     if "@" in text:
         raise ValueError("must not hold a password: use username and password_file, or token_file")
-    scheme = "tls" if text.startswith("tls://") else "nats"
-    return f"{scheme}://{full_address(text.removeprefix(f'{scheme}://').removesuffix('/'), DEFAULT_PORT)}"
+    scheme, _, rest = text.rpartition("://")
+    # Schemes are written in letters of any size (RFC 3986, 3.1). What is no scheme of NATS makes no good address either.
+    known = scheme.lower() in {"", "nats", "tls"}
+    address = full_address(rest.removesuffix("/") if known else text, DEFAULT_PORT)
+    return f"{scheme.lower() or 'nats'}://{address}"
 
 
 class StreamConfig(Model):

@@ -297,16 +297,30 @@ def test_tls_and_token(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("server", "address"),
+    [
+        ("there", "nats://there:4222"),
+        ("NATS://there:4223/", "nats://there:4223"),
+        ("Tls://[::1]", "tls://[::1]:4222"),
+    ],
+)
+def test_addresses_of_servers(server: str, address: str) -> None:
+    assert NatsConfig(kind="nats", servers=[server]).servers == (address,)
+
+
+@pytest.mark.parametrize(
     ("keys", "said"),
     [
         (f"servers: ['nats://me:{HUSH}@there']", "must not hold a password"),
         ("servers: ['http://there']", "must be HOST or HOST:PORT"),
         ("servers: ['there:99999']", "must be HOST or HOST:PORT"),
+        ("servers: ['nats://there/picks']", "must be HOST or HOST:PORT"),
         (f"username: me\n    password: [{HUSH}]", "must be"),
         (f"token: {HUSH}\n    nkey_file: there", "nkey_file and token are both given"),
         ("subject: 'a..b'", "must be words"),
         ("subject: 'a.{net}'", "{net} is not known; allowed are {network}"),
         ("subject: 'a.>'", "must be words"),
+        ("subject: 'a.{stage!r}'", "{stage} must stand alone in its braces, without : or !"),
         ("stream: {max_age_s: 60.0}", "duplicates_s must be at most max_age_s"),
     ],
 )
