@@ -207,14 +207,15 @@ class NatsConnection(BusConnection):
                         duplicate_window=wanted.duplicates_s,
                     )
                 )
-        except ServiceUnavailableError as error:
-            raise BusError(
-                f"{self.where}: no JetStream there: {error.description or 'no answer'}; start nats-server with -js"
-            ) from error
         except APIError as error:
-            raise BusError(
-                f"{self.where}: stream {wanted.name} cannot be made: {error.description}"
-            ) from error
+            raise self.refused(f"stream {wanted.name} cannot be made", error) from error
+
+    def refused(self, what: str, error: APIError) -> BusError:
+        """What the server says of a stream, with what helps."""
+        if isinstance(error, ServiceUnavailableError):
+            said = error.description or "no answer"
+            return BusError(f"{self.where}: no JetStream there: {said}; start nats-server with -js")
+        return BusError(f"{self.where}: {what}: {error.description}")
 
     async def _unless_failed(self, work: Coroutine[Any, Any, Any], what: str) -> None:
         """Do something, but do not wait for its answer once the server has reported an error or gone."""

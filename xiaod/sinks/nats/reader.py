@@ -105,4 +105,4 @@ class NatsReader(BusReader):
                 f"nats stream add {name} --subjects '{subject}'"
             ) from error
         except APIError as error:
-            raise BusError(f"{self._connection.where}: stream {name}: {error.description}") from error
+            raise self._connection.refused(f"stream {name}", error) from error

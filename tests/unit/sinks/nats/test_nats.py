@@ -186,6 +186,12 @@ def test_a_server_without_jetstream(tmp_path: Path) -> None:
             sent(plain.server, pick(1))
         with pytest.raises(OSError, match="no stream takes"):
             sent(plain.server, pick(1), stream={})
+        config = NatsConfig(kind="nats", servers=(plain.server,), timeout_s=30.0)
+        with (
+            closing(NatsReader(config, {})) as reader,
+            pytest.raises(OSError, match="no JetStream there: no answer; start nats-server with -js"),
+        ):
+            reader.read(10, 1.0)
 
 
 USERS = """
@@ -305,7 +311,7 @@ def test_tls_and_token(tmp_path: Path) -> None:
     ],
 )
 def test_addresses_of_servers(server: str, address: str) -> None:
-    assert NatsConfig(kind="nats", servers=[server]).servers == (address,)
+    assert NatsConfig(kind="nats", servers=(server,)).servers == (address,)
 
 
 @pytest.mark.parametrize(
