@@ -351,7 +351,7 @@ TOP = "(document.getElementById('wall-canvas').getAttribute('aria-label').split(
 
 
 def test_the_wall_has_all_stations_and_those_with_new_picks_on_top(tmp_path: Path) -> None:
-    replay = ReplayConfig(inputs=("example",), port=0, speed=1.0, loop=True, shift_to_now=True, copies=60)
+    replay = ReplayConfig(inputs=("example",), port=0, speed=4.0, loop=True, shift_to_now=True, copies=60)
     click = """(() => {
       const canvas = document.getElementById('wall-canvas'), box = canvas.getBoundingClientRect();
       const em = parseFloat(getComputedStyle(document.documentElement).fontSize);
@@ -648,7 +648,7 @@ def test_the_map_has_stations_where_they_are_and_their_picks(tmp_path: Path) -> 
         "network,station,latitude,longitude,elevation,name\nBW,RJOB,-17.2,179.7,10,<b>west</b>\nBW,RTBE,-17.4,-179.9,20,\n",
         encoding="utf-8",
     )
-    replay = ReplayConfig(inputs=(tmp_path / "data",), port=0, speed=1.0, loop=True, shift_to_now=True)
+    replay = ReplayConfig(inputs=(tmp_path / "data",), port=0, speed=4.0, loop=True, shift_to_now=True)
     label = "document.getElementById('map-canvas').getAttribute('aria-label')"
     west = "BW.RJOB..EH: <b>west</b>, 17.2000° S 179.7000° E, 10 m; live"
     east = "BW.RTBE..EH: 17.4000° S 179.9000° W, 20 m; live"
