@@ -74,7 +74,7 @@ def test_killed_again_and_again_it_says_each_event_once(
     assert len(expected) >= 2
     written = tmp_path / "events.jsonl"
     rng = random.Random(7)
-    with Server(ReplayConfig(inputs=(path,), port=0, speed=SPEED)) as server:
+    with Server(ReplayConfig(inputs=(path,), port=0, speed=2 * SPEED)) as server:
         parts: dict[str, Any] = {
             "sources": [{"name": "test", "server": f"127.0.0.1:{server.port}", "begin": "resume"}],
             "state": {"folder": str(tmp_path / "state"), "save_interval_s": 0.3},
