@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import obspy
 import pytest
+from hypothesis import HealthCheck, settings
 from numpy.typing import NDArray
 from structlog import reset_defaults
 
@@ -25,6 +26,9 @@ def pytest_configure() -> None:
     # They hear SIGINT: what a shell runs in the background ignores it, and so do its children.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    # How long an example takes says how busy the machine is.
+    settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("any machine")
 
 
 @pytest.fixture(autouse=True)

@@ -234,7 +234,7 @@ def test_the_document_fits_the_schema_and_comes_back() -> None:
             jsonschema.validate({**document, **broken}, schema())
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     number=st.floats(allow_nan=True, allow_infinity=True, width=64),
     time_ns=st.integers(0, 4_000_000_000_000_000_000),

@@ -225,7 +225,7 @@ def take(world: World, step: tuple[object, ...]) -> None:
             world.start(fsync)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 # A sync that fails, and one that succeeds because the kernel has given up what the first should have written.
 @example(
     fsync="interval",
@@ -258,7 +258,7 @@ def test_every_pick_is_written_once(
     every_pick_once(World(tmp_path_factory.mktemp("world"), fsync), steps, luck)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @example(
     fsync="interval",
     steps=[("make", 3), ("deliver", 4), ("power", 0.0, "always")],
@@ -271,7 +271,7 @@ def test_picks_that_the_format_has_no_place_for_push_none_out(
     every_pick_once(WithoutPlace(tmp_path_factory.mktemp("world"), fsync), steps, luck)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(fsync=MODES, steps=st.lists(STEPS, max_size=30), luck=st.floats(0, 1))
 def test_every_pick_is_a_row_below_a_header_once(
     tmp_path_factory: pytest.TempPathFactory, fsync: str, steps: list[tuple[object, ...]], luck: float

@@ -16,9 +16,7 @@ from xiaod.waveform.channel import ChannelBuffer, RecordOutcome
 from xiaod.waveform.instrument import BufferSettings, InstrumentChannels
 from xiaod.waveform.rings import Rings
 
-RELAXED = settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+RELAXED = settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def facts(windows: list[Window]) -> list[tuple[int, int, str, bytes]]:

@@ -45,7 +45,7 @@ def loads_or_is_refused(path: Path, content: bytes) -> None:
         assert number is None or 1 <= int(number.group()) <= content.count(b"\n") + 1
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(data=st.data())
 def test_bytes_put_in_taken_out_or_changed(path: Path, data: st.DataObject) -> None:
     content = bytearray(REFERENCE)
@@ -60,7 +60,7 @@ def test_bytes_put_in_taken_out_or_changed(path: Path, data: st.DataObject) -> N
     loads_or_is_refused(path, bytes(content))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(data=st.data())
 @pytest.mark.parametrize(("reference", "least"), [(REFERENCE, 40), (VERSION_1, 7)], ids=["now", "version 1"])
 def test_values_of_other_keys(path: Path, data: st.DataObject, reference: bytes, least: int) -> None:
@@ -89,7 +89,7 @@ def test_values_of_other_keys(path: Path, data: st.DataObject, reference: bytes,
     loads_or_is_refused(path, reference[: chosen.start(2)] + other + reference[chosen.end(2) :])
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(text=st.text(max_size=200) | st.text("abs:-[]{}&*!|>'\"\\#%@`, \n\t0", max_size=60))
 def test_any_text(text: str) -> None:
     with pytest.raises(ConfigError, match=r"\Af:\d+: "):

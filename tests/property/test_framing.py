@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from itertools import accumulate, pairwise
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.property.test_miniseed import real_records
@@ -44,7 +44,6 @@ chosen = st.lists(st.integers(0, len(RECORDS) - 1), min_size=1, max_size=12)
 places = st.lists(st.integers(0, 1 << 16), max_size=12)
 
 
-@settings(deadline=None)
 @given(chosen, places)
 def test_every_record_comes_whole_however_it_is_read(numbers: list[int], cuts: list[int]) -> None:
     records = [RECORDS[number] for number in numbers]
@@ -54,7 +53,6 @@ def test_every_record_comes_whole_however_it_is_read(numbers: list[int], cuts: l
     assert not any(frame.skipped for frame in frames)
 
 
-@settings(deadline=None)
 @given(chosen, chosen, places, st.integers(0, 1 << 16), st.integers(1, 1 << 13))
 @example(before=[2], behind=[0], cuts=[264], at=63, missing=1)
 def test_missing_bytes_cost_only_the_packets_they_are_missing_from(

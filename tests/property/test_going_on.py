@@ -15,7 +15,6 @@ from xiaod.waveform.instrument import BufferSettings, Covered, InstrumentChannel
 RELAXED = settings(
     max_examples=150,
     phases=[Phase.explicit, Phase.generate],
-    deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
 )
 BUFFERS = BufferSettings(

@@ -79,7 +79,7 @@ ANSWERS = st.binary(max_size=200) | st.builds(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(text=ANSWERS)
 def test_any_answer_to_a_webhook(parrot: Parrot, text: bytes) -> None:
     parrot.text = text
@@ -97,7 +97,7 @@ WORDS = st.lists(
 )  # fmt: skip
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(begin=st.sampled_from([INFO, INFO + b"PONG\r\n", b""]), words=WORDS)
 def test_anything_that_a_broker_says(parrot: Parrot, begin: bytes, words: list[bytes]) -> None:
     parrot.text = begin + b"".join(words)
@@ -119,7 +119,7 @@ FRAMES = st.lists(
 )  # fmt: skip
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(begin=st.sampled_from([b"", struct.pack(">i", len(VERSIONS)) + VERSIONS]), frames=FRAMES)
 def test_anything_that_a_broker_of_kafka_says(parrot: Parrot, begin: bytes, frames: list[bytes]) -> None:
     parrot.text = begin + b"".join(frames)
@@ -137,7 +137,7 @@ PACKETS = st.lists(
 )  # fmt: skip
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(begin=st.sampled_from([CONNACK, b""]), packets=PACKETS)
 def test_anything_that_a_broker_of_mqtt_says(parrot: Parrot, begin: bytes, packets: list[bytes]) -> None:
     parrot.text = begin + b"".join(packets)
@@ -159,7 +159,7 @@ REPLIES = st.lists(
 )  # fmt: skip
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(begin=st.sampled_from([CAPABLE, b""]), replies=REPLIES)
 def test_anything_that_a_ringserver_says(parrot: Parrot, begin: bytes, replies: list[bytes]) -> None:
     parrot.text = begin + b"".join(replies)

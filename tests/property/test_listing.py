@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from xiaod.acquisition.seedlink import listing
@@ -46,7 +46,6 @@ def names(info: ServerInfo) -> list[str]:
     return [str(item.channel) for item in info.streams]
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, 999), st.integers(0, 3)), max_size=8, unique_by=lambda one: one[0]),
     st.lists(st.integers(0, 5000), max_size=10),
@@ -105,7 +104,6 @@ def test_damage_costs_one_station_and_is_told(damage: bytes) -> None:
     assert remark.startswith("stations of the list that cannot be read: 1 (")
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, 4000), st.integers(0, 255)), max_size=6),
     st.integers(0, 4000),

@@ -88,7 +88,6 @@ def test_packets_that_got_lost_are_asked_for_and_come(numbered: Numbered, begin:
     assert client.questions == 3
 
 
-@settings(deadline=None)
 @given(st.integers(0, SEQUENCE_MODULUS - 1), st.sampled_from([shared, own]), st.integers(1, 4))
 def test_without_a_loss_nothing_is_asked_for_again(begin: int, numbered: Numbered, connections: int) -> None:
     client = Client(numbered(600, begin), numbered is shared)
@@ -97,7 +96,7 @@ def test_without_a_loss_nothing_is_asked_for_again(begin: int, numbered: Numbere
     assert client.questions == 0
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @example(seed=0, share=1 / 64, numbered=own)
 @given(seed=st.integers(), share=st.floats(0.0005, 0.9), numbered=st.sampled_from([shared, own]))
 def test_streams_that_were_not_asked_for_take_numbers(seed: int, share: float, numbered: Numbered) -> None:

@@ -64,19 +64,17 @@ def check(record: bytes) -> Segment | BadRecord:
     return item
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=1024))
 def test_random_bytes(content: bytes) -> None:
     assert isinstance(check(content), BadRecord)
 
 
-@settings(deadline=None)
 @given(st.data(), st.sampled_from([b"MS\x03", b"000001D ", b"000001Q ", b"999999M "]))
 def test_random_bytes_behind_a_true_start(data: st.DataObject, start: bytes) -> None:
     check(start + data.draw(st.binary(max_size=512)))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.data())
 def test_real_records_with_flipped_bits_and_cut(data: st.DataObject) -> None:
     record = bytearray(data.draw(st.sampled_from(real_records())))
@@ -99,7 +97,6 @@ INTEGERS = arrays(np.int32, st.integers(1, 600), elements=st.integers(-(2**28), 
 SMALL_STEPS = INTEGERS.map(lambda values: np.cumsum(values % 31 - 15, dtype=np.int32))
 
 
-@settings(deadline=None)
 @given(INTEGERS | SMALL_STEPS, st.sampled_from([2, 3]), st.floats(0.5, 1000))
 def test_integers_come_back(samples: np.ndarray, version: int, rate: float) -> None:
     for encoding in (DataEncoding.STEIM1, DataEncoding.STEIM2, DataEncoding.INT32):
@@ -114,7 +111,6 @@ def test_integers_come_back(samples: np.ndarray, version: int, rate: float) -> N
         assert segments[0].start_ns == 1_251_073_203_123_456_000
 
 
-@settings(deadline=None)
 @given(
     arrays(np.float64, st.integers(1, 200), elements=st.floats(-(2.0**100), 2.0**100, width=32)),
     st.sampled_from([(np.float32, DataEncoding.FLOAT32), (np.float64, DataEncoding.FLOAT64)]),
@@ -141,7 +137,6 @@ def read_by_obspy(record: bytes) -> obspy.Stream:
             return obspy.Stream()
 
 
-@settings(deadline=None)
 @given(st.data())
 def test_damage_to_samples_gives_the_same_as_with_obspy(data: st.DataObject) -> None:
     record = bytearray(data.draw(st.sampled_from(real_records()[:-1])))

@@ -51,7 +51,7 @@ def in_step(segments: list[Segment]) -> list[Segment]:
 
 
 @pytest.mark.parametrize("wanted", [OFFLINE, EARLY])
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(pieces=st.tuples(*[st.lists(st.integers(1, 500), min_size=1, max_size=30)] * 3))
 def test_any_chopping_gives_the_same_picks(
     rjob: Recording, engine: OnnxEngine, wanted: BufferSettings, pieces: tuple[list[int], ...]
@@ -93,9 +93,7 @@ def test_one_p_and_one_s_wherever_the_onset_falls_on_the_grid(
         assert max(abs(time - middle) for time in times[phase]) < 0.02, phase
 
 
-OFF_GRID = settings(
-    max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+OFF_GRID = settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @OFF_GRID

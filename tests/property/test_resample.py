@@ -21,7 +21,7 @@ def convert(rate: float, start_ns: int, samples: np.ndarray, cuts: list[int]) ->
     return full[0][0], np.concatenate([out for _, out in full])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     rate=st.sampled_from(RATES),
     start_ns=st.integers(1_200_000_000_000_000_000, 1_900_000_000_000_000_000),

@@ -109,7 +109,7 @@ def facts(windows: Sequence[Window]) -> list[tuple[object, ...]]:
     ]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(data=st.data(), live=st.booleans())
 def test_windows_are_those_of_rings_without_an_end(data: st.DataObject, live: bool) -> None:
     limits, cuttings = data.draw(limits_of())

@@ -17,12 +17,10 @@ from xiaod.waveform.instrument import ADVANCING, BufferSettings
 from xiaod.waveform.rings import BLOCK, Rings
 from xiaod.waveform.schedule import FIRST_STEP
 
-RELAXED = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+RELAXED = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     length=st.integers(1, 40),
     begin=st.integers(-1000, 1000),
@@ -44,7 +42,7 @@ def test_a_ring_holds_the_newest_samples(length: int, begin: int, sizes: list[in
     assert rings.read(other, begin, begin + length).tolist() == [7.0] * length
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(steps=st.lists(st.integers(-30, 60), max_size=20))
 def test_rings_that_are_used_are_never_given_away(steps: list[int]) -> None:
     """Some are opened, or closed when the number is negative; what is written in each stays."""

@@ -14,7 +14,6 @@ from xiaod.waveform.schedule import Cutting, WindowSchedule
 RELAXED = settings(
     max_examples=60,
     phases=[Phase.explicit, Phase.generate],
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 LENGTH, CHUNK = 300, 32

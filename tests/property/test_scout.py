@@ -80,7 +80,7 @@ def wanted_of(samples: NDArray[np.float32], begin: int = 0) -> set[int]:
     return found
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     chunks=st.lists(st.integers(1, 30), min_size=1, max_size=6), together=st.integers(1, 5), data=st.data()
 )
@@ -154,7 +154,7 @@ def test_a_station_that_is_forgotten_disturbs_no_other(rjob: Recording) -> None:
     assert scout.state_bytes == held
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(cuts=st.lists(st.integers(40, 700), min_size=1, max_size=6), offset=st.integers(0, 3 * CHUNK))
 def test_records_in_any_pieces_give_the_same_streams(rjob: Recording, cuts: list[int], offset: int) -> None:
     """From records to what is noticed: whole chunks at multiples of their length, wherever the data begin."""

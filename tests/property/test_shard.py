@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from xiaod.domain.sharding import Shard, shard_of
@@ -12,21 +12,18 @@ STATIONS = st.tuples(CODES, CODES)
 MANY = [("XX", f"S{number:04d}") for number in range(2000)]
 
 
-@settings(deadline=None)
 @given(station=STATIONS, count=st.integers(1, 40))
 def test_every_station_is_on_exactly_one_shard(station: tuple[str, str], count: int) -> None:
     holding = [index for index in range(count) if Shard(index, count).holds(*station)]
     assert holding == [shard_of(*station, count)]
 
 
-@settings(deadline=None)
 @given(station=STATIONS, count=st.integers(1, 40))
 def test_one_shard_more_takes_stations_and_moves_no_others(station: tuple[str, str], count: int) -> None:
     before, after = shard_of(*station, count), shard_of(*station, count + 1)
     assert after in {before, count}
 
 
-@settings(deadline=None)
 @given(count=st.integers(1, 12))
 def test_as_many_move_as_the_new_shard_needs(count: int) -> None:
     moved = sum(shard_of(*one, count) != shard_of(*one, count + 1) for one in MANY)
@@ -35,7 +32,6 @@ def test_as_many_move_as_the_new_shard_needs(count: int) -> None:
     assert abs(moved - fair) < 6 * fair**0.5
 
 
-@settings(deadline=None)
 @given(count=st.integers(2, 12))
 def test_parts_are_even(count: int) -> None:
     counts = Counter(shard_of(*one, count) for one in MANY)

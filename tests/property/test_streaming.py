@@ -52,7 +52,7 @@ nets = st.integers(1, 4).flatmap(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(nets, st.integers(1, 3), st.integers(0, 2**16), st.lists(st.integers(1, 5), min_size=1, max_size=4))
 def test_chunks_give_what_the_whole_gives(
     config: NetConfig, multiple: int, seed: int, cuts: list[int]
@@ -75,7 +75,7 @@ def test_chunks_give_what_the_whole_gives(
     assert late <= config.lookahead_samples
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(nets, st.integers(0, 2**16), st.lists(st.lists(st.integers(1, 9), min_size=3, max_size=3), max_size=5))
 def test_any_number_of_chunks_of_each_stream_gives_what_one_after_the_other_does(
     config: NetConfig, seed: int, calls: list[list[int]]
@@ -163,7 +163,7 @@ def test_chunks_that_do_not_fit_are_refused() -> None:
         StreamingPhaseNet(net, 50)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.data(), st.integers(0, 2**16), st.sampled_from([0.0, 1e4, -3e6]))
 def test_the_front_end_in_pieces_gives_the_whole(data: st.DataObject, seed: int, offset: float) -> None:
     rng = np.random.default_rng(seed)
@@ -180,7 +180,7 @@ def test_the_front_end_in_pieces_gives_the_whole(data: st.DataObject, seed: int,
     assert state.shape == (2, STATE_SIZE)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.lists(st.tuples(st.integers(1, 9), st.integers(1, 9)), min_size=1, max_size=5), st.integers(0, 2**16)
 )

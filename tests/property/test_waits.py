@@ -17,7 +17,6 @@ from xiaod.waveform.schedule import Cutting, Cuttings
 RELAXED = settings(
     max_examples=60,
     phases=[Phase.explicit, Phase.generate],
-    deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
 )
 LENGTH, HOP = 300, 100

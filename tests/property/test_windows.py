@@ -15,7 +15,7 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(nets, st.integers(0, 2**16), st.integers(1, 700), st.data())
 def test_windows_and_tails_give_what_the_network_gives(
     config: NetConfig, seed: int, samples: int, data: st.DataObject

@@ -3,7 +3,7 @@
 import tracemalloc
 from collections import deque
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from xiaod.acquisition.seedlink.moments import Moment
@@ -20,7 +20,6 @@ entries = st.builds(
 )
 
 
-@settings(deadline=None)
 @given(st.lists(entries | st.sampled_from(["popleft", "pop"]), max_size=60))
 def test_it_is_a_deque_of_limited_length(steps: list[Passed | str]) -> None:
     passed, plain = PassedPackets(MOST), deque[Passed](maxlen=MOST)

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from xiaod.acquisition.patterns import MAX_SELECTORS, Subscription, matcher, matches, needs_listing, plan
@@ -171,7 +171,6 @@ def delivered(subscriptions: tuple[Subscription, ...], channel: Channel) -> bool
     )
 
 
-@settings(deadline=None)
 @given(st.data(), channels)
 def test_matches_as_a_naive_model_does(data: st.DataObject, channel: Channel) -> None:
     pattern = data.draw(wanted_of(channel))
@@ -200,7 +199,6 @@ def test_many_patterns_are_not_gone_through_for_each_channel() -> None:
     assert patterns.times <= 2
 
 
-@settings(deadline=None)
 @given(st.data(), st.lists(channels, min_size=1, max_size=8))
 def test_every_offered_channel_that_is_wanted_is_delivered(
     data: st.DataObject, offered: list[Channel]
@@ -217,7 +215,6 @@ def test_every_offered_channel_that_is_wanted_is_delivered(
         assert named or any((one.network, one.station) == place and matches(one, wanted) for one in offered)
 
 
-@settings(deadline=None)
 @given(st.data(), channels)
 def test_named_station_delivers_what_the_pattern_means_without_a_listing(
     data: st.DataObject, channel: Channel

@@ -142,7 +142,7 @@ class Killed:
         }
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     silences=st.lists(st.tuples(st.integers(0, 120), st.integers(1, 250)), min_size=1, max_size=3),
     kills=st.lists(st.tuples(st.integers(1, 30), st.floats(0, 1)), min_size=1, max_size=12),

@@ -124,7 +124,7 @@ def stepwise(picks: Sequence[EventPick], ends_s: Sequence[float], how: Coinciden
     return found
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(PICKS, st.lists(st.integers(0, 400), max_size=6), st.integers(1, 4), st.randoms())
 def test_the_steps_and_the_order_change_nothing(
     picks: list[EventPick], ends_s: list[int], stations: int, random: object

@@ -218,7 +218,7 @@ def test_the_magnitude_is_the_median_of_stations_with_amplitudes() -> None:
     assert early.magnitude is None
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5)
 @given(
     seed=st.integers(0, 10_000),
     steps=st.lists(st.floats(20, 220), max_size=6).map(sorted),

@@ -97,7 +97,7 @@ def test_what_only_final_picks_do_not_make_is_withdrawn() -> None:
     assert [(event.stage, event.early_id) for event in made] == [("withdrawn", announced[0].event_id)]
 
 
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=4)
 @given(seed=st.integers(0, 10_000), cut=st.floats(0, 1))
 def test_a_run_that_goes_on_says_each_event_once(seed: int, cut: float) -> None:
     rng = Random(seed)

@@ -264,7 +264,7 @@ def assert_all_is_said(events: Sequence[Event]) -> None:
             assert (event.stage == "withdrawn") != (name in settled_ids)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(ONSETS, st.integers(1, 3), st.integers(0, 2**32), st.floats(0, WAIT_S - 8))
 def test_final_events_do_not_depend_on_the_order_nor_on_early_picks(
     onsets: list[tuple[int, str, int, str]], stations: int, seed: int, lag_s: float
@@ -283,7 +283,7 @@ def test_final_events_do_not_depend_on_the_order_nor_on_early_picks(
     assert one.picks == 0
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(ONSETS, st.integers(0, 2**32), st.integers(0, 900))
 def test_a_run_that_is_killed_and_goes_on_makes_the_same_final_events_once(
     onsets: list[tuple[int, str, int, str]], seed: int, killed_after: int

@@ -331,7 +331,7 @@ def test_the_reference_shows_every_key_of_the_other_sinks_with_its_default() -> 
         assert model.model_validate(entry) == model.model_validate(needed)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(data=st.data())
 def test_a_damaged_file_is_refused_with_a_line_or_loads(data: st.DataObject) -> None:
     lines = TEXT.splitlines(keepends=True)

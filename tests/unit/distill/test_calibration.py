@@ -109,7 +109,7 @@ def test_without_picks_there_is_nothing_to_fit() -> None:
     assert fit_probability(np.zeros(0), np.zeros(0, bool)) == (1.0, 0.0)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(slope=st.floats(0.4, 1.6), constant=st.floats(-1.0, 1.0), seed=st.integers(0, 2**16))
 def test_slope_and_constant_are_found_again(slope: float, constant: float, seed: int) -> None:
     rng = np.random.default_rng(seed)

@@ -68,7 +68,7 @@ def labels(seed: int) -> torch.Tensor:
     return torch.softmax(3 * torch.randn(2, 3, 400, generator=torch.Generator().manual_seed(seed)), dim=1)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 1000), temperature=st.sampled_from([0.5, 1.0, 2.0, 4.0]))
 def test_nothing_is_better_than_the_teachers_own_logits(seed: int, temperature: float) -> None:
     target = labels(seed)

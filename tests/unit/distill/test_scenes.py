@@ -77,7 +77,7 @@ def config(augment: AugmentSection, **scenes: object) -> TrainConfig:
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_augmentation_keeps_shape_and_input(seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -91,7 +91,7 @@ def test_augmentation_keeps_shape_and_input(seed: int) -> None:
         assert np.array_equal(change(waves, rng, NEVER), waves)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_superposed_labels_are_probabilities(seed: int) -> None:
     rng = np.random.default_rng(seed)

@@ -50,7 +50,7 @@ def final_at(sample: int, early: Pick | None = None) -> Pick:
     return replace(final, early_id=early.id, outcome=outcome, moved_s=moved_s)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.integers(0, 10**11), st.integers(-300, 300))
 def test_each_kind_of_pick_fits_the_schema_and_comes_back(sample: int, moved: int) -> None:
     early = early_at(sample)

@@ -121,7 +121,7 @@ def tensors_in(message: object) -> Iterator[onnx.TensorProto]:
             yield from tensors_in(inner)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(data=st.data())
 def test_whatever_onnx_reads_is_read_alike(data: st.DataObject) -> None:
     model = onnx.load_from_string(MICRO)
@@ -146,7 +146,7 @@ def test_whatever_onnx_reads_is_read_alike(data: st.DataObject) -> None:
     assert names_other_files(model.SerializeToString()) == (drawn != "nothing")
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(data=st.data())
 def test_damaged_files_are_refused_or_read_as_onnx_reads_them(data: st.DataObject) -> None:
     content = bytearray(MICRO[:2000] if data.draw(st.booleans()) else MICRO)

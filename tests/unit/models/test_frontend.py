@@ -112,7 +112,7 @@ def test_a_slow_swell_hides_no_onset_in_a_band_above_it() -> None:
     assert upper[250:-260].max() < 1.0
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     windows=hnp.arrays(
         np.float32,

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import scipy.signal
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from models.recursive_filter import (
@@ -55,7 +55,6 @@ def test_a_matrix_gives_what_its_filters_give() -> None:
         np.testing.assert_allclose(after, kept, atol=1e-8)
 
 
-@settings(deadline=None)
 @given(
     cuts=st.lists(st.integers(1, 3 * BLOCK), min_size=1, max_size=6),
     rows=st.sampled_from([1, 3, MOST // BLOCK**2 + 5]),

@@ -81,7 +81,7 @@ def test_a_file_without_early_thresholds_has_those_of_final_picks() -> None:
         assert spec.thresholds_of("early", vertical_alone) == FULL.thresholds_of("final", vertical_alone)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(key=st.sampled_from([*json.loads(FULL.to_metadata()[METADATA_KEY]), "other"]), value=JSON)
 def test_any_damaged_value_is_a_spec_error_or_a_spec(key: str, value: object) -> None:
     content = json.loads(FULL.to_metadata()[METADATA_KEY])
@@ -93,7 +93,7 @@ def test_any_damaged_value_is_a_spec_error_or_a_spec(key: str, value: object) ->
     assert ModelSpec.from_metadata(spec.to_metadata()) == spec
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(text=st.text(max_size=30) | JSON.map(json.dumps))
 def test_any_text_is_a_spec_error(text: str) -> None:
     with pytest.raises(SpecError):

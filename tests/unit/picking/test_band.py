@@ -23,7 +23,7 @@ def test_it_is_the_filter_of_scipy_and_silent_until_it_has_settled() -> None:
     np.testing.assert_allclose(passed[:, SETTLE:], expected[:, SETTLE:], rtol=1e-4, atol=1e-3)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     seed=st.integers(0, 2**32 - 1),
     gaps=st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2999), st.integers(1, 500)), max_size=5),

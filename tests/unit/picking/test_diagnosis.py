@@ -54,7 +54,7 @@ def look(picker: InstrumentPicker, *onsets: tuple[float, float], stop: int = 140
     return len(picks_of(picker, *onsets, stop=stop))
 
 
-@settings_of_hypothesis(max_examples=25, deadline=None)
+@settings_of_hypothesis(max_examples=25)
 @given(
     onsets=st.lists(
         st.tuples(st.integers(300, 9000), st.floats(0.05, 0.99), st.floats(0.05, 0.99)),

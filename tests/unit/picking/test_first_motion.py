@@ -118,7 +118,7 @@ def test_just_after_the_beginning_of_the_data_nothing_is_told(begins: int, told:
     assert first_motion(ground(1, 60)[ONSET - begins :], begins, 2.0) == told
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(grounds, st.floats(-8, 8), st.floats(1, 10))
 def test_the_opposite_ground_motion_has_the_opposite_first_motion(
     wave: Wave, late: float, uncertainty: float
@@ -127,7 +127,7 @@ def test_the_opposite_ground_motion_has_the_opposite_first_motion(
     assert first_motion(-wave, ONSET + late, uncertainty) == OPPOSITE[told]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(grounds, st.floats(-8, 8), st.integers(-20, 20), st.integers(-(2**30), 2**30))
 def test_neither_gain_nor_offset_changes_it(wave: Wave, late: float, doublings: int, offset: int) -> None:
     told = first_motion(wave, ONSET + late, 2.0)
@@ -135,7 +135,7 @@ def test_neither_gain_nor_offset_changes_it(wave: Wave, late: float, doublings: 
     assert first_motion(wave + offset, ONSET + late, 2.0) == told
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @example(ground(80, 40), -0.5, 1, 1300).via("an onset just between two samples")
 @given(grounds, st.floats(-8, 8), st.integers(0, 380), st.integers(970, 1300))
 def test_what_lies_far_from_the_onset_and_how_the_data_were_cut_changes_nothing(

@@ -88,7 +88,7 @@ def test_what_lies_far_from_the_onset_changes_nothing(begin: int, stop: int) -> 
     assert measured(three(vertical), "P") == quiet
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     seed=st.integers(0, 99),
     before=st.integers(-AROUND[0], 1500),

@@ -52,7 +52,7 @@ def expected(samples: NDArray[np.float32], begin: int, stop: int) -> tuple[int, 
     return first, passed.reshape(-1, BIN).max(axis=1)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     seed=st.integers(0, 2**32 - 1),
     hops=st.integers(0, 40),

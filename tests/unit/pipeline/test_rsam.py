@@ -66,7 +66,7 @@ def test_a_sine_has_the_mean_of_its_absolute_value() -> None:
     assert value.counts == pytest.approx(1000 * 2 / np.pi, rel=0.005)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     offset=st.integers(0, 3 * MINUTE),
     together=st.integers(1, 40),
@@ -93,7 +93,7 @@ def test_means_are_those_of_the_whole_record(offset: int, together: int, hop: in
     assert newest(rsam, B)[1] != newest(rsam)[1]
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(
     offset=st.integers(0, MINUTE), together=st.integers(1, 40), hop=st.sampled_from([100, 400]), seed=st.integers(0, 9)
 )  # fmt: skip

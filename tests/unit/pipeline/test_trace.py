@@ -190,7 +190,7 @@ def test_memory_is_what_is_said() -> None:
     assert TRACE_BYTES <= held < TRACE_BYTES + 4000
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     seed=st.integers(0, 2**32 - 1),
     hops=st.lists(st.sampled_from([32, 96, 400]), min_size=5, max_size=60),
@@ -251,7 +251,7 @@ def test_a_stream_runs_ahead_without_probabilities() -> None:
     assert np.isfinite(trace.part().probabilities).all()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(st.sampled_from(["stream", "early"]), st.integers(0, 60)), max_size=40))
 def test_what_a_viewer_gets_ahead_changes_nothing_that_final_windows_say(
     steps: list[tuple[str, int]],

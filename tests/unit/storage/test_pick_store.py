@@ -111,7 +111,7 @@ class MonotonicClock:
         return self.now_s
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     st.lists(
         st.one_of(
@@ -156,7 +156,7 @@ def test_a_pick_is_forgotten_once_daemons_have_run_for_so_long(
     store.close()
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     st.lists(
         st.tuples(st.sampled_from(["put", "deliver", "crash"]), st.integers(1, 4), st.integers(0, 6)),
@@ -194,7 +194,7 @@ def test_what_a_sink_holds_back_comes_again_after_a_crash(
     store.close()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(st.tuples(st.sampled_from(["add", "deliver", "reopen"]), st.integers(0, 12)), max_size=25))
 def test_each_pick_once_and_in_order_whatever_happens(
     tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, int]]
@@ -301,7 +301,7 @@ def test_damage_while_it_is_used_is_not_waited_out(path: Path, connections: list
     store.close()
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.floats(0, 1, exclude_max=True), st.integers(0, 255), st.booleans())
 def test_a_document_with_a_wrong_byte_holds_nobody_up(
     tmp_path_factory: pytest.TempPathFactory, where: float, byte: int, looked_at: bool

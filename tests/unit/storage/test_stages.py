@@ -317,7 +317,7 @@ class World:
         self._store.close()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(STEPS, max_size=40))
 def test_each_sink_gets_its_own_in_order_at_least_once(
     tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[object, ...]]
@@ -474,7 +474,7 @@ def test_after_a_resumption_only_withdrawals_are_of_before(path: Path) -> None:
     store.close()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(
         st.tuples(st.integers(0, 600), st.sampled_from(["early", "final", "withdrawn"])),

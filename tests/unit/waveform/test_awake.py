@@ -1,7 +1,7 @@
 """Where windows are wanted, against a plain reference: every window, and what was noticed in all of its data."""
 
 import numpy as np
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.streams import OneInstrument
@@ -38,7 +38,6 @@ def wanted_of(noticed: list[int], first: int, known: int) -> list[int]:
     return wanted
 
 
-@settings(deadline=None)
 @example(begin=0, noticed=[2_610, 2_969, 3_495], steps=[20]).via(
     "a second span just behind what was looked at as the first one ended"
 )

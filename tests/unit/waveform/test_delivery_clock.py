@@ -75,7 +75,7 @@ def facts(windows: list[tuple[float, Window]]) -> set[tuple[str, int, int, str]]
     }
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     stalls=st.lists(st.tuples(st.floats(12, 90), st.floats(0.2, 70)), max_size=10),
     late_s=st.floats(0, 2.5),

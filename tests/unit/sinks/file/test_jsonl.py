@@ -70,7 +70,7 @@ def test_a_write_that_is_cut_short_is_undone(tmp_path: Path, fsync: str, room: i
     assert ids(path) == [pick(number).id for number in (1, 2, 3)]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(cut=st.integers(0, 2 * len(LINE)), zeros=st.sampled_from([0, 0, 1, 4096]))
 def test_whatever_a_power_cut_left_every_line_is_a_document(
     tmp_path_factory: pytest.TempPathFactory, cut: int, zeros: int
