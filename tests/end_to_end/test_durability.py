@@ -52,7 +52,7 @@ def test_killed_at_any_moment_again_and_again(
         with Daemon(tmp_path, sources=[source], state=state) as daemon:
             # What follows it can be picked only when the end of the data is known.
             late = sorted(pick["time"] for pick in expected)[-4]
-            wait_until(lambda: any(pick["time"] >= late for pick in daemon.stored()), "the last picks")
+            wait_until(lambda: any(pick["time"] >= late for pick in stored(tmp_path)), "the last picks")
             wait_until(lambda: server.played and at_rest(daemon), "the end of the data")
             assert daemon.stop() == 0
     assert comparable(daemon.stored()) == comparable(expected)
