@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
+from tests.certificates import certificate
 from tests.end_to_end.harness import Server
 from xiaod.acquisition.miniseed_files import FileSource
 from xiaod.cli.main import main
@@ -128,6 +129,24 @@ def test_a_ring_is_asked(event: Path, tmp_path: Path, capsys: pytest.CaptureFixt
         assert "has no stream that matches XX.*.*.*" in capsys.readouterr().err
     assert main(["plot", "BW.*.*.EH?", ONSET, *common]) == 1
     assert "Connection refused" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("protocol", ["3", "4"])
+def test_a_ring_behind_tls_is_asked(
+    protocol: str, event: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "a.png"
+    pem, key = certificate(tmp_path)
+    config = ReplayConfig(inputs=(event / "2009",), port=0, speed="max", tls_certificate=pem, tls_key=key)
+    with Server(config) as server:
+        common = ["plot", "BW.*.*.EH?", ONSET, "--after", "8", "--server", f"127.0.0.1:{server.port}"]
+        common += ["--output", str(path), "--protocol", protocol]
+        assert main(common) == 1
+        assert "option --tls" in capsys.readouterr().err
+        assert main([*common, "--ca-file", str(tmp_path / "none.pem")]) == 1
+        assert "ca_file" in capsys.readouterr().err
+        assert main([*common, "--ca-file", str(pem)]) == 0
+        assert {BLUE, ORANGE, (0, 0, 0)} <= colours(path)
 
 
 @pytest.mark.parametrize("early", [False, True])

@@ -108,7 +108,7 @@ def test_a_server_behind_tls_is_asked_as_the_daemon_asks_it(
     with Server(ReplayConfig(inputs=("example",), port=0, tls_certificate=pem, tls_key=key)) as server:
         arguments = ["init", f"127.0.0.1:{server.port}", "--output", str(path), "--protocol", protocol]
         assert main(arguments) == 1
-        assert "init --tls" in capsys.readouterr().err
+        assert "option --tls" in capsys.readouterr().err
         assert main([*arguments, "--tls"]) == 1
         assert "--ca-file" in capsys.readouterr().err
         assert main([*arguments, "--ca-file", str(pem)]) == 0

@@ -29,7 +29,7 @@ def unheard(address: str, tls: bool) -> str:
     """What to do when HELLO is not answered; ``tls``: whether a TLS handshake is."""
     if tls:
         return (
-            f"{address} speaks TLS, and SeedLink is spoken in the clear here: write 'tls: {{}}' for this source (xiaod init --tls), "
+            f"{address} speaks TLS, and SeedLink is spoken in the clear here: write 'tls: {{}}' for this source (option --tls), "
             f"or take the server's plain port ({seedlink.PORT} by custom)"
         )
     return f"whatever listens at {address} does not speak SeedLink, which has port {seedlink.PORT} by custom"
@@ -61,13 +61,13 @@ def newer(greeting: str) -> str:
         return ""
     complaint = f"the server speaks SeedLink {min(spoken)} only"
     if min(spoken) == 4:
-        return f"{complaint}, and SeedLink 3 is spoken here: write 'protocol: 4' for this source (xiaod init --protocol 4)"
+        return f"{complaint}, and SeedLink 3 is spoken here: write 'protocol: 4' for this source (option --protocol 4)"
     return f"{complaint}, and SeedLink 3 and 4 are spoken here: ask its operator for one of these"
 
 
 def untrusted(reason: str) -> str:
     """What to do about a certificate that is not accepted."""
-    return f"certificate not accepted: {reason}; tls.ca_file (xiaod init --ca-file) names the file with the authority that signed it"
+    return f"certificate not accepted: {reason}; tls.ca_file (option --ca-file) names the file with the authority that signed it"
 
 
 def no_tls(address: str, reason: str) -> str:

@@ -6,7 +6,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from xiaod.cli.commands.options import DEFAULT_CONFIG, above_zero, called, refuse
+from xiaod.cli.commands.options import DEFAULT_CONFIG, above_zero, add_link, called, link_of, refuse
 
 HELP = "write a first configuration from the streams of a server"
 MAX_STATIONS = 100
@@ -34,24 +34,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--all", action="store_true", help=f"take all stations of a server that has more than {MAX_STATIONS}"
     )
-    parser.add_argument(
-        "--protocol",
-        type=_protocol,
-        choices=[3, 4, "auto"],
-        default=3,
-        help="version of SeedLink (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--tls",
-        action="store_true",
-        help="the server's port speaks TLS, with a certificate that the system trusts",
-    )
-    parser.add_argument(
-        "--ca-file",
-        type=Path,
-        metavar="FILE",
-        help="the same, with a certificate that the authority in this PEM file has signed",
-    )
+    add_link(parser)
     parser.add_argument("--force", action="store_true", help="overwrite the file when it exists")
     parser.add_argument(
         "--timeout",
@@ -78,9 +61,7 @@ def run(options: argparse.Namespace) -> int:
 
     try:
         _require_place(options.output, options.force)
-        link: dict[str, object] = {"server": options.server, "protocol": options.protocol}
-        if options.tls or options.ca_file:
-            link["tls"] = {"ca_file": options.ca_file}
+        link = link_of(options)
         given = {**link, **({"streams": options.streams} if options.streams else {})}
         source = SeedLinkConfig.model_validate(given)
         info = ask(source, options.timeout)
@@ -148,10 +129,6 @@ def _require_place(path: Path, overwrites: bool) -> None:
 def _named(place: tuple[int | str, ...]) -> str:
     """The argument; a check of several keys is one of TLS."""
     return {"server": "SERVER", "streams": "--streams"}.get(str(place[0]), "--ca-file") if place else "--tls"
-
-
-def _protocol(text: str) -> int | str:
-    return int(text) if text.isdecimal() else text
 
 
 def _private(path: str, flags: int) -> int:

@@ -49,6 +49,38 @@ def add_format(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_link(parser: argparse.ArgumentParser) -> None:
+    """Add what says how a server is spoken to: ``--protocol``, ``--tls`` and ``--ca-file``."""
+    parser.add_argument(
+        "--protocol",
+        type=_protocol,
+        choices=[3, 4, "auto"],
+        default=3,
+        help="version of SeedLink (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--tls",
+        action="store_true",
+        help="the server's port speaks TLS, with a certificate that the system trusts",
+    )
+    parser.add_argument(
+        "--ca-file",
+        type=Path,
+        metavar="FILE",
+        help="the same, with a certificate that the authority in this PEM file has signed",
+    )
+
+
+def link_of(options: argparse.Namespace) -> dict[str, object]:
+    """Keys of a source of the configuration, from ``--server`` or SERVER and the options of :func:`add_link`."""
+    tls = {"tls": {"ca_file": options.ca_file}} if options.tls or options.ca_file else {}
+    return {"server": options.server, "protocol": options.protocol, **tls}
+
+
+def _protocol(text: str) -> int | str:
+    return int(text) if text.isdecimal() else text
+
+
 def moment(option: str, text: str | None) -> int | None:
     """A time given as text, in nanoseconds.
 

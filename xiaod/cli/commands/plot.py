@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from xiaod.cli.commands.options import above_zero, add_config, moment, refuse
+from xiaod.cli.commands.options import above_zero, add_config, add_link, link_of, moment, refuse
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,6 +36,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     data.add_argument(
         "--server", metavar="HOST:PORT", help="SeedLink server whose ring still holds that time"
     )
+    add_link(parser)
     parser.add_argument(
         "--before", type=above_zero, default=10.0, metavar="SECONDS", help="default: %(default)s"
     )
@@ -102,7 +103,7 @@ def _inputs(options: argparse.Namespace, config: "Config", at_ns: int) -> "Itera
         yield options.input
         return
     try:
-        source = SeedLinkConfig(server=options.server, streams=(options.stream,))
+        source = SeedLinkConfig.model_validate({**link_of(options), "streams": [options.stream]})
         if source.replay_input is not None:
             raise ValueError("nothing is embedded here")
     except ValueError:
@@ -114,7 +115,7 @@ def _inputs(options: argparse.Namespace, config: "Config", at_ns: int) -> "Itera
     stop_ns = at_ns + ns_from_s(options.after) + after_ns
     with TemporaryDirectory(prefix="xiaod-plot-") as folder:
         path = Path(folder) / "ring.mseed"
-        path.write_bytes(fetch_records(source.server, options.stream, start_ns, stop_ns, options.timeout))
+        path.write_bytes(fetch_records(source, options.stream, start_ns, stop_ns, options.timeout))
         yield [path]
 
 

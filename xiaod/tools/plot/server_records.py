@@ -3,7 +3,8 @@
 In: address, stream pattern, begin and end. Out: the records in the order received, as a miniSEED file. Reading ends when each
 channel has sent a record beyond the end, when nothing has arrived for :data:`QUIET_S`, or at the time-out.
 
->>> fetch_records("127.0.0.1:1", "BW.RJOB.*.*", 0, 1, timeout_s=2.0)
+>>> from xiaod.config import SeedLinkConfig
+>>> fetch_records(SeedLinkConfig(server="127.0.0.1:1"), "BW.RJOB.*.*", 0, 1, timeout_s=2.0)
 Traceback (most recent call last):
 xiaod.acquisition.seedlink.info.UnreachableError: Connection refused: nothing listens on 127.0.0.1:1; ...
 """
@@ -14,16 +15,20 @@ import time
 from xiaod.acquisition.miniseed import channel_of
 from xiaod.acquisition.patterns import matches, plan
 from xiaod.acquisition.seedlink.info import DiscoveryError, discover
+from xiaod.acquisition.seedlink.links import connector
+from xiaod.config import SeedLinkConfig
 from xiaod.domain.types import Channel
 
 QUIET_S = 5.0
 
 
-def fetch_records(server: str, pattern: str, start_ns: int, stop_ns: int, timeout_s: float) -> bytes:
+def fetch_records(
+    source: SeedLinkConfig, pattern: str, start_ns: int, stop_ns: int, timeout_s: float
+) -> bytes:
     """Fetch the records that overlap a span of time.
 
     Args:
-        server: ``HOST:PORT``.
+        source: the server, and how it is spoken to.
         pattern: ``NET.STA.LOC.CHA`` with wildcards.
         start_ns: beginning of the span.
         stop_ns: its end.
@@ -32,19 +37,21 @@ def fetch_records(server: str, pattern: str, start_ns: int, stop_ns: int, timeou
     Raises:
         DiscoveryError: when the server does not answer, or has no such stream.
         LinkError, OSError: when the connection breaks.
+        MissingExtraError: when the version of SeedLink needs a package that is not installed.
     """
     from pymseed import MS3Record, PymseedError
 
-    from xiaod.acquisition.seedlink.connection import SLICE_S, Connection
+    from xiaod.acquisition.seedlink.connection import SLICE_S
 
     until_s = time.monotonic() + timeout_s
-    offered = [item.channel for item in discover(server, timeout_s).streams]
+    connect = connector(source)
+    offered = [item.channel for item in discover(source.server, timeout_s, connect=connect).streams]
     channels = [channel for channel in offered if matches(channel, [pattern])]
     if not channels:
-        raise DiscoveryError(f"{server}: has no stream that matches {pattern}")
+        raise DiscoveryError(f"{source.server}: has no stream that matches {pattern}")
     reached_ns: dict[Channel, int] = dict.fromkeys(channels, 0)
     kept: list[bytes] = []
-    link = Connection(server, timeout_s, threading.Event())
+    link = connect(source.server, timeout_s, threading.Event())
     try:
         link.connect()
         link.subscribe(plan([pattern], channels), {}, start_ns)
