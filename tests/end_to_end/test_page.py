@@ -422,6 +422,21 @@ def test_the_last_24_hours_and_picks_by_the_hour(watched: Daemon, tmp_path: Path
     asyncio.run(body())
 
 
+def test_a_day_without_data_yet_is_asked_for_again(tmp_path: Path) -> None:
+    asked = "performance.getEntriesByType('resource').filter(({ name }) => name.includes('/api/day')).length"
+
+    async def body() -> None:
+        async with serving(days=1) as (served, _), browsing(PROGRAM or "", tmp_path) as tab:
+            await tab.open(f"http://127.0.0.1:{served.server.port}/#day&{STATION}")
+            await tab.until(asked, lambda times: times >= 2)
+            await tab.value(SETTLED)
+            note = await tab.value("document.getElementById('day-note').textContent")
+            assert note == "no data yet: they are kept from now on"
+            assert tab.complaints == []
+
+    asyncio.run(body())
+
+
 def test_a_kiosk_follows_the_newest_pick_or_stays_with_the_station_of_its_address(tmp_path: Path) -> None:
     other = replace(PICK.channel, station="OTHER")
     title = "document.getElementById('trace-title').textContent"
@@ -596,11 +611,12 @@ def test_stations_have_names_and_a_pick_leads_to_its_waveforms(tmp_path: Path) -
                 await tab.look(*size)
                 assert await tab.value(OUTSIDE) == []
                 assert await tab.value("document.documentElement.scrollWidth") == size[0]
-            for size in ((1366, 768), (2560, 1440)):
+            for size in ((1100, 720), (1366, 768), (2560, 1440)):
                 await tab.look(*size)
-                assert await tab.value(
-                    "(({ scrollWidth, clientWidth }) => scrollWidth <= clientWidth)(document.querySelector('#stations .scroll'))"
-                )
+                for table in ("#stations", "#picks"):
+                    assert await tab.value(
+                        f"(({{ scrollWidth, clientWidth }}) => scrollWidth <= clientWidth)(document.querySelector('{table} .scroll'))"
+                    ), (table, size)
             # What is written into the filter may be a part of a name.
             for text, rows in (("jochB", 1), ("none", 0)):
                 await tab.value(

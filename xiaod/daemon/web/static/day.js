@@ -32,7 +32,8 @@ class Day {
     this.renewed = Date.now();
     const query = `station=${encodeURIComponent(id)}`, since = new Date((this.now() - LINES * LINE_S) * 1000).toISOString();
     try {
-      const asked = this.envelope.stop === null ? "" : `&since=${this.envelope.stop - 1}`;
+      // An answer without data ends at 0.
+      const asked = !this.envelope.stop ? "" : `&since=${this.envelope.stop - 1}`;
       const [told, { picks }] = await Promise.all([
         ask(`/api/day?${query}${asked}`), ask(`/api/picks?${query}&since=${since}&limit=${DAY_PICKS}`),
       ]);
