@@ -30,7 +30,7 @@ ROOT = Path(__file__).parents[1]
 PICTURES = ROOT / "docs" / "pictures"
 SIZES = {"phone": (390, 844), "tablet": (1100, 720), "laptop": (1440, 900), "screen": (2560, 1440)}
 VIEWS = ("", "wall", "day", "map", "kiosk", "kiosk&wall", "kiosk&day", "kiosk&map")
-COLOURS = 96
+COLOURS = 200
 """Of a picture: a page has few, and the file is a third as large."""
 FINAL = "document.querySelectorAll('#pick-rows tr.final').length"
 MOST_ROWS = 450
@@ -175,9 +175,14 @@ async def taken(tab: Tab, address: str, shots: Sequence[Shot], folder: Path) -> 
 
 
 def with_few_colours(picture: bytes) -> bytes:
-    """A PNG with a palette."""
+    """A PNG with a palette of its most frequent colours, which stay as they are: areas, and what stands on them."""
     image, small = Image.open(io.BytesIO(picture)).convert("RGB"), io.BytesIO()
-    image.quantize(COLOURS, dither=Image.Dither.NONE).save(small, "PNG", optimize=True)
+    found = sorted(image.getcolors(image.width * image.height) or (), reverse=True)[:COLOURS]
+    palette = Image.new("P", (1, 1))
+    palette.putpalette(
+        [part for _, colour in found for part in (colour if isinstance(colour, tuple) else (colour,))]
+    )
+    image.quantize(palette=palette, dither=Image.Dither.NONE).save(small, "PNG", optimize=True)
     return small.getvalue()
 
 
