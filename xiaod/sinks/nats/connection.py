@@ -184,7 +184,9 @@ class NatsConnection(BusConnection):
         except BusError:
             raise
         except (Error, OSError, ValueError, nkeys.NkeysError) as error:
-            said = self._because() or (f": {error}" if str(error) else "")
+            # A wait that was cut says nothing.
+            reason = str(error) or f"no answer within {config.timeout_s:g} s; check servers and tls"
+            said = self._because() or f": {reason}"
             raise BusError(f"{self.where}: cannot connect{said}{_remedy(said)}") from error
         self._stream = stream
         return stream
