@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections import defaultdict
 from datetime import datetime
 from pathlib import Path
@@ -28,6 +29,7 @@ from tests.end_to_end.harness import (
 )
 from tests.everysink import EverySink
 from tests.ports import free_port
+from xiaod.daemon.stop_signals import TOGETHER_S
 from xiaod.domain.document import schema
 from xiaod.replay import Faults, Outage, ReplayConfig
 from xiaod.storage.pick_store import PickStore
@@ -248,6 +250,7 @@ def test_a_second_signal_ends_at_once(tmp_path: Path, event: Event) -> None:
         daemon.process.send_signal(signal.SIGTERM)
         daemon.wait_for("service.stopping")
         # The sink cannot take its picks, and nothing else keeps them, so the orderly stop waits.
+        time.sleep(2 * TOGETHER_S)
         daemon.process.send_signal(signal.SIGTERM)
         assert daemon.process.wait(LIMIT_S) == 130
 

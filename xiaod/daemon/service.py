@@ -3,7 +3,7 @@
 - SIGHUP reads the configuration again. What a reload changes stands in :mod:`xiaod.config.diff`; everything else goes on undisturbed. A
   file that is not valid changes nothing.
 - The first SIGTERM or SIGINT stops the sources. Everything received is picked and delivered, then the process ends with status 0, or
-  with 3 when that takes longer than ``grace_s``. A second signal ends it at once.
+  with 3 when that takes longer than ``grace_s``. A second signal, 0.1 s later or more, ends it at once.
 - A failure in any task ends the process with status 1, and the service manager restarts it. Only connections and deliveries recover by
   themselves.
 """

@@ -3,12 +3,16 @@
 import asyncio
 import os
 import signal
+import time
 from collections.abc import Callable
 from contextlib import suppress
 
 from xiaod.process.exit_status import ExitCode
 from xiaod.process.grace_period import GracePeriod
 from xiaod.process.logs import get_logger
+
+TOGETHER_S = 0.1
+"""Signals that come so soon after the first are one with it: timeout(1) sends one to the process, and at once another to its group."""
 
 
 class StopSignals:
@@ -19,6 +23,8 @@ class StopSignals:
         self.grace_period = GracePeriod()
         self._limit_s = limit_s
         self._stopping = asyncio.Event()
+        self._first_s = 0.0
+        """Monotonic time of the first signal."""
         self._log = get_logger("service")
 
     def hear(self) -> None:
@@ -29,7 +35,7 @@ class StopSignals:
             # Not a handler of the loop: the time runs even if the loop stands still.
             self.grace_period.begin(self._limit_s())
             with suppress(RuntimeError):  # the loop is closed, and the process ends anyway
-                loop.call_soon_threadsafe(self._stop, number)
+                loop.call_soon_threadsafe(self._stop, number, time.monotonic())
 
         for stop in (signal.SIGTERM, signal.SIGINT):
             signal.signal(stop, on_signal)
@@ -42,9 +48,13 @@ class StopSignals:
         finally:
             stopping.cancel()
 
-    def _stop(self, number: int) -> None:
+    def _stop(self, number: int, at_s: float) -> None:
+        """A signal has come at a monotonic time."""
         if self._stopping.is_set():
+            if at_s - self._first_s < TOGETHER_S:
+                return
             self._log.warning("service.second_signal", signal=signal.Signals(number).name)
             os._exit(ExitCode.SECOND_SIGNAL)
         self._log.info("service.stopping", signal=signal.Signals(number).name)
+        self._first_s = at_s
         self._stopping.set()
