@@ -444,7 +444,8 @@ def test_an_address_in_a_file_is_read_at_each_message(tmp_path: Path) -> None:
     [
         ("url: 'json://a', texts: {settled: {title: '{where}'}}", "",
             r"sinks\[0\]\.texts\.settled\.title: .*\{where\} is not known; allowed are \{time\}, \{stations\}"),
-        ("url: 'json://a', texts: {pick: {body: '{snr:.1f}'}}", "", r"\{snr\} is not known"),
+        ("url: 'json://a', texts: {pick: {body: '{snrs}'}}", "", r"\{snrs\} is not known"),
+        ("url: 'json://a', texts: {pick: {body: '{snr:.1f}'}}", "", r"\{snr\} must stand alone in its braces"),
         ("url: 'json://a', texts: {pick: {body: '{snr'}}", "", "expected '}'"),
         ("url: 'json://a', time_zone: Europe/Nowhere", "", "no time zone 'Europe/Nowhere' on this machine"),
         ("url: 'json://a', quiet_hours: {begin: '7:00'}", "", r"quiet_hours\.begin"),
