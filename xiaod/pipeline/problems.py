@@ -14,7 +14,7 @@ from xiaod.domain.timegrid import span_text
 
 LATE_S = 10.0
 """Data that are older when they arrive are late: early picks are of no use then."""
-WAITING_S = 2.0
+WAITING_S = 1.75
 """Windows are picked within a second, unless there is more work than the machine can do."""
 FULL = 0.9
 """Part of a queue from which it counts as full."""
