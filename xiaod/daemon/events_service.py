@@ -39,8 +39,6 @@ from xiaod.storage.pick_store import STORE, NewerStoreError, PickStore, StoreErr
 HEARTBEAT_S = 1.0
 STUCK_S = 300.0
 """A connection may take minutes to fail; whoever does nothing for longer hangs, and the watchdog ends it."""
-STOP_PART = 0.95
-"""Part of ``grace_s`` for the orderly end."""
 
 
 class EventsService:
@@ -160,8 +158,7 @@ class EventsService:
                 await self._stop_signals.until_stop(finished)
                 self._notifier.send("STOPPING=1")
                 run.stop(SINK_PART * self._config.grace_s)
-                self._stop_signals.grace_period.begin(self._config.grace_s)
-                async with asyncio.timeout(STOP_PART * self._stop_signals.grace_period.left_s):
+                async with asyncio.timeout(self._stop_signals.orderly_s):
                     await finished
                 for task in watching:
                     task.cancel()

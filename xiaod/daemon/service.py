@@ -49,10 +49,6 @@ if TYPE_CHECKING:
     from xiaod.acquisition.seedlink.source import SeedLinkSource
 
 
-STOP_PART = 0.95
-"""Part of ``grace_s`` for the sources, stages and sinks to end; the rest is for saving the state."""
-
-
 SAID_PART = 0.25
 """Part of ``grace_s`` after which the log says what the stop waits for."""
 YOUNG_OBJECTS = 10_000
@@ -193,10 +189,9 @@ class Service:
                     reloading.cancel()
                 self._notifier.send("STOPPING=1")
                 pipeline.stop_sources()
-                self._stop_signals.grace_period.begin(self._config.grace_s)
                 watching.append(group.create_task(self._say_what_is_waited_for(pipeline), name="waiting"))
                 try:
-                    async with asyncio.timeout(STOP_PART * self._stop_signals.grace_period.left_s):
+                    async with asyncio.timeout(self._stop_signals.orderly_s):
                         await finished
                 except TimeoutError:
                     raise _CutShort from None
@@ -221,7 +216,7 @@ class Service:
         await asyncio.sleep(SAID_PART * self._config.grace_s)
         self._log.info(
             "service.waiting",
-            left_s=round(self._stop_signals.grace_period.left_s, 1),
+            left_s=round(self._stop_signals.left_s, 1),
             sources=pipeline.sources_running(),
             records=pipeline.records_waiting(),
             sinks=pipeline.sinks_open(),

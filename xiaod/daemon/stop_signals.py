@@ -11,6 +11,8 @@ from xiaod.process.exit_status import ExitCode
 from xiaod.process.grace_period import GracePeriod
 from xiaod.process.logs import get_logger
 
+STOP_PART = 0.95
+"""Part of the time of a stop for the orderly end; the rest is for what follows it, such as saving the state."""
 TOGETHER_S = 0.1
 """Signals that come so soon after the first are one with it: timeout(1) sends one to the process, and at once another to its group."""
 
@@ -20,7 +22,7 @@ class StopSignals:
 
     def __init__(self, limit_s: Callable[[], float]) -> None:
         """Begin; ``limit_s``: how long a stop may take, as the configuration says when it begins."""
-        self.grace_period = GracePeriod()
+        self._grace_period = GracePeriod()
         self._limit_s = limit_s
         self._stopping = asyncio.Event()
         self._first_s = 0.0
@@ -33,7 +35,7 @@ class StopSignals:
 
         def on_signal(number: int, _: object) -> None:
             # Not a handler of the loop: the time runs even if the loop stands still.
-            self.grace_period.begin(self._limit_s())
+            self._grace_period.begin(self._limit_s())
             with suppress(RuntimeError):  # the loop is closed, and the process ends anyway
                 loop.call_soon_threadsafe(self._stop, number, time.monotonic())
 
@@ -47,6 +49,17 @@ class StopSignals:
             await asyncio.wait({finished, stopping}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             stopping.cancel()
+        self._grace_period.begin(self._limit_s())
+
+    @property
+    def left_s(self) -> float:
+        """Seconds until the process ends, once a stop has begun."""
+        return self._grace_period.left_s
+
+    @property
+    def orderly_s(self) -> float:
+        """Of these, the seconds for the orderly end."""
+        return STOP_PART * self._grace_period.left_s
 
     def _stop(self, number: int, at_s: float) -> None:
         """A signal has come at a monotonic time."""
