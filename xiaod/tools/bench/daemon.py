@@ -90,7 +90,7 @@ class DaemonProcess:
             BenchError: when it does not listen in time.
         """
         if self._port is None:
-            self._port = self.until(self._listening, "its HTTP server")
+            self._port = self._until(self._listening, "its HTTP server", POLL_S)
         return self._port
 
     def text(self) -> str:
@@ -122,21 +122,27 @@ class DaemonProcess:
         self.check("what it has used")
         return use_of(self.process.pid)
 
-    def until(
-        self, found: Callable[[], Any], what: str, limit_s: float = START_LIMIT_S, poll_s: float = POLL_S
-    ) -> Any:
+    def until_metrics(self, shown: Callable[[Mapping[str, float]], bool], what: str) -> None:
+        """Wait until the metrics show something.
+
+        Raises:
+            BenchError: when they do not in time, or the daemon has ended.
+        """
+        self._until(lambda: shown(self.metrics()), what, METRICS_POLL_S)
+
+    def _until(self, found: Callable[[], Any], what: str, poll_s: float) -> Any:
         """The first true value of a condition that is looked at every ``poll_s``.
 
         Raises:
             BenchError: when there is none in time, or the daemon has ended.
         """
-        until = time.monotonic() + limit_s
+        until = time.monotonic() + START_LIMIT_S
         while time.monotonic() < until:
             self.check(what)
             if value := found():
                 return value
             time.sleep(poll_s)
-        raise BenchError(f"waited {limit_s:g} s in vain for {what}")
+        raise BenchError(f"waited {START_LIMIT_S:g} s in vain for {what}")
 
     def check(self, what: str) -> None:
         """Check that it runs.

@@ -23,7 +23,7 @@ import numpy as np
 from prometheus_client.parser import text_string_to_metric_families
 
 from xiaod.config import Early, WindowConfig
-from xiaod.tools.bench.daemon import METRICS_POLL_S, START_LIMIT_S, BenchError, DaemonProcess, Use, stop, sums
+from xiaod.tools.bench.daemon import START_LIMIT_S, BenchError, DaemonProcess, Use, stop, sums
 from xiaod.tools.bench.station import quiet_records, station_records
 
 OWN_WORK = ("component_wait_s", "processing_s")
@@ -132,9 +132,7 @@ def _measure(
 ) -> dict[str, Any]:
     daemon.metrics()
     ready_s = time.monotonic() - begun
-    daemon.until(
-        lambda: daemon.metrics().get("xiaod_windows_total", 0.0) > 0, "windows", poll_s=METRICS_POLL_S
-    )
+    daemon.until_metrics(_has_windows, "windows")
     first_window_s = time.monotonic() - begun
     time.sleep(settings.warm_up_s)
     before, start = _moment(daemon), time.time()
@@ -232,6 +230,10 @@ def _by_kind(
     return {kind: spread(values) for kind, values in sorted(found.items())}
 
 
+def _has_windows(metrics: Mapping[str, float]) -> bool:
+    return metrics.get("xiaod_windows_total", 0.0) > 0
+
+
 def _risen(before: Moment, after: Moment, name: str) -> float:
     return after.metrics.get(name, 0.0) - before.metrics.get(name, 0.0)
 
@@ -241,16 +243,13 @@ def _catch_up(folder: Path, port: int, found: Mapping[str, Any], settings: LoadS
     begun = time.monotonic()
     daemon = _start(folder, port, found["stations"], settings)
     try:
-        daemon.until(
-            lambda: daemon.metrics().get("xiaod_windows_total", 0.0) > 0, "windows", poll_s=METRICS_POLL_S
-        )
-        daemon.until(
-            lambda: (
-                daemon.metrics().get("xiaod_data_delay_seconds", math.inf) / found["stations"]
+        daemon.until_metrics(_has_windows, "windows")
+        daemon.until_metrics(
+            lambda metrics: (
+                metrics.get("xiaod_data_delay_seconds", math.inf) / found["stations"]
                 <= found["data_delay_s"] + KEPT_UP_S
             ),
             "the newest data",
-            poll_s=METRICS_POLL_S,
         )
         return {
             "caught_up_s": round(time.monotonic() - begun, 1),
