@@ -93,6 +93,19 @@ class Server:
         asyncio.run_coroutine_threadsafe(self._server.set_faults(faults), self._loop).result(LIMIT_S)
 
 
+def run_without(package: str, *arguments: str, folder: Path) -> "subprocess.CompletedProcess[str]":
+    """Run ``xiaod`` in a folder, as where a package is not installed."""
+    hidden = f"import sys; sys.modules[{package!r}] = None; from xiaod.cli.main import main; sys.exit(main())"
+    return subprocess.run(
+        [sys.executable, "-c", hidden, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+        check=False,
+        cwd=folder,
+    )
+
+
 class ServerProcess:
     """``xiaod replay`` as a subprocess, which a test can kill and stop."""
 

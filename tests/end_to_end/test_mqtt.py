@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.end_to_end.harness import LIMIT_S, Daemon, Server, wait_until, write_event
+from tests.end_to_end.harness import LIMIT_S, Daemon, Server, run_without, wait_until, write_event
 from tests.mosquitto import Mosquitto
 from xiaod.replay import ReplayConfig
 
@@ -122,13 +122,7 @@ def test_a_broker_that_does_not_let_us_in_is_named_with_what_to_check(
 def test_a_package_that_is_missing_is_named_with_the_extra(tmp_path: Path) -> None:
     config = tmp_path / "config.yaml"
     config.write_text("sources: [{server: localhost}]\nsinks: [{kind: mqtt, server: broker}]\n")
-    without = "import sys; sys.modules['paho'] = None; from xiaod.cli.main import main; sys.exit(main(sys.argv[1:]))"
-    done = subprocess.run(
-        [sys.executable, "-c", without, "--config", str(config)],
-        capture_output=True,
-        text=True,
-        timeout=LIMIT_S,
-    )
+    done = run_without("paho", "--config", str(config), folder=tmp_path)
     assert done.returncode == 2
     assert "sinks[0].kind: kind mqtt needs the package paho" in done.stderr
     assert f"{sys.executable} -m pip install 'xiaod[mqtt]'" in done.stderr

@@ -2,7 +2,6 @@
 
 import base64
 import json
-import subprocess
 import sys
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import pytest
 
 from tests.datalinkserver import DataLinkServer, Ringserver
 from tests.end_to_end.conftest import Busy
-from tests.end_to_end.harness import Daemon, Server, comparable, wait_until
+from tests.end_to_end.harness import Daemon, Server, comparable, run_without, wait_until
 from tests.end_to_end.test_durability import at_rest
 from tests.end_to_end.test_faults import records_in, source_at
 from tests.endpoint import Answer, Endpoint, Request
@@ -186,15 +185,7 @@ def test_without_the_extra_it_is_told_what_to_install(tmp_path: Path, command: l
     }
     path = tmp_path / "config.yaml"
     path.write_text(json.dumps(config), encoding="utf-8")
-    hidden = "import sys; sys.modules['nats'] = None; from xiaod.cli.main import main; sys.exit(main())"
-    done = subprocess.run(
-        [sys.executable, "-c", hidden, *command, "--config", str(path)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        cwd=tmp_path,
-    )
+    done = run_without("nats", *command, "--config", str(path), folder=tmp_path)
     assert done.returncode == 2
     assert "sinks[0].kind: kind nats needs the package nats, which is not installed" in done.stderr
     assert f"{sys.executable} -m pip install 'xiaod[nats]'" in done.stderr

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from matplotlib.image import imread
 
-from tests.end_to_end.harness import Daemon, Server, wait_until, write_event
+from tests.end_to_end.harness import Daemon, Server, run_without, wait_until, write_event
 from tests.end_to_end.test_faults import source_at
 from tests.endpoint import Answer, Endpoint, Request
 from tests.ports import free_port
@@ -116,19 +116,11 @@ def test_without_the_extra_it_is_told_what_to_install_where_it_is_needed(
     tmp_path: Path, command: list[str]
 ) -> None:
     path = tmp_path / "config.yaml"
-    hidden = "import sys; sys.modules['apprise'] = None; from xiaod.cli.main import main; sys.exit(main())"
 
     def run(sinks: list[dict[str, str]], *arguments: str) -> "subprocess.CompletedProcess[str]":
         config = {"sources": [{"server": "replay:example"}], "sinks": sinks, "logs": {"format": "json"}}
         path.write_text(json.dumps(config), encoding="utf-8")
-        return subprocess.run(
-            [sys.executable, "-c", hidden, *arguments, "--config", str(path)],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-            cwd=tmp_path,
-        )
+        return run_without("apprise", *arguments, "--config", str(path), folder=tmp_path)
 
     done = run([{"kind": "notify", "of": "picks", "url": f"json://{HUSH}"}], *command)
     assert done.returncode == 2

@@ -12,6 +12,7 @@ import jsonschema
 import pytest
 import yaml
 
+from tests.end_to_end.harness import run_without
 from tests.endpoint import Endpoint
 from tests.everysink import EverySink
 from xiaod.cli.main import main
@@ -132,15 +133,7 @@ def test_pictures_are_sent_along_and_those_of_the_daemon_stay_as_they_are(tmp_pa
 
 def test_what_events_need_is_told(tmp_path: Path) -> None:
     path = write(tmp_path, [], events={"enabled": True, "method": "pyocto"}, stations_file="stations.csv")
-    hidden = "import sys; sys.modules['pyocto'] = None; from xiaod.cli.main import main; sys.exit(main())"
-    done = subprocess.run(
-        [sys.executable, "-c", hidden, "selftest", "--config", str(path)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        cwd=tmp_path,
-    )
+    done = run_without("pyocto", "selftest", "--config", str(path), folder=tmp_path)
     assert done.returncode == 2
     assert re.search(
         r"^\S+config\.yaml:\d+: events\.method: method pyocto needs the package pyocto", done.stderr
