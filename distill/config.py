@@ -219,7 +219,8 @@ class OptimiserSection(Model):
     """AdamW with a one-cycle learning rate and an average of the weights."""
 
     start: str = ""
-    """The ``.safetensors`` of an exported student of the same sizes whose weights are the first ones; none: drawn by the seed."""
+    """The ``.safetensors`` of an exported student whose weights are the first ones; none: drawn by the seed. ``net.widths`` may be larger
+    than its own: what is new adds nothing at first."""
     steps: Annotated[int, Field(gt=0)] = 100_000
     batch: Annotated[int, Field(gt=0)] = 64
     learning_rate: Annotated[float, Field(gt=0)] = 4e-3

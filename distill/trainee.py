@@ -5,6 +5,7 @@ coarsest level to those of a larger network of the same kind from a finished run
 the loss.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from distill.config import ConfigError, TrainConfig
 from distill.losses import consistency, objective
 from distill.onset_loss import onset_loss
+from models.geometry import NetConfig
 from models.small_phasenet import SmallPhaseNet, fresh_net, net_of
 from models.spec import ModelSpec, SpecError
 
@@ -33,11 +35,12 @@ class Trainee(nn.Module):  # type: ignore[misc]  # torch is not analysed
         )
         if config.optimiser.start:
             start = exported_net("optimiser.start", config.optimiser.start)
-            if start.config != self.net.config:
+            if not fits(start.config, self.net.config):
                 raise ConfigError(
-                    f"optimiser.start: {config.optimiser.start} has other sizes than net: {start.config}, not {self.net.config}"
+                    f"optimiser.start: {config.optimiser.start} does not fit into net, which may be wider "
+                    f"and nothing else: {start.config}, not {self.net.config}"
                 )
-            self.net.load_state_dict(start.state_dict())
+            self.net.load_state_dict(widened(start, self.net))
         # Not a module of this one: it does not learn and is not written down.
         self._guide: list[SmallPhaseNet] = []
         self.regressor: nn.Conv1d | None = None
@@ -73,6 +76,32 @@ class Trainee(nn.Module):  # type: ignore[misc]  # torch is not analysed
             ours = nn.functional.interpolate(self.regressor(features[-1]), size=wanted.shape[-1])
             loss = loss + self.loss.feature_weight * (ours - wanted).square().mean()
         return loss
+
+
+def fits(smaller: NetConfig, larger: NetConfig) -> bool:
+    """Whether two networks differ in their widths alone, and none of the second is smaller.
+
+    >>> fits(NetConfig(widths=(8, 12)), NetConfig(widths=(8, 16))), fits(NetConfig(widths=(8, 12)), NetConfig(widths=(8,)))
+    (True, False)
+    """
+    if replace(smaller, widths=larger.widths) != larger or smaller.levels != larger.levels:
+        return False
+    return all(ours <= theirs for ours, theirs in zip(smaller.widths, larger.widths, strict=True))
+
+
+def widened(start: SmallPhaseNet, wide: SmallPhaseNet) -> dict[str, Tensor]:
+    """Weights of a wider network that gives what a narrower one does, as Net2Net (Chen et al. 2016, arXiv:1511.05641).
+
+    Channels that are new have the weights that the wider network was drawn with, and what they give is multiplied by zero at
+    first: so they learn different things, and nothing is forgotten. Of two networks of the same sizes these are the weights of the first.
+    """
+    weights = {key: value.clone() for key, value in wide.state_dict().items()}
+    for key, old in start.state_dict().items():
+        new = weights[key]
+        if old.ndim > 1:  # a kernel: (out, in, steps)
+            new[: len(old)] = 0
+        new[tuple(map(slice, old.shape))] = old
+    return weights
 
 
 def read_spec(path: Path) -> ModelSpec:

@@ -143,8 +143,34 @@ def test_training_begins_with_the_weights_of_another(corpus: Corpus, tmp_path: P
     trained = load_file(folder / WEIGHTS)
     assert torch.allclose(trained["head.weight"], net.state_dict()["head.weight"], atol=1e-6)
     assert shown(folder)["start_sha256"] == hashlib.sha256(start.read_bytes()).hexdigest()
-    with pytest.raises(ConfigError, match=r"optimiser\.start: .*start\.safetensors has other sizes than net"):
+    with pytest.raises(ConfigError, match=r"optimiser\.start: .*start\.safetensors does not fit into net"):
         Trainee(TINY.model_copy(update={"optimiser": begun}))
+
+
+def test_a_wider_network_gives_what_the_narrower_gave_and_goes_on(tmp_path: Path) -> None:
+    start = tmp_path / "start.safetensors"
+    net = fresh_net(PRESETS["nano"], seed=5)
+    waves = torch.randn(4, 3, 1000, generator=torch.Generator().manual_seed(0))
+    net(waves)  # running statistics that are not those of a new network
+    net.eval()
+    save_file(
+        net.state_dict(), start, metadata=ModelSpec("start", "1.0.0", net=net.config.to_dict()).to_metadata()
+    )
+    begun = TINY.optimiser.model_copy(update={"start": str(start)})
+    widths = tuple(width + more for width, more in zip(net.config.widths, (2, 0, 3), strict=True))
+    wider = NetSection(widths=widths, kernels=net.config.kernels)
+    trainee = Trainee(TINY.model_copy(update={"optimiser": begun, "net": wider}))
+    assert torch.allclose(trainee.net.eval()(waves), net(waves), atol=1e-6)
+    # What is new learns: gradients reach its weights as soon as those that take it in are no longer zero.
+    trainee.net.train()
+    optimiser = torch.optim.SGD(trainee.parameters(), lr=0.1)
+    for _ in range(2):
+        optimiser.zero_grad()
+        trainee.net.logits(waves).square().mean().backward()
+        optimiser.step()
+    for block, old in zip(trainee.net.encode, net.config.widths, strict=True):
+        new = block.conv.weight.grad[old:]
+        assert bool((new.abs().amax(dim=(1, 2)) > 0).all())
 
 
 def test_false_picks_are_those_of_a_network_that_is_there() -> None:
