@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import signal
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import obspy
 import pytest
 
 from tests.end_to_end.browser import Tab, browsing, chromium
@@ -399,9 +401,16 @@ def test_the_wall_has_all_stations_and_those_with_new_picks_on_top(tmp_path: Pat
         asyncio.run(body(daemon))
 
 
-def test_the_last_24_hours_and_picks_by_the_hour(watched: Daemon, tmp_path: Path) -> None:
-    async def body() -> None:
-        async with page(watched, tmp_path) as tab:
+def test_the_last_24_hours_and_picks_by_the_hour(tmp_path: Path) -> None:
+    # Two hours ago, so that it is the past at any speed, and at any minute of the hour.
+    since_s = time.time() - 7200 - obspy.read()[0].stats.starttime.timestamp
+    files = [tmp_path / f"{number:02}.mseed" for number in range(12)]
+    for number, path in enumerate(files):
+        write_event(path, shift_s=since_s + 60 * number)
+    replay = ReplayConfig(inputs=tuple(map(str, files)), port=0, speed=5.0)
+
+    async def body(daemon: Daemon) -> None:
+        async with page(daemon, tmp_path / "profile") as tab:
             hours = f"document.querySelector('tr[data-id=\"{STATION}\"] .spark-cell')?.title ?? ''"
             counted = await tab.until(hours, lambda title: title and not title.startswith("0 final"))
             await tab.until(hours, lambda title: title and int(title.split()[0]) > int(counted.split()[0]))
@@ -419,7 +428,8 @@ def test_the_last_24_hours_and_picks_by_the_hour(watched: Daemon, tmp_path: Path
             assert await tab.value(f"({DARK})('day-canvas')") > 50
             assert tab.complaints == []
 
-    asyncio.run(body())
+    with streaming(tmp_path / "daemon", replay) as (_, daemon):
+        asyncio.run(body(daemon))
 
 
 def test_a_day_without_data_yet_is_asked_for_again(tmp_path: Path) -> None:
