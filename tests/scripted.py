@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 
 class Scripted:
-    """Answers each command from a table; ``then`` takes over the socket at END."""
+    """Answers each command from a table; ``then`` takes over the socket at END, and ``heard`` is called before each answer."""
 
     def __init__(
         self,
@@ -15,8 +15,10 @@ class Scripted:
         answers: dict[bytes, bytes] | None = None,
         piecewise: bool = False,
         port: int = 0,
+        heard: Callable[["Scripted"], None] = lambda server: None,
     ) -> None:
         self.commands: list[bytes] = []
+        self._heard = heard
         self.connections = 0
         self.held = b""
         """Packets that ENDFETCH sends."""
@@ -60,6 +62,7 @@ class Scripted:
                     if not command.strip():
                         continue
                     self.commands.append(command.strip())
+                    self._heard(self)
                     word = command.split()[0]
                     if word == b"END":
                         self._then(sock)

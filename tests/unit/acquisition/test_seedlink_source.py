@@ -394,12 +394,17 @@ def test_a_stop_is_heard_while_very_many_stations_are_asked_for() -> None:
         Run(source(server.port, streams=["BW.*.*.EH?"], connect_timeout_s=60.0)),
     ):
         wait_until(lambda: b"INFO STREAMS" in server.commands, "the question")
-    # Where nobody waits for an answer, the first station is soon reached.
-    with (
-        Scripted(lambda sock: None, {b"INFO": listed}) as server,
-        Run(source(server.port, streams=["BW.*.*.EH?"], connect_timeout_s=60.0)),
-    ):
-        wait_until(lambda: len(server.commands) > 100, "some stations")
+    # Where nobody waits for an answer, the first station is soon reached. The stop comes between two answers, from the server itself.
+    made: list[SeedLinkSource] = []
+
+    def stop_soon(server: Scripted) -> None:
+        if len(server.commands) > 100 and made:
+            made[0].stop()
+
+    with Scripted(lambda sock: None, {b"INFO": listed}, heard=stop_soon) as server:
+        made.append(source(server.port, streams=["BW.*.*.EH?"], connect_timeout_s=60.0))
+        with Run(made[0]):
+            wait_until(lambda: len(server.commands) > 100, "some stations")
         assert b"END" not in server.commands
 
 
