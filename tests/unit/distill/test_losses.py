@@ -281,6 +281,7 @@ def test_a_run_is_written_down(corpus: Corpus, tmp_path: Path) -> None:
 
 
 PROCESS = """
+import faulthandler
 import sys
 from pathlib import Path
 import numpy as np
@@ -297,6 +298,7 @@ def run(event_path, folder):
     train(config, Corpus((records[0],), (records[1],), "0" * 64), Path(folder))
 
 if __name__ == "__main__":
+    faulthandler.dump_traceback_later(100, exit=True)  # says where it hangs, if it does
     run(*sys.argv[1:])
 """
 
@@ -305,7 +307,7 @@ def test_two_processes_train_one_student(rjob: Recording, tmp_path: Path) -> Non
     script, event = tmp_path / "run.py", tmp_path / "event.npy"
     script.write_text(PROCESS, encoding="utf-8")
     np.save(event, (np.stack([rjob.components[letter] for letter in "ZNE"]) * 100).astype(np.int32))
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
     launch = [
         "-m",
         "torch.distributed.run",
