@@ -30,9 +30,9 @@ class Trainee(nn.Module):  # type: ignore[misc]  # torch is not analysed
         """
         super().__init__()
         self.loss, self.notices = config.loss, config.notices
-        self.net = fresh_net(
-            config.net.config(), config.seed, config.service_samples, config.sampling.front_end
-        )
+        # Two runs from one student begin alike, whatever their seeds: only then the mean of their weights is a network.
+        seed = 0 if config.optimiser.start else config.seed
+        self.net = fresh_net(config.net.config(), seed, config.service_samples, config.sampling.front_end)
         if config.optimiser.start:
             start = exported_net("optimiser.start", config.optimiser.start)
             if not fits(start.config, self.net.config):
