@@ -257,9 +257,9 @@ class ExportSection(Model):
     chunk_samples: Annotated[int, Field(ge=0)] = 0
     """Of the stateful form; 0: one step of the coarsest level."""
     mean_with: str = ""
-    """The ``.safetensors`` of an exported student of the same sizes whose weights are averaged with those of the run, before anything is
-    calibrated; none: the run's alone. What a run forgets of the student that it began with comes back (Wortsman et al. 2022,
-    arXiv:2109.01903)."""
+    """The ``.safetensors`` of an exported student, of the same sizes or as narrow as ``optimiser.start``, whose weights are averaged with
+    those of the run, before anything is calibrated; none: the run's alone. What a run forgets of the student that it began with comes
+    back (Wortsman et al. 2022, arXiv:2109.01903)."""
     mean_share: Fraction = 0.5
     """Share of the run in this mean."""
     note: str = ""

@@ -24,7 +24,7 @@ from safetensors.torch import load_file
 
 from distill.annotators import Annotate, net_annotator, onnx_annotator
 from distill.calibration import NEAR_S, Judged, convolved, fit_probability, fit_times, fold
-from distill.config import ConfigError, TrainConfig
+from distill.config import TrainConfig
 from distill.corpus import Corpus, Record, hours_of, noise_of, onsets_of, silenced, without_horizontals
 from distill.noticing import Scout, candidates_per_hour, open_scout, scout_in_training
 from distill.progress import SILENT, Progress
@@ -44,7 +44,7 @@ from distill.serving import (
 )
 from distill.teachers import Teacher
 from distill.train import averaged_net
-from distill.trainee import exported_net
+from distill.trainee import widened_net
 from models.calibration import Calibration
 from models.conventions import FRONT_ENDS, ONSET, PHASES, RATE_HZ
 from models.export import WEIGHTS_SUFFIX, export_onnx, export_stateful, export_tail, respecify, write_weights
@@ -169,15 +169,10 @@ def mean_weights(config: TrainConfig, weights: dict[str, torch.Tensor]) -> dict[
     that works.
 
     Raises:
-        ConfigError: when there is no such student, or it has other sizes.
+        ConfigError: when there is no such student, or it differs in more than narrower levels.
     """
-    other = exported_net("export.mean_with", config.export.mean_with)
-    wanted = config.net.config()
-    if other.config != wanted:
-        raise ConfigError(
-            f"export.mean_with: {config.export.mean_with} has other sizes than net: {other.config}, not {wanted}"
-        )
-    share, others = config.export.mean_share, other.state_dict()
+    others = widened_net("export.mean_with", config.export.mean_with, config).state_dict()
+    share = config.export.mean_share
     return {
         key: share * value + (1 - share) * others[key] if value.dtype.is_floating_point else value
         for key, value in weights.items()

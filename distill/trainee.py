@@ -30,17 +30,13 @@ class Trainee(nn.Module):  # type: ignore[misc]  # torch is not analysed
         """
         super().__init__()
         self.loss, self.notices = config.loss, config.notices
-        # Two runs from one student begin alike, whatever their seeds: only then the mean of their weights is a network.
-        seed = 0 if config.optimiser.start else config.seed
-        self.net = fresh_net(config.net.config(), seed, config.service_samples, config.sampling.front_end)
-        if config.optimiser.start:
-            start = exported_net("optimiser.start", config.optimiser.start)
-            if not fits(start.config, self.net.config):
-                raise ConfigError(
-                    f"optimiser.start: {config.optimiser.start} does not fit into net, which may be wider "
-                    f"and nothing else: {start.config}, not {self.net.config}"
-                )
-            self.net.load_state_dict(widened(start, self.net))
+        self.net = (
+            widened_net("optimiser.start", config.optimiser.start, config)
+            if config.optimiser.start
+            else fresh_net(
+                config.net.config(), config.seed, config.service_samples, config.sampling.front_end
+            )
+        )
         # Not a module of this one: it does not learn and is not written down.
         self._guide: list[SmallPhaseNet] = []
         self.regressor: nn.Conv1d | None = None
@@ -89,19 +85,34 @@ def fits(smaller: NetConfig, larger: NetConfig) -> bool:
     return all(ours <= theirs for ours, theirs in zip(smaller.widths, larger.widths, strict=True))
 
 
-def widened(start: SmallPhaseNet, wide: SmallPhaseNet) -> dict[str, Tensor]:
-    """Weights of a wider network that gives what a narrower one does, as Net2Net (Chen et al. 2016, arXiv:1511.05641).
+def widened_net(key: str, path: str, config: TrainConfig) -> SmallPhaseNet:
+    """The network of the sizes that a run wants which gives what a narrower student does, as Net2Net (Chen et al. 2016, arXiv:1511.05641).
 
-    Channels that are new have the weights that the wider network was drawn with, and what they give is multiplied by zero at
-    first: so they learn different things, and nothing is forgotten. Of two networks of the same sizes these are the weights of the first.
+    Channels that are new have weights as drawn for a network without a student, and what they give is multiplied by zero at
+    first: so they learn different things, and nothing is forgotten. The seed of the run does not matter: two runs from one student begin
+    alike, since only then the mean of their weights is a network that works.
+
+    Args:
+        key: of the configuration that names the student.
+        path: of its ``.safetensors``.
+        config: of the run.
+
+    Raises:
+        ConfigError: when the student cannot be read, or differs in more than narrower levels.
     """
-    weights = {key: value.clone() for key, value in wide.state_dict().items()}
-    for key, old in start.state_dict().items():
-        new = weights[key]
+    start, wanted = exported_net(key, path), config.net.config()
+    if not fits(start.config, wanted):
+        raise ConfigError(
+            f"{key}: {path} does not fit into net, which may be wider and nothing else: {start.config}, not {wanted}"
+        )
+    net = fresh_net(wanted, 0, config.service_samples, config.sampling.front_end)
+    weights = net.state_dict()
+    for name, old in start.state_dict().items():
+        new = weights[name]
         if old.ndim > 1:  # a kernel: (out, in, steps)
             new[: len(old)] = 0
         new[tuple(map(slice, old.shape))] = old
-    return weights
+    return net
 
 
 def read_spec(path: Path) -> ModelSpec:
