@@ -98,7 +98,7 @@ def widened_net(key: str, path: str, config: TrainConfig) -> SmallPhaseNet:
         config: of the run.
 
     Raises:
-        ConfigError: when the student cannot be read, or differs in more than narrower levels.
+        ConfigError: when the student cannot be read, has another front end, or differs in more than narrower levels.
     """
     start, wanted = exported_net(key, path), config.net.config()
     if not fits(start.config, wanted):
@@ -106,6 +106,8 @@ def widened_net(key: str, path: str, config: TrainConfig) -> SmallPhaseNet:
             f"{key}: {path} does not fit into net, which may be wider and nothing else: {start.config}, not {wanted}"
         )
     net = fresh_net(wanted, 0, config.service_samples, config.sampling.front_end)
+    if (start.in_channels, start.num_phases) != (net.in_channels, net.num_phases):
+        raise ConfigError(f"{key}: {path} is not of a network behind {config.sampling.front_end}")
     weights = net.state_dict()
     for name, old in start.state_dict().items():
         new = weights[name]

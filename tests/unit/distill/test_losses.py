@@ -164,6 +164,9 @@ def test_a_wider_network_gives_what_the_narrower_gave_with_any_seed_and_goes_on(
     )
     assert torch.allclose(trainee.net.eval()(waves), net(waves), atol=1e-6)
     assert torch.equal(trainee.net.eval()(waves), other.net.eval()(waves))
+    other_end = TINY.sampling.model_copy(update={"front_end": "bands-1"})
+    with pytest.raises(ConfigError, match=r"optimiser\.start: .* is not of a network behind bands-1"):
+        Trainee(TINY.model_copy(update={"optimiser": begun, "net": wider, "sampling": other_end}))
     # What is new learns: gradients reach its weights as soon as those that take it in are no longer zero.
     trainee.net.train()
     optimiser = torch.optim.SGD(trainee.parameters(), lr=0.1)
