@@ -79,8 +79,10 @@ def fits(smaller: NetConfig, larger: NetConfig) -> bool:
 
     >>> fits(NetConfig(widths=(8, 12)), NetConfig(widths=(8, 16))), fits(NetConfig(widths=(8, 12)), NetConfig(widths=(8,)))
     (True, False)
+    >>> fits(NetConfig(widths=(8, 12), strides=(4, 4)), NetConfig(widths=(8, 12, 16), strides=(4, 4, 4)))
+    False
     """
-    if replace(smaller, widths=larger.widths) != larger or smaller.levels != larger.levels:
+    if smaller.levels != larger.levels or replace(smaller, widths=larger.widths) != larger:
         return False
     return all(ours <= theirs for ours, theirs in zip(smaller.widths, larger.widths, strict=True))
 
